@@ -1,6 +1,6 @@
 //! What it costs that the end of a mutation is kept for the app until it says that it knows.
 
-use rejoin_core::engine::rebase::{Batch, Judged};
+use rejoin_core::engine::rebase::{Batch, ServerVerdict};
 use rejoin_protocol::wire::push::Ending;
 
 use crate::measure::{Run, Variant, cpu};
@@ -23,8 +23,9 @@ pub(crate) const ACCEPTED: Run = |variant, folder, count| {
         rusqlite::Connection::open(&path)?.execute_batch("UPDATE rejoin_mutation SET told = 1")?;
         engine = ours::open(&path)?;
     }
-    let judged = |id| Judged { id, attempt: 1, ending: Ending::Accepted, code: None, detail: None };
-    let verdicts = pending.iter().map(|one| judged(one.id)).collect();
+    let verdict =
+        |id| ServerVerdict { id, attempt: 1, ending: Ending::Accepted, code: None, detail: None };
+    let verdicts = pending.iter().map(|one| verdict(one.id)).collect();
     let batch = Batch { verdicts, judge: true, ..Batch::default() };
     let (sample, _) = cpu(count, || Ok::<_, anyhow::Error>(engine.apply(batch)?))?;
     Ok(sample)

@@ -36,7 +36,7 @@ mod write;
 pub use held::{AsyncAction, HeldContext, HeldSnapshot, HeldTransaction};
 pub use open::Services;
 pub use queue::{Pending, PendingColumn, PendingRow};
-pub(crate) use queue::{pending_of, told, told_rows};
+pub(crate) use queue::{pending_of, to_pending, to_pending_rows};
 pub use read::Snapshot;
 pub use reset::Reset;
 pub use write::Transaction;

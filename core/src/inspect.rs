@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use crate::client::{Pending, PendingRow, pending_of, told_rows};
+use crate::client::{Pending, PendingRow, pending_of, to_pending_rows};
 use crate::engine::Engine;
 use crate::engine::database::fault;
 use crate::engine::queue::Counts;
@@ -95,7 +95,7 @@ impl Accepted {
             accepted_ms: kept.accepted_ms,
             attempt: kept.attempt,
             undoes: kept.undoes,
-            rows: told_rows(kept.done, schema),
+            rows: to_pending_rows(kept.done, schema),
         }
     }
 }

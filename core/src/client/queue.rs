@@ -99,13 +99,13 @@ pub(crate) fn pending_of(engine: &Engine) -> Result<Vec<Pending>> {
     let mutations = engine.pending()?.into_iter();
     let pending = mutations.map(|mutation| {
         let blocked_by = blocked.remove(&mutation.seq);
-        Pending { blocked_by, ..told(mutation, engine.schema()) }
+        Pending { blocked_by, ..to_pending(mutation, engine.schema()) }
     });
     Ok(pending.collect())
 }
 
-/// A mutation in the app's words.
-pub(crate) fn told(mutation: Mutation, schema: &Schema) -> Pending {
+/// A mutation as the app sees it.
+pub(crate) fn to_pending(mutation: Mutation, schema: &Schema) -> Pending {
     Pending {
         seq: mutation.seq,
         id: mutation.id,
@@ -117,12 +117,12 @@ pub(crate) fn told(mutation: Mutation, schema: &Schema) -> Pending {
         action: mutation.action,
         written_ms: mutation.time_ms,
         attempt: mutation.attempt,
-        rows: told_rows(mutation.effect, schema),
+        rows: to_pending_rows(mutation.effect, schema),
     }
 }
 
 /// What an effect did, in the app's words.
-pub(crate) fn told_rows(effect: Effect, schema: &Schema) -> Vec<PendingRow> {
+pub(crate) fn to_pending_rows(effect: Effect, schema: &Schema) -> Vec<PendingRow> {
     effect.rows.into_iter().map(|patch| row(patch, schema)).collect()
 }
 

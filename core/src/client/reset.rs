@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Client, Pending, told};
+use super::{Client, Pending, to_pending};
 use crate::engine::reset::Keep;
 use crate::ids::MutationId;
 use crate::writer::Answer;
@@ -61,7 +61,7 @@ impl Client {
             let emptied = engine.reset(keep, &give_up)?;
             syncing.file_was_reset();
             let schema = engine.schema();
-            let gone = emptied.given_up.into_iter().map(|one| told(one, schema));
+            let gone = emptied.given_up.into_iter().map(|one| to_pending(one, schema));
             let (rows, local_rows) = (emptied.rows, emptied.local_rows);
             Ok(Reset { given_up: gone.collect(), rows, local_rows })
         })

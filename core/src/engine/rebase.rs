@@ -65,7 +65,7 @@ const MANY: usize = 32 * 1024;
 #[derive(Debug, Default)]
 pub struct Batch {
     /// Verdicts of a push answer.
-    pub verdicts: Vec<Judged>,
+    pub verdicts: Vec<ServerVerdict>,
     /// Verdicts of a plain server, on records.
     pub records: Vec<Settled>,
     /// The rows before accepted mutations, as far as they are told (O13).
@@ -93,14 +93,14 @@ pub struct Batch {
 
 /// A verdict on one attempt of one mutation (O2).
 #[derive(Debug, Clone, PartialEq)]
-pub struct Judged {
+pub struct ServerVerdict {
     /// The mutation; one that is not in the queue is passed over.
     pub id: MutationId,
-    /// The attempt that was judged; another one than the queue's is passed over, unless it was accepted.
+    /// The attempt that was evaluated; another one than the queue's is passed over, unless it was accepted.
     pub attempt: i64,
     /// How it ended.
     pub ending: Ending,
-    /// Why, in one word of [`rejoin_protocol::wire::code`]; `None` if nothing was said.
+    /// The reason, one of [`rejoin_protocol::wire::code`]; `None` if the server names none.
     pub code: Option<String>,
     /// The verdict as JSON, kept with a parked mutation.
     pub detail: Option<String>,

@@ -172,7 +172,7 @@ fn edit_of_waiting_update_meets_a_recreated_row_as_a_conflict(store: Store) {
     }
 }
 
-/// The row is not judged while another edit of it is on its way.
+/// The row is not compared while another edit of it is on its way.
 #[apply(each_store)]
 fn edit_of_update_above_an_uncertain_one_overlays_no_foreign_value(store: Store) {
     for fault in [Fault::AnswerLost, Fault::RequestLost] {

@@ -24,7 +24,8 @@ pub(crate) fn replace_cause(conn: &Connection, old: MutationId, new: MutationId)
     run(conn, sql, [old.0.as_bytes(), new.0.as_bytes()])
 }
 
-/// The parked mutations that were parked because of this one, and of those, in the order of the queue.
+/// The parked mutations that were parked because of this one, and of those, in the order of the queue; the last id is the
+/// cause of each.
 pub(crate) fn parked_chain(
     conn: &Connection,
     id: MutationId,

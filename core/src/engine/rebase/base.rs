@@ -15,7 +15,7 @@ use rejoin_protocol::{ColumnKind, Value};
 
 use super::policy;
 use super::work::Work;
-use super::{Batch, Image, Judged};
+use super::{Batch, Image, ServerVerdict};
 use crate::engine::capture::patch::RowKey;
 use crate::engine::database::{OURS, fault};
 use crate::engine::schema::model::Table;
@@ -29,7 +29,7 @@ const MANY: usize = 4_096;
 /// Puts the batch's rows into the base. The rows on which something waits, in the order in which they are judged.
 pub(super) fn apply(work: &mut Work<'_>, batch: &Batch) -> Result<(usize, Vec<RowKey>)> {
     let told = if batch.bulk { 0 } else { MANY };
-    let conflicts = |judged: &Judged| judged.ending == Ending::Conflict;
+    let conflicts = |verdict: &ServerVerdict| verdict.ending == Ending::Conflict;
     let by_rows = !batch.records.is_empty();
     let judged = batch.judge || by_rows || batch.verdicts.iter().any(conflicts);
     let mut into = Base { work, met: BTreeSet::new(), rows: 0, told, judged };

@@ -140,7 +140,7 @@ fn given_up(work: &mut Work<'_>, together: &Accepted<'_>, of_action: bool) -> Re
     Ok(rows)
 }
 
-/// Reverses rows. The mutation that does, or that goes on with them.
+/// Reverses rows. Returns the mutation that reverses them, or the edit that continues them.
 fn reverse(
     work: &mut Work<'_>,
     place: Seq,

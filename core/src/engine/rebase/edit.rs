@@ -79,11 +79,12 @@ impl Engine {
                     .iter()
                     .try_for_each(|one| engine.may_be_edited(id, &one.step.effect.rows))?;
                 let capture = engine.capture.clone();
-                let laid = engine.rebased(|work, _| {
-                    below = work.lay_replaced(&replaced, &capture)?;
-                    Ok(())
-                });
-                laid.map(drop)
+                engine
+                    .rebased(|work, _| {
+                        below = work.apply_replaced(&replaced, &capture)?;
+                        Ok(())
+                    })
+                    .map(drop)
             })?;
             engine.within(false, body)?;
             let seq = engine.flush(None)?;
@@ -160,9 +161,9 @@ impl Work<'_> {
         Ok(Replaced { step, rows })
     }
 
-    /// Lays what was written upon the rows as they are seen now, as if the app had written it upon what was found then. The
-    /// rows in which that is not the same.
-    fn lay_replaced(&mut self, replaced: &[Replaced], capture: &Capture) -> Result<Below> {
+    /// Applies what was written to the rows as the app sees them now, and records it as a change of what the old mutation
+    /// had found. Returns the rows in which the two differ.
+    fn apply_replaced(&mut self, replaced: &[Replaced], capture: &Capture) -> Result<Below> {
         let mut below = Below::new();
         let mut seen: Vec<&RowKey> = Vec::new();
         for one in replaced {
@@ -177,7 +178,7 @@ impl Work<'_> {
                         below.push((patch.row.clone(), before(table, present.as_deref())));
                     }
                 }
-                // One that brings its row back is laid as a whole row, unless that would hide what was written over it.
+                // An edit that brings its row back writes the whole row, unless that would hide later edits of it.
                 let mut later = footprint::steps_after(self.states, &patch.row, one.step.seq);
                 let brings = present.is_none() && later.next().is_none();
                 let whole = one.step.stance.brought_back(patch).filter(|_| brings);
@@ -228,7 +229,7 @@ impl Work<'_> {
         Some(found)
     }
 
-    /// Puts back what is under the new mutation, which is then laid upon it.
+    /// Restores the rows under the new mutation, so that it is applied to them again.
     fn put_below(&mut self, edited: Option<Seq>, below: &Below) -> Result<()> {
         self.undo(edited)?;
         for (row, before) in below {

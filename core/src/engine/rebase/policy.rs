@@ -94,7 +94,8 @@ pub(super) fn treat(work: &mut Work<'_>, row: &RowKey, conflict: &Conflict) -> R
     Ok(true)
 }
 
-/// The row of an edit is gone, which was not judged, because the edit was on its way: whether it brings the row back.
+/// Lets an edit bring its row back, where the policy says so: while the edit was sent without a verdict, the removal of its
+/// row was not compared with it.
 pub(super) fn bring_back_if_kept(work: &mut Work<'_>, step: &mut Step, row: &RowKey) -> Result<()> {
     let table = work.rows.table(row.table)?;
     let policy = policy_of(table, step);

@@ -13,7 +13,7 @@ use super::judge::{self, Conflict, Edit};
 use super::policy;
 use super::step::{Fate, Parking, Step};
 use super::work::Work;
-use super::{Image, Judged};
+use super::{Image, ServerVerdict};
 use crate::engine::capture::encode;
 use crate::engine::capture::patch::{Effect, PatchKind, RowKey};
 use crate::engine::queue::attempt::Frozen;
@@ -37,7 +37,7 @@ pub(super) struct Open<'b> {
 #[derive(Debug)]
 struct ConflictVerdict<'b> {
     seq: Seq,
-    judged: &'b Judged,
+    verdict: &'b ServerVerdict,
     /// The old values that it compared.
     compared: Vec<BasisValue>,
     /// Whether the verdict may be of earlier rows than those of the answer.
@@ -47,31 +47,31 @@ struct ConflictVerdict<'b> {
 }
 
 /// Takes the verdicts; some of them wait for the images.
-pub(super) fn settle<'b>(work: &mut Work<'_>, verdicts: &'b [Judged]) -> Result<Open<'b>> {
+pub(super) fn settle<'b>(work: &mut Work<'_>, verdicts: &'b [ServerVerdict]) -> Result<Open<'b>> {
     let mut parked = Vec::new();
     let mut open = Open::default();
     let now_ms = work.now_ms;
     let version = work.schema.manifest.as_ref().map_or(0, |manifest| manifest.schema_version);
-    for judged in verdicts {
-        let Some(seq) = counts(work, judged) else {
-            tracing::debug!(id = %judged.id, attempt = judged.attempt, "verdict passed over");
+    for verdict in verdicts {
+        let Some(seq) = counts(work, verdict) else {
+            tracing::debug!(id = %verdict.id, attempt = verdict.attempt, "verdict passed over");
             continue;
         };
         work.undo([seq])?;
         let step = work.step_mut(seq)?;
-        match judged.ending {
+        match verdict.ending {
             Ending::Accepted => {
                 step.fate = Fate::Accepted;
                 if step.effect.schema_version < version {
                     open.narrow.push(seq);
                 }
             }
-            Ending::Rejected => parked.push((seq, ParkReason::Rejected, judged)),
-            Ending::Refused if judged.code.as_deref() == Some(code::SERVER_FAULT) => {
-                parked.push((seq, ParkReason::ServerFault, judged));
+            Ending::Rejected => parked.push((seq, ParkReason::Rejected, verdict)),
+            Ending::Refused if verdict.code.as_deref() == Some(code::SERVER_FAULT) => {
+                parked.push((seq, ParkReason::ServerFault, verdict));
             }
             Ending::Refused | Ending::Cancelled => {
-                parked.push((seq, ParkReason::Refused, judged));
+                parked.push((seq, ParkReason::Refused, verdict));
             }
             Ending::Conflict => {
                 // Known now, so that nothing treats it as on its way; parked when its image is there.
@@ -84,7 +84,7 @@ pub(super) fn settle<'b>(work: &mut Work<'_>, verdicts: &'b [Judged]) -> Result<
                     frozen.whole || patch.kind == PatchKind::Insert && !frozen.onto
                 });
                 let created = rows.map(|(_, patch)| patch.row.clone()).collect();
-                let one = ConflictVerdict { seq, judged, compared, is_repeated, created };
+                let one = ConflictVerdict { seq, verdict, compared, is_repeated, created };
                 open.conflicts.push(one);
             }
             Ending::Blocked => {
@@ -95,15 +95,15 @@ pub(super) fn settle<'b>(work: &mut Work<'_>, verdicts: &'b [Judged]) -> Result<
                 step.state = State::Uncertain;
                 step.changed = true;
                 // A lost answer, and a host that decides later, are no failure on the mutation.
-                if judged.code.as_deref() == Some(code::TRANSIENT) {
+                if verdict.code.as_deref() == Some(code::TRANSIENT) {
                     count_fault(step, now_ms)?;
                 }
             }
         }
     }
     // All verdicts are known: only now is it decided who stands on whom.
-    for (seq, reason, judged) in parked {
-        let parking = Parking { reason, because_of: None, detail: judged.detail.clone() };
+    for (seq, reason, verdict) in parked {
+        let parking = Parking { reason, because_of: None, detail: verdict.detail.clone() };
         work.park(seq, parking)?;
     }
     Ok(open)
@@ -143,11 +143,11 @@ pub(super) fn keep_displaced(
     Ok(())
 }
 
-fn counts(work: &Work<'_>, judged: &Judged) -> Option<Seq> {
-    let entry = work.queue.find(judged.id)?;
+fn counts(work: &Work<'_>, verdict: &ServerVerdict) -> Option<Seq> {
+    let entry = work.queue.find(verdict.id)?;
     let on_its_way = matches!(entry.state, State::Sent | State::Uncertain);
-    let final_one = judged.ending == Ending::Accepted && entry.state != State::Parked;
-    let same_attempt = entry.attempt == judged.attempt;
+    let final_one = verdict.ending == Ending::Accepted && entry.state != State::Parked;
+    let same_attempt = entry.attempt == verdict.attempt;
     (final_one || on_its_way && same_attempt).then_some(entry.seq)
 }
 
@@ -186,7 +186,7 @@ pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
             work.park(seq, Parking { reason, because_of: Some(id), detail: None })?;
         }
     }
-    for ConflictVerdict { seq, judged, compared, is_repeated, created } in open.conflicts {
+    for ConflictVerdict { seq, verdict, compared, is_repeated, created } in open.conflicts {
         if !work.step(seq)?.stays() {
             continue;
         }
@@ -207,7 +207,7 @@ pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
             let all = work.step(seq)?.effect.rows.iter();
             rows = all.map(|patch| (patch.row.clone(), Vec::new())).collect();
         }
-        let detail = detail::of_conflict(work, seq, &rows, judged.detail.as_deref())?;
+        let detail = detail::of_conflict(work, seq, &rows, verdict.detail.as_deref())?;
         if work.has_handler(work.step(seq)?) {
             // O7: it runs again on the answered rows, and what it does there is another attempt.
             let step = work.step_mut(seq)?;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::{all, column, engine, mutations, open, queued, table};
 use crate::engine::Engine;
 use crate::engine::queue::mutation::{Mutation, ParkReason, State};
-use crate::engine::rebase::{Batch, Judged};
+use crate::engine::rebase::{Batch, ServerVerdict};
 use crate::error::Error;
 use crate::host::TestHost;
 use crate::ids::{ColumnId, Seq, TableNumber};
@@ -186,9 +186,10 @@ fn pending_mutation_that_names_what_is_removed_is_parked_whole() {
         // It has its values and its old names, also after the next start; nothing of it is in the rows.
         for _ in 0..2 {
             assert_eq!(queued(&engine)[0], "notes a insert body 'x'", "{what}");
-            let told = crate::client::told(engine.pending().unwrap().remove(0), engine.schema());
+            let pending =
+                crate::client::to_pending(engine.pending().unwrap().remove(0), engine.schema());
             assert_eq!(
-                (told.rows[0].table.as_str(), told.rows[0].columns[0].name.as_str()),
+                (pending.rows[0].table.as_str(), pending.rows[0].columns[0].name.as_str()),
                 ("notes", "body")
             );
             assert_eq!(
@@ -269,7 +270,7 @@ fn sent_mutation_that_names_what_is_removed_waits_for_its_verdict() {
     engine.adopt(&manifest(3, vec![table("notes", TWO, Vec::new())])).unwrap();
     engine.execute("INSERT INTO notes VALUES ('a', 'of the second')", &[]).unwrap();
     for ending in [Ending::Retry, Ending::Conflict] {
-        let verdict = Judged { id, attempt: 1, ending, code: None, detail: None };
+        let verdict = ServerVerdict { id, attempt: 1, ending, code: None, detail: None };
         engine.apply(Batch { verdicts: vec![verdict], ..Batch::default() }).unwrap();
         assert_eq!(all(&mut engine, "SELECT body FROM notes"), ["'of the second'"]);
     }

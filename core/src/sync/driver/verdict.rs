@@ -75,7 +75,7 @@ mod tests {
     use rejoin_protocol::wire::push::Ending;
 
     use super::{Verdict, wait};
-    use crate::engine::rebase::{Batch, Judged};
+    use crate::engine::rebase::{Batch, ServerVerdict};
     use crate::engine::tests::{engine, table};
     use crate::error::Error;
     use crate::ids::MutationId;
@@ -94,11 +94,11 @@ mod tests {
         let begin = |id| Box::pin(wait(writer.clone(), answers.subscribe(), id));
         let mut waits = [begin(ids[0]), begin(ids[1]), begin(ids[2])];
 
-        let accepted = judged(&writer, ids[0], Ending::Accepted);
+        let accepted = answer(&writer, ids[0], Ending::Accepted);
         accepted.await.unwrap();
         answers.send_modify(|count| *count += 1);
         assert_eq!(waits[0].as_mut().await.unwrap(), Verdict::Accepted);
-        judged(&writer, ids[1], Ending::Rejected).await.unwrap();
+        answer(&writer, ids[1], Ending::Rejected).await.unwrap();
         answers.send_modify(|count| *count += 1);
         let Verdict::Parked(parked) = waits[1].as_mut().await.unwrap() else {
             panic!("not parked")
@@ -114,11 +114,11 @@ mod tests {
     }
 
     /// The mutation is sent, and this is what comes back.
-    fn judged(writer: &Writer, id: MutationId, ending: Ending) -> crate::writer::Answer<()> {
+    fn answer(writer: &Writer, id: MutationId, ending: Ending) -> crate::writer::Answer<()> {
         writer.call(move |engine| {
             let seq = engine.mutation(id)?.expect("in the queue").seq;
             let attempt = engine.mark_sent(&[seq], 1)?[0].mutation.attempt;
-            let verdict = Judged { id, attempt, ending, code: None, detail: None };
+            let verdict = ServerVerdict { id, attempt, ending, code: None, detail: None };
             engine.apply(Batch { verdicts: vec![verdict], ..Batch::default() }).map(drop)
         })
     }

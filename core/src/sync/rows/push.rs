@@ -17,7 +17,7 @@ use super::{cell, fact};
 use crate::engine::Engine;
 use crate::engine::queue::mutation::{Mutation, State};
 use crate::engine::queue::offer::Offer;
-use crate::engine::rebase::{Batch, Image, Judged};
+use crate::engine::rebase::{Batch, Image, ServerVerdict};
 use crate::engine::schema::model::Schema;
 use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq};
@@ -161,12 +161,17 @@ pub(crate) fn park_too_large(engine: &mut Engine, one: &Sent) -> Result<usize> {
         displaced: Vec::new(),
         message: Some("larger than the server takes in one request".to_owned()),
     };
-    let judged = judged(&engine.schema, id, attempt, &verdict);
-    let batch = Batch { verdicts: vec![judged], judge: true, ..Batch::default() };
+    let verdict = server_verdict(&engine.schema, id, attempt, &verdict);
+    let batch = Batch { verdicts: vec![verdict], judge: true, ..Batch::default() };
     Ok(engine.apply(batch)?.parked.len())
 }
 
-fn judged(schema: &Schema, id: MutationId, attempt: i64, verdict: &Verdict) -> Judged {
+fn server_verdict(
+    schema: &Schema,
+    id: MutationId,
+    attempt: i64,
+    verdict: &Verdict,
+) -> ServerVerdict {
     let (ending, code) = (verdict.verdict, verdict.code.clone());
     let detail = (ending != Ending::Accepted).then(|| {
         let mut verdict = verdict.clone();
@@ -175,7 +180,7 @@ fn judged(schema: &Schema, id: MutationId, attempt: i64, verdict: &Verdict) -> J
         }
         serde_json::to_string(&verdict).ok()
     });
-    Judged { id, attempt, ending, code, detail: detail.flatten() }
+    ServerVerdict { id, attempt, ending, code, detail: detail.flatten() }
 }
 
 /// An answer as one batch: all verdicts, then the rows as they now stand, then what must be asked again (O5, O3, O9).
@@ -194,11 +199,17 @@ pub(crate) fn batch(engine: &Engine, sent: &[Sent], answer: &PushAnswer) -> Resu
             before.push((id, displaced(engine, verdict)));
         }
         let attempt = group.map_or(verdict.attempt, |group| group.attempt);
-        verdicts.push(judged(&engine.schema, id, attempt, verdict));
+        verdicts.push(server_verdict(&engine.schema, id, attempt, verdict));
     }
     for group in sent.iter().filter(|group| rest.contains(&group.id)) {
         let (id, attempt) = (group.id, group.attempt);
-        verdicts.push(Judged { id, attempt, ending: Ending::Retry, code: None, detail: None });
+        verdicts.push(ServerVerdict {
+            id,
+            attempt,
+            ending: Ending::Retry,
+            code: None,
+            detail: None,
+        });
     }
     let images = answer
         .rows

@@ -151,8 +151,8 @@ impl Session {
         let undecided: Vec<_> = batch
             .verdicts
             .iter()
-            .filter(|judged| matches!(judged.ending, Ending::Retry | Ending::Blocked))
-            .map(|judged| (judged.id, judged.ending))
+            .filter(|verdict| matches!(verdict.ending, Ending::Retry | Ending::Blocked))
+            .map(|verdict| (verdict.id, verdict.ending))
             .collect();
         let applied = apply(engine, batch)?;
         let moved = !applied.accepted.is_empty() || !applied.parked.is_empty();
@@ -413,11 +413,11 @@ fn apply(engine: &mut Engine, batch: Batch) -> Result<Applied> {
         return engine.apply(batch);
     }
     let mut whole = Applied::default();
-    for judged in batch.verdicts {
+    for verdict in batch.verdicts {
         let images = batch.images.clone();
         let server_ms = batch.server_ms;
         let piece =
-            Batch { verdicts: vec![judged], server_ms, images, judge: true, ..Batch::default() };
+            Batch { verdicts: vec![verdict], server_ms, images, judge: true, ..Batch::default() };
         let applied = engine.apply(piece)?;
         whole.accepted.extend(applied.accepted);
         whole.parked.extend(applied.parked);

@@ -21,7 +21,7 @@ use crate::engine::capture::patch::{Effect, RowKey};
 use crate::engine::queue::mutation::{Mutation, ParkReason, State};
 use crate::engine::queue::{Entry, Queue};
 use crate::engine::rebase::work::Extent;
-use crate::engine::rebase::{Batch, Image, Judged};
+use crate::engine::rebase::{Batch, Image, ServerVerdict};
 use crate::engine::tests::{column, table};
 use crate::engine::{Engine, OpenOptions};
 use crate::host::TestHost;
@@ -389,7 +389,13 @@ impl World {
                     check::laid_over(std::mem::take(&mut self.truth), effect, &self.columns);
             }
             let (id, attempt) = (mutation.id, mutation.attempt);
-            batch.verdicts.push(Judged { id, attempt, ending: *ending, code: None, detail: None });
+            batch.verdicts.push(ServerVerdict {
+                id,
+                attempt,
+                ending: *ending,
+                code: None,
+                detail: None,
+            });
             touched
                 .extend(mutation.effect.rows.iter().map(|p| (check::name(&p.row), p.row.clone())));
         }

@@ -4,7 +4,7 @@ use rejoin_protocol::wire::row::RowSet;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
 
-use super::super::{Applied, Batch, Image, Judged};
+use super::super::{Applied, Batch, Image, ServerVerdict};
 use crate::engine::Engine;
 use crate::engine::capture::patch::RowKey;
 use crate::engine::queue::mutation::Mutation;
@@ -80,8 +80,8 @@ pub(super) fn send(engine: &mut Engine, request: i64) -> Vec<Offer> {
 }
 
 /// A verdict on the attempt that a mutation is in.
-pub(super) fn verdict(mutation: &Mutation, ending: Ending) -> Judged {
-    Judged { id: mutation.id, attempt: mutation.attempt, ending, code: None, detail: None }
+pub(super) fn verdict(mutation: &Mutation, ending: Ending) -> ServerVerdict {
+    ServerVerdict { id: mutation.id, attempt: mutation.attempt, ending, code: None, detail: None }
 }
 
 /// The server's number of nails in the shop of the action tests.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rejoin_protocol::wire::push::Ending;
 
-use super::super::{Batch, Judged};
+use super::super::{Batch, ServerVerdict};
 use super::support::*;
 use crate::client::pending_of;
 use crate::engine::change::{Change, Origin};
@@ -94,7 +94,7 @@ fn nothing_decided_means_uncertain_and_the_same_content_again() {
 fn server_fault_is_parked_after_its_bound_and_shown_before() {
     let verdict = |sent: &Offer, ending, code: &str| {
         let (code, detail) = (Some(code.to_owned()), Some(String::from("42501, log_id 7")));
-        let verdict = Judged { code, detail, ..verdict(&sent.mutation, ending) };
+        let verdict = ServerVerdict { code, detail, ..verdict(&sent.mutation, ending) };
         Batch { verdicts: vec![verdict], judge: true, ..Batch::default() }
     };
     let hour: u64 = 3_600;
