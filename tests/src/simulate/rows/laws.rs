@@ -153,6 +153,15 @@ impl World<'_> {
         (user, id.to_string())
     }
 
+    /// Whether the server accepted the content under another id: of a mutation that was sent, and then edited into this one.
+    fn is_on_the_server(&self, one: &Mutation) -> bool {
+        let Some(written) = self.book.of(one.id) else { return false };
+        self.book.written.iter().filter(|old| old.given_up).any(|old| {
+            let has = |cell| old.cells.contains(cell);
+            self.site.has_accepted(&self.known_as(old.id)) && written.cells.iter().all(has)
+        })
+    }
+
     /// What left the queue was accepted, or given up by the app (I3).
     fn is_gone(&mut self, at: usize, one: &Mutation, why: &Why) -> Checked {
         match why {
@@ -164,6 +173,7 @@ impl World<'_> {
                 self.seats[at].accepted.push(one.id);
                 Ok(())
             }
+            Why::Exchanged if self.is_on_the_server(one) => Ok(()),
             Why::Decided { gone, .. } if gone.contains(&one.id) || one.state != State::Pending => {
                 if matches!(one.state, State::Sent | State::Uncertain) {
                     let (id, seq) = (one.id, one.seq);

@@ -129,7 +129,7 @@ impl Seat {
             }
         }
         for (name, row) in self.sight.view.iter().chain(&self.sight.base) {
-            for column in ["name", "note", "m", "n"] {
+            for column in ["name", "note", "level", "m", "n"] {
                 if let Some(value) = row.get(column) {
                     self.seen.insert((name.clone(), column.to_owned(), value.clone()));
                 }
