@@ -8,10 +8,24 @@ use rejoin_protocol::manifest::{
     ColumnIdentity, ColumnManifest, GeneratedColumn, Index, ReferenceAction, Rule, TableExtension,
     TableManifest,
 };
+use sha2::{Digest as _, Sha256};
 
 use crate::config::{OWN_PREFIX, PushPolicy, TableConfig};
 use crate::engine::resolve::Resolve;
 use crate::engine::schema::{Access, BucketColumn, Column, Reference, Table};
+
+/// The identity of a column that is new to its table: by its name, and never one that the table has given before.
+///
+/// A backup knows nothing of the columns that were added after it. By its name, such a column gets the same identity when
+/// it is added once more, and another column gets another one (S1); a counter would give each the next number.
+pub(super) fn new_identity(name: &str, taken: &[u32]) -> u32 {
+    let identity = |time: u32| {
+        let hash = Sha256::new().chain_update(time.to_be_bytes()).chain_update(name).finalize();
+        // Signed in PostgreSQL's column.
+        u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]) >> 1
+    };
+    (0..).map(identity).find(|identity| !taken.contains(identity)).unwrap_or_default()
+}
 
 /// A table as it is.
 #[derive(Debug)]

@@ -90,18 +90,19 @@ fn identities(
     let mut find = connection.prepare(
         "SELECT id FROM rejoin_column WHERE table_number = ?1 AND name = ?2 AND gone = 0",
     )?;
-    let mut add = connection.prepare(
-        "INSERT INTO rejoin_column(table_number, id, name)
-         SELECT ?1, coalesce(max(id), 0) + 1, ?2 FROM rejoin_column WHERE table_number = ?1
-         RETURNING id",
-    )?;
-    names
-        .into_iter()
-        .map(|name| match find.query_row((table, name), |row| row.get(0)).optional()? {
-            Some(id) => Ok(id),
-            None => add.query_row((table, name), |row| row.get(0)),
-        })
-        .collect()
+    let mut all = connection.prepare("SELECT id FROM rejoin_column WHERE table_number = ?1")?;
+    let mut add = connection
+        .prepare("INSERT INTO rejoin_column(table_number, id, name) VALUES (?1, ?2, ?3)")?;
+    let mut identity = |name: &str| {
+        if let Some(id) = find.query_row((table, name), |row| row.get(0)).optional()? {
+            return Ok(id);
+        }
+        let taken = all.query_map([table], |row| row.get(0))?.collect::<Result<Vec<u32>, _>>()?;
+        let id = describe::new_identity(name, &taken);
+        add.execute((table, id, name))?;
+        Ok(id)
+    };
+    names.into_iter().map(&mut identity).collect()
 }
 
 fn version_of(connection: &Connection, manifest: &Manifest, now: &str) -> Result<i64, ServerError> {
