@@ -3,7 +3,7 @@
 //! The verdict is looked up before anything of the group is read, so that what was accepted stays accepted whatever the
 //! schema has become (O2). Every answer carries the touched rows as they stand at the end of the transaction (O3).
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use rejoin_protocol::wire::code;
@@ -68,6 +68,7 @@ impl Engine {
                     met: &met,
                     checks: &self.checks,
                     begun: Cell::new(0),
+                    apart: RefCell::default(),
                 };
                 push.foresee(ask)?;
                 for cancel in &ask.cancel {
@@ -165,6 +166,9 @@ pub(super) struct Push<'a> {
     pub(super) checks: &'a Checks,
     /// How many groups have got a savepoint.
     pub(super) begun: Cell<usize>,
+    /// Groups that another copy of the file got accepted, while what they stand on here is not. A group names only the last one of
+    /// a chain, so what stands on them here does not stand either.
+    apart: RefCell<BTreeSet<String>>,
 }
 
 impl Push<'_> {
@@ -172,6 +176,9 @@ impl Push<'_> {
         let stored = self.writing.verdict(&self.caller.user, &group.id)?;
         if let Some(stored) = stored.filter(|_| !mutant::is_on(Mutant::VerdictForgotten)) {
             if let Some(verdict) = repeated(group, &stored)? {
+                if verdict.verdict == Ending::Accepted && !self.all_accepted(&group.after)? {
+                    self.apart.borrow_mut().insert(group.id.clone());
+                }
                 return Ok(verdict);
             }
         } else if group.seq < self.client.purged_below {
@@ -296,9 +303,10 @@ impl Push<'_> {
     /// O4: judged only if everything it stands on is accepted.
     fn all_accepted(&self, after: &[String]) -> Result<bool, Fault> {
         for mutation in after.iter().filter(|_| !mutant::is_on(Mutant::AfterIgnored)) {
-            match self.writing.verdict(&self.caller.user, mutation)? {
-                Some(stored) if stored.ending == word(Ending::Accepted) => {}
-                _ => return Ok(false),
+            let stored = self.writing.verdict(&self.caller.user, mutation)?;
+            let is_accepted = stored.is_some_and(|stored| stored.ending == word(Ending::Accepted));
+            if !is_accepted || self.apart.borrow().contains(mutation) {
+                return Ok(false);
             }
         }
         Ok(true)

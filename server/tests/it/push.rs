@@ -157,6 +157,32 @@ async fn what_stands_on_something_unaccepted_is_blocked_until_its_next_attempt(w
     assert_eq!(anna.push_group(child).await.0.verdict, Ending::Accepted);
 }
 
+/// Found by simulation: of two copies of a file, one had a later mutation accepted without the earlier one, which was refused.
+/// In the other copy an action has read what the earlier one wrote, and names only the later one, the last of the chain.
+#[apply(secured_stores!)]
+async fn chain_whose_middle_another_copy_got_accepted_is_blocked(world: World) {
+    let mut anna = world.device("anna", "a1").await;
+    let mut first = anna.group("m1", &json!([place("p1", "Quay")]));
+    first["changes"][0]["data"]["score"] = json!(-1);
+    let mut alone = anna.group("m2", &json!([place("p2", "Pier")]));
+    let mut second = alone.clone();
+    second["after"] = json!(["m1"]);
+    anna.push_groups(json!([first, second])).await;
+    alone["attempt"] = json!(2);
+    assert_eq!(anna.push_group(alone).await.0.verdict, Ending::Accepted);
+    let mut third = anna.group("m3", &json!([place("p3", "Mole")]));
+    third["after"] = json!(["m2"]);
+    let mut fourth = anna.group("m4", &json!([place("p4", "Dock")]));
+    fourth["after"] = json!(["m3"]);
+    let answer = anna.push_groups(json!([first, second, third, fourth])).await.rejoin.unwrap();
+    let endings: Vec<Ending> = answer.verdicts.iter().map(|verdict| verdict.verdict).collect();
+    let expected = [Ending::Rejected, Ending::Accepted, Ending::Blocked, Ending::Blocked];
+    assert_eq!(endings, expected);
+    third["attempt"] = json!(2);
+    let (verdict, _) = anna.push_group(third).await;
+    assert_eq!(verdict.verdict, Ending::Accepted, "the push has no chain");
+}
+
 #[apply(secured_stores!)]
 async fn another_epoch_applies_nothing_and_names_the_epoch(world: World) {
     let mut anna = world.device("anna", "a1").await;
