@@ -130,10 +130,14 @@ pub(super) struct Written {
     pub(super) bad: bool,
     /// Whether it takes something back: an undo, or the reverse of what was withdrawn.
     pub(super) reverse: bool,
+    /// Whether it is an edit that holds what an action wrote.
+    pub(super) has_action: bool,
     /// The cells that it wrote at first, by the names that its device had for them.
     pub(super) cells: Vec<(Name, String, Option<String>)>,
     /// Which column it meant by the name of the one that comes and goes.
     pub(super) tint: Option<u32>,
+    /// Whether it edited that column before the server had filled it.
+    pub(super) gained: bool,
     /// Whether an app gave it up.
     pub(super) given_up: bool,
     /// Whether it was offered again upon a row that was not there: that is a conflict once more.

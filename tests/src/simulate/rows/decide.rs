@@ -291,8 +291,15 @@ impl World<'_> {
         self.look(at, &Why::Decided { gone: vec![one.id], made, reverse: false })?;
         // It may hold another row that the server refuses, or one of its own that was given up.
         let bad = self.book.of(one.id).is_some_and(|one| one.bad);
+        let stays = |id| self.seats[at].sight.queue.iter().any(|one| one.id == id);
+        let went = before.queue.iter().filter(|one| !stays(one.id));
+        let of_action = |one: &Mutation| {
+            one.action.is_some() || self.book.of(one.id).is_some_and(|one| one.has_action)
+        };
+        let has_action = went.into_iter().any(of_action);
         if let Some(written) = made.and_then(|made| self.book.of_mut(made)) {
             written.bad |= bad;
+            written.has_action |= has_action;
         }
         self.keeps_what_is_later(at, one, &before)
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use rejoin_core::Policy;
 use rejoin_core::engine::capture::patch::{ColumnPatch, PatchKind, RowPatch};
 use rejoin_core::engine::queue::mutation::{Mutation, ParkReason, State};
+use rejoin_core::engine::schema::model::Schema;
 use rejoin_core::ids::MutationId;
 
 use super::book::{Doing, Written, number};
@@ -126,8 +127,10 @@ impl World<'_> {
             copied: false,
             bad,
             reverse,
+            has_action: false,
             cells,
             tint,
+            gained: edits_gained(&schema, one),
             given_up: false,
             groundless: false,
             retried: false,
@@ -263,8 +266,8 @@ impl World<'_> {
         let by_time = |name: &Name| self.setting.policy(&name.0) == Policy::LastWriteWins;
         let is_told = one.detail.as_deref().is_some_and(|detail| detail.contains("\"code\":"));
         let is_offered_again = self.site.ever_accepted(&self.known_as(one.id));
-        // What takes something back compares only.
-        let is_edit = one.action.is_none() && !written.reverse;
+        // What takes something back compares only, and so does what an action wrote.
+        let is_edit = one.action.is_none() && !written.has_action && !written.reverse;
         !is_told && is_edit && !is_offered_again && written.rows.iter().all(by_time)
     }
 
@@ -341,7 +344,7 @@ impl World<'_> {
             || written.reverse
             || written.groundless
             || written.doing.is_some()
-            || edits_gained(written)
+            || written.gained
             || self.is_foreign(written)
             || self.stands_on_given_up(written)
     }
@@ -467,12 +470,14 @@ fn names_tint(written: &Written) -> bool {
 }
 
 /// Whether it edits a column that its device had gained and the server had not filled yet: its old value is NULL.
-fn edits_gained(written: &Written) -> bool {
-    let mut columns = written.first.effect.rows.iter().flat_map(|patch| {
-        let updates = patch.kind == PatchKind::Update;
+fn edits_gained(schema: &Schema, one: &Mutation) -> bool {
+    let Some(marks) = schema.named("marks") else { return false };
+    let tint = marks.column_named(TINT).map(|at| marks.columns[at].id);
+    let mut columns = one.effect.rows.iter().flat_map(|patch| {
+        let updates = patch.row.table == marks.number && patch.kind == PatchKind::Update;
         patch.columns.iter().filter(move |column| updates && column.is_change())
     });
-    columns.any(|one| Some(one.column.0) == written.tint && one.old.is_null())
+    columns.any(|column| Some(column.column) == tint && column.old.is_null())
 }
 
 fn word(parked: &Mutation) -> &'static str {
