@@ -139,7 +139,7 @@ pub struct TableExtension {
 pub struct ColumnIdentity {
     /// The column's present name.
     pub name: String,
-    /// Its identity: PostgreSQL's attnum, or the embedded store's own count.
+    /// Its identity, which the server makes from the name that the column has at first.
     pub id: u32,
 }
 

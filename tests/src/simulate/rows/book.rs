@@ -122,7 +122,7 @@ pub(super) struct Written {
     pub(super) known: usize,
     /// How often the server had been restored when its device last finished a pass before that.
     pub(super) epoch: usize,
-    /// Whether it waited in a file that was copied.
+    /// Whether it stood in a file that was copied, waiting or accepted.
     pub(super) copied: bool,
     /// When the rows were written that its author saw, by their versions.
     pub(super) saw: BTreeMap<Name, i64>,

@@ -13,7 +13,7 @@ enum Restore {
     Aged,
     /// Its push changed no row: the log does not show that a restore has lost its verdict.
     Traceless,
-    /// The mutation waited in a file that was copied: it waits in both copies.
+    /// The mutation stood in a file that was copied, waiting or accepted: both copies offer it (again).
     Copy,
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
+use rejoin_core::VerdictKind;
 use rejoin_core::host::Host as _;
 use rejoin_core::sync::session::Phase;
 use rejoin_core::{Actions, Keep};
@@ -379,10 +380,14 @@ impl<'t> World<'t> {
     }
 
     fn copy(&mut self, at: usize) -> Checked {
+        self.read_verdicts(at, 0)?;
         let number = self.seats.len();
         let copy = self.seats[at].copy(self.seed * 16 + number as u64);
-        for one in &copy.sight.queue {
-            if let Some(written) = self.book.of_mut(one.id) {
+        // A restored server is offered again what the file has seen accepted: by both copies.
+        let accepted = copy.ends.values().filter(|(.., kind)| *kind == VerdictKind::Accepted);
+        let accepted = accepted.map(|(id, ..)| *id);
+        for id in copy.sight.queue.iter().map(|one| one.id).chain(accepted) {
+            if let Some(written) = self.book.of_mut(id) {
                 written.copied = true;
             }
         }
