@@ -9,6 +9,7 @@ use rejoin_core::VerdictKind;
 use rejoin_core::host::Host as _;
 use rejoin_core::sync::session::Phase;
 use rejoin_core::{Actions, Keep};
+use rejoin_server::Clock as _;
 
 use super::book::Book;
 use super::death::Watch;
@@ -36,6 +37,8 @@ pub(super) struct World<'t> {
     pub(super) book: Book,
     /// How often the server was restored from a backup.
     pub(super) epoch: usize,
+    /// How many mutations were written by which time of the server's clock, in its microseconds.
+    written_by: Vec<(i64, usize)>,
     /// Mutations that were written before the server may have forgotten verdicts.
     pub(super) forgotten: usize,
     /// Mutations that were written before devices may have forgotten that they were accepted.
@@ -66,6 +69,7 @@ impl<'t> World<'t> {
             told,
             book: Book::default(),
             epoch: 0,
+            written_by: Vec::new(),
             forgotten: 0,
             aged: 0,
             granted: BTreeSet::new(),
@@ -177,13 +181,15 @@ impl<'t> World<'t> {
     }
 
     pub(super) fn compact(&mut self, days: u16) {
-        self.site.backend.clock.advance(DAY * i64::from(days));
-        if days > 30 {
-            self.aged = self.book.written.len();
-        }
-        if days > 90 {
-            self.forgotten = self.book.written.len();
-        }
+        let clock = &self.site.backend.clock;
+        self.written_by.push((clock.now(), self.book.written.len()));
+        clock.advance(DAY * i64::from(days));
+        let now = clock.now();
+        let older_than = |days: i64| {
+            let mut older = self.written_by.iter().rev();
+            older.find(|(at, _)| *at < now - days * DAY).map_or(0, |(_, count)| *count)
+        };
+        (self.aged, self.forgotten) = (older_than(30), older_than(90));
         self.site.compact();
         self.told.count("the log is compacted");
     }
