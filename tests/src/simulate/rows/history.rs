@@ -27,12 +27,10 @@ pub(super) struct Change {
 }
 
 impl Change {
-    /// Whether it changes who may see an item, and its parts with it.
+    /// Whether it changes who may see an item, or write its parts: a deleted one has parts as well.
     fn moves(&self) -> bool {
-        let seen = |row: &Option<Row>| {
-            let live = row.as_ref().filter(|row| is_live(row));
-            live.map(|row| row.get("user_id").cloned())
-        };
+        let seen =
+            |row: &Option<Row>| row.as_ref().map(|row| (is_live(row), row.get("user_id").cloned()));
         self.name.0 == "items" && seen(&self.before) != seen(&self.after)
     }
 }
