@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 use rejoin_core::Policy;
-use rejoin_core::engine::queue::mutation::{ParkReason, State};
+use rejoin_core::engine::queue::mutation::{Mutation, ParkReason, State};
 use rejoin_core::ids::MutationId;
 use rejoin_core::sync::session::Phase;
 
@@ -245,6 +245,10 @@ impl World<'_> {
     fn older(&mut self, at: usize, number: u32, rng: &mut Rng) -> Checked {
         // What waits is run anew by this app, and by the older one it would not be.
         self.sync(at)?;
+        let waits = |one: &Mutation| one.action.is_some() && one.state != State::Parked;
+        if self.seats[at].sight.queue.iter().any(waits) {
+            return Ok(());
+        }
         let user = self.seats[at].device.user.clone();
         let tally = format!("{}t", &user[..1]);
         let count = Doing::Count(tally.clone(), i64::from(rng.u8(1..5)));
