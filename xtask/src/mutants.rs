@@ -20,7 +20,7 @@ const CORE: [&str; 4] = [
 ];
 
 /// The sample is one of so many parts; the next commit takes the next part.
-const PARTS: u64 = 60;
+const PARTS: u64 = 120;
 
 /// Where the work since the last release of the main branch begins, for the files that changed.
 const BASE: &str = "REJOIN_MUTANTS_BASE";

@@ -176,9 +176,7 @@ impl Push<'_> {
         let stored = self.writing.verdict(&self.caller.user, &group.id)?;
         if let Some(stored) = stored.filter(|_| !mutant::is_on(Mutant::VerdictForgotten)) {
             if let Some(verdict) = repeated(group, &stored)? {
-                if verdict.verdict == Ending::Accepted && !self.all_accepted(&group.after)? {
-                    self.apart.borrow_mut().insert(group.id.clone());
-                }
+                self.note_apart(group, &verdict)?;
                 return Ok(verdict);
             }
         } else if group.seq < self.client.purged_below {
@@ -298,6 +296,13 @@ impl Push<'_> {
             return Ok(());
         }
         schema_gate(self.writing, version, hash, false)
+    }
+
+    fn note_apart(&self, group: &Group, verdict: &Verdict) -> Result<(), Fault> {
+        if verdict.verdict == Ending::Accepted && !self.all_accepted(&group.after)? {
+            self.apart.borrow_mut().insert(group.id.clone());
+        }
+        Ok(())
     }
 
     /// O4: judged only if everything it stands on is accepted.

@@ -24,7 +24,7 @@ pub(super) fn new_identity(name: &str, taken: &[u32]) -> u32 {
         // Signed in PostgreSQL's column.
         u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]) >> 1
     };
-    (0..).map(identity).find(|identity| !taken.contains(identity)).unwrap_or_default()
+    (0..=u32::MAX).map(identity).find(|identity| !taken.contains(identity)).unwrap_or_default()
 }
 
 /// A table as it is.

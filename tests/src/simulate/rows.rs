@@ -18,6 +18,7 @@ mod keeping;
 mod laws;
 mod meaning;
 mod offers;
+mod parked;
 mod pass;
 mod rules;
 mod schema;

@@ -5,12 +5,11 @@ use std::collections::BTreeSet;
 
 use rejoin_core::Policy;
 use rejoin_core::engine::capture::patch::{ColumnPatch, PatchKind, RowPatch};
-use rejoin_core::engine::queue::mutation::{Mutation, ParkReason, State};
+use rejoin_core::engine::queue::mutation::{Mutation, State};
 use rejoin_core::engine::schema::model::Schema;
 use rejoin_core::ids::MutationId;
 
 use super::book::{Doing, Written, number};
-use super::exceptions::{CONFLICTED, POLICY, REJECTED};
 use super::history::{Name, Row, Rows, is_live};
 use super::meaning::{is_as_sent, leaves_none_behind};
 use super::offers::Withdrawn;
@@ -114,7 +113,6 @@ impl World<'_> {
         let known = self.knows(at, one.id, &rows);
         let cells = sight::cells(&schema, one);
         let tints = cells.iter().any(|(name, column, _)| name.0 == "marks" && column == TINT);
-        let tint = schema::identity(&schema).filter(|_| tints);
         let written = Written {
             id: one.id,
             user,
@@ -129,7 +127,7 @@ impl World<'_> {
             reverse,
             has_action: false,
             cells,
-            tint,
+            tint: schema::identity(&schema).filter(|_| tints),
             gained: edits_gained(&schema, one),
             given_up: false,
             groundless: false,
@@ -236,119 +234,6 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Nobody is parked without a reason that can be seen from outside.
-    fn is_parked(&mut self, at: usize, one: &Mutation) -> Checked {
-        let Some(written) = self.book.of(one.id) else { return Ok(()) };
-        self.told.count(word(one));
-        let history = self.site.history();
-        let touched = written.rows.iter().any(|name| history.others_wrote(name, at, written.known));
-        drop(history);
-        let invariant = match one.reason {
-            Some(ParkReason::Rejected) if !self.may_be_rejected(written) => REJECTED,
-            // Time alone decides, and the row's last writer may have been this very device.
-            Some(ParkReason::Conflicted) if is_superseded(one) => return Ok(()),
-            Some(ParkReason::Conflicted) if self.is_judged_too_early(written, one) => {
-                "server-alone-compares-times"
-            }
-            Some(ParkReason::Conflicted) if self.is_for_policy(at, written, one) => POLICY,
-            Some(ParkReason::Conflicted) if !touched && !self.may_be_in_conflict(at, written) => {
-                CONFLICTED
-            }
-            Some(ParkReason::Depends) if one.because_of.is_none() => "parked-for-a-reason",
-            None => "parked-for-a-reason",
-            _ => return Ok(()),
-        };
-        broken!(invariant, "an innocent edit of {at} is parked: {one:?}, {:?}", written.rows)
-    }
-
-    /// O11: where the later edit wins, no device judges: the server alone calls it a conflict, with a code.
-    fn is_judged_too_early(&self, written: &Written, one: &Mutation) -> bool {
-        let by_time = |name: &Name| self.setting.policy(&name.0) == Policy::LastWriteWins;
-        let is_told = one.detail.as_deref().is_some_and(|detail| detail.contains("\"code\":"));
-        let is_offered_again = self.site.ever_accepted(&self.known_as(one.id));
-        // What takes something back compares only, and so does what an action wrote.
-        let is_edit = one.action.is_none() && !written.has_action && !written.reverse;
-        !is_told && is_edit && !is_offered_again && written.rows.iter().all(by_time)
-    }
-
-    fn may_be_rejected(&self, written: &Written) -> bool {
-        let is_child = |table: &str| table == "parts";
-        written.bad
-            || self.is_excepted(REJECTED, written)
-            || names_tint(written)
-            || written.rows.iter().any(|name| is_child(&name.0))
-            || self.is_foreign(written)
-    }
-
-    /// Whether a key of it is in use by somebody else.
-    fn is_foreign(&self, written: &Written) -> bool {
-        let history = self.site.history();
-        let is_others = |name: &Name| {
-            // What is everybody's is nobody's to write; a part is its item's owner's.
-            let row = history.now.get(name).filter(|_| name.0 != "parts");
-            row.is_some_and(|row| row.get("user_id") != Some(&written.user))
-                || name.0 != "takings" && !name.1.starts_with(&written.user[..1])
-        };
-        written.rows.iter().any(is_others)
-    }
-
-    /// O11: while the rows are there, a policy goes over them, or the server says who was the last.
-    fn is_for_policy(&self, at: usize, written: &Written, one: &Mutation) -> bool {
-        // It may be there again by now, made anew by what went with the same push.
-        let detail = one.detail.as_deref().unwrap_or_default();
-        let was_gone = detail.contains("row.deleted") || detail.contains("row.not_found");
-        let sight = &self.seats[at].sight;
-        let updates = |patch: &RowPatch| patch.kind == PatchKind::Update;
-        let updates = written.first.effect.rows.iter().all(updates);
-        // One part that the app must decide of parks the whole (O6): of two policies each may leave the other's rows to it.
-        let policies: Vec<Policy> =
-            written.rows.iter().map(|name| self.setting.policy(&name.0)).collect();
-        // A retried edit comes after what its own device has done since: that may have deleted the row.
-        let is_there = |name: &Name| {
-            sight.base.contains_key(name)
-                && sight.view.get(name).is_some_and(is_live)
-                && match self.setting.policy(&name.0) {
-                    Policy::LastWriteWins => updates,
-                    Policy::Rebase | Policy::KeepLocal => self.offers.is_of_one(written.id),
-                    Policy::AcceptServer | Policy::Manual => false,
-                }
-        };
-        written.doing.is_none()
-            && !written.reverse
-            && !self.is_excepted(POLICY, written)
-            && !self.is_foreign(written)
-            // What takes the place of something that was sent may meet that on the server.
-            && !self.stands_on_given_up(written)
-            && !was_gone
-            && policies.windows(2).all(|two| two[0] == two[1])
-            && written.rows.iter().all(is_there)
-    }
-
-    fn stands_on_given_up(&self, written: &Written) -> bool {
-        let mut others = self.book.written.iter().filter(|one| one.given_up);
-        others.any(|one| one.rows.iter().any(|name| written.rows.contains(name)))
-    }
-
-    fn may_be_in_conflict(&self, at: usize, written: &Written) -> bool {
-        // What it stood upon met somebody else's write, which its device had under its own edit.
-        let queue = self.seats[at].sight.queue.iter();
-        let upon_parked = queue.filter(|one| one.id != written.id).any(|one| {
-            let meets = |one: &Written| one.rows.iter().any(|name| written.rows.contains(name));
-            let met = matches!(one.reason, Some(ParkReason::Conflicted | ParkReason::Depends));
-            // What it makes anew was taken away by this one, and is there again.
-            let again = one.state == State::Parked && creates(written);
-            (met || again) && self.book.of(one.id).is_some_and(meets)
-        });
-        self.is_excepted(CONFLICTED, written)
-            || upon_parked
-            || written.reverse
-            || written.groundless
-            || written.doing.is_some()
-            || written.gained
-            || self.is_foreign(written)
-            || self.stands_on_given_up(written)
-    }
-
     /// A device has rows of its user, of everybody, and of whom it was granted.
     fn shows_nobody_elses(&self, at: usize) -> Checked {
         let seat = &self.seats[at];
@@ -383,9 +268,11 @@ impl World<'_> {
 
     /// `n` and the rows that say what was taken of it are in balance on the server.
     fn takes_what_it_says(&self) -> Checked {
-        // What was withdrawn is reversed whole, or parked. An app that insists writes over what has come since.
+        // What was withdrawn, and what the history offers again, is written whole or parked. An app that insists writes
+        // over what has come since.
         let insists = |one: &Written| {
-            one.reverse && one.retried && one.rows.iter().any(|name| name.0 == "takings")
+            let runs = !one.reverse && !self.site.ever_accepted(&self.known_as(one.id));
+            !runs && one.retried && one.rows.iter().any(|name| name.0 == "takings")
         };
         if self.book.written.iter().any(insists) {
             return Ok(());
@@ -449,26 +336,6 @@ impl World<'_> {
     }
 }
 
-fn creates(written: &Written) -> bool {
-    written.first.effect.rows.iter().any(|patch| patch.kind == PatchKind::Insert)
-}
-
-fn is_superseded(parked: &Mutation) -> bool {
-    parked.detail.as_deref().unwrap_or_default().contains("row.superseded")
-}
-
-/// Whether it wrote the column that comes and goes: an insert with its default, or without it, did not.
-fn names_tint(written: &Written) -> bool {
-    let mut patches = written.first.effect.rows.iter();
-    let updates = patches.any(|patch| patch.kind == PatchKind::Update);
-    let wrote =
-        |value: &Option<String>| value.as_deref().is_some_and(|text| text != schema::DEFAULT);
-    let mut cells = written.cells.iter();
-    cells.any(|(name, column, value)| {
-        name.0 == "marks" && column == TINT && (updates || wrote(value))
-    })
-}
-
 /// Whether it edits a column that its device had gained and the server had not filled yet: its old value is NULL.
 fn edits_gained(schema: &Schema, one: &Mutation) -> bool {
     let Some(marks) = schema.named("marks") else { return false };
@@ -478,23 +345,4 @@ fn edits_gained(schema: &Schema, one: &Mutation) -> bool {
         patch.columns.iter().filter(move |column| updates && column.is_change())
     });
     columns.any(|column| Some(column.column) == tint && column.old.is_null())
-}
-
-fn word(parked: &Mutation) -> &'static str {
-    let detail = parked.detail.as_deref().unwrap_or_default();
-    match parked.reason {
-        Some(ParkReason::Conflicted) if detail.contains("superseded") => {
-            "parked: a later edit has won"
-        }
-        Some(ParkReason::Conflicted) => "parked as conflicted",
-        Some(ParkReason::Rejected) if detail.contains("column.unknown") => {
-            "parked: names a removed column"
-        }
-        Some(ParkReason::Rejected) => "parked as rejected",
-        Some(ParkReason::Refused) if detail.contains("expired") => "parked as expired",
-        Some(ParkReason::Refused) => "parked as refused",
-        Some(ParkReason::Depends) => "parked for what it stands on",
-        Some(ParkReason::Unreplayable) => "parked: an action that cannot run again",
-        Some(ParkReason::Remainder | ParkReason::ServerFault) | None => "parked for another reason",
-    }
 }

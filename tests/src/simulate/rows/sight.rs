@@ -121,7 +121,9 @@ impl Sight {
         if rows == self.view {
             return Ok(());
         }
-        let is_gone = |name: &Name| rows.contains_key(name) && !self.view.contains_key(name);
+        let is_gone = |name: &Name| {
+            rows.contains_key(name) && !unknown.contains(name) && !self.view.contains_key(name)
+        };
         if let Some((one, _)) = marked.iter().find(|(_, name)| is_gone(name)) {
             return Err(still_waits(one, "there is no mark"));
         }

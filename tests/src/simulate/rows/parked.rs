@@ -1,0 +1,167 @@
+//! Nobody is parked without a reason that can be seen from outside.
+
+use rejoin_core::Policy;
+use rejoin_core::engine::capture::patch::{PatchKind, RowPatch};
+use rejoin_core::engine::queue::mutation::{Mutation, ParkReason, State};
+
+use super::book::Written;
+use super::exceptions::{CONFLICTED, POLICY, REJECTED};
+use super::history::{Name, is_live};
+use super::schema::{self, TINT};
+use super::world::World;
+use crate::simulate::{Checked, broken};
+
+impl World<'_> {
+    /// Nobody is parked without a reason that can be seen from outside.
+    pub(super) fn is_parked(&mut self, at: usize, one: &Mutation) -> Checked {
+        let Some(written) = self.book.of(one.id) else { return Ok(()) };
+        self.told.count(word(one));
+        let history = self.site.history();
+        let touched = written.rows.iter().any(|name| history.others_wrote(name, at, written.known));
+        drop(history);
+        let invariant = match one.reason {
+            Some(ParkReason::Rejected) if !self.may_be_rejected(written) => REJECTED,
+            // Time alone decides, and the row's last writer may have been this very device.
+            Some(ParkReason::Conflicted) if is_superseded(one) => return Ok(()),
+            Some(ParkReason::Conflicted) if self.is_judged_too_early(written, one) => {
+                "server-alone-compares-times"
+            }
+            Some(ParkReason::Conflicted) if self.is_for_policy(at, written, one) => POLICY,
+            Some(ParkReason::Conflicted) if !touched && !self.may_be_in_conflict(at, written) => {
+                CONFLICTED
+            }
+            Some(ParkReason::Depends) if one.because_of.is_none() => "parked-for-a-reason",
+            None => "parked-for-a-reason",
+            _ => return Ok(()),
+        };
+        broken!(invariant, "an innocent edit of {at} is parked: {one:?}, {:?}", written.rows)
+    }
+
+    /// O11: where the later edit wins, no device judges: the server alone calls it a conflict, with a code.
+    fn is_judged_too_early(&self, written: &Written, one: &Mutation) -> bool {
+        let by_time = |name: &Name| self.setting.policy(&name.0) == Policy::LastWriteWins;
+        let is_told = one.detail.as_deref().is_some_and(|detail| detail.contains("\"code\":"));
+        let is_offered_again = self.site.ever_accepted(&self.known_as(one.id));
+        // What takes something back compares only, and so does what an action wrote.
+        let is_edit = one.action.is_none() && !written.has_action && !written.reverse;
+        !is_told && is_edit && !is_offered_again && written.rows.iter().all(by_time)
+    }
+
+    fn may_be_rejected(&self, written: &Written) -> bool {
+        let is_child = |table: &str| table == "parts";
+        written.bad
+            || self.is_excepted(REJECTED, written)
+            || names_tint(written)
+            || written.rows.iter().any(|name| is_child(&name.0))
+            || self.is_foreign(written)
+    }
+
+    /// Whether a key of it is in use by somebody else.
+    fn is_foreign(&self, written: &Written) -> bool {
+        let history = self.site.history();
+        let is_others = |name: &Name| {
+            // What is everybody's is nobody's to write; a part is its item's owner's.
+            let row = history.now.get(name).filter(|_| name.0 != "parts");
+            row.is_some_and(|row| row.get("user_id") != Some(&written.user))
+                || name.0 != "takings" && !name.1.starts_with(&written.user[..1])
+        };
+        written.rows.iter().any(is_others)
+    }
+
+    /// O11: while the rows are there, a policy goes over them, or the server says who was the last.
+    fn is_for_policy(&self, at: usize, written: &Written, one: &Mutation) -> bool {
+        // It may be there again by now, made anew by what went with the same push.
+        let detail = one.detail.as_deref().unwrap_or_default();
+        let was_gone = detail.contains("row.deleted") || detail.contains("row.not_found");
+        let sight = &self.seats[at].sight;
+        let updates = |patch: &RowPatch| patch.kind == PatchKind::Update;
+        let updates = written.first.effect.rows.iter().all(updates);
+        // One part that the app must decide of parks the whole (O6): of two policies each may leave the other's rows to it.
+        let policies: Vec<Policy> =
+            written.rows.iter().map(|name| self.setting.policy(&name.0)).collect();
+        // A retried edit comes after what its own device has done since: that may have deleted the row.
+        let is_there = |name: &Name| {
+            sight.base.contains_key(name)
+                && sight.view.get(name).is_some_and(is_live)
+                && match self.setting.policy(&name.0) {
+                    Policy::LastWriteWins => updates,
+                    Policy::Rebase | Policy::KeepLocal => self.offers.is_of_one(written.id),
+                    Policy::AcceptServer | Policy::Manual => false,
+                }
+        };
+        written.doing.is_none()
+            && !written.reverse
+            && !self.is_excepted(POLICY, written)
+            && !self.is_foreign(written)
+            // What takes the place of something that was sent may meet that on the server.
+            && !self.stands_on_given_up(written)
+            && !written.groundless
+            && !was_gone
+            && policies.windows(2).all(|two| two[0] == two[1])
+            && written.rows.iter().all(is_there)
+    }
+
+    fn stands_on_given_up(&self, written: &Written) -> bool {
+        let mut others = self.book.written.iter().filter(|one| one.given_up);
+        others.any(|one| one.rows.iter().any(|name| written.rows.contains(name)))
+    }
+
+    fn may_be_in_conflict(&self, at: usize, written: &Written) -> bool {
+        // What it stood upon met somebody else's write, which its device had under its own edit.
+        let queue = self.seats[at].sight.queue.iter();
+        let upon_parked = queue.filter(|one| one.id != written.id).any(|one| {
+            let meets = |one: &Written| one.rows.iter().any(|name| written.rows.contains(name));
+            let met = matches!(one.reason, Some(ParkReason::Conflicted | ParkReason::Depends));
+            // What it makes anew was taken away by this one, and is there again.
+            let again = one.state == State::Parked && creates(written);
+            (met || again) && self.book.of(one.id).is_some_and(meets)
+        });
+        self.is_excepted(CONFLICTED, written)
+            || upon_parked
+            || written.reverse
+            || written.groundless
+            || written.doing.is_some()
+            || written.gained
+            || self.is_foreign(written)
+            || self.stands_on_given_up(written)
+    }
+}
+
+fn creates(written: &Written) -> bool {
+    written.first.effect.rows.iter().any(|patch| patch.kind == PatchKind::Insert)
+}
+
+fn is_superseded(parked: &Mutation) -> bool {
+    parked.detail.as_deref().unwrap_or_default().contains("row.superseded")
+}
+
+/// Whether it wrote the column that comes and goes: an insert with its default, or without it, did not.
+fn names_tint(written: &Written) -> bool {
+    let mut patches = written.first.effect.rows.iter();
+    let updates = patches.any(|patch| patch.kind == PatchKind::Update);
+    let wrote =
+        |value: &Option<String>| value.as_deref().is_some_and(|text| text != schema::DEFAULT);
+    let mut cells = written.cells.iter();
+    cells.any(|(name, column, value)| {
+        name.0 == "marks" && column == TINT && (updates || wrote(value))
+    })
+}
+
+fn word(parked: &Mutation) -> &'static str {
+    let detail = parked.detail.as_deref().unwrap_or_default();
+    match parked.reason {
+        Some(ParkReason::Conflicted) if detail.contains("superseded") => {
+            "parked: a later edit has won"
+        }
+        Some(ParkReason::Conflicted) => "parked as conflicted",
+        Some(ParkReason::Rejected) if detail.contains("column.unknown") => {
+            "parked: names a removed column"
+        }
+        Some(ParkReason::Rejected) => "parked as rejected",
+        Some(ParkReason::Refused) if detail.contains("expired") => "parked as expired",
+        Some(ParkReason::Refused) => "parked as refused",
+        Some(ParkReason::Depends) => "parked for what it stands on",
+        Some(ParkReason::Unreplayable) => "parked: an action that cannot run again",
+        Some(ParkReason::Remainder | ParkReason::ServerFault) | None => "parked for another reason",
+    }
+}
