@@ -265,7 +265,8 @@ fn turned(cursor: &Cursor, held: &[String]) -> Cursor {
     next
 }
 
-fn same(left: &[String], right: &[String]) -> bool {
+/// Whether both are the same buckets, in whatever order.
+pub(super) fn same(left: &[String], right: &[String]) -> bool {
     difference(left, right).is_empty()
 }
 

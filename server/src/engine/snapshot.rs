@@ -9,6 +9,7 @@ use rejoin_protocol::wire::snapshot::{
 use serde::{Deserialize, Serialize};
 
 use super::cursor::{self, Cursor, Standing};
+use super::pull::same;
 use super::schema::{Row, Table};
 use super::{Caller, Engine, encode, held, sight_of};
 use crate::error::Fault;
@@ -63,7 +64,7 @@ impl Engine {
             let client = self.registered(reading, caller, &request.client_id)?;
             let held = held(reading, &caller.user)?;
             let begin = || Place::first(reading, &held, witness);
-            let standing = standing(reading, caller, request)?;
+            let standing = standing(reading, caller, request)?.with(&held);
             let restarts = standing.reason();
             let place = match standing {
                 Found::Place(place) => Some(*place),
@@ -114,6 +115,15 @@ enum Found {
 }
 
 impl Found {
+    /// Every page is read with the buckets of the first. Where one came and went between pages, the cursor would not know of it,
+    /// and no pull would walk its rows.
+    fn with(self, held: &[String]) -> Self {
+        match self {
+            Self::Place(place) if !same(&place.cursor.held, held) => Self::Gone,
+            found => found,
+        }
+    }
+
     /// Why all begins again, if it does.
     fn reason(&self) -> Option<SnapshotReason> {
         match self {
