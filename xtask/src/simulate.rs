@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const GATE: [(&str, u32); 3] = [("plain", 2000), ("log", 5000), ("rows", 1500)];
 
 /// Worlds of each model with seeds that were never used before, in the gate and in the deep run.
-const GATE_FRESH: u32 = 300;
+const GATE_FRESH: u32 = 100;
 const DEEP_FRESH: u32 = 10_000;
 
 /// Arguments of the simulation, passed on.
