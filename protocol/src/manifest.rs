@@ -139,7 +139,7 @@ pub struct TableExtension {
 pub struct ColumnIdentity {
     /// The column's present name.
     pub name: String,
-    /// Its identity, which the server makes from the name that the column has at first.
+    /// Its identity. The server derives it from the column's first name.
     pub id: u32,
 }
 

@@ -121,7 +121,7 @@ pub(crate) fn to_pending(mutation: Mutation, schema: &Schema) -> Pending {
     }
 }
 
-/// What an effect did, in the app's words.
+/// The rows of an effect as the app sees them.
 pub(crate) fn to_pending_rows(effect: Effect, schema: &Schema) -> Vec<PendingRow> {
     effect.rows.into_iter().map(|patch| row(patch, schema)).collect()
 }

@@ -92,7 +92,7 @@ pub struct SnapshotAnswer {
     pub sets: Vec<RowSet>,
     /// All rows of the snapshot as counted at its first page; for progress only.
     pub total: i64,
-    /// Whether the position can no longer be served: start anew (C5).
+    /// Whether the position can no longer be served, or the user's buckets have changed: start the snapshot again (C5).
     pub restart: bool,
     /// Where the log ended when the page was read. It takes the place of the request's witness, which the server has seen, and is
     /// kept until a pull has come so far: `pull_cursor` may be older than this page's rows.

@@ -252,7 +252,7 @@ impl Cursor {
 fn turned(cursor: &Cursor, held: &[String]) -> Cursor {
     let mut next = cursor.clone();
     let target = cursor.walk.as_ref().map_or(&cursor.held, |walk| &walk.target);
-    if !same(target, held) && !mutant::is_on(Mutant::BucketsUnwalked) {
+    if !same_buckets(target, held) && !mutant::is_on(Mutant::BucketsUnwalked) {
         let mut buckets = difference(&cursor.held, held);
         for bucket in difference(&cursor.held, target) {
             if !buckets.contains(&bucket) {
@@ -265,8 +265,8 @@ fn turned(cursor: &Cursor, held: &[String]) -> Cursor {
     next
 }
 
-/// Whether both are the same buckets, in whatever order.
-pub(super) fn same(left: &[String], right: &[String]) -> bool {
+/// Whether two lists name the same buckets, in any order.
+pub(super) fn same_buckets(left: &[String], right: &[String]) -> bool {
     difference(left, right).is_empty()
 }
 

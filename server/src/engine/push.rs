@@ -68,7 +68,7 @@ impl Engine {
                     met: &met,
                     checks: &self.checks,
                     begun: Cell::new(0),
-                    apart: RefCell::default(),
+                    accepted_alone: RefCell::default(),
                 };
                 push.foresee(ask)?;
                 for cancel in &ask.cancel {
@@ -166,9 +166,9 @@ pub(super) struct Push<'a> {
     pub(super) checks: &'a Checks,
     /// How many groups have got a savepoint.
     pub(super) begun: Cell<usize>,
-    /// Groups that another copy of the file got accepted, while what they stand on here is not. A group names only the last one of
-    /// a chain, so what stands on them here does not stand either.
-    apart: RefCell<BTreeSet<String>>,
+    /// Groups that were accepted earlier, from another copy of the file, although a group in their `after` is not accepted.
+    /// A group names only the last one of a chain, so groups that depend on these are blocked.
+    accepted_alone: RefCell<BTreeSet<String>>,
 }
 
 impl Push<'_> {
@@ -176,7 +176,7 @@ impl Push<'_> {
         let stored = self.writing.verdict(&self.caller.user, &group.id)?;
         if let Some(stored) = stored.filter(|_| !mutant::is_on(Mutant::VerdictForgotten)) {
             if let Some(verdict) = repeated(group, &stored)? {
-                self.note_apart(group, &verdict)?;
+                self.record_accepted_alone(group, &verdict)?;
                 return Ok(verdict);
             }
         } else if group.seq < self.client.purged_below {
@@ -298,9 +298,9 @@ impl Push<'_> {
         schema_gate(self.writing, version, hash, false)
     }
 
-    fn note_apart(&self, group: &Group, verdict: &Verdict) -> Result<(), Fault> {
+    fn record_accepted_alone(&self, group: &Group, verdict: &Verdict) -> Result<(), Fault> {
         if verdict.verdict == Ending::Accepted && !self.all_accepted(&group.after)? {
-            self.apart.borrow_mut().insert(group.id.clone());
+            self.accepted_alone.borrow_mut().insert(group.id.clone());
         }
         Ok(())
     }
@@ -310,7 +310,7 @@ impl Push<'_> {
         for mutation in after.iter().filter(|_| !mutant::is_on(Mutant::AfterIgnored)) {
             let stored = self.writing.verdict(&self.caller.user, mutation)?;
             let is_accepted = stored.is_some_and(|stored| stored.ending == word(Ending::Accepted));
-            if !is_accepted || self.apart.borrow().contains(mutation) {
+            if !is_accepted || self.accepted_alone.borrow().contains(mutation) {
                 return Ok(false);
             }
         }

@@ -9,7 +9,7 @@ use rejoin_protocol::wire::snapshot::{
 use serde::{Deserialize, Serialize};
 
 use super::cursor::{self, Cursor, Standing};
-use super::pull::same;
+use super::pull::same_buckets;
 use super::schema::{Row, Table};
 use super::{Caller, Engine, encode, held, sight_of};
 use crate::error::Fault;
@@ -64,7 +64,7 @@ impl Engine {
             let client = self.registered(reading, caller, &request.client_id)?;
             let held = held(reading, &caller.user)?;
             let begin = || Place::first(reading, &held, witness);
-            let standing = standing(reading, caller, request)?.with(&held);
+            let standing = standing(reading, caller, request)?.require_buckets(&held);
             let restarts = standing.reason();
             let place = match standing {
                 Found::Place(place) => Some(*place),
@@ -115,11 +115,11 @@ enum Found {
 }
 
 impl Found {
-    /// Every page is read with the buckets of the first. Where one came and went between pages, the cursor would not know of it,
-    /// and no pull would walk its rows.
-    fn with(self, held: &[String]) -> Self {
+    /// Restarts the snapshot if the user's buckets are not those of the first page. The pull cursor records only those, so
+    /// pulls would not correct pages that were read with a bucket which was granted or revoked in between.
+    fn require_buckets(self, held: &[String]) -> Self {
         match self {
-            Self::Place(place) if !same(&place.cursor.held, held) => Self::Gone,
+            Self::Place(place) if !same_buckets(&place.cursor.held, held) => Self::Gone,
             found => found,
         }
     }

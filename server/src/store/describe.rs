@@ -14,17 +14,18 @@ use crate::config::{OWN_PREFIX, PushPolicy, TableConfig};
 use crate::engine::resolve::Resolve;
 use crate::engine::schema::{Access, BucketColumn, Column, Reference, Table};
 
-/// The identity of a column that is new to its table: by its name, and never one that the table has given before.
+/// Returns the identity of a column that is new to its table: a hash of its name that `is_taken` does not report as used.
 ///
-/// A backup knows nothing of the columns that were added after it. By its name, such a column gets the same identity when
-/// it is added once more, and another column gets another one (S1); a counter would give each the next number.
-pub(super) fn new_identity(name: &str, taken: &[u32]) -> u32 {
-    let identity = |time: u32| {
-        let hash = Sha256::new().chain_update(time.to_be_bytes()).chain_update(name).finalize();
-        // Signed in PostgreSQL's column.
+/// A backup does not contain the columns that were added after it. With a hash, a column that is added again after a restore
+/// gets its earlier identity, and a column of another name gets another one (S1). A counter would give both the same number.
+pub(super) fn new_identity(name: &str, is_taken: impl Fn(u32) -> bool) -> u32 {
+    let identity = |occurrence: u32| {
+        let occurrence = occurrence.to_be_bytes();
+        let hash = Sha256::new().chain_update(occurrence).chain_update(name).finalize();
+        // PostgreSQL stores it in a signed column.
         u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]) >> 1
     };
-    (0..=u32::MAX).map(identity).find(|identity| !taken.contains(identity)).unwrap_or_default()
+    (0..=u32::MAX).map(identity).find(|identity| !is_taken(*identity)).unwrap_or_default()
 }
 
 /// A table as it is.

@@ -157,8 +157,8 @@ async fn what_stands_on_something_unaccepted_is_blocked_until_its_next_attempt(w
     assert_eq!(anna.push_group(child).await.0.verdict, Ending::Accepted);
 }
 
-/// Found by simulation: of two copies of a file, one had a later mutation accepted without the earlier one, which was refused.
-/// In the other copy an action has read what the earlier one wrote, and names only the later one, the last of the chain.
+/// Found by simulation (seed 9001413): the server rejected m1 and accepted attempt 2 of m2 from one copy of a file. The other
+/// copy sends attempt 1 of m2 and an action that has read what m1 wrote; it names only m2, the last of the chain.
 #[apply(secured_stores!)]
 async fn chain_whose_middle_another_copy_got_accepted_is_blocked(world: World) {
     let mut anna = world.device("anna", "a1").await;

@@ -165,34 +165,33 @@ fn identities(
     is_same: bool,
     table: &FoundTable,
 ) -> Result<Vec<u32>, tokio_postgres::Error> {
-    let select = "SELECT id, attnum, name FROM rejoin.column_identity
-                  WHERE table_number = $1 AND attnum IS NOT NULL";
-    let known: Vec<(i32, i32, String)> = connection
+    let select = "SELECT id, attnum, name FROM rejoin.column_identity WHERE table_number = $1";
+    let mut known: Vec<(i32, Option<i32>, String)> = connection
         .rows(select, &[&number])?
         .iter()
         .map(|row| (row.get(0), row.get(1), row.get(2)))
         .collect();
-    let all = "SELECT id FROM rejoin.column_identity WHERE table_number = $1";
-    let mut taken: Vec<u32> = connection
-        .rows(all, &[&number])?
-        .iter()
-        .filter_map(|row| u32::try_from(row.get::<_, i32>(0)).ok())
-        .collect();
     let gone = "UPDATE rejoin.column_identity SET attnum = NULL WHERE table_number = $1";
     connection.execute(gone, &[&number])?;
     let put = "INSERT INTO rejoin.column_identity(table_number, id, attnum, name)
-               VALUES ($1, $2::bigint, $3, $4)
+               VALUES ($1, $2, $3, $4)
                ON CONFLICT(table_number, id) DO UPDATE SET attnum = excluded.attnum, name = excluded.name";
     let mut identities = Vec::with_capacity(table.attnums.len());
     for (column, attnum) in table.found.columns.iter().zip(&table.attnums) {
-        let is_it = |(_, other, name): &&(i32, i32, String)| {
-            if is_same { other == attnum } else { *name == column.name }
+        let is_it = |(_, other, name): &&(i32, Option<i32>, String)| {
+            if is_same { *other == Some(*attnum) } else { other.is_some() && *name == column.name }
         };
-        let known = known.iter().find(is_it).and_then(|(id, _, _)| u32::try_from(*id).ok());
-        let id = known.unwrap_or_else(|| describe::new_identity(&column.name, &taken));
-        taken.push(id);
-        connection.execute(put, &[&number, &i64::from(id), attnum, &column.name])?;
-        identities.push(id);
+        let id = if let Some((id, ..)) = known.iter().find(is_it) {
+            *id
+        } else {
+            let is_taken = |id| known.iter().any(|(other, ..)| i64::from(*other) == i64::from(id));
+            let id = describe::new_identity(&column.name, is_taken);
+            let id = i32::try_from(id).unwrap_or_default();
+            known.push((id, None, String::new()));
+            id
+        };
+        connection.execute(put, &[&number, &id, attnum, &column.name])?;
+        identities.push(u32::try_from(id).unwrap_or_default());
     }
     Ok(identities)
 }

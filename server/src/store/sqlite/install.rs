@@ -87,22 +87,27 @@ fn identities(
          AND name NOT IN (SELECT value FROM json_each(?2))",
         (table, serde_json::json!(names).to_string()),
     )?;
-    let mut find = connection.prepare(
-        "SELECT id FROM rejoin_column WHERE table_number = ?1 AND name = ?2 AND gone = 0",
-    )?;
-    let mut all = connection.prepare("SELECT id FROM rejoin_column WHERE table_number = ?1")?;
+    let mut select = connection
+        .prepare("SELECT id, iif(gone, NULL, name) FROM rejoin_column WHERE table_number = ?1")?;
+    let known = select.query_map([table], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut known = known.collect::<rusqlite::Result<Vec<(u32, Option<String>)>>>()?;
     let mut add = connection
         .prepare("INSERT INTO rejoin_column(table_number, id, name) VALUES (?1, ?2, ?3)")?;
-    let mut identity = |name: &str| {
-        if let Some(id) = find.query_row((table, name), |row| row.get(0)).optional()? {
-            return Ok(id);
-        }
-        let taken = all.query_map([table], |row| row.get(0))?.collect::<Result<Vec<u32>, _>>()?;
-        let id = describe::new_identity(name, &taken);
-        add.execute((table, id, name))?;
-        Ok(id)
-    };
-    names.into_iter().map(&mut identity).collect()
+    let mut identities = Vec::with_capacity(names.len());
+    for name in names {
+        let is_it = |(_, other): &&(u32, Option<String>)| other.as_deref() == Some(name);
+        let id = if let Some((id, _)) = known.iter().find(is_it) {
+            *id
+        } else {
+            let is_taken = |id| known.iter().any(|(other, _)| *other == id);
+            let id = describe::new_identity(name, is_taken);
+            add.execute((table, id, name))?;
+            known.push((id, None));
+            id
+        };
+        identities.push(id);
+    }
+    Ok(identities)
 }
 
 fn version_of(connection: &Connection, manifest: &Manifest, now: &str) -> Result<i64, ServerError> {

@@ -1,4 +1,4 @@
-//! Nobody is parked without a reason that can be seen from outside.
+//! Invariants of parking: a mutation is parked only for a reason that the server's history shows.
 
 use rejoin_core::Policy;
 use rejoin_core::engine::capture::patch::{PatchKind, RowPatch};
@@ -12,7 +12,7 @@ use super::world::World;
 use crate::simulate::{Checked, broken};
 
 impl World<'_> {
-    /// Nobody is parked without a reason that can be seen from outside.
+    /// Checks that the history of the server explains why a mutation is parked.
     pub(super) fn is_parked(&mut self, at: usize, one: &Mutation) -> Checked {
         let Some(written) = self.book.of(one.id) else { return Ok(()) };
         self.told.count(word(one));
@@ -56,11 +56,11 @@ impl World<'_> {
             || self.is_foreign(written)
     }
 
-    /// Whether a key of it is in use by somebody else.
+    /// Whether one of its keys belongs to another user.
     fn is_foreign(&self, written: &Written) -> bool {
         let history = self.site.history();
         let is_others = |name: &Name| {
-            // What is everybody's is nobody's to write; a part is its item's owner's.
+            // No user may write a row without an owner; a part belongs to the owner of its item.
             let row = history.now.get(name).filter(|_| name.0 != "parts");
             row.is_some_and(|row| row.get("user_id") != Some(&written.user))
                 || name.0 != "takings" && !name.1.starts_with(&written.user[..1])
@@ -70,7 +70,7 @@ impl World<'_> {
 
     /// O11: while the rows are there, a policy goes over them, or the server says who was the last.
     fn is_for_policy(&self, at: usize, written: &Written, one: &Mutation) -> bool {
-        // It may be there again by now, made anew by what went with the same push.
+        // A later mutation of the same push may have created the row again.
         let detail = one.detail.as_deref().unwrap_or_default();
         let was_gone = detail.contains("row.deleted") || detail.contains("row.not_found");
         let sight = &self.seats[at].sight;
@@ -107,12 +107,12 @@ impl World<'_> {
     }
 
     fn may_be_in_conflict(&self, at: usize, written: &Written) -> bool {
-        // What it stood upon met somebody else's write, which its device had under its own edit.
+        // A mutation on the same row conflicts with another user's write, which that pending edit hides on the device.
         let queue = self.seats[at].sight.queue.iter();
         let upon_parked = queue.filter(|one| one.id != written.id).any(|one| {
             let meets = |one: &Written| one.rows.iter().any(|name| written.rows.contains(name));
             let met = matches!(one.reason, Some(ParkReason::Conflicted | ParkReason::Depends));
-            // What it makes anew was taken away by this one, and is there again.
+            // This one deleted a row that the parked one creates again.
             let again = one.state == State::Parked && creates(written);
             (met || again) && self.book.of(one.id).is_some_and(meets)
         });
