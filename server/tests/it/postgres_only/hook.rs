@@ -10,10 +10,13 @@ use serde_json::json;
 
 use crate::world::{Backend, TABLES, World, ended, place, rename, standard};
 
-/// Says when it is about to write, and how often it was asked.
+const WAITS_FOR_THIS: &str =
+    "SELECT pid FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))";
+
+/// Says when it is asked, waits until another session waits for a row of its transaction, and writes.
 #[derive(Debug)]
 struct Writer {
-    begins: Mutex<Sender<()>>,
+    begins: Mutex<Option<Sender<()>>>,
     asked: AtomicUsize,
 }
 
@@ -21,7 +24,12 @@ impl Hooks for Writer {
     fn accepted(&self, accepted: &Accepted<'_>, within: &Within<'_>) -> Result<(), Veto> {
         if accepted.mutation == Some("m2") {
             self.asked.fetch_add(1, Ordering::Relaxed);
-            self.begins.lock().unwrap().send(()).unwrap();
+            if let Some(begins) = self.begins.lock().unwrap().take() {
+                begins.send(()).unwrap();
+                while within.query(WAITS_FOR_THIS, &[])?.is_empty() {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+            }
             within.execute("UPDATE stock SET left_over = left_over - 1 WHERE id = 'x'", &[])?;
         }
         Ok(())
@@ -66,7 +74,7 @@ async fn role_that_serves_is_taken_again_after_the_sql_of_a_hook() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_loses_in_a_deadlock_is_done_again_and_so_is_its_hook() {
     let (begins, begun) = channel();
-    let writer = Arc::new(Writer { begins: Mutex::new(begins), asked: AtomicUsize::new(0) });
+    let writer = Arc::new(Writer { begins: Mutex::new(Some(begins)), asked: AtomicUsize::new(0) });
     let hooks = Arc::clone(&writer);
     let stock = "CREATE TABLE stock(id TEXT PRIMARY KEY, left_over INTEGER); INSERT INTO stock VALUES('x', 10);";
     let configure = |config| standard(config).with_hooks(hooks.clone());
@@ -74,17 +82,16 @@ async fn what_loses_in_a_deadlock_is_done_again_and_so_is_its_hook() {
     let mut anna = world.device("anna", "a1").await;
     anna.accept("m1", json!([place("p1", "Quay")])).await;
     let other = world.database.as_ref().unwrap().session();
-    other.run("BEGIN; UPDATE stock SET left_over = left_over - 5 WHERE id = 'x'");
+    // Whoever has waited for `deadlock_timeout` looks for a deadlock, and loses if there is one: this session never does.
+    other.run("SET deadlock_timeout = '1h'; BEGIN; UPDATE stock SET left_over = left_over - 5");
     let crossing = tokio::task::spawn_blocking(move || {
         begun.recv().unwrap();
-        // By now the hook waits for the stock; the first to have waited for a second is the one who loses.
-        std::thread::sleep(Duration::from_millis(300));
         other.run("UPDATE places SET score = 7 WHERE id = 'p1'; COMMIT");
-        begun // So that who asks again finds somebody to tell.
     });
     anna.accept("m2", json!([rename("p1", "Quay", "Pier")])).await;
-    drop(crossing.await.unwrap());
-    assert_eq!(writer.asked.load(Ordering::Relaxed), 2);
+    crossing.await.unwrap();
+    // More than twice if the next attempt gets the row before the session that waits for it.
+    assert!(writer.asked.load(Ordering::Relaxed) > 1);
     assert_eq!(world.one("SELECT left_over::text FROM stock"), "4", "each took once");
     assert_eq!(world.one("SELECT name || score FROM places"), "Pier7");
 }
