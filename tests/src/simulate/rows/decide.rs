@@ -6,7 +6,7 @@ use rejoin_core::engine::queue::mutation::{Mutation, State};
 use rejoin_core::ids::MutationId;
 use rejoin_core::{Error, Undone};
 
-use super::book::{Doing, number};
+use super::book::{Doing, Written, number};
 use super::history::{Name, Rows, is_live};
 use super::laws::Why;
 use super::schema::TINT;
@@ -289,14 +289,15 @@ impl World<'_> {
             _ => "edits of what is uncertain",
         });
         self.look(at, &Why::Decided { gone: vec![one.id], made, reverse: false })?;
-        // It may hold another row that the server refuses, or one of its own that was given up.
-        let bad = self.book.of(one.id).is_some_and(|one| one.bad);
+        // It takes the place of those that left, whose rows the server may refuse.
         let stays = |id| self.seats[at].sight.queue.iter().any(|one| one.id == id);
-        let went = before.queue.iter().filter(|one| !stays(one.id));
-        let of_action = |one: &Mutation| {
-            one.action.is_some() || self.book.of(one.id).is_some_and(|one| one.has_action)
+        let removed: Vec<_> = before.queue.iter().filter(|one| !stays(one.id)).collect();
+        let any = |is_so: fn(&Written) -> bool| {
+            removed.iter().any(|one| self.book.of(one.id).is_some_and(is_so))
         };
-        let has_action = went.into_iter().any(of_action);
+        let bad = any(|one| one.bad);
+        let has_action =
+            any(|one| one.has_action) || removed.iter().any(|one| one.action.is_some());
         if let Some(written) = made.and_then(|made| self.book.of_mut(made)) {
             written.bad |= bad;
             written.has_action |= has_action;
