@@ -12,6 +12,7 @@ mod binary;
 mod buckets;
 mod config;
 mod conformance;
+mod connections;
 mod contract;
 mod declared;
 mod device;
