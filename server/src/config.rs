@@ -107,6 +107,9 @@ pub struct Limits {
     /// Milliseconds after which a connection is closed that sends no further request or reads no
     /// answer; 75,000 by default, longer than the 60 seconds for which common proxies keep one.
     pub idle_timeout_ms: u32,
+    /// Most event streams that a user has open at once at this server; 100 by default. A further
+    /// one is answered 429.
+    pub streams_per_user: u32,
 }
 
 impl Default for Limits {
@@ -124,6 +127,7 @@ impl Default for Limits {
             connections: 10_000,
             header_timeout_ms: 10_000,
             idle_timeout_ms: 75_000,
+            streams_per_user: 100,
         }
     }
 }

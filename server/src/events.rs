@@ -15,6 +15,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::engine;
+use crate::log_limit::LogLimit;
 use crate::store::{Store, read};
 
 mod places;
@@ -29,6 +30,8 @@ pub(crate) const PING: Duration = Duration::from_secs(20);
 
 /// Of so many entries at once it is not asked in which buckets they are: everybody is woken.
 const MOST: i64 = 5_000;
+
+static EXPIRED: LogLimit = LogLimit::new();
 
 /// Tells listeners of commits.
 #[derive(Debug)]
@@ -145,14 +148,16 @@ impl Hub {
         let _ = closing.wait_for(|closing| *closing).await;
     }
 
-    /// A stream for one listener, a device of this user's: `hello`, then `changed` as often as needed, then `bye`.
+    /// A stream for one listener, a device of this user's: `hello`, then `changed` as often as
+    /// needed, then `bye`. `None` if the user has `most` streams already.
     pub(crate) fn listen(
         self: &Arc<Self>,
         user: String,
         epoch: String,
         lives: Option<Duration>,
-    ) -> impl Stream<Item = Result<Event, std::convert::Infallible>> + use<> {
-        let (number, told) = self.places.enter(&engine::own_bucket(&user));
+        most: usize,
+    ) -> Option<impl Stream<Item = Result<Event, std::convert::Infallible>> + use<>> {
+        let (number, told) = self.places.enter(&engine::own_bucket(&user), most)?;
         self.start_looking();
         let listener = Listener {
             hub: Arc::clone(self),
@@ -161,13 +166,14 @@ impl Hub {
             told,
             closing: self.closing.subscribe(),
             epoch: Some(epoch),
-            ends: lives.map(|lives| Instant::now() + lives),
+            // Beyond what the clock can count there is no end.
+            ends: lives.and_then(|lives| Instant::now().checked_add(lives)),
             done: false,
         };
-        stream::unfold(listener, |mut listener| async move {
+        Some(stream::unfold(listener, |mut listener| async move {
             let event = listener.next().await?;
             Some((Ok(event), listener))
-        })
+        }))
     }
 
     #[allow(clippy::disallowed_methods)] // The one task of the server beside its requests.
@@ -224,7 +230,12 @@ impl Listener {
         let reason = tokio::select! {
             biased;
             _ = closing.wait_for(|closing| *closing) => "shutdown",
-            () = expiry => "token_expired",
+            () = expiry => {
+                if let Some(count) = EXPIRED.count() {
+                    tracing::info!(count, "ended event streams whose token has expired");
+                }
+                "token_expired"
+            }
             () = self.woken() => return Some(Event::default().event("changed").data("{}")),
         };
         self.done = true;

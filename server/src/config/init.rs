@@ -52,6 +52,7 @@ plain_clock_ms = 0     # how far the clock of a Synchro SDK may be behind
 connections = 10_000   # open at once, at most half of `ulimit -n`; further ones wait
 header_timeout_ms = 10_000 # in which the header of a request must arrive
 idle_timeout_ms = 75_000 # in which a connection must send a request, or read its answer
+streams_per_user = 100 # open event streams of one user
 
 [retention]
 log_days = 30          # a device that is silent for longer rebuilds by snapshot

@@ -141,6 +141,7 @@ impl<'a> Reader<'a> {
             "limits.connections",
             "limits.header_timeout_ms",
             "limits.idle_timeout_ms",
+            "limits.streams_per_user",
             "retention.log_days",
             "retention.verdict_days",
             "retention.batch",
