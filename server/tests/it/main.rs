@@ -26,6 +26,7 @@ mod hooks;
 mod host;
 mod hostile;
 mod inherited;
+mod lengths;
 mod limits;
 mod operate;
 mod oracle;
