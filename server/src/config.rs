@@ -110,6 +110,9 @@ pub struct Limits {
     /// Most event streams that a user has open at once at this server; 100 by default. A further
     /// one is answered 429.
     pub streams_per_user: u32,
+    /// Most devices of a user that were seen within `retention.verdict_days`; 1,000 by default. A
+    /// further one is not registered (403); one that is known always is.
+    pub devices_per_user: u32,
 }
 
 impl Default for Limits {
@@ -128,6 +131,7 @@ impl Default for Limits {
             header_timeout_ms: 10_000,
             idle_timeout_ms: 75_000,
             streams_per_user: 100,
+            devices_per_user: 1_000,
         }
     }
 }

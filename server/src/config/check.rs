@@ -66,6 +66,7 @@ impl Config {
             ("header_timeout_ms", size(limits.header_timeout_ms), 100),
             ("idle_timeout_ms", size(limits.idle_timeout_ms), 100),
             ("streams_per_user", size(limits.streams_per_user), 1),
+            ("devices_per_user", size(limits.devices_per_user), 1),
         ];
         for (name, value, least) in least {
             if value < least {

@@ -53,6 +53,7 @@ connections = 10_000   # open at once, at most half of `ulimit -n`; further ones
 header_timeout_ms = 10_000 # in which the header of a request must arrive
 idle_timeout_ms = 75_000 # in which a connection must send a request, or read its answer
 streams_per_user = 100 # open event streams of one user
+devices_per_user = 1_000 # devices of one user that were seen within retention.verdict_days
 
 [retention]
 log_days = 30          # a device that is silent for longer rebuilds by snapshot

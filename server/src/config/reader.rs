@@ -142,6 +142,7 @@ impl<'a> Reader<'a> {
             "limits.header_timeout_ms",
             "limits.idle_timeout_ms",
             "limits.streams_per_user",
+            "limits.devices_per_user",
             "retention.log_days",
             "retention.verdict_days",
             "retention.batch",
