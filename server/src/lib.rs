@@ -258,7 +258,9 @@ impl Server {
         let hub = Arc::clone(&self.shared.hub);
         let closing = async move { hub.closed().await };
         let limits = self.shared.config.limits;
-        let serving = listener::serve(listener, self.router(), limits, closing);
+        let connections = listener::connections(&limits);
+        self.shared.hub.leave_room(connections);
+        let serving = listener::serve(listener, self.router(), (connections, limits), closing);
         let hub = Arc::clone(&self.shared.hub);
         let grace = Duration::from_millis(u64::from(self.shared.config.limits.grace_ms));
         let too_late = async move {

@@ -37,6 +37,15 @@ struct Place {
     told: Arc<Notify>,
 }
 
+/// Why a listener is not added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TooMany {
+    /// Its user has as many as a user may have.
+    OfUser,
+    /// The server has as many as leave it connections for requests.
+    AtServer,
+}
+
 #[derive(Debug, Default)]
 struct All {
     places: HashMap<u64, Place>,
@@ -60,20 +69,28 @@ impl Places {
         self.hasher.hash_one(bucket)
     }
 
-    /// Adds a listener whose own bucket this is: its number, and what notifies it. `None` if its
-    /// user has `most` already.
-    pub(super) fn enter(&self, own: &str, most: usize) -> Option<(u64, Arc<Notify>)> {
+    /// Adds a listener whose own bucket this is: its number, and what notifies it. Its user may
+    /// have `most` listeners, and the server as many as `in_all`.
+    pub(super) fn enter(
+        &self,
+        own: &str,
+        most: usize,
+        in_all: usize,
+    ) -> Result<(u64, Arc<Notify>), TooMany> {
         let told = Arc::new(Notify::new());
         let own = self.hash(own);
         let mut all = self.all();
+        if all.places.len() >= in_all {
+            return Err(TooMany::AtServer);
+        }
         if all.places.values().filter(|place| place.own == own).count() >= most {
-            return None;
+            return Err(TooMany::OfUser);
         }
         all.last += 1;
         let number = all.last;
         let place = Place { own, held: None, turn: 0, due: None, told: Arc::clone(&told) };
         all.places.insert(number, place);
-        Some((number, told))
+        Ok((number, told))
     }
 
     pub(super) fn leave(&self, number: u64) {
@@ -180,7 +197,7 @@ mod tests {
     }
 
     fn enter(places: &Places, own: &str) -> u64 {
-        places.enter(own, usize::MAX).unwrap().0
+        places.enter(own, usize::MAX, usize::MAX).unwrap().0
     }
 
     fn settle(places: &Places, number: u64, buckets: &[&str]) {

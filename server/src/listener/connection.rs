@@ -32,6 +32,11 @@ impl Requests {
         self.0.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// Whether the first request has arrived.
+    pub(super) fn has_begun(&self) -> bool {
+        self.number() > 0
+    }
+
     fn number(&self) -> usize {
         self.0.load(Ordering::Acquire)
     }

@@ -12,7 +12,7 @@ use super::{asks_for_extensions, door, refused};
 use crate::Shared;
 use crate::admission::Endpoint;
 use crate::error::{Fault, Refusal};
-use crate::events::PING;
+use crate::events::{PING, TooMany};
 use crate::log_limit::LogLimit;
 
 /// Seconds after which a refused stream is opened again.
@@ -41,20 +41,25 @@ pub(super) async fn events(State(shared): State<Arc<Shared>>, request: Request) 
         Duration::from_secs(u64::try_from(end.saturating_sub(now)).unwrap_or(0))
     });
     let most = usize::try_from(shared.engine.limits.streams_per_user).unwrap_or(usize::MAX);
-    let Some(stream) = shared.hub.listen(caller.user, epoch, lives, most) else {
-        return refused(&too_many(), extended, "listen");
+    let stream = match shared.hub.listen(caller.user, epoch, lives, most) {
+        Ok(stream) => stream,
+        Err(why) => return refused(&too_many(why), extended, "listen"),
     };
     Sse::new(stream).keep_alive(KeepAlive::new().interval(PING).text("ping")).into_response()
 }
 
-/// 429: the user has as many streams as a user may have.
-fn too_many() -> Fault {
+/// 429: the user has as many streams as a user may have; 503: the server has.
+fn too_many(why: TooMany) -> Fault {
     if let Some(count) = TOO_MANY.count() {
-        let why = "refused event streams of users who have too many (limits.streams_per_user)";
-        tracing::warn!(count, "{why}");
+        let limits = "limits.streams_per_user, limits.connections";
+        tracing::warn!(count, last = ?why, limits, "refused event streams");
     }
+    let (status, code, message) = match why {
+        TooMany::OfUser => {
+            (429, code::TOO_MANY_STREAMS, "too many event streams of this user are open: close one")
+        }
+        TooMany::AtServer => (503, code::UNAVAILABLE, "too many event streams are open: poll"),
+    };
     let body = ErrorBody { retry_after: Some(RETRY_AFTER), ..ErrorBody::default() };
-    let message = "too many event streams of this user are open: close one";
-    let refusal = Refusal::new(429, code::TOO_MANY_STREAMS, message);
-    Refusal { retryable: true, body, ..refusal }.into()
+    Refusal { retryable: true, body, ..Refusal::new(status, code, message) }.into()
 }

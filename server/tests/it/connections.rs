@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::{ChildStderr, Command, Stdio};
 
 use rusqlite::Connection;
+use serde_json::json;
 
 use crate::ending::{Running, TASKS, answer, events};
 
@@ -121,4 +122,28 @@ fn connection_above_the_limit_waits_for_a_free_one() {
     drop(stream);
     let (head, _) = answer(waiting);
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+}
+
+#[test]
+fn idle_connection_makes_room_for_a_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _log) = serve(folder.path(), "connections = 1, idle_timeout_ms = 600000", 1_024);
+    let idle = server.send("GET /healthz", "");
+    let mut first = [0; 12];
+    (&idle).read_exact(&mut first).unwrap();
+    is_answered(&server);
+    let rest = read_to_close(idle);
+    assert!(rest.ends_with('}'), "{rest}");
+}
+
+#[test]
+fn streams_leave_connections_for_requests() {
+    let folder = tempfile::tempdir().unwrap();
+    let (server, _log) = serve(folder.path(), "connections = 4", 1_024);
+    let streams = [events(&server), events(&server), events(&server)];
+    let (head, body) = answer(server.send("GET /sync/events", ""));
+    assert!(head.starts_with("HTTP/1.1 503") && head.contains("retry-after: 60"), "{head}");
+    assert_eq!((&body["code"], &body["retryable"]), (&json!("unavailable"), &json!(true)));
+    is_answered(&server);
+    drop(streams);
 }
