@@ -105,10 +105,10 @@ fn connection_that_reads_no_answers_is_closed() {
     let folder = tempfile::tempdir().unwrap();
     let limits = "header_timeout_ms = 600000, idle_timeout_ms = 200";
     let (server, _log) = serve(folder.path(), limits, 1_024);
-    let mut deaf = connect(&server, "");
+    let mut unread = connect(&server, "");
     let requests = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1_000);
     // Ends when the server closes: until then it takes requests, or nothing at all.
-    while deaf.write_all(requests.as_bytes()).is_ok() {}
+    while unread.write_all(requests.as_bytes()).is_ok() {}
     is_answered(&server);
 }
 
