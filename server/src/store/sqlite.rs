@@ -58,7 +58,8 @@ struct Known {
 }
 
 impl SqliteStore {
-    /// Opens or makes the file, brings our tables up to date, reads the user's and installs the triggers.
+    /// Opens the file, brings our tables up to date, reads the user's and installs the triggers. A file that is missing is not
+    /// created ([`ServerError::NoDatabase`]).
     ///
     /// `now` is canonical text; it dates the schema as it is. `wait` is how long a statement waits for another program's lock.
     pub fn open(
@@ -67,7 +68,10 @@ impl SqliteStore {
         wait: Duration,
         now: &str,
     ) -> Result<Self, ServerError> {
-        let writer = connect(path, wait)?;
+        let writer = connect(path, wait).map_err(|error| match path.try_exists() {
+            Ok(false) => ServerError::NoDatabase { path: path.to_owned() },
+            _ => error.into(),
+        })?;
         writer.pragma_update(None, "journal_mode", "wal")?;
         migrate::migrate(&writer)?;
         let known = install::refresh(&writer, tables, now, true)?;
@@ -231,12 +235,10 @@ fn schema_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.prepare_cached("PRAGMA schema_version")?.query_row([], |row| row.get(0))
 }
 
-/// A connection with our pragmas. Synchronous FULL: an accepted mutation is gone from the device.
+/// A connection with our pragmas to a file that exists. Synchronous FULL: an accepted mutation is gone from the device.
 #[allow(clippy::disallowed_methods)] // This is the place where the server opens connections.
 fn connect(path: &Path, wait: Duration) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(wait)?;
     connection.set_prepared_statement_cache_capacity(256);
@@ -260,7 +262,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let now = "2026-11-20T08:00:00.000000Z";
         let wait = Duration::from_secs(1);
-        let store = SqliteStore::open(&folder.path().join("app.db"), &[], wait, now).unwrap();
+        let path = folder.path().join("app.db");
+        std::fs::File::create(&path).unwrap();
+        let store = SqliteStore::open(&path, &[], wait, now).unwrap();
         store.read(&mut |_| Ok(())).unwrap();
         store.write(now, &mut |_| Ok(())).unwrap();
         let (writer, pulse, readers) =

@@ -27,6 +27,7 @@ mod hostile;
 mod inherited;
 mod limits;
 mod operate;
+mod operator_page;
 mod oracle;
 mod outside_writer;
 mod ownership;
