@@ -19,7 +19,7 @@ pub(super) async fn events(State(shared): State<Arc<Shared>>, request: Request) 
     let entered = door::enter(&shared, from, extended, Endpoint::Events).await;
     let (caller, expires) = match entered {
         Ok(admitted) => admitted,
-        Err(fault) => return refused(&fault, extended, "listen"),
+        Err(fault) => return refused(&shared, &fault, extended, "listen"),
     };
     let asking = Arc::clone(&shared);
     let epoch = tokio::task::spawn_blocking(move || asking.engine.epoch())
@@ -27,7 +27,7 @@ pub(super) async fn events(State(shared): State<Arc<Shared>>, request: Request) 
         .unwrap_or_else(|error| Err(Fault::Internal(error.to_string())));
     let epoch = match epoch {
         Ok(epoch) => epoch,
-        Err(fault) => return refused(&fault, extended, "listen"),
+        Err(fault) => return refused(&shared, &fault, extended, "listen"),
     };
     let lives = expires.map(|end| {
         let now = shared.engine.clock.now() / 1_000_000;

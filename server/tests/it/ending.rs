@@ -47,8 +47,13 @@ impl Running {
     /// By the configuration in this folder, on a free port.
     pub(crate) fn serve(folder: &Path, variables: &[(&str, String)]) -> Self {
         let mut command = rejoin(folder, &["serve", "--listen", "127.0.0.1:0"]);
-        command.stdout(Stdio::piped()).stderr(Stdio::null());
         command.envs(variables.iter().map(|(name, value)| (*name, value)));
+        Self::spawn(command)
+    }
+
+    /// By a command that serves on a free port.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
         let mut process = command.spawn().unwrap();
         let mut out = BufReader::new(process.stdout.take().unwrap());
         let mut line = String::new();
@@ -73,9 +78,12 @@ impl Running {
         self.send(&format!("POST {path}"), &body.to_string())
     }
 
+    pub(crate) fn id(&self) -> String {
+        self.process.id().to_string()
+    }
+
     pub(crate) fn terminate(&self) {
-        let id = self.process.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        assert!(Command::new("kill").args(["-TERM", &self.id()]).status().unwrap().success());
     }
 
     /// How it ended; refuses to wait for longer than `most`.

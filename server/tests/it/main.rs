@@ -29,6 +29,7 @@ mod limits;
 mod operate;
 mod operator_page;
 mod oracle;
+mod outage;
 mod outside_writer;
 mod ownership;
 mod plain;
