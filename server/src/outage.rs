@@ -1,7 +1,9 @@
-//! Log lines about a failing store at a bounded rate, so that an outage does not fill the log with a line per request.
+//! Log lines about a failing store at a bounded rate, so that an outage does not fill the log with
+//! a line per request.
 //!
-//! Each kind of failure has one line per period. The next line states how many were suppressed, and so does one line after the
-//! end of the outage. At level `debug` none is suppressed. What a request is answered is decided elsewhere.
+//! Each kind of failure has one line per period. The next line states how many were suppressed, and
+//! so does one line after the end of the outage. At level `debug` none is suppressed. What a
+//! request is answered is decided elsewhere.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,7 +37,8 @@ impl Period {
 }
 
 impl OutageLog {
-    /// Whether a failure of this kind is logged now, in microseconds; with the number of lines suppressed since the last one.
+    /// Whether a failure of this kind is logged now, in microseconds; with the number of lines
+    /// suppressed since the last one.
     pub(crate) fn admit(&self, kind: Kind, now: i64) -> Option<u64> {
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         self.is_open.store(true, Ordering::Release);

@@ -1,8 +1,9 @@
 //! The commands of `docs/operate.md` run as written, in order, in an empty folder, over each store.
 //!
-//! A block of commands is fenced as `sh`; `sh sqlite` and `sh postgres` are for one store only. The blocks run in one bash, with
-//! the page's port and database URL replaced by those of the test. `rejoin-server serve` is started in the background, and the
-//! following commands run while it serves. The settings in `toml` blocks are tested in `config`.
+//! A block of commands is fenced as `sh`; `sh sqlite` and `sh postgres` are for one store only. The
+//! blocks run in one bash, with the page's port and database URL replaced by those of the test.
+//! `rejoin-server serve` is started in the background, and the following commands run while it
+//! serves. The settings in `toml` blocks are tested in `config`.
 
 use std::net::TcpListener;
 use std::process::Command;

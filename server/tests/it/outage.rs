@@ -1,4 +1,5 @@
-//! An outage of the store has a line per period in the log, not a line per request, and no request goes uncounted.
+//! An outage of the store has a line per period in the log, not a line per request, and no request
+//! goes uncounted.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};

@@ -1,7 +1,8 @@
 //! Whether the database takes writes: a small commit that leaves nothing behind.
 //!
-//! It finds a read-only database, and a disk that is too full for the commit. A disk of which PostgreSQL still has reserves is
-//! found when they are used up: that is for the monitoring of the database.
+//! It finds a read-only database, and a disk that is too full for the commit. A disk of which
+//! PostgreSQL still has reserves is found when they are used up: that is for the monitoring of the
+//! database.
 
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;

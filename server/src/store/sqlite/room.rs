@@ -1,7 +1,7 @@
 //! Whether the file takes writes: a commit of rows that are removed again in the same transaction.
 //!
-//! It must find a full disk and a full file alike. The row is larger than a page, so that pages are needed beside those that are
-//! there (`SQLITE_FULL`); the commit writes to the disk.
+//! It must find a full disk and a full file alike. The row is larger than a page, so that pages are
+//! needed beside those that are there (`SQLITE_FULL`); the commit writes to the disk.
 
 use rusqlite::{Connection, ErrorCode};
 
