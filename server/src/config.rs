@@ -38,7 +38,7 @@ pub use table::{ParentConfig, PushPolicy, TableConfig};
 pub struct Config {
     /// Where to listen; port 0 takes a free one. Default `127.0.0.1:7878`.
     pub listen: SocketAddr,
-    /// The SQLite file with the user's tables; made if it is not there. Empty if there is a `store`.
+    /// The SQLite file with the user's tables, which must exist. Empty if there is a `store`.
     pub database: PathBuf,
     /// The PostgreSQL database with the user's tables, instead of a file.
     pub store: Option<PostgresUrl>,

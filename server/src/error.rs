@@ -28,6 +28,15 @@ pub enum ServerError {
         /// Ours.
         known: i64,
     },
+    /// There is no SQLite file at the configured path. It is not created: it would have none of the synced tables.
+    #[error(
+        "there is no database file {}: correct `database` (REJOIN_DATABASE), or create the file with your tables first",
+        .path.display()
+    )]
+    NoDatabase {
+        /// The path.
+        path: std::path::PathBuf,
+    },
     /// SQLite refuses the file.
     #[error("the database failed: {0}")]
     Database(#[from] rusqlite::Error),

@@ -28,6 +28,7 @@
 )]
 
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -54,6 +55,7 @@ mod log_limit;
 pub mod mutant;
 mod observe;
 mod operate;
+mod outage;
 mod ready;
 mod routes;
 pub mod store;
@@ -81,6 +83,7 @@ use engine::seen::{self, Checks};
 use events::Hub;
 use feeder::Feeder;
 pub use operate::ClientStatus;
+use outage::OutageLog;
 pub use ready::{Probe, Readiness};
 use store::postgres::{Plan, PostgresStore};
 use store::sqlite::SqliteStore;
@@ -96,6 +99,10 @@ struct Shared {
     config: Config,
     /// Held by the one look at how this server stands.
     looking: Arc<tokio::sync::Mutex<()>>,
+    /// When the store last took a write for `/readyz`, in microseconds since 1970; 0 if it has not.
+    written: AtomicI64,
+    /// What is logged of failing requests.
+    outages: OutageLog,
     /// Asks resolvers of buckets, if there are any.
     feeder: OnceLock<Arc<Feeder>>,
 }
@@ -204,8 +211,16 @@ impl Server {
             hooks: config.hooks.clone(),
         };
         let authenticator = Authenticator::new(&config.auth);
-        let (hub, looking, feeder) = (Hub::new(store), Arc::default(), OnceLock::new());
-        let shared = Arc::new(Shared { engine, authenticator, hub, config, looking, feeder });
+        let shared = Arc::new(Shared {
+            engine,
+            authenticator,
+            hub: Hub::new(store),
+            config,
+            looking: Arc::default(),
+            written: AtomicI64::new(0),
+            outages: OutageLog::default(),
+            feeder: OnceLock::new(),
+        });
         observe::watch(&shared);
         let router = routes::router(Arc::clone(&shared));
         Self { shared, router }

@@ -39,9 +39,9 @@ mod command;
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Writes a commented configuration.
+    /// Writes a configuration file with every key, its meaning and its default.
     Init {
-        /// Where; an existing file is left alone.
+        /// The file to write; an existing file is not overwritten.
         #[arg(long, default_value = "rejoin.toml")]
         config: PathBuf,
     },
@@ -50,28 +50,28 @@ enum Command {
         /// The configuration.
         #[arg(long, default_value = "rejoin.toml")]
         config: PathBuf,
-        /// Another address than the configuration's; port 0 takes a free one.
+        /// The address to listen on, instead of the one in the configuration; port 0 takes a free one.
         #[arg(long)]
         listen: Option<SocketAddr>,
     },
-    /// Checks a configuration and the tables of its database.
+    /// Checks the configuration and the tables of its database, and reports every problem.
     Check {
         /// The configuration.
         #[arg(long, default_value = "rejoin.toml")]
         config: PathBuf,
     },
-    /// Prints what our own tables are in a PostgreSQL database, as SQL; `serve` makes them.
+    /// Prints the migrations of the server's own tables in PostgreSQL as SQL; `serve` runs the same.
     Migrations {
-        /// The only thing that it does.
+        /// Required: the SQL goes to standard output.
         #[arg(long, required = true)]
         print: bool,
-        /// Only those behind the one of this number, which the database has already.
+        /// Leaves out the first N migrations, which the database already has.
         #[arg(long, default_value_t = 0)]
         from: usize,
     },
-    /// Lists the devices: who, which app, when it was seen last, how far behind it is.
+    /// Lists the devices: user, app, last contact, and how many log entries they are behind.
     Clients {
-        /// A JSON object a line.
+        /// One JSON object per line.
         #[arg(long)]
         json: bool,
         /// The configuration.
@@ -80,34 +80,34 @@ enum Command {
     },
     /// Prints the schema that devices get, as JSON.
     Schema {
-        /// Every schema that was ever served instead, the newest first: version, hash, since when.
+        /// Lists every schema that was served, newest first: version, hash, first served at.
         #[arg(long)]
         history: bool,
-        /// The one of this version instead.
+        /// Prints the schema of this version.
         #[arg(long, conflicts_with = "history")]
         version: Option<i64>,
         /// The configuration.
         #[arg(long, default_value = "rejoin.toml")]
         config: PathBuf,
     },
-    /// Asks bucket functions again for the rows of which they could not say in which buckets they are.
+    /// Runs the bucket functions again for the rows for which they failed.
     Replay {
         /// The configuration.
         #[arg(long, default_value = "rejoin.toml")]
         config: PathBuf,
     },
-    /// Prints row level security for the tables in a PostgreSQL database, as SQL for you to run.
+    /// Prints the row level security policies for the tables in PostgreSQL as SQL.
     Rls {
-        /// The only thing that it does.
+        /// Required: the SQL goes to standard output.
         #[arg(long, required = true)]
         print: bool,
         /// The configuration.
         #[arg(long, default_value = "rejoin.toml")]
         config: PathBuf,
     },
-    /// Lives a plain client's scenarios against any server, and says which it fails.
+    /// Runs the conformance scenarios of a plain client against any server.
     Conformance(conformance::Options),
-    /// Forgets of the log what no device needs any more.
+    /// Deletes the entries of the change log that no device needs, and old verdicts.
     Compact {
         /// The configuration.
         #[arg(long, default_value = "rejoin.toml")]
@@ -143,7 +143,7 @@ fn main() -> anyhow::Result<()> {
         Command::Replay { config } => {
             let server = Server::open(load(&config, None)?)?;
             let done = server.replay_buckets()?;
-            println!("{} rows were asked for again, {} failed", done.tried, done.failed);
+            println!("ran the bucket functions for {} rows, {} failed", done.tried, done.failed);
             for failure in server.bucket_failures()? {
                 println!("{} {}: {}", failure.table, failure.id, failure.why);
             }
@@ -157,9 +157,9 @@ fn main() -> anyhow::Result<()> {
         Command::Compact { config } => {
             let done = Server::open(load(&config, None)?)?.compact()?;
             let Compaction { entries, verdicts, times, elsewhere, .. } = done;
-            println!("{entries} entries, {verdicts} verdicts and {times} times of edits went");
+            println!("deleted {entries} log entries, {verdicts} verdicts and {times} edit times");
             if elsewhere {
-                println!("another server compacts this database just now: the rest is left to it");
+                println!("another server is compacting this database: the rest is left to it");
             }
             Ok(())
         }
@@ -171,10 +171,10 @@ fn init(path: &Path) -> anyhow::Result<()> {
         .write(true)
         .create_new(true)
         .open(path)
-        .with_context(|| format!("{} is not written", path.display()))?;
+        .with_context(|| format!("{} cannot be written", path.display()))?;
     file.write_all(rejoin_server::config::TEMPLATE.as_bytes())?;
     println!(
-        "wrote {}: set the database and the tables, then run `rejoin-server serve`",
+        "wrote {}: set the database and the tables, then run `rejoin-server check`",
         path.display()
     );
     Ok(())
@@ -187,7 +187,7 @@ fn load(path: &Path, listen: Option<SocketAddr>) -> anyhow::Result<Config> {
     let environment: Vec<(String, String)> = std::env::vars().collect();
     let mut config = Config::from_toml(&text, &environment)
         .map_err(rejoin_server::ServerError::Config)
-        .with_context(|| format!("{} is refused", path.display()))?;
+        .with_context(|| format!("{} is invalid", path.display()))?;
     if let Some(listen) = listen {
         config.listen = listen;
     }
@@ -239,13 +239,15 @@ fn serve_on(
     let server = Server::open(config)?;
     let done = runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(server.config().listen).await?;
+        // Before the address is printed: who reads it may send a signal at once.
+        let stopped = stop_signal()?;
         println!("listening on http://{}", listener.local_addr()?);
         std::io::stdout().flush()?;
         let serving = server.serve(listener);
         tokio::pin!(serving);
         tokio::select! {
             done = &mut serving => return anyhow::Ok(done?),
-            signal = stop_signal() => signal?,
+            signal = stopped => signal?,
         }
         server.shutdown();
         Ok(serving.await?)
@@ -256,17 +258,22 @@ fn serve_on(
     done
 }
 
-/// Ends at SIGINT or SIGTERM.
-async fn stop_signal() -> std::io::Result<()> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
+/// Receives SIGINT and SIGTERM from now on; what it returns ends at the first of them.
+#[cfg(unix)]
+fn stop_signal() -> std::io::Result<impl Future<Output = std::io::Result<()>>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) =
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    Ok(async move {
         tokio::select! {
-            interrupt = tokio::signal::ctrl_c() => interrupt,
+            _ = interrupt.recv() => Ok(()),
             _ = terminate.recv() => Ok(()),
         }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
+    })
+}
+
+/// Ends at Ctrl-C.
+#[cfg(not(unix))]
+fn stop_signal() -> std::io::Result<impl Future<Output = std::io::Result<()>>> {
+    Ok(tokio::signal::ctrl_c())
 }

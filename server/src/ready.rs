@@ -1,17 +1,21 @@
 //! Whether a server can do its work just now: what `/readyz` says, and what a host program may ask.
 //!
-//! It tells of the database, the schema, the sequencer and the feeder, by names and numbers; never a reason in the database's
-//! own words, for whoever asks has shown no credentials.
+//! It reports on the database, its writes, the schema, the sequencer and the feeder, by names and numbers; never a reason in the
+//! database's own words, since `/readyz` needs no credentials. Failing checks are logged, at a bounded rate.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::error::Fault;
-use crate::store::{self, Life};
+use crate::store::{self, Life, WriteProblem};
 use crate::{Server, Shared};
+
+/// Microseconds for which a write that succeeded counts: each try is a commit, and anybody may ask for `/readyz`.
+const WRITTEN: i64 = 1_000_000;
 
 /// One thing that must hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,6 +33,8 @@ pub struct Probe {
 pub struct Readiness {
     /// The database answers.
     pub database: Probe,
+    /// The database takes writes: its disk is not full, and it is not read-only.
+    pub writes: Probe,
     /// The tables can be read and synced.
     pub schema: Probe,
     /// What was committed gets its positions in time. A file needs no sequencer.
@@ -71,9 +77,10 @@ impl Probe {
 }
 
 impl Readiness {
-    fn probes(&self) -> [(&'static str, &Probe); 5] {
+    fn probes(&self) -> [(&'static str, &Probe); 6] {
         [
             ("database", &self.database),
+            ("writes", &self.writes),
             ("schema", &self.schema),
             ("sequencer", &self.sequencer),
             ("feeder", &self.feeder),
@@ -102,6 +109,7 @@ impl Readiness {
     fn without_database(shared: &Shared, why: &'static str) -> Self {
         Self {
             database: Probe::failing(why),
+            writes: Probe::UNKNOWN,
             schema: Probe::UNKNOWN,
             sequencer: Probe::UNKNOWN,
             feeder: Probe::UNKNOWN,
@@ -123,7 +131,7 @@ pub(crate) fn look(shared: &Shared) -> Readiness {
     let numbering = match store.unnumbered() {
         Ok(numbering) => numbering,
         Err(fault) => {
-            tracing::warn!(%fault, "not ready: the database");
+            log(shared, "database", &fault);
             return Readiness::without_database(shared, "it does not answer");
         }
     };
@@ -145,6 +153,7 @@ pub(crate) fn look(shared: &Shared) -> Readiness {
     let life = life.unwrap_or_default();
     Readiness {
         database: Probe::default(),
+        writes: if pulse.is_ok() { writes(shared) } else { Probe::UNKNOWN },
         schema,
         sequencer,
         feeder: feeder(shared, bound),
@@ -156,11 +165,38 @@ pub(crate) fn look(shared: &Shared) -> Readiness {
     }
 }
 
+/// Logs why a check fails.
+fn log(shared: &Shared, check: &'static str, why: &dyn std::fmt::Display) {
+    if let Some(suppressed) = shared.outages.admit((check, 0), shared.engine.clock.now()) {
+        tracing::warn!(%why, check, suppressed, "not ready");
+    } else {
+        tracing::debug!(%why, check, "not ready");
+    }
+}
+
+fn writes(shared: &Shared) -> Probe {
+    let (now, last) = (shared.engine.clock.now(), shared.written.load(Ordering::Relaxed));
+    if (last..last.saturating_add(WRITTEN)).contains(&now) {
+        return Probe::default();
+    }
+    let Err(problem) = shared.engine.store.try_write() else {
+        shared.written.store(now, Ordering::Relaxed);
+        return Probe::default();
+    };
+    shared.written.store(0, Ordering::Relaxed);
+    log(shared, "writes", &problem);
+    Probe::failing(match problem {
+        WriteProblem::Full(_) => "the disk is full",
+        WriteProblem::ReadOnly(_) => "the database is read-only",
+        WriteProblem::Other(_) => "it takes no writes",
+    })
+}
+
 fn schema(shared: &Shared) -> (Probe, Option<Life>) {
     match store::read(&*shared.engine.store, |reading| reading.life()) {
         Ok(life) => (Probe::default(), Some(life)),
         Err(fault) => {
-            tracing::warn!(%fault, "not ready: the schema");
+            log(shared, "schema", &fault);
             let why = match fault {
                 Fault::Schema(_) => "the tables can no longer be synced",
                 _ => "it cannot be read",
@@ -181,7 +217,7 @@ fn feeder(shared: &Shared, bound: Duration) -> Probe {
             Probe { failing, waiting: Some(feed.waiting), lag: feed.oldest }
         }
         Err(fault) => {
-            tracing::warn!(%fault, "not ready: the feeder");
+            log(shared, "feeder", &fault);
             Probe::failing("it cannot be asked")
         }
     }
@@ -202,7 +238,7 @@ pub(crate) async fn look_in_time(shared: &Arc<Shared>) -> Readiness {
     match looked.await {
         Ok(Ok(readiness)) => readiness,
         Ok(Err(error)) => {
-            tracing::error!(%error, "not ready");
+            log(shared, "look", &error);
             Readiness::without_database(shared, "it could not be asked")
         }
         Err(_) => Readiness::without_database(shared, "no answer in time"),

@@ -104,16 +104,25 @@ fn asks_for_extensions(headers: &HeaderMap) -> bool {
         .is_some_and(|version| version >= 1)
 }
 
-/// An answer for what went wrong, in the words of the peer.
-fn refused(fault: &Fault, extended: bool, doing: &str) -> Response {
+/// An answer for what went wrong, in the words of the peer. What is the server's fault is logged, at a bounded rate.
+fn refused(shared: &Shared, fault: &Fault, extended: bool, doing: &'static str) -> Response {
+    let admit = |status| shared.outages.admit((doing, status), shared.engine.clock.now());
     let (status, mut body) = match fault {
         Fault::Refused(refusal) => (refusal.status, body_of(refusal)),
         Fault::Transient(why) | Fault::Collision(why) => {
-            tracing::warn!(why, doing, "busy");
+            if let Some(suppressed) = admit(503) {
+                tracing::warn!(why, doing, suppressed, "busy");
+            } else {
+                tracing::debug!(why, doing, "busy");
+            }
             (503, unavailable())
         }
         Fault::Internal(_) | Fault::Schema(_) | Fault::Stale(_) | Fault::Undone => {
-            tracing::error!(%fault, doing, "failed");
+            if let Some(suppressed) = admit(500) {
+                tracing::error!(%fault, doing, suppressed, "failed");
+            } else {
+                tracing::debug!(%fault, doing, "failed");
+            }
             (500, internal(doing))
         }
     };

@@ -14,7 +14,7 @@ use crate::error::Fault;
 use crate::hooks::SqlError;
 
 pub use feed::Feed;
-pub use operate::{Connections, KnownClient, ManifestVersion};
+pub use operate::{Connections, KnownClient, ManifestVersion, WriteProblem};
 pub use touched::Touched;
 pub use work::{read, write};
 
@@ -47,6 +47,12 @@ pub trait Store: Send + Sync + Debug {
     /// at 100,000. `None` from one whose changes are committed with their positions, which need not ask.
     fn unnumbered(&self) -> Result<Option<u64>, Fault> {
         Ok(None)
+    }
+
+    /// Writes something, commits it and leaves nothing of it behind, to find out whether the store takes writes. It does not wait
+    /// for another writer: while one works, nothing is found out. A store that cannot try takes writes.
+    fn try_write(&self) -> Result<(), WriteProblem> {
+        Ok(())
     }
 
     /// The connections that it holds; `None` where there is no such bound.

@@ -29,7 +29,7 @@ impl Config {
             problems.push(Problem::new("store", why));
         }
         if !self.database.as_os_str().is_empty() {
-            let why = "the tables are in a file or in PostgreSQL: set database or store, not both";
+            let why = "the tables are in a file or in PostgreSQL: set database or store (REJOIN_DATABASE or REJOIN_STORE), not both";
             problems.push(Problem::new("database", why));
         }
     }

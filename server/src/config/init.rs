@@ -6,10 +6,10 @@ pub const TEMPLATE: &str = r#"# Rejoin server. The environment overrides: REJOIN
 # Where to listen; port 0 takes a free one, which is printed at start.
 listen = "127.0.0.1:7878"
 
-# The SQLite file with your tables; a relative path is meant from this file's folder.
+# The SQLite file with your tables, which must exist; a relative path is meant from this file's folder.
 database = "app.db"
 
-# Or a PostgreSQL database (13 or newer) with your tables; better set REJOIN_STORE.
+# Or a PostgreSQL database (13 or newer) with your tables, instead of `database`; better set REJOIN_STORE, which replaces it.
 # store = "postgres://rejoin:password@localhost:5432/app"
 
 # A function of the PostgreSQL database that names further buckets of each row, and the most that it may name. See docs/server.md.

@@ -113,7 +113,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Sets what the environment says: `REJOIN_AUTH_JWT_SECRET` is `auth.jwt.secret`.
+    /// Sets what the environment says: `REJOIN_AUTH_JWT_SECRET` is `auth.jwt.secret`. `REJOIN_STORE` and `REJOIN_DATABASE` each
+    /// replace both `store` and `database` of the file.
     pub(super) fn override_by(&mut self, root: &mut Members, environment: &[(String, String)]) {
         const PLACES: &[&str] = &[
             "listen",
@@ -151,11 +152,22 @@ impl<'a> Reader<'a> {
             "retention.schema_days",
         ];
         for place in PLACES {
-            let variable = format!("REJOIN_{}", place.replace('.', "_").to_ascii_uppercase());
+            let variable = variable_of(place);
             let Some((_, text)) = environment.iter().find(|(name, _)| *name == variable) else {
                 continue;
             };
             self.lines.remove(*place);
+            // The environment names another database than the file: that one alone counts.
+            let replaced = match *place {
+                "database" => "store",
+                "store" => "database",
+                other => other,
+            };
+            let is_from_environment =
+                |name: &str| environment.iter().any(|(variable, _)| *variable == variable_of(name));
+            if !is_from_environment(replaced) {
+                root.take(replaced);
+            }
             let is_number = place.starts_with("limits.") || place.starts_with("retention.");
             let truth = text.trim().parse::<bool>().ok().filter(|_| *place == "telemetry.otlp");
             let value = match text.trim().parse::<i64>() {
@@ -319,6 +331,11 @@ impl<'a> Reader<'a> {
         problems.sort_by_key(|problem| problem.line.unwrap_or(0));
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
+}
+
+/// The variable that overrides the key at this place.
+fn variable_of(place: &str) -> String {
+    format!("REJOIN_{}", place.replace('.', "_").to_ascii_uppercase())
 }
 
 fn put(members: &mut Members, place: &str, value: Item) {

@@ -26,7 +26,7 @@ pub(super) async fn events(State(shared): State<Arc<Shared>>, request: Request) 
     let entered = door::enter(&shared, from, extended, Endpoint::Events).await;
     let (caller, expires) = match entered {
         Ok(admitted) => admitted,
-        Err(fault) => return refused(&fault, extended, "listen"),
+        Err(fault) => return refused(&shared, &fault, extended, "listen"),
     };
     let asking = Arc::clone(&shared);
     let epoch = tokio::task::spawn_blocking(move || asking.engine.epoch())
@@ -34,7 +34,7 @@ pub(super) async fn events(State(shared): State<Arc<Shared>>, request: Request) 
         .unwrap_or_else(|error| Err(Fault::Internal(error.to_string())));
     let epoch = match epoch {
         Ok(epoch) => epoch,
-        Err(fault) => return refused(&fault, extended, "listen"),
+        Err(fault) => return refused(&shared, &fault, extended, "listen"),
     };
     let lives = expires.map(|end| {
         let now = shared.engine.clock.now() / 1_000_000;
@@ -43,7 +43,7 @@ pub(super) async fn events(State(shared): State<Arc<Shared>>, request: Request) 
     let most = usize::try_from(shared.engine.limits.streams_per_user).unwrap_or(usize::MAX);
     let stream = match shared.hub.listen(caller.user, epoch, lives, most) {
         Ok(stream) => stream,
-        Err(why) => return refused(&too_many(why), extended, "listen"),
+        Err(why) => return refused(&shared, &too_many(why), extended, "listen"),
     };
     Sse::new(stream).keep_alive(KeepAlive::new().interval(PING).text("ping")).into_response()
 }

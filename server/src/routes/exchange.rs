@@ -136,11 +136,11 @@ where
     let entered = door::enter(&shared, from, extended, endpoint).await;
     let (mut caller, _) = match entered {
         Ok(entered) => entered,
-        Err(fault) => return refused(&fault, extended, doing),
+        Err(fault) => return refused(&shared, &fault, extended, doing),
     };
     let bytes = match body::read(bytes, shared.engine.limits.body).await {
         Ok(bytes) => bytes,
-        Err(fault) => return refused(&fault, extended, doing),
+        Err(fault) => return refused(&shared, &fault, extended, doing),
     };
     let decoded = body::members(&bytes).and_then(|members| {
         extended |= members.contains_key("rejoin");
@@ -156,7 +156,7 @@ where
             })
             .await
         }
-        Err(fault) => refused(&fault, extended, doing),
+        Err(fault) => refused(&shared, &fault, extended, doing),
     }
 }
 
@@ -172,7 +172,7 @@ async fn ask<A: Serialize + Send + 'static>(
         Ok((caller, _)) => {
             block(shared, doing, extended, move |engine| work(engine, &caller)).await
         }
-        Err(fault) => refused(&fault, extended, doing),
+        Err(fault) => refused(&shared, &fault, extended, doing),
     }
 }
 
@@ -184,10 +184,14 @@ async fn block<A: Serialize + Send + 'static>(
     work: impl FnOnce(&Engine) -> Result<A, Fault> + Send + 'static,
 ) -> Response {
     let span = observe::work(doing);
+    let working = Arc::clone(&shared);
     let done = tokio::task::spawn_blocking(mutant::inherited(move || {
-        span.in_scope(|| work(&shared.engine).map(|answer| json(StatusCode::OK, &answer)))
+        span.in_scope(|| work(&working.engine).map(|answer| json(StatusCode::OK, &answer)))
     }))
     .await
     .unwrap_or_else(|error| Err(Fault::Internal(error.to_string())));
-    done.unwrap_or_else(|fault| refused(&fault, extended, doing))
+    if done.is_ok() {
+        shared.outages.note_success(shared.engine.clock.now());
+    }
+    done.unwrap_or_else(|fault| refused(&shared, &fault, extended, doing))
 }

@@ -1,6 +1,7 @@
 //! What a store tells an operator: which devices it knows, which schemas it has served, how it stands.
 
 use super::Client;
+use crate::error::Fault;
 
 /// A registered device, and whose it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,4 +34,18 @@ pub struct Connections {
     pub idle: u64,
     /// How often somebody had to wait for one, since the start.
     pub waits: u64,
+}
+
+/// Why a store takes no writes.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteProblem {
+    /// The disk, or what the database may take of it.
+    #[error("the disk is full: {0}")]
+    Full(String),
+    /// The file or the database is read-only, a standby for example.
+    #[error("the database is read-only: {0}")]
+    ReadOnly(String),
+    /// Anything else.
+    #[error(transparent)]
+    Other(#[from] Fault),
 }

@@ -5,12 +5,13 @@
 //! transaction delays nobody but itself. A reader sees one snapshot (REPEATABLE READ), a writer what has been committed
 //! (READ COMMITTED) and locks what it looks at.
 
+use std::cell::Cell;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use rejoin_protocol::time;
 
-use super::{Connections, Feed, Heard, Reading, Store, Touched, Writing};
+use super::{Connections, Feed, Heard, Reading, Store, Touched, WriteProblem, Writing};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{PostgresUrl, RowSecurity, TableConfig};
 use crate::engine::schema::Schema;
@@ -43,6 +44,7 @@ mod policies;
 mod pool;
 mod portable;
 mod records;
+mod room;
 mod rows;
 mod run;
 mod sight;
@@ -411,6 +413,14 @@ impl Store for PostgresStore {
 
     fn pulse(&self) -> Result<i64, Fault> {
         self.number(changelog::SEQUENCE)
+    }
+
+    fn try_write(&self) -> Result<(), WriteProblem> {
+        let problem = Cell::new(None);
+        let tried = self.alone(|connection| {
+            connection.batch(room::TRY).inspect_err(|error| problem.set(room::problem(error)))
+        });
+        tried.map_err(|fault| problem.take().unwrap_or(WriteProblem::Other(fault)))
     }
 
     fn touched(&self, after: i64, upto: i64) -> Result<Option<Vec<Touched>>, Fault> {

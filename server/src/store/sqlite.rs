@@ -5,13 +5,13 @@
 //! `PRAGMA schema_version`, reads the tables again and mends the triggers.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use std::time::Duration;
 
 use rejoin_protocol::time;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{Reading, Store, Touched, Writing};
+use super::{Reading, Store, Touched, WriteProblem, Writing};
 use crate::clock::{Clock, SystemClock};
 use crate::config::TableConfig;
 use crate::engine::schema::Schema;
@@ -26,6 +26,7 @@ mod install;
 mod introspect;
 mod migrate;
 mod records;
+mod room;
 mod rows;
 mod sight;
 mod transaction;
@@ -58,7 +59,8 @@ struct Known {
 }
 
 impl SqliteStore {
-    /// Opens or makes the file, brings our tables up to date, reads the user's and installs the triggers.
+    /// Opens the file, brings our tables up to date, reads the user's and installs the triggers. A file that is missing is not
+    /// created ([`ServerError::NoDatabase`]).
     ///
     /// `now` is canonical text; it dates the schema as it is. `wait` is how long a statement waits for another program's lock.
     pub fn open(
@@ -67,7 +69,10 @@ impl SqliteStore {
         wait: Duration,
         now: &str,
     ) -> Result<Self, ServerError> {
-        let writer = connect(path, wait)?;
+        let writer = connect(path, wait).map_err(|error| match path.try_exists() {
+            Ok(false) => ServerError::NoDatabase { path: path.to_owned() },
+            _ => error.into(),
+        })?;
         writer.pragma_update(None, "journal_mode", "wal")?;
         migrate::migrate(&writer)?;
         let known = install::refresh(&writer, tables, now, true)?;
@@ -162,6 +167,19 @@ impl Store for SqliteStore {
         done
     }
 
+    fn try_write(&self) -> Result<(), WriteProblem> {
+        // Who writes just now finds out by itself.
+        let writer = match self.writer.try_lock() {
+            Ok(writer) => writer,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(()),
+        };
+        writer.busy_timeout(Duration::ZERO).map_err(room::problem)?;
+        let tried = room::try_write(&writer);
+        writer.busy_timeout(self.wait).map_err(room::problem)?;
+        tried
+    }
+
     fn touched(&self, after: i64, upto: i64) -> Result<Option<Vec<Touched>>, Fault> {
         Ok(changelog::touched(&lock(&self.pulse), after, upto)?)
     }
@@ -231,12 +249,10 @@ fn schema_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.prepare_cached("PRAGMA schema_version")?.query_row([], |row| row.get(0))
 }
 
-/// A connection with our pragmas. Synchronous FULL: an accepted mutation is gone from the device.
+/// A connection with our pragmas to a file that exists. Synchronous FULL: an accepted mutation is gone from the device.
 #[allow(clippy::disallowed_methods)] // This is the place where the server opens connections.
 fn connect(path: &Path, wait: Duration) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
-        | OpenFlags::SQLITE_OPEN_CREATE
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(wait)?;
     connection.set_prepared_statement_cache_capacity(256);
@@ -252,7 +268,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{SqliteStore, lock};
-    use crate::store::Store;
+    use crate::store::{Store, WriteProblem};
 
     /// What is accepted is gone from the device, so it must outlast a power cut here.
     #[test]
@@ -260,7 +276,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let now = "2026-11-20T08:00:00.000000Z";
         let wait = Duration::from_secs(1);
-        let store = SqliteStore::open(&folder.path().join("app.db"), &[], wait, now).unwrap();
+        let path = folder.path().join("app.db");
+        std::fs::File::create(&path).unwrap();
+        let store = SqliteStore::open(&path, &[], wait, now).unwrap();
         store.read(&mut |_| Ok(())).unwrap();
         store.write(now, &mut |_| Ok(())).unwrap();
         let (writer, pulse, readers) =
@@ -275,5 +293,47 @@ mod tests {
             // 2 is FULL: in WAL mode each commit is synced.
             assert_eq!([pragma("synchronous"), pragma("journal_mode")], ["2", "wal"]);
         }
+    }
+
+    /// SQLite's own bound of the file's size stands in for the disk: the same error, at the same place.
+    #[test]
+    fn full_file_is_reported_until_there_is_room_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.db");
+        std::fs::File::create(&path).unwrap();
+        let now = "2026-11-20T08:00:00.000000Z";
+        let store = SqliteStore::open(&path, &[], Duration::from_secs(5), now).unwrap();
+        let pages = |pragma: &str| {
+            let text = format!("PRAGMA {pragma}");
+            lock(&store.writer).query_row(&text, [], |row| row.get::<_, i64>(0)).unwrap()
+        };
+        store.try_write().unwrap();
+        // What the try itself has left free is used up first.
+        lock(&store.writer).execute_batch("VACUUM").unwrap();
+        let bound = pages("page_count");
+        assert_eq!(pages(&format!("max_page_count = {bound}")), bound);
+        assert!(matches!(store.try_write(), Err(WriteProblem::Full(_))));
+        assert!(lock(&store.writer).is_autocommit());
+        pages(&format!("max_page_count = {}", bound + 100));
+        store.try_write().unwrap();
+        let left = "SELECT count(*) FROM rejoin_meta WHERE key = 'probe'";
+        let left: i64 = lock(&store.writer).query_row(left, [], |row| row.get(0)).unwrap();
+        assert_eq!(left, 0);
+    }
+
+    #[test]
+    fn try_of_a_write_does_not_wait_for_another_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.db");
+        std::fs::File::create(&path).unwrap();
+        let now = "2026-11-20T08:00:00.000000Z";
+        // Were it to wait, the test would end at its time limit.
+        let store = SqliteStore::open(&path, &[], Duration::from_hours(1), now).unwrap();
+        let other = super::connect(&path, Duration::ZERO).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        store.try_write().unwrap();
+        let held = lock(&store.writer);
+        store.try_write().unwrap();
+        drop(held);
     }
 }

@@ -29,6 +29,9 @@ fn init_serve_and_an_orderly_end(backend: Backend) {
     let again = run(folder.path(), &["init"]);
     assert!(!again.status.success(), "an existing file is left alone");
     let database = (backend != Backend::Sqlite).then(Database::new);
+    if database.is_none() {
+        std::fs::File::create(folder.path().join("app.db")).unwrap();
+    }
     if let Some(database) = &database {
         // The same configuration, with a store instead of a file.
         let toml = folder.path().join("rejoin.toml");
@@ -108,4 +111,30 @@ async fn devices_and_schemas_are_listed(world: World) {
     assert_eq!(manifest["schema_hash"], json!(anna.hash));
     assert_eq!(told(&["schema", "--version", first[0]]), told(&["schema"]));
     assert!(!run(world.folder.path(), &["schema", "--version", "99"]).status.success());
+}
+
+#[test]
+fn command_over_a_missing_file_names_it_and_creates_none() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(run(folder.path(), &["init"]).status.success());
+    let commands: [&[&str]; 6] = [
+        &["check"],
+        &["clients"],
+        &["schema", "--history"],
+        &["compact"],
+        &["replay"],
+        &["serve", "--listen", "127.0.0.1:0"],
+    ];
+    for arguments in commands {
+        let mut command = rejoin(folder.path(), arguments);
+        let output = command.env("REJOIN_DATABASE", "data/mistyped.db").output().unwrap();
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{arguments:?}");
+        assert!(words.contains("there is no database file data/mistyped.db: correct"), "{words}");
+        let mut command = rejoin(folder.path(), arguments);
+        assert!(!command.env("REJOIN_DATABASE", "mistyped.db").output().unwrap().status.success());
+    }
+    let left: Vec<_> =
+        std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["rejoin.toml"]);
 }

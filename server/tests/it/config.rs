@@ -41,14 +41,21 @@ fn the_examples_of_the_template_are_good() {
     assert_eq!(config.tables[1].rules.len(), 1);
 }
 
+/// The fenced blocks of a page: what is written behind the fence, and the text.
+pub(crate) fn blocks(page: &str) -> Vec<(&str, &str)> {
+    let fenced = page.split("```").skip(1).step_by(2);
+    fenced.filter_map(|block| block.split_once('\n')).collect()
+}
+
 /// The configurations that a page shows.
-fn blocks(page: &str) -> Vec<&str> {
-    page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect()
+fn settings(page: &str) -> Vec<&str> {
+    let toml = blocks(page).into_iter().filter(|(fence, _)| *fence == "toml");
+    toml.map(|(_, text)| text).collect()
 }
 
 #[test]
 fn the_book_of_the_server_shows_a_good_configuration() {
-    let blocks = blocks(include_str!("../../../docs/server.md"));
+    let blocks = settings(include_str!("../../../docs/server.md"));
     assert_eq!(blocks.len(), 3);
     let config = Config::from_toml(blocks[0], &[]).unwrap();
     assert_eq!((config.tables.len(), config.store.is_none()), (2, true));
@@ -60,13 +67,19 @@ fn the_book_of_the_server_shows_a_good_configuration() {
 
 #[test]
 fn the_guide_of_operations_shows_settings_that_are_good() {
-    let blocks = blocks(include_str!("../../../docs/operate.md"));
-    assert_eq!(blocks.len(), 2);
-    let table = "[[tables]]\nname = \"t\"\nowner_column = \"o\"\n";
-    let text = format!("database = \"a.db\"\n{}{}{table}", blocks[0], blocks[1]);
-    let config = Config::from_toml(&text, &[]).unwrap();
-    assert!(matches!(&config.auth, Auth::Jwt(jwt) if jwt.keys.is_some()));
-    assert_eq!(config.retention, Retention::default(), "what the guide shows are the defaults");
+    let blocks = settings(include_str!("../../../docs/operate.md"));
+    assert_eq!(blocks.len(), 3);
+    let secret = [(String::from("REJOIN_AUTH_JWT_SECRET"), "s".repeat(32))];
+    // In the file that `init` writes, as the page says: instead of the header.
+    let tables = TEMPLATE.find("[[tables]]").unwrap();
+    for (auth, environment) in [(blocks[0], &[][..]), (blocks[1], &secret)] {
+        let text = format!("database = \"a.db\"\n{auth}{}{}", blocks[2], &TEMPLATE[tables..]);
+        let config = Config::from_toml(&text, environment).unwrap();
+        assert!(
+            matches!(&config.auth, Auth::Jwt(jwt) if jwt.keys.is_some() == environment.is_empty())
+        );
+        assert_eq!(config.retention, Retention::default(), "what the guide shows are the defaults");
+    }
 }
 
 #[test]
@@ -82,9 +95,24 @@ fn a_store_is_a_url_of_postgresql_instead_of_a_file_and_its_password_is_not_prin
         let problems = with(wrong).unwrap_err();
         assert_eq!(problems[0].place, "store", "{wrong}: {problems:?}");
     }
-    let both = [(String::from("REJOIN_STORE"), String::from("postgres://localhost/app"))];
-    let problems = Config::from_toml(TEMPLATE, &both).unwrap_err();
+    let both = TEMPLATE.replace("database =", "store = \"postgres://localhost/app\"\ndatabase =");
+    let problems = Config::from_toml(&both, &[]).unwrap_err();
     assert_eq!(problems[0].place, "database", "{problems:?}");
+}
+
+#[test]
+fn database_of_the_environment_replaces_that_of_the_file() {
+    let store = (String::from("REJOIN_STORE"), String::from("postgres://localhost/app"));
+    let file = (String::from("REJOIN_DATABASE"), String::from("other.db"));
+    let config = Config::from_toml(TEMPLATE, std::slice::from_ref(&store)).unwrap();
+    assert!(config.store.is_some() && config.database.as_os_str().is_empty());
+    let over_postgres =
+        TEMPLATE.replace("database = \"app.db\"", "store = \"postgres://localhost/app\"");
+    let config = Config::from_toml(&over_postgres, std::slice::from_ref(&file)).unwrap();
+    assert!(config.store.is_none() && config.database.to_str() == Some("other.db"));
+    let problems = Config::from_toml(TEMPLATE, &[store, file]).unwrap_err();
+    assert_eq!(problems[0].place, "database", "{problems:?}");
+    assert!(problems[0].why.contains("REJOIN_STORE"), "{problems:?}");
 }
 
 #[test]

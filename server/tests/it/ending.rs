@@ -79,9 +79,12 @@ impl Running {
         self.send(&format!("POST {path}"), &body.to_string())
     }
 
+    pub(crate) fn id(&self) -> String {
+        self.process.id().to_string()
+    }
+
     pub(crate) fn terminate(&self) {
-        let id = self.process.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        assert!(Command::new("kill").args(["-TERM", &self.id()]).status().unwrap().success());
     }
 
     /// How it ended; refuses to wait for longer than `most`.

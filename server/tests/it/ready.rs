@@ -4,6 +4,7 @@ use macro_rules_attribute::apply;
 use rejoin_server::Limits;
 use serde_json::{Value, json};
 
+use crate::ending::{Running, TASKS, answer, push};
 use crate::world::{TABLES, World, place, standard};
 
 async fn readyz(world: &World) -> (u16, Value) {
@@ -24,7 +25,7 @@ async fn a_server_that_can_work_says_so_without_credentials(world: World) {
     let (status, body) = readyz(&world).await;
     assert_eq!((status, &body["status"]), (200, &json!("ready")), "{body}");
     let names: Vec<&String> = body["checks"].as_object().unwrap().keys().collect();
-    assert_eq!(names, ["database", "feeder", "schema", "sequencer", "serving"]);
+    assert_eq!(names, ["database", "feeder", "schema", "sequencer", "serving", "writes"]);
     assert_eq!(body["log"]["epoch"], json!(anna.epoch));
     assert!(body["log"]["position"].as_i64().unwrap() > 0);
     assert_eq!(body["listening"], 0);
@@ -68,7 +69,7 @@ async fn postgres_sequencer_that_gets_no_turn_is_not_ready() {
     assert_eq!(readyz(&world).await.0, 200, "nothing waits for it");
     database.session().run("INSERT INTO places(id, owner_id, name) VALUES ('p1', 'anna', 'Quay')");
     let (status, body) = readyz(&world).await;
-    assert_eq!((status, failing(&body)), (503, vec!["schema", "sequencer"]), "{body}");
+    assert_eq!((status, failing(&body)), (503, vec!["schema", "sequencer", "writes"]), "{body}");
     assert_eq!(body["checks"]["sequencer"]["waiting"], 1);
     assert_eq!(body["checks"]["sequencer"]["why"], "it does not get its turn");
     assert!(body["checks"]["sequencer"]["lag_ms"].as_i64().unwrap() >= 50, "{body}");
@@ -98,7 +99,7 @@ async fn postgres_that_is_away_is_not_ready_until_it_returns() {
     database.close();
     let (status, body) = readyz(&world).await;
     assert_eq!(status, 503);
-    assert_eq!(failing(&body), ["database", "feeder", "schema", "sequencer"], "{body}");
+    assert_eq!(failing(&body), ["database", "feeder", "schema", "sequencer", "writes"], "{body}");
     assert_eq!(body["checks"]["database"]["why"], "it does not answer");
     let (status, _, health) = world.send("GET", "/healthz", &[], "").await;
     assert_eq!((status, health), (503, json!({"status": "failing"})));
@@ -126,4 +127,68 @@ async fn postgres_that_is_away_is_not_ready_until_it_returns() {
     }
     anna.accept("m1", json!([place("p1", "Quay")])).await;
     assert_eq!(anna.pull().await, ["places/p1"]);
+}
+
+/// The longest file that this process may write. A write beyond it fails, as on a full disk; reads do not.
+#[cfg(target_os = "linux")]
+fn limit_files(server: &Running, bytes: &str) {
+    let limit = format!("--fsize={bytes}:");
+    let mut command = std::process::Command::new("prlimit");
+    assert!(command.args(["--pid", &server.id(), &limit]).status().unwrap().success());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn file_that_cannot_grow_is_not_ready_until_it_can() {
+    let folder = tempfile::tempdir().unwrap();
+    let outsider = rusqlite::Connection::open(folder.path().join("app.db")).unwrap();
+    outsider.execute_batch(TASKS).unwrap();
+    let settings = rejoin_server::config::TEMPLATE;
+    std::fs::write(folder.path().join("rejoin.toml"), settings).unwrap();
+    // A write beyond the limit is an error then, and no signal.
+    let serve = "trap '' XFSZ; exec \"$0\" serve --listen 127.0.0.1:0";
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", serve, env!("CARGO_BIN_EXE_rejoin-server")]).current_dir(folder.path());
+    command.stderr(std::process::Stdio::null());
+    let server = Running::by(command);
+    let readyz = || answer(server.send("GET /readyz", "")).1;
+    assert_eq!(readyz()["status"], "ready");
+    let changes = push(&server);
+    limit_files(&server, "1");
+    // A write that succeeded counts for a second.
+    let body = std::iter::repeat_with(readyz).find(|body| body["status"] != "ready").unwrap();
+    assert_eq!(failing(&body), ["writes"], "{body}");
+    assert_eq!(body["checks"]["writes"]["why"], "it takes no writes");
+    let (head, _) = answer(server.post("/sync/push", &changes));
+    assert!(head.starts_with("HTTP/1.1 503"), "{head}");
+    limit_files(&server, "unlimited");
+    assert_eq!(readyz()["status"], "ready");
+    let (head, body) = answer(server.post("/sync/push", &changes));
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert_eq!(body["rejoin"]["verdicts"][0]["verdict"], "accepted", "{body}");
+}
+
+/// What PostgreSQL says where its disk is full, or where it serves as a standby.
+#[tokio::test]
+async fn postgres_that_refuses_writes_is_not_ready_until_it_accepts() {
+    let world = World::postgres(TABLES, standard);
+    let refuse = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'STATE', MESSAGE = 'refused'; END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON rejoin.meta EXECUTE FUNCTION refuse();";
+    for (state, why) in [
+        ("53100", "the disk is full"),
+        ("25006", "the database is read-only"),
+        ("58030", "it takes no writes"),
+    ] {
+        assert_eq!(readyz(&world).await.0, 200);
+        world.clock.advance(1_000_000);
+        world.database().run(&refuse.replace("STATE", state));
+        let (status, body) = readyz(&world).await;
+        assert_eq!((status, failing(&body)), (503, vec!["writes"]), "{body}");
+        assert_eq!(body["checks"]["writes"]["why"], why);
+        assert!(!body.to_string().contains("refused"), "{body}");
+        world.database().run("DROP FUNCTION refuse CASCADE");
+    }
+    assert_eq!(readyz(&world).await.0, 200);
+    assert_eq!(world.one("SELECT count(*) FROM rejoin_meta WHERE key LIKE 'probe%'"), "0");
 }

@@ -18,21 +18,6 @@ use crate::error::{Bypass, RowSecurityProblem, ServerError};
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 
-/// Whom a transaction works for, and the buckets that he may read: his own, everybody's, what was granted to him, and while he
-/// is told what is gone those that he held. Nobody has none, so that a transaction that forgot to say sees no row.
-const FUNCTIONS: &str = "
-CREATE OR REPLACE FUNCTION rejoin.rls_user() RETURNS text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $rejoin$ SELECT nullif(current_setting('rejoin.user', true), '') $rejoin$;
-CREATE OR REPLACE FUNCTION rejoin.rls_buckets() RETURNS text[] LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $rejoin$
-  SELECT ARRAY['user:' || u.name, 'global'] || ARRAY(SELECT b.bucket FROM rejoin.bucket AS b WHERE b.user_id = u.name)
-    || coalesce(nullif(current_setting('rejoin.former', true), ''), '{}')::text[]
-  FROM (SELECT rejoin.rls_user() AS name) AS u WHERE u.name IS NOT NULL
-$rejoin$;
-CREATE OR REPLACE FUNCTION rejoin.rls_owners() RETURNS text[] LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $rejoin$ SELECT ARRAY(SELECT substr(b, 6) FROM unnest(rejoin.rls_buckets()) AS b WHERE starts_with(b, 'user:')) $rejoin$;
-";
-
 /// A policy of a table.
 struct Policy {
     name: &'static str,
@@ -59,16 +44,18 @@ struct Held {
     buckets: &'static str,
 }
 
-/// Whoever the transaction works for. In a SELECT of its own each is asked once in a statement, not once for each row.
+/// Whoever the transaction works for, and the buckets that [`ACT_FOR`] has found. In a SELECT of its own each is read once in a
+/// statement. It only reads a setting: the database does this for a row that it finds and then hides, and not where it finds none,
+/// so that a function or another table here would show by the time that a row of another user exists.
 const READER: Held = Held {
-    owners: "(SELECT rejoin.rls_owners())::text[]",
-    global: "(SELECT rejoin.rls_user() IS NOT NULL)",
-    buckets: "(SELECT rejoin.rls_buckets())::text[]",
+    owners: "(SELECT nullif(current_setting('rejoin.owners', true), ''))::text[]",
+    global: "(nullif(current_setting('rejoin.user', true), '') IS NOT NULL)",
+    buckets: "(SELECT nullif(current_setting('rejoin.buckets', true), ''))::text[]",
 };
 
 /// The same, where it is about his own rows. No bucket gives the right to write.
 const WRITER: Held = Held {
-    owners: "ARRAY[(SELECT rejoin.rls_user())]",
+    owners: "ARRAY[nullif(current_setting('rejoin.user', true), '')]",
     global: "false",
     buckets: "ARRAY[]::text[]",
 };
@@ -111,7 +98,7 @@ pub(super) fn script(known: &Known, security: &RowSecurity) -> String {
            IF NOT pg_has_role(current_user, {word}, 'MEMBER') THEN\n    GRANT {role} TO CURRENT_USER;\n  END IF;\n\
          END $rejoin$;\nGRANT USAGE ON SCHEMA rejoin TO {role};\n\
          GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA rejoin TO {role};\n\
-         ALTER DEFAULT PRIVILEGES IN SCHEMA rejoin GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role};\n{FUNCTIONS}",
+         ALTER DEFAULT PRIVILEGES IN SCHEMA rejoin GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {role};\n",
         word = literal(&security.role),
     );
     for (table, Shape { name, .. }) in known.schema.tables.iter().zip(&known.shapes) {
@@ -225,9 +212,16 @@ pub(super) fn taking_role(security: &RowSecurity) -> String {
     format!("SET LOCAL ROLE {}", quoted(&security.role))
 }
 
-/// Says for whom the transaction works, until it ends or this is said anew.
-pub(super) const ACT_FOR: &str = "SELECT set_config('rejoin.user', $1, true), \
-    set_config('rejoin.former', ($2::text[])::text, true)";
+/// Says for whom the transaction works, until it ends or this is said again: the user, and the buckets that the user may read (the
+/// user's own, everybody's, those that were granted, and while a device is brought what is gone, those that the user held). A
+/// transaction that names nobody has none, and sees no row.
+pub(super) const ACT_FOR: &str = "SELECT set_config('rejoin.user', $1::text, true), \
+      set_config('rejoin.buckets', held.buckets::text, true), \
+      set_config('rejoin.owners', ARRAY(SELECT substr(b, 6) FROM unnest(held.buckets) AS b \
+        WHERE starts_with(b COLLATE \"C\", 'user:'))::text, true) \
+    FROM (SELECT CASE WHEN $1::text = '' THEN '{}'::text[] \
+      ELSE ARRAY['user:' || $1::text, 'global'] || ARRAY(SELECT b.bucket FROM rejoin.bucket AS b \
+        WHERE b.user_id = $1::text) || $2::text[] END AS buckets OFFSET 0) AS held";
 
 pub(super) fn act_for(connection: &Connection, user: &str, former: &[String]) -> Result<()> {
     let former: Vec<&str> =

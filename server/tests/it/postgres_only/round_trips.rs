@@ -149,3 +149,36 @@ async fn a_mutation_that_is_refused_costs_some_round_trips_and_not_some_for_each
     }
     assert!(fewest <= PUSH + 20, "{fewest}");
 }
+
+/// The user learns nothing by counting: a row of another user costs what no row costs.
+#[apply(postgres_stores!)]
+async fn row_of_another_user_costs_the_round_trips_of_no_row(backend: Backend) {
+    let (world, proxy) = far_away(backend);
+    let mut ben = world.device("ben", "b1").await;
+    ben.accept("m0", json!([place("theirs", "Quay")])).await;
+    let mut anna = world.device("anna", "a1").await;
+    let changes = [
+        json!({"operation": "update", "table_name": "places", "id": "ID", "data": {"name": "y"}, "old": {"name": "x"}}),
+        json!({"operation": "delete", "table_name": "places", "id": "ID", "old": {"name": "x"}}),
+        json!({"operation": "create", "table_name": "visits", "id": "v1", "data": {"place_id": "ID"}}),
+    ];
+    for change in changes {
+        let mut pushes = Vec::new();
+        for id in ["theirs", "none"] {
+            let change: Value =
+                serde_json::from_str(&change.to_string().replace("ID", id)).unwrap();
+            let (mut fewest, mut endings) = (u64::MAX, Vec::new());
+            for round in 0..5 {
+                let mutation = format!("{id} {round} {}", anna.request);
+                let group = anna.group(&mutation, &json!([change]));
+                let trips = proxy.trips(async {
+                    let answer = anna.push_groups(json!([group])).await.rejoin.unwrap();
+                    endings.push((answer.verdicts[0].verdict, answer.verdicts[0].code.clone()));
+                });
+                fewest = fewest.min(trips.await);
+            }
+            pushes.push((fewest, endings));
+        }
+        assert_eq!(pushes[0], pushes[1], "{change}");
+    }
+}

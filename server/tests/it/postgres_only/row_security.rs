@@ -96,6 +96,19 @@ fn the_command_prints_what_a_start_asks_for() {
     }
 }
 
+/// What the server says for whom a transaction works.
+fn acting_for(user: &str, former: &str) -> String {
+    let former = if former.is_empty() { "{}" } else { former };
+    let held = format!(
+        "ARRAY['user:{user}', 'global'] || ARRAY(SELECT bucket FROM rejoin.bucket WHERE user_id = '{user}') || '{former}'::text[]"
+    );
+    let held = if user.is_empty() { String::from("ARRAY[]::text[]") } else { held };
+    format!(
+        "SELECT set_config('rejoin.user', '{user}', true), set_config('rejoin.buckets', ({held})::text, true),
+         set_config('rejoin.owners', ARRAY(SELECT substr(b, 6) FROM unnest({held}) AS b WHERE b LIKE 'user:%')::text, true)"
+    )
+}
+
 /// The database by itself, asked as the role that serves.
 #[test]
 fn the_policies_alone_keep_users_apart() {
@@ -121,9 +134,7 @@ fn the_policies_alone_keep_users_apart() {
     ];
     let begin = |user: &str, former: &str| {
         session.run(&named(database, "BEGIN; SET LOCAL ROLE {app}"));
-        session.run(&format!(
-            "SELECT set_config('rejoin.user', '{user}', true), set_config('rejoin.former', '{former}', true)"
-        ));
+        session.run(&acting_for(user, former));
     };
     for (user, former, expected) in seen {
         begin(user, former);
@@ -158,6 +169,44 @@ fn the_policies_alone_keep_users_apart() {
         let touched = touched.as_ref().map(String::as_str).map_err(String::as_str);
         assert_eq!(touched, expected, "{sql}");
         session.run("ROLLBACK");
+    }
+}
+
+/// Else the time of an answer would show whether a row of another user exists. Comparing the row that was found is left.
+#[test]
+fn policy_reads_nothing_more_for_a_row_of_another_user() {
+    let mut world = World::postgres(TABLES, standard);
+    world.secure();
+    world.write(
+        "INSERT INTO places(id, owner_id, name) VALUES('pb', 'ben', 'x');
+         INSERT INTO visits(id, place_id) VALUES('vb', 'pb');
+         INSERT INTO rejoin_bucket VALUES('anna', 'user:cleo')",
+    );
+    let database = world.database();
+    let session = database.session();
+    session.run("SET track_functions = 'all'");
+    // Calls of functions, and scans of tables beside the one that is named.
+    let counted = "SELECT coalesce((SELECT sum(calls) FROM pg_stat_xact_user_functions), 0)
+        + (SELECT sum(coalesce(seq_scan, 0) + coalesce(idx_scan, 0)) FROM pg_stat_xact_user_tables WHERE relname <> 'places')";
+    let count = || session.one(counted).parse::<i64>().unwrap();
+    let executed = |sql: &str, id: &str| {
+        session.run("BEGIN");
+        session.run(&acting_for("anna", ""));
+        let before = count();
+        session.run(&named(database, "SET LOCAL ROLE {app}"));
+        session.run(&sql.replace("ID", id));
+        session.run("RESET ROLE");
+        let executed = count() - before;
+        session.run("ROLLBACK");
+        executed
+    };
+    for sql in [
+        "SELECT FROM places WHERE id = 'ID'",
+        "SELECT FROM places WHERE id = 'ID' FOR UPDATE",
+        "UPDATE places SET name = 'y' WHERE id = 'ID'",
+        "DELETE FROM places WHERE id = 'ID'",
+    ] {
+        assert_eq!((executed(sql, "pb"), executed(sql, "none")), (0, 0), "{sql}");
     }
 }
 
