@@ -13,7 +13,7 @@ use std::process::{Command, ExitCode};
 /// Arguments of `cargo xtask fuzz`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// What to fuzz: requests, answers, cells, rows, events, queue or row-buffer
+    /// What to fuzz: requests, answers, cells, rows, events, queue, row-buffer or manifests
     target: String,
     /// For how long
     #[arg(long, default_value_t = 10)]
@@ -30,8 +30,8 @@ const COVERAGE: &str = "--cfg rejoin_fuzzing -Cpasses=sancov-module \
     -Cdebug-assertions=on -Coverflow-checks=on -Ccodegen-units=1";
 
 /// The decoders.
-const TARGETS: [&str; 7] =
-    ["requests", "answers", "cells", "rows", "events", "queue", "row-buffer"];
+const TARGETS: [&str; 8] =
+    ["requests", "answers", "cells", "rows", "events", "queue", "row-buffer", "manifests"];
 
 /// Minutes for each decoder in the deep run.
 const DEEP_MINUTES: u32 = 5;

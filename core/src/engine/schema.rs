@@ -3,6 +3,7 @@
 pub(crate) mod adopt;
 pub(crate) mod build;
 mod change;
+mod expression;
 pub(crate) mod guarded;
 mod local;
 pub mod model;

@@ -7,6 +7,43 @@ use toml::de::{DeTable, DeValue};
 
 use super::{Config, Problem, ProblemKind};
 
+/// The settings that an environment variable may set.
+const PLACES: &[&str] = &[
+    "listen",
+    "database",
+    "store",
+    "postgres.role",
+    "min_app_version",
+    "auth.header",
+    "auth.jwt.secret",
+    "auth.jwt.issuer",
+    "auth.jwt.audience",
+    "auth.jwt.user_claim",
+    "auth.jwt.algorithm",
+    "auth.jwt.jwks",
+    "auth.jwt.jwks_url",
+    "limits.body",
+    "limits.groups",
+    "limits.changes",
+    "limits.page",
+    "limits.page_bytes",
+    "limits.wait_ms",
+    "limits.lag_ms",
+    "limits.grace_ms",
+    "limits.plain_clock_ms",
+    "limits.connections",
+    "limits.header_timeout_ms",
+    "limits.idle_timeout_ms",
+    "limits.streams_per_user",
+    "limits.devices_per_user",
+    "retention.log_days",
+    "retention.verdict_days",
+    "retention.batch",
+    "retention.every_minutes",
+    "telemetry.otlp",
+    "retention.schema_days",
+];
+
 /// Reads a document and collects its problems.
 pub(super) struct Reader<'a> {
     text: &'a str,
@@ -116,41 +153,6 @@ impl<'a> Reader<'a> {
     /// Sets what the environment says: `REJOIN_AUTH_JWT_SECRET` is `auth.jwt.secret`. `REJOIN_STORE` and `REJOIN_DATABASE` each
     /// replace both `store` and `database` of the file.
     pub(super) fn override_by(&mut self, root: &mut Members, environment: &[(String, String)]) {
-        const PLACES: &[&str] = &[
-            "listen",
-            "database",
-            "store",
-            "postgres.role",
-            "min_app_version",
-            "auth.header",
-            "auth.jwt.secret",
-            "auth.jwt.issuer",
-            "auth.jwt.audience",
-            "auth.jwt.user_claim",
-            "auth.jwt.algorithm",
-            "auth.jwt.jwks",
-            "auth.jwt.jwks_url",
-            "limits.body",
-            "limits.groups",
-            "limits.changes",
-            "limits.page",
-            "limits.page_bytes",
-            "limits.wait_ms",
-            "limits.lag_ms",
-            "limits.grace_ms",
-            "limits.plain_clock_ms",
-            "limits.connections",
-            "limits.header_timeout_ms",
-            "limits.idle_timeout_ms",
-            "limits.streams_per_user",
-            "limits.devices_per_user",
-            "retention.log_days",
-            "retention.verdict_days",
-            "retention.batch",
-            "retention.every_minutes",
-            "telemetry.otlp",
-            "retention.schema_days",
-        ];
         for place in PLACES {
             let variable = variable_of(place);
             let Some((_, text)) = environment.iter().find(|(name, _)| *name == variable) else {

@@ -36,6 +36,7 @@ pub fn of(target: &str) -> Result<Vec<Vec<u8>>> {
         "cells" => inputs.extend(cells()),
         "events" => inputs.extend(EVENTS.iter().map(|text| text.as_bytes().to_vec())),
         "queue" => inputs.extend(decoders::samples()),
+        "manifests" => inputs.extend(MANIFESTS.iter().map(|text| text.as_bytes().to_vec())),
         "row-buffer" => inputs.extend(buffers()?),
         _ => {}
     }
@@ -135,6 +136,19 @@ const EXTENDED: [&str; 5] = [
     r#"4{"changes":[],"deletes":[{"id":"p","table_name":"t"}],"checkpoint":0,"has_more":true,"schema_version":1,"schema_hash":"h","rejoin":{"request":7,"epoch":"e","cursor":"c","held":["b"],"remaining":3,"partial":true,"sets":[{"table_name":"t","columns":["id","a"],"rows":[["p","1"],["q",null]]}]}}"#,
     r#"3{"accepted":[],"rejected":[],"checkpoint":0,"server_time":"t","schema_version":1,"schema_hash":"h","rejoin":{"request":7,"epoch":"e","witness":"w","held":[],"verdicts":[{"id":"m","attempt":1,"verdict":"accepted"}],"rows":[{"table_name":"t","id":"p","data":{"a":1},"updated_at":"v"}]}}"#,
     r#"5{"records":[],"checkpoint":0,"has_more":true,"cursor":{"table_idx":0,"after_id":"p"},"schema_version":1,"schema_hash":"h","rejoin":{"request":7,"epoch":"e","pull_cursor":"c","total":3,"restart":false,"ranges":[{"table_name":"t","after":"a","through":"p"}],"sets":[]}}"#,
+];
+
+/// Texts of manifests, a line each ([`crate::manifest`]): harmless ones, and what a hostile server would send.
+const MANIFESTS: [&str; 9] = [
+    "'x'\nVARCHAR(9)\nupper(body)\nlength(body) < 9\n7\nby_body",
+    "1); DELETE FROM rejoin_mutation; --",
+    "1, evil TEXT DEFAULT (1",
+    "\nTEXT); ATTACH 'other.db' AS other; --\nbody",
+    "\nTEXT REFERENCES kept ON DELETE CASCADE\nbody",
+    "\nTEXT\nbody) STORED, evil AS (1",
+    "\n\n\n1) THEN 1 END; DELETE FROM kept; SELECT (1",
+    "\n\n\n(SELECT count(*) FROM rejoin_mutation) = 1",
+    "\n\n\n\n1); DROP TABLE mine; --\nrejoin_x",
 ];
 
 /// Two columns each, whose kinds are letters.

@@ -8,6 +8,7 @@
 #![allow(clippy::missing_panics_doc)] // To panic is how a target says what it found.
 
 pub mod corpus;
+mod manifest;
 pub mod mutate;
 mod rows;
 mod wire;
@@ -25,7 +26,7 @@ pub struct Target {
 }
 
 /// All of them.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     Target { name: "requests", run: wire::request },
     Target { name: "answers", run: wire::answer },
     Target { name: "cells", run: rows::cell },
@@ -33,6 +34,7 @@ pub const TARGETS: [Target; 7] = [
     Target { name: "events", run: events },
     Target { name: "queue", run: queue },
     Target { name: "row-buffer", run: row_buffer },
+    Target { name: "manifests", run: manifest::manifest },
 ];
 
 /// The target of this name.

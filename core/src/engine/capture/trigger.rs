@@ -26,12 +26,12 @@ pub(crate) fn drop_all(table: &Table) -> String {
     })
 }
 
-/// SQL that makes a table's triggers. `checked` gives the columns that a CHECK reads, by the position of its rule.
+/// The statements that make a table's triggers. `checked` gives the columns that a CHECK reads, by the position of its rule.
 pub(crate) fn create_all(
     table: &Table,
     schema: &Schema,
     checked: &dyn Fn(usize) -> Vec<String>,
-) -> String {
+) -> Vec<String> {
     let [insert, update, delete] = names(table);
     let name = quoted(&table.name);
     let columns = |prefix: &str| listed(prefix, table.columns.iter().map(|c| c.name.as_str()));
@@ -50,14 +50,13 @@ pub(crate) fn create_all(
         (delete, "DELETE", capture(DELETE, &columns("OLD.")), parent_gone(table, schema)),
     ]
     .into_iter()
-    .fold(String::new(), |mut out, (trigger, event, capture, rules)| {
+    .map(|(trigger, event, capture, rules)| {
         let guard = if rules.is_empty() { "" } else { " WHEN rejoin_local()" };
-        let _ = writeln!(
-            out,
-            "CREATE TRIGGER {trigger} AFTER {event} ON {name}{guard} BEGIN\n{capture}{rules}END;"
-        );
-        out
+        format!(
+            "CREATE TRIGGER {trigger} AFTER {event} ON {name}{guard} BEGIN\n{capture}{rules}END"
+        )
     })
+    .collect()
 }
 
 /// CHECK reads the row from the table, because a bare `NEW.x` has no affinity; on update only if a column that it reads
@@ -154,14 +153,18 @@ fn parent_moved(table: &Table, schema: &Schema) -> String {
 }
 
 /// Whether the file holds a table's triggers just as `sql` would make them.
-pub(crate) fn are_as(conn: &Connection, table: &Table, sql: &str) -> rusqlite::Result<bool> {
+pub(crate) fn are_as(
+    conn: &Connection,
+    table: &Table,
+    triggers: &[String],
+) -> rusqlite::Result<bool> {
     let mut statement = conn.prepare_cached(
         "/*rejoin*/SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND name = ?1 AND tbl_name = ?2",
     )?;
     for name in names(table) {
         let mut rows = statement.query((&name, &table.name))?;
         let found: Option<String> = rows.next()?.map(|row| row.get(0)).transpose()?;
-        if !found.is_some_and(|found| sql.contains(&format!("{found};\n"))) {
+        if !found.is_some_and(|found| triggers.contains(&found)) {
             return Ok(false);
         }
     }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rusqlite::Connection;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::limits::Limit;
 
 use crate::engine::action::fit::{self, Fit};
 
@@ -204,8 +205,9 @@ impl Gate {
     }
 }
 
-/// Asks the gate about every statement that this connection compiles.
+/// Asks the gate about every statement that this connection compiles. No statement can open another file, the engine's neither.
 pub(crate) fn install(conn: &mut Connection, gate: &Arc<Gate>) -> rusqlite::Result<()> {
+    conn.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
     let gate = Arc::clone(gate);
     conn.authorizer(Some(move |context: AuthContext<'_>| gate.decide(&context)))
 }
@@ -256,14 +258,14 @@ impl State {
             }
             AuthAction::Function { function_name } => self.judge_function(function_name, accessor),
             AuthAction::Select | AuthAction::Recursive => Ok(()),
+            AuthAction::Attach { .. } | AuthAction::Detach { .. } => refuse(
+                "ATTACH, DETACH or VACUUM",
+                "rows in another file would not be captured; open it with a connection of its own",
+            ),
             _ if !app => Ok(()),
             AuthAction::Transaction { .. } | AuthAction::Savepoint { .. } => refuse(
                 "transaction control in SQL",
                 "the engine owns every transaction; use transaction() and savepoint()",
-            ),
-            AuthAction::Attach { .. } | AuthAction::Detach { .. } => refuse(
-                "ATTACH, DETACH or VACUUM",
-                "rows in another file would not be captured; open it with a connection of its own",
             ),
             AuthAction::Pragma { pragma_name, pragma_value } => {
                 judge_pragma(pragma_name, pragma_value)

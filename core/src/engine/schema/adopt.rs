@@ -110,13 +110,13 @@ impl Engine {
     fn mend_triggers(&mut self) -> Result<()> {
         let schema = Arc::clone(&self.schema);
         for table in sorted(&schema) {
-            let sql = triggers_of(&self.db, &schema, table)?;
-            if !trigger::are_as(self.db.conn(), table, &sql).map_err(fault::of)? {
+            let triggers = triggers_of(&self.db, &schema, table)?;
+            if !trigger::are_as(self.db.conn(), table, &triggers).map_err(fault::of)? {
                 tracing::warn!(table = table.name, "triggers are made anew");
                 self.write(Origin::Local, |engine| {
                     let conn = engine.db.conn();
                     conn.execute_batch(&trigger::drop_all(table)).map_err(fault::of)?;
-                    run(conn, table, &sql)
+                    triggers.iter().try_for_each(|sql| run(conn, table, sql))
                 })?;
             }
         }
@@ -222,14 +222,13 @@ fn sorted(schema: &Schema) -> Vec<&Arc<Table>> {
 /// Makes the triggers of all tables.
 fn create_triggers(db: &Database, schema: &Schema) -> Result<()> {
     for table in sorted(schema) {
-        let sql = triggers_of(db, schema, table)?;
-        run(db.conn(), table, &sql)?;
+        triggers_of(db, schema, table)?.iter().try_for_each(|sql| run(db.conn(), table, sql))?;
     }
     Ok(())
 }
 
-/// SQL of a table's triggers, with the columns that each CHECK reads as SQLite's compiler reports them.
-pub(crate) fn triggers_of(db: &Database, schema: &Schema, table: &Table) -> Result<String> {
+/// The statements of a table's triggers, with the columns that each CHECK reads as SQLite's compiler reports them.
+fn triggers_of(db: &Database, schema: &Schema, table: &Table) -> Result<Vec<String>> {
     let mut reads = vec![Vec::new(); table.rules.len()];
     for (position, rule) in table.rules.iter().enumerate() {
         if let Rule::Check { name, expression } = rule {
@@ -252,9 +251,10 @@ fn columns_read(db: &Database, table: &Table, name: &str, expression: &str) -> R
     Ok(footprint.read_columns.into_iter().collect())
 }
 
-/// Runs a change of a table; SQLite's objection is the reason why the schema is refused.
+/// Runs one statement that changes a table; SQLite's objection is the reason why the schema is refused. What follows a
+/// statement is an error: text of a manifest never becomes a statement of its own.
 pub(super) fn run(conn: &Connection, table: &Table, sql: &str) -> Result<()> {
-    conn.execute_batch(sql).map_err(|error| match fault::of(error) {
+    conn.execute(sql, []).map(drop).map_err(|error| match fault::of(error) {
         crate::Error::Sql(error) => refused(&table.name, error.to_string()),
         other => other,
     })

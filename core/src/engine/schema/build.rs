@@ -6,8 +6,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use rejoin_protocol::ColumnKind;
-use rejoin_protocol::manifest::{ColumnManifest, Manifest, Rule, TableExtension, TableManifest};
+use rejoin_protocol::manifest::{
+    ColumnManifest, GeneratedColumn, Manifest, Rule, TableExtension, TableManifest,
+};
 
+use super::expression;
 use super::model::{Column, Schema, Table};
 use crate::error::{Error, Result};
 use crate::ids::{ColumnId, TableNumber};
@@ -59,6 +62,21 @@ pub(crate) fn refused(table: &str, why: impl Into<String>) -> Error {
     Error::SchemaRefused { table: table.to_owned(), why: why.into() }
 }
 
+/// An expression of a manifest becomes part of a statement of ours, and must stay one expression there.
+pub(super) fn check_expression(table: &str, what: &str, text: &str) -> Result<()> {
+    expression::check(text)
+        .map_err(|why| refused(table, format!("the {what} is not one expression: it {why}")))
+}
+
+fn check_rules(table: &str, rules: &[Rule]) -> Result<()> {
+    rules.iter().try_for_each(|rule| match rule {
+        Rule::Check { name, expression } => {
+            check_expression(table, &format!("CHECK {name}"), expression)
+        }
+        _ => Ok(()),
+    })
+}
+
 fn build_table(manifest: &TableManifest, numbers: &mut dyn Numbers) -> Result<Table> {
     let name = &manifest.table_name;
     let none = TableExtension::default();
@@ -70,6 +88,9 @@ fn build_table(manifest: &TableManifest, numbers: &mut dyn Numbers) -> Result<Ta
             format!("{} columns; at most {MOST_COLUMNS} can be captured", manifest.columns.len());
         return Err(refused(name, why));
     }
+    check_rules(name, &extension.rules)?;
+    let generated = extension.generated.iter().map(|column| build_generated(name, column));
+    let generated = generated.collect::<Result<Vec<_>>>()?;
     let number = numbers.table(name);
     let mut seen = HashSet::new();
     for column in &extension.generated {
@@ -108,7 +129,7 @@ fn build_table(manifest: &TableManifest, numbers: &mut dyn Numbers) -> Result<Ta
         deleted_at,
         columns,
         rules: extension.rules.clone(),
-        generated: extension.generated.clone(),
+        generated,
         indexes: extension.indexes.clone(),
         writable: manifest.push_policy != "disabled",
         without_rowid: extension.without_rowid,
@@ -149,6 +170,10 @@ fn build_column(
         let why = format!("column {name} has the unknown type {}", column.logical_type);
         refused(&table.table_name, why)
     })?;
+    let default = default_of(column, kind);
+    if let Some(sql) = &default {
+        check_expression(&table.table_name, &format!("default of column {name}"), sql)?;
+    }
     let identity = extension.identities.iter().find(|identity| identity.name == *name);
     let is = |other: &str| !other.is_empty() && other.eq_ignore_ascii_case(name);
     let protected = is(&table.updated_at_column)
@@ -160,9 +185,19 @@ fn build_column(
         id: numbers.column(number, name, identity.map(|identity| identity.id), kind),
         name: name.clone(),
         kind,
-        default: default_of(column, kind),
+        default,
         protected,
     })
+}
+
+fn build_generated(table: &str, column: &GeneratedColumn) -> Result<GeneratedColumn> {
+    let name = &column.name;
+    if name.is_empty() || name.contains('\0') {
+        return Err(refused(table, "a column without a name"));
+    }
+    check_expression(table, &format!("expression of column {name}"), &column.expression)?;
+    let sql_type = expression::declared_type(&column.sql_type).to_owned();
+    Ok(GeneratedColumn { sql_type, ..column.clone() })
 }
 
 /// A default that the device can compute; an instant is always written in our one form (B18).
@@ -183,7 +218,8 @@ fn default_of(column: &ColumnManifest, kind: ColumnKind) -> Option<String> {
     }
 }
 
-fn name_is_free(table: &str, name: &str) -> Result<()> {
+/// A name that neither SQLite nor the engine keeps for itself.
+pub(super) fn name_is_free(table: &str, name: &str) -> Result<()> {
     let begins = |start: &str| {
         name.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start))
     };

@@ -104,8 +104,8 @@ pub(super) fn replace(conn: &Connection, old: &Table, new: &Table, kept: &[&str]
     // Views that name the table keep their text: the old rules of renaming do not look at them.
     let legacy = |on: &str| run(conn, new, &format!("PRAGMA legacy_alter_table = {on}"));
     legacy("ON")?;
-    let swapped =
-        run(conn, new, &format!("DROP TABLE {from}; ALTER TABLE rejoin_rebuilt RENAME TO {to};"));
+    let swapped = run(conn, new, &format!("DROP TABLE {from}"))
+        .and_then(|()| run(conn, new, &format!("ALTER TABLE rejoin_rebuilt RENAME TO {to}")));
     legacy("OFF")?;
     swapped?;
     for (name, sql) in objects {

@@ -4,7 +4,7 @@ use rejoin_protocol::ColumnKind;
 use rejoin_protocol::manifest::{Manifest, TableManifest};
 use rusqlite::Connection;
 
-use super::build::refused;
+use super::build::{check_expression, name_is_free, refused};
 use super::model::Table;
 use super::sql::{listed, quoted};
 use crate::engine::database::fault;
@@ -37,7 +37,7 @@ pub(super) fn no_table_of_this_name(conn: &Connection, table: &Table) -> Result<
 /// Makes the manifest's local-only tables, and columns that they lack. Nothing of them is ever taken away.
 pub(super) fn create_tables(conn: &Connection, manifest: &Manifest) -> Result<()> {
     for (table, sql) in missing(conn, manifest)? {
-        conn.execute_batch(&sql).map_err(|error| refused(&table, error.to_string()))?;
+        conn.execute(&sql, []).map_err(|error| refused(&table, error.to_string()))?;
     }
     Ok(())
 }
@@ -49,6 +49,7 @@ pub(super) fn missing(conn: &Connection, manifest: &Manifest) -> Result<Vec<(Str
     };
     let mut out = Vec::new();
     for table in manifest.tables.iter().filter(local) {
+        name_is_free(&table.table_name, &table.table_name)?;
         let name = quoted(&table.table_name);
         let known: Vec<String> = conn
             .prepare("SELECT name FROM pragma_table_xinfo(?1)")
@@ -77,11 +78,21 @@ pub(super) fn missing(conn: &Connection, manifest: &Manifest) -> Result<Vec<(Str
 fn definitions(table: &TableManifest) -> Result<Vec<(String, String)>> {
     let mut out = Vec::new();
     for column in &table.columns {
+        if column.name.contains('\0') {
+            return Err(refused(&table.table_name, "a column without a name"));
+        }
         let kind = ColumnKind::of(&column.logical_type, &column.db_type).ok_or_else(|| {
             let why =
                 format!("column {} has the unknown type {}", column.name, column.logical_type);
             refused(&table.table_name, why)
         })?;
+        if let Some(sql) = &column.sqlite_default_sql {
+            check_expression(
+                &table.table_name,
+                &format!("default of column {}", column.name),
+                sql,
+            )?;
+        }
         let default = (column.sqlite_default_sql.as_ref())
             .map(|sql| format!(" DEFAULT ({sql})"))
             .unwrap_or_default();

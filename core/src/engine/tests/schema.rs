@@ -2,7 +2,8 @@
 //! refused with the reason.
 
 use rejoin_protocol::manifest::{
-    ColumnIdentity, ColumnManifest, Index, Manifest, Rule, TableExtension, TableManifest,
+    ColumnIdentity, ColumnManifest, GeneratedColumn, Index, Manifest, Rule, TableExtension,
+    TableManifest,
 };
 
 use std::sync::Arc;
@@ -51,6 +52,57 @@ fn reason(result: Result<crate::engine::Adopted, Error>) -> String {
         Err(Error::SchemaRefused { table, why }) => format!("{table}: {why}"),
         other => panic!("not refused: {other:?}"),
     }
+}
+
+/// A server is not trusted with SQL of its own: each text of a manifest is one expression, type or name.
+#[test]
+fn manifest_that_brings_statements_is_refused_and_changes_nothing() {
+    let evil = "1); DELETE FROM rejoin_mutation; --";
+    let default = |name: &str| {
+        let mut evil_column = column(name, "string");
+        evil_column.sqlite_default_sql = Some(evil.to_owned());
+        evil_column
+    };
+    let mut with_default = table("notes", TWO, Vec::new());
+    with_default.columns.push(default("more"));
+    let mut local = with(table("aside", TWO, Vec::new()), |extension| extension.local_only = true);
+    local.columns.push(default("more"));
+    let ours = with(table("rejoin_meta", TWO, Vec::new()), |extension| extension.local_only = true);
+    let generated = with(table("notes", TWO, Vec::new()), |extension| {
+        let (name, sql_type) = ("made".to_owned(), "TEXT".to_owned());
+        let expression = evil.to_owned();
+        extension.generated = vec![GeneratedColumn { name, sql_type, expression, stored: false }];
+    });
+    let check = Rule::Check { name: "short".to_owned(), expression: evil.to_owned() };
+    let checked = table("notes", TWO, vec![check]);
+    let (_folder, mut engine) = pending(table("notes", TWO, Vec::new()));
+    for (of, what) in [
+        (with_default, "notes: the default of column more"),
+        (local, "aside: the default of column more"),
+        (generated, "notes: the expression of column made"),
+        (checked, "notes: the CHECK short"),
+    ] {
+        let of = manifest(2, vec![of]);
+        let why = "is not one expression: it closes a bracket that it has not opened";
+        assert_eq!(reason(engine.adopt(&of)), format!("{what} {why}"));
+    }
+    let of = manifest(2, vec![ours]);
+    assert_eq!(reason(engine.adopt(&of)), "rejoin_meta: the name rejoin_meta is reserved");
+    assert_eq!(engine.pending().unwrap().len(), 1);
+}
+
+/// The device takes one of SQLite's five types from it.
+#[test]
+fn declared_type_of_a_generated_column_adds_no_constraint() {
+    let made = with(table("notes", TWO, Vec::new()), |extension| {
+        let (name, expression) = ("made".to_owned(), "upper(body)".to_owned());
+        let sql_type = "TEXT REFERENCES other ON DELETE CASCADE".to_owned();
+        extension.generated = vec![GeneratedColumn { name, sql_type, expression, stored: false }];
+    });
+    let (_folder, mut engine) = pending(made);
+    let sql = "SELECT count(*) FROM pragma_foreign_key_list('notes')";
+    let count = engine.transaction(|tx| tx.query_one(sql, &[], |row| row.get::<_, i64>(0)));
+    assert_eq!(count.unwrap(), Some(0));
 }
 
 #[test]

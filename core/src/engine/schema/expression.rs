@@ -1,0 +1,119 @@
+//! Expressions that a manifest brings: defaults, generated columns, CHECK rules. Pure.
+//!
+//! They become part of statements of ours, between brackets. A server is not trusted with statements of its own, so a text is
+//! taken only if it cannot end those brackets. What the expression may read and call is SQLite's to refuse, and the gate's.
+
+/// Whether the text is one expression as far as brackets, quotes and comments go. Else, why it is not.
+pub(super) fn check(text: &str) -> Result<(), &'static str> {
+    if text.trim().is_empty() {
+        return Err("is empty");
+    }
+    if text.contains('\0') {
+        return Err("has a character NUL");
+    }
+    let mut open = 0_usize;
+    let mut rest = text;
+    let mut is_word = false;
+    while let Some(first) = rest.chars().next() {
+        let (begin, end) = match first {
+            // A doubled quote ends one text and begins the next: the same for what follows.
+            '\'' => ("'", "'"),
+            '"' => ("\"", "\""),
+            '`' => ("`", "`"),
+            '[' => ("[", "]"),
+            '-' if rest.starts_with("--") => ("--", "\n"),
+            '/' if rest.starts_with("/*") => ("/*", "*/"),
+            ';' => return Err("has a semicolon"),
+            // SQLite reads brackets and quotes behind the name of a parameter as part of the name.
+            '?' | ':' | '@' | '#' => return Err("has a parameter"),
+            '$' if !is_word => return Err("has a parameter"),
+            _ => {
+                is_word = first.is_alphanumeric() || "_$".contains(first) || !first.is_ascii();
+                open = match first {
+                    '(' => open + 1,
+                    ')' => open.checked_sub(1).ok_or("closes a bracket that it has not opened")?,
+                    _ => open,
+                };
+                rest = &rest[first.len_utf8()..];
+                continue;
+            }
+        };
+        let inner = &rest[begin.len()..];
+        let (_, behind) = inner.split_once(end).ok_or("leaves a quote or a comment open")?;
+        (rest, is_word) = (behind, false);
+    }
+    if open == 0 { Ok(()) } else { Err("leaves a bracket open") }
+}
+
+/// The type that a generated column is declared with: one of five, by SQLite's rules for declared types.
+pub(super) fn declared_type(text: &str) -> &'static str {
+    let text = text.to_ascii_uppercase();
+    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    match () {
+        () if has(&["INT"]) => "INTEGER",
+        () if has(&["CHAR", "CLOB", "TEXT"]) => "TEXT",
+        () if has(&["BLOB"]) || text.trim().is_empty() => "BLOB",
+        () if has(&["REAL", "FLOA", "DOUB"]) => "REAL",
+        () => "NUMERIC",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expression_that_stays_between_its_brackets_is_taken() {
+        for text in [
+            "1",
+            " 'it''s; (not) -- a comment' ",
+            "\"a;b\" || `c)` || [d'(]",
+            "(a + (b - -1)) * 2 / 3",
+            "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')",
+            "json_extract(data, '$.a')",
+            "a$b = 1",
+            "CASE WHEN a THEN ';' ELSE NULL END",
+            "a > 0 /* not ) or ; */ AND b -- nor )\n > 0",
+        ] {
+            assert_eq!(check(text), Ok(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn expression_that_could_end_its_brackets_is_refused() {
+        for (text, why) in [
+            ("  ", "is empty"),
+            ("1); DROP TABLE rejoin_queue; --", "closes a bracket that it has not opened"),
+            ("1) CHECK (0", "closes a bracket that it has not opened"),
+            ("(1", "leaves a bracket open"),
+            ("1; ATTACH 'x' AS y", "has a semicolon"),
+            ("1 -- )", "leaves a quote or a comment open"),
+            ("1 /* )", "leaves a quote or a comment open"),
+            ("/*/ 1", "leaves a quote or a comment open"),
+            ("1 */ ); --\n", "closes a bracket that it has not opened"),
+            ("'it''", "leaves a quote or a comment open"),
+            ("[a", "leaves a quote or a comment open"),
+            ("$a('))--')", "has a parameter"),
+            ("a = ?1", "has a parameter"),
+            ("a\0", "has a character NUL"),
+            ("'a\0'", "has a character NUL"),
+        ] {
+            assert_eq!(check(text), Err(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn declared_type_is_one_of_five() {
+        for (text, declared) in [
+            ("VARCHAR(20)", "TEXT"),
+            ("bigint", "INTEGER"),
+            ("double precision", "REAL"),
+            ("", "BLOB"),
+            ("DECIMAL(9,2)", "NUMERIC"),
+            ("NUMERIC REFERENCES rejoin_queue ON DELETE CASCADE", "NUMERIC"),
+            ("x); DROP TABLE places; --", "NUMERIC"),
+        ] {
+            assert_eq!(declared_type(text), declared, "{text}");
+        }
+    }
+}
