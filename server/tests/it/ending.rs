@@ -16,7 +16,7 @@ pub(crate) const TASKS: &str =
 
 /// Ends its process whatever the test does.
 pub(crate) struct Running {
-    process: Child,
+    pub(crate) process: Child,
     pub(crate) address: String,
     _out: BufReader<ChildStdout>,
 }
@@ -47,13 +47,14 @@ impl Running {
     /// By the configuration in this folder, on a free port.
     pub(crate) fn serve(folder: &Path, variables: &[(&str, String)]) -> Self {
         let mut command = rejoin(folder, &["serve", "--listen", "127.0.0.1:0"]);
+        command.stderr(Stdio::null());
         command.envs(variables.iter().map(|(name, value)| (*name, value)));
-        Self::spawn(command)
+        Self::by(command)
     }
 
-    /// By a command that serves on a free port.
-    pub(crate) fn spawn(mut command: Command) -> Self {
-        command.stdout(Stdio::piped()).stderr(Stdio::null());
+    /// By this command, whose log goes where the command says.
+    pub(crate) fn by(mut command: Command) -> Self {
+        command.stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let mut out = BufReader::new(process.stdout.take().unwrap());
         let mut line = String::new();

@@ -149,7 +149,8 @@ fn file_that_cannot_grow_is_not_ready_until_it_can() {
     let serve = "trap '' XFSZ; exec \"$0\" serve --listen 127.0.0.1:0";
     let mut command = std::process::Command::new("sh");
     command.args(["-c", serve, env!("CARGO_BIN_EXE_rejoin-server")]).current_dir(folder.path());
-    let server = Running::spawn(command);
+    command.stderr(std::process::Stdio::null());
+    let server = Running::by(command);
     let readyz = || answer(server.send("GET /readyz", "")).1;
     assert_eq!(readyz()["status"], "ready");
     let changes = push(&server);
