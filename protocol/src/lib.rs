@@ -20,6 +20,7 @@ pub mod codec;
 pub mod digest;
 pub mod equal;
 pub mod kind;
+pub mod limits;
 pub mod manifest;
 pub mod policy;
 pub mod time;

@@ -175,8 +175,11 @@ fn verified(jwt: &JwtConfig, token: &str, key: &DecodingKey, algorithm: Algorith
         }
         None => validation.validate_aud = false,
     }
-    let decoded = decode::<Json>(token, key, &validation);
-    decoded.map(|token| token.claims).inspect_err(|error| tracing::debug!(%error, "refused")).ok()
+    let decoded = decode::<Json>(token, key, &validation)
+        .inspect_err(|error| tracing::debug!(%error, "refused"))
+        .ok()?;
+    // RFC 7515, 4.1.11: a header that must be understood, and none is.
+    decoded.header.crit.is_none().then_some(decoded.claims)
 }
 
 fn from_claims(jwt: &JwtConfig, claims: &Json, now: i64) -> Result<Identity, Fault> {

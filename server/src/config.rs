@@ -97,6 +97,22 @@ pub struct Limits {
     /// Milliseconds by which a plain peer's clock may be behind before its edit of a row that changed loses: v0.1.2's
     /// clock skew tolerance; 0 by default.
     pub plain_clock_ms: u32,
+    /// Most connections that [`Server::serve`](crate::Server::serve) has open at once, event
+    /// streams included; 10,000 by default, and at most half of the files that the process may
+    /// open. Further ones wait in the kernel's queue.
+    pub connections: u32,
+    /// Milliseconds in which the header of a request must arrive, from its first byte or from the
+    /// connection's opening; 10,000 by default. Then the connection is closed.
+    pub header_timeout_ms: u32,
+    /// Milliseconds after which a connection is closed that sends no further request or reads no
+    /// answer; 75,000 by default, longer than the 60 seconds for which common proxies keep one.
+    pub idle_timeout_ms: u32,
+    /// Most event streams that a user has open at once at this server; 100 by default. A further
+    /// one is answered 429.
+    pub streams_per_user: u32,
+    /// Most devices of a user that were seen within `retention.verdict_days`; 1,000 by default. A
+    /// further one is not registered (403); one that is known always is.
+    pub devices_per_user: u32,
 }
 
 impl Default for Limits {
@@ -111,6 +127,11 @@ impl Default for Limits {
             lag_ms: 5_000,
             grace_ms: 10_000,
             plain_clock_ms: 0,
+            connections: 10_000,
+            header_timeout_ms: 10_000,
+            idle_timeout_ms: 75_000,
+            streams_per_user: 100,
+            devices_per_user: 1_000,
         }
     }
 }

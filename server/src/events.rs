@@ -4,7 +4,7 @@
 //! Pushes are told at once, those of other nodes over one database too; what other programs write is seen by a short look at the
 //! log's end, while anybody listens.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -15,11 +15,13 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::engine;
+use crate::log_limit::LogLimit;
 use crate::store::{Store, read};
 
 mod places;
 
 use places::Places;
+pub(crate) use places::TooMany;
 
 /// How often the log's end is looked at for what other programs wrote.
 const LOOK: Duration = Duration::from_millis(250);
@@ -30,6 +32,8 @@ pub(crate) const PING: Duration = Duration::from_secs(20);
 /// Of so many entries at once it is not asked in which buckets they are: everybody is woken.
 const MOST: i64 = 5_000;
 
+static EXPIRED: LogLimit = LogLimit::new();
+
 /// Tells listeners of commits.
 #[derive(Debug)]
 pub(crate) struct Hub {
@@ -37,6 +41,8 @@ pub(crate) struct Hub {
     /// Up to where the log was seen; whoever holds it wakes.
     known: Mutex<i64>,
     places: Places,
+    /// Most listeners at this server.
+    most: AtomicUsize,
     closing: watch::Sender<bool>,
     looking: AtomicBool,
     listening: AtomicBool,
@@ -64,6 +70,7 @@ impl Hub {
             store,
             known: Mutex::new(head),
             places: Places::default(),
+            most: AtomicUsize::new(usize::MAX),
             closing: watch::Sender::new(false),
             looking: AtomicBool::new(false),
             listening: AtomicBool::new(false),
@@ -102,6 +109,11 @@ impl Hub {
         let few = head > before && head - before <= MOST;
         let touched = if few { self.store.touched(before, head) } else { Ok(None) };
         self.places.wake(touched.unwrap_or_default().as_deref());
+    }
+
+    /// Leaves a quarter of the server's connections for requests: each listener has one.
+    pub(crate) fn leave_room(&self, connections: usize) {
+        self.most.store((connections - connections.div_ceil(4)).max(1), Ordering::Release);
     }
 
     /// How many listen.
@@ -145,14 +157,17 @@ impl Hub {
         let _ = closing.wait_for(|closing| *closing).await;
     }
 
-    /// A stream for one listener, a device of this user's: `hello`, then `changed` as often as needed, then `bye`.
+    /// A stream for one listener, a device of this user's: `hello`, then `changed` as often as
+    /// needed, then `bye`. Not if the user has `most` streams already, or the server is full.
     pub(crate) fn listen(
         self: &Arc<Self>,
         user: String,
         epoch: String,
         lives: Option<Duration>,
-    ) -> impl Stream<Item = Result<Event, std::convert::Infallible>> + use<> {
-        let (number, told) = self.places.enter(&engine::own_bucket(&user));
+        most: usize,
+    ) -> Result<impl Stream<Item = Result<Event, std::convert::Infallible>> + use<>, TooMany> {
+        let in_all = self.most.load(Ordering::Acquire);
+        let (number, told) = self.places.enter(&engine::own_bucket(&user), most, in_all)?;
         self.start_looking();
         let listener = Listener {
             hub: Arc::clone(self),
@@ -161,13 +176,14 @@ impl Hub {
             told,
             closing: self.closing.subscribe(),
             epoch: Some(epoch),
-            ends: lives.map(|lives| Instant::now() + lives),
+            // Beyond what the clock can count there is no end.
+            ends: lives.and_then(|lives| Instant::now().checked_add(lives)),
             done: false,
         };
-        stream::unfold(listener, |mut listener| async move {
+        Ok(stream::unfold(listener, |mut listener| async move {
             let event = listener.next().await?;
             Some((Ok(event), listener))
-        })
+        }))
     }
 
     #[allow(clippy::disallowed_methods)] // The one task of the server beside its requests.
@@ -224,7 +240,12 @@ impl Listener {
         let reason = tokio::select! {
             biased;
             _ = closing.wait_for(|closing| *closing) => "shutdown",
-            () = expiry => "token_expired",
+            () = expiry => {
+                if let Some(count) = EXPIRED.count() {
+                    tracing::info!(count, "ended event streams whose token has expired");
+                }
+                "token_expired"
+            }
             () = self.woken() => return Some(Event::default().event("changed").data("{}")),
         };
         self.done = true;

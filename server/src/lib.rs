@@ -50,6 +50,8 @@ mod events;
 mod feeder;
 pub mod hooks;
 mod http;
+mod listener;
+mod log_limit;
 pub mod mutant;
 mod observe;
 mod operate;
@@ -270,7 +272,10 @@ impl Server {
         }
         let hub = Arc::clone(&self.shared.hub);
         let closing = async move { hub.closed().await };
-        let serving = axum::serve(listener, self.router()).with_graceful_shutdown(closing);
+        let limits = self.shared.config.limits;
+        let connections = listener::connections(&limits);
+        self.shared.hub.leave_room(connections);
+        let serving = listener::serve(listener, self.router(), (connections, limits), closing);
         let hub = Arc::clone(&self.shared.hub);
         let grace = Duration::from_millis(u64::from(self.shared.config.limits.grace_ms));
         let too_late = async move {
@@ -279,7 +284,7 @@ impl Server {
             tracing::warn!(?grace, "requests are left alone that did not end in time");
         };
         tokio::select! {
-            served = serving.into_future() => Ok(served?),
+            () = serving => Ok(()),
             () = too_late => Ok(()),
             () = operate::keep_compacting(&self.shared) => Ok(()),
         }

@@ -1,7 +1,7 @@
 //! Rust's tests, by cargo-nextest: each in a process of its own, with one PostgreSQL for all of them.
 //!
 //! `.config/nextest.toml` has the time limit of a test. Without PostgreSQL the tests whose path contains `postgres` are left
-//! out and counted as skipped.
+//! out and counted as skipped, and so is the operator's page without the tools that it calls.
 
 use crate::process::{output, succeeds};
 use crate::report::Count;
@@ -17,6 +17,9 @@ const AT_ONCE: &str = "4";
 
 /// How many times as many generated cases the deep run tries: `REJOIN_CASES`.
 const MORE_CASES: &str = "12";
+
+/// What the commands of `docs/operate.md` call, apart from PostgreSQL's programs.
+const TOOLS_OF_THE_PAGE: [&str; 4] = ["bash", "curl", "jq", "sqlite3"];
 
 /// Runs all tests but doctests, from the programs that were built.
 pub(crate) fn tests() -> Result<Count> {
@@ -36,18 +39,29 @@ fn run(profile: &str, variables: &[(&str, &str)]) -> Result<Count> {
     run.args(["run", "--profile", profile, "--workspace", "--no-fail-fast"]);
     run.args(["--test-threads", AT_ONCE]);
     run.args(["--status-level", "slow", "--final-status-level", "slow", "--hide-progress-bar"]);
-    let mut skipped = Count::default();
+    let mut left_out = Vec::new();
     let cluster = match postgres() {
         Ok(cluster) => cluster,
         Err(error @ StartError::NoPrograms) => {
-            let left_out = "test(postgres)";
-            skipped = Count { skipped: listed(left_out)?, ..Count::default() };
-            println!("skipped: {} tests: {error}", skipped.skipped);
-            run.args(["--filterset", &format!("not {left_out}")]);
+            left_out.push(("test(postgres)", error.to_string()));
             None
         }
         Err(error) => return Err(error.into()),
     };
+    let is_missing = |tool: &&str| process::version(tool, "--version").is_none();
+    if let Some(missing) = TOOLS_OF_THE_PAGE.into_iter().find(is_missing) {
+        left_out.push(("test(operator_page)", format!("{missing} is not installed")));
+    }
+    let mut skipped = Count::default();
+    for (tests, why) in &left_out {
+        let listed = listed(tests)?;
+        println!("skipped: {listed} tests: {why}");
+        skipped.skipped += listed;
+    }
+    if !left_out.is_empty() {
+        let tests: Vec<&str> = left_out.iter().map(|(tests, _)| *tests).collect();
+        run.args(["--filterset", &format!("not ({})", tests.join(" or "))]);
+    }
     set_url(&mut run, cluster.as_ref());
     let well = succeeds(run)?;
     let report = crate::workspace::root().join("target/nextest").join(profile).join("junit.xml");

@@ -50,6 +50,10 @@ pub mod code {
     pub const UPGRADE_REQUIRED: &str = "upgrade_required";
     /// Too many requests.
     pub const TOO_MANY_REQUESTS: &str = "too_many_requests";
+    /// The user has as many event streams open as the server allows.
+    pub const TOO_MANY_STREAMS: &str = "too_many_streams";
+    /// The user has as many devices as the server allows.
+    pub const TOO_MANY_DEVICES: &str = "too_many_devices";
     /// The server cannot answer now.
     pub const UNAVAILABLE: &str = "unavailable";
     /// The server failed.

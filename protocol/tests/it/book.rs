@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use rejoin_protocol::{
-    ColumnKind, Value, capability, codec,
+    ColumnKind, Value, capability, codec, limits,
     wire::{
         event::{Event, EventReader},
         path,
@@ -40,6 +40,21 @@ fn first_cells(heading: &str) -> Vec<String> {
         .skip(2)
         .map(|line| line.split('|').nth(1).unwrap().trim().trim_matches('`').to_owned())
         .collect()
+}
+
+#[test]
+fn table_of_lengths_has_the_limits_of_the_code() {
+    let (_, section) = BOOK.split_once("\n### Lengths\n").unwrap();
+    let (table, _) = section.split_once("\n## ").unwrap();
+    for row in table.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let limit = match cells[1] {
+            "`client_name`" => limits::CLIENT_NAME,
+            "`rejoin.cursor`, `rejoin.witness`" => limits::CURSOR,
+            _ => limits::NAME,
+        };
+        assert_eq!(cells[2].replace(',', ""), limit.to_string(), "{row}");
+    }
 }
 
 #[test]

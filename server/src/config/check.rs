@@ -57,8 +57,18 @@ impl Config {
         if !(1..=1_000).contains(&limits.page) {
             problems.push(Problem::new("limits.page", "a page has 1 to 1000 rows"));
         }
-        let least = [("body", limits.body, 1_024), ("groups", limits.groups, 1)];
-        for (name, value, least) in least.into_iter().chain([("changes", limits.changes, 1)]) {
+        let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        let least = [
+            ("body", limits.body, 1_024),
+            ("groups", limits.groups, 1),
+            ("changes", limits.changes, 1),
+            ("connections", size(limits.connections), 1),
+            ("header_timeout_ms", size(limits.header_timeout_ms), 100),
+            ("idle_timeout_ms", size(limits.idle_timeout_ms), 100),
+            ("streams_per_user", size(limits.streams_per_user), 1),
+            ("devices_per_user", size(limits.devices_per_user), 1),
+        ];
+        for (name, value, least) in least {
             if value < least {
                 problems.push(Problem::new(format!("limits.{name}"), format!("at least {least}")));
             }

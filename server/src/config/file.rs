@@ -92,6 +92,11 @@ fn read_limits(reader: &mut Reader<'_>, mut limits: Members) -> Limits {
         ("lag_ms", &mut read.lag_ms),
         ("grace_ms", &mut read.grace_ms),
         ("plain_clock_ms", &mut read.plain_clock_ms),
+        ("connections", &mut read.connections),
+        ("header_timeout_ms", &mut read.header_timeout_ms),
+        ("idle_timeout_ms", &mut read.idle_timeout_ms),
+        ("streams_per_user", &mut read.streams_per_user),
+        ("devices_per_user", &mut read.devices_per_user),
     ] {
         if let Some(number) = reader.number(&mut limits, name) {
             *value = u32::try_from(number).unwrap_or(u32::MAX);

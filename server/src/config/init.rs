@@ -49,6 +49,11 @@ wait_ms = 5_000        # how long a request waits while another program writes
 lag_ms = 5_000         # how far sequencer and feeder may be behind before /readyz says so
 grace_ms = 10_000      # what requests under way have when the server is told to end
 plain_clock_ms = 0     # how far the clock of a Synchro SDK may be behind
+connections = 10_000   # open at once, at most half of `ulimit -n`; further ones wait
+header_timeout_ms = 10_000 # in which the header of a request must arrive
+idle_timeout_ms = 75_000 # in which a connection must send a request, or read its answer
+streams_per_user = 100 # open event streams of one user
+devices_per_user = 1_000 # devices of one user that were seen within retention.verdict_days
 
 [retention]
 log_days = 30          # a device that is silent for longer rebuilds by snapshot

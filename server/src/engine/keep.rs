@@ -37,11 +37,15 @@ impl Engine {
         time::format(self.clock.now() - DAY * i64::from(self.retention.log_days))
     }
 
+    /// The verdicts of a device that was seen last before this are forgotten.
+    pub(crate) fn forgotten_before(&self) -> String {
+        time::format(self.clock.now() - DAY * i64::from(self.retention.verdict_days))
+    }
+
     /// Forgets what every device has read, but for those that have long been silent, and the verdicts of the silent.
     pub(crate) fn compact(&self) -> Result<Compaction, Fault> {
-        let now = self.clock.now();
         let log_since = self.silent_before();
-        let verdicts_since = time::format(now - DAY * i64::from(self.retention.verdict_days));
+        let verdicts_since = self.forgotten_before();
         let mut done = Compaction::default();
         let mut watermark = None;
         done.entries = self.in_pieces(&mut done, &mut |writing, most| {

@@ -8,7 +8,13 @@ use uuid::Uuid;
 use super::{Caller, Engine, cursor, schema_gate, version};
 use crate::error::{Fault, Refusal};
 use crate::hooks::SnapshotReason;
+use crate::log_limit::LogLimit;
 use crate::store::{Client, Writing, write};
+
+/// Devices that are read at once to count them.
+const DEVICES: usize = 100;
+
+static TOO_MANY_DEVICES: LogLimit = LogLimit::new();
 
 impl Engine {
     /// Registers a device, or brings what is known of it up to date.
@@ -111,6 +117,36 @@ impl Engine {
         Ok((welcome, reason))
     }
 
+    /// Refuses a further device of a user who has as many as allowed. Those that were silent for
+    /// so long that their verdicts are forgotten are not counted.
+    fn check_devices(&self, writing: &dyn Writing, user: &str) -> Result<(), Fault> {
+        let most = usize::try_from(self.limits.devices_per_user).unwrap_or(usize::MAX);
+        let (since, mut count) = (self.forgotten_before(), 0);
+        // A device without an id sorts first, and is not among those behind it.
+        count += usize::from(writing.client(user, "")?.is_some_and(|known| known.seen_at >= since));
+        let mut after = String::new();
+        while count < most {
+            let page = writing.clients(Some((user, &after)), DEVICES)?;
+            let is_last = page.len() < DEVICES || page.iter().any(|known| known.user != user);
+            let own = page.iter().filter(|known| known.user == user);
+            count += own.filter(|known| known.client.seen_at >= since).count();
+            match page.into_iter().last() {
+                Some(known) if !is_last => after = known.client_id,
+                _ => break,
+            }
+        }
+        if count < most {
+            return Ok(());
+        }
+        if let Some(count) = TOO_MANY_DEVICES.count() {
+            let why = "refused devices of users who have too many (limits.devices_per_user)";
+            tracing::warn!(count, "{why}");
+        }
+        let message =
+            "too many devices of this user are registered: ask the operator to allow more";
+        Err(Refusal::new(403, code::TOO_MANY_DEVICES, message).into())
+    }
+
     fn upsert(
         &self,
         writing: &dyn Writing,
@@ -123,7 +159,9 @@ impl Engine {
                 self.let_in(caller, &request.client_id, &known)?;
                 known
             }
-            None => newcomer(writing, caller, request, now)?,
+            None => self
+                .check_devices(writing, &caller.user)
+                .and_then(|()| newcomer(writing, caller, request, now))?,
         };
         client.client_name.clone_from(&request.client_name);
         client.platform.clone_from(&request.platform);

@@ -37,6 +37,15 @@ struct Place {
     told: Arc<Notify>,
 }
 
+/// Why a listener is not added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TooMany {
+    /// Its user has as many as a user may have.
+    OfUser,
+    /// The server has as many as leave it connections for requests.
+    AtServer,
+}
+
 #[derive(Debug, Default)]
 struct All {
     places: HashMap<u64, Place>,
@@ -60,15 +69,28 @@ impl Places {
         self.hasher.hash_one(bucket)
     }
 
-    /// Somebody comes, whose own bucket this is; his number, and by what he is told to look.
-    pub(super) fn enter(&self, own: &str) -> (u64, Arc<Notify>) {
+    /// Adds a listener whose own bucket this is: its number, and what notifies it. Its user may
+    /// have `most` listeners, and the server as many as `in_all`.
+    pub(super) fn enter(
+        &self,
+        own: &str,
+        most: usize,
+        in_all: usize,
+    ) -> Result<(u64, Arc<Notify>), TooMany> {
         let told = Arc::new(Notify::new());
+        let own = self.hash(own);
         let mut all = self.all();
+        if all.places.len() >= in_all {
+            return Err(TooMany::AtServer);
+        }
+        if all.places.values().filter(|place| place.own == own).count() >= most {
+            return Err(TooMany::OfUser);
+        }
         all.last += 1;
-        let (number, own) = (all.last, self.hash(own));
+        let number = all.last;
         let place = Place { own, held: None, turn: 0, due: None, told: Arc::clone(&told) };
         all.places.insert(number, place);
-        (number, told)
+        Ok((number, told))
     }
 
     pub(super) fn leave(&self, number: u64) {
@@ -174,6 +196,10 @@ mod tests {
         Touched { bucket: bucket.into(), is_grant }
     }
 
+    fn enter(places: &Places, own: &str) -> u64 {
+        places.enter(own, usize::MAX, usize::MAX).unwrap().0
+    }
+
     fn settle(places: &Places, number: u64, buckets: &[&str]) {
         let buckets: Vec<String> = buckets.iter().map(|bucket| (*bucket).to_owned()).collect();
         if let Some(turn) = places.unsettled(number) {
@@ -184,7 +210,7 @@ mod tests {
     #[test]
     fn a_bucket_wakes_those_who_hold_it_and_whoever_is_not_known() {
         let places = Places::default();
-        let [anna, ben, eve] = ["user:anna", "user:ben", "user:eve"].map(|own| places.enter(own).0);
+        let [anna, ben, eve] = ["user:anna", "user:ben", "user:eve"].map(|own| enter(&places, own));
         settle(&places, anna, &["user:anna", "global"]);
         settle(&places, ben, &["user:ben", "global", "team"]);
         places.wake(Some(&[touched("team", false)]));
@@ -209,7 +235,7 @@ mod tests {
     #[test]
     fn what_was_read_before_a_grant_counts_no_more() {
         let places = Places::default();
-        let (anna, _) = places.enter("user:anna");
+        let anna = enter(&places, "user:anna");
         let turn = places.unsettled(anna).unwrap();
         places.wake(Some(&[touched("user:anna", true)]));
         places.settle(anna, turn, &[String::from("user:anna")]);
@@ -225,7 +251,7 @@ mod tests {
         assert_eq!(spread(1_000), Duration::from_secs(2));
         assert_eq!(spread(1_000_000), Duration::from_secs(5));
         let places = Places::default();
-        let all: Vec<u64> = (0..1_000).map(|_| places.enter("user:anna").0).collect();
+        let all: Vec<u64> = (0..1_000).map(|_| enter(&places, "user:anna")).collect();
         let begun = Instant::now();
         places.wake(None);
         let due = || all.iter().map(|one| places.due(*one).unwrap()).collect::<Vec<_>>();

@@ -6,12 +6,19 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use rejoin_protocol::wire::{ErrorBody, code};
 
 use super::{asks_for_extensions, door, refused};
 use crate::Shared;
 use crate::admission::Endpoint;
-use crate::error::Fault;
-use crate::events::PING;
+use crate::error::{Fault, Refusal};
+use crate::events::{PING, TooMany};
+use crate::log_limit::LogLimit;
+
+/// Seconds after which a refused stream is opened again.
+const RETRY_AFTER: u64 = 60;
+
+static TOO_MANY: LogLimit = LogLimit::new();
 
 pub(super) async fn events(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let extended = asks_for_extensions(request.headers());
@@ -31,8 +38,28 @@ pub(super) async fn events(State(shared): State<Arc<Shared>>, request: Request) 
     };
     let lives = expires.map(|end| {
         let now = shared.engine.clock.now() / 1_000_000;
-        Duration::from_secs(u64::try_from(end - now).unwrap_or(0))
+        Duration::from_secs(u64::try_from(end.saturating_sub(now)).unwrap_or(0))
     });
-    let stream = shared.hub.listen(caller.user, epoch, lives);
+    let most = usize::try_from(shared.engine.limits.streams_per_user).unwrap_or(usize::MAX);
+    let stream = match shared.hub.listen(caller.user, epoch, lives, most) {
+        Ok(stream) => stream,
+        Err(why) => return refused(&shared, &too_many(why), extended, "listen"),
+    };
     Sse::new(stream).keep_alive(KeepAlive::new().interval(PING).text("ping")).into_response()
+}
+
+/// 429: the user has as many streams as a user may have; 503: the server has.
+fn too_many(why: TooMany) -> Fault {
+    if let Some(count) = TOO_MANY.count() {
+        let limits = "limits.streams_per_user, limits.connections";
+        tracing::warn!(count, last = ?why, limits, "refused event streams");
+    }
+    let (status, code, message) = match why {
+        TooMany::OfUser => {
+            (429, code::TOO_MANY_STREAMS, "too many event streams of this user are open: close one")
+        }
+        TooMany::AtServer => (503, code::UNAVAILABLE, "too many event streams are open: poll"),
+    };
+    let body = ErrorBody { retry_after: Some(RETRY_AFTER), ..ErrorBody::default() };
+    Refusal { retryable: true, body, ..Refusal::new(status, code, message) }.into()
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use rejoin_protocol::limits::Bounded;
 use rejoin_protocol::wire::pull::{PullRequest, PullResponse};
 use rejoin_protocol::wire::push::PushRequest;
 use rejoin_protocol::wire::register::RegisterRequest;
@@ -17,7 +18,7 @@ use crate::Shared;
 use crate::admission::Endpoint;
 use crate::engine::push::{Pushed, word};
 use crate::engine::{Caller, Engine, plain};
-use crate::error::Fault;
+use crate::error::{Fault, Refusal};
 use crate::{mutant, observe};
 
 const ALL: &[&str] = &["client_id", "schema_version", "schema_hash"];
@@ -126,7 +127,7 @@ async fn post<T, A>(
     work: impl Fn(&Engine, &Caller, &T) -> Result<A, Fault> + Send + 'static,
 ) -> Response
 where
-    T: DeserializeOwned + Send + 'static,
+    T: DeserializeOwned + Bounded + Send + 'static,
     A: Serialize + Send + 'static,
 {
     let (parts, bytes) = request.into_parts();
@@ -143,7 +144,9 @@ where
     };
     let decoded = body::members(&bytes).and_then(|members| {
         extended |= members.contains_key("rejoin");
-        body::decode::<T>(&bytes, &members, required)
+        let body = body::decode::<T>(&bytes, &members, required)?;
+        body.check_lengths().map_err(|too_long| Refusal::invalid(too_long.to_string()))?;
+        Ok(body)
     });
     caller.extended = extended;
     match decoded {

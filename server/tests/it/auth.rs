@@ -44,6 +44,12 @@ async fn status(world: &World, authorization: &str) -> (u16, Value) {
 async fn a_token_must_be_signed_and_meant_for_this_server_and_not_over(backend: Backend) {
     let world = world(backend, |_| ());
     let sign = |more: Value| token(&claims(&more), SECRET, Algorithm::HS256);
+    let critical = |names: &[&str]| {
+        let crit = Some(names.iter().map(|name| String::from(*name)).collect());
+        let header = Header { crit, ..Header::new(Algorithm::HS256) };
+        let key = EncodingKey::from_secret(SECRET.as_bytes());
+        encode(&header, &claims(&json!({})), &key).unwrap()
+    };
     let table = [
         ("good", sign(json!({})), 200),
         (
@@ -63,6 +69,8 @@ async fn a_token_must_be_signed_and_meant_for_this_server_and_not_over(backend: 
         ("no user", sign(json!({"sub": null})), 401),
         ("an empty user", sign(json!({"sub": ""})), 401),
         ("a user that is a number", sign(json!({"sub": 7})), 200),
+        ("an unknown critical header", critical(&["policy"]), 401),
+        ("a critical header without a name", critical(&[]), 401),
         ("none", String::from("eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm5hIn0."), 401),
     ];
     for (what, token, expected) in table {

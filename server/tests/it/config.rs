@@ -207,6 +207,8 @@ fn each_mistake_is_found_where_it_is() {
         ),
         ("[auth]", "[retention]\nlog_days = 0\n[auth]", 3, "retention.log_days"),
         ("[auth]", "[retention]\nbatch = 0\n[auth]", 3, "retention.batch"),
+        ("[auth]", "[limits]\nconnections = 0\n[auth]", 3, "limits.connections"),
+        ("[auth]", "[limits]\nidle_timeout_ms = 9\n[auth]", 3, "limits.idle_timeout_ms"),
         ("[auth]", "[auth", 2, "syntax"),
         ("[[tables]]", "[tables]", 4, "tables"),
     ];

@@ -3,12 +3,12 @@
 use macro_rules_attribute::apply;
 use std::time::Duration;
 
-use axum::body::{Body, BodyDataStream};
-use axum::http::Request;
+use axum::body::{Body, BodyDataStream, to_bytes};
+use axum::http::{Request, Response};
 use futures_util::StreamExt;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use rejoin_server::{JwtConfig, Server, SystemClock};
-use serde_json::json;
+use rejoin_server::{JwtConfig, Limits, Server, SystemClock};
+use serde_json::{Value, json};
 use tower::ServiceExt;
 
 use crate::world::{Backend, TABLES, World, place, standard};
@@ -95,4 +95,54 @@ async fn a_stream_ends_with_its_token(backend: Backend) {
     assert!(listening.next().await.unwrap().starts_with("hello"));
     assert_eq!(listening.next().await.unwrap(), "bye {\"reason\":\"token_expired\"}");
     assert_eq!(listening.next().await, None);
+    let again = open(&server, &[("Authorization", &format!("Bearer {token}"))]).await;
+    let (status, _, body) = read(again).await;
+    assert_eq!((status, &body["code"]), (401, &json!("unauthorized")), "it needs a new token");
+}
+
+/// Opens a stream, or not.
+async fn open(server: &Server, headers: &[(&str, &str)]) -> Response<Body> {
+    let mut request = Request::get("/sync/events").header("Rejoin-Protocol", "1");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    server.router().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+}
+
+/// Reads a refusal: its status, its `Retry-After` and its body.
+async fn read(response: Response<Body>) -> (u16, Option<String>, Value) {
+    let (parts, body) = response.into_parts();
+    assert_ne!(parts.status, 200, "a stream has no end");
+    let retry_after = parts.headers.get("retry-after").map(|value| value.to_str().unwrap().into());
+    let body = to_bytes(body, usize::MAX).await.unwrap();
+    (parts.status.as_u16(), retry_after, serde_json::from_slice(&body).unwrap())
+}
+
+#[apply(stores!)]
+async fn stream_above_the_limit_of_its_user_is_refused(backend: Backend) {
+    let limits = Limits { streams_per_user: 2, ..Limits::default() };
+    let world = World::with(backend, TABLES, |config| standard(config).with_limits(limits));
+    let anna = [("X-User-ID", "anna")];
+    let first = open(&world.server, &anna).await;
+    let second = open(&world.server, &anna).await;
+    assert_eq!([first.status(), second.status()], [200, 200]);
+    let (status, retry_after, body) = read(open(&world.server, &anna).await).await;
+    assert_eq!((status, retry_after.as_deref()), (429, Some("60")));
+    assert_eq!((&body["code"], &body["retryable"]), (&json!("too_many_streams"), &json!(true)));
+    assert_eq!(open(&world.server, &[("X-User-ID", "ben")]).await.status(), 200);
+    drop(first);
+    assert_eq!(open(&world.server, &anna).await.status(), 200, "one has ended");
+}
+
+#[tokio::test]
+async fn stream_of_a_token_without_a_near_end_opens() {
+    let secret = "a secret of at least thirty-two bytes";
+    let world = World::with(Backend::Sqlite, TABLES, |config| {
+        standard(config).with_jwt(JwtConfig::new(secret, "i", "a"))
+    });
+    let claims = json!({"sub": "anna", "iss": "i", "aud": "a", "exp": i64::MAX});
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    let token = encode(&Header::new(Algorithm::HS256), &claims, &key).unwrap();
+    let opened = open(&world.server, &[("Authorization", &format!("Bearer {token}"))]).await;
+    assert_eq!(opened.status(), 200);
 }

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use crate::limits::gzip;
 use crate::world::{Backend, Device, World, cases, place, rename};
 
-const ENDPOINTS: [&str; 4] = ["/sync/register", "/sync/push", "/sync/pull", "/sync/snapshot"];
+pub(crate) const ENDPOINTS: [&str; 4] =
+    ["/sync/register", "/sync/push", "/sync/pull", "/sync/snapshot"];
 
 /// Everything that is in the server's file, but for when devices were seen.
 fn state(world: &World) -> String {
@@ -35,7 +36,7 @@ async fn bens_place(backend: Backend) -> World {
 }
 
 /// A good body of an endpoint; `number` makes what it writes new.
-fn good(anna: &Device<'_>, path: &str, number: usize) -> Value {
+pub(crate) fn good(anna: &Device<'_>, path: &str, number: usize) -> Value {
     let mut body = json!({
         "client_id": anna.client_id, "schema_version": anna.version, "schema_hash": anna.hash,
     });
@@ -64,7 +65,12 @@ fn good(anna: &Device<'_>, path: &str, number: usize) -> Value {
     body
 }
 
-async fn ask(anna: &Device<'_>, path: &str, encoding: &str, body: Vec<u8>) -> (u16, Value) {
+pub(crate) async fn ask(
+    anna: &Device<'_>,
+    path: &str,
+    encoding: &str,
+    body: Vec<u8>,
+) -> (u16, Value) {
     let mut headers = vec![("X-User-ID", "anna"), ("Rejoin-Protocol", "1")];
     if !encoding.is_empty() {
         headers.push(("Content-Encoding", encoding));
@@ -167,7 +173,7 @@ async fn junk_in_any_place_of_a_request_breaks_nothing_and_touches_nobody_else(b
 }
 
 /// The places of a document, as pointers.
-fn collect(json: &Value, at: &str, places: &mut Vec<String>) {
+pub(crate) fn collect(json: &Value, at: &str, places: &mut Vec<String>) {
     places.push(at.to_owned());
     match json {
         Value::Array(items) => {

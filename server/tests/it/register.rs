@@ -2,9 +2,13 @@
 
 use macro_rules_attribute::apply;
 use rejoin_protocol::wire::code;
+use rejoin_server::Limits;
 use serde_json::{Value, json};
 
-use crate::world::{World, column, place, rename};
+use crate::world::{Backend, TABLES, World, column, place, rename, standard};
+
+/// In microseconds.
+const DAY: i64 = 86_400_000_000;
 
 #[apply(stores!)]
 async fn a_device_keeps_its_id_and_brings_its_words_up_to_date(world: World) {
@@ -81,4 +85,35 @@ async fn what_was_forgotten_of_a_device_is_not_applied_again_for_its_copy(world:
         );
         assert_eq!(column(&rows[0], "name"), "Pier");
     }
+}
+
+#[apply(stores!)]
+async fn device_above_the_limit_of_its_user_is_refused(backend: Backend) {
+    let limits = Limits { devices_per_user: 3, ..Limits::default() };
+    let world = World::with(backend, TABLES, |config| standard(config).with_limits(limits));
+    for device in ["", "a1", "a2"] {
+        world.device("anna", device).await;
+    }
+    let hello = |device: &str| {
+        let rejoin = json!({"protocol": 1, "capabilities": ["groups"]});
+        json!({"client_id": device, "schema_version": 0, "schema_hash": "", "rejoin": rejoin})
+    };
+    let register = async |user: &str, device: &str| {
+        let headers = [("X-User-ID", user)];
+        let body = hello(device).to_string();
+        let (status, _, answer) = world.send("POST", "/sync/register", &headers, body).await;
+        (status, answer["code"].clone(), answer["retryable"].clone())
+    };
+    let refused = (403, json!(code::TOO_MANY_DEVICES), json!(false));
+    assert_eq!(register("anna", "a3").await, refused);
+    assert_eq!(register("anna", "a3").await, refused, "nothing of it is kept");
+    for (user, device) in [("anna", ""), ("anna", "a1"), ("anna", "a2"), ("ben", "a3")] {
+        assert_eq!(register(user, device).await.0, 200, "{user} {device}");
+    }
+    world.clock.advance(91 * DAY);
+    assert_eq!(register("anna", "a2").await.0, 200);
+    assert_eq!(register("anna", "a3").await.0, 200, "the others have long been silent");
+    assert_eq!(register("anna", "a4").await.0, 200);
+    assert_eq!(register("anna", "a5").await, refused);
+    assert_eq!(register("anna", "a1").await.0, 200, "a known device comes back");
 }

@@ -42,7 +42,13 @@ impl Work<'_> {
         // Where somebody is not undone yet all starts over (R4), and nothing of this run is kept.
         let is_undone = |later: Seq| self.steps.contains_key(&later);
         all.retain(|one| footprint::steps_after(self.states, &one.row, step.seq).all(is_undone));
-        self.hand_on(step.seq, &all)
+        let mut replaced = Vec::with_capacity(all.len());
+        for one in all {
+            if !self.is_there(&one)? {
+                replaced.push(one);
+            }
+        }
+        self.hand_on(step.seq, &replaced)
     }
 
     /// Hands on what the server has put into columns that an accepted create does not name, because this device gained them
@@ -87,6 +93,14 @@ impl Work<'_> {
         });
         let filled: Vec<Written> = filled.collect();
         self.hand_on(seq, &filled)
+    }
+
+    /// Whether the row holds the value again, whoever wrote it now: an edit that was made upon it has seen what is there.
+    fn is_there(&mut self, one: &Written) -> Result<bool> {
+        let table = self.rows.table(one.row.table)?;
+        let Some(image) = self.rows.read(&one.row)? else { return Ok(false) };
+        let mut cells = table.columns.iter().zip(&image);
+        Ok(cells.any(|(column, value)| column.id == one.column && same(value, &one.new)))
     }
 
     fn hand_on(&mut self, seq: Seq, all: &[Written]) -> Result<()> {

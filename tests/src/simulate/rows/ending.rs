@@ -112,7 +112,7 @@ impl World<'_> {
         Ok(())
     }
 
-    /// The other copy of a file may have sent what this one has parked; if it is offered again, it is known as accepted.
+    /// The other copy of a file, or a late request, may have sent what this device has parked. If it is offered again, it is known as accepted.
     fn residue(&mut self, at: usize) -> Checked {
         let queue = self.seats[at].sight.queue.clone();
         for one in &queue {

@@ -40,6 +40,11 @@ const EXCEPTIONS: &[(&str, Restore, &str)] = &[
     (DISPLACED, Restore::Server, "it displaced other values when it was offered again"),
     (ONCE, Restore::Server, "both epochs have accepted it"),
     (PARKED, Restore::Copy, "the other copy may have sent it"),
+    (
+        PARKED,
+        Restore::Server,
+        "its late request may reach the restored server, which has lost the verdict",
+    ),
     (SURVIVES, Restore::Aged, "the history keeps thirty days"),
     (SURVIVES, Restore::Traceless, "only its verdict is lost"),
 ];

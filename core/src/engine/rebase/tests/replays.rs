@@ -123,6 +123,21 @@ fn what_an_action_does_not_read_does_not_make_it_run_again() {
     assert_eq!(pull_nails(&mut engine, 1).affected, 0);
 }
 
+/// Found by simulation (seed 10205997): an earlier action had come to write the same value.
+#[test]
+fn edit_compares_the_value_it_saw_when_an_action_finds_it_there() {
+    let two = |context: &mut Context<'_, '_>, _: &Arguments| {
+        context.execute("UPDATE stock SET n = 2 WHERE id = 'nails'", ()).map(Json::from)
+    };
+    let (_folder, mut engine) = shop(Actions::new().handler("two", [], two));
+    engine.perform("two", &Json::Null).unwrap();
+    engine.execute("UPDATE stock SET n = 1 WHERE id = 'nails'", &[]).unwrap();
+    assert_eq!(pull_nails(&mut engine, 2).parked.len(), 0);
+    let pending = engine.pending().unwrap();
+    assert_eq!(pending[0].effect.rows.len(), 0, "the action finds what it would write");
+    assert_eq!((left(&engine).as_str(), &pending[1].basis[..]), ("1", &[][..]));
+}
+
 /// Makes a line as long as there is stock.
 fn lines(context: &mut Context<'_, '_>, _: &Arguments) -> Result<Json> {
     let sql = "INSERT INTO line (id, stock) SELECT 'l', id FROM stock WHERE n > 3 ORDER BY id";

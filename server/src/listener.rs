@@ -1,0 +1,182 @@
+//! Accepts connections and serves HTTP/1.1 on them: a bounded number at once, none of them for
+//! longer than it is used.
+//!
+//! A connection is closed when a header does not arrive (`limits.header_timeout_ms`), or when its
+//! client is idle or reads no answer (`limits.idle_timeout_ms`). Above `limits.connections` a new
+//! connection waits, further ones in the kernel's queue; idle ones are closed for it at once, and
+//! those that answer a request close after it. Who may do what is decided by the routes.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::serve::Listener;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tower::ServiceExt as _;
+
+use crate::config::Limits;
+use crate::log_limit::LogLimit;
+
+mod connection;
+
+use connection::{Connection, Requests};
+
+static FULL: LogLimit = LogLimit::new();
+
+/// Serves on at most `connections` connections until `closing` ends, and then until each of them has
+/// ended what it had begun.
+#[allow(clippy::disallowed_methods)] // A task for each connection.
+pub(crate) async fn serve(
+    mut listener: TcpListener,
+    router: Router,
+    (connections, limits): (usize, Limits),
+    closing: impl Future<Output = ()>,
+) {
+    let slots = Arc::new(Semaphore::new(connections));
+    let retire = watch::Sender::new(Retire::Used);
+    let mut closing = pin!(closing);
+    loop {
+        let (stream, slot) = tokio::select! {
+            accepted = accept(&mut listener, &slots, &retire) => accepted,
+            () = &mut closing => break,
+        };
+        let requests = Requests::default();
+        let http = http(stream, router.clone(), limits, requests.clone());
+        tokio::spawn(drive(http, requests, retire.subscribe(), slot));
+    }
+    drop(listener);
+    retire.send_replace(Retire::All);
+    retire.closed().await;
+}
+
+/// The connections that answer no further request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Retire {
+    /// Those that have answered one: another client waits.
+    Used,
+    /// All: the server ends.
+    All,
+}
+
+/// The next connection, once there is room for it. This one is open while it waits.
+async fn accept(
+    listener: &mut TcpListener,
+    slots: &Arc<Semaphore>,
+    retire: &watch::Sender<Retire>,
+) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+    // Logs what fails, and goes on.
+    let stream = Listener::accept(listener).await.0;
+    if let Ok(free) = Arc::clone(slots).try_acquire_owned() {
+        return (stream, Some(free));
+    }
+    if let Some(count) = FULL.count() {
+        let why = "a connection waits until another one ends (limits.connections)";
+        tracing::warn!(count, "{why}");
+    }
+    retire.send_replace(Retire::Used);
+    // The semaphore is never closed.
+    (stream, Arc::clone(slots).acquire_owned().await.ok())
+}
+
+/// Serves one connection to its end. Retired, it closes at once if it is idle, else after the
+/// answer to its request.
+async fn drive(
+    http: impl GracefulConnection<Error = hyper::Error>,
+    requests: Requests,
+    mut retire: watch::Receiver<Retire>,
+    slot: Option<OwnedSemaphorePermit>,
+) {
+    let mut http = pin!(http);
+    loop {
+        tokio::select! {
+            served = http.as_mut() => {
+                if let Err(error) = served {
+                    tracing::trace!(%error, "a connection was closed");
+                }
+                break;
+            }
+            Ok(()) = retire.changed() => {
+                // A new connection would be closed before its first request is read.
+                if *retire.borrow() == Retire::All || requests.has_begun() {
+                    http.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    }
+    drop(slot);
+}
+
+fn http(
+    stream: TcpStream,
+    router: Router,
+    limits: Limits,
+    requests: Requests,
+) -> impl GracefulConnection<Error = hyper::Error> {
+    let millis = |number: u32| Duration::from_millis(u64::from(number));
+    let (header, idle) = (millis(limits.header_timeout_ms), millis(limits.idle_timeout_ms));
+    let connection = Connection::new(stream, requests.clone(), header, idle);
+    let service = service_fn(move |request: Request<Incoming>| {
+        requests.advance();
+        let (answered, requests) = (router.clone().oneshot(request), requests.clone());
+        async move {
+            let response = answered.await;
+            requests.advance();
+            response
+        }
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(idle);
+    http.serve_connection(TokioIo::new(connection), service)
+}
+
+/// How many connections may be open by these limits and by the process's.
+pub(crate) fn connections(limits: &Limits) -> usize {
+    bounded(limits.connections, open_files())
+}
+
+/// How many connections may be open: the setting, or half of the files that the process may open.
+/// Each request opens files of the database beside its connection.
+fn bounded(limit: u32, open_files: Option<u64>) -> usize {
+    let half = open_files.map_or(u64::MAX, |files| (files / 2).max(1));
+    let most = half.min(u64::from(limit));
+    if most < u64::from(limit) {
+        tracing::info!(most, "limits.connections is lowered to half of the open files (ulimit -n)");
+    }
+    usize::try_from(most).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
+}
+
+#[cfg(unix)]
+fn open_files() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}
+
+#[cfg(not(unix))]
+fn open_files() -> Option<u64> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bounded;
+
+    #[test]
+    fn connections_leave_half_of_the_open_files() {
+        let table = [
+            (10_000, Some(256), 128),
+            (100, Some(256), 100),
+            (10_000, None, 10_000),
+            (10, Some(1), 1),
+        ];
+        for (limit, files, expected) in table {
+            assert_eq!(bounded(limit, files), expected, "{limit} {files:?}");
+        }
+    }
+}
