@@ -159,17 +159,7 @@ impl<'a> Reader<'a> {
                 continue;
             };
             self.lines.remove(*place);
-            // The environment names another database than the file: that one alone counts.
-            let replaced = match *place {
-                "database" => "store",
-                "store" => "database",
-                other => other,
-            };
-            let is_from_environment =
-                |name: &str| environment.iter().any(|(variable, _)| *variable == variable_of(name));
-            if !is_from_environment(replaced) {
-                root.take(replaced);
-            }
+            drop_other_database(root, place, environment);
             let is_number = place.starts_with("limits.") || place.starts_with("retention.");
             let truth = text.trim().parse::<bool>().ok().filter(|_| *place == "telemetry.otlp");
             let value = match text.trim().parse::<i64>() {
@@ -332,6 +322,18 @@ impl<'a> Reader<'a> {
         }
         problems.sort_by_key(|problem| problem.line.unwrap_or(0));
         if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+}
+
+/// Where the environment names another database than the file, that one alone counts.
+fn drop_other_database(root: &mut Members, place: &str, environment: &[(String, String)]) {
+    let other = match place {
+        "database" => "store",
+        "store" => "database",
+        _ => return,
+    };
+    if !environment.iter().any(|(variable, _)| *variable == variable_of(other)) {
+        root.take(other);
     }
 }
 
