@@ -1,8 +1,7 @@
 //! What the engine asks of a database: rows of the user's tables by access, the log, verdicts, devices.
 //!
-//! Ownership, judgement, epochs, cursors and pages are decided above this border; a store only finds and keeps. Reads see
-//! one snapshot, and writes one exclusive transaction. Whatever implements [`Store`] must pass the contract suite in
-//! `tests/it/contract.rs`.
+//! A store only finds and keeps; the engine decides ownership, verdicts, epochs, cursors and pages. Reads see one snapshot,
+//! and writes one exclusive transaction. Each [`Store`] must pass the contract suite in `tests/it/contract.rs`.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -49,8 +48,7 @@ pub trait Store: Send + Sync + Debug {
         Ok(None)
     }
 
-    /// Writes something, commits it and leaves nothing of it behind, to find out whether the store takes writes. It does not wait
-    /// for another writer: while one works, nothing is found out. A store that cannot try takes writes.
+    /// Commits a write that leaves nothing behind, unless another writer is at work. A store that cannot try takes writes.
     fn try_write(&self) -> Result<(), WriteProblem> {
         Ok(())
     }
@@ -71,8 +69,7 @@ pub trait Store: Send + Sync + Debug {
         Ok(None)
     }
 
-    /// Calls `heard` with the pulse whenever another process says that it has changed, and not later than it can be known. Nobody
-    /// relies on it: the pulse is taken as well. A store that hears nothing of others need not.
+    /// Calls `heard` with the pulse when another process has changed it. The engine reads the pulse as well, so this is optional.
     fn listen(&self, heard: Heard) {
         drop(heard);
     }
