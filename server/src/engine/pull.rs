@@ -214,7 +214,10 @@ fn page(
     };
     let mut response = empty(reading, caller, ask)?;
     observe::pulled(gone.rows);
-    response.has_more = walking || remaining > 0;
+    // Rows are read as they are, and may show what commits while the page is made and has no entry yet. A device must not
+    // take such a page alone: the next one has the other rows of the same transaction.
+    let is_ahead = reading.life()?.unnumbered && count > 0 && next.position > cursor.position;
+    response.has_more = walking || remaining > 0 || is_ahead;
     response.checkpoint = next.position;
     if let Some(answer) = &mut response.rejoin {
         answer.sets = sets.end()?;
@@ -254,9 +257,10 @@ fn turned(cursor: &Cursor, held: &[String]) -> Cursor {
     let target = cursor.walk.as_ref().map_or(&cursor.held, |walk| &walk.target);
     if !same_buckets(target, held) && !mutant::is_on(Mutant::BucketsUnwalked) {
         let mut buckets = difference(&cursor.held, held);
-        for bucket in difference(&cursor.held, target) {
-            if !buckets.contains(&bucket) {
-                buckets.push(bucket);
+        // A walk that has not ended has brought some rows of its buckets, or has still to take some away.
+        for bucket in cursor.walk.iter().flat_map(|walk| &walk.buckets) {
+            if !buckets.contains(bucket) {
+                buckets.push(bucket.clone());
             }
         }
         next.walk =
@@ -317,9 +321,13 @@ fn walk(
             return Ok(());
         }
     }
-    // Entries of what was held before still say which rows left it while the walk was under way.
-    next.extra = difference(&walk.buckets, &[]);
-    next.extra.extend(next.held.iter().cloned());
+    // Entries of what was held before still say which rows left it while this walk was under way, or an earlier one whose
+    // entries are not read yet.
+    for bucket in walk.buckets.into_iter().chain(next.held.drain(..)) {
+        if !next.extra.contains(&bucket) {
+            next.extra.push(bucket);
+        }
+    }
     next.until = reading.life()?.head;
     next.held = walk.target;
     Ok(())
