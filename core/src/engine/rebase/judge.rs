@@ -66,20 +66,56 @@ pub(super) fn first_conflict(
     image: Option<&[Value]>,
     edits: &[Edit<'_>],
 ) -> Option<Conflict> {
-    let mut present = image.map(<[Value]>::to_vec);
+    let mut met = Met::new(image.map(<[Value]>::to_vec));
     for edit in edits {
-        let found = conflict(table, present.as_deref(), edit);
+        let found = met.conflict(table, edit);
         if let Some(columns) = found.filter(|_| !edit.by_time && !edit.replays) {
-            return Some(Conflict { seq: edit.seq, columns, present });
+            return Some(Conflict { seq: edit.seq, columns, present: met.present });
         }
-        edit.lay(table, &mut present);
+        met.lay(table, edit);
     }
     None
 }
 
+/// A row as an edit meets it: the server's, with the earlier edits of the queue over it.
+///
+/// What an action writes when it runs again is not known yet. An edit behind it stands if it stands on the row with what the
+/// action wrote the last time, or on the row without that.
+pub(super) struct Met {
+    pub(super) present: Option<Vec<Value>>,
+    /// Whether an action that runs again is among the edits.
+    has_action: bool,
+    /// The same without such actions, if there is one.
+    without: Option<Vec<Value>>,
+}
+
+impl Met {
+    pub(super) fn new(image: Option<Vec<Value>>) -> Self {
+        Self { present: image, has_action: false, without: None }
+    }
+
+    /// The columns of an edit that conflict with the row ([`conflict`]).
+    pub(super) fn conflict(&self, table: &Table, edit: &Edit<'_>) -> Option<Vec<String>> {
+        let columns = conflict(table, self.present.as_deref(), edit)?;
+        let stands = self.has_action && conflict(table, self.without.as_deref(), edit).is_none();
+        (!stands).then_some(columns)
+    }
+
+    /// Lays an edit over the row.
+    pub(super) fn lay(&mut self, table: &Table, edit: &Edit<'_>) {
+        if edit.replays && !self.has_action {
+            self.without.clone_from(&self.present);
+            self.has_action = true;
+        } else if self.has_action && !edit.replays {
+            edit.lay(table, &mut self.without);
+        }
+        edit.lay(table, &mut self.present);
+    }
+}
+
 impl Edit<'_> {
     /// Lays the edit onto an image, as the rows themselves take it.
-    pub(super) fn lay(&self, table: &Table, present: &mut Option<Vec<Value>>) {
+    fn lay(&self, table: &Table, present: &mut Option<Vec<Value>>) {
         let whole = self.whole.as_ref().filter(|_| present.is_none());
         lay(table, present, whole.unwrap_or(self.patch));
     }

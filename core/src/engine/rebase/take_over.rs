@@ -95,7 +95,7 @@ impl Work<'_> {
         self.hand_on(seq, &filled)
     }
 
-    /// Whether the row holds the value again, whoever wrote it now: an edit that was made upon it has seen what is there.
+    /// Whether the row holds this value now. The value may come from another mutation: a later edit compares values only.
     fn is_there(&mut self, one: &Written) -> Result<bool> {
         let table = self.rows.table(one.row.table)?;
         let Some(image) = self.rows.read(&one.row)? else { return Ok(false) };
@@ -144,8 +144,9 @@ fn written_by(step: &Step) -> Vec<Written> {
     all
 }
 
-/// What stands after another run where something else stood after the one before. A value that it writes no more gives way to
-/// the one that it had found then: what stands there now may be somebody else's, whom the later edit has not seen.
+/// What stands after another run where something else stood after the one before, or before this one. A value that it writes
+/// no more gives way to the one that it had found then: what stands there now may be somebody else's, whom the later edit has
+/// not seen. An edit that saw what this run has found was made upon it, and now comes after what this run has written.
 fn written_anew(step: &Step, effect: &Effect) -> Vec<Written> {
     let mut all = written_by(step);
     for patch in effect.rows.iter().filter(|patch| patch.kind == PatchKind::Update) {
@@ -153,7 +154,6 @@ fn written_anew(step: &Step, effect: &Effect) -> Vec<Written> {
             let is_it = |one: &&mut Written| one.row == patch.row && one.column == column.column;
             if let Some(before) = all.iter_mut().find(is_it) {
                 before.old = column.new.clone();
-                continue;
             }
             all.push(Written {
                 row: patch.row.clone(),

@@ -9,7 +9,7 @@ use rejoin_protocol::wire::push::Ending;
 
 use super::detail;
 use super::footprint;
-use super::judge::{self, Conflict, Edit};
+use super::judge::{Conflict, Edit, Met};
 use super::policy;
 use super::step::{Fate, Parking, Step};
 use super::work::Work;
@@ -245,7 +245,7 @@ fn conflicts_of(work: &mut Work<'_>, seq: Seq) -> Result<Vec<(RowKey, Conflict)>
         work.step(seq)?.effect.rows.iter().map(|patch| patch.row.clone()).collect();
     let mut differing = Vec::new();
     for row in rows {
-        let mut present = work.rows.read(&row)?;
+        let mut met = Met::new(work.rows.read(&row)?);
         let table = work.rows.table(row.table)?;
         for earlier in footprint::steps_at(work.states, row.table, &row.key) {
             let step = work.step(earlier)?;
@@ -253,12 +253,13 @@ fn conflicts_of(work: &mut Work<'_>, seq: Seq) -> Result<Vec<(RowKey, Conflict)>
                 && step.stays()
                 && let Some(edit) = Edit::of(table, step, &row)
             {
-                edit.lay(table, &mut present);
+                met.lay(table, &Edit { replays: work.has_handler(step), ..edit });
             }
         }
         let edit = Edit::of(table, work.step(seq)?, &row);
-        let columns = edit.and_then(|edit| judge::conflict(table, present.as_deref(), &edit));
-        differing.extend(columns.map(|columns| (row, Conflict { seq, columns, present })));
+        let columns = edit.and_then(|edit| met.conflict(table, &edit));
+        let conflict = |columns| Conflict { seq, columns, present: met.present };
+        differing.extend(columns.map(|columns| (row, conflict(columns))));
     }
     Ok(differing)
 }

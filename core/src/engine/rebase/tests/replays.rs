@@ -138,6 +138,30 @@ fn edit_compares_the_value_it_saw_when_an_action_finds_it_there() {
     assert_eq!((left(&engine).as_str(), &pending[1].basis[..]), ("1", &[][..]));
 }
 
+/// Found by simulation (seed 10205997): the edit was compared with what the action had written the last time.
+#[test]
+fn edit_stands_whatever_an_earlier_action_writes_again() {
+    for second in [2, 3] {
+        let writes = move |context: &mut Context<'_, '_>, _: &Arguments| {
+            let sql = "UPDATE stock SET n = iif(n = 6, ?1, 2) WHERE id = 'nails'";
+            context.execute(sql, [second]).map(Json::from)
+        };
+        let (_folder, mut engine) = shop(Actions::new().handler("writes", [], writes));
+        engine.perform("writes", &Json::Null).unwrap();
+        engine.execute("UPDATE stock SET n = 6 WHERE id = 'nails'", &[]).unwrap();
+        send(&mut engine, 1);
+        engine.execute("UPDATE stock SET n = 7 WHERE id = 'nails'", &[]).unwrap();
+        let sent = engine.pending().unwrap();
+        let mut batch = nails(&engine, 6);
+        batch.verdicts =
+            vec![verdict(&sent[0], Ending::Conflict), verdict(&sent[1], Ending::Accepted)];
+        assert_eq!(engine.apply(batch).unwrap().parked, []);
+        let [action, edit] = &engine.pending().unwrap()[..] else { panic!("the queue") };
+        assert_eq!(action.effect.rows[0].columns[0].new, second.into());
+        assert_eq!((left(&engine).as_str(), &edit.basis[0].old), ("7", &second.into()));
+    }
+}
+
 /// Makes a line as long as there is stock.
 fn lines(context: &mut Context<'_, '_>, _: &Arguments) -> Result<Json> {
     let sql = "INSERT INTO line (id, stock) SELECT 'l', id FROM stock WHERE n > 3 ORDER BY id";
