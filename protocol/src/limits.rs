@@ -1,8 +1,8 @@
 //! The longest strings of the protocol, in bytes, and which member of a request is longer.
 //!
-//! Both sides take them from here; `docs/protocol.md` lists them. Keys, values and names of tables
-//! and columns are not among them: they are the application's, and a verdict answers those that the
-//! server's database does not take.
+//! The server refuses longer strings of a request, and a device longer names of its own configuration;
+//! `docs/protocol.md` lists the limits. Keys, values and names of tables and columns have none here: they are
+//! the application's, and a verdict answers those that the server's database does not accept.
 
 use crate::wire::pull::PullRequest;
 use crate::wire::push::PushRequest;

@@ -56,7 +56,7 @@ struct Listener {
     hub: Arc<Hub>,
     user: String,
     number: u64,
-    told: Arc<Notify>,
+    notify: Arc<Notify>,
     closing: watch::Receiver<bool>,
     epoch: Option<String>,
     ends: Option<Instant>,
@@ -167,13 +167,13 @@ impl Hub {
         most: usize,
     ) -> Result<impl Stream<Item = Result<Event, std::convert::Infallible>> + use<>, TooMany> {
         let in_all = self.most.load(Ordering::Acquire);
-        let (number, told) = self.places.enter(&engine::own_bucket(&user), most, in_all)?;
+        let (number, notify) = self.places.enter(&engine::own_bucket(&user), most, in_all)?;
         self.start_looking();
         let listener = Listener {
             hub: Arc::clone(self),
             user,
             number,
-            told,
+            notify,
             closing: self.closing.subscribe(),
             epoch: Some(epoch),
             // Beyond what the clock can count there is no end.
@@ -241,7 +241,7 @@ impl Listener {
             biased;
             _ = closing.wait_for(|closing| *closing) => "shutdown",
             () = expiry => {
-                if let Some(count) = EXPIRED.count() {
+                if let Some(count) = EXPIRED.count(()) {
                     tracing::info!(count, "ended event streams whose token has expired");
                 }
                 "token_expired"
@@ -262,9 +262,9 @@ impl Listener {
                 Some(at) if at <= Instant::now() => return places.tell(self.number),
                 Some(at) => tokio::select! {
                     () = sleep_until(at) => {}
-                    () = self.told.notified() => {}
+                    () = self.notify.notified() => {}
                 },
-                None => self.told.notified().await,
+                None => self.notify.notified().await,
             }
         }
     }

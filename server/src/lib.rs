@@ -55,7 +55,6 @@ mod log_limit;
 pub mod mutant;
 mod observe;
 mod operate;
-mod outage;
 mod ready;
 mod routes;
 pub mod store;
@@ -82,8 +81,8 @@ use engine::Engine;
 use engine::seen::{self, Checks};
 use events::Hub;
 use feeder::Feeder;
+use log_limit::LogLimit;
 pub use operate::ClientStatus;
-use outage::OutageLog;
 pub use ready::{Probe, Readiness};
 use store::postgres::{Plan, PostgresStore};
 use store::sqlite::SqliteStore;
@@ -101,8 +100,8 @@ struct Shared {
     looking: Arc<tokio::sync::Mutex<()>>,
     /// When the store last took a write for `/readyz`, in microseconds since 1970; 0 if it has not.
     written: AtomicI64,
-    /// What is logged of failing requests.
-    outages: OutageLog,
+    /// Log lines of requests and checks that fail by the server's fault, by what was asked and the status.
+    failures: LogLimit<(&'static str, u16)>,
     /// Asks resolvers of buckets, if there are any.
     feeder: OnceLock<Arc<Feeder>>,
 }
@@ -218,7 +217,7 @@ impl Server {
             config,
             looking: Arc::default(),
             written: AtomicI64::new(0),
-            outages: OutageLog::default(),
+            failures: LogLimit::new(),
             feeder: OnceLock::new(),
         });
         observe::watch(&shared);

@@ -77,7 +77,7 @@ async fn accept(
     if let Ok(free) = Arc::clone(slots).try_acquire_owned() {
         return (stream, Some(free));
     }
-    if let Some(count) = FULL.count() {
+    if let Some(count) = FULL.count(()) {
         let why = "a connection waits until another one ends (limits.connections)";
         tracing::warn!(count, "{why}");
     }

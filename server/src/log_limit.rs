@@ -1,36 +1,44 @@
-//! A limit on how often the log repeats one line that a client can cause as often as it wants.
+//! A limit on how often the log repeats one line that a client, or an outage, can cause as often as it wants.
 //!
-//! The first event is logged at once, later ones at most once in ten seconds with their number.
+//! Of each kind, the first event is logged at once, later ones at most once in ten seconds with their number.
 //! What a line says, and its level, are the caller's.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The shortest time between two lines.
+/// The shortest time between two lines of a kind.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Counts the events of one kind.
-#[derive(Debug, Default)]
-pub(crate) struct LogLimit {
-    state: Mutex<(Option<Instant>, u64)>,
+/// Counts events by their kind; a limit of one line has the kind `()`.
+#[derive(Debug)]
+pub(crate) struct LogLimit<K = ()> {
+    kinds: Mutex<BTreeMap<K, State>>,
 }
 
-impl LogLimit {
+/// When the last line was written, and the events since.
+type State = (Instant, u64);
+
+impl<K: Ord> LogLimit<K> {
     pub(crate) const fn new() -> Self {
-        Self { state: Mutex::new((None, 0)) }
+        Self { kinds: Mutex::new(BTreeMap::new()) }
     }
 
-    /// Counts an event: the number of events since the last line if a line is due, or `None`.
-    pub(crate) fn count(&self) -> Option<u64> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (last, count) = &mut *state;
+    /// Counts an event: the number of events since the last line, this one included, if a line is due, or `None`.
+    pub(crate) fn count(&self, kind: K) -> Option<u64> {
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let Some((last, count)) = kinds.get_mut(&kind) else {
+            kinds.insert(kind, (now, 0));
+            return Some(1);
+        };
         *count += 1;
-        if last.is_some_and(|last| last.elapsed() < INTERVAL) {
+        if now.duration_since(*last) < INTERVAL {
             return None;
         }
-        *last = Some(Instant::now());
+        *last = now;
         Some(std::mem::take(count))
     }
 }
@@ -40,10 +48,12 @@ mod tests {
     use super::{INTERVAL, LogLimit};
 
     #[tokio::test(start_paused = true)]
-    async fn events_within_the_interval_are_one_line() {
-        let limit = LogLimit::default();
-        assert_eq!([limit.count(), limit.count(), limit.count()], [Some(1), None, None]);
+    async fn events_within_the_interval_are_one_line_of_each_kind() {
+        let limit = LogLimit::new();
+        assert_eq!([limit.count(1), limit.count(1), limit.count(1)], [Some(1), None, None]);
+        assert_eq!([limit.count(2), limit.count(2)], [Some(1), None]);
         tokio::time::advance(INTERVAL).await;
-        assert_eq!([limit.count(), limit.count()], [Some(3), None]);
+        assert_eq!([limit.count(1), limit.count(1)], [Some(3), None]);
+        assert_eq!(limit.count(2), Some(2));
     }
 }

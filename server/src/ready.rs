@@ -167,8 +167,8 @@ pub(crate) fn look(shared: &Shared) -> Readiness {
 
 /// Logs why a check fails.
 fn log(shared: &Shared, check: &'static str, why: &dyn std::fmt::Display) {
-    if let Some(suppressed) = shared.outages.admit((check, 0), shared.engine.clock.now()) {
-        tracing::warn!(%why, check, suppressed, "not ready");
+    if let Some(count) = shared.failures.count((check, 503)) {
+        tracing::warn!(%why, check, count, "not ready");
     } else {
         tracing::debug!(%why, check, "not ready");
     }

@@ -106,20 +106,20 @@ fn asks_for_extensions(headers: &HeaderMap) -> bool {
 
 /// An answer for what went wrong, in the words of the peer. What is the server's fault is logged, at a bounded rate.
 fn refused(shared: &Shared, fault: &Fault, extended: bool, doing: &'static str) -> Response {
-    let admit = |status| shared.outages.admit((doing, status), shared.engine.clock.now());
+    let count = |status| shared.failures.count((doing, status));
     let (status, mut body) = match fault {
         Fault::Refused(refusal) => (refusal.status, body_of(refusal)),
         Fault::Transient(why) | Fault::Collision(why) => {
-            if let Some(suppressed) = admit(503) {
-                tracing::warn!(why, doing, suppressed, "busy");
+            if let Some(count) = count(503) {
+                tracing::warn!(why, doing, count, "busy");
             } else {
                 tracing::debug!(why, doing, "busy");
             }
             (503, unavailable())
         }
         Fault::Internal(_) | Fault::Schema(_) | Fault::Stale(_) | Fault::Undone => {
-            if let Some(suppressed) = admit(500) {
-                tracing::error!(%fault, doing, suppressed, "failed");
+            if let Some(count) = count(500) {
+                tracing::error!(%fault, doing, count, "failed");
             } else {
                 tracing::debug!(%fault, doing, "failed");
             }

@@ -13,7 +13,7 @@ use crate::error::Fault;
 use crate::hooks::SqlError;
 
 pub use feed::Feed;
-pub use operate::{Connections, KnownClient, ManifestVersion, WriteProblem};
+pub use operate::{Client, Connections, KnownClient, ManifestVersion, WriteProblem};
 pub use touched::Touched;
 pub use work::{read, write};
 
@@ -69,9 +69,9 @@ pub trait Store: Send + Sync + Debug {
         Ok(None)
     }
 
-    /// Calls `heard` with the pulse when another process has changed it. The engine reads the pulse as well, so this is optional.
-    fn listen(&self, heard: Heard) {
-        drop(heard);
+    /// Calls `notify` with the pulse when another process has changed it. A store that cannot does nothing: the pulse is read too.
+    fn listen(&self, notify: Heard) {
+        drop(notify);
     }
 
     /// The last position of the log and its tag, behind everything that was committed before this was asked (O14).
@@ -171,6 +171,8 @@ pub struct Life {
     pub watermark: i64,
     /// The last position.
     pub head: i64,
+    /// Whether rows show writes that have no position yet: later entries will name them.
+    pub unnumbered: bool,
 }
 
 /// An entry of the log: a row that changed.
@@ -193,37 +195,6 @@ pub struct StoredRow {
     pub readable: bool,
     /// Whether the user may change it.
     pub writable: bool,
-}
-
-/// A registered device.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Client {
-    /// The server's id for it.
-    pub id: String,
-    /// A name for people.
-    pub client_name: Option<String>,
-    /// Its platform.
-    pub platform: String,
-    /// Its app's version.
-    pub app_version: String,
-    /// How often its file was opened (D10).
-    pub incarnation: i64,
-    /// The name of its opening that spoke last; empty from a device that gives none.
-    pub opening: String,
-    /// Every mutation below has reached it as a verdict.
-    pub acked_below: i64,
-    /// Verdicts below may be gone; what is older and unknown is `expired`.
-    pub purged_below: i64,
-    /// The last position it asked from.
-    pub position: Option<i64>,
-    /// When it last pulled.
-    pub last_pull_at: Option<String>,
-    /// When it last pushed.
-    pub last_push_at: Option<String>,
-    /// When it first came.
-    pub created_at: String,
-    /// When it last spoke.
-    pub seen_at: String,
 }
 
 /// A verdict that is kept (O2).
@@ -354,8 +325,7 @@ pub trait Reading {
     /// The verdict on the latest attempt of a mutation.
     fn verdict(&self, user: &str, mutation: &str) -> Result<Option<StoredVerdict>, Fault>;
     /// Asks a query of the operator's (O8): whether the first cell of its first row is a number other than 0. `values` are by
-    /// the names of its parameters; those that it does not name are left out. Within [`Store::write`] nobody else can change
-    /// what it reads until the transaction ends: a store whose writers run side by side locks the tables that it reads.
+    /// the names of its parameters. Within [`Store::write`] the tables that it reads cannot change until the transaction ends.
     fn holds(&self, sql: &str, values: &[(&str, Value)]) -> Result<bool, Fault>;
     /// The parameters that such a query names; else why it cannot be asked: it is no query, more than one, or writes.
     fn parameters_of(&self, sql: &str) -> Result<Vec<String>, String>;
@@ -369,6 +339,8 @@ pub trait Reading {
     fn manifests(&self, most: usize) -> Result<Vec<ManifestVersion>, Fault>;
     /// The devices by user and id, each compared by its bytes: those behind `after`, at most `most`.
     fn clients(&self, after: Option<(&str, &str)>, most: usize) -> Result<Vec<KnownClient>, Fault>;
+    /// How many devices of this user were seen at this time or later.
+    fn devices_since(&self, user: &str, since: &str) -> Result<i64, Fault>;
     /// When the first schema was served that came after this version; `None` if there is none.
     fn schema_followed_at(&self, version: i64) -> Result<Option<String>, Fault>;
 }

@@ -11,9 +11,6 @@ use crate::hooks::SnapshotReason;
 use crate::log_limit::LogLimit;
 use crate::store::{Client, Writing, write};
 
-/// Devices that are read at once to count them.
-const DEVICES: usize = 100;
-
 static TOO_MANY_DEVICES: LogLimit = LogLimit::new();
 
 impl Engine {
@@ -120,25 +117,11 @@ impl Engine {
     /// Refuses a further device of a user who has as many as allowed. Those that were silent for
     /// so long that their verdicts are forgotten are not counted.
     fn check_devices(&self, writing: &dyn Writing, user: &str) -> Result<(), Fault> {
-        let most = usize::try_from(self.limits.devices_per_user).unwrap_or(usize::MAX);
-        let (since, mut count) = (self.forgotten_before(), 0);
-        // A device without an id sorts first, and is not among those behind it.
-        count += usize::from(writing.client(user, "")?.is_some_and(|known| known.seen_at >= since));
-        let mut after = String::new();
-        while count < most {
-            let page = writing.clients(Some((user, &after)), DEVICES)?;
-            let is_last = page.len() < DEVICES || page.iter().any(|known| known.user != user);
-            let own = page.iter().filter(|known| known.user == user);
-            count += own.filter(|known| known.client.seen_at >= since).count();
-            match page.into_iter().last() {
-                Some(known) if !is_last => after = known.client_id,
-                _ => break,
-            }
-        }
-        if count < most {
+        let count = writing.devices_since(user, &self.forgotten_before())?;
+        if count < i64::from(self.limits.devices_per_user) {
             return Ok(());
         }
-        if let Some(count) = TOO_MANY_DEVICES.count() {
+        if let Some(count) = TOO_MANY_DEVICES.count(()) {
             let why = "refused devices of users who have too many (limits.devices_per_user)";
             tracing::warn!(count, "{why}");
         }

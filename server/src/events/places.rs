@@ -34,7 +34,7 @@ struct Place {
     turn: u64,
     /// When he is told that something has changed.
     due: Option<Instant>,
-    told: Arc<Notify>,
+    notify: Arc<Notify>,
 }
 
 /// Why a listener is not added.
@@ -77,7 +77,7 @@ impl Places {
         most: usize,
         in_all: usize,
     ) -> Result<(u64, Arc<Notify>), TooMany> {
-        let told = Arc::new(Notify::new());
+        let notify = Arc::new(Notify::new());
         let own = self.hash(own);
         let mut all = self.all();
         if all.places.len() >= in_all {
@@ -88,9 +88,9 @@ impl Places {
         }
         all.last += 1;
         let number = all.last;
-        let place = Place { own, held: None, turn: 0, due: None, told: Arc::clone(&told) };
+        let place = Place { own, held: None, turn: 0, due: None, notify: Arc::clone(&notify) };
         all.places.insert(number, place);
-        Ok((number, told))
+        Ok((number, notify))
     }
 
     pub(super) fn leave(&self, number: u64) {
@@ -135,7 +135,7 @@ impl Places {
             let due = now + spread * at / many.max(1);
             wakes += u64::from(place.due.is_none());
             place.due = Some(place.due.map_or(due, |earlier| earlier.min(due)));
-            place.told.notify_one();
+            place.notify.notify_one();
         }
         all.wakes += wakes;
     }

@@ -79,7 +79,7 @@ impl Connection {
         if time.as_mut().poll(context).is_pending() {
             return Ok(());
         }
-        if let Some(count) = LATE_HEADERS.count() {
+        if let Some(count) = LATE_HEADERS.count(()) {
             let timeout = self.header_timeout;
             tracing::warn!(
                 count,
@@ -103,7 +103,7 @@ impl Connection {
         let timeout = self.write_timeout;
         let time = self.write.get_or_insert_with(|| Box::pin(sleep(timeout)));
         ready!(time.as_mut().poll(context));
-        if let Some(count) = STALLED_WRITES.count() {
+        if let Some(count) = STALLED_WRITES.count(()) {
             tracing::warn!(
                 count,
                 ?timeout,

@@ -50,7 +50,7 @@ pub(super) async fn events(State(shared): State<Arc<Shared>>, request: Request) 
 
 /// 429: the user has as many streams as a user may have; 503: the server has.
 fn too_many(why: TooMany) -> Fault {
-    if let Some(count) = TOO_MANY.count() {
+    if let Some(count) = TOO_MANY.count(()) {
         let limits = "limits.streams_per_user, limits.connections";
         tracing::warn!(count, last = ?why, limits, "refused event streams");
     }

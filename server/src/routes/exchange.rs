@@ -190,8 +190,5 @@ async fn block<A: Serialize + Send + 'static>(
     }))
     .await
     .unwrap_or_else(|error| Err(Fault::Internal(error.to_string())));
-    if done.is_ok() {
-        shared.outages.note_success(shared.engine.clock.now());
-    }
     done.unwrap_or_else(|fault| refused(&shared, &fault, extended, doing))
 }

@@ -1,7 +1,37 @@
 //! What a store tells an operator: which devices it knows, which schemas it has served, how it stands.
 
-use super::Client;
 use crate::error::Fault;
+
+/// A registered device.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Client {
+    /// The server's id for it.
+    pub id: String,
+    /// A name for people.
+    pub client_name: Option<String>,
+    /// Its platform.
+    pub platform: String,
+    /// Its app's version.
+    pub app_version: String,
+    /// How often its file was opened (D10).
+    pub incarnation: i64,
+    /// The name of its opening that spoke last; empty from a device that gives none.
+    pub opening: String,
+    /// Every mutation below has reached it as a verdict.
+    pub acked_below: i64,
+    /// Verdicts below may be gone; what is older and unknown is `expired`.
+    pub purged_below: i64,
+    /// The last position it asked from.
+    pub position: Option<i64>,
+    /// When it last pulled.
+    pub last_pull_at: Option<String>,
+    /// When it last pushed.
+    pub last_push_at: Option<String>,
+    /// When it first came.
+    pub created_at: String,
+    /// When it last spoke.
+    pub seen_at: String,
+}
 
 /// A registered device, and whose it is.
 #[derive(Debug, Clone, PartialEq, Eq)]

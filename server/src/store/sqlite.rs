@@ -105,7 +105,7 @@ impl SqliteStore {
         if schema_version(connection)? == known.version {
             return Ok(known);
         }
-        let writer = lock(&self.writer);
+        let writer = self.writer()?;
         self.refresh(&writer)
     }
 
@@ -123,6 +123,16 @@ impl SqliteStore {
             })?;
         fresh.clone_into(&mut self.schema.write().unwrap_or_else(PoisonError::into_inner));
         Ok(fresh)
+    }
+
+    /// The connection that writes, in no transaction. One is left open where its rollback itself failed, for want of memory:
+    /// no other could begin after it.
+    fn writer(&self) -> Result<MutexGuard<'_, Connection>, Fault> {
+        let writer = lock(&self.writer);
+        if !writer.is_autocommit() {
+            writer.execute_batch("ROLLBACK")?;
+        }
+        Ok(writer)
     }
 
     fn reader(&self) -> Result<Connection, Fault> {
@@ -158,7 +168,7 @@ impl Store for SqliteStore {
         now: &str,
         work: &mut dyn FnMut(&dyn Writing) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        let writer = lock(&self.writer);
+        let writer = self.writer()?;
         writer.execute_batch("BEGIN IMMEDIATE")?;
         let done = self.write_on(&writer, now, work);
         if !writer.is_autocommit() {
@@ -267,20 +277,27 @@ fn connect(path: &Path, wait: Duration) -> rusqlite::Result<Connection> {
 mod tests {
     use std::time::Duration;
 
+    use tempfile::TempDir;
+
     use super::{SqliteStore, lock};
     use crate::store::{Store, WriteProblem};
+
+    const NOW: &str = "2026-11-20T08:00:00.000000Z";
+
+    /// A store over a new file whose writers wait so long for one another.
+    fn store(wait: Duration) -> (SqliteStore, TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.db");
+        std::fs::File::create(&path).unwrap();
+        (SqliteStore::open(&path, &[], wait, NOW).unwrap(), folder)
+    }
 
     /// What is accepted is gone from the device, so it must outlast a power cut here.
     #[test]
     fn each_connection_waits_until_the_disk_has_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let now = "2026-11-20T08:00:00.000000Z";
-        let wait = Duration::from_secs(1);
-        let path = folder.path().join("app.db");
-        std::fs::File::create(&path).unwrap();
-        let store = SqliteStore::open(&path, &[], wait, now).unwrap();
+        let (store, _folder) = store(Duration::from_secs(1));
         store.read(&mut |_| Ok(())).unwrap();
-        store.write(now, &mut |_| Ok(())).unwrap();
+        store.write(NOW, &mut |_| Ok(())).unwrap();
         let (writer, pulse, readers) =
             (lock(&store.writer), lock(&store.pulse), lock(&store.readers));
         assert!(!readers.is_empty());
@@ -298,11 +315,7 @@ mod tests {
     /// SQLite's own bound of the file's size stands in for the disk: the same error, at the same place.
     #[test]
     fn full_file_is_reported_until_there_is_room_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("app.db");
-        std::fs::File::create(&path).unwrap();
-        let now = "2026-11-20T08:00:00.000000Z";
-        let store = SqliteStore::open(&path, &[], Duration::from_secs(5), now).unwrap();
+        let (store, _folder) = store(Duration::from_secs(5));
         let pages = |pragma: &str| {
             let text = format!("PRAGMA {pragma}");
             lock(&store.writer).query_row(&text, [], |row| row.get::<_, i64>(0)).unwrap()
@@ -323,13 +336,9 @@ mod tests {
 
     #[test]
     fn try_of_a_write_does_not_wait_for_another_writer() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("app.db");
-        std::fs::File::create(&path).unwrap();
-        let now = "2026-11-20T08:00:00.000000Z";
-        // Were it to wait, the test would end at its time limit.
-        let store = SqliteStore::open(&path, &[], Duration::from_hours(1), now).unwrap();
-        let other = super::connect(&path, Duration::ZERO).unwrap();
+        // If it waited, the test would end at its time limit.
+        let (store, folder) = store(Duration::from_hours(1));
+        let other = super::connect(&folder.path().join("app.db"), Duration::ZERO).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
         store.try_write().unwrap();
         let held = lock(&store.writer);

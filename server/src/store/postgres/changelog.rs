@@ -96,7 +96,12 @@ pub(super) const LIFE: &str = concat!(
     (SELECT value FROM rejoin.meta WHERE key = 'cursor_key'),
     (SELECT value::bigint FROM rejoin.meta WHERE key = 'watermark'), h.position, ",
     tag_at!("h.position"),
-    " FROM rejoin.head AS h"
+    // As `UNNUMBERED`, along the index: what was numbered stays in the table until a vacuum.
+    ", coalesce((SELECT true FROM rejoin.inbox AS i
+        WHERE i.writer >= CASE WHEN h.seen_by::xid = h.xmin THEN h.later ELSE '0' END ORDER BY i.writer LIMIT 1),
+      (SELECT true FROM rejoin.inbox AS i
+        WHERE i.writer = ANY(CASE WHEN h.seen_by::xid = h.xmin THEN h.open END) ORDER BY i.writer LIMIT 1), false)
+    FROM rejoin.head AS h"
 );
 
 /// Of each of these positions its tag, or NULL.
@@ -114,7 +119,9 @@ pub(super) fn ends(row: Option<&Row>) -> Ends {
     let text = |at: usize| row.and_then(|row| row.get::<_, Option<String>>(at)).unwrap_or_default();
     let number = |at: usize| row.and_then(|row| row.get::<_, Option<i64>>(at));
     let (watermark, head) = (number(2).unwrap_or(0), number(3).unwrap_or(0));
-    Ends { life: Life { epoch: text(0), key: text(1), watermark, head }, tag: number(4) }
+    let unnumbered = row.is_some_and(|row| row.get(5));
+    let life = Life { epoch: text(0), key: text(1), watermark, head, unnumbered };
+    Ends { life, tag: number(4) }
 }
 
 pub(super) fn tag(connection: &Connection, position: i64) -> Result<Option<i64>> {

@@ -8,7 +8,7 @@ use rejoin_protocol::Value;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
 use super::connection::{Connection, Sql};
-use super::error::told;
+use super::error::log_text;
 use crate::error::Fault;
 
 /// NULL, of whatever type a parameter turns out to have.
@@ -70,7 +70,7 @@ pub(super) fn holds(
 /// The names of its parameters, or why it is no such query.
 pub(super) fn parameters_of(connection: &Connection, sql: &str) -> Result<Vec<String>, String> {
     let asked = take_apart(sql)?;
-    let words = |error: tokio_postgres::Error| told(&error);
+    let words = |error: tokio_postgres::Error| log_text(&error);
     connection.batch("SAVEPOINT rejoin_check").map_err(words)?;
     let prepared = connection.can_prepare(&wrapped(&asked.text));
     connection.batch("ROLLBACK TO rejoin_check; RELEASE rejoin_check").map_err(words)?;

@@ -12,8 +12,8 @@ use crate::engine::schema::Table;
 use crate::error::Fault;
 use crate::store::{Violation, WriteError};
 
-/// The error in words for the log: the code, the rule and the message, without the detail that quotes a row.
-pub(super) fn told(error: &Error) -> String {
+/// The error for the log: its code and its message, without the detail, which may quote a row.
+pub(super) fn log_text(error: &Error) -> String {
     match error.as_db_error() {
         Some(database) => format!("{}: {}", database.code().code(), database.message()),
         None => std::error::Error::source(error)
@@ -53,11 +53,11 @@ pub(super) fn is_collision(error: &Error) -> bool {
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         if is_collision(&error) {
-            Self::Collision(told(&error))
+            Self::Collision(log_text(&error))
         } else if is_transient(&error) {
-            Self::Transient(told(&error))
+            Self::Transient(log_text(&error))
         } else {
-            Self::Internal(told(&error))
+            Self::Internal(log_text(&error))
         }
     }
 }

@@ -14,7 +14,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
 use super::connection::{Connection, Params, Sql};
-use super::error::told;
+use super::error::log_text;
 use super::records::kept;
 use super::rows::{Look, Several};
 use super::{Known, verdicts};
@@ -195,7 +195,7 @@ impl Foresight {
         self.forget();
         self.has_waited = error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE);
         let is_ended = error.code() == Some(&SqlState::QUERY_CANCELED);
-        self.refusal = is_ended.then(|| told(error));
+        self.refusal = is_ended.then(|| log_text(error));
     }
 
     pub(super) fn take_refusal(&mut self) -> Option<String> {

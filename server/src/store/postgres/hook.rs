@@ -13,7 +13,7 @@ use tokio_postgres::{Error, Row};
 
 use super::check::{Asked, take_apart};
 use super::connection::Connection;
-use super::error::{is_transient, told};
+use super::error::{is_transient, log_text};
 use crate::hooks::SqlError;
 
 /// Microseconds from 1970 to the first of 2000, from which PostgreSQL counts.
@@ -74,12 +74,12 @@ impl From<Failed> for SqlError {
         };
         let state = error.code().map_or("", |state| state.code());
         match state.get(..2).unwrap_or_default() {
-            _ if error.is_closed() => Self::Over(told(&error)),
+            _ if error.is_closed() => Self::Over(log_text(&error)),
             // Here a name that is not there is a slip of the hook's, and no table that changed under a statement.
-            "42" => Self::Failed(told(&error)),
-            _ if is_transient(&error) => Self::Moment(told(&error)),
-            "22" | "23" | "44" | "P0" => Self::Rule(told(&error)),
-            _ => Self::Failed(told(&error)),
+            "42" => Self::Failed(log_text(&error)),
+            _ if is_transient(&error) => Self::Moment(log_text(&error)),
+            "22" | "23" | "44" | "P0" => Self::Rule(log_text(&error)),
+            _ => Self::Failed(log_text(&error)),
         }
     }
 }

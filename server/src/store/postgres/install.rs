@@ -9,7 +9,7 @@ use rejoin_protocol::Manifest;
 use rejoin_protocol::manifest::TableManifest;
 
 use super::connection::Connection;
-use super::error::told;
+use super::error::log_text;
 use super::guard::Plan;
 use super::introspect::{self, FoundTable};
 use super::sight::{literal, quoted};
@@ -23,7 +23,7 @@ use crate::store::describe;
 
 impl From<tokio_postgres::Error> for ServerError {
     fn from(error: tokio_postgres::Error) -> Self {
-        Self::Postgres(told(&error))
+        Self::Postgres(log_text(&error))
     }
 }
 

@@ -12,7 +12,7 @@ use futures_util::stream::{self, StreamExt};
 use tokio::time::{Duration, sleep, timeout};
 use tokio_postgres::{AsyncMessage, Error};
 
-use super::error::told;
+use super::error::log_text;
 use super::pool::{FIRST_PAUSE, LONGEST_PAUSE};
 use super::tls::Target;
 use crate::store::Heard;
@@ -40,7 +40,7 @@ pub(super) async fn listen(target: Target, heard: Heard) {
 }
 
 async fn hear(target: &Target, heard: &Heard, is_listening: &mut bool) -> Result<(), String> {
-    let words = |error: Error| told(&error);
+    let words = |error: Error| log_text(&error);
     let silent = || String::from("the database does not answer");
     let connected = timeout(target.connects_within(), target.connect()).await;
     let (client, mut connection) = connected.map_err(|_| silent())?.map_err(words)?;

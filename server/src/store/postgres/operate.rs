@@ -38,6 +38,12 @@ pub(super) fn clients(
     Ok(rows.iter().map(known).collect())
 }
 
+pub(super) fn devices_since(connection: &Connection, user: &str, since: &str) -> Result<i64> {
+    let count = "SELECT count(*) FROM rejoin.client WHERE user_id = $1 AND seen_at >= $2";
+    let rows = connection.rows(count, &[&kept(user).as_ref(), &since])?;
+    Ok(rows.first().map_or(0, |row| row.get(0)))
+}
+
 /// The schemas that were ever served, the newest first.
 pub(super) fn manifests(connection: &Connection, most: usize) -> Result<Vec<ManifestVersion>> {
     let select = "SELECT version, hash, created_at FROM rejoin.schema_version ORDER BY version DESC LIMIT $1";

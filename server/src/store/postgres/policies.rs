@@ -1,8 +1,8 @@
-//! Row level security: the policies as SQL for an operator to apply, whether they hold, and for whom a transaction works.
+//! Row level security: the policies as SQL for an operator to apply, a check that they hold, and the user of a transaction.
 //!
-//! A policy is the engine's own predicate with the user's buckets, which the database finds by itself, in place of what the
-//! engine would bind: so the two cannot drift apart. Requests are served as a role of their own. The triggers run as the
-//! role that installed them, which no policy may hold back: what they do not see they cannot record.
+//! A policy is the engine's own predicate, with settings of the transaction in place of the parameters that the engine
+//! would bind, so the two cannot differ. Requests are served under a role of their own. The triggers run as the role that
+//! installed them. No policy may restrict that role: the triggers record only the rows that they see.
 
 use std::fmt::Write as _;
 
@@ -27,7 +27,7 @@ struct Policy {
 }
 
 impl Policy {
-    /// By which a start finds out that the policy is the one that it would make.
+    /// Stored as the policy's comment: a start compares it with the policy that it would make.
     fn mark(&self, role: &str) -> String {
         let hash = Sha256::digest(format!("{role}\n{}\n{}", self.of, self.rule));
         hash.iter().take(8).fold(String::from("rejoin "), |mut mark, byte| {
@@ -37,23 +37,23 @@ impl Policy {
     }
 }
 
-/// What stands in place of the parameters of a look.
+/// The expressions that replace the parameters of a query.
 struct Held {
     owners: &'static str,
     global: &'static str,
     buckets: &'static str,
 }
 
-/// Whoever the transaction works for, and the buckets that [`ACT_FOR`] has found. In a SELECT of its own each is read once in a
-/// statement. It only reads a setting: the database does this for a row that it finds and then hides, and not where it finds none,
-/// so that a function or another table here would show by the time that a row of another user exists.
+/// The user of the transaction, and the buckets that [`ACT_FOR`] has found. A scalar subquery is evaluated once per statement.
+/// It only reads settings: PostgreSQL evaluates a policy for a row that it finds and then hides, and not where it finds none.
+/// A function or another table here would show, by the time of the answer, that a row of another user exists.
 const READER: Held = Held {
     owners: "(SELECT nullif(current_setting('rejoin.owners', true), ''))::text[]",
     global: "(nullif(current_setting('rejoin.user', true), '') IS NOT NULL)",
     buckets: "(SELECT nullif(current_setting('rejoin.buckets', true), ''))::text[]",
 };
 
-/// The same, where it is about his own rows. No bucket gives the right to write.
+/// The same for writes: the user's own rows. No bucket gives the right to write.
 const WRITER: Held = Held {
     owners: "ARRAY[nullif(current_setting('rejoin.user', true), '')]",
     global: "false",
@@ -124,7 +124,7 @@ pub(super) fn script(known: &Known, security: &RowSecurity) -> String {
     script
 }
 
-/// Whether the policies hold for the role that serves, and for nobody whom the server needs to see everything.
+/// Checks that the policies restrict the role that serves requests, and no role that the server needs to see every row.
 pub(super) fn check(
     connection: &Connection,
     known: &Known,
@@ -212,9 +212,8 @@ pub(super) fn taking_role(security: &RowSecurity) -> String {
     format!("SET LOCAL ROLE {}", quoted(&security.role))
 }
 
-/// Says for whom the transaction works, until it ends or this is said again: the user, and the buckets that the user may read (the
-/// user's own, everybody's, those that were granted, and while a device is brought what is gone, those that the user held). A
-/// transaction that names nobody has none, and sees no row.
+/// Sets the user of the transaction until it ends or the next call, and the buckets that the user may read: the user's own, the
+/// global one, those granted, and those of `$2`. A transaction without a user has no buckets and sees no row.
 pub(super) const ACT_FOR: &str = "SELECT set_config('rejoin.user', $1::text, true), \
       set_config('rejoin.buckets', held.buckets::text, true), \
       set_config('rejoin.owners', ARRAY(SELECT substr(b, 6) FROM unnest(held.buckets) AS b \

@@ -191,7 +191,7 @@ impl Pool {
         let connecting = runtime.spawn(async move { timeout(most, connecting).await });
         match wait(connecting) {
             Ok(Ok(Ok(connection))) => Ok(connection),
-            Ok(Ok(Err(error))) => Err(Fault::Transient(self.target.told(&error))),
+            Ok(Ok(Err(error))) => Err(Fault::Transient(self.target.log_text(&error))),
             Ok(Err(_)) => Err(Fault::Transient(String::from("the database does not answer"))),
             Err(error) => Err(Fault::Internal(error.to_string())),
         }

@@ -7,7 +7,7 @@
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
-use super::error::told;
+use super::error::log_text;
 use crate::store::WriteProblem;
 
 /// Each session has a key of its own: several servers try at once.
@@ -20,9 +20,9 @@ pub(super) const TRY: &str = "BEGIN;
 pub(super) fn problem(error: &Error) -> Option<WriteProblem> {
     let state = error.code()?;
     if *state == SqlState::DISK_FULL {
-        Some(WriteProblem::Full(told(error)))
+        Some(WriteProblem::Full(log_text(error)))
     } else if *state == SqlState::READ_ONLY_SQL_TRANSACTION {
-        Some(WriteProblem::ReadOnly(told(error)))
+        Some(WriteProblem::ReadOnly(log_text(error)))
     } else {
         None
     }

@@ -15,7 +15,7 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, Connection, Error, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::error::told;
+use super::error::log_text;
 use crate::config::{Place, Roots, Trust};
 use crate::error::ServerError;
 
@@ -81,8 +81,8 @@ impl Target {
     }
 
     /// Why the first connection of all failed, and the way out.
-    pub(super) fn told(&self, error: &Error) -> String {
-        let why = told(error);
+    pub(super) fn log_text(&self, error: &Error) -> String {
+        let why = log_text(error);
         if !self.is_assumed || error.as_db_error().is_some() {
             return why;
         }

@@ -423,7 +423,7 @@ impl Reading for Transaction<'_> {
 
     fn parameters_of(&self, sql: &str) -> Result<Vec<String>, String> {
         let done = self.asking(|| check::parameters_of(self.connection, sql));
-        done.unwrap_or_else(|error| Err(error::told(&error)))
+        done.unwrap_or_else(|error| Err(error::log_text(&error)))
     }
 
     fn bucket_failures(&self) -> Result<Vec<BucketFailure>, Fault> {
@@ -440,6 +440,10 @@ impl Reading for Transaction<'_> {
 
     fn clients(&self, after: Option<(&str, &str)>, most: usize) -> Result<Vec<KnownClient>, Fault> {
         self.seen(operate::clients(self.asked()?, after, most))
+    }
+
+    fn devices_since(&self, user: &str, since: &str) -> Result<i64, Fault> {
+        self.seen(operate::devices_since(self.asked()?, user, since))
     }
 
     fn schema_followed_at(&self, version: i64) -> Result<Option<String>, Fault> {

@@ -100,6 +100,8 @@ pub(super) fn life(connection: &Connection) -> rusqlite::Result<Life> {
         key: text("cursor_key")?,
         watermark: text("watermark")?.parse().unwrap_or(0),
         head,
+        // The triggers number each write in its own transaction.
+        unnumbered: false,
     })
 }
 

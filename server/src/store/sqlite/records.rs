@@ -59,6 +59,15 @@ pub(super) fn clients(
         .collect()
 }
 
+pub(super) fn devices_since(
+    connection: &Connection,
+    user: &str,
+    since: &str,
+) -> rusqlite::Result<i64> {
+    let count = "SELECT count(*) FROM rejoin_client WHERE user_id = ?1 AND seen_at >= ?2";
+    connection.prepare_cached(count)?.query_row((user, since), |row| row.get(0))
+}
+
 pub(super) fn put_client(
     connection: &Connection,
     user: &str,

@@ -148,6 +148,10 @@ impl Reading for Transaction<'_> {
         Ok(records::clients(self.connection, after, number(most))?)
     }
 
+    fn devices_since(&self, user: &str, since: &str) -> Result<i64, Fault> {
+        Ok(records::devices_since(self.connection, user, since)?)
+    }
+
     fn schema_followed_at(&self, version: i64) -> Result<Option<String>, Fault> {
         Ok(records::schema_followed_at(self.connection, version)?)
     }

@@ -82,7 +82,7 @@ async fn what_loses_in_a_deadlock_is_done_again_and_so_is_its_hook() {
     let mut anna = world.device("anna", "a1").await;
     anna.accept("m1", json!([place("p1", "Quay")])).await;
     let other = world.database.as_ref().unwrap().session();
-    // Whoever has waited for `deadlock_timeout` looks for a deadlock, and loses if there is one: this session never does.
+    // The session that has waited for `deadlock_timeout` checks for a deadlock and is the one that fails: never this one.
     other.run("SET deadlock_timeout = '1h'; BEGIN; UPDATE stock SET left_over = left_over - 5");
     let crossing = tokio::task::spawn_blocking(move || {
         begun.recv().unwrap();
