@@ -1,5 +1,5 @@
-//! The commands of the project: `cargo xtask demo | test | deep | check | simulate | fuzz | bench | bindings | library |
-//! toolchain`.
+//! The commands of the project: `cargo xtask demo | test | deep | check | simulate | jepsen | fuzz | bench | bindings |
+//! library | toolchain`.
 //!
 //! Every command prints the commands that it runs, so that each can be run by hand.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
@@ -14,6 +14,7 @@ mod fuzz;
 mod gate;
 mod interop;
 mod invariants;
+mod jepsen;
 mod junit;
 mod language;
 mod library;
@@ -53,6 +54,8 @@ enum Command {
     Check(test::Options),
     /// Simulate worlds of devices and servers by seed
     Simulate(simulate::Options),
+    /// Check causal consistency of real processes under faults
+    Jepsen(jepsen::Options),
     /// Search for bytes that a decoder does not survive, by libFuzzer
     Fuzz(fuzz::Options),
     /// Measure against raw SQLite, in release
@@ -100,6 +103,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Deep(options) => test::run(&options, stages::DEEP),
         Command::Check(options) => test::check(&options),
         Command::Simulate(options) => simulate::run(&options),
+        Command::Jepsen(options) => jepsen::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Bindings(options) => bindings::run(&options),

@@ -6,8 +6,8 @@ use crate::report::{Count, skips_allowed};
 use crate::toolchain::cargo::{DENY, LYCHEE, NEXTEST};
 use crate::toolchain::{postgres, swift, ubrn};
 use crate::{
-    bench, bindings, built, check, demo, fuzz, interop, invariants, library, mutants, nextest,
-    simulate,
+    bench, bindings, built, check, demo, fuzz, interop, invariants, jepsen, library, mutants,
+    nextest, simulate,
 };
 use anyhow::Result;
 
@@ -49,6 +49,7 @@ pub(crate) const GATE: &[Stage] = &[
     stage("bindings", 10, &["build", "tools"], bindings::compared),
     stage("interop", 5, &["kotlin", "swift", "javascript"], interop::agree),
     stage("demo", 5, &["kotlin", "interop"], demo::claims_hold),
+    stage("jepsen", 5, &["build"], jepsen::gate),
     stage("instructions", 10, &["build"], bench::gate),
     stage("licences", 2, &["tools"], check::licences),
     stage("links", 2, &["tools"], check::links),

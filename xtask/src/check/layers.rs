@@ -57,6 +57,18 @@ const LAYERS: &[Layer] = &[
         may_use: &["rejoin-protocol", "rejoin-core"],
         never: &["reqwest", "axum", "tokio"],
     },
+    // A file system for SQLite; all of ours only in its tests.
+    Layer {
+        package: "rejoin-vfs",
+        may_use: &["rejoin-core", "rejoin-server", "rejoin-tests"],
+        never: &["tokio", "reqwest", "axum", "anyhow"],
+    },
+    // Processes as an app and an operator run them, and a checker of what they have recorded.
+    Layer {
+        package: "rejoin-jepsen",
+        may_use: &["rejoin-core", "rejoin-server", "rejoin-postgres"],
+        never: &["reqwest", "axum"],
+    },
     Layer {
         package: "rejoin-story-server",
         may_use: &["rejoin-protocol", "rejoin-server"],

@@ -1,0 +1,279 @@
+//! One run: a server and devices, each a process; transactions and faults for some time; then no faults, until every
+//! device is quiet; then the checker.
+
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+use crate::check::{self, Evidence, Property, Violation};
+use crate::device::{self, Answer, Order};
+use crate::history;
+use crate::nemesis::{self, Fault, Step, Target};
+use crate::process::Process;
+use crate::proxy::{Network, Proxy};
+use crate::site::Site;
+use crate::{Break, Scope, Store, name};
+
+/// What a run is made of; it is repeated from this, but for the times at which things happen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) store: Store,
+    pub(crate) devices: usize,
+    pub(crate) fault: Fault,
+    pub(crate) writes: Scope,
+    pub(crate) length: Duration,
+    pub(crate) broken: Option<Break>,
+}
+
+/// What a run found.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) transactions: usize,
+    pub(crate) faults: usize,
+    /// How long the last device took to empty its queue, when there were no faults any more.
+    pub(crate) drained: Duration,
+    /// How long the last device took to have the rows of the server.
+    pub(crate) converged: Duration,
+    /// What the last device was doing then.
+    pub(crate) last: String,
+    pub(crate) violations: Vec<Violation>,
+}
+
+/// The longest time that a mutation may wait for its verdict when the server can be reached. The client itself needs at
+/// most 5 s until a request counts as lost, 16 s until the next attempt, and again so much if that meets the end of the
+/// fault; the rest is for a machine that does other work.
+const PROGRESS_BOUND: Duration = Duration::from_mins(3);
+
+/// Between two looks at the devices.
+const POLL: Duration = Duration::from_millis(100);
+
+/// Runs, with all files in this folder.
+pub(crate) fn run(plan: &Plan, folder: &Path) -> Result<Outcome> {
+    let mut cluster = Cluster::start(plan, folder)?;
+    cluster.all(Order::Run)?;
+    let steps = nemesis::plan(plan.seed, plan.fault, plan.devices, plan.length);
+    let begin = Instant::now();
+    for step in &steps {
+        wait_until(begin + step.at);
+        cluster.take(step)?;
+    }
+    wait_until(begin + plan.length);
+    cluster.heal()?;
+    let healed = Instant::now();
+    cluster.all(Order::Hold)?;
+    let mut violations = cluster.drain(healed)?;
+    let drained = healed.elapsed();
+    let last = cluster.converge()?;
+    let converged = healed.elapsed();
+    let evidence = cluster.evidence(folder)?;
+    violations.extend(check::check(&evidence));
+    let transactions = evidence.histories.iter().flatten();
+    let committed = |event: &&history::Event| matches!(event, history::Event::Committed { .. });
+    Ok(Outcome {
+        transactions: transactions.filter(committed).count(),
+        faults: steps.iter().filter(|step| step.begins).count(),
+        drained,
+        converged,
+        last,
+        violations,
+    })
+}
+
+fn wait_until(time: Instant) {
+    thread::sleep(time.saturating_duration_since(Instant::now()));
+}
+
+/// The processes of a run.
+#[derive(Debug)]
+struct Cluster<'r> {
+    plan: &'r Plan,
+    folder: &'r Path,
+    site: Site,
+    server: Option<Process>,
+    devices: Vec<Option<Process>>,
+    proxies: Vec<Proxy>,
+}
+
+impl<'r> Cluster<'r> {
+    fn start(plan: &'r Plan, folder: &'r Path) -> Result<Self> {
+        let site = Site::create(plan.store, folder)?;
+        let proxies = (0..plan.devices).map(|_| Proxy::open()).collect::<Result<_>>()?;
+        let devices = (0..plan.devices).map(|_| None).collect();
+        let mut cluster = Self { plan, folder, site, server: None, devices, proxies };
+        cluster.start_server()?;
+        for device in 0..plan.devices {
+            cluster.start_device(device)?;
+        }
+        Ok(cluster)
+    }
+
+    fn start_server(&mut self) -> Result<()> {
+        let file = self.folder.join("server.db").display().to_string();
+        let mut arguments = vec!["server".to_owned(), "--file".to_owned(), file];
+        if let Some(url) = self.site.postgres_url() {
+            arguments.extend(["--postgres".to_owned(), url.to_owned()]);
+        }
+        let server = Process::start("server", &arguments, self.folder)?;
+        let address = server.address()?;
+        self.server = Some(server);
+        self.proxies.iter().for_each(|proxy| proxy.set_server(Some(address)));
+        Ok(())
+    }
+
+    fn start_device(&mut self, device: usize) -> Result<()> {
+        let Plan { seed, devices, writes, broken, .. } = self.plan;
+        let mut arguments = vec!["device".to_owned()];
+        let mut argument =
+            |name: &str, value: String| arguments.extend([format!("--{name}"), value]);
+        argument("number", device.to_string());
+        argument("devices", devices.to_string());
+        argument("folder", self.folder.display().to_string());
+        argument("url", self.proxies[device].url());
+        argument("seed", seed.to_string());
+        argument("writes", name(*writes));
+        if let Some(broken) = broken {
+            argument("break", name(*broken));
+        }
+        let process = Process::start(&format!("device-{device}"), &arguments, self.folder)?;
+        self.devices[device] = Some(process);
+        Ok(())
+    }
+
+    /// Gives every device an order, and waits for the answers.
+    fn all(&mut self, order: Order) -> Result<Vec<Answer>> {
+        self.devices.iter_mut().flatten().try_for_each(|device| device.send(order))?;
+        self.devices.iter().flatten().map(Process::answer).collect()
+    }
+
+    /// Begins or ends a fault.
+    fn take(&mut self, step: &Step) -> Result<()> {
+        match step.target {
+            Target::Server => self.fault_of_server(step.fault, step.begins),
+            Target::Device(device) => self.fault_of_device(device, step.fault, step.begins),
+        }
+    }
+
+    fn fault_of_server(&mut self, fault: Fault, begins: bool) -> Result<()> {
+        match (fault, begins, &mut self.server) {
+            (Fault::ServerPause, true, Some(server)) => server.pause(),
+            (Fault::ServerPause, false, Some(server)) => server.resume(),
+            (Fault::ServerKill, true, Some(server)) => {
+                server.kill()?;
+                self.proxies.iter().for_each(|proxy| proxy.set_server(None));
+                Ok(())
+            }
+            (Fault::ServerKill, false, _) => self.start_server(),
+            _ => bail!("{fault:?} is no fault of the server"),
+        }
+    }
+
+    fn fault_of_device(&mut self, device: usize, fault: Fault, begins: bool) -> Result<()> {
+        let network = match (fault, begins) {
+            (Fault::Kill | Fault::Pause, _) => None,
+            (_, false) => Some(Network::Whole),
+            (Fault::PartitionIn, true) => Some(Network::StallsAnswers),
+            (Fault::PartitionOut, true) => Some(Network::StallsRequests),
+            (Fault::PartitionBoth, true) => Some(Network::Stalls),
+            (Fault::Disconnect, true) => Some(Network::Refuses),
+            _ => bail!("{fault:?} is no fault of a device"),
+        };
+        if let Some(network) = network {
+            self.proxies[device].set(network);
+            return Ok(());
+        }
+        match (fault, begins, &mut self.devices[device]) {
+            (Fault::Pause, true, Some(process)) => process.pause(),
+            (Fault::Pause, false, Some(process)) => process.resume(),
+            (Fault::Kill, true, process) => {
+                // Dropping it kills it.
+                *process = None;
+                Ok(())
+            }
+            (_, _, process) => {
+                debug_assert!(process.is_none(), "{fault:?} ends a process that was killed");
+                self.start_device(device)?;
+                self.devices[device]
+                    .as_mut()
+                    .map_or(Ok(()), |process| process.ask(Order::Run).map(drop))
+            }
+        }
+    }
+
+    /// Ends every fault.
+    fn heal(&mut self) -> Result<()> {
+        let server = self.server.as_mut();
+        let is_running = server.map_or(Ok(false), Process::is_running)?;
+        match &self.server {
+            Some(server) if is_running => server.resume()?,
+            _ => self.start_server()?,
+        }
+        for device in 0..self.devices.len() {
+            self.proxies[device].set(Network::Whole);
+            match &self.devices[device] {
+                Some(process) => process.resume()?,
+                None => self.start_device(device)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until nothing waits for the server. No sync is asked for: the client must find the server again by itself.
+    fn drain(&mut self, healed: Instant) -> Result<Vec<Violation>> {
+        let is_quiet = |answer: &Answer| answer.waiting == 0;
+        let mut answers = self.all(Order::Queue)?;
+        while !answers.iter().all(is_quiet) && healed.elapsed() < PROGRESS_BOUND {
+            thread::sleep(POLL);
+            answers = self.all(Order::Queue)?;
+        }
+        let mut violations = Vec::new();
+        for (device, answer) in answers.iter().enumerate() {
+            let Answer { waiting, parked, why, status, .. } = answer;
+            if *waiting > 0 {
+                let what = format!(
+                    "device {device}: {waiting} mutations wait {:.0} s after the last fault; {status}",
+                    healed.elapsed().as_secs_f64()
+                );
+                violations.push(Violation::new(Property::Progress, what));
+            }
+            if *parked > 0 {
+                let what = format!("device {device}: {parked} mutations are parked: {why}");
+                violations.push(Violation::new(Property::Progress, what));
+            }
+        }
+        Ok(violations)
+    }
+
+    /// Waits until the rows of all devices are the server's; the checker says whether they are. Returns what the last device
+    /// was doing.
+    fn converge(&mut self) -> Result<String> {
+        let begin = Instant::now();
+        let rows = self.site.rows()?;
+        let mut last = String::new();
+        loop {
+            let answers = self.all(Order::Rows)?;
+            let behind = answers.iter().position(|answer| answer.rows != rows);
+            let Some(device) = behind.filter(|_| begin.elapsed() < PROGRESS_BOUND) else {
+                return Ok(last);
+            };
+            last = format!("device {device}: {}", answers[device].status);
+            thread::sleep(POLL);
+        }
+    }
+
+    /// What the checker reads, also kept in the folder.
+    fn evidence(&mut self, folder: &Path) -> Result<Evidence> {
+        let ends = self.all(Order::Rows)?.into_iter().map(|answer| answer.rows).collect();
+        let load = |device| history::load(&device::history_of(folder, device));
+        let evidence = Evidence {
+            histories: (0..self.devices.len()).map(load).collect::<Result<_>>()?,
+            stored: self.site.stored()?,
+            ends,
+            server_end: self.site.rows()?,
+        };
+        std::fs::write(folder.join("stored.json"), serde_json::to_vec(&evidence.stored)?)?;
+        Ok(evidence)
+    }
+}
