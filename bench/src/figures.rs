@@ -2,8 +2,10 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
+use rejoin_core::Durability;
 
 use crate::measure::{median, percentile};
 use crate::report::Line;
@@ -14,8 +16,9 @@ type Make = fn() -> Result<Vec<Line>>;
 
 /// Every figure whose name is wanted.
 pub(crate) fn lines(wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Line>> {
-    let all: [(&str, Make); 5] = [
+    let all: [(&str, Make); 6] = [
         ("writer hold", hold),
+        ("commit", commit),
         ("open: 20,000 pending", opening),
         ("watch: commit to watcher called", latency),
         ("size: file", file_size),
@@ -54,6 +57,25 @@ fn hold() -> Result<Vec<Line>> {
     let hold = of_three(|folder| Ok(apply::longest_hold(folder, 100_000)?.as_secs_f64() * 1e3))?;
     let name = "writer hold: longest, 100,000 rows in pages of 1,000";
     Ok(vec![figure(name, "the clock", hold, "ms", 50.0)])
+}
+
+/// Writes of one row each: what `Config::durability` costs on this disk.
+fn commit() -> Result<Vec<Line>> {
+    const COUNT: u32 = 500;
+    let line = |(name, durability)| {
+        let micros = of_three(|folder| {
+            let mut engine = ours::open(&folder.join("bench.db"))?;
+            engine.set_durability(durability)?;
+            let begun = Instant::now();
+            for number in 0..COUNT {
+                engine.execute(raw::INSERT, &ours::spread_row(number as usize))?;
+            }
+            Ok(begun.elapsed().as_secs_f64() * 1e6 / f64::from(COUNT))
+        })?;
+        let name = format!("commit: 1 row, durability {name}");
+        Ok(Line { goal: None, ..figure(&name, "the clock", micros, "\u{b5}s", 0.0) })
+    };
+    [("normal", Durability::Normal), ("full", Durability::Full)].into_iter().map(line).collect()
 }
 
 fn opening() -> Result<Vec<Line>> {

@@ -18,6 +18,15 @@ pub enum MeteredPolicy {
     Never,
 }
 
+/// What an acknowledged local write survives. Either survives the end of the app, by a crash or by the system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
+pub enum Durability {
+    /// A power cut or a crash of the operating system may lose the last writes; what is left is a state that the app had.
+    Normal,
+    /// A power cut as well, if the disk keeps its word: each commit waits until the disk has it.
+    Full,
+}
+
 /// What this device does where a foreign change meets an edit of plain SQL. An action is run again instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
 pub enum ConflictPolicy {
@@ -60,6 +69,10 @@ pub struct ClientConfig {
     /// The server, as `https://host/prefix`. Without one the client works, and keeps what is written until there is one.
     #[uniffi(default = None)]
     pub server_url: Option<String>,
+    /// Whether `server_url` may be `http://` to a host that is not a loopback address: whoever is on the way can then read
+    /// and change rows, and take the token. For development in a local network, or from an emulator. Default: no.
+    #[uniffi(default = None)]
+    pub allow_http: Option<bool>,
     /// Whose data this file holds. Default: what the server says when the device registers; a plain Synchro server does not say
     /// it, there it is the `sub` of the token, if that is a JWT.
     #[uniffi(default = None)]
@@ -109,6 +122,9 @@ pub struct ClientConfig {
     /// What may use a metered network. Default: everything.
     #[uniffi(default = None)]
     pub metered: Option<MeteredPolicy>,
+    /// What an acknowledged local write survives. Default: the end of the app, not a power cut.
+    #[uniffi(default = None)]
+    pub durability: Option<Durability>,
     /// Connections that read. Default 4; from 1 to 16.
     #[uniffi(default = None)]
     pub readers: Option<u32>,
@@ -146,6 +162,15 @@ impl From<MeteredPolicy> for Metered {
     }
 }
 
+impl From<Durability> for rejoin_core::Durability {
+    fn from(durability: Durability) -> Self {
+        match durability {
+            Durability::Normal => Self::Normal,
+            Durability::Full => Self::Full,
+        }
+    }
+}
+
 impl TryFrom<ClientConfig> for Config {
     type Error = RejoinError;
 
@@ -154,6 +179,7 @@ impl TryFrom<ClientConfig> for Config {
         Ok(Self {
             path: default.path,
             server_url: config.server_url,
+            allow_http: config.allow_http.unwrap_or(default.allow_http),
             user_id: config.user_id,
             device_name: config.device_name.unwrap_or(default.device_name),
             platform: config.platform.unwrap_or(default.platform),
@@ -171,6 +197,7 @@ impl TryFrom<ClientConfig> for Config {
             page_size: config.page_size.unwrap_or(default.page_size),
             batch_size: config.batch_size.unwrap_or(default.batch_size),
             metered: config.metered.map_or(default.metered, Metered::from),
+            durability: config.durability.map_or(default.durability, Into::into),
             readers: config.readers.unwrap_or(default.readers),
             wal_limit: config.wal_limit.map_or(default.wal_limit, u64::from),
             transaction_idle: config.transaction_idle_ms.map_or(default.transaction_idle, millis),

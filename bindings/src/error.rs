@@ -163,7 +163,8 @@ pub enum RejoinError {
         /// What ended it.
         reason: String,
     },
-    /// A held transaction or snapshot was left alone for too long; it was rolled back. Begin a new one, and end it sooner.
+    /// A held transaction or snapshot was left alone for too long, or a read lasted while the write-ahead log grew; it was
+    /// rolled back. Begin a new one, and end it sooner.
     #[error("{reason}")]
     TransactionTimeout {
         /// What was rolled back.

@@ -3,10 +3,12 @@
 //! Nothing here touches the disk or the network; [`Config::check`] names every problem at once.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rejoin_protocol::Policy;
+use rejoin_protocol::limits;
 use rejoin_protocol::manifest::Manifest;
 
 use crate::engine::action::Budget;
@@ -23,6 +25,18 @@ pub enum Metered {
     PushOnly,
     /// Nothing is exchanged until the network is unmetered or `sync_now` is called.
     Never,
+}
+
+/// What an acknowledged local write survives. Either survives the end of the app, by a crash or by the system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// A power cut or a crash of the operating system may lose the last writes; what is left is a state that the app had.
+    /// `PRAGMA synchronous = NORMAL`: a commit does not wait for the disk.
+    #[default]
+    Normal,
+    /// A power cut as well, if the disk keeps its word: each commit waits until the disk has it
+    /// (`PRAGMA synchronous = FULL`). On Apple's platforms also `fullfsync`.
+    Full,
 }
 
 /// How a client is opened and how it syncs. Every field but the path has a default.
@@ -44,7 +58,11 @@ pub struct Config {
     /// The database's file; made if there is none. Its folder must exist.
     pub path: PathBuf,
     /// The server, as `https://host/prefix`. Without one the client works, and keeps what is written until there is one.
+    /// `http://` is for a loopback address; see [`allow_http`](Self::allow_http).
     pub server_url: Option<String>,
+    /// Whether `server_url` may be `http://` to a host that is not a loopback address: whoever is on the way can then read
+    /// and change rows, and take the token. For development in a local network, or from an emulator. Default: no.
+    pub allow_http: bool,
     /// Whose data this file holds. Default: what the server says at register; a plain v0.1.2 server does not say it, there it
     /// is the `sub` of the token, if that is a JWT.
     pub user_id: Option<String>,
@@ -79,6 +97,8 @@ pub struct Config {
     pub batch_size: u32,
     /// What may use a metered network. Default: everything.
     pub metered: Metered,
+    /// What an acknowledged local write survives. Default: the end of the app, not a power cut.
+    pub durability: Durability,
     /// Connections that read. Default 4; from 1 to 16.
     pub readers: u32,
     /// The write-ahead log is brought back into the database beyond this many bytes. Default 4 MiB; from 64 KiB to 1 GiB.
@@ -97,6 +117,7 @@ impl Config {
         Self {
             path: path.as_ref().to_owned(),
             server_url: None,
+            allow_http: false,
             user_id: None,
             device_name: "device".to_owned(),
             platform: std::env::consts::OS.to_owned(),
@@ -112,6 +133,7 @@ impl Config {
             page_size: 1000,
             batch_size: 100,
             metered: Metered::Allow,
+            durability: Durability::Normal,
             readers: 4,
             wal_limit: 4 << 20,
             transaction_idle: Duration::from_secs(5),
@@ -127,7 +149,7 @@ impl Config {
         let mut problems = Problems::default();
         problems.path(&self.path);
         if let Some(url) = &self.server_url {
-            problems.url(url);
+            problems.url(url, self.allow_http);
         }
         problems.text("user_id", self.user_id.as_deref().unwrap_or("unknown"));
         problems.text("device_name", &self.device_name);
@@ -164,6 +186,7 @@ impl Config {
         let Self {
             path: _,
             server_url,
+            allow_http,
             user_id,
             device_name,
             platform,
@@ -179,6 +202,7 @@ impl Config {
             page_size,
             batch_size,
             metered,
+            durability,
             readers,
             wal_limit,
             transaction_idle,
@@ -186,6 +210,7 @@ impl Config {
         } = self;
         [
             ("server_url", *server_url == other.server_url),
+            ("allow_http", *allow_http == other.allow_http),
             ("user_id", *user_id == other.user_id),
             ("device_name", *device_name == other.device_name),
             ("platform", *platform == other.platform),
@@ -201,6 +226,7 @@ impl Config {
             ("page_size", *page_size == other.page_size),
             ("batch_size", *batch_size == other.batch_size),
             ("metered", *metered == other.metered),
+            ("durability", *durability == other.durability),
             ("readers", *readers == other.readers),
             ("wal_limit", *wal_limit == other.wal_limit),
             ("transaction_idle", *transaction_idle == other.transaction_idle),
@@ -224,20 +250,26 @@ impl Problems {
         }
     }
 
-    fn url(&mut self, url: &str) {
+    fn url(&mut self, url: &str, allow_http: bool) {
         let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
         let host = rest.and_then(|rest| rest.split('/').next()).unwrap_or_default();
         if host.is_empty() || url.contains(char::is_whitespace) {
             self.0.push(format!("server_url: {url} is no http or https address"));
         } else if url.contains(['?', '#', '@']) {
             self.0.push("server_url: it may carry no query, fragment or credentials".to_owned());
+        } else if url.starts_with("http://") && !allow_http && !is_loopback(host) {
+            self.0.push(format!(
+                "server_url: {url} is not encrypted: use https, or set allow_http for development"
+            ));
         }
     }
 
     fn text(&mut self, field: &str, text: &str) {
-        if text.is_empty() || text.len() > 255 || text.contains(char::is_control) {
-            self.0
-                .push(format!("{field}: 1 to 255 bytes without control characters are asked for"));
+        if text.is_empty() || text.len() > limits::NAME || text.contains(char::is_control) {
+            self.0.push(format!(
+                "{field}: 1 to {} bytes without control characters are asked for",
+                limits::NAME
+            ));
         }
     }
 
@@ -247,6 +279,7 @@ impl Problems {
         if parts.len() != 3 || parts.iter().any(|part| part.parse::<u32>().is_err()) {
             self.0.push(format!("app_version: {version} is not of the form 1.2.3"));
         }
+        self.text("app_version", version);
     }
 
     fn duration(&mut self, field: &str, value: Duration, least: Duration, most: Duration) {
@@ -285,6 +318,15 @@ impl Problems {
     }
 }
 
+/// Whether a host, with or without a port, is this machine.
+fn is_loopback(host: &str) -> bool {
+    let port = |text: &str| text.chars().all(|digit| digit.is_ascii_digit());
+    let name = host.rsplit_once(':').filter(|(_, end)| port(end)).map_or(host, |(name, _)| name);
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost")
+        || bare.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+}
+
 #[cfg(test)]
 mod tests {
     use rejoin_protocol::manifest::TableManifest;
@@ -301,10 +343,22 @@ mod tests {
         (|config| config.server_url = Some("http://".into()), "server_url: http:// is no http"),
         (|config| config.server_url = Some("http://u:p@h".into()), "server_url: it may carry no"),
         (|config| config.server_url = Some("http://h?a=1".into()), "server_url: it may carry no"),
+        (
+            |config| config.server_url = Some("http://h/p".into()),
+            "server_url: http://h/p is not encr",
+        ),
+        (
+            |config| config.server_url = Some("http://10.0.2.2:1".into()),
+            "server_url: http://10.0.2.2",
+        ),
         (|config| config.user_id = Some(String::new()), "user_id: 1 to 255"),
         (|config| config.device_name = "x".repeat(256), "device_name: 1 to 255"),
         (|config| config.platform = "a\nb".into(), "platform: 1 to 255"),
         (|config| config.app_version = "1.2".into(), "app_version: 1.2 is not"),
+        (
+            |config| config.app_version = format!("1.2.3-{}", "x".repeat(250)),
+            "app_version: 1 to 255",
+        ),
         (|config| config.sync_interval = Duration::ZERO, "sync_interval: 0ns is not within 1s"),
         (|config| config.push_debounce = Duration::from_secs(61), "push_debounce: 61s is not"),
         (|config| config.ack_deadline = Duration::from_millis(999), "ack_deadline: 999ms is not"),
@@ -336,6 +390,23 @@ mod tests {
 
     fn one_policy(table: &str) -> BTreeMap<String, Policy> {
         [(table.to_owned(), Policy::Rebase)].into()
+    }
+
+    #[test]
+    fn http_is_for_loopback_addresses_unless_it_is_allowed() {
+        let check = |url: &str, allow_http| {
+            let url = Some(url.to_owned());
+            Config { server_url: url, allow_http, ..Config::new("a.db") }.check().is_ok()
+        };
+        for url in ["http://localhost:80/x", "http://127.0.0.2", "http://[::1]:8080"] {
+            assert!(check(url, false), "{url}");
+        }
+        for url in
+            ["http://h", "http://localhost.example.org", "http://10.0.2.2:8080", "http://[::2]:1"]
+        {
+            assert_eq!([check(url, false), check(url, true)], [false, true], "{url}");
+        }
+        assert!(check("https://h", false));
     }
 
     #[test]

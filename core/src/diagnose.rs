@@ -76,6 +76,8 @@ impl Client {
                 "metered": format!("{:?}", config.metered),
                 "readers": config.readers,
                 "wal_limit": config.wal_limit,
+                "allow_http": config.allow_http,
+                "durability": format!("{:?}", config.durability),
             },
         });
         self.writer().call(move |engine| {

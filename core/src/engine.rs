@@ -41,6 +41,7 @@ pub use reader::{ReadSet, Reader};
 pub use schema::Adopted;
 pub use transaction::Transaction;
 
+pub(crate) use reader::ReadStop;
 pub(crate) use run::Ended;
 pub(crate) use transaction::Savepoint;
 

@@ -62,9 +62,10 @@ pub enum Error {
     /// A failed statement left rows behind (`OR FAIL`, `RAISE(FAIL)`); the whole transaction was rolled back.
     #[error("a failed statement had already changed rows; the transaction was rolled back: {0}")]
     PartialStatement(String),
-    /// A held transaction or snapshot was left alone for longer than `transaction_idle`; it was rolled back.
+    /// A held transaction or snapshot had no statement for longer than `transaction_idle`, or a read lasted while the
+    /// write-ahead log grew to 16 times `wal_limit`; it was rolled back.
     #[error(
-        "left alone for too long; the transaction was rolled back: begin a new one, and end it sooner"
+        "open for too long; the transaction was rolled back: begin a new one, and end it sooner"
     )]
     TransactionTimeout,
     /// An action was not performed; nothing of it was kept.

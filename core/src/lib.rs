@@ -96,7 +96,7 @@ pub use client::{
     AsyncAction, Client, HeldContext, HeldSnapshot, HeldTransaction, Pending, PendingColumn,
     PendingRow, Reset, Services, Snapshot, Transaction,
 };
-pub use config::{Config, Metered};
+pub use config::{Config, Durability, Metered};
 pub use engine::action::{
     Action, Actions, Arguments, Budget, Context, Parameter, ParameterType, Performed, Upgrade,
 };

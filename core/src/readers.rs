@@ -7,13 +7,12 @@ use std::any::Any;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
 use crate::ending::{Ending, Leave};
-use crate::engine::Reader;
+use crate::engine::{ReadStop, Reader};
 use crate::error::{Error, Result};
 use crate::runtime;
 use crate::writer::{Answer, caught, panic_text};
@@ -33,7 +32,7 @@ struct Shared {
     desk: Mutex<Desk>,
     work: Condvar,
     /// Ends what is being read.
-    stop: Arc<AtomicBool>,
+    stop: Arc<ReadStop>,
 }
 
 /// Work gets a reader, or the reason why there is none.
@@ -62,7 +61,7 @@ enum State {
 
 impl Readers {
     /// A pool of these connections.
-    pub(crate) fn new(readers: Vec<Reader>) -> Result<Self> {
+    pub(crate) fn new(readers: Vec<Reader>, stop: Arc<ReadStop>) -> Result<Self> {
         let desk = Desk {
             queue: VecDeque::new(),
             idle: Vec::new(),
@@ -74,7 +73,7 @@ impl Readers {
             leaving: Vec::new(),
             held: Vec::new(),
         };
-        let shared = Shared { desk: Mutex::new(desk), work: Condvar::new(), stop: Arc::default() };
+        let shared = Shared { desk: Mutex::new(desk), work: Condvar::new(), stop };
         let pool = Self { shared: Arc::new(shared) };
         pool.resume(readers)?;
         Ok(pool)
@@ -172,7 +171,7 @@ impl Readers {
         if desk.state != State::Suspended {
             return Ok(());
         }
-        self.shared.stop.store(false, Ordering::Release);
+        self.shared.stop.set_all(false);
         for reader in &mut readers {
             reader.stop_when(Arc::clone(&self.shared.stop))?;
         }
@@ -187,7 +186,7 @@ impl Readers {
         if desk.state != State::Ended {
             desk.state = state;
         }
-        self.shared.stop.store(true, Ordering::Release);
+        self.shared.stop.set_all(true);
         let closing = std::mem::take(&mut desk.idle);
         let refused = std::mem::take(&mut desk.queue);
         if desk.busy == 0 {
@@ -275,6 +274,7 @@ impl Shared {
             work(Err(self.desk().state.refusal()));
             return None;
         };
+        reader.begin_work();
         work(Ok(&mut reader));
         Some(reader)
     }

@@ -15,6 +15,13 @@ import type { IntegerMode } from './value';
 export type MeteredPolicy = 'allow' | 'push-only' | 'never';
 
 /**
+ * What an acknowledged local write survives. Both: the end of the app, by a crash or by the system. `'normal'`: a power cut or a crash of
+ * the operating system may lose the last writes, and what is left is a state that the app had. `'full'`: a power cut as well, if the disk
+ * keeps its word; each commit waits until the disk has it.
+ */
+export type Durability = 'normal' | 'full';
+
+/**
  * What this device does where a foreign change meets an edit of plain SQL, as `docs/policies.md` explains; an action is run again instead.
  */
 export type ConflictPolicy = 'accept-server' | 'rebase' | 'keep-local' | 'manual' | 'last-write-wins';
@@ -50,6 +57,11 @@ export interface ClientConfig {
   /** The server, as `https://host/prefix`. Without one the client works, and keeps what is written until there is one. */
   readonly serverUrl?: string | undefined;
   /**
+   * Whether `serverUrl` may be `http://` to a host that is not a loopback address: whoever is on the way can then read and change rows,
+   * and take the token. For development in a local network, or from an emulator. Default: no.
+   */
+  readonly allowHttp?: boolean | undefined;
+  /**
    * Whose data this file holds. Default: what the server says when the device registers; a plain Synchro server does not say it,
    * there it is the `sub` of the token, if that is a JWT.
    */
@@ -84,6 +96,8 @@ export interface ClientConfig {
   readonly batchSize?: number | undefined;
   /** What may use a metered network. Default `'allow'`. */
   readonly metered?: MeteredPolicy | undefined;
+  /** What an acknowledged local write survives. Default `'normal'`: the end of the app, not a power cut. */
+  readonly durability?: Durability | undefined;
   /** Connections that read. Default 4; from 1 to 16. */
   readonly readers?: number | undefined;
   /** The write-ahead log is brought back into the database beyond this many bytes. Default 4 MiB; from 64 KiB to 1 GiB. */
@@ -100,6 +114,11 @@ const METERED: Record<MeteredPolicy, ffi.MeteredPolicy> = {
   allow: ffi.MeteredPolicy.Allow,
   'push-only': ffi.MeteredPolicy.PushOnly,
   never: ffi.MeteredPolicy.Never,
+};
+
+const DURABILITY: Record<Durability, ffi.Durability> = {
+  normal: ffi.Durability.Normal,
+  full: ffi.Durability.Full,
 };
 
 const POLICY: Record<ConflictPolicy, ffi.ConflictPolicy> = {
@@ -141,6 +160,8 @@ export function lowerConfig(config: ClientConfig): ffi.ClientConfig {
   };
   const metered = config.metered === undefined ? undefined : METERED[config.metered];
   if (config.metered !== undefined && metered === undefined) problems.push(`metered is ${String(config.metered)}`);
+  const durability = config.durability === undefined ? undefined : DURABILITY[config.durability];
+  if (config.durability !== undefined && durability === undefined) problems.push(`durability is ${String(config.durability)}`);
   const policies = new Map<string, ffi.ConflictPolicy>();
   for (const [table, policy] of Object.entries(config.policies ?? {})) {
     const known = POLICY[policy];
@@ -150,7 +171,7 @@ export function lowerConfig(config: ClientConfig): ffi.ClientConfig {
   if (problems.length > 0) throw new ConfigurationError(`configuration: ${problems.join('; ')}`);
   const { integers: _, policies: __, ...rest } = config;
   // The generated type knows members that are not there, but none that are there and undefined, which it takes as well.
-  return ffi.ClientConfig.create({ ...rest, ...durations, actionBudget, metered, policies: config.policies === undefined ? undefined : policies } as ffi.ClientConfig);
+  return ffi.ClientConfig.create({ ...rest, ...durations, actionBudget, metered, durability, policies: config.policies === undefined ? undefined : policies } as ffi.ClientConfig);
 }
 
 /**

@@ -16,7 +16,7 @@ export {
 export type { Statement } from './border';
 export { Subscription } from './callback';
 export { type CheckpointMode, RejoinClient, type Services } from './client';
-export type { ActionBudget, ClientConfig, ConflictPolicy, MeteredPolicy } from './config';
+export type { ActionBudget, ClientConfig, ConflictPolicy, Durability, MeteredPolicy } from './config';
 export * from './errors';
 export type { AcceptedMutation, HistoryBounds, Keep, ResetReport, Undone } from './history';
 export type { ImportedTable, LeftOut, SynchroImport } from './import';

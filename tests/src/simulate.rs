@@ -137,6 +137,11 @@ pub trait Model: Sync {
     /// What must happen at least once in all runs together: without it they would show less than they claim.
     fn expected(&self) -> &'static [&'static str];
 
+    /// How often each of them must happen in 2,500 runs or more.
+    fn least(&self) -> u64 {
+        1
+    }
+
     /// What may happen in few runs only: its name, and in how many of a thousand at most.
     fn limited(&self) -> &'static [(&'static str, u64)] {
         &[]

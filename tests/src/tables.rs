@@ -12,3 +12,16 @@ pub const SERVER: &str = "
         created_at TEXT, updated_at TEXT, deleted_at TEXT
     );
 ";
+
+/// The server keeps a book of what happens to its tables, by triggers of its own: whatever is done twice stands in it twice.
+pub const BOOK: &str = "
+    CREATE TABLE book (name TEXT, what TEXT);
+    CREATE TRIGGER book_places AFTER INSERT ON places WHEN new.name = new.id
+        BEGIN INSERT INTO book VALUES (new.id, 'place'); END;
+    CREATE TRIGGER book_notes AFTER UPDATE OF note ON places WHEN new.note IS NOT old.note
+        BEGIN INSERT INTO book VALUES (new.note, 'note'); END;
+    CREATE TRIGGER book_visits AFTER INSERT ON visits
+        BEGIN INSERT INTO book VALUES (new.id, 'visit'); END;
+    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 130)
+        INSERT INTO places (id, name, user_id) SELECT 'server ' || i, 'Place', 'ana' FROM n;
+";

@@ -22,6 +22,7 @@ pub(crate) fn config(path: &str) -> ClientConfig {
     ClientConfig {
         path: path.to_owned(),
         server_url: None,
+        allow_http: None,
         user_id: None,
         device_name: None,
         platform: None,
@@ -37,6 +38,7 @@ pub(crate) fn config(path: &str) -> ClientConfig {
         page_size: None,
         batch_size: None,
         metered: None,
+        durability: None,
         readers: None,
         wal_limit: None,
         transaction_idle_ms: None,

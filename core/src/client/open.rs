@@ -22,7 +22,7 @@ use crate::ending::{Ending, Keeper, Leave};
 use crate::engine::action::Actions;
 use crate::engine::change::Origin;
 use crate::engine::counters::Counters;
-use crate::engine::{Engine, Interrupt, OpenOptions, Reader};
+use crate::engine::{Engine, Interrupt, OpenOptions, ReadStop, Reader};
 use crate::error::{Error, Result};
 use crate::host::{Host, SystemHost};
 use crate::readers::Readers;
@@ -312,14 +312,18 @@ impl Core {
         let hub: Arc<Mutex<Weak<Hub>>> = Arc::default();
         let (to_hub, to_syncing) = (Arc::clone(&hub), Arc::downgrade(&syncing));
         let brake = Arc::new(Brake::default());
-        let (engine_brake, mut upkeep) = (Arc::clone(&brake), Upkeep::new(config.wal_limit));
+        let stop = Arc::<ReadStop>::default();
+        let (engine_brake, mut upkeep) =
+            (Arc::clone(&brake), Upkeep::new(config.wal_limit, Arc::clone(&stop)));
         let (engine_host, policies) = (Arc::clone(&host), config.policies.clone());
         let (idle, budget) = (config.transaction_idle, config.action_budget);
+        let durability = config.durability;
         let (fault_attempts, fault_age) = (config.server_fault_attempts, config.server_fault_age);
         let counters = Arc::<Counters>::default();
         let open = move || {
             let mut engine = engine(&options, &engine_host, actions.as_ref())?;
             engine.set_policies(policies.clone())?;
+            engine.set_durability(durability)?;
             engine_brake.of(&engine);
             engine.wait_for_actions(Arc::clone(&engine_brake) as _, idle);
             engine.set_action_budget(budget);
@@ -335,7 +339,7 @@ impl Core {
             syncing.set_first_sync(FirstSync::read(word.as_deref()));
             let count = config.readers;
             let (first, rest) = writer.call_blocking(move |engine| connections(engine, count))?;
-            let readers = Readers::new(rest)?;
+            let readers = Readers::new(rest, stop)?;
             Ok((readers, Hub::start(first, Dispatcher::start()?)?))
         };
         let (readers, started) = match beside() {

@@ -1,13 +1,19 @@
 //! Keeping the file in shape: the log bounded without anybody waiting for it.
 
+use std::sync::Arc;
+
 use super::Client;
-use crate::engine::Engine;
 use crate::engine::checkpoint::{CheckpointMode, Checkpointed};
+use crate::engine::{Engine, ReadStop};
 use crate::error::Result;
 use crate::writer::Answer;
 
 /// Between two writes that follow each other the log is moved only when it is so many times its limit.
 const PATIENCE: u64 = 4;
+
+/// A read that is older than the log of so many limits is ended when the log is twice as large: the log cannot begin anew
+/// before it, and would grow as long as the read lasts.
+const BEHIND_READS: u64 = 8;
 
 impl Client {
     /// Moves the write-ahead log into the file. The client does so itself when the log has grown; this is for the moment
@@ -28,11 +34,14 @@ pub(crate) struct Upkeep {
     limit: u64,
     /// Not before it is as large as this: who stood in the way still does a moment later.
     next: u64,
+    stop: Arc<ReadStop>,
+    /// Reads from before this mark are in the way.
+    mark: Option<u64>,
 }
 
 impl Upkeep {
-    pub(crate) fn new(limit: u64) -> Self {
-        Self { limit, next: limit }
+    pub(crate) fn new(limit: u64, stop: Arc<ReadStop>) -> Self {
+        Self { limit, next: limit, stop, mark: None }
     }
 
     /// `idle` says that no work waits.
@@ -47,8 +56,10 @@ impl Upkeep {
         let used = engine.log_in_use(self.limit)?;
         if used < self.limit {
             self.next = self.limit;
+            self.mark = None;
             return Ok(());
         }
+        self.end_old_reads(used);
         let bound = if idle { self.next } else { self.next.max(PATIENCE * self.limit) };
         if used >= bound {
             // When all of it was moved and nobody reads from it, the next write begins it anew.
@@ -56,5 +67,17 @@ impl Upkeep {
             self.next = used + self.limit / 4;
         }
         Ok(())
+    }
+
+    fn end_old_reads(&mut self, used: u64) {
+        if used < BEHIND_READS * self.limit {
+            return;
+        }
+        let mark = *self.mark.get_or_insert_with(|| self.stop.mark());
+        if used >= 2 * BEHIND_READS * self.limit {
+            tracing::warn!(bytes = used, "reads are ended that keep the log from beginning anew");
+            self.stop.end_before(mark);
+            self.mark = None;
+        }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
+use crate::config::Durability;
 use crate::death::{self, Place};
 use crate::engine::Engine;
 use crate::engine::database::{Database, OURS, fault};
@@ -48,6 +49,19 @@ impl Engine {
     /// `Full` or `Io`: nothing is lost, the log still holds everything.
     pub fn checkpoint(&mut self, mode: CheckpointMode) -> Result<Checkpointed> {
         self.db.checkpoint(mode)
+    }
+
+    /// What commits survive from now on; [`Durability::Normal`] after an open.
+    ///
+    /// # Errors
+    /// `Io`: the file cannot be reached.
+    pub fn set_durability(&mut self, durability: Durability) -> Result<()> {
+        if durability == Durability::Normal {
+            return self.run_ours("PRAGMA synchronous = NORMAL");
+        }
+        // Without it, Apple's disks may keep a commit in their own memory. Elsewhere it has no effect.
+        self.run_ours("PRAGMA fullfsync = ON")?;
+        self.run_ours("PRAGMA synchronous = FULL")
     }
 
     /// How many bytes of the log are in use; the file keeps its size when the log begins anew. Exact from `at_least` on; below,

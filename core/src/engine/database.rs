@@ -238,6 +238,13 @@ fn settings(conn: &Connection) -> rusqlite::Result<()> {
     ))
 }
 
+/// Whether the change of a file by a rollback journal may have been cut off. Ours are in WAL mode but for their first moments.
+fn has_journal(path: &Path) -> bool {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-journal");
+    std::fs::metadata(PathBuf::from(name)).is_ok_and(|journal| journal.len() > 0)
+}
+
 /// Reads the first bytes of an existing file, so that a file that is no database, or a newer release's, is refused before
 /// anything is written beside it.
 fn look_at_header(path: &Path) -> Result<()> {
@@ -252,7 +259,8 @@ fn look_at_header(path: &Path) -> Result<()> {
         .take(100)
         .read_to_end(&mut header)
         .map_err(|error| fault::of_file(&error, &path.display().to_string()))?;
-    if header.is_empty() {
+    // A journal that a power cut has left says what the first page was: only SQLite can read this file, and does so first.
+    if header.is_empty() || has_journal(path) {
         return Ok(());
     }
     if header.len() < 100 || !header.starts_with(b"SQLite format 3\0") {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rusqlite::{CachedStatement, Connection, OpenFlags};
 
@@ -24,6 +24,40 @@ pub struct Reader {
     conn: Connection,
     gate: Arc<Gate>,
     footprints: Footprints,
+    stop: Arc<ReadStop>,
+    /// When the present piece of work began, by [`ReadStop::now`].
+    begun: Arc<AtomicU64>,
+}
+
+/// Ends reads from outside: all of them, or those that are older than a mark.
+#[derive(Debug, Default)]
+pub(crate) struct ReadStop {
+    all: AtomicBool,
+    /// The present mark; work that begins now is not older than it.
+    now: AtomicU64,
+    /// Work that began before this mark must end.
+    ended: AtomicU64,
+}
+
+impl ReadStop {
+    /// Whether every read ends, until it is said otherwise.
+    pub(crate) fn set_all(&self, all: bool) {
+        self.all.store(all, Ordering::Release);
+    }
+
+    /// A new mark.
+    pub(crate) fn mark(&self) -> u64 {
+        self.now.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Ends what began before this mark.
+    pub(crate) fn end_before(&self, mark: u64) {
+        self.ended.fetch_max(mark, Ordering::AcqRel);
+    }
+
+    fn is_overdue(&self, begun: &AtomicU64) -> bool {
+        begun.load(Ordering::Acquire) < self.ended.load(Ordering::Acquire)
+    }
 }
 
 /// What a query reads.
@@ -53,7 +87,8 @@ impl Reader {
         let gate = Arc::new(Gate::of_reader());
         gate.set_synced(schema.by_name.keys().map(String::as_str));
         authorizer::install(&mut conn, &gate).map_err(fault::of)?;
-        Ok(Self { conn, gate, footprints: Footprints::default() })
+        let (stop, begun) = Default::default();
+        Ok(Self { conn, gate, footprints: Footprints::default(), stop, begun })
     }
 
     /// Runs a query and reads its rows.
@@ -73,7 +108,7 @@ impl Reader {
             }
             Ok(())
         };
-        each().map_err(|error| statement::explain(error, &self.gate))?;
+        each().map_err(|error| self.explain(error))?;
         Ok(out)
     }
 
@@ -83,7 +118,7 @@ impl Reader {
         let mut prepared = self.prepare(sql, params)?;
         let mut encoder = None;
         let mut rows = prepared.raw_query();
-        while let Some(row) = rows.next().map_err(|error| statement::explain(error, &self.gate))? {
+        while let Some(row) = rows.next().map_err(|error| self.explain(error))? {
             // Names are asked for after the first step, which compiles anew what a schema change made stale.
             let encoder = encoder.get_or_insert_with(|| Encoder::new(row.as_ref().column_names()));
             encoder.step(row)?;
@@ -102,6 +137,10 @@ impl Reader {
                 }
             }
         }
+        if !self.conn.is_autocommit() {
+            // The end of the last one failed, for want of memory.
+            self.run_ours("COMMIT")?;
+        }
         self.run_ours("BEGIN")?;
         let open = Open(self);
         // BEGIN alone fixes nothing: the first read does.
@@ -109,12 +148,30 @@ impl Reader {
         body(open.0)
     }
 
-    /// Ends whatever this reader runs, with [`Error::Suspended`], while `flag` is set. An interrupt would not do: it is lost
-    /// on a reader that stands between two statements.
-    pub(crate) fn stop_when(&mut self, flag: Arc<AtomicBool>) -> Result<()> {
-        self.conn
-            .progress_handler(1000, Some(move || flag.load(Ordering::Acquire)))
-            .map_err(fault::of)
+    /// Ends what this reader runs when `stop` says so, with [`Error::Suspended`] or [`Error::TransactionTimeout`]. An interrupt
+    /// would not do: it is lost on a reader that stands between two statements.
+    pub(crate) fn stop_when(&mut self, stop: Arc<ReadStop>) -> Result<()> {
+        self.stop = Arc::clone(&stop);
+        let begun = Arc::clone(&self.begun);
+        let ends = move || stop.all.load(Ordering::Acquire) || stop.is_overdue(&begun);
+        self.conn.progress_handler(1000, Some(ends)).map_err(fault::of)
+    }
+
+    /// A piece of work begins.
+    pub(crate) fn begin_work(&self) {
+        self.begun.store(self.stop.now.load(Ordering::Acquire), Ordering::Release);
+    }
+
+    /// Whether the present piece of work is older than it may be.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.stop.is_overdue(&self.begun)
+    }
+
+    fn explain(&self, error: rusqlite::Error) -> Error {
+        match statement::explain(error, &self.gate) {
+            Error::Suspended if self.is_overdue() => Error::TransactionTimeout,
+            error => error,
+        }
     }
 
     fn run_ours(&self, sql: &str) -> Result<()> {
@@ -126,6 +183,9 @@ impl Reader {
 
     /// Compiles a query and binds its parameters; the gate must know that the app speaks.
     fn prepare(&self, sql: &str, params: &[Value]) -> Result<CachedStatement<'_>> {
+        if self.is_overdue() {
+            return Err(Error::TransactionTimeout);
+        }
         let mut prepared = statement::prepare(&self.conn, &self.gate, sql)?;
         if !prepared.readonly() {
             return Err(Error::Refused {

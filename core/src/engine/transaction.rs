@@ -148,6 +148,10 @@ impl Engine {
         if triggers == Triggers::Fire {
             self.db.set_triggers(triggers)?;
         }
+        if !self.db.conn().is_autocommit() {
+            // The last rollback failed itself, for want of memory: without this no transaction could begin any more.
+            self.run_ours("ROLLBACK")?;
+        }
         self.run_ours("BEGIN IMMEDIATE").map_err(|error| self.db.named(error))?;
         self.capture.clear();
         let mut open = Open { engine: self, committed: false };

@@ -284,7 +284,7 @@ impl Session {
         };
         self.aside.clear();
         self.search = None;
-        self.gathered = pull::Gathered::default();
+        self.gathered.begin();
         self.report = PassReport::default();
         self.pulls = 0;
         self.patience = PATIENCE;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
@@ -11,7 +11,7 @@ use super::change::Listener;
 use super::delivery::{Cancel as _, Dispatcher};
 use super::slot::Slot;
 use crate::engine::change::Change;
-use crate::engine::{ReadSet, Reader};
+use crate::engine::{ReadSet, ReadStop, Reader};
 use crate::error::{Error, Result};
 use crate::row_buffer::RowBuffer;
 use crate::runtime;
@@ -32,7 +32,7 @@ pub(crate) struct Hub {
     /// How many watches and listeners there are, so that commits without any cost one look.
     followers: AtomicUsize,
     /// Ends what is being read.
-    stop: Arc<AtomicBool>,
+    stop: Arc<ReadStop>,
     pub(crate) dispatcher: Arc<Dispatcher>,
 }
 
@@ -190,7 +190,7 @@ impl Hub {
         if desk.state == State::Ended {
             return Ok(());
         }
-        self.stop.store(false, Ordering::Release);
+        self.stop.set_all(false);
         reader.stop_when(Arc::clone(&self.stop))?;
         desk.reader = Some(reader);
         desk.state = State::Open;
@@ -208,7 +208,7 @@ impl Hub {
         } else if state == State::Ended {
             return Answer::ready(Err(Error::Shutdown));
         }
-        self.stop.store(true, Ordering::Release);
+        self.stop.set_all(true);
         desk.leaving.push(tell);
         drop(desk);
         self.wake.notify_all();

@@ -17,8 +17,12 @@ internal import RejoinFFI
 public struct RejoinConfiguration: Sendable {
     /// The database's file; made if there is none. Its folder must exist.
     public var path: URL
-    /// The server. Without one the client works, and keeps what is written until there is one.
+    /// The server. Without one the client works, and keeps what is written until there is one. `http://` is for a loopback
+    /// address; see ``allowHTTP``.
     public var serverURL: URL?
+    /// Whether ``serverURL`` may be `http://` to a host that is not a loopback address: whoever is on the way can then read and
+    /// change rows, and take the token. For development in a local network. Default: no.
+    public var allowHTTP = false
     /// Whose data this file holds. Default: what the server says when the device registers; a plain Synchro server does not say
     /// it, there it is the `sub` of the token, if that is a JWT.
     public var userID: String?
@@ -52,6 +56,8 @@ public struct RejoinConfiguration: Sendable {
     public var batchSize: Int?
     /// What may use a metered network. Default: everything.
     public var metered: MeteredPolicy?
+    /// What an acknowledged local write survives. Default: the end of the app, not a power cut.
+    public var durability: Durability?
     /// Connections that read. Default 4; from 1 to 16.
     public var readers: Int?
     /// The write-ahead log is brought back into the database beyond this many bytes. Default 4 MiB; from 64 KiB to 1 GiB.
@@ -114,6 +120,14 @@ public enum MeteredPolicy: Sendable, Hashable {
     case never
 }
 
+/// What an acknowledged local write survives. Either survives the end of the app, by a crash or by the system.
+public enum Durability: Sendable, Hashable {
+    /// A power cut or a crash of the operating system may lose the last writes; what is left is a state that the app had.
+    case normal
+    /// A power cut as well, if the disk keeps its word: each commit waits until the disk has it.
+    case full
+}
+
 /// What this device does where a foreign change meets an edit of plain SQL. An action is run again instead.
 public enum ConflictPolicy: Sendable, Hashable {
     /// The server's row stands; the edit is parked with both rows.
@@ -144,6 +158,7 @@ extension RejoinConfiguration {
         let config = ClientConfig(
             path: path.path,
             serverUrl: serverURL?.absoluteString,
+            allowHttp: allowHTTP,
             userId: userID,
             deviceName: deviceName,
             platform: platform,
@@ -159,6 +174,7 @@ extension RejoinConfiguration {
             pageSize: fitting("pageSize", pageSize),
             batchSize: fitting("batchSize", batchSize),
             metered: metered?.ffi,
+            durability: durability?.ffi,
             readers: fitting("readers", readers),
             walLimit: fitting("walLimit", walLimit),
             transactionIdleMs: fitting("transactionIdle", transactionIdle?.milliseconds),

@@ -6027,6 +6027,11 @@ public struct ClientConfig: Equatable, Hashable {
      */
     public var serverUrl: String?
     /**
+     * Whether `server_url` may be `http://` to a host that is not a loopback address: whoever is on the way can then read
+     * and change rows, and take the token. For development in a local network, or from an emulator. Default: no.
+     */
+    public var allowHttp: Bool?
+    /**
      * Whose data this file holds. Default: what the server says when the device registers; a plain Synchro server does not say
      * it, there it is the `sub` of the token, if that is a JWT.
      */
@@ -6091,6 +6096,10 @@ public struct ClientConfig: Equatable, Hashable {
      */
     public var metered: MeteredPolicy?
     /**
+     * What an acknowledged local write survives. Default: the end of the app, not a power cut.
+     */
+    public var durability: Durability?
+    /**
      * Connections that read. Default 4; from 1 to 16.
      */
     public var readers: UInt32?
@@ -6117,6 +6126,10 @@ public struct ClientConfig: Equatable, Hashable {
         /**
          * The server, as `https://host/prefix`. Without one the client works, and keeps what is written until there is one.
          */serverUrl: String? = nil,
+        /**
+         * Whether `server_url` may be `http://` to a host that is not a loopback address: whoever is on the way can then read
+         * and change rows, and take the token. For development in a local network, or from an emulator. Default: no.
+         */allowHttp: Bool? = nil,
         /**
          * Whose data this file holds. Default: what the server says when the device registers; a plain Synchro server does not say
          * it, there it is the `sub` of the token, if that is a JWT.
@@ -6167,6 +6180,9 @@ public struct ClientConfig: Equatable, Hashable {
          * What may use a metered network. Default: everything.
          */metered: MeteredPolicy? = nil,
         /**
+         * What an acknowledged local write survives. Default: the end of the app, not a power cut.
+         */durability: Durability? = nil,
+        /**
          * Connections that read. Default 4; from 1 to 16.
          */readers: UInt32? = nil,
         /**
@@ -6181,6 +6197,7 @@ public struct ClientConfig: Equatable, Hashable {
          */actionBudget: ActionBudget? = nil) {
         self.path = path
         self.serverUrl = serverUrl
+        self.allowHttp = allowHttp
         self.userId = userId
         self.deviceName = deviceName
         self.platform = platform
@@ -6196,6 +6213,7 @@ public struct ClientConfig: Equatable, Hashable {
         self.pageSize = pageSize
         self.batchSize = batchSize
         self.metered = metered
+        self.durability = durability
         self.readers = readers
         self.walLimit = walLimit
         self.transactionIdleMs = transactionIdleMs
@@ -6220,6 +6238,7 @@ public struct FfiConverterTypeClientConfig: FfiConverterRustBuffer {
             try ClientConfig(
                 path: FfiConverterString.read(from: &buf),
                 serverUrl: FfiConverterOptionString.read(from: &buf),
+                allowHttp: FfiConverterOptionBool.read(from: &buf),
                 userId: FfiConverterOptionString.read(from: &buf),
                 deviceName: FfiConverterOptionString.read(from: &buf),
                 platform: FfiConverterOptionString.read(from: &buf),
@@ -6235,6 +6254,7 @@ public struct FfiConverterTypeClientConfig: FfiConverterRustBuffer {
                 pageSize: FfiConverterOptionUInt32.read(from: &buf),
                 batchSize: FfiConverterOptionUInt32.read(from: &buf),
                 metered: FfiConverterOptionTypeMeteredPolicy.read(from: &buf),
+                durability: FfiConverterOptionTypeDurability.read(from: &buf),
                 readers: FfiConverterOptionUInt32.read(from: &buf),
                 walLimit: FfiConverterOptionUInt32.read(from: &buf),
                 transactionIdleMs: FfiConverterOptionUInt32.read(from: &buf),
@@ -6245,6 +6265,7 @@ public struct FfiConverterTypeClientConfig: FfiConverterRustBuffer {
     public static func write(_ value: ClientConfig, into buf: inout [UInt8]) {
         FfiConverterString.write(value.path, into: &buf)
         FfiConverterOptionString.write(value.serverUrl, into: &buf)
+        FfiConverterOptionBool.write(value.allowHttp, into: &buf)
         FfiConverterOptionString.write(value.userId, into: &buf)
         FfiConverterOptionString.write(value.deviceName, into: &buf)
         FfiConverterOptionString.write(value.platform, into: &buf)
@@ -6260,6 +6281,7 @@ public struct FfiConverterTypeClientConfig: FfiConverterRustBuffer {
         FfiConverterOptionUInt32.write(value.pageSize, into: &buf)
         FfiConverterOptionUInt32.write(value.batchSize, into: &buf)
         FfiConverterOptionTypeMeteredPolicy.write(value.metered, into: &buf)
+        FfiConverterOptionTypeDurability.write(value.durability, into: &buf)
         FfiConverterOptionUInt32.write(value.readers, into: &buf)
         FfiConverterOptionUInt32.write(value.walLimit, into: &buf)
         FfiConverterOptionUInt32.write(value.transactionIdleMs, into: &buf)
@@ -8794,6 +8816,82 @@ public func FfiConverterTypeConflictPolicy_lower(_ value: ConflictPolicy) -> Rus
 // Note that we don't yet support `indirect` for enums.
 // See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
 /**
+ * What an acknowledged local write survives. Either survives the end of the app, by a crash or by the system.
+ */
+
+public enum Durability: Equatable, Hashable {
+
+    /**
+     * A power cut or a crash of the operating system may lose the last writes; what is left is a state that the app had.
+     */
+    case normal
+    /**
+     * A power cut as well, if the disk keeps its word: each commit waits until the disk has it.
+     */
+    case full
+
+
+
+
+
+}
+
+#if compiler(>=6)
+extension Durability: Sendable {}
+#endif
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public struct FfiConverterTypeDurability: FfiConverterRustBuffer {
+    typealias SwiftType = Durability
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> Durability {
+        let variant: Int32 = try readInt(&buf)
+        switch variant {
+
+        case 1: return .normal
+
+        case 2: return .full
+
+        default: throw UniffiInternalError.unexpectedEnumCase
+        }
+    }
+
+    public static func write(_ value: Durability, into buf: inout [UInt8]) {
+        switch value {
+
+
+        case .normal:
+            writeInt(&buf, Int32(1))
+
+
+        case .full:
+            writeInt(&buf, Int32(2))
+
+        }
+    }
+}
+
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDurability_lift(_ buf: RustBuffer) throws -> Durability {
+    return try FfiConverterTypeDurability.lift(buf)
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+public func FfiConverterTypeDurability_lower(_ value: Durability) -> RustBuffer {
+    return FfiConverterTypeDurability.lower(value)
+}
+
+
+// Note that we don't yet support `indirect` for enums.
+// See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
+/**
  * Whether the tables have ever been complete.
  */
 
@@ -9621,7 +9719,8 @@ public enum RejoinError: Swift.Error, Equatable, Hashable, Foundation.LocalizedE
          */reason: String
     )
     /**
-     * A held transaction or snapshot was left alone for too long; it was rolled back. Begin a new one, and end it sooner.
+     * A held transaction or snapshot was left alone for too long, or a read lasted while the write-ahead log grew; it was
+     * rolled back. Begin a new one, and end it sooner.
      */
     case TransactionTimeout(
         /**
@@ -10756,6 +10855,30 @@ fileprivate struct FfiConverterOptionInt64: FfiConverterRustBuffer {
 #if swift(>=5.8)
 @_documentation(visibility: private)
 #endif
+fileprivate struct FfiConverterOptionBool: FfiConverterRustBuffer {
+    typealias SwiftType = Bool?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterBool.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterBool.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
 fileprivate struct FfiConverterOptionString: FfiConverterRustBuffer {
     typealias SwiftType = String?
 
@@ -10964,6 +11087,30 @@ fileprivate struct FfiConverterOptionTypeWatchUpdate: FfiConverterRustBuffer {
         switch try readInt(&buf) as Int8 {
         case 0: return nil
         case 1: return try FfiConverterTypeWatchUpdate.read(from: &buf)
+        default: throw UniffiInternalError.unexpectedOptionalTag
+        }
+    }
+}
+
+#if swift(>=5.8)
+@_documentation(visibility: private)
+#endif
+fileprivate struct FfiConverterOptionTypeDurability: FfiConverterRustBuffer {
+    typealias SwiftType = Durability?
+
+    public static func write(_ value: SwiftType, into buf: inout [UInt8]) {
+        guard let value = value else {
+            writeInt(&buf, Int8(0))
+            return
+        }
+        writeInt(&buf, Int8(1))
+        FfiConverterTypeDurability.write(value, into: &buf)
+    }
+
+    public static func read(from buf: inout (data: Data, offset: Data.Index)) throws -> SwiftType {
+        switch try readInt(&buf) as Int8 {
+        case 0: return nil
+        case 1: return try FfiConverterTypeDurability.read(from: &buf)
         default: throw UniffiInternalError.unexpectedOptionalTag
         }
     }

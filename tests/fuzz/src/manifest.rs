@@ -13,9 +13,6 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 use tempfile::TempDir;
 
-/// The tables that the manifests declare.
-const DECLARED: [&str; 2] = ["notes", "aside"];
-
 /// A device with a waiting edit and a table of the app, and what looks into its file.
 struct Site {
     engine: Engine,
@@ -70,9 +67,7 @@ impl Site {
         assert_eq!(facts(&self.look), self.before, "{text:?}");
         self.engine.adopt(&declared("")).expect("the first manifest");
     }
-}
 
-impl Site {
     /// No column or rule of SQLite's more than the manifest names.
     fn has_what_is_declared(&self, manifest: &Manifest, text: &str) {
         for table in &manifest.tables {
@@ -97,15 +92,15 @@ fn facts(look: &Connection) -> Vec<String> {
     let mut facts = Vec::new();
     for sql in [
         "SELECT type || name || tbl_name || coalesce(sql, '') FROM sqlite_schema
-         WHERE tbl_name NOT IN (?1, ?2) ORDER BY name",
-        "SELECT id || body FROM kept WHERE ?1 <> ?2",
-        "SELECT x FROM mine WHERE ?1 <> ?2",
-        "SELECT quote(effect) || state FROM rejoin_mutation WHERE ?1 <> ?2",
-        "SELECT count(*) FROM rejoin_history WHERE ?1 <> ?2",
-        "SELECT name FROM pragma_database_list WHERE ?1 <> ?2",
+         WHERE tbl_name NOT IN ('notes', 'aside') ORDER BY name",
+        "SELECT id || body FROM kept",
+        "SELECT x FROM mine",
+        "SELECT quote(effect) || state FROM rejoin_mutation",
+        "SELECT count(*) FROM rejoin_history",
+        "SELECT name FROM pragma_database_list",
     ] {
         let mut statement = look.prepare(sql).expect(sql);
-        let rows = statement.query_map(DECLARED, |row| row.get::<_, rusqlite::types::Value>(0));
+        let rows = statement.query_map([], |row| row.get::<_, rusqlite::types::Value>(0));
         facts.extend(rows.expect(sql).map(|row| format!("{:?}", row.expect(sql))));
     }
     facts
@@ -156,6 +151,6 @@ fn declared(text: &str) -> Manifest {
         table("notes", notes, extension),
     ];
     let local_only = TableExtension { local_only: true, ..Default::default() };
-    tables.extend(local.map(|columns| table(DECLARED[1], columns, local_only)));
+    tables.extend(local.map(|columns| table("aside", columns, local_only)));
     Manifest::new(1, tables)
 }

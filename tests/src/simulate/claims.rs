@@ -7,6 +7,9 @@ use super::{Broken, Model, Rule, Sum, Switch, Told, shrink, tell, worlds};
 /// Runs that are executed at most to make a failed one short.
 const SHORTER: usize = 400;
 
+/// Runs that are executed twice.
+const REPEATED: u64 = 20;
+
 /// Runs within which a mutation switch must be noticed.
 pub(super) const NOTICED: u64 = 4_000;
 
@@ -72,13 +75,17 @@ fn all_hold<M: Model>(model: &M, order: &Order, claims: &mut Claims<'_>) {
     claims.claim(true, &format!("the law holds in {} worlds of {name}", sum.worlds));
     // A single run need not have everything in it.
     if seeds >= 500 {
-        let absent = |what: &&&str| !sum.counts.contains_key(**what);
-        let missing: Vec<&str> = model.expected().iter().filter(absent).copied().collect();
+        let least = if seeds >= 2_500 { model.least() } else { 1 };
+        let happened = |what: &str| sum.counts.get(what).copied().unwrap_or_default();
+        let rare = |what: &&&str| happened(what) < least;
+        let missing: Vec<&str> = model.expected().iter().filter(rare).copied().collect();
+        let count = model.expected().len();
         let claim = match missing.len() {
-            0 => format!("all of {} things that should happen did", model.expected().len()),
-            _ => format!("these never happened: {}", missing.join(", ")),
+            0 => format!("all of {count} things that should happen did, {least} times at least"),
+            _ => format!("these happened less than {least} times: {}", missing.join(", ")),
         };
         claims.claim(missing.is_empty(), &claim);
+        repeats(model, order.from, claims);
     }
     for (what, most) in model.limited() {
         let seen = sum.spread.get(what).copied().unwrap_or_default();
@@ -88,6 +95,25 @@ fn all_hold<M: Model>(model: &M, order: &Order, claims: &mut Claims<'_>) {
         claims.claim(holds, &claim);
     }
     (claims.print)(&table(&sum));
+}
+
+/// The same seed gives the same trace: else a failed run could not be repeated.
+fn repeats<M: Model>(model: &M, from: u64, claims: &mut Claims<'_>) {
+    let trace = |seed| {
+        let mut told = Told::telling();
+        let ended = tell(model, seed, &model.steps(seed), None, &mut told);
+        (told, ended)
+    };
+    let other = (from..from + REPEATED).find_map(|seed| {
+        let [(first, one), (second, other)] = [trace(seed), trace(seed)];
+        let lines = first.lines().iter().zip(second.lines()).find(|(one, other)| one != other);
+        (first != second || one != other).then_some(format!("{seed}: {lines:?}"))
+    });
+    let claim = match &other {
+        None => format!("{REPEATED} worlds have the same trace when they are run again"),
+        Some(other) => format!("another trace when it is run again, in the world of {other}"),
+    };
+    claims.claim(other.is_none(), &claim);
 }
 
 /// Every failed run, a line each.

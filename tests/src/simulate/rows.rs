@@ -63,6 +63,10 @@ impl Model for Rows {
         expected::THINGS
     }
 
+    fn least(&self) -> u64 {
+        10
+    }
+
     fn limited(&self) -> &'static [(&'static str, u64)] {
         &[(ending::RESIDUE, 30)]
     }

@@ -1,13 +1,18 @@
 //! The harness with a model of numbers: a world breaks when it has met a 3 and, later, a 5.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use rejoin_core::mutant::Mutant::{BaseNotFolded, RecordThawed, RestNotKept};
 use rejoin_core::mutant::on;
 
 use super::claims::NOTICED;
 use super::{Checked, Model, Order, Rule, Switch, Told, broken, shrink, simulate};
 
+#[derive(Default)]
 struct Numbers {
     breaks: bool,
+    /// Whether a trace has a number that no other has.
+    drifts: bool,
     expected: &'static [&'static str],
 }
 
@@ -23,6 +28,10 @@ impl Model for Numbers {
     }
 
     fn live(&self, _: u64, steps: &[u64], told: &mut Told) -> Checked {
+        static RUNS: AtomicU64 = AtomicU64::new(0);
+        if self.drifts {
+            told.say(|| RUNS.fetch_add(1, Ordering::Relaxed).to_string());
+        }
         let mut three = false;
         for step in steps {
             told.say(|| format!("met {step}"));
@@ -66,7 +75,7 @@ fn told(model: &Numbers, mutants: bool) -> (bool, String) {
 
 #[test]
 fn a_broken_world_is_shrunken_to_the_steps_that_break_it() {
-    let model = Numbers { breaks: true, expected: &[] };
+    let model = Numbers { breaks: true, ..Numbers::default() };
     assert_eq!(shrink(&model, 0, &model.steps(0), None, 100), [3, 5]);
     let (holds, text) = told(&model, false);
     assert!(!holds);
@@ -77,14 +86,14 @@ fn a_broken_world_is_shrunken_to_the_steps_that_break_it() {
 
 #[test]
 fn a_world_that_holds_is_not_shrunken() {
-    let model = Numbers { breaks: false, expected: &[] };
+    let model = Numbers::default();
     assert_eq!(shrink(&model, 0, &model.steps(0), None, 100), model.steps(0));
     assert!(told(&model, false).0);
 }
 
 #[test]
 fn mutant_is_noticed_by_a_named_invariant_only() {
-    let (holds, text) = told(&Numbers { breaks: false, expected: &[] }, true);
+    let (holds, text) = told(&Numbers::default(), true);
     assert!(!holds);
     assert!(text.contains("P8 without it (RestNotKept): noticed in world 693: no-700"), "{text}");
     let missed = format!("P4 without it (BaseNotFolded): not noticed in {NOTICED} worlds");
@@ -95,15 +104,22 @@ fn mutant_is_noticed_by_a_named_invariant_only() {
 
 #[test]
 fn what_never_happened_is_a_broken_claim() {
-    assert!(told(&Numbers { breaks: false, expected: &["odd", "even"] }, false).0);
-    let (holds, text) = told(&Numbers { breaks: false, expected: &["odd", "prime"] }, false);
+    assert!(told(&Numbers { expected: &["odd", "even"], ..Numbers::default() }, false).0);
+    let (holds, text) = told(&Numbers { expected: &["odd", "prime"], ..Numbers::default() }, false);
     assert!(!holds);
-    assert!(text.contains("these never happened: prime"), "{text}");
+    assert!(text.contains("these happened less than 1 times: prime"), "{text}");
+}
+
+#[test]
+fn world_with_another_trace_in_its_second_run_is_named() {
+    let (holds, text) = told(&Numbers { drifts: true, ..Numbers::default() }, false);
+    assert!(!holds);
+    assert!(text.contains("in the world of 0: Some((\"0\", \"1\"))"), "{text}");
 }
 
 #[test]
 fn each_broken_world_is_named_if_it_is_asked_to_go_on() {
-    let model = Numbers { breaks: true, expected: &[] };
+    let model = Numbers { breaks: true, ..Numbers::default() };
     let order = Order { from: 0, seeds: 20, threads: 2, mutants: false, only: None, every: true };
     let mut lines = Vec::new();
     assert!(!simulate(&model, &order, &mut |line| lines.push(line.to_owned())));

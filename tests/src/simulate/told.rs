@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Counts and trace of one run.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Told {
     lines: Option<Vec<String>>,
     counts: BTreeMap<&'static str, u64>,

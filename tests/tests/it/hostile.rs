@@ -318,6 +318,19 @@ fn positions_that_no_log_has_are_refused_or_lead_to_a_rebuild() {
 }
 
 #[test]
+fn accepted_without_its_rows_keeps_them_in_view() {
+    let [side, _] = sides();
+    let mut device = device_before(&side, Phase::Pushing);
+    let without = |full: Response| changed(&full, |json| json["rejoin"]["rows"] = json!([]));
+    device.step_with(&*side.server, without).unwrap();
+    for when in ["before a pull", "after it"] {
+        let seen = (device.see(SEE), device.waiting());
+        assert_eq!((seen.0.as_str(), seen.1.as_str()), ("p1|Mine p3|New", ""), "{when}");
+        device.sync(&*side.server);
+    }
+}
+
+#[test]
 fn a_page_that_leads_nowhere_ends_the_pass() {
     for side in sides() {
         let again = |response: Response| changed(&response, |json| json["has_more"] = json!(true));

@@ -19,8 +19,8 @@ use crate::writer::{Answer, bug, caught};
 /// One state of the database that lasts until it is finished, made by [`Client::begin_read`].
 ///
 /// Its methods may be called from any thread and from asynchronous code. It ends by [`finish`](Self::finish) or by being
-/// dropped; when no query came for [`transaction_idle`](crate::Config::transaction_idle) ([`Error::TransactionTimeout`]); and
-/// by [`Client::suspend`] and [`Client::shutdown`], which do not wait for it. Every later call answers why it ended.
+/// dropped; when no query came for [`transaction_idle`](crate::Config::transaction_idle), or the log has grown too large behind
+/// it ([`Error::TransactionTimeout`]); and by [`Client::suspend`] and [`Client::shutdown`], which do not wait for it. Every later call answers why it ended.
 #[derive(Debug)]
 pub struct HeldSnapshot {
     line: Arc<Line<Wish>>,
@@ -107,6 +107,10 @@ fn serve(
                 match line.take() {
                     Err(ending) => return Ok((ending, None)),
                     Ok(Wish::Finish(tell)) => return Ok((Ending::Finished, Some(tell))),
+                    Ok(Wish::Work(work)) if reader.is_overdue() => {
+                        work(Err(Error::TransactionTimeout));
+                        return Ok((Ending::TimedOut, None));
+                    }
                     Ok(Wish::Work(work)) => work(Ok(reader)),
                 }
             }

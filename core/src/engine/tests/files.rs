@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::{all, mutations, notes, open, queued};
+use crate::config::Durability;
 use crate::engine::{CheckpointMode, Engine};
 use crate::error::Error;
 
@@ -337,8 +338,10 @@ fn every_connection_that_writes_syncs_the_log() {
     assert_eq!(of(engine.db.maintenance.as_ref().unwrap()), expected, "what writes the log back");
     engine.execute_batch("PRAGMA synchronous = OFF").unwrap_err();
     engine.close().unwrap();
-    let engine = open(&folder, None).unwrap();
+    let mut engine = open(&folder, None).unwrap();
     assert_eq!(of(engine.db.conn()), expected, "a file that was there");
+    engine.set_durability(Durability::Full).unwrap();
+    assert_eq!(of(engine.db.conn()).0, 2, "each commit is synced");
 }
 
 #[test]

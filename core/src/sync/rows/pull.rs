@@ -20,8 +20,17 @@ const RECHECK_MOST: usize = 500;
 /// Bytes of rows that are kept until their transaction is whole. A larger one comes with a snapshot, which waits on disk.
 const GATHERED_MOST: usize = 64 * 1024 * 1024;
 
-/// Pages that end inside a transaction of the server: kept here until it is whole (D15). They live in memory only: a
-/// crash pulls them again, because the cursor has not moved.
+/// Bytes of pages that are kept until the last page of a pull, and then applied in one transaction. A page has rows as they
+/// are when it is read, so it can show a part of a transaction whose other rows are in a later page: applied alone, it
+/// would show the app a state that the server never had. Beyond this bound progress counts more: what is kept is applied.
+const TOGETHER_MOST: usize = 4 * 1024 * 1024;
+
+/// Passes in a row that may lose what they kept, for an answer that never came. After these, each page is applied alone, so
+/// that a device on a bad network gets on.
+const LOST_MOST: u32 = 3;
+
+/// Pages that are not applied yet: they end inside a transaction of the server (D15), or more pages follow. They live in
+/// memory only: a crash or a lost answer pulls them again, because the cursor has not moved.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
     /// Where the last of them ended.
@@ -30,9 +39,19 @@ pub(crate) struct Gathered {
     rows: HashMap<RowKey, Image>,
     /// Bytes of the pages that they came in.
     bytes: usize,
+    /// Passes in a row that lost what they had kept.
+    lost: u32,
+    /// Rows that came in this pass, kept or applied.
+    pub(crate) received: u64,
 }
 
 impl Gathered {
+    /// A new pass begins: what the last one kept is lost.
+    pub(crate) fn begin(&mut self) {
+        let lost = self.lost.saturating_add(u32::from(self.cursor.is_some()));
+        *self = Self { lost, ..Self::default() };
+    }
+
     /// Takes a page; of two images of a row the later one counts.
     fn add(&mut self, schema: &Schema, sets: &[RowSet], images: Vec<Image>) -> Result<()> {
         self.bytes += sets.iter().map(|set| set.rows.get().len()).sum::<usize>();
@@ -40,6 +59,7 @@ impl Gathered {
         for image in cell::images(schema, sets)?.into_iter().chain(images) {
             let row = RowKey { table: image.table, key: image.key.clone() };
             self.rows.insert(row, image);
+            self.received += 1;
         }
         Ok(())
     }
@@ -107,16 +127,17 @@ pub(crate) fn apply(
 ) -> Result<usize> {
     let (mut sets, mut images) = rows(engine, &mut answer)?;
     let Some(ours) = answer.rejoin else { return Ok(0) };
-    if ours.partial || gathered.cursor.is_some() {
+    if ours.partial || answer.has_more || gathered.cursor.is_some() {
         gathered.add(&engine.schema, &sets, images)?;
         gathered.asked.extend_from_slice(asked);
         gathered.cursor = Some(ours.cursor.clone());
         if gathered.bytes > GATHERED_MOST {
-            *gathered = Gathered::default();
+            *gathered = Gathered { received: gathered.received, ..Gathered::default() };
             fact::write(engine, &fact::snapshot_due(Due::Retention))?;
             return Ok(0);
         }
-        if ours.partial {
+        let waits = gathered.lost < LOST_MOST && gathered.bytes <= TOGETHER_MOST;
+        if ours.partial || answer.has_more && waits {
             return Ok(0);
         }
         (sets, images) = (Vec::new(), std::mem::take(&mut gathered.rows).into_values().collect());
@@ -131,9 +152,13 @@ pub(crate) fn apply(
         meta.push(fact::fact(fact::FIRST_SYNC, fact::DONE));
         meta.push(fact::forget(fact::WITNESS));
     }
-    *gathered = Gathered::default();
+    let (lost, received) = (if answer.has_more { gathered.lost } else { 0 }, gathered.received);
+    let was_kept = gathered.cursor.is_some();
+    *gathered = Gathered { lost, received, ..Gathered::default() };
     let batch = Batch { sets, images, judge: true, meta, ..Batch::default() };
-    Ok(engine.apply(batch)?.rows)
+    let rows = engine.apply(batch)?.rows;
+    gathered.received += if was_kept { 0 } else { rows as u64 };
+    Ok(rows)
 }
 
 /// What is left to be named again, once `asked` has been.

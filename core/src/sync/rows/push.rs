@@ -11,16 +11,18 @@ pub(crate) use group::Told;
 use std::collections::HashSet;
 
 use rejoin_protocol::wire::push::{Ending, PushAnswer, PushAsk, PushRequest, Verdict};
-use rejoin_protocol::wire::{RowName, code};
+use rejoin_protocol::wire::{RowImage, RowName, code};
 
 use super::{cell, fact};
 use crate::engine::Engine;
+use crate::engine::capture::patch::{PatchKind, RowKey};
 use crate::engine::queue::mutation::{Mutation, State};
 use crate::engine::queue::offer::Offer;
+use crate::engine::queue::store;
 use crate::engine::rebase::{Batch, Image, ServerVerdict};
 use crate::engine::schema::model::Schema;
 use crate::error::{Error, Result};
-use crate::ids::{MutationId, Seq};
+use crate::ids::{MutationId, Seq, TableNumber};
 use crate::mutant::{self, Mutant};
 
 /// A group on its way.
@@ -31,6 +33,8 @@ pub(crate) struct Sent {
     pub(crate) attempt: i64,
     /// Whether no request carried this attempt before: only then does "not looked at" mean "not applied".
     pub(crate) fresh: bool,
+    /// The rows that it writes.
+    rows: Vec<RowKey>,
 }
 
 /// What a push may weigh.
@@ -106,7 +110,9 @@ fn choose(
             break;
         }
         let fresh = mutation.state == State::Pending || unseen.contains(&mutation.seq);
-        sent.push(Sent { seq: mutation.seq, id: mutation.id, attempt: mutation.attempt, fresh });
+        let rows = mutation.effect.rows.iter().map(|patch| patch.row.clone()).collect();
+        let (seq, id, attempt) = (mutation.seq, mutation.id, mutation.attempt);
+        sent.push(Sent { seq, id, attempt, fresh, rows });
     }
     sent
 }
@@ -211,13 +217,20 @@ pub(crate) fn batch(engine: &Engine, sent: &[Sent], answer: &PushAnswer) -> Resu
             detail: None,
         });
     }
-    let images = answer
+    let mut images = answer
         .rows
         .iter()
         .map(|row| cell::image(&engine.schema, row))
         .collect::<Result<Vec<_>>>()?;
+    let unanswered = unanswered(engine, sent, answer, &images)?;
+    let name = |image: &Image| {
+        let table_name = engine.schema.table(image.table)?.name.clone();
+        Some(RowName { table_name, id: image.key.to_id()? })
+    };
+    let again = unanswered.iter().filter_map(name).collect();
+    images.extend(unanswered);
     let mut batch = Batch { verdicts, displaced: before, images, judge: true, ..Batch::default() };
-    batch.meta.extend(recheck(engine, answer)?);
+    batch.meta.extend(recheck(engine, answer, again)?);
     if !answer.witness.is_empty() {
         batch.meta.push(fact::fact(fact::WITNESS, answer.witness.clone()));
     }
@@ -229,26 +242,62 @@ fn displaced(engine: &Engine, verdict: &Verdict) -> Vec<Image> {
     verdict.displaced.iter().filter_map(|row| cell::image(&engine.schema, row).ok()).collect()
 }
 
-/// Rows answered under other buckets than those of the cursor are named again in the next pull (O9).
+/// What accepted mutations wrote to rows of which the answer has no image, although it must (O3): the user's writes stay in
+/// view until a pull brings these rows.
+fn unanswered(
+    engine: &Engine,
+    sent: &[Sent],
+    answer: &PushAnswer,
+    images: &[Image],
+) -> Result<Vec<Image>> {
+    let answered: HashSet<(TableNumber, Option<String>)> =
+        images.iter().map(|image| (image.table, image.key.to_id())).collect();
+    let is_answered = |row: &RowKey| answered.contains(&(row.table, row.key.to_id()));
+    let mut written = Vec::new();
+    for one in sent.iter().filter(|one| !one.rows.iter().all(is_answered)) {
+        let id = one.id.to_string();
+        let accepts = |verdict: &Verdict| verdict.verdict == Ending::Accepted && verdict.id == id;
+        if !answer.verdicts.iter().any(accepts) {
+            continue;
+        }
+        let effect = store::read_effect(engine.db.conn(), one.seq)?.unwrap_or_default();
+        for patch in effect.rows.iter().filter(|patch| !is_answered(&patch.row)) {
+            let Some(table) = engine.schema.table(patch.row.table) else { continue };
+            let whole = patch.kind == PatchKind::Insert;
+            let columns = patch.columns.iter().filter(|column| whole || column.is_change());
+            let columns = columns.filter(|column| table.position(column.column).is_some());
+            let row = columns.map(|column| (column.column, column.new.clone())).collect();
+            let row = (patch.kind != PatchKind::Delete).then_some(row);
+            written.push(Image { table: patch.row.table, key: patch.row.key.clone(), row });
+        }
+    }
+    Ok(written)
+}
+
+/// Rows answered under other buckets than those of the cursor are named again in the next pull (O9), and so are `again`.
 ///
 /// Before the first page of a first sync nothing is held, and all that is answered will be paged.
-fn recheck(engine: &Engine, answer: &PushAnswer) -> Result<Option<fact::Fact>> {
+fn recheck(
+    engine: &Engine,
+    answer: &PushAnswer,
+    mut again: Vec<RowName>,
+) -> Result<Option<fact::Fact>> {
     let held = engine.meta(fact::HELD)?;
-    if held.as_deref() == Some(&fact::held_text(&answer.held)) || mutant::on(Mutant::NoRecheck) {
-        return Ok(None);
+    let same = held.as_deref() == Some(&fact::held_text(&answer.held));
+    if !same && !mutant::on(Mutant::NoRecheck) {
+        let snapshot = fact::Snapshot::load(engine)?;
+        let unpaged = snapshot.is_some_and(|snapshot| snapshot.pull_cursor.is_none());
+        if held.is_some() || !unpaged {
+            let name =
+                |row: &RowImage| RowName { table_name: row.table_name.clone(), id: row.id.clone() };
+            again.extend(answer.rows.iter().map(name));
+        }
     }
-    let snapshot = fact::Snapshot::load(engine)?;
-    let unpaged = snapshot.is_some_and(|snapshot| snapshot.pull_cursor.is_none());
-    if held.is_none() && unpaged || answer.rows.is_empty() {
+    if again.is_empty() {
         return Ok(None);
     }
     let mut rows = fact::recheck(engine)?;
     let mut known: HashSet<RowName> = rows.iter().cloned().collect();
-    for row in &answer.rows {
-        let name = RowName { table_name: row.table_name.clone(), id: row.id.clone() };
-        if known.insert(name.clone()) {
-            rows.push(name);
-        }
-    }
+    rows.extend(again.into_iter().filter(|name| known.insert(name.clone())));
     Ok(Some(fact::recheck_fact(&rows)))
 }

@@ -211,6 +211,8 @@ impl Session {
             return Ok(turn);
         }
         if answer.snapshot_required {
+            // The pages that were kept come with the snapshot; a pull behind it must not take them for its own.
+            self.gathered = pull::Gathered::default();
             fact::write(engine, &fact::snapshot_due(fact::Due::Retention))?;
             return self.patiently(Turn::Onward);
         }
@@ -221,9 +223,9 @@ impl Session {
             None => engine.meta(fact::CURSOR)?.unwrap_or_default(),
         };
         pull::leads_on(more, &before, cursor_of(&answer))?;
-        let rows = pull::apply(engine, answer, asked, &mut self.gathered)? as u64;
-        self.report.pulled += rows;
-        self.progress.done += rows;
+        let before = self.gathered.received;
+        self.report.pulled += pull::apply(engine, answer, asked, &mut self.gathered)? as u64;
+        self.progress.done += self.gathered.received - before;
         self.progress.total = Some(self.progress.done + u64::try_from(remaining).unwrap_or(0));
         if !more && fact::recheck(engine)?.is_empty() {
             self.step = Step::Done;

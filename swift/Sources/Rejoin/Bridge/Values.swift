@@ -101,6 +101,15 @@ extension MeteredPolicy {
     }
 }
 
+extension Durability {
+    var ffi: RejoinFFI.Durability {
+        switch self {
+        case .normal: .normal
+        case .full: .full
+        }
+    }
+}
+
 extension ConflictPolicy {
     var ffi: RejoinFFI.ConflictPolicy {
         switch self {

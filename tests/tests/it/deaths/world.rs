@@ -9,23 +9,10 @@ use std::time::Duration;
 use rejoin_core::death::Place;
 use rejoin_core::{Client, Config, Inspection};
 use rejoin_tests::mortal::Said;
-use rejoin_tests::{Backend, Store};
+use rejoin_tests::{Backend, Store, tables};
 use tempfile::TempDir;
 
 use crate::client::{PATIENCE, Served};
-
-/// The server keeps a book of what happens to its tables, by triggers of its own: whatever is done twice stands in it twice.
-const BOOK: &str = "
-    CREATE TABLE book (name TEXT, what TEXT);
-    CREATE TRIGGER book_places AFTER INSERT ON places WHEN new.name = new.id
-        BEGIN INSERT INTO book VALUES (new.id, 'place'); END;
-    CREATE TRIGGER book_notes AFTER UPDATE OF note ON places WHEN new.note IS NOT old.note
-        BEGIN INSERT INTO book VALUES (new.note, 'note'); END;
-    CREATE TRIGGER book_visits AFTER INSERT ON visits
-        BEGIN INSERT INTO book VALUES (new.id, 'visit'); END;
-    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 130)
-        INSERT INTO places (id, name, user_id) SELECT 'server ' || i, 'Place', 'ana' FROM n;
-";
 
 /// The file of the tables that the app was shipped with.
 const SCHEMA: &str = "schema.json";
@@ -118,7 +105,8 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new() -> Self {
-        let (backend, folder) = (Backend::over(Store::Sqlite, BOOK), TempDir::new().unwrap());
+        let (backend, folder) =
+            (Backend::over(Store::Sqlite, tables::BOOK), TempDir::new().unwrap());
         let schema = serde_json::to_vec(&backend.manifest()).unwrap();
         std::fs::write(folder.path().join(SCHEMA), schema).unwrap();
         Self { backend, folder, devices: 0, lives: 0, kept: Vec::new() }

@@ -8,6 +8,7 @@ import kotlin.time.Duration
 import kotlin.time.Duration.Companion.milliseconds
 import dev.rejoin.ffi.ActionBudget as FfiActionBudget
 import dev.rejoin.ffi.ConflictPolicy as FfiConflictPolicy
+import dev.rejoin.ffi.Durability as FfiDurability
 import dev.rejoin.ffi.MeteredPolicy as FfiMeteredPolicy
 
 /** When background syncing may use a metered network. A sync that the app asks for by name is never held back. */
@@ -20,6 +21,15 @@ public enum class MeteredPolicy {
 
     /** Nothing is exchanged until the network is unmetered. */
     NEVER,
+}
+
+/** What an acknowledged local write survives. Either survives the end of the app, by a crash or by the system. */
+public enum class Durability {
+    /** A power cut or a crash of the operating system may lose the last writes; what is left is a state that the app had. */
+    NORMAL,
+
+    /** A power cut as well, if the disk keeps its word: each commit waits until the disk has it. */
+    FULL,
 }
 
 /** What this device does where a foreign change meets an edit of plain SQL. An action is run again instead. */
@@ -68,7 +78,9 @@ public data class ActionBudget(val run: Duration? = null, val rebase: Duration? 
  *
  * @property path the database's file; made if there is none. Its folder must exist.
  * @property serverUrl the server, as `https://host/prefix`. Without one the client works, and keeps what is written until there
- *   is one.
+ *   is one. `http://` is for a loopback address; see [allowHttp].
+ * @property allowHttp whether [serverUrl] may be `http://` to a host that is not a loopback address: whoever is on the way can then
+ *   read and change rows, and take the token. For development in a local network, or from an emulator. Default: no.
  * @property userId whose data this file holds. Default: what the server says when the device registers; a plain Synchro server does
  *   not say it, there it is the `sub` of the token, if that is a JWT.
  * @property deviceName what to call this device in the server's list. Default `device`.
@@ -91,6 +103,7 @@ public data class ActionBudget(val run: Duration? = null, val rebase: Duration? 
  * @property pageSize rows asked for in one answer. Default 1,000; from 100 to 1,000.
  * @property batchSize mutations sent in one request. Default 100; from 100 to 1,000.
  * @property metered what may use a metered network. Default: everything.
+ * @property durability what an acknowledged local write survives. Default: the end of the app, not a power cut.
  * @property readers connections that read. Default 4; from 1 to 16.
  * @property walLimit the write-ahead log is brought back into the database beyond this many bytes. Default 4 MiB; from 64 KiB to
  *   1 GiB.
@@ -117,6 +130,8 @@ public data class RejoinConfig(
     val metered: MeteredPolicy? = null,
     val readers: Int? = null,
     val walLimit: Int? = null,
+    val durability: Durability? = null,
+    val allowHttp: Boolean? = null,
 )
 
 internal fun RejoinConfig.toFfi(): ClientConfig {
@@ -164,6 +179,13 @@ internal fun RejoinConfig.toFfi(): ClientConfig {
                 },
             readers = count("readers", readers),
             walLimit = count("walLimit", walLimit),
+            durability =
+                when (durability) {
+                    null -> null
+                    Durability.NORMAL -> FfiDurability.NORMAL
+                    Durability.FULL -> FfiDurability.FULL
+                },
+            allowHttp = allowHttp,
         )
     if (problems.isNotEmpty()) throw RejoinException.Configuration("configuration: ${problems.joinToString("; ")}")
     return config

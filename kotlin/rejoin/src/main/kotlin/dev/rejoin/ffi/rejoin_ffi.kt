@@ -9398,6 +9398,12 @@ internal data class ClientConfig (
     var `serverUrl`: kotlin.String? = null
     ,
     /**
+     * Whether `server_url` may be `http://` to a host that is not a loopback address: whoever is on the way can then read
+     * and change rows, and take the token. For development in a local network, or from an emulator. Default: no.
+     */
+    var `allowHttp`: kotlin.Boolean? = null
+    ,
+    /**
      * Whose data this file holds. Default: what the server says when the device registers; a plain Synchro server does not say
      * it, there it is the `sub` of the token, if that is a JWT.
      */
@@ -9477,6 +9483,11 @@ internal data class ClientConfig (
     var `metered`: MeteredPolicy? = null
     ,
     /**
+     * What an acknowledged local write survives. Default: the end of the app, not a power cut.
+     */
+    var `durability`: Durability? = null
+    ,
+    /**
      * Connections that read. Default 4; from 1 to 16.
      */
     var `readers`: kotlin.UInt? = null
@@ -9514,6 +9525,7 @@ internal object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfi
         return ClientConfig(
             FfiConverterString.read(buf),
             FfiConverterOptionalString.read(buf),
+            FfiConverterOptionalBoolean.read(buf),
             FfiConverterOptionalString.read(buf),
             FfiConverterOptionalString.read(buf),
             FfiConverterOptionalString.read(buf),
@@ -9529,6 +9541,7 @@ internal object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfi
             FfiConverterOptionalUInt.read(buf),
             FfiConverterOptionalUInt.read(buf),
             FfiConverterOptionalTypeMeteredPolicy.read(buf),
+            FfiConverterOptionalTypeDurability.read(buf),
             FfiConverterOptionalUInt.read(buf),
             FfiConverterOptionalUInt.read(buf),
             FfiConverterOptionalUInt.read(buf),
@@ -9539,6 +9552,7 @@ internal object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfi
     override fun allocationSize(value: ClientConfig) = (
             FfiConverterString.allocationSize(value.`path`) +
             FfiConverterOptionalString.allocationSize(value.`serverUrl`) +
+            FfiConverterOptionalBoolean.allocationSize(value.`allowHttp`) +
             FfiConverterOptionalString.allocationSize(value.`userId`) +
             FfiConverterOptionalString.allocationSize(value.`deviceName`) +
             FfiConverterOptionalString.allocationSize(value.`platform`) +
@@ -9554,6 +9568,7 @@ internal object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfi
             FfiConverterOptionalUInt.allocationSize(value.`pageSize`) +
             FfiConverterOptionalUInt.allocationSize(value.`batchSize`) +
             FfiConverterOptionalTypeMeteredPolicy.allocationSize(value.`metered`) +
+            FfiConverterOptionalTypeDurability.allocationSize(value.`durability`) +
             FfiConverterOptionalUInt.allocationSize(value.`readers`) +
             FfiConverterOptionalUInt.allocationSize(value.`walLimit`) +
             FfiConverterOptionalUInt.allocationSize(value.`transactionIdleMs`) +
@@ -9563,6 +9578,7 @@ internal object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfi
     override fun write(value: ClientConfig, buf: ByteBuffer) {
             FfiConverterString.write(value.`path`, buf)
             FfiConverterOptionalString.write(value.`serverUrl`, buf)
+            FfiConverterOptionalBoolean.write(value.`allowHttp`, buf)
             FfiConverterOptionalString.write(value.`userId`, buf)
             FfiConverterOptionalString.write(value.`deviceName`, buf)
             FfiConverterOptionalString.write(value.`platform`, buf)
@@ -9578,6 +9594,7 @@ internal object FfiConverterTypeClientConfig: FfiConverterRustBuffer<ClientConfi
             FfiConverterOptionalUInt.write(value.`pageSize`, buf)
             FfiConverterOptionalUInt.write(value.`batchSize`, buf)
             FfiConverterOptionalTypeMeteredPolicy.write(value.`metered`, buf)
+            FfiConverterOptionalTypeDurability.write(value.`durability`, buf)
             FfiConverterOptionalUInt.write(value.`readers`, buf)
             FfiConverterOptionalUInt.write(value.`walLimit`, buf)
             FfiConverterOptionalUInt.write(value.`transactionIdleMs`, buf)
@@ -11265,6 +11282,49 @@ internal object FfiConverterTypeConflictPolicy: FfiConverterRustBuffer<ConflictP
 
 
 /**
+ * What an acknowledged local write survives. Either survives the end of the app, by a crash or by the system.
+ */
+
+internal enum class Durability {
+
+    /**
+     * A power cut or a crash of the operating system may lose the last writes; what is left is a state that the app had.
+     */
+    NORMAL,
+    /**
+     * A power cut as well, if the disk keeps its word: each commit waits until the disk has it.
+     */
+    FULL;
+
+
+
+
+    companion object
+}
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterTypeDurability: FfiConverterRustBuffer<Durability> {
+    override fun read(buf: ByteBuffer) = try {
+        Durability.values()[buf.getInt() - 1]
+    } catch (e: IndexOutOfBoundsException) {
+        throw RuntimeException("invalid enum value, something is very wrong!!", e)
+    }
+
+    override fun allocationSize(value: Durability) = 4UL
+
+    override fun write(value: Durability, buf: ByteBuffer) {
+        buf.putInt(value.ordinal + 1)
+    }
+}
+
+
+
+
+
+/**
  * Whether the tables have ever been complete.
  */
 
@@ -11882,7 +11942,8 @@ internal sealed class RejoinException: kotlin.Exception() {
     }
 
     /**
-     * A held transaction or snapshot was left alone for too long; it was rolled back. Begin a new one, and end it sooner.
+     * A held transaction or snapshot was left alone for too long, or a read lasted while the write-ahead log grew; it was
+     * rolled back. Begin a new one, and end it sooner.
      */
     class TransactionTimeout(
 
@@ -13295,6 +13356,38 @@ internal object FfiConverterOptionalLong: FfiConverterRustBuffer<kotlin.Long?> {
 /**
  * @suppress
  */
+internal object FfiConverterOptionalBoolean: FfiConverterRustBuffer<kotlin.Boolean?> {
+    override fun read(buf: ByteBuffer): kotlin.Boolean? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterBoolean.read(buf)
+    }
+
+    override fun allocationSize(value: kotlin.Boolean?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterBoolean.allocationSize(value)
+        }
+    }
+
+    override fun write(value: kotlin.Boolean?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterBoolean.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
 internal object FfiConverterOptionalString: FfiConverterRustBuffer<kotlin.String?> {
     override fun read(buf: ByteBuffer): kotlin.String? {
         if (buf.get().toInt() == 0) {
@@ -13573,6 +13666,38 @@ internal object FfiConverterOptionalTypeWatchUpdate: FfiConverterRustBuffer<Watc
         } else {
             buf.put(1)
             FfiConverterTypeWatchUpdate.write(value, buf)
+        }
+    }
+}
+
+
+
+
+/**
+ * @suppress
+ */
+internal object FfiConverterOptionalTypeDurability: FfiConverterRustBuffer<Durability?> {
+    override fun read(buf: ByteBuffer): Durability? {
+        if (buf.get().toInt() == 0) {
+            return null
+        }
+        return FfiConverterTypeDurability.read(buf)
+    }
+
+    override fun allocationSize(value: Durability?): ULong {
+        if (value == null) {
+            return 1UL
+        } else {
+            return 1UL + FfiConverterTypeDurability.allocationSize(value)
+        }
+    }
+
+    override fun write(value: Durability?, buf: ByteBuffer) {
+        if (value == null) {
+            buf.put(0)
+        } else {
+            buf.put(1)
+            FfiConverterTypeDurability.write(value, buf)
         }
     }
 }
