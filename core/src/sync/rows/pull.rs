@@ -41,8 +41,15 @@ pub(crate) struct Gathered {
     bytes: usize,
     /// Passes in a row that lost what they had kept.
     lost: u32,
-    /// Rows that came in this pass, kept or applied.
+}
+
+/// Counts of rows.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Taken {
+    /// That the page had.
     pub(crate) received: u64,
+    /// That were applied: those of the page and of the pages kept before it, or none.
+    pub(crate) applied: u64,
 }
 
 impl Gathered {
@@ -52,16 +59,17 @@ impl Gathered {
         *self = Self { lost, ..Self::default() };
     }
 
-    /// Takes a page; of two images of a row the later one counts.
-    fn add(&mut self, schema: &Schema, sets: &[RowSet], images: Vec<Image>) -> Result<()> {
+    /// Keeps a page, and counts its rows; of two images of a row the later one counts.
+    fn add(&mut self, schema: &Schema, sets: &[RowSet], images: Vec<Image>) -> Result<u64> {
         self.bytes += sets.iter().map(|set| set.rows.get().len()).sum::<usize>();
         self.bytes += images.len() * size_of::<Image>();
+        let mut received = 0;
         for image in cell::images(schema, sets)?.into_iter().chain(images) {
             let row = RowKey { table: image.table, key: image.key.clone() };
             self.rows.insert(row, image);
-            self.received += 1;
+            received += 1;
         }
-        Ok(())
+        Ok(received)
     }
 }
 
@@ -118,28 +126,30 @@ pub(crate) fn rows(
     Ok((sets, images))
 }
 
-/// Lays a page into the base, or keeps it until its transaction is whole; the rows laid.
+/// Applies a page together with the pages kept before it, or keeps it too.
 pub(crate) fn apply(
     engine: &mut Engine,
     mut answer: PullResponse,
     asked: &[RowName],
     gathered: &mut Gathered,
-) -> Result<usize> {
+) -> Result<Taken> {
     let (mut sets, mut images) = rows(engine, &mut answer)?;
-    let Some(ours) = answer.rejoin else { return Ok(0) };
+    let Some(ours) = answer.rejoin else { return Ok(Taken::default()) };
+    let mut kept = None;
     if ours.partial || answer.has_more || gathered.cursor.is_some() {
-        gathered.add(&engine.schema, &sets, images)?;
+        let received = gathered.add(&engine.schema, &sets, images)?;
         gathered.asked.extend_from_slice(asked);
         gathered.cursor = Some(ours.cursor.clone());
         if gathered.bytes > GATHERED_MOST {
-            *gathered = Gathered { received: gathered.received, ..Gathered::default() };
+            *gathered = Gathered::default();
             fact::write(engine, &fact::snapshot_due(Due::Retention))?;
-            return Ok(0);
+            return Ok(Taken { received, applied: 0 });
         }
         let waits = gathered.lost < LOST_MOST && gathered.bytes <= TOGETHER_MOST;
         if ours.partial || answer.has_more && waits {
-            return Ok(0);
+            return Ok(Taken { received, applied: 0 });
         }
+        kept = Some(received);
         (sets, images) = (Vec::new(), std::mem::take(&mut gathered.rows).into_values().collect());
     }
     let mut meta = vec![
@@ -152,13 +162,11 @@ pub(crate) fn apply(
         meta.push(fact::fact(fact::FIRST_SYNC, fact::DONE));
         meta.push(fact::forget(fact::WITNESS));
     }
-    let (lost, received) = (if answer.has_more { gathered.lost } else { 0 }, gathered.received);
-    let was_kept = gathered.cursor.is_some();
-    *gathered = Gathered { lost, received, ..Gathered::default() };
+    let lost = if answer.has_more { gathered.lost } else { 0 };
+    *gathered = Gathered { lost, ..Gathered::default() };
     let batch = Batch { sets, images, judge: true, meta, ..Batch::default() };
-    let rows = engine.apply(batch)?.rows;
-    gathered.received += if was_kept { 0 } else { rows as u64 };
-    Ok(rows)
+    let applied = engine.apply(batch)?.rows as u64;
+    Ok(Taken { received: kept.unwrap_or(applied), applied })
 }
 
 /// What is left to be named again, once `asked` has been.

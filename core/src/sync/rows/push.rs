@@ -262,7 +262,8 @@ fn unanswered(
         }
         let effect = store::read_effect(engine.db.conn(), one.seq)?.unwrap_or_default();
         for patch in effect.rows.iter().filter(|patch| !is_answered(&patch.row)) {
-            let Some(table) = engine.schema.table(patch.row.table) else { continue };
+            // A removed table has no rows.
+            let Some(table) = engine.schema.tables.get(&patch.row.table) else { continue };
             let whole = patch.kind == PatchKind::Insert;
             let columns = patch.columns.iter().filter(|column| whole || column.is_change());
             let columns = columns.filter(|column| table.position(column.column).is_some());

@@ -223,9 +223,9 @@ impl Session {
             None => engine.meta(fact::CURSOR)?.unwrap_or_default(),
         };
         pull::leads_on(more, &before, cursor_of(&answer))?;
-        let before = self.gathered.received;
-        self.report.pulled += pull::apply(engine, answer, asked, &mut self.gathered)? as u64;
-        self.progress.done += self.gathered.received - before;
+        let taken = pull::apply(engine, answer, asked, &mut self.gathered)?;
+        self.report.pulled += taken.applied;
+        self.progress.done += taken.received;
         self.progress.total = Some(self.progress.done + u64::try_from(remaining).unwrap_or(0));
         if !more && fact::recheck(engine)?.is_empty() {
             self.step = Step::Done;
