@@ -52,22 +52,22 @@ fn a_long_stream_of_writes_with_readers_coming_and_going_keeps_the_log_small() {
     assert!(largest > limit, "the limit was met, or this test shows nothing");
 }
 
-/// The log cannot begin anew below a read. Found by an audit: 280 MB in 12 s.
+/// SQLite cannot reuse the log while a read needs it. Found by an audit: 280 MB in 12 s.
 #[test]
 fn read_that_lasts_is_ended_before_the_log_grows_without_bound() {
     let limit = 64 << 10;
     let world = World::with(|config| config.wal_limit = limit);
     world.run("CREATE TABLE t (id INTEGER PRIMARY KEY, body BLOB)");
-    let (tell, told) = mpsc::channel();
+    let (sender, began) = mpsc::channel();
     let closure = world.client.read(move |snapshot| {
         loop {
             snapshot.query("SELECT count(*) FROM t", ())?;
-            let _ = tell.send(());
+            let _ = sender.send(());
         }
         #[allow(unreachable_code)]
         Ok(())
     });
-    next(&told);
+    next(&began);
     let held = block_on(world.client.begin_read()).unwrap();
     let mut largest = 0;
     for n in 0..1_500_i64 {
@@ -76,7 +76,8 @@ fn read_that_lasts_is_ended_before_the_log_grows_without_bound() {
         // A snapshot in use; one that stands still has `transaction_idle`.
         let _ = block_on(held.query("SELECT 1", ()));
     }
-    assert!(largest < 24 * limit, "{largest} bytes of log");
+    // All that is written is 95 limits. A read that is to end at 16 may go on until its thread has its turn.
+    assert!(largest < 48 * limit, "{largest} bytes of log");
     assert!(matches!(closure.wait(), Err(Error::TransactionTimeout)));
     let ended = block_on(held.query("SELECT 1", ()));
     assert!(matches!(ended, Err(Error::TransactionTimeout)), "{ended:?}");

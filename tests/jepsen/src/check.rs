@@ -36,6 +36,8 @@ pub(crate) struct Evidence {
     pub(crate) ends: Vec<Vec<String>>,
     /// The registers of the server at the end.
     pub(crate) server_end: Vec<String>,
+    /// What another process read in the file of each device while the device was stopped.
+    pub(crate) stopped: Vec<Vec<Vec<String>>>,
 }
 
 /// What a run must keep.
@@ -90,6 +92,12 @@ pub(crate) fn check(evidence: &Evidence) -> Vec<Violation> {
     let mut found = Findings { index: &index, violations: index.problems(evidence) };
     for (device, history) in evidence.histories.iter().enumerate() {
         found.history(device, history, evidence.ends.get(device));
+    }
+    for (device, views) in evidence.stopped.iter().enumerate() {
+        let mut floors = vec![Floor::default(); index.registers()];
+        for reads in views {
+            found.view(device, &format!("the file of device {device}"), reads, &mut floors);
+        }
     }
     found.ends(evidence);
     found.violations

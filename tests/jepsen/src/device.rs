@@ -107,7 +107,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         ack_deadline: ACK_DEADLINE,
         sync_interval: SYNC_INTERVAL,
         push_debounce: Duration::from_millis(50),
-        ..Config::new(options.folder.join(format!("{name}.db")))
+        ..Config::new(file_of(&options.folder, options.number))
     };
     let client = Client::open(config).wait()?;
     client.start()?;
@@ -147,6 +147,11 @@ fn watch(client: &Client, recorder: &Mutex<Recorder>) -> Result<()> {
         record(recorder, &Event::Watched { reads: registers(&update?.rows)? })?;
     }
     Ok(())
+}
+
+/// The path of a device's database.
+pub(crate) fn file_of(folder: &Path, device: usize) -> PathBuf {
+    folder.join(format!("device-{device}.db"))
 }
 
 /// The path of a device's history.

@@ -27,7 +27,9 @@ pub(crate) enum Fault {
     ServerKill,
     /// Stop the server by SIGSTOP, and let it go on.
     ServerPause,
-    /// All of them.
+    /// Stop a device for up to a minute. `All` has the shorter [`Fault::Pause`].
+    Freeze,
+    /// All others.
     All,
 }
 
@@ -65,6 +67,7 @@ struct Pace {
 
 /// A device has a fault for about half of the time; some are longer than any time-out of the client.
 const DEVICE_PACE: Pace = Pace { gap: (300, 6_000), length: (200, 8_000) };
+const FREEZE_PACE: Pace = Pace { gap: (300, 6_000), length: (1_000, 60_000) };
 const SERVER_PACE: Pace = Pace { gap: (2_000, 8_000), length: (200, 4_000) };
 
 /// The steps of a run in the order of their times. A fault that is longer than the run ends with the run.
@@ -72,12 +75,16 @@ pub(crate) fn plan(seed: u64, fault: Fault, devices: usize, length: Duration) ->
     let of_kind = |kinds: &[Fault]| -> Vec<Fault> {
         kinds.iter().copied().filter(|kind| fault == Fault::All || fault == *kind).collect()
     };
-    let (device_kinds, server_kinds) = (of_kind(&OF_DEVICES), of_kind(&OF_THE_SERVER));
+    let (device_kinds, pace) = match fault {
+        Fault::Freeze => (vec![fault], FREEZE_PACE),
+        _ => (of_kind(&OF_DEVICES), DEVICE_PACE),
+    };
+    let server_kinds = of_kind(&OF_THE_SERVER);
     let mut steps = Vec::new();
     let mut random = fastrand::Rng::with_seed(seed);
     for device in 0..devices {
         let target = Target::Device(device);
-        steps.extend(timeline(&mut random.fork(), target, &device_kinds, &DEVICE_PACE, length));
+        steps.extend(timeline(&mut random.fork(), target, &device_kinds, &pace, length));
     }
     steps.extend(timeline(&mut random, Target::Server, &server_kinds, &SERVER_PACE, length));
     steps.sort_by_key(|step| step.at);

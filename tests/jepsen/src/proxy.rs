@@ -143,7 +143,15 @@ fn connect(device: &TcpStream, shared: &Arc<Shared>) -> Result<()> {
     };
     device.set_nodelay(true)?;
     upstream.set_nodelay(true)?;
-    shared.lock().open.extend([device.try_clone()?, upstream.try_clone()?]);
+    let both = [device.try_clone()?, upstream.try_clone()?];
+    {
+        let mut state = shared.lock();
+        state.open.extend(both);
+        // The fault may have begun while the connection was made.
+        if state.network == Network::Refuses {
+            close(&mut state);
+        }
+    }
     let pairs = [
         (Direction::Requests, device.try_clone()?, upstream.try_clone()?),
         (Direction::Answers, upstream, device.try_clone()?),

@@ -29,12 +29,13 @@ pub(crate) fn line(number: usize, plan: &Plan, outcome: &Outcome) -> String {
     let counts: Vec<String> =
         counts.iter().map(|(property, count)| format!("{count} x {property:?}")).collect();
     format!(
-        "{mark} {number}. seed {seed}, {}, {devices} devices, {}, writes {}: {} transactions, {} faults, queues empty after {:.1} s, same rows after {:.1} s{}{}",
+        "{mark} {number}. seed {seed}, {}, {devices} devices, {}, writes {}: {} transactions, {} faults, {} reads of stopped files, queues empty after {:.1} s, same rows after {:.1} s{}{}",
         name(*store),
         name(*fault),
         name(*writes),
         outcome.transactions,
         outcome.faults,
+        outcome.stopped,
         outcome.drained.as_secs_f64(),
         outcome.converged.as_secs_f64(),
         if counts.is_empty() { "" } else { "; " },

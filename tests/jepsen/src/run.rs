@@ -13,7 +13,7 @@ use crate::history;
 use crate::nemesis::{self, Fault, Step, Target};
 use crate::process::Process;
 use crate::proxy::{Network, Proxy};
-use crate::site::Site;
+use crate::site::{self, Site};
 use crate::{Break, Scope, Store, name};
 
 /// What a run is made of; it is repeated from this, but for the times at which things happen.
@@ -33,6 +33,8 @@ pub(crate) struct Plan {
 pub(crate) struct Outcome {
     pub(crate) transactions: usize,
     pub(crate) faults: usize,
+    /// How often the file of a stopped device was read.
+    pub(crate) stopped: usize,
     /// How long the last device took to empty its queue, when there were no faults any more.
     pub(crate) drained: Duration,
     /// How long the last device took to have the rows of the server.
@@ -75,6 +77,7 @@ pub(crate) fn run(plan: &Plan, folder: &Path) -> Result<Outcome> {
     Ok(Outcome {
         transactions: transactions.filter(committed).count(),
         faults: steps.iter().filter(|step| step.begins).count(),
+        stopped: evidence.stopped.iter().map(Vec::len).sum(),
         drained,
         converged,
         last,
@@ -95,6 +98,8 @@ struct Cluster<'r> {
     server: Option<Process>,
     devices: Vec<Option<Process>>,
     proxies: Vec<Proxy>,
+    /// What the file of each device had while it was stopped.
+    stopped: Vec<Vec<Vec<String>>>,
 }
 
 impl<'r> Cluster<'r> {
@@ -102,7 +107,8 @@ impl<'r> Cluster<'r> {
         let site = Site::create(plan.store, folder)?;
         let proxies = (0..plan.devices).map(|_| Proxy::open()).collect::<Result<_>>()?;
         let devices = (0..plan.devices).map(|_| None).collect();
-        let mut cluster = Self { plan, folder, site, server: None, devices, proxies };
+        let stopped = vec![Vec::new(); plan.devices];
+        let mut cluster = Self { plan, folder, site, server: None, devices, proxies, stopped };
         cluster.start_server()?;
         for device in 0..plan.devices {
             cluster.start_device(device)?;
@@ -172,7 +178,7 @@ impl<'r> Cluster<'r> {
 
     fn fault_of_device(&mut self, device: usize, fault: Fault, begins: bool) -> Result<()> {
         let network = match (fault, begins) {
-            (Fault::Kill | Fault::Pause, _) => None,
+            (Fault::Kill | Fault::Pause | Fault::Freeze, _) => None,
             (_, false) => Some(Network::Whole),
             (Fault::PartitionIn, true) => Some(Network::StallsAnswers),
             (Fault::PartitionOut, true) => Some(Network::StallsRequests),
@@ -185,8 +191,11 @@ impl<'r> Cluster<'r> {
             return Ok(());
         }
         match (fault, begins, &mut self.devices[device]) {
-            (Fault::Pause, true, Some(process)) => process.pause(),
-            (Fault::Pause, false, Some(process)) => process.resume(),
+            (Fault::Pause | Fault::Freeze, true, Some(process)) => {
+                process.pause()?;
+                self.read_stopped(device)
+            }
+            (Fault::Pause | Fault::Freeze, false, Some(process)) => process.resume(),
             (Fault::Kill, true, process) => {
                 // Dropping it kills it.
                 *process = None;
@@ -200,6 +209,13 @@ impl<'r> Cluster<'r> {
                     .map_or(Ok(()), |process| process.ask(Order::Run).map(drop))
             }
         }
+    }
+
+    /// Reads the file of a stopped device, as another process of its user could.
+    fn read_stopped(&mut self, device: usize) -> Result<()> {
+        let read = site::read_beside(&device::file_of(self.folder, device))?;
+        self.stopped[device].extend(read);
+        Ok(())
     }
 
     /// Ends every fault.
@@ -272,6 +288,7 @@ impl<'r> Cluster<'r> {
             stored: self.site.stored()?,
             ends,
             server_end: self.site.rows()?,
+            stopped: std::mem::take(&mut self.stopped),
         };
         std::fs::write(folder.join("stored.json"), serde_json::to_vec(&evidence.stored)?)?;
         Ok(evidence)

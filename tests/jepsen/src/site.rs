@@ -6,9 +6,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use rejoin_postgres::Database;
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::Store;
 
@@ -42,6 +42,26 @@ BEGIN INSERT INTO stored (register, value) VALUES (NEW.id, NEW.value); RETURN NU
 CREATE TRIGGER registers_stored AFTER UPDATE OF value ON registers FOR EACH ROW
 WHEN (OLD.value IS DISTINCT FROM NEW.value) EXECUTE FUNCTION store_register();
 ";
+
+/// What a SQLite file has of the registers, read beside the process that has the file open; `None` while that process is
+/// inside the short moments in which SQLite lets nobody read.
+pub(crate) fn read_beside(file: &Path) -> Result<Option<Vec<String>>> {
+    let read = || -> rusqlite::Result<(String, Vec<String>)> {
+        let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let damage: String = connection.query_row("PRAGMA quick_check", [], |row| row.get(0))?;
+        let mut statement = connection.prepare(READ_ALL)?;
+        let rows = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
+        Ok((damage, rows))
+    };
+    match read() {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(None),
+        Err(error) => Err(error).with_context(|| file.display().to_string()),
+        Ok((damage, rows)) => {
+            ensure!(damage == "ok", "{} is damaged: {damage}", file.display());
+            Ok(Some(rows))
+        }
+    }
+}
 
 /// The key of a register; the keys sort as the registers do.
 pub(crate) fn id(register: usize) -> String {

@@ -50,6 +50,7 @@ fn good() -> Evidence {
             .into(),
         ends: vec![end.clone(), end.clone()],
         server_end: end,
+        stopped: Vec::new(),
     }
 }
 
@@ -99,6 +100,15 @@ fn view_with_a_violation_is_reported_by_its_property() {
     for (name, views, expected) in table {
         assert_eq!(broken(&seen(views)), *expected, "{name}");
     }
+}
+
+#[test]
+fn file_of_a_stopped_device_is_a_view() {
+    let mut evidence = good();
+    evidence.stopped = vec![vec![row(["0:1", "0:1", ""]), row(["1:1", "0:2", "0:2"])], Vec::new()];
+    assert_eq!(check(&evidence), []);
+    evidence.stopped[1] = vec![row(["0:1", "", ""])];
+    assert_eq!(broken(&evidence), [Property::Atomicity]);
 }
 
 #[test]

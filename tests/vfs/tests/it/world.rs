@@ -156,7 +156,7 @@ impl World {
         assert_eq!(&known, written, "each transaction that is seen waits or is accepted");
         for table in seen.tables {
             let made = table.rows - table.base_rows;
-            assert_eq!(made as usize, waiting.len(), "{}: the rows are base and queue", table.name);
+            assert_eq!(made, waiting.len() as u64, "{}: the rows are base and queue", table.name);
         }
     }
 
