@@ -62,3 +62,19 @@ pub(super) fn decode<T: DeserializeOwned>(
         Refusal::invalid("invalid request body").into()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn body_that_stalls_is_given_up() {
+        let begun = tokio::time::Instant::now();
+        let stalled = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+        let fault = read(stalled, 1_000).await.unwrap_err();
+        assert!(matches!(fault, Fault::Transient(_)), "{fault}");
+        assert_eq!(begun.elapsed().as_secs(), PATIENCE.as_secs());
+    }
+}
