@@ -69,8 +69,8 @@ pub struct ClientConfig {
     /// The server, as `https://host/prefix`. Without one the client works, and keeps what is written until there is one.
     #[uniffi(default = None)]
     pub server_url: Option<String>,
-    /// Whether `server_url` may be `http://` to a host that is not a loopback address: whoever is on the way can then read
-    /// and change rows, and take the token. For development in a local network, or from an emulator. Default: no.
+    /// Whether `server_url` may be `http://` to a host that is not a loopback address. Others on the network can then read
+    /// and change the rows, and steal the token. For development in a local network or from an emulator. Default: no.
     #[uniffi(default = None)]
     pub allow_http: Option<bool>,
     /// Whose data this file holds. Default: what the server says when the device registers; a plain Synchro server does not say

@@ -60,8 +60,8 @@ pub struct Config {
     /// The server, as `https://host/prefix`. Without one the client works, and keeps what is written until there is one.
     /// `http://` is for a loopback address; see [`allow_http`](Self::allow_http).
     pub server_url: Option<String>,
-    /// Whether `server_url` may be `http://` to a host that is not a loopback address: whoever is on the way can then read
-    /// and change rows, and take the token. For development in a local network, or from an emulator. Default: no.
+    /// Whether `server_url` may be `http://` to a host that is not a loopback address. Others on the network can then read
+    /// and change the rows, and steal the token. For development in a local network or from an emulator. Default: no.
     pub allow_http: bool,
     /// Whose data this file holds. Default: what the server says at register; a plain v0.1.2 server does not say it, there it
     /// is the `sub` of the token, if that is a JWT.

@@ -57,8 +57,8 @@ export interface ClientConfig {
   /** The server, as `https://host/prefix`. Without one the client works, and keeps what is written until there is one. */
   readonly serverUrl?: string | undefined;
   /**
-   * Whether `serverUrl` may be `http://` to a host that is not a loopback address: whoever is on the way can then read and change rows,
-   * and take the token. For development in a local network, or from an emulator. Default: no.
+   * Whether `serverUrl` may be `http://` to a host that is not a loopback address. Others on the network can then read and change the
+   * rows, and steal the token. For development in a local network or from an emulator. Default: no.
    */
   readonly allowHttp?: boolean | undefined;
   /**

@@ -2,7 +2,7 @@
 
 use crate::built::Built;
 use crate::claims;
-use crate::process::{become_it, cargo};
+use crate::process::{Passed, become_it, cargo};
 use crate::report::Count;
 use anyhow::Result;
 use std::process::ExitCode;
@@ -13,18 +13,9 @@ const GATE_SEED: &str = "1";
 /// Seconds that each of them has transactions and faults.
 const GATE_SECONDS: &str = "8";
 
-/// Arguments of the workload, passed on.
-#[derive(Debug, clap::Args)]
-#[command(disable_help_flag = true)]
-pub(crate) struct Options {
-    /// Passed on as they are, `--help` included
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    arguments: Vec<String>,
-}
-
 /// Builds the workload and becomes it.
-pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    become_it(cargo(&["run", "--package", "rejoin-jepsen", "--"], &options.arguments))
+pub(crate) fn run(passed: &Passed) -> Result<ExitCode> {
+    become_it(cargo(&["run", "--package", "rejoin-jepsen", "--"], &passed.arguments))
 }
 
 /// A short run with all faults over each store, and one with a device that is broken on purpose, which must be found.

@@ -53,9 +53,9 @@ enum Command {
     /// Run the checks that need no test: rules, format, lints, docs, licences, links
     Check(test::Options),
     /// Simulate worlds of devices and servers by seed
-    Simulate(simulate::Options),
+    Simulate(process::Passed),
     /// Check causal consistency of real processes under faults
-    Jepsen(jepsen::Options),
+    Jepsen(process::Passed),
     /// Search for bytes that a decoder does not survive, by libFuzzer
     Fuzz(fuzz::Options),
     /// Measure against raw SQLite, in release

@@ -59,6 +59,15 @@ pub(crate) fn version(program: &str, flag: &str) -> Option<String> {
     line.filter(|_| output.status.success())
 }
 
+/// Arguments that another program of ours reads.
+#[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Passed {
+    /// Passed on as they are, `--help` included
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) arguments: Vec<String>,
+}
+
 /// Replaces this process by the command where the system can; elsewhere runs it and passes its code on.
 pub(crate) fn become_it(mut command: Command) -> Result<ExitCode> {
     announce(&command);

@@ -2,7 +2,7 @@
 
 use crate::built::Built;
 use crate::claims;
-use crate::process::{become_it, cargo};
+use crate::process::{Passed, become_it, cargo};
 use crate::report::Count;
 use anyhow::Result;
 use std::process::{Command, ExitCode};
@@ -15,19 +15,10 @@ const GATE: [(&str, u32); 3] = [("plain", 2000), ("log", 5000), ("rows", 2500)];
 const GATE_FRESH: u32 = 100;
 const DEEP_FRESH: u32 = 10_000;
 
-/// Arguments of the simulation, passed on.
-#[derive(Debug, clap::Args)]
-#[command(disable_help_flag = true)]
-pub(crate) struct Options {
-    /// Passed on as they are, `--help` included
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    arguments: Vec<String>,
-}
-
 /// Builds the simulation and becomes it.
-pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+pub(crate) fn run(passed: &Passed) -> Result<ExitCode> {
     let fixed = ["run", "--package", "rejoin-tests", "--bin", "rejoin-simulate", "--"];
-    become_it(cargo(&fixed, &options.arguments))
+    become_it(cargo(&fixed, &passed.arguments))
 }
 
 /// Every model with the fixed seeds of the gate, and some fresh ones. What is counted are claims, not worlds.

@@ -11,8 +11,8 @@ use crate::writer::Answer;
 /// Between two writes that follow each other the log is moved only when it is so many times its limit.
 const PATIENCE: u64 = 4;
 
-/// A read that is older than the log of so many limits is ended when the log is twice as large: the log cannot begin anew
-/// before it, and would grow as long as the read lasts.
+/// At this many limits, reads that are open are noted; at twice as many, those still open are ended. SQLite cannot reuse
+/// the log while a read needs it, so the log would grow for as long as the read lasts.
 const BEHIND_READS: u64 = 8;
 
 impl Client {
@@ -35,7 +35,7 @@ pub(crate) struct Upkeep {
     /// Not before it is as large as this: who stood in the way still does a moment later.
     next: u64,
     stop: Arc<ReadStop>,
-    /// Reads from before this mark are in the way.
+    /// The reads that were noted began before this mark.
     mark: Option<u64>,
 }
 
@@ -75,7 +75,10 @@ impl Upkeep {
         }
         let mark = *self.mark.get_or_insert_with(|| self.stop.mark());
         if used >= 2 * BEHIND_READS * self.limit {
-            tracing::warn!(bytes = used, "reads are ended that keep the log from beginning anew");
+            tracing::warn!(
+                bytes = used,
+                "the write-ahead log is too large; reads that keep it from being reused are ended"
+            );
             self.stop.end_before(mark);
             self.mark = None;
         }

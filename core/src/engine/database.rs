@@ -238,7 +238,8 @@ fn settings(conn: &Connection) -> rusqlite::Result<()> {
     ))
 }
 
-/// Whether the change of a file by a rollback journal may have been cut off. Ours are in WAL mode but for their first moments.
+/// Whether a rollback journal lies beside the file: then a change of it was cut off. Our files use a write-ahead log, except
+/// while they are made.
 fn has_journal(path: &Path) -> bool {
     let mut name = path.as_os_str().to_owned();
     name.push("-journal");

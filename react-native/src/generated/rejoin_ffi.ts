@@ -1366,6 +1366,43 @@ const FfiConverterTypeMeteredPolicy = (() => {
 })();
 
 /**
+ * What an acknowledged local write survives. Either survives the end of the app, by a crash or by the system.
+ */
+export enum Durability {
+    /**
+     * A power cut or a crash of the operating system may lose the last writes; what is left is a state that the app had.
+     */
+    Normal,
+    /**
+     * A power cut as well, if the disk keeps its word: each commit waits until the disk has it.
+     */
+    Full
+}
+
+const FfiConverterTypeDurability = (() => {
+    type TypeName = Durability;
+    class FFIConverter extends AbstractFfiConverterByteArray<TypeName> {
+        readFromCursor(c: Cursor): TypeName {
+            switch (c.readI32()) {
+                case 1: return Durability.Normal;
+                case 2: return Durability.Full;
+                default: throw new UniffiInternalError.UnexpectedEnumCase();
+            }
+        }
+        writeIntoCursor(value: TypeName, c: Cursor): void {
+            switch (value) {
+                case Durability.Normal: return c.writeI32(1);
+                case Durability.Full: return c.writeI32(2);
+            }
+        }
+        allocationSize(value: TypeName): number {
+            return 4;
+        }
+    }
+    return new FFIConverter();
+})();
+
+/**
  * How a client is opened and how it syncs. Every field but the path may be left out.
  */
 export type ClientConfig = {
@@ -1377,6 +1414,11 @@ export type ClientConfig = {
      * The server, as `https://host/prefix`. Without one the client works, and keeps what is written until there is one.
      */
     serverUrl?: string,
+    /**
+     * Whether `server_url` may be `http://` to a host that is not a loopback address. Others on the network can then read
+     * and change the rows, and steal the token. For development in a local network or from an emulator. Default: no.
+     */
+    allowHttp?: boolean,
     /**
      * Whose data this file holds. Default: what the server says when the device registers; a plain Synchro server does not say
      * it, there it is the `sub` of the token, if that is a JWT.
@@ -1442,6 +1484,10 @@ export type ClientConfig = {
      */
     metered?: MeteredPolicy,
     /**
+     * What an acknowledged local write survives. Default: the end of the app, not a power cut.
+     */
+    durability?: Durability,
+    /**
      * Connections that read. Default 4; from 1 to 16.
      */
     readers?: number,
@@ -1466,6 +1512,7 @@ export type ClientConfig = {
 export const ClientConfig = (() => {
     const defaults = () => ({
         serverUrl: undefined,
+        allowHttp: undefined,
         userId: undefined,
         deviceName: undefined,
         platform: undefined,
@@ -1481,6 +1528,7 @@ export const ClientConfig = (() => {
         pageSize: undefined,
         batchSize: undefined,
         metered: undefined,
+        durability: undefined,
         readers: undefined,
         walLimit: undefined,
         transactionIdleMs: undefined,
@@ -1503,6 +1551,7 @@ const FfiConverterTypeClientConfig = (() => {
             return {
                 path: FfiConverterString.readFromCursor(c),
                 serverUrl: FfiConverterOptionalString.readFromCursor(c),
+                allowHttp: FfiConverterOptionalBoolean.readFromCursor(c),
                 userId: FfiConverterOptionalString.readFromCursor(c),
                 deviceName: FfiConverterOptionalString.readFromCursor(c),
                 platform: FfiConverterOptionalString.readFromCursor(c),
@@ -1518,6 +1567,7 @@ const FfiConverterTypeClientConfig = (() => {
                 pageSize: FfiConverterOptionalUInt32.readFromCursor(c),
                 batchSize: FfiConverterOptionalUInt32.readFromCursor(c),
                 metered: FfiConverterOptionalTypeMeteredPolicy.readFromCursor(c),
+                durability: FfiConverterOptionalTypeDurability.readFromCursor(c),
                 readers: FfiConverterOptionalUInt32.readFromCursor(c),
                 walLimit: FfiConverterOptionalUInt32.readFromCursor(c),
                 transactionIdleMs: FfiConverterOptionalUInt32.readFromCursor(c),
@@ -1527,6 +1577,7 @@ const FfiConverterTypeClientConfig = (() => {
         writeIntoCursor(value: TypeName, c: Cursor): void {
             FfiConverterString.writeIntoCursor(value.path, c);
             FfiConverterOptionalString.writeIntoCursor(value.serverUrl, c);
+            FfiConverterOptionalBoolean.writeIntoCursor(value.allowHttp, c);
             FfiConverterOptionalString.writeIntoCursor(value.userId, c);
             FfiConverterOptionalString.writeIntoCursor(value.deviceName, c);
             FfiConverterOptionalString.writeIntoCursor(value.platform, c);
@@ -1542,6 +1593,7 @@ const FfiConverterTypeClientConfig = (() => {
             FfiConverterOptionalUInt32.writeIntoCursor(value.pageSize, c);
             FfiConverterOptionalUInt32.writeIntoCursor(value.batchSize, c);
             FfiConverterOptionalTypeMeteredPolicy.writeIntoCursor(value.metered, c);
+            FfiConverterOptionalTypeDurability.writeIntoCursor(value.durability, c);
             FfiConverterOptionalUInt32.writeIntoCursor(value.readers, c);
             FfiConverterOptionalUInt32.writeIntoCursor(value.walLimit, c);
             FfiConverterOptionalUInt32.writeIntoCursor(value.transactionIdleMs, c);
@@ -1550,6 +1602,7 @@ const FfiConverterTypeClientConfig = (() => {
         allocationSize(value: TypeName): number {
             return FfiConverterString.allocationSize(value.path) +
              FfiConverterOptionalString.allocationSize(value.serverUrl) +
+             FfiConverterOptionalBoolean.allocationSize(value.allowHttp) +
              FfiConverterOptionalString.allocationSize(value.userId) +
              FfiConverterOptionalString.allocationSize(value.deviceName) +
              FfiConverterOptionalString.allocationSize(value.platform) +
@@ -1565,6 +1618,7 @@ const FfiConverterTypeClientConfig = (() => {
              FfiConverterOptionalUInt32.allocationSize(value.pageSize) +
              FfiConverterOptionalUInt32.allocationSize(value.batchSize) +
              FfiConverterOptionalTypeMeteredPolicy.allocationSize(value.metered) +
+             FfiConverterOptionalTypeDurability.allocationSize(value.durability) +
              FfiConverterOptionalUInt32.allocationSize(value.readers) +
              FfiConverterOptionalUInt32.allocationSize(value.walLimit) +
              FfiConverterOptionalUInt32.allocationSize(value.transactionIdleMs) +
@@ -4492,7 +4546,8 @@ Readonly<{reason: string}> {
 Readonly<{reason: string}>
     };
     /**
-     * A held transaction or snapshot was left alone for too long; it was rolled back. Begin a new one, and end it sooner.
+     * A held transaction or snapshot was left alone for too long, or a read lasted while the write-ahead log grew; it was
+     * rolled back. Begin a new one, and end it sooner.
      */
     class TransactionTimeout_ extends UniffiError implements TransactionTimeout__interface {
         /**
@@ -11142,6 +11197,9 @@ const FfiConverterSequenceTypeColumnValue = new FfiConverterArray(FfiConverterTy
 // FfiConverter for Array<ColumnValue> | undefined
 const FfiConverterOptionalSequenceTypeColumnValue = new FfiConverterOptional(FfiConverterSequenceTypeColumnValue);
 
+// FfiConverter for boolean | undefined
+const FfiConverterOptionalBoolean = new FfiConverterOptional(FfiConverterBool);
+
 // FfiConverter for Map<string, ConflictPolicy>
 const FfiConverterMapStringTypeConflictPolicy = new FfiConverterMap(FfiConverterString, FfiConverterTypeConflictPolicy);
 
@@ -11150,6 +11208,9 @@ const FfiConverterOptionalMapStringTypeConflictPolicy = new FfiConverterOptional
 
 // FfiConverter for MeteredPolicy | undefined
 const FfiConverterOptionalTypeMeteredPolicy = new FfiConverterOptional(FfiConverterTypeMeteredPolicy);
+
+// FfiConverter for Durability | undefined
+const FfiConverterOptionalTypeDurability = new FfiConverterOptional(FfiConverterTypeDurability);
 
 // FfiConverter for ActionBudget | undefined
 const FfiConverterOptionalTypeActionBudget = new FfiConverterOptional(FfiConverterTypeActionBudget);
@@ -11533,6 +11594,7 @@ export default Object.freeze({
     FfiConverterTypeClientConfig,
     FfiConverterTypeColumnValue,
     FfiConverterTypeConflictPolicy,
+    FfiConverterTypeDurability,
     FfiConverterTypeFirstSync,
     FfiConverterTypeHeldSnapshot,
     FfiConverterTypeHeldTransaction,

@@ -20,8 +20,8 @@ public struct RejoinConfiguration: Sendable {
     /// The server. Without one the client works, and keeps what is written until there is one. `http://` is for a loopback
     /// address; see ``allowHTTP``.
     public var serverURL: URL?
-    /// Whether ``serverURL`` may be `http://` to a host that is not a loopback address: whoever is on the way can then read and
-    /// change rows, and take the token. For development in a local network. Default: no.
+    /// Whether ``serverURL`` may be `http://` to a host that is not a loopback address. Others on the network can then read
+    /// and change the rows, and steal the token. For development in a local network. Default: no.
     public var allowHTTP = false
     /// Whose data this file holds. Default: what the server says when the device registers; a plain Synchro server does not say
     /// it, there it is the `sub` of the token, if that is a JWT.

@@ -6027,8 +6027,8 @@ public struct ClientConfig: Equatable, Hashable {
      */
     public var serverUrl: String?
     /**
-     * Whether `server_url` may be `http://` to a host that is not a loopback address: whoever is on the way can then read
-     * and change rows, and take the token. For development in a local network, or from an emulator. Default: no.
+     * Whether `server_url` may be `http://` to a host that is not a loopback address. Others on the network can then read
+     * and change the rows, and steal the token. For development in a local network or from an emulator. Default: no.
      */
     public var allowHttp: Bool?
     /**
@@ -6127,8 +6127,8 @@ public struct ClientConfig: Equatable, Hashable {
          * The server, as `https://host/prefix`. Without one the client works, and keeps what is written until there is one.
          */serverUrl: String? = nil,
         /**
-         * Whether `server_url` may be `http://` to a host that is not a loopback address: whoever is on the way can then read
-         * and change rows, and take the token. For development in a local network, or from an emulator. Default: no.
+         * Whether `server_url` may be `http://` to a host that is not a loopback address. Others on the network can then read
+         * and change the rows, and steal the token. For development in a local network or from an emulator. Default: no.
          */allowHttp: Bool? = nil,
         /**
          * Whose data this file holds. Default: what the server says when the device registers; a plain Synchro server does not say

@@ -19,8 +19,9 @@ use crate::writer::{Answer, bug, caught};
 /// One state of the database that lasts until it is finished, made by [`Client::begin_read`].
 ///
 /// Its methods may be called from any thread and from asynchronous code. It ends by [`finish`](Self::finish) or by being
-/// dropped; when no query came for [`transaction_idle`](crate::Config::transaction_idle), or the log has grown too large behind
-/// it ([`Error::TransactionTimeout`]); and by [`Client::suspend`] and [`Client::shutdown`], which do not wait for it. Every later call answers why it ended.
+/// dropped; with [`Error::TransactionTimeout`] when no query came for [`transaction_idle`](crate::Config::transaction_idle), or when
+/// the write-ahead log has grown to 16 times [`wal_limit`](crate::Config::wal_limit) since it began; and by
+/// [`Client::suspend`] and [`Client::shutdown`], which do not wait for it. Every later call answers why it ended.
 #[derive(Debug)]
 pub struct HeldSnapshot {
     line: Arc<Line<Wish>>,

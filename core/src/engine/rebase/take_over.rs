@@ -144,9 +144,9 @@ fn written_by(step: &Step) -> Vec<Written> {
     all
 }
 
-/// What stands after another run where something else stood after the one before, or before this one. A value that it writes
-/// no more gives way to the one that it had found then: what stands there now may be somebody else's, whom the later edit has
-/// not seen. An edit that saw what this run has found was made upon it, and now comes after what this run has written.
+/// The values that this run of an action writes, each with the values that a later edit may have seen in its place: what the
+/// run before wrote, and what this run found. Where this run no longer writes a column, the value is the one that the run
+/// before had found: what the row holds now may be another user's, which the later edit has not seen.
 fn written_anew(step: &Step, effect: &Effect) -> Vec<Written> {
     let mut all = written_by(step);
     for patch in effect.rows.iter().filter(|patch| patch.kind == PatchKind::Update) {

@@ -79,8 +79,8 @@ public data class ActionBudget(val run: Duration? = null, val rebase: Duration? 
  * @property path the database's file; made if there is none. Its folder must exist.
  * @property serverUrl the server, as `https://host/prefix`. Without one the client works, and keeps what is written until there
  *   is one. `http://` is for a loopback address; see [allowHttp].
- * @property allowHttp whether [serverUrl] may be `http://` to a host that is not a loopback address: whoever is on the way can then
- *   read and change rows, and take the token. For development in a local network, or from an emulator. Default: no.
+ * @property allowHttp whether [serverUrl] may be `http://` to a host that is not a loopback address. Others on the network can
+ *   then read and change the rows, and steal the token. For development in a local network or from an emulator. Default: no.
  * @property userId whose data this file holds. Default: what the server says when the device registers; a plain Synchro server does
  *   not say it, there it is the `sub` of the token, if that is a JWT.
  * @property deviceName what to call this device in the server's list. Default `device`.

@@ -9398,8 +9398,8 @@ internal data class ClientConfig (
     var `serverUrl`: kotlin.String? = null
     ,
     /**
-     * Whether `server_url` may be `http://` to a host that is not a loopback address: whoever is on the way can then read
-     * and change rows, and take the token. For development in a local network, or from an emulator. Default: no.
+     * Whether `server_url` may be `http://` to a host that is not a loopback address. Others on the network can then read
+     * and change the rows, and steal the token. For development in a local network or from an emulator. Default: no.
      */
     var `allowHttp`: kotlin.Boolean? = null
     ,
