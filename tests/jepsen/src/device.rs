@@ -270,7 +270,7 @@ impl Writer {
         let torn = self.broken == Some(Break::Tear);
         let (now, later) = writes.split_at(if torn { WRITES / 2 } else { WRITES });
         let (now, later) = (now.to_vec(), later.to_vec());
-        let drops = self.broken == Some(Break::Drop) && number % 10 == 0;
+        let drops = self.broken == Some(Break::Drop) && number.is_multiple_of(10);
         let again = value.clone();
         let done = self.client.transaction(move |transaction| {
             let reads = registers(&transaction.query(READ_ALL, ())?)?;

@@ -11,12 +11,12 @@ use crate::{Scope, Store, name};
 /// The command that repeats a run.
 pub(crate) fn command(plan: &Plan) -> String {
     let Plan { seed, store, devices, fault, writes, length, broken } = plan;
-    let broken = broken.map(|broken| format!(" --break {}", name(broken))).unwrap_or_default();
+    let broken = broken.map(|broken| format!(" --break {}", name(&broken))).unwrap_or_default();
     format!(
         "cargo xtask jepsen --runs 1 --seed {seed} --store {} --devices {devices} --fault {} --writes {} --seconds {}{broken}",
-        name(*store),
-        name(*fault),
-        name(*writes),
+        name(store),
+        name(fault),
+        name(writes),
         length.as_secs(),
     )
 }
@@ -30,9 +30,9 @@ pub(crate) fn line(number: usize, plan: &Plan, outcome: &Outcome) -> String {
         counts.iter().map(|(property, count)| format!("{count} x {property:?}")).collect();
     format!(
         "{mark} {number}. seed {seed}, {}, {devices} devices, {}, writes {}: {} transactions, {} faults, {} reads of stopped files, queues empty after {:.1} s, same rows after {:.1} s{}{}",
-        name(*store),
-        name(*fault),
-        name(*writes),
+        name(store),
+        name(fault),
+        name(writes),
         outcome.transactions,
         outcome.faults,
         outcome.stopped,
@@ -95,8 +95,7 @@ impl Table {
         let mut lines = vec![head.to_owned()];
         let mut total = Sum::default();
         for ((writes, store, devices, fault), sum) in &self.0 {
-            let kind =
-                format!("{} | {} | {devices} | {}", name(*writes), name(*store), name(*fault));
+            let kind = format!("{} | {} | {devices} | {}", name(writes), name(store), name(fault));
             lines.push(row(&kind, sum));
             total.add(sum);
         }

@@ -139,9 +139,9 @@ impl<'r> Cluster<'r> {
         argument("folder", self.folder.display().to_string());
         argument("url", self.proxies[device].url());
         argument("seed", seed.to_string());
-        argument("writes", name(*writes));
+        argument("writes", name(writes));
         if let Some(broken) = broken {
-            argument("break", name(*broken));
+            argument("break", name(broken));
         }
         let process = Process::start(&format!("device-{device}"), &arguments, self.folder)?;
         self.devices[device] = Some(process);

@@ -72,7 +72,7 @@ pub(crate) fn id(register: usize) -> String {
 #[derive(Debug)]
 pub(crate) enum Site {
     File(PathBuf),
-    Postgres(Database),
+    Postgres(Box<Database>),
 }
 
 impl Site {
@@ -93,7 +93,7 @@ impl Site {
                 let database = Database::create()?;
                 let tables = TABLES.replace("DATETIME", "TIMESTAMPTZ");
                 database.run(&format!("{tables}{STORED_POSTGRES}{seeds}"));
-                Ok(Self::Postgres(database))
+                Ok(Self::Postgres(Box::new(database)))
             }
         }
     }

@@ -77,7 +77,8 @@ fn good_history_has_no_violation() {
 
 #[test]
 fn view_with_a_violation_is_reported_by_its_property() {
-    let table: &[(&str, &[[&str; REGISTERS]], &[Property])] = &[
+    type Views<'t> = &'t [[&'t str; REGISTERS]];
+    let table: &[(&str, Views<'_>, &[Property])] = &[
         ("every state in order", &[["", "", ""], ["0:1", "0:1", ""], ["0:1", "0:2", "0:2"]], &[]),
         ("skips states", &[["", "", ""], ["1:1", "0:2", "0:2"]], &[]),
         ("half of 0:1", &[["0:1", "", ""]], &[Property::Atomicity]),
