@@ -52,7 +52,7 @@ impl Model for Log {
             What::Member => u32::from(setting.joins) + leaves,
             What::Leave => setting.leavers.into(),
             What::Backup => setting.backups.into(),
-            What::Copy => setting.copies.into(),
+            What::Copy => 3 * u32::from(setting.copies),
             What::Upgrade => setting.upgrades.into(),
             What::Arrive if setting.is_slow() => 3,
             _ => 1,

@@ -64,7 +64,7 @@ impl Model for Rows {
     }
 
     fn least(&self) -> u64 {
-        10
+        20
     }
 
     fn limited(&self) -> &'static [(&'static str, u64)] {

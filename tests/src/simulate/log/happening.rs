@@ -49,7 +49,7 @@ impl World<'_> {
     pub(super) fn judge_or_release(&mut self, rng: &mut Rng) -> Checked {
         let refereed: Vec<EntryId> =
             self.mirror.facts.iter().filter(|fact| fact.refereed).map(|fact| fact.id).collect();
-        if !refereed.is_empty() && rng.u8(..6) == 0 {
+        if !refereed.is_empty() && rng.u8(..2) == 0 {
             let id = refereed[rng.usize(..refereed.len())];
             self.server.release(id, self.now).map_err(unexpected)?;
             self.told.say(|| format!("the operator gives {} back", words::entry(id)));
@@ -153,6 +153,7 @@ impl World<'_> {
             1 if rng.bool() => self.devices[number].keep(),
             _ => {
                 if !self.devices[number].set_back()? {
+                    self.devices[number].keep();
                     return Ok(());
                 }
                 self.told.say(|| format!("c{number} is set back to its backup"));

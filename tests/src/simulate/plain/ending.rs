@@ -137,9 +137,10 @@ impl World<'_> {
         let landed = landed(&self.site.history(), edit);
         let over = self.is_written_over(place);
         if edit.given_up {
-            // What takes it back may be parked, for the app to decide.
+            // What takes it back may be parked, for the app to decide, and so may what goes on from it.
             let is_open = kept.iter().any(|(one, _)| {
-                one.name == edit.name && !self.written.iter().any(|other| other.id == one.id)
+                let written = self.written.iter().find(|other| other.id == one.id);
+                one.name == edit.name && written.is_none_or(|other| self.goes_on(one, other))
             });
             let is_kept = parked.is_some() || is_open;
             return if is_kept { Ok(()) } else { self.judge_given_up(place, landed) };
@@ -151,7 +152,7 @@ impl World<'_> {
                 broken!("queue-loses-nothing", "lost: {edit:?}")
             };
         };
-        if one.cells != edit.cells || one.kind != edit.kind {
+        if (one.cells != edit.cells || one.kind != edit.kind) && !self.goes_on(one, edit) {
             return broken!(
                 "mutation-stays-as-written",
                 "parked with another payload: {one:?} was {edit:?}"
@@ -177,6 +178,18 @@ impl World<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Whether what is parked is this create as an edit of the row that an earlier create of the device has made: the
+    /// server had that one although the app had given it up.
+    fn goes_on(&self, parked: &Written, edit: &Written) -> bool {
+        let is_of_row = |one: &&Written| one.at == edit.at && one.name == edit.name;
+        let is_new = |cell: &written::Cell| {
+            edit.cells.iter().any(|wrote| (wrote.0, &wrote.2) == (cell.0, &cell.2))
+        };
+        (edit.kind, parked.kind) == (Kind::Create, Kind::Update)
+            && parked.cells.iter().all(is_new)
+            && self.written.iter().filter(is_of_row).any(|one| one.given_up)
     }
 
     /// A policy that goes over foreign values leaves a conflict to the app only where a row is gone.
