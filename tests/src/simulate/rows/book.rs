@@ -124,6 +124,8 @@ pub(super) struct Written {
     pub(super) epoch: usize,
     /// Whether it stood in a file that was copied, waiting or accepted.
     pub(super) copied: bool,
+    /// Whether it was written upon the empty tables that a reset had left.
+    pub(super) unseeing: bool,
     /// When the rows were written that its author saw, by their versions.
     pub(super) saw: BTreeMap<Name, i64>,
     /// Whether the server's rules will never take it.

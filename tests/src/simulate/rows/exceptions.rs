@@ -1,10 +1,10 @@
-//! What a restore suspends: which invariant, for the mutations of which kind of restore, and why. Every invariant that is not
-//! listed is checked after a restore as before it, and a listed one for every other mutation.
+//! What a restore or a reset suspends: which invariant, for the mutations of which kind, and why. Every invariant that is not
+//! listed is checked afterwards as before, and a listed one for every other mutation.
 
 use super::book::Written;
 use super::world::World;
 
-/// A state that was put back, seen from one mutation.
+/// A state that was put back or removed, seen from one mutation.
 #[derive(Debug, Clone, Copy)]
 enum Restore {
     /// The server went back to a backup, and the author's device had finished no pass with the restored server yet.
@@ -15,6 +15,8 @@ enum Restore {
     Traceless,
     /// The mutation stood in a file that was copied, waiting or accepted: both copies offer it (again).
     Copy,
+    /// It was written after a reset, before the rows were fetched again.
+    Reset,
 }
 
 pub(super) const REJECTED: &str = "rejected-for-a-reason";
@@ -32,6 +34,7 @@ const EXCEPTIONS: &[(&str, Restore, &str)] = &[
     (REJECTED, Restore::Server, "the backup may have an older schema"),
     (CONFLICTED, Restore::Server, "its base is a row that the backup does not have"),
     (CONFLICTED, Restore::Copy, "the other copy may have sent it first"),
+    (CONFLICTED, Restore::Reset, "the device did not show what its user had written before"),
     (POLICY, Restore::Server, "it is offered again compare-only, whatever the policy"),
     (FOLLOWS, Restore::Server, "it is offered again as it was, and alone"),
     (READS, Restore::Server, "it is offered again as it was, with what it read then"),
@@ -58,6 +61,7 @@ impl World<'_> {
                 Restore::Aged => self.book.written[..self.aged].iter().any(|old| old.id == one.id),
                 Restore::Traceless => self.site.is_traceless(&self.known_as(one.id)),
                 Restore::Copy => one.copied,
+                Restore::Reset => one.unseeing,
             }
         })
     }

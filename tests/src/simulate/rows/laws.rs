@@ -123,6 +123,7 @@ impl World<'_> {
             known,
             epoch: self.seats[at].epoch,
             copied: false,
+            unseeing: self.seats[at].is_reset,
             bad,
             reverse,
             has_action: false,

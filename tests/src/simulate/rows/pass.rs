@@ -106,6 +106,7 @@ impl World<'_> {
         self.after_exchange(at)?;
         self.seats[at].open.clear();
         if let Ok(Moment::Finished(_)) = moment {
+            self.seats[at].is_reset = false;
             self.seats[at].known = self.seats[at].pulled;
             self.seats[at].epoch = self.epoch;
             self.is_in_step(at)?;

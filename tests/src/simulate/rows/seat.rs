@@ -34,6 +34,8 @@ pub(super) struct Seat {
     pub(super) epoch: usize,
     /// Whether its user's access has changed since.
     pub(super) stale: bool,
+    /// Whether its rows were removed by a reset since.
+    pub(super) is_reset: bool,
     /// Ends that the app was told of, by number, and up to where it has said that it knows.
     pub(super) ends: BTreeMap<i64, End>,
     pub(super) acknowledged: i64,
@@ -60,6 +62,7 @@ impl Seat {
             known: 0,
             epoch: 0,
             stale: false,
+            is_reset: false,
             ends: BTreeMap::new(),
             acknowledged: 0,
             accepted: Vec::new(),
@@ -102,7 +105,7 @@ impl Seat {
         self.accepted.clear();
         self.withdrawn.clear();
         (self.acknowledged, self.pulled, self.known, self.stale) = (0, 0, 0, true);
-        self.epoch = 0;
+        (self.epoch, self.is_reset) = (0, false);
     }
 
     /// A device over a copy of its file.
@@ -111,7 +114,7 @@ impl Seat {
         copy.sight = self.sight.clone();
         copy.seen.clone_from(&self.seen);
         (copy.pulled, copy.known, copy.stale) = (self.pulled, self.known, self.stale);
-        copy.epoch = self.epoch;
+        (copy.epoch, copy.is_reset) = (self.epoch, self.is_reset);
         copy.ends.clone_from(&self.ends);
         copy.acknowledged = self.acknowledged;
         copy.accepted.clone_from(&self.accepted);

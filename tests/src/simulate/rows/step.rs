@@ -59,6 +59,10 @@ pub enum What {
     Redo(usize),
     /// The app reads how its writes ended, and perhaps says so.
     Read(usize),
+    /// The app removes the rows of the server, and keeps what waits.
+    Reset(usize),
+    /// The app empties the history.
+    Prune(usize),
     /// A device's clock jumps.
     Clock(usize),
     /// The server's log is compacted, after so many days.
@@ -91,7 +95,7 @@ pub(super) fn of(seed: u64) -> Vec<Step> {
 
 fn step(rng: &mut Rng, number: u32) -> Step {
     let at = rng.usize(..60);
-    let what = match rng.u8(..101) {
+    let what = match rng.u8(..103) {
         _ if rng.u8(..TALES) == 0 => What::Tell(at, Tale::any(rng)),
         0..21 => What::Write(at),
         21..32 => What::Perform(at),
@@ -118,7 +122,9 @@ fn step(rng: &mut Rng, number: u32) -> Step {
         93..95 => What::Copy(at),
         95..97 => What::Grant,
         97..100 => What::Give,
-        _ => What::Rework(at),
+        100 => What::Rework(at),
+        101 => What::Reset(at),
+        _ => What::Prune(at),
     };
     Step { number, chance: rng.u64(..), what }
 }

@@ -8,7 +8,7 @@ use fastrand::Rng;
 use rejoin_core::VerdictKind;
 use rejoin_core::host::Host as _;
 use rejoin_core::sync::session::Phase;
-use rejoin_core::{Actions, Keep};
+use rejoin_core::{Actions, HistoryBounds, Keep};
 use rejoin_server::Clock as _;
 
 use super::book::Book;
@@ -155,6 +155,8 @@ impl<'t> World<'t> {
             What::Copy(at) if count < DEVICES => self.copy(at % count),
             What::Copy(_) => Ok(()),
             What::Rework(at) => self.rework(at % count, &mut rng),
+            What::Reset(at) => self.reset(at % count),
+            What::Prune(at) => self.prune(at % count),
             _ => {
                 self.happen_to_server(step, &mut rng);
                 Ok(())
@@ -366,6 +368,32 @@ impl<'t> World<'t> {
         // Nobody asks what became of it.
         self.seats[at].withdrawn.clear();
         Ok(())
+    }
+
+    /// The rows of the server go, and the next pass fetches them as the first one did.
+    fn reset(&mut self, at: usize) -> Checked {
+        let done = self.seats[at].device.engine().reset(Keep::Pending, &[]);
+        let emptied = done.map_err(|error| format!("a reset that keeps what waits: {error}"))?;
+        self.told.say(|| format!("   {at} removes {} rows", emptied.rows));
+        self.told.count("a reset that keeps what waits");
+        let seat = &mut self.seats[at];
+        (seat.pulled, seat.known, seat.stale, seat.is_reset) = (0, 0, true, true);
+        self.look(at, &Why::Opened)?;
+        if !self.seats[at].sight.base.is_empty() {
+            return broken!("reset-removes-rows", "{at} has {:?}", self.seats[at].sight.base);
+        }
+        Ok(())
+    }
+
+    /// Nothing can be undone any more, and nothing is offered to a restored server.
+    fn prune(&mut self, at: usize) -> Checked {
+        let none = HistoryBounds { count: 0, ..HistoryBounds::default() };
+        let done = self.seats[at].device.engine().prune(&none);
+        let gone = done.map_err(|error| format!("the history is emptied: {error}"))?;
+        self.told.say(|| format!("   {at} forgets {gone} accepted mutations"));
+        self.told.count("an emptied history");
+        self.seats[at].accepted.clear();
+        self.look(at, &Why::Opened)
     }
 
     /// One exchange with credentials that may not be those of the file; whether more than a register went well.
