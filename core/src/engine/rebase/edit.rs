@@ -170,6 +170,9 @@ impl Work<'_> {
             for patch in &one.rows {
                 let Some(table) = self.schema.tables.get(&patch.row.table) else { continue };
                 let present = self.rows.read(&patch.row)?;
+                if present.is_some() && self.is_made_again(one, patch)? {
+                    continue;
+                }
                 let mut found = present.clone();
                 if !seen.contains(&&patch.row) {
                     seen.push(&patch.row);
@@ -188,6 +191,20 @@ impl Work<'_> {
             }
         }
         Ok(below)
+    }
+
+    /// Whether a later mutation, which stays, creates the row that this one creates: then it has written all of it.
+    fn is_made_again(&self, one: &Replaced, patch: &RowPatch) -> Result<bool> {
+        if patch.kind != PatchKind::Insert || one.step.state == State::Parked {
+            return Ok(false);
+        }
+        for later in footprint::steps_after(self.states, &patch.row, one.step.seq) {
+            let step = store::read_step(self.conn, later)?.ok_or_else(|| missing(later))?;
+            if step.patch(&patch.row).is_some_and(|(_, over)| over.kind == PatchKind::Insert) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The row as the new mutation compares it, where the old one has written it and it is `present` now.

@@ -9,7 +9,7 @@ use super::footprint;
 use super::step::{Step, old_of};
 use super::work::Work;
 use crate::engine::capture::compose::same;
-use crate::engine::capture::patch::{Effect, PatchKind, RowKey};
+use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey};
 use crate::engine::queue::attempt::Frozen;
 use crate::engine::queue::mutation::BasisValue;
 use crate::error::Result;
@@ -25,6 +25,8 @@ struct Written {
     old: Value,
     /// Whether the server has put it there: an edit of the column is not made upon it.
     is_filled: bool,
+    /// Whether another run of an action has found it there: a later edit that is uncertain may have put it there.
+    is_found: bool,
 }
 
 impl Work<'_> {
@@ -90,6 +92,7 @@ impl Work<'_> {
             new: new.clone(),
             old,
             is_filled,
+            is_found: false,
         });
         let filled: Vec<Written> = filled.collect();
         self.hand_on(seq, &filled)
@@ -137,6 +140,7 @@ fn written_by(step: &Step) -> Vec<Written> {
                     new: column.new.clone(),
                     old: step.old(index, at).clone(),
                     is_filled: false,
+                    is_found: false,
                 });
             }
         }
@@ -161,6 +165,7 @@ fn written_anew(step: &Step, effect: &Effect) -> Vec<Written> {
                 new: column.old.clone(),
                 old: column.new.clone(),
                 is_filled: false,
+                is_found: true,
             });
         }
     }
@@ -171,6 +176,12 @@ fn written_anew(step: &Step, effect: &Effect) -> Vec<Written> {
 /// Hands one value over, if this step saw it; whether the steps after this one can still have seen it.
 fn hand_over(step: &mut Step, written: &Written, by_rows: bool) -> Result<bool> {
     let Some((index, patch)) = step.patch(&written.row) else { return Ok(true) };
+    let mut columns = patch.columns.iter().filter(|column| column.is_change());
+    let wrote = |it: &ColumnPatch| it.column == written.column && same(&it.new, &written.new);
+    if written.is_found && step.is_uncertain() && columns.any(wrote) {
+        // The server has it already, and an action has run on that: later ones were made upon this value.
+        return Ok(true);
+    }
     if patch.kind == PatchKind::Insert {
         return Ok(false);
     }

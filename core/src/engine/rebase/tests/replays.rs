@@ -162,6 +162,30 @@ fn edit_stands_whatever_an_earlier_action_writes_again() {
     }
 }
 
+/// Found by simulation (seed 10505506): the server had the first edit, whose answer was lost, and the action wrote over it.
+#[test]
+fn edit_stands_when_an_action_writes_over_what_the_server_has() {
+    let writes = |context: &mut Context<'_, '_>, _: &Arguments| {
+        let sql = "UPDATE stock SET n = iif(n = 6, 9, 4) WHERE id = 'nails'";
+        context.execute(sql, ()).map(Json::from)
+    };
+    let (_folder, mut engine) = shop(Actions::new().handler("writes", [], writes));
+    engine.perform("writes", &Json::Null).unwrap();
+    engine.execute("UPDATE stock SET n = 6 WHERE id = 'nails'", &[]).unwrap();
+    send(&mut engine, 1);
+    engine.execute("UPDATE stock SET n = 7 WHERE id = 'nails'", &[]).unwrap();
+    engine.mark_uncertain(1).unwrap();
+    let sent = engine.pending().unwrap();
+    let mut batch = nails(&engine, 6);
+    batch.verdicts = vec![verdict(&sent[0], Ending::Conflict)];
+    engine.apply(batch).unwrap();
+    let again = engine.pending().unwrap().remove(0);
+    let mut batch = nails(&engine, 9);
+    batch.verdicts = vec![verdict(&again, Ending::Accepted), verdict(&sent[1], Ending::Accepted)];
+    assert_eq!(engine.apply(batch).unwrap().parked, []);
+    assert_eq!((left(&engine).as_str(), &only(&engine).basis[0].old), ("7", &9.into()));
+}
+
 /// Makes a line as long as there is stock.
 fn lines(context: &mut Context<'_, '_>, _: &Arguments) -> Result<Json> {
     let sql = "INSERT INTO line (id, stock) SELECT 'l', id FROM stock WHERE n > 3 ORDER BY id";
