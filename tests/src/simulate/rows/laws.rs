@@ -109,13 +109,12 @@ impl World<'_> {
         let schema = self.seats[at].device.engine().schema().clone();
         let rows: Vec<Name> =
             one.effect.rows.iter().filter_map(|patch| name(&schema, patch)).collect();
-        let user = self.seats[at].device.user.clone();
         let known = self.knows(at, one.id, &rows);
         let cells = sight::cells(&schema, one);
         let tints = cells.iter().any(|(name, column, _)| name.0 == "marks" && column == TINT);
         let written = Written {
             id: one.id,
-            user,
+            user: self.seats[at].device.user.clone(),
             doing,
             first: one.clone(),
             saw: self.seats[at].versions(&rows),
