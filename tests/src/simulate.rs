@@ -137,7 +137,7 @@ pub trait Model: Sync {
     /// What must happen at least once in all runs together: without it they would show less than they claim.
     fn expected(&self) -> &'static [&'static str];
 
-    /// How often each of them must happen in 2,500 runs or more.
+    /// How often each of them must happen in 1,600 runs or more.
     fn least(&self) -> u64 {
         1
     }

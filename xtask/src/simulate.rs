@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The models of the gate, with the number of their worlds: always the same seeds, and each rule that can be broken.
-const GATE: [(&str, u32); 3] = [("plain", 2000), ("log", 5000), ("rows", 2500)];
+const GATE: [(&str, u32); 3] = [("plain", 2000), ("log", 5000), ("rows", 1600)];
 
 /// Worlds of each model with seeds that were never used before, in the gate and in the deep run.
 const GATE_FRESH: u32 = 100;

@@ -63,7 +63,7 @@ impl Engine {
                 };
                 let in_base = self.base_row(&patch.row)?.is_some();
                 let mut edit = edit(table, &mutation, index, in_base);
-                if edit.operation == Operation::Create {
+                if edit.operation == Operation::Create || edit.patch.kind == PatchKind::Insert {
                     // An owner that the app leaves open is the server's to fill in: it is not what the app wrote.
                     let owner = table.owner.map(|at| table.columns[at].id);
                     edit.data.retain(|(id, value)| !value.is_null() || Some(*id) != owner);

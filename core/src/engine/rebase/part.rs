@@ -121,18 +121,15 @@ impl Step {
         for (at, column) in patch.columns.iter_mut().enumerate() {
             column.old = self.old(index, at).clone();
         }
+        if is_onto(&self.effect, &self.basis, index) {
+            patch.kind = PatchKind::Update; // A create over a live row was offered as an edit of that.
+        }
         Some(patch)
     }
 
     /// What it wrote, with the old values of the attempt.
     pub(super) fn effect_as_seen(&self) -> Effect {
-        let rows = self.effect.rows.iter().enumerate().filter_map(|(index, patch)| {
-            let mut patch = self.patch_as_seen(&patch.row)?;
-            if is_onto(&self.effect, &self.basis, index) {
-                patch.kind = PatchKind::Update; // A create over a live row was offered as an edit of that.
-            }
-            Some(patch)
-        });
+        let rows = self.effect.rows.iter().filter_map(|patch| self.patch_as_seen(&patch.row));
         Effect { schema_version: self.effect.schema_version, rows: rows.collect() }
     }
 

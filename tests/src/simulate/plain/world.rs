@@ -371,7 +371,14 @@ impl<'t> World<'t> {
             }
             Policy::LastWriteWins => {
                 let version = time::parse(&before.version).unwrap_or(i64::MAX);
+                // An edit of a device that had it already came later, whatever its clock says.
+                let has = |change: &Change| {
+                    let after = change.after.as_ref().and_then(|row| row.cells.get(column));
+                    change.tick <= edit.tick && after.is_some_and(|value| value == old)
+                };
+                let came_before = self.site.history().of(&edit.name).iter().any(has);
                 edit.time_ms * 1000 > version
+                    || came_before && self.site.was_shown(edit.at, &edit.name, column, old)
             }
         }
     }
