@@ -17,10 +17,10 @@ impl World<'_> {
     pub(super) fn edit(&mut self, at: usize, step: &Step, rng: &mut Rng) {
         let user = self.devices[at].user.clone();
         let mut values = Values::new(step.number);
-        values.bad = rng.u8(..5) == 0;
+        values.bad = rng.u8(..12) == 0;
         let mut sql = Vec::new();
         for _ in 0..[1, 1, 1, 2, 3][rng.usize(..5)] {
-            let row = match rng.u8(..3) {
+            let row = match rng.u8(..6) {
                 0 => self.random_row(at, rng),
                 _ => format!("{}{}", &user[..1], rng.u8(..self.rows)),
             };
