@@ -12,6 +12,7 @@ use rejoin_protocol::limits;
 use rejoin_protocol::manifest::Manifest;
 
 use crate::engine::action::Budget;
+use crate::engine::checkpoint::Durability;
 use crate::engine::queue::faults;
 use crate::error::{Error, Result};
 
@@ -25,18 +26,6 @@ pub enum Metered {
     PushOnly,
     /// Nothing is exchanged until the network is unmetered or `sync_now` is called.
     Never,
-}
-
-/// What an acknowledged local write survives. Either survives the end of the app, by a crash or by the system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Durability {
-    /// A power cut or a crash of the operating system may lose the last writes; what is left is a state that the app had.
-    /// `PRAGMA synchronous = NORMAL`: a commit does not wait for the disk.
-    #[default]
-    Normal,
-    /// A power cut as well, if the disk keeps its word: each commit waits until the disk has it
-    /// (`PRAGMA synchronous = FULL`). On Apple's platforms also `fullfsync`.
-    Full,
 }
 
 /// How a client is opened and how it syncs. Every field but the path has a default.

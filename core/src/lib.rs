@@ -96,13 +96,13 @@ pub use client::{
     AsyncAction, Client, HeldContext, HeldSnapshot, HeldTransaction, Pending, PendingColumn,
     PendingRow, Reset, Services, Snapshot, Transaction,
 };
-pub use config::{Config, Durability, Metered};
+pub use config::{Config, Metered};
 pub use engine::action::{
     Action, Actions, Arguments, Budget, Context, Parameter, ParameterType, Performed, Upgrade,
 };
 pub use engine::capture::patch::PatchKind;
 pub use engine::change::{Change, Origin};
-pub use engine::checkpoint::{CheckpointMode, Checkpointed};
+pub use engine::checkpoint::{CheckpointMode, Checkpointed, Durability};
 pub use engine::import::{ImportedTable, LeftOut, SynchroImport};
 pub use engine::queue::Counts;
 pub use engine::queue::history::HistoryBounds;

@@ -1,4 +1,4 @@
-//! Moving the write-ahead log into the file, on a connection of its own.
+//! Moving the write-ahead log into the file, on a connection of its own; and what a commit survives.
 //!
 //! A checkpoint other than PASSIVE waits for readers; on the writing connection it would hold up every write. So it runs
 //! beside it, waits for nobody, and says when it could not finish. The log stays bounded either way: see
@@ -9,11 +9,22 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::config::Durability;
 use crate::death::{self, Place};
 use crate::engine::Engine;
 use crate::engine::database::{Database, OURS, fault};
 use crate::error::Result;
+
+/// What an acknowledged local write survives. Either survives the end of the app, by a crash or by the system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// A power cut or a crash of the operating system may lose the last writes; what is left is a state that the app had.
+    /// `PRAGMA synchronous = NORMAL`: a commit does not wait for the disk.
+    #[default]
+    Normal,
+    /// A power cut as well, if the disk keeps its word: each commit waits until the disk has it
+    /// (`PRAGMA synchronous = FULL`). On Apple's platforms also `fullfsync`.
+    Full,
+}
 
 /// How far a checkpoint goes; SQLite's four.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

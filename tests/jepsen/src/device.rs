@@ -50,7 +50,7 @@ pub(crate) struct Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Order {
-    /// Wait for the first sync, then run transactions until told otherwise.
+    /// Wait for the first sync, then run transactions until [`Order::Hold`].
     Run,
     /// Run no further transaction; the answer comes when none is under way.
     Hold,

@@ -43,8 +43,8 @@ CREATE TRIGGER registers_stored AFTER UPDATE OF value ON registers FOR EACH ROW
 WHEN (OLD.value IS DISTINCT FROM NEW.value) EXECUTE FUNCTION store_register();
 ";
 
-/// What a SQLite file has of the registers, read beside the process that has the file open; `None` while that process is
-/// inside the short moments in which SQLite lets nobody read.
+/// What a SQLite file has of the registers, read beside the process that has the file open; `None` while that process
+/// holds a lock that excludes readers.
 pub(crate) fn read_beside(file: &Path) -> Result<Option<Vec<String>>> {
     let read = || -> rusqlite::Result<(String, Vec<String>)> {
         let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::{all, mutations, notes, open, queued};
-use crate::config::Durability;
+use crate::engine::checkpoint::Durability;
 use crate::engine::{CheckpointMode, Engine};
 use crate::error::Error;
 

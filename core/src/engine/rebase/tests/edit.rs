@@ -70,7 +70,7 @@ fn later_edit_stays_on_top(
     assert_eq!(old, &[(id_of(&engine, "notes", "body"), "follows".into())]);
 }
 
-/// Found by simulation (seed 10501643): the columns that the create leaves open were laid over the later values.
+/// Found by simulation (seed 10501643): the empty columns of the create replaced the later values.
 #[test]
 fn edit_of_a_create_keeps_what_a_later_create_of_its_row_wrote() {
     let (_folder, mut engine) = notes();
