@@ -23,10 +23,6 @@ use crate::error::{Error, Result};
 use crate::ids::{ColumnId, Seq};
 use crate::value::Value;
 
-/// The clock of every record: the server lets an edit with a later clock than its row's win silently over what this
-/// device has never seen (P3).
-const NO_CLOCK: &str = "1970-01-01T00:00:00Z";
-
 /// What could leave now.
 #[derive(Debug, Default)]
 pub(crate) struct Drafts {
@@ -186,8 +182,9 @@ impl Engine {
     }
 
     /// The clock that a record names, and the version of the row: no clock and the version of the base, unless the table's
-    /// policy gives the later edit the right of way (P3). Then the clock is that of its last edit, and the version that on
-    /// which its first was made: none, if there was no row.
+    /// policy gives the later edit the right of way (P3). Then the clock is that of its earliest edit, so that no edit goes
+    /// over a later one of another device together with an edit that came after that; and the version is that on which the
+    /// first edit was made: none, if there was no row.
     fn edited(&self, draft: &Draft) -> Result<(String, Option<String>)> {
         let table = self.schema.table(draft.row.table);
         let table = table.filter(|table| table.policy == Policy::LastWriteWins);
@@ -196,16 +193,17 @@ impl Engine {
             members.extend(store::read(self.db.conn(), *seq)?);
         }
         let is_by_time = |one: &Mutation| table.is_some_and(|table| one.is_by_time(table));
-        match (members.first(), members.last()) {
-            (Some(first), Some(last)) if members.iter().all(is_by_time) => {
-                let edited = time::format(last.time_ms.saturating_mul(1000));
+        let earliest = members.iter().map(|one| one.time_ms).min();
+        match (members.first(), earliest) {
+            (Some(first), Some(earliest)) if members.iter().all(is_by_time) => {
+                let edited = time::format(earliest.saturating_mul(1000));
                 let version = match first.stance.seen(&draft.row) {
                     Some(seen) => seen.clone(),
                     None => self.base_version(&draft.row)?,
                 };
                 Ok((edited, version))
             }
-            _ => Ok((NO_CLOCK.to_owned(), self.base_version(&draft.row)?)),
+            _ => Ok((record::NO_CLOCK.to_owned(), self.base_version(&draft.row)?)),
         }
     }
 }

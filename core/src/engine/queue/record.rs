@@ -19,6 +19,10 @@ use crate::value::Value;
 
 const VERSION: u8 = 1;
 
+/// The clock of a record whose edits are not decided by time: the server lets an edit with a later clock than its row's win
+/// silently over what this device has never seen (P3).
+pub(super) const NO_CLOCK: &str = "1970-01-01T00:00:00Z";
+
 /// The frozen change of a row.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Record {
@@ -52,6 +56,11 @@ impl Record {
     /// The mutations of the queue whose edits it carries.
     pub(crate) fn live(&self) -> impl Iterator<Item = Seq> + '_ {
         self.members.iter().filter(|member| member.hidden.is_none()).map(|member| member.seq)
+    }
+
+    /// Whether the server decides by time, and may decide otherwise about one of several edits than about all.
+    pub(crate) fn joins_edits_by_time(&self) -> bool {
+        self.members.len() > 1 && self.edited != NO_CLOCK
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -233,7 +242,7 @@ mod tests {
             operation: Operation::Update,
             data: vec![(ColumnId(2), 2.into()), (ColumnId(9), Value::Null)],
             base: Some("2026-01-01T00:00:00.000001Z".to_owned()),
-            edited: "1970-01-01T00:00:00Z".to_owned(),
+            edited: NO_CLOCK.to_owned(),
             doubtful: true,
             tries: 2,
             members: members.iter().map(member).collect(),

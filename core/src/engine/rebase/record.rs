@@ -47,7 +47,7 @@ pub enum RecordEnding {
     Conflict,
     /// The same, and the server will not take it upon this image either: parked.
     Stands,
-    /// The server does not have it, and refuses it: its edits are sent one by one, to find the one that is to blame.
+    /// The server does not have it, and refuses it: its edits are sent one by one, because it may take some of them.
     Apart,
     /// Parked.
     Refused(ParkReason),

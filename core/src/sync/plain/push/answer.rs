@@ -129,6 +129,8 @@ fn conflict(
         RecordEnding::Accepted
     } else if stands(record, row) {
         RecordEnding::Stands
+    } else if record.operation == Operation::Update && record.joins_edits_by_time() {
+        RecordEnding::Apart
     } else {
         RecordEnding::Conflict
     };

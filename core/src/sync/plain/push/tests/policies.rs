@@ -166,6 +166,25 @@ fn last_write_wins_decides_each_edit_by_its_own_time() {
     assert_eq!(world.server.cell("a", "body"), Some(json!("late")));
 }
 
+/// A later edit of another column does not carry an earlier one over what was written between them.
+#[test]
+fn last_write_wins_tells_edits_of_one_record_apart() {
+    let mut world = governed(Policy::LastWriteWins);
+    world.run("UPDATE notes SET body = 'early'");
+    let early = world.queue()[0].time_ms * 1000;
+    world.host.advance(Duration::from_mins(1));
+    world.run("UPDATE notes SET n = 7");
+    world.host.advance(Duration::from_mins(1));
+    world.run("UPDATE notes SET n = 8");
+    world.server.plain.clock().set(early + 1);
+    world.server.write("a", &json!({"body": "theirs", "n": 1}));
+    world.settle();
+    assert_eq!(parked(&world), [(ParkReason::Conflicted, "server_won_conflict".to_owned())]);
+    assert_eq!((world.shown().as_str(), world.queue().len()), ("a theirs 8", 1));
+    assert_eq!(world.server.cell("a", "n"), Some(json!(8)));
+    assert_eq!(world.server.heard.len(), 4);
+}
+
 /// An edit that was made while an earlier one of its row had no answer is no conflict with that.
 #[test]
 fn last_write_wins_edit_upon_an_own_edit_is_accepted() {
