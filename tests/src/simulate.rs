@@ -29,6 +29,9 @@ pub use run::{Broken, Sum, tell, worlds};
 pub use shrink::shrink;
 pub use told::Told;
 
+/// How often each expected thing must happen in [`Model::enough`] runs.
+pub const RARELY: u64 = 20;
+
 /// Why a run failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
@@ -137,10 +140,8 @@ pub trait Model: Sync {
     /// What must happen at least once in all runs together: without it they would show less than they claim.
     fn expected(&self) -> &'static [&'static str];
 
-    /// How often each of them must happen in 1,600 runs or more.
-    fn least(&self) -> u64 {
-        1
-    }
+    /// In how many runs each of them must happen [`RARELY`] times.
+    fn enough(&self) -> u64;
 
     /// What may happen in few runs only: its name, and in how many of a thousand at most.
     fn limited(&self) -> &'static [(&'static str, u64)] {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Broken, Model, Rule, Sum, Switch, Told, shrink, tell, worlds};
+use super::{Broken, Model, RARELY, Rule, Sum, Switch, Told, shrink, tell, worlds};
 
 /// Runs that are executed at most to make a failed one short.
 const SHORTER: usize = 400;
@@ -75,7 +75,7 @@ fn all_hold<M: Model>(model: &M, order: &Order, claims: &mut Claims<'_>) {
     claims.claim(true, &format!("the law holds in {} worlds of {name}", sum.worlds));
     // A single run need not have everything in it.
     if seeds >= 500 {
-        let least = if seeds >= 1_600 { model.least() } else { 1 };
+        let least = if seeds >= model.enough() { RARELY } else { 1 };
         let happened = |what: &str| sum.counts.get(what).copied().unwrap_or_default();
         let rare = |what: &&&str| happened(what) < least;
         let missing: Vec<&str> = model.expected().iter().filter(rare).copied().collect();

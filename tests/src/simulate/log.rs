@@ -72,6 +72,10 @@ impl Model for Log {
         &EXPECTED
     }
 
+    fn enough(&self) -> u64 {
+        30_000
+    }
+
     fn switches(&self) -> &'static [Switch] {
         switches! {
             "L1", Engine(NothingVoid) => "server-rows-are-the-fold", "view-is-the-viewers-part";
@@ -85,8 +89,9 @@ impl Model for Log {
     }
 }
 
-const EXPECTED: [&str; 45] = [
+const EXPECTED: [&str; 47] = [
     "a bare id is sent",
+    "a copy has published an entry",
     "a copy is found",
     "a correction is accepted",
     "a database is copied",
@@ -121,6 +126,7 @@ const EXPECTED: [&str; 45] = [
     "an entry is re-keyed",
     "an entry is refused when it runs again",
     "an entry is undone",
+    "an id is a copy's",
     "an item is sent again for its view",
     "another version of the app",
     "plain SQL is written",

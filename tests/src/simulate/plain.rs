@@ -70,6 +70,7 @@ impl Model for Plain {
             "edits of a device",
             "parked as conflicted",
             "parked as poison",
+            "parked as refused",
             "parked by a later write",
             "parked for what it stands on",
             "parked remainders",
@@ -78,6 +79,10 @@ impl Model for Plain {
             "the log was found to be cut at its beginning",
             "writes of others",
         ]
+    }
+
+    fn enough(&self) -> u64 {
+        7_000
     }
 
     fn limited(&self) -> &'static [(&'static str, u64)] {

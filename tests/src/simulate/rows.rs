@@ -63,8 +63,8 @@ impl Model for Rows {
         expected::THINGS
     }
 
-    fn least(&self) -> u64 {
-        20
+    fn enough(&self) -> u64 {
+        1_600
     }
 
     fn limited(&self) -> &'static [(&'static str, u64)] {

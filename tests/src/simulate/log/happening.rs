@@ -28,21 +28,26 @@ impl World<'_> {
         self.devices[number].holds()
     }
 
+    /// The next device whose user has something to decide, counted from `number`.
     pub(super) fn decide(&mut self, number: usize, rng: &mut Rng) -> Checked {
-        let Some(decided) = self.devices[number].decide(&self.setting, self.now, rng, self.told)?
-        else {
-            return Ok(());
-        };
-        if let Some(written) = self.written.get_mut(&decided.of) {
-            written.decided = true;
+        let count = self.devices.len();
+        for number in (number..number + count).map(|at| at % count) {
+            let device = &mut self.devices[number];
+            let Some(decided) = device.decide(&self.setting, self.now, rng, self.told)? else {
+                continue;
+            };
+            if let Some(written) = self.written.get_mut(&decided.of) {
+                written.decided = true;
+            }
+            if let Some((id, written)) = decided.instead {
+                self.written.insert(id, written);
+            }
+            if decided.dropped {
+                self.written.remove(&decided.of);
+            }
+            return self.devices[number].holds();
         }
-        if let Some((id, written)) = decided.instead {
-            self.written.insert(id, written);
-        }
-        if decided.dropped {
-            self.written.remove(&decided.of);
-        }
-        self.devices[number].holds()
+        Ok(())
     }
 
     /// The referee looks, or its word is late, or it starts again; or the operator gives an entry back.

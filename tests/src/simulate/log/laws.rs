@@ -278,11 +278,13 @@ impl Shadow {
     ) -> Checked {
         for (id, (_, new)) in own {
             let Some(old) = self.own.get(id) else { continue };
-            let held = self.items.get(id).and_then(|item| item.held.as_ref());
-            let held = held.filter(|held| {
-                held.revision == old.revision && Some(&names(&held.write_set)) == within
-            });
-            if held.is_some() && new.revision == old.revision.next() && new.effects == old.effects {
+            let is_held = |item: &Shown| {
+                item.effects == new.effects
+                    && item.held.as_ref().is_some_and(|held| {
+                        held.revision == old.revision && Some(&names(&held.write_set)) == within
+                    })
+            };
+            if new.revision == old.revision.next() && self.items.get(id).is_some_and(is_held) {
                 return broken!(
                     "correction-changes-something",
                     "{} is corrected to what the server holds",

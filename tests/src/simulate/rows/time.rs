@@ -24,8 +24,9 @@ pub(super) struct Times {
     tables: BTreeSet<&'static str>,
     /// When a version of a row was written by its author, where that was before it was pushed.
     written: BTreeMap<(Name, String), i64>,
-    /// Attempts that already had their verdict: it is repeated, whatever has become of the row.
-    evaluated: BTreeSet<(String, i64)>,
+    /// The last attempt of each mutation that had a verdict. The verdict is repeated for that attempt and earlier ones, which
+    /// a copy of the file may send later, whatever has become of the row.
+    evaluated: BTreeMap<String, i64>,
 }
 
 /// A push that is evaluated: the rows as they were when each of its groups was applied.
@@ -98,8 +99,9 @@ impl Times {
         let mut course = Course { user, times: self, now, rows, at, overwritten: 0 };
         for one in &push.groups {
             let Some(verdict) = &one.verdict else { continue };
-            let attempt = (one.group.id.clone(), verdict.attempt);
-            let first = course.times.evaluated.insert(attempt);
+            let last = course.times.evaluated.entry(one.group.id.clone()).or_insert(i64::MIN);
+            let first = verdict.attempt > *last;
+            *last = verdict.attempt.max(*last);
             if one.fresh {
                 course.accepted(&one.group)?;
             } else if first && verdict.code.as_deref() == Some(code::ROW_SUPERSEDED) {
