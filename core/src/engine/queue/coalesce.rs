@@ -5,7 +5,7 @@
 //! if it stands on nothing that leaves after that: else a row would name a parent that is not there yet. What stands on
 //! something that waits, waits too.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use rejoin_protocol::wire::push::Operation;
 
@@ -175,15 +175,20 @@ impl<'s> Coalesced<'s> {
 
 /// Frozen records, of which some wait.
 #[derive(Debug)]
-pub(crate) struct Standing<'s>(Coalesced<'s>);
+pub(crate) struct Standing<'s> {
+    shown: Coalesced<'s>,
+    /// Mutations of which a record waits.
+    waiting: HashSet<Seq>,
+}
 
 impl<'s> Standing<'s> {
     /// None shown yet.
     pub(crate) fn new(schema: &'s Schema) -> Self {
-        Self(Coalesced::new(schema, usize::MAX))
+        Self { shown: Coalesced::new(schema, usize::MAX), waiting: HashSet::new() }
     }
 
-    /// Whether the next record can go: it does not wait itself, and stands on none that does.
+    /// Whether the next record can go: it does not wait itself, stands on none that does, and follows none of its mutation that
+    /// does. Their rows may refer to each other in ways that only the server's database knows.
     pub(crate) fn can_go(&mut self, record: &Record, waits: bool) -> bool {
         let new = |(column, new): &(ColumnId, Value)| ColumnPatch {
             column: *column,
@@ -197,8 +202,13 @@ impl<'s> Standing<'s> {
         };
         let columns = record.data.iter().map(new).collect();
         let patch = RowPatch { row: record.row.clone(), kind, columns };
-        let goes = !waits && !self.0.before(&patch).contains(&Place::Waits);
-        self.0.note(patch, if goes { Place::Nothing } else { Place::Waits });
+        let goes = !waits
+            && !record.live().any(|seq| self.waiting.contains(&seq))
+            && !self.shown.before(&patch).contains(&Place::Waits);
+        if !goes {
+            self.waiting.extend(record.live());
+        }
+        self.shown.note(patch, if goes { Place::Nothing } else { Place::Waits });
         goes
     }
 }

@@ -33,7 +33,7 @@ pub(crate) struct Drafts {
 
 impl Engine {
     /// The next records, at most so many. Edits of rows in `aside`, or of rows that have a record, wait, with all that
-    /// stands on them; those of rows in `apart` become a record each.
+    /// stands on them and what follows rows in `aside` in their mutations; those of rows in `apart` become a record each.
     pub(crate) fn drafts(
         &self,
         most: usize,
@@ -49,10 +49,12 @@ impl Engine {
         'queue: for entry in entries {
             let missing = || Error::Internal(format!("mutation {} is not in the queue", entry.id));
             let mutation = store::read(self.db.conn(), entry.seq)?.ok_or_else(missing)?;
+            let mut follows = false;
             for index in 0..mutation.effect.rows.len() {
                 let patch = mutation.effect.rows[index].clone();
-                let waits =
-                    aside.contains(&patch.row) || self.queue.records().at(&patch.row).is_some();
+                // What follows a row of its mutation may refer to it in a way that only the server's database knows.
+                follows |= aside.contains(&patch.row);
+                let waits = follows || self.queue.records().at(&patch.row).is_some();
                 let Some(table) = schema.table(patch.row.table).filter(|_| !waits) else {
                     all.wait(patch);
                     continue;

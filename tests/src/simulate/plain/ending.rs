@@ -143,11 +143,13 @@ impl World<'_> {
         let landed = landed(&self.site.history(), edit);
         let over = self.is_written_over(place);
         if edit.given_up {
-            // What takes it back may be parked, for the app to decide, and so may what goes on from it.
+            // What takes it back may be parked, for the app to decide, and so may what goes on from it: a later create.
             let is_open = kept.iter().any(|(one, _)| {
                 let of_it = || self.written.iter().filter(|other| other.id == one.id);
                 let goes_on = |other: &Written| other.name == one.name && self.goes_on(one, other);
-                one.name == edit.name && (of_it().next().is_none() || of_it().any(goes_on))
+                let is_again = edit.kind == Kind::Create && one.kind == Kind::Create;
+                let is_open = is_again || of_it().next().is_none() || of_it().any(goes_on);
+                (one.at, &one.name) == (edit.at, &edit.name) && is_open
             });
             let is_kept = parked.is_some() || is_open;
             return if is_kept { Ok(()) } else { self.judge_given_up(place, landed) };

@@ -166,3 +166,25 @@ fn unsent_mutation_in_conflict_is_parked_whole() {
     world.push(&[Net::Ok]);
     assert!(world.server.heard.is_empty());
 }
+
+/// The server's database may know of a reference that the device does not know of.
+#[test]
+fn row_behind_one_that_waits_is_not_sent_before_it() {
+    for frozen in [false, true] {
+        let mut world = World::new();
+        world.run(
+            "INSERT INTO notes (id, body) VALUES ('a', 'x'); INSERT INTO notes (id) VALUES ('b');",
+        );
+        if frozen {
+            world.push(&[Net::RequestLost]);
+        }
+        world.run("INSERT INTO notes (id) VALUES ('c')");
+        world.limit = 1;
+        world.server.refused.insert("a".to_owned(), ("rejected_retryable", "update_failed"));
+        world.push(&[Net::Ok]);
+        assert_eq!(world.server.keys(), "c", "frozen: {frozen}");
+        world.server.refused.clear();
+        world.push(&[Net::Ok]);
+        assert_eq!((world.server.keys().as_str(), world.queue().len()), ("a b c", 0));
+    }
+}
