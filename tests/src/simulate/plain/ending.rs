@@ -143,13 +143,11 @@ impl World<'_> {
         let landed = landed(&self.site.history(), edit);
         let over = self.is_written_over(place);
         if edit.given_up {
-            // What takes it back may be parked, for the app to decide, and so may what goes on from it: a later create.
+            // What takes it back may be parked, for the app to decide, and so may what goes on from it.
             let is_open = kept.iter().any(|(one, _)| {
                 let of_it = || self.written.iter().filter(|other| other.id == one.id);
                 let goes_on = |other: &Written| other.name == one.name && self.goes_on(one, other);
-                let is_again = edit.kind == Kind::Create && one.kind == Kind::Create;
-                let is_open = is_again || of_it().next().is_none() || of_it().any(goes_on);
-                (one.at, &one.name) == (edit.at, &edit.name) && is_open
+                one.name == edit.name && (of_it().next().is_none() || of_it().any(goes_on))
             });
             let is_kept = parked.is_some() || is_open;
             return if is_kept { Ok(()) } else { self.judge_given_up(place, landed) };
@@ -194,7 +192,8 @@ impl World<'_> {
     fn goes_on(&self, parked: &Written, edit: &Written) -> bool {
         let is_of_row = |one: &&Written| one.at == edit.at && one.name == edit.name;
         let is_new = |cell: &written::Cell| {
-            edit.cells.iter().any(|wrote| (wrote.0, &wrote.2) == (cell.0, &cell.2))
+            let same = |wrote: &written::Cell| (wrote.0, &wrote.2) == (cell.0, &cell.2);
+            cell.2.is_none() || edit.cells.iter().any(same) // A create leaves the other columns NULL.
         };
         (edit.kind, parked.kind) == (Kind::Create, Kind::Update)
             && parked.cells.iter().all(is_new)
