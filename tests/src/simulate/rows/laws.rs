@@ -154,13 +154,13 @@ impl World<'_> {
         (user, id.to_string())
     }
 
-    /// Whether the server accepted the content under another id: of a mutation that was sent, and then edited into this one.
+    /// Whether the server accepted the content under other ids: of mutations that were sent, and then edited into this one.
     fn is_on_the_server(&self, one: &Mutation) -> bool {
         let Some(written) = self.book.of(one.id) else { return false };
-        self.book.written.iter().filter(|old| old.given_up).any(|old| {
-            let has = |cell| old.cells.contains(cell);
-            self.site.has_accepted(&self.known_as(old.id)) && written.cells.iter().all(has)
-        })
+        let given_up = self.book.written.iter().filter(|old| old.given_up);
+        let accepted: Vec<_> =
+            given_up.filter(|old| self.site.has_accepted(&self.known_as(old.id))).collect();
+        written.cells.iter().all(|cell| accepted.iter().any(|old| old.cells.contains(cell)))
     }
 
     /// What left the queue was accepted, or given up by the app (I3).

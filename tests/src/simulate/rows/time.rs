@@ -37,6 +37,8 @@ struct Course<'t> {
     rows: Rows,
     /// When the rows that this push has written were written.
     at: BTreeMap<Name, i64>,
+    /// Rows that this push has created.
+    made: BTreeSet<Name>,
     overwritten: u64,
 }
 
@@ -96,7 +98,8 @@ impl Times {
         }
         let (rows, at) = (push.before.clone(), BTreeMap::new());
         let (user, now) = (&*push.user, push.now);
-        let mut course = Course { user, times: self, now, rows, at, overwritten: 0 };
+        let made = BTreeSet::new();
+        let mut course = Course { user, times: self, now, rows, at, made, overwritten: 0 };
         for one in &push.groups {
             let Some(verdict) = &one.verdict else { continue };
             let last = course.times.evaluated.entry(one.group.id.clone()).or_insert(i64::MIN);
@@ -134,7 +137,7 @@ impl Course<'_> {
             let written = self.written(group, change);
             let present = row.map(|row| self.present(&name, row));
             if let (Some(row), Some(written), Some(present)) = (row, written, present)
-                && is_contested(row, change)
+                && is_contested(row, change, self.made.contains(&name))
                 && !change.force
             {
                 if written <= present {
@@ -190,6 +193,9 @@ impl Course<'_> {
                 row.entry("deleted_at".to_owned()).or_insert_with(|| "now".to_owned());
             }
         } else {
+            if before.is_none() {
+                self.made.insert(name.clone());
+            }
             let row = self.rows.entry(name.clone()).or_default();
             row.remove("deleted_at");
             for (column, value) in cells(change.data.as_deref().map(RawValue::get)) {
@@ -200,12 +206,15 @@ impl Course<'_> {
     }
 }
 
-/// Whether an edit meets another row than it was made on, in a way that columns do not merge.
-fn is_contested(row: &Row, change: &Change) -> bool {
+/// Whether an edit meets another row than it was made on, in a way that columns do not merge. Of a row that this push has
+/// created, columns that the server filled in are not known.
+fn is_contested(row: &Row, change: &Change, is_new: bool) -> bool {
     let data = cells(change.data.as_deref().map(RawValue::get));
     let olds: BTreeMap<_, _> =
         cells(change.old.as_deref().map(RawValue::get)).into_iter().collect();
-    let is = |column: &String, value: &Option<String>| row.get(column) == value.as_ref();
+    let is = |column: &String, value: &Option<String>| {
+        row.get(column) == value.as_ref() || is_new && !row.contains_key(column)
+    };
     match (change.operation, is_live(row)) {
         (Operation::Create, true) => data.iter().any(|(column, new)| !is(column, new)),
         (Operation::Update, false) => true,
