@@ -79,7 +79,6 @@ pub mod error;
 pub mod host;
 pub mod ids;
 mod inspect;
-pub mod mutant;
 mod params;
 mod readers;
 pub mod row_buffer;

@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::error::{Error, Result};
-use crate::mutant;
+use rejoin_protocol::mutant;
 
 /// Two threads on which the transport and the driver run, and those that code of the app's may block.
 #[derive(Debug)]

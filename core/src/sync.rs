@@ -2,7 +2,6 @@
 
 pub mod backoff;
 pub mod driver;
-pub mod log;
 pub(crate) mod plain;
 pub mod rows;
 pub mod session;

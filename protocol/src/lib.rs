@@ -22,6 +22,8 @@ pub mod equal;
 pub mod kind;
 pub mod limits;
 pub mod manifest;
+#[doc(hidden)]
+pub mod mutant;
 pub mod policy;
 pub mod time;
 pub mod value;

@@ -52,7 +52,6 @@ pub mod hooks;
 mod http;
 mod listener;
 mod log_limit;
-pub mod mutant;
 mod observe;
 mod operate;
 mod ready;

@@ -21,8 +21,7 @@ mod tests;
 
 use std::fmt;
 
-use rejoin_core::mutant::Mutant;
-use rejoin_server::mutant::Mutant as ServerMutant;
+use rejoin_protocol::mutant::Mutant;
 
 pub use claims::{Order, simulate};
 pub use run::{Broken, Sum, tell, worlds};
@@ -75,38 +74,13 @@ impl fmt::Display for Failure {
     }
 }
 
-/// A rule that can be broken on purpose, on a device or on the server.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Rule {
-    /// One of the engine's.
-    Engine(Mutant),
-    /// One of the server's.
-    Server(ServerMutant),
-}
-
-impl From<Mutant> for Rule {
-    fn from(mutant: Mutant) -> Self {
-        Self::Engine(mutant)
-    }
-}
-
-/// Its name alone, as it is given on the command line.
-impl fmt::Debug for Rule {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Engine(mutant) => mutant.fmt(out),
-            Self::Server(mutant) => mutant.fmt(out),
-        }
-    }
-}
-
 /// A mutation switch of the product, and the invariants of which one must report it.
 #[derive(Debug, Clone, Copy)]
 pub struct Switch {
     /// The rule of the product that it breaks, as `--mutant` names it.
     pub rule: &'static str,
     /// What it switches.
-    pub mutant: Rule,
+    pub mutant: Mutant,
     /// The names of the invariants that notice it.
     pub noticed_by: &'static [&'static str],
 }

@@ -19,11 +19,11 @@ use crate::engine::Engine;
 use crate::engine::staging::{self, Staging};
 use crate::error::{Error, Result};
 use crate::ids::Seq;
-use crate::mutant::{self, Mutant};
 use crate::sync::plain::push as push_plain;
 use crate::sync::rows::push::{Limits, Sent, Told};
 use crate::sync::rows::{fact, pull, push, register, snapshot};
 use crate::sync::subject::Signer;
+use rejoin_protocol::mutant::{self, Mutant};
 
 /// Who the device is, and how much it asks for at a time.
 #[derive(Debug, Clone)]

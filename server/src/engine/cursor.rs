@@ -16,8 +16,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::push::word;
 use crate::error::Fault;
-use crate::mutant::{self, Mutant};
 use crate::store::{Life, Reading};
+use rejoin_protocol::mutant::{self, Mutant};
 
 /// How far a device has read.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -207,7 +207,7 @@ fn stand(reading: &dyn Reading, cursor: Cursor) -> Result<Standing, Fault> {
     if cursor.epoch != life.epoch {
         return Ok(Standing::Foreign);
     }
-    if mutant::is_on(Mutant::OtherLifeUnnoticed) {
+    if mutant::on(Mutant::OtherLifeUnnoticed) {
         return Ok(Standing::Good(Box::new(cursor)));
     }
     if cursor.position > life.head {
@@ -217,7 +217,7 @@ fn stand(reading: &dyn Reading, cursor: Cursor) -> Result<Standing, Fault> {
         let is_lost = cursor.accepted.as_ref().map(|accepted| accepted.is_lost(reading));
         return Ok(match is_lost.transpose()? {
             Some(true) => Standing::Restored,
-            _ if mutant::is_on(Mutant::WatermarkIgnored) => Standing::Good(Box::new(cursor)),
+            _ if mutant::on(Mutant::WatermarkIgnored) => Standing::Good(Box::new(cursor)),
             _ => Standing::Behind,
         });
     }

@@ -12,9 +12,9 @@ use super::{Caller, Engine, held, schema_gate, sight_of};
 use crate::config::WAITING;
 use crate::error::Fault;
 use crate::hooks::SnapshotReason as Reason;
-use crate::mutant::{self, Mutant};
 use crate::observe;
 use crate::store::{Ahead, Reading, Room, read, write};
+use rejoin_protocol::mutant::{self, Mutant};
 
 /// The wire's word for a reason.
 fn word(reason: Reason) -> String {
@@ -255,7 +255,7 @@ impl Cursor {
 fn turned(cursor: &Cursor, held: &[String]) -> Cursor {
     let mut next = cursor.clone();
     let target = cursor.walk.as_ref().map_or(&cursor.held, |walk| &walk.target);
-    if !same_buckets(target, held) && !mutant::is_on(Mutant::BucketsUnwalked) {
+    if !same_buckets(target, held) && !mutant::on(Mutant::BucketsUnwalked) {
         let mut buckets = difference(&cursor.held, held);
         // A walk that has not ended has brought some rows of its buckets, or has still to take some away.
         for bucket in cursor.walk.iter().flat_map(|walk| &walk.buckets) {

@@ -19,8 +19,8 @@ use super::seen::Checks;
 use super::{Caller, Engine, encode, held, run, schema_gate, sight_of};
 use crate::error::{Fault, Refusal};
 use crate::hooks::Hooks;
-use crate::mutant::{self, Mutant};
 use crate::store::{Client, Reading, StoredVerdict, Writing, write};
+use rejoin_protocol::mutant::{self, Mutant};
 
 /// A push that was answered.
 pub(crate) struct Pushed {
@@ -174,7 +174,7 @@ pub(super) struct Push<'a> {
 impl Push<'_> {
     pub(super) fn group(&self, request: &PushRequest, group: &Group) -> Result<Verdict, Fault> {
         let stored = self.writing.verdict(&self.caller.user, &group.id)?;
-        if let Some(stored) = stored.filter(|_| !mutant::is_on(Mutant::VerdictForgotten)) {
+        if let Some(stored) = stored.filter(|_| !mutant::on(Mutant::VerdictForgotten)) {
             if let Some(verdict) = repeated(group, &stored)? {
                 self.record_accepted_alone(group, &verdict)?;
                 return Ok(verdict);
@@ -307,7 +307,7 @@ impl Push<'_> {
 
     /// O4: judged only if everything it stands on is accepted.
     fn all_accepted(&self, after: &[String]) -> Result<bool, Fault> {
-        for mutation in after.iter().filter(|_| !mutant::is_on(Mutant::AfterIgnored)) {
+        for mutation in after.iter().filter(|_| !mutant::on(Mutant::AfterIgnored)) {
             let stored = self.writing.verdict(&self.caller.user, mutation)?;
             let is_accepted = stored.is_some_and(|stored| stored.ending == word(Ending::Accepted));
             if !is_accepted || self.accepted_alone.borrow().contains(mutation) {

@@ -6,6 +6,7 @@ use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use rejoin_protocol::limits::Bounded;
+use rejoin_protocol::mutant;
 use rejoin_protocol::wire::pull::{PullRequest, PullResponse};
 use rejoin_protocol::wire::push::PushRequest;
 use rejoin_protocol::wire::register::RegisterRequest;
@@ -19,7 +20,7 @@ use crate::admission::Endpoint;
 use crate::engine::push::{Pushed, word};
 use crate::engine::{Caller, Engine, plain};
 use crate::error::{Fault, Refusal};
-use crate::{mutant, observe};
+use crate::observe;
 
 const ALL: &[&str] = &["client_id", "schema_version", "schema_hash"];
 const BOTH: &[&str] = &["schema_version", "schema_hash"];

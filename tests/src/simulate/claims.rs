@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::{Broken, Model, RARELY, Rule, Sum, Switch, Told, shrink, tell, worlds};
+use rejoin_protocol::mutant::Mutant;
+
+use super::{Broken, Model, RARELY, Sum, Switch, Told, shrink, tell, worlds};
 
 /// Runs that are executed at most to make a failed one short.
 const SHORTER: usize = 400;
@@ -151,7 +153,7 @@ fn first_line(broken: &Broken) -> String {
 }
 
 /// The shortest trace that was found of a failed run.
-fn story<M: Model>(model: &M, broken: &Broken, mutant: Option<Rule>) -> String {
+fn story<M: Model>(model: &M, broken: &Broken, mutant: Option<Mutant>) -> String {
     let steps = model.steps(broken.seed);
     let short = shrink(model, broken.seed, &steps, mutant, SHORTER);
     let mut told = Told::telling();

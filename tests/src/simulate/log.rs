@@ -20,11 +20,10 @@ mod step;
 mod words;
 mod world;
 
-use rejoin_core::mutant::Mutant::{
+use rejoin_protocol::mutant::Mutant::{
     KeyBelowSeen, NoFloor, NotToldGone, NothingVoid, OwnNotSent, RevisionKept, RunUnasked,
 };
 
-use super::Rule::Engine;
 use super::{Checked, Model, Switch, Told, switches};
 use setting::Setting;
 use step::{Step, What};
@@ -78,13 +77,13 @@ impl Model for Log {
 
     fn switches(&self) -> &'static [Switch] {
         switches! {
-            "L1", Engine(NothingVoid) => "server-rows-are-the-fold", "view-is-the-viewers-part";
-            "L2", Engine(RevisionKept) => "order-as-taken", "rerun-changes-nothing";
-            "L4", Engine(RunUnasked) => "corrections-are-bounded";
-            "L6", Engine(KeyBelowSeen) => "author-order-kept";
-            "L8", Engine(OwnNotSent) => "feed-shows-what-concerns";
-            "L8", Engine(NotToldGone) => "devices-agree";
-            "L11", Engine(NoFloor) => "devices-agree";
+            "L1", NothingVoid => "server-rows-are-the-fold", "view-is-the-viewers-part";
+            "L2", RevisionKept => "order-as-taken", "rerun-changes-nothing";
+            "L4", RunUnasked => "corrections-are-bounded";
+            "L6", KeyBelowSeen => "author-order-kept";
+            "L8", OwnNotSent => "feed-shows-what-concerns";
+            "L8", NotToldGone => "devices-agree";
+            "L11", NoFloor => "devices-agree";
         }
     }
 }

@@ -13,9 +13,8 @@ mod step;
 mod world;
 mod written;
 
-use rejoin_core::mutant::Mutant::{BaseNotFolded, RecordThawed, RestNotKept, TwoRecordsOfARow};
+use rejoin_protocol::mutant::Mutant::{BaseNotFolded, RecordThawed, RestNotKept, TwoRecordsOfARow};
 
-use super::Rule::Engine;
 use super::{Checked, Model, Switch, Told, switches};
 use step::Step;
 use world::World;
@@ -91,10 +90,10 @@ impl Model for Plain {
 
     fn switches(&self) -> &'static [Switch] {
         switches! {
-            "P1", Engine(TwoRecordsOfARow) => "queue-drains";
-            "P2", Engine(RecordThawed) => "pass-ends", "queue-loses-nothing", "given-up-is-taken-back";
-            "P4", Engine(BaseNotFolded) => "acceptance-changes-no-view";
-            "P8", Engine(RestNotKept) => "queue-drains", "devices-agree";
+            "P1", TwoRecordsOfARow => "queue-drains";
+            "P2", RecordThawed => "pass-ends", "queue-loses-nothing", "given-up-is-taken-back";
+            "P4", BaseNotFolded => "acceptance-changes-no-view";
+            "P8", RestNotKept => "queue-drains", "devices-agree";
         }
     }
 }

@@ -6,10 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
 
-use rejoin_core::mutant;
-use rejoin_server::mutant as server_mutant;
+use rejoin_protocol::mutant::{self, Mutant};
 
-use super::{Checked, Failure, Model, Rule, Switch, Told};
+use super::{Checked, Failure, Model, Switch, Told};
 
 /// A run that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,13 +54,12 @@ pub fn tell<M: Model>(
     model: &M,
     seed: u64,
     steps: &[M::Step],
-    mutant: Option<Rule>,
+    mutant: Option<Mutant>,
     told: &mut Told,
 ) -> Checked {
     let mut live = || quietly(|| model.live(seed, steps, told));
     match mutant {
-        Some(Rule::Engine(mutant)) => mutant::with(mutant, live),
-        Some(Rule::Server(mutant)) => server_mutant::with(mutant, live),
+        Some(mutant) => mutant::with(mutant, live),
         None => live(),
     }
 }

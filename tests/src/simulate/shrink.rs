@@ -1,6 +1,8 @@
 //! Reduces a failed run to few steps that still fail in the same way.
 
-use super::{Model, Rule, Told, tell};
+use rejoin_protocol::mutant::Mutant;
+
+use super::{Model, Told, tell};
 
 /// Leaves out steps while the run still fails by the same invariant: halves first, then quarters, at last one by one. At most
 /// `most` runs are executed for it. Steps that do not fail are returned as they are.
@@ -8,7 +10,7 @@ pub fn shrink<M: Model>(
     model: &M,
     seed: u64,
     steps: &[M::Step],
-    mutant: Option<Rule>,
+    mutant: Option<Mutant>,
     most: usize,
 ) -> Vec<M::Step> {
     let fails = |steps: &[M::Step]| {

@@ -2,11 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rejoin_core::mutant::Mutant::{BaseNotFolded, RecordThawed, RestNotKept};
-use rejoin_core::mutant::on;
+use rejoin_protocol::mutant::Mutant::{BaseNotFolded, RecordThawed, RestNotKept};
+use rejoin_protocol::mutant::on;
 
 use super::claims::NOTICED;
-use super::{Checked, Model, Order, Rule, Switch, Told, broken, shrink, simulate};
+use super::{Checked, Model, Order, Switch, Told, broken, shrink, simulate};
 
 #[derive(Default)]
 struct Numbers {
@@ -63,9 +63,9 @@ impl Model for Numbers {
     fn switches(&self) -> &'static [Switch] {
         const NOTICED_BY: &[&str] = &["no-700"];
         &[
-            Switch { rule: "P8", mutant: Rule::Engine(RestNotKept), noticed_by: NOTICED_BY },
-            Switch { rule: "P4", mutant: Rule::Engine(BaseNotFolded), noticed_by: NOTICED_BY },
-            Switch { rule: "P2", mutant: Rule::Engine(RecordThawed), noticed_by: NOTICED_BY },
+            Switch { rule: "P8", mutant: RestNotKept, noticed_by: NOTICED_BY },
+            Switch { rule: "P4", mutant: BaseNotFolded, noticed_by: NOTICED_BY },
+            Switch { rule: "P2", mutant: RecordThawed, noticed_by: NOTICED_BY },
         ]
     }
 }

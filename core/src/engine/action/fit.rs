@@ -18,8 +18,8 @@ use crate::engine::database::{OURS, fault};
 use crate::engine::schema::model::Schema;
 use crate::error::{Error, Result};
 use crate::ids::{ColumnId, TableNumber};
-use crate::mutant::{self, Mutant};
 use crate::value::Value;
+use rejoin_protocol::mutant::{self, Mutant};
 
 /// Functions that give another value at each run, and what to use instead.
 const NEVER: &[(&str, &str)] = &[

@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn the_id_of_the_vectors_comes_out_by_columns_and_by_projection() {
-        // The first of the vectors (core/vectors/log-order.json).
+        // The first of the vectors (core/vectors/row-ids.json).
         let action = Uuid::parse_str("6f9619ff-8b86-4011-b42d-00cf4fc964ff").unwrap();
         let expected = "e2e4952e-b4a9-5504-96de-2820ea1d4680";
         let row = object(&json!({"title": "a", "content": "b", "seen": 7}));

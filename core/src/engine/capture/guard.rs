@@ -14,8 +14,8 @@ use crate::engine::schema::guarded::GuardedTable;
 use crate::engine::schema::model::Table;
 use crate::error::Error;
 use crate::ids::TableNumber;
-use crate::mutant::{self, Mutant};
 use crate::value::Value;
+use rejoin_protocol::mutant::{self, Mutant};
 
 /// The capture of one writing connection.
 #[derive(Debug)]

@@ -15,8 +15,8 @@ use crate::engine::capture::binary::Writer;
 use crate::engine::capture::patch::{Effect, PatchKind, RowKey, RowPatch};
 use crate::engine::schema::model::{Schema, Table};
 use crate::ids::{Seq, TableNumber};
-use crate::mutant::{self, Mutant};
 use crate::value::Value;
+use rejoin_protocol::mutant::{self, Mutant};
 
 /// The mutations seen so far, by what ties others to them.
 #[derive(Debug)]

@@ -14,8 +14,8 @@ use super::record::Record;
 use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
 use crate::engine::schema::model::Schema;
 use crate::ids::{ColumnId, Seq};
-use crate::mutant::{self, Mutant};
 use crate::value::Value;
+use rejoin_protocol::mutant::{self, Mutant};
 
 /// One mutation's edit of a row, in the words of the wire.
 #[derive(Debug, Clone, PartialEq)]

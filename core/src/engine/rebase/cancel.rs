@@ -23,7 +23,7 @@ use crate::engine::queue::mutation::ParkReason;
 use crate::engine::queue::verdict;
 use crate::error::Result;
 use crate::ids::{ColumnId, MutationId, Seq};
-use crate::mutant::{self, Mutant};
+use rejoin_protocol::mutant::{self, Mutant};
 
 /// The server's word on a mutation that was withdrawn.
 #[derive(Debug, Clone)]

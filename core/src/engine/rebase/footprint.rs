@@ -10,8 +10,8 @@ use crate::engine::capture::patch::{PatchKind, RowKey};
 use crate::engine::queue::mutation::State;
 use crate::engine::row_state::{RowStates, Waiting};
 use crate::ids::{Seq, TableNumber};
-use crate::mutant::{self, Mutant};
 use crate::value::Value;
+use rejoin_protocol::mutant::{self, Mutant};
 
 /// The steps at a row: mutations that are part of what the app sees, oldest first.
 pub(crate) fn steps_at<'a>(

@@ -20,7 +20,7 @@ use crate::engine::queue::mutation::{ParkReason, is_onto};
 use crate::engine::schema::model::Table;
 use crate::error::Result;
 use crate::ids::Seq;
-use crate::mutant::{self, Mutant};
+use rejoin_protocol::mutant::{self, Mutant};
 
 /// An edit of a row, as policy sees it.
 pub(super) struct Edit<'a> {

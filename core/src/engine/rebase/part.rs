@@ -13,8 +13,8 @@ use crate::engine::queue::part::{Parts, Refused};
 use crate::engine::queue::{Staged, store};
 use crate::error::Result;
 use crate::ids::Seq;
-use crate::mutant::{self, Mutant};
 use crate::value::Value;
+use rejoin_protocol::mutant::{self, Mutant};
 
 /// The word in the detail of a mutation of which the server has other rows.
 const IN_PART: &str = "accepted in part";

@@ -23,7 +23,7 @@ use coverage::Coverage;
 use story::Story;
 use world::World;
 
-use crate::mutant::Mutant;
+use rejoin_protocol::mutant::Mutant;
 
 /// Stories that the properties must hold for; the environment variable `REJOIN_CASES` multiplies it.
 const CASES: u64 = 2_500;

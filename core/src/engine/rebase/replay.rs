@@ -30,7 +30,7 @@ use crate::engine::statement::Footprints;
 use crate::engine::transaction::Parts;
 use crate::error::{ActionFault, Error, Result};
 use crate::ids::{MutationId, Seq, TableNumber};
-use crate::mutant::{self, Mutant};
+use rejoin_protocol::mutant::{self, Mutant};
 
 /// What a rebase needs to run an action.
 #[derive(Debug)]

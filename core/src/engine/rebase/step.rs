@@ -7,8 +7,8 @@ use crate::engine::queue::part::Parts;
 use crate::engine::queue::seen::SeenRow;
 use crate::engine::queue::stance::Stance;
 use crate::ids::{MutationId, Seq, TableNumber};
-use crate::mutant::{self, Mutant};
 use crate::value::Value;
+use rejoin_protocol::mutant::{self, Mutant};
 
 /// What becomes of a step in this transaction.
 #[derive(Debug, Clone, PartialEq)]

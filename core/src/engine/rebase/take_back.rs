@@ -19,7 +19,7 @@ use crate::engine::queue::mutation::State;
 use crate::engine::schema::model::Table;
 use crate::error::{ChangedRow, Error, Result};
 use crate::ids::MutationId;
-use crate::mutant::{self, Mutant};
+use rejoin_protocol::mutant::{self, Mutant};
 
 /// What became of an undo or a redo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,8 +14,8 @@ use crate::engine::queue::attempt::Frozen;
 use crate::engine::queue::mutation::BasisValue;
 use crate::error::Result;
 use crate::ids::{ColumnId, Seq};
-use crate::mutant::{self, Mutant};
 use crate::value::Value;
+use rejoin_protocol::mutant::{self, Mutant};
 
 /// A value that a leaving mutation wrote, and what it had found there.
 struct Written {

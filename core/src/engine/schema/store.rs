@@ -13,8 +13,8 @@ use crate::engine::database::{OURS, fault};
 use crate::engine::queue::store::set_meta;
 use crate::error::{Error, Result};
 use crate::ids::{ColumnId, TableNumber};
-use crate::mutant::{self, Mutant};
 use crate::value::Value;
+use rejoin_protocol::mutant::{self, Mutant};
 
 /// The key in `rejoin_meta` of the columns that were gained and wait for the server's values, as pairs of table and column. Until
 /// then such a column is NULL in every row, which says nothing about its value.

@@ -20,8 +20,8 @@ use crate::engine::rebase::record::{RecordEnding, Settled};
 use crate::engine::rebase::{Applied, Batch};
 use crate::error::Result;
 use crate::ids::Seq;
-use crate::mutant::{self, Mutant};
 use crate::sync::rows::push::Limits;
+use rejoin_protocol::mutant::{self, Mutant};
 
 mod answer;
 mod body;

@@ -23,7 +23,7 @@ use crate::engine::rebase::{Batch, Image, ServerVerdict};
 use crate::engine::schema::model::Schema;
 use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq, TableNumber};
-use crate::mutant::{self, Mutant};
+use rejoin_protocol::mutant::{self, Mutant};
 
 /// A group on its way.
 #[derive(Debug, Clone)]

@@ -13,11 +13,11 @@ use crate::engine::rebase::{Applied, Batch};
 use crate::engine::{Engine, staging};
 use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq};
-use crate::mutant::{self, Mutant};
 use crate::sync::plain;
 use crate::sync::rows::answer::{self, Stamp, Turn};
 use crate::sync::rows::push::Sent;
 use crate::sync::rows::{fact, pull, push, register, schema, snapshot};
+use rejoin_protocol::mutant::{self, Mutant};
 
 /// Pulls that a pass makes: half a million rows and more.
 const PULLS: u32 = 5_000;

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rejoin_core::ids::row_id::row_id;
-use rejoin_core::sync::log::entry::Intent;
-use rejoin_core::sync::log::handler::{Draft, Handlers, Stop};
-use rejoin_core::sync::log::ids::Name;
-use rejoin_core::sync::log::row::{Columns, Image, RowName};
 use rejoin_core::value::Value;
+use rejoin_log::entry::Intent;
+use rejoin_log::handler::{Draft, Handlers, Stop};
+use rejoin_log::ids::Name;
+use rejoin_log::row::{Columns, Image, RowName};
 
 /// Rows that everybody works on.
 pub(super) const ITEM: &str = "item";

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fastrand::Rng;
-use rejoin_core::sync::log::effect::{Effect, Effects};
-use rejoin_core::sync::log::entry::Intent;
-use rejoin_core::sync::log::ids::{AuthorId, EntryId, Name};
-use rejoin_core::sync::log::message::{Fetched, Item};
-use rejoin_core::sync::log::replica::memory::MemoryReplica;
-use rejoin_core::sync::log::replica::write::Written as Entry;
-use rejoin_core::sync::log::replica::{Event, LogError, Replica};
-use rejoin_core::sync::log::row::RowName;
 use rejoin_core::value::Value;
+use rejoin_log::effect::{Effect, Effects};
+use rejoin_log::entry::Intent;
+use rejoin_log::ids::{AuthorId, EntryId, Name};
+use rejoin_log::message::{Fetched, Item};
+use rejoin_log::replica::memory::MemoryReplica;
+use rejoin_log::replica::write::Written as Entry;
+use rejoin_log::replica::{Event, LogError, Replica};
+use rejoin_log::row::RowName;
 
 use super::Told;
 use super::deed::{Actions, App, ITEM, fresh};

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use fastrand::Rng;
-use rejoin_core::sync::log::ids::{EntryId, Epoch};
-use rejoin_core::sync::log::key::Key;
-use rejoin_core::sync::log::server::{Limits, Server};
+use rejoin_log::ids::{EntryId, Epoch};
+use rejoin_log::key::Key;
+use rejoin_log::server::{Limits, Server};
 use uuid::Uuid;
 
 use super::device::Device;

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rejoin_core::sync::log::ids::{AuthorId, EntryId};
-use rejoin_core::sync::log::key::Key;
+use rejoin_log::ids::{AuthorId, EntryId};
+use rejoin_log::key::Key;
 
 use super::oracle::{seen, unlike};
 use super::words;

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use rejoin_core::sync::log::ids::{AuthorId, Name, UserId};
-use rejoin_core::sync::log::message::{Correct, Fetched};
-use rejoin_core::sync::log::referee::Referee;
-use rejoin_core::sync::log::replica::memory::MemoryReplica;
-use rejoin_core::sync::log::server::Server;
-use rejoin_core::sync::log::server::memory::MemoryLog;
+use rejoin_log::ids::{AuthorId, Name, UserId};
+use rejoin_log::message::{Correct, Fetched};
+use rejoin_log::referee::Referee;
+use rejoin_log::replica::memory::MemoryReplica;
+use rejoin_log::server::Server;
+use rejoin_log::server::memory::MemoryLog;
 
 use super::deed::{Actions, App};
 use super::mirror::Mirror;

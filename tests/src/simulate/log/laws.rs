@@ -9,15 +9,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rejoin_core::sync::log::effect::Effects;
-use rejoin_core::sync::log::ids::EntryId;
-use rejoin_core::sync::log::key::Key;
-use rejoin_core::sync::log::message::{
-    Fetched, Held, Item, Outcome, Page, Published, Seen, Snapshot, Verdict,
-};
-use rejoin_core::sync::log::replica::Replica;
-use rejoin_core::sync::log::replica::memory::MemoryReplica;
-use rejoin_core::sync::log::replica::store::{Authority, Facts, Own, ReplicaStore as _};
+use rejoin_log::effect::Effects;
+use rejoin_log::ids::EntryId;
+use rejoin_log::key::Key;
+use rejoin_log::message::{Fetched, Held, Item, Outcome, Page, Published, Seen, Snapshot, Verdict};
+use rejoin_log::replica::Replica;
+use rejoin_log::replica::memory::MemoryReplica;
+use rejoin_log::replica::store::{Authority, Facts, Own, ReplicaStore as _};
 
 use super::mirror::rows;
 use super::oracle::{Names, Rows, lay, names, run, unlike};

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rejoin_core::sync::log::effect::Effect;
-use rejoin_core::sync::log::ids::{AuthorId, EntryId};
-use rejoin_core::sync::log::key::Key;
-use rejoin_core::sync::log::message::{Correct, Correction, Item, Page, Seen, Snapshot};
-use rejoin_core::sync::log::row::{Columns, Image, RowName};
-use rejoin_core::sync::log::server::Server;
-use rejoin_core::sync::log::server::memory::MemoryLog;
+use rejoin_log::effect::Effect;
+use rejoin_log::ids::{AuthorId, EntryId};
+use rejoin_log::key::Key;
+use rejoin_log::message::{Correct, Correction, Item, Page, Seen, Snapshot};
+use rejoin_log::row::{Columns, Image, RowName};
+use rejoin_log::server::Server;
+use rejoin_log::server::memory::MemoryLog;
 
 use super::oracle::{
     self, Change, Fact, Names, Rows, after, fold, names, place, seen, sees, unlike, view,

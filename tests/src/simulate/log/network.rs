@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fastrand::Rng;
-use rejoin_core::sync::log::effect::Effects;
-use rejoin_core::sync::log::entry::{Offer, Revision};
-use rejoin_core::sync::log::ids::{AuthorId, EntryId};
-use rejoin_core::sync::log::message::{Fetched, Outcome, Publish, Published, Standing, Verdict};
-use rejoin_core::sync::log::server::store::LogStore as _;
-use rejoin_core::sync::log::server::{Limits, Server};
+use rejoin_log::effect::Effects;
+use rejoin_log::entry::{Offer, Revision};
+use rejoin_log::ids::{AuthorId, EntryId};
+use rejoin_log::message::{Fetched, Outcome, Publish, Published, Standing, Verdict};
+use rejoin_log::server::store::LogStore as _;
+use rejoin_log::server::{Limits, Server};
 
 use super::oracle::{Fact, Names};
 use super::words;

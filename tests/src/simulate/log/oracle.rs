@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rejoin_core::sync::log::effect::{Effect, Effects};
-use rejoin_core::sync::log::entry::Intent;
-use rejoin_core::sync::log::handler::Stop;
-use rejoin_core::sync::log::ids::{Buckets, EntryId};
-use rejoin_core::sync::log::key::Key;
-use rejoin_core::sync::log::row::{Columns, RowName};
+use rejoin_log::effect::{Effect, Effects};
+use rejoin_log::entry::Intent;
+use rejoin_log::handler::Stop;
+use rejoin_log::ids::{Buckets, EntryId};
+use rejoin_log::key::Key;
+use rejoin_log::row::{Columns, RowName};
 
 use super::deed::{self, Desk, string};
 

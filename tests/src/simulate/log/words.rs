@@ -1,6 +1,6 @@
 //! Ids of authors and entries, and how a trace writes them: `c1.3` is the third entry of the second device.
 
-use rejoin_core::sync::log::ids::{AuthorId, EntryId};
+use rejoin_log::ids::{AuthorId, EntryId};
 use uuid::Uuid;
 
 /// The id of a device's `number`th database: the first it begins with, later ones after it was found to be a copy.

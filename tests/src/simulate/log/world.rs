@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use fastrand::Rng;
-use rejoin_core::sync::log::ids::{AuthorId, Buckets, EntryId, Epoch, Name, UserId};
-use rejoin_core::sync::log::message::{Fetched, Publish, Published, Snapshot};
-use rejoin_core::sync::log::row::{Image, Placement, RowName};
-use rejoin_core::sync::log::server::memory::MemoryLog;
-use rejoin_core::sync::log::server::{Limits, Server};
+use rejoin_log::ids::{AuthorId, Buckets, EntryId, Epoch, Name, UserId};
+use rejoin_log::message::{Fetched, Publish, Published, Snapshot};
+use rejoin_log::row::{Image, Placement, RowName};
+use rejoin_log::server::memory::MemoryLog;
+use rejoin_log::server::{Limits, Server};
 use uuid::Uuid;
 
 use super::Told;
@@ -73,7 +73,7 @@ pub(super) struct Written {
     /// The device, by number.
     pub(super) device: usize,
     /// What it did, where that must never change (L3).
-    pub(super) plain: Option<rejoin_core::sync::log::effect::Effects>,
+    pub(super) plain: Option<rejoin_log::effect::Effects>,
     /// Whether the user decided about it later: its place among his others is then not the one in which it was written.
     pub(super) decided: bool,
 }
@@ -178,7 +178,7 @@ impl<'t> World<'t> {
 
     /// The buckets of a user, as the server has them.
     pub(super) fn buckets(&self, user: usize) -> Names {
-        use rejoin_core::sync::log::server::store::LogStore as _;
+        use rejoin_log::server::store::LogStore as _;
         let membership = self.server.store().membership(&user_id(user));
         membership.map(|membership| oracle::names(&membership.buckets)).unwrap_or_default()
     }

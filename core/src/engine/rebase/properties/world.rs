@@ -26,8 +26,8 @@ use crate::engine::tests::{column, table};
 use crate::engine::{Engine, OpenOptions};
 use crate::host::TestHost;
 use crate::ids::{MutationId, Seq, TableNumber};
-use crate::mutant::{self, Mutant};
 use crate::value::Value;
+use rejoin_protocol::mutant::{self, Mutant};
 
 /// What one story covered.
 #[derive(Default)]

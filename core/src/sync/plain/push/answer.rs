@@ -20,10 +20,10 @@ use crate::engine::queue::record::Record;
 use crate::engine::rebase::Image;
 use crate::engine::rebase::record::{RecordEnding, Settled};
 use crate::error::{Error, Result};
-use crate::mutant::{self, Mutant};
 use crate::sync::plain::pull;
 use crate::sync::rows::cell;
 use crate::value::Value;
+use rejoin_protocol::mutant::{self, Mutant};
 
 /// How often the server may fail on a record, or ask for it again, before it is parked (P7).
 pub(super) const TRIES: u32 = 3;

@@ -8,7 +8,7 @@ use super::super::store::StoreError;
 use super::edit::Edit;
 use super::store::{Authority, Own, Record, ReplicaStore};
 use super::{Event, Replica};
-use crate::mutant::{self, Mutant};
+use rejoin_protocol::mutant::{self, Mutant};
 
 impl<S: ReplicaStore> Replica<S> {
     /// What to offer the server, at most so many entries in the order of keys; nothing unless the feed has been seen to its

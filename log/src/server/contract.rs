@@ -10,7 +10,7 @@ use super::store::{Author, Entry, Link, LogFacts, LogStore, Membership};
 /// Stamps the suite onto a store: `log_store_contract!(MemoryLog::default());`
 macro_rules! log_store_contract {
     ($new:expr) => {
-        $crate::sync::log::server::contract::log_store_contract! {
+        $crate::server::contract::log_store_contract! {
             $new;
             facts_are_there_once_set,
             an_entry_is_found_by_id_key_and_position,
@@ -26,7 +26,7 @@ macro_rules! log_store_contract {
     ($new:expr; $($clause:ident),+ $(,)?) => {
         $(#[test]
         fn $clause() {
-            $crate::sync::log::server::contract::$clause(&mut $new);
+            $crate::server::contract::$clause(&mut $new);
         })+
     };
 }

@@ -6,7 +6,7 @@
 use super::effect::Effect;
 use super::ids::Buckets;
 use super::row::{Image, Placement, RowName};
-use crate::mutant::{self, Mutant};
+use rejoin_protocol::mutant::{self, Mutant};
 
 /// What an effect does where it stands.
 #[derive(Debug, Clone, PartialEq)]

@@ -17,8 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::ids::Name;
 use super::key::Key;
 use super::row::{Image, RowName};
-use crate::mutant::{self, Mutant};
 use closure::{Reach, reach};
+use rejoin_protocol::mutant::{self, Mutant};
 pub use steps::{Footprint, Steps};
 
 /// What a step displaced: the rows as they stood before it.

@@ -6,7 +6,7 @@ use super::super::row::{Image, RowName};
 use super::super::store::StoreError;
 use super::store::{Entry, LogStore};
 use super::{Server, ServerError};
-use crate::mutant::{self, Mutant};
+use rejoin_protocol::mutant::{self, Mutant};
 
 /// Entries are looked at so many at a time.
 const STRIDE: usize = 64;

@@ -10,7 +10,7 @@ use super::super::store::StoreError;
 use super::Event;
 use super::ledger::Work;
 use super::store::{Counted, Judged, Own, Record, ReplicaStore};
-use crate::mutant::{self, Mutant};
+use rejoin_protocol::mutant::{self, Mutant};
 
 /// What a run came to.
 struct Run {

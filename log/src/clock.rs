@@ -61,12 +61,12 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::Clock;
-    use crate::sync::log::ids::{AuthorId, EntryId};
-    use crate::sync::log::key::Key;
+    use crate::ids::{AuthorId, EntryId};
+    use crate::key::Key;
     use serde::Deserialize;
     use uuid::Uuid;
 
-    const VECTORS: &str = include_str!("../../../vectors/log-order.json");
+    const VECTORS: &str = include_str!("../vectors/log-order.json");
     const AUTHOR: AuthorId = AuthorId(Uuid::from_u128(7));
     const ENTRY: EntryId = EntryId(Uuid::from_u128(9));
 

@@ -1,7 +1,8 @@
-//! Named mutants (D35): switches that break one rule each, so that tests can prove that they would notice.
+//! Switches that break one rule each (D35), so that a simulation can show that it would notice.
 //!
-//! Compiled only for this crate's tests and under the feature `mutants`; elsewhere [`on`] is `false` and costs nothing.
-//! A switch is per thread, so that tests run side by side; threads of the engine have the switch of who started them.
+//! Compiled with the feature `mutants` only; without it [`on`] is `false` and costs nothing. A switch is per thread, so that
+//! tests run side by side; work for another thread takes it along ([`inherited`]). One list for the client, the log and the
+//! server: a simulated world has all of them.
 
 /// The rules that can be switched off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,28 +33,35 @@ pub enum Mutant {
     NotToldGone,        // L8
     NoFloor,            // L11
     HistoryNotRecalled, // O14
+
+    // Of the server.
+    VerdictForgotten,   // O2: the mutation is applied again
+    AfterIgnored, // O4: a mutation is applied although one that it depends on was not accepted
+    OtherLifeUnnoticed, // a cursor from before a restore is valid
+    WatermarkIgnored, // a cursor before the start of the log is valid
+    BucketsUnwalked, // a pull neither sends the rows of a new bucket nor drops those of a former one
 }
 
-#[cfg(any(test, feature = "mutants"))]
+#[cfg(feature = "mutants")]
 thread_local! {
     static ACTIVE: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
 }
 
 /// Whether this rule is broken on this thread just now.
-#[cfg(any(test, feature = "mutants"))]
+#[cfg(feature = "mutants")]
 pub fn on(mutant: Mutant) -> bool {
     ACTIVE.with(|active| active.get() == Some(mutant))
 }
 
 /// Whether this rule is broken: never, in a release.
-#[cfg(not(any(test, feature = "mutants")))]
+#[cfg(not(feature = "mutants"))]
 #[inline]
 pub fn on(_: Mutant) -> bool {
     false
 }
 
 /// Runs `body` with one rule broken on this thread.
-#[cfg(any(test, feature = "mutants"))]
+#[cfg(feature = "mutants")]
 pub fn with<T>(mutant: Mutant, body: impl FnOnce() -> T) -> T {
     struct Off;
     impl Drop for Off {
@@ -67,8 +75,8 @@ pub fn with<T>(mutant: Mutant, body: impl FnOnce() -> T) -> T {
 }
 
 /// `body`, for another thread, with what is broken on this one.
-#[cfg(any(test, feature = "mutants"))]
-pub(crate) fn inherited<T>(body: impl FnOnce() -> T) -> impl FnOnce() -> T {
+#[cfg(feature = "mutants")]
+pub fn inherited<T>(body: impl FnOnce() -> T) -> impl FnOnce() -> T {
     let active = ACTIVE.get();
     move || {
         ACTIVE.set(active);
@@ -77,7 +85,7 @@ pub(crate) fn inherited<T>(body: impl FnOnce() -> T) -> impl FnOnce() -> T {
 }
 
 /// `body` as it is: nothing is broken in a release.
-#[cfg(not(any(test, feature = "mutants")))]
-pub(crate) fn inherited<T>(body: impl FnOnce() -> T) -> impl FnOnce() -> T {
+#[cfg(not(feature = "mutants"))]
+pub fn inherited<T>(body: impl FnOnce() -> T) -> impl FnOnce() -> T {
     body
 }

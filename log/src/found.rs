@@ -3,7 +3,7 @@
 use super::effect::Effect;
 use super::fixture::columns;
 use super::world::World;
-use crate::value::Value;
+use rejoin_protocol::Value;
 
 /// The server accepted an entry, and was set back to a backup from before; its answer came after the snapshot of the new epoch.
 /// The device took the entry for acknowledged, and it was nowhere but there, for ever.

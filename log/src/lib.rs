@@ -60,6 +60,18 @@
 //! SQLite nor a runtime, so it can be run in memory, a million steps to the minute, and be held to its promises there;
 //! `stories.rs` tells each rule as a story, `rebase/properties.rs` holds the rebase to doing everything again.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::exit
+    )
+)]
+
 pub mod clock;
 pub mod effect;
 pub mod entry;

@@ -43,11 +43,11 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::Key;
-    use crate::sync::log::ids::{AuthorId, EntryId};
+    use crate::ids::{AuthorId, EntryId};
     use serde::Deserialize;
     use uuid::Uuid;
 
-    const VECTORS: &str = include_str!("../../../vectors/log-order.json");
+    const VECTORS: &str = include_str!("../vectors/log-order.json");
 
     #[derive(Deserialize)]
     struct Vectors {

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use super::ids::{Buckets, Name};
-use crate::value::Value;
+use rejoin_protocol::Value;
 
 /// Which row: its table, and its key as the wire writes it (text as it is, an integer as decimal digits).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

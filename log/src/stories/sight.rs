@@ -8,7 +8,7 @@ use super::super::message::{Outcome, Publish, Verdict};
 use super::super::replica::Event;
 use super::super::world::{LIMITS, World};
 use super::two;
-use crate::value::Value;
+use rejoin_protocol::Value;
 
 /// L8: the author gets his own back, also where it shows nothing.
 #[test]

@@ -9,7 +9,7 @@ use super::super::replica::Event;
 use super::super::replica::store::Facts;
 use super::super::world::{LIMITS, World};
 use super::two;
-use crate::value::Value;
+use rejoin_protocol::Value;
 
 /// A late arrival (L4): what was done first counts first, though it came last.
 #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::effect::Effects;
 use super::ids::{Buckets, EntryId, Name};
 use super::key::Key;
-use crate::value::Value;
+use rejoin_protocol::Value;
 
 /// What was meant: an action with its arguments. Known to the author and the referee only (L8).
 #[derive(Debug, Clone, PartialEq)]

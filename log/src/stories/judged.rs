@@ -8,7 +8,7 @@ use super::super::replica::LogError;
 use super::super::replica::write::Written;
 use super::super::world::World;
 use super::two;
-use crate::value::Value;
+use rejoin_protocol::Value;
 use std::sync::Arc;
 
 /// L5: rules hold while authors are away.

@@ -14,7 +14,7 @@ use super::store::{Authority, Facts, Judged, Own, Record, ReplicaStore, Shown};
 /// Stamps the suite onto a store: `replica_store_contract!(MemoryReplica::default());`
 macro_rules! replica_store_contract {
     ($new:expr) => {
-        $crate::sync::log::replica::contract::replica_store_contract! {
+        $crate::replica::contract::replica_store_contract! {
             $new;
             facts_are_there_once_set,
             rows_are_written_read_and_listed,
@@ -28,7 +28,7 @@ macro_rules! replica_store_contract {
     ($new:expr; $($clause:ident),+ $(,)?) => {
         $(#[test]
         fn $clause() {
-            $crate::sync::log::replica::contract::$clause(&mut $new);
+            $crate::replica::contract::$clause(&mut $new);
         })+
     };
 }

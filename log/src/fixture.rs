@@ -12,7 +12,7 @@ use super::entry::Intent;
 use super::handler::{Draft, Handlers, Stop};
 use super::ids::{AuthorId, Buckets, EntryId, Name};
 use super::row::{Columns, Image, Placement, RowName};
-use crate::value::Value;
+use rejoin_protocol::Value;
 
 /// Rows lie where their column `buckets` says: names with spaces between them.
 #[derive(Debug)]
