@@ -53,8 +53,8 @@ pub(super) struct Offers {
 }
 
 impl Offers {
-    /// An app has decided, or a user sees other rows from now on: what was in conflict may be
-    /// offered as it was.
+    /// An app has decided, a user sees other rows from now on, or a reset has removed the rows that were met: what was in
+    /// conflict may be offered as it was.
     pub(super) fn begin_anew(&mut self) {
         self.conflicts.clear();
     }

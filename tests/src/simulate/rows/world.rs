@@ -378,6 +378,7 @@ impl<'t> World<'t> {
         self.told.count("a reset that keeps what waits");
         let seat = &mut self.seats[at];
         (seat.pulled, seat.known, seat.stale, seat.is_reset) = (0, 0, true, true);
+        self.offers.begin_anew();
         self.look(at, &Why::Opened)?;
         if !self.seats[at].sight.base.is_empty() {
             return broken!("reset-removes-rows", "{at} has {:?}", self.seats[at].sight.base);
