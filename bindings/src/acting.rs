@@ -8,8 +8,8 @@ use rejoin_core::{Arguments, AsyncAction, Error, HeldContext, Parameter, Upgrade
 use serde_json::{Map, Value as Json};
 
 use crate::actions::{ActionDefinition, upgrades};
-use crate::client::bytes;
 use crate::error::{ActionFault, RejoinError, Result, calm};
+use crate::value::bytes;
 use crate::value::{SqlValue, count, values};
 
 /// An action that is code of the app.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rejoin_core::{Actions, Client, Config, RowBuffer, Services, Subscription as CoreSubscription};
+use rejoin_core::{Actions, Client, Config, Services, Subscription as CoreSubscription};
 
 use crate::actions::ActionRegistry;
 use crate::change::{self, ChangeObserver};
@@ -12,7 +12,7 @@ use crate::status::{self, StatusObserver, SyncStatus};
 use crate::subscription::Subscription;
 use crate::tokens::{ForeignTokens, TokenProvider};
 use crate::transport::{ForeignTransport, HttpTransport};
-use crate::value::{SqlValue, Statement, count, counts, statements, values};
+use crate::value::{SqlValue, Statement, bytes, count, counts, statements, values};
 use crate::watch::QueryWatch;
 
 /// An open database that keeps itself in step with a server.
@@ -175,32 +175,4 @@ fn services(
 
 pub(crate) fn subscribed(inner: CoreSubscription) -> Arc<Subscription> {
     Arc::new(Subscription::new(inner))
-}
-
-/// What crosses is counted in 31 bits.
-pub(crate) fn bytes(rows: &RowBuffer) -> Result<Vec<u8>> {
-    let bytes = rows.as_bytes();
-    crosses(bytes.len())?;
-    Ok(bytes.to_vec())
-}
-
-fn crosses(length: usize) -> Result<()> {
-    if i32::try_from(length).is_ok() {
-        return Ok(());
-    }
-    let reason =
-        format!("a result of {length} bytes is too large for one call; ask for it in parts");
-    Err(RejoinError::InvalidInput { reason })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::crosses;
-
-    #[test]
-    fn a_result_of_two_gigabytes_is_refused_with_the_way_out() {
-        assert_eq!(crosses((1 << 31) - 1), Ok(()));
-        let refusal = crosses(1 << 31).unwrap_err().to_string();
-        assert!(refusal.contains("ask for it in parts"), "{refusal}");
-    }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::RejoinClient;
-use crate::client::bytes;
 use crate::error::Result;
+use crate::value::bytes;
 use crate::value::{SqlValue, Statement, count, counts, statements, values};
 
 /// A transaction that lasts until it is committed or rolled back.

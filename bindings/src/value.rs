@@ -1,6 +1,8 @@
 //! Values and statements as they are handed in.
 
-use rejoin_core::Value;
+use rejoin_core::{RowBuffer, Value};
+
+use crate::error::{RejoinError, Result};
 
 /// A value as SQLite stores it. Integers keep all 64 bits; nothing goes through floating point.
 #[derive(Debug, Clone, PartialEq, uniffi::Enum)]
@@ -86,4 +88,32 @@ pub(crate) fn count(rows: usize) -> i64 {
 /// The rows that each statement of a batch changed.
 pub(crate) fn counts(rows: Vec<usize>) -> Vec<i64> {
     rows.into_iter().map(count).collect()
+}
+
+/// What crosses is counted in 31 bits.
+pub(crate) fn bytes(rows: &RowBuffer) -> Result<Vec<u8>> {
+    let bytes = rows.as_bytes();
+    crosses(bytes.len())?;
+    Ok(bytes.to_vec())
+}
+
+fn crosses(length: usize) -> Result<()> {
+    if i32::try_from(length).is_ok() {
+        return Ok(());
+    }
+    let reason =
+        format!("a result of {length} bytes is too large for one call; ask for it in parts");
+    Err(RejoinError::InvalidInput { reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::crosses;
+
+    #[test]
+    fn a_result_of_two_gigabytes_is_refused_with_the_way_out() {
+        assert_eq!(crosses((1 << 31) - 1), Ok(()));
+        let refusal = crosses(1 << 31).unwrap_err().to_string();
+        assert!(refusal.contains("ask for it in parts"), "{refusal}");
+    }
 }

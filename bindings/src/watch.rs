@@ -10,9 +10,9 @@ use futures_util::lock::Mutex;
 use futures_util::stream::{self, AbortHandle, Abortable, BoxStream, StreamExt as _};
 use rejoin_core::{Difference, Update, Watch};
 
-use crate::client::bytes;
 use crate::elsewhere;
 use crate::error::{RejoinError, Result};
+use crate::value::bytes;
 use crate::value::small;
 
 /// How a result differs from the one that was given before it. Rows are named by their places, from 0.
