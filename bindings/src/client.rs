@@ -7,7 +7,7 @@ use rejoin_core::{Actions, Client, Config, Services, Subscription as CoreSubscri
 use crate::actions::ActionRegistry;
 use crate::change::{self, ChangeObserver};
 use crate::config::ClientConfig;
-use crate::error::{RejoinError, Result};
+use crate::error::Result;
 use crate::status::{self, StatusObserver, SyncStatus};
 use crate::subscription::Subscription;
 use crate::tokens::{ForeignTokens, TokenProvider};
