@@ -38,7 +38,7 @@ pub(crate) const GATE: &[Stage] = &[
     stage("kotlin-build", 15, &[], || KOTLIN.prepared()),
     stage("npm", 10, &["tools"], || JAVASCRIPT.prepared()),
     stage("tests", 20, &["build", "tools"], nextest::tests),
-    stage("simulate", 15, &["build"], simulate::gate),
+    stage("simulate", 25, &["build"], simulate::gate),
     stage("swift", 15, &["build", "tools"], || SWIFT.tests()),
     stage("javascript", 15, &["build", "npm"], || JAVASCRIPT.tests()),
     stage("kotlin", 15, &["build", "kotlin-build"], || KOTLIN.tests()),

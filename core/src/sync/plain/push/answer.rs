@@ -127,7 +127,7 @@ fn conflict(
     }
     let ending = if is_own(engine, record, &image, was_sent)? {
         RecordEnding::Accepted
-    } else if stands(record, row) {
+    } else if stands(record, row, &image) {
         RecordEnding::Stands
     } else if record.operation == Operation::Update && record.joins_edits_by_time() {
         RecordEnding::Apart
@@ -203,8 +203,12 @@ fn is_fresh(record: &Record) -> bool {
     is_random && record.operation == Operation::Create && record.base.is_none()
 }
 
-/// Whether the server refuses the record upon the very version that it names: then it will refuse it for ever.
-fn stands(record: &Record, row: &Row) -> bool {
+/// Whether the server refuses the record upon the very version that it names: then it will refuse it for ever. A create
+/// names the version of a deleted row, which may be back under the same version.
+fn stands(record: &Record, row: &Row, image: &Image) -> bool {
+    if record.operation == Operation::Create && image.row.is_some() {
+        return false;
+    }
     let of = |text: &str| time::parse(text);
     let base = record.base.as_deref().and_then(of);
     base.is_some() && base == of(&row.updated_at)

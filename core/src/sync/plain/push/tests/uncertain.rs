@@ -202,6 +202,24 @@ fn a_row_whose_version_did_not_move_takes_every_image_and_loses_nothing() {
     assert_eq!(world.shown(), "a v1 5");
 }
 
+/// Somebody brings back the row that a create is to be put upon, and the row keeps its version.
+#[test]
+fn create_upon_a_row_brought_back_is_decided_by_the_policy() {
+    for (policy, body, parked) in [(Policy::Rebase, "mine", 0), (Policy::AcceptServer, "theirs", 1)]
+    {
+        let mut world = World::with_note_on(Server::new(true), "a");
+        world.govern(policy);
+        world.run("DELETE FROM notes WHERE id = 'a'");
+        world.push(&[Net::Ok]);
+        world.run("INSERT INTO notes (id, body) VALUES ('a', 'mine')");
+        world.push(&[Net::Ok, Net::RequestLost]);
+        world.server.write("a", &json!({"body": "theirs"}));
+        world.settle();
+        assert_eq!(world.server.cell("a", "body"), Some(json!(body)), "{policy:?}");
+        assert_eq!(world.parked().len(), parked);
+    }
+}
+
 #[test]
 fn integers_beyond_a_double_arrive_whole() {
     let mut world = World::with_note("a");
