@@ -2,14 +2,14 @@
 //!
 //! Compiled only for this crate's tests and under the feature `mutants`.
 
-use crate::engine::capture::binary::Malformed;
-use crate::engine::capture::encode;
-use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
 use crate::engine::queue::attempt::{Frozen, decode_basis, encode_basis};
 use crate::engine::queue::intent::{decode_reads, encode_reads};
 use crate::engine::queue::part::Parts;
 use crate::engine::queue::seen::SeenRow;
-use crate::engine::rebase::undo::Undo;
+use crate::engine::rows::binary::Malformed;
+use crate::engine::rows::encode;
+use crate::engine::rows::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
+use crate::engine::rows::undo::Undo;
 use crate::ids::{ColumnId, TableNumber};
 use crate::value::Value;
 

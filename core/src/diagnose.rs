@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::client::Client;
 use crate::engine::queue::mutation::{Mutation, State};
-use crate::engine::rebase::app_trigger::TRIGGER_DISABLED;
+use crate::engine::schema::app_trigger::TRIGGER_DISABLED;
 use crate::engine::schema::model::Schema;
 use crate::engine::{Engine, Reader};
 use crate::error::Result;

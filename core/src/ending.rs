@@ -3,7 +3,7 @@
 //! Those who hold the connections (the writer, the readers) decide ends; those who serve handles carry them out and remember
 //! why. Both know of these words only, not of each other.
 
-use crate::engine::Ended;
+use crate::engine::run::Ended;
 use crate::error::{Error, Result};
 use std::sync::Arc;
 

@@ -4,6 +4,7 @@
 //! every transaction is its own (D1), so that a row and the mutation that records it commit together or not at all (I1).
 
 pub mod action;
+mod adopt;
 pub mod capture;
 pub mod change;
 pub mod checkpoint;
@@ -11,13 +12,15 @@ pub(crate) mod counters;
 pub(crate) mod database;
 mod ddl;
 pub(crate) mod import;
+pub(crate) mod meta;
 pub(crate) mod migrate;
 pub mod queue;
 mod reader;
 pub mod rebase;
 pub mod reset;
 pub mod row_state;
-mod run;
+pub mod rows;
+pub(crate) mod run;
 pub mod schema;
 mod search;
 #[cfg(any(test, feature = "mutants"))]
@@ -26,23 +29,23 @@ pub(crate) mod staging;
 pub(crate) mod statement;
 pub(crate) mod transaction;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rejoin_protocol::{Manifest, Policy};
+use rejoin_protocol::Manifest;
 use rusqlite::OptionalExtension as _;
 
+pub use adopt::Adopted;
 pub use checkpoint::{CheckpointMode, Checkpointed};
 pub use import::{ImportedTable, LeftOut, SynchroImport};
 pub use reader::{ReadSet, Reader};
-pub use schema::Adopted;
+pub use schema::model::Policies;
 pub use transaction::Transaction;
 
 pub(crate) use reader::ReadStop;
-pub(crate) use run::Ended;
 pub(crate) use transaction::Savepoint;
 
 use crate::engine::action::Actions;
@@ -88,9 +91,6 @@ impl Interrupt {
         self.suspended.store(false, Ordering::Release);
     }
 }
-
-/// A policy for each of these tables, by name.
-pub type Policies = BTreeMap<String, Policy>;
 
 /// The one who is told of commits.
 pub(crate) type Observer = Box<dyn FnMut(&Change) + Send>;

@@ -99,7 +99,6 @@ pub use config::{Config, Metered};
 pub use engine::action::{
     Action, Actions, Arguments, Budget, Context, Parameter, ParameterType, Performed, Upgrade,
 };
-pub use engine::capture::patch::PatchKind;
 pub use engine::change::{Change, Origin};
 pub use engine::checkpoint::{CheckpointMode, Checkpointed, Durability};
 pub use engine::import::{ImportedTable, LeftOut, SynchroImport};
@@ -110,6 +109,7 @@ pub use engine::queue::verdict::{VerdictEntry, VerdictKind, Verdicts};
 pub use engine::rebase::take_back::Undone;
 pub use engine::reset::Keep;
 pub use engine::row_state::RowSyncState;
+pub use engine::rows::patch::PatchKind;
 pub use error::{ActionFault, ChangedRow, Error, Result};
 pub use host::{Host, SystemHost};
 pub use ids::{MutationId, Seq};

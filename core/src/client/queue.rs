@@ -2,10 +2,10 @@
 
 use super::Client;
 use crate::engine::Engine;
-use crate::engine::capture::patch::{Effect, PatchKind, RowPatch};
 use crate::engine::queue::Counts;
 use crate::engine::queue::mutation::{Mutation, ParkReason, State};
 use crate::engine::row_state::RowSyncState;
+use crate::engine::rows::patch::{Effect, PatchKind, RowPatch};
 use crate::engine::schema::model::Schema;
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};

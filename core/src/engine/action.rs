@@ -23,7 +23,6 @@ mod identity;
 mod keyed;
 mod perform;
 pub(crate) mod run;
-pub(crate) mod timing;
 mod token;
 
 pub use budget::Budget;

@@ -2,14 +2,10 @@
 //!
 //! Triggers call a function, the function fills a buffer, the transaction flushes it as one mutation before it commits.
 
-pub(crate) mod apply;
-pub mod binary;
 pub(crate) mod buffer;
 pub(crate) mod check;
 pub mod compose;
-pub mod encode;
 pub(crate) mod function;
 pub(crate) mod guard;
-pub mod patch;
 pub(crate) mod rule;
 pub(crate) mod trigger;

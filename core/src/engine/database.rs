@@ -4,8 +4,11 @@
 //! the cache of prepared statements, where the authorizer is not asked again.
 
 pub(crate) mod authorizer;
+pub(crate) mod copy;
 pub(crate) mod fault;
+pub(crate) mod fit;
 pub(crate) mod lock;
+pub(crate) mod timing;
 
 use std::cell::Cell;
 use std::fs::File;
@@ -16,8 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::engine::action::timing::Watch;
-use crate::engine::{import, migrate};
+use crate::engine::database::timing::Watch;
+use crate::engine::migrate;
 use crate::error::{Error, Result};
 use authorizer::Gate;
 
@@ -64,7 +67,7 @@ impl Database {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         look_at_header(path)?;
         let lock = lock::take(path)?;
-        import::clear_away(path);
+        copy::clear_away(path);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -203,10 +206,17 @@ impl Database {
     }
 }
 
+/// Whether the tables of Synchro stand in a database.
+pub(crate) fn is_synchro(conn: &Connection) -> rusqlite::Result<bool> {
+    let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' \
+               AND name IN ('_synchro_pending_changes', '_synchro_meta')";
+    conn.query_row(sql, [], |row| row.get::<_, i64>(0)).map(|count| count == 2)
+}
+
 /// Refuses an app's old Synchro database, which an app that keeps its file name would open: its tables are not ours, and its
 /// triggers would go on writing.
 fn not_of_synchro(conn: &Connection, path: &Path) -> Result<()> {
-    if !import::is_synchro(conn).map_err(fault::of)? {
+    if !is_synchro(conn).map_err(fault::of)? {
         return Ok(());
     }
     // Else the last to close it would bring its log in.

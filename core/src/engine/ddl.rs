@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use crate::engine::Engine;
 use crate::engine::database::authorizer::Footprint;
 use crate::engine::database::{Database, fault};
+use crate::engine::schema::app_trigger::raises;
 use crate::engine::schema::sql::quoted;
 use crate::engine::statement;
 use crate::error::{Error, Result};
@@ -174,35 +175,6 @@ fn trigger_bodies(db: &Database, table: &str) -> Result<()> {
 /// A view has only the INSTEAD OF triggers that it has.
 fn is_view_objection(error: &rusqlite::Error) -> bool {
     error.to_string().contains("because it is a view")
-}
-
-/// Whether the word RAISE stands in the text outside of strings, names and comments.
-pub(super) fn raises(sql: &str) -> bool {
-    let mut rest = sql;
-    let mut word = String::new();
-    while let Some(character) = rest.chars().next() {
-        let skip = match character {
-            '\'' | '"' | '`' => 1 + rest[1..].find(character).map_or(rest.len() - 1, |end| end + 1),
-            '[' => rest.find(']').map_or(rest.len(), |end| end + 1),
-            '-' if rest.starts_with("--") => rest.find('\n').unwrap_or(rest.len()),
-            '/' if rest.starts_with("/*") => rest.find("*/").map_or(rest.len(), |end| end + 2),
-            _ => {
-                if character.is_alphanumeric() || character == '_' {
-                    word.push(character.to_ascii_lowercase());
-                } else {
-                    if word == "raise" {
-                        return true;
-                    }
-                    word.clear();
-                }
-                rest = &rest[character.len_utf8()..];
-                continue;
-            }
-        };
-        word.clear();
-        rest = &rest[skip..];
-    }
-    false
 }
 
 fn refuse<T>(what: impl Into<String>, why: &str) -> Result<T> {

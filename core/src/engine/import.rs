@@ -7,7 +7,6 @@
 //! The old queue knows that a row was edited, not how: it keeps neither old values nor the changed columns. Both come from
 //! the row as the server has it. So edits and deletes *await* the first sync; [`crate::engine::rebase`] settles them then.
 
-mod copy;
 mod file;
 mod mapping;
 mod order;
@@ -16,8 +15,7 @@ mod read;
 mod take;
 mod value;
 
-pub(crate) use copy::clear_away;
-pub(crate) use file::{OldFile, is_synchro};
+pub(crate) use file::OldFile;
 pub(crate) use value::is_same_version;
 
 /// What became of a Synchro database that was taken over.

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 use crate::engine::capture::compose::Recorded;
-use crate::engine::capture::patch::{PatchKind, RowKey};
 use crate::engine::row_state::{RowStates, SharedRowStates, Waiting};
+use crate::engine::rows::patch::{PatchKind, RowKey};
 use crate::engine::schema::model::Schema;
 use crate::error::Result;
 use crate::host::Host;
@@ -33,6 +33,7 @@ pub(crate) mod part;
 pub(crate) mod record;
 pub mod seen;
 pub(crate) mod stance;
+pub(crate) mod step;
 pub(crate) mod store;
 pub mod verdict;
 

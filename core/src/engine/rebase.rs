@@ -9,7 +9,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rejoin_protocol::Value;
 use rejoin_protocol::wire::push::Ending;
 use rejoin_protocol::wire::row::RowSet;
 use rejoin_protocol::wire::snapshot::KeyRange;
@@ -17,16 +16,17 @@ use rejoin_protocol::wire::snapshot::KeyRange;
 use crate::death::{self, Place};
 use crate::engine::Engine;
 use crate::engine::action::budget::Bounds;
-use crate::engine::capture::patch::RowKey;
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
+use crate::engine::meta::set_meta;
 use crate::engine::queue::history::{self, HistoryBounds};
 use crate::engine::queue::{Staged, store};
+use crate::engine::rows::Image;
+use crate::engine::rows::patch::RowKey;
 use crate::engine::staging::{self, Staging};
 use crate::error::Result;
-use crate::ids::{ColumnId, MutationId, Seq, TableNumber};
+use crate::ids::{MutationId, Seq};
 
-pub(crate) mod app_trigger;
 pub(crate) mod base;
 mod cancel;
 mod detail;
@@ -45,10 +45,8 @@ pub mod record;
 mod replay;
 mod retry;
 mod reverse;
-pub(crate) mod step;
 pub(crate) mod take_back;
 mod take_over;
-pub(crate) mod undo;
 mod verdict;
 mod view;
 pub(crate) mod work;
@@ -104,17 +102,6 @@ pub struct ServerVerdict {
     pub code: Option<String>,
     /// The verdict as JSON, kept with a parked mutation.
     pub detail: Option<String>,
-}
-
-/// A row as it now stands (O3).
-#[derive(Debug, Clone, PartialEq)]
-pub struct Image {
-    /// Its table.
-    pub table: TableNumber,
-    /// Its key.
-    pub key: Value,
-    /// Its columns, the key not among them; `None` if there is no such row for this user.
-    pub row: Option<Vec<(ColumnId, Value)>>,
 }
 
 /// What an answer did.
@@ -194,7 +181,7 @@ impl Engine {
                 death::pass(Place::BeforeCursor);
             }
             for (key, value) in &batch.meta {
-                store::set_meta(work.conn, key, value.as_deref())?;
+                set_meta(work.conn, key, value.as_deref())?;
             }
             Ok(())
         })?;

@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use super::database::{OURS, Triggers, fault};
 use super::queue::mutation::Mutation;
 use super::queue::{Awaiting, Staged, store, verdict};
-use super::rebase::app_trigger;
+use super::schema::app_trigger;
 use super::schema::model::Schema;
 use super::schema::sql::quoted;
 use super::staging::{self, Staging};

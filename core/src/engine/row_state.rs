@@ -6,10 +6,22 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::engine::queue::mutation::State;
 use crate::engine::schema::model::Schema;
 use crate::ids::{Seq, TableNumber};
 use crate::value::Value;
+
+/// Where a mutation stands. Stored as a number; accepted ones live in the history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Waits to be sent.
+    Pending = 0,
+    /// Frozen and about to leave, or on its way (O5).
+    Sent = 1,
+    /// Sent, and no answer came: replayed as its effect and sent again as it is (R7, P2).
+    Uncertain = 2,
+    /// Ended without being accepted; kept with reason and payload, blocks nothing.
+    Parked = 3,
+}
 
 /// What an app can show beside a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

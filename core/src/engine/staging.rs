@@ -17,9 +17,9 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
 pub(crate) use search::Search;
 
 use crate::engine::Engine;
-use crate::engine::capture::patch::RowKey;
 use crate::engine::database::{OURS, fault};
-use crate::engine::rebase::Image;
+use crate::engine::rows::Image;
+use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::model::{Schema, Table};
 use crate::error::{Error, Result};
 use crate::ids::{ColumnId, TableNumber};

@@ -18,10 +18,10 @@ use rejoin_protocol::Policy;
 use rejoin_protocol::manifest::{ColumnManifest, Manifest, Rule, TableExtension, TableManifest};
 use tempfile::TempDir;
 
-use super::capture::patch::PatchKind;
 use super::change::Origin;
 use super::database::fault;
 use super::queue::store;
+use super::rows::patch::PatchKind;
 use super::schema::model::{Column, Table};
 use super::{Engine, OpenOptions};
 use crate::error::Error;

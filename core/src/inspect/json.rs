@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{Accepted, InspectedTable, Inspection};
 use crate::client::{Pending, PendingColumn, PendingRow};
-use crate::engine::capture::patch::PatchKind;
+use crate::engine::rows::patch::PatchKind;
 use crate::value::Value;
 
 /// The whole of it.

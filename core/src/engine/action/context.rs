@@ -7,9 +7,10 @@ use rejoin_protocol::time;
 use serde_json::{Map, Value as Json};
 
 use super::budget::Bounds;
-use super::fit::{self, Fit};
+use super::fit;
 use super::identity::Identity;
 use super::{Actions, Arguments};
+use crate::engine::database::fit::Fit;
 use crate::engine::queue::seen::Keyed;
 use crate::engine::transaction::Transaction;
 use crate::error::{ActionFault, Error, Result};

@@ -10,74 +10,23 @@ use rejoin_protocol::ColumnKind;
 use rejoin_protocol::manifest::Rule;
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::keyed::{Named, key_of};
+use super::keyed::key_of;
 use super::token::{Token, tokens};
-use crate::engine::capture::patch::RowKey;
 use crate::engine::database::authorizer::Footprint;
+use crate::engine::database::fit::{CLOCK, CLOCKS, Fit, KeyedRead, NEVER, Named};
 use crate::engine::database::{OURS, fault};
+use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::model::Schema;
 use crate::error::{Error, Result};
 use crate::ids::{ColumnId, TableNumber};
 use crate::value::Value;
 use rejoin_protocol::mutant::{self, Mutant};
 
-/// Functions that give another value at each run, and what to use instead.
-const NEVER: &[(&str, &str)] = &[
-    ("random", CHANCE),
-    ("randomblob", CHANCE),
-    ("rejoin_new_id", CHANCE),
-    ("changes", COUNTERS),
-    ("total_changes", COUNTERS),
-    ("last_insert_rowid", COUNTERS),
-    ("rejoin_row_state", "the state of a row's sync is this device's alone"),
-    ("current_date", CLOCK),
-    ("current_time", CLOCK),
-    ("current_timestamp", CLOCK),
-];
-
-/// Functions that ask the clock only if they are told to.
-const CLOCKS: &[&str] =
-    &["date", "time", "datetime", "julianday", "unixepoch", "strftime", "timediff"];
-
 /// What tells them to, or to ask for the time zone.
 const CLOCK_WORDS: &[&str] = &["now", "subsec", "subsecond", "localtime", "utc"];
 
-const CHANCE: &str =
-    "it gives another value when the action runs again; take the id of the context, or an argument";
-const COUNTERS: &str =
-    "it counts what this connection does, which is something else when the action runs again";
-const CLOCK: &str =
-    "the clock is another one when the action runs again; take the time of the context";
-
 /// Tables that are made of their arguments.
 const PURE_TABLES: &[&str] = &["json_each", "json_tree"];
-
-/// The functions of which a footprint keeps the names.
-pub(crate) fn is_of_interest(function: &str) -> bool {
-    let named = |other: &str| function.eq_ignore_ascii_case(other);
-    NEVER.iter().any(|(name, _)| named(name)) || CLOCKS.iter().any(|name| named(name))
-}
-
-/// A statement that an action may run.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct Fit {
-    /// The tables that count as read: those read, those written, and those that the declared rules of a written one ask.
-    pub(crate) tables: Vec<TableNumber>,
-    /// The row that it reads, if it reads one by its key (O8).
-    keyed: Option<KeyedRead>,
-    /// Whether a bound text could still ask the clock.
-    clock: bool,
-}
-
-/// A read by key.
-#[derive(Debug, Clone, PartialEq)]
-struct KeyedRead {
-    table: TableNumber,
-    /// The type of the key: a value of another type names no row.
-    integer: bool,
-    named: Named,
-    columns: Vec<ColumnId>,
-}
 
 impl Fit {
     /// The row that it reads by its key with these values bound, and its columns.

@@ -5,16 +5,8 @@
 //! Wherever this is in doubt it is no read by key, but one of the table.
 
 use super::token::Token;
+use crate::engine::database::fit::Named;
 use crate::value::Value;
-
-/// What names the key.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Named {
-    /// The parameter of this index, from 0.
-    Parameter(usize),
-    /// This value.
-    Value(Value),
-}
 
 /// What names the row that a statement on `table` reads by its key column.
 pub(crate) fn key_of(tokens: &[Token<'_>], table: &str, key: &str) -> Option<Named> {

@@ -10,9 +10,9 @@ use super::run::{Order, run};
 use super::{Actions, Arguments, Performed, Registered};
 use crate::ending::Keeper;
 use crate::engine::Engine;
-use crate::engine::capture::encode;
 use crate::engine::queue::Intent;
 use crate::engine::queue::seen::{Keyed, SeenRow};
+use crate::engine::rows::encode;
 use crate::error::{ActionFault, Error, Result};
 
 impl Engine {

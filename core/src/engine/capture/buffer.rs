@@ -5,9 +5,9 @@
 
 use rusqlite::types::ValueRef;
 
-use super::binary::{Malformed, Writer};
-use super::encode::{PatchBytes, kind_number};
-use super::patch::PatchKind;
+use crate::engine::rows::binary::{Malformed, Writer};
+use crate::engine::rows::encode::{PatchBytes, kind_number};
+use crate::engine::rows::patch::PatchKind;
 use crate::engine::schema::model::Table;
 
 /// The events of a transaction.
@@ -229,7 +229,7 @@ mod tests {
             for (other, right) in stored.into_iter().enumerate() {
                 assert_eq!(same(left, right), at == other, "{left:?} {right:?}");
                 let (left, right) = (Value::column_result(left), Value::column_result(right));
-                let same = crate::engine::capture::compose::same(&left.unwrap(), &right.unwrap());
+                let same = crate::engine::rows::patch::same(&left.unwrap(), &right.unwrap());
                 assert_eq!(same, at == other);
             }
         }

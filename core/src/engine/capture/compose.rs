@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::binary::{Malformed, Writer};
-use super::encode::{self, PatchBytes};
-use super::patch::{ColumnPatch, PatchKind, RowKey, RowPatch};
+use crate::engine::rows::binary::{Malformed, Writer};
+use crate::engine::rows::encode::{self, PatchBytes};
+use crate::engine::rows::patch::{ColumnPatch, PatchKind, RowKey, RowPatch, same};
 use crate::engine::schema::model::Table;
 use crate::ids::TableNumber;
 use crate::value::Value;
@@ -150,14 +150,6 @@ impl Net {
             kind,
             columns,
         })
-    }
-}
-
-/// Whether two values are the same to the last bit.
-pub fn same(left: &Value, right: &Value) -> bool {
-    match (left, right) {
-        (Value::Real(left), Value::Real(right)) => left.to_bits() == right.to_bits(),
-        _ => left == right,
     }
 }
 

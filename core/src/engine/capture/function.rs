@@ -11,9 +11,9 @@ use rusqlite::{Connection, Error as SqlError};
 
 use rejoin_protocol::manifest::Rule;
 
-use super::check;
-use super::guard::{Capture, State};
 use crate::death::{self, Place};
+use crate::engine::capture::check;
+use crate::engine::capture::guard::{Capture, State};
 use crate::engine::row_state::SharedRowStates;
 use crate::engine::schema::guarded::GuardedTable;
 use crate::error::Error;

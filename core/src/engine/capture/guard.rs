@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::types::ValueRef;
 
-use super::binary::Malformed;
-use super::buffer::Buffer;
-use super::compose::{Composer, Recorded};
+use crate::engine::capture::buffer::Buffer;
+use crate::engine::capture::compose::{Composer, Recorded};
+use crate::engine::rows::binary::Malformed;
 use crate::engine::schema::guarded::GuardedTable;
 use crate::engine::schema::model::Table;
 use crate::error::Error;

@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use super::guard::Capture;
-use super::patch::{PatchKind, RowPatch};
+use crate::engine::capture::guard::Capture;
 use crate::engine::database::{Database, fault};
+use crate::engine::rows::patch::{PatchKind, RowPatch};
 use crate::engine::schema::guarded::{AfterStatement, GuardedTable};
 use crate::error::{Error, Result};
 use crate::value::Value;

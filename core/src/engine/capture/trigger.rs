@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use rejoin_protocol::manifest::{ReferenceAction, Rule};
 use rusqlite::Connection;
 
-use super::function::{DELETE, INSERT, UPDATE};
+use crate::engine::capture::function::{DELETE, INSERT, UPDATE};
 use crate::engine::schema::model::{Schema, Table};
 use crate::engine::schema::sql::{listed, quoted};
 

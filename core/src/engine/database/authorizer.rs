@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
 
-use crate::engine::action::fit::{self, Fit};
+use crate::engine::database::fit::{self, Fit};
 
 /// Pragmas that tell and cannot change anything.
 const READING_PRAGMAS: &[&str] = &[

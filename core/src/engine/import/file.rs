@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::copy::Copy;
-use crate::engine::database::fault;
+use crate::engine::database::copy::Copy;
+use crate::engine::database::{fault, is_synchro};
 use crate::engine::migrate::APPLICATION_ID;
 use crate::error::{Error, Result};
 
@@ -99,13 +99,6 @@ impl OldFile {
         }
         Ok(())
     }
-}
-
-/// Whether the tables of Synchro stand in a database.
-pub(crate) fn is_synchro(conn: &Connection) -> rusqlite::Result<bool> {
-    let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' \
-               AND name IN ('_synchro_pending_changes', '_synchro_meta')";
-    conn.query_row(sql, [], |row| row.get::<_, i64>(0)).map(|count| count == 2)
 }
 
 /// Only the bytes: the copy of a file that is read-only must not be.

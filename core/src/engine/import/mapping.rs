@@ -8,7 +8,7 @@ use rusqlite::types::ValueRef;
 use super::read::OldTable;
 use super::value::convert;
 use crate::engine::capture::check;
-use crate::engine::capture::patch::{ColumnPatch, RowKey};
+use crate::engine::rows::patch::{ColumnPatch, RowKey};
 use crate::engine::schema::guarded::{self, GuardedColumn};
 use crate::engine::schema::model::{Schema, Table};
 use crate::value::Value;

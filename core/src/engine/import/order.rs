@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use crate::engine::capture::patch::RowKey;
+use crate::engine::rows::patch::RowKey;
 
 /// An unsent edit, as far as its place matters.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use super::mapping::{Image, Mapping};
 use super::order::Place;
 use super::read::{Entry, Operation};
 use super::value::is_of_this_device;
-use crate::engine::capture::patch::{ColumnPatch, PatchKind, RowPatch};
+use crate::engine::rows::patch::{ColumnPatch, PatchKind, RowPatch};
 use crate::value::Value;
 
 /// An unsent edit.

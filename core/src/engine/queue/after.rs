@@ -10,9 +10,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use rejoin_protocol::manifest::Rule;
 
-use crate::engine::capture::apply::{soft_deletes, takes_back};
-use crate::engine::capture::binary::Writer;
-use crate::engine::capture::patch::{Effect, PatchKind, RowKey, RowPatch};
+use crate::engine::rows::apply::{soft_deletes, takes_back};
+use crate::engine::rows::binary::Writer;
+use crate::engine::rows::patch::{Effect, PatchKind, RowKey, RowPatch};
 use crate::engine::schema::model::{Schema, Table};
 use crate::ids::{Seq, TableNumber};
 use crate::value::Value;
@@ -197,7 +197,7 @@ mod tests {
     use rejoin_protocol::manifest::ReferenceAction;
 
     use super::*;
-    use crate::engine::capture::patch::ColumnPatch;
+    use crate::engine::rows::patch::ColumnPatch;
     use crate::engine::schema::model::Column;
     use crate::engine::tests::known_table;
     use crate::ids::ColumnId;

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::faults::Faults;
 use super::mutation::BasisValue;
-use crate::engine::capture::binary::{Malformed, Reader, Writer};
+use crate::engine::rows::binary::{Malformed, Reader, Writer};
 use crate::ids::MutationId;
 use crate::value::Value;
 

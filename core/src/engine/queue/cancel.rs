@@ -12,9 +12,9 @@ use super::mutation::State;
 use super::store::{damaged, id, run};
 use super::{Staged, store};
 use crate::engine::Engine;
-use crate::engine::capture::encode;
-use crate::engine::capture::patch::{Effect, RowKey};
 use crate::engine::database::fault;
+use crate::engine::rows::encode;
+use crate::engine::rows::patch::{Effect, RowKey};
 use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq};
 

@@ -11,7 +11,7 @@ use rejoin_protocol::wire::push::Operation;
 
 use super::after::Links;
 use super::record::Record;
-use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
+use crate::engine::rows::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
 use crate::engine::schema::model::Schema;
 use crate::ids::{ColumnId, Seq};
 use crate::value::Value;

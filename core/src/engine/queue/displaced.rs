@@ -3,8 +3,8 @@
 //! Pure. The server says what stood there: a value that was there already was not written by the mutation, and a row that was
 //! there was not made by it. From this, and not from what the device believed, its reverse is built.
 
-use crate::engine::capture::patch::{ColumnPatch, PatchKind, RowKey, RowPatch};
-use crate::engine::rebase::Image;
+use crate::engine::rows::Image;
+use crate::engine::rows::patch::{ColumnPatch, PatchKind, RowKey, RowPatch};
 
 /// What is told of a row.
 pub(crate) fn image_of<'a>(displaced: &'a [Image], row: &RowKey) -> Option<&'a Image> {

@@ -8,11 +8,11 @@ use super::attempt;
 use super::stance::Stance;
 use super::store::{damaged, id};
 use crate::engine::Engine;
-use crate::engine::capture::encode;
-use crate::engine::capture::patch::{Effect, RowKey, RowPatch};
 use crate::engine::change::Origin;
 use crate::engine::database::fault;
-use crate::engine::rebase::step::old_of;
+use crate::engine::queue::step::old_of;
+use crate::engine::rows::encode;
+use crate::engine::rows::patch::{Effect, RowKey, RowPatch};
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 

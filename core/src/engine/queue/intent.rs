@@ -3,7 +3,7 @@
 //! Pure.
 
 use super::seen::{self, SeenRow};
-use crate::engine::capture::binary::{Malformed, Reader, Writer};
+use crate::engine::rows::binary::{Malformed, Reader, Writer};
 use crate::ids::TableNumber;
 
 /// Only tables.
@@ -50,7 +50,7 @@ pub(crate) fn decode_reads(bytes: &[u8]) -> Result<Reads, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::capture::patch::RowKey;
+    use crate::engine::rows::patch::RowKey;
     use crate::ids::ColumnId;
     use crate::value::Value;
 

@@ -3,23 +3,12 @@
 use rejoin_protocol::Policy;
 
 use super::stance::Stance;
-use crate::engine::capture::patch::{Effect, PatchKind};
+use crate::engine::rows::patch::{Effect, PatchKind};
 use crate::engine::schema::model::Table;
 use crate::ids::{MutationId, Seq};
 use crate::value::Value;
 
-/// Where a mutation stands. Stored as a number; accepted ones live in the history.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum State {
-    /// Waits to be sent.
-    Pending = 0,
-    /// Frozen and about to leave, or on its way (O5).
-    Sent = 1,
-    /// Sent, and no answer came: replayed as its effect and sent again as it is (R7, P2).
-    Uncertain = 2,
-    /// Ended without being accepted; kept with reason and payload, blocks nothing.
-    Parked = 3,
-}
+pub use crate::engine::row_state::State;
 
 /// Why a mutation is parked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -5,9 +5,9 @@
 
 use super::mutation::ParkReason;
 use super::store::{reason_number, reason_of};
-use crate::engine::capture::binary::{Malformed, Reader, Writer};
-use crate::engine::capture::encode::{read_patch, write_patch};
-use crate::engine::capture::patch::RowPatch;
+use crate::engine::rows::binary::{Malformed, Reader, Writer};
+use crate::engine::rows::encode::{read_patch, write_patch};
+use crate::engine::rows::patch::RowPatch;
 use crate::ids::MutationId;
 use crate::value::Value;
 
@@ -102,7 +102,7 @@ fn refused(reader: &mut Reader<'_>) -> Result<Refused, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::capture::patch::{ColumnPatch, PatchKind, RowKey};
+    use crate::engine::rows::patch::{ColumnPatch, PatchKind, RowKey};
     use crate::ids::{ColumnId, TableNumber};
 
     #[test]

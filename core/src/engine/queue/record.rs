@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, HashMap};
 use rejoin_protocol::wire::push::Operation;
 use rusqlite::{Connection, params};
 
-use crate::engine::capture::binary::{Malformed, Reader, Writer};
-use crate::engine::capture::encode::{read_patch, write_patch};
-use crate::engine::capture::patch::{RowKey, RowPatch};
 use crate::engine::database::fault;
+use crate::engine::rows::binary::{Malformed, Reader, Writer};
+use crate::engine::rows::encode::{read_patch, write_patch};
+use crate::engine::rows::patch::{RowKey, RowPatch};
 use crate::error::Result;
 use crate::ids::{ColumnId, Seq};
 use crate::value::Value;
@@ -222,7 +222,7 @@ pub(crate) fn remove(conn: &Connection, place: i64) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::capture::patch::{ColumnPatch, PatchKind};
+    use crate::engine::rows::patch::{ColumnPatch, PatchKind};
     use crate::ids::TableNumber;
 
     fn record(place: i64, key: &str, members: &[(i64, bool)]) -> Record {

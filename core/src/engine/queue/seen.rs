@@ -6,9 +6,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::Connection;
 
-use crate::engine::capture::apply::Rows;
-use crate::engine::capture::binary::{Malformed, Reader, Writer};
-use crate::engine::capture::patch::{Effect, PatchKind, RowKey};
+use crate::engine::rows::apply::Rows;
+use crate::engine::rows::binary::{Malformed, Reader, Writer};
+use crate::engine::rows::patch::{Effect, PatchKind, RowKey};
 use crate::engine::schema::model::{Schema, Table};
 use crate::error::Result;
 use crate::ids::ColumnId;

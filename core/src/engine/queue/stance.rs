@@ -3,8 +3,8 @@
 //! Nothing of it is the user's: it is what the base held under an edit, and how often the server has called it a conflict.
 //! Most mutations never have any; then nothing is stored.
 
-use crate::engine::capture::binary::{Malformed, Reader, Writer};
-use crate::engine::capture::patch::{ColumnPatch, PatchKind, RowKey, RowPatch};
+use crate::engine::rows::binary::{Malformed, Reader, Writer};
+use crate::engine::rows::patch::{ColumnPatch, PatchKind, RowKey, RowPatch};
 use crate::ids::ColumnId;
 use crate::value::Value;
 

@@ -8,11 +8,12 @@ use super::mutation::{Mutation, ParkReason, State};
 use super::part::Parts;
 use super::stance::Stance;
 use super::{Awaiting, Entry, Intent, Last, NewMutation, attempt, intent};
-use crate::engine::capture::binary::Malformed;
-use crate::engine::capture::encode;
-use crate::engine::capture::patch::Effect;
 use crate::engine::database::fault;
-use crate::engine::rebase::step::{Fate, Parking, Step};
+use crate::engine::meta::set_meta;
+use crate::engine::queue::step::{Fate, Parking, Step};
+use crate::engine::rows::binary::Malformed;
+use crate::engine::rows::encode;
+use crate::engine::rows::patch::Effect;
 use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq};
 
@@ -416,18 +417,6 @@ pub(crate) fn facts(conn: &Connection) -> Result<Vec<(String, String)>> {
         statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
     };
     read(conn).map_err(fault::of)
-}
-
-/// Sets a fact, or removes it.
-pub(crate) fn set_meta(conn: &Connection, key: &str, value: Option<&str>) -> Result<()> {
-    match value {
-        Some(value) => {
-            let sql = "/*rejoin*/INSERT INTO rejoin_meta (key, value) VALUES (?1, ?2) \
-                       ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-            run(conn, sql, [key, value])
-        }
-        None => run(conn, "/*rejoin*/DELETE FROM rejoin_meta WHERE key = ?1", [key]),
-    }
 }
 
 /// The bytes of an attempt.

@@ -6,10 +6,11 @@
 use rusqlite::{Connection, params};
 
 use super::mutation::ParkReason;
-use super::store::{damaged, id, reason_number, reason_of, run, set_meta};
+use super::store::{damaged, id, reason_number, reason_of, run};
 use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::engine::database::fault;
+use crate::engine::meta::set_meta;
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 

@@ -3,7 +3,6 @@
 //! Base rows are never refused (R5). Each row first meets the steps above it; where nothing waits, that is one look into
 //! the index. Rows come in key order, which is what makes large pages cheap.
 
-use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -15,9 +14,11 @@ use rejoin_protocol::{ColumnKind, Value};
 
 use super::policy;
 use super::work::Work;
-use super::{Batch, Image, ServerVerdict};
-use crate::engine::capture::patch::RowKey;
+use super::{Batch, ServerVerdict};
 use crate::engine::database::{OURS, fault};
+use crate::engine::rows::Image;
+use crate::engine::rows::key_order::{Ordered, in_key_order};
+use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::model::Table;
 use crate::engine::schema::sql::quoted;
 use crate::error::{Error, Result};
@@ -263,38 +264,4 @@ pub(super) fn key_of(text: &str, kind: ColumnKind) -> Option<Value> {
 
 fn unknown(table: &Table, column: impl std::fmt::Display) -> Error {
     Error::Protocol(format!("table {} has no column {column}", table.name))
-}
-
-/// A row that sorts as its table's key does: integers as numbers, text by bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Ordered(RowKey);
-
-impl Ord for Ordered {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.0.table.cmp(&other.0.table).then_with(|| in_key_order(&self.0.key, &other.0.key))
-    }
-}
-
-impl PartialOrd for Ordered {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-/// As SQLite orders keys.
-pub(crate) fn in_key_order(left: &Value, right: &Value) -> Ordering {
-    match (left, right) {
-        (Value::Integer(left), Value::Integer(right)) => left.cmp(right),
-        (Value::Text(left), Value::Text(right)) => left.cmp(right),
-        (left, right) => class(left).cmp(&class(right)),
-    }
-}
-
-fn class(value: &Value) -> u8 {
-    match value {
-        Value::Null => 0,
-        Value::Integer(_) | Value::Real(_) => 1,
-        Value::Text(_) => 2,
-        Value::Blob(_) => 3,
-    }
 }

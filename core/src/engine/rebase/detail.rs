@@ -10,9 +10,9 @@ use serde_json::{Map, Value as Json, json};
 
 use super::footprint;
 use super::judge;
-use super::step::Step;
 use super::work::Work;
-use crate::engine::capture::patch::{PatchKind, RowKey};
+use crate::engine::queue::step::Step;
+use crate::engine::rows::patch::{PatchKind, RowKey};
 use crate::engine::schema::model::Table;
 use crate::error::Result;
 use crate::ids::Seq;

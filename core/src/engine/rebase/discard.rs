@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 
 use super::footprint;
-use super::step::{Fate, Step};
 use super::work::Work;
 use crate::engine::Engine;
 use crate::engine::change::Origin;
@@ -11,6 +10,7 @@ use crate::engine::database::Triggers;
 use crate::engine::queue::Entry;
 use crate::engine::queue::cancel::SERVER_CANCELS;
 use crate::engine::queue::mutation::State;
+use crate::engine::queue::step::{Fate, Step};
 use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq};
 

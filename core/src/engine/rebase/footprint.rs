@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::engine::capture::patch::{PatchKind, RowKey};
 use crate::engine::queue::mutation::State;
 use crate::engine::row_state::{RowStates, Waiting};
+use crate::engine::rows::patch::{PatchKind, RowKey};
 use crate::ids::{Seq, TableNumber};
 use crate::value::Value;
 use rejoin_protocol::mutant::{self, Mutant};

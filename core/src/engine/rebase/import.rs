@@ -8,17 +8,17 @@
 use rejoin_protocol::equal::equal;
 use rejoin_protocol::{ColumnKind, Value};
 
-use super::step::Parking;
 use super::work::Work;
 use super::{detail, judge};
 use crate::engine::Engine;
-use crate::engine::capture::apply::soft_deletes;
-use crate::engine::capture::patch::{ColumnPatch, PatchKind, RowKey, RowPatch};
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
 use crate::engine::import::is_same_version;
 use crate::engine::queue::mutation::ParkReason;
+use crate::engine::queue::step::Parking;
 use crate::engine::queue::{Awaiting, Staged, store};
+use crate::engine::rows::apply::soft_deletes;
+use crate::engine::rows::patch::{ColumnPatch, PatchKind, RowKey, RowPatch};
 use crate::engine::schema::model::Table;
 use crate::error::Result;
 use crate::ids::Seq;

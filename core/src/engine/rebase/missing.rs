@@ -4,13 +4,13 @@
 use rejoin_protocol::wire::error::code;
 use rejoin_protocol::wire::push::{Ending, Verdict};
 
-use super::step::Parking;
 use crate::engine::Engine;
 use crate::engine::queue::Entry;
 use crate::engine::queue::mutation::{ParkReason, State};
+use crate::engine::queue::step::Parking;
 use crate::engine::queue::store;
+use crate::engine::rows::removed::Missing;
 use crate::engine::schema::model::Schema;
-use crate::engine::schema::removed::Missing;
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 

@@ -4,12 +4,11 @@
 //! that was sent and has no verdict is not parked before it; its verdict finds the parked create.
 
 use super::footprint;
-use super::step::{Fate, Parking, Step};
 use super::work::Work;
-use crate::engine::capture::compose::same;
-use crate::engine::capture::patch::{PatchKind, RowKey, RowPatch};
 use crate::engine::queue::mutation::{ParkReason, State};
+use crate::engine::queue::step::{Fate, Parking, Step};
 use crate::engine::queue::store;
+use crate::engine::rows::patch::{PatchKind, RowKey, RowPatch, same};
 use crate::error::Result;
 use crate::ids::{ColumnId, MutationId, Seq, TableNumber};
 use rejoin_protocol::manifest::Rule;

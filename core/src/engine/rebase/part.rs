@@ -5,12 +5,12 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::step::{Fate, Parking, Step};
 use super::work::{Work, missing};
-use crate::engine::capture::patch::{Effect, PatchKind, RowKey, RowPatch};
 use crate::engine::queue::mutation::{BasisValue, ParkReason, is_onto};
 use crate::engine::queue::part::{Parts, Refused};
+use crate::engine::queue::step::{Fate, Parking, Step};
 use crate::engine::queue::{Staged, store};
+use crate::engine::rows::patch::{Effect, PatchKind, RowKey, RowPatch};
 use crate::error::Result;
 use crate::ids::Seq;
 use crate::value::Value;

@@ -7,11 +7,10 @@ use rejoin_protocol::Policy;
 
 use super::footprint;
 use super::judge::Conflict;
-use super::step::{Fate, Step};
 use super::work::Work;
-use crate::engine::capture::compose::same;
-use crate::engine::capture::patch::{PatchKind, RowKey};
 use crate::engine::queue::mutation::{BasisValue, State};
+use crate::engine::queue::step::{Fate, Step};
+use crate::engine::rows::patch::{PatchKind, RowKey, same};
 use crate::engine::schema::model::Table;
 use crate::error::Result;
 use crate::ids::Seq;

@@ -9,6 +9,7 @@
 use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
+use crate::engine::meta::set_meta;
 use crate::engine::queue::stance::Stance;
 use crate::engine::queue::{Staged, history, store};
 use crate::error::{Error, Result};
@@ -20,7 +21,7 @@ impl Engine {
         let mut count = 0;
         self.rebase(Origin::Remote, Triggers::Fire, |work, _| {
             let seqs = history::recall(work.conn)?;
-            store::set_meta(work.conn, done.0, Some(done.1))?;
+            set_meta(work.conn, done.0, Some(done.1))?;
             count = seqs.len();
             if seqs.is_empty() {
                 return Ok(());

@@ -8,15 +8,14 @@ use std::collections::hash_map::Entry;
 
 use super::judge;
 use super::park::ground_of;
-use super::step::Step;
 use super::work::{Work, missing};
 use crate::engine::Engine;
-use crate::engine::capture::compose::same;
-use crate::engine::capture::patch::{PatchKind, RowKey};
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
 use crate::engine::queue::mutation::{BasisValue, State};
+use crate::engine::queue::step::Step;
 use crate::engine::queue::{self, Last, Staged, again, seen, store};
+use crate::engine::rows::patch::{PatchKind, RowKey, same};
 use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq};
 use crate::value::Value;

@@ -6,13 +6,13 @@ use rejoin_protocol::equal::alike;
 use super::footprint;
 use super::judge;
 use super::work::Work;
-use crate::engine::capture::apply::soft_deletes;
 use crate::engine::capture::compose::Recorded;
-use crate::engine::capture::encode;
-use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
 use crate::engine::queue::mutation::State;
 use crate::engine::queue::stance::Stance;
 use crate::engine::queue::{Entry, NewMutation, Staged, store};
+use crate::engine::rows::apply::soft_deletes;
+use crate::engine::rows::encode;
+use crate::engine::rows::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
 use crate::engine::schema::model::Table;
 use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq};
@@ -70,7 +70,7 @@ impl Work<'_> {
             judge::lay(table, &mut made, patch);
         }
         let steps = &self.steps;
-        let stays = |seq: &Seq| steps.get(seq).is_some_and(super::step::Step::stays);
+        let stays = |seq: &Seq| steps.get(seq).is_some_and(crate::engine::queue::step::Step::stays);
         let next = footprint::steps_after(self.states, row, after).find(stays);
         let (Some(made), Some(seq)) = (made, next) else { return Ok(None) };
         let step = self.step_mut(seq)?;

@@ -6,12 +6,11 @@
 //! no verdict, the new old values wait for its next attempt.
 
 use super::footprint;
-use super::step::{Step, old_of};
 use super::work::Work;
-use crate::engine::capture::compose::same;
-use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey};
 use crate::engine::queue::attempt::Frozen;
 use crate::engine::queue::mutation::BasisValue;
+use crate::engine::queue::step::{Step, old_of};
+use crate::engine::rows::patch::{ColumnPatch, Effect, PatchKind, RowKey, same};
 use crate::error::Result;
 use crate::ids::{ColumnId, Seq};
 use crate::value::Value;

@@ -11,14 +11,14 @@ use super::detail;
 use super::footprint;
 use super::judge::{Conflict, Edit, Met};
 use super::policy;
-use super::step::{Fate, Parking, Step};
 use super::work::Work;
 use super::{Image, ServerVerdict};
-use crate::engine::capture::encode;
-use crate::engine::capture::patch::{Effect, PatchKind, RowKey};
 use crate::engine::queue::attempt::Frozen;
 use crate::engine::queue::faults::Faults;
 use crate::engine::queue::mutation::{BasisValue, ParkReason, State, is_onto};
+use crate::engine::queue::step::{Fate, Parking, Step};
+use crate::engine::rows::encode;
+use crate::engine::rows::patch::{Effect, PatchKind, RowKey};
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 

@@ -1,13 +1,13 @@
 //! Looking at the queue and through it: what waits, where a row stands, and what the base holds under it.
 
 use super::footprint;
-use super::undo::{Before, Undo};
 use crate::engine::Engine;
-use crate::engine::capture::apply::Rows;
-use crate::engine::capture::patch::RowKey;
 use crate::engine::queue::mutation::Mutation;
 use crate::engine::queue::{history, store};
 use crate::engine::row_state::RowSyncState;
+use crate::engine::rows::apply::Rows;
+use crate::engine::rows::patch::RowKey;
+use crate::engine::rows::undo::{Before, Undo};
 use crate::error::{Error, Result};
 use crate::ids::MutationId;
 use crate::value::Value;

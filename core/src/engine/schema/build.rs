@@ -10,8 +10,8 @@ use rejoin_protocol::manifest::{
     ColumnManifest, GeneratedColumn, Manifest, Rule, TableExtension, TableManifest,
 };
 
-use super::expression;
-use super::model::{Column, Schema, Table};
+use crate::engine::schema::expression;
+use crate::engine::schema::model::{Column, Schema, Table};
 use crate::error::{Error, Result};
 use crate::ids::{ColumnId, TableNumber};
 
@@ -63,7 +63,7 @@ pub(crate) fn refused(table: &str, why: impl Into<String>) -> Error {
 }
 
 /// An expression of a manifest becomes part of a statement of ours, and must stay one expression there.
-pub(super) fn check_expression(table: &str, what: &str, text: &str) -> Result<()> {
+pub(crate) fn check_expression(table: &str, what: &str, text: &str) -> Result<()> {
     expression::check(text)
         .map_err(|why| refused(table, format!("the {what} is not one expression: it {why}")))
 }
@@ -219,7 +219,7 @@ fn default_of(column: &ColumnManifest, kind: ColumnKind) -> Option<String> {
 }
 
 /// A name that neither SQLite nor the engine keeps for itself.
-pub(super) fn name_is_free(table: &str, name: &str) -> Result<()> {
+pub(crate) fn name_is_free(table: &str, name: &str) -> Result<()> {
     let begins = |start: &str| {
         name.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start))
     };

@@ -6,21 +6,16 @@
 
 use rusqlite::Connection;
 
-use super::adopt::{Adopted, run};
-use super::model::{Column, Table};
-use super::sql::{self, listed, quoted};
 use crate::engine::database::fault;
-use crate::engine::rebase::app_trigger;
-use crate::error::Result;
+use crate::engine::schema::app_trigger;
+use crate::engine::schema::build::refused;
+use crate::engine::schema::model::{Column, Table};
+use crate::engine::schema::sql::{self, listed, quoted};
+use crate::error::{Error, Result};
 use crate::ids::ColumnId;
 
-/// Changes the table; our triggers are out of the way.
-pub(super) fn alter(
-    conn: &Connection,
-    old: &Table,
-    new: &Table,
-    adopted: &mut Adopted,
-) -> Result<()> {
+/// Changes the table; our triggers are out of the way. The columns that it gains.
+pub(crate) fn alter(conn: &Connection, old: &Table, new: &Table) -> Result<Vec<ColumnId>> {
     let gained: Vec<ColumnId> = (new.columns.iter().map(|column| column.id))
         .filter(|id| old.position(*id).is_none())
         .collect();
@@ -37,10 +32,7 @@ pub(super) fn alter(
             .collect();
         replace(conn, old, new, &kept)?;
     }
-    if !gained.is_empty() {
-        adopted.gained.push((new.number, gained));
-    }
-    Ok(())
+    Ok(gained)
 }
 
 /// Whether the table only gains columns that have no default.
@@ -84,7 +76,7 @@ fn rename_columns(conn: &Connection, old: &Table, new: &Table) -> Result<()> {
 }
 
 /// Builds the table anew, with the rows' `kept` columns; without any, empty.
-pub(super) fn replace(conn: &Connection, old: &Table, new: &Table, kept: &[&str]) -> Result<()> {
+pub(crate) fn replace(conn: &Connection, old: &Table, new: &Table, kept: &[&str]) -> Result<()> {
     let objects = objects_of_the_app(conn, old).map_err(fault::of)?;
     let (from, to) = (quoted(&old.name), quoted(&new.name));
     run(conn, new, &sql::create_table(new, "rejoin_rebuilt"))?;
@@ -132,7 +124,7 @@ fn objects_of_the_app(conn: &Connection, table: &Table) -> rusqlite::Result<Vec<
 }
 
 /// Makes the indexes of the new form, and removes those that only the old one had.
-pub(super) fn set_indexes(conn: &Connection, old: Option<&Table>, new: &Table) -> Result<()> {
+pub(crate) fn set_indexes(conn: &Connection, old: Option<&Table>, new: &Table) -> Result<()> {
     let wanted = sql::indexes(new);
     for (name, sql) in old.map(sql::indexes).unwrap_or_default() {
         if !wanted.contains(&(name.clone(), sql)) {
@@ -144,4 +136,13 @@ pub(super) fn set_indexes(conn: &Connection, old: Option<&Table>, new: &Table) -
         run(conn, new, &sql)?;
     }
     Ok(())
+}
+
+/// Runs one statement that changes a table; SQLite's objection is the reason why the schema is refused. What follows a
+/// statement is an error: text of a manifest never becomes a statement of its own.
+pub(crate) fn run(conn: &Connection, table: &Table, sql: &str) -> Result<()> {
+    conn.execute(sql, []).map(drop).map_err(|error| match fault::of(error) {
+        Error::Sql(error) => refused(&table.name, error.to_string()),
+        other => other,
+    })
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use rejoin_protocol::ColumnKind;
 use rejoin_protocol::manifest::{ReferenceAction, Rule};
 
-use super::model::{Schema, Table};
-use super::sql::quoted;
 use crate::engine::database::OURS;
+use crate::engine::schema::model::{Schema, Table};
+use crate::engine::schema::sql::quoted;
 
 /// A table with what is checked for each of its rows, and once after each statement.
 #[derive(Debug)]

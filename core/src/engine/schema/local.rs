@@ -4,15 +4,15 @@ use rejoin_protocol::ColumnKind;
 use rejoin_protocol::manifest::{Manifest, TableManifest};
 use rusqlite::Connection;
 
-use super::build::{check_expression, name_is_free, refused};
-use super::model::Table;
-use super::sql::{listed, quoted};
 use crate::engine::database::fault;
+use crate::engine::schema::build::{check_expression, name_is_free, refused};
+use crate::engine::schema::model::Table;
+use crate::engine::schema::sql::{listed, quoted};
 use crate::error::Result;
 
 /// A table that becomes synced may not stand in the file already: its rows would be nobody's. Nor may a local-only table
 /// refer to it natively: SQLite would then refuse base rows (R5).
-pub(super) fn no_table_of_this_name(conn: &Connection, table: &Table) -> Result<()> {
+pub(crate) fn no_table_of_this_name(conn: &Connection, table: &Table) -> Result<()> {
     let exists = |sql: &str| {
         conn.prepare(sql)
             .and_then(|mut statement| statement.exists([&table.name]))
@@ -35,7 +35,7 @@ pub(super) fn no_table_of_this_name(conn: &Connection, table: &Table) -> Result<
 }
 
 /// Makes the manifest's local-only tables, and columns that they lack. Nothing of them is ever taken away.
-pub(super) fn create_tables(conn: &Connection, manifest: &Manifest) -> Result<()> {
+pub(crate) fn create_tables(conn: &Connection, manifest: &Manifest) -> Result<()> {
     for (table, sql) in missing(conn, manifest)? {
         conn.execute(&sql, []).map_err(|error| refused(&table, error.to_string()))?;
     }
@@ -43,7 +43,7 @@ pub(super) fn create_tables(conn: &Connection, manifest: &Manifest) -> Result<()
 }
 
 /// What must be run for the manifest's local-only tables to be there: table and statement.
-pub(super) fn missing(conn: &Connection, manifest: &Manifest) -> Result<Vec<(String, String)>> {
+pub(crate) fn missing(conn: &Connection, manifest: &Manifest) -> Result<Vec<(String, String)>> {
     let local = |table: &&TableManifest| {
         table.rejoin.as_ref().is_some_and(|extension| extension.local_only)
     };

@@ -1,14 +1,16 @@
 //! The synced tables as the engine knows them; plain data, no SQL.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use rejoin_protocol::manifest::{GeneratedColumn, Index, Manifest, Rule};
 use rejoin_protocol::{ColumnKind, Policy};
 
-use crate::engine::Policies;
 use crate::ids::{ColumnId, TableNumber};
 use crate::value::Value;
+
+/// A policy for each of these tables, by name.
+pub type Policies = BTreeMap<String, Policy>;
 
 /// All synced tables of a file.
 #[derive(Debug, Clone, Default)]

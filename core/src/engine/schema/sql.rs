@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use rejoin_protocol::ColumnKind;
 
-use super::model::{Column, Table};
+use crate::engine::schema::model::{Column, Table};
 
 /// A name as SQL writes it.
 pub(crate) fn quoted(name: &str) -> String {

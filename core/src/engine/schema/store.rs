@@ -7,10 +7,10 @@ use std::sync::Arc;
 use rejoin_protocol::ColumnKind;
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::build::Numbers;
-use super::model::{Column, Removed, Schema};
 use crate::engine::database::{OURS, fault};
-use crate::engine::queue::store::set_meta;
+use crate::engine::meta::set_meta;
+use crate::engine::schema::build::Numbers;
+use crate::engine::schema::model::{Column, Removed, Schema};
 use crate::error::{Error, Result};
 use crate::ids::{ColumnId, TableNumber};
 use crate::value::Value;
@@ -34,7 +34,7 @@ pub(crate) fn unfilled(conn: &Connection) -> Result<Vec<(TableNumber, ColumnId)>
 }
 
 /// These columns were gained too.
-pub(super) fn note_unfilled(
+pub(crate) fn note_unfilled(
     conn: &Connection,
     gained: &[(TableNumber, Vec<ColumnId>)],
 ) -> Result<()> {

@@ -6,9 +6,9 @@ use rusqlite::Row;
 
 use super::{Staging, column, name, query, quoted, table};
 use crate::engine::Engine;
-use crate::engine::capture::patch::RowKey;
 use crate::engine::database::OURS;
-use crate::engine::rebase::Image;
+use crate::engine::rows::Image;
+use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::model::Table;
 use crate::error::Result;
 use crate::ids::{ColumnId, TableNumber};

@@ -2,7 +2,7 @@
 
 use super::{all, mutations, notes, open, queued};
 use crate::engine::Engine;
-use crate::engine::rebase::app_trigger;
+use crate::engine::schema::app_trigger;
 use crate::error::Error;
 
 /// What happened instead, if it was not refused.

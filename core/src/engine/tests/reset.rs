@@ -6,8 +6,9 @@ use rusqlite::functions::FunctionFlags;
 
 use super::{all, notes, open, queued};
 use crate::engine::Engine;
-use crate::engine::rebase::{Batch, Image};
+use crate::engine::rebase::Batch;
 use crate::engine::reset::Keep;
+use crate::engine::rows::Image;
 use crate::error::Error;
 use crate::ids::MutationId;
 use crate::value::Value;

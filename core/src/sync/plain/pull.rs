@@ -10,8 +10,9 @@ use serde_json::to_vec;
 
 use super::push;
 use crate::engine::Engine;
-use crate::engine::capture::patch::RowKey;
-use crate::engine::rebase::{Applied, Batch, Image};
+use crate::engine::rebase::{Applied, Batch};
+use crate::engine::rows::Image;
+use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::model::{Schema, Table};
 use crate::error::{Error, Result};
 use crate::sync::rows::fact::{self, Due, Fact};

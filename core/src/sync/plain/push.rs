@@ -12,12 +12,12 @@ use rejoin_protocol::wire::push::{PushRecord, PushResponse};
 use serde_json::json;
 
 use crate::engine::Engine;
-use crate::engine::capture::patch::RowKey;
 use crate::engine::queue::coalesce;
 use crate::engine::queue::mutation::ParkReason;
 use crate::engine::queue::record::Record;
 use crate::engine::rebase::record::{RecordEnding, Settled};
 use crate::engine::rebase::{Applied, Batch};
+use crate::engine::rows::patch::RowKey;
 use crate::error::Result;
 use crate::ids::Seq;
 use crate::sync::rows::push::Limits;

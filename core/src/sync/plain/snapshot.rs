@@ -10,10 +10,11 @@ use serde_json::to_vec;
 
 use super::{pull, push};
 use crate::engine::Engine;
-use crate::engine::capture::patch::RowKey;
 use crate::engine::change::Origin;
 use crate::engine::database::{OURS, fault};
-use crate::engine::rebase::{Applied, Batch, Image};
+use crate::engine::rebase::{Applied, Batch};
+use crate::engine::rows::Image;
+use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::sql::quoted;
 use crate::engine::schema::store::filled;
 use crate::engine::staging::{self, Staging};

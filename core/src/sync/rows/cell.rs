@@ -8,8 +8,8 @@ use rejoin_protocol::wire::{self, RowName, RowSet};
 use rejoin_protocol::{ColumnKind, codec};
 use serde_json::value::RawValue;
 
-use crate::engine::capture::patch::RowKey;
-use crate::engine::rebase::Image;
+use crate::engine::rows::Image;
+use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::model::{Schema, Table};
 use crate::error::{Error, Result};
 use crate::ids::ColumnId;

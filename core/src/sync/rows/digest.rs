@@ -9,8 +9,8 @@ use rejoin_protocol::ColumnKind;
 use rejoin_protocol::digest::{Digest, covered};
 
 use crate::engine::Engine;
-use crate::engine::capture::patch::RowKey;
 use crate::engine::database::{OURS, fault};
+use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::model::Table;
 use crate::error::{Error, Result};
 use crate::value::Value;

@@ -9,8 +9,9 @@ use serde_json::to_vec;
 use super::fact::{self, Due, Fact};
 use super::{cell, register};
 use crate::engine::Engine;
-use crate::engine::capture::patch::RowKey;
-use crate::engine::rebase::{Batch, Image};
+use crate::engine::rebase::Batch;
+use crate::engine::rows::Image;
+use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::model::Schema;
 use crate::error::{Error, Result};
 

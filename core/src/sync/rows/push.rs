@@ -15,11 +15,12 @@ use rejoin_protocol::wire::{RowImage, RowName, code};
 
 use super::{cell, fact};
 use crate::engine::Engine;
-use crate::engine::capture::patch::{PatchKind, RowKey};
 use crate::engine::queue::mutation::{Mutation, State};
 use crate::engine::queue::offer::Offer;
 use crate::engine::queue::store;
-use crate::engine::rebase::{Batch, Image, ServerVerdict};
+use crate::engine::rebase::{Batch, ServerVerdict};
+use crate::engine::rows::Image;
+use crate::engine::rows::patch::{PatchKind, RowKey};
 use crate::engine::schema::model::Schema;
 use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq, TableNumber};

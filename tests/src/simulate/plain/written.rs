@@ -1,8 +1,8 @@
 //! What users wrote: each edit of a row with its values, and what was known when it was made.
 
 use fastrand::Rng;
-use rejoin_core::engine::capture::patch::{PatchKind, RowPatch};
 use rejoin_core::engine::queue::mutation::Mutation;
+use rejoin_core::engine::rows::patch::{PatchKind, RowPatch};
 use rejoin_core::engine::schema::model::Schema;
 use rejoin_core::ids::MutationId;
 

@@ -1,8 +1,8 @@
 //! What the user of a device does: writes, acts, gives up, offers again, mends, takes back, reads how it ended.
 
 use fastrand::Rng;
-use rejoin_core::engine::capture::patch::PatchKind;
 use rejoin_core::engine::queue::mutation::{Mutation, State};
+use rejoin_core::engine::rows::patch::PatchKind;
 use rejoin_core::ids::MutationId;
 use rejoin_core::{Error, Undone};
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use rejoin_core::engine::capture::patch::PatchKind;
 use rejoin_core::engine::queue::mutation::{Mutation, State};
+use rejoin_core::engine::rows::patch::PatchKind;
 
 use super::history::{Name, Row};
 use super::sight::{self, Sight};

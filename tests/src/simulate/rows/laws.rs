@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use rejoin_core::Policy;
-use rejoin_core::engine::capture::patch::{ColumnPatch, PatchKind, RowPatch};
 use rejoin_core::engine::queue::mutation::{Mutation, State};
+use rejoin_core::engine::rows::patch::{ColumnPatch, PatchKind, RowPatch};
 use rejoin_core::engine::schema::model::Schema;
 use rejoin_core::ids::MutationId;
 

@@ -1,8 +1,8 @@
 //! What a push carries besides what was written is what the server had. What a mutation in the
 //! queue must stay, and what is parked with it.
 
-use rejoin_core::engine::capture::patch::PatchKind;
 use rejoin_core::engine::queue::mutation::{Mutation, State};
+use rejoin_core::engine::rows::patch::PatchKind;
 use rejoin_core::engine::schema::model::Schema;
 use rejoin_core::ids::MutationId;
 use rejoin_protocol::wire::push::{Change, Group, Operation};

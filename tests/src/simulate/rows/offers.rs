@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rejoin_core::engine::capture::patch::{ColumnPatch, PatchKind, RowPatch};
 use rejoin_core::engine::queue::mutation::{Mutation, ParkReason};
+use rejoin_core::engine::rows::patch::{ColumnPatch, PatchKind, RowPatch};
 use rejoin_core::engine::schema::model::Schema;
 use rejoin_core::ids::{MutationId, Seq};
 use rejoin_protocol::wire::push::{Ending, Group, Operation};

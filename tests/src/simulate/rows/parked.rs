@@ -1,8 +1,8 @@
 //! Invariants of parking: a mutation is parked only for a reason that the server's history shows.
 
 use rejoin_core::Policy;
-use rejoin_core::engine::capture::patch::{PatchKind, RowPatch};
 use rejoin_core::engine::queue::mutation::{Mutation, ParkReason, State};
+use rejoin_core::engine::rows::patch::{PatchKind, RowPatch};
 
 use super::book::Written;
 use super::exceptions::{CONFLICTED, POLICY, REJECTED};

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rejoin_core::engine::Engine;
-use rejoin_core::engine::capture::patch::{PatchKind, RowKey, RowPatch};
 use rejoin_core::engine::queue::mutation::{Mutation, State};
+use rejoin_core::engine::rows::patch::{PatchKind, RowKey, RowPatch};
 use rejoin_core::engine::schema::model::{Schema, Table};
 use rejoin_core::value::Value;
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::engine::capture::buffer::Buffer;
-use crate::engine::capture::patch::Effect;
+use crate::engine::rows::patch::Effect;
 use crate::engine::schema::model::Column;
 use crate::engine::tests::known_table;
 use crate::ids::ColumnId;

@@ -3,7 +3,7 @@
 use rejoin_protocol::ColumnKind;
 
 use super::*;
-use crate::engine::capture::patch::ColumnPatch;
+use crate::engine::rows::patch::ColumnPatch;
 use crate::engine::schema::model::Column;
 use crate::engine::tests::known_table;
 use crate::ids::{ColumnId, TableNumber};

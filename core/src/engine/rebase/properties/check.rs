@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::engine::capture::compose::{compose, same};
-use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
+use crate::engine::capture::compose::compose;
+use crate::engine::rows::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch, same};
 use crate::ids::{ColumnId, TableNumber};
 use crate::value::Value;
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use super::check::{self, Rows};
 use super::story::TABLES;
 use crate::engine::Engine;
-use crate::engine::capture::patch::{ColumnPatch, PatchKind, RowPatch};
 use crate::engine::change::{Origin, Touched};
 use crate::engine::queue::mutation::Mutation;
 use crate::engine::queue::{Queue, store};
-use crate::engine::rebase::undo::{Before, Undo};
 use crate::engine::rebase::work::Work;
+use crate::engine::rows::patch::{ColumnPatch, PatchKind, RowPatch};
+use crate::engine::rows::undo::{Before, Undo};
 use crate::error::Error;
 use crate::value::Value;
 

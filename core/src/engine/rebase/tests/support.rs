@@ -6,9 +6,9 @@ use tempfile::TempDir;
 
 use super::super::{Applied, Batch, Image, ServerVerdict};
 use crate::engine::Engine;
-use crate::engine::capture::patch::RowKey;
 use crate::engine::queue::mutation::Mutation;
 use crate::engine::queue::offer::Offer;
+use crate::engine::rows::patch::RowKey;
 use crate::engine::tests::{engine, table};
 use crate::ids::ColumnId;
 use crate::value::Value;

@@ -14,11 +14,11 @@ use uuid::Uuid;
 
 use super::body::word;
 use crate::engine::Engine;
-use crate::engine::capture::patch::RowKey;
 use crate::engine::queue::mutation::ParkReason;
 use crate::engine::queue::record::Record;
-use crate::engine::rebase::Image;
 use crate::engine::rebase::record::{RecordEnding, Settled};
+use crate::engine::rows::Image;
+use crate::engine::rows::patch::RowKey;
 use crate::error::{Error, Result};
 use crate::sync::plain::pull;
 use crate::sync::rows::cell;

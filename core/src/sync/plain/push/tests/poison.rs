@@ -4,8 +4,8 @@ use rejoin_protocol::wire::push::PushRecord;
 use serde_json::json;
 
 use super::{Net, World};
-use crate::engine::capture::patch::ColumnPatch;
 use crate::engine::queue::mutation::ParkReason;
+use crate::engine::rows::patch::ColumnPatch;
 
 #[test]
 fn poison_record_of_a_hundred_costs_twenty_requests() {

@@ -7,8 +7,8 @@ use rejoin_protocol::ColumnKind;
 use uuid::Uuid;
 
 use super::*;
-use crate::engine::capture::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
 use crate::engine::queue::mutation::State;
+use crate::engine::rows::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
 use crate::engine::schema::model::Column;
 use crate::engine::tests::known_table;
 use crate::ids::{MutationId, Seq, TableNumber};

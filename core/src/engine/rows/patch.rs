@@ -1,6 +1,6 @@
 //! What a mutation did, as data: the patches of its rows.
 //!
-//! Pure: no SQLite, no clock. The binary form stands in [`super::encode`], the algebra in [`super::compose`].
+//! Pure: no SQLite, no clock. The binary form stands in [`super::encode`], the algebra in `capture::compose`.
 
 use crate::ids::{ColumnId, TableNumber};
 use crate::value::Value;
@@ -55,7 +55,7 @@ pub struct ColumnPatch {
 impl ColumnPatch {
     /// Whether the column was changed. A soft delete (D3) also names columns that it only saw.
     pub fn is_change(&self) -> bool {
-        !super::compose::same(&self.old, &self.new)
+        !same(&self.old, &self.new)
     }
 }
 
@@ -77,4 +77,12 @@ pub struct Effect {
     pub schema_version: i64,
     /// One per row.
     pub rows: Vec<RowPatch>,
+}
+
+/// Whether two values are the same to the last bit.
+pub fn same(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Real(left), Value::Real(right)) => left.to_bits() == right.to_bits(),
+        _ => left == right,
+    }
 }

@@ -3,9 +3,8 @@
 //! Pure. Every redo renews it; the effect stays as the user wrote it. While it is what the effect's own old values say,
 //! it is not stored.
 
-use crate::engine::capture::binary::{Malformed, Reader, Writer};
-use crate::engine::capture::compose::same;
-use crate::engine::capture::patch::{Effect, PatchKind, RowKey};
+use crate::engine::rows::binary::{Malformed, Reader, Writer};
+use crate::engine::rows::patch::{Effect, PatchKind, RowKey, same};
 use crate::ids::ColumnId;
 use crate::value::Value;
 
@@ -127,7 +126,7 @@ impl Undo {
 
 fn equal_olds<'a>(
     olds: &[(ColumnId, Value)],
-    columns: impl Iterator<Item = &'a crate::engine::capture::patch::ColumnPatch>,
+    columns: impl Iterator<Item = &'a crate::engine::rows::patch::ColumnPatch>,
 ) -> bool {
     let mut mine = olds.iter();
     for column in columns {
@@ -142,7 +141,7 @@ fn equal_olds<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::capture::patch::{ColumnPatch, RowPatch};
+    use crate::engine::rows::patch::{ColumnPatch, RowPatch};
     use crate::ids::TableNumber;
 
     fn effect(kind: PatchKind, old: Value, new: Value) -> Effect {

@@ -3,8 +3,8 @@
 //! Pure. An insert keeps its new values, a delete its old ones, an update both; the key stands once. Bytes of a version
 //! that this release does not know are refused, never guessed at.
 
-use super::binary::{Malformed, Reader, Writer};
-use super::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
+use crate::engine::rows::binary::{Malformed, Reader, Writer};
+use crate::engine::rows::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
 use crate::ids::{ColumnId, TableNumber};
 use crate::value::Value;
 

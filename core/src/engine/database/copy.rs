@@ -14,11 +14,11 @@ static IN_USE: LazyLock<Mutex<HashSet<PathBuf>>> = LazyLock::new(Mutex::default)
 
 /// A folder with a copy, for as long as this lives.
 #[derive(Debug)]
-pub(super) struct Copy(PathBuf);
+pub(crate) struct Copy(PathBuf);
 
 impl Copy {
     /// An empty folder beside `ours`, which nobody else may read.
-    pub(super) fn beside(ours: &Path) -> io::Result<Self> {
+    pub(crate) fn beside(ours: &Path) -> io::Result<Self> {
         let mut in_use = in_use();
         for number in 0_u32.. {
             let mut name = start_of(ours);
@@ -37,7 +37,7 @@ impl Copy {
     }
 
     /// A file in it.
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 }

@@ -1,11 +1,11 @@
 //! A step above the base, while it is undone: a mutation with what was recorded of it and what becomes of it.
 
-use crate::engine::capture::patch::{Effect, RowKey, RowPatch};
 use crate::engine::queue::Intent;
 use crate::engine::queue::mutation::{BasisValue, ParkReason, State};
 use crate::engine::queue::part::Parts;
 use crate::engine::queue::seen::SeenRow;
 use crate::engine::queue::stance::Stance;
+use crate::engine::rows::patch::{Effect, RowKey, RowPatch};
 use crate::ids::{MutationId, Seq, TableNumber};
 use crate::value::Value;
 use rejoin_protocol::mutant::{self, Mutant};

@@ -9,12 +9,11 @@ use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection, params_from_iter};
 
-use super::compose::same;
-use super::patch::{ColumnPatch, PatchKind, RowKey, RowPatch};
 use crate::engine::database::{OURS, fault};
-use crate::engine::rebase::app_trigger;
-use crate::engine::rebase::base::in_key_order;
-use crate::engine::rebase::undo::Before;
+use crate::engine::rows::key_order::in_key_order;
+use crate::engine::rows::patch::{ColumnPatch, PatchKind, RowKey, RowPatch, same};
+use crate::engine::rows::undo::Before;
+use crate::engine::schema::app_trigger;
 use crate::engine::schema::model::{Schema, Table};
 use crate::engine::schema::sql::quoted;
 use crate::error::{Error, Result};

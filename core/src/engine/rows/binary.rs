@@ -3,7 +3,7 @@
 //! Pure. Whatever a [`Writer`] wrote a [`Reader`] reads back exactly; anything else is [`Malformed`], never a panic
 //! and never a large allocation. Integers are zigzag varints, so that small ones take a byte and `i64::MIN` ten.
 
-use crate::engine::capture::patch::RowKey;
+use crate::engine::rows::patch::RowKey;
 use crate::ids::TableNumber;
 use crate::value::Value;
 

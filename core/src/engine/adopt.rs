@@ -9,17 +9,18 @@ use std::sync::Arc;
 use rejoin_protocol::manifest::{Manifest, Rule};
 use rusqlite::Connection;
 
-use super::build::{self, refused};
-use super::model::{Schema, Table};
-use super::sql::{self, quoted};
-use super::store::{Catalogue, note_unfilled};
-use super::{change, guarded, local};
 use crate::death::{self, Place};
 use crate::engine::Engine;
 use crate::engine::capture::trigger;
 use crate::engine::change::Origin;
 use crate::engine::database::{Database, fault};
-use crate::engine::rebase::app_trigger;
+use crate::engine::schema::app_trigger;
+use crate::engine::schema::build::{self, refused};
+use crate::engine::schema::change::{self, run};
+use crate::engine::schema::model::{Schema, Table};
+use crate::engine::schema::sql::{self, quoted};
+use crate::engine::schema::store::{Catalogue, note_unfilled};
+use crate::engine::schema::{guarded, local};
 use crate::error::Result;
 use crate::ids::{ColumnId, MutationId, TableNumber};
 
@@ -166,7 +167,12 @@ fn take_over(engine: &mut Engine, manifest: &Manifest) -> Result<Adopted> {
     }
     for table in sorted(&new) {
         match (old.tables.get(&table.number), old.named(&table.name)) {
-            (Some(before), _) => change::alter(conn, before, table, &mut adopted)?,
+            (Some(before), _) => {
+                let gained = change::alter(conn, before, table)?;
+                if !gained.is_empty() {
+                    adopted.gained.push((table.number, gained));
+                }
+            }
             (None, Some(before)) => {
                 change::replace(conn, before, table, &[])?;
                 adopted.new_tables.push(table.number);
@@ -249,13 +255,4 @@ fn columns_read(db: &Database, table: &Table, name: &str, expression: &str) -> R
         return Err(refused(&table.name, format!("CHECK {name} reads another table")));
     }
     Ok(footprint.read_columns.into_iter().collect())
-}
-
-/// Runs one statement that changes a table; SQLite's objection is the reason why the schema is refused. What follows a
-/// statement is an error: text of a manifest never becomes a statement of its own.
-pub(super) fn run(conn: &Connection, table: &Table, sql: &str) -> Result<()> {
-    conn.execute(sql, []).map(drop).map_err(|error| match fault::of(error) {
-        crate::Error::Sql(error) => refused(&table.name, error.to_string()),
-        other => other,
-    })
 }

@@ -9,9 +9,8 @@ use std::sync::Arc;
 use rejoin_protocol::wire::push::Operation;
 use rejoin_protocol::{ColumnKind, Policy};
 
-use super::model::{Column, Removed, Schema, Table};
-use crate::engine::capture::compose::same;
-use crate::engine::capture::patch::{ColumnPatch, PatchKind, RowPatch};
+use crate::engine::rows::patch::{ColumnPatch, PatchKind, RowPatch, same};
+use crate::engine::schema::model::{Column, Removed, Schema, Table};
 use crate::ids::{ColumnId, TableNumber};
 use crate::value::Value;
 
@@ -56,7 +55,7 @@ impl Schema {
     }
 
     /// Adds a table of which only its former columns are known.
-    pub(super) fn add_removed(&mut self, number: TableNumber, name: &str, removed: Vec<Removed>) {
+    pub(crate) fn add_removed(&mut self, number: TableNumber, name: &str, removed: Vec<Removed>) {
         let column = |id, name: &str| Column {
             id,
             name: name.to_owned(),

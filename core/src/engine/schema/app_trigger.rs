@@ -9,7 +9,6 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use crate::engine::database::{OURS, fault};
-use crate::engine::ddl;
 use crate::engine::schema::model::Schema;
 use crate::engine::schema::sql::quoted;
 use crate::error::{Error, Result};
@@ -27,7 +26,7 @@ const SAVEPOINT: &str = "rejoin_without_trigger";
 pub(crate) fn set_aside_raising(conn: &Connection, schema: &Schema) -> Result<()> {
     for table in schema.tables.values() {
         let mut raising = triggers_of(conn, &table.name).map_err(fault::of)?;
-        raising.retain(|(_, sql)| ddl::raises(sql));
+        raising.retain(|(_, sql)| raises(sql));
         for (name, _) in &raising {
             let drop = format!("DROP TRIGGER {}", quoted(name));
             conn.execute_batch(&drop).map_err(fault::of)?;
@@ -41,7 +40,7 @@ pub(crate) fn set_aside_raising(conn: &Connection, schema: &Schema) -> Result<()
 pub(crate) fn is_any_raising(conn: &Connection, schema: &Schema) -> Result<bool> {
     for table in schema.tables.values() {
         let triggers = triggers_of(conn, &table.name).map_err(fault::of)?;
-        if triggers.iter().any(|(_, sql)| ddl::raises(sql)) {
+        if triggers.iter().any(|(_, sql)| raises(sql)) {
             return Ok(true);
         }
     }
@@ -121,4 +120,33 @@ pub(crate) fn record(
         )?;
     }
     Ok(())
+}
+
+/// Whether the word RAISE stands in the text outside of strings, names and comments.
+pub(crate) fn raises(sql: &str) -> bool {
+    let mut rest = sql;
+    let mut word = String::new();
+    while let Some(character) = rest.chars().next() {
+        let skip = match character {
+            '\'' | '"' | '`' => 1 + rest[1..].find(character).map_or(rest.len() - 1, |end| end + 1),
+            '[' => rest.find(']').map_or(rest.len(), |end| end + 1),
+            '-' if rest.starts_with("--") => rest.find('\n').unwrap_or(rest.len()),
+            '/' if rest.starts_with("/*") => rest.find("*/").map_or(rest.len(), |end| end + 2),
+            _ => {
+                if character.is_alphanumeric() || character == '_' {
+                    word.push(character.to_ascii_lowercase());
+                } else {
+                    if word == "raise" {
+                        return true;
+                    }
+                    word.clear();
+                }
+                rest = &rest[character.len_utf8()..];
+                continue;
+            }
+        };
+        word.clear();
+        rest = &rest[skip..];
+    }
+    false
 }

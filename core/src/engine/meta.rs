@@ -1,0 +1,23 @@
+//! Facts of the file, by name: `rejoin_meta`.
+
+use rusqlite::Connection;
+
+use crate::engine::database::fault;
+use crate::error::Result;
+
+/// Sets a fact, or removes it.
+pub(crate) fn set_meta(conn: &Connection, key: &str, value: Option<&str>) -> Result<()> {
+    match value {
+        Some(value) => {
+            let sql = "/*rejoin*/INSERT INTO rejoin_meta (key, value) VALUES (?1, ?2) \
+                       ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+            conn.prepare_cached(sql).and_then(|mut set| set.execute([key, value]))
+        }
+        None => {
+            let sql = "/*rejoin*/DELETE FROM rejoin_meta WHERE key = ?1";
+            conn.prepare_cached(sql).and_then(|mut remove| remove.execute([key]))
+        }
+    }
+    .map(drop)
+    .map_err(fault::of)
+}
