@@ -3,6 +3,7 @@
 pub mod backoff;
 pub mod driver;
 pub(crate) mod plain;
+pub(crate) mod request;
 pub mod rows;
 pub mod session;
 pub mod status;

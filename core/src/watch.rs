@@ -15,7 +15,6 @@ use std::task::{Context, Poll};
 use futures_util::Stream;
 
 use crate::error::Result;
-use crate::row_buffer::RowBuffer;
 
 mod change;
 mod delivery;
@@ -23,21 +22,12 @@ mod difference;
 mod hub;
 mod slot;
 
-pub use difference::Difference;
+pub use difference::{Difference, Update};
 
 pub(crate) use change::Listener;
 pub(crate) use delivery::{Callback, Cancel, Deliver, Dispatcher};
 pub(crate) use hub::{Hub, Query};
 use slot::Slot;
-
-/// A new result of a watched query.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Update {
-    /// The whole result.
-    pub rows: RowBuffer,
-    /// Against what this reader got last; `None` without a key. The first time every row is an added one.
-    pub difference: Option<Difference>,
-}
 
 /// A watched query: its results as they come. Ends by being dropped, or with its client.
 ///

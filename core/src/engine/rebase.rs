@@ -9,10 +9,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rejoin_protocol::wire::push::Ending;
-use rejoin_protocol::wire::row::RowSet;
-use rejoin_protocol::wire::snapshot::KeyRange;
-
 use crate::death::{self, Place};
 use crate::engine::Engine;
 use crate::engine::action::budget::Bounds;
@@ -21,14 +17,14 @@ use crate::engine::database::Triggers;
 use crate::engine::meta::set_meta;
 use crate::engine::queue::history::{self, HistoryBounds};
 use crate::engine::queue::{Staged, store};
-use crate::engine::rows::Image;
-use crate::engine::rows::patch::RowKey;
 use crate::engine::staging::{self, Staging};
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 
 pub(crate) mod base;
+pub mod batch;
 mod cancel;
+mod conflict;
 mod detail;
 mod discard;
 mod edit;
@@ -51,73 +47,12 @@ mod verdict;
 mod view;
 pub(crate) mod work;
 
-pub use cancel::Withdrawn;
-use record::Settled;
+pub use batch::{Applied, Batch, RecordEnding, ServerVerdict, Settled, Withdrawn};
 use replay::Runner;
 use work::{Extent, Work};
 
 /// Bytes of rows from which on it pays to compile statements without triggers: some two hundred rows.
 const MANY: usize = 32 * 1024;
-
-/// An answer of a server, as far as rows and mutations are concerned.
-#[derive(Debug, Default)]
-pub struct Batch {
-    /// Verdicts of a push answer.
-    pub verdicts: Vec<ServerVerdict>,
-    /// Verdicts of a plain server, on records.
-    pub records: Vec<Settled>,
-    /// The rows before accepted mutations, as far as they are told (O13).
-    pub displaced: Vec<(MutationId, Vec<Image>)>,
-    /// The time of these verdicts by the server's clock, in milliseconds since 1970; the device's clock counts without it.
-    pub server_ms: Option<i64>,
-    /// Words on mutations that were withdrawn (O12).
-    pub withdrawn: Vec<Withdrawn>,
-    /// Rows as they now stand.
-    pub images: Vec<Image>,
-    /// Rows that a plain server's log says were deleted once (P6): they leave the base, and what waits on them is not judged,
-    /// because what became of it since is for the push's answer to say.
-    pub history: Vec<RowKey>,
-    /// Rows of pulls and straight snapshots, in key order; decoded while they are bound.
-    pub sets: Vec<RowSet>,
-    /// Key ranges of which the sets hold every row: base rows in them that the sets lack go (C5).
-    pub ranges: Vec<KeyRange>,
-    /// Whether edits that wait on these rows are judged (O6); not while a straight first sync has not paged them.
-    pub judge: bool,
-    /// Facts that commit with the rows (I6): cursor, epoch, recheck and the like. `None` removes one.
-    pub meta: Vec<(String, Option<String>)>,
-    /// A straight first sync: our triggers may be out of the way while its rows go in.
-    pub bulk: bool,
-}
-
-/// A verdict on one attempt of one mutation (O2).
-#[derive(Debug, Clone, PartialEq)]
-pub struct ServerVerdict {
-    /// The mutation; one that is not in the queue is passed over.
-    pub id: MutationId,
-    /// The attempt that was evaluated; another one than the queue's is passed over, unless it was accepted.
-    pub attempt: i64,
-    /// How it ended.
-    pub ending: Ending,
-    /// The reason, one of [`rejoin_protocol::wire::code`]; `None` if the server names none.
-    pub code: Option<String>,
-    /// The verdict as JSON, kept with a parked mutation.
-    pub detail: Option<String>,
-}
-
-/// What an answer did.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Applied {
-    /// Base rows written or removed.
-    pub rows: usize,
-    /// Steps that were undone and, if they stayed, laid down again.
-    pub affected: usize,
-    /// Mutations that are in the history now.
-    pub accepted: Vec<MutationId>,
-    /// Mutations that were parked, dependent ones among them.
-    pub parked: Vec<MutationId>,
-    /// How often all began anew, because an action did something else than before (R4).
-    pub started_over: usize,
-}
 
 /// In which transaction a rebase is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,6 +5,15 @@ use std::collections::HashMap;
 use crate::error::Result;
 use crate::row_buffer::{Row, RowBuffer};
 
+/// A new result of a watched query.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Update {
+    /// The whole result.
+    pub rows: RowBuffer,
+    /// Against what this reader got last; `None` without a key. The first time every row is an added one.
+    pub difference: Option<Difference>,
+}
+
 /// How a result differs from the one before it. Rows are named by their numbers, so nothing is copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use futures_util::task::AtomicWaker;
 
 use super::delivery::{Callback, Cancel, Deliver, Dispatcher};
-use super::{Difference, Update};
+use super::difference::{Difference, Update};
 use crate::error::Result;
 use crate::row_buffer::RowBuffer;
 

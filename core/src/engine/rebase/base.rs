@@ -12,9 +12,9 @@ use rejoin_protocol::wire::row::RowSet;
 use rejoin_protocol::wire::snapshot::KeyRange;
 use rejoin_protocol::{ColumnKind, Value};
 
+use super::batch::{Batch, ServerVerdict};
 use super::policy;
 use super::work::Work;
-use super::{Batch, ServerVerdict};
 use crate::engine::database::{OURS, fault};
 use crate::engine::rows::Image;
 use crate::engine::rows::key_order::{Ordered, in_key_order};

@@ -8,33 +8,24 @@
 
 use rejoin_protocol::wire::push::Ending;
 
+use super::batch::Withdrawn;
 use super::detail;
 use super::footprint;
+use super::judge;
 use super::reverse::{self, reversal};
 use super::work::Work;
-use super::{Image, judge};
 use crate::engine::queue::Staged;
 use crate::engine::queue::cancel::{self, Cancelled};
 use crate::engine::queue::displaced;
 use crate::engine::queue::mutation::ParkReason;
 use crate::engine::queue::step::{Fate, Parking};
 use crate::engine::queue::verdict;
+use crate::engine::rows::Image;
 use crate::engine::rows::apply::soft_deletes;
 use crate::engine::rows::patch::{PatchKind, RowKey, RowPatch};
 use crate::error::Result;
 use crate::ids::{ColumnId, MutationId, Seq};
 use rejoin_protocol::mutant::{self, Mutant};
-
-/// The server's word on a mutation that was withdrawn.
-#[derive(Debug, Clone)]
-pub struct Withdrawn {
-    /// The mutation; one that is not waiting for it is passed over.
-    pub id: MutationId,
-    /// `Accepted` if the server has it; `Retry` decides nothing; anything else ends it.
-    pub ending: Ending,
-    /// The rows before it, as far as they are told.
-    pub displaced: Vec<Image>,
-}
 
 /// What the server has accepted, to be taken back when the images are in.
 pub(super) type Accepted<'b> = Vec<(Cancelled, &'b Withdrawn)>;

@@ -8,8 +8,8 @@ use rejoin_protocol::codec::encode_object;
 use rejoin_protocol::{ColumnKind, Policy, Value};
 use serde_json::{Map, Value as Json, json};
 
+use super::conflict::lay;
 use super::footprint;
-use super::judge;
 use super::work::Work;
 use crate::engine::queue::step::Step;
 use crate::engine::rows::patch::{PatchKind, RowKey};
@@ -74,7 +74,7 @@ fn mine(
         if earlier <= seq
             && let Some((_, patch)) = work.step(earlier)?.patch(row)
         {
-            judge::lay(table, &mut image, patch);
+            lay(table, &mut image, patch);
         }
     }
     Ok(image)

@@ -8,6 +8,7 @@
 use rejoin_protocol::Value;
 use rejoin_protocol::equal::alike;
 
+use super::conflict::{Conflict, lay};
 use super::detail;
 use super::footprint;
 use super::policy;
@@ -36,16 +37,6 @@ pub(super) struct Edit<'a> {
     pub(super) whole: Option<RowPatch>,
     /// Whether it is an action that will run again on the row, and is not judged therefore (O7).
     pub(super) replays: bool,
-}
-
-/// Why an edit cannot stand on an image.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Conflict {
-    pub(super) seq: Seq,
-    /// Names of the columns that differ; empty where the row itself is gone.
-    pub(super) columns: Vec<String>,
-    /// The row as the edit met it: the server's, with earlier edits over it.
-    pub(super) present: Option<Vec<Value>>,
 }
 
 impl<'a> Edit<'a> {
@@ -153,27 +144,6 @@ pub(super) fn conflict(
         }
     }
     (!columns.is_empty()).then_some(columns)
-}
-
-/// Lays a patch onto an image, as the rows themselves take it (R1).
-pub(super) fn lay(table: &Table, present: &mut Option<Vec<Value>>, patch: &RowPatch) {
-    if patch.kind == PatchKind::Delete {
-        *present = None;
-        return;
-    }
-    let mut all = patch.kind == PatchKind::Insert;
-    if present.is_none() && (all || takes_back(table, patch)) {
-        all = true;
-        let mut image = vec![Value::Null; table.columns.len()];
-        image[table.key] = patch.row.key.clone();
-        *present = Some(image);
-    }
-    let Some(present) = present else { return };
-    for column in patch.columns.iter().filter(|column| all || column.is_change()) {
-        if let Some(at) = table.position(column.column) {
-            present[at].clone_from(&column.new);
-        }
-    }
 }
 
 /// Judges the edits on rows that the batch has met.

@@ -5,8 +5,8 @@
 
 use rejoin_protocol::Policy;
 
+use super::conflict::Conflict;
 use super::footprint;
-use super::judge::Conflict;
 use super::work::Work;
 use crate::engine::queue::mutation::{BasisValue, State};
 use crate::engine::queue::step::{Fate, Step};

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use rejoin_protocol::manifest::Rule;
 use rejoin_protocol::wire::push::Operation;
 
+use super::batch::{Applied, RecordEnding, Settled};
 use super::detail;
 use super::judge;
 use super::policy;
@@ -21,39 +22,10 @@ use crate::engine::queue::mutation::{ParkReason, State};
 use crate::engine::queue::record::{self, Member, Record};
 use crate::engine::queue::step::{Parking, Step};
 use crate::engine::queue::{Staged, history};
-use crate::engine::rebase::Applied;
 use crate::engine::rows::patch::{PatchKind, RowKey, RowPatch};
 use crate::engine::schema::model::Schema;
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
-
-/// A verdict on a record.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Settled {
-    /// Which; one that has its verdict already is passed over.
-    pub place: i64,
-    /// How it ended.
-    pub ending: RecordEnding,
-    /// The server's words as JSON, kept with what is parked.
-    pub detail: Option<String>,
-}
-
-/// How a record ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RecordEnding {
-    /// The server has it.
-    Accepted,
-    /// The row is another one than it was: its image is among the batch's. What it carried is judged anew.
-    Conflict,
-    /// The same, and the server will not take it upon this image either: parked.
-    Stands,
-    /// The server does not have it, and refuses it: its edits are sent one by one, because it may take some of them.
-    Apart,
-    /// Parked.
-    Refused(ParkReason),
-    /// Nothing was decided: it is sent again, and counted (P7).
-    Again,
-}
 
 /// What is decided when the images are in.
 #[derive(Debug, Default)]

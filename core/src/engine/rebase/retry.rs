@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use super::judge;
+use super::conflict;
 use super::park::ground_of;
 use super::work::{Work, missing};
 use crate::engine::Engine;
@@ -126,7 +126,7 @@ impl Work<'_> {
                     }
                 }
             }
-            judge::lay(table, view, patch);
+            conflict::lay(table, view, patch);
         }
         // One that does not run again has read what its author sees now.
         let Some(intent) = step.intent.as_mut().filter(|intent| !intent.seen.is_empty()) else {

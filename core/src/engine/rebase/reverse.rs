@@ -3,8 +3,8 @@
 use rejoin_protocol::Value;
 use rejoin_protocol::equal::alike;
 
+use super::conflict;
 use super::footprint;
-use super::judge;
 use super::work::Work;
 use crate::engine::capture::compose::Recorded;
 use crate::engine::queue::mutation::State;
@@ -67,7 +67,7 @@ impl Work<'_> {
         let table = self.rows.table(row.table)?;
         let mut made = None;
         for patch in given_up {
-            judge::lay(table, &mut made, patch);
+            conflict::lay(table, &mut made, patch);
         }
         let steps = &self.steps;
         let stays = |seq: &Seq| steps.get(seq).is_some_and(crate::engine::queue::step::Step::stays);
@@ -112,7 +112,7 @@ pub(super) fn changed_since(
             image[table.key] = patch.row.key.clone();
             left = Some(image);
         }
-        judge::lay(table, &mut left, patch);
+        conflict::lay(table, &mut left, patch);
     }
     let columns: Vec<String> = match (base, &left) {
         (None, None) => return None,

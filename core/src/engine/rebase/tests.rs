@@ -15,6 +15,8 @@ mod waiting;
 use super::*;
 use crate::engine::tests::{engine, table};
 use crate::value::Value;
+use rejoin_protocol::wire::push::Ending;
+use rejoin_protocol::wire::snapshot::KeyRange;
 use support::*;
 
 #[test]

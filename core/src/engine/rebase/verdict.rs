@@ -7,16 +7,18 @@
 use rejoin_protocol::wire::error::code;
 use rejoin_protocol::wire::push::Ending;
 
+use super::batch::ServerVerdict;
+use super::conflict::Conflict;
 use super::detail;
 use super::footprint;
-use super::judge::{Conflict, Edit, Met};
+use super::judge::{Edit, Met};
 use super::policy;
 use super::work::Work;
-use super::{Image, ServerVerdict};
 use crate::engine::queue::attempt::Frozen;
 use crate::engine::queue::faults::Faults;
 use crate::engine::queue::mutation::{BasisValue, ParkReason, State, is_onto};
 use crate::engine::queue::step::{Fate, Parking, Step};
+use crate::engine::rows::Image;
 use crate::engine::rows::encode;
 use crate::engine::rows::patch::{Effect, PatchKind, RowKey};
 use crate::error::Result;

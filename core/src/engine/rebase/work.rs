@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use rusqlite::Connection;
 
-use super::Applied;
+use super::batch::Applied;
 use super::footprint::{self, Tables};
 use super::replay::{Replayed, Runner};
 use crate::engine::change::Touched;

@@ -7,9 +7,9 @@ use rejoin_protocol::wire::register::RegisterResponse;
 use super::{pull, push};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::sync::request::SessionConfig;
 use crate::sync::rows::fact::{self, Due, Fact, Snapshot};
 use crate::sync::rows::register;
-use crate::sync::session::SessionConfig;
 use crate::sync::subject::{self, Signer};
 
 /// Whether the file was last in step with a plain server.

@@ -13,7 +13,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::sync::session::Response;
+use crate::sync::request::Response;
 
 /// The time of a push answer by the server's clock, in milliseconds since 1970; `None` if it is no time.
 pub(crate) fn server_ms(answer: &PushResponse) -> Option<i64> {

@@ -10,7 +10,7 @@ use crate::engine::queue::cancel::SERVER_CANCELS;
 use crate::engine::queue::mutation::State;
 use crate::error::{Error, Result};
 use crate::ids::Seq;
-use crate::sync::session::SessionConfig;
+use crate::sync::request::SessionConfig;
 use crate::sync::subject::Signer;
 use crate::sync::{plain, subject};
 

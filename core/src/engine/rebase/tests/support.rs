@@ -4,10 +4,11 @@ use rejoin_protocol::wire::row::RowSet;
 use serde_json::value::RawValue;
 use tempfile::TempDir;
 
-use super::super::{Applied, Batch, Image, ServerVerdict};
+use super::super::{Applied, Batch, ServerVerdict};
 use crate::engine::Engine;
 use crate::engine::queue::mutation::Mutation;
 use crate::engine::queue::offer::Offer;
+use crate::engine::rows::Image;
 use crate::engine::rows::patch::RowKey;
 use crate::engine::tests::{engine, table};
 use crate::ids::ColumnId;

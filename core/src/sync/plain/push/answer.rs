@@ -16,7 +16,7 @@ use super::body::word;
 use crate::engine::Engine;
 use crate::engine::queue::mutation::ParkReason;
 use crate::engine::queue::record::Record;
-use crate::engine::rebase::record::{RecordEnding, Settled};
+use crate::engine::rebase::{RecordEnding, Settled};
 use crate::engine::rows::Image;
 use crate::engine::rows::patch::RowKey;
 use crate::error::{Error, Result};
