@@ -7,17 +7,13 @@ use crate::error::Result;
 
 /// Sets a fact, or removes it.
 pub(crate) fn set_meta(conn: &Connection, key: &str, value: Option<&str>) -> Result<()> {
-    match value {
-        Some(value) => {
-            let sql = "/*rejoin*/INSERT INTO rejoin_meta (key, value) VALUES (?1, ?2) \
-                       ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-            conn.prepare_cached(sql).and_then(|mut set| set.execute([key, value]))
-        }
-        None => {
-            let sql = "/*rejoin*/DELETE FROM rejoin_meta WHERE key = ?1";
-            conn.prepare_cached(sql).and_then(|mut remove| remove.execute([key]))
-        }
-    }
-    .map(drop)
-    .map_err(fault::of)
+    let done = if let Some(value) = value {
+        let sql = "/*rejoin*/INSERT INTO rejoin_meta (key, value) VALUES (?1, ?2) \
+                   ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+        conn.prepare_cached(sql).and_then(|mut set| set.execute([key, value]))
+    } else {
+        let sql = "/*rejoin*/DELETE FROM rejoin_meta WHERE key = ?1";
+        conn.prepare_cached(sql).and_then(|mut remove| remove.execute([key]))
+    };
+    done.map(drop).map_err(fault::of)
 }
