@@ -127,6 +127,8 @@ fn proxy_that_answers_itself_parks_nothing_on_either_wire() {
             let counts = phone.client.pending_counts().wait().unwrap();
             assert_eq!(counts.parked, 0, "{name}");
             proxy.set(Flow::Whole);
+            // The device may not have noticed yet that the proxy closed its last connection.
+            let _ = phone.client.sync_and_wait(Some(20 * SECOND)).wait();
             phone.sync();
             let counts = phone.client.pending_counts().wait().unwrap();
             assert_eq!((counts.pending, counts.uncertain, counts.parked), (0, 0, 0), "{name}");
