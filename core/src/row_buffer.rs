@@ -13,14 +13,12 @@ use crate::error::{Error, Result};
 
 mod cell;
 mod encode;
+mod layout;
 
 pub use cell::{Cell, ColumnIndex, FromCell};
 pub use encode::Encoder;
-
-/// The first four bytes: the format and its version.
-pub const MAGIC: [u8; 4] = *b"RJB1";
-/// Magic, and the number of columns, of rows, of bytes of names and of bytes of rows, each a little-endian `u32`.
-const HEADER: usize = 20;
+pub use layout::MAGIC;
+use layout::{HEADER, damaged, number_at};
 
 /// The rows of a result. A clone shares the bytes.
 ///
@@ -280,15 +278,6 @@ fn names(mut bytes: &[u8], count: usize) -> Result<Vec<String>> {
         bytes = &bytes[end..];
     }
     if bytes.is_empty() { Ok(names) } else { Err(damaged("something follows the names")) }
-}
-
-fn number_at(bytes: &[u8], at: usize) -> Option<usize> {
-    let bytes = bytes.get(at..at.checked_add(4)?)?;
-    usize::try_from(u32::from_le_bytes(bytes.try_into().ok()?)).ok()
-}
-
-fn damaged(how: &str) -> Error {
-    Error::Internal(format!("row buffer is damaged: {how}"))
 }
 
 #[cfg(test)]

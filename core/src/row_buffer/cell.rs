@@ -1,6 +1,6 @@
 //! One cell of a row buffer: its tags, and what Rust makes of it.
 
-use super::damaged;
+use super::layout::{damaged, number_at};
 use crate::error::{Error, Result};
 use crate::value::Value;
 
@@ -95,7 +95,7 @@ fn width(tag: u8, rest: &[u8]) -> Result<usize> {
         tag::INT64 | tag::REAL => 8,
         tag::TEXT8 | tag::BLOB8 => 1 + usize::from(*rest.first().ok_or_else(cut)?),
         tag::TEXT32 | tag::BLOB32 => {
-            super::number_at(rest, 0).and_then(|length| length.checked_add(4)).ok_or_else(cut)?
+            number_at(rest, 0).and_then(|length| length.checked_add(4)).ok_or_else(cut)?
         }
         _ => return Err(damaged("a cell has an unknown tag")),
     })

@@ -2,8 +2,9 @@
 
 use rusqlite::types::ValueRef;
 
+use super::RowBuffer;
 use super::cell::tag;
-use super::{HEADER, MAGIC, RowBuffer};
+use super::layout::{HEADER, MAGIC};
 use crate::error::{Error, Result};
 use crate::value::Value;
 

@@ -12,78 +12,32 @@ mod exchange;
 mod listen;
 mod pass;
 mod schedule;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod verdict;
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, oneshot, watch};
-use tokio::time::Instant;
+use tokio::sync::{oneshot, watch};
 
-use crate::config::{Config, Metered};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::runtime::{Spawner, Task};
-use crate::slow::{self, Calls, SlowPart};
-use crate::sync::session::{PassReport, SessionConfig};
-use crate::sync::status::{Board, FirstSync, State, Status, Transition};
+use crate::slow::{self, SlowPart};
+use crate::sync::session::SessionConfig;
+use crate::sync::status::{FirstSync, State, Status, Transition};
 use crate::sync::token::{Credentials, Keyring};
 use crate::transport::Transport;
 use crate::writer::{Answer, Writer};
 use cycle::Cycle;
 use exchange::{Exchange, WriterExchange};
 use pass::Pass;
-use schedule::Wishes;
+pub(crate) use shared::Shared;
+pub use shared::{DriverConfig, Network, Report};
 pub use verdict::Verdict;
-
-/// How the driver paces itself; the client's [`crate::Config`] has the defaults and limits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DriverConfig {
-    /// From the end of a pass to the beginning of the next.
-    pub sync_interval: Duration,
-    /// How long local writes are gathered, from the first, before a push.
-    pub push_debounce: Duration,
-    /// The longest silence before a request counts as lost.
-    pub ack_deadline: Duration,
-    /// After so many failures in a row the status says `failed`, and the pace falls to the interval.
-    pub max_retries: u32,
-    /// What may use a metered network.
-    pub metered: Metered,
-    /// The app's version, `MAJOR.MINOR.PATCH`, which the server may refuse.
-    pub app_version: String,
-}
-
-/// What the device knows of its network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    /// Whether there is one. A hint: a sync asked for by name is tried all the same.
-    pub online: bool,
-    /// Whether its use costs money.
-    pub metered: bool,
-}
-
-/// What [`Driver::sync_and_wait`] brought about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Report {
-    /// Mutations that the server accepted.
-    pub accepted: u64,
-    /// Mutations that were parked.
-    pub parked: u64,
-    /// Rows that came in.
-    pub pulled: u64,
-    /// Mutations that still have no verdict: the server asked to be tried again, or they were written meanwhile.
-    pub still_pending: u64,
-}
-
-impl From<PassReport> for Report {
-    fn from(pass: PassReport) -> Self {
-        let PassReport { accepted, parked, pulled, still_pending, first_sync_done: _ } = pass;
-        Self { accepted, parked, pulled, still_pending }
-    }
-}
 
 /// The handle of a loop. Dropping it ends the loop where it stands.
 #[derive(Debug)]
@@ -94,80 +48,6 @@ pub struct Driver {
     /// The loop, before it begins.
     ready: Option<Cycle>,
     cycle: Option<Task>,
-}
-
-/// What handle and loop share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    inbox: Mutex<Inbox>,
-    bell: Notify,
-    board: Board,
-    /// Counts the answers that were applied.
-    answers: watch::Sender<u64>,
-    started: Instant,
-    /// The transport's, under way.
-    calls: Calls,
-}
-
-/// What the loop is told.
-#[derive(Debug)]
-struct Inbox {
-    wishes: Wishes,
-    network: Network,
-    suspended: bool,
-    stopped: bool,
-    waiting: Vec<Waiter>,
-}
-
-type Waiter = oneshot::Sender<Result<Report>>;
-
-impl Shared {
-    fn new(host: Arc<dyn Host>) -> Self {
-        let network = Network { online: true, metered: false };
-        let inbox = Inbox {
-            wishes: Wishes::default(),
-            network,
-            suspended: false,
-            stopped: false,
-            waiting: Vec::new(),
-        };
-        Self {
-            inbox: Mutex::new(inbox),
-            bell: Notify::new(),
-            board: Board::new(host),
-            answers: watch::Sender::new(0),
-            started: Instant::now(),
-            calls: Calls::default(),
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inbox> {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Tells the loop something, and wakes it.
-    fn wish<R>(&self, tell: impl FnOnce(&mut Inbox) -> R) -> R {
-        let told = tell(&mut self.lock());
-        self.bell.notify_one();
-        told
-    }
-
-    fn now(&self) -> Duration {
-        self.started.elapsed()
-    }
-}
-
-impl From<&Config> for DriverConfig {
-    fn from(config: &Config) -> Self {
-        Self {
-            sync_interval: config.sync_interval,
-            push_debounce: config.push_debounce,
-            ack_deadline: config.ack_deadline,
-            max_retries: config.max_retries,
-            metered: config.metered,
-            app_version: config.app_version.clone(),
-        }
-    }
 }
 
 impl Driver {
@@ -391,11 +271,4 @@ impl Driver {
             let _ = status.wait_for(|status| is_there(&status.state)).await;
         }
     }
-}
-
-/// 64 random bits of the host's.
-fn random(host: &dyn Host) -> u64 {
-    let mut bytes = [0; 8];
-    host.random(&mut bytes);
-    u64::from_le_bytes(bytes)
 }

@@ -13,7 +13,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use rejoin_protocol::wire::event::{Event, EventReader};
 
-use super::TransportError;
+use super::error::TransportError;
 
 /// How often the server says something, if only a comment.
 pub const PING: Duration = Duration::from_secs(20);

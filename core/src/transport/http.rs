@@ -17,7 +17,9 @@ use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
 use rustls::crypto::ring;
 
-use super::{EventStream, HttpRequest, HttpResponse, Transport, TransportError};
+use super::error::TransportError;
+use super::events::EventStream;
+use super::exchange::{HttpRequest, HttpResponse, Transport};
 use crate::death::{self, Place};
 use crate::error::{Error, Result};
 

@@ -14,7 +14,9 @@ use futures_util::{FutureExt, StreamExt, stream};
 use rejoin_protocol::wire::event::{Event, Hello};
 use tokio::sync::broadcast;
 
-use super::{EventStream, HttpRequest, HttpResponse, Transport, TransportError};
+use super::error::TransportError;
+use super::events::EventStream;
+use super::exchange::{HttpRequest, HttpResponse, Transport};
 
 /// Answers requests: the server.
 pub type Handler = Arc<dyn Fn(HttpRequest) -> BoxFuture<'static, HttpResponse> + Send + Sync>;

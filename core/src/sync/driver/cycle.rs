@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
+use super::listen;
 use super::pass::{Ending, Known, Pass};
 use super::schedule::{Halt, Schedule};
-use super::{Network, Report, Waiter, listen, random};
+use super::shared::{Network, Report, Waiter, random};
 use crate::config::Metered;
 use crate::error::{Error, Result};
 use crate::runtime::{Spawner, Task};

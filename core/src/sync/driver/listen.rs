@@ -7,6 +7,7 @@
 use rejoin_protocol::wire::event::Event;
 
 use super::pass::Pass;
+use super::shared::random;
 use crate::error::{Error, Result};
 use crate::sync::backoff::Backoff;
 use crate::transport::{EventStream, HttpRequest, TransportError, events};
@@ -31,7 +32,7 @@ pub(super) async fn listen(pass: Pass, path: String) {
         };
         // One that lived for a while has shown that all is well; one that breaks at once has not.
         failures = if begun.elapsed() >= events::IDLE { 1 } else { failures + 1 };
-        tokio::time::sleep(backoff.delay(failures, super::random(&*pass.host), None)).await;
+        tokio::time::sleep(backoff.delay(failures, random(&*pass.host), None)).await;
     }
 }
 

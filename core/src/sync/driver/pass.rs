@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::exchange::{Exchange, Told};
-use super::{DriverConfig, Shared};
+use super::shared::{DriverConfig, Shared};
 use crate::config::Metered;
 use crate::death::{self, Place};
 use crate::error::{Error, Result};
