@@ -286,11 +286,13 @@ extension RejoinClient {
     /// Waits for a state of syncing.
     private func reach(_ state: JSON) async throws -> JSON {
         let deadline = Date(timeIntervalSinceNow: 30)
-        while JSON(of: status)["state"]["kind"] != state {
-            guard Date() < deadline else { throw Malformed("never \(state.word), but \(status)") }
+        while true {
+            // Read once: the next state may follow at once.
+            let seen = JSON(of: status)
+            if seen["state"]["kind"] == state { return seen }
+            guard Date() < deadline else { throw Malformed("never \(state.word), but \(seen)") }
             try await Task.sleep(for: .milliseconds(2))
         }
-        return JSON(of: status)
     }
 
     private func performed(_ performed: Performed) throws -> JSON {
