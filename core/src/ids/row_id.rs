@@ -1,7 +1,7 @@
 //! Row ids that an action gives again whenever it runs again.
 //!
 //! Promise: the same action, table and identity give the same id, on every device and in every run; a pure function that the
-//! vectors of the log order (`core/vectors/row-ids.json`) hold to the last bit. Border: it knows no database and no clock, and
+//! vectors of row ids (`core/vectors/row-ids.json`) hold to the last bit. Border: it knows no database and no clock, and
 //! makes no id at random. Two rows of one action with one identity have one id, and so collide: the action must tell them apart.
 
 use std::cmp::Ordering;

@@ -17,7 +17,7 @@ pub(crate) const NEVER: &[(&str, &str)] = &[
     ("current_timestamp", CLOCK),
 ];
 
-/// Functions that ask the clock only if they are told to.
+/// Functions that read the clock only with certain arguments, such as `now`.
 pub(crate) const CLOCKS: &[&str] =
     &["date", "time", "datetime", "julianday", "unixepoch", "strftime", "timediff"];
 

@@ -16,7 +16,7 @@ pub struct Batch {
     pub verdicts: Vec<ServerVerdict>,
     /// Verdicts of a plain server, on records.
     pub records: Vec<Settled>,
-    /// The rows before accepted mutations, as far as they are told (O13).
+    /// The rows before accepted mutations, those that the server sends (O13).
     pub displaced: Vec<(MutationId, Vec<Image>)>,
     /// The time of these verdicts by the server's clock, in milliseconds since 1970; the device's clock counts without it.
     pub server_ms: Option<i64>,
@@ -24,14 +24,14 @@ pub struct Batch {
     pub withdrawn: Vec<Withdrawn>,
     /// Rows as they now stand.
     pub images: Vec<Image>,
-    /// Rows that a plain server's log says were deleted once (P6): they leave the base, and what waits on them is not judged,
-    /// because what became of it since is for the push's answer to say.
+    /// Rows that a plain server's log reports as deleted at an earlier time (P6): they leave the base. Edits that wait on them
+    /// are not checked for conflicts, because only the push's answer says what became of the row since.
     pub history: Vec<RowKey>,
     /// Rows of pulls and straight snapshots, in key order; decoded while they are bound.
     pub sets: Vec<RowSet>,
     /// Key ranges of which the sets hold every row: base rows in them that the sets lack go (C5).
     pub ranges: Vec<KeyRange>,
-    /// Whether edits that wait on these rows are judged (O6); not while a straight first sync has not paged them.
+    /// Whether edits that wait on these rows are checked for conflicts (O6); not before a straight first sync has paged them.
     pub judge: bool,
     /// Facts that commit with the rows (I6): cursor, epoch, recheck and the like. `None` removes one.
     pub meta: Vec<(String, Option<String>)>,
@@ -59,13 +59,13 @@ pub struct ServerVerdict {
 pub struct Applied {
     /// Base rows written or removed.
     pub rows: usize,
-    /// Steps that were undone and, if they stayed, laid down again.
+    /// Steps that were undone; those that stay are replayed afterwards.
     pub affected: usize,
     /// Mutations that are in the history now.
     pub accepted: Vec<MutationId>,
     /// Mutations that were parked, dependent ones among them.
     pub parked: Vec<MutationId>,
-    /// How often all began anew, because an action did something else than before (R4).
+    /// How often the rebase started again from the beginning, because an action wrote something else than before (R4).
     pub started_over: usize,
 }
 
@@ -85,7 +85,7 @@ pub struct Settled {
 pub enum RecordEnding {
     /// The server has it.
     Accepted,
-    /// The row is another one than it was: its image is among the batch's. What it carried is judged anew.
+    /// The row has changed: its image is among the batch's. The record's edits are checked for conflicts with it.
     Conflict,
     /// The same, and the server will not take it upon this image either: parked.
     Stands,
@@ -104,6 +104,6 @@ pub struct Withdrawn {
     pub id: MutationId,
     /// `Accepted` if the server has it; `Retry` decides nothing; anything else ends it.
     pub ending: Ending,
-    /// The rows before it, as far as they are told.
+    /// The rows before it, those that the server sends.
     pub displaced: Vec<Image>,
 }

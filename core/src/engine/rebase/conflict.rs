@@ -1,4 +1,4 @@
-//! Why an edit cannot stand on a row, and a row with edits laid over it. Pure.
+//! Why an edit cannot be applied to a row, and the row that edits make of another. Pure.
 
 use crate::engine::rows::apply::takes_back;
 use crate::engine::rows::patch::{PatchKind, RowPatch};

@@ -9,6 +9,7 @@ use super::work::Work;
 use crate::engine::capture::compose::Recorded;
 use crate::engine::queue::mutation::State;
 use crate::engine::queue::stance::Stance;
+use crate::engine::queue::step::Step;
 use crate::engine::queue::{Entry, NewMutation, Staged, store};
 use crate::engine::rows::apply::soft_deletes;
 use crate::engine::rows::encode;
@@ -70,7 +71,7 @@ impl Work<'_> {
             conflict::lay(table, &mut made, patch);
         }
         let steps = &self.steps;
-        let stays = |seq: &Seq| steps.get(seq).is_some_and(crate::engine::queue::step::Step::stays);
+        let stays = |seq: &Seq| steps.get(seq).is_some_and(Step::stays);
         let next = footprint::steps_after(self.states, row, after).find(stays);
         let (Some(made), Some(seq)) = (made, next) else { return Ok(None) };
         let step = self.step_mut(seq)?;

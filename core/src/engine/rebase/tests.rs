@@ -13,6 +13,7 @@ mod verdicts;
 mod waiting;
 
 use super::*;
+use crate::engine::schema::app_trigger::TRIGGER_DISABLED;
 use crate::engine::tests::{engine, table};
 use crate::value::Value;
 use rejoin_protocol::wire::push::Ending;
@@ -150,8 +151,7 @@ fn an_apps_trigger_that_fails_is_dropped_and_named_and_the_rows_come_in() {
     engine.apply(images(&engine, &rows)).unwrap();
     assert_eq!(shown(&engine), "a same 1; b same 2; c same 3");
     assert_eq!(column(&engine, "SELECT id FROM log"), ["a", "b", "c"], "the other one still works");
-    let disabled =
-        engine.meta(crate::engine::schema::app_trigger::TRIGGER_DISABLED).unwrap().unwrap();
+    let disabled = engine.meta(TRIGGER_DISABLED).unwrap().unwrap();
     assert!(disabled.contains("b_mirror") && !disabled.contains("a_log"), "{disabled}");
 }
 
@@ -212,13 +212,7 @@ fn a_trigger_whose_table_is_gone_is_dropped_too() {
     let batch = images(&engine, &[("a", Some("two"), 1)]);
     engine.apply(batch).unwrap();
     assert_eq!(shown(&engine), "a two 2");
-    assert!(
-        engine
-            .meta(crate::engine::schema::app_trigger::TRIGGER_DISABLED)
-            .unwrap()
-            .unwrap()
-            .contains("mirror")
-    );
+    assert!(engine.meta(TRIGGER_DISABLED).unwrap().unwrap().contains("mirror"));
 }
 
 #[test]

@@ -63,7 +63,7 @@ pub(crate) fn refused(table: &str, why: impl Into<String>) -> Error {
 }
 
 /// An expression of a manifest becomes part of a statement of ours, and must stay one expression there.
-pub(crate) fn check_expression(table: &str, what: &str, text: &str) -> Result<()> {
+pub(super) fn check_expression(table: &str, what: &str, text: &str) -> Result<()> {
     expression::check(text)
         .map_err(|why| refused(table, format!("the {what} is not one expression: it {why}")))
 }
@@ -219,7 +219,7 @@ fn default_of(column: &ColumnManifest, kind: ColumnKind) -> Option<String> {
 }
 
 /// A name that neither SQLite nor the engine keeps for itself.
-pub(crate) fn name_is_free(table: &str, name: &str) -> Result<()> {
+pub(super) fn name_is_free(table: &str, name: &str) -> Result<()> {
     let begins = |start: &str| {
         name.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start))
     };

@@ -73,7 +73,7 @@ pub(crate) struct Shared {
     pub(super) calls: Calls,
 }
 
-/// What the loop is told.
+/// What callers ask of the loop.
 #[derive(Debug)]
 pub(super) struct Inbox {
     pub(super) wishes: Wishes,
@@ -109,11 +109,11 @@ impl Shared {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the loop something, and wakes it.
-    pub(super) fn wish<R>(&self, tell: impl FnOnce(&mut Inbox) -> R) -> R {
-        let told = tell(&mut self.lock());
+    /// Changes the inbox, and wakes the loop.
+    pub(super) fn wish<R>(&self, change: impl FnOnce(&mut Inbox) -> R) -> R {
+        let result = change(&mut self.lock());
         self.bell.notify_one();
-        told
+        result
     }
 
     pub(super) fn now(&self) -> Duration {

@@ -203,7 +203,7 @@ fn is_fresh(record: &Record) -> bool {
     is_random && record.operation == Operation::Create && record.base.is_none()
 }
 
-/// Whether the server refuses the record upon the very version that it names: then it will refuse it for ever. A create
+/// Whether the server refuses the record although the row has the version that it names: then it will always refuse it. A create
 /// names the version of a deleted row, which may be back under the same version.
 fn stands(record: &Record, row: &Row, image: &Image) -> bool {
     if record.operation == Operation::Create && image.row.is_some() {

@@ -202,7 +202,7 @@ fn a_row_whose_version_did_not_move_takes_every_image_and_loses_nothing() {
     assert_eq!(world.shown(), "a v1 5");
 }
 
-/// Somebody brings back the row that a create is to be put upon, and the row keeps its version.
+/// Another client restores the deleted row whose id a create uses, and the row keeps its version.
 #[test]
 fn create_upon_a_row_brought_back_is_decided_by_the_policy() {
     for (policy, body, parked) in [(Policy::Rebase, "mine", 0), (Policy::AcceptServer, "theirs", 1)]
