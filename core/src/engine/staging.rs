@@ -243,7 +243,7 @@ fn named<'a>(schema: &'a Schema, name: &str) -> Result<&'a Table> {
 }
 
 fn table(schema: &Schema, number: TableNumber) -> Result<&Table> {
-    match schema.table(number) {
+    match schema.tables.get(&number) {
         Some(table) => Ok(table),
         None => Err(Error::Internal(format!("no table {}", number.0))),
     }

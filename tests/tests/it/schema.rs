@@ -5,7 +5,7 @@ use rejoin_core::sync::session::Phase;
 use rejoin_protocol::manifest::Rule;
 use rejoin_tests::{Backend, Fault, Store};
 
-use crate::places::one_place;
+use crate::places::{one_place, outlive_the_log};
 use crate::{apply, each_store};
 
 const PLACES: &str = "SELECT id, name, note FROM places ORDER BY id";
@@ -182,6 +182,25 @@ fn edits_of_a_removed_table_are_parked_or_end_by_their_verdict(store: Store) {
         assert_eq!(device.waiting(), waiting, "sent: {sent}, arrived: {arrived}");
         assert_eq!((device.see(PLACES).as_str(), server.see(PLACES).as_str()), (place, place));
     }
+}
+
+/// Found by simulation: the snapshot looked for the rows of each edit, also where the server had removed the table, and
+/// failed each time.
+#[apply(each_store)]
+fn snapshot_passes_over_edits_of_a_removed_table(store: Store) {
+    let tags = "CREATE TABLE tags (id TEXT PRIMARY KEY, label TEXT, user_id TEXT, updated_at TEXT, deleted_at TEXT);";
+    let (mut server, mut device) = one_place(store);
+    server.add_table(tags, "tags");
+    device.sync(&server);
+    device.write("INSERT INTO tags (id, label) VALUES ('t1', 'first')");
+    server.remove_table("tags");
+    device.sync(&server);
+    outlive_the_log(&server, "UPDATE places SET note = 'later' WHERE id = 'p1'");
+    device.sync(&server);
+    assert_eq!(
+        (device.see(PLACES).as_str(), device.waiting().as_str()),
+        ("p1|A|later", "Parked:Refused/1")
+    );
 }
 
 /// It was sent, so only a verdict can end it, and verdicts come in answers of the new schema: waiting for it with the

@@ -45,10 +45,11 @@ impl Search {
         Ok(!self.tables.is_empty())
     }
 
-    /// The differing rows as they are staged.
+    /// The differing rows as they are staged. Edits of a table that the server has removed have no row there.
     pub(crate) fn images(mut self, engine: &Engine) -> Result<Vec<Image>> {
         self.found.extend(engine.queue.rows());
-        let mut keys: Vec<RowKey> = self.found.into_iter().collect();
+        let is_there = |row: &RowKey| engine.schema.tables.contains_key(&row.table);
+        let mut keys: Vec<RowKey> = self.found.into_iter().filter(is_there).collect();
         keys.sort_by(|left, right| left.table.cmp(&right.table).then(order(&left.key, &right.key)));
         keys.iter().map(|row| staged(Staging::of(engine), row)).collect()
     }
