@@ -77,7 +77,7 @@ impl Engine {
         if local::missing(self.db.conn(), bundled)?.is_empty() {
             return Ok(());
         }
-        self.write(Origin::Local, |engine| local::create_tables(engine.db.conn(), bundled))
+        self.write(Origin::Local, |engine| local::create_tables(&engine.db, bundled))
     }
 
     /// Loads the schema that the file knows.
@@ -153,19 +153,33 @@ fn take_over(engine: &mut Engine, manifest: &Manifest) -> Result<Adopted> {
     catalogue.note_removed(&mut new);
     let new = Arc::new(new);
     let parked = engine.park_missing(&new)?;
-    let conn = engine.db.conn();
     let mut adopted = Adopted { changed: true, parked, ..Adopted::default() };
     engine.lay_search_aside()?;
+    change_tables(&engine.db, &old, &new, &mut adopted)?;
+    let conn = engine.db.conn();
+    local::create_tables(&engine.db, manifest)?;
+    note_unfilled(conn, &adopted.gained)?;
+    engine.install(Arc::clone(&new));
+    create_triggers(&engine.db, &new)?;
+    engine.renew_search()?;
+    engine.db.note_ours()?;
+    Ok(adopted)
+}
+
+/// Gives the synced tables their new form.
+fn change_tables(db: &Database, old: &Schema, new: &Schema, adopted: &mut Adopted) -> Result<()> {
+    let _guard = db.gate.schema_change();
+    let conn = db.conn();
     for table in old.tables.values() {
         conn.execute_batch(&trigger::drop_all(table)).map_err(fault::of)?;
     }
-    for table in sorted(&old) {
+    for table in sorted(old) {
         if new.named(&table.name).is_none() {
             run(conn, table, &format!("DROP TABLE {}", quoted(&table.name)))?;
             adopted.dropped.push(table.name.clone());
         }
     }
-    for table in sorted(&new) {
+    for table in sorted(new) {
         match (old.tables.get(&table.number), old.named(&table.name)) {
             (Some(before), _) => {
                 let gained = change::alter(conn, before, table)?;
@@ -184,16 +198,10 @@ fn take_over(engine: &mut Engine, manifest: &Manifest) -> Result<Adopted> {
             }
         }
     }
-    for table in sorted(&new) {
+    for table in sorted(new) {
         change::set_indexes(conn, old.named(&table.name).map(|table| &**table), table)?;
     }
-    local::create_tables(conn, manifest)?;
-    note_unfilled(conn, &adopted.gained)?;
-    engine.install(Arc::clone(&new));
-    create_triggers(&engine.db, &new)?;
-    engine.renew_search()?;
-    engine.db.note_ours()?;
-    Ok(adopted)
+    Ok(())
 }
 
 /// The schema of a manifest, with the numbers of this file. A table that has another key is another table: its rows have
@@ -227,6 +235,7 @@ fn sorted(schema: &Schema) -> Vec<&Arc<Table>> {
 
 /// Makes the triggers of all tables.
 fn create_triggers(db: &Database, schema: &Schema) -> Result<()> {
+    let _guard = db.gate.schema_change();
     for table in sorted(schema) {
         triggers_of(db, schema, table)?.iter().try_for_each(|sql| run(db.conn(), table, sql))?;
     }

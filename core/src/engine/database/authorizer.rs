@@ -56,6 +56,9 @@ const READ_ONLY_WITHOUT_ARGUMENT: &[&str] = &[
 /// Functions that only our own triggers may call.
 pub(crate) const TRIGGER_FUNCTIONS: &[&str] = &["rejoin_capture", "rejoin_fail", "rejoin_local"];
 
+/// Tables of the engine that a schema change writes: the new form of a table, and the record of the app's dropped triggers.
+const OF_SCHEMA_CHANGES: &[&str] = &["rejoin_rebuilt", "rejoin_meta"];
+
 /// What a statement touches, as SQLite reported it while compiling.
 #[allow(clippy::struct_excessive_bools)] // Independent facts, not a state.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -109,6 +112,7 @@ struct State {
     ours: HashSet<String>,
     recording: Option<Footprint>,
     refusal: Option<(String, String)>,
+    changes_schema: bool,
 }
 
 /// While it lives, statements are the app's.
@@ -118,6 +122,16 @@ pub(crate) struct AppSpeaks<'a>(&'a Gate, bool);
 impl Drop for AppSpeaks<'_> {
     fn drop(&mut self) {
         self.0.app.store(self.1, Ordering::Release);
+    }
+}
+
+/// While it lives, statements change the schema and carry text of a server's manifest.
+#[derive(Debug)]
+pub(crate) struct SchemaChange<'a>(&'a Gate);
+
+impl Drop for SchemaChange<'_> {
+    fn drop(&mut self) {
+        self.0.state().changes_schema = false;
     }
 }
 
@@ -131,6 +145,12 @@ impl Gate {
     pub(crate) fn app(&self) -> AppSpeaks<'_> {
         self.state().refusal = None;
         AppSpeaks(self, self.app.swap(true, Ordering::AcqRel))
+    }
+
+    /// Until the guard is dropped, no statement writes a table of the engine, except those that a schema change needs.
+    pub(crate) fn schema_change(&self) -> SchemaChange<'_> {
+        self.state().changes_schema = true;
+        SchemaChange(self)
     }
 
     /// Says which tables are synced.
@@ -281,6 +301,13 @@ impl State {
         main: bool,
         app: bool,
     ) -> Verdict {
+        let is = |name: &&str| table.eq_ignore_ascii_case(name);
+        if self.changes_schema && ours(table) && !OF_SCHEMA_CHANGES.iter().any(is) {
+            return refuse(
+                format!("a write to {table} in a schema change"),
+                "text of a server's manifest changes no table of the engine",
+            );
+        }
         let trigger = accessor.filter(|name| !ours(name));
         if let Some(footprint) = &mut self.recording {
             footprint.app_trigger |= trigger.is_some();

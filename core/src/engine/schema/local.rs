@@ -4,7 +4,7 @@ use rejoin_protocol::ColumnKind;
 use rejoin_protocol::manifest::{Manifest, TableManifest};
 use rusqlite::Connection;
 
-use crate::engine::database::fault;
+use crate::engine::database::{Database, fault};
 use crate::engine::schema::build::{check_expression, name_is_free, refused};
 use crate::engine::schema::model::Table;
 use crate::engine::schema::sql::{listed, quoted};
@@ -35,9 +35,10 @@ pub(crate) fn no_table_of_this_name(conn: &Connection, table: &Table) -> Result<
 }
 
 /// Makes the manifest's local-only tables, and columns that they lack. Nothing of them is ever taken away.
-pub(crate) fn create_tables(conn: &Connection, manifest: &Manifest) -> Result<()> {
-    for (table, sql) in missing(conn, manifest)? {
-        conn.execute(&sql, []).map_err(|error| refused(&table, error.to_string()))?;
+pub(crate) fn create_tables(db: &Database, manifest: &Manifest) -> Result<()> {
+    let _guard = db.gate.schema_change();
+    for (table, sql) in missing(db.conn(), manifest)? {
+        db.conn().execute(&sql, []).map_err(|error| refused(&table, error.to_string()))?;
     }
     Ok(())
 }

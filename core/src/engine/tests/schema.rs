@@ -91,6 +91,30 @@ fn manifest_that_brings_statements_is_refused_and_changes_nothing() {
     assert_eq!(engine.pending().unwrap().len(), 1);
 }
 
+/// If text of a manifest became a statement all the same, it would find the queue closed.
+#[test]
+fn schema_change_may_not_write_the_engines_tables() {
+    let (_folder, engine) = pending(table("notes", TWO, Vec::new()));
+    let conn = engine.db.conn();
+    let change = engine.db.gate.schema_change();
+    for sql in [
+        "DELETE FROM rejoin_mutation",
+        "UPDATE rejoin_table SET name = 'x'",
+        "INSERT INTO rejoin_history DEFAULT VALUES",
+        "ATTACH ':memory:' AS other",
+    ] {
+        let error = conn.execute(sql, []).unwrap_err();
+        assert_eq!(
+            error.sqlite_error_code(),
+            Some(rusqlite::ErrorCode::AuthorizationForStatementDenied),
+            "{sql}"
+        );
+    }
+    conn.execute("CREATE TABLE rejoin_rebuilt (id TEXT)", []).unwrap();
+    drop(change);
+    conn.execute("UPDATE rejoin_mutation SET attempt = attempt", []).unwrap();
+}
+
 /// The device takes one of SQLite's five types from it.
 #[test]
 fn declared_type_of_a_generated_column_adds_no_constraint() {
