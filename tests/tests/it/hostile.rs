@@ -461,7 +461,9 @@ fn answers_with_junk_in_any_place_do_no_harm_that_lasts() {
             if stepped.is_err() {
                 assert_eq!(imprint(&device), before, "{name}");
             }
-            assert!((0..3).any(|_| device.pass(&*side.server).is_ok()), "{name}");
+            // The first pass that ends well may be the rest of this one: what got no verdict waits for the next.
+            let well = (0..4).filter(|_| device.pass(&*side.server).is_ok()).count();
+            assert!(well >= 2, "{name}: {well} of four passes");
             let waiting = device.waiting();
             let open = ["Sent", "Pending", "Uncertain"].iter().any(|word| waiting.contains(word));
             assert!(!open, "{name}: {waiting}");
