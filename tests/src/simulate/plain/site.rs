@@ -89,6 +89,11 @@ impl Site {
         self.fresh.borrow_mut().extend(noted);
     }
 
+    /// The rows that were changed since the last look.
+    pub(super) fn changed(&self) -> Vec<Name> {
+        self.fresh.borrow().iter().map(|(name, _)| name.clone()).collect()
+    }
+
     /// What the pushes since the last look changed.
     pub(super) fn take_fresh(&self) -> Vec<(Name, Change)> {
         self.fresh.take()
@@ -193,6 +198,9 @@ impl Site {
             let record = asked["changes"].as_array().into_iter().flatten().find(|record| {
                 record["id"] == result["id"] && record["table_name"] == result["table_name"]
             });
+            if record.is_some_and(|record| record["operation"] == "create") {
+                self.see("a create meets a row of its key");
+            }
             let Some(data) = record.and_then(|record| record["data"].as_object()) else { continue };
             let row = &result["server_version"]["data"];
             let is_own = data.iter().all(|(column, sent)| {

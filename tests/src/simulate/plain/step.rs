@@ -30,6 +30,8 @@ pub enum What {
     DieLeaving(usize),
     /// A device dies.
     Die(usize),
+    /// Requests of a device that were given up arrive.
+    Late(usize),
     /// The app gives up what waits.
     Discard(usize),
     /// The server's database refuses every record of a row, for some time.
@@ -76,7 +78,8 @@ fn step(rng: &mut Rng, number: u32) -> Step {
         39..78 => What::Exchange(at, rng.usize(1..8), fault(rng)),
         78..80 => What::DieLeaving(at),
         80 => What::Die(at),
-        81..85 => What::Discard(at),
+        81..84 => What::Discard(at),
+        84 => What::Late(at),
         85 => What::Poison(at),
         86..88 => What::Heal,
         88..90 => What::FailInside,
@@ -97,7 +100,7 @@ fn fault(rng: &mut Rng) -> Option<(usize, Fault)> {
     const FAULTS: [Fault; 12] = [
         Fault::AnswerLost,
         Fault::AnswerLost,
-        Fault::AnswerLost,
+        Fault::Late,
         Fault::RequestLost,
         Fault::FailedAfterwards,
         Fault::FailedAfterwards,

@@ -1,5 +1,6 @@
 //! A world: its devices and its server, and what each step does to them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Result as Done;
@@ -39,6 +40,8 @@ pub(super) struct World<'t> {
     pub(super) still: bool,
     /// Whether nobody but one device writes.
     alone: bool,
+    /// Rows that a late request has changed.
+    pub(super) late: BTreeSet<Name>,
     /// How many notes each user has at most, beside those under random keys.
     pub(super) rows: u8,
     /// Keys of notes that were made under a random key.
@@ -75,6 +78,7 @@ impl<'t> World<'t> {
             poisoned: Vec::new(),
             still: trigger == Trigger::LeftAlone,
             alone,
+            late: BTreeSet::new(),
             rows: [1, 2, 4, 4][rng.usize(..4)],
             random: Vec::new(),
             policies,
@@ -125,6 +129,7 @@ impl<'t> World<'t> {
                 self.told.count("a restart");
                 self.devices[at % count].crash();
             }
+            What::Late(at) => return self.late(at % count),
             What::Discard(at) => self.discard(at % count, &mut rng),
             What::Clock(at) => {
                 let host = &self.devices[at % count].host;
@@ -202,7 +207,7 @@ impl<'t> World<'t> {
     }
 
     /// Time goes by for everybody.
-    fn move_on(&self, time: Duration) {
+    pub(super) fn move_on(&self, time: Duration) {
         self.site.backend.clock.advance(i64::try_from(time.as_micros()).unwrap_or(0));
         self.devices.iter().for_each(|device| device.host.advance(time));
     }
@@ -264,10 +269,25 @@ impl<'t> World<'t> {
         Ok(())
     }
 
+    /// Requests that a device has given up arrive at the server, and nobody reads the answers.
+    pub(super) fn late(&mut self, at: usize) -> Checked {
+        self.site.who.set(at);
+        self.devices[at].deliver_late(&self.site);
+        self.site.end_exchange(at, false);
+        self.site.take_seen();
+        let changed = self.site.changed();
+        self.told.add("a late request changes rows", u64::from(!changed.is_empty()));
+        self.late.extend(changed);
+        self.look_at_changes(at)
+    }
+
     /// One exchange. An answer that accepts everything must change nothing that the app sees.
     pub(super) fn exchange(&mut self, at: usize, fault: Option<Fault>) -> Checked<Done<Moment>> {
         self.site.who.set(at);
         self.devices[at].faults.clear();
+        // Where no version moves, a late request may go over what the device has written since (docs/plain-server.md).
+        let is_late = |fault: &Fault| self.still && *fault == Fault::Late;
+        let fault = fault.filter(|fault| !is_late(fault));
         self.devices[at].faults.extend(fault);
         let prepared = self.devices[at].prepare();
         let pushes = matches!(prepared, Ok(Moment::Leaving(Phase::Pushing)));
