@@ -14,8 +14,8 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-pub use self::site::{Backup, Store};
-use self::site::{Site, connect};
+pub use self::site::Store;
+use self::site::{Kept, Site, connect};
 use crate::peer::Peer;
 use crate::plain_client::PlainRequest;
 use crate::tables;
@@ -33,6 +33,13 @@ pub struct Backend {
     runtime: Runtime,
     site: Site,
     folder: TempDir,
+}
+
+/// A server's database and its list of tables as they once were.
+#[derive(Debug, Clone)]
+pub struct Backup {
+    database: Kept,
+    tables: Vec<TableConfig>,
 }
 
 impl Default for Backend {
@@ -141,15 +148,16 @@ impl Backend {
         self.restart();
     }
 
-    /// A backup of the server's database.
+    /// A backup of the server's database and its list of tables.
     pub fn backup(&self) -> Backup {
-        self.site.back_up(&self.folder)
+        Backup { database: self.site.back_up(&self.folder), tables: self.config.tables.clone() }
     }
 
     /// Puts a backup in the place of the server's database.
     pub fn restore(&mut self, backup: &Backup) {
         self.server = None;
-        self.site.restore(backup);
+        self.site.restore(&backup.database);
+        self.config.tables.clone_from(&backup.tables);
         self.restart();
     }
 

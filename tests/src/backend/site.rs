@@ -39,12 +39,9 @@ pub(super) enum Site {
     Postgres(Box<Database>),
 }
 
-/// A server's database as it once was.
+/// A copy of a server's database.
 #[derive(Debug, Clone)]
-pub struct Backup(Kept);
-
-#[derive(Debug, Clone)]
-enum Kept {
+pub(super) enum Kept {
     File(PathBuf),
     /// The URL of a database.
     Postgres(String),
@@ -119,8 +116,8 @@ impl Site {
     }
 
     /// A copy of all there is.
-    pub(super) fn back_up(&self, folder: &TempDir) -> Backup {
-        Backup(match self {
+    pub(super) fn back_up(&self, folder: &TempDir) -> Kept {
+        match self {
             Self::File(path) => {
                 let copy = folder.path().join("backup.db");
                 let _ = std::fs::remove_file(&copy);
@@ -129,12 +126,12 @@ impl Site {
                 Kept::File(copy)
             }
             Self::Postgres(database) => Kept::Postgres(database.copy()),
-        })
+        }
     }
 
     /// Puts a copy in the place of what is there; nobody has it open.
-    pub(super) fn restore(&self, backup: &Backup) {
-        match (self, &backup.0) {
+    pub(super) fn restore(&self, backup: &Kept) {
+        match (self, backup) {
             (Self::File(path), Kept::File(copy)) => {
                 for suffix in ["-wal", "-shm"] {
                     let mut name = path.clone().into_os_string();

@@ -43,6 +43,28 @@ impl Doing {
         }
     }
 
+    /// The row of which it reads a number; of `sign` one that is not.
+    pub(super) fn reads(&self) -> Name {
+        let (Self::Take(of, _)
+        | Self::Count(of, _)
+        | Self::Tell(_, of)
+        | Self::Vouch(_, of, _)
+        | Self::Sign(of)
+        | Self::Weigh(_, of)
+        | Self::Quote(of)) = self;
+        ("tallies".to_owned(), of.clone())
+    }
+
+    /// The rows that it may write beside that one, and beside one that it makes.
+    pub(super) fn writes(&self) -> impl Iterator<Item = Name> {
+        let id = match self {
+            Self::Tell(id, _) | Self::Vouch(id, ..) | Self::Weigh(id, _) => Some(id.clone()),
+            _ => None,
+        };
+        let named = |id: String| ["items", "marks"].map(|table| (table.to_owned(), id.clone()));
+        id.into_iter().flat_map(named)
+    }
+
     /// Runs it on rows, as the engine should have done; the row that it makes is the one that the engine made.
     pub(super) fn run(
         &self,

@@ -64,6 +64,7 @@ impl World<'_> {
         }
         let part = format!("{id}p{}", rng.u8(..2));
         let tint = rng.u16(..);
+        let leaf = self.leaf_sql(at, &schema, &id, tint);
         match (rng.u8(..16), has("items"), has("marks")) {
             (0..8, false, _) => {
                 format!("INSERT INTO items (id, name, level) VALUES ('{id}', '{value}', {level})")
@@ -86,6 +87,7 @@ impl World<'_> {
             (9, _, _) => format!("UPDATE parts SET name = '{value}' WHERE id = '{part}'"),
             (10, _, _) => format!("DELETE FROM parts WHERE id = '{part}'"),
             (_, _, false) => format!("INSERT INTO marks (id, name) VALUES ('{id}', '{value}')"),
+            (14 | 15, ..) if leaf.is_some() => leaf.unwrap_or_default(),
             (11, _, true) => format!("DELETE FROM marks WHERE id = '{id}'"),
             (12, _, true) => format!("UPDATE marks SET note = '{value}' WHERE id = '{id}'"),
             (13, _, true) if tinted => {

@@ -1,6 +1,7 @@
 //! The end of a world: some quiet passes, and then the law.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use rejoin_core::VerdictKind;
 use rejoin_core::engine::queue::mutation::{ParkReason, State};
@@ -16,7 +17,7 @@ use crate::simulate::{Checked, broken};
 /// What waited in two copies of a file, was sent by one, and is parked in the other.
 pub(super) const RESIDUE: &str = "parked in one copy of a file, though the other's was accepted";
 
-/// Rounds of passes within which everything must have ended.
+/// Rounds of passes within which everything must have ended, an interval of the driver apart: 300 s.
 const ROUNDS: usize = 10;
 
 impl World<'_> {
@@ -32,6 +33,7 @@ impl World<'_> {
         }
         let mut rest = Ok(());
         for _ in 0..ROUNDS {
+            self.move_on(Duration::from_secs(30));
             for at in 0..self.seats.len() {
                 self.sync(at)?;
             }

@@ -7,6 +7,8 @@ pub(super) const THINGS: &[&str] = &[
     "a column that comes back",
     "a column that goes",
     "a renamed column",
+    "a table that comes",
+    "a table that goes",
     "a column that is another of the same name",
     "a withdrawal on which nothing was decided",
     "a write before the first page of a snapshot",
@@ -63,6 +65,7 @@ pub(super) const THINGS: &[&str] = &[
     "verdicts: blocked",
     "verdicts: cancelled",
     "verdicts: conflict",
+    "verdicts: a trigger of the server",
     "what was given up is taken back",
     "writes of others",
 ];

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rejoin_core::value::Value;
 use rusqlite::Connection;
 
-use super::setting::TABLES;
+use super::setting::{LEAVES, TABLES};
 
 /// A row's table and key.
 pub(super) type Name = (String, String);
@@ -100,7 +100,8 @@ pub(super) fn is_live(row: &Row) -> bool {
 /// All rows of the synced tables, deleted ones too.
 pub(super) fn read(conn: &Connection) -> Rows {
     let mut rows = Rows::new();
-    for table in TABLES {
+    let leaves = has_leaves(conn).then_some(LEAVES);
+    for table in TABLES.into_iter().chain(leaves) {
         let mut statement =
             conn.prepare_cached(&format!("SELECT * FROM {table}")).expect("a table of the server");
         let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
@@ -116,6 +117,13 @@ pub(super) fn read(conn: &Connection) -> Rows {
         }
     }
     rows
+}
+
+/// Whether the table that comes and goes is there.
+pub(super) fn has_leaves(conn: &Connection) -> bool {
+    let mut statement = conn.prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = ?1");
+    let found = statement.as_mut().map(|statement| statement.exists([LEAVES]));
+    found.expect("the server's tables").expect("the server's tables")
 }
 
 /// A cell as text; `None` for NULL.

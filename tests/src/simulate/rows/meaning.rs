@@ -22,7 +22,9 @@ impl World<'_> {
     /// R9: a version is that of the base, which a server gave: apps write times of their own into
     /// their rows.
     pub(super) fn has_had_version(&self, at: usize, change: &Change) -> Checked {
-        let Some(version) = &change.version else { return Ok(()) };
+        let Some(version) = change.version.as_ref().filter(|_| !is_of_removed(change)) else {
+            return Ok(());
+        };
         let name = (change.table_name.clone(), change.id.clone());
         if self.site.history().ever(&name, "updated_at", version) {
             return Ok(());
@@ -38,7 +40,8 @@ impl World<'_> {
     pub(super) fn brings_back_what_was(&self, group: &Group, change: &Change) -> Checked {
         let written = MutationId::parse(&group.id).and_then(|id| self.book.of(id));
         let plain = written.filter(|one| one.first.action.is_none());
-        let Some(written) = plain.filter(|_| change.operation == Operation::Create) else {
+        let is_create = change.operation == Operation::Create && !is_of_removed(change);
+        let Some(written) = plain.filter(|_| is_create) else {
             return Ok(());
         };
         let name = (change.table_name.clone(), change.id.clone());
@@ -58,6 +61,11 @@ impl World<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether the server has removed its table. The device does not know the name any more, and gives one that no table has.
+fn is_of_removed(change: &Change) -> bool {
+    change.table_name.starts_with('(')
 }
 
 /// R7: what a server may have is what was sent, until its verdict.

@@ -8,6 +8,7 @@ use super::book::Written;
 use super::exceptions::{CONFLICTED, POLICY, REJECTED};
 use super::history::{Name, is_live};
 use super::schema::{self, TINT};
+use super::setting::LEAVES;
 use super::world::World;
 use crate::simulate::{Checked, broken};
 
@@ -48,11 +49,12 @@ impl World<'_> {
     }
 
     fn may_be_rejected(&self, written: &Written) -> bool {
-        let is_child = |table: &str| table == "parts";
+        // The item of a part may be gone, and a leaf's table, or its name may be another's.
+        let may = |name: &Name| name.0 == "parts" || name.0 == LEAVES;
         written.bad
             || self.is_excepted(REJECTED, written)
             || names_tint(written)
-            || written.rows.iter().any(|name| is_child(&name.0))
+            || written.rows.iter().any(may)
             || self.is_foreign(written)
     }
 
@@ -106,6 +108,18 @@ impl World<'_> {
         others.any(|one| one.rows.iter().any(|name| written.rows.contains(name)))
     }
 
+    /// Whether another device has deleted one of its rows. If that was in the push that made the row, as two copies of a file
+    /// may do, the history does not show it.
+    fn is_deleted_elsewhere(&self, at: usize, written: &Written) -> bool {
+        let deletes = |other: &Written| {
+            let mut rows = other.rows.iter().zip(&other.first.effect.rows);
+            rows.any(|(name, patch)| patch.kind == PatchKind::Delete && written.rows.contains(name))
+        };
+        let own = &self.seats[at].accepted;
+        let mut others = self.book.written.iter().filter(|other| !own.contains(&other.id));
+        others.any(|other| deletes(other) && self.site.ever_accepted(&self.known_as(other.id)))
+    }
+
     fn may_be_in_conflict(&self, at: usize, written: &Written) -> bool {
         // A mutation on the same row conflicts with another user's write, which that pending edit hides on the device.
         let queue = self.seats[at].sight.queue.iter();
@@ -118,6 +132,7 @@ impl World<'_> {
         });
         self.is_excepted(CONFLICTED, written)
             || upon_parked
+            || self.is_deleted_elsewhere(at, written)
             || written.reverse
             || written.groundless
             || written.doing.is_some()

@@ -1,10 +1,11 @@
-//! The server's tables change while devices have work that names them: columns come, go, and come back as others.
+//! The server's tables change while devices have work that names them: columns and a table come, go, and come back as others.
 
 use fastrand::Rng;
 use rejoin_core::engine::schema::model::Schema;
 
 use super::history::Name;
 use super::laws::Why;
+use super::setting::{CREATE_LEAVES, LEAVES};
 use super::world::World;
 use crate::Fault;
 use crate::simulate::Checked;
@@ -29,16 +30,23 @@ impl World<'_> {
         self.told.count("a gained column");
     }
 
-    /// A column goes or comes, perhaps as another of the same name and perhaps of another type, and perhaps just after a
+    /// A table or a column goes or comes, perhaps as another of the same name and perhaps of another type, and perhaps just after a
     /// device has edited it, or sent an edit of it.
     pub(super) fn rework(&mut self, at: usize, rng: &mut Rng) -> Checked {
         let (edits, sends) = [(false, false), (true, false), (true, true)][rng.usize(..3)];
-        if edits {
+        let is_table = rng.bool();
+        if edits && is_table {
+            self.leaf(at, rng)?;
+        } else if edits {
             self.tint(at, rng)?;
         }
         if sends {
             let fault = [Fault::RequestLost, Fault::AnswerLost, Fault::Late][rng.usize(..3)];
             self.send_with(at, fault)?;
+        }
+        if is_table {
+            self.replace_leaves(rng);
+            return Ok(());
         }
         let kind = ["TEXT", "TEXT", "INTEGER"][rng.usize(..3)];
         let come = format!("ALTER TABLE marks ADD COLUMN {TINT} {kind} DEFAULT {DEFAULT}");
@@ -60,6 +68,48 @@ impl World<'_> {
             self.told.count("a column that is another of the same name");
         }
         Ok(())
+    }
+
+    /// The table goes, perhaps to come back empty, or comes.
+    fn replace_leaves(&mut self, rng: &mut Rng) {
+        let mut comes = true;
+        if self.site.has_leaves() {
+            self.site.change(|backend| backend.remove_table(LEAVES));
+            self.told.count("a table that goes");
+            comes = rng.bool();
+        }
+        if comes {
+            self.site.change(|backend| backend.add_table(CREATE_LEAVES, LEAVES));
+            self.told.count("a table that comes");
+        }
+    }
+
+    fn leaf(&mut self, at: usize, rng: &mut Rng) -> Checked {
+        let number = rng.u8(..=self.setting.rows);
+        let id = format!("{}{number}", &self.seats[at].device.user[..1]);
+        let schema = self.seats[at].device.engine().schema().clone();
+        let sql = self.leaf_sql(at, &schema, &id, rng.u16(..));
+        let kept = sql.as_ref().is_some_and(|sql| self.seats[at].device.try_write(sql));
+        self.told.say(|| format!("   {at} writes {sql:?}{}", if kept { "" } else { " (refused)" }));
+        self.look(at, &Why::Wrote { doing: None, bad: false })
+    }
+
+    /// A write to the table that comes and goes, if the device has it.
+    pub(super) fn leaf_sql(
+        &self,
+        at: usize,
+        schema: &Schema,
+        id: &str,
+        chance: u16,
+    ) -> Option<String> {
+        schema.named(LEAVES)?;
+        let has = self.seats[at].sight.view.contains_key(&(LEAVES.to_owned(), id.to_owned()));
+        let name = chance % 5;
+        Some(match chance % 7 {
+            _ if !has => format!("INSERT INTO leaves (id, name) VALUES ('{id}', 'l{name}')"),
+            0 => format!("DELETE FROM leaves WHERE id = '{id}'"),
+            _ => format!("UPDATE leaves SET name = 'l{name}' WHERE id = '{id}'"),
+        })
     }
 
     fn tint(&mut self, at: usize, rng: &mut Rng) -> Checked {

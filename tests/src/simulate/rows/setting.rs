@@ -11,7 +11,7 @@ use crate::Backend;
 /// The users, whose first letters begin the keys of their rows.
 pub(super) const USERS: [&str; 3] = ["ana", "ben", "cyd"];
 
-/// The tables, parents first.
+/// The tables that are always there, parents first.
 pub(super) const TABLES: [&str; 5] = ["items", "parts", "marks", "tallies", "takings"];
 
 /// `items` are deleted softly, have parts, and a rule that only the server knows; those without an owner are everybody's.
@@ -28,6 +28,22 @@ const SQL: &str = "
     CREATE TABLE tallies (id TEXT PRIMARY KEY, m INTEGER, n INTEGER, user_id TEXT, updated_at TEXT);
     CREATE TABLE takings (id TEXT PRIMARY KEY, tally_id TEXT, n INTEGER, user_id TEXT, updated_at TEXT);
 ";
+
+/// The table that comes and goes. A user has no two rows of one name in it, which only the server checks: by triggers, because
+/// it takes no UNIQUE over SQLite (D29).
+pub(super) const LEAVES: &str = "leaves";
+
+/// How `leaves` is made.
+pub(super) const CREATE_LEAVES: &str = "
+    CREATE TABLE leaves (
+        id TEXT PRIMARY KEY, name TEXT, user_id TEXT, updated_at TEXT
+    );
+    CREATE TRIGGER leaf_made BEFORE INSERT ON leaves
+        WHEN EXISTS (SELECT 1 FROM leaves WHERE user_id = NEW.user_id AND name = NEW.name AND id <> NEW.id)
+        BEGIN SELECT RAISE(ABORT, 'the name is taken'); END;
+    CREATE TRIGGER leaf_named BEFORE UPDATE OF name ON leaves
+        WHEN EXISTS (SELECT 1 FROM leaves WHERE user_id = NEW.user_id AND name = NEW.name AND id <> NEW.id)
+        BEGIN SELECT RAISE(ABORT, 'the name is taken'); END";
 
 /// Takes of `m` what is there, and nothing else shows it.
 const TAKE: &str = r#"{"name": "take",

@@ -68,9 +68,9 @@ fn row_of(table: &Table, cell: impl Fn(usize) -> rusqlite::Result<Value>) -> rus
     Ok(row)
 }
 
-/// The name of a patch's row.
+/// The name of a patch's row. A removed table has no rows.
 pub(super) fn name(schema: &Schema, patch: &RowPatch) -> Option<Name> {
-    let table = schema.table(patch.row.table)?;
+    let table = schema.tables.get(&patch.row.table)?;
     Some((table.name.clone(), patch.row.key.as_text()?.to_owned()))
 }
 
@@ -112,6 +112,11 @@ impl Sight {
                 marked.push((one, ("marks".to_owned(), id.clone())));
             }
             match doing {
+                // What it reads is unknown, and so is what it writes.
+                Some(doing) if unknown.contains(&doing.reads()) => {
+                    lay_all(&mut rows, schema, one, &mut unknown);
+                    unknown.extend(doing.writes());
+                }
                 Some(doing) => {
                     doing.run(&mut rows, schema, one).map_err(|why| still_waits(one, &why))?;
                 }

@@ -168,6 +168,11 @@ impl Site {
         self.tint.set(found.expect("the columns"));
     }
 
+    /// Whether the table that comes and goes is there.
+    pub(super) fn has_leaves(&self) -> bool {
+        self.looking(history::has_leaves)
+    }
+
     /// The identity of the column that comes and goes; none while it is gone.
     pub(super) fn identity(&self) -> Option<u32> {
         self.tint.get()
@@ -376,7 +381,7 @@ impl Site {
 }
 
 /// Verdicts in the words of the wire.
-const ENDINGS: [(&str, &str); 7] = [
+const ENDINGS: [(&str, &str); 8] = [
     ("\"verdict\":\"accepted\"", "verdicts: accepted"),
     ("\"verdict\":\"conflict\"", "verdicts: conflict"),
     ("\"verdict\":\"rejected\"", "verdicts: rejected"),
@@ -384,6 +389,7 @@ const ENDINGS: [(&str, &str); 7] = [
     ("\"verdict\":\"blocked\"", "verdicts: blocked"),
     ("\"verdict\":\"cancelled\"", "verdicts: cancelled"),
     ("row.superseded", "verdicts: a later edit has won"),
+    ("constraint.trigger", "verdicts: a trigger of the server"),
 ];
 
 fn verdicts_of(answer: Option<&Response>) -> Vec<Verdict> {

@@ -121,8 +121,8 @@ fn step(rng: &mut Rng, number: u32) -> Step {
         92 => What::Restore,
         93..95 => What::Copy(at),
         95..97 => What::Grant,
-        97..100 => What::Give,
-        100 => What::Rework(at),
+        97..99 => What::Give,
+        99..101 => What::Rework(at),
         101 => What::Reset(at),
         _ => What::Prune(at),
     };

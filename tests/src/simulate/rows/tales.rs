@@ -40,7 +40,7 @@ pub enum Tale {
 impl Tale {
     pub(super) fn any(rng: &mut Rng) -> Self {
         use Tale::{Again, Alike, Anew, Beset, Flicker, Mend, Older, Tied, Withdraw};
-        [Beset, Withdraw, Flicker, Anew, Mend, Again, Alike, Older, Tied][rng.usize(..9)]
+        [Beset, Withdraw, Flicker, Anew, Mend, Again, Again, Alike, Older, Tied][rng.usize(..10)]
     }
 }
 
@@ -198,6 +198,8 @@ impl World<'_> {
         let fits = |id: MutationId| {
             self.book.of(id).is_some_and(|one| {
                 !one.bad
+                    // The other copy of the file may have offered it again before, as the same attempt.
+                    && !one.copied
                     && one.tint.is_none()
                     && !one.rows.iter().any(is_hidden)
                     && one.first.action.is_none()

@@ -17,7 +17,7 @@ use super::history::is_live;
 use super::laws::Why;
 use super::offers::Offers;
 use super::seat::Seat;
-use super::setting::{Setting, USERS, actions};
+use super::setting::{CREATE_LEAVES, LEAVES, Setting, USERS, actions};
 use super::site::Site;
 use super::step::{Step, What};
 use super::time::Times;
@@ -81,6 +81,9 @@ impl<'t> World<'t> {
             times,
         };
         world.begin(&mut rng);
+        if Rng::with_seed(seed ^ 0x006c_6561_7665).bool() {
+            world.site.change(|backend| backend.add_table(CREATE_LEAVES, LEAVES));
+        }
         for at in 0..world.setting.users.len() {
             let device = device(seed, at, world.setting.users[at], &world.site, &mut rng);
             world.seats.push(Seat::new(at, device, world.actions.clone()));
@@ -439,7 +442,7 @@ impl<'t> World<'t> {
     }
 
     /// Time goes by for everybody.
-    fn move_on(&self, time: Duration) {
+    pub(super) fn move_on(&self, time: Duration) {
         self.site.backend.clock.advance(i64::try_from(time.as_micros()).unwrap_or(0));
         self.seats.iter().for_each(|seat| seat.device.host.advance(time));
     }
