@@ -49,7 +49,7 @@ impl Model for Plain {
             "500 without a commit",
             "a broken rule of the server",
             "a client that the server forgot",
-            "a create meets a row of its key",
+            "a create in conflict",
             "a create raised a tombstone",
             "a crash between sending and hearing",
             "a failed request was halved",

@@ -91,7 +91,7 @@ fn manifest_that_brings_statements_is_refused_and_changes_nothing() {
     assert_eq!(engine.pending().unwrap().len(), 1);
 }
 
-/// If text of a manifest became a statement all the same, it would find the queue closed.
+/// A second barrier: if text of a manifest became a statement despite the checks, it could not write the queue.
 #[test]
 fn schema_change_may_not_write_the_engines_tables() {
     let (_folder, engine) = pending(table("notes", TWO, Vec::new()));

@@ -199,7 +199,7 @@ impl Site {
                 record["id"] == result["id"] && record["table_name"] == result["table_name"]
             });
             if record.is_some_and(|record| record["operation"] == "create") {
-                self.see("a create meets a row of its key");
+                self.see("a create in conflict");
             }
             let Some(data) = record.and_then(|record| record["data"].as_object()) else { continue };
             let row = &result["server_version"]["data"];

@@ -30,7 +30,7 @@ pub enum What {
     DieLeaving(usize),
     /// A device dies.
     Die(usize),
-    /// Requests of a device that were given up arrive.
+    /// Requests that timed out on a device arrive.
     Late(usize),
     /// The app gives up what waits.
     Discard(usize),

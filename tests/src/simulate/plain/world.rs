@@ -269,7 +269,7 @@ impl<'t> World<'t> {
         Ok(())
     }
 
-    /// Requests that a device has given up arrive at the server, and nobody reads the answers.
+    /// Requests that timed out on a device arrive at the server; their answers are lost.
     pub(super) fn late(&mut self, at: usize) -> Checked {
         self.site.who.set(at);
         self.devices[at].deliver_late(&self.site);

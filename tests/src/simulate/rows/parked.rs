@@ -112,8 +112,13 @@ impl World<'_> {
     /// may do, the history does not show it.
     fn is_deleted_elsewhere(&self, at: usize, written: &Written) -> bool {
         let deletes = |other: &Written| {
-            let mut rows = other.rows.iter().zip(&other.first.effect.rows);
-            rows.any(|(name, patch)| patch.kind == PatchKind::Delete && written.rows.contains(name))
+            let mut rows = other.rows.iter().filter(|name| written.rows.contains(name));
+            let is_deleted = |name: &Name| {
+                let mut patches = other.first.effect.rows.iter();
+                let key = Some(name.1.as_str());
+                patches.any(|one| one.kind == PatchKind::Delete && one.row.key.as_text() == key)
+            };
+            rows.any(is_deleted)
         };
         let own = &self.seats[at].accepted;
         let mut others = self.book.written.iter().filter(|other| !own.contains(&other.id));
