@@ -103,7 +103,7 @@ impl World<'_> {
         if let (Some(fault), Ok(Moment::Leaving(_)) | Err(_)) = (fault, &moment) {
             self.told.count(word(fault));
         }
-        self.after_exchange(at)?;
+        self.after_exchange(at, moment.is_ok())?;
         self.seats[at].open.clear();
         if let Ok(Moment::Finished(_)) = moment {
             self.seats[at].is_reset = false;
@@ -114,7 +114,8 @@ impl World<'_> {
         Ok(moment)
     }
 
-    pub(super) fn after_exchange(&mut self, at: usize) -> Checked {
+    /// Checks what one exchange did; `received` says whether the device processed the answer.
+    pub(super) fn after_exchange(&mut self, at: usize, received: bool) -> Checked {
         self.site.wire.tell(self.told);
         for seen in self.site.take_seen() {
             self.told.count(seen);
@@ -122,7 +123,7 @@ impl World<'_> {
         if let Some(wrong) = self.site.take_wrong() {
             return Err(wrong);
         }
-        self.look_at_pushes(at)?;
+        self.look_at_pushes(at, received)?;
         self.look_at_writing(at)?;
         let moved = self.site.moved.take().then(|| self.seats[at].sight.base.clone());
         self.look(at, &Why::Exchanged)?;

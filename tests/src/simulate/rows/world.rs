@@ -318,11 +318,11 @@ impl<'t> World<'t> {
                 break;
             }
         }
-        let Some(files) = watch.end() else { return self.after_exchange(at) };
+        let Some(files) = watch.end() else { return self.after_exchange(at, true) };
         self.told.count("a death inside a step");
         self.told.say(|| format!("   {at} dies{}", if left { ", having sent" } else { "" }));
         self.seats[at].put(&files);
-        self.after_exchange(at)
+        self.after_exchange(at, false)
     }
 
     /// Another user's credentials: nothing of the file goes as his. Then the user comes back, or the next takes the file.
@@ -346,7 +346,7 @@ impl<'t> World<'t> {
         }
         // The file is still the former user's.
         self.seats[at].device.user = user;
-        self.after_exchange(at)?;
+        self.after_exchange(at, false)?;
         if rng.bool() {
             self.seats[at].crash();
             return self.look(at, &Why::Opened);
@@ -438,7 +438,7 @@ impl<'t> World<'t> {
     pub(super) fn late(&mut self, at: usize) -> Checked {
         self.site.who.set(at);
         self.seats[at].device.deliver_late(&self.site);
-        self.after_exchange(at)
+        self.after_exchange(at, false)
     }
 
     /// Time goes by for everybody.
