@@ -1,7 +1,9 @@
 //! What can be checked without running a test; each function is a stage or, in `rules`, one of its rules.
 
+mod cycles;
 mod files;
 mod layers;
+mod source;
 
 use crate::process::{cargo, succeeds};
 use crate::report::Count;
@@ -24,6 +26,7 @@ pub(crate) fn rules() -> Result<Count> {
         ("paths", each(|_| true, files::no_machine_path)),
         ("packages", layers::between_packages(&workspace::packages()?)),
         ("layers", layers::between_files(&files)?),
+        ("cycles", cycles::cycles(&files)?),
     ];
     let mut count = Count::default();
     for (name, problems) in rules {

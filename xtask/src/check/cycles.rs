@@ -1,0 +1,140 @@
+//! Import cycles between the files of a crate, outside its tests: two files may import each other, a longer cycle is
+//! refused with its files and imports.
+
+use super::source::paths;
+use crate::workspace::File;
+use anyhow::Result;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The crates whose files are checked.
+const CRATES: [&str; 5] = ["protocol/", "log/", "core/", "server/", "bindings/"];
+
+/// So many files may import each other.
+const LONGEST: usize = 2;
+
+type Imports<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
+
+/// The cycles that are too long, one text each.
+pub(crate) fn cycles(files: &[File]) -> Result<Vec<String>> {
+    let mut problems = Vec::new();
+    for prefix in CRATES {
+        let files: Vec<&File> = files.iter().filter(|file| is_product(file, prefix)).collect();
+        let imports = imports(&files)?;
+        let mut done = BTreeSet::new();
+        for start in imports.keys() {
+            let cycle = cycle(&imports, start);
+            if cycle.len() > LONGEST && done.insert(cycle.clone()) {
+                problems.push(described(&imports, &cycle));
+            }
+        }
+    }
+    Ok(problems)
+}
+
+fn is_product(file: &File, prefix: &str) -> bool {
+    let source = format!("{prefix}src/");
+    file.is_rust() && file.path.starts_with(&source) && !file.is_test()
+}
+
+/// The files of the crate that each file names.
+fn imports<'a>(files: &[&'a File]) -> Result<Imports<'a>> {
+    let modules: BTreeMap<String, &str> =
+        files.iter().map(|file| (module(&file.path), file.path.as_str())).collect();
+    let mut imports = Imports::new();
+    for file in files {
+        let named = paths(file)?;
+        let named = named.iter().filter_map(|path| file_of(&modules, path));
+        imports.insert(&file.path, named.filter(|path| **path != *file.path).collect());
+    }
+    Ok(imports)
+}
+
+/// `core/src/engine/queue.rs` is `crate::engine::queue`.
+fn module(path: &str) -> String {
+    let inside = path.split_once("src/").map_or(path, |(_, inside)| inside);
+    let inside = inside.trim_end_matches(".rs").trim_end_matches("/mod");
+    if inside == "lib" {
+        "crate".to_owned()
+    } else {
+        format!("crate::{}", inside.replace('/', "::"))
+    }
+}
+
+/// The file that defines a path: of the modules that the path begins with, the longest.
+fn file_of<'a>(modules: &BTreeMap<String, &'a str>, path: &str) -> Option<&'a str> {
+    let mut path = path;
+    loop {
+        if path == "crate" {
+            return None;
+        }
+        if let Some(file) = modules.get(path) {
+            return Some(file);
+        }
+        path = path.rsplit_once("::")?.0;
+    }
+}
+
+/// The files that `start` reaches and that reach it.
+fn cycle<'a>(imports: &Imports<'a>, start: &'a str) -> BTreeSet<&'a str> {
+    let forward = reached(imports, start);
+    forward.into_iter().filter(|file| reached(imports, file).contains(start)).collect()
+}
+
+fn reached<'a>(imports: &Imports<'a>, start: &str) -> BTreeSet<&'a str> {
+    let mut found = BTreeSet::new();
+    let mut open: Vec<&str> = imports[start].iter().copied().collect();
+    while let Some(file) = open.pop() {
+        if let Some((file, _)) = imports.get_key_value(file)
+            && found.insert(*file)
+        {
+            open.extend(&imports[file]);
+        }
+    }
+    found
+}
+
+fn described(imports: &Imports<'_>, cycle: &BTreeSet<&str>) -> String {
+    let lines = cycle.iter().map(|file| {
+        let named: Vec<&str> = imports[file].intersection(cycle).copied().collect();
+        format!("\n    {file} -> {}", named.join(", "))
+    });
+    format!("{} files import each other:{}", cycle.len(), lines.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cycles;
+    use crate::workspace::File;
+
+    #[test]
+    fn cycle_of_three_files_is_refused() {
+        let table: [(&[(&str, &str)], bool); 4] = [
+            (&[("a", "use crate::b::B;"), ("b", "use crate::a::A;")], true),
+            (&[("a", "use crate::b::B;"), ("b", "use crate::c::C;"), ("c", "")], true),
+            (
+                &[
+                    ("a", "use crate::b::B;"),
+                    ("b", "use super::c::C;"),
+                    ("c", "fn f() { crate::a::g() }"),
+                ],
+                false,
+            ),
+            (
+                &[
+                    ("a", "use crate::b::B;"),
+                    ("b", "use crate::c::C;"),
+                    ("c", "#[cfg(test)] mod tests { use crate::a::A; }"),
+                ],
+                true,
+            ),
+        ];
+        for (files, good) in table {
+            let file = |(name, text): &(&str, &str)| File {
+                path: format!("core/src/{name}.rs"),
+                text: (*text).to_owned(),
+            };
+            let problems = cycles(&files.iter().map(file).collect::<Vec<_>>()).unwrap();
+            assert_eq!(problems.is_empty(), good, "{files:?}: {problems:?}");
+        }
+    }
+}
