@@ -1,9 +1,8 @@
-//! Why a held transaction or snapshot is over, and how it is told that it must be.
+//! Why a transaction or snapshot has ended, and the interface by which it is ended from outside.
 //!
-//! Those who hold the connections (the writer, the readers) decide ends; those who serve handles carry them out and remember
-//! why. Both know of these words only, not of each other.
+//! The owners of connections (the writer, the readers) decide when; the code that serves handles ends the transaction and
+//! keeps the reason. Both depend on these types only, not on each other.
 
-use crate::engine::run::Ended;
 use crate::error::{Error, Result};
 use std::sync::Arc;
 
@@ -19,6 +18,28 @@ pub(crate) trait Keeper: Send + Sync {
     fn hold(&self, held: Arc<dyn Leave>) -> Result<()>;
     /// It is over.
     fn release(&self);
+}
+
+/// Why a transaction cannot go on: everything will be rolled back, whatever its closure answers.
+#[derive(Debug, Clone)]
+pub(crate) enum Ended {
+    /// A failed statement left rows behind, and what was captured of them cannot be told apart (D1).
+    Partial(String),
+    /// SQLite rolled the transaction back: `OR ROLLBACK`, an interrupt, a full disk.
+    BySqlite(String),
+}
+
+impl Ended {
+    /// What later statements, and the commit, answer.
+    pub(crate) fn error(&self) -> Error {
+        match self {
+            Self::Partial(words) => Error::PartialStatement(words.clone()),
+            Self::BySqlite(words) => Error::Refused {
+                what: String::from("the transaction"),
+                why: format!("an earlier statement ended it, everything was rolled back: {words}"),
+            },
+        }
+    }
 }
 
 /// Why a held transaction or snapshot is over.

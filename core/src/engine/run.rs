@@ -7,6 +7,7 @@
 
 use rusqlite::{Connection, Rows, Statement};
 
+use crate::ending::Ended;
 use crate::engine::capture::guard::Capture;
 use crate::engine::capture::rule;
 use crate::engine::change::Touched;
@@ -15,28 +16,6 @@ use crate::engine::database::{Database, OURS, fault};
 use crate::engine::{ddl, statement};
 use crate::error::{Error, Result};
 use crate::value::Value;
-
-/// Why a transaction cannot go on: everything will be rolled back, whatever its closure answers.
-#[derive(Debug, Clone)]
-pub(crate) enum Ended {
-    /// A failed statement left rows behind, and what was captured of them cannot be told apart (D1).
-    Partial(String),
-    /// SQLite rolled the transaction back: `OR ROLLBACK`, an interrupt, a full disk.
-    BySqlite(String),
-}
-
-impl Ended {
-    /// What later statements, and the commit, answer.
-    pub(crate) fn error(&self) -> Error {
-        match self {
-            Self::Partial(words) => Error::PartialStatement(words.clone()),
-            Self::BySqlite(words) => Error::Refused {
-                what: String::from("the transaction"),
-                why: format!("an earlier statement ended it, everything was rolled back: {words}"),
-            },
-        }
-    }
-}
 
 /// The parts of an engine that a statement needs.
 pub(super) struct Run<'a> {

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use rusqlite::fallible_iterator::FallibleIterator as _;
 
 use crate::death;
+use crate::ending::Ended;
 use crate::engine::Engine;
 use crate::engine::capture::guard::Capture;
 use crate::engine::change::{Origin, Touched};
 use crate::engine::database::authorizer::Footprint;
 use crate::engine::database::{Database, Triggers};
 use crate::engine::queue::{self, Intent, NewMutation, Place};
-use crate::engine::run::{self, Ended, Run};
+use crate::engine::run::{self, Run};
 use crate::engine::schema::model::Schema;
 use crate::engine::statement::{self, Footprints};
 use crate::error::Result;

@@ -8,7 +8,8 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{CodecError, encode, encode_to_plain, push_string};
+use super::plain::encode_to_plain;
+use super::value::{CodecError, encode, push_string};
 use crate::{ColumnKind, Value};
 
 /// A cell that could not be written or read, by its column.

@@ -3,7 +3,7 @@
 //! It reads numbers as doubles and hands strings to the column as they are: what a double does not hold goes as a string,
 //! bytes as the hexadecimal that its database reads, JSON as text, arrays in place.
 
-use super::{CodecError, decode, encode, encode_plain};
+use super::value::{CodecError, decode, encode, encode_plain};
 use crate::{ColumnKind, Value};
 
 /// The largest integer up to which every integer is a double.

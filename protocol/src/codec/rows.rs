@@ -5,7 +5,7 @@
 
 use serde_json::value::RawValue;
 
-use super::{CodecError, cell, encode, is_bare, is_textual, refuse, text_as};
+use super::value::{CodecError, cell, encode, is_bare, is_textual, refuse, text_as};
 use crate::{ColumnKind, Value};
 
 /// Reads `[[cell, ...], ...]` row by row, without holding more than one row; returns the number of rows.

@@ -5,7 +5,6 @@
 
 use sha2::{Digest, Sha256};
 
-use super::faults::Faults;
 use super::mutation::BasisValue;
 use crate::engine::rows::binary::{Malformed, Reader, Writer};
 use crate::ids::MutationId;
@@ -26,6 +25,14 @@ pub(crate) struct Frozen {
     pub(crate) is_repeated: bool,
     /// How often the server has failed on it, if it has.
     pub(crate) faults: Option<Faults>,
+}
+
+/// Failures of the server on one attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Faults {
+    pub(crate) count: u32,
+    /// When the first one came: milliseconds since 1970.
+    pub(crate) since_ms: i64,
 }
 
 /// What was settled for one row.

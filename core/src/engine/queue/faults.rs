@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::attempt::Frozen;
+use super::attempt::{Faults, Frozen};
 use super::mutation::State;
 use super::store;
 use crate::engine::Engine;
@@ -15,14 +15,6 @@ pub(crate) const ATTEMPTS: u32 = 50;
 
 /// The time after which it is, unless the app says otherwise.
 pub(crate) const AGE: Duration = Duration::from_hours(24);
-
-/// Failures of the server on one attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Faults {
-    pub(crate) count: u32,
-    /// When the first one came: milliseconds since 1970.
-    pub(crate) since_ms: i64,
-}
 
 /// How long the server may fail on one attempt; after that it is asked once more, and to refuse it if it fails again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -29,6 +29,29 @@ pub enum ParkReason {
     ServerFault,
 }
 
+impl ParkReason {
+    /// All reasons, each at the place of its stored number.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Rejected,
+        Self::Conflicted,
+        Self::Refused,
+        Self::Unreplayable,
+        Self::Depends,
+        Self::Remainder,
+        Self::ServerFault,
+    ];
+
+    /// The number that is stored for it.
+    pub(crate) fn number(self) -> i64 {
+        self as i64
+    }
+
+    /// The reason of a stored number.
+    pub(crate) fn of_number(number: i64) -> Option<Self> {
+        Self::ALL.get(usize::try_from(number).ok()?).copied()
+    }
+}
+
 /// A mutation of the queue.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mutation {

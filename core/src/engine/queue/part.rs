@@ -4,7 +4,6 @@
 //! effect, refused ones wait aside until the rest has its verdicts; what is refused is then parked under the same id.
 
 use super::mutation::ParkReason;
-use super::store::{reason_number, reason_of};
 use crate::engine::rows::binary::{Malformed, Reader, Writer};
 use crate::engine::rows::encode::{read_patch, write_patch};
 use crate::engine::rows::patch::RowPatch;
@@ -56,7 +55,7 @@ impl Parts {
                 out.length(*column);
                 out.value(old);
             }
-            out.signed(reason_number(refused.reason));
+            out.signed(refused.reason.number());
             out.bytes(refused.because_of.as_ref().map_or(&[], |id| id.0.as_bytes()));
             out.value(&refused.detail.clone().into());
         }
@@ -87,7 +86,7 @@ fn refused(reader: &mut Reader<'_>) -> Result<Refused, Malformed> {
     for _ in 0..reader.length()? {
         olds.push((reader.small()? as usize, reader.value()?));
     }
-    let reason = reason_of(reader.signed()?).ok_or_else(|| reader.malformed())?;
+    let reason = ParkReason::of_number(reader.signed()?).ok_or_else(|| reader.malformed())?;
     let because_of = match reader.bytes()? {
         [] => None,
         bytes => Some(uuid::Uuid::from_slice(bytes).map_err(|_| reader.malformed())?),

@@ -161,35 +161,10 @@ fn state(number: i64) -> Result<State> {
 }
 
 fn reason(number: Option<i64>) -> Result<Option<ParkReason>> {
-    let known = |number| reason_of(number).ok_or_else(|| damaged("reason of a parked mutation"));
+    let known = |number| {
+        ParkReason::of_number(number).ok_or_else(|| damaged("reason of a parked mutation"))
+    };
     number.map(known).transpose()
-}
-
-/// The reason of a stored number.
-pub(super) fn reason_of(number: i64) -> Option<ParkReason> {
-    Some(match number {
-        0 => ParkReason::Rejected,
-        1 => ParkReason::Conflicted,
-        2 => ParkReason::Refused,
-        3 => ParkReason::Unreplayable,
-        4 => ParkReason::Depends,
-        5 => ParkReason::Remainder,
-        6 => ParkReason::ServerFault,
-        _ => return None,
-    })
-}
-
-/// The stored number of a reason.
-pub(crate) fn reason_number(reason: ParkReason) -> i64 {
-    match reason {
-        ParkReason::Rejected => 0,
-        ParkReason::Conflicted => 1,
-        ParkReason::Refused => 2,
-        ParkReason::Unreplayable => 3,
-        ParkReason::Depends => 4,
-        ParkReason::Remainder => 5,
-        ParkReason::ServerFault => 6,
-    }
 }
 
 /// One mutation, whole.
@@ -378,7 +353,7 @@ pub(crate) fn park(conn: &Connection, step: &Step, parking: &Parking) -> Result<
                WHERE seq = ?1";
     let because_of = parking.because_of.map(|id| *id.0.as_bytes());
     let basis = attempt::encode_basis(&step.basis);
-    let reason = reason_number(parking.reason);
+    let reason = parking.reason.number();
     let (seq, stance) = (step.seq.0, step.stance.of_parked().encode());
     let detail = &parking.detail;
     run(conn, sql, params![seq, reason, because_of, detail, basis, step.attempt, stance])

@@ -6,7 +6,7 @@
 use rusqlite::{Connection, params};
 
 use super::mutation::ParkReason;
-use super::store::{damaged, id, reason_number, reason_of, run};
+use super::store::{damaged, id, run};
 use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::engine::database::fault;
@@ -128,12 +128,12 @@ fn number_of(kind: VerdictKind) -> i64 {
     match kind {
         VerdictKind::Accepted => 0,
         VerdictKind::Withdrawn => 1,
-        VerdictKind::Parked(reason) => 10 + reason_number(reason),
+        VerdictKind::Parked(reason) => 10 + reason.number(),
     }
 }
 
 fn kind_of(number: i64) -> Result<VerdictKind> {
-    let parked = |reason| reason_of(reason).map(VerdictKind::Parked);
+    let parked = |reason| ParkReason::of_number(reason).map(VerdictKind::Parked);
     match number {
         0 => Ok(VerdictKind::Accepted),
         1 => Ok(VerdictKind::Withdrawn),
@@ -192,16 +192,7 @@ mod tests {
 
     #[test]
     fn every_kind_has_a_number_of_its_own() {
-        let reasons = [
-            ParkReason::Rejected,
-            ParkReason::Conflicted,
-            ParkReason::Refused,
-            ParkReason::Unreplayable,
-            ParkReason::Depends,
-            ParkReason::Remainder,
-            ParkReason::ServerFault,
-        ];
-        let parked = reasons.map(VerdictKind::Parked);
+        let parked = ParkReason::ALL.map(VerdictKind::Parked);
         for kind in parked.into_iter().chain([VerdictKind::Accepted, VerdictKind::Withdrawn]) {
             assert_eq!(kind_of(number_of(kind)).unwrap(), kind);
         }
