@@ -32,12 +32,13 @@ pub(crate) struct Drafts {
 }
 
 impl Engine {
-    /// The next records, at most so many. Edits of rows in `aside`, or of rows that have a record, wait, with all that
-    /// stands on them and what follows rows in `aside` in their mutations; those of rows in `apart` become a record each.
+    /// The next records, at most so many. Edits of rows in `waiting`, or of rows that have a record, wait, with all that
+    /// stands on them. So does what comes after an edit that waits in its mutation, unless a record alone is why that edit
+    /// waits. Edits of rows in `apart` become a record each.
     pub(crate) fn drafts(
         &self,
         most: usize,
-        aside: &HashSet<RowKey>,
+        waiting: &HashSet<RowKey>,
         apart: &HashSet<RowKey>,
     ) -> Result<Drafts> {
         if !self.queue.awaiting().is_empty() {
@@ -53,7 +54,7 @@ impl Engine {
             for index in 0..mutation.effect.rows.len() {
                 let patch = mutation.effect.rows[index].clone();
                 // What follows a row of its mutation may refer to it in a way that only the server's database knows.
-                follows |= aside.contains(&patch.row);
+                follows |= waiting.contains(&patch.row);
                 let waits = follows || self.queue.records().at(&patch.row).is_some();
                 let Some(table) = schema.table(patch.row.table).filter(|_| !waits) else {
                     all.wait(patch);
@@ -76,6 +77,7 @@ impl Engine {
                 if !all.add(edit, || !in_base) {
                     break 'queue;
                 }
+                follows |= all.waits(&patch.row);
             }
         }
         let (records, nothing) = all.finish();

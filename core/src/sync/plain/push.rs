@@ -162,7 +162,10 @@ fn fresh(
     course: &mut Course,
 ) -> Result<Step> {
     course.failing = None;
-    let drafts = engine.drafts(most, &course.aside, &course.apart)?;
+    // Whatever is frozen waits for the next pass here.
+    let frozen = engine.queue.records().iter().map(|record| &record.row);
+    let waiting = course.aside.iter().chain(frozen).cloned().collect();
+    let drafts = engine.drafts(most, &waiting, &course.apart)?;
     if !drafts.nothing.is_empty() {
         let applied = engine.accept_nothing(&drafts.nothing)?;
         course.accepted.accepted.extend(applied.accepted);

@@ -301,7 +301,9 @@ impl World<'_> {
         let history = self.site.history();
         let mut whole = self.written.iter().filter(|one| one.id == edit.id && one.at == edit.at);
         let touched = |name: &Name, one: &Written| {
-            self.poisoned.contains(name) || history.others_wrote(name, one.at, one.known)
+            // A delete that arrives late is applied, because the server compares nothing when it deletes.
+            let is_late = self.late.contains(name);
+            is_late || self.poisoned.contains(name) || history.others_wrote(name, one.at, one.known)
         };
         let guilty = whole.any(|one| {
             let parent = one.cells.iter().find(|cell| cell.0 == "note_id");
