@@ -13,8 +13,6 @@
 )]
 #![allow(clippy::print_stdout, clippy::print_stderr)] // A command speaks to a terminal.
 
-mod conformance;
-
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -105,8 +103,6 @@ enum Command {
         #[arg(long, default_value = "rejoin.toml")]
         config: PathBuf,
     },
-    /// Runs the conformance scenarios of a plain client against any server.
-    Conformance(conformance::Options),
     /// Deletes the entries of the change log that no device needs, and old verdicts.
     Compact {
         /// The configuration.
@@ -153,7 +149,6 @@ fn main() -> anyhow::Result<()> {
             print!("{}", rejoin_server::row_security(&load(&config, None)?)?);
             Ok(())
         }
-        Command::Conformance(options) => conformance::run(&options),
         Command::Compact { config } => {
             let done = Server::open(load(&config, None)?)?.compact()?;
             let Compaction { entries, verdicts, times, elsewhere, .. } = done;

@@ -3,7 +3,7 @@
 //! `docs/invariants.md` names the tests of every guarantee, and `tests/conformance/*.md` the tests of another project's
 //! scenarios. A name is written in backticks: `rejoin-core: engine::tests::name` for Rust, `kotlin: dev.rejoin.RowTest.name`,
 //! `swift: RejoinTests.RowTests/name`, `javascript: test/row.test.ts > name`, or `suite: area/name` for a scenario of
-//! `rejoin-server conformance`. A name that ends before `::`, a bracket or a parenthesis includes all cases below it.
+//! `rejoin-conformance`. A name that ends before `::`, a bracket or a parenthesis includes all cases below it.
 
 use crate::junit::{self, Case, LANGUAGES, Outcome};
 use crate::report::Count;
@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 const INVARIANTS: &str = "docs/invariants.md";
 
 /// The scenarios of the conformance suite.
-const SUITE: &str = "server/src/conformance/scenarios/";
+const SUITE: &str = "conformance/src/scenarios/";
 
 /// Compares the names in documents with the reports of this run. Names of a language that did not run are skipped.
 pub(crate) fn tests_exist() -> Result<Count> {

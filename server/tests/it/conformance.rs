@@ -1,14 +1,15 @@
-//! `rejoin-server conformance` as an operator runs it: against the binary over either store, which it finds good; against
-//! servers that are broken on purpose, whose scenario it names; and against v0.1.2, whose known defects it finds.
+//! The conformance suite against the binary over either store, which passes; against servers that are broken on purpose, where
+//! the scenario of each fault fails; and against v0.1.2, whose known defects it finds.
 
 use std::path::Path;
-use std::process::Command;
 
+use clap::Parser as _;
 use jsonwebtoken::{EncodingKey, Header, encode};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::ending::Running;
+use rejoin_conformance::Options;
 use rejoin_postgres::Database;
 
 mod flaws;
@@ -52,20 +53,22 @@ fn users_by_header() -> Vec<String> {
     ["--header", "X-User-ID: anna", "--header", "X-User-ID: ben"].map(str::to_owned).to_vec()
 }
 
-fn command(url: &str, arguments: &[String]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin-server"));
-    command.args(["conformance", "--url", url]).args(arguments);
-    command
+/// What the suite writes, and why it fails, if it does.
+fn run(url: &str, arguments: &[String]) -> (String, Result<(), String>) {
+    let fixed = ["rejoin-conformance", "--url", url].map(str::to_owned);
+    let options = Options::try_parse_from(fixed.iter().chain(arguments)).unwrap();
+    let mut out = Vec::new();
+    let ended = rejoin_conformance::run(&options, &mut out);
+    (String::from_utf8(out).unwrap(), ended.map_err(|error| format!("{error:#}")))
 }
 
-/// Runs the suite; whether the program succeeded, and what it reported.
+/// Runs the suite; whether it succeeded, and its report.
 fn conformance(url: &str, arguments: &[String]) -> (bool, Value) {
-    let output = command(url, arguments).arg("--json").output().unwrap();
-    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| {
-        let words = String::from_utf8_lossy(&output.stderr).into_owned();
-        panic!("no report: {words}")
-    });
-    (output.status.success(), report)
+    let arguments: Vec<String> =
+        arguments.iter().cloned().chain([String::from("--json")]).collect();
+    let (report, ended) = run(url, &arguments);
+    let report = serde_json::from_str(&report).unwrap_or_else(|_| panic!("no report: {ended:?}"));
+    (ended.is_ok(), report)
 }
 
 /// The names of the scenarios that ended so.
@@ -169,11 +172,9 @@ fn one_user_and_no_fitting_table_are_told() {
     for (more, why) in table {
         let mut arguments = users_by_header();
         arguments.extend(more.into_iter().map(str::to_owned));
-        let output = command(&url, &arguments).output().unwrap();
-        let words = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success() && words.contains(why), "{words}");
+        let error = run(&url, &arguments).1.unwrap_err();
+        assert!(error.contains(why), "{error}");
     }
-    let output = command("http://127.0.0.1:1", &users_by_header()).output().unwrap();
-    let words = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && words.contains("no answer"), "{words}");
+    let error = run("http://127.0.0.1:1", &users_by_header()).1.unwrap_err();
+    assert!(error.contains("no answer"), "{error}");
 }

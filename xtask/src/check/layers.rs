@@ -28,8 +28,8 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         package: "rejoin-server",
-        // The plain server and a PostgreSQL to start only in its tests.
-        may_use: &["rejoin-protocol", "rejoin-plain", "rejoin-postgres"],
+        // The suite, the plain server and a PostgreSQL to start only in its tests.
+        may_use: &["rejoin-protocol", "rejoin-conformance", "rejoin-plain", "rejoin-postgres"],
         never: &["reqwest", "uniffi"],
     },
     Layer {
@@ -37,6 +37,12 @@ const LAYERS: &[Layer] = &[
         // The server only in its tests.
         may_use: &["rejoin-protocol", "rejoin-core", "rejoin-server"],
         never: &["axum", "anyhow", "reqwest", "rusqlite"],
+    },
+    // It knows a server by its answers only.
+    Layer {
+        package: "rejoin-conformance",
+        may_use: &["rejoin-protocol"],
+        never: &["rusqlite", "axum", "reqwest"],
     },
     Layer { package: "rejoin-bindings-generator", may_use: &[], never: &["rejoin-core"] },
     Layer {

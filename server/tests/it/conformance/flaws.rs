@@ -12,7 +12,7 @@ use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::{TABLES, command, conformance, named, users_by_header};
+use super::{TABLES, conformance, named, run, users_by_header};
 use crate::world::{Backend, World};
 use rejoin_server::{Config, TableConfig};
 
@@ -307,8 +307,7 @@ fn a_failure_is_told_with_its_exchange() {
     let (_runtime, url) = serve(sound.server.router().layer(layer));
     let mut arguments = users_by_header();
     arguments.extend(["--only", "pull/first"].map(str::to_owned));
-    let output = command(&url, &arguments).output().unwrap();
-    let words = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (words, ended) = run(&url, &arguments);
     let lines: Vec<&str> = words.lines().collect();
     assert_eq!(
         lines[1],
@@ -318,5 +317,5 @@ fn a_failure_is_told_with_its_exchange() {
     assert!(lines[3].starts_with("    200 {"), "{words}");
     assert_eq!(lines[4], "0 passed, 1 failed, 0 not applicable");
     assert!(!words.contains("anna"), "{words}");
-    assert!(String::from_utf8_lossy(&output.stderr).contains("1 of 1 scenarios failed"));
+    assert!(ended.unwrap_err().contains("1 of 1 scenarios failed"));
 }

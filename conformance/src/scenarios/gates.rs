@@ -3,14 +3,14 @@
 use serde_json::{Value, json};
 
 use super::{Scenario, mended, wire};
-use crate::conformance::bench::Bench;
-use crate::conformance::client::{Ask, Exchange};
-use crate::conformance::expect::{self, Told, equal, hold, is, skip};
+use crate::bench::Bench;
+use crate::client::{Ask, Exchange};
+use crate::expect::{self, Told, equal, hold, is, skip};
 
 const POSTS: [&str; 4] = ["/sync/register", "/sync/pull", "/sync/push", "/sync/snapshot"];
 const GETS: [&str; 2] = ["/sync/schema", "/sync/tables"];
 
-pub(super) const ALL: &[Scenario] = &[
+pub(crate) const ALL: &[Scenario] = &[
     wire("gates/health", health),
     wire("gates/method", method),
     wire("gates/path", path),

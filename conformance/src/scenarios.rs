@@ -1,7 +1,7 @@
 //! The scenarios by name: what a plain v0.1.2 client meets, and what it is spared where v0.1.2 itself is known to fail.
 
-use super::bench::Bench;
-use super::expect::Told;
+use crate::bench::Bench;
+use crate::expect::Told;
 
 mod batch;
 mod contest;
@@ -15,12 +15,12 @@ mod values;
 
 /// One scenario.
 #[derive(Debug)]
-pub(super) struct Scenario {
+pub(crate) struct Scenario {
     /// Stable; the part before the slash is its area.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// What v0.1.2 does instead, where that is a defect.
-    pub(super) mends: Option<&'static str>,
-    pub(super) tell: fn(&mut Bench) -> Told,
+    pub(crate) mends: Option<&'static str>,
+    pub(crate) tell: fn(&mut Bench) -> Told,
 }
 
 /// As v0.1.2 answers, too.
@@ -38,7 +38,7 @@ const fn mended(
 }
 
 /// Every scenario, in the order in which they are lived.
-pub(super) fn all() -> impl Iterator<Item = &'static Scenario> {
+pub(crate) fn all() -> impl Iterator<Item = &'static Scenario> {
     let areas: [&[Scenario]; 9] = [
         gates::ALL,
         schema::ALL,

@@ -1,108 +1,116 @@
 //! What became of each scenario, for people and for programs.
 
+use std::io::{self, Write};
+
 use serde_json::{Value, json};
 
-use super::client::Exchange;
-use super::scenarios::Scenario;
+use crate::client::Exchange;
+use crate::scenarios::Scenario;
 
 /// How much of a body people are shown.
 const SHOWN: usize = 2_000;
 
 /// How a scenario ended.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Passed,
     Failed(String, Vec<Exchange>),
     NotApplicable(String),
 }
 
 /// The scenarios so far.
-#[derive(Debug)]
-pub(super) struct Report {
+pub(crate) struct Report<'o> {
+    out: &'o mut dyn Write,
     url: String,
     table: String,
     json: bool,
-    told: Vec<Value>,
+    entries: Vec<Value>,
     passed: usize,
     failed: usize,
     skipped: usize,
     /// Rows that could not be deleted again.
-    pub(super) left: Vec<String>,
+    pub(crate) left: Vec<String>,
 }
 
-impl Report {
-    pub(super) fn new(url: &str, table: &str, json: bool) -> Self {
+impl<'o> Report<'o> {
+    pub(crate) fn new(
+        url: &str,
+        table: &str,
+        json: bool,
+        out: &'o mut dyn Write,
+    ) -> io::Result<Self> {
         let (url, table) = (url.to_owned(), table.to_owned());
         if !json {
-            println!("{url}: rows are made in {table}");
+            writeln!(out, "{url}: rows are made in {table}")?;
         }
-        Self {
+        Ok(Self {
+            out,
             url,
             table,
             json,
-            told: Vec::new(),
+            entries: Vec::new(),
             passed: 0,
             failed: 0,
             skipped: 0,
             left: Vec::new(),
-        }
+        })
     }
 
     /// One more scenario.
-    pub(super) fn tell(&mut self, scenario: &Scenario, outcome: Outcome) {
+    pub(crate) fn add(&mut self, scenario: &Scenario, outcome: Outcome) -> io::Result<()> {
         let name = scenario.name;
         let mut entry = json!({"name": name, "mends": scenario.mends});
         match outcome {
             Outcome::Passed => {
                 self.passed += 1;
                 entry["outcome"] = json!("passed");
-                self.say(|| format!("passed          {name}"));
+                self.line(|| format!("passed          {name}"))?;
             }
             Outcome::NotApplicable(why) => {
                 self.skipped += 1;
                 entry["outcome"] = json!("not_applicable");
                 entry["why"] = json!(why);
-                self.say(|| format!("not applicable  {name}: {why}"));
+                self.line(|| format!("not applicable  {name}: {why}"))?;
             }
             Outcome::Failed(why, exchanges) => {
                 self.failed += 1;
                 entry["outcome"] = json!("failed");
                 entry["why"] = json!(why);
                 entry["exchange"] = exchanges.last().map_or(Value::Null, as_json);
-                self.say(|| format!("failed          {name}: {why}"));
+                self.line(|| format!("failed          {name}: {why}"))?;
                 if let Some(mends) = scenario.mends {
-                    self.say(|| format!("                (v0.1.2 fails it too: {mends})"));
+                    self.line(|| format!("                (v0.1.2 fails it too: {mends})"))?;
                 }
                 if let Some(exchange) = exchanges.last() {
-                    self.say(|| as_lines(exchange));
+                    self.line(|| as_lines(exchange))?;
                 }
             }
         }
-        self.told.push(entry);
+        self.entries.push(entry);
+        Ok(())
     }
 
     /// The counts; an error if a scenario failed.
-    pub(super) fn close(self) -> anyhow::Result<()> {
+    pub(crate) fn close(mut self) -> anyhow::Result<()> {
         let Self { passed, failed, skipped, .. } = self;
-        for row in &self.left {
-            self.say(|| format!("left behind     {row}"));
+        let left = std::mem::take(&mut self.left);
+        for row in &left {
+            self.line(|| format!("left behind     {row}"))?;
         }
-        self.say(|| format!("{passed} passed, {failed} failed, {skipped} not applicable"));
+        self.line(|| format!("{passed} passed, {failed} failed, {skipped} not applicable"))?;
         if self.json {
             let whole = json!({
                 "url": self.url, "table": self.table, "passed": passed, "failed": failed,
-                "not_applicable": skipped, "left_behind": self.left, "scenarios": self.told,
+                "not_applicable": skipped, "left_behind": left, "scenarios": self.entries,
             });
-            println!("{whole:#}");
+            writeln!(self.out, "{whole:#}")?;
         }
         anyhow::ensure!(failed == 0, "{failed} of {} scenarios failed", passed + failed + skipped);
         Ok(())
     }
 
-    fn say(&self, line: impl FnOnce() -> String) {
-        if !self.json {
-            println!("{}", line());
-        }
+    fn line(&mut self, line: impl FnOnce() -> String) -> io::Result<()> {
+        if self.json { Ok(()) } else { writeln!(self.out, "{}", line()) }
     }
 }
 

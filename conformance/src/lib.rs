@@ -1,8 +1,9 @@
-//! `rejoin-server conformance`: a plain client's wire, lived against any server over HTTP, one named scenario after the other.
+//! `rejoin-conformance`: runs the requests of a plain v0.1.2 client against any sync server over HTTP, in named scenarios.
 //!
-//! It knows a server by what it answers and by nothing else: users are given as credentials, tables are found in
-//! `/sync/schema`. Rows that it makes are deleted at the end, as a device deletes.
+//! It uses only what the server answers: users are given as credentials, tables are read from `/sync/schema`. Rows that it
+//! creates are deleted at the end, as a device deletes them.
 
+use std::io::Write;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -21,9 +22,10 @@ use report::{Outcome, Report};
 use scenarios::Scenario;
 use tables::Wishes;
 
-/// Arguments of `rejoin-server conformance`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Options {
+/// Which server to test, as which users, and what to report.
+#[derive(Debug, clap::Parser)]
+#[command(name = "rejoin-conformance", version)]
+pub struct Options {
     /// The server: `http://host:port`, and the path that its routes are below, if there is one.
     #[arg(long)]
     url: String,
@@ -85,8 +87,11 @@ impl Options {
     }
 }
 
-/// Lives the scenarios, prints what became of each, and is an error if one failed.
-pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+/// Runs the scenarios and writes the result of each to `out`, as text or, with `--json`, as one object.
+///
+/// # Errors
+/// A scenario failed, the server cannot be reached, no table fits, or an option is malformed.
+pub fn run(options: &Options, out: &mut dyn Write) -> anyhow::Result<()> {
     let chosen: Vec<&Scenario> =
         scenarios::all().filter(|scenario| options.asks_for(scenario)).collect();
     anyhow::ensure!(!chosen.is_empty(), "no scenario has a name that begins so");
@@ -94,7 +99,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let patience = Duration::from_secs(options.patience);
     let mut bench = Bench::new(client, options.users()?, patience);
     tables::find(&mut bench, &options.wishes()?).map_err(|ended| bench.cannot_begin(ended))?;
-    let mut report = Report::new(&options.url, &bench.place.name, options.json);
+    let mut report = Report::new(&options.url, &bench.place.name, options.json, out)?;
     for scenario in chosen {
         bench.begin();
         let outcome = match (scenario.tell)(&mut bench) {
@@ -102,7 +107,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             Err(Ended::Skipped(why)) => Outcome::NotApplicable(why),
             Err(Ended::Failed(why)) => Outcome::Failed(why, bench.exchanges().to_vec()),
         };
-        report.tell(scenario, outcome);
+        report.add(scenario, outcome)?;
     }
     report.left = bench.tidy();
     report.close()

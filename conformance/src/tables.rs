@@ -3,34 +3,34 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::bench::{Bench, Reader};
-use super::expect::{self, Ended, Told, fail, hold};
+use crate::bench::{Bench, Reader};
+use crate::expect::{self, Ended, Told, fail, hold};
 
 /// What the caller knows better.
 #[derive(Debug, Default)]
-pub(super) struct Wishes {
-    pub(super) table: Option<String>,
-    pub(super) values: Vec<(String, Value)>,
-    pub(super) leave: Vec<String>,
+pub(crate) struct Wishes {
+    pub(crate) table: Option<String>,
+    pub(crate) values: Vec<(String, Value)>,
+    pub(crate) leave: Vec<String>,
 }
 
 /// A column that devices write.
 #[derive(Debug, Clone)]
-pub(super) struct Column {
-    pub(super) name: String,
+pub(crate) struct Column {
+    pub(crate) name: String,
     /// The database's word, in lower case.
-    pub(super) db_type: String,
-    pub(super) logical: String,
-    pub(super) nullable: bool,
+    pub(crate) db_type: String,
+    pub(crate) logical: String,
+    pub(crate) nullable: bool,
     has_default: bool,
 }
 
 impl Column {
-    pub(super) fn is_decimal(&self) -> bool {
+    pub(crate) fn is_decimal(&self) -> bool {
         self.db_type.starts_with("numeric") || self.db_type.starts_with("decimal")
     }
 
-    pub(super) fn is_array(&self) -> bool {
+    pub(crate) fn is_array(&self) -> bool {
         self.db_type.ends_with("[]")
     }
 
@@ -62,22 +62,22 @@ impl Column {
 
 /// A table of rows that belong to who makes them.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Table {
-    pub(super) name: String,
+pub(crate) struct Table {
+    pub(crate) name: String,
     /// The column that is written in most scenarios.
-    pub(super) text: String,
-    pub(super) updated_at: String,
+    pub(crate) text: String,
+    pub(crate) updated_at: String,
     /// Empty if rows are removed.
-    pub(super) deleted_at: String,
+    pub(crate) deleted_at: String,
     /// The column of the owner, if it is told.
-    pub(super) owner: Option<String>,
-    pub(super) columns: Vec<Column>,
-    pub(super) required: Vec<(String, Value)>,
+    pub(crate) owner: Option<String>,
+    pub(crate) columns: Vec<Column>,
+    pub(crate) required: Vec<(String, Value)>,
 }
 
 impl Table {
     /// The first column of this kind.
-    pub(super) fn column(&self, what: &str, is: impl Fn(&Column) -> bool) -> Told<Column> {
+    pub(crate) fn column(&self, what: &str, is: impl Fn(&Column) -> bool) -> Told<Column> {
         let found = self.columns.iter().find(|column| is(column)).cloned();
         found.map_or_else(|| expect::skip(&format!("{} has no column of {what}", self.name)), Ok)
     }
@@ -85,14 +85,14 @@ impl Table {
 
 /// A table of children of the other's rows.
 #[derive(Debug, Clone)]
-pub(super) struct Child {
-    pub(super) table: Table,
-    pub(super) parent_column: String,
+pub(crate) struct Child {
+    pub(crate) table: Table,
+    pub(crate) parent_column: String,
 }
 
 impl Child {
     /// The columns of a child of this row.
-    pub(super) fn data(&self, parent: &str) -> Value {
+    pub(crate) fn data(&self, parent: &str) -> Value {
         let mut data: serde_json::Map<String, Value> =
             self.table.required.iter().cloned().collect();
         data.insert(self.parent_column.clone(), json!(parent));
@@ -104,7 +104,7 @@ impl Child {
 }
 
 /// Reads the schema, makes every user a device that is up to date, and finds the tables.
-pub(super) fn find(bench: &mut Bench, wishes: &Wishes) -> Told {
+pub(crate) fn find(bench: &mut Bench, wishes: &Wishes) -> Told {
     let exchange = bench.get("/sync/schema")?;
     expect::equal("the status of /sync/schema", exchange.status, 200)?;
     let schema = exchange.json();

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::http::{Method, Request, Uri};
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1;
+use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 
@@ -16,25 +16,25 @@ const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A request and what came back. What says who asked is not kept.
 #[derive(Debug, Clone)]
-pub(super) struct Exchange {
-    pub(super) method: String,
-    pub(super) path: String,
-    pub(super) sent: String,
+pub(crate) struct Exchange {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) sent: String,
     /// 0 if there was no answer.
-    pub(super) status: u16,
-    pub(super) headers: Vec<(String, String)>,
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
     /// What was received; why nothing was, if there was no answer.
-    pub(super) received: String,
+    pub(crate) received: String,
 }
 
 impl Exchange {
     /// The answer as JSON; null if it is none.
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.received).unwrap_or(Value::Null)
     }
 
     /// A header of the answer.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
@@ -42,16 +42,16 @@ impl Exchange {
 
 /// A request to be sent.
 #[derive(Debug, Clone)]
-pub(super) struct Ask {
-    pub(super) method: &'static str,
-    pub(super) path: String,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: String,
+pub(crate) struct Ask {
+    pub(crate) method: &'static str,
+    pub(crate) path: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
 }
 
 /// Speaks to one server.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(crate) struct Client {
     runtime: tokio::runtime::Runtime,
     /// `host:port`.
     authority: String,
@@ -61,7 +61,7 @@ pub(super) struct Client {
 
 impl Client {
     /// A client of the server at this address.
-    pub(super) fn to(url: &str) -> anyhow::Result<Self> {
+    pub(crate) fn to(url: &str) -> anyhow::Result<Self> {
         let uri: Uri = url.parse().with_context(|| format!("--url {url}"))?;
         let is_http = uri.scheme_str() == Some("http");
         anyhow::ensure!(
@@ -78,7 +78,7 @@ impl Client {
     }
 
     /// Sends requests at once, and waits for all answers, in their order.
-    pub(super) fn send(&self, asks: &[Ask]) -> Vec<Exchange> {
+    pub(crate) fn send(&self, asks: &[Ask]) -> Vec<Exchange> {
         self.runtime.block_on(join_all(asks.iter().map(|ask| self.exchange(ask))))
     }
 
@@ -135,7 +135,7 @@ impl Client {
             }
         };
         let (parts, body) = answered?;
-        let text = |value: &axum::http::HeaderValue| {
+        let text = |value: &hyper::header::HeaderValue| {
             String::from_utf8_lossy(value.as_bytes()).into_owned()
         };
         let headers =

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::{Scenario, mended, wire};
-use crate::conformance::bench::{Bench, News};
-use crate::conformance::expect::{self, Told, equal, hold};
+use crate::bench::{Bench, News};
+use crate::expect::{self, Told, equal, hold};
 
-pub(super) const ALL: &[Scenario] = &[
+pub(crate) const ALL: &[Scenario] = &[
     wire("snapshot/pages", pages),
     wire("snapshot/no-deleted-rows", no_deleted_rows),
     wire("snapshot/pull-behind-it", pull_behind_it),

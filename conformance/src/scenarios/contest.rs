@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{Scenario, wire};
-use crate::conformance::bench::{Bench, Row};
-use crate::conformance::expect::{self, Told, hold, is};
+use crate::bench::{Bench, Row};
+use crate::expect::{self, Told, hold, is};
 
-pub(super) const ALL: &[Scenario] = &[
+pub(crate) const ALL: &[Scenario] = &[
     wire("contest/base-is-current", base_is_current),
     wire("contest/base-is-old-and-the-clock-later", base_is_old_and_the_clock_later),
     wire("contest/base-is-old-and-the-clock-earlier", base_is_old_and_the_clock_earlier),

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// Why a scenario did not come to its end.
 #[derive(Debug)]
-pub(super) enum Ended {
+pub(crate) enum Ended {
     /// The server answered otherwise.
     Failed(String),
     /// There is nothing to try it on.
@@ -12,25 +12,25 @@ pub(super) enum Ended {
 }
 
 /// How a scenario goes.
-pub(super) type Told<T = ()> = Result<T, Ended>;
+pub(crate) type Told<T = ()> = Result<T, Ended>;
 
 /// It does not apply, because of this.
-pub(super) fn skip<T>(why: &str) -> Told<T> {
+pub(crate) fn skip<T>(why: &str) -> Told<T> {
     Err(Ended::Skipped(why.to_owned()))
 }
 
 /// It failed, because of this.
-pub(super) fn fail<T>(why: impl Into<String>) -> Told<T> {
+pub(crate) fn fail<T>(why: impl Into<String>) -> Told<T> {
     Err(Ended::Failed(why.into()))
 }
 
 /// Fails unless it holds.
-pub(super) fn hold(holds: bool, what: &str) -> Told {
+pub(crate) fn hold(holds: bool, what: &str) -> Told {
     if holds { Ok(()) } else { fail(what) }
 }
 
 /// Fails unless the member of an answer is this.
-pub(super) fn is(answer: &Value, member: &str, expected: impl Into<Value>) -> Told {
+pub(crate) fn is(answer: &Value, member: &str, expected: impl Into<Value>) -> Told {
     let expected = expected.into();
     let found = &answer[member];
     if *found == expected {
@@ -41,7 +41,7 @@ pub(super) fn is(answer: &Value, member: &str, expected: impl Into<Value>) -> To
 
 /// Fails unless these are equal.
 #[expect(clippy::needless_pass_by_value, reason = "what is compared is often a number")]
-pub(super) fn equal<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Told {
+pub(crate) fn equal<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Told {
     if found == expected {
         return Ok(());
     }
@@ -49,7 +49,7 @@ pub(super) fn equal<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expect
 }
 
 /// The member of an answer as text.
-pub(super) fn text<'a>(answer: &'a Value, member: &str) -> Told<&'a str> {
+pub(crate) fn text<'a>(answer: &'a Value, member: &str) -> Told<&'a str> {
     match answer[member].as_str() {
         Some(text) => Ok(text),
         None => fail(format!("`{member}` is {} and should be text", answer[member])),
@@ -57,7 +57,7 @@ pub(super) fn text<'a>(answer: &'a Value, member: &str) -> Told<&'a str> {
 }
 
 /// The member of an answer as a whole number.
-pub(super) fn number(answer: &Value, member: &str) -> Told<i64> {
+pub(crate) fn number(answer: &Value, member: &str) -> Told<i64> {
     match answer[member].as_i64() {
         Some(number) => Ok(number),
         None => fail(format!("`{member}` is {} and should be a whole number", answer[member])),
@@ -65,7 +65,7 @@ pub(super) fn number(answer: &Value, member: &str) -> Told<i64> {
 }
 
 /// The member of an answer as a list, which is never null.
-pub(super) fn list<'a>(answer: &'a Value, member: &str) -> Told<&'a [Value]> {
+pub(crate) fn list<'a>(answer: &'a Value, member: &str) -> Told<&'a [Value]> {
     match answer[member].as_array() {
         Some(list) => Ok(list),
         None => fail(format!("`{member}` is {} and should be a list", answer[member])),
@@ -73,7 +73,7 @@ pub(super) fn list<'a>(answer: &'a Value, member: &str) -> Told<&'a [Value]> {
 }
 
 /// The member of an answer as an instant of RFC 3339, in microseconds.
-pub(super) fn instant(answer: &Value, member: &str) -> Told<i64> {
+pub(crate) fn instant(answer: &Value, member: &str) -> Told<i64> {
     let text = text(answer, member)?;
     match rejoin_protocol::time::parse(text) {
         Some(micros) if text.contains('T') => Ok(micros),

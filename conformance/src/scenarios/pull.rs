@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{Scenario, mended, wire};
-use crate::conformance::bench::{Bench, News};
-use crate::conformance::expect::{self, Told, equal, hold, is};
+use crate::bench::{Bench, News};
+use crate::expect::{self, Told, equal, hold, is};
 
-pub(super) const ALL: &[Scenario] = &[
+pub(crate) const ALL: &[Scenario] = &[
     wire("pull/first", first),
     wire("pull/nothing-new", nothing_new),
     wire("pull/pages", pages),

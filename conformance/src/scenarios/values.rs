@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{Scenario, mended, wire};
-use crate::conformance::bench::Bench;
-use crate::conformance::expect::{self, Told, fail, hold, is};
+use crate::bench::Bench;
+use crate::expect::{self, Told, fail, hold, is};
 
-pub(super) const ALL: &[Scenario] = &[
+pub(crate) const ALL: &[Scenario] = &[
     wire("values/text", text),
     wire("values/null", null),
     wire("values/integer", integer),

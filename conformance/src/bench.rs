@@ -1,49 +1,48 @@
 //! What scenarios work with: the users, their devices, the rows that were made, and the requests of a plain client.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rejoin_protocol::time;
-use rejoin_server::{Clock as _, SystemClock};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::client::{Ask, Client, Exchange};
-use super::expect::{self, Ended, Told, fail, hold};
-use super::tables::{Child, Table};
+use crate::client::{Ask, Client, Exchange};
+use crate::expect::{self, Ended, Told, fail, hold};
+use crate::tables::{Child, Table};
 
 /// How long to wait before looking again for a change that is not there yet.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// A row that a scenario made.
 #[derive(Debug, Clone)]
-pub(super) struct Row {
-    pub(super) user: usize,
-    pub(super) id: String,
+pub(crate) struct Row {
+    pub(crate) user: usize,
+    pub(crate) id: String,
     /// As the server named it last.
-    pub(super) version: String,
+    pub(crate) version: String,
 }
 
 /// A device that has read everything up to its checkpoint.
 #[derive(Debug, Clone)]
-pub(super) struct Reader {
-    pub(super) client_id: String,
-    pub(super) checkpoint: i64,
+pub(crate) struct Reader {
+    pub(crate) client_id: String,
+    pub(crate) checkpoint: i64,
 }
 
 /// What pulls told, by id; the last word on each row counts.
 #[derive(Debug, Default)]
-pub(super) struct News {
-    pub(super) changes: BTreeMap<String, Value>,
-    pub(super) deletes: BTreeSet<String>,
+pub(crate) struct News {
+    pub(crate) changes: BTreeMap<String, Value>,
+    pub(crate) deletes: BTreeSet<String>,
     /// Every id that was told of, in order.
-    pub(super) told: Vec<String>,
+    pub(crate) told: Vec<String>,
 }
 
 impl News {
     /// The columns of a changed row.
-    pub(super) fn row(&self, id: &str) -> Told<&Value> {
+    pub(crate) fn row(&self, id: &str) -> Told<&Value> {
         match self.changes.get(id) {
             Some(record) => Ok(&record["data"]),
             None => fail(format!("the pull does not bring row {id}")),
@@ -51,7 +50,7 @@ impl News {
     }
 
     /// Takes a page in.
-    pub(super) fn take(&mut self, page: &Value) -> Told {
+    pub(crate) fn take(&mut self, page: &Value) -> Told {
         for record in expect::list(page, "changes")? {
             let id = expect::text(record, "id")?.to_owned();
             self.deletes.remove(&id);
@@ -70,11 +69,11 @@ impl News {
 
 /// The answer to a push.
 #[derive(Debug)]
-pub(super) struct Pushed(pub(super) Value);
+pub(crate) struct Pushed(pub(crate) Value);
 
 impl Pushed {
     /// What was said of a record.
-    pub(super) fn of(&self, id: &str) -> Told<&Value> {
+    pub(crate) fn of(&self, id: &str) -> Told<&Value> {
         let lists = ["accepted", "rejected"].map(|list| expect::list(&self.0, list));
         for list in lists {
             if let Some(found) = list?.iter().find(|result| result["id"] == id) {
@@ -85,7 +84,7 @@ impl Pushed {
     }
 
     /// Whether a record ended so.
-    pub(super) fn ended(&self, id: &str, status: &str, reason: Option<&str>) -> Told<&Value> {
+    pub(crate) fn ended(&self, id: &str, status: &str, reason: Option<&str>) -> Told<&Value> {
         let result = self.of(id)?;
         expect::is(result, "status", status)?;
         expect::is(result, "reason_code", reason)?;
@@ -95,17 +94,17 @@ impl Pushed {
 
 /// One server and those who ask it.
 #[derive(Debug)]
-pub(super) struct Bench {
+pub(crate) struct Bench {
     client: Client,
     users: Vec<(String, String)>,
     patience: Duration,
-    pub(super) version: i64,
-    pub(super) hash: String,
-    pub(super) place: Table,
-    pub(super) child: Option<Child>,
-    pub(super) read_only: Option<String>,
+    pub(crate) version: i64,
+    pub(crate) hash: String,
+    pub(crate) place: Table,
+    pub(crate) child: Option<Child>,
+    pub(crate) read_only: Option<String>,
     /// One of each user.
-    pub(super) readers: Vec<Reader>,
+    pub(crate) readers: Vec<Reader>,
     made: Vec<(usize, String, String)>,
     exchanges: Vec<Exchange>,
     run: String,
@@ -113,7 +112,7 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    pub(super) fn new(client: Client, users: Vec<(String, String)>, patience: Duration) -> Self {
+    pub(crate) fn new(client: Client, users: Vec<(String, String)>, patience: Duration) -> Self {
         Self {
             client,
             users,
@@ -132,17 +131,17 @@ impl Bench {
     }
 
     /// A scenario begins.
-    pub(super) fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.exchanges.clear();
     }
 
     /// The exchanges of this scenario.
-    pub(super) fn exchanges(&self) -> &[Exchange] {
+    pub(crate) fn exchanges(&self) -> &[Exchange] {
         &self.exchanges
     }
 
     /// Why nothing can be tried.
-    pub(super) fn cannot_begin(&self, ended: Ended) -> anyhow::Error {
+    pub(crate) fn cannot_begin(&self, ended: Ended) -> anyhow::Error {
         let (Ended::Failed(why) | Ended::Skipped(why)) = ended;
         let last = self.exchanges.last().map(|last| {
             format!(
@@ -153,34 +152,34 @@ impl Bench {
         anyhow::anyhow!("{why}{}", last.unwrap_or_default())
     }
 
-    pub(super) fn users(&self) -> std::ops::Range<usize> {
+    pub(crate) fn users(&self) -> std::ops::Range<usize> {
         0..self.users.len()
     }
 
     /// The second user.
-    pub(super) fn other(&self) -> Told<usize> {
+    pub(crate) fn other(&self) -> Told<usize> {
         if self.users.len() > 1 { Ok(1) } else { expect::skip("only one user was given") }
     }
 
     /// How this user says who asks.
-    pub(super) fn credentials(&self, user: usize) -> Vec<(String, String)> {
+    pub(crate) fn credentials(&self, user: usize) -> Vec<(String, String)> {
         self.users.get(user).cloned().into_iter().collect()
     }
 
     /// Whether users say who they are by a token, which can be a wrong one.
-    pub(super) fn by_token(&self) -> bool {
+    pub(crate) fn by_token(&self) -> bool {
         self.users.first().is_some_and(|(name, _)| name == "authorization")
     }
 
     /// Several requests at once.
-    pub(super) fn send(&mut self, asks: &[Ask]) -> Vec<Exchange> {
+    pub(crate) fn send(&mut self, asks: &[Ask]) -> Vec<Exchange> {
         let exchanges = self.client.send(asks);
         self.exchanges.extend(exchanges.iter().cloned());
         exchanges
     }
 
     /// One request, whatever the answer is; it fails if there is none.
-    pub(super) fn ask(&mut self, ask: Ask) -> Told<Exchange> {
+    pub(crate) fn ask(&mut self, ask: Ask) -> Told<Exchange> {
         match self.send(&[ask]).pop() {
             Some(exchange) if exchange.status != 0 => Ok(exchange),
             Some(exchange) => fail(exchange.received),
@@ -188,13 +187,13 @@ impl Bench {
         }
     }
 
-    pub(super) fn get(&mut self, path: &str) -> Told<Exchange> {
+    pub(crate) fn get(&mut self, path: &str) -> Told<Exchange> {
         let headers = self.credentials(0);
         self.ask(Ask { method: "GET", path: path.to_owned(), headers, body: String::new() })
     }
 
     /// A body with what every body has, unless it says otherwise.
-    pub(super) fn framed(&self, client_id: &str, body: Value) -> Value {
+    pub(crate) fn framed(&self, client_id: &str, body: Value) -> Value {
         let mut whole = Map::new();
         whole.insert("client_id".into(), json!(client_id));
         whole.insert("schema_version".into(), json!(self.version));
@@ -206,17 +205,17 @@ impl Bench {
     }
 
     /// A POST as it is.
-    pub(super) fn asking(&self, user: usize, path: &str, body: &Value) -> Ask {
+    pub(crate) fn asking(&self, user: usize, path: &str, body: &Value) -> Ask {
         let headers = self.credentials(user);
         Ask { method: "POST", path: path.to_owned(), headers, body: body.to_string() }
     }
 
-    pub(super) fn post(&mut self, user: usize, path: &str, body: &Value) -> Told<Exchange> {
+    pub(crate) fn post(&mut self, user: usize, path: &str, body: &Value) -> Told<Exchange> {
         self.ask(self.asking(user, path, body))
     }
 
     /// A POST that is answered well: an object, without anything that v0.1.2 does not know.
-    pub(super) fn good(&mut self, user: usize, path: &str, body: &Value) -> Told<Value> {
+    pub(crate) fn good(&mut self, user: usize, path: &str, body: &Value) -> Told<Value> {
         let exchange = self.post(user, path, body)?;
         expect::equal("the status", exchange.status, 200)?;
         let answer = exchange.json();
@@ -226,13 +225,13 @@ impl Bench {
     }
 
     /// A name that no device had before.
-    pub(super) fn new_client(&mut self) -> String {
+    pub(crate) fn new_client(&mut self) -> String {
         self.count += 1;
         format!("conformance-{}-{}", self.run, self.count)
     }
 
     /// Registers a new device.
-    pub(super) fn device(&mut self, user: usize) -> Told<String> {
+    pub(crate) fn device(&mut self, user: usize) -> Told<String> {
         let client_id = self.new_client();
         let body = self.framed(&client_id, json!({"platform": "conformance"}));
         self.good(user, "/sync/register", &body)?;
@@ -240,37 +239,37 @@ impl Bench {
     }
 
     /// Now, by the clock of this machine.
-    pub(super) fn now() -> String {
-        time::format(SystemClock.now())
+    pub(crate) fn now() -> String {
+        time::format(now())
     }
 
     /// A record of the table that is written in.
-    pub(super) fn record(&self, operation: &str, id: &str, data: &Value) -> Value {
+    pub(crate) fn record(&self, operation: &str, id: &str, data: &Value) -> Value {
         json!({"id": id, "table_name": self.place.name, "operation": operation, "data": data,
                "client_updated_at": Self::now()})
     }
 
     /// The columns that a new row needs, with this text.
-    pub(super) fn data(&self, text: &str) -> Value {
+    pub(crate) fn data(&self, text: &str) -> Value {
         let mut data: Map<String, Value> = self.place.required.iter().cloned().collect();
         data.insert(self.place.text.clone(), json!(text));
         Value::Object(data)
     }
 
     /// An id for a new row, which is remembered so that the row goes in the end.
-    pub(super) fn new_id(&mut self, user: usize) -> String {
+    pub(crate) fn new_id(&mut self, user: usize) -> String {
         let table = self.place.name.clone();
         self.new_id_in(user, &table)
     }
 
-    pub(super) fn new_id_in(&mut self, user: usize, table: &str) -> String {
+    pub(crate) fn new_id_in(&mut self, user: usize, table: &str) -> String {
         let id = Uuid::new_v4().to_string();
         self.made.push((user, table.to_owned(), id.clone()));
         id
     }
 
     /// Pushes records, by the user's reading device.
-    pub(super) fn push(&mut self, user: usize, records: &[Value]) -> Told<Pushed> {
+    pub(crate) fn push(&mut self, user: usize, records: &[Value]) -> Told<Pushed> {
         let body = self.pushing(user, records);
         let answer = self.good(user, "/sync/push", &body)?;
         expect::is(&answer, "checkpoint", 0)?;
@@ -281,18 +280,18 @@ impl Bench {
         Ok(Pushed(answer))
     }
 
-    pub(super) fn pushing(&self, user: usize, records: &[Value]) -> Value {
+    pub(crate) fn pushing(&self, user: usize, records: &[Value]) -> Value {
         let client = self.readers.get(user).map_or("", |reader| reader.client_id.as_str());
         self.framed(client, json!({"changes": records}))
     }
 
     /// A row that was made and accepted.
-    pub(super) fn create(&mut self, user: usize, text: &str) -> Told<Row> {
+    pub(crate) fn create(&mut self, user: usize, text: &str) -> Told<Row> {
         let data = self.data(text);
         self.create_with(user, &data)
     }
 
-    pub(super) fn create_with(&mut self, user: usize, data: &Value) -> Told<Row> {
+    pub(crate) fn create_with(&mut self, user: usize, data: &Value) -> Told<Row> {
         let id = self.new_id(user);
         let record = self.record("create", &id, data);
         let pushed = self.push(user, &[record])?;
@@ -302,7 +301,7 @@ impl Bench {
     }
 
     /// An update of what the device has seen, which is accepted.
-    pub(super) fn edit(&mut self, row: &mut Row, data: &Value) -> Told {
+    pub(crate) fn edit(&mut self, row: &mut Row, data: &Value) -> Told {
         let mut record = self.record("update", &row.id, data);
         record["base_updated_at"] = json!(row.version);
         let pushed = self.push(row.user, &[record])?;
@@ -312,14 +311,14 @@ impl Bench {
     }
 
     /// A delete, which is accepted.
-    pub(super) fn remove(&mut self, row: &Row) -> Told<Value> {
+    pub(crate) fn remove(&mut self, row: &Row) -> Told<Value> {
         let record = self.record("delete", &row.id, &Value::Null);
         let pushed = self.push(row.user, &[record])?;
         Ok(pushed.ended(&row.id, "applied", None)?.clone())
     }
 
     /// One page of a pull.
-    pub(super) fn page(&mut self, user: usize, client_id: &str, ask: Value) -> Told<Value> {
+    pub(crate) fn page(&mut self, user: usize, client_id: &str, ask: Value) -> Told<Value> {
         let body = self.framed(client_id, ask);
         let page = self.good(user, "/sync/pull", &body)?;
         expect::number(&page, "checkpoint")?;
@@ -327,7 +326,7 @@ impl Bench {
     }
 
     /// What there is to pull from a checkpoint on, and the checkpoint that it ends with.
-    pub(super) fn pull_from(
+    pub(crate) fn pull_from(
         &mut self,
         user: usize,
         mut from: i64,
@@ -353,7 +352,7 @@ impl Bench {
     }
 
     /// Reads everything that there is; the checkpoint then.
-    pub(super) fn catch_up(&mut self, user: usize) -> Told<i64> {
+    pub(crate) fn catch_up(&mut self, user: usize) -> Told<i64> {
         let from = self.reader(user)?.checkpoint;
         let (_, checkpoint) = self.pull_from(user, from, 1_000)?;
         self.readers[user].checkpoint = checkpoint;
@@ -361,7 +360,7 @@ impl Bench {
     }
 
     /// Reads on until all these rows were told of, for as long as it is worth waiting.
-    pub(super) fn hear(&mut self, user: usize, ids: &[&str]) -> Told<News> {
+    pub(crate) fn hear(&mut self, user: usize, ids: &[&str]) -> Told<News> {
         let begun = Instant::now();
         let mut news = News::default();
         loop {
@@ -382,12 +381,12 @@ impl Bench {
         }
     }
 
-    pub(super) fn reader(&self, user: usize) -> Told<Reader> {
+    pub(crate) fn reader(&self, user: usize) -> Told<Reader> {
         self.readers.get(user).cloned().ok_or_else(|| Ended::Skipped("no such user".to_owned()))
     }
 
     /// Every page of a snapshot: the records, and the checkpoint of the last page.
-    pub(super) fn snapshot(
+    pub(crate) fn snapshot(
         &mut self,
         user: usize,
         client_id: &str,
@@ -411,7 +410,7 @@ impl Bench {
     }
 
     /// Deletes what was made; what could not be deleted.
-    pub(super) fn tidy(&mut self) -> Vec<String> {
+    pub(crate) fn tidy(&mut self) -> Vec<String> {
         let mut left = Vec::new();
         // Children were made after their parents.
         let made: Vec<_> = std::mem::take(&mut self.made).into_iter().rev().collect();
@@ -437,4 +436,11 @@ impl Bench {
         }
         left
     }
+}
+
+/// Microseconds since 1970.
+#[allow(clippy::disallowed_methods)] // A program of its own: no host hands it the time.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{Scenario, mended, wire};
-use crate::conformance::bench::{Bench, Row};
-use crate::conformance::expect::{self, Told, equal, fail, hold, is, skip};
+use crate::bench::{Bench, Row};
+use crate::expect::{self, Told, equal, fail, hold, is, skip};
 
-pub(super) const ALL: &[Scenario] = &[
+pub(crate) const ALL: &[Scenario] = &[
     wire("push/create", create),
     wire("push/update", update),
     mended("push/version-rises", "the version stays where the app has no trigger", version_rises),
@@ -271,7 +271,7 @@ fn twice(bench: &mut Bench, row: &Row, record: &Value, reason: &str) -> Told {
     let body = bench.pushing(0, std::slice::from_ref(record));
     bench.good(0, "/sync/push", &body)?;
     let answer = bench.good(0, "/sync/push", &body)?;
-    let pushed = crate::conformance::bench::Pushed(answer);
+    let pushed = crate::bench::Pushed(answer);
     let result = pushed.of(&row.id)?;
     if result["status"] != "applied" {
         let result = pushed.ended(&row.id, "conflict", Some(reason))?;
@@ -305,7 +305,7 @@ fn retry_delete(bench: &mut Bench) -> Told {
     let first = bench.good(0, "/sync/push", &body)?;
     let second = bench.good(0, "/sync/push", &body)?;
     for answer in [first, second] {
-        is(crate::conformance::bench::Pushed(answer).of(&row.id)?, "status", "applied")?;
+        is(crate::bench::Pushed(answer).of(&row.id)?, "status", "applied")?;
     }
     Ok(())
 }

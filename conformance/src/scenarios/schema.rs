@@ -5,10 +5,10 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::{Scenario, wire};
-use crate::conformance::bench::Bench;
-use crate::conformance::expect::{self, Told, equal, fail, hold, is};
+use crate::bench::Bench;
+use crate::expect::{self, Told, equal, fail, hold, is};
 
-pub(super) const ALL: &[Scenario] = &[
+pub(crate) const ALL: &[Scenario] = &[
     wire("register/answer", register),
     wire("register/again", again),
     wire("register/at-once", at_once),

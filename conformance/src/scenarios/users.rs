@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 
 use super::{Scenario, mended, wire};
-use crate::conformance::bench::{Bench, Row};
-use crate::conformance::expect::{self, Told, fail, hold, is, skip};
+use crate::bench::{Bench, Row};
+use crate::expect::{self, Told, fail, hold, is, skip};
 
 const OPEN: &str = "without policies in the database everybody may";
 
-pub(super) const ALL: &[Scenario] = &[
+pub(crate) const ALL: &[Scenario] = &[
     wire("users/devices", devices),
     wire("users/pull", pull),
     mended("users/snapshot", OPEN, snapshot),

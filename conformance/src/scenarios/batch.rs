@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 
 use super::{Scenario, mended, wire};
-use crate::conformance::bench::Bench;
-use crate::conformance::expect::{self, Told, equal, hold, is, skip};
-use crate::conformance::tables::Child;
+use crate::bench::Bench;
+use crate::expect::{self, Told, equal, hold, is, skip};
+use crate::tables::Child;
 
 const POISON: &str = "500 for the whole push";
 
-pub(super) const ALL: &[Scenario] = &[
+pub(crate) const ALL: &[Scenario] = &[
     wire("batch/empty", empty),
     wire("batch/order", order),
     wire("batch/refused-among-good", refused_among_good),
