@@ -7,8 +7,9 @@
 
 use std::sync::OnceLock;
 use std::sync::mpsc::{self, Sender};
+use std::thread::JoinHandle;
 
-use rejoin_core::runtime;
+use rejoin_core::Error;
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -18,7 +19,7 @@ pub(crate) fn soon(work: impl FnOnce() + Send + 'static) {
     let desk = DESK.get_or_init(|| {
         let (hand_in, todo) = mpsc::channel::<Work>();
         let serve = move || todo.into_iter().for_each(|work| work());
-        runtime::thread("elsewhere", serve).ok().map(|_| hand_in)
+        thread("elsewhere", serve).ok().map(|_| hand_in)
     });
     let work: Work = Box::new(work);
     let left = match desk {
@@ -28,4 +29,13 @@ pub(crate) fn soon(work: impl FnOnce() + Send + 'static) {
     if let Some(work) = left {
         work();
     }
+}
+
+/// Starts a thread named `rejoin-` and `name`.
+pub(crate) fn thread(
+    name: &str,
+    body: impl FnOnce() + Send + 'static,
+) -> rejoin_core::Result<JoinHandle<()>> {
+    let started = std::thread::Builder::new().name(format!("rejoin-{name}")).spawn(body);
+    started.map_err(|error| Error::Io(format!("starting the thread rejoin-{name}: {error}")))
 }

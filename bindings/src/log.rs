@@ -12,12 +12,13 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-use rejoin_core::{Host as _, SystemHost, runtime};
+use rejoin_core::{Host as _, SystemHost};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::{Interest, set_global_default};
 use tracing::{Event, Level, Metadata, Subscriber, span};
 
+use crate::elsewhere;
 use crate::error::{RejoinError, Result};
 
 /// So many records wait for a slow sink; those that come then are lost, and counted.
@@ -119,7 +120,7 @@ impl Outlet {
         let (records, todo) = sync_channel(WAITING);
         let outlet = Self { records, lost: Arc::default(), closed: Arc::default() };
         let (lost, closed) = (Arc::clone(&outlet.lost), Arc::clone(&outlet.closed));
-        runtime::thread("log", move || tell(&*sink, &todo, &lost, &closed))?;
+        elsewhere::thread("log", move || tell(&*sink, &todo, &lost, &closed))?;
         Ok(outlet)
     }
 

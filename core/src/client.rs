@@ -22,6 +22,7 @@ mod decide;
 mod files;
 mod held;
 mod history;
+#[cfg(feature = "synchro-import")]
 mod import;
 mod open;
 mod queue;

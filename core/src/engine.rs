@@ -11,6 +11,7 @@ pub mod checkpoint;
 pub(crate) mod counters;
 pub(crate) mod database;
 mod ddl;
+#[cfg(feature = "synchro-import")]
 pub(crate) mod import;
 pub(crate) mod meta;
 pub(crate) mod migrate;
@@ -40,6 +41,7 @@ use rusqlite::OptionalExtension as _;
 
 pub use adopt::Adopted;
 pub use checkpoint::{CheckpointMode, Checkpointed};
+#[cfg(feature = "synchro-import")]
 pub use import::{ImportedTable, LeftOut, SynchroImport};
 pub use reader::{ReadSet, Reader};
 pub use schema::model::Policies;

@@ -52,6 +52,8 @@
 //! Methods that may touch the disk give futures that need no executor of any kind: await them in tokio, in another runtime, or
 //! wait with [`block_on`]. The guide is `docs/guide.md`; what is where in the code, `ARCHITECTURE.md`.
 
+// Without the feature, what only tests use of these modules is used by nothing.
+#![cfg_attr(not(feature = "internals"), allow(dead_code, unreachable_pub, unused_imports))]
 #![cfg_attr(
     not(test),
     deny(
@@ -69,12 +71,18 @@ mod block_on;
 mod cases;
 pub mod client;
 pub mod config;
+#[cfg(feature = "internals")]
 pub mod death;
+#[cfg(not(feature = "internals"))]
+mod death;
 #[cfg(any(test, feature = "mutants"))]
 pub mod decoders;
 mod diagnose;
 mod ending;
+#[cfg(feature = "internals")]
 pub mod engine;
+#[cfg(not(feature = "internals"))]
+mod engine;
 pub mod error;
 pub mod host;
 pub mod ids;
@@ -82,13 +90,22 @@ mod inspect;
 mod params;
 mod readers;
 pub mod row_buffer;
+#[cfg(feature = "internals")]
 pub mod runtime;
+#[cfg(not(feature = "internals"))]
+mod runtime;
 mod slow;
+#[cfg(feature = "internals")]
 pub mod sync;
+#[cfg(not(feature = "internals"))]
+mod sync;
 pub mod transport;
 pub mod value;
 pub mod watch;
+#[cfg(feature = "internals")]
 pub mod writer;
+#[cfg(not(feature = "internals"))]
+mod writer;
 
 pub use block_on::block_on;
 pub use client::{
@@ -101,6 +118,7 @@ pub use engine::action::{
 };
 pub use engine::change::{Change, Origin};
 pub use engine::checkpoint::{CheckpointMode, Checkpointed, Durability};
+#[cfg(feature = "synchro-import")]
 pub use engine::import::{ImportedTable, LeftOut, SynchroImport};
 pub use engine::queue::Counts;
 pub use engine::queue::history::HistoryBounds;

@@ -63,6 +63,7 @@ pub(crate) const DEEP: &[Stage] = &[
     stage("interop-faults", 15, &["build"], interop::notice),
     stage("seeds", 240, &["build"], simulate::deep),
     stage("cases", 120, &["build"], nextest::more_cases),
+    cargo("features", 10, &["build"], check::features),
     cargo("library", 20, &["build"], library::shipped),
     cargo("cross", 20, &["build"], library::cross),
     cargo("fuzz", 60, &["build"], fuzz::every_target),

@@ -16,7 +16,6 @@ mod take;
 mod value;
 
 pub(crate) use file::OldFile;
-pub(crate) use value::is_same_version;
 
 /// What became of a Synchro database that was taken over.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

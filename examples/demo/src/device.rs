@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::Result;
-use rejoin_core::sync::status::State;
+use rejoin_core::SyncState as State;
 use rejoin_core::{ActionFault, Actions, Client, Config, Error, MutationId, Services, Undone};
 
 use crate::control::{Order, QueueItem, Report};

@@ -63,18 +63,6 @@ fn bytes(text: &str) -> Option<Vec<u8>> {
     pairs.collect()
 }
 
-/// Whether two texts name one version of a row. The SDK cuts the versions that it was told in answers to its own pushes to
-/// the millisecond, on some platforms: such a text is any version within it.
-pub(crate) fn is_same_version(old: &str, present: &str) -> bool {
-    let (Some(left), Some(right)) = (time::parse(old), time::parse(present)) else {
-        return old == present;
-    };
-    let digits = old
-        .split_once('.')
-        .map_or(0, |(_, rest)| rest.bytes().take_while(u8::is_ascii_digit).count());
-    left == right || (digits <= 3 && (left - right).abs() < 1_000)
-}
-
 /// Whether a version was made here, by SQLite's `CURRENT_TIMESTAMP`, or is none at all: then no server has ever sent the
 /// row, whose versions name their zone.
 pub(super) fn is_of_this_device(version: Option<&str>) -> bool {
@@ -125,22 +113,6 @@ mod tests {
         let old = text("01890A5D-AC96-774B-BCCE-B302099A8057");
         assert_eq!(convert(uuid, old), text("01890a5d-ac96-774b-bcce-b302099a8057"));
         assert_eq!(convert(uuid, text("none")), text("none"));
-    }
-
-    #[test]
-    fn a_version_is_the_same_to_the_digit_or_within_a_millisecond_that_was_cut() {
-        let cases = [
-            ("2026-11-20T06:41:50.896045+00:00", "2026-11-20T06:41:50.896045Z", true),
-            ("2026-11-20T06:41:50.896045+00:00", "2026-11-20T06:41:50.896046Z", false),
-            ("2026-11-20T06:41:50.896Z", "2026-11-20T06:41:50.896045Z", true),
-            ("2026-11-20T06:41:50.896Z", "2026-11-20T06:41:50.897045Z", false),
-            ("2026-11-20T06:41:50Z", "2026-11-20T06:41:50.100000Z", false),
-            ("v1", "v1", true),
-            ("v1", "v2", false),
-        ];
-        for (old, present, same) in cases {
-            assert_eq!(is_same_version(old, present), same, "{old} {present}");
-        }
     }
 
     #[test]

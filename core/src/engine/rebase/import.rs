@@ -6,14 +6,13 @@
 //! somebody else's, and an edit that differs is parked with both rows, as a conflict.
 
 use rejoin_protocol::equal::equal;
-use rejoin_protocol::{ColumnKind, Value};
+use rejoin_protocol::{ColumnKind, Value, time};
 
 use super::work::Work;
 use super::{detail, judge};
 use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
-use crate::engine::import::is_same_version;
 use crate::engine::queue::mutation::ParkReason;
 use crate::engine::queue::step::Parking;
 use crate::engine::queue::{Awaiting, Staged, store};
@@ -173,6 +172,18 @@ fn is_unchanged(theirs: &Value, mine: &Value, kind: ColumnKind) -> bool {
             && matches!((number(theirs), number(mine)), (Some(a), Some(b)) if a.to_bits() == b.to_bits()))
 }
 
+/// Whether two texts name one version of a row. The SDK cuts the versions that it was told in answers to its own pushes to
+/// the millisecond, on some platforms: such a text is any version within it.
+fn is_same_version(old: &str, present: &str) -> bool {
+    let (Some(left), Some(right)) = (time::parse(old), time::parse(present)) else {
+        return old == present;
+    };
+    let digits = old
+        .split_once('.')
+        .map_or(0, |(_, rest)| rest.bytes().take_while(u8::is_ascii_digit).count());
+    left == right || (digits <= 3 && (left - right).abs() < 1_000)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,6 +289,22 @@ mod tests {
         for delete in [&soft, &hard] {
             assert_eq!(settled(&table(), delete, Some(&moved), base), Settled::AsRecorded);
             assert_eq!(settled(&table(), delete, None, base), Settled::Nothing);
+        }
+    }
+
+    #[test]
+    fn a_version_is_the_same_to_the_digit_or_within_a_millisecond_that_was_cut() {
+        let cases = [
+            ("2026-11-20T06:41:50.896045+00:00", "2026-11-20T06:41:50.896045Z", true),
+            ("2026-11-20T06:41:50.896045+00:00", "2026-11-20T06:41:50.896046Z", false),
+            ("2026-11-20T06:41:50.896Z", "2026-11-20T06:41:50.896045Z", true),
+            ("2026-11-20T06:41:50.896Z", "2026-11-20T06:41:50.897045Z", false),
+            ("2026-11-20T06:41:50Z", "2026-11-20T06:41:50.100000Z", false),
+            ("v1", "v1", true),
+            ("v1", "v2", false),
+        ];
+        for (old, present, same) in cases {
+            assert_eq!(is_same_version(old, present), same, "{old} {present}");
         }
     }
 }
