@@ -7,6 +7,7 @@
 
 use super::footprint;
 use super::work::Work;
+use crate::engine::queue::Staged;
 use crate::engine::queue::attempt::Frozen;
 use crate::engine::queue::mutation::BasisValue;
 use crate::engine::queue::step::{Step, old_of};
@@ -111,7 +112,9 @@ impl Work<'_> {
         }
         for written in all {
             let row = &written.row;
-            let later: Vec<Seq> = footprint::steps_after(self.states, row, seq).collect();
+            let mut later: Vec<Seq> = footprint::steps_after(self.states, row, seq).collect();
+            // What a retry has put at the end of the queue is not among the states yet.
+            later.extend(self.added().filter(|added| *added > seq));
             for other in later {
                 // What left as a record is frozen there: the step's own old values are for its next attempt.
                 let by_rows = self.queue.records().knows(other);
@@ -122,6 +125,14 @@ impl Work<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The mutations that this transaction has added to the queue, in the order in which it did.
+    fn added(&self) -> impl Iterator<Item = Seq> + '_ {
+        self.staged.iter().filter_map(|staged| match staged {
+            Staged::Added(entry) => Some(entry.seq),
+            _ => None,
+        })
     }
 }
 

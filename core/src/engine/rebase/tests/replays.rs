@@ -186,6 +186,29 @@ fn edit_stands_when_an_action_writes_over_what_the_server_has() {
     assert_eq!((left(&engine).as_str(), &only(&engine).basis[0].old), ("7", &9.into()));
 }
 
+/// Found by simulation (seed 21004657): the edit was compared with what the action had written before the retry.
+#[test]
+fn retried_edit_compares_what_a_retried_action_leaves() {
+    let writes = |context: &mut Context<'_, '_>, _: &Arguments| {
+        let sql = "UPDATE stock SET n = 2 WHERE id = 'bolts' \
+                   AND (SELECT n FROM stock WHERE id = 'nails') = 5";
+        context.execute(sql, ()).map(Json::from)
+    };
+    let (_folder, mut engine) = shop(Actions::new().handler("writes", [], writes));
+    engine.execute("INSERT INTO stock (id, n) VALUES ('bolts', 7)", &[]).unwrap();
+    engine.perform("writes", &Json::Null).unwrap();
+    engine.execute("UPDATE stock SET n = 1 WHERE id = 'bolts'", &[]).unwrap();
+    send(&mut engine, 1);
+    let sent = engine.pending().unwrap();
+    let rest = sent[1..].iter().map(|one| verdict(one, Ending::Blocked));
+    let verdicts = std::iter::once(verdict(&sent[0], Ending::Rejected)).chain(rest).collect();
+    engine.apply(Batch { verdicts, ..nails(&engine, 6) }).unwrap();
+    assert_eq!(engine.retry_chain(sent[0].id).unwrap().len(), 3);
+    let [_, action, edit] = &engine.pending().unwrap()[..] else { panic!("the queue") };
+    assert_eq!(action.effect.rows.len(), 0, "it writes nothing where there are six nails");
+    assert_eq!(edit.basis[0].old, 7.into());
+}
+
 /// Makes a line as long as there is stock.
 fn lines(context: &mut Context<'_, '_>, _: &Arguments) -> Result<Json> {
     let sql = "INSERT INTO line (id, stock) SELECT 'l', id FROM stock WHERE n > 3 ORDER BY id";
