@@ -10,23 +10,23 @@ use crate::value::Value;
 
 pub use crate::engine::row_state::State;
 
-/// Why a mutation is parked.
+/// Why a mutation is parked. The numbers are those that the file stores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ParkReason {
     /// A rule of the server refuses the content.
-    Rejected,
+    Rejected = 0,
     /// A row has changed since.
-    Conflicted,
+    Conflicted = 1,
     /// The server will not look at it.
-    Refused,
+    Refused = 2,
     /// An action cannot run again.
-    Unreplayable,
+    Unreplayable = 3,
     /// Something it stands on was parked (R10); `because_of` names it.
-    Depends,
+    Depends = 4,
     /// What is left of a partly accepted mutation (D9).
-    Remainder,
+    Remainder = 5,
     /// The server has failed on it too often, or for too long; its last words are in the detail.
-    ServerFault,
+    ServerFault = 6,
 }
 
 impl ParkReason {
