@@ -8,8 +8,8 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use rejoin_protocol::wire::code;
 use serde_json::Value as Json;
 
-use crate::config::{Auth, Jwks, JwtConfig, Problem};
-use crate::error::{Fault, Refusal};
+use crate::config::{Auth, Jwks, JwtConfig};
+use crate::error::{Fault, Problem, Refusal};
 
 mod keys;
 

@@ -17,7 +17,6 @@ mod check;
 mod file;
 mod init;
 mod postgres_url;
-mod problem;
 mod reader;
 mod registry;
 mod row_security;
@@ -28,10 +27,8 @@ pub use auth::{Auth, Jwks, JwtAlgorithm, JwtConfig};
 pub use init::TEMPLATE;
 pub use postgres_url::PostgresUrl;
 pub(crate) use postgres_url::{Place, Roots, Trust};
-pub use problem::{Problem, ProblemKind};
 pub use row_security::RowSecurity;
-pub(crate) use table::{GLOBAL, OWN_PREFIX, WAITING};
-pub use table::{ParentConfig, PushPolicy, TableConfig};
+pub use table::{ParentConfig, TableConfig};
 
 /// A server's configuration.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! The engine: what the six exchanges mean, above whatever store there is.
 //!
 //! Synchronous and without a network: a request, its caller and the clock go in, an answer or a [`Fault`] comes out. Who
-//! may see a row is decided here ([`schema::Access`] and the buckets held) and rendered by the store; nothing is readable unless
+//! may see a row is decided here ([`Access`](crate::model::Access) and the buckets held) and rendered by the store; nothing is readable unless
 //! something says so (I10).
 
 use std::sync::Arc;
@@ -10,16 +10,13 @@ use rejoin_protocol::time;
 use rejoin_protocol::wire::{ErrorBody, code};
 
 use crate::clock::Clock;
-use crate::config::{GLOBAL, Limits, OWN_PREFIX, Retention};
+use crate::config::{Limits, Retention};
 use crate::error::{Fault, Refusal};
 use crate::hooks::Hooks;
-use crate::store::{Client, Reading, Sight, Store, read, write};
+use crate::model::{Client, GLOBAL, own_bucket};
+use crate::store::{Reading, Store, read, write};
 
 use seen::Checks;
-
-pub mod resolve;
-mod run;
-pub mod schema;
 
 mod bucket;
 mod contest;
@@ -36,6 +33,8 @@ mod pull;
 pub(crate) mod push;
 mod refers;
 mod register;
+mod resolve;
+mod run;
 pub(crate) mod seen;
 mod sent;
 mod snapshot;
@@ -78,7 +77,7 @@ impl Engine {
 
     /// The present epoch.
     pub(crate) fn epoch(&self) -> Result<String, Fault> {
-        Ok(read(&*self.store, |reading| reading.life())?.epoch)
+        Ok(read(&*self.store, |reading| reading.log_state())?.epoch)
     }
 
     /// A page's size: 100 if nothing sensible is asked, never above the limit.
@@ -136,28 +135,6 @@ pub(crate) fn held(reading: &dyn Reading, user: &str) -> Result<Vec<String>, Fau
         }
     }
     Ok(held)
-}
-
-pub(crate) fn own_bucket(user: &str) -> String {
-    format!("{OWN_PREFIX}{user}")
-}
-
-/// What somebody sees who holds these buckets.
-fn sight_of(buckets: &[String]) -> Sight {
-    Sight {
-        owners: buckets
-            .iter()
-            .filter_map(|name| name.strip_prefix(OWN_PREFIX))
-            .map(Into::into)
-            .collect(),
-        global: buckets.iter().any(|name| name == GLOBAL),
-        buckets: buckets.to_vec(),
-    }
-}
-
-/// What a user may write: his own rows. No bucket gives the right to write.
-fn own_sight(user: &str) -> Sight {
-    Sight { owners: vec![user.to_owned()], global: false, buckets: Vec::new() }
 }
 
 /// v0.1.2's schema gate: version and hash must both be the server's. Register lets a device in that has none yet.

@@ -6,8 +6,11 @@ use std::fmt::Write as _;
 
 use rejoin_protocol::wire::{ErrorBody, code};
 
-use crate::config::Problem;
-use crate::hooks::StaleClient;
+use crate::model::StaleClient;
+
+mod config;
+
+pub use config::{Problem, ProblemKind};
 
 /// Why a server does not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -37,9 +40,9 @@ pub enum ServerError {
         /// The path.
         path: std::path::PathBuf,
     },
-    /// SQLite refuses the file.
+    /// The database refuses the work; the error is that of its driver.
     #[error("the database failed: {0}")]
-    Database(#[from] rusqlite::Error),
+    Database(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// PostgreSQL cannot be reached, or refuses.
     #[error("the database failed: {0}")]
     Postgres(String),
@@ -225,35 +228,8 @@ impl From<Refusal> for Fault {
     }
 }
 
-impl From<rusqlite::Error> for Fault {
-    fn from(error: rusqlite::Error) -> Self {
-        if is_transient(&error) {
-            Self::Transient(error.to_string())
-        } else {
-            Self::Internal(error.to_string())
-        }
-    }
-}
-
 impl From<serde_json::Error> for Fault {
     fn from(error: serde_json::Error) -> Self {
         Self::Internal(error.to_string())
     }
-}
-
-/// Whether the error is the moment's and not the statement's: busy, locked, full, out of memory, disk I/O.
-pub(crate) fn is_transient(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode;
-    matches!(
-        error.sqlite_error_code(),
-        Some(
-            ErrorCode::DatabaseBusy
-                | ErrorCode::DatabaseLocked
-                | ErrorCode::DiskFull
-                | ErrorCode::SystemIoFailure
-                | ErrorCode::OutOfMemory
-                | ErrorCode::OperationInterrupted
-                | ErrorCode::CannotOpen
-        )
-    )
 }

@@ -16,6 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::engine;
 use crate::log_limit::LogLimit;
+use crate::model::own_bucket;
 use crate::store::{Store, read};
 
 mod places;
@@ -167,7 +168,7 @@ impl Hub {
         most: usize,
     ) -> Result<impl Stream<Item = Result<Event, std::convert::Infallible>> + use<>, TooMany> {
         let in_all = self.most.load(Ordering::Acquire);
-        let (number, notify) = self.places.enter(&engine::own_bucket(&user), most, in_all)?;
+        let (number, notify) = self.places.enter(&own_bucket(&user), most, in_all)?;
         self.start_looking();
         let listener = Listener {
             hub: Arc::clone(self),

@@ -3,12 +3,12 @@
 //! It starts with the server and ends with it. Which of the nodes feeds is decided by a lock in the database, which goes with its
 //! connection: so another takes over when one stops, dies, or loses its connection, and goes on where that one was.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use crate::error::Fault;
-use crate::store::postgres::PostgresStore;
+use crate::store::postgres::{Bell, PostgresStore};
 
 /// How often it looks for what other programs wrote; pushes of this process ring.
 const LOOK: Duration = Duration::from_millis(100);
@@ -18,56 +18,6 @@ const TURN: Duration = Duration::from_millis(250);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// By which a thread that waits is told that there is something to do, or that it is to end.
-#[derive(Debug, Default)]
-pub(crate) struct Bell {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    rung: bool,
-    ends: bool,
-}
-
-impl Bell {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// There is something to do.
-    pub(crate) fn ring(&self) {
-        self.state().rung = true;
-        self.changed.notify_all();
-    }
-
-    fn end(&self) {
-        self.state().ends = true;
-        self.changed.notify_all();
-    }
-
-    /// Whether the thread is to end.
-    pub(crate) fn ends(&self) -> bool {
-        self.state().ends
-    }
-
-    /// Waits until it rings, or for so long.
-    fn listen(&self, most: Duration) {
-        let (mut state, _) = self
-            .changed
-            .wait_timeout_while(self.state(), most, |state| !state.rung && !state.ends)
-            .unwrap_or_else(PoisonError::into_inner);
-        state.rung = false;
-    }
-
-    /// Waits for so long, or until the thread is to end.
-    fn rest(&self, pause: Duration) {
-        let rested = self.changed.wait_timeout_while(self.state(), pause, |state| !state.ends);
-        drop(rested.unwrap_or_else(PoisonError::into_inner));
-    }
-}
 
 /// Feeds for as long as it lives. What is being asked when it goes is asked again by whoever feeds next.
 #[derive(Debug)]

@@ -10,11 +10,14 @@ use std::fmt::Debug;
 use rejoin_protocol::Value;
 use rejoin_protocol::wire::push::{Operation, Performed};
 
-use crate::engine::keep::Compaction;
+use crate::model::Compaction;
+pub use crate::model::StaleClient;
 
+mod sql;
 mod within;
 
-pub use within::{SqlError, Within};
+pub use sql::{HookSql, SqlError};
+pub use within::Within;
 
 /// What a host program does where the server calls it; whatever is left out does nothing.
 ///
@@ -178,17 +181,6 @@ pub struct Incompatible<'a> {
     pub least: &'a str,
 }
 
-/// A device that was away for long.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StaleClient {
-    /// Whose device.
-    pub user: String,
-    /// The device.
-    pub client_id: String,
-    /// When it last pulled or pushed, in canonical text.
-    pub last_sync_at: String,
-}
-
 /// A device that was told to take a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SnapshotRequired<'a> {
@@ -211,7 +203,7 @@ pub enum SnapshotReason {
     Initial,
     /// The log no longer reaches back to it, or cannot tell what changed for it in its buckets.
     Retention,
-    /// The log has another life than the one that it has read: another database, or a restored one.
+    /// The log has another epoch than the one that the device has read: another database, or a restored one.
     Epoch,
     /// A snapshot that was under way can no longer go on.
     Restart,

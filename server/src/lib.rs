@@ -44,7 +44,7 @@ mod auth;
 pub mod bucket_resolver;
 pub mod clock;
 pub mod config;
-pub mod engine;
+mod engine;
 pub mod error;
 mod events;
 mod feeder;
@@ -52,6 +52,7 @@ pub mod hooks;
 mod http;
 mod listener;
 mod log_limit;
+pub mod model;
 mod observe;
 mod operate;
 mod ready;
@@ -65,13 +66,13 @@ pub use bucket_resolver::{BucketResolver, RowWrite};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{
     ActionConfig, Auth, Check, Config, Jwks, JwtAlgorithm, JwtConfig, Limits, ParentConfig,
-    PostgresUrl, Problem, ProblemKind, PushPolicy, Retention, RowSecurity, TableConfig,
+    PostgresUrl, Retention, RowSecurity, TableConfig,
 };
-pub use engine::keep::Compaction;
-pub use engine::resolve::{Contention, Resolution, Resolve, Resolver};
 use error::Fault;
-pub use error::{Bypass, RowSecurityProblem, SchemaProblem, ServerError};
+pub use error::{Bypass, Problem, ProblemKind, RowSecurityProblem, SchemaProblem, ServerError};
 pub use hooks::Hooks;
+pub use model::resolver::{Contention, Resolution, Resolve, Resolver};
+pub use model::{BucketFailure, Compaction, Feed, ManifestVersion, PushPolicy, Replayed};
 
 pub use auth::User;
 
@@ -85,7 +86,6 @@ pub use operate::ClientStatus;
 pub use ready::{Probe, Readiness};
 use store::postgres::{Plan, PostgresStore};
 use store::sqlite::SqliteStore;
-pub use store::{BucketFailure, Feed, ManifestVersion, Replayed};
 use store::{Store, Writing};
 
 /// What every request shares.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 
-use crate::engine::keep::Compaction;
 use crate::error::ServerError;
-use crate::store::{self, KnownClient, ManifestVersion};
+use crate::model::{Compaction, KnownClient, ManifestVersion};
+use crate::store;
 use crate::{Server, Shared};
 
 /// A device as an operator sees it.
@@ -50,7 +50,7 @@ impl Server {
         let engine = &self.shared.engine;
         let silent_before = engine.silent_before();
         Ok(store::read(&*engine.store, |reading| {
-            let life = reading.life()?;
+            let log = reading.log_state()?;
             let status = |KnownClient { user, client_id, client }: KnownClient| ClientStatus {
                 user,
                 client_id,
@@ -63,8 +63,8 @@ impl Server {
                 last_pull_at: client.last_pull_at,
                 last_push_at: client.last_push_at,
                 position: client.position,
-                behind: client.position.map(|position| (life.head - position).max(0)),
-                needs_snapshot: client.position.is_none_or(|position| position < life.watermark),
+                behind: client.position.map(|position| (log.head - position).max(0)),
+                needs_snapshot: client.position.is_none_or(|position| position < log.watermark),
             };
             Ok(reading.clients(after, most)?.into_iter().map(status).collect())
         })?)

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::error::Fault;
-use crate::store::{self, Life, WriteProblem};
+use crate::model::LogState;
+use crate::store::{self, WriteProblem};
 use crate::{Server, Shared};
 
 /// Microseconds for which a write that succeeded counts: each try is a commit, and anybody may ask for `/readyz`.
@@ -149,8 +150,8 @@ pub(crate) fn look(shared: &Shared) -> Readiness {
     } else if pulse.is_err() {
         return Readiness::without_database(shared, "it does not answer");
     }
-    let (schema, life) = if pulse.is_ok() { schema(shared) } else { (Probe::UNKNOWN, None) };
-    let life = life.unwrap_or_default();
+    let (schema, log) = if pulse.is_ok() { schema(shared) } else { (Probe::UNKNOWN, None) };
+    let log = log.unwrap_or_default();
     Readiness {
         database: Probe::default(),
         writes: if pulse.is_ok() { writes(shared) } else { Probe::UNKNOWN },
@@ -158,9 +159,9 @@ pub(crate) fn look(shared: &Shared) -> Readiness {
         sequencer,
         feeder: feeder(shared, bound),
         serving: serving(shared),
-        epoch: life.epoch,
-        position: life.head,
-        watermark: life.watermark,
+        epoch: log.epoch,
+        position: log.head,
+        watermark: log.watermark,
         listening: shared.hub.listening(),
     }
 }
@@ -192,9 +193,9 @@ fn writes(shared: &Shared) -> Probe {
     })
 }
 
-fn schema(shared: &Shared) -> (Probe, Option<Life>) {
-    match store::read(&*shared.engine.store, |reading| reading.life()) {
-        Ok(life) => (Probe::default(), Some(life)),
+fn schema(shared: &Shared) -> (Probe, Option<LogState>) {
+    match store::read(&*shared.engine.store, |reading| reading.log_state()) {
+        Ok(log) => (Probe::default(), Some(log)),
         Err(fault) => {
             log(shared, "schema", &fault);
             let why = match fault {

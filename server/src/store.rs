@@ -8,22 +8,20 @@ use std::sync::Arc;
 
 use rejoin_protocol::Value;
 
-use crate::engine::schema::{Row, Schema, Table};
 use crate::error::Fault;
-use crate::hooks::SqlError;
+use crate::hooks::HookSql;
+use crate::model::{
+    BucketFailure, Client, Connections, Entry, Feed, KeyLock, KnownClient, LogState,
+    ManifestVersion, Page, PageLimit, ReadScope, Replayed, Row, Schema, StoredRow, StoredVerdict,
+    Table, Touched, Violation,
+};
 
-pub use feed::Feed;
-pub use operate::{Client, Connections, KnownClient, ManifestVersion, WriteProblem};
-pub use touched::Touched;
 pub use work::{read, write};
 
 mod chosen;
 mod describe;
-mod feed;
-mod operate;
 pub mod postgres;
 pub mod sqlite;
-mod touched;
 mod work;
 
 /// A database with the user's tables and ours.
@@ -78,7 +76,7 @@ pub trait Store: Send + Sync + Debug {
     fn end(&self) -> Result<(i64, i64), Fault> {
         let mut end = (0, 0);
         self.read(&mut |reading| {
-            let head = reading.life()?.head;
+            let head = reading.log_state()?.head;
             end = (head, reading.tag(head)?.unwrap_or_default());
             Ok(())
         })?;
@@ -91,17 +89,6 @@ pub type Images<'a> = &'a mut dyn FnMut(Option<Row>) -> bool;
 
 /// Is called with a pulse; answers `false` when nobody wants to hear any more.
 pub type Heard = Arc<dyn Fn(i64) -> bool + Send + Sync>;
-
-/// The buckets under which somebody looks at rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sight {
-    /// Whose rows: the ids behind `user:`.
-    pub owners: Vec<String>,
-    /// Whether rows that are everybody's are seen.
-    pub global: bool,
-    /// The buckets by their whole names, the two above among them: for rows that name their bucket.
-    pub buckets: Vec<String>,
-}
 
 /// What is about to be asked of a snapshot.
 #[derive(Debug, Clone, Copy)]
@@ -126,116 +113,9 @@ pub struct Coming<'a> {
     /// Rows that are asked for in order to be written, or because one that is written refers to them.
     pub rows: &'a [(&'a Table, Value)],
     /// What the user reads by.
-    pub sight: &'a Sight,
+    pub scope: &'a ReadScope,
     /// What he writes by.
-    pub own: &'a Sight,
-}
-
-/// A key that a transaction reserves, whether or not there is a row with it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyLock {
-    /// The table's number.
-    pub table: i64,
-    /// The row's key as text.
-    pub id: String,
-    /// Whether the row may be written. Any number of transactions share a key that they only read.
-    pub is_written: bool,
-}
-
-/// How much a page may hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
-    /// Most rows.
-    pub rows: usize,
-    /// No further row is taken once the rows hold as many bytes; one row is always taken.
-    pub bytes: usize,
-}
-
-/// Rows of a table, in key order.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Page {
-    /// The rows.
-    pub rows: Vec<Row>,
-    /// Whether there is nothing behind them.
-    pub ends: bool,
-}
-
-/// The log's identity and ends.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Life {
-    /// The epoch.
-    pub epoch: String,
-    /// The secret that signs cursors.
-    pub key: String,
-    /// Cursors below it need a snapshot (C3).
-    pub watermark: i64,
-    /// The last position.
-    pub head: i64,
-    /// Whether rows show writes that have no position yet: later entries will name them.
-    pub unnumbered: bool,
-}
-
-/// An entry of the log: a row that changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// Its position.
-    pub position: i64,
-    /// The table's number.
-    pub table: i64,
-    /// The row's key as text.
-    pub id: String,
-}
-
-/// A row as it is stored, deleted or not, and what a user may do with it.
-#[derive(Debug, Clone)]
-pub struct StoredRow {
-    /// The cells.
-    pub row: Row,
-    /// Whether the user may see it.
-    pub readable: bool,
-    /// Whether the user may change it.
-    pub writable: bool,
-}
-
-/// A verdict that is kept (O2).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredVerdict {
-    /// The attempt that was judged last.
-    pub attempt: i64,
-    /// Its content's hash.
-    pub hash: String,
-    /// `accepted`, `rejected`, ...: the wire's word.
-    pub ending: String,
-    /// The device.
-    pub client_id: String,
-    /// The mutation's number in the device's queue.
-    pub seq: i64,
-    /// The whole verdict as JSON.
-    pub verdict: String,
-    /// The values that an accepted one displaced, as JSON (O13).
-    pub displaced: Option<String>,
-    /// When it was given.
-    pub at: String,
-}
-
-/// A row of which a function of the operator's could not say in which buckets it is: it is in none of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BucketFailure {
-    /// The table.
-    pub table: String,
-    /// The row's key.
-    pub id: String,
-    /// What the database said.
-    pub why: String,
-}
-
-/// What asking again has brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Replayed {
-    /// How many rows were asked for.
-    pub tried: usize,
-    /// Of how many nothing can be said still.
-    pub failed: usize,
+    pub own: &'a ReadScope,
 }
 
 /// What a snapshot of the database answers.
@@ -256,9 +136,9 @@ pub trait Reading {
     fn expect_images(
         &self,
         named: &[(&Table, &[Option<Value>])],
-        sight: &Sight,
+        scope: &ReadScope,
     ) -> Result<(), Fault> {
-        let _ = (named, sight);
+        let _ = (named, scope);
         Ok(())
     }
     /// The secret that signs cursors as the store saw it last, without asking: good for what is expected, and for nothing
@@ -269,7 +149,7 @@ pub trait Reading {
     /// The schema of this snapshot.
     fn schema(&self) -> &Arc<Schema>;
     /// The log's identity and ends.
-    fn life(&self) -> Result<Life, Fault>;
+    fn log_state(&self) -> Result<LogState, Fault>;
     /// The random tag of a position; `None` if the log has no such entry (any more). Position 0 has a tag too.
     fn tag(&self, position: i64) -> Result<Option<i64>, Fault>;
     /// Buckets that the operator gave this user beside its own.
@@ -288,14 +168,14 @@ pub trait Reading {
     /// Whether the log knows this row in any of `buckets`: the user could see it once.
     fn was_seen(&self, table: &Table, id: &str, buckets: &[String]) -> Result<bool, Fault>;
     /// The row of this key, if it is live and seen.
-    fn image(&self, table: &Table, key: &Value, sight: &Sight) -> Result<Option<Row>, Fault>;
+    fn image(&self, table: &Table, key: &Value, scope: &ReadScope) -> Result<Option<Row>, Fault>;
     /// The same for many keys of one table, handed to `each` in their order, while more of them may be on their way, until it
     /// says that it is enough; a key that is no key names no row.
     fn images(
         &self,
         table: &Table,
         keys: &[Option<Value>],
-        sight: &Sight,
+        scope: &ReadScope,
         each: Images<'_>,
     ) -> Result<(), Fault>;
     /// Live rows that are seen, in key order, after a key, as many as there is room for.
@@ -303,20 +183,25 @@ pub trait Reading {
         &self,
         table: &Table,
         after: Option<&Value>,
-        room: Room,
-        sight: &Sight,
+        room: PageLimit,
+        scope: &ReadScope,
     ) -> Result<Page, Fault>;
     /// How many live rows are seen.
-    fn count(&self, table: &Table, sight: &Sight) -> Result<i64, Fault>;
+    fn count(&self, table: &Table, scope: &ReadScope) -> Result<i64, Fault>;
     /// Hands every live row that is seen to `each`.
-    fn each(&self, table: &Table, sight: &Sight, each: &mut dyn FnMut(&Row)) -> Result<(), Fault>;
-    /// The row of this key, live or deleted, with what a user may do who reads by `sight` and writes by `own`.
+    fn each(
+        &self,
+        table: &Table,
+        scope: &ReadScope,
+        each: &mut dyn FnMut(&Row),
+    ) -> Result<(), Fault>;
+    /// The row of this key, live or deleted, with what a user may do who reads by `scope` and writes by `own`.
     fn stored(
         &self,
         table: &Table,
         key: &Value,
-        sight: &Sight,
-        own: &Sight,
+        scope: &ReadScope,
+        own: &ReadScope,
     ) -> Result<Option<StoredRow>, Fault>;
     /// When the row of this version was written by its author, if that was told ([`Writing::put_written_at`]).
     fn written_at(&self, table: &Table, id: &str, version: &str) -> Result<Option<i64>, Fault>;
@@ -345,6 +230,20 @@ pub trait Reading {
     fn schema_followed_at(&self, version: i64) -> Result<Option<String>, Fault>;
 }
 
+/// Why a store takes no writes.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteProblem {
+    /// The disk is full, or the quota of the database.
+    #[error("the disk is full: {0}")]
+    Full(String),
+    /// The file or the database is read-only, for example a standby.
+    #[error("the database is read-only: {0}")]
+    ReadOnly(String),
+    /// Any other failure.
+    #[error(transparent)]
+    Other(#[from] Fault),
+}
+
 /// Why a row was not written.
 #[derive(Debug)]
 pub enum WriteError {
@@ -354,39 +253,14 @@ pub enum WriteError {
     Fault(Fault),
 }
 
-impl From<rusqlite::Error> for WriteError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Fault(error.into())
-    }
-}
-
 impl From<Fault> for WriteError {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
     }
 }
 
-/// A rule that a write broke.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation {
-    /// One of [`rejoin_protocol::wire::code`].
-    pub code: &'static str,
-    /// The column, if it can be told.
-    pub column: Option<String>,
-    /// For people; names rules and columns, no values.
-    pub message: String,
-}
-
-impl Violation {
-    /// Whether the key of a new row is another's.
-    pub(crate) fn is_key_taken(&self, table: &Table) -> bool {
-        let key = table.columns.get(table.key).map(|column| column.name.as_str());
-        self.code == rejoin_protocol::wire::code::CONSTRAINT_UNIQUE && self.column.as_deref() == key
-    }
-}
-
 /// What an exclusive transaction can do.
-pub trait Writing: Reading {
+pub trait Writing: Reading + HookSql {
     /// Says what a push asks next, so that a store across a network can ask all of it at once. Like [`Reading::expect`] it
     /// changes no answer.
     fn foresee(&self, coming: &Coming<'_>) -> Result<(), Fault> {
@@ -438,17 +312,6 @@ pub trait Writing: Reading {
     fn subscribe(&self, user: &str, bucket: &str) -> Result<bool, Fault>;
     /// Takes it back; whether he had it.
     fn unsubscribe(&self, user: &str, bucket: &str) -> Result<bool, Fault>;
-    /// Runs a statement of a hook that returns no rows, under a savepoint of its own; how many it touched. Parameters are by
-    /// name, as in [`Reading::holds`].
-    fn execute(&self, sql: &str, values: &[(&str, Value)]) -> Result<u64, SqlError> {
-        let _ = (sql, values);
-        Err(SqlError::Refused(String::from("this store runs no SQL of hooks")))
-    }
-    /// The same of a query: its rows.
-    fn query(&self, sql: &str, values: &[(&str, Value)]) -> Result<Vec<Vec<Value>>, SqlError> {
-        let _ = (sql, values);
-        Err(SqlError::Refused(String::from("this store runs no SQL of hooks")))
-    }
     /// Asks the functions again for the rows of [`Reading::bucket_failures`].
     fn replay_buckets(&self) -> Result<Replayed, Fault> {
         Ok(Replayed::default())

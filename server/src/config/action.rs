@@ -4,7 +4,7 @@
 
 use rejoin_protocol::argument::Parameter;
 
-use super::Problem;
+use crate::error::Problem;
 
 /// The parameter of every check that the server fills in: who pushes.
 pub const USER: &str = "user";

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use jsonwebtoken::Algorithm;
 
-use super::Problem;
 use super::reader::{Members, Reader};
+use crate::error::Problem;
 
 /// How a request names its user.
 #[derive(Debug, Clone, PartialEq, Eq)]

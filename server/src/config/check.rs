@@ -1,6 +1,7 @@
 //! What must hold of a configuration, wherever it came from. Every problem is found, not the first.
 
-use super::{Auth, Config, Problem, Retention, RowSecurity};
+use super::{Auth, Config, Retention, RowSecurity};
+use crate::error::Problem;
 
 impl Config {
     /// Everything that is wrong with this configuration; empty if nothing is.

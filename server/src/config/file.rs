@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::reader::{Members, Reader};
-use super::{Config, Limits, PostgresUrl, Problem, Retention, RowSecurity, auth};
+use super::{Config, Limits, PostgresUrl, Retention, RowSecurity, auth};
+use crate::error::Problem;
 
 mod action;
 mod table;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::{Config, Problem, ProblemKind};
+use super::Config;
+use crate::error::{Problem, ProblemKind};
 
 /// The settings that an environment variable may set.
 const PLACES: &[&str] = &[

@@ -2,9 +2,10 @@
 
 use rejoin_protocol::Policy;
 
-use crate::engine::resolve::Resolve;
-
-use super::{Config, GLOBAL, OWN_PREFIX, Problem, ProblemKind, PushPolicy, TableConfig};
+use super::{Config, TableConfig};
+use crate::error::{Problem, ProblemKind};
+use crate::model::resolver::Resolve;
+use crate::model::{GLOBAL, OWN_PREFIX, PushPolicy};
 
 /// The problems of one table.
 struct Told<'a> {

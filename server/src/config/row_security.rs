@@ -1,7 +1,8 @@
 //! Row level security of PostgreSQL, as a second lock behind the predicates of the engine.
 
+use super::Config;
 use super::reader::{Members, Reader};
-use super::{Config, Problem};
+use crate::error::Problem;
 
 /// As whom requests are served, so that the database itself refuses what is another user's.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,26 +6,8 @@ use rejoin_protocol::Policy;
 use rejoin_protocol::manifest::Rule;
 
 use crate::bucket_resolver::BucketResolver;
-use crate::engine::resolve::Resolve;
-
-/// What stands before a user's id in the name of his own bucket.
-pub(crate) const OWN_PREFIX: &str = "user:";
-
-/// The bucket of rows that are everybody's to read.
-pub(crate) const GLOBAL: &str = "global";
-
-/// No bucket, and nobody can be given one of this name: who looks under it also finds rows whose resolver has yet to speak, in
-/// the buckets in which they were.
-pub(crate) const WAITING: &str = "#waiting";
-
-/// Whether devices may write a table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PushPolicy {
-    /// The owner may.
-    OwnerOnly,
-    /// Nobody may.
-    Disabled,
-}
+use crate::model::resolver::Resolve;
+use crate::model::{OWN_PREFIX, PushPolicy};
 
 /// A synced table.
 #[derive(Debug, Clone)]

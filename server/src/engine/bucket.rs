@@ -6,8 +6,7 @@
 use rejoin_protocol::{ColumnKind, Value};
 
 use super::judge::is_equal;
-use super::schema::{BucketColumn, Row, Table};
-use crate::config::GLOBAL;
+use crate::model::{BucketColumn, GLOBAL, Row, Table};
 
 /// The position of the bucket column, if one of these cells puts the row (`None`: a new one) into a bucket that is not held.
 pub(super) fn foreign(

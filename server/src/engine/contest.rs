@@ -9,11 +9,11 @@ use rejoin_protocol::{Policy, Value, time};
 
 use super::judge::{Cells, Judge, Stop, stop};
 use super::naming::Naming;
-use super::resolve::{Case, Resolve, Resolved, is_later, written_at};
-use super::schema::{Row, Table};
+use super::resolve::{Case, Resolved, is_later, written_at};
 use super::sent::decode;
-use super::{own_sight, sight_of};
 use crate::error::Fault;
+use crate::model::resolver::Resolve;
+use crate::model::{ReadScope, Row, Table};
 use crate::store::Writing;
 
 /// A change under judgement.
@@ -101,8 +101,8 @@ impl Judge<'_> {
         let (Policy::LastWriteWins, Some(mut at)) = (table.policy, written) else {
             return Ok(());
         };
-        let (sight, own) = (sight_of(self.held), own_sight(self.user));
-        let Some(stored) = self.writing.stored(table, key, &sight, &own)? else { return Ok(()) };
+        let (scope, own) = (ReadScope::of(self.held), ReadScope::owned_by(self.user));
+        let Some(stored) = self.writing.stored(table, key, &scope, &own)? else { return Ok(()) };
         let version = stored.row.version(table);
         if let Some(before) = before {
             if before.version(table) == version {

@@ -16,7 +16,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::push::word;
 use crate::error::Fault;
-use crate::store::{Life, Reading};
+use crate::model::LogState;
+use crate::store::Reading;
 use rejoin_protocol::mutant::{self, Mutant};
 
 /// How far a device has read.
@@ -131,7 +132,7 @@ impl Cursor {
 
     /// Notes where the log ends now: rows are read as they stand there. Whoever has read to the end costs no further look.
     pub(super) fn read_now(&mut self, reading: &dyn Reading) -> Result<(), Fault> {
-        (self.seen, self.seen_tag) = match reading.life()?.head {
+        (self.seen, self.seen_tag) = match reading.log_state()?.head {
             head if head == self.position => (head, self.tag),
             _ => end_of_log(reading)?,
         };
@@ -179,7 +180,7 @@ pub(super) enum Standing {
 /// What the cursor of this user is worth against this snapshot. Another user's is worth nothing: a walk through the
 /// buckets that it holds would tell the names of his rows (I10).
 pub(super) fn check_of(user: &str, reading: &dyn Reading, text: &str) -> Result<Standing, Fault> {
-    match open::<Cursor>(text, &reading.life()?.key) {
+    match open::<Cursor>(text, &reading.log_state()?.key) {
         Some(cursor) => stand_of(user, reading, cursor),
         None => Ok(Standing::Foreign),
     }
@@ -203,17 +204,17 @@ pub(super) fn stand_of(
 
 /// What a position is worth, whoever held it.
 fn stand(reading: &dyn Reading, cursor: Cursor) -> Result<Standing, Fault> {
-    let life = reading.life()?;
-    if cursor.epoch != life.epoch {
+    let log = reading.log_state()?;
+    if cursor.epoch != log.epoch {
         return Ok(Standing::Foreign);
     }
     if mutant::on(Mutant::OtherLifeUnnoticed) {
         return Ok(Standing::Good(Box::new(cursor)));
     }
-    if cursor.position > life.head {
+    if cursor.position > log.head {
         return Ok(Standing::Restored);
     }
-    if cursor.position < life.watermark {
+    if cursor.position < log.watermark {
         let is_lost = cursor.accepted.as_ref().map(|accepted| accepted.is_lost(reading));
         return Ok(match is_lost.transpose()? {
             Some(true) => Standing::Restored,
@@ -225,7 +226,7 @@ fn stand(reading: &dyn Reading, cursor: Cursor) -> Result<Standing, Fault> {
         return Ok(Standing::Restored);
     }
     // What stands behind the watermark is not forgotten, and `seen`, where it is kept, is not before the position.
-    let knows_more = cursor.seen > life.head
+    let knows_more = cursor.seen > log.head
         || cursor.seen > cursor.position && reading.tag(cursor.seen)? != Some(cursor.seen_tag);
     if knows_more {
         return Ok(Standing::Restored);
@@ -240,14 +241,14 @@ pub(super) fn is_ours(text: &str, key: &str) -> bool {
 
 /// Whether the position shows that this file was restored to before it was given.
 pub(super) fn is_of_another_life(reading: &dyn Reading, text: &str) -> Result<bool, Fault> {
-    let witness = if text.is_empty() { None } else { open(text, &reading.life()?.key) };
+    let witness = if text.is_empty() { None } else { open(text, &reading.log_state()?.key) };
     let standing = witness.map(|witness| stand(reading, witness)).transpose()?;
     Ok(matches!(standing, Some(Standing::Restored)))
 }
 
 /// The last position of the log, and its tag.
 pub(super) fn end_of_log(reading: &dyn Reading) -> Result<(i64, i64), Fault> {
-    let head = reading.life()?.head;
+    let head = reading.log_state()?.head;
     Ok((head, reading.tag(head)?.unwrap_or_default()))
 }
 
@@ -256,7 +257,7 @@ pub(super) fn at_head(reading: &dyn Reading, held: &[String]) -> Result<Cursor, 
     let (position, tag) = end_of_log(reading)?;
     Ok(Cursor {
         tag,
-        epoch: reading.life()?.epoch,
+        epoch: reading.log_state()?.epoch,
         position,
         seen: position,
         seen_tag: tag,
@@ -265,20 +266,20 @@ pub(super) fn at_head(reading: &dyn Reading, held: &[String]) -> Result<Cursor, 
     })
 }
 
-/// What shows that a log has come to this end, in this life. `accepted`: what this answer has accepted; else what `before`, the
-/// witness of the request, says.
+/// The log tip after this response, as a sealed cursor without buckets. `accepted`: the last mutation that this response accepts;
+/// `None` keeps the one of `before`, the log tip of the request.
 pub(super) fn witness(
     (position, tag): (i64, i64),
-    life: &Life,
+    log: &LogState,
     accepted: Option<Accepted>,
     before: &str,
 ) -> Result<String, Fault> {
-    let epoch = life.epoch.clone();
+    let epoch = log.epoch.clone();
     let mut end =
         Cursor { tag, epoch, position, seen: position, seen_tag: tag, ..Cursor::default() };
-    end.carry(before, &life.key);
+    end.carry(before, &log.key);
     end.accepted = accepted.or(end.accepted);
-    seal(&end, &life.key)
+    seal(&end, &log.key)
 }
 
 /// Seals a value: its JSON and a signature, in letters that survive any re-encoding.

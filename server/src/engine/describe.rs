@@ -6,8 +6,9 @@ use rejoin_protocol::wire::digest::DigestAnswer;
 use rejoin_protocol::wire::tables::TablesResponse;
 use rejoin_protocol::{ColumnKind, Manifest};
 
-use super::{Caller, Engine, held, sight_of};
+use super::{Caller, Engine, held};
 use crate::error::{Fault, Refusal};
+use crate::model::ReadScope;
 use crate::store::read;
 
 impl Engine {
@@ -37,12 +38,12 @@ impl Engine {
                 return Err(Refusal::new(404, code::TABLE_UNKNOWN, message).into());
             };
             let columns: Vec<(usize, ColumnKind)> = covered(manifest);
-            let sight = sight_of(&held(reading, &caller.user)?);
+            let scope = ReadScope::of(&held(reading, &caller.user)?);
             let mut digest = Digest::default();
-            reading.each(found, &sight, &mut |row| {
+            reading.each(found, &scope, &mut |row| {
                 digest.add(columns.iter().map(|(at, kind)| (row.cell(*at), *kind)));
             })?;
-            Ok(DigestAnswer::new(table, digest, &reading.life()?.epoch))
+            Ok(DigestAnswer::new(table, digest, &reading.log_state()?.epoch))
         })
     }
 }

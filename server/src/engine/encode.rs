@@ -7,8 +7,8 @@ use rejoin_protocol::wire::row::{Record, RowImage, RowSet};
 use rejoin_protocol::{ColumnKind, Value};
 use serde_json::value::RawValue;
 
-use super::schema::{Row, Table};
 use crate::error::Fault;
+use crate::model::{Row, Table};
 
 /// How a cell becomes text: ours, or a plain peer's.
 type Encode = fn(&Value, ColumnKind, &mut String) -> Result<(), CodecError>;

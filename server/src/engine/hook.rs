@@ -14,14 +14,14 @@ use rejoin_protocol::{Value, time};
 use super::contest::Contest;
 use super::judge::{Judge, Outcome, Stop};
 use super::push::{Push, ended};
-use super::schema::{Row, Table};
 use super::{Caller, Engine};
 use crate::error::{Fault, Refusal};
 use crate::hooks::{
     Accepted, Changed, Conflict, Hooks, Incompatible, Pulled, Settled, SnapshotReason,
-    SnapshotRequired, StaleClient, Veto, Within,
+    SnapshotRequired, Veto, Within,
 };
-use crate::store::{Client, Reading, Writing, read};
+use crate::model::{Client, Row, StaleClient, Table};
+use crate::store::{Reading, Writing, read};
 
 /// In microseconds.
 const DAY: i64 = 86_400_000_000;
@@ -277,8 +277,8 @@ impl Engine {
         if self.hooks.is_none() {
             return;
         }
-        let life = read(&*self.store, |reading: &dyn Reading| reading.life());
-        let watermark = life.map_or(0, |life| life.watermark);
+        let log = read(&*self.store, |reading: &dyn Reading| reading.log_state());
+        let watermark = log.map_or(0, |log| log.watermark);
         let user = &caller.user;
         self.tell(|hooks| {
             let told = SnapshotRequired { user, client_id, position, watermark, reason };

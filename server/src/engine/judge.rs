@@ -14,14 +14,12 @@ use super::encode::is_unsendable;
 use super::hook::Met;
 use super::naming::Naming;
 use super::push::ended;
-use super::resolve::Resolve;
-use super::schema::{Row, Table};
 use super::seen::Checks;
 use super::sent::{decode, named, sent_cells};
-use super::{own_sight, sight_of};
-use crate::config::PushPolicy;
 use crate::error::Fault;
-use crate::store::{StoredRow, Violation, WriteError, Writing};
+use crate::model::resolver::Resolve;
+use crate::model::{PushPolicy, ReadScope, Row, StoredRow, Table, Violation};
+use crate::store::{WriteError, Writing};
 
 /// How a group ended.
 pub(super) enum Outcome {
@@ -155,8 +153,8 @@ impl Judge<'_> {
             return stop(Ending::Rejected, code::VALUE_INVALID, None, "the key is no integer");
         };
         let sent = named(table, change, naming)?;
-        let (sight, own) = (sight_of(self.held), own_sight(self.user));
-        let stored = self.writing.stored(table, &key, &sight, &own)?;
+        let (scope, own) = (ReadScope::of(self.held), ReadScope::owned_by(self.user));
+        let stored = self.writing.stored(table, &key, &scope, &own)?;
         // To a delete, a row that the user may not see is no row.
         let stored = stored.filter(|stored| {
             change.operation != Operation::Delete || stored.readable || stored.writable

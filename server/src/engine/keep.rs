@@ -6,25 +6,9 @@ use rejoin_protocol::time;
 
 use super::Engine;
 use crate::error::Fault;
+use crate::model::Compaction;
 use crate::observe;
 use crate::store::{Writing, write};
-
-/// What a compaction did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Compaction {
-    /// Cursors below it need a snapshot.
-    pub watermark: i64,
-    /// Entries that went.
-    pub entries: usize,
-    /// Verdicts that went.
-    pub verdicts: usize,
-    /// Times at which rows were written by their authors, removed after as many days as verdicts are.
-    pub times: usize,
-    /// The transactions that it took.
-    pub batches: usize,
-    /// Whether another server over this database was at it: what is left is that one's to do.
-    pub elsewhere: bool,
-}
 
 const DAY: i64 = 86_400_000_000;
 
@@ -96,7 +80,7 @@ impl Engine {
 
 /// What every device has read that is not silent; the end of the log if there is none.
 fn lowest(writing: &dyn Writing, since: &str) -> Result<i64, Fault> {
-    let life = writing.life()?;
-    let lowest = writing.lowest_position(since)?.unwrap_or(life.head);
-    Ok(lowest.clamp(life.watermark, life.head))
+    let log = writing.log_state()?;
+    let lowest = writing.lowest_position(since)?.unwrap_or(log.head);
+    Ok(lowest.clamp(log.watermark, log.head))
 }

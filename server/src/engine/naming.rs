@@ -2,8 +2,8 @@
 
 use rejoin_protocol::Manifest;
 
-use super::schema::Table;
 use crate::error::Fault;
+use crate::model::Table;
 use crate::store::Reading;
 
 /// How a group names columns.

@@ -6,9 +6,9 @@ use rejoin_protocol::Value;
 use rejoin_protocol::wire::row::RowName;
 
 use super::encode;
-use super::schema::{Row, Table};
 use crate::error::Fault;
-use crate::store::{Reading, Sight};
+use crate::model::{ReadScope, Row, Table};
+use crate::store::Reading;
 
 /// Names of rows, each once, by table and key text.
 #[derive(Debug, Default)]
@@ -49,13 +49,13 @@ impl Names {
         self.0.values().map(BTreeSet::len).sum()
     }
 
-    /// Reads each row under `sight`, and hands it on; what is not seen there is gone for this user. `None` if the rows hold more
+    /// Reads each row under `scope`, and hands it on; what is not seen there is gone for this user. `None` if the rows hold more
     /// than `bytes`: the page must name fewer, and what was handed on is none.
     pub(super) fn read<'s>(
         self,
         reading: &'s dyn Reading,
         bytes: usize,
-        sight: &Sight,
+        scope: &ReadScope,
         stands: Stands<'_, 's>,
     ) -> Result<Option<Gone>, Fault> {
         let schema = reading.schema();
@@ -67,11 +67,11 @@ impl Names {
             .collect();
         let asked: Vec<(&Table, &[Option<Value>])> =
             named.iter().map(|named| (named.table, named.keys.as_slice())).collect();
-        reading.expect_images(&asked, sight)?;
+        reading.expect_images(&asked, scope)?;
         for Named { table, ids, keys } in named {
             gone.rows += ids.len();
             let (mut ids, mut done) = (ids.into_iter(), Ok(true));
-            reading.images(table, &keys, sight, &mut |image| {
+            reading.images(table, &keys, scope, &mut |image| {
                 done = match (image, ids.next()) {
                     (Some(row), _) => match left.checked_sub(row.weight()) {
                         Some(rest) => {

@@ -6,12 +6,11 @@
 use rejoin_protocol::wire::pull::{BucketUpdates, PullRequest, PullResponse};
 
 use super::page::Names;
-use super::schema::{Row, Table};
-use super::{Caller, Engine, encode, held, own_bucket, sight_of};
-use crate::config::GLOBAL;
+use super::{Caller, Engine, encode, held};
 use crate::error::Fault;
 use crate::hooks::SnapshotReason;
-use crate::store::{Ahead, Entry, Reading, Room, read};
+use crate::model::{Entry, GLOBAL, PageLimit, ReadScope, Row, Table, own_bucket};
+use crate::store::{Ahead, Reading, read};
 
 mod hook;
 mod judge;
@@ -26,7 +25,7 @@ impl Engine {
         caller: &Caller,
         request: &PullRequest,
     ) -> Result<PullResponse, Fault> {
-        let room = Room { rows: self.page_size(request.limit), bytes: self.limits.page_bytes };
+        let room = PageLimit { rows: self.page_size(request.limit), bytes: self.limits.page_bytes };
         let (response, client, never) = read(&*self.store, |reading| {
             let older = self.admit(reading, false, request.schema_version, &request.schema_hash)?;
             // Most users hold these two; whoever holds more is asked for once more.
@@ -39,9 +38,9 @@ impl Engine {
             })?;
             let client = self.registered(reading, caller, &request.client_id)?;
             let never = request.checkpoint == 0 && client.last_pull_at.is_none();
-            let life = reading.life()?;
+            let log = reading.log_state()?;
             let mut response = frame(reading, request.checkpoint);
-            if never || request.checkpoint < life.watermark || request.checkpoint > life.head {
+            if never || request.checkpoint < log.watermark || request.checkpoint > log.head {
                 let reason =
                     if never { "initial_sync_required" } else { "checkpoint_before_retention" };
                 response.snapshot_required = true;
@@ -89,7 +88,7 @@ fn changes(
     reading: &dyn Reading,
     caller: &Caller,
     request: &PullRequest,
-    room: Room,
+    room: PageLimit,
     response: &mut PullResponse,
 ) -> Result<(), Fault> {
     let held = held(reading, &caller.user)?;
@@ -109,7 +108,7 @@ fn changes(
             // Entries of tables that were not asked for are passed over as far as v0.1.2 does, and no farther.
             Some(last) if more || request.tables.is_some() => last,
             None if request.tables.is_some() => request.checkpoint,
-            _ => reading.life()?.head,
+            _ => reading.log_state()?.head,
         };
         // Heavy rows: fewer of them. One row goes however heavy it is.
         let bytes = if limit > 1 { room.bytes } else { usize::MAX };
@@ -117,7 +116,7 @@ fn changes(
             response.changes.push(encode::record(table, &row)?);
             Ok(())
         };
-        match names.read(reading, bytes, &sight_of(&held), &mut stands)? {
+        match names.read(reading, bytes, &ReadScope::of(&held), &mut stands)? {
             Some(rows) => break rows,
             None => limit /= 2,
         }

@@ -8,12 +8,12 @@ use rejoin_protocol::wire::pull::{PullAnswer, PullAsk, PullRequest, PullResponse
 use super::cursor::{self, Cursor, Standing, Walk};
 use super::encode::Sets;
 use super::page::Names;
-use super::{Caller, Engine, held, schema_gate, sight_of};
-use crate::config::WAITING;
+use super::{Caller, Engine, held, schema_gate};
 use crate::error::Fault;
 use crate::hooks::SnapshotReason as Reason;
+use crate::model::{PageLimit, ReadScope, WAITING};
 use crate::observe;
-use crate::store::{Ahead, Reading, Room, read, write};
+use crate::store::{Ahead, Reading, read, write};
 use rejoin_protocol::mutant::{self, Mutant};
 
 /// The wire's word for a reason.
@@ -55,7 +55,7 @@ impl Engine {
                         let mut limit = limit;
                         loop {
                             let bytes = if limit > 1 { self.limits.page_bytes } else { usize::MAX };
-                            let room = Room { rows: limit, bytes };
+                            let room = PageLimit { rows: limit, bytes };
                             if let Some(found) = page(reading, caller, ask, &cursor, room)? {
                                 break found;
                             }
@@ -95,7 +95,7 @@ impl Engine {
         }
     }
 
-    /// Begins a new epoch, unless somebody else did since the cursor was found to be of another life.
+    /// Begins a new epoch, unless another request did since the cursor was found to be of a later state of the log.
     pub(super) fn begin_epoch(
         &self,
         is_restored: impl Fn(&dyn Reading) -> Result<bool, Fault>,
@@ -105,7 +105,7 @@ impl Engine {
                 tracing::warn!("a device knows a later log than this one: a new epoch begins");
                 return writing.new_epoch();
             }
-            Ok(writing.life()?.epoch)
+            Ok(writing.log_state()?.epoch)
         })
     }
 }
@@ -148,7 +148,7 @@ fn empty(reading: &dyn Reading, caller: &Caller, ask: &PullAsk) -> Result<PullRe
         schema_hash: manifest.schema_hash.clone(),
         rejoin: Some(PullAnswer {
             request: ask.request,
-            epoch: reading.life()?.epoch,
+            epoch: reading.log_state()?.epoch,
             held: held(reading, &caller.user)?,
             ..PullAnswer::default()
         }),
@@ -164,14 +164,14 @@ fn page(
     caller: &Caller,
     ask: &PullAsk,
     cursor: &Cursor,
-    room: Room,
+    room: PageLimit,
 ) -> Result<Option<Found>, Fault> {
     let schema = reading.schema();
     let held = held(reading, &caller.user)?;
     let Some(cursor) = cursor.clone().opened(&held) else {
         return Ok(Some(Found::Snapshot(Reason::Retention)));
     };
-    let sight = sight_of(&held);
+    let scope = ReadScope::of(&held);
     let mut names = Names::default();
     for row in &ask.recheck {
         if let Some(table) = schema.table(&row.table_name) {
@@ -179,7 +179,7 @@ fn page(
         }
     }
     let mut next = turned(&cursor, &held);
-    next.carry(&ask.witness, &reading.life()?.key);
+    next.carry(&ask.witness, &reading.log_state()?.key);
     let walking = next.walk.is_some();
     let wait = if walking {
         // It names rows of buckets that are held no more.
@@ -196,7 +196,7 @@ fn page(
     }
     let mut sets = Sets::default();
     let count = names.len();
-    let read = names.read(reading, room.bytes, &sight, &mut |table, row| {
+    let read = names.read(reading, room.bytes, &scope, &mut |table, row| {
         sets.push(table, &row);
         Ok(())
     })?;
@@ -209,14 +209,14 @@ fn page(
         next.read_up_to(reading, wait.filter(|_| remaining > 0).map(|(last, _)| last))?;
     }
     next.read_now(reading)?;
-    let Some(sealed) = next.seal(&reading.life()?.key)? else {
+    let Some(sealed) = next.seal(&reading.log_state()?.key)? else {
         return Ok(Some(Found::Snapshot(Reason::Retention)));
     };
     let mut response = empty(reading, caller, ask)?;
     observe::pulled(gone.rows);
     // Rows are read as they are, and may show what commits while the page is made and has no entry yet. A device must not
     // take such a page alone: the next one has the other rows of the same transaction.
-    let is_ahead = reading.life()?.unnumbered && count > 0 && next.position > cursor.position;
+    let is_ahead = reading.log_state()?.unnumbered && count > 0 && next.position > cursor.position;
     response.has_more = walking || remaining > 0 || is_ahead;
     response.checkpoint = next.position;
     if let Some(answer) = &mut response.rejoin {
@@ -234,7 +234,7 @@ impl Cursor {
     fn read_up_to(&mut self, reading: &dyn Reading, last: Option<i64>) -> Result<(), Fault> {
         self.position = match last {
             Some(last) => last,
-            None => reading.life()?.head,
+            None => reading.log_state()?.head,
         };
         self.tag = reading.tag(self.position)?.unwrap_or_default();
         if self.position >= self.until {
@@ -295,11 +295,11 @@ fn walked(walk: &Walk) -> Vec<String> {
 fn walk(
     reading: &dyn Reading,
     next: &mut Cursor,
-    room: Room,
+    room: PageLimit,
     names: &mut Names,
 ) -> Result<(), Fault> {
     let Some(mut walk) = next.walk.take() else { return Ok(()) };
-    let sight = sight_of(&walked(&walk));
+    let scope = ReadScope::of(&walked(&walk));
     let schema = reading.schema();
     for table in &schema.tables {
         if table.name < walk.table {
@@ -309,9 +309,9 @@ fn walk(
             walk.table.clone_from(&table.name);
             walk.after = None;
         }
-        let left = Room { rows: room.rows.saturating_sub(names.len()).max(1), ..room };
+        let left = PageLimit { rows: room.rows.saturating_sub(names.len()).max(1), ..room };
         let after = walk.after.as_deref().and_then(|after| table.key_of(after));
-        let page = reading.page(table, after.as_ref(), left, &sight)?;
+        let page = reading.page(table, after.as_ref(), left, &scope)?;
         for row in &page.rows {
             names.add(table, row.id(table));
         }
@@ -328,7 +328,7 @@ fn walk(
             next.extra.push(bucket);
         }
     }
-    next.until = reading.life()?.head;
+    next.until = reading.log_state()?.head;
     next.held = walk.target;
     Ok(())
 }

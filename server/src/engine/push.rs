@@ -16,10 +16,11 @@ use super::cursor::{self, Accepted};
 use super::hook::Met;
 use super::judge::{Judge, Outcome};
 use super::seen::Checks;
-use super::{Caller, Engine, encode, held, run, schema_gate, sight_of};
+use super::{Caller, Engine, encode, held, run, schema_gate};
 use crate::error::{Fault, Refusal};
 use crate::hooks::Hooks;
-use crate::store::{Client, Reading, StoredVerdict, Writing, write};
+use crate::model::{Client, ReadScope, StoredVerdict};
+use crate::store::{Reading, Writing, write};
 use rejoin_protocol::mutant::{self, Mutant};
 
 /// A push that was answered.
@@ -40,23 +41,23 @@ impl Engine {
         self.check_push(request, ask)?;
         let now = self.now();
         let hooks = self.hooks.as_deref();
-        let (mut response, met, life) = write(&*self.store, &now, |writing| {
+        let (mut response, met, log) = write(&*self.store, &now, |writing| {
             run::expect(writing, caller, &request.client_id, &ask.witness)?;
             let mut client = self.registered(writing, caller, &request.client_id)?;
             if cursor::is_of_another_life(writing, &ask.witness)? {
                 tracing::warn!("a device knows a later log than this one: a new epoch begins");
                 writing.new_epoch()?;
             }
-            let life = writing.life()?;
+            let log = writing.log_state()?;
             let held = held(writing, &caller.user)?;
             let mut answer = PushAnswer {
                 request: ask.request,
-                epoch: life.epoch.clone(),
+                epoch: log.epoch.clone(),
                 held: held.clone(),
                 ..PushAnswer::default()
             };
             let met = Met::new(hooks);
-            if ask.epoch == life.epoch {
+            if ask.epoch == log.epoch {
                 let push = Push {
                     writing,
                     caller,
@@ -82,15 +83,15 @@ impl Engine {
                 writing.put_client(&caller.user, &request.client_id, &client)?;
             }
             let response = answered(writing, &now, answer);
-            Ok((response, met.into_all(), life))
+            Ok((response, met.into_all(), log))
         })?;
         self.tell_conflicts(&met);
         let mut head = None;
-        if let Some(answer) = response.rejoin.as_mut().filter(|_| ask.epoch == life.epoch) {
+        if let Some(answer) = response.rejoin.as_mut().filter(|_| ask.epoch == log.epoch) {
             // Only now: a log may give its entries their positions when they have been committed (C1).
             let end = self.store.end()?;
             let accepted = accepted_of(caller, request, ask, &answer.verdicts);
-            answer.witness = cursor::witness(end, &life, accepted, &ask.witness)?;
+            answer.witness = cursor::witness(end, &log, accepted, &ask.witness)?;
             head = Some(end.0);
         }
         Ok(Pushed { response, head })
@@ -351,14 +352,14 @@ impl Push<'_> {
         {
             named.entry(table).or_default().insert(id);
         }
-        let sight = sight_of(self.held);
+        let scope = ReadScope::of(self.held);
         let reading: &dyn Reading = self.writing;
         let mut rows = Vec::new();
         for (table, ids) in named {
             let Some(table) = reading.schema().table(table) else { continue };
             let keys: Vec<_> = ids.iter().map(|id| table.key_of(id)).collect();
             let (mut ids, mut done) = (ids.into_iter(), Ok(()));
-            reading.images(table, &keys, &sight, &mut |row| {
+            reading.images(table, &keys, &scope, &mut |row| {
                 let Some(id) = ids.next() else { return false };
                 done = encode::image(table, id, row.as_ref()).map(|image| rows.push(image));
                 done.is_ok()

@@ -8,9 +8,8 @@ use rejoin_protocol::wire::code;
 use rejoin_protocol::wire::push::Ending;
 
 use super::judge::{Cells, Judge, Stop, stop};
-use super::schema::{Access, Reference, Table};
-use super::{own_sight, sight_of};
-use crate::store::{Violation, WriteError, Writing};
+use crate::model::{Access, ReadScope, Reference, Table, Violation};
+use crate::store::{WriteError, Writing};
 
 impl Judge<'_> {
     /// A child needs a parent that this user may write. One that is not there and one of somebody else's look alike.
@@ -23,8 +22,8 @@ impl Judge<'_> {
         let value = data.iter().find(|(other, _)| *other == at).map(|(_, value)| value);
         let stored = match value {
             Some(value) if !value.is_null() => {
-                let (sight, own) = (sight_of(self.held), own_sight(self.user));
-                self.writing.stored(above, value, &sight, &own)?
+                let (scope, own) = (ReadScope::of(self.held), ReadScope::owned_by(self.user));
+                self.writing.stored(above, value, &scope, &own)?
             }
             _ => None,
         };
@@ -69,7 +68,8 @@ pub(super) fn check(
         if value.is_null() || !is_key || is_itself || is_open {
             continue;
         }
-        let stored = writing.stored(above, value, &sight_of(held), &own_sight(user))?;
+        let stored =
+            writing.stored(above, value, &ReadScope::of(held), &ReadScope::owned_by(user))?;
         if !stored.is_some_and(|stored| stored.readable) {
             return Err(WriteError::Rule(Violation {
                 code: code::CONSTRAINT_REFERENCES,

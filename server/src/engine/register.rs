@@ -9,7 +9,8 @@ use super::{Caller, Engine, cursor, schema_gate, version};
 use crate::error::{Fault, Refusal};
 use crate::hooks::SnapshotReason;
 use crate::log_limit::LogLimit;
-use crate::store::{Client, Writing, write};
+use crate::model::Client;
+use crate::store::{Writing, write};
 
 static TOO_MANY_DEVICES: LogLimit = LogLimit::new();
 
@@ -82,12 +83,12 @@ impl Engine {
         let standing =
             cursor.map(|cursor| cursor::check_of(&caller.user, writing, cursor)).transpose()?;
         let witness = hello.witness.as_deref().unwrap_or_default();
-        let key = writing.life()?.key;
+        let key = writing.log_state()?.key;
         let restored = matches!(standing, Some(cursor::Standing::Restored))
             || cursor::is_of_another_life(writing, witness)?;
         let other_server = cursor.is_some_and(|cursor| !cursor::is_ours(cursor, &key))
             || !witness.is_empty() && !cursor::is_ours(witness, &key);
-        let epoch = if restored { writing.new_epoch()? } else { writing.life()?.epoch };
+        let epoch = if restored { writing.new_epoch()? } else { writing.log_state()?.epoch };
         let reason = match &standing {
             _ if restored => Some(SnapshotReason::Epoch),
             None => Some(SnapshotReason::Initial),

@@ -9,14 +9,14 @@ use std::collections::BTreeMap;
 use rejoin_protocol::Value;
 use rejoin_protocol::wire::push::{Change, Group, PushAsk, PushRequest, Verdict};
 
+use super::Caller;
 use super::cursor::{self, Cursor};
 use super::naming::Naming;
 use super::push::Push;
-use super::schema::{Schema, Table};
 use super::sent::decode;
-use super::{Caller, own_sight, sight_of};
 use crate::error::Fault;
-use crate::store::{Ahead, Coming, KeyLock, Reading};
+use crate::model::{Access, KeyLock, ReadScope, Schema, Table};
+use crate::store::{Ahead, Coming, Reading};
 
 /// How many groups are tried together after one has failed; twice as many each time that goes well.
 const FEW: usize = 2;
@@ -55,12 +55,12 @@ impl Push<'_> {
         let changes = changes.filter(|_| self.checks.is_empty());
         let rows: Vec<(&Table, Value)> =
             changes.flat_map(|change| rows_of(schema, change)).collect();
-        let (sight, own) = (sight_of(self.held), own_sight(&self.caller.user));
+        let (scope, own) = (ReadScope::of(self.held), ReadScope::owned_by(&self.caller.user));
         self.writing.foresee(&Coming {
             user: &self.caller.user,
             mutations: &mutations,
             rows: &rows,
-            sight: &sight,
+            scope: &scope,
             own: &own,
         })
     }
@@ -163,9 +163,7 @@ fn rows_of<'s>(schema: &'s Schema, change: &Change) -> Vec<(&'s Table, Value)> {
     let data = decode(table, change.data.as_deref(), &Naming::PRESENT);
     for (at, value) in data.ok().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
         let above = match table.access {
-            super::schema::Access::Chain { column, parent } if column == at => {
-                schema.tables.get(parent)
-            }
+            Access::Chain { column, parent } if column == at => schema.tables.get(parent),
             _ => {
                 let reference = table.references.iter().find(|reference| reference.column == at);
                 reference.and_then(|reference| schema.table(&reference.table))

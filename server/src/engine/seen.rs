@@ -17,9 +17,9 @@ use serde_json::Value as Json;
 use super::judge::{Judge, Stop, is_as_sent, stop};
 use super::naming::Naming;
 use super::sent::decode;
-use super::sight_of;
-use crate::config::{ActionConfig, Problem, USER};
-use crate::error::Fault;
+use crate::config::{ActionConfig, USER};
+use crate::error::{Fault, Problem};
+use crate::model::ReadScope;
 use crate::store::Reading;
 
 /// What is asked before actions are taken, by name and version.
@@ -100,7 +100,7 @@ impl Judge<'_> {
             return stop(Ending::Refused, code::TABLE_UNKNOWN, None, message);
         };
         let row = match table.key_of(&seen.id) {
-            Some(key) => self.writing.image(table, &key, &sight_of(self.held))?,
+            Some(key) => self.writing.image(table, &key, &ReadScope::of(self.held))?,
             None => None,
         };
         match row {

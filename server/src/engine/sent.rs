@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::judge::{Cells, Stop, stop};
 use super::naming::Naming;
-use super::schema::Table;
+use crate::model::Table;
 
 /// A column that was sent: its position, its name of then, and its value as it came.
 pub(super) type Named<'a> = (usize, String, &'a RawValue);

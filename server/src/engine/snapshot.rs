@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use super::cursor::{self, Cursor, Standing};
 use super::pull::same_buckets;
-use super::schema::{Row, Table};
-use super::{Caller, Engine, encode, held, sight_of};
+use super::{Caller, Engine, encode, held};
 use crate::error::Fault;
 use crate::hooks::SnapshotReason;
+use crate::model::{Client, Page, PageLimit, ReadScope, Row, Table};
 use crate::observe;
-use crate::store::{Ahead, Client, Page, Reading, Room, read};
+use crate::store::{Ahead, Reading, read};
 
 /// Where a page ended; sealed inside `after_id`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,13 +35,13 @@ struct Place {
 
 impl Place {
     fn first(reading: &dyn Reading, held: &[String], witness: &str) -> Result<Self, Fault> {
-        let sight = sight_of(held);
+        let scope = ReadScope::of(held);
         let mut total = 0;
         for table in &reading.schema().tables {
-            total += reading.count(table, &sight)?;
+            total += reading.count(table, &scope)?;
         }
         let mut cursor = cursor::at_head(reading, held)?;
-        cursor.carry(witness, &reading.life()?.key);
+        cursor.carry(witness, &reading.log_state()?.key);
         let seen = (cursor.seen, cursor.seen_tag);
         Ok(Self { table: String::new(), after: None, cursor, total, seen })
     }
@@ -54,7 +54,7 @@ impl Engine {
         caller: &Caller,
         request: &SnapshotRequest,
     ) -> Result<SnapshotResponse, Fault> {
-        let room = Room { rows: self.page_size(request.limit), bytes: self.limits.page_bytes };
+        let room = PageLimit { rows: self.page_size(request.limit), bytes: self.limits.page_bytes };
         let witness = witness_of(request);
         let (mut response, client, position, restarts) = read(&*self.store, |reading| {
             let is_ours = request.rejoin.is_some() || caller.extended;
@@ -172,12 +172,12 @@ fn standing(
     }
     let cursor = request.cursor.as_ref().filter(|cursor| !cursor.after_id.is_empty());
     let Some(cursor) = cursor else { return Ok(Found::First) };
-    let life = reading.life()?;
-    let Some(place) = cursor::open::<Place>(&cursor.after_id, &life.key) else {
+    let log = reading.log_state()?;
+    let Some(place) = cursor::open::<Place>(&cursor.after_id, &log.key) else {
         return Ok(Found::Gone);
     };
     let known_epoch = request.rejoin.as_ref().map_or("", |ask| ask.epoch.as_str());
-    if !known_epoch.is_empty() && known_epoch != life.epoch {
+    if !known_epoch.is_empty() && known_epoch != log.epoch {
         return Ok(Found::Gone);
     }
     let (seen, seen_tag) = place.seen;
@@ -196,13 +196,13 @@ fn answer(
     place: Option<&Place>,
 ) -> Result<SnapshotResponse, Fault> {
     let manifest = &reading.schema().manifest;
-    let life = reading.life()?;
+    let log = reading.log_state()?;
     let rejoin = match &request.rejoin {
         Some(ask) => Some(SnapshotAnswer {
             request: ask.request,
-            epoch: life.epoch.clone(),
+            epoch: log.epoch.clone(),
             pull_cursor: match place {
-                Some(place) => place.cursor.seal(&life.key)?.unwrap_or_default(),
+                Some(place) => place.cursor.seal(&log.key)?.unwrap_or_default(),
                 None => String::new(),
             },
             total: place.map_or(0, |place| place.total),
@@ -227,11 +227,11 @@ fn page(
     request: &SnapshotRequest,
     mut place: Place,
     held: &[String],
-    room: Room,
+    room: PageLimit,
 ) -> Result<SnapshotResponse, Fault> {
     place.seen = cursor::end_of_log(reading)?;
     let mut response = answer(reading, request, Some(&place))?;
-    let sight = sight_of(held);
+    let scope = ReadScope::of(held);
     let schema = reading.schema();
     let mut left = room;
     for (number, table) in schema.tables.iter().enumerate() {
@@ -244,9 +244,10 @@ fn page(
         }
         let ends = left.rows > 0 && {
             let after = place.after.as_deref().and_then(|after| table.key_of(after));
-            let Page { rows, ends } = reading.page(table, after.as_ref(), left, &sight)?;
+            let Page { rows, ends } = reading.page(table, after.as_ref(), left, &scope)?;
             let held: usize = rows.iter().map(Row::weight).sum();
-            left = Room { rows: left.rows - rows.len(), bytes: left.bytes.saturating_sub(held) };
+            left =
+                PageLimit { rows: left.rows - rows.len(), bytes: left.bytes.saturating_sub(held) };
             let last = rows.last().map(|row| row.id(table));
             let through = if ends { None } else { last.clone() };
             add(&mut response, table, &rows, place.after.clone(), through)?;
@@ -258,7 +259,7 @@ fn page(
             response.cursor = Some(SnapshotCursor {
                 checkpoint: place.cursor.position,
                 table_idx: i64::try_from(number).unwrap_or(i64::MAX),
-                after_id: cursor::seal(&place, &reading.life()?.key)?,
+                after_id: cursor::seal(&place, &reading.log_state()?.key)?,
             });
             break;
         }
@@ -275,7 +276,7 @@ fn witness(reading: &dyn Reading, place: &Place, before: &str) -> Result<String,
     if place.seen == (place.cursor.seen, place.cursor.seen_tag) {
         return Ok(String::new());
     }
-    cursor::witness(place.seen, &reading.life()?, None, before)
+    cursor::witness(place.seen, &reading.log_state()?, None, before)
 }
 
 fn add(

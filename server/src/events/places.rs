@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::store::Touched;
+use crate::model::Touched;
 
 /// So many are woken at once; more are spread over a time that grows with them.
 const AT_ONCE: u32 = 100;
@@ -190,7 +190,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::{AT_ONCE, Places, spread};
-    use crate::store::Touched;
+    use crate::model::Touched;
 
     fn touched(bucket: &str, is_grant: bool) -> Touched {
         Touched { bucket: bucket.into(), is_grant }

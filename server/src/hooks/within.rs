@@ -8,32 +8,12 @@ use std::fmt;
 
 use rejoin_protocol::Value;
 
+use super::sql::{HookSql, SqlError};
 use crate::error::Fault;
-use crate::store::Writing;
 
 /// With what a statement of a hook may begin.
 const KINDS: &[&str] =
     &["SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE", "WITH", "VALUES"];
-
-/// Why a statement of a hook did nothing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SqlError {
-    /// It is not for a hook to run, or not as it stands; the words say what to write instead.
-    #[error("not run: {0}")]
-    Refused(String),
-    /// What it would write breaks a rule of the database.
-    #[error("a rule of the database is broken: {0}")]
-    Rule(String),
-    /// The moment is at fault: a lock, a deadlock, a full disk.
-    #[error("the database cannot just now: {0}")]
-    Moment(String),
-    /// The database does not know what it names, or fails.
-    #[error("the database refuses: {0}")]
-    Failed(String),
-    /// The transaction is over; nothing of the push is kept.
-    #[error("the transaction is over: {0}")]
-    Over(String),
-}
 
 /// The transaction of a push, for SQL of a hook.
 ///
@@ -41,7 +21,7 @@ pub enum SqlError {
 /// text and become what the statement expects there; what it cannot tell is cast (`:name::bigint`). Statements see and
 /// write every row of every table, whoever's it is, as the store's own role.
 pub struct Within<'a> {
-    writing: &'a dyn Writing,
+    transaction: &'a dyn HookSql,
     over: RefCell<Option<String>>,
 }
 
@@ -52,25 +32,25 @@ impl fmt::Debug for Within<'_> {
 }
 
 impl<'a> Within<'a> {
-    pub(crate) fn new(writing: &'a dyn Writing) -> Self {
-        Self { writing, over: RefCell::new(None) }
+    pub(crate) fn new(transaction: &'a dyn HookSql) -> Self {
+        Self { transaction, over: RefCell::new(None) }
     }
 
     /// Runs a statement that returns no rows; how many it touched.
     pub fn execute(&self, sql: &str, values: &[(&str, Value)]) -> Result<u64, SqlError> {
-        self.run(sql, |writing| writing.execute(sql, values))
+        self.run(sql, |transaction| transaction.execute(sql, values))
     }
 
     /// Runs a query, or a statement with RETURNING: the cells of its rows, in the order of its columns. In PostgreSQL types
     /// beyond truth values, numbers of the machine, text, JSON, UUIDs, instants, bytes and enums are cast to text first.
     pub fn query(&self, sql: &str, values: &[(&str, Value)]) -> Result<Vec<Vec<Value>>, SqlError> {
-        self.run(sql, |writing| writing.query(sql, values))
+        self.run(sql, |transaction| transaction.query(sql, values))
     }
 
     fn run<T>(
         &self,
         sql: &str,
-        run: impl FnOnce(&dyn Writing) -> Result<T, SqlError>,
+        run: impl FnOnce(&dyn HookSql) -> Result<T, SqlError>,
     ) -> Result<T, SqlError> {
         if let Some(why) = &*self.over.borrow() {
             return Err(SqlError::Over(why.clone()));
@@ -81,7 +61,7 @@ impl<'a> Within<'a> {
                 format!("a hook reads and writes rows; a statement may not begin with {first:?}");
             return Err(SqlError::Refused(why));
         }
-        let done = run(self.writing);
+        let done = run(self.transaction);
         if let Err(SqlError::Over(why)) = &done {
             *self.over.borrow_mut() = Some(why.clone());
         }

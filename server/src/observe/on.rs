@@ -15,7 +15,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::Ended;
 use crate::Shared;
-use crate::store::{Connections, Feed};
+use crate::model::{Connections, Feed};
 
 /// In seconds: as the semantic conventions have them.
 const BOUNDS: [f64; 14] =

@@ -4,7 +4,8 @@
 //! can write it as little as any other column that is not there.
 
 use super::describe::{Found, FoundColumn};
-use crate::config::{PushPolicy, TableConfig};
+use crate::config::TableConfig;
+use crate::model::PushPolicy;
 
 /// What is wrong with the registry's words about columns; each by the column and why.
 pub(super) fn problems(

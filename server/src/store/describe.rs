@@ -10,9 +10,9 @@ use rejoin_protocol::manifest::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::config::{OWN_PREFIX, PushPolicy, TableConfig};
-use crate::engine::resolve::Resolve;
-use crate::engine::schema::{Access, BucketColumn, Column, Reference, Table};
+use crate::config::TableConfig;
+use crate::model::resolver::Resolve;
+use crate::model::{Access, BucketColumn, Column, OWN_PREFIX, PushPolicy, Reference, Table};
 
 /// Returns the identity of a column that is new to its table: a hash of its name that `is_taken` does not report as used.
 ///

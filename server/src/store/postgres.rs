@@ -11,15 +11,16 @@ use std::time::Duration;
 
 use rejoin_protocol::time;
 
-use super::{Connections, Feed, Heard, Reading, Store, Touched, WriteProblem, Writing};
+use super::{Heard, Reading, Store, WriteProblem, Writing};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{PostgresUrl, RowSecurity, TableConfig};
-use crate::engine::schema::Schema;
 use crate::error::{Fault, ServerError};
-use crate::feeder::Bell;
+use crate::model::{Connections, Feed, Schema, Table, Touched};
 
+mod access;
 mod ahead;
 mod batch;
+mod bell;
 mod below;
 mod changelog;
 mod check;
@@ -43,11 +44,11 @@ mod pages;
 mod policies;
 mod pool;
 mod portable;
+mod quote;
 mod records;
 mod room;
 mod rows;
 mod run;
-mod sight;
 mod tls;
 mod transaction;
 mod triggers;
@@ -55,6 +56,7 @@ mod types;
 mod verdicts;
 mod ways;
 
+pub(crate) use bell::Bell;
 use connection::Connection;
 use fed::Fed;
 use foresight::Kind;
@@ -62,7 +64,7 @@ pub(crate) use guard::Plan;
 use guard::resolverless;
 use member::Function;
 use pool::{Lease, Pool};
-use sight::{literal, quoted};
+use quote::{literal, quoted};
 use tls::Target;
 use transaction::Transaction;
 use types::{Form, OwnerForm, Type};
@@ -200,6 +202,13 @@ impl Known {
             nothing: Shape::default(),
             cursor_key: String::new(),
         }
+    }
+
+    /// How a table looks in this database.
+    fn shape(&self, table: &Table) -> &Shape {
+        // Both lists are made together; a table that is in none of them is in no statement either.
+        let at = self.schema.tables.iter().position(|known| known.number == table.number);
+        at.and_then(|at| self.shapes.get(at)).unwrap_or(&self.nothing)
     }
 }
 

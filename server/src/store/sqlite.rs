@@ -11,16 +11,18 @@ use std::time::Duration;
 use rejoin_protocol::time;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{Reading, Store, Touched, WriteProblem, Writing};
+use super::{Reading, Store, WriteProblem, Writing};
 use crate::clock::{Clock, SystemClock};
 use crate::config::TableConfig;
-use crate::engine::schema::Schema;
 use crate::error::{Fault, ServerError};
+use crate::model::{Schema, Touched};
 
+mod access;
 mod changelog;
 mod check;
 mod ddl;
 mod decimals;
+mod error;
 mod hook;
 mod install;
 mod introspect;
@@ -28,7 +30,6 @@ mod migrate;
 mod records;
 mod room;
 mod rows;
-mod sight;
 mod transaction;
 mod triggers;
 
@@ -116,11 +117,7 @@ impl SqliteStore {
         }
         let now = time::format(self.clock.now());
         let fresh =
-            install::refresh(writer, &self.tables, &now, false).map_err(|error| match error {
-                ServerError::Schema(problems) => Fault::Schema(problems),
-                ServerError::Database(error) => error.into(),
-                other => Fault::Internal(other.to_string()),
-            })?;
+            install::refresh(writer, &self.tables, &now, false).map_err(error::fault_of_refresh)?;
         fresh.clone_into(&mut self.schema.write().unwrap_or_else(PoisonError::into_inner));
         Ok(fresh)
     }

@@ -2,7 +2,8 @@
 
 use macro_rules_attribute::apply;
 use rejoin_protocol::Value;
-use rejoin_server::store::{Touched, read, write};
+use rejoin_server::model::Touched;
+use rejoin_server::store::{read, write};
 
 use stores::{Fresh, buckets, put};
 
@@ -13,10 +14,10 @@ const NOW: &str = "2026-11-20T08:00:00.000000Z";
 #[apply(stores!)]
 fn every_write_is_an_entry_behind_the_last_one_with_a_tag_of_its_own(fresh: Fresh) {
     let store = &*fresh.store;
-    let before = read(store, |reading| reading.life()).unwrap();
+    let before = read(store, |reading| reading.log_state()).unwrap();
     put(store, "c1", "x");
     put(store, "c2", "y");
-    let after = read(store, |reading| reading.life()).unwrap();
+    let after = read(store, |reading| reading.log_state()).unwrap();
     let entries = read(store, |reading| reading.entries(before.head, &buckets(), 100)).unwrap();
     let ids: Vec<&str> = entries.iter().map(|entry| entry.id.as_str()).collect();
     assert_eq!(ids, ["c1", "c2"]);
@@ -60,14 +61,14 @@ fn a_query_of_the_operators_gives_truth_or_not_and_only_reads(fresh: Fresh) {
 fn positions_are_never_given_again_and_the_entry_at_the_watermark_stays(fresh: Fresh) {
     let store = &*fresh.store;
     put(store, "w1", "x");
-    let head = read(store, |reading| reading.life()).unwrap().head;
+    let head = read(store, |reading| reading.log_state()).unwrap().head;
     let tag = read(store, |reading| reading.tag(head)).unwrap();
     write(store, NOW, |writing| writing.forget_entries(head, 1_000)).unwrap();
-    let life = read(store, |reading| reading.life()).unwrap();
-    assert_eq!((life.watermark, life.head), (head, head));
+    let log = read(store, |reading| reading.log_state()).unwrap();
+    assert_eq!((log.watermark, log.head), (head, head));
     assert_eq!(read(store, |reading| reading.tag(head)).unwrap(), tag);
     put(store, "w2", "x");
-    assert!(read(store, |reading| reading.life()).unwrap().head > head);
+    assert!(read(store, |reading| reading.log_state()).unwrap().head > head);
 }
 
 #[apply(stores!)]
@@ -76,12 +77,12 @@ fn a_watermark_only_rises(fresh: Fresh) {
     for number in 0..9 {
         put(store, &format!("r{number}"), "x");
     }
-    let head = read(store, |reading| reading.life()).unwrap().head;
+    let head = read(store, |reading| reading.log_state()).unwrap().head;
     let forget = |watermark| write(store, NOW, |writing| writing.forget_entries(watermark, 100));
     forget(head - 2).unwrap();
     // Another server that compacts had read an earlier one: what it does now comes too late.
     forget(head - 6).unwrap();
-    assert_eq!(read(store, |reading| reading.life()).unwrap().watermark, head - 2);
+    assert_eq!(read(store, |reading| reading.log_state()).unwrap().watermark, head - 2);
 }
 
 /// A store that cannot tell says so; one that tells leaves nothing out.

@@ -6,8 +6,10 @@ use rejoin_protocol::Policy;
 use rejoin_protocol::manifest::{ReferenceAction, Rule};
 
 use super::super::reader::{Members, Reader};
-use super::super::{ParentConfig, ProblemKind, PushPolicy, TableConfig};
-use crate::engine::resolve::Resolve;
+use super::super::{ParentConfig, TableConfig};
+use crate::error::ProblemKind;
+use crate::model::PushPolicy;
+use crate::model::resolver::Resolve;
 
 /// A table, unless one of its name was there before.
 pub(super) fn read(

@@ -7,10 +7,9 @@ use rejoin_protocol::wire::push::{Operation, PushRecord};
 use super::judge::{End, Judge, columns};
 use crate::engine::hook::{Heard, by_name, hear};
 use crate::engine::judge::is_equal;
-use crate::engine::schema::{Row, Table};
 use crate::error::Fault;
 use crate::hooks::{Accepted, Changed, Conflict, Settled};
-use crate::store::StoredRow;
+use crate::model::{Row, StoredRow, Table};
 
 impl Judge<'_> {
     /// How a record ends when the host has been asked about it.

@@ -8,16 +8,16 @@ use rejoin_protocol::wire::push::{Operation, PushRecord, PushResult};
 use rejoin_protocol::{Policy, Value, codec, time};
 use serde_json::value::RawValue;
 
-use crate::config::PushPolicy;
 use crate::engine::bucket;
 use crate::engine::contest::present_at;
 use crate::engine::hook::Met;
-use crate::engine::resolve::{Case, Resolve, Resolved};
-use crate::engine::schema::{Row, Table};
-use crate::engine::{encode, own_sight, refers};
+use crate::engine::resolve::{Case, Resolved};
+use crate::engine::{encode, refers};
 use crate::error::Fault;
 use crate::hooks::Hooks;
-use crate::store::{StoredRow, WriteError, Writing};
+use crate::model::resolver::Resolve;
+use crate::model::{PushPolicy, ReadScope, Row, StoredRow, Table};
+use crate::store::{WriteError, Writing};
 
 /// Judges the records of one push.
 pub(super) struct Judge<'a> {
@@ -176,7 +176,7 @@ impl Judge<'_> {
         let Some(key) = table.key_of(&record.id) else {
             return Ok(End::terminal("record_not_found", "record not found"));
         };
-        let own = own_sight(self.user);
+        let own = ReadScope::owned_by(self.user);
         let stored = self.writing.stored(table, &key, &own, &own)?;
         let revives = operation == "create" && stored.is_some();
         let before = self.before(stored.as_ref());
@@ -341,7 +341,7 @@ impl Judge<'_> {
     }
 
     fn present(&self, table: &Table, key: &Value) -> Result<Option<Row>, Fault> {
-        let own = own_sight(self.user);
+        let own = ReadScope::owned_by(self.user);
         let stored = self.writing.stored(table, key, &own, &own)?;
         Ok(stored.filter(|stored| stored.writable).map(|stored| stored.row))
     }

@@ -64,7 +64,7 @@ impl Engine {
             let rejoin = match &request.rejoin {
                 Some(ask) => Some(PushAnswer {
                     request: ask.request,
-                    epoch: writing.life()?.epoch,
+                    epoch: writing.log_state()?.epoch,
                     held: held.clone(),
                     ..PushAnswer::default()
                 }),

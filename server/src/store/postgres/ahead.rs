@@ -14,8 +14,8 @@ use super::connection::{Connection, Sql};
 use super::records::{self, kept};
 use super::rows::{CHUNK, Look};
 use super::{Known, changelog, policies};
-use crate::engine::schema::Table;
-use crate::store::{Ahead, Client, Sight};
+use crate::model::{Client, ReadScope, Table};
+use crate::store::Ahead;
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 
@@ -41,7 +41,7 @@ pub(super) struct Answers {
 #[derive(Debug)]
 struct Images {
     keys: Vec<Option<Value>>,
-    sight: Sight,
+    scope: ReadScope,
     rows: Vec<Row>,
 }
 
@@ -96,10 +96,10 @@ impl Answers {
         &mut self,
         table: &Table,
         keys: &[Option<Value>],
-        sight: &Sight,
+        scope: &ReadScope,
     ) -> Option<Vec<Row>> {
         let images = self.images.remove(&table.number)?;
-        (images.keys == keys && images.sight == *sight).then_some(images.rows)
+        (images.keys == keys && images.scope == *scope).then_some(images.rows)
     }
 }
 
@@ -156,7 +156,7 @@ pub(super) fn ask(
     answers.keep_granted(ahead.user, &records::buckets_of(&next()));
     let tags = next();
     let found = tags.iter().filter_map(|row| Some((row.get(0), row.get::<_, Option<i64>>(1)?)));
-    answers.tags = found.chain(ends.tag.map(|tag| (ends.life.head, tag))).collect();
+    answers.tags = found.chain(ends.tag.map(|tag| (ends.log.head, tag))).collect();
     if ahead.entries.is_some() {
         answers.entries = Some(((position, buckets.to_vec(), limit), next()));
     }
@@ -177,7 +177,7 @@ pub(super) fn ask_images(
     connection: &Connection,
     known: &Known,
     named: &[(&Table, &[Option<Value>])],
-    sight: &Sight,
+    scope: &ReadScope,
     answers: &mut Answers,
 ) -> Result<()> {
     let keys: usize = named.iter().map(|(_, keys)| keys.len()).sum();
@@ -187,11 +187,11 @@ pub(super) fn ask_images(
     let look = |table| Look { connection, known, table };
     let questions: Vec<_> =
         named.iter().map(|(table, keys)| look(*table).question(keys, false)).collect();
-    let (owners, buckets) = (super::rows::names(&sight.owners), super::rows::names(&sight.buckets));
+    let (owners, buckets) = (super::rows::names(&scope.owners), super::rows::names(&scope.buckets));
     let params: Vec<[&(dyn ToSql + Sync); 4]> = questions
         .iter()
         .map(|question| -> [&(dyn ToSql + Sync); 4] {
-            [&owners, &sight.global, &buckets, question.keys()]
+            [&owners, &scope.global, &buckets, question.keys()]
         })
         .collect();
     let asked = questions.iter().zip(&params);
@@ -209,7 +209,7 @@ pub(super) fn ask_images(
         .iter()
         .zip(found)
         .map(|((table, keys), rows)| {
-            (table.number, Images { keys: keys.to_vec(), sight: sight.clone(), rows })
+            (table.number, Images { keys: keys.to_vec(), scope: scope.clone(), rows })
         })
         .collect();
     Ok(())

@@ -6,11 +6,10 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, Type};
 
 use super::connection::Connection;
+use super::quote::quoted;
 use super::records::put_meta;
-use super::sight::quoted;
 use super::{Known, types};
-use crate::engine::schema::Table;
-use crate::store::{Entry, Life, Touched};
+use crate::model::{Entry, LogState, Table, Touched};
 
 /// Numbers what has committed (C1), in a transaction of its own; the last position. Whoever has numbered something tells the
 /// other nodes, at the end of that transaction (D28).
@@ -69,7 +68,7 @@ pub(super) fn begin_anew(connection: &Connection) -> Result<()> {
 
 /// The log's identity and ends, and the tag of its last position.
 pub(super) struct Ends {
-    pub(super) life: Life,
+    pub(super) log: LogState,
     pub(super) tag: Option<i64>,
 }
 
@@ -111,7 +110,7 @@ pub(super) const TAGS: &str = concat!(
     " FROM (SELECT DISTINCT unnest($1::bigint[])) AS p(position)"
 );
 
-pub(super) fn life(connection: &Connection) -> Result<Ends> {
+pub(super) fn log_state(connection: &Connection) -> Result<Ends> {
     Ok(ends(connection.first(LIFE, &[])?.as_ref()))
 }
 
@@ -120,8 +119,8 @@ pub(super) fn ends(row: Option<&Row>) -> Ends {
     let number = |at: usize| row.and_then(|row| row.get::<_, Option<i64>>(at));
     let (watermark, head) = (number(2).unwrap_or(0), number(3).unwrap_or(0));
     let unnumbered = row.is_some_and(|row| row.get(5));
-    let life = Life { epoch: text(0), key: text(1), watermark, head, unnumbered };
-    Ends { life, tag: number(4) }
+    let log = LogState { epoch: text(0), key: text(1), watermark, head, unnumbered };
+    Ends { log, tag: number(4) }
 }
 
 pub(super) fn tag(connection: &Connection, position: i64) -> Result<Option<i64>> {

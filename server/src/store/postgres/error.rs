@@ -8,9 +8,9 @@ use rejoin_protocol::wire::code;
 use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, SqlState};
 
-use crate::engine::schema::Table;
 use crate::error::Fault;
-use crate::store::{Violation, WriteError};
+use crate::model::{Table, Violation};
+use crate::store::WriteError;
 
 /// The error for the log: its code and its message, without the detail, which may quote a row.
 pub(super) fn log_text(error: &Error) -> String {

@@ -15,15 +15,14 @@ use rejoin_protocol::wire::push::Operation;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
+use super::bell::Bell;
 use super::below::below;
 use super::connection::Connection;
 use super::fed::{self, Fed};
 use super::{FINGERPRINT, Known, PostgresStore, is_of, types};
 use crate::bucket_resolver::RowWrite;
-use crate::engine::schema::Table;
 use crate::error::Fault;
-use crate::feeder::Bell;
-use crate::store::Feed;
+use crate::model::{Feed, Table};
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 

@@ -18,8 +18,8 @@ use super::error::log_text;
 use super::records::kept;
 use super::rows::{Look, Several};
 use super::{Known, verdicts};
-use crate::engine::schema::{Access, Table};
-use crate::store::{Coming, Sight, StoredRow, StoredVerdict};
+use crate::model::{Access, ReadScope, StoredRow, StoredVerdict, Table};
+use crate::store::Coming;
 
 type Result<T> = std::result::Result<T, Error>;
 
@@ -42,7 +42,7 @@ pub(super) struct Foresight {
     /// How it was when each savepoint began.
     marks: Vec<Mark>,
     /// For whose eyes and hands the rows were read.
-    eyes: Option<(Sight, Sight)>,
+    eyes: Option<(ReadScope, ReadScope)>,
     rows: Rows,
     /// Rows that were foreseen and written since.
     stale: Keys,
@@ -136,10 +136,10 @@ impl Foresight {
         &self,
         table: &Table,
         key: &Value,
-        eyes: (&Sight, &Sight),
+        eyes: (&ReadScope, &ReadScope),
     ) -> Option<Told<StoredRow>> {
-        let (sight, own) = self.eyes.as_ref()?;
-        if (sight, own) != eyes {
+        let (scope, own) = self.eyes.as_ref()?;
+        if (scope, own) != eyes {
             return None;
         }
         let row = self.rows.get(&table.number)?.get(&key.to_id()?)?;
@@ -246,7 +246,7 @@ impl Foresight {
             }
         }
         coming.user.clone_into(&mut self.user);
-        self.eyes = Some((coming.sight.clone(), coming.own.clone()));
+        self.eyes = Some((coming.scope.clone(), coming.own.clone()));
         self.ask_for(connection, known, &keys, coming.mutations)
     }
 
@@ -265,14 +265,14 @@ impl Foresight {
         keys: &Keys,
         mutations: &[&str],
     ) -> Result<()> {
-        let Some((sight, own)) = &self.eyes else { return Ok(()) };
+        let Some((scope, own)) = &self.eyes else { return Ok(()) };
         let named: Vec<_> = keys
             .iter()
             .filter_map(|(at, keys)| Some((known.schema.tables.get(*at)?, keys)))
             .collect();
         let look = |table| Look { connection, known, table };
         let questions: Vec<Several> =
-            named.iter().map(|(table, keys)| look(*table).several(keys, sight, own)).collect();
+            named.iter().map(|(table, keys)| look(*table).several(keys, scope, own)).collect();
         let params: Vec<_> = questions.iter().map(Several::params).collect();
         let user = kept(&self.user);
         let (user, ids) = (user.as_ref(), mutations.iter().map(|id| kept(id)).collect::<Vec<_>>());

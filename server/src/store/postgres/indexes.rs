@@ -2,10 +2,11 @@
 //! ([`super::ways`]), each in the order of keys.
 
 use super::Shape;
+use super::access::no_bucket;
 use super::connection::Connection;
-use super::sight::{no_bucket, quoted};
+use super::quote::quoted;
 use super::types::OwnerForm;
-use crate::engine::schema::{Access, Table};
+use crate::model::{Access, Table};
 
 /// An index that is needed.
 struct Wanted {

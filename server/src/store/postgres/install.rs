@@ -12,13 +12,13 @@ use super::connection::Connection;
 use super::error::log_text;
 use super::guard::Plan;
 use super::introspect::{self, FoundTable};
-use super::sight::{literal, quoted};
+use super::quote::{literal, quoted};
 use super::triggers::{self, PREFIX, Trigger};
 use super::types::Form;
 use super::{Effects, Known, Shape, changelog, fed, fingerprint, indexes, member};
 use crate::config::TableConfig;
-use crate::engine::schema::{Schema, Table};
 use crate::error::ServerError;
+use crate::model::{Schema, Table};
 use crate::store::describe;
 
 impl From<tokio_postgres::Error> for ServerError {
@@ -111,7 +111,7 @@ fn refresh_in(
         install(connection, &known)?;
     }
     known.fingerprint = fingerprint(connection, &known.names)?;
-    known.cursor_key = changelog::life(connection)?.life.key;
+    known.cursor_key = changelog::log_state(connection)?.log.key;
     Ok(known)
 }
 

@@ -2,7 +2,7 @@
 
 use super::connection::Connection;
 use super::portable::portable;
-use super::sight::quoted;
+use super::quote::quoted;
 use super::types::{self, Described, Type};
 use crate::config::TableConfig;
 use crate::error::SchemaProblem;

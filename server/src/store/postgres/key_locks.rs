@@ -6,7 +6,7 @@
 
 use super::connection::Connection;
 use super::records::kept;
-use crate::store::KeyLock;
+use crate::model::KeyLock;
 
 /// A key is one of 4,096 numbers, since the lock table of PostgreSQL has a fixed size. Two keys with one number wait for each
 /// other without need. Case is ignored: a column may compare its keys without it.

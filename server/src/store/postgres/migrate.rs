@@ -13,7 +13,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/postgres/006_numbering_is_not_compiled.sql"),
 ];
 
-/// What begins the life of a database of ours, where it has not begun: its epoch, and the secret that signs cursors.
+/// Creates the first epoch and the secret that signs cursors, unless the database has them.
 const BEGINNING: &str = "INSERT INTO rejoin.meta(key, value) VALUES
   ('epoch', gen_random_uuid()::text),
   ('cursor_key', replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '')),

@@ -4,7 +4,7 @@
 
 use super::connection::Connection;
 use super::records::{kept, meant, of_row};
-use crate::store::{KnownClient, ManifestVersion};
+use crate::model::{KnownClient, ManifestVersion};
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 

@@ -10,8 +10,7 @@ use super::connection::Sql;
 use super::rows::Look;
 use super::types::{self, Form};
 use super::ways::{Next, Ways};
-use crate::engine::schema::Row;
-use crate::store::{Page, Room, Sight};
+use crate::model::{Page, PageLimit, ReadScope, Row};
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 
@@ -30,7 +29,7 @@ pub(super) struct Above(RefCell<Vec<Seen>>);
 #[derive(Debug)]
 struct Seen {
     table: i64,
-    sight: Sight,
+    scope: ReadScope,
     keys: Option<Vec<String>>,
 }
 
@@ -54,11 +53,11 @@ impl Look<'_> {
     pub(super) fn page(
         &self,
         after: Option<&Value>,
-        room: Room,
-        sight: &Sight,
+        room: PageLimit,
+        scope: &ReadScope,
         above: &Above,
     ) -> Result<Page> {
-        let mut reader = Reader::new(self, sight, above)?;
+        let mut reader = Reader::new(self, scope, above)?;
         let (mut rows, mut held): (Vec<Row>, usize) = (Vec::new(), 0);
         let mut after = after.cloned();
         loop {
@@ -80,8 +79,8 @@ impl Look<'_> {
     }
 
     /// How many live rows are seen.
-    pub(super) fn count(&self, sight: &Sight, above: &Above) -> Result<i64> {
-        let reader = Reader::new(self, sight, above)?;
+    pub(super) fn count(&self, scope: &ReadScope, above: &Above) -> Result<i64> {
+        let reader = Reader::new(self, scope, above)?;
         let Some(text) = reader.ways.count() else { return Ok(0) };
         Ok(reader.ask(&text, None)?.first().map_or(0, |row| row.get(0)))
     }
@@ -89,11 +88,11 @@ impl Look<'_> {
     /// Hands every live row that is seen to `each`.
     pub(super) fn each(
         &self,
-        sight: &Sight,
+        scope: &ReadScope,
         above: &Above,
         each: &mut dyn FnMut(&Row),
     ) -> Result<()> {
-        let mut reader = Reader::new(self, sight, above)?;
+        let mut reader = Reader::new(self, scope, above)?;
         let mut after = None;
         loop {
             let (found, ends) = reader.next(after.as_ref(), usize::MAX)?;
@@ -107,11 +106,11 @@ impl Look<'_> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(look: &'a Look<'a>, sight: &Sight, above: &Above) -> Result<Self> {
-        let ways = Ways::of(look.known, look.table, sight);
+    fn new(look: &'a Look<'a>, scope: &ReadScope, above: &Above) -> Result<Self> {
+        let ways = Ways::of(look.known, look.table, scope);
         let mut reader = Self { look, ways, walks: false };
         if let Some((parent, text)) = reader.ways.above(MANY + 1) {
-            match reader.keys_above(parent, &text, sight, above)? {
+            match reader.keys_above(parent, &text, scope, above)? {
                 Some(keys) => reader.ways.list_above(parent, keys),
                 None => reader.walks = true,
             }
@@ -125,11 +124,11 @@ impl<'a> Reader<'a> {
         &self,
         parent: usize,
         text: &str,
-        sight: &Sight,
+        scope: &ReadScope,
         above: &Above,
     ) -> Result<Option<Vec<String>>> {
         let table = self.look.known.schema.tables.get(parent).map_or(0, |table| table.number);
-        let is_it = |seen: &&Seen| seen.table == table && seen.sight == *sight;
+        let is_it = |seen: &&Seen| seen.table == table && seen.scope == *scope;
         if let Some(seen) = above.0.borrow().iter().find(is_it) {
             return Ok(seen.keys.clone());
         }
@@ -138,7 +137,7 @@ impl<'a> Reader<'a> {
             let keys: BTreeSet<String> = found.iter().map(|row| row.get(0)).collect();
             keys.into_iter().collect::<Vec<_>>()
         });
-        above.0.borrow_mut().push(Seen { table, sight: sight.clone(), keys: keys.clone() });
+        above.0.borrow_mut().push(Seen { table, scope: scope.clone(), keys: keys.clone() });
         Ok(keys)
     }
 

@@ -8,13 +8,14 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
+use super::access::{Eyes, seen};
 use super::connection::Connection;
+use super::quote::{literal, quoted};
 use super::records::kept;
-use super::sight::{Eyes, literal, quoted, seen};
 use super::{Known, Shape, types};
-use crate::config::{PushPolicy, RowSecurity};
-use crate::engine::schema::Table;
+use crate::config::RowSecurity;
 use crate::error::{Bypass, RowSecurityProblem, ServerError};
+use crate::model::{PushPolicy, Table};
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 

@@ -14,7 +14,8 @@ use super::connection::{Connection, wait};
 use super::listener;
 use super::tls::Target;
 use crate::error::Fault;
-use crate::store::{Connections, Heard};
+use crate::model::Connections;
+use crate::store::Heard;
 
 /// Connections at most: more transactions at once do not make a database faster.
 const MOST: usize = 16;

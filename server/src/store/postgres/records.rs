@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::connection::{Connection, Params};
-use crate::store::Client;
+use crate::model::Client;
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 

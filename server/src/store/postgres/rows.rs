@@ -11,14 +11,15 @@ use rejoin_protocol::Value;
 use rejoin_protocol::wire::code;
 use tokio_postgres::types::{ToSql, Type};
 
+use super::access::{Eyes, seen};
 use super::connection::{Connection, Params, Sql};
 use super::error;
+use super::quote::{cell, quoted};
 use super::run::Write;
-use super::sight::{Eyes, cell, quoted, seen};
 use super::types::{self, Form, Parameter, parameter};
 use super::{Known, Shape};
-use crate::engine::schema::{Row, Table};
-use crate::store::{Images, Sight, StoredRow, Violation, WriteError};
+use crate::model::{ReadScope, Row, StoredRow, Table, Violation};
+use crate::store::{Images, WriteError};
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 
@@ -98,9 +99,9 @@ pub(super) enum Lock {
 struct Sights([(Vec<String>, bool, Vec<String>); 2]);
 
 impl Sights {
-    fn of(sight: &Sight, own: &Sight) -> Self {
+    fn of(scope: &ReadScope, own: &ReadScope) -> Self {
         let owned = |of: &[String]| names(of).into_iter().map(str::to_owned).collect();
-        Self([sight, own].map(|of| (owned(&of.owners), of.global, owned(&of.buckets))))
+        Self([scope, own].map(|of| (owned(&of.owners), of.global, owned(&of.buckets))))
     }
 
     fn params<'p>(&'p self, key: &'p (dyn ToSql + Sync)) -> [&'p (dyn ToSql + Sync); 7] {
@@ -202,7 +203,7 @@ impl Look<'_> {
     pub(super) fn images(
         &self,
         keys: &[Option<Value>],
-        (sight, locks): (&Sight, bool),
+        (scope, locks): (&ReadScope, bool),
         ready: Option<Vec<tokio_postgres::Row>>,
         also: Option<(Sql<'_>, Params<'_>)>,
         each: Images<'_>,
@@ -222,11 +223,11 @@ impl Look<'_> {
         }
         let questions: Vec<Question<'_>> =
             keys.chunks(CHUNK).map(|chunk| self.question(chunk, locks)).collect();
-        let (owners, buckets) = (names(&sight.owners), names(&sight.buckets));
+        let (owners, buckets) = (names(&scope.owners), names(&scope.buckets));
         let params: Vec<[&(dyn ToSql + Sync); 4]> = questions
             .iter()
             .map(|question| -> [&(dyn ToSql + Sync); 4] {
-                [&owners, &sight.global, &buckets, question.keys()]
+                [&owners, &scope.global, &buckets, question.keys()]
             })
             .collect();
         let asked = questions.iter().zip(&params);
@@ -278,8 +279,8 @@ impl Look<'_> {
     pub(super) fn stored(
         &self,
         key: &Value,
-        sight: &Sight,
-        own: &Sight,
+        scope: &ReadScope,
+        own: &ReadScope,
         lock: Lock,
     ) -> Result<Option<StoredRow>> {
         if !self.is_key(key) {
@@ -293,7 +294,7 @@ impl Look<'_> {
             Lock::Waits => " FOR NO KEY UPDATE OF t",
             Lock::AtOnce => " FOR NO KEY UPDATE OF t NOWAIT",
         });
-        let eyes = Sights::of(sight, own);
+        let eyes = Sights::of(scope, own);
         let (number, words);
         let key: &(dyn ToSql + Sync) = match key {
             Value::Integer(key) => {
@@ -321,7 +322,12 @@ impl Look<'_> {
     }
 
     /// What asks for several rows as [`stored`](Self::stored) does for one, and locks them in the order of their keys.
-    pub(super) fn several(&self, keys: &BTreeSet<String>, sight: &Sight, own: &Sight) -> Several {
+    pub(super) fn several(
+        &self,
+        keys: &BTreeSet<String>,
+        scope: &ReadScope,
+        own: &ReadScope,
+    ) -> Several {
         let keys = keys.iter().filter_map(|key| self.table.key_of(key));
         let (mut numbers, mut texts) = (Vec::new(), Vec::new());
         for key in keys.filter(|key| self.is_key(key)) {
@@ -339,7 +345,7 @@ impl Look<'_> {
         };
         let key = cell(self.table, "t", self.table.key);
         let text = format!("{} ORDER BY {key} FOR NO KEY UPDATE OF t", self.standing(&list));
-        let eyes = Sights::of(sight, own);
+        let eyes = Sights::of(scope, own);
         Several { text, types: sight_types(list_type), eyes, is_integer, numbers, texts }
     }
 

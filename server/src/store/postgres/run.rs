@@ -14,7 +14,7 @@ use super::connection::{Connection, Params};
 use super::records::kept;
 use super::types::Parameter;
 use super::verdicts::{PUT, Verdicts};
-use crate::store::StoredVerdict;
+use crate::model::StoredVerdict;
 
 /// A statement that writes one row.
 #[derive(Debug)]

@@ -17,13 +17,13 @@ use super::records::PutClient;
 use super::rows::{Lock, Look};
 use super::run::{Run, Send};
 use super::{Known, changelog, check, error, hook, member, operate, policies, records, verdicts};
-use crate::engine::schema::{Row, Schema, Table};
 use crate::error::Fault;
 use crate::hooks::SqlError;
-use crate::store::{
-    Ahead, BucketFailure, Client, Entry, Images, KnownClient, Life, ManifestVersion, Page, Reading,
-    Room, Sight, StoredRow, StoredVerdict,
+use crate::model::{
+    BucketFailure, Client, Entry, KnownClient, LogState, ManifestVersion, Page, PageLimit,
+    ReadScope, Row, Schema, StoredRow, StoredVerdict, Table,
 };
+use crate::store::{Ahead, Images, Reading};
 
 mod writing;
 
@@ -38,7 +38,7 @@ pub(super) struct Transaction<'a> {
     hopes: bool,
     held: RefCell<BTreeSet<String>>,
     collided: Cell<bool>,
-    life: RefCell<Option<Life>>,
+    log: RefCell<Option<LogState>>,
     answers: RefCell<Answers>,
     above: Above,
     foresight: RefCell<Foresight>,
@@ -61,7 +61,7 @@ impl<'a> Transaction<'a> {
             hopes: false,
             held: RefCell::default(),
             collided: Cell::new(false),
-            life: RefCell::default(),
+            log: RefCell::default(),
             answers: RefCell::default(),
             above: Above::default(),
             foresight: RefCell::default(),
@@ -206,7 +206,7 @@ impl Reading for Transaction<'_> {
         let answers = &mut self.answers.borrow_mut();
         let way = ahead::Way { acts: self.takes_role.is_some(), holds: self.writes };
         let ends = self.seen(ahead::ask(connection, ahead, way, answers))?;
-        *self.life.borrow_mut() = Some(ends.life);
+        *self.log.borrow_mut() = Some(ends.log);
         if self.writes {
             self.held.borrow_mut().insert(ahead.user.to_owned());
         }
@@ -216,13 +216,13 @@ impl Reading for Transaction<'_> {
     fn expect_images(
         &self,
         named: &[(&Table, &[Option<Value>])],
-        sight: &Sight,
+        scope: &ReadScope,
     ) -> Result<(), Fault> {
         if self.writes {
             return Ok(());
         }
         let answers = &mut self.answers.borrow_mut();
-        self.seen(ahead::ask_images(self.asked()?, self.known, named, sight, answers))
+        self.seen(ahead::ask_images(self.asked()?, self.known, named, scope, answers))
     }
 
     fn cursor_key(&self) -> Option<&str> {
@@ -233,19 +233,19 @@ impl Reading for Transaction<'_> {
         &self.known.schema
     }
 
-    fn life(&self) -> Result<Life, Fault> {
-        if let Some(life) = self.life.borrow().as_ref() {
-            return Ok(life.clone());
+    fn log_state(&self) -> Result<LogState, Fault> {
+        if let Some(log) = self.log.borrow().as_ref() {
+            return Ok(log.clone());
         }
-        let changelog::Ends { life, tag } = self.seen(changelog::life(self.asked()?))?;
+        let changelog::Ends { log, tag } = self.seen(changelog::log_state(self.asked()?))?;
         if !self.writes {
             // One snapshot: it stays so, and is asked for several times in each pull.
             if let Some(tag) = tag {
-                self.answers.borrow_mut().keep_tag(life.head, tag);
+                self.answers.borrow_mut().keep_tag(log.head, tag);
             }
-            *self.life.borrow_mut() = Some(life.clone());
+            *self.log.borrow_mut() = Some(log.clone());
         }
-        Ok(life)
+        Ok(log)
     }
 
     fn tag(&self, position: i64) -> Result<Option<i64>, Fault> {
@@ -310,16 +310,16 @@ impl Reading for Transaction<'_> {
         ))
     }
 
-    fn image(&self, table: &Table, key: &Value, sight: &Sight) -> Result<Option<Row>, Fault> {
+    fn image(&self, table: &Table, key: &Value, scope: &ReadScope) -> Result<Option<Row>, Fault> {
         let keys = [Some(key.clone())];
-        let ready = self.answers.borrow_mut().images(table, &keys, sight);
+        let ready = self.answers.borrow_mut().images(table, &keys, scope);
         let look = self.look(table)?;
         let mut found = None;
         let mut each = |image| {
             found = image;
             true
         };
-        self.seen(look.images(&keys, (sight, self.writes), ready, None, &mut each))?;
+        self.seen(look.images(&keys, (scope, self.writes), ready, None, &mut each))?;
         Ok(found)
     }
 
@@ -327,16 +327,16 @@ impl Reading for Transaction<'_> {
         &self,
         table: &Table,
         keys: &[Option<Value>],
-        sight: &Sight,
+        scope: &ReadScope,
         each: Images<'_>,
     ) -> Result<(), Fault> {
-        let ready = self.answers.borrow_mut().images(table, keys, sight);
+        let ready = self.answers.borrow_mut().images(table, keys, scope);
         let coming = self.answers.borrow_mut().coming.take();
         let (position, possible) = ahead::of_behind(coming.as_ref());
         let behind: [&(dyn ToSql + Sync); 2] = [&position, &possible];
         let also = coming.is_some().then_some((ahead::BEHIND, behind.as_slice()));
         let look = self.look(table)?;
-        let told = self.seen(look.images(keys, (sight, false), ready, also, each))?;
+        let told = self.seen(look.images(keys, (scope, false), ready, also, each))?;
         if let (Some(coming), Some(rows)) = (coming, told) {
             self.answers.borrow_mut().keep_behind(coming, &rows);
         }
@@ -347,35 +347,40 @@ impl Reading for Transaction<'_> {
         &self,
         table: &Table,
         after: Option<&Value>,
-        room: Room,
-        sight: &Sight,
+        room: PageLimit,
+        scope: &ReadScope,
     ) -> Result<Page, Fault> {
         let look = self.look(table)?;
-        self.below(|above| look.page(after, room, sight, above))
+        self.below(|above| look.page(after, room, scope, above))
     }
 
-    fn count(&self, table: &Table, sight: &Sight) -> Result<i64, Fault> {
+    fn count(&self, table: &Table, scope: &ReadScope) -> Result<i64, Fault> {
         let look = self.look(table)?;
-        self.below(|above| look.count(sight, above))
+        self.below(|above| look.count(scope, above))
     }
 
-    fn each(&self, table: &Table, sight: &Sight, each: &mut dyn FnMut(&Row)) -> Result<(), Fault> {
+    fn each(
+        &self,
+        table: &Table,
+        scope: &ReadScope,
+        each: &mut dyn FnMut(&Row),
+    ) -> Result<(), Fault> {
         let look = self.look(table)?;
-        self.below(|above| look.each(sight, above, each))
+        self.below(|above| look.each(scope, above, each))
     }
 
     fn stored(
         &self,
         table: &Table,
         key: &Value,
-        sight: &Sight,
-        own: &Sight,
+        scope: &ReadScope,
+        own: &ReadScope,
     ) -> Result<Option<StoredRow>, Fault> {
         if self.foresight.borrow().is_stale(self.known, table, key) {
             let connection = self.asked()?;
             self.seen(self.foresight.borrow_mut().ask_again(connection, self.known))?;
         }
-        if let Some(Told(row)) = self.foresight.borrow().row(table, key, (sight, own)) {
+        if let Some(Told(row)) = self.foresight.borrow().row(table, key, (scope, own)) {
             return Ok(row);
         }
         if let Some(why) = self.foresight.borrow_mut().take_refusal() {
@@ -386,7 +391,7 @@ impl Reading for Transaction<'_> {
             true if self.foresight.borrow().has_waited() => Lock::AtOnce,
             true => Lock::Waits,
         };
-        self.seen(self.look(table)?.stored(key, sight, own, lock))
+        self.seen(self.look(table)?.stored(key, scope, own, lock))
     }
 
     fn written_at(&self, table: &Table, id: &str, version: &str) -> Result<Option<i64>, Fault> {

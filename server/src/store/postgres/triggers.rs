@@ -7,10 +7,11 @@
 
 use std::fmt::Write as _;
 
+use super::access::buckets;
 use super::below::{Below, below};
-use super::sight::{buckets, cell, quoted};
+use super::quote::{cell, quoted};
 use super::{Known, fed, member};
-use crate::engine::schema::{Access, Table};
+use crate::model::{Access, Table};
 
 /// Begins the names of our triggers; behind nearly everything that somebody would call a trigger.
 pub(super) const PREFIX: &str = "~rejoin_";

@@ -7,7 +7,7 @@ use tokio_postgres::types::ToSql;
 
 use super::connection::Connection;
 use super::records::{kept, meant};
-use crate::store::StoredVerdict;
+use crate::model::StoredVerdict;
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 

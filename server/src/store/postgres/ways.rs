@@ -1,15 +1,14 @@
 //! Every row that somebody sees, along indexes: each way of seeing reads its own, in the order of keys, and they are merged.
 //!
-//! The predicate over all ways ([`super::sight::seen`]) has no index of its own: whoever pages by it walks past everybody's
+//! The predicate over all ways ([`super::access::seen`]) has no index of its own: whoever pages by it walks past everybody's
 //! rows, or sorts all that are seen for each page. Here each owner and each bucket is a branch that is read lazily, so that
 //! a page costs its own rows and a step down an index for each branch, however large the table is. Rows below others are found
 //! from those that are seen above, which costs what the user has.
 
-use super::sight::no_bucket;
+use super::access::no_bucket;
 use super::types::{self, OwnerForm};
 use super::{Known, Shape, fed};
-use crate::engine::schema::{Access, Table};
-use crate::store::Sight;
+use crate::model::{Access, ReadScope, Table};
 
 mod branch;
 mod keys;
@@ -58,7 +57,7 @@ pub(super) struct Next {
 }
 
 impl<'a> Ways<'a> {
-    pub(super) fn of(known: &'a Known, table: &'a Table, sight: &Sight) -> Self {
+    pub(super) fn of(known: &'a Known, table: &'a Table, scope: &ReadScope) -> Self {
         let mut ways = Self {
             known,
             table,
@@ -67,11 +66,11 @@ impl<'a> Ways<'a> {
             lists: Vec::new(),
             listed: None,
         };
-        ways.own = ways.found_in(table, sight);
+        ways.own = ways.found_in(table, scope);
         let mut lower = table;
         while let Access::Chain { parent, .. } = lower.access {
             let Some(upper) = known.schema.tables.get(parent) else { break };
-            let found = ways.found_in(upper, sight);
+            let found = ways.found_in(upper, scope);
             ways.above.push((parent, found));
             lower = upper;
         }
@@ -88,27 +87,27 @@ impl<'a> Ways<'a> {
         self.listed = Some((parent, self.lists.len()));
     }
 
-    fn found_in(&mut self, table: &Table, sight: &Sight) -> Vec<Way> {
+    fn found_in(&mut self, table: &Table, scope: &ReadScope) -> Vec<Way> {
         let mut ways = Vec::new();
         match table.access {
-            Access::Global if sight.global => return vec![Way::All],
+            Access::Global if scope.global => return vec![Way::All],
             Access::Global | Access::Nobody => {}
             Access::Owner { column, global } => {
-                ways.extend(self.equals(table, column, sight.owners.iter().map(String::as_str)));
-                ways.extend((global && sight.global).then_some(Way::NoOwner { column }));
+                ways.extend(self.equals(table, column, scope.owners.iter().map(String::as_str)));
+                ways.extend((global && scope.global).then_some(Way::NoOwner { column }));
             }
             Access::Chain { column, parent } => ways.push(Way::Below { column, parent }),
         }
         if let Some(bucket) = &table.bucket {
             let column = bucket.column;
-            let named = sight.buckets.iter().filter_map(|name| name.strip_prefix(&bucket.prefix));
+            let named = scope.buckets.iter().filter_map(|name| name.strip_prefix(&bucket.prefix));
             ways.extend(self.equals(table, column, named.filter(|value| !value.is_empty())));
-            ways.extend((bucket.global && sight.global).then_some(Way::NoBucket { column }));
+            ways.extend((bucket.global && scope.global).then_some(Way::NoBucket { column }));
         }
         let Shape { function, fed, .. } = self.known.shape(table);
         if function.is_some() || fed.is_some() {
-            let list = self.list(sight.buckets.iter().map(String::as_str));
-            let spoken = fed.is_some() && fed::asks_spoken(&sight.buckets);
+            let list = self.list(scope.buckets.iter().map(String::as_str));
+            let spoken = fed.is_some() && fed::asks_spoken(&scope.buckets);
             ways.extend(list.map(|list| Way::Members { list, spoken }));
         }
         ways

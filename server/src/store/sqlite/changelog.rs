@@ -6,9 +6,8 @@ use std::collections::BTreeMap;
 use rejoin_protocol::time;
 use rusqlite::{Connection, OptionalExtension, Rows};
 
-use super::sight::quoted;
-use crate::engine::schema::Table;
-use crate::store::{Entry, Life, Touched};
+use super::access::quoted;
+use crate::model::{Entry, LogState, Table, Touched};
 
 /// Marks the entries of the present transaction as belonging together, and dates what it writes (B11).
 pub(super) fn stamp(connection: &Connection, now: &str) -> rusqlite::Result<()> {
@@ -90,12 +89,12 @@ pub(super) fn put_meta(connection: &Connection, key: &str, value: &str) -> rusql
     Ok(())
 }
 
-pub(super) fn life(connection: &Connection) -> rusqlite::Result<Life> {
+pub(super) fn log_state(connection: &Connection) -> rusqlite::Result<LogState> {
     let text = |key| Ok::<_, rusqlite::Error>(meta(connection, key)?.unwrap_or_default());
     let head = connection
         .prepare_cached("SELECT coalesce(max(seq), 0) FROM rejoin_changelog")?
         .query_row([], |row| row.get(0))?;
-    Ok(Life {
+    Ok(LogState {
         epoch: text("epoch")?,
         key: text("cursor_key")?,
         watermark: text("watermark")?.parse().unwrap_or(0),

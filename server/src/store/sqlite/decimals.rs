@@ -6,8 +6,7 @@ use rejoin_protocol::wire::code;
 use rejoin_protocol::{ColumnKind, Value, equal};
 use rusqlite::Connection;
 
-use crate::engine::schema::Table;
-use crate::store::Violation;
+use crate::model::{Table, Violation};
 
 /// The decimal that SQLite would not keep with all its digits: a column of numeric affinity makes a double of it, or an integer
 /// of 64 bits.

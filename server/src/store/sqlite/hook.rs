@@ -4,7 +4,7 @@ use rejoin_protocol::Value;
 use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::{Batch, Connection, Error, ErrorCode, Statement};
 
-use crate::error::is_transient;
+use super::error::is_transient;
 use crate::hooks::SqlError;
 
 /// Runs a statement that returns no rows; how many it touched.

@@ -12,8 +12,8 @@ use rusqlite::{Connection, OptionalExtension};
 use super::introspect;
 use super::{Known, changelog, schema_version, triggers};
 use crate::config::TableConfig;
-use crate::engine::schema::Schema;
 use crate::error::ServerError;
+use crate::model::Schema;
 use crate::store::describe::{self, FoundColumn};
 
 /// Reads the tables, gives them numbers, identities and a version, and installs what is missing.

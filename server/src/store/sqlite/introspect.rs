@@ -6,8 +6,8 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
+use super::access::quoted;
 use super::ddl;
-use super::sight::quoted;
 use crate::config::TableConfig;
 use crate::error::SchemaProblem;
 use crate::store::chosen;

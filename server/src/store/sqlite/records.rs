@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::changelog::put_meta;
-use crate::store::{Client, KnownClient, ManifestVersion, StoredVerdict};
+use crate::model::{Client, KnownClient, ManifestVersion, StoredVerdict};
 
 pub(super) fn client(
     connection: &Connection,

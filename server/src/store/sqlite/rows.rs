@@ -8,31 +8,31 @@ use rejoin_protocol::wire::code;
 use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, ErrorCode, Statement, ffi};
 
-use super::sight::{cell, quoted, seen};
+use super::access::{cell, quoted, seen};
+use super::error::is_transient;
 use super::{ddl, decimals};
-use crate::engine::schema::{Row, Schema, Table};
-use crate::error::is_transient;
-use crate::store::{Images, Page, Room, Sight, StoredRow, Violation, WriteError};
+use crate::model::{Page, PageLimit, ReadScope, Row, Schema, StoredRow, Table, Violation};
+use crate::store::{Images, WriteError};
 
 /// A statement's parameters by name; those that a statement does not have are left out.
 pub(super) struct Bound<'a> {
-    sight: Vec<(String, Value)>,
+    scope: Vec<(String, Value)>,
     key: Option<&'a Value>,
 }
 
 impl<'a> Bound<'a> {
-    pub(super) fn new(who: &str, sight: &Sight) -> Self {
-        let mut bound = Self { sight: Vec::new(), key: None };
-        bound.look(who, sight);
+    pub(super) fn new(who: &str, scope: &ReadScope) -> Self {
+        let mut bound = Self { scope: Vec::new(), key: None };
+        bound.look(who, scope);
         bound
     }
 
-    fn look(&mut self, who: &str, sight: &Sight) {
-        let owners = serde_json::json!(sight.owners).to_string();
-        self.sight.push((format!(":{who}_owners"), Value::Text(owners)));
-        self.sight.push((format!(":{who}_global"), Value::from(sight.global)));
-        let buckets = serde_json::json!(sight.buckets).to_string();
-        self.sight.push((format!(":{who}_buckets"), Value::Text(buckets)));
+    fn look(&mut self, who: &str, scope: &ReadScope) {
+        let owners = serde_json::json!(scope.owners).to_string();
+        self.scope.push((format!(":{who}_owners"), Value::Text(owners)));
+        self.scope.push((format!(":{who}_global"), Value::from(scope.global)));
+        let buckets = serde_json::json!(scope.buckets).to_string();
+        self.scope.push((format!(":{who}_buckets"), Value::Text(buckets)));
     }
 
     pub(super) fn key(mut self, key: Option<&'a Value>) -> Self {
@@ -41,7 +41,7 @@ impl<'a> Bound<'a> {
     }
 
     pub(super) fn bind(&self, statement: &mut Statement<'_>) -> rusqlite::Result<()> {
-        for (name, value) in &self.sight {
+        for (name, value) in &self.scope {
             if let Some(at) = statement.parameter_index(name)? {
                 statement.raw_bind_parameter(at, value)?;
             }
@@ -100,13 +100,13 @@ pub(super) fn images(
     schema: &Schema,
     table: &Table,
     keys: &[Option<Value>],
-    sight: &Sight,
+    scope: &ReadScope,
     each: Images<'_>,
 ) -> rusqlite::Result<()> {
     let condition = format!(" AND {} = :key", cell(table, "t", table.key));
     let sql = select_live(schema, table, &columns(table, "t"), &condition);
     let mut statement = connection.prepare_cached(&sql)?;
-    Bound::new("see", sight).bind(&mut statement)?;
+    Bound::new("see", scope).bind(&mut statement)?;
     let at = statement.parameter_index(":key")?.unwrap_or_default();
     for key in keys {
         let image = match key {
@@ -129,15 +129,15 @@ pub(super) fn page(
     schema: &Schema,
     table: &Table,
     after: Option<&Value>,
-    room: Room,
-    sight: &Sight,
+    room: PageLimit,
+    scope: &ReadScope,
 ) -> rusqlite::Result<Page> {
     let key = cell(table, "t", table.key);
     let later = after.map_or(String::new(), |_| format!(" AND {key} > :key"));
     let condition = format!("{later} ORDER BY {key}");
     let sql = select_live(schema, table, &columns(table, "t"), &condition);
     let mut statement = connection.prepare_cached(&sql)?;
-    Bound::new("see", sight).key(after).bind(&mut statement)?;
+    Bound::new("see", scope).key(after).bind(&mut statement)?;
     let mut found = statement.raw_query();
     let (mut rows, mut held) = (Vec::new(), 0);
     while let Some(row) = found.next()? {
@@ -155,11 +155,11 @@ pub(super) fn count(
     connection: &Connection,
     schema: &Schema,
     table: &Table,
-    sight: &Sight,
+    scope: &ReadScope,
 ) -> rusqlite::Result<i64> {
     let sql = select_live(schema, table, "count(*)", "");
     let mut statement = connection.prepare_cached(&sql)?;
-    Bound::new("see", sight).bind(&mut statement)?;
+    Bound::new("see", scope).bind(&mut statement)?;
     let mut rows = statement.raw_query();
     rows.next()?.map_or(Ok(0), |row| row.get(0))
 }
@@ -168,12 +168,12 @@ pub(super) fn each(
     connection: &Connection,
     schema: &Schema,
     table: &Table,
-    sight: &Sight,
+    scope: &ReadScope,
     each: &mut dyn FnMut(&Row),
 ) -> rusqlite::Result<()> {
     let sql = select_live(schema, table, &columns(table, "t"), "");
     let mut statement = connection.prepare_cached(&sql)?;
-    Bound::new("see", sight).bind(&mut statement)?;
+    Bound::new("see", scope).bind(&mut statement)?;
     let mut rows = statement.raw_query();
     while let Some(row) = rows.next()? {
         if let Some(row) = named_row(row, table)? {
@@ -188,8 +188,8 @@ pub(super) fn stored(
     schema: &Schema,
     table: &Table,
     key: &Value,
-    sight: &Sight,
-    own: &Sight,
+    scope: &ReadScope,
+    own: &ReadScope,
 ) -> rusqlite::Result<Option<StoredRow>> {
     let sql = format!(
         "SELECT {}, {}, {} FROM {} AS t WHERE {} = :key",
@@ -200,7 +200,7 @@ pub(super) fn stored(
         cell(table, "t", table.key)
     );
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut bound = Bound::new("see", sight).key(Some(key));
+    let mut bound = Bound::new("see", scope).key(Some(key));
     bound.look("own", own);
     bound.bind(&mut statement)?;
     let mut rows = statement.raw_query();

@@ -6,13 +6,13 @@ use rejoin_protocol::Value;
 use rusqlite::Connection;
 
 use super::{changelog, check, hook, records, rows};
-use crate::engine::schema::{Row, Schema, Table};
 use crate::error::Fault;
-use crate::hooks::SqlError;
-use crate::store::{
-    Client, Entry, Images, KnownClient, Life, ManifestVersion, Page, Reading, Room, Sight,
-    StoredRow, StoredVerdict, WriteError, Writing,
+use crate::hooks::{HookSql, SqlError};
+use crate::model::{
+    Client, Entry, KnownClient, LogState, ManifestVersion, Page, PageLimit, ReadScope, Row, Schema,
+    StoredRow, StoredVerdict, Table,
 };
+use crate::store::{Images, Reading, WriteError, Writing};
 
 /// A transaction on a connection that this store holds.
 pub(super) struct Transaction<'a> {
@@ -39,8 +39,8 @@ impl Reading for Transaction<'_> {
         &self.schema
     }
 
-    fn life(&self) -> Result<Life, Fault> {
-        Ok(changelog::life(self.connection)?)
+    fn log_state(&self) -> Result<LogState, Fault> {
+        Ok(changelog::log_state(self.connection)?)
     }
 
     fn tag(&self, position: i64) -> Result<Option<i64>, Fault> {
@@ -68,10 +68,10 @@ impl Reading for Transaction<'_> {
         Ok(changelog::was_seen(self.connection, table.number, id, &array(buckets))?)
     }
 
-    fn image(&self, table: &Table, key: &Value, sight: &Sight) -> Result<Option<Row>, Fault> {
+    fn image(&self, table: &Table, key: &Value, scope: &ReadScope) -> Result<Option<Row>, Fault> {
         let keys = [Some(key.clone())];
         let mut found = None;
-        self.images(table, &keys, sight, &mut |image| {
+        self.images(table, &keys, scope, &mut |image| {
             found = image;
             true
         })?;
@@ -82,38 +82,43 @@ impl Reading for Transaction<'_> {
         &self,
         table: &Table,
         keys: &[Option<Value>],
-        sight: &Sight,
+        scope: &ReadScope,
         each: Images<'_>,
     ) -> Result<(), Fault> {
-        Ok(rows::images(self.connection, &self.schema, table, keys, sight, each)?)
+        Ok(rows::images(self.connection, &self.schema, table, keys, scope, each)?)
     }
 
     fn page(
         &self,
         table: &Table,
         after: Option<&Value>,
-        room: Room,
-        sight: &Sight,
+        room: PageLimit,
+        scope: &ReadScope,
     ) -> Result<Page, Fault> {
-        Ok(rows::page(self.connection, &self.schema, table, after, room, sight)?)
+        Ok(rows::page(self.connection, &self.schema, table, after, room, scope)?)
     }
 
-    fn count(&self, table: &Table, sight: &Sight) -> Result<i64, Fault> {
-        Ok(rows::count(self.connection, &self.schema, table, sight)?)
+    fn count(&self, table: &Table, scope: &ReadScope) -> Result<i64, Fault> {
+        Ok(rows::count(self.connection, &self.schema, table, scope)?)
     }
 
-    fn each(&self, table: &Table, sight: &Sight, each: &mut dyn FnMut(&Row)) -> Result<(), Fault> {
-        Ok(rows::each(self.connection, &self.schema, table, sight, each)?)
+    fn each(
+        &self,
+        table: &Table,
+        scope: &ReadScope,
+        each: &mut dyn FnMut(&Row),
+    ) -> Result<(), Fault> {
+        Ok(rows::each(self.connection, &self.schema, table, scope, each)?)
     }
 
     fn stored(
         &self,
         table: &Table,
         key: &Value,
-        sight: &Sight,
-        own: &Sight,
+        scope: &ReadScope,
+        own: &ReadScope,
     ) -> Result<Option<StoredRow>, Fault> {
-        Ok(rows::stored(self.connection, &self.schema, table, key, sight, own)?)
+        Ok(rows::stored(self.connection, &self.schema, table, key, scope, own)?)
     }
 
     fn written_at(&self, table: &Table, id: &str, version: &str) -> Result<Option<i64>, Fault> {
@@ -154,6 +159,16 @@ impl Reading for Transaction<'_> {
 
     fn schema_followed_at(&self, version: i64) -> Result<Option<String>, Fault> {
         Ok(records::schema_followed_at(self.connection, version)?)
+    }
+}
+
+impl HookSql for Transaction<'_> {
+    fn execute(&self, sql: &str, values: &[(&str, Value)]) -> Result<u64, SqlError> {
+        hook::execute(self.connection, sql, values)
+    }
+
+    fn query(&self, sql: &str, values: &[(&str, Value)]) -> Result<Vec<Vec<Value>>, SqlError> {
+        hook::query(self.connection, sql, values)
     }
 }
 
@@ -213,14 +228,6 @@ impl Writing for Transaction<'_> {
 
     fn unsubscribe(&self, user: &str, bucket: &str) -> Result<bool, Fault> {
         Ok(records::unsubscribe(self.connection, user, bucket)?)
-    }
-
-    fn execute(&self, sql: &str, values: &[(&str, Value)]) -> Result<u64, SqlError> {
-        hook::execute(self.connection, sql, values)
-    }
-
-    fn query(&self, sql: &str, values: &[(&str, Value)]) -> Result<Vec<Vec<Value>>, SqlError> {
-        hook::query(self.connection, sql, values)
     }
 
     fn new_epoch(&self) -> Result<String, Fault> {

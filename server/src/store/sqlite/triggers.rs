@@ -6,8 +6,8 @@
 
 use std::fmt::Write as _;
 
-use super::sight::{buckets, cell, quoted};
-use crate::engine::schema::{Access, Schema, Table};
+use super::access::{buckets, cell, quoted};
+use crate::model::{Access, Schema, Table};
 
 /// A trigger: its name and its whole text.
 #[derive(Debug, Clone, PartialEq, Eq)]

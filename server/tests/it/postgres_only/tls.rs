@@ -79,7 +79,7 @@ fn whose_certificate_is_taken() {
     for (host, parameters) in good {
         let store =
             store(&cluster, host, &parameters).unwrap_or_else(|why| panic!("{parameters}: {why}"));
-        assert!(read(&store, |reading| reading.life()).is_ok(), "{parameters}");
+        assert!(read(&store, |reading| reading.log_state()).is_ok(), "{parameters}");
         assert_eq!(is_encrypted(&cluster), "true TLSv1.3", "{parameters}");
     }
     let bad = [

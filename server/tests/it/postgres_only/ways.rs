@@ -6,8 +6,9 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use rejoin_protocol::Value;
+use rejoin_server::model::{PageLimit, ReadScope};
 use rejoin_server::store::postgres::PostgresStore;
-use rejoin_server::store::{Reading, Room, Sight, Store, read};
+use rejoin_server::store::{Reading, Store, read};
 use rejoin_server::{PostgresUrl, TableConfig};
 
 use rejoin_postgres::Database;
@@ -139,7 +140,7 @@ fn some_of(random: &mut fastrand::Rng, all: &[&str]) -> Vec<String> {
     all.iter().filter(|_| random.u8(0..3) == 0).map(|one| (*one).to_owned()).collect()
 }
 
-fn sight(random: &mut fastrand::Rng) -> Sight {
+fn scope(random: &mut fastrand::Rng) -> ReadScope {
     let owners = some_of(random, &OWNERS);
     let mut buckets: Vec<String> = owners.iter().map(|owner| format!("user:{owner}")).collect();
     let named = [
@@ -162,16 +163,21 @@ fn sight(random: &mut fastrand::Rng) -> Sight {
         // More than there are branches for.
         buckets.extend((0..150).map(|number| format!("team:{number}")));
     }
-    Sight { owners, global: random.bool(), buckets }
+    ReadScope { owners, global: random.bool(), buckets }
 }
 
 /// The names of what is seen by the predicate, of all rows of a table, in the order of keys.
-fn by_predicate(reading: &dyn Reading, table: &str, keys: &[Value], sight: &Sight) -> Vec<String> {
+fn by_predicate(
+    reading: &dyn Reading,
+    table: &str,
+    keys: &[Value],
+    scope: &ReadScope,
+) -> Vec<String> {
     let schema = reading.schema().clone();
     let table = schema.table(table).unwrap();
     let asked: Vec<Option<Value>> = keys.iter().cloned().map(Some).collect();
     let mut seen = Vec::new();
-    let done = reading.images(table, &asked, sight, &mut |image| {
+    let done = reading.images(table, &asked, scope, &mut |image| {
         seen.extend(image.map(|row| row.id(table)));
         true
     });
@@ -182,16 +188,16 @@ fn by_predicate(reading: &dyn Reading, table: &str, keys: &[Value], sight: &Sigh
 fn by_pages(
     reading: &dyn Reading,
     table: &str,
-    sight: &Sight,
-    mut room: impl FnMut() -> Room,
+    scope: &ReadScope,
+    mut limit: impl FnMut() -> PageLimit,
 ) -> Vec<String> {
     let schema = reading.schema().clone();
     let table = schema.table(table).unwrap();
     let (mut names, mut after) = (Vec::new(), None);
     for _ in 0..10_000 {
-        let room = room();
-        let page = reading.page(table, after.as_ref(), room, sight).unwrap();
-        assert!(page.rows.len() <= room.rows && (page.ends || !page.rows.is_empty()));
+        let limit = limit();
+        let page = reading.page(table, after.as_ref(), limit, scope).unwrap();
+        assert!(page.rows.len() <= limit.rows && (page.ends || !page.rows.is_empty()));
         names.extend(page.rows.iter().map(|row| row.id(table)));
         if page.ends {
             return names;
@@ -216,7 +222,7 @@ fn keys(database: &Database, table: &str) -> Vec<Value> {
 fn compare(
     store: &dyn Store,
     database: &Database,
-    sight: &Sight,
+    scope: &ReadScope,
     random: &mut fastrand::Rng,
 ) -> usize {
     let mut seen = 0;
@@ -224,20 +230,20 @@ fn compare(
         let table = config.name.as_str();
         let keys = keys(database, table);
         read(store, |reading| {
-            let expected = by_predicate(reading, table, &keys, sight);
+            let expected = by_predicate(reading, table, &keys, scope);
             let rows = random.usize(1..70);
-            let room = || Room { rows, bytes: random.usize(1..20_000) };
+            let limit = || PageLimit { rows, bytes: random.usize(1..20_000) };
             assert_eq!(
-                by_pages(reading, table, sight, room),
+                by_pages(reading, table, scope, limit),
                 expected,
-                "{table} by {rows}, {sight:?}"
+                "{table} by {rows}, {scope:?}"
             );
             let schema = reading.schema().clone();
             let found = schema.table(table).unwrap();
-            assert_eq!(reading.count(found, sight)?, i64::try_from(expected.len()).unwrap());
+            assert_eq!(reading.count(found, scope)?, i64::try_from(expected.len()).unwrap());
             let mut each = Vec::new();
-            reading.each(found, sight, &mut |row| each.push(row.id(found)))?;
-            assert_eq!(each, expected, "{table}, {sight:?}");
+            reading.each(found, scope, &mut |row| each.push(row.id(found)))?;
+            assert_eq!(each, expected, "{table}, {scope:?}");
             seen += expected.len();
             Ok(())
         })
@@ -261,8 +267,8 @@ fn every_way_of_seeing_together_shows_what_the_predicate_says() {
         let mut random = fastrand::Rng::with_seed(seed);
         database.session().run(&fill(&mut random));
         for _ in 0..12 {
-            let sight = sight(&mut random);
-            seen.insert(compare(&store, &database, &sight, &mut random));
+            let scope = scope(&mut random);
+            seen.insert(compare(&store, &database, &scope, &mut random));
         }
     }
     // Nobody, few and many were seen, or nothing was compared.
@@ -285,7 +291,7 @@ fn who_sees_many_parents_sees_the_same_rows_below() {
     let mut random = fastrand::Rng::with_seed(7);
     for owner in ["anna", "ben"] {
         let owners = vec![owner.to_owned()];
-        let sight = Sight { owners, global: false, buckets: vec![String::from("note:x")] };
-        assert!(compare(&store, &database, &sight, &mut random) > 1_000);
+        let scope = ReadScope { owners, global: false, buckets: vec![String::from("note:x")] };
+        assert!(compare(&store, &database, &scope, &mut random) > 1_000);
     }
 }

@@ -7,10 +7,10 @@ use super::super::records::PutClient;
 use super::super::run::{Send, Write};
 use super::super::{hook, key_locks, member, operate, records, verdicts};
 use super::Transaction;
-use crate::engine::schema::Table;
 use crate::error::Fault;
-use crate::hooks::SqlError;
-use crate::store::{Client, Coming, KeyLock, Replayed, StoredVerdict, WriteError, Writing};
+use crate::hooks::{HookSql, SqlError};
+use crate::model::{Client, KeyLock, Replayed, StoredVerdict, Table};
+use crate::store::{Coming, WriteError, Writing};
 
 impl Transaction<'_> {
     /// Writes a row now, or keeps it back until a run ends.
@@ -31,6 +31,16 @@ impl Transaction<'_> {
             self.note(fault);
         }
         done
+    }
+}
+
+impl HookSql for Transaction<'_> {
+    fn execute(&self, sql: &str, values: &[(&str, Value)]) -> Result<u64, SqlError> {
+        self.hooked(|connection| hook::execute(connection, sql, values))
+    }
+
+    fn query(&self, sql: &str, values: &[(&str, Value)]) -> Result<Vec<Vec<Value>>, SqlError> {
+        self.hooked(|connection| hook::query(connection, sql, values))
     }
 }
 
@@ -173,16 +183,8 @@ impl Writing for Transaction<'_> {
         self.seen(self.asking(|| member::replay(connection, self.known)).and_then(|done| done))
     }
 
-    fn execute(&self, sql: &str, values: &[(&str, Value)]) -> Result<u64, SqlError> {
-        self.hooked(|connection| hook::execute(connection, sql, values))
-    }
-
-    fn query(&self, sql: &str, values: &[(&str, Value)]) -> Result<Vec<Vec<Value>>, SqlError> {
-        self.hooked(|connection| hook::query(connection, sql, values))
-    }
-
     fn new_epoch(&self) -> Result<String, Fault> {
-        *self.life.borrow_mut() = None;
+        *self.log.borrow_mut() = None;
         self.seen(records::new_epoch(self.asked()?))
     }
 
@@ -191,7 +193,7 @@ impl Writing for Transaction<'_> {
     }
 
     fn forget_entries(&self, watermark: i64, most: usize) -> Result<usize, Fault> {
-        *self.life.borrow_mut() = None;
+        *self.log.borrow_mut() = None;
         self.seen(operate::forget_entries(self.asked()?, watermark, most))
     }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{BRANCHES, Next, Way, Ways, condition};
 use crate::store::postgres::fed;
-use crate::store::postgres::sight::cell;
+use crate::store::postgres::quote::cell;
 use crate::store::postgres::types::Form;
 
 impl Ways<'_> {

@@ -1,9 +1,10 @@
 //! What stands above, and what is seen in all: asked row by row, or listed by keys.
 
 use super::{Way, Ways, condition};
-use crate::engine::schema::Table;
+use crate::model::Table;
+use crate::store::postgres::access::above_of;
 use crate::store::postgres::fed;
-use crate::store::postgres::sight::{above_of, cell};
+use crate::store::postgres::quote::cell;
 
 impl Ways<'_> {
     /// Whether a row is seen, asked of each row by itself: a list of all that are seen above would cost more than a page.

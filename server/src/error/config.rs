@@ -1,4 +1,4 @@
-//! A problem of a configuration: where, what, and the way out. Problems are collected; the first one stops nothing.
+//! A problem of a configuration: where it is, what is wrong, and the remedy. All problems are collected before they are reported.
 
 use std::fmt;
 

@@ -1,11 +1,10 @@
-//! The synced tables as the engine works with them: the manifest with positions instead of names.
+//! The schema of the synced tables: the manifest with column positions instead of names.
 //!
-//! A store reads this from its database and hands it out as one value per version of the schema; nothing here does I/O.
+//! A store reads it from its database and returns one value per version of the schema.
 
 use rejoin_protocol::{ColumnKind, Manifest, Policy, Value};
 
-use super::resolve::Resolve;
-use crate::config::PushPolicy;
+use super::resolver::Resolve;
 
 /// Every synced table, sorted by name, and the manifest that says the same to devices.
 #[derive(Debug)]
@@ -14,6 +13,15 @@ pub struct Schema {
     pub manifest: Manifest,
     /// The tables, in the manifest's order.
     pub tables: Vec<Table>,
+}
+
+/// Whether devices may write a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PushPolicy {
+    /// The owner may.
+    OwnerOnly,
+    /// No device may.
+    Disabled,
 }
 
 /// A synced table.
@@ -155,45 +163,5 @@ impl Table {
             }
             _ => Some(Value::from(id)),
         }
-    }
-}
-
-/// A row: a cell per column of its table, generated ones too.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Row {
-    /// The cells.
-    pub cells: Vec<Value>,
-}
-
-impl Row {
-    /// The cell at this position; NULL if the table has no such column.
-    pub fn cell(&self, at: usize) -> &Value {
-        const NULL: &Value = &Value::Null;
-        self.cells.get(at).unwrap_or(NULL)
-    }
-
-    /// How many bytes the cells hold, roughly: what a page counts.
-    pub fn weight(&self) -> usize {
-        let weight = |cell: &Value| match cell {
-            Value::Text(text) => text.len(),
-            Value::Blob(bytes) => bytes.len() / 3 * 4,
-            _ => 8,
-        };
-        self.cells.iter().map(weight).sum()
-    }
-
-    /// The row's key as the wire writes it.
-    pub fn id(&self, table: &Table) -> String {
-        self.cell(table.key).to_id().unwrap_or_default()
-    }
-
-    /// The row's version, in its canonical text.
-    pub fn version(&self, table: &Table) -> String {
-        self.cell(table.updated_at).as_text().unwrap_or_default().to_owned()
-    }
-
-    /// Whether the row is deleted softly.
-    pub fn is_deleted(&self, table: &Table) -> bool {
-        table.deleted_at.is_some_and(|at| !self.cell(at).is_null())
     }
 }

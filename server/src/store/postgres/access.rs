@@ -2,25 +2,10 @@
 //!
 //! One place, so that what a page shows, what a push may touch and what the log names cannot drift apart.
 
+use super::quote::{cell, literal};
 use super::types::OwnerForm;
 use super::{Known, Shape, fed, member};
-use crate::engine::schema::{Access, BucketColumn, Table};
-
-/// An identifier in quotes.
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// A text in quotes.
-pub(super) fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
-/// A column of a row that SQL calls `alias`.
-pub(super) fn cell(table: &Table, alias: &str, at: usize) -> String {
-    let name = table.columns.get(at).map_or("", |column| column.name.as_str());
-    format!("{alias}.{}", quoted(name))
-}
+use crate::model::{Access, BucketColumn, Table};
 
 /// The numbers of a look's parameters: the owners as a list of texts, whether everybody's rows are seen, and the buckets by
 /// their whole names.
@@ -159,13 +144,4 @@ pub(super) fn buckets(known: &Known, table: &Table, alias: &str) -> String {
     let resolver = fed.as_ref().map(|_| fed::stand_in(table, alias));
     let all: Vec<String> = own.into_iter().chain(named).chain(function).chain(resolver).collect();
     if all.is_empty() { String::from("ARRAY[]::text[]") } else { all.join(" || ") }
-}
-
-impl Known {
-    /// How a table looks in this database.
-    pub(super) fn shape(&self, table: &Table) -> &Shape {
-        // Both lists are made together; a table that is in none of them is in no statement either.
-        let at = self.schema.tables.iter().position(|known| known.number == table.number);
-        at.and_then(|at| self.shapes.get(at)).unwrap_or(&self.nothing)
-    }
 }

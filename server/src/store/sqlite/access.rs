@@ -4,8 +4,7 @@
 
 use rejoin_protocol::ColumnKind;
 
-use crate::config::GLOBAL;
-use crate::engine::schema::{Access, BucketColumn, Schema, Table};
+use crate::model::{Access, BucketColumn, GLOBAL, Schema, Table};
 
 /// An identifier in quotes.
 pub(super) fn quoted(name: &str) -> String {

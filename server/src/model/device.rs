@@ -1,6 +1,4 @@
-//! What a store tells an operator: which devices it knows, which schemas it has served, how it stands.
-
-use crate::error::Fault;
+//! Registered devices, and the schema versions that were served to them.
 
 /// A registered device.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -55,27 +53,13 @@ pub struct ManifestVersion {
     pub created_at: String,
 }
 
-/// The connections of a store to its database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Connections {
-    /// Those at work.
-    pub used: u64,
-    /// Those that wait for work.
-    pub idle: u64,
-    /// How often somebody had to wait for one, since the start.
-    pub waits: u64,
-}
-
-/// Why a store takes no writes.
-#[derive(Debug, thiserror::Error)]
-pub enum WriteProblem {
-    /// The disk, or what the database may take of it.
-    #[error("the disk is full: {0}")]
-    Full(String),
-    /// The file or the database is read-only, a standby for example.
-    #[error("the database is read-only: {0}")]
-    ReadOnly(String),
-    /// Anything else.
-    #[error(transparent)]
-    Other(#[from] Fault),
+/// A device that comes back after more days than the log is kept for a silent one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StaleClient {
+    /// The user of the device.
+    pub user: String,
+    /// The device.
+    pub client_id: String,
+    /// When it last pulled or pushed, in canonical text.
+    pub last_sync_at: String,
 }

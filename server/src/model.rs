@@ -1,0 +1,23 @@
+//! Plain data that the store, the engine and the routes share: tables, rows, log entries, verdicts, devices.
+//!
+//! It imports nothing from the rest of the server and does no I/O. The rules on this data are in the engine, its storage is
+//! in the store.
+
+mod device;
+mod log;
+mod row;
+mod schema;
+mod scope;
+mod status;
+mod verdict;
+
+pub mod resolver;
+
+pub use device::{Client, KnownClient, ManifestVersion, StaleClient};
+pub use log::{Entry, LogState, Touched};
+pub use row::{KeyLock, Page, PageLimit, Row, StoredRow, Violation};
+pub use schema::{Access, BucketColumn, Column, PushPolicy, Reference, Schema, Table};
+pub use scope::ReadScope;
+pub(crate) use scope::{GLOBAL, OWN_PREFIX, WAITING, own_bucket};
+pub use status::{BucketFailure, Compaction, Connections, Feed, Replayed};
+pub use verdict::StoredVerdict;

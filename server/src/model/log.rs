@@ -1,0 +1,36 @@
+//! The change log as data: its state, its entries, and the buckets that a range of it concerns.
+
+/// The identity of the log, and its first and last position.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LogState {
+    /// The epoch.
+    pub epoch: String,
+    /// The secret that signs cursors.
+    pub key: String,
+    /// Cursors below it need a snapshot (C3).
+    pub watermark: i64,
+    /// The last position.
+    pub head: i64,
+    /// Whether rows show writes that have no position yet: later entries will name them.
+    pub unnumbered: bool,
+}
+
+/// An entry of the log: a row that changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its position.
+    pub position: i64,
+    /// The table's number.
+    pub table: i64,
+    /// The row's key as text.
+    pub id: String,
+}
+
+/// A bucket that has entries in a range of the log. A node uses it to notify only the devices concerned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Touched {
+    /// Its name; empty if the log itself has a new epoch.
+    pub bucket: String,
+    /// Whether the entry is a grant: the bucket's user was given a bucket, or lost one. Otherwise it is a row.
+    pub is_grant: bool,
+}
