@@ -78,7 +78,7 @@ pub use auth::User;
 
 use auth::Authenticator;
 use engine::Engine;
-use engine::seen::{self, Checks};
+use engine::checks::{self, Checks};
 use events::Hub;
 use feeder::Feeder;
 use log_limit::LogLimit;
@@ -183,7 +183,7 @@ impl Server {
             Arc::new(store.with_clock(clock.clone()))
         };
         let problems =
-            store::read(&*store, |reading| Ok(seen::problems(&config.actions, reading)))?;
+            store::read(&*store, |reading| Ok(checks::problems(&config.actions, reading)))?;
         if !problems.is_empty() {
             return Err(ServerError::Config(problems));
         }

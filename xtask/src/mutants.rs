@@ -12,11 +12,12 @@ use std::path::Path;
 use std::process::Command;
 
 /// The files of which a sample is taken: those where an unnoticed break costs an edit.
-const CORE: [&str; 4] = [
+const CORE: [&str; 5] = [
     "core/src/engine/capture/**/*.rs",
     "core/src/engine/queue/**/*.rs",
     "core/src/engine/rebase/**/*.rs",
     "server/src/engine/*.rs",
+    "server/src/engine/push/*.rs",
 ];
 
 /// The sample is one of so many parts, some six places; the next commit takes the next part. A place costs a build and the

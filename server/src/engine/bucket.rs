@@ -5,7 +5,7 @@
 
 use rejoin_protocol::{ColumnKind, Value};
 
-use super::judge::is_equal;
+use super::conflict::is_equal;
 use crate::model::{BucketColumn, GLOBAL, Row, Table};
 
 /// The position of the bucket column, if one of these cells puts the row (`None`: a new one) into a bucket that is not held.
@@ -16,7 +16,7 @@ pub(super) fn foreign(
     held: &[String],
 ) -> Option<usize> {
     let bucket = table.bucket.as_ref()?;
-    // Who owns a row and under which parent it stands is judged by rules of its own.
+    // The owner and the parent of a row have rules of their own.
     if table.owner() == Some(bucket.column) || table.parent_column() == Some(bucket.column) {
         return None;
     }

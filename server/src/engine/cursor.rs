@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::push::word;
+use super::verdict::word;
 use crate::error::Fault;
 use crate::model::LogState;
 use crate::store::Reading;

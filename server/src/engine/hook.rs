@@ -1,242 +1,58 @@
-//! Where the engine calls the host's hooks: within a push, before the work of a device that was away, and after the work.
+//! Calls the host's hooks: in the transaction of a push, before the request of a stale device, and after a request.
 //!
-//! What a hook does can undo its own group and nothing else: a panic is caught, and never taken for a yes.
+//! A hook can roll back its own group and nothing else. A panic is caught and never counts as consent.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use rejoin_protocol::time;
 use rejoin_protocol::wire::code;
-use rejoin_protocol::wire::push::{Change, Ending, Group, Operation, Verdict};
-use rejoin_protocol::wire::row::RowImage;
-use rejoin_protocol::{Value, time};
 
-use super::contest::Contest;
-use super::judge::{Judge, Outcome, Stop};
-use super::push::{Push, ended};
 use super::{Caller, Engine};
 use crate::error::{Fault, Refusal};
 use crate::hooks::{
-    Accepted, Changed, Conflict, Hooks, Incompatible, Pulled, Settled, SnapshotReason,
-    SnapshotRequired, Veto, Within,
+    Accepted, Conflict, HookSql, Hooks, Incompatible, Pulled, SnapshotReason, SnapshotRequired,
+    Veto, Within,
 };
-use crate::model::{Client, Row, StaleClient, Table};
-use crate::store::{Reading, Writing, read};
+use crate::model::{Client, StaleClient};
+use crate::store::{Reading, read};
 
 /// In microseconds.
 const DAY: i64 = 86_400_000_000;
 
-/// What a device is told where a hook failed.
+/// The message to a device whose group a hook failed on.
 const UNDECIDED: &str = "the server could not decide now";
 
-/// What a host says of changes that are written.
-pub(super) enum Heard {
-    Stays,
-    Refused(String),
+/// The host's decision about changes that are written.
+pub(super) enum Decision {
+    Keep,
+    Refuse(String),
     Later(String),
 }
 
-/// Asks the host whether what is written stays. The caller holds the savepoint that takes it back.
-pub(super) fn hear(
+/// Calls `accepted`: whether the host keeps what is written. The caller holds the savepoint and rolls it back otherwise.
+pub(super) fn ask_accepted(
     hooks: &dyn Hooks,
     accepted: &Accepted<'_>,
-    writing: &dyn Writing,
-) -> Result<Heard, Fault> {
-    let within = Within::new(writing);
+    transaction: &dyn HookSql,
+) -> Result<Decision, Fault> {
+    let within = Within::new(transaction);
     let said = catch_unwind(AssertUnwindSafe(|| hooks.accepted(accepted, &within)));
     if let Some(fault) = within.fault() {
         return Err(fault);
     }
     Ok(match said {
-        Ok(Ok(())) => Heard::Stays,
-        Ok(Err(Veto::Refuse(why))) => Heard::Refused(why),
-        Ok(Err(Veto::Later(why))) => Heard::Later(why),
+        Ok(Ok(())) => Decision::Keep,
+        Ok(Err(Veto::Refuse(why))) => Decision::Refuse(why),
+        Ok(Err(Veto::Later(why))) => Decision::Later(why),
         Ok(Err(Veto::Failed(why))) => {
             tracing::warn!(why, mutation = accepted.mutation, "the hook `accepted` failed");
-            Heard::Later(String::from(UNDECIDED))
+            Decision::Later(String::from(UNDECIDED))
         }
         Err(_) => {
             tracing::error!(mutation = accepted.mutation, "the hook `accepted` panicked");
-            Heard::Later(String::from(UNDECIDED))
+            Decision::Later(String::from(UNDECIDED))
         }
     })
-}
-
-impl Push<'_> {
-    /// What becomes of a judged group when the host has been asked about it.
-    pub(super) fn heard(&self, group: &Group, judged: Outcome) -> Result<Outcome, Fault> {
-        let (Some(hooks), Outcome::Accepted { displaced }) = (self.hooks, &judged) else {
-            return Ok(judged);
-        };
-        match hear(hooks, &self.accepted(group, displaced), self.writing)? {
-            Heard::Stays => Ok(judged),
-            Heard::Refused(why) => {
-                Ok(Outcome::Refused(ended(group, Ending::Rejected, code::HOOK_REFUSED, &why)))
-            }
-            Heard::Later(why) => {
-                let verdict = ended(group, Ending::Retry, code::HOOK_LATER, &why);
-                Ok(Outcome::Later(Verdict { retryable: true, ..verdict }))
-            }
-        }
-    }
-
-    /// A delete that found no row is none of its changes: nothing shows that the row was ever this user's.
-    fn accepted<'g>(&'g self, group: &'g Group, displaced: &[RowImage]) -> Accepted<'g> {
-        let is_real = |change: &&Change| {
-            let found_none = |row: &RowImage| {
-                row.absent && row.table_name == change.table_name && row.id == change.id
-            };
-            change.operation != Operation::Delete || !displaced.iter().any(found_none)
-        };
-        let changed = |change: &'g Change| Changed {
-            table: &change.table_name,
-            id: &change.id,
-            operation: change.operation,
-        };
-        Accepted {
-            user: &self.caller.user,
-            client_id: self.client_id,
-            mutation: Some(&group.id),
-            action: group.action.as_ref(),
-            now: self.now,
-            changes: group.changes.iter().filter(is_real).map(changed).collect(),
-        }
-    }
-}
-
-/// The conflicts of a push, for the host; nothing is noted where there is none.
-#[derive(Default)]
-pub(super) struct Met(Option<RefCell<Vec<Conflict>>>);
-
-impl Met {
-    pub(super) fn new(hooks: Option<&dyn Hooks>) -> Self {
-        Self(hooks.map(|_| RefCell::default()))
-    }
-
-    /// A conflict, made only if somebody wants to hear of it.
-    pub(super) fn note(&self, conflict: impl FnOnce() -> Option<Conflict>) {
-        if let Some(met) = &self.0 {
-            let conflict = conflict();
-            met.borrow_mut().extend(conflict);
-        }
-    }
-
-    /// What was undone since so many were noted went over no row.
-    pub(super) fn undone(&self, begun: usize) {
-        self.keep(begun, |conflict| conflict.settled != Settled::Written);
-    }
-
-    /// Nothing was decided since so many were noted.
-    pub(super) fn undecided(&self, begun: usize) {
-        self.keep(begun, |_| false);
-    }
-
-    fn keep(&self, begun: usize, holds: impl FnMut(&Conflict) -> bool) {
-        let Some(met) = &self.0 else { return };
-        let mut met = met.borrow_mut();
-        let begun = begun.min(met.len());
-        let since = met.split_off(begun);
-        met.extend(since.into_iter().filter(holds));
-    }
-
-    /// Whether a row was kept against a change since so many were noted.
-    fn has_kept(&self, noted: usize, table: &str, id: &str) -> bool {
-        let is_it = |conflict: &Conflict| {
-            conflict.settled == Settled::Kept && conflict.table == table && conflict.id == id
-        };
-        self.0.as_ref().is_some_and(|met| met.borrow().iter().skip(noted).any(is_it))
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |met| met.borrow().len())
-    }
-
-    pub(super) fn into_all(self) -> Vec<Conflict> {
-        self.0.map(RefCell::into_inner).unwrap_or_default()
-    }
-}
-
-/// Whether a code tells of somebody else's change. A row that is not this user's to see is nobody's conflict.
-pub(super) fn contended(word: &str) -> Option<&'static str> {
-    let all = [code::ROW_CHANGED, code::ROW_EXISTS, code::ROW_DELETED, code::ROW_SUPERSEDED];
-    all.into_iter().find(|known| *known == word)
-}
-
-/// The cells by the names of their columns.
-pub(super) fn by_name<'c>(
-    table: &Table,
-    cells: impl Iterator<Item = (usize, &'c Value)>,
-) -> BTreeMap<String, Value> {
-    let named = cells.filter_map(|(at, value)| {
-        table.columns.get(at).map(|column| (column.name.clone(), value.clone()))
-    });
-    named.collect()
-}
-
-impl Judge<'_> {
-    /// Notes how a change that met another row has ended.
-    pub(super) fn note_contest(
-        &self,
-        contest: &Contest<'_>,
-        row: &Row,
-        why: &(&'static str, Option<String>),
-        done: &Result<(), Stop>,
-    ) {
-        self.met.note(|| {
-            let Contest { group, change, table, data, .. } = *contest;
-            let settled = match done {
-                Ok(()) => Settled::Written,
-                Err(Stop::Verdict(why)) if why.0 == Ending::Conflict => Settled::Kept,
-                Err(Stop::Verdict(why)) if why.1 == code::RESOLVER_REFUSED => Settled::Refused,
-                Err(_) => return None,
-            };
-            let told = match done {
-                Err(Stop::Verdict(why)) => why.1, // `row.superseded`, say.
-                _ => why.0,
-            };
-            Some(Conflict {
-                user: self.user.to_owned(),
-                client_id: self.client_id.to_owned(),
-                mutation: Some(group.id.clone()),
-                table: table.name.clone(),
-                id: change.id.clone(),
-                column: why.1.clone(),
-                operation: Some(change.operation),
-                code: contended(told).or_else(|| contended(why.0))?,
-                present: by_name(table, row.cells.iter().enumerate()),
-                sent: by_name(table, data.iter().map(|(at, value)| (*at, value))),
-                settled,
-            })
-        });
-    }
-
-    /// Notes a conflict of which only the verdict tells: of an action, or with a row that is gone.
-    pub(super) fn note_verdict(&self, group: &Group, verdict: &Verdict, noted: usize) {
-        if verdict.verdict != Ending::Conflict {
-            return;
-        }
-        self.met.note(|| {
-            let (table, id) = (verdict.table_name.clone()?, verdict.record_id.clone()?);
-            if self.met.has_kept(noted, &table, &id) {
-                return None;
-            }
-            let mut changes = group.changes.iter();
-            let change = changes.find(|change| change.table_name == table && change.id == id);
-            Some(Conflict {
-                user: self.user.to_owned(),
-                client_id: self.client_id.to_owned(),
-                mutation: Some(group.id.clone()),
-                table,
-                id,
-                column: verdict.column.clone(),
-                operation: change.map(|change| change.operation),
-                code: contended(verdict.code.as_deref()?)?,
-                present: BTreeMap::new(),
-                sent: BTreeMap::new(),
-                settled: Settled::Kept,
-            })
-        });
-    }
 }
 
 impl Engine {
@@ -248,8 +64,8 @@ impl Engine {
         }
     }
 
-    pub(super) fn tell_conflicts(&self, met: &[Conflict]) {
-        for conflict in met {
+    pub(super) fn tell_conflicts(&self, conflicts: &[Conflict]) {
+        for conflict in conflicts {
             self.tell(|hooks| hooks.conflict(conflict));
         }
     }

@@ -12,8 +12,8 @@ use crate::hooks::SnapshotReason;
 use crate::model::{Entry, GLOBAL, PageLimit, ReadScope, Row, Table, own_bucket};
 use crate::store::{Ahead, Reading, read};
 
+mod evaluate;
 mod hook;
-mod judge;
 mod push;
 
 pub(crate) use push::check_times;

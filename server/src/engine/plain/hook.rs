@@ -4,16 +4,17 @@ use rejoin_protocol::time;
 use rejoin_protocol::wire::code;
 use rejoin_protocol::wire::push::{Operation, PushRecord};
 
-use super::judge::{End, Judge, columns};
-use crate::engine::hook::{Heard, by_name, hear};
-use crate::engine::judge::is_equal;
+use super::evaluate::{End, RecordEvaluator, columns};
+use crate::engine::conflict::is_equal;
+use crate::engine::conflict_log::by_name;
+use crate::engine::hook::{Decision, ask_accepted};
 use crate::error::Fault;
 use crate::hooks::{Accepted, Changed, Conflict, Settled};
 use crate::model::{Row, StoredRow, Table};
 
-impl Judge<'_> {
+impl RecordEvaluator<'_> {
     /// How a record ends when the host has been asked about it.
-    pub(super) fn heard(&self, record: &PushRecord, end: End) -> Result<End, Fault> {
+    pub(super) fn decide(&self, record: &PushRecord, end: End) -> Result<End, Fault> {
         let (Some(hooks), true, Some(operation)) =
             (self.hooks, end.status == "applied", operation(record))
         else {
@@ -28,24 +29,30 @@ impl Judge<'_> {
             now: self.now,
             changes: vec![changed],
         };
-        Ok(match hear(hooks, &accepted, self.writing)? {
-            Heard::Stays => end,
-            Heard::Refused(why) => End::terminal("hook_refused", &why),
-            Heard::Later(why) => End::rejected("rejected_retryable", "hook_later", &why),
+        Ok(match ask_accepted(hooks, &accepted, self.writing)? {
+            Decision::Keep => end,
+            Decision::Refuse(why) => End::terminal("hook_refused", &why),
+            Decision::Later(why) => End::rejected("rejected_retryable", "hook_later", &why),
         })
     }
 
-    /// The row as it stands before a record that may change it, if the host wants to hear of conflicts.
+    /// The row before a record that may change it, if there are hooks.
     pub(super) fn before(&self, stored: Option<&StoredRow>) -> Option<Row> {
         let stored = stored.filter(|stored| self.hooks.is_some() && stored.writable);
         stored.map(|stored| stored.row.clone())
     }
 
-    /// Notes a record that met another row than it was made on. One that says what stands there already has met nobody: it
-    /// is sent again because its answer was lost.
-    pub(super) fn note(&self, table: &Table, record: &PushRecord, before: Option<Row>, end: &End) {
+    /// Records a conflict if the row had changed since the record was made. A record whose values the row already has is none:
+    /// it is sent again because its response was lost.
+    pub(super) fn record_conflict(
+        &self,
+        table: &Table,
+        record: &PushRecord,
+        before: Option<Row>,
+        end: &End,
+    ) {
         let (Some(row), Some(operation)) = (before, operation(record)) else { return };
-        self.met.note(|| {
+        self.conflicts.record(|| {
             let sent = match operation {
                 Operation::Delete => Vec::new(),
                 _ => columns(table, record.data.as_deref(), operation == Operation::Create)?,

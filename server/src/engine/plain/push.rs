@@ -9,8 +9,8 @@ use std::collections::BTreeSet;
 use rejoin_protocol::time;
 use rejoin_protocol::wire::push::{PushAnswer, PushRecord, PushRequest, PushResponse, PushResult};
 
-use super::judge::{Judge, Judged};
-use crate::engine::hook::Met;
+use super::evaluate::{Evaluated, RecordEvaluator};
+use crate::engine::conflict_log::ConflictLog;
 use crate::engine::push::check_size;
 use crate::engine::{Caller, Engine, held};
 use crate::error::{Fault, Refusal};
@@ -35,15 +35,15 @@ impl Engine {
         check_size(request.changes.len(), self.limits.changes, "changes")?;
         let now = self.now();
         let hooks = self.hooks.as_deref();
-        let (response, met) = write(&*self.store, &now, |writing| {
+        let (response, conflicts) = write(&*self.store, &now, |writing| {
             let is_ours = request.rejoin.is_some() || caller.extended;
             let older =
                 self.admit(writing, is_ours, request.schema_version, &request.schema_hash)?;
             let mut client = self.registered(writing, caller, &request.client_id)?;
             let tolerance = i64::from(self.limits.plain_clock_ms) * 1_000;
             let held = held(writing, &caller.user)?;
-            let met = Met::new(hooks);
-            let judge = Judge {
+            let conflicts = ConflictLog::new(hooks);
+            let evaluator = RecordEvaluator {
                 writing,
                 user: &caller.user,
                 held: &held,
@@ -51,10 +51,10 @@ impl Engine {
                 tolerance,
                 client_id: &request.client_id,
                 hooks,
-                met: &met,
+                conflicts: &conflicts,
             };
             let (mut accepted, mut rejected) = (Vec::new(), Vec::new());
-            let results = judge_all(&judge, &request.changes, self.clock.now())?;
+            let results = evaluate_all(&evaluator, &request.changes, self.clock.now())?;
             for result in results {
                 if result.status == "applied" { &mut accepted } else { &mut rejected }.push(result);
             }
@@ -85,16 +85,16 @@ impl Engine {
                 schema_hash: served.1,
                 rejoin,
             };
-            Ok((response, met.into_all()))
+            Ok((response, conflicts.into_all()))
         })?;
-        self.tell_conflicts(&met);
+        self.tell_conflicts(&conflicts);
         Ok(response)
     }
 }
 
 /// A result for each record, in the order of the request.
-fn judge_all(
-    judge: &Judge<'_>,
+fn evaluate_all(
+    evaluator: &RecordEvaluator<'_>,
     records: &[PushRecord],
     now: i64,
 ) -> Result<Vec<PushResult>, Fault> {
@@ -107,14 +107,14 @@ fn judge_all(
             let Some(record) = records.get(*at) else { continue };
             let row = (record.table_name.as_str(), record.id.as_str());
             // What follows on a row that waits waits with it.
-            let judged = if rows.contains(&row) {
-                Judged::Waits(Judge::waits(record))
+            let evaluated = if rows.contains(&row) {
+                Evaluated::Waits(RecordEvaluator::waits(record))
             } else {
-                judge.record(record)?
+                evaluator.record(record)?
             };
-            let result = match judged {
-                Judged::Ended(result) => result,
-                Judged::Waits(result) => {
+            let result = match evaluated {
+                Evaluated::Ended(result) => result,
+                Evaluated::Waits(result) => {
                     rows.insert(row);
                     left.push(*at);
                     result

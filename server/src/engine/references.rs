@@ -1,19 +1,21 @@
-//! What a row that is pushed refers to: a parent that its user may write, and other rows that he may see.
+//! References of a pushed row: its parent must be writable for the user, and other rows that it refers to readable.
 //!
-//! Asked before the database is: that would take a reference to a row of somebody else's and refuse one to a row that is not
-//! there, and so tell which keys are taken (I10). A parent is asked for by its own rule.
+//! Checked before the write. The database would accept a reference to another user's row and reject one to a missing row, and
+//! so reveal which keys are in use (I10). The parent has its own rule.
 
 use rejoin_protocol::Value;
 use rejoin_protocol::wire::code;
 use rejoin_protocol::wire::push::Ending;
 
-use super::judge::{Cells, Judge, Stop, stop};
+use super::change::Cells;
+use super::rejection::{ChangeError, reject};
+use super::user_transaction::UserTransaction;
 use crate::model::{Access, ReadScope, Reference, Table, Violation};
 use crate::store::{WriteError, Writing};
 
-impl Judge<'_> {
-    /// A child needs a parent that this user may write. One that is not there and one of somebody else's look alike.
-    pub(super) fn check_parent(&self, table: &Table, data: &Cells) -> Result<(), Stop> {
+impl UserTransaction<'_> {
+    /// A child needs a parent that the user may write. A missing parent and another user's are rejected alike.
+    pub(super) fn check_parent(&self, table: &Table, data: &Cells) -> Result<(), ChangeError> {
         let Some(at) = table.parent_column() else { return Ok(()) };
         let column = table.columns.get(at).map(|column| column.name.as_str());
         let schema = self.writing.schema();
@@ -21,21 +23,18 @@ impl Judge<'_> {
         let Some(above) = schema.tables.get(parent) else { return Ok(()) };
         let value = data.iter().find(|(other, _)| *other == at).map(|(_, value)| value);
         let stored = match value {
-            Some(value) if !value.is_null() => {
-                let (scope, own) = (ReadScope::of(self.held), ReadScope::owned_by(self.user));
-                self.writing.stored(above, value, &scope, &own)?
-            }
+            Some(value) if !value.is_null() => self.stored(above, value)?,
             _ => None,
         };
         match stored {
             Some(stored) if stored.writable => Ok(()),
             Some(stored) if stored.readable => {
                 let message = "the parent is not this user's to add to";
-                stop(Ending::Refused, code::OWNERSHIP, column, message)
+                reject(Ending::Refused, code::OWNERSHIP, column, message)
             }
             _ => {
                 let message = "the parent is not there";
-                stop(Ending::Rejected, code::CONSTRAINT_REFERENCES, column, message)
+                reject(Ending::Rejected, code::CONSTRAINT_REFERENCES, column, message)
             }
         }
     }
@@ -45,7 +44,7 @@ impl Judge<'_> {
         table: &Table,
         key: &Value,
         cells: &Cells,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), ChangeError> {
         Ok(check(self.writing, table, key, cells, (self.user, self.held))?)
     }
 }

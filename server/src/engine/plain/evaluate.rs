@@ -1,5 +1,7 @@
-//! One plain record judged: pushed columns overwrite the row, protected ones are dropped silently, the last writer by the
-//! clock wins. v0.1.2's rules; where it would fail the whole request, the record alone is refused.
+//! Evaluates one record of a plain peer by the rules of v0.1.2: pushed columns overwrite the row, protected ones are dropped
+//! silently, the last writer by the clock wins.
+//!
+//! Where v0.1.2 fails the whole request, this server rejects the one record.
 
 use std::collections::BTreeMap;
 
@@ -9,38 +11,38 @@ use rejoin_protocol::{Policy, Value, codec, time};
 use serde_json::value::RawValue;
 
 use crate::engine::bucket;
-use crate::engine::contest::present_at;
-use crate::engine::hook::Met;
+use crate::engine::conflict_log::ConflictLog;
 use crate::engine::resolve::{Case, Resolved};
-use crate::engine::{encode, refers};
+use crate::engine::resolve_conflict::present_at;
+use crate::engine::{encode, references};
 use crate::error::Fault;
 use crate::hooks::Hooks;
 use crate::model::resolver::Resolve;
 use crate::model::{PushPolicy, ReadScope, Row, StoredRow, Table};
 use crate::store::{WriteError, Writing};
 
-/// Judges the records of one push.
-pub(super) struct Judge<'a> {
+/// Evaluates the records of one push.
+pub(super) struct RecordEvaluator<'a> {
     pub(super) writing: &'a dyn Writing,
     pub(super) user: &'a str,
-    /// The buckets that he holds.
+    /// The buckets that the user holds.
     pub(super) held: &'a [String],
     pub(super) now: &'a str,
     /// How far a client's clock may be behind, in microseconds.
     pub(super) tolerance: i64,
     /// The device.
     pub(super) client_id: &'a str,
-    /// What the host wants to hear and decide.
+    /// The hooks of the host.
     pub(super) hooks: Option<&'a dyn Hooks>,
-    /// What it has met, for the host.
-    pub(super) met: &'a Met,
+    /// Collects conflicts for the host.
+    pub(super) conflicts: &'a ConflictLog,
 }
 
-/// What has become of a record.
-pub(super) enum Judged {
+/// The result of a record.
+pub(super) enum Evaluated {
     /// It is decided.
     Ended(PushResult),
-    /// What it refers to is not there, or not yet.
+    /// A row that it refers to is missing, or not there yet.
     Waits(PushResult),
 }
 
@@ -123,11 +125,11 @@ fn failed(operation: &str) -> (&'static str, &'static str) {
     }
 }
 
-impl Judge<'_> {
-    /// Judges a record and applies it, in a savepoint.
-    pub(super) fn record(&self, record: &PushRecord) -> Result<Judged, Fault> {
+impl RecordEvaluator<'_> {
+    /// Evaluates a record and applies it, in a savepoint.
+    pub(super) fn record(&self, record: &PushRecord) -> Result<Evaluated, Fault> {
         let table = self.writing.schema().table(&record.table_name);
-        let begun = self.met.len();
+        let begun = self.conflicts.len();
         self.writing.begin()?;
         let end = match table {
             None => End::terminal("table_not_registered", "table not registered for sync"),
@@ -143,16 +145,16 @@ impl Judge<'_> {
                 other => other?,
             },
         };
-        let end = self.heard(record, end)?;
+        let end = self.decide(record, end)?;
         if end.status == "applied" {
             self.writing.keep()?;
         } else {
             self.writing.undo()?;
-            self.met.undone(begun);
+            self.conflicts.roll_back(begun);
         }
         let waits = end.waits;
         let result = end.result(table, record)?;
-        Ok(if waits { Judged::Waits(result) } else { Judged::Ended(result) })
+        Ok(if waits { Evaluated::Waits(result) } else { Evaluated::Ended(result) })
     }
 
     /// The result of a record that follows one which waits.
@@ -188,7 +190,7 @@ impl Judge<'_> {
         };
         match end {
             Ok(end) => {
-                self.note(table, record, before, &end);
+                self.record_conflict(table, record, before, &end);
                 Ok(end)
             }
             Err(WriteError::Fault(fault)) => Err(fault),
@@ -337,7 +339,7 @@ impl Judge<'_> {
         key: &Value,
         cells: &[(usize, Value)],
     ) -> Result<(), WriteError> {
-        refers::check(self.writing, table, key, cells, (self.user, self.held))
+        references::check(self.writing, table, key, cells, (self.user, self.held))
     }
 
     fn present(&self, table: &Table, key: &Value) -> Result<Option<Row>, Fault> {

@@ -1,0 +1,331 @@
+//! Evaluates one group (O1): applies each of its changes to the stored rows, or returns the verdict that rejects all of them.
+//!
+//! The order of a change: access, values, before-image, conflict detection, the table's policy, the write. The caller holds
+//! the savepoint. A row that the user may not read is treated as missing.
+
+use std::collections::BTreeMap;
+
+use rejoin_protocol::wire::code;
+use rejoin_protocol::wire::push::{Change, Ending, Group, Operation, Verdict};
+use rejoin_protocol::wire::row::RowImage;
+
+use super::change::{Cells, RowChange, decode, named, sent_cells};
+use super::checks::Checks;
+use super::conflict::{
+    Expected, check_create, check_delete, check_old_values, has_other_version, is_gone,
+};
+use super::conflict_log::{ConflictLog, by_name, conflict_code};
+use super::naming::Naming;
+use super::rejection::{ChangeError, Rejection, reject};
+use super::user_transaction::UserTransaction;
+use super::verdict::ended;
+use super::{bucket, encode, reads};
+use crate::error::Fault;
+use crate::hooks::{Conflict, Settled};
+use crate::model::{PushPolicy, Row, StoredRow, Table};
+
+/// How a group ended.
+pub(super) enum Outcome {
+    /// Applied; the rows before it, in the columns that it names (O13).
+    Accepted { displaced: Vec<RowImage> },
+    /// Not applied, by this verdict.
+    Refused(Verdict),
+    /// Not applied for now, with the host's message; no verdict is stored.
+    Later(Verdict),
+    /// Nothing was decided.
+    Transient(String),
+}
+
+/// Evaluates the groups of a push in its transaction.
+pub(super) struct Evaluator<'a> {
+    pub(super) transaction: UserTransaction<'a>,
+    /// The device.
+    pub(super) client_id: &'a str,
+    /// Collects conflicts for the host.
+    pub(super) conflicts: &'a ConflictLog,
+    /// The checks of actions.
+    pub(super) checks: &'a Checks,
+}
+
+impl Evaluator<'_> {
+    /// Evaluates and applies the group. The caller holds a savepoint and rolls it back unless the group is accepted.
+    ///
+    /// `version` is the request's schema version; a group may name an older one.
+    pub(super) fn group(&self, group: &Group, version: i64) -> Result<Outcome, Fault> {
+        let naming = Naming::of(self.transaction.writing, group.schema_version.unwrap_or(version))?;
+        let (mut displaced, begun) = (Vec::new(), self.conflicts.len());
+        let mut done = reads::validate(&self.transaction, self.checks, group, &naming);
+        for change in self.in_order(&group.changes) {
+            let row = (change.table_name.as_str(), change.id.as_str());
+            done = done.and_then(|()| {
+                let applied = self.change(group, change, &naming, &mut displaced);
+                applied.map_err(|why| (Some(row), why))
+            });
+        }
+        let Err((row, why)) = done else { return Ok(Outcome::Accepted { displaced }) };
+        match why {
+            // Internal faults too: one group that the server fails on must not stop the others (I4).
+            ChangeError::Fault(
+                Fault::Transient(message) | Fault::Collision(message) | Fault::Internal(message),
+            ) => Ok(Outcome::Transient(message)),
+            ChangeError::Fault(fault) => Err(fault),
+            ChangeError::Rejected(why) => {
+                let Rejection { ending, code, column, message } = *why;
+                let verdict = Verdict {
+                    table_name: row.map(|(table, _)| table.to_owned()),
+                    record_id: row.map(|(_, id)| id.to_owned()),
+                    column,
+                    ..ended(group, ending, code, &message)
+                };
+                self.record_verdict(group, &verdict, begun);
+                Ok(Outcome::Refused(verdict))
+            }
+        }
+    }
+
+    /// Parents are written before children, and deleted after them.
+    fn in_order<'c>(&self, changes: &'c [Change]) -> Vec<&'c Change> {
+        let schema = self.transaction.writing.schema();
+        let depth = |change: &Change| schema.table(&change.table_name).map_or(0, |t| t.depth);
+        let mut ordered: Vec<&Change> = changes.iter().collect();
+        ordered.sort_by_key(|change| match change.operation {
+            Operation::Delete => (1, usize::MAX - depth(change)),
+            Operation::Create | Operation::Update => (0, depth(change)),
+        });
+        ordered
+    }
+
+    fn change(
+        &self,
+        group: &Group,
+        change: &Change,
+        naming: &Naming,
+        displaced: &mut Vec<RowImage>,
+    ) -> Result<(), ChangeError> {
+        let transaction = &self.transaction;
+        let schema = transaction.writing.schema();
+        let Some(table) = schema.table(&change.table_name) else {
+            let message = "table not registered for sync";
+            return reject(Ending::Refused, code::TABLE_UNKNOWN, None, message);
+        };
+        if table.push == PushPolicy::Disabled {
+            return reject(Ending::Refused, code::TABLE_READ_ONLY, None, "table is read-only");
+        }
+        let Some(key) = table.key_of(&change.id) else {
+            return reject(Ending::Rejected, code::VALUE_INVALID, None, "the key is no integer");
+        };
+        let sent = named(table, change, naming)?;
+        let stored = transaction.stored(table, &key)?;
+        // A delete treats a row that the user may not read as missing.
+        let stored = stored.filter(|stored| {
+            change.operation != Operation::Delete || stored.readable || stored.writable
+        });
+        self.check_access(change, table, stored.as_ref())?;
+        let data = sent_cells(table, &key, &sent)?;
+        self.check_bucket(table, stored.as_ref(), &data)?;
+        let before = stored.as_ref().filter(|stored| !stored.row.is_deleted(table));
+        displaced.push(before_image(table, &change.id, before.map(|stored| &stored.row), &data)?);
+        let change = RowChange { group, change, naming, table, key: &key, data: &data };
+        if group.old_only {
+            self.check_expected(&change, before.map(|stored| &stored.row))?;
+        }
+        match &stored {
+            Some(stored) => self.apply_to_row(&change, &stored.row)?,
+            None => self.apply_without_row(&change)?,
+        }
+        transaction.record_author_time(&change, stored.as_ref().map(|stored| &stored.row))
+    }
+
+    fn apply_without_row(&self, change: &RowChange<'_>) -> Result<(), ChangeError> {
+        let RowChange { change, table, key, data, .. } = *change;
+        match change.operation {
+            Operation::Create => self.transaction.create(table, key, data),
+            Operation::Update => self.transaction.missing(table, change),
+            // The row is deleted already. The log cannot tell whether it was ever there: it may be compacted.
+            Operation::Delete => Ok(()),
+        }
+    }
+
+    /// Merges the change into the row; a conflict is resolved by the table's policy.
+    fn apply_to_row(&self, change: &RowChange<'_>, row: &Row) -> Result<(), ChangeError> {
+        match self.merge(change, row) {
+            // Policies are for plain SQL (O7).
+            Err(ChangeError::Rejected(why))
+                if why.ending == Ending::Conflict && !change.group.old_only =>
+            {
+                let (code, column) = (why.code, why.column.clone());
+                let done = self.transaction.resolve_conflict(change, row, why);
+                self.record_conflict(change, row, (code, column), &done);
+                done
+            }
+            other => other,
+        }
+    }
+
+    /// An action is compared with its expected values alone (O1): a create finds no row, a delete finds one, and each column
+    /// of an update has its old value.
+    fn check_expected(
+        &self,
+        change: &RowChange<'_>,
+        live: Option<&Row>,
+    ) -> Result<(), ChangeError> {
+        let RowChange { change, naming, table, data, .. } = *change;
+        match (change.operation, live) {
+            (Operation::Create, Some(_)) => {
+                reject(Ending::Conflict, code::ROW_EXISTS, None, "record already exists")
+            }
+            (Operation::Delete, None) => self.transaction.missing(table, change),
+            (Operation::Update, Some(row)) => {
+                let old = decode(table, change.old.as_deref(), naming)?;
+                check_old_values(table, row, data, &old)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes what can be merged column by column; the rest is a conflict (O1).
+    fn merge(&self, change: &RowChange<'_>, row: &Row) -> Result<(), ChangeError> {
+        let RowChange { change, naming, table, key, data, .. } = *change;
+        let is_live = !row.is_deleted(table);
+        match change.operation {
+            Operation::Create if is_live => check_create(table, row, data),
+            Operation::Create => self.transaction.resurrect(table, key, row, data),
+            Operation::Update if is_live => {
+                let old = decode(table, change.old.as_deref(), naming)?;
+                let has_other_version = has_other_version(table, row, change);
+                let expected = Expected { old: &old, has_other_version };
+                self.transaction.update(table, key, row, data, Some(expected))
+            }
+            Operation::Update => is_gone(),
+            Operation::Delete if is_live => {
+                let old = decode(table, change.old.as_deref(), naming)?;
+                check_delete(table, row, change, &old)?;
+                self.transaction.delete(table, key)
+            }
+            Operation::Delete => Ok(()),
+        }
+    }
+
+    /// Rejects a change of another user's row like that of a missing row, unless the user may read it.
+    fn check_access(
+        &self,
+        change: &Change,
+        table: &Table,
+        stored: Option<&StoredRow>,
+    ) -> Result<(), ChangeError> {
+        match stored {
+            // Before the columns are checked: an error in them would show that the row is another user's.
+            None if change.operation == Operation::Update => {
+                self.transaction.missing(table, change)
+            }
+            None => Ok(()),
+            Some(stored) if stored.writable => Ok(()),
+            Some(stored) if stored.readable => {
+                let message = "the row is not this user's to change";
+                reject(Ending::Refused, code::OWNERSHIP, None, message)
+            }
+            Some(_) => self.transaction.missing(table, change),
+        }
+    }
+
+    /// Rejects a row in a bucket that the user does not hold.
+    fn check_bucket(
+        &self,
+        table: &Table,
+        stored: Option<&StoredRow>,
+        data: &Cells,
+    ) -> Result<(), ChangeError> {
+        let row = stored.map(|stored| &stored.row);
+        let Some(at) = bucket::foreign(table, row, data, self.transaction.held) else {
+            return Ok(());
+        };
+        let column = table.columns.get(at).map(|column| column.name.as_str());
+        let message = "the bucket is not this user's to put rows into";
+        reject(Ending::Refused, code::OWNERSHIP, column, message)
+    }
+
+    /// Records how a conflict with a row was resolved. `found`: the code and column of the conflict.
+    fn record_conflict(
+        &self,
+        change: &RowChange<'_>,
+        row: &Row,
+        (found, column): (&'static str, Option<String>),
+        done: &Result<(), ChangeError>,
+    ) {
+        self.conflicts.record(|| {
+            let RowChange { group, change, table, data, .. } = *change;
+            let (settled, code) = match done {
+                Ok(()) => (Settled::Written, found),
+                // The code of the resolution: `row.superseded`, for example.
+                Err(ChangeError::Rejected(why)) if why.ending == Ending::Conflict => {
+                    (Settled::Kept, why.code)
+                }
+                Err(ChangeError::Rejected(why)) if why.code == code::RESOLVER_REFUSED => {
+                    (Settled::Refused, why.code)
+                }
+                Err(_) => return None,
+            };
+            Some(Conflict {
+                user: self.transaction.user.to_owned(),
+                client_id: self.client_id.to_owned(),
+                mutation: Some(group.id.clone()),
+                table: table.name.clone(),
+                id: change.id.clone(),
+                column,
+                operation: Some(change.operation),
+                code: conflict_code(code).or_else(|| conflict_code(found))?,
+                present: by_name(table, row.cells.iter().enumerate()),
+                sent: by_name(table, data.iter().map(|(at, value)| (*at, value))),
+                settled,
+            })
+        });
+    }
+
+    /// Records a conflict that only the verdict reports: of an action, or with a row that is gone.
+    fn record_verdict(&self, group: &Group, verdict: &Verdict, begun: usize) {
+        if verdict.verdict != Ending::Conflict {
+            return;
+        }
+        self.conflicts.record(|| {
+            let (table, id) = (verdict.table_name.clone()?, verdict.record_id.clone()?);
+            if self.conflicts.has_kept(begun, &table, &id) {
+                return None;
+            }
+            let mut changes = group.changes.iter();
+            let change = changes.find(|change| change.table_name == table && change.id == id);
+            Some(Conflict {
+                user: self.transaction.user.to_owned(),
+                client_id: self.client_id.to_owned(),
+                mutation: Some(group.id.clone()),
+                table,
+                id,
+                column: verdict.column.clone(),
+                operation: change.map(|change| change.operation),
+                code: conflict_code(verdict.code.as_deref()?)?,
+                present: BTreeMap::new(),
+                sent: BTreeMap::new(),
+                settled: Settled::Kept,
+            })
+        });
+    }
+}
+
+/// The before-image of a change: the values of its columns, all of them for a delete, or that there was no row (O13).
+fn before_image(
+    table: &Table,
+    id: &str,
+    row: Option<&Row>,
+    data: &Cells,
+) -> Result<RowImage, Fault> {
+    let (table_name, id) = (table.name.clone(), id.to_owned());
+    let Some(row) = row else {
+        return Ok(RowImage { table_name, id, data: None, updated_at: None, absent: true });
+    };
+    let columns: Vec<usize> = if data.is_empty() {
+        table.travelling().collect()
+    } else {
+        data.iter().map(|(at, _)| *at).collect()
+    };
+    let data = Some(encode::object(table, row, columns)?);
+    Ok(RowImage { table_name, id, data, updated_at: None, absent: false })
+}

@@ -1,0 +1,112 @@
+//! Announces to the store what a push will read, and locks keys before rows.
+//!
+//! Announcements change no answer. A store across a network fetches everything announced in one round trip.
+
+use std::collections::BTreeMap;
+
+use rejoin_protocol::Value;
+use rejoin_protocol::wire::push::{Change, Group, PushAsk};
+
+use crate::engine::Caller;
+use crate::engine::change::decode;
+use crate::engine::checks::Checks;
+use crate::engine::cursor::{self, Cursor};
+use crate::engine::naming::Naming;
+use crate::engine::user_transaction::UserTransaction;
+use crate::error::Fault;
+use crate::model::{Access, KeyLock, ReadScope, Schema, Table};
+use crate::store::{Ahead, Coming, Reading, Writing};
+
+/// Announces what a push reads before its groups.
+pub(super) fn announce(
+    reading: &dyn Reading,
+    caller: &Caller,
+    client_id: &str,
+    witness: &str,
+) -> Result<(), Fault> {
+    let Some(key) = reading.cursor_key() else { return Ok(()) };
+    let witness = cursor::open::<Cursor>(witness, key);
+    let positions: Vec<i64> =
+        witness.iter().flat_map(|witness| [witness.position, witness.seen]).collect();
+    let ahead = Ahead { user: &caller.user, client_id, positions: &positions, entries: None };
+    reading.expect(&ahead)
+}
+
+/// Announces the verdicts and rows that the groups will read. A server with checks leaves the rows out: the store locks them, and
+/// checks lock tables first.
+pub(super) fn announce_groups(
+    transaction: &UserTransaction<'_>,
+    checks: &Checks,
+    ask: &PushAsk,
+) -> Result<(), Fault> {
+    let reading: &dyn Reading = transaction.writing;
+    let schema = reading.schema();
+    let cancelled = ask.cancel.iter().map(|cancel| cancel.id.as_str());
+    let evaluated = ask
+        .groups
+        .iter()
+        .flat_map(|group| group.after.iter().map(String::as_str).chain([group.id.as_str()]));
+    let mut mutations: Vec<&str> = cancelled.chain(evaluated).collect();
+    mutations.sort_unstable();
+    mutations.dedup();
+    let changes = ask.groups.iter().flat_map(|group| &group.changes);
+    let changes = changes.filter(|_| checks.is_empty());
+    let rows: Vec<(&Table, Value)> = changes.flat_map(|change| rows_of(schema, change)).collect();
+    let (scope, own) = (ReadScope::of(transaction.held), ReadScope::owned_by(transaction.user));
+    transaction.writing.foresee(&Coming {
+        user: transaction.user,
+        mutations: &mutations,
+        rows: &rows,
+        scope: &scope,
+        own: &own,
+    })
+}
+
+/// Locks the keys of groups that depend on what they have read, before any of their rows is read. Two such groups, each of which
+/// reads the absent row that the other one creates, then run one after the other. Groups without such reads lock their
+/// rows only: they depend on nothing else.
+pub(super) fn lock_keys(writing: &dyn Writing, ask: &PushAsk) -> Result<(), Fault> {
+    let reading: &dyn Reading = writing;
+    let schema = reading.schema();
+    let mut keys: BTreeMap<(i64, String), bool> = BTreeMap::new();
+    let mut add = |table: &str, id: &str, is_written: bool| {
+        let table = schema.table(table);
+        let key = table.and_then(|table| Some((table.number, table.key_of(id)?.to_id()?)));
+        if let Some(key) = key {
+            *keys.entry(key).or_default() |= is_written;
+        }
+    };
+    let depends = |group: &&Group| !group.reads.is_empty() || group.action.is_some();
+    for group in ask.groups.iter().filter(depends) {
+        group.reads.iter().for_each(|row| add(&row.table_name, &row.id, false));
+        group.changes.iter().for_each(|change| add(&change.table_name, &change.id, true));
+    }
+    let locks = keys.into_iter();
+    let locks = locks.map(|((table, id), is_written)| KeyLock { table, id, is_written });
+    let locks: Vec<KeyLock> = locks.collect();
+    if locks.is_empty() { Ok(()) } else { writing.lock_keys(&locks) }
+}
+
+/// The rows that are read for a change: its own, and those that it refers to.
+fn rows_of<'s>(schema: &'s Schema, change: &Change) -> Vec<(&'s Table, Value)> {
+    let Some(table) = schema.table(&change.table_name) else { return Vec::new() };
+    let mut rows: Vec<(&Table, Value)> =
+        table.key_of(&change.id).into_iter().map(|key| (table, key)).collect();
+    let parent = table.parent_column();
+    if parent.is_none() && table.references.is_empty() {
+        return rows;
+    }
+    // A value that cannot be decoded is rejected later; columns that an older schema names otherwise are read then.
+    let data = decode(table, change.data.as_deref(), &Naming::PRESENT);
+    for (at, value) in data.ok().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
+        let above = match table.access {
+            Access::Chain { column, parent } if column == at => schema.tables.get(parent),
+            _ => {
+                let reference = table.references.iter().find(|reference| reference.column == at);
+                reference.and_then(|reference| schema.table(&reference.table))
+            }
+        };
+        rows.extend(above.map(|above| (above, value)));
+    }
+    rows
+}

@@ -1,0 +1,245 @@
+//! One push in its transaction: a savepoint per group, and a stored verdict for each (O1 to O4, O9, O12).
+//!
+//! The stored verdict is read before any row of the group, so an accepted group stays accepted whatever the schema is now (O2).
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+
+use rejoin_protocol::mutant::{self, Mutant};
+use rejoin_protocol::wire::code;
+use rejoin_protocol::wire::push::{Cancel, Change, Ending, Group, Operation, PushRequest, Verdict};
+use rejoin_protocol::wire::row::RowImage;
+
+use crate::engine::evaluate::{Evaluator, Outcome};
+use crate::engine::hook::{Decision, ask_accepted};
+use crate::engine::schema_gate;
+use crate::engine::verdict::{accepted, ended, from_stored, is_final, repeated, word};
+use crate::error::Fault;
+use crate::hooks::{Accepted, Changed, Hooks};
+use crate::model::{Client, StoredVerdict};
+
+/// A push in its transaction.
+pub(super) struct PushSession<'a> {
+    pub(super) request: &'a PushRequest,
+    pub(super) evaluator: Evaluator<'a>,
+    pub(super) client: &'a Client,
+    pub(super) hooks: Option<&'a dyn Hooks>,
+    /// The number of groups that have begun a savepoint.
+    pub(super) begun: Cell<usize>,
+    /// Groups that were accepted earlier, from another copy of the file, although a group in their `after` is not accepted.
+    /// A group names only the last one of a chain, so groups that depend on these are blocked.
+    accepted_alone: RefCell<BTreeSet<String>>,
+}
+
+impl<'a> PushSession<'a> {
+    pub(super) fn new(
+        request: &'a PushRequest,
+        evaluator: Evaluator<'a>,
+        client: &'a Client,
+        hooks: Option<&'a dyn Hooks>,
+    ) -> Self {
+        let (begun, accepted_alone) = (Cell::new(0), RefCell::default());
+        Self { request, evaluator, client, hooks, begun, accepted_alone }
+    }
+}
+
+impl PushSession<'_> {
+    /// Returns the verdict on a group: the stored one if the group is a repetition, else that of its evaluation.
+    pub(super) fn group(&self, group: &Group) -> Result<Verdict, Fault> {
+        let transaction = &self.evaluator.transaction;
+        let stored = transaction.writing.verdict(transaction.user, &group.id)?;
+        if let Some(stored) = stored.filter(|_| !mutant::on(Mutant::VerdictForgotten)) {
+            if let Some(verdict) = repeated(group, &stored)? {
+                self.record_accepted_alone(group, &verdict)?;
+                return Ok(verdict);
+            }
+        } else if group.seq < self.client.purged_below {
+            let message = "the verdict on so old a mutation is no longer kept";
+            return Ok(ended(group, Ending::Refused, code::EXPIRED, message));
+        }
+        self.check_schema()?;
+        if !self.all_accepted(&group.after)? {
+            let message = "an earlier mutation that this one stands on is not accepted";
+            let verdict = Verdict {
+                retryable: true,
+                ..ended(group, Ending::Blocked, code::BLOCKED, message)
+            };
+            return self.store_verdict(group, verdict, None);
+        }
+        transaction.writing.begin()?;
+        self.begun.set(self.begun.get() + 1);
+        let begun = self.evaluator.conflicts.len();
+        match self.evaluate(group)? {
+            Outcome::Accepted { displaced } => {
+                let kept = serde_json::to_string(&displaced)?;
+                let verdict =
+                    self.store_verdict(group, accepted(&group.id, group.attempt), Some(kept))?;
+                transaction.writing.keep()?;
+                Ok(Verdict { displaced, ..verdict })
+            }
+            Outcome::Refused(verdict) => {
+                if verdict.code.as_deref() == Some(code::COLUMN_UNKNOWN) {
+                    // The column was removed since. The device can tell whether the mutation wrote it, or only its default.
+                    let (version, hash) =
+                        (self.request.schema_version, self.request.schema_hash.as_str());
+                    schema_gate(transaction.writing, version, hash, false)?;
+                }
+                transaction.writing.undo()?;
+                self.evaluator.conflicts.roll_back(begun);
+                self.store_verdict(group, verdict, None)
+            }
+            Outcome::Later(verdict) => {
+                transaction.writing.undo()?;
+                self.evaluator.conflicts.discard(begun);
+                Ok(verdict)
+            }
+            Outcome::Transient(message) => {
+                transaction.writing.undo()?;
+                self.evaluator.conflicts.discard(begun);
+                // The device shows this message; the id leads to the log line.
+                let log_id = uuid::Uuid::new_v4().simple().to_string();
+                tracing::warn!(mutation = group.id, log_id, message, "nothing was decided");
+                let message = format!("the store could not decide: {message} (log_id {log_id})");
+                if group.last_try {
+                    // Stored, so that a late request of this attempt cannot be accepted any more.
+                    let verdict = ended(group, Ending::Refused, code::SERVER_FAULT, &message);
+                    return self.store_verdict(group, verdict, None);
+                }
+                Ok(Verdict {
+                    retryable: true,
+                    ..ended(group, Ending::Retry, code::TRANSIENT, &message)
+                })
+            }
+        }
+    }
+
+    /// Evaluates the group; the host's hook decides about an accepted one.
+    fn evaluate(&self, group: &Group) -> Result<Outcome, Fault> {
+        let outcome = self.evaluator.group(group, self.request.schema_version)?;
+        let (Some(hooks), Outcome::Accepted { displaced }) = (self.hooks, &outcome) else {
+            return Ok(outcome);
+        };
+        let writing = self.evaluator.transaction.writing;
+        match ask_accepted(hooks, &self.accepted_group(group, displaced), writing)? {
+            Decision::Keep => Ok(outcome),
+            Decision::Refuse(why) => {
+                Ok(Outcome::Refused(ended(group, Ending::Rejected, code::HOOK_REFUSED, &why)))
+            }
+            Decision::Later(why) => {
+                let verdict = ended(group, Ending::Retry, code::HOOK_LATER, &why);
+                Ok(Outcome::Later(Verdict { retryable: true, ..verdict }))
+            }
+        }
+    }
+
+    /// A delete that found no row is left out: nothing shows that the user ever owned the row.
+    fn accepted_group<'g>(&'g self, group: &'g Group, displaced: &[RowImage]) -> Accepted<'g> {
+        let is_real = |change: &&Change| {
+            let found_none = |row: &RowImage| {
+                row.absent && row.table_name == change.table_name && row.id == change.id
+            };
+            change.operation != Operation::Delete || !displaced.iter().any(found_none)
+        };
+        let changed = |change: &'g Change| Changed {
+            table: &change.table_name,
+            id: &change.id,
+            operation: change.operation,
+        };
+        Accepted {
+            user: self.evaluator.transaction.user,
+            client_id: self.evaluator.client_id,
+            mutation: Some(&group.id),
+            action: group.action.as_ref(),
+            now: self.evaluator.transaction.now,
+            changes: group.changes.iter().filter(is_real).map(changed).collect(),
+        }
+    }
+
+    /// Withdraws a mutation: it was accepted already, or will never be, whatever comes late (O12). The verdict holds for
+    /// every attempt, also of one that never came.
+    pub(super) fn cancel(&self, cancel: &Cancel) -> Result<Verdict, Fault> {
+        let transaction = &self.evaluator.transaction;
+        let stored = transaction.writing.verdict(transaction.user, &cancel.id)?;
+        match &stored {
+            Some(stored) if is_final(stored) => return from_stored(stored, stored.attempt),
+            None if cancel.seq < self.client.purged_below => {
+                let message = "the verdict on so old a mutation is no longer kept";
+                return Ok(Verdict {
+                    verdict: Ending::Refused,
+                    code: Some(code::EXPIRED.to_owned()),
+                    message: Some(message.to_owned()),
+                    ..accepted(&cancel.id, 0)
+                });
+            }
+            _ => {}
+        }
+        let verdict = Verdict { verdict: Ending::Cancelled, ..accepted(&cancel.id, 0) };
+        let stored = StoredVerdict {
+            attempt: 0,
+            hash: String::new(),
+            ending: String::from(word(Ending::Cancelled)),
+            client_id: self.request.client_id.clone(),
+            seq: cancel.seq,
+            verdict: serde_json::to_string(&verdict)?,
+            displaced: None,
+            at: transaction.now.to_owned(),
+        };
+        transaction.writing.put_verdict(transaction.user, &cancel.id, &stored)?;
+        Ok(verdict)
+    }
+
+    /// A group is evaluated in the schema version in which it was written, if that was ever served; else the device must migrate.
+    fn check_schema(&self) -> Result<(), Fault> {
+        let transaction = &self.evaluator.transaction;
+        let (version, hash) = (self.request.schema_version, self.request.schema_hash.as_str());
+        let present = &transaction.writing.schema().manifest;
+        if version == present.schema_version && hash == present.schema_hash {
+            return Ok(());
+        }
+        if transaction.writing.manifest(version, Some(hash))?.is_some() {
+            return Ok(());
+        }
+        schema_gate(transaction.writing, version, hash, false)
+    }
+
+    fn record_accepted_alone(&self, group: &Group, verdict: &Verdict) -> Result<(), Fault> {
+        if verdict.verdict == Ending::Accepted && !self.all_accepted(&group.after)? {
+            self.accepted_alone.borrow_mut().insert(group.id.clone());
+        }
+        Ok(())
+    }
+
+    /// Whether all of these mutations are accepted: only then is a group that depends on them evaluated (O4).
+    fn all_accepted(&self, after: &[String]) -> Result<bool, Fault> {
+        let transaction = &self.evaluator.transaction;
+        for mutation in after.iter().filter(|_| !mutant::on(Mutant::AfterIgnored)) {
+            let stored = transaction.writing.verdict(transaction.user, mutation)?;
+            let is_accepted = stored.is_some_and(|stored| stored.ending == word(Ending::Accepted));
+            if !is_accepted || self.accepted_alone.borrow().contains(mutation) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn store_verdict(
+        &self,
+        group: &Group,
+        verdict: Verdict,
+        displaced: Option<String>,
+    ) -> Result<Verdict, Fault> {
+        let transaction = &self.evaluator.transaction;
+        let stored = StoredVerdict {
+            attempt: group.attempt,
+            hash: group.hash.clone(),
+            ending: String::from(word(verdict.verdict)),
+            client_id: self.request.client_id.clone(),
+            seq: group.seq,
+            verdict: serde_json::to_string(&verdict)?,
+            displaced,
+            at: transaction.now.to_owned(),
+        };
+        transaction.writing.put_verdict(transaction.user, &group.id, &stored)?;
+        Ok(verdict)
+    }
+}

@@ -1,0 +1,54 @@
+//! Why a change is not applied: a rejection that becomes the group's verdict, or a fault of the request.
+
+use rejoin_protocol::wire::push::Ending;
+
+use crate::error::Fault;
+use crate::model::Violation;
+use crate::store::WriteError;
+
+/// The parts of a verdict that rejects a change.
+pub(super) struct Rejection {
+    pub(super) ending: Ending,
+    pub(super) code: &'static str,
+    pub(super) column: Option<String>,
+    pub(super) message: String,
+}
+
+/// Why a change is not applied.
+pub(super) enum ChangeError {
+    Rejected(Box<Rejection>),
+    Fault(Fault),
+}
+
+impl From<Fault> for ChangeError {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<WriteError> for ChangeError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Fault(fault) => Self::Fault(fault),
+            WriteError::Rule(Violation { code, column, message }) => {
+                Self::Rejected(Box::new(Rejection {
+                    ending: Ending::Rejected,
+                    code,
+                    column,
+                    message,
+                }))
+            }
+        }
+    }
+}
+
+/// Rejects a change with this code.
+pub(super) fn reject<T>(
+    ending: Ending,
+    code: &'static str,
+    column: Option<&str>,
+    message: impl Into<String>,
+) -> Result<T, ChangeError> {
+    let (column, message) = (column.map(str::to_owned), message.into());
+    Err(ChangeError::Rejected(Box::new(Rejection { ending, code, column, message })))
+}

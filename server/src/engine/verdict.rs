@@ -1,0 +1,72 @@
+//! Verdicts on the wire and in the store: how one is built, and when a stored one answers a repeated mutation (O2).
+
+use rejoin_protocol::wire::code;
+use rejoin_protocol::wire::push::{Ending, Group, Verdict};
+
+use crate::error::Fault;
+use crate::model::StoredVerdict;
+
+/// The verdict that accepts a mutation.
+pub(super) fn accepted(id: &str, attempt: i64) -> Verdict {
+    Verdict {
+        id: id.to_owned(),
+        attempt,
+        verdict: Ending::Accepted,
+        code: None,
+        retryable: false,
+        table_name: None,
+        record_id: None,
+        column: None,
+        displaced: Vec::new(),
+        message: None,
+    }
+}
+
+/// A verdict on a group with a code and a message for people.
+pub(super) fn ended(group: &Group, ending: Ending, code: &str, message: &str) -> Verdict {
+    Verdict {
+        verdict: ending,
+        code: Some(code.to_owned()),
+        message: Some(message.to_owned()),
+        ..accepted(&group.id, group.attempt)
+    }
+}
+
+/// The stored verdict as the answer to this group; `None` if the group is a new attempt that must be evaluated (O2).
+pub(super) fn repeated(group: &Group, stored: &StoredVerdict) -> Result<Option<Verdict>, Fault> {
+    if group.attempt == stored.attempt && group.hash != stored.hash {
+        let message = "this attempt came before with other content: number it as the next attempt";
+        return Ok(Some(ended(group, Ending::Refused, code::HASH_MISMATCH, message)));
+    }
+    if !is_final(stored) && group.attempt > stored.attempt {
+        return Ok(None);
+    }
+    // It carries the attempt of the request; otherwise the device would wait for that attempt's verdict for ever.
+    from_stored(stored, group.attempt).map(Some)
+}
+
+/// Whether a verdict holds for every attempt.
+pub(super) fn is_final(stored: &StoredVerdict) -> bool {
+    stored.ending == word(Ending::Accepted) || stored.ending == word(Ending::Cancelled)
+}
+
+/// A stored verdict with its before-images, as the answer to this attempt.
+pub(super) fn from_stored(stored: &StoredVerdict, attempt: i64) -> Result<Verdict, Fault> {
+    let kept: Verdict = serde_json::from_str(&stored.verdict)?;
+    // An earlier release kept the members in arrays, which are read as well.
+    let displaced = stored.displaced.as_deref().and_then(|text| serde_json::from_str(text).ok());
+    Ok(Verdict { attempt, displaced: displaced.unwrap_or_default(), ..kept })
+}
+
+/// The name of an ending on the wire.
+pub(crate) fn word(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Accepted => "accepted",
+        Ending::Rejected => "rejected",
+        Ending::Conflict => "conflict",
+        Ending::Refused => "refused",
+        Ending::Blocked => "blocked",
+        Ending::Cancelled => "cancelled",
+        Ending::Retry => "retry",
+    }
+}
