@@ -184,7 +184,7 @@ pub enum Fault {
     /// The work lost against somebody else's, and all of it is taken back; begun again it may succeed (503 if it still loses).
     #[error("the store is busy: {0}")]
     Collision(String),
-    /// What was written together was taken back ([`Writing::together`](crate::store::Writing::together)); it never leaves that.
+    /// A batch of writes was rolled back; the store that ran the batch handles it, and it is never returned.
     #[error("what was written together was taken back")]
     Undone,
     /// The server failed (500); the reason is logged, not told.

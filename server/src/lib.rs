@@ -48,6 +48,8 @@ mod engine;
 pub mod error;
 mod events;
 mod feeder;
+#[cfg(feature = "otel")]
+mod gauges;
 pub mod hooks;
 mod http;
 mod listener;
@@ -219,7 +221,8 @@ impl Server {
             failures: LogLimit::new(),
             feeder: OnceLock::new(),
         });
-        observe::watch(&shared);
+        #[cfg(feature = "otel")]
+        gauges::watch(&shared);
         let router = routes::router(Arc::clone(&shared));
         Self { shared, router }
     }

@@ -18,11 +18,11 @@ mod off;
 mod on;
 
 #[cfg(not(feature = "otel"))]
-pub(crate) use off::{
-    compacted, mutation, pulled, request_ended, snapshotted, stands_under, watch,
-};
+pub(crate) use off::{compacted, mutation, pulled, request_ended, snapshotted, stands_under};
 #[cfg(feature = "otel")]
-pub(crate) use on::{compacted, mutation, pulled, request_ended, snapshotted, stands_under, watch};
+pub(crate) use on::{
+    compacted, count, meter, mutation, pulled, request_ended, snapshotted, stands_under, start,
+};
 
 /// What is exported; what else the process tells of itself stays in its log.
 #[cfg(feature = "otel")]

@@ -1,12 +1,9 @@
 //! Without OpenTelemetry nothing is counted; a request is told to whoever listens to `tracing`.
 
-use std::sync::Arc;
-
 use axum::http::HeaderMap;
 use tracing::Span;
 
 use super::Ended;
-use crate::Shared;
 
 pub(crate) fn stands_under(_: &Span, _: &HeaderMap) {}
 
@@ -22,5 +19,3 @@ pub(crate) fn pulled(_: usize) {}
 pub(crate) fn snapshotted(_: usize) {}
 
 pub(crate) fn compacted(_: usize) {}
-
-pub(crate) fn watch(_: &Arc<Shared>) {}

@@ -178,32 +178,103 @@ const BORDERS: &[Border] = &[
         never: &["rusqlite", "tokio", "reqwest"],
     },
     Border {
+        why: "the driver of a database is used in the store alone",
+        files: &[
+            "server/src/model",
+            "server/src/error",
+            "server/src/hooks",
+            "server/src/engine",
+            "server/src/routes",
+        ],
+        never: &["rusqlite", "tokio_postgres"],
+    },
+    Border {
         why: "the log works on stores, time and random numbers that it is given",
         files: &["log/src/"],
         never: &["std::fs", "std::net", "std::process", "std::time"],
     },
 ];
 
-/// The parts of the engine, from the lowest. Each may name those before it, and `Engine`, which holds them.
-const ENGINE: &[&[&str]] = &[
-    &["database", "migrate"],
-    &["meta"],
-    &["schema"],
-    &["rows"],
-    &["row_state"],
-    &["capture"],
-    &["queue"],
-    &["staging"],
-    &["import"],
-    &["action"],
-    &["rebase"],
+/// The parts of a folder, from the lowest rank. A part may name parts of its own rank and below, and what the folder's own
+/// module defines.
+struct Order {
+    folder: &'static str,
+    parts: &'static [&'static [&'static str]],
+}
+
+const ORDERS: &[Order] = &[
+    Order {
+        folder: "core/src/engine/",
+        parts: &[
+            &["database", "migrate"],
+            &["meta"],
+            &["schema"],
+            &["rows"],
+            &["row_state"],
+            &["capture"],
+            &["queue"],
+            &["staging"],
+            &["import"],
+            &["action"],
+            &["rebase"],
+        ],
+    },
+    Order {
+        folder: "server/src/",
+        parts: &[
+            &["model"],
+            &["admission", "bucket_resolver", "clock", "http", "log_limit", "observe"],
+            &["error"],
+            &["hooks"],
+            &["config"],
+            &["store"],
+            &["engine"],
+            &["auth", "events", "feeder", "listener"],
+            &["gauges", "operate", "ready"],
+            &["routes"],
+        ],
+    },
+    Order {
+        folder: "server/src/engine/",
+        parts: &[
+            &["conflict_log", "encode", "naming", "rejection", "resolve", "verdict", "version"],
+            &["change", "checks"],
+            &["conflict"],
+            &["bucket", "user_transaction"],
+            &["references"],
+            &["apply"],
+            &["reads", "resolve_conflict"],
+            &["evaluate"],
+            &["cursor", "hook", "page", "window"],
+            &["describe", "keep", "pull", "register"],
+            &["push", "snapshot"],
+            &["plain"],
+        ],
+    },
 ];
 
-/// The rank of a part of the engine by its path: the rest behind `start`.
-fn rank(path: &str, start: &str) -> Option<usize> {
-    let rest = path.strip_prefix(start)?;
-    let part = rest.split([':', '/', '.']).next()?;
-    ENGINE.iter().position(|parts| parts.contains(&part))
+impl Order {
+    /// The rank of the part to which a path belongs: the first name after `start`.
+    fn rank(&self, path: &str, start: &str) -> Option<usize> {
+        let rest = path.strip_prefix(start)?;
+        let part = rest.split([':', '/', '.']).next()?;
+        self.parts.iter().position(|parts| parts.contains(&part))
+    }
+
+    /// `server/src/engine/` is `crate::engine::`.
+    fn module(&self) -> String {
+        let inside = self.folder.split_once("src/").map_or("", |(_, inside)| inside);
+        format!("crate::{}", inside.replace('/', "::"))
+    }
+
+    /// The paths in a file that name a part above its own.
+    fn above(&self, file: &File, paths: &[String]) -> Vec<String> {
+        let Some(own) = self.rank(&file.path, self.folder) else { return Vec::new() };
+        let module = self.module();
+        let is_above = |path: &&String| self.rank(path, &module) > Some(own);
+        let paths = paths.iter().filter(is_above);
+        paths.map(|path| format!("{}: names {path}, which is above it", file.path)).collect()
+    }
 }
 
 /// Paths in product code that cross a border.
@@ -211,14 +282,16 @@ pub(crate) fn between_files(files: &[File]) -> Result<Vec<String>> {
     let mut problems = Vec::new();
     for file in files.iter().filter(|file| file.is_rust() && !file.is_test()) {
         let starts = |prefix: &&str| file.path.starts_with(*prefix);
-        if let Some(own) = rank(&file.path, "core/src/engine/") {
-            let is_above = |path: &&String| rank(path, "crate::engine::") > Some(own);
-            for path in paths(file)?.iter().filter(is_above) {
-                problems.push(format!("{}: names {path}, which is above it", file.path));
-            }
+        let orders: Vec<_> = ORDERS.iter().filter(|order| starts(&order.folder)).collect();
+        let borders: Vec<_> =
+            BORDERS.iter().filter(|border| border.files.iter().any(&starts)).collect();
+        if orders.is_empty() && borders.is_empty() {
+            continue;
         }
-        for border in BORDERS.iter().filter(|border| border.files.iter().any(&starts)) {
-            for path in paths(file)? {
+        let paths = paths(file)?;
+        problems.extend(orders.iter().flat_map(|order| order.above(file, &paths)));
+        for border in borders {
+            for path in &paths {
                 let beyond = |never: &&str| {
                     path.strip_prefix(*never)
                         .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
@@ -307,6 +380,25 @@ mod tests {
             ("core/src/engine/rows/apply.rs", "use super::super::queue::Entry;", false),
             ("core/src/engine/queue.rs", "use crate::engine::{Engine, rows::patch::Effect};", true),
             ("core/src/engine/queue/store.rs", "fn f() { crate::engine::rebase::g() }", false),
+            ("server/src/model/row.rs", "use super::schema::Table;", true),
+            ("server/src/model/row.rs", "use crate::error::Fault;", false),
+            ("server/src/store.rs", "use crate::{config::TableConfig, model::Row};", true),
+            ("server/src/store/sqlite/rows.rs", "use crate::engine::Engine;", false),
+            ("server/src/store/sqlite/rows.rs", "use rusqlite::Connection;", true),
+            ("server/src/error.rs", "use crate::hooks::SqlError;", false),
+            ("server/src/error.rs", "fn f(error: rusqlite::Error) {}", false),
+            ("server/src/hooks/within.rs", "use crate::store::Writing;", false),
+            ("server/src/engine.rs", "use crate::store::{Store, read};", true),
+            ("server/src/engine/pull.rs", "use crate::routes::json;", false),
+            ("server/src/engine/conflict.rs", "use super::change::Cells;", true),
+            ("server/src/engine/conflict.rs", "use super::evaluate::Outcome;", false),
+            (
+                "server/src/engine/push/session.rs",
+                "use crate::engine::{Caller, evaluate::X};",
+                true,
+            ),
+            ("server/src/engine/evaluate.rs", "use super::push::Pushed;", false),
+            ("server/src/routes/body.rs", "use crate::{Shared, engine::Caller};", true),
         ];
         for (path, text, good) in table {
             let file = File { path: path.into(), text: text.into() };
