@@ -240,7 +240,7 @@ pub(super) fn is_ours(text: &str, key: &str) -> bool {
 }
 
 /// Whether the position shows that this file was restored to before it was given.
-pub(super) fn is_of_another_life(reading: &dyn Reading, text: &str) -> Result<bool, Fault> {
+pub(super) fn shows_restore(reading: &dyn Reading, text: &str) -> Result<bool, Fault> {
     let witness = if text.is_empty() { None } else { open(text, &reading.log_state()?.key) };
     let standing = witness.map(|witness| stand(reading, witness)).transpose()?;
     Ok(matches!(standing, Some(Standing::Restored)))

@@ -10,7 +10,7 @@ use super::{Caller, Engine, encode, held};
 use crate::error::Fault;
 use crate::hooks::SnapshotReason;
 use crate::model::{Entry, GLOBAL, PageLimit, ReadScope, Row, Table, own_bucket};
-use crate::store::{Ahead, Reading, read};
+use crate::store::{ReadHint, Reading, read};
 
 mod evaluate;
 mod hook;
@@ -30,7 +30,7 @@ impl Engine {
             let older = self.admit(reading, false, request.schema_version, &request.schema_hash)?;
             // Most users hold these two; whoever holds more is asked for once more.
             let buckets = [own_bucket(&caller.user), String::from(GLOBAL)];
-            reading.expect(&Ahead {
+            reading.expect(&ReadHint {
                 user: &caller.user,
                 client_id: &request.client_id,
                 positions: &[],

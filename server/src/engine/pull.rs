@@ -13,7 +13,7 @@ use crate::error::Fault;
 use crate::hooks::SnapshotReason as Reason;
 use crate::model::{PageLimit, ReadScope, WAITING};
 use crate::observe;
-use crate::store::{Ahead, Reading, read, write};
+use crate::store::{ReadHint, Reading, read, write};
 use rejoin_protocol::mutant::{self, Mutant};
 
 /// The wire's word for a reason.
@@ -47,7 +47,7 @@ impl Engine {
             expect(reading, caller, &request.client_id, ask, limit)?;
             let client = self.registered(reading, caller, &request.client_id)?;
             let found = match ask.cursor.as_str() {
-                _ if cursor::is_of_another_life(reading, &ask.witness)? => Found::Restored,
+                _ if cursor::shows_restore(reading, &ask.witness)? => Found::Restored,
                 "" => Found::Snapshot(Reason::Initial),
                 cursor => match cursor::check_of(&caller.user, reading, cursor)? {
                     Standing::Good(cursor) => {
@@ -82,8 +82,8 @@ impl Engine {
             }
             Found::Restored => {
                 let epoch = self.begin_epoch(|reading| {
-                    Ok(cursor::is_of_another_life(reading, &ask.cursor)?
-                        || cursor::is_of_another_life(reading, &ask.witness)?)
+                    Ok(cursor::shows_restore(reading, &ask.cursor)?
+                        || cursor::shows_restore(reading, &ask.witness)?)
                 })?;
                 self.tell_snapshot(caller, &request.client_id, client.position, Reason::Epoch);
                 let mut response = snapshot_required(empty, Reason::Epoch);
@@ -126,7 +126,7 @@ fn expect(
     let positions: Vec<i64> = known.flat_map(|cursor| [cursor.position, cursor.seen]).collect();
     let read_on = cursor.as_ref().filter(|cursor| !cursor.is_hashed() && cursor.walk.is_none());
     let buckets = read_on.map(Cursor::read_buckets).unwrap_or_default();
-    reading.expect(&Ahead {
+    reading.expect(&ReadHint {
         user: &caller.user,
         client_id,
         positions: &positions,

@@ -47,7 +47,7 @@ impl Engine {
         let (mut response, conflicts, log) = write(&*self.store, &now, |writing| {
             prefetch::announce(writing, caller, &request.client_id, &ask.witness)?;
             let mut client = self.registered(writing, caller, &request.client_id)?;
-            if cursor::is_of_another_life(writing, &ask.witness)? {
+            if cursor::shows_restore(writing, &ask.witness)? {
                 tracing::warn!("a device knows a later log than this one: a new epoch begins");
                 writing.new_epoch()?;
             }

@@ -85,7 +85,7 @@ impl Engine {
         let witness = hello.witness.as_deref().unwrap_or_default();
         let key = writing.log_state()?.key;
         let restored = matches!(standing, Some(cursor::Standing::Restored))
-            || cursor::is_of_another_life(writing, witness)?;
+            || cursor::shows_restore(writing, witness)?;
         let other_server = cursor.is_some_and(|cursor| !cursor::is_ours(cursor, &key))
             || !witness.is_empty() && !cursor::is_ours(witness, &key);
         let epoch = if restored { writing.new_epoch()? } else { writing.log_state()?.epoch };

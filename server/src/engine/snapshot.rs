@@ -15,7 +15,7 @@ use crate::error::Fault;
 use crate::hooks::SnapshotReason;
 use crate::model::{Client, Page, PageLimit, ReadScope, Row, Table};
 use crate::observe;
-use crate::store::{Ahead, Reading, read};
+use crate::store::{ReadHint, Reading, read};
 
 /// Where a page ended; sealed inside `after_id`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -148,7 +148,7 @@ fn expect(reading: &dyn Reading, caller: &Caller, request: &SnapshotRequest) -> 
         place.map_or([0; 2], |place| [place.cursor.position, place.seen.0]).to_vec();
     let witness = cursor::open::<Cursor>(witness_of(request), key);
     positions.extend(witness.iter().flat_map(|witness| [witness.position, witness.seen]));
-    reading.expect(&Ahead {
+    reading.expect(&ReadHint {
         user: &caller.user,
         client_id: &request.client_id,
         positions: &positions,
@@ -167,7 +167,7 @@ fn standing(
     request: &SnapshotRequest,
 ) -> Result<Found, Fault> {
     let is_ours = request.rejoin.is_some();
-    if is_ours && cursor::is_of_another_life(reading, witness_of(request))? {
+    if is_ours && cursor::shows_restore(reading, witness_of(request))? {
         return Ok(Found::Restored);
     }
     let cursor = request.cursor.as_ref().filter(|cursor| !cursor.after_id.is_empty());

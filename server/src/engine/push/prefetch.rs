@@ -15,7 +15,7 @@ use crate::engine::naming::Naming;
 use crate::engine::user_transaction::UserTransaction;
 use crate::error::Fault;
 use crate::model::{Access, KeyLock, ReadScope, Schema, Table};
-use crate::store::{Ahead, Coming, Reading, Writing};
+use crate::store::{PushHint, ReadHint, Reading, Writing};
 
 /// Announces what a push reads before its groups.
 pub(super) fn announce(
@@ -28,7 +28,7 @@ pub(super) fn announce(
     let witness = cursor::open::<Cursor>(witness, key);
     let positions: Vec<i64> =
         witness.iter().flat_map(|witness| [witness.position, witness.seen]).collect();
-    let ahead = Ahead { user: &caller.user, client_id, positions: &positions, entries: None };
+    let ahead = ReadHint { user: &caller.user, client_id, positions: &positions, entries: None };
     reading.expect(&ahead)
 }
 
@@ -53,7 +53,7 @@ pub(super) fn announce_groups(
     let changes = changes.filter(|_| checks.is_empty());
     let rows: Vec<(&Table, Value)> = changes.flat_map(|change| rows_of(schema, change)).collect();
     let (scope, own) = (ReadScope::of(transaction.held), ReadScope::owned_by(transaction.user));
-    transaction.writing.foresee(&Coming {
+    transaction.writing.expect_push(&PushHint {
         user: transaction.user,
         mutations: &mutations,
         rows: &rows,

@@ -15,7 +15,7 @@ use super::records::{self, kept};
 use super::rows::{CHUNK, Look};
 use super::{Known, changelog, policies};
 use crate::model::{Client, ReadScope, Table};
-use crate::store::Ahead;
+use crate::store::ReadHint;
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 
@@ -115,7 +115,7 @@ pub(super) struct Way {
 /// Asks all of it in one round trip; the log's identity and ends are answered, too.
 pub(super) fn ask(
     connection: &Connection,
-    ahead: &Ahead<'_>,
+    ahead: &ReadHint<'_>,
     way: Way,
     answers: &mut Answers,
 ) -> Result<changelog::Ends> {

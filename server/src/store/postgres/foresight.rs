@@ -19,7 +19,7 @@ use super::records::kept;
 use super::rows::{Look, Several};
 use super::{Known, verdicts};
 use crate::model::{Access, ReadScope, StoredRow, StoredVerdict, Table};
-use crate::store::Coming;
+use crate::store::PushHint;
 
 type Result<T> = std::result::Result<T, Error>;
 
@@ -237,7 +237,7 @@ impl Foresight {
         &mut self,
         connection: &Connection,
         known: &Known,
-        coming: &Coming<'_>,
+        coming: &PushHint<'_>,
     ) -> Result<()> {
         let mut keys = Keys::new();
         for (table, key) in coming.rows {

@@ -23,7 +23,9 @@ use crate::model::{
     BucketFailure, Client, Entry, KnownClient, LogState, ManifestVersion, Page, PageLimit,
     ReadScope, Row, Schema, StoredRow, StoredVerdict, Table,
 };
-use crate::store::{Ahead, Images, Reading};
+use crate::store::{
+    Images, Prefetch, PushHint, ReadDevices, ReadHint, ReadLog, ReadRows, ReadSchema, Reading,
+};
 
 mod writing;
 
@@ -201,38 +203,47 @@ impl Reading for Transaction<'_> {
         Ok(())
     }
 
-    fn expect(&self, ahead: &Ahead<'_>) -> Result<(), Fault> {
+    fn holds(&self, sql: &str, values: &[(&str, Value)]) -> Result<bool, Fault> {
+        // Its locks are stronger than those of the rows written before: two that ask at once can meet crosswise.
         let connection = self.asked()?;
-        let answers = &mut self.answers.borrow_mut();
-        let way = ahead::Way { acts: self.takes_role.is_some(), holds: self.writes };
-        let ends = self.seen(ahead::ask(connection, ahead, way, answers))?;
-        *self.log.borrow_mut() = Some(ends.log);
-        if self.writes {
-            self.held.borrow_mut().insert(ahead.user.to_owned());
-        }
-        Ok(())
+        let done = self
+            .seen(self.asking(|| check::holds(connection, sql, values, self.writes)))
+            .and_then(|done| done);
+        done.map_err(|fault| {
+            self.note(&fault);
+            self.within_run(fault)
+        })
     }
 
-    fn expect_images(
-        &self,
-        named: &[(&Table, &[Option<Value>])],
-        scope: &ReadScope,
-    ) -> Result<(), Fault> {
-        if self.writes {
-            return Ok(());
-        }
-        let answers = &mut self.answers.borrow_mut();
-        self.seen(ahead::ask_images(self.asked()?, self.known, named, scope, answers))
+    fn parameters_of(&self, sql: &str) -> Result<Vec<String>, String> {
+        let done = self.asking(|| check::parameters_of(self.connection, sql));
+        done.unwrap_or_else(|error| Err(error::log_text(&error)))
     }
 
-    fn cursor_key(&self) -> Option<&str> {
-        Some(self.known.cursor_key.as_str())
+    fn bucket_failures(&self) -> Result<Vec<BucketFailure>, Fault> {
+        self.seen(member::failures(self.asked()?))
     }
+}
 
+impl ReadSchema for Transaction<'_> {
     fn schema(&self) -> &Arc<Schema> {
         &self.known.schema
     }
 
+    fn manifest(&self, version: i64, hash: Option<&str>) -> Result<Option<String>, Fault> {
+        self.seen(records::manifest(self.asked()?, version, hash))
+    }
+
+    fn manifests(&self, most: usize) -> Result<Vec<ManifestVersion>, Fault> {
+        self.seen(operate::manifests(self.asked()?, most))
+    }
+
+    fn schema_followed_at(&self, version: i64) -> Result<Option<String>, Fault> {
+        self.seen(records::schema_followed_at(self.asked()?, version))
+    }
+}
+
+impl ReadLog for Transaction<'_> {
     fn log_state(&self) -> Result<LogState, Fault> {
         if let Some(log) = self.log.borrow().as_ref() {
             return Ok(log.clone());
@@ -255,21 +266,6 @@ impl Reading for Transaction<'_> {
         self.seen(changelog::tag(self.asked()?, position))
     }
 
-    fn granted(&self, user: &str) -> Result<Vec<String>, Fault> {
-        let granted = self.answers.borrow().granted(user);
-        if let Some(granted) = granted {
-            if self.writes {
-                self.answers.borrow_mut().forget_granted(); // A hook may give him more.
-            }
-            return Ok(granted);
-        }
-        let granted = self.seen(records::granted(self.asked()?, user))?;
-        if !self.writes {
-            self.answers.borrow_mut().keep_granted(user, &granted);
-        }
-        Ok(granted)
-    }
-
     fn entries(
         &self,
         position: i64,
@@ -288,12 +284,6 @@ impl Reading for Transaction<'_> {
         self.seen(changelog::entries(self.asked()?, &rows, &buckets, limit))
     }
 
-    fn expect_behind(&self, position: i64, buckets: &[String]) {
-        if !self.writes {
-            self.answers.borrow_mut().coming = Some((position, buckets.to_vec()));
-        }
-    }
-
     fn behind(&self, position: i64, buckets: &[String]) -> Result<i64, Fault> {
         if let Some(many) = self.answers.borrow_mut().behind(position, buckets) {
             return Ok(many);
@@ -309,7 +299,9 @@ impl Reading for Transaction<'_> {
             &changelog::possible(buckets),
         ))
     }
+}
 
+impl ReadRows for Transaction<'_> {
     fn image(&self, table: &Table, key: &Value, scope: &ReadScope) -> Result<Option<Row>, Fault> {
         let keys = [Some(key.clone())];
         let ready = self.answers.borrow_mut().images(table, &keys, scope);
@@ -397,6 +389,23 @@ impl Reading for Transaction<'_> {
     fn written_at(&self, table: &Table, id: &str, version: &str) -> Result<Option<i64>, Fault> {
         self.seen(records::written_at(self.asked()?, table.number, id, version))
     }
+}
+
+impl ReadDevices for Transaction<'_> {
+    fn granted(&self, user: &str) -> Result<Vec<String>, Fault> {
+        let granted = self.answers.borrow().granted(user);
+        if let Some(granted) = granted {
+            if self.writes {
+                self.answers.borrow_mut().forget_granted(); // A hook may give him more.
+            }
+            return Ok(granted);
+        }
+        let granted = self.seen(records::granted(self.asked()?, user))?;
+        if !self.writes {
+            self.answers.borrow_mut().keep_granted(user, &granted);
+        }
+        Ok(granted)
+    }
 
     fn client(&self, user: &str, client_id: &str) -> Result<Option<Client>, Fault> {
         if let Some(client) = self.answers.borrow_mut().client(user, client_id) {
@@ -414,35 +423,6 @@ impl Reading for Transaction<'_> {
         self.seen(verdicts::one(self.asked()?, user, mutation))
     }
 
-    fn holds(&self, sql: &str, values: &[(&str, Value)]) -> Result<bool, Fault> {
-        // Its locks are stronger than those of the rows written before: two that ask at once can meet crosswise.
-        let connection = self.asked()?;
-        let done = self
-            .seen(self.asking(|| check::holds(connection, sql, values, self.writes)))
-            .and_then(|done| done);
-        done.map_err(|fault| {
-            self.note(&fault);
-            self.within_run(fault)
-        })
-    }
-
-    fn parameters_of(&self, sql: &str) -> Result<Vec<String>, String> {
-        let done = self.asking(|| check::parameters_of(self.connection, sql));
-        done.unwrap_or_else(|error| Err(error::log_text(&error)))
-    }
-
-    fn bucket_failures(&self) -> Result<Vec<BucketFailure>, Fault> {
-        self.seen(member::failures(self.asked()?))
-    }
-
-    fn manifest(&self, version: i64, hash: Option<&str>) -> Result<Option<String>, Fault> {
-        self.seen(records::manifest(self.asked()?, version, hash))
-    }
-
-    fn manifests(&self, most: usize) -> Result<Vec<ManifestVersion>, Fault> {
-        self.seen(operate::manifests(self.asked()?, most))
-    }
-
     fn clients(&self, after: Option<(&str, &str)>, most: usize) -> Result<Vec<KnownClient>, Fault> {
         self.seen(operate::clients(self.asked()?, after, most))
     }
@@ -450,8 +430,56 @@ impl Reading for Transaction<'_> {
     fn devices_since(&self, user: &str, since: &str) -> Result<i64, Fault> {
         self.seen(operate::devices_since(self.asked()?, user, since))
     }
+}
 
-    fn schema_followed_at(&self, version: i64) -> Result<Option<String>, Fault> {
-        self.seen(records::schema_followed_at(self.asked()?, version))
+impl Prefetch for Transaction<'_> {
+    fn expect(&self, ahead: &ReadHint<'_>) -> Result<(), Fault> {
+        let connection = self.asked()?;
+        let answers = &mut self.answers.borrow_mut();
+        let way = ahead::Way { acts: self.takes_role.is_some(), holds: self.writes };
+        let ends = self.seen(ahead::ask(connection, ahead, way, answers))?;
+        *self.log.borrow_mut() = Some(ends.log);
+        if self.writes {
+            self.held.borrow_mut().insert(ahead.user.to_owned());
+        }
+        Ok(())
+    }
+
+    fn expect_images(
+        &self,
+        named: &[(&Table, &[Option<Value>])],
+        scope: &ReadScope,
+    ) -> Result<(), Fault> {
+        if self.writes {
+            return Ok(());
+        }
+        let answers = &mut self.answers.borrow_mut();
+        self.seen(ahead::ask_images(self.asked()?, self.known, named, scope, answers))
+    }
+
+    fn cursor_key(&self) -> Option<&str> {
+        Some(self.known.cursor_key.as_str())
+    }
+
+    fn expect_behind(&self, position: i64, buckets: &[String]) {
+        if !self.writes {
+            self.answers.borrow_mut().coming = Some((position, buckets.to_vec()));
+        }
+    }
+
+    fn expect_push(&self, coming: &PushHint<'_>) -> Result<(), Fault> {
+        self.hold(coming.user)?;
+        let connection = self.asked()?;
+        let mut foresight = self.foresight.borrow_mut();
+        if let Err(error) = foresight.ask(connection, self.known, coming) {
+            // Somebody holds one of the rows, say: each is asked for by itself, and decides about its own group.
+            foresight.refused(&error);
+            match self.seen::<()>(Err(error)) {
+                Err(fault) if connection.is_closed() => return Err(fault),
+                Err(fault @ Fault::Collision(_)) if self.hopes => return Err(fault),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }

@@ -12,7 +12,10 @@ use crate::model::{
     Client, Entry, KnownClient, LogState, ManifestVersion, Page, PageLimit, ReadScope, Row, Schema,
     StoredRow, StoredVerdict, Table,
 };
-use crate::store::{Images, Reading, WriteError, Writing};
+use crate::store::{
+    Images, Maintain, Prefetch, ReadDevices, ReadLog, ReadRows, ReadSchema, Reading, WriteBatch,
+    WriteDevices, WriteError, WriteRows, Writing,
+};
 
 /// A transaction on a connection that this store holds.
 pub(super) struct Transaction<'a> {
@@ -35,20 +38,40 @@ fn array(texts: &[String]) -> String {
 }
 
 impl Reading for Transaction<'_> {
+    fn holds(&self, sql: &str, values: &[(&str, Value)]) -> Result<bool, Fault> {
+        Ok(check::holds(self.connection, sql, values)?)
+    }
+
+    fn parameters_of(&self, sql: &str) -> Result<Vec<String>, String> {
+        check::parameters_of(self.connection, sql)
+    }
+}
+
+impl ReadSchema for Transaction<'_> {
     fn schema(&self) -> &Arc<Schema> {
         &self.schema
     }
 
+    fn manifest(&self, version: i64, hash: Option<&str>) -> Result<Option<String>, Fault> {
+        Ok(records::manifest(self.connection, version, hash)?)
+    }
+
+    fn manifests(&self, most: usize) -> Result<Vec<ManifestVersion>, Fault> {
+        Ok(records::manifests(self.connection, number(most))?)
+    }
+
+    fn schema_followed_at(&self, version: i64) -> Result<Option<String>, Fault> {
+        Ok(records::schema_followed_at(self.connection, version)?)
+    }
+}
+
+impl ReadLog for Transaction<'_> {
     fn log_state(&self) -> Result<LogState, Fault> {
         Ok(changelog::log_state(self.connection)?)
     }
 
     fn tag(&self, position: i64) -> Result<Option<i64>, Fault> {
         Ok(changelog::tag(self.connection, position)?)
-    }
-
-    fn granted(&self, user: &str) -> Result<Vec<String>, Fault> {
-        Ok(records::granted(self.connection, user)?)
     }
 
     fn entries(
@@ -67,7 +90,9 @@ impl Reading for Transaction<'_> {
     fn was_seen(&self, table: &Table, id: &str, buckets: &[String]) -> Result<bool, Fault> {
         Ok(changelog::was_seen(self.connection, table.number, id, &array(buckets))?)
     }
+}
 
+impl ReadRows for Transaction<'_> {
     fn image(&self, table: &Table, key: &Value, scope: &ReadScope) -> Result<Option<Row>, Fault> {
         let keys = [Some(key.clone())];
         let mut found = None;
@@ -124,6 +149,12 @@ impl Reading for Transaction<'_> {
     fn written_at(&self, table: &Table, id: &str, version: &str) -> Result<Option<i64>, Fault> {
         Ok(records::written_at(self.connection, table.number, id, version)?)
     }
+}
+
+impl ReadDevices for Transaction<'_> {
+    fn granted(&self, user: &str) -> Result<Vec<String>, Fault> {
+        Ok(records::granted(self.connection, user)?)
+    }
 
     fn client(&self, user: &str, client_id: &str) -> Result<Option<Client>, Fault> {
         Ok(records::client(self.connection, user, client_id)?)
@@ -133,22 +164,6 @@ impl Reading for Transaction<'_> {
         Ok(records::verdict(self.connection, user, mutation)?)
     }
 
-    fn holds(&self, sql: &str, values: &[(&str, Value)]) -> Result<bool, Fault> {
-        Ok(check::holds(self.connection, sql, values)?)
-    }
-
-    fn parameters_of(&self, sql: &str) -> Result<Vec<String>, String> {
-        check::parameters_of(self.connection, sql)
-    }
-
-    fn manifest(&self, version: i64, hash: Option<&str>) -> Result<Option<String>, Fault> {
-        Ok(records::manifest(self.connection, version, hash)?)
-    }
-
-    fn manifests(&self, most: usize) -> Result<Vec<ManifestVersion>, Fault> {
-        Ok(records::manifests(self.connection, number(most))?)
-    }
-
     fn clients(&self, after: Option<(&str, &str)>, most: usize) -> Result<Vec<KnownClient>, Fault> {
         Ok(records::clients(self.connection, after, number(most))?)
     }
@@ -156,11 +171,9 @@ impl Reading for Transaction<'_> {
     fn devices_since(&self, user: &str, since: &str) -> Result<i64, Fault> {
         Ok(records::devices_since(self.connection, user, since)?)
     }
-
-    fn schema_followed_at(&self, version: i64) -> Result<Option<String>, Fault> {
-        Ok(records::schema_followed_at(self.connection, version)?)
-    }
 }
+
+impl Prefetch for Transaction<'_> {}
 
 impl HookSql for Transaction<'_> {
     fn execute(&self, sql: &str, values: &[(&str, Value)]) -> Result<u64, SqlError> {
@@ -172,7 +185,7 @@ impl HookSql for Transaction<'_> {
     }
 }
 
-impl Writing for Transaction<'_> {
+impl WriteBatch for Transaction<'_> {
     fn begin(&self) -> Result<(), Fault> {
         Ok(self.connection.execute_batch("SAVEPOINT rejoin")?)
     }
@@ -187,7 +200,9 @@ impl Writing for Transaction<'_> {
         }
         Ok(self.connection.execute_batch("ROLLBACK TO rejoin; RELEASE rejoin")?)
     }
+}
 
+impl WriteRows for Transaction<'_> {
     fn insert(&self, table: &Table, cells: &[(usize, Value)]) -> Result<(), WriteError> {
         rows::insert(self.connection, table, cells)
     }
@@ -208,7 +223,9 @@ impl Writing for Transaction<'_> {
     fn put_written_at(&self, table: &Table, id: &str, version: &str, at: i64) -> Result<(), Fault> {
         Ok(records::put_written_at(self.connection, table.number, id, version, at)?)
     }
+}
 
+impl WriteDevices for Transaction<'_> {
     fn put_verdict(
         &self,
         user: &str,
@@ -229,7 +246,9 @@ impl Writing for Transaction<'_> {
     fn unsubscribe(&self, user: &str, bucket: &str) -> Result<bool, Fault> {
         Ok(records::unsubscribe(self.connection, user, bucket)?)
     }
+}
 
+impl Maintain for Transaction<'_> {
     fn new_epoch(&self) -> Result<String, Fault> {
         Ok(records::new_epoch(self.connection)?)
     }
@@ -250,3 +269,5 @@ impl Writing for Transaction<'_> {
         Ok(records::forget_verdicts(self.connection, seen_since, number(most))?)
     }
 }
+
+impl Writing for Transaction<'_> {}

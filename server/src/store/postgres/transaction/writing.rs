@@ -10,7 +10,7 @@ use super::Transaction;
 use crate::error::Fault;
 use crate::hooks::{HookSql, SqlError};
 use crate::model::{Client, KeyLock, Replayed, StoredVerdict, Table};
-use crate::store::{Coming, WriteError, Writing};
+use crate::store::{Maintain, WriteBatch, WriteDevices, WriteError, WriteRows, Writing};
 
 impl Transaction<'_> {
     /// Writes a row now, or keeps it back until a run ends.
@@ -44,23 +44,7 @@ impl HookSql for Transaction<'_> {
     }
 }
 
-impl Writing for Transaction<'_> {
-    fn foresee(&self, coming: &Coming<'_>) -> Result<(), Fault> {
-        self.hold(coming.user)?;
-        let connection = self.asked()?;
-        let mut foresight = self.foresight.borrow_mut();
-        if let Err(error) = foresight.ask(connection, self.known, coming) {
-            // Somebody holds one of the rows, say: each is asked for by itself, and decides about its own group.
-            foresight.refused(&error);
-            match self.seen::<()>(Err(error)) {
-                Err(fault) if connection.is_closed() => return Err(fault),
-                Err(fault @ Fault::Collision(_)) if self.hopes => return Err(fault),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
+impl WriteBatch for Transaction<'_> {
     fn lock_keys(&self, keys: &[KeyLock]) -> Result<(), Fault> {
         self.seen(key_locks::lock(self.asked()?, keys))
     }
@@ -121,7 +105,9 @@ impl Writing for Transaction<'_> {
         }
         self.seen(self.asked()?.batch("ROLLBACK TO rejoin; RELEASE rejoin"))
     }
+}
 
+impl WriteRows for Transaction<'_> {
     fn insert(&self, table: &Table, cells: &[(usize, Value)]) -> Result<(), WriteError> {
         let write = self.at(table).insertion(cells)?;
         let key =
@@ -145,7 +131,9 @@ impl Writing for Transaction<'_> {
     fn put_written_at(&self, table: &Table, id: &str, version: &str, at: i64) -> Result<(), Fault> {
         self.seen(records::put_written_at(self.asked()?, table.number, id, version, at))
     }
+}
 
+impl WriteDevices for Transaction<'_> {
     fn put_verdict(
         &self,
         user: &str,
@@ -177,7 +165,9 @@ impl Writing for Transaction<'_> {
     fn unsubscribe(&self, user: &str, bucket: &str) -> Result<bool, Fault> {
         self.seen(records::unsubscribe(self.asked()?, user, bucket))
     }
+}
 
+impl Maintain for Transaction<'_> {
     fn replay_buckets(&self) -> Result<Replayed, Fault> {
         let connection = self.asked()?;
         self.seen(self.asking(|| member::replay(connection, self.known)).and_then(|done| done))
@@ -209,3 +199,5 @@ impl Writing for Transaction<'_> {
         self.seen(operate::forget_verdicts(self.asked()?, seen_since, most))
     }
 }
+
+impl Writing for Transaction<'_> {}

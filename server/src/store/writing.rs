@@ -1,0 +1,122 @@
+//! What a write transaction can do, by purpose: batches and savepoints, rows, devices and their verdicts, maintenance.
+
+use rejoin_protocol::Value;
+
+use super::reading::Reading;
+use crate::error::Fault;
+use crate::hooks::HookSql;
+use crate::model::{Client, KeyLock, Replayed, StoredVerdict, Table, Violation};
+
+/// An exclusive transaction.
+pub trait Writing: Reading + WriteBatch + WriteRows + WriteDevices + Maintain + HookSql {}
+
+/// Why a row was not written.
+#[derive(Debug)]
+pub enum WriteError {
+    /// The content violates a rule of the table.
+    Rule(Violation),
+    /// The write may succeed later, or the server failed.
+    Fault(Fault),
+}
+
+impl From<Fault> for WriteError {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// Savepoints, and what surrounds the evaluation of several groups.
+pub trait WriteBatch {
+    /// Reserves these keys until the transaction ends. It waits for another transaction that has reserved one of them, unless
+    /// both only read it. Missing rows cannot be locked themselves. A store with one writer at a time ignores it.
+    fn lock_keys(&self, keys: &[KeyLock]) -> Result<(), Fault> {
+        let _ = keys;
+        Ok(())
+    }
+
+    /// Runs `work`, which evaluates groups, each in a savepoint of its own. The store may send their writes together and report
+    /// success for each at once. `None`: all of them succeeded. Else all of them are rolled back, and the number, counted from 0,
+    /// is that of the savepoint in which a write failed; outside a batch the group gets that error. To find the savepoint, a
+    /// store may run `work` again from its beginning.
+    fn together(
+        &self,
+        work: &mut dyn FnMut() -> Result<(), Fault>,
+    ) -> Result<Option<usize>, Fault> {
+        work().map(|()| None)
+    }
+
+    /// Begins a savepoint; they nest.
+    fn begin(&self) -> Result<(), Fault>;
+
+    /// Releases the savepoint and keeps its writes.
+    fn keep(&self) -> Result<(), Fault>;
+
+    /// Rolls back the writes of the savepoint.
+    fn undo(&self) -> Result<(), Fault>;
+}
+
+/// Writes to the application's tables.
+pub trait WriteRows {
+    /// Inserts a row of these cells.
+    fn insert(&self, table: &Table, cells: &[(usize, Value)]) -> Result<(), WriteError>;
+
+    /// Sets these cells.
+    fn update(
+        &self,
+        table: &Table,
+        key: &Value,
+        cells: &[(usize, Value)],
+    ) -> Result<(), WriteError>;
+
+    /// Removes the row.
+    fn remove(&self, table: &Table, key: &Value) -> Result<(), WriteError>;
+
+    /// Stores when the author wrote this version of the row, in microseconds since 1970; it replaces the time of an earlier
+    /// version.
+    fn put_written_at(&self, table: &Table, id: &str, version: &str, at: i64) -> Result<(), Fault>;
+}
+
+/// Writes to devices, their verdicts, and the buckets of their users.
+pub trait WriteDevices {
+    /// Stores a verdict; it replaces that of an earlier attempt.
+    fn put_verdict(&self, user: &str, mutation: &str, verdict: &StoredVerdict)
+    -> Result<(), Fault>;
+
+    /// Stores a device.
+    fn put_client(&self, user: &str, client_id: &str, client: &Client) -> Result<(), Fault>;
+
+    /// Gives a user a bucket to read; returns whether the user did not have it. Listening devices are notified.
+    fn subscribe(&self, user: &str, bucket: &str) -> Result<bool, Fault>;
+
+    /// Takes a bucket from a user; returns whether the user had it.
+    fn unsubscribe(&self, user: &str, bucket: &str) -> Result<bool, Fault>;
+}
+
+/// Epochs, compaction and bucket functions.
+pub trait Maintain {
+    /// Begins a new epoch and returns it; all earlier cursors become invalid.
+    fn new_epoch(&self) -> Result<String, Fault>;
+
+    /// Whether no other server compacts until this transaction ends. A store with one writer at a time always returns `true`.
+    fn compacts_alone(&self) -> Result<bool, Fault> {
+        Ok(true)
+    }
+
+    /// Sets the watermark and removes entries below it, at most `most`; the entry at the watermark is kept for its tag. Returns
+    /// how many were removed.
+    fn forget_entries(&self, watermark: i64, most: usize) -> Result<usize, Fault>;
+
+    /// Removes author times of row versions older than `before`, at most `most`; returns how many were removed.
+    fn forget_written(&self, before: &str, most: usize) -> Result<usize, Fault>;
+
+    /// The lowest position of the devices that were seen since; `None` if there is none.
+    fn lowest_position(&self, seen_since: &str) -> Result<Option<i64>, Fault>;
+
+    /// Removes the verdicts of devices that were not seen since, at most `most`; returns how many were removed.
+    fn forget_verdicts(&self, seen_since: &str, most: usize) -> Result<usize, Fault>;
+
+    /// Runs the bucket functions again for the rows of [`Reading::bucket_failures`].
+    fn replay_buckets(&self) -> Result<Replayed, Fault> {
+        Ok(Replayed::default())
+    }
+}
