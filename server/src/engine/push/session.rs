@@ -96,21 +96,23 @@ impl PushSession<'_> {
             Outcome::Transient(message) => {
                 transaction.writing.undo()?;
                 self.evaluator.conflicts.discard(begun);
-                // The device shows this message; the id leads to the log line.
-                let log_id = uuid::Uuid::new_v4().simple().to_string();
-                tracing::warn!(mutation = group.id, log_id, message, "nothing was decided");
-                let message = format!("the store could not decide: {message} (log_id {log_id})");
-                if group.last_try {
-                    // Stored, so that a late request of this attempt cannot be accepted any more.
-                    let verdict = ended(group, Ending::Refused, code::SERVER_FAULT, &message);
-                    return self.store_verdict(group, verdict, None);
-                }
-                Ok(Verdict {
-                    retryable: true,
-                    ..ended(group, Ending::Retry, code::TRANSIENT, &message)
-                })
+                self.undecided(group, &message)
             }
         }
+    }
+
+    /// Answers a group that the store could not decide: the device sends it again, unless this was its last try.
+    fn undecided(&self, group: &Group, message: &str) -> Result<Verdict, Fault> {
+        // The device shows this message; the id leads to the log line.
+        let log_id = uuid::Uuid::new_v4().simple().to_string();
+        tracing::warn!(mutation = group.id, log_id, message, "nothing was decided");
+        let message = format!("the store could not decide: {message} (log_id {log_id})");
+        if group.last_try {
+            // Stored, so that a late request of this attempt cannot be accepted any more.
+            let verdict = ended(group, Ending::Refused, code::SERVER_FAULT, &message);
+            return self.store_verdict(group, verdict, None);
+        }
+        Ok(Verdict { retryable: true, ..ended(group, Ending::Retry, code::TRANSIENT, &message) })
     }
 
     /// Evaluates the group; the host's hook decides about an accepted one.
