@@ -1,5 +1,6 @@
 //! The companion server in this process, over a file that outside writers open as well, or over PostgreSQL.
 
+mod side;
 mod site;
 
 use rejoin_core::sync::session::{Request, Response};
@@ -7,13 +8,13 @@ use rejoin_protocol::digest::Digest;
 use rejoin_protocol::manifest::Rule;
 use rejoin_protocol::{Manifest, PROTOCOL_HEADER, USER_HEADER};
 use rejoin_server::{
-    ActionConfig, Auth, Clock as _, Config, Gatekeeper, JwtConfig, Limits, ManualClock, Server,
-    TableConfig,
+    ActionConfig, Auth, Config, Gatekeeper, JwtConfig, Limits, ManualClock, Server, TableConfig,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
+pub use self::side::SideSession;
 pub use self::site::Store;
 use self::site::{Kept, Site, connect};
 use crate::peer::Peer;
@@ -181,7 +182,15 @@ impl Backend {
 
     /// Whether the server's tables are in a file.
     pub fn is_in_a_file(&self) -> bool {
-        matches!(self.site, Site::File(_))
+        self.store() == Store::Sqlite
+    }
+
+    /// The kind of database under the server.
+    pub fn store(&self) -> Store {
+        match self.site {
+            Site::File(_) => Store::Sqlite,
+            Site::Postgres(_) => Store::Postgres,
+        }
     }
 
     /// The same where SQLite and PostgreSQL say it in other words.
@@ -190,16 +199,15 @@ impl Backend {
         self.outside(if self.is_in_a_file() { in_sqlite } else { in_postgres });
     }
 
-    /// What somebody writes by SQL on the side, at the time of the server's clock and not of this machine.
-    ///
-    /// # Errors
-    /// What SQLite refuses; then nothing is written.
-    pub fn try_outside(&self, sql: &str) -> rusqlite::Result<()> {
-        let now = rejoin_protocol::time::format(self.clock.now());
-        self.connect().execute_batch(&format!(
-            "BEGIN IMMEDIATE; UPDATE rejoin_clock SET now = '{now}'; {sql};
-             UPDATE rejoin_clock SET now = NULL; COMMIT"
-        ))
+    /// A session of another program on the server's database. It must be closed before the database is replaced.
+    pub fn side_session(&self) -> SideSession {
+        self.site.side_session()
+    }
+
+    /// Stops the server and removes its database, where that is not a file of this server's folder.
+    pub fn remove(&mut self) {
+        self.server = None;
+        self.site.remove();
     }
 
     /// A connection of somebody else's to the server's file, where it has one; to be closed before the file is changed for another one.

@@ -101,6 +101,11 @@ pub trait Model: Sync {
     /// Its name on the command line.
     fn name(&self) -> &'static str;
 
+    /// Further arguments on the command line that give the same run, with a space before each.
+    fn arguments(&self) -> &'static str {
+        ""
+    }
+
     /// The steps of a run. What else makes the run (how many devices, which server) follows from the seed in
     /// [`Model::live`], so that fewer steps belong to the same run.
     fn steps(&self, seed: u64) -> Vec<Self::Step>;

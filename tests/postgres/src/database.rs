@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use postgres::{Client, NoTls, SimpleQueryMessage, SimpleQueryRow};
+use postgres::{Client, NoTls, SimpleQueryMessage};
 
 use crate::{Cluster, ClusterOptions, SHARED_SETTINGS, StartError, URL_VARIABLE};
 
@@ -94,6 +94,16 @@ impl Database {
         admin.run(&format!("CREATE DATABASE {name} TEMPLATE {copy}"));
     }
 
+    /// Removes the database and its copy. All sessions are ended. Does nothing if the server is away.
+    pub fn remove(&self) {
+        let (server, name) = self.parts();
+        let Ok(admin) = Session::open(&format!("{server}/postgres")) else { return };
+        for name in [&format!("{name}_copy"), name] {
+            // A database that cannot be removed costs space until the cluster ends, and no test depends on it.
+            let _ = admin.attempt(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+        }
+    }
+
     /// Ends all sessions and refuses new ones, as if the database were unreachable.
     pub fn close(&self) {
         let (_, name) = self.parts();
@@ -160,6 +170,15 @@ fn sessions(database: &str) -> String {
     format!("FROM pg_stat_activity WHERE datname = '{database}'")
 }
 
+/// The rows of one statement.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ResultSet {
+    /// The names of the columns.
+    pub columns: Vec<String>,
+    /// The cells of each row as text; `None` is NULL.
+    pub rows: Vec<Vec<Option<String>>>,
+}
+
 /// A session of a program that is not the server under test. Its calls also work inside an async runtime.
 pub struct Session(Mutex<Option<Client>>);
 
@@ -170,8 +189,13 @@ impl Session {
     /// The server refuses the connection.
     #[track_caller]
     pub fn to(url: &str) -> Self {
-        let client = blocking(|| Client::connect(url, NoTls));
-        Self(Mutex::new(Some(client.unwrap_or_else(|error| panic!("{url}: {error}")))))
+        Self::open(url).unwrap_or_else(|error| panic!("{url}: {error}"))
+    }
+
+    /// Connects, unless the server refuses the connection.
+    fn open(url: &str) -> Result<Self, postgres::Error> {
+        let client = blocking(|| Client::connect(url, NoTls))?;
+        Ok(Self(Mutex::new(Some(client))))
     }
 
     /// Runs statements that must succeed.
@@ -196,18 +220,30 @@ impl Session {
     /// # Errors
     /// SQLSTATE and message.
     pub fn cells(&self, sql: &str) -> Result<Vec<Vec<Option<String>>>, String> {
-        let cells = |row: &SimpleQueryRow| {
-            (0..row.len()).map(|at| row.get(at).map(str::to_owned)).collect()
-        };
+        Ok(self.results(sql)?.into_iter().flat_map(|set| set.rows).collect())
+    }
+
+    /// The rows of each statement that returns rows, from one message to the server.
+    ///
+    /// # Errors
+    /// SQLSTATE and message.
+    pub fn results(&self, sql: &str) -> Result<Vec<ResultSet>, String> {
         let found = self.with(|client| client.simple_query(sql));
-        let rows =
-            found.map_err(|error| message(&error))?.into_iter().filter_map(
-                |message| match message {
-                    SimpleQueryMessage::Row(row) => Some(cells(&row)),
-                    _ => None,
-                },
-            );
-        Ok(rows.collect())
+        let mut sets: Vec<ResultSet> = Vec::new();
+        for message in found.map_err(|error| message(&error))? {
+            match (message, sets.last_mut()) {
+                (SimpleQueryMessage::RowDescription(columns), _) => {
+                    let columns = columns.iter().map(|column| column.name().to_owned());
+                    sets.push(ResultSet { columns: columns.collect(), rows: Vec::new() });
+                }
+                (SimpleQueryMessage::Row(row), Some(set)) => {
+                    let cells = (0..row.len()).map(|at| row.get(at).map(str::to_owned));
+                    set.rows.push(cells.collect());
+                }
+                _ => {}
+            }
+        }
+        Ok(sets)
     }
 
     /// Every row of a query, its cells as text, NULL as `NULL`, joined by spaces.

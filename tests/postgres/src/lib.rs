@@ -9,7 +9,7 @@ mod database;
 
 pub use cluster::{Cluster, ClusterOptions, StartError, programs};
 #[cfg(feature = "client")]
-pub use database::{Database, Session, blocking};
+pub use database::{Database, ResultSet, Session, blocking};
 
 /// Names a running server for tests, without a database: `postgres://user@host:port`.
 pub const URL_VARIABLE: &str = "REJOIN_TEST_POSTGRES_URL";

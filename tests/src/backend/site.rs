@@ -7,6 +7,7 @@ use rejoin_server::Config;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+use super::SideSession;
 use crate::device::line;
 
 /// The tables that stories read without the rows that are deleted softly.
@@ -22,9 +23,10 @@ const WORDS: [(&str, &str); 5] = [
 ];
 
 /// A kind of database under a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Store {
     /// A file.
+    #[default]
     Sqlite,
     /// A database of its own. Without PostgreSQL the test fails with `StartError::NoPrograms`.
     Postgres,
@@ -84,6 +86,21 @@ impl Site {
                 let session = database.session();
                 Box::new(move |sql| session.run(&translated(sql)))
             }
+        }
+    }
+
+    /// A session of another program, which is kept open.
+    pub(super) fn side_session(&self) -> SideSession {
+        match self {
+            Self::File(path) => SideSession::Sqlite(connect(path)),
+            Self::Postgres(database) => SideSession::Postgres(database.session()),
+        }
+    }
+
+    /// Removes a database. A file is removed with its folder.
+    pub(super) fn remove(&self) {
+        if let Self::Postgres(database) = self {
+            database.remove();
         }
     }
 
@@ -163,7 +180,8 @@ fn views(space: &str) -> String {
     SOFT.iter().map(view).collect::<Vec<_>>().join(";")
 }
 
-fn translated(sql: &str) -> String {
+/// SQL in the words of PostgreSQL.
+pub(super) fn translated(sql: &str) -> String {
     WORDS.iter().fold(sql.to_owned(), |sql, (ours, theirs)| sql.replace(ours, theirs))
 }
 

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
+use rejoin_tests::Store;
 use rejoin_tests::simulate::{Order, log::Log, plain::Plain, rows::Rows, simulate};
 
 /// Worlds of a model, by seed.
@@ -18,6 +19,9 @@ struct Options {
     /// Which kind of world
     #[arg(long, value_parser = ["plain", "rows", "log"])]
     model: String,
+    /// The database under the server of the model rows; PostgreSQL is started unless REJOIN_TEST_POSTGRES_URL names one
+    #[arg(long, value_parser = ["sqlite", "postgres"], default_value = "sqlite")]
+    store: String,
     /// How many worlds
     #[arg(long, default_value_t = 2000)]
     seeds: u64,
@@ -46,6 +50,14 @@ fn main() -> ExitCode {
         // Fails only if it was set before, which is as good.
         let _ = tempfile::env::override_temp_dir(memory);
     }
+    let store = match options.store.as_str() {
+        "postgres" => Store::Postgres,
+        _ => Store::Sqlite,
+    };
+    if store == Store::Postgres && options.model != "rows" {
+        println!("--store postgres is of the model rows");
+        return ExitCode::FAILURE;
+    }
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let order = Order {
         from: options.from,
@@ -59,7 +71,7 @@ fn main() -> ExitCode {
     // One arm per model.
     let holds = match options.model.as_str() {
         "plain" => simulate(&Plain, &order, &mut print),
-        "rows" => simulate(&Rows, &order, &mut print),
+        "rows" => simulate(&Rows { store }, &order, &mut print),
         "log" => simulate(&Log, &order, &mut print),
         _ => false,
     };

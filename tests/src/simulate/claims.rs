@@ -67,7 +67,7 @@ pub fn simulate<M: Model>(model: &M, order: &Order, print: &mut dyn FnMut(&str))
 }
 
 fn all_hold<M: Model>(model: &M, order: &Order, claims: &mut Claims<'_>) {
-    let (name, seeds) = (model.name(), order.seeds);
+    let (name, seeds) = (title(model), order.seeds);
     let sum = worlds(model, order.from, seeds, order.threads, None);
     if let Some(broken) = &sum.broken {
         claims.claim(false, &format!("the law holds in every world of {name}"));
@@ -99,6 +99,11 @@ fn all_hold<M: Model>(model: &M, order: &Order, claims: &mut Claims<'_>) {
     (claims.print)(&table(&sum));
 }
 
+/// The model as the command line names it.
+fn title<M: Model>(model: &M) -> String {
+    format!("{}{}", model.name(), model.arguments())
+}
+
 /// The same seed gives the same trace: else a failed run could not be repeated.
 fn repeats<M: Model>(model: &M, from: u64, claims: &mut Claims<'_>) {
     let trace = |seed| {
@@ -127,7 +132,7 @@ fn every<M: Model>(model: &M, order: &Order, claims: &mut Claims<'_>) {
         claims.claim(false, &format!("the law holds in the world of {}: {why}", broken.seed));
         from += broken.number;
     }
-    claims.claim(true, &format!("to the end of {} worlds of {}", order.seeds, model.name()));
+    claims.claim(true, &format!("to the end of {} worlds of {}", order.seeds, title(model)));
 }
 
 fn is_noticed<M: Model>(model: &M, order: &Order, switch: &Switch, claims: &mut Claims<'_>) {
@@ -167,7 +172,7 @@ fn story<M: Model>(model: &M, broken: &Broken, mutant: Option<Mutant>) -> String
         Err(why) => writeln!(text, "  {why}"),
         Ok(()) => writeln!(text, "  it holds when it is repeated; before: {}", broken.why),
     };
-    let (name, seed) = (model.name(), broken.seed);
+    let (name, seed) = (title(model), broken.seed);
     let _ = write!(text, "again: cargo xtask simulate --model {name} --seeds 1 --from {seed}");
     if let Some(mutant) = mutant {
         let _ = write!(text, " --mutant {mutant:?}");

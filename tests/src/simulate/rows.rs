@@ -23,6 +23,7 @@ mod pass;
 mod rules;
 mod schema;
 mod seat;
+mod served;
 mod setting;
 mod sight;
 mod site;
@@ -35,9 +36,14 @@ use super::{Checked, Model, Switch, Told};
 use step::Step;
 use world::World;
 
+use crate::Store;
+
 /// Devices and a server of ours.
-#[derive(Debug, Clone, Copy)]
-pub struct Rows;
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rows {
+    /// The kind of database under the server.
+    pub store: Store,
+}
 
 impl Model for Rows {
     type Step = Step;
@@ -46,12 +52,19 @@ impl Model for Rows {
         "rows"
     }
 
+    fn arguments(&self) -> &'static str {
+        match self.store {
+            Store::Sqlite => "",
+            Store::Postgres => " --store postgres",
+        }
+    }
+
     fn steps(&self, seed: u64) -> Vec<Step> {
         step::of(seed)
     }
 
     fn live(&self, seed: u64, steps: &[Step], told: &mut Told) -> Checked {
-        let mut world = World::new(seed, told)?;
+        let mut world = World::new(seed, self.store, told)?;
         for step in steps {
             world.happen(step)?;
         }

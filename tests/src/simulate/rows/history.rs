@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rejoin_core::value::Value;
-use rusqlite::Connection;
 
-use super::setting::{LEAVES, TABLES};
+use crate::backend::SideSession;
 
 /// A row's table and key.
 pub(super) type Name = (String, String);
@@ -97,33 +96,22 @@ pub(super) fn is_live(row: &Row) -> bool {
     !row.contains_key("deleted_at")
 }
 
-/// All rows of the synced tables, deleted ones too.
-pub(super) fn read(conn: &Connection) -> Rows {
+/// All rows of these tables, deleted ones too.
+pub(super) fn read(side: &SideSession, tables: impl Iterator<Item = &'static str>) -> Rows {
+    let tables: Vec<&str> = tables.collect();
+    let queries: Vec<String> =
+        tables.iter().map(|table| format!("SELECT * FROM {table}")).collect();
+    let queries: Vec<&str> = queries.iter().map(String::as_str).collect();
     let mut rows = Rows::new();
-    let leaves = has_leaves(conn).then_some(LEAVES);
-    for table in TABLES.into_iter().chain(leaves) {
-        let mut statement =
-            conn.prepare_cached(&format!("SELECT * FROM {table}")).expect("a table of the server");
-        let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
-        let mut found = statement.query([]).expect("the rows of the server");
-        while let Some(row) = found.next().expect("a row of the server") {
-            let mut cells = Row::new();
-            for (at, name) in names.iter().enumerate() {
-                let value: Value = row.get(at).expect("a cell");
-                cells.extend(text(&value).map(|text| (name.clone(), text)));
-            }
-            let id = cells.get("id").cloned().unwrap_or_default();
-            rows.insert((table.to_owned(), id), cells);
+    for (table, set) in tables.iter().zip(side.query(&queries)) {
+        for cells in set.rows {
+            let cells = set.columns.iter().zip(cells);
+            let row: Row = cells.filter_map(|(name, cell)| Some((name.clone(), cell?))).collect();
+            let id = row.get("id").cloned().unwrap_or_default();
+            rows.insert(((*table).to_owned(), id), row);
         }
     }
     rows
-}
-
-/// Whether the table that comes and goes is there.
-pub(super) fn has_leaves(conn: &Connection) -> bool {
-    let mut statement = conn.prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = ?1");
-    let found = statement.as_mut().map(|statement| statement.exists([LEAVES]));
-    found.expect("the server's tables").expect("the server's tables")
 }
 
 /// A cell as text; `None` for NULL.

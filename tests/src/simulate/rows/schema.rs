@@ -5,7 +5,7 @@ use rejoin_core::engine::schema::model::Schema;
 
 use super::history::Name;
 use super::laws::Why;
-use super::setting::{CREATE_LEAVES, LEAVES};
+use super::setting::LEAVES;
 use super::world::World;
 use crate::Fault;
 use crate::simulate::Checked;
@@ -79,7 +79,7 @@ impl World<'_> {
             comes = rng.bool();
         }
         if comes {
-            self.site.change(|backend| backend.add_table(CREATE_LEAVES, LEAVES));
+            self.site.add_leaves();
             self.told.count("a table that comes");
         }
     }

@@ -6,7 +6,7 @@ use fastrand::Rng;
 use rejoin_core::{Actions, Parameter, ParameterType, Policy};
 use rejoin_server::{Limits, TableConfig};
 
-use crate::Backend;
+use crate::{Backend, Store};
 
 /// The users, whose first letters begin the keys of their rows.
 pub(super) const USERS: [&str; 3] = ["ana", "ben", "cyd"];
@@ -34,16 +34,34 @@ const SQL: &str = "
 pub(super) const LEAVES: &str = "leaves";
 
 /// How `leaves` is made.
-pub(super) const CREATE_LEAVES: &str = "
-    CREATE TABLE leaves (
-        id TEXT PRIMARY KEY, name TEXT, user_id TEXT, updated_at TEXT
-    );
+pub(super) fn create_leaves(store: Store) -> String {
+    let triggers = match store {
+        Store::Sqlite => LEAF_TRIGGERS,
+        Store::Postgres => LEAF_TRIGGERS_IN_POSTGRES,
+    };
+    format!(
+        "CREATE TABLE leaves (id TEXT PRIMARY KEY, name TEXT, user_id TEXT, updated_at TEXT); {triggers}"
+    )
+}
+
+const LEAF_TRIGGERS: &str = "
     CREATE TRIGGER leaf_made BEFORE INSERT ON leaves
         WHEN EXISTS (SELECT 1 FROM leaves WHERE user_id = NEW.user_id AND name = NEW.name AND id <> NEW.id)
         BEGIN SELECT RAISE(ABORT, 'the name is taken'); END;
     CREATE TRIGGER leaf_named BEFORE UPDATE OF name ON leaves
         WHEN EXISTS (SELECT 1 FROM leaves WHERE user_id = NEW.user_id AND name = NEW.name AND id <> NEW.id)
         BEGIN SELECT RAISE(ABORT, 'the name is taken'); END";
+
+const LEAF_TRIGGERS_IN_POSTGRES: &str = "
+    CREATE OR REPLACE FUNCTION leaf_is_alone() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF EXISTS (SELECT FROM leaves WHERE user_id = NEW.user_id AND name = NEW.name AND id <> NEW.id) THEN
+            RAISE EXCEPTION 'the name is taken';
+        END IF;
+        RETURN NEW;
+    END $$;
+    CREATE TRIGGER leaf_made BEFORE INSERT ON leaves FOR EACH ROW EXECUTE FUNCTION leaf_is_alone();
+    CREATE TRIGGER leaf_named BEFORE UPDATE OF name ON leaves FOR EACH ROW EXECUTE FUNCTION leaf_is_alone()";
 
 /// Takes of `m` what is there, and nothing else shows it.
 const TAKE: &str = r#"{"name": "take",
@@ -116,7 +134,7 @@ impl Setting {
         Self { users, policies, tallies, rows: rng.u8(1..4) }
     }
 
-    pub(super) fn server(&self) -> Backend {
+    pub(super) fn server(&self, store: Store) -> Backend {
         let mut items = TableConfig::owned("items", "user_id").with_policy(self.policies[0]);
         items.allow_global_read = true;
         let tables = vec![
@@ -126,7 +144,7 @@ impl Setting {
             TableConfig::owned("tallies", "user_id").with_policy(self.tallies),
             TableConfig::owned("takings", "user_id"),
         ];
-        Backend::of(SQL, tables, Limits::default())
+        Backend::made(store, SQL, tables, Limits::default())
     }
 
     /// The tables in which the later edit wins.

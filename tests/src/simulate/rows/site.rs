@@ -8,15 +8,16 @@ use std::ops::Range;
 use rejoin_core::sync::session::{Request, Response};
 use rejoin_protocol::wire::push::{Change, Group, Operation, PushRequest, PushResponse, Verdict};
 use rejoin_server::Clock as _;
-use rusqlite::{Connection, OptionalExtension as _};
 use serde_json::Value as Json;
 use serde_json::value::RawValue;
 
 use super::history::{self, History, Name, Row, Rows, is_live};
-use super::schema::TINT;
+use super::served::Served;
+use super::setting::{LEAVES, TABLES, create_leaves};
+use crate::backend::SideSession;
 use crate::simulate::Failure;
 use crate::simulate::wire::Wire;
-use crate::{Backend, Backup, Peer};
+use crate::{Backend, Backup, Peer, Store};
 
 /// A mutation's user and id.
 pub(super) type Known = (String, String);
@@ -44,12 +45,12 @@ pub(super) struct Site {
     /// The server's changes when rows were pulled, if they were.
     pub(super) pulled: Cell<usize>,
     backup: RefCell<Option<(Backup, BTreeSet<Known>)>>,
-    /// A connection to look with.
-    look: RefCell<Option<Connection>>,
+    /// The session that reads the rows, and that writes as another program.
+    side: RefCell<Option<SideSession>>,
     /// Values that a push wrote over, and what it said that it had seen.
     pub(super) written_over: RefCell<Vec<Over>>,
-    /// The identity of the column that comes and goes.
-    tint: Cell<Option<u32>>,
+    /// The server's schema.
+    served: RefCell<Served>,
     /// Whether an answer was of another schema than its request.
     pub(super) moved: Cell<bool>,
     /// What was pushed since the last look.
@@ -105,14 +106,14 @@ impl Site {
             wrong: RefCell::default(),
             pulled: Cell::new(0),
             backup: RefCell::default(),
-            look: RefCell::default(),
+            side: RefCell::default(),
             written_over: RefCell::default(),
-            tint: Cell::default(),
+            served: RefCell::default(),
             moved: Cell::default(),
             pushes: RefCell::default(),
             wire: Wire::default(),
         };
-        site.see_identity();
+        site.see_schema();
         site.note(None);
         site
     }
@@ -143,44 +144,67 @@ impl Site {
 
     /// Notes what has become of the rows; by whom is known.
     pub(super) fn note(&self, by: Option<usize>) -> usize {
-        let rows = self.looking(history::read);
+        let leaves = self.has_leaves().then_some(LEAVES);
+        let rows = self.by_side(|side| history::read(side, TABLES.into_iter().chain(leaves)));
         self.history.borrow_mut().note(rows, by)
     }
 
-    fn looking<T>(&self, look: impl FnOnce(&Connection) -> T) -> T {
-        let mut kept = self.look.borrow_mut();
-        look(kept.get_or_insert_with(|| self.backend.connect()))
+    /// Runs statements of another program in one transaction, at the time of the server's clock.
+    ///
+    /// # Errors
+    /// What the database rejects; then nothing is written.
+    pub(super) fn write(&self, sql: &str) -> Result<(), String> {
+        self.by_side(|side| side.write_at(self.backend.clock.now(), sql))
     }
 
-    /// Something is done to the server as a whole; nobody looks meanwhile.
+    fn by_side<T>(&self, work: impl FnOnce(&SideSession) -> T) -> T {
+        let mut kept = self.side.borrow_mut();
+        work(kept.get_or_insert_with(|| self.backend.side_session()))
+    }
+
+    /// Changes the server as a whole. No other session is open meanwhile: a file that is replaced, and a PostgreSQL database that
+    /// is copied, must have none.
     pub(super) fn change<T>(&mut self, change: impl FnOnce(&mut Backend) -> T) -> T {
-        *self.look.borrow_mut() = None;
+        *self.side.borrow_mut() = None;
         let done = change(&mut self.backend);
-        self.see_identity();
+        self.see_schema();
         self.note(None);
         done
     }
 
-    fn see_identity(&self) {
-        let sql = "SELECT id FROM rejoin_column JOIN rejoin_table ON number = table_number
-                   WHERE rejoin_table.name = 'marks' AND rejoin_column.name = ?1 AND gone = 0";
-        let found = self.looking(|conn| conn.query_row(sql, [TINT], |row| row.get(0)).optional());
-        self.tint.set(found.expect("the columns"));
+    /// Reads the schema: only [`Site::change`] changes it.
+    fn see_schema(&self) {
+        *self.served.borrow_mut() = self.by_side(Served::read);
+    }
+
+    /// Makes the table that comes and goes.
+    pub(super) fn add_leaves(&mut self) {
+        let sql = create_leaves(self.backend.store());
+        self.change(|backend| backend.add_table(&sql, LEAVES));
     }
 
     /// Whether the table that comes and goes is there.
     pub(super) fn has_leaves(&self) -> bool {
-        self.looking(history::has_leaves)
+        self.served.borrow().leaves
     }
 
     /// The identity of the column that comes and goes; none while it is gone.
     pub(super) fn identity(&self) -> Option<u32> {
-        self.tint.get()
+        self.served.borrow().tint
     }
 
-    pub(super) fn back_up(&self) {
-        let path = self.backend.backup();
-        *self.backup.borrow_mut() = Some((path, self.accepted.borrow().clone()));
+    pub(super) fn back_up(&mut self) {
+        let backup = match self.backend.store() {
+            Store::Sqlite => self.backend.backup(),
+            // The copy ends the sessions of the server. It would notice that by chance in this request or the next one, and
+            // the same seed would give two traces: it starts again.
+            Store::Postgres => self.change(|backend| {
+                let backup = backend.backup();
+                backend.restart();
+                backup
+            }),
+        };
+        *self.backup.borrow_mut() = Some((backup, self.accepted.borrow().clone()));
     }
 
     /// Puts the last backup in place; whether there was one.
@@ -199,12 +223,8 @@ impl Site {
 
     /// The users whose rows a user was granted.
     pub(super) fn buckets(&self, user: &str) -> BTreeSet<String> {
-        let sql = "SELECT substr(bucket, 6) FROM rejoin_bucket WHERE user_id = ?1";
-        self.looking(|conn| {
-            let mut statement = conn.prepare_cached(sql).expect("the buckets");
-            let rows = statement.query_map([user], |row| row.get(0));
-            rows.and_then(Iterator::collect).expect("a bucket")
-        })
+        let sql = format!("SELECT substr(bucket, 6) FROM rejoin_bucket WHERE user_id = '{user}'");
+        self.by_side(|side| side.texts(&sql)).into_iter().collect()
     }
 
     /// What was seen since the last look.
@@ -230,16 +250,19 @@ impl Site {
     /// The mutations of the server's book that are accepted.
     fn verdicts(&self) -> BTreeSet<Known> {
         let sql = "SELECT user_id, mutation_id FROM rejoin_verdict WHERE ending = 'accepted'";
-        self.looking(|conn| {
-            let mut statement = conn.prepare_cached(sql).expect("the verdicts");
-            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)));
-            rows.and_then(Iterator::collect).expect("a verdict")
-        })
+        let found = self.by_side(|side| side.query(&[sql]));
+        let rows = found.into_iter().flat_map(|set| set.rows);
+        let known = rows.filter_map(|row| {
+            let mut cells = row.into_iter().flatten();
+            Some((cells.next()?, cells.next()?))
+        });
+        known.collect()
     }
 
     fn pushed(&self, user: &str, request: &Request, answer: Option<&Response>) {
         let body = request.body.as_deref().unwrap_or_default();
-        let Ok(asked) = serde_json::from_slice::<PushRequest>(body) else { return };
+        let Ok(mut asked) = serde_json::from_slice::<PushRequest>(body) else { return };
+        self.served.borrow().rename(&mut asked);
         let before = self.history().now.clone();
         let changed = self.note(Some(self.who.get()));
         let book = self.verdicts();
@@ -408,6 +431,13 @@ pub(super) fn cells(object: Option<&str>) -> Vec<(String, Option<String>)> {
         other => Some(other.to_string()),
     };
     members.into_iter().map(|(name, value)| (name, text(value))).collect()
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.side.get_mut().take();
+        self.backend.remove();
+    }
 }
 
 impl Peer for Site {

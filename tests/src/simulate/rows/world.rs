@@ -17,12 +17,12 @@ use super::history::is_live;
 use super::laws::Why;
 use super::offers::Offers;
 use super::seat::Seat;
-use super::setting::{CREATE_LEAVES, LEAVES, Setting, USERS, actions};
+use super::setting::{Setting, USERS, actions};
 use super::site::Site;
 use super::step::{Step, What};
 use super::time::Times;
 use crate::simulate::{Checked, Told, broken};
-use crate::{Device, Moment};
+use crate::{Device, Moment, Store};
 
 const DAY: i64 = 86_400_000_000;
 
@@ -56,11 +56,11 @@ pub(super) struct World<'t> {
 }
 
 impl<'t> World<'t> {
-    pub(super) fn new(seed: u64, told: &'t mut Told) -> Checked<Self> {
+    pub(super) fn new(seed: u64, store: Store, told: &'t mut Told) -> Checked<Self> {
         // Another chance than the steps have, so that each is free.
         let mut rng = Rng::with_seed(seed ^ 0x0072_0077_0073);
         let setting = Setting::new(&mut rng);
-        let site = Site::new(setting.server());
+        let site = Site::new(setting.server(store));
         let times = Times::of(setting.by_time());
         let mut world = Self {
             setting,
@@ -82,7 +82,7 @@ impl<'t> World<'t> {
         };
         world.begin(&mut rng);
         if Rng::with_seed(seed ^ 0x006c_6561_7665).bool() {
-            world.site.change(|backend| backend.add_table(CREATE_LEAVES, LEAVES));
+            world.site.add_leaves();
         }
         for at in 0..world.setting.users.len() {
             let device = device(seed, at, world.setting.users[at], &world.site, &mut rng);
@@ -113,7 +113,7 @@ impl<'t> World<'t> {
                 ));
             }
         }
-        self.site.backend.try_outside(&sql.join("; ")).expect("the first rows");
+        self.site.write(&sql.join("; ")).expect("the first rows");
         self.site.note(None);
     }
 
@@ -201,7 +201,7 @@ impl<'t> World<'t> {
 
     /// Somebody else's SQL, which may be refused.
     pub(super) fn outside_sql(&mut self, sql: &str) {
-        let done = self.site.backend.try_outside(sql);
+        let done = self.site.write(sql);
         self.told.say(|| format!("   somebody: {sql}: {done:?}"));
         self.site.note(None);
     }
