@@ -2,9 +2,11 @@
 
 use crate::built::Built;
 use crate::claims;
+use crate::nextest;
 use crate::process::{Passed, become_it, cargo};
 use crate::report::Count;
 use anyhow::Result;
+use rejoin_postgres::StartError;
 use std::process::{Command, ExitCode};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,6 +17,12 @@ const GATE: [(&str, u32); 3] = [("plain", 7000), ("log", 30_000), ("rows", 1600)
 /// Worlds of each model with seeds that were never used before, in the gate and in the deep run.
 const GATE_FRESH: u32 = 100;
 const DEEP_FRESH: u32 = 10_000;
+
+/// Worlds of the model rows over PostgreSQL: with the seeds of the gate, with fresh seeds in the gate, and in the deep run. A world
+/// over PostgreSQL takes six times as long as one over SQLite.
+const POSTGRES: u32 = 40;
+const POSTGRES_FRESH: u32 = 10;
+const POSTGRES_DEEP: u32 = 500;
 
 /// Builds the simulation and becomes it.
 pub(crate) fn run(passed: &Passed) -> Result<ExitCode> {
@@ -31,25 +39,58 @@ pub(crate) fn gate() -> Result<Count> {
         count += claims::hold(simulation)?.0;
     }
     count += fresh(GATE_FRESH)?;
+    count += over_postgres(POSTGRES, POSTGRES_FRESH)?;
     Ok(count)
 }
 
 /// Every model with many fresh seeds.
 pub(crate) fn deep() -> Result<Count> {
-    fresh(DEEP_FRESH)
+    let mut count = fresh(DEEP_FRESH)?;
+    count += over_postgres(0, POSTGRES_DEEP)?;
+    Ok(count)
+}
+
+/// Worlds of the model rows over one PostgreSQL for all of them; without PostgreSQL they are skipped.
+fn over_postgres(fixed: u32, fresh: u32) -> Result<Count> {
+    let cluster = match nextest::postgres() {
+        Ok(cluster) => cluster,
+        Err(error @ StartError::NoPrograms) => {
+            return Ok(Count::skipped(&format!("worlds of rows over PostgreSQL: {error}")));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut count = Count::default();
+    for (worlds, is_fresh) in [(fixed, false), (fresh, true)] {
+        if worlds == 0 {
+            continue;
+        }
+        let mut simulation = worlds_of("rows", worlds)?;
+        simulation.args(["--store", "postgres"]);
+        if is_fresh {
+            simulation.args(["--from", &fresh_seed()?, "--every"]);
+        }
+        nextest::set_url(&mut simulation, cluster.as_ref());
+        count += claims::hold(simulation)?.0;
+    }
+    Ok(count)
 }
 
 /// Every model with seeds never used before, which the first line of the output names. Goes on behind a broken world.
 fn fresh(worlds: u32) -> Result<Count> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let from = fresh_seed()?;
     let mut count = Count::default();
     for (model, _) in GATE {
         let mut simulation = worlds_of(model, worlds)?;
-        // Far from the fixed seeds, and another range for every second.
-        simulation.args(["--from", &(now * u64::from(DEEP_FRESH)).to_string(), "--every"]);
+        simulation.args(["--from", &from, "--every"]);
         count += claims::hold(simulation)?.0;
     }
     Ok(count)
+}
+
+/// The first of seeds that were never used before: far from the fixed ones, and another range for every second.
+fn fresh_seed() -> Result<String> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    Ok((now * u64::from(DEEP_FRESH)).to_string())
 }
 
 fn worlds_of(model: &str, worlds: u32) -> Result<Command> {

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
+use rejoin_postgres::Database;
 use rejoin_tests::Store;
 use rejoin_tests::simulate::{Order, log::Log, plain::Plain, rows::Rows, simulate};
 
@@ -55,7 +56,13 @@ fn main() -> ExitCode {
         _ => Store::Sqlite,
     };
     if store == Store::Postgres && options.model != "rows" {
-        println!("--store postgres is of the model rows");
+        println!("--store postgres: only the model rows has a server over PostgreSQL");
+        return ExitCode::FAILURE;
+    }
+    if store == Store::Postgres
+        && let Err(error) = Database::create().map(|database| database.remove())
+    {
+        println!("{error}");
         return ExitCode::FAILURE;
     }
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
