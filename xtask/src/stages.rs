@@ -33,7 +33,7 @@ const fn cargo(
 /// Everything that a commit must pass, in the order in which it is started. The longest come first.
 pub(crate) const GATE: &[Stage] = &[
     cargo("build", 20, &[], build),
-    stage("rules", 1, &[], check::rules),
+    stage("rules", 3, &[], check::rules),
     stage("tools", 25, &[], tools),
     stage("kotlin-build", 15, &[], || KOTLIN.prepared()),
     stage("npm", 10, &["tools"], || JAVASCRIPT.prepared()),

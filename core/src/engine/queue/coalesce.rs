@@ -114,11 +114,6 @@ impl<'s> Coalesced<'s> {
         true
     }
 
-    /// Whether the last edit of this row waits.
-    pub(crate) fn waits(&self, row: &RowKey) -> bool {
-        self.rows.get(row) == Some(&Place::Waits)
-    }
-
     /// The records, in their order, and the edits that became nothing.
     pub(crate) fn finish(self) -> (Vec<Draft>, Vec<(Seq, RowKey)>) {
         (self.drafts.into_iter().flatten().collect(), self.nothing)

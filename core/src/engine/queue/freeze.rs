@@ -33,8 +33,8 @@ pub(crate) struct Drafts {
 
 impl Engine {
     /// The next records, at most so many. Edits of rows in `waiting`, or of rows that have a record, wait, with all that
-    /// stands on them. So does what comes after an edit that waits in its mutation, unless a record alone is why that edit
-    /// waits. Edits of rows in `apart` become a record each.
+    /// stands on them. What follows a row in `waiting` in its mutation waits too, and counts as a row in `waiting` for later
+    /// mutations. Edits of rows in `apart` become a record each.
     pub(crate) fn drafts(
         &self,
         most: usize,
@@ -46,6 +46,7 @@ impl Engine {
         }
         let schema = &self.schema;
         let mut all = Coalesced::new(schema, most);
+        let mut held = waiting.clone();
         let entries = self.queue.entries().filter(|entry| entry.state != State::Parked);
         'queue: for entry in entries {
             let missing = || Error::Internal(format!("mutation {} is not in the queue", entry.id));
@@ -54,7 +55,10 @@ impl Engine {
             for index in 0..mutation.effect.rows.len() {
                 let patch = mutation.effect.rows[index].clone();
                 // What follows a row of its mutation may refer to it in a way that only the server's database knows.
-                follows |= waiting.contains(&patch.row);
+                follows |= held.contains(&patch.row);
+                if follows {
+                    held.insert(patch.row.clone());
+                }
                 let waits = follows || self.queue.records().at(&patch.row).is_some();
                 let Some(table) = schema.table(patch.row.table).filter(|_| !waits) else {
                     all.wait(patch);
@@ -77,7 +81,6 @@ impl Engine {
                 if !all.add(edit, || !in_base) {
                     break 'queue;
                 }
-                follows |= all.waits(&patch.row);
             }
         }
         let (records, nothing) = all.finish();
