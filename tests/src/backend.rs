@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 pub use self::side::SideSession;
+pub(crate) use self::side::text;
 pub use self::site::Store;
 use self::site::{Kept, Site, connect};
 use crate::peer::Peer;

@@ -50,11 +50,15 @@ pub(crate) fn clippy() -> Result<Count> {
     succeeded(cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[]))
 }
 
-/// No lint fires in the core as an app builds it that takes over no Synchro database: without default features, and with its
-/// internals private.
+/// No lint fires in the core and the server without their default features: the core with its internals private and without
+/// the Synchro importer, the server without OpenTelemetry.
 pub(crate) fn features() -> Result<Count> {
-    let core = ["clippy", "--package", "rejoin-core", "--no-default-features"];
-    succeeded(cargo(&[&core[..], &["--", "-D", "warnings"]].concat(), &[]))
+    let mut count = Count::default();
+    for package in ["rejoin-core", "rejoin-server"] {
+        let without = ["clippy", "--package", package, "--no-default-features"];
+        count += succeeded(cargo(&[&without[..], &["--", "-D", "warnings"]].concat(), &[]))?;
+    }
+    Ok(count)
 }
 
 /// The documentation builds without a warning.

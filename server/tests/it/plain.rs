@@ -1,4 +1,4 @@
-//! A plain v0.1.2 device, where the scenarios of `rejoin-server conformance` do not show it: how each record ends, what waits
+//! A plain v0.1.2 device, where the scenarios of `rejoin-conformance` do not show it: how each record ends, what waits
 //! for its parent, and where pages end.
 
 use macro_rules_attribute::apply;

@@ -80,17 +80,17 @@ fn rows(connection: &Connection, query: &str) -> rusqlite::Result<ResultSet> {
     let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let (mut found, mut rows) = (statement.query([])?, Vec::new());
     while let Some(row) = found.next()? {
-        let cells = (0..columns.len()).map(|at| Ok(text(row.get(at)?)));
+        let cells = (0..columns.len()).map(|at| Ok(text(&row.get(at)?)));
         rows.push(cells.collect::<rusqlite::Result<Vec<_>>>()?);
     }
     Ok(ResultSet { columns, rows })
 }
 
 /// A cell as PostgreSQL writes it: these tests compare text and integers only.
-fn text(value: Value) -> Option<String> {
+pub(crate) fn text(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
-        Value::Text(text) => Some(text),
+        Value::Text(text) => Some(text.clone()),
         Value::Integer(number) => Some(number.to_string()),
         other => Some(format!("{other:?}")),
     }

@@ -1,5 +1,5 @@
 //! Import cycles between the files of a crate, outside its tests: two files may import each other, a longer cycle is
-//! refused with its files and imports.
+//! refused with its files and imports. An import through a name that the crate root re-exports is not followed.
 
 use super::source::paths;
 use crate::workspace::File;
@@ -20,13 +20,15 @@ pub(crate) fn cycles(files: &[File]) -> Result<Vec<String>> {
     for prefix in CRATES {
         let files: Vec<&File> = files.iter().filter(|file| is_product(file, prefix)).collect();
         let imports = imports(&files)?;
-        let mut done = BTreeSet::new();
-        for start in imports.keys() {
-            let cycle = cycle(&imports, start);
-            if cycle.len() > LONGEST && done.insert(cycle.clone()) {
-                problems.push(described(&imports, &cycle));
-            }
-        }
+        let reached: Imports<'_> =
+            imports.keys().map(|file| (*file, reached(&imports, file))).collect();
+        let cycle = |file: &str| -> BTreeSet<&str> {
+            let back = |other: &&str| reached[other].contains(file);
+            reached[file].iter().copied().filter(back).collect()
+        };
+        let cycles: BTreeSet<_> = imports.keys().map(|file| cycle(file)).collect();
+        let long = cycles.iter().filter(|cycle| cycle.len() > LONGEST);
+        problems.extend(long.map(|cycle| described(&imports, cycle)));
     }
     Ok(problems)
 }
@@ -74,12 +76,7 @@ fn file_of<'a>(modules: &BTreeMap<String, &'a str>, path: &str) -> Option<&'a st
     }
 }
 
-/// The files that `start` reaches and that reach it.
-fn cycle<'a>(imports: &Imports<'a>, start: &'a str) -> BTreeSet<&'a str> {
-    let forward = reached(imports, start);
-    forward.into_iter().filter(|file| reached(imports, file).contains(start)).collect()
-}
-
+/// The files that `start` imports, directly or through others.
 fn reached<'a>(imports: &Imports<'a>, start: &str) -> BTreeSet<&'a str> {
     let mut found = BTreeSet::new();
     let mut open: Vec<&str> = imports[start].iter().copied().collect();

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rejoin_core::value::Value;
-
 use crate::backend::SideSession;
 
 /// A row's table and key.
@@ -112,14 +110,4 @@ pub(super) fn read(side: &SideSession, tables: impl Iterator<Item = &'static str
         }
     }
     rows
-}
-
-/// A cell as text; `None` for NULL.
-pub(super) fn text(value: &Value) -> Option<String> {
-    match value {
-        Value::Null => None,
-        Value::Text(text) => Some(text.clone()),
-        Value::Integer(number) => Some(number.to_string()),
-        other => Some(format!("{other:?}")),
-    }
 }

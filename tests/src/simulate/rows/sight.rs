@@ -9,7 +9,8 @@ use rejoin_core::engine::schema::model::{Schema, Table};
 use rejoin_core::value::Value;
 
 use super::book::Doing;
-use super::history::{Name, Row, Rows, text};
+use super::history::{Name, Row, Rows};
+use crate::backend::text;
 use crate::simulate::{Checked, Failure, broken};
 
 /// The invariant of [`Sight::is_base_with_mutations`].
