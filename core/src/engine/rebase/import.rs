@@ -172,8 +172,8 @@ fn is_unchanged(theirs: &Value, mine: &Value, kind: ColumnKind) -> bool {
             && matches!((number(theirs), number(mine)), (Some(a), Some(b)) if a.to_bits() == b.to_bits()))
 }
 
-/// Whether two texts name one version of a row. The SDK cuts the versions that it was told in answers to its own pushes to
-/// the millisecond, on some platforms: such a text is any version within it.
+/// Whether two texts name one version of a row. On some platforms the SDK cuts a version from the answer to its own push to the
+/// millisecond: such a text is any version within it.
 fn is_same_version(old: &str, present: &str) -> bool {
     let (Some(left), Some(right)) = (time::parse(old), time::parse(present)) else {
         return old == present;
