@@ -72,6 +72,25 @@ fn a_create_offered_again_over_one_that_still_waits_is_an_edit_of_that(store: St
     assert_eq!((device.waiting(), server.see(p2)), (String::new(), "p2|newer|n".to_owned()));
 }
 
+/// Found by the world of rows 23011842: it was sent as an edit of the deleted row, and parked as a conflict of the device
+/// with itself.
+#[apply(each_store)]
+fn retried_create_over_a_row_that_the_device_has_soft_deleted_creates_it(store: Store) {
+    let (server, mut device) = one_place(store);
+    server.outside("INSERT INTO places (id, name, user_id) VALUES ('p2', 'theirs', 'ana')");
+    device.write("INSERT INTO places (id, name) VALUES ('p2', 'mine')");
+    device.sync(&server);
+    assert_eq!(device.waiting(), "Parked:Conflicted/1");
+    let id = device.queue()[0].id;
+    let deleted = "UPDATE places SET deleted_at = '2026-01-01T00:00:00.000000Z' WHERE id = 'p2'";
+    device.write(deleted);
+    device.engine().retry(id).unwrap();
+    device.sync(&server);
+    assert_eq!(device.waiting(), "");
+    let p2 = "SELECT id, name FROM places WHERE id = 'p2' AND deleted_at IS NULL";
+    assert_eq!((server.see(p2), device.see(p2)), ("p2|mine".into(), "p2|mine".into()));
+}
+
 #[apply(each_store)]
 fn a_retry_is_at_the_end_of_the_queue_also_after_a_restart(store: Store) {
     let (server, mut device, id) = conflicted(store);

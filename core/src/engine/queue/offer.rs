@@ -194,9 +194,8 @@ impl Engine {
                     && self.deleted_before(table, &patch.row, mutation.seq)?
                     || (is_back || takes_back(table, patch))
                         && self.base_row(&patch.row)?.is_none();
-                frozen.onto = mutation.is_onto(index)
-                    && (self.base_row(&patch.row)?.is_some()
-                        || self.made_before(table, &patch.row, mutation.seq)?);
+                frozen.onto =
+                    mutation.is_onto(index) && self.is_there(table, &patch.row, mutation.seq)?;
                 frozen.force = mutation.stance.insists() && table.policy.may_force();
             }
             rows.push(frozen);
@@ -253,11 +252,16 @@ impl Engine {
         Ok(self.earlier(row, seq)?.iter().any(|patch| deletes(table, patch)))
     }
 
-    /// Whether an earlier mutation, which must be accepted first, makes the row, and none after that deletes it.
-    fn made_before(&self, table: &Table, row: &RowKey, seq: Seq) -> Result<bool> {
+    /// Whether the row is there once the earlier mutations, which must be accepted first, are applied: the last of them that
+    /// makes or deletes it decides, and without one the base.
+    fn is_there(&self, table: &Table, row: &RowKey, seq: Seq) -> Result<bool> {
         let earlier = self.earlier(row, seq)?;
-        let decides = |patch: &&RowPatch| patch.kind == PatchKind::Insert || deletes(table, patch);
-        Ok(earlier.iter().find(decides).is_some_and(|patch| !deletes(table, patch)))
+        let makes = |patch: &RowPatch| patch.kind == PatchKind::Insert || takes_back(table, patch);
+        let decides = |patch: &&RowPatch| makes(patch) || deletes(table, patch);
+        match earlier.iter().find(decides) {
+            Some(patch) => Ok(!deletes(table, patch)),
+            None => Ok(self.base_row(row)?.is_some()),
+        }
     }
 
     /// What the mutations before this one, without those that are parked, do to the row; the latest first.

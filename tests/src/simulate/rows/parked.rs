@@ -72,9 +72,10 @@ impl World<'_> {
 
     /// O11: while the rows are there, a policy goes over them, or the server says who was the last.
     fn is_for_policy(&self, at: usize, written: &Written, one: &Mutation) -> bool {
-        // A later mutation of the same push may have created the row again.
+        // A later mutation of the same push may have created the row again, or a later page of the same pull.
         let detail = one.detail.as_deref().unwrap_or_default();
-        let was_gone = detail.contains("row.deleted") || detail.contains("row.not_found");
+        let gone = ["row.deleted", "row.not_found", "\"theirs\":null"];
+        let was_gone = gone.iter().any(|word| detail.contains(word));
         let sight = &self.seats[at].sight;
         let updates = |patch: &RowPatch| patch.kind == PatchKind::Update;
         let updates = written.first.effect.rows.iter().all(updates);
