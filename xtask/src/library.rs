@@ -27,7 +27,7 @@ const PAGE: u64 = 16 << 10;
 
 /// What the stripped library may weigh: a little above what it does. The goal, 6 MB, is further down; docs/library.md says how
 /// far.
-const LIMIT: u64 = 9_100_000;
+const LIMIT: u64 = 9_400_000;
 
 /// How the names that a package exports begin: calls, their checksums, and what generators read.
 const SURFACE: [&str; 3] = ["ffi_rejoin_", "uniffi_rejoin_", "UNIFFI_META_"];
