@@ -80,6 +80,19 @@ pub(crate) fn foreign(response: &Response) -> Error {
     ))
 }
 
+/// The error for a request that is too large and cannot be made smaller.
+pub(crate) fn cannot_be_smaller(response: &Response) -> Error {
+    if !is_too_large(response) {
+        return foreign(response);
+    }
+    Error::Server {
+        status: response.status,
+        code: code::TOO_LARGE.to_owned(),
+        message: "the server takes less than this device must send".to_owned(),
+        retryable: false,
+    }
+}
+
 fn start_of(body: &[u8]) -> String {
     format!("{:?}", String::from_utf8_lossy(&body[..body.len().min(80)]))
 }

@@ -93,8 +93,16 @@ pub(crate) fn endless<T>(engine: &mut Engine, why: &str) -> Result<T> {
     Err(Error::Protocol(format!("a snapshot without an end: {why}")))
 }
 
-/// A page that cannot be had: after some tries in a row its cursor is taken for the cause, and all begins anew.
-pub(crate) fn failed(engine: &mut Engine) -> Result<()> {
+/// Counts a page that the server refuses, or answers with something else. An error of the file itself is passed over: the
+/// answer's own says more.
+pub(crate) fn failed_by(engine: &mut Engine, error: &Error) {
+    if matches!(error, Error::Protocol(_) | Error::Server { status: 400 | 404 | 500, .. }) {
+        let _ = failed(engine);
+    }
+}
+
+/// A page that cannot be had: after some tries in a row its cursor is taken for the cause, and the snapshot starts again.
+fn failed(engine: &mut Engine) -> Result<()> {
     let Some(mut snapshot) = Snapshot::load(engine)? else { return Ok(()) };
     snapshot.failures += 1;
     if snapshot.failures < FAILURES_MOST || snapshot.cursor.is_none() {

@@ -5,28 +5,37 @@
 
 use std::time::Duration;
 
+use rejoin_protocol::Manifest;
 use rejoin_protocol::wire::path;
 use rejoin_protocol::wire::pull::PullResponse;
 use rejoin_protocol::wire::push::PushResponse;
+use rejoin_protocol::wire::register::{RegisterResponse, Welcome};
 use rejoin_protocol::wire::snapshot::SnapshotResponse;
 
-use super::{Next, Phase, Response, SLICE, Session, Step, What};
+use super::pass::{Next, Pass, Step};
+use super::peer::Peer;
 use crate::engine::Engine;
-use crate::engine::rebase::Applied;
 use crate::engine::staging;
 use crate::error::Result;
 use crate::sync::plain::pull::{Asked, From, Use};
 use crate::sync::plain::push::Step as Push;
-use crate::sync::plain::{pull, push, snapshot};
-use crate::sync::rows::answer::{self, Turn};
+use crate::sync::plain::{pull, push, register, schema, snapshot};
+use crate::sync::request::{Phase, Response, SessionConfig};
+use crate::sync::rows::answer::Turn;
 use crate::sync::rows::fact::{self, Due};
+use crate::sync::rows::push::{Limits, Told};
+use crate::sync::rows::{self, answer};
+use crate::sync::subject::Signer;
 
 /// A server may be upgraded: after so long a pass begins by asking what it speaks, and whether it was restored.
 const REGISTERED: Duration = Duration::from_hours(1);
 
-/// A request to a plain server that waits for its answer.
+/// Bytes of a push: such a server names no limit.
+const BODY: usize = 1 << 20;
+
+/// A request that waits for its answer.
 #[derive(Debug)]
-pub(super) enum Plain {
+enum What {
     Push(push::Sent),
     Pull(Asked),
     /// Whether the log reaches back to its beginning (P9).
@@ -34,9 +43,9 @@ pub(super) enum Plain {
     Page(fact::Snapshot),
 }
 
-/// What a session with a plain server remembers.
+/// What the device remembers of such a server.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
+pub(super) struct Plain {
     course: push::Course,
     /// What the push waits for.
     waits: Waits,
@@ -44,10 +53,9 @@ pub(super) struct Memory {
     held: Option<(Asked, Box<PullResponse>)>,
     /// Whether the device registered once more in this pass, because of a 500.
     again: bool,
-    /// Whether the push that was answered last is settled.
-    pub(super) settled: bool,
     /// When the device registered, by the clock that never goes back.
     since: Option<Duration>,
+    asked: Option<What>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -60,215 +68,253 @@ enum Waits {
     Drain,
 }
 
-impl Plain {
-    pub(super) fn phase(&self) -> Phase {
-        match self {
-            Self::Push(_) => Phase::Pushing,
-            Self::Pull(_) | Self::Reach => Phase::Pulling,
-            Self::Page(_) => Phase::Snapshot,
-        }
+impl Peer for Plain {
+    fn is_extended(&self) -> bool {
+        false
     }
-}
 
-impl Memory {
-    /// As at the beginning of a pass.
-    pub(super) fn renew(&mut self) {
+    fn welcome(&self) -> Option<&Welcome> {
+        None
+    }
+
+    fn registered(
+        &mut self,
+        engine: &mut Engine,
+        config: &SessionConfig,
+        who: &Signer,
+        answer: RegisterResponse,
+    ) -> Result<bool> {
+        register::accept(engine, config, &answer, who)?;
+        // A server that has learned our extensions hears the end of what was said in the plain way.
+        self.course.closing = answer.rejoin.is_some();
+        self.since = Some(engine.host.elapsed());
+        Ok(true)
+    }
+
+    fn complete(&self, manifest: Manifest, engine: &Engine) -> Manifest {
+        schema::completed(manifest, engine.schema.manifest.as_ref())
+    }
+
+    fn must_register(&self, engine: &Engine) -> bool {
+        self.since.is_none_or(|since| engine.host.elapsed().saturating_sub(since) > REGISTERED)
+    }
+
+    fn start_pass(&mut self) {
         let course = self.course.renewed();
         *self = Self { course, since: self.since, ..Self::default() };
     }
 
-    /// The device registered. A server that has learned our extensions hears the end of what was said in the plain way.
-    pub(super) fn registered(&mut self, engine: &Engine, upgraded: bool) {
-        self.course.closing = upgraded;
-        self.since = Some(engine.host.elapsed());
+    fn next(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<Option<Next>> {
+        if pass.step == Step::Push { self.push(engine, pass) } else { self.pull(engine, pass) }
     }
 
-    /// Whether it is time to ask anew what the server speaks.
-    pub(super) fn is_due(&self, engine: &Engine) -> bool {
-        self.since.is_none_or(|since| engine.host.elapsed().saturating_sub(since) > REGISTERED)
+    fn answered(
+        &mut self,
+        engine: &mut Engine,
+        pass: &mut Pass,
+        response: &Response,
+    ) -> Result<Turn> {
+        let Some(what) = self.asked.take() else { return Ok(Turn::Onward) };
+        let taken = match response.status {
+            200 => self.take(engine, pass, &what, response),
+            _ => self.refused(engine, pass, &what, response),
+        };
+        if let (What::Page(_), Err(error)) = (&what, &taken) {
+            rows::snapshot::failed_by(engine, error);
+        }
+        taken
     }
 
-    /// Another step comes first: what was held is asked for again.
-    pub(super) fn turned(&mut self) {
+    fn lost(&mut self) {
+        self.asked = None;
+    }
+
+    fn turned(&mut self) {
         self.held = None;
     }
 }
 
-impl Session {
-    pub(super) fn plain_push(&mut self, engine: &mut Engine) -> Result<Option<Next>> {
+impl Plain {
+    fn send(&mut self, pass: &mut Pass, what: What, path: &str, body: Vec<u8>) -> Next {
+        let phase = match what {
+            What::Push(_) => Phase::Pushing,
+            What::Pull(_) | What::Reach => Phase::Pulling,
+            What::Page(_) => Phase::Snapshot,
+        };
+        self.asked = Some(what);
+        pass.send(phase, path, false, Some(body))
+    }
+
+    fn push(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<Option<Next>> {
         // The mode of a first sync is settled before our own answers fill the base (B7).
         snapshot::present(engine)?;
-        self.step = Step::Pull;
-        if self.plain.waits != Waits::Nothing {
+        pass.step = Step::Pull;
+        if self.waits != Waits::Nothing {
             return Ok(None);
         }
-        let number = self.numbers.take(engine)?;
-        let limits = self.limits();
-        let next = push::next(engine, number, limits, &mut self.plain.course)?;
-        let applied = self.plain.course.take_accepted();
-        self.count(&applied);
+        let number = pass.number(engine)?;
+        let limits = limits(pass);
+        let next = push::next(engine, number, limits, &mut self.course)?;
+        let applied = self.course.take_accepted();
+        pass.report.count(&applied);
         match next {
             Push::Send { body, sent } => {
-                self.step = Step::Push;
-                let what = What::Plain(Plain::Push(sent));
-                let next = self.send(number, what, path::PUSH, Some(body));
-                let waiting = engine.queue.counts();
-                let waiting = waiting.pending + waiting.sent + waiting.uncertain;
-                self.progress.total = Some(self.progress.done + waiting);
+                pass.step = Step::Push;
+                let what = What::Push(sent);
+                let next = self.send(pass, what, path::PUSH, body);
+                pass.expect_pushes(engine);
+                pass.unanswered = Some(number);
                 return Ok(Some(next));
             }
-            Push::Drain => self.plain.waits = Waits::Drain,
-            Push::Probe => self.plain.waits = Waits::Probe,
-            Push::Nothing if self.plain.course.closing && !push::frozen(engine) => {
+            Push::Drain => self.waits = Waits::Drain,
+            Push::Probe => self.waits = Waits::Probe,
+            Push::Nothing if self.course.closing && !push::frozen(engine) => {
                 // All that was said in the plain way has its verdict.
-                self.peer = None;
-                self.step = Step::Register;
+                pass.step = Step::Register;
             }
             Push::Nothing => {}
         }
         Ok(None)
     }
 
-    pub(super) fn plain_pull(&mut self, engine: &mut Engine) -> Result<Option<Next>> {
-        if self.plain.held.is_some() {
+    fn pull(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<Option<Next>> {
+        if self.held.is_some() {
             let (body, _) = pull::request(engine, From::AtTheBeginning, 1)?;
-            return Ok(Some(self.send(0, What::Plain(Plain::Reach), path::PULL, Some(body))));
+            return Ok(Some(self.send(pass, What::Reach, path::PULL, body)));
         }
         if pull::is_away(engine)? {
             let mut facts = fact::snapshot_due(Due::Retention);
             facts.push(fact::forget(fact::LAST_PULL));
             fact::write(engine, &facts)?;
-            self.search = None;
+            pass.search = None;
         }
         let checkpoint = match snapshot::present(engine)? {
-            Some(present) if self.search.is_some() => return self.plain_merge(engine, present),
+            Some(present) if pass.search.is_some() => {
+                if let Some(search) = pass.searched(engine)? {
+                    let applied = snapshot::merge(engine, present, search)?;
+                    pass.report.pulled += applied.rows as u64;
+                    pass.report.count(&applied);
+                    pass.step = Step::Push;
+                }
+                return Ok(Some(Next::Again));
+            }
             Some(present) if !present.paged => {
-                let body = snapshot::request(engine, &present, self.page())?;
+                let body = snapshot::request(engine, &present, pass.page_size.max(1))?;
                 let rows = u64::try_from(present.rows).unwrap_or(0);
-                let what = What::Plain(Plain::Page(present));
-                let next = self.send(0, what, path::SNAPSHOT, Some(body));
-                self.progress.done = rows;
+                let what = What::Page(present);
+                let next = self.send(pass, what, path::SNAPSHOT, body);
+                pass.progress.done = rows;
                 return Ok(Some(next));
             }
             Some(present) => present.pull_cursor.and_then(|text| text.parse().ok()),
             None => pull::checkpoint(engine)?,
         };
-        self.count_pull()?;
+        pass.count_pull()?;
         let from = From::Checkpoint(checkpoint.unwrap_or(0));
-        let (body, asked) = pull::request(engine, from, self.page())?;
-        Ok(Some(self.send(0, What::Plain(Plain::Pull(asked)), path::PULL, Some(body))))
-    }
-
-    fn plain_merge(
-        &mut self,
-        engine: &mut Engine,
-        present: fact::Snapshot,
-    ) -> Result<Option<Next>> {
-        if let Some(search) = &mut self.search
-            && search.slice(engine, SLICE)?
-        {
-            return Ok(Some(Next::Again));
-        }
-        if let Some(search) = self.search.take() {
-            let applied = snapshot::merge(engine, present, search)?;
-            self.report.pulled += applied.rows as u64;
-            self.count(&applied);
-        }
-        self.step = Step::Push;
-        Ok(Some(Next::Again))
+        let (body, asked) = pull::request(engine, from, pass.page_size.max(1))?;
+        Ok(Some(self.send(pass, What::Pull(asked), path::PULL, body)))
     }
 
     /// Takes an answer of 200.
-    pub(super) fn take_plain(
+    fn take(
         &mut self,
         engine: &mut Engine,
-        plain: &Plain,
+        pass: &mut Pass,
+        what: &What,
         response: &Response,
     ) -> Result<Turn> {
         let body = &response.body;
-        match plain {
-            Plain::Push(sent) => {
+        match what {
+            What::Push(sent) => {
                 let answer: PushResponse = answer::read(body)?;
                 if !answer::is_of_schema(engine, answer.schema_version, &answer.schema_hash) {
                     return Ok(Turn::Schema);
                 }
-                let applied = push::answered(engine, sent, answer, &mut self.plain.course)?;
-                self.plain.settled = true;
-                self.count(&applied);
-                self.progress.done += (applied.accepted.len() + applied.parked.len()) as u64;
+                let applied = push::answered(engine, sent, answer, &mut self.course)?;
+                pass.unanswered = None;
+                pass.report.count(&applied);
+                pass.progress.done += (applied.accepted.len() + applied.parked.len()) as u64;
                 Ok(Turn::Onward)
             }
-            Plain::Page(present) => self.take_plain_page(engine, present, &answer::read(body)?),
-            Plain::Pull(asked) => {
+            What::Page(present) => self.take_page(engine, pass, present, &answer::read(body)?),
+            What::Pull(asked) => {
                 let answer: PullResponse = answer::read(body)?;
                 if !answer::is_of_schema(engine, answer.schema_version, &answer.schema_hash) {
                     return Ok(Turn::Schema);
                 }
                 if pull::examine(engine, asked, &answer)? == Use::Rebuild {
-                    return self.plain_rebuild(engine, asked, &answer);
+                    return self.rebuild(engine, pass, asked, &answer);
                 }
                 if asked.checkpoint == 0 {
-                    self.plain.held = Some((asked.clone(), Box::new(answer)));
+                    self.held = Some((asked.clone(), Box::new(answer)));
                     return Ok(Turn::Onward);
                 }
-                self.lay(engine, asked, &answer)
+                self.take_rows(engine, pass, asked, &answer)
             }
-            Plain::Reach => {
+            What::Reach => {
                 let answer: PullResponse = answer::read(body)?;
                 if !answer::is_of_schema(engine, answer.schema_version, &answer.schema_hash) {
                     return Ok(Turn::Schema);
                 }
-                match self.plain.held.take() {
+                match self.held.take() {
                     Some((asked, _)) if answer.snapshot_required => {
-                        self.plain_rebuild(engine, &asked, &answer)
+                        self.rebuild(engine, pass, &asked, &answer)
                     }
-                    Some((asked, held)) => self.lay(engine, &asked, &held),
+                    Some((asked, held)) => self.take_rows(engine, pass, &asked, &held),
                     None => Ok(Turn::Onward),
                 }
             }
         }
     }
 
-    fn plain_rebuild(
+    fn rebuild(
         &mut self,
         engine: &mut Engine,
+        pass: &mut Pass,
         asked: &Asked,
         answer: &PullResponse,
     ) -> Result<Turn> {
         pull::rebuild(engine, asked, answer)?;
-        self.alive(engine)?;
-        self.patiently(Turn::Onward)
+        self.alive(engine, pass)?;
+        pass.count_turn(Turn::Onward)
     }
 
     /// A pull's answer, into the base or beside it.
-    fn lay(&mut self, engine: &mut Engine, asked: &Asked, answer: &PullResponse) -> Result<Turn> {
+    fn take_rows(
+        &mut self,
+        engine: &mut Engine,
+        pass: &mut Pass,
+        asked: &Asked,
+        answer: &PullResponse,
+    ) -> Result<Turn> {
         if let Some(present) = fact::Snapshot::load(engine)? {
             snapshot::tail(engine, present, asked, answer)?;
             if !answer.has_more {
-                self.search = Some(staging::Search::new(engine));
+                pass.search = Some(staging::Search::new(engine));
             }
-            return self.alive(engine).map(|()| Turn::Onward);
+            return self.alive(engine, pass).map(|()| Turn::Onward);
         }
         let applied = pull::apply(engine, asked, answer)?;
-        self.count(&applied);
-        self.report.pulled += applied.rows as u64;
-        self.progress.done += applied.rows as u64;
+        pass.report.count(&applied);
+        pass.report.pulled += applied.rows as u64;
+        pass.progress.done += applied.rows as u64;
         if !answer.has_more {
-            self.step = Step::Done;
-            if self.plain.waits == Waits::Drain {
-                let applied = push::drained(engine, &mut self.plain.course)?;
-                self.count(&applied);
-                self.plain.waits = Waits::Nothing;
-                self.step = Step::Push;
+            pass.step = Step::Done;
+            if self.waits == Waits::Drain {
+                let applied = push::drained(engine, &mut self.course)?;
+                pass.report.count(&applied);
+                self.waits = Waits::Nothing;
+                pass.step = Step::Push;
             }
         }
-        self.alive(engine)?;
+        self.alive(engine, pass)?;
         Ok(Turn::Onward)
     }
 
-    fn take_plain_page(
+    fn take_page(
         &mut self,
         engine: &mut Engine,
+        pass: &mut Pass,
         present: &fact::Snapshot,
         answer: &SnapshotResponse,
     ) -> Result<Turn> {
@@ -276,64 +322,63 @@ impl Session {
             return Ok(Turn::Schema);
         }
         let (now, applied) = snapshot::page(engine, present.clone(), answer)?;
-        self.count(&applied);
-        self.report.pulled += applied.rows as u64;
-        self.progress.done = u64::try_from(now.rows).unwrap_or(0);
-        self.step = Step::Push; // What was written meanwhile goes first, then the next page.
-        self.alive(engine)?;
+        pass.report.count(&applied);
+        pass.report.pulled += applied.rows as u64;
+        pass.progress.done = u64::try_from(now.rows).unwrap_or(0);
+        pass.step = Step::Push; // What was written meanwhile goes first, then the next page.
+        self.alive(engine, pass)?;
         Ok(Turn::Onward)
     }
 
     /// The server answered a request that needs its database and this device (P7).
-    fn alive(&mut self, engine: &mut Engine) -> Result<()> {
-        if self.plain.waits == Waits::Probe {
-            push::probed(engine, &mut self.plain.course)?;
-            self.plain.waits = Waits::Nothing;
-            self.step = Step::Push;
+    fn alive(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<()> {
+        if self.waits == Waits::Probe {
+            push::probed(engine, &mut self.course)?;
+            self.waits = Waits::Nothing;
+            pass.step = Step::Push;
         }
         Ok(())
     }
 
     /// What an answer other than 200 means.
-    pub(super) fn refused_plain(
+    fn refused(
         &mut self,
         engine: &mut Engine,
-        plain: &Plain,
+        pass: &mut Pass,
+        what: &What,
         response: &Response,
     ) -> Result<Turn> {
-        let course = &mut self.plain.course;
+        let course = &mut self.course;
         let is_foreign = answer::error_of(&response.body).is_none();
-        match (plain, response.status) {
-            (Plain::Push(sent), 413) => {
+        match (what, response.status) {
+            (What::Push(sent), 413) => {
                 let unread = answer::is_too_large(response);
                 let applied = push::too_large(engine, sent, unread, course)?;
-                self.plain.settled = true;
-                self.count(&applied);
+                pass.unanswered = None;
+                pass.report.count(&applied);
                 return Ok(Turn::Onward);
             }
             _ if is_foreign => return Err(answer::foreign(response)),
-            (Plain::Push(sent), status @ (400 | 500)) => {
+            (What::Push(sent), status @ (400 | 500)) => {
                 push::failed(engine, sent, status, course)?;
-                self.plain.settled = true;
+                pass.unanswered = None;
                 return Ok(Turn::Onward);
             }
-            (Plain::Push(sent), 401 | 409 | 426 | 429) => {
+            (What::Push(sent), 401 | 409 | 426 | 429) => {
                 push::unseen(engine, sent)?;
-                self.plain.settled = true;
+                pass.unanswered = None;
             }
             // A device that is not registered hears 404 from a snapshot and 500 from a pull.
-            (Plain::Pull(_) | Plain::Reach | Plain::Page(_), 404 | 500) if !self.plain.again => {
-                self.plain.again = true;
+            (What::Pull(_) | What::Reach | What::Page(_), 404 | 500) if !self.again => {
+                self.again = true;
                 return Ok(Turn::Register);
             }
             _ => {}
         }
         if response.status == 409 { Ok(Turn::Schema) } else { answer::refusal(response) }
     }
+}
 
-    /// What a push, or a pull that recognised our own rows, decided.
-    pub(super) fn count(&mut self, applied: &Applied) {
-        self.report.accepted += applied.accepted.len() as u64;
-        self.report.parked += applied.parked.len() as u64;
-    }
+fn limits(pass: &Pass) -> Limits {
+    Limits { groups: pass.batch_size, body: BODY, told: Told::default() }
 }

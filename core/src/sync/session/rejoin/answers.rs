@@ -1,0 +1,255 @@
+//! What the answers of a server with our extensions mean: each is applied whole, or not at all.
+
+use rejoin_protocol::wire::RowName;
+use rejoin_protocol::wire::pull::PullResponse;
+use rejoin_protocol::wire::push::{Ending, PushResponse};
+use rejoin_protocol::wire::snapshot::SnapshotResponse;
+
+use super::{Asked, Rejoin, What};
+use crate::engine::rebase::{Applied, Batch};
+use crate::engine::{Engine, staging};
+use crate::error::Result;
+use crate::ids::{MutationId, Seq};
+use crate::sync::request::Response;
+use crate::sync::rows::answer::{self, Stamp, Turn};
+use crate::sync::rows::push::Sent;
+use crate::sync::rows::{fact, pull, push, snapshot};
+use crate::sync::session::pass::{Pass, Step};
+use rejoin_protocol::mutant::{self, Mutant};
+
+impl Rejoin {
+    /// Takes an answer of 200.
+    pub(super) fn take(
+        &mut self,
+        engine: &mut Engine,
+        pass: &mut Pass,
+        asked: &Asked,
+        response: &Response,
+    ) -> Result<Turn> {
+        let (number, body) = (asked.number, &response.body);
+        match &asked.what {
+            What::Push(sent) => self.take_push(engine, pass, number, sent, answer::read(body)?),
+            What::Cancel(asked) => {
+                self.take_cancel(engine, pass, number, asked, answer::read(body)?)
+            }
+            What::Pull(asked) => self.take_pull(engine, pass, number, asked, answer::read(body)?),
+            What::Page(present) => take_page(engine, pass, number, present, answer::read(body)?),
+            What::Tail(present, asked) => {
+                take_tail(engine, pass, number, (present, asked), answer::read(body)?)
+            }
+        }
+    }
+
+    fn take_push(
+        &mut self,
+        engine: &mut Engine,
+        pass: &mut Pass,
+        number: i64,
+        sent: &[Sent],
+        answer: PushResponse,
+    ) -> Result<Turn> {
+        let turn = check_push(engine, number, &answer)?;
+        let server_ms = answer::server_ms(&answer);
+        let Some(ours) = answer.rejoin.filter(|_| turn == Turn::Onward) else { return Ok(turn) };
+        let batch = Batch { server_ms, ..push::batch(engine, sent, &ours)? };
+        let undecided: Vec<_> = batch
+            .verdicts
+            .iter()
+            .filter(|verdict| matches!(verdict.ending, Ending::Retry | Ending::Blocked))
+            .map(|verdict| (verdict.id, verdict.ending))
+            .collect();
+        let applied = apply(engine, batch)?;
+        let moved = !applied.accepted.is_empty() || !applied.parked.is_empty();
+        // What got no verdict waits for the next pass; what was blocked may go again, if anything has moved.
+        let waits = |group: &&Sent| {
+            let ending = undecided.iter().find(|(id, _)| *id == group.id).map(|(_, ending)| ending);
+            matches!((ending, moved), (Some(Ending::Retry), _) | (Some(Ending::Blocked), false))
+        };
+        self.aside.extend(sent.iter().filter(waits).map(|group| group.seq));
+        pass.report.count(&applied);
+        pass.progress.done += sent.len() as u64;
+        Ok(Turn::Onward)
+    }
+
+    fn take_cancel(
+        &mut self,
+        engine: &mut Engine,
+        pass: &mut Pass,
+        number: i64,
+        asked: &[(Seq, MutationId)],
+        answer: PushResponse,
+    ) -> Result<Turn> {
+        let turn = check_push(engine, number, &answer)?;
+        let Some(ours) = answer.rejoin.filter(|_| turn == Turn::Onward) else { return Ok(turn) };
+        let (batch, undecided) = push::cancel::batch(engine, asked, &ours)?;
+        let applied = engine.apply(batch)?;
+        self.aside.extend(undecided);
+        pass.report.parked += applied.parked.len() as u64;
+        Ok(Turn::Onward)
+    }
+
+    fn take_pull(
+        &mut self,
+        engine: &mut Engine,
+        pass: &mut Pass,
+        number: i64,
+        asked: &[RowName],
+        answer: PullResponse,
+    ) -> Result<Turn> {
+        let turn = check_pull(engine, number, &answer)?;
+        if turn != Turn::Onward {
+            return Ok(turn);
+        }
+        if answer.snapshot_required {
+            // The pages that were kept come with the snapshot; a pull behind it must not take them for its own.
+            self.gathered = pull::Gathered::default();
+            fact::write(engine, &fact::snapshot_due(fact::Due::Retention))?;
+            return pass.count_turn(Turn::Onward);
+        }
+        let remaining = answer.rejoin.as_ref().map_or(0, |ours| ours.remaining);
+        let more = has_more(&answer);
+        let before = match &self.gathered.cursor {
+            Some(cursor) => cursor.clone(),
+            None => engine.meta(fact::CURSOR)?.unwrap_or_default(),
+        };
+        pull::leads_on(more, &before, cursor_of(&answer))?;
+        let taken = pull::apply(engine, answer, asked, &mut self.gathered)?;
+        pass.report.pulled += taken.applied;
+        pass.progress.done += taken.received;
+        pass.progress.total = Some(pass.progress.done + u64::try_from(remaining).unwrap_or(0));
+        if !more && fact::recheck(engine)?.is_empty() {
+            pass.step = Step::Done;
+        }
+        Ok(Turn::Onward)
+    }
+
+    /// A push is too large: half of it. A mutation that the server itself finds too large alone is parked, if no request carried
+    /// it before; to a proxy it may be too large for now.
+    pub(super) fn push_less(
+        &mut self,
+        engine: &mut Engine,
+        pass: &mut Pass,
+        sent: &[Sent],
+        response: &Response,
+    ) -> Result<()> {
+        pass.settle_unanswered(engine)?;
+        pass.forgive_turns(); // Halving ends by itself.
+        self.gathered = pull::Gathered::default();
+        let unread = answer::is_too_large(response);
+        match sent {
+            [one] if one.fresh && unread => {
+                self.unseen.remove(&one.seq);
+                pass.report.parked += push::park_too_large(engine, one)? as u64;
+            }
+            [one] => {
+                // An earlier request may have been applied: only the server's word on it can end it. It blocks nothing.
+                self.aside.insert(one.seq);
+            }
+            many => {
+                self.batch = Some((many.len() / 2).max(1));
+                let fresh = many.iter().filter(|one| one.fresh && unread);
+                self.unseen.extend(fresh.map(|one| one.seq));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn take_page(
+    engine: &mut Engine,
+    pass: &mut Pass,
+    number: i64,
+    present: &fact::Snapshot,
+    mut answer: SnapshotResponse,
+) -> Result<Turn> {
+    let stamp = Stamp {
+        schema_version: answer.schema_version,
+        schema_hash: &answer.schema_hash,
+        rejoin: answer.rejoin.as_ref().map(|ours| (ours.request, ours.epoch.as_str())),
+    };
+    let turn = answer::check(engine, number, &stamp)?;
+    let Some(ours) = answer.rejoin.take().filter(|_| turn == Turn::Onward) else {
+        return Ok(turn);
+    };
+    if ours.restart {
+        snapshot::restart(engine)?;
+        return pass.count_turn(Turn::Onward);
+    }
+    let now = snapshot::page(engine, present.clone(), answer, ours)?;
+    if now.mode == fact::Mode::Straight {
+        pass.report.pulled += u64::try_from(now.rows - present.rows).unwrap_or(0);
+    }
+    pass.progress.done = u64::try_from(now.rows).unwrap_or(0);
+    pass.progress.total = u64::try_from(now.total).ok();
+    pass.step = Step::Push; // What was written meanwhile goes first, then the next page.
+    Ok(Turn::Onward)
+}
+
+fn take_tail(
+    engine: &mut Engine,
+    pass: &mut Pass,
+    number: i64,
+    (present, asked): (&fact::Snapshot, &[RowName]),
+    answer: PullResponse,
+) -> Result<Turn> {
+    let turn = check_pull(engine, number, &answer)?;
+    if turn != Turn::Onward {
+        return Ok(turn);
+    }
+    if answer.snapshot_required {
+        snapshot::restart(engine)?;
+        return pass.count_turn(Turn::Onward);
+    }
+    let more = has_more(&answer);
+    let before = present.pull_cursor.as_deref().unwrap_or_default();
+    pull::leads_on(more, before, cursor_of(&answer))?;
+    snapshot::tail(engine, present.clone(), answer, asked)?;
+    if !more && fact::recheck(engine)?.is_empty() {
+        pass.search = Some(staging::Search::new(engine));
+    }
+    Ok(Turn::Onward)
+}
+
+fn has_more(answer: &PullResponse) -> bool {
+    answer.has_more || answer.rejoin.as_ref().is_some_and(|ours| ours.partial)
+}
+
+fn cursor_of(answer: &PullResponse) -> &str {
+    answer.rejoin.as_ref().map_or("", |ours| ours.cursor.as_str())
+}
+
+fn check_push(engine: &Engine, number: i64, answer: &PushResponse) -> Result<Turn> {
+    let stamp = Stamp {
+        schema_version: answer.schema_version,
+        schema_hash: &answer.schema_hash,
+        rejoin: answer.rejoin.as_ref().map(|ours| (ours.request, ours.epoch.as_str())),
+    };
+    answer::check(engine, number, &stamp)
+}
+
+fn check_pull(engine: &Engine, number: i64, answer: &PullResponse) -> Result<Turn> {
+    let stamp = Stamp {
+        schema_version: answer.schema_version,
+        schema_hash: &answer.schema_hash,
+        rejoin: answer.rejoin.as_ref().map(|ours| (ours.request, ours.epoch.as_str())),
+    };
+    answer::check(engine, number, &stamp)
+}
+
+/// One transaction: all verdicts, then the rows, then policy and rebase (O5).
+fn apply(engine: &mut Engine, batch: Batch) -> Result<Applied> {
+    if !mutant::on(Mutant::AnswerByPieces) {
+        return engine.apply(batch);
+    }
+    let mut whole = Applied::default();
+    for verdict in batch.verdicts {
+        let images = batch.images.clone();
+        let server_ms = batch.server_ms;
+        let piece =
+            Batch { verdicts: vec![verdict], server_ms, images, judge: true, ..Batch::default() };
+        let applied = engine.apply(piece)?;
+        whole.accepted.extend(applied.accepted);
+        whole.parked.extend(applied.parked);
+    }
+    Ok(whole)
+}
