@@ -130,6 +130,9 @@ pub(super) fn number(row: &Row, column: &str) -> Option<i64> {
     row.get(column)?.parse().ok()
 }
 
+/// What a mutation wrote: row, column, new value.
+pub(super) type Cell = (Name, String, Option<String>);
+
 /// A mutation that a device made.
 #[allow(clippy::struct_excessive_bools)] // Each is a fact of its own.
 #[derive(Debug, Clone)]
@@ -157,13 +160,15 @@ pub(super) struct Written {
     /// Whether it is an edit that holds what an action wrote.
     pub(super) has_action: bool,
     /// The cells that it wrote at first, by the names that its device had for them.
-    pub(super) cells: Vec<(Name, String, Option<String>)>,
+    pub(super) cells: Vec<Cell>,
     /// Which column it meant by the name of the one that comes and goes.
     pub(super) tint: Option<u32>,
     /// Whether it edited that column before the server had filled it.
     pub(super) gained: bool,
     /// Whether an app gave it up.
     pub(super) given_up: bool,
+    /// Whether it left the queue because the server has what it wrote under another id. A restored server is offered it again.
+    pub(super) is_elsewhere: bool,
     /// Whether it was offered again upon a row that was not there: that is a conflict once more.
     pub(super) groundless: bool,
     /// Whether it was offered again at all: an action among it has read then what its author saw.

@@ -9,7 +9,7 @@ use rejoin_core::engine::rows::patch::{ColumnPatch, PatchKind, RowPatch};
 use rejoin_core::engine::schema::model::Schema;
 use rejoin_core::ids::MutationId;
 
-use super::book::{Doing, Written, number};
+use super::book::{Cell, Doing, Written, number};
 use super::history::{Name, Row, Rows, is_live};
 use super::meaning::{is_as_sent, leaves_none_behind};
 use super::offers::Withdrawn;
@@ -84,7 +84,8 @@ impl World<'_> {
             }
             Why::Exchanged if known => {
                 let whose = self.known_as(one.id);
-                if !self.site.ever_accepted(&whose) {
+                let is_elsewhere = self.book.of(one.id).is_some_and(|one| one.is_elsewhere);
+                if !is_elsewhere && !self.site.ever_accepted(&whose) {
                     return broken!(
                         "queue-has-what-was-written",
                         "{} is in the queue of {at} again",
@@ -130,6 +131,7 @@ impl World<'_> {
             tint: schema::identity(&schema).filter(|_| tints),
             gained: edits_gained(&schema, one),
             given_up: false,
+            is_elsewhere: false,
             groundless: false,
             retried: false,
         };
@@ -154,13 +156,20 @@ impl World<'_> {
         (user, id.to_string())
     }
 
-    /// Whether the server accepted the content under other ids: of mutations that were sent, and then edited into this one.
+    /// Whether the server accepted the content under other ids: of mutations that were sent, and then edited into this one. A
+    /// column that was added in between, and that nobody wrote, has the server's default.
     fn is_on_the_server(&self, one: &Mutation) -> bool {
         let Some(written) = self.book.of(one.id) else { return false };
         let given_up = self.book.written.iter().filter(|old| old.given_up);
         let accepted: Vec<_> =
             given_up.filter(|old| self.site.has_accepted(&self.known_as(old.id))).collect();
-        written.cells.iter().all(|cell| accepted.iter().any(|old| old.cells.contains(cell)))
+        let has = |old: &Written, cell: &Cell| {
+            let mut same =
+                old.cells.iter().filter(|(row, column, _)| (row, column) == (&cell.0, &cell.1));
+            let is_added = cell.2.is_none() && same.next().is_none() && old.rows.contains(&cell.0);
+            is_added || old.cells.contains(cell)
+        };
+        written.cells.iter().all(|cell| accepted.iter().any(|old| has(old, cell)))
     }
 
     /// What left the queue was accepted, or given up by the app (I3).
@@ -174,7 +183,12 @@ impl World<'_> {
                 self.seats[at].accepted.push(one.id);
                 Ok(())
             }
-            Why::Exchanged if self.is_on_the_server(one) => Ok(()),
+            Why::Exchanged if self.is_on_the_server(one) => {
+                if let Some(written) = self.book.of_mut(one.id) {
+                    written.is_elsewhere = true;
+                }
+                Ok(())
+            }
             Why::Decided { gone, .. } if gone.contains(&one.id) || one.state != State::Pending => {
                 if matches!(one.state, State::Sent | State::Uncertain) {
                     let (id, seq) = (one.id, one.seq);

@@ -8,6 +8,7 @@ use rejoin_core::engine::rows::patch::{PatchKind, RowKey, RowPatch};
 use rejoin_core::engine::schema::model::{Schema, Table};
 use rejoin_core::value::Value;
 
+use super::book::Cell;
 use super::book::Doing;
 use super::history::{Name, Row, Rows};
 use crate::backend::text;
@@ -89,7 +90,7 @@ pub(super) fn written(schema: &Schema, patch: &RowPatch) -> Vec<(String, Option<
 }
 
 /// All that a mutation wrote: row, column, new value.
-pub(super) fn cells(schema: &Schema, one: &Mutation) -> Vec<(Name, String, Option<String>)> {
+pub(super) fn cells(schema: &Schema, one: &Mutation) -> Vec<Cell> {
     let rows = one.effect.rows.iter().filter_map(|patch| Some((name(schema, patch)?, patch)));
     rows.flat_map(|(name, patch)| {
         let cells = written(schema, patch).into_iter();
