@@ -82,19 +82,7 @@ impl World<'_> {
             Why::Decided { made: Some(made), reverse, .. } if *made == one.id => {
                 (None, false, *reverse)
             }
-            Why::Exchanged if known => {
-                let whose = self.known_as(one.id);
-                let is_elsewhere = self.book.of(one.id).is_some_and(|one| one.is_elsewhere);
-                if !is_elsewhere && !self.site.ever_accepted(&whose) {
-                    return broken!(
-                        "queue-has-what-was-written",
-                        "{} is in the queue of {at} again",
-                        one.id
-                    );
-                }
-                self.told.count("offered again to another life of the server");
-                return Ok(());
-            }
+            Why::Exchanged if known => return self.is_back(at, one),
             Why::Exchanged => {
                 self.told.count("what was given up is taken back");
                 (None, false, true)
@@ -137,6 +125,20 @@ impl World<'_> {
         };
         self.told.say(|| format!("   {at} has {} {:?}", one.id, written.rows));
         self.book.written.push(written);
+        Ok(())
+    }
+
+    /// A mutation that had left the queue is in it again: a restored server is offered what it, or another copy of it, had.
+    fn is_back(&mut self, at: usize, one: &Mutation) -> Checked {
+        let is_elsewhere = self.book.of(one.id).is_some_and(|one| one.is_elsewhere);
+        if !is_elsewhere && !self.site.ever_accepted(&self.known_as(one.id)) {
+            return broken!(
+                "queue-has-what-was-written",
+                "{} is in the queue of {at} again",
+                one.id
+            );
+        }
+        self.told.count("offered again to another life of the server");
         Ok(())
     }
 
