@@ -38,6 +38,7 @@ mod perform_again;
 mod policy;
 mod recall;
 pub mod record;
+mod replace;
 mod replay;
 mod retry;
 mod reverse;

@@ -15,8 +15,6 @@ use super::policy;
 use super::verdict;
 use super::work::{Work, missing};
 use crate::engine::capture::guard::Capture;
-use crate::engine::change::Origin;
-use crate::engine::database::Triggers;
 use crate::engine::queue::mutation::State;
 use crate::engine::queue::step::Step;
 use crate::engine::queue::{again, store};
@@ -61,54 +59,52 @@ impl Engine {
             let why = "it was imported and waits for the server's rows: sync first".to_owned();
             return Err(Error::Refused { what: format!("the edit of mutation {id}"), why });
         }
-        self.in_transaction(Origin::Local, Triggers::Fire, |engine| {
-            let mut replaced = Vec::new();
-            let mut followers = Vec::new();
-            let mut below = Below::new();
-            engine.silently(|engine| {
-                engine.rebased(|work, _| {
-                    replaced = vec![work.replaced(entry.seq)?];
-                    work.give_up(&entry)?;
-                    for seq in work.withdrawn_with(id) {
-                        replaced.push(work.replaced(seq)?);
-                    }
-                    followers = work.lift_followers(id);
-                    Ok(())
-                })?;
-                replaced
-                    .iter()
-                    .try_for_each(|one| engine.may_be_edited(id, &one.step.effect.rows))?;
-                let capture = engine.capture.clone();
-                engine
-                    .rebased(|work, _| {
-                        below = work.apply_replaced(&replaced, &capture)?;
-                        Ok(())
-                    })
-                    .map(drop)
-            })?;
-            engine.within(false, body)?;
-            let seq = engine.flush(None)?;
-            let edited = match seq {
-                Some(seq) => store::read_entry(engine.db.conn(), seq)?.map(|entry| entry.id),
-                None => None,
-            };
-            let of_action = |one: &Replaced| one.step.is_of_action();
-            if let Some(edited) = edited.filter(|_| replaced.iter().any(of_action)) {
-                // Its values followed from what it found: no policy may lay them over something else (O1, O7).
-                again::compare_only(engine.db.conn(), edited)?;
+        let remove = |work: &mut Work<'_>| {
+            let mut replaced = vec![work.replaced(entry.seq)?];
+            work.give_up(&entry)?;
+            for seq in work.withdrawn_with(id) {
+                replaced.push(work.replaced(seq)?);
             }
-            engine.silently(|engine| {
-                if !below.is_empty() {
-                    engine.rebased(|work, _| work.put_below(seq, &below))?;
-                }
-                let last = engine.queue.last();
-                if let Some(edited) = edited {
-                    again::replace_cause(engine.db.conn(), id, edited)?;
-                }
-                engine.rebased(|work, _| work.requeue(&followers, last)).map(drop)
-            })?;
-            Ok(edited)
+            Ok(replaced)
+        };
+        self.replace(&entry, remove, |engine, replaced| {
+            let edited = engine.put_edited(id, &replaced, body)?;
+            Ok((edited, edited))
         })
+    }
+
+    /// Writes what the replaced mutations wrote, changed by the app, as a new mutation; `None` if nothing is left of it.
+    fn put_edited(
+        &mut self,
+        id: MutationId,
+        replaced: &[Replaced],
+        body: impl FnOnce(&mut Transaction<'_>) -> Result<()>,
+    ) -> Result<Option<MutationId>> {
+        replaced.iter().try_for_each(|one| self.may_be_edited(id, &one.step.effect.rows))?;
+        let capture = self.capture.clone();
+        let mut below = Below::new();
+        self.silently(|engine| {
+            let apply = |work: &mut Work<'_>, _: &mut _| {
+                below = work.apply_replaced(replaced, &capture)?;
+                Ok(())
+            };
+            engine.rebased(apply).map(drop)
+        })?;
+        self.within(false, body)?;
+        let seq = self.flush(None)?;
+        let edited = match seq {
+            Some(seq) => store::read_entry(self.db.conn(), seq)?.map(|entry| entry.id),
+            None => None,
+        };
+        let of_action = |one: &Replaced| one.step.is_of_action();
+        if let Some(edited) = edited.filter(|_| replaced.iter().any(of_action)) {
+            // Its values followed from what it found: no policy may lay them over something else (O1, O7).
+            again::compare_only(self.db.conn(), edited)?;
+        }
+        if !below.is_empty() {
+            self.silently(|engine| engine.rebased(|work, _| work.put_below(seq, &below)))?;
+        }
+        Ok(edited)
     }
 
     /// What an action wrote into a table that nothing else may write is no plain edit's to write.
@@ -124,12 +120,6 @@ impl Engine {
                 table.name
             ),
         })
-    }
-
-    /// Runs `body` while nothing is captured, in the transaction that is open.
-    pub(super) fn silently<T>(&mut self, body: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
-        let _off = self.capture.off();
-        body(self)
     }
 }
 

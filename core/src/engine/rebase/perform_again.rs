@@ -10,9 +10,7 @@ use serde_json::Value as Json;
 use super::work::missing;
 use crate::engine::Engine;
 use crate::engine::action::Performed;
-use crate::engine::change::Origin;
-use crate::engine::database::Triggers;
-use crate::engine::queue::{again, store};
+use crate::engine::queue::store;
 use crate::error::{ActionFault, Error, Result};
 use crate::ids::MutationId;
 
@@ -44,25 +42,13 @@ impl Engine {
             return Err(Error::Action { action: intent.action, fault: ActionFault::Unknown });
         };
         let arguments = registered.arguments(arguments.clone())?;
-        self.in_transaction(Origin::Local, Triggers::Fire, |engine| {
-            let mut followers = Vec::new();
-            engine.silently(|engine| {
-                let given_up = engine.rebased(|work, _| {
-                    work.give_up(&entry)?;
-                    followers = work.lift_followers(id);
-                    Ok(())
-                });
-                given_up.map(drop)
-            })?;
-            let performed = engine.act(&actions, registered, &arguments)?;
-            engine.silently(|engine| {
-                let last = engine.queue.last();
-                if let Some(new) = performed.id {
-                    again::replace_cause(engine.db.conn(), id, new)?;
-                }
-                engine.rebased(|work, _| work.requeue(&followers, last)).map(drop)
-            })?;
-            Ok(performed)
-        })
+        self.replace(
+            &entry,
+            |work| work.give_up(&entry),
+            |engine, ()| {
+                let performed = engine.act(&actions, registered, &arguments)?;
+                Ok((performed.id, performed))
+            },
+        )
     }
 }

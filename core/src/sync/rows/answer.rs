@@ -5,7 +5,9 @@
 //! the form of a sync server is a transport fault: the request counts as unanswered, and nothing is rejected or parked for it.
 
 use rejoin_protocol::time;
+use rejoin_protocol::wire::pull::PullResponse;
 use rejoin_protocol::wire::push::PushResponse;
+use rejoin_protocol::wire::snapshot::SnapshotResponse;
 use rejoin_protocol::wire::{ErrorBody, code};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
@@ -41,6 +43,28 @@ pub(crate) struct Stamp<'a> {
     /// Number and epoch of the `rejoin` member, which a Rejoin server always answers.
     pub(crate) rejoin: Option<(i64, &'a str)>,
 }
+
+/// An answer that carries a stamp.
+pub(crate) trait Stamped {
+    fn stamp(&self) -> Stamp<'_>;
+}
+
+/// A message of v0.1.2 with the members of ours.
+macro_rules! stamped {
+    ($($message:ty),+) => {$(
+        impl Stamped for $message {
+            fn stamp(&self) -> Stamp<'_> {
+                Stamp {
+                    schema_version: self.schema_version,
+                    schema_hash: &self.schema_hash,
+                    rejoin: self.rejoin.as_ref().map(|ours| (ours.request, ours.epoch.as_str())),
+                }
+            }
+        }
+    )+};
+}
+
+stamped!(PushResponse, PullResponse, SnapshotResponse);
 
 /// Reads a body of 200.
 ///
@@ -98,7 +122,8 @@ fn start_of(body: &[u8]) -> String {
 }
 
 /// Whether the answer may be applied; anything but `Onward` abandons it whole.
-pub(crate) fn check(engine: &Engine, request: i64, stamp: &Stamp<'_>) -> Result<Turn> {
+pub(crate) fn check(engine: &Engine, request: i64, answer: &impl Stamped) -> Result<Turn> {
+    let stamp = answer.stamp();
     if !is_of_schema(engine, stamp.schema_version, stamp.schema_hash) {
         return Ok(Turn::Schema);
     }
@@ -233,10 +258,10 @@ mod tests {
     #[test]
     fn html_and_a_cut_body_are_no_answers() {
         for body in ["<html>captive portal</html>", r#"{"changes":[],"dele"#, ""] {
-            let read: Result<rejoin_protocol::wire::pull::PullResponse> = read(body.as_bytes());
+            let read: Result<PullResponse> = read(body.as_bytes());
             assert!(matches!(read, Err(Error::Offline(_))), "{body}");
         }
-        let read: Result<rejoin_protocol::wire::pull::PullResponse> = read(b"[]");
+        let read: Result<PullResponse> = read(b"[]");
         assert!(matches!(read, Err(Error::Protocol(_))));
     }
 }

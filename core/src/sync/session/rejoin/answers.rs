@@ -11,7 +11,7 @@ use crate::engine::{Engine, staging};
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 use crate::sync::request::Response;
-use crate::sync::rows::answer::{self, Stamp, Turn};
+use crate::sync::rows::answer::{self, Turn};
 use crate::sync::rows::push::Sent;
 use crate::sync::rows::{fact, pull, push, snapshot};
 use crate::sync::session::pass::{Pass, Step};
@@ -48,7 +48,7 @@ impl Rejoin {
         sent: &[Sent],
         answer: PushResponse,
     ) -> Result<Turn> {
-        let turn = check_push(engine, number, &answer)?;
+        let turn = answer::check(engine, number, &answer)?;
         let server_ms = answer::server_ms(&answer);
         let Some(ours) = answer.rejoin.filter(|_| turn == Turn::Onward) else { return Ok(turn) };
         let batch = Batch { server_ms, ..push::batch(engine, sent, &ours)? };
@@ -79,7 +79,7 @@ impl Rejoin {
         asked: &[(Seq, MutationId)],
         answer: PushResponse,
     ) -> Result<Turn> {
-        let turn = check_push(engine, number, &answer)?;
+        let turn = answer::check(engine, number, &answer)?;
         let Some(ours) = answer.rejoin.filter(|_| turn == Turn::Onward) else { return Ok(turn) };
         let (batch, undecided) = push::cancel::batch(engine, asked, &ours)?;
         let applied = engine.apply(batch)?;
@@ -96,7 +96,7 @@ impl Rejoin {
         asked: &[RowName],
         answer: PullResponse,
     ) -> Result<Turn> {
-        let turn = check_pull(engine, number, &answer)?;
+        let turn = answer::check(engine, number, &answer)?;
         if turn != Turn::Onward {
             return Ok(turn);
         }
@@ -162,12 +162,7 @@ fn take_page(
     present: &fact::Snapshot,
     mut answer: SnapshotResponse,
 ) -> Result<Turn> {
-    let stamp = Stamp {
-        schema_version: answer.schema_version,
-        schema_hash: &answer.schema_hash,
-        rejoin: answer.rejoin.as_ref().map(|ours| (ours.request, ours.epoch.as_str())),
-    };
-    let turn = answer::check(engine, number, &stamp)?;
+    let turn = answer::check(engine, number, &answer)?;
     let Some(ours) = answer.rejoin.take().filter(|_| turn == Turn::Onward) else {
         return Ok(turn);
     };
@@ -192,7 +187,7 @@ fn take_tail(
     (present, asked): (&fact::Snapshot, &[RowName]),
     answer: PullResponse,
 ) -> Result<Turn> {
-    let turn = check_pull(engine, number, &answer)?;
+    let turn = answer::check(engine, number, &answer)?;
     if turn != Turn::Onward {
         return Ok(turn);
     }
@@ -216,24 +211,6 @@ fn has_more(answer: &PullResponse) -> bool {
 
 fn cursor_of(answer: &PullResponse) -> &str {
     answer.rejoin.as_ref().map_or("", |ours| ours.cursor.as_str())
-}
-
-fn check_push(engine: &Engine, number: i64, answer: &PushResponse) -> Result<Turn> {
-    let stamp = Stamp {
-        schema_version: answer.schema_version,
-        schema_hash: &answer.schema_hash,
-        rejoin: answer.rejoin.as_ref().map(|ours| (ours.request, ours.epoch.as_str())),
-    };
-    answer::check(engine, number, &stamp)
-}
-
-fn check_pull(engine: &Engine, number: i64, answer: &PullResponse) -> Result<Turn> {
-    let stamp = Stamp {
-        schema_version: answer.schema_version,
-        schema_hash: &answer.schema_hash,
-        rejoin: answer.rejoin.as_ref().map(|ours| (ours.request, ours.epoch.as_str())),
-    };
-    answer::check(engine, number, &stamp)
 }
 
 /// One transaction: all verdicts, then the rows, then policy and rebase (O5).
