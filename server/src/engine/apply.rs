@@ -20,17 +20,8 @@ impl UserTransaction<'_> {
         data: &Cells,
     ) -> Result<(), ChangeError> {
         self.check_parent(table, data)?;
-        let mut cells: Cells = data.iter().filter(|(at, _)| *at != table.key).cloned().collect();
-        cells.push((table.key, key.clone()));
-        if let Some(owner) = table.owner() {
-            cells.push((owner, Value::from(self.user)));
-        }
-        for at in table.created_at.into_iter().chain([table.updated_at]) {
-            cells.push((at, Value::from(self.now)));
-        }
-        cells.sort_by_key(|(at, _)| *at);
-        self.check_references(table, key, &cells)?;
-        match self.writing.insert(table, &cells) {
+        let cells = data.iter().filter(|(at, _)| *at != table.key).cloned().collect();
+        match self.insert_row(table, key, cells) {
             // The key of another user's row, which this transaction does not see.
             Err(WriteError::Rule(rule)) if rule.is_key_taken(table) => not_found(),
             other => Ok(other?),
@@ -57,8 +48,7 @@ impl UserTransaction<'_> {
             .collect();
         cells.extend(table.deleted_at.map(|at| (at, Value::Null)));
         cells.sort_by_key(|(at, _)| *at);
-        self.check_references(table, key, &cells)?;
-        Ok(self.writing.update(table, key, &cells)?)
+        Ok(self.update_row(table, key, &cells)?)
     }
 
     /// Writes the cells of an update that differ from the row. `expected` is `None` where nothing is compared.
@@ -74,15 +64,41 @@ impl UserTransaction<'_> {
         if cells.is_empty() {
             return Ok(());
         }
+        Ok(self.update_row(table, key, &cells)?)
+    }
+
+    /// Inserts a row of these cells under this key, with the user as its owner and now as its times.
+    pub(super) fn insert_row(
+        &self,
+        table: &Table,
+        key: &Value,
+        mut cells: Cells,
+    ) -> Result<(), WriteError> {
+        cells.push((table.key, key.clone()));
+        cells.extend(table.owner().map(|owner| (owner, Value::from(self.user))));
+        let times = table.created_at.into_iter().chain([table.updated_at]);
+        cells.extend(times.map(|at| (at, Value::from(self.now))));
+        cells.sort_by_key(|(at, _)| *at);
         self.check_references(table, key, &cells)?;
-        Ok(self.writing.update(table, key, &cells)?)
+        self.writing.insert(table, &cells)
+    }
+
+    /// Writes these cells of the row.
+    pub(super) fn update_row(
+        &self,
+        table: &Table,
+        key: &Value,
+        cells: &Cells,
+    ) -> Result<(), WriteError> {
+        self.check_references(table, key, cells)?;
+        self.writing.update(table, key, cells)
     }
 
     /// Deletes the row, softly if the table has a column for it.
-    pub(super) fn delete(&self, table: &Table, key: &Value) -> Result<(), ChangeError> {
+    pub(super) fn delete_row(&self, table: &Table, key: &Value) -> Result<(), WriteError> {
         match table.deleted_at {
-            Some(at) => Ok(self.writing.update(table, key, &[(at, Value::from(self.now))])?),
-            None => Ok(self.writing.remove(table, key)?),
+            Some(at) => self.writing.update(table, key, &[(at, Value::from(self.now))]),
+            None => self.writing.remove(table, key),
         }
     }
 }

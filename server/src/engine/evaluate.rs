@@ -200,7 +200,7 @@ impl Evaluator<'_> {
             Operation::Delete if is_live => {
                 let old = decode(table, change.old.as_deref(), naming)?;
                 check_delete(table, row, change, &old)?;
-                self.transaction.delete(table, key)
+                Ok(self.transaction.delete_row(table, key)?)
             }
             Operation::Delete => Ok(()),
         }

@@ -10,8 +10,8 @@ use rejoin_protocol::wire::push::Ending;
 use super::change::Cells;
 use super::rejection::{ChangeError, reject};
 use super::user_transaction::UserTransaction;
-use crate::model::{Access, ReadScope, Reference, Table, Violation};
-use crate::store::{WriteError, Writing};
+use crate::model::{Access, Reference, Table, Violation};
+use crate::store::WriteError;
 
 impl UserTransaction<'_> {
     /// A child needs a parent that the user may write. A missing parent and another user's are rejected alike.
@@ -39,43 +39,32 @@ impl UserTransaction<'_> {
         }
     }
 
+    /// Rejects a reference among these cells that leads to no row which the user may see, deleted or not.
     pub(super) fn check_references(
         &self,
         table: &Table,
         key: &Value,
-        cells: &Cells,
-    ) -> Result<(), ChangeError> {
-        Ok(check(self.writing, table, key, cells, (self.user, self.held))?)
-    }
-}
-
-/// Whether every reference among these cells leads to a row that `user`, who holds `held`, may see, deleted or not.
-pub(super) fn check(
-    writing: &dyn Writing,
-    table: &Table,
-    key: &Value,
-    cells: &[(usize, Value)],
-    (user, held): (&str, &[String]),
-) -> Result<(), WriteError> {
-    let schema = writing.schema();
-    for Reference { column, table: name, target } in &table.references {
-        let Some((_, value)) = cells.iter().find(|(at, _)| at == column) else { continue };
-        let Some(above) = schema.table(name) else { continue };
-        let is_key = above.columns.get(above.key).is_some_and(|key| key.name == *target);
-        let is_itself = above.name == table.name && value == key;
-        let is_open = above.access == Access::Global || table.parent_column() == Some(*column);
-        if value.is_null() || !is_key || is_itself || is_open {
-            continue;
+        cells: &[(usize, Value)],
+    ) -> Result<(), WriteError> {
+        let schema = self.writing.schema();
+        for Reference { column, table: name, target } in &table.references {
+            let Some((_, value)) = cells.iter().find(|(at, _)| at == column) else { continue };
+            let Some(above) = schema.table(name) else { continue };
+            let is_key = above.columns.get(above.key).is_some_and(|key| key.name == *target);
+            let is_itself = above.name == table.name && value == key;
+            let is_open = above.access == Access::Global || table.parent_column() == Some(*column);
+            if value.is_null() || !is_key || is_itself || is_open {
+                continue;
+            }
+            let stored = self.stored(above, value)?;
+            if !stored.is_some_and(|stored| stored.readable) {
+                return Err(WriteError::Rule(Violation {
+                    code: code::CONSTRAINT_REFERENCES,
+                    column: table.columns.get(*column).map(|column| column.name.clone()),
+                    message: String::from("the row that it refers to is not there"),
+                }));
+            }
         }
-        let stored =
-            writing.stored(above, value, &ReadScope::of(held), &ReadScope::owned_by(user))?;
-        if !stored.is_some_and(|stored| stored.readable) {
-            return Err(WriteError::Rule(Violation {
-                code: code::CONSTRAINT_REFERENCES,
-                column: table.columns.get(*column).map(|column| column.name.clone()),
-                message: String::from("the row that it refers to is not there"),
-            }));
-        }
+        Ok(())
     }
-    Ok(())
 }

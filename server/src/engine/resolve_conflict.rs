@@ -72,7 +72,7 @@ impl UserTransaction<'_> {
     ) -> Result<(), ChangeError> {
         let RowChange { table, key, .. } = *pushed;
         match pushed.change.operation {
-            Operation::Delete => self.delete(table, key),
+            Operation::Delete => Ok(self.delete_row(table, key)?),
             _ if row.is_deleted(table) => self.resurrect(table, key, row, data),
             _ => self.update(table, key, row, data, None),
         }

@@ -12,22 +12,19 @@ use serde_json::value::RawValue;
 
 use crate::engine::bucket;
 use crate::engine::conflict_log::ConflictLog;
+use crate::engine::encode;
 use crate::engine::resolve::{Case, Resolved};
 use crate::engine::resolve_conflict::present_at;
-use crate::engine::{encode, references};
+use crate::engine::user_transaction::UserTransaction;
 use crate::error::Fault;
 use crate::hooks::Hooks;
 use crate::model::resolver::Resolve;
 use crate::model::{PushPolicy, ReadScope, Row, StoredRow, Table};
-use crate::store::{WriteError, Writing};
+use crate::store::WriteError;
 
 /// Evaluates the records of one push.
 pub(super) struct RecordEvaluator<'a> {
-    pub(super) writing: &'a dyn Writing,
-    pub(super) user: &'a str,
-    /// The buckets that the user holds.
-    pub(super) held: &'a [String],
-    pub(super) now: &'a str,
+    pub(super) transaction: UserTransaction<'a>,
     /// How far a client's clock may be behind, in microseconds.
     pub(super) tolerance: i64,
     /// The device.
@@ -128,9 +125,9 @@ fn failed(operation: &str) -> (&'static str, &'static str) {
 impl RecordEvaluator<'_> {
     /// Evaluates a record and applies it, in a savepoint.
     pub(super) fn record(&self, record: &PushRecord) -> Result<Evaluated, Fault> {
-        let table = self.writing.schema().table(&record.table_name);
+        let table = self.transaction.writing.schema().table(&record.table_name);
         let begun = self.conflicts.len();
-        self.writing.begin()?;
+        self.transaction.writing.begin()?;
         let end = match table {
             None => End::terminal("table_not_registered", "table not registered for sync"),
             Some(table) if table.push == PushPolicy::Disabled => {
@@ -147,9 +144,9 @@ impl RecordEvaluator<'_> {
         };
         let end = self.decide(record, end)?;
         if end.status == "applied" {
-            self.writing.keep()?;
+            self.transaction.writing.keep()?;
         } else {
-            self.writing.undo()?;
+            self.transaction.writing.undo()?;
             self.conflicts.roll_back(begun);
         }
         let waits = end.waits;
@@ -178,8 +175,8 @@ impl RecordEvaluator<'_> {
         let Some(key) = table.key_of(&record.id) else {
             return Ok(End::terminal("record_not_found", "record not found"));
         };
-        let own = ReadScope::owned_by(self.user);
-        let stored = self.writing.stored(table, &key, &own, &own)?;
+        let own = ReadScope::owned_by(self.transaction.user);
+        let stored = self.transaction.writing.stored(table, &key, &own, &own)?;
         let revives = operation == "create" && stored.is_some();
         let before = self.before(stored.as_ref());
         let end = match operation {
@@ -216,19 +213,13 @@ impl RecordEvaluator<'_> {
         stored: Option<StoredRow>,
     ) -> Result<End, WriteError> {
         let Some(stored) = stored else {
-            let Some(mut cells) = columns(table, record.data.as_deref(), true) else {
+            let Some(cells) = columns(table, record.data.as_deref(), true) else {
                 return Ok(End::terminal("invalid_data", "invalid data format"));
             };
-            if bucket::foreign(table, None, &cells, self.held).is_some() {
+            if bucket::foreign(table, None, &cells, self.transaction.held).is_some() {
                 return Ok(no_access());
             }
-            cells.push((table.key, key.clone()));
-            cells.extend(table.owner().map(|at| (at, Value::from(self.user))));
-            let dated = table.created_at.into_iter().chain([table.updated_at]);
-            cells.extend(dated.map(|at| (at, Value::from(self.now))));
-            cells.sort_by_key(|(at, _)| *at);
-            self.check_references(table, key, &cells)?;
-            self.writing.insert(table, &cells)?;
+            self.transaction.insert_row(table, key, cells)?;
             return match self.present(table, key)? {
                 Some(row) => Ok(End::applied(Some(row))),
                 // The parent is not there or not this user's, which are not told apart; the savepoint takes the row back.
@@ -275,7 +266,7 @@ impl RecordEvaluator<'_> {
         let Some(mut cells) = columns(table, record.data.as_deref(), false) else {
             return Ok(End::terminal("invalid_data", "invalid data format"));
         };
-        if bucket::foreign(table, Some(&row), &cells, self.held).is_some() {
+        if bucket::foreign(table, Some(&row), &cells, self.transaction.held).is_some() {
             return Ok(no_access());
         }
         if let (Resolve::Custom(resolver), true) =
@@ -284,7 +275,7 @@ impl RecordEvaluator<'_> {
             let case = Case {
                 table,
                 id: &record.id,
-                user: self.user,
+                user: self.transaction.user,
                 operation: if revive { Operation::Create } else { Operation::Update },
                 row: &row,
                 seen: &[],
@@ -308,8 +299,7 @@ impl RecordEvaluator<'_> {
         if cells.is_empty() {
             return Ok(End::applied(None));
         }
-        self.check_references(table, key, &cells)?;
-        self.writing.update(table, key, &cells)?;
+        self.transaction.update_row(table, key, &cells)?;
         Ok(End::applied(self.present(table, key)?))
     }
 
@@ -326,25 +316,13 @@ impl RecordEvaluator<'_> {
             let message = Some(String::from("record already deleted"));
             return Ok(End { reason: Some("already_deleted"), message, ..End::applied(None) });
         }
-        match table.deleted_at {
-            Some(at) => self.writing.update(table, key, &[(at, Value::from(self.now))])?,
-            None => self.writing.remove(table, key)?,
-        }
+        self.transaction.delete_row(table, key)?;
         Ok(End::applied(self.present(table, key)?))
     }
 
-    fn check_references(
-        &self,
-        table: &Table,
-        key: &Value,
-        cells: &[(usize, Value)],
-    ) -> Result<(), WriteError> {
-        references::check(self.writing, table, key, cells, (self.user, self.held))
-    }
-
     fn present(&self, table: &Table, key: &Value) -> Result<Option<Row>, Fault> {
-        let own = ReadScope::owned_by(self.user);
-        let stored = self.writing.stored(table, key, &own, &own)?;
+        let own = ReadScope::owned_by(self.transaction.user);
+        let stored = self.transaction.writing.stored(table, key, &own, &own)?;
         Ok(stored.filter(|stored| stored.writable).map(|stored| stored.row))
     }
 
@@ -366,7 +344,7 @@ impl RecordEvaluator<'_> {
         let client = time::parse(&record.client_updated_at).unwrap_or(time::FIRST);
         let (client, stands) = if table.policy == Policy::LastWriteWins {
             let tolerance = self.tolerance.max(i64::from(table.skew_tolerance_ms) * 1_000);
-            let now = time::parse(self.now).unwrap_or(i64::MAX);
+            let now = time::parse(self.transaction.now).unwrap_or(i64::MAX);
             (client.min(now).saturating_add(tolerance), self.present_at(table, row)?)
         } else {
             (client.saturating_add(self.tolerance), server)
@@ -381,7 +359,7 @@ impl RecordEvaluator<'_> {
 
     /// When the row was written: by its author, if that is known of this version, else when it came here.
     fn present_at(&self, table: &Table, row: &Row) -> Result<i64, Fault> {
-        present_at(self.writing, table, &row.id(table), row)
+        present_at(self.transaction.writing, table, &row.id(table), row)
     }
 }
 

@@ -22,14 +22,14 @@ impl RecordEvaluator<'_> {
         };
         let changed = Changed { table: &record.table_name, id: &record.id, operation };
         let accepted = Accepted {
-            user: self.user,
+            user: self.transaction.user,
             client_id: self.client_id,
             mutation: None,
             action: None,
-            now: self.now,
+            now: self.transaction.now,
             changes: vec![changed],
         };
-        Ok(match ask_accepted(hooks, &accepted, self.writing)? {
+        Ok(match ask_accepted(hooks, &accepted, self.transaction.writing)? {
             Decision::Keep => end,
             Decision::Refuse(why) => End::terminal("hook_refused", &why),
             Decision::Later(why) => End::rejected("rejected_retryable", "hook_later", &why),
@@ -71,7 +71,7 @@ impl RecordEvaluator<'_> {
                 _ => return None,
             };
             Some(Conflict {
-                user: self.user.to_owned(),
+                user: self.transaction.user.to_owned(),
                 client_id: self.client_id.to_owned(),
                 mutation: None,
                 table: table.name.clone(),

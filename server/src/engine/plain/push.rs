@@ -12,6 +12,7 @@ use rejoin_protocol::wire::push::{PushAnswer, PushRecord, PushRequest, PushRespo
 use super::evaluate::{Evaluated, RecordEvaluator};
 use crate::engine::conflict_log::ConflictLog;
 use crate::engine::push::check_size;
+use crate::engine::user_transaction::UserTransaction;
 use crate::engine::{Caller, Engine, held};
 use crate::error::{Fault, Refusal};
 use crate::store::write;
@@ -43,11 +44,10 @@ impl Engine {
             let tolerance = i64::from(self.limits.plain_clock_ms) * 1_000;
             let held = held(writing, &caller.user)?;
             let conflicts = ConflictLog::new(hooks);
+            let transaction =
+                UserTransaction { writing, user: &caller.user, held: &held, now: &now };
             let evaluator = RecordEvaluator {
-                writing,
-                user: &caller.user,
-                held: &held,
-                now: &now,
+                transaction,
                 tolerance,
                 client_id: &request.client_id,
                 hooks,
