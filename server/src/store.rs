@@ -14,10 +14,12 @@ pub use reading::{Images, ReadDevices, ReadLog, ReadRows, ReadSchema, Reading};
 pub use work::{read, write};
 pub use writing::{Maintain, WriteBatch, WriteDevices, WriteError, WriteRows, Writing};
 
+mod access;
 mod chosen;
 mod describe;
 pub mod postgres;
 mod prefetch;
+mod quote;
 mod reading;
 pub mod sqlite;
 mod work;

@@ -16,6 +16,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{PostgresUrl, RowSecurity, TableConfig};
 use crate::error::{Fault, ServerError};
 use crate::model::{Connections, Feed, Schema, Table, Touched};
+use crate::store::quote::{literal, quoted};
 
 mod access;
 mod ahead;
@@ -44,7 +45,7 @@ mod pages;
 mod policies;
 mod pool;
 mod portable;
-mod quote;
+
 mod records;
 mod room;
 mod rows;
@@ -64,7 +65,6 @@ pub(crate) use guard::Plan;
 use guard::resolverless;
 use member::Function;
 use pool::{Lease, Pool};
-use quote::{literal, quoted};
 use tls::Target;
 use transaction::Transaction;
 use types::{Form, OwnerForm, Type};

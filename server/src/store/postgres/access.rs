@@ -1,11 +1,10 @@
-//! Access as SQL: the predicate of who sees a row, and the expression of its bucket for the triggers.
-//!
-//! One place, so that what a page shows, what a push may touch and what the log names cannot drift apart.
+//! Access as SQL of PostgreSQL, over numbered parameters that hold arrays.
 
-use super::quote::{cell, literal};
 use super::types::OwnerForm;
 use super::{Known, Shape, fed, member};
 use crate::model::{Access, BucketColumn, Table};
+use crate::store::access::{self, Dialect, Words, named_bucket, owner_bucket};
+use crate::store::quote::{cell, literal};
 
 /// The numbers of a look's parameters: the owners as a list of texts, whether everybody's rows are seen, and the buckets by
 /// their whole names.
@@ -16,73 +15,70 @@ pub(super) struct Eyes {
     pub(super) buckets: usize,
 }
 
+/// Who looks at tables of these shapes.
+struct Who<'a> {
+    known: &'a Known,
+    eyes: Eyes,
+}
+
+impl Words for Who<'_> {
+    fn text(cell: &str) -> String {
+        format!("{cell}::text")
+    }
+
+    fn no_bucket(cell: &str) -> String {
+        format!("coalesce({cell}::text, '') = ''")
+    }
+}
+
+impl Dialect for Who<'_> {
+    const NEVER: &'static str = "false";
+
+    fn everybody(&self) -> String {
+        format!("${}::boolean", self.eyes.global)
+    }
+
+    fn name(&self, table: &Table) -> String {
+        self.known.shape(table).name.clone()
+    }
+
+    fn above(&self, alias: &str) -> String {
+        above_of(alias)
+    }
+
+    fn is_owner(&self, table: &Table, alias: &str, column: usize) -> String {
+        let list = format!("${}::text[]", self.eyes.owners);
+        is_of(self.known.shape(table).compares(column), &cell(table, alias, column), &list)
+    }
+
+    fn is_in_bucket(&self, table: &Table, alias: &str, bucket: &BucketColumn) -> String {
+        let prefix = literal(&bucket.prefix);
+        let list = format!(
+            "ARRAY(SELECT substr(b, {}) FROM unnest(${}::text[]) AS b WHERE starts_with(b, {prefix}) AND b <> {prefix})",
+            bucket.prefix.chars().count() + 1,
+            self.eyes.buckets,
+        );
+        let value = cell(table, alias, bucket.column);
+        is_of(self.known.shape(table).compares(bucket.column), &value, &list)
+    }
+
+    /// Rows of which a resolver, in the database or in the host, says the buckets.
+    fn others(&self, table: &Table, alias: &str) -> Vec<String> {
+        let Shape { function, fed, .. } = self.known.shape(table);
+        let function = function.as_ref().map(|_| member::seen(table, alias, self.eyes.buckets));
+        let fed = fed.as_ref().map(|_| fed::seen(table, alias, self.eyes.buckets));
+        function.into_iter().chain(fed).collect()
+    }
+}
+
 /// Whether the row `alias` is seen.
 pub(super) fn seen(known: &Known, table: &Table, alias: &str, eyes: Eyes) -> String {
-    let mut ways = vec![owned(known, table, alias, eyes)];
-    let named = table.bucket.as_ref();
-    ways.extend(named.map(|bucket| in_bucket(known, table, alias, eyes, bucket)));
-    let Shape { function, fed, .. } = known.shape(table);
-    ways.extend(function.as_ref().map(|_| member::seen(table, alias, eyes.buckets)));
-    ways.extend(fed.as_ref().map(|_| fed::seen(table, alias, eyes.buckets)));
-    if ways.len() == 1 { ways.remove(0) } else { format!("({})", ways.join(" OR ")) }
-}
-
-fn owned(known: &Known, table: &Table, alias: &str, eyes: Eyes) -> String {
-    match table.access {
-        Access::Nobody => String::from("false"),
-        Access::Global => format!("${}::boolean", eyes.global),
-        Access::Owner { column, global: is_open } => {
-            let owner = cell(table, alias, column);
-            let own = is_of(
-                known.shape(table).compares(column),
-                &owner,
-                &format!("${}::text[]", eyes.owners),
-            );
-            if is_open {
-                format!("({own} OR ({owner} IS NULL AND ${}::boolean))", eyes.global)
-            } else {
-                own
-            }
-        }
-        Access::Chain { column, parent } => {
-            let Some(above) = known.schema.tables.get(parent) else { return String::from("false") };
-            let next = above_of(alias);
-            format!(
-                "EXISTS (SELECT FROM {} AS {next} WHERE {} = {} AND {})",
-                known.shape(above).name,
-                cell(above, &next, above.key),
-                cell(table, alias, column),
-                seen(known, above, &next, eyes)
-            )
-        }
-    }
-}
-
-fn in_bucket(
-    known: &Known,
-    table: &Table,
-    alias: &str,
-    eyes: Eyes,
-    bucket: &BucketColumn,
-) -> String {
-    let value = cell(table, alias, bucket.column);
-    let prefix = literal(&bucket.prefix);
-    let list = format!(
-        "ARRAY(SELECT substr(b, {}) FROM unnest(${}::text[]) AS b WHERE starts_with(b, {prefix}) AND b <> {prefix})",
-        bucket.prefix.chars().count() + 1,
-        eyes.buckets,
-    );
-    let named = is_of(known.shape(table).compares(bucket.column), &value, &list);
-    if bucket.global {
-        let nothing = no_bucket(&value);
-        return format!("({named} OR ({nothing} AND ${}::boolean))", eyes.global);
-    }
-    named
+    access::seen(&Who { known, eyes }, &known.schema, table, alias)
 }
 
 /// Whether a cell names no bucket.
 pub(super) fn no_bucket(value: &str) -> String {
-    format!("coalesce({value}::text, '') = ''")
+    Who::no_bucket(value)
 }
 
 /// The alias of a row's parent; one in quotes stays so.
@@ -90,8 +86,8 @@ pub(super) fn above_of(alias: &str) -> String {
     alias.strip_suffix('"').map_or_else(|| format!("{alias}p"), |open| format!("{open}p\""))
 }
 
-/// User ids and buckets are texts and differ by case. A list is compared in the column's own type where that says the same,
-/// so that an index on the column serves; a text that is no value of the type names nothing there.
+/// User ids and buckets are texts. A list is compared in the column's own type where that says the same, so that an index on
+/// the column serves; a text that is no value of the type names nothing there.
 fn is_of(form: OwnerForm, value: &str, list: &str) -> String {
     match form {
         OwnerForm::Text => format!("{value} = ANY({list})"),
@@ -110,15 +106,6 @@ fn is_of(form: OwnerForm, value: &str, list: &str) -> String {
 /// The buckets of the row `alias` as an array, with NULL for none; a stand-in for those that a resolver names.
 pub(super) fn buckets(known: &Known, table: &Table, alias: &str) -> String {
     let own = match table.access {
-        Access::Nobody => None,
-        Access::Global => Some(String::from("ARRAY['global'::text]")),
-        Access::Owner { column, global } => {
-            let owner = cell(table, alias, column);
-            let nobody = if global { "'global'" } else { "NULL" };
-            Some(format!(
-                "ARRAY[CASE WHEN {owner} IS NULL THEN {nobody} ELSE 'user:' || {owner}::text END]"
-            ))
-        }
         Access::Chain { column, parent } => known.schema.tables.get(parent).map(|above| {
             let next = format!("{}p", alias.to_ascii_lowercase());
             format!(
@@ -129,16 +116,9 @@ pub(super) fn buckets(known: &Known, table: &Table, alias: &str) -> String {
                 cell(table, alias, column)
             )
         }),
+        _ => owner_bucket::<Who<'_>>(table, alias).map(|one| format!("ARRAY[{one}]")),
     };
-    let named = table.bucket.as_ref().map(|bucket| {
-        let value = cell(table, alias, bucket.column);
-        let nobody = if bucket.global { "'global'" } else { "NULL" };
-        let prefix = literal(&bucket.prefix);
-        format!(
-            "ARRAY[CASE WHEN {} THEN {nobody} ELSE {prefix} || {value}::text END]",
-            no_bucket(&value)
-        )
-    });
+    let named = named_bucket::<Who<'_>>(table, alias).map(|one| format!("ARRAY[{one}]"));
     let Shape { function, fed, .. } = known.shape(table);
     let function = function.as_ref().map(|_| member::buckets(table, alias));
     let resolver = fed.as_ref().map(|_| fed::stand_in(table, alias));

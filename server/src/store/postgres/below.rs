@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use super::Known;
-use super::quote::cell;
 use crate::model::{Access, Table};
+use crate::store::quote::cell;
 
 /// A table below another, and the tables between, from the lower to the upper.
 pub(super) struct Below<'a> {

@@ -6,10 +6,10 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, Type};
 
 use super::connection::Connection;
-use super::quote::quoted;
 use super::records::put_meta;
 use super::{Known, types};
 use crate::model::{Entry, LogState, Table, Touched};
+use crate::store::quote::quoted;
 
 /// Numbers what has committed (C1), in a transaction of its own; the last position. Whoever has numbered something tells the
 /// other nodes, at the end of that transaction (D28).

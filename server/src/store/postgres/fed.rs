@@ -8,12 +8,12 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::connection::Connection;
-use super::quote::{cell, literal};
 use super::{Known, Shape, member};
 use crate::bucket_resolver::BucketResolver;
 use crate::config::TableConfig;
 use crate::error::SchemaProblem;
 use crate::model::{Access, Table, WAITING};
+use crate::store::quote::{cell, literal};
 
 /// In `rejoin.meta`: the version of the resolver of a table, by the table's number.
 pub(super) const PREFIX: &str = "resolver_";

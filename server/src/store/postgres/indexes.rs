@@ -4,9 +4,9 @@
 use super::Shape;
 use super::access::no_bucket;
 use super::connection::Connection;
-use super::quote::quoted;
 use super::types::OwnerForm;
 use crate::model::{Access, Table};
+use crate::store::quote::quoted;
 
 /// An index that is needed.
 struct Wanted {

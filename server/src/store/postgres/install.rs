@@ -12,7 +12,6 @@ use super::connection::Connection;
 use super::error::log_text;
 use super::guard::Plan;
 use super::introspect::{self, FoundTable};
-use super::quote::{literal, quoted};
 use super::triggers::{self, PREFIX, Trigger};
 use super::types::Form;
 use super::{Effects, Known, Shape, changelog, fed, fingerprint, indexes, member};
@@ -20,6 +19,7 @@ use crate::config::TableConfig;
 use crate::error::ServerError;
 use crate::model::{Schema, Table};
 use crate::store::describe;
+use crate::store::quote::{literal, quoted};
 
 impl From<tokio_postgres::Error> for ServerError {
     fn from(error: tokio_postgres::Error) -> Self {

@@ -2,12 +2,12 @@
 
 use super::connection::Connection;
 use super::portable::portable;
-use super::quote::quoted;
 use super::types::{self, Described, Type};
 use crate::config::TableConfig;
 use crate::error::SchemaProblem;
 use crate::store::chosen;
 use crate::store::describe::{Found, FoundColumn, FoundReference};
+use crate::store::quote::quoted;
 
 /// A table as it is, and what only this store knows of it.
 #[derive(Debug)]

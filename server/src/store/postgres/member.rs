@@ -4,11 +4,11 @@
 //! nothing could be said is in none of its buckets, and is noted, to be written again. The writer is not disturbed.
 
 use super::connection::Connection;
-use super::quote::{cell, literal, quoted};
 use super::{Known, Shape};
 use crate::config::TableConfig;
 use crate::error::SchemaProblem;
 use crate::model::{BucketFailure, Replayed, Table};
+use crate::store::quote::{cell, literal, quoted};
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 

@@ -10,12 +10,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::access::{Eyes, seen};
 use super::connection::Connection;
-use super::quote::{literal, quoted};
 use super::records::kept;
 use super::{Known, Shape, types};
 use crate::config::RowSecurity;
 use crate::error::{Bypass, RowSecurityProblem, ServerError};
 use crate::model::{PushPolicy, Table};
+use crate::store::quote::{literal, quoted};
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 

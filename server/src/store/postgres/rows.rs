@@ -14,11 +14,11 @@ use tokio_postgres::types::{ToSql, Type};
 use super::access::{Eyes, seen};
 use super::connection::{Connection, Params, Sql};
 use super::error;
-use super::quote::{cell, quoted};
 use super::run::Write;
 use super::types::{self, Form, Parameter, parameter};
 use super::{Known, Shape};
 use crate::model::{ReadScope, Row, StoredRow, Table, Violation};
+use crate::store::quote::{cell, quoted};
 use crate::store::{Images, WriteError};
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;

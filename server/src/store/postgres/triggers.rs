@@ -9,9 +9,9 @@ use std::fmt::Write as _;
 
 use super::access::buckets;
 use super::below::{Below, below};
-use super::quote::{cell, quoted};
 use super::{Known, fed, member};
 use crate::model::{Access, Table};
+use crate::store::quote::{cell, quoted};
 
 /// Begins the names of our triggers; behind nearly everything that somebody would call a trigger.
 pub(super) const PREFIX: &str = "~rejoin_";

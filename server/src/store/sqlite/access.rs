@@ -1,64 +1,67 @@
-//! Access as SQL: the predicate of who sees a row, and the expression of its bucket for the triggers.
-//!
-//! One place, so that what a page shows, what a push may touch and what the log names cannot drift apart.
+//! Access as SQL of SQLite, over parameters that hold JSON arrays.
 
 use rejoin_protocol::ColumnKind;
 
-use crate::model::{Access, BucketColumn, GLOBAL, Schema, Table};
+use crate::model::{Access, BucketColumn, Schema, Table};
+use crate::store::access::{self, Dialect, Words, named_bucket, owner_bucket};
+use crate::store::quote::{cell, literal, quoted};
 
-/// An identifier in quotes.
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
+/// Who looks: the owners in the JSON array `:{who}_owners`, everybody's rows if `:{who}_global` is 1, and rows that name a
+/// bucket of `:{who}_buckets`.
+struct Who<'a>(&'a str);
+
+impl Words for Who<'_> {
+    fn text(cell: &str) -> String {
+        cell.to_owned()
+    }
+
+    fn no_bucket(cell: &str) -> String {
+        format!("nullif({cell}, '') IS NULL")
+    }
 }
 
-/// A text in quotes.
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
+impl Dialect for Who<'_> {
+    const NEVER: &'static str = "0";
+
+    fn everybody(&self) -> String {
+        format!(":{}_global", self.0)
+    }
+
+    fn name(&self, table: &Table) -> String {
+        quoted(&table.name)
+    }
+
+    fn above(&self, alias: &str) -> String {
+        format!("{alias}p")
+    }
+
+    fn is_owner(&self, table: &Table, alias: &str, column: usize) -> String {
+        let value = by_bytes(table, alias, column);
+        format!("{value} IN (SELECT value FROM json_each(:{}_owners))", self.0)
+    }
+
+    fn is_in_bucket(&self, table: &Table, alias: &str, bucket: &BucketColumn) -> String {
+        let length = bucket.prefix.chars().count();
+        format!(
+            "{} IN (SELECT substr(value, {}) FROM json_each(:{}_buckets) \
+             WHERE substr(value, 1, {length}) = {} AND length(value) > {length})",
+            by_bytes(table, alias, bucket.column),
+            length + 1,
+            self.0,
+            literal(&bucket.prefix),
+        )
+    }
+
+    fn others(&self, _table: &Table, _alias: &str) -> Vec<String> {
+        Vec::new()
+    }
 }
 
-/// A column of a row that SQL calls `alias`.
-pub(super) fn cell(table: &Table, alias: &str, at: usize) -> String {
-    let name = table.columns.get(at).map_or("", |column| column.name.as_str());
-    format!("{alias}.{}", quoted(name))
-}
-
-/// Whether the row `alias` is seen by the owners in the JSON array `:{who}_owners`, everybody's rows if `:{who}_global` is 1,
-/// and rows that name a bucket of `:{who}_buckets`.
+/// Whether the row `alias` is seen by [`Who`].
 pub(super) fn seen(schema: &Schema, table: &Table, alias: &str, who: &str) -> String {
-    let owned = owned(schema, table, alias, who);
-    match &table.bucket {
-        Some(bucket) => format!("({owned} OR {})", in_bucket(table, alias, who, bucket)),
-        None => owned,
-    }
+    access::seen(&Who(who), schema, table, alias)
 }
 
-fn owned(schema: &Schema, table: &Table, alias: &str, who: &str) -> String {
-    match table.access {
-        Access::Nobody => String::from("0"),
-        Access::Global => format!(":{who}_global"),
-        Access::Owner { column, global } => {
-            let owner = cell(table, alias, column);
-            let own = format!(
-                "{} IN (SELECT value FROM json_each(:{who}_owners))",
-                by_bytes(table, alias, column)
-            );
-            if global { format!("({own} OR ({owner} IS NULL AND :{who}_global))") } else { own }
-        }
-        Access::Chain { column, parent } => {
-            let Some(above) = schema.tables.get(parent) else { return String::from("0") };
-            let next = format!("{alias}p");
-            format!(
-                "EXISTS (SELECT 1 FROM {} AS {next} WHERE {} = {} AND {})",
-                quoted(&above.name),
-                cell(above, &next, above.key),
-                cell(table, alias, column),
-                seen(schema, above, &next, who)
-            )
-        }
-    }
-}
-
-/// User ids and buckets differ by case, whatever the column's collation thinks.
 fn by_bytes(table: &Table, alias: &str, column: usize) -> String {
     let value = cell(table, alias, column);
     let is_text = table.columns.get(column).is_some_and(|c| c.kind == ColumnKind::String);
@@ -66,51 +69,22 @@ fn by_bytes(table: &Table, alias: &str, column: usize) -> String {
     format!("{text} COLLATE BINARY")
 }
 
-fn in_bucket(table: &Table, alias: &str, who: &str, bucket: &BucketColumn) -> String {
-    let length = bucket.prefix.chars().count();
-    let named = format!(
-        "{} IN (SELECT substr(value, {}) FROM json_each(:{who}_buckets) \
-         WHERE substr(value, 1, {length}) = {} AND length(value) > {length})",
-        by_bytes(table, alias, bucket.column),
-        length + 1,
-        literal(&bucket.prefix),
-    );
-    if bucket.global {
-        let value = cell(table, alias, bucket.column);
-        return format!("({named} OR (nullif({value}, '') IS NULL AND :{who}_global))");
-    }
-    named
-}
-
 /// The buckets of the row `alias`, an expression each; NULL where it is in none.
 pub(super) fn buckets(schema: &Schema, table: &Table, alias: &str) -> Vec<String> {
-    let mut all = match table.access {
-        Access::Nobody => Vec::new(),
-        Access::Global => vec![literal(GLOBAL)],
-        Access::Owner { column, global } => {
-            let owner = cell(table, alias, column);
-            let nobody = if global { "'global'" } else { "NULL" };
-            vec![format!("CASE WHEN {owner} IS NULL THEN {nobody} ELSE 'user:' || {owner} END")]
-        }
-        Access::Chain { column, parent } => {
-            let Some(above) = schema.tables.get(parent) else { return Vec::new() };
-            let next = format!("{}p", alias.to_ascii_lowercase());
-            let of = |bucket: String| {
-                format!(
-                    "(SELECT {bucket} FROM {} AS {next} WHERE {} = {})",
-                    quoted(&above.name),
-                    cell(above, &next, above.key),
-                    cell(table, alias, column)
-                )
-            };
-            buckets(schema, above, &next).into_iter().map(of).collect()
-        }
-    };
-    all.extend(table.bucket.as_ref().map(|bucket| {
-        let value = cell(table, alias, bucket.column);
-        let nobody = if bucket.global { "'global'" } else { "NULL" };
-        let prefix = literal(&bucket.prefix);
-        format!("CASE WHEN nullif({value}, '') IS NULL THEN {nobody} ELSE {prefix} || {value} END")
-    }));
+    let mut all: Vec<String> = owner_bucket::<Who<'_>>(table, alias).into_iter().collect();
+    if let Access::Chain { column, parent } = table.access {
+        let Some(above) = schema.tables.get(parent) else { return Vec::new() };
+        let next = format!("{}p", alias.to_ascii_lowercase());
+        let of = |bucket: String| {
+            format!(
+                "(SELECT {bucket} FROM {} AS {next} WHERE {} = {})",
+                quoted(&above.name),
+                cell(above, &next, above.key),
+                cell(table, alias, column)
+            )
+        };
+        all.extend(buckets(schema, above, &next).into_iter().map(of));
+    }
+    all.extend(named_bucket::<Who<'_>>(table, alias));
     all
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use rejoin_protocol::time;
 use rusqlite::{Connection, OptionalExtension, Rows};
 
-use super::access::quoted;
 use crate::model::{Entry, LogState, Table, Touched};
+use crate::store::quote::quoted;
 
 /// Marks the entries of the present transaction as belonging together, and dates what it writes (B11).
 pub(super) fn stamp(connection: &Connection, now: &str) -> rusqlite::Result<()> {

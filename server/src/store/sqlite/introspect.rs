@@ -6,12 +6,12 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::access::quoted;
 use super::ddl;
 use crate::config::TableConfig;
 use crate::error::SchemaProblem;
 use crate::store::chosen;
 use crate::store::describe::{Found, FoundColumn, FoundReference};
+use crate::store::quote::quoted;
 
 /// Reads the table that `config` names; its problems join `problems`. A column whose type is not synced is one at a start; while
 /// the server runs, it is left out, so that whoever adds one stops nobody.

@@ -8,10 +8,11 @@ use rejoin_protocol::wire::code;
 use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, ErrorCode, Statement, ffi};
 
-use super::access::{cell, quoted, seen};
+use super::access::seen;
 use super::error::is_transient;
 use super::{ddl, decimals};
 use crate::model::{Page, PageLimit, ReadScope, Row, Schema, StoredRow, Table, Violation};
+use crate::store::quote::{cell, quoted};
 use crate::store::{Images, WriteError};
 
 /// A statement's parameters by name; those that a statement does not have are left out.

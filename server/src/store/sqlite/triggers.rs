@@ -6,8 +6,9 @@
 
 use std::fmt::Write as _;
 
-use super::access::{buckets, cell, quoted};
+use super::access::buckets;
 use crate::model::{Access, Schema, Table};
+use crate::store::quote::{cell, quoted};
 
 /// A trigger: its name and its whole text.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use super::{BRANCHES, Next, Way, Ways, condition};
 use crate::store::postgres::fed;
-use crate::store::postgres::quote::cell;
 use crate::store::postgres::types::Form;
+use crate::store::quote::cell;
 
 impl Ways<'_> {
     pub(super) fn live(&self, alias: &str) -> String {

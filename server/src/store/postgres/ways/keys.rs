@@ -4,7 +4,7 @@ use super::{Way, Ways, condition};
 use crate::model::Table;
 use crate::store::postgres::access::above_of;
 use crate::store::postgres::fed;
-use crate::store::postgres::quote::cell;
+use crate::store::quote::cell;
 
 impl Ways<'_> {
     /// Whether a row is seen, asked of each row by itself: a list of all that are seen above would cost more than a page.
