@@ -186,3 +186,34 @@ fn a_reset_that_keeps_what_waits_forgets_no_restored_server(store: Store) {
     assert_eq!(server.see("SELECT name FROM places WHERE id = 'a4'"), "accepted");
     in_step(&mut device, &server);
 }
+
+/// Found by the world of rows 25012206: the answer to a push of which nothing was accepted gave a witness that knew less than the
+/// cursor, and the reset dropped the cursor.
+#[apply(each_store)]
+fn reset_behind_a_refused_push_forgets_no_restored_server(store: Store) {
+    let mut server = two_users(store);
+    let (mut device, mut other) = (Device::new("ana", 1), Device::new("bob", 2));
+    device.sync(&server);
+    other.sync(&server);
+    let backup = server.backup();
+    device.write("INSERT INTO places (id, name) VALUES ('a4', 'accepted')");
+    device.sync(&server);
+    device.write("INSERT INTO places (id, name, score) VALUES ('bad', 'refused', 9)");
+    device.until(&server, Phase::Pushing).unwrap();
+    device.step(&server).unwrap();
+    assert_eq!(device.waiting(), "Parked:Rejected/1");
+    server.restore(&backup);
+    for at in 0..3 {
+        other.write(&format!("INSERT INTO places (id, name) VALUES ('b{at}x', 'later')"));
+    }
+    other.sync(&server);
+    // Behind this no position of before can be compared.
+    let shelves = "CREATE TABLE shelves (id TEXT PRIMARY KEY, name TEXT, user_id TEXT, \
+                   updated_at TEXT, deleted_at TEXT)";
+    server.add_table(shelves, "shelves");
+    device.engine().reset(Keep::Pending, &[]).unwrap();
+    device.sync(&server);
+    device.sync(&server);
+    assert_eq!(server.see("SELECT name FROM places WHERE id = 'a4'"), "accepted");
+    in_step(&mut device, &server);
+}

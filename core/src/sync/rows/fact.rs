@@ -176,6 +176,15 @@ pub(crate) fn recheck_fact(rows: &[RowName]) -> Fact {
     (RECHECK.to_owned(), rows)
 }
 
+/// What shows the server how far it had come, and what it had accepted: the witness of the last push that no pull has passed
+/// yet, else the cursor (O14). The answer's witness takes its place, so it must not know less. Empty before both.
+pub(crate) fn witness(engine: &Engine) -> Result<String> {
+    match engine.meta(WITNESS)? {
+        Some(witness) => Ok(witness),
+        None => Ok(engine.meta(CURSOR)?.unwrap_or_default()),
+    }
+}
+
 /// Buckets in one text, so that equal sets are equal texts.
 pub(crate) fn held_text(held: &[String]) -> String {
     let mut held: Vec<&String> = held.iter().collect();

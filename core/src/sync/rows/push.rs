@@ -146,7 +146,7 @@ fn body_of(engine: &mut Engine, ask: PushAsk) -> Result<Vec<u8>> {
         schema_hash: manifest.schema_hash.clone(),
         rejoin: Some(PushAsk {
             epoch: engine.meta(fact::EPOCH)?.unwrap_or_default(),
-            witness: engine.meta(fact::WITNESS)?.unwrap_or_default(),
+            witness: fact::witness(engine)?,
             ..ask
         }),
     };

@@ -64,9 +64,7 @@ pub(crate) fn request(
     page: u32,
 ) -> Result<Vec<u8>> {
     let client_id = register::client_id(engine)?;
-    let witness =
-        engine.meta(fact::WITNESS)?.map_or_else(|| engine.meta(fact::CURSOR), |it| Ok(Some(it)));
-    let witness = witness?.unwrap_or_default();
+    let witness = fact::witness(engine)?;
     let Some(manifest) = engine.schema.manifest.as_ref() else {
         return Err(Error::Internal("a snapshot without a schema".to_owned()));
     };
