@@ -180,8 +180,8 @@ mod tests {
     #[test]
     fn a_library_that_is_too_large_is_refused() {
         assert!(small(super::LIMIT).is_ok());
-        let error = small(9_248_176).unwrap_err().to_string();
-        assert_eq!(error, "9.24 MB are more than 9.10 MB");
+        let error = small(9_500_000).unwrap_err().to_string();
+        assert_eq!(error, "9.50 MB are more than 9.40 MB");
         assert_eq!(megabytes(1), "0.00 MB");
     }
 
