@@ -3,7 +3,7 @@
 //! Everything durable is in the engine's file, so a session can be dropped at any moment and a new one goes on: a push is
 //! committed as sent before its first byte leaves (O5), an answer is applied whole or not at all, and cursors move with
 //! the rows they cover (I6). One request at a time: push, pull and snapshot never overlap. What is particular to a kind of server is
-//! left to its [`Peer`].
+//! left to its peer.
 
 mod pass;
 mod peer;

@@ -145,6 +145,15 @@ impl World<'_> {
             || written.gained
             || self.is_foreign(written)
             || self.stands_on_given_up(written)
+            || self.stands_on_copied_action(written)
+    }
+
+    /// Whether it was written over what an action of a copied file had written: the other copy ran it, too, and may have
+    /// written something else.
+    fn stands_on_copied_action(&self, written: &Written) -> bool {
+        let of_action = |one: &&Written| one.copied && one.doing.is_some() && one.id != written.id;
+        let mut others = self.book.written.iter().filter(of_action);
+        others.any(|one| one.rows.iter().any(|name| written.rows.contains(name)))
     }
 }
 
