@@ -23,18 +23,17 @@ use crate::sync::rows::{fact, register, schema};
 use crate::sync::subject::Signer;
 pub use pass::{Next, PassReport, Progress};
 use pass::{Pass, Step};
-use peer::Peer;
+use peer::{Peer, unrequested};
 
 /// Exchanges with one server, one request at a time.
 #[derive(Debug)]
 pub struct Session {
-    config: SessionConfig,
     pass: Pass,
     /// The server, as it was when the device registered last.
     peer: Option<Box<dyn Peer>>,
     /// Whether that is still so: the server may have forgotten the device, or the credentials name another user.
     is_registered: bool,
-    /// Whom the credentials of the next requests name.
+    /// The user that the credentials of the next requests name.
     who: Signer,
     asked: Option<Asked>,
     /// The name of this opening of the file, once it was counted (D10).
@@ -45,7 +44,7 @@ pub struct Session {
     named: Option<(i64, String)>,
 }
 
-/// What the request asks that waits for its answer.
+/// The request in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
     Register,
@@ -57,8 +56,7 @@ impl Session {
     /// A session that has not spoken yet. The engine's file holds all that earlier ones have learned.
     pub fn new(config: SessionConfig) -> Self {
         Self {
-            pass: Pass::new(&config),
-            config,
+            pass: Pass::new(config),
             peer: None,
             is_registered: false,
             who: Signer::Unsigned,
@@ -70,12 +68,12 @@ impl Session {
     }
 
     /// The requests from here on are signed with credentials that name `who`.
-    /// If they named another user before, the device registers before it sends anything else, so that a server of ours says
-    /// whose they are. A request that waits for its answer stays what it was; the caller ends the pass.
+    /// If they named another user before, the device registers before it sends anything else, so that a Rejoin server
+    /// returns their user. A request in flight is not changed; the caller ends the pass.
     ///
     /// # Errors
-    /// `WrongUser` where the file was last in step with a plain server, which does not say whom it takes a device for, and
-    /// with another user's credentials: nothing is sent with these. `Refused` there, where it is not known whose they are.
+    /// `WrongUser` if the file was last synced with a plain server under another user's credentials: nothing is sent with
+    /// these. `Refused` if the user of the credentials is unknown and the server is a plain one.
     pub fn signed_by(&mut self, engine: &Engine, who: Signer) -> Result<()> {
         if self.who != who {
             self.who = who;
@@ -90,9 +88,9 @@ impl Session {
     /// # Errors
     /// Those of the engine's file.
     pub fn start_pass(&mut self, engine: &mut Engine) -> Result<()> {
-        self.follow_reset(engine);
         self.lost(engine)?;
         self.pass.settle_former(engine)?;
+        self.follow_reset(engine);
         if fact::Snapshot::load(engine)?.is_none() && staging::active(Staging::of(engine))? {
             staging::clear(Staging::of(engine))?;
         }
@@ -151,15 +149,13 @@ impl Session {
     ///
     /// # Errors
     /// `NeedsAuth`, `UpgradeRequired`, `Server`, `Protocol`, `WrongUser`, `SchemaRefused`, `Refused` end the pass; so do
-    /// those of the engine's file. Whatever a push carried is then uncertain and will be sent again as it is. An answer
-    /// that nobody waits for is `Protocol`, and nothing of it is applied (O5); the same is `Offline` if the file was reset since
-    /// it was asked for.
+    /// those of the engine's file. Whatever a push carried is then uncertain and will be sent again as it is. A
+    /// response without a request is `Protocol`, and nothing of it is applied (O5). A response to a request from before a
+    /// reset of the file is `Offline`.
     #[allow(clippy::needless_pass_by_value)] // An answer is taken once.
     pub fn answered(&mut self, engine: &mut Engine, response: Response) -> Result<()> {
         self.same_file(engine)?;
-        let Some(asked) = self.asked.take() else {
-            return Err(Error::Protocol("an answer that nobody waits for".to_owned()));
-        };
+        let asked = self.asked.take().ok_or_else(unrequested)?;
         let taken = match (asked, &mut self.peer) {
             (Asked::Peer, Some(peer)) => peer.answered(engine, &mut self.pass, &response),
             _ if response.status != 200 => answer::refusal(&response),
@@ -192,9 +188,6 @@ impl Session {
     /// Those of the engine's file.
     pub fn lost(&mut self, engine: &mut Engine) -> Result<()> {
         let Some(asked) = self.asked.take() else { return Ok(()) };
-        if self.same_file(engine).is_err() {
-            return Ok(()); // What it carried is not in the file any more.
-        }
         if let (Asked::Peer, Some(peer)) = (asked, &mut self.peer) {
             peer.lost();
         }
@@ -217,7 +210,7 @@ impl Session {
             Some(opening) => opening.clone(),
             None => self.opening.insert(register::opened(engine)?).clone(),
         };
-        let body = register::request(engine, &self.config, &opening)?;
+        let body = register::request(engine, &self.pass.config, &opening)?;
         self.is_registered = false;
         self.asked = Some(Asked::Register);
         Ok(self.pass.send(Phase::Registering, path::REGISTER, true, Some(body)))
@@ -229,7 +222,7 @@ impl Session {
         self.pass.send(Phase::FetchingSchema, path::SCHEMA, is_extended, None)
     }
 
-    /// The device is registered: now it is known what the server speaks.
+    /// The device is registered: the answer decides which kind of peer the server is.
     fn registered(&mut self, engine: &mut Engine, answer: RegisterResponse) -> Result<Turn> {
         let same = |ours: &Manifest| {
             ours.schema_version == answer.schema_version && ours.schema_hash == answer.schema_hash
@@ -245,7 +238,7 @@ impl Session {
                 Box::<plain::Plain>::default()
             }
         }));
-        let is_known = peer.registered(engine, &self.config, &self.who, answer)? && is_same;
+        let is_known = peer.registered(engine, &self.pass.config, &self.who, answer)? && is_same;
         self.is_registered = true;
         self.pass.step = if is_known { Step::Push } else { Step::Schema };
         self.named = Some(named);
@@ -296,13 +289,13 @@ impl Session {
         Ok(())
     }
 
-    /// Refuses to go on in a file that was reset since the pass began: what was asked is not this file's question any more, and
-    /// the credentials may be the former user's.
+    /// Ends a pass in a file that was reset since: its requests are not about this content, and its credentials may be the
+    /// former user's.
     fn same_file(&self, engine: &Engine) -> Result<()> {
         if self.resets == engine.resets() {
             return Ok(());
         }
-        let why = "the file was reset in the middle of a pass; the next one begins anew";
+        let why = "the file was reset during a pass; the next pass starts from what is in it";
         Err(Error::Offline(why.to_owned()))
     }
 
@@ -310,7 +303,7 @@ impl Session {
     fn follow_reset(&mut self, engine: &Engine) {
         if self.resets != engine.resets() {
             let (who, resets) = (std::mem::take(&mut self.who), engine.resets());
-            *self = Self { who, resets, ..Self::new(self.config.clone()) };
+            *self = Self { who, resets, ..Self::new(self.pass.config.clone()) };
         }
     }
 }

@@ -187,6 +187,27 @@ fn a_reset_that_keeps_what_waits_forgets_no_restored_server(store: Store) {
     in_step(&mut device, &server);
 }
 
+#[apply(each_store)]
+fn push_in_flight_before_a_reset_that_keeps_the_queue_is_sent_again(store: Store) {
+    for lost in [false, true] {
+        let server = two_users(store);
+        let mut device = Device::new("ana", 1);
+        device.sync(&server);
+        device.write("UPDATE places SET note = 'in flight' WHERE id = 'a1'");
+        device.until(&server, Phase::Pushing).unwrap();
+        device.engine().reset(Keep::Pending, &[]).unwrap();
+        if lost {
+            device.faults.push_back(Fault::AnswerLost);
+        }
+        device.step(&server).unwrap_err();
+        device.sync(&server);
+        device.sync(&server);
+        assert_eq!(device.waiting(), "", "lost: {lost}");
+        assert_eq!(server.see("SELECT note FROM places WHERE id = 'a1'"), "in flight");
+        in_step(&mut device, &server);
+    }
+}
+
 /// Found by the world of rows 25012206: the answer to a push of which nothing was accepted gave a witness that knew less than the
 /// cursor, and the reset dropped the cursor.
 #[apply(each_store)]

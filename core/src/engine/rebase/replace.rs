@@ -1,7 +1,7 @@
-//! A mutation is replaced by another one: what `edit` and `perform_again` have in common.
+//! Replaces a mutation by another one, in one transaction: the common part of `edit` and `perform_again`.
 //!
-//! The old mutation is taken out, the new one is put at the end of the queue, and what waited upon what the old one had created
-//! follows the new one there. All of it is one transaction. What is taken out, and what is put in, is the caller's.
+//! The new mutation goes to the end of the queue. Pending mutations that depend on rows of the old one follow it there. The
+//! caller decides what is removed and what is inserted.
 
 use super::work::{Work, missing};
 use crate::engine::Engine;
@@ -12,8 +12,8 @@ use crate::error::Result;
 use crate::ids::MutationId;
 
 impl Engine {
-    /// Takes a mutation out with `remove`, and runs `insert` with what that returned; it gives the mutation that takes its place. What was parked
-    /// because of the old mutation stays so, because of the new one. `remove` may run more than once.
+    /// Removes a mutation with `remove` and runs `insert` with its result. `insert` returns the mutation that takes its
+    /// place: what was parked because of the old mutation stays parked because of the new one. `remove` may run twice.
     ///
     /// # Errors
     /// Those of `remove` and `insert`; nothing was changed.

@@ -15,7 +15,7 @@ use crate::engine::rebase::{Batch, ServerVerdict};
 use crate::error::Error;
 use crate::host::TestHost;
 use crate::ids::{ColumnId, Seq, TableNumber};
-use crate::sync::rows::push::group::{Told, group};
+use crate::sync::rows::push::group::{ActionParts, group};
 use rejoin_protocol::wire::push::Ending;
 
 const TWO: &[(&str, &str)] = &[("id", "string"), ("body", "string")];
@@ -321,7 +321,8 @@ fn mutation_that_does_not_name_what_is_removed_stays_pending() {
     );
     let seqs: Vec<_> = engine.sendable(9).unwrap().iter().map(|one| one.seq).collect();
     let offers = engine.mark_sent(&seqs, 1).unwrap();
-    let sent = offers.iter().map(|offer| group(engine.schema(), offer, Told::default()).unwrap());
+    let sent =
+        offers.iter().map(|offer| group(engine.schema(), offer, ActionParts::default()).unwrap());
     for group in sent {
         let text = serde_json::to_string(&group.changes).unwrap();
         assert!(!text.contains("removed column") && !text.contains("count"), "{text}");
@@ -340,7 +341,7 @@ fn sent_mutation_that_names_what_is_removed_waits_for_its_verdict() {
     let mut engine = open(&folder, None).unwrap();
     engine.host = Arc::new(TestHost::new(2));
     let offer = engine.mark_sent(&[Seq(1)], 2).unwrap().remove(0);
-    let group = group(engine.schema(), &offer, Told::default());
+    let group = group(engine.schema(), &offer, ActionParts::default());
     assert_eq!(group.unwrap().changes[0].table_name, "(removed table 1)");
     // A table of the same name that comes later is another one, and the verdict of the first leaves it alone.
     engine.adopt(&manifest(3, vec![table("notes", TWO, Vec::new())])).unwrap();

@@ -6,7 +6,7 @@
 pub(crate) mod cancel;
 pub(crate) mod group;
 
-pub(crate) use group::Told;
+pub(crate) use group::ActionParts;
 
 use std::collections::HashSet;
 
@@ -46,7 +46,7 @@ pub(crate) struct Limits {
     /// Most bytes of the body.
     pub(crate) body: usize,
     /// What the server compares and asks beside the changes.
-    pub(crate) told: Told,
+    pub(crate) parts: ActionParts,
 }
 
 /// What became of the wish to push.
@@ -83,7 +83,7 @@ pub(crate) fn request(
         }
         let seqs: Vec<Seq> = sent.iter().map(|one| one.seq).collect();
         let offers = engine.mark_sent(&seqs, number)?;
-        let body = body(engine, number, first, &offers, limits.told)?;
+        let body = body(engine, number, first, &offers, limits.parts)?;
         match sent.as_slice() {
             [one] if one.fresh && body.len() > limits.body => {
                 push.parked += park_too_large(engine, one)?;
@@ -123,11 +123,11 @@ fn body(
     number: i64,
     first: Seq,
     offers: &[Offer],
-    told: Told,
+    parts: ActionParts,
 ) -> Result<Vec<u8>> {
     // The server's word on what was given up is still needed.
     let open = engine.queue.cancels().keys().next().copied();
-    let groups = offers.iter().map(|offer| group::group(&engine.schema, offer, told));
+    let groups = offers.iter().map(|offer| group::group(&engine.schema, offer, parts));
     let groups = groups.collect::<Result<_>>()?;
     let acked_below = open.map_or(first, |open| open.min(first)).0;
     body_of(engine, PushAsk { request: number, acked_below, groups, ..PushAsk::default() })

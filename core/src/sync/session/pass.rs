@@ -90,9 +90,7 @@ pub(super) struct Pass {
     pub(super) search: Option<staging::Search>,
     /// The number of a push whose mutations are uncertain unless its answer is applied.
     pub(super) unanswered: Option<i64>,
-    /// Most rows in a page, and most mutations in a push, by the device's configuration.
-    pub(super) page_size: u32,
-    pub(super) batch_size: usize,
+    pub(super) config: SessionConfig,
     /// Pushes that ended without an answer while the file could not be written.
     unsettled: Vec<i64>,
     numbers: Numbers,
@@ -101,15 +99,14 @@ pub(super) struct Pass {
 }
 
 impl Pass {
-    pub(super) fn new(config: &SessionConfig) -> Self {
+    pub(super) fn new(config: SessionConfig) -> Self {
         Self {
             step: Step::Register,
             report: PassReport::default(),
             progress: Progress::default(),
             search: None,
             unanswered: None,
-            page_size: config.page_size,
-            batch_size: config.batch_size.max(1) as usize,
+            config,
             unsettled: Vec::new(),
             numbers: Numbers::default(),
             pulls: 0,
@@ -136,7 +133,7 @@ impl Pass {
         marked
     }
 
-    /// Does what could not be done when earlier pushes ended without an answer.
+    /// Marks the mutations of earlier pushes as uncertain that could not be marked when those ended.
     pub(super) fn settle_former(&mut self, engine: &mut Engine) -> Result<()> {
         while let Some(number) = self.unsettled.last() {
             engine.mark_uncertain(*number)?;

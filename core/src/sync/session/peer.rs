@@ -10,10 +10,15 @@ use rejoin_protocol::wire::register::{RegisterResponse, Welcome};
 
 use super::pass::{Next, Pass};
 use crate::engine::Engine;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sync::request::{Response, SessionConfig};
 use crate::sync::rows::answer::Turn;
 use crate::sync::subject::Signer;
+
+/// The error for a response without a request.
+pub(super) fn unrequested() -> Error {
+    Error::Protocol("a response arrived, but no request is in flight".to_owned())
+}
 
 /// One kind of server. All that must survive a crash is in the engine's file; a peer remembers a pass.
 pub(super) trait Peer: Debug + Send {
@@ -62,7 +67,7 @@ pub(super) trait Peer: Debug + Send {
         response: &Response,
     ) -> Result<Turn>;
 
-    /// There is no answer to the last request: the server may have read it.
+    /// The last request has no answer, but the server may have read it.
     fn lost(&mut self);
 
     /// Another step comes first: what was kept of earlier answers is asked for again.

@@ -13,7 +13,7 @@ use rejoin_protocol::wire::register::{RegisterResponse, Welcome};
 use rejoin_protocol::wire::snapshot::SnapshotResponse;
 
 use super::pass::{Next, Pass, Step};
-use super::peer::Peer;
+use super::peer::{Peer, unrequested};
 use crate::engine::Engine;
 use crate::engine::staging;
 use crate::error::Result;
@@ -23,7 +23,7 @@ use crate::sync::plain::{pull, push, register, schema, snapshot};
 use crate::sync::request::{Phase, Response, SessionConfig};
 use crate::sync::rows::answer::Turn;
 use crate::sync::rows::fact::{self, Due};
-use crate::sync::rows::push::{Limits, Told};
+use crate::sync::rows::push::{ActionParts, Limits};
 use crate::sync::rows::{self, answer};
 use crate::sync::subject::Signer;
 
@@ -85,7 +85,7 @@ impl Peer for Plain {
         answer: RegisterResponse,
     ) -> Result<bool> {
         register::accept(engine, config, &answer, who)?;
-        // A server that has learned our extensions hears the end of what was said in the plain way.
+        // After an upgrade of the server, records that were frozen for the plain protocol are still sent in it.
         self.course.closing = answer.rejoin.is_some();
         self.since = Some(engine.host.elapsed());
         Ok(true)
@@ -114,7 +114,7 @@ impl Peer for Plain {
         pass: &mut Pass,
         response: &Response,
     ) -> Result<Turn> {
-        let Some(what) = self.asked.take() else { return Ok(Turn::Onward) };
+        let what = self.asked.take().ok_or_else(unrequested)?;
         let taken = match response.status {
             200 => self.take(engine, pass, &what, response),
             _ => self.refused(engine, pass, &what, response),
@@ -169,7 +169,7 @@ impl Plain {
             Push::Drain => self.waits = Waits::Drain,
             Push::Probe => self.waits = Waits::Probe,
             Push::Nothing if self.course.closing && !push::frozen(engine) => {
-                // All that was said in the plain way has its verdict.
+                // Every record of the plain protocol has its result: use the extensions from here on.
                 pass.step = Step::Register;
             }
             Push::Nothing => {}
@@ -199,7 +199,7 @@ impl Plain {
                 return Ok(Some(Next::Again));
             }
             Some(present) if !present.paged => {
-                let body = snapshot::request(engine, &present, pass.page_size.max(1))?;
+                let body = snapshot::request(engine, &present, pass.config.page_size.max(1))?;
                 let rows = u64::try_from(present.rows).unwrap_or(0);
                 let what = What::Page(present);
                 let next = self.send(pass, what, path::SNAPSHOT, body);
@@ -211,7 +211,7 @@ impl Plain {
         };
         pass.count_pull()?;
         let from = From::Checkpoint(checkpoint.unwrap_or(0));
-        let (body, asked) = pull::request(engine, from, pass.page_size.max(1))?;
+        let (body, asked) = pull::request(engine, from, pass.config.page_size.max(1))?;
         Ok(Some(self.send(pass, What::Pull(asked), path::PULL, body)))
     }
 
@@ -380,5 +380,9 @@ impl Plain {
 }
 
 fn limits(pass: &Pass) -> Limits {
-    Limits { groups: pass.batch_size, body: BODY, told: Told::default() }
+    Limits {
+        groups: (pass.config.batch_size as usize).max(1),
+        body: BODY,
+        parts: ActionParts::default(),
+    }
 }

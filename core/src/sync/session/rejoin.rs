@@ -9,13 +9,13 @@ use rejoin_protocol::wire::{RowName, path};
 use rejoin_protocol::{Manifest, capability};
 
 use super::pass::{Next, Pass, Step};
-use super::peer::Peer;
+use super::peer::{Peer, unrequested};
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::ids::Seq;
 use crate::sync::request::{Phase, Response, SessionConfig};
 use crate::sync::rows::answer::{self, Turn};
-use crate::sync::rows::push::{Limits, Sent, Told};
+use crate::sync::rows::push::{ActionParts, Limits, Sent};
 use crate::sync::rows::{fact, pull, push, register, snapshot};
 use crate::sync::subject::Signer;
 use rejoin_protocol::mutant::{self, Mutant};
@@ -88,7 +88,6 @@ impl Peer for Rejoin {
     fn start_pass(&mut self) {
         self.aside.clear();
         self.gathered.begin();
-        self.asked = None;
     }
 
     fn next(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<Option<Next>> {
@@ -101,7 +100,7 @@ impl Peer for Rejoin {
         pass: &mut Pass,
         response: &Response,
     ) -> Result<Turn> {
-        let Some(asked) = self.asked.take() else { return Ok(Turn::Onward) };
+        let asked = self.asked.take().ok_or_else(unrequested)?;
         let taken = match response.status {
             200 => self.take(engine, pass, &asked, response),
             _ => answer::refusal(response),
@@ -142,7 +141,7 @@ impl Peer for Rejoin {
 }
 
 impl Rejoin {
-    /// A request that may have been looked at carried these.
+    /// These mutations were in a request that the server may have read.
     fn seen(&mut self, sent: &[Sent]) {
         for one in sent {
             self.unseen.remove(&one.seq);
@@ -177,7 +176,7 @@ impl Rejoin {
                 engine.recall_history((fact::RECALL, "rebuild"))?;
             }
             if snapshot.is_some() {
-                pass.step = Step::Pull; // First what the restored server holds, then what the device has to say.
+                pass.step = Step::Pull; // The rows of the restored server come before the push.
                 return Ok(None);
             }
         }
@@ -205,17 +204,17 @@ impl Rejoin {
 
     fn limits(&self, pass: &Pass) -> Limits {
         let (groups, body) = (self.welcome.max_groups as usize, self.welcome.max_body);
-        let batch = self.batch.unwrap_or(pass.batch_size);
+        let batch = self.batch.unwrap_or(pass.config.batch_size as usize);
         Limits {
             groups: if groups == 0 { batch } else { batch.min(groups) }.max(1),
             body: usize::try_from(if body == 0 { BODY } else { body }).unwrap_or(usize::MAX),
-            told: Told::to(&self.welcome.capabilities),
+            parts: ActionParts::to(&self.welcome.capabilities),
         }
     }
 
     fn page(&self, pass: &Pass) -> u32 {
         let most = self.welcome.max_page;
-        if most == 0 { pass.page_size } else { pass.page_size.min(most) }.max(1)
+        if most == 0 { pass.config.page_size } else { pass.config.page_size.min(most) }.max(1)
     }
 
     fn pull(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<Option<Next>> {

@@ -3,7 +3,7 @@
 use super::types::OwnerForm;
 use super::{Known, Shape, fed, member};
 use crate::model::{Access, BucketColumn, Table};
-use crate::store::access::{self, Dialect, Words, named_bucket, owner_bucket};
+use crate::store::access::{self, Dialect, named_bucket, owner_bucket};
 use crate::store::quote::{cell, literal};
 
 /// The numbers of a look's parameters: the owners as a list of texts, whether everybody's rows are seen, and the buckets by
@@ -15,35 +15,21 @@ pub(super) struct Eyes {
     pub(super) buckets: usize,
 }
 
-/// Who looks at tables of these shapes.
-struct Who<'a> {
+/// The parameters of a statement over tables of these shapes.
+struct Viewer<'a> {
     known: &'a Known,
     eyes: Eyes,
 }
 
-impl Words for Who<'_> {
-    fn text(cell: &str) -> String {
-        format!("{cell}::text")
-    }
-
-    fn no_bucket(cell: &str) -> String {
-        format!("coalesce({cell}::text, '') = ''")
-    }
-}
-
-impl Dialect for Who<'_> {
+impl Dialect for Viewer<'_> {
     const NEVER: &'static str = "false";
 
-    fn everybody(&self) -> String {
+    fn sees_global(&self) -> String {
         format!("${}::boolean", self.eyes.global)
     }
 
     fn name(&self, table: &Table) -> String {
         self.known.shape(table).name.clone()
-    }
-
-    fn above(&self, alias: &str) -> String {
-        above_of(alias)
     }
 
     fn is_owner(&self, table: &Table, alias: &str, column: usize) -> String {
@@ -69,21 +55,24 @@ impl Dialect for Who<'_> {
         let fed = fed.as_ref().map(|_| fed::seen(table, alias, self.eyes.buckets));
         function.into_iter().chain(fed).collect()
     }
+
+    fn text(cell: &str) -> String {
+        format!("{cell}::text")
+    }
+
+    fn no_bucket(cell: &str) -> String {
+        format!("coalesce({cell}::text, '') = ''")
+    }
 }
 
 /// Whether the row `alias` is seen.
 pub(super) fn seen(known: &Known, table: &Table, alias: &str, eyes: Eyes) -> String {
-    access::seen(&Who { known, eyes }, &known.schema, table, alias)
+    access::seen(&Viewer { known, eyes }, &known.schema, table, alias)
 }
 
 /// Whether a cell names no bucket.
 pub(super) fn no_bucket(value: &str) -> String {
-    Who::no_bucket(value)
-}
-
-/// The alias of a row's parent; one in quotes stays so.
-pub(super) fn above_of(alias: &str) -> String {
-    alias.strip_suffix('"').map_or_else(|| format!("{alias}p"), |open| format!("{open}p\""))
+    Viewer::no_bucket(value)
 }
 
 /// User ids and buckets are texts. A list is compared in the column's own type where that says the same, so that an index on
@@ -116,9 +105,9 @@ pub(super) fn buckets(known: &Known, table: &Table, alias: &str) -> String {
                 cell(table, alias, column)
             )
         }),
-        _ => owner_bucket::<Who<'_>>(table, alias).map(|one| format!("ARRAY[{one}]")),
+        _ => owner_bucket::<Viewer<'_>>(table, alias).map(|one| format!("ARRAY[{one}]")),
     };
-    let named = named_bucket::<Who<'_>>(table, alias).map(|one| format!("ARRAY[{one}]"));
+    let named = named_bucket::<Viewer<'_>>(table, alias).map(|one| format!("ARRAY[{one}]"));
     let Shape { function, fed, .. } = known.shape(table);
     let function = function.as_ref().map(|_| member::buckets(table, alias));
     let resolver = fed.as_ref().map(|_| fed::stand_in(table, alias));

@@ -3,36 +3,22 @@
 use rejoin_protocol::ColumnKind;
 
 use crate::model::{Access, BucketColumn, Schema, Table};
-use crate::store::access::{self, Dialect, Words, named_bucket, owner_bucket};
+use crate::store::access::{self, Dialect, named_bucket, owner_bucket};
 use crate::store::quote::{cell, literal, quoted};
 
-/// Who looks: the owners in the JSON array `:{who}_owners`, everybody's rows if `:{who}_global` is 1, and rows that name a
+/// The owners in the JSON array `:{who}_owners`, rows without an owner if `:{who}_global` is 1, and rows that name a
 /// bucket of `:{who}_buckets`.
-struct Who<'a>(&'a str);
+struct Viewer<'a>(&'a str);
 
-impl Words for Who<'_> {
-    fn text(cell: &str) -> String {
-        cell.to_owned()
-    }
-
-    fn no_bucket(cell: &str) -> String {
-        format!("nullif({cell}, '') IS NULL")
-    }
-}
-
-impl Dialect for Who<'_> {
+impl Dialect for Viewer<'_> {
     const NEVER: &'static str = "0";
 
-    fn everybody(&self) -> String {
+    fn sees_global(&self) -> String {
         format!(":{}_global", self.0)
     }
 
     fn name(&self, table: &Table) -> String {
         quoted(&table.name)
-    }
-
-    fn above(&self, alias: &str) -> String {
-        format!("{alias}p")
     }
 
     fn is_owner(&self, table: &Table, alias: &str, column: usize) -> String {
@@ -52,14 +38,18 @@ impl Dialect for Who<'_> {
         )
     }
 
-    fn others(&self, _table: &Table, _alias: &str) -> Vec<String> {
-        Vec::new()
+    fn text(cell: &str) -> String {
+        cell.to_owned()
+    }
+
+    fn no_bucket(cell: &str) -> String {
+        format!("nullif({cell}, '') IS NULL")
     }
 }
 
-/// Whether the row `alias` is seen by [`Who`].
+/// Whether the row `alias` is seen by [`Viewer`].
 pub(super) fn seen(schema: &Schema, table: &Table, alias: &str, who: &str) -> String {
-    access::seen(&Who(who), schema, table, alias)
+    access::seen(&Viewer(who), schema, table, alias)
 }
 
 fn by_bytes(table: &Table, alias: &str, column: usize) -> String {
@@ -71,7 +61,7 @@ fn by_bytes(table: &Table, alias: &str, column: usize) -> String {
 
 /// The buckets of the row `alias`, an expression each; NULL where it is in none.
 pub(super) fn buckets(schema: &Schema, table: &Table, alias: &str) -> Vec<String> {
-    let mut all: Vec<String> = owner_bucket::<Who<'_>>(table, alias).into_iter().collect();
+    let mut all: Vec<String> = owner_bucket::<Viewer<'_>>(table, alias).into_iter().collect();
     if let Access::Chain { column, parent } = table.access {
         let Some(above) = schema.tables.get(parent) else { return Vec::new() };
         let next = format!("{}p", alias.to_ascii_lowercase());
@@ -85,6 +75,6 @@ pub(super) fn buckets(schema: &Schema, table: &Table, alias: &str) -> Vec<String
         };
         all.extend(buckets(schema, above, &next).into_iter().map(of));
     }
-    all.extend(named_bucket::<Who<'_>>(table, alias));
+    all.extend(named_bucket::<Viewer<'_>>(table, alias));
     all
 }

@@ -17,17 +17,17 @@ use crate::ids::ColumnId;
 use crate::sync::rows::cell;
 use crate::value::Value;
 
-/// What a server takes of an action beside its changes (O8).
+/// What is sent about an action in addition to its changes (O8).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Told {
-    /// The rows that it read by their keys.
+pub(crate) struct ActionParts {
+    /// The rows that the action read by their keys.
     pub(crate) reads: bool,
-    /// What was performed, because the server asks something before it takes it. Else nobody need know.
+    /// Name and arguments of the action, for servers that run checks before they accept it.
     pub(crate) action: bool,
 }
 
-impl Told {
-    /// What is told to a server that can do this.
+impl ActionParts {
+    /// What a server with these capabilities accepts.
     pub(crate) fn to(capabilities: &[String]) -> Self {
         let can = |name: &str| capabilities.iter().any(|one| one == name);
         Self { reads: can(capability::READS), action: can(capability::CHECKS) }
@@ -35,10 +35,10 @@ impl Told {
 }
 
 /// The group of an attempt.
-pub(crate) fn group(schema: &Schema, offer: &Offer, told: Told) -> Result<Group> {
+pub(crate) fn group(schema: &Schema, offer: &Offer, parts: ActionParts) -> Result<Group> {
     let mutation = &offer.mutation;
     let intent = offer.intent.as_ref();
-    let seen = intent.filter(|_| told.reads);
+    let seen = intent.filter(|_| parts.reads);
     let seen = seen.map_or(&[][..], |intent| &intent.seen);
     Ok(Group {
         id: mutation.id.to_string(),
@@ -55,7 +55,7 @@ pub(crate) fn group(schema: &Schema, offer: &Offer, told: Told) -> Result<Group>
             .iter()
             .filter_map(|row| read(schema, row).transpose())
             .collect::<Result<_>>()?,
-        action: intent.filter(|_| told.action).map(performed),
+        action: intent.filter(|_| parts.action).map(performed),
         changes: offer.rows.iter().map(|row| change(schema, row)).collect::<Result<_>>()?,
     })
 }

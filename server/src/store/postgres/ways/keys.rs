@@ -2,7 +2,7 @@
 
 use super::{Way, Ways, condition};
 use crate::model::Table;
-use crate::store::postgres::access::above_of;
+use crate::store::access::parent_alias;
 use crate::store::postgres::fed;
 use crate::store::quote::cell;
 
@@ -33,7 +33,7 @@ impl Ways<'_> {
             )),
             Way::Below { column, parent } => {
                 let upper = self.table_at(parent)?;
-                let next = above_of(alias);
+                let next = parent_alias(alias);
                 let held = self.held(upper, self.ways_above(parent), &next, &|at| cell(upper, &next, at));
                 Some(format!(
                     "(SELECT true FROM {} AS {next} WHERE {} = {} AND {held} LIMIT 1)",

@@ -17,7 +17,7 @@ use crate::engine::{Engine, OpenOptions};
 use crate::host::TestHost;
 use crate::sync::plain::pull;
 use crate::sync::plain::schema::completed;
-use crate::sync::rows::push::{Limits, Told};
+use crate::sync::rows::push::{ActionParts, Limits};
 use crate::value::Value;
 
 /// What becomes of a request.
@@ -119,7 +119,7 @@ impl World {
 
     fn step(&mut self) -> Step {
         self.number += 1;
-        let limits = Limits { groups: self.limit, body: 1 << 20, told: Told::default() };
+        let limits = Limits { groups: self.limit, body: 1 << 20, parts: ActionParts::default() };
         next(&mut self.engine, self.number, limits, &mut self.course).unwrap()
     }
 

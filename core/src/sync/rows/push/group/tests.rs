@@ -89,7 +89,7 @@ fn row(operation: Operation, data: &[(u32, Value)], old: &[(u32, Value)]) -> Off
 }
 
 fn json(schema: &Schema, row: OfferedRow) -> String {
-    let group = group(schema, &offer(row), Told::default()).unwrap();
+    let group = group(schema, &offer(row), ActionParts::default()).unwrap();
     serde_json::to_string(&group.changes[0]).unwrap()
 }
 
@@ -130,7 +130,7 @@ fn each_operation_has_its_members_and_each_kind_its_text() {
 #[test]
 fn a_group_names_its_attempt_its_hash_and_what_it_stands_on() {
     let update = row(Operation::Update, &[(2, "B".into())], &[(2, "A".into())]);
-    let group = group(&schema(), &offer(update), Told::default()).unwrap();
+    let group = group(&schema(), &offer(update), ActionParts::default()).unwrap();
     assert_eq!(group.id, "00000000-0000-0000-0000-000000000007");
     assert_eq!((group.seq, group.attempt, group.hash.as_str()), (41, 2, "ab"));
     assert_eq!(group.after, ["00000000-0000-0000-0000-000000000006"]);
@@ -156,7 +156,7 @@ fn a_column_that_is_renamed_is_still_itself() {
 #[test]
 fn a_value_without_json_is_refused_by_its_column() {
     let update = row(Operation::Update, &[(3, f64::NAN.into())], &[(3, 1.into())]);
-    let refused = group(&schema(), &offer(update), Told::default()).unwrap_err();
+    let refused = group(&schema(), &offer(update), ActionParts::default()).unwrap_err();
     assert!(matches!(refused, Error::Value { column, .. } if column == "score"));
 }
 
@@ -174,7 +174,8 @@ fn the_weight_of_a_mutation_is_no_less_than_its_group() {
     };
     let update = row(Operation::Update, &[(2, long.as_str().into())], &[(2, long.as_str().into())]);
     let built =
-        serde_json::to_vec(&group(&schema(), &offer(update), Told::default()).unwrap()).unwrap();
+        serde_json::to_vec(&group(&schema(), &offer(update), ActionParts::default()).unwrap())
+            .unwrap();
     assert!(weight(&mutation(vec![patch])) >= built.len());
 }
 
@@ -200,9 +201,10 @@ fn of_an_action_is_told_what_the_server_can_do_something_with() {
         let reads = serde_json::to_string(&group.reads).unwrap();
         (reads, group.action.map(|one| serde_json::to_string(&one).unwrap()).unwrap_or_default())
     };
-    assert_eq!(told(Told::default()), ("[]".to_owned(), String::new()));
-    let can =
-        |names: &[&str]| Told::to(&names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>());
+    assert_eq!(told(ActionParts::default()), ("[]".to_owned(), String::new()));
+    let can = |names: &[&str]| {
+        ActionParts::to(&names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())
+    };
     let reads = r#"[{"table_name":"places","id":"p2","data":{"score":5}},{"table_name":"places","id":"p3"},{"table_name":"places","id":"p4","absent":true}]"#;
     assert_eq!(told(can(&["groups", "reads"])), (reads.to_owned(), String::new()));
     let action = r#"{"name":"take","version":2,"arguments":{"n":1}}"#;
