@@ -275,7 +275,9 @@ impl World<'_> {
         if !edit.cells.iter().any(is_there) {
             return Ok(());
         }
-        let excused = history.others_wrote(&edit.name, edit.at, tick);
+        // A device that has pulled an older delete alone has no row that it could take the value back from.
+        let excused = history.others_wrote(&edit.name, edit.at, tick)
+            || history.came_back(&edit.name, tick);
         let detail = format!("{edit:?} was given up, and the server has it");
         drop(history);
         if excused {
@@ -313,10 +315,12 @@ impl World<'_> {
                 .iter()
                 .any(|(earlier, parked)| earlier.name == one.name && parked.seq < mutation.seq);
             // A page may end between a delete and what came after it: then the row seems to be gone, and is not (P6).
+            let deleted = |earlier: &Written| {
+                earlier.at == one.at && earlier.name == one.name && earlier.kind == Kind::Delete
+            };
             let stale = one.kind == Kind::Create
-                && self.written[..place].iter().any(|earlier| {
-                    earlier.at == one.at && earlier.name == one.name && earlier.kind == Kind::Delete
-                });
+                && (self.written[..place].iter().any(deleted)
+                    || history.came_back(&one.name, one.tick));
             let upon_given_up = self.written[..place].iter().any(|earlier| {
                 earlier.at == one.at && earlier.name == one.name && earlier.given_up
             });

@@ -76,6 +76,14 @@ impl History {
         self.of(name).iter().any(|change| change.tick > after && change.by != Some(at))
     }
 
+    /// Whether a version of the row up to this place is a delete, and a later one up to it is not. A device may have pulled the
+    /// delete alone: a page may end there.
+    pub(super) fn came_back(&self, name: &Name, until: usize) -> bool {
+        let versions = self.of(name).iter().take_while(|change| change.tick <= until);
+        let is_there = |change: &Change| change.after.as_ref().is_some_and(|row| row.is_there);
+        versions.skip_while(|change| is_there(change)).any(is_there)
+    }
+
     /// The keys of the rows of a table that are there, by key.
     pub(super) fn there(&self, table: &str) -> BTreeMap<&str, &Row> {
         let rows = self.changes.iter().filter(|((of, _), _)| of == table);
