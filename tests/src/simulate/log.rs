@@ -72,7 +72,7 @@ impl Model for Log {
     }
 
     fn enough(&self) -> u64 {
-        30_000
+        16_000
     }
 
     fn switches(&self) -> &'static [Switch] {

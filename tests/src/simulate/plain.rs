@@ -83,7 +83,7 @@ impl Model for Plain {
     }
 
     fn enough(&self) -> u64 {
-        7_000
+        4_000
     }
 
     fn limited(&self) -> &'static [(&'static str, u64)] {

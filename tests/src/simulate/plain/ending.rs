@@ -276,8 +276,8 @@ impl World<'_> {
             return Ok(());
         }
         // A device that has pulled an older delete alone has no row that it could take the value back from.
-        let excused = history.others_wrote(&edit.name, edit.at, tick)
-            || history.came_back(&edit.name, tick);
+        let excused =
+            history.others_wrote(&edit.name, edit.at, tick) || history.came_back(&edit.name, tick);
         let detail = format!("{edit:?} was given up, and the server has it");
         drop(history);
         if excused {
