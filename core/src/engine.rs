@@ -15,6 +15,7 @@ mod ddl;
 pub(crate) mod import;
 pub(crate) mod meta;
 pub(crate) mod migrate;
+mod outbox;
 pub mod queue;
 mod reader;
 pub mod rebase;
@@ -37,7 +38,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rejoin_protocol::Manifest;
-use rusqlite::OptionalExtension as _;
 
 pub use adopt::Adopted;
 pub use checkpoint::{CheckpointMode, Checkpointed};
@@ -61,7 +61,7 @@ use capture::function;
 use capture::guard::Capture;
 use change::Touched;
 use counters::Counters;
-use database::{Database, OURS, fault};
+use database::{Database, fault};
 use queue::Queue;
 use queue::faults::FaultLimit;
 use schema::model::Schema;
@@ -244,29 +244,12 @@ impl Engine {
 
     /// A fact about the file, from `rejoin_meta`.
     pub fn meta(&self, key: &str) -> Result<Option<String>> {
-        self.db
-            .conn()
-            .prepare_cached(&format!("{OURS}SELECT value FROM rejoin_meta WHERE key = ?1"))
-            .and_then(|mut statement| statement.query_row([key], |row| row.get(0)).optional())
-            .map_err(fault::of)
+        meta::meta(self.db.conn(), key)
     }
 
     /// Sets a fact, or removes it. Inside a transaction it belongs to that transaction.
     pub fn set_meta(&mut self, key: &str, value: Option<&str>) -> Result<()> {
-        let conn = self.db.conn();
-        match value {
-            Some(value) => conn
-                .prepare_cached(&format!(
-                    "{OURS}INSERT INTO rejoin_meta (key, value) VALUES (?1, ?2)
-                     ON CONFLICT (key) DO UPDATE SET value = excluded.value"
-                ))
-                .and_then(|mut statement| statement.execute([key, value])),
-            None => conn
-                .prepare_cached(&format!("{OURS}DELETE FROM rejoin_meta WHERE key = ?1"))
-                .and_then(|mut statement| statement.execute([key])),
-        }
-        .map(drop)
-        .map_err(fault::of)
+        meta::set_meta(self.db.conn(), key, value)
     }
 
     /// Opens a connection that only reads.

@@ -3,6 +3,7 @@
 use super::Client;
 use crate::engine::Engine;
 use crate::engine::queue::Counts;
+use crate::engine::queue::faults;
 use crate::engine::queue::mutation::{Mutation, ParkReason, State};
 use crate::engine::row_state::RowSyncState;
 use crate::engine::rows::patch::{Effect, PatchKind, RowPatch};
@@ -95,7 +96,7 @@ impl Client {
 
 /// All mutations that wait or are parked, as the app sees them.
 pub(crate) fn pending_of(engine: &Engine) -> Result<Vec<Pending>> {
-    let mut blocked = engine.blocked()?;
+    let mut blocked = faults::blocked(engine.queue_view())?;
     let mutations = engine.pending()?.into_iter();
     let pending = mutations.map(|mutation| {
         let blocked_by = blocked.remove(&mutation.seq);

@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::engine::capture::trigger;
 use crate::engine::change::Origin;
 use crate::engine::database::{Database, fault};
+use crate::engine::rebase::missing;
 use crate::engine::schema::app_trigger;
 use crate::engine::schema::build::{self, refused};
 use crate::engine::schema::change::{self, run};
@@ -152,7 +153,7 @@ fn take_over(engine: &mut Engine, manifest: &Manifest) -> Result<Adopted> {
     catalogue.store(engine.db.conn(), &old)?;
     catalogue.note_removed(&mut new);
     let new = Arc::new(new);
-    let parked = engine.park_missing(&new)?;
+    let parked = missing::park(engine, &new)?;
     let mut adopted = Adopted { changed: true, parked, ..Adopted::default() };
     engine.lay_search_aside()?;
     change_tables(&engine.db, &old, &new, &mut adopted)?;

@@ -1,6 +1,6 @@
 //! Facts of the file, by name: `rejoin_meta`.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::engine::database::fault;
 use crate::error::Result;
@@ -16,4 +16,11 @@ pub(crate) fn set_meta(conn: &Connection, key: &str, value: Option<&str>) -> Res
         conn.prepare_cached(sql).and_then(|mut remove| remove.execute([key]))
     };
     done.map(drop).map_err(fault::of)
+}
+
+/// A fact.
+pub(crate) fn meta(conn: &Connection, key: &str) -> Result<Option<String>> {
+    conn.prepare_cached("/*rejoin*/SELECT value FROM rejoin_meta WHERE key = ?1")
+        .and_then(|mut statement| statement.query_row([key], |row| row.get(0)).optional())
+        .map_err(fault::of)
 }

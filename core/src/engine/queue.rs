@@ -36,6 +36,7 @@ pub(crate) mod stance;
 pub(crate) mod step;
 pub(crate) mod store;
 pub mod verdict;
+pub(crate) mod view;
 
 use cancel::{Cancelled, Cancels};
 use mutation::State;
@@ -213,6 +214,12 @@ pub(crate) fn append_at(
 }
 
 impl Queue {
+    /// Whether a request has carried it before, in this or an earlier attempt.
+    pub(crate) fn has_left(&self, seq: Seq) -> bool {
+        let left = |entry: &Entry| entry.state == State::Uncertain || entry.attempt > 1;
+        self.entry(seq).is_some_and(left)
+    }
+
     /// Reads the queue of a file. What was on its way when the last process ended has no answer (O5): it is uncertain.
     pub fn load(conn: &Connection, schema: &Schema) -> Result<Self> {
         store::recover(conn)?;

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::model::Schema;
 use crate::ids::{Seq, TableNumber};
 use crate::value::Value;
@@ -159,7 +160,29 @@ impl Line {
     }
 }
 
+fn live(waiting: &[Waiting]) -> impl DoubleEndedIterator<Item = Seq> + '_ {
+    waiting.iter().filter(|one| one.state != State::Parked).map(|one| one.seq)
+}
+
 impl RowStates {
+    /// The steps at a row: mutations that are part of what the app sees, oldest first.
+    pub(crate) fn steps_at(
+        &self,
+        table: TableNumber,
+        key: &Value,
+    ) -> impl DoubleEndedIterator<Item = Seq> + '_ {
+        live(self.at(table, key))
+    }
+
+    /// The steps at a row that are later than one, oldest first.
+    pub(crate) fn steps_after(
+        &self,
+        row: &RowKey,
+        seq: Seq,
+    ) -> impl DoubleEndedIterator<Item = Seq> + '_ {
+        live(self.after(row.table, &row.key, seq))
+    }
+
     /// The state to show for a row. A parked edit shows before all; else the latest one. An integer key may be given as
     /// text. Unknown tables and rows are synced: there is nothing of ours on them.
     pub fn state(&self, table: &str, key: &Value) -> RowSyncState {

@@ -15,6 +15,7 @@ use rejoin_protocol::wire::register::{RegisterResponse, Welcome};
 use rejoin_protocol::wire::{ErrorBody, code, path};
 
 use crate::engine::Engine;
+use crate::engine::rebase::import;
 use crate::engine::staging::{self, Staging};
 use crate::error::{Error, Result};
 pub use crate::sync::request::{Phase, Request, Response, SessionConfig};
@@ -125,11 +126,11 @@ impl Session {
             return Err(Error::Internal("the last request has no answer yet".to_owned()));
         }
         loop {
-            if self.pass.step == Step::Done && engine.import_is_due()? {
+            if self.pass.step == Step::Done && import::is_due(engine)? {
                 self.pass.step = Step::Push; // What was imported has waited for the first sync; now it goes.
             }
             if self.pass.step == Step::Push {
-                self.pass.report.parked += engine.settle_import()? as u64;
+                self.pass.report.parked += import::settle_all(engine)? as u64;
             }
             match (self.pass.step, &mut self.peer) {
                 (Step::Done, _) => return Ok(Next::Finished(self.pass.finish(engine)?)),

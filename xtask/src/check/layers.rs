@@ -159,6 +159,17 @@ const BORDERS: &[Border] = &[
         ],
     },
     Border {
+        why: "rows, capture and queue work on a connection, a schema and a queue, not on the whole engine",
+        files: &[
+            "core/src/engine/schema",
+            "core/src/engine/rows",
+            "core/src/engine/row_state",
+            "core/src/engine/capture",
+            "core/src/engine/queue",
+        ],
+        never: &["crate::engine::Engine"],
+    },
+    Border {
         why: "the session decides what to exchange and does no I/O",
         files: &["core/src/sync/session", "core/src/sync/rows", "core/src/sync/plain"],
         never: &["crate::transport", "crate::client", "crate::runtime", "tokio", "reqwest"],
@@ -214,9 +225,9 @@ const ORDERS: &[Order] = &[
             &["capture"],
             &["queue"],
             &["staging"],
-            &["import"],
             &["action"],
             &["rebase"],
+            &["import"],
         ],
     },
     Order {

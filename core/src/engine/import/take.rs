@@ -16,6 +16,7 @@ use crate::engine::capture::compose::Recorded;
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
 use crate::engine::queue::{self, NewMutation, Staged, store};
+use crate::engine::rebase::import;
 use crate::engine::rows::apply::Rows;
 use crate::engine::rows::encode;
 use crate::engine::rows::patch::{Effect, RowKey};
@@ -66,7 +67,7 @@ impl Engine {
             engine.set_meta(TAKEN, Some(&json))
         })?;
         // It is taken: what is not settled now is settled before the next push.
-        if let Err(error) = self.settle_import() {
+        if let Err(error) = import::settle_all(self) {
             tracing::warn!(%error, "imported edits are not settled yet");
         }
         found.report.awaiting = self.queue.awaiting().len() as u64;

@@ -10,8 +10,8 @@ use rusqlite::{Connection, params};
 use super::after::Links;
 use super::mutation::State;
 use super::store::{damaged, id, run};
+use super::view::QueueView;
 use super::{Staged, store};
-use crate::engine::Engine;
 use crate::engine::database::fault;
 use crate::engine::rows::encode;
 use crate::engine::rows::patch::{Effect, RowKey};
@@ -77,7 +77,7 @@ pub(crate) fn remove(conn: &Connection, seq: Seq) -> Result<()> {
     run(conn, "/*rejoin*/DELETE FROM rejoin_cancel WHERE seq = ?1", [seq.0])
 }
 
-impl Engine {
+impl QueueView<'_> {
     /// The mutations that follow from something that was given up and may be the server's: they wait for its word.
     pub(super) fn held_by_cancels(&self) -> Result<BTreeSet<Seq>> {
         self.following(self.queue.cancels(), &HashSet::new())
@@ -100,7 +100,7 @@ impl Engine {
         if cancels.is_empty() && aside.is_empty() {
             return Ok(held);
         }
-        let mut links = Links::new(&self.schema);
+        let mut links = Links::new(self.schema);
         let live = self.queue.entries().filter(|entry| entry.state != State::Parked);
         let mut all: Vec<Seq> = live.map(|entry| entry.seq).collect();
         all.extend(cancels.keys());
@@ -111,7 +111,7 @@ impl Engine {
                 continue;
             }
             let missing = || Error::Internal(format!("mutation {} is not in the queue", seq.0));
-            let effect = store::read_effect(self.db.conn(), seq)?.ok_or_else(missing)?;
+            let effect = store::read_effect(self.conn, seq)?.ok_or_else(missing)?;
             let reads = self.queue.entry(seq).map_or(&[][..], |entry| &entry.reads);
             let before = links.before(&effect, reads);
             let waits =

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::attempt::{Faults, Frozen};
 use super::mutation::State;
 use super::store;
-use crate::engine::Engine;
+use super::view::QueueView;
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 
@@ -30,7 +30,7 @@ impl Default for FaultLimit {
 }
 
 impl FaultLimit {
-    fn of(attempts: u32, age: Duration) -> Self {
+    pub(crate) fn of(attempts: u32, age: Duration) -> Self {
         Self { count: attempts, age_ms: i64::try_from(age.as_millis()).unwrap_or(i64::MAX) }
     }
 
@@ -40,34 +40,26 @@ impl FaultLimit {
     }
 }
 
-impl Engine {
-    /// Says how often, or how long, the server may fail on one mutation before that is parked as
-    /// [`ServerFault`](super::mutation::ParkReason::ServerFault).
-    pub fn set_fault_limit(&mut self, attempts: u32, age: Duration) {
-        self.fault_limit = FaultLimit::of(attempts, age);
-    }
-
-    /// Each waiting mutation that is sent only after one on which the server has failed, with that one. Costs a look at what
-    /// has left, and only after a failure at the rest of the queue.
-    pub(crate) fn blocked(&self) -> Result<HashMap<Seq, MutationId>> {
-        let mut failing = HashSet::new();
-        for entry in self.queue.entries().filter(|entry| entry.state == State::Uncertain) {
-            let content = store::read_content(self.db.conn(), entry.seq)?;
-            let frozen = content.and_then(|content| content.frozen);
-            let frozen = frozen.as_deref().map(Frozen::decode).transpose()?;
-            if frozen.is_some_and(|frozen| frozen.faults.is_some()) {
-                failing.insert(entry.id);
-            }
+/// Each waiting mutation that is sent only after one on which the server has failed, with that one. Costs a look at what
+/// has left, and only after a failure at the rest of the queue.
+pub(crate) fn blocked(view: QueueView<'_>) -> Result<HashMap<Seq, MutationId>> {
+    let mut failing = HashSet::new();
+    for entry in view.queue.entries().filter(|entry| entry.state == State::Uncertain) {
+        let content = store::read_content(view.conn, entry.seq)?;
+        let frozen = content.and_then(|content| content.frozen);
+        let frozen = frozen.as_deref().map(Frozen::decode).transpose()?;
+        if frozen.is_some_and(|frozen| frozen.faults.is_some()) {
+            failing.insert(entry.id);
         }
-        if failing.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let live = self.queue.entries().filter(|entry| entry.state != State::Parked);
-        let seqs: Vec<Seq> = live.map(|entry| entry.seq).collect();
-        let links = self.links(&seqs)?.into_iter();
-        let blocked = links.filter_map(|(seq, before)| {
-            Some((seq, before.into_iter().find(|id| failing.contains(id))?))
-        });
-        Ok(blocked.collect())
     }
+    if failing.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let live = view.queue.entries().filter(|entry| entry.state != State::Parked);
+    let seqs: Vec<Seq> = live.map(|entry| entry.seq).collect();
+    let links = view.links(&seqs)?.into_iter();
+    let blocked = links.filter_map(|(seq, before)| {
+        Some((seq, before.into_iter().find(|id| failing.contains(id))?))
+    });
+    Ok(blocked.collect())
 }

@@ -1,6 +1,6 @@
 //! The moment when edits become records of a plain server, and leave (P2, P3).
 //!
-//! [`Engine::drafts`] looks, [`Engine::freeze_records`] commits before a byte leaves: from there on the record is sent as it is
+//! [`QueueView::drafts`] looks, `Engine::freeze_records` commits before a byte leaves: from there on the record is sent as it is
 //! until its verdict, and what its members are is never asked again.
 
 use std::collections::{HashMap, HashSet};
@@ -12,9 +12,8 @@ use super::coalesce::{Coalesced, Draft, Edit};
 use super::mutation::{Mutation, State};
 use super::offer::deletes;
 use super::record::{self, Member, Record};
-use super::{Staged, store};
-use crate::engine::Engine;
-use crate::engine::change::Origin;
+use super::store;
+use super::view::QueueView;
 use crate::engine::queue::step::old_of;
 use crate::engine::rows::apply::takes_back;
 use crate::engine::rows::patch::{PatchKind, RowKey, RowPatch};
@@ -31,7 +30,7 @@ pub(crate) struct Drafts {
     pub(crate) nothing: Vec<(Seq, RowKey)>,
 }
 
-impl Engine {
+impl QueueView<'_> {
     /// The next records, at most so many. Edits of rows in `waiting`, or of rows that have a record, wait, with all that
     /// stands on them. What follows a row in `waiting` in its mutation waits too, and counts as a row in `waiting` for later
     /// mutations. Edits of rows in `apart` become a record each.
@@ -44,13 +43,13 @@ impl Engine {
         if !self.queue.awaiting().is_empty() {
             return Ok(Drafts::default()); // Imported edits await the server's rows, and others may stand on them.
         }
-        let schema = &self.schema;
+        let schema = self.schema;
         let mut all = Coalesced::new(schema, most);
         let mut held = waiting.clone();
         let entries = self.queue.entries().filter(|entry| entry.state != State::Parked);
         'queue: for entry in entries {
             let missing = || Error::Internal(format!("mutation {} is not in the queue", entry.id));
-            let mutation = store::read(self.db.conn(), entry.seq)?.ok_or_else(missing)?;
+            let mutation = store::read(self.conn, entry.seq)?.ok_or_else(missing)?;
             let mut follows = false;
             for index in 0..mutation.effect.rows.len() {
                 let patch = mutation.effect.rows[index].clone();
@@ -85,77 +84,6 @@ impl Engine {
         }
         let (records, nothing) = all.finish();
         Ok(Drafts { records, nothing })
-    }
-
-    /// Freezes records that leave with `request`, and commits it (O5).
-    pub(crate) fn freeze_records(&mut self, records: &[Record], request: i64) -> Result<()> {
-        let leaving: HashSet<Seq> = records.iter().flat_map(Record::live).collect();
-        let again = leaving.into_iter().filter(|seq| self.has_left(*seq)).count();
-        self.write(Origin::Remote, |engine| {
-            for record in records {
-                let conn = engine.db.conn();
-                record::write(conn, record)?;
-                for seq in record.live() {
-                    let Some(entry) = engine.queue.entry(seq) else { continue };
-                    let attempt = entry.attempt;
-                    store::write_leaving(conn, seq, request)?;
-                    engine.queue.stage(Staged::Moved(seq, State::Sent, attempt));
-                }
-                engine.queue.stage(Staged::Recorded(record.clone()));
-            }
-            engine.touched.queue();
-            Ok(())
-        })?;
-        self.counters().sent_again(again);
-        Ok(())
-    }
-
-    /// Takes back what was frozen for a request that the server did not look at: it may change again.
-    pub(crate) fn thaw(&mut self, places: &[i64]) -> Result<()> {
-        if places.is_empty() {
-            return Ok(());
-        }
-        self.write(Origin::Remote, |engine| {
-            let thawed: Vec<Record> = places
-                .iter()
-                .filter_map(|place| engine.queue.records().get(*place))
-                .cloned()
-                .collect();
-            for record in thawed.into_iter().filter(|record| !record.doubtful) {
-                record::remove(engine.db.conn(), record.place)?;
-                engine.queue.stage(Staged::Unrecorded(record.place));
-                for seq in record.live() {
-                    engine.thawed(seq, places)?;
-                }
-            }
-            engine.touched.queue();
-            Ok(())
-        })
-    }
-
-    /// A mutation waits again, unless another record of it left before.
-    fn thawed(&mut self, seq: Seq, places: &[i64]) -> Result<()> {
-        let mut others = self.queue.records().iter().filter(|one| !places.contains(&one.place));
-        let left = others.any(|other| other.live().any(|member| member == seq));
-        drop(others);
-        let state = if left { State::Uncertain } else { State::Pending };
-        let Some(entry) = self.queue.entry(seq) else { return Ok(()) };
-        let attempt = entry.attempt;
-        store::write_state(self.db.conn(), seq, state)?;
-        self.queue.stage(Staged::Moved(seq, state, attempt));
-        Ok(())
-    }
-
-    /// Counts a try of a record (P7); how many there are now. One that has its verdict by now is not counted.
-    pub(crate) fn count_try(&mut self, place: i64) -> Result<Option<u32>> {
-        let Some(mut record) = self.queue.records().get(place).cloned() else { return Ok(None) };
-        record.tries += 1;
-        let tries = record.tries;
-        self.write(Origin::Remote, |engine| {
-            record::write(engine.db.conn(), &record)?;
-            engine.queue.stage(Staged::Recorded(record));
-            Ok(Some(tries))
-        })
     }
 
     /// A draft as it would be sent now, at the place after all others and so many more. A create names the version of
@@ -197,7 +125,7 @@ impl Engine {
         let table = table.filter(|table| table.policy == Policy::LastWriteWins);
         let mut members = Vec::new();
         for seq in draft.members.iter().filter(|_| table.is_some()) {
-            members.extend(store::read(self.db.conn(), *seq)?);
+            members.extend(store::read(self.conn, *seq)?);
         }
         let is_by_time = |one: &Mutation| table.is_some_and(|table| one.is_by_time(table));
         let earliest = members.iter().map(|one| one.time_ms).min();

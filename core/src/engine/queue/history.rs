@@ -7,8 +7,6 @@ use rusqlite::{Connection, Row, params};
 use super::attempt;
 use super::stance::Stance;
 use super::store::{damaged, id};
-use crate::engine::Engine;
-use crate::engine::change::Origin;
 use crate::engine::database::fault;
 use crate::engine::queue::step::old_of;
 use crate::engine::rows::encode;
@@ -174,30 +172,18 @@ pub(crate) fn prune(conn: &Connection, bounds: &HistoryBounds) -> Result<usize> 
     conn.prepare_cached(sql).and_then(|mut it| it.execute(bounds)).map_err(fault::of)
 }
 
-impl Engine {
-    /// Whether the history has an edit of this row.
-    pub(crate) fn has_accepted(&self, row: &RowKey) -> Result<bool> {
-        let all = read_newest(self.db.conn(), usize::MAX)?;
-        Ok(all.iter().any(|kept| kept.done.rows.iter().any(|patch| patch.row == *row)))
-    }
+/// Whether the history has an edit of this row.
+pub(crate) fn has_row(conn: &Connection, row: &RowKey) -> Result<bool> {
+    let all = read_newest(conn, usize::MAX)?;
+    Ok(all.iter().any(|kept| kept.done.rows.iter().any(|patch| patch.row == *row)))
+}
 
-    /// Forgets accepted mutations beyond these bounds at once; how many. What was forgotten cannot be undone.
-    pub fn prune(&mut self, bounds: &HistoryBounds) -> Result<usize> {
-        self.write(Origin::Local, |engine| prune(engine.db.conn(), bounds))
-    }
-
-    /// Forgets what is older than the default age, once a pass has shown that the server's log is the one that accepted it. A push
-    /// shows nothing: the server may have been restored, and what it lost is offered again only after the next pull.
-    pub(crate) fn prune_proven(&mut self) -> Result<()> {
-        let bounds = HistoryBounds::default();
-        let sql = "/*rejoin*/SELECT (SELECT accepted_ms FROM rejoin_history ORDER BY seq DESC LIMIT 1) \
-                   - min(accepted_ms) FROM rejoin_history";
-        let span = self.db.conn().query_row(sql, [], |row| row.get::<_, Option<i64>>(0));
-        match span.map_err(fault::of)? {
-            Some(span) if span > bounds.age_ms() => self.prune(&bounds).map(drop),
-            _ => Ok(()),
-        }
-    }
+/// Whether the oldest entry is older than the default age.
+pub(crate) fn is_over_age(conn: &Connection) -> Result<bool> {
+    let sql = "/*rejoin*/SELECT (SELECT accepted_ms FROM rejoin_history ORDER BY seq DESC LIMIT 1) \
+               - min(accepted_ms) FROM rejoin_history";
+    let span = conn.query_row(sql, [], |row| row.get::<_, Option<i64>>(0)).map_err(fault::of)?;
+    Ok(span.is_some_and(|span| span > HistoryBounds::default().age_ms()))
 }
 
 /// Moves what other epochs than the present one accepted back into the queue, uncertain, as it was sent (O14). What a plain

@@ -1,6 +1,6 @@
 //! What is sent of a mutation, and the moment when it is settled (O5).
 //!
-//! [`Engine::mark_sent`] commits *sent* before the first byte leaves: attempt, hash, what must be accepted before it (O4)
+//! `Engine::mark_sent` commits *sent* before the first byte leaves: attempt, hash, what must be accepted before it (O4)
 //! and the versions that its deletes name (R9). An attempt that was sent once is offered again exactly as it was.
 
 use std::collections::{HashMap, HashSet};
@@ -9,10 +9,10 @@ use rejoin_protocol::wire::push::Operation;
 
 use super::after::Links;
 use super::attempt::{self, Frozen, FrozenRow};
+use super::faults::FaultLimit;
 use super::mutation::{Mutation, State};
-use super::{Entry, Intent, Staged, store};
-use crate::engine::Engine;
-use crate::engine::change::Origin;
+use super::view::QueueView;
+use super::{Intent, store};
 use crate::engine::queue::step::old_of;
 use crate::engine::rows::apply::{soft_deletes, takes_back};
 use crate::engine::rows::patch::{ColumnPatch, PatchKind, RowKey, RowPatch};
@@ -57,11 +57,11 @@ pub struct OfferedRow {
     pub force: bool,
 }
 
-impl Engine {
+impl QueueView<'_> {
     /// What can be sent now, in the order of the queue: the uncertain, which are offered again as they were, and the
     /// pending. Nothing, while an imported edit awaits the server's rows: others may stand on it. What follows from something
     /// that was given up and may be the server's waits for its word (O12).
-    pub fn sendable(&self, limit: usize) -> Result<Vec<Mutation>> {
+    pub(crate) fn sendable(&self, limit: usize) -> Result<Vec<Mutation>> {
         if !self.queue.awaiting().is_empty() {
             return Ok(Vec::new());
         }
@@ -70,70 +70,21 @@ impl Engine {
         let open = entries.filter(|e| matches!(e.state, State::Pending | State::Uncertain));
         let mut mutations = Vec::new();
         for entry in open.take(limit) {
-            mutations.extend(store::read(self.db.conn(), entry.seq)?);
+            mutations.extend(store::read(self.conn, entry.seq)?);
         }
         Ok(mutations)
     }
 
-    /// Settles what is about to leave with `request`, and commits it (O5): only then may a byte be sent. What is offered,
-    /// in the order given; mutations that are neither pending nor uncertain are left out.
-    pub fn mark_sent(&mut self, seqs: &[Seq], request: i64) -> Result<Vec<Offer>> {
-        let again = seqs.iter().filter(|seq| self.has_left(**seq)).count();
-        let offers = self.write(Origin::Remote, |engine| {
-            let mut before = engine.links(seqs)?;
-            let mut offers = Vec::with_capacity(seqs.len());
-            for seq in seqs {
-                let entry = engine.queue.entry(*seq);
-                let open = |state| matches!(state, State::Pending | State::Uncertain);
-                if !entry.is_some_and(|entry| open(entry.state)) {
-                    continue;
-                }
-                let after = before.remove(seq).unwrap_or_default();
-                let offer = engine.settle(*seq, after, request)?;
-                let attempt = offer.mutation.attempt;
-                engine.queue.stage(Staged::Moved(*seq, State::Sent, attempt));
-                offers.push(offer);
-            }
-            engine.touched.queue();
-            Ok(offers)
-        })?;
-        self.counters().sent_again(again);
-        Ok(offers)
-    }
-
-    /// Whether a request has carried it before, in this or an earlier attempt.
-    pub(super) fn has_left(&self, seq: Seq) -> bool {
-        let left = |entry: &Entry| entry.state == State::Uncertain || entry.attempt > 1;
-        self.queue.entry(seq).is_some_and(left)
-    }
-
-    /// The request was lost, or its answer: what it carried and is still on its way is uncertain.
-    pub fn mark_uncertain(&mut self, request: i64) -> Result<()> {
-        self.write(Origin::Remote, |engine| {
-            for (seq, attempt) in store::lost(engine.db.conn(), request)? {
-                engine.queue.stage(Staged::Moved(seq, State::Uncertain, attempt));
-                engine.touched.queue();
-            }
-            Ok(())
-        })
-    }
-
-    /// Earlier mutations that must be accepted before this one (O4), in the order of the queue.
-    pub fn closure_of(&self, seq: Seq) -> Result<Vec<MutationId>> {
-        let mut before = self.links(&[seq])?;
-        Ok(before.remove(&seq).unwrap_or_default())
-    }
-
-    /// What each of these has to wait for.
-    pub(super) fn links(&self, seqs: &[Seq]) -> Result<HashMap<Seq, Vec<MutationId>>> {
+    /// The earlier mutations that must be accepted before each of these (O4), in the order of the queue.
+    pub(crate) fn links(&self, seqs: &[Seq]) -> Result<HashMap<Seq, Vec<MutationId>>> {
         let mut found = HashMap::new();
         let Some(last) = seqs.iter().max() else { return Ok(found) };
         let wanted: HashSet<Seq> = seqs.iter().copied().collect();
-        let mut links = Links::new(&self.schema);
+        let mut links = Links::new(self.schema);
         let live = self.queue.entries().filter(|entry| entry.state != State::Parked);
         for entry in live.take_while(|entry| entry.seq <= *last) {
             let missing = || Error::Internal(format!("mutation {} is not in the queue", entry.id));
-            let effect = store::read_effect(self.db.conn(), entry.seq)?.ok_or_else(missing)?;
+            let effect = store::read_effect(self.conn, entry.seq)?.ok_or_else(missing)?;
             if wanted.contains(&entry.seq) {
                 let before = links.before(&effect, &entry.reads).into_iter();
                 let ids = before.filter_map(|seq| Some(self.queue.entry(seq)?.id)).collect();
@@ -144,8 +95,16 @@ impl Engine {
         Ok(found)
     }
 
-    fn settle(&self, seq: Seq, after: Vec<MutationId>, request: i64) -> Result<Offer> {
-        let conn = self.db.conn();
+    /// Settles one that is about to leave with `request`, in the transaction that is open. The server is asked to refuse it if
+    /// it fails once more and `limit` is reached.
+    pub(crate) fn settle(
+        &self,
+        seq: Seq,
+        after: Vec<MutationId>,
+        request: i64,
+        (limit, now_ms): (FaultLimit, i64),
+    ) -> Result<Offer> {
+        let conn = self.conn;
         let missing = || Error::Internal(format!("mutation {} is not in the queue", seq.0));
         let mut mutation = store::read(conn, seq)?.ok_or_else(missing)?;
         let content = store::read_content(conn, seq)?.ok_or_else(missing)?;
@@ -165,11 +124,9 @@ impl Engine {
             let table = self.schema.table(row.table).ok_or_else(no_table)?;
             rows.push(offered(table, &mutation, index, frozen));
         }
-        let now_ms = self.host.now_micros() / 1000;
         let is_by_time = self.is_by_time(&mutation);
         let age_ms = is_by_time.then(|| now_ms.saturating_sub(mutation.time_ms).max(0));
-        let last_try =
-            frozen.faults.is_some_and(|faults| self.fault_limit.is_reached(faults, now_ms));
+        let last_try = frozen.faults.is_some_and(|faults| limit.is_reached(faults, now_ms));
         let intent = match mutation.action {
             Some(_) => store::read_step(conn, seq)?.and_then(|step| step.intent),
             None => None,
@@ -277,7 +234,7 @@ impl Engine {
             .collect();
         let mut patches = Vec::new();
         for seq in earlier {
-            let rows = store::read_effect(self.db.conn(), seq)?.map(|effect| effect.rows);
+            let rows = store::read_effect(self.conn, seq)?.map(|effect| effect.rows);
             patches.extend(rows.into_iter().flatten().filter(|patch| patch.row == *row));
         }
         Ok(patches)

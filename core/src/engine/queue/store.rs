@@ -434,19 +434,19 @@ pub(super) fn write_sent(
 }
 
 /// Marks a mutation of which records are about to leave with a request (P2).
-pub(super) fn write_leaving(conn: &Connection, seq: Seq, request: i64) -> Result<()> {
+pub(crate) fn write_leaving(conn: &Connection, seq: Seq, request: i64) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET state = 1, request = ?2 WHERE seq = ?1";
     run(conn, sql, [seq.0, request])
 }
 
 /// Marks a mutation as waiting, or as uncertain.
-pub(super) fn write_state(conn: &Connection, seq: Seq, state: State) -> Result<()> {
+pub(crate) fn write_state(conn: &Connection, seq: Seq, state: State) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET state = ?2 WHERE seq = ?1";
     run(conn, sql, [seq.0, state as i64])
 }
 
 /// Makes uncertain what a request carried and is still on its way; their numbers and attempts.
-pub(super) fn lost(conn: &Connection, request: i64) -> Result<Vec<(Seq, i64)>> {
+pub(crate) fn lost(conn: &Connection, request: i64) -> Result<Vec<(Seq, i64)>> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET state = 2 WHERE state = 1 AND request = ?1 \
                RETURNING seq, attempt";
     let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;

@@ -7,10 +7,8 @@ use rusqlite::{Connection, params};
 
 use super::mutation::ParkReason;
 use super::store::{damaged, id, run};
-use crate::engine::Engine;
-use crate::engine::change::Origin;
 use crate::engine::database::fault;
-use crate::engine::meta::set_meta;
+use crate::engine::meta::{meta, set_meta};
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 
@@ -141,49 +139,43 @@ fn kind_of(number: i64) -> Result<VerdictKind> {
     }
 }
 
-impl Engine {
-    /// Verdicts after a number that the app has not acknowledged, oldest first, at most so many.
-    pub fn verdicts(&mut self, after: i64, most: usize) -> Result<Verdicts> {
-        let known = self.acknowledged()?;
-        let after = after.max(known);
-        let sql = "/*rejoin*/SELECT number, mutation, attempt, kind, because_of, action, detail, at_ms \
-                   FROM rejoin_verdict WHERE number > ?1 ORDER BY number LIMIT ?2";
-        let entries = {
-            let mut statement = self.db.conn().prepare_cached(sql).map_err(fault::of)?;
-            let most = i64::try_from(most).unwrap_or(i64::MAX);
-            let mut rows = statement.query([after, most]).map_err(fault::of)?;
-            let mut entries = Vec::new();
-            while let Some(row) = rows.next().map_err(fault::of)? {
-                entries.push(VerdictEntry {
-                    number: row.get(0).map_err(fault::of)?,
-                    id: id(row, 1)?.ok_or_else(|| damaged("mutation id"))?,
-                    attempt: row.get(2).map_err(fault::of)?,
-                    kind: kind_of(row.get(3).map_err(fault::of)?)?,
-                    because_of: id(row, 4)?,
-                    action: row.get(5).map_err(fault::of)?,
-                    detail: row.get(6).map_err(fault::of)?,
-                    at_ms: row.get(7).map_err(fault::of)?,
-                });
-            }
-            entries
-        };
-        let first = entries.first().map_or(after + 1, |entry: &VerdictEntry| entry.number);
-        Ok(Verdicts { missed: u64::try_from(first - after - 1).unwrap_or(0), entries })
-    }
+/// Verdicts after a number that the app has not acknowledged, oldest first, at most so many.
+pub(crate) fn read(conn: &Connection, after: i64, most: usize) -> Result<Verdicts> {
+    let known = acknowledged(conn)?;
+    let after = after.max(known);
+    let sql = "/*rejoin*/SELECT number, mutation, attempt, kind, because_of, action, detail, at_ms \
+               FROM rejoin_verdict WHERE number > ?1 ORDER BY number LIMIT ?2";
+    let entries = {
+        let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let mut rows = statement.query([after, most]).map_err(fault::of)?;
+        let mut entries = Vec::new();
+        while let Some(row) = rows.next().map_err(fault::of)? {
+            entries.push(VerdictEntry {
+                number: row.get(0).map_err(fault::of)?,
+                id: id(row, 1)?.ok_or_else(|| damaged("mutation id"))?,
+                attempt: row.get(2).map_err(fault::of)?,
+                kind: kind_of(row.get(3).map_err(fault::of)?)?,
+                because_of: id(row, 4)?,
+                action: row.get(5).map_err(fault::of)?,
+                detail: row.get(6).map_err(fault::of)?,
+                at_ms: row.get(7).map_err(fault::of)?,
+            });
+        }
+        entries
+    };
+    let first = entries.first().map_or(after + 1, |entry: &VerdictEntry| entry.number);
+    Ok(Verdicts { missed: u64::try_from(first - after - 1).unwrap_or(0), entries })
+}
 
-    /// The app knows the verdicts up to this one: they are not told again.
-    pub fn acknowledge_verdicts(&mut self, through: i64) -> Result<()> {
-        let known = self.acknowledged()?;
-        self.write(Origin::Local, |engine| {
-            let conn = engine.db.conn();
-            let through = through.min(last_given(conn)?);
-            if through > known { acknowledge(conn, through) } else { Ok(()) }
-        })
-    }
+/// The app knows the verdicts up to this one: they are not told again.
+pub(crate) fn acknowledge_through(conn: &Connection, through: i64) -> Result<()> {
+    let through = through.min(last_given(conn)?);
+    if through > acknowledged(conn)? { acknowledge(conn, through) } else { Ok(()) }
+}
 
-    fn acknowledged(&self) -> Result<i64> {
-        Ok(self.meta(ACKNOWLEDGED)?.and_then(|text| text.parse().ok()).unwrap_or(0))
-    }
+fn acknowledged(conn: &Connection) -> Result<i64> {
+    Ok(meta(conn, ACKNOWLEDGED)?.and_then(|text| text.parse().ok()).unwrap_or(0))
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ use rejoin_protocol::wire::push::Ending;
 
 use super::batch::Withdrawn;
 use super::detail;
-use super::footprint;
 use super::judge;
 use super::reverse::{self, reversal};
 use super::work::Work;
@@ -217,7 +216,7 @@ fn connected(accepted: Accepted<'_>) -> Vec<Accepted<'_>> {
 fn written_next(work: &mut Work<'_>, seq: Seq, patch: &RowPatch) -> Result<Vec<ColumnId>> {
     let mut next: Vec<(ColumnId, bool)> = Vec::new();
     if patch.kind == PatchKind::Update {
-        for later in footprint::steps_after(work.states, &patch.row, seq) {
+        for later in work.states.steps_after(&patch.row, seq) {
             let step = work.step(later)?;
             let over = step.patch(&patch.row).filter(|_| step.stays());
             let Some((_, over)) = over else { continue };

@@ -9,7 +9,6 @@ use rejoin_protocol::{ColumnKind, Policy, Value};
 use serde_json::{Map, Value as Json, json};
 
 use super::conflict::lay;
-use super::footprint;
 use super::work::Work;
 use crate::engine::queue::step::Step;
 use crate::engine::rows::patch::{PatchKind, RowKey};
@@ -70,7 +69,7 @@ fn mine(
 ) -> Result<Option<Vec<Value>>> {
     let table = work.rows.table(row.table)?;
     let mut image = work.bases.get(row).cloned().unwrap_or_else(|| theirs.cloned());
-    for earlier in footprint::steps_at(work.states, row.table, &row.key) {
+    for earlier in work.states.steps_at(row.table, &row.key) {
         if earlier <= seq
             && let Some((_, patch)) = work.step(earlier)?.patch(row)
         {

@@ -4,73 +4,11 @@ use std::collections::HashSet;
 
 use super::footprint;
 use super::work::Work;
-use crate::engine::Engine;
-use crate::engine::change::Origin;
-use crate::engine::database::Triggers;
 use crate::engine::queue::Entry;
-use crate::engine::queue::cancel::SERVER_CANCELS;
 use crate::engine::queue::mutation::State;
 use crate::engine::queue::step::{Fate, Step};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ids::{MutationId, Seq};
-
-impl Engine {
-    /// Removes a pending or parked mutation for good; what it wrote leaves the rows, and what stands on what it created is
-    /// parked (R10). Works offline. Of a mutation that a plain server has accepted in part, that part stays accepted.
-    ///
-    /// With a plain server, one that was sent and has no verdict leaves the rows at once too. It is still sent until the
-    /// server's word on it is known, and then taken back, should the server have it (P10). Such a server cannot tell in
-    /// every case whether it has it: rarely (3 of 20,000 in our model) a value that was given up stays there.
-    ///
-    /// With a Rejoin server, one that was sent and has no verdict leaves the rows at once, with what was sent and stands on what
-    /// it made. It is withdrawn by its id; should the server have it, its reverse takes its place in the queue (O12). What
-    /// follows from it waits for the server's word.
-    ///
-    /// # Errors
-    /// `UnknownMutation`; `Uncertain` for one that a Rejoin server of an older release may have: nothing was changed.
-    pub fn discard(&mut self, id: MutationId) -> Result<()> {
-        let entry = self.can_go(id)?;
-        self.rebase(Origin::Local, Triggers::Fire, |work, _| work.give_up(&entry)).map(drop)
-    }
-
-    /// [`Engine::discard`] of a mutation and of all that stands on what it created, parked already or only now. Which they
-    /// are, it first. What stands on it and was sent without a verdict is left to that.
-    ///
-    /// # Errors
-    /// As [`Engine::discard`].
-    pub fn discard_chain(&mut self, id: MutationId) -> Result<Vec<MutationId>> {
-        let entry = self.can_go(id)?;
-        let parked = self.parked_chain(id)?;
-        let mut gone = vec![id];
-        self.rebase(Origin::Local, Triggers::Fire, |work, _| {
-            gone.truncate(1); // It may be done once more.
-            work.give_up(&entry)?;
-            for (seq, other) in parked.iter().filter(|(_, other)| *other != id) {
-                work.discard_parked(*seq)?;
-                gone.push(*other);
-            }
-            for seq in work.parked_for(id) {
-                let step = work.step_mut(seq)?;
-                step.fate = Fate::Discarded;
-                gone.push(step.id);
-            }
-            Ok(())
-        })?;
-        Ok(gone)
-    }
-
-    /// The mutation, if it can be given up.
-    pub(super) fn can_go(&self, id: MutationId) -> Result<Entry> {
-        let entry = self.queue.find(id).ok_or(Error::UnknownMutation(id))?;
-        match entry.state {
-            State::Sent | State::Uncertain if !self.queue.records().knows(entry.seq) => {
-                let cancels = self.meta(SERVER_CANCELS)?.is_some();
-                if cancels { Ok(entry.clone()) } else { Err(Error::Uncertain(id)) }
-            }
-            _ => Ok(entry.clone()),
-        }
-    }
-}
 
 impl Work<'_> {
     /// Takes a mutation out for good, as far as this device has a say in it.

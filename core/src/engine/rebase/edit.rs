@@ -9,7 +9,6 @@
 //! waits are covered by its own values, so the new mutation compares what the old one has found, wherever the rows have
 //! changed since or the server may have the old one already.
 
-use super::footprint;
 use super::judge::{self, Edit};
 use super::policy;
 use super::verdict;
@@ -17,122 +16,35 @@ use super::work::{Work, missing};
 use crate::engine::capture::guard::Capture;
 use crate::engine::queue::mutation::State;
 use crate::engine::queue::step::Step;
-use crate::engine::queue::{again, store};
+use crate::engine::queue::store;
 use crate::engine::rows::apply::soft_deletes;
 use crate::engine::rows::patch::{ColumnPatch, PatchKind, RowKey, RowPatch};
 use crate::engine::rows::undo::Before;
 use crate::engine::schema::model::Table;
-use crate::engine::{Engine, Transaction};
-use crate::error::{Error, Result};
-use crate::ids::{MutationId, Seq};
+use crate::error::Result;
+use crate::ids::Seq;
 use crate::value::Value;
 
 /// A mutation that is edited, or goes with one.
-struct Replaced {
-    step: Step,
+pub(super) struct Replaced {
+    pub(super) step: Step,
     /// What of its effect no later mutation has written over.
     rows: Vec<RowPatch>,
 }
 
 /// Rows that the new mutation compares with something else than what is under it, and what is.
-type Below = Vec<(RowKey, Before)>;
-
-impl Engine {
-    /// Replaces a mutation by one of another content: `body` finds its content in the rows and changes it. Its id, or `None` if
-    /// nothing is left of it. Works offline; if it fails, nothing was changed.
-    ///
-    /// The new one is plain SQL, at the end of the queue. It compares the rows of now if the old one was parked, else what the
-    /// old one has found there. What the old one wrote to a row that is gone is left out. What waited upon what the old one
-    /// created comes after the new one; what was sent upon it and goes with it is part of the new one; what was parked because
-    /// of the old one stays so, because of the new one.
-    ///
-    /// # Errors
-    /// Those of `body`; `UnknownMutation`; `Uncertain` for one that a Rejoin server may have; `Refused` for one that was imported
-    /// and waits for the server's rows, and for one in a table that only actions write.
-    pub fn edit(
-        &mut self,
-        id: MutationId,
-        body: impl FnOnce(&mut Transaction<'_>) -> Result<()>,
-    ) -> Result<Option<MutationId>> {
-        let entry = self.can_go(id)?;
-        if self.queue.awaiting().contains_key(&entry.seq) {
-            let why = "it was imported and waits for the server's rows: sync first".to_owned();
-            return Err(Error::Refused { what: format!("the edit of mutation {id}"), why });
-        }
-        let remove = |work: &mut Work<'_>| {
-            let mut replaced = vec![work.replaced(entry.seq)?];
-            work.give_up(&entry)?;
-            for seq in work.withdrawn_with(id) {
-                replaced.push(work.replaced(seq)?);
-            }
-            Ok(replaced)
-        };
-        self.replace(&entry, remove, |engine, replaced| {
-            let edited = engine.put_edited(id, &replaced, body)?;
-            Ok((edited, edited))
-        })
-    }
-
-    /// Writes what the replaced mutations wrote, changed by the app, as a new mutation; `None` if nothing is left of it.
-    fn put_edited(
-        &mut self,
-        id: MutationId,
-        replaced: &[Replaced],
-        body: impl FnOnce(&mut Transaction<'_>) -> Result<()>,
-    ) -> Result<Option<MutationId>> {
-        replaced.iter().try_for_each(|one| self.may_be_edited(id, &one.step.effect.rows))?;
-        let capture = self.capture.clone();
-        let mut below = Below::new();
-        self.silently(|engine| {
-            let apply = |work: &mut Work<'_>, _: &mut _| {
-                below = work.apply_replaced(replaced, &capture)?;
-                Ok(())
-            };
-            engine.rebased(apply).map(drop)
-        })?;
-        self.within(false, body)?;
-        let seq = self.flush(None)?;
-        let edited = match seq {
-            Some(seq) => store::read_entry(self.db.conn(), seq)?.map(|entry| entry.id),
-            None => None,
-        };
-        let of_action = |one: &Replaced| one.step.is_of_action();
-        if let Some(edited) = edited.filter(|_| replaced.iter().any(of_action)) {
-            // Its values followed from what it found: no policy may lay them over something else (O1, O7).
-            again::compare_only(self.db.conn(), edited)?;
-        }
-        if !below.is_empty() {
-            self.silently(|engine| engine.rebased(|work, _| work.put_below(seq, &below)))?;
-        }
-        Ok(edited)
-    }
-
-    /// What an action wrote into a table that nothing else may write is no plain edit's to write.
-    fn may_be_edited(&self, id: MutationId, rows: &[RowPatch]) -> Result<()> {
-        let mut tables = rows.iter().filter_map(|patch| self.schema.table(patch.row.table));
-        let Some(table) = tables.find(|table| self.actions.guards(&table.name)) else {
-            return Ok(());
-        };
-        Err(Error::Refused {
-            what: format!("the edit of mutation {id}"),
-            why: format!(
-                "only actions write {}; use perform_again() with other arguments, or discard it",
-                table.name
-            ),
-        })
-    }
-}
+pub(super) type Below = Vec<(RowKey, Before)>;
 
 impl Work<'_> {
     /// A mutation, with what it wrote, but for what later ones have written over it since.
-    fn replaced(&mut self, seq: Seq) -> Result<Replaced> {
+    pub(super) fn replaced(&mut self, seq: Seq) -> Result<Replaced> {
         let mut step = store::read_step(self.conn, seq)?.ok_or_else(|| missing(seq))?;
         let mut rows = step.effect.rows.clone();
         if step.state == State::Parked {
             return Ok(Replaced { step, rows });
         }
         for patch in rows.iter_mut().filter(|patch| patch.kind != PatchKind::Insert) {
-            for later in footprint::steps_after(self.states, &patch.row, seq) {
+            for later in self.states.steps_after(&patch.row, seq) {
                 let step = store::read_step(self.conn, later)?.ok_or_else(|| missing(later))?;
                 let Some((_, over)) = step.patch(&patch.row) else { continue };
                 let wrote = |mine: &ColumnPatch| {
@@ -153,7 +65,11 @@ impl Work<'_> {
 
     /// Applies what was written to the rows as the app sees them now, and records it as a change of what the old mutation
     /// had found. Returns the rows in which the two differ.
-    fn apply_replaced(&mut self, replaced: &[Replaced], capture: &Capture) -> Result<Below> {
+    pub(super) fn apply_replaced(
+        &mut self,
+        replaced: &[Replaced],
+        capture: &Capture,
+    ) -> Result<Below> {
         let mut below = Below::new();
         let mut seen: Vec<&RowKey> = Vec::new();
         for one in replaced {
@@ -172,7 +88,7 @@ impl Work<'_> {
                     }
                 }
                 // An edit that brings its row back writes the whole row, unless that would hide later edits of it.
-                let mut later = footprint::steps_after(self.states, &patch.row, one.step.seq);
+                let mut later = self.states.steps_after(&patch.row, one.step.seq);
                 let brings = present.is_none() && later.next().is_none();
                 let whole = one.step.stance.brought_back(patch).filter(|_| brings);
                 self.rows.lay(whole.as_ref().unwrap_or(patch))?;
@@ -188,7 +104,7 @@ impl Work<'_> {
         if patch.kind != PatchKind::Insert || one.step.state == State::Parked {
             return Ok(false);
         }
-        for later in footprint::steps_after(self.states, &patch.row, one.step.seq) {
+        for later in self.states.steps_after(&patch.row, one.step.seq) {
             let step = store::read_step(self.conn, later)?.ok_or_else(|| missing(later))?;
             if step.patch(&patch.row).is_some_and(|(_, over)| over.kind == PatchKind::Insert) {
                 return Ok(true);
@@ -237,7 +153,7 @@ impl Work<'_> {
     }
 
     /// Restores the rows under the new mutation, so that it is applied to them again.
-    fn put_below(&mut self, edited: Option<Seq>, below: &Below) -> Result<()> {
+    pub(super) fn put_below(&mut self, edited: Option<Seq>, below: &Below) -> Result<()> {
         self.undo(edited)?;
         for (row, before) in below {
             self.rows.take_back(row, before)?;

@@ -6,34 +6,10 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::engine::queue::mutation::State;
-use crate::engine::row_state::{RowStates, Waiting};
+use crate::engine::row_state::RowStates;
 use crate::engine::rows::patch::{PatchKind, RowKey};
 use crate::ids::{Seq, TableNumber};
-use crate::value::Value;
 use rejoin_protocol::mutant::{self, Mutant};
-
-/// The steps at a row: mutations that are part of what the app sees, oldest first.
-pub(crate) fn steps_at<'a>(
-    states: &'a RowStates,
-    table: TableNumber,
-    key: &Value,
-) -> impl DoubleEndedIterator<Item = Seq> + 'a {
-    live(states.at(table, key))
-}
-
-/// The steps at a row that are later than one, oldest first.
-pub(crate) fn steps_after<'a>(
-    states: &'a RowStates,
-    row: &RowKey,
-    seq: Seq,
-) -> impl DoubleEndedIterator<Item = Seq> + 'a {
-    live(states.after(row.table, &row.key, seq))
-}
-
-fn live(waiting: &[Waiting]) -> impl DoubleEndedIterator<Item = Seq> + '_ {
-    waiting.iter().filter(|one| one.state != State::Parked).map(|one| one.seq)
-}
 
 /// Rows and tables of the steps of a queue, as far as replays are among them.
 #[derive(Debug, Default)]
@@ -133,7 +109,7 @@ pub(crate) fn closure<'a>(
         let mut last = None;
         for (row, _) in rows(step) {
             // The nearest later one is enough: the rest of the row follows from it.
-            found.extend(steps_after(states, row, step).next());
+            found.extend(states.steps_after(row, step).next());
             if let Some(tables) = tables
                 && last.replace(row.table) != Some(row.table)
             {
@@ -157,6 +133,8 @@ pub(crate) fn closure<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::queue::mutation::State;
+    use crate::engine::row_state::Waiting;
 
     /// A step that wrote into three tables, and replays that have read one of them each.
     #[test]

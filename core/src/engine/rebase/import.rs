@@ -35,33 +35,31 @@ enum Settled {
     AsRecorded,
 }
 
-impl Engine {
-    /// Whether imported edits can be settled now: some wait, and the server's rows are here.
-    pub(crate) fn import_is_due(&self) -> Result<bool> {
-        Ok(!self.queue.awaiting().is_empty() && self.meta("first_sync")?.as_deref() == Some("done"))
-    }
+/// Whether imported edits can be settled now: some wait, and the server's rows are here.
+pub(crate) fn is_due(engine: &Engine) -> Result<bool> {
+    Ok(!engine.queue.awaiting().is_empty() && engine.meta("first_sync")?.as_deref() == Some("done"))
+}
 
-    /// Settles imported edits, if the server's rows are here; else they go on waiting. One transaction. How many were parked.
-    pub(crate) fn settle_import(&mut self) -> Result<usize> {
-        if !self.import_is_due()? {
-            return Ok(0);
-        }
-        let awaiting = self.queue.awaiting().clone();
-        let applied = self.rebase(Origin::Remote, Triggers::Fire, |work, _| {
-            let mut rows = Vec::with_capacity(awaiting.len());
-            for (seq, version) in &awaiting {
-                rows.extend(settle(work, *seq, version.as_deref())?);
-            }
-            work.settled = true;
-            judge::judge(work, &rows)?;
-            store::write_awaiting(work.conn, &Awaiting::new())?;
-            work.staged.push(Staged::Awaiting(Awaiting::new()));
-            work.touched.queue();
-            Ok(())
-        })?;
-        tracing::info!(edits = awaiting.len(), parked = applied.parked.len(), "import settled");
-        Ok(applied.parked.len())
+/// Settles imported edits, if the server's rows are here; else they go on waiting. One transaction. How many were parked.
+pub(crate) fn settle_all(engine: &mut Engine) -> Result<usize> {
+    if !is_due(engine)? {
+        return Ok(0);
     }
+    let awaiting = engine.queue.awaiting().clone();
+    let applied = engine.rebase(Origin::Remote, Triggers::Fire, |work, _| {
+        let mut rows = Vec::with_capacity(awaiting.len());
+        for (seq, version) in &awaiting {
+            rows.extend(settle(work, *seq, version.as_deref())?);
+        }
+        work.settled = true;
+        judge::judge(work, &rows)?;
+        store::write_awaiting(work.conn, &Awaiting::new())?;
+        work.staged.push(Staged::Awaiting(Awaiting::new()));
+        work.touched.queue();
+        Ok(())
+    })?;
+    tracing::info!(edits = awaiting.len(), parked = applied.parked.len(), "import settled");
+    Ok(applied.parked.len())
 }
 
 /// Settles one; its row, if it is to be judged.

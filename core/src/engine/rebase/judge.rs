@@ -10,7 +10,6 @@ use rejoin_protocol::equal::alike;
 
 use super::conflict::{Conflict, lay};
 use super::detail;
-use super::footprint;
 use super::policy;
 use super::work::Work;
 use crate::engine::queue::cancel;
@@ -179,7 +178,7 @@ fn find(work: &mut Work<'_>, row: &RowKey) -> Result<Option<Conflict>> {
     if cancel::is_open_at(work.queue.cancels(), &work.withdrawn, row) {
         return Ok(None);
     }
-    for seq in footprint::steps_at(work.states, row.table, &row.key).chain(reversed) {
+    for seq in work.states.steps_at(row.table, &row.key).chain(reversed) {
         let step = work.step(seq)?;
         if !step.stays() {
             continue;

@@ -14,24 +14,22 @@ use crate::engine::schema::model::Schema;
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 
-impl Engine {
-    /// Parks each pending mutation that names what `new` has no more, in the transaction that is open. The verdict is the one
-    /// that the server would give. What was sent has to wait for the server's own: it may have been accepted.
-    pub(in crate::engine) fn park_missing(&mut self, new: &Schema) -> Result<Vec<MutationId>> {
-        let mut naming: Vec<(Seq, Parking)> = Vec::new();
-        for entry in self.queue.entries().filter(|entry| entry.state == State::Pending) {
-            let effect = store::read_effect(self.db.conn(), entry.seq)?;
-            let missing = effect.as_ref().and_then(|effect| new.missing(&effect.rows));
-            naming.extend(missing.map(|missing| (entry.seq, parking(entry, missing))));
-        }
-        if naming.is_empty() {
-            return Ok(Vec::new());
-        }
-        let applied = self.rebased(|work, _| {
-            naming.iter().try_for_each(|(seq, parking)| work.park(*seq, parking.clone()))
-        })?;
-        Ok(applied.parked)
+/// Parks each pending mutation that names what `new` has no more, in the transaction that is open. The verdict is the one
+/// that the server would give. What was sent has to wait for the server's own: it may have been accepted.
+pub(crate) fn park(engine: &mut Engine, new: &Schema) -> Result<Vec<MutationId>> {
+    let mut naming: Vec<(Seq, Parking)> = Vec::new();
+    for entry in engine.queue.entries().filter(|entry| entry.state == State::Pending) {
+        let effect = store::read_effect(engine.db.conn(), entry.seq)?;
+        let missing = effect.as_ref().and_then(|effect| new.missing(&effect.rows));
+        naming.extend(missing.map(|missing| (entry.seq, parking(entry, missing))));
     }
+    if naming.is_empty() {
+        return Ok(Vec::new());
+    }
+    let applied = engine.rebased(|work, _| {
+        naming.iter().try_for_each(|(seq, parking)| work.park(*seq, parking.clone()))
+    })?;
+    Ok(applied.parked)
 }
 
 fn parking(entry: &Entry, missing: Missing<'_>) -> Parking {

@@ -3,7 +3,6 @@
 //! What stands on a create (R10): a later edit of the created row, and a later row that names it as its parent. A mutation
 //! that was sent and has no verdict is not parked before it; its verdict finds the parked create.
 
-use super::footprint;
 use super::work::Work;
 use crate::engine::queue::mutation::{ParkReason, State};
 use crate::engine::queue::step::{Fate, Parking, Step};
@@ -79,7 +78,7 @@ impl Work<'_> {
         };
         let mut standing = Vec::new();
         for row in creates(self.step(seq)?) {
-            for later in footprint::steps_after(self.states, &row, seq) {
+            for later in self.states.steps_after(&row, seq) {
                 let step = self.step(later)?;
                 if !step.stays() {
                     continue;

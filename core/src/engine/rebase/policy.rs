@@ -6,7 +6,6 @@
 use rejoin_protocol::Policy;
 
 use super::conflict::Conflict;
-use super::footprint;
 use super::work::Work;
 use crate::engine::queue::mutation::{BasisValue, State};
 use crate::engine::queue::step::{Fate, Step};
@@ -199,7 +198,7 @@ fn whole_rows(work: &Work<'_>, step: &Step) -> Result<Vec<RowKey>> {
 pub(super) fn changes(work: &mut Work<'_>, row: &RowKey) -> Result<()> {
     let table = work.rows.table(row.table)?;
     let Some(at) = table.updated_at.filter(|_| table.is_versioned()) else { return Ok(()) };
-    let steps: Vec<Seq> = footprint::steps_at(work.states, row.table, &row.key).collect();
+    let steps: Vec<Seq> = work.states.steps_at(row.table, &row.key).collect();
     let image = work.rows.read_columns(row, &[at])?;
     let version = image.and_then(|cells| cells[0].as_text().map(str::to_owned));
     let mut is_mine = false;
@@ -225,7 +224,7 @@ pub(super) fn vanishes(work: &mut Work<'_>, row: &RowKey) -> Result<()> {
     if table.policy != Policy::KeepLocal {
         return Ok(());
     }
-    let steps: Vec<Seq> = footprint::steps_at(work.states, row.table, &row.key).collect();
+    let steps: Vec<Seq> = work.states.steps_at(row.table, &row.key).collect();
     if steps.is_empty() {
         return Ok(());
     }

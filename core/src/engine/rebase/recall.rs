@@ -14,31 +14,29 @@ use crate::engine::queue::stance::Stance;
 use crate::engine::queue::{Staged, history, store};
 use crate::error::{Error, Result};
 
-impl Engine {
-    /// Puts what other epochs than the present one accepted back into the queue, and sets the fact `done` in the same
-    /// transaction. How many came back.
-    pub(crate) fn recall_history(&mut self, done: (&str, &str)) -> Result<usize> {
-        let mut count = 0;
-        self.rebase(Origin::Remote, Triggers::Fire, |work, _| {
-            let seqs = history::recall(work.conn)?;
-            set_meta(work.conn, done.0, Some(done.1))?;
-            count = seqs.len();
-            if seqs.is_empty() {
-                return Ok(());
-            }
-            work.undo_all()?;
-            for seq in seqs {
-                let missing = || Error::Internal(format!("mutation {} was not recalled", seq.0));
-                let mut step = store::read_step(work.conn, seq)?.ok_or_else(missing)?;
-                step.stance = Stance::comparing(history::is_of_action(work.conn, step.id)?);
-                step.changed = true;
-                let entry = store::read_entry(work.conn, seq)?.ok_or_else(missing)?;
-                work.steps.insert(seq, step);
-                work.staged.push(Staged::Added(entry));
-            }
-            work.touched.queue();
-            Ok(())
-        })?;
-        Ok(count)
-    }
+/// Puts what other epochs than the present one accepted back into the queue, and sets the fact `done` in the same
+/// transaction. How many came back.
+pub(crate) fn recall(engine: &mut Engine, done: (&str, &str)) -> Result<usize> {
+    let mut count = 0;
+    engine.rebase(Origin::Remote, Triggers::Fire, |work, _| {
+        let seqs = history::recall(work.conn)?;
+        set_meta(work.conn, done.0, Some(done.1))?;
+        count = seqs.len();
+        if seqs.is_empty() {
+            return Ok(());
+        }
+        work.undo_all()?;
+        for seq in seqs {
+            let missing = || Error::Internal(format!("mutation {} was not recalled", seq.0));
+            let mut step = store::read_step(work.conn, seq)?.ok_or_else(missing)?;
+            step.stance = Stance::comparing(history::is_of_action(work.conn, step.id)?);
+            step.changed = true;
+            let entry = store::read_entry(work.conn, seq)?.ok_or_else(missing)?;
+            work.steps.insert(seq, step);
+            work.staged.push(Staged::Added(entry));
+        }
+        work.touched.queue();
+        Ok(())
+    })?;
+    Ok(count)
 }

@@ -134,13 +134,11 @@ pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
     Ok(())
 }
 
-impl Engine {
-    /// Accepts edits that are undone by later ones, of rows that no server has seen (P1).
-    pub(crate) fn accept_nothing(&mut self, edits: &[(Seq, RowKey)]) -> Result<Applied> {
-        self.rebase(Origin::Remote, Triggers::Fire, |work, _| {
-            edits.iter().try_for_each(|(seq, row)| work.accept_at(*seq, row))
-        })
-    }
+/// Accepts edits that are undone by later ones, of rows that no server has seen (P1).
+pub(crate) fn accept_nothing(engine: &mut Engine, edits: &[(Seq, RowKey)]) -> Result<Applied> {
+    engine.rebase(Origin::Remote, Triggers::Fire, |work, _| {
+        edits.iter().try_for_each(|(seq, row)| work.accept_at(*seq, row))
+    })
 }
 
 impl Work<'_> {

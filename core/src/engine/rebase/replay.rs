@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::footprint;
 use super::work::Work;
 use crate::engine::action::Actions;
 use crate::engine::action::budget::Bounds;
@@ -196,7 +195,7 @@ impl Work<'_> {
         }
         let is_undone = |later: Seq| self.steps.contains_key(&later);
         for row in rows {
-            let later = footprint::steps_after(self.states, row, step.seq);
+            let later = self.states.steps_after(row, step.seq);
             met.extend(later.filter(|later| !is_undone(*later)));
         }
         let written = rows.iter().map(|row| row.table).collect();

@@ -9,72 +9,16 @@ use std::collections::hash_map::Entry;
 use super::conflict;
 use super::park::ground_of;
 use super::work::{Work, missing};
-use crate::engine::Engine;
-use crate::engine::change::Origin;
-use crate::engine::database::Triggers;
 use crate::engine::queue::mutation::{BasisValue, State};
 use crate::engine::queue::step::Step;
 use crate::engine::queue::{self, Last, Staged, again, seen, store};
 use crate::engine::rows::patch::{PatchKind, RowKey, same};
 use crate::error::{Error, Result};
-use crate::ids::{MutationId, Seq};
+use crate::ids::Seq;
 use crate::value::Value;
 
 /// Rows as the app sees them, and as those see them who are laid upon it one after another.
 type Views = HashMap<RowKey, Option<Vec<Value>>>;
-
-impl Engine {
-    /// Puts a parked mutation at the end of the queue, as its next attempt: what it wrote is in the rows again, and it compares
-    /// what it stands upon now. A row that it needs and that is gone will be a conflict again. Works offline.
-    ///
-    /// # Errors
-    /// `UnknownMutation`; `Refused` for one that is not parked, or names a table or a column that the server has removed: edit or
-    /// discard it; `StandsOn` while what makes its row is parked. Nothing was changed.
-    pub fn retry(&mut self, id: MutationId) -> Result<()> {
-        let entry = self.queue.find(id).ok_or(Error::UnknownMutation(id))?;
-        if entry.state != State::Parked {
-            let why = "it is not parked, and will be offered as it is".to_owned();
-            return Err(Error::Refused { what: format!("the retry of mutation {id}"), why });
-        }
-        self.retry_all(&[entry.seq])
-    }
-
-    /// [`Engine::retry`] of a mutation, if it is parked, and of all that was parked because of it, and because of that. Which
-    /// they are, in their order. Works offline.
-    ///
-    /// # Errors
-    /// As [`Engine::retry`]; `UnknownMutation` if there is nothing of the kind.
-    pub fn retry_chain(&mut self, id: MutationId) -> Result<Vec<MutationId>> {
-        let chain = self.parked_chain(id)?;
-        if chain.is_empty() {
-            return Err(Error::UnknownMutation(id));
-        }
-        let seqs: Vec<Seq> = chain.iter().map(|(seq, _)| *seq).collect();
-        self.retry_all(&seqs)?;
-        Ok(chain.into_iter().map(|(_, id)| id).collect())
-    }
-
-    /// A mutation, if it is parked, and what was parked because of it: in the order of the queue, but each after its cause,
-    /// which an earlier retry may have put behind it.
-    pub(super) fn parked_chain(&self, id: MutationId) -> Result<Vec<(Seq, MutationId)>> {
-        let mut waiting = again::parked_chain(self.db.conn(), id)?;
-        let root = self.queue.find(id).filter(|entry| entry.state == State::Parked);
-        let mut chain: Vec<_> = root.map(|entry| (entry.seq, id)).into_iter().collect();
-        let follows = |chain: &[(Seq, MutationId)], cause: &MutationId| {
-            *cause == id || chain.iter().any(|(_, known)| known == cause)
-        };
-        while let Some(at) = waiting.iter().position(|(.., cause)| follows(&chain, cause)) {
-            let (seq, next, _) = waiting.remove(at);
-            chain.push((seq, next));
-        }
-        Ok(chain)
-    }
-
-    fn retry_all(&mut self, parked: &[Seq]) -> Result<()> {
-        let last = self.queue.last();
-        self.rebase(Origin::Local, Triggers::Fire, |work, _| work.requeue(parked, last)).map(drop)
-    }
-}
 
 impl Work<'_> {
     /// Puts mutations that are parked or lifted at the end of the queue, in this order; `last` are the numbers that were given last.

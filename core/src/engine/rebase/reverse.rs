@@ -4,7 +4,6 @@ use rejoin_protocol::Value;
 use rejoin_protocol::equal::alike;
 
 use super::conflict;
-use super::footprint;
 use super::work::Work;
 use crate::engine::capture::compose::Recorded;
 use crate::engine::queue::mutation::State;
@@ -72,7 +71,7 @@ impl Work<'_> {
         }
         let steps = &self.steps;
         let stays = |seq: &Seq| steps.get(seq).is_some_and(Step::stays);
-        let next = footprint::steps_after(self.states, row, after).find(stays);
+        let next = self.states.steps_after(row, after).find(stays);
         let (Some(made), Some(seq)) = (made, next) else { return Ok(None) };
         let step = self.step_mut(seq)?;
         let is_new = step.state == State::Pending && step.intent.is_none();

@@ -9,11 +9,6 @@ use rejoin_protocol::equal::equal;
 
 use super::reverse::reversal;
 use super::work::Work;
-use crate::engine::Engine;
-use crate::engine::change::Origin;
-use crate::engine::database::Triggers;
-use crate::engine::queue::history;
-use crate::engine::queue::mutation::State;
 use crate::engine::rows::apply::soft_deletes;
 use crate::engine::rows::patch::{PatchKind, RowPatch};
 use crate::engine::schema::model::Table;
@@ -32,65 +27,9 @@ pub enum Undone {
     Nothing,
 }
 
-impl Engine {
-    /// Takes a mutation back: one without a verdict is given up; of an accepted one each column goes back to what it displaced.
-    /// Works offline. All of it, or nothing.
-    ///
-    /// # Errors
-    /// `UnknownMutation` if neither queue nor history has it; `Changed` with the rows if any column has another value than it
-    /// wrote; `Refused` for a parked one, of which nothing is in the rows; those of `discard`.
-    pub fn undo(&mut self, id: MutationId) -> Result<Undone> {
-        if let Some(entry) = self.queue.find(id) {
-            if entry.state == State::Parked {
-                return refused(
-                    "undo",
-                    id,
-                    "it was not accepted, so that no row shows it: discard it",
-                );
-            }
-            self.discard(id)?;
-            return Ok(Undone::GivenUp);
-        }
-        let done = history::read_done(self.db.conn(), id)?.ok_or(Error::UnknownMutation(id))?;
-        self.in_transaction(Origin::Local, Triggers::Fire, |engine| {
-            engine.silently(|engine| {
-                let capture = engine.capture.clone();
-                engine.rebased(|work, _| {
-                    let patches = work.taken_back(&done)?;
-                    work.lay_again(&patches, &capture)
-                })
-            })?;
-            let Some(seq) = engine.flush(None)? else { return Ok(Undone::Nothing) };
-            history::mark_undo(engine.db.conn(), seq, id).map(Undone::By)
-        })
-    }
-
-    /// Takes the undo of a mutation back: `id` is the mutation that was undone.
-    ///
-    /// # Errors
-    /// `Refused` if it was not undone, or the undo was undone already, or was not accepted; else as `undo`.
-    pub fn redo(&mut self, id: MutationId) -> Result<Undone> {
-        let Some(undo) = history::undo_of(self.db.conn(), id)? else {
-            return refused(
-                "redo",
-                id,
-                "it was not undone, or so long ago that the history has forgotten it",
-            );
-        };
-        if history::undo_of(self.db.conn(), undo)?.is_some() {
-            return refused("redo", id, "its undo was undone already");
-        }
-        self.undo(undo)
-    }
-}
-
-fn refused<T>(what: &str, id: MutationId, why: &str) -> Result<T> {
-    Err(Error::Refused { what: format!("the {what} of mutation {id}"), why: why.to_owned() })
-}
-
 impl Work<'_> {
     /// What takes these patches back from the rows as they are seen now, if all of it still stands.
-    fn taken_back(&mut self, done: &[RowPatch]) -> Result<Vec<RowPatch>> {
+    pub(super) fn taken_back(&mut self, done: &[RowPatch]) -> Result<Vec<RowPatch>> {
         if let Some(missing) = self.schema.missing(done).filter(|missing| missing.column.is_none())
         {
             let what = "the undo".to_owned();

@@ -5,7 +5,6 @@
 //! be parked as a conflict. The effect stays; the attempt has old values of its own. For a mutation that was sent and has
 //! no verdict, the new old values wait for its next attempt.
 
-use super::footprint;
 use super::work::Work;
 use crate::engine::queue::Staged;
 use crate::engine::queue::attempt::Frozen;
@@ -43,7 +42,7 @@ impl Work<'_> {
         let mut all = written_anew(step, effect);
         // Where somebody is not undone yet all starts over (R4), and nothing of this run is kept.
         let is_undone = |later: Seq| self.steps.contains_key(&later);
-        all.retain(|one| footprint::steps_after(self.states, &one.row, step.seq).all(is_undone));
+        all.retain(|one| self.states.steps_after(&one.row, step.seq).all(is_undone));
         let mut replaced = Vec::with_capacity(all.len());
         for one in all {
             if !self.is_there(&one)? {
@@ -112,7 +111,7 @@ impl Work<'_> {
         }
         for written in all {
             let row = &written.row;
-            let mut later: Vec<Seq> = footprint::steps_after(self.states, row, seq).collect();
+            let mut later: Vec<Seq> = self.states.steps_after(row, seq).collect();
             // What a retry has put at the end of the queue is not among the states yet.
             later.extend(self.added().filter(|added| *added > seq));
             for other in later {

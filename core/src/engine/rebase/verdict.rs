@@ -10,7 +10,6 @@ use rejoin_protocol::wire::push::Ending;
 use super::batch::ServerVerdict;
 use super::conflict::Conflict;
 use super::detail;
-use super::footprint;
 use super::judge::{Edit, Met};
 use super::policy;
 use super::work::Work;
@@ -248,7 +247,7 @@ fn conflicts_of(work: &mut Work<'_>, seq: Seq) -> Result<Vec<(RowKey, Conflict)>
     for row in rows {
         let mut met = Met::new(work.rows.read(&row)?);
         let table = work.rows.table(row.table)?;
-        for earlier in footprint::steps_at(work.states, row.table, &row.key) {
+        for earlier in work.states.steps_at(row.table, &row.key) {
             let step = work.step(earlier)?;
             if earlier < seq
                 && step.stays()

@@ -114,7 +114,7 @@ impl<'a> Work<'a> {
         let states = self.states;
         let mut met = false;
         let mut seeds = Vec::new();
-        for seq in footprint::steps_at(states, table, key) {
+        for seq in states.steps_at(table, key) {
             met = true;
             if !self.steps.contains_key(&seq) {
                 seeds.push(seq);

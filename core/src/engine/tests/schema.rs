@@ -319,7 +319,7 @@ fn mutation_that_does_not_name_what_is_removed_stays_pending() {
         all(&mut engine, "SELECT id || ' ' || body FROM notes ORDER BY id"),
         ["'by default x'", "'null x'", "'other z'"]
     );
-    let seqs: Vec<_> = engine.sendable(9).unwrap().iter().map(|one| one.seq).collect();
+    let seqs: Vec<_> = engine.queue_view().sendable(9).unwrap().iter().map(|one| one.seq).collect();
     let offers = engine.mark_sent(&seqs, 1).unwrap();
     let sent =
         offers.iter().map(|offer| group(engine.schema(), offer, ActionParts::default()).unwrap());

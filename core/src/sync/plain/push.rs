@@ -15,6 +15,7 @@ use crate::engine::Engine;
 use crate::engine::queue::coalesce;
 use crate::engine::queue::mutation::ParkReason;
 use crate::engine::queue::record::Record;
+use crate::engine::rebase::record::accept_nothing;
 use crate::engine::rebase::{Applied, Batch};
 use crate::engine::rebase::{RecordEnding, Settled};
 use crate::engine::rows::patch::RowKey;
@@ -165,14 +166,14 @@ fn fresh(
     // Whatever is frozen waits for the next pass here.
     let frozen = engine.queue.records().iter().map(|record| &record.row);
     let waiting = course.aside.iter().chain(frozen).cloned().collect();
-    let drafts = engine.drafts(most, &waiting, &course.apart)?;
+    let drafts = engine.queue_view().drafts(most, &waiting, &course.apart)?;
     if !drafts.nothing.is_empty() {
-        let applied = engine.accept_nothing(&drafts.nothing)?;
+        let applied = accept_nothing(engine, &drafts.nothing)?;
         course.accepted.accepted.extend(applied.accepted);
     }
     let mut records = Vec::with_capacity(drafts.records.len());
     for (after, draft) in drafts.records.into_iter().enumerate() {
-        records.push(engine.record_of(draft, after, &course.tombs)?);
+        records.push(engine.queue_view().record_of(draft, after, &course.tombs)?);
     }
     let (changes, places) = fitting(engine, records.iter().cloned(), limits.body)?;
     if places.is_empty() {
@@ -349,11 +350,11 @@ pub(crate) fn drained(engine: &mut Engine, course: &mut Course) -> Result<Applie
 fn freeze_first(engine: &mut Engine, row: &RowKey, place: i64, course: &Course) -> Result<()> {
     /// That of no request.
     const UNSENT: i64 = 0;
-    let drafts = engine.drafts(usize::MAX, &course.aside, &course.apart)?;
+    let drafts = engine.queue_view().drafts(usize::MAX, &course.aside, &course.apart)?;
     let Some(draft) = drafts.records.into_iter().find(|draft| draft.row == *row) else {
         return Ok(());
     };
-    let record = Record { place, ..engine.record_of(draft, 0, &course.tombs)? };
+    let record = Record { place, ..engine.queue_view().record_of(draft, 0, &course.tombs)? };
     engine.freeze_records(&[record], UNSENT)?;
     engine.mark_uncertain(UNSENT)
 }

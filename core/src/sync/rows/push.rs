@@ -74,8 +74,8 @@ pub(crate) fn request(
 ) -> Result<Push> {
     let mut push = Push::default();
     loop {
-        let held = engine.held_by(aside)?;
-        let waiting = engine.sendable(limits.groups + held.len())?;
+        let held = engine.queue_view().held_by(aside)?;
+        let waiting = engine.queue_view().sendable(limits.groups + held.len())?;
         let Some(first) = waiting.first().map(|mutation| mutation.seq) else { return Ok(push) };
         let sent = choose(&waiting, limits, &held, unseen);
         if sent.is_empty() {

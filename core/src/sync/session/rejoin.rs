@@ -11,6 +11,7 @@ use rejoin_protocol::{Manifest, capability};
 use super::pass::{Next, Pass, Step};
 use super::peer::{Peer, unrequested};
 use crate::engine::Engine;
+use crate::engine::rebase::recall;
 use crate::error::Result;
 use crate::ids::Seq;
 use crate::sync::request::{Phase, Response, SessionConfig};
@@ -173,7 +174,7 @@ impl Rejoin {
         let snapshot = snapshot::present(engine)?;
         if let Some(recall) = engine.meta(fact::RECALL)? {
             if recall == "due" && !mutant::on(Mutant::HistoryNotRecalled) {
-                engine.recall_history((fact::RECALL, "rebuild"))?;
+                recall::recall(engine, (fact::RECALL, "rebuild"))?;
             }
             if snapshot.is_some() {
                 pass.step = Step::Pull; // The rows of the restored server come before the push.

@@ -366,7 +366,7 @@ impl World {
     }
 
     fn open_mutations(&self) -> Vec<Mutation> {
-        self.selective.sendable(usize::MAX).unwrap()
+        self.selective.queue_view().sendable(usize::MAX).unwrap()
     }
 
     /// Sends some and answers them; the server takes what it accepts as it stands there.

@@ -4,6 +4,7 @@ use rejoin_protocol::Policy;
 use rejoin_protocol::wire::push::Ending;
 
 use super::super::Batch;
+use super::super::recall;
 use super::policies::{OLD, SAME, UPDATE, conflict, one, outcome, pull, stands, with};
 use super::support::*;
 
@@ -31,7 +32,7 @@ fn what_another_life_of_the_server_accepted_is_only_compared() {
     };
     engine.apply(accepted).unwrap();
     engine.set_meta("epoch", Some("two")).unwrap();
-    assert_eq!(engine.recall_history(("recall", "done")).unwrap(), 1);
+    assert_eq!(recall::recall(&mut engine, ("recall", "done")).unwrap(), 1);
     let again = one(&mut engine, 2);
     assert_eq!((again.mutation.id, &again.hash), (sent.mutation.id, &sent.hash));
     conflict(&mut engine, &again.mutation, SAME);

@@ -139,10 +139,10 @@ fn an_edit_that_was_on_its_way_when_its_create_was_refused_is_parked_by_its_own_
     let (_folder, mut engine) = family();
     engine.execute("INSERT INTO places VALUES ('p', 'new')", &[]).unwrap();
     engine.execute("UPDATE places SET name = 'better'", &[]).unwrap();
-    let first = engine.sendable(1).unwrap()[0].seq;
+    let first = engine.queue_view().sendable(1).unwrap()[0].seq;
     let create = engine.mark_sent(&[first], 1).unwrap().remove(0);
     engine.mark_uncertain(1).unwrap();
-    let second = engine.sendable(2).unwrap()[1].seq;
+    let second = engine.queue_view().sendable(2).unwrap()[1].seq;
     let edit = engine.mark_sent(&[second], 2).unwrap().remove(0);
     assert_eq!(edit.after, [create.mutation.id]);
     engine.mark_uncertain(2).unwrap();
@@ -169,7 +169,7 @@ fn an_uncertain_correction_takes_over_with_its_next_attempt() {
     let first = send(&mut engine, 1).remove(0);
     engine.mark_uncertain(1).unwrap();
     engine.execute("UPDATE notes SET body = 'good'", &[]).unwrap();
-    let [_, second] = engine.sendable(2).unwrap().try_into().unwrap();
+    let [_, second] = engine.queue_view().sendable(2).unwrap().try_into().unwrap();
     let second = engine.mark_sent(&[second.seq], 2).unwrap().remove(0);
     engine.mark_uncertain(2).unwrap();
     let answer = |engine: &Engine, offer: &crate::engine::queue::offer::Offer, ending| Batch {
@@ -221,7 +221,7 @@ fn with_version(engine: &mut Engine, body: &str, version: &str) -> Applied {
 
 fn version(engine: &Engine) -> Option<String> {
     let table = engine.schema().named("notes").unwrap().number;
-    engine.base_version(&RowKey { table, key: "a".into() }).unwrap()
+    engine.queue_view().base_version(&RowKey { table, key: "a".into() }).unwrap()
 }
 
 #[test]

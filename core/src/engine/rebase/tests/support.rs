@@ -76,7 +76,7 @@ pub(super) fn base(engine: &Engine, key: &str) -> Option<Vec<Value>> {
 
 /// Sends everything that can be sent, as request `request`.
 pub(super) fn send(engine: &mut Engine, request: i64) -> Vec<Offer> {
-    let seqs: Vec<_> = engine.sendable(100).unwrap().iter().map(|m| m.seq).collect();
+    let seqs: Vec<_> = engine.queue_view().sendable(100).unwrap().iter().map(|m| m.seq).collect();
     engine.mark_sent(&seqs, request).unwrap()
 }
 

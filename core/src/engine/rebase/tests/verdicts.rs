@@ -200,7 +200,8 @@ fn the_history_is_bounded() {
     for n in 0..1_100 {
         engine.execute("UPDATE notes SET n = ?1", &[Value::from(n + 1)]).unwrap();
     }
-    let seqs: Vec<Seq> = engine.sendable(2_000).unwrap().iter().map(|m| m.seq).collect();
+    let seqs: Vec<Seq> =
+        engine.queue_view().sendable(2_000).unwrap().iter().map(|m| m.seq).collect();
     let sent = engine.mark_sent(&seqs, 1).unwrap();
     let verdicts = sent.iter().map(|offer| verdict(&offer.mutation, Ending::Accepted)).collect();
     let batch = Batch { verdicts, ..images(&engine, &[("a", Some("x"), 1_100)]) };

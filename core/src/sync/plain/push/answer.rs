@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::body::word;
 use crate::engine::Engine;
+use crate::engine::queue::history;
 use crate::engine::queue::mutation::ParkReason;
 use crate::engine::queue::record::Record;
 use crate::engine::rebase::{RecordEnding, Settled};
@@ -193,7 +194,7 @@ pub(super) fn is_own(
     if table.sent_values(record.operation, &record.data).iter().all(is_there) {
         return Ok(true);
     }
-    Ok(was_sent && is_fresh(record) && !engine.has_accepted(&record.row)?)
+    Ok(was_sent && is_fresh(record) && !history::has_row(engine.db.conn(), &record.row)?)
 }
 
 /// Whether a record creates a row under a random key, upon no tombstone: no other device makes the same one.

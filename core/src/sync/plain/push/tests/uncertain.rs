@@ -7,6 +7,7 @@ use super::server::Server;
 use super::{Net, World};
 use crate::engine::queue::mutation::{ParkReason, State};
 use crate::engine::queue::{Awaiting, store};
+use crate::engine::rebase::import;
 use crate::value::Value;
 
 #[test]
@@ -262,7 +263,7 @@ fn imported_edits_wait_for_the_servers_rows_here_too() {
     let mut world = World::with_note("a");
     world.run("UPDATE notes SET body = 'mine'");
     let edited = world.queue()[0].clone();
-    let version = world.engine.base_version(&edited.effect.rows[0].row).unwrap();
+    let version = world.engine.queue_view().base_version(&edited.effect.rows[0].row).unwrap();
     let awaiting = Awaiting::from([(edited.seq, version)]);
     store::write_awaiting(world.engine.db.conn(), &awaiting).unwrap();
     world.crash();
@@ -270,7 +271,7 @@ fn imported_edits_wait_for_the_servers_rows_here_too() {
     world.push(&[Net::Ok]);
     assert!(world.server.heard.is_empty(), "nothing goes before the first sync is done");
     world.engine.set_meta("first_sync", Some("done")).unwrap();
-    world.engine.settle_import().unwrap();
+    import::settle_all(&mut world.engine).unwrap();
     world.push(&[Net::Ok]);
     assert_eq!(world.heard(0), ["update a", "create b"]);
     assert!(world.queue().is_empty());

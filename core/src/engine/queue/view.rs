@@ -1,48 +1,29 @@
-//! Looking at the queue and through it: what waits, where a row stands, and what the base holds under it.
+//! The queue and the base under it, as the present transaction sees them: what is sent is made of it.
+//!
+//! Reads the file and the queue's memory. What is committed before bytes leave is in `engine/outbox.rs`.
 
-use super::footprint;
-use crate::engine::Engine;
-use crate::engine::queue::mutation::Mutation;
-use crate::engine::queue::{history, store};
-use crate::engine::row_state::RowSyncState;
+use rusqlite::Connection;
+
+use super::{Queue, store};
 use crate::engine::rows::apply::Rows;
 use crate::engine::rows::patch::RowKey;
 use crate::engine::rows::undo::{Before, Undo};
-use crate::error::{Error, Result};
-use crate::ids::MutationId;
+use crate::engine::schema::model::Schema;
+use crate::error::Result;
 use crate::value::Value;
 
-impl Engine {
-    /// Every mutation of the queue, in every state, in order.
-    pub fn pending(&self) -> Result<Vec<Mutation>> {
-        store::read_all(self.db.conn())
-    }
+/// The queue with its file and schema.
+#[derive(Clone, Copy)]
+pub(crate) struct QueueView<'a> {
+    pub(crate) conn: &'a Connection,
+    pub(crate) queue: &'a Queue,
+    pub(crate) schema: &'a Schema,
+}
 
-    /// A mutation of the queue; `None` if it is not there, because it was accepted or discarded or never was.
-    pub fn mutation(&self, id: MutationId) -> Result<Option<Mutation>> {
-        match self.queue.find(id) {
-            Some(entry) => store::read(self.db.conn(), entry.seq),
-            None => Ok(None),
-        }
-    }
-
-    /// Whether the history has this mutation as accepted; old ones leave it (D11).
-    pub fn was_accepted(&self, id: MutationId) -> Result<bool> {
-        history::is_in_history(self.db.conn(), id)
-    }
-
-    /// What waits on a row. A row that is not there and was never edited is synced.
-    ///
-    /// # Errors
-    /// `NotSynced` if the table is not.
-    pub fn row_sync_state(&self, table: &str, key: &Value) -> Result<RowSyncState> {
-        let known = self.schema.named(table).ok_or_else(|| Error::NotSynced(table.to_owned()))?;
-        Ok(self.queue.states().read().state(&known.name, key))
-    }
-
+impl QueueView<'_> {
     /// The row as the base holds it, in the table's order: what is seen, with everything that waits taken back.
-    pub fn base_row(&self, row: &RowKey) -> Result<Option<Vec<Value>>> {
-        let mut rows = Rows::new(self.db.conn(), &self.schema);
+    pub(crate) fn base_row(&self, row: &RowKey) -> Result<Option<Vec<Value>>> {
+        let mut rows = Rows::new(self.conn, self.schema);
         let table = rows.table(row.table)?;
         let mut image = rows.read(row)?;
         if table.is_removed() {
@@ -73,8 +54,8 @@ impl Engine {
 
     /// The version of a row (R9): the raw text of `updated_at` in the base, never in what the app may have written.
     /// `None` if the base has no such row, or the table no versions.
-    pub fn base_version(&self, row: &RowKey) -> Result<Option<String>> {
-        let mut rows = Rows::new(self.db.conn(), &self.schema);
+    pub(crate) fn base_version(&self, row: &RowKey) -> Result<Option<String>> {
+        let mut rows = Rows::new(self.conn, self.schema);
         let table = rows.table(row.table)?;
         let Some(at) = table.updated_at else { return Ok(None) };
         let id = table.columns[at].id;
@@ -96,10 +77,10 @@ impl Engine {
     /// What the steps at a row displaced there, oldest first.
     fn undos_of(&self, row: &RowKey) -> Result<Vec<Before>> {
         let states = self.queue.states();
-        let steps: Vec<_> = footprint::steps_at(&states.read(), row.table, &row.key).collect();
+        let steps: Vec<_> = states.read().steps_at(row.table, &row.key).collect();
         let mut undos = Vec::with_capacity(steps.len());
         for seq in steps {
-            let Some(step) = store::read_step(self.db.conn(), seq)? else { continue };
+            let Some(step) = store::read_step(self.conn, seq)? else { continue };
             let undo = match &step.undo {
                 Some(bytes) => Undo::decode(bytes)?,
                 None => Undo::of(&step.effect),
