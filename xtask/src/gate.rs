@@ -1,4 +1,4 @@
-//! Runs stages, three at a time, each as a process of its own; prints a table and the closing line.
+//! Runs stages, two at a time, each as a process of its own; prints a table and the closing line.
 //!
 //! A stage starts when all stages that it needs have ended well, in the order of its list. Its output goes to
 //! `target/gate/NAME.log` and is printed if the stage fails. A stage that takes longer than its limit is stopped, with
@@ -13,8 +13,8 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Stages that run at the same time: one more than a small machine has cores, because stages also wait for files and processes.
-const LANES: usize = 3;
+/// Stages that run at the same time.
+const LANES: usize = 2;
 
 /// How often running stages are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -56,7 +56,7 @@ pub(crate) fn run_here(stage: &Stage) -> Row {
     })
 }
 
-/// Runs stages in three lanes and closes with the table.
+/// Runs stages in two lanes and closes with the table.
 pub(crate) fn run(stages: &[Stage]) -> Result<ExitCode> {
     let folder = folder();
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
@@ -247,14 +247,14 @@ mod tests {
         r#"echo "+$0" >>order; sleep 0.3; echo "-$0" >>order; printf '%s\t1\t0\t0\t0.1\n' $0 >$1"#;
 
     #[test]
-    fn stages_run_together_after_those_they_need() {
+    fn stages_run_two_at_a_time_after_those_they_need() {
         let stages = [stage("a", &[], true), stage("b", &["a"], false), stage("c", &[], true)];
         let (rows, order) = run(&stages, PASS);
         assert!(rows.iter().all(|(_, count)| *count == Count::one(true)), "{rows:?}");
         let at = |mark: &str| order.lines().position(|line| line == mark).unwrap();
         assert!(at("-a") < at("+b"), "b needs a: {order}");
         assert!(at("-a") < at("+c"), "both lock: {order}");
-        assert!(at("+c") < at("-b"), "lanes: {order}");
+        assert!(at("+c") < at("-b"), "two lanes: {order}");
     }
 
     #[test]
