@@ -214,11 +214,12 @@ const COMMANDS: Record<string, Command> = {
   status: async (client) => plain(client.status()),
   reach: async (client, { state }) => {
     const deadline = Date.now() + LONGEST;
-    while (snake(client.status().state.kind) !== state) {
-      if (Date.now() > deadline) throw new Error(`never ${state}, but ${client.status().state.kind}`);
+    for (;;) {
+      const status = client.status(); // Read once: the next state may follow at once.
+      if (snake(status.state.kind) === state) return plain(status);
+      if (Date.now() > deadline) throw new Error(`never ${state}, but ${status.state.kind}`);
       await new Promise((resolve) => setTimeout(resolve, 2));
     }
-    return plain(client.status());
   },
   pending: (client) => list('pending', client.pending()),
   counts: async (client) => plain(await client.pendingCounts()),

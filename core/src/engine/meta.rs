@@ -18,7 +18,7 @@ pub(crate) fn set_meta(conn: &Connection, key: &str, value: Option<&str>) -> Res
     done.map(drop).map_err(fault::of)
 }
 
-/// A fact.
+/// The value of a fact; `None` if it is not set.
 pub(crate) fn meta(conn: &Connection, key: &str) -> Result<Option<String>> {
     conn.prepare_cached("/*rejoin*/SELECT value FROM rejoin_meta WHERE key = ?1")
         .and_then(|mut statement| statement.query_row([key], |row| row.get(0)).optional())

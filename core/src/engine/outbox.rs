@@ -1,5 +1,6 @@
-//! What the session and the app do with the queue as a whole. What leaves is committed as sent before its first byte (O5); what
-//! is sent, and in which form, is decided in `queue`.
+//! The transactions around a request: mutations are committed as sent before the first byte leaves (O5), and as uncertain when
+//! the answer is lost. Also the queries of the queue, the history and the verdicts. Which mutations are sent, and in which
+//! form, is decided in `queue`.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -53,7 +54,8 @@ impl Engine {
         Ok(self.queue.states().read().state(&known.name, key))
     }
 
-    /// The row as the base holds it, in the table's order: what is seen, with everything that waits taken back.
+    /// The row in the base, in the order of the table's columns: without the edits that wait in the queue. `None` if the base
+    /// does not have it.
     pub fn base_row(&self, row: &RowKey) -> Result<Option<Vec<Value>>> {
         self.queue_view().base_row(row)
     }
@@ -73,7 +75,8 @@ impl Engine {
                     continue;
                 }
                 let after = before.remove(seq).unwrap_or_default();
-                let offer = engine.queue_view().settle(*seq, after, request, limit)?;
+                let (offer, frozen) = engine.queue_view().settle(*seq, after, request, limit)?;
+                store::write_sent(engine.db.conn(), *seq, request, &offer.hash, &frozen)?;
                 let attempt = offer.mutation.attempt;
                 engine.queue.stage(Staged::Moved(*seq, State::Sent, attempt));
                 offers.push(offer);
@@ -167,19 +170,20 @@ impl Engine {
         })
     }
 
-    /// Says how often, or how long, the server may fail on one mutation before that is parked as
+    /// Sets how often, and for how long, the server may fail on one mutation before the mutation is parked as
     /// [`ServerFault`](super::queue::mutation::ParkReason::ServerFault).
     pub fn set_fault_limit(&mut self, attempts: u32, age: Duration) {
         self.fault_limit = FaultLimit::of(attempts, age);
     }
 
-    /// Forgets accepted mutations beyond these bounds at once; how many. What was forgotten cannot be undone.
+    /// Removes accepted mutations beyond these bounds from the history, and returns how many. They cannot be undone any more.
     pub fn prune(&mut self, bounds: &HistoryBounds) -> Result<usize> {
         self.write(Origin::Local, |engine| history::prune(engine.db.conn(), bounds))
     }
 
-    /// Forgets what is older than the default age, once a pass has shown that the server's log is the one that accepted it. A push
-    /// shows nothing: the server may have been restored, and what it lost is offered again only after the next pull.
+    /// Removes entries of the history that are older than the default age. Called after a pass whose pull has shown that the
+    /// server still has the log that accepted them. A push does not show that: the server may have been restored, and what it
+    /// lost is sent again only after the next pull.
     pub(crate) fn prune_proven(&mut self) -> Result<()> {
         if history::is_over_age(self.db.conn())? {
             self.prune(&HistoryBounds::default())?;
@@ -192,7 +196,7 @@ impl Engine {
         verdict::read(self.db.conn(), after, most)
     }
 
-    /// The app knows the verdicts up to this one: they are not told again.
+    /// Removes the verdicts up to this number: the app has read them, and `verdicts` does not return them again.
     pub fn acknowledge_verdicts(&mut self, through: i64) -> Result<()> {
         self.write(Origin::Local, |engine| verdict::acknowledge_through(engine.db.conn(), through))
     }

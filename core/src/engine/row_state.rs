@@ -160,6 +160,7 @@ impl Line {
     }
 }
 
+/// Parked mutations are not part of what the app sees.
 fn live(waiting: &[Waiting]) -> impl DoubleEndedIterator<Item = Seq> + '_ {
     waiting.iter().filter(|one| one.state != State::Parked).map(|one| one.seq)
 }

@@ -389,21 +389,8 @@ mod tests {
             ("core/src/transport/http.rs", "use crate::engine::Engine;", false),
             ("core/src/engine/rows/apply.rs", "use crate::engine::schema::model::Table;", true),
             ("core/src/engine/rows/apply.rs", "use super::super::queue::Entry;", false),
-            (
-                "core/src/engine/queue.rs",
-                "use crate::engine::{meta::meta, rows::patch::Effect};",
-                true,
-            ),
-            (
-                "core/src/engine/queue.rs",
-                "use crate::engine::{Engine, rows::patch::Effect};",
-                false,
-            ),
-            (
-                "core/src/engine/rebase.rs",
-                "use crate::engine::{Engine, rows::patch::Effect};",
-                true,
-            ),
+            ("core/src/engine/queue.rs", "use crate::engine::{Engine, meta::meta};", false),
+            ("core/src/engine/rebase.rs", "use crate::engine::{Engine, meta::meta};", true),
             ("core/src/engine/queue/store.rs", "fn f() { crate::engine::rebase::g() }", false),
             ("server/src/model/row.rs", "use super::schema::Table;", true),
             ("server/src/model/row.rs", "use crate::error::Fault;", false),

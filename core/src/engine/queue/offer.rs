@@ -95,15 +95,15 @@ impl QueueView<'_> {
         Ok(found)
     }
 
-    /// Settles one that is about to leave with `request`, in the transaction that is open. The server is asked to refuse it if
-    /// it fails once more and `limit` is reached.
+    /// What is sent of a mutation with `request`, and what the caller stores so that every later request carries the same. The
+    /// server is asked to refuse the mutation if it fails once more and `limit` is reached.
     pub(crate) fn settle(
         &self,
         seq: Seq,
         after: Vec<MutationId>,
         request: i64,
         (limit, now_ms): (FaultLimit, i64),
-    ) -> Result<Offer> {
+    ) -> Result<(Offer, Vec<u8>)> {
         let conn = self.conn;
         let missing = || Error::Internal(format!("mutation {} is not in the queue", seq.0));
         let mut mutation = store::read(conn, seq)?.ok_or_else(missing)?;
@@ -114,7 +114,6 @@ impl QueueView<'_> {
             None => Frozen { after, rows: self.freeze(&mutation)?, ..Frozen::default() },
         };
         let hash = attempt::hash(&content.hashed);
-        store::write_sent(conn, seq, request, &hash, &frozen.encode())?;
         mutation.state = State::Sent;
         mutation.request = Some(request);
         let mut rows = Vec::with_capacity(mutation.effect.rows.len());
@@ -131,7 +130,9 @@ impl QueueView<'_> {
             Some(_) => store::read_step(conn, seq)?.and_then(|step| step.intent),
             None => None,
         };
-        Ok(Offer { mutation, hash, after: frozen.after, age_ms, last_try, rows, intent })
+        let stored = frozen.encode();
+        let offer = Offer { mutation, hash, after: frozen.after, age_ms, last_try, rows, intent };
+        Ok((offer, stored))
     }
 
     /// Whether the server may decide by time in any of its rows.

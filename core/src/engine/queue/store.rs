@@ -421,7 +421,7 @@ pub(crate) fn read_effect(conn: &Connection, seq: Seq) -> Result<Option<Effect>>
 }
 
 /// Marks an attempt as sent, with what was settled for it.
-pub(super) fn write_sent(
+pub(crate) fn write_sent(
     conn: &Connection,
     seq: Seq,
     request: i64,

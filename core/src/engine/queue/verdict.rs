@@ -139,7 +139,7 @@ fn kind_of(number: i64) -> Result<VerdictKind> {
     }
 }
 
-/// Verdicts after a number that the app has not acknowledged, oldest first, at most so many.
+/// The verdicts after a number that the app has not acknowledged, oldest first, at most `most`.
 pub(crate) fn read(conn: &Connection, after: i64, most: usize) -> Result<Verdicts> {
     let known = acknowledged(conn)?;
     let after = after.max(known);
@@ -168,7 +168,7 @@ pub(crate) fn read(conn: &Connection, after: i64, most: usize) -> Result<Verdict
     Ok(Verdicts { missed: u64::try_from(first - after - 1).unwrap_or(0), entries })
 }
 
-/// The app knows the verdicts up to this one: they are not told again.
+/// Removes the verdicts up to this number: the app has read them.
 pub(crate) fn acknowledge_through(conn: &Connection, through: i64) -> Result<()> {
     let through = through.min(last_given(conn)?);
     if through > acknowledged(conn)? { acknowledge(conn, through) } else { Ok(()) }

@@ -1,6 +1,6 @@
-//! The queue and the base under it, as the present transaction sees them: what is sent is made of it.
+//! The queue and the base under it, as the open transaction sees them. The content of requests is built from it.
 //!
-//! Reads the file and the queue's memory. What is committed before bytes leave is in `engine/outbox.rs`.
+//! Reads the file and the queue's memory, and writes nothing: `engine/outbox.rs` does that.
 
 use rusqlite::Connection;
 
@@ -21,7 +21,7 @@ pub(crate) struct QueueView<'a> {
 }
 
 impl QueueView<'_> {
-    /// The row as the base holds it, in the table's order: what is seen, with everything that waits taken back.
+    /// The row in the base, in the order of the table's columns: the visible row, with the edits that wait in the queue undone.
     pub(crate) fn base_row(&self, row: &RowKey) -> Result<Option<Vec<Value>>> {
         let mut rows = Rows::new(self.conn, self.schema);
         let table = rows.table(row.table)?;

@@ -29,16 +29,15 @@ use crate::error::{ActionFault, Error, Result};
 use crate::ids::{MutationId, Seq};
 
 impl Engine {
-    /// Removes a pending or parked mutation for good; what it wrote leaves the rows, and what stands on what it created is
-    /// parked (R10). Works offline. Of a mutation that a plain server has accepted in part, that part stays accepted.
+    /// Removes a mutation from the queue and its edits from the rows. Mutations that edit a row it created, or refer to one, are
+    /// parked (R10). Works offline. If a plain server has accepted some rows of the mutation, those stay.
     ///
-    /// With a plain server, one that was sent and has no verdict leaves the rows at once too. It is still sent until the
-    /// server's word on it is known, and then taken back, should the server have it (P10). Such a server cannot tell in
-    /// every case whether it has it: rarely (3 of 20,000 in our model) a value that was given up stays there.
-    ///
-    /// With a Rejoin server, one that was sent and has no verdict leaves the rows at once, with what was sent and stands on what
-    /// it made. It is withdrawn by its id; should the server have it, its reverse takes its place in the queue (O12). What
-    /// follows from it waits for the server's word.
+    /// A mutation that was sent and has no verdict yet leaves the rows at once, too:
+    /// - With a Rejoin server it is cancelled by its id, with the sent mutations that depend on rows it created. If the server had
+    ///   accepted it, a mutation that reverses it takes its place in the queue (O12). Mutations that depend on it wait until the
+    ///   server has answered.
+    /// - With a plain server it is sent until the answer shows whether the server has it, and is then reversed (P10). In rare cases
+    ///   a discarded value stays on the server: docs/plain-server.md names them.
     ///
     /// # Errors
     /// `UnknownMutation`; `Uncertain` for one that a Rejoin server of an older release may have: nothing was changed.
@@ -47,8 +46,8 @@ impl Engine {
         self.rebase(Origin::Local, Triggers::Fire, |work, _| work.give_up(&entry)).map(drop)
     }
 
-    /// [`Engine::discard`] of a mutation and of all that stands on what it created, parked already or only now. Which they
-    /// are, it first. What stands on it and was sent without a verdict is left to that.
+    /// Discards a mutation and all mutations that are parked because of it, now or by this call. Returns their ids, the
+    /// mutation's first. Mutations that were sent and have no verdict yet are left to their verdict.
     ///
     /// # Errors
     /// As [`Engine::discard`].
@@ -73,12 +72,13 @@ impl Engine {
         Ok(gone)
     }
 
-    /// Puts a parked mutation at the end of the queue, as its next attempt: what it wrote is in the rows again, and it compares
-    /// what it stands upon now. A row that it needs and that is gone will be a conflict again. Works offline.
+    /// Puts a parked mutation at the end of the queue, as its next attempt: its edits are in the rows again, and the server
+    /// compares them with the rows as they are now. If a row that it needs is gone, it is parked as a conflict again. Works
+    /// offline.
     ///
     /// # Errors
-    /// `UnknownMutation`; `Refused` for one that is not parked, or names a table or a column that the server has removed: edit or
-    /// discard it; `StandsOn` while what makes its row is parked. Nothing was changed.
+    /// `UnknownMutation`; `Refused` if it is not parked, or names a table or a column that the server has removed: edit or
+    /// discard it; `StandsOn` if the mutation that creates its row is parked: retry that one, or the chain. Nothing was changed.
     pub fn retry(&mut self, id: MutationId) -> Result<()> {
         let entry = self.queue.find(id).ok_or(Error::UnknownMutation(id))?;
         if entry.state != State::Parked {
@@ -87,11 +87,11 @@ impl Engine {
         self.retry_all(&[entry.seq])
     }
 
-    /// [`Engine::retry`] of a mutation, if it is parked, and of all that was parked because of it, and because of that. Which
-    /// they are, in their order. Works offline.
+    /// Retries a mutation, if it is parked, and all mutations that are parked because of it, directly or through another one.
+    /// Returns their ids in their new order. Works offline.
     ///
     /// # Errors
-    /// As [`Engine::retry`]; `UnknownMutation` if there is nothing of the kind.
+    /// As [`Engine::retry`]; `UnknownMutation` if neither it nor anything because of it is parked.
     pub fn retry_chain(&mut self, id: MutationId) -> Result<Vec<MutationId>> {
         let chain = self.parked_chain(id)?;
         if chain.is_empty() {
@@ -102,17 +102,17 @@ impl Engine {
         Ok(chain.into_iter().map(|(_, id)| id).collect())
     }
 
-    /// Replaces a mutation by one of another content: `body` finds its content in the rows and changes it. Its id, or `None` if
-    /// nothing is left of it. Works offline; if it fails, nothing was changed.
+    /// Replaces a mutation by a new one: `body` finds the old one's edits in the rows and changes them. Returns the id of the new
+    /// mutation, or `None` if it would change nothing. Works offline; if it fails, nothing was changed.
     ///
-    /// The new one is plain SQL, at the end of the queue. It compares the rows of now if the old one was parked, else what the
-    /// old one has found there. What the old one wrote to a row that is gone is left out. What waited upon what the old one
-    /// created comes after the new one; what was sent upon it and goes with it is part of the new one; what was parked because
-    /// of the old one stays so, because of the new one.
+    /// The new mutation is plain SQL at the end of the queue. If the old one was parked, the new one expects the rows as they are
+    /// now, else the values that the old one expected. Edits of rows that are gone are left out. Pending mutations that depend
+    /// on rows of the old one follow the new one; sent mutations that are cancelled with the old one become part of the new one;
+    /// mutations that are parked because of the old one stay parked because of the new one.
     ///
     /// # Errors
-    /// Those of `body`; `UnknownMutation`; `Uncertain` for one that a Rejoin server may have; `Refused` for one that was imported
-    /// and waits for the server's rows, and for one in a table that only actions write.
+    /// Those of `body`; `UnknownMutation`; `Uncertain` if a Rejoin server that cannot cancel may have it; `Refused` if it was
+    /// imported and waits for the server's rows, or is in a table that only actions write.
     pub fn edit(
         &mut self,
         id: MutationId,
@@ -140,28 +140,24 @@ impl Engine {
         })
     }
 
-    /// Performs the newest version of an action of the queue with these arguments, instead of what was performed. All of it, or
-    /// nothing. Works offline. What was parked because of the old one stays so, because of the new one.
+    /// Replaces the run of an action in the queue by a new run of its newest version with these arguments. Works offline. Mutations
+    /// that are parked because of the old run stay parked because of the new one.
     ///
     /// # Errors
-    /// As `perform`; `UnknownMutation`; `Uncertain` for one that a server may have and that cannot withdraw; `Refused` for what is
-    /// no action, and for one of which a plain server has other rows. Nothing was changed.
+    /// As `perform`; `UnknownMutation`; `Uncertain` if a server that cannot cancel may have it; `Refused` if it is no action, or a
+    /// plain server has accepted some of its rows. Nothing was changed.
     pub fn perform_again(&mut self, id: MutationId, arguments: &Json) -> Result<Performed> {
         let entry = self.can_go(id)?;
         let step = store::read_step(self.db.conn(), entry.seq)?;
         let step = step.ok_or_else(|| missing(entry.seq))?;
-        if !step.parts.accepted.is_empty() {
-            return Err(Error::Refused {
-                what: format!("to perform mutation {id} again"),
-                why: String::from("the server has other rows of it; retry, edit or discard it"),
-            });
-        }
-        let Some(intent) = step.intent else {
-            return Err(Error::Refused {
-                what: format!("to perform mutation {id} again"),
-                why: String::from("it is no action; edit it"),
-            });
+        let refuse = |why: &str| Error::Refused {
+            what: format!("to perform mutation {id} again"),
+            why: why.to_owned(),
         };
+        if !step.parts.accepted.is_empty() {
+            return Err(refuse("the server has other rows of it; retry, edit or discard it"));
+        }
+        let Some(intent) = step.intent else { return Err(refuse("it is no action; edit it")) };
         let actions = Arc::clone(&self.actions);
         let Some(registered) = actions.newest(&intent.action) else {
             return Err(Error::Action { action: intent.action, fault: ActionFault::Unknown });
@@ -177,12 +173,12 @@ impl Engine {
         )
     }
 
-    /// Takes a mutation back: one without a verdict is given up; of an accepted one each column goes back to what it displaced.
-    /// Works offline. All of it, or nothing.
+    /// Undoes a mutation. One without a verdict is discarded. For an accepted one, a new mutation gives each column the value that
+    /// it had before. Works offline; all of it is undone, or nothing.
     ///
     /// # Errors
-    /// `UnknownMutation` if neither queue nor history has it; `Changed` with the rows if any column has another value than it
-    /// wrote; `Refused` for a parked one, of which nothing is in the rows; those of `discard`.
+    /// `UnknownMutation` if neither queue nor history has it; `Changed` with the rows if a column no longer has the value that the
+    /// mutation wrote; `Refused` if it is parked, because the rows do not show it; those of `discard`.
     pub fn undo(&mut self, id: MutationId) -> Result<Undone> {
         if let Some(entry) = self.queue.find(id) {
             if entry.state == State::Parked {
@@ -209,7 +205,7 @@ impl Engine {
         })
     }
 
-    /// Takes the undo of a mutation back: `id` is the mutation that was undone.
+    /// Undoes the undo of a mutation: `id` is the mutation that was undone.
     ///
     /// # Errors
     /// `Refused` if it was not undone, or the undo was undone already, or was not accepted; else as `undo`.
@@ -299,7 +295,7 @@ impl Engine {
         Ok(edited)
     }
 
-    /// What an action wrote into a table that nothing else may write is no plain edit's to write.
+    /// Refuses to edit rows of a table that only actions write.
     fn may_be_edited(&self, id: MutationId, rows: &[RowPatch]) -> Result<()> {
         let mut tables = rows.iter().filter_map(|patch| self.schema.table(patch.row.table));
         let Some(table) = tables.find(|table| self.actions.guards(&table.name)) else {
@@ -309,7 +305,7 @@ impl Engine {
         refused("edit", id, &format!("only actions write {}; {why}", table.name))
     }
 
-    /// The mutation, if it can be given up.
+    /// The mutation, if it can be discarded.
     fn can_go(&self, id: MutationId) -> Result<Entry> {
         let entry = self.queue.find(id).ok_or(Error::UnknownMutation(id))?;
         match entry.state {
@@ -321,8 +317,8 @@ impl Engine {
         }
     }
 
-    /// A mutation, if it is parked, and what was parked because of it: in the order of the queue, but each after its cause,
-    /// which an earlier retry may have put behind it.
+    /// A mutation, if it is parked, and the mutations that are parked because of it. In the order of the queue, but each behind its
+    /// cause, which an earlier retry may have moved behind it.
     fn parked_chain(&self, id: MutationId) -> Result<Vec<(Seq, MutationId)>> {
         let mut waiting = again::parked_chain(self.db.conn(), id)?;
         let root = self.queue.find(id).filter(|entry| entry.state == State::Parked);

@@ -1,4 +1,4 @@
-//! The app gives a mutation up, by name (I3). What a server may have is withdrawn there as well (O12, P10).
+//! Removes a mutation that the app discards or replaces (I3). One that a server may have is cancelled there, too (O12, P10).
 
 use std::collections::HashSet;
 

@@ -1,7 +1,7 @@
-//! The app offers a parked mutation again (O12): at the end of the queue, as its next attempt, with the old values of today.
+//! Puts parked mutations at the end of the queue as their next attempt (O12). The attempt expects the rows as they are now.
 //!
-//! Only the app's word makes the old values new (D7): it has looked at the rows as they stand, and wants its own upon them. The
-//! effect stays as it was written (R1). What was parked because of it can come along, in its order (R10, D9).
+//! Only the app may renew the expected values (D7): it has seen the rows and wants its edit on top of them. The effect stays as it
+//! was written (R1). Mutations that were parked because of it can follow, in their order (R10, D9).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -1,8 +1,7 @@
-//! Undo and redo (O13): what a mutation did is taken back by a mutation of its own, only where it still stands.
+//! Undo (O13): the edits that reverse an accepted mutation, if every column still has the value that it wrote.
 //!
-//! Built from what the server says that was displaced, so that what had the same value before is nobody's to take back. Compare
-//! only, here and on the server: where a column has another value by now nothing is changed, and the app is shown the rows.
-//! Redo is the undo of the undo.
+//! The old values are those that the server has replaced, so a column that had the same value before is left alone. Where a
+//! column has another value now, nothing is changed, and the error shows the rows.
 
 use rejoin_protocol::Value;
 use rejoin_protocol::equal::equal;

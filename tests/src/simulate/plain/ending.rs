@@ -276,8 +276,8 @@ impl World<'_> {
             return Ok(());
         }
         // A device that has pulled an older delete alone has no row that it could take the value back from.
-        let excused =
-            history.others_wrote(&edit.name, edit.at, tick) || history.came_back(&edit.name, tick);
+        let excused = history.others_wrote(&edit.name, edit.at, tick)
+            || history.came_back(&edit.name, edit.known, tick);
         let detail = format!("{edit:?} was given up, and the server has it");
         drop(history);
         if excused {
@@ -320,7 +320,7 @@ impl World<'_> {
             };
             let stale = one.kind == Kind::Create
                 && (self.written[..place].iter().any(deleted)
-                    || history.came_back(&one.name, one.tick));
+                    || history.came_back(&one.name, one.known, one.tick));
             let upon_given_up = self.written[..place].iter().any(|earlier| {
                 earlier.at == one.at && earlier.name == one.name && earlier.given_up
             });

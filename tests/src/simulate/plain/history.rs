@@ -76,12 +76,13 @@ impl History {
         self.of(name).iter().any(|change| change.tick > after && change.by != Some(at))
     }
 
-    /// Whether a version of the row up to this place is a delete, and a later one up to it is not. A device may have pulled the
-    /// delete alone: a page may end there.
-    pub(super) fn came_back(&self, name: &Name, until: usize) -> bool {
-        let versions = self.of(name).iter().take_while(|change| change.tick <= until);
+    /// Whether a deleted row came back between these two places. A device that surely knows only what was before the first may
+    /// have pulled the delete alone, because a page may end behind it.
+    pub(super) fn came_back(&self, name: &Name, known: usize, until: usize) -> bool {
         let is_there = |change: &Change| change.after.as_ref().is_some_and(|row| row.is_there);
-        versions.skip_while(|change| is_there(change)).any(is_there)
+        self.of(name).windows(2).any(|pair| {
+            !is_there(&pair[0]) && is_there(&pair[1]) && (known + 1..=until).contains(&pair[1].tick)
+        })
     }
 
     /// The keys of the rows of a table that are there, by key.

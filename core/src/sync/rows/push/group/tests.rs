@@ -196,17 +196,17 @@ fn of_an_action_is_told_what_the_server_can_do_something_with() {
     };
     let update = self::row(Operation::Update, &[(3, 4.into())], &[(3, 5.into())]);
     let offer = Offer { intent: Some(intent), ..offer(update) };
-    let told = |told| {
-        let group = group(&schema(), &offer, told).unwrap();
+    let sent = |sent| {
+        let group = group(&schema(), &offer, sent).unwrap();
         let reads = serde_json::to_string(&group.reads).unwrap();
         (reads, group.action.map(|one| serde_json::to_string(&one).unwrap()).unwrap_or_default())
     };
-    assert_eq!(told(ActionParts::default()), ("[]".to_owned(), String::new()));
+    assert_eq!(sent(ActionParts::default()), ("[]".to_owned(), String::new()));
     let can = |names: &[&str]| {
         ActionParts::to(&names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())
     };
     let reads = r#"[{"table_name":"places","id":"p2","data":{"score":5}},{"table_name":"places","id":"p3"},{"table_name":"places","id":"p4","absent":true}]"#;
-    assert_eq!(told(can(&["groups", "reads"])), (reads.to_owned(), String::new()));
+    assert_eq!(sent(can(&["groups", "reads"])), (reads.to_owned(), String::new()));
     let action = r#"{"name":"take","version":2,"arguments":{"n":1}}"#;
-    assert_eq!(told(can(&["checks"])), ("[]".to_owned(), action.to_owned()));
+    assert_eq!(sent(can(&["checks"])), ("[]".to_owned(), action.to_owned()));
 }
