@@ -201,7 +201,7 @@ describe.each(KINDS)('%s at a gate', (kind) => {
         else lost += 1;
         if (run.calls > 0) called += 1;
         wrong.push(...run.wrong.map((words) => `${title}: ${words}`));
-        for (const suffix of ['', '-wal', '-shm', '-lock']) rmSync(path + suffix, { force: true });
+        for (const suffix of ['', '-wal', '-shm', '-rejoin-lock']) rmSync(path + suffix, { force: true });
       }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, takeOrders));

@@ -36,7 +36,7 @@ test('2,000 opens and shutdowns leave memory, threads and descriptors as they we
   for (let round = 1; round <= ROUNDS; round += 1) {
     const path = join(place, `${round % 10}.db`);
     await within(life(path, round), `round ${round}`);
-    if (round % 10 === 0) for (const suffix of ['', '-wal', '-shm']) rmSync(path + suffix, { force: true });
+    if (round % 10 === 0) for (const suffix of ['', '-wal', '-shm', '-rejoin-lock']) rmSync(path + suffix, { force: true });
     if (round % WARM === 0) {
       // Threads end a moment after the shutdown that they belong to.
       await new Promise((resolve) => setTimeout(resolve, 100));

@@ -329,7 +329,7 @@ async function one(order: Step[], ending: Ending, pace: Pace, transact = SOUND):
   run.observe();
   for (const step of order) await run.take(step);
   const wrong = await run.judge();
-  for (const suffix of ['', '-wal', '-shm', '-lock']) rmSync(path + suffix, { force: true });
+  for (const suffix of ['', '-wal', '-shm', '-rejoin-lock']) rmSync(path + suffix, { force: true });
   return { wrong: wrong.map((words) => `${title}: ${words}`), ...run.count() };
 }
 

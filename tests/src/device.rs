@@ -53,7 +53,7 @@ pub struct Device {
     outbox: Option<Request>,
     late: Vec<(String, Request)>,
     in_pass: bool,
-    /// What the file held when the pass began, and how many requests it has sent.
+    /// What the file held when the pass began.
     pass: progress::Pass,
     _folder: TempDir,
 }
@@ -235,9 +235,15 @@ impl Device {
         words.collect::<Vec<_>>().join(" ")
     }
 
+    /// Closes the file.
+    fn close(&mut self) {
+        self.pass = progress::Pass::default();
+        self.engine = None;
+    }
+
     /// The process dies and the app is started again.
     pub fn crash(&mut self) -> &mut Self {
-        self.engine = None;
+        self.close();
         let engine = Engine::open(&self.options, self.host.clone());
         self.engine = Some(engine.expect("the file opens after a crash"));
         self.govern(self.policies.clone());
@@ -262,7 +268,7 @@ impl Device {
         if !self.in_pass {
             self.session.start_pass(engine)?;
             self.in_pass = true;
-            self.pass = progress::Pass::begin(engine, &self.options.path);
+            self.pass.begin(engine, &self.options.path);
         }
         loop {
             let next = self.session.next(engine);

@@ -158,7 +158,7 @@ private struct One: Sendable {
         let waiting = try await again.pending().flatMap { $0.rows.map(\.key) }
         try await again.shutdown()
         if Set(waiting) != Set(there.map { SQLValue.text($0) }) { throw broken("\(waiting) waits, \(there) is there") }
-        for suffix in ["", "-wal", "-shm"] { try? FileManager.default.removeItem(atPath: folder.file(file).path + suffix) }
+        for suffix in ["", "-wal", "-shm", "-rejoin-lock"] { try? FileManager.default.removeItem(atPath: folder.file(file).path + suffix) }
         return there
     }
 

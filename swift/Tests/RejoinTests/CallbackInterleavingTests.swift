@@ -60,7 +60,7 @@ private struct One: Sendable {
         try await again.shutdown()
         let written = (try? await write.result.get()) != nil
         if there != (written ? ["f"] : []) { throw Broken("\(order) \(answer): \(there) are there, written: \(written)") }
-        for suffix in ["", "-wal", "-shm"] { try? FileManager.default.removeItem(atPath: path.path + suffix) }
+        for suffix in ["", "-wal", "-shm", "-rejoin-lock"] { try? FileManager.default.removeItem(atPath: path.path + suffix) }
     }
 
     private func expected(_ error: any Error) throws {

@@ -108,7 +108,7 @@ private struct One: Sendable {
             try await step(event, client, &fate, &model)
         }
         try await settle(client, fate, model, watcher)
-        for suffix in ["", "-wal", "-shm"] { try? FileManager.default.removeItem(atPath: path.path + suffix) }
+        for suffix in ["", "-wal", "-shm", "-rejoin-lock"] { try? FileManager.default.removeItem(atPath: path.path + suffix) }
     }
 
     private func body(_ tx: Transaction) async throws {

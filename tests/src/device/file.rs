@@ -9,7 +9,7 @@ use super::Device;
 impl Device {
     /// A copy of the device's file, as a backup of the whole device makes it: with the app not running.
     pub fn backup(&mut self) -> Vec<u8> {
-        self.engine = None;
+        self.close();
         let bytes = self.file_bytes();
         self.crash();
         bytes
@@ -36,7 +36,7 @@ impl Device {
 
     /// Puts a copy in the place of the file, and starts the app.
     pub fn restore(&mut self, backup: &[u8]) {
-        self.engine = None;
+        self.close();
         for suffix in ["-wal", "-shm"] {
             let mut name = self.options.path.clone().into_os_string();
             name.push(suffix);
@@ -48,7 +48,7 @@ impl Device {
 
     /// The app is started on a database and its log as a death has left them.
     pub fn put(&mut self, files: &[Option<Vec<u8>>; 2]) {
-        self.engine = None;
+        self.close();
         for (suffix, bytes) in ["", "-wal", "-shm"].into_iter().zip(files.iter().chain([&None])) {
             let mut name = self.options.path.clone().into_os_string();
             name.push(suffix);

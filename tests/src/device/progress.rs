@@ -17,45 +17,55 @@ use rusqlite::Connection;
 const FACTS: &str = "SELECT key, value FROM rejoin_meta
     WHERE key NOT IN ('request', 'plain_last_pull') ORDER BY key";
 
-/// The file as it was when a pass began; `None` between passes.
+/// The file as it was when a pass began, read over a connection of its own. The device drops it before it closes the engine.
 #[derive(Debug, Default)]
 pub(super) struct Pass {
+    conn: Option<Connection>,
     before: Option<u64>,
 }
 
 impl Pass {
-    pub(super) fn begin(engine: &Engine, path: &Path) -> Self {
-        Self { before: imprint(engine, path).ok() }
+    pub(super) fn begin(&mut self, engine: &Engine, path: &Path) {
+        self.before = self.imprint(engine, path).ok();
     }
 
     /// Fails where the report claims a progress that the file does not show.
-    pub(super) fn check(&self, engine: &Engine, path: &Path, report: &PassReport) -> Result<()> {
+    pub(super) fn check(
+        &mut self,
+        engine: &Engine,
+        path: &Path,
+        report: &PassReport,
+    ) -> Result<()> {
         if !report.has_moved() {
             return Ok(());
         }
-        let after = imprint(engine, path)?;
+        let after = self.imprint(engine, path)?;
         if self.before == Some(after) {
             bail!("no-progress: a pass reports {report:?} and has changed nothing in the file");
         }
         Ok(())
     }
-}
 
-/// Rows, queue and facts in one number.
-fn imprint(engine: &Engine, path: &Path) -> Result<u64> {
-    let conn = Connection::open(path).context("the device's file")?;
-    let tables = engine.schema().tables.values();
-    let rows = tables.map(|table| format!("SELECT * FROM \"{}\"", table.name));
-    let queue = [
-        "SELECT id, reason, hex(effect), hex(undo) FROM rejoin_mutation ORDER BY seq",
-        "SELECT count(*) FROM rejoin_history",
-        FACTS,
-    ];
-    let mut hasher = DefaultHasher::new();
-    for sql in rows.chain(queue.map(str::to_owned)) {
-        let mut statement = conn.prepare(&sql)?;
-        let lines = statement.query_map([], super::line)?;
-        lines.collect::<rusqlite::Result<Vec<String>>>()?.hash(&mut hasher);
+    /// Rows, queue and facts in one number.
+    fn imprint(&mut self, engine: &Engine, path: &Path) -> Result<u64> {
+        let conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => Connection::open(path).context("the device's file")?,
+        };
+        let conn = self.conn.insert(conn);
+        let tables = engine.schema().tables.values();
+        let rows = tables.map(|table| format!("SELECT * FROM \"{}\"", table.name));
+        let queue = [
+            "SELECT id, reason, hex(effect), hex(undo) FROM rejoin_mutation ORDER BY seq",
+            "SELECT count(*) FROM rejoin_history",
+            FACTS,
+        ];
+        let mut hasher = DefaultHasher::new();
+        for sql in rows.chain(queue.map(str::to_owned)) {
+            let mut statement = conn.prepare_cached(&sql)?;
+            let lines = statement.query_map([], super::line)?;
+            lines.collect::<rusqlite::Result<Vec<String>>>()?.hash(&mut hasher);
+        }
+        Ok(hasher.finish())
     }
-    Ok(hasher.finish())
 }

@@ -4,7 +4,6 @@
 //! call that began before the file was closed, is let alone.
 
 use std::collections::HashSet;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::{fs, io};
@@ -19,11 +18,14 @@ pub(crate) struct Copy(PathBuf);
 impl Copy {
     /// An empty folder beside `ours`, which nobody else may read.
     pub(crate) fn beside(ours: &Path) -> io::Result<Self> {
+        let all = folder_of(ours);
         let mut in_use = in_use();
+        private(&all).or_else(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Ok(()),
+            _ => Err(error),
+        })?;
         for number in 0_u32.. {
-            let mut name = start_of(ours);
-            name.push(number.to_string());
-            let folder = ours.with_file_name(name);
+            let folder = all.join(number.to_string());
             match private(&folder) {
                 Ok(()) => {
                     in_use.insert(folder.clone());
@@ -45,27 +47,23 @@ impl Copy {
 impl Drop for Copy {
     fn drop(&mut self) {
         remove(&self.0);
-        in_use().remove(&self.0);
+        let mut in_use = in_use();
+        in_use.remove(&self.0);
+        self.0.parent().map(remove_if_empty);
     }
 }
 
-/// Removes the copies that a crash has left.
+/// Removes the copies that a crash has left. Costs one system call where there are none, whatever else the folder holds.
 pub(crate) fn clear_away(ours: &Path) {
-    let Some(entries) = ours.parent().and_then(|folder| fs::read_dir(folder).ok()) else { return };
-    let start = start_of(ours);
-    let is_copy = |name: &OsString| {
-        let rest = name.as_encoded_bytes().strip_prefix(start.as_encoded_bytes());
-        rest.is_some_and(|rest| !rest.is_empty() && rest.iter().all(u8::is_ascii_digit))
-    };
-    let copies = entries.flatten().map(|entry| entry.file_name()).filter(is_copy);
-    let copies = copies.map(|name| ours.with_file_name(name));
-    let left: Vec<PathBuf> = {
-        let in_use = in_use();
-        copies.filter(|folder| !in_use.contains(folder)).collect()
-    };
-    for folder in &left {
-        remove(folder);
+    let all = folder_of(ours);
+    let Ok(entries) = fs::read_dir(&all) else { return };
+    let in_use = in_use();
+    for folder in entries.flatten().map(|entry| entry.path()) {
+        if !in_use.contains(&folder) {
+            remove(&folder);
+        }
     }
+    remove_if_empty(&all);
 }
 
 fn in_use() -> MutexGuard<'static, HashSet<PathBuf>> {
@@ -78,10 +76,16 @@ fn remove(folder: &Path) {
     }
 }
 
-fn start_of(ours: &Path) -> OsString {
+/// The last copy takes the folder with it. It is left where another copy is in it.
+fn remove_if_empty(all: &Path) {
+    drop(fs::remove_dir(all));
+}
+
+/// The folder of all copies: one for each file, so that nothing else has to be listed to find them.
+fn folder_of(ours: &Path) -> PathBuf {
     let mut name = ours.file_name().unwrap_or_default().to_owned();
-    name.push("-rejoin-import-");
-    name
+    name.push("-rejoin-import");
+    ours.with_file_name(name)
 }
 
 /// Nobody else reads the copy, whatever the old file's folder allows.
@@ -101,13 +105,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let ours = folder.path().join("app.db");
         // A process that ended in the middle of a copy.
-        fs::create_dir(folder.path().join("app.db-rejoin-import-0")).unwrap();
-        fs::write(folder.path().join("app.db-rejoin-import-0/old.db"), "half").unwrap();
+        let all = folder.path().join("app.db-rejoin-import");
+        fs::create_dir_all(all.join("0")).unwrap();
+        fs::write(all.join("0/old.db"), "half").unwrap();
         // What is somebody else's.
-        for other in ["app.db-rejoin-import-", "app.db-rejoin-import-1x", "bapp.db-rejoin-import-1"]
-        {
-            fs::create_dir(folder.path().join(other)).unwrap();
-        }
+        fs::create_dir(folder.path().join("bapp.db-rejoin-import")).unwrap();
         let one = Copy::beside(&ours).unwrap();
         let two = Copy::beside(&ours).unwrap();
         let other = Copy::beside(&folder.path().join("other.db")).unwrap();
@@ -117,6 +119,7 @@ mod tests {
         assert_ne!(one.0, two.0);
         // The file is opened again while both calls still copy.
         clear_away(&ours);
+        assert!(!all.join("0").exists());
         for copy in [&one, &two, &other] {
             assert_eq!(fs::read(copy.file("old.db")).unwrap(), b"whole");
         }
@@ -124,6 +127,6 @@ mod tests {
         assert_eq!(fs::read(two.file("old.db")).unwrap(), b"whole");
         drop((two, other));
         let left = fs::read_dir(folder.path()).unwrap().count();
-        assert_eq!(left, 3, "what is not ours stays, and nothing else");
+        assert_eq!(left, 1, "what is not ours stays, and nothing else");
     }
 }
