@@ -33,6 +33,7 @@ mod keep;
 mod naming;
 mod page;
 pub(crate) mod plain;
+mod plan;
 mod pull;
 pub(crate) mod push;
 mod reads;

@@ -184,8 +184,8 @@ pub enum Fault {
     /// The work lost against somebody else's, and all of it is taken back; begun again it may succeed (503 if it still loses).
     #[error("the store is busy: {0}")]
     Collision(String),
-    /// A batch of writes was rolled back; the store that ran the batch handles it, and it is never returned.
-    #[error("what was written together was taken back")]
+    /// One of several groups that are evaluated together failed: the push undoes all of them, and never returns this.
+    #[error("groups that were evaluated together are undone")]
     Undone,
     /// The server failed (500); the reason is logged, not told.
     #[error("the store failed: {0}")]

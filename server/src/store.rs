@@ -9,12 +9,16 @@ use std::sync::Arc;
 use crate::error::Fault;
 use crate::model::{Connections, Feed, Touched};
 
-pub use prefetch::{Prefetch, PushHint, ReadHint};
+pub use batch::{ApplyError, Batch, Load, Loaded, Planned, PlannedWrite, RowIds};
+pub use prefetch::{Prefetch, ReadHint};
 pub use reading::{Images, ReadDevices, ReadLog, ReadRows, ReadSchema, Reading};
 pub use work::{read, write};
-pub use writing::{Maintain, WriteBatch, WriteDevices, WriteError, WriteRows, Writing};
+pub use writing::{
+    Maintain, RowWrite, Savepoints, WriteDevices, WriteError, WriteKind, WriteRows, Writing,
+};
 
 mod access;
+mod batch;
 mod chosen;
 mod describe;
 pub mod postgres;

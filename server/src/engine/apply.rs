@@ -9,7 +9,7 @@ use super::conflict::{Expected, changed_cells, is_as_sent, is_equal, not_found};
 use super::rejection::ChangeError;
 use super::user_transaction::UserTransaction;
 use crate::model::{Row, Table};
-use crate::store::WriteError;
+use crate::store::{RowWrite, WriteError};
 
 impl UserTransaction<'_> {
     /// Inserts a row that the user owns.
@@ -80,7 +80,7 @@ impl UserTransaction<'_> {
         cells.extend(times.map(|at| (at, Value::from(self.now))));
         cells.sort_by_key(|(at, _)| *at);
         self.check_references(table, key, &cells)?;
-        self.writing.insert(table, &cells)
+        self.write(table, RowWrite::Insert { cells })
     }
 
     /// Writes these cells of the row.
@@ -91,14 +91,18 @@ impl UserTransaction<'_> {
         cells: &Cells,
     ) -> Result<(), WriteError> {
         self.check_references(table, key, cells)?;
-        self.writing.update(table, key, cells)
+        self.write(table, RowWrite::Update { key: key.clone(), cells: cells.clone() })
     }
 
     /// Deletes the row, softly if the table has a column for it.
     pub(super) fn delete_row(&self, table: &Table, key: &Value) -> Result<(), WriteError> {
-        match table.deleted_at {
-            Some(at) => self.writing.update(table, key, &[(at, Value::from(self.now))]),
-            None => self.writing.remove(table, key),
-        }
+        let key = key.clone();
+        self.write(
+            table,
+            match table.deleted_at {
+                Some(at) => RowWrite::Update { key, cells: vec![(at, Value::from(self.now))] },
+                None => RowWrite::Delete { key },
+            },
+        )
     }
 }

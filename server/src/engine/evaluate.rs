@@ -85,7 +85,7 @@ impl Evaluator<'_> {
 
     /// Parents are written before children, and deleted after them.
     fn in_order<'c>(&self, changes: &'c [Change]) -> Vec<&'c Change> {
-        let schema = self.transaction.writing.schema();
+        let schema = self.transaction.schema();
         let depth = |change: &Change| schema.table(&change.table_name).map_or(0, |t| t.depth);
         let mut ordered: Vec<&Change> = changes.iter().collect();
         ordered.sort_by_key(|change| match change.operation {
@@ -103,7 +103,7 @@ impl Evaluator<'_> {
         displaced: &mut Vec<RowImage>,
     ) -> Result<(), ChangeError> {
         let transaction = &self.transaction;
-        let schema = transaction.writing.schema();
+        let schema = transaction.schema();
         let Some(table) = schema.table(&change.table_name) else {
             let message = "table not registered for sync";
             return reject(Ending::Refused, code::TABLE_UNKNOWN, None, message);

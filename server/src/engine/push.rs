@@ -1,7 +1,7 @@
 //! Answers a push of groups in one transaction (O1 to O4, O9, O14).
 //!
-//! `session` evaluates one group, `batch` runs over all of them, `prefetch` announces what they read. The response carries every
-//! row that the request names, as it is at the end of the transaction (O3).
+//! `load` reads what the groups need, `batch` evaluates all of them, and `session` one; the writes are applied at the end. The
+//! response carries every row that the request names, as it is at the end of the transaction (O3).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,7 @@ use crate::model::ReadScope;
 use crate::store::{Reading, Writing, write};
 
 mod batch;
-mod prefetch;
+mod load;
 mod session;
 
 use session::PushSession;
@@ -45,7 +45,7 @@ impl Engine {
         let now = self.now();
         let hooks = self.hooks.as_deref();
         let (mut response, conflicts, log) = write(&*self.store, &now, |writing| {
-            prefetch::announce(writing, caller, &request.client_id, &ask.witness)?;
+            load::announce(writing, caller, &request.client_id, &ask.witness)?;
             let mut client = self.registered(writing, caller, &request.client_id)?;
             if cursor::shows_restore(writing, &ask.witness)? {
                 tracing::warn!("a device knows a later log than this one: a new epoch begins");
@@ -61,10 +61,11 @@ impl Engine {
             };
             let conflicts = ConflictLog::new(hooks);
             if ask.epoch == log.epoch {
-                let transaction =
-                    UserTransaction { writing, user: &caller.user, held: &held, now: &now };
-                prefetch::lock_keys(writing, ask)?;
-                prefetch::announce_groups(&transaction, &self.checks, ask)?;
+                let user = caller.user.as_str();
+                load::lock_keys(writing, ask)?;
+                let plan = load::plan(writing, &self.checks, (user, &held), ask)?;
+                let plan = plan.as_ref();
+                let transaction = UserTransaction { writing, plan, user, held: &held, now: &now };
                 let evaluator = Evaluator {
                     transaction,
                     client_id: &request.client_id,

@@ -44,7 +44,7 @@ pub(super) fn validate<'g>(
 impl UserTransaction<'_> {
     /// Compares a row that the action read with the stored one.
     fn compare(&self, seen: &RowImage, naming: &Naming) -> Result<(), ChangeError> {
-        let Some(table) = self.writing.schema().table(&seen.table_name) else {
+        let Some(table) = self.schema().table(&seen.table_name) else {
             let message = "table not registered for sync";
             return reject(Ending::Refused, code::TABLE_UNKNOWN, None, message);
         };
@@ -92,7 +92,7 @@ impl UserTransaction<'_> {
         values.push((USER, Value::from(self.user)));
         for check in &action.checks {
             if !self
-                .writing
+                .settled()?
                 .holds(&check.sql, &values)
                 .map_err(|fault| undecided(performed, fault))?
             {

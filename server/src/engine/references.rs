@@ -18,7 +18,7 @@ impl UserTransaction<'_> {
     pub(super) fn check_parent(&self, table: &Table, data: &Cells) -> Result<(), ChangeError> {
         let Some(at) = table.parent_column() else { return Ok(()) };
         let column = table.columns.get(at).map(|column| column.name.as_str());
-        let schema = self.writing.schema();
+        let schema = self.schema();
         let Access::Chain { parent, .. } = table.access else { return Ok(()) };
         let Some(above) = schema.tables.get(parent) else { return Ok(()) };
         let value = data.iter().find(|(other, _)| *other == at).map(|(_, value)| value);
@@ -46,7 +46,7 @@ impl UserTransaction<'_> {
         key: &Value,
         cells: &[(usize, Value)],
     ) -> Result<(), WriteError> {
-        let schema = self.writing.schema();
+        let schema = self.schema();
         for Reference { column, table: name, target } in &table.references {
             let Some((_, value)) = cells.iter().find(|(at, _)| at == column) else { continue };
             let Some(above) = schema.table(name) else { continue };

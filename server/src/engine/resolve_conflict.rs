@@ -28,7 +28,7 @@ impl UserTransaction<'_> {
         if insists && !row.is_deleted(table) {
             return self.overwrite(pushed, row, pushed.data);
         }
-        let present_at = present_at(self.writing, table, &change.id, row)?;
+        let present_at = present_at(self.settled()?, table, &change.id, row)?;
         let written = self.written_at(pushed);
         if let (Policy::LastWriteWins, Some(written)) = (table.policy, written) {
             if is_later(written, table.skew_tolerance_ms, present_at) {
@@ -102,10 +102,10 @@ impl UserTransaction<'_> {
                 return Ok(()); // Nothing was written: the row had these values already.
             }
             // Columns merge, and the row has one time: an older edit of another column does not lower it.
-            at = at.max(present_at(self.writing, table, &change.id, before)?);
+            at = at.max(present_at(self.settled()?, table, &change.id, before)?);
         }
         if time::parse(&version).is_some_and(|came| at < came) {
-            self.writing.put_written_at(table, &change.id, &version, at)?;
+            self.settled()?.put_written_at(table, &change.id, &version, at)?;
         }
         Ok(())
     }

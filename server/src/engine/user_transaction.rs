@@ -6,15 +6,18 @@ use rejoin_protocol::Value;
 use rejoin_protocol::wire::push::{Change, Operation};
 
 use super::conflict::{is_gone, not_found};
+use super::plan::Plan;
 use super::rejection::ChangeError;
 use crate::error::Fault;
-use crate::model::{ReadScope, Row, StoredRow, Table};
-use crate::store::Writing;
+use crate::model::{ReadScope, Row, Schema, StoredRow, StoredVerdict, Table};
+use crate::store::{RowWrite, WriteError, Writing};
 
 /// The transaction, its user and its time.
 #[derive(Clone, Copy)]
 pub(super) struct UserTransaction<'a> {
     pub(super) writing: &'a dyn Writing,
+    /// What was loaded and is not applied yet, where the store does both for several groups at once.
+    pub(super) plan: Option<&'a Plan<'a>>,
     pub(super) user: &'a str,
     /// The buckets that the user holds.
     pub(super) held: &'a [String],
@@ -22,16 +25,73 @@ pub(super) struct UserTransaction<'a> {
     pub(super) now: &'a str,
 }
 
-impl UserTransaction<'_> {
+impl<'a> UserTransaction<'a> {
+    pub(super) fn schema(&self) -> &'a Schema {
+        self.writing.schema()
+    }
+
+    /// The transaction, once all writes are applied: what is read of it finds them.
+    pub(super) fn settled(&self) -> Result<&'a dyn Writing, Fault> {
+        self.plan.map_or(Ok(()), Plan::settle)?;
+        Ok(self.writing)
+    }
+
     /// The row of this key, live or deleted, and what the user may do with it.
     pub(super) fn stored(&self, table: &Table, key: &Value) -> Result<Option<StoredRow>, Fault> {
+        let known = self.plan.map(|plan| plan.row(table, key)).transpose()?;
+        if let Some(row) = known.flatten() {
+            return Ok(row);
+        }
         let (scope, own) = (ReadScope::of(self.held), ReadScope::owned_by(self.user));
-        self.writing.stored(table, key, &scope, &own)
+        self.settled()?.stored(table, key, &scope, &own)
+    }
+
+    /// Writes a row, now or with the writes of other groups.
+    pub(super) fn write(&self, table: &Table, write: RowWrite) -> Result<(), WriteError> {
+        let now = match self.plan {
+            Some(plan) => plan.write(table, write),
+            None => Some(write),
+        };
+        now.map_or(Ok(()), |write| self.writing.write(table, &write))
+    }
+
+    /// The verdict on the latest attempt of a mutation.
+    pub(super) fn verdict(&self, mutation: &str) -> Result<Option<StoredVerdict>, Fault> {
+        match self.plan.and_then(|plan| plan.verdict(mutation)) {
+            Some(known) => Ok(known),
+            None => self.writing.verdict(self.user, mutation),
+        }
+    }
+
+    /// Stores a verdict; it replaces that of an earlier attempt.
+    pub(super) fn put_verdict(&self, mutation: &str, verdict: &StoredVerdict) -> Result<(), Fault> {
+        if self.plan.is_some_and(|plan| plan.put_verdict(mutation, verdict)) {
+            return Ok(());
+        }
+        self.writing.put_verdict(self.user, mutation, verdict)
+    }
+
+    /// Begins the savepoint of a group.
+    pub(super) fn begin(&self) -> Result<(), Fault> {
+        if self.plan.is_none_or(Plan::begin) { self.writing.begin() } else { Ok(()) }
+    }
+
+    /// Keeps the writes of the group.
+    pub(super) fn keep(&self) -> Result<(), Fault> {
+        if self.plan.is_none_or(Plan::keep) { self.writing.keep() } else { Ok(()) }
+    }
+
+    /// Undoes the writes of the group.
+    pub(super) fn undo(&self) -> Result<(), Fault> {
+        match self.plan.map(Plan::undo).transpose()? {
+            None | Some(true) => self.writing.undo(),
+            Some(false) => Ok(()),
+        }
     }
 
     /// The live row of this key, if the user may read it.
     pub(super) fn image(&self, table: &Table, key: &Value) -> Result<Option<Row>, Fault> {
-        self.writing.image(table, key, &ReadScope::of(self.held))
+        self.settled()?.image(table, key, &ReadScope::of(self.held))
     }
 
     /// Answers a change whose row is missing. A create names no earlier row.
@@ -44,6 +104,6 @@ impl UserTransaction<'_> {
 
     /// Answers a missing row: deleted if the log shows that the user could read it, else never there.
     pub(super) fn not_there(&self, table: &Table, id: &str) -> Result<(), ChangeError> {
-        if self.writing.was_seen(table, id, self.held)? { is_gone() } else { not_found() }
+        if self.settled()?.was_seen(table, id, self.held)? { is_gone() } else { not_found() }
     }
 }

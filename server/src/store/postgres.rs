@@ -16,6 +16,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{PostgresUrl, RowSecurity, TableConfig};
 use crate::error::{Fault, ServerError};
 use crate::model::{Connections, Feed, Schema, Table, Touched};
+use crate::store::WriteKind;
 use crate::store::quote::{literal, quoted};
 
 mod access;
@@ -29,7 +30,6 @@ mod connection;
 mod error;
 mod fed;
 mod feed;
-mod foresight;
 mod guard;
 mod hook;
 mod indexes;
@@ -38,6 +38,7 @@ mod instants;
 mod introspect;
 mod key_locks;
 mod listener;
+mod load;
 mod member;
 mod migrate;
 mod operate;
@@ -49,7 +50,6 @@ mod portable;
 mod records;
 mod room;
 mod rows;
-mod run;
 mod tls;
 mod transaction;
 mod triggers;
@@ -60,7 +60,6 @@ mod ways;
 pub(crate) use bell::Bell;
 use connection::Connection;
 use fed::Fed;
-use foresight::Kind;
 pub(crate) use guard::Plan;
 use guard::resolverless;
 use member::Function;
@@ -163,11 +162,11 @@ struct Effects {
 
 impl Shape {
     /// Whether a write changes the row that it names, and nothing else.
-    fn stays_quiet(&self, kind: Kind) -> bool {
+    fn stays_quiet(&self, kind: WriteKind) -> bool {
         !match kind {
-            Kind::Insert => self.effects.insert,
-            Kind::Update => self.effects.update,
-            Kind::Delete => self.effects.delete,
+            WriteKind::Insert => self.effects.insert,
+            WriteKind::Update => self.effects.update,
+            WriteKind::Delete => self.effects.delete,
         }
     }
 

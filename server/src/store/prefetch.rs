@@ -20,21 +20,6 @@ pub struct ReadHint<'a> {
     pub entries: Option<(i64, &'a [String], usize)>,
 }
 
-/// What a push reads.
-#[derive(Debug, Clone, Copy)]
-pub struct PushHint<'a> {
-    /// The user of the push.
-    pub user: &'a str,
-    /// Mutations whose verdicts are read.
-    pub mutations: &'a [&'a str],
-    /// Rows that are written, and rows that they refer to.
-    pub rows: &'a [(&'a Table, Value)],
-    /// The rows that the user may read.
-    pub scope: &'a ReadScope,
-    /// The rows that the user may write.
-    pub own: &'a ReadScope,
-}
-
 /// Hints that a transaction accepts. By default they are ignored.
 pub trait Prefetch {
     /// Announces what the transaction reads first.
@@ -56,12 +41,6 @@ pub trait Prefetch {
     /// Announces a call of [`ReadLog::behind`](super::ReadLog::behind) after the next images.
     fn expect_behind(&self, position: i64, buckets: &[String]) {
         let _ = (position, buckets);
-    }
-
-    /// Announces what a push reads. Only in a write transaction.
-    fn expect_push(&self, hint: &PushHint<'_>) -> Result<(), Fault> {
-        let _ = hint;
-        Ok(())
     }
 
     /// The secret that signs cursors, as the store read it last. It may be outdated: it is good for hints only. `None` if the

@@ -1,14 +1,15 @@
-//! What a write transaction can do, by purpose: batches and savepoints, rows, devices and their verdicts, maintenance.
+//! What a write transaction can do, by purpose: savepoints, rows, devices and their verdicts, maintenance.
 
 use rejoin_protocol::Value;
 
+use super::batch::Batch;
 use super::reading::Reading;
 use crate::error::Fault;
 use crate::hooks::HookSql;
 use crate::model::{Client, KeyLock, Replayed, StoredVerdict, Table, Violation};
 
 /// An exclusive transaction.
-pub trait Writing: Reading + WriteBatch + WriteRows + WriteDevices + Maintain + HookSql {}
+pub trait Writing: Reading + Savepoints + WriteRows + WriteDevices + Maintain + HookSql {}
 
 /// Why a row was not written.
 #[derive(Debug)]
@@ -25,8 +26,65 @@ impl From<Fault> for WriteError {
     }
 }
 
-/// Savepoints, and what surrounds the evaluation of several groups.
-pub trait WriteBatch {
+/// A write of one row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RowWrite {
+    /// Inserts a row of these cells, its key among them.
+    Insert {
+        /// The cells by the places of their columns.
+        cells: Vec<(usize, Value)>,
+    },
+    /// Sets these cells.
+    Update {
+        /// The key of the row.
+        key: Value,
+        /// The cells by the places of their columns.
+        cells: Vec<(usize, Value)>,
+    },
+    /// Removes the row.
+    Delete {
+        /// The key of the row.
+        key: Value,
+    },
+}
+
+/// A kind of write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteKind {
+    /// A new row.
+    Insert,
+    /// Other values in a row.
+    Update,
+    /// The end of a row.
+    Delete,
+}
+
+impl RowWrite {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> WriteKind {
+        match self {
+            Self::Insert { .. } => WriteKind::Insert,
+            Self::Update { .. } => WriteKind::Update,
+            Self::Delete { .. } => WriteKind::Delete,
+        }
+    }
+
+    /// The key of the row; NULL if an insert leaves it to the database.
+    #[must_use]
+    pub fn key(&self, table: &Table) -> &Value {
+        match self {
+            Self::Insert { cells } => {
+                let key = cells.iter().find(|(at, _)| *at == table.key);
+                key.map_or(&Value::Null, |(_, key)| key)
+            }
+            Self::Update { key, .. } | Self::Delete { key } => key,
+        }
+    }
+}
+
+/// Savepoints and locks.
+pub trait Savepoints {
     /// Reserves these keys until the transaction ends. It waits for another transaction that has reserved one of them, unless
     /// both only read it. Missing rows cannot be locked themselves. A store with one writer at a time ignores it.
     fn lock_keys(&self, keys: &[KeyLock]) -> Result<(), Fault> {
@@ -34,15 +92,9 @@ pub trait WriteBatch {
         Ok(())
     }
 
-    /// Runs `work`, which evaluates groups, each in a savepoint of its own. The store may send their writes together and report
-    /// success for each at once. `None`: all of them succeeded. Else all of them are rolled back, and the number, counted from 0,
-    /// is that of the savepoint in which a write failed; outside a batch the group gets that error. To find the savepoint, a
-    /// store may run `work` again from its beginning.
-    fn together(
-        &self,
-        work: &mut dyn FnMut() -> Result<(), Fault>,
-    ) -> Result<Option<usize>, Fault> {
-        work().map(|()| None)
+    /// Loads and applies several groups at once; `None` for a local store.
+    fn batch(&self) -> Option<&dyn Batch> {
+        None
     }
 
     /// Begins a savepoint; they nest.
@@ -57,19 +109,8 @@ pub trait WriteBatch {
 
 /// Writes to the application's tables.
 pub trait WriteRows {
-    /// Inserts a row of these cells.
-    fn insert(&self, table: &Table, cells: &[(usize, Value)]) -> Result<(), WriteError>;
-
-    /// Sets these cells.
-    fn update(
-        &self,
-        table: &Table,
-        key: &Value,
-        cells: &[(usize, Value)],
-    ) -> Result<(), WriteError>;
-
-    /// Removes the row.
-    fn remove(&self, table: &Table, key: &Value) -> Result<(), WriteError>;
+    /// Writes a row.
+    fn write(&self, table: &Table, write: &RowWrite) -> Result<(), WriteError>;
 
     /// Stores when the author wrote this version of the row, in microseconds since 1970; it replaces the time of an earlier
     /// version.

@@ -125,7 +125,7 @@ fn failed(operation: &str) -> (&'static str, &'static str) {
 impl RecordEvaluator<'_> {
     /// Evaluates a record and applies it, in a savepoint.
     pub(super) fn record(&self, record: &PushRecord) -> Result<Evaluated, Fault> {
-        let table = self.transaction.writing.schema().table(&record.table_name);
+        let table = self.transaction.schema().table(&record.table_name);
         let begun = self.conflicts.len();
         self.transaction.writing.begin()?;
         let end = match table {

@@ -45,7 +45,7 @@ impl Engine {
             let held = held(writing, &caller.user)?;
             let conflicts = ConflictLog::new(hooks);
             let transaction =
-                UserTransaction { writing, user: &caller.user, held: &held, now: &now };
+                UserTransaction { writing, plan: None, user: &caller.user, held: &held, now: &now };
             let evaluator = RecordEvaluator {
                 transaction,
                 tolerance,

@@ -1,12 +1,13 @@
-//! The groups of a push, evaluated in batches.
+//! The groups of a push, in their order: several together where the store applies their writes in one round trip, else one by
+//! one.
 //!
-//! A store across a network may send the writes of many groups together: one round trip for all of them instead of several for
-//! each. Groups are evaluated in their order by the same rules. If a group fails that was expected to succeed, the whole batch
-//! is rolled back and that group is evaluated alone.
+//! Both follow the same rules. If one of several groups fails that was expected to succeed, all of them are undone, and that group is
+//! evaluated alone.
 
 use rejoin_protocol::wire::push::{Group, Verdict};
 
 use super::session::PushSession;
+use crate::engine::plan::Plan;
 use crate::error::Fault;
 
 /// The size of the first batch after a failure; it doubles with each batch that succeeds.
@@ -19,11 +20,17 @@ impl PushSession<'_> {
         groups: &[Group],
         verdicts: &mut Vec<Verdict>,
     ) -> Result<(), Fault> {
+        let Some(plan) = self.evaluator.transaction.plan.filter(|_| self.hooks.is_none()) else {
+            for group in groups {
+                verdicts.push(self.group(group)?);
+            }
+            return Ok(());
+        };
         let (mut from, mut few) = (0, groups.len());
-        // The group that failed in a batch and is evaluated alone.
+        // The group that failed among others and is evaluated alone.
         let mut alone = None;
         while let Some(group) = groups.get(from) {
-            if self.hooks.is_some() || alone == Some(from) {
+            if alone == Some(from) {
                 verdicts.push(self.group(group)?);
                 from += 1;
                 alone = None;
@@ -31,7 +38,7 @@ impl PushSession<'_> {
             }
             let end = alone.unwrap_or(groups.len()).min(from.saturating_add(few));
             let run = groups.get(from..end).unwrap_or_default();
-            match self.evaluate_together(run)? {
+            match self.evaluate_together(plan, run)? {
                 Ok(ended) => {
                     verdicts.extend(ended);
                     from = end;
@@ -46,24 +53,26 @@ impl PushSession<'_> {
         Ok(())
     }
 
-    /// Evaluates several groups as one batch. If one fails, returns how many precede the one to evaluate alone.
-    fn evaluate_together(&self, groups: &[Group]) -> Result<Result<Vec<Verdict>, usize>, Fault> {
-        let mut verdicts = Vec::with_capacity(groups.len());
-        let (first, mut ends) = (self.begun.get(), Vec::with_capacity(groups.len()));
-        let failed = self.evaluator.transaction.writing.together(&mut || {
-            verdicts.clear();
-            ends.clear();
-            self.begun.set(first);
-            for group in groups {
-                let verdict = self.group(group);
-                ends.push(self.begun.get() - first);
-                verdicts.push(verdict?);
+    /// Evaluates several groups and applies their writes. If one fails, returns how many precede it.
+    fn evaluate_together(
+        &self,
+        plan: &Plan<'_>,
+        groups: &[Group],
+    ) -> Result<Result<Vec<Verdict>, usize>, Fault> {
+        let writing = self.evaluator.transaction.writing;
+        writing.begin()?;
+        let before = plan.start();
+        let evaluated = groups.iter().enumerate().map(|(number, group)| {
+            plan.next_group(number);
+            self.group(group)
+        });
+        let verdicts = evaluated.collect::<Result<Vec<Verdict>, Fault>>();
+        match verdicts.and_then(|verdicts| plan.finish().map(|()| verdicts)) {
+            Err(Fault::Undone) => {
+                writing.undo()?;
+                Ok(Err(plan.undo_all(before)))
             }
-            Ok(())
-        })?;
-        Ok(match failed {
-            None => Ok(verdicts),
-            Some(failed) => Err(ends.iter().filter(|end| **end <= failed).count()),
-        })
+            done => done.map(Ok),
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The stored verdict is read before any row of the group, so an accepted group stays accepted whatever the schema is now (O2).
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use rejoin_protocol::mutant::{self, Mutant};
@@ -24,8 +24,6 @@ pub(super) struct PushSession<'a> {
     pub(super) evaluator: Evaluator<'a>,
     pub(super) client: &'a Client,
     pub(super) hooks: Option<&'a dyn Hooks>,
-    /// The number of groups that have begun a savepoint.
-    pub(super) begun: Cell<usize>,
     /// Groups that were accepted earlier, from another copy of the file, although a group in their `after` is not accepted.
     /// A group names only the last one of a chain, so groups that depend on these are blocked.
     accepted_alone: RefCell<BTreeSet<String>>,
@@ -38,8 +36,7 @@ impl<'a> PushSession<'a> {
         client: &'a Client,
         hooks: Option<&'a dyn Hooks>,
     ) -> Self {
-        let (begun, accepted_alone) = (Cell::new(0), RefCell::default());
-        Self { request, evaluator, client, hooks, begun, accepted_alone }
+        Self { request, evaluator, client, hooks, accepted_alone: RefCell::default() }
     }
 }
 
@@ -47,7 +44,7 @@ impl PushSession<'_> {
     /// Returns the verdict on a group: the stored one if the group is a repetition, else that of its evaluation.
     pub(super) fn group(&self, group: &Group) -> Result<Verdict, Fault> {
         let transaction = &self.evaluator.transaction;
-        let stored = transaction.writing.verdict(transaction.user, &group.id)?;
+        let stored = transaction.verdict(&group.id)?;
         if let Some(stored) = stored.filter(|_| !mutant::on(Mutant::VerdictForgotten)) {
             if let Some(verdict) = repeated(group, &stored)? {
                 self.record_accepted_alone(group, &verdict)?;
@@ -66,15 +63,14 @@ impl PushSession<'_> {
             };
             return self.store_verdict(group, verdict, None);
         }
-        transaction.writing.begin()?;
-        self.begun.set(self.begun.get() + 1);
+        transaction.begin()?;
         let begun = self.evaluator.conflicts.len();
         match self.evaluate(group)? {
             Outcome::Accepted { displaced } => {
                 let kept = serde_json::to_string(&displaced)?;
                 let verdict =
                     self.store_verdict(group, accepted(&group.id, group.attempt), Some(kept))?;
-                transaction.writing.keep()?;
+                transaction.keep()?;
                 Ok(Verdict { displaced, ..verdict })
             }
             Outcome::Refused(verdict) => {
@@ -84,17 +80,20 @@ impl PushSession<'_> {
                         (self.request.schema_version, self.request.schema_hash.as_str());
                     schema_gate(transaction.writing, version, hash, false)?;
                 }
-                transaction.writing.undo()?;
+                transaction.undo()?;
                 self.evaluator.conflicts.roll_back(begun);
                 self.store_verdict(group, verdict, None)
             }
             Outcome::Later(verdict) => {
-                transaction.writing.undo()?;
+                transaction.undo()?;
                 self.evaluator.conflicts.discard(begun);
                 Ok(verdict)
             }
             Outcome::Transient(message) => {
-                transaction.writing.undo()?;
+                if let Some(plan) = transaction.plan.filter(|plan| plan.is_together()) {
+                    return Err(plan.fail());
+                }
+                transaction.undo()?;
                 self.evaluator.conflicts.discard(begun);
                 self.undecided(group, &message)
             }
@@ -122,7 +121,11 @@ impl PushSession<'_> {
             return Ok(outcome);
         };
         let writing = self.evaluator.transaction.writing;
-        match ask_accepted(hooks, &self.accepted_group(group, displaced), writing)? {
+        let decision = ask_accepted(hooks, &self.accepted_group(group, displaced), writing)?;
+        if let Some(plan) = self.evaluator.transaction.plan {
+            plan.forget_rows();
+        }
+        match decision {
             Decision::Keep => Ok(outcome),
             Decision::Refuse(why) => {
                 Ok(Outcome::Refused(ended(group, Ending::Rejected, code::HOOK_REFUSED, &why)))
@@ -161,7 +164,7 @@ impl PushSession<'_> {
     /// every attempt, also of one that never came.
     pub(super) fn cancel(&self, cancel: &Cancel) -> Result<Verdict, Fault> {
         let transaction = &self.evaluator.transaction;
-        let stored = transaction.writing.verdict(transaction.user, &cancel.id)?;
+        let stored = transaction.verdict(&cancel.id)?;
         match &stored {
             Some(stored) if is_final(stored) => return from_stored(stored, stored.attempt),
             None if cancel.seq < self.client.purged_below => {
@@ -186,7 +189,7 @@ impl PushSession<'_> {
             displaced: None,
             at: transaction.now.to_owned(),
         };
-        transaction.writing.put_verdict(transaction.user, &cancel.id, &stored)?;
+        transaction.put_verdict(&cancel.id, &stored)?;
         Ok(verdict)
     }
 
@@ -194,7 +197,7 @@ impl PushSession<'_> {
     fn check_schema(&self) -> Result<(), Fault> {
         let transaction = &self.evaluator.transaction;
         let (version, hash) = (self.request.schema_version, self.request.schema_hash.as_str());
-        let present = &transaction.writing.schema().manifest;
+        let present = &transaction.schema().manifest;
         if version == present.schema_version && hash == present.schema_hash {
             return Ok(());
         }
@@ -215,7 +218,7 @@ impl PushSession<'_> {
     fn all_accepted(&self, after: &[String]) -> Result<bool, Fault> {
         let transaction = &self.evaluator.transaction;
         for mutation in after.iter().filter(|_| !mutant::on(Mutant::AfterIgnored)) {
-            let stored = transaction.writing.verdict(transaction.user, mutation)?;
+            let stored = transaction.verdict(mutation)?;
             let is_accepted = stored.is_some_and(|stored| stored.ending == word(Ending::Accepted));
             if !is_accepted || self.accepted_alone.borrow().contains(mutation) {
                 return Ok(false);
@@ -241,7 +244,7 @@ impl PushSession<'_> {
             displaced,
             at: transaction.now.to_owned(),
         };
-        transaction.writing.put_verdict(transaction.user, &group.id, &stored)?;
+        transaction.put_verdict(&group.id, &stored)?;
         Ok(verdict)
     }
 }

@@ -1,17 +1,86 @@
-//! The writes of a run as statements: neighbours that insert into one table by the same text become one, which costs the database and
-//! the way there a fraction of many.
+//! The writes of several groups as statements, sent in one round trip. Neighbours that insert into one table by the same text become
+//! one statement, which costs the database a fraction of many.
 
+use std::collections::HashSet;
+
+use tokio_postgres::Error;
 use tokio_postgres::types::ToSql;
 
-use super::run::Write;
+use super::connection::{Connection, Params};
+use super::records::kept;
 use super::types::Parameter;
+use super::verdicts::{PUT, Verdicts};
+use crate::model::StoredVerdict;
+use crate::store::Planned;
+
+/// A statement that writes one row.
+#[derive(Debug)]
+pub(super) struct Write {
+    pub(super) text: String,
+    pub(super) parameters: Vec<Parameter>,
+    /// The text that writes many rows at once, if they do not affect each other.
+    pub(super) listed: Option<String>,
+}
+
+/// A part of a batch that can be undone to be sent again row by row.
+const PART: &str = "SAVEPOINT rejoin_part";
+const UNDO_PART: &str = "ROLLBACK TO rejoin_part";
+
+/// Sends the writes, each with its group, and the verdicts. `before` begins the savepoint around them, if that was not sent. If an
+/// insert of many rows fails, the part is sent again row by row. Returns the group of the write that failed, and why.
+pub(super) fn send(
+    connection: &Connection,
+    before: &str,
+    writes: &[(usize, Write)],
+    planned: &Planned<'_>,
+) -> Result<(), (usize, Error)> {
+    let verdicts = Verdicts::of(latest(planned.verdicts));
+    let user = kept(planned.user);
+    let user = user.as_ref();
+    let put = verdicts.params(&user);
+    let after = planned.is_last.then_some("RELEASE rejoin");
+    let pipelined = |before: Option<&str>, statements: &[Statement<'_>]| {
+        let params: Vec<Vec<&(dyn ToSql + Sync)>> =
+            statements.iter().map(Statement::params).collect();
+        let rows = statements.iter().zip(&params);
+        let mut asked: Vec<(&str, Params<'_>)> =
+            rows.map(|(statement, params)| (statement.text, params.as_slice())).collect();
+        if !planned.verdicts.is_empty() {
+            asked.push((PUT, &put));
+        }
+        connection.pipelined(before, &asked, after)
+    };
+    let joined = statements(writes, false);
+    let is_many = joined.iter().any(Statement::is_many);
+    let before = if is_many { format!("{before}{PART}") } else { before.to_owned() };
+    let before = (!before.is_empty()).then_some(before.as_str());
+    let group_of = |statements: &[Statement<'_>], at: Option<usize>| {
+        let statement = at.and_then(|at| statements.get(at));
+        statement.map_or(planned.group, |statement| statement.group)
+    };
+    let Err((at, error)) = pipelined(before, &joined) else { return Ok(()) };
+    if !at.and_then(|at| joined.get(at)).is_some_and(Statement::is_many) {
+        return Err((group_of(&joined, at), error));
+    }
+    let group = group_of(&joined, at);
+    connection.batch(UNDO_PART).map_err(|error| (group, error))?;
+    let single = statements(writes, true);
+    pipelined(None, &single).map_err(|(at, error)| (group_of(&single, at), error))
+}
+
+/// The last verdict on each mutation.
+fn latest(verdicts: &[(String, StoredVerdict)]) -> impl Iterator<Item = (&str, &StoredVerdict)> {
+    let mut seen = HashSet::new();
+    let last = verdicts.iter().rev().filter(move |(mutation, _)| seen.insert(mutation.as_str()));
+    last.map(|(mutation, verdict)| (mutation.as_str(), verdict))
+}
 
 /// A statement of one or more writes.
 #[derive(Debug)]
-pub(super) struct Statement<'w> {
-    pub(super) text: &'w str,
+struct Statement<'w> {
+    text: &'w str,
     /// Of its first write.
-    pub(super) group: usize,
+    group: usize,
     columns: Vec<Column<'w>>,
 }
 
@@ -25,11 +94,11 @@ enum Column<'w> {
 
 impl Statement<'_> {
     /// Whether it writes more than one row.
-    pub(super) fn is_many(&self) -> bool {
+    fn is_many(&self) -> bool {
         self.columns.iter().any(|column| !matches!(column, Column::One(_)))
     }
 
-    pub(super) fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
+    fn params(&self) -> Vec<&(dyn ToSql + Sync)> {
         self.columns.iter().map(Column::as_sql).collect()
     }
 }
@@ -45,7 +114,7 @@ impl Column<'_> {
 }
 
 /// In their order. `is_single`: each row by itself.
-pub(super) fn statements(writes: &[(usize, Write)], is_single: bool) -> Vec<Statement<'_>> {
+fn statements(writes: &[(usize, Write)], is_single: bool) -> Vec<Statement<'_>> {
     let alike = |(_, left): &(usize, Write), (_, right): &(usize, Write)| {
         !is_single && left.listed.is_some() && left.text == right.text
     };

@@ -12,14 +12,14 @@ use rejoin_protocol::wire::code;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::access::{Eyes, seen};
+use super::batch::Write;
 use super::connection::{Connection, Params, Sql};
 use super::error;
-use super::run::Write;
 use super::types::{self, Form, Parameter, parameter};
 use super::{Known, Shape};
 use crate::model::{ReadScope, Row, StoredRow, Table, Violation};
 use crate::store::quote::{cell, quoted};
-use crate::store::{Images, WriteError};
+use crate::store::{Images, RowWrite, WriteError};
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 
@@ -357,11 +357,17 @@ impl Look<'_> {
         self.shape().columns.get(at).map_or(String::new(), |of| types::writing(of, number))
     }
 
+    /// The statement of a write.
+    pub(super) fn statement(&self, write: &RowWrite) -> std::result::Result<Write, WriteError> {
+        match write {
+            RowWrite::Insert { cells } => self.insertion(cells),
+            RowWrite::Update { key, cells } => Ok(self.setting(key, cells)),
+            RowWrite::Delete { key } => Ok(self.removal(key)),
+        }
+    }
+
     /// The statement that inserts a row.
-    pub(super) fn insertion(
-        &self,
-        cells: &[(usize, Value)],
-    ) -> std::result::Result<Write, WriteError> {
+    fn insertion(&self, cells: &[(usize, Value)]) -> std::result::Result<Write, WriteError> {
         let names: Vec<String> = cells.iter().map(|(at, _)| self.name(*at)).collect();
         let values: Vec<String> =
             cells.iter().zip(1..).map(|((at, _), number)| self.written(*at, number)).collect();
@@ -414,7 +420,7 @@ impl Look<'_> {
     }
 
     /// The statement that sets cells of a row.
-    pub(super) fn setting(&self, key: &Value, cells: &[(usize, Value)]) -> Write {
+    fn setting(&self, key: &Value, cells: &[(usize, Value)]) -> Write {
         let mut sets = String::new();
         for ((at, _), number) in cells.iter().zip(1..) {
             let comma = if number == 1 { "" } else { ", " };
@@ -430,7 +436,7 @@ impl Look<'_> {
     }
 
     /// The statement that removes a row.
-    pub(super) fn removal(&self, key: &Value) -> Write {
+    fn removal(&self, key: &Value) -> Write {
         let text = format!(
             "DELETE FROM {} WHERE {} = {}",
             self.shape().name,
@@ -448,12 +454,13 @@ impl Look<'_> {
         Write { text, parameters, listed: None }
     }
 
-    /// Runs it, and tells which rule of the table it breaks; `cells`: what it writes.
-    pub(super) fn run(
-        &self,
-        write: &Write,
-        cells: &[(usize, Value)],
-    ) -> std::result::Result<(), WriteError> {
+    /// Writes a row, and names the rule of the table that it violates.
+    pub(super) fn write_row(&self, write: &RowWrite) -> std::result::Result<(), WriteError> {
+        let cells: &[(usize, Value)] = match write {
+            RowWrite::Insert { cells } | RowWrite::Update { cells, .. } => cells,
+            RowWrite::Delete { .. } => &[],
+        };
+        let write = self.statement(write)?;
         let params: Vec<&(dyn ToSql + Sync)> =
             write.parameters.iter().map(Parameter::as_sql).collect();
         match self.connection.guarded(&write.text, &params) {

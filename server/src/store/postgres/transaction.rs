@@ -11,11 +11,9 @@ use tokio_postgres::types::ToSql;
 
 use super::ahead::{self, Answers};
 use super::connection::Connection;
-use super::foresight::{Foresight, Told};
 use super::pages::Above;
 use super::records::PutClient;
 use super::rows::{Lock, Look};
-use super::run::{Run, Send};
 use super::{Known, changelog, check, error, hook, member, operate, policies, records, verdicts};
 use crate::error::Fault;
 use crate::hooks::SqlError;
@@ -24,7 +22,7 @@ use crate::model::{
     ReadScope, Row, Schema, StoredRow, StoredVerdict, Table,
 };
 use crate::store::{
-    Images, Prefetch, PushHint, ReadDevices, ReadHint, ReadLog, ReadRows, ReadSchema, Reading,
+    Images, Prefetch, ReadDevices, ReadHint, ReadLog, ReadRows, ReadSchema, Reading,
 };
 
 mod writing;
@@ -43,8 +41,12 @@ pub(super) struct Transaction<'a> {
     log: RefCell<Option<LogState>>,
     answers: RefCell<Answers>,
     above: Above,
-    foresight: RefCell<Foresight>,
-    run: Run,
+    /// Savepoints that are begun with the next statement.
+    begins: Cell<usize>,
+    /// Whether a load has waited for a locked row as long as a request waits.
+    has_waited: Cell<bool>,
+    /// Why a load was cancelled; the first row that is read reports it.
+    refusal: RefCell<Option<String>>,
     /// What is written last.
     last: RefCell<Option<PutClient>>,
 }
@@ -66,8 +68,9 @@ impl<'a> Transaction<'a> {
             log: RefCell::default(),
             answers: RefCell::default(),
             above: Above::default(),
-            foresight: RefCell::default(),
-            run: Run::default(),
+            begins: Cell::new(0),
+            has_waited: Cell::new(false),
+            refusal: RefCell::default(),
             last: RefCell::default(),
         }
     }
@@ -104,7 +107,6 @@ impl<'a> Transaction<'a> {
         run: impl FnOnce(&Connection) -> Result<T, hook::Failed>,
     ) -> Result<T, SqlError> {
         let connection = self.asked().map_err(|fault| SqlError::Moment(fault.to_string()))?;
-        self.foresight.borrow_mut().forget();
         let done =
             self.asking(|| run(connection)).map_err(hook::Failed::from).and_then(|done| done);
         if let Err(hook::Failed::Database(error)) = &done {
@@ -113,13 +115,21 @@ impl<'a> Transaction<'a> {
         done.map_err(SqlError::from)
     }
 
-    /// The connection, once what was kept back has been sent: what is asked next must find it.
+    /// The connection, once everything has been sent that the next statement depends on.
     fn asked(&self) -> Result<&'a Connection, Fault> {
-        self.settle(Send::More)?;
         if let Some(put) = self.last.take() {
             self.seen(put.with(|text, params| self.connection.execute(text, params)))?;
         }
+        let begins = self.savepoints();
+        if !begins.is_empty() {
+            self.seen(self.connection.batch(&begins))?;
+        }
         Ok(self.connection)
+    }
+
+    /// What begins the savepoints that are not begun yet.
+    fn savepoints(&self) -> String {
+        "SAVEPOINT rejoin;".repeat(self.begins.take())
     }
 
     /// Commits, with what is written last.
@@ -128,19 +138,6 @@ impl<'a> Transaction<'a> {
             Some(put) => put.with(|text, params| self.connection.commit_behind((text, params))),
             None => self.connection.commit(),
         }
-    }
-
-    fn settle(&self, send: Send) -> Result<(), Fault> {
-        if !self.run.is_on() {
-            return Ok(());
-        }
-        if self.run.failed().is_some() {
-            return Err(Fault::Undone);
-        }
-        self.run.send(self.connection, send).map_err(|error| {
-            self.collided.set(self.collided.get() || error::is_collision(&error));
-            Fault::Undone
-        })
     }
 
     fn at<'t>(&'t self, table: &'t Table) -> Look<'t> {
@@ -154,7 +151,7 @@ impl<'a> Transaction<'a> {
     fn seen<T>(&self, done: Result<T, Error>) -> Result<T, Fault> {
         done.map_err(|error| {
             self.collided.set(self.collided.get() || error::is_collision(&error));
-            self.within_run(error.into())
+            error.into()
         })
     }
 
@@ -166,19 +163,10 @@ impl<'a> Transaction<'a> {
         self.seen(read(&self.above))
     }
 
-    /// In a run it is everybody's fault: its savepoint is the only one.
-    fn within_run(&self, fault: Fault) -> Fault {
-        if !self.run.is_on() {
-            return fault;
-        }
-        self.run.fail();
-        Fault::Undone
-    }
-
     /// What this user's devices have said is looked at by one transaction at a time, if it may write.
     fn hold(&self, user: &str) -> Result<(), Fault> {
         if self.writes && !self.held.borrow().contains(user) {
-            self.seen(records::hold_user(self.connection, user))?;
+            self.seen(records::hold_user(self.asked()?, user))?;
             self.held.borrow_mut().insert(user.to_owned());
         }
         Ok(())
@@ -209,10 +197,7 @@ impl Reading for Transaction<'_> {
         let done = self
             .seen(self.asking(|| check::holds(connection, sql, values, self.writes)))
             .and_then(|done| done);
-        done.map_err(|fault| {
-            self.note(&fault);
-            self.within_run(fault)
-        })
+        done.inspect_err(|fault| self.note(fault))
     }
 
     fn parameters_of(&self, sql: &str) -> Result<Vec<String>, String> {
@@ -368,19 +353,12 @@ impl ReadRows for Transaction<'_> {
         scope: &ReadScope,
         own: &ReadScope,
     ) -> Result<Option<StoredRow>, Fault> {
-        if self.foresight.borrow().is_stale(self.known, table, key) {
-            let connection = self.asked()?;
-            self.seen(self.foresight.borrow_mut().ask_again(connection, self.known))?;
-        }
-        if let Some(Told(row)) = self.foresight.borrow().row(table, key, (scope, own)) {
-            return Ok(row);
-        }
-        if let Some(why) = self.foresight.borrow_mut().take_refusal() {
+        if let Some(why) = self.refusal.take() {
             return Err(Fault::Transient(why));
         }
         let lock = match self.writes {
             false => Lock::No,
-            true if self.foresight.borrow().has_waited() => Lock::AtOnce,
+            true if self.has_waited.get() => Lock::AtOnce,
             true => Lock::Waits,
         };
         self.seen(self.look(table)?.stored(key, scope, own, lock))
@@ -416,9 +394,6 @@ impl ReadDevices for Transaction<'_> {
     }
 
     fn verdict(&self, user: &str, mutation: &str) -> Result<Option<StoredVerdict>, Fault> {
-        if let Some(Told(verdict)) = self.foresight.borrow().verdict(user, mutation) {
-            return Ok(verdict);
-        }
         self.hold(user)?;
         self.seen(verdicts::one(self.asked()?, user, mutation))
     }
@@ -465,21 +440,5 @@ impl Prefetch for Transaction<'_> {
         if !self.writes {
             self.answers.borrow_mut().coming = Some((position, buckets.to_vec()));
         }
-    }
-
-    fn expect_push(&self, coming: &PushHint<'_>) -> Result<(), Fault> {
-        self.hold(coming.user)?;
-        let connection = self.asked()?;
-        let mut foresight = self.foresight.borrow_mut();
-        if let Err(error) = foresight.ask(connection, self.known, coming) {
-            // Somebody holds one of the rows, say: each is asked for by itself, and decides about its own group.
-            foresight.refused(&error);
-            match self.seen::<()>(Err(error)) {
-                Err(fault) if connection.is_closed() => return Err(fault),
-                Err(fault @ Fault::Collision(_)) if self.hopes => return Err(fault),
-                _ => {}
-            }
-        }
-        Ok(())
     }
 }

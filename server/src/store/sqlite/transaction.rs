@@ -13,8 +13,8 @@ use crate::model::{
     StoredRow, StoredVerdict, Table,
 };
 use crate::store::{
-    Images, Maintain, Prefetch, ReadDevices, ReadLog, ReadRows, ReadSchema, Reading, WriteBatch,
-    WriteDevices, WriteError, WriteRows, Writing,
+    Images, Maintain, Prefetch, ReadDevices, ReadLog, ReadRows, ReadSchema, Reading, RowWrite,
+    Savepoints, WriteDevices, WriteError, WriteRows, Writing,
 };
 
 /// A transaction on a connection that this store holds.
@@ -185,7 +185,7 @@ impl HookSql for Transaction<'_> {
     }
 }
 
-impl WriteBatch for Transaction<'_> {
+impl Savepoints for Transaction<'_> {
     fn begin(&self) -> Result<(), Fault> {
         Ok(self.connection.execute_batch("SAVEPOINT rejoin")?)
     }
@@ -203,21 +203,12 @@ impl WriteBatch for Transaction<'_> {
 }
 
 impl WriteRows for Transaction<'_> {
-    fn insert(&self, table: &Table, cells: &[(usize, Value)]) -> Result<(), WriteError> {
-        rows::insert(self.connection, table, cells)
-    }
-
-    fn update(
-        &self,
-        table: &Table,
-        key: &Value,
-        cells: &[(usize, Value)],
-    ) -> Result<(), WriteError> {
-        rows::update(self.connection, table, key, cells)
-    }
-
-    fn remove(&self, table: &Table, key: &Value) -> Result<(), WriteError> {
-        rows::remove(self.connection, table, key)
+    fn write(&self, table: &Table, write: &RowWrite) -> Result<(), WriteError> {
+        match write {
+            RowWrite::Insert { cells } => rows::insert(self.connection, table, cells),
+            RowWrite::Update { key, cells } => rows::update(self.connection, table, key, cells),
+            RowWrite::Delete { key } => rows::remove(self.connection, table, key),
+        }
     }
 
     fn put_written_at(&self, table: &Table, id: &str, version: &str, at: i64) -> Result<(), Fault> {

@@ -1,36 +1,34 @@
-//! What a transaction of this store writes: at once, or kept back until a run of groups ends.
+//! What a transaction of this store writes: rows one by one, or the writes of several groups at once.
 
 use rejoin_protocol::Value;
+use tokio_postgres::Error;
+use tokio_postgres::error::SqlState;
 
-use super::super::foresight::Kind;
 use super::super::records::PutClient;
-use super::super::run::{Send, Write};
-use super::super::{hook, key_locks, member, operate, records, verdicts};
+use super::super::{batch, error, hook, key_locks, load, member, operate, records, verdicts};
 use super::Transaction;
 use crate::error::Fault;
 use crate::hooks::{HookSql, SqlError};
 use crate::model::{Client, KeyLock, Replayed, StoredVerdict, Table};
-use crate::store::{Maintain, WriteBatch, WriteDevices, WriteError, WriteRows, Writing};
+use crate::store::{
+    ApplyError, Batch, Load, Loaded, Maintain, Planned, PlannedWrite, RowWrite, Savepoints,
+    WriteDevices, WriteError, WriteKind, WriteRows, Writing,
+};
 
 impl Transaction<'_> {
-    /// Writes a row now, or keeps it back until a run ends.
-    fn written(
-        &self,
-        table: &Table,
-        (key, kind): (&Value, Kind),
-        write: Write,
-        cells: &[(usize, Value)],
-    ) -> Result<(), WriteError> {
-        self.foresight.borrow_mut().wrote(self.known, table, key, kind);
-        if self.run.is_on() {
-            self.run.write(write);
-            return Ok(());
-        }
-        let done = self.at(table).run(&write, cells);
-        if let Err(WriteError::Fault(fault)) = &done {
-            self.note(fault);
-        }
-        done
+    /// The fault of a transaction that lost against another one and is begun again: it gives up at once, so that whoever waits
+    /// for its rows goes on.
+    fn given_up(&self) -> Option<Fault> {
+        let is_lost = self.hopes && self.collided.get();
+        is_lost.then(|| Fault::Collision(String::from("lost against another transaction")))
+    }
+
+    /// Notes how a load failed. A locked row was waited for, and is not waited for again. A cancelled load is reported to the
+    /// first who reads a row.
+    fn refused(&self, error: &Error) {
+        self.has_waited.set(error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE));
+        let is_cancelled = error.code() == Some(&SqlState::QUERY_CANCELED);
+        *self.refusal.borrow_mut() = is_cancelled.then(|| error::log_text(error));
     }
 }
 
@@ -44,88 +42,87 @@ impl HookSql for Transaction<'_> {
     }
 }
 
-impl WriteBatch for Transaction<'_> {
+impl Savepoints for Transaction<'_> {
     fn lock_keys(&self, keys: &[KeyLock]) -> Result<(), Fault> {
         self.seen(key_locks::lock(self.asked()?, keys))
     }
 
-    fn together(
-        &self,
-        work: &mut dyn FnMut() -> Result<(), Fault>,
-    ) -> Result<Option<usize>, Fault> {
-        loop {
-            let before = self.foresight.borrow().before();
-            self.run.start();
-            let done = work().and_then(|()| self.settle(Send::Last));
-            let failed = self.run.failed();
-            let stands = self.run.stop();
-            match (done, failed) {
-                // What is begun again is given up at once: whoever waits for its rows goes on.
-                (Err(Fault::Undone), _) if self.hopes && self.collided.get() => {
-                    let why = String::from("lost against another transaction");
-                    return Err(Fault::Collision(why));
-                }
-                (Err(Fault::Undone), failed) => {
-                    if stands {
-                        let back = "ROLLBACK TO rejoin_run; RELEASE rejoin_run";
-                        self.seen(self.connection.batch(back))?;
-                    }
-                    self.foresight.borrow_mut().restore(self.known, before);
-                    if !self.run.is_one_of_many() {
-                        return Ok(Some(failed.unwrap_or_default()));
-                    }
-                }
-                (done, _) => return done.map(|()| None),
-            }
-        }
+    fn batch(&self) -> Option<&dyn Batch> {
+        Some(self)
     }
 
     fn begin(&self) -> Result<(), Fault> {
-        self.foresight.borrow_mut().begin();
-        if self.run.is_on() {
-            self.run.begin();
-            return Ok(());
-        }
-        self.seen(self.asked()?.batch("SAVEPOINT rejoin"))
+        self.begins.set(self.begins.get() + 1);
+        Ok(())
     }
 
     fn keep(&self) -> Result<(), Fault> {
-        self.foresight.borrow_mut().keep();
-        if self.run.is_on() {
-            self.run.keep();
-            return Ok(());
+        match self.begins.get().checked_sub(1) {
+            Some(begins) => self.begins.set(begins),
+            None => self.seen(self.asked()?.batch("RELEASE rejoin"))?,
         }
-        self.seen(self.asked()?.batch("RELEASE rejoin"))
+        Ok(())
     }
 
     fn undo(&self) -> Result<(), Fault> {
-        self.foresight.borrow_mut().undo(self.known);
-        if self.run.is_on() {
-            return if self.run.undo() { Ok(()) } else { Err(Fault::Undone) };
+        if let Some(fault) = self.given_up() {
+            return Err(fault);
         }
-        self.seen(self.asked()?.batch("ROLLBACK TO rejoin; RELEASE rejoin"))
+        match self.begins.get().checked_sub(1) {
+            Some(begins) => self.begins.set(begins),
+            None => self.seen(self.asked()?.batch("ROLLBACK TO rejoin; RELEASE rejoin"))?,
+        }
+        Ok(())
+    }
+}
+
+impl Batch for Transaction<'_> {
+    fn load(&self, wanted: &Load<'_>) -> Result<Loaded, Fault> {
+        self.hold(wanted.user)?;
+        let connection = self.asked()?;
+        let error = match load::load(connection, self.known, wanted) {
+            Ok(loaded) => return Ok(loaded),
+            Err(error) => error,
+        };
+        // Another transaction may hold one of the rows: each is then read by itself, and decides about its own group.
+        self.refused(&error);
+        match self.seen::<()>(Err(error)) {
+            Err(fault) if connection.is_closed() => Err(fault),
+            Err(fault @ Fault::Collision(_)) if self.hopes => Err(fault),
+            _ => Ok(Loaded::default()),
+        }
+    }
+
+    fn changes_others(&self, table: &Table, kind: WriteKind) -> bool {
+        !self.known.shape(table).stays_quiet(kind)
+    }
+
+    fn apply(&self, planned: &Planned<'_>) -> Result<(), ApplyError> {
+        let mut writes = Vec::with_capacity(planned.writes.len());
+        for PlannedWrite { group, table, write } in planned.writes {
+            let Some(table) = self.known.schema.tables.get(*table) else { continue };
+            let statement = self.at(table).statement(write);
+            writes.push((*group, statement.map_err(|_| ApplyError::Group(*group))?));
+        }
+        if writes.is_empty() && planned.verdicts.is_empty() {
+            let done = if planned.is_last { self.keep() } else { Ok(()) };
+            return done.map_err(ApplyError::Fault);
+        }
+        let sent = batch::send(self.connection, &self.savepoints(), &writes, planned);
+        sent.map_err(|(group, error)| {
+            self.collided.set(self.collided.get() || error::is_collision(&error));
+            self.given_up().map_or(ApplyError::Group(group), ApplyError::Fault)
+        })
     }
 }
 
 impl WriteRows for Transaction<'_> {
-    fn insert(&self, table: &Table, cells: &[(usize, Value)]) -> Result<(), WriteError> {
-        let write = self.at(table).insertion(cells)?;
-        let key =
-            cells.iter().find(|(at, _)| *at == table.key).map_or(&Value::Null, |(_, key)| key);
-        self.written(table, (key, Kind::Insert), write, cells)
-    }
-
-    fn update(
-        &self,
-        table: &Table,
-        key: &Value,
-        cells: &[(usize, Value)],
-    ) -> Result<(), WriteError> {
-        self.written(table, (key, Kind::Update), self.at(table).setting(key, cells), cells)
-    }
-
-    fn remove(&self, table: &Table, key: &Value) -> Result<(), WriteError> {
-        self.written(table, (key, Kind::Delete), self.at(table).removal(key), &[])
+    fn write(&self, table: &Table, write: &RowWrite) -> Result<(), WriteError> {
+        let done = self.look(table)?.write_row(write);
+        if let Err(WriteError::Fault(fault)) = &done {
+            self.note(fault);
+        }
+        done
     }
 
     fn put_written_at(&self, table: &Table, id: &str, version: &str, at: i64) -> Result<(), Fault> {
@@ -140,13 +137,6 @@ impl WriteDevices for Transaction<'_> {
         mutation: &str,
         verdict: &StoredVerdict,
     ) -> Result<(), Fault> {
-        let mut foresight = self.foresight.borrow_mut();
-        foresight.judged(user, mutation, verdict);
-        if self.run.is_on() && foresight.is_of(user) {
-            self.run.put_verdict(user, mutation, verdict);
-            return Ok(());
-        }
-        drop(foresight);
         self.seen(verdicts::put(self.asked()?, user, mutation, verdict))
     }
 

@@ -1,6 +1,6 @@
-//! Announces to the store what a push will read, and locks keys before rows.
+//! Loads what the groups of a push will read, and locks keys before rows.
 //!
-//! Announcements change no answer. A store across a network fetches everything announced in one round trip.
+//! A local store loads nothing at once. What is not loaded is read when it is needed, so this changes no answer.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use crate::engine::change::decode;
 use crate::engine::checks::Checks;
 use crate::engine::cursor::{self, Cursor};
 use crate::engine::naming::Naming;
-use crate::engine::user_transaction::UserTransaction;
+use crate::engine::plan::Plan;
 use crate::error::Fault;
-use crate::model::{Access, KeyLock, ReadScope, Schema, Table};
-use crate::store::{PushHint, ReadHint, Reading, Writing};
+use crate::model::{Access, KeyLock, Schema, Table};
+use crate::store::{ReadHint, Reading, RowIds, Writing};
 
 /// Announces what a push reads before its groups.
 pub(super) fn announce(
@@ -32,15 +32,16 @@ pub(super) fn announce(
     reading.expect(&ahead)
 }
 
-/// Announces the verdicts and rows that the groups will read. A server with checks leaves the rows out: the store locks them, and
-/// checks lock tables first.
-pub(super) fn announce_groups(
-    transaction: &UserTransaction<'_>,
+/// The plan of a push, with the verdicts and rows that its groups will read; `None` for a local store. A server with checks leaves
+/// the rows out: loading locks them, and checks lock tables first.
+pub(super) fn plan<'a>(
+    writing: &'a dyn Writing,
     checks: &Checks,
+    (user, held): (&'a str, &[String]),
     ask: &PushAsk,
-) -> Result<(), Fault> {
-    let reading: &dyn Reading = transaction.writing;
-    let schema = reading.schema();
+) -> Result<Option<Plan<'a>>, Fault> {
+    let Some(batch) = writing.batch() else { return Ok(None) };
+    let schema = writing.schema();
     let cancelled = ask.cancel.iter().map(|cancel| cancel.id.as_str());
     let evaluated = ask
         .groups
@@ -49,17 +50,17 @@ pub(super) fn announce_groups(
     let mut mutations: Vec<&str> = cancelled.chain(evaluated).collect();
     mutations.sort_unstable();
     mutations.dedup();
+    let mut rows = RowIds::new();
     let changes = ask.groups.iter().flat_map(|group| &group.changes);
-    let changes = changes.filter(|_| checks.is_empty());
-    let rows: Vec<(&Table, Value)> = changes.flat_map(|change| rows_of(schema, change)).collect();
-    let (scope, own) = (ReadScope::of(transaction.held), ReadScope::owned_by(transaction.user));
-    transaction.writing.expect_push(&PushHint {
-        user: transaction.user,
-        mutations: &mutations,
-        rows: &rows,
-        scope: &scope,
-        own: &own,
-    })
+    for (table, key) in changes.filter(|_| checks.is_empty()).flat_map(|c| rows_of(schema, c)) {
+        let place = schema.tables.iter().position(|other| other.number == table.number);
+        if let (Some(place), Some(id)) = (place, key.to_id()) {
+            rows.entry(place).or_default().insert(id);
+        }
+    }
+    let plan = Plan::new(batch, schema, user, held);
+    plan.load(&mutations, &rows)?;
+    Ok(Some(plan))
 }
 
 /// Locks the keys of groups that depend on what they have read, before any of their rows is read. Two such groups, each of which
