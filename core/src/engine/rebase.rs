@@ -38,6 +38,7 @@ mod part;
 mod policy;
 pub(crate) mod recall;
 pub mod record;
+mod redo;
 mod replay;
 mod retry;
 mod reverse;
@@ -47,8 +48,7 @@ mod verdict;
 pub(crate) mod work;
 
 pub use batch::{Applied, Batch, RecordEnding, ServerVerdict, Settled, Withdrawn};
-use replay::Runner;
-use work::{Extent, Work};
+use work::{Extent, Runner, Work};
 
 /// Bytes of rows from which on it pays to compile statements without triggers: some two hundred rows.
 const MANY: usize = 32 * 1024;
@@ -211,7 +211,7 @@ impl Engine {
         work.runner = Some(Runner { db, capture, footprints, actions, bounds, exhausted });
         work.undo(first.iter().copied())?;
         body(&mut work, &mut applied)?;
-        if let Some(more) = work.redo(&mut applied)? {
+        if let Some(more) = redo::redo(&mut work, &mut applied)? {
             return Ok(Attempt::StartOver(more));
         }
         work.rows.settle()?;

@@ -14,6 +14,7 @@ use rejoin_protocol::{ColumnKind, Value};
 
 use super::batch::{Batch, ServerVerdict};
 use super::policy;
+use super::take_over;
 use super::work::Work;
 use crate::engine::database::{OURS, fault};
 use crate::engine::rows::Image;
@@ -110,7 +111,7 @@ impl Base<'_, '_> {
                     }
                 }
                 self.work.rows.put(&row, &positions, values.into_iter())?;
-                self.work.hand_on_filled(Seq(0), &row, &unfilled)?;
+                take_over::hand_on_filled(self.work, Seq(0), &row, &unfilled)?;
             }
         }
         self.rows += 1;
@@ -143,7 +144,7 @@ impl Base<'_, '_> {
             let unfilled = self.meet(&row)?;
             let (before, after) = (&cells[..columns.key], &cells[columns.key + 1..]);
             self.work.rows.put(&row, &columns.positions, before.iter().chain(after))?;
-            self.work.hand_on_filled(Seq(0), &row, &unfilled)
+            take_over::hand_on_filled(self.work, Seq(0), &row, &unfilled)
         });
         let count = count.map_err(|error| match error {
             RowError::Each(error) => error,

@@ -11,6 +11,7 @@ use rejoin_protocol::wire::push::Ending;
 use super::batch::Withdrawn;
 use super::detail;
 use super::judge;
+use super::park;
 use super::reverse::{self, reversal};
 use super::work::Work;
 use crate::engine::queue::Staged;
@@ -29,26 +30,24 @@ use rejoin_protocol::mutant::{self, Mutant};
 /// What the server has accepted, to be taken back when the images are in.
 pub(super) type Accepted<'b> = Vec<(Cancelled, &'b Withdrawn)>;
 
-impl Work<'_> {
-    /// Withdraws a mutation that a server may have, with those upon its rows that it may have too; what never left and
-    /// stands on what it made is parked (R10).
-    pub(super) fn withdraw(&mut self, seq: Seq) -> Result<()> {
-        self.undo([seq])?;
-        let root = self.step(seq)?.id;
-        let mut open = vec![seq];
-        while let Some(seq) = open.pop() {
-            if !self.step(seq)?.stays() {
-                continue;
-            }
-            let upon = self.left_upon(seq)?;
-            for other in &upon {
-                self.undo([*other])?;
-            }
-            open.extend(upon);
-            self.leave(seq, Fate::Withdrawn(root))?;
+/// Withdraws a mutation that a server may have, with those upon its rows that it may have too; what never left and
+/// stands on what it made is parked (R10).
+pub(super) fn withdraw(work: &mut Work<'_>, seq: Seq) -> Result<()> {
+    work.undo([seq])?;
+    let root = work.step(seq)?.id;
+    let mut open = vec![seq];
+    while let Some(seq) = open.pop() {
+        if !work.step(seq)?.stays() {
+            continue;
         }
-        Ok(())
+        let upon = park::left_upon(work, seq)?;
+        for other in &upon {
+            work.undo([*other])?;
+        }
+        open.extend(upon);
+        park::leave(work, seq, Fate::Withdrawn(root))?;
     }
+    Ok(())
 }
 
 /// Takes the server's words; what it had is reversed when the images are in.
@@ -112,7 +111,7 @@ fn given_up(work: &mut Work<'_>, together: &Accepted<'_>, of_action: bool) -> Re
     let mut rows: Vec<GivenUp> = Vec::new();
     for (cancelled, word) in together {
         for patch in &cancelled.effect.rows {
-            let Some(mut patch) = work.done(patch, &word.displaced)? else { continue };
+            let Some(mut patch) = done(work, patch, &word.displaced)? else { continue };
             let mut over = written_next(work, cancelled.seq, &patch)?;
             if !of_action {
                 patch.columns.retain(|column| !over.contains(&column.column));
@@ -157,7 +156,7 @@ fn reverse(
         patches.clear();
         for GivenUp { row, patches: given_up, .. } in rows {
             let given_up: Vec<&RowPatch> = given_up.iter().collect();
-            let carried = work.carry_on(row, place, &given_up)?;
+            let carried = reverse::carry_on(work, row, place, &given_up)?;
             if carried.is_some() {
                 by = carried;
                 continue;
@@ -167,22 +166,20 @@ fn reverse(
         }
     }
     let Some(id) = id.filter(|_| !patches.is_empty()) else { return Ok(by) };
-    work.put_reverse(place, id, patches, of_action)?;
+    reverse::put_reverse(work, place, id, patches, of_action)?;
     if !changed.is_empty() {
         let detail = Some(detail::of_conflict(work, place, &changed, None)?);
         let reason = ParkReason::Conflicted;
-        work.park(place, Parking { reason, because_of: None, detail })?;
+        park::park(work, place, Parking { reason, because_of: None, detail })?;
     }
     Ok(Some(id))
 }
 
-impl Work<'_> {
-    /// A patch as the server says that it was done; `None` if nothing was.
-    pub(super) fn done(&self, patch: &RowPatch, was: &[Image]) -> Result<Option<RowPatch>> {
-        let table = self.rows.table(patch.row.table)?;
-        let deletes = patch.kind == PatchKind::Delete || soft_deletes(table, patch);
-        Ok(displaced::done(patch, deletes, displaced::image_of(was, &patch.row)))
-    }
+/// A patch as the server says that it was done; `None` if nothing was.
+pub(super) fn done(work: &Work<'_>, patch: &RowPatch, was: &[Image]) -> Result<Option<RowPatch>> {
+    let table = work.rows.table(patch.row.table)?;
+    let deletes = patch.kind == PatchKind::Delete || soft_deletes(table, patch);
+    Ok(displaced::done(patch, deletes, displaced::image_of(was, &patch.row)))
 }
 
 /// Keeps for the app that the server's word on what it gave up is here.

@@ -16,6 +16,7 @@ use serde_json::Value as Json;
 use super::edit::{Below, Replaced};
 use super::take_back::Undone;
 use super::work::{Work, missing};
+use super::{discard, edit, part, retry, take_back};
 use crate::engine::action::Performed;
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
@@ -43,7 +44,8 @@ impl Engine {
     /// `UnknownMutation`; `Uncertain` for one that a Rejoin server of an older release may have: nothing was changed.
     pub fn discard(&mut self, id: MutationId) -> Result<()> {
         let entry = self.can_go(id)?;
-        self.rebase(Origin::Local, Triggers::Fire, |work, _| work.give_up(&entry)).map(drop)
+        self.rebase(Origin::Local, Triggers::Fire, |work, _| discard::give_up(work, &entry))
+            .map(drop)
     }
 
     /// Discards a mutation and all mutations that are parked because of it, now or by this call. Returns their ids, the
@@ -57,12 +59,12 @@ impl Engine {
         let mut gone = vec![id];
         self.rebase(Origin::Local, Triggers::Fire, |work, _| {
             gone.truncate(1); // It may be done once more.
-            work.give_up(&entry)?;
+            discard::give_up(work, &entry)?;
             for (seq, other) in parked.iter().filter(|(_, other)| *other != id) {
-                work.discard_parked(*seq)?;
+                part::discard_parked(work, *seq)?;
                 gone.push(*other);
             }
-            for seq in work.parked_for(id) {
+            for seq in discard::parked_for(work, id) {
                 let step = work.step_mut(seq)?;
                 step.fate = Fate::Discarded;
                 gone.push(step.id);
@@ -127,10 +129,10 @@ impl Engine {
             );
         }
         let remove = |work: &mut Work<'_>| {
-            let mut replaced = vec![work.replaced(entry.seq)?];
-            work.give_up(&entry)?;
-            for seq in work.withdrawn_with(id) {
-                replaced.push(work.replaced(seq)?);
+            let mut replaced = vec![edit::replaced(work, entry.seq)?];
+            discard::give_up(work, &entry)?;
+            for seq in discard::withdrawn_with(work, id) {
+                replaced.push(edit::replaced(work, seq)?);
             }
             Ok(replaced)
         };
@@ -165,7 +167,7 @@ impl Engine {
         let arguments = registered.arguments(arguments.clone())?;
         self.replace(
             &entry,
-            |work| work.give_up(&entry),
+            |work| discard::give_up(work, &entry),
             |engine, ()| {
                 let performed = engine.act(&actions, registered, &arguments)?;
                 Ok((performed.id, performed))
@@ -196,8 +198,8 @@ impl Engine {
             engine.silently(|engine| {
                 let capture = engine.capture.clone();
                 engine.rebased(|work, _| {
-                    let patches = work.taken_back(&done)?;
-                    work.lay_again(&patches, &capture)
+                    let patches = take_back::taken_back(work, &done)?;
+                    edit::lay_again(work, &patches, &capture)
                 })
             })?;
             let Some(seq) = engine.flush(None)? else { return Ok(Undone::Nothing) };
@@ -225,7 +227,8 @@ impl Engine {
 
     fn retry_all(&mut self, parked: &[Seq]) -> Result<()> {
         let last = self.queue.last();
-        self.rebase(Origin::Local, Triggers::Fire, |work, _| work.requeue(parked, last)).map(drop)
+        self.rebase(Origin::Local, Triggers::Fire, |work, _| retry::requeue(work, parked, last))
+            .map(drop)
     }
 
     /// Removes a mutation with `remove` and runs `insert` with its result. `insert` returns the mutation that takes its
@@ -244,7 +247,7 @@ impl Engine {
             engine.silently(|engine| {
                 engine.rebased(|work, _| {
                     removed = Some(remove(work)?);
-                    followers = work.lift_followers(entry.id);
+                    followers = discard::lift_followers(work, entry.id);
                     Ok(())
                 })
             })?;
@@ -255,7 +258,7 @@ impl Engine {
                 if let Some(new) = new {
                     again::replace_cause(engine.db.conn(), entry.id, new)?;
                 }
-                engine.rebased(|work, _| work.requeue(&followers, last))
+                engine.rebased(|work, _| retry::requeue(work, &followers, last))
             })?;
             Ok(value)
         })
@@ -273,7 +276,7 @@ impl Engine {
         let mut below = Below::new();
         self.silently(|engine| {
             let apply = |work: &mut Work<'_>, _: &mut _| {
-                below = work.apply_replaced(replaced, &capture)?;
+                below = edit::apply_replaced(work, replaced, &capture)?;
                 Ok(())
             };
             engine.rebased(apply).map(drop)
@@ -290,7 +293,7 @@ impl Engine {
             again::compare_only(self.db.conn(), edited)?;
         }
         if !below.is_empty() {
-            self.silently(|engine| engine.rebased(|work, _| work.put_below(seq, &below)))?;
+            self.silently(|engine| engine.rebased(|work, _| edit::put_below(work, seq, &below)))?;
         }
         Ok(edited)
     }

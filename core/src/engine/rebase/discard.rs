@@ -4,66 +4,65 @@ use std::collections::HashSet;
 
 use super::footprint;
 use super::work::Work;
+use super::{cancel, park, part, record};
 use crate::engine::queue::Entry;
 use crate::engine::queue::mutation::State;
 use crate::engine::queue::step::{Fate, Step};
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 
-impl Work<'_> {
-    /// Takes a mutation out for good, as far as this device has a say in it.
-    pub(super) fn give_up(&mut self, entry: &Entry) -> Result<()> {
-        match entry.state {
-            State::Sent | State::Uncertain if self.queue.records().knows(entry.seq) => {
-                self.hide(entry.seq)
-            }
-            State::Sent | State::Uncertain => self.withdraw(entry.seq),
-            State::Pending => self.discard(entry.seq),
-            State::Parked => self.discard_parked(entry.seq),
+/// Takes a mutation out for good, as far as this device has a say in it.
+pub(super) fn give_up(work: &mut Work<'_>, entry: &Entry) -> Result<()> {
+    match entry.state {
+        State::Sent | State::Uncertain if work.queue.records().knows(entry.seq) => {
+            record::hide(work, entry.seq)
+        }
+        State::Sent | State::Uncertain => cancel::withdraw(work, entry.seq),
+        State::Pending => park::discard(work, entry.seq),
+        State::Parked => part::discard_parked(work, entry.seq),
+    }
+}
+
+/// What this rebase withdraws with a mutation, in the order of the queue.
+pub(super) fn withdrawn_with(work: &Work<'_>, id: MutationId) -> Vec<Seq> {
+    let with = |step: &Step| step.fate == Fate::Withdrawn(id) && step.id != id;
+    work.steps.iter().filter(|(_, step)| with(step)).map(|(seq, _)| *seq).collect()
+}
+
+/// Lifts what this rebase would park because of a mutation, and what was written upon that: all of it, in the order of the
+/// queue. Offered again in this order, what was written later stays on top. What a server may have keeps its place.
+pub(super) fn lift_followers(work: &mut Work<'_>, id: MutationId) -> Vec<Seq> {
+    let followers = parked_for(work, id);
+    let queue = work.queue;
+    let rows = |seq| queue.entry(seq).map_or(&[][..], |entry| &entry.rows);
+    let tables = work.tables.as_ref();
+    let seeds = followers.iter().copied();
+    let mut lifted: Vec<Seq> =
+        footprint::closure(seeds, work.states, tables, rows, |_| false).into_iter().collect();
+    lifted.retain(|seq| {
+        let Some(step) = work.steps.get_mut(seq) else { return false };
+        let waits = step.stays() && step.state == State::Pending && step.parts.is_empty();
+        let lifts = followers.contains(seq) || waits && !queue.awaiting().contains_key(seq);
+        if lifts {
+            step.fate = Fate::Lifted;
+        }
+        lifts
+    });
+    lifted
+}
+
+/// What this rebase parks because of a mutation, and because of that, in the order of the queue.
+pub(super) fn parked_for(work: &Work<'_>, id: MutationId) -> Vec<Seq> {
+    let mut causes = HashSet::from([id]);
+    let mut found = Vec::new();
+    // What stands on a mutation comes after it.
+    for (seq, step) in &work.steps {
+        if let Fate::Parked(parking) = &step.fate
+            && parking.because_of.is_some_and(|cause| causes.contains(&cause))
+        {
+            causes.insert(step.id);
+            found.push(*seq);
         }
     }
-
-    /// What this rebase withdraws with a mutation, in the order of the queue.
-    pub(super) fn withdrawn_with(&self, id: MutationId) -> Vec<Seq> {
-        let with = |step: &Step| step.fate == Fate::Withdrawn(id) && step.id != id;
-        self.steps.iter().filter(|(_, step)| with(step)).map(|(seq, _)| *seq).collect()
-    }
-
-    /// Lifts what this rebase would park because of a mutation, and what was written upon that: all of it, in the order of the
-    /// queue. Offered again in this order, what was written later stays on top. What a server may have keeps its place.
-    pub(super) fn lift_followers(&mut self, id: MutationId) -> Vec<Seq> {
-        let followers = self.parked_for(id);
-        let queue = self.queue;
-        let rows = |seq| queue.entry(seq).map_or(&[][..], |entry| &entry.rows);
-        let tables = self.tables.as_ref();
-        let seeds = followers.iter().copied();
-        let mut lifted: Vec<Seq> =
-            footprint::closure(seeds, self.states, tables, rows, |_| false).into_iter().collect();
-        lifted.retain(|seq| {
-            let Some(step) = self.steps.get_mut(seq) else { return false };
-            let waits = step.stays() && step.state == State::Pending && step.parts.is_empty();
-            let lifts = followers.contains(seq) || waits && !queue.awaiting().contains_key(seq);
-            if lifts {
-                step.fate = Fate::Lifted;
-            }
-            lifts
-        });
-        lifted
-    }
-
-    /// What this rebase parks because of a mutation, and because of that, in the order of the queue.
-    pub(super) fn parked_for(&self, id: MutationId) -> Vec<Seq> {
-        let mut causes = HashSet::from([id]);
-        let mut found = Vec::new();
-        // What stands on a mutation comes after it.
-        for (seq, step) in &self.steps {
-            if let Fate::Parked(parking) = &step.fate
-                && parking.because_of.is_some_and(|cause| causes.contains(&cause))
-            {
-                causes.insert(step.id);
-                found.push(*seq);
-            }
-        }
-        found
-    }
+    found
 }

@@ -13,6 +13,7 @@ use super::judge::{self, Edit};
 use super::policy;
 use super::verdict;
 use super::work::{Work, missing};
+use super::{part, replay};
 use crate::engine::capture::guard::Capture;
 use crate::engine::queue::mutation::State;
 use crate::engine::queue::step::Step;
@@ -35,144 +36,146 @@ pub(super) struct Replaced {
 /// Rows that the new mutation compares with something else than what is under it, and what is.
 pub(super) type Below = Vec<(RowKey, Before)>;
 
-impl Work<'_> {
-    /// A mutation, with what it wrote, but for what later ones have written over it since.
-    pub(super) fn replaced(&mut self, seq: Seq) -> Result<Replaced> {
-        let mut step = store::read_step(self.conn, seq)?.ok_or_else(|| missing(seq))?;
-        let mut rows = step.effect.rows.clone();
-        if step.state == State::Parked {
-            return Ok(Replaced { step, rows });
-        }
-        for patch in rows.iter_mut().filter(|patch| patch.kind != PatchKind::Insert) {
-            for later in self.states.steps_after(&patch.row, seq) {
-                let step = store::read_step(self.conn, later)?.ok_or_else(|| missing(later))?;
-                let Some((_, over)) = step.patch(&patch.row) else { continue };
-                let wrote = |mine: &ColumnPatch| {
-                    let mut theirs = over.columns.iter().filter(|one| one.is_change());
-                    theirs.any(|one| one.column == mine.column)
-                };
-                patch.columns.retain(|mine| !wrote(mine));
-            }
-        }
-        rows.retain(|patch| !patch.columns.is_empty() || patch.kind == PatchKind::Insert);
-        // What was handed over to it while it was on its way is what its next attempt compares.
-        verdict::end_attempt(&mut step)?;
-        for patch in &rows {
-            policy::bring_back_if_kept(self, &mut step, &patch.row)?;
-        }
-        Ok(Replaced { step, rows })
+/// A mutation, with what it wrote, but for what later ones have written over it since.
+pub(super) fn replaced(work: &mut Work<'_>, seq: Seq) -> Result<Replaced> {
+    let mut step = store::read_step(work.conn, seq)?.ok_or_else(|| missing(seq))?;
+    let mut rows = step.effect.rows.clone();
+    if step.state == State::Parked {
+        return Ok(Replaced { step, rows });
     }
+    for patch in rows.iter_mut().filter(|patch| patch.kind != PatchKind::Insert) {
+        for later in work.states.steps_after(&patch.row, seq) {
+            let step = store::read_step(work.conn, later)?.ok_or_else(|| missing(later))?;
+            let Some((_, over)) = step.patch(&patch.row) else { continue };
+            let wrote = |mine: &ColumnPatch| {
+                let mut theirs = over.columns.iter().filter(|one| one.is_change());
+                theirs.any(|one| one.column == mine.column)
+            };
+            patch.columns.retain(|mine| !wrote(mine));
+        }
+    }
+    rows.retain(|patch| !patch.columns.is_empty() || patch.kind == PatchKind::Insert);
+    // What was handed over to it while it was on its way is what its next attempt compares.
+    verdict::end_attempt(&mut step)?;
+    for patch in &rows {
+        policy::bring_back_if_kept(work, &mut step, &patch.row)?;
+    }
+    Ok(Replaced { step, rows })
+}
 
-    /// Applies what was written to the rows as the app sees them now, and records it as a change of what the old mutation
-    /// had found. Returns the rows in which the two differ.
-    pub(super) fn apply_replaced(
-        &mut self,
-        replaced: &[Replaced],
-        capture: &Capture,
-    ) -> Result<Below> {
-        let mut below = Below::new();
-        let mut seen: Vec<&RowKey> = Vec::new();
-        for one in replaced {
-            for patch in &one.rows {
-                let Some(table) = self.schema.tables.get(&patch.row.table) else { continue };
-                let present = self.rows.read(&patch.row)?;
-                if present.is_some() && self.is_made_again(one, patch)? {
-                    continue;
+/// Applies what was written to the rows as the app sees them now, and records it as a change of what the old mutation
+/// had found. Returns the rows in which the two differ.
+pub(super) fn apply_replaced(
+    work: &mut Work<'_>,
+    replaced: &[Replaced],
+    capture: &Capture,
+) -> Result<Below> {
+    let mut below = Below::new();
+    let mut seen: Vec<&RowKey> = Vec::new();
+    for one in replaced {
+        for patch in &one.rows {
+            let Some(table) = work.schema.tables.get(&patch.row.table) else { continue };
+            let present = work.rows.read(&patch.row)?;
+            if present.is_some() && is_made_again(work, one, patch)? {
+                continue;
+            }
+            let mut found = present.clone();
+            if !seen.contains(&&patch.row) {
+                seen.push(&patch.row);
+                found = shown(work, &one.step, table, patch, present.as_deref());
+                if found != present {
+                    below.push((patch.row.clone(), before(table, present.as_deref())));
                 }
-                let mut found = present.clone();
-                if !seen.contains(&&patch.row) {
-                    seen.push(&patch.row);
-                    found = self.found(&one.step, table, patch, present.as_deref());
-                    if found != present {
-                        below.push((patch.row.clone(), before(table, present.as_deref())));
-                    }
-                }
-                // An edit that brings its row back writes the whole row, unless that would hide later edits of it.
-                let mut later = self.states.steps_after(&patch.row, one.step.seq);
-                let brings = present.is_none() && later.next().is_none();
-                let whole = one.step.stance.brought_back(patch).filter(|_| brings);
-                self.rows.lay(whole.as_ref().unwrap_or(patch))?;
-                let new = self.rows.read(&patch.row)?;
-                capture.note(table, found.as_deref(), new.as_deref());
             }
+            // An edit that brings its row back writes the whole row, unless that would hide later edits of it.
+            let mut later = work.states.steps_after(&patch.row, one.step.seq);
+            let brings = present.is_none() && later.next().is_none();
+            let whole = one.step.stance.brought_back(patch).filter(|_| brings);
+            work.rows.lay(whole.as_ref().unwrap_or(patch))?;
+            let new = work.rows.read(&patch.row)?;
+            capture.note(table, found.as_deref(), new.as_deref());
         }
-        Ok(below)
     }
+    Ok(below)
+}
 
-    /// Whether a later mutation, which stays, creates the row that this one creates: then it has written all of it.
-    fn is_made_again(&self, one: &Replaced, patch: &RowPatch) -> Result<bool> {
-        if patch.kind != PatchKind::Insert || one.step.state == State::Parked {
-            return Ok(false);
-        }
-        for later in self.states.steps_after(&patch.row, one.step.seq) {
-            let step = store::read_step(self.conn, later)?.ok_or_else(|| missing(later))?;
-            if step.patch(&patch.row).is_some_and(|(_, over)| over.kind == PatchKind::Insert) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+/// Whether a later mutation, which stays, creates the row that this one creates: then it has written all of it.
+fn is_made_again(work: &Work<'_>, one: &Replaced, patch: &RowPatch) -> Result<bool> {
+    if patch.kind != PatchKind::Insert || one.step.state == State::Parked {
+        return Ok(false);
     }
+    for later in work.states.steps_after(&patch.row, one.step.seq) {
+        let step = store::read_step(work.conn, later)?.ok_or_else(|| missing(later))?;
+        if step.patch(&patch.row).is_some_and(|(_, over)| over.kind == PatchKind::Insert) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
 
-    /// The row as the new mutation compares it, where the old one has written it and it is `present` now.
-    fn found(
-        &self,
-        step: &Step,
-        table: &Table,
-        patch: &RowPatch,
-        present: Option<&[Value]>,
-    ) -> Option<Vec<Value>> {
-        let as_it_is = present.map(<[Value]>::to_vec);
-        let Some(whole) = Edit::of(table, step, &patch.row) else { return as_it_is };
-        let olds = patch.columns.iter().map(|column| {
-            let known = whole.patch.columns.iter().position(|one| one.column == column.column);
-            known.map_or(&column.old, |at| whole.olds[at])
-        });
-        let edit = Edit { patch, olds: olds.collect(), ..whole };
-        let is_settled = edit.by_time
-            || self.has_handler(step)
-            || judge::conflict(table, present, &edit).is_none();
-        if step.state == State::Parked || !step.is_uncertain() && is_settled {
-            return as_it_is;
-        }
-        let deletes = patch.kind == PatchKind::Delete || soft_deletes(table, patch);
-        let mut found = match as_it_is {
-            _ if patch.kind == PatchKind::Insert && !edit.onto => return None,
-            None if deletes => {
-                let mut image = vec![Value::Null; table.columns.len()];
-                image[table.key] = patch.row.key.clone();
-                image
-            }
-            as_it_is => as_it_is?,
-        };
-        for (column, old) in patch.columns.iter().zip(&edit.olds) {
-            if let Some(at) = table.position(column.column) {
-                found[at].clone_from(old);
-            }
-        }
-        Some(found)
+/// The row as the new mutation compares it, where the old one has written it and it is `present` now.
+fn shown(
+    work: &Work<'_>,
+    step: &Step,
+    table: &Table,
+    patch: &RowPatch,
+    present: Option<&[Value]>,
+) -> Option<Vec<Value>> {
+    let as_it_is = present.map(<[Value]>::to_vec);
+    let Some(whole) = Edit::of(table, step, &patch.row) else { return as_it_is };
+    let olds = patch.columns.iter().map(|column| {
+        let known = whole.patch.columns.iter().position(|one| one.column == column.column);
+        known.map_or(&column.old, |at| whole.olds[at])
+    });
+    let edit = Edit { patch, olds: olds.collect(), ..whole };
+    let is_settled = edit.by_time
+        || replay::has_handler(work, step)
+        || judge::conflict(table, present, &edit).is_none();
+    if step.state == State::Parked || !step.is_uncertain() && is_settled {
+        return as_it_is;
     }
+    let deletes = patch.kind == PatchKind::Delete || soft_deletes(table, patch);
+    let mut found = match as_it_is {
+        _ if patch.kind == PatchKind::Insert && !edit.onto => return None,
+        None if deletes => {
+            let mut image = vec![Value::Null; table.columns.len()];
+            image[table.key] = patch.row.key.clone();
+            image
+        }
+        as_it_is => as_it_is?,
+    };
+    for (column, old) in patch.columns.iter().zip(&edit.olds) {
+        if let Some(at) = table.position(column.column) {
+            found[at].clone_from(old);
+        }
+    }
+    Some(found)
+}
 
-    /// Restores the rows under the new mutation, so that it is applied to them again.
-    pub(super) fn put_below(&mut self, edited: Option<Seq>, below: &Below) -> Result<()> {
-        self.undo(edited)?;
-        for (row, before) in below {
-            self.rows.take_back(row, before)?;
-            self.touch_row(row);
-        }
-        Ok(())
+/// Restores the rows under the new mutation, so that it is applied to them again.
+pub(super) fn put_below(work: &mut Work<'_>, edited: Option<Seq>, below: &Below) -> Result<()> {
+    work.undo(edited)?;
+    for (row, before) in below {
+        work.rows.take_back(row, before)?;
+        part::touch_row(work, row);
     }
+    Ok(())
+}
 
-    /// Lays patches upon the rows as they are seen now, as if the app had written them.
-    pub(super) fn lay_again(&mut self, content: &[RowPatch], capture: &Capture) -> Result<()> {
-        for patch in content {
-            let Some(table) = self.schema.tables.get(&patch.row.table) else { continue };
-            let old = self.rows.read(&patch.row)?;
-            self.rows.lay(patch)?;
-            let new = self.rows.read(&patch.row)?;
-            capture.note(table, old.as_deref(), new.as_deref());
-        }
-        Ok(())
+/// Lays patches upon the rows as they are seen now, as if the app had written them.
+pub(super) fn lay_again(
+    work: &mut Work<'_>,
+    content: &[RowPatch],
+    capture: &Capture,
+) -> Result<()> {
+    for patch in content {
+        let Some(table) = work.schema.tables.get(&patch.row.table) else { continue };
+        let old = work.rows.read(&patch.row)?;
+        work.rows.lay(patch)?;
+        let new = work.rows.read(&patch.row)?;
+        capture.note(table, old.as_deref(), new.as_deref());
     }
+    Ok(())
 }
 
 /// A row as something that can be put back.

@@ -8,6 +8,7 @@
 use rejoin_protocol::equal::equal;
 use rejoin_protocol::{ColumnKind, Value, time};
 
+use super::park;
 use super::work::Work;
 use super::{detail, judge};
 use crate::engine::Engine;
@@ -77,7 +78,7 @@ fn settle(work: &mut Work<'_>, seq: Seq, version: Option<&str>) -> Result<Option
         Settled::Nothing => {
             // It wrote nothing, so that nobody's old value came from it (R11).
             step.effect.rows[0].columns.clear();
-            work.discard(seq)?;
+            park::discard(work, seq)?;
         }
         Settled::Edit(patch) => {
             step.effect.rows[0] = patch;
@@ -99,7 +100,8 @@ fn park(work: &mut Work<'_>, seq: Seq, patch: RowPatch) -> Result<()> {
     let detail = detail::of_conflict(work, seq, &[(row, columns)], None)?;
     // What it found there is not known: a later edit takes nothing over from it (R11), and is judged by its own.
     work.step_mut(seq)?.effect.rows[0].columns.clear();
-    work.park(
+    park::park(
+        work,
         seq,
         Parking { reason: ParkReason::Conflicted, because_of: None, detail: Some(detail) },
     )?;

@@ -12,6 +12,7 @@ use super::conflict::{Conflict, lay};
 use super::detail;
 use super::policy;
 use super::work::Work;
+use super::{park, part, replay};
 use crate::engine::queue::cancel;
 use crate::engine::queue::mutation::{ParkReason, is_onto};
 use crate::engine::queue::step::{Parking, Step};
@@ -183,13 +184,13 @@ fn find(work: &mut Work<'_>, row: &RowKey) -> Result<Option<Conflict>> {
         if !step.stays() {
             continue;
         }
-        if work.is_uncertain_at(step, row) && !mutant::on(Mutant::UncertainJudged) {
+        if part::is_uncertain_at(work, step, row) && !mutant::on(Mutant::UncertainJudged) {
             return Ok(None);
         }
         if !work.settled && work.queue.awaiting().contains_key(&seq) {
             return Ok(None);
         }
-        let replays = work.has_handler(step);
+        let replays = replay::has_handler(work, step);
         edits.extend(Edit::of(table, step, row).map(|edit| Edit { replays, ..edit }));
     }
     if reversed.is_some() {
@@ -208,7 +209,8 @@ pub(super) fn park(
     let seq = conflict.seq;
     // An edit of a row whose create was parked earlier stands on that (R10); it could not be parked with it, because
     // it was on its way then.
-    let creator = if conflict.columns.is_empty() { work.parked_creator(row, seq) } else { None };
+    let creator =
+        if conflict.columns.is_empty() { park::parked_creator(work, row, seq) } else { None };
     let parking = match creator {
         Some(id) => Parking { reason: ParkReason::Depends, because_of: Some(id), detail: None },
         None => Parking {
@@ -222,7 +224,7 @@ pub(super) fn park(
             )?),
         },
     };
-    work.park_at(seq, row, parking)
+    part::park_at(work, seq, row, parking)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use rejoin_protocol::wire::error::code;
 use rejoin_protocol::wire::push::{Ending, Verdict};
 
+use super::park;
 use crate::engine::Engine;
 use crate::engine::queue::Entry;
 use crate::engine::queue::mutation::{ParkReason, State};
@@ -27,7 +28,7 @@ pub(crate) fn park(engine: &mut Engine, new: &Schema) -> Result<Vec<MutationId>>
         return Ok(Vec::new());
     }
     let applied = engine.rebased(|work, _| {
-        naming.iter().try_for_each(|(seq, parking)| work.park(*seq, parking.clone()))
+        naming.iter().try_for_each(|(seq, parking)| park::park(work, *seq, parking.clone()))
     })?;
     Ok(applied.parked)
 }

@@ -4,6 +4,7 @@
 //! that was sent and has no verdict is not parked before it; its verdict finds the parked create.
 
 use super::work::Work;
+use super::{part, take_over};
 use crate::engine::queue::mutation::{ParkReason, State};
 use crate::engine::queue::step::{Fate, Parking, Step};
 use crate::engine::queue::store;
@@ -12,184 +13,188 @@ use crate::error::Result;
 use crate::ids::{ColumnId, MutationId, Seq, TableNumber};
 use rejoin_protocol::manifest::Rule;
 
-impl Work<'_> {
-    /// Takes a step out of what the app sees, with all that stands on it; later old values that came from it take over
-    /// its own (R11).
-    pub(crate) fn park(&mut self, seq: Seq, parking: Parking) -> Result<()> {
-        self.leave(seq, Fate::Parked(parking))
-    }
-
-    /// The app gives a step up: as parking, but it goes for good.
-    pub(crate) fn discard(&mut self, seq: Seq) -> Result<()> {
-        self.leave(seq, Fate::Discarded)
-    }
-
-    pub(super) fn leave(&mut self, seq: Seq, fate: Fate) -> Result<()> {
-        self.undo([seq])?;
-        if !self.step(seq)?.stays() {
-            return Ok(());
-        }
-        self.take_over(seq, None)?;
-        let step = self.step_mut(seq)?;
-        step.fate = fate;
-        let id = step.id;
-        let standing = self.standing_on(seq, None)?;
-        self.park_dependents(standing, id)
-    }
-
-    /// Parks what stands on something that was parked.
-    pub(super) fn park_dependents(
-        &mut self,
-        standing: Vec<(Seq, RowKey)>,
-        on: MutationId,
-    ) -> Result<()> {
-        for (dependent, row) in standing {
-            let parking =
-                Parking { reason: ParkReason::Depends, because_of: Some(on), detail: None };
-            self.park_at(dependent, &row, parking)?;
-        }
-        Ok(())
-    }
-
-    /// The later steps that stand on what this one creates, on one row or on all, and that no server may have yet; each
-    /// with the row by which it does.
-    pub(super) fn standing_on(
-        &mut self,
-        seq: Seq,
-        only: Option<&RowKey>,
-    ) -> Result<Vec<(Seq, RowKey)>> {
-        self.upon(seq, only, false)
-    }
-
-    /// The later steps that stand on what this one creates, and that a server may have.
-    pub(super) fn left_upon(&mut self, seq: Seq) -> Result<Vec<Seq>> {
-        let mut upon: Vec<Seq> =
-            self.upon(seq, None, true)?.into_iter().map(|(seq, _)| seq).collect();
-        upon.dedup();
-        Ok(upon)
-    }
-
-    /// Those that stand on it, of which a server may have the edit that does, or may not.
-    fn upon(&mut self, seq: Seq, only: Option<&RowKey>, left: bool) -> Result<Vec<(Seq, RowKey)>> {
-        let creates = |step: &Step| -> Vec<RowKey> {
-            let rows = step.effect.rows.iter().filter(|patch| patch.kind == PatchKind::Insert);
-            let rows = rows.filter(|patch| only.is_none_or(|only| patch.row == *only));
-            rows.map(|patch| patch.row.clone()).collect()
-        };
-        let mut standing = Vec::new();
-        for row in creates(self.step(seq)?) {
-            for later in self.states.steps_after(&row, seq) {
-                let step = self.step(later)?;
-                if !step.stays() {
-                    continue;
-                }
-                match step.patch(&row) {
-                    // It makes the row itself: from here on that is what others stand on.
-                    Some((_, patch)) if patch.kind == PatchKind::Insert => break,
-                    Some(_) if self.is_uncertain_at(step, &row) == left => {
-                        standing.push((later, row.clone()));
-                    }
-                    _ => {}
-                }
-            }
-            standing.extend(self.children_of(&row, seq, left)?);
-            if only.is_some() {
-                standing.extend(self.siblings_of(&row, seq)?);
-            }
-        }
-        standing.sort_by_key(|(seq, _)| *seq);
-        Ok(standing)
-    }
-
-    /// Later steps that name the row as a parent, by a declared reference. They need not meet it by rows.
-    fn children_of(&mut self, parent: &RowKey, seq: Seq, left: bool) -> Result<Vec<(Seq, RowKey)>> {
-        let references = references_to(self, parent.table);
-        if references.is_empty() {
-            return Ok(Vec::new());
-        }
-        let queue = self.queue;
-        let candidates: Vec<Seq> = queue
-            .entries_after(seq)
-            .filter(|entry| entry.state != State::Parked) // As it was before this answer; the step tells now.
-            .filter(|entry| {
-                let names = |table| references.iter().any(|(child, _)| *child == table);
-                entry.rows.iter().any(|(row, kind)| *kind != PatchKind::Delete && names(row.table))
-            })
-            .map(|entry| entry.seq)
-            .collect();
-        let mut children = Vec::new();
-        for later in candidates {
-            let known = self.steps.get(&later).cloned();
-            let step = if known.is_some() { known } else { store::read_step(self.conn, later)? };
-            let Some(step) = step else { continue };
-            let naming = step.effect.rows.iter().filter(|patch| names(&references, patch, parent));
-            let open = naming.filter(|patch| self.is_uncertain_at(&step, &patch.row) == left);
-            if step.stays() {
-                children.extend(open.map(|patch| (later, patch.row.clone())));
-            }
-        }
-        Ok(children)
-    }
-
-    /// Rows of the same step that name one of its rows as their parent, where rows get their verdicts one by one.
-    fn siblings_of(&mut self, parent: &RowKey, seq: Seq) -> Result<Vec<(Seq, RowKey)>> {
-        let references = references_to(self, parent.table);
-        let step = self.step(seq)?;
-        let naming = step.effect.rows.iter().filter(|patch| names(&references, patch, parent));
-        let open = naming.filter(|patch| {
-            patch.row != *parent
-                && patch.kind != PatchKind::Delete
-                && !self.is_uncertain_at(step, &patch.row)
-        });
-        Ok(open.map(|patch| (seq, patch.row.clone())).collect())
-    }
+/// Takes a step out of what the app sees, with all that stands on it; later old values that came from it take over
+/// its own (R11).
+pub(crate) fn park(work: &mut Work<'_>, seq: Seq, parking: Parking) -> Result<()> {
+    leave(work, seq, Fate::Parked(parking))
 }
 
-impl Work<'_> {
-    /// The parked mutation that creates a row on which this one stands, if nothing else has made that row.
-    pub(super) fn parked_creator_under(&mut self, seq: Seq) -> Result<Option<MutationId>> {
-        let step = self.step(seq)?;
-        if !step.stays() {
-            return Ok(None);
-        }
-        let mut needed: Vec<RowKey> = Vec::new();
-        for patch in &step.effect.rows {
-            needed.extend(ground_of(self, patch));
-        }
-        for row in needed {
-            let creator = self.parked_creator(&row, seq);
-            if creator.is_some() && !self.has_row(&row, seq)? {
-                return Ok(creator);
+/// The app gives a step up: as parking, but it goes for good.
+pub(crate) fn discard(work: &mut Work<'_>, seq: Seq) -> Result<()> {
+    leave(work, seq, Fate::Discarded)
+}
+
+pub(super) fn leave(work: &mut Work<'_>, seq: Seq, fate: Fate) -> Result<()> {
+    work.undo([seq])?;
+    if !work.step(seq)?.stays() {
+        return Ok(());
+    }
+    take_over::take_over(work, seq, None)?;
+    let step = work.step_mut(seq)?;
+    step.fate = fate;
+    let id = step.id;
+    let standing = standing_on(work, seq, None)?;
+    park_dependents(work, standing, id)
+}
+
+/// Parks what stands on something that was parked.
+pub(super) fn park_dependents(
+    work: &mut Work<'_>,
+    standing: Vec<(Seq, RowKey)>,
+    on: MutationId,
+) -> Result<()> {
+    for (dependent, row) in standing {
+        let parking = Parking { reason: ParkReason::Depends, because_of: Some(on), detail: None };
+        part::park_at(work, dependent, &row, parking)?;
+    }
+    Ok(())
+}
+
+/// The later steps that stand on what this one creates, on one row or on all, and that no server may have yet; each
+/// with the row by which it does.
+pub(super) fn standing_on(
+    work: &mut Work<'_>,
+    seq: Seq,
+    only: Option<&RowKey>,
+) -> Result<Vec<(Seq, RowKey)>> {
+    upon(work, seq, only, false)
+}
+
+/// The later steps that stand on what this one creates, and that a server may have.
+pub(super) fn left_upon(work: &mut Work<'_>, seq: Seq) -> Result<Vec<Seq>> {
+    let mut upon: Vec<Seq> = upon(work, seq, None, true)?.into_iter().map(|(seq, _)| seq).collect();
+    upon.dedup();
+    Ok(upon)
+}
+
+/// Those that stand on it, of which a server may have the edit that does, or may not.
+fn upon(
+    work: &mut Work<'_>,
+    seq: Seq,
+    only: Option<&RowKey>,
+    left: bool,
+) -> Result<Vec<(Seq, RowKey)>> {
+    let creates = |step: &Step| -> Vec<RowKey> {
+        let rows = step.effect.rows.iter().filter(|patch| patch.kind == PatchKind::Insert);
+        let rows = rows.filter(|patch| only.is_none_or(|only| patch.row == *only));
+        rows.map(|patch| patch.row.clone()).collect()
+    };
+    let mut standing = Vec::new();
+    for row in creates(work.step(seq)?) {
+        for later in work.states.steps_after(&row, seq) {
+            let step = work.step(later)?;
+            if !step.stays() {
+                continue;
+            }
+            match step.patch(&row) {
+                // It makes the row itself: from here on that is what others stand on.
+                Some((_, patch)) if patch.kind == PatchKind::Insert => break,
+                Some(_) if part::is_uncertain_at(work, step, &row) == left => {
+                    standing.push((later, row.clone()));
+                }
+                _ => {}
             }
         }
-        Ok(None)
+        standing.extend(children_of(work, &row, seq, left)?);
+        if only.is_some() {
+            standing.extend(siblings_of(work, &row, seq)?);
+        }
     }
+    standing.sort_by_key(|(seq, _)| *seq);
+    Ok(standing)
+}
 
-    /// The latest parked mutation before `seq` that creates the row.
-    pub(super) fn parked_creator(&self, row: &RowKey, seq: Seq) -> Option<MutationId> {
-        let creates = |id: Seq| {
-            let entry = self.queue.entry(id)?;
-            let inserts = |(r, kind): &(RowKey, PatchKind)| r == row && *kind == PatchKind::Insert;
-            entry.rows.iter().any(inserts).then_some(entry.id)
-        };
-        // Parked before, or just now.
-        let waiting = self.states.at(row.table, &row.key).iter().rev().filter(|one| one.seq < seq);
-        let mut parked = waiting.filter(|one| {
-            one.state == State::Parked
-                || self.steps.get(&one.seq).is_some_and(|s| matches!(s.fate, Fate::Parked(_)))
-        });
-        parked.find_map(|one| creates(one.seq))
+/// Later steps that name the row as a parent, by a declared reference. They need not meet it by rows.
+fn children_of(
+    work: &mut Work<'_>,
+    parent: &RowKey,
+    seq: Seq,
+    left: bool,
+) -> Result<Vec<(Seq, RowKey)>> {
+    let references = references_to(work, parent.table);
+    if references.is_empty() {
+        return Ok(Vec::new());
     }
+    let queue = work.queue;
+    let candidates: Vec<Seq> = queue
+        .entries_after(seq)
+        .filter(|entry| entry.state != State::Parked) // As it was before this answer; the step tells now.
+        .filter(|entry| {
+            let names = |table| references.iter().any(|(child, _)| *child == table);
+            entry.rows.iter().any(|(row, kind)| *kind != PatchKind::Delete && names(row.table))
+        })
+        .map(|entry| entry.seq)
+        .collect();
+    let mut children = Vec::new();
+    for later in candidates {
+        let known = work.steps.get(&later).cloned();
+        let step = if known.is_some() { known } else { store::read_step(work.conn, later)? };
+        let Some(step) = step else { continue };
+        let naming = step.effect.rows.iter().filter(|patch| names(&references, patch, parent));
+        let open = naming.filter(|patch| part::is_uncertain_at(work, &step, &patch.row) == left);
+        if step.stays() {
+            children.extend(open.map(|patch| (later, patch.row.clone())));
+        }
+    }
+    Ok(children)
+}
 
-    /// Whether the row is there for a step: in the base, or by an earlier one that stays.
-    fn has_row(&mut self, row: &RowKey, seq: Seq) -> Result<bool> {
-        let makes = |step: &&Step| {
-            let mut patches = step.effect.rows.iter();
-            step.stays() && patches.any(|p| p.row == *row && p.kind == PatchKind::Insert)
-        };
-        let made = self.steps.range(..seq).map(|(_, step)| step).find(makes).is_some();
-        Ok(made || self.rows.read_columns(row, &[])?.is_some())
+/// Rows of the same step that name one of its rows as their parent, where rows get their verdicts one by one.
+fn siblings_of(work: &mut Work<'_>, parent: &RowKey, seq: Seq) -> Result<Vec<(Seq, RowKey)>> {
+    let references = references_to(work, parent.table);
+    let step = work.step(seq)?;
+    let naming = step.effect.rows.iter().filter(|patch| names(&references, patch, parent));
+    let open = naming.filter(|patch| {
+        patch.row != *parent
+            && patch.kind != PatchKind::Delete
+            && !part::is_uncertain_at(work, step, &patch.row)
+    });
+    Ok(open.map(|patch| (seq, patch.row.clone())).collect())
+}
+
+/// The parked mutation that creates a row on which this one stands, if nothing else has made that row.
+pub(super) fn parked_creator_under(work: &mut Work<'_>, seq: Seq) -> Result<Option<MutationId>> {
+    let step = work.step(seq)?;
+    if !step.stays() {
+        return Ok(None);
     }
+    let mut needed: Vec<RowKey> = Vec::new();
+    for patch in &step.effect.rows {
+        needed.extend(ground_of(work, patch));
+    }
+    for row in needed {
+        let creator = parked_creator(work, &row, seq);
+        if creator.is_some() && !has_row(work, &row, seq)? {
+            return Ok(creator);
+        }
+    }
+    Ok(None)
+}
+
+/// The latest parked mutation before `seq` that creates the row.
+pub(super) fn parked_creator(work: &Work<'_>, row: &RowKey, seq: Seq) -> Option<MutationId> {
+    let creates = |id: Seq| {
+        let entry = work.queue.entry(id)?;
+        let inserts = |(r, kind): &(RowKey, PatchKind)| r == row && *kind == PatchKind::Insert;
+        entry.rows.iter().any(inserts).then_some(entry.id)
+    };
+    // Parked before, or just now.
+    let waiting = work.states.at(row.table, &row.key).iter().rev().filter(|one| one.seq < seq);
+    let mut parked = waiting.filter(|one| {
+        one.state == State::Parked
+            || work.steps.get(&one.seq).is_some_and(|s| matches!(s.fate, Fate::Parked(_)))
+    });
+    parked.find_map(|one| creates(one.seq))
+}
+
+/// Whether the row is there for a step: in the base, or by an earlier one that stays.
+fn has_row(work: &mut Work<'_>, row: &RowKey, seq: Seq) -> Result<bool> {
+    let makes = |step: &&Step| {
+        let mut patches = step.effect.rows.iter();
+        step.stays() && patches.any(|p| p.row == *row && p.kind == PatchKind::Insert)
+    };
+    let made = work.steps.range(..seq).map(|(_, step)| step).find(makes).is_some();
+    Ok(made || work.rows.read_columns(row, &[])?.is_some())
 }
 
 /// Whether a patch names a row as its parent, by one of these columns.

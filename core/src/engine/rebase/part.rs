@@ -6,6 +6,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::work::{Work, missing};
+use super::{park, take_over};
 use crate::engine::queue::mutation::{BasisValue, ParkReason, is_onto};
 use crate::engine::queue::part::{Parts, Refused};
 use crate::engine::queue::step::{Fate, Parking, Step};
@@ -19,75 +20,71 @@ use rejoin_protocol::mutant::{self, Mutant};
 /// The word in the detail of a mutation of which the server has other rows.
 const IN_PART: &str = "accepted in part";
 
-impl Work<'_> {
-    /// Whether a server may have this step's edit of a row.
-    pub(crate) fn is_uncertain_at(&self, step: &Step, row: &RowKey) -> bool {
-        if !step.is_uncertain() || !self.queue.records().knows(step.seq) {
-            return step.is_uncertain(); // As a part of a whole group.
-        }
-        let record = self.queue.records().at(row);
-        let waits = record.filter(|record| !self.judged.contains(&record.place));
-        waits.is_some_and(|record| record.live().any(|seq| seq == step.seq))
+/// Whether a server may have this step's edit of a row.
+pub(crate) fn is_uncertain_at(work: &Work<'_>, step: &Step, row: &RowKey) -> bool {
+    if !step.is_uncertain() || !work.queue.records().knows(step.seq) {
+        return step.is_uncertain(); // As a part of a whole group.
     }
+    let record = work.queue.records().at(row);
+    let waits = record.filter(|record| !work.judged.contains(&record.place));
+    waits.is_some_and(|record| record.live().any(|seq| seq == step.seq))
+}
 
-    /// Parks a step for one of its rows: all of it while nothing of it has left, else that row.
-    pub(crate) fn park_at(&mut self, seq: Seq, row: &RowKey, parking: Parking) -> Result<()> {
-        self.undo([seq])?;
-        let whole = !self.queue.records().knows(seq) && self.step(seq)?.parts.is_empty();
-        if whole || mutant::on(Mutant::RestNotKept) {
-            return self.park(seq, parking);
-        }
-        if !self.step(seq)?.stays() || self.step(seq)?.patch(row).is_none() {
-            return Ok(());
-        }
-        self.take_over(seq, Some(row))?;
-        let standing = self.standing_on(seq, Some(row))?;
-        let step = self.step_mut(seq)?;
-        let id = step.id;
-        if let Some((patch, olds)) = step.take_row(row) {
-            let Parking { reason, because_of, detail } = parking;
-            step.parts.refused.push(Refused { patch, olds, reason, because_of, detail });
-        }
-        self.touch_row(row);
-        self.park_dependents(standing, id)
+/// Parks a step for one of its rows: all of it while nothing of it has left, else that row.
+pub(crate) fn park_at(work: &mut Work<'_>, seq: Seq, row: &RowKey, parking: Parking) -> Result<()> {
+    work.undo([seq])?;
+    let whole = !work.queue.records().knows(seq) && work.step(seq)?.parts.is_empty();
+    if whole || mutant::on(Mutant::RestNotKept) {
+        return park::park(work, seq, parking);
     }
-
-    /// The server has this step's edit of a row.
-    pub(super) fn accept_at(&mut self, seq: Seq, row: &RowKey) -> Result<()> {
-        self.undo([seq])?;
-        let step = self.step_mut(seq)?;
-        if step.stays()
-            && let Some((patch, _)) = step.take_row(row)
-        {
-            step.parts.accepted.push(patch);
-        }
-        Ok(())
+    if !work.step(seq)?.stays() || work.step(seq)?.patch(row).is_none() {
+        return Ok(());
     }
+    take_over::take_over(work, seq, Some(row))?;
+    let standing = park::standing_on(work, seq, Some(row))?;
+    let step = work.step_mut(seq)?;
+    let id = step.id;
+    if let Some((patch, olds)) = step.take_row(row) {
+        let Parking { reason, because_of, detail } = parking;
+        step.parts.refused.push(Refused { patch, olds, reason, because_of, detail });
+    }
+    touch_row(work, row);
+    park::park_dependents(work, standing, id)
+}
 
-    pub(super) fn touch_row(&mut self, row: &RowKey) {
-        if let Some(table) = self.schema.table(row.table) {
-            self.touched.row(&table.name, row.key.clone());
-        }
+/// The server has this step's edit of a row.
+pub(super) fn accept_at(work: &mut Work<'_>, seq: Seq, row: &RowKey) -> Result<()> {
+    work.undo([seq])?;
+    let step = work.step_mut(seq)?;
+    if step.stays()
+        && let Some((patch, _)) = step.take_row(row)
+    {
+        step.parts.accepted.push(patch);
+    }
+    Ok(())
+}
+
+pub(super) fn touch_row(work: &mut Work<'_>, row: &RowKey) {
+    if let Some(table) = work.schema.table(row.table) {
+        work.touched.row(&table.name, row.key.clone());
     }
 }
 
-impl Work<'_> {
-    /// Gives up a parked mutation. It is laid down nowhere; what the server has of it goes into the history.
-    pub(super) fn discard_parked(&mut self, seq: Seq) -> Result<()> {
-        let mut step = store::read_step(self.conn, seq)?.ok_or_else(|| missing(seq))?;
-        if !step.parts.accepted.is_empty() {
-            step.keep_accepted();
-            store::write_parts(self.conn, &step)?;
-            store::keep_in_history(self.conn, seq, self.now_ms, None)?;
-        }
-        store::remove(self.conn, seq)?;
-        self.staged.push(Staged::Left(seq));
-        for (row, _) in self.queue.entry(seq).map_or(&[][..], |entry| &entry.rows) {
-            self.touch_row(row);
-        }
-        self.touched.queue();
-        Ok(())
+/// Gives up a parked mutation. It is laid down nowhere; what the server has of it goes into the history.
+pub(super) fn discard_parked(work: &mut Work<'_>, seq: Seq) -> Result<()> {
+    let mut step = store::read_step(work.conn, seq)?.ok_or_else(|| missing(seq))?;
+    if !step.parts.accepted.is_empty() {
+        step.keep_accepted();
+        store::write_parts(work.conn, &step)?;
+        store::keep_in_history(work.conn, seq, work.now_ms, None)?;
     }
+    store::remove(work.conn, seq)?;
+    work.staged.push(Staged::Left(seq));
+    for (row, _) in work.queue.entry(seq).map_or(&[][..], |entry| &entry.rows) {
+        touch_row(work, row);
+    }
+    work.touched.queue();
+    Ok(())
 }
 
 impl Step {

@@ -15,6 +15,7 @@ use super::judge;
 use super::policy;
 use super::reverse::reversal;
 use super::work::Work;
+use super::{park, part, reverse};
 use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
@@ -53,12 +54,12 @@ pub(super) fn settle<'b>(
             work.staged.push(Staged::Recorded(record));
             continue;
         }
-        work.take_record(&record)?;
+        take_record(work, &record)?;
         members.extend(record.live());
         match settled.ending {
             RecordEnding::Accepted => {
                 for seq in record.live() {
-                    work.accept_at(seq, &record.row)?;
+                    part::accept_at(work, seq, &record.row)?;
                 }
                 if record.members.iter().any(|member| member.hidden.is_some()) {
                     open.reversals.push((record, id));
@@ -83,16 +84,16 @@ pub(super) fn settle<'b>(
     // All verdicts are known: only now is it decided who stands on whom.
     refused.reverse();
     while let Some((record, parking)) = refused.pop() {
-        for (child, parking) in work.children_of_record(&record)? {
+        for (child, parking) in children_of_record(work, &record)? {
             members.extend(child.live());
             refused.push((child, parking));
         }
         for seq in record.live() {
-            work.park_at(seq, &record.row, parking.clone())?;
+            part::park_at(work, seq, &record.row, parking.clone())?;
         }
         open.released.push(record.row);
     }
-    work.reconsider(&members)?;
+    reconsider(work, &members)?;
     Ok(open)
 }
 
@@ -100,7 +101,7 @@ pub(super) fn settle<'b>(
 /// are judged even where the server has none: that is its verdict, and no history (P6).
 pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
     for (record, id) in open.reversals {
-        work.reverse(&record, id)?;
+        reverse(work, &record, id)?;
     }
     // What came in while they were uncertain was not judged (O6), and what was written upon them stands on it now (R11).
     for row in open.released {
@@ -127,7 +128,7 @@ pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
                 let detail = detail::of_conflict(work, seq, &rows, settled.detail.as_deref())?;
                 let reason = ParkReason::Conflicted;
                 let parking = Parking { reason, because_of: None, detail: Some(detail) };
-                work.park_at(seq, row, parking)?;
+                part::park_at(work, seq, row, parking)?;
             }
         }
     }
@@ -137,125 +138,125 @@ pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
 /// Accepts edits that are undone by later ones, of rows that no server has seen (P1).
 pub(crate) fn accept_nothing(engine: &mut Engine, edits: &[(Seq, RowKey)]) -> Result<Applied> {
     engine.rebase(Origin::Remote, Triggers::Fire, |work, _| {
-        edits.iter().try_for_each(|(seq, row)| work.accept_at(*seq, row))
+        edits.iter().try_for_each(|(seq, row)| part::accept_at(work, *seq, row))
     })
 }
 
-impl Work<'_> {
-    /// A record has its verdict: what it carried is no longer frozen.
-    fn take_record(&mut self, record: &Record) -> Result<()> {
-        self.judged.insert(record.place);
-        record::remove(self.conn, record.place)?;
-        self.staged.push(Staged::Unrecorded(record.place));
-        self.meet(record.row.table, &record.row.key)?;
-        Ok(())
-    }
+/// A record has its verdict: what it carried is no longer frozen.
+fn take_record(work: &mut Work<'_>, record: &Record) -> Result<()> {
+    work.judged.insert(record.place);
+    record::remove(work.conn, record.place)?;
+    work.staged.push(Staged::Unrecorded(record.place));
+    work.meet(record.row.table, &record.row.key)?;
+    Ok(())
+}
 
-    /// What is frozen and names the row of a refused create as its parent. The server cannot have it, although nobody knows
-    /// what became of the requests that carried it: where the parent is not, the child is not either (P7).
-    fn children_of_record(&mut self, parent: &Record) -> Result<Vec<(Record, Parking)>> {
-        let first = parent.live().next().and_then(|seq| self.queue.entry(seq));
-        let Some(because_of) = first.map(|entry| entry.id) else { return Ok(Vec::new()) };
-        if parent.operation != Operation::Create {
-            return Ok(Vec::new());
-        }
-        let open = self.queue.records().iter().filter(|one| !self.judged.contains(&one.place));
-        let children: Vec<Record> =
-            open.filter(|one| names(self.schema, one, &parent.row)).cloned().collect();
-        let mut parked = Vec::with_capacity(children.len());
-        for child in children {
-            self.take_record(&child)?;
-            let reason = ParkReason::Depends;
-            let parking = Parking { reason, because_of: Some(because_of), detail: None };
-            parked.push((child, parking));
-        }
-        Ok(parked)
+/// What is frozen and names the row of a refused create as its parent. The server cannot have it, although nobody knows
+/// what became of the requests that carried it: where the parent is not, the child is not either (P7).
+fn children_of_record(work: &mut Work<'_>, parent: &Record) -> Result<Vec<(Record, Parking)>> {
+    let first = parent.live().next().and_then(|seq| work.queue.entry(seq));
+    let Some(because_of) = first.map(|entry| entry.id) else { return Ok(Vec::new()) };
+    if parent.operation != Operation::Create {
+        return Ok(Vec::new());
     }
+    let open = work.queue.records().iter().filter(|one| !work.judged.contains(&one.place));
+    let children: Vec<Record> =
+        open.filter(|one| names(work.schema, one, &parent.row)).cloned().collect();
+    let mut parked = Vec::with_capacity(children.len());
+    for child in children {
+        take_record(work, &child)?;
+        let reason = ParkReason::Depends;
+        let parking = Parking { reason, because_of: Some(because_of), detail: None };
+        parked.push((child, parking));
+    }
+    Ok(parked)
+}
 
-    /// Members of records that have their verdict wait again, unless another record of theirs is on its way.
-    fn reconsider(&mut self, members: &[Seq]) -> Result<()> {
-        for seq in members {
-            let uncertain = self.queue.records().iter().any(|record| {
-                !self.judged.contains(&record.place) && record.live().any(|member| member == *seq)
-            });
-            let state = if uncertain { State::Uncertain } else { State::Pending };
-            let step = self.step_mut(*seq)?;
-            if step.state != state {
-                step.state = state;
-                step.changed = true;
+/// Members of records that have their verdict wait again, unless another record of theirs is on its way.
+fn reconsider(work: &mut Work<'_>, members: &[Seq]) -> Result<()> {
+    for seq in members {
+        let uncertain = work.queue.records().iter().any(|record| {
+            !work.judged.contains(&record.place) && record.live().any(|member| member == *seq)
+        });
+        let state = if uncertain { State::Uncertain } else { State::Pending };
+        let step = work.step_mut(*seq)?;
+        if step.state != state {
+            step.state = state;
+            step.changed = true;
+        }
+    }
+    Ok(())
+}
+
+/// The app gives up a mutation of which records have no verdict: their edits of it are hidden until then, with what
+/// stands on what they create; the rest goes at once (P10).
+pub(super) fn hide(work: &mut Work<'_>, seq: Seq) -> Result<()> {
+    work.undo([seq])?;
+    let rows: Vec<RowKey> = work.step(seq)?.effect.rows.iter().map(|p| p.row.clone()).collect();
+    let mut chained = HashSet::new();
+    for row in rows {
+        let Some(record) = work.queue.records().at(&row) else { continue };
+        if !record.live().any(|member| member == seq) {
+            continue;
+        }
+        let mut record = record.clone();
+        for member in record.members.iter_mut().filter(|member| member.hidden.is_none()) {
+            let stands = member.seq > seq && record_creates(work.step(seq)?, &row);
+            if member.seq == seq {
+                member.hidden = work.step(seq)?.patch_as_seen(&row);
+            } else if stands {
+                chained.insert((member.seq, record.place));
+                work.undo([member.seq])?;
+                let step = work.step_mut(member.seq)?;
+                member.hidden = step.patch_as_seen(&row);
+                drop(step.take_row(&row));
             }
         }
-        Ok(())
+        record::write(work.conn, &record)?;
+        work.staged.push(Staged::Recorded(record));
     }
-
-    /// The app gives up a mutation of which records have no verdict: their edits of it are hidden until then, with what
-    /// stands on what they create; the rest goes at once (P10).
-    pub(super) fn hide(&mut self, seq: Seq) -> Result<()> {
-        self.undo([seq])?;
-        let rows: Vec<RowKey> = self.step(seq)?.effect.rows.iter().map(|p| p.row.clone()).collect();
-        let mut chained = HashSet::new();
-        for row in rows {
-            let Some(record) = self.queue.records().at(&row) else { continue };
-            if !record.live().any(|member| member == seq) {
-                continue;
-            }
-            let mut record = record.clone();
-            for member in record.members.iter_mut().filter(|member| member.hidden.is_none()) {
-                let stands = member.seq > seq && record_creates(self.step(seq)?, &row);
-                if member.seq == seq {
-                    member.hidden = self.step(seq)?.patch_as_seen(&row);
-                } else if stands {
-                    chained.insert((member.seq, record.place));
-                    self.undo([member.seq])?;
-                    let step = self.step_mut(member.seq)?;
-                    member.hidden = step.patch_as_seen(&row);
-                    drop(step.take_row(&row));
-                }
-            }
-            record::write(self.conn, &record)?;
-            self.staged.push(Staged::Recorded(record));
+    for (member, _) in &chained {
+        let others = work.queue.records().iter().filter(|one| {
+            !chained.contains(&(*member, one.place)) && one.live().any(|live| live == *member)
+        });
+        if others.count() == 0 {
+            work.step_mut(*member)?.state = State::Pending; // No other row of it has left.
         }
-        for (member, _) in &chained {
-            let others = self.queue.records().iter().filter(|one| {
-                !chained.contains(&(*member, one.place)) && one.live().any(|live| live == *member)
-            });
-            if others.count() == 0 {
-                self.step_mut(*member)?.state = State::Pending; // No other row of it has left.
-            }
-        }
-        self.discard(seq)
     }
+    park::discard(work, seq)
+}
 
-    /// The number of the newest edit that is reversed, or one before everything: what was on the row before has its verdict.
-    fn place_of(&self, record: &Record) -> Result<Seq> {
-        let hidden = record.members.iter().rev().filter(|member| member.hidden.is_some());
-        for Member { seq, .. } in hidden {
-            let taken = self.queue.entry(*seq).is_some() || self.steps.contains_key(seq);
-            if !taken && !history::is_number_in_history(self.conn, *seq)? {
-                return Ok(*seq);
-            }
+/// The number of the newest edit that is reversed, or one before everything: what was on the row before has its verdict.
+fn place_of(work: &Work<'_>, record: &Record) -> Result<Seq> {
+    let hidden = record.members.iter().rev().filter(|member| member.hidden.is_some());
+    for Member { seq, .. } in hidden {
+        let taken = work.queue.entry(*seq).is_some() || work.steps.contains_key(seq);
+        if !taken && !history::is_number_in_history(work.conn, *seq)? {
+            return Ok(*seq);
         }
-        let waiting = self.queue.entries().next().map(|entry| entry.seq);
-        let step = self.steps.keys().next().copied();
-        let oldest = history::oldest_in_history(self.conn)?;
-        let first = [waiting, step, oldest].into_iter().flatten().fold(Seq(0), Seq::min);
-        Ok(Seq(first.0 - 1))
     }
+    let waiting = work.queue.entries().next().map(|entry| entry.seq);
+    let step = work.steps.keys().next().copied();
+    let oldest = history::oldest_in_history(work.conn)?;
+    let first = [waiting, step, oldest].into_iter().flatten().fold(Seq(0), Seq::min);
+    Ok(Seq(first.0 - 1))
+}
 
-    /// Puts a mutation into the queue that takes back what the app has given up and the server has.
-    fn reverse(&mut self, record: &Record, id: MutationId) -> Result<()> {
-        let base = self.rows.read(&record.row)?;
-        let table = self.rows.table(record.row.table)?;
-        let hidden: Vec<&RowPatch> =
-            record.members.iter().filter_map(|member| member.hidden.as_ref()).collect();
-        let last = record.members.last().map_or(Seq(0), |member| member.seq);
-        if record.live().next().is_none() && self.carry_on(&record.row, last, &hidden)?.is_some() {
-            return Ok(());
-        }
-        match reversal(table, &record.row, base.as_deref(), &hidden) {
-            Some(patch) => self.put_reverse(self.place_of(record)?, id, vec![patch], false),
-            None => Ok(()),
-        }
+/// Puts a mutation into the queue that takes back what the app has given up and the server has.
+fn reverse(work: &mut Work<'_>, record: &Record, id: MutationId) -> Result<()> {
+    let base = work.rows.read(&record.row)?;
+    let table = work.rows.table(record.row.table)?;
+    let hidden: Vec<&RowPatch> =
+        record.members.iter().filter_map(|member| member.hidden.as_ref()).collect();
+    let last = record.members.last().map_or(Seq(0), |member| member.seq);
+    if record.live().next().is_none()
+        && reverse::carry_on(work, &record.row, last, &hidden)?.is_some()
+    {
+        return Ok(());
+    }
+    match reversal(table, &record.row, base.as_deref(), &hidden) {
+        Some(patch) => reverse::put_reverse(work, place_of(work, record)?, id, vec![patch], false),
+        None => Ok(()),
     }
 }
 

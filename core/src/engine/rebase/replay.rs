@@ -6,17 +6,14 @@
 //! never runs again (R7). A run that does something else than the last one may meet later steps that were not undone: then
 //! these are undone as well, and all starts over (R4).
 
-use std::collections::{BTreeSet, HashSet};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::work::Work;
-use crate::engine::action::Actions;
-use crate::engine::action::budget::Bounds;
+use super::work::{Runner, Work};
+use super::{park, take_over};
 use crate::engine::action::run::{Order, Ran, run};
-use crate::engine::capture::guard::Capture;
-use crate::engine::database::{Database, Triggers};
+use crate::engine::database::Triggers;
 use crate::engine::queue::mutation::ParkReason;
 use crate::engine::queue::seen::{Keyed, SeenRow};
 use crate::engine::queue::step::{Parking, Step};
@@ -25,23 +22,10 @@ use crate::engine::rows::encode;
 use crate::engine::rows::patch::same;
 use crate::engine::rows::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
 use crate::engine::run::ours;
-use crate::engine::statement::Footprints;
 use crate::engine::transaction::Parts;
 use crate::error::{ActionFault, Error, Result};
 use crate::ids::{MutationId, Seq, TableNumber};
 use rejoin_protocol::mutant::{self, Mutant};
-
-/// What a rebase needs to run an action.
-#[derive(Debug)]
-pub(crate) struct Runner<'a> {
-    pub(crate) db: &'a Database,
-    pub(crate) capture: &'a Arc<Capture>,
-    pub(crate) footprints: &'a mut Footprints,
-    pub(crate) actions: &'a Actions,
-    pub(crate) bounds: &'a Bounds,
-    /// Those that are not run: they have ended a try of this rebase by taking too long.
-    pub(crate) exhausted: &'a mut HashSet<MutationId>,
-}
 
 /// How a run ended.
 enum Rerun {
@@ -63,198 +47,200 @@ pub(super) enum Replayed {
     Ran(BTreeSet<Seq>),
 }
 
-impl Work<'_> {
-    /// Runs a step again, if it is to run; it must not be among the undone any more.
-    pub(super) fn replay(&mut self, step: &mut Step) -> Result<Replayed> {
-        if !step.replays() {
-            return Ok(Replayed::AsRecorded);
+/// Runs a step again, if it is to run; it must not be among the undone any more.
+pub(super) fn replay(work: &mut Work<'_>, step: &mut Step) -> Result<Replayed> {
+    if !step.replays() {
+        return Ok(Replayed::AsRecorded);
+    }
+    let before = step.reads().to_vec();
+    match run_again(work, step)? {
+        Rerun::NoHandler => {
+            tracing::debug!(id = %step.id, "no handler for this action; its effect is laid down");
+            Ok(Replayed::AsRecorded)
         }
-        let before = step.reads().to_vec();
-        match self.run_again(step)? {
-            Rerun::NoHandler => {
-                tracing::debug!(id = %step.id, "no handler for this action; its effect is laid down");
-                Ok(Replayed::AsRecorded)
-            }
-            Rerun::OutOfTime if step.conflicted.is_none() => {
-                tracing::warn!(id = %step.id, "no time was left for this action; its effect is laid down");
-                Ok(Replayed::AsRecorded)
-            }
-            Rerun::Failed(error) => {
-                let met = self.met_later(step, &[], &before);
-                let because_of = self.creator_under(step)?;
-                let reason = match because_of {
-                    Some(_) => ParkReason::Depends,
-                    None => ParkReason::Unreplayable,
-                };
-                let detail = json!({"code": "unreplayable", "message": error.to_string()});
-                let detail = Some(detail.to_string());
-                self.park_run(step, Parking { reason, because_of, detail })?;
-                Ok(Replayed::Ran(met))
-            }
-            // What the server has found in conflict already is not offered as it was.
-            Rerun::Same | Rerun::OutOfTime => {
-                let met = self.met_later(step, &[], &before);
-                let detail = step.conflicted.take();
-                let reason = ParkReason::Conflicted;
-                self.park_run(step, Parking { reason, because_of: None, detail })?;
-                Ok(Replayed::Ran(met))
-            }
-            Rerun::Done(effect, seen) => {
-                let rows: Vec<RowKey> = effect.rows.iter().map(|patch| patch.row.clone()).collect();
-                let met = self.met_later(step, &rows, &before);
-                self.take(step, (effect, seen), &before)?;
-                Ok(Replayed::Ran(met))
-            }
+        Rerun::OutOfTime if step.conflicted.is_none() => {
+            tracing::warn!(id = %step.id, "no time was left for this action; its effect is laid down");
+            Ok(Replayed::AsRecorded)
+        }
+        Rerun::Failed(error) => {
+            let met = met_later(work, step, &[], &before);
+            let because_of = creator_under(work, step)?;
+            let reason = match because_of {
+                Some(_) => ParkReason::Depends,
+                None => ParkReason::Unreplayable,
+            };
+            let detail = json!({"code": "unreplayable", "message": error.to_string()});
+            let detail = Some(detail.to_string());
+            park_run(work, step, Parking { reason, because_of, detail })?;
+            Ok(Replayed::Ran(met))
+        }
+        // What the server has found in conflict already is not offered as it was.
+        Rerun::Same | Rerun::OutOfTime => {
+            let met = met_later(work, step, &[], &before);
+            let detail = step.conflicted.take();
+            let reason = ParkReason::Conflicted;
+            park_run(work, step, Parking { reason, because_of: None, detail })?;
+            Ok(Replayed::Ran(met))
+        }
+        Rerun::Done(effect, seen) => {
+            let rows: Vec<RowKey> = effect.rows.iter().map(|patch| patch.row.clone()).collect();
+            let met = met_later(work, step, &rows, &before);
+            take(work, step, (effect, seen), &before)?;
+            Ok(Replayed::Ran(met))
         }
     }
+}
 
-    /// Whether a handler for the step is registered.
-    pub(super) fn has_handler(&self, step: &Step) -> bool {
-        let intent = step.intent.as_ref().filter(|_| step.replays());
-        let runner = self.runner.as_ref().zip(intent);
-        runner.is_some_and(|(runner, intent)| runner.actions.takes(intent))
-    }
+/// Whether a handler for the step is registered.
+pub(super) fn has_handler(work: &Work<'_>, step: &Step) -> bool {
+    let intent = step.intent.as_ref().filter(|_| step.replays());
+    let runner = work.runner.as_ref().zip(intent);
+    runner.is_some_and(|(runner, intent)| runner.actions.takes(intent))
+}
 
-    /// Runs the action in a savepoint of its own; what it read is noted in the step, whatever came of it.
-    fn run_again(&mut self, step: &mut Step) -> Result<Rerun> {
-        // The rows in memory are what the action shall see.
-        self.rows.settle()?;
-        let (Some(runner), Some(intent)) = (&mut self.runner, &mut step.intent) else {
-            return Ok(Rerun::NoHandler);
-        };
-        let Runner { db, capture, actions, bounds, .. } = *runner;
-        if runner.exhausted.contains(&step.id) {
-            let fault = ActionFault::TooSlow { most: bounds.budget.run };
-            return Ok(Rerun::Failed(Error::Action { action: intent.action.clone(), fault }));
-        }
-        if bounds.is_spent() {
-            return Ok(Rerun::OutOfTime);
-        }
-        let Some(prepared) = actions.prepared(intent) else { return Ok(Rerun::NoHandler) };
-        db.set_triggers(Triggers::Fire)?;
-        capture.clear();
-        ours(db, "SAVEPOINT rejoin_replay")?;
-        let (mutation, time_ms) = (step.id, step.time_ms);
-        let ran = match prepared {
-            Err(error) => {
-                Ran { reads: intent.reads.clone(), keyed: Keyed::default(), result: Err(error) }
-            }
-            Ok((registered, arguments)) => {
-                let (schema, touched) = (self.schema, &mut *self.touched);
-                let parts = Parts { db, capture, schema, footprints: runner.footprints, touched };
-                let (registered, arguments) = (&registered, &arguments);
-                let order = Order { actions, registered, arguments, mutation, time_ms, bounds };
-                run(parts, order)
-            }
-        };
-        let out_of_time = ran.is_out_of_time();
-        if !out_of_time {
-            intent.reads = ran.reads;
-        }
-        let version = self.schema.manifest.as_ref().map_or(0, |manifest| manifest.schema_version);
-        let recorded = capture.compose(version);
-        capture.clear();
-        let outcome = match ran.result {
-            Err(error) if error.is_of_the_machine() => return Err(error),
-            Err(error) if db.conn().is_autocommit() => {
-                let slow = |fault: &ActionFault| matches!(fault, ActionFault::TooSlow { .. });
-                if matches!(&error, Error::Action { fault, .. } if slow(fault)) {
-                    runner.exhausted.insert(step.id);
-                }
-                return Err(error);
-            }
-            Err(_) if out_of_time => Rerun::OutOfTime,
-            Err(error) => Rerun::Failed(error),
-            Ok(_) => {
-                let effect = encode::decode(&recorded?.effect)?;
-                let seen = ran.keyed.seen(db.conn(), self.schema, &effect)?;
-                let same =
-                    step.conflicted.is_some() && step.seen() == seen && same_content(step, &effect);
-                if same { Rerun::Same } else { Rerun::Done(effect, seen) }
-            }
-        };
-        if !matches!(outcome, Rerun::Done(..)) {
-            ours(db, "ROLLBACK TO rejoin_replay")?;
-        }
-        ours(db, "RELEASE rejoin_replay")?;
-        Ok(outcome)
+/// Runs the action in a savepoint of its own; what it read is noted in the step, whatever came of it.
+fn run_again(work: &mut Work<'_>, step: &mut Step) -> Result<Rerun> {
+    // The rows in memory are what the action shall see.
+    work.rows.settle()?;
+    let (Some(runner), Some(intent)) = (&mut work.runner, &mut step.intent) else {
+        return Ok(Rerun::NoHandler);
+    };
+    let Runner { db, capture, actions, bounds, .. } = *runner;
+    if runner.exhausted.contains(&step.id) {
+        let fault = ActionFault::TooSlow { most: bounds.budget.run };
+        return Ok(Rerun::Failed(Error::Action { action: intent.action.clone(), fault }));
     }
+    if bounds.is_spent() {
+        return Ok(Rerun::OutOfTime);
+    }
+    let Some(prepared) = actions.prepared(intent) else { return Ok(Rerun::NoHandler) };
+    db.set_triggers(Triggers::Fire)?;
+    capture.clear();
+    ours(db, "SAVEPOINT rejoin_replay")?;
+    let (mutation, time_ms) = (step.id, step.time_ms);
+    let ran = match prepared {
+        Err(error) => {
+            Ran { reads: intent.reads.clone(), keyed: Keyed::default(), result: Err(error) }
+        }
+        Ok((registered, arguments)) => {
+            let (schema, touched) = (work.schema, &mut *work.touched);
+            let parts = Parts { db, capture, schema, footprints: runner.footprints, touched };
+            let (registered, arguments) = (&registered, &arguments);
+            let order = Order { actions, registered, arguments, mutation, time_ms, bounds };
+            run(parts, order)
+        }
+    };
+    let out_of_time = ran.is_out_of_time();
+    if !out_of_time {
+        intent.reads = ran.reads;
+    }
+    let version = work.schema.manifest.as_ref().map_or(0, |manifest| manifest.schema_version);
+    let recorded = capture.compose(version);
+    capture.clear();
+    let outcome = match ran.result {
+        Err(error) if error.is_of_the_machine() => return Err(error),
+        Err(error) if db.conn().is_autocommit() => {
+            let slow = |fault: &ActionFault| matches!(fault, ActionFault::TooSlow { .. });
+            if matches!(&error, Error::Action { fault, .. } if slow(fault)) {
+                runner.exhausted.insert(step.id);
+            }
+            return Err(error);
+        }
+        Err(_) if out_of_time => Rerun::OutOfTime,
+        Err(error) => Rerun::Failed(error),
+        Ok(_) => {
+            let effect = encode::decode(&recorded?.effect)?;
+            let seen = ran.keyed.seen(db.conn(), work.schema, &effect)?;
+            let same =
+                step.conflicted.is_some() && step.seen() == seen && same_content(step, &effect);
+            if same { Rerun::Same } else { Rerun::Done(effect, seen) }
+        }
+    };
+    if !matches!(outcome, Rerun::Done(..)) {
+        ours(db, "ROLLBACK TO rejoin_replay")?;
+    }
+    ours(db, "RELEASE rejoin_replay")?;
+    Ok(outcome)
+}
 
-    /// R4: later steps that are still applied, and that a run meets which wrote these rows. Where it wrote and read no more
-    /// than the last time, whoever it meets was undone before it.
-    fn met_later(&self, step: &Step, rows: &[RowKey], before: &[TableNumber]) -> BTreeSet<Seq> {
-        let mut met = BTreeSet::new();
-        let Some(tables) = self.tables.as_ref().filter(|_| !mutant::on(Mutant::NotStartedOver))
-        else {
-            return met;
-        };
-        let is_known = |row: &RowKey| step.patch(row).is_some();
-        let narrower = step.reads().iter().all(|table| before.contains(table));
-        if narrower && tables.replays(step.seq) && rows.iter().all(is_known) {
-            return met;
-        }
-        let is_undone = |later: Seq| self.steps.contains_key(&later);
-        for row in rows {
-            let later = self.states.steps_after(row, step.seq);
-            met.extend(later.filter(|later| !is_undone(*later)));
-        }
-        let written = rows.iter().map(|row| row.table).collect();
-        met.extend(tables.meet(step.seq, &written, step.reads(), is_undone));
-        met
+/// R4: later steps that are still applied, and that a run meets which wrote these rows. Where it wrote and read no more
+/// than the last time, whoever it meets was undone before it.
+fn met_later(
+    work: &Work<'_>,
+    step: &Step,
+    rows: &[RowKey],
+    before: &[TableNumber],
+) -> BTreeSet<Seq> {
+    let mut met = BTreeSet::new();
+    let Some(tables) = work.tables.as_ref().filter(|_| !mutant::on(Mutant::NotStartedOver)) else {
+        return met;
+    };
+    let is_known = |row: &RowKey| step.patch(row).is_some();
+    let narrower = step.reads().iter().all(|table| before.contains(table));
+    if narrower && tables.replays(step.seq) && rows.iter().all(is_known) {
+        return met;
     }
+    let is_undone = |later: Seq| work.steps.contains_key(&later);
+    for row in rows {
+        let later = work.states.steps_after(row, step.seq);
+        met.extend(later.filter(|later| !is_undone(*later)));
+    }
+    let written = rows.iter().map(|row| row.table).collect();
+    met.extend(tables.meet(step.seq, &written, step.reads(), is_undone));
+    met
+}
 
-    /// The parked mutation on whose rows the step stands.
-    fn creator_under(&mut self, step: &Step) -> Result<Option<MutationId>> {
-        self.steps.insert(step.seq, step.clone());
-        let creator = self.parked_creator_under(step.seq);
-        self.steps.remove(&step.seq);
-        creator
-    }
+/// The parked mutation on whose rows the step stands.
+fn creator_under(work: &mut Work<'_>, step: &Step) -> Result<Option<MutationId>> {
+    work.steps.insert(step.seq, step.clone());
+    let creator = park::parked_creator_under(work, step.seq);
+    work.steps.remove(&step.seq);
+    creator
+}
 
-    /// Parks a step that ran, with what stands on it.
-    fn park_run(&mut self, step: &mut Step, parking: Parking) -> Result<()> {
-        self.steps.insert(step.seq, step.clone());
-        self.park(step.seq, parking)?;
-        if let Some(parked) = self.steps.remove(&step.seq) {
-            *step = parked;
-        }
-        Ok(())
+/// Parks a step that ran, with what stands on it.
+fn park_run(work: &mut Work<'_>, step: &mut Step, parking: Parking) -> Result<()> {
+    work.steps.insert(step.seq, step.clone());
+    park::park(work, step.seq, parking)?;
+    if let Some(parked) = work.steps.remove(&step.seq) {
+        *step = parked;
     }
+    Ok(())
+}
 
-    /// What a run did is the step's effect from here on. Plain edits of rows that it made before and makes no more are
-    /// parked (R10); later actions run again, and see for themselves.
-    fn take(
-        &mut self,
-        step: &mut Step,
-        (effect, seen): (Effect, Vec<SeenRow>),
-        before: &[TableNumber],
-    ) -> Result<()> {
-        step.conflicted = None;
-        let mut standing = Vec::new();
-        for row in unmade(step, &effect) {
-            if self.rows.read_columns(&row, &[])?.is_none() {
-                self.steps.insert(step.seq, step.clone());
-                standing.extend(self.standing_on(step.seq, Some(&row))?);
-                self.steps.remove(&step.seq);
-            }
+/// What a run did is the step's effect from here on. Plain edits of rows that it made before and makes no more are
+/// parked (R10); later actions run again, and see for themselves.
+fn take(
+    work: &mut Work<'_>,
+    step: &mut Step,
+    (effect, seen): (Effect, Vec<SeenRow>),
+    before: &[TableNumber],
+) -> Result<()> {
+    step.conflicted = None;
+    let mut standing = Vec::new();
+    for row in unmade(step, &effect) {
+        if work.rows.read_columns(&row, &[])?.is_none() {
+            work.steps.insert(step.seq, step.clone());
+            standing.extend(park::standing_on(work, step.seq, Some(&row))?);
+            work.steps.remove(&step.seq);
         }
-        standing.retain(|(later, _)| self.steps.get(later).is_none_or(|later| !later.replays()));
-        let changed = step.undo.is_some()
-            || !step.basis.is_empty()
-            || step.reads() != before
-            || step.seen() != seen
-            || step.effect != effect;
-        if let Some(intent) = &mut step.intent {
-            intent.seen = seen;
-        }
-        if changed {
-            self.hand_on_run(step, &effect)?;
-            (step.effect, step.undo, step.basis) = (effect, None, Vec::new());
-            step.rewritten = true;
-            store::write_run(self.conn, step)?;
-        }
-        self.park_dependents(standing, step.id)
     }
+    standing.retain(|(later, _)| work.steps.get(later).is_none_or(|later| !later.replays()));
+    let changed = step.undo.is_some()
+        || !step.basis.is_empty()
+        || step.reads() != before
+        || step.seen() != seen
+        || step.effect != effect;
+    if let Some(intent) = &mut step.intent {
+        intent.seen = seen;
+    }
+    if changed {
+        take_over::hand_on_run(work, step, &effect)?;
+        (step.effect, step.undo, step.basis) = (effect, None, Vec::new());
+        step.rewritten = true;
+        store::write_run(work.conn, step)?;
+    }
+    park::park_dependents(work, standing, step.id)
 }
 
 /// The rows that a step made, and that this effect does not make.

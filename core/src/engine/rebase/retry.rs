@@ -20,90 +20,88 @@ use crate::value::Value;
 /// Rows as the app sees them, and as those see them who are laid upon it one after another.
 type Views = HashMap<RowKey, Option<Vec<Value>>>;
 
-impl Work<'_> {
-    /// Puts mutations that are parked or lifted at the end of the queue, in this order; `last` are the numbers that were given last.
-    pub(super) fn requeue(&mut self, parked: &[Seq], mut last: Last) -> Result<()> {
-        let mut views = Views::new();
-        for seq in parked {
-            last = last.next(self.now_ms);
-            let to = Seq(last.seq);
-            again::requeue(self.conn, *seq, to)?;
-            let mut step = store::read_step(self.conn, to)?.ok_or_else(|| missing(to))?;
-            self.see(&mut step, parked, &mut views)?;
-            step.attempt += 1;
-            step.frozen = None;
-            step.changed = true;
-            let rows = step.effect.rows.iter().map(|patch| (patch.row.clone(), patch.kind));
-            let (id, attempt) = (step.id, step.attempt);
-            let state = State::Pending;
-            let (rows, reads) = (rows.collect(), step.reads().into());
-            let entry = queue::Entry { seq: to, id, state, attempt, rows, reads };
-            self.steps.insert(to, step);
-            self.staged.extend([Staged::Left(*seq), Staged::Given(last), Staged::Added(entry)]);
-        }
-        Ok(())
+/// Puts mutations that are parked or lifted at the end of the queue, in this order; `last` are the numbers that were given last.
+pub(super) fn requeue(work: &mut Work<'_>, parked: &[Seq], mut last: Last) -> Result<()> {
+    let mut views = Views::new();
+    for seq in parked {
+        last = last.next(work.now_ms);
+        let to = Seq(last.seq);
+        again::requeue(work.conn, *seq, to)?;
+        let mut step = store::read_step(work.conn, to)?.ok_or_else(|| missing(to))?;
+        see(work, &mut step, parked, &mut views)?;
+        step.attempt += 1;
+        step.frozen = None;
+        step.changed = true;
+        let rows = step.effect.rows.iter().map(|patch| (patch.row.clone(), patch.kind));
+        let (id, attempt) = (step.id, step.attempt);
+        let state = State::Pending;
+        let (rows, reads) = (rows.collect(), step.reads().into());
+        let entry = queue::Entry { seq: to, id, state, attempt, rows, reads };
+        work.steps.insert(to, step);
+        work.staged.extend([Staged::Left(*seq), Staged::Given(last), Staged::Added(entry)]);
     }
+    Ok(())
+}
 
-    /// Makes the old values of an attempt those of the rows as they are seen now.
-    fn see(&mut self, step: &mut Step, parked: &[Seq], views: &mut Views) -> Result<()> {
-        step.basis.clear();
-        if let Some(missing) = self.schema.missing(&step.effect.rows) {
-            let what = format!("the retry of mutation {}", step.id);
-            return Err(Error::Refused { what, why: format!("{missing}; edit or discard it") });
+/// Makes the old values of an attempt those of the rows as they are seen now.
+fn see(work: &mut Work<'_>, step: &mut Step, parked: &[Seq], views: &mut Views) -> Result<()> {
+    step.basis.clear();
+    if let Some(missing) = work.schema.missing(&step.effect.rows) {
+        let what = format!("the retry of mutation {}", step.id);
+        return Err(Error::Refused { what, why: format!("{missing}; edit or discard it") });
+    }
+    for (index, patch) in step.effect.rows.iter().enumerate() {
+        let row = &patch.row;
+        let table = work.rows.table(row.table)?;
+        for ground in ground_of(work, patch) {
+            if view(work, &ground, views)?.is_none() {
+                check_ground(work, &ground, parked)?;
+            }
         }
-        for (index, patch) in step.effect.rows.iter().enumerate() {
-            let row = &patch.row;
-            let table = self.rows.table(row.table)?;
-            for ground in ground_of(self, patch) {
-                if self.view(&ground, views)?.is_none() {
-                    self.check_ground(&ground, parked)?;
+        let view = view(work, row, views)?;
+        // A create over a row that is there by now compares that, as an edit of it.
+        if let Some(view) = view.as_deref() {
+            for (column, known) in patch.columns.iter().enumerate() {
+                let Some(at) = table.position(known.column) else { continue };
+                if !same(&view[at], &known.old) {
+                    let old = view[at].clone();
+                    step.basis.push(BasisValue { row: index, column, old });
                 }
             }
-            let view = self.view(row, views)?;
-            // A create over a row that is there by now compares that, as an edit of it.
-            if let Some(view) = view.as_deref() {
-                for (column, known) in patch.columns.iter().enumerate() {
-                    let Some(at) = table.position(known.column) else { continue };
-                    if !same(&view[at], &known.old) {
-                        let old = view[at].clone();
-                        step.basis.push(BasisValue { row: index, column, old });
-                    }
-                }
-            }
-            conflict::lay(table, view, patch);
         }
-        // One that does not run again has read what its author sees now.
-        let Some(intent) = step.intent.as_mut().filter(|intent| !intent.seen.is_empty()) else {
-            return Ok(());
-        };
-        seen::renew(&mut intent.seen, &mut self.rows, self.schema)?;
-        store::write_seen(self.conn, step)
+        conflict::lay(table, view, patch);
     }
+    // One that does not run again has read what its author sees now.
+    let Some(intent) = step.intent.as_mut().filter(|intent| !intent.seen.is_empty()) else {
+        return Ok(());
+    };
+    seen::renew(&mut intent.seen, &mut work.rows, work.schema)?;
+    store::write_seen(work.conn, step)
+}
 
-    /// A row as it is seen.
-    fn view<'v>(
-        &mut self,
-        row: &RowKey,
-        views: &'v mut Views,
-    ) -> Result<&'v mut Option<Vec<Value>>> {
-        match views.entry(row.clone()) {
-            Entry::Occupied(known) => Ok(known.into_mut()),
-            Entry::Vacant(unknown) => Ok(unknown.insert(self.rows.read(row)?)),
-        }
+/// A row as it is seen.
+fn view<'v>(
+    work: &mut Work<'_>,
+    row: &RowKey,
+    views: &'v mut Views,
+) -> Result<&'v mut Option<Vec<Value>>> {
+    match views.entry(row.clone()) {
+        Entry::Occupied(known) => Ok(known.into_mut()),
+        Entry::Vacant(unknown) => Ok(unknown.insert(work.rows.read(row)?)),
     }
+}
 
-    /// Refuses to offer what needs a row whose create is parked and stays so.
-    fn check_ground(&self, row: &RowKey, retried: &[Seq]) -> Result<()> {
-        let parked = self
-            .states
-            .at(row.table, &row.key)
-            .iter()
-            .rev()
-            .filter(|one| one.state == State::Parked && !retried.contains(&one.seq));
-        let makes = |entry: &&queue::Entry| {
-            entry.rows.iter().any(|(other, kind)| other == row && *kind == PatchKind::Insert)
-        };
-        let found = parked.filter_map(|one| self.queue.entry(one.seq)).find(makes);
-        found.map_or(Ok(()), |entry| Err(Error::StandsOn(entry.id)))
-    }
+/// Refuses to offer what needs a row whose create is parked and stays so.
+fn check_ground(work: &Work<'_>, row: &RowKey, retried: &[Seq]) -> Result<()> {
+    let parked = work
+        .states
+        .at(row.table, &row.key)
+        .iter()
+        .rev()
+        .filter(|one| one.state == State::Parked && !retried.contains(&one.seq));
+    let makes = |entry: &&queue::Entry| {
+        entry.rows.iter().any(|(other, kind)| other == row && *kind == PatchKind::Insert)
+    };
+    let found = parked.filter_map(|one| work.queue.entry(one.seq)).find(makes);
+    found.map_or(Ok(()), |entry| Err(Error::StandsOn(entry.id)))
 }

@@ -4,6 +4,7 @@ use rejoin_protocol::Value;
 use rejoin_protocol::equal::alike;
 
 use super::conflict;
+use super::part;
 use super::work::Work;
 use crate::engine::capture::compose::Recorded;
 use crate::engine::queue::mutation::State;
@@ -17,85 +18,83 @@ use crate::engine::schema::model::Table;
 use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq};
 
-impl Work<'_> {
-    /// Puts a reverse into the queue, at a number that is free. That of an action goes by old values alone, as the action did.
-    pub(super) fn put_reverse(
-        &mut self,
-        seq: Seq,
-        id: MutationId,
-        patches: Vec<RowPatch>,
-        of_action: bool,
-    ) -> Result<()> {
-        let version = self.schema.manifest.as_ref().map_or(0, |manifest| manifest.schema_version);
-        let rows = patches.iter().map(|patch| (patch.row.clone(), patch.kind)).collect();
-        let effect = encode::encode(&Effect { schema_version: version, rows: patches });
-        let recorded = Recorded { effect, rows };
-        let entry = Entry {
-            seq,
-            id,
-            state: State::Pending,
-            attempt: 1,
-            rows: recorded.rows.clone(),
-            reads: std::sync::Arc::default(),
-        };
-        store::insert(self.conn, &entry, (self.now_ms, 0), &NewMutation::plain(recorded))?;
-        let missing = || Error::Internal(format!("mutation {} was not reversed", seq.0));
-        let mut step = store::read_step(self.conn, seq)?.ok_or_else(missing)?;
-        step.stance = Stance::comparing(of_action); // No policy lets it go over what is there by now (O11).
-        step.changed = true;
-        self.steps.insert(seq, step);
-        for (row, _) in entry.rows.iter() {
-            self.reversed.insert(row.clone(), seq);
-        }
-        self.staged.push(Staged::Added(entry));
-        Ok(())
+/// Puts a reverse into the queue, at a number that is free. That of an action goes by old values alone, as the action did.
+pub(super) fn put_reverse(
+    work: &mut Work<'_>,
+    seq: Seq,
+    id: MutationId,
+    patches: Vec<RowPatch>,
+    of_action: bool,
+) -> Result<()> {
+    let version = work.schema.manifest.as_ref().map_or(0, |manifest| manifest.schema_version);
+    let rows = patches.iter().map(|patch| (patch.row.clone(), patch.kind)).collect();
+    let effect = encode::encode(&Effect { schema_version: version, rows: patches });
+    let recorded = Recorded { effect, rows };
+    let entry = Entry {
+        seq,
+        id,
+        state: State::Pending,
+        attempt: 1,
+        rows: recorded.rows.clone(),
+        reads: std::sync::Arc::default(),
+    };
+    store::insert(work.conn, &entry, (work.now_ms, 0), &NewMutation::plain(recorded))?;
+    let missing = || Error::Internal(format!("mutation {} was not reversed", seq.0));
+    let mut step = store::read_step(work.conn, seq)?.ok_or_else(missing)?;
+    step.stance = Stance::comparing(of_action); // No policy lets it go over what is there by now (O11).
+    step.changed = true;
+    work.steps.insert(seq, step);
+    for (row, _) in entry.rows.iter() {
+        work.reversed.insert(row.clone(), seq);
     }
+    work.staged.push(Staged::Added(entry));
+    Ok(())
+}
 
-    /// The server has a row that was given up, and a later mutation makes it again, as one does that was edited. That mutation
-    /// becomes an edit of the row as it was made: nothing is reversed, and what others have changed in the row since stays.
-    /// Which mutation it is; `None` if there is none.
-    pub(super) fn carry_on(
-        &mut self,
-        row: &RowKey,
-        after: Seq,
-        given_up: &[&RowPatch],
-    ) -> Result<Option<MutationId>> {
-        let is_made = given_up.first().is_some_and(|patch| patch.kind == PatchKind::Insert);
-        if !is_made || self.rows.read_columns(row, &[])?.is_none() {
-            return Ok(None);
-        }
-        let table = self.rows.table(row.table)?;
-        let mut made = None;
-        for patch in given_up {
-            conflict::lay(table, &mut made, patch);
-        }
-        let steps = &self.steps;
-        let stays = |seq: &Seq| steps.get(seq).is_some_and(Step::stays);
-        let next = self.states.steps_after(row, after).find(stays);
-        let (Some(made), Some(seq)) = (made, next) else { return Ok(None) };
-        let step = self.step_mut(seq)?;
-        let is_new = step.state == State::Pending && step.intent.is_none();
-        let known = step.patch(row).filter(|(_, patch)| is_new && patch.kind == PatchKind::Insert);
-        let Some((index, patch)) = known else { return Ok(None) };
-        let id = step.id;
-        let mut columns = patch.columns.clone();
-        columns.retain_mut(|column| {
-            let Some(at) = table.position(column.column) else { return false };
-            column.old.clone_from(&made[at]);
-            !table.columns[at].protected && column.is_change()
-        });
-        if columns.is_empty() && step.effect.rows.len() > 1 {
-            step.take_row(row);
-            return Ok(Some(id));
-        }
-        if columns.is_empty() {
-            return self.accept_at(seq, row).map(|()| Some(id));
-        }
-        step.basis.retain(|value| value.row != index);
-        step.effect.rows[index] = RowPatch { row: row.clone(), kind: PatchKind::Update, columns };
-        (step.reduced, step.changed) = (true, true);
-        Ok(Some(id))
+/// The server has a row that was given up, and a later mutation makes it again, as one does that was edited. That mutation
+/// becomes an edit of the row as it was made: nothing is reversed, and what others have changed in the row since stays.
+/// Which mutation it is; `None` if there is none.
+pub(super) fn carry_on(
+    work: &mut Work<'_>,
+    row: &RowKey,
+    after: Seq,
+    given_up: &[&RowPatch],
+) -> Result<Option<MutationId>> {
+    let is_made = given_up.first().is_some_and(|patch| patch.kind == PatchKind::Insert);
+    if !is_made || work.rows.read_columns(row, &[])?.is_none() {
+        return Ok(None);
     }
+    let table = work.rows.table(row.table)?;
+    let mut made = None;
+    for patch in given_up {
+        conflict::lay(table, &mut made, patch);
+    }
+    let steps = &work.steps;
+    let stays = |seq: &Seq| steps.get(seq).is_some_and(Step::stays);
+    let next = work.states.steps_after(row, after).find(stays);
+    let (Some(made), Some(seq)) = (made, next) else { return Ok(None) };
+    let step = work.step_mut(seq)?;
+    let is_new = step.state == State::Pending && step.intent.is_none();
+    let known = step.patch(row).filter(|(_, patch)| is_new && patch.kind == PatchKind::Insert);
+    let Some((index, patch)) = known else { return Ok(None) };
+    let id = step.id;
+    let mut columns = patch.columns.clone();
+    columns.retain_mut(|column| {
+        let Some(at) = table.position(column.column) else { return false };
+        column.old.clone_from(&made[at]);
+        !table.columns[at].protected && column.is_change()
+    });
+    if columns.is_empty() && step.effect.rows.len() > 1 {
+        step.take_row(row);
+        return Ok(Some(id));
+    }
+    if columns.is_empty() {
+        return part::accept_at(work, seq, row).map(|()| Some(id));
+    }
+    step.basis.retain(|value| value.row != index);
+    step.effect.rows[index] = RowPatch { row: row.clone(), kind: PatchKind::Update, columns };
+    (step.reduced, step.changed) = (true, true);
+    Ok(Some(id))
 }
 
 /// The row as these edits left it, and the columns in which it is another one now; none if it is there and was not, or the

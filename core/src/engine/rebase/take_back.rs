@@ -26,28 +26,25 @@ pub enum Undone {
     Nothing,
 }
 
-impl Work<'_> {
-    /// What takes these patches back from the rows as they are seen now, if all of it still stands.
-    pub(super) fn taken_back(&mut self, done: &[RowPatch]) -> Result<Vec<RowPatch>> {
-        if let Some(missing) = self.schema.missing(done).filter(|missing| missing.column.is_none())
-        {
-            let what = "the undo".to_owned();
-            return Err(Error::Refused { what, why: missing.to_string() });
-        }
-        let mut changed = Vec::new();
-        let mut back = Vec::new();
-        for patch in done.iter().rev() {
-            let table = self.rows.table(patch.row.table)?;
-            let present = self.rows.read(&patch.row)?;
-            match changed_since(table, patch, present.as_deref()) {
-                Some(columns) if !mutant::on(Mutant::UndoOverLater) => {
-                    changed.push(shown(table, patch, columns, present.as_deref()));
-                }
-                _ => back.extend(reversal(table, &patch.row, present.as_deref(), &[patch])),
-            }
-        }
-        if changed.is_empty() { Ok(back) } else { Err(Error::Changed { rows: changed }) }
+/// What takes these patches back from the rows as they are seen now, if all of it still stands.
+pub(super) fn taken_back(work: &mut Work<'_>, done: &[RowPatch]) -> Result<Vec<RowPatch>> {
+    if let Some(missing) = work.schema.missing(done).filter(|missing| missing.column.is_none()) {
+        let what = "the undo".to_owned();
+        return Err(Error::Refused { what, why: missing.to_string() });
     }
+    let mut changed = Vec::new();
+    let mut back = Vec::new();
+    for patch in done.iter().rev() {
+        let table = work.rows.table(patch.row.table)?;
+        let present = work.rows.read(&patch.row)?;
+        match changed_since(table, patch, present.as_deref()) {
+            Some(columns) if !mutant::on(Mutant::UndoOverLater) => {
+                changed.push(shown(table, patch, columns, present.as_deref()));
+            }
+            _ => back.extend(reversal(table, &patch.row, present.as_deref(), &[patch])),
+        }
+    }
+    if changed.is_empty() { Ok(back) } else { Err(Error::Changed { rows: changed }) }
 }
 
 /// The columns that are not as the patch left them; empty if the row itself is not. `None` if all of it still stands.

@@ -28,111 +28,109 @@ struct Written {
     is_found: bool,
 }
 
-impl Work<'_> {
-    /// Hands the old values of a step that leaves, or leaves one row, to those whose old values came from it.
-    pub(super) fn take_over(&mut self, seq: Seq, only: Option<&RowKey>) -> Result<()> {
-        let mut left = written_by(self.step(seq)?);
-        left.retain(|written| only.is_none_or(|only| *only == written.row));
-        self.hand_on(seq, &left)
-    }
+/// Hands the old values of a step that leaves, or leaves one row, to those whose old values came from it.
+pub(super) fn take_over(work: &mut Work<'_>, seq: Seq, only: Option<&RowKey>) -> Result<()> {
+    let mut left = written_by(work.step(seq)?);
+    left.retain(|written| only.is_none_or(|only| *only == written.row));
+    hand_on(work, seq, &left)
+}
 
-    /// Hands on what an action writes in another run, or no more, to edits that were made upon what it wrote or found before:
-    /// they would be compared with a value that no server ever had, and nobody else has written there.
-    pub(super) fn hand_on_run(&mut self, step: &Step, effect: &Effect) -> Result<()> {
-        let mut all = written_anew(step, effect);
-        // Where somebody is not undone yet all starts over (R4), and nothing of this run is kept.
-        let is_undone = |later: Seq| self.steps.contains_key(&later);
-        all.retain(|one| self.states.steps_after(&one.row, step.seq).all(is_undone));
-        let mut replaced = Vec::with_capacity(all.len());
-        for one in all {
-            if !self.is_there(&one)? {
-                replaced.push(one);
+/// Hands on what an action writes in another run, or no more, to edits that were made upon what it wrote or found before:
+/// they would be compared with a value that no server ever had, and nobody else has written there.
+pub(super) fn hand_on_run(work: &mut Work<'_>, step: &Step, effect: &Effect) -> Result<()> {
+    let mut all = written_anew(step, effect);
+    // Where somebody is not undone yet all starts over (R4), and nothing of this run is kept.
+    let is_undone = |later: Seq| work.steps.contains_key(&later);
+    all.retain(|one| work.states.steps_after(&one.row, step.seq).all(is_undone));
+    let mut replaced = Vec::with_capacity(all.len());
+    for one in all {
+        if !is_there(work, &one)? {
+            replaced.push(one);
+        }
+    }
+    hand_on(work, step.seq, &replaced)
+}
+
+/// Hands on what the server has put into columns that an accepted create does not name, because this device gained them
+/// later.
+pub(super) fn hand_on_unnamed(work: &mut Work<'_>, seq: Seq) -> Result<()> {
+    let patches = work.step(seq)?.effect.rows.clone();
+    for patch in patches.iter().filter(|patch| patch.kind == PatchKind::Insert) {
+        let table = work.rows.table(patch.row.table)?;
+        let columns = table.columns.iter().map(|column| column.id);
+        let is_named = |id: &ColumnId| patch.columns.iter().any(|known| known.column == *id);
+        let unnamed: Vec<ColumnId> = columns.filter(|id| !is_named(id)).collect();
+        hand_on_filled(work, seq, &patch.row, &unnamed)?;
+    }
+    Ok(())
+}
+
+/// Hands on what the server has put into these columns of a row, which were empty until then. A delete or its reverse
+/// compares every column, and this one was empty because no device could write it. An edit of such a column is compared with what its
+/// author saw.
+pub(super) fn hand_on_filled(
+    work: &mut Work<'_>,
+    seq: Seq,
+    row: &RowKey,
+    columns: &[ColumnId],
+) -> Result<()> {
+    if columns.is_empty() {
+        return Ok(());
+    }
+    let table = work.rows.table(row.table)?;
+    let Some(image) = work.rows.read(row)? else { return Ok(()) };
+    let cells = table.columns.iter().zip(image).enumerate();
+    let filled = cells.filter(|(at, (column, value))| {
+        *at != table.key && columns.contains(&column.id) && !value.is_null()
+    });
+    let (new, is_filled) = (Value::Null, true);
+    let filled = filled.map(|(_, (column, old))| Written {
+        row: row.clone(),
+        column: column.id,
+        new: new.clone(),
+        old,
+        is_filled,
+        is_found: false,
+    });
+    let filled: Vec<Written> = filled.collect();
+    hand_on(work, seq, &filled)
+}
+
+/// Whether the row holds this value now. The value may come from another mutation: a later edit compares values only.
+fn is_there(work: &mut Work<'_>, one: &Written) -> Result<bool> {
+    let table = work.rows.table(one.row.table)?;
+    let Some(image) = work.rows.read(&one.row)? else { return Ok(false) };
+    let mut cells = table.columns.iter().zip(&image);
+    Ok(cells.any(|(column, value)| column.id == one.column && same(value, &one.new)))
+}
+
+fn hand_on(work: &mut Work<'_>, seq: Seq, all: &[Written]) -> Result<()> {
+    if mutant::on(Mutant::NoTakeOver) {
+        return Ok(());
+    }
+    for written in all {
+        let row = &written.row;
+        let mut later: Vec<Seq> = work.states.steps_after(row, seq).collect();
+        // What a retry has put at the end of the queue is not among the states yet.
+        later.extend(added(work).filter(|added| *added > seq));
+        for other in later {
+            // What left as a record is frozen there: the step's own old values are for its next attempt.
+            let by_rows = work.queue.records().knows(other);
+            let step = work.step_mut(other)?;
+            if step.stays() && !hand_over(step, written, by_rows)? {
+                break;
             }
         }
-        self.hand_on(step.seq, &replaced)
     }
+    Ok(())
+}
 
-    /// Hands on what the server has put into columns that an accepted create does not name, because this device gained them
-    /// later.
-    pub(super) fn hand_on_unnamed(&mut self, seq: Seq) -> Result<()> {
-        let patches = self.step(seq)?.effect.rows.clone();
-        for patch in patches.iter().filter(|patch| patch.kind == PatchKind::Insert) {
-            let table = self.rows.table(patch.row.table)?;
-            let columns = table.columns.iter().map(|column| column.id);
-            let is_named = |id: &ColumnId| patch.columns.iter().any(|known| known.column == *id);
-            let unnamed: Vec<ColumnId> = columns.filter(|id| !is_named(id)).collect();
-            self.hand_on_filled(seq, &patch.row, &unnamed)?;
-        }
-        Ok(())
-    }
-
-    /// Hands on what the server has put into these columns of a row, which were empty until then. A delete or its reverse
-    /// compares every column, and this one was empty because no device could write it. An edit of such a column is compared with what its
-    /// author saw.
-    pub(super) fn hand_on_filled(
-        &mut self,
-        seq: Seq,
-        row: &RowKey,
-        columns: &[ColumnId],
-    ) -> Result<()> {
-        if columns.is_empty() {
-            return Ok(());
-        }
-        let table = self.rows.table(row.table)?;
-        let Some(image) = self.rows.read(row)? else { return Ok(()) };
-        let cells = table.columns.iter().zip(image).enumerate();
-        let filled = cells.filter(|(at, (column, value))| {
-            *at != table.key && columns.contains(&column.id) && !value.is_null()
-        });
-        let (new, is_filled) = (Value::Null, true);
-        let filled = filled.map(|(_, (column, old))| Written {
-            row: row.clone(),
-            column: column.id,
-            new: new.clone(),
-            old,
-            is_filled,
-            is_found: false,
-        });
-        let filled: Vec<Written> = filled.collect();
-        self.hand_on(seq, &filled)
-    }
-
-    /// Whether the row holds this value now. The value may come from another mutation: a later edit compares values only.
-    fn is_there(&mut self, one: &Written) -> Result<bool> {
-        let table = self.rows.table(one.row.table)?;
-        let Some(image) = self.rows.read(&one.row)? else { return Ok(false) };
-        let mut cells = table.columns.iter().zip(&image);
-        Ok(cells.any(|(column, value)| column.id == one.column && same(value, &one.new)))
-    }
-
-    fn hand_on(&mut self, seq: Seq, all: &[Written]) -> Result<()> {
-        if mutant::on(Mutant::NoTakeOver) {
-            return Ok(());
-        }
-        for written in all {
-            let row = &written.row;
-            let mut later: Vec<Seq> = self.states.steps_after(row, seq).collect();
-            // What a retry has put at the end of the queue is not among the states yet.
-            later.extend(self.added().filter(|added| *added > seq));
-            for other in later {
-                // What left as a record is frozen there: the step's own old values are for its next attempt.
-                let by_rows = self.queue.records().knows(other);
-                let step = self.step_mut(other)?;
-                if step.stays() && !hand_over(step, written, by_rows)? {
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The mutations that this transaction has added to the queue, in the order in which it did.
-    fn added(&self) -> impl Iterator<Item = Seq> + '_ {
-        self.staged.iter().filter_map(|staged| match staged {
-            Staged::Added(entry) => Some(entry.seq),
-            _ => None,
-        })
-    }
+/// The mutations that this transaction has added to the queue, in the order in which it did.
+fn added<'w>(work: &'w Work<'_>) -> impl Iterator<Item = Seq> + 'w {
+    work.staged.iter().filter_map(|staged| match staged {
+        Staged::Added(entry) => Some(entry.seq),
+        _ => None,
+    })
 }
 
 fn written_by(step: &Step) -> Vec<Written> {

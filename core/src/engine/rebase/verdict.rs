@@ -13,6 +13,7 @@ use super::detail;
 use super::judge::{Edit, Met};
 use super::policy;
 use super::work::Work;
+use super::{cancel, park, replay, take_over};
 use crate::engine::queue::attempt::{Faults, Frozen};
 use crate::engine::queue::mutation::{BasisValue, ParkReason, State, is_onto};
 use crate::engine::queue::step::{Fate, Parking, Step};
@@ -104,7 +105,7 @@ pub(super) fn settle<'b>(work: &mut Work<'_>, verdicts: &'b [ServerVerdict]) -> 
     // All verdicts are known: only now is it decided who stands on whom.
     for (seq, reason, verdict) in parked {
         let parking = Parking { reason, because_of: None, detail: verdict.detail.clone() };
-        work.park(seq, parking)?;
+        park::park(work, seq, parking)?;
     }
     Ok(open)
 }
@@ -132,7 +133,7 @@ pub(super) fn keep_displaced(
         let seen = step.effect_as_seen();
         let mut rows = Vec::with_capacity(seen.rows.len());
         for patch in &seen.rows {
-            rows.extend(work.done(patch, was)?);
+            rows.extend(cancel::done(work, patch, was)?);
         }
         let step = work.step_mut(seq)?;
         if rows != step.effect.rows {
@@ -178,12 +179,12 @@ pub(super) fn end_attempt(step: &mut Step) -> Result<Option<Frozen>> {
 /// again, its verdict is of another attempt: the mutation is offered again if the rows agree with the present ones.
 pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
     for seq in open.narrow {
-        work.hand_on_unnamed(seq)?;
+        take_over::hand_on_unnamed(work, seq)?;
     }
     for seq in open.blocked {
-        if let Some(id) = work.parked_creator_under(seq)? {
+        if let Some(id) = park::parked_creator_under(work, seq)? {
             let reason = ParkReason::Depends;
-            work.park(seq, Parking { reason, because_of: Some(id), detail: None })?;
+            park::park(work, seq, Parking { reason, because_of: Some(id), detail: None })?;
         }
     }
     for ConflictVerdict { seq, verdict, compared, is_repeated, created } in open.conflicts {
@@ -191,7 +192,8 @@ pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
             continue;
         }
         let conflicts = conflicts_of(work, seq)?;
-        let is_renewed = work.step(seq)?.basis != compared && !work.has_handler(work.step(seq)?);
+        let is_renewed =
+            work.step(seq)?.basis != compared && !replay::has_handler(work, work.step(seq)?);
         let is_update = becomes_an_update(work, seq, &created)?;
         if conflicts.is_empty() && (is_renewed || is_update) {
             offer_again(work.step_mut(seq)?)?;
@@ -208,7 +210,7 @@ pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
             rows = all.map(|patch| (patch.row.clone(), Vec::new())).collect();
         }
         let detail = detail::of_conflict(work, seq, &rows, verdict.detail.as_deref())?;
-        if work.has_handler(work.step(seq)?) {
+        if replay::has_handler(work, work.step(seq)?) {
             // O7: it runs again on the answered rows, and what it does there is another attempt.
             let step = work.step_mut(seq)?;
             step.attempt += 1;
@@ -219,7 +221,7 @@ pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
         }
         let parking =
             Parking { reason: ParkReason::Conflicted, because_of: None, detail: Some(detail) };
-        work.park(seq, parking)?;
+        park::park(work, seq, parking)?;
     }
     Ok(())
 }
@@ -253,7 +255,7 @@ fn conflicts_of(work: &mut Work<'_>, seq: Seq) -> Result<Vec<(RowKey, Conflict)>
                 && step.stays()
                 && let Some(edit) = Edit::of(table, step, &row)
             {
-                met.lay(table, &Edit { replays: work.has_handler(step), ..edit });
+                met.lay(table, &Edit { replays: replay::has_handler(work, step), ..edit });
             }
         }
         let edit = Edit::of(table, work.step(seq)?, &row);

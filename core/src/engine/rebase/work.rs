@@ -1,30 +1,32 @@
-//! The working set of one rebase: which steps are undone, and how they come back.
+//! The working set of one rebase: which steps are undone.
 //!
 //! Steps are undone when the first row that they stand in the way of is met, newest first, with all that follows from
-//! them (R3); so rows can be applied while they are decoded, and what nobody meets costs nothing. At the end the undone
-//! steps are laid down again in the order of the queue, and their undo images are renewed (R1).
+//! them (R3). So rows can be applied while they are decoded, and a step whose rows are not met costs nothing. `redo` brings the
+//! undone steps back.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::batch::Applied;
 use super::footprint::{self, Tables};
-use super::replay::{Replayed, Runner};
+use crate::engine::action::Actions;
+use crate::engine::action::budget::Bounds;
+use crate::engine::capture::guard::Capture;
 use crate::engine::change::Touched;
-use crate::engine::queue::cancel::{self, Cancelled};
+use crate::engine::database::Database;
 use crate::engine::queue::mutation::State;
-use crate::engine::queue::step::{Fate, Parking, Step};
-use crate::engine::queue::verdict::{self, VerdictKind};
-use crate::engine::queue::{Entry, Queue, Staged, store};
+use crate::engine::queue::step::Step;
+use crate::engine::queue::{Queue, Staged, store};
 use crate::engine::row_state::RowStates;
 use crate::engine::rows::apply::Rows;
 use crate::engine::rows::patch::RowKey;
 use crate::engine::rows::undo::{Undo, UndoRow};
 use crate::engine::schema::model::Schema;
 use crate::engine::schema::store::unfilled;
+use crate::engine::statement::Footprints;
 use crate::error::{Error, Result};
-use crate::ids::{ColumnId, Seq, TableNumber};
+use crate::ids::{ColumnId, MutationId, Seq, TableNumber};
 use crate::value::Value;
 
 /// Which steps a rebase undoes.
@@ -35,6 +37,18 @@ pub(crate) enum Extent {
     Selective,
     /// All: what the selective one must be equal to.
     Full,
+}
+
+/// What a rebase needs to run an action.
+#[derive(Debug)]
+pub(crate) struct Runner<'a> {
+    pub(crate) db: &'a Database,
+    pub(crate) capture: &'a Arc<Capture>,
+    pub(crate) footprints: &'a mut Footprints,
+    pub(crate) actions: &'a Actions,
+    pub(crate) bounds: &'a Bounds,
+    /// Those that are not run: they have ended a try of this rebase by taking too long.
+    pub(crate) exhausted: &'a mut HashSet<MutationId>,
 }
 
 /// One rebase.
@@ -71,7 +85,7 @@ pub(crate) struct Work<'a> {
     /// Tables of which a row was met: what has read them is undone.
     met: HashSet<TableNumber>,
     /// All that was undone, to begin with it if all starts over (R4).
-    undone: BTreeSet<Seq>,
+    pub(super) undone: BTreeSet<Seq>,
 }
 
 impl<'a> Work<'a> {
@@ -190,124 +204,6 @@ impl<'a> Work<'a> {
     /// The step, which must be undone, to change it.
     pub(crate) fn step_mut(&mut self, seq: Seq) -> Result<&mut Step> {
         self.steps.get_mut(&seq).ok_or_else(|| missing(seq))
-    }
-
-    /// Brings back what stays, in the order of the queue, and writes what became of every step. If an action meets steps
-    /// that should have been undone before it ran (R4), all must start over from where it began, with these undone first.
-    pub(crate) fn redo(&mut self, applied: &mut Applied) -> Result<Option<BTreeSet<Seq>>> {
-        while let Some((_, mut step)) = self.steps.pop_first() {
-            step.conclude();
-            self.touch(&step);
-            if step.stays() {
-                match self.replay(&mut step)? {
-                    Replayed::AsRecorded => self.lay_down(&mut step)?,
-                    Replayed::Ran(met) if met.is_empty() => self.touch(&step),
-                    Replayed::Ran(met) => {
-                        self.undone.extend(met);
-                        return Ok(Some(std::mem::take(&mut self.undone)));
-                    }
-                }
-            }
-            applied.affected += 1;
-            match step.fate {
-                Fate::Accepted => applied.accepted.push(step.id),
-                Fate::Parked(_) => applied.parked.push(step.id),
-                Fate::Stays | Fate::Discarded | Fate::Withdrawn(_) | Fate::Lifted => {}
-            }
-            self.settle(&step)?;
-        }
-        Ok(None)
-    }
-
-    fn touch(&mut self, step: &Step) {
-        for patch in &step.effect.rows {
-            if let Some(table) = self.schema.table(patch.row.table) {
-                self.touched.row(&table.name, patch.row.key.clone());
-            }
-        }
-    }
-
-    /// Lays a step down as it was recorded: plain SQL, uncertain ones (R7), actions that are not registered (R8).
-    fn lay_down(&mut self, step: &mut Step) -> Result<()> {
-        let mut undo = Undo { rows: Vec::with_capacity(step.effect.rows.len()) };
-        for patch in &step.effect.rows {
-            let whole = step.stance.brought_back(patch);
-            let is_gone = whole.is_some() && self.rows.read_columns(&patch.row, &[])?.is_none();
-            let laid = whole.as_ref().filter(|_| is_gone).unwrap_or(patch);
-            if let Some(before) = self.rows.lay(laid)? {
-                undo.rows.push(UndoRow { row: patch.row.clone(), before });
-            }
-        }
-        let bytes = (!undo.is_of(&step.effect)).then(|| undo.encode());
-        if bytes != step.undo {
-            step.undo = bytes;
-            store::write_undo(self.conn, step)?;
-        }
-        Ok(())
-    }
-
-    fn settle(&mut self, step: &Step) -> Result<()> {
-        if step.reduced {
-            store::write_parts(self.conn, step)?;
-        }
-        match &step.fate {
-            Fate::Stays if !step.changed && !step.rewritten => return Ok(()),
-            Fate::Lifted => return Ok(()),
-            Fate::Stays => {
-                if step.changed {
-                    store::write_attempt(self.conn, step)?;
-                }
-                self.moved(step, step.state);
-            }
-            Fate::Parked(parking) => {
-                store::park(self.conn, step, parking)?;
-                self.tell(step, VerdictKind::Parked(parking.reason), Some(parking))?;
-                self.moved(step, State::Parked);
-            }
-            Fate::Withdrawn(root) => {
-                let (seq, id, attempt) = (step.seq, step.id, step.attempt);
-                let effect = step.effect_as_seen();
-                let of_action = step.is_of_action();
-                let one = Cancelled { seq, id, attempt, root: *root, effect, of_action };
-                cancel::write(self.conn, &one)?;
-                store::remove(self.conn, seq)?;
-                self.staged.extend(cancel::given_up(one));
-            }
-            Fate::Accepted | Fate::Discarded => {
-                if step.fate == Fate::Accepted {
-                    self.tell(step, VerdictKind::Accepted, None)?;
-                    let displaced = step.displaced.as_deref();
-                    store::keep_in_history(self.conn, step.seq, self.accepted_ms, displaced)?;
-                }
-                store::remove(self.conn, step.seq)?;
-                self.staged.push(Staged::Left(step.seq));
-            }
-        }
-        self.touched.queue();
-        Ok(())
-    }
-
-    /// Keeps the end of a step for the app; what another life of the server had accepted is not told again (O14).
-    fn tell(&self, step: &Step, kind: VerdictKind, parking: Option<&Parking>) -> Result<()> {
-        let new = verdict::New {
-            attempt: step.attempt,
-            kind,
-            because_of: parking.and_then(|parking| parking.because_of),
-            detail: parking.and_then(|parking| parking.detail.as_deref()),
-        };
-        verdict::write(self.conn, step.seq, &new, self.now_ms)
-    }
-
-    /// What the index shall know of a step: only its state, unless rows have left it.
-    fn moved(&mut self, step: &Step, state: State) {
-        if !step.reduced && !step.rewritten {
-            return self.staged.push(Staged::Moved(step.seq, state, step.attempt));
-        }
-        let rows = step.effect.rows.iter().map(|patch| (patch.row.clone(), patch.kind));
-        let (seq, id, attempt) = (step.seq, step.id, step.attempt);
-        let reads = step.reads().into();
-        let entry = Entry { seq, id, state, attempt, rows: rows.collect(), reads };
-        self.staged.extend([Staged::Left(seq), Staged::Added(entry)]);
     }
 }
 

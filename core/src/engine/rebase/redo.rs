@@ -1,0 +1,134 @@
+//! The end of a rebase: what stays of the undone steps is brought back, in the order of the queue, and its undo images are renewed
+//! (R1). What became of every step is written.
+
+use std::collections::BTreeSet;
+
+use super::batch::Applied;
+use super::replay::{Replayed, replay};
+use super::work::Work;
+use crate::engine::queue::cancel::{self, Cancelled};
+use crate::engine::queue::mutation::State;
+use crate::engine::queue::step::{Fate, Parking, Step};
+use crate::engine::queue::verdict::{self, VerdictKind};
+use crate::engine::queue::{Entry, Staged, store};
+use crate::engine::rows::undo::{Undo, UndoRow};
+use crate::error::Result;
+use crate::ids::Seq;
+
+/// Brings back what stays, in the order of the queue, and writes what became of every step. If an action meets steps
+/// that should have been undone before it ran (R4), all must start over from where it began, with these undone first.
+pub(crate) fn redo(work: &mut Work<'_>, applied: &mut Applied) -> Result<Option<BTreeSet<Seq>>> {
+    while let Some((_, mut step)) = work.steps.pop_first() {
+        step.conclude();
+        touch(work, &step);
+        if step.stays() {
+            match replay(work, &mut step)? {
+                Replayed::AsRecorded => lay_down(work, &mut step)?,
+                Replayed::Ran(met) if met.is_empty() => touch(work, &step),
+                Replayed::Ran(met) => {
+                    work.undone.extend(met);
+                    return Ok(Some(std::mem::take(&mut work.undone)));
+                }
+            }
+        }
+        applied.affected += 1;
+        match step.fate {
+            Fate::Accepted => applied.accepted.push(step.id),
+            Fate::Parked(_) => applied.parked.push(step.id),
+            Fate::Stays | Fate::Discarded | Fate::Withdrawn(_) | Fate::Lifted => {}
+        }
+        settle(work, &step)?;
+    }
+    Ok(None)
+}
+
+fn touch(work: &mut Work<'_>, step: &Step) {
+    for patch in &step.effect.rows {
+        if let Some(table) = work.schema.table(patch.row.table) {
+            work.touched.row(&table.name, patch.row.key.clone());
+        }
+    }
+}
+
+/// Lays a step down as it was recorded: plain SQL, uncertain ones (R7), actions that are not registered (R8).
+fn lay_down(work: &mut Work<'_>, step: &mut Step) -> Result<()> {
+    let mut undo = Undo { rows: Vec::with_capacity(step.effect.rows.len()) };
+    for patch in &step.effect.rows {
+        let whole = step.stance.brought_back(patch);
+        let is_gone = whole.is_some() && work.rows.read_columns(&patch.row, &[])?.is_none();
+        let laid = whole.as_ref().filter(|_| is_gone).unwrap_or(patch);
+        if let Some(before) = work.rows.lay(laid)? {
+            undo.rows.push(UndoRow { row: patch.row.clone(), before });
+        }
+    }
+    let bytes = (!undo.is_of(&step.effect)).then(|| undo.encode());
+    if bytes != step.undo {
+        step.undo = bytes;
+        store::write_undo(work.conn, step)?;
+    }
+    Ok(())
+}
+
+fn settle(work: &mut Work<'_>, step: &Step) -> Result<()> {
+    if step.reduced {
+        store::write_parts(work.conn, step)?;
+    }
+    match &step.fate {
+        Fate::Stays if !step.changed && !step.rewritten => return Ok(()),
+        Fate::Lifted => return Ok(()),
+        Fate::Stays => {
+            if step.changed {
+                store::write_attempt(work.conn, step)?;
+            }
+            moved(work, step, step.state);
+        }
+        Fate::Parked(parking) => {
+            store::park(work.conn, step, parking)?;
+            tell(work, step, VerdictKind::Parked(parking.reason), Some(parking))?;
+            moved(work, step, State::Parked);
+        }
+        Fate::Withdrawn(root) => {
+            let (seq, id, attempt) = (step.seq, step.id, step.attempt);
+            let effect = step.effect_as_seen();
+            let of_action = step.is_of_action();
+            let one = Cancelled { seq, id, attempt, root: *root, effect, of_action };
+            cancel::write(work.conn, &one)?;
+            store::remove(work.conn, seq)?;
+            work.staged.extend(cancel::given_up(one));
+        }
+        Fate::Accepted | Fate::Discarded => {
+            if step.fate == Fate::Accepted {
+                tell(work, step, VerdictKind::Accepted, None)?;
+                let displaced = step.displaced.as_deref();
+                store::keep_in_history(work.conn, step.seq, work.accepted_ms, displaced)?;
+            }
+            store::remove(work.conn, step.seq)?;
+            work.staged.push(Staged::Left(step.seq));
+        }
+    }
+    work.touched.queue();
+    Ok(())
+}
+
+/// Keeps the end of a step for the app; what another life of the server had accepted is not told again (O14).
+fn tell(work: &Work<'_>, step: &Step, kind: VerdictKind, parking: Option<&Parking>) -> Result<()> {
+    let new = verdict::New {
+        attempt: step.attempt,
+        kind,
+        because_of: parking.and_then(|parking| parking.because_of),
+        detail: parking.and_then(|parking| parking.detail.as_deref()),
+    };
+    verdict::write(work.conn, step.seq, &new, work.now_ms)
+}
+
+/// What the index shall know of a step: only its state, unless rows have left it.
+fn moved(work: &mut Work<'_>, step: &Step, state: State) {
+    if !step.reduced && !step.rewritten {
+        return work.staged.push(Staged::Moved(step.seq, state, step.attempt));
+    }
+    let rows = step.effect.rows.iter().map(|patch| (patch.row.clone(), patch.kind));
+    let (seq, id, attempt) = (step.seq, step.id, step.attempt);
+    let reads = step.reads().into();
+    let entry = Entry { seq, id, state, attempt, rows: rows.collect(), reads };
+    work.staged.extend([Staged::Left(seq), Staged::Added(entry)]);
+}
