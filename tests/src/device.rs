@@ -235,12 +235,6 @@ impl Device {
         words.collect::<Vec<_>>().join(" ")
     }
 
-    /// Closes the file.
-    fn close(&mut self) {
-        self.pass = progress::Pass::default();
-        self.engine = None;
-    }
-
     /// The process dies and the app is started again.
     pub fn crash(&mut self) -> &mut Self {
         self.close();

@@ -29,7 +29,7 @@ pub use shrink::shrink;
 pub use told::Told;
 
 /// How often each expected thing must happen in [`Model::enough`] runs.
-pub const RARELY: u64 = 10;
+pub const RARELY: u64 = 5;
 
 /// Why a run failed.
 #[derive(Debug, Clone, PartialEq, Eq)]

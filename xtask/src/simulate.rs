@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The models of the gate, with the number of their worlds: always the same seeds, each rule that can be broken, and every
 /// rare event often enough.
-const GATE: [(&str, u32); 3] = [("plain", 4000), ("log", 16_000), ("rows", 900)];
+const GATE: [(&str, u32); 3] = [("plain", 2000), ("log", 8000), ("rows", 450)];
 
 /// Worlds of each model with seeds that were never used before, in the gate and in the deep run.
 const GATE_FRESH: u32 = 100;

@@ -7,6 +7,12 @@ use rejoin_core::engine::OpenOptions;
 use super::Device;
 
 impl Device {
+    /// Closes the file.
+    pub(super) fn close(&mut self) {
+        self.pass = super::progress::Pass::default();
+        self.engine = None;
+    }
+
     /// A copy of the device's file, as a backup of the whole device makes it: with the app not running.
     pub fn backup(&mut self) -> Vec<u8> {
         self.close();

@@ -72,7 +72,7 @@ impl Model for Log {
     }
 
     fn enough(&self) -> u64 {
-        16_000
+        8_000
     }
 
     fn switches(&self) -> &'static [Switch] {

@@ -83,7 +83,7 @@ impl Model for Plain {
     }
 
     fn enough(&self) -> u64 {
-        4_000
+        2_000
     }
 
     fn limited(&self) -> &'static [(&'static str, u64)] {

@@ -77,7 +77,7 @@ impl Model for Rows {
     }
 
     fn enough(&self) -> u64 {
-        900
+        450
     }
 
     fn limited(&self) -> &'static [(&'static str, u64)] {
