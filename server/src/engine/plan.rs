@@ -45,6 +45,9 @@ struct State {
     pending: Option<Pending>,
 }
 
+/// What is known of a row or a verdict: `None` if there is none.
+pub(super) struct Answer<T>(pub(super) Option<T>);
+
 /// What is known without reading.
 #[derive(Clone, Default)]
 struct Known {
@@ -109,8 +112,8 @@ impl<'a> Plan<'a> {
     }
 
     /// The verdict on a mutation, if it is known whether there is one.
-    pub(super) fn verdict(&self, mutation: &str) -> Option<Option<StoredVerdict>> {
-        self.state.borrow().known.verdicts.get(mutation).cloned()
+    pub(super) fn verdict(&self, mutation: &str) -> Option<Answer<StoredVerdict>> {
+        self.state.borrow().known.verdicts.get(mutation).cloned().map(Answer)
     }
 
     /// Notes a verdict. Returns whether it is pending, so that the caller need not store it.
@@ -128,21 +131,21 @@ impl<'a> Plan<'a> {
         &self,
         table: &Table,
         key: &Value,
-    ) -> Result<Option<Option<StoredRow>>, Fault> {
+    ) -> Result<Option<Answer<StoredRow>>, Fault> {
         let (Some(table), Some(id)) = (self.place(table), key.to_id()) else { return Ok(None) };
         let is_stale =
             |state: &State| state.known.stale.get(&table).is_some_and(|ids| ids.contains(&id));
         if is_stale(&self.state.borrow()) {
             self.settle()?;
             let mut state = self.state.borrow_mut();
-            let stale = std::mem::take(&mut state.known.stale);
-            let ids = stale.iter().flat_map(|(at, ids)| ids.iter().map(|id| (*at, id.clone())));
+            let rows = std::mem::take(&mut state.known.stale);
+            let ids = rows.iter().flat_map(|(at, ids)| ids.iter().map(|id| (*at, id.clone())));
             state.again.extend(ids);
-            self.load_into(&mut state.known, &[], &stale)?;
+            self.load_into(&mut state.known, &[], &rows)?;
         }
         let state = self.state.borrow();
         let row = state.known.rows.get(&table).and_then(|rows| rows.get(&id));
-        Ok(row.map(|row| row.as_deref().cloned()))
+        Ok(row.map(|row| Answer(row.as_deref().cloned())))
     }
 
     /// Notes a write; returns it if it must be applied now.
@@ -216,17 +219,13 @@ impl<'a> Plan<'a> {
         let mark = state.marks.pop().unwrap_or_default();
         state.undo_to(mark);
         let Some(pending) = &mut state.pending else { return Ok(true) };
-        match mark.pending {
-            Some((writes, verdicts)) => {
-                pending.writes.truncate(writes);
-                pending.verdicts.truncate(verdicts);
-                Ok(false)
-            }
-            None => {
-                pending.failed = Some(pending.group);
-                Err(Fault::Undone)
-            }
-        }
+        let Some((writes, verdicts)) = mark.pending else {
+            pending.failed = Some(pending.group);
+            return Err(Fault::Undone);
+        };
+        pending.writes.truncate(writes);
+        pending.verdicts.truncate(verdicts);
+        Ok(false)
     }
 
     /// Whether several groups are evaluated together.

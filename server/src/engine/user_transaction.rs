@@ -6,7 +6,7 @@ use rejoin_protocol::Value;
 use rejoin_protocol::wire::push::{Change, Operation};
 
 use super::conflict::{is_gone, not_found};
-use super::plan::Plan;
+use super::plan::{Answer, Plan};
 use super::rejection::ChangeError;
 use crate::error::Fault;
 use crate::model::{ReadScope, Row, Schema, StoredRow, StoredVerdict, Table};
@@ -39,7 +39,7 @@ impl<'a> UserTransaction<'a> {
     /// The row of this key, live or deleted, and what the user may do with it.
     pub(super) fn stored(&self, table: &Table, key: &Value) -> Result<Option<StoredRow>, Fault> {
         let known = self.plan.map(|plan| plan.row(table, key)).transpose()?;
-        if let Some(row) = known.flatten() {
+        if let Some(Answer(row)) = known.flatten() {
             return Ok(row);
         }
         let (scope, own) = (ReadScope::of(self.held), ReadScope::owned_by(self.user));
@@ -58,7 +58,7 @@ impl<'a> UserTransaction<'a> {
     /// The verdict on the latest attempt of a mutation.
     pub(super) fn verdict(&self, mutation: &str) -> Result<Option<StoredVerdict>, Fault> {
         match self.plan.and_then(|plan| plan.verdict(mutation)) {
-            Some(known) => Ok(known),
+            Some(Answer(verdict)) => Ok(verdict),
             None => self.writing.verdict(self.user, mutation),
         }
     }

@@ -12,6 +12,9 @@ const SHORTER: usize = 400;
 /// Runs that are executed twice.
 const REPEATED: u64 = 20;
 
+/// Fewer runs need not have everything in them.
+const FEW: u64 = 400;
+
 /// Runs within which a mutation switch must be noticed.
 pub(super) const NOTICED: u64 = 4_000;
 
@@ -75,8 +78,7 @@ fn all_hold<M: Model>(model: &M, order: &Order, claims: &mut Claims<'_>) {
         return;
     }
     claims.claim(true, &format!("the law holds in {} worlds of {name}", sum.worlds));
-    // A single run need not have everything in it.
-    if seeds >= 500 {
+    if seeds >= FEW {
         let least = if seeds >= model.enough() { RARELY } else { 1 };
         let happened = |what: &str| sum.counts.get(what).copied().unwrap_or_default();
         let rare = |what: &&&str| happened(what) < least;
@@ -91,7 +93,7 @@ fn all_hold<M: Model>(model: &M, order: &Order, claims: &mut Claims<'_>) {
     }
     for (what, most) in model.limited() {
         let seen = sum.spread.get(what).copied().unwrap_or_default();
-        let holds = seen * 1000 <= most * sum.worlds.max(1) || seeds < 500;
+        let holds = seen * 1000 <= most * sum.worlds.max(1) || seeds < FEW;
         let claim =
             format!("{what}: in {seen} of {} worlds, at most {most} of a thousand", sum.worlds);
         claims.claim(holds, &claim);
