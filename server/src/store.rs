@@ -14,7 +14,7 @@ pub use prefetch::{Prefetch, ReadHint};
 pub use reading::{Images, ReadDevices, ReadLog, ReadRows, ReadSchema, Reading};
 pub use work::{read, write};
 pub use writing::{
-    Maintain, RowWrite, Savepoints, WriteDevices, WriteError, WriteKind, WriteRows, Writing,
+    Maintain, Savepoints, StoreWrite, WriteDevices, WriteError, WriteKind, WriteRows, Writing,
 };
 
 mod access;

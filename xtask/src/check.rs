@@ -2,6 +2,7 @@
 
 mod cycles;
 mod files;
+mod impls;
 mod layers;
 mod source;
 
@@ -27,6 +28,7 @@ pub(crate) fn rules() -> Result<Count> {
         ("packages", layers::between_packages(&workspace::packages()?)),
         ("layers", layers::between_files(&files)?),
         ("cycles", cycles::cycles(&files)?),
+        ("methods", impls::spread(&files)?),
     ];
     let mut count = Count::default();
     for (name, problems) in rules {

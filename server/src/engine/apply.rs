@@ -9,7 +9,7 @@ use super::conflict::{Expected, changed_cells, is_as_sent, is_equal, not_found};
 use super::rejection::ChangeError;
 use super::user_transaction::UserTransaction;
 use crate::model::{Row, Table};
-use crate::store::{RowWrite, WriteError};
+use crate::store::{StoreWrite, WriteError};
 
 impl UserTransaction<'_> {
     /// Inserts a row that the user owns.
@@ -80,7 +80,7 @@ impl UserTransaction<'_> {
         cells.extend(times.map(|at| (at, Value::from(self.now))));
         cells.sort_by_key(|(at, _)| *at);
         self.check_references(table, key, &cells)?;
-        self.write(table, RowWrite::Insert { cells })
+        self.write(table, StoreWrite::Insert { cells })
     }
 
     /// Writes these cells of the row.
@@ -91,7 +91,7 @@ impl UserTransaction<'_> {
         cells: &Cells,
     ) -> Result<(), WriteError> {
         self.check_references(table, key, cells)?;
-        self.write(table, RowWrite::Update { key: key.clone(), cells: cells.clone() })
+        self.write(table, StoreWrite::Update { key: key.clone(), cells: cells.clone() })
     }
 
     /// Deletes the row, softly if the table has a column for it.
@@ -100,8 +100,8 @@ impl UserTransaction<'_> {
         self.write(
             table,
             match table.deleted_at {
-                Some(at) => RowWrite::Update { key, cells: vec![(at, Value::from(self.now))] },
-                None => RowWrite::Delete { key },
+                Some(at) => StoreWrite::Update { key, cells: vec![(at, Value::from(self.now))] },
+                None => StoreWrite::Delete { key },
             },
         )
     }

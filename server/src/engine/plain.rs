@@ -6,7 +6,7 @@
 use rejoin_protocol::wire::pull::{BucketUpdates, PullRequest, PullResponse};
 
 use super::page::Names;
-use super::{Caller, Engine, encode, held};
+use super::{Caller, Engine, encode, held, window};
 use crate::error::Fault;
 use crate::hooks::SnapshotReason;
 use crate::model::{Entry, GLOBAL, PageLimit, ReadScope, Row, Table, own_bucket};
@@ -14,58 +14,57 @@ use crate::store::{ReadHint, Reading, read};
 
 mod evaluate;
 mod hook;
-mod push;
+pub(crate) mod push;
 
 pub(crate) use push::check_times;
 
-impl Engine {
-    /// Answers a pull of a plain peer.
-    pub(crate) fn pull_plain(
-        &self,
-        caller: &Caller,
-        request: &PullRequest,
-    ) -> Result<PullResponse, Fault> {
-        let room = PageLimit { rows: self.page_size(request.limit), bytes: self.limits.page_bytes };
-        let (response, client, never) = read(&*self.store, |reading| {
-            let older = self.admit(reading, false, request.schema_version, &request.schema_hash)?;
-            // Most users hold these two; whoever holds more is asked for once more.
-            let buckets = [own_bucket(&caller.user), String::from(GLOBAL)];
-            reading.expect(&ReadHint {
-                user: &caller.user,
-                client_id: &request.client_id,
-                positions: &[],
-                entries: Some((request.checkpoint, &buckets, room.rows + 1)),
-            })?;
-            let client = self.registered(reading, caller, &request.client_id)?;
-            let never = request.checkpoint == 0 && client.last_pull_at.is_none();
-            let log = reading.log_state()?;
-            let mut response = frame(reading, request.checkpoint);
-            if never || request.checkpoint < log.watermark || request.checkpoint > log.head {
-                let reason =
-                    if never { "initial_sync_required" } else { "checkpoint_before_retention" };
-                response.snapshot_required = true;
-                response.snapshot_reason = Some(String::from(reason));
-            } else {
-                changes(reading, caller, request, room, &mut response)?;
-            }
-            if let Some(older) = older {
-                older.records(&mut response.changes)?;
-                older.deletes(&mut response.deletes);
-                (response.schema_version, response.schema_hash) = older.name();
-            }
-            Ok((response, client, never))
+/// Answers a pull of a plain peer.
+pub(crate) fn pull_plain(
+    engine: &Engine,
+    caller: &Caller,
+    request: &PullRequest,
+) -> Result<PullResponse, Fault> {
+    let room = PageLimit { rows: engine.page_size(request.limit), bytes: engine.limits.page_bytes };
+    let (response, client, never) = read(&*engine.store, |reading| {
+        let older =
+            window::admit(engine, reading, false, request.schema_version, &request.schema_hash)?;
+        // Most users hold these two; whoever holds more is asked for once more.
+        let buckets = [own_bucket(&caller.user), String::from(GLOBAL)];
+        reading.expect(&ReadHint {
+            user: &caller.user,
+            client_id: &request.client_id,
+            positions: &[],
+            entries: Some((request.checkpoint, &buckets, room.rows + 1)),
         })?;
-        if response.snapshot_required {
-            let reason = if never { SnapshotReason::Initial } else { SnapshotReason::Retention };
-            self.tell_snapshot(caller, &request.client_id, client.position, reason);
+        let client = engine.registered(reading, caller, &request.client_id)?;
+        let never = request.checkpoint == 0 && client.last_pull_at.is_none();
+        let log = reading.log_state()?;
+        let mut response = frame(reading, request.checkpoint);
+        if never || request.checkpoint < log.watermark || request.checkpoint > log.head {
+            let reason =
+                if never { "initial_sync_required" } else { "checkpoint_before_retention" };
+            response.snapshot_required = true;
+            response.snapshot_reason = Some(String::from(reason));
         } else {
-            self.remember(&caller.user, &request.client_id, &client, request.checkpoint)?;
-            let rows = response.changes.len() + response.deletes.len();
-            let read = (response.checkpoint, rows, response.has_more);
-            self.tell_pulled(caller, &request.client_id, read);
+            changes(reading, caller, request, room, &mut response)?;
         }
-        Ok(response)
+        if let Some(older) = older {
+            older.records(&mut response.changes)?;
+            older.deletes(&mut response.deletes);
+            (response.schema_version, response.schema_hash) = older.name();
+        }
+        Ok((response, client, never))
+    })?;
+    if response.snapshot_required {
+        let reason = if never { SnapshotReason::Initial } else { SnapshotReason::Retention };
+        engine.tell_snapshot(caller, &request.client_id, client.position, reason);
+    } else {
+        engine.remember(&caller.user, &request.client_id, &client, request.checkpoint)?;
+        let rows = response.changes.len() + response.deletes.len();
+        let read = (response.checkpoint, rows, response.has_more);
+        engine.tell_pulled(caller, &request.client_id, read);
     }
+    Ok(response)
 }
 
 fn frame(reading: &dyn Reading, checkpoint: i64) -> PullResponse {

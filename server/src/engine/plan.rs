@@ -15,7 +15,7 @@ use rejoin_protocol::Value;
 
 use crate::error::Fault;
 use crate::model::{Access, ReadScope, Schema, StoredRow, StoredVerdict, Table};
-use crate::store::{ApplyError, Batch, Load, Planned, PlannedWrite, RowIds, RowWrite};
+use crate::store::{ApplyError, Batch, Load, Planned, PlannedWrite, RowIds, StoreWrite};
 
 /// Rows by the places of their tables and their ids; `None` if there is no row.
 type Rows = HashMap<usize, HashMap<String, Option<Rc<StoredRow>>>>;
@@ -32,7 +32,7 @@ pub(super) struct Plan<'a> {
 
 #[derive(Default)]
 struct State {
-    known: Known,
+    known: Loaded,
     /// Verdicts given in this transaction.
     given: Vec<String>,
     /// Rows that were loaded again.
@@ -50,7 +50,7 @@ pub(super) struct Answer<T>(pub(super) Option<T>);
 
 /// What is known without reading.
 #[derive(Clone, Default)]
-struct Known {
+struct Loaded {
     verdicts: HashMap<String, Option<StoredVerdict>>,
     rows: Rows,
     /// Rows that were written since they were loaded.
@@ -81,7 +81,7 @@ struct Mark {
 }
 
 /// What was known before several groups, to return to if one of them fails.
-pub(super) struct Before(Known, Mark);
+pub(super) struct Before(Loaded, Mark);
 
 impl<'a> Plan<'a> {
     pub(super) fn new(
@@ -101,7 +101,12 @@ impl<'a> Plan<'a> {
         self.load_into(&mut state.known, mutations, rows)
     }
 
-    fn load_into(&self, known: &mut Known, mutations: &[&str], rows: &RowIds) -> Result<(), Fault> {
+    fn load_into(
+        &self,
+        known: &mut Loaded,
+        mutations: &[&str],
+        rows: &RowIds,
+    ) -> Result<(), Fault> {
         let Self { user, scope, own, .. } = self;
         let loaded = self.batch.load(&Load { user, mutations, rows, scope, own })?;
         known.verdicts.extend(loaded.verdicts);
@@ -149,7 +154,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Notes a write; returns it if it must be applied now.
-    pub(super) fn write(&self, table: &Table, write: RowWrite) -> Option<RowWrite> {
+    pub(super) fn write(&self, table: &Table, write: StoreWrite) -> Option<StoreWrite> {
         let mut state = self.state.borrow_mut();
         state.writes += 1;
         let Some(place) = self.place(table) else { return Some(write) };
@@ -308,7 +313,7 @@ impl State {
     }
 }
 
-impl Known {
+impl Loaded {
     /// A row was written, or is about to be.
     fn wrote(&mut self, schema: &Schema, table: usize, key: &Value) {
         if !self.keeps_rows {

@@ -33,81 +33,79 @@ enum Found {
     Restored,
 }
 
-impl Engine {
-    /// Answers a pull of a Rejoin device.
-    pub(crate) fn pull(
-        &self,
-        caller: &Caller,
-        request: &PullRequest,
-        ask: &PullAsk,
-    ) -> Result<PullResponse, Fault> {
-        let limit = self.page_size(request.limit);
-        let (client, found, empty) = read(&*self.store, |reading| {
-            schema_gate(reading, request.schema_version, &request.schema_hash, false)?;
-            expect(reading, caller, &request.client_id, ask, limit)?;
-            let client = self.registered(reading, caller, &request.client_id)?;
-            let found = match ask.cursor.as_str() {
-                _ if cursor::shows_restore(reading, &ask.witness)? => Found::Restored,
-                "" => Found::Snapshot(Reason::Initial),
-                cursor => match cursor::check_of(&caller.user, reading, cursor)? {
-                    Standing::Good(cursor) => {
-                        // Heavy rows: fewer of them. One entry, or one transaction, goes however heavy it is.
-                        let mut limit = limit;
-                        loop {
-                            let bytes = if limit > 1 { self.limits.page_bytes } else { usize::MAX };
-                            let room = PageLimit { rows: limit, bytes };
-                            if let Some(found) = page(reading, caller, ask, &cursor, room)? {
-                                break found;
-                            }
-                            limit /= 2;
+/// Answers a pull of a Rejoin device.
+pub(crate) fn pull(
+    engine: &Engine,
+    caller: &Caller,
+    request: &PullRequest,
+    ask: &PullAsk,
+) -> Result<PullResponse, Fault> {
+    let limit = engine.page_size(request.limit);
+    let (client, found, empty) = read(&*engine.store, |reading| {
+        schema_gate(reading, request.schema_version, &request.schema_hash, false)?;
+        expect(reading, caller, &request.client_id, ask, limit)?;
+        let client = engine.registered(reading, caller, &request.client_id)?;
+        let found = match ask.cursor.as_str() {
+            _ if cursor::shows_restore(reading, &ask.witness)? => Found::Restored,
+            "" => Found::Snapshot(Reason::Initial),
+            cursor => match cursor::check_of(&caller.user, reading, cursor)? {
+                Standing::Good(cursor) => {
+                    // Heavy rows: fewer of them. One entry, or one transaction, goes however heavy it is.
+                    let mut limit = limit;
+                    loop {
+                        let bytes = if limit > 1 { engine.limits.page_bytes } else { usize::MAX };
+                        let room = PageLimit { rows: limit, bytes };
+                        if let Some(found) = page(reading, caller, ask, &cursor, room)? {
+                            break found;
                         }
+                        limit /= 2;
                     }
-                    Standing::Behind => Found::Snapshot(Reason::Retention),
-                    Standing::Foreign => Found::Snapshot(Reason::Epoch),
-                    Standing::Restored => Found::Restored,
-                },
-            };
-            Ok((client, found, empty(reading, caller, ask)?))
-        })?;
-        match found {
-            Found::Page(response, position, rows) => {
-                self.remember(&caller.user, &request.client_id, &client, position)?;
-                let read = (response.checkpoint, rows, response.has_more);
-                self.tell_pulled(caller, &request.client_id, read);
-                Ok(*response)
-            }
-            Found::Snapshot(reason) => {
-                self.tell_snapshot(caller, &request.client_id, client.position, reason);
-                Ok(snapshot_required(empty, reason))
-            }
-            Found::Restored => {
-                let epoch = self.begin_epoch(|reading| {
-                    Ok(cursor::shows_restore(reading, &ask.cursor)?
-                        || cursor::shows_restore(reading, &ask.witness)?)
-                })?;
-                self.tell_snapshot(caller, &request.client_id, client.position, Reason::Epoch);
-                let mut response = snapshot_required(empty, Reason::Epoch);
-                if let Some(answer) = &mut response.rejoin {
-                    answer.epoch = epoch;
                 }
-                Ok(response)
+                Standing::Behind => Found::Snapshot(Reason::Retention),
+                Standing::Foreign => Found::Snapshot(Reason::Epoch),
+                Standing::Restored => Found::Restored,
+            },
+        };
+        Ok((client, found, empty(reading, caller, ask)?))
+    })?;
+    match found {
+        Found::Page(response, position, rows) => {
+            engine.remember(&caller.user, &request.client_id, &client, position)?;
+            let read = (response.checkpoint, rows, response.has_more);
+            engine.tell_pulled(caller, &request.client_id, read);
+            Ok(*response)
+        }
+        Found::Snapshot(reason) => {
+            engine.tell_snapshot(caller, &request.client_id, client.position, reason);
+            Ok(snapshot_required(empty, reason))
+        }
+        Found::Restored => {
+            let epoch = begin_epoch(engine, |reading| {
+                Ok(cursor::shows_restore(reading, &ask.cursor)?
+                    || cursor::shows_restore(reading, &ask.witness)?)
+            })?;
+            engine.tell_snapshot(caller, &request.client_id, client.position, Reason::Epoch);
+            let mut response = snapshot_required(empty, Reason::Epoch);
+            if let Some(answer) = &mut response.rejoin {
+                answer.epoch = epoch;
             }
+            Ok(response)
         }
     }
+}
 
-    /// Begins a new epoch, unless another request did since the cursor was found to be of a later state of the log.
-    pub(super) fn begin_epoch(
-        &self,
-        is_restored: impl Fn(&dyn Reading) -> Result<bool, Fault>,
-    ) -> Result<String, Fault> {
-        write(&*self.store, &self.now(), |writing| {
-            if is_restored(writing)? {
-                tracing::warn!("a device knows a later log than this one: a new epoch begins");
-                return writing.new_epoch();
-            }
-            Ok(writing.log_state()?.epoch)
-        })
-    }
+/// Begins a new epoch, unless another request did since the cursor was found to be of a later state of the log.
+pub(super) fn begin_epoch(
+    engine: &Engine,
+    is_restored: impl Fn(&dyn Reading) -> Result<bool, Fault>,
+) -> Result<String, Fault> {
+    write(&*engine.store, &engine.now(), |writing| {
+        if is_restored(writing)? {
+            tracing::warn!("a device knows a later log than this one: a new epoch begins");
+            return writing.new_epoch();
+        }
+        Ok(writing.log_state()?.epoch)
+    })
 }
 
 /// Tells the store what a pull is going to ask, as far as its cursors say so. A cursor that is not ours says nothing: nobody

@@ -33,83 +33,81 @@ pub(crate) struct Pushed {
     pub(crate) head: Option<i64>,
 }
 
-impl Engine {
-    /// Answers a push of groups.
-    pub(crate) fn push(
-        &self,
-        caller: &Caller,
-        request: &PushRequest,
-        ask: &PushAsk,
-    ) -> Result<Pushed, Fault> {
-        self.check_push(request, ask)?;
-        let now = self.now();
-        let hooks = self.hooks.as_deref();
-        let (mut response, conflicts, log) = write(&*self.store, &now, |writing| {
-            load::announce(writing, caller, &request.client_id, &ask.witness)?;
-            let mut client = self.registered(writing, caller, &request.client_id)?;
-            if cursor::shows_restore(writing, &ask.witness)? {
-                tracing::warn!("a device knows a later log than this one: a new epoch begins");
-                writing.new_epoch()?;
-            }
-            let log = writing.log_state()?;
-            let held = held(writing, &caller.user)?;
-            let mut answer = PushAnswer {
-                request: ask.request,
-                epoch: log.epoch.clone(),
-                held: held.clone(),
-                ..PushAnswer::default()
+/// Answers a push of groups.
+pub(crate) fn push(
+    engine: &Engine,
+    caller: &Caller,
+    request: &PushRequest,
+    ask: &PushAsk,
+) -> Result<Pushed, Fault> {
+    check_push(engine, request, ask)?;
+    let now = engine.now();
+    let hooks = engine.hooks.as_deref();
+    let (mut response, conflicts, log) = write(&*engine.store, &now, |writing| {
+        load::announce(writing, caller, &request.client_id, &ask.witness)?;
+        let mut client = engine.registered(writing, caller, &request.client_id)?;
+        if cursor::shows_restore(writing, &ask.witness)? {
+            tracing::warn!("a device knows a later log than this one: a new epoch begins");
+            writing.new_epoch()?;
+        }
+        let log = writing.log_state()?;
+        let held = held(writing, &caller.user)?;
+        let mut answer = PushAnswer {
+            request: ask.request,
+            epoch: log.epoch.clone(),
+            held: held.clone(),
+            ..PushAnswer::default()
+        };
+        let conflicts = ConflictLog::new(hooks);
+        if ask.epoch == log.epoch {
+            let user = caller.user.as_str();
+            load::lock_keys(writing, ask)?;
+            let plan = load::plan(writing, &engine.checks, (user, &held), ask)?;
+            let plan = plan.as_ref();
+            let transaction = UserTransaction { writing, plan, user, held: &held, now: &now };
+            let evaluator = Evaluator {
+                transaction,
+                client_id: &request.client_id,
+                conflicts: &conflicts,
+                checks: &engine.checks,
             };
-            let conflicts = ConflictLog::new(hooks);
-            if ask.epoch == log.epoch {
-                let user = caller.user.as_str();
-                load::lock_keys(writing, ask)?;
-                let plan = load::plan(writing, &self.checks, (user, &held), ask)?;
-                let plan = plan.as_ref();
-                let transaction = UserTransaction { writing, plan, user, held: &held, now: &now };
-                let evaluator = Evaluator {
-                    transaction,
-                    client_id: &request.client_id,
-                    conflicts: &conflicts,
-                    checks: &self.checks,
-                };
-                let session = PushSession::new(request, evaluator, &client, hooks);
-                for cancel in &ask.cancel {
-                    answer.verdicts.push(session.cancel(cancel)?);
-                }
-                session.evaluate_all(&ask.groups, &mut answer.verdicts)?;
-                answer.rows = rows_of(writing, &held, ask)?;
-                client.acked_below = client.acked_below.max(ask.acked_below);
-                client.last_push_at = Some(now.clone());
-                client.seen_at.clone_from(&now);
-                writing.put_client(&caller.user, &request.client_id, &client)?;
+            let session = PushSession::new(request, evaluator, &client, hooks);
+            for cancel in &ask.cancel {
+                answer.verdicts.push(session.cancel(cancel)?);
             }
-            let response = answered(writing, &now, answer);
-            Ok((response, conflicts.into_all(), log))
-        })?;
-        self.tell_conflicts(&conflicts);
-        let mut head = None;
-        if let Some(answer) = response.rejoin.as_mut().filter(|_| ask.epoch == log.epoch) {
-            // After the commit: a log may assign positions to its entries then (C1).
-            let end = self.store.end()?;
-            let accepted = accepted_of(caller, request, ask, &answer.verdicts);
-            answer.witness = cursor::witness(end, &log, accepted, &ask.witness)?;
-            head = Some(end.0);
+            session.evaluate_all(&ask.groups, &mut answer.verdicts)?;
+            answer.rows = rows_of(writing, &held, ask)?;
+            client.acked_below = client.acked_below.max(ask.acked_below);
+            client.last_push_at = Some(now.clone());
+            client.seen_at.clone_from(&now);
+            writing.put_client(&caller.user, &request.client_id, &client)?;
         }
-        Ok(Pushed { response, head })
+        let response = answered(writing, &now, answer);
+        Ok((response, conflicts.into_all(), log))
+    })?;
+    engine.tell_conflicts(&conflicts);
+    let mut head = None;
+    if let Some(answer) = response.rejoin.as_mut().filter(|_| ask.epoch == log.epoch) {
+        // After the commit: a log may assign positions to its entries then (C1).
+        let end = engine.store.end()?;
+        let accepted = accepted_of(caller, request, ask, &answer.verdicts);
+        answer.witness = cursor::witness(end, &log, accepted, &ask.witness)?;
+        head = Some(end.0);
     }
+    Ok(Pushed { response, head })
+}
 
-    fn check_push(&self, request: &PushRequest, ask: &PushAsk) -> Result<(), Fault> {
-        let is_ours = !ask.groups.is_empty() || !ask.cancel.is_empty();
-        if !request.changes.is_empty() && is_ours {
-            let message = "a push carries plain changes or groups, not both";
-            return Err(Refusal::new(400, code::MIXED_PUSH, message).into());
-        }
-        let rows = |group: &Group| group.changes.len() + group.reads.len();
-        let changes: usize = ask.groups.iter().map(rows).sum();
-        let named: usize = ask.cancel.iter().map(|cancel| cancel.rows.len()).sum();
-        check_size(ask.groups.len() + ask.cancel.len(), self.limits.groups, "groups")?;
-        check_size(changes + named, self.limits.changes, "changes")
+fn check_push(engine: &Engine, request: &PushRequest, ask: &PushAsk) -> Result<(), Fault> {
+    let is_ours = !ask.groups.is_empty() || !ask.cancel.is_empty();
+    if !request.changes.is_empty() && is_ours {
+        let message = "a push carries plain changes or groups, not both";
+        return Err(Refusal::new(400, code::MIXED_PUSH, message).into());
     }
+    let rows = |group: &Group| group.changes.len() + group.reads.len();
+    let changes: usize = ask.groups.iter().map(rows).sum();
+    let named: usize = ask.cancel.iter().map(|cancel| cancel.rows.len()).sum();
+    check_size(ask.groups.len() + ask.cancel.len(), engine.limits.groups, "groups")?;
+    check_size(changes + named, engine.limits.changes, "changes")
 }
 
 /// The last mutation that this push accepted.

@@ -33,74 +33,79 @@ pub(super) fn validate<'g>(
 ) -> Result<(), AtFault<'g>> {
     for seen in &group.reads {
         let row = (seen.table_name.as_str(), seen.id.as_str());
-        transaction.compare(seen, naming).map_err(|why| (Some(row), why))?;
+        compare(transaction, seen, naming).map_err(|why| (Some(row), why))?;
     }
     match &group.action {
-        Some(performed) => transaction.check(checks, performed).map_err(|why| (None, why)),
+        Some(performed) => check(transaction, checks, performed).map_err(|why| (None, why)),
         None => Ok(()),
     }
 }
 
-impl UserTransaction<'_> {
-    /// Compares a row that the action read with the stored one.
-    fn compare(&self, seen: &RowImage, naming: &Naming) -> Result<(), ChangeError> {
-        let Some(table) = self.schema().table(&seen.table_name) else {
-            let message = "table not registered for sync";
-            return reject(Ending::Refused, code::TABLE_UNKNOWN, None, message);
-        };
-        let row = match table.key_of(&seen.id) {
-            Some(key) => self.image(table, &key)?,
-            None => None,
-        };
-        match row {
-            None if seen.absent => Ok(()),
-            None => self.not_there(table, &seen.id),
-            Some(_) if seen.absent => {
-                let message = "the action found no record of this key, and there is one";
-                reject(Ending::Conflict, code::ROW_EXISTS, None, message)
-            }
-            Some(row) => {
-                let cells = decode(table, seen.data.as_deref(), naming)?;
-                let column = |at: usize| table.columns.get(at);
-                let other = cells.iter().find(|(at, value)| {
-                    !column(*at).is_some_and(|column| column.protected)
-                        && !is_as_sent(table, &row, *at, value)
-                });
-                let Some((at, _)) = other else { return Ok(()) };
-                let name = column(*at).map(|column| column.name.as_str());
-                let message = "the column has another value than the one that the action read";
-                reject(Ending::Conflict, code::ROW_CHANGED, name, message)
-            }
+/// Compares a row that the action read with the stored one.
+fn compare(
+    transaction: &UserTransaction<'_>,
+    seen: &RowImage,
+    naming: &Naming,
+) -> Result<(), ChangeError> {
+    let Some(table) = transaction.schema().table(&seen.table_name) else {
+        let message = "table not registered for sync";
+        return reject(Ending::Refused, code::TABLE_UNKNOWN, None, message);
+    };
+    let row = match table.key_of(&seen.id) {
+        Some(key) => transaction.image(table, &key)?,
+        None => None,
+    };
+    match row {
+        None if seen.absent => Ok(()),
+        None => transaction.not_there(table, &seen.id),
+        Some(_) if seen.absent => {
+            let message = "the action found no record of this key, and there is one";
+            reject(Ending::Conflict, code::ROW_EXISTS, None, message)
+        }
+        Some(row) => {
+            let cells = decode(table, seen.data.as_deref(), naming)?;
+            let column = |at: usize| table.columns.get(at);
+            let other = cells.iter().find(|(at, value)| {
+                !column(*at).is_some_and(|column| column.protected)
+                    && !is_as_sent(table, &row, *at, value)
+            });
+            let Some((at, _)) = other else { return Ok(()) };
+            let name = column(*at).map(|column| column.name.as_str());
+            let message = "the column has another value than the one that the action read";
+            reject(Ending::Conflict, code::ROW_CHANGED, name, message)
         }
     }
+}
 
-    /// Runs the checks of the action.
-    fn check(&self, checks: &Checks, performed: &Performed) -> Result<(), ChangeError> {
-        let Some(action) = checks.of(performed)? else { return Ok(()) };
-        let given = Json::Object(performed.arguments.clone());
-        let parameters: Arc<[Parameter]> = action.parameters.as_slice().into();
-        let arguments = match argument::check(&parameters, given) {
-            Ok(arguments) => arguments,
-            Err(problems) => {
-                let message = format!("arguments: {}", problems.join("; "));
-                return reject(Ending::Refused, code::ACTION_ARGUMENTS, None, message);
-            }
-        };
-        let names = action.parameters.iter().map(|parameter| parameter.name.as_str());
-        let mut values: Vec<(&str, Value)> =
-            names.map(|name| (name, arguments.value(name))).collect();
-        values.push((USER, Value::from(self.user)));
-        for check in &action.checks {
-            if !self
-                .settled()?
-                .holds(&check.sql, &values)
-                .map_err(|fault| undecided(performed, fault))?
-            {
-                return reject(Ending::Rejected, code::ACTION_CHECK, None, check.message.clone());
-            }
+/// Runs the checks of the action.
+fn check(
+    transaction: &UserTransaction<'_>,
+    checks: &Checks,
+    performed: &Performed,
+) -> Result<(), ChangeError> {
+    let Some(action) = checks.of(performed)? else { return Ok(()) };
+    let given = Json::Object(performed.arguments.clone());
+    let parameters: Arc<[Parameter]> = action.parameters.as_slice().into();
+    let arguments = match argument::check(&parameters, given) {
+        Ok(arguments) => arguments,
+        Err(problems) => {
+            let message = format!("arguments: {}", problems.join("; "));
+            return reject(Ending::Refused, code::ACTION_ARGUMENTS, None, message);
         }
-        Ok(())
+    };
+    let names = action.parameters.iter().map(|parameter| parameter.name.as_str());
+    let mut values: Vec<(&str, Value)> = names.map(|name| (name, arguments.value(name))).collect();
+    values.push((USER, Value::from(transaction.user)));
+    for check in &action.checks {
+        if !transaction
+            .settled()?
+            .holds(&check.sql, &values)
+            .map_err(|fault| undecided(performed, fault))?
+        {
+            return reject(Ending::Rejected, code::ACTION_CHECK, None, check.message.clone());
+        }
     }
+    Ok(())
 }
 
 /// A check that fails to run decides nothing: the device sends the group again, and the reason is logged.

@@ -9,8 +9,8 @@ use rejoin_protocol::wire::snapshot::{
 use serde::{Deserialize, Serialize};
 
 use super::cursor::{self, Cursor, Standing};
-use super::pull::same_buckets;
-use super::{Caller, Engine, encode, held};
+use super::pull::{begin_epoch, same_buckets};
+use super::{Caller, Engine, encode, held, window};
 use crate::error::Fault;
 use crate::hooks::SnapshotReason;
 use crate::model::{Client, Page, PageLimit, ReadScope, Row, Table};
@@ -47,60 +47,58 @@ impl Place {
     }
 }
 
-impl Engine {
-    /// Answers one page.
-    pub(crate) fn snapshot(
-        &self,
-        caller: &Caller,
-        request: &SnapshotRequest,
-    ) -> Result<SnapshotResponse, Fault> {
-        let room = PageLimit { rows: self.page_size(request.limit), bytes: self.limits.page_bytes };
-        let witness = witness_of(request);
-        let (mut response, client, position, restarts) = read(&*self.store, |reading| {
-            let is_ours = request.rejoin.is_some() || caller.extended;
-            let older =
-                self.admit(reading, is_ours, request.schema_version, &request.schema_hash)?;
-            expect(reading, caller, request)?;
-            let client = self.registered(reading, caller, &request.client_id)?;
-            let held = held(reading, &caller.user)?;
-            let begin = || Place::first(reading, &held, witness);
-            let standing = standing(reading, caller, request)?.require_buckets(&held);
-            let restarts = standing.reason();
-            let place = match standing {
-                Found::Place(place) => Some(*place),
-                Found::First => Some(begin()?),
-                Found::Gone | Found::Restored => None,
-            };
-            let (mut response, position) = match place {
-                Some(place) => {
-                    let position = place.cursor.position;
-                    (page(reading, request, place, &held, room)?, position)
-                }
-                None if caller.extended => (answer(reading, request, None)?, position_of(&client)),
-                // A plain peer cannot be told; what it gets again it writes again.
-                None => {
-                    let place = begin()?;
-                    let position = place.cursor.position;
-                    (page(reading, request, place, &held, room)?, position)
-                }
-            };
-            if let Some(older) = older {
-                older.records(&mut response.records)?;
-                (response.schema_version, response.schema_hash) = older.name();
+/// Answers one page.
+pub(crate) fn snapshot(
+    engine: &Engine,
+    caller: &Caller,
+    request: &SnapshotRequest,
+) -> Result<SnapshotResponse, Fault> {
+    let room = PageLimit { rows: engine.page_size(request.limit), bytes: engine.limits.page_bytes };
+    let witness = witness_of(request);
+    let (mut response, client, position, restarts) = read(&*engine.store, |reading| {
+        let is_ours = request.rejoin.is_some() || caller.extended;
+        let older =
+            window::admit(engine, reading, is_ours, request.schema_version, &request.schema_hash)?;
+        expect(reading, caller, request)?;
+        let client = engine.registered(reading, caller, &request.client_id)?;
+        let held = held(reading, &caller.user)?;
+        let begin = || Place::first(reading, &held, witness);
+        let standing = standing(reading, caller, request)?.require_buckets(&held);
+        let restarts = standing.reason();
+        let place = match standing {
+            Found::Place(place) => Some(*place),
+            Found::First => Some(begin()?),
+            Found::Gone | Found::Restored => None,
+        };
+        let (mut response, position) = match place {
+            Some(place) => {
+                let position = place.cursor.position;
+                (page(reading, request, place, &held, room)?, position)
             }
-            Ok((response, client, position, restarts))
-        })?;
-        if let Some(reason) = restarts {
-            self.tell_snapshot(caller, &request.client_id, client.position, reason);
+            None if caller.extended => (answer(reading, request, None)?, position_of(&client)),
+            // A plain peer cannot be told; what it gets again it writes again.
+            None => {
+                let place = begin()?;
+                let position = place.cursor.position;
+                (page(reading, request, place, &held, room)?, position)
+            }
+        };
+        if let Some(older) = older {
+            older.records(&mut response.records)?;
+            (response.schema_version, response.schema_hash) = older.name();
         }
-        if let (Some(SnapshotReason::Epoch), Some(answer)) = (restarts, &mut response.rejoin) {
-            answer.epoch = self.begin_epoch(|reading| {
-                Ok(matches!(standing(reading, caller, request)?, Found::Restored))
-            })?;
-        }
-        self.remember(&caller.user, &request.client_id, &client, position)?;
-        Ok(response)
+        Ok((response, client, position, restarts))
+    })?;
+    if let Some(reason) = restarts {
+        engine.tell_snapshot(caller, &request.client_id, client.position, reason);
     }
+    if let (Some(SnapshotReason::Epoch), Some(answer)) = (restarts, &mut response.rejoin) {
+        answer.epoch = begin_epoch(engine, |reading| {
+            Ok(matches!(standing(reading, caller, request)?, Found::Restored))
+        })?;
+    }
+    engine.remember(&caller.user, &request.client_id, &client, position)?;
+    Ok(response)
 }
 
 /// What a request goes on from.

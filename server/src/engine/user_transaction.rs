@@ -10,7 +10,7 @@ use super::plan::{Answer, Plan};
 use super::rejection::ChangeError;
 use crate::error::Fault;
 use crate::model::{ReadScope, Row, Schema, StoredRow, StoredVerdict, Table};
-use crate::store::{RowWrite, WriteError, Writing};
+use crate::store::{StoreWrite, WriteError, Writing};
 
 /// The transaction, its user and its time.
 #[derive(Clone, Copy)]
@@ -47,7 +47,7 @@ impl<'a> UserTransaction<'a> {
     }
 
     /// Writes a row, now or with the writes of other groups.
-    pub(super) fn write(&self, table: &Table, write: RowWrite) -> Result<(), WriteError> {
+    pub(super) fn write(&self, table: &Table, write: StoreWrite) -> Result<(), WriteError> {
         let now = match self.plan {
             Some(plan) => plan.write(table, write),
             None => Some(write),

@@ -25,34 +25,32 @@ pub(super) struct Older {
     manifest: Manifest,
 }
 
-impl Engine {
-    /// Lets a request in: `None` if its schema is the server's; of a plain peer also an older one, if that is served still. A device
-    /// of ours migrates.
-    pub(super) fn admit(
-        &self,
-        reading: &dyn Reading,
-        is_ours: bool,
-        version: i64,
-        hash: &str,
-    ) -> Result<Option<Older>, Fault> {
-        let Err(refused) = schema_gate(reading, version, hash, false) else { return Ok(None) };
-        if is_ours || self.retention.schema_days == 0 {
-            return Err(refused);
-        }
-        let Some(json) = reading.manifest(version, Some(hash))? else { return Err(refused) };
-        let days = i64::from(self.retention.schema_days);
-        let followed = reading.schema_followed_at(version)?;
-        let followed = followed.as_deref().and_then(time::parse);
-        if followed.is_none_or(|at| at < self.clock.now() - DAY * days) {
-            return Err(refused);
-        }
-        let older: Manifest = serde_json::from_str(&json)?;
-        if !only_gained(&older, &reading.schema().manifest) {
-            return Err(refused);
-        }
-        let manifest = Manifest { schema_version: version, schema_hash: hash.to_owned(), ..older };
-        Ok(Some(Older { manifest }))
+/// Lets a request in: `None` if its schema is the server's; of a plain peer also an older one, if that is served still. A device
+/// of ours migrates.
+pub(super) fn admit(
+    engine: &Engine,
+    reading: &dyn Reading,
+    is_ours: bool,
+    version: i64,
+    hash: &str,
+) -> Result<Option<Older>, Fault> {
+    let Err(refused) = schema_gate(reading, version, hash, false) else { return Ok(None) };
+    if is_ours || engine.retention.schema_days == 0 {
+        return Err(refused);
     }
+    let Some(json) = reading.manifest(version, Some(hash))? else { return Err(refused) };
+    let days = i64::from(engine.retention.schema_days);
+    let followed = reading.schema_followed_at(version)?;
+    let followed = followed.as_deref().and_then(time::parse);
+    if followed.is_none_or(|at| at < engine.clock.now() - DAY * days) {
+        return Err(refused);
+    }
+    let older: Manifest = serde_json::from_str(&json)?;
+    if !only_gained(&older, &reading.schema().manifest) {
+        return Err(refused);
+    }
+    let manifest = Manifest { schema_version: version, schema_hash: hash.to_owned(), ..older };
+    Ok(Some(Older { manifest }))
 }
 
 impl Older {

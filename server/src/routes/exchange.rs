@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 use super::{asks_for_extensions, body, door, json, refused};
 use crate::Shared;
 use crate::admission::Endpoint;
-use crate::engine::push::Pushed;
+use crate::engine::push::{self, Pushed};
 use crate::engine::verdict::word;
-use crate::engine::{Caller, Engine, plain};
+use crate::engine::{Caller, Engine, describe, plain, pull, snapshot};
 use crate::error::{Fault, Refusal};
 use crate::observe;
 
@@ -51,8 +51,8 @@ fn answer_pull(
     body: &PullRequest,
 ) -> Result<PullResponse, Fault> {
     match &body.rejoin {
-        Some(ask) => engine.pull(caller, body, ask),
-        None => engine.pull_plain(caller, body),
+        Some(ask) => pull::pull(engine, caller, body, ask),
+        None => plain::pull_plain(engine, caller, body),
     }
 }
 
@@ -73,11 +73,12 @@ pub(super) async fn push(State(shared): State<Arc<Shared>>, request: Request) ->
 fn answer_push(engine: &Engine, caller: &Caller, body: &PushRequest) -> Result<Pushed, Fault> {
     let pushed = match &body.rejoin {
         Some(ask) if body.changes.is_empty() || !ask.groups.is_empty() => {
-            engine.push(caller, body, ask)
+            push::push(engine, caller, body, ask)
         }
         _ => {
             plain::check_times(body)?;
-            engine.push_plain(caller, body).map(|response| Pushed { response, head: None })
+            plain::push::push_plain(engine, caller, body)
+                .map(|response| Pushed { response, head: None })
         }
     }?;
     let answer = &pushed.response;
@@ -91,19 +92,21 @@ fn answer_push(engine: &Engine, caller: &Caller, body: &PushRequest) -> Result<P
 
 pub(super) async fn snapshot(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     post(shared, request, SNAPSHOT, |engine, caller, body: &SnapshotRequest| {
-        engine.snapshot(caller, body)
+        snapshot::snapshot(engine, caller, body)
     })
     .await
 }
 
 pub(super) async fn tables(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    ask(shared, request, (Endpoint::Tables, "load table metadata"), |engine, _| engine.tables())
-        .await
+    ask(shared, request, (Endpoint::Tables, "load table metadata"), |engine, _| {
+        describe::tables(engine)
+    })
+    .await
 }
 
 pub(super) async fn schema(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let kind = (Endpoint::Schema, "load schema");
-    ask(shared, request, kind, |engine, caller| engine.manifest(caller.extended)).await
+    ask(shared, request, kind, |engine, caller| describe::manifest(engine, caller.extended)).await
 }
 
 /// The query of a digest.
@@ -118,7 +121,8 @@ pub(super) async fn digest(
     Query(query): Query<DigestQuery>,
     request: Request,
 ) -> Response {
-    let work = move |engine: &Engine, caller: &Caller| engine.digest(caller, &query.table);
+    let work =
+        move |engine: &Engine, caller: &Caller| describe::digest(engine, caller, &query.table);
     ask(shared, request, (Endpoint::Digest, "digest"), work).await
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::writing::{RowWrite, WriteKind};
+use super::writing::{StoreWrite, WriteKind};
 use crate::error::Fault;
 use crate::model::{ReadScope, StoredRow, StoredVerdict, Table};
 
@@ -44,7 +44,7 @@ pub struct PlannedWrite {
     /// The place of the table in the schema.
     pub table: usize,
     /// The write.
-    pub write: RowWrite,
+    pub write: StoreWrite,
 }
 
 /// Writes that are applied together.

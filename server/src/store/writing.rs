@@ -28,7 +28,7 @@ impl From<Fault> for WriteError {
 
 /// A write of one row.
 #[derive(Debug, Clone, PartialEq)]
-pub enum RowWrite {
+pub enum StoreWrite {
     /// Inserts a row of these cells, its key among them.
     Insert {
         /// The cells by the places of their columns.
@@ -59,7 +59,7 @@ pub enum WriteKind {
     Delete,
 }
 
-impl RowWrite {
+impl StoreWrite {
     /// Its kind.
     #[must_use]
     pub fn kind(&self) -> WriteKind {
@@ -110,7 +110,7 @@ pub trait Savepoints {
 /// Writes to the application's tables.
 pub trait WriteRows {
     /// Writes a row.
-    fn write(&self, table: &Table, write: &RowWrite) -> Result<(), WriteError>;
+    fn write(&self, table: &Table, write: &StoreWrite) -> Result<(), WriteError>;
 
     /// Stores when the author wrote this version of the row, in microseconds since 1970; it replaces the time of an earlier
     /// version.

@@ -13,7 +13,7 @@ use super::evaluate::{Evaluated, RecordEvaluator};
 use crate::engine::conflict_log::ConflictLog;
 use crate::engine::push::check_size;
 use crate::engine::user_transaction::UserTransaction;
-use crate::engine::{Caller, Engine, held};
+use crate::engine::{Caller, Engine, held, window};
 use crate::error::{Fault, Refusal};
 use crate::store::write;
 
@@ -26,70 +26,68 @@ const USUAL: usize = 100;
 /// How long a record waits for a row that its device does not send, in microseconds.
 const PATIENCE: i64 = 600_000_000;
 
-impl Engine {
-    /// Answers a push of a plain peer.
-    pub(crate) fn push_plain(
-        &self,
-        caller: &Caller,
-        request: &PushRequest,
-    ) -> Result<PushResponse, Fault> {
-        check_size(request.changes.len(), self.limits.changes, "changes")?;
-        let now = self.now();
-        let hooks = self.hooks.as_deref();
-        let (response, conflicts) = write(&*self.store, &now, |writing| {
-            let is_ours = request.rejoin.is_some() || caller.extended;
-            let older =
-                self.admit(writing, is_ours, request.schema_version, &request.schema_hash)?;
-            let mut client = self.registered(writing, caller, &request.client_id)?;
-            let tolerance = i64::from(self.limits.plain_clock_ms) * 1_000;
-            let held = held(writing, &caller.user)?;
-            let conflicts = ConflictLog::new(hooks);
-            let transaction =
-                UserTransaction { writing, plan: None, user: &caller.user, held: &held, now: &now };
-            let evaluator = RecordEvaluator {
-                transaction,
-                tolerance,
-                client_id: &request.client_id,
-                hooks,
-                conflicts: &conflicts,
-            };
-            let (mut accepted, mut rejected) = (Vec::new(), Vec::new());
-            let results = evaluate_all(&evaluator, &request.changes, self.clock.now())?;
-            for result in results {
-                if result.status == "applied" { &mut accepted } else { &mut rejected }.push(result);
-            }
-            client.last_push_at = Some(now.clone());
-            client.seen_at.clone_from(&now);
-            writing.put_client(&caller.user, &request.client_id, &client)?;
-            let rejoin = match &request.rejoin {
-                Some(ask) => Some(PushAnswer {
-                    request: ask.request,
-                    epoch: writing.log_state()?.epoch,
-                    held: held.clone(),
-                    ..PushAnswer::default()
-                }),
-                None => None,
-            };
-            let manifest = &writing.schema().manifest;
-            let mut served = (manifest.schema_version, manifest.schema_hash.clone());
-            if let Some(older) = older {
-                older.results(&mut rejected)?;
-                served = older.name();
-            }
-            let response = PushResponse {
-                accepted,
-                rejected,
-                checkpoint: 0,
-                server_time: now.clone(),
-                schema_version: served.0,
-                schema_hash: served.1,
-                rejoin,
-            };
-            Ok((response, conflicts.into_all()))
-        })?;
-        self.tell_conflicts(&conflicts);
-        Ok(response)
-    }
+/// Answers a push of a plain peer.
+pub(crate) fn push_plain(
+    engine: &Engine,
+    caller: &Caller,
+    request: &PushRequest,
+) -> Result<PushResponse, Fault> {
+    check_size(request.changes.len(), engine.limits.changes, "changes")?;
+    let now = engine.now();
+    let hooks = engine.hooks.as_deref();
+    let (response, conflicts) = write(&*engine.store, &now, |writing| {
+        let is_ours = request.rejoin.is_some() || caller.extended;
+        let older =
+            window::admit(engine, writing, is_ours, request.schema_version, &request.schema_hash)?;
+        let mut client = engine.registered(writing, caller, &request.client_id)?;
+        let tolerance = i64::from(engine.limits.plain_clock_ms) * 1_000;
+        let held = held(writing, &caller.user)?;
+        let conflicts = ConflictLog::new(hooks);
+        let transaction =
+            UserTransaction { writing, plan: None, user: &caller.user, held: &held, now: &now };
+        let evaluator = RecordEvaluator {
+            transaction,
+            tolerance,
+            client_id: &request.client_id,
+            hooks,
+            conflicts: &conflicts,
+        };
+        let (mut accepted, mut rejected) = (Vec::new(), Vec::new());
+        let results = evaluate_all(&evaluator, &request.changes, engine.clock.now())?;
+        for result in results {
+            if result.status == "applied" { &mut accepted } else { &mut rejected }.push(result);
+        }
+        client.last_push_at = Some(now.clone());
+        client.seen_at.clone_from(&now);
+        writing.put_client(&caller.user, &request.client_id, &client)?;
+        let rejoin = match &request.rejoin {
+            Some(ask) => Some(PushAnswer {
+                request: ask.request,
+                epoch: writing.log_state()?.epoch,
+                held: held.clone(),
+                ..PushAnswer::default()
+            }),
+            None => None,
+        };
+        let manifest = &writing.schema().manifest;
+        let mut served = (manifest.schema_version, manifest.schema_hash.clone());
+        if let Some(older) = older {
+            older.results(&mut rejected)?;
+            served = older.name();
+        }
+        let response = PushResponse {
+            accepted,
+            rejected,
+            checkpoint: 0,
+            server_time: now.clone(),
+            schema_version: served.0,
+            schema_hash: served.1,
+            rejoin,
+        };
+        Ok((response, conflicts.into_all()))
+    })?;
+    engine.tell_conflicts(&conflicts);
+    Ok(response)
 }
 
 /// A result for each record, in the order of the request.

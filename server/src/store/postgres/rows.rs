@@ -19,7 +19,7 @@ use super::types::{self, Form, Parameter, parameter};
 use super::{Known, Shape};
 use crate::model::{ReadScope, Row, StoredRow, Table, Violation};
 use crate::store::quote::{cell, quoted};
-use crate::store::{Images, RowWrite, WriteError};
+use crate::store::{Images, StoreWrite, WriteError};
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 
@@ -358,11 +358,11 @@ impl Look<'_> {
     }
 
     /// The statement of a write.
-    pub(super) fn statement(&self, write: &RowWrite) -> std::result::Result<Write, WriteError> {
+    pub(super) fn statement(&self, write: &StoreWrite) -> std::result::Result<Write, WriteError> {
         match write {
-            RowWrite::Insert { cells } => self.insertion(cells),
-            RowWrite::Update { key, cells } => Ok(self.setting(key, cells)),
-            RowWrite::Delete { key } => Ok(self.removal(key)),
+            StoreWrite::Insert { cells } => self.insertion(cells),
+            StoreWrite::Update { key, cells } => Ok(self.setting(key, cells)),
+            StoreWrite::Delete { key } => Ok(self.removal(key)),
         }
     }
 
@@ -455,10 +455,10 @@ impl Look<'_> {
     }
 
     /// Writes a row, and names the rule of the table that it violates.
-    pub(super) fn write_row(&self, write: &RowWrite) -> std::result::Result<(), WriteError> {
+    pub(super) fn write_row(&self, write: &StoreWrite) -> std::result::Result<(), WriteError> {
         let cells: &[(usize, Value)] = match write {
-            RowWrite::Insert { cells } | RowWrite::Update { cells, .. } => cells,
-            RowWrite::Delete { .. } => &[],
+            StoreWrite::Insert { cells } | StoreWrite::Update { cells, .. } => cells,
+            StoreWrite::Delete { .. } => &[],
         };
         let write = self.statement(write)?;
         let params: Vec<&(dyn ToSql + Sync)> =

@@ -13,8 +13,8 @@ use crate::model::{
     StoredRow, StoredVerdict, Table,
 };
 use crate::store::{
-    Images, Maintain, Prefetch, ReadDevices, ReadLog, ReadRows, ReadSchema, Reading, RowWrite,
-    Savepoints, WriteDevices, WriteError, WriteRows, Writing,
+    Images, Maintain, Prefetch, ReadDevices, ReadLog, ReadRows, ReadSchema, Reading, Savepoints,
+    StoreWrite, WriteDevices, WriteError, WriteRows, Writing,
 };
 
 /// A transaction on a connection that this store holds.
@@ -203,11 +203,11 @@ impl Savepoints for Transaction<'_> {
 }
 
 impl WriteRows for Transaction<'_> {
-    fn write(&self, table: &Table, write: &RowWrite) -> Result<(), WriteError> {
+    fn write(&self, table: &Table, write: &StoreWrite) -> Result<(), WriteError> {
         match write {
-            RowWrite::Insert { cells } => rows::insert(self.connection, table, cells),
-            RowWrite::Update { key, cells } => rows::update(self.connection, table, key, cells),
-            RowWrite::Delete { key } => rows::remove(self.connection, table, key),
+            StoreWrite::Insert { cells } => rows::insert(self.connection, table, cells),
+            StoreWrite::Update { key, cells } => rows::update(self.connection, table, key, cells),
+            StoreWrite::Delete { key } => rows::remove(self.connection, table, key),
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rejoin_protocol::Value;
 use rejoin_server::store::postgres::PostgresStore;
 use rejoin_server::store::sqlite::SqliteStore;
-use rejoin_server::store::{RowWrite, Store, WriteError, write};
+use rejoin_server::store::{Store, StoreWrite, WriteError, write};
 use rejoin_server::{Config, PostgresUrl, TableConfig};
 use rusqlite::Connection;
 
@@ -55,7 +55,7 @@ pub(super) fn put(store: &dyn Store, id: &str, name: &str) {
             (at("owner_id"), Value::from("anna")),
             (at("name"), Value::from(name)),
         ];
-        writing.write(table, &RowWrite::Insert { cells }).map_err(|error| match error {
+        writing.write(table, &StoreWrite::Insert { cells }).map_err(|error| match error {
             WriteError::Fault(fault) => fault,
             WriteError::Rule(rule) => panic!("{rule:?}"),
         })

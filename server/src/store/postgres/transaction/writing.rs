@@ -11,7 +11,7 @@ use crate::error::Fault;
 use crate::hooks::{HookSql, SqlError};
 use crate::model::{Client, KeyLock, Replayed, StoredVerdict, Table};
 use crate::store::{
-    ApplyError, Batch, Load, Loaded, Maintain, Planned, PlannedWrite, RowWrite, Savepoints,
+    ApplyError, Batch, Load, Loaded, Maintain, Planned, PlannedWrite, Savepoints, StoreWrite,
     WriteDevices, WriteError, WriteKind, WriteRows, Writing,
 };
 
@@ -117,7 +117,7 @@ impl Batch for Transaction<'_> {
 }
 
 impl WriteRows for Transaction<'_> {
-    fn write(&self, table: &Table, write: &RowWrite) -> Result<(), WriteError> {
+    fn write(&self, table: &Table, write: &StoreWrite) -> Result<(), WriteError> {
         let done = self.look(table)?.write_row(write);
         if let Err(WriteError::Fault(fault)) = &done {
             self.note(fault);

@@ -1,0 +1,101 @@
+//! No type has its methods in many files: one that has is several types.
+//!
+//! Traits do not count, nor do types in tests. A type is known by its crate and its name.
+
+use crate::workspace::File;
+use anyhow::{Context as _, Result};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Most files with methods of one type.
+const MOST: usize = 4;
+
+/// Types that have more, with the number of their files. A number may only become smaller.
+const MORE: &[(&str, &str, usize)] = &[
+    ("core/src", "Client", 16),
+    ("core/src", "Engine", 14),
+    ("bindings/src", "RejoinClient", 11),
+    ("log/src", "Replica", 9),
+    ("log/src", "Server", 7),
+];
+
+/// The products' sources.
+const SOURCES: [&str; 5] = ["bindings/src", "core/src", "log/src", "protocol/src", "server/src"];
+
+/// Every type with methods in too many files, or with another number of files than the list says.
+pub(super) fn spread(files: &[File]) -> Result<Vec<String>> {
+    let mut found: BTreeMap<(&str, String), BTreeSet<&str>> = BTreeMap::new();
+    for file in files.iter().filter(|file| file.is_rust()) {
+        let root = SOURCES.iter().find(|root| file.path.starts_with(&format!("{root}/")));
+        let is_test = file.path.contains("/tests/") || file.path.ends_with("/tests.rs");
+        if let Some(root) = root.filter(|_| !is_test) {
+            for name in types(file)? {
+                found.entry((root, name)).or_default().insert(&file.path);
+            }
+        }
+    }
+    let allowed = |root: &str, name: &str| {
+        let known = MORE.iter().find(|(of, known, _)| *of == root && *known == name);
+        known.map_or((0, MOST), |(.., files)| (*files, *files))
+    };
+    let problem = |((root, name), files): (&(&str, String), &BTreeSet<&str>)| {
+        let (least, most) = allowed(root, name);
+        let is_well = (least..=most).contains(&files.len());
+        (!is_well).then(|| {
+            let places: Vec<&str> = files.iter().copied().collect();
+            let (files, places) = (files.len(), places.join(", "));
+            format!("{root}: {name} has methods in {files} files, not {most}: {places}")
+        })
+    };
+    Ok(found.iter().filter_map(problem).collect())
+}
+
+/// The types to which a file adds methods, each once.
+fn types(file: &File) -> Result<BTreeSet<String>> {
+    let source = syn::parse_file(&file.text).with_context(|| file.path.clone())?;
+    let types = source.items.iter().filter_map(|item| {
+        let syn::Item::Impl(block) = item else { return None };
+        let syn::Type::Path(path) = &*block.self_ty else { return None };
+        let is_own = block.trait_.is_none();
+        path.path.segments.last().filter(|_| is_own).map(|last| last.ident.to_string())
+    });
+    Ok(types.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::spread;
+    use crate::workspace::File;
+
+    fn files(number: usize, name: &str) -> Vec<File> {
+        let file = |at| File {
+            path: format!("server/src/part{at}.rs"),
+            text: format!("impl Clone for {name} {{}}\nimpl<'a> super::{name}<'a> {{}}"),
+        };
+        (0..number).map(file).collect()
+    }
+
+    #[test]
+    fn methods_in_a_fifth_file_are_a_problem_and_those_of_traits_and_tests_are_not() {
+        assert_eq!(spread(&files(4, "Page")).unwrap(), Vec::<String>::new());
+        let problems = spread(&files(5, "Page")).unwrap();
+        assert!(matches!(problems.as_slice(), [one] if one.contains("5 files, not 4")));
+        let mut others = files(4, "Page");
+        let text = String::from("impl Clone for Page {}");
+        others.push(File { path: String::from("server/src/other.rs"), text });
+        let text = String::from("impl Page {}");
+        others.push(File { path: String::from("server/src/page/tests.rs"), text });
+        assert_eq!(spread(&others).unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_listed_type_may_not_grow_and_its_number_goes_down_with_it() {
+        let listed = |number| {
+            let file = |at| File {
+                path: format!("log/src/part{at}.rs"),
+                text: String::from("impl Server {}"),
+            };
+            spread(&(0..number).map(file).collect::<Vec<_>>()).unwrap().len()
+        };
+        assert_eq!([listed(6), listed(7), listed(8)], [1, 0, 1]);
+    }
+}
