@@ -26,7 +26,7 @@ pub(crate) fn is_uncertain_at(work: &Work<'_>, step: &Step, row: &RowKey) -> boo
         return step.is_uncertain(); // As a part of a whole group.
     }
     let record = work.queue.records().at(row);
-    let waits = record.filter(|record| !work.judged.contains(&record.place));
+    let waits = record.filter(|record| !work.decided.contains(&record.place));
     waits.is_some_and(|record| record.live().any(|seq| seq == step.seq))
 }
 
@@ -70,7 +70,7 @@ pub(super) fn touch_row(work: &mut Work<'_>, row: &RowKey) {
     }
 }
 
-/// Gives up a parked mutation. It is laid down nowhere; what the server has of it goes into the history.
+/// Discards a parked mutation, which is not applied anywhere. Its accepted parts go into the history.
 pub(super) fn discard_parked(work: &mut Work<'_>, seq: Seq) -> Result<()> {
     let mut step = store::read_step(work.conn, seq)?.ok_or_else(|| missing(seq))?;
     if !step.parts.accepted.is_empty() {

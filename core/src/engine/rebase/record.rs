@@ -144,22 +144,22 @@ pub(crate) fn accept_nothing(engine: &mut Engine, edits: &[(Seq, RowKey)]) -> Re
 
 /// A record has its verdict: what it carried is no longer frozen.
 fn take_record(work: &mut Work<'_>, record: &Record) -> Result<()> {
-    work.judged.insert(record.place);
+    work.decided.insert(record.place);
     record::remove(work.conn, record.place)?;
     work.staged.push(Staged::Unrecorded(record.place));
     work.meet(record.row.table, &record.row.key)?;
     Ok(())
 }
 
-/// What is frozen and names the row of a refused create as its parent. The server cannot have it, although nobody knows
-/// what became of the requests that carried it: where the parent is not, the child is not either (P7).
+/// Frozen records that name the row of a refused create as their parent. The server cannot have them, although the outcome of
+/// the requests that carried them is unknown: without the parent there is no child (P7).
 fn children_of_record(work: &mut Work<'_>, parent: &Record) -> Result<Vec<(Record, Parking)>> {
     let first = parent.live().next().and_then(|seq| work.queue.entry(seq));
     let Some(because_of) = first.map(|entry| entry.id) else { return Ok(Vec::new()) };
     if parent.operation != Operation::Create {
         return Ok(Vec::new());
     }
-    let open = work.queue.records().iter().filter(|one| !work.judged.contains(&one.place));
+    let open = work.queue.records().iter().filter(|one| !work.decided.contains(&one.place));
     let children: Vec<Record> =
         open.filter(|one| names(work.schema, one, &parent.row)).cloned().collect();
     let mut parked = Vec::with_capacity(children.len());
@@ -176,7 +176,7 @@ fn children_of_record(work: &mut Work<'_>, parent: &Record) -> Result<Vec<(Recor
 fn reconsider(work: &mut Work<'_>, members: &[Seq]) -> Result<()> {
     for seq in members {
         let uncertain = work.queue.records().iter().any(|record| {
-            !work.judged.contains(&record.place) && record.live().any(|member| member == *seq)
+            !work.decided.contains(&record.place) && record.live().any(|member| member == *seq)
         });
         let state = if uncertain { State::Uncertain } else { State::Pending };
         let step = work.step_mut(*seq)?;

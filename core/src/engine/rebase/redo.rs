@@ -1,5 +1,5 @@
-//! The end of a rebase: what stays of the undone steps is brought back, in the order of the queue, and its undo images are renewed
-//! (R1). What became of every step is written.
+//! The end of a rebase: applies the undone steps that stay again, in the order of the queue, and renews their undo images (R1).
+//! Writes the outcome of every step.
 
 use std::collections::BTreeSet;
 
@@ -15,15 +15,15 @@ use crate::engine::rows::undo::{Undo, UndoRow};
 use crate::error::Result;
 use crate::ids::Seq;
 
-/// Brings back what stays, in the order of the queue, and writes what became of every step. If an action meets steps
-/// that should have been undone before it ran (R4), all must start over from where it began, with these undone first.
+/// Applies what stays again, in the order of the queue, and writes the outcome of every step. If an action affects steps that
+/// should have been undone before it ran (R4), returns the steps to undo first when the rebase starts again.
 pub(crate) fn redo(work: &mut Work<'_>, applied: &mut Applied) -> Result<Option<BTreeSet<Seq>>> {
     while let Some((_, mut step)) = work.steps.pop_first() {
         step.conclude();
         touch(work, &step);
         if step.stays() {
             match replay(work, &mut step)? {
-                Replayed::AsRecorded => lay_down(work, &mut step)?,
+                Replayed::AsRecorded => apply_recorded(work, &mut step)?,
                 Replayed::Ran(met) if met.is_empty() => touch(work, &step),
                 Replayed::Ran(met) => {
                     work.undone.extend(met);
@@ -50,14 +50,14 @@ fn touch(work: &mut Work<'_>, step: &Step) {
     }
 }
 
-/// Lays a step down as it was recorded: plain SQL, uncertain ones (R7), actions that are not registered (R8).
-fn lay_down(work: &mut Work<'_>, step: &mut Step) -> Result<()> {
+/// Applies the recorded effect of a step: plain SQL, uncertain steps (R7), actions that are not registered (R8).
+fn apply_recorded(work: &mut Work<'_>, step: &mut Step) -> Result<()> {
     let mut undo = Undo { rows: Vec::with_capacity(step.effect.rows.len()) };
     for patch in &step.effect.rows {
         let whole = step.stance.brought_back(patch);
         let is_gone = whole.is_some() && work.rows.read_columns(&patch.row, &[])?.is_none();
-        let laid = whole.as_ref().filter(|_| is_gone).unwrap_or(patch);
-        if let Some(before) = work.rows.lay(laid)? {
+        let patch_to_apply = whole.as_ref().filter(|_| is_gone).unwrap_or(patch);
+        if let Some(before) = work.rows.lay(patch_to_apply)? {
             undo.rows.push(UndoRow { row: patch.row.clone(), before });
         }
     }
@@ -84,7 +84,7 @@ fn settle(work: &mut Work<'_>, step: &Step) -> Result<()> {
         }
         Fate::Parked(parking) => {
             store::park(work.conn, step, parking)?;
-            tell(work, step, VerdictKind::Parked(parking.reason), Some(parking))?;
+            record_verdict(work, step, VerdictKind::Parked(parking.reason), Some(parking))?;
             moved(work, step, State::Parked);
         }
         Fate::Withdrawn(root) => {
@@ -98,7 +98,7 @@ fn settle(work: &mut Work<'_>, step: &Step) -> Result<()> {
         }
         Fate::Accepted | Fate::Discarded => {
             if step.fate == Fate::Accepted {
-                tell(work, step, VerdictKind::Accepted, None)?;
+                record_verdict(work, step, VerdictKind::Accepted, None)?;
                 let displaced = step.displaced.as_deref();
                 store::keep_in_history(work.conn, step.seq, work.accepted_ms, displaced)?;
             }
@@ -110,8 +110,14 @@ fn settle(work: &mut Work<'_>, step: &Step) -> Result<()> {
     Ok(())
 }
 
-/// Keeps the end of a step for the app; what another life of the server had accepted is not told again (O14).
-fn tell(work: &Work<'_>, step: &Step, kind: VerdictKind, parking: Option<&Parking>) -> Result<()> {
+/// Records the verdict on a step for the app. An acceptance that was reported before the server's restore is not reported again
+/// (O14).
+fn record_verdict(
+    work: &Work<'_>,
+    step: &Step,
+    kind: VerdictKind,
+    parking: Option<&Parking>,
+) -> Result<()> {
     let new = verdict::New {
         attempt: step.attempt,
         kind,

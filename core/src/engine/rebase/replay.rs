@@ -55,11 +55,11 @@ pub(super) fn replay(work: &mut Work<'_>, step: &mut Step) -> Result<Replayed> {
     let before = step.reads().to_vec();
     match run_again(work, step)? {
         Rerun::NoHandler => {
-            tracing::debug!(id = %step.id, "no handler for this action; its effect is laid down");
+            tracing::debug!(id = %step.id, "no handler for this action: its recorded effect is applied");
             Ok(Replayed::AsRecorded)
         }
         Rerun::OutOfTime if step.conflicted.is_none() => {
-            tracing::warn!(id = %step.id, "no time was left for this action; its effect is laid down");
+            tracing::warn!(id = %step.id, "no time left to run this action: its recorded effect is applied");
             Ok(Replayed::AsRecorded)
         }
         Rerun::Failed(error) => {
@@ -164,7 +164,7 @@ fn run_again(work: &mut Work<'_>, step: &mut Step) -> Result<Rerun> {
 }
 
 /// R4: later steps that are still applied, and that a run meets which wrote these rows. Where it wrote and read no more
-/// than the last time, whoever it meets was undone before it.
+/// than the last time, every step that it affects was undone before it.
 fn met_later(
     work: &Work<'_>,
     step: &Step,

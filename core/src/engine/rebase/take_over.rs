@@ -36,10 +36,10 @@ pub(super) fn take_over(work: &mut Work<'_>, seq: Seq, only: Option<&RowKey>) ->
 }
 
 /// Hands on what an action writes in another run, or no more, to edits that were made upon what it wrote or found before:
-/// they would be compared with a value that no server ever had, and nobody else has written there.
+/// they would be compared with a value that no server ever had, and no other client has written it.
 pub(super) fn hand_on_run(work: &mut Work<'_>, step: &Step, effect: &Effect) -> Result<()> {
     let mut all = written_anew(step, effect);
-    // Where somebody is not undone yet all starts over (R4), and nothing of this run is kept.
+    // If a later step is not undone yet, the rebase starts again (R4) and this run is dropped.
     let is_undone = |later: Seq| work.steps.contains_key(&later);
     all.retain(|one| work.states.steps_after(&one.row, step.seq).all(is_undone));
     let mut replaced = Vec::with_capacity(all.len());

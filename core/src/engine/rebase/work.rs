@@ -65,7 +65,7 @@ pub(crate) struct Work<'a> {
     /// What the base held of the rows that were met, before the batch.
     pub(crate) bases: HashMap<RowKey, Option<Vec<Value>>>,
     /// Places of records that have their verdict in this batch.
-    pub(crate) judged: HashSet<i64>,
+    pub(crate) decided: HashSet<i64>,
     /// Steps that this rebase has put into the queue, which the index does not know yet.
     pub(crate) reversed: HashMap<RowKey, Seq>,
     /// Places of what was withdrawn, of which the server's word is in this batch.
@@ -108,7 +108,7 @@ impl<'a> Work<'a> {
             rows,
             steps: BTreeMap::new(),
             bases: HashMap::new(),
-            judged: HashSet::new(),
+            decided: HashSet::new(),
             reversed: HashMap::new(),
             withdrawn: HashSet::new(),
             staged: Vec::new(),

@@ -100,7 +100,11 @@ impl Batch for Transaction<'_> {
     fn apply(&self, planned: &Planned<'_>) -> Result<(), ApplyError> {
         let mut writes = Vec::with_capacity(planned.writes.len());
         for PlannedWrite { group, table, write } in planned.writes {
-            let Some(table) = self.known.schema.tables.get(*table) else { continue };
+            let Some(table) = self.known.schema.tables.get(*table) else {
+                let why =
+                    format!("a planned write names table {table}, which the schema does not have");
+                return Err(ApplyError::Fault(Fault::Internal(why)));
+            };
             let statement = self.at(table).statement(write);
             writes.push((*group, statement.map_err(|_| ApplyError::Group(*group))?));
         }
