@@ -19,6 +19,7 @@ use crate::store::{Reading, Store, read, write};
 use checks::Checks;
 
 mod apply;
+mod batch;
 mod bucket;
 mod change;
 pub(crate) mod checks;

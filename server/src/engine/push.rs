@@ -1,6 +1,6 @@
 //! Answers a push of groups in one transaction (O1 to O4, O9, O14).
 //!
-//! `load` reads what the groups need, `batch` evaluates all of them, and `session` one; the writes are applied at the end. The
+//! `load` reads what the groups need, and `session` evaluates them; the writes are applied at the end. The
 //! response carries every row that the request names, as it is at the end of the transaction (O3).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,8 +20,7 @@ use crate::error::{Fault, Refusal};
 use crate::model::ReadScope;
 use crate::store::{Reading, Writing, write};
 
-mod batch;
-mod load;
+pub(super) mod load;
 mod session;
 
 use session::PushSession;
@@ -62,7 +61,7 @@ pub(crate) fn push(
         if ask.epoch == log.epoch {
             let user = caller.user.as_str();
             load::lock_keys(writing, ask)?;
-            let plan = load::plan(writing, &engine.checks, (user, &held), ask)?;
+            let plan = load::plan_of(writing, &engine.checks, (user, &held), ask)?;
             let plan = plan.as_ref();
             let transaction = UserTransaction { writing, plan, user, held: &held, now: &now };
             let evaluator = Evaluator {
@@ -75,7 +74,7 @@ pub(crate) fn push(
             for cancel in &ask.cancel {
                 answer.verdicts.push(session.cancel(cancel)?);
             }
-            session.evaluate_all(&ask.groups, &mut answer.verdicts)?;
+            answer.verdicts.extend(session.evaluate_all(&ask.groups)?);
             answer.rows = rows_of(writing, &held, ask)?;
             client.acked_below = client.acked_below.max(ask.acked_below);
             client.last_push_at = Some(now.clone());

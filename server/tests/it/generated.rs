@@ -15,6 +15,8 @@ use serde_json::{Map, Value, json};
 
 use crate::world::{Backend, Device, World, cases};
 
+mod records;
+
 const USERS: [&str; 2] = ["anna", "ben"];
 
 /// Places are their owner's to write, and their team's to see; each may be near another one.

@@ -13,13 +13,14 @@ use serde_json::value::RawValue;
 use crate::engine::bucket;
 use crate::engine::conflict_log::ConflictLog;
 use crate::engine::encode;
+use crate::engine::rejection::ChangeError;
 use crate::engine::resolve::{Case, Resolved};
 use crate::engine::resolve_conflict::present_at;
 use crate::engine::user_transaction::UserTransaction;
 use crate::error::Fault;
 use crate::hooks::Hooks;
 use crate::model::resolver::Resolve;
-use crate::model::{PushPolicy, ReadScope, Row, StoredRow, Table};
+use crate::model::{PushPolicy, Row, StoredRow, Table};
 use crate::store::WriteError;
 
 /// Evaluates the records of one push.
@@ -35,26 +36,24 @@ pub(super) struct RecordEvaluator<'a> {
     pub(super) conflicts: &'a ConflictLog,
 }
 
-/// The result of a record.
-pub(super) enum Evaluated {
-    /// It is decided.
-    Ended(PushResult),
-    /// A row that it refers to is missing, or not there yet.
-    Waits(PushResult),
-}
-
 /// How a plain record ended.
+#[derive(Clone)]
 pub(super) struct End {
     pub(super) status: &'static str,
     pub(super) reason: Option<&'static str>,
-    message: Option<String>,
+    pub(super) message: Option<String>,
+    /// The server's row of a conflict.
     row: Option<Row>,
-    waits: bool,
+    /// Whether it wrote its row.
+    has_written: bool,
+    /// Whether a row that it refers to is missing, and may be created by a later record.
+    pub(super) waits: bool,
 }
 
 impl End {
-    fn applied(row: Option<Row>) -> Self {
-        Self { status: "applied", reason: None, message: None, row, waits: false }
+    fn applied(has_written: bool) -> Self {
+        let (reason, message, row) = (None, None, None);
+        Self { status: "applied", reason, message, row, has_written, waits: false }
     }
 
     pub(super) fn rejected(status: &'static str, reason: &'static str, message: &str) -> Self {
@@ -62,7 +61,7 @@ impl End {
             reason: Some(reason),
             message: Some(message.to_owned()),
             status,
-            ..Self::applied(None)
+            ..Self::applied(false)
         }
     }
 
@@ -74,38 +73,9 @@ impl End {
         Self { row: Some(row), ..Self::rejected("conflict", reason, message) }
     }
 
-    fn waits(operation: &str) -> Self {
+    pub(super) fn waits(operation: &str) -> Self {
         let (reason, message) = failed(operation);
         Self { waits: true, ..Self::rejected("rejected_retryable", reason, message) }
-    }
-
-    fn result(self, table: Option<&Table>, record: &PushRecord) -> Result<PushResult, Fault> {
-        let mut result = PushResult {
-            id: record.id.clone(),
-            table_name: record.table_name.clone(),
-            operation: record.operation.clone(),
-            status: String::from(self.status),
-            reason_code: self.reason.map(String::from),
-            message: self.message,
-            server_version: None,
-            server_updated_at: None,
-            server_deleted_at: None,
-        };
-        let (Some(table), Some(row)) = (table, self.row) else { return Ok(result) };
-        let deleted_at = row.is_deleted(table).then_some(table.deleted_at).flatten();
-        if self.status != "applied" {
-            let mut version = encode::record(table, &row)?;
-            if self.reason == Some("server_won_conflict") {
-                // So does v0.1.2: only where the deletion is the reason is it said beside the columns.
-                version.deleted_at = None;
-            }
-            result.server_version = Some(version);
-        } else if let Some(at) = deleted_at {
-            result.server_deleted_at = row.cell(at).as_text().map(str::to_owned);
-        } else {
-            result.server_updated_at = Some(row.version(table));
-        }
-        Ok(result)
     }
 }
 
@@ -113,7 +83,7 @@ fn no_access() -> End {
     End::terminal("record_not_found", "record not found or not accessible")
 }
 
-/// v0.1.2's words for an operation that the database refused.
+/// The reason and message of v0.1.2 for an operation that the database rejected.
 fn failed(operation: &str) -> (&'static str, &'static str) {
     match operation {
         "create" => ("create_failed", "failed to create record"),
@@ -124,50 +94,76 @@ fn failed(operation: &str) -> (&'static str, &'static str) {
 
 impl RecordEvaluator<'_> {
     /// Evaluates a record and applies it, in a savepoint.
-    pub(super) fn record(&self, record: &PushRecord) -> Result<Evaluated, Fault> {
+    pub(super) fn record(&self, record: &PushRecord) -> Result<End, Fault> {
         let table = self.transaction.schema().table(&record.table_name);
         let begun = self.conflicts.len();
-        self.transaction.writing.begin()?;
+        self.transaction.begin()?;
         let end = match table {
             None => End::terminal("table_not_registered", "table not registered for sync"),
             Some(table) if table.push == PushPolicy::Disabled => {
                 End::terminal("table_read_only", "table is read-only")
             }
-            Some(table) => match self.write(table, record) {
-                // Our own fault: one record that we cannot digest must not stop the others (I4).
-                Err(Fault::Internal(why)) => {
-                    tracing::error!(why, table = table.name, "a plain record failed");
-                    End::rejected("rejected_retryable", "internal_error", "internal error")
-                }
-                other => other?,
-            },
+            Some(table) => self.write_or_fail(table, record)?,
         };
         let end = self.decide(record, end)?;
         if end.status == "applied" {
-            self.transaction.writing.keep()?;
+            self.transaction.keep()?;
         } else {
-            self.transaction.writing.undo()?;
+            self.transaction.undo()?;
             self.conflicts.roll_back(begun);
         }
-        let waits = end.waits;
-        let result = end.result(table, record)?;
-        Ok(if waits { Evaluated::Waits(result) } else { Evaluated::Ended(result) })
+        Ok(end)
     }
 
-    /// The result of a record that follows one which waits.
-    pub(super) fn waits(record: &PushRecord) -> PushResult {
-        let (reason, message) = failed(&record.operation);
-        PushResult {
+    /// An internal error rejects one record; the others are evaluated.
+    fn write_or_fail(&self, table: &Table, record: &PushRecord) -> Result<End, Fault> {
+        match self.write(table, record) {
+            Err(Fault::Internal(why)) => {
+                if let Some(plan) = self.transaction.plan.filter(|plan| plan.is_together()) {
+                    return Err(plan.fail());
+                }
+                tracing::error!(why, table = table.name, "a plain record failed");
+                Ok(End::rejected("rejected_retryable", "internal_error", "internal error"))
+            }
+            other => other,
+        }
+    }
+
+    /// The result of a record, with its row as it is at the end of the push.
+    pub(super) fn result(&self, record: &PushRecord, end: End) -> Result<PushResult, Fault> {
+        let mut result = PushResult {
             id: record.id.clone(),
             table_name: record.table_name.clone(),
             operation: record.operation.clone(),
-            status: String::from("rejected_retryable"),
-            reason_code: Some(reason.to_owned()),
-            message: Some(message.to_owned()),
+            status: String::from(end.status),
+            reason_code: end.reason.map(String::from),
+            message: end.message,
             server_version: None,
             server_updated_at: None,
             server_deleted_at: None,
+        };
+        let Some(table) = self.transaction.schema().table(&record.table_name) else {
+            return Ok(result);
+        };
+        if let Some(row) = end.row {
+            let mut version = encode::record(table, &row)?;
+            if end.reason == Some("server_won_conflict") {
+                // As in v0.1.2: the deletion is a member of its own only where it is the reason.
+                version.deleted_at = None;
+            }
+            result.server_version = Some(version);
         }
+        let key = table.key_of(&record.id).filter(|_| end.has_written);
+        let written = key.map(|key| self.transaction.stored(table, &key)).transpose()?.flatten();
+        let Some(StoredRow { row, .. }) = written.filter(|stored| stored.writable) else {
+            return Ok(result);
+        };
+        if record.operation != "delete" {
+            result.server_updated_at = Some(row.version(table));
+        } else if let Some(at) = table.deleted_at {
+            result.server_deleted_at = row.cell(at).as_text().map(str::to_owned);
+        }
+        Ok(result)
     }
 
     fn write(&self, table: &Table, record: &PushRecord) -> Result<End, Fault> {
@@ -175,8 +171,7 @@ impl RecordEvaluator<'_> {
         let Some(key) = table.key_of(&record.id) else {
             return Ok(End::terminal("record_not_found", "record not found"));
         };
-        let own = ReadScope::owned_by(self.transaction.user);
-        let stored = self.transaction.writing.stored(table, &key, &own, &own)?;
+        let stored = self.transaction.stored(table, &key)?;
         let revives = operation == "create" && stored.is_some();
         let before = self.before(stored.as_ref());
         let end = match operation {
@@ -194,7 +189,7 @@ impl RecordEvaluator<'_> {
             Err(WriteError::Rule(rule)) if rule.code == code::CONSTRAINT_REFERENCES => {
                 Ok(End::waits(operation))
             }
-            // Somebody else's, whom this transaction does not see.
+            // The key of another user's row, which this transaction does not see.
             Err(WriteError::Rule(rule)) if operation == "create" && rule.is_key_taken(table) => {
                 Ok(no_access())
             }
@@ -219,12 +214,14 @@ impl RecordEvaluator<'_> {
             if bucket::foreign(table, None, &cells, self.transaction.held).is_some() {
                 return Ok(no_access());
             }
+            match self.transaction.check_parent(table, &cells) {
+                // The parent is missing or another user's: the answer is the same for both.
+                Err(ChangeError::Rejected(_)) => return Ok(End::waits("create")),
+                Err(ChangeError::Fault(fault)) => return Err(fault.into()),
+                Ok(()) => {}
+            }
             self.transaction.insert_row(table, key, cells)?;
-            return match self.present(table, key)? {
-                Some(row) => Ok(End::applied(Some(row))),
-                // The parent is not there or not this user's, which are not told apart; the savepoint takes the row back.
-                None => Ok(End::waits("create")),
-            };
+            return Ok(End::applied(true));
         };
         if !stored.writable {
             return Ok(no_access());
@@ -297,10 +294,10 @@ impl RecordEvaluator<'_> {
             cells.extend(table.deleted_at.map(|at| (at, Value::Null)));
         }
         if cells.is_empty() {
-            return Ok(End::applied(None));
+            return Ok(End::applied(false));
         }
         self.transaction.update_row(table, key, &cells)?;
-        Ok(End::applied(self.present(table, key)?))
+        Ok(End::applied(true))
     }
 
     fn delete(
@@ -314,21 +311,15 @@ impl RecordEvaluator<'_> {
         };
         if stored.row.is_deleted(table) {
             let message = Some(String::from("record already deleted"));
-            return Ok(End { reason: Some("already_deleted"), message, ..End::applied(None) });
+            return Ok(End { reason: Some("already_deleted"), message, ..End::applied(false) });
         }
         self.transaction.delete_row(table, key)?;
-        Ok(End::applied(self.present(table, key)?))
+        Ok(End::applied(true))
     }
 
-    fn present(&self, table: &Table, key: &Value) -> Result<Option<Row>, Fault> {
-        let own = ReadScope::owned_by(self.transaction.user);
-        let stored = self.transaction.writing.stored(table, key, &own, &own)?;
-        Ok(stored.filter(|stored| stored.writable).map(|stored| stored.row))
-    }
-
-    /// v0.1.2's last-writer-wins, as it stands in its specification: the reason why the server's row stays, if it does. Where
-    /// rows do not merge, only an edit of the row as it stands goes on; where the policy is that the later edit wins, no
-    /// clock of a peer's lies in the future, and the row is as old as its author's edit.
+    /// v0.1.2's last-writer-wins, as in its specification: the reason why the server's row is kept, if it is. With the policy
+    /// `server_wins` only an edit of the present version applies. With `last_write_wins` a peer's time is at most now, and the
+    /// row is as old as its author's edit.
     fn server_wins(
         &self,
         table: &Table,
@@ -357,13 +348,13 @@ impl RecordEvaluator<'_> {
         })
     }
 
-    /// When the row was written: by its author, if that is known of this version, else when it came here.
+    /// The time at which the author wrote the row, if it is known for this version; else the time at which it arrived.
     fn present_at(&self, table: &Table, row: &Row) -> Result<i64, Fault> {
         present_at(self.transaction.writing, table, &row.id(table), row)
     }
 }
 
-/// Whether a record was made on another row than the one that stands.
+/// Whether the record was made on another version of the row than the stored one.
 fn is_contended(table: &Table, record: &PushRecord, row: &Row) -> bool {
     let base = record.base_updated_at.as_deref().and_then(time::parse);
     base.is_none() || base != time::parse(&row.version(table))

@@ -1,4 +1,4 @@
-//! What the host is told and asked of plain records: each is a group of its own.
+//! Calls the host's hooks for plain records: each record is a mutation by itself.
 
 use rejoin_protocol::time;
 use rejoin_protocol::wire::code;
@@ -29,7 +29,11 @@ impl RecordEvaluator<'_> {
             now: self.transaction.now,
             changes: vec![changed],
         };
-        Ok(match ask_accepted(hooks, &accepted, self.transaction.writing)? {
+        let decision = ask_accepted(hooks, &accepted, self.transaction.writing)?;
+        if let Some(plan) = self.transaction.plan {
+            plan.forget_rows();
+        }
+        Ok(match decision {
             Decision::Keep => end,
             Decision::Refuse(why) => End::terminal("hook_refused", &why),
             Decision::Later(why) => End::rejected("rejected_retryable", "hook_later", &why),
@@ -87,13 +91,13 @@ impl RecordEvaluator<'_> {
     }
 }
 
-/// Whether a live row has another version than the record was made on. One of the SDKs knows versions to the millisecond
-/// alone; a record that names none tells nothing.
+/// Whether a live row has another version than the record was made on. One of the SDKs has versions to the millisecond only.
+/// False for a record without a version.
 fn has_changed_since(table: &Table, record: &PushRecord, row: &Row) -> bool {
     let base = record.base_updated_at.as_deref().and_then(time::parse);
-    let stands = time::parse(&row.version(table));
-    let (Some(base), Some(stands)) = (base, stands) else { return false };
-    !row.is_deleted(table) && base.div_euclid(1_000) < stands.div_euclid(1_000)
+    let present = time::parse(&row.version(table));
+    let (Some(base), Some(present)) = (base, present) else { return false };
+    !row.is_deleted(table) && base.div_euclid(1_000) < present.div_euclid(1_000)
 }
 
 fn operation(record: &PushRecord) -> Option<Operation> {

@@ -1,11 +1,12 @@
-//! Loads what the groups of a push will read, and locks keys before rows.
+//! Loads what the items of a push will read, and locks keys before rows.
 //!
 //! A local store loads nothing at once. What is not loaded is read when it is needed, so this changes no answer.
 
 use std::collections::BTreeMap;
 
 use rejoin_protocol::Value;
-use rejoin_protocol::wire::push::{Change, Group, PushAsk};
+use rejoin_protocol::wire::push::{Group, PushAsk};
+use serde_json::value::RawValue;
 
 use crate::engine::Caller;
 use crate::engine::change::decode;
@@ -32,16 +33,13 @@ pub(super) fn announce(
     reading.expect(&ahead)
 }
 
-/// The plan of a push, with the verdicts and rows that its groups will read; `None` for a local store. A server with checks leaves
-/// the rows out: loading locks them, and checks lock tables first.
-pub(super) fn plan<'a>(
+/// The plan of a push of groups.
+pub(super) fn plan_of<'a>(
     writing: &'a dyn Writing,
     checks: &Checks,
-    (user, held): (&'a str, &[String]),
+    user: (&'a str, &[String]),
     ask: &PushAsk,
 ) -> Result<Option<Plan<'a>>, Fault> {
-    let Some(batch) = writing.batch() else { return Ok(None) };
-    let schema = writing.schema();
     let cancelled = ask.cancel.iter().map(|cancel| cancel.id.as_str());
     let evaluated = ask
         .groups
@@ -50,16 +48,42 @@ pub(super) fn plan<'a>(
     let mut mutations: Vec<&str> = cancelled.chain(evaluated).collect();
     mutations.sort_unstable();
     mutations.dedup();
-    let mut rows = RowIds::new();
     let changes = ask.groups.iter().flat_map(|group| &group.changes);
-    for (table, key) in changes.filter(|_| checks.is_empty()).flat_map(|c| rows_of(schema, c)) {
+    let changes = changes.map(|change| ChangedRow {
+        table: &change.table_name,
+        id: &change.id,
+        data: change.data.as_deref(),
+    });
+    plan(writing, checks, user, &mutations, changes)
+}
+
+/// A row that is changed.
+pub(in crate::engine) struct ChangedRow<'a> {
+    pub(in crate::engine) table: &'a str,
+    pub(in crate::engine) id: &'a str,
+    pub(in crate::engine) data: Option<&'a RawValue>,
+}
+
+/// The plan of a push, with the verdicts and rows that it will read; `None` for a local store. A server with checks leaves the
+/// rows out: loading locks them, and checks lock tables first.
+pub(in crate::engine) fn plan<'a, 'c>(
+    writing: &'a dyn Writing,
+    checks: &Checks,
+    (user, held): (&'a str, &[String]),
+    mutations: &[&str],
+    changes: impl Iterator<Item = ChangedRow<'c>>,
+) -> Result<Option<Plan<'a>>, Fault> {
+    let Some(batch) = writing.batch() else { return Ok(None) };
+    let schema = writing.schema();
+    let mut rows = RowIds::new();
+    for (table, key) in changes.filter(|_| checks.is_empty()).flat_map(|c| rows_of(schema, &c)) {
         let place = schema.tables.iter().position(|other| other.number == table.number);
         if let (Some(place), Some(id)) = (place, key.to_id()) {
             rows.entry(place).or_default().insert(id);
         }
     }
     let plan = Plan::new(batch, schema, user, held);
-    plan.load(&mutations, &rows)?;
+    plan.load(mutations, &rows)?;
     Ok(Some(plan))
 }
 
@@ -89,16 +113,16 @@ pub(super) fn lock_keys(writing: &dyn Writing, ask: &PushAsk) -> Result<(), Faul
 }
 
 /// The rows that are read for a change: its own, and those that it refers to.
-fn rows_of<'s>(schema: &'s Schema, change: &Change) -> Vec<(&'s Table, Value)> {
-    let Some(table) = schema.table(&change.table_name) else { return Vec::new() };
+fn rows_of<'s>(schema: &'s Schema, change: &ChangedRow<'_>) -> Vec<(&'s Table, Value)> {
+    let Some(table) = schema.table(change.table) else { return Vec::new() };
     let mut rows: Vec<(&Table, Value)> =
-        table.key_of(&change.id).into_iter().map(|key| (table, key)).collect();
+        table.key_of(change.id).into_iter().map(|key| (table, key)).collect();
     let parent = table.parent_column();
     if parent.is_none() && table.references.is_empty() {
         return rows;
     }
     // A value that cannot be decoded is rejected later; columns that an older schema names otherwise are read then.
-    let data = decode(table, change.data.as_deref(), &Naming::PRESENT);
+    let data = decode(table, change.data, &Naming::PRESENT);
     for (at, value) in data.ok().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
         let above = match table.access {
             Access::Chain { column, parent } if column == at => schema.tables.get(parent),

@@ -10,9 +10,11 @@ use rejoin_protocol::wire::code;
 use rejoin_protocol::wire::push::{Cancel, Change, Ending, Group, Operation, PushRequest, Verdict};
 use rejoin_protocol::wire::row::RowImage;
 
+use crate::engine::batch::evaluate_all;
 use crate::engine::evaluate::{Evaluator, Outcome};
 use crate::engine::hook::{Decision, ask_accepted};
 use crate::engine::schema_gate;
+use crate::engine::user_transaction::UserTransaction;
 use crate::engine::verdict::{accepted, ended, from_stored, is_final, repeated, word};
 use crate::error::Fault;
 use crate::hooks::{Accepted, Changed, Hooks};
@@ -41,6 +43,16 @@ impl<'a> PushSession<'a> {
 }
 
 impl PushSession<'_> {
+    /// Evaluates the groups in their order. With hooks one by one: the host decides about a group before the next one is written.
+    pub(super) fn evaluate_all(&self, groups: &[Group]) -> Result<Vec<Verdict>, Fault> {
+        let UserTransaction { writing, plan, .. } = self.evaluator.transaction;
+        let plan = plan.filter(|_| self.hooks.is_none());
+        evaluate_all(writing, plan, groups.len(), |at| match groups.get(at) {
+            Some(group) => self.group(group),
+            None => Err(Fault::Internal(String::from("a push has no such group"))),
+        })
+    }
+
     /// Returns the verdict on a group: the stored one if the group is a repetition, else that of its evaluation.
     pub(super) fn group(&self, group: &Group) -> Result<Verdict, Fault> {
         let transaction = &self.evaluator.transaction;

@@ -81,6 +81,34 @@ async fn a_plain_peer_pulls_nothing_in_two_round_trips() {
     assert_eq!(fewest, 2);
 }
 
+#[apply(postgres_stores!)]
+async fn plain_push_costs_the_same_round_trips_for_any_number_of_records(backend: Backend) {
+    let (world, proxy) = far_away(backend);
+    let mut anna = Device::plain(&world, "anna", "a1").await;
+    let record = |operation: &str, id: String, data: Value| {
+        json!({"id": id, "table_name": "places", "operation": operation, "data": data,
+               "client_updated_at": "2030-01-01T00:00:00Z"})
+    };
+    for (operation, data) in [
+        ("create", json!({"name": "Quay"})),
+        ("update", json!({"name": "Pier"})),
+        ("delete", Value::Null),
+    ] {
+        let mut fewest = u64::MAX;
+        for round in 0..5 {
+            let records: Vec<Value> = (0..100)
+                .map(|at| record(operation, format!("p{round} {at}"), data.clone()))
+                .collect();
+            let trips = proxy.trips(async {
+                let (_, answer) = anna.post("/sync/push", json!({"changes": records})).await;
+                assert_eq!(answer["accepted"].as_array().map(Vec::len), Some(100), "{answer}");
+            });
+            fewest = fewest.min(trips.await);
+        }
+        assert_eq!(fewest, PUSH, "{operation}");
+    }
+}
+
 /// The fewest journeys of some pushes of so many mutations.
 async fn pushed(
     proxy: &Proxy,
