@@ -1,4 +1,4 @@
-//! An action's code in another language, and what it is given while it runs.
+//! Actions whose code is in another language, and their context.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,74 +12,75 @@ use crate::error::{ActionFault, RejoinError, Result, calm};
 use crate::value::bytes;
 use crate::value::{SqlValue, count, values};
 
-/// An action that is code of the app.
+/// An action whose code is in the app.
 ///
-/// It is run when it is performed, and again, at any time, when rows change under it before the server has it. So it must depend
-/// on nothing but its context and its arguments, and must wait for nothing but the context: the writer, and everybody who writes,
-/// waits for it. It may be called on any thread.
+/// The code runs when the action is performed, and may run again at any time when rows change
+/// before the server has accepted it. It must depend only on its context and arguments, and wait
+/// only for its context, because the writer and all other writes wait for it. It may be called on
+/// any thread.
 #[uniffi::export(with_foreign)]
 #[async_trait::async_trait]
 pub trait ActionHandler: Send + Sync {
-    /// Does it. `arguments_json` is an object with those of the parameters that were given; what comes back is the action's
-    /// value as JSON, or empty for null.
+    /// Runs the action. `arguments_json` is an object with the given parameters. Returns the
+    /// action's value as JSON, or empty for null.
     ///
-    /// Every call on the context must have been waited for when it ends. An exception means that nothing of the action is kept:
-    /// an error of the context goes on as it is, `Action` with the fault `Refused` says no in the words of its `words`, and
-    /// anything else is `Callback`. Where it runs again, the mutation is parked as `Unreplayable`.
+    /// The code must await every call on the context before it returns. An exception rolls the
+    /// action back: an error of the context is passed on, `Action` with the fault `Refused` is a
+    /// failed rule with the message in `words`, and anything else is `Callback`. In a re-run it
+    /// parks the mutation as `Unreplayable`.
     ///
-    /// Without an order for the configured time it is given up, and so it is by `suspend` and `shutdown`: its task is cancelled,
-    /// and later calls on the context throw.
+    /// It is aborted when it is idle for the configured time, and by `suspend` and `shutdown`: its
+    /// task is cancelled, and later calls on the context throw.
     async fn run(&self, context: Arc<ActionContext>, arguments_json: String) -> Result<String>;
 }
 
-/// One run of an action, for as long as its code runs: the rows of its transaction, and a time and ids that are the same at each
-/// run.
+/// One run of an action: its transaction, and a time and ids that are the same in each run.
 #[derive(Debug, uniffi::Object)]
 pub struct ActionContext {
     inner: HeldContext,
-    /// The last error that was given out, in both forms: whoever throws it on means this one.
+    /// The last error that was thrown, in both forms, to recognize it when the code rethrows it.
     last: Mutex<Option<(RejoinError, Error)>>,
 }
 
 #[uniffi::export]
 impl ActionContext {
-    /// When the action was performed: milliseconds since 1970. In its statements `rejoin_now()` is the same instant.
+    /// When the action was performed: milliseconds since 1970. SQL function: `rejoin_now()`.
     pub fn time_ms(&self) -> i64 {
         self.inner.time_ms()
     }
 
-    /// The same as text, as all columns write it (`2026-01-02T03:04:05.000000Z`).
+    /// The same as text, in the form of all columns (`2026-01-02T03:04:05.000000Z`).
     pub fn time(&self) -> String {
         self.inner.time()
     }
 
-    /// The id of the mutation that this run makes, or made.
+    /// The id of the mutation of this action.
     pub fn mutation_id(&self) -> String {
         self.inner.mutation().to_string()
     }
 
-    /// Runs one statement, and tells how many rows it changed.
+    /// Runs one statement and returns the number of changed rows.
     ///
-    /// Throws as the client's `execute` does, and `InvalidInput` for what an action may not use: tables that are not synced,
-    /// chance, clocks, counters of the connection, rowids.
+    /// Throws as the client's `execute` does, and `InvalidInput` for what an action may not use:
+    /// unsynced tables, random values, clocks, connection counters, rowids.
     #[uniffi::method(default(params = []))]
     pub async fn execute(&self, sql: String, params: Vec<SqlValue>) -> Result<i64> {
         self.noted(self.inner.execute(&sql, values(params)).await).map(count)
     }
 
-    /// The rows of a statement, which may also write (`RETURNING`), as a row buffer; it sees what the action wrote. Say
-    /// `ORDER BY` where more than one row can come. Throws as `execute` does.
+    /// The rows of a statement, which may write (`RETURNING`), as a row buffer; it sees the
+    /// action's writes. Use `ORDER BY` if more than one row is possible. Throws as `execute` does.
     #[uniffi::method(default(params = []))]
     pub async fn query(&self, sql: String, params: Vec<SqlValue>) -> Result<Vec<u8>> {
         bytes(&self.noted(self.inner.query(&sql, values(params)).await)?)
     }
 
-    /// The id of a row of `table` that this action makes: the same at each run, and another one for each action. `row_json` is an
-    /// object with at least the columns that are the table's identity; where that is a projection, it is what the app's function
-    /// made of the row.
+    /// The id of a row of `table` that this action inserts: the same in each run, different for
+    /// each action. `row_json` is an object with at least the identity columns of the table; for a
+    /// projection, it is the result of the app's function.
     ///
-    /// Throws `Action` if this run was given the id already, and nothing of the action is kept; `InvalidInput` if the table has
-    /// no identity, or the row lacks a column of it.
+    /// Throws `Action` if this run already used the id, which rolls the action back; `InvalidInput`
+    /// if the table has no identity, or the row lacks a column of it.
     pub async fn row_id(&self, table: String, row_json: String) -> Result<String> {
         let wrong =
             |why| Err(RejoinError::InvalidInput { reason: format!("row_json is no JSON: {why}") });
@@ -97,7 +98,7 @@ impl ActionContext {
         })
     }
 
-    /// What the code has thrown, for the core.
+    /// Converts an exception of the code for the core.
     fn thrown(&self, error: RejoinError) -> Error {
         if let Some((_, own)) = self.last().take().filter(|(given, _)| *given == error) {
             return own;
@@ -116,7 +117,7 @@ impl ActionContext {
     }
 }
 
-/// What the core runs.
+/// The core's adapter for a foreign action.
 pub(crate) struct ForeignAction {
     name: String,
     version: i64,
@@ -171,7 +172,7 @@ impl AsyncAction for ForeignAction {
     }
 }
 
-/// JSON as it crosses: empty for null.
+/// Parses JSON from the FFI boundary: empty for null.
 pub(crate) fn json(text: &str) -> serde_json::Result<Json> {
     if text.is_empty() { Ok(Json::Null) } else { serde_json::from_str(text) }
 }

@@ -1,4 +1,4 @@
-//! The app's actions: what it registers before the file is opened, and performing one.
+//! Registering and performing actions.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -12,14 +12,14 @@ use crate::acting::{ActionHandler, json};
 use crate::error::{RejoinError, Result};
 use crate::queue::named;
 
-/// What a parameter of an action takes.
+/// The type of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
 pub enum ActionParameterType {
     /// Text without NUL.
     Text,
     /// A whole number of 64 bits.
     Integer,
-    /// A number; whole ones too.
+    /// A number, including whole numbers.
     Real,
     /// `true` or `false`; 1 or 0 in SQL.
     Boolean,
@@ -36,59 +36,60 @@ pub enum ActionParameterType {
 pub struct ActionParameter {
     /// Its name: letters, digits and `_`.
     pub name: String,
-    /// What it takes.
+    /// Its type.
     pub kind: ActionParameterType,
-    /// Whether it may be left out, or be null. Default: no.
+    /// Whether it may be missing or null. Default: no.
     #[uniffi(default = false)]
     pub optional: bool,
 }
 
-/// How arguments of an older version of an action become those of the present one, for a mutation that was performed with the
-/// older and has to run again.
+/// Converts the arguments of an older version of an action to the current version, for a mutation
+/// that was performed with the older version and has to run again.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct ActionUpgrade {
     /// The older version.
     pub version: i64,
-    /// Old names, and the new ones.
+    /// Old names and their new names.
     #[uniffi(default = None)]
     pub rename: Option<HashMap<String, String>>,
-    /// What is set where it is not there: a JSON object.
+    /// Values of missing arguments: a JSON object.
     #[uniffi(default = None)]
     pub set_json: Option<String>,
-    /// What is not taken any more.
+    /// Arguments to remove.
     #[uniffi(default = [])]
     pub drop: Vec<String>,
 }
 
-/// What is said of an action that is code.
+/// The definition of an action whose code is in the app.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct ActionDefinition {
     /// Its name.
     pub name: String,
-    /// Its version: rises when it does something else, or takes other arguments. Default 1.
+    /// Its version: increase it when its effect or its arguments change. Default 1.
     #[uniffi(default = None)]
     pub version: Option<i64>,
-    /// What it takes.
+    /// Its parameters.
     #[uniffi(default = [])]
     pub parameters: Vec<ActionParameter>,
-    /// The older versions whose arguments it takes over. A mutation of another one is laid down as it was recorded.
+    /// Older versions whose arguments it accepts. A mutation of any other version is applied as
+    /// recorded.
     #[uniffi(default = [])]
     pub upgrades: Vec<ActionUpgrade>,
 }
 
-/// What became of an action that was performed.
+/// The result of a performed action.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct Performed {
-    /// The mutation that waits for the server; nothing if the action wrote nothing to synced tables.
+    /// The pending mutation; nothing if the action wrote nothing to synced tables.
     pub id: Option<String>,
-    /// What the action gave back, as JSON.
+    /// The return value of the action, as JSON.
     pub value_json: String,
 }
 
-/// The actions of an app, and the rules that belong to them; handed over when the file is opened.
+/// The actions of an app and the rules for their tables; passed when the file is opened.
 ///
-/// Methods only collect. What is wrong is told by opening, all of it together. What is added later has no effect on a file that
-/// is open.
+/// Methods only collect definitions. Opening reports all problems at once. Later additions do not
+/// affect an open file.
 #[derive(Default, uniffi::Object)]
 pub struct ActionRegistry {
     entries: Mutex<Vec<Entry>>,
@@ -105,35 +106,37 @@ enum Entry {
 
 #[uniffi::export]
 impl ActionRegistry {
-    /// None yet.
+    /// An empty registry.
     #[uniffi::constructor]
     pub fn new() -> Arc<Self> {
         Arc::default()
     }
 
-    /// Adds an action that is data, one JSON object: the same for every language. Its members stand in `docs/actions.md`.
+    /// Adds an action that is data, one JSON object for all languages; see `docs/actions.md`.
     pub fn declare(&self, json: String) {
         self.add(Entry::Declared(json));
     }
 
-    /// Adds an action that is code of the app. Several versions of one name may stand side by side: the newest is performed.
+    /// Adds an action that is code. Several versions of a name may coexist: the newest is
+    /// performed.
     pub fn handler(&self, definition: ActionDefinition, handler: Arc<dyn ActionHandler>) {
         self.add(Entry::Handler(definition, handler));
     }
 
-    /// Says what tells the rows of a table apart that one action makes: `row_id` makes their ids of these columns.
+    /// Sets the identity columns of a table: `row_id` derives ids from these columns.
     pub fn identity(&self, table: String, columns: Vec<String>) {
         self.add(Entry::Identity(table, columns));
     }
 
-    /// Says that a function tells the rows of a table apart that one action makes: `row_id` is then given what that made of the
-    /// row, and makes their ids of all of it. So the function itself stays in its language, and is never waited for.
+    /// Declares that an app function computes the identity of a table's rows: `row_id` gets the
+    /// function's result and derives the id from all of it. The function is called in its own
+    /// language.
     pub fn projection(&self, table: String) {
         self.add(Entry::Projection(table));
     }
 
-    /// Says that only actions write this table: any other local write is `InvalidInput`. What the server sends is laid down as
-    /// ever.
+    /// Declares that only actions write this table: any other local write is `InvalidInput`. Rows
+    /// from the server are applied as usual.
     pub fn only_by_actions(&self, table: String) {
         self.add(Entry::OnlyByActions(table));
     }
@@ -144,7 +147,7 @@ impl ActionRegistry {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
     }
 
-    /// What the core takes.
+    /// Converts the registry for the core.
     pub(crate) fn actions(&self) -> Result<core::Actions> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner).clone();
         entries.into_iter().try_fold(core::Actions::new(), |actions, entry| {
@@ -166,25 +169,28 @@ impl ActionRegistry {
 
 #[uniffi::export]
 impl RejoinClient {
-    /// Performs an action that was registered when the file was opened: in one transaction, which becomes one mutation that knows
-    /// its name and arguments. As long as no server has it, it runs again when remote changes come in under it.
+    /// Performs a registered action in one transaction. It becomes one mutation with the action's
+    /// name and arguments. Until the server has accepted it, it runs again when remote changes
+    /// affect it.
     ///
-    /// `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws `Action` if there is no such
-    /// action, for arguments that it does not take, for what its own rules refuse and where its code does not end; `ActionTooSlow` and
-    /// `ActionTooLarge` beyond the budget; what its code throws, as `Callback` where it is no error of these; and as `execute` does.
-    /// Nothing of it is kept then.
+    /// `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws
+    /// `Action` for an unknown action, invalid arguments, a failed rule or a timeout of its code;
+    /// `ActionTooSlow` and `ActionTooLarge` beyond the budget; other exceptions of its code as
+    /// `Callback`; otherwise as `execute`. Then nothing was changed.
     pub async fn perform(&self, name: String, arguments_json: String) -> Result<Performed> {
         let arguments = arguments(&format!("action {name}"), &arguments_json)?;
         Ok(self.inner.perform(&name, arguments).await?.into())
     }
 
-    /// Mends an action that is parked or waits: what it wrote leaves the rows, and the newest version of it is performed with these
-    /// arguments on what is there then. What comes out is a new mutation at the end of the queue, in the place of the old one,
-    /// which goes out of it, whatever it was parked for; all of it, or nothing, also across a crash.
+    /// Edits a parked or pending action: performs its newest version with these arguments, on the
+    /// current rows without the old action's changes. The result is a new mutation at the end of
+    /// the queue, which replaces the old one. One transaction; works offline.
     ///
-    /// Works offline. What was parked because of the old one now waits for the new one: `retry_chain` with its id offers that
-    /// again. Where nothing is written this time, there is no id, and the old one is given up. Throws as `perform` does, and `InvalidInput` if there is no mutation of this name, if it is no action, and if it was
-    /// sent, has no verdict, and the server cannot withdraw it. Nothing was changed then.
+    /// Mutations that were parked because of the old one now depend on the new one: `retry_chain`
+    /// with its id retries them. If nothing is written, there is no id and the old mutation is
+    /// discarded. Throws as `perform` does, and `InvalidInput` if the mutation does not exist, is
+    /// no action, or was sent, has no verdict, and the server cannot withdraw it. Then nothing was
+    /// changed.
     pub async fn perform_again(&self, id: String, arguments_json: String) -> Result<Performed> {
         let id = named(&id)?;
         let arguments = arguments(&format!("mutation {id}"), &arguments_json)?;
@@ -219,7 +225,7 @@ impl From<ActionParameter> for core::Parameter {
     }
 }
 
-/// Upgrades as the core takes them, by older version.
+/// The upgrades by older version, for the core.
 pub(crate) fn upgrades(
     action: &str,
     upgrades: Vec<ActionUpgrade>,

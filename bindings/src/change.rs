@@ -1,4 +1,4 @@
-//! What a commit changed, told to the app's observers.
+//! Change notifications for the app's observers.
 
 use std::sync::Arc;
 
@@ -7,42 +7,42 @@ use rejoin_core::Origin;
 use crate::error::Result;
 use crate::value::SqlValue;
 
-/// Who wrote.
+/// The origin of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
 pub enum ChangeOrigin {
     /// The app, on this device.
     Local,
-    /// The server's answer.
+    /// A response of the server.
     Remote,
 }
 
-/// A table that was touched.
+/// A changed table.
 #[derive(Debug, Clone, PartialEq, uniffi::Record)]
 pub struct ChangedTable {
     /// Its name.
     pub name: String,
-    /// The keys of the rows that were touched; nothing where only the table is known, as for the app's own tables.
+    /// The keys of the changed rows; nothing if only the table is known, as for local-only tables.
     pub keys: Option<Vec<SqlValue>>,
 }
 
-/// The tables that one commit touched, or several that came while the observer ran.
+/// The tables changed by one commit, or by several during an observer call.
 #[derive(Debug, Clone, PartialEq, uniffi::Record)]
 pub struct Change {
-    /// Who wrote.
+    /// The origin.
     pub origin: ChangeOrigin,
-    /// What was touched. `sqlite_schema` is among them when the app changed the schema.
+    /// The changed tables, including `sqlite_schema` when the app changed the schema.
     pub tables: Vec<ChangedTable>,
     /// Whether the queue, or the sync state of any row, changed.
     pub queue: bool,
 }
 
-/// Hears of commits.
+/// Observes commits.
 ///
-/// Called on a thread of the engine, one call after the other; it may call anything of the client that it need not wait for.
-/// An exception is written to the log and changes nothing else.
+/// Called on a thread of the engine, one call at a time. It may call the client but must not block
+/// on it. An exception is logged and ignored.
 #[uniffi::export(with_foreign)]
 pub trait ChangeObserver: Send + Sync {
-    /// Called after each commit that touched what was asked for.
+    /// Called after each commit that changed an observed table.
     fn on_change(&self, change: Change) -> Result<()>;
 }
 
@@ -65,7 +65,7 @@ impl From<rejoin_core::Change> for Change {
     }
 }
 
-/// What the core calls.
+/// The core's callback.
 pub(crate) fn telling(
     observer: Arc<dyn ChangeObserver>,
 ) -> impl FnMut(rejoin_core::Change) + Send + 'static {

@@ -1,4 +1,4 @@
-//! The client: opening, reading, writing, watching, and the end.
+//! The client: opening, reading, writing, watching and shutting down.
 
 use std::sync::Arc;
 
@@ -15,10 +15,11 @@ use crate::transport::{ForeignTransport, HttpTransport};
 use crate::value::{SqlValue, Statement, bytes, count, counts, statements, values};
 use crate::watch::QueryWatch;
 
-/// An open database that keeps itself in step with a server.
+/// An open database that syncs with a server.
 ///
-/// Everything but syncing works without a network. Work begins when a method is called, and goes on if the caller stops
-/// waiting for it. When nobody holds the client any more it shuts itself down; `shutdown` waits for that.
+/// Everything except syncing works without a network. Each call starts its work immediately, and
+/// the work continues if the caller stops waiting. When no reference is left, the client shuts
+/// itself down; `shutdown` waits for that.
 #[derive(Debug, uniffi::Object)]
 pub struct RejoinClient {
     pub(crate) inner: Client,
@@ -26,13 +27,15 @@ pub struct RejoinClient {
 
 #[uniffi::export]
 impl RejoinClient {
-    /// Opens the file, and makes it if there is none; works offline.
+    /// Opens the file, or creates it; works offline.
     ///
-    /// A file that is open already in this process is shared, and must be opened with the same configuration; its token provider,
-    /// transport and actions stay those of the first to open it. `tokens` gives the token that names the user; without it requests carry the configured user, which a server believes on its own
-    /// machine only. `transport` replaces the built-in HTTP. `actions` are what `perform` can perform.
+    /// A file that is already open in this process is shared. The configuration must then be equal;
+    /// its token provider, transport and actions stay. `tokens` provides the token that identifies
+    /// the user; without it, requests carry the configured user, which a server accepts on its own
+    /// machine only. `transport` replaces the built-in HTTP. `actions` are the actions for
+    /// `perform`.
     ///
-    /// Throws `Configuration` with every problem, and `Storage` where the file cannot be opened; nothing was changed then.
+    /// Throws `Configuration` with all problems, and `Storage` if the file cannot be opened.
     #[uniffi::constructor(default(tokens = None, transport = None, actions = None))]
     pub async fn open(
         config: ClientConfig,
@@ -46,7 +49,7 @@ impl RejoinClient {
         Ok(Arc::new(Self { inner: Client::open_with(config, services).await? }))
     }
 
-    /// The file, by its full name.
+    /// The canonical path of the file.
     pub fn path(&self) -> String {
         self.inner.path().to_string_lossy().into_owned()
     }
@@ -67,16 +70,17 @@ impl RejoinClient {
         results.iter().map(bytes).collect()
     }
 
-    /// Runs one statement in a transaction of its own, and tells how many rows it changed.
+    /// Runs one statement in its own transaction and returns the number of changed rows.
     ///
-    /// What it writes to synced tables is on disk, in the queue, when this is done; it is pushed when there is a network.
-    /// Throws `InvalidInput` or `Constraint`: nothing was changed then.
+    /// A write to a synced table is queued in the same transaction, and pushed when there is a
+    /// network. Throws `InvalidInput` or `Constraint`; then nothing was changed.
     #[uniffi::method(default(params = []))]
     pub async fn execute(&self, sql: String, params: Vec<SqlValue>) -> Result<i64> {
         Ok(count(self.inner.execute(&sql, values(params)).await?))
     }
 
-    /// Runs one statement that writes and gives rows (`INSERT ... RETURNING`), as a row buffer, in a transaction of its own.
+    /// Runs one statement that writes and returns rows (`INSERT ... RETURNING`), as a row buffer,
+    /// in its own transaction.
     ///
     /// Throws as `execute` does.
     #[uniffi::method(default(params = []))]
@@ -86,31 +90,31 @@ impl RejoinClient {
 
     /// Runs several statements without parameters, separated by `;`, in one transaction.
     ///
-    /// Throws as `execute` does; nothing of any of them was done then.
+    /// Throws as `execute` does; then none of the statements has an effect.
     pub async fn execute_batch(&self, sql: String) -> Result<()> {
         Ok(self.inner.execute_batch(&sql).await?)
     }
 
-    /// Runs several statements in one transaction, and tells how many rows each changed.
+    /// Runs several statements in one transaction and returns the number of changed rows of each.
     ///
-    /// What they write to synced tables is one mutation: the server accepts or refuses it as a whole. Throws as `execute`
-    /// does, and says which statement failed; nothing of any of them was done then.
+    /// Their writes to synced tables are one mutation, which the server accepts or rejects as a
+    /// whole. Throws as `execute` does, naming the failed statement; then none has an effect.
     pub async fn batch(&self, statements: Vec<Statement>) -> Result<Vec<i64>> {
         Ok(counts(self.inner.batch(self::statements(statements)).await?))
     }
 
-    /// Watches a query: its result now, and again after each commit that changes it, whoever wrote.
+    /// Watches a query: delivers its result now, and after each commit that changes it.
     ///
-    /// Returns at once; what is wrong with the query is thrown by the first `next`. With the names of the columns that
-    /// identify a row as `key`, each update also says which rows were added, changed and removed.
+    /// Returns immediately; the first `next` throws errors of the query. `key` names the columns
+    /// that identify a row: each update then lists the added, changed and removed rows.
     #[uniffi::method(default(params = [], key = []))]
     pub fn watch(&self, sql: String, params: Vec<SqlValue>, key: Vec<String>) -> Arc<QueryWatch> {
         let key: Vec<&str> = key.iter().map(String::as_str).collect();
         Arc::new(QueryWatch::new(self.inner.watch(&sql, values(params), &key)))
     }
 
-    /// Tells the observer of each commit that touched one of the tables, or of any if none is named, until the subscription is
-    /// cancelled.
+    /// Calls the observer after each commit to one of the tables, or to any table if the list is
+    /// empty, until the subscription is cancelled.
     pub fn on_change(
         &self,
         tables: Vec<String>,
@@ -120,39 +124,41 @@ impl RejoinClient {
         subscribed(self.inner.on_change(&tables, change::telling(observer)))
     }
 
-    /// Tells the observer the status now and after each change, until the subscription is cancelled.
+    /// Calls the observer with the status now and after each change, until the subscription is
+    /// cancelled.
     pub fn on_status(&self, observer: Arc<dyn StatusObserver>) -> Arc<Subscription> {
         subscribed(self.inner.on_status(status::telling(observer)))
     }
 
-    /// What syncing is doing.
+    /// The sync status.
     pub fn status(&self) -> SyncStatus {
         self.inner.status().into()
     }
 
-    /// Lets go of the file: rolls back what runs, closes every connection and drops every lock, as iOS demands of an app in the
-    /// background. Nothing committed is lost; calls throw `Suspended` until `resume`.
+    /// Releases the file: rolls back what runs, closes every connection and drops every lock, as
+    /// iOS requires of an app in the background. Later calls throw `Suspended` until `resume`.
     pub async fn suspend(&self) -> Result<()> {
         Ok(self.inner.suspend().await?)
     }
 
-    /// Opens the file again after `suspend`; watched queries run once, for what was missed.
+    /// Opens the file again after `suspend`; watched queries run once to catch up.
     ///
-    /// Throws what opening throws; the client stays suspended then.
+    /// Throws as opening does; the client then stays suspended.
     pub async fn resume(&self) -> Result<()> {
         Ok(self.inner.resume().await?)
     }
 
-    /// Ends the client: what was handed in before is done, watches and observers end, syncing stops, the file is closed.
+    /// Shuts the client down: earlier calls complete, watches and observers end, syncing stops, the
+    /// file is closed.
     ///
-    /// Pending work stays in the file. Later calls throw `Ended`. Shutting down twice is no error.
+    /// The queue stays in the file. Later calls throw `Ended`. Shutting down twice is no error.
     pub async fn shutdown(&self) -> Result<()> {
         Ok(self.inner.shutdown().await?)
     }
 
-    /// One bundle of JSON for a bug report: versions, configuration, what waits and why, the schema, sizes.
+    /// A diagnostic bundle for bug reports, as JSON: versions, configuration, queue, schema, sizes.
     ///
-    /// It holds no data of the app's rows and no credentials.
+    /// It holds no row data and no credentials.
     pub async fn diagnose(&self) -> Result<String> {
         Ok(self.inner.diagnose().await?.to_string())
     }

@@ -1,4 +1,4 @@
-//! What an app configures, with the core's defaults for whatever it leaves out.
+//! The configuration of a client; missing fields have the core's defaults.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use rejoin_core::{Budget, Config, Metered, Policy};
 
 use crate::error::{RejoinError, Result};
 
-/// When background syncing may use a metered network. A sync that the app asks for by name is never held back.
+/// When background syncing may use a metered network. A sync that the app requests always runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
 pub enum MeteredPolicy {
     /// As on any other network.
@@ -18,102 +18,106 @@ pub enum MeteredPolicy {
     Never,
 }
 
-/// What an acknowledged local write survives. Either survives the end of the app, by a crash or by the system.
+/// What a committed local write survives. Both levels survive the end of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
 pub enum Durability {
-    /// A power cut or a crash of the operating system may lose the last writes; what is left is a state that the app had.
+    /// A power cut or a crash of the operating system may lose the last writes, never a part of
+    /// one.
     Normal,
-    /// A power cut as well, if the disk keeps its word: each commit waits until the disk has it.
+    /// Also a power cut, if the disk honors syncs: each commit waits for the disk.
     Full,
 }
 
-/// What this device does where a foreign change meets an edit of plain SQL. An action is run again instead.
+/// Resolves a conflict between a remote change and a plain SQL edit. Actions run again instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
 pub enum ConflictPolicy {
-    /// The server's row stands; the edit is parked with both rows.
+    /// The server's row wins; the edit is parked with both rows.
     AcceptServer,
-    /// The edit's columns go over the server's row, and are sent again; the edit of a deleted row is parked.
+    /// The edit's columns overwrite the server's row and are sent again; an edit of a deleted row
+    /// is parked.
     Rebase,
-    /// As `Rebase`; and the edit of a deleted row brings the row back.
+    /// As `Rebase`, and an edit of a deleted row restores the row.
     KeepLocal,
-    /// As `AcceptServer`, with what the edit had found kept beside both rows, for the app to merge.
+    /// As `AcceptServer`, and keeps the original row as well, so that the app can merge.
     Manual,
     /// The server compares the times of both; the earlier one is parked as superseded.
     LastWriteWins,
 }
 
-/// What actions may take, be they data or code of the app: the writer, and everybody who writes, waits for them. Every field may
-/// be left out.
+/// Limits of actions, because the writer and all other writes wait for them. Each field is
+/// optional.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, uniffi::Record)]
 pub struct ActionBudget {
-    /// How long one run may take, in milliseconds; of code of the app it is one statement. One that takes longer is
-    /// `ActionTooSlow`. Default 2,000; from 100 to a minute.
+    /// Maximum duration of one run in milliseconds; for code of the app, of one statement. A longer
+    /// one is `ActionTooSlow`. Default 2,000; from 100 to a minute.
     #[uniffi(default = None)]
     pub run_ms: Option<u32>,
-    /// How long all those together may run that one batch of remote rows makes run again, in milliseconds. Code of the app is
-    /// given up at its end. What is not done by then is laid down as it was recorded, if it fits. Default 2,000; from 100 to a
-    /// minute.
+    /// Maximum total duration of the re-runs that one batch of remote rows causes, in milliseconds.
+    /// Then code of the app is aborted, and the remaining actions are applied as recorded, if they
+    /// fit. Default 2,000; from 100 to a minute.
     #[uniffi(default = None)]
     pub rebase_ms: Option<u32>,
-    /// Most bytes that one run may write to synced tables: old and new values of each changed row. One that writes more is
-    /// `ActionTooLarge`. Default 8 MiB; from 1 KiB to 1 GiB.
+    /// Maximum bytes that one run writes to synced tables: old and new values of each changed row.
+    /// A larger one is `ActionTooLarge`. Default 8 MiB; from 1 KiB to 1 GiB.
     #[uniffi(default = None)]
     pub bytes: Option<u32>,
 }
 
-/// How a client is opened and how it syncs. Every field but the path may be left out.
+/// How a client opens its file and syncs. Every field except the path is optional.
 #[derive(Debug, Clone, PartialEq, uniffi::Record)]
 pub struct ClientConfig {
-    /// The database's file; made if there is none. Its folder must exist.
+    /// The database file; created if missing. Its folder must exist.
     pub path: String,
-    /// The server, as `https://host/prefix`. Without one the client works, and keeps what is written until there is one.
+    /// The server, as `https://host/prefix`. Without one, writes stay in the queue.
     #[uniffi(default = None)]
     pub server_url: Option<String>,
-    /// Whether `server_url` may be `http://` to a host that is not a loopback address. Others on the network can then read
-    /// and change the rows, and steal the token. For development in a local network or from an emulator. Default: no.
+    /// Whether `server_url` may be `http://` to a host that is not a loopback address. Other hosts
+    /// on the network can then read and change the rows and steal the token. Default: no.
     #[uniffi(default = None)]
     pub allow_http: Option<bool>,
-    /// Whose data this file holds. Default: what the server says when the device registers; a plain Synchro server does not say
-    /// it, there it is the `sub` of the token, if that is a JWT.
+    /// The user that owns this file. Default: the user that the server reports at register; with a
+    /// plain Synchro server, the `sub` claim of a JWT token.
     #[uniffi(default = None)]
     pub user_id: Option<String>,
-    /// What to call this device in the server's list. Default `device`.
+    /// Name of this device in the server's list. Default `device`.
     #[uniffi(default = None)]
     pub device_name: Option<String>,
     /// The kind of device. Default: the operating system's name.
     #[uniffi(default = None)]
     pub platform: Option<String>,
-    /// The app's version, as `1.2.3`; the server may ask for a newer one. Default `0.0.0`.
+    /// Version of the app, as `1.2.3`; the server may require a newer one. Default `0.0.0`.
     #[uniffi(default = None)]
     pub app_version: Option<String>,
     /// The schema's manifest as JSON, bundled with the app, so that the first start works offline. Default: fetched from the
     /// server.
     #[uniffi(default = None)]
     pub schema_json: Option<String>,
-    /// What this device does about conflicts, by table. Default: what the server's manifest says of the table.
+    /// Conflict policy by table. Default: the policy in the server's manifest.
     #[uniffi(default = None)]
     pub policies: Option<HashMap<String, ConflictPolicy>>,
-    /// How long after a pass the next begins by itself, in milliseconds. Default 30,000; from a second to a day.
+    /// Time between two sync passes, in milliseconds. Default 30,000; from a second to a day.
     #[uniffi(default = None)]
     pub sync_interval_ms: Option<u32>,
-    /// How long local writes are gathered before a push, in milliseconds. Default 500; up to a minute.
+    /// How long local writes are collected before a push, in milliseconds. Default 500; up to a
+    /// minute.
     #[uniffi(default = None)]
     pub push_debounce_ms: Option<u32>,
-    /// How long an answer may take before the request counts as lost, in milliseconds. Default 10,000; from a second to ten
+    /// How long to wait for a response, in milliseconds. Default 10,000; from a second to ten
     /// minutes.
     #[uniffi(default = None)]
     pub ack_deadline_ms: Option<u32>,
-    /// How often a failed exchange is tried before the status says failed; it goes on trying at each interval. Default 5; up
-    /// to 100.
+    /// Failed attempts of an exchange before the status is failed; retries continue at each
+    /// interval. Default 5; up to 100.
     #[uniffi(default = None)]
     pub max_retries: Option<u32>,
-    /// How often the server may fail on one local write before that is parked. Default 50; from 1 to 10,000.
+    /// Failed attempts of one mutation before it is parked. Default 50; from 1 to 10,000.
     #[uniffi(default = None)]
     pub server_fault_attempts: Option<u32>,
-    /// How long the server may fail on it, in milliseconds. Default a day; from a minute to 30 days.
+    /// How long the server may fail on one mutation, in milliseconds. Default a day; from a minute
+    /// to 30 days.
     #[uniffi(default = None)]
     pub server_fault_age_ms: Option<u32>,
-    /// Rows asked for in one answer. Default 1,000; from 100 to 1,000.
+    /// Rows requested per response. Default 1,000; from 100 to 1,000.
     #[uniffi(default = None)]
     pub page_size: Option<u32>,
     /// Mutations sent in one request. Default 100; from 100 to 1,000.
@@ -122,20 +126,20 @@ pub struct ClientConfig {
     /// What may use a metered network. Default: everything.
     #[uniffi(default = None)]
     pub metered: Option<MeteredPolicy>,
-    /// What an acknowledged local write survives. Default: the end of the app, not a power cut.
+    /// What a committed local write survives. Default: the end of the process, not a power cut.
     #[uniffi(default = None)]
     pub durability: Option<Durability>,
-    /// Connections that read. Default 4; from 1 to 16.
+    /// Number of read connections. Default 4; from 1 to 16.
     #[uniffi(default = None)]
     pub readers: Option<u32>,
-    /// The write-ahead log is brought back into the database beyond this many bytes. Default 4 MiB; from 64 KiB to 1 GiB.
+    /// Log size in bytes that triggers a checkpoint. Default 4 MiB; from 64 KiB to 1 GiB.
     #[uniffi(default = None)]
     pub wal_limit: Option<u32>,
-    /// How long a held transaction or snapshot may wait for its next statement before it is rolled back, in milliseconds.
-    /// Default 5,000; from 100 to a minute.
+    /// How long an interactive transaction or snapshot may be idle before it is rolled back, in
+    /// milliseconds. Default 5,000; from 100 to a minute.
     #[uniffi(default = None)]
     pub transaction_idle_ms: Option<u32>,
-    /// What actions may take. Default: what stands at each of its fields.
+    /// Limits of actions. Default: see its fields.
     #[uniffi(default = None)]
     pub action_budget: Option<ActionBudget>,
 }
@@ -224,6 +228,7 @@ pub(crate) fn millis(count: u32) -> Duration {
 }
 
 fn schema(json: &str) -> Result<rejoin_core::Manifest> {
-    let told = |error| RejoinError::Configuration { reason: format!("schema_json: {error}") };
-    serde_json::from_str(json).map_err(told)
+    let invalid_schema =
+        |error| RejoinError::Configuration { reason: format!("schema_json: {error}") };
+    serde_json::from_str(json).map_err(invalid_schema)
 }

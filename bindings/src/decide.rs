@@ -1,4 +1,4 @@
-//! What an app decides of a mutation that is parked or waits.
+//! Decisions of the app about a parked or pending mutation.
 
 use std::sync::Arc;
 
@@ -12,28 +12,30 @@ use crate::value::{Statement, statements};
 
 #[uniffi::export]
 impl RejoinClient {
-    /// Offers a parked mutation again, as it was written: it goes to the end of the queue, its rows show it at once, and what it
-    /// compares is what stands there now. So a conflict that the app has looked at ends by its word. Works offline.
+    /// Moves a parked mutation, unchanged, to the end of the queue. Its rows show it immediately;
+    /// its old values become those of the current rows. So a conflict that the app has seen
+    /// resolves to the app's value. Works offline.
     ///
-    /// Throws `InvalidInput` if there is none of this name, or it is not parked; `StandsOn` while the mutation that makes its row
-    /// is parked. Nothing was changed then.
+    /// Throws `InvalidInput` if it does not exist or is not parked; `StandsOn` if it needs a row of
+    /// a parked mutation. Then nothing was changed.
     pub async fn retry(&self, id: String) -> Result<()> {
         Ok(self.inner.retry(named(&id)?).await?)
     }
 
-    /// `retry` of a mutation, if it is parked, and of everything that was parked because of it, in their order; tells which
-    /// they are. Throws as `retry` does.
+    /// `retry` of a mutation, if it is parked, and of all mutations that were parked because of it,
+    /// in queue order; returns them. Throws as `retry` does.
     pub async fn retry_chain(&self, id: String) -> Result<Vec<String>> {
         Ok(names(self.inner.retry_chain(named(&id)?).await?))
     }
 
-    /// Mends a parked or waiting mutation in one crossing: the statements find what it wrote in the rows, on top of how they
-    /// stand now, and change it. What comes out is a new mutation of plain SQL at the end of the queue, in the place of the old
-    /// one; tells its id, or nothing if nothing is left. Works offline.
+    /// Edits a parked or pending mutation in one call: the statements see its changes on top of the
+    /// current rows and modify them. The result replaces the old mutation, as a new plain SQL
+    /// mutation at the end of the queue; returns its id, or nothing if nothing is left. Works
+    /// offline.
     ///
-    /// What was parked because of the old one now waits for the new one: `retry_chain` with its id offers that again. Throws as
-    /// `batch` does, and `InvalidInput` if there is no mutation of this name, or it was sent and has no verdict. Nothing was
-    /// changed then.
+    /// Mutations that were parked because of the old one now depend on the new one: `retry_chain`
+    /// with its id retries them. Throws as `batch` does, and `InvalidInput` if the mutation does
+    /// not exist, or was sent and has no verdict. Then nothing was changed.
     pub async fn edit(&self, id: String, statements: Vec<Statement>) -> Result<Option<String>> {
         let statements = self::statements(statements);
         let edited = self.inner.edit(named(&id)?, move |tx| {
@@ -44,16 +46,17 @@ impl RejoinClient {
         Ok(edited.await?.map(|id| id.to_string()))
     }
 
-    /// `edit` for code that waits between two statements: the transaction begins with what the mutation wrote laid upon the rows
-    /// as they stand now. When it is committed, its `edited` names the new mutation; ended otherwise, nothing was changed.
+    /// `edit` as an interactive transaction: it begins with the mutation's changes on top of the
+    /// current rows. After the commit, `edited` is the id of the new mutation; any other end
+    /// changes nothing.
     ///
     /// Throws as `edit` and `begin` do.
     pub async fn begin_edit(&self, id: String) -> Result<Arc<HeldTransaction>> {
         Ok(Arc::new(HeldTransaction::new(self.inner.begin_edit(named(&id)?).await?)))
     }
 
-    /// `discard` of a mutation and of everything that stands on a row that it made, parked before or only by this; tells which
-    /// they are, it first. Throws as `discard` does.
+    /// `discard` of a mutation and of all mutations that need a row that it created, whether parked
+    /// or pending; returns them, the given one first. Throws as `discard` does.
     pub async fn discard_chain(&self, id: String) -> Result<Vec<String>> {
         Ok(names(self.inner.discard_chain(named(&id)?).await?))
     }

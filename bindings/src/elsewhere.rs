@@ -1,9 +1,9 @@
-//! Work that wakes whoever waits in an asynchronous call, done on a thread that belongs to nobody else.
+//! Executes wake-ups of asynchronous calls on a separate thread.
 //!
-//! Promise: a caller of another language never wakes a waiting call on its own thread. UniFFI holds a lock of the call while
-//! it tells the other language that there is news, and in JavaScript that telling waits for JavaScript's only thread: if
-//! that thread were just then to wake the same call, it would wait for the lock, and each for the other, for ever. Border: what
-//! the engine's own threads wake needs none of this.
+//! A caller of another language must not wake a waiting call on its own thread. UniFFI holds a lock
+//! of the call while it notifies the other language, and in JavaScript the notification waits for
+//! the only JavaScript thread. If that thread woke the same call at that moment, it would wait for
+//! the lock: a deadlock. Wake-ups from the engine's own threads do not need this.
 
 use std::sync::OnceLock;
 use std::sync::mpsc::{self, Sender};
@@ -13,7 +13,7 @@ use rejoin_core::Error;
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// Does the work soon, in the order of the calls; at once and here if there is no thread to be had.
+/// Runs the work soon, in call order; immediately and on this thread if no thread can be started.
 pub(crate) fn soon(work: impl FnOnce() + Send + 'static) {
     static DESK: OnceLock<Option<Sender<Work>>> = OnceLock::new();
     let desk = DESK.get_or_init(|| {

@@ -1,7 +1,8 @@
-//! The one error that crosses: few kinds, by what a caller can do; every one carries its reason in words.
+//! The error type of the FFI boundary: a few kinds, by what a caller can do, each with a reason.
 //!
-//! Promise: the conversion names each error of the core, without a wildcard, so that a new one does not compile until it has a
-//! meaning here. The field is called `reason` because exceptions in Kotlin already have a `message`.
+//! The conversion lists each error of the core without a wildcard, so that a new one does not
+//! compile until it has a kind. The field is called `reason` because exceptions in Kotlin already
+//! have a `message`.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -12,18 +13,18 @@ use rejoin_core::Error;
 
 use crate::value::{SqlValue, small};
 
-/// Why an action was not performed.
+/// Why an action failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
 pub enum ActionFault {
     /// No action of this name is registered.
     Unknown,
-    /// The arguments are not those that it takes.
+    /// The arguments are invalid.
     Arguments,
-    /// A rule of the app says no. A handler throws it to say so.
+    /// A precondition of the action failed. A handler throws it to refuse.
     Refused,
-    /// It makes two rows that nothing tells apart, and that have one id therefore.
+    /// It inserts two rows with the same identity, which would get the same id.
     SameRow,
-    /// Its code waits for something, and had not ended in time.
+    /// Its code was idle for too long.
     TimedOut,
 }
 
@@ -36,29 +37,29 @@ pub struct ColumnValue {
     pub value: SqlValue,
 }
 
-/// A row that is not as a mutation left it.
+/// A row that differs from what a mutation wrote.
 #[derive(Debug, Clone, PartialEq, uniffi::Record)]
 pub struct ChangedRow {
     /// The table's name.
     pub table: String,
     /// The row's key.
     pub key: SqlValue,
-    /// The columns that have another value; empty if the row went, or is back.
+    /// The columns that have another value; empty if the row was deleted or inserted again.
     pub columns: Vec<String>,
-    /// What the mutation wrote; nothing if it removed the row.
+    /// What the mutation wrote; nothing if it deleted the row.
     pub wrote: Option<Vec<ColumnValue>>,
-    /// The row as it is seen now; nothing if there is none.
+    /// The current row; nothing if there is none.
     pub present: Option<Vec<ColumnValue>>,
 }
 
-/// What went wrong, by what a caller can do about it.
+/// An error, by what a caller can do about it.
 ///
-/// Nothing is lost by an error: a statement or transaction that failed was rolled back as a whole, and what waits for the
-/// server goes on waiting. `reason` is written for developers and makes sense alone.
+/// An error loses nothing: a failed statement or transaction was rolled back as a whole, and
+/// pending mutations stay in the queue. `reason` is a complete message for developers.
 #[derive(Debug, Clone, PartialEq, thiserror::Error, uniffi::Error)]
 pub enum RejoinError {
-    /// The call cannot be served as it is: SQL that does not compile, a value that cannot be synced, a table that is not synced,
-    /// a call from inside a transaction that would wait for itself. Nothing was changed.
+    /// The call is invalid: SQL that does not compile, a value that cannot be synced, an unsynced
+    /// table, a call inside a transaction that would wait for itself. Nothing was changed.
     #[error("{reason}")]
     InvalidInput {
         /// What is wrong, and what to do instead.
@@ -76,47 +77,50 @@ pub enum RejoinError {
         /// `NOT NULL`, `UNIQUE`, `CHECK` with its name, or `FOREIGN KEY`.
         rule: String,
     },
-    /// An action was not performed; nothing of it was kept.
+    /// An action failed; it was rolled back.
     #[error("{reason}")]
     Action {
-        /// What is the matter, in one sentence.
+        /// The failure, in one sentence.
         reason: String,
         /// The action's name.
         action: String,
-        /// What kind of matter.
+        /// The kind of failure.
         fault: ActionFault,
-        /// The app's own words for a refusal; what is wrong with the arguments; the table of two equal rows; else empty.
+        /// The app's message of a refusal; the invalid arguments; the table of two equal rows; else
+        /// empty.
         words: String,
     },
-    /// One run of an action took longer than it may; nothing of it was kept. Do less at a time, or allow more.
+    /// One run of an action exceeded its time limit and was rolled back. Do less, or raise the
+    /// limit.
     #[error("{reason}")]
     ActionTooSlow {
-        /// What is the matter, in one sentence.
+        /// The failure, in one sentence.
         reason: String,
         /// The action's name.
         action: String,
-        /// What is allowed: `run_ms` of the budget.
+        /// The limit: `run_ms` of the budget.
         most_ms: u32,
     },
-    /// One run of an action wrote more than it may; nothing of it was kept. Do less at a time, or allow more.
+    /// One run of an action wrote too much and was rolled back. Do less, or raise the limit.
     #[error("{reason}")]
     ActionTooLarge {
-        /// What is the matter, in one sentence.
+        /// The failure, in one sentence.
         reason: String,
         /// The action's name.
         action: String,
-        /// What is allowed: `bytes` of the budget.
+        /// The limit: `bytes` of the budget.
         most_bytes: u32,
     },
-    /// The mutation stands on a row that another one makes, which is parked. Retry that, with its chain.
+    /// The mutation needs a row of a parked mutation. Retry that one, with its chain.
     #[error("{reason}")]
     StandsOn {
-        /// What stands on what.
+        /// The dependency.
         reason: String,
         /// The parked mutation.
         id: String,
     },
-    /// Mutations wait or are parked that were not named, and a reset gives nobody's work up unnamed; nothing was changed.
+    /// A reset would delete pending or parked mutations that the call does not list. Nothing was
+    /// changed.
     #[error("{reason}")]
     Unsent {
         /// What to do.
@@ -124,34 +128,34 @@ pub enum RejoinError {
         /// How many.
         waiting: u32,
     },
-    /// What was to be taken back does not stand any more: rows have changed since. Nothing was changed.
+    /// The undo would overwrite later changes. Nothing was changed.
     #[error("{reason}")]
     Changed {
         /// What to do.
         reason: String,
-        /// The rows, as they were left and as they are.
+        /// The rows, as the mutation left them and as they are.
         rows: Vec<ChangedRow>,
     },
-    /// The file or the disk failed: damaged, read-only, full, open in another process, written by a newer release. What ran was
-    /// rolled back.
+    /// The file or the disk failed: damaged, read-only, full, open in another process, or written
+    /// by a newer release. The transaction was rolled back.
     #[error("{reason}")]
     Storage {
-        /// What is the matter with it.
+        /// The problem.
         reason: String,
     },
-    /// The file belongs to another user; nothing was touched.
+    /// The file belongs to another user; nothing was changed.
     #[error("{reason}")]
     WrongUser {
-        /// Whose data is at stake.
+        /// The owner of the file.
         reason: String,
     },
-    /// The configuration is wrong; every problem is named. Nothing was opened.
+    /// The configuration is invalid; nothing was opened.
     #[error("{reason}")]
     Configuration {
         /// All problems, separated by semicolons.
         reason: String,
     },
-    /// The client is suspended, or was while this ran; what ran was rolled back. Call `resume` first.
+    /// The client is, or was, suspended; the transaction was rolled back. Call `resume` first.
     #[error("{reason}")]
     Suspended {
         /// What was interrupted.
@@ -163,56 +167,56 @@ pub enum RejoinError {
         /// What ended it.
         reason: String,
     },
-    /// A held transaction or snapshot was left alone for too long, or a read lasted while the write-ahead log grew; it was
-    /// rolled back. Begin a new one, and end it sooner.
+    /// An interactive transaction or snapshot was idle for too long, or a read was open while the
+    /// write-ahead log grew; it was rolled back.
     #[error("{reason}")]
     TransactionTimeout {
         /// What was rolled back.
         reason: String,
     },
-    /// No server could be reached, or not in time. The queue is intact and will be sent again.
+    /// No server could be reached in time. The queue is unchanged and will be sent later.
     #[error("{reason}")]
     Offline {
-        /// What the last attempt found.
+        /// The result of the last attempt.
         reason: String,
     },
-    /// Credentials are missing or refused: sign in again. The queue waits until there are new ones.
+    /// Credentials are missing or rejected: sign in again. The queue waits for new ones.
     #[error("{reason}")]
     Unauthorized {
-        /// What was refused.
+        /// What was rejected.
         reason: String,
     },
-    /// The server asks for a newer version of the app; the queue waits.
+    /// The server requires a newer version of the app; the queue waits.
     #[error("{reason}")]
     UpgradeRequired {
-        /// The server's words.
+        /// The server's message.
         reason: String,
     },
-    /// The server answered with an error; the queue is intact.
+    /// The server returned an error; the queue is unchanged.
     #[error("{reason}")]
     Server {
-        /// What the server said.
+        /// The server's message.
         reason: String,
         /// The HTTP status.
         status: u16,
-        /// The server's word for it, or empty.
+        /// The server's error code, or empty.
         code: String,
         /// Whether the same request may succeed later.
         retryable: bool,
     },
-    /// The server's answer was not understood; nothing of it was applied.
+    /// The server's response is invalid; nothing of it was applied.
     #[error("{reason}")]
     Protocol {
-        /// What was not understood.
+        /// What is invalid.
         reason: String,
     },
-    /// A function of the app threw, where it may not.
+    /// A function of the app threw an exception that it must not throw.
     #[error("{reason}")]
     Callback {
-        /// What it threw.
+        /// The exception.
         reason: String,
     },
-    /// A bug of the engine; what ran was rolled back. Please report it with the bundle of `diagnose`.
+    /// A bug in the engine; the transaction was rolled back. Please report it with `diagnose`.
     #[error("{reason}")]
     Internal {
         /// What was found.
@@ -220,7 +224,7 @@ pub enum RejoinError {
     },
 }
 
-/// What the methods here give.
+/// The result of the exported methods.
 pub(crate) type Result<T, E = RejoinError> = std::result::Result<T, E>;
 
 impl From<Error> for RejoinError {
@@ -230,7 +234,7 @@ impl From<Error> for RejoinError {
 }
 
 impl From<&Error> for RejoinError {
-    // No wildcard arm: a new error of the core must be given a meaning before this compiles.
+    // No wildcard arm: a new error of the core does not compile until it has a kind.
     fn from(error: &Error) -> Self {
         let reason = error.to_string();
         match error {
@@ -260,7 +264,7 @@ impl From<&Error> for RejoinError {
             | Error::Io(_)
             | Error::Locked { .. } => Self::Storage { reason },
             Error::TransactionTimeout => Self::TransactionTimeout { reason },
-            // The kind is that of the statement that failed; the words say which one it was.
+            // The kind of the failed statement, with a reason that names the statement.
             Error::Batch { error, .. } => Self::from(&**error).because(reason),
             Error::WrongUser { .. } => Self::WrongUser { reason },
             Error::Config(_) => Self::Configuration { reason },
@@ -281,7 +285,7 @@ impl From<&Error> for RejoinError {
 }
 
 impl RejoinError {
-    /// Why this action was not performed.
+    /// The error of a failed action.
     fn of_action(reason: String, action: String, fault: &core::ActionFault) -> Self {
         let (fault, words) = match fault {
             core::ActionFault::Unknown => (ActionFault::Unknown, String::new()),
@@ -322,7 +326,7 @@ impl From<&core::ChangedRow> for ChangedRow {
 }
 
 impl RejoinError {
-    /// The same, in other words.
+    /// Replaces the reason.
     fn because(mut self, words: String) -> Self {
         let (Self::InvalidInput { reason }
         | Self::Constraint { reason, .. }
@@ -350,15 +354,15 @@ impl RejoinError {
     }
 }
 
-/// An exception that a foreign function may not throw, or one that could not be read.
+/// An undeclared exception of a foreign function, or one that could not be read.
 impl From<uniffi::UnexpectedUniFFICallbackError> for RejoinError {
     fn from(error: uniffi::UnexpectedUniFFICallbackError) -> Self {
         Self::Callback { reason: error.reason }
     }
 }
 
-/// What a foreign function gives. If its code panics, or what it gave cannot be read, that is its error: it runs inside the
-/// engine's own tasks, which must go on.
+/// Awaits a foreign function. A panic or an unreadable result becomes an error: the call runs
+/// inside the engine's tasks, which must continue.
 pub(crate) async fn calm<T>(call: impl Future<Output = Result<T>>) -> Result<T> {
     let panicked = |_| RejoinError::Callback { reason: "the app's function panicked".to_owned() };
     AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|panic| Err(panicked(panic)))

@@ -1,4 +1,4 @@
-//! What the server has accepted: to show it, to take it back, and to forget it.
+//! Accepted mutations: list, undo and prune them.
 
 use std::time::Duration;
 
@@ -12,78 +12,79 @@ use crate::value::small;
 /// A mutation that the server has accepted.
 #[derive(Debug, Clone, PartialEq, uniffi::Record)]
 pub struct AcceptedMutation {
-    /// Its place in the queue, when it was there.
+    /// Its former position in the queue.
     pub seq: i64,
-    /// Its name, here and on the server.
+    /// Its id, here and on the server.
     pub id: String,
     /// The action's name; nothing for plain SQL.
     pub action: Option<String>,
     /// When it was written: milliseconds since 1970.
     pub written_ms: i64,
-    /// When its verdict came: milliseconds since 1970.
+    /// When its verdict arrived: milliseconds since 1970.
     pub accepted_ms: i64,
     /// The number of the attempt that was accepted, from 1.
     pub attempt: i64,
-    /// The mutation that it takes back, by undo or redo.
+    /// The mutation that it reverts, by undo or redo.
     pub undoes: Option<String>,
-    /// What it did, a row each; the old values are those that it displaced on the server.
+    /// Its changes, one entry per row; the old values are the server's before-images.
     pub rows: Vec<PendingRow>,
 }
 
-/// What became of an undo or a redo.
+/// The result of an undo or a redo.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
 pub enum Undone {
-    /// The mutation had no verdict yet: it was given up, as by `discard`.
+    /// The mutation had no verdict yet: it was discarded, as by `discard`.
     GivenUp,
-    /// A mutation takes it back; it waits to be sent like any other.
+    /// A new mutation reverts it and waits to be sent.
     By {
-        /// That mutation.
+        /// The id of the new mutation.
         id: String,
     },
-    /// There was nothing to take back: the server's rows were so already before it.
+    /// There was nothing to revert: the mutation changed nothing on the server.
     Nothing,
 }
 
-/// How much of what was accepted is kept. What is left out is as by default.
+/// Limits of the history of accepted mutations. A missing field has its default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Record)]
 pub struct HistoryBounds {
-    /// Most mutations. Default 1,000.
+    /// Number of mutations. Default 1,000.
     #[uniffi(default = None)]
     pub count: Option<u32>,
-    /// Most bytes of what they wrote. Default 16 MiB.
+    /// Bytes of their changes. Default 16 MiB.
     #[uniffi(default = None)]
     pub bytes: Option<u32>,
-    /// How long, in seconds from the verdict on. Default thirty days.
+    /// Age since the verdict, in seconds. Default thirty days.
     #[uniffi(default = None)]
     pub age_seconds: Option<u32>,
 }
 
 #[uniffi::export]
 impl RejoinClient {
-    /// What the server has accepted and the file still remembers, the newest first, at most `most`.
+    /// The accepted mutations that the file still keeps, newest first, at most `most`.
     pub async fn history(&self, most: u32) -> Result<Vec<AcceptedMutation>> {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         Ok(self.inner.history(most).await?.into_iter().map(AcceptedMutation::from).collect())
     }
 
-    /// Takes a mutation back. One without a verdict is given up, as by `discard`; of an accepted one each column goes back to what
-    /// it displaced on the server, by a new mutation, which is only ever compared. Works offline. All of it, or nothing.
+    /// Reverts a mutation. One without a verdict is discarded, as by `discard`. For an accepted
+    /// one, a new compare-only mutation sets each column back to the server's before-image. Works
+    /// offline, in one transaction.
     ///
-    /// Throws `Changed` with the rows if any of it does not stand any more; `InvalidInput` if the file has forgotten it, and for a
-    /// parked one, of which nothing is in the rows.
+    /// Throws `Changed` with the rows if any of them has changed since; `InvalidInput` if it was
+    /// pruned, and for a parked one, whose changes are not in the rows.
     pub async fn undo(&self, id: String) -> Result<Undone> {
         Ok(self.inner.undo(named(&id)?).await?.into())
     }
 
-    /// Takes the undo of a mutation back: `id` is the one that was undone.
+    /// Reverts the undo of a mutation: `id` is the mutation that was undone.
     ///
-    /// Throws `InvalidInput` if it was not undone, or is done again already; else as `undo`.
+    /// Throws `InvalidInput` if it is not undone; otherwise as `undo`.
     pub async fn redo(&self, id: String) -> Result<Undone> {
         Ok(self.inner.redo(named(&id)?).await?.into())
     }
 
-    /// Forgets what was accepted beyond these bounds, at once; tells how many mutations. They cannot be undone any more. Without a
-    /// call the default bounds are kept whenever something is accepted.
+    /// Removes accepted mutations beyond these bounds and returns their number. They can no longer
+    /// be undone. Without a call, the default bounds apply to each acceptance.
     pub async fn prune(&self, bounds: HistoryBounds) -> Result<u32> {
         Ok(small(self.inner.prune(bounds.into()).await? as u64))
     }

@@ -1,4 +1,4 @@
-//! Moving over from the Synchro SDK.
+//! Migration from the Synchro SDK.
 
 use rejoin_core as core;
 
@@ -6,44 +6,44 @@ use crate::RejoinClient;
 use crate::error::Result;
 use crate::value::small;
 
-/// What became of a Synchro database that was taken over.
+/// The result of importing a Synchro database.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct SynchroImport {
-    /// The tables that both sides know, by name.
+    /// The imported tables, by name.
     pub tables: Vec<ImportedTable>,
-    /// What was not taken and stays in the old file, with the reason.
+    /// What was not imported and stays in the old file, with the reason.
     pub left_out: Vec<LeftOut>,
-    /// Unsent edits that an earlier call had taken already.
+    /// Unsent edits that an earlier call has already imported.
     pub taken_before: u32,
-    /// Mutations that wait for the first sync before they can be sent; zero if everything has been here.
+    /// Mutations that wait for the first sync before they can be sent; zero after the first sync.
     pub awaiting: u32,
 }
 
-/// What was taken of a table.
+/// What was imported of a table.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct ImportedTable {
     /// Its name.
     pub name: String,
-    /// Rows that are seen as the old file had them, until the first sync brings the server's.
+    /// Rows that are shown as in the old file until the first sync replaces them.
     pub rows: u32,
-    /// Rows that the server had not been told of.
+    /// Unsent inserts.
     pub creates: u32,
-    /// Edits that the server had not been told of, one per row.
+    /// Unsent edits, one per row.
     pub updates: u32,
-    /// Deletes that the server had not been told of.
+    /// Unsent deletes.
     pub deletes: u32,
-    /// Columns of the old table that the schema lacks; their values were not taken.
+    /// Columns of the old table that the schema lacks; their values were not imported.
     pub columns_left_out: Vec<String>,
 }
 
-/// What was not taken of an old file.
+/// What was not imported.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct LeftOut {
     /// The table, by its old name.
     pub table: String,
-    /// The row; nothing where the whole table was left out.
+    /// The row; nothing if the whole table was left out.
     pub record_id: Option<String>,
-    /// How many unsent edits this is about.
+    /// Number of unsent edits concerned.
     pub unsent: u32,
     /// Why.
     pub why: String,
@@ -51,12 +51,13 @@ pub struct LeftOut {
 
 #[uniffi::export]
 impl RejoinClient {
-    /// Takes over an app's old Synchro database: what it had not sent is in the queue when this is done, and its rows are seen
-    /// until the first sync brings the server's.
+    /// Imports an app's old Synchro database: its unsent changes are queued, and its rows are shown
+    /// until the first sync replaces them.
     ///
-    /// The old file is copied and stays as it is; nobody may have it open meanwhile. All is taken in one transaction, or
-    /// nothing; made again, the call takes what is new, and nothing twice. Works offline with a bundled schema. Throws
-    /// `InvalidInput` for a file that is no Synchro database, and while no schema is known; `Storage` for a damaged one.
+    /// The old file is copied and not changed; no other process may have it open meanwhile. The
+    /// import is one transaction; repeated calls import only what is new. Works offline with a
+    /// bundled schema. Throws `InvalidInput` if the file is no Synchro database, or no schema is
+    /// known; `Storage` if it is damaged.
     pub async fn import_synchro(&self, path: String) -> Result<SynchroImport> {
         Ok(self.inner.import_synchro(path).await?.into())
     }

@@ -1,12 +1,12 @@
-//! Rejoin for Kotlin, Swift and TypeScript: the client of `rejoin-core`, said in types that UniFFI can carry.
+//! Rejoin for Kotlin, Swift and TypeScript: the client of `rejoin-core` in UniFFI types.
 //!
-//! Promise: each method converts, calls and converts back; what a thing means is decided in the core, which knows nothing of
-//! UniFFI. Nothing here blocks a caller: what may wait, or may call back into the other language, is asynchronous, and what
-//! is synchronous only reads memory or hands work on. No panic and no foreign exception crosses.
+//! Each method converts, calls the core and converts back; the core does not depend on UniFFI. No
+//! call blocks: what may wait or may call back is asynchronous; synchronous calls only read memory
+//! or queue work. No panic and no foreign exception crosses the FFI boundary.
 //!
-//! The comments become the documentation in the other languages, so they name no Rust type. On top of what is generated
-//! stand hand-written packages with the idioms of each language; apps use those.
-// UniFFI hands over owned values, and asks for `async` where only the core's future is awaited.
+//! The comments become the documentation in the other languages, so they use no Rust types. Apps
+//! use the hand-written packages on top of the generated code.
+// UniFFI passes owned values, and requires `async` where only the core's future is awaited.
 #![allow(clippy::needless_pass_by_value, clippy::unused_async)]
 
 mod acting;

@@ -1,9 +1,9 @@
-//! The engine's log, handed to the app.
+//! Forwards the engine's log to the app.
 //!
-//! Promise: whoever logs never waits and is never called back; records go through a bounded queue to one thread, which hands
-//! them to the sink one after the other. What does not fit is counted, and the count is told. What a sink throws is dropped,
-//! and what it logs on that thread is not told, so that no record begets another. Border: only the engine's own words, no
-//! other library's.
+//! Logging never blocks and never calls the app: records go through a bounded queue to one thread,
+//! which calls the sink. Records that do not fit are counted, and the count is reported. Exceptions
+//! of a sink are dropped, and what it logs on that thread is ignored, to prevent recursion. Only
+//! Rejoin's own records are forwarded.
 
 use std::cell::Cell;
 use std::fmt;
@@ -21,61 +21,63 @@ use tracing::{Event, Level, Metadata, Subscriber, span};
 use crate::elsewhere;
 use crate::error::{RejoinError, Result};
 
-/// So many records wait for a slow sink; those that come then are lost, and counted.
+/// Queue length for a slow sink; further records are lost and counted.
 const WAITING: usize = 1024;
 
-/// How much is logged, from the least to the most.
+/// The log level, from the fewest to the most records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
 pub enum LogLevel {
-    /// What went wrong and should not.
+    /// Errors.
     Error,
-    /// What went wrong and was mended or will be tried again.
+    /// Problems that were fixed or will be retried.
     Warn,
-    /// What the engine does, a line per deed.
+    /// One record per operation of the engine.
     Info,
-    /// What it decides on the way.
+    /// Details of its decisions.
     Debug,
     /// Everything.
     Trace,
 }
 
-/// A value beside the text of a record.
+/// A structured field of a record.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct LogField {
     /// Its name.
     pub name: String,
-    /// Its value, in words.
+    /// Its value as text.
     pub value: String,
 }
 
-/// A line of the log.
+/// A log record.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct LogRecord {
-    /// How grave it is.
+    /// Its level.
     pub level: LogLevel,
-    /// When: microseconds since 1970.
+    /// Time in microseconds since 1970.
     pub at: i64,
-    /// The part of the engine that speaks.
+    /// The module that wrote it.
     pub target: String,
-    /// What it says.
+    /// The message.
     pub text: String,
-    /// What belongs to it.
+    /// The structured fields.
     pub fields: Vec<LogField>,
 }
 
-/// Takes the engine's log.
+/// Receives the engine's log.
 ///
-/// Called on one thread, one call after the other. What it throws is dropped.
+/// Called on one thread, one call at a time. Exceptions are dropped.
 #[uniffi::export(with_foreign)]
 pub trait LogSink: Send + Sync {
-    /// Takes one record.
+    /// Receives one record.
     fn on_log(&self, record: LogRecord) -> Result<()>;
 }
 
-/// Hands the engine's log to `sink` from now on, in place of the sink before; without one, nothing is logged.
+/// Forwards the engine's log to `sink`, which replaces the previous one; without one, logging
+/// stops.
 ///
-/// One sink serves all clients of the process. May be called at any time, also to change the level alone. Throws
-/// `Configuration` where the process has another logger of the same kind, which is possible in an app written in Rust only.
+/// One sink serves all clients of the process. May be called at any time, also to change only the
+/// level. Throws `Configuration` if the process has another global logger, which only a Rust app
+/// can have.
 #[uniffi::export(default(sink = None))]
 pub fn set_log_sink(level: LogLevel, sink: Option<Arc<dyn LogSink>>) -> Result<()> {
     if !*INSTALLED.get_or_init(|| set_global_default(Bridge).is_ok()) {
@@ -86,7 +88,7 @@ pub fn set_log_sink(level: LogLevel, sink: Option<Arc<dyn LogSink>>) -> Result<(
     let outlet = sink.map(Outlet::open).transpose()?.map(Arc::new);
     let before = {
         let mut current = OUTLET.write().unwrap_or_else(PoisonError::into_inner);
-        // Under the same lock, or two callers could leave a sink with the level of none.
+        // Under the same lock, so that concurrent callers cannot combine a sink with level 0.
         LEVEL.store(number, Ordering::Release);
         std::mem::replace(&mut *current, outlet)
     };
@@ -97,20 +99,20 @@ pub fn set_log_sink(level: LogLevel, sink: Option<Arc<dyn LogSink>>) -> Result<(
 
 /// Whether the bridge is the process's logger.
 static INSTALLED: OnceLock<bool> = OnceLock::new();
-/// How much is wanted: 0 for nothing, else one more than the level's place.
+/// The enabled level: 0 for none, else the level's index plus one.
 static LEVEL: AtomicU8 = AtomicU8::new(0);
-/// Where records go.
+/// The current sink.
 static OUTLET: RwLock<Option<Arc<Outlet>>> = RwLock::new(None);
 
 thread_local! {
-    /// Set on the thread that calls sinks: what is logged there is not told.
-    static TELLING: Cell<bool> = const { Cell::new(false) };
+    /// Set on the thread that calls sinks: its records are ignored.
+    static DELIVERING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The way to one sink. When it goes, what waits is dropped, and the thread ends.
+/// The queue to one sink. Dropping it discards queued records and ends the thread.
 struct Outlet {
     records: SyncSender<LogRecord>,
-    /// Those that did not fit, since the last one that did.
+    /// Records lost since the last delivered one.
     lost: Arc<AtomicU32>,
     closed: Arc<AtomicBool>,
 }
@@ -120,7 +122,7 @@ impl Outlet {
         let (records, todo) = sync_channel(WAITING);
         let outlet = Self { records, lost: Arc::default(), closed: Arc::default() };
         let (lost, closed) = (Arc::clone(&outlet.lost), Arc::clone(&outlet.closed));
-        elsewhere::thread("log", move || tell(&*sink, &todo, &lost, &closed))?;
+        elsewhere::thread("log", move || deliver(&*sink, &todo, &lost, &closed))?;
         Ok(outlet)
     }
 
@@ -137,17 +139,17 @@ impl Drop for Outlet {
     }
 }
 
-/// The life of the thread that calls a sink.
-fn tell(sink: &dyn LogSink, todo: &Receiver<LogRecord>, lost: &AtomicU32, closed: &AtomicBool) {
-    TELLING.set(true);
-    let tell = |record| drop(catch_unwind(AssertUnwindSafe(|| sink.on_log(record))));
+/// Main loop of the thread that calls a sink.
+fn deliver(sink: &dyn LogSink, todo: &Receiver<LogRecord>, lost: &AtomicU32, closed: &AtomicBool) {
+    DELIVERING.set(true);
+    let call = |record| drop(catch_unwind(AssertUnwindSafe(|| sink.on_log(record))));
     for record in todo {
         if closed.load(Ordering::Acquire) {
             return;
         }
         let count = lost.swap(0, Ordering::Relaxed);
         if count > 0 {
-            tell(LogRecord {
+            call(LogRecord {
                 level: LogLevel::Warn,
                 target: module_path!().to_owned(),
                 text: "records of the log were lost: the sink is slower than the engine".to_owned(),
@@ -155,11 +157,11 @@ fn tell(sink: &dyn LogSink, todo: &Receiver<LogRecord>, lost: &AtomicU32, closed
                 ..record.clone()
             });
         }
-        tell(record);
+        call(record);
     }
 }
 
-/// The process's logger: takes the engine's events, and no spans.
+/// The process's logger: forwards the engine's events and ignores spans.
 struct Bridge;
 
 impl Bridge {
@@ -174,7 +176,7 @@ impl Subscriber for Bridge {
     }
 
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        Self::is_ours(metadata) && *metadata.level() <= wanted() && !TELLING.get()
+        Self::is_ours(metadata) && *metadata.level() <= wanted() && !DELIVERING.get()
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -189,7 +191,7 @@ impl Subscriber for Bridge {
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        // No span is enabled; if one came all the same, nothing is kept of it.
+        // No span is enabled, so this is never recorded.
         span::Id::from_u64(1)
     }
 

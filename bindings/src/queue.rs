@@ -1,4 +1,4 @@
-//! What waits for the server, in words that an app can show.
+//! Pending and parked mutations, in a form that an app can show.
 
 use rejoin_core as core;
 use rejoin_core::MutationId;
@@ -8,68 +8,68 @@ use crate::config::millis;
 use crate::error::{RejoinError, Result};
 use crate::value::{SqlValue, small};
 
-/// Where a local write stands.
+/// The state of a local write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
 pub enum MutationState {
     /// Waits to be sent.
     Pending,
-    /// On its way.
+    /// The request is running.
     Sent,
-    /// Sent, and no answer came; it will be sent again as it is.
+    /// Sent without a response; it will be sent again unchanged.
     Uncertain,
-    /// Ended without being accepted; kept with its reason, blocks nothing.
+    /// Not accepted; kept with its reason, without blocking others.
     Parked,
 }
 
 /// Why a local write is parked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
 pub enum ParkReason {
-    /// A rule of the server refuses the content.
+    /// A rule of the server rejects the content.
     Rejected,
     /// A row has changed since.
     Conflicted,
-    /// The server will not look at it.
+    /// The server rejects it without evaluating it.
     Refused,
     /// An action cannot run again.
     Unreplayable,
-    /// Something that it stands on was parked.
+    /// A mutation that it depends on was parked.
     Depends,
-    /// What is left of one that was accepted in part.
+    /// The remainder of a mutation that was accepted in part.
     Remainder,
     /// The server has failed on it too often, or for too long.
     ServerFault,
 }
 
-/// What was done to a row.
+/// The change of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
 pub enum PatchKind {
-    /// It was made.
+    /// Insert.
     Insert,
-    /// Columns were changed.
+    /// Update of columns.
     Update,
-    /// It was removed.
+    /// Delete.
     Delete,
 }
 
-/// What a local write did to a column.
+/// The change of one column.
 #[derive(Debug, Clone, PartialEq, uniffi::Record)]
 pub struct PendingColumn {
     /// The column's name.
     pub name: String,
-    /// What stood there; NULL in an insert.
+    /// The old value; NULL in an insert.
     pub old_value: SqlValue,
-    /// What was written; NULL in a delete.
+    /// The new value; NULL in a delete.
     pub new_value: SqlValue,
 }
 
-/// What a local write did to a row.
+/// The change of one row.
 #[derive(Debug, Clone, PartialEq, uniffi::Record)]
 pub struct PendingRow {
     /// The table's name.
     pub table: String,
     /// The row's key.
     pub key: SqlValue,
-    /// What was done.
+    /// The operation.
     pub operation: PatchKind,
     /// All columns for an insert or a delete, the changed ones for an update.
     pub columns: Vec<PendingColumn>,
@@ -78,108 +78,112 @@ pub struct PendingRow {
 /// A local write that the server has not accepted: one transaction of the app.
 #[derive(Debug, Clone, PartialEq, uniffi::Record)]
 pub struct PendingMutation {
-    /// Its place in the queue; rises.
+    /// Its position in the queue; rises.
     pub seq: i64,
-    /// Its name, here and on the server.
+    /// Its id, here and on the server.
     pub id: String,
-    /// Where it stands.
+    /// Its state.
     pub state: MutationState,
     /// Why it is parked, if it is.
     pub reason: Option<ParkReason>,
-    /// The server's words, and both rows of a conflict, as JSON.
+    /// The server's message, and both rows of a conflict, as JSON.
     pub detail: Option<String>,
-    /// The parked one that it stands on, if that is why it is parked.
+    /// The parked mutation that it depends on, if that is why it is parked.
     pub because_of: Option<String>,
-    /// While it waits: the earlier one that must be accepted before it and that the server fails on at present.
+    /// The earlier mutation that must be accepted first and that the server currently fails on.
     pub blocked_by: Option<String>,
     /// The action's name; nothing for plain SQL.
     pub action: Option<String>,
     /// When it was written: milliseconds since 1970.
     pub written_ms: i64,
-    /// The number of its attempt, from 1; rises when its content is offered anew after a verdict.
+    /// The number of its attempt, from 1; rises when it is offered again after a verdict.
     pub attempt: i64,
-    /// What it wrote, a row each, in the order of first touch.
+    /// Its changes, one entry per row, in the order of the first change.
     pub rows: Vec<PendingRow>,
 }
 
-/// How many local writes stand where.
+/// Number of local writes by state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Record)]
 pub struct PendingCounts {
     /// Waiting to be sent.
     pub pending: u32,
-    /// On their way.
+    /// The request is running.
     pub sent: u32,
-    /// Sent, without an answer.
+    /// Sent without a response.
     pub uncertain: u32,
-    /// Not accepted; the app's to decide.
+    /// Not accepted; the app must decide.
     pub parked: u32,
 }
 
-/// What an app can show beside a row.
+/// The sync state of a row, for display.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
 pub enum RowSyncState {
-    /// Nothing of this device waits on it.
+    /// No local edit is pending.
     Synced,
     /// An edit waits to be sent.
     Pending,
-    /// An edit is on its way.
+    /// An edit is being sent.
     Sent,
-    /// An edit was sent and no answer came; it will be sent again.
+    /// An edit was sent without a response; it will be sent again.
     Uncertain,
-    /// An edit was not accepted, and the app has not decided yet what becomes of it.
+    /// An edit was not accepted and awaits a decision of the app.
     Parked,
 }
 
-/// How a local write ended.
+/// The result of a local write.
 #[derive(Debug, Clone, PartialEq, uniffi::Enum)]
 pub enum Verdict {
     /// The server has it, and the rows show it.
     Accepted,
-    /// It was not accepted; it is kept with its reason, and blocks nothing. `pending` has the rest of it.
+    /// It was not accepted; `pending` has the details. Other writes continue.
     Parked {
         /// Why.
         reason: Option<ParkReason>,
-        /// The server's words, and both rows of a conflict, as JSON.
+        /// The server's message, and both rows of a conflict, as JSON.
         detail: Option<String>,
     },
-    /// It is neither waiting nor known as accepted: discarded, or never written here.
+    /// It is neither pending nor known as accepted: discarded, or never written here.
     Unknown,
 }
 
 #[uniffi::export]
 impl RejoinClient {
-    /// Everything that the server has not accepted, in the order in which it was written.
+    /// All mutations that the server has not accepted, in queue order.
     ///
-    /// Works offline, and tells what is in the file: nothing is missing after a crash.
+    /// Works offline. The queue is stored in the file and survives a crash.
     pub async fn pending(&self) -> Result<Vec<PendingMutation>> {
         Ok(self.inner.pending().await?.into_iter().map(PendingMutation::from).collect())
     }
 
-    /// How many local writes stand where; cheap.
+    /// Number of local writes by state; cheap.
     pub async fn pending_counts(&self) -> Result<PendingCounts> {
         Ok(self.inner.pending_counts().await?.into())
     }
 
-    /// What an app can show beside a row. For a whole list use the SQL function `rejoin_row_state('table', id)` in the query.
+    /// The sync state of a row. For a whole list use the SQL function
+    /// `rejoin_row_state('table', id)` in the query.
     ///
     /// Throws `InvalidInput` if the table is not synced.
     pub async fn row_sync_state(&self, table: String, key: SqlValue) -> Result<RowSyncState> {
         Ok(self.inner.row_sync_state(&table, key).await?.into())
     }
 
-    /// Gives a waiting or parked write up for good: what it wrote leaves the rows.
+    /// Discards a pending or parked write permanently and reverts its changes.
     ///
-    /// One that was sent and has no verdict goes from the rows too, and is withdrawn from the server; if the server had taken it
-    /// already, it is taken back there, in its place. So it is on a server that speaks only Synchro v0.1.2, once its word is known.
+    /// One that was sent and has no verdict is reverted locally and withdrawn from the server; if
+    /// the server has already accepted it, it is reverted there. A plain Synchro v0.1.2 server does
+    /// so after its verdict.
     ///
-    /// Throws `InvalidInput` if there is none of this name, and for one that was sent to a server that withdraws nothing: nothing was changed then.
+    /// Throws `InvalidInput` if it does not exist, or was sent to a server that cannot withdraw it;
+    /// then nothing was changed.
     pub async fn discard(&self, id: String) -> Result<()> {
         Ok(self.inner.discard(named(&id)?).await?)
     }
 
-    /// Waits until the server's verdict on a write of `pending` is here, and visible. Starts syncing if it was not started.
+    /// Waits for the server's verdict on a write of `pending`. Starts syncing if it is not started.
     ///
-    /// Throws `Offline` after the timeout in milliseconds; without one it waits for a network. The write stays where it is.
+    /// Throws `Offline` after the timeout in milliseconds; without one it waits for a network. The
+    /// write stays in the queue.
     #[uniffi::method(default(timeout_ms = None))]
     pub async fn verdict(&self, id: String, timeout_ms: Option<u32>) -> Result<Verdict> {
         let (id, timeout) = (named(&id)?, timeout_ms.map(millis));

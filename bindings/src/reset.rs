@@ -1,4 +1,4 @@
-//! Beginning anew in the same file.
+//! Reset of a file.
 
 use rejoin_core as core;
 
@@ -6,39 +6,40 @@ use crate::RejoinClient;
 use crate::error::Result;
 use crate::queue::{PendingMutation, named};
 
-/// What stays in the file when it begins anew.
+/// What a reset keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
 pub enum Keep {
-    /// Everything that is not the server's: what waits, the history, the user, local-only tables. The rows of the server go, and
-    /// the next sync fetches them as the first one did.
+    /// Everything except the server's rows: the queue, the history, the user, local-only tables.
+    /// The next sync fetches the rows as the first one did.
     Pending,
-    /// Local-only tables. Rows, queue, history, the device's id and its user go: the file is the next user's to take.
+    /// Local-only tables. Rows, queue, history, device id and user are removed, for the next user.
     Local,
-    /// The tables, all of them empty, and their schema.
+    /// Only the empty tables and their schema.
     Nothing,
 }
 
-/// What a reset took away, for whoever has to show it or to keep it elsewhere.
+/// What a reset removed, so that the app can show it or store it.
 #[derive(Debug, Clone, PartialEq, uniffi::Record)]
 pub struct ResetReport {
-    /// What waited for the server or was parked, and went: all that the app had named, with every value that was written.
+    /// The pending and parked mutations that the call listed, with all written values.
     pub given_up: Vec<PendingMutation>,
-    /// Rows of synced tables that went, with what waited on them.
+    /// Number of removed rows of synced tables, with pending changes.
     pub rows: i64,
-    /// Rows of local-only tables that went.
+    /// Number of removed rows of local-only tables.
     pub local_rows: i64,
 }
 
 #[uniffi::export]
 impl RejoinClient {
-    /// Begins anew in the same file: `keep` says what stays; the tables do in any case, and watches go on over them.
+    /// Resets the file: `keep` decides what stays; the tables always stay and watches continue.
     ///
-    /// What waits for the server is the user's work, and goes only by name: `give_up` lists every mutation of `pending`, parked
-    /// ones too, unless the queue stays. One transaction, also before a crash; works offline. If syncing is on, its pass ends, and
-    /// the next one begins with what the token provider then gives: tell it of the next user before.
+    /// Pending mutations are the user's work and are removed only if listed: unless the queue is
+    /// kept, `give_up` must list every mutation of `pending`, including parked ones. One
+    /// transaction; works offline. Running sync passes end, and the next one uses the token
+    /// provider's next token: switch the provider to the next user first.
     ///
-    /// Throws `Unsent` if something waits that is not named, and `InvalidInput` if something is named and the queue stays:
-    /// nothing was changed then.
+    /// Throws `Unsent` if an unaccepted mutation is not listed, and `InvalidInput` if any is listed
+    /// while the queue is kept; then nothing was changed.
     pub async fn reset(&self, keep: Keep, give_up: Vec<String>) -> Result<ResetReport> {
         let give_up = give_up.iter().map(|id| named(id)).collect::<Result<_>>()?;
         let reset = self.inner.reset(keep.into(), give_up).await?;

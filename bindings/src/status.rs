@@ -1,4 +1,4 @@
-//! What syncing is doing, told to the app's observers.
+//! The sync status and its observers.
 
 use std::sync::Arc;
 
@@ -7,92 +7,93 @@ use rejoin_core::{Status, SyncedRows};
 use crate::error::Result;
 use crate::value::small;
 
-/// What syncing is doing. Times are microseconds since 1970.
+/// The sync state. Times are microseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Enum)]
 pub enum SyncState {
-    /// Nothing was tried yet.
+    /// No attempt yet.
     Idle,
-    /// A pass has begun.
+    /// A pass has started.
     Connecting,
-    /// Local writes are on their way.
+    /// Local writes are being sent.
     Pushing,
     /// Remote rows are being fetched and applied.
     Applying {
         /// Rows applied in this pass.
         done: u32,
-        /// Rows to come in all, where the server has said so.
+        /// Total number of rows, if the server has reported it.
         total: Option<u32>,
-        /// The pace since the pass began.
+        /// Average speed of this pass.
         rows_per_second: u32,
     },
-    /// The server answered that it cannot just now.
+    /// The server asked to retry later.
     WaitingUntil {
-        /// When it is tried again.
+        /// Time of the next attempt.
         at: i64,
-        /// What the last attempt found.
+        /// The result of the last attempt.
         why: String,
     },
-    /// No server can be reached. Local work goes on.
+    /// No server can be reached. Local work continues.
     Offline {
-        /// The next attempt; nothing while the device itself says that there is no network.
+        /// The next attempt; nothing while the device reports that there is no network.
         retry_at: Option<i64>,
-        /// What the last attempt found.
+        /// The result of the last attempt.
         why: String,
     },
-    /// The network is metered, and the policy holds back what remains.
+    /// The network is metered and the policy does not allow the rest.
     Metered,
-    /// Credentials are missing or refused. Local work goes on; the queue waits for new ones.
+    /// Credentials are missing or rejected. Local work continues; the queue waits for new ones.
     NeedsAuth,
-    /// The server asks for a newer app. Local work goes on; the queue waits.
+    /// The server requires a newer app. Local work continues; the queue waits.
     UpgradeRequired {
-        /// The server's words.
+        /// The server's message.
         why: String,
     },
-    /// Something that a quick retry does not mend; tried again all the same.
+    /// An error that a quick retry does not resolve; it is retried later.
     Failed {
-        /// What.
+        /// The error.
         why: String,
         /// The next attempt.
         retry_at: i64,
     },
-    /// All was pushed and pulled.
+    /// Everything was pushed and pulled.
     UpToDate {
-        /// When the last pass ended.
+        /// End of the last pass.
         since: i64,
     },
-    /// The app is in the background: no file, no lock and no connection is held.
+    /// The app is in the background: no file, lock or connection is open.
     Suspended,
     /// Syncing was stopped.
     Stopped,
 }
 
-/// Whether the tables have ever been complete.
+/// Whether a first sync has completed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
 pub enum FirstSync {
-    /// Nothing has come yet.
+    /// Nothing was fetched yet.
     Absent,
-    /// Under way: tables hold a part of the rows.
+    /// In progress: tables have a part of the rows.
     Partial,
-    /// Done, maybe long ago.
+    /// Completed, now or earlier.
     Done,
 }
 
-/// What syncing is doing, and how far it ever came.
+/// The sync state and the first-sync state.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct SyncStatus {
-    /// What it is doing.
+    /// The sync state.
     pub state: SyncState,
-    /// Whether the tables have ever been complete.
+    /// Whether a first sync has completed.
     pub first_sync: FirstSync,
 }
 
-/// Hears what syncing is doing.
+/// Observes the sync status.
 ///
-/// Called on a thread of the engine, one call after the other; it may call anything of the client that it need not wait for.
-/// An exception is written to the log and changes nothing else.
+/// Called on a thread of the engine, one call at a time. It may call the client but must not block
+/// on it. An exception is logged and ignored.
 #[uniffi::export(with_foreign)]
 pub trait StatusObserver: Send + Sync {
-    /// Called with the status now, and after each change. What changes while it runs is not queued: it gets the latest.
+    /// Called with the current status and after each change. Changes during a call are combined:
+    /// the next call gets the latest status.
     fn on_status(&self, status: SyncStatus) -> Result<()>;
 }
 
@@ -137,7 +138,7 @@ impl From<Status> for SyncStatus {
     }
 }
 
-/// What the core calls.
+/// The core's callback.
 pub(crate) fn telling(observer: Arc<dyn StatusObserver>) -> impl FnMut(Status) + Send + 'static {
     move |status| {
         if let Err(error) = observer.on_status(status.into()) {

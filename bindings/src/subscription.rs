@@ -1,10 +1,10 @@
-//! What keeps an observer called.
+//! Subscription handles.
 
 use std::sync::{Mutex, PoisonError};
 
-/// Keeps an observer called, until it is cancelled or nobody holds it any more.
+/// Keeps an observer registered until it is cancelled or no reference is left.
 ///
-/// Where the language frees objects when it pleases, call `cancel`.
+/// In languages with garbage collection, call `cancel`.
 #[derive(Debug, uniffi::Object)]
 pub struct Subscription {
     inner: Mutex<Option<rejoin_core::Subscription>>,
@@ -18,7 +18,8 @@ impl Subscription {
 
 #[uniffi::export]
 impl Subscription {
-    /// Ends it: no call begins afterwards; one that runs is not waited for. Cancelling twice is no error.
+    /// Ends the subscription: no new call starts; a running one is not awaited. Cancelling twice is
+    /// no error.
     pub fn cancel(&self) {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(inner);

@@ -1,63 +1,65 @@
-//! The app's own tables, indexes, and the write-ahead log.
+//! Local-only tables, indexes, and checkpoints of the write-ahead log.
 
 use crate::RejoinClient;
 use crate::error::Result;
 
-/// How far a checkpoint of the write-ahead log goes.
+/// The mode of a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
 pub enum CheckpointMode {
-    /// As much as is possible without being in anybody's way.
+    /// As much as possible without blocking others.
     Passive,
-    /// All of the log, if no reader needs it.
+    /// The whole log, if no reader needs it.
     Full,
-    /// As full; the next write begins the log anew.
+    /// As full; the next write reuses the log from its start.
     Restart,
-    /// As restart; the log's file becomes empty.
+    /// As restart; the log file is truncated to zero bytes.
     Truncate,
 }
 
-/// What a checkpoint did.
+/// The result of a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Record)]
 pub struct Checkpointed {
-    /// Whether a reader or writer kept it from finishing; try again later.
+    /// Whether a reader or writer prevented completion; try again later.
     pub busy: bool,
     /// Pages in the log.
     pub pages: i64,
-    /// Pages of it that are in the file.
+    /// Pages of it that were moved into the file.
     pub moved: i64,
 }
 
 #[uniffi::export]
 impl RejoinClient {
-    /// Makes a table that stays on this device, unless it is there.
+    /// Creates a local-only table if it does not exist.
     ///
-    /// `definition` is what stands between the parentheses of `CREATE TABLE`. Throws `InvalidInput` if it refers to a synced
-    /// table by a foreign key; nothing was made then.
+    /// `definition` is the text between the parentheses of `CREATE TABLE`. Throws `InvalidInput`
+    /// for a foreign key to a synced table; then nothing was created.
     pub async fn create_table(&self, name: String, definition: String) -> Result<()> {
         Ok(self.inner.create_table(&name, &definition).await?)
     }
 
-    /// Adds a column to a table of the app's own; `definition` is its name, type and constraints.
+    /// Adds a column to a local-only table; `definition` is its name, type and constraints.
     ///
-    /// Throws `InvalidInput` for a synced table, whose columns are the server's to change.
+    /// Throws `InvalidInput` for a synced table, whose columns the server defines.
     pub async fn alter_table(&self, name: String, definition: String) -> Result<()> {
         Ok(self.inner.alter_table(&name, &definition).await?)
     }
 
-    /// Makes an index on columns of a table, unless it is there, and tells its name.
+    /// Creates an index on columns of a table if it does not exist, and returns its name.
     ///
-    /// On synced tables too, where it survives changes of the schema.
+    /// An index on a synced table survives schema changes.
     pub async fn create_index(&self, table: String, columns: Vec<String>) -> Result<String> {
         let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
         Ok(self.inner.create_index(&table, &columns).await?)
     }
 
-    /// Makes a full-text index over columns of a synced table, and tells its name: `search_<table>`.
+    /// Creates a full-text index over columns of a synced table and returns its name:
+    /// `search_<table>`.
     ///
-    /// It is kept in step with the table whoever writes, and stays on this device. One with the same columns and tokenizer
-    /// stays as it is; another is made anew. `tokenizer` is one of FTS5's, `unicode61 remove_diacritics 2` if there is none.
-    /// Works offline; costs a scan of the table. Throws `InvalidInput` for another table, for no or an unknown column,
-    /// and for an unknown tokenizer; nothing was made then.
+    /// All writes update it, and it stays on this device. An index with the same columns and
+    /// tokenizer is kept, another one is rebuilt. `tokenizer` is one of FTS5's; default:
+    /// `unicode61 remove_diacritics 2`. Works offline; scans the table. Throws `InvalidInput` for
+    /// another table, a missing or unknown column, or an unknown tokenizer; then nothing was
+    /// created.
     pub async fn create_search_index(
         &self,
         table: String,
@@ -73,10 +75,10 @@ impl RejoinClient {
         Ok(self.inner.drop_search_index(&table).await?)
     }
 
-    /// Moves the write-ahead log into the file: for the moment before a copy of the file is made. The client does so itself
-    /// when the log has grown.
+    /// Checkpoints the write-ahead log, for example before copying the file. The client does so
+    /// automatically when the log grows.
     ///
-    /// Somebody in the way is no error; the result says so.
+    /// A reader that prevents the checkpoint is no error; the result reports it.
     pub async fn checkpoint(&self, mode: CheckpointMode) -> Result<Checkpointed> {
         Ok(self.inner.checkpoint(mode.into()).await?.into())
     }

@@ -1,4 +1,4 @@
-//! The app's token provider, as the core asks it.
+//! The app's token provider.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,26 +8,26 @@ use rejoin_core::TokenError;
 
 use crate::error::{Result, calm};
 
-/// Gives the token that names the user.
+/// Provides the token that identifies the user.
 #[uniffi::export(with_foreign)]
 #[async_trait::async_trait]
 pub trait TokenProvider: Send + Sync {
-    /// The token to send as `Authorization: Bearer`, or nothing when nobody is signed in.
+    /// The token for `Authorization: Bearer`, or nothing if no user is signed in.
     ///
-    /// Asked at the start of each pass with `refresh` false: answer from memory. With `refresh` true the server has refused
-    /// the last one: get a new one. An exception means "not now", and it is asked again later; so does no answer within a
-    /// minute. Local work goes on meanwhile.
+    /// Called at the start of each pass with `refresh` false: return a cached token. With `refresh`
+    /// true the server has rejected the last one: get a new one. An exception, or no result within
+    /// a minute, means "not now": it is called again later. Local work continues meanwhile.
     async fn token(&self, refresh: bool) -> Result<Option<String>>;
 
-    /// The user that a token of this provider names, or nothing if that is not known.
+    /// The user of a token, or nothing if unknown.
     ///
-    /// Asked only for a token that the engine cannot read, which is any but a JWT with a `sub`. A plain Synchro server never
-    /// says whose a token is: without an answer nothing is synced with one. A Rejoin server says it itself. An exception and
-    /// silence are treated as those of `token`.
+    /// Called only for a token that is not a JWT with a `sub` claim. A plain Synchro server never
+    /// reports the user of a token: without a result, nothing is synced with it. A Rejoin server
+    /// reports it. Exceptions and timeouts are treated as those of `token`.
     async fn subject(&self, token: String) -> Result<Option<String>>;
 }
 
-/// What the core holds.
+/// The core's adapter for the app's token provider.
 pub(crate) struct ForeignTokens(pub(crate) Arc<dyn TokenProvider>);
 
 impl fmt::Debug for ForeignTokens {

@@ -1,4 +1,4 @@
-//! The platform's own HTTP, where an app prefers it to the built-in one.
+//! Custom HTTP transports of the app.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use rejoin_core::transport::{self as core, EventStream, TransportError};
 use crate::error::{RejoinError, Result, calm};
 use crate::value::small;
 
-/// A header of a request or of an answer.
+/// A header of a request or response.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct HttpHeader {
     /// Its name, in any case.
@@ -26,48 +26,50 @@ pub struct HttpHeader {
 pub struct HttpRequest {
     /// `GET` or `POST`.
     pub method: String,
-    /// The whole address; without a configured server, path and query alone.
+    /// The complete URL; without a configured server, path and query only.
     pub url: String,
-    /// To be sent as they are. They carry the user's token: do not log them.
+    /// The headers, to be sent unchanged. They carry the user's token: do not log them.
     pub headers: Vec<HttpHeader>,
-    /// The body as it goes over the wire, if there is one.
+    /// The body as sent over the wire, if there is one.
     pub body: Option<Vec<u8>>,
-    /// The longest silence, in milliseconds: until the answer begins, and between two pieces of it.
+    /// Idle timeout in milliseconds: until the response begins, and between two parts of it.
     pub timeout_ms: u32,
 }
 
-/// The server's answer.
+/// The server's response.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct HttpResponse {
-    /// The HTTP status, whatever it is.
+    /// The HTTP status, including errors.
     pub status: u16,
     /// Its headers.
     pub headers: Vec<HttpHeader>,
-    /// The whole body, decompressed.
+    /// The complete body, decompressed.
     pub body: Vec<u8>,
 }
 
-/// Carries requests to the server, in place of the built-in HTTP.
+/// Sends requests to the server, in place of the built-in HTTP.
 ///
-/// With one of these the server's events are not listened to: the client asks at its interval, and when something was
-/// written.
+/// With a custom transport there are no server events: the client pulls at its interval and after
+/// local writes.
 #[uniffi::export(with_foreign)]
 #[async_trait::async_trait]
 pub trait HttpTransport: Send + Sync {
-    /// Sends one request and takes in the whole answer, whatever its status. Follows no redirect and tries nothing twice.
+    /// Sends one request and returns the complete response, whatever its status. It must not follow
+    /// redirects or retry.
     ///
-    /// Throw the error `Offline` only where the server cannot have seen the request. Any other exception means that nobody
-    /// knows: the request is made again later. The engine may lose interest in an answer, which is then dropped.
+    /// Throw `Offline` only if the request cannot have reached the server. After any other
+    /// exception the result is unknown: the request is sent again later. The engine may drop a
+    /// response.
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse>;
 
-    /// Drops every open connection: after a suspension they are dead without knowing it.
+    /// Closes all open connections: after a suspension they may be dead.
     fn disconnect(&self) -> Result<()>;
 }
 
-/// What the core holds.
+/// The core's adapter for the app's transport.
 pub(crate) struct ForeignTransport {
     transport: Arc<dyn HttpTransport>,
-    /// The server's address without a slash at its end.
+    /// The server's URL without a trailing slash.
     base: String,
 }
 
@@ -100,7 +102,7 @@ impl From<HttpResponse> for core::HttpResponse {
     }
 }
 
-/// What became of a request whose transport threw.
+/// The core's error for an exception of the transport.
 fn failed(error: RejoinError) -> TransportError {
     match error {
         RejoinError::Offline { reason } => TransportError::Unreachable(reason),
@@ -128,7 +130,7 @@ impl Transport for ForeignTransport {
         &self,
         _: core::HttpRequest,
     ) -> BoxFuture<'static, Result<EventStream, TransportError>> {
-        // The client then asks at its interval.
+        // The client then pulls at its interval.
         Box::pin(ready(Err(TransportError::Refused(
             "a transport of the app's has no events".to_owned(),
         ))))

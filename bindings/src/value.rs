@@ -1,4 +1,4 @@
-//! Values and statements as they are handed in.
+//! Values and statements at the FFI boundary.
 
 use rejoin_core::{RowBuffer, Value};
 
@@ -9,29 +9,29 @@ use crate::error::{RejoinError, Result};
 pub enum SqlValue {
     /// NULL.
     Null,
-    /// A whole number.
+    /// An integer.
     Integer {
         /// 64 bits, signed.
         value: i64,
     },
-    /// A number with a fraction.
+    /// A real number.
     Real {
-        /// Double precision; SQLite stores a number that is none as NULL.
+        /// Double precision; SQLite stores NaN as NULL.
         value: f64,
     },
     /// Text.
     Text {
-        /// Unicode, without the character NUL.
+        /// Unicode without NUL characters.
         value: String,
     },
     /// Bytes.
     Blob {
-        /// As they are.
+        /// The bytes.
         value: Vec<u8>,
     },
 }
 
-/// A statement and what is bound to its question marks.
+/// A statement with its parameters.
 #[derive(Debug, Clone, PartialEq, uniffi::Record)]
 pub struct Statement {
     /// One SQL statement.
@@ -75,22 +75,22 @@ pub(crate) fn statements(statements: Vec<Statement>) -> Vec<(String, Vec<Value>)
     statements.into_iter().map(|statement| (statement.sql, values(statement.params))).collect()
 }
 
-/// A count that a foreign language holds in a small number; no real one comes near the limit.
+/// Converts a count to 32 bits; real counts are far below the limit.
 pub(crate) fn small(count: u64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-/// A number of rows, which SQLite itself counts in 64 signed bits.
+/// Converts a number of rows, which SQLite counts in 64 signed bits.
 pub(crate) fn count(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
 }
 
-/// The rows that each statement of a batch changed.
+/// The number of changed rows of each statement.
 pub(crate) fn counts(rows: Vec<usize>) -> Vec<i64> {
     rows.into_iter().map(count).collect()
 }
 
-/// What crosses is counted in 31 bits.
+/// A result as bytes; UniFFI limits it to 31 bits.
 pub(crate) fn bytes(rows: &RowBuffer) -> Result<Vec<u8>> {
     let bytes = rows.as_bytes();
     crosses(bytes.len())?;
@@ -111,7 +111,7 @@ mod tests {
     use super::crosses;
 
     #[test]
-    fn a_result_of_two_gigabytes_is_refused_with_the_way_out() {
+    fn result_of_two_gigabytes_is_refused_with_a_remedy() {
         assert_eq!(crosses((1 << 31) - 1), Ok(()));
         let refusal = crosses(1 << 31).unwrap_err().to_string();
         assert!(refusal.contains("ask for it in parts"), "{refusal}");

@@ -1,4 +1,4 @@
-//! How mutations ended, told until the app has said that it knows.
+//! Delivery of verdicts, repeated until the app acknowledges them.
 
 use std::sync::Arc;
 
@@ -11,39 +11,39 @@ use crate::queue::ParkReason;
 use crate::subscription::Subscription;
 use crate::value::small;
 
-/// How an attempt of a mutation ended.
+/// The result of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
 pub enum VerdictKind {
     /// The server has it, and the rows show it.
     Accepted,
-    /// It was not accepted, and waits for the app's decision; `reason` says why.
+    /// It was not accepted and awaits the app's decision; `reason` says why.
     Parked,
-    /// The app gave it up after it was sent, and the server's word is here. If it had it, `because_of` names the mutation that
-    /// takes it back.
+    /// The app discarded it after it was sent, and the verdict has arrived. If the server had
+    /// accepted it, `because_of` is the mutation that reverts it.
     Withdrawn,
 }
 
-/// The end of one attempt of a mutation.
+/// The verdict on one attempt of a mutation.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct VerdictEntry {
-    /// Rises, and is never given again; for `acknowledge_verdicts`.
+    /// Rises and is never reused; for `acknowledge_verdicts`.
     pub number: i64,
-    /// The mutation's name.
+    /// The mutation's id.
     pub id: String,
-    /// Which of its attempts, from 1: `retry` makes another, which has an end of its own.
+    /// The attempt, from 1: each `retry` is a new attempt with its own verdict.
     pub attempt: i64,
-    /// How it ended.
+    /// The result.
     pub kind: VerdictKind,
     /// Why it is parked, if it is.
     pub reason: Option<ParkReason>,
-    /// The mutation that parked it, or takes it back.
+    /// The mutation that caused the parking, or that reverts this one.
     pub because_of: Option<String>,
     /// The action's name; nothing for plain SQL.
     pub action: Option<String>,
-    /// The server's words, and both rows of a conflict, as JSON. Nothing if there are none or more than 64 KiB: then they stand
-    /// in the `detail` of `pending`.
+    /// The server's message, and both rows of a conflict, as JSON. Nothing if there is none or it
+    /// exceeds 64 KiB; the `detail` of `pending` has it in full.
     pub detail: Option<String>,
-    /// When it came: milliseconds since 1970, by the device's clock.
+    /// When the verdict arrived: milliseconds since 1970, by the device's clock.
     pub at_ms: i64,
 }
 
@@ -52,35 +52,37 @@ pub struct VerdictEntry {
 pub struct Verdicts {
     /// Oldest first.
     pub entries: Vec<VerdictEntry>,
-    /// How many before them are not kept any more: the newest 10,000 are.
+    /// Number of older verdicts that were dropped: the newest 10,000 are kept.
     pub missed: u32,
 }
 
-/// Hears how mutations ended.
+/// Observes verdicts.
 ///
-/// Called on a thread of the engine, one call after the other; it may call anything of the client that it need not wait for. An
-/// exception is written to the log and changes nothing else: what was not acknowledged is told again to the next subscription.
+/// Called on a thread of the engine, one call at a time. It may call the client but must not block
+/// on it. An exception is logged and ignored; unacknowledged verdicts go to the next subscription
+/// again.
 #[uniffi::export(with_foreign)]
 pub trait VerdictObserver: Send + Sync {
-    /// Called with the verdicts that are not acknowledged, and then with new ones as they come, each once to each subscription.
+    /// Called with the unacknowledged verdicts, and then with each new one, once per subscription.
     fn on_verdicts(&self, verdicts: Verdicts) -> Result<()>;
 }
 
 #[uniffi::export]
 impl RejoinClient {
-    /// How mutations ended that the app has not acknowledged, oldest first, at most `most`. Each end of each attempt is one entry,
-    /// in the file since the moment when it came: no crash and no restart loses one.
+    /// The verdicts that the app has not acknowledged, oldest first, at most `most`. Each end of
+    /// each attempt is one entry; it is stored with the verdict and survives a crash.
     pub async fn verdicts(&self, most: u32) -> Result<Verdicts> {
         Ok(self.inner.verdicts(usize::try_from(most).unwrap_or(usize::MAX)).await?.into())
     }
 
-    /// Says that the app has dealt with the verdicts up to this number: they are not told again.
+    /// Acknowledges the verdicts up to this number; they are not delivered again.
     pub async fn acknowledge_verdicts(&self, through: i64) -> Result<()> {
         Ok(self.inner.acknowledge_verdicts(through).await?)
     }
 
-    /// Tells the observer the verdicts that are not acknowledged, and then new ones as they come, until the subscription is
-    /// cancelled. What was not acknowledged by then is told again to the next, and after the next start: at least once.
+    /// Delivers the unacknowledged verdicts, and then each new one, until the subscription is
+    /// cancelled. Unacknowledged verdicts are delivered again to the next subscription: at least
+    /// once.
     pub fn watch_verdicts(&self, observer: Arc<dyn VerdictObserver>) -> Arc<Subscription> {
         subscribed(self.inner.watch_verdicts(move |verdicts| {
             if let Err(error) = observer.on_verdicts(verdicts.into()) {

@@ -1,4 +1,4 @@
-//! A watched query, pulled: whoever watches asks for the next result, so nothing is called back and nothing piles up.
+//! Watched queries. The app requests each result, so results neither call back nor accumulate.
 
 use std::fmt;
 use std::future::Future;
@@ -15,14 +15,14 @@ use crate::error::{RejoinError, Result};
 use crate::value::bytes;
 use crate::value::small;
 
-/// How a result differs from the one that was given before it. Rows are named by their places, from 0.
+/// The difference to the previous result. Rows are identified by index, from 0.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct RowDifference {
-    /// Rows of this result whose key was not there before; all of them the first time.
+    /// Rows of this result whose key is new; all rows the first time.
     pub added: Vec<u32>,
-    /// Rows of this result whose key was there with other values.
+    /// Rows of this result whose key existed with other values.
     pub changed: Vec<u32>,
-    /// Rows of the result before whose key is not there any more.
+    /// Rows of the previous result whose key is gone.
     pub removed: Vec<u32>,
 }
 
@@ -31,17 +31,17 @@ pub struct RowDifference {
 pub struct WatchUpdate {
     /// The whole result, as a row buffer.
     pub rows: Vec<u8>,
-    /// Against the result that `next` gave before; nothing where no key was named.
+    /// The difference to the previous result of `next`; nothing without a key.
     pub difference: Option<RowDifference>,
 }
 
-/// A watched query. Ends by being cancelled, or with its client.
+/// A watched query. It ends when cancelled, or with its client.
 #[derive(uniffi::Object)]
 pub struct QueryWatch {
-    /// Gone when it was cancelled, so that the query is not run for nobody.
+    /// Removed on cancel, so that the query does not run any more.
     updates: Mutex<Option<Abortable<Updates>>>,
     ending: AbortHandle,
-    /// Nobody is given a result any more, although the query may not be gone yet.
+    /// No more results are returned, although the query may not be removed yet.
     is_cancelled: AtomicBool,
 }
 
@@ -67,7 +67,7 @@ impl QueryWatch {
         update.filter(|_| !self.is_cancelled.load(Ordering::Acquire))
     }
 
-    /// Lets go of a cancelled query, unless somebody is pulling: then they do when they are done.
+    /// Removes a cancelled query, unless a call of `next` is running: then that call removes it.
     fn sweep(&self) {
         if self.ending.is_aborted()
             && let Some(mut updates) = self.updates.try_lock()
@@ -79,22 +79,23 @@ impl QueryWatch {
 
 #[uniffi::export]
 impl QueryWatch {
-    /// The next result: at once for the first, then when it has changed. Nothing when the watch was cancelled, or the client
-    /// shut down.
+    /// The next result: immediately for the first, then after a change. Nothing after a cancel or
+    /// shutdown.
     ///
-    /// Whoever is slow gets the latest result, and none that it has already. An error means that the query failed this time, for
-    /// instance because its table was dropped; the watch goes on. One waits at a time: a second call waits for the first.
-    /// Do not wait for a part of the time and then give up: a result that arrives just then is lost. Use `cancel`.
+    /// A slow caller gets the latest result only. An error means that the query failed this time,
+    /// for example because its table was dropped; the watch continues. A second concurrent call
+    /// waits for the first. Do not abandon a call after a timeout: a result may be lost. Use
+    /// `cancel`.
     pub async fn next(&self) -> Result<Option<WatchUpdate>> {
         let update = self.pull().await;
         self.sweep();
         update.transpose()?.map(WatchUpdate::try_from).transpose()
     }
 
-    /// Ends it, and whoever waits in `next`. Cancelling twice is no error.
+    /// Ends the watch and a waiting `next`. Cancelling twice is no error.
     pub fn cancel(self: Arc<Self>) {
         if !self.is_cancelled.swap(true, Ordering::AcqRel) {
-            // Whoever waits in `next` is woken by this.
+            // This wakes a waiting `next`.
             elsewhere::soon(move || {
                 self.ending.abort();
                 self.sweep();

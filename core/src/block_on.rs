@@ -1,4 +1,5 @@
-//! Waiting for a future where there is no executor: in a plain `fn main`, in tests, in a transaction's closure.
+//! Waits for a future without an executor: in a plain `fn main`, in tests, in a transaction's
+//! closure.
 
 use std::future::Future;
 use std::pin::pin;
@@ -17,10 +18,10 @@ impl Wake for Unpark {
     }
 }
 
-/// Waits for a future on this thread.
+/// Blocks this thread until a future completes.
 ///
-/// Every future of this crate may be awaited on any executor, and so on none: this is the smallest one. Do not call it
-/// inside another executor's task, which it would hold up.
+/// Every future of this crate works on any executor; this function is the smallest one. Do not call
+/// it inside a task of another executor, which it would block.
 ///
 /// ```
 /// assert_eq!(rejoin_core::block_on(async { 1 + 1 }), 2);
@@ -34,7 +35,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Waits for a future on this thread until that moment; `None` if it is late.
+/// Blocks this thread until a future completes; `None` after the deadline.
 pub(crate) fn block_until<F: Future>(future: F, until: Option<Instant>) -> Option<F::Output> {
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = Context::from_waker(&waker);

@@ -1,6 +1,6 @@
-//! How many cases a property test generates. The deep run multiplies them.
+//! Number of cases per property test; `REJOIN_CASES` multiplies it.
 
-/// So many cases, times the environment variable `REJOIN_CASES`.
+/// `count`, times the environment variable `REJOIN_CASES`.
 pub(crate) fn cases(count: u64) -> u64 {
     let times = std::env::var("REJOIN_CASES").ok().and_then(|text| text.parse().ok());
     count * times.unwrap_or(1)

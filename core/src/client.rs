@@ -1,11 +1,12 @@
-//! What an app holds: the local database, and beside it the syncing.
+//! The public client: the local database and its sync driver.
 //!
-//! A [`Client`] is one open file: a writer's thread with the engine inside, a pool of readers, a thread that keeps watched
-//! queries current, one that calls back, and the driver of the syncing. Clones are the same client. Every method that may
-//! touch the disk gives a future that needs no runtime: work begins when the method is called, and dropping the future
-//! only means not to hear of the end. Reads see the last committed state and never wait for writes.
+//! A [`Client`] is one open file. It owns a writer thread with the engine, a pool of readers, a
+//! thread that updates watched queries, a callback thread, and the sync driver. Clones share one
+//! client. Every method that may touch the disk starts its work at the call and returns a future
+//! that needs no runtime. Dropping the future does not cancel the work. Reads see the last
+//! committed state and never wait for writes.
 //!
-//! This module only divides the work; what writing means stands in [`crate::engine`], syncing in [`crate::sync`].
+//! Writes are implemented in [`crate::engine`], syncing in [`crate::sync`].
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -45,7 +46,7 @@ pub use write::Transaction;
 use open::{Brake, Lifecycle};
 use syncing::Syncing;
 
-/// An open database that keeps itself in step with a server.
+/// An open database that syncs with a server.
 ///
 /// ```
 /// use rejoin_core::{Client, Config, block_on};
@@ -69,12 +70,12 @@ pub struct Client {
     handle: Arc<Handle>,
 }
 
-/// The last of these ends the client.
+/// Shuts the client down when the last clone is dropped.
 pub(crate) struct Handle {
     core: Arc<Core>,
 }
 
-/// What all clones, and the threads that close it, share.
+/// State shared by all clones and by the threads that close the client.
 pub(crate) struct Core {
     config: Config,
     /// Canonical.
@@ -82,24 +83,24 @@ pub(crate) struct Core {
     brought: open::Brought,
     host: Arc<dyn Host>,
     writer: Writer,
-    /// Ends what the engine is running.
+    /// Interrupts the engine.
     brake: Arc<Brake>,
     readers: Readers,
     hub: Arc<Hub>,
     syncing: Arc<Syncing>,
     lifecycle: Mutex<Lifecycle>,
     turn: Mutex<()>,
-    /// Last: the file can be opened again when all else of it is gone.
+    /// Must be the last field: the file can be opened again once the other fields are dropped.
     place: files::Place,
 }
 
 impl Client {
-    /// The file, by its canonical name.
+    /// The canonical path of the file.
     pub fn path(&self) -> &Path {
         &self.core().path
     }
 
-    /// The configuration that it was opened with.
+    /// The configuration that this client was opened with.
     pub fn config(&self) -> &Config {
         &self.core().config
     }

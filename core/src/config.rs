@@ -1,6 +1,6 @@
-//! What an app configures: every field with its default and its limits, checked as a whole.
+//! Client configuration: each field with its default and its limits.
 //!
-//! Nothing here touches the disk or the network; [`Config::check`] names every problem at once.
+//! [`Config::check`] reports all problems at once. Nothing here accesses the disk or the network.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -16,7 +16,7 @@ use crate::engine::checkpoint::Durability;
 use crate::engine::queue::faults;
 use crate::error::{Error, Result};
 
-/// When background syncing may use a metered network. A sync that the app asks for by name is never held back.
+/// When background syncing may use a metered network. A sync that the app requests always runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Metered {
     /// As on any other network.
@@ -24,11 +24,11 @@ pub enum Metered {
     Allow,
     /// Local writes are pushed, but pulls wait for an unmetered network or for `sync_now`.
     PushOnly,
-    /// Nothing is exchanged until the network is unmetered or `sync_now` is called.
+    /// Nothing is exchanged until the network is unmetered or the app calls `sync_now`.
     Never,
 }
 
-/// How a client is opened and how it syncs. Every field but the path has a default.
+/// How a client opens its file and syncs. Every field except the path has a default.
 ///
 /// ```
 /// use rejoin_core::Config;
@@ -44,64 +44,63 @@ pub enum Metered {
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
-    /// The database's file; made if there is none. Its folder must exist.
+    /// The database file; created if missing. Its folder must exist.
     pub path: PathBuf,
-    /// The server, as `https://host/prefix`. Without one the client works, and keeps what is written until there is one.
-    /// `http://` is for a loopback address; see [`allow_http`](Self::allow_http).
+    /// The server, as `https://host/prefix`. Without one, writes stay in the queue. `http://` is
+    /// allowed for loopback addresses only; see [`allow_http`](Self::allow_http).
     pub server_url: Option<String>,
-    /// Whether `server_url` may be `http://` to a host that is not a loopback address. Others on the network can then read
-    /// and change the rows, and steal the token. For development in a local network or from an emulator. Default: no.
+    /// Whether `server_url` may be `http://` to a host that is not a loopback address. Other hosts
+    /// on the network can then read and change the rows and steal the token. Default: no.
     pub allow_http: bool,
-    /// Whose data this file holds. Default: what the server says at register; a plain v0.1.2 server does not say it, there it
-    /// is the `sub` of the token, if that is a JWT.
+    /// The user that owns this file. Default: the user that the server reports at register; with a
+    /// plain v0.1.2 server, the `sub` claim of a JWT token.
     pub user_id: Option<String>,
-    /// What to call this device in the server's list. Default `device`.
+    /// Name of this device in the server's list. Default `device`.
     pub device_name: String,
     /// The kind of device. Default: the operating system's name.
     pub platform: String,
-    /// The app's version, as `1.2.3`; the server may ask for a newer one. Default `0.0.0`.
+    /// Version of the app, as `1.2.3`; the server may require a newer one. Default `0.0.0`.
     pub app_version: String,
     /// The tables, so that the first start works offline. Default: fetched from the server.
     pub schema: Option<Manifest>,
-    /// What this device does where a foreign change meets an edit, by table. Default: what the server's manifest says of the
-    /// table.
+    /// Conflict policy by table. Default: the policy in the server's manifest.
     pub policies: BTreeMap<String, Policy>,
-    /// How long after a pass the next begins by itself. Default 30 s; from 1 s to a day.
+    /// Time between two sync passes. Default 30 s; from 1 s to a day.
     pub sync_interval: Duration,
-    /// How long local writes are gathered before a push. Default 0.5 s; up to a minute.
+    /// How long local writes are collected before a push. Default 0.5 s; up to a minute.
     pub push_debounce: Duration,
-    /// How long an answer may take before the request counts as lost. Default 10 s; from 1 s to 10 minutes.
+    /// How long to wait for a response. Default 10 s; from 1 s to 10 minutes.
     pub ack_deadline: Duration,
-    /// How often a failed exchange is tried before the client reports `failed`; it goes on trying at each interval.
-    /// Default 5; up to 100.
+    /// Failed attempts of an exchange before the status is `failed`; retries continue at each
+    /// interval. Default 5; up to 100.
     pub max_retries: u32,
-    /// How often the server may fail on one mutation before that is parked as `ServerFault`; what stands on it waits until
-    /// then. Default 50; from 1 to 10,000.
+    /// Failed attempts of one mutation before it is parked as `ServerFault`; mutations that depend
+    /// on it wait until then. Default 50; from 1 to 10,000.
     pub server_fault_attempts: u32,
-    /// How long the server may fail on it. Default 24 hours; from a minute to 30 days.
+    /// How long the server may fail on one mutation. Default 24 hours; from a minute to 30 days.
     pub server_fault_age: Duration,
-    /// Rows asked for in one answer. Default 1,000; from 100 to 1,000.
+    /// Rows requested per response. Default 1,000; from 100 to 1,000.
     pub page_size: u32,
     /// Mutations sent in one request. Default 100; from 100 to 1,000.
     pub batch_size: u32,
     /// What may use a metered network. Default: everything.
     pub metered: Metered,
-    /// What an acknowledged local write survives. Default: the end of the app, not a power cut.
+    /// What a committed local write survives. Default: the end of the process, not a power cut.
     pub durability: Durability,
-    /// Connections that read. Default 4; from 1 to 16.
+    /// Number of read connections. Default 4; from 1 to 16.
     pub readers: u32,
-    /// The write-ahead log is brought back into the database beyond this many bytes. Default 4 MiB; from 64 KiB to 1 GiB.
+    /// Log size in bytes that triggers a checkpoint. Default 4 MiB; from 64 KiB to 1 GiB.
     pub wal_limit: u64,
-    /// How long a held transaction or snapshot ([`Client::begin`](crate::Client::begin)) may wait for its next statement
-    /// before it is rolled back. Default 5 s; from 100 ms to a minute.
+    /// How long an interactive transaction or snapshot ([`Client::begin`](crate::Client::begin))
+    /// may be idle before it is rolled back. Default 5 s; from 100 ms to a minute.
     pub transaction_idle: Duration,
-    /// What actions may take: the time of one run and of all that run again for one batch of remote rows, and the bytes that one
-    /// writes. Default and limits: those of [`Budget`].
+    /// Limits of actions: time of one run, time of all re-runs per batch of remote rows, and bytes
+    /// written by one run. Defaults and limits: see [`Budget`].
     pub action_budget: Budget,
 }
 
 impl Config {
-    /// The defaults, for this file.
+    /// The default configuration for this file.
     pub fn new(path: impl AsRef<Path>) -> Self {
         Self {
             path: path.as_ref().to_owned(),
@@ -130,7 +129,7 @@ impl Config {
         }
     }
 
-    /// Whether every field is within its limits.
+    /// Checks that every field is within its limits.
     ///
     /// # Errors
     /// [`Error::Config`] with one line per problem, each beginning with the field's name.
@@ -169,9 +168,11 @@ impl Config {
         if problems.0.is_empty() { Ok(()) } else { Err(Error::Config(problems.0)) }
     }
 
-    /// The names of the fields in which `other` differs: a file that is open already is shared only if there is none.
+    /// The names of the fields in which `other` differs. An open file is shared only if there are
+    /// none.
     pub(crate) fn differences(&self, other: &Self) -> Vec<&'static str> {
-        // Every field is named, so that a new one cannot be forgotten here. The path is the file's, compared elsewhere.
+        // Lists every field, so that a new one cannot be forgotten. The path is compared
+        // separately.
         let Self {
             path: _,
             server_url,
@@ -227,13 +228,13 @@ impl Config {
     }
 }
 
-/// What is wrong, a line each.
+/// The problems, one line each.
 #[derive(Default)]
 struct Problems(Vec<String>);
 
 impl Problems {
     fn path(&mut self, path: &Path) {
-        // SQLite would make a database of each of these that vanishes with its connection.
+        // SQLite would open a temporary database for each of these.
         if path.file_name().is_none() || path.to_string_lossy().starts_with(':') {
             self.0.push(format!("path: {} names no file", path.display()));
         }
@@ -283,7 +284,7 @@ impl Problems {
         }
     }
 
-    /// A name that is wrong would silently leave the table with the server's policy.
+    /// A misspelled table name would silently keep the server's policy.
     fn policies(&mut self, policies: &BTreeMap<String, Policy>, schema: Option<&Manifest>) {
         for name in policies.keys() {
             let mut known = schema.into_iter().flat_map(Manifest::synced);
@@ -307,7 +308,7 @@ impl Problems {
     }
 }
 
-/// Whether a host, with or without a port, is this machine.
+/// Whether a host, with or without a port, is the local machine.
 fn is_loopback(host: &str) -> bool {
     let port = |text: &str| text.chars().all(|digit| digit.is_ascii_digit());
     let name = host.rsplit_once(':').filter(|(_, end)| port(end)).map_or(host, |(name, _)| name);
@@ -322,7 +323,7 @@ mod tests {
 
     use super::*;
 
-    /// A change of one field, and how the problem begins.
+    /// A change of one field, and the start of the expected problem.
     type Case = (fn(&mut Config), &'static str);
 
     const WRONG: &[Case] = &[
@@ -382,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn http_is_for_loopback_addresses_unless_it_is_allowed() {
+    fn http_to_other_hosts_requires_allow_http() {
         let check = |url: &str, allow_http| {
             let url = Some(url.to_owned());
             Config { server_url: url, allow_http, ..Config::new("a.db") }.check().is_ok()
@@ -399,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_is_for_a_table_that_is_bundled_if_one_is() {
+    fn policy_for_table_outside_bundled_schema_is_rejected() {
         let table = |name: &str| TableManifest { table_name: name.into(), ..Default::default() };
         let schema = Some(Manifest::new(1, vec![table("notes")]));
         let with = |schema: &Option<Manifest>, name| Config {
@@ -408,13 +409,15 @@ mod tests {
             ..Config::new("file.db")
         };
         assert!(with(&schema, "Notes").check().is_ok());
-        assert!(with(&None, "noets").check().is_ok(), "the tables are not known yet");
-        let Err(Error::Config(problems)) = with(&schema, "noets").check() else { panic!("good") };
+        assert!(with(&None, "noets").check().is_ok(), "no schema is bundled");
+        let Err(Error::Config(problems)) = with(&schema, "noets").check() else {
+            panic!("accepted")
+        };
         assert_eq!(problems, ["policies: the bundled schema has no synced table noets"]);
     }
 
     #[test]
-    fn each_field_has_its_limits() {
+    fn value_outside_field_limits_is_rejected() {
         for (spoil, beginning) in WRONG {
             let mut config = Config::new("file.db");
             assert!(config.check().is_ok());
@@ -430,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn all_problems_are_told_at_once() {
+    fn check_reports_all_problems_at_once() {
         let mut config = Config::new("file.db");
         for (spoil, _) in WRONG {
             spoil(&mut config);
@@ -440,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_themselves_are_accepted() {
+    fn limit_values_are_accepted() {
         let config = Config {
             server_url: Some("http://localhost:8080/prefix".into()),
             page_size: 100,
@@ -455,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_names_its_field() {
+    fn differences_returns_changed_field_names() {
         let config = Config::new("file.db");
         assert!(config.differences(&Config::new("./other-name-of-it.db")).is_empty());
         for (spoil, beginning) in &WRONG[2..] {

@@ -1,37 +1,39 @@
-//! Named places to die (failpoints): a test ends its process there, to see that a crash changes nothing.
+//! Failpoints: a test ends its process at one of them to show that a crash loses nothing.
 //!
-//! Compiled only for this crate's tests and under the feature `mutants`; elsewhere `pass` does nothing and costs nothing.
-//! Who watches is one for the whole process, because what dies is a process.
+//! Compiled only for this crate's tests and under the feature `mutants`; otherwise `pass` does
+//! nothing. The watcher is process-wide, because a crash ends the whole process.
 
-/// Where the engine passes on its way, and a process may end.
+/// A point at which a test may end the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Place {
     /// A trigger has recorded a row of a local write; its transaction is open.
     AfterTrigger,
-    /// All of a transaction is written, nothing of it is committed.
+    /// A transaction is completely written and not committed.
     BeforeCommit,
-    /// It is committed, and nobody has been told.
+    /// A transaction is committed and its observer not yet notified.
     AfterCommit,
-    /// The server has begun to answer, so it has decided; nothing of the answer is read.
+    /// The first bytes of a response have arrived, so the server has decided; nothing was read.
     RequestSent,
-    /// The whole answer is here, nothing of it is applied.
+    /// The response is completely read, and nothing of it is applied.
     AnswerRead,
-    /// Rows of an answer are in the base, what waits on them is undone and not laid down again.
+    /// A response's rows are in the base; overlapping pending mutations are undone and not yet
+    /// redone.
     HalfApplied,
-    /// Rows and verdicts of an answer are written, the facts that cover them (the cursor) are not.
+    /// A response's rows and verdicts are written; the cursor is not.
     BeforeCursor,
-    /// The differences of a staged snapshot are found and not applied; and then: applied, and the staging is still there.
+    /// The differences of a staged snapshot are computed, not applied; then again: applied, and the
+    /// staging tables still exist.
     MidMerge,
-    /// Tables have their new form, and the file's number, or its manifest, is still the old one.
+    /// The tables have their new form; the file's format number or manifest is still the old one.
     MidMigration,
-    /// The rows of a reset are gone, the facts that say how far they were here are not.
+    /// A reset has deleted the rows, but not the cursor and the other facts about them.
     MidReset,
-    /// The write-ahead log is about to move into the file; and then: it has.
+    /// A checkpoint is about to move the write-ahead log into the file; then again: it has.
     Checkpoint,
 }
 
 impl Place {
-    /// All of them.
+    /// All failpoints.
     pub const ALL: [Self; 11] = [
         Self::AfterTrigger,
         Self::BeforeCommit,
@@ -50,15 +52,15 @@ impl Place {
 #[cfg(any(test, feature = "mutants"))]
 static WATCHER: std::sync::OnceLock<Box<dyn Fn(Place) + Send + Sync>> = std::sync::OnceLock::new();
 
-/// From here on `watcher` is called at each place that any thread passes, on that thread; it need not return. Only the
-/// first watcher of a process is heard.
+/// Calls `watcher` at each failpoint, on the thread that reaches it; it need not return. Only the
+/// first watcher of a process is used.
 #[cfg(any(test, feature = "mutants"))]
 pub fn watch(watcher: impl Fn(Place) + Send + Sync + 'static) {
-    // A second one would have to share with the first: no test wants that.
+    // Two watchers would have to share the failpoints; no test needs that.
     let _ = WATCHER.set(Box::new(watcher));
 }
 
-/// The engine is at this place.
+/// Marks a failpoint.
 #[cfg(any(test, feature = "mutants"))]
 pub(crate) fn pass(place: Place) {
     if let Some(watcher) = WATCHER.get() {
@@ -66,7 +68,7 @@ pub(crate) fn pass(place: Place) {
     }
 }
 
-/// The engine is at this place: nobody watches, in a release.
+/// Marks a failpoint; does nothing in a release.
 #[cfg(not(any(test, feature = "mutants")))]
 #[inline]
 pub(crate) fn pass(_: Place) {}

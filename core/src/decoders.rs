@@ -1,4 +1,4 @@
-//! The decoders of what the queue keeps, for whoever gives them bytes from nowhere.
+//! Decoders of the queue's stored formats, for fuzzing.
 //!
 //! Compiled only for this crate's tests and under the feature `mutants`.
 
@@ -13,15 +13,14 @@ use crate::engine::rows::undo::Undo;
 use crate::ids::{ColumnId, TableNumber};
 use crate::value::Value;
 
-/// Bytes as they are written once they were read, and as they are written once those were read. `None` if they are not of
-/// this form.
+/// The input re-encoded after one decoding, and after a second one. `None` if the input is invalid.
 type Read = Option<(Vec<u8>, Option<Vec<u8>>)>;
 
-/// Reads bytes as one of the forms in which the queue keeps something.
+/// Decodes bytes as one of the queue's stored formats.
 pub fn queue(form: u8, bytes: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     let (once, twice) = match form % 6 {
         0 => {
-            // Rows are also read without their patches.
+            // Rows are also decoded without their patches.
             let _ = encode::rows_of(bytes);
             read(bytes, encode::decode, |effect| Some(encode::encode(effect)))
         }
@@ -39,13 +38,13 @@ fn read<T>(
     decode: impl Fn(&[u8]) -> Result<T, Malformed>,
     encode: impl Fn(&T) -> Option<Vec<u8>>,
 ) -> Read {
-    // What is empty is not kept.
+    // Empty values are not stored.
     let once = encode(&decode(bytes).ok()?)?;
     let twice = decode(&once).ok().and_then(|same| encode(&same));
     Some((once, twice))
 }
 
-/// An input for each form, with every kind of value.
+/// One sample input per format, with every kind of value.
 pub fn samples() -> Vec<Vec<u8>> {
     let values = [
         Value::Null,

@@ -1,7 +1,8 @@
-//! One bundle for a bug report: what stands where, without a single row of the app's data.
+//! A diagnostic bundle for bug reports, without any row data of the app.
 //!
-//! Everything is read in one turn of the writer, so the numbers belong together. No token, no key, no cell is in it; names
-//! of tables and columns are, and the server's words about what it refused.
+//! One turn of the writer reads everything, so the numbers are consistent. The bundle has no token,
+//! key or cell; it has names of tables and columns, and the server's messages about rejected
+//! mutations.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,7 +17,7 @@ use crate::engine::{Engine, Reader};
 use crate::error::Result;
 use crate::writer::Answer;
 
-/// Facts of the file that help and tell nothing of the user.
+/// Facts of the file that help and reveal nothing about the user.
 const FACTS: [&str; 8] = [
     "client_id",
     "incarnation",
@@ -29,13 +30,15 @@ const FACTS: [&str; 8] = [
 ];
 
 impl Client {
-    /// One bundle of JSON for a bug report: versions, configuration, counts by state, the last changes of the status, what
-    /// is parked and why, the schema, sizes. It holds no data of the app's rows and no credentials.
+    /// A diagnostic bundle as JSON: versions, configuration, counts by state, the last changes of
+    /// the status, parked mutations by reason, the schema, sizes. It holds no row data and no
+    /// credentials.
     ///
-    /// `counters` sums up the way of mutations to the server. `queued` (waiting), `in_flight` (sent, no verdict yet) and
-    /// `parked` are as the file stands, so they survive a restart. `acknowledged` (accepted) and `retries` (left once more,
-    /// because no answer came or for a new attempt) count since this client was opened, through suspending; so do the
-    /// `transitions`, of which the last 64 are there.
+    /// `counters` summarizes the mutations. `queued` (waiting), `in_flight` (sent, no verdict yet)
+    /// and `parked` are read from the file, so they survive a restart. `acknowledged` (accepted)
+    /// and `retries` (sent again without a response, or as a new attempt) count since the client
+    /// was opened and continue over a suspension; so do the `transitions`, of which the last 64 are
+    /// kept.
     ///
     /// ```
     /// # use rejoin_core::{Client, Config};
@@ -90,7 +93,7 @@ impl Client {
     }
 }
 
-/// What the engine knows.
+/// The engine's part of the bundle.
 fn inside(engine: &Engine) -> Result<Json> {
     let mut reader = engine.open_reader()?;
     let facts = FACTS.iter().map(|fact| Ok(((*fact).to_owned(), engine.meta(fact)?.into())));
@@ -125,13 +128,13 @@ fn inside(engine: &Engine) -> Result<Json> {
     }))
 }
 
-/// Triggers of the app that failed while remote rows came in, and were dropped (B22).
+/// Triggers of the app that failed on remote rows and were dropped.
 fn triggers_disabled(engine: &Engine) -> Result<Json> {
     let text = engine.meta(TRIGGER_DISABLED)?;
     Ok(text.map_or(Json::Null, |text| serde_json::from_str(&text).unwrap_or(Json::String(text))))
 }
 
-/// How many are parked for each reason, and the server's codes.
+/// Number of parked mutations by reason and server code.
 fn parked(engine: &Engine) -> Result<Json> {
     let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
     for Mutation { state, reason, detail, .. } in engine.pending()? {

@@ -1,67 +1,69 @@
-//! Why a transaction or snapshot has ended, and the interface by which it is ended from outside.
+//! Reasons why a transaction or snapshot ended, and the interface to end one from outside.
 //!
-//! The owners of connections (the writer, the readers) decide when; the code that serves handles ends the transaction and
-//! keeps the reason. Both depend on these types only, not on each other.
+//! The owners of connections (the writer, the readers) decide when to end it; the code that serves
+//! a handle ends it and stores the reason. Both depend only on these types, not on each other.
 
 use crate::error::{Error, Result};
 use std::sync::Arc;
 
-/// Something whose end others decide too.
+/// A transaction or snapshot that can be ended from outside.
 pub(crate) trait Leave: Send + Sync {
-    /// The file is about to be let go.
+    /// Ends it, because the file is about to be closed.
     fn leave(&self, ending: &Ending);
 }
 
-/// Who ends what is held, when the file is to be let go. One thing is held at a time.
+/// Ends the open interactive transaction when the file is closed. At most one is open.
 pub(crate) trait Keeper: Send + Sync {
-    /// From now on `held` is what waits for its holder. An error if nothing may be held.
+    /// Registers `held`, so that closing the file ends it. An error if the file is being closed.
     fn hold(&self, held: Arc<dyn Leave>) -> Result<()>;
-    /// It is over.
+    /// Unregisters it.
     fn release(&self);
 }
 
-/// Why a transaction cannot go on: everything will be rolled back, whatever its closure answers.
+/// Why a transaction cannot continue. It is rolled back, whatever its closure returns.
 #[derive(Debug, Clone)]
 pub(crate) enum Ended {
-    /// A failed statement left rows behind, and what was captured of them cannot be told apart (D1).
+    /// A failed statement left rows behind, and the capture cannot tell which.
     Partial(String),
     /// SQLite rolled the transaction back: `OR ROLLBACK`, an interrupt, a full disk.
     BySqlite(String),
 }
 
 impl Ended {
-    /// What later statements, and the commit, answer.
+    /// The error of later statements and of the commit.
     pub(crate) fn error(&self) -> Error {
         match self {
-            Self::Partial(words) => Error::PartialStatement(words.clone()),
-            Self::BySqlite(words) => Error::Refused {
+            Self::Partial(message) => Error::PartialStatement(message.clone()),
+            Self::BySqlite(message) => Error::Refused {
                 what: String::from("the transaction"),
-                why: format!("an earlier statement ended it, everything was rolled back: {words}"),
+                why: format!(
+                    "an earlier statement ended it, everything was rolled back: {message}"
+                ),
             },
         }
     }
 }
 
-/// Why a held transaction or snapshot is over.
+/// Why an interactive transaction or snapshot ended.
 #[derive(Debug, Clone)]
 pub(crate) enum Ending {
     Committed,
     RolledBack,
-    /// A snapshot's holder has seen enough.
+    /// The holder finished the snapshot.
     Finished,
-    /// The code of an action has come to its end.
+    /// The code of an action returned.
     Acted,
     TimedOut,
     Suspended,
     Shutdown,
-    /// A statement left no way on.
+    /// A statement ended the transaction.
     Ended(Ended),
-    /// The commit failed, or the engine did; in these words.
+    /// The commit or the engine failed, with this message.
     Failed(String),
 }
 
 impl Ending {
-    /// After a commit that failed, or a begin.
+    /// The reason after a failed commit or begin.
     pub(crate) fn of_failure(error: &Error) -> Self {
         match error {
             Error::Suspended => Self::Suspended,
@@ -70,7 +72,7 @@ impl Ending {
         }
     }
 
-    /// What later orders are answered.
+    /// The error of later calls.
     pub(crate) fn error(&self) -> Error {
         let over = |what: &str, why: &str| Error::Refused {
             what: format!("a call on {what}"),
@@ -88,9 +90,9 @@ impl Ending {
             Self::Suspended => Error::Suspended,
             Self::Shutdown => Error::Shutdown,
             Self::Ended(ended) => ended.error(),
-            Self::Failed(words) => Error::Refused {
+            Self::Failed(message) => Error::Refused {
                 what: "a call on the transaction".to_owned(),
-                why: format!("it failed and was rolled back: {words}"),
+                why: format!("it failed and was rolled back: {message}"),
             },
         }
     }

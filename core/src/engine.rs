@@ -1,7 +1,7 @@
-//! The engine: synchronous, on one thread, over one SQLite file; it knows no network.
+//! The engine: synchronous, on one thread, over one SQLite file, without network access.
 //!
-//! What the app sees = the confirmed base + the mutations that follow it. [`Engine`] holds the one connection that writes;
-//! every transaction is its own (D1), so that a row and the mutation that records it commit together or not at all (I1).
+//! The app sees the confirmed base with the pending mutations on top. [`Engine`] holds the only
+//! connection that writes and owns every transaction: a row and its mutation commit together.
 
 pub mod action;
 mod adopt;
@@ -67,61 +67,63 @@ use queue::faults::FaultLimit;
 use schema::model::Schema;
 use statement::Footprints;
 
-/// What an engine is opened with.
+/// Options for opening an engine.
 #[derive(Debug, Clone)]
 pub struct OpenOptions {
-    /// The database file; made if it is not there. Its folder must exist.
+    /// The database file; created if missing. Its folder must exist.
     pub path: PathBuf,
-    /// A manifest that came with the app, so that the first start works offline.
+    /// A manifest bundled with the app, so that the first start works offline.
     pub manifest: Option<Manifest>,
 }
 
-/// Stops an engine, from any thread (D18): what runs is rolled back, and nothing begins until it is resumed.
+/// Interrupts an engine from any thread: rolls back what runs and blocks new work until resumed.
 #[derive(Debug, Clone)]
 pub struct Interrupt {
     suspended: Arc<AtomicBool>,
 }
 
 impl Interrupt {
-    /// Rolls back whatever runs, within a few milliseconds, with [`Error::Suspended`](crate::Error::Suspended).
+    /// Rolls back what runs, within a few milliseconds, with
+    /// [`Error::Suspended`](crate::Error::Suspended).
     pub fn suspend(&self) {
         self.suspended.store(true, Ordering::Release);
     }
 
-    /// Lets work begin again.
+    /// Allows work again.
     pub fn resume(&self) {
         self.suspended.store(false, Ordering::Release);
     }
 }
 
-/// The one who is told of commits.
+/// Receives each commit.
 pub(crate) type Observer = Box<dyn FnMut(&Change) + Send>;
 
 /// The local database: rows, queue and rules.
 pub struct Engine {
     pub(crate) db: Database,
     pub(crate) schema: Arc<Schema>,
-    /// What local writes did in the present transaction; `self.capture.off()` silences triggers and rules.
+    /// Captures local writes of the transaction; `self.capture.off()` disables triggers and rules.
     pub(crate) capture: Arc<Capture>,
     pub(crate) queue: Queue,
     pub(crate) host: Arc<dyn Host>,
-    /// What the present transaction has touched; told to the observer after its commit.
+    /// Tables and rows that the current transaction changed; passed to the observer after its
+    /// commit.
     pub(crate) touched: Touched,
-    /// What this device does about conflicts, where it is not what the manifest says.
+    /// Conflict policies of this device that override the manifest.
     pub(crate) policies: Policies,
     footprints: Footprints,
     observer: Option<Observer>,
-    /// What the app can perform.
+    /// The registered actions.
     pub(crate) actions: Arc<Actions>,
-    /// What those of them may take that are performed.
+    /// Limits of a performed action.
     pub(crate) bounds: Bounds,
-    /// How long the server may fail on one mutation before that is parked.
+    /// Limits of server failures on one mutation before it is parked.
     pub(crate) fault_limit: FaultLimit,
-    /// What is left of that in the present rebase, however often it is begun.
+    /// Remaining budget of the current rebase, over all its restarts.
     rebasing: Option<Bounds>,
-    /// Actions whose run ended a rebase by taking too long: they are not run in its next try.
+    /// Actions that exceeded the budget of a rebase: the restarted rebase does not run them.
     exhausted: HashSet<MutationId>,
-    /// Rises with each reset of the file.
+    /// Incremented by each reset of the file.
     resets: u64,
     counters: Arc<Counters>,
 }
@@ -133,8 +135,8 @@ impl fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Opens the file: takes its lock, brings our tables up to date, loads schema and queue. A bundled manifest is
-    /// adopted if none is stored. Works offline.
+    /// Opens the file: takes its lock, migrates the engine's tables, loads schema and queue. Adopts
+    /// a bundled manifest if none is stored. Works offline.
     ///
     /// # Errors
     /// `Locked`, `TooNew`, `Corrupt`, `ReadOnly`, `Io`: nothing was changed. `SchemaRefused` for a bundled manifest.
@@ -169,18 +171,19 @@ impl Engine {
         engine.load_schema()?;
         match (&engine.schema.manifest, &options.manifest) {
             (None, Some(bundled)) => drop(engine.adopt(bundled)?),
-            // The server knows better what is synced; what is local-only only the app knows.
+            // The stored manifest of the server wins; the bundled one adds the local-only tables.
             (Some(_), Some(bundled)) => engine.adopt_local(bundled)?,
             (_, None) => {}
         }
         Ok(engine)
     }
 
-    /// Opens a file to look at it, while whoever holds it goes on: one state, the one of now; nothing is written, and
-    /// what would write fails.
+    /// Opens a file for reading while another process may have it open. It shows one state and
+    /// every write fails.
     ///
     /// # Errors
-    /// `Corrupt`, `TooNew`, `Io`; `Refused` for a file of an older release or of somebody else.
+    /// `Corrupt`, `TooNew`, `Io`; `Refused` for a file of an older release or of another
+    /// application.
     pub(crate) fn open_to_read(path: &Path, host: Arc<dyn Host>) -> Result<Self> {
         let db = Database::open_to_read(path)?;
         db.conn().execute_batch("BEGIN").map_err(fault::of)?;
@@ -210,7 +213,7 @@ impl Engine {
         Ok(engine)
     }
 
-    /// The file.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.db.path
     }
@@ -220,24 +223,24 @@ impl Engine {
         &self.schema
     }
 
-    /// Says what this device does about conflicts in these tables, where it is not what the server's manifest says; other
-    /// tables keep the manifest's policy, and what the file remembers is not changed. Works offline.
+    /// Overrides the conflict policy of these tables; other tables keep the policy of the server's
+    /// manifest. The override is not stored in the file. Works offline.
     pub fn set_policies(&mut self, policies: Policies) -> Result<()> {
         self.policies = policies;
         self.know_schema().map(drop)
     }
 
-    /// Names the one who is told of each commit, after it, on this thread.
+    /// Sets the observer of commits. It runs after each commit, on this thread.
     pub fn on_commit(&mut self, observer: Observer) {
         self.observer = Some(observer);
     }
 
-    /// Counts into `counters` from here on.
+    /// Sets the counters to use from now on.
     pub(crate) fn count_into(&mut self, counters: Arc<Counters>) {
         self.counters = counters;
     }
 
-    /// What was counted.
+    /// The current counters.
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
     }
@@ -247,27 +250,28 @@ impl Engine {
         meta::meta(self.db.conn(), key)
     }
 
-    /// Sets a fact, or removes it. Inside a transaction it belongs to that transaction.
+    /// Sets or removes a fact, within the current transaction if there is one.
     pub fn set_meta(&mut self, key: &str, value: Option<&str>) -> Result<()> {
         meta::set_meta(self.db.conn(), key, value)
     }
 
-    /// Opens a connection that only reads.
+    /// Opens a read-only connection.
     pub fn open_reader(&self) -> Result<Reader> {
         Reader::open(&self.db.path, &self.schema, self.queue.states(), &self.host)
     }
 
-    /// What stops the engine from another thread.
+    /// A handle that interrupts the engine from another thread.
     pub fn interrupt_handle(&self) -> Interrupt {
         Interrupt { suspended: Arc::clone(&self.db.suspended) }
     }
 
-    /// Closes the file: no lock of ours remains on it. Dropping the engine does the same, without saying how it went.
+    /// Closes the file and releases its locks. Dropping the engine does the same and ignores
+    /// errors.
     pub fn close(self) -> Result<()> {
         self.db.close()
     }
 
-    /// Runs one statement in a transaction of its own; the rows that it changed.
+    /// Runs one statement in its own transaction and returns the number of changed rows.
     pub fn execute(&mut self, sql: &str, params: &[Value]) -> Result<usize> {
         self.single(|tx| tx.execute(sql, params))
     }

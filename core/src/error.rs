@@ -1,42 +1,42 @@
-//! Everything that can go wrong, one variant per decision that a caller can take.
+//! The error type of the crate: one variant per decision that a caller can take.
 //!
-//! What is expected is no error: a refused write of long ago is a verdict, being offline is a status. Each variant says in
-//! its doc what state the data is in afterwards. The enum is not `non_exhaustive`, so that a border which translates it
-//! does not compile until it has a word for a new variant.
+//! Expected events are not errors: a rejected write is a verdict, being offline is a status. Each
+//! variant documents the state of the data. The enum is not `non_exhaustive`, so that the FFI crate
+//! fails to compile until it translates a new variant.
 
 use crate::ids::MutationId;
 use crate::value::Value;
 
-/// A row that is not as a mutation left it.
+/// A row that differs from what a mutation wrote.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChangedRow {
     /// The table's name.
     pub table: String,
     /// The row's key.
     pub key: Value,
-    /// The columns that have another value; empty if the row went, or is back.
+    /// The columns that have another value; empty if the row was deleted or inserted again.
     pub columns: Vec<String>,
-    /// What the mutation wrote, by column; `None` if it removed the row.
+    /// What the mutation wrote, by column; `None` if it deleted the row.
     pub wrote: Option<Vec<(String, Value)>>,
-    /// The row as it is seen now; `None` if there is none.
+    /// The current row; `None` if there is none.
     pub present: Option<Vec<(String, Value)>>,
 }
 
 /// The result of an engine call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Anything that can go wrong; the doc of each variant says what became of the data.
+/// Any error of the engine; each variant documents the state of the data.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The statement does not compile or failed; the statement, or the transaction it stood in, was rolled back.
+    /// The statement does not compile or failed; it was rolled back, alone or with its transaction.
     #[error("sql: {0}")]
     Sql(#[source] rusqlite::Error),
-    /// The engine does not let apps do this; nothing was changed.
+    /// The engine does not allow apps to do this; nothing was changed.
     #[error("refused {what}: {why}")]
     Refused {
-        /// What was asked.
+        /// What was attempted.
         what: String,
-        /// Why not, and what to do instead.
+        /// The reason, and what to do instead.
         why: String,
     },
     /// A declared rule does not hold; the statement was rolled back.
@@ -46,7 +46,7 @@ pub enum Error {
         table: String,
         /// The column, or columns joined by a comma.
         column: String,
-        /// `NOT NULL`, `UNIQUE`, `CHECK name` or `FOREIGN KEY`, in SQLite's words.
+        /// `NOT NULL`, `UNIQUE`, `CHECK name` or `FOREIGN KEY`, as in SQLite's messages.
         rule: String,
     },
     /// A value cannot be synced; the statement was rolled back.
@@ -56,51 +56,53 @@ pub enum Error {
         table: String,
         /// The column.
         column: String,
-        /// What is wrong and how to mend it.
+        /// What is wrong and how to fix it.
         why: String,
     },
     /// A failed statement left rows behind (`OR FAIL`, `RAISE(FAIL)`); the whole transaction was rolled back.
     #[error("a failed statement had already changed rows; the transaction was rolled back: {0}")]
     PartialStatement(String),
-    /// A held transaction or snapshot had no statement for longer than `transaction_idle`, or a read lasted while the
-    /// write-ahead log grew to 16 times `wal_limit`; it was rolled back.
+    /// An interactive transaction or snapshot was idle for longer than `transaction_idle`, or a
+    /// read was open while the write-ahead log grew to 16 times `wal_limit`. It was rolled back.
     #[error(
         "open for too long; the transaction was rolled back: begin a new one, and end it sooner"
     )]
     TransactionTimeout,
-    /// An action was not performed; nothing of it was kept.
+    /// An action failed; its transaction was rolled back.
     #[error("action {action}: {fault}")]
     Action {
         /// The action's name.
         action: String,
-        /// What is the matter.
+        /// The reason.
         fault: ActionFault,
     },
     /// A statement of a batch failed; the whole batch was rolled back.
     #[error("statement {index} of the batch: {error}")]
     Batch {
-        /// Which one; the first is 0.
+        /// Index of the statement; the first is 0.
         index: usize,
-        /// How it failed. Never [`Error::Suspended`] or [`Error::Shutdown`], which are no fault of a statement.
+        /// Its error. Never [`Error::Suspended`] or [`Error::Shutdown`], which no statement causes.
         #[source]
         error: Box<Error>,
     },
-    /// A call that would wait for itself: use the transaction that is at hand.
+    /// The call would wait for itself: use the open transaction instead.
     #[error("called from inside a transaction; use the transaction's own methods")]
     Reentrant,
     /// The table is not synced.
     #[error("table {0} is not synced")]
     NotSynced(String),
-    /// There is no such mutation in the queue.
+    /// The queue has no such mutation.
     #[error("no mutation {0} in the queue")]
     UnknownMutation(MutationId),
-    /// The mutation was sent and its verdict is not known; it can only be cancelled.
+    /// The mutation was sent and has no verdict yet; it can only be cancelled.
     #[error("mutation {0} was sent and has no verdict yet")]
     Uncertain(MutationId),
-    /// The mutation stands on a row that this parked one makes; nothing was changed. Retry that one first, or the chain.
-    #[error("it stands on mutation {0}, which is parked: retry that, with its chain")]
+    /// The parked mutation `0` creates a row that this one needs; retry that one or the chain
+    /// first.
+    #[error("depends on mutation {0}, which is parked: retry that one, with its chain")]
     StandsOn(MutationId),
-    /// Mutations wait or are parked that were not named, and a reset gives nobody's work up unnamed; nothing was changed.
+    /// A reset would delete pending or parked mutations that the call does not list. Nothing was
+    /// changed.
     #[error(
         "{waiting} mutations that are not accepted were not named: send them, or name them to give them up"
     )]
@@ -108,22 +110,22 @@ pub enum Error {
         /// How many.
         waiting: u64,
     },
-    /// What was to be taken back does not stand any more: these rows have changed since. Nothing was changed.
+    /// The undo would overwrite later changes of these rows. Nothing was changed.
     #[error("{} row(s) have changed since; look at them, and write what is wanted", .rows.len())]
     Changed {
-        /// The rows, as they were left and as they are.
+        /// The rows, as the mutation left them and as they are.
         rows: Vec<ChangedRow>,
     },
-    /// The schema has a table that this device cannot store; tables and queue are as they were. A removed column or table is
-    /// never the reason.
+    /// The schema has a table that this device cannot store; tables and queue are unchanged. A
+    /// removed column or table never causes this.
     #[error("schema of table {table} refused: {why}")]
     SchemaRefused {
         /// The table.
         table: String,
-        /// Why, and what to do.
+        /// The reason, and what to do.
         why: String,
     },
-    /// A newer release has written this file; nothing was touched.
+    /// A newer release wrote this file; nothing was changed.
     #[error("database was written by a newer release (format {found}, this one knows {known})")]
     TooNew {
         /// The file's format.
@@ -131,7 +133,7 @@ pub enum Error {
         /// The newest format of this release.
         known: i64,
     },
-    /// The file is no database, or is damaged; nothing was written.
+    /// The file is not a database, or is damaged; nothing was written.
     #[error("database is corrupt: {0}")]
     Corrupt(String),
     /// The file or its folder cannot be written; nothing was changed.
@@ -149,92 +151,92 @@ pub enum Error {
         /// The file.
         path: String,
     },
-    /// The file belongs to another user; nothing was touched.
+    /// The file belongs to another user; nothing was changed.
     #[error("database belongs to another user and holds {pending} unsent mutations")]
     WrongUser {
-        /// How many of the other user's mutations wait.
+        /// Number of pending mutations of the other user.
         pending: u64,
     },
-    /// The configuration is wrong; every problem is named.
+    /// The configuration is invalid; the list has every problem.
     #[error("configuration: {}", .0.join("; "))]
     Config(Vec<String>),
-    /// The engine is suspended, or was while this ran; the transaction was rolled back.
+    /// The engine is suspended, or was suspended during the call; the transaction was rolled back.
     #[error("suspended; the transaction was rolled back")]
     Suspended,
     /// The client was shut down.
     #[error("the client was shut down")]
     Shutdown,
-    /// No server could be reached; the queue is intact and will be sent again.
+    /// No server could be reached; the queue is unchanged and will be sent later.
     #[error("server unreachable: {0}")]
     Offline(String),
-    /// Credentials are missing or refused; the queue waits until there are new ones.
+    /// Credentials are missing or rejected; the queue waits for new ones.
     #[error("credentials are missing or refused")]
     NeedsAuth,
-    /// The server asks for a newer app; the queue waits.
+    /// The server requires a newer version of the app; the queue waits.
     #[error("the server asks for a newer version of the app: {0}")]
     UpgradeRequired(String),
-    /// The server answered with an error; the queue is intact.
+    /// The server returned an error; the queue is unchanged.
     #[error("server answered {status} {code}: {message}")]
     Server {
         /// HTTP status.
         status: u16,
         /// One of `rejoin_protocol::wire::code`, or empty from a plain server.
         code: String,
-        /// For people.
+        /// Message for developers.
         message: String,
         /// Whether the same request may succeed later.
         retryable: bool,
     },
-    /// The server's answer is not of the protocol; nothing of it was applied.
+    /// The server's response is invalid; nothing of it was applied.
     #[error("answer not understood: {0}")]
     Protocol(String),
     /// A function of the app failed.
     #[error("callback failed: {0}")]
     Foreign(String),
-    /// A bug of the engine; the transaction was rolled back. Please report it with `diagnose()`.
+    /// A bug in the engine; the transaction was rolled back. Please report it with `diagnose()`.
     #[error("internal error: {0}")]
     Internal(String),
 }
 
-/// Why an action was not performed.
+/// Why an action failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ActionFault {
     /// No action of this name is registered.
     #[error("no such action is registered; name it in Services::actions")]
     Unknown,
-    /// The arguments are not those that it takes; every problem is named.
+    /// The arguments are invalid; the list has every problem.
     #[error("arguments: {}", .0.join("; "))]
     Arguments(Vec<String>),
-    /// A rule of the app says no, in its words.
+    /// A precondition of the action failed; its message.
     #[error("{0}")]
     Precondition(String),
-    /// It took longer than it may ([`Budget::run`](crate::Budget::run)), and was interrupted or rolled back.
+    /// It exceeded its time limit ([`Budget::run`](crate::Budget::run)) and was rolled back.
     #[error("it took longer than {most:?}; do less at a time, or allow more by the action budget")]
     TooSlow {
-        /// What is allowed.
+        /// The limit.
         most: std::time::Duration,
     },
-    /// It writes more than it may ([`Budget::bytes`](crate::Budget::bytes)).
+    /// It writes more than its limit ([`Budget::bytes`](crate::Budget::bytes)).
     #[error(
         "it writes more than {most} bytes; do less at a time, or allow more by the action budget"
     )]
     TooLarge {
-        /// What is allowed.
+        /// The limit.
         most: usize,
     },
-    /// It makes two rows that nothing tells apart, and that have one id therefore.
+    /// It inserts two rows with the same identity, which would get the same id.
     #[error("two rows of {table} with one identity; add to the identity what tells them apart")]
     SameRow {
         /// The table.
         table: String,
     },
-    /// Its code waits for something, and had not ended in time.
+    /// Its code was idle for too long.
     #[error("its code did not end in time; let it wait for nothing but its context")]
     TimedOut,
 }
 
 impl Error {
-    /// Whether it is no fault of what was asked: nothing can be concluded from it about a write.
+    /// Whether the machine caused the error, so that it says nothing about the write.
     pub(crate) fn is_of_the_machine(&self) -> bool {
         matches!(
             self,
@@ -249,7 +251,7 @@ impl Error {
         )
     }
 
-    /// The same, of this statement of a batch, if it is a statement's fault.
+    /// Wraps an error that a statement of a batch caused.
     pub(crate) fn in_batch(self, index: usize) -> Self {
         match self {
             Self::Suspended | Self::Shutdown => self,

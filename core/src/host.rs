@@ -1,4 +1,4 @@
-//! Time and randomness, injected (I8): the only place that asks the machine for either.
+//! Clock and randomness, injected: the only place that reads either from the machine.
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -8,17 +8,17 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-/// What the engine asks of the machine it runs on.
+/// Services of the machine that the engine uses.
 pub trait Host: Send + Sync + Debug + 'static {
     /// Wall clock, microseconds since 1970. May jump.
     fn now_micros(&self) -> i64;
-    /// A clock that never goes back, for durations.
+    /// A monotonic clock, for durations.
     fn elapsed(&self) -> Duration;
     /// Fills `bytes` with randomness.
     fn random(&self, bytes: &mut [u8]);
 
-    /// Asks to be woken, once, when the clock is moved by hand. A clock that moves by itself has nothing to do here: who waits
-    /// for one of its moments waits with a limit.
+    /// Registers a waker to wake once when a manual clock is moved. A real clock ignores it:
+    /// waiters on its time use a timeout.
     fn on_moved(&self, _waker: Waker) {}
 
     /// A random UUIDv4.
@@ -28,7 +28,7 @@ pub trait Host: Send + Sync + Debug + 'static {
         uuid::Builder::from_random_bytes(bytes).into_uuid()
     }
 
-    /// A UUIDv7 of this host's clock: sorts by time of making.
+    /// A UUIDv7 of this host's clock; sorts by creation time.
     fn uuid7(&self) -> Uuid {
         let mut bytes = [0; 10];
         self.random(&mut bytes);
@@ -44,7 +44,7 @@ pub struct SystemHost {
 }
 
 impl Default for SystemHost {
-    #[allow(clippy::disallowed_methods)] // This is the place that the rule sends everybody to.
+    #[allow(clippy::disallowed_methods)] // The lint sends all other code to this place.
     fn default() -> Self {
         Self { start: std::time::Instant::now() }
     }
@@ -69,7 +69,7 @@ impl Host for SystemHost {
     }
 }
 
-/// A machine of tests and simulations: a clock that moves when told (and one microsecond at each look), and a seed.
+/// A host for tests and simulations: a manual clock (plus one microsecond per reading) and a seed.
 #[derive(Debug)]
 pub struct TestHost {
     micros: AtomicI64,
@@ -78,7 +78,7 @@ pub struct TestHost {
 }
 
 impl TestHost {
-    /// A host at 2026-01-01T00:00:00Z whose randomness follows from `seed`.
+    /// A host at 2026-01-01T00:00:00Z with randomness derived from `seed`.
     pub fn new(seed: u64) -> Self {
         Self {
             micros: AtomicI64::new(1_767_225_600_000_000),

@@ -1,4 +1,4 @@
-//! Names of things: newtypes, so that one cannot be taken for another.
+//! Identifiers as newtypes, so that they cannot be confused.
 
 pub mod row_id;
 
@@ -23,7 +23,7 @@ impl MutationId {
     }
 }
 
-/// The number of a mutation in this file's queue; rises, and is never given again.
+/// The number of a mutation in this file's queue; rises and is never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Seq(pub i64);
 
@@ -31,6 +31,7 @@ pub struct Seq(pub i64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TableNumber(pub u32);
 
-/// The identity of a column within its table; effects name columns by it, never by name or position (S1).
+/// The identity of a column within its table. Effects name columns by it, so that they survive
+/// renames and reordering.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ColumnId(pub u32);

@@ -1,7 +1,9 @@
-//! A look at a file from outside: its tables, what waits and what was parked with every patch, the history, the digests.
+//! Read-only inspection of a file: tables, pending and parked mutations with patches, history,
+//! digests.
 //!
-//! Promise: nothing is written and no lock is taken, so that it works beside the app that holds the file, and on a copy
-//! that a user sent. Everything belongs to one moment. Unlike [`Client::diagnose`](crate::Client::diagnose) it shows the
+//! It writes nothing and takes no lock, so that it works while an app has the file open, and on a
+//! copy from a user. It shows one state. Unlike [`Client::diagnose`](crate::Client::diagnose) it
+//! contains row data.
 //! data of the app's rows.
 
 use std::collections::BTreeMap;
@@ -25,24 +27,24 @@ use crate::sync::status::FirstSync;
 
 mod json;
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inspection {
     /// The file.
     pub path: PathBuf,
-    /// The format of its own tables.
+    /// Format number of the engine's tables.
     pub format: i64,
-    /// What the engine remembers, by name: who it is, cursor, epoch. No token is ever in the file.
+    /// The stored facts by name: identity, cursor, epoch. The file never stores a token.
     pub facts: BTreeMap<String, String>,
-    /// Whether the tables have ever been complete.
+    /// Whether a first sync has completed.
     pub first_sync: FirstSync,
-    /// How many mutations stand where.
+    /// Number of mutations by state.
     pub counts: Counts,
     /// The synced tables, by name.
     pub tables: Vec<InspectedTable>,
-    /// What the server has not accepted, in the order in which it was written: waiting, on its way, parked.
+    /// Mutations that the server has not accepted, in queue order: waiting, sent, parked.
     pub queue: Vec<Pending>,
-    /// What it has accepted and the file still remembers, oldest first.
+    /// Accepted mutations that the file still keeps, oldest first.
     pub history: Vec<Accepted>,
 }
 
@@ -55,37 +57,37 @@ pub struct InspectedTable {
     pub columns: Vec<String>,
     /// Whether the app may write it.
     pub writable: bool,
-    /// Rows that the app sees.
+    /// Number of rows that the app sees.
     pub rows: u64,
-    /// Rows that the server has confirmed, without what waits.
+    /// Number of confirmed rows, without pending writes.
     pub base_rows: u64,
-    /// The digest of those, as the server would give it: equal digests are equal rows.
+    /// Digest of the confirmed rows, as the server computes it: equal digests mean equal rows.
     pub digest: String,
 }
 
 /// A mutation that the server has accepted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Accepted {
-    /// Its place in the queue, when it was there.
+    /// Its former position in the queue.
     pub seq: Seq,
-    /// Its name, here and on the server.
+    /// Its id, here and on the server.
     pub id: MutationId,
     /// The action's name; `None` for plain SQL.
     pub action: Option<String>,
     /// When it was written: milliseconds since 1970.
     pub written_ms: i64,
-    /// When its verdict came.
+    /// When its verdict arrived.
     pub accepted_ms: i64,
-    /// How often its content had been offered.
+    /// Number of attempts.
     pub attempt: i64,
-    /// The mutation that it takes back, by undo or redo.
+    /// The mutation that it reverts, by undo or redo.
     pub undoes: Option<MutationId>,
-    /// What it did, a row each; the old values are those that it displaced.
+    /// Its changes, one entry per row; the old values are the server's before-images.
     pub rows: Vec<PendingRow>,
 }
 
 impl Accepted {
-    /// A mutation of the history in the app's words.
+    /// Converts a mutation of the history to the public type.
     pub(crate) fn told(kept: Kept, schema: &Schema) -> Self {
         Self {
             seq: kept.seq,
@@ -101,28 +103,28 @@ impl Accepted {
 }
 
 impl Inspection {
-    /// Looks at a file. Costs a scan of each synced table, for the digests.
+    /// Inspects a file. Scans each synced table to compute the digests.
     ///
     /// ```
     /// # use rejoin_core::{Client, Config, Inspection};
     /// # let folder = tempfile::tempdir().unwrap();
     /// # let path = folder.path().join("a.db");
-    /// let client = Client::open(Config::new(&path)).wait()?; // Open elsewhere, or not.
+    /// let client = Client::open(Config::new(&path)).wait()?; // May be open in any process.
     /// let found = Inspection::of(&path)?;
     /// assert!(found.queue.is_empty());
     /// # Ok::<(), rejoin_core::Error>(())
     /// ```
     ///
-    /// # Errors
-    /// [`Error::Corrupt`](crate::Error::Corrupt) for what is no database or a damaged one,
-    /// [`Error::TooNew`](crate::Error::TooNew), [`Error::Refused`](crate::Error::Refused) for a file of somebody else or of an
-    /// older release, [`Error::Io`](crate::Error::Io) if it is not there or cannot be read.
+    /// # Errors [`Error::Corrupt`](crate::Error::Corrupt) if it is no database or is damaged,
+    /// [`Error::TooNew`](crate::Error::TooNew), [`Error::Refused`](crate::Error::Refused) for a
+    /// file of another application or an older release, [`Error::Io`](crate::Error::Io) if it
+    /// cannot be read.
     pub fn of(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let engine = Engine::open_to_read(path, Arc::new(SystemHost::default()))?;
         let mut facts: BTreeMap<String, String> =
             store::facts(engine.db.conn())?.into_iter().collect();
-        // The tables tell what of it matters.
+        // The list of tables has the relevant part.
         facts.remove("manifest");
         let mut tables: Vec<&Arc<Table>> = engine.schema().tables.values().collect();
         tables.sort_by(|left, right| left.name.cmp(&right.name));
@@ -143,7 +145,7 @@ impl Inspection {
         })
     }
 
-    /// The same as one JSON object, for scripts. Bytes are `{"blob": "hexadecimal"}`; integers are exact.
+    /// The inspection as one JSON object. Blobs are `{"blob": "hexadecimal"}`; integers are exact.
     pub fn to_json(&self) -> Json {
         json::inspection(self)
     }

@@ -1,7 +1,9 @@
-//! Rejoin, for apps: a local SQLite database that keeps itself in step with a server.
+//! Rejoin client SDK: a local SQLite database that syncs with a server.
 //!
-//! An app opens a file and uses plain SQL, on or off line. Writes to *synced* tables, which a manifest declares, are captured
-//! in the transaction that makes them and wait in the file until there is a network. What the app sees is always the
+//! An app opens a file and uses plain SQL, online or offline. A manifest declares the *synced*
+//! tables. A write to a synced table is captured in its own transaction and queued in the file
+//! until a network is available. The app sees the server's confirmed rows with its own pending
+//! writes on top.
 //! server's confirmed rows with its own pending writes on top.
 //!
 //! ```
@@ -24,35 +26,37 @@
 //!
 //! client.execute("INSERT INTO task (id, title) VALUES (rejoin_new_id(), ?)", ("buy milk",)).await?;
 //!
-//! let update = tasks.next().await.unwrap()?; // Told because the commit changed what the query shows.
+//! let update = tasks.next().await.unwrap()?; // The commit changed the result.
 //! assert_eq!(update.rows.row(0).unwrap().get::<&str>("title")?, "buy milk");
-//! let pending = client.pending().await?; // In the file, waiting for a network.
+//! let pending = client.pending().await?; // Stored in the file until a network is available.
 //! assert_eq!((pending.len(), pending[0].state), (1, MutationState::Pending));
 //! client.shutdown().await?;
 //! # Ok::<(), rejoin_core::Error>(())
 //! # }).unwrap();
 //! ```
 //!
-//! # The tour
+//! # Overview
 //!
-//! - [`Client`]: open, read, write, watch, sync, suspend; its methods are the API. [`Config`] has the fields and their limits,
-//!   [`Services`] what a test or a platform puts in place of the real machine.
-//! - [`RowBuffer`]: the rows of a result, decoded where they are looked at. [`Update`] and [`Difference`]: what a [`Watch`]
-//!   tells.
-//! - [`Actions`]: writes that know what was meant, and are done again on newer rows; `docs/actions.md`. [`Client::perform`].
-//! - [`Transaction`] and [`Snapshot`]: several statements on one state, in a closure; [`HeldTransaction`] and
-//!   [`HeldSnapshot`] where code waits between two of them.
-//! - [`Pending`]: a write that the server has not accepted. [`Verdicts`]: how writes ended, until the app knows. [`Accepted`],
-//!   [`Undone`], [`HistoryBounds`]: what the server has accepted, taken back and forgotten.
-//! - [`Status`] and [`Report`]: what syncing does, and did. [`Keep`] and [`Reset`]: beginning anew in the same file, for another
-//!   user.
-//! - [`Inspection`]: what a file holds, seen from outside, beside whoever uses it.
-//! - [`Error`]: one variant per decision; each says what became of the data.
+//! - [`Client`]: open, read, write, watch, sync, suspend; its methods are the API. [`Config`] lists
+//!   the settings and their limits. [`Services`] has clock, transport, tokens and actions.
+//! - [`RowBuffer`]: the rows of a result, decoded on access. [`Update`] and [`Difference`]: what a
+//!   [`Watch`] delivers.
+//! - [`Actions`]: named writes that run again on newer rows; see `docs/actions.md` and
+//!   [`Client::perform`].
+//! - [`Transaction`] and [`Snapshot`]: several statements on one state, in a closure.
+//!   [`HeldTransaction`] and [`HeldSnapshot`]: the same through a handle, for asynchronous code.
+//! - [`Pending`]: a write that the server has not accepted. [`Verdicts`]: results of writes until
+//!   the app acknowledges them. [`Accepted`], [`Undone`], [`HistoryBounds`]: accepted writes and
+//!   their undo.
+//! - [`Status`] and [`Report`]: what syncing does and did. [`Keep`] and [`Reset`]: clear the file,
+//!   for example for another user.
+//! - [`Inspection`]: the content of a file, readable while an app has it open.
+//! - [`Error`]: one variant per decision of the caller; each documents the state of the data.
 //!
-//! Methods that may touch the disk give futures that need no executor of any kind: await them in tokio, in another runtime, or
-//! wait with [`block_on`]. The guide is `docs/guide.md`; what is where in the code, `ARCHITECTURE.md`.
+//! Methods that may touch the disk return futures that work on any executor. [`block_on`] waits for
+//! one without an executor. The guide is `docs/guide.md`; `ARCHITECTURE.md` describes the code.
 
-// Without the feature, what only tests use of these modules is used by nothing.
+// Without this feature, items that only tests use are unused.
 #![cfg_attr(not(feature = "internals"), allow(dead_code, unreachable_pub, unused_imports))]
 #![cfg_attr(
     not(test),
@@ -144,7 +148,7 @@ pub use value::Value;
 pub use watch::{Difference, Subscription, Update, Watch};
 pub use writer::Answer;
 
-/// The examples of the README and of the guide, compiled.
+/// Compiles the examples of the README and of the guide.
 #[cfg(doctest)]
 mod pages {
     #[doc = include_str!("../../README.md")]

@@ -1,8 +1,8 @@
-//! Parameters of statements, by position.
+//! Positional parameters of statements.
 
 use crate::value::Value;
 
-/// What can be bound to the `?` of a statement: `()`, a tuple such as `("a", 1)`, an array, a list of values.
+/// Values for the `?` of a statement: `()`, a tuple such as `("a", 1)`, an array, a list of values.
 ///
 /// ```
 /// use rejoin_core::{IntoParams, Value};
@@ -42,7 +42,7 @@ impl<T: Into<Value>, const N: usize> IntoParams for [T; N] {
 macro_rules! tuples {
     ($($name:ident)+) => {
         impl<$($name: Into<Value>),+> IntoParams for ($($name,)+) {
-            #[allow(non_snake_case)] // The letters are types and values.
+            #[allow(non_snake_case)] // The letters name types and values.
             fn into_params(self) -> Vec<Value> {
                 let ($($name,)+) = self;
                 vec![$($name.into()),+]

@@ -1,7 +1,7 @@
-//! The readers: connections that see the last committed state, and never wait for the writer (I7).
+//! The reader pool: connections that see the last committed state and never wait for the writer.
 //!
-//! A few threads take queries in the order in which they came; each runs on a connection of its own. Threads start when
-//! there is work for them. While the app is suspended, and after the end, nothing is open.
+//! A few threads take queries from a queue in order; each uses its own connection. Threads start on
+//! demand. While the app is suspended, and after shutdown, no connection is open.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -18,11 +18,11 @@ use crate::runtime;
 use crate::writer::{Answer, caught, panic_text};
 
 thread_local! {
-    /// The pool whose work this thread is doing, by its address; 0 for none.
+    /// The address of the pool that this thread serves; 0 for none.
     static SERVING: Cell<usize> = const { Cell::new(0) };
 }
 
-/// A pool of readers. A clone is the same pool.
+/// A pool of readers. Clones share the pool.
 #[derive(Clone)]
 pub(crate) struct Readers {
     shared: Arc<Shared>,
@@ -31,11 +31,11 @@ pub(crate) struct Readers {
 struct Shared {
     desk: Mutex<Desk>,
     work: Condvar,
-    /// Ends what is being read.
+    /// Interrupts running reads.
     stop: Arc<ReadStop>,
 }
 
-/// Work gets a reader, or the reason why there is none.
+/// A task gets a reader, or the error why there is none.
 type Work = Box<dyn FnOnce(Result<&mut Reader>) + Send>;
 
 struct Desk {
@@ -46,9 +46,9 @@ struct Desk {
     waiting: usize,
     limit: usize,
     state: State,
-    /// Who wants to know when no reader is open any more.
+    /// Callers waiting until no reader is open.
     leaving: Vec<oneshot::Sender<Result<()>>>,
-    /// Snapshots that wait for their holders.
+    /// Open interactive snapshots.
     held: Vec<Arc<dyn Leave>>,
 }
 
@@ -60,7 +60,7 @@ enum State {
 }
 
 impl Readers {
-    /// A pool of these connections.
+    /// Creates a pool of these connections.
     pub(crate) fn new(readers: Vec<Reader>, stop: Arc<ReadStop>) -> Result<Self> {
         let desk = Desk {
             queue: VecDeque::new(),
@@ -82,8 +82,8 @@ impl Readers {
     /// Runs `body` with a reader.
     ///
     /// # Errors
-    /// Those of `body`; [`Error::Foreign`] if it panics; [`Error::Reentrant`] inside another body of this pool, which could
-    /// wait for itself; [`Error::Suspended`] and [`Error::Shutdown`] as they say.
+    /// Those of `body`; [`Error::Foreign`] if it panics; [`Error::Reentrant`] inside another body
+    /// of this pool, which could deadlock; [`Error::Suspended`]; [`Error::Shutdown`].
     pub(crate) fn call<R: Send + 'static>(
         &self,
         body: impl FnOnce(&mut Reader) -> Result<R> + Send + 'static,
@@ -91,31 +91,32 @@ impl Readers {
         if self.is_current() {
             return Answer::ready(Err(Error::Reentrant));
         }
-        let (tell, told) = oneshot::channel();
+        let (reply, receiver) = oneshot::channel();
         let shared = Arc::clone(&self.shared);
         let work: Work = Box::new(move |reader| {
             let result = reader.and_then(|reader| {
                 caught(|| body(reader)).unwrap_or_else(|panic| Err(foreign(&*panic)))
             });
-            // What was stopped says by whom.
+            // Replaces the error of an interrupted read by its cause.
             let result = match result {
                 Err(Error::Suspended) if shared.desk().state == State::Ended => {
                     Err(Error::Shutdown)
                 }
                 result => result,
             };
-            let _ = tell.send(result);
+            let _ = reply.send(result);
         });
         match self.shared.hand_in(work) {
-            Ok(()) => Answer::coming(told),
+            Ok(()) => Answer::coming(receiver),
             Err(error) => Answer::ready(Err(error)),
         }
     }
 
-    /// Leaves a reader to `body` in its turn, or the reason why there is none; whatever `body` has to say, it says itself.
+    /// Passes a reader, or the error why there is none, to `body`, which returns its results
+    /// itself.
     ///
     /// # Errors
-    /// [`Error::Reentrant`], [`Error::Suspended`], [`Error::Shutdown`]: it was dropped at once.
+    /// [`Error::Reentrant`], [`Error::Suspended`], [`Error::Shutdown`]: `body` was dropped.
     pub(crate) fn hold(
         &self,
         body: impl FnOnce(Result<&mut Reader>) + Send + 'static,
@@ -125,15 +126,15 @@ impl Readers {
         }
         self.shared.hand_in(Box::new(move |reader| {
             if let Err(panic) = caught(|| body(reader)) {
-                tracing::error!(panic = panic_text(&*panic), "while a reader was held");
+                tracing::error!(panic = panic_text(&*panic), "reader closure panicked");
             }
         }))
     }
 
-    /// Lets `held` know when the pool is suspended or ends, until what is given back is dropped.
+    /// Ends `held` when the pool is suspended or shut down, until the returned guard is dropped.
     ///
     /// # Errors
-    /// [`Error::Suspended`], [`Error::Shutdown`]: it is too late for it.
+    /// [`Error::Suspended`], [`Error::Shutdown`]: the pool is already closing.
     pub(crate) fn note_held(&self, held: Arc<dyn Leave>) -> Result<impl Drop + use<>> {
         struct Noted(Arc<Shared>, Arc<dyn Leave>);
         impl Drop for Noted {
@@ -150,22 +151,22 @@ impl Readers {
         Ok(Noted(Arc::clone(&self.shared), held))
     }
 
-    /// Whether this thread is doing work of this pool.
+    /// Whether this thread runs a task of this pool.
     pub(crate) fn is_current(&self) -> bool {
         SERVING.get() == self.shared.address()
     }
 
-    /// Stops what is being read and closes every connection; the answer comes when none is open.
+    /// Interrupts running reads and closes all connections. Completes when none is open.
     pub(crate) fn suspend(&self) -> Answer<()> {
         self.leave(State::Suspended)
     }
 
-    /// The same, for good.
+    /// [`Readers::suspend`], permanently.
     pub(crate) fn shutdown(&self) -> Answer<()> {
         self.leave(State::Ended)
     }
 
-    /// Takes up work again, with new connections.
+    /// Continues with new connections.
     pub(crate) fn resume(&self, mut readers: Vec<Reader>) -> Result<()> {
         let mut desk = self.shared.desk();
         if desk.state != State::Suspended {
@@ -181,7 +182,7 @@ impl Readers {
     }
 
     fn leave(&self, state: State) -> Answer<()> {
-        let (tell, told) = oneshot::channel();
+        let (reply, receiver) = oneshot::channel();
         let mut desk = self.shared.desk();
         if desk.state != State::Ended {
             desk.state = state;
@@ -190,9 +191,9 @@ impl Readers {
         let closing = std::mem::take(&mut desk.idle);
         let refused = std::mem::take(&mut desk.queue);
         if desk.busy == 0 {
-            let _ = tell.send(Ok(()));
+            let _ = reply.send(Ok(()));
         } else {
-            desk.leaving.push(tell);
+            desk.leaving.push(reply);
         }
         let (state, held) = (desk.state, std::mem::take(&mut desk.held));
         drop(desk);
@@ -204,13 +205,13 @@ impl Readers {
         for work in refused {
             work(Err(state.refusal()));
         }
-        Answer::coming(told)
+        Answer::coming(receiver)
     }
 }
 
 impl Shared {
     fn desk(&self) -> MutexGuard<'_, Desk> {
-        // Nothing that can panic runs under the lock.
+        // No code under the lock can panic.
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -228,7 +229,7 @@ impl Shared {
             match runtime::thread("reader", move || shared.serve()) {
                 Ok(_) => desk.threads += 1,
                 Err(error) if desk.threads == 0 => return Err(error),
-                Err(_) => {} // Those that run will come to it.
+                Err(_) => {} // The running threads take it.
             }
         }
         desk.queue.push_back(work);
@@ -237,7 +238,7 @@ impl Shared {
         Ok(())
     }
 
-    /// A thread's life.
+    /// The main loop of a thread.
     fn serve(self: Arc<Self>) {
         SERVING.set(self.address());
         let mut desk = self.desk();
@@ -261,10 +262,11 @@ impl Shared {
                 drop(reader);
                 desk = self.desk();
             }
-            // It counts as busy until it is closed, so that whoever waits finds no lock on the file.
+            // The reader counts as busy until it is closed, so that waiting callers find no lock on
+            // the file.
             desk.busy -= 1;
             if desk.state != State::Open && desk.busy == 0 {
-                desk.leaving.drain(..).for_each(|tell| drop(tell.send(Ok(()))));
+                desk.leaving.drain(..).for_each(|reply| drop(reply.send(Ok(()))));
             }
         }
     }
@@ -290,7 +292,7 @@ impl State {
     }
 }
 
-/// A panic of the app's closure.
+/// The error for a panic of the app's closure.
 pub(crate) fn foreign(panic: &(dyn Any + Send)) -> Error {
     Error::Foreign(format!("panicked: {}", panic_text(panic)))
 }

@@ -1,8 +1,9 @@
-//! Results of queries as one block of bytes, decoded where and when somebody looks (`docs/row-buffer.md`).
+//! Query results as one block of bytes, decoded on access (`docs/row-buffer.md`).
 //!
-//! A [`RowBuffer`] is what a query gives, what a watch delivers, and what crosses to other languages: column names once, then
-//! the rows, then where each row starts. Making one copies no cell twice and allocates nothing per row. Two results are equal
-//! if and only if their bytes are. Bytes that were cut or changed give errors, never a panic and never a read outside.
+//! Queries return a [`RowBuffer`], watches deliver it, and other languages read it: column names,
+//! rows, and the start of each row. Building one copies each cell once and allocates nothing per
+//! row. Two results are equal if and only if their bytes are. Damaged bytes cause errors, never a
+//! panic.
 
 use std::fmt;
 use std::sync::Arc;
@@ -44,11 +45,11 @@ struct Inner {
     bytes: Bytes,
     columns: Vec<String>,
     rows: usize,
-    /// Where the cells begin and end in `bytes`; the index of rows follows them.
+    /// The range of the cells in `bytes`; the row index follows.
     body: std::ops::Range<usize>,
 }
 
-/// A row of a [`RowBuffer`]; its cells are decoded when they are asked for.
+/// A row of a [`RowBuffer`]; its cells are decoded on access.
 #[derive(Clone)]
 pub struct Row<'a> {
     buffer: Holder<'a>,
@@ -62,10 +63,10 @@ enum Holder<'a> {
 }
 
 impl RowBuffer {
-    /// Reads the header of `bytes`; cells are checked when they are read.
+    /// Reads the header of `bytes`; cells are checked on access.
     ///
     /// # Errors
-    /// [`Error::Internal`] if these are not the bytes of a row buffer, all of them.
+    /// [`Error::Internal`] if these are not the complete bytes of a row buffer.
     pub fn from_bytes(bytes: impl Into<Bytes>) -> Result<Self> {
         let bytes = bytes.into();
         let header = bytes.get(..HEADER).ok_or_else(|| damaged("shorter than its header"))?;
@@ -89,22 +90,22 @@ impl RowBuffer {
         &self.inner.columns
     }
 
-    /// How many rows there are.
+    /// The number of rows.
     pub fn len(&self) -> usize {
         self.inner.rows
     }
 
-    /// Whether there is no row.
+    /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.inner.rows == 0
     }
 
-    /// The row of this number, from 0.
+    /// The row with this number, from 0.
     pub fn row(&self, number: usize) -> Option<Row<'_>> {
         (number < self.len()).then_some(Row { buffer: Holder::Borrowed(self), number })
     }
 
-    /// The first row, on its own feet.
+    /// The first row, owning its buffer.
     pub fn into_first(self) -> Option<Row<'static>> {
         (!self.is_empty()).then_some(Row { buffer: Holder::Owned(self), number: 0 })
     }
@@ -114,19 +115,19 @@ impl RowBuffer {
         Rows { buffer: self, next: 0 }
     }
 
-    /// The bytes, as they cross to other languages.
+    /// The bytes, as passed to other languages.
     pub fn as_bytes(&self) -> &Bytes {
         &self.inner.bytes
     }
 
-    /// Where a row begins; past the end if the index is damaged.
+    /// The start of a row; past the end if the index is damaged.
     fn start_of(&self, row: usize) -> usize {
         let inner = &self.inner;
         number_at(&inner.bytes, inner.body.end + 4 * row)
             .map_or(usize::MAX, |offset| inner.body.start.saturating_add(offset))
     }
 
-    /// The bytes of the cells from a row on.
+    /// The bytes of the cells from this row on.
     fn cells_from(&self, row: usize) -> &[u8] {
         self.inner.bytes.get(self.start_of(row)..self.inner.body.end).unwrap_or(&[])
     }
@@ -187,7 +188,7 @@ impl Row<'_> {
     /// A cell as a Rust value, by the column's number or name.
     ///
     /// # Errors
-    /// [`Error::Refused`] if there is no such column or it holds something else; the message names both.
+    /// [`Error::Refused`] if the column does not exist or has another type; the message names both.
     pub fn get<'r, T: FromCell<'r>>(&'r self, column: impl ColumnIndex) -> Result<T> {
         let number = column.number(self.columns())?;
         T::from_cell(self.cell(number)?).map_err(|why| Error::Refused {
@@ -204,10 +205,10 @@ impl Row<'_> {
         Ok(Cell::read(self.cell_bytes(column)?)?.0)
     }
 
-    /// A cell's own bytes, tag included: equal if and only if the cell is.
+    /// The encoded cell with its tag: equal if and only if the cell is.
     pub(crate) fn cell_bytes(&self, column: impl ColumnIndex) -> Result<&[u8]> {
         let number = column.number(self.columns())?;
-        // Cells have no index of their own: rows are narrow, and skipping one is a look at its tag.
+        // Cells have no index: rows are narrow, and skipping a cell only reads its tag.
         let mut rest = self.buffer().cells_from(self.number);
         for _ in 0..number {
             rest = Cell::skip(rest)?;
@@ -216,7 +217,7 @@ impl Row<'_> {
         Ok(&rest[..rest.len() - after.len()])
     }
 
-    /// All cells, in order; stops after the first that is damaged.
+    /// All cells, in order; stops at the first damaged one.
     pub fn cells(&self) -> impl Iterator<Item = Result<Cell<'_>>> {
         let mut rest = self.buffer().cells_from(self.number);
         let mut left = self.columns().len();
@@ -238,7 +239,7 @@ impl Row<'_> {
         self.buffer().columns()
     }
 
-    /// The row's own bytes: equal if and only if all cells are.
+    /// The encoded row: equal if and only if all cells are.
     pub(crate) fn bytes(&self) -> &[u8] {
         let cells = self.buffer().cells_from(self.number);
         if self.number + 1 == self.buffer().len() {
@@ -264,7 +265,7 @@ impl fmt::Debug for Row<'_> {
 }
 
 fn names(mut bytes: &[u8], count: usize) -> Result<Vec<String>> {
-    // Each name takes four bytes at least, so a damaged count cannot ask for more memory than there are bytes.
+    // Each name takes at least four bytes, which bounds the memory for a damaged count.
     if count > bytes.len() / 4 {
         return Err(damaged("more columns than names"));
     }

@@ -1,10 +1,10 @@
-//! The only place that starts threads and tasks: one tokio runtime of two threads per client, others beside it for code of the
-//! app's, and named plain threads.
+//! The only module that starts threads and tasks: one tokio runtime of two threads per client, more
+//! runtimes for app code, and named plain threads.
 //!
-//! Promise: dropping a [`Runtime`] never blocks and never panics, wherever it happens, even on one of its own workers
-//! (a foreign callback may drop the last reference to a client there). Nothing else in the crate may spawn, which
-//! clippy's `disallowed-methods` holds. Everything that needs a timer or a socket runs in a task of this runtime, so that
-//! callers may await the answers on any executor, or on none.
+//! Dropping a [`Runtime`] never blocks and never panics, even on one of its own workers (a foreign
+//! callback may drop the last reference to a client there). Clippy's `disallowed-methods` forbids
+//! other code to spawn. All timers and sockets run in tasks of this runtime, so that callers may
+//! await the results on any executor.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,17 +13,17 @@ use std::task::{Context, Poll};
 use crate::error::{Error, Result};
 use rejoin_protocol::mutant;
 
-/// Two threads on which the transport and the driver run, and those that code of the app's may block.
+/// Two threads for the transport and the driver, and separate threads for app code that may block.
 #[derive(Debug)]
 pub struct Runtime {
     inner: Option<tokio::runtime::Runtime>,
-    /// The token provider's.
+    /// For the token provider.
     tokens: Option<tokio::runtime::Runtime>,
-    /// Of a transport that is the app's.
+    /// For a custom transport.
     transport: Option<tokio::runtime::Runtime>,
 }
 
-/// Code of the app's that may block the thread on which it runs.
+/// App code that may block its thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Foreign {
     /// The token provider.
@@ -33,12 +33,13 @@ pub enum Foreign {
 }
 
 impl Runtime {
-    /// Starts the threads, named `rejoin-net`. Fails with [`Error::Io`] where the machine has none to give.
+    /// Starts the threads, named `rejoin-net`. Fails with [`Error::Io`] if no thread can be
+    /// started.
     pub fn new() -> Result<Self> {
         Self::beside(&[])
     }
 
-    /// The same, with threads beside them for these.
+    /// [`Runtime::new`] with separate threads for these kinds of app code.
     pub fn beside(foreign: &[Foreign]) -> Result<Self> {
         let own =
             |which, name, count| foreign.contains(&which).then(|| threads(name, count)).transpose();
@@ -47,9 +48,9 @@ impl Runtime {
         Ok(Self { inner: Some(threads("rejoin-net", 2)?), tokens, transport })
     }
 
-    /// A handle by which tasks are started here; it does not keep the runtime alive.
+    /// A handle that starts tasks here; it does not keep the runtime alive.
     pub fn spawner(&self) -> Spawner {
-        // They are taken only by `drop`.
+        // Only `drop` takes them.
         let handle = |inner: &Option<tokio::runtime::Runtime>| {
             inner.as_ref().map(|one| one.handle().clone())
         };
@@ -72,7 +73,7 @@ fn threads(name: &str, count: usize) -> Result<tokio::runtime::Runtime> {
 impl Drop for Runtime {
     fn drop(&mut self) {
         for inner in [self.inner.take(), self.tokens.take(), self.transport.take()] {
-            // A plain drop waits for the workers, and panics when it happens on one of them.
+            // A plain drop blocks on the workers, and panics on one of them.
             inner.into_iter().for_each(tokio::runtime::Runtime::shutdown_background);
         }
     }
@@ -87,13 +88,13 @@ pub struct Spawner {
 }
 
 impl Spawner {
-    /// Starts tasks on the tokio runtime that this is called from: for tests and simulations with paused time.
+    /// Starts tasks on the current tokio runtime: for tests and simulations with paused time.
     pub fn current() -> Self {
         let own = tokio::runtime::Handle::try_current().ok();
         Self { own: own.clone(), tokens: own.clone(), transport: own }
     }
 
-    /// Starts a task; it ends when it is done, or when the [`Task`] is dropped, or with the runtime.
+    /// Starts a task; it ends on completion, when the [`Task`] is dropped, or with the runtime.
     pub fn spawn<T: Send + 'static>(
         &self,
         future: impl Future<Output = T> + Send + 'static,
@@ -101,7 +102,7 @@ impl Spawner {
         Task(self.own.as_ref().map(|handle| handle.spawn(future)))
     }
 
-    /// [`Spawner::spawn`] for code of the app's: where it blocks its thread, it holds up nothing but itself.
+    /// [`Spawner::spawn`] for app code: if it blocks its thread, only its own kind waits.
     pub fn spawn_foreign<T: Send + 'static>(
         &self,
         which: Foreign,
@@ -115,12 +116,12 @@ impl Spawner {
     }
 }
 
-/// A running task, ended when this is dropped. Can be awaited on any executor.
+/// A running task, aborted when dropped. Works on any executor.
 #[derive(Debug)]
 pub struct Task<T = ()>(Option<tokio::task::JoinHandle<T>>);
 
 impl<T> Task<T> {
-    /// Lets the task run on without anybody holding it.
+    /// Lets the task run without a handle.
     pub fn detach(mut self) {
         self.0 = None;
     }
@@ -137,7 +138,7 @@ impl<T> Drop for Task<T> {
 impl<T> Future for Task<T> {
     type Output = Result<T>;
 
-    /// What the task returned; [`Error::Shutdown`] where it did not come to its end.
+    /// The task's result; [`Error::Shutdown`] if it was aborted.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(handle) = self.0.as_mut() else {
             return Poll::Ready(Err(Error::Shutdown));
@@ -146,7 +147,7 @@ impl<T> Future for Task<T> {
     }
 }
 
-/// Starts a plain thread, named `rejoin-` and `name`, for work that blocks: the writer, the dispatcher of callbacks.
+/// Starts a plain thread, named `rejoin-` and `name`, for blocking work such as the writer.
 pub fn thread(
     name: &str,
     body: impl FnOnce() + Send + 'static,
@@ -166,25 +167,25 @@ mod tests {
     use crate::error::Error;
 
     #[test]
-    fn a_runtime_dropped_on_its_own_worker_does_not_panic() {
+    fn runtime_dropped_on_its_own_worker_does_not_panic() {
         let runtime = Runtime::new().unwrap();
         let spawner = runtime.spawner();
-        let (told, hears) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         spawner
             .spawn(async move {
                 let name = std::thread::current().name().map(str::to_owned);
                 let outcome =
                     std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(runtime)));
-                told.send((name, outcome.is_ok())).unwrap();
+                sender.send((name, outcome.is_ok())).unwrap();
             })
             .detach();
-        let (name, calm) = hears.recv().unwrap();
+        let (name, dropped_without_panic) = receiver.recv().unwrap();
         assert_eq!(name.as_deref(), Some("rejoin-net"));
-        assert!(calm);
+        assert!(dropped_without_panic);
     }
 
     #[test]
-    fn what_a_task_returns_can_be_awaited_without_a_runtime() {
+    fn task_result_is_awaited_without_a_runtime() {
         let runtime = Runtime::new().unwrap();
         let task = runtime.spawner().spawn(async { 7 });
         assert_eq!(block_on(task).unwrap(), 7);
@@ -195,12 +196,12 @@ mod tests {
     }
 
     #[test]
-    fn threads_carry_the_engines_name() {
-        let (told, hears) = mpsc::channel();
+    fn thread_name_starts_with_rejoin() {
+        let (sender, receiver) = mpsc::channel();
         let handle = thread("writer", move || {
-            told.send(std::thread::current().name().map(str::to_owned)).unwrap();
+            sender.send(std::thread::current().name().map(str::to_owned)).unwrap();
         });
         handle.unwrap().join().unwrap();
-        assert_eq!(hears.recv().unwrap().as_deref(), Some("rejoin-writer"));
+        assert_eq!(receiver.recv().unwrap().as_deref(), Some("rejoin-writer"));
     }
 }

@@ -1,7 +1,8 @@
-//! What of the app's code keeps others waiting: which kind, and for how long.
+//! Detection of slow app code: which part exceeds its time budget.
 //!
-//! Code of the app runs where nothing of ours has to wait for it: callbacks, the token provider and a transport of the app's
-//! on threads of their own, transactions on the writer's. This only names what takes longer than its budget.
+//! App code runs where it blocks no other work: callbacks, the token provider and custom transports
+//! on their own threads, transactions on the writer thread. This module only reports what is too
+//! slow.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,27 +11,27 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 
-/// Code of the app that takes longer than it may.
+/// A part of the app's code that exceeds its time budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SlowPart {
-    /// A callback of a watch, or of a listener for changes, verdicts or the status: longer than a second.
+    /// A callback of a watch or of a change, verdict or status listener: longer than a second.
     Callback,
     /// The token provider: longer than ten seconds.
     Tokens,
-    /// A transport of the app's, or the network: a request has had no answer for ten seconds.
+    /// A custom transport, or the network: no response for ten seconds.
     Transport,
-    /// A transaction, an action or another piece of work of the writer's thread: longer than a second. Other writes wait.
+    /// A transaction, an action or another task of the writer: over a second. Other writes wait.
     Transaction,
 }
 
-/// The time that the token provider and a transport may take before they are named.
+/// Time budget of the token provider and of a transport request.
 pub(crate) const CALL: Duration = Duration::from_secs(10);
 
-/// The time that a piece of work of the writer's may take before it is named.
+/// Time budget of a task on the writer thread.
 pub(crate) const WORK: Duration = Duration::from_secs(1);
 
-/// Since when calls have been under way.
+/// Start times of the running calls.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Calls(Arc<Mutex<Begun>>);
 
@@ -40,12 +41,12 @@ struct Begun {
     calls: BTreeMap<u64, Instant>,
 }
 
-/// A call is under way for as long as this lives.
+/// A running call; ends when dropped.
 #[derive(Debug)]
 pub(crate) struct Call(Calls, u64);
 
 impl Calls {
-    /// A call begins.
+    /// Records the start of a call.
     pub(crate) fn begin(&self) -> Call {
         let mut begun = self.begun();
         begun.numbered += 1;
@@ -54,7 +55,7 @@ impl Calls {
         Call(self.clone(), number)
     }
 
-    /// Whether one has been under way for longer than this.
+    /// Whether a call has been running for longer than `budget`.
     pub(crate) fn are_slow(&self, budget: Duration) -> bool {
         self.begun().calls.values().any(|since| since.elapsed() > budget)
     }
@@ -77,7 +78,7 @@ mod tests {
     use super::Calls;
 
     #[tokio::test(start_paused = true)]
-    async fn call_is_slow_from_its_budget_until_it_ends() {
+    async fn call_is_slow_from_its_budget_until_its_end() {
         let (calls, budget) = (Calls::default(), Duration::from_secs(10));
         let first = calls.begin();
         tokio::time::advance(budget).await;
@@ -86,7 +87,7 @@ mod tests {
         tokio::time::advance(Duration::from_millis(1)).await;
         assert!(calls.are_slow(budget));
         drop(first);
-        assert!(!calls.are_slow(budget), "the second has just begun");
+        assert!(!calls.are_slow(budget), "the second call is still within its budget");
         drop(second);
     }
 }

@@ -1,7 +1,8 @@
-//! How bytes reach the server and come back (D17): a trait, HTTP by reqwest, and one in memory for tests.
+//! Transports: a trait, HTTP over reqwest, and an in-memory transport for tests.
 //!
-//! Promise: a transport moves bytes, limits what it takes in (D19) and says how it failed; it never interprets a body and
-//! never tries again, because only the session knows what a repetition means. Platforms may hand in their own stack.
+//! A transport moves bytes, limits the size of responses and reports errors. It never interprets a
+//! body and never retries, because only the session can decide that. Platforms may provide their
+//! own.
 
 pub mod error;
 pub mod events;

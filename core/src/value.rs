@@ -1,3 +1,3 @@
-//! Values and rows as apps see them.
+//! Public types for values and rows.
 
 pub use rejoin_protocol::Value;

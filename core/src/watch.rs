@@ -1,10 +1,10 @@
-//! Watched queries: run again only if a commit touched what they read, told only if the result changed (D34).
+//! Watched queries: run again only after a commit to their tables, delivered only if changed.
 //!
-//! After each commit the writer says which tables it touched. One thread then runs all watches that read them in **one**
-//! read transaction, so that what they show agrees, and compares each result with the last, byte by byte. What changed
-//! lies ready for its reader; a newer result replaces one that was not fetched yet, so a slow reader gets the latest and
-//! never a queue. Callbacks run one after the other on threads of their own, with no lock held: they may call anything,
-//! shut the client down too. A callback that takes long delays other callbacks by a second, and nothing else.
+//! After each commit, one thread runs all affected watches in **one** read transaction, so that
+//! their results agree, and compares each result with the last, byte by byte. A changed result is
+//! stored for its reader and replaces one that was not fetched, so a slow reader gets only the
+//! latest. Callbacks run one at a time on their own threads without locks: they may call anything,
+//! including shutdown. A slow callback delays other callbacks by at most a second.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -29,12 +29,12 @@ pub(crate) use delivery::{Callback, Cancel, Deliver, Dispatcher};
 pub(crate) use hub::{Hub, Query};
 use slot::Slot;
 
-/// A watched query: its results as they come. Ends by being dropped, or with its client.
+/// A watched query with its results. It ends when dropped, or with its client.
 ///
-/// Made by [`Client::watch`](crate::Client::watch), where the example stands.
+/// Created by [`Client::watch`](crate::Client::watch), which has an example.
 pub struct Watch {
     slot: Arc<Slot>,
-    /// Whether a subscription goes on with it.
+    /// Whether a subscription has taken over.
     handed_on: bool,
 }
 
@@ -43,15 +43,15 @@ impl Watch {
         Self { slot, handed_on: false }
     }
 
-    /// The next result, at once for the first. `None` when the client was shut down.
+    /// The next result, immediately for the first. `None` after shutdown.
     ///
-    /// An error means that the query failed this time, for instance because its table was dropped; the watch goes on. Whoever
-    /// drops the future loses nothing: what came meanwhile is given to the next.
+    /// An error means that the query failed this time, for example because its table was dropped;
+    /// the watch continues. Dropping the future loses nothing: the next call returns the result.
     pub async fn next(&mut self) -> Option<Result<Update>> {
         poll_fn(|context| self.slot.poll(context)).await
     }
 
-    /// Calls `callback` with each result instead, from the first on, until the subscription is dropped.
+    /// Calls `callback` with each result, from the first on, until the subscription is dropped.
     pub fn each(mut self, callback: impl FnMut(Result<Update>) + Send + 'static) -> Subscription {
         self.handed_on = true;
         self.slot.deliver_to(Box::new(callback));
@@ -81,7 +81,8 @@ impl fmt::Debug for Watch {
     }
 }
 
-/// Keeps a callback called. Dropping it ends that: no call begins afterwards, one that runs is not waited for.
+/// Keeps a callback registered. Dropping it ends that: no new call starts, a running one is not
+/// awaited.
 #[must_use = "dropping a subscription ends it"]
 pub struct Subscription {
     what: Arc<dyn Cancel>,

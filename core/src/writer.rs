@@ -1,10 +1,11 @@
-//! The writer: one thread that owns the engine, and a queue of work for it.
+//! The writer: one thread that owns the engine, and its task queue.
 //!
-//! Whoever wants to write hands in a closure and gets a future, which needs no runtime and may be dropped: what was handed
-//! in runs all the same, so a caller that went away never cuts a transaction in two. Work runs in the order in which it
-//! was handed in. A closure that panics becomes an error; the engine has rolled back, and the next one finds it well.
+//! A caller passes a closure and gets a future, which needs no runtime. Dropping the future does
+//! not cancel the closure, so a caller never interrupts a transaction halfway. Closures run in the
+//! order of the calls. A panic in a closure becomes an error after the engine has rolled back.
 //!
-//! The thread also lets go of the engine, file and lock, while the app is suspended (D18), and takes it up again.
+//! While the app is suspended, the thread drops the engine with its file and lock, and reopens it
+//! later.
 
 use std::any::Any;
 use std::fmt;
@@ -26,8 +27,8 @@ use crate::error::{Error, Result};
 use crate::runtime;
 use crate::slow::{self, Calls};
 
-/// The thread that owns the engine. A clone speaks to the same thread; it ends by [`Writer::shutdown`], or with the last
-/// clone.
+/// The thread that owns the engine. Clones share the thread; it ends by [`Writer::shutdown`], or
+/// with the last clone.
 pub struct Writer<T = Engine> {
     shared: Arc<Shared<T>>,
 }
@@ -35,16 +36,16 @@ pub struct Writer<T = Engine> {
 struct Shared<T> {
     work: Sender<Work<T>>,
     thread: OnceLock<ThreadId>,
-    /// Set before the engine is let go, so that what waits in the queue is answered at once.
+    /// Set before the engine is dropped, so that queued tasks fail immediately.
     suspended: AtomicBool,
-    /// The piece of work that is under way.
+    /// The running task.
     calls: Calls,
 }
 
-/// What the thread does next; `None` stands for an engine that was let go.
+/// A task for the thread. The engine is `None` while suspended.
 type Work<T> = Box<dyn FnOnce(&mut Desk<T>) + Send>;
 
-/// What lies before the thread.
+/// State of the writer thread.
 struct Desk<T> {
     engine: Option<T>,
     open: Box<dyn FnMut() -> Result<T> + Send>,
@@ -52,10 +53,10 @@ struct Desk<T> {
     ended: bool,
 }
 
-/// What is done between two pieces of work; told whether no work waits.
+/// Runs between two tasks; the flag says whether the queue is empty.
 type Between<T> = Box<dyn FnMut(&mut T, bool) + Send>;
 
-/// The answer to work that was handed in. Dropping it changes nothing.
+/// A future for the result of a task. Dropping it does not cancel the task.
 pub struct Answer<R>(State<R>);
 
 enum State<R> {
@@ -64,22 +65,22 @@ enum State<R> {
 }
 
 impl<T: 'static> Writer<T> {
-    /// Starts the thread, which makes its engine with `open`; the answer comes when it is open.
+    /// Starts the thread, which creates its engine with `open`. Completes when the engine is open.
     ///
     /// # Errors
-    /// Those of `open`, and [`Error::Io`] where the machine has no thread to give.
+    /// Those of `open`, and [`Error::Io`] if no thread can be started.
     pub fn start(open: impl FnMut() -> Result<T> + Send + 'static) -> Answer<Self> {
         Self::start_with(open, |_, _| {})
     }
 
-    /// [`Writer::start`], with something to do between two pieces of work, when the first has been answered; it is told
-    /// whether no work waits.
+    /// [`Writer::start`] with a function that runs between two tasks, after the result of the first
+    /// was sent. Its flag says whether the queue is empty.
     pub(crate) fn start_with(
         open: impl FnMut() -> Result<T> + Send + 'static,
         between: impl FnMut(&mut T, bool) + Send + 'static,
     ) -> Answer<Self> {
         let (work, todo) = mpsc::channel();
-        let (tell, told) = oneshot::channel();
+        let (reply, receiver) = oneshot::channel();
         let thread = OnceLock::new();
         let calls = Calls::default();
         let begun = calls.clone();
@@ -93,24 +94,24 @@ impl<T: 'static> Writer<T> {
                 ended: false,
             };
             let _ = writer.shared.thread.set(std::thread::current().id());
-            // The thread itself keeps no clone: else it would never see the last one go.
+            // The thread keeps no clone, so that it ends when the last one is dropped.
             let _ = match desk.open() {
-                Ok(()) => tell.send(Ok(writer)),
-                Err(error) => return drop(tell.send(Err(error))),
+                Ok(()) => reply.send(Ok(writer)),
+                Err(error) => return drop(reply.send(Err(error))),
             };
             serve(&mut desk, &todo, &begun);
         });
         match started {
-            Ok(_) => Answer(State::Coming(told)),
+            Ok(_) => Answer(State::Coming(receiver)),
             Err(error) => Answer::ready(Err(error)),
         }
     }
 
-    /// Runs `body` with the engine, after what was handed in before.
+    /// Runs `body` with the engine, after all earlier tasks.
     ///
     /// # Errors
-    /// Those of `body`; [`Error::Reentrant`] on the writer's own thread; [`Error::Internal`] if it panics;
-    /// [`Error::Suspended`] and [`Error::Shutdown`] as they say: `body` did not run.
+    /// Those of `body`; [`Error::Reentrant`] on the writer's own thread; [`Error::Internal`] if it
+    /// panics; [`Error::Suspended`] and [`Error::Shutdown`] if `body` did not run.
     pub fn call<R: Send + 'static>(
         &self,
         body: impl FnOnce(&mut T) -> Result<R> + Send + 'static,
@@ -122,11 +123,11 @@ impl<T: 'static> Writer<T> {
         })
     }
 
-    /// Leaves the engine to `body` in its turn, or the reason why there is none; whatever `body` has to say, it says itself.
-    /// If the thread ends before its turn, it is dropped.
+    /// Passes the engine, or the error why there is none, to `body` after all earlier tasks. `body`
+    /// returns its results itself. It is dropped if the thread ends before.
     ///
     /// # Errors
-    /// [`Error::Reentrant`], [`Error::Shutdown`]: it was dropped at once.
+    /// [`Error::Reentrant`], [`Error::Shutdown`]: `body` was dropped without running.
     pub(crate) fn hold(&self, body: impl FnOnce(Result<&mut T>) + Send + 'static) -> Result<()> {
         if self.is_current() {
             return Err(Error::Reentrant);
@@ -134,13 +135,13 @@ impl<T: 'static> Writer<T> {
         let shared = Arc::downgrade(&self.shared);
         let work: Work<T> = Box::new(move |desk| {
             if let Err(panic) = caught(|| body(desk.engine(&shared))) {
-                tracing::error!(panic = panic_text(&*panic), "while the engine was held");
+                tracing::error!(panic = panic_text(&*panic), "engine closure panicked");
             }
         });
         self.shared.work.send(work).map_err(|_| Error::Shutdown)
     }
 
-    /// [`Writer::call`], waited for on this thread.
+    /// [`Writer::call`] that blocks this thread.
     pub fn call_blocking<R: Send + 'static>(
         &self,
         body: impl FnOnce(&mut T) -> Result<R> + Send + 'static,
@@ -148,7 +149,7 @@ impl<T: 'static> Writer<T> {
         self.call(body).wait()
     }
 
-    /// Lets the engine go, with its connection and its lock. What waits in the queue is answered [`Error::Suspended`].
+    /// Drops the engine with its connection and lock. Queued tasks fail with [`Error::Suspended`].
     pub fn suspend(&self) -> Answer<()> {
         if !self.is_current() {
             self.shared.suspended.store(true, Ordering::Release);
@@ -159,10 +160,10 @@ impl<T: 'static> Writer<T> {
         })
     }
 
-    /// Opens the engine again, unless it is open, and then runs `body`, before any work that waits.
+    /// Opens the engine again, unless it is open, and runs `body` before any queued task.
     ///
     /// # Errors
-    /// Those of opening and of `body`; the writer stays suspended then.
+    /// Those of opening and of `body`; the writer then stays suspended.
     pub fn resume_with<R: Send + 'static>(
         &self,
         body: impl FnOnce(&mut T) -> Result<R> + Send + 'static,
@@ -183,8 +184,8 @@ impl<T: 'static> Writer<T> {
         })
     }
 
-    /// Ends the thread after what was handed in before; the file is closed when the answer comes. What is handed in later
-    /// is answered [`Error::Shutdown`].
+    /// Ends the thread after all earlier tasks; the file is closed when this completes. Later calls
+    /// fail with [`Error::Shutdown`].
     pub fn shutdown(&self) -> Answer<()> {
         self.hand_in(|desk| {
             desk.engine = None;
@@ -193,7 +194,7 @@ impl<T: 'static> Writer<T> {
         })
     }
 
-    /// Whether the piece of work that is under way takes long.
+    /// Whether the running task exceeds its time budget.
     pub(crate) fn is_slow(&self) -> bool {
         self.shared.calls.are_slow(slow::WORK)
     }
@@ -210,12 +211,12 @@ impl<T: 'static> Writer<T> {
         if self.is_current() {
             return Answer::ready(Err(Error::Reentrant));
         }
-        let (tell, told) = oneshot::channel();
+        let (reply, receiver) = oneshot::channel();
         let work: Work<T> = Box::new(move |desk| {
-            let _ = tell.send(body(desk));
+            let _ = reply.send(body(desk));
         });
         match self.shared.work.send(work) {
-            Ok(()) => Answer(State::Coming(told)),
+            Ok(()) => Answer(State::Coming(receiver)),
             Err(_) => Answer::ready(Err(Error::Shutdown)),
         }
     }
@@ -236,7 +237,7 @@ impl<T> Desk<T> {
     }
 }
 
-/// Does what is handed in until there is nobody left, or somebody ends it.
+/// Runs tasks until shutdown, or until the last [`Writer`] is dropped.
 fn serve<T>(desk: &mut Desk<T>, todo: &Receiver<Work<T>>, calls: &Calls) {
     let mut next = todo.recv().ok();
     while let Some(work) = next {
@@ -250,39 +251,43 @@ fn serve<T>(desk: &mut Desk<T>, todo: &Receiver<Work<T>>, calls: &Calls) {
         if let Some(engine) = &mut desk.engine {
             let between = &mut desk.between;
             if let Err(panic) = caught(|| between(engine, waiting.is_none())) {
-                tracing::error!(panic = panic_text(&*panic), "between two pieces of work");
+                tracing::error!(
+                    panic = panic_text(&*panic),
+                    "the function between two tasks panicked"
+                );
             }
         }
         next = waiting.or_else(|| todo.recv().ok());
     }
 }
 
-/// Runs `body`; a panic is given back as what it carried.
+/// Runs `body` and returns a panic as its payload.
 pub(crate) fn caught<R>(body: impl FnOnce() -> R) -> std::result::Result<R, Box<dyn Any + Send>> {
-    // Whatever the closure shares with others it shares behind locks or in the engine, which rolls back as it unwinds.
+    // State that the closure shares is behind locks or in the engine, which rolls back on
+    // unwinding.
     catch_unwind(AssertUnwindSafe(body))
 }
 
-/// What a panic said.
+/// The message of a panic.
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
 
-/// A panic of the engine.
+/// The error for a panic of the engine.
 pub(crate) fn bug(panic: &(dyn Any + Send)) -> Error {
     Error::Internal(format!("panicked: {}", panic_text(panic)))
 }
 
 impl<R> Answer<R> {
-    /// An answer that is there already.
+    /// A future that is already complete.
     pub(crate) fn ready(result: Result<R>) -> Self {
         Self(State::Ready(Some(result)))
     }
 
-    /// An answer that `told` will bring; if its sender goes away, [`Error::Shutdown`].
-    pub(crate) fn coming(told: oneshot::Receiver<Result<R>>) -> Self {
-        Self(State::Coming(told))
+    /// A future for the value from `receiver`; [`Error::Shutdown`] if its sender is dropped.
+    pub(crate) fn coming(receiver: oneshot::Receiver<Result<R>>) -> Self {
+        Self(State::Coming(receiver))
     }
 
     /// Waits on this thread, without an executor.
@@ -290,7 +295,7 @@ impl<R> Answer<R> {
         block_on(self)
     }
 
-    /// [`Answer::wait`] until that moment; `None` if it does not come in time, which changes nothing of the work.
+    /// [`Answer::wait`] with a deadline; `None` after it. The task runs on.
     pub(crate) fn wait_until(self, until: Instant) -> Option<Result<R>> {
         block_until(self, Some(until))
     }
@@ -305,9 +310,9 @@ impl<R> Future for Answer<R> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<R>> {
         match &mut self.0 {
             State::Ready(result) => Poll::Ready(result.take().unwrap_or(Err(Error::Shutdown))),
-            State::Coming(told) => {
-                Pin::new(told).poll(context).map(|told| told.unwrap_or(Err(Error::Shutdown)))
-            }
+            State::Coming(receiver) => Pin::new(receiver)
+                .poll(context)
+                .map(|result| result.unwrap_or(Err(Error::Shutdown))),
         }
     }
 }
@@ -334,13 +339,13 @@ impl<R> fmt::Debug for Answer<R> {
 mod tests {
     use super::*;
 
-    /// A list stands for the engine: the thread does not care what it owns.
+    /// A list replaces the engine: the thread is generic over what it owns.
     fn list() -> Writer<Vec<i32>> {
         Writer::start(|| Ok(Vec::new())).wait().unwrap()
     }
 
     #[test]
-    fn work_runs_in_the_order_in_which_it_was_handed_in() {
+    fn tasks_run_in_call_order() {
         let writer = list();
         let answers: Vec<_> = (0..100)
             .map(|number| {
@@ -358,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn suspended_means_let_go_and_resumed_means_opened_anew() {
+    fn suspend_drops_engine_and_resume_reopens_it() {
         let mut opened = 0;
         let writer = Writer::start(move || {
             opened += 1;
@@ -373,17 +378,17 @@ mod tests {
     }
 
     #[test]
-    fn the_engine_goes_with_the_last_clone() {
-        struct Told(Sender<()>);
-        impl Drop for Told {
+    fn engine_is_dropped_with_the_last_clone() {
+        struct NotifyOnDrop(Sender<()>);
+        impl Drop for NotifyOnDrop {
             fn drop(&mut self) {
                 let _ = self.0.send(());
             }
         }
-        let (tell, told) = mpsc::channel();
-        let writer = Writer::start(move || Ok(Told(tell.clone()))).wait().unwrap();
+        let (reply, receiver) = mpsc::channel();
+        let writer = Writer::start(move || Ok(NotifyOnDrop(reply.clone()))).wait().unwrap();
         drop(writer.clone());
         drop(writer);
-        told.recv().unwrap();
+        receiver.recv().unwrap();
     }
 }

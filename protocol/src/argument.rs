@@ -1,5 +1,5 @@
-//! The parameters of an action, and what an app hands over for them: checked before anything runs, on the device and, where a
-//! server asks before it takes an action, there by the same rules.
+//! Parameters of actions, and validation of arguments before an action runs. The device and a
+//! server with action checks use the same rules.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json};
 use crate::Value;
 use crate::time;
 
-/// What a parameter takes.
+/// The type of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ParameterType {
@@ -19,11 +19,11 @@ pub enum ParameterType {
     Text,
     /// A whole number of 64 bits.
     Integer,
-    /// A number; whole ones too.
+    /// A number, including whole numbers.
     Real,
     /// `true` or `false`; 1 or 0 in SQL.
     Boolean,
-    /// An instant, RFC 3339; in SQL as all columns write it (D4).
+    /// An instant, RFC 3339; in SQL in the form of all columns.
     Time,
     /// Bytes, base64.
     Blob,
@@ -37,43 +37,43 @@ pub enum ParameterType {
 pub struct Parameter {
     /// Its name: letters, digits and `_`.
     pub name: String,
-    /// What it takes.
+    /// Its type.
     #[serde(rename = "type")]
     pub kind: ParameterType,
-    /// Whether it may be left out, or be null: NULL in SQL.
+    /// Whether it may be missing or null: NULL in SQL.
     #[serde(default)]
     pub optional: bool,
 }
 
 impl Parameter {
-    /// One that must be given.
+    /// A required parameter.
     pub fn new(name: &str, kind: ParameterType) -> Self {
         Self { name: name.to_owned(), kind, optional: false }
     }
 
-    /// One that may be left out.
+    /// An optional parameter.
     pub fn optional(name: &str, kind: ParameterType) -> Self {
         Self { optional: true, ..Self::new(name, kind) }
     }
 }
 
-/// The arguments of one run, by the names of the parameters. Each is of its parameter's type.
+/// The validated arguments of one run, by parameter name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Arguments {
     parameters: Arc<[Parameter]>,
-    /// An object of what was given, as it was given.
+    /// The arguments as passed.
     given: Json,
-    /// What SQL takes, a value for each parameter.
+    /// The SQL value of each parameter.
     values: Vec<Value>,
 }
 
 impl Arguments {
-    /// An argument as a statement takes it; NULL if it was left out.
+    /// An argument as a SQL value; NULL if missing.
     pub fn value(&self, name: &str) -> Value {
         self.named(name).cloned().unwrap_or_default()
     }
 
-    /// An argument as it was given; null if it was left out.
+    /// An argument as passed; null if missing.
     pub fn json(&self, name: &str) -> &Json {
         self.given.get(name).unwrap_or(&Json::Null)
     }
@@ -83,7 +83,7 @@ impl Arguments {
         self.named(name)?.as_text()
     }
 
-    /// The whole number of an argument, if it is one; of a boolean 1 or 0.
+    /// The integer of an argument, if it is one; 1 or 0 for a boolean.
     pub fn integer(&self, name: &str) -> Option<i64> {
         match self.named(name)? {
             Value::Integer(number) => Some(*number),
@@ -91,7 +91,7 @@ impl Arguments {
         }
     }
 
-    /// All of them as they were given, as one JSON object.
+    /// All arguments as passed, as one JSON object.
     pub fn to_json(&self) -> String {
         self.given.to_string()
     }
@@ -102,10 +102,10 @@ impl Arguments {
     }
 }
 
-/// Checks what was handed over: an object, or null for none.
+/// Validates arguments: an object, or null for none.
 ///
 /// # Errors
-/// Every problem, by the parameter's name: one that is missing, of another type, or not known.
+/// All problems by parameter name: missing, of another type, or unknown.
 pub fn check(parameters: &Arc<[Parameter]>, given: Json) -> Result<Arguments, Vec<String>> {
     let mut members = match given {
         Json::Object(members) => members,
@@ -165,7 +165,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn each_type_takes_its_own_and_names_what_it_does_not() {
+    fn argument_of_wrong_type_is_rejected_by_name() {
         use ParameterType as T;
         let table = [
             (T::Text, json!("x"), Ok("x".into())),
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_named_and_what_is_left_out_is_null() {
+    fn check_reports_all_problems_and_omitted_is_null() {
         let parameters = Arc::from([
             Parameter::new("id", ParameterType::Text),
             Parameter::new("n", ParameterType::Integer),

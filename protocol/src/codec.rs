@@ -1,8 +1,8 @@
-//! Values to JSON and back, by kind. The only place where a cell becomes text on the wire.
+//! Conversion of values to JSON and back, by column kind. Every cell on the wire goes through here.
 //!
-//! Integers stay integers to the last bit, exact decimals travel as strings, bytes as base64, instants in one form.
-//! Reading works on raw text, because the number type of a JSON library would round what SQLite keeps. What [`encode`]
-//! writes, [`decode`] reads back as an equal value; a value that could not be read back is refused.
+//! Integers are exact, decimals are strings, bytes are base64, and instants have one form. Decoding
+//! reads raw text, because the number type of a JSON library would round. [`decode`] reads what
+//! [`encode`] writes as an equal value; a value that could not be read back is refused.
 
 mod object;
 mod plain;

@@ -1,7 +1,7 @@
-//! The table digest (D30): how many rows, and the sum of their hashes, so that order does not matter.
+//! The table digest: the row count and the sum of the row hashes, independent of row order.
 //!
-//! Both sides compute it with this code over base rows that the user may see, deleted ones left out. A row's hash covers
-//! the cells of the columns that [`covered`] names, in that order.
+//! Both sides compute it with this code over the base rows that the user may see, without deleted
+//! ones. A row's hash covers the cells of the columns of [`covered`], in that order.
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -11,30 +11,30 @@ use crate::{
     manifest::TableManifest,
 };
 
-/// The columns that a table's digest covers, as positions in the manifest's columns, in that order.
+/// The columns of a table's digest, as indexes into the manifest's columns, in that order.
 ///
-/// The key and every other column, but neither generated ones nor the server's own ([`TableManifest::is_protected`]); the
-/// version's column is kept, so that equal digests mean equal versions. A column of a type that this crate does not know
-/// is left out: such a manifest is refused before anybody digests it.
+/// The digest covers the key and all other columns except generated ones and those of
+/// [`TableManifest::is_protected`]. It includes the version column, so that equal digests mean
+/// equal versions. Columns of unknown types are left out: such a manifest is refused earlier.
 pub fn covered(table: &TableManifest) -> Vec<(usize, ColumnKind)> {
     let kept = |name: &str| {
         name == table.updated_at_column || !(table.is_protected(name) || table.is_generated(name))
     };
-    let known = table.columns.iter().enumerate().filter(|(_, column)| kept(&column.name));
-    known.filter_map(|(at, column)| Some((at, column.kind()?))).collect()
+    let covered = table.columns.iter().enumerate().filter(|(_, column)| kept(&column.name));
+    covered.filter_map(|(at, column)| Some((at, column.kind()?))).collect()
 }
 
-/// The digest of a table, or of any set of its rows.
+/// The digest of a set of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Digest {
-    /// How many rows.
+    /// The number of rows.
     pub count: u64,
-    /// The wrapping sum of their hashes.
+    /// The wrapping sum of the row hashes.
     pub sum: u64,
 }
 
 impl Digest {
-    /// Adds one row: its cells in the manifest's order, key included.
+    /// Adds one row: its cells in manifest order, including the key.
     pub fn add<'a>(&mut self, cells: impl IntoIterator<Item = (&'a Value, ColumnKind)>) {
         let mut bytes = Vec::with_capacity(128);
         for (value, kind) in cells {
@@ -44,13 +44,14 @@ impl Digest {
         self.sum = self.sum.wrapping_add(xxh3_64(&bytes));
     }
 
-    /// The sum as the wire writes it: sixteen hexadecimal digits, because JSON's numbers end before 64 bits.
+    /// The sum on the wire: sixteen hexadecimal digits, because JSON numbers are not exact to 64
+    /// bits.
     pub fn sum_text(&self) -> String {
         format!("{:016x}", self.sum)
     }
 }
 
-/// Tag, length and bytes of a cell; equal values ([`crate::equal::equal`]) give equal bytes.
+/// Tag, length and bytes of a cell; values that are [`crate::equal::equal`] give equal bytes.
 fn canonical(value: &Value, kind: ColumnKind, out: &mut Vec<u8>) {
     match meaning(value, kind) {
         Meaning::Null => out.push(0),
@@ -66,7 +67,7 @@ fn canonical(value: &Value, kind: ColumnKind, out: &mut Vec<u8>) {
 
 fn tagged(tag: u8, bytes: &[u8], out: &mut Vec<u8>) {
     out.push(tag);
-    // SQLite holds no cell of 4 GiB.
+    // A SQLite cell is smaller than 4 GiB.
     out.extend_from_slice(&u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
     out.extend_from_slice(bytes);
 }
@@ -83,7 +84,7 @@ mod tests {
         Value::Text(text.to_owned())
     }
 
-    /// The row of the book's test vector.
+    /// The row of the test vector in docs/protocol.md.
     fn row() -> Vec<(Value, ColumnKind)> {
         vec![
             (text("p1"), String),
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_of_a_row_are_the_books() {
+    fn canonical_bytes_match_the_documented_vector() {
         let mut bytes = Vec::new();
         for (value, kind) in &row() {
             canonical(value, *kind, &mut bytes);
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sum_of_a_row_is_the_books() {
+    fn sum_matches_the_documented_vector() {
         let digest = of(&[row()]);
         let book = include_str!("../../docs/protocol.md");
         assert!(book.contains(&format!("`sum` is `{}`", digest.sum_text())), "{digest:?}");
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn order_does_not_matter_and_a_doubled_row_does() {
+    fn digest_ignores_order_and_counts_duplicates() {
         let rows: Vec<Vec<(Value, ColumnKind)>> =
             (0..50).map(|number| vec![(Integer(number), Int64), (text("x"), String)]).collect();
         let mut shuffled = rows.clone();
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_values_give_equal_digests_and_moved_cells_do_not() {
+    fn equal_values_give_equal_digests_and_moved_cells_differ() {
         #[rustfmt::skip]
         let table = [
             (text("1.5"), text("1.50"), Numeric, true),

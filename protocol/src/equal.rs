@@ -1,6 +1,7 @@
-//! When two values are the same, by what they mean (D4): 1.5 is 1.50, an instant is an instant in whatever text.
+//! Equality of values by meaning: 1.5 equals 1.50, instants are equal in any format.
 //!
-//! Each value has one meaning under a kind. Equality and the digest both go by it, so that they cannot disagree.
+//! Each value has one meaning under a column kind. Equality and the digest both use it, so that
+//! they agree.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _};
 
@@ -13,8 +14,8 @@ pub fn equal(left: &Value, right: &Value, kind: ColumnKind) -> bool {
     left == right || meaning(left, kind) == meaning(right, kind)
 }
 
-/// Whether `left` and `right` are [`equal`], or are both nothing: the null of JSON and that of SQL are one word on the plain
-/// wire, so that neither says that somebody else has written the other.
+/// Whether `left` and `right` are [`equal`], or both null: SQL NULL and JSON null are the same on
+/// the plain wire, so a difference between them is no foreign write.
 pub fn alike(left: &Value, right: &Value, kind: ColumnKind) -> bool {
     let is_nothing = |value: &Value| match value {
         Value::Null => true,
@@ -24,18 +25,18 @@ pub fn alike(left: &Value, right: &Value, kind: ColumnKind) -> bool {
     equal(left, right, kind) || kind == ColumnKind::Json && is_nothing(left) && is_nothing(right)
 }
 
-/// What a value means, whatever its storage class and spelling.
+/// The meaning of a value, independent of storage class and spelling.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Meaning<'a> {
     Null,
     Instant(time::Micros),
     Integer(i64),
-    /// A number that no `i64` is.
+    /// A number that is not an `i64`.
     Real(f64),
     Text(Cow<'a, str>),
     Json(String),
     Bytes(&'a [u8]),
-    /// `[-]DIGITSeSCALE`, no zeros at either end of the digits.
+    /// `[-]DIGITSeSCALE`, without leading or trailing zeros in the digits.
     Decimal(String),
 }
 
@@ -56,7 +57,7 @@ pub(crate) fn meaning(value: &Value, kind: ColumnKind) -> Meaning<'_> {
     }
 }
 
-/// What `as_kind` reads in the value's text, else the text.
+/// Parses text with `as_kind`, or keeps the text.
 fn read<'a>(value: &'a Value, as_kind: impl Fn(&str) -> Option<Meaning<'a>>) -> Meaning<'a> {
     let text = match value {
         Value::Text(text) => Cow::Borrowed(text.as_str()),
@@ -71,7 +72,7 @@ fn real(number: f64) -> Meaning<'static> {
     exact(number).map_or(Meaning::Real(number), Meaning::Integer)
 }
 
-/// The number that a text in a column of numbers is.
+/// Parses text in a numeric column as a number.
 fn number(text: &str, kind: ColumnKind) -> Option<Meaning<'static>> {
     if let Ok(number) = text.parse() {
         return Some(Meaning::Integer(number));
@@ -83,7 +84,7 @@ fn number(text: &str, kind: ColumnKind) -> Option<Meaning<'static>> {
     }
 }
 
-/// The truth value that a text is, in PostgreSQL's words.
+/// Parses a boolean as PostgreSQL does.
 pub(crate) fn truth(text: &str) -> Option<bool> {
     match text {
         "true" | "t" | "1" => Some(true),
@@ -92,7 +93,7 @@ pub(crate) fn truth(text: &str) -> Option<bool> {
     }
 }
 
-/// The double that a text names, if it is finite.
+/// Parses a finite double.
 pub(crate) fn finite(text: &str) -> Option<f64> {
     text.parse().ok().filter(|number: &f64| number.is_finite())
 }
@@ -102,14 +103,14 @@ pub(crate) fn real_text(number: f64) -> String {
     serde_json::to_string(&number).unwrap_or_default()
 }
 
-/// The integer that a double names exactly, if it names one that 64 bits hold.
+/// The integer that equals a double, if one fits 64 bits.
 pub(crate) fn exact(real: f64) -> Option<i64> {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
-    #[allow(clippy::cast_possible_truncation)] // Tested: whole, and within the range.
+    #[allow(clippy::cast_possible_truncation)] // Verified: whole and in range.
     (real.fract() == 0.0 && (-LIMIT..LIMIT).contains(&real)).then_some(real as i64)
 }
 
-/// The one spelling of a decimal: `[-]DIGITSeSCALE`, the digits without zeros at either end; zero is `0e0`.
+/// Canonical decimal text: `[-]DIGITSeSCALE`, the digits without outer zeros; zero is `0e0`.
 pub(crate) fn decimal(text: &str) -> Option<String> {
     let (negative, digits, scale) = parts(text.trim())?;
     let sign = if negative { "-" } else { "" };
@@ -142,10 +143,10 @@ fn parts(text: &str) -> Option<(bool, String, i64)> {
     Some((negative, trimmed.to_owned(), scale + shift))
 }
 
-/// The integer of 64 bits that a decimal text names exactly: `1e3` and `1.0` name one, `1.5` does not.
+/// The 64-bit integer that equals a decimal text: `1e3` and `1.0` have one, `1.5` does not.
 pub(crate) fn whole(text: &str) -> Option<i64> {
     let (negative, mut digits, scale) = parts(text)?;
-    // More than nineteen digits are beyond 64 bits in any case.
+    // More than nineteen digits never fit 64 bits.
     let zeros = usize::try_from(scale).ok().filter(|zeros| zeros + digits.len() <= 19)?;
     digits.extend(std::iter::repeat_n('0', zeros));
     if negative {
@@ -154,10 +155,11 @@ pub(crate) fn whole(text: &str) -> Option<i64> {
     digits.parse().ok()
 }
 
-/// How deep arrays and objects may stand in each other before their text is compared as text.
+/// Maximum nesting of JSON that is compared by meaning; deeper text is compared as text.
 const DEEPEST: usize = 128;
 
-/// JSON with sorted members, no spaces, decimals in their one spelling; the last of equal names stands, as in jsonb.
+/// JSON with sorted members, no spaces and canonical decimals; the last of equal names wins, as in
+/// jsonb.
 pub(crate) fn canonical_json(text: &str) -> Option<String> {
     let mut out = String::with_capacity(text.len());
     write_canonical(text.trim(), 0, &mut out)?;
@@ -217,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_equal_by_what_they_mean() {
+    fn values_compare_by_meaning() {
         let most = i64::MAX;
         #[rustfmt::skip]
         let table: Vec<(Value, Value, ColumnKind, bool)> = vec![
@@ -273,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn json_too_deep_to_compare_is_text() {
+    fn too_deep_json_compares_as_text() {
         let deep =
             |space: &str| Value::Text(format!("{}{space}{}", "[".repeat(9000), "]".repeat(9000)));
         assert!(equal(&deep(""), &deep(""), Json));

@@ -1,6 +1,6 @@
-//! What a column means: the logical type of the manifest, made precise by the database's own type.
+//! Column kinds: the manifest's logical type, refined by the database type.
 
-/// The kind of a column. It decides the SQLite storage, the text on the wire and what counts as equal.
+/// The kind of a column. It determines the SQLite storage class, the wire format and equality.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ColumnKind {
     /// Text, compared by bytes.
@@ -11,7 +11,7 @@ pub enum ColumnKind {
     Int64,
     /// A double.
     Float,
-    /// An exact decimal, kept as its digits in TEXT (the manifest says `float`, the database `numeric`).
+    /// An exact decimal, stored as digits in TEXT (manifest type `float`, database type `numeric`).
     Numeric,
     /// A truth value: 0 or 1 in SQLite, true or false on the wire.
     Boolean,
@@ -23,14 +23,14 @@ pub enum ColumnKind {
     Time,
     /// JSON text.
     Json,
-    /// An array of the server's, kept as JSON text.
+    /// An array of the server, stored as JSON text.
     Array,
     /// Bytes; base64 on the wire.
     Bytes,
 }
 
 impl ColumnKind {
-    /// The kind that a manifest's `logical_type` and `db_type` name; `None` for a logical type that is not known (I10).
+    /// The kind of a manifest's `logical_type` and `db_type`; `None` for an unknown logical type.
     pub fn of(logical_type: &str, db_type: &str) -> Option<Self> {
         let db_type = db_type.trim().to_ascii_lowercase();
         Some(match logical_type {

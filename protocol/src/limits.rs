@@ -1,28 +1,28 @@
-//! The longest strings of the protocol, in bytes, and which member of a request is longer.
+//! Maximum lengths of strings in the protocol, in bytes, and their check.
 //!
-//! The server refuses longer strings of a request, and a device longer names of its own configuration;
-//! `docs/protocol.md` lists the limits. Keys, values and names of tables and columns have none here: they are
-//! the application's, and a verdict answers those that the server's database does not accept.
+//! The server refuses longer strings in requests, and a device refuses them in its configuration;
+//! `docs/protocol.md` lists the limits. Keys, values and names of tables and columns have no limit
+//! here: if the server's database refuses one, the verdict reports it.
 
 use crate::wire::pull::PullRequest;
 use crate::wire::push::PushRequest;
 use crate::wire::register::RegisterRequest;
 use crate::wire::snapshot::SnapshotRequest;
 
-/// A name that a machine has given or compares: ids, hashes, epochs, versions, capabilities, times.
+/// Names for machines: ids, hashes, epochs, versions, capabilities, times.
 pub const NAME: usize = 255;
 
-/// The name of a device for people.
+/// The display name of a device.
 pub const CLIENT_NAME: usize = 1_024;
 
 /// A cursor or a witness.
 pub const CURSOR: usize = 4_096;
 
-/// A string that is longer than its limit.
+/// A string that exceeds its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{member} has {length} bytes, and at most {most} are allowed: send a shorter one")]
 pub struct TooLong {
-    /// The member, by its path in the request.
+    /// The path of the member in the request.
     pub member: &'static str,
     /// Its length in bytes.
     pub length: usize,
@@ -30,7 +30,7 @@ pub struct TooLong {
     pub most: usize,
 }
 
-/// A request whose strings have limits.
+/// A request with length limits.
 pub trait Bounded {
     /// The first member that is too long.
     fn check_lengths(&self) -> Result<(), TooLong>;

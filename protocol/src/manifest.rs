@@ -1,7 +1,7 @@
-//! The schema as both sides know it: `GET /sync/schema`, or the same JSON bundled with the app.
+//! The schema manifest: `GET /sync/schema`, or the same JSON bundled with the app.
 //!
-//! The plain part is v0.1.2's, with its hash. What it has no place for (rules, generated columns, indexes, identities of
-//! columns) stands in members called `rejoin`, outside that hash and under a hash of its own.
+//! The plain part is that of v0.1.2, with its hash. Extensions (rules, generated columns, indexes,
+//! column identities) are in members named `rejoin`, which have their own hash.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{ColumnKind, Policy};
 
-/// The synced tables.
+/// The manifest of all synced tables.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The server's number for this schema; not monotonic.
@@ -22,12 +22,12 @@ pub struct Manifest {
     pub server_time: String,
     /// The tables, sorted by name.
     pub tables: Vec<TableManifest>,
-    /// Our extensions.
+    /// Rejoin's extensions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejoin: Option<ManifestExtension>,
 }
 
-/// What a Rejoin server adds to the whole.
+/// Extensions of the whole manifest.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ManifestExtension {
@@ -49,33 +49,33 @@ pub struct TableManifest {
     /// The column that names the parent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent_fk_col: Option<String>,
-    /// A hint; sorted.
+    /// Tables that this one depends on, sorted; a hint only.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dependencies: Vec<String>,
     /// The column that holds the row's version.
     pub updated_at_column: String,
-    /// The column of the soft delete.
+    /// The column of the soft-delete time.
     pub deleted_at_column: String,
     /// The key: exactly one column.
     pub primary_key: Vec<String>,
     /// The column that names the bucket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bucket_by_column: Option<String>,
-    /// What stands before the column's value.
+    /// The prefix of the bucket name, before the column's value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bucket_prefix: Option<String>,
-    /// Whether NULL means everybody's.
+    /// Whether rows with NULL belong to all users.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub global_when_bucket_null: bool,
-    /// Whether rows without an owner may be read by everybody.
+    /// Whether all users may read rows without an owner.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub allow_global_read: bool,
-    /// A function of the database that names buckets.
+    /// A database function that computes buckets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bucket_function: Option<String>,
     /// The columns, in the server's order.
     pub columns: Vec<ColumnManifest>,
-    /// Our extensions.
+    /// Rejoin's extensions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rejoin: Option<TableExtension>,
 }
@@ -90,60 +90,60 @@ pub struct ColumnManifest {
     pub db_type: String,
     /// string, int, int64, float, boolean, datetime, date, time, json or bytes.
     pub logical_type: String,
-    /// Whether NULL may stand in it.
+    /// Whether the column may be NULL.
     pub nullable: bool,
     /// The server's default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_sql: Option<String>,
     /// `none`, `portable` or `server_only`.
     pub default_kind: String,
-    /// The default as SQLite writes it.
+    /// The default in SQLite's SQL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sqlite_default_sql: Option<String>,
-    /// Whether it is the key.
+    /// Whether it is the key column.
     pub is_primary_key: bool,
 }
 
-/// What plain v0.1.2 has no place for.
+/// Extensions of a table.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TableExtension {
-    /// The identity of each column, by name (S1); columns that are not listed are known by name.
+    /// The identity of each column, by name; unlisted columns are identified by name.
     pub identities: Vec<ColumnIdentity>,
-    /// Rules that local writes must keep (R5).
+    /// Rules that the engine enforces for local writes.
     pub rules: Vec<Rule>,
     /// Columns that the database computes.
     pub generated: Vec<GeneratedColumn>,
-    /// Indexes to make on the device.
+    /// Indexes to create on the device.
     pub indexes: Vec<Index>,
-    /// The column that names the row's owner: the server's to write, protected.
+    /// The column of the row's owner: protected, only the server writes it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner_column: Option<String>,
-    /// Further columns that are the server's to write.
+    /// Further columns that only the server writes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub protected: Vec<String>,
     /// Whether the device's table is WITHOUT ROWID.
     pub without_rowid: bool,
-    /// Whether the table stays on the device: made from the bundle, never synced.
+    /// Whether the table is local-only: created from the bundled manifest, never synced.
     pub local_only: bool,
-    /// What devices do where a foreign change meets an edit of theirs.
+    /// The conflict policy of devices.
     #[serde(skip_serializing_if = "Policy::is_default")]
     pub policy: Policy,
-    /// Whether the server merges no columns: an edit of a row that has changed at all is a conflict.
+    /// Whether the server merges no columns: any change of the row conflicts with an edit.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub whole_rows: bool,
 }
 
-/// A column's identity: it survives a rename and is never given again.
+/// A column's identity: it survives a rename and is never reused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ColumnIdentity {
-    /// The column's present name.
+    /// The column's current name.
     pub name: String,
     /// Its identity. The server derives it from the column's first name.
     pub id: u32,
 }
 
-/// A column that is computed from others.
+/// A generated column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GeneratedColumn {
     /// Its name.
@@ -166,66 +166,66 @@ pub struct Index {
     pub columns: Vec<String>,
 }
 
-/// A declared rule: the engine keeps it for local writes, never for base rows (R5).
+/// A declared rule: enforced for local writes, never for base rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Rule {
-    /// The column is never NULL.
+    /// The column must not be NULL.
     NotNull {
         /// The column.
         column: String,
     },
-    /// No two rows have these values; NULL differs from NULL.
+    /// No two rows have the same values; NULLs are distinct.
     Unique {
         /// The columns.
         columns: Vec<String>,
     },
-    /// The expression is not false.
+    /// The expression must not be false.
     Check {
-        /// A name for errors.
+        /// The name in error messages.
         name: String,
-        /// SQLite's SQL over the table's columns.
+        /// A SQLite expression over the table's columns.
         expression: String,
     },
-    /// The value names a row of another table.
+    /// The value must be the key of a row of another table.
     References {
         /// The column.
         column: String,
-        /// The other table; its key is meant.
+        /// The referenced table; its key is referenced.
         table: String,
-        /// What a delete there does here.
+        /// The effect of deleting the referenced row.
         #[serde(default)]
         on_delete: ReferenceAction,
-        /// What a change of the key there does here.
+        /// The effect of changing the referenced key.
         #[serde(default)]
         on_update: ReferenceAction,
     },
 }
 
-/// What happens to a row whose parent goes.
+/// The effect on a row that references a deleted row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReferenceAction {
-    /// Refused at the end of the statement.
+    /// An error at the end of the statement.
     #[default]
     NoAction,
-    /// Refused at once.
+    /// An immediate error.
     Restrict,
-    /// It goes too.
+    /// The row is deleted too.
     Cascade,
-    /// Its column becomes NULL.
+    /// The column is set to NULL.
     SetNull,
 }
 
 impl ColumnManifest {
-    /// The column's kind; `None` if its logical type is not known (I10).
+    /// The column's kind; `None` for an unknown logical type.
     pub fn kind(&self) -> Option<ColumnKind> {
         ColumnKind::of(&self.logical_type, &self.db_type)
     }
 }
 
 impl Manifest {
-    /// Makes a manifest of `tables`, sorted, with both hashes.
+    /// Creates a manifest of `tables`, sorted, with both hashes.
     pub fn new(schema_version: i64, mut tables: Vec<TableManifest>) -> Self {
         tables.sort_by(|left, right| left.table_name.cmp(&right.table_name));
         for table in &mut tables {
@@ -243,7 +243,8 @@ impl Manifest {
         manifest
     }
 
-    /// The v0.1.2 hash: SHA-256 of the compact JSON of the plain tables, as Go's encoder writes it.
+    /// The v0.1.2 hash: SHA-256 of the compact JSON of the plain tables, in the format of Go's
+    /// encoder.
     pub fn hash(&self) -> String {
         let plain: Vec<TableManifest> = self.synced().map(TableManifest::plain).collect();
         let json = serde_json::to_string(&plain).unwrap_or_default();
@@ -257,7 +258,7 @@ impl Manifest {
         hex_sha256(serde_json::to_string(&extensions).unwrap_or_default().as_bytes())
     }
 
-    /// The manifest as a plain peer gets it.
+    /// The manifest for a plain peer.
     #[must_use]
     pub fn plain(&self) -> Self {
         Self {
@@ -267,7 +268,7 @@ impl Manifest {
         }
     }
 
-    /// The tables that are synced.
+    /// The synced tables.
     pub fn synced(&self) -> impl Iterator<Item = &TableManifest> {
         self.tables
             .iter()
@@ -284,7 +285,7 @@ impl TableManifest {
         }
     }
 
-    /// Whether the column is the server's to write: kept for undo, never sent, never compared (O1).
+    /// Whether only the server writes the column: it is kept for undo, never sent, never compared.
     pub fn is_protected(&self, column: &str) -> bool {
         let listed = self.rejoin.as_ref().is_some_and(|extension| {
             extension.owner_column.as_deref() == Some(column)
@@ -303,14 +304,14 @@ impl TableManifest {
             .is_some_and(|extension| extension.generated.iter().any(|made| made.name == column))
     }
 
-    /// The table without our extensions.
+    /// The table without extensions.
     #[must_use]
     pub fn plain(&self) -> Self {
         Self { rejoin: None, ..self.clone() }
     }
 }
 
-/// Go's encoder writes these five characters as escapes wherever they stand in a string.
+/// Go's encoder escapes these five characters in strings.
 fn go_escaped(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for character in json.chars() {
@@ -377,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_own_columns_are_protected() {
+    fn server_written_columns_are_protected() {
         let table = table("places");
         let protected: Vec<_> = table
             .columns
@@ -392,14 +393,14 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_covers_the_users_columns_and_the_version() {
+    fn digest_covers_user_columns_and_version() {
         let covered = digest::covered(&table("places"));
         let expected = [(0, ColumnKind::String), (3, ColumnKind::Int), (4, ColumnKind::Datetime)];
         assert_eq!(covered, expected);
     }
 
     #[test]
-    fn a_rule_changes_its_own_hash_and_not_the_plain_one() {
+    fn rule_changes_rules_hash_and_not_plain_hash() {
         let without = Manifest::new(1, vec![table("places")]);
         let mut stricter = table("places");
         if let Some(extension) = &mut stricter.rejoin {
@@ -411,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn local_tables_and_extensions_are_nothing_to_a_plain_peer() {
+    fn plain_manifest_omits_local_tables_and_extensions() {
         let mut local = table("drafts");
         local.rejoin = Some(TableExtension { local_only: true, ..TableExtension::default() });
         let manifest = Manifest::new(1, vec![table("places"), local, table("notes")]);

@@ -1,45 +1,46 @@
-//! Switches that break one rule each (D35), so that a simulation can show that it would notice.
+//! Fault injection: switches that break one rule each, so that a simulation can prove that it
+//! detects the fault.
 //!
-//! Compiled with the feature `mutants` only; without it [`on`] is `false` and costs nothing. A switch is per thread, so that
-//! tests run side by side; work for another thread takes it along ([`inherited`]). One list for the client, the log and the
-//! server: a simulated world has all of them.
+//! Compiled only with the feature `mutants`; otherwise [`on`] is `false`. A switch is per thread,
+//! so that tests run in parallel; [`inherited`] passes it to another thread. Client, log and server
+//! share one list, because a simulation has all of them.
 
-/// The rules that can be switched off.
+/// The rules that can be broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs)] // Each is named after its rule; what breaks is said where it is asked.
+#[allow(missing_docs)] // The comments name the broken rule.
 pub enum Mutant {
-    NoClosureByRows,    // R3
-    GuardLeftOpen,      // R5
-    BlindWritesFree,    // R2
-    NotStartedOver,     // R4
-    UncertainRunAgain,  // R7
-    ReadsUntied,        // O4
-    NoTakeOver,         // R11
-    CancelForgets,      // O12
-    UndoOverLater,      // O13
-    AnswerByPieces,     // O5
-    UncertainJudged,    // O6
-    NoRecheck,          // O9
-    ColumnsByName,      // S1
-    TwoRecordsOfARow,   // P1
-    RecordThawed,       // P2
-    BaseNotFolded,      // P4
-    RestNotKept,        // P8
-    NothingVoid,        // L1
-    RevisionKept,       // L2
-    RunUnasked,         // L4
-    KeyBelowSeen,       // L6
-    OwnNotSent,         // L8
-    NotToldGone,        // L8
-    NoFloor,            // L11
-    HistoryNotRecalled, // O14
+    NoClosureByRows,    // shared rows do not order mutations
+    GuardLeftOpen,      // capture and rules stay on for base rows
+    BlindWritesFree,    // writes without a read do not count as reads
+    NotStartedOver,     // a redo that meets later mutations does not restart
+    UncertainRunAgain,  // a sent action without a verdict runs again
+    ReadsUntied,        // reads do not order mutations on the server
+    NoTakeOver,         // later edits keep old values of a parked one
+    CancelForgets,      // an accepted cancelled mutation is not reverted
+    UndoOverLater,      // undo overwrites later changes
+    AnswerByPieces,     // an answer is applied in several transactions
+    UncertainJudged,    // policy is applied to edits without a verdict
+    NoRecheck,          // rows are not read again after access changes
+    ColumnsByName,      // columns are identified by name
+    TwoRecordsOfARow,   // two records of a row in one request
+    RecordThawed,       // a sent record changes before its verdict
+    BaseNotFolded,      // accepted columns are not written to the base
+    RestNotKept,        // the rest of a partly accepted mutation is lost
+    NothingVoid,        // effects outside the write set are applied
+    RevisionKept,       // new effects keep their revision
+    RunUnasked,         // entries re-run without a reason
+    KeyBelowSeen,       // a new key is below keys already seen
+    OwnNotSent,         // an author's own hidden entries are not sent
+    NotToldGone,        // entries that became hidden are not reported
+    NoFloor,            // a cursor before compaction is valid
+    HistoryNotRecalled, // history is not sent again after an epoch change
 
-    // Of the server.
-    VerdictForgotten,   // O2: the mutation is applied again
-    AfterIgnored, // O4: a mutation is applied although one that it depends on was not accepted
+    // Server rules.
+    VerdictForgotten,   // a mutation is applied again
+    AfterIgnored,       // a mutation is applied before its dependency is accepted
     OtherLifeUnnoticed, // a cursor from before a restore is valid
-    WatermarkIgnored, // a cursor before the start of the log is valid
-    BucketsUnwalked, // a pull neither sends the rows of a new bucket nor drops those of a former one
+    WatermarkIgnored,   // a cursor before the start of the log is valid
+    BucketsUnwalked,    // a pull ignores added and removed buckets
 }
 
 #[cfg(feature = "mutants")]
@@ -47,13 +48,13 @@ thread_local! {
     static ACTIVE: std::cell::Cell<Option<Mutant>> = const { std::cell::Cell::new(None) };
 }
 
-/// Whether this rule is broken on this thread just now.
+/// Whether this rule is broken on this thread.
 #[cfg(feature = "mutants")]
 pub fn on(mutant: Mutant) -> bool {
     ACTIVE.with(|active| active.get() == Some(mutant))
 }
 
-/// Whether this rule is broken: never, in a release.
+/// Always `false` without the feature.
 #[cfg(not(feature = "mutants"))]
 #[inline]
 pub fn on(_: Mutant) -> bool {
@@ -74,7 +75,7 @@ pub fn with<T>(mutant: Mutant, body: impl FnOnce() -> T) -> T {
     body()
 }
 
-/// `body`, for another thread, with what is broken on this one.
+/// Wraps `body` for another thread, with this thread's switches.
 #[cfg(feature = "mutants")]
 pub fn inherited<T>(body: impl FnOnce() -> T) -> impl FnOnce() -> T {
     let active = ACTIVE.get();
@@ -84,7 +85,7 @@ pub fn inherited<T>(body: impl FnOnce() -> T) -> impl FnOnce() -> T {
     }
 }
 
-/// `body` as it is: nothing is broken in a release.
+/// Returns `body` unchanged.
 #[cfg(not(feature = "mutants"))]
 pub fn inherited<T>(body: impl FnOnce() -> T) -> impl FnOnce() -> T {
     body

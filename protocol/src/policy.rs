@@ -1,33 +1,34 @@
-//! What becomes of a device's edit where somebody else's change of the same thing meets it: a table's policy.
+//! Conflict policies: what happens to a device's edit when another device changed the same data.
 //!
-//! The server's configuration says it and the manifest carries it; a device may have another opinion for itself. What the
-//! server does with what it is sent follows from its own alone (`docs/policies.md`).
+//! The server's configuration sets the policy of a table, and the manifest carries it; a device may
+//! override it locally. The server applies only its own policy (`docs/policies.md`).
 
 use serde::{Deserialize, Serialize};
 
-/// A table's policy. It is for plain SQL: an action is run again, never merged (O7).
+/// A table's policy for plain SQL. Actions run again instead of being merged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
-    /// The server's row stands; the edit is parked with both rows.
+    /// The server's row wins; the edit is parked with both rows.
     #[default]
     AcceptServer,
-    /// The edit's columns go over the server's row, and are sent again; the edit of a deleted row is parked.
+    /// The edit's columns overwrite the server's row and are sent again; an edit of a deleted row
+    /// is parked.
     Rebase,
     /// The server compares the times of both; the earlier one is parked as superseded.
     LastWriteWins,
-    /// As `Rebase`; and the edit of a deleted row brings the row back.
+    /// As `Rebase`, and an edit of a deleted row restores the row.
     KeepLocal,
-    /// As `AcceptServer`, with what the edit had found kept beside both rows, for the app to merge.
+    /// As `AcceptServer`, and keeps the original row as well, so that the app can merge.
     Manual,
 }
 
 impl Policy {
-    /// Each, in the order of the documentation.
+    /// All policies, in the order of the documentation.
     pub const ALL: [Self; 5] =
         [Self::AcceptServer, Self::Rebase, Self::KeepLocal, Self::Manual, Self::LastWriteWins];
 
-    /// As configuration and manifest write it.
+    /// The name in configuration and manifest.
     pub const fn word(self) -> &'static str {
         match self {
             Self::AcceptServer => "accept_server",
@@ -38,17 +39,17 @@ impl Policy {
         }
     }
 
-    /// The policy that is written so.
+    /// The policy with this name.
     pub fn of_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|policy| policy.word() == word)
     }
 
-    /// Whether it is the one that holds where nothing is said.
+    /// Whether it is the default policy.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether an edit may go over whatever stands there, after it was in conflict again and again (O10).
+    /// Whether an edit may overwrite the server's row after repeated conflicts.
     pub fn may_force(self) -> bool {
         matches!(self, Self::Rebase | Self::KeepLocal)
     }
@@ -59,7 +60,7 @@ mod tests {
     use super::Policy;
 
     #[test]
-    fn the_words_are_those_of_the_wire() {
+    fn policy_names_match_the_wire() {
         for policy in Policy::ALL {
             assert_eq!(serde_json::to_string(&policy).unwrap(), format!("\"{}\"", policy.word()));
             assert_eq!(Policy::of_word(policy.word()), Some(policy));

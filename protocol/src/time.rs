@@ -1,32 +1,32 @@
-//! Instants: one text to write, several to read.
+//! Instants: one format to write, several to read.
 //!
-//! Written as `YYYY-MM-DDTHH:MM:SS.ffffffZ`, years 0001 to 9999 (D4). Read: RFC 3339 with any offset and any number of
-//! digits, and SQLite's own forms, taken as UTC. Whatever else stands in a column of instants is text, and stays as it is.
+//! Writes `YYYY-MM-DDTHH:MM:SS.ffffffZ`, years 0001 to 9999. Reads RFC 3339 with any offset and any
+//! number of digits, and SQLite's formats as UTC. Other text in an instant column is kept as text.
 
 /// Microseconds since 1970-01-01T00:00:00Z.
 pub type Micros = i64;
 
-/// 0001-01-01T00:00:00.000000Z, the first instant that has a text.
+/// 0001-01-01T00:00:00.000000Z, the first instant with a text.
 pub const FIRST: Micros = -62_135_596_800_000_000;
-/// 9999-12-31T23:59:59.999999Z, the last one.
+/// 9999-12-31T23:59:59.999999Z, the last instant with a text.
 pub const LAST: Micros = 253_402_300_799_999_999;
 
 const DAY: i64 = 86_400_000_000;
 
-/// The canonical text of an instant; one before [`FIRST`] or after [`LAST`] is held at that end.
+/// The canonical text of an instant, clamped to [`FIRST`] and [`LAST`].
 pub fn format(micros: Micros) -> String {
     let mut out = String::with_capacity(27);
     push(micros, &mut out);
     out
 }
 
-/// Appends what [`format`] returns.
+/// Appends the text of [`format`].
 pub(crate) fn push(micros: Micros, out: &mut String) {
     let micros = micros.clamp(FIRST, LAST);
     let (year, month, day) = civil(micros.div_euclid(DAY));
     let rest = micros.rem_euclid(DAY);
     let (seconds, fraction) = (rest / 1_000_000, rest % 1_000_000);
-    // A formatter takes ten times as long, and a page has two instants in each row.
+    // Ten times faster than a formatter; a page has two instants per row.
     let mut text = *b"0000-00-00T00:00:00.000000Z";
     let parts = [
         (0..4, year),
@@ -46,10 +46,10 @@ pub(crate) fn push(micros: Micros, out: &mut String) {
     out.push_str(std::str::from_utf8(&text).unwrap_or_default());
 }
 
-/// The instant that `text` names, in microseconds, or `None` if it is no instant of the years 0001 to 9999 in UTC.
+/// Parses an instant as microseconds; `None` if it is not in the years 0001 to 9999 UTC.
 ///
-/// Digits after the sixth are cut. Without an offset, UTC is meant; without a time, midnight; a leap second is read as the
-/// second before it.
+/// Digits after the sixth are cut. Default offset: UTC; default time: midnight. A leap second is
+/// read as the second before it.
 pub fn parse(text: &str) -> Option<Micros> {
     let mut text = Scanner(text.trim().as_bytes());
     let (year, month, day) = date(&mut text)?;
@@ -64,14 +64,14 @@ pub fn parse(text: &str) -> Option<Micros> {
     (text.0.is_empty() && (FIRST..=LAST).contains(&micros)).then_some(micros)
 }
 
-/// Whether the text of an instant is already the one that [`format`] would write.
+/// Whether the text of an instant is already canonical.
 pub(crate) fn is_canonical(instant: &str) -> bool {
     let text = instant.as_bytes();
-    // Every text that `parse` takes has digits in all the other places.
+    // Text that `parse` accepts has digits in all other positions.
     text.len() == 27 && [text[10], text[19], text[26]] == *b"T.Z" && text[17..19] != *b"60"
 }
 
-/// What is still to be read.
+/// The remaining input.
 struct Scanner<'a>(&'a [u8]);
 
 impl Scanner<'_> {
@@ -89,7 +89,7 @@ impl Scanner<'_> {
         Some(i64::from(digit - b'0'))
     }
 
-    /// Exactly `count` digits.
+    /// Parses exactly `count` digits.
     fn number(&mut self, count: usize) -> Option<i64> {
         (0..count).try_fold(0, |number, _| Some(number * 10 + self.digit()?))
     }
@@ -109,7 +109,7 @@ fn date(text: &mut Scanner<'_>) -> Option<(i64, i64, i64)> {
     (1..=length).contains(&day).then_some((year, month, day))
 }
 
-/// `HH:MM[:SS[.f...]]` in microseconds.
+/// Parses `HH:MM[:SS[.f...]]` as microseconds.
 fn clock(text: &mut Scanner<'_>) -> Option<i64> {
     let hour = text.number(2)?;
     let minute = text.take(b':').then(|| text.number(2))??;
@@ -129,7 +129,7 @@ fn clock(text: &mut Scanner<'_>) -> Option<i64> {
     Some((hour * 3600 + minute * 60 + second.min(59)) * 1_000_000 + fraction)
 }
 
-/// Minutes east of UTC: `Z`, nothing, `+HH`, `+HHMM` or `+HH:MM`.
+/// Parses `Z`, nothing, `+HH`, `+HHMM` or `+HH:MM` as minutes east of UTC.
 fn offset(text: &mut Scanner<'_>) -> Option<i64> {
     if text.0.is_empty() || text.take(b'Z') || text.take(b'z') {
         return Some(0);
@@ -147,7 +147,7 @@ fn offset(text: &mut Scanner<'_>) -> Option<i64> {
     Some(if east { hours * 60 + minutes } else { -(hours * 60 + minutes) })
 }
 
-/// Days since 1970-01-01 of a day of the proleptic Gregorian calendar, counted in eras of 400 years from March on.
+/// Days since 1970-01-01 of a Gregorian date, computed in eras of 400 years that start in March.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
@@ -174,7 +174,7 @@ mod tests {
     use super::{FIRST, LAST, format, is_canonical, parse};
 
     #[test]
-    fn every_form_of_an_instant_has_one_text() {
+    fn instant_in_any_format_has_one_canonical_text() {
         #[rustfmt::skip]
         let table = [
             ("2026-11-20T06:41:50.896045Z", "2026-11-20T06:41:50.896045Z"),
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_instant_of_our_years_stays_text() {
+    fn text_that_is_no_instant_is_rejected() {
         #[rustfmt::skip]
         let table = [
             "", " ", "now", "infinity", "2026", "2026-11", "2026-13-01", "2026-00-01", "2026-11-00", "2026-11-31",
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn instants_out_of_range_are_held_at_the_end() {
+    fn out_of_range_instant_is_clamped() {
         assert_eq!(format(FIRST), "0001-01-01T00:00:00.000000Z");
         assert_eq!(format(LAST), "9999-12-31T23:59:59.999999Z");
         assert_eq!((format(i64::MIN), format(i64::MAX)), (format(FIRST), format(LAST)));
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_instants_agree_with_another_calendar() {
+    fn random_instants_agree_with_another_calendar() {
         let mut random = fastrand::Rng::with_seed(7);
         for _ in 0..10_000 {
             let micros = random.i64(FIRST..=LAST);

@@ -3,7 +3,7 @@
 /// A value as SQLite stores it. Integers keep all 64 bits; nothing goes through floating point.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Value {
-    /// NULL: a value like any other, never "absent".
+    /// SQL NULL, which is a value and not "absent".
     #[default]
     Null,
     /// A 64-bit signed integer.
@@ -30,7 +30,7 @@ impl Value {
         }
     }
 
-    /// A key as the wire writes it: text as it is, an integer as decimal digits; no other class can be a key.
+    /// A key in wire format: text unchanged, an integer as digits; other classes cannot be keys.
     pub fn to_id(&self) -> Option<String> {
         match self {
             Self::Text(text) => Some(text.clone()),
@@ -136,7 +136,7 @@ mod tests {
     use super::Value;
 
     #[test]
-    fn each_storage_class_is_bound_and_read_unchanged() {
+    fn storage_class_survives_binding_and_reading() {
         let values = [
             Value::Null,
             Value::Integer(i64::MIN),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_no_utf8_is_an_error() {
+    fn non_utf8_text_is_an_error() {
         assert!(Value::column_result(ValueRef::Text(&[0xff])).is_err());
     }
 }

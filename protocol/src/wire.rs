@@ -1,7 +1,8 @@
-//! Requests and answers, one file per exchange.
+//! Requests and responses, one file per endpoint.
 //!
-//! Each message is a v0.1.2 message with one optional member, `rejoin`, that holds every extension. It is there in an
-//! answer if and only if it was in the request, so that a plain peer never sees it. Unknown members are ignored.
+//! Each message is a v0.1.2 message with one optional member, `rejoin`, for all extensions. A
+//! response has it if and only if the request had it, so plain peers never see it. Unknown members
+//! are ignored.
 
 pub mod digest;
 pub mod error;
@@ -16,7 +17,7 @@ pub mod tables;
 pub use error::{ErrorBody, code};
 pub use row::{Record, RowImage, RowName, RowSet};
 
-/// Go, in which v0.1.2 is written, reads `null` as the empty value; so do we where a plain peer writes.
+/// v0.1.2 is written in Go, which reads `null` as the empty value.
 fn null_is_default<'de, D: serde::Deserializer<'de>, T: serde::Deserialize<'de> + Default>(
     from: D,
 ) -> Result<T, D::Error> {

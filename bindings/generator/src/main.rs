@@ -1,23 +1,23 @@
-//! `uniffi-bindgen`: writes the Kotlin or the Swift that belongs to a built library.
+//! `uniffi-bindgen`: generates the Kotlin or Swift code of a built library.
 //!
-//! A program of its own, not the one that comes with `uniffi`: that one is behind a feature of the crate that the shipped
-//! library uses, and would be compiled into its build. Run by `cargo xtask bindings`.
+//! A separate program, because the generator of `uniffi` is behind a crate feature that would also
+//! be compiled into the shipped library. Run by `cargo xtask bindings`.
 #![allow(clippy::print_stderr)]
 
 use camino::Utf8PathBuf;
 use clap::{Parser, ValueEnum};
 use uniffi_bindgen::bindings::{GenerateOptions, TargetLanguage, generate};
 
-/// Writes the foreign code of a library that was built with UniFFI
+/// Generates foreign code for a library that was built with UniFFI
 #[derive(Debug, Parser)]
 struct Options {
-    /// What to write
+    /// The language to generate
     #[arg(long, value_enum)]
     language: Language,
-    /// Where to
+    /// The output directory
     #[arg(long)]
     out_dir: Utf8PathBuf,
-    /// The library; what it exports is read from it
+    /// The library from which the exports are read
     library: Utf8PathBuf,
 }
 
@@ -37,7 +37,7 @@ fn main() -> anyhow::Result<()> {
         source: options.library,
         out_dir: options.out_dir,
         config_override: None,
-        // What is committed must not depend on which formatters a machine has.
+        // The committed output must not depend on the formatters of the machine.
         format: false,
         crate_filter: None,
         metadata_no_deps: true,

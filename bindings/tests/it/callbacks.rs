@@ -1,4 +1,4 @@
-//! An observer may use the client that calls it.
+//! Tests of observers that use the client that calls them.
 
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
@@ -11,28 +11,28 @@ use crate::home::{Home, next};
 /// Reports each call, queries its client and shuts it down.
 struct Calls {
     client: Arc<RejoinClient>,
-    tell: Mutex<Sender<()>>,
+    reply: Mutex<Sender<()>>,
 }
 
 impl ChangeObserver for Calls {
     fn on_change(&self, _: Change) -> Result<(), RejoinError> {
         // The test may have ended.
-        let _ = self.tell.lock().unwrap().send(());
+        let _ = self.reply.lock().unwrap().send(());
         let count = "SELECT count(*) FROM note".to_owned();
         block_on(self.client.query(count, vec![])).and_then(|_| block_on(self.client.shutdown()))
     }
 }
 
 #[test]
-fn an_observer_may_call_the_client_and_shut_it_down() {
+fn observer_may_call_and_shut_down_its_client() {
     let home = Home::new();
     let client: Arc<RejoinClient> = Arc::clone(&home.client);
-    let (tell, told) = mpsc::channel();
-    let observer = Arc::new(Calls { client, tell: Mutex::new(tell) });
+    let (sender, receiver) = mpsc::channel();
+    let observer = Arc::new(Calls { client, reply: Mutex::new(sender) });
     let _subscription = home.client.on_change(vec![], observer);
     home.runs("INSERT INTO note VALUES ('a', 'x')");
-    next(&told);
-    // It ends the client in its own time; the file can then be opened anew.
+    next(&receiver);
+    // The shutdown is asynchronous; afterwards the file can be opened again.
     let config = crate::home::config(&home.client.path());
     let (again, status) = loop {
         let again = block_on(RejoinClient::open(config.clone(), None, None, None)).unwrap();

@@ -7,24 +7,24 @@ use rejoin_protocol::USER_HEADER;
 use rejoin_server::{Config, Server, TableConfig};
 use tempfile::TempDir;
 
-/// The address that clients are told.
+/// The server URL of the clients.
 pub(crate) const URL: &str = "https://cloud.test/prefix/";
 
 const TABLE: &str = "CREATE TABLE task (id TEXT PRIMARY KEY, user_id TEXT, title TEXT NOT NULL,
     updated_at TEXT, deleted_at TEXT)";
 
-/// What becomes of requests.
+/// A fault of the transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// The transport throws that nobody is there.
+    /// The transport throws `Offline`.
     Offline,
-    /// It throws something else, after the server has seen the request.
+    /// It throws another error, after the server has handled the request.
     ThrowsLate,
     /// It panics.
     Panics,
 }
 
-/// The server, and what it was asked.
+/// The server and the recorded calls.
 pub(crate) struct Cloud {
     server: Server,
     path: std::path::PathBuf,
@@ -48,7 +48,7 @@ impl Cloud {
         })
     }
 
-    /// The titles that the server has.
+    /// The titles of the server's rows.
     pub(crate) fn titles(&self) -> Vec<String> {
         let connection = rusqlite::Connection::open(&self.path).unwrap();
         let mut query = connection.prepare("SELECT title FROM task ORDER BY id").unwrap();
@@ -56,7 +56,7 @@ impl Cloud {
         titles.collect::<Result<_, _>>().unwrap()
     }
 
-    /// From now on requests go so; without a fault, they are answered.
+    /// Sets the fault of all later requests; `None` for normal operation.
     pub(crate) fn fails(&self, fault: Option<Fault>) {
         *self.fault.lock().unwrap() = fault;
     }
@@ -70,7 +70,7 @@ impl Cloud {
         let body = request.body.unwrap_or_default();
         let (status, headers, body) =
             self.server.handle(&request.method, &path, &headers, body).await;
-        // In capitals, as some platforms give them.
+        // In upper case, as on some platforms.
         let headers = headers.into_iter();
         let headers =
             headers.map(|(name, value)| HttpHeader { name: name.to_ascii_uppercase(), value });

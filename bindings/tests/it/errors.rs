@@ -1,4 +1,4 @@
-//! Every error of the core has its foreign kind and keeps its words; every setting of a configuration arrives.
+//! Tests of the error conversion and of the configuration conversion.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use rejoin_ffi::{MeteredPolicy, RejoinClient, RejoinError};
 
 use crate::home::Home;
 
-/// An error of the core, and the name of what it becomes.
+/// Errors of the core with the expected kinds.
 fn table() -> Vec<(Error, &'static str)> {
     let id = MutationId::parse("00000000-0000-4000-8000-000000000000").unwrap();
-    let text = || "words".to_owned();
+    let text = || "message".to_owned();
     let rule = || Error::Rule { table: "t".into(), column: "c".into(), rule: "UNIQUE".into() };
     vec![
         (sql(), "InvalidInput"),
@@ -61,7 +61,7 @@ fn server() -> Error {
     Error::Server { status: 507, code: "quota".into(), message: "full".into(), retryable: true }
 }
 
-/// An error of SQLite, made by it.
+/// A real error of SQLite.
 fn sql() -> Error {
     let folder = tempfile::tempdir().unwrap();
     let config = rejoin_core::Config::new(folder.path().join("a.db"));
@@ -70,17 +70,17 @@ fn sql() -> Error {
 }
 
 #[test]
-fn every_error_of_the_core_becomes_its_kind_and_keeps_its_words() {
+fn core_error_keeps_its_kind_and_message() {
     for (error, kind) in table() {
-        let words = error.to_string();
+        let message = error.to_string();
         let foreign = RejoinError::from(error);
         assert!(format!("{foreign:?}").starts_with(&format!("{kind} {{")), "{foreign:?}: {kind}");
-        assert_eq!(foreign.to_string(), words);
+        assert_eq!(foreign.to_string(), message);
     }
 }
 
 #[test]
-fn what_a_caller_branches_on_is_carried_beside_the_words() {
+fn error_carries_typed_fields_beside_the_message() {
     let expected = RejoinError::Server {
         reason: server().to_string(),
         status: 507,
@@ -96,14 +96,14 @@ fn what_a_caller_branches_on_is_carried_beside_the_words() {
 }
 
 #[test]
-fn an_exception_that_nobody_declared_is_a_failed_callback() {
+fn undeclared_exception_becomes_a_callback_error() {
     let thrown = uniffi::UnexpectedUniFFICallbackError::new("boom");
     let foreign = RejoinError::from(thrown);
     assert!(matches!(&foreign, RejoinError::Callback { reason } if reason.contains("boom")));
 }
 
 #[test]
-fn every_problem_of_a_configuration_is_named_at_once() {
+fn open_reports_all_configuration_problems_at_once() {
     let mut config = crate::home::config(":memory:");
     config.server_url = Some("ftp://host".to_owned());
     config.user_id = Some(String::new());
@@ -122,7 +122,7 @@ fn every_problem_of_a_configuration_is_named_at_once() {
     config.transaction_idle_ms = Some(1);
     let error = block_on(RejoinClient::open(config.clone(), None, None, None)).unwrap_err();
     let RejoinError::Configuration { reason } = error else { panic!("{error:?}") };
-    // Each setting but the policy arrived, and was looked at.
+    // All settings but the policy are converted and checked.
     assert_eq!(reason.matches("; ").count() + 1, 15, "{reason}");
     config.schema_json = Some("{".to_owned());
     let error = block_on(RejoinClient::open(config, None, None, None)).unwrap_err();

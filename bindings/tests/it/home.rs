@@ -1,4 +1,4 @@
-//! An app's side of a story: a folder, a client, and short words for what apps do.
+//! Test fixture: a folder with a client, and helpers.
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -8,8 +8,8 @@ use rejoin_core::{RowBuffer, block_on};
 use rejoin_ffi::{ClientConfig, HttpTransport, RejoinClient};
 use tempfile::TempDir;
 
-/// A test that hangs is a test that failed.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Timeout that turns a hang into a failure.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A client and the folder of its file.
 pub(crate) struct Home {
@@ -47,7 +47,7 @@ pub(crate) fn config(path: &str) -> ClientConfig {
 }
 
 impl Home {
-    /// An offline client with a table of the app's own.
+    /// An offline client with a local-only table.
     pub(crate) fn new() -> Self {
         let home = Self::opened(|_| {}, None);
         home.runs("CREATE TABLE note (id TEXT PRIMARY KEY, body TEXT NOT NULL)");
@@ -65,7 +65,7 @@ impl Home {
         Self { client, _folder: folder }
     }
 
-    /// Writes, without parameters.
+    /// Runs a write without parameters.
     pub(crate) fn runs(&self, sql: &str) -> i64 {
         block_on(self.client.execute(sql.to_owned(), Vec::new())).unwrap()
     }
@@ -77,7 +77,7 @@ pub(crate) fn column(rows: Vec<u8>) -> Vec<String> {
     rows.iter().map(|row| row.get::<String>(0).unwrap()).collect()
 }
 
-/// The next word, before the watchdog barks.
-pub(crate) fn next<T>(words: &Receiver<T>) -> T {
-    words.recv_timeout(PATIENCE).expect("nothing came")
+/// Receives the next value, with a timeout.
+pub(crate) fn next<T>(receiver: &Receiver<T>) -> T {
+    receiver.recv_timeout(TIMEOUT).expect("no value within the timeout")
 }

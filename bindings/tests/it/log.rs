@@ -1,4 +1,4 @@
-//! The log, handed over a bounded queue to one thread.
+//! Tests of log forwarding.
 
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use rejoin_ffi::{LogLevel, LogRecord, LogSink, RejoinError, set_log_sink};
 
 use crate::home::next;
 
-/// The log is the process's: one story at a time.
+/// The log is process-wide: one test at a time.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {
@@ -16,7 +16,7 @@ fn alone() -> MutexGuard<'static, ()> {
 
 type Then = Box<dyn Fn(&LogRecord) -> Result<(), RejoinError> + Send + Sync>;
 
-/// Takes what this file logs, and does what it is told about it.
+/// Records what this file logs and runs an action per record.
 struct Sink {
     taken: Mutex<Sender<LogRecord>>,
     then: Then,
@@ -24,8 +24,8 @@ struct Sink {
 
 impl LogSink for Sink {
     fn on_log(&self, record: LogRecord) -> Result<(), RejoinError> {
-        // Other stories run beside this one; theirs are no matter of ours.
-        if record.target != "rejoin_story" && record.target != "rejoin_ffi::log" {
+        // Ignores records of tests that run in parallel.
+        if record.target != "rejoin_test" && record.target != "rejoin_ffi::log" {
             return Ok(());
         }
         let _ = self.taken.lock().unwrap().send(record.clone());
@@ -37,24 +37,24 @@ fn listen(
     level: LogLevel,
     then: impl Fn(&LogRecord) -> Result<(), RejoinError> + Send + Sync + 'static,
 ) -> Receiver<LogRecord> {
-    let (tell, told) = mpsc::channel();
-    let sink = Sink { taken: Mutex::new(tell), then: Box::new(then) };
+    let (sender, receiver) = mpsc::channel();
+    let sink = Sink { taken: Mutex::new(sender), then: Box::new(then) };
     set_log_sink(level, Some(Arc::new(sink))).unwrap();
-    told
+    receiver
 }
 
-fn say(words: &str) {
-    tracing::info!(target: "rejoin_story", "{words}");
+fn log(message: &str) {
+    tracing::info!(target: "rejoin_test", "{message}");
 }
 
 #[test]
-fn a_record_carries_level_time_place_words_and_fields() {
+fn record_has_level_time_target_text_and_fields() {
     let _alone = alone();
     let taken = listen(LogLevel::Debug, |_| Ok(()));
     let error = RejoinError::Offline { reason: "no bars".to_owned() };
-    tracing::warn!(target: "rejoin_story", %error, rows = 3, name = "a", "a batch failed");
+    tracing::warn!(target: "rejoin_test", %error, rows = 3, name = "a", "a batch failed");
     let record = next(&taken);
-    assert_eq!((record.level, record.target.as_str()), (LogLevel::Warn, "rejoin_story"));
+    assert_eq!((record.level, record.target.as_str()), (LogLevel::Warn, "rejoin_test"));
     assert_eq!(record.text, "a batch failed");
     let fields: Vec<_> = record.fields.iter().map(|it| (&*it.name, &*it.value)).collect();
     assert_eq!(fields, [("error", "no bars"), ("rows", "3"), ("name", "a")]);
@@ -62,37 +62,37 @@ fn a_record_carries_level_time_place_words_and_fields() {
 }
 
 #[test]
-fn each_level_is_named_and_those_below_the_asked_one_are_left_out() {
+fn sink_gets_records_up_to_its_level() {
     let _alone = alone();
     let levels =
         [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
     for (count, level) in levels.into_iter().enumerate() {
         let taken = listen(level, |_| Ok(()));
-        tracing::trace!(target: "rejoin_story", "trace");
-        tracing::debug!(target: "rejoin_story", "debug");
-        tracing::info!(target: "rejoin_story", "info");
-        tracing::warn!(target: "rejoin_story", "warn");
-        tracing::error!(target: "rejoin_story", "error");
-        let heard: Vec<_> = (0..=count).map(|_| next(&taken).level).collect();
+        tracing::trace!(target: "rejoin_test", "trace");
+        tracing::debug!(target: "rejoin_test", "debug");
+        tracing::info!(target: "rejoin_test", "info");
+        tracing::warn!(target: "rejoin_test", "warn");
+        tracing::error!(target: "rejoin_test", "error");
+        let received: Vec<_> = (0..=count).map(|_| next(&taken).level).collect();
         let expected: Vec<_> = levels[..=count].iter().rev().copied().collect();
-        assert_eq!(heard, expected);
+        assert_eq!(received, expected);
     }
 }
 
 #[test]
-fn other_libraries_are_not_heard_and_after_removal_nobody_is() {
+fn sink_gets_only_rejoin_records_until_it_is_removed() {
     let _alone = alone();
     let taken = listen(LogLevel::Trace, |_| Ok(()));
     tracing::error!(target: "hyper", "not ours");
-    say("ours");
+    log("ours");
     assert_eq!(next(&taken).text, "ours");
     set_log_sink(LogLevel::Trace, None).unwrap();
-    say("to nobody");
-    assert!(taken.recv().is_err(), "the sink was let go");
+    log("without a sink");
+    assert!(taken.recv().is_err(), "the sink is still referenced");
 }
 
 #[test]
-fn who_logs_never_waits_for_a_slow_sink_and_what_is_lost_is_counted() {
+fn logging_never_waits_and_lost_records_are_counted() {
     let _alone = alone();
     let (go, wait) = mpsc::channel::<()>();
     let wait = Mutex::new(wait);
@@ -102,48 +102,48 @@ fn who_logs_never_waits_for_a_slow_sink_and_what_is_lost_is_counted() {
         }
         Ok(())
     });
-    say("first");
+    log("first");
     assert_eq!(next(&taken).text, "first");
-    // The sink stands; so many have room, and the rest must not wait.
+    // The sink is blocked: some records fit into the queue, and the others must not wait.
     for _ in 0..3000 {
-        say("more");
+        log("more");
     }
     go.send(()).unwrap();
     let lost = next(&taken);
     assert!(lost.text.contains("lost"), "{lost:?}");
     let mut count: u32 = lost.fields[0].value.parse().unwrap();
-    let mut heard = 0;
-    while heard + count < 3000 {
+    let mut received = 0;
+    while received + count < 3000 {
         match next(&taken) {
-            more if more.text == "more" => heard += 1,
+            more if more.text == "more" => received += 1,
             lost => count += lost.fields[0].value.parse::<u32>().unwrap(),
         }
     }
-    assert_eq!(heard + count, 3000);
-    assert!(heard >= 1000, "{heard} had room");
+    assert_eq!(received + count, 3000);
+    assert!(received >= 1000, "{received} had room");
 }
 
 #[test]
-fn a_sink_that_throws_panics_or_logs_is_called_again_and_hears_no_echo() {
+fn sink_that_throws_panics_or_logs_is_called_again() {
     let _alone = alone();
     let taken = listen(LogLevel::Trace, |record| {
-        say("an echo");
+        log("an echo");
         match record.text.as_str() {
             "one" => Err(RejoinError::Callback { reason: "IllegalState".to_owned() }),
             "two" => panic!("in the sink"),
             _ => Ok(()),
         }
     });
-    for words in ["one", "two", "three"] {
-        say(words);
-        assert_eq!(next(&taken).text, words);
+    for message in ["one", "two", "three"] {
+        log(message);
+        assert_eq!(next(&taken).text, message);
     }
     set_log_sink(LogLevel::Trace, None).unwrap();
     assert!(taken.try_iter().all(|record| record.text != "an echo"));
 }
 
 #[test]
-fn what_an_observer_throws_is_in_the_log() {
+fn exception_of_an_observer_is_logged() {
     struct Throws(Mutex<Sender<()>>);
     impl rejoin_ffi::StatusObserver for Throws {
         fn on_status(&self, _: rejoin_ffi::SyncStatus) -> Result<(), RejoinError> {
@@ -159,13 +159,13 @@ fn what_an_observer_throws_is_in_the_log() {
         }
     }
     let _alone = alone();
-    let (tell, told) = mpsc::channel();
-    set_log_sink(LogLevel::Warn, Some(Arc::new(Keeps(Mutex::new(tell))))).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    set_log_sink(LogLevel::Warn, Some(Arc::new(Keeps(Mutex::new(sender))))).unwrap();
     let home = crate::home::Home::new();
     let (called, calls) = mpsc::channel();
     let _subscription = home.client.on_status(Arc::new(Throws(Mutex::new(called))));
     next(&calls);
-    let found = std::iter::from_fn(|| Some(next(&told)))
+    let found = std::iter::from_fn(|| Some(next(&receiver)))
         .find(|record| record.target == "rejoin_ffi::status" && record.level == LogLevel::Warn);
     let fields = found.unwrap().fields;
     assert!(fields.iter().any(|field| field.value.contains("IllegalStateException")), "{fields:?}");

@@ -1,6 +1,6 @@
-//! What the exported objects promise to any language: no panic crosses, every error has its kind, callbacks and handles end.
+//! Tests of the exported objects: panics, error kinds, callbacks and handles.
 //!
-//! Border: what the calls do is shown by the tests of Kotlin, Swift and TypeScript, through the same objects.
+//! The effects of the calls are tested in Kotlin, Swift and TypeScript.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Tests, with watchdogs.
 
 mod callbacks;

@@ -1,4 +1,4 @@
-//! Watched queries, pulled.
+//! Tests of watched queries.
 
 use std::pin::{Pin, pin};
 use std::sync::{Arc, mpsc};
@@ -9,14 +9,14 @@ use rejoin_core::block_on;
 
 use crate::home::{Home, column, next};
 
-/// Asks a future once; whether it has nothing to say yet.
+/// Polls a future once and returns whether it is pending.
 fn is_waiting<F: Future>(future: Pin<&mut F>) -> bool {
     future.poll(&mut Context::from_waker(Waker::noop())).is_pending()
 }
 
 const ALL: &str = "SELECT id FROM note ORDER BY id";
 
-/// Tells which thread wakes it.
+/// Reports the thread that wakes it.
 struct Woken(mpsc::Sender<ThreadId>);
 
 impl Wake for Woken {
@@ -25,26 +25,26 @@ impl Wake for Woken {
     }
 }
 
-// JavaScript hung for ever: its thread, cancelling, waited for the lock of the very call whose news another thread, with that
-// lock, was waiting to tell it.
+// Regression test: cancelling on the JavaScript thread waited for a lock whose holder was waiting
+// for that thread.
 #[test]
-fn cancelling_wakes_nobody_on_the_thread_of_the_caller() {
+fn cancel_does_not_wake_next_on_the_callers_thread() {
     let home = Home::new();
     let watch = home.client.watch(ALL.into(), vec![], vec![]);
     block_on(watch.next()).unwrap();
-    let (tell, told) = mpsc::channel();
-    let waker = Waker::from(Arc::new(Woken(tell)));
+    let (sender, receiver) = mpsc::channel();
+    let waker = Waker::from(Arc::new(Woken(sender)));
     let mut waiting = pin!(watch.next());
     assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
 
     Arc::clone(&watch).cancel();
 
-    assert_ne!(next(&told), std::thread::current().id());
+    assert_ne!(next(&receiver), std::thread::current().id());
     assert_eq!(block_on(waiting), Ok(None));
 }
 
 #[test]
-fn a_second_pull_waits_for_the_first() {
+fn second_next_waits_for_the_first() {
     let home = Home::new();
     let watch = home.client.watch(ALL.into(), vec![], vec![]);
     block_on(watch.next()).unwrap();

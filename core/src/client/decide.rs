@@ -1,4 +1,4 @@
-//! What an app decides of a mutation that is parked or waits: to offer it again, to mend it, or to give it up.
+//! Decisions of the app about a parked or pending mutation: retry, edit or discard.
 
 use super::write::run_body;
 use super::{Client, Transaction};
@@ -8,49 +8,56 @@ use crate::ids::MutationId;
 use crate::writer::Answer;
 
 impl Client {
-    /// Offers a parked mutation again, as it was written: it goes to the end of the queue, its rows show it at once, and what it
-    /// compares is what it stands upon now. So a conflict that the app has looked at ends by its word; what a rule of the
-    /// server refused will be refused again, unless the rule or the rows have changed. Works offline.
+    /// Moves a parked mutation, unchanged, to the end of the queue. Its rows show it immediately;
+    /// its old values become those of the current rows. So a conflict that the app has seen
+    /// resolves to the app's value. A server rule rejects it again unless the rule or the rows
+    /// changed. Works offline.
     ///
     /// # Errors
-    /// [`Error::UnknownMutation`](crate::Error::UnknownMutation); [`Error::Refused`](crate::Error::Refused) for one that is not
-    /// parked; [`Error::StandsOn`](crate::Error::StandsOn) while the mutation that makes its row is parked. Nothing was changed.
+    /// [`Error::UnknownMutation`](crate::Error::UnknownMutation);
+    /// [`Error::Refused`](crate::Error::Refused) if it is not parked;
+    /// [`Error::StandsOn`](crate::Error::StandsOn) if it needs a row of a parked mutation. Nothing
+    /// changed.
     pub fn retry(&self, id: MutationId) -> Answer<()> {
         self.core().writer.call(move |engine| engine.retry(id))
     }
 
-    /// [`Client::retry`] of a mutation, if it is parked, and of everything that was parked because of it
-    /// ([`Pending::because_of`](crate::Pending::because_of)), in their order. Which they are.
+    /// [`Client::retry`] of a mutation, if it is parked, and of all mutations that were parked
+    /// because of it ([`Pending::because_of`](crate::Pending::because_of)), in queue order. Returns
+    /// them.
     ///
     /// # Errors
-    /// As [`Client::retry`]; [`Error::UnknownMutation`](crate::Error::UnknownMutation) if there is nothing of the kind.
+    /// As [`Client::retry`]; [`Error::UnknownMutation`](crate::Error::UnknownMutation) if there are
+    /// none.
     pub fn retry_chain(&self, id: MutationId) -> Answer<Vec<MutationId>> {
         self.core().writer.call(move |engine| engine.retry_chain(id))
     }
 
-    /// Mends a parked or waiting mutation: `body` finds what it wrote in the rows, on top of how they stand now, and changes it.
-    /// What comes out is a new mutation of plain SQL at the end of the queue, in the place of the old one; its id, or `None` if
-    /// nothing is left. Works offline; all of it happens, or nothing.
+    /// Edits a parked or pending mutation: `body` sees its changes on top of the current rows and
+    /// modifies them. The result replaces the old mutation, as a new plain SQL mutation at the end
+    /// of the queue. Returns its id, or `None` if nothing is left. Works offline, in one
+    /// transaction.
     ///
     /// ```
     /// # use rejoin_core::{Client, Config, MutationId, Result};
-    /// /// The server found the score too high: the rest of what was written stays.
-    /// fn mend(client: &Client, refused: MutationId) -> Result<Option<MutationId>> {
-    ///     let mended = client.edit(refused, |tx| {
+    /// /// The server rejected the score as too high: keep the rest of the mutation.
+    /// fn limit_score(client: &Client, refused: MutationId) -> Result<Option<MutationId>> {
+    ///     let edited = client.edit(refused, |tx| {
     ///         tx.execute("UPDATE place SET score = 5 WHERE score > 5", ()).map(drop)
     ///     });
-    ///     mended.wait()
+    ///     edited.wait()
     /// }
     /// ```
     ///
-    /// What was parked because of the old one now waits for the new one ([`Client::retry_chain`] with its id offers that again).
-    /// What the old one wrote to a row that is gone is left out.
+    /// Mutations that were parked because of the old one now depend on the new one; to retry them,
+    /// call [`Client::retry_chain`] with its id. Changes to deleted rows are left out.
     ///
     /// # Errors
     /// Those of `body`, and [`Error::Foreign`](crate::Error::Foreign) if it panics;
-    /// [`Error::UnknownMutation`](crate::Error::UnknownMutation); [`Error::Uncertain`](crate::Error::Uncertain) for one that was
-    /// sent and has no verdict; [`Error::Refused`](crate::Error::Refused) for one in a table that only actions write, for which
-    /// there is [`Client::perform_again`]. Nothing was changed.
+    /// [`Error::UnknownMutation`](crate::Error::UnknownMutation);
+    /// [`Error::Uncertain`](crate::Error::Uncertain) if it was sent and has no verdict;
+    /// [`Error::Refused`](crate::Error::Refused) in a table that only actions write: use
+    /// [`Client::perform_again`]. Nothing changed.
     pub fn edit(
         &self,
         id: MutationId,
@@ -59,41 +66,44 @@ impl Client {
         self.core().writer.call(move |engine| engine.edit(id, |inner| run_body(inner, body)))
     }
 
-    /// Mends an action that is parked or waits: the newest version of it is performed with these arguments, on the rows as they
-    /// stand without what it wrote, as a new mutation at the end of the queue. If that is refused, the old one stays as it was.
-    /// Works offline; all of it happens, or nothing.
+    /// Edits a parked or pending action: performs its newest version with these arguments, on the
+    /// current rows without the old action's changes, as a new mutation at the end of the queue. If
+    /// that fails, the old mutation is unchanged. Works offline, in one transaction.
     ///
     /// ```
     /// # use rejoin_core::{Client, MutationId, Performed, Result};
-    /// /// Five were too many: three, then.
-    /// fn mend(client: &Client, parked: MutationId) -> Result<Performed> {
+    /// /// Five exceeded the stock: take three.
+    /// fn take_three(client: &Client, parked: MutationId) -> Result<Performed> {
     ///     client.perform_again(parked, serde_json::json!({"id": "nails", "n": 3})).wait()
     /// }
     /// ```
     ///
-    /// What was parked because of the old one now waits for the new one, as with [`Client::edit`].
+    /// Mutations that were parked because of the old one depend on the new one, as with
+    /// [`Client::edit`].
     ///
     /// # Errors
     /// As [`Client::perform`]; [`Error::UnknownMutation`](crate::Error::UnknownMutation);
-    /// [`Error::Refused`](crate::Error::Refused) for what is no action; [`Error::Uncertain`](crate::Error::Uncertain) as
-    /// [`Client::discard`]. Nothing was changed.
+    /// [`Error::Refused`](crate::Error::Refused) if it is no action;
+    /// [`Error::Uncertain`](crate::Error::Uncertain) as [`Client::discard`]. Nothing changed.
     pub fn perform_again(&self, id: MutationId, arguments: serde_json::Value) -> Answer<Performed> {
         self.core().writer.call(move |engine| engine.perform_again(id, &arguments))
     }
 
-    /// Gives a waiting or parked mutation up for good: what it wrote leaves the rows. What stands on a row that it made is
-    /// parked. On a server that speaks only Synchro v0.1.2 one that was sent and has no verdict goes too, and is taken back
-    /// from the server when its word on it is known; see `docs/plain-server.md`.
+    /// Discards a pending or parked mutation permanently and reverts its changes. Mutations that
+    /// need a row that it created are parked. With a plain Synchro v0.1.2 server this also works
+    /// for a mutation that was sent: it is reverted on the server after its verdict; see
+    /// `docs/plain-server.md`.
     ///
     /// # Errors
-    /// [`Error::UnknownMutation`](crate::Error::UnknownMutation); [`Error::Uncertain`](crate::Error::Uncertain) for one that
-    /// was sent to any other server and has no verdict: nothing was changed.
+    /// [`Error::UnknownMutation`](crate::Error::UnknownMutation);
+    /// [`Error::Uncertain`](crate::Error::Uncertain) if it was sent to any other server and has no
+    /// verdict: nothing changed.
     pub fn discard(&self, id: MutationId) -> Answer<()> {
         self.core().writer.call(move |engine| engine.discard(id))
     }
 
-    /// [`Client::discard`] of a mutation and of everything that stands on a row that it made, parked before or only by this.
-    /// Which they are, it first.
+    /// [`Client::discard`] of a mutation and of all mutations that need a row that it created,
+    /// whether parked or pending. Returns them, the given one first.
     ///
     /// # Errors
     /// As [`Client::discard`].

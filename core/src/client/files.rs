@@ -1,9 +1,9 @@
-//! The files that are open in this process, each once (D12).
+//! The files that are open in this process, each once.
 //!
-//! Promise: whoever opens a file that is open is given what is open already; whoever opens one that is just being opened or
-//! closed waits for that file, and for no other. A file is known by its canonical path and by its inode.
+//! Opening a file that is open returns the open client; opening a file that is being opened or
+//! closed waits for it. Files are compared by canonical path and inode.
 //!
-//! Border: the list's lock is held to look at the list, never while a file is worked on.
+//! The list's lock is held only to read or change the list, never during work on a file.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use super::Handle;
 
 static FILES: Mutex<Files> = Mutex::new(Files { entries: Vec::new(), next: 0 });
-/// Told when one of them was opened or closed.
+/// Notified when a file was opened or closed.
 static CHANGED: Condvar = Condvar::new();
 
 struct Files {
@@ -22,7 +22,7 @@ struct Files {
 struct Entry {
     number: u64,
     path: PathBuf,
-    /// As far as there was a file when it was entered.
+    /// The file's identity, if it existed when it was entered.
     identity: Option<Identity>,
     stage: Stage,
 }
@@ -33,23 +33,23 @@ enum Stage {
     Closing,
 }
 
-/// What the file system knows a file by: device and inode.
+/// Device and inode.
 type Identity = (u64, u64);
 
-/// What became of asking for a file.
+/// The result of [`enter`].
 pub(super) enum Entrance {
-    /// It is open.
+    /// The file is open.
     Shared(Arc<Handle>),
-    /// It is the asker's to open.
+    /// The caller must open it.
     Free(Place),
 }
 
-/// A file's place in the list. When it is left, or dropped, the file can be opened again.
+/// A file's entry in the list. When it is removed or dropped, the file can be opened again.
 pub(super) struct Place {
     number: u64,
 }
 
-/// Waits until the file, by its canonical path, is open or free.
+/// Waits until the file with this canonical path is open or free.
 pub(super) fn enter(path: &Path) -> Entrance {
     let mut files = files();
     loop {
@@ -72,24 +72,24 @@ pub(super) fn enter(path: &Path) -> Entrance {
 
 impl Entry {
     fn is(&self, path: &Path, identity: Option<Identity>) -> bool {
-        // A file that was just made had no inode when it was entered.
+        // A new file had no inode when it was entered.
         let own = || self.identity.or_else(|| self::identity(&self.path));
         self.path == path || (identity.is_some() && own() == identity)
     }
 }
 
 impl Place {
-    /// From now on `handle` is what others are given.
+    /// From now on, [`enter`] returns `handle`.
     pub(super) fn opened(&self, handle: &Arc<Handle>) {
         self.set(Stage::Open(Arc::downgrade(handle)));
     }
 
-    /// From now on others wait until it is closed.
+    /// From now on, [`enter`] waits until the file is closed.
     pub(super) fn closing(&self) {
         self.set(Stage::Closing);
     }
 
-    /// It is closed, and its locks are gone.
+    /// The file is closed and its locks are released.
     pub(super) fn leave(&self) {
         files().entries.retain(|entry| entry.number != self.number);
         CHANGED.notify_all();
@@ -138,28 +138,28 @@ mod tests {
     use super::*;
     use crate::runtime;
 
-    /// Enters on a thread of its own; tells whether the file was free.
+    /// Enters on another thread; the receiver gets whether the file was free.
     fn entering(path: &Path) -> Receiver<bool> {
-        let (path, (tell, told)) = (path.to_owned(), mpsc::channel());
+        let (path, (sender, receiver)) = (path.to_owned(), mpsc::channel());
         runtime::thread("enter", move || {
             let entered = enter(&path);
-            tell.send(matches!(entered, Entrance::Free(_))).unwrap();
+            sender.send(matches!(entered, Entrance::Free(_))).unwrap();
         })
         .unwrap();
-        told
+        receiver
     }
 
     #[test]
-    fn a_file_that_is_being_opened_or_closed_is_waited_for_and_no_other_is() {
+    fn enter_waits_only_for_a_file_being_opened_or_closed() {
         const PATIENCE: Duration = Duration::from_secs(20);
         let folder = tempfile::tempdir().unwrap();
         let (slow, other) = (folder.path().join("slow.db"), folder.path().join("other.db"));
-        let Entrance::Free(place) = enter(&slow) else { panic!("nobody has it") };
+        let Entrance::Free(place) = enter(&slow) else { panic!("the file is in use") };
         let second = entering(&slow);
         assert_eq!(entering(&other).recv_timeout(PATIENCE), Ok(true));
         place.closing();
         assert_eq!(entering(&other).recv_timeout(PATIENCE), Ok(true));
-        assert!(second.try_recv().is_err(), "it is not free yet");
+        assert!(second.try_recv().is_err(), "the file is still being opened");
         drop(place);
         assert_eq!(second.recv_timeout(PATIENCE), Ok(true));
     }

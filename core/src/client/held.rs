@@ -1,9 +1,9 @@
-//! Transactions and snapshots that a handle holds, from code that waits between two statements.
+//! Interactive transactions and snapshots, controlled by a handle across several calls.
 //!
-//! A closure cannot wait for somebody else's asynchronous code without holding a thread of theirs, so what comes over a
-//! border gets a handle instead: the thread that has the connection serves the handle's [`Line`] until it ends. Orders are
-//! done in the order in which they were given; each is answered. Whatever ends a line (commit, rollback, the handle's drop,
-//! silence, suspension, shutdown) is remembered, and is the answer of every later order: nobody waits for a line that is gone.
+//! A closure cannot wait for asynchronous app code without blocking a thread, so code behind the
+//! FFI boundary gets a handle. The thread that owns the connection serves the handle's [`Line`]
+//! until it ends. Commands run in order and each gets a result. The reason for the end (commit,
+//! rollback, drop, timeout, suspension, shutdown) is stored and returned to every later command.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -24,30 +24,30 @@ pub use snapshot::HeldSnapshot;
 pub use transaction::HeldTransaction;
 pub(super) use transaction::run_all;
 
-/// What the holder of a handle wants done.
+/// A command from a handle.
 pub(super) trait Order: Send + 'static {
-    /// Answers instead of doing it.
+    /// Returns this error instead of running the command.
     fn refuse(self, error: Error);
 }
 
-/// Orders on their way from a handle to the thread that serves it.
+/// The command queue from a handle to the thread that serves it.
 pub(super) struct Line<O> {
     state: Mutex<State<O>>,
     news: Condvar,
     host: Arc<dyn Host>,
-    /// How long the server waits for an order.
+    /// Idle timeout: the maximum wait for a command.
     idle: Duration,
-    /// When it stops in any case.
+    /// Absolute deadline.
     until: Option<Duration>,
 }
 
 struct State<O> {
     orders: VecDeque<O>,
-    /// When the server stops waiting; set while it waits.
+    /// When the current wait times out; set while waiting.
     deadline: Option<Duration>,
-    /// No order is taken on any more; those that are here will be done.
+    /// No new commands are accepted; the queued ones still run.
     closing: Option<Ending>,
-    /// Nothing will be done any more.
+    /// No command runs any more.
     ended: Option<Ending>,
 }
 
@@ -56,7 +56,7 @@ impl<O: Order> Line<O> {
         Self::within(host, idle, None)
     }
 
-    /// One that ends at that moment of the clock, however busy it is.
+    /// A queue with an absolute deadline, however busy it is.
     pub(super) fn within(
         host: Arc<dyn Host>,
         idle: Duration,
@@ -66,7 +66,7 @@ impl<O: Order> Line<O> {
         Arc::new(Self { state: Mutex::new(state), news: Condvar::new(), host, idle, until })
     }
 
-    /// Gives an order; it is answered in any case.
+    /// Queues a command; it always gets a result.
     pub(super) fn push(&self, order: O) {
         let mut state = self.state();
         self.expire(&mut state);
@@ -80,12 +80,12 @@ impl<O: Order> Line<O> {
         order.refuse(error);
     }
 
-    /// The server is done with an order, and about to tell: from here on it waits.
+    /// Starts the idle timeout; called just before the result of a command is sent.
     pub(super) fn rest(&self) {
         self.state().deadline = Some(self.host.elapsed() + self.idle);
     }
 
-    /// The next order, or why there will be none; waits for it.
+    /// Waits for the next command; returns the reason if there will be none.
     pub(super) fn take(self: &Arc<Self>) -> Result<O, Ending> {
         let mut state = self.state();
         loop {
@@ -105,7 +105,7 @@ impl<O: Order> Line<O> {
                 state.ended = closing;
                 continue;
             }
-            // Before the clock is looked at, so that no move of it goes unheard.
+            // Registered before the clock is read, so that no change of the clock is missed.
             self.host.on_moved(Waker::from(Arc::clone(self)));
             let now = self.host.elapsed();
             let deadline = *state.deadline.get_or_insert(now + self.idle);
@@ -120,7 +120,7 @@ impl<O: Order> Line<O> {
         }
     }
 
-    /// Takes no more orders; those that are here are done, then it ends so.
+    /// Accepts no more commands; ends with `ending` after the queued ones.
     pub(super) fn close(&self, ending: Ending) {
         let mut state = self.state();
         self.expire(&mut state);
@@ -128,7 +128,7 @@ impl<O: Order> Line<O> {
         self.news.notify_all();
     }
 
-    /// It is over; what was not done is refused.
+    /// Ends the queue and refuses the remaining commands.
     pub(super) fn end(&self, ending: Ending) {
         let mut state = self.state();
         let error = || ending.error();
@@ -139,7 +139,7 @@ impl<O: Order> Line<O> {
         refused.into_iter().zip(errors).for_each(|(order, error)| order.refuse(error));
     }
 
-    /// What stopped a statement that says it was suspended.
+    /// Replaces the error of an interrupted statement by its cause.
     pub(super) fn explain(&self, error: Error) -> Error {
         let state = self.state();
         match (error, state.ended.as_ref().or(state.closing.as_ref())) {
@@ -151,11 +151,12 @@ impl<O: Order> Line<O> {
 
 impl<O> Line<O> {
     fn state(&self) -> MutexGuard<'_, State<O>> {
-        // Nothing that can panic runs under the lock.
+        // No code under the lock can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whatever comes too late comes after the end, however late the server itself notices.
+    /// A command after the deadline always fails, even if the serving thread has not noticed it
+    /// yet.
     fn expire(&self, state: &mut State<O>) {
         let late = || state.deadline.is_some_and(|deadline| self.host.elapsed() >= deadline);
         if state.ended.is_none() && state.orders.is_empty() && late() {
@@ -168,7 +169,7 @@ impl<O> Line<O> {
 impl<O: Order> Leave for Line<O> {
     fn leave(&self, ending: &Ending) {
         if matches!(ending, Ending::Suspended) {
-            // The system may stop the process at any moment: at once, whatever was ordered.
+            // The system may stop the process at any moment: discards queued commands.
             let mut state = self.state();
             self.expire(&mut state);
             state.ended.get_or_insert(Ending::Suspended);
@@ -181,7 +182,7 @@ impl<O: Order> Leave for Line<O> {
 
 impl<O: Send + 'static> Wake for Line<O> {
     fn wake(self: Arc<Self>) {
-        // With the lock, or it falls between the server's look at the clock and its sleep.
+        // Under the lock; otherwise it falls between the thread's clock reading and its sleep.
         let _state = self.state();
         self.news.notify_all();
     }

@@ -1,4 +1,4 @@
-//! What the server has accepted: to show it, to take it back, and to forget it.
+//! Accepted mutations: list, undo and prune them.
 
 use super::Client;
 use crate::engine::queue::history::{self, HistoryBounds};
@@ -8,8 +8,8 @@ use crate::inspect::Accepted;
 use crate::writer::Answer;
 
 impl Client {
-    /// What the server has accepted and the file still remembers, the newest first, at most `most`. The old values of its rows
-    /// are what it displaced there. Bounded as by [`HistoryBounds::default`].
+    /// The accepted mutations that the file still keeps, newest first, at most `most`. Their old
+    /// values are the server's before-images. [`HistoryBounds::default`] limits the history.
     ///
     /// # Errors
     /// Those of reading the file.
@@ -21,27 +21,30 @@ impl Client {
         })
     }
 
-    /// Takes a mutation back. One without a verdict is given up ([`Client::discard`]); of an accepted one each column goes back to
-    /// what it displaced on the server, by a new mutation, which is only ever compared. Works offline. All of it, or nothing.
+    /// Reverts a mutation. One without a verdict is discarded ([`Client::discard`]). For an
+    /// accepted one, a new compare-only mutation sets each column back to the server's
+    /// before-image. Works offline, in one transaction.
     ///
     /// # Errors
-    /// [`Error::Changed`](crate::Error::Changed) with the rows if any of it does not stand any more, for whatever reason: they are
-    /// never overwritten. [`Error::UnknownMutation`](crate::Error::UnknownMutation) if the file has forgotten it;
-    /// [`Error::Refused`](crate::Error::Refused) for a parked one, of which nothing is in the rows.
+    /// [`Error::Changed`](crate::Error::Changed) with the rows if any of them has changed since:
+    /// they are never overwritten. [`Error::UnknownMutation`](crate::Error::UnknownMutation) if it
+    /// was pruned; [`Error::Refused`](crate::Error::Refused) for a parked one, whose changes are
+    /// not in the rows.
     pub fn undo(&self, id: MutationId) -> Answer<Undone> {
         self.core().writer.call(move |engine| engine.undo(id))
     }
 
-    /// Takes the undo of a mutation back: `id` is the one that was undone.
+    /// Reverts the undo of a mutation: `id` is the mutation that was undone.
     ///
     /// # Errors
-    /// [`Error::Refused`](crate::Error::Refused) if it was not undone, or is done again already; else as [`Client::undo`].
+    /// [`Error::Refused`](crate::Error::Refused) if it is not undone; otherwise as
+    /// [`Client::undo`].
     pub fn redo(&self, id: MutationId) -> Answer<Undone> {
         self.core().writer.call(move |engine| engine.redo(id))
     }
 
-    /// Forgets what was accepted beyond these bounds, at once; how many mutations. They cannot be undone any more. Without a call
-    /// the default bounds are kept whenever something is accepted.
+    /// Removes accepted mutations beyond these bounds and returns their number. They can no longer
+    /// be undone. Without a call, the default bounds apply to each acceptance.
     ///
     /// # Errors
     /// Those of writing the file.

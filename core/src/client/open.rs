@@ -1,9 +1,9 @@
-//! Opening, suspending, resuming and ending.
+//! Opening, suspending, resuming and closing a client.
 //!
-//! A file that is open already in this process is shared, not opened again (D12): SQLite's locks belong to the process, and
-//! closing a second connection of another library would drop those of the first. What takes long runs on a thread of its
-//! own, begins when it is asked for, and ends even if nobody waits. Suspending, resuming and ending of one client have turns;
-//! where it stands can be asked at any time, and is answered at once.
+//! A file that is already open in this process is shared: closing a second SQLite connection would
+//! drop the process-wide POSIX locks of the first. Long operations run on their own thread, start
+//! at the call and complete even if the future is dropped. Suspend, resume and shutdown of one
+//! client run one after another; its status can be read at any time without waiting.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -33,21 +33,21 @@ use crate::transport::Transport;
 use crate::watch::{Dispatcher, Hub};
 use crate::writer::{Answer, Writer};
 
-/// What a client uses of its surroundings; the default is the real machine.
+/// Services that a client uses; the default is the real machine.
 #[derive(Debug, Clone, Default)]
 pub struct Services {
     /// Clock and randomness. Default: the machine's.
     pub host: Option<Arc<dyn Host>>,
-    /// Gives the token that names the user. Without one, requests carry the configured `user_id`, which a server believes on
-    /// loopback only, or nothing.
+    /// Provides the token that identifies the user. Without one, requests carry the configured
+    /// `user_id`, which a server accepts on loopback only, or nothing.
     pub tokens: Option<Arc<dyn TokenProvider>>,
-    /// How bytes reach the server. Default: HTTP to the configured `server_url`.
+    /// Sends bytes to the server. Default: HTTP to the configured `server_url`.
     pub transport: Option<Arc<dyn Transport>>,
-    /// What [`Client::perform`] can perform. Default: nothing.
+    /// The actions for [`Client::perform`]. Default: none.
     pub actions: Option<Arc<Actions>>,
 }
 
-/// Which of the surroundings the app brought when it opened the file.
+/// Which services the app provided when it opened the file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Brought {
     tokens: bool,
@@ -66,23 +66,23 @@ impl Brought {
     }
 }
 
-/// Where a client stands between open and closed.
+/// The lifecycle state of a client.
 #[derive(Debug, Default)]
 pub(crate) struct Lifecycle {
     suspended: bool,
     ended: bool,
 }
 
-/// Ends what the engine is running, from any thread. Each opened engine has its own, so a pulled brake needs no release.
+/// Interrupts an engine from any thread. Each opened engine has its own, so it is never reset.
 #[derive(Default)]
 pub(crate) struct Brake(Mutex<Braked>);
 
 #[derive(Default)]
 struct Braked {
     interrupt: Option<Interrupt>,
-    /// The transaction that waits for its holder.
+    /// The open interactive transaction.
     held: Option<Arc<dyn Leave>>,
-    /// Pulled, and why: nothing may be held.
+    /// Set with the reason once interrupted: no interactive transaction may begin.
     pulled: Option<Ending>,
 }
 
@@ -93,7 +93,7 @@ impl Brake {
         now.pulled = None;
     }
 
-    /// Stops what runs; it is rolled back.
+    /// Interrupts what runs; it is rolled back.
     fn pull(&self) {
         if let Some(interrupt) = &self.now().interrupt {
             interrupt.suspend();
@@ -101,7 +101,7 @@ impl Brake {
         self.let_go(&Ending::Suspended);
     }
 
-    /// Ends a transaction that is held, and lets no other begin; closures are not disturbed.
+    /// Ends the interactive transaction and lets no other begin; closures continue.
     fn let_go(&self, ending: &Ending) {
         let mut now = self.now();
         let held = now.held.take();
@@ -143,18 +143,19 @@ impl Lifecycle {
 }
 
 impl Client {
-    /// Opens the file, and makes it if there is none; works offline. If it is open in this process, that client is shared,
-    /// and the configuration must be the same; its token provider, transport and actions stay those of the first to open it.
+    /// Opens the file, or creates it; works offline. If it is open in this process, that client is
+    /// shared. The configuration must then be equal; its token provider, transport and actions
+    /// stay.
     ///
     /// # Errors
-    /// [`Error::Config`] with every problem; [`Error::Locked`] if another process has it; [`Error::TooNew`],
-    /// [`Error::Corrupt`], [`Error::ReadOnly`], [`Error::Io`] as they say: nothing was changed.
+    /// [`Error::Config`] with all problems; [`Error::Locked`] if another process has the file open;
+    /// [`Error::TooNew`], [`Error::Corrupt`], [`Error::ReadOnly`], [`Error::Io`]: nothing changed.
     /// [`Error::SchemaRefused`] if this device cannot store the bundled schema.
     pub fn open(config: Config) -> Answer<Self> {
         Self::open_with(config, Services::default())
     }
 
-    /// [`Client::open`] with other surroundings than the real machine.
+    /// [`Client::open`] with services that replace those of the real machine.
     ///
     /// # Errors
     /// As [`Client::open`].
@@ -166,13 +167,14 @@ impl Client {
         })
     }
 
-    /// Ends the client: what was handed in before is done, watches and callbacks end, syncing stops, the file is closed. A
-    /// held transaction whose commit was not asked for is rolled back.
-    /// Pending work stays in the file. Later calls are [`Error::Shutdown`]. May be called from a callback.
+    /// Shuts the client down: earlier calls complete, watches and callbacks end, syncing stops, the
+    /// file is closed. An interactive transaction without a requested commit is rolled back. The
+    /// queue stays in the file. Later calls return [`Error::Shutdown`]. May be called from a
+    /// callback.
     ///
     /// # Errors
-    /// [`Error::Reentrant`] inside the closure of a transaction or of [`Client::read`], which it would wait for; nothing
-    /// happened then.
+    /// [`Error::Reentrant`] inside the closure of a transaction or of [`Client::read`], which would
+    /// wait for itself; the client stays open.
     pub fn shutdown(&self) -> Answer<()> {
         let core = Arc::clone(self.core());
         if core.writer.is_current() || core.readers.is_current() {
@@ -184,16 +186,18 @@ impl Client {
         })
     }
 
-    /// Lets go of the file: rolls back what runs, closes every connection and drops every lock, as iOS demands of an app in
-    /// the background (D18). Nothing committed is lost; calls are [`Error::Suspended`] until [`Client::resume`].
+    /// Releases the file: rolls back what runs, closes every connection and drops every lock, as
+    /// iOS requires of an app in the background. Later calls return [`Error::Suspended`] until
+    /// [`Client::resume`].
     ///
-    /// A held transaction or snapshot is ended at once, wherever its holder is. The closure of [`Client::transaction`] or
-    /// [`Client::read`] is ended at its next statement; the same is true of an action's code.
+    /// An interactive transaction or snapshot ends immediately. The closure of
+    /// [`Client::transaction`] or [`Client::read`], or the code of an action, ends at its next
+    /// statement.
     ///
     /// # Errors
-    /// [`Error::Reentrant`] as for [`Client::shutdown`]; [`Error::Shutdown`]. [`Error::Refused`] after three seconds in which a
-    /// closure has computed without a statement: the client is suspended, but the file stays open until the closure returns;
-    /// nothing that it wrote is kept.
+    /// [`Error::Reentrant`] as for [`Client::shutdown`]; [`Error::Shutdown`]. [`Error::Refused`] if
+    /// a closure runs for three seconds without a statement: the client is suspended, but the file
+    /// stays open until the closure returns, and the closure's writes are rolled back.
     pub fn suspend(&self) -> Answer<()> {
         let core = Arc::clone(self.core());
         if core.writer.is_current() || core.readers.is_current() {
@@ -202,11 +206,11 @@ impl Client {
         in_background("suspend", move || core.suspend())
     }
 
-    /// Opens the file again after [`Client::suspend`]; watched queries run once, for what was missed.
+    /// Opens the file again after [`Client::suspend`]; watched queries run once to catch up.
     ///
     /// # Errors
-    /// Those of opening, [`Error::Locked`] among them; the client stays suspended then. [`Error::Reentrant`],
-    /// [`Error::Shutdown`].
+    /// Those of opening, including [`Error::Locked`]; the client then stays suspended.
+    /// [`Error::Reentrant`], [`Error::Shutdown`].
     pub fn resume(&self) -> Answer<()> {
         let core = Arc::clone(self.core());
         if core.writer.is_current() || core.readers.is_current() {
@@ -216,27 +220,27 @@ impl Client {
     }
 }
 
-/// How long suspending may take, whatever the app's code does meanwhile: iOS gives an app about five seconds.
+/// Maximum duration of a suspend: iOS gives an app about five seconds.
 const SUSPEND: Duration = Duration::from_secs(3);
 
-/// The file could not be let go in time.
+/// The error if the file could not be closed in time.
 fn still_open(what: &str) -> Error {
     Error::Refused {
         what: "suspending".to_owned(),
         why: format!(
-            "{what} has not returned within {SUSPEND:?}; the file is let go when it does. Keep closures short, or divide the work"
+            "{what} has not returned within {SUSPEND:?}; the file closes when it does. Keep closures short, or split the work"
         ),
     }
 }
 
-/// Runs `body` on a thread of its own, whether or not somebody waits for it.
+/// Runs `body` on its own thread, even if the future is dropped.
 pub(super) fn in_background<R: Send + 'static>(
     name: &str,
     body: impl FnOnce() -> Result<R> + Send + 'static,
 ) -> Answer<R> {
-    let (tell, told) = oneshot::channel();
-    match runtime::thread(name, move || drop(tell.send(body()))) {
-        Ok(_) => Answer::coming(told),
+    let (reply, receiver) = oneshot::channel();
+    match runtime::thread(name, move || drop(reply.send(body()))) {
+        Ok(_) => Answer::coming(receiver),
         Err(error) => Answer::ready(Err(error)),
     }
 }
@@ -253,7 +257,7 @@ fn open(config: Config, services: Services) -> Result<Client> {
     Ok(Client { handle })
 }
 
-/// The surroundings stay those of the first. Who brings one where the first had none would wait for it to be asked for ever.
+/// The first open decides the services. A later one must not expect a service that was not given.
 fn share(handle: Arc<Handle>, config: &Config, services: &Services) -> Result<Client> {
     let core = &handle.core;
     let differences = core.config.differences(config).into_iter();
@@ -267,28 +271,28 @@ fn share(handle: Arc<Handle>, config: &Config, services: &Services) -> Result<Cl
     ] {
         if is_new {
             problems.push(format!(
-                "{name}: the file is open already, without; shut that client down first"
+                "{name}: the file is already open without one; shut that client down first"
             ));
         }
     }
     if problems.is_empty() { Ok(Client { handle }) } else { Err(Error::Config(problems)) }
 }
 
-/// The file's one name. It need not exist; its folder must.
+/// The canonical path of the file. The file may be missing; its folder must exist.
 fn canonical(path: &Path) -> Result<PathBuf> {
-    let told =
+    let io_error =
         |error: std::io::Error, path: &Path| Error::Io(format!("{}: {error}", path.display()));
     if let Ok(path) = path.canonicalize() {
         return Ok(path);
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
-    let folder = folder.canonicalize().map_err(|error| told(error, folder))?;
+    let folder = folder.canonicalize().map_err(|error| io_error(error, folder))?;
     Ok(folder.join(path.file_name().unwrap_or_default()))
 }
 
-/// Whoever watches hears of each commit, and the driver of what waits for the server.
-fn tell_of_commits(engine: &mut Engine, hub: Arc<Mutex<Weak<Hub>>>, syncing: Weak<Syncing>) {
+/// Notifies watches of each commit, and the driver of new pending mutations.
+fn observe_commits(engine: &mut Engine, hub: Arc<Mutex<Weak<Hub>>>, syncing: Weak<Syncing>) {
     engine.on_commit(Box::new(move |change| {
         let hub = hub.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
         if let Some(hub) = hub {
@@ -329,14 +333,14 @@ impl Core {
             engine.set_action_budget(budget);
             engine.set_fault_limit(fault_attempts, fault_age);
             engine.count_into(Arc::clone(&counters));
-            tell_of_commits(&mut engine, Arc::clone(&to_hub), Weak::clone(&to_syncing));
+            observe_commits(&mut engine, Arc::clone(&to_hub), Weak::clone(&to_syncing));
             Ok(engine)
         };
         let between = move |engine: &mut Engine, idle| upkeep.look(engine, idle);
         let writer = Writer::start_with(open, between).wait()?;
         let beside = || {
-            let word = writer.call_blocking(|engine| engine.meta("first_sync"))?;
-            syncing.set_first_sync(FirstSync::read(word.as_deref()));
+            let stored = writer.call_blocking(|engine| engine.meta("first_sync"))?;
+            syncing.set_first_sync(FirstSync::read(stored.as_deref()));
             let count = config.readers;
             let (first, rest) = writer.call_blocking(move |engine| connections(engine, count))?;
             let readers = Readers::new(rest, stop)?;
@@ -345,7 +349,7 @@ impl Core {
         let (readers, started) = match beside() {
             Ok(beside) => beside,
             Err(error) => {
-                // The next attempt must not meet this one's lock.
+                // The next attempt must not find the lock of this one.
                 let _ = writer.shutdown().wait();
                 return Err(error);
             }
@@ -367,12 +371,12 @@ impl Core {
         })
     }
 
-    /// Where it stands; never held while something is waited for.
+    /// The lifecycle state; its lock is never held during a wait.
     pub(crate) fn lifecycle(&self) -> MutexGuard<'_, Lifecycle> {
         self.lifecycle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whoever suspends, resumes or ends has this to the end of it.
+    /// Serializes suspend, resume and shutdown.
     fn turn(&self) -> MutexGuard<'_, ()> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -384,12 +388,12 @@ impl Core {
             if lifecycle.ended {
                 return Err(Error::Shutdown);
             }
-            // What begins to sync from here on is refused; what began before is suspended below.
+            // Refuses syncs that start from now on; the running one is suspended below.
             lifecycle.suspended = true;
         }
         let until = Instant::now() + SUSPEND;
         self.brake.pull();
-        // All are told before any is waited for.
+        // Signals all parts before waiting for any.
         let syncing = self.syncing.suspend();
         let (writer, readers, hub) =
             (self.writer.suspend(), self.readers.suspend(), self.hub.suspend());
@@ -400,7 +404,7 @@ impl Core {
         ] {
             answer.wait_until(until).unwrap_or_else(|| Err(still_open(what)))?;
         }
-        // It holds no file; a transport of the app's that blocks its thread may be late.
+        // The driver holds no file; a custom transport that blocks its thread may be late.
         block_until(syncing, Some(until));
         Ok(())
     }
@@ -411,7 +415,7 @@ impl Core {
             Err(Error::Suspended) => {}
             settled => return settled,
         }
-        // In one turn of the writer: what waits behind it may be a transaction that is held for long.
+        // In one turn of the writer: the next queued task may be a long interactive transaction.
         let count = self.config.readers;
         let (first, rest) =
             self.writer.resume_with(move |engine| connections(engine, count)).wait()?;
@@ -429,17 +433,19 @@ impl Core {
         Ok(())
     }
 
-    /// Closes everything, once; the second waits for the first.
+    /// Closes everything, once; a second call waits for the first.
     fn end(&self) {
-        // Before its turn, so that whoever opens the file after a call of `shutdown` does not get this one.
+        // Before the turn, so that opening the file after a call of `shutdown` does not return this
+        // client.
         self.place.closing();
         let turn = self.turn();
         if std::mem::replace(&mut self.lifecycle().ended, true) {
             return;
         }
-        // Its holder may be away for long; what they ordered before is done.
+        // Its holder may be idle for long; commands that are already queued still run.
         self.brake.let_go(&Ending::Shutdown);
-        // Writes that were handed in are done; then readers go before the writer, whose last connection empties the log.
+        // Earlier writes complete; then readers close before the writer, whose last connection
+        // empties the log.
         let done = [
             self.syncing.stop().wait(),
             self.writer.call(|_| Ok(())).wait(),
@@ -448,7 +454,7 @@ impl Core {
             self.writer.shutdown().wait(),
         ];
         for error in done.into_iter().filter_map(Result::err) {
-            tracing::debug!(%error, "while closing");
+            tracing::debug!(%error, "closing the client");
         }
         self.hub.dispatcher.shutdown();
         drop(turn);
@@ -458,8 +464,8 @@ impl Core {
     }
 }
 
-/// An engine that knows the app's actions. They must fit the tables if these came with the app; a server may have changed
-/// them since, and that is no reason not to open the file.
+/// Opens an engine with the app's actions. They must match the tables of a bundled schema. A server
+/// may have changed the tables since, so a mismatch does not prevent opening.
 fn engine(
     options: &OpenOptions,
     host: &Arc<dyn Host>,
@@ -473,7 +479,7 @@ fn engine(
     Ok(engine)
 }
 
-/// New reading connections: one for watched queries, and those of the pool.
+/// New read connections: one for watched queries, and those of the pool.
 fn connections(engine: &mut Engine, count: u32) -> Result<(Reader, Vec<Reader>)> {
     let rest = (0..count).map(|_| engine.open_reader()).collect::<Result<_>>()?;
     Ok((engine.open_reader()?, rest))
@@ -482,7 +488,7 @@ fn connections(engine: &mut Engine, count: u32) -> Result<(Reader, Vec<Reader>)>
 impl Drop for Handle {
     fn drop(&mut self) {
         let core = Arc::clone(&self.core);
-        // Not here: this may be a callback, or the writer's own thread.
+        // On another thread: this one may run a callback, or be the writer's own.
         if let Err(error) = runtime::thread("shutdown", move || core.end()) {
             tracing::error!(%error, "the client was not closed");
         }

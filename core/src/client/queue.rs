@@ -1,4 +1,4 @@
-//! What waits for the server, in words that an app can show.
+//! Pending and parked mutations, in a form that an app can show.
 
 use super::Client;
 use crate::engine::Engine;
@@ -16,58 +16,58 @@ use crate::writer::Answer;
 /// A local write that the server has not accepted: one transaction of the app.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pending {
-    /// Its place in the queue.
+    /// Its position in the queue.
     pub seq: Seq,
-    /// Its name, here and on the server.
+    /// Its id, here and on the server.
     pub id: MutationId,
-    /// Where it stands.
+    /// Its state.
     pub state: State,
     /// Why it is parked, if it is.
     pub reason: Option<ParkReason>,
-    /// The server's words, and both rows of a conflict, as JSON.
+    /// The server's message, and both rows of a conflict, as JSON.
     pub detail: Option<String>,
-    /// The parked mutation that it stands on, if that is why it is parked.
+    /// The parked mutation that it depends on, if that is why it is parked.
     pub because_of: Option<MutationId>,
-    /// While it waits: the earlier mutation that must be accepted before it and that the server fails on at present.
+    /// The earlier mutation that must be accepted first and that the server currently fails on.
     pub blocked_by: Option<MutationId>,
     /// The action's name; `None` for plain SQL.
     pub action: Option<String>,
     /// When it was written: milliseconds since 1970.
     pub written_ms: i64,
-    /// How often its content was offered anew after a verdict.
+    /// Number of attempts after a verdict.
     pub attempt: i64,
-    /// What it wrote, a row each, in the order of first touch.
+    /// Its changes, one entry per row, in the order of the first change.
     pub rows: Vec<PendingRow>,
 }
 
-/// What a pending mutation did to a row.
+/// The change of one row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PendingRow {
     /// The table's name.
     pub table: String,
     /// The row's key.
     pub key: Value,
-    /// What was done.
+    /// The operation.
     pub operation: PatchKind,
     /// All columns for an insert or a delete, the changed ones for an update.
     pub columns: Vec<PendingColumn>,
 }
 
-/// What a pending mutation did to a column.
+/// The change of one column.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PendingColumn {
     /// The column's name.
     pub name: String,
-    /// What stood there; NULL in an insert.
+    /// The old value; NULL in an insert.
     pub old: Value,
-    /// What was written; NULL in a delete.
+    /// The new value; NULL in a delete.
     pub new: Value,
 }
 
 impl Client {
-    /// Everything that the server has not accepted, in the order in which it was written: waiting, on its way, and parked.
+    /// All mutations that the server has not accepted, in queue order: waiting, sent and parked.
     ///
-    /// Works offline, and tells what is in the file: nothing is missing after a crash.
+    /// Works offline. The queue is stored in the file and survives a crash.
     ///
     /// # Errors
     /// Those of reading the file.
@@ -75,7 +75,7 @@ impl Client {
         self.core().writer.call(|engine| pending_of(engine))
     }
 
-    /// How many mutations stand where; as cheap as it looks.
+    /// Number of mutations by state; cheap.
     ///
     /// # Errors
     /// [`Error::Suspended`](crate::Error::Suspended), [`Error::Shutdown`](crate::Error::Shutdown).
@@ -83,8 +83,8 @@ impl Client {
         self.core().writer.call(|engine| Ok(engine.queue.counts()))
     }
 
-    /// What an app can show beside a row: whether edits of it wait, are on their way or were parked. For a whole list use the
-    /// SQL function `rejoin_row_state('table', id)` in the query.
+    /// Sync state of a row, for display: whether edits of it wait, are sent or were parked. For a
+    /// whole list use the SQL function `rejoin_row_state('table', id)` in the query.
     ///
     /// # Errors
     /// [`Error::NotSynced`](crate::Error::NotSynced).
@@ -94,7 +94,7 @@ impl Client {
     }
 }
 
-/// All mutations that wait or are parked, as the app sees them.
+/// All pending and parked mutations in their public form.
 pub(crate) fn pending_of(engine: &Engine) -> Result<Vec<Pending>> {
     let mut blocked = faults::blocked(engine.queue_view())?;
     let mutations = engine.pending()?.into_iter();
@@ -105,7 +105,7 @@ pub(crate) fn pending_of(engine: &Engine) -> Result<Vec<Pending>> {
     Ok(pending.collect())
 }
 
-/// A mutation as the app sees it.
+/// A mutation in its public form.
 pub(crate) fn to_pending(mutation: Mutation, schema: &Schema) -> Pending {
     Pending {
         seq: mutation.seq,
@@ -122,20 +122,20 @@ pub(crate) fn to_pending(mutation: Mutation, schema: &Schema) -> Pending {
     }
 }
 
-/// The rows of an effect as the app sees them.
+/// The rows of an effect in their public form.
 pub(crate) fn to_pending_rows(effect: Effect, schema: &Schema) -> Vec<PendingRow> {
     effect.rows.into_iter().map(|patch| row(patch, schema)).collect()
 }
 
-/// What the server has removed goes by its last name, so that the payload is shown all the same.
+/// Removed tables and columns keep their last name, so that the change can still be shown.
 fn row(patch: RowPatch, schema: &Schema) -> PendingRow {
     let table = schema.table(patch.row.table);
     let columns = patch.columns.into_iter().map(|column| {
-        let known = table.and_then(|table| {
+        let current_name = table.and_then(|table| {
             let present = table.position(column.column).map(|at| table.columns[at].name.as_str());
             present.or_else(|| table.former_name(column.column))
         });
-        let name = known.map_or_else(|| format!("#{}", column.column.0), ToOwned::to_owned);
+        let name = current_name.map_or_else(|| format!("#{}", column.column.0), ToOwned::to_owned);
         PendingColumn { name, old: column.old, new: column.new }
     });
     PendingRow {

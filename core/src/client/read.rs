@@ -1,4 +1,4 @@
-//! Reading: one query, or several on one state; and watching.
+//! Reading: one query, several queries on one state, and watches.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -14,7 +14,7 @@ use crate::value::Value;
 use crate::watch::{Cancel, Listener, Query, Subscription, Watch};
 use crate::writer::Answer;
 
-/// One state of the database, for as long as the closure of [`Client::read`] runs.
+/// One state of the database, while the closure of [`Client::read`] runs.
 #[derive(Debug)]
 pub struct Snapshot<'a> {
     reader: &'a mut Reader,
@@ -64,7 +64,8 @@ impl Client {
         self.core().readers.call(move |reader| Ok(reader.rows(&sql, &params)?.into_first()))
     }
 
-    /// Several queries on one state: what is committed meanwhile, here or by a pull, is not seen.
+    /// Runs several queries on one state; commits during the closure, local or remote, are not
+    /// visible.
     ///
     /// ```
     /// # use rejoin_core::{Client, Config};
@@ -80,9 +81,9 @@ impl Client {
     /// # Ok::<(), rejoin_core::Error>(())
     /// ```
     ///
-    /// # Errors
-    /// Those of `body`; [`Error::Foreign`](crate::Error::Foreign) if it panics. Inside it other queries of this client are
-    /// [`Error::Reentrant`](crate::Error::Reentrant): use the snapshot.
+    /// # Errors Those of `body`; [`Error::Foreign`](crate::Error::Foreign) if it panics. Other
+    /// queries of this client inside it fail with [`Error::Reentrant`](crate::Error::Reentrant):
+    /// use the snapshot.
     pub fn read<T: Send + 'static>(
         &self,
         body: impl FnOnce(&mut Snapshot<'_>) -> Result<T> + Send + 'static,
@@ -90,10 +91,10 @@ impl Client {
         self.core().readers.call(|reader| reader.snapshot(|reader| body(&mut Snapshot { reader })))
     }
 
-    /// The rows of several queries on one state, each with its parameters.
+    /// Runs several queries with their parameters on one state.
     ///
     /// # Errors
-    /// As [`Client::query`], in [`Error::Batch`](crate::Error::Batch) with the query that failed.
+    /// As [`Client::query`], in [`Error::Batch`](crate::Error::Batch) with the index of the query.
     pub fn query_all(&self, queries: Vec<(String, Vec<Value>)>) -> Answer<Vec<RowBuffer>> {
         self.core().readers.call(move |reader| {
             reader.snapshot(|reader| {
@@ -105,11 +106,12 @@ impl Client {
         })
     }
 
-    /// Watches a query: its result now, and again after each commit that changes it, whoever wrote.
+    /// Watches a query: delivers its result now, and after each commit that changes it.
     ///
-    /// It is run again only when a commit touched a table that it reads, and told only when its rows changed. All watches
-    /// that one commit touched are run on one state, so they agree. With the names of the columns that identify a row as
-    /// `key` each update also says which rows were added, changed and removed; without, pass `&[]`.
+    /// The query runs again only after a commit to a table that it reads, and delivers only if its
+    /// rows changed. All watches that one commit affects run on one state, so they agree. `key`
+    /// names the columns that identify a row: each update then lists the added, changed and removed
+    /// rows. Without a key pass `&[]`.
     ///
     /// ```
     /// # use rejoin_core::{Client, Config, block_on};
@@ -127,10 +129,11 @@ impl Client {
     /// # Ok::<(), rejoin_core::Error>(())
     /// ```
     ///
-    /// Begun while the client is suspended, it waits for [`Client::resume`].
+    /// A watch that is created while the client is suspended starts with [`Client::resume`].
     ///
     /// # Errors
-    /// As [`Client::query`] otherwise; [`Error::Refused`](crate::Error::Refused) if a column of the key is not in the result.
+    /// As [`Client::query`]; [`Error::Refused`](crate::Error::Refused) if a key column is not in
+    /// the result.
     pub fn watch(
         &self,
         sql: &str,
@@ -144,8 +147,9 @@ impl Client {
         async move { first.await.map(|()| watch) }
     }
 
-    /// Calls `callback` after each commit that touched one of `tables`, or any if none is named, until the subscription is
-    /// dropped or the client shuts down, which drops `callback`. Commits that come while it runs are told together, the app's and the server's apart.
+    /// Calls `callback` after each commit to one of `tables`, or to any table if the list is empty.
+    /// It ends, and drops `callback`, when the subscription is dropped or the client shuts down.
+    /// Commits during a call are combined, local and remote ones separately.
     pub fn on_change(
         &self,
         tables: &[&str],
@@ -158,7 +162,7 @@ impl Client {
         self.listening(&listener)
     }
 
-    /// Lets a listener hear of commits, until the subscription is dropped.
+    /// Registers a listener for commits, until the subscription is dropped.
     pub(super) fn listening(&self, listener: &Arc<Listener>) -> Subscription {
         let core = self.core();
         core.hub.listen(Arc::clone(listener));
@@ -167,7 +171,7 @@ impl Client {
     }
 }
 
-/// A listener and where it stands in a list.
+/// A listener that can remove itself from its list.
 struct Listening {
     listener: Arc<Listener>,
     core: Weak<Core>,

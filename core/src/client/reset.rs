@@ -1,4 +1,4 @@
-//! Beginning anew: for the next user of a device, or because the server's rows shall come afresh.
+//! Reset of a file: for the next user of a device, or to fetch the server's rows again.
 
 use std::sync::Arc;
 
@@ -7,23 +7,24 @@ use crate::engine::reset::Keep;
 use crate::ids::MutationId;
 use crate::writer::Answer;
 
-/// What a reset took away, for whoever has to show it or to keep it elsewhere.
+/// What a reset removed, so that the app can show it or store it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Reset {
-    /// What waited for the server or was parked, and went: all that the app had named, with every value that was written.
+    /// The pending and parked mutations that the call listed, with all written values.
     pub given_up: Vec<Pending>,
-    /// Rows of synced tables that went, with what waited on them.
+    /// Number of removed rows of synced tables, with pending changes.
     pub rows: u64,
-    /// Rows of local-only tables that went.
+    /// Number of removed rows of local-only tables.
     pub local_rows: u64,
 }
 
 impl Client {
-    /// Begins anew in the same file. [`Keep`] says what stays; the tables do in any case, and watches go on over them.
+    /// Resets the file. [`Keep`] decides what stays; the tables always stay and watches continue.
     ///
-    /// What waits for the server is the user's work, and goes only by name: `give_up` lists every mutation of
-    /// [`Client::pending`], parked ones too, unless the queue stays. The answer has them once more, whole. Whoever may come
-    /// back should have a file of his own instead, which is simply not opened meanwhile; see `docs/identity.md`.
+    /// Pending mutations are the user's work and are removed only if listed: unless the queue is
+    /// kept, `give_up` must list every mutation of [`Client::pending`], including parked ones. The
+    /// result returns them in full. A user who may return should have a separate file; see
+    /// `docs/identity.md`.
     ///
     /// ```
     /// # use rejoin_core::{Client, Config, Error, Keep};
@@ -40,21 +41,21 @@ impl Client {
     /// let refused = client.reset(Keep::Nothing, Vec::new()).wait();
     /// assert!(matches!(refused, Err(Error::Unsent { waiting: 1 })));
     ///
-    /// let waiting = client.pending().wait()?; // Show it, or write it down.
+    /// let waiting = client.pending().wait()?; // Show it, or store it.
     /// let reset = client.reset(Keep::Nothing, waiting.iter().map(|one| one.id).collect()).wait()?;
     /// assert_eq!((reset.given_up, reset.rows), (waiting, 1));
     /// # Ok::<(), Error>(())
     /// ```
     ///
-    /// One transaction: after a crash either nothing has happened or all has. Works offline. If syncing is on, its pass ends,
-    /// and the next one begins with what the token provider then gives: tell it of the next user before. What was on its way
-    /// to the server arrives there, or does not, as the former user's; no answer to it is taken. The rows are deleted, not
-    /// overwritten on the disk; where that matters, shut the client down and delete the file.
+    /// The reset is one transaction. It works offline. Running sync passes end, and the next one
+    /// uses the token provider's next token: switch the provider to the next user first. Requests
+    /// that were already sent count for the former user; their responses are ignored. Rows are
+    /// deleted, not overwritten on disk; if that matters, shut the client down and delete the file.
     ///
     /// # Errors
-    /// [`Error::Unsent`](crate::Error::Unsent) if something waits that is not named;
-    /// [`Error::Refused`](crate::Error::Refused) if something is named with [`Keep::Pending`]; those of writing the file:
-    /// nothing was changed.
+    /// [`Error::Unsent`](crate::Error::Unsent) if an unaccepted mutation is not listed;
+    /// [`Error::Refused`](crate::Error::Refused) if any is listed with [`Keep::Pending`]; those of
+    /// writing the file. Nothing changed.
     pub fn reset(&self, keep: Keep, give_up: Vec<MutationId>) -> Answer<Reset> {
         let syncing = Arc::clone(&self.core().syncing);
         self.core().writer.call(move |engine| {

@@ -1,6 +1,7 @@
-//! Syncing, as far as a client steers it: the driver runs from [`Client::start`] to [`Client::stop`].
+//! Control of syncing by the client: the driver runs from [`Client::start`] to [`Client::stop`].
 //!
-//! The network's threads exist only while it runs. Its status is told here, so that it outlives a stop and a start.
+//! The network threads exist only while it runs. The status is published here, so that it outlives
+//! the driver.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -25,43 +26,43 @@ use crate::transport::{HttpTransport, Transport};
 use crate::watch::{Callback, Cancel, Deliver, Dispatcher, Subscription};
 use crate::writer::{Answer, Writer};
 
-/// The driver, while there is one, and what is told of it.
+/// The driver, if syncing is started, and the published status.
 pub(crate) struct Syncing {
     host: Arc<dyn Host>,
     transport: Option<Arc<dyn Transport>>,
     credentials: Credentials,
     session: SessionConfig,
     driver: DriverConfig,
-    /// Code of the app's that needs threads of its own.
+    /// App code that needs its own threads.
     foreign: Vec<Foreign>,
     running: Mutex<Option<Running>>,
-    /// What the device said of its network, before there was a driver too.
+    /// The last network state that the device reported, also before there was a driver.
     network: Mutex<Option<Network>>,
-    told: Mutex<Told>,
+    published: Mutex<Published>,
 }
 
-/// Dropped in this order: tasks before the threads that they run on.
+/// Drop order: tasks before the threads that they run on.
 struct Running {
     driver: Driver,
-    _telling: Task,
+    _forwarder: Task,
     _runtime: Runtime,
 }
 
-struct Told {
+struct Published {
     status: Status,
     listeners: Vec<Arc<Listener>>,
-    /// The changes of drivers that were stopped.
+    /// Status changes of stopped drivers.
     transitions: Vec<Transition>,
-    /// The client has ended: nobody is told anything any more.
+    /// The client has shut down; no listener is called any more.
     over: bool,
 }
 
-/// Tells what the driver says, until there is nobody to tell it to.
-async fn telling(mut statuses: watch::Receiver<Status>, syncing: Weak<Syncing>) {
+/// Publishes the driver's status until the driver or the client ends.
+async fn forward_status(mut statuses: watch::Receiver<Status>, syncing: Weak<Syncing>) {
     loop {
         let status = statuses.borrow_and_update().clone();
         let Some(syncing) = syncing.upgrade() else { return };
-        syncing.tell(&status);
+        syncing.publish(&status);
         drop(syncing);
         if statuses.changed().await.is_err() {
             return;
@@ -69,7 +70,7 @@ async fn telling(mut statuses: watch::Receiver<Status>, syncing: Weak<Syncing>) 
     }
 }
 
-/// Somebody who wants to know the status: the latest, not each.
+/// A status listener; it gets the latest status, not each one.
 struct Listener {
     itself: Weak<Listener>,
     latest: Mutex<Option<Status>>,
@@ -78,16 +79,18 @@ struct Listener {
 }
 
 impl Client {
-    /// Begins to sync in the background: at once, then when something was written, when the server has news, and at each
-    /// interval. Offline is a status, not an error; without a network everything else works.
+    /// Starts syncing in the background: immediately, after local writes, on server events, and at
+    /// each interval. Offline is a status, not an error; local work does not need a network.
     ///
     /// # Errors
-    /// [`Error::Refused`] without a `server_url`; [`Error::Suspended`], [`Error::Shutdown`]. Starting twice is no error.
+    /// [`Error::Refused`] without a `server_url`; [`Error::Suspended`], [`Error::Shutdown`].
+    /// Starting twice is no error.
     pub fn start(&self) -> Result<()> {
         self.core().driven(|_| ())
     }
 
-    /// Ends syncing; local work goes on, and what is written waits. A request that is under way is lost, as in a crash.
+    /// Stops syncing; local work continues and writes wait. A running request is aborted, as in a
+    /// crash.
     ///
     /// # Errors
     /// None; stopping twice is no error.
@@ -95,33 +98,35 @@ impl Client {
         self.core().syncing.stop()
     }
 
-    /// Syncs now, whatever the backoff and the metered policy say. Starts syncing if it was not started.
+    /// Syncs now, ignoring backoff and the metered policy. Starts syncing if it is not started.
     ///
     /// # Errors
-    /// As [`Client::start`]; how it went stands in the status.
+    /// As [`Client::start`]; the result is in the status.
     pub fn sync_now(&self) -> Result<()> {
         self.core().driven(Driver::sync_now)
     }
 
-    /// Pushes and pulls everything, and waits for it: when this is done, what was pending at the call has its verdict (or the
-    /// server asked to be tried again), and what the server had is here. Starts syncing if it was not started.
+    /// Pushes and pulls everything. When it completes, mutations that were pending at the call have
+    /// a verdict or are to be retried, and the server's changes are here. Starts syncing if not
+    /// started.
     ///
-    /// The report is of the pass that began after the call, the first one where this starts syncing. What a pass that was under
-    /// way already brought about is done, and not counted.
+    /// The report covers the pass that began after the call. An earlier pass that was still running
+    /// is not counted.
     ///
     /// # Errors
-    /// [`Error::Offline`] after one attempt without a server, and after `timeout`: the work goes on in the background.
-    /// [`Error::NeedsAuth`], [`Error::UpgradeRequired`] and others as the attempt found them; those of [`Client::start`]. A
-    /// parked mutation is no error: the report counts it.
+    /// [`Error::Offline`] after one attempt without a server, and after `timeout`; the work
+    /// continues in the background. [`Error::NeedsAuth`], [`Error::UpgradeRequired`] and other
+    /// errors of the attempt; those of [`Client::start`]. A parked mutation is no error: the report
+    /// counts it.
     pub fn sync_and_wait(&self, timeout: Option<Duration>) -> Answer<Report> {
         self.driven(|driver| driver.sync_and_wait(timeout))
     }
 
-    /// Waits until everything has been here once; at once if it has. Starts syncing if it was not started.
+    /// Waits until the first sync is complete. Starts syncing if it is not started.
     ///
     /// # Errors
-    /// [`Error::Offline`] after `timeout`; without one it waits for a network. [`Error::NeedsAuth`],
-    /// [`Error::UpgradeRequired`], which waiting does not mend; those of [`Client::start`].
+    /// [`Error::Offline`] after `timeout`; without one it waits for a network. [`Error::NeedsAuth`]
+    /// and [`Error::UpgradeRequired`], which waiting does not resolve; those of [`Client::start`].
     pub fn wait_for_first_sync(&self, timeout: Option<Duration>) -> Answer<()> {
         if self.core().lifecycle().check().is_ok() && self.status().first_sync == FirstSync::Done {
             return Answer::ready(Ok(()));
@@ -129,23 +134,23 @@ impl Client {
         self.driven(|driver| driver.wait_for_first_sync(timeout))
     }
 
-    /// Waits until the server's verdict on a mutation of [`Client::pending`] is here, and visible: *accepted* means that the
-    /// server has it and the rows show it. Starts syncing if it was not started.
+    /// Waits for the server's verdict on a mutation of [`Client::pending`]. *Accepted* means that
+    /// the server has it and the rows show it. Starts syncing if it is not started.
     ///
     /// # Errors
-    /// [`Error::Offline`] after `timeout`; without one it waits for a network. The mutation stays where it is. Those of
-    /// [`Client::start`].
+    /// [`Error::Offline`] after `timeout`; without one it waits for a network. The mutation stays
+    /// in the queue. Those of [`Client::start`].
     pub fn verdict(&self, id: MutationId, timeout: Option<Duration>) -> Answer<Verdict> {
         let writer = self.core().writer.clone();
         self.driven(|driver| driver.verdict(&writer, id, timeout))
     }
 
-    /// What syncing is doing.
+    /// The sync status.
     pub fn status(&self) -> Status {
         self.core().syncing.status()
     }
 
-    /// Code of the app's that takes longer than it may, each kind once; it delays nothing but what it must.
+    /// The kinds of app code that currently exceed their time budget, each once.
     pub fn slow(&self) -> Vec<SlowPart> {
         let core = self.core();
         let mut slow = core.syncing.with(Driver::slow).unwrap_or_default();
@@ -154,8 +159,9 @@ impl Client {
         slow
     }
 
-    /// Calls `callback` with the status now and after each change, until the subscription is dropped or the client shuts down,
-    /// which drops `callback`. While it runs, changes are not queued: it gets the latest.
+    /// Calls `callback` with the current status and after each change. It ends, and drops
+    /// `callback`, when the subscription is dropped or the client shuts down. Changes during a call
+    /// are combined: the next call gets the latest status.
     pub fn on_status(&self, callback: impl FnMut(Status) + Send + 'static) -> Subscription {
         let core = self.core();
         let listener = Listener::new(Box::new(callback), Arc::clone(&core.hub.dispatcher));
@@ -163,18 +169,18 @@ impl Client {
         Subscription::new(Arc::new(Listening { listener, syncing: Arc::downgrade(&core.syncing) }))
     }
 
-    /// Tells what the device knows of its network. Going online, or leaving a metered network, asks for a sync.
+    /// Reports the network state. Going online, or leaving a metered network, starts a sync.
     pub fn set_network(&self, network: Network) {
         self.core().syncing.set_network(network);
     }
 
-    /// Tells that the app came to the foreground: a sync now, unless the server asked to be left alone.
+    /// Reports that the app came to the foreground: syncs now, unless `Retry-After` forbids it.
     pub fn foreground(&self) {
         self.core().syncing.with(Driver::foreground);
     }
 
-    /// Tells that the token provider has other credentials than before: whoever needed them tries again. The provider may say
-    /// so itself while it is asked.
+    /// Reports that the token provider has new credentials: a sync that waits for them tries again.
+    /// The provider may call this while it is answer for a token.
     pub fn credentials_changed(&self) -> Answer<()> {
         self.core().syncing.with(Driver::credentials_changed);
         Answer::ready(Ok(()))
@@ -186,7 +192,8 @@ impl Client {
 }
 
 impl Core {
-    /// Asks the driver something; one that is started for it hears that before its first pass. Waits for nothing.
+    /// Calls the driver, which is started if necessary; `ask` runs before its first pass. Does not
+    /// block.
     fn driven<R>(&self, ask: impl FnOnce(&Driver) -> R) -> Result<R> {
         let lifecycle = self.lifecycle();
         lifecycle.check()?;
@@ -211,7 +218,7 @@ impl Syncing {
         };
         let credentials = match (tokens, &config.user_id) {
             (Some(tokens), _) => Credentials::Tokens(tokens),
-            // A server believes it only on loopback, in development.
+            // A server accepts it on loopback only, for development.
             (None, Some(user)) => Credentials::User(user.clone()),
             (None, None) => Credentials::Nobody,
         };
@@ -227,7 +234,8 @@ impl Syncing {
         foreign.extend((!is_ours).then_some(Foreign::Transport));
         foreign.extend(matches!(credentials, Credentials::Tokens(_)).then_some(Foreign::Tokens));
         let status = Status { state: State::Idle, first_sync: FirstSync::Absent };
-        let told = Told { status, listeners: Vec::new(), transitions: Vec::new(), over: false };
+        let published =
+            Published { status, listeners: Vec::new(), transitions: Vec::new(), over: false };
         Ok(Arc::new(Self {
             host,
             transport,
@@ -237,13 +245,13 @@ impl Syncing {
             foreign,
             running: Mutex::default(),
             network: Mutex::default(),
-            told: Mutex::new(told),
+            published: Mutex::new(published),
         }))
     }
 
-    /// What the file says of the first sync, before there is a driver that says it.
+    /// The first-sync state stored in the file, used until there is a driver.
     pub(crate) fn set_first_sync(&self, first_sync: FirstSync) {
-        self.told().status.first_sync = first_sync;
+        self.published().status.first_sync = first_sync;
     }
 
     fn driven<R>(self: &Arc<Self>, writer: &Writer, ask: impl FnOnce(&Driver) -> R) -> Result<R> {
@@ -269,12 +277,12 @@ impl Syncing {
         if let Some(network) = *self.network.lock().unwrap_or_else(PoisonError::into_inner) {
             driver.set_network(network);
         }
-        // Whoever waits for a pass is there before the first.
-        let asked = ask(&driver);
+        // A caller that waits for a pass is registered before the first one.
+        let answer = ask(&driver);
         driver.begin();
-        let telling = spawner.spawn(telling(driver.status(), Arc::downgrade(self)));
-        *running = Some(Running { driver, _telling: telling, _runtime: runtime });
-        Ok(asked)
+        let forwarder = spawner.spawn(forward_status(driver.status(), Arc::downgrade(self)));
+        *running = Some(Running { driver, _forwarder: forwarder, _runtime: runtime });
+        Ok(answer)
     }
 
     fn set_network(&self, network: Network) {
@@ -282,21 +290,21 @@ impl Syncing {
         self.with(|driver| driver.set_network(network));
     }
 
-    /// Ends the driver, wherever it stands; the answer comes when nothing of it is left.
+    /// Stops the driver in any state; completes when none of its tasks is left.
     pub(crate) fn stop(self: &Arc<Self>) -> Answer<()> {
         let Some(running) = self.running().take() else { return Answer::ready(Ok(())) };
         let syncing = Arc::clone(self);
         super::open::in_background("stop", move || {
             block_on(running.driver.stop());
-            let first_sync = syncing.told().status.first_sync;
-            syncing.told().transitions = running.driver.transitions();
+            let first_sync = syncing.published().status.first_sync;
+            syncing.published().transitions = running.driver.transitions();
             drop(running);
-            syncing.tell(&Status { state: State::Stopped, first_sync });
+            syncing.publish(&Status { state: State::Stopped, first_sync });
             Ok(())
         })
     }
 
-    /// Lets go of the network, or takes it up again. The future resolves when nothing of it is under way.
+    /// Suspends the driver. The future completes when no request is running.
     pub(crate) fn suspend(&self) -> impl Future<Output = ()> + use<> {
         let suspended = self.with(Driver::suspend);
         async move {
@@ -310,12 +318,12 @@ impl Syncing {
         self.with(Driver::resume);
     }
 
-    /// The app wrote something that waits for the server; on the writer's thread, so it only leaves word.
+    /// A local write was queued; runs on the writer's thread and only signals the driver.
     pub(crate) fn local_write(&self) {
         self.with(Driver::local_write);
     }
 
-    /// Everything begins anew; on the writer's thread, so it only leaves word.
+    /// The file was reset; runs on the writer's thread and only signals the driver.
     pub(crate) fn file_was_reset(&self) {
         self.set_first_sync(FirstSync::Absent);
         self.with(Driver::file_was_reset);
@@ -323,53 +331,53 @@ impl Syncing {
 
     /// The last changes of the status, oldest first.
     pub(crate) fn transitions(&self) -> Vec<Transition> {
-        self.with(Driver::transitions).unwrap_or_else(|| self.told().transitions.clone())
+        self.with(Driver::transitions).unwrap_or_else(|| self.published().transitions.clone())
     }
 
     fn with<R>(&self, ask: impl FnOnce(&Driver) -> R) -> Option<R> {
         self.running().as_ref().map(|running| ask(&running.driver))
     }
 
-    /// The driver's own word, which is a moment ahead of what was told.
+    /// The driver's current status, which may be newer than the published one.
     fn status(&self) -> Status {
         let now = self.with(|driver| driver.status().borrow().clone());
-        let told = self.told().status.clone();
-        now.map_or(told.clone(), |now| known(now, told.first_sync))
+        let published = self.published().status.clone();
+        now.map_or(published.clone(), |now| with_first_sync(now, published.first_sync))
     }
 
-    fn tell(&self, status: &Status) {
+    fn publish(&self, status: &Status) {
         let listeners = {
-            let mut told = self.told();
-            let status = &known(status.clone(), told.status.first_sync);
-            if told.status == *status {
+            let mut published = self.published();
+            let status = &with_first_sync(status.clone(), published.status.first_sync);
+            if published.status == *status {
                 return;
             }
-            told.status.clone_from(status);
-            told.listeners.clone()
+            published.status.clone_from(status);
+            published.listeners.clone()
         };
         for listener in listeners {
-            listener.hear(self.told().status.clone());
+            listener.notify(self.published().status.clone());
         }
     }
 
     fn listen(&self, listener: &Arc<Listener>) {
-        let mut told = self.told();
-        if told.over {
-            drop(told);
+        let mut published = self.published();
+        if published.over {
+            drop(published);
             return listener.callback.cancel();
         }
-        told.listeners.push(Arc::clone(listener));
-        let status = told.status.clone();
-        drop(told);
-        listener.hear(status);
+        published.listeners.push(Arc::clone(listener));
+        let status = published.status.clone();
+        drop(published);
+        listener.notify(status);
     }
 
-    /// Lets go of the app's callbacks, which is how they know that no more will come.
+    /// Drops the app's callbacks, which signals that no more calls follow.
     pub(crate) fn hang_up(&self) {
         let listeners = {
-            let mut told = self.told();
-            told.over = true;
-            std::mem::take(&mut told.listeners)
+            let mut published = self.published();
+            published.over = true;
+            std::mem::take(&mut published.listeners)
         };
         for listener in listeners {
             listener.callback.cancel();
@@ -380,13 +388,13 @@ impl Syncing {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn told(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn published(&self) -> MutexGuard<'_, Published> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A driver that has not looked into the file yet does not know of the first sync.
-fn known(status: Status, first_sync: FirstSync) -> Status {
+/// A driver that has not read the file yet does not have the first-sync state.
+fn with_first_sync(status: Status, first_sync: FirstSync) -> Status {
     if status.state == State::Idle { Status { first_sync, ..status } } else { status }
 }
 
@@ -404,8 +412,8 @@ impl Listener {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn hear(&self, status: Status) {
-        // Where one lies there already, the dispatcher knows.
+    fn notify(&self, status: Status) {
+        // If a status is already waiting, the dispatcher has this listener in its queue.
         if self.latest().replace(status).is_none()
             && let Some(itself) = self.itself.upgrade()
         {
@@ -423,7 +431,7 @@ impl Deliver for Listener {
     }
 }
 
-/// A listener and where it stands in a list.
+/// A listener that can remove itself from its list.
 struct Listening {
     listener: Arc<Listener>,
     syncing: Weak<Syncing>,
@@ -433,10 +441,12 @@ impl Cancel for Listening {
     fn cancel(&self) {
         self.listener.callback.cancel();
         if let Some(syncing) = self.syncing.upgrade() {
-            let mut told = syncing.told();
-            let gone: Vec<_> =
-                told.listeners.extract_if(.., |other| Arc::ptr_eq(other, &self.listener)).collect();
-            drop(told);
+            let mut published = syncing.published();
+            let gone: Vec<_> = published
+                .listeners
+                .extract_if(.., |other| Arc::ptr_eq(other, &self.listener))
+                .collect();
+            drop(published);
             drop(gone);
         }
     }

@@ -1,11 +1,11 @@
-//! Tables of the app's own, beside the synced ones.
+//! Local tables of the app and indexes.
 
 use super::Client;
 use crate::error::Result;
 use crate::writer::Answer;
 
 impl Client {
-    /// Makes a table that stays on this device, unless it is there. `definition` is what SQLite expects between the
+    /// Creates a local-only table if it does not exist. `definition` is the text between the
     /// parentheses of `CREATE TABLE`.
     ///
     /// ```
@@ -19,26 +19,28 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Refused`](crate::Error::Refused) if it refers to a synced table by FOREIGN KEY; nothing was made.
+    /// [`Error::Refused`](crate::Error::Refused) for a FOREIGN KEY to a synced table; nothing
+    /// changed.
     pub fn create_table(&self, name: &str, definition: &str) -> Answer<()> {
         let (name, definition) = (name.to_owned(), definition.to_owned());
         self.core().writer.call(move |engine| engine.create_table(&name, &definition))
     }
 
-    /// Adds a column to a table of the app's own; `definition` is its name, type and constraints.
+    /// Adds a column to a local-only table; `definition` is its name, type and constraints.
     ///
     /// # Errors
-    /// [`Error::Refused`](crate::Error::Refused) for a synced table, whose columns are the server's to change.
+    /// [`Error::Refused`](crate::Error::Refused) for a synced table, whose columns the server
+    /// defines.
     pub fn alter_table(&self, name: &str, definition: &str) -> Answer<()> {
         let (name, definition) = (name.to_owned(), definition.to_owned());
         self.core().writer.call(move |engine| engine.alter_table(&name, &definition))
     }
 
-    /// Makes an index named `idx_<table>_<columns>`, unless it is there; gives back the name. On synced tables too, where it
-    /// survives schema changes and snapshots.
+    /// Creates an index named `idx_<table>_<columns>` if it does not exist, and returns the name.
+    /// An index on a synced table survives schema changes and snapshots.
     ///
     /// # Errors
-    /// Those of SQLite; nothing was made.
+    /// Those of SQLite; nothing changed.
     pub fn create_index(&self, table: &str, columns: &[&str]) -> Answer<String> {
         let table = table.to_owned();
         let columns: Vec<String> = columns.iter().map(|&column| column.to_owned()).collect();
@@ -50,12 +52,13 @@ impl Client {
         })
     }
 
-    /// Makes a full-text index over columns of a synced table, named `search_<table>` and kept in step with it whoever writes:
-    /// the app, the server, a replay. It stays on this device. One with the same columns and tokenizer stays as it is;
-    /// another one is made anew. `tokenizer` is one of [FTS5's](https://www.sqlite.org/fts5.html#tokenizers); default:
-    /// `unicode61 remove_diacritics 2`, and `trigram` finds parts of words.
+    /// Creates a full-text index over columns of a synced table, named `search_<table>`. All writes
+    /// update it: local writes, remote rows and replays. It stays on this device. An index with the
+    /// same columns and tokenizer is kept, another one is rebuilt. `tokenizer` is one of
+    /// [FTS5's](https://www.sqlite.org/fts5.html#tokenizers). Default:
+    /// `unicode61 remove_diacritics 2`; `trigram` finds parts of words.
     ///
-    /// Its columns are those, and the table's key to join by:
+    /// It has these columns, and the table's key to join by:
     ///
     /// ```
     /// # use rejoin_core::{Client, Config};
@@ -79,12 +82,13 @@ impl Client {
     /// # Ok::<(), rejoin_core::Error>(())
     /// ```
     ///
-    /// Works offline; a crash leaves the old index or the new one, whole. Costs a scan of the table. When the server takes a
-    /// column away, the index goes on with the others.
+    /// Works offline, in one transaction. Scans the table. If the server removes a column, the
+    /// index continues with the others.
     ///
     /// # Errors
-    /// [`Error::NotSynced`](crate::Error::NotSynced) for another table; [`Error::Refused`](crate::Error::Refused) for no or an
-    /// unknown column, an unknown tokenizer, a name that is taken. Nothing was made.
+    /// [`Error::NotSynced`](crate::Error::NotSynced) for another table;
+    /// [`Error::Refused`](crate::Error::Refused) for a missing or unknown column, an unknown
+    /// tokenizer, or a name that is in use. Nothing changed.
     pub fn create_search_index(
         &self,
         table: &str,

@@ -1,4 +1,4 @@
-//! Keeping the file in shape: the log bounded without anybody waiting for it.
+//! Checkpoints of the write-ahead log, without blocking the app.
 
 use std::sync::Arc;
 
@@ -8,34 +8,34 @@ use crate::engine::{Engine, ReadStop};
 use crate::error::Result;
 use crate::writer::Answer;
 
-/// Between two writes that follow each other the log is moved only when it is so many times its limit.
-const PATIENCE: u64 = 4;
+/// While writes are queued, the log is checkpointed only at this multiple of its limit.
+const BUSY_FACTOR: u64 = 4;
 
-/// At this many limits, reads that are open are noted; at twice as many, those still open are ended. SQLite cannot reuse
-/// the log while a read needs it, so the log would grow for as long as the read lasts.
-const BEHIND_READS: u64 = 8;
+/// At this multiple of the limit, open reads are recorded; at twice the multiple, those that are
+/// still open are ended. SQLite cannot reuse the log while a read needs it.
+const OLD_READS_FACTOR: u64 = 8;
 
 impl Client {
-    /// Moves the write-ahead log into the file. The client does so itself when the log has grown; this is for the moment
-    /// before a copy of the file is made, or when the app goes to sleep.
+    /// Checkpoints the write-ahead log. The client does so automatically when the log grows; call
+    /// this before copying the file or before the app is suspended.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io), [`Error::Full`](crate::Error::Full): the log stays as it was. Somebody in the way is
-    /// no error; the result says so.
+    /// [`Error::Io`](crate::Error::Io), [`Error::Full`](crate::Error::Full): the log is unchanged.
+    /// A reader that prevents the checkpoint is no error; the result reports it.
     pub fn checkpoint(&self, mode: CheckpointMode) -> Answer<Checkpointed> {
         self.core().writer.call(move |engine| engine.checkpoint(mode))
     }
 }
 
-/// Decides after each piece of the writer's work whether the log has to be moved.
+/// Decides after each task of the writer whether to checkpoint the log.
 #[derive(Debug)]
 pub(crate) struct Upkeep {
-    /// Bytes of the log at which it is moved.
+    /// Log size in bytes that triggers a checkpoint.
     limit: u64,
-    /// Not before it is as large as this: who stood in the way still does a moment later.
+    /// Next log size to try at: a reader that blocked the last checkpoint is probably still there.
     next: u64,
     stop: Arc<ReadStop>,
-    /// The reads that were noted began before this mark.
+    /// The recorded reads began before this mark.
     mark: Option<u64>,
 }
 
@@ -44,11 +44,11 @@ impl Upkeep {
         Self { limit, next: limit, stop, mark: None }
     }
 
-    /// `idle` says that no work waits.
+    /// `idle` is whether the task queue is empty.
     pub(crate) fn look(&mut self, engine: &mut Engine, idle: bool) {
         if let Err(error) = self.tidy(engine, idle) {
-            // The next commit meets the same trouble, and tells it to somebody.
-            tracing::warn!(%error, "the log was not moved into the file");
+            // The next commit meets the same error and returns it.
+            tracing::warn!(%error, "checkpoint failed");
         }
     }
 
@@ -60,9 +60,10 @@ impl Upkeep {
             return Ok(());
         }
         self.end_old_reads(used);
-        let bound = if idle { self.next } else { self.next.max(PATIENCE * self.limit) };
+        let bound = if idle { self.next } else { self.next.max(BUSY_FACTOR * self.limit) };
         if used >= bound {
-            // When all of it was moved and nobody reads from it, the next write begins it anew.
+            // After a complete checkpoint without readers, the next write reuses the log from its
+            // start.
             engine.checkpoint(CheckpointMode::Passive)?;
             self.next = used + self.limit / 4;
         }
@@ -70,11 +71,11 @@ impl Upkeep {
     }
 
     fn end_old_reads(&mut self, used: u64) {
-        if used < BEHIND_READS * self.limit {
+        if used < OLD_READS_FACTOR * self.limit {
             return;
         }
         let mark = *self.mark.get_or_insert_with(|| self.stop.mark());
-        if used >= 2 * BEHIND_READS * self.limit {
+        if used >= 2 * OLD_READS_FACTOR * self.limit {
             tracing::warn!(
                 bytes = used,
                 "the write-ahead log is too large; reads that keep it from being reused are ended"

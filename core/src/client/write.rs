@@ -1,4 +1,4 @@
-//! Writing: statements, transactions, tables, and bringing the log back into the file.
+//! Writing: statements, batches, actions and transactions.
 
 use super::Client;
 use super::held::run_all;
@@ -11,22 +11,24 @@ use crate::row_buffer::{Row, RowBuffer};
 use crate::value::Value;
 use crate::writer::{Answer, caught};
 
-/// A transaction, for as long as its closure runs: all of it is committed, or nothing.
+/// A transaction, for the duration of its closure; it commits completely or not at all.
 #[derive(Debug)]
 pub struct Transaction<'a, 'engine> {
     inner: &'a mut engine::Transaction<'engine>,
 }
 
 impl Transaction<'_, '_> {
-    /// Runs one statement; how many rows it changed.
+    /// Runs one statement and returns the number of changed rows.
     ///
     /// # Errors
-    /// As [`Client::execute`]. The transaction goes on without what the statement did, unless the error says otherwise.
+    /// As [`Client::execute`]. The transaction continues without the statement, unless the error
+    /// says otherwise.
     pub fn execute(&mut self, sql: &str, params: impl IntoParams) -> Result<usize> {
         self.inner.execute(sql, &params.into_params())
     }
 
-    /// The rows of a statement, which may also write (`RETURNING`); it sees what this transaction wrote.
+    /// The rows of a statement, which may write (`RETURNING`); it sees earlier writes of the
+    /// transaction.
     ///
     /// # Errors
     /// As [`Transaction::execute`].
@@ -46,8 +48,8 @@ impl Transaction<'_, '_> {
         Ok(self.query(sql, params)?.into_first())
     }
 
-    /// Runs `body` as a part that can fail alone: if it returns an error, what it wrote is undone, and the transaction may go
-    /// on.
+    /// Runs `body` in a savepoint: if it returns an error, its writes are rolled back and the
+    /// transaction continues.
     ///
     /// # Errors
     /// Those of `body`.
@@ -60,21 +62,21 @@ impl Transaction<'_, '_> {
 }
 
 impl Client {
-    /// Runs one statement in a transaction of its own; how many rows it changed.
+    /// Runs one statement in its own transaction and returns the number of changed rows.
     ///
-    /// What it writes to synced tables is in the queue when this is done, on disk with the rows, and is pushed when there
-    /// is a network.
+    /// A write to a synced table is queued in the same transaction, and is pushed when there is a
+    /// network.
     ///
     /// # Errors
-    /// [`Error::Sql`](crate::Error::Sql), [`Error::Rule`](crate::Error::Rule), [`Error::Value`](crate::Error::Value) and
-    /// [`Error::Refused`](crate::Error::Refused) as they say: nothing was changed. Inside a transaction's closure
-    /// [`Error::Reentrant`](crate::Error::Reentrant).
+    /// [`Error::Sql`](crate::Error::Sql), [`Error::Rule`](crate::Error::Rule),
+    /// [`Error::Value`](crate::Error::Value), [`Error::Refused`](crate::Error::Refused): nothing
+    /// changed. [`Error::Reentrant`](crate::Error::Reentrant) inside a transaction's closure.
     pub fn execute(&self, sql: &str, params: impl IntoParams) -> Answer<usize> {
         let (sql, params) = (sql.to_owned(), params.into_params());
         self.core().writer.call(move |engine| engine.execute(&sql, &params))
     }
 
-    /// Runs one statement that gives rows (`INSERT ... RETURNING`) in a transaction of its own.
+    /// Runs one statement that returns rows (`INSERT ... RETURNING`) in its own transaction.
     ///
     /// # Errors
     /// As [`Client::execute`].
@@ -86,14 +88,14 @@ impl Client {
     /// Runs several statements without parameters, separated by `;`, in one transaction.
     ///
     /// # Errors
-    /// As [`Client::execute`]: nothing of any of them was done.
+    /// As [`Client::execute`]; then none of the statements has an effect.
     pub fn execute_batch(&self, sql: &str) -> Answer<()> {
         let sql = sql.to_owned();
         self.core().writer.call(move |engine| engine.execute_batch(&sql))
     }
 
-    /// Runs several statements with their parameters in one transaction; how many rows each changed. What they write to synced
-    /// tables is **one** mutation.
+    /// Runs several statements with parameters in one transaction and returns the number of changed
+    /// rows of each. Their writes to synced tables are **one** mutation.
     ///
     /// ```
     /// # use rejoin_core::{Client, Config, Error};
@@ -108,14 +110,15 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Batch`](crate::Error::Batch) with the statement that failed, and how: nothing of any of them was done.
-    /// Otherwise as [`Client::execute`].
+    /// [`Error::Batch`](crate::Error::Batch) with the index and error of the failed statement; then
+    /// none has an effect. Otherwise as [`Client::execute`].
     pub fn batch(&self, statements: Vec<(String, Vec<Value>)>) -> Answer<Vec<usize>> {
         self.core().writer.call(move |engine| engine.single(|tx| run_all(tx, &statements)))
     }
 
-    /// Performs an action of [`Services::actions`](crate::Services): in one transaction, which becomes **one** mutation that
-    /// knows its name and arguments. As long as no server has it, it runs again when remote changes come in under it.
+    /// Performs an action of [`Services::actions`](crate::Services) in one transaction. It becomes
+    /// **one** mutation with the action's name and arguments. Until the server has accepted it, it
+    /// runs again when remote changes affect it.
     ///
     /// ```
     /// # use rejoin_core::{Actions, Client, Config, Services};
@@ -142,17 +145,17 @@ impl Client {
     /// # Ok::<(), rejoin_core::Error>(())
     /// ```
     ///
-    /// # Errors
-    /// [`Error::Action`](crate::Error::Action) if there is no such action, for arguments that it does not take, and for what
-    /// its own rules refuse; [`Error::Foreign`](crate::Error::Foreign) if its code panics; otherwise as
-    /// [`Client::transaction`]. Nothing of it is kept.
+    /// # Errors [`Error::Action`](crate::Error::Action) for an unknown action, invalid arguments,
+    /// and failed preconditions; [`Error::Foreign`](crate::Error::Foreign) if its code panics;
+    /// otherwise as [`Client::transaction`]. Nothing changed.
     pub fn perform(&self, name: &str, arguments: serde_json::Value) -> Answer<Performed> {
         let name = name.to_owned();
         self.core().writer.call(move |engine| engine.perform(&name, &arguments))
     }
 
-    /// Runs `body` in one transaction, on the writer's thread: if it returns an error or panics, nothing was written. What it
-    /// writes to synced tables is **one** mutation, accepted or refused by the server as a whole.
+    /// Runs `body` in one transaction on the writer's thread; an error or panic rolls it back. Its
+    /// writes to synced tables are **one** mutation, which the server accepts or rejects as a
+    /// whole.
     ///
     /// ```
     /// # use rejoin_core::{Client, Config, Error};
@@ -162,20 +165,21 @@ impl Client {
     /// let moved = client.transaction(|tx| {
     ///     tx.execute("INSERT INTO stock VALUES ('here', 3), ('there', 0)", ())?;
     ///     let optional = tx.savepoint(|tx| tx.execute("INSERT INTO stock VALUES ('here', 9)", ()));
-    ///     assert!(optional.is_err(), "undone, and the transaction goes on");
+    ///     assert!(optional.is_err(), "rolled back, and the transaction continues");
     ///     tx.execute("UPDATE stock SET n = n - 1 WHERE id = 'here'", ())
     /// });
     /// assert_eq!(moved.wait()?, 1);
     /// # Ok::<(), rejoin_core::Error>(())
     /// ```
     ///
-    /// Keep it short: writes of others and remote changes wait behind it. Dropping the future does not stop it. Inside,
-    /// writing by the client itself is [`Error::Reentrant`](crate::Error::Reentrant): use the transaction at hand. Reading
-    /// by the client gives the state before.
+    /// Keep it short: other writes and remote changes wait for it. Dropping the future does not
+    /// stop it. Writes through the client inside `body` fail with
+    /// [`Error::Reentrant`](crate::Error::Reentrant): use the transaction. Reads through the client
+    /// see the state before the transaction.
     ///
     /// # Errors
     /// Those of `body`; [`Error::Foreign`](crate::Error::Foreign) if it panics;
-    /// [`Error::PartialStatement`](crate::Error::PartialStatement) as it says.
+    /// [`Error::PartialStatement`](crate::Error::PartialStatement).
     pub fn transaction<T: Send + 'static>(
         &self,
         body: impl FnOnce(&mut Transaction<'_, '_>) -> Result<T> + Send + 'static,
@@ -184,7 +188,7 @@ impl Client {
     }
 }
 
-/// Runs a closure of the app in a transaction; its panic is an error.
+/// Runs a closure of the app in a transaction; its panic becomes an error.
 pub(super) fn run_body<T>(
     inner: &mut engine::Transaction<'_>,
     body: impl FnOnce(&mut Transaction<'_, '_>) -> Result<T>,

@@ -1,9 +1,10 @@
-//! Actions: writes of the app that have a name, and run again when the rows under them have changed.
+//! Actions: named writes of the app that run again when the rows they depend on have changed.
 //!
-//! An action is code ([`Action`]) or data ([`Actions::declare`]). It is performed in one transaction, which becomes one
-//! mutation with the action's name, version and arguments (its intent) beside what it wrote (its effect). Whatever an action
-//! does must follow from the rows, its arguments, and the time and ids of its [`Context`]: this room refuses by name what
-//! would not (R6), and notes what each run reads (R2).
+//! An action is code ([`Action`]) or data ([`Actions::declare`]). It is performed in one
+//! transaction, which becomes one mutation with the action's name, version and arguments (its
+//! intent) and what it wrote (its effect). An action must be deterministic: its writes depend only
+//! on the rows, its arguments, and the time and ids of its [`Context`]. This module rejects
+//! everything else by name, and records what each run reads.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -33,16 +34,16 @@ pub use rejoin_protocol::argument::{Arguments, Parameter, ParameterType};
 use declared::Declared;
 use identity::Identity;
 
-/// What became of an action that was performed.
+/// Result of performing an action.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Performed {
-    /// The mutation that waits for the server; `None` if the action wrote nothing to synced tables.
+    /// The pending mutation; `None` if the action wrote nothing to synced tables.
     pub id: Option<MutationId>,
-    /// What the action gave back.
+    /// The action's return value.
     pub value: Json,
 }
 
-/// The actions of an app, and the rules that belong to them; handed over when the file is opened, in
+/// The actions of an app and their rules; passed when the file is opened, in
 /// [`Services`](crate::Services).
 ///
 /// ```
@@ -60,19 +61,19 @@ pub struct Performed {
 ///     .only_by_actions("stock");
 /// assert!(actions.check().is_ok());
 /// let wrong = actions.declare("{}").declare(r#"{"name": "take", "statements": []}"#).check();
-/// assert!(wrong.unwrap_err().to_string().matches(';').count() > 0, "all problems are told together");
+/// assert!(wrong.unwrap_err().to_string().matches(';').count() > 0, "all problems are listed");
 /// ```
 #[derive(Default)]
 pub struct Actions {
     registered: BTreeMap<(String, i64), Registered>,
     identities: HashMap<String, Identity>,
     guarded: BTreeSet<String>,
-    /// Where declared actions run SQL, for when there is a schema to compile it against.
+    /// Where declared actions run SQL, to compile it once there is a schema.
     statements: Vec<(String, String)>,
     problems: Vec<String>,
 }
 
-/// An action with what it takes.
+/// An action with its parameters.
 #[derive(Clone)]
 pub(crate) struct Registered {
     pub(crate) action: Arc<dyn Action>,
@@ -87,12 +88,13 @@ impl fmt::Debug for Actions {
 }
 
 impl Actions {
-    /// None yet.
+    /// Creates an empty set.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds an action that is code. Several versions of one name may stand side by side: the newest is performed.
+    /// Adds an action that is code. Several versions of one name may be registered: the newest is
+    /// performed.
     #[must_use]
     pub fn register(mut self, action: impl Action + 'static) -> Self {
         self.add(Arc::new(action));
@@ -111,11 +113,14 @@ impl Actions {
         self.register(Handler { name: name.to_owned(), parameters, run })
     }
 
-    /// Adds an action that is data: one JSON object with `name`, `version` (1 if left out), `parameters` (each `name`, `type`,
-    /// `optional`), `upgrades` (by older version: what to `rename`, to `set` and to `drop` of its arguments), `ids` (by name: `table` and `identity`, a list of parameters), `preconditions` (each `sql`, which must
-    /// give true, and `message`), `statements`, and `result` (a query, whose first row is given back as an object).
+    /// Adds an action that is data: one JSON object with `name`, `version` (default 1),
+    /// `parameters` (each `name`, `type`, `optional`), `upgrades` (by older version: what to
+    /// `rename`, `set` and `drop` in its arguments), `ids` (by name: `table` and `identity`, a list
+    /// of parameters), `preconditions` (each `sql`, which must return true, and `message`),
+    /// `statements`, and `result` (a query, whose first row is returned as an object).
     ///
-    /// Statements name parameters and ids as `:name`; `:time` is the time of the action, `:mutation` its id.
+    /// Statements name parameters and ids as `:name`; `:time` is the time of the action,
+    /// `:mutation` its id.
     #[must_use]
     pub fn declare(mut self, json: &str) -> Self {
         match Declared::parse(json) {
@@ -131,7 +136,8 @@ impl Actions {
         self
     }
 
-    /// Says what tells the rows of a table apart that one action makes: [`Context::row_id`] makes their ids of it.
+    /// Sets the columns that identify a row of a table among the rows of one action.
+    /// [`Context::row_id`] derives the row's id from them.
     #[must_use]
     pub fn identity(mut self, table: &str, columns: &[&str]) -> Self {
         let columns = columns.iter().map(|&column| column.to_owned()).collect();
@@ -139,7 +145,7 @@ impl Actions {
         self
     }
 
-    /// [`Actions::identity`], where a function says it: what it makes of the row is its identity. A pure function.
+    /// Like [`Actions::identity`], with a pure function that returns the identity of a row.
     #[must_use]
     pub fn projection(
         mut self,
@@ -151,8 +157,8 @@ impl Actions {
         self
     }
 
-    /// Says that only actions write this table: any other local write is refused, with [`Error::Refused`]. What the server
-    /// sends is laid down as ever.
+    /// Declares that only actions write this table: any other local write fails with
+    /// [`Error::Refused`]. Rows from the server are applied as usual.
     #[must_use]
     pub fn only_by_actions(mut self, table: &str) -> Self {
         self.guarded.insert(table.to_ascii_lowercase());
@@ -164,7 +170,7 @@ impl Actions {
         self.guarded.contains(&table.to_ascii_lowercase())
     }
 
-    /// Whether all of it can be used; [`Client::open_with`](crate::Client::open_with) asks this too.
+    /// Checks all actions; [`Client::open_with`](crate::Client::open_with) calls this, too.
     ///
     /// # Errors
     /// [`Error::Config`] with every problem of every action.
@@ -198,8 +204,8 @@ impl Actions {
         self.identities.get(&table.to_ascii_lowercase())
     }
 
-    /// What runs an action as it was meant: the version with which it was performed, else the oldest newer one that takes
-    /// its arguments over (D23). `None` if there is neither.
+    /// The action that runs an intent: the version with which it was performed, else the oldest
+    /// newer one that upgrades its arguments. `None` if there is neither.
     pub(crate) fn prepared(&self, intent: &Intent) -> Option<Result<(Registered, Arguments)>> {
         let mut given: Json = serde_json::from_str(&intent.args).ok()?;
         let newest = (intent.action.clone(), i64::MAX);
@@ -215,9 +221,10 @@ impl Actions {
         })
     }
 
-    /// Whether there is something that [`Actions::prepared`] would give.
+    /// Whether [`Actions::prepared`] would return an action.
     pub(crate) fn takes(&self, intent: &Intent) -> bool {
-        // The version with which it was performed has taken these arguments already: they need not be read for that.
+        // The version with which it was performed has already accepted these arguments: no parsing
+        // is needed.
         let performed = (intent.action.clone(), intent.version);
         self.registered.contains_key(&performed) || self.prepared(intent).is_some()
     }
@@ -230,7 +237,7 @@ impl Actions {
 }
 
 impl Registered {
-    /// What was handed over, if it is what the action takes.
+    /// Validates the given arguments against the action's parameters.
     pub(crate) fn arguments(&self, given: Json) -> Result<Arguments> {
         rejoin_protocol::argument::check(&self.parameters, given).map_err(|problems| {
             let action = self.action.name().to_owned();

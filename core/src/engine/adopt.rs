@@ -1,8 +1,9 @@
-//! From one schema to the next, in one transaction, with pending work kept.
+//! Migrates from one schema to the next in one transaction, and keeps pending mutations.
 //!
-//! Pending work never holds a schema back (S2): a mutation that waits to be sent and names a removed table or column is
-//! parked whole, with its values, in the same transaction. One that a server may have ends by its verdict. A gained column
-//! is empty until the server has filled it, never by a local default (S3).
+//! Pending mutations never block a schema change: an unsent mutation that names a removed table or
+//! column is parked whole, with its values, in the same transaction. A mutation that a server may
+//! have waits for its verdict. An added column is empty until the server has filled it; it never
+//! gets a local default.
 
 use std::sync::Arc;
 
@@ -25,27 +26,28 @@ use crate::engine::schema::{guarded, local};
 use crate::error::Result;
 use crate::ids::{ColumnId, MutationId, TableNumber};
 
-/// What a new manifest brought.
+/// Result of adopting a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Adopted {
-    /// Whether anything is different.
+    /// Whether anything changed.
     pub changed: bool,
-    /// Tables that are empty and wait for their rows: new ones, and those whose key is another now.
+    /// Empty tables that need their rows from the server: new ones, and those with a new key.
     pub new_tables: Vec<TableNumber>,
-    /// Columns that are NULL until the server has filled them (S3).
+    /// Columns that are NULL until the server has filled them.
     pub gained: Vec<(TableNumber, Vec<ColumnId>)>,
-    /// Tables that are gone.
+    /// Removed tables.
     pub dropped: Vec<String>,
-    /// Mutations that were parked, because they name what is gone, or stand on one that does.
+    /// Mutations that were parked because they name something removed, or depend on one that does.
     pub parked: Vec<MutationId>,
 }
 
 impl Engine {
-    /// Takes over a manifest: makes and changes tables, keeps pending work, and says what the server must fill.
-    /// One transaction; works offline. Nothing happens if the manifest is the one that is known.
+    /// Adopts a manifest in one transaction: creates and changes tables, keeps pending mutations,
+    /// and returns what the server must fill. Works offline. Does nothing if the manifest is the
+    /// current one.
     ///
     /// # Errors
-    /// `SchemaRefused` names table and reason; everything is as it was.
+    /// `SchemaRefused` names table and reason; nothing was changed.
     pub fn adopt(&mut self, manifest: &Manifest) -> Result<Adopted> {
         if self.schema.manifest.as_ref() == Some(manifest) {
             return Ok(Adopted::default());
@@ -73,7 +75,7 @@ impl Engine {
         result
     }
 
-    /// Makes the local-only tables and columns of a bundled manifest that are not there yet.
+    /// Creates the missing local-only tables and columns of a bundled manifest.
     pub(crate) fn adopt_local(&mut self, bundled: &Manifest) -> Result<()> {
         if local::missing(self.db.conn(), bundled)?.is_empty() {
             return Ok(());
@@ -81,12 +83,12 @@ impl Engine {
         self.write(Origin::Local, |engine| local::create_tables(&engine.db, bundled))
     }
 
-    /// Loads the schema that the file knows.
+    /// Loads the schema stored in the file.
     pub(crate) fn load_schema(&mut self) -> Result<()> {
         if !self.know_schema()? {
             return Ok(());
         }
-        self.mend_triggers()?;
+        self.repair_triggers()?;
         if app_trigger::is_any_raising(self.db.conn(), &self.schema)? {
             self.write(Origin::Local, |engine| {
                 app_trigger::set_aside_raising(engine.db.conn(), &engine.schema)
@@ -95,7 +97,7 @@ impl Engine {
         self.mend_search()
     }
 
-    /// Learns the schema of the file, if it has one, and leaves the file as it is.
+    /// Reads the schema of the file, if it has one, without changing the file.
     pub(crate) fn know_schema(&mut self) -> Result<bool> {
         let Some(json) = self.meta("manifest")? else { return Ok(false) };
         let manifest: Manifest = serde_json::from_str(&json)
@@ -107,14 +109,15 @@ impl Engine {
         Ok(true)
     }
 
-    /// Makes triggers anew that are missing or differ from what this release writes: another tool may have dropped one,
-    /// or an earlier release have made it. A write that is not captured would never be synced (I10).
-    fn mend_triggers(&mut self) -> Result<()> {
+    /// Creates triggers again that are missing or differ from those of this release: another tool
+    /// may have dropped one, or an earlier release may have created it. A write without capture
+    /// would never be synced.
+    fn repair_triggers(&mut self) -> Result<()> {
         let schema = Arc::clone(&self.schema);
         for table in sorted(&schema) {
             let triggers = triggers_of(&self.db, &schema, table)?;
             if !trigger::are_as(self.db.conn(), table, &triggers).map_err(fault::of)? {
-                tracing::warn!(table = table.name, "triggers are made anew");
+                tracing::warn!(table = table.name, "triggers differ and are created again");
                 self.write(Origin::Local, |engine| {
                     let conn = engine.db.conn();
                     conn.execute_batch(&trigger::drop_all(table)).map_err(fault::of)?;
@@ -125,7 +128,7 @@ impl Engine {
         self.db.note_ours()
     }
 
-    /// Makes a schema the one that everybody works with.
+    /// Makes a schema the current one everywhere.
     pub(crate) fn install(&mut self, mut schema: Arc<Schema>) {
         if !self.policies.is_empty() {
             Arc::make_mut(&mut schema).set_policies(&self.policies);
@@ -167,7 +170,7 @@ fn take_over(engine: &mut Engine, manifest: &Manifest) -> Result<Adopted> {
     Ok(adopted)
 }
 
-/// Gives the synced tables their new form.
+/// Changes the synced tables to their new form.
 fn change_tables(db: &Database, old: &Schema, new: &Schema, adopted: &mut Adopted) -> Result<()> {
     let _guard = db.gate.schema_change();
     let conn = db.conn();
@@ -205,8 +208,8 @@ fn change_tables(db: &Database, old: &Schema, new: &Schema, adopted: &mut Adopte
     Ok(())
 }
 
-/// The schema of a manifest, with the numbers of this file. A table that has another key is another table: its rows have
-/// other names.
+/// The schema of a manifest, with the table and column numbers of this file. A table with a new key
+/// counts as a new table.
 fn numbered(conn: &Connection, old: &Schema, manifest: &Manifest) -> Result<(Catalogue, Schema)> {
     let mut catalogue = Catalogue::load(conn)?;
     let new = build::build(manifest, &mut catalogue)?;
@@ -227,14 +230,14 @@ fn numbered(conn: &Connection, old: &Schema, manifest: &Manifest) -> Result<(Cat
     Ok((catalogue, new))
 }
 
-/// In the order of numbers, so that the same manifest makes the same file.
+/// In the order of numbers, so that the same manifest gives the same file.
 fn sorted(schema: &Schema) -> Vec<&Arc<Table>> {
     let mut tables: Vec<_> = schema.tables.values().collect();
     tables.sort_by_key(|table| table.number);
     tables
 }
 
-/// Makes the triggers of all tables.
+/// Creates the triggers of all tables.
 fn create_triggers(db: &Database, schema: &Schema) -> Result<()> {
     let _guard = db.gate.schema_change();
     for table in sorted(schema) {
@@ -243,7 +246,8 @@ fn create_triggers(db: &Database, schema: &Schema) -> Result<()> {
     Ok(())
 }
 
-/// The statements of a table's triggers, with the columns that each CHECK reads as SQLite's compiler reports them.
+/// The statements of a table's triggers, with the columns that each CHECK reads according to
+/// SQLite's compiler.
 fn triggers_of(db: &Database, schema: &Schema, table: &Table) -> Result<Vec<String>> {
     let mut reads = vec![Vec::new(); table.rules.len()];
     for (position, rule) in table.rules.iter().enumerate() {

@@ -1,6 +1,7 @@
-//! Recording what local writes do to synced tables.
+//! Captures local writes to synced tables.
 //!
-//! Triggers call a function, the function fills a buffer, the transaction flushes it as one mutation before it commits.
+//! Triggers call a function, the function fills a buffer, and the transaction writes the buffer as
+//! one mutation before it commits.
 
 pub(crate) mod buffer;
 pub(crate) mod check;

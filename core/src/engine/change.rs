@@ -1,31 +1,31 @@
-//! What a commit changed: told once per commit, after it, to whoever watches.
+//! What a commit changed: reported to observers once per commit, after it.
 
 use std::collections::BTreeMap;
 
 use crate::value::Value;
 
-/// Who wrote.
+/// The source of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// The app, on this device.
     Local,
-    /// The exchange with a server: its answers, and what becomes of the queue as it is sent.
+    /// Sync: server responses, and changes of the queue while it is sent.
     Remote,
 }
 
-/// The tables that one commit touched.
+/// The tables that one commit changed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
-    /// Who wrote.
+    /// The source of the write.
     pub origin: Origin,
-    /// By table: the keys that were touched, or `None` where only the table is known (local-only tables, bulk loads). `sqlite_schema` is among
-    /// them when the app changed the schema.
+    /// By table: the changed keys, or `None` where only the table is known (local-only tables, bulk
+    /// loads). Contains `sqlite_schema` if the app changed the schema.
     pub tables: BTreeMap<String, Option<Vec<Value>>>,
     /// Whether the queue or any row's sync state changed.
     pub queue: bool,
 }
 
-/// What the present transaction has touched so far.
+/// What the current transaction has changed so far.
 #[derive(Debug, Default)]
 pub(crate) struct Touched {
     tables: BTreeMap<String, Option<Vec<Value>>>,
@@ -33,7 +33,7 @@ pub(crate) struct Touched {
 }
 
 impl Touched {
-    /// A row of a synced table. A key may be named more than once.
+    /// Adds a row of a synced table. A key may be added more than once.
     pub(crate) fn row(&mut self, table: &str, key: Value) {
         match self.tables.get_mut(table) {
             Some(Some(keys)) => {
@@ -48,17 +48,17 @@ impl Touched {
         }
     }
 
-    /// A table of which no rows are known.
+    /// Adds a table without keys.
     pub(crate) fn table(&mut self, table: &str) {
         self.tables.insert(table.to_owned(), None);
     }
 
-    /// The queue, or some row's sync state.
+    /// Marks the queue, or the sync state of a row, as changed.
     pub(crate) fn queue(&mut self) {
         self.queue = true;
     }
 
-    /// What there is to tell, if anything; begins anew.
+    /// Takes the change to report, if any, and clears it.
     pub(crate) fn take(&mut self, origin: Origin) -> Option<Change> {
         let Self { tables, queue } = std::mem::take(self);
         (queue || !tables.is_empty()).then_some(Change { origin, tables, queue })

@@ -1,8 +1,9 @@
-//! Moving the write-ahead log into the file, on a connection of its own; and what a commit survives.
+//! Checkpoints of the write-ahead log on a separate connection, and the durability of commits.
 //!
-//! A checkpoint other than PASSIVE waits for readers; on the writing connection it would hold up every write. So it runs
-//! beside it, waits for nobody, and says when it could not finish. The log stays bounded either way: see
-//! the client's upkeep, and the cap at which a commit itself makes a checkpoint.
+//! A checkpoint other than PASSIVE waits for readers; on the writing connection it would delay
+//! every write. On its own connection it waits for no other connection and reports if it could not
+//! finish. The log stays bounded either way, by the client's upkeep and by the size at which a
+//! commit itself makes a checkpoint.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,35 +15,36 @@ use crate::engine::Engine;
 use crate::engine::database::{Database, OURS, fault};
 use crate::error::Result;
 
-/// What an acknowledged local write survives. Either survives the end of the app, by a crash or by the system.
+/// Which failures an acknowledged local write survives. With either setting it survives the end of
+/// the app, by a crash or by the system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
-    /// A power cut or a crash of the operating system may lose the last writes; what is left is a state that the app had.
-    /// `PRAGMA synchronous = NORMAL`: a commit does not wait for the disk.
+    /// A power cut or a crash of the operating system may lose the last writes; the remaining state
+    /// is consistent. `PRAGMA synchronous = NORMAL`: a commit does not wait for the disk.
     #[default]
     Normal,
-    /// A power cut as well, if the disk keeps its word: each commit waits until the disk has it
-    /// (`PRAGMA synchronous = FULL`). On Apple's platforms also `fullfsync`.
+    /// A write survives a power cut, if the disk flushes as it reports: each commit waits for the
+    /// disk (`PRAGMA synchronous = FULL`). On Apple's platforms also `fullfsync`.
     Full,
 }
 
-/// How far a checkpoint goes; SQLite's four.
+/// How far a checkpoint goes; the four modes of SQLite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CheckpointMode {
-    /// As much as is possible without being in anybody's way.
+    /// As much as possible without blocking other connections.
     Passive,
     /// All of the log, if no reader needs it.
     Full,
-    /// As `Full`; the next write begins the log anew.
+    /// Like `Full`; the next write restarts the log.
     Restart,
-    /// As `Restart`; the log's file becomes empty.
+    /// Like `Restart`; truncates the log's file.
     Truncate,
 }
 
-/// What a checkpoint did.
+/// Result of a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Checkpointed {
-    /// Whether a reader or writer kept it from finishing; try again later.
+    /// Whether a reader or writer prevented it from finishing; try again later.
     pub busy: bool,
     /// Pages in the log.
     pub pages: i64,
@@ -50,7 +52,7 @@ pub struct Checkpointed {
     pub moved: i64,
 }
 
-/// SQLite's size of a page, which the engine does not change.
+/// SQLite's page size, which the engine does not change.
 const PAGE: u64 = 4096;
 
 impl Engine {
@@ -62,27 +64,29 @@ impl Engine {
         self.db.checkpoint(mode)
     }
 
-    /// What commits survive from now on; [`Durability::Normal`] after an open.
+    /// Sets the durability of future commits; [`Durability::Normal`] after an open.
     ///
     /// # Errors
-    /// `Io`: the file cannot be reached.
+    /// `Io`: the file cannot be accessed.
     pub fn set_durability(&mut self, durability: Durability) -> Result<()> {
         if durability == Durability::Normal {
             return self.run_ours("PRAGMA synchronous = NORMAL");
         }
-        // Without it, Apple's disks may keep a commit in their own memory. Elsewhere it has no effect.
+        // Without it, Apple's disks may keep a commit in their own memory. No effect on other
+        // platforms.
         self.run_ours("PRAGMA fullfsync = ON")?;
         self.run_ours("PRAGMA synchronous = FULL")
     }
 
-    /// How many bytes of the log are in use; the file keeps its size when the log begins anew. Exact from `at_least` on; below,
-    /// it says how large the file is, which costs next to nothing.
+    /// Number of log bytes in use; the file keeps its size when the log restarts. Exact from
+    /// `at_least` on; below, the cheap file size is returned.
     pub(crate) fn log_in_use(&self, at_least: u64) -> Result<u64> {
         let size = std::fs::metadata(self.db.log_path()).map_or(0, |metadata| metadata.len());
         if size < at_least {
             return Ok(size);
         }
-        // On the writing connection: another's view of the log is as old as its last read.
+        // On the writing connection: another connection's view of the log is as old as its last
+        // read.
         let pages: i64 = (self.db.conn())
             .prepare_cached(&format!("{OURS}PRAGMA wal_checkpoint(NOOP)"))
             .and_then(|mut noop| noop.query_row([], |row| row.get(1)))

@@ -1,11 +1,12 @@
-//! What has become of mutations since the client was opened: for diagnosis, and so kept in memory only.
+//! Counts of mutation outcomes since the client was opened, for diagnosis; in memory only.
 //!
-//! Promise: counted when the transaction is committed that they happened in, never before; one set for all openings of the
-//! file by one client, so that suspending does not begin anew. What stands in the file is not counted here: the queue knows.
+//! An outcome is counted after its transaction has committed. The client keeps one set over all
+//! openings of the file, so suspending does not reset it. What the file stores is not counted here.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Rising numbers; shared by the engine, which counts, and the client, which lends them to each engine that it opens.
+/// Increasing counters; shared by the engine, which counts, and the client, which passes them to
+/// each engine that it opens.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     acknowledged: AtomicU64,
@@ -13,12 +14,12 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    /// So many mutations were accepted, and the base shows them.
+    /// Counts mutations that were accepted and are in the base.
     pub(crate) fn accepted(&self, count: usize) {
         self.acknowledged.fetch_add(count as u64, Ordering::Relaxed);
     }
 
-    /// So many mutations left that had left before.
+    /// Counts mutations that were sent again.
     pub(crate) fn sent_again(&self, count: usize) {
         self.retries.fetch_add(count as u64, Ordering::Relaxed);
     }

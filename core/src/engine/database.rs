@@ -1,7 +1,7 @@
-//! The connections to the file: one that writes, and what guards it.
+//! The connections to the file: one that writes, and its authorizer and lock.
 //!
-//! Everything that the engine itself runs is prefixed by [`OURS`], so that an app's statement never meets one of ours in
-//! the cache of prepared statements, where the authorizer is not asked again.
+//! The engine's own statements are prefixed by [`OURS`], so that an app's statement never matches
+//! one of them in the cache of prepared statements, where the authorizer does not run again.
 
 pub(crate) mod authorizer;
 pub(crate) mod copy;
@@ -24,46 +24,46 @@ use crate::engine::migrate;
 use crate::error::{Error, Result};
 use authorizer::Gate;
 
-/// Begins every cached statement of the engine; no statement of an app may begin so.
+/// Prefix of every cached statement of the engine; no statement of an app may start with it.
 pub(crate) const OURS: &str = "/*rejoin*/";
 
-/// Pages in the WAL at which a commit itself makes a checkpoint, when nobody else has: 64 MiB.
+/// Pages in the WAL at which a commit itself makes a checkpoint, if none was made: 64 MiB.
 const WAL_CAP: i64 = 16_000;
 
-/// Steps of SQLite's machine between two looks at whether the engine is suspended: some ten microseconds.
+/// SQLite virtual machine steps between two checks for suspension: about ten microseconds.
 const STEPS: std::ffi::c_int = 1000;
 
-/// What a transaction asks of triggers.
+/// Triggers in a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Triggers {
-    /// They fire: local writes are captured, and the app's own see what they shall see.
+    /// Triggers fire: local writes are captured, and the app's triggers run.
     Fire,
-    /// Many base rows come: if the app has no triggers, all may rest.
+    /// Many base rows are written: all triggers are off if the app has none.
     MayRest,
-    /// Every table is emptied: they rest, the app's too.
+    /// Every table is emptied: all triggers are off, including the app's.
     Rest,
 }
 
-/// The writing connection, and what belongs to the file.
+/// The writing connection and the state of the file.
 #[derive(Debug)]
 pub(crate) struct Database {
     conn: Connection,
     pub(crate) path: PathBuf,
     pub(crate) gate: Arc<Gate>,
     pub(crate) suspended: Arc<AtomicBool>,
-    /// The time of the action that runs.
+    /// Time limit of the running action.
     pub(crate) watch: Arc<Watch>,
-    /// Whether SQLite compiles triggers into statements; and whether the app has any, as of a version of the schema.
+    /// Whether triggers are off; and whether the app has triggers, by schema version.
     triggers_rest: Cell<bool>,
     app_triggers: Cell<Option<(i64, bool)>>,
-    /// Made when the first checkpoint is asked for.
+    /// Opened for the first checkpoint.
     pub(crate) maintenance: Option<Connection>,
-    /// `None` on a file that is only looked at.
+    /// `None` for a file that is opened read-only.
     lock: Option<lock::Lock>,
 }
 
 impl Database {
-    /// Opens or makes the file, takes its lock, and brings our tables up to date.
+    /// Opens or creates the file, takes its lock, and migrates the engine's tables.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         look_at_header(path)?;
         let lock = lock::take(path)?;
@@ -88,7 +88,8 @@ impl Database {
         Self::around(conn, path, Some(lock))
     }
 
-    /// Opens the file to look at it, beside whoever holds it: takes no lock, writes nothing, changes nothing.
+    /// Opens the file read-only while another process may hold it: takes no lock and writes
+    /// nothing.
     pub(crate) fn open_to_read(path: &Path) -> Result<Self> {
         look_at_header(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -99,7 +100,7 @@ impl Database {
         migrate::check_to_read(path, number("application_id")?, number("user_version")?)?;
         conn.busy_timeout(std::time::Duration::from_secs(5)).map_err(fault::of)?;
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false).map_err(fault::of)?;
-        // Even the last to leave brings no log into the file.
+        // Even the last connection to close makes no checkpoint.
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(fault::of)?;
         conn.execute_batch("PRAGMA query_only = ON").map_err(fault::of)?;
         Self::around(conn, path, None)
@@ -113,7 +114,7 @@ impl Database {
         let flag = Arc::clone(&suspended);
         let watch = Arc::<Watch>::default();
         let timed = Arc::clone(&watch);
-        // An interrupt is lost on a connection that is idle just then; a flag is not.
+        // An interrupt is lost if the connection is idle at that moment; a flag is not.
         conn.progress_handler(STEPS, Some(move || flag.load(Ordering::Acquire) || timed.is_over()))
             .map_err(fault::of)?;
         let path = path.to_owned();
@@ -130,7 +131,7 @@ impl Database {
         })
     }
 
-    /// Closes every connection and lets the lock go: no lock of ours remains on the file.
+    /// Closes every connection and releases the lock: no lock of ours remains on the file.
     pub(crate) fn close(self) -> Result<()> {
         let Self { conn, maintenance, lock, .. } = self;
         drop(maintenance);
@@ -144,7 +145,7 @@ impl Database {
         &self.conn
     }
 
-    /// Learns which objects in the file are the engine's own; to be called when they have changed.
+    /// Reads which objects in the file belong to the engine; must be called when they have changed.
     pub(crate) fn note_ours(&self) -> Result<()> {
         let sql = format!(
             "{OURS}SELECT name FROM sqlite_schema WHERE name LIKE 'rejoin\\_%' ESCAPE '\\'"
@@ -158,7 +159,7 @@ impl Database {
         Ok(())
     }
 
-    /// Names the file in an error of a lock.
+    /// Adds the file's path to a lock error.
     pub(crate) fn named(&self, error: Error) -> Error {
         match error {
             Error::Locked { .. } => Error::Locked { path: self.path.display().to_string() },
@@ -166,8 +167,8 @@ impl Database {
         }
     }
 
-    /// Lets triggers fire or rest. A change makes SQLite compile every statement anew, so that resting pays for many rows
-    /// only, and lasts until a transaction needs them.
+    /// Turns triggers on or off. A change makes SQLite compile every statement again, so it pays
+    /// off for many rows only. It lasts until a transaction needs triggers.
     pub(crate) fn set_triggers(&self, triggers: Triggers) -> Result<()> {
         let rest = match triggers {
             Triggers::Fire => false,
@@ -200,31 +201,31 @@ impl Database {
         Ok(has)
     }
 
-    /// Refuses to go on while the engine is suspended.
+    /// Fails while the engine is suspended.
     pub(crate) fn awake(&self) -> Result<()> {
         if self.suspended.load(Ordering::Acquire) { Err(Error::Suspended) } else { Ok(()) }
     }
 }
 
-/// Whether the tables of Synchro stand in a database.
+/// Whether a database contains the tables of Synchro.
 pub(crate) fn is_synchro(conn: &Connection) -> rusqlite::Result<bool> {
     let sql = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' \
                AND name IN ('_synchro_pending_changes', '_synchro_meta')";
     conn.query_row(sql, [], |row| row.get::<_, i64>(0)).map(|count| count == 2)
 }
 
-/// Refuses an app's old Synchro database, which an app that keeps its file name would open: its tables are not ours, and its
-/// triggers would go on writing.
+/// Rejects an app's old Synchro database, which an app that keeps its file name would open: its
+/// triggers would continue to write.
 fn not_of_synchro(conn: &Connection, path: &Path) -> Result<()> {
     if !is_synchro(conn).map_err(fault::of)? {
         return Ok(());
     }
-    // Else the last to close it would bring its log in.
+    // Otherwise closing the last connection would checkpoint its log.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(fault::of)?;
     Err(Error::Refused {
         what: path.display().to_string(),
         why: String::from(
-            "it is a database of the Synchro SDK; give Rejoin a file of its own, and take this one over with import_synchro",
+            "it is a database of the Synchro SDK; use another file for Rejoin, and take this one over with import_synchro",
         ),
     })
 }
@@ -233,7 +234,7 @@ fn settings(conn: &Connection) -> rusqlite::Result<()> {
     conn.busy_timeout(std::time::Duration::from_secs(5))?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-    // Else an index on a column that is gone would be one on a string.
+    // Otherwise an index on a removed column would be an index on a string.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DDL, false)?;
     let mode: String = conn.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
@@ -248,16 +249,16 @@ fn settings(conn: &Connection) -> rusqlite::Result<()> {
     ))
 }
 
-/// Whether a rollback journal lies beside the file: then a change of it was cut off. Our files use a write-ahead log, except
-/// while they are made.
+/// Whether the file has a rollback journal: then a change of it was interrupted. Our files use a
+/// write-ahead log, except while they are created.
 fn has_journal(path: &Path) -> bool {
     let mut name = path.as_os_str().to_owned();
     name.push("-journal");
     std::fs::metadata(PathBuf::from(name)).is_ok_and(|journal| journal.len() > 0)
 }
 
-/// Reads the first bytes of an existing file, so that a file that is no database, or a newer release's, is refused before
-/// anything is written beside it.
+/// Reads the first bytes of an existing file, so that a file that is no database, or is of a newer
+/// release, is rejected before anything is written beside it.
 fn look_at_header(path: &Path) -> Result<()> {
     use std::io::Read;
     let mut file = match File::open(path) {
@@ -270,7 +271,8 @@ fn look_at_header(path: &Path) -> Result<()> {
         .take(100)
         .read_to_end(&mut header)
         .map_err(|error| fault::of_file(&error, &path.display().to_string()))?;
-    // A journal that a power cut has left says what the first page was: only SQLite can read this file, and does so first.
+    // A journal that a power cut has left holds the original first page: SQLite must open this file
+    // first to read it.
     if header.is_empty() || has_journal(path) {
         return Ok(());
     }

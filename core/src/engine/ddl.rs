@@ -1,8 +1,8 @@
-//! What a change of the app to the schema must leave in order.
+//! Checks of schema changes by the app.
 //!
-//! The authorizer does not see everything: that an index is UNIQUE, where a table is renamed to, what a trigger's body does.
-//! So after such a statement, and before anything else, the schema itself is looked at; what does not fit is rolled back
-//! and refused by name.
+//! The authorizer does not see everything: whether an index is UNIQUE, the new name of a table, the
+//! body of a trigger. So the schema itself is checked right after such a statement; a forbidden
+//! change is rolled back and rejected by name.
 
 use rusqlite::Connection;
 
@@ -15,11 +15,11 @@ use crate::engine::statement;
 use crate::error::{Error, Result};
 
 impl Engine {
-    /// Makes an index; on synced tables too, where it survives migration and snapshot (D6). Not UNIQUE there: a base row
-    /// is never refused, so uniqueness is declared as a rule (R5).
+    /// Creates an index; on synced tables too, where it survives migration and snapshot. It cannot
+    /// be UNIQUE there: a base row is never rejected, so uniqueness is declared as a rule.
     ///
     /// # Errors
-    /// `Refused` by name; nothing was made.
+    /// `Refused` by name; nothing was created.
     pub fn create_index(&mut self, name: &str, table: &str, columns: &[&str]) -> Result<()> {
         let columns: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
         let (name, table) = (quoted(name), quoted(table));
@@ -30,10 +30,11 @@ impl Engine {
         .map(drop)
     }
 
-    /// Makes a local-only table: `definition` is what stands between the parentheses of `CREATE TABLE`.
+    /// Creates a local-only table: `definition` is the part of `CREATE TABLE` between the
+    /// parentheses.
     ///
     /// # Errors
-    /// `Refused` if it would refer to a synced table natively; nothing was made.
+    /// `Refused` if it would refer to a synced table natively; nothing was created.
     pub fn create_table(&mut self, name: &str, definition: &str) -> Result<()> {
         self.execute(&format!("CREATE TABLE IF NOT EXISTS {} ({definition})", quoted(name)), &[])
             .map(drop)
@@ -42,14 +43,14 @@ impl Engine {
     /// Adds a column to a local-only table: `definition` is name, type and constraints.
     ///
     /// # Errors
-    /// `Refused` for a synced table, whose schema is the manifest's.
+    /// `Refused` for a synced table, whose schema comes from the manifest.
     pub fn alter_table(&mut self, name: &str, definition: &str) -> Result<()> {
         self.execute(&format!("ALTER TABLE {} ADD COLUMN {definition}", quoted(name)), &[])
             .map(drop)
     }
 }
 
-/// Looks at the schema after a statement of the app that changed it.
+/// Checks the schema after a statement of the app that changed it.
 pub(super) fn verify(db: &Database, footprint: &Footprint) -> Result<()> {
     let conn = db.conn();
     for table in db.gate.synced() {
@@ -73,7 +74,7 @@ fn one_synced_table(conn: &Connection, table: &str) -> Result<()> {
     )? {
         return refuse(
             format!("UNIQUE index {index} on the synced table {table}"),
-            "it would refuse rows of the server; declare uniqueness as a rule in the manifest",
+            "it would reject rows of the server; declare uniqueness as a rule in the manifest",
         );
     }
     if let Some(index) = first(
@@ -91,7 +92,7 @@ fn one_synced_table(conn: &Connection, table: &str) -> Result<()> {
     )? {
         return refuse(
             format!("FOREIGN KEY of {local} to the synced table {table}"),
-            "SQLite would refuse what the server sends; make it a plain column",
+            "SQLite would reject rows of the server; make it a plain column",
         );
     }
     if let Some(shadow) =
@@ -105,7 +106,7 @@ fn one_synced_table(conn: &Connection, table: &str) -> Result<()> {
     Ok(())
 }
 
-/// Renaming may have made a name that is ours.
+/// Checks that a rename has not created a reserved name.
 fn names(conn: &Connection, db: &Database) -> Result<()> {
     let mut statement = conn
         .prepare_cached(
@@ -123,8 +124,8 @@ fn names(conn: &Connection, db: &Database) -> Result<()> {
     }
 }
 
-/// CREATE TRIGGER does not compile the body: so the statements that would fire it are compiled here, else the first pull
-/// would find what is wrong.
+/// CREATE TRIGGER does not compile the body: statements that would fire it are compiled here,
+/// otherwise the first pull would fail.
 fn trigger_bodies(db: &Database, table: &str) -> Result<()> {
     let conn = db.conn();
     let raises: Option<String> = conn
@@ -172,7 +173,7 @@ fn trigger_bodies(db: &Database, table: &str) -> Result<()> {
     Ok(())
 }
 
-/// A view has only the INSTEAD OF triggers that it has.
+/// Whether SQLite rejects the statement because a view lacks that INSTEAD OF trigger.
 fn is_view_objection(error: &rusqlite::Error) -> bool {
     error.to_string().contains("because it is a view")
 }

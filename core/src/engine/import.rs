@@ -1,11 +1,13 @@
-//! A device's Synchro database is taken over: what it has not sent becomes mutations, and its rows stand in for the
-//! server's until those have come.
+//! Imports a device's Synchro database: its unsent edits become mutations, and its rows are shown
+//! until the first sync has brought the server's.
 //!
-//! The old file is only read, from a copy. Taking over is one transaction: after a crash either nothing of it was done, or
-//! all. What was taken is remembered by row, operation and time, so that a second call takes what is new and nothing twice.
+//! The old file is only read, from a copy. The import is one transaction: after a crash it was done
+//! completely or not at all. Imported edits are remembered by row, operation and time, so a second
+//! call imports only what is new.
 //!
-//! The old queue knows that a row was edited, not how: it keeps neither old values nor the changed columns. Both come from
-//! the row as the server has it. So edits and deletes *await* the first sync; [`crate::engine::rebase`] settles them then.
+//! The old queue records that a row was edited, not how: it keeps neither old values nor the
+//! changed columns. Both are derived from the server's row. So edits and deletes *await* the first
+//! sync; [`crate::engine::rebase`] completes them then.
 
 mod file;
 mod mapping;
@@ -17,46 +19,46 @@ mod value;
 
 pub(crate) use file::OldFile;
 
-/// What became of a Synchro database that was taken over.
+/// Result of importing a Synchro database.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SynchroImport {
-    /// The tables that both sides know, by name.
+    /// The tables that both databases have, by name.
     pub tables: Vec<ImportedTable>,
-    /// What was not taken and stays in the old file, with the reason.
+    /// What was not imported and stays in the old file, with the reason.
     pub left_out: Vec<LeftOut>,
-    /// Unsent edits that an earlier call had taken already.
+    /// Unsent edits that an earlier call had already imported.
     pub taken_before: u64,
-    /// Mutations of the queue that wait for the first sync before they can be sent: the old file does not know what they
-    /// changed. Zero if everything has been here.
+    /// Mutations that wait for the first sync before they can be sent, because the old file does
+    /// not record what they changed. Zero after the first sync.
     pub awaiting: u64,
 }
 
-/// What was taken of a table.
+/// What was imported from a table.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ImportedTable {
     /// Its name.
     pub name: String,
-    /// Rows that are seen now as the old file had them, until the first sync brings the server's; zero after it.
+    /// Rows shown from the old file until the first sync brings the server's; zero after it.
     pub rows: u64,
-    /// Rows that the server had not been told of.
+    /// Unsent created rows.
     pub creates: u64,
-    /// Edits that the server had not been told of, one per row.
+    /// Unsent edits, one per row.
     pub updates: u64,
-    /// Deletes that the server had not been told of.
+    /// Unsent deletes.
     pub deletes: u64,
-    /// Columns of the old table that the schema lacks; their values were not taken.
+    /// Columns of the old table that the schema lacks; their values were not imported.
     pub columns_left_out: Vec<String>,
 }
 
-/// What was not taken.
+/// Something that was not imported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
     /// The table, by its old name.
     pub table: String,
-    /// The row; `None` where the whole table was left out.
+    /// The row; `None` if the whole table was left out.
     pub record_id: Option<String>,
-    /// How many unsent edits this is about.
+    /// Number of unsent edits that this concerns.
     pub unsent: u64,
-    /// Why.
+    /// The reason.
     pub why: String,
 }

@@ -1,11 +1,11 @@
-//! Facts of the file, by name: `rejoin_meta`.
+//! Metadata of the file, by name: `rejoin_meta`.
 
 use rusqlite::{Connection, OptionalExtension as _};
 
 use crate::engine::database::fault;
 use crate::error::Result;
 
-/// Sets a fact, or removes it.
+/// Sets a value, or removes it.
 pub(crate) fn set_meta(conn: &Connection, key: &str, value: Option<&str>) -> Result<()> {
     let done = if let Some(value) = value {
         let sql = "/*rejoin*/INSERT INTO rejoin_meta (key, value) VALUES (?1, ?2) \
@@ -18,7 +18,7 @@ pub(crate) fn set_meta(conn: &Connection, key: &str, value: Option<&str>) -> Res
     done.map(drop).map_err(fault::of)
 }
 
-/// The value of a fact; `None` if it is not set.
+/// The value of a key; `None` if it is not set.
 pub(crate) fn meta(conn: &Connection, key: &str) -> Result<Option<String>> {
     conn.prepare_cached("/*rejoin*/SELECT value FROM rejoin_meta WHERE key = ?1")
         .and_then(|mut statement| statement.query_row([key], |row| row.get(0)).optional())

@@ -1,7 +1,8 @@
-//! The engine's own tables: numbered migrations, each in the one transaction that also writes the new number.
+//! Migrations of the engine's own tables: numbered, each in one transaction that also writes the
+//! new number.
 //!
-//! `user_version` is the number of the last migration, `application_id` says that the file is ours. A file from a newer
-//! release is refused before anything is written.
+//! `user_version` is the number of the last migration, `application_id` marks the file as ours. A
+//! file of a newer release is rejected before anything is written.
 
 use std::path::Path;
 
@@ -14,7 +15,7 @@ use crate::error::{Error, Result};
 /// "RJN1", in the header of each of our files.
 pub(crate) const APPLICATION_ID: i64 = 0x524A_4E31;
 
-/// In order; the position counts from one. A released one is never edited.
+/// In order; positions count from one. A released migration is never edited.
 const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0001_first.sql"),
     include_str!("../../migrations/0002_queue.sql"),
@@ -29,10 +30,10 @@ const MIGRATIONS: &[&str] = &[
 ];
 
 /// The format that this release writes.
-#[allow(clippy::cast_possible_wrap)] // A handful.
+#[allow(clippy::cast_possible_wrap)] // A few entries.
 pub(crate) const FORMAT: i64 = MIGRATIONS.len() as i64;
 
-/// Refuses a file that this release must not write; reads only.
+/// Rejects a file that this release must not write; reads only.
 pub(crate) fn check(application_id: i64, user_version: i64) -> Result<()> {
     match application_id {
         0 if user_version == 0 => Ok(()),
@@ -41,13 +42,13 @@ pub(crate) fn check(application_id: i64, user_version: i64) -> Result<()> {
         _ => Err(Error::Refused {
             what: String::from("the file"),
             why: String::from(
-                "it belongs to another application; give Rejoin a file of its own (a Synchro database is taken over by import_synchro)",
+                "it belongs to another application; use another file for Rejoin (import_synchro imports a Synchro database)",
             ),
         }),
     }
 }
 
-/// Refuses a file that this release cannot read as it is.
+/// Rejects a file that this release cannot read without migrating it.
 pub(crate) fn check_to_read(path: &Path, application_id: i64, user_version: i64) -> Result<()> {
     check(application_id, user_version)?;
     if application_id == APPLICATION_ID && user_version == FORMAT {
@@ -55,7 +56,7 @@ pub(crate) fn check_to_read(path: &Path, application_id: i64, user_version: i64)
     }
     let why = if application_id == APPLICATION_ID {
         format!(
-            "its format is {user_version}, and this release reads {FORMAT}; an app of this release brings it up to date when it opens it"
+            "its format is {user_version}, and this release reads {FORMAT}; open it for writing with this release to migrate it"
         )
     } else {
         String::from("it is no file of Rejoin's")
@@ -63,7 +64,7 @@ pub(crate) fn check_to_read(path: &Path, application_id: i64, user_version: i64)
     Err(Error::Refused { what: path.display().to_string(), why })
 }
 
-/// Brings our tables up to this release.
+/// Migrates the engine's tables to this release.
 pub(crate) fn migrate(conn: &Connection) -> Result<()> {
     let number = |name: &str| conn.query_row(&format!("PRAGMA {name}"), [], |row| row.get(0));
     let format: i64 = number("user_version").map_err(fault::of)?;

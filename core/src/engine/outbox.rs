@@ -1,6 +1,6 @@
-//! The transactions around a request: mutations are committed as sent before the first byte leaves (O5), and as uncertain when
-//! the answer is lost. Also the queries of the queue, the history and the verdicts. Which mutations are sent, and in which
-//! form, is decided in `queue`.
+//! The transactions around a request: mutations are committed as sent before the first byte leaves,
+//! and as uncertain when the response is lost. Also the queries of the queue, the history and the
+//! verdicts. `queue` decides which mutations are sent, and in which form.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::ids::{MutationId, Seq};
 use crate::value::Value;
 
 impl Engine {
-    /// The queue and the base under it, as they are in the transaction that is open.
+    /// The queue and the base below it, in the open transaction.
     pub(crate) fn queue_view(&self) -> QueueView<'_> {
         QueueView { conn: self.db.conn(), queue: &self.queue, schema: &self.schema }
     }
@@ -32,7 +32,7 @@ impl Engine {
         store::read_all(self.db.conn())
     }
 
-    /// A mutation of the queue; `None` if it is not there, because it was accepted or discarded or never was.
+    /// A mutation of the queue; `None` if it was accepted or discarded, or never existed.
     pub fn mutation(&self, id: MutationId) -> Result<Option<Mutation>> {
         match self.queue.find(id) {
             Some(entry) => store::read(self.db.conn(), entry.seq),
@@ -40,12 +40,12 @@ impl Engine {
         }
     }
 
-    /// Whether the history has this mutation as accepted; old ones leave it (D11).
+    /// Whether the history has this mutation as accepted; old ones are pruned.
     pub fn was_accepted(&self, id: MutationId) -> Result<bool> {
         history::is_in_history(self.db.conn(), id)
     }
 
-    /// What waits on a row. A row that is not there and was never edited is synced.
+    /// The sync state of a row. A row that does not exist and was never edited is synced.
     ///
     /// # Errors
     /// `NotSynced` if the table is not.
@@ -54,14 +54,15 @@ impl Engine {
         Ok(self.queue.states().read().state(&known.name, key))
     }
 
-    /// The row in the base, in the order of the table's columns: without the edits that wait in the queue. `None` if the base
-    /// does not have it.
+    /// The base row, in the order of the table's columns: without the edits in the queue. `None` if
+    /// the base does not have it.
     pub fn base_row(&self, row: &RowKey) -> Result<Option<Vec<Value>>> {
         self.queue_view().base_row(row)
     }
 
-    /// Settles what is about to leave with `request`, and commits it (O5): only then may a byte be sent. What is offered,
-    /// in the order given; mutations that are neither pending nor uncertain are left out.
+    /// Prepares what is sent with `request`, and commits it: no byte may be sent before that.
+    /// Returns what is sent, in the given order; mutations that are neither pending nor uncertain
+    /// are left out.
     pub fn mark_sent(&mut self, seqs: &[Seq], request: i64) -> Result<Vec<Offer>> {
         let again = seqs.iter().filter(|seq| self.queue.has_left(**seq)).count();
         let limit = (self.fault_limit, self.host.now_micros() / 1000);
@@ -88,7 +89,7 @@ impl Engine {
         Ok(offers)
     }
 
-    /// The request was lost, or its answer: what it carried and is still on its way is uncertain.
+    /// Marks the sent mutations of a lost request as uncertain.
     pub fn mark_uncertain(&mut self, request: i64) -> Result<()> {
         self.write(Origin::Remote, |engine| {
             for (seq, attempt) in store::lost(engine.db.conn(), request)? {
@@ -99,7 +100,7 @@ impl Engine {
         })
     }
 
-    /// Freezes records that leave with `request`, and commits it (O5).
+    /// Freezes records that are sent with `request`, and commits that.
     pub(crate) fn freeze_records(&mut self, records: &[Record], request: i64) -> Result<()> {
         let leaving: HashSet<Seq> = records.iter().flat_map(Record::live).collect();
         let again = leaving.into_iter().filter(|seq| self.queue.has_left(*seq)).count();
@@ -122,7 +123,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes back what was frozen for a request that the server did not look at: it may change again.
+    /// Unfreezes the records of a request that the server did not process: they may change again.
     pub(crate) fn thaw(&mut self, places: &[i64]) -> Result<()> {
         if places.is_empty() {
             return Ok(());
@@ -145,7 +146,7 @@ impl Engine {
         })
     }
 
-    /// A mutation waits again, unless another record of it left before.
+    /// Sets a mutation to pending, unless another record of it was sent before.
     fn thawed(&mut self, seq: Seq, places: &[i64]) -> Result<()> {
         let mut others = self.queue.records().iter().filter(|one| !places.contains(&one.place));
         let left = others.any(|other| other.live().any(|member| member == seq));
@@ -158,7 +159,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Counts a try of a record (P7); how many there are now. One that has its verdict by now is not counted.
+    /// Counts a try of a record and returns the number of tries. A record that already has its
+    /// verdict is not counted.
     pub(crate) fn count_try(&mut self, place: i64) -> Result<Option<u32>> {
         let Some(mut record) = self.queue.records().get(place).cloned() else { return Ok(None) };
         record.tries += 1;
@@ -170,20 +172,21 @@ impl Engine {
         })
     }
 
-    /// Sets how often, and for how long, the server may fail on one mutation before the mutation is parked as
-    /// [`ServerFault`](super::queue::mutation::ParkReason::ServerFault).
+    /// Sets how often, and for how long, the server may fail on one mutation before the mutation is
+    /// parked as [`ServerFault`](super::queue::mutation::ParkReason::ServerFault).
     pub fn set_fault_limit(&mut self, attempts: u32, age: Duration) {
         self.fault_limit = FaultLimit::of(attempts, age);
     }
 
-    /// Removes accepted mutations beyond these bounds from the history, and returns how many. They cannot be undone any more.
+    /// Removes accepted mutations beyond these bounds from the history, and returns how many. They
+    /// can no longer be undone.
     pub fn prune(&mut self, bounds: &HistoryBounds) -> Result<usize> {
         self.write(Origin::Local, |engine| history::prune(engine.db.conn(), bounds))
     }
 
-    /// Removes entries of the history that are older than the default age. Called after a pass whose pull has shown that the
-    /// server still has the log that accepted them. A push does not show that: the server may have been restored, and what it
-    /// lost is sent again only after the next pull.
+    /// Removes entries of the history that are older than the default age. Called after a sync
+    /// whose pull has shown that the server still has the log that accepted them. A push does not
+    /// show that: after a restore, what the server lost is sent again only after the next pull.
     pub(crate) fn prune_proven(&mut self) -> Result<()> {
         if history::is_over_age(self.db.conn())? {
             self.prune(&HistoryBounds::default())?;
@@ -191,12 +194,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Verdicts after a number that the app has not acknowledged, oldest first, at most so many.
+    /// Unacknowledged verdicts after a number, oldest first, at most `most`.
     pub fn verdicts(&self, after: i64, most: usize) -> Result<Verdicts> {
         verdict::read(self.db.conn(), after, most)
     }
 
-    /// Removes the verdicts up to this number: the app has read them, and `verdicts` does not return them again.
+    /// Removes the verdicts up to this number: the app has read them, and `verdicts` does not
+    /// return them again.
     pub fn acknowledge_verdicts(&mut self, through: i64) -> Result<()> {
         self.write(Origin::Local, |engine| verdict::acknowledge_through(engine.db.conn(), through))
     }

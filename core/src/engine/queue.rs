@@ -1,8 +1,8 @@
 //! The queue of mutations: what local transactions wrote, until each has its verdict.
 //!
-//! The rows of `rejoin_mutation` are the truth; in memory stand the states, the ids and the index by row, loaded when the
-//! file is opened and changed only when the transaction that changed the rows has committed (I1). Appending costs one
-//! insert and the rows that were written; nothing here is linear in the queue but loading it.
+//! The rows of `rejoin_mutation` are authoritative. The states, the ids and the index by row are
+//! kept in memory, loaded when the file is opened and changed only after a commit. Appending costs
+//! one insert plus the written rows; only loading is linear in the size of the queue.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -43,12 +43,12 @@ use mutation::State;
 use record::{Record, Records};
 use seen::SeenRow;
 
-/// What a local transaction hands to the queue.
+/// A local transaction to be appended to the queue.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewMutation {
     /// What it wrote; never empty.
     pub recorded: Recorded,
-    /// What was meant; `None` for plain SQL.
+    /// The action that was performed; `None` for plain SQL.
     pub intent: Option<Intent>,
 }
 
@@ -61,9 +61,9 @@ pub struct Intent {
     pub version: i64,
     /// Its arguments as JSON.
     pub args: String,
-    /// The tables that its last run read, those that it wrote among them (R2).
+    /// The tables that its last run read, including those that it wrote.
     pub reads: Vec<TableNumber>,
-    /// The rows that it read by their keys, as it found them (O8).
+    /// The rows that it read by key, with their values before the run.
     pub seen: Vec<SeenRow>,
 }
 
@@ -74,42 +74,43 @@ impl NewMutation {
     }
 }
 
-/// How many mutations stand where.
+/// Number of mutations by state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
     /// Waiting to be sent.
     pub pending: u64,
-    /// On their way.
+    /// Sent, waiting for the response.
     pub sent: u64,
-    /// Sent, without an answer.
+    /// Sent, without a response.
     pub uncertain: u64,
-    /// Not accepted; the app's to decide.
+    /// Not accepted; the app must decide.
     pub parked: u64,
 }
 
-/// The queue's memory.
+/// The queue in memory.
 #[derive(Debug, Default)]
 pub struct Queue {
     entries: BTreeMap<Seq, Entry>,
     ids: HashMap<MutationId, Seq>,
     states: SharedRowStates,
     counts: Counts,
-    /// How many of them have read anything.
+    /// Number of mutations that have read anything.
     actions: usize,
-    /// What a plain server was sent; empty with a Rejoin server.
+    /// Frozen records for a plain server; empty with a Rejoin server.
     records: Records,
-    /// What was given up, and a server may have.
+    /// Discarded mutations that a server may have.
     cancels: Cancels,
     last: Last,
-    /// Imported edits that cannot be sent before the server's rows are here, and the versions that were edited.
+    /// Imported edits that cannot be sent before the server's rows arrive, with the edited
+    /// versions.
     awaiting: Awaiting,
     staged: Vec<Staged>,
 }
 
-/// By number: the version of the row that an imported edit was made on, as the old file had it.
+/// By number: the version of the row that an imported edit was made on, according to the old file.
 pub(crate) type Awaiting = BTreeMap<Seq, Option<String>>;
 
-/// The place that the next mutation of the running transaction has.
+/// The queue position of the next mutation in the running transaction.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
     last: Last,
@@ -123,7 +124,7 @@ impl Place {
     }
 }
 
-/// The numbers that were given last.
+/// The numbers that were assigned last.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Last {
     pub(crate) seq: i64,
@@ -132,7 +133,7 @@ pub(crate) struct Last {
 }
 
 impl Last {
-    /// The numbers after these. The clock may go back; the order of the queue does not.
+    /// The next numbers. The clock may go back; the order of the queue does not.
     pub(crate) fn next(self, now_ms: i64) -> Self {
         let (time_ms, counter) =
             if now_ms > self.time_ms { (now_ms, 0) } else { (self.time_ms, self.counter + 1) };
@@ -140,7 +141,7 @@ impl Last {
     }
 }
 
-/// A mutation, as far as decisions need it at hand.
+/// A mutation as kept in memory.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) seq: Seq,
@@ -148,18 +149,18 @@ pub(crate) struct Entry {
     pub(crate) state: State,
     pub(crate) attempt: i64,
     pub(crate) rows: Arc<[(RowKey, PatchKind)]>,
-    /// The tables that an action has read (R2); empty for all that never runs again.
+    /// The tables that an action has read; empty for mutations that never run again.
     pub(crate) reads: Arc<[TableNumber]>,
 }
 
 impl Entry {
-    /// Whether it is an action that may run again: no server can have it (R7).
+    /// Whether it is an action that may run again: no server can have it.
     pub(crate) fn replays(&self) -> bool {
         self.state == State::Pending && !self.reads.is_empty()
     }
 }
 
-/// A change of the memory that waits for the commit.
+/// A change of the memory that is applied at the commit.
 #[derive(Debug)]
 pub(crate) enum Staged {
     Added(Entry),
@@ -167,17 +168,17 @@ pub(crate) enum Staged {
     Left(Seq),
     Recorded(Record),
     Unrecorded(i64),
-    /// These await the server's rows now, and no others.
+    /// Replaces the set of edits that await the server's rows.
     Awaiting(Awaiting),
-    /// It was given up, and a server may have it.
+    /// A mutation that a server may have was discarded.
     Cancelled(Cancelled),
-    /// The server's word on what had this place is here.
+    /// The server's answer to the cancelled mutation at this position is here.
     Settled(Seq),
-    /// These numbers are given.
+    /// These numbers are assigned.
     Given(Last),
 }
 
-/// Writes a mutation into the queue, inside the transaction of the rows that it records (I1).
+/// Appends a mutation to the queue, in the transaction of the rows that it records.
 pub(crate) fn append(
     conn: &Connection,
     queue: &mut Queue,
@@ -187,7 +188,8 @@ pub(crate) fn append(
     append_at(conn, queue, place, new, None)
 }
 
-/// [`append`], for what was written elsewhere and earlier: at `written_ms`, if that is not in the future.
+/// Like [`append`], for an earlier write from another file: at `written_ms`, if that is not in the
+/// future.
 pub(crate) fn append_at(
     conn: &Connection,
     queue: &mut Queue,
@@ -214,19 +216,20 @@ pub(crate) fn append_at(
 }
 
 impl Queue {
-    /// Whether a request has carried it before, in this or an earlier attempt.
+    /// Whether a request has carried it, in this or an earlier attempt.
     pub(crate) fn has_left(&self, seq: Seq) -> bool {
         let left = |entry: &Entry| entry.state == State::Uncertain || entry.attempt > 1;
         self.entry(seq).is_some_and(left)
     }
 
-    /// Reads the queue of a file. What was on its way when the last process ended has no answer (O5): it is uncertain.
+    /// Loads the queue of a file. Mutations that were sent when the last process ended have no
+    /// response: they become uncertain.
     pub fn load(conn: &Connection, schema: &Schema) -> Result<Self> {
         store::recover(conn)?;
         Self::look(conn, schema)
     }
 
-    /// Reads the queue of a file as it stands: another process may just be sending from it.
+    /// Loads the queue of a file without changes: another process may be sending from it.
     pub(crate) fn look(conn: &Connection, schema: &Schema) -> Result<Self> {
         let mut queue =
             Self { last: store::last(conn)?, records: Records::load(conn)?, ..Self::default() };
@@ -242,18 +245,18 @@ impl Queue {
         Ok(queue)
     }
 
-    /// Learns the names by which `rejoin_row_state` finds tables.
+    /// Sets the table names for `rejoin_row_state`.
     pub fn name_tables(&self, schema: &Schema) {
         self.states.write().name(schema);
     }
 
-    /// The place of the mutation that is appended next.
+    /// The queue position of the mutation that is appended next.
     pub(crate) fn place(&self, host: &dyn Host) -> Place {
         let last = self.last().next(host.now_micros() / 1000);
         Place { last, id: MutationId(host.uuid4()) }
     }
 
-    /// The transaction was committed: what it did to the queue counts.
+    /// Applies the staged changes after a commit.
     pub fn committed(&mut self) {
         if self.staged.is_empty() {
             return;
@@ -283,37 +286,37 @@ impl Queue {
         }
     }
 
-    /// The transaction was rolled back: nothing happened.
+    /// Drops the staged changes after a rollback.
     pub fn rolled_back(&mut self) {
         self.staged.clear();
     }
 
-    /// Notes what the running transaction does to the queue.
+    /// Stages a change that the running transaction makes to the queue.
     pub(crate) fn stage(&mut self, staged: Staged) {
         self.staged.push(staged);
     }
 
-    /// What a plain server was sent and has not judged yet.
+    /// Records that were sent to a plain server and have no verdict.
     pub(crate) fn records(&self) -> &Records {
         &self.records
     }
 
-    /// What was given up, and a server may have.
+    /// Discarded mutations that a server may have.
     pub(crate) fn cancels(&self) -> &Cancels {
         &self.cancels
     }
 
-    /// How many mutations stand where.
+    /// Number of mutations by state.
     pub fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// How many mutations there are, in every state.
+    /// Number of mutations in any state.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is none.
+    /// Whether the queue is empty.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -323,7 +326,7 @@ impl Queue {
         self.states.clone()
     }
 
-    /// The numbers that were given last, in the running transaction too.
+    /// The numbers that were assigned last, including those of the running transaction.
     pub(crate) fn last(&self) -> Last {
         let staged = self.staged.iter().rev().find_map(|staged| match staged {
             Staged::Given(last) => Some(*last),
@@ -332,17 +335,17 @@ impl Queue {
         staged.unwrap_or(self.last)
     }
 
-    /// Imported edits that wait for the server's rows, with the versions that were edited.
+    /// Imported edits that wait for the server's rows, with the edited versions.
     pub(crate) fn awaiting(&self) -> &Awaiting {
         &self.awaiting
     }
 
-    /// Every mutation, in the order of the queue.
+    /// Every mutation, in queue order.
     pub(crate) fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.entries.values()
     }
 
-    /// Those that are part of what the app sees.
+    /// Mutations that are applied to the visible rows.
     pub(crate) fn live(&self) -> impl Iterator<Item = Seq> + '_ {
         self.entries.values().filter(|entry| entry.state != State::Parked).map(|entry| entry.seq)
     }
@@ -353,7 +356,7 @@ impl Queue {
         self.entries.range((Excluded(seq), Unbounded)).map(|(_, entry)| entry)
     }
 
-    /// The rows in which any mutation has a hand, parked ones too.
+    /// The rows that any mutation names, including parked ones.
     pub(crate) fn rows(&self) -> HashSet<RowKey> {
         let rows = self.entries.values().flat_map(|entry| entry.rows.iter());
         rows.map(|(row, _)| row.clone()).collect()

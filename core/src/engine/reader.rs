@@ -1,4 +1,4 @@
-//! Connections that only read: the last committed state, beside the writer, never waiting for it (I7).
+//! Read-only connections: they see the last committed state and never wait for the writer.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -25,32 +25,32 @@ pub struct Reader {
     gate: Arc<Gate>,
     footprints: Footprints,
     stop: Arc<ReadStop>,
-    /// When the present piece of work began, by [`ReadStop::now`].
+    /// When the current read began, by [`ReadStop::now`].
     begun: Arc<AtomicU64>,
 }
 
-/// Ends reads from outside: all of them, or those that are older than a mark.
+/// Stops reads from another thread: all of them, or those older than a mark.
 #[derive(Debug, Default)]
 pub(crate) struct ReadStop {
     all: AtomicBool,
-    /// The present mark; work that begins now is not older than it.
+    /// The current mark; reads that begin now are not older than it.
     now: AtomicU64,
-    /// Work that began before this mark must end.
+    /// Reads that began before this mark must end.
     ended: AtomicU64,
 }
 
 impl ReadStop {
-    /// Whether every read ends, until it is said otherwise.
+    /// Sets whether every read ends.
     pub(crate) fn set_all(&self, all: bool) {
         self.all.store(all, Ordering::Release);
     }
 
-    /// A new mark.
+    /// Creates a new mark.
     pub(crate) fn mark(&self) -> u64 {
         self.now.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    /// Ends what began before this mark.
+    /// Ends reads that began before this mark.
     pub(crate) fn end_before(&self, mark: u64) {
         self.ended.fetch_max(mark, Ordering::AcqRel);
     }
@@ -65,7 +65,7 @@ impl ReadStop {
 pub struct ReadSet {
     /// Names of tables, lower case.
     pub tables: BTreeSet<String>,
-    /// Whether it calls `rejoin_row_state`, which verdicts change without touching a row.
+    /// Whether it calls `rejoin_row_state`, whose result may change without a row change.
     pub row_state: bool,
 }
 
@@ -79,7 +79,7 @@ impl Reader {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut conn = Connection::open_with_flags(path, flags).map_err(fault::of)?;
         conn.busy_timeout(std::time::Duration::from_secs(5)).map_err(fault::of)?;
-        // A screen of watched queries stays compiled.
+        // Large enough for all watched queries of a screen.
         conn.set_prepared_statement_cache_capacity(256);
         conn.execute_batch("PRAGMA query_only = ON").map_err(fault::of)?;
         function::row_state(&conn, states).map_err(fault::of)?;
@@ -112,14 +112,15 @@ impl Reader {
         Ok(out)
     }
 
-    /// Runs a query; its rows as one buffer.
+    /// Runs a query; returns its rows as one buffer.
     pub fn rows(&mut self, sql: &str, params: &[Value]) -> Result<RowBuffer> {
         let _app = self.gate.app();
         let mut prepared = self.prepare(sql, params)?;
         let mut encoder = None;
         let mut rows = prepared.raw_query();
         while let Some(row) = rows.next().map_err(|error| self.explain(error))? {
-            // Names are asked for after the first step, which compiles anew what a schema change made stale.
+            // Names are read after the first step, which recompiles the statement after a schema
+            // change.
             let encoder = encoder.get_or_insert_with(|| Encoder::new(row.as_ref().column_names()));
             encoder.step(row)?;
         }
@@ -127,7 +128,7 @@ impl Reader {
         encoder.unwrap_or_else(|| Encoder::new(prepared.column_names())).finish()
     }
 
-    /// Runs `body` in one read transaction: its queries see one state, the one of now.
+    /// Runs `body` in one read transaction: its queries see the same state.
     pub fn snapshot<T>(&mut self, body: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         struct Open<'a>(&'a mut Reader);
         impl Drop for Open<'_> {
@@ -138,18 +139,18 @@ impl Reader {
             }
         }
         if !self.conn.is_autocommit() {
-            // The end of the last one failed, for want of memory.
+            // The previous transaction could not be ended, because memory was short.
             self.run_ours("COMMIT")?;
         }
         self.run_ours("BEGIN")?;
         let open = Open(self);
-        // BEGIN alone fixes nothing: the first read does.
+        // BEGIN alone takes no snapshot: the first read does.
         open.0.run_ours("SELECT 1 FROM sqlite_schema LIMIT 1")?;
         body(open.0)
     }
 
-    /// Ends what this reader runs when `stop` says so, with [`Error::Suspended`] or [`Error::TransactionTimeout`]. An interrupt
-    /// would not do: it is lost on a reader that stands between two statements.
+    /// Ends this reader's queries when `stop` is set, with [`Error::Suspended`] or
+    /// [`Error::TransactionTimeout`]. An interrupt would be lost between two statements.
     pub(crate) fn stop_when(&mut self, stop: Arc<ReadStop>) -> Result<()> {
         self.stop = Arc::clone(&stop);
         let begun = Arc::clone(&self.begun);
@@ -157,12 +158,12 @@ impl Reader {
         self.conn.progress_handler(1000, Some(ends)).map_err(fault::of)
     }
 
-    /// A piece of work begins.
+    /// Starts a read.
     pub(crate) fn begin_work(&self) {
         self.begun.store(self.stop.now.load(Ordering::Acquire), Ordering::Release);
     }
 
-    /// Whether the present piece of work is older than it may be.
+    /// Whether the current read must end.
     pub(crate) fn is_overdue(&self) -> bool {
         self.stop.is_overdue(&self.begun)
     }
@@ -181,7 +182,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Compiles a query and binds its parameters; the gate must know that the app speaks.
+    /// Compiles a query and binds its parameters; the authorizer must be in app mode.
     fn prepare(&self, sql: &str, params: &[Value]) -> Result<CachedStatement<'_>> {
         if self.is_overdue() {
             return Err(Error::TransactionTimeout);
@@ -197,7 +198,7 @@ impl Reader {
         Ok(prepared)
     }
 
-    /// The schema has changed: what queries read is asked anew.
+    /// Clears the read sets of queries after a schema change.
     pub(crate) fn forget_footprints(&mut self) {
         self.footprints.clear();
     }

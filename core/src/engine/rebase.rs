@@ -1,10 +1,15 @@
-//! The heart: what a server answers meets what waits on this device, in one transaction.
+//! Rebase: applies a server response underneath the pending mutations, in one transaction.
 //!
-//! The app sees the base and, on top of it, the queue's mutations in their order (I2). [`Engine::apply`] moves the base:
-//! steps that the batch meets are undone newest first, with what follows from them (R3), rows go into the base without
-//! capture and without rules (R5), policy judges (O6), and the steps come back with their undo renewed (R1). Verdicts come
-//! first, then images, then policy, then the steps (O5); cursor and rows commit together (I6), and observers hear of it
-//! once. What nothing waits on costs what the rows cost.
+//! The app sees the base with the pending mutations applied on top, in queue order.
+//! [`Engine::apply`] changes the base:
+//! 1. Apply the verdicts of the response.
+//! 2. Undo the pending mutations whose rows the response contains, and all that depend on them.
+//! 3. Write the rows to the base. Capture and constraint rules are off.
+//! 4. Resolve conflicts according to each table's policy.
+//! 5. Redo the remaining mutations in queue order and store their new undo images.
+//!
+//! The cursor is written in the same transaction (`cursor-commits-with-rows`), and observers are
+//! notified once. A response that overlaps no pending mutation costs only its row writes.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -50,32 +55,32 @@ pub(crate) mod work;
 pub use batch::{Applied, Batch, RecordEnding, ServerVerdict, Settled, Withdrawn};
 use work::{Extent, Runner, Work};
 
-/// Bytes of rows from which on it pays to compile statements without triggers: some two hundred rows.
+/// Statements without triggers pay off from this number of row bytes: about 200 rows.
 const MANY: usize = 32 * 1024;
 
-/// In which transaction a rebase is.
+/// The transaction that a rebase runs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Within {
-    /// In one of which it is all, so that to begin anew is to begin that anew. A savepoint would cost more than that: SQLite keeps
-    /// each page as it was then, and beyond 64 KiB of them every statement of an action writes to a file.
+    /// Its own transaction: to start over, it begins a new one. A savepoint is slower: SQLite keeps
+    /// the original of each page and, beyond 64 KiB, writes it to a file in every statement.
     Own,
-    /// In one that has written already.
+    /// A transaction that has already written; the rebase uses a savepoint.
     Another,
 }
 
-/// How an attempt at a rebase ended.
+/// Result of one attempt at a rebase.
 enum Attempt {
     Done(Applied, Vec<Staged>),
-    /// These must be undone before it begins.
+    /// These mutations must be undone before the rebase starts again.
     StartOver(BTreeSet<Seq>),
 }
 
 impl Engine {
-    /// Applies an answer: all of it in one transaction, or nothing.
+    /// Applies a server response in one transaction.
     ///
     /// # Errors
-    /// `Protocol` for rows that are not of the tables they name; the transaction was rolled back.
-    #[allow(clippy::needless_pass_by_value)] // An answer is used up; nobody should have it at hand a second time.
+    /// `Protocol` for rows that do not fit the tables they name; the transaction was rolled back.
+    #[allow(clippy::needless_pass_by_value)] // A response is applied once, so it is consumed.
     pub fn apply(&mut self, batch: Batch) -> Result<Applied> {
         self.apply_to(&batch, Extent::Selective)
     }
@@ -102,7 +107,7 @@ impl Engine {
             }
             let is_push = !batch.verdicts.is_empty() || !batch.withdrawn.is_empty();
             if is_push || !batch.records.is_empty() {
-                // While a snapshot is staged, what a push brought is laid there as well (C5).
+                // While a snapshot is staged, the rows of a push response go to staging as well.
                 staging::acks(Staging { conn: work.conn, schema: work.schema }, &batch.images)?;
             }
             verdict::finish(work, open)?;
@@ -123,8 +128,9 @@ impl Engine {
         Ok(applied)
     }
 
-    /// Runs a change of base or queue in one transaction: `body` undoes and changes, then what stays comes back. Where an
-    /// action does something else than before, all of it is done once more (R4).
+    /// Changes the base or the queue in one transaction: `body` undoes and changes mutations, then
+    /// the remaining ones are redone. If a re-run action affects other mutations than before,
+    /// everything starts over.
     pub(crate) fn rebase(
         &mut self,
         origin: Origin,
@@ -136,7 +142,8 @@ impl Engine {
             let known = self.exhausted.len();
             let done = self
                 .write_with(origin, triggers, |engine| engine.rebased_in(Within::Own, &mut body));
-            // SQLite ends the whole transaction with a write that it interrupts: the action is known now, and parked (D18).
+            // SQLite rolls back the whole transaction of an interrupted write. The action is now
+            // marked as exhausted, and the next attempt parks it.
             if done.is_ok() || self.exhausted.len() == known {
                 self.rebasing = None;
                 break done?;
@@ -147,7 +154,7 @@ impl Engine {
         Ok(applied)
     }
 
-    /// The same, in the transaction that is open, while nothing is captured.
+    /// Like [`Engine::rebase`], but in the open transaction and with capture off.
     pub(crate) fn rebased(
         &mut self,
         body: impl FnMut(&mut Work<'_>, &mut Applied) -> Result<()>,
@@ -171,7 +178,7 @@ impl Engine {
             }
             let ended = self.attempt(now_ms, &bounds, &first, &mut body)?;
             if matches!(ended, Attempt::StartOver(_)) {
-                self.take_back(within)?;
+                self.roll_back_attempt(within)?;
             }
             if savepoint {
                 self.run_ours("RELEASE rejoin_rebase")?;
@@ -186,8 +193,8 @@ impl Engine {
         }
     }
 
-    /// Takes back what an attempt has written.
-    fn take_back(&self, within: Within) -> Result<()> {
+    /// Rolls back what an attempt has written.
+    fn roll_back_attempt(&self, within: Within) -> Result<()> {
         if within == Within::Another {
             return self.run_ours("ROLLBACK TO rejoin_rebase");
         }
@@ -195,7 +202,7 @@ impl Engine {
         self.run_ours("BEGIN IMMEDIATE").map_err(|error| self.db.named(error))
     }
 
-    /// One attempt: undone are these, then what `body` undoes.
+    /// Runs one attempt: undoes `first`, then runs `body`.
     fn attempt(
         &mut self,
         now_ms: i64,
@@ -218,7 +225,7 @@ impl Engine {
         Ok(Attempt::Done(applied, std::mem::take(&mut work.staged)))
     }
 
-    /// What a rebase did to the queue counts with the commit.
+    /// Stages the changes that the rebase made to the queue; they take effect with the commit.
     fn conclude(&mut self, applied: &Applied, staged: Vec<Staged>) -> Result<()> {
         let left = staged.iter().any(|staged| matches!(staged, Staged::Left(_)));
         for staged in staged {

@@ -1,9 +1,9 @@
-//! Beginning anew in the same file: for another user, or because the rows shall come afresh.
+//! Resets the file: for another user, or to fetch all rows again.
 //!
-//! Promise: a reset is one transaction, so after a crash or an error either nothing has happened or all has. Nothing that
-//! waits for the server goes with it unless the app has named it (I3). The synced tables stay, empty, so that the app goes on;
-//! numbers that were given are never given again; and no answer to a request from before is taken afterwards, because a
-//! session looks at `Engine::resets` before it takes one (O5).
+//! A reset is one transaction: after a crash or an error it was done completely or not at all.
+//! Pending mutations are removed only if the app has named them. The synced tables stay, empty, so
+//! the app can continue. Assigned numbers are never reused. Responses to earlier requests are
+//! dropped, because a session checks `Engine::resets` before it applies one.
 
 use std::collections::HashSet;
 
@@ -22,45 +22,47 @@ use crate::engine::change::Origin;
 use crate::error::{Error, Result};
 use crate::ids::MutationId;
 
-/// What stays in the file.
+/// What a reset keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Keep {
-    /// Everything that is not the server's: what waits, the history, the user, local-only tables. The rows of the server go,
-    /// and the next sync fetches them as the first one did.
+    /// Everything except the server's rows: pending mutations, the history, the user, local-only
+    /// tables. The next sync fetches the rows like a first sync.
     Pending,
-    /// Local-only tables. Rows, queue, history, the device's id and its user go: the file is the next user's to take.
+    /// Local-only tables. Rows, queue, history, device id and user are removed: another user can
+    /// take the file.
     Local,
     /// The tables, all of them empty, and their schema.
     Nothing,
 }
 
-/// What a reset took away.
+/// What a reset removed.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Emptied {
-    /// The queue as it was; empty where it was kept.
+    /// The removed queue; empty if the queue was kept.
     pub given_up: Vec<Mutation>,
-    /// Rows of synced tables.
+    /// Number of rows of synced tables.
     pub rows: u64,
-    /// Rows of local-only tables.
+    /// Number of rows of local-only tables.
     pub local_rows: u64,
 }
 
-/// Facts that any reset keeps: what the tables are, numbers that must not be given again, and what was taken of an old file,
-/// which would come back as the next user's.
+/// Metadata that any reset keeps: the tables, numbers that must not be reused, and what was
+/// imported from an old file, so that it is not imported for the next user.
 const KEPT: &str = "'manifest', 'schema_version', 'schema_hash', 'rules_hash', 'request', \
                     'last_given', 'search_indexes', 'synchro_taken', 'trigger_disabled'";
 
-/// Facts of how far the server's rows are here, with a server of ours and with a plain one.
+/// Metadata about the sync position, for a Rejoin server and for a plain one.
 const OF_ROWS: &str = "'cursor', 'held', 'recheck', 'snapshot', 'snapshot_due', 'first_sync', \
                        'plain_checkpoint', 'plain_last_pull', 'plain_buckets'";
 
 impl Engine {
-    /// Takes away what `keep` does not keep. `give_up` names every mutation that waits or is parked, if the queue goes; names of
-    /// others are passed over, because they may have been accepted meanwhile. Works offline.
+    /// Removes what `keep` does not keep. If the queue is removed, `give_up` names every pending or
+    /// parked mutation; unknown names are ignored, because they may have been accepted meanwhile.
+    /// Works offline.
     ///
     /// # Errors
-    /// `Unsent` if something waits that is not named; `Refused` if something is named and the queue stays; those of writing the
-    /// file. Nothing was changed.
+    /// `Unsent` if a mutation is not named; `Refused` if something is named and the queue stays;
+    /// those of writing the file. Nothing was changed.
     pub fn reset(&mut self, keep: Keep, give_up: &[MutationId]) -> Result<Emptied> {
         self.check_named(keep, give_up)?;
         let emptied = match keep {
@@ -75,7 +77,8 @@ impl Engine {
         Ok(emptied)
     }
 
-    /// How often this file was reset since it was opened: who holds an answer to an older question drops it.
+    /// Number of resets of this file since it was opened; responses to earlier requests are
+    /// dropped.
     pub(crate) fn resets(&self) -> u64 {
         self.resets
     }
@@ -92,7 +95,7 @@ impl Engine {
         Err(Error::Unsent { waiting: unnamed as u64 })
     }
 
-    /// The base goes, and what waits is laid down over nothing (R1).
+    /// Empties the base and applies the pending mutations to the empty tables.
     fn drop_base(&mut self) -> Result<u64> {
         let mut rows = 0;
         self.rebase(Origin::Local, Triggers::Fire, |work, _| {
@@ -101,7 +104,7 @@ impl Engine {
             staging::clear(Staging { conn: work.conn, schema: work.schema })?;
             rows = empty_synced(work.conn, work.schema)?;
             death::pass(Place::MidReset);
-            bear_witness(work.conn)?;
+            keep_log_position(work.conn)?;
             forget(work.conn, &format!("key IN ({OF_ROWS})"))?;
             for table in work.schema.tables.values() {
                 work.touched.table(&table.name);
@@ -112,7 +115,7 @@ impl Engine {
     }
 
     fn begin_anew(&mut self, keep: Keep) -> Result<(u64, u64)> {
-        // Where the tables that the app's triggers fill are emptied as well, there is nothing for them to do.
+        // The tables that the app's triggers fill are emptied as well, so these need not run.
         let triggers = if keep == Keep::Nothing { Triggers::Rest } else { Triggers::Fire };
         self.write_with(Origin::Local, triggers, |engine| {
             let conn = engine.db.conn();
@@ -140,7 +143,7 @@ impl Engine {
         })
     }
 
-    /// The queue's memory follows, when this is committed.
+    /// Clears the queue in memory at the commit.
     fn forget_queue(&mut self) {
         let left = self.queue.entries().map(|entry| Staged::Left(entry.seq));
         let records = self.queue.records().iter().map(|record| Staged::Unrecorded(record.place));
@@ -155,13 +158,13 @@ impl Engine {
 
 fn kept() -> Error {
     Error::Refused {
-        what: String::from("to give mutations up in a reset that keeps what waits"),
-        why: String::from("discard them, or keep less"),
+        what: String::from("discarding mutations in a reset that keeps the queue"),
+        why: String::from("discard them first, or keep less"),
     }
 }
 
-/// Empties the synced tables. A trigger of the app that fails is dropped and recorded, as when a row of the server comes (B22):
-/// it must not keep one user's rows before the eyes of the next.
+/// Empties the synced tables. An app trigger that fails is dropped and recorded, as with rows of
+/// the server: one user's rows must not stay visible to the next.
 fn empty_synced(conn: &Connection, schema: &Schema) -> Result<u64> {
     let mut rows = 0;
     for table in schema.tables.values() {
@@ -176,7 +179,8 @@ fn empty_synced(conn: &Connection, schema: &Schema) -> Result<u64> {
     Ok(rows)
 }
 
-/// The app's own tables; not those in which a full-text index keeps itself, which go with it.
+/// The app's own tables, without the internal tables of full-text indexes, which are dropped with
+/// them.
 fn local_tables(conn: &Connection, schema: &Schema) -> Result<Vec<String>> {
     let sql = format!(
         "{OURS}SELECT name FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'virtual')
@@ -191,7 +195,8 @@ fn local_tables(conn: &Connection, schema: &Schema) -> Result<Vec<String>> {
     Ok(all)
 }
 
-/// Empties them in whatever order their FOREIGN KEYs allow: rounds, as long as one of them goes.
+/// Empties tables in an order that their FOREIGN KEYs allow: repeats until no further table can be
+/// emptied.
 fn empty_local(conn: &Connection, tables: &[String]) -> Result<u64> {
     conn.execute_batch(&format!("{OURS}PRAGMA defer_foreign_keys = ON")).map_err(fault::of)?;
     let (mut rows, mut left) = (0, tables.to_vec());
@@ -217,7 +222,7 @@ fn empty_local(conn: &Connection, tables: &[String]) -> Result<u64> {
 fn empty_one(conn: &Connection, table: &str) -> rusqlite::Result<usize> {
     let name = quoted(table);
     match conn.execute(&format!("{OURS}DELETE FROM {name}"), []) {
-        // A full-text index without rows of its own cannot look up what a DELETE would take out.
+        // A contentless full-text index cannot look up what a DELETE removes.
         Err(_) if is_index(conn, table)? => {
             conn.execute(&format!("{OURS}INSERT INTO {name} ({name}) VALUES ('delete-all')"), [])
         }
@@ -231,9 +236,9 @@ fn is_index(conn: &Connection, table: &str) -> rusqlite::Result<bool> {
     conn.query_row(sql, [table], |row| row.get(0))
 }
 
-/// The cursor goes; that the server had come so far is still said at the next register, or one that was restored would not be
-/// found out, and what it has lost not be offered again (O14).
-fn bear_witness(conn: &Connection) -> Result<()> {
+/// Removes the cursor but keeps the log position for the next register. Otherwise a restored server
+/// would not be detected, and what it has lost would not be sent again.
+fn keep_log_position(conn: &Connection) -> Result<()> {
     let sql = "/*rejoin*/INSERT INTO rejoin_meta (key, value) \
                SELECT 'witness', value FROM rejoin_meta WHERE key = 'cursor' ON CONFLICT (key) DO NOTHING";
     conn.execute(sql, []).map(drop).map_err(fault::of)

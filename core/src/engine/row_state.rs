@@ -1,7 +1,8 @@
-//! Which mutations wait on which row: the one index by row, in memory, shared with the readers (B16).
+//! Index of pending mutations by row: in memory, shared with the readers.
 //!
-//! Built when the file is opened and changed only after a commit, so it never shows work that was rolled back. Readers
-//! see the present, not their snapshot: `rejoin_row_state(table, id)` answers for now. Knows no SQLite.
+//! Built when the file is opened and changed only after a commit, so it never shows rolled-back
+//! work. Readers see the current state, not that of their snapshot: `rejoin_row_state(table, id)`
+//! answers for now. Does not depend on SQLite.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -11,36 +12,36 @@ use crate::engine::schema::model::Schema;
 use crate::ids::{Seq, TableNumber};
 use crate::value::Value;
 
-/// Where a mutation stands. Stored as a number; accepted ones live in the history.
+/// State of a mutation in the queue, stored as a number. Accepted mutations are in the history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum State {
     /// Waits to be sent.
     Pending = 0,
-    /// Frozen and about to leave, or on its way (O5).
+    /// Frozen and about to be sent, or sent.
     Sent = 1,
-    /// Sent, and no answer came: replayed as its effect and sent again as it is (R7, P2).
+    /// Sent without a response: replayed as its recorded effect and sent again unchanged.
     Uncertain = 2,
     /// Ended without being accepted; kept with reason and payload, blocks nothing.
     Parked = 3,
 }
 
-/// What an app can show beside a row.
+/// Sync state of a row, for display in an app.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RowSyncState {
-    /// Nothing of this device waits on it.
+    /// No mutation of this device edits it.
     Synced,
     /// An edit waits to be sent.
     Pending,
-    /// An edit is on its way.
+    /// An edit was sent.
     Sent,
-    /// An edit was sent and no answer came; it will be sent again.
+    /// An edit was sent without a response; it will be sent again.
     Uncertain,
-    /// An edit was not accepted, and the app has not decided yet what becomes of it.
+    /// An edit was not accepted, and the app has not decided yet.
     Parked,
 }
 
 impl RowSyncState {
-    /// The word that `rejoin_row_state` returns.
+    /// The text that `rejoin_row_state` returns.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Synced => "synced",
@@ -72,34 +73,34 @@ pub struct Waiting {
     pub state: State,
 }
 
-/// The index, shared: the writer's queue changes it, readers look.
+/// The shared index: the writer's queue changes it, readers read it.
 #[derive(Debug, Clone, Default)]
 pub struct SharedRowStates(Arc<RwLock<RowStates>>);
 
 impl SharedRowStates {
-    /// To look. Never held across SQL of an app.
+    /// Locks the index for reading. Never held across SQL of an app.
     pub fn read(&self) -> RwLockReadGuard<'_, RowStates> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// To change, after a commit.
+    /// Locks the index for changes, after a commit.
     pub(crate) fn write(&self) -> RwLockWriteGuard<'_, RowStates> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The mutations of the queue by the rows that their effects name, oldest first.
+/// The mutations of the queue by the rows of their effects, oldest first.
 #[derive(Debug, Default)]
 pub struct RowStates {
     names: HashMap<String, TableNumber>,
     tables: Map<TableNumber, Keys>,
 }
 
-/// Looked into for each row of each batch, so that hashing must be cheap; it is seeded, so that no peer can choose keys
-/// that meet.
+/// Read for each row of each batch, so hashing must be cheap; seeded, so that no peer can choose
+/// colliding keys.
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
-/// By class of key, so that a lookup borrows the key.
+/// By storage class of the key, so that a lookup borrows the key.
 #[derive(Debug, Default)]
 struct Keys {
     text: Map<Box<str>, Line>,
@@ -160,13 +161,13 @@ impl Line {
     }
 }
 
-/// Parked mutations are not part of what the app sees.
+/// Without parked mutations, which are not applied to the visible rows.
 fn live(waiting: &[Waiting]) -> impl DoubleEndedIterator<Item = Seq> + '_ {
     waiting.iter().filter(|one| one.state != State::Parked).map(|one| one.seq)
 }
 
 impl RowStates {
-    /// The steps at a row: mutations that are part of what the app sees, oldest first.
+    /// The applied mutations at a row, oldest first.
     pub(crate) fn steps_at(
         &self,
         table: TableNumber,
@@ -175,7 +176,7 @@ impl RowStates {
         live(self.at(table, key))
     }
 
-    /// The steps at a row that are later than one, oldest first.
+    /// The applied mutations at a row after a number, oldest first.
     pub(crate) fn steps_after(
         &self,
         row: &RowKey,
@@ -184,8 +185,8 @@ impl RowStates {
         live(self.after(row.table, &row.key, seq))
     }
 
-    /// The state to show for a row. A parked edit shows before all; else the latest one. An integer key may be given as
-    /// text. Unknown tables and rows are synced: there is nothing of ours on them.
+    /// The state to show for a row: parked if any edit is, else the state of the latest edit. An
+    /// integer key may be given as text. Unknown tables and rows are synced.
     pub fn state(&self, table: &str, key: &Value) -> RowSyncState {
         let Some(number) = self.names.get(table) else { return RowSyncState::Synced };
         let mut waiting = self.at(*number, key);
@@ -200,7 +201,7 @@ impl RowStates {
         waiting.last().map_or(RowSyncState::Synced, |one| one.state.into())
     }
 
-    /// The mutations at a row, oldest first, parked ones among them.
+    /// The mutations at a row, oldest first, including parked ones.
     pub fn at(&self, table: TableNumber, key: &Value) -> &[Waiting] {
         let Some(keys) = self.tables.get(&table) else { return &[] };
         let found = match key {
@@ -211,18 +212,18 @@ impl RowStates {
         found.map_or(&[], Line::all)
     }
 
-    /// Those at a row that are later than a number, oldest first.
+    /// The mutations at a row after a number, oldest first.
     pub fn after(&self, table: TableNumber, key: &Value, seq: Seq) -> &[Waiting] {
         let all = self.at(table, key);
         &all[all.partition_point(|one| one.seq <= seq)..]
     }
 
-    /// Whether anything waits on any row of a table.
+    /// Whether any row of a table has a mutation.
     pub fn touches(&self, table: TableNumber) -> bool {
         self.tables.contains_key(&table)
     }
 
-    /// The mutations that are part of what the app sees, at every row of a table whose key is `within`, in order.
+    /// The applied mutations at every row of a table whose key is `within`, in order.
     pub fn in_table(&self, table: TableNumber, within: impl Fn(&Value) -> bool) -> Vec<Seq> {
         let Some(keys) = self.tables.get(&table) else { return Vec::new() };
         let text = keys.text.iter().map(|(key, line)| (Value::Text(key.as_ref().into()), line));
@@ -236,12 +237,12 @@ impl RowStates {
         seqs
     }
 
-    /// Learns the tables' names.
+    /// Sets the tables' names.
     pub(crate) fn name(&mut self, schema: &Schema) {
         self.names.clone_from(&schema.by_name);
     }
 
-    /// Puts a mutation at a row, in its place by number.
+    /// Adds a mutation at a row, in the order of numbers.
     pub(crate) fn add(&mut self, table: TableNumber, key: &Value, waiting: Waiting) {
         let keys = self.tables.entry(table).or_default();
         match key {
@@ -257,7 +258,7 @@ impl RowStates {
         }
     }
 
-    /// Takes a mutation from a row; a row without any leaves the index.
+    /// Removes a mutation from a row; a row without any leaves the index.
     pub(crate) fn remove(&mut self, table: TableNumber, key: &Value, seq: Seq) {
         let Some(keys) = self.tables.get_mut(&table) else { return };
         if keys.line_mut(key).is_some_and(|line| line.remove(seq)) {
@@ -281,7 +282,7 @@ impl RowStates {
         }
     }
 
-    /// Everything, in one order, to be compared.
+    /// Everything in a fixed order, for comparison.
     #[cfg(test)]
     pub(crate) fn sorted(&self) -> std::collections::BTreeMap<(TableNumber, String), Vec<Waiting>> {
         let mut all = std::collections::BTreeMap::new();
@@ -311,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_edit_shows_but_a_parked_one_shows_before_all() {
+    fn row_state_is_parked_or_that_of_the_latest_edit() {
         let mut states = states();
         let key = Value::from("n1");
         assert_eq!(states.state("notes", &key), RowSyncState::Synced);
@@ -328,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn an_integer_key_is_found_by_its_text_too() {
+    fn integer_key_is_found_by_its_text() {
         let mut states = states();
         states.add(TableNumber(1), &7.into(), waiting(1, State::Sent));
         assert_eq!(states.state("notes", &7.into()), RowSyncState::Sent);
@@ -337,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_names_each_mutation_in_it_once_and_in_order() {
+    fn range_returns_each_mutation_once_in_order() {
         let mut states = states();
         for (seq, key) in [(3, "c"), (1, "a"), (2, "b"), (2, "c"), (9, "z")] {
             states.add(TableNumber(1), &key.into(), waiting(seq, State::Pending));

@@ -1,6 +1,8 @@
-//! Rows of synced tables: their names, their changes as data, and the statements that read and write them.
+//! Rows of synced tables: their keys, their changes as data, and the statements that read and write
+//! them.
 //!
-//! It knows the schema and SQLite. Who changed a row and why is not known here: capture, queue and rebase stand above.
+//! Depends on the schema and SQLite only. The source of a change is the concern of capture, queue
+//! and rebase.
 
 pub(crate) mod apply;
 pub mod binary;

@@ -1,8 +1,10 @@
-//! One compiled statement of the app, run: what it captured stands or falls with its rows (D1, B26).
+//! Runs one compiled statement of the app: its captured changes are kept or removed together with
+//! its rows.
 //!
-//! SQLite undoes rows and not our memory. So the capture is marked before each statement, and a failed one is taken back by
-//! as little as will do: nothing, if it captured nothing; a cut, if SQLite undid it whole; a savepoint, where rules are
-//! checked after the statement or a trigger of the app takes part. Where none of these is possible (`OR FAIL`), the
+//! SQLite rolls back rows, not our memory. So the capture buffer is marked before each statement,
+//! and a failed statement is reverted by the cheapest sufficient means: nothing, if it captured
+//! nothing; a cut of the buffer, if SQLite rolled it back whole; a savepoint, if rules are checked
+//! after the statement or an app trigger takes part. If none of these is possible (`OR FAIL`), the
 //! transaction fails.
 
 use rusqlite::{Connection, Rows, Statement};
@@ -27,7 +29,7 @@ pub(super) struct Run<'a> {
     pub(super) ended: &'a mut Option<Ended>,
 }
 
-/// Where things stood before a statement.
+/// State before a statement.
 struct Before {
     mark: usize,
     changes: u64,
@@ -35,7 +37,7 @@ struct Before {
 }
 
 impl Run<'_> {
-    /// Runs a statement; `step` walks through its rows.
+    /// Runs a statement; `step` iterates over its rows.
     pub(super) fn run<T>(
         &mut self,
         footprint: &Footprint,
@@ -71,7 +73,7 @@ impl Run<'_> {
                 }
                 Ok(value)
             }
-            Err(error) => Err(self.take_back(footprint, &before, error)),
+            Err(error) => Err(self.revert_statement(footprint, &before, error)),
         }
     }
 
@@ -85,7 +87,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A function of ours knows better why it failed than SQLite, which carries only text.
+    /// Prefers the error that our function recorded: SQLite passes on only its text.
     fn explain(&self, error: rusqlite::Error) -> Error {
         match self.capture.take_failure() {
             Some(failure) => failure,
@@ -93,8 +95,8 @@ impl Run<'_> {
         }
     }
 
-    /// Undoes a failed statement; the error to answer.
-    fn take_back(&mut self, footprint: &Footprint, before: &Before, error: Error) -> Error {
+    /// Rolls back a failed statement and returns the error to report.
+    fn revert_statement(&mut self, footprint: &Footprint, before: &Before, error: Error) -> Error {
         let conn = self.db.conn();
         if conn.is_autocommit() {
             self.capture.clear();
@@ -115,7 +117,8 @@ impl Run<'_> {
             return error;
         }
         let ended = Ended::Partial(error.to_string());
-        // What a rule or a check after the statement refused was whole; only the transaction's end takes it back.
+        // A statement that failed a check after it has completed: only the end of the transaction
+        // rolls it back.
         let error = if footprint.checked && self.single { error } else { ended.error() };
         *self.ended = Some(ended);
         error

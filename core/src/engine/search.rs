@@ -1,10 +1,12 @@
-//! Full-text search over a synced table: an FTS5 table beside it, kept by triggers.
+//! Full-text search over a synced table: an FTS5 table that triggers maintain.
 //!
-//! Promise: at every commit the index holds what the table holds, whoever wrote it: the app, the server, a rebase, a snapshot.
-//! It is local-only, is made anew when the server changes the columns that it covers, and never refuses a row of the server.
+//! At every commit the index matches the table, whether the app, the server, a rebase or a snapshot
+//! wrote it. It is local-only, is rebuilt when the server changes its columns, and never rejects a
+//! row of the server.
 //!
-//! The triggers are not named `rejoin_`: as an app's own they fire for the server's rows too (B22). The index finds its
-//! entry by the row's key, not by rowid, which a copy of the file may number anew.
+//! The triggers have no `rejoin_` prefix: like an app's own triggers they fire for the server's
+//! rows, too. The index finds its entry by the row's key, not by rowid, which a copy of the file
+//! may renumber.
 
 use std::collections::BTreeMap;
 
@@ -19,13 +21,13 @@ use crate::engine::schema::sql::quoted;
 use crate::error::{Error, Result};
 use crate::ids::ColumnId;
 
-/// The fact in `rejoin_meta`: what is indexed, by the table's number.
+/// The key in `rejoin_meta`: the indexes, by table number.
 const SEARCH: &str = "search_indexes";
 
-/// Words are told apart as Unicode has them, without accents.
+/// Tokens are split by Unicode rules, without accents.
 const TOKENIZER: &str = "unicode61 remove_diacritics 2";
 
-/// An index as the file remembers it.
+/// An index as stored in the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Definition {
     /// The name of the FTS5 table.
@@ -38,12 +40,13 @@ struct Definition {
 type Definitions = BTreeMap<u32, Definition>;
 
 impl Engine {
-    /// Makes a full-text index `search_<table>` over columns of a synced table, filled from its rows; gives back the name. One
-    /// that is there with the same columns and tokenizer stays; another one is made anew.
+    /// Creates a full-text index `search_<table>` over columns of a synced table, filled from its
+    /// rows; returns its name. An existing index with the same columns and tokenizer stays; any
+    /// other is rebuilt.
     ///
     /// # Errors
-    /// `NotSynced`; `Refused` for a column that the table has not, for none at all, for a tokenizer that SQLite does not know,
-    /// and for a name that is taken. Nothing was made.
+    /// `NotSynced`; `Refused` for an unknown column, for no column, for an unknown tokenizer, and
+    /// for a name in use. Nothing was created.
     pub fn create_search_index(
         &mut self,
         table: &str,
@@ -84,7 +87,7 @@ impl Engine {
         })
     }
 
-    /// Takes the triggers of all indexes out of the way of a change of the schema, inside its transaction.
+    /// Drops the triggers of all indexes before a schema change, in its transaction.
     pub(crate) fn lay_search_aside(&self) -> Result<()> {
         for old in self.search_indexes()?.values() {
             drop_objects(self.db.conn(), old)?;
@@ -92,7 +95,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes all indexes anew, over those of their columns that the present schema still has.
+    /// Rebuilds all indexes, over the columns that the current schema still has.
     pub(crate) fn renew_search(&mut self) -> Result<()> {
         let known = self.search_indexes()?;
         if known.is_empty() {
@@ -104,7 +107,7 @@ impl Engine {
             let Some(mut definition) = known.get(&table.number.0).cloned() else { continue };
             definition.columns.retain(|id| table.position(ColumnId(*id)).is_some());
             definition.name = name_of(table);
-            // A table of the server's that has its name now is worth more than the index.
+            // A server table with this name takes precedence over the index.
             if !definition.columns.is_empty() && schema.named(&definition.name).is_none() {
                 kept.insert(table.number.0, definition);
             }
@@ -115,14 +118,14 @@ impl Engine {
         self.keep(&kept)
     }
 
-    /// Makes an index anew of which a trigger is gone: one that failed on a row of the server was dropped (B22), or another
-    /// tool did it.
+    /// Rebuilds an index with a missing trigger: one that failed on a row of the server was
+    /// dropped, or another tool dropped it.
     pub(crate) fn mend_search(&mut self) -> Result<()> {
         for (number, known) in self.search_indexes()? {
             if is_whole(self.db.conn(), &known)? {
                 continue;
             }
-            tracing::warn!(index = known.name, "the full-text index is made anew");
+            tracing::warn!(index = known.name, "a full-text index lacks a trigger and is rebuilt");
             self.write(Origin::Local, |engine| {
                 drop_objects(engine.db.conn(), &known)?;
                 let all = Definitions::from([(number, known)]);
@@ -195,7 +198,7 @@ fn make(conn: &Connection, schema: &Schema, all: &Definitions, number: u32) -> R
     })
 }
 
-/// The index, the numbers of its entries, what fills them, and what keeps them.
+/// The index, the numbers of its entries, the statement that fills it, and its triggers.
 fn sql(table: &Table, definition: &Definition) -> String {
     let Definition { name, columns, tokenizer } = definition;
     let key = quoted(&table.key_column().name);

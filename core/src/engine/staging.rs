@@ -1,9 +1,10 @@
-//! Staging: where a snapshot gathers beside the tables that the app sees, until it is whole (D14, C5).
+//! Staging: collects a snapshot in separate tables until it is complete.
 //!
-//! One table per synced table, `rejoin_staging_<number>`, with a column per identity, so that a rename changes nothing.
-//! Pages replace their key range, answers to pushes are laid here as well as into the base, and the differences are
-//! looked up slice by slice, outside the transaction that will merge them. All writers stand in one transaction with
-//! the snapshot's position, so that a crash at any point resumes where it was.
+//! One table per synced table, `rejoin_staging_<number>`, with a column per column identity, so
+//! that a rename changes nothing. Pages replace their key range, and rows of push responses are
+//! written here as well as to the base. Differences are computed in slices, outside the transaction
+//! that merges them. Every write is in one transaction with the snapshot's position, so it resumes
+//! after a crash at any point.
 
 mod search;
 
@@ -40,7 +41,8 @@ impl<'a> Staging<'a> {
     }
 }
 
-/// Empty staging tables for every synced table; older ones go. Belongs inside [`Engine::write`].
+/// Creates empty staging tables for every synced table and drops older ones. Call inside
+/// [`Engine::write`].
 pub(crate) fn begin(at: Staging<'_>) -> Result<()> {
     clear(at)?;
     for table in at.schema.tables.values() {
@@ -56,7 +58,7 @@ pub(crate) fn begin(at: Staging<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Drops whatever is staged. Belongs inside [`Engine::write`].
+/// Drops all staging tables. Call inside [`Engine::write`].
 pub(crate) fn clear(at: Staging<'_>) -> Result<()> {
     for table in present(at)? {
         at.conn.execute_batch(&format!("{OURS}DROP TABLE {table}")).map_err(fault::of)?;
@@ -85,7 +87,8 @@ pub(crate) fn active(at: Staging<'_>) -> Result<bool> {
     at.conn.prepare_cached(&sql).and_then(|mut statement| found(&mut statement)).map_err(fault::of)
 }
 
-/// A page, or a part of the tail: ranges are emptied, then the rows laid. Belongs inside [`Engine::write`].
+/// Writes a page, or a part of the tail: empties the ranges, then inserts the rows. Call inside
+/// [`Engine::write`].
 pub(crate) fn lay(
     at: Staging<'_>,
     ranges: &[KeyRange],
@@ -103,7 +106,8 @@ pub(crate) fn lay(
     Ok(rows)
 }
 
-/// The rows that an answer to a push brought, while a snapshot is staged (C5). Inside the transaction of that answer.
+/// Writes the rows of a push response while a snapshot is staged. Inside the transaction of that
+/// response.
 pub(crate) fn acks(at: Staging<'_>, images: &[Image]) -> Result<()> {
     if images.is_empty() || !active(at)? {
         return Ok(());
@@ -111,7 +115,7 @@ pub(crate) fn acks(at: Staging<'_>, images: &[Image]) -> Result<()> {
     lay_images(at, images)
 }
 
-/// A table of which the base has rows and the staging has none.
+/// A table that has rows in the base and none in the staging.
 pub(crate) fn emptied(engine: &Engine) -> Result<Option<String>> {
     let at = Staging::of(engine);
     let edited = engine.queue.rows();
@@ -137,7 +141,7 @@ pub(crate) fn emptied(engine: &Engine) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// Whether a row of this key is staged.
+/// Whether a row with this key is staged.
 pub(crate) fn holds(at: Staging<'_>, row: &RowKey) -> Result<bool> {
     let table = table(at.schema, row.table)?;
     let sql =
@@ -212,7 +216,7 @@ fn lay_images(at: Staging<'_>, images: &[Image]) -> Result<()> {
     Ok(())
 }
 
-/// An upsert: an image that lacks a column leaves it as it was.
+/// An upsert: an image that lacks a column leaves the column unchanged.
 fn insert(table: &Table, columns: &[ColumnId]) -> String {
     let names: Vec<String> = columns.iter().map(|id| column(*id)).collect();
     let marks = vec!["?"; columns.len()].join(", ");

@@ -1,7 +1,8 @@
-//! One statement of the app: compiled under the authorizer, with its footprint, and run.
+//! One statement of the app: compiled under the authorizer, with its footprint.
 //!
-//! The authorizer speaks only when SQLite really compiles; a hit in the cache of prepared statements says nothing. So
-//! footprints have a cache of their own, emptied when the schema changes.
+//! The authorizer runs only when SQLite compiles a statement, not for a hit in the cache of
+//! prepared statements. So footprints have their own cache, which is cleared when the schema
+//! changes.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -19,9 +20,10 @@ use crate::value::Value;
 #[derive(Debug)]
 pub(crate) struct Footprints {
     known: LruCache<String, Arc<Footprint>>,
-    /// The one asked for last: a loop asks for it again.
+    /// The last one returned: a loop uses it again.
     last: Option<(String, Arc<Footprint>)>,
-    /// Of the writing connection: says which tables have rules that are checked after a statement.
+    /// Capture of the writing connection: lists tables with rules that are checked after a
+    /// statement.
     capture: Option<Arc<Capture>>,
 }
 
@@ -33,12 +35,12 @@ impl Default for Footprints {
 }
 
 impl Footprints {
-    /// Those of the writing connection.
+    /// Footprints of the writing connection.
     pub(crate) fn of_writer(capture: &Arc<Capture>) -> Self {
         Self { capture: Some(Arc::clone(capture)), ..Self::default() }
     }
 
-    /// What this statement touches; compiles it if that is not known yet.
+    /// What this statement reads and writes; compiles it if that is not cached.
     pub(crate) fn of(
         &mut self,
         conn: &Connection,
@@ -61,13 +63,13 @@ impl Footprints {
         Ok(footprint)
     }
 
-    /// The schema has changed.
+    /// Clears the cache after a schema change.
     pub(crate) fn clear(&mut self) {
         self.known.clear();
         self.last = None;
     }
 
-    /// Compiles a statement of the app without the cache, and says what it touches.
+    /// Compiles a statement of the app without the cache, and returns its footprint.
     pub(crate) fn compile<S>(
         &self,
         gate: &Gate,
@@ -91,19 +93,21 @@ impl Footprints {
     }
 }
 
-/// Refuses a statement that is textually one of ours: it would come from the cache, where the authorizer is not asked.
+/// Rejects a statement with the engine's prefix: it could come from the cache, where the authorizer
+/// does not run.
 fn not_one_of_ours(sql: &str) -> Result<()> {
     if sql.trim_start().starts_with(OURS) {
         return Err(Error::Refused {
             what: format!("a statement that begins with {OURS}"),
-            why: String::from("the engine marks its own statements so"),
+            why: String::from("this prefix is reserved for the engine"),
         });
     }
     Ok(())
 }
 
-/// Refuses what the authorizer cannot see. Within a common table expression SQLite reports the expression's name where a trigger's name stands else, so that
-/// one could pass for our trigger: the functions of our triggers are refused by their names.
+/// Rejects what the authorizer cannot see. Inside a common table expression SQLite reports the
+/// expression's name in place of a trigger's name, so it could imitate our trigger: the functions
+/// of our triggers are rejected by name.
 fn may_be_an_apps(sql: &str) -> Result<()> {
     not_one_of_ours(sql)?;
     let lower = sql.to_ascii_lowercase();
@@ -120,7 +124,7 @@ fn is_internal(table: &str) -> bool {
     table.starts_with("sqlite_") || table.starts_with("rejoin_")
 }
 
-/// A statement of the app from the cache; the gate must know that the app speaks.
+/// A statement of the app from the cache; the authorizer must be in app mode.
 pub(crate) fn prepare<'c>(
     conn: &'c Connection,
     gate: &Gate,
@@ -130,7 +134,7 @@ pub(crate) fn prepare<'c>(
     conn.prepare_cached(sql).map_err(|error| explain(error, gate))
 }
 
-/// Binds by position; the number must be right.
+/// Binds by position; the number of parameters must match.
 pub(crate) fn bind(statement: &mut Statement<'_>, params: &[Value]) -> Result<()> {
     let wanted = statement.parameter_count();
     if wanted != params.len() {
@@ -143,7 +147,7 @@ pub(crate) fn bind(statement: &mut Statement<'_>, params: &[Value]) -> Result<()
         .map_err(fault::of)
 }
 
-/// An error of a statement of the app, in the engine's words.
+/// Translates an error of a statement of the app.
 pub(crate) fn explain(error: rusqlite::Error, gate: &Gate) -> Error {
     if let Some((what, why)) = gate.take_refusal() {
         return Error::Refused { what, why };
@@ -151,7 +155,7 @@ pub(crate) fn explain(error: rusqlite::Error, gate: &Gate) -> Error {
     if error.to_string().starts_with("cannot VACUUM") {
         return Error::Refused {
             what: String::from("VACUUM"),
-            why: String::from("the engine keeps the file in order; it cannot run in a transaction"),
+            why: String::from("the engine maintains the file; it cannot run in a transaction"),
         };
     }
     if matches!(error, rusqlite::Error::MultipleStatement) {
@@ -163,7 +167,7 @@ pub(crate) fn explain(error: rusqlite::Error, gate: &Gate) -> Error {
     fault::of(error)
 }
 
-/// An error of compiling: an UPSERT that names more than the key of a synced table is explained (R5).
+/// Translates a compile error: explains an UPSERT that names more than the key of a synced table.
 fn explain_compile(error: rusqlite::Error, gate: &Gate, footprint: &Footprint) -> Error {
     let words = error.to_string();
     if footprint.synced && words.contains("ON CONFLICT clause does not match") {

@@ -1,4 +1,4 @@
-//! Stories of the engine on real files, and what they share.
+//! Tests of the engine on real files, and their helpers.
 
 mod book;
 mod capture;
@@ -56,7 +56,7 @@ pub(crate) fn table(name: &str, columns: &[(&str, &str)], rules: Vec<Rule>) -> T
     }
 }
 
-/// A table as the engine knows it, number 1: nothing declared, its first column the key.
+/// A table with number 1 and no rules; its first column is the key.
 pub(crate) fn known_table(name: &str, columns: Vec<Column>) -> Table {
     Table {
         number: TableNumber(1),
@@ -77,7 +77,7 @@ pub(crate) fn known_table(name: &str, columns: Vec<Column>) -> Table {
     }
 }
 
-/// An engine over a fresh file with these tables.
+/// An engine over a new file with these tables.
 pub(crate) fn engine(tables: Vec<TableManifest>) -> (TempDir, Engine) {
     let folder = tempfile::tempdir().unwrap();
     let engine = open(&folder, Some(Manifest::new(1, tables))).unwrap();
@@ -90,7 +90,7 @@ pub(crate) fn open(folder: &TempDir, manifest: Option<Manifest>) -> Result<Engin
     Engine::open(&options, Arc::new(TestHost::new(1)))
 }
 
-/// Two tables for most stories: notes that refer to nothing, and a local-only mirror.
+/// Two tables for most tests: notes without references, and a local-only mirror.
 pub(crate) fn notes() -> (TempDir, Engine) {
     let columns =
         [("id", "string"), ("body", "string"), ("n", "int64"), ("r", "float"), ("b", "bytes")];
@@ -99,7 +99,7 @@ pub(crate) fn notes() -> (TempDir, Engine) {
     (folder, engine)
 }
 
-/// A value as these tests write it.
+/// A value in the notation of these tests.
 fn text_of(value: &Value) -> String {
     match value {
         Value::Null => String::from("NULL"),
@@ -110,8 +110,8 @@ fn text_of(value: &Value) -> String {
     }
 }
 
-/// The queue, a line per patch: `notes a update body 'x'>'y'`. A delete shows old values, an insert new ones; NULLs of
-/// those are left out.
+/// The queue, a line per patch: `notes a update body 'x'>'y'`. A delete shows old values, an insert
+/// new ones; their NULLs are left out.
 pub(crate) fn queued(engine: &Engine) -> Vec<String> {
     let mut out = Vec::new();
     for mutation in store::read_all(engine.db.conn()).unwrap() {
@@ -136,7 +136,7 @@ pub(crate) fn queued(engine: &Engine) -> Vec<String> {
     out
 }
 
-/// How many mutations wait.
+/// Number of pending mutations.
 pub(crate) fn mutations(engine: &Engine) -> usize {
     engine.queue.len()
 }
@@ -146,7 +146,7 @@ pub(crate) fn settle(engine: &Engine) {
     engine.db.conn().execute_batch("/*rejoin*/DELETE FROM rejoin_mutation").unwrap();
 }
 
-/// Writes as the engine does when rows come from the server.
+/// Writes as the engine does for rows from the server.
 pub(crate) fn base(engine: &mut Engine, sql: &str) {
     engine
         .write(Origin::Remote, |engine| engine.db.conn().execute_batch(sql).map_err(fault::of))
@@ -164,13 +164,13 @@ pub(crate) fn all(engine: &mut Engine, sql: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_write_and_its_mutation_are_one() {
+fn write_and_its_mutation_commit_together() {
     let (_folder, mut engine) = notes();
     let insert = "INSERT INTO notes (id, body) VALUES (?1, ?2)";
     engine.execute(insert, &["a".into(), "hello".into()]).unwrap();
     assert_eq!(mutations(&engine), 1);
     engine.execute(insert, &["a".into(), "again".into()]).unwrap_err();
-    assert_eq!(mutations(&engine), 1, "a statement that failed is no mutation");
+    assert_eq!(mutations(&engine), 1, "a failed statement adds no mutation");
     let found: Vec<String> = engine
         .open_reader()
         .unwrap()

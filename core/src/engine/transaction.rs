@@ -1,7 +1,7 @@
-//! Transactions: the engine opens, commits and rolls back every one (D1).
+//! Transactions: the engine opens, commits and rolls back each of them.
 //!
-//! A write of the app and the mutation that records it commit together (I1). Whatever fails, rows, capture and queue go
-//! back to the same point; an observer hears of a commit once, after it.
+//! A write of the app and the mutation that records it commit together. On any failure rows,
+//! capture and queue return to the same point. Observers are notified once per commit, after it.
 
 use std::sync::Arc;
 
@@ -23,12 +23,12 @@ use crate::ids::Seq;
 use crate::row_buffer::{Encoder, RowBuffer};
 use crate::value::Value;
 
-/// A transaction of the app, at hand while [`Engine::transaction`] runs its closure.
+/// A transaction of the app; exists while [`Engine::transaction`] runs its closure.
 #[derive(Debug)]
 pub struct Transaction<'a> {
     pub(crate) parts: Parts<'a>,
     depth: u32,
-    /// Whether a failed statement fails the transaction anyway, so that no savepoint is needed to take it back.
+    /// Whether a failed statement fails the transaction anyway, so that no savepoint is needed.
     single: bool,
     ended: Option<Ended>,
 }
@@ -43,17 +43,17 @@ pub(crate) struct Parts<'a> {
     pub(crate) touched: &'a mut Touched,
 }
 
-/// A part of a transaction that can be undone alone.
+/// A part of a transaction that can be rolled back alone.
 #[derive(Debug)]
 pub(crate) struct Savepoint {
     depth: u32,
-    /// Where the capture stood.
+    /// Length of the capture buffer at the start.
     mark: usize,
     single: bool,
 }
 
 impl Engine {
-    /// Runs `body` in one transaction: all of it, or nothing. What it writes to synced tables becomes one mutation.
+    /// Runs `body` in one transaction. Its writes to synced tables become one mutation.
     ///
     /// # Errors
     /// The body's; the transaction was rolled back.
@@ -84,7 +84,7 @@ impl Engine {
         })
     }
 
-    /// Runs `body` in the transaction that is open.
+    /// Runs `body` in the open transaction.
     pub(crate) fn within<T>(
         &mut self,
         single: bool,
@@ -98,7 +98,7 @@ impl Engine {
         }
     }
 
-    /// One transaction of a local write; whoever writes in it ends it by [`Engine::flush`].
+    /// Runs a local write in one transaction; `body` must call [`Engine::flush`] at its end.
     pub(crate) fn in_local_transaction<T>(
         &mut self,
         body: impl FnOnce(&mut Self) -> Result<T>,
@@ -106,7 +106,7 @@ impl Engine {
         self.in_transaction(Origin::Local, Triggers::Fire, body)
     }
 
-    /// Looks at statements without running any: nothing is kept of the transaction.
+    /// Compiles statements without running them; the transaction is rolled back.
     pub(crate) fn compile_with(&mut self, body: impl FnOnce(&mut Transaction<'_>)) {
         body(&mut Transaction::new(self.parts(), false));
     }
@@ -116,8 +116,8 @@ impl Engine {
         Parts { db, capture, schema, footprints, touched }
     }
 
-    /// Runs the engine's own writes in one transaction: nothing is captured, no rule is checked. What `body` notes in
-    /// `self.touched` is told to the observer after the commit.
+    /// Runs the engine's own writes in one transaction: nothing is captured, no rule is checked.
+    /// After the commit, observers receive what `body` has added to `self.touched`.
     pub(crate) fn write<T>(
         &mut self,
         origin: Origin,
@@ -126,7 +126,7 @@ impl Engine {
         self.write_with(origin, Triggers::Fire, body)
     }
 
-    /// The same; where many rows are written and no trigger of the app is there, triggers may rest.
+    /// Like [`Engine::write`]; triggers may be off if many rows are written and the app has none.
     pub(crate) fn write_with<T>(
         &mut self,
         origin: Origin,
@@ -150,7 +150,8 @@ impl Engine {
             self.db.set_triggers(triggers)?;
         }
         if !self.db.conn().is_autocommit() {
-            // The last rollback failed itself, for want of memory: without this no transaction could begin any more.
+            // The previous rollback failed, because memory was short: without this no transaction
+            // could begin any more.
             self.run_ours("ROLLBACK")?;
         }
         self.run_ours("BEGIN IMMEDIATE").map_err(|error| self.db.named(error))?;
@@ -181,8 +182,9 @@ impl Engine {
 }
 
 impl Engine {
-    /// What was captured becomes one mutation, in the transaction of the rows (I1): of plain SQL, or of an action, which
-    /// knows its place already. Its number, unless it was nothing.
+    /// Appends the captured changes to the queue as one mutation, in the transaction of the rows:
+    /// of plain SQL, or of an action, whose position is already known. Returns its number, unless
+    /// nothing was captured.
     pub(crate) fn flush(&mut self, action: Option<(Place, Intent)>) -> Result<Option<Seq>> {
         let schema_version =
             self.schema.manifest.as_ref().map_or(0, |manifest| manifest.schema_version);
@@ -206,7 +208,7 @@ impl Engine {
     }
 }
 
-/// Rolls back when it is dropped before the commit: by an error, or by a panic of the body.
+/// Rolls back if dropped before the commit, by an error or a panic of the body.
 struct Open<'a> {
     engine: &'a mut Engine,
     committed: bool,
@@ -236,7 +238,7 @@ impl<'a> Transaction<'a> {
 }
 
 impl Transaction<'_> {
-    /// Runs one statement; the rows that it changed.
+    /// Runs one statement; returns the number of changed rows.
     pub fn execute(&mut self, sql: &str, params: &[Value]) -> Result<usize> {
         self.run(sql, params, |rows, conn| {
             drain(rows)?;
@@ -260,7 +262,7 @@ impl Transaction<'_> {
         })
     }
 
-    /// Runs one statement; its rows as one buffer. It may be an `INSERT ... RETURNING`.
+    /// Runs one statement; returns its rows as one buffer. It may be an `INSERT ... RETURNING`.
     pub fn rows(&mut self, sql: &str, params: &[Value]) -> Result<RowBuffer> {
         self.run(sql, params, |rows, _| {
             let names = |rows: &rusqlite::Rows<'_>| {
@@ -269,7 +271,8 @@ impl Transaction<'_> {
             let mut encoder = names(rows).map_or_else(|| Ok(Encoder::new([])), Ok);
             let mut first = true;
             while let Some(row) = rows.next()? {
-                // The first step compiles anew what a schema change made stale; the names follow it.
+                // The first step recompiles the statement after a schema change; names are read
+                // after it.
                 if std::mem::take(&mut first) {
                     encoder = Ok(Encoder::new(row.as_ref().column_names()));
                 }
@@ -290,7 +293,7 @@ impl Transaction<'_> {
         Ok(self.query(sql, params, read)?.into_iter().next())
     }
 
-    /// Runs several statements without parameters, one after another; the first that fails ends it.
+    /// Runs several statements without parameters, in order; stops at the first that fails.
     pub fn execute_batch(&mut self, sql: &str) -> Result<()> {
         self.usable()?;
         let Parts { db, footprints, capture, touched, .. } = &mut self.parts;
@@ -307,7 +310,8 @@ impl Transaction<'_> {
         }
     }
 
-    /// Runs `body` in a savepoint: if it fails, what it wrote is undone and the transaction goes on.
+    /// Runs `body` in a savepoint: if it fails, its writes are rolled back and the transaction
+    /// continues.
     pub fn savepoint<T>(
         &mut self,
         body: impl FnOnce(&mut Transaction<'_>) -> Result<T>,
@@ -318,7 +322,7 @@ impl Transaction<'_> {
         result
     }
 
-    /// Begins a savepoint, for whoever has no closure to put in it.
+    /// Begins a savepoint, for callers without a closure.
     pub(crate) fn open_savepoint(&mut self) -> Result<Savepoint> {
         self.usable()?;
         self.run_ours(&format!("SAVEPOINT rejoin_{}", self.depth))?;
@@ -331,8 +335,8 @@ impl Transaction<'_> {
         Ok(savepoint)
     }
 
-    /// Ends a savepoint and those inside it, with what was written since or without. Where the whole transaction ended, there
-    /// is none any more, and that is no error of this.
+    /// Ends a savepoint and those inside it, and keeps or rolls back its writes. If the whole
+    /// transaction has ended, there is no savepoint any more, which is no error here.
     pub(crate) fn close_savepoint(&mut self, savepoint: &Savepoint, keep: bool) -> Result<()> {
         let &Savepoint { depth, mark, single } = savepoint;
         (self.depth, self.single) = (depth, single);
@@ -342,13 +346,13 @@ impl Transaction<'_> {
         if !keep {
             self.run_ours(&format!("ROLLBACK TO rejoin_{depth}"))?;
             self.parts.capture.cut(mark);
-            // The schema may have gone back as well.
+            // The rollback may have changed the schema.
             self.parts.footprints.clear();
         }
         self.run_ours(&format!("RELEASE rejoin_{depth}"))
     }
 
-    /// Why the transaction cannot go on, if it cannot.
+    /// Why the transaction cannot continue, if so.
     pub(crate) fn ended(&self) -> Option<&Ended> {
         self.ended.as_ref()
     }
@@ -364,7 +368,7 @@ impl Transaction<'_> {
         run::ours(self.parts.db, sql)
     }
 
-    /// What a statement touches.
+    /// What a statement reads and writes.
     pub(crate) fn footprint(&mut self, sql: &str) -> Result<Arc<Footprint>> {
         let Parts { db, footprints, .. } = &mut self.parts;
         footprints.of(db.conn(), &db.gate, sql)

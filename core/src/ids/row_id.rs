@@ -1,8 +1,8 @@
-//! Row ids that an action gives again whenever it runs again.
+//! Deterministic row ids of actions.
 //!
-//! Promise: the same action, table and identity give the same id, on every device and in every run; a pure function that the
-//! vectors of row ids (`core/vectors/row-ids.json`) hold to the last bit. Border: it knows no database and no clock, and
-//! makes no id at random. Two rows of one action with one identity have one id, and so collide: the action must tell them apart.
+//! The same action, table and identity give the same id on every device and in every run. The
+//! function is pure; the vectors in `core/vectors/row-ids.json` test it. Two rows of one action
+//! with the same identity get the same id and collide, so the action must distinguish them.
 
 use std::cmp::Ordering;
 use std::fmt::Write as _;
@@ -10,20 +10,20 @@ use std::fmt::Write as _;
 use serde_json::{Map, Number, Value};
 use uuid::{Uuid, Variant};
 
-/// A row could not be named: its identity asks for a column that the row does not have.
+/// A row has no id, because its identity names a column that the row does not have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the row of table {table:?} has no column {column:?}, which its identity needs")]
 pub struct MissingIdentity {
     /// The table.
     pub table: String,
-    /// The column that is not there. A column that is NULL is there.
+    /// The missing column. A column that is NULL is not missing.
     pub column: String,
 }
 
 /// The id of a row of `table` that `action` inserts, a UUIDv5 in lower case.
 ///
-/// `columns` are the row's identity; without them all columns but `id` are. `action` is the id of the running action (of its
-/// mutation or entry), in its own spelling: it is the name space if it is a UUID, else a prefix of the name.
+/// `columns` are the row's identity; by default all columns except `id`. `action` is the id of the
+/// running action as text. A UUID is used as the namespace, other text as a prefix of the name.
 pub fn row_id(
     action: &str,
     table: &str,
@@ -45,10 +45,10 @@ pub fn row_id(
     })
 }
 
-/// A value of SQLite as the identity of a row counts it.
+/// Converts a SQLite value to its form in a row's identity.
 ///
-/// Integers beyond 2^53 are their digits, as every language can read them; a real that is no number is NULL; a blob is its
-/// bytes in lower-case hexadecimal.
+/// Integers beyond 2^53 become their digits, because JSON numbers are not exact there. NaN and
+/// infinity become NULL. A blob becomes its bytes in lower-case hexadecimal.
 pub fn identity_value(value: &rejoin_protocol::Value) -> Value {
     use rejoin_protocol::Value as Sql;
     match value {
@@ -79,7 +79,7 @@ fn named<'a>(
     columns.iter().map(one).collect()
 }
 
-/// The action as a name space: RFC 9562, versions 1 to 8, nil and max, in any case; other texts are none.
+/// The action as a namespace: RFC 9562 UUIDs, versions 1 to 8, nil and max, in any case.
 fn name_space(action: &str) -> Option<Uuid> {
     let hyphenated = action.len() == 36;
     let uuid = Uuid::try_parse(action).ok().filter(|_| hyphenated)?;
@@ -88,7 +88,7 @@ fn name_space(action: &str) -> Option<Uuid> {
     (versioned || uuid.is_nil() || uuid.is_max()).then_some(uuid)
 }
 
-/// Keys that JavaScript takes for array indexes come first, by number; all others by UTF-16 code units.
+/// JavaScript's property order: array indexes first, by number; others by UTF-16 code units.
 fn by_key(left: &str, right: &str) -> Ordering {
     match (array_index(left), array_index(right)) {
         (Some(left), Some(right)) => left.cmp(&right),
@@ -141,7 +141,7 @@ fn write_value(out: &mut String, value: &Value) {
     }
 }
 
-/// JSON's text with as few escapes as it allows: everything from U+0020 up is raw, but `"` and `\`.
+/// JSON text with the fewest escapes: everything from U+0020 up except `"` and `\` is raw.
 fn write_text(out: &mut String, text: &str) {
     out.push('"');
     for character in text.chars() {
@@ -162,7 +162,7 @@ fn write_text(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// The largest integer up to which a double is exact.
+/// The largest integer that a double represents exactly, with all smaller ones.
 const EXACT: u64 = 1 << 53;
 
 fn write_number(out: &mut String, number: &Number) {
@@ -178,7 +178,7 @@ fn write_number(out: &mut String, number: &Number) {
     }
 }
 
-/// A double as ECMAScript writes it: the shortest digits, an exponent from 1e21 up and below 1e-6.
+/// A double as ECMAScript writes it: shortest digits, an exponent from 1e21 up and below 1e-6.
 fn write_real(out: &mut String, number: f64) {
     if number == 0.0 {
         return out.push('0');
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn the_vectors_of_row_ids_pass() {
+    fn row_id_matches_the_vectors() {
         let vectors: Vectors = serde_json::from_str(VECTORS).unwrap();
         assert_eq!(vectors.row_ids.len(), 56);
         for vector in vectors.row_ids {
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_written_as_javascript_writes_them() {
+    fn numbers_are_formatted_as_in_javascript() {
         for (number, text) in [
             (0.1, "0.1"),
             (1e21, "1e+21"),
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_are_indexes_come_first_and_by_number() {
+    fn index_keys_sort_first_by_number() {
         let keys = json!({"b": 1, "10": 2, "9": 3, "01": 4, "4294967295": 5, "4294967294": 6});
         assert_eq!(
             canonical(&keys),
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identity_that_is_not_there_is_refused_by_name_and_one_that_is_null_is_not() {
+    fn missing_identity_column_is_refused_and_null_is_not() {
         let row = object(json!({"a": null}));
         assert!(row_id(ACTION, "t", &row, Some(&["a"])).is_ok());
         let refused = row_id(ACTION, "t", &row, Some(&["a", "b"])).unwrap_err();
@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_columns_does_not_count_and_the_action_does() {
+    fn row_id_depends_on_action_and_not_on_column_order() {
         let row = object(json!({"a": 1, "b": "x"}));
         let id = |action: &str, columns: &[&str]| row_id(action, "t", &row, Some(columns)).unwrap();
         assert_eq!(id(ACTION, &["a", "b"]), id(ACTION, &["b", "a"]));
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn every_storage_class_of_sqlite_can_be_an_identity() {
+    fn identity_accepts_every_storage_class() {
         use rejoin_protocol::Value as Sql;
         for (value, text) in [
             (Sql::Null, "null"),

@@ -1,4 +1,4 @@
-//! An inspection as JSON; every cell exactly, in the one form that this file knows.
+//! Conversion of an inspection to JSON, with exact cells.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use crate::client::{Pending, PendingColumn, PendingRow};
 use crate::engine::rows::patch::PatchKind;
 use crate::value::Value;
 
-/// The whole of it.
+/// Converts the whole inspection.
 pub(super) fn inspection(found: &Inspection) -> Json {
     let counts = found.counts;
     json!({
@@ -42,7 +42,7 @@ fn table(table: &InspectedTable) -> Json {
 }
 
 fn pending(one: &Pending) -> Json {
-    // The server's words are JSON already, unless they are something else.
+    // The server's detail is usually JSON; other text is kept as text.
     let detail = one
         .detail
         .as_ref()
@@ -50,8 +50,8 @@ fn pending(one: &Pending) -> Json {
     json!({
         "seq": one.seq.0,
         "id": one.id.to_string(),
-        "state": word(&one.state),
-        "reason": one.reason.as_ref().map(word),
+        "state": variant_name(&one.state),
+        "reason": one.reason.as_ref().map(variant_name),
         "because_of": one.because_of.map(|id| id.to_string()),
         "blocked_by": one.blocked_by.map(|id| id.to_string()),
         "detail": detail,
@@ -81,14 +81,14 @@ fn rows(rows: &[PendingRow]) -> Vec<Json> {
         json!({
             "table": row.table,
             "key": cell(&row.key),
-            "operation": word(&row.operation),
+            "operation": variant_name(&row.operation),
             "columns": columns.collect::<Map<_, _>>(),
         })
     };
     rows.iter().map(row).collect()
 }
 
-/// Only what there is: an insert has no old value, a delete no new one.
+/// Omits the old value of an insert and the new one of a delete.
 fn change(column: &PendingColumn, row: &PendingRow) -> Json {
     match row.operation {
         PatchKind::Insert => json!({ "new": cell(&column.new) }),
@@ -101,7 +101,7 @@ fn cell(value: &Value) -> Json {
     match value {
         Value::Null => Json::Null,
         Value::Integer(number) => (*number).into(),
-        Value::Real(number) => (*number).into(), // No other than finite ones can be synced.
+        Value::Real(number) => (*number).into(), // Synced reals are always finite.
         Value::Text(text) => text.clone().into(),
         Value::Blob(bytes) => {
             let hex = bytes.iter().fold(String::new(), |mut hex, byte| {
@@ -113,7 +113,7 @@ fn cell(value: &Value) -> Json {
     }
 }
 
-/// A variant's name as the word of it.
-fn word(variant: &impl std::fmt::Debug) -> String {
+/// The name of an enum variant in lower case.
+fn variant_name(variant: &impl std::fmt::Debug) -> String {
     format!("{variant:?}").to_lowercase()
 }

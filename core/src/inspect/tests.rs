@@ -1,6 +1,6 @@
-//! An inspection: exact cells, refusals by name, and no way to write.
+//! Tests of inspection: exact cells, named refusals, no writes.
 
-#![allow(clippy::disallowed_methods)] // Files of others are made as others make them.
+#![allow(clippy::disallowed_methods)] // Foreign files are created without the engine.
 
 use rusqlite::Connection;
 use serde_json::json;
@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::value::Value;
 
 #[test]
-fn every_cell_is_shown_exactly() {
+fn inspection_shows_every_cell_exactly() {
     let (_folder, mut engine) = notes();
     let insert = "INSERT INTO notes (id, body, n, r, b) VALUES (?1, NULL, ?2, ?3, ?4)";
     let cells: [Value; 4] = ["a".into(), i64::MAX.into(), 0.1.into(), vec![0, 255].into()];
@@ -26,16 +26,12 @@ fn every_cell_is_shown_exactly() {
 }
 
 #[test]
-fn what_it_cannot_read_it_refuses_by_name() {
+fn unreadable_file_is_refused_with_its_reason() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
     let made =
         |name: &str, sql: &str| Connection::open(at(name)).unwrap().execute_batch(sql).unwrap();
-    std::fs::write(
-        at("text.db"),
-        "no database at all, but longer than the header of one".repeat(3),
-    )
-    .unwrap();
+    std::fs::write(at("text.db"), "not a database, but longer than a header".repeat(3)).unwrap();
     made("other.db", "CREATE TABLE t (a)");
     made("older.db", &format!("PRAGMA application_id = {}; PRAGMA user_version = 1", 0x524A_4E31));
     made("newer.db", &format!("PRAGMA application_id = {}; PRAGMA user_version = 99", 0x524A_4E31));
@@ -46,15 +42,15 @@ fn what_it_cannot_read_it_refuses_by_name() {
         ("older.db", "its format is 1"),
         ("newer.db", "99"),
     ];
-    for (name, words) in table {
+    for (name, expected) in table {
         let error = Inspection::of(at(name)).unwrap_err();
-        assert!(error.to_string().contains(words), "{name}: {error}");
+        assert!(error.to_string().contains(expected), "{name}: {error}");
     }
-    assert!(!at("missing.db").exists(), "looking makes no file");
+    assert!(!at("missing.db").exists(), "inspection created a file");
 }
 
 #[test]
-fn an_engine_that_only_looks_cannot_write() {
+fn read_only_engine_rejects_writes() {
     let (_folder, mut engine) = notes();
     engine.execute("INSERT INTO notes (id) VALUES ('a')", &[]).unwrap();
     let mut looking = Engine::open_to_read(engine.path(), Arc::new(SystemHost::default())).unwrap();

@@ -1,10 +1,10 @@
-//! One cell of a row buffer: its tags, and what Rust makes of it.
+//! One cell of a row buffer: its tags and its conversion to Rust types.
 
 use super::layout::{damaged, number_at};
 use crate::error::{Error, Result};
 use crate::value::Value;
 
-/// What a cell begins with. Integers take the narrowest width that holds them, lengths of 255 and less one byte.
+/// The tag of a cell. Integers use the narrowest width, lengths up to 255 one byte.
 pub(super) mod tag {
     pub(crate) const NULL: u8 = 0;
     pub(crate) const INT8: u8 = 1;
@@ -23,9 +23,9 @@ pub(super) mod tag {
 pub enum Cell<'a> {
     /// NULL.
     Null,
-    /// An integer, with all its 64 bits.
+    /// A 64-bit integer.
     Integer(i64),
-    /// A double, with its sign of zero.
+    /// A double; the sign of zero is kept.
     Real(f64),
     /// Text.
     Text(&'a str),
@@ -34,7 +34,7 @@ pub enum Cell<'a> {
 }
 
 impl<'a> Cell<'a> {
-    /// The cell as a value of its own.
+    /// The cell as an owned value.
     pub fn to_value(self) -> Value {
         match self {
             Self::Null => Value::Null,
@@ -45,7 +45,7 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// Reads the cell at the start of `bytes`, and what follows it.
+    /// Reads the cell at the start of `bytes`; returns it and the remaining bytes.
     pub(super) fn read(bytes: &'a [u8]) -> Result<(Self, &'a [u8])> {
         let (&tag, rest) = bytes.split_first().ok_or_else(cut)?;
         let (payload, after) = rest.split_at_checked(width(tag, rest)?).ok_or_else(cut)?;
@@ -64,7 +64,7 @@ impl<'a> Cell<'a> {
         Ok((cell, after))
     }
 
-    /// What follows the cell at the start of `bytes`.
+    /// The bytes after the cell at the start of `bytes`.
     pub(super) fn skip(bytes: &'a [u8]) -> Result<&'a [u8]> {
         let (&tag, rest) = bytes.split_first().ok_or_else(cut)?;
         rest.get(width(tag, rest)?..).ok_or_else(cut)
@@ -85,7 +85,7 @@ impl<'a> Cell<'a> {
     }
 }
 
-/// How many bytes follow a tag, its length included.
+/// The number of bytes after a tag, including the length.
 fn width(tag: u8, rest: &[u8]) -> Result<usize> {
     Ok(match tag {
         tag::NULL => 0,
@@ -116,15 +116,15 @@ fn cut() -> Error {
     damaged("a cell is cut")
 }
 
-/// What a cell can be read as.
+/// A type that a cell can be converted to.
 pub trait FromCell<'a>: Sized {
-    /// Reads `cell`, or says why not in a fragment such as "it is text, not an integer".
+    /// Converts `cell`; the error is a fragment such as "it is text, not an integer".
     fn from_cell(cell: Cell<'a>) -> Result<Self, String>;
 }
 
-/// Names a column: its number from 0, or its name.
+/// Identifies a column: its number from 0, or its name.
 pub trait ColumnIndex {
-    /// The column's number among `columns`.
+    /// The column's number in `columns`.
     fn number(self, columns: &[String]) -> Result<usize>;
 }
 
@@ -199,12 +199,12 @@ impl FromCell<'_> for bool {
     }
 }
 
-/// A floating-point type: an integer becomes one only as the same number (`sum(x)` of whole numbers is an integer), a real
-/// number becomes its nearest.
+/// A floating-point type: an integer converts only if exact (`sum(x)` of integers is an integer), a
+/// real number to the nearest one.
 macro_rules! floating {
     ($($type:ty),+) => {$(
         impl FromCell<'_> for $type {
-            #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // Looked at afterwards.
+            #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // Verified below.
             fn from_cell(cell: Cell<'_>) -> Result<Self, String> {
                 match cell {
                     Cell::Real(number) => {
@@ -214,7 +214,7 @@ macro_rules! floating {
                     }
                     Cell::Integer(number) => {
                         let nearest = number as Self;
-                        // In 128 bits, as 2^63 is what the largest integers are rounded to.
+                        // In 128 bits, because the largest integers round to 2^63.
                         let same = nearest as i128 == i128::from(number);
                         same.then_some(nearest).ok_or_else(|| format!("{number} does not fit {}", stringify!($type)))
                     }

@@ -1,4 +1,4 @@
-//! Making a row buffer: from a statement that is being stepped, or from values.
+//! Building a row buffer from a running statement or from values.
 
 use rusqlite::types::ValueRef;
 
@@ -14,12 +14,12 @@ pub struct Encoder {
     bytes: Vec<u8>,
     columns: usize,
     body: usize,
-    /// Where each row starts, from the start of the rows.
+    /// The start of each row, relative to the first row.
     starts: Vec<u32>,
 }
 
 impl Encoder {
-    /// A buffer for rows of these columns.
+    /// Creates a buffer for rows with these columns.
     pub fn new<'a>(columns: impl IntoIterator<Item = &'a str>) -> Self {
         let mut bytes = Vec::with_capacity(1024);
         bytes.extend_from_slice(&MAGIC);
@@ -27,7 +27,7 @@ impl Encoder {
         let mut count = 0;
         for name in columns {
             count += 1;
-            // SQLite's limit on the length of a statement keeps names far below 4 GiB.
+            // SQLite limits statements, and so names, to far less than 4 GiB.
             bytes.extend_from_slice(&u32::try_from(name.len()).unwrap_or(0).to_le_bytes());
             bytes.extend_from_slice(name.as_bytes());
         }
@@ -35,10 +35,10 @@ impl Encoder {
         Self { bytes, columns: count, body, starts: Vec::new() }
     }
 
-    /// Adds the row on which a statement stands.
+    /// Adds the current row of a statement.
     ///
     /// # Errors
-    /// [`Error::Refused`] if the result becomes larger than 4 GiB.
+    /// [`Error::Refused`] if the result exceeds 4 GiB.
     pub fn step(&mut self, row: &rusqlite::Row<'_>) -> Result<()> {
         self.start()?;
         for column in 0..self.columns {
@@ -56,7 +56,8 @@ impl Encoder {
     /// Adds a row of values, one per column.
     ///
     /// # Errors
-    /// [`Error::Refused`] if there are more or fewer values than columns, or the result becomes larger than 4 GiB.
+    /// [`Error::Refused`] if the number of values differs from the number of columns, or the result
+    /// exceeds 4 GiB.
     pub fn row(&mut self, values: &[Value]) -> Result<()> {
         if values.len() != self.columns {
             return Err(Error::Refused {
@@ -80,7 +81,7 @@ impl Encoder {
     /// The finished buffer.
     ///
     /// # Errors
-    /// [`Error::Refused`] if it is larger than 4 GiB.
+    /// [`Error::Refused`] if it exceeds 4 GiB.
     pub fn finish(mut self) -> Result<RowBuffer> {
         let rows_length = self.bytes.len() - self.body;
         let lengths = [self.columns, self.starts.len(), self.body - HEADER, rows_length];
@@ -125,7 +126,7 @@ impl Encoder {
         self.bytes.extend_from_slice(&cell);
     }
 
-    /// Text or bytes: `short` with a length of one byte, or the tag after it with four.
+    /// Writes text or bytes: tag `short` with a one-byte length, or the next tag with four bytes.
     fn run(&mut self, short: u8, payload: &[u8]) -> Result<()> {
         if let Ok(length) = u8::try_from(payload.len()) {
             self.bytes.extend_from_slice(&[short, length]);

@@ -1,10 +1,11 @@
-//! The parts of the format that reading and writing share.
+//! The parts of the format that encoder and decoder share.
 
 use crate::error::Error;
 
-/// The first four bytes: the format and its version.
+/// The first four bytes: format and version.
 pub const MAGIC: [u8; 4] = *b"RJB1";
-/// Magic, and the number of columns, of rows, of bytes of names and of bytes of rows, each a little-endian `u32`.
+/// The header: magic, and the numbers of columns, rows, name bytes and row bytes, each a
+/// little-endian `u32`.
 pub(super) const HEADER: usize = 20;
 
 pub(super) fn number_at(bytes: &[u8], at: usize) -> Option<usize> {

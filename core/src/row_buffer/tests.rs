@@ -1,4 +1,4 @@
-//! Row buffers against vectors made by another encoder, and against bytes that somebody spoiled.
+//! Tests of row buffers with vectors of an independent encoder and with damaged bytes.
 
 use serde_json::Value as Json;
 
@@ -7,7 +7,7 @@ use crate::value::Value;
 
 mod cell_types;
 
-/// Written by hand-made code in another language; every border's decoder is tested with the same file.
+/// Written by an independent encoder; the decoders of all platforms use the same file.
 const VECTORS: &str = include_str!("../../vectors/row-buffer.json");
 
 fn value(json: &Json) -> Value {
@@ -28,7 +28,7 @@ fn times(json: &Json) -> usize {
     json["times"].as_u64().map_or(1, |times| usize::try_from(times).unwrap())
 }
 
-/// The bytes of a vector: at once, or in pieces.
+/// The bytes of a vector, given as one text or in pieces.
 fn bytes_of(vector: &Json) -> Vec<u8> {
     let Some(pieces) = vector["pieces"].as_array() else {
         return unhex(vector["hex"].as_str().unwrap());
@@ -76,7 +76,7 @@ fn encode(columns: &[&str], rows: &[Vec<Value>]) -> RowBuffer {
     encoder.finish().unwrap()
 }
 
-/// Values with their bits, so that -0.0 and 0.0 differ.
+/// Values with their bit patterns, so that -0.0 and 0.0 differ.
 fn bits(buffer: &RowBuffer) -> Vec<Vec<String>> {
     let bits = |cell: Cell<'_>| match cell {
         Cell::Real(number) => format!("{:016x}", number.to_bits()),
@@ -85,7 +85,7 @@ fn bits(buffer: &RowBuffer) -> Vec<Vec<String>> {
     buffer.iter().map(|row| row.cells().map(|cell| bits(cell.unwrap())).collect()).collect()
 }
 
-/// What a vector says is what is read.
+/// Decodes a vector and compares it with its expected values.
 fn reads(vector: &Json, name: &str) -> RowBuffer {
     let read = RowBuffer::from_bytes(bytes_of(vector)).unwrap();
     let rows = rows_of(vector);
@@ -99,19 +99,19 @@ fn reads(vector: &Json, name: &str) -> RowBuffer {
 }
 
 #[test]
-fn each_vector_is_written_and_read_as_it_stands() {
+fn vectors_encode_and_decode_exactly() {
     let vectors: Json = serde_json::from_str(VECTORS).unwrap();
     assert!(list(&vectors, "valid").len() >= 14);
     for vector in list(&vectors, "valid") {
         let name = vector["name"].as_str().unwrap();
         let made = encode(&columns_of(vector), &rows_of(vector));
-        assert!(made.as_bytes() == &bytes_of(vector), "{name}: written");
-        assert_eq!(bits(&reads(vector, name)), bits(&made), "{name}: read");
+        assert!(made.as_bytes() == &bytes_of(vector), "{name}: encoded");
+        assert_eq!(bits(&reads(vector, name)), bits(&made), "{name}: decoded");
     }
 }
 
 #[test]
-fn forms_wider_than_needed_are_read() {
+fn wider_forms_than_needed_are_decoded() {
     let vectors: Json = serde_json::from_str(VECTORS).unwrap();
     assert!(!list(&vectors, "readable").is_empty());
     for vector in list(&vectors, "readable") {
@@ -120,7 +120,7 @@ fn forms_wider_than_needed_are_read() {
 }
 
 #[test]
-fn each_damaged_vector_is_refused_when_it_says_so() {
+fn damaged_vectors_are_refused_at_the_expected_step() {
     let vectors: Json = serde_json::from_str(VECTORS).unwrap();
     assert!(list(&vectors, "damaged").len() >= 27);
     for vector in list(&vectors, "damaged") {
@@ -134,7 +134,7 @@ fn each_damaged_vector_is_refused_when_it_says_so() {
 }
 
 #[test]
-fn what_sqlite_steps_is_what_the_buffer_holds() {
+fn buffer_equals_the_stepped_rows() {
     let connection = rusqlite::Connection::open_in_memory().unwrap();
     let mut statement =
         connection.prepare("SELECT ?1 AS a, ?2 AS b, ?3 AS c, ?4 AS d, ?5 AS e").unwrap();
@@ -152,7 +152,7 @@ fn what_sqlite_steps_is_what_the_buffer_holds() {
 }
 
 #[test]
-fn a_hundred_thousand_rows_are_read_from_either_end() {
+fn large_buffer_is_read_from_either_end() {
     let rows: Vec<Vec<Value>> =
         (0..100_000).map(|n| vec![Value::Integer(n), Value::Text(format!("row {n}"))]).collect();
     let buffer = encode(&["n", "t"], &rows);
@@ -165,7 +165,7 @@ fn a_hundred_thousand_rows_are_read_from_either_end() {
 }
 
 #[test]
-fn a_cell_of_another_kind_is_refused_by_name() {
+fn cell_of_another_type_is_refused_with_column_name() {
     let buffer = encode(
         &["n", "t", "nothing"],
         &[vec![Value::Integer(-5), Value::from("five"), Value::Null]],
@@ -192,14 +192,14 @@ fn a_cell_of_another_kind_is_refused_by_name() {
 }
 
 #[test]
-fn a_row_has_as_many_values_as_there_are_columns() {
+fn row_with_wrong_number_of_values_is_refused() {
     let mut encoder = Encoder::new(["a"]);
     assert!(encoder.row(&[]).is_err());
     assert!(encoder.row(&[Value::Null, Value::Null]).is_err());
     assert_eq!(encoder.finish().unwrap().len(), 0);
 }
 
-/// Reads all that can be read; what it finds does not matter, only that it ends.
+/// Reads everything that can be read; only termination matters.
 fn read_all(bytes: Vec<u8>) -> bool {
     let Ok(buffer) = RowBuffer::from_bytes(bytes) else { return false };
     let mut whole = true;
@@ -215,14 +215,14 @@ fn read_all(bytes: Vec<u8>) -> bool {
 }
 
 #[test]
-fn cut_bytes_are_an_error_wherever_they_are_cut() {
+fn truncated_buffer_is_an_error_at_every_length() {
     let rows = vec![vec![Value::Integer(7), Value::from("text"), Value::Blob(vec![1; 300])]; 3];
     let bytes = encode(&["a", "b", "c"], &rows).as_bytes().to_vec();
     assert!(read_all(bytes.clone()));
     for length in 0..bytes.len() {
-        assert!(RowBuffer::from_bytes(bytes[..length].to_vec()).is_err(), "cut at {length}");
+        assert!(RowBuffer::from_bytes(bytes[..length].to_vec()).is_err(), "truncated at {length}");
     }
     let mut longer = bytes;
     longer.push(0);
-    assert!(RowBuffer::from_bytes(longer).is_err(), "something follows");
+    assert!(RowBuffer::from_bytes(longer).is_err(), "trailing bytes were accepted");
 }

@@ -1,29 +1,30 @@
-//! How long to wait before the next attempt: a pure decision.
+//! Backoff: how long to wait before the next attempt. Pure functions.
 //!
-//! Promise: 1, 2, 4, 8, then 16 s at most, each drawn evenly from nothing to that ("full jitter"), so that a thousand devices
-//! that lost the same server do not come back together; what the server asks for wins; and a time always comes, so that
-//! pending work is always tried again.
+//! The waits are 1, 2, 4, 8, then at most 16 s, each drawn evenly from zero to that ("full
+//! jitter"), so that devices that lost the same server do not return together. `Retry-After` takes
+//! precedence. There is always a next attempt.
 
 use std::time::Duration;
 
-/// The longest wait between two attempts, unless the server asks for more or the retries are used up.
+/// The longest wait between two attempts, unless the server requires more or the retries are used
+/// up.
 pub const LONGEST: Duration = Duration::from_secs(16);
 
-/// A server that asks for more than this is not believed: the device would seem dead.
+/// Upper limit of `Retry-After`; with more, the device would seem dead.
 pub const LONGEST_ASKED: Duration = Duration::from_hours(1);
 
-/// How the waits grow.
+/// The growth of the waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
-    /// After so many failures in a row the pace falls to `slow`.
+    /// After this number of consecutive failures the wait is `slow`.
     pub max_retries: u32,
-    /// The pace of a device whose server has been away for long: the sync interval.
+    /// The wait during a long outage: the sync interval.
     pub slow: Duration,
 }
 
 impl Backoff {
-    /// How long to wait after the `failures`th failure in a row (1 is the first), given 64 random bits and what the server
-    /// asked for.
+    /// The wait after the `failures`th consecutive failure (from 1), given 64 random bits and the
+    /// server's `Retry-After`.
     pub fn delay(self, failures: u32, random: u64, asked: Option<Duration>) -> Duration {
         if let Some(asked) = asked {
             return asked.min(LONGEST_ASKED);
@@ -49,9 +50,9 @@ mod tests {
     const HALF: u64 = 1 << 63;
 
     #[test]
-    fn waits_double_to_sixteen_seconds_and_the_server_wins() {
+    fn waits_double_to_sixteen_seconds_and_retry_after_wins() {
         let second = Duration::from_secs(1);
-        // failures, randomness, what the server asked for, the wait
+        // Failures, random bits, `Retry-After`, expected wait.
         let table = [
             (1, u64::MAX, None, second),
             (2, u64::MAX, None, 2 * second),
@@ -76,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn jitter_is_spread_over_the_whole_wait() {
+    fn jitter_is_uniform_over_the_wait() {
         let mut quarters = [0_u32; 4];
         for n in 0..4000_u64 {
             let random = n.wrapping_mul(0x9E37_79B9_7F4A_7C15);

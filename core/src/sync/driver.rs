@@ -1,10 +1,10 @@
-//! When to exchange: the loop around the session, and the handle by which a client steers it.
+//! The sync driver: the loop that decides when to sync, and its handle for the client.
 //!
-//! Promise: one pass at a time, and a wish for one while one runs is exactly one more pass; whatever fails, the next attempt
-//! has its time, so pending work is always tried again; local work never waits for any of this. The session is dropped at
-//! any await without harm, which is how suspending takes effect at once (D18).
+//! One pass runs at a time; requests during a pass cause exactly one more. After any failure there
+//! is a next attempt. Local work never waits for the loop. The session can be dropped at any await,
+//! so that suspending takes effect immediately.
 //!
-//! Border: the handle needs no executor; its futures may be awaited anywhere, its plain methods called from anywhere, under
+//! The handle needs no executor: its futures work on any, and its plain methods may be called under
 //! any lock. The loop runs on the client's runtime.
 
 mod cycle;
@@ -39,20 +39,20 @@ pub(crate) use shared::Shared;
 pub use shared::{DriverConfig, Network, Report};
 pub use verdict::Verdict;
 
-/// The handle of a loop. Dropping it ends the loop where it stands.
+/// The handle of a loop. Dropping it ends the loop.
 #[derive(Debug)]
 pub struct Driver {
     shared: Arc<Shared>,
     spawner: Spawner,
     keyring: Arc<Keyring>,
-    /// The loop, before it begins.
+    /// The loop, before [`Driver::begin`].
     ready: Option<Cycle>,
     cycle: Option<Task>,
 }
 
 impl Driver {
-    /// Everything but the loop, which does nothing before [`Driver::begin`]: who asks before that, for a sync that is waited
-    /// for or with what is known of the network, is heard by the first pass.
+    /// Creates the driver; its loop starts with [`Driver::begin`]. Calls before that, such as a
+    /// sync request or the network state, affect the first pass.
     pub fn new(
         spawner: &Spawner,
         writer: Writer,
@@ -89,29 +89,29 @@ impl Driver {
         Self { shared, spawner: spawner.clone(), keyring, ready, cycle: None }
     }
 
-    /// Begins the loop, once; its first pass begins at once.
+    /// Starts the loop, once; its first pass starts immediately.
     pub fn begin(&mut self) {
         if let Some(cycle) = self.ready.take() {
             self.cycle = Some(self.spawner.spawn(cycle.run()));
         }
     }
 
-    /// The status now, and each later one.
+    /// The current status and its changes.
     pub fn status(&self) -> watch::Receiver<Status> {
         self.shared.board.watch()
     }
 
-    /// The last 64 changes of state, oldest first.
+    /// The last 64 status changes, oldest first.
     pub fn transitions(&self) -> Vec<Transition> {
         self.shared.board.history()
     }
 
-    /// Counts the answers of the server that were applied: who waits for a verdict looks again at each.
+    /// The number of applied responses; a wait for a verdict checks again after each.
     pub fn answers(&self) -> watch::Receiver<u64> {
         self.shared.answers.subscribe()
     }
 
-    /// Code of the app's that takes longer than it may.
+    /// App code that exceeds its time budget.
     pub(crate) fn slow(&self) -> Vec<SlowPart> {
         let calls =
             [(SlowPart::Tokens, &self.keyring.calls), (SlowPart::Transport, &self.shared.calls)];
@@ -125,17 +125,17 @@ impl Driver {
         self.shared.wish(|inbox| *inbox.wishes.wrote.get_or_insert(now));
     }
 
-    /// Asks for a pass now, whatever the backoff, the network hint and the metered policy say.
+    /// Requests a pass now, ignoring backoff, network state and metered policy.
     pub fn sync_now(&self) {
         self.shared.wish(|inbox| inbox.wishes.explicit = true);
     }
 
-    /// The app came to the foreground: a pass now, unless the server itself asked to be left alone.
+    /// The app came to the foreground: a pass now, unless `Retry-After` forbids it.
     pub fn foreground(&self) {
         self.shared.wish(|inbox| inbox.wishes.eager = true);
     }
 
-    /// What the device knows of its network has changed. Going online, or leaving a metered network, asks for a pass.
+    /// The network state changed. Going online, or leaving a metered network, requests a pass.
     pub fn set_network(&self, network: Network) {
         self.shared.wish(|inbox| {
             let before = std::mem::replace(&mut inbox.network, network);
@@ -145,13 +145,13 @@ impl Driver {
         });
     }
 
-    /// There are other credentials than before: whoever needed them tries again now.
+    /// New credentials are available: a pass that needs them runs now.
     pub fn credentials_changed(&self) {
         self.keyring.forget();
         self.shared.wish(|inbox| inbox.wishes.eager = true);
     }
 
-    /// The file was reset: its rows have never been here, nobody waits for a verdict in it, and the credentials may be others.
+    /// The file was reset: no first sync is done, waits for verdicts end, credentials may change.
     pub fn file_was_reset(&self) {
         self.keyring.forget();
         self.shared.board.set_first_sync(FirstSync::Absent);
@@ -159,15 +159,15 @@ impl Driver {
         self.shared.wish(|inbox| inbox.wishes.eager = true);
     }
 
-    /// Pushes and pulls everything, and waits for it: everything that was pending at the call has a verdict, or the server
-    /// asked to be tried again later; and a pull that began after the last push has come to its end.
+    /// Pushes and pulls everything, and waits: mutations that were pending at the call have a
+    /// verdict or are to be retried, and a pull that began after the last push is complete.
     ///
     /// # Errors
-    /// [`Error::Offline`] after one attempt that found no server, or a server that cannot just now, and after `timeout`: the
-    /// loop goes on behind it. [`Error::NeedsAuth`], [`Error::UpgradeRequired`], [`Error::Suspended`], [`Error::Shutdown`]
-    /// as they say; others as the attempt found them. A parked mutation is no error.
+    /// [`Error::Offline`] after one attempt without an available server, and after `timeout`; the
+    /// loop continues. [`Error::NeedsAuth`], [`Error::UpgradeRequired`], [`Error::Suspended`],
+    /// [`Error::Shutdown`] and other errors of the attempt. A parked mutation is no error.
     pub fn sync_and_wait(&self, timeout: Option<Duration>) -> Answer<Report> {
-        let (tell, told) = oneshot::channel();
+        let (reply, receiver) = oneshot::channel();
         let refused = self.shared.wish(|inbox| {
             let refused = match (inbox.stopped, inbox.suspended) {
                 (true, _) => Some(Error::Shutdown),
@@ -176,7 +176,7 @@ impl Driver {
             };
             if refused.is_none() {
                 inbox.wishes.explicit = true;
-                inbox.waiting.push(tell);
+                inbox.waiting.push(reply);
             }
             refused
         });
@@ -184,18 +184,19 @@ impl Driver {
             return Answer::ready(Err(error));
         }
         match timeout {
-            None => Answer::coming(told),
+            None => Answer::coming(receiver),
             Some(timeout) => {
-                self.within(timeout, async move { told.await.unwrap_or(Err(Error::Shutdown)) })
+                self.within(timeout, async move { receiver.await.unwrap_or(Err(Error::Shutdown)) })
             }
         }
     }
 
-    /// Waits until everything has been here once; at once if it has.
+    /// Waits until the first sync is complete; returns immediately if it is.
     ///
     /// # Errors
-    /// [`Error::Offline`] after `timeout`; without one it waits for the network. [`Error::NeedsAuth`] and
-    /// [`Error::UpgradeRequired`], because waiting does not mend them; [`Error::Shutdown`].
+    /// [`Error::Offline`] after `timeout`; without one it waits for the network.
+    /// [`Error::NeedsAuth`] and [`Error::UpgradeRequired`], which waiting does not resolve;
+    /// [`Error::Shutdown`].
     pub fn wait_for_first_sync(&self, timeout: Option<Duration>) -> Answer<()> {
         let mut status = self.status();
         if status.borrow().first_sync == FirstSync::Done {
@@ -219,13 +220,13 @@ impl Driver {
         self.within(timeout.unwrap_or(Duration::MAX), wait)
     }
 
-    /// Runs `wait` where there are timers, and gives up after `timeout`.
+    /// Runs `wait` on the runtime, which has timers, with a `timeout`.
     fn within<R: Send + 'static>(
         &self,
         timeout: Duration,
         wait: impl Future<Output = Result<R>> + Send + 'static,
     ) -> Answer<R> {
-        let (tell, told) = oneshot::channel();
+        let (reply, receiver) = oneshot::channel();
         self.spawner
             .spawn(async move {
                 let late = || {
@@ -233,21 +234,22 @@ impl Driver {
                     Err(Error::Offline(why))
                 };
                 let outcome = tokio::time::timeout(timeout, wait).await.unwrap_or_else(|_| late());
-                // Whoever asked may have gone.
-                let _ = tell.send(outcome);
+                // The caller may be gone.
+                let _ = reply.send(outcome);
             })
             .detach();
-        Answer::coming(told)
+        Answer::coming(receiver)
     }
 
-    /// Ends whatever is under way, drops every connection, and resolves when nothing of it is left; at most a few
-    /// milliseconds. The caller then closes the engine. A request that was under way is lost, as in a crash.
+    /// Aborts the running request, closes all connections, and completes when no task is left,
+    /// within milliseconds. The caller then closes the engine. The request counts as lost, as in a
+    /// crash.
     pub fn suspend(&self) -> impl Future<Output = ()> + Send + use<> {
         self.shared.wish(|inbox| inbox.suspended = true);
         self.reached(|state| matches!(state, State::Suspended | State::Stopped))
     }
 
-    /// Goes on, when the engine is open again: a pass begins at once.
+    /// Continues after the engine is open again: a pass starts immediately.
     pub fn resume(&self) {
         self.shared.wish(|inbox| {
             inbox.suspended = false;
@@ -255,7 +257,7 @@ impl Driver {
         });
     }
 
-    /// Ends the loop for good, and resolves when it has ended.
+    /// Ends the loop permanently, and completes when it has ended.
     pub fn stop(&self) -> impl Future<Output = ()> + Send + use<> {
         self.shared.wish(|inbox| inbox.stopped = true);
         self.reached(|state| matches!(state, State::Stopped))
@@ -267,7 +269,7 @@ impl Driver {
     ) -> impl Future<Output = ()> + Send + use<F> {
         let mut status = self.status();
         async move {
-            // The board outlives this future's error: it goes with the loop.
+            // The status board outlives errors of this future: it is dropped with the loop.
             let _ = status.wait_for(|status| is_there(&status.state)).await;
         }
     }

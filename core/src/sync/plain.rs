@@ -1,7 +1,7 @@
-//! A plain Synchro v0.1.2 peer: what to ask it, and what its answers mean to the engine (P1 to P10).
+//! Sync with a plain Synchro v0.1.2 server: requests and the meaning of its responses.
 //!
-//! It knows no mutations, no cursors but a number, and nothing of what it answered before. What the other peer's extensions
-//! give is made up for here; nothing of them is sent but the greeting at register.
+//! Such a server has no mutations, no opaque cursors and no memory of its responses. The client
+//! replaces Rejoin's extensions here and sends none of them except at register.
 
 pub(crate) mod pull;
 pub(crate) mod push;

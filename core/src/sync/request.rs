@@ -1,41 +1,41 @@
-//! What a session sends and gets, as data, and what it is told about the device.
+//! Requests and responses of a session, and its configuration.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-/// Who the device is, and how much it asks for at a time.
+/// The device's identity and its limits.
 #[derive(Debug, Clone)]
 pub struct SessionConfig {
-    /// The app's name for the user; `None` takes the server's word for it.
+    /// The app's name of the user; `None` uses the server's.
     pub user_id: Option<String>,
-    /// A name for people.
+    /// The display name.
     pub device_name: Option<String>,
     /// `ios`, `android`, `linux`, ...
     pub platform: String,
     /// The app's version, `MAJOR.MINOR.PATCH`.
     pub app_version: String,
-    /// Most rows in a page; the server may give fewer.
+    /// Maximum number of rows per page; the server may return fewer.
     pub page_size: u32,
-    /// Most mutations in a push; the server may take fewer.
+    /// Maximum number of mutations per push; the server may accept fewer.
     pub batch_size: u32,
 }
 
-/// What a session is about.
+/// The purpose of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Phase {
-    /// Nothing.
+    /// None.
     #[default]
     Idle,
-    /// Saying who the device is.
+    /// Registering the device.
     Registering,
-    /// Fetching the server's tables.
+    /// Fetching the schema.
     FetchingSchema,
     /// Sending mutations.
     Pushing,
-    /// Fetching what changed.
+    /// Fetching changes.
     Pulling,
-    /// Fetching everything.
+    /// Fetching all rows.
     Snapshot,
 }
 
@@ -46,20 +46,20 @@ pub struct Request {
     pub method: &'static str,
     /// `/sync/...`.
     pub path: String,
-    /// Whether `Rejoin-Protocol: 1` goes with it; a peer known to be plain sees nothing of it (D20).
+    /// Whether to send `Rejoin-Protocol: 1`; a plain server must not see any extension.
     pub extended: bool,
     /// JSON; `None` for a GET.
     pub body: Option<Vec<u8>>,
-    /// What it is about.
+    /// Its purpose.
     pub phase: Phase,
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug, Clone)]
 pub struct Response {
     /// HTTP status.
     pub status: u16,
-    /// The `Retry-After` header; for the driver, the session does not look at it.
+    /// The `Retry-After` header; used by the driver only.
     pub retry_after: Option<Duration>,
     /// The body, decompressed.
     pub body: Bytes,

@@ -1,7 +1,7 @@
-//! The row model's exchanges, one file each: what to ask, and what an answer means to the engine.
+//! The exchanges of the row model, one file each: requests and the meaning of responses.
 //!
-//! No network and no clock: requests are bytes, answers are bytes, and every decision is durable in the engine's file
-//! before it is acted upon.
+//! No network and no clock: requests and responses are bytes, and every decision is stored in the
+//! engine's file before it takes effect.
 
 pub(crate) mod answer;
 pub(crate) mod cell;

@@ -1,9 +1,9 @@
-//! The session: what to exchange next with the server, and what an answer means. Sans-IO: bytes out, bytes in.
+//! The sync session: what to exchange next with the server, and how to apply a response. Sans-IO.
 //!
-//! Everything durable is in the engine's file, so a session can be dropped at any moment and a new one goes on: a push is
-//! committed as sent before its first byte leaves (O5), an answer is applied whole or not at all, and cursors move with
-//! the rows they cover (I6). One request at a time: push, pull and snapshot never overlap. What is particular to a kind of server is
-//! left to its peer.
+//! All durable state is in the engine's file, so a session can be dropped at any time and a new one
+//! continues. A push is committed as sent before its first byte leaves. A response is applied
+//! completely or not at all, and cursors are written with their rows. Push, pull and snapshot never
+//! overlap. What depends on the kind of server is in its peer.
 
 mod pass;
 mod peer;
@@ -30,22 +30,23 @@ use peer::{Peer, unrequested};
 #[derive(Debug)]
 pub struct Session {
     pass: Pass,
-    /// The server, as it was when the device registered last.
+    /// The server, as of the last register.
     peer: Option<Box<dyn Peer>>,
-    /// Whether that is still so: the server may have forgotten the device, or the credentials name another user.
+    /// Whether it is still valid: the server may have forgotten the device, or the user changed.
     is_registered: bool,
-    /// The user that the credentials of the next requests name.
+    /// The user of the next requests' credentials.
     who: Signer,
-    asked: Option<Asked>,
-    /// The name of this opening of the file, once it was counted (D10).
+    running: Option<Asked>,
+    /// The name of this opening of the file, after it was counted.
     opening: Option<String>,
-    /// How often the file had been reset when this pass began.
+    /// The file's number of resets at the start of this pass.
     resets: u64,
-    /// Version and hash of the schema that is fetched because the server named them: a cache may give an older one.
+    /// Version and hash of the schema to fetch, as named by the server: a cache may return an older
+    /// one.
     named: Option<(i64, String)>,
 }
 
-/// The request in flight.
+/// The running request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
     Register,
@@ -54,27 +55,27 @@ enum Asked {
 }
 
 impl Session {
-    /// A session that has not spoken yet. The engine's file holds all that earlier ones have learned.
+    /// A new session. The engine's file has the state of earlier ones.
     pub fn new(config: SessionConfig) -> Self {
         Self {
             pass: Pass::new(config),
             peer: None,
             is_registered: false,
             who: Signer::Unsigned,
-            asked: None,
+            running: None,
             opening: None,
             resets: 0,
             named: None,
         }
     }
 
-    /// The requests from here on are signed with credentials that name `who`.
-    /// If they named another user before, the device registers before it sends anything else, so that a Rejoin server
-    /// returns their user. A request in flight is not changed; the caller ends the pass.
+    /// Sets the user of the credentials that sign the next requests. If it differs from the
+    /// previous user, the device registers first, so that a Rejoin server returns the new user. A
+    /// running request does not change; the caller ends the pass.
     ///
     /// # Errors
-    /// `WrongUser` if the file was last synced with a plain server under another user's credentials: nothing is sent with
-    /// these. `Refused` if the user of the credentials is unknown and the server is a plain one.
+    /// `WrongUser` if the last sync was with a plain server and another user: nothing is sent with
+    /// these credentials. `Refused` if their user is unknown and the server is a plain one.
     pub fn signed_by(&mut self, engine: &Engine, who: Signer) -> Result<()> {
         if self.who != who {
             self.who = who;
@@ -83,8 +84,8 @@ impl Session {
         crate::sync::plain::register::check(engine, &self.who)
     }
 
-    /// Begins a pass: register and schema if needed, push until nothing is left to say, pull until nothing is new (or a
-    /// snapshot). A request that still waits for its answer is given up, as by [`Session::lost`].
+    /// Starts a pass: register and schema if needed, push until the queue is sent, pull until
+    /// nothing is new (or a snapshot). A running request counts as lost, as by [`Session::lost`].
     ///
     /// # Errors
     /// Those of the engine's file.
@@ -114,20 +115,20 @@ impl Session {
         Ok(())
     }
 
-    /// What to do next. A push is committed as sent before this returns it (O5): a crash from here on leaves its
-    /// mutations uncertain, never unsent.
+    /// The next step. A push is committed as sent before this returns it: after a crash its
+    /// mutations are uncertain, never unsent.
     ///
     /// # Errors
-    /// Those of the engine's file. `Internal` while a request waits for its answer. `Offline` if the file was reset: the next
-    /// pass starts with what is in it.
+    /// Those of the engine's file. `Internal` while a request is running. `Offline` if the file was
+    /// reset: the next pass starts with the new content.
     pub fn next(&mut self, engine: &mut Engine) -> Result<Next> {
         self.same_file(engine)?;
-        if self.asked.is_some() {
+        if self.running.is_some() {
             return Err(Error::Internal("the last request has no answer yet".to_owned()));
         }
         loop {
             if self.pass.step == Step::Done && import::is_due(engine)? {
-                self.pass.step = Step::Push; // What was imported has waited for the first sync; now it goes.
+                self.pass.step = Step::Push; // Imported mutations waited for the first sync.
             }
             if self.pass.step == Step::Push {
                 self.pass.report.parked += import::settle_all(engine)? as u64;
@@ -137,7 +138,7 @@ impl Session {
                 (Step::Schema, _) => return Ok(self.send_schema()),
                 (Step::Push | Step::Pull, Some(peer)) => {
                     if let Some(next) = peer.next(engine, &mut self.pass)? {
-                        self.asked = matches!(next, Next::Send(_)).then_some(Asked::Peer);
+                        self.running = matches!(next, Next::Send(_)).then_some(Asked::Peer);
                         return Ok(next);
                     }
                 }
@@ -146,18 +147,18 @@ impl Session {
         }
     }
 
-    /// Takes the answer to the last request: applies the whole of it, or nothing.
+    /// Applies the response to the last request, completely or not at all.
     ///
     /// # Errors
-    /// `NeedsAuth`, `UpgradeRequired`, `Server`, `Protocol`, `WrongUser`, `SchemaRefused`, `Refused` end the pass; so do
-    /// those of the engine's file. Whatever a push carried is then uncertain and will be sent again as it is. A
-    /// response without a request is `Protocol`, and nothing of it is applied (O5). A response to a request from before a
-    /// reset of the file is `Offline`.
-    #[allow(clippy::needless_pass_by_value)] // An answer is taken once.
+    /// `NeedsAuth`, `UpgradeRequired`, `Server`, `Protocol`, `WrongUser`, `SchemaRefused`,
+    /// `Refused` and those of the engine's file end the pass. The content of a push is then
+    /// uncertain and will be sent again unchanged. `Protocol` for a response without a request, and
+    /// `Offline` for a response to a request from before a reset; neither is applied.
+    #[allow(clippy::needless_pass_by_value)] // A response is consumed.
     pub fn answered(&mut self, engine: &mut Engine, response: Response) -> Result<()> {
         self.same_file(engine)?;
-        let asked = self.asked.take().ok_or_else(unrequested)?;
-        let taken = match (asked, &mut self.peer) {
+        let running = self.running.take().ok_or_else(unrequested)?;
+        let taken = match (running, &mut self.peer) {
             (Asked::Peer, Some(peer)) => peer.answered(engine, &mut self.pass, &response),
             _ if response.status != 200 => answer::refusal(&response),
             (Asked::Schema, _) => self.take_schema(engine, answer::read(&response.body)?),
@@ -175,33 +176,33 @@ impl Session {
                 self.turn(engine, turn, &response)
             }
             Err(error) => {
-                // The answer's own failure tells more than one of this.
+                // The response's error is more useful than one of this call.
                 let _ = self.pass.settle_unanswered(engine);
                 Err(error)
             }
         }
     }
 
-    /// The request, or its answer, was lost or is given up. What a push carried is uncertain and will be sent again byte
-    /// for byte (R7, P2). Nothing happens if no request waits.
+    /// The request or its response was lost or abandoned. A sent push is uncertain and will be sent
+    /// again byte for byte. Does nothing without a running request.
     ///
     /// # Errors
     /// Those of the engine's file.
     pub fn lost(&mut self, engine: &mut Engine) -> Result<()> {
-        let Some(asked) = self.asked.take() else { return Ok(()) };
-        if let (Asked::Peer, Some(peer)) = (asked, &mut self.peer) {
+        let Some(running) = self.running.take() else { return Ok(()) };
+        if let (Asked::Peer, Some(peer)) = (running, &mut self.peer) {
             peer.lost();
         }
         self.pass.settle_unanswered(engine)
     }
 
-    /// What the server said of itself when the device registered; `None` before, after it forgot the device, and of a plain
-    /// one, which says nothing.
+    /// What the server reported at register; `None` before, after it forgot the device, and for a
+    /// plain server.
     pub fn welcome(&self) -> Option<&Welcome> {
         self.peer.as_ref().filter(|_| self.is_registered)?.welcome()
     }
 
-    /// How far the present phase is.
+    /// The progress of the current phase.
     pub fn progress(&self) -> Progress {
         self.pass.progress
     }
@@ -213,17 +214,17 @@ impl Session {
         };
         let body = register::request(engine, &self.pass.config, &opening)?;
         self.is_registered = false;
-        self.asked = Some(Asked::Register);
+        self.running = Some(Asked::Register);
         Ok(self.pass.send(Phase::Registering, path::REGISTER, true, Some(body)))
     }
 
     fn send_schema(&mut self) -> Next {
         let is_extended = self.peer.as_ref().is_none_or(|peer| peer.is_extended());
-        self.asked = Some(Asked::Schema);
+        self.running = Some(Asked::Schema);
         self.pass.send(Phase::FetchingSchema, path::SCHEMA, is_extended, None)
     }
 
-    /// The device is registered: the answer decides which kind of peer the server is.
+    /// Handles the register response, which determines the kind of server.
     fn registered(&mut self, engine: &mut Engine, answer: RegisterResponse) -> Result<Turn> {
         let same = |ours: &Manifest| {
             ours.schema_version == answer.schema_version && ours.schema_hash == answer.schema_hash
@@ -231,17 +232,18 @@ impl Session {
         let is_same = engine.schema.manifest.as_ref().is_some_and(same);
         let named = (answer.schema_version, answer.schema_hash.clone());
         let is_extended = !crate::sync::plain::register::speaks_plain(engine, &answer)?;
-        let known = self.peer.take().filter(|peer| peer.is_extended() == is_extended);
-        let peer = self.peer.insert(known.unwrap_or_else(|| {
+        let previous = self.peer.take().filter(|peer| peer.is_extended() == is_extended);
+        let peer = self.peer.insert(previous.unwrap_or_else(|| {
             if is_extended {
                 Box::<rejoin::Rejoin>::default()
             } else {
                 Box::<plain::Plain>::default()
             }
         }));
-        let is_known = peer.registered(engine, &self.pass.config, &self.who, answer)? && is_same;
+        let has_current_schema =
+            peer.registered(engine, &self.pass.config, &self.who, answer)? && is_same;
         self.is_registered = true;
-        self.pass.step = if is_known { Step::Push } else { Step::Schema };
+        self.pass.step = if has_current_schema { Step::Push } else { Step::Schema };
         self.named = Some(named);
         Ok(Turn::Onward)
     }
@@ -262,7 +264,7 @@ impl Session {
         Ok(Turn::Onward)
     }
 
-    /// Another step than the one that was planned; nothing of the answer was applied.
+    /// Takes another step than planned; nothing of the response was applied.
     fn turn(&mut self, engine: &mut Engine, turn: Turn, response: &Response) -> Result<()> {
         self.pass.count_turn(turn)?;
         if let Some(peer) = &mut self.peer {
@@ -271,8 +273,8 @@ impl Session {
         match turn {
             Turn::Onward => {}
             Turn::Schema => {
-                // The rebuild that may follow drops the cursor: the server is to see it first, for it may be an older copy of
-                // itself, which has the epoch that it had then (O14).
+                // A rebuild drops the cursor: the server must receive it first, because it may be a
+                // restored copy with an unchanged epoch.
                 self.is_registered &= self.peer.as_ref().is_some_and(|peer| !peer.is_extended());
                 self.named = answer::schema_named(response);
                 self.pass.step = Step::Schema;
@@ -290,8 +292,8 @@ impl Session {
         Ok(())
     }
 
-    /// Ends a pass in a file that was reset since: its requests are not about this content, and its credentials may be the
-    /// former user's.
+    /// An error if the file was reset during the pass: its requests have other content, and its
+    /// credentials may be the former user's.
     fn same_file(&self, engine: &Engine) -> Result<()> {
         if self.resets == engine.resets() {
             return Ok(());
@@ -300,7 +302,7 @@ impl Session {
         Err(Error::Offline(why.to_owned()))
     }
 
-    /// Forgets what was learned of a file that was reset since.
+    /// Forgets the state of a file that was reset since.
     fn follow_reset(&mut self, engine: &Engine) {
         if self.resets != engine.resets() {
             let (who, resets) = (std::mem::take(&mut self.who), engine.resets());

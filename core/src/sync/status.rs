@@ -1,7 +1,7 @@
-//! What the client is doing about syncing, as a value to watch, and the last changes of it for diagnosis.
+//! The sync status as a watchable value, and its last changes for diagnosis.
 //!
-//! Promise: the state always says what happens next and when; being offline is a state among others, no error. Times are
-//! wall-clock microseconds since 1970, because they are shown to people.
+//! The state includes the next action and its time; being offline is a state, not an error. Times
+//! are wall-clock microseconds since 1970, for display.
 
 use std::collections::VecDeque;
 use std::mem::discriminant;
@@ -12,90 +12,91 @@ use tokio::sync::watch;
 
 use crate::host::Host;
 
-/// How many changes of state are remembered.
+/// The number of stored transitions.
 const REMEMBERED: usize = 64;
 
-/// What the driver is doing.
+/// The state of the driver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "state")]
 pub enum State {
-    /// Nothing was tried yet.
+    /// No attempt yet.
     Idle,
-    /// A pass has begun: finding out who we are to the server and whether the schema is the same.
+    /// A pass has started: register and schema check.
     Connecting,
-    /// Local mutations are on their way.
+    /// Local mutations are being sent.
     Pushing,
     /// Remote rows are being fetched and applied.
     Applying(Rows),
-    /// The server answered that it cannot just now; the next attempt has its time.
+    /// The server asked to retry later.
     WaitingUntil {
-        /// When.
+        /// Time of the next attempt.
         at: i64,
-        /// What the last attempt found.
+        /// The result of the last attempt.
         why: String,
     },
-    /// No server can be reached. Local work goes on.
+    /// No server can be reached. Local work continues.
     Offline {
-        /// The next attempt; `None` while the device itself says that there is no network: then as soon as it has one.
+        /// The next attempt; `None` while the device reports that there is no network.
         retry_at: Option<i64>,
-        /// What the last attempt found.
+        /// The result of the last attempt.
         why: String,
     },
-    /// The network is metered and the policy holds back what remains; `sync_now` does not.
+    /// The network is metered and the policy does not allow the rest; `sync_now` ignores the
+    /// policy.
     Metered,
-    /// Credentials are missing or refused. Local work goes on; the queue waits for new ones.
+    /// Credentials are missing or rejected. Local work continues; the queue waits for new ones.
     NeedsAuth,
-    /// The server asks for a newer app. Local work goes on; the queue waits.
+    /// The server requires a newer app. Local work continues; the queue waits.
     UpgradeRequired {
-        /// The server's words.
+        /// The server's message.
         message: String,
     },
-    /// Something that a quick retry does not mend; tried again all the same.
+    /// An error that a quick retry does not resolve; it is retried later.
     Failed {
-        /// What.
+        /// The error.
         why: String,
         /// The next attempt.
         retry_at: i64,
     },
-    /// All was pushed and pulled.
+    /// Everything was pushed and pulled.
     UpToDate {
-        /// When the last pass ended.
+        /// End of the last pass.
         since: i64,
     },
-    /// The app is in the background: no file, no lock and no connection is held.
+    /// The app is in the background: no file, lock or connection is open.
     Suspended,
     /// The client was shut down.
     Stopped,
 }
 
-/// How far a pull or snapshot has come.
+/// The progress of a pull or snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Rows {
     /// Rows applied in this pass.
     pub done: u64,
-    /// Rows to come in all, where the server has said so.
+    /// Total number of rows, if the server has reported it.
     pub total: Option<u64>,
-    /// The pace since the pass began.
+    /// Average speed of this pass.
     pub rows_per_second: u64,
 }
 
-/// Whether the tables have ever been complete.
+/// Whether a first sync has completed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FirstSync {
-    /// Nothing has come yet.
+    /// Nothing was fetched yet.
     #[default]
     Absent,
-    /// Under way: tables hold a part of the rows.
+    /// In progress: tables have a part of the rows.
     Partial,
-    /// Done, maybe long ago.
+    /// Completed, now or earlier.
     Done,
 }
 
 impl FirstSync {
-    /// The word in the engine's file.
-    pub(crate) fn read(word: Option<&str>) -> Self {
-        match word {
+    /// Parses the stored value.
+    pub(crate) fn read(stored: Option<&str>) -> Self {
+        match stored {
             Some("done") => Self::Done,
             Some("partial") => Self::Partial,
             _ => Self::Absent,
@@ -103,27 +104,27 @@ impl FirstSync {
     }
 }
 
-/// What is watched.
+/// The status of the client.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Status {
-    /// What the driver is doing.
+    /// The state of the driver.
     #[serde(flatten)]
     pub state: State,
-    /// Whether the tables have ever been complete.
+    /// Whether a first sync has completed.
     pub first_sync: FirstSync,
 }
 
 /// A change of state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Transition {
-    /// When.
+    /// The time.
     pub at: i64,
-    /// To what.
+    /// The new state.
     #[serde(flatten)]
     pub state: State,
 }
 
-/// Where the driver writes its state and everybody else reads it.
+/// The status, written by the driver and read by others.
 #[derive(Debug)]
 pub(crate) struct Board {
     host: Arc<dyn Host>,
@@ -151,7 +152,7 @@ impl Board {
     }
 
     pub(crate) fn set(&self, state: State) {
-        // Progress within a state is news to watchers, but no transition.
+        // Progress within a state is published, but is no transition.
         let changed = self.status.borrow().state != state;
         if changed && discriminant(&self.status.borrow().state) != discriminant(&state) {
             let mut history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
@@ -180,7 +181,7 @@ mod tests {
     use crate::host::TestHost;
 
     #[test]
-    fn the_last_transitions_are_kept_with_their_times_and_progress_is_none() {
+    fn board_keeps_the_last_transitions_without_progress() {
         let board = Board::new(Arc::new(TestHost::new(1)));
         for round in 0..100 {
             board.set(State::Connecting);
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn watchers_are_told_of_news_only() {
+    fn watchers_are_notified_of_changes_only() {
         let board = Board::new(Arc::new(TestHost::new(1)));
         let mut watch = board.watch();
         board.set(State::Idle);
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_reads_well_in_a_diagnosis() {
+    fn status_serializes_for_a_diagnosis() {
         let board = Board::new(Arc::new(TestHost::new(1)));
         board.set(State::Applying(Rows { done: 3, total: None, rows_per_second: 7 }));
         let json = serde_json::to_string(&board.now()).unwrap();

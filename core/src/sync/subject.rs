@@ -1,8 +1,9 @@
-//! Whom a request's credentials name, as far as a device can read it: the user's header, or the `sub` of a JWT.
+//! The user of a request's credentials, as far as a device can read it: the user header, or the
+//! `sub` claim of a JWT.
 //!
-//! Pure. Nothing is verified here, and nobody is let in by it: it only finds out that a token is another user's before
-//! anything of a file is sent with it, where no server tells whom it means (D10). Of a token that only its issuer can read,
-//! the token provider names the user ([`Keyring::signer`](super::token::Keyring::signer)).
+//! Pure, without verification. It only detects a token of another user before anything of a file is
+//! sent with it, if no server reports the user. For an opaque token, the token provider names the
+//! user ([`Keyring::signer`](super::token::Keyring::signer)).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,19 +12,19 @@ use serde_json::Value as Json;
 
 use crate::sync::token::{BEARER, Header};
 
-/// Whom the credentials of a request name.
+/// The user of a request's credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Signer {
-    /// There are no credentials: a gateway in front of the server knows whose the request is.
+    /// No credentials: a gateway in front of the server identifies the user.
     #[default]
     Unsigned,
     /// This user.
     User(String),
-    /// A user that neither the token nor its provider names.
+    /// An unknown user: neither the token nor its provider names it.
     Unknown,
 }
 
-/// The user that the header names; `None` for a token that only its issuer can read.
+/// The user of a header; `None` for an opaque token.
 pub(crate) fn of(header: Option<&Header>) -> Option<String> {
     let (name, value) = header?;
     if name.eq_ignore_ascii_case(USER_HEADER) {
@@ -44,7 +45,7 @@ pub(crate) fn of(header: Option<&Header>) -> Option<String> {
     }
 }
 
-/// Whether two names are one user's to a plain v0.1.2 server, which makes them lower case.
+/// Whether a plain v0.1.2 server, which lower-cases user names, treats two names as equal.
 pub(crate) fn same(left: &str, right: &str) -> bool {
     left == right || left.to_lowercase() == right.to_lowercase()
 }
@@ -59,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn the_subject_of_a_token_is_read_and_what_is_no_token_names_nobody() {
+    fn subject_is_read_from_a_jwt_and_not_from_other_tokens() {
         let table = [
             (r#"{"sub":"Ana"}"#, Some("Ana")),
             (r#"{"exp":1,"sub":"a\u00df?>"}"#, Some("a\u{df}?>")),
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_differ_in_case_are_one() {
+    fn names_that_differ_in_case_are_equal() {
         assert!(same("Ana", "aNA") && same("\u{c4}nna", "\u{e4}nna") && !same("ana", "anna"));
     }
 }

@@ -1,8 +1,8 @@
-//! Who we are to the server: the app's token provider, asked rarely and never twice at once.
+//! Credentials: calls the app's token provider rarely and never twice at once.
 //!
-//! Promise: a token that the server refused is renewed once, however many requests it failed for; one that cannot be renewed
-//! is not sent again. No token is ever printed. Border: says which header to send and whom it names; when to ask again is the
-//! driver's.
+//! A token that the server refused is renewed once, for all failed requests; a token that cannot be
+//! renewed is not sent again. No token is ever printed. This module decides which header to send;
+//! the driver decides when to call it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,34 +18,35 @@ use crate::runtime::{Foreign, Spawner};
 use crate::slow::Calls;
 use crate::sync::subject::{self, Signer};
 
-/// Gives the token that names the user; implemented by the app.
+/// Provides the token that identifies the user; implemented by the app.
 pub trait TokenProvider: Send + Sync + fmt::Debug + 'static {
-    /// The token to send as `Authorization: Bearer`; `None` when nobody is signed in.
+    /// The token for `Authorization: Bearer`; `None` if no user is signed in.
     ///
-    /// Called at the start of each pass with `refresh` false: answer from memory. With `refresh` true the server has refused
-    /// the last one: get a new one. An error means "not now", and is tried again with backoff; local work goes on. The future
-    /// is dropped when syncing is stopped or suspended meanwhile. It may call the client; it must not block its thread.
+    /// Called at the start of each pass with `refresh` false: return a cached token. With `refresh`
+    /// true the server has refused the last one: get a new one. An error means "not now" and is
+    /// retried with backoff; local work continues. The future is dropped when syncing is stopped or
+    /// suspended. It may call the client; it must not block its thread.
     fn token(&self, refresh: bool) -> BoxFuture<'static, Result<Option<String>, TokenError>>;
 
-    /// The user that a token of this provider names; `None`, as by default, if it is not known.
+    /// The user of a token; `None`, the default, if unknown.
     ///
-    /// Called only for a token that the engine cannot read, which is any but a JWT with a `sub`. A plain Synchro server never
-    /// says whose a token is: without an answer nothing is synced with one ([`Error::Refused`]), because it may be another
-    /// user's than the file. A Rejoin server says it itself. Errors and silence are treated as those of
-    /// [`token`](Self::token).
+    /// Called only for a token that is not a JWT with a `sub` claim. A plain Synchro server never
+    /// reports the user of a token: without a result, nothing is synced with it
+    /// ([`Error::Refused`]), because it may belong to another user than the file. A Rejoin server
+    /// reports it. Errors and timeouts are treated as those of [`token`](Self::token).
     fn subject(&self, token: &str) -> BoxFuture<'static, Result<Option<String>, TokenError>> {
         let _ = token;
         Box::pin(std::future::ready(Ok(None)))
     }
 }
 
-/// A provider that is silent for longer is asked again later, so that it cannot stop the device from syncing for good.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Timeout of the provider; afterwards it is called again later.
+const PROVIDER_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// What stands before a token in its header.
+/// The prefix of a token in its header.
 pub(crate) const BEARER: &str = "Bearer ";
 
-/// Why there is no token just now: the network is away, the identity server does not answer.
+/// Why no token is available now: no network, or no response of the identity server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no token just now: {0}")]
 pub struct TokenError(pub String);
@@ -53,11 +54,11 @@ pub struct TokenError(pub String);
 /// How requests are signed.
 #[derive(Clone)]
 pub enum Credentials {
-    /// Not at all: a gateway in front of the server knows who this is.
+    /// No credentials: a gateway in front of the server identifies the user.
     Nobody,
     /// `X-User-ID`, which a server accepts on loopback in development only.
     User(String),
-    /// A bearer token of the app's.
+    /// A bearer token of the app.
     Tokens(Arc<dyn TokenProvider>),
 }
 
@@ -74,15 +75,15 @@ impl fmt::Debug for Credentials {
 /// A header, name and value.
 pub(crate) type Header = (String, String);
 
-/// Holds the token between requests.
+/// Stores the token between requests.
 pub(crate) struct Keyring {
     credentials: Credentials,
-    /// Locked while the provider is asked, so that whoever comes meanwhile waits for the same answer.
+    /// Locked during a call of the provider, so that concurrent callers wait for its result.
     held: Mutex<Held>,
-    /// The app says that something has changed; what is held is of before.
+    /// The app reported new credentials; the stored ones are outdated.
     changed: AtomicBool,
     spawner: Spawner,
-    /// The provider's, under way.
+    /// Running calls of the provider.
     pub(crate) calls: Calls,
 }
 
@@ -105,8 +106,8 @@ impl Keyring {
         Self { credentials, held, changed, spawner, calls }
     }
 
-    /// What to send with the requests of a pass, asked of the provider anew. [`Error::NeedsAuth`] without asking the server
-    /// where nobody is signed in or nothing has changed since the server's refusal.
+    /// The header for the requests of a pass, from a new call of the provider. [`Error::NeedsAuth`]
+    /// without a request if no user is signed in, or nothing changed since the refusal.
     pub(crate) async fn begin(&self) -> Result<Option<Header>> {
         let provider = match &self.credentials {
             Credentials::Nobody => return Ok(None),
@@ -125,9 +126,9 @@ impl Keyring {
         Ok(Some(bearer(&token)))
     }
 
-    /// What to send instead of `used`, which was refused with 401; `None` where there is nothing better. Whoever comes second
-    /// with the same refused header gets the first one's answer. `by_server`: a sync server refused it, so that it is not sent
-    /// again; a gateway or a captive portal may answer 401 to any token.
+    /// The header to send instead of `used`, which got a 401; `None` if there is none. A concurrent
+    /// call with the same header gets the same result. `by_server`: a sync server refused it, so
+    /// that it is not sent again; a gateway or captive portal may send a 401 for any token.
     pub(crate) async fn renewed(
         &self,
         used: Option<&Header>,
@@ -164,13 +165,13 @@ impl Keyring {
         }
     }
 
-    /// Forgets, before the next pass, what was refused: the app says that something has changed. It may be the provider that
-    /// says so while it is asked, so this does not wait for it.
+    /// Forgets the refused token before the next pass, after the app reported new credentials. Does
+    /// not wait, because the provider itself may call this.
     pub(crate) fn forget(&self) {
         self.changed.store(true, Ordering::Release);
     }
 
-    /// Whom a header of this keyring names: the user that can be read from it, or that the provider says.
+    /// The user of a header of this keyring, from the token or from the provider.
     pub(crate) async fn signer(&self, header: Option<&Header>) -> Result<Signer> {
         let Some((_, value)) = header else { return Ok(Signer::Unsigned) };
         let (Credentials::Tokens(provider), None) = (&self.credentials, subject::of(header)) else {
@@ -198,14 +199,15 @@ impl Keyring {
         &self,
         asking: impl Future<Output = Result<Option<String>, TokenError>> + Send + 'static,
     ) -> Result<Option<String>> {
-        let silent = |_| Err(TokenError(format!("the provider was silent for {PATIENCE:?}")));
-        // On a thread of its own: one that blocks it must not hold up who suspends or stops.
+        let silent =
+            |_| Err(TokenError(format!("the provider was silent for {PROVIDER_TIMEOUT:?}")));
+        // On another thread: a blocking provider must not delay suspending or stopping.
         let call = self.calls.begin();
         let asking = self.spawner.spawn_foreign(Foreign::Tokens, async move {
             let _call = call;
             asking.await
         });
-        match tokio::time::timeout(PATIENCE, asking).await {
+        match tokio::time::timeout(PROVIDER_TIMEOUT, asking).await {
             Ok(answer) => answer?,
             Err(late) => silent(late),
         }
@@ -232,11 +234,11 @@ pub(crate) mod tests {
 
     type Answer = Result<Option<String>, TokenError>;
 
-    /// A provider that gives what is scripted, and notes what it was asked.
+    /// A scripted provider that records its calls.
     #[derive(Debug, Default)]
     pub(crate) struct Script {
         pub(crate) current: Mutex<Option<String>>,
-        /// Whom its opaque tokens name, by token.
+        /// The users of its opaque tokens.
         pub(crate) subjects: Mutex<HashMap<String, String>>,
         pub(crate) refreshed: Mutex<VecDeque<Answer>>,
         pub(crate) asked: Mutex<Vec<bool>>,
@@ -280,7 +282,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn two_refusals_of_one_token_refresh_it_once() {
+    async fn two_refusals_of_one_token_renew_it_once() {
         let script = Script::new("old", vec![Ok(Some("new".into()))]);
         let keyring = signed(Credentials::Tokens(script.clone()));
         let used = keyring.begin().await.unwrap();
@@ -295,7 +297,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_renewed_is_not_sent_again_until_it_changes() {
+    async fn refused_token_is_not_sent_again_until_it_changes() {
         for refreshed in [Ok(None), Ok(Some("old".to_owned()))] {
             let script = Script::new("old", vec![refreshed]);
             let keyring = signed(Credentials::Tokens(script.clone()));
@@ -307,13 +309,13 @@ pub(crate) mod tests {
             assert!(matches!(keyring.begin().await, Err(Error::NeedsAuth)), "signed out");
             *script.current.lock().unwrap() = Some("another".into());
             assert_eq!(keyring.begin().await.unwrap(), Some(bearer("another")));
-            let refreshes = script.asked.lock().unwrap().iter().filter(|asked| **asked).count();
+            let refreshes = script.asked.lock().unwrap().iter().filter(|refresh| **refresh).count();
             assert_eq!(refreshes, 1);
         }
     }
 
     #[tokio::test]
-    async fn a_provider_that_cannot_say_is_offline_and_asked_again() {
+    async fn provider_error_is_offline_and_is_retried() {
         let later = Err(TokenError("identity server is away".into()));
         let script = Script::new("old", vec![later, Ok(Some("new".into()))]);
         let keyring = signed(Credentials::Tokens(script));
@@ -323,7 +325,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_provider_that_never_answers_is_given_up_and_asked_again() {
+    async fn provider_timeout_is_offline_and_is_retried() {
         #[derive(Debug)]
         struct Silent;
         impl TokenProvider for Silent {
@@ -338,7 +340,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn a_fixed_user_is_a_header_that_is_never_renewed() {
+    async fn fixed_user_header_is_never_renewed() {
         let keyring = signed(Credentials::User("ana".into()));
         let used = keyring.begin().await.unwrap();
         assert_eq!(used, Some((USER_HEADER.into(), "ana".into())));
@@ -347,7 +349,7 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
-    async fn opaque_token_is_named_by_its_provider_only() {
+    async fn user_of_an_opaque_token_comes_from_its_provider() {
         let jwt = "e30.eyJzdWIiOiJhbmEifQ.c2ln";
         let script = Script::new(jwt, Vec::new());
         let named = |token: &str, user: &str| {
@@ -355,7 +357,7 @@ pub(crate) mod tests {
         };
         named("opaque", "ben");
         named("empty", "");
-        named(jwt, "not asked");
+        named(jwt, "not called");
         let keyring = signed(Credentials::Tokens(script.clone()));
         for (token, user) in
             [(jwt, Some("ana")), ("opaque", Some("ben")), ("empty", None), ("unknown", None)]
@@ -363,8 +365,8 @@ pub(crate) mod tests {
             let expected = user.map_or(Signer::Unknown, |user| Signer::User(user.to_owned()));
             assert_eq!(keyring.signer(Some(&bearer(token))).await.unwrap(), expected, "{token}");
         }
-        let nobody = signed(Credentials::Nobody);
-        assert_eq!(nobody.signer(None).await.unwrap(), Signer::Unsigned);
+        let unsigned = signed(Credentials::Nobody);
+        assert_eq!(unsigned.signer(None).await.unwrap(), Signer::Unsigned);
         let fixed = signed(Credentials::User("ana".into()));
         let header = fixed.begin().await.unwrap();
         assert_eq!(fixed.signer(header.as_ref()).await.unwrap(), Signer::User("ana".into()));

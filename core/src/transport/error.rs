@@ -1,29 +1,31 @@
-//! How a request fails.
+//! Errors of a request.
 
 use std::time::Duration;
 
-/// How a request failed without a usable answer. Only `Unreachable` and `Refused` promise that the server saw nothing.
+/// A request failed without a usable response. Only after `Unreachable` and `Refused` it is certain
+/// that the server received nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
-    /// No connection: no network, no such host, nobody listening, no trusted certificate. The server saw nothing.
+    /// No connection: no network, unknown host, refused, untrusted certificate. Nothing was sent.
     #[error("no connection: {0}")]
     Unreachable(String),
-    /// The connection broke, or the answer came cut. The server may have done what was asked.
+    /// The connection broke, or the response is truncated. The server may have processed the
+    /// request.
     #[error("connection lost: {0}")]
     Lost(String),
-    /// Nothing came for so long. The server may have done what was asked.
+    /// No data for this long. The server may have processed the request.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
-    /// The answer is larger, decompressed, than this device takes in (D19); it was dropped.
+    /// The decompressed response exceeds this device's limit; it was dropped.
     #[error("answer is larger than {limit} bytes; ask for smaller pages or raise the limit")]
     TooLarge {
         /// The limit in bytes.
         limit: u64,
     },
-    /// The event stream was answered with another status than 200.
+    /// The event stream returned another status than 200.
     #[error("event stream answered with status {0}")]
     Status(u16),
-    /// The request or the configuration is wrong; nothing was sent.
+    /// The request or the configuration is invalid; nothing was sent.
     #[error("request refused: {0}")]
     Refused(String),
 }

@@ -1,8 +1,8 @@
 //! A stream of server-sent events with a watchdog.
 //!
-//! Promise: events come out whole, whatever pieces they arrived in; a stream that has been silent for three pings is over,
-//! because a dead connection does not say so. An event is only a hint that there is something to fetch, so nothing is
-//! lost with one. Border: bytes in, events out; what an event means is the driver's.
+//! It reassembles events from chunks, and ends after a silence of three pings, because a dead
+//! connection gives no signal. An event only hints that there is something to fetch, so a lost one
+//! loses no data. The driver interprets the events.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,13 +15,13 @@ use rejoin_protocol::wire::event::{Event, EventReader};
 
 use super::error::TransportError;
 
-/// How often the server says something, if only a comment.
+/// Interval of the server's keep-alive comments.
 pub const PING: Duration = Duration::from_secs(20);
 
-/// Silence after which the connection is taken for dead.
+/// Silence after which the connection counts as dead.
 pub const IDLE: Duration = Duration::from_mins(1);
 
-/// An open stream of events. Dropping it closes the connection.
+/// An open event stream. Dropping it closes the connection.
 pub struct EventStream {
     pieces: BoxStream<'static, Result<Bytes, TransportError>>,
     reader: EventReader,
@@ -35,13 +35,13 @@ impl fmt::Debug for EventStream {
 }
 
 impl EventStream {
-    /// A stream over the bytes of an answer.
+    /// A stream over the chunks of a response body.
     pub fn new(pieces: BoxStream<'static, Result<Bytes, TransportError>>) -> Self {
         Self { pieces, reader: EventReader::default(), ready: VecDeque::new() }
     }
 
-    /// The next event; `None` when the stream ended, broke, or was silent for too long. Must be awaited where there
-    /// are tokio's timers; may be dropped and called again without losing an event.
+    /// The next event; `None` when the stream ended, broke or was silent for too long. Requires
+    /// tokio's timers; dropping the future loses no event.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.ready.pop_front() {
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stream_is_over_after_three_pings_missed_and_not_before() {
+    async fn stream_ends_after_three_missed_pings() {
         let start = tokio::time::Instant::now();
         let pings = stream::unfold(0, |sent| async move {
             tokio::time::sleep(PING).await;
@@ -77,12 +77,12 @@ mod tests {
         assert_eq!(stream.next().await, Some(hello()));
         assert_eq!(stream.next().await, None);
         assert_eq!(IDLE, 3 * PING);
-        // Nine pings kept it alive, and then silence ended it.
+        // Nine pings keep it alive, then silence ends it.
         assert_eq!(start.elapsed(), 9 * PING + IDLE);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stream_that_breaks_or_sends_something_else_is_over() {
+    async fn broken_or_invalid_stream_ends() {
         let piece = hello().to_text() + &Event::Changed.to_text();
         let (head, tail) = piece.split_at(30);
         let broken = Err(crate::transport::TransportError::Lost("reset".into()));

@@ -1,4 +1,4 @@
-//! What a transport is asked for and gives: one request, one whole answer, or a stream of events.
+//! The transport interface: requests with complete responses, and event streams.
 
 use std::fmt::Debug;
 use std::io::Write;
@@ -10,27 +10,28 @@ use futures_util::future::BoxFuture;
 use super::error::TransportError;
 use super::events::EventStream;
 
-/// Bodies from this size on are compressed, where the server can read it; below, gzip's frame eats the gain.
+/// Minimum body size for compression; below it, gzip's overhead exceeds the gain.
 const COMPRESS_FROM: usize = 1024;
 
-/// Carries requests to one server.
+/// Sends requests to one server.
 ///
-/// Futures may be dropped at any moment: the request is then abandoned, and nobody knows whether the server saw it.
+/// A future may be dropped at any time: the request is then abandoned, and it is unknown whether
+/// the server received it.
 pub trait Transport: Send + Sync + Debug + 'static {
-    /// Sends one request and takes in the whole answer, whatever its status.
+    /// Sends one request and returns the complete response, whatever its status.
     fn send(
         &self,
         request: HttpRequest,
     ) -> BoxFuture<'static, Result<HttpResponse, TransportError>>;
 
-    /// Opens the stream of events; [`TransportError::Status`] where the server refuses, [`TransportError::Refused`] from a
-    /// transport that carries no streams: it is not asked again.
+    /// Opens the event stream; [`TransportError::Status`] if the server refuses,
+    /// [`TransportError::Refused`] if the transport has no streams: it is then not called again.
     fn events(
         &self,
         request: HttpRequest,
     ) -> BoxFuture<'static, Result<EventStream, TransportError>>;
 
-    /// Drops every open connection: after a suspension they are dead without knowing it.
+    /// Closes all open connections: after a suspension they may be dead.
     fn disconnect(&self) {}
 }
 
@@ -43,9 +44,9 @@ pub struct HttpRequest {
     pub path: String,
     /// Names in any case.
     pub headers: Vec<(String, String)>,
-    /// The body, as it goes over the wire.
+    /// The body as sent over the wire.
     pub body: Option<Bytes>,
-    /// The longest silence: until the answer begins, and between two pieces of it.
+    /// Idle timeout: until the response begins, and between two chunks of it.
     pub timeout: Duration,
 }
 
@@ -55,14 +56,14 @@ impl HttpRequest {
         value_of(&self.headers, name)
     }
 
-    /// The same request with its body gzipped, if that is worth it.
+    /// Compresses the body with gzip, if that makes it smaller.
     #[must_use]
     pub fn compressed(mut self) -> Self {
         let Some(body) = self.body.as_ref().filter(|body| body.len() >= COMPRESS_FROM) else {
             return self;
         };
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        // Writing into memory does not fail; if it did, the plain body would do as well.
+        // Writing into memory does not fail; otherwise the plain body is sent.
         if let Ok(small) = encoder.write_all(body).and_then(|()| encoder.finish())
             && small.len() < body.len()
         {
@@ -73,19 +74,19 @@ impl HttpRequest {
     }
 }
 
-/// An answer, decompressed.
+/// A response, decompressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpResponse {
     /// The HTTP status.
     pub status: u16,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
-    /// The whole body.
+    /// The complete body.
     pub body: Bytes,
 }
 
 impl HttpResponse {
-    /// An answer with a JSON body, for handlers in memory.
+    /// A response with a JSON body, for in-memory handlers.
     pub fn json(status: u16, body: impl Into<Bytes>) -> Self {
         let headers = vec![("content-type".into(), "application/json".into())];
         Self { status, headers, body: body.into() }
@@ -96,17 +97,18 @@ impl HttpResponse {
         value_of(&self.headers, name)
     }
 
-    /// How long the server asks to be left alone: `Retry-After` in whole seconds; a date counts as not given.
+    /// `Retry-After` in whole seconds; a date is ignored.
     pub fn retry_after(&self) -> Option<Duration> {
         self.header("retry-after")?.trim().parse().ok().map(Duration::from_secs)
     }
 
-    /// How long the answer was in a cache: `Age` in whole seconds, which every cache on the way adds.
+    /// `Age` in whole seconds: the time that the response spent in caches.
     pub fn age(&self) -> Option<Duration> {
         self.header("age")?.trim().parse().ok().map(Duration::from_secs)
     }
 
-    /// Whether this is a page for people: a proxy's or a hotel's, never our server's.
+    /// Whether this is an HTML page, which a proxy or captive portal sent instead of the sync
+    /// server.
     pub fn is_page(&self) -> bool {
         self.header("content-type").is_some_and(|kind| kind.trim_start().starts_with("text/html"))
     }
@@ -136,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn only_bodies_that_gain_by_it_are_compressed() {
+    fn bodies_are_compressed_only_if_they_shrink() {
         let noise: Vec<u8> = (0_u32..4000)
             .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8 ^ (n % 251) as u8)
             .collect();
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_read_in_seconds_and_a_date_is_not_given() {
+    fn retry_after_reads_seconds_and_ignores_dates() {
         let table = [
             (Some("7"), Some(7)),
             (Some(" 0 "), Some(0)),

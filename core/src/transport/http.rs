@@ -1,8 +1,8 @@
-//! HTTP by reqwest: rustls on ring with bundled roots (D17), so that no platform needs an initialisation of its own.
+//! HTTP over reqwest: rustls on ring with bundled roots, so that no platform needs initialization.
 //!
-//! Promise: an answer is whole or an error; it is never larger, decompressed, than the limit (D19); a silence longer than
-//! the request's timeout ends it. Redirects are not followed: our server sends none, a hotel's network does. Must be polled
-//! where there is a tokio runtime.
+//! A response is complete or an error. Its decompressed size is limited, and a silence longer than
+//! the request's timeout ends it. Redirects are not followed: the sync server sends none, captive
+//! portals do. Must be polled on a tokio runtime.
 
 #[cfg(test)]
 mod tests;
@@ -23,13 +23,13 @@ use super::exchange::{HttpRequest, HttpResponse, Transport};
 use crate::death::{self, Place};
 use crate::error::{Error, Result};
 
-/// Largest answer that is taken in, decompressed, unless the app says otherwise: 64 MiB.
+/// Default limit of the decompressed response size: 64 MiB.
 pub const ANSWER_LIMIT: u64 = 64 * 1024 * 1024;
 
-/// How long a connection may take to be made.
+/// Connection timeout.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// How long an unused connection is kept: below the minute after which many gateways forget it.
+/// How long an idle connection is kept: many gateways drop it after a minute.
 const KEEP: Duration = Duration::from_secs(50);
 
 /// The default transport.
@@ -42,15 +42,15 @@ pub struct HttpTransport {
 
 impl fmt::Debug for HttpTransport {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Without the URL: it may carry a password.
+        // Without the URL, which may contain a password.
         out.debug_struct("HttpTransport").field("limit", &self.limit).finish_non_exhaustive()
     }
 }
 
 impl HttpTransport {
-    /// A transport to the server at `server_url` (`https://host/prefix`, or `http://` for a laptop or a LAN) which takes
-    /// in answers of at most `answer_limit` bytes ([`ANSWER_LIMIT`]). Opens no connection. [`Error::Config`] names what is
-    /// wrong with the URL.
+    /// A transport to `server_url` (`https://host/prefix`, or `http://` for development) that
+    /// accepts responses of at most `answer_limit` bytes ([`ANSWER_LIMIT`]). Opens no connection.
+    /// [`Error::Config`] describes an invalid URL.
     pub fn new(server_url: &str, answer_limit: u64) -> Result<Self> {
         let base = checked(server_url).map_err(|why| Error::Config(vec![why]))?;
         let client = client().map_err(Error::Internal)?;
@@ -116,14 +116,15 @@ impl Transport for HttpTransport {
     }
 
     fn disconnect(&self) {
-        // The old client's idle connections close with it; one that cannot be made anew leaves the old one in place.
+        // The old client's idle connections close with it; if no new client can be created, it
+        // stays.
         if let Ok(fresh) = client() {
             *self.client.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         }
     }
 }
 
-/// The base of all URLs, without a trailing slash, or what is wrong with it.
+/// The base of all URLs, without a trailing slash, or why the URL is invalid.
 fn checked(server_url: &str) -> Result<String, String> {
     let url = reqwest::Url::parse(server_url).map_err(|error| {
         format!("server_url: {error}; write https://host or https://host/prefix")
@@ -159,7 +160,7 @@ fn client() -> Result<reqwest::Client, String> {
         .map_err(|error| format!("setting up HTTP: {error}"))
 }
 
-/// One step of the exchange, ended by silence.
+/// Awaits one step of the exchange with the idle timeout.
 async fn within<T>(
     timeout: Duration,
     step: impl Future<Output = Result<T, reqwest::Error>>,
@@ -170,13 +171,13 @@ async fn within<T>(
     }
 }
 
-/// The whole body, decompressed, and no more of it than `limit`.
+/// Reads the complete body, decompressed, up to `limit`.
 async fn whole(
     mut answer: reqwest::Response,
     timeout: Duration,
     limit: u64,
 ) -> Result<Bytes, TransportError> {
-    // Where it says how long it is, and is not compressed, nothing of it needs to come.
+    // If an uncompressed body declares a larger length, it need not be read.
     if answer.content_length().is_some_and(|length| length > limit) {
         return Err(TransportError::TooLarge { limit });
     }
@@ -199,7 +200,7 @@ fn headers_of(answer: &reqwest::Response) -> Vec<(String, String)> {
         .collect()
 }
 
-/// What failed, with the causes that reqwest keeps to itself, and without the URL, which may carry a password.
+/// The error with reqwest's causes, without the URL, which may contain a password.
 fn failure(error: &reqwest::Error) -> TransportError {
     let mut why = Vec::new();
     let mut cause = std::error::Error::source(error);

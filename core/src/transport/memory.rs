@@ -1,7 +1,8 @@
-//! A transport without a network: a handler in this process, and faults by name, for tests and simulations.
+//! An in-memory transport: a handler in this process with injected faults, for tests and
+//! simulations.
 //!
-//! Promise: nothing happens by chance; each fault hits the request it was ordered for, in the order in which they were
-//! ordered. Time is tokio's, so that it can be paused.
+//! It is deterministic: each fault applies to the request it was queued for, in order. It uses
+//! tokio's time, which can be paused.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,32 +19,32 @@ use super::error::TransportError;
 use super::events::EventStream;
 use super::exchange::{HttpRequest, HttpResponse, Transport};
 
-/// Answers requests: the server.
+/// Handles requests: the server.
 pub type Handler = Arc<dyn Fn(HttpRequest) -> BoxFuture<'static, HttpResponse> + Send + Sync>;
 
-/// What happens to one request.
+/// A fault of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    /// The server never sees it.
+    /// The server does not receive the request.
     RequestLost,
-    /// The server does it; the answer does not come back.
+    /// The server processes the request; the response is lost.
     AnswerLost,
-    /// The server sees it twice; the second answer comes back.
+    /// The server receives the request twice; the second response is returned.
     Doubled,
-    /// The server does it at once; the answer comes so much later.
+    /// The server processes the request immediately; the response is delayed.
     Late(Duration),
-    /// The caller gives up; the server sees it when [`MemoryTransport::release`] says so.
+    /// The caller gives up; the server receives the request after [`MemoryTransport::release`].
     Held,
-    /// The server answers 500 and has done nothing.
+    /// The server responds 500 without processing.
     InternalError,
-    /// The server answers 503 with `Retry-After` and has done nothing.
+    /// The server responds 503 with `Retry-After` without processing.
     Unavailable {
         /// Whole seconds.
         retry_after: u64,
     },
-    /// The server does it; the second half of the answer is missing.
+    /// The server processes the request; the second half of the response body is missing.
     CutBody,
-    /// A proxy answers with a page for people; the server never sees it.
+    /// A proxy responds with an HTML page; the server does not receive the request.
     Html,
 }
 
@@ -51,11 +52,11 @@ pub enum Fault {
 struct Inside {
     faults: VecDeque<(Option<String>, Fault)>,
     held: Vec<HttpRequest>,
-    seen: Vec<HttpRequest>,
+    sent: Vec<HttpRequest>,
     offline: bool,
 }
 
-/// Carries requests to a handler in this process.
+/// Sends requests to a handler in this process.
 #[derive(Clone)]
 pub struct MemoryTransport {
     handler: Handler,
@@ -75,32 +76,33 @@ impl MemoryTransport {
         Self { handler, inside: Arc::default(), events: broadcast::channel(64).0 }
     }
 
-    /// Orders a fault for the next request that has none yet.
+    /// Queues a fault for the next request without one.
     pub fn fault(&self, fault: Fault) {
         self.lock().faults.push_back((None, fault));
     }
 
-    /// Orders a fault for the next request whose path contains `part`.
+    /// Queues a fault for the next request whose path contains `part`.
     pub fn fault_on(&self, part: &str, fault: Fault) {
         self.lock().faults.push_back((Some(part.into()), fault));
     }
 
-    /// Whether every fault that was ordered has happened.
+    /// Whether every queued fault has been applied.
     pub fn is_calm(&self) -> bool {
         self.lock().faults.is_empty()
     }
 
-    /// Takes the network away, or gives it back. Open event streams stay as they are: dead, without knowing it.
+    /// Switches the network off or on. Open event streams stay open, but dead.
     pub fn set_offline(&self, offline: bool) {
         self.lock().offline = offline;
     }
 
-    /// Everything that was sent, also what the server did not see, since the last call.
+    /// All requests since the last call, including those that the server did not receive.
     pub fn take_seen(&self) -> Vec<HttpRequest> {
-        std::mem::take(&mut self.lock().seen)
+        std::mem::take(&mut self.lock().sent)
     }
 
-    /// Delivers what was held, oldest first, to the server; the answers are dropped. Says how many.
+    /// Delivers held requests to the server, oldest first, and drops the responses. Returns their
+    /// number.
     pub async fn release(&self) -> usize {
         let held = std::mem::take(&mut self.lock().held);
         let count = held.len();
@@ -110,13 +112,13 @@ impl MemoryTransport {
         count
     }
 
-    /// Says an event to every open stream.
+    /// Sends an event to every open stream.
     pub fn say(&self, event: &Event) {
-        // Nobody listening is not an error.
+        // No open stream is not an error.
         let _ = self.events.send(Bytes::from(event.to_text()));
     }
 
-    /// How many event streams are open.
+    /// The number of open event streams.
     pub fn listeners(&self) -> usize {
         self.events.receiver_count()
     }
@@ -125,10 +127,10 @@ impl MemoryTransport {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes the request and takes the fault that is ordered for it.
+    /// Records the request and takes its fault.
     fn begin(&self, request: &HttpRequest) -> Result<Option<Fault>, TransportError> {
         let mut inside = self.lock();
-        inside.seen.push(request.clone());
+        inside.sent.push(request.clone());
         if inside.offline {
             return Err(TransportError::Unreachable("offline".into()));
         }
@@ -197,7 +199,7 @@ impl Transport for MemoryTransport {
         request: HttpRequest,
     ) -> BoxFuture<'static, Result<EventStream, TransportError>> {
         let begun = self.begin(&request);
-        let heard = self.events.subscribe();
+        let receiver = self.events.subscribe();
         async move {
             match begun? {
                 None => {}
@@ -208,11 +210,11 @@ impl Transport for MemoryTransport {
             }
             let hello = Event::Hello(Hello::default()).to_text();
             let hello = stream::iter([Ok(Bytes::from(hello))]);
-            let rest = stream::unfold(heard, |mut heard| async move {
+            let rest = stream::unfold(receiver, |mut receiver| async move {
                 loop {
-                    match heard.recv().await {
-                        Ok(piece) => return Some((Ok(piece), heard)),
-                        // Wake-ups are hints: one of many is as good as all.
+                    match receiver.recv().await {
+                        Ok(piece) => return Some((Ok(piece), receiver)),
+                        // Events are hints: one replaces several.
                         Err(broadcast::error::RecvError::Lagged(_)) => {}
                         Err(broadcast::error::RecvError::Closed) => return None,
                     }
@@ -240,7 +242,7 @@ mod tests {
         HttpRequest { method: "POST", path: path.into(), headers: Vec::new(), body: None, timeout }
     }
 
-    /// A server that counts, and says how often it was asked.
+    /// A server that counts requests and returns the count.
     fn counting() -> (MemoryTransport, Arc<AtomicUsize>) {
         let count = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&count);
@@ -252,10 +254,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_fault_does_what_its_name_says() {
+    async fn fault_has_its_documented_effect() {
         let lost = |why: &str| Err(TransportError::Lost(why.into()));
         let ten = Duration::from_secs(10);
-        // The fault; how often the server was asked; the answer's status and body, or the error; the time it took.
+        // The fault, the number of requests at the server, the response or error, the duration.
         let table = [
             (Fault::RequestLost, 0, lost("request lost"), 0),
             (Fault::AnswerLost, 1, lost("answer lost"), 0),
@@ -273,9 +275,9 @@ mod tests {
             transport.fault(fault.clone());
             let start = tokio::time::Instant::now();
             let answer = transport.send(request("/sync/push")).await;
-            let seen = answer.map(|answer| (answer.status, answer.body));
+            let sent = answer.map(|answer| (answer.status, answer.body));
             let expected = expected.map(|(status, body)| (status, bytes::Bytes::from(body)));
-            assert_eq!(seen, expected, "{fault:?}");
+            assert_eq!(sent, expected, "{fault:?}");
             assert_eq!(count.load(Ordering::SeqCst), asked, "{fault:?}");
             assert_eq!(start.elapsed(), Duration::from_secs(seconds), "{fault:?}");
             assert!(transport.is_calm());

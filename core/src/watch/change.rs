@@ -1,4 +1,4 @@
-//! Listeners for commits: which tables, which keys, by whom.
+//! Listeners for commits: origin, tables and keys.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use super::delivery::{Callback, Cancel, Deliver, Dispatcher};
 use crate::engine::change::Change;
 
-/// So many commits are kept one by one for a listener that is busy; beyond, keys are forgotten and tables kept.
+/// Maximum number of separate commits for a busy listener; beyond it, keys are dropped.
 const KEPT: usize = 256;
 
-/// Somebody who wants to hear of commits.
+/// A listener for commits.
 pub(crate) struct Listener {
     itself: Weak<Listener>,
-    /// Lower case; empty for every table.
+    /// In lower case; empty for all tables.
     tables: BTreeSet<String>,
     state: Mutex<State>,
     callback: Callback<Change>,
@@ -40,13 +40,13 @@ impl Listener {
         })
     }
 
-    /// Whether it wants to hear of this.
+    /// Whether this change concerns the listener.
     pub(crate) fn wants(&self, change: &Change) -> bool {
         self.tables.is_empty()
             || change.tables.keys().any(|table| self.tables.contains(&table.to_ascii_lowercase()))
     }
 
-    /// Lets it know, later, on the dispatcher's thread.
+    /// Queues the change for delivery on the dispatcher's threads.
     pub(crate) fn hear(&self, change: &Arc<Change>) {
         let mut state = self.state();
         state.waiting.push(Arc::clone(change));
@@ -86,7 +86,7 @@ impl Cancel for Listener {
     }
 }
 
-/// What gathered while the listener was busy, as one change for each origin that wrote.
+/// Combines the changes that a busy listener missed, into one per origin.
 fn merge(changes: &[Arc<Change>], keys: bool) -> Vec<Change> {
     let mut merged: Vec<Change> = Vec::new();
     for change in changes {
@@ -100,10 +100,11 @@ fn merge(changes: &[Arc<Change>], keys: bool) -> Vec<Change> {
         };
         into.queue |= change.queue;
         for (table, more) in &change.tables {
-            let known = into.tables.entry(table.clone()).or_insert_with(|| keys.then(Vec::new));
-            match (known.as_mut(), more) {
-                (Some(known), Some(more)) => known.extend(more.iter().cloned()),
-                _ => *known = None,
+            let merged_keys =
+                into.tables.entry(table.clone()).or_insert_with(|| keys.then(Vec::new));
+            match (merged_keys.as_mut(), more) {
+                (Some(merged_keys), Some(more)) => merged_keys.extend(more.iter().cloned()),
+                _ => *merged_keys = None,
             }
         }
     }
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_gathers_is_told_once_for_each_origin() {
+    fn queued_changes_are_merged_per_origin() {
         let changes = [
             change(Origin::Local, "a", Some(&[1])),
             change(Origin::Remote, "a", Some(&[2])),

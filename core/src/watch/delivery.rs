@@ -1,7 +1,7 @@
-//! The threads on which the app's callbacks run, with no lock of ours held.
+//! The threads that run the app's callbacks, without holding locks.
 //!
-//! Callbacks run one after the other, in the order in which they got news. One that takes longer than [`BUDGET`] is late: it
-//! runs on, and another thread goes on with the others. The same callback is never called by two threads at once.
+//! Callbacks run one at a time, in queue order. One that exceeds [`BUDGET`] is late: it runs on,
+//! and another thread continues with the others. No callback runs on two threads at once.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,28 +12,28 @@ use crate::error::Result;
 use crate::runtime;
 use crate::writer::{caught, panic_text};
 
-/// How long a callback may take before others no longer wait for it.
+/// How long a callback may run before others stop waiting for it.
 pub(crate) const BUDGET: Duration = Duration::from_secs(1);
 
-/// Threads that callbacks may hold. Once as many are late, the others wait for one of them.
+/// Maximum number of threads. If all have late callbacks, the others wait.
 const THREADS: usize = 8;
 
-/// Threads that wait for news; more end.
+/// Maximum number of idle threads.
 const SPARE: usize = 2;
 
-/// Something that has news for a callback.
+/// A source of callback invocations.
 pub(crate) trait Deliver: Send + Sync {
-    /// Calls back with what there is now; on the dispatcher's threads only, one call at a time.
+    /// Invokes the callback with the current news; only on the dispatcher's threads, one at a time.
     fn deliver(&self);
 }
 
-/// Something that a subscription ends.
+/// Something that a subscription cancels.
 pub(crate) trait Cancel: Send + Sync {
-    /// No call begins after this.
+    /// No call starts after this.
     fn cancel(&self);
 }
 
-/// Takes what has news, and calls back in that order.
+/// The queue of callback invocations.
 pub(crate) struct Dispatcher {
     queue: Mutex<Queue>,
     news: Condvar,
@@ -45,11 +45,11 @@ type Numbered = (u64, Arc<dyn Deliver>);
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<Arc<dyn Deliver>>,
-    /// Calls under way, with their numbers.
+    /// Running calls with their numbers.
     running: Vec<Numbered>,
-    /// The number that was given last.
+    /// The last assigned number.
     numbered: u64,
-    /// The call that the others wait for; the rest of those under way are late.
+    /// The call that others wait for; other running calls are late.
     awaited: Option<u64>,
     threads: usize,
     /// Threads without a call.
@@ -65,7 +65,7 @@ impl Dispatcher {
         Ok(dispatcher)
     }
 
-    /// Puts `what` in the queue. It is the caller's to put nothing there twice.
+    /// Queues `what`. The caller must not queue it twice.
     pub(crate) fn push(self: &Arc<Self>, what: Arc<dyn Deliver>) {
         let mut queue = self.queue();
         if queue.ended {
@@ -76,19 +76,19 @@ impl Dispatcher {
             && queue.threads < THREADS
             && let Err(error) = self.add_thread(&mut queue)
         {
-            tracing::warn!(%error, "callbacks wait for a slow one");
+            tracing::warn!(%error, "no new thread; callbacks wait for a slow one");
         }
         drop(queue);
         self.news.notify_all();
     }
 
-    /// How many callbacks have been running for longer than they may.
+    /// The number of late callbacks.
     pub(crate) fn late(&self) -> usize {
         let queue = self.queue();
         queue.running.iter().filter(|(number, _)| Some(*number) != queue.awaited).count()
     }
 
-    /// Ends after the calls that run; never waited for, since it may be made by one of them.
+    /// Shuts down after the running calls; does not wait, because one of them may be the caller.
     pub(crate) fn shutdown(&self) {
         let waiting = {
             let mut queue = self.queue();
@@ -96,7 +96,7 @@ impl Dispatcher {
             std::mem::take(&mut queue.waiting)
         };
         self.news.notify_all();
-        drop(waiting); // What callbacks own goes without the lock.
+        drop(waiting); // Drops the callbacks' captures without the lock.
     }
 
     fn add_thread(self: &Arc<Self>, queue: &mut Queue) -> Result<()> {
@@ -133,7 +133,7 @@ impl Dispatcher {
         queue.threads -= 1;
     }
 
-    /// What to call next, or the end of this thread; waits for it.
+    /// Waits for the next call, or for the end of this thread.
     fn next<'a>(
         &'a self,
         mut queue: MutexGuard<'a, Queue>,
@@ -175,7 +175,7 @@ impl Dispatcher {
 }
 
 impl Queue {
-    /// The first that is not being called already.
+    /// The first queued call that is not already running.
     fn first_ready(&self) -> Option<usize> {
         let is_running = |what: &Arc<dyn Deliver>| {
             self.running
@@ -185,7 +185,7 @@ impl Queue {
         self.waiting.iter().position(|what| !is_running(what))
     }
 
-    /// Begins the call of the one at this place.
+    /// Starts the call at this position.
     fn take(&mut self, at: usize) -> Option<Numbered> {
         let what = self.waiting.remove(at)?;
         self.numbered += 1;
@@ -201,7 +201,7 @@ impl fmt::Debug for Dispatcher {
     }
 }
 
-/// A function of the app, called by one thread at a time, and gone when it is cancelled.
+/// A function of the app that is called by one thread at a time and dropped when cancelled.
 pub(crate) struct Callback<T> {
     state: Mutex<State<T>>,
 }
@@ -210,7 +210,7 @@ type Function<T> = Box<dyn FnMut(T) + Send>;
 
 enum State<T> {
     Here(Function<T>),
-    /// On its way through the app's code.
+    /// Currently running.
     Away,
     Cancelled,
 }
@@ -220,7 +220,7 @@ impl<T> Callback<T> {
         Self { state: Mutex::new(State::Here(function)) }
     }
 
-    /// Calls it, unless it was cancelled. A panic is logged and changes nothing.
+    /// Calls it, unless cancelled. A panic is logged and ignored.
     pub(crate) fn call(&self, value: T) {
         let State::Here(mut function) =
             self.swap(|state| matches!(state, State::Here(_)), State::Away)
@@ -231,16 +231,17 @@ impl<T> Callback<T> {
             tracing::error!(panic = panic_text(&*panic), "a callback panicked");
         }
         let came_back = self.swap(|state| matches!(state, State::Away), State::Here(function));
-        drop(came_back); // If it was cancelled on the way, this is the function.
+        drop(came_back); // The function, if it was cancelled during the call.
     }
 
-    /// Drops it, now or when it comes back.
+    /// Drops the function, now or after the running call.
     pub(crate) fn cancel(&self) {
         let dropped = self.swap(|_| true, State::Cancelled);
         drop(dropped);
     }
 
-    /// Puts `new` in its place if `fits`; gives back what is not in place, to be dropped without the lock.
+    /// Stores `new` if `fits`; returns the value that is not stored, to be dropped without the
+    /// lock.
     fn swap(&self, fits: impl FnOnce(&State<T>) -> bool, new: State<T>) -> State<T> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if fits(&state) { std::mem::replace(&mut state, new) } else { new }

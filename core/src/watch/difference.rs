@@ -1,4 +1,4 @@
-//! What changed between two results, by the key of their rows. Pure.
+//! The difference between two results, by row key.
 
 use std::collections::HashMap;
 
@@ -10,41 +10,42 @@ use crate::row_buffer::{Row, RowBuffer};
 pub struct Update {
     /// The whole result.
     pub rows: RowBuffer,
-    /// Against what this reader got last; `None` without a key. The first time every row is an added one.
+    /// The difference to the reader's previous result; `None` without a key. First, all rows are
+    /// added.
     pub difference: Option<Difference>,
 }
 
-/// How a result differs from the one before it. Rows are named by their numbers, so nothing is copied.
+/// The difference to the previous result. Rows are identified by number, so nothing is copied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// The result before; without rows the first time.
+    /// The previous result; `None` the first time.
     pub before: Option<RowBuffer>,
-    /// Rows of the new result whose key was not there before.
+    /// Rows of the new result whose key is new.
     pub added: Vec<usize>,
-    /// Rows of the new result whose key was there with other values.
+    /// Rows of the new result whose key existed with other values.
     pub changed: Vec<usize>,
-    /// Rows of the result before whose key is not there any more.
+    /// Rows of the previous result whose key is gone.
     pub removed: Vec<usize>,
 }
 
 impl Difference {
-    /// Compares two results. Rows of one key are paired in their order, if the key names more than one.
+    /// Compares two results. Rows with equal keys are paired in order.
     pub(crate) fn between(
         before: Option<&RowBuffer>,
         after: &RowBuffer,
         key: &[String],
     ) -> Result<Self> {
         let mut old: HashMap<(Vec<u8>, usize), usize> = HashMap::new();
-        let mut seen = HashMap::new();
+        let mut counts = HashMap::new();
         if let Some(before) = before {
             for (number, row) in before.iter().enumerate() {
-                old.insert(numbered(&mut seen, name(&row, key)?), number);
+                old.insert(numbered(&mut counts, name(&row, key)?), number);
             }
         }
         let (mut added, mut changed) = (Vec::new(), Vec::new());
-        seen.clear();
+        counts.clear();
         for (number, row) in after.iter().enumerate() {
-            match old.remove(&numbered(&mut seen, name(&row, key)?)) {
+            match old.remove(&numbered(&mut counts, name(&row, key)?)) {
                 None => added.push(number),
                 Some(earlier) => {
                     let earlier = before.and_then(|before| before.row(earlier));
@@ -60,7 +61,7 @@ impl Difference {
     }
 }
 
-/// The bytes of the key's cells; equal if and only if the values are.
+/// The bytes of the key cells; equal if and only if the values are.
 fn name(row: &Row<'_>, key: &[String]) -> Result<Vec<u8>> {
     let mut name = Vec::new();
     for column in key {
@@ -69,9 +70,9 @@ fn name(row: &Row<'_>, key: &[String]) -> Result<Vec<u8>> {
     Ok(name)
 }
 
-/// The how-manieth row of this name this is.
-fn numbered(seen: &mut HashMap<Vec<u8>, usize>, name: Vec<u8>) -> (Vec<u8>, usize) {
-    let count = seen.entry(name.clone()).or_default();
+/// The key with the number of earlier rows that have it.
+fn numbered(counts: &mut HashMap<Vec<u8>, usize>, name: Vec<u8>) -> (Vec<u8>, usize) {
+    let count = counts.entry(name.clone()).or_default();
     *count += 1;
     (name, *count)
 }
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_added_changed_and_removed_by_their_key() {
+    fn difference_lists_added_changed_and_removed_rows() {
         type Rows<'a> = &'a [(i64, &'a str)];
         type Numbers<'a> = &'a [usize];
         let table: &[(Rows<'_>, Rows<'_>, Numbers<'_>, Numbers<'_>, Numbers<'_>, &str)] = &[
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_result_is_all_added() {
+    fn first_result_is_all_added() {
         let difference = between(None, &buffer(&[(1, "a"), (2, "b")]));
         assert_eq!(difference.added, [0, 1]);
         assert_eq!(difference.before, None);

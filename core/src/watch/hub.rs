@@ -1,4 +1,4 @@
-//! Which watch a commit touches, and the thread that runs those again.
+//! Selects the watches that a commit affects, and runs them again on a thread.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -18,20 +18,20 @@ use crate::runtime;
 use crate::value::Value;
 use crate::writer::Answer;
 
-/// A query to watch.
+/// A watched query.
 #[derive(Debug, Clone)]
 pub(crate) struct Query {
     pub(crate) sql: String,
     pub(crate) params: Vec<Value>,
 }
 
-/// Hears of commits and keeps the watches current.
+/// Receives commits and keeps the watches current.
 pub(crate) struct Hub {
     desk: Mutex<Desk>,
     wake: Condvar,
-    /// How many watches and listeners there are, so that commits without any cost one look.
+    /// The number of watches and listeners; commits without any are skipped cheaply.
     followers: AtomicUsize,
-    /// Ends what is being read.
+    /// Interrupts running reads.
     stop: Arc<ReadStop>,
     pub(crate) dispatcher: Arc<Dispatcher>,
 }
@@ -41,7 +41,7 @@ struct Desk {
     touched: Touched,
     arriving: Vec<Arriving>,
     listeners: Vec<Arc<Listener>>,
-    /// A connection for the thread to take.
+    /// A new connection for the thread.
     reader: Option<Reader>,
     state: State,
     leaving: Vec<oneshot::Sender<Result<()>>>,
@@ -55,28 +55,28 @@ enum State {
     Ended,
 }
 
-/// What commits touched since the thread looked.
+/// Tables changed since the thread's last run.
 #[derive(Default)]
 struct Touched {
     tables: BTreeSet<String>,
     queue: bool,
-    /// Everything: the schema changed, or nobody knows.
+    /// All tables: the schema changed, or the tables are unknown.
     all: bool,
 }
 
 struct Arriving {
     query: Query,
     slot: Arc<Slot>,
-    tell: oneshot::Sender<Result<()>>,
+    reply: oneshot::Sender<Result<()>>,
 }
 
-/// What lies on the thread alone.
+/// State of the thread.
 #[derive(Default)]
 struct Watches {
     running: HashMap<usize, Running>,
     by_table: HashMap<String, BTreeSet<usize>>,
     next: usize,
-    /// Those whose first run was cut by a suspension.
+    /// Watches whose first run was interrupted by a suspension.
     cut: Vec<Arriving>,
 }
 
@@ -87,7 +87,7 @@ struct Running {
 }
 
 impl Hub {
-    /// Starts the thread, with a connection of its own.
+    /// Starts the thread with its own connection.
     pub(crate) fn start(reader: Reader, dispatcher: Arc<Dispatcher>) -> Result<Arc<Self>> {
         let hub = Arc::new(Self {
             desk: Mutex::default(),
@@ -102,7 +102,7 @@ impl Hub {
         Ok(hub)
     }
 
-    /// Hears of a commit; on the writer's thread, so it only takes notes.
+    /// Receives a commit on the writer's thread; only records it.
     pub(crate) fn committed(&self, change: &Change) {
         if self.followers.load(Ordering::Acquire) == 0 {
             return;
@@ -126,24 +126,24 @@ impl Hub {
         }
     }
 
-    /// Begins to watch; the answer comes when the first result lies ready, which it does not before [`Hub::resume`] while
-    /// suspended: what shows rows comes and goes when it pleases, and would not begin again by itself.
+    /// Creates a watch; completes when its first result is available. While suspended it waits for
+    /// [`Hub::resume`], because UI code would not start the watch again by itself.
     pub(crate) fn watch(&self, query: Query, key: Vec<String>) -> (Arc<Slot>, Answer<()>) {
         let slot = Slot::new(key, Arc::clone(&self.dispatcher));
-        let (tell, told) = oneshot::channel();
+        let (reply, receiver) = oneshot::channel();
         let mut desk = self.desk();
         if desk.state == State::Ended {
             return (slot, Answer::ready(Err(Error::Shutdown)));
         }
-        // Counted before its first run, so that no commit after that run goes unheard.
+        // Counted before its first run, so that no later commit is missed.
         self.followers.fetch_add(1, Ordering::AcqRel);
-        desk.arriving.push(Arriving { query, slot: Arc::clone(&slot), tell });
+        desk.arriving.push(Arriving { query, slot: Arc::clone(&slot), reply });
         drop(desk);
         self.wake.notify_all();
-        (slot, Answer::coming(told))
+        (slot, Answer::coming(receiver))
     }
 
-    /// Lets `listener` hear of commits from now on.
+    /// Adds a listener for commits.
     pub(crate) fn listen(&self, listener: Arc<Listener>) {
         let mut desk = self.desk();
         if desk.state == State::Ended {
@@ -154,7 +154,7 @@ impl Hub {
         desk.listeners.push(listener);
     }
 
-    /// Lets go of the app's callbacks once there are no more commits, which is how they know that none will come.
+    /// Drops the app's callbacks after the last commit, which signals that no more calls follow.
     pub(crate) fn hang_up(&self) {
         let listeners = std::mem::take(&mut self.desk().listeners);
         self.followers.fetch_sub(listeners.len(), Ordering::AcqRel);
@@ -163,7 +163,7 @@ impl Hub {
         }
     }
 
-    /// Forgets a listener.
+    /// Removes a listener.
     pub(crate) fn forget(&self, listener: &Arc<Listener>) {
         let mut desk = self.desk();
         let before = desk.listeners.len();
@@ -179,12 +179,12 @@ impl Hub {
         self.leave(State::Suspended)
     }
 
-    /// Ends every watch and the thread.
+    /// Ends all watches and the thread.
     pub(crate) fn shutdown(&self) -> Answer<()> {
         self.leave(State::Ended)
     }
 
-    /// Goes on with a new connection; everything runs once, for what was missed.
+    /// Continues with a new connection; every watch runs once to catch up.
     pub(crate) fn resume(&self, mut reader: Reader) -> Result<()> {
         let mut desk = self.desk();
         if desk.state == State::Ended {
@@ -201,7 +201,7 @@ impl Hub {
     }
 
     fn leave(&self, state: State) -> Answer<()> {
-        let (tell, told) = oneshot::channel();
+        let (reply, receiver) = oneshot::channel();
         let mut desk = self.desk();
         if desk.state != State::Ended {
             desk.state = state;
@@ -209,17 +209,17 @@ impl Hub {
             return Answer::ready(Err(Error::Shutdown));
         }
         self.stop.set_all(true);
-        desk.leaving.push(tell);
+        desk.leaving.push(reply);
         drop(desk);
         self.wake.notify_all();
-        Answer::coming(told)
+        Answer::coming(receiver)
     }
 
     fn desk(&self) -> MutexGuard<'_, Desk> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The thread's life.
+    /// Main loop of the thread.
     fn serve(&self) {
         let mut watches = Watches::default();
         let mut reader: Option<Reader> = None;
@@ -239,8 +239,8 @@ impl Hub {
                         running.slot.end();
                     }
                 }
-                for tell in leaving {
-                    let _ = tell.send(Ok(()));
+                for reply in leaving {
+                    let _ = reply.send(Ok(()));
                 }
                 if ended {
                     return;
@@ -261,7 +261,7 @@ impl Hub {
 }
 
 impl Desk {
-    /// Whether there is nothing to do for a thread that has a connection, or has none.
+    /// Whether the thread has nothing to do, with or without a connection.
     fn is_idle(&self, connected: bool) -> bool {
         match self.state {
             State::Open => {
@@ -281,7 +281,7 @@ impl Touched {
 }
 
 impl Watches {
-    /// Runs what was touched and what is new, in one read transaction; gives back how many of the new were refused.
+    /// Runs affected and new watches in one read transaction; returns how many new ones failed.
     fn run(&mut self, reader: &mut Reader, touched: &Touched, arriving: Vec<Arriving>) -> usize {
         let due = self.due(touched);
         if due.is_empty() && arriving.is_empty() {
@@ -305,10 +305,10 @@ impl Watches {
             self.cut.extend(refused);
             return 0;
         }
-        tracing::warn!(%error, "watched queries were not run");
+        tracing::warn!(%error, "running the watched queries failed");
         let count = refused.len();
         for arriving in refused {
-            let _ = arriving.tell.send(Err(Error::Io(format!("no read transaction: {error}"))));
+            let _ = arriving.reply.send(Err(Error::Io(format!("no read transaction: {error}"))));
         }
         count
     }
@@ -326,7 +326,7 @@ impl Watches {
         due
     }
 
-    /// Runs a watch again, and lays its result down if it changed.
+    /// Runs a watch again, and stores its result if it changed.
     fn again(&mut self, reader: &mut Reader, number: usize, schema: bool) {
         let Some(running) = self.running.get_mut(&number) else { return };
         if schema
@@ -340,17 +340,17 @@ impl Watches {
         match reader.rows(&running.query.sql, &running.query.params) {
             Ok(rows) if running.slot.shows(&rows) => {}
             Ok(rows) => running.slot.put(Ok(rows)),
-            // It runs again when the app does.
+            // It runs again after the app resumes.
             Err(Error::Suspended) => {}
             Err(error) => running.slot.put(Err(error)),
         }
     }
 
-    /// Runs a new watch for the first time, or puts it back; whether it stays.
+    /// Runs a new watch for the first time, or defers it; returns whether it stays.
     fn admit(&mut self, reader: &mut Reader, arriving: Arriving) -> bool {
-        let Arriving { query, slot, tell } = arriving;
+        let Arriving { query, slot, reply } = arriving;
         if slot.is_cancelled() {
-            return false; // Nobody waits for the first result any more.
+            return false; // The caller no longer waits for the first result.
         }
         let first = reader.tables_of(&query.sql).and_then(|reads| {
             let rows = reader.rows(&query.sql, &query.params)?;
@@ -363,21 +363,21 @@ impl Watches {
                 index(&mut self.by_table, self.next, &reads);
                 self.running.insert(self.next, Running { query, reads, slot });
                 self.next += 1;
-                let _ = tell.send(Ok(()));
+                let _ = reply.send(Ok(()));
                 true
             }
             Err(Error::Suspended) => {
-                self.cut.push(Arriving { query, slot, tell });
+                self.cut.push(Arriving { query, slot, reply });
                 true
             }
             Err(error) => {
-                let _ = tell.send(Err(error));
+                let _ = reply.send(Err(error));
                 false
             }
         }
     }
 
-    /// Forgets the watches that were cancelled; how many.
+    /// Removes cancelled watches; returns their number.
     fn sweep(&mut self) -> usize {
         let before = self.running.len();
         let by_table = &mut self.by_table;

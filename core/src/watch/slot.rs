@@ -1,6 +1,7 @@
-//! Where a watch's latest result lies until its reader fetches it.
+//! The latest result of a watch until its reader fetches it.
 //!
-//! Promise: all results that are kept for a watch lie here, and go when it is cancelled, not when the next commit comes.
+//! All stored results of a watch are here, and are dropped when it is cancelled, not at the next
+//! commit.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
@@ -12,10 +13,10 @@ use super::difference::{Difference, Update};
 use crate::error::Result;
 use crate::row_buffer::RowBuffer;
 
-/// One result, the newest. Who watches has one end, the hub the other.
+/// The newest result, shared by the watch and the hub.
 pub(crate) struct Slot {
     itself: Weak<Slot>,
-    /// Columns that name a row; empty for none.
+    /// Columns that identify a row; empty for none.
     key: Vec<String>,
     state: Mutex<State>,
     waker: AtomicWaker,
@@ -25,11 +26,11 @@ pub(crate) struct Slot {
 #[derive(Default)]
 struct State {
     latest: Option<Result<RowBuffer>>,
-    /// The last result of a run, to compare with; none after an error.
+    /// The last result, for comparison; none after an error.
     last: Option<RowBuffer>,
-    /// What the reader got last: differences are against this.
+    /// The result that the reader has: differences are relative to it.
     given: Option<RowBuffer>,
-    /// Whether an error came after that.
+    /// Whether an error followed that result.
     failed: bool,
     course: Course,
     callback: Option<Arc<Callback<Result<Update>>>>,
@@ -40,9 +41,9 @@ struct State {
 enum Course {
     #[default]
     Going,
-    /// The client ended: what lies here can still be fetched.
+    /// The client has shut down; the stored result can still be fetched.
     Ended,
-    /// Nobody watches any more: no result is kept.
+    /// Cancelled: no result is stored.
     Cancelled,
 }
 
@@ -57,23 +58,23 @@ impl Slot {
         })
     }
 
-    /// The columns that name a row.
+    /// The columns that identify a row.
     pub(crate) fn key(&self) -> &[String] {
         &self.key
     }
 
-    /// Whether nobody watches any more.
+    /// Whether the watch is cancelled.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.state().course == Course::Cancelled
     }
 
-    /// Whether the last run gave these rows too.
+    /// Whether the last run had the same rows.
     pub(crate) fn shows(&self, rows: &RowBuffer) -> bool {
         let last = self.state().last.clone();
         last.as_ref() == Some(rows)
     }
 
-    /// Lays a new result down, in place of one that was not fetched.
+    /// Stores a new result, replacing one that was not fetched.
     pub(crate) fn put(&self, result: Result<RowBuffer>) {
         let mut state = self.state();
         if state.course == Course::Cancelled {
@@ -85,7 +86,7 @@ impl Slot {
         drop((before, replaced));
     }
 
-    /// No result will come any more.
+    /// Marks the end: no more results follow.
     pub(crate) fn end(&self) {
         let mut state = self.state();
         if state.course == Course::Going {
@@ -95,7 +96,7 @@ impl Slot {
         self.waker.wake();
     }
 
-    /// From now on results go to `function`, the one that lies here first.
+    /// Delivers results to `function`, beginning with the stored one.
     pub(crate) fn deliver_to(&self, function: Box<dyn FnMut(Result<Update>) + Send>) {
         let mut state = self.state();
         state.callback = Some(Arc::new(Callback::new(function)));
@@ -112,7 +113,7 @@ impl Slot {
         if self.state().course == Course::Going { Poll::Pending } else { Poll::Ready(None) }
     }
 
-    /// Fetches the latest result, if it is not what the reader has.
+    /// Takes the latest result, unless the reader already has it.
     fn take(&self) -> Option<Result<Update>> {
         let (rows, before) = {
             let mut state = self.state();
@@ -123,7 +124,7 @@ impl Slot {
                     return Some(Err(error));
                 }
             };
-            // A result can change and change back before anybody looks.
+            // A result can change and change back before it is fetched.
             let failed = std::mem::take(&mut state.failed);
             if !failed && state.given.as_ref() == Some(&rows) {
                 return None;
@@ -136,7 +137,7 @@ impl Slot {
         Some(difference.map(|difference| Update { rows, difference }))
     }
 
-    /// Tells whoever waits that there is something.
+    /// Wakes the waiting reader.
     fn announce(&self, mut state: MutexGuard<'_, State>) {
         let queue = state.callback.is_some() && !state.queued;
         state.queued |= queue;
@@ -176,6 +177,6 @@ impl Cancel for Slot {
         if let Some(callback) = &was.callback {
             callback.cancel();
         }
-        drop(was); // The results, which may be large, with no lock held.
+        drop(was); // Drops the results, which may be large, without the lock.
     }
 }

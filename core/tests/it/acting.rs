@@ -1,4 +1,4 @@
-//! Actions whose code waits, performed by a client.
+//! Tests of asynchronous actions.
 
 use std::future::pending;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -15,7 +15,7 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::world::{World, next, within};
 
-/// Just longer than an action may be silent.
+/// Longer than an action may be idle.
 const TOO_LONG: Duration = Duration::from_secs(6);
 
 const SCHEMA: &str = r#"{"schema_version": 1, "schema_hash": "", "tables": [{"table_name": "task",
@@ -28,7 +28,7 @@ const COUNT: &str = "SELECT count(*) FROM task";
 
 type Run = dyn Fn(HeldContext) -> BoxFuture<'static, Result<Json>> + Send + Sync;
 
-/// An action that is a function.
+/// An action whose code is a function.
 struct Code(Box<Run>, i64);
 
 impl AsyncAction for Code {
@@ -53,7 +53,7 @@ impl AsyncAction for Code {
     }
 }
 
-/// A world whose clock moves when it is told, and whose client performs this.
+/// A client with a manual clock and this action.
 fn timed<F>(run: impl Fn(HeldContext) -> F + Send + Sync + 'static) -> (World, Arc<TestHost>)
 where
     F: Future<Output = Result<Json>> + Send + 'static,
@@ -61,7 +61,7 @@ where
     opened(tempfile::tempdir().unwrap(), 1, run)
 }
 
-/// The same in a folder that may have a file already, with a version of the action.
+/// The same over an existing folder, with a version of the action.
 fn opened<F>(
     folder: tempfile::TempDir,
     version: i64,
@@ -83,19 +83,19 @@ where
     (World { client, folder }, host)
 }
 
-/// A world whose code writes, hands its context out, and never ends.
+/// An action that writes, hands out its context, and never ends.
 fn hanging() -> (World, Arc<TestHost>, Receiver<HeldContext>) {
-    let (tell, told) = mpsc::channel();
-    let tell: Mutex<Sender<HeldContext>> = Mutex::new(tell);
+    let (sender, receiver) = mpsc::channel();
+    let sender: Mutex<Sender<HeldContext>> = Mutex::new(sender);
     let (world, host) = timed(move |context| {
-        let tell = tell.lock().unwrap().clone();
+        let sender = sender.lock().unwrap().clone();
         async move {
             context.execute(PUT, ("a",)).await?;
-            tell.send(context).unwrap();
+            sender.send(context).unwrap();
             pending().await
         }
     });
-    (world, host, told)
+    (world, host, receiver)
 }
 
 fn perform(world: &World) -> Result<Performed> {
@@ -107,24 +107,24 @@ fn is_timed_out(error: &Error) -> bool {
 }
 
 #[test]
-fn it_reads_what_it_wrote_and_becomes_one_mutation() {
+fn action_reads_its_writes_and_duplicate_row_id_rolls_back() {
     let (world, _) = timed(|context| async move {
         let id = context.row_id("task", &json!({"title": "x"})).await?;
         context.execute("INSERT INTO task (id, title) VALUES (?, 'x')", (id.as_str(),)).await?;
         let again = context.row_id("task", &json!({"title": "x"})).await;
-        assert!(again.is_err(), "it was given already");
-        let seen = context.query("SELECT id, rejoin_now() FROM task", ()).await?;
-        let row = seen.row(0).unwrap();
+        assert!(again.is_err(), "the id is already used");
+        let rows = context.query("SELECT id, rejoin_now() FROM task", ()).await?;
+        let row = rows.row(0).unwrap();
         assert_eq!((row.get::<String>(0)?, row.get::<String>(1)?), (id, context.time()));
         Ok(json!({"mutation": context.mutation().to_string(), "at": context.time_ms()}))
     });
     let error = perform(&world).unwrap_err();
     assert!(matches!(error, Error::Action { fault: ActionFault::SameRow { .. }, .. }), "{error}");
-    assert_eq!(world.number(COUNT), 0, "though its code passed over it");
+    assert_eq!(world.number(COUNT), 0, "the rows stayed although the id was used twice");
 }
 
 #[test]
-fn what_it_gives_back_is_given_back_and_what_it_wrote_waits() {
+fn action_returns_its_value_and_queues_its_writes() {
     let (world, _) = timed(|context| async move {
         context.execute(PUT, ("a",)).await?;
         Ok(context.mutation().to_string().into())
@@ -177,7 +177,7 @@ fn action_that_refuses_keeps_nothing_and_gives_its_reason() {
         context.execute(PUT, ("a",)).await?;
         Err(context.refuse("not on Sundays"))
     });
-    world.client.foreground(); // Without a server there is nothing to hurry.
+    world.client.foreground(); // Has no effect without a server.
     let error = perform(&world).unwrap_err();
     let reason = ActionFault::Precondition(String::from("not on Sundays"));
     assert!(matches!(&error, Error::Action { fault, .. } if *fault == reason), "{error}");
@@ -196,19 +196,19 @@ fn search_index_follows_writes_until_it_is_dropped() {
 }
 
 #[test]
-fn silent_for_too_long_it_is_given_up_and_whoever_waited_has_its_turn() {
+fn idle_action_times_out_and_the_next_write_runs() {
     let (world, host, contexts) = hanging();
     let performed = world.client.perform("do", Json::Null);
     let context = next(&contexts);
     host.advance(TOO_LONG / 2);
     assert_eq!(within(context.execute("UPDATE task SET title = 'x'", ())).unwrap(), 1);
     host.advance(TOO_LONG / 2);
-    let behind = world.client.execute(PUT, ("b",));
+    let waiting = world.client.execute(PUT, ("b",));
     within(context.query(COUNT, ())).unwrap();
     host.advance(TOO_LONG);
     let error = within(performed).unwrap_err();
     assert!(is_timed_out(&error), "{error}");
-    assert_eq!((within(behind).unwrap(), world.number(COUNT)), (1, 1));
+    assert_eq!((within(waiting).unwrap(), world.number(COUNT)), (1, 1));
     for _ in 0..2 {
         let late = within(context.execute(PUT, ("c",)));
         assert!(matches!(late, Err(Error::TransactionTimeout)));
@@ -217,7 +217,7 @@ fn silent_for_too_long_it_is_given_up_and_whoever_waited_has_its_turn() {
 }
 
 #[test]
-fn suspension_and_shutdown_do_not_wait_for_it() {
+fn suspend_and_shutdown_do_not_wait_for_an_action() {
     let (world, _, contexts) = hanging();
     let performed = world.client.perform("do", Json::Null);
     let context = next(&contexts);
@@ -234,7 +234,7 @@ fn suspension_and_shutdown_do_not_wait_for_it() {
 }
 
 #[test]
-fn its_panic_is_its_error_and_its_context_is_over_with_it() {
+fn panic_of_an_action_is_an_error_and_ends_its_context() {
     let kept: Arc<Mutex<Option<HeldContext>>> = Arc::default();
     let keep = Arc::clone(&kept);
     let (world, _) = timed(move |context| {
@@ -246,7 +246,7 @@ fn its_panic_is_its_error_and_its_context_is_over_with_it() {
         }
     });
     let error = perform(&world).unwrap_err();
-    assert!(matches!(&error, Error::Foreign(words) if words.contains("a bug of the app")));
+    assert!(matches!(&error, Error::Foreign(message) if message.contains("a bug of the app")));
     let context = kept.lock().unwrap().take().unwrap();
     let error = within(context.execute(PUT, ("b",))).unwrap_err();
     assert!(error.to_string().contains("the action has ended"), "{error}");
@@ -254,7 +254,7 @@ fn its_panic_is_its_error_and_its_context_is_over_with_it() {
 }
 
 #[test]
-fn a_mutation_is_mended_by_a_transaction_that_is_held() {
+fn mutation_is_edited_by_an_interactive_transaction() {
     let (world, host) = timed(|_| pending());
     world.run("INSERT INTO task (id, title) VALUES ('a', 'x'), ('b', 'x')");
     let old = within(world.client.pending()).unwrap()[0].id;
@@ -263,11 +263,11 @@ fn a_mutation_is_mended_by_a_transaction_that_is_held() {
         let found = world.client.query_one(sql, (id,)).wait().unwrap();
         found.map(|row| row.get::<Value>(0).unwrap())
     };
-    // Left alone or rolled back, nothing was changed.
-    for silent in [true, false] {
+    // A timeout or a rollback changes nothing.
+    for times_out in [true, false] {
         let tx = within(world.client.begin_edit(old)).unwrap();
         within(tx.execute("UPDATE task SET title = 'y'", ())).unwrap();
-        if silent {
+        if times_out {
             host.advance(TOO_LONG);
             assert!(matches!(within(tx.commit()), Err(Error::TransactionTimeout)));
         } else {
@@ -285,7 +285,7 @@ fn a_mutation_is_mended_by_a_transaction_that_is_held() {
     assert_eq!((title("a"), title("b")), (Some(Value::from("y")), None));
     let error = within(world.client.begin_edit(old)).unwrap_err();
     assert!(matches!(error, Error::UnknownMutation(id) if id == old), "{error}");
-    // Nothing is left of it.
+    // The edit removes everything.
     let tx = within(world.client.begin_edit(pending[0].id)).unwrap();
     within(tx.execute("DELETE FROM task", ())).unwrap();
     within(tx.commit()).unwrap();

@@ -1,4 +1,4 @@
-//! What the app's own code does while the client calls it: it may take long, never come back, or call anything.
+//! Tests of app callbacks that are slow, never return, or call the client.
 
 use std::future::Future;
 use std::pin::pin;
@@ -15,7 +15,7 @@ use rejoin_core::{
 
 use crate::world::{World, next, shown, within};
 
-/// Notes that somebody was woken.
+/// Counts wake-ups.
 #[derive(Default)]
 struct Woken(AtomicUsize);
 
@@ -30,7 +30,7 @@ fn watch(world: &World) -> Watch {
 }
 
 #[test]
-fn whoever_gives_up_waiting_for_a_watch_loses_nothing() {
+fn dropped_next_future_loses_no_result() {
     let world = World::with_notes();
     let mut watch = watch(&world);
     assert!(shown(&mut watch).rows.is_empty());
@@ -38,7 +38,7 @@ fn whoever_gives_up_waiting_for_a_watch_loses_nothing() {
     let waker = Waker::from(Arc::clone(&woken));
     let mut context = Context::from_waker(&waker);
 
-    // Given up before anything came.
+    // Dropped before a result arrives.
     {
         let waiting = pin!(watch.next());
         assert!(waiting.poll(&mut context).is_pending());
@@ -46,14 +46,14 @@ fn whoever_gives_up_waiting_for_a_watch_loses_nothing() {
     world.run("INSERT INTO note (id) VALUES ('a')");
     assert_eq!(shown(&mut watch).difference.unwrap().added, [0]);
 
-    // Given up when the result lay ready and had woken whoever waited.
+    // Dropped after a result has arrived and woken the waiter.
     {
         let before = woken.0.load(Ordering::SeqCst);
         let waiting = pin!(watch.next());
         assert!(waiting.poll(&mut context).is_pending());
         world.run("INSERT INTO note (id) VALUES ('b')");
         let mut other = within(world.client.watch("SELECT 1", (), &[])).unwrap();
-        drop(shown(&mut other)); // The thread that runs watches has come past the write.
+        drop(shown(&mut other)); // The watch thread has processed the write.
         assert!(woken.0.load(Ordering::SeqCst) > before);
     }
     world.run("INSERT INTO note (id) VALUES ('c')");
@@ -69,45 +69,45 @@ fn whoever_gives_up_waiting_for_a_watch_loses_nothing() {
     }
 }
 
-/// What a callback does: says that it was called, and waits.
+/// A callback that reports its call and then blocks.
 fn blocking<T>() -> (impl FnMut(T) + Send + 'static, Receiver<()>, Sender<()>) {
-    let (tell, told) = mpsc::channel();
-    let (let_go, wait) = mpsc::channel::<()>();
+    let (sender, receiver) = mpsc::channel();
+    let (release, wait) = mpsc::channel::<()>();
     let callback = move |_| {
-        // Whoever listened may have gone.
-        let _ = tell.send(());
+        // The receiver may be gone.
+        let _ = sender.send(());
         let _ = wait.recv();
     };
-    (callback, told, let_go)
+    (callback, receiver, release)
 }
 
 #[test]
-fn nothing_waits_for_a_callback_that_does_not_come_back() {
+fn blocked_callback_does_not_block_drop_of_its_subscription() {
     for kind in ["watch", "change", "status"] {
         let world = World::with_notes();
         let client = &world.client;
-        let (told, let_go, subscription) = match kind {
+        let (receiver, release, subscription) = match kind {
             "watch" => {
-                let (callback, told, let_go) = blocking();
-                (told, let_go, watch(&world).each(callback))
+                let (callback, receiver, release) = blocking();
+                (receiver, release, watch(&world).each(callback))
             }
             "change" => {
-                let (callback, told, let_go) = blocking();
+                let (callback, receiver, release) = blocking();
                 let subscription = client.on_change(&[], callback);
                 world.run("INSERT INTO note (id) VALUES ('x')");
-                (told, let_go, subscription)
+                (receiver, release, subscription)
             }
             _ => {
-                let (callback, told, let_go) = blocking();
-                (told, let_go, client.on_status(callback))
+                let (callback, receiver, release) = blocking();
+                (receiver, release, client.on_status(callback))
             }
         };
-        next(&told);
-        // On a thread of its own, so that it fails instead of hanging.
-        let (tell, dropped) = mpsc::channel();
+        next(&receiver);
+        // On another thread, so that a hang fails the test.
+        let (sender, dropped) = mpsc::channel();
         std::thread::spawn(move || {
             drop(subscription);
-            tell.send(()).unwrap();
+            sender.send(()).unwrap();
         });
         next(&dropped);
         within(client.stop()).unwrap();
@@ -115,11 +115,11 @@ fn nothing_waits_for_a_callback_that_does_not_come_back() {
         within(client.resume()).unwrap();
         within(within(client.begin()).unwrap().commit()).unwrap();
         within(client.shutdown()).unwrap();
-        drop(let_go);
+        drop(release);
     }
 }
 
-/// Everything that a callback may do to its client, one after the other, waited for.
+/// All calls of a client that a callback may make and wait for.
 fn everything(client: &Client) {
     client.stop().wait().unwrap();
     let tx = client.begin().wait().unwrap();
@@ -133,21 +133,21 @@ fn everything(client: &Client) {
 }
 
 #[test]
-fn a_callback_may_do_everything_to_its_client_and_drop_its_own_subscription() {
+fn callback_may_call_anything_and_drop_its_subscription() {
     for kind in ["watch", "change", "status"] {
         let world = World::with_notes();
         let client = world.client.clone();
-        let (tell, told) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         let own: Arc<Mutex<Option<Subscription>>> = Arc::default();
         let (mine, mut first) = (Arc::clone(&own), true);
         let mut body = move || {
-            // The subscription may not lie there yet; the call after it finds it.
+            // The subscription may not be stored yet; then the next call drops it.
             if !std::mem::take(&mut first) {
                 return;
             }
             everything(&client);
             drop(mine.lock().unwrap().take());
-            tell.send(()).unwrap();
+            sender.send(()).unwrap();
         };
         let subscription = match kind {
             "watch" => watch(&world).each(move |_| body()),
@@ -158,16 +158,16 @@ fn a_callback_may_do_everything_to_its_client_and_drop_its_own_subscription() {
         if kind == "change" {
             world.run("INSERT INTO note (id) VALUES ('x')");
         }
-        next(&told);
+        next(&receiver);
     }
 }
 
-/// How a provider behaves once it is asked.
+/// The behavior of a token provider when called.
 type Behaviour =
     Box<dyn Fn() -> BoxFuture<'static, Result<Option<String>, TokenError>> + Send + Sync>;
 
 struct Provider {
-    asked: Mutex<Sender<()>>,
+    called: Mutex<Sender<()>>,
     behaviour: Behaviour,
 }
 
@@ -179,29 +179,29 @@ impl std::fmt::Debug for Provider {
 
 impl TokenProvider for Provider {
     fn token(&self, _: bool) -> BoxFuture<'static, Result<Option<String>, TokenError>> {
-        let _ = self.asked.lock().unwrap().send(());
+        let _ = self.called.lock().unwrap().send(());
         (self.behaviour)()
     }
 }
 
-/// A client that has begun to sync, and whose provider is being asked.
+/// A client that is syncing and whose provider is being called.
 fn asking(behaviour: Behaviour) -> (World, Receiver<()>) {
     let folder = tempfile::tempdir().unwrap();
-    let (asked, told) = mpsc::channel();
+    let (called, receiver) = mpsc::channel();
     let config = Config {
         server_url: Some("http://127.0.0.1:9".into()),
         ..Config::new(folder.path().join("app.db"))
     };
-    let provider = Provider { asked: Mutex::new(asked), behaviour };
+    let provider = Provider { called: Mutex::new(called), behaviour };
     let services = Services { tokens: Some(Arc::new(provider)), ..Services::default() };
     let client = within(Client::open_with(config, services)).unwrap();
     client.start().unwrap();
-    next(&told);
-    (World { client, folder }, told)
+    next(&receiver);
+    (World { client, folder }, receiver)
 }
 
 #[test]
-fn a_provider_that_never_answers_holds_nobody_up() {
+fn pending_token_provider_does_not_block_the_client() {
     let (world, _asked) = asking(Box::new(|| std::future::pending().boxed()));
     within(world.client.credentials_changed()).unwrap();
     within(world.client.suspend()).unwrap();
@@ -212,37 +212,37 @@ fn a_provider_that_never_answers_holds_nobody_up() {
 }
 
 #[test]
-fn a_provider_that_blocks_its_thread_holds_nobody_up() {
+fn blocking_token_provider_does_not_block_the_client() {
     for end in [Client::suspend, Client::stop, Client::shutdown] as [fn(&Client) -> Answer<()>; 3] {
-        let (let_go, wait) = mpsc::channel::<()>();
+        let (release, wait) = mpsc::channel::<()>();
         let wait = Mutex::new(wait);
         let (world, _asked) = asking(Box::new(move || {
             let _ = wait.lock().unwrap().recv();
             async { Ok(None) }.boxed()
         }));
         within(end(&world.client)).unwrap();
-        drop(let_go);
+        drop(release);
     }
 }
 
 #[test]
-fn a_provider_may_do_everything_to_its_client() {
+fn token_provider_may_call_its_client() {
     let (give, given) = mpsc::channel::<Client>();
     let given = Mutex::new(given);
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     let (world, _asked) = asking(Box::new(move || {
         let client = given.lock().unwrap().recv().unwrap();
-        let tell = tell.clone();
+        let sender = sender.clone();
         async move {
             client.credentials_changed().await.unwrap();
             client.begin().await.unwrap().commit().await.unwrap();
-            // This ends who calls it; what comes after it is not sure to run.
-            tell.send(client.stop()).unwrap();
+            // Stopping aborts this future; code after it may not run.
+            sender.send(client.stop()).unwrap();
             Ok(None)
         }
         .boxed()
     }));
     give.send(world.client.clone()).unwrap();
-    within(next(&told)).unwrap();
+    within(next(&receiver)).unwrap();
     within(world.client.shutdown()).unwrap();
 }

@@ -1,4 +1,4 @@
-//! Reading and writing: each call of the API, and what it refuses.
+//! Tests of reading and writing.
 
 use std::sync::{Arc, Barrier, mpsc};
 
@@ -11,7 +11,7 @@ fn ids(rows: &RowBuffer) -> Vec<String> {
 }
 
 #[test]
-fn what_is_written_is_read_back_with_its_types() {
+fn values_round_trip_with_their_types() {
     let world = World::new();
     world.run("CREATE TABLE v (id TEXT PRIMARY KEY, i INTEGER, r REAL, t TEXT, b BLOB, n TEXT)");
     let params = ("a", i64::MAX, 0.5, "", vec![0_u8, 255], None::<i64>);
@@ -26,12 +26,12 @@ fn what_is_written_is_read_back_with_its_types() {
     assert_eq!(row.get::<&str>("t").unwrap(), "");
     assert_eq!(row.get::<Vec<u8>>("b").unwrap(), [0, 255]);
     assert_eq!(row.get::<Value>("n").unwrap(), Value::Null);
-    let nobody = world.client.query_one("SELECT * FROM v WHERE id = 'z'", ()).wait().unwrap();
-    assert!(nobody.is_none());
+    let missing = world.client.query_one("SELECT * FROM v WHERE id = 'z'", ()).wait().unwrap();
+    assert!(missing.is_none());
 }
 
 #[test]
-fn a_batch_is_all_or_nothing() {
+fn failed_statement_rolls_back_the_batch() {
     let world = World::with_notes();
     world
         .client
@@ -47,7 +47,7 @@ fn a_batch_is_all_or_nothing() {
 }
 
 #[test]
-fn a_statement_that_returns_rows_gives_them() {
+fn execute_returning_returns_the_rows() {
     let world = World::with_notes();
     let insert = "INSERT INTO note (id, n) VALUES (?, ?), (?, ?) RETURNING id, n";
     let rows = world.client.execute_returning(insert, ("a", 1, "b", 2)).wait().unwrap();
@@ -56,7 +56,7 @@ fn a_statement_that_returns_rows_gives_them() {
 }
 
 #[test]
-fn a_query_that_writes_is_refused_with_the_way_out() {
+fn writing_query_is_refused_with_a_remedy() {
     let world = World::with_notes();
     let refused = world.client.query("INSERT INTO note (id) VALUES ('a') RETURNING id", ()).wait();
     let error = refused.unwrap_err().to_string();
@@ -65,7 +65,7 @@ fn a_query_that_writes_is_refused_with_the_way_out() {
 }
 
 #[test]
-fn the_wrong_number_of_parameters_is_an_error() {
+fn wrong_number_of_parameters_is_an_error() {
     let world = World::with_notes();
     assert!(world.client.query("SELECT ?", ()).wait().is_err());
     assert!(world.client.query("SELECT ?", (1, 2)).wait().is_err());
@@ -73,13 +73,13 @@ fn the_wrong_number_of_parameters_is_an_error() {
 }
 
 #[test]
-fn a_transaction_commits_all_or_nothing() {
+fn transaction_commits_completely_or_not_at_all() {
     let world = World::with_notes();
     let committed = world.client.transaction(|tx| {
         tx.execute("INSERT INTO note (id) VALUES ('a')", ())?;
         Ok(tx.query("SELECT id FROM note", ())?.len())
     });
-    assert_eq!(committed.wait().unwrap(), 1, "it sees what it wrote");
+    assert_eq!(committed.wait().unwrap(), 1, "the transaction does not see its own write");
     let failed = world.client.transaction(|tx| {
         tx.execute("INSERT INTO note (id) VALUES ('b')", ())?;
         Err::<(), _>(Error::Foreign("changed my mind".into()))
@@ -89,7 +89,7 @@ fn a_transaction_commits_all_or_nothing() {
 }
 
 #[test]
-fn savepoints_nest_and_fail_alone() {
+fn failed_savepoint_keeps_the_outer_ones() {
     let world = World::with_notes();
     let done = world.client.transaction(|tx| {
         tx.execute("INSERT INTO note (id) VALUES ('a')", ())?;
@@ -108,7 +108,7 @@ fn savepoints_nest_and_fail_alone() {
 }
 
 #[test]
-fn a_panic_in_a_closure_rolls_back_and_poisons_nothing() {
+fn panic_in_closure_rolls_back_and_client_stays_usable() {
     let world = World::with_notes();
     let panicked = world.client.transaction(|tx| -> rejoin_core::Result<()> {
         tx.execute("INSERT INTO note (id) VALUES ('a')", ())?;
@@ -124,10 +124,10 @@ fn a_panic_in_a_closure_rolls_back_and_poisons_nothing() {
 }
 
 #[test]
-fn inside_a_transaction_the_client_reads_what_was_before_and_does_not_write() {
+fn client_inside_transaction_reads_old_state_and_cannot_write() {
     let world = World::with_notes();
     let client = world.client.clone();
-    let seen = world.client.transaction(move |tx| {
+    let count = world.client.transaction(move |tx| {
         tx.execute("INSERT INTO note (id) VALUES ('a')", ())?;
         let write = client.execute("INSERT INTO note (id) VALUES ('b')", ()).wait();
         assert!(matches!(write, Err(Error::Reentrant)));
@@ -136,12 +136,12 @@ fn inside_a_transaction_the_client_reads_what_was_before_and_does_not_write() {
         assert!(matches!(client.suspend().wait(), Err(Error::Reentrant)));
         Ok(number(&client, "SELECT count(*) FROM note"))
     });
-    assert_eq!(seen.wait().unwrap(), 0);
+    assert_eq!(count.wait().unwrap(), 0);
     assert_eq!(world.number("SELECT count(*) FROM note"), 1);
 }
 
 #[test]
-fn inside_a_read_the_client_writes_and_does_not_read() {
+fn client_inside_read_can_write_and_cannot_query() {
     let world = World::with_notes();
     let client = world.client.clone();
     let counts = world.client.read(move |snapshot| {
@@ -152,14 +152,14 @@ fn inside_a_read_the_client_writes_and_does_not_read() {
         assert!(matches!(client.shutdown().wait(), Err(Error::Reentrant)));
         Ok((before, after))
     });
-    assert_eq!(counts.wait().unwrap(), (0, 0), "one state, whatever is committed meanwhile");
+    assert_eq!(counts.wait().unwrap(), (0, 0), "the snapshot shows a later commit");
     assert_eq!(world.number("SELECT count(*) FROM note"), 1);
 }
 
 #[test]
-fn readers_do_not_wait_for_a_writer() {
+fn queries_complete_while_a_write_is_open() {
     let world = World::with_notes();
-    let (begun, told) = mpsc::channel();
+    let (begun, receiver) = mpsc::channel();
     let (go_on, wait) = mpsc::channel::<()>();
     let long = world.client.transaction(move |tx| {
         tx.execute("INSERT INTO note (id) VALUES ('a')", ())?;
@@ -167,8 +167,8 @@ fn readers_do_not_wait_for_a_writer() {
         next(&wait);
         Ok(())
     });
-    next(&told);
-    // The transaction is open and stays so; five readers, more than there are, come through.
+    next(&receiver);
+    // The transaction is still open; five queries, more than there are readers, complete.
     let queries: Vec<_> =
         (0..5).map(|_| world.client.query_one("SELECT count(*) FROM note", ())).collect();
     for query in queries {
@@ -179,7 +179,7 @@ fn readers_do_not_wait_for_a_writer() {
 }
 
 #[test]
-fn a_hundred_callers_at_once_lose_nothing() {
+fn concurrent_writes_are_all_applied() {
     let world = World::with_notes();
     let barrier = Arc::new(Barrier::new(100));
     let threads: Vec<_> = (0..100_i64)
@@ -208,18 +208,18 @@ fn a_hundred_callers_at_once_lose_nothing() {
 }
 
 #[test]
-fn a_dropped_future_does_not_cut_a_transaction_in_two() {
+fn dropped_future_does_not_cancel_its_transaction() {
     let world = World::with_notes();
     drop(world.client.transaction(|tx| {
         tx.execute("INSERT INTO note (id) VALUES ('a')", ())?;
         tx.execute("INSERT INTO note (id) VALUES ('b')", ())
     }));
-    // Work is done in order, so this sees it whole.
+    // Tasks run in order, so this sees the complete transaction.
     assert_eq!(world.run("UPDATE note SET n = 1"), 2);
 }
 
 #[test]
-fn the_apps_own_tables_are_made_altered_and_indexed_once() {
+fn local_tables_are_created_altered_and_indexed_once() {
     let world = World::new();
     for _ in 0..2 {
         world.client.create_table("draft", "id TEXT PRIMARY KEY, body TEXT").wait().unwrap();
@@ -235,16 +235,12 @@ fn the_apps_own_tables_are_made_altered_and_indexed_once() {
         world.number("SELECT count(*) FROM pragma_index_list('draft') WHERE origin = 'c'"),
         1
     );
-    assert_eq!(
-        world.client.pending().wait().unwrap(),
-        [],
-        "what stays on the device is no mutation"
-    );
+    assert_eq!(world.client.pending().wait().unwrap(), [], "a local-only write made a mutation");
     assert!(world.client.alter_table("nothing", "n INTEGER").wait().is_err());
 }
 
 #[test]
-fn diagnose_tells_what_stands_where_and_nothing_of_the_users() {
+fn diagnose_reports_state_without_user_data() {
     let world = World::with_notes();
     world.run("INSERT INTO note (id, body) VALUES ('secret key', 'secret body')");
     let bundle = world.client.diagnose().wait().unwrap();

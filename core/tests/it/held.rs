@@ -1,4 +1,4 @@
-//! Transactions and snapshots that a handle holds.
+//! Tests of interactive transactions and snapshots.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use rejoin_core::{Client, Config, Error, HeldTransaction, MutationState, Service
 
 use crate::world::{World, number, shown, within};
 
-/// Just longer than a held transaction may be left alone.
+/// Longer than an interactive transaction may be idle.
 const TOO_LONG: Duration = Duration::from_secs(6);
 
 const SCHEMA: &str = r#"{"schema_version": 1, "schema_hash": "", "tables": [{"table_name": "task",
@@ -20,7 +20,7 @@ const SCHEMA: &str = r#"{"schema_version": 1, "schema_hash": "", "tables": [{"ta
 
 const COUNT: &str = "SELECT count(*) FROM note";
 
-/// A world whose clock moves when it is told.
+/// A client with a manual clock.
 fn timed() -> (World, Arc<TestHost>) {
     let folder = tempfile::tempdir().unwrap();
     let host = Arc::new(TestHost::new(1));
@@ -44,11 +44,11 @@ fn add(tx: &HeldTransaction, id: &str) {
 }
 
 fn is_over(error: &Error, why: &str) -> bool {
-    matches!(error, Error::Refused { why: told, .. } if told.contains(why))
+    matches!(error, Error::Refused { why: message, .. } if message.contains(why))
 }
 
 #[test]
-fn a_commit_that_was_asked_for_is_done_when_the_handle_is_dropped() {
+fn requested_commit_completes_after_the_handle_is_dropped() {
     let (world, _) = timed();
     let tx = begin(&world);
     drop(tx.execute("INSERT INTO note (id) VALUES ('a')", ()));
@@ -59,7 +59,7 @@ fn a_commit_that_was_asked_for_is_done_when_the_handle_is_dropped() {
 }
 
 #[test]
-fn the_machines_own_clock_ends_it_too() {
+fn idle_handles_time_out_on_the_system_clock() {
     let world = World::with(|config| config.transaction_idle = Duration::from_millis(100));
     world.run("CREATE TABLE note (id TEXT PRIMARY KEY)");
     let tx = begin(&world);
@@ -71,12 +71,12 @@ fn the_machines_own_clock_ends_it_too() {
         config.readers = 1;
     });
     let taken = within(other.client.begin_read()).unwrap();
-    assert_eq!(other.number("SELECT 1"), 1, "the only reader is free again");
+    assert_eq!(other.number("SELECT 1"), 1, "the only reader is still in use");
     assert!(matches!(within(taken.query("SELECT 1", ())), Err(Error::TransactionTimeout)));
 }
 
 #[test]
-fn a_commit_while_a_savepoint_is_open_writes_nothing_at_all_and_says_so_from_then_on() {
+fn commit_with_an_open_savepoint_rolls_everything_back() {
     let (world, _) = timed();
     for ended in [true, false] {
         let tx = begin(&world);
@@ -96,9 +96,12 @@ fn a_commit_while_a_savepoint_is_open_writes_nothing_at_all_and_says_so_from_the
             within(tx.execute("SELECT 1", ())).unwrap_err(),
             within(tx.commit()).unwrap_err(),
         ] {
-            let told = error.to_string();
-            assert!(is_over(&error, "rolled back: a part was not ended at the commit"), "{told}");
-            assert!(told.contains(&open), "{told}");
+            let message = error.to_string();
+            assert!(
+                is_over(&error, "rolled back: a part was not ended at the commit"),
+                "{message}"
+            );
+            assert!(message.contains(&open), "{message}");
         }
         assert_eq!(world.number("SELECT (SELECT count(*) FROM task) + count(*) FROM note"), 0);
         assert!(within(world.client.pending()).unwrap().is_empty());
@@ -106,7 +109,7 @@ fn a_commit_while_a_savepoint_is_open_writes_nothing_at_all_and_says_so_from_the
 }
 
 #[test]
-fn savepoint_is_ended_only_while_it_is_the_innermost() {
+fn only_the_innermost_savepoint_can_be_ended() {
     let (world, _) = timed();
     let tx = begin(&world);
     let refused = |number: i64, why: &str| {
@@ -129,11 +132,11 @@ fn savepoint_is_ended_only_while_it_is_the_innermost() {
     refused(inner, &format!("savepoint {outer} is the innermost"));
     within(tx.release(outer)).unwrap();
     let later = within(tx.savepoint()).unwrap();
-    assert!(outer < inner && inner < later, "a number is given once");
+    assert!(outer < inner && inner < later, "a savepoint number was reused");
     within(tx.release(later)).unwrap();
     within(tx.commit()).unwrap();
     assert_eq!(world.number(COUNT), 1);
-    // A rollback and a dropped handle need no ended savepoint.
+    // A rollback or a dropped handle needs no ended savepoints.
     for rolls_back in [true, false] {
         let tx = begin(&world);
         within(tx.savepoint()).unwrap();
@@ -141,11 +144,11 @@ fn savepoint_is_ended_only_while_it_is_the_innermost() {
             within(tx.rollback()).unwrap();
         }
     }
-    assert_eq!(world.run("INSERT INTO note (id) VALUES ('b')"), 1, "the writer is free");
+    assert_eq!(world.run("INSERT INTO note (id) VALUES ('b')"), 1, "the writer is still in use");
 }
 
 #[test]
-fn it_is_one_mutation_without_what_was_undone() {
+fn transaction_is_one_mutation_without_rolled_back_writes() {
     let (world, _) = timed();
     let tx = begin(&world);
     let put = |id: &str| within(tx.execute("INSERT INTO task (id, title) VALUES (?, 't')", (id,)));
@@ -153,7 +156,7 @@ fn it_is_one_mutation_without_what_was_undone() {
     let part = within(tx.savepoint()).unwrap();
     put("b").unwrap();
     within(tx.rollback_to(part)).unwrap();
-    assert!(put("a").is_err(), "it fails alone");
+    assert!(put("a").is_err(), "the duplicate key was accepted");
     put("c").unwrap();
     let found = within(tx.query_one("SELECT title FROM task WHERE id = ?", ("c",))).unwrap();
     assert_eq!(found.unwrap().get::<String>(0).unwrap(), "t");
@@ -166,21 +169,21 @@ fn it_is_one_mutation_without_what_was_undone() {
 }
 
 #[test]
-fn a_statement_that_leaves_no_way_on_ends_it() {
+fn partial_statement_ends_the_transaction() {
     let (world, _) = timed();
     world.run("INSERT INTO task (id, title) VALUES ('there', 't')");
     let tx = begin(&world);
     add(&tx, "a");
     let partial = "INSERT OR FAIL INTO task (id, title) VALUES ('new', 't'), ('there', 't')";
     assert!(matches!(within(tx.execute(partial, ())), Err(Error::PartialStatement(_))));
-    assert_eq!(world.run("INSERT INTO note (id) VALUES ('b')"), 1, "nobody waits for it");
+    assert_eq!(world.run("INSERT INTO note (id) VALUES ('b')"), 1, "the writer is still in use");
     assert!(matches!(within(tx.commit()), Err(Error::PartialStatement(_))));
     assert_eq!(world.number("SELECT count(*) FROM task"), 1);
     assert_eq!(world.number(COUNT), 1);
 }
 
 #[test]
-fn a_commit_that_fails_says_so_and_nothing_was_written() {
+fn failed_commit_returns_its_error_and_writes_nothing() {
     let (world, _) = timed();
     world.run("CREATE TABLE page (note TEXT REFERENCES note (id) DEFERRABLE INITIALLY DEFERRED)");
     let tx = begin(&world);
@@ -195,7 +198,7 @@ fn a_commit_that_fails_says_so_and_nothing_was_written() {
 }
 
 #[test]
-fn a_batch_inside_is_all_or_nothing_and_the_transaction_goes_on() {
+fn failed_batch_in_a_transaction_is_rolled_back_alone() {
     let (world, _) = timed();
     let put =
         |id: &str| ("INSERT INTO task (id, title) VALUES (?, 't')".to_owned(), vec![id.into()]);
@@ -212,7 +215,7 @@ fn a_batch_inside_is_all_or_nothing_and_the_transaction_goes_on() {
 }
 
 #[test]
-fn a_batch_is_one_mutation_and_names_the_statement_that_fails() {
+fn batch_is_one_mutation_and_names_the_failed_statement() {
     let (world, _) = timed();
     let put =
         |id: &str| ("INSERT INTO task (id, title) VALUES (?, 't')".to_owned(), vec![id.into()]);
@@ -237,23 +240,26 @@ fn a_batch_is_one_mutation_and_names_the_statement_that_fails() {
 }
 
 #[test]
-fn suspending_ends_what_is_held_at_once() {
+fn suspend_ends_interactive_transaction_and_snapshot() {
     let (world, _) = timed();
     let tx = begin(&world);
     add(&tx, "a");
     let snapshot = within(world.client.begin_read()).unwrap();
-    let behind = world.client.begin();
+    let waiting = world.client.begin();
     let write = world.client.execute("INSERT INTO note (id) VALUES ('b')", ());
     within(world.client.suspend()).unwrap();
     assert!(matches!(within(tx.commit()), Err(Error::Suspended)));
     assert!(matches!(within(snapshot.query(COUNT, ())), Err(Error::Suspended)));
     assert!(matches!(within(snapshot.finish()), Err(Error::Suspended)));
-    assert!(matches!(within(behind), Err(Error::Suspended)));
+    assert!(matches!(within(waiting), Err(Error::Suspended)));
     assert!(matches!(within(write), Err(Error::Suspended)));
     assert!(matches!(within(world.client.begin()), Err(Error::Suspended)));
     assert!(matches!(within(world.client.begin_read()), Err(Error::Suspended)));
     within(world.client.resume()).unwrap();
-    assert!(matches!(within(tx.execute("SELECT 1", ())), Err(Error::Suspended)), "it stays over");
+    assert!(
+        matches!(within(tx.execute("SELECT 1", ())), Err(Error::Suspended)),
+        "the transaction continued after resume"
+    );
     assert_eq!(world.number(COUNT), 0);
     let tx = begin(&world);
     add(&tx, "c");
@@ -261,18 +267,18 @@ fn suspending_ends_what_is_held_at_once() {
 }
 
 #[test]
-fn shutting_down_ends_what_is_held_but_does_what_was_ordered() {
+fn shutdown_ends_handles_after_queued_commands() {
     let (world, _) = timed();
     let tx = begin(&world);
     add(&tx, "a");
     let snapshot = within(world.client.begin_read()).unwrap();
-    let behind = world.client.begin();
+    let waiting = world.client.begin();
     let write = world.client.execute("INSERT INTO note (id) VALUES ('b')", ());
     within(world.client.shutdown()).unwrap();
     assert!(matches!(within(tx.commit()), Err(Error::Shutdown)));
     assert!(matches!(within(snapshot.query(COUNT, ())), Err(Error::Shutdown)));
-    assert!(matches!(within(behind), Err(Error::Shutdown)));
-    assert_eq!(within(write).unwrap(), 1, "it was handed in before");
+    assert!(matches!(within(waiting), Err(Error::Shutdown)));
+    assert_eq!(within(write).unwrap(), 1, "an earlier write was not completed");
     assert!(matches!(within(world.client.begin()), Err(Error::Shutdown)));
     assert!(matches!(within(world.client.begin_read()), Err(Error::Shutdown)));
 
@@ -288,7 +294,7 @@ fn shutting_down_ends_what_is_held_but_does_what_was_ordered() {
 }
 
 #[test]
-fn the_last_client_that_goes_ends_what_is_held() {
+fn drop_of_the_last_client_ends_open_handles() {
     let (world, _) = timed();
     let tx = begin(&world);
     let path = world.folder.path().join("app.db");
@@ -300,7 +306,7 @@ fn the_last_client_that_goes_ends_what_is_held() {
 }
 
 #[test]
-fn nothing_begins_inside_a_closure() {
+fn begin_inside_a_closure_is_reentrant() {
     let (world, _) = timed();
     let client = world.client.clone();
     let inner = world.client.transaction(move |_| client.begin().wait().map(drop)).wait();
@@ -311,7 +317,7 @@ fn nothing_begins_inside_a_closure() {
 }
 
 #[test]
-fn a_watch_hears_of_the_commit_and_of_nothing_before() {
+fn watch_is_updated_by_the_commit_only() {
     let (world, _) = timed();
     let mut watch = within(world.client.watch("SELECT id FROM note", (), &["id"])).unwrap();
     assert!(shown(&mut watch).rows.is_empty());
@@ -323,16 +329,16 @@ fn a_watch_hears_of_the_commit_and_of_nothing_before() {
 }
 
 #[test]
-fn a_snapshot_shows_one_state_until_it_is_finished() {
+fn snapshot_shows_one_state_until_it_ends() {
     let (world, host) = timed();
     let snapshot = within(world.client.begin_read()).unwrap();
     world.run("INSERT INTO note (id) VALUES ('a')");
-    let seen = |sql| within(snapshot.query_one(sql, ())).unwrap().unwrap().get::<i64>(0).unwrap();
-    assert_eq!(seen(COUNT), 0);
+    let read = |sql| within(snapshot.query_one(sql, ())).unwrap().unwrap().get::<i64>(0).unwrap();
+    assert_eq!(read(COUNT), 0);
     assert!(matches!(within(snapshot.query("nonsense", ())), Err(Error::Sql(_))));
     assert!(matches!(within(snapshot.query("DELETE FROM note", ())), Err(Error::Refused { .. })));
     world.run("INSERT INTO note (id) VALUES ('b')");
-    assert_eq!((seen(COUNT), world.number(COUNT)), (0, 2));
+    assert_eq!((read(COUNT), world.number(COUNT)), (0, 2));
     within(snapshot.finish()).unwrap();
     assert!(is_over(&within(snapshot.query(COUNT, ())).unwrap_err(), "was finished before"));
 
@@ -342,7 +348,7 @@ fn a_snapshot_shows_one_state_until_it_is_finished() {
 }
 
 #[test]
-fn each_snapshot_takes_one_reader_and_gives_it_back() {
+fn snapshot_uses_one_reader_until_it_ends() {
     let world = World::with(|config| config.readers = 2);
     let first = within(world.client.begin_read()).unwrap();
     let second = within(world.client.begin_read()).unwrap();

@@ -1,4 +1,4 @@
-//! Opening, sharing, suspending, ending.
+//! Tests of opening, sharing, suspending and shutting down.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -11,7 +11,7 @@ use rejoin_core::{Client, Config, Error, Services, SyncState, TokenError, TokenP
 use crate::world::{World, next, number, shown, within};
 
 #[test]
-fn a_file_opened_twice_is_one_client() {
+fn file_opened_twice_shares_one_client() {
     let world = World::with_notes();
     let path = world.folder.path().join("app.db");
     let other = Client::open(Config::new(&path)).wait().unwrap();
@@ -28,11 +28,14 @@ fn a_file_opened_twice_is_one_client() {
         assert_eq!(client.path(), world.client.path());
     }
     world.client.shutdown().wait().unwrap();
-    assert!(matches!(other.query("SELECT 1", ()).wait(), Err(Error::Shutdown)), "they end as one");
+    assert!(
+        matches!(other.query("SELECT 1", ()).wait(), Err(Error::Shutdown)),
+        "the shared client is still open"
+    );
 }
 
 #[test]
-fn the_second_open_must_have_the_same_configuration() {
+fn second_open_with_another_configuration_is_refused() {
     let world = World::new();
     let config =
         Config { device_name: "other".into(), page_size: 500, ..world.client.config().clone() };
@@ -48,22 +51,23 @@ fn the_second_open_must_have_the_same_configuration() {
     }
 }
 
-/// A widget opens the file first, without credentials; whoever brings them then must hear that they are not asked for.
+/// A widget opens the file first, without credentials: a later open must not lose its token
+/// provider silently.
 #[test]
-fn a_token_provider_that_comes_too_late_is_told_so() {
+fn later_token_provider_is_refused() {
     #[derive(Debug)]
-    struct Nobody;
-    impl TokenProvider for Nobody {
+    struct SignedOut;
+    impl TokenProvider for SignedOut {
         fn token(&self, _: bool) -> BoxFuture<'static, Result<Option<String>, TokenError>> {
             std::future::ready(Ok(None)).boxed()
         }
     }
     let world = World::new();
-    let services = Services { tokens: Some(Arc::new(Nobody)), ..Services::default() };
+    let services = Services { tokens: Some(Arc::new(SignedOut)), ..Services::default() };
     match Client::open_with(world.client.config().clone(), services.clone()).wait() {
         Err(Error::Config(problems)) => assert_eq!(
             problems,
-            ["tokens: the file is open already, without; shut that client down first"]
+            ["tokens: the file is already open without one; shut that client down first"]
         ),
         other => panic!("{other:?}"),
     }
@@ -71,13 +75,13 @@ fn a_token_provider_that_comes_too_late_is_told_so() {
     world.client.shutdown().wait().unwrap();
     let first = Client::open_with(config.clone(), services.clone()).wait().unwrap();
     let second = Client::open_with(config.clone(), services).wait();
-    assert!(second.is_ok(), "one that was there from the start is no problem");
-    assert!(Client::open(config).wait().is_ok(), "nor is coming without one");
+    assert!(second.is_ok(), "an equal configuration was refused");
+    assert!(Client::open(config).wait().is_ok(), "a later open without a provider was refused");
     drop(first);
 }
 
 #[test]
-fn a_file_that_could_not_be_opened_can_be_opened_later() {
+fn file_opens_after_a_failed_open() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("app.db");
     std::fs::write(&path, vec![7; 4096]).unwrap();
@@ -87,26 +91,29 @@ fn a_file_that_could_not_be_opened_can_be_opened_later() {
     assert!(within(Client::open(Config::new(&path))).is_ok());
 }
 
-/// What `ask` gives, from a thread of its own: a story that waits in vain fails instead of hanging.
-fn aside<T: Send + 'static>(client: &Client, ask: impl FnOnce(&Client) -> T + Send + 'static) -> T {
-    let (client, (tell, told)) = (client.clone(), mpsc::channel());
-    runtime::thread("aside", move || drop(tell.send(ask(&client)))).unwrap();
-    next(&told)
+/// The result of `ask` on another thread, so that a hang fails the test.
+fn on_thread<T: Send + 'static>(
+    client: &Client,
+    ask: impl FnOnce(&Client) -> T + Send + 'static,
+) -> T {
+    let (client, (sender, receiver)) = (client.clone(), mpsc::channel());
+    runtime::thread("on_thread", move || drop(sender.send(ask(&client)))).unwrap();
+    next(&receiver)
 }
 
-/// A transaction that computes for long holds up the suspending, and nobody who asks something meanwhile.
+/// A long-running transaction delays the suspension, but no other call of the client.
 #[test]
-fn whoever_asks_a_client_that_is_suspending_is_answered_at_once() {
+fn calls_during_a_suspension_return_at_once() {
     let world = World::with(|config| config.server_url = Some("http://127.0.0.1:9".into()));
-    let (tell, told) = mpsc::channel();
-    let _statuses = world.client.on_status(move |status| drop(tell.send(status.state)));
-    let reach = |wanted: fn(&SyncState) -> bool| while !wanted(&next(&told)) {};
+    let (sender, receiver) = mpsc::channel();
+    let _statuses = world.client.on_status(move |status| drop(sender.send(status.state)));
+    let reach = |is_reached: fn(&SyncState) -> bool| while !is_reached(&next(&receiver)) {};
     world.client.start().unwrap();
     reach(|state| matches!(state, SyncState::Offline { .. }));
-    let (tell, begun) = mpsc::channel();
+    let (sender, begun) = mpsc::channel();
     let (open_gate, gate) = mpsc::channel();
     let computing = world.client.transaction(move |_| {
-        tell.send(()).unwrap();
+        sender.send(()).unwrap();
         next(&gate);
         Ok(())
     });
@@ -114,9 +121,9 @@ fn whoever_asks_a_client_that_is_suspending_is_answered_at_once() {
     let suspending = world.client.suspend();
     reach(|state| matches!(state, SyncState::Suspended));
 
-    assert!(matches!(aside(&world.client, Client::start), Err(Error::Suspended)));
-    assert!(matches!(aside(&world.client, Client::sync_now), Err(Error::Suspended)));
-    let report = aside(&world.client, |client| client.sync_and_wait(None));
+    assert!(matches!(on_thread(&world.client, Client::start), Err(Error::Suspended)));
+    assert!(matches!(on_thread(&world.client, Client::sync_now), Err(Error::Suspended)));
+    let report = on_thread(&world.client, |client| client.sync_and_wait(None));
     assert!(matches!(within(report), Err(Error::Suspended)));
     let shared = within(Client::open(world.client.config().clone())).unwrap();
     assert_eq!(shared.path(), world.client.path());
@@ -125,24 +132,24 @@ fn whoever_asks_a_client_that_is_suspending_is_answered_at_once() {
 
     open_gate.send(()).unwrap();
     within(suspending).unwrap();
-    assert!(within(computing).is_err(), "it was ended, late");
+    assert!(within(computing).is_err(), "the transaction was committed");
     within(world.client.resume()).unwrap();
     world.client.start().unwrap();
 }
 
 #[test]
-fn opening_one_file_does_not_wait_for_the_end_of_another() {
+fn open_does_not_wait_for_the_close_of_another_file() {
     let world = World::with_notes();
-    let (tell, begun) = mpsc::channel();
+    let (sender, begun) = mpsc::channel();
     let (open_gate, gate) = mpsc::channel();
     let computing = world.client.transaction(move |tx| {
-        tell.send(()).unwrap();
+        sender.send(()).unwrap();
         next(&gate);
         tx.execute("INSERT INTO note (id) VALUES ('a')", ())
     });
     next(&begun);
     let ending = world.client.shutdown();
-    while !matches!(aside(&world.client, Client::start), Err(Error::Shutdown)) {
+    while !matches!(on_thread(&world.client, Client::start), Err(Error::Shutdown)) {
         std::thread::yield_now(); // The shutdown has not begun.
     }
     let again = Client::open(world.client.config().clone());
@@ -153,15 +160,15 @@ fn opening_one_file_does_not_wait_for_the_end_of_another() {
     assert_eq!(within(computing).unwrap(), 1);
     within(ending).unwrap();
     let again = within(again).unwrap();
-    assert_eq!(number(&again, "SELECT count(*) FROM note"), 1, "opened when it was closed");
+    assert_eq!(number(&again, "SELECT count(*) FROM note"), 1, "the file was not reopened");
 }
 
 #[test]
-fn what_was_written_is_there_after_the_last_client_went() {
+fn committed_rows_survive_drop_of_the_last_client() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("app.db");
     for round in 0..10 {
-        // The file is reopened while it may still be closing in the background.
+        // Reopens the file while it may still be closing in the background.
         let client = Client::open(Config::new(&path)).wait().unwrap();
         client.execute("CREATE TABLE IF NOT EXISTS t (a)", ()).wait().unwrap();
         assert_eq!(number(&client, "SELECT count(*) FROM t"), round);
@@ -171,7 +178,7 @@ fn what_was_written_is_there_after_the_last_client_went() {
 }
 
 #[test]
-fn a_wrong_configuration_or_a_missing_folder_is_an_error() {
+fn invalid_configuration_or_missing_folder_is_an_error() {
     let config = Config { page_size: 1, readers: 99, ..Config::new("") };
     match Client::open(config).wait() {
         Err(Error::Config(problems)) => assert_eq!(problems.len(), 3, "{problems:?}"),
@@ -182,15 +189,15 @@ fn a_wrong_configuration_or_a_missing_folder_is_an_error() {
 }
 
 #[test]
-fn a_shutdown_from_a_callback_ends_the_client() {
+fn shutdown_from_a_callback_ends_the_client() {
     let world = World::with_notes();
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     let client = world.client.clone();
     let _subscription = world.client.on_change(&[], move |_| {
-        tell.send(client.shutdown().wait()).unwrap();
+        sender.send(client.shutdown().wait()).unwrap();
     });
     world.run("INSERT INTO note (id) VALUES ('a')");
-    next(&told).unwrap();
+    next(&receiver).unwrap();
     assert!(matches!(world.client.execute("DELETE FROM note", ()).wait(), Err(Error::Shutdown)));
     assert!(matches!(world.client.query("SELECT 1", ()).wait(), Err(Error::Shutdown)));
     let watch = within(world.client.watch("SELECT 1", (), &[]));
@@ -199,9 +206,9 @@ fn a_shutdown_from_a_callback_ends_the_client() {
 }
 
 #[test]
-fn a_shutdown_lets_go_of_callbacks_and_later_ones_are_not_kept() {
+fn shutdown_drops_callbacks_and_later_ones_are_not_kept() {
     let world = World::with_notes();
-    let (held, told) = mpsc::channel::<()>();
+    let (held, receiver) = mpsc::channel::<()>();
     let (of_changes, of_status) = (held.clone(), held.clone());
     let changes = world.client.on_change(&[], move |_| drop(of_changes.clone()));
     let status = world.client.on_status(move |_| drop(of_status.clone()));
@@ -209,30 +216,30 @@ fn a_shutdown_lets_go_of_callbacks_and_later_ones_are_not_kept() {
     let (of_changes, of_status) = (held.clone(), held);
     let later = world.client.on_change(&[], move |_| drop(of_changes.clone()));
     let latest = world.client.on_status(move |_| drop(of_status.clone()));
-    // Nobody holds a sender any more, although every subscription lives.
-    assert_eq!(told.recv_timeout(Duration::from_secs(10)), Err(RecvTimeoutError::Disconnected));
+    // All senders are dropped, although every subscription still exists.
+    assert_eq!(receiver.recv_timeout(Duration::from_secs(10)), Err(RecvTimeoutError::Disconnected));
     drop((changes, status, later, latest));
 }
 
 #[test]
-fn the_last_client_may_be_dropped_in_a_callback() {
+fn last_client_may_be_dropped_in_a_callback() {
     let world = World::with_notes();
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     let (give, taken) = mpsc::channel::<Client>();
     let subscription = world.client.on_change(&[], move |_| {
         drop(next(&taken));
-        tell.send(()).unwrap();
+        sender.send(()).unwrap();
     });
     world.run("INSERT INTO note (id) VALUES ('a')");
     let path = world.client.path().to_owned();
     give.send(world.client).unwrap();
-    next(&told);
+    next(&receiver);
     drop(subscription);
     let again = Client::open(Config::new(path)).wait().unwrap();
     assert_eq!(number(&again, "SELECT count(*) FROM note"), 1);
 }
 
-/// The locks that this process holds on the file and what stands beside it, by inode, as the kernel lists them.
+/// The locks of this process on the file and its companion files, by inode, from the kernel's list.
 #[cfg(target_os = "linux")]
 fn locks(path: &std::path::Path) -> Vec<String> {
     use std::os::unix::fs::MetadataExt as _;
@@ -249,12 +256,12 @@ fn locks(path: &std::path::Path) -> Vec<String> {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn suspended_means_no_lock_and_resumed_means_all_as_before() {
+fn suspend_releases_all_locks_and_resume_continues() {
     let world = World::with_notes();
     let path = world.client.path().to_owned();
     let mut watch = within(world.client.watch("SELECT id FROM note", (), &[])).unwrap();
     assert!(shown(&mut watch).rows.is_empty());
-    assert!(!locks(&path).is_empty(), "an open file is locked, or this test shows nothing");
+    assert!(!locks(&path).is_empty(), "the open file has no lock, so the test proves nothing");
 
     world.client.suspend().wait().unwrap();
     assert_eq!(locks(&path), [""; 0]);
@@ -265,20 +272,20 @@ fn suspended_means_no_lock_and_resumed_means_all_as_before() {
     world.client.resume().wait().unwrap();
     world.client.resume().wait().unwrap();
     let mut second = within(second).unwrap();
-    assert_eq!(shown(&mut second).rows.len(), 1, "what was begun meanwhile begins now");
+    assert_eq!(shown(&mut second).rows.len(), 1, "the watch of the suspended client did not start");
     world.run("INSERT INTO note (id) VALUES ('a')");
-    assert_eq!(shown(&mut watch).rows.len(), 1, "the watch goes on");
+    assert_eq!(shown(&mut watch).rows.len(), 1, "the watch did not continue");
 }
 
 #[test]
-fn suspending_ends_what_runs_and_rolls_it_back() {
+fn suspend_interrupts_and_rolls_back_running_work() {
     let world = World::with_notes();
-    let (begun, told) = mpsc::channel();
-    let tell = begun.clone();
+    let (begun, receiver) = mpsc::channel();
+    let sender = begun.clone();
     let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) ";
     let writing = world.client.transaction(move |tx| {
         tx.execute("INSERT INTO note (id) VALUES ('a')", ())?;
-        tell.send(()).unwrap();
+        sender.send(()).unwrap();
         tx.execute(&format!("{endless} INSERT INTO note (id, n) SELECT i, 1 FROM n"), ())
     });
     let reading = world.client.read(move |snapshot| {
@@ -286,8 +293,8 @@ fn suspending_ends_what_runs_and_rolls_it_back() {
         snapshot.query(&format!("{endless} SELECT count(*) FROM n"), ())
     });
     let queued = world.client.execute("INSERT INTO note (id) VALUES ('later')", ());
-    next(&told);
-    next(&told);
+    next(&receiver);
+    next(&receiver);
 
     world.client.suspend().wait().unwrap();
     assert!(matches!(writing.wait(), Err(Error::Suspended)));
@@ -298,21 +305,21 @@ fn suspending_ends_what_runs_and_rolls_it_back() {
 }
 
 #[test]
-fn a_shutdown_ends_what_is_being_read() {
+fn shutdown_interrupts_a_running_read() {
     let world = World::with_notes();
-    let (begun, told) = mpsc::channel();
+    let (begun, receiver) = mpsc::channel();
     let reading = world.client.read(move |snapshot| {
         begun.send(()).unwrap();
         let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)";
         snapshot.query(&format!("{endless} SELECT count(*) FROM n"), ())
     });
-    next(&told);
+    next(&receiver);
     world.client.shutdown().wait().unwrap();
     assert!(matches!(reading.wait(), Err(Error::Shutdown)));
 }
 
 #[test]
-fn a_suspended_client_can_be_shut_down() {
+fn suspended_client_can_be_shut_down() {
     let world = World::with_notes();
     world.client.suspend().wait().unwrap();
     let waiting = world.client.watch("SELECT 1", (), &[]);

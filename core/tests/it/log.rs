@@ -1,4 +1,4 @@
-//! The write-ahead log stays bounded.
+//! Tests of the write-ahead log's size.
 
 use std::path::PathBuf;
 use std::sync::mpsc;
@@ -14,7 +14,7 @@ fn log_size(world: &World) -> u64 {
 }
 
 #[test]
-fn a_long_stream_of_writes_with_readers_coming_and_going_keeps_the_log_small() {
+fn log_stays_bounded_under_writes_with_readers() {
     let limit = 256 << 10;
     let world = World::with(|config| config.wal_limit = limit);
     world.run("CREATE TABLE t (id INTEGER PRIMARY KEY, body BLOB)");
@@ -22,16 +22,16 @@ fn a_long_stream_of_writes_with_readers_coming_and_going_keeps_the_log_small() {
     let mut reading = None;
     for n in 0..3_000_i64 {
         if n % 100 == 0 {
-            // A reader that holds its state for the next fifty writes.
+            // A reader that keeps its state for the next fifty writes.
             let (go, wait) = mpsc::channel::<()>();
-            let (tell, told) = mpsc::channel();
+            let (sender, receiver) = mpsc::channel();
             let read = world.client.read(move |snapshot| {
                 let count = snapshot.query("SELECT count(*) FROM t", ())?;
-                tell.send(()).unwrap();
+                sender.send(()).unwrap();
                 let _ = wait.recv();
                 Ok(count.len())
             });
-            next(&told);
+            next(&receiver);
             reading = Some((go, read));
         }
         if n % 100 == 50
@@ -47,14 +47,14 @@ fn a_long_stream_of_writes_with_readers_coming_and_going_keeps_the_log_small() {
         largest = largest.max(log_size(&world));
     }
     assert!(written > 10_000_000);
-    // Its limit, what may wait for the reader's fifty writes, and the patience between two writes.
+    // The limit, the reader's fifty writes, and the higher limit while writes are queued.
     assert!(largest < 8 * limit, "{largest} bytes of log for {written} written");
-    assert!(largest > limit, "the limit was met, or this test shows nothing");
+    assert!(largest > limit, "the log never reached the limit, so the test proves nothing");
 }
 
-/// SQLite cannot reuse the log while a read needs it. Found by an audit: 280 MB in 12 s.
+/// SQLite cannot reuse the log while a read needs it: without the limit it grew to 280 MB in 12 s.
 #[test]
-fn read_that_lasts_is_ended_before_the_log_grows_without_bound() {
+fn long_read_is_ended_before_the_log_grows_without_bound() {
     let limit = 64 << 10;
     let world = World::with(|config| config.wal_limit = limit);
     world.run("CREATE TABLE t (id INTEGER PRIMARY KEY, body BLOB)");
@@ -73,20 +73,20 @@ fn read_that_lasts_is_ended_before_the_log_grows_without_bound() {
     for n in 0..1_500_i64 {
         world.client.execute("INSERT INTO t VALUES (?, ?)", (n, vec![7_u8; 4000])).wait().unwrap();
         largest = largest.max(log_size(&world));
-        // A snapshot in use; one that stands still has `transaction_idle`.
+        // A snapshot in use; an idle one ends by `transaction_idle`.
         let _ = block_on(held.query("SELECT 1", ()));
     }
-    // All that is written is 95 limits. A read that is to end at 16 may go on until its thread has its turn.
+    // All writes are 95 limits. A read that must end at 16 may continue until its thread runs.
     assert!(largest < 48 * limit, "{largest} bytes of log");
     assert!(matches!(closure.wait(), Err(Error::TransactionTimeout)));
     let ended = block_on(held.query("SELECT 1", ()));
     assert!(matches!(ended, Err(Error::TransactionTimeout)), "{ended:?}");
     let count = world.client.query("SELECT count(*) FROM t", ());
-    assert!(count.wait().is_ok(), "new reads work");
+    assert!(count.wait().is_ok(), "a new read failed");
 }
 
 #[test]
-fn a_checkpoint_in_each_mode_says_what_it_did() {
+fn checkpoint_in_each_mode_reports_its_result() {
     let world = World::with_notes();
     for mode in [
         CheckpointMode::Passive,
@@ -104,17 +104,17 @@ fn a_checkpoint_in_each_mode_says_what_it_did() {
 }
 
 #[test]
-fn a_checkpoint_beside_a_reader_says_busy_and_does_not_wait() {
+fn checkpoint_with_a_reader_reports_busy_without_waiting() {
     let world = World::with_notes();
     let (go, wait) = mpsc::channel::<()>();
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     let read = world.client.read(move |snapshot| {
         snapshot.query("SELECT * FROM note", ())?;
-        tell.send(()).unwrap();
+        sender.send(()).unwrap();
         let _ = wait.recv();
         Ok(())
     });
-    next(&told);
+    next(&receiver);
     world.run("INSERT INTO note (id) VALUES ('a')");
     let done = world.client.checkpoint(CheckpointMode::Truncate).wait().unwrap();
     assert!(done.busy);

@@ -1,4 +1,4 @@
-//! Stories of the client: what an app may rely on, told by using it.
+//! Integration tests of the client API.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)] // Tests, with watchdogs.
 

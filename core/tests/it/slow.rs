@@ -1,4 +1,4 @@
-//! Slow code of the app: it delays nothing but itself, and is named.
+//! Tests of slow app code: it delays only itself and is reported.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::world::{PATIENCE, World, next, within};
 
-/// Waits until it holds.
+/// Waits until the condition holds.
 #[track_caller]
 fn until(what: &str, holds: impl Fn() -> bool) {
     let begun = Instant::now();
@@ -23,27 +23,27 @@ fn until(what: &str, holds: impl Fn() -> bool) {
 }
 
 #[test]
-fn slow_callbacks_delay_no_other_and_are_named() {
+fn slow_callbacks_delay_no_others_and_are_reported() {
     let world = World::with_notes();
     let client = &world.client;
     let mut held: Vec<Sender<()>> = Vec::new();
     let mut subscriptions = Vec::new();
-    // Three that do not come back, one after the other.
+    // Three blocked callbacks, one after the other.
     for _ in 0..3 {
-        let (let_go, wait) = mpsc::channel::<()>();
-        let (tell, told) = mpsc::channel();
+        let (release, wait) = mpsc::channel::<()>();
+        let (sender, receiver) = mpsc::channel();
         subscriptions.push(client.on_status(move |_| {
-            let _ = tell.send(());
+            let _ = sender.send(());
             let _ = wait.recv();
         }));
-        next(&told);
-        held.push(let_go);
+        next(&receiver);
+        held.push(release);
     }
-    let (tell, told) = mpsc::channel();
-    let changes = client.on_change(&["note"], move |change| drop(tell.send(change)));
+    let (sender, receiver) = mpsc::channel();
+    let changes = client.on_change(&["note"], move |change| drop(sender.send(change)));
     for id in ["a", "b"] {
         world.run(&format!("INSERT INTO note (id) VALUES ('{id}')"));
-        next(&told);
+        next(&receiver);
     }
     until("the slow callback is named", || client.slow() == [SlowPart::Callback]);
     drop(held);
@@ -52,11 +52,11 @@ fn slow_callbacks_delay_no_other_and_are_named() {
 }
 
 #[test]
-fn slow_callback_is_called_once_at_a_time_and_gets_the_latest() {
+fn slow_callback_runs_once_at_a_time_and_gets_the_latest() {
     let world = World::with_notes();
     let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let seen = Arc::new(Mutex::new(0));
-    let (inside, peak, latest) = (Arc::clone(&now), Arc::clone(&most), Arc::clone(&seen));
+    let shown = Arc::new(Mutex::new(0));
+    let (inside, peak, latest) = (Arc::clone(&now), Arc::clone(&most), Arc::clone(&shown));
     let watch = within(world.client.watch("SELECT id FROM note", (), &[])).unwrap();
     let _subscription = watch.each(move |update| {
         peak.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
@@ -68,57 +68,57 @@ fn slow_callback_is_called_once_at_a_time_and_gets_the_latest() {
         world.run(&format!("INSERT INTO note (id) VALUES ('n{number}')"));
         std::thread::sleep(Duration::from_millis(100));
     }
-    until("the last result arrives", || *seen.lock().unwrap() == 20);
+    until("the last result arrives", || *shown.lock().unwrap() == 20);
     assert_eq!(most.load(Ordering::SeqCst), 1);
 }
 
-/// A closure that computes, until it is let go.
+/// A closure that computes until it is released.
 fn computing() -> (impl FnOnce() + Send + 'static, Receiver<()>, Sender<()>) {
-    let (let_go, wait) = mpsc::channel::<()>();
-    let (tell, told) = mpsc::channel();
+    let (release, wait) = mpsc::channel::<()>();
+    let (sender, receiver) = mpsc::channel();
     let compute = move || {
-        let _ = tell.send(());
+        let _ = sender.send(());
         let _ = wait.recv();
     };
-    (compute, told, let_go)
+    (compute, receiver, release)
 }
 
 #[test]
-fn transaction_that_computes_does_not_delay_suspend() {
+fn computing_transaction_does_not_delay_suspend() {
     let world = World::with_notes();
-    let (compute, told, let_go) = computing();
+    let (compute, receiver, release) = computing();
     let writing = world.client.transaction(move |tx| {
         tx.execute("INSERT INTO note (id) VALUES ('a')", ())?;
         compute();
         Ok(())
     });
-    next(&told);
-    until("the transaction is named", || world.client.slow() == [SlowPart::Transaction]);
+    next(&receiver);
+    until("the transaction is reported as slow", || world.client.slow() == [SlowPart::Transaction]);
     suspended_in_time(&world, "transaction");
-    // It goes on, and comes to nothing; the file is let go, and can be opened again.
-    drop(let_go);
+    // The closure continues and is rolled back; the file is closed and can be opened again.
+    drop(release);
     assert!(matches!(within(writing), Err(Error::Suspended)));
     within(world.client.resume()).unwrap();
     assert_eq!(world.number("SELECT count(*) FROM note"), 0);
 }
 
 #[test]
-fn read_that_computes_does_not_delay_suspend() {
+fn computing_read_does_not_delay_suspend() {
     let world = World::with_notes();
-    let (compute, told, let_go) = computing();
+    let (compute, receiver, release) = computing();
     let reading = world.client.read(move |_| {
         compute();
         Ok(())
     });
-    next(&told);
+    next(&receiver);
     suspended_in_time(&world, "read");
-    drop(let_go);
+    drop(release);
     within(reading).unwrap();
     within(world.client.resume()).unwrap();
     assert_eq!(world.number("SELECT count(*) FROM note"), 0);
 }
 
-/// Suspending ends within its limit and says what still holds the file; the client is suspended all the same.
+/// Suspending returns within its limit and names what still uses the file; the client is suspended.
 #[track_caller]
 fn suspended_in_time(world: &World, what: &str) {
     let begun = Instant::now();
@@ -132,7 +132,7 @@ fn suspended_in_time(world: &World, what: &str) {
     assert!(matches!(refused, Err(Error::Suspended)), "{refused:?}");
 }
 
-/// A transport of the app's that blocks its thread instead of waiting.
+/// A transport that blocks its thread instead of waiting.
 #[derive(Debug)]
 struct Blocking(Mutex<Receiver<()>>, Mutex<Sender<()>>);
 
@@ -149,10 +149,10 @@ impl Transport for Blocking {
 }
 
 #[test]
-fn transport_that_blocks_its_thread_holds_nobody_up() {
-    let (let_go, wait) = mpsc::channel();
-    let (tell, told) = mpsc::channel();
-    let transport = Blocking(Mutex::new(wait), Mutex::new(tell));
+fn blocking_transport_does_not_block_the_client() {
+    let (release, wait) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
+    let transport = Blocking(Mutex::new(wait), Mutex::new(sender));
     let folder = TempDir::new().unwrap();
     let config = Config {
         ack_deadline: Duration::from_secs(1),
@@ -162,7 +162,7 @@ fn transport_that_blocks_its_thread_holds_nobody_up() {
     let services = Services { transport: Some(Arc::new(transport)), ..Services::default() };
     let client = Client::open_with(config, services).wait().unwrap();
     client.start().unwrap();
-    next(&told);
+    next(&receiver);
     let begun = Instant::now();
     let outcome = within(client.sync_and_wait(None));
     assert!(matches!(outcome, Err(Error::Offline(_))), "{outcome:?}");
@@ -173,5 +173,5 @@ fn transport_that_blocks_its_thread_holds_nobody_up() {
     within(client.stop()).unwrap();
     within(client.shutdown()).unwrap();
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
-    drop(let_go);
+    drop(release);
 }

@@ -1,4 +1,4 @@
-//! Watched queries and changes.
+//! Tests of watched queries and change notifications.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc;
@@ -11,53 +11,55 @@ fn bodies(update: &Update) -> Vec<String> {
     update.rows.iter().map(|row| row.get::<String>("body").unwrap()).collect()
 }
 
-/// Tells each result of a query.
-fn tell(
+/// Receives each result of a query.
+fn watch_results(
     client: &Client,
     sql: &str,
 ) -> (mpsc::Receiver<rejoin_core::Result<Update>>, rejoin_core::Subscription) {
-    let (tell, told) = mpsc::channel();
+    let (sender, results) = mpsc::channel();
     let watch = within(client.watch(sql, (), &[])).unwrap();
     let subscription = watch.each(move |update| {
-        let _ = tell.send(update);
+        let _ = sender.send(update);
     });
-    (told, subscription)
+    (results, subscription)
 }
 
 #[test]
-fn a_watch_tells_the_result_now_and_after_each_commit_that_changes_it() {
+fn watch_delivers_the_result_now_and_after_each_change() {
     let world = World::with_notes();
-    let (told, _subscription) = tell(&world.client, "SELECT body FROM note ORDER BY id");
-    assert!(next(&told).unwrap().rows.is_empty());
+    let (results, _subscription) =
+        watch_results(&world.client, "SELECT body FROM note ORDER BY id");
+    assert!(next(&results).unwrap().rows.is_empty());
     world.run("INSERT INTO note (id, body) VALUES ('a', 'one')");
-    assert_eq!(bodies(&next(&told).unwrap()), ["one"]);
+    assert_eq!(bodies(&next(&results).unwrap()), ["one"]);
     world.run("UPDATE note SET body = 'two'");
-    assert_eq!(bodies(&next(&told).unwrap()), ["two"]);
+    assert_eq!(bodies(&next(&results).unwrap()), ["two"]);
 }
 
 #[test]
-fn a_commit_that_changes_nothing_it_shows_is_not_told() {
+fn commit_that_does_not_change_the_result_is_not_delivered() {
     let world = World::with_notes();
     world.run("CREATE TABLE other (id TEXT PRIMARY KEY)");
-    let (told, _subscription) = tell(&world.client, "SELECT body FROM note WHERE id = 'a'");
-    next(&told).unwrap();
+    let (results, _subscription) =
+        watch_results(&world.client, "SELECT body FROM note WHERE id = 'a'");
+    next(&results).unwrap();
     world.run("INSERT INTO other VALUES ('x')"); // Another table.
     world.run("INSERT INTO note (id, body) VALUES ('b', 'not shown')"); // Its table, not its rows.
     world.run("UPDATE note SET n = 5"); // Nor its columns.
     world.run("INSERT INTO note (id, body) VALUES ('a', 'shown')");
-    assert_eq!(bodies(&next(&told).unwrap()), ["shown"], "the first that it was told");
+    assert_eq!(bodies(&next(&results).unwrap()), ["shown"], "an unchanged result was delivered");
 }
 
 #[test]
-fn a_view_and_a_join_are_watched_through_their_tables() {
+fn watch_of_a_view_and_join_follows_their_tables() {
     let world = World::with_notes();
     world.run("CREATE TABLE tag (note TEXT, body TEXT)");
     world.run("CREATE VIEW tagged AS SELECT tag.body FROM note JOIN tag ON tag.note = note.id");
-    let (told, _subscription) = tell(&world.client, "SELECT body FROM tagged");
-    next(&told).unwrap();
+    let (results, _subscription) = watch_results(&world.client, "SELECT body FROM tagged");
+    next(&results).unwrap();
     world.run("INSERT INTO note (id) VALUES ('a')");
     world.run("INSERT INTO tag VALUES ('a', 'urgent')");
-    assert_eq!(bodies(&next(&told).unwrap()), ["urgent"]);
+    assert_eq!(bodies(&next(&results).unwrap()), ["urgent"]);
 }
 
 #[test]
@@ -65,48 +67,50 @@ fn watches_of_one_commit_agree() {
     let world = World::with_notes();
     world.run("INSERT INTO note (id, n) VALUES ('a', 0), ('b', 0)");
     let client = world.client.clone();
-    let told: Vec<_> = ["a", "b"]
-        .map(|id| tell(&client, &format!("SELECT n AS body FROM note WHERE id = '{id}'")))
+    let results: Vec<_> = ["a", "b"]
+        .map(|id| watch_results(&client, &format!("SELECT n AS body FROM note WHERE id = '{id}'")))
         .into_iter()
         .collect();
-    for (told, _) in &told {
-        next(told).unwrap();
+    for (results, _) in &results {
+        next(results).unwrap();
     }
     for round in 1..=200_i64 {
-        // Both in one commit; a watch that looked between two states would show different rounds.
+        // One commit changes both; a watch that ran between two commits would show different
+        // rounds.
         world.client.execute("UPDATE note SET n = ?", (round,)).wait().unwrap();
-        let shown = told
-            .iter()
-            .map(|(told, _)| next(told).unwrap().rows.row(0).unwrap().get::<i64>("body").unwrap());
+        let shown = results.iter().map(|(results, _)| {
+            next(results).unwrap().rows.row(0).unwrap().get::<i64>("body").unwrap()
+        });
         assert_eq!(shown.collect::<Vec<_>>(), [round, round]);
     }
 }
 
 #[test]
-fn a_slow_reader_gets_the_latest_and_no_queue() {
+fn slow_reader_gets_only_the_latest_result() {
     let world = World::with_notes();
     world.run("INSERT INTO note (id, n) VALUES ('a', 0)");
-    let (tell, told) = mpsc::channel();
+    let (sender, results) = mpsc::channel();
     let (go_on, wait) = mpsc::channel::<()>();
     let watch = within(world.client.watch("SELECT n FROM note", (), &["n"])).unwrap();
     let _subscription = watch.each(move |update| {
         let update = update.unwrap();
-        tell.send((update.rows.row(0).unwrap().get::<i64>("n").unwrap(), update.difference))
+        sender
+            .send((update.rows.row(0).unwrap().get::<i64>("n").unwrap(), update.difference))
             .unwrap();
-        if wait.recv().is_err() {} // Slow: until the story lets it go on.
+        if wait.recv().is_err() {} // Blocks until the test releases it.
     });
-    assert_eq!(next(&told).0, 0);
+    assert_eq!(next(&results).0, 0);
     for n in 1..=1000_i64 {
         world.client.execute("UPDATE note SET n = ?", (n,)).wait().unwrap();
     }
-    // A stream has no callback to wait behind; it shows that the last commit was looked at.
+    // A stream has no callback to wait for; it shows that the last commit was processed.
     let mut stream = within(world.client.watch("SELECT n FROM note", (), &[])).unwrap();
     assert_eq!(shown(&mut stream).rows.row(0).unwrap().get::<i64>("n").unwrap(), 1000);
     drop(go_on);
     let mut calls = 0;
     let (last, difference) = loop {
         calls += 1;
-        let (n, difference) = next(&told);
+        let (n, difference) = next(&results);
         if n == 1000 {
             break (n, difference.unwrap());
         }
@@ -115,19 +119,23 @@ fn a_slow_reader_gets_the_latest_and_no_queue() {
     assert!(calls <= 2, "{calls} calls for a thousand changes");
     if calls == 1 {
         let before: RowBuffer = difference.before.unwrap();
-        assert_eq!(before.row(0).unwrap().get::<i64>("n").unwrap(), 0, "what this reader got last");
+        assert_eq!(
+            before.row(0).unwrap().get::<i64>("n").unwrap(),
+            0,
+            "the difference has another base"
+        );
     }
     assert_eq!((difference.added.len(), difference.removed.len()), (1, 1));
 }
 
 #[test]
-fn differences_laid_one_over_the_other_are_the_result() {
+fn applied_differences_equal_the_result() {
     let world = World::with_notes();
     let sql = "SELECT id, n FROM note ORDER BY n, id";
     let mut watch = within(world.client.watch(sql, (), &["id"])).unwrap();
     let mut random = fastrand::Rng::with_seed(34);
     let mut mirror: BTreeMap<String, i64> = BTreeMap::new();
-    let mut seen = [0; 3];
+    let mut counts = [0; 3];
     let row = |rows: &RowBuffer, number: usize| {
         let row = rows.row(number).unwrap();
         (row.get::<String>("id").unwrap(), row.get::<i64>("n").unwrap())
@@ -138,7 +146,8 @@ fn differences_laid_one_over_the_other_are_the_result() {
             .collect();
         let delete = random.bool();
         let client = world.client.clone();
-        // A commit that changes nothing is not told; this counter makes sure that one is.
+        // A commit without a change is not delivered; this counter ensures that each commit has
+        // one.
         let marker = ("marker".to_owned(), round);
         client
             .transaction(move |tx| {
@@ -166,18 +175,18 @@ fn differences_laid_one_over_the_other_are_the_result() {
             mirror.insert(id, n);
         }
         for (count, rows) in
-            seen.iter_mut().zip([&difference.added, &difference.changed, &difference.removed])
+            counts.iter_mut().zip([&difference.added, &difference.changed, &difference.removed])
         {
             *count += rows.len();
         }
         let whole: BTreeMap<_, _> = (0..update.rows.len()).map(|n| row(&update.rows, n)).collect();
         assert_eq!(mirror, whole);
     }
-    assert!(seen.iter().all(|count| *count >= 50), "{seen:?}");
+    assert!(counts.iter().all(|count| *count >= 50), "{counts:?}");
 }
 
 #[test]
-fn a_query_that_fails_or_lacks_its_key_is_refused_at_once() {
+fn watch_of_invalid_query_or_key_is_refused() {
     let world = World::with_notes();
     let watch = |sql: &str, key: &[&str]| within(world.client.watch(sql, (), key)).unwrap_err();
     assert!(matches!(watch("SELECT * FROM nothing", &[]), Error::Sql(_)));
@@ -187,64 +196,68 @@ fn a_query_that_fails_or_lacks_its_key_is_refused_at_once() {
 }
 
 #[test]
-fn a_watch_goes_on_when_its_table_was_dropped_and_made_anew() {
+fn watch_continues_after_its_table_is_recreated() {
     let world = World::with_notes();
-    let (told, _subscription) = tell(&world.client, "SELECT body FROM note");
-    next(&told).unwrap();
+    let (results, _subscription) = watch_results(&world.client, "SELECT body FROM note");
+    next(&results).unwrap();
     world.run("DROP TABLE note");
-    assert!(next(&told).is_err());
+    assert!(next(&results).is_err());
     world.run("CREATE TABLE note (id TEXT PRIMARY KEY, body TEXT)");
-    assert!(next(&told).unwrap().rows.is_empty());
+    assert!(next(&results).unwrap().rows.is_empty());
     world.run("INSERT INTO note VALUES ('a', 'again')");
-    assert_eq!(bodies(&next(&told).unwrap()), ["again"]);
+    assert_eq!(bodies(&next(&results).unwrap()), ["again"]);
 }
 
 #[test]
-fn a_dropped_subscription_is_not_called() {
+fn dropped_subscription_is_not_called() {
     let world = World::with_notes();
-    let (told, subscription) = tell(&world.client, "SELECT body FROM note");
-    next(&told).unwrap();
+    let (results, subscription) = watch_results(&world.client, "SELECT body FROM note");
+    next(&results).unwrap();
     drop(subscription);
-    world.run("INSERT INTO note (id, body) VALUES ('a', 'unheard')");
-    // The sender went with the callback, so nothing can come any more.
-    assert!(told.recv_timeout(crate::world::PATIENCE).is_err());
+    world.run("INSERT INTO note (id, body) VALUES ('a', 'not delivered')");
+    // The sender is dropped with the callback, so nothing can arrive.
+    assert!(results.recv_timeout(crate::world::PATIENCE).is_err());
 }
 
 #[test]
-fn a_change_names_its_tables_and_who_wrote() {
+fn change_has_its_tables_and_origin() {
     let world = World::with_notes();
     world.run("CREATE TABLE other (id TEXT PRIMARY KEY)");
-    let (tell, told) = mpsc::channel();
-    let subscription = world.client.on_change(&["Note"], move |change| tell.send(change).unwrap());
+    let (sender, results) = mpsc::channel();
+    let subscription =
+        world.client.on_change(&["Note"], move |change| sender.send(change).unwrap());
     world.run("INSERT INTO other VALUES ('a')");
     world.run("INSERT INTO note (id) VALUES ('a')");
-    let change = next(&told);
+    let change = next(&results);
     assert_eq!(change.origin, Origin::Local);
     assert_eq!(change.tables.keys().collect::<Vec<_>>(), ["note"]);
     drop(subscription);
-    assert!(told.recv_timeout(crate::world::PATIENCE).is_err(), "ended with its subscription");
+    assert!(
+        results.recv_timeout(crate::world::PATIENCE).is_err(),
+        "called after its subscription was dropped"
+    );
 }
 
 #[test]
-fn a_callback_may_call_anything_and_a_panic_in_it_ends_nothing() {
+fn callback_may_call_the_client_and_survives_a_panic() {
     let world = World::with_notes();
-    let (tell, told) = mpsc::channel();
+    let (sender, results) = mpsc::channel();
     let client = world.client.clone();
     let _subscription = world.client.on_change(&["note"], move |_| {
         let count = client.query_one("SELECT count(*) FROM note", ()).wait().unwrap().unwrap();
         client.execute("CREATE TABLE IF NOT EXISTS made_by_callback (id TEXT)", ()).wait().unwrap();
-        tell.send(count.get::<i64>(0).unwrap()).unwrap();
+        sender.send(count.get::<i64>(0).unwrap()).unwrap();
         assert_ne!(count.get::<i64>(0).unwrap(), 1, "the first call panics");
     });
     world.run("INSERT INTO note (id) VALUES ('a')");
-    assert_eq!(next(&told), 1);
+    assert_eq!(next(&results), 1);
     world.run("INSERT INTO note (id) VALUES ('b')");
-    assert_eq!(next(&told), 2);
+    assert_eq!(next(&results), 2);
     assert_eq!(world.number("SELECT count(*) FROM made_by_callback"), 0);
 }
 
 #[test]
-fn a_stream_ends_with_its_client() {
+fn watch_ends_with_its_client() {
     let world = World::with_notes();
     let mut watch = within(world.client.watch("SELECT body FROM note", (), &[])).unwrap();
     shown(&mut watch);
@@ -252,21 +265,21 @@ fn a_stream_ends_with_its_client() {
     assert!(within(watch.next()).is_none());
 }
 
-/// A closed screen keeps no memory, although nothing is committed afterwards.
+/// A closed screen keeps no memory, even without later commits.
 #[test]
-fn a_watch_that_ends_lets_go_of_its_results_at_once() {
+fn ended_watch_drops_its_results_at_once() {
     let world = World::with_notes();
-    world.run("INSERT INTO note (id, body) VALUES ('a', 'a long story')");
+    world.run("INSERT INTO note (id, body) VALUES ('a', 'a long text')");
     let sql = "SELECT body FROM note";
 
     let mut watch = within(world.client.watch(sql, (), &["body"])).unwrap();
     let bytes = shown(&mut watch).rows.as_bytes().clone();
-    assert!(!bytes.is_unique(), "kept, to compare with the next");
+    assert!(!bytes.is_unique(), "the last result is not kept for comparison");
     drop(watch);
     assert!(bytes.is_unique());
 
-    let (told, subscription) = tell(&world.client, sql);
-    let bytes = next(&told).unwrap().rows.as_bytes().clone();
+    let (results, subscription) = watch_results(&world.client, sql);
+    let bytes = next(&results).unwrap().rows.as_bytes().clone();
     assert!(!bytes.is_unique());
     drop(subscription);
     assert!(bytes.is_unique());

@@ -1,4 +1,4 @@
-//! What the stories share: a folder with a file, and waiting that ends.
+//! Test fixture: a client on a file in a temporary folder, and waits with a timeout.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use std::time::Duration;
 use rejoin_core::{Client, Config, Update, Watch};
 use tempfile::TempDir;
 
-/// No story waits longer than this; whoever does has hung.
+/// Timeout of all waits; a longer wait is a hang.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A folder of its own, with a client on a file in it.
+/// A client on a file in its own folder.
 pub(crate) struct World {
     pub(crate) client: Client,
     pub(crate) folder: TempDir,
@@ -31,7 +31,7 @@ impl World {
         Self { client, folder }
     }
 
-    /// With a local table of notes.
+    /// With a local-only table of notes.
     pub(crate) fn with_notes() -> Self {
         let world = Self::new();
         world.run("CREATE TABLE note (id TEXT PRIMARY KEY, n INTEGER, body TEXT)");
@@ -42,7 +42,7 @@ impl World {
         self.client.execute(sql, ()).wait().unwrap()
     }
 
-    /// One number out of the database.
+    /// One number from the database.
     pub(crate) fn number(&self, sql: &str) -> i64 {
         number(&self.client, sql)
     }
@@ -52,15 +52,15 @@ pub(crate) fn number(client: &Client, sql: &str) -> i64 {
     client.query_one(sql, ()).wait().unwrap().unwrap().get(0).unwrap()
 }
 
-/// The next message; a story that waits in vain fails instead of hanging.
-pub(crate) fn next<T>(told: &Receiver<T>) -> T {
-    told.recv_timeout(PATIENCE).unwrap_or_else(|error| match error {
-        RecvTimeoutError::Timeout => panic!("nobody told anything"),
-        RecvTimeoutError::Disconnected => panic!("whoever should tell is gone"),
+/// The next message, with a timeout.
+pub(crate) fn next<T>(receiver: &Receiver<T>) -> T {
+    receiver.recv_timeout(PATIENCE).unwrap_or_else(|error| match error {
+        RecvTimeoutError::Timeout => panic!("no message within the timeout"),
+        RecvTimeoutError::Disconnected => panic!("the sender is dropped"),
     })
 }
 
-/// The future's output; a story that waits in vain fails instead of hanging.
+/// The output of a future, with a timeout.
 pub(crate) fn within<F: Future>(future: F) -> F::Output {
     struct Unpark(std::thread::Thread);
     impl Wake for Unpark {
@@ -78,7 +78,7 @@ pub(crate) fn within<F: Future>(future: F) -> F::Output {
         }
         std::thread::park_timeout(PATIENCE);
     }
-    panic!("nothing came")
+    panic!("no result within the timeout")
 }
 
 /// The next result of a watch.

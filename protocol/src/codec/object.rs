@@ -1,4 +1,4 @@
-//! Cells by the names of their columns: `data` and `old` of changes, records and images.
+//! Objects of cells by column name: `data` and `old` of changes, records and images.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use super::plain::encode_to_plain;
 use super::value::{CodecError, encode, push_string};
 use crate::{ColumnKind, Value};
 
-/// A cell that could not be written or read, by its column.
+/// A cell that could not be encoded or decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("column {column}: {why}")]
 pub struct ColumnError {
@@ -23,7 +23,7 @@ pub struct ColumnError {
     pub why: CodecError,
 }
 
-/// `{"column": cell, ...}` in the order given.
+/// Encodes `{"column": cell, ...}` in the given order.
 ///
 /// # Errors
 /// The first cell that [`encode`] refuses.
@@ -33,7 +33,7 @@ pub fn encode_object<'a>(
     object(cells, encode)
 }
 
-/// The same for a plain v0.1.2 server.
+/// [`encode_object`] for a plain v0.1.2 server.
 ///
 /// # Errors
 /// The first cell that [`encode_to_plain`] refuses.
@@ -64,10 +64,11 @@ fn object<'a>(
     })
 }
 
-/// The members of an object in the order of its text, each to be read by [`super::decode`] under its column's kind.
+/// The members of an object in text order; decode each with [`super::decode`] and its column's
+/// kind.
 ///
 /// # Errors
-/// If `object` is no JSON object.
+/// If `object` is not a JSON object.
 pub fn members(object: &RawValue) -> Result<Vec<(Cow<'_, str>, &RawValue)>, CodecError> {
     serde_json::Deserializer::from_str(object.get())
         .deserialize_map(Members)

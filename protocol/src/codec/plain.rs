@@ -1,15 +1,16 @@
-//! Values for a plain v0.1.2 server, so that they reach its columns undamaged, and what it answers.
+//! Lossless encoding of values for a plain v0.1.2 server, and decoding of its responses.
 //!
-//! It reads numbers as doubles and hands strings to the column as they are: what a double does not hold goes as a string,
-//! bytes as the hexadecimal that its database reads, JSON as text, arrays in place.
+//! Such a server reads numbers as doubles and passes strings to the column unchanged. So numbers
+//! that a double cannot hold are strings, bytes are PostgreSQL hex, JSON is text, arrays are
+//! inline.
 
 use super::value::{CodecError, decode, encode, encode_plain};
 use crate::{ColumnKind, Value};
 
-/// The largest integer up to which every integer is a double.
+/// The largest integer up to which a double represents every integer.
 const EXACT: i64 = (1 << 53) - 1;
 
-/// Appends `value` as JSON that a plain server stores as it is.
+/// Appends `value` as JSON that a plain server stores unchanged.
 ///
 /// # Errors
 /// As [`encode`]; nothing is appended then.
@@ -36,8 +37,8 @@ pub fn encode_to_plain(
     }
 }
 
-/// Reads a cell of a plain v0.1.2 server, which has JSON in place: a JSON string keeps its quotes, so that `"12"` is not `12`.
-/// Its null is SQL's or JSON's; it is read as SQL's.
+/// Decodes a cell of a plain v0.1.2 server, whose JSON is inline: a JSON string keeps its quotes,
+/// so that `"12"` is not `12`. Its null may be SQL's or JSON's; it is read as SQL NULL.
 ///
 /// # Errors
 /// As [`decode`].
@@ -69,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_has_the_text_that_survives() {
+    fn plain_encoding_of_each_kind_reads_back() {
         use ColumnKind::{Array, Boolean, Bytes, Float, Int, Int64, Json, Numeric};
         let cases: [(Value, ColumnKind, &str); 14] = [
             (7.into(), Int, "7"),

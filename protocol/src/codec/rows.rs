@@ -1,17 +1,17 @@
-//! Rows as arrays of cells, written and read one at a time, for whole pages.
+//! Streaming codec for pages of rows as arrays of cells.
 //!
-//! The text of a [`RawValue`] has been checked by the JSON reader that made it, so that the cells are found by one scan
-//! for their ends and read in place; on any text at all the scan ends with an error, never in a panic.
+//! A JSON reader has validated the text of a [`RawValue`], so one scan finds the ends of the cells.
+//! On invalid text the scan returns an error and never panics.
 
 use serde_json::value::RawValue;
 
 use super::value::{CodecError, cell, encode, is_bare, is_textual, refuse, text_as};
 use crate::{ColumnKind, Value};
 
-/// Reads `[[cell, ...], ...]` row by row, without holding more than one row; returns the number of rows.
+/// Reads `[[cell, ...], ...]` row by row, holding one row at a time; returns the number of rows.
 ///
-/// Every row must have as many cells as there are `kinds`. Nothing is handed out after the first error. The caller may
-/// take the cells, or leave them.
+/// Every row must have one cell per kind. Stops at the first error. The callback may take the
+/// cells.
 pub fn each_row<E>(
     rows: &RawValue,
     kinds: &[ColumnKind],
@@ -41,9 +41,9 @@ pub fn each_row<E>(
 /// Why [`each_row`] stopped.
 #[derive(Debug)]
 pub enum RowError<E> {
-    /// The text is no array of rows of these kinds.
+    /// The text is not an array of rows of these kinds.
     Decode(CodecError),
-    /// The caller's function failed.
+    /// The callback failed.
     Each(E),
 }
 
@@ -69,7 +69,7 @@ fn row(
 
 fn read_cell(text: &mut Scanner<'_>, kind: ColumnKind, into: &mut Value) -> Result<(), CodecError> {
     match (text.bare_string(), into) {
-        // The row before has left its string here: most texts are copied without an allocation.
+        // Reuses the string of the previous row, to avoid an allocation.
         (Some(bare), Value::Text(old)) if is_textual(kind) => {
             old.clear();
             old.push_str(bare);
@@ -80,7 +80,8 @@ fn read_cell(text: &mut Scanner<'_>, kind: ColumnKind, into: &mut Value) -> Resu
     Ok(())
 }
 
-/// Finds the ends of tokens. It stands only between characters: whatever it steps over one by one is ASCII.
+/// Finds the ends of tokens. Its position is always a character boundary: single steps are over
+/// ASCII.
 struct Scanner<'a> {
     text: &'a str,
     at: usize,
@@ -127,7 +128,7 @@ impl<'a> Scanner<'a> {
         self.text.get(start..end)
     }
 
-    /// The next value, whole.
+    /// The next value, complete.
     fn token(&mut self) -> Result<&'a str, CodecError> {
         let first = self.peek();
         let start = self.at;
@@ -183,7 +184,7 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// How many bytes stand for themselves; sixteen are looked at together, which is how most of a text is passed over.
+/// Length of the prefix without escapes; tests sixteen bytes at a time.
 fn bare_length(bytes: &[u8]) -> usize {
     let all_bare = |chunk: &[u8]| chunk.iter().fold(true, |bare, byte| bare & is_bare(*byte));
     let whole = 16 * bytes.chunks_exact(16).take_while(|chunk| all_bare(chunk)).count();
@@ -207,7 +208,7 @@ impl RowsWriter {
     /// Adds a row.
     ///
     /// # Errors
-    /// The position of the first cell that [`encode`] refuses, and why; the rows stay as they were before.
+    /// The index and error of the first cell that [`encode`] refuses; the row is not added.
     pub fn push<'a>(
         &mut self,
         cells: impl IntoIterator<Item = (&'a Value, ColumnKind)>,
@@ -227,7 +228,7 @@ impl RowsWriter {
         Ok(())
     }
 
-    /// Bytes written so far, to keep a page below its limit.
+    /// The number of bytes so far, to limit the page size.
     pub fn size(&self) -> usize {
         self.text.len()
     }
@@ -235,7 +236,7 @@ impl RowsWriter {
     /// The rows.
     ///
     /// # Errors
-    /// Never for what [`RowsWriter::push`] has written; the type of JSON text asks for a check.
+    /// Never for rows of [`RowsWriter::push`]; the type of raw JSON requires a check.
     pub fn finish(mut self) -> Result<Box<RawValue>, CodecError> {
         self.text.push(']');
         RawValue::from_string(self.text).map_err(|error| CodecError { why: error.to_string() })

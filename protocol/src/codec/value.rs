@@ -1,4 +1,4 @@
-//! One value to JSON and back, by the kind of its column.
+//! Conversion of one value to JSON and back, by the kind of its column.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use crate::{
     time,
 };
 
-/// Why a value could not be written or read; `why` names the way out.
+/// Why a value could not be encoded or decoded; `why` includes the remedy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
 pub struct CodecError {
@@ -28,10 +28,10 @@ const NO_TRUTH: &str = "not true or false";
 const NUL: &str = "text with a NUL character; store it as bytes, or leave the character out";
 const BYTES: &str = "bytes in a column that takes none; store text, or declare the column as bytes";
 
-/// Appends `value` as JSON, as Rejoin peers write it.
+/// Appends `value` as JSON in Rejoin's form.
 ///
-/// Refused: infinities, NaN, text with NUL, bytes outside a column of bytes, and text in a column of numbers that is no
-/// number. Nothing is appended then.
+/// Refuses infinities, NaN, text with NUL, bytes outside a bytes column, and non-numeric text in a
+/// numeric column; then nothing is appended.
 pub fn encode(value: &Value, kind: ColumnKind, out: &mut String) -> Result<(), CodecError> {
     match (value, kind) {
         (Value::Null, _) => out.push_str("null"),
@@ -46,9 +46,9 @@ pub fn encode(value: &Value, kind: ColumnKind, out: &mut String) -> Result<(), C
     Ok(())
 }
 
-/// Whether [`encode`] would take the value: what capture asks before a write is kept.
+/// Whether [`encode`] accepts the value; capture checks this for each write.
 pub fn check(value: &Value, kind: ColumnKind) -> Result<(), CodecError> {
-    // Capture asks for each cell of each write: what fits its column is let through without being written.
+    // Fast path for values of the column's storage class: capture checks each cell of each write.
     let fits = match (value, kind) {
         (Value::Null, _) | (Value::Blob(_), ColumnKind::Bytes) => true,
         (Value::Integer(_), _) => kind.sqlite_type() == "INTEGER",
@@ -59,8 +59,8 @@ pub fn check(value: &Value, kind: ColumnKind) -> Result<(), CodecError> {
     if fits { Ok(()) } else { encode(value, kind, &mut String::new()) }
 }
 
-/// Appends `value` as a plain v0.1.2 peer expects it: JSON and arrays in place, exact decimals as numbers, bytes as `\x`
-/// and hexadecimal digits, which both sides of v0.1.2 read as the bytes they are.
+/// Appends `value` in the form of a plain v0.1.2 peer: inline JSON and arrays, decimals as numbers,
+/// bytes as `\x` and hexadecimal digits.
 pub fn encode_plain(value: &Value, kind: ColumnKind, out: &mut String) -> Result<(), CodecError> {
     let bytes = match value {
         Value::Blob(bytes) => Some(bytes.as_slice()),
@@ -76,7 +76,7 @@ pub fn encode_plain(value: &Value, kind: ColumnKind, out: &mut String) -> Result
         return Ok(());
     }
     if kind == ColumnKind::Numeric && matches!(value, Value::Integer(_) | Value::Real(_)) {
-        // A database that keeps decimals as numbers: they stay numbers.
+        // A database that stores decimals as numbers keeps them as numbers.
         let kind =
             if matches!(value, Value::Real(_)) { ColumnKind::Float } else { ColumnKind::Int64 };
         return encode(value, kind, out);
@@ -96,7 +96,7 @@ pub fn encode_plain(value: &Value, kind: ColumnKind, out: &mut String) -> Result
     encode(value, kind, out)
 }
 
-/// Kinds that SQLite keeps as TEXT and the wire as strings.
+/// Kinds that are TEXT in SQLite and strings on the wire.
 pub(super) fn is_textual(kind: ColumnKind) -> bool {
     kind.sqlite_type() == "TEXT"
 }
@@ -106,7 +106,7 @@ fn integer(number: i64, kind: ColumnKind, out: &mut String) -> Result<(), CodecE
         (ColumnKind::Boolean, 0) => out.push_str("false"),
         (ColumnKind::Boolean, 1) => out.push_str("true"),
         (ColumnKind::Bytes, _) => return refuse("a number in a column of bytes"),
-        #[allow(clippy::cast_precision_loss)] // Tested by going back.
+        #[allow(clippy::cast_precision_loss)] // Verified by the inverse conversion.
         (ColumnKind::Float, _) if exact(number as f64) != Some(number) => {
             return refuse("an integer that no double is; declare the column as a 64-bit integer");
         }
@@ -140,11 +140,11 @@ fn real(number: f64, kind: ColumnKind, out: &mut String) -> Result<(), CodecErro
     Ok(())
 }
 
-/// The shortest text that reads back as this number, without an allocation.
+/// Appends the shortest text that reads back as this number, without an allocation.
 fn push_number(number: &impl serde::Serialize, out: &mut String) {
     let mut buffer = [0; 32];
     let mut rest = &mut buffer[..];
-    // Both cannot fail: no number takes more than 24 bytes, all of them ASCII.
+    // Neither can fail: a number takes at most 24 ASCII bytes.
     let left = serde_json::to_writer(&mut rest, number).map_or(32, |()| rest.len());
     out.push_str(std::str::from_utf8(&buffer[..32 - left]).unwrap_or_default());
 }
@@ -189,11 +189,11 @@ fn text_of_kind(text: &str, kind: ColumnKind, out: &mut String) -> Result<(), Co
     Ok(())
 }
 
-/// Appends a JSON string, copied in the pieces between what needs an escape.
+/// Appends a JSON string; copies the parts between escapes.
 pub(super) fn push_string(text: &str, out: &mut String) {
     out.reserve(text.len() + 2);
     out.push('"');
-    // Written so that the compiler tests many bytes at once: almost no text goes beyond.
+    // Vectorizable check: almost no text needs an escape.
     if text.bytes().fold(true, |bare, byte| bare & is_bare(byte)) {
         out.push_str(text);
         out.push('"');
@@ -203,7 +203,7 @@ pub(super) fn push_string(text: &str, out: &mut String) {
     while let Some(at) = rest.bytes().position(|byte| !is_bare(byte)) {
         out.push_str(&rest[..at]);
         let byte = rest.as_bytes()[at];
-        // What needs an escape is ASCII, one byte long.
+        // Bytes that need an escape are ASCII.
         rest = &rest[at + 1..];
         match byte {
             b'"' => out.push_str("\\\""),
@@ -219,13 +219,13 @@ pub(super) fn push_string(text: &str, out: &mut String) {
     out.push('"');
 }
 
-/// Whether a byte stands for itself in a JSON string.
-#[allow(clippy::needless_bitwise_bool)] // Without branches, many bytes are tested at once.
+/// Whether a byte needs no escape in a JSON string.
+#[allow(clippy::needless_bitwise_bool)] // Without branches, the loop vectorizes.
 pub(super) fn is_bare(byte: u8) -> bool {
     (byte >= b' ') & (byte != b'"') & (byte != b'\\')
 }
 
-/// Reads one JSON value as a cell of this kind. Text that is no JSON value is refused, never half read.
+/// Decodes one JSON value as a cell of this kind. Refuses text that is not exactly one JSON value.
 pub fn decode(raw: &str, kind: ColumnKind) -> Result<Value, CodecError> {
     let raw = raw.trim_matches([' ', '\t', '\n', '\r']);
     let sound = match raw.as_bytes().first() {
@@ -236,7 +236,7 @@ pub fn decode(raw: &str, kind: ColumnKind) -> Result<Value, CodecError> {
     if sound { cell(raw, kind) } else { refuse("not a JSON value") }
 }
 
-/// Reads a token that is known to be JSON; on one that is not, it may take text for a number, and never panics.
+/// Decodes a valid JSON token; on invalid JSON it may return text for a number, and never panics.
 pub(super) fn cell(raw: &str, kind: ColumnKind) -> Result<Value, CodecError> {
     match raw.as_bytes().first() {
         Some(b'"') => string(raw, kind),
@@ -244,12 +244,12 @@ pub(super) fn cell(raw: &str, kind: ColumnKind) -> Result<Value, CodecError> {
             ColumnKind::Json | ColumnKind::Array => Ok(Value::Text(raw.to_owned())),
             _ => refuse("an object or array in a column that is not JSON"),
         },
-        Some(b't' | b'f' | b'n') => word(raw, kind),
+        Some(b't' | b'f' | b'n') => literal(raw, kind),
         _ => number(raw, kind),
     }
 }
 
-fn word(raw: &str, kind: ColumnKind) -> Result<Value, CodecError> {
+fn literal(raw: &str, kind: ColumnKind) -> Result<Value, CodecError> {
     let truth = match raw {
         "null" => return Ok(Value::Null),
         "true" => true,

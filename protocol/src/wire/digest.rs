@@ -4,14 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 
-/// The answer; what the sum covers says [`crate::digest::covered`].
+/// The response; [`crate::digest::covered`] lists the covered columns.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DigestAnswer {
     /// The table.
     pub table_name: String,
-    /// How many rows.
+    /// The number of rows.
     pub count: u64,
-    /// The sum of their hashes: 16 hexadecimal digits, because JSON's numbers end at 53 bits.
+    /// The sum of the row hashes: 16 hexadecimal digits, because JSON numbers are exact to 53 bits
+    /// only.
     pub sum: String,
     /// The server's epoch.
     #[serde(default)]
@@ -19,7 +20,7 @@ pub struct DigestAnswer {
 }
 
 impl DigestAnswer {
-    /// The answer for `digest`.
+    /// Creates the response for `digest`.
     pub fn new(table_name: &str, digest: Digest, epoch: &str) -> Self {
         Self {
             table_name: table_name.to_owned(),
@@ -29,7 +30,7 @@ impl DigestAnswer {
         }
     }
 
-    /// The digest, or `None` if the sum is no number of 64 bits.
+    /// The digest, or `None` if the sum is not a 64-bit number.
     pub fn digest(&self) -> Option<Digest> {
         let sum = u64::from_str_radix(&self.sum, 16).ok()?;
         Some(Digest { count: self.count, sum })

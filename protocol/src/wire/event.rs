@@ -1,12 +1,12 @@
-//! `GET /sync/events`: the server-sent events that wake a device. They carry no rows and no ids: a device that is woken
-//! pulls, and one that misses an event pulls at its next interval.
+//! `GET /sync/events`: server-sent events that wake a device. They carry no rows and no ids: a
+//! woken device pulls, and a device that misses an event pulls at its next interval.
 
 use serde::{Deserialize, Serialize};
 
-/// What a server says, every twenty seconds, when it has nothing to say: a comment, which readers skip.
+/// The keep-alive comment, sent every twenty seconds; readers skip it.
 pub const PING: &str = ": ping\n\n";
 
-/// The longest line and the longest event that are read, in bytes; a stream that sends more is no stream of ours.
+/// Maximum length of a line and of an event in bytes; longer ones end the stream.
 const LONGEST: usize = 16 * 1024;
 
 /// One event.
@@ -14,13 +14,13 @@ const LONGEST: usize = 16 * 1024;
 pub enum Event {
     /// The first event of a stream.
     Hello(Hello),
-    /// There may be something to pull. Several changes may be told as one.
+    /// There may be changes to pull; several may be combined.
     Changed,
     /// The server closes the stream.
     Bye(Bye),
 }
 
-/// What opens a stream.
+/// The content of the first event.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Hello {
@@ -28,27 +28,27 @@ pub struct Hello {
     pub epoch: String,
 }
 
-/// What closes a stream.
+/// The content of the last event.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Bye {
-    /// `token_expired`: come back with a new one; `shutdown`: come back later.
+    /// `token_expired`: reconnect with a new token; `shutdown`: reconnect later.
     pub reason: String,
 }
 
 impl Event {
-    /// The event as it stands in the stream, with the empty line that ends it.
+    /// The event as stream text, with its terminating empty line.
     pub fn to_text(&self) -> String {
         let (name, data) = match self {
             Self::Hello(hello) => ("hello", serde_json::to_string(hello)),
             Self::Changed => ("changed", Ok(String::from("{}"))),
             Self::Bye(bye) => ("bye", serde_json::to_string(bye)),
         };
-        // Structs of strings always have a JSON text.
+        // A struct of strings always serializes.
         format!("event: {name}\ndata: {}\n\n", data.unwrap_or_default())
     }
 
-    /// The event of this name, or `None` for a name that this version does not know.
+    /// Parses an event; `None` for an unknown name.
     fn of(name: &str, data: &str) -> Option<Self> {
         match name {
             "hello" => serde_json::from_str(data).ok().map(Self::Hello),
@@ -59,7 +59,7 @@ impl Event {
     }
 }
 
-/// Reads a stream as its bytes come, in pieces of any size.
+/// Parses a stream from byte chunks of any size.
 #[derive(Debug, Default)]
 pub struct EventReader {
     line: Vec<u8>,
@@ -68,13 +68,13 @@ pub struct EventReader {
     after_return: bool,
 }
 
-/// The bytes are no stream of events of ours; the connection is to be dropped.
+/// The stream exceeds the length limit; close the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("an event or a line of it is longer than 16 KiB")]
 pub struct EventTooLong;
 
 impl EventReader {
-    /// Takes the next bytes and returns the events that they complete. Comments and unknown events are skipped.
+    /// Consumes bytes and returns the completed events. Skips comments and unknown events.
     pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<Event>, EventTooLong> {
         let mut events = Vec::new();
         for byte in bytes {
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_read_in_pieces_of_any_size() {
+    fn stream_is_parsed_in_chunks_of_any_size() {
         let (text, events) = stream();
         for ends in ["\n", "\r\n", "\r"] {
             let text = text.replace('\n', ends);
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_or_an_event_without_end_is_refused() {
+    fn overlong_line_or_event_is_refused() {
         assert_eq!(EventReader::default().push(&vec![b'a'; 20_000]), Err(EventTooLong));
         let lines = "data: a\n".repeat(20_000);
         assert_eq!(EventReader::default().push(lines.as_bytes()), Err(EventTooLong));

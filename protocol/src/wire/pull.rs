@@ -1,10 +1,10 @@
-//! `POST /sync/pull`: what changed since the cursor.
+//! `POST /sync/pull`: changes since the cursor.
 
 use serde::{Deserialize, Serialize};
 
 use super::row::{Record, RowName, RowSet};
 
-/// Asks for what changed.
+/// A pull request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PullRequest {
     /// The device.
@@ -13,13 +13,13 @@ pub struct PullRequest {
     /// A plain peer's position.
     #[serde(default, deserialize_with = "super::null_is_default")]
     pub checkpoint: i64,
-    /// Only these tables; a plain option that Rejoin devices do not use.
+    /// Restricts the pull to these tables; Rejoin devices do not use it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tables: Option<Vec<String>>,
-    /// Most entries in the page: 1 to 1,000, 100 if absent or not positive.
+    /// Maximum number of entries in the page: 1 to 1,000, 100 if absent or not positive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<i64>,
-    /// Buckets a plain peer believes it holds.
+    /// The buckets that a plain peer holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known_buckets: Option<Vec<String>>,
     /// The device's schema.
@@ -28,56 +28,56 @@ pub struct PullRequest {
     /// Its hash.
     #[serde(default, deserialize_with = "super::null_is_default")]
     pub schema_hash: String,
-    /// Our extensions.
+    /// Rejoin's extensions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejoin: Option<PullAsk>,
 }
 
-/// What a Rejoin device adds to a pull.
+/// Extensions of a Rejoin device.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PullAsk {
-    /// Rises with each request of a device; the answer echoes it (O5).
+    /// Rises with each request of a device; echoed in the answer.
     pub request: i64,
     /// The opaque cursor of the last pull or snapshot; empty before the first.
     pub cursor: String,
-    /// The witness of the last push that no pull has passed yet; empty if there is none (O14).
+    /// The log tip of the last push that no pull has reached yet; empty if there is none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub witness: String,
-    /// Rows to be named again, because access changed between a push and now (O9).
+    /// Rows to send again, because access changed since a push.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recheck: Vec<RowName>,
 }
 
-/// The changes, in whole transactions of the server (D15).
+/// The changes, in complete server transactions.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PullResponse {
     /// Plain rows; empty when `rejoin.sets` carries them.
     #[serde(default)]
     pub changes: Vec<Record>,
-    /// Rows that are gone or no longer this user's.
+    /// Rows that were deleted or that the user may no longer see.
     #[serde(default)]
     pub deletes: Vec<RowName>,
     /// A plain peer's next position.
     #[serde(default)]
     pub checkpoint: i64,
-    /// Whether another page waits.
+    /// Whether there are more pages.
     #[serde(default)]
     pub has_more: bool,
-    /// Whether the position can no longer be served.
+    /// Whether the position is too old, so that a snapshot is required.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub snapshot_required: bool,
     /// Why: `initial_sync_required`, `checkpoint_before_retention`, `epoch_changed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot_reason: Option<String>,
-    /// How a plain peer's buckets changed.
+    /// Changes of a plain peer's buckets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bucket_updates: Option<BucketUpdates>,
     /// The server's schema.
     pub schema_version: i64,
     /// Its hash.
     pub schema_hash: String,
-    /// Our extensions.
+    /// Rejoin's extensions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejoin: Option<PullAnswer>,
 }
@@ -86,15 +86,15 @@ pub struct PullResponse {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BucketUpdates {
-    /// Held now, not known to the peer.
+    /// Held now, not listed by the peer.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub added: Vec<String>,
-    /// Known to the peer, no longer held.
+    /// Listed by the peer, no longer held.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub removed: Vec<String>,
 }
 
-/// What a Rejoin server adds to a pull.
+/// Extensions of a Rejoin server.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PullAnswer {
@@ -104,14 +104,14 @@ pub struct PullAnswer {
     pub epoch: String,
     /// The cursor after this page; opaque, at most 4 KiB.
     pub cursor: String,
-    /// Buckets held at this answer; the cursor carries them too.
+    /// The buckets of this answer; the cursor has them too.
     pub held: Vec<String>,
-    /// The changed rows, a set per table.
+    /// The changed rows, one set per table.
     pub sets: Vec<RowSet>,
-    /// How many entries the log still holds behind this page; for progress only.
+    /// Number of log entries after this page; for progress display.
     pub remaining: i64,
-    /// Whether this page ends inside a transaction of the server, because that is larger than a page: stage it, and apply
-    /// it with the first page after it that is whole (D15).
+    /// Whether this page ends inside a server transaction that exceeds a page: stage it, and apply
+    /// it with the next page that is complete.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub partial: bool,
 }

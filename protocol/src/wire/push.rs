@@ -1,4 +1,4 @@
-//! `POST /sync/push`: plain changes, or groups with a verdict each (O1 to O4).
+//! `POST /sync/push`: plain changes, or groups with one verdict each.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -6,19 +6,20 @@ use serde_json::{Map, Value as Json};
 
 use super::row::{Record, RowImage, RowName};
 
-/// What a change does to its row.
+/// The operation on a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Operation {
-    /// A row that was not there.
+    /// Inserts a row.
     Create,
-    /// Columns of a row.
+    /// Updates columns.
     Update,
-    /// The row.
+    /// Deletes the row.
     Delete,
 }
 
-/// A push of either kind; both `changes` and `rejoin.groups` in one request are refused (`mixed_push`).
+/// A push of either kind; a request with both `changes` and `rejoin.groups` is refused
+/// (`mixed_push`).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PushRequest {
     /// The device.
@@ -27,13 +28,13 @@ pub struct PushRequest {
     /// Plain changes; empty from a Rejoin device to a Rejoin server.
     #[serde(default, deserialize_with = "super::null_is_default")]
     pub changes: Vec<PushRecord>,
-    /// The schema in which the values are written.
+    /// The schema of the values.
     #[serde(default, deserialize_with = "super::null_is_default")]
     pub schema_version: i64,
     /// Its hash.
     #[serde(default, deserialize_with = "super::null_is_default")]
     pub schema_hash: String,
-    /// Our extensions.
+    /// Rejoin's extensions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejoin: Option<PushAsk>,
 }
@@ -47,13 +48,13 @@ pub struct PushRecord {
     /// Its table.
     #[serde(default, deserialize_with = "super::null_is_default")]
     pub table_name: String,
-    /// `create`, `update` or `delete`; a string, because an unknown one is answered, not a broken request.
+    /// `create`, `update` or `delete`; a string, so that an unknown one gets a result.
     #[serde(default, deserialize_with = "super::null_is_default")]
     pub operation: String,
     /// The columns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Box<RawValue>>,
-    /// The client's clock, RFC 3339; empty if the peer left it out.
+    /// The client's clock, RFC 3339; empty if absent.
     #[serde(
         default,
         deserialize_with = "super::null_is_default",
@@ -69,23 +70,23 @@ pub struct PushRecord {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PushAsk {
-    /// Rises with each request of a device; the answer echoes it (O5).
+    /// Rises with each request of a device; echoed in the answer.
     pub request: i64,
-    /// The epoch the device believes in; another one applies nothing (O14).
+    /// The device's epoch; if the server has another one, nothing is applied.
     pub epoch: String,
-    /// The witness of the last push that no pull has passed yet; empty if there is none (O14).
+    /// The log tip of the last push that no pull has reached yet; empty if there is none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub witness: String,
-    /// Every mutation below this number has reached the device as a verdict.
+    /// The device has the verdict of every mutation below this number.
     pub acked_below: i64,
-    /// The groups, in the order of the queue.
+    /// The groups, in queue order.
     pub groups: Vec<Group>,
-    /// Mutations that the device withdraws (O12); decided before the groups.
+    /// Mutations to cancel; decided before the groups.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cancel: Vec<Cancel>,
 }
 
-/// A mutation that was sent, and is given up (O12).
+/// A sent mutation that was discarded.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Cancel {
     /// The mutation.
@@ -93,12 +94,12 @@ pub struct Cancel {
     /// Its number in the device's queue.
     #[serde(default)]
     pub seq: i64,
-    /// The rows that it names; they are answered as they stand.
+    /// The rows that it changed; the answer has their current images.
     #[serde(default)]
     pub rows: Vec<RowName>,
 }
 
-/// One mutation, all or nothing (O1).
+/// One mutation, applied completely or not at all.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Group {
     /// The mutation's random id, hyphenated lower case.
@@ -106,37 +107,38 @@ pub struct Group {
     /// Its number in the device's queue.
     #[serde(default)]
     pub seq: i64,
-    /// Rises when the content is rebuilt or offered again after a verdict.
+    /// Rises when the content is rebuilt or retried after a verdict.
     pub attempt: i64,
-    /// Opaque content hash: another hash at the same attempt is an error (O2).
+    /// Opaque content hash: another hash for the same attempt is an error.
     pub hash: String,
-    /// Earlier unaccepted mutations that this one stands on (O4).
+    /// Earlier unaccepted mutations that this one depends on.
     #[serde(default)]
     pub after: Vec<String>,
     /// When it was written, by the device's clock.
     pub time: String,
-    /// How many milliseconds ago it was written when it was sent, by the device's clock; where a table of it has the policy
-    /// `last_write_wins`, and it may be decided by time (O11).
+    /// Milliseconds between the write and the request, by the device's clock; only for tables with
+    /// the policy `last_write_wins`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age_ms: Option<i64>,
-    /// The schema in which this mutation was written, if it is not the request's (S1).
+    /// The schema version of this mutation, if it is not the request's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema_version: Option<i64>,
-    /// Whether an action made it: old values alone decide, and a delete needs its row (O1). That a row has the new value
-    /// already is no excuse: then one of two equal takings would be lost.
+    /// Whether an action made it. Then only old values are compared, and a delete needs its row: an
+    /// equal new value must not hide a lost increment.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub old_only: bool,
-    /// Whether the device gives up after this try: a server that fails on it once more refuses the attempt for good.
+    /// Whether this is the last attempt: another server failure makes the rejection final.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub last_try: bool,
-    /// Rows that an action read by their keys, in the columns that it read and did not write; `absent` where it found none
-    /// (O8). They are compared before anything is written. A row without columns only has to be there.
+    /// Rows that an action read by key, with the columns that it read and did not write; `absent`
+    /// if missing. They are compared before anything is written. A row without columns must only
+    /// exist.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reads: Vec<RowImage>,
-    /// What the app performed, for a server that asks before it takes it (O8).
+    /// The action, for a server with check queries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<Performed>,
-    /// What it changes, one entry per row.
+    /// The changes, one entry per row.
     pub changes: Vec<Change>,
 }
 
@@ -147,7 +149,7 @@ pub struct Performed {
     pub name: String,
     /// The version that was performed.
     pub version: i64,
-    /// Its arguments, by the names of the parameters; null ones may be left out.
+    /// Its arguments, by parameter name; null ones may be omitted.
     #[serde(default)]
     pub arguments: Map<String, Json>,
 }
@@ -155,35 +157,35 @@ pub struct Performed {
 /// The change of one row.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Change {
-    /// What is done.
+    /// The operation.
     pub operation: Operation,
     /// The row's table.
     pub table_name: String,
     /// The row's key as text.
     pub id: String,
-    /// New values of the changed columns; all written columns for a create; absent for a delete.
+    /// New values of the changed columns; all written columns of a create; absent for a delete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Box<RawValue>>,
-    /// The values that the changed columns had; all user columns for a delete (D8).
+    /// Old values of the changed columns; all user columns of a delete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old: Option<Box<RawValue>>,
-    /// The version of the row that the device saw. A delete's: if it still is the row's, nothing else is compared. An update
-    /// has one where rows do not merge, or where the later one wins.
+    /// The row version that the device saw. A delete with the current version compares nothing
+    /// else. An update has one if the table does not merge columns or uses `last_write_wins`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Over whatever stands there, because the table's policy asks for it after three conflicts (O10). A server whose own
-    /// policy is another one compares all the same.
+    /// Whether to overwrite the server's row, as the table's policy allows after three conflicts. A
+    /// server with another policy compares all the same.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub force: bool,
 }
 
-/// The answer to a push.
+/// The response to a push.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PushResponse {
     /// Plain changes that were applied.
     #[serde(default)]
     pub accepted: Vec<PushResult>,
-    /// Plain changes that were not.
+    /// Plain changes that were not applied.
     #[serde(default)]
     pub rejected: Vec<PushResult>,
     /// Always 0.
@@ -195,29 +197,29 @@ pub struct PushResponse {
     pub schema_version: i64,
     /// Its hash.
     pub schema_hash: String,
-    /// Our extensions.
+    /// Rejoin's extensions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejoin: Option<PushAnswer>,
 }
 
-/// What became of a plain change.
+/// The result of a plain change.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PushResult {
     /// The key as text.
     pub id: String,
     /// Its table.
     pub table_name: String,
-    /// The operation, as it was sent.
+    /// The operation, as sent.
     pub operation: String,
     /// `applied`, `conflict`, `rejected_terminal` or `rejected_retryable`.
     pub status: String,
-    /// Why, in one word.
+    /// The reason code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason_code: Option<String>,
-    /// Why, for people.
+    /// The reason as text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// The row that stood in the way.
+    /// The conflicting row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub server_version: Option<Record>,
     /// The row's new version.
@@ -236,66 +238,67 @@ pub struct PushAnswer {
     pub request: i64,
     /// The server's epoch; if it is not the request's, nothing was applied.
     pub epoch: String,
-    /// One per mutation to cancel, then one per group, in the order of the request.
+    /// One per cancelled mutation, then one per group, in request order.
     pub verdicts: Vec<Verdict>,
-    /// Every row that the groups touch, as it now stands (O3).
+    /// The current image of every row that the groups touch.
     pub rows: Vec<RowImage>,
-    /// Buckets the user held when this was answered (O9).
+    /// The user's buckets at this answer.
     pub held: Vec<String>,
-    /// The position after this push, with its tag; opaque. The device offers it until a pull has come so far, so that a
-    /// server that was restored to before this answer is found out (O14).
+    /// The log position after this push, with its tag; opaque. The device sends it until a pull has
+    /// reached it, which detects a server that was restored to an earlier state.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub witness: String,
 }
 
-/// How a group ended.
+/// The kind of a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ending {
-    /// Applied, whole; final for every attempt.
+    /// Applied completely; final for every attempt.
     Accepted,
-    /// A rule of the server refuses the content.
+    /// A rule of the server rejects the content.
     Rejected,
     /// A row has changed since.
     Conflict,
-    /// The server will not look at it: denied, read-only, not registered.
+    /// The server rejects it without evaluating it: denied, read-only, not registered.
     Refused,
-    /// Something it stands on is not accepted (O4); offer it again as the next attempt.
+    /// A mutation that it depends on is not accepted; send it again as the next attempt.
     Blocked,
-    /// Withdrawn by the device; final for every attempt.
+    /// Cancelled by the device; final for every attempt.
     Cancelled,
     /// Nothing was decided; send the same attempt again.
     Retry,
 }
 
-/// The verdict on one attempt of one mutation (O2).
+/// The stored verdict on one attempt of one mutation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     /// The mutation.
     pub id: String,
-    /// The attempt that was judged.
+    /// The evaluated attempt.
     pub attempt: i64,
-    /// How it ended.
+    /// The kind of verdict.
     pub verdict: Ending,
-    /// Why, in one word ([`super::error::code`]).
+    /// The reason code ([`super::error::code`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// Whether the same content may be accepted later.
     #[serde(default)]
     pub retryable: bool,
-    /// The table at fault.
+    /// The table concerned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table_name: Option<String>,
-    /// The row at fault.
+    /// The row concerned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record_id: Option<String>,
-    /// The column at fault.
+    /// The column concerned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<String>,
-    /// Of an accepted one: each row before it, in the columns that it names; absent where there was none (O13).
+    /// For an accepted mutation: the before-image of each row, in the changed columns; absent if
+    /// there was no row.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub displaced: Vec<RowImage>,
-    /// Why, for people.
+    /// The reason as text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }

@@ -1,14 +1,14 @@
-//! `POST /sync/register`: who the device is, and what both sides can do.
+//! `POST /sync/register`: the device's identity and the capabilities of both sides.
 
 use serde::{Deserialize, Serialize};
 
-/// What a device says of itself.
+/// A register request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RegisterRequest {
-    /// The device's id, a UUID that the engine made. Plain peers may leave it out.
+    /// The device's id, a UUID of the engine. Plain peers may omit it.
     #[serde(default, deserialize_with = "super::null_is_default")]
     pub client_id: String,
-    /// A name for people.
+    /// The display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_name: Option<String>,
     /// `ios`, `android`, `linux`, ...
@@ -17,42 +17,43 @@ pub struct RegisterRequest {
     /// The app's version, `MAJOR.MINOR.PATCH`.
     #[serde(default, deserialize_with = "super::null_is_default")]
     pub app_version: String,
-    /// The schema that the device has; 0 when it has none yet.
+    /// The device's schema version; 0 if it has none yet.
     #[serde(default, deserialize_with = "super::null_is_default")]
     pub schema_version: i64,
-    /// Its hash; empty when it has none yet.
+    /// Its hash; empty if it has none yet.
     #[serde(default, deserialize_with = "super::null_is_default")]
     pub schema_hash: String,
-    /// Our extensions.
+    /// Rejoin's extensions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejoin: Option<Hello>,
 }
 
-/// What a Rejoin device offers.
+/// Extensions of a Rejoin device.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Hello {
     /// Version of the extensions.
     pub protocol: u32,
-    /// What the device can do ([`crate::capability`]).
+    /// The device's capabilities ([`crate::capability`]).
     pub capabilities: Vec<String>,
-    /// Counts the openings of this file on this device (D10).
+    /// Number of openings of this file on this device.
     pub incarnation: i64,
-    /// A random name of this opening, by which two copies of one file are told apart that count the same number (D10).
+    /// A random name of this opening, which distinguishes two copies of a file with the same
+    /// number.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub opening: String,
-    /// The id that the device had until it was told `client_replaced`, until the first register under the new one is answered.
+    /// The previous id after `client_replaced`, until the first register under the new id succeeds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaces: Option<String>,
-    /// The cursor of the last pull, so that a restored server is seen at once (O14).
+    /// The cursor of the last pull, to detect a restored server immediately.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
-    /// The witness of the last push that no pull has passed yet (O14).
+    /// The log tip of the last push that no pull has reached yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub witness: Option<String>,
 }
 
-/// The server's answer.
+/// The register response.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RegisterResponse {
     /// The server's id for this device.
@@ -62,43 +63,43 @@ pub struct RegisterResponse {
     /// When this device last pulled or pushed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_sync_at: Option<String>,
-    /// The last position the device pulled; 0 if none. Plain peers only.
+    /// The last position that the device pulled; 0 if none. Plain peers only.
     #[serde(default)]
     pub checkpoint: i64,
     /// The server's schema.
     pub schema_version: i64,
     /// Its hash.
     pub schema_hash: String,
-    /// Our extensions; absent from a plain server.
+    /// Rejoin's extensions; absent from a plain server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rejoin: Option<Welcome>,
 }
 
-/// What a Rejoin server offers.
+/// Extensions of a Rejoin server.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Welcome {
     /// Version of the extensions.
     pub protocol: u32,
-    /// What both sides can do.
+    /// The capabilities of both sides.
     pub capabilities: Vec<String>,
-    /// The life of the server's log; another one means a restored or new server (D13).
+    /// The epoch of the server's log; another one means a restored or new server.
     pub epoch: String,
-    /// Whom the credentials name.
+    /// The user of the credentials.
     pub subject: String,
-    /// The hash of the manifest's extensions; another one than the device's asks for the schema again.
+    /// The hash of the manifest's extensions; if it differs, the device fetches the schema again.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub rules_hash: String,
-    /// Whether the cursor that was offered still holds; `false` asks for a snapshot.
+    /// Whether the device's cursor is still valid; `false` requires a snapshot.
     pub cursor_valid: bool,
-    /// Whether the cursor or the witness that was offered was signed by another server, so that this one holds nothing of what that
-    /// one had accepted, unless its operator has put it there.
+    /// Whether another server signed the device's cursor or log tip. Then this server has none of
+    /// the mutations that the other one accepted, unless its operator copied them.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub other_server: bool,
-    /// Largest request body in bytes, decompressed.
+    /// Maximum request body in bytes, decompressed.
     pub max_body: u64,
-    /// Most groups in one push.
+    /// Maximum number of groups per push.
     pub max_groups: u32,
-    /// Most rows in one page.
+    /// Maximum number of rows per page.
     pub max_page: u32,
 }

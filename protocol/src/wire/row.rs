@@ -1,9 +1,9 @@
-//! Rows on the wire: the plain record, the image of our answers, and the set of arrays of our pages.
+//! Rows on the wire: the plain record, the image, and the set of row arrays.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// A row as v0.1.2 writes it.
+/// A row in v0.1.2's format.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Record {
     /// The key as text.
@@ -14,12 +14,12 @@ pub struct Record {
     pub data: Box<RawValue>,
     /// The row's version, RFC 3339 with microseconds.
     pub updated_at: String,
-    /// When it was deleted, if it was.
+    /// Deletion time, if deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<String>,
 }
 
-/// The name of a row.
+/// The identity of a row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RowName {
     /// Its table.
@@ -28,7 +28,7 @@ pub struct RowName {
     pub id: String,
 }
 
-/// A row as it now stands (O3): its columns, or absent because it is deleted or not this user's to see.
+/// The current image of a row: its columns, or absent if it is deleted or not visible to this user.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RowImage {
     /// Its table.
@@ -38,10 +38,10 @@ pub struct RowImage {
     /// Columns by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Box<RawValue>>,
-    /// The row's version; absent with the row.
+    /// The row's version; absent for an absent row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<String>,
-    /// Whether there is no such row for this user.
+    /// Whether this user has no such row.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub absent: bool,
 }
@@ -57,13 +57,13 @@ impl PartialEq for RowImage {
     }
 }
 
-/// Many rows of one table: the names of the columns once, then an array per row, in key order.
+/// Rows of one table: the column names once, then one array per row, in key order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RowSet {
     /// Their table.
     pub table_name: String,
-    /// Names of the columns, in the order of the cells; the key is among them.
+    /// The column names, in the order of the cells, including the key.
     pub columns: Vec<String>,
-    /// `[[cell, ...], ...]`, kept as text until it is bound ([`crate::codec::each_row`]).
+    /// `[[cell, ...], ...]`, parsed row by row ([`crate::codec::each_row`]).
     pub rows: Box<RawValue>,
 }

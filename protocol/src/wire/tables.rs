@@ -1,4 +1,5 @@
-//! `GET /sync/tables`: what v0.1.2 tells about tables without their columns. Rejoin devices ask for the schema instead.
+//! `GET /sync/tables`: v0.1.2's list of tables without columns. Rejoin devices use the schema
+//! instead.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +18,7 @@ pub struct TablesResponse {
     pub schema_hash: String,
 }
 
-/// One table; each member means what it means in [`TableManifest`].
+/// One table; the members mean the same as in [`TableManifest`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TableMeta {
@@ -25,7 +26,7 @@ pub struct TableMeta {
     pub table_name: String,
     /// `owner_only` or `disabled`.
     pub push_policy: String,
-    /// A hint; unlike in the schema, it is there when it is empty.
+    /// A hint; unlike in the schema, it is present when empty.
     pub dependencies: Vec<String>,
     /// The table whose rows own these.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,16 +43,16 @@ pub struct TableMeta {
     /// The column that names the bucket.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bucket_by_column: Option<String>,
-    /// What stands before the column's value.
+    /// The prefix of the bucket name, before the column's value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bucket_prefix: Option<String>,
-    /// Whether NULL means everybody's.
+    /// Whether rows with NULL belong to all users.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub global_when_bucket_null: bool,
-    /// Whether rows without an owner may be read by everybody.
+    /// Whether all users may read rows without an owner.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub allow_global_read: bool,
-    /// A function of the database that names buckets.
+    /// A database function that computes buckets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bucket_function: Option<String>,
 }

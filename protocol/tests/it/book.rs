@@ -1,4 +1,4 @@
-//! The book of the wire, held to what it says: its examples, its codes, its capabilities.
+//! Tests of docs/protocol.md: its examples, codes and capabilities match the code.
 
 use std::collections::BTreeSet;
 
@@ -15,22 +15,22 @@ use crate::message::{TYPES, must_survive};
 
 pub(crate) const BOOK: &str = include_str!("../../../docs/protocol.md");
 
-/// The blocks of the book whose fence says `language`, with the rest of that line.
+/// The code blocks of docs/protocol.md with this fence language, with the rest of the fence line.
 pub(crate) fn blocks(language: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut lines = BOOK.lines();
     while let Some(line) = lines.next() {
         let Some(fence) = line.strip_prefix("```") else { continue };
         let block: Vec<_> = lines.by_ref().take_while(|line| *line != "```").collect();
-        let (word, rest) = fence.split_once(' ').unwrap_or((fence, ""));
-        if word == language {
+        let (fence_language, rest) = fence.split_once(' ').unwrap_or((fence, ""));
+        if fence_language == language {
             found.push((rest.to_owned(), block.join("\n")));
         }
     }
     found
 }
 
-/// The first cells of the rows of the table under this heading, without their backticks.
+/// The first cells of the table under this heading, without backticks.
 fn first_cells(heading: &str) -> Vec<String> {
     let (_, section) = BOOK.split_once(&format!("\n{heading}\n")).unwrap();
     section
@@ -43,7 +43,7 @@ fn first_cells(heading: &str) -> Vec<String> {
 }
 
 #[test]
-fn table_of_lengths_has_the_limits_of_the_code() {
+fn length_table_matches_the_limits() {
     let (_, section) = BOOK.split_once("\n### Lengths\n").unwrap();
     let (table, _) = section.split_once("\n## ").unwrap();
     for row in table.lines().filter(|line| line.starts_with("| `")) {
@@ -58,7 +58,7 @@ fn table_of_lengths_has_the_limits_of_the_code() {
 }
 
 #[test]
-fn every_example_is_read_and_written_back_by_its_type() {
+fn documented_example_round_trips_through_its_type() {
     let examples = blocks("json");
     for (name, json) in &examples {
         must_survive(name, json, "docs/protocol.md");
@@ -68,25 +68,25 @@ fn every_example_is_read_and_written_back_by_its_type() {
 }
 
 #[test]
-fn the_table_of_codes_is_the_list_of_codes() {
+fn code_table_matches_the_codes() {
     let source = include_str!("../../src/wire/error.rs");
     let (_, codes) = source.split_once("pub mod code {").unwrap();
     let codes: Vec<&str> = codes.split('"').skip(1).step_by(2).collect();
-    let mut booked = first_cells("## Codes");
-    assert_eq!(codes.len(), booked.len(), "a row each");
-    booked.sort_unstable();
+    let mut documented = first_cells("## Codes");
+    assert_eq!(codes.len(), documented.len(), "one row per code");
+    documented.sort_unstable();
     let mut codes: Vec<_> = codes.into_iter().map(str::to_owned).collect();
     codes.sort_unstable();
-    assert_eq!(booked, codes);
+    assert_eq!(documented, codes);
 }
 
 #[test]
-fn the_table_of_capabilities_is_the_list_of_capabilities() {
+fn capability_table_matches_the_capabilities() {
     assert_eq!(first_cells("### Capabilities"), capability::ALL);
 }
 
 #[test]
-fn the_table_of_endings_is_the_list_of_endings() {
+fn ending_table_matches_the_endings() {
     for ending in first_cells("### Endings") {
         let read: Result<Ending, _> = serde_json::from_str(&format!("\"{ending}\""));
         assert_eq!(serde_json::to_string(&read.unwrap()).unwrap(), format!("\"{ending}\""));
@@ -95,7 +95,7 @@ fn the_table_of_endings_is_the_list_of_endings() {
 }
 
 #[test]
-fn every_path_of_the_wire_is_in_the_book() {
+fn every_path_is_documented() {
     let paths = [
         path::REGISTER,
         path::PUSH,
@@ -113,7 +113,7 @@ fn every_path_of_the_wire_is_in_the_book() {
 }
 
 #[test]
-fn the_event_stream_of_the_book_is_read() {
+fn documented_event_stream_is_parsed() {
     let streams = blocks("event-stream");
     assert_eq!(streams.len(), 1);
     let text = format!("{}\n\n", streams[0].1);
@@ -124,8 +124,8 @@ fn the_event_stream_of_the_book_is_read() {
 }
 
 #[test]
-fn the_values_of_the_book_are_written_as_it_says() {
-    // The column "on the wire" of the table of kinds, by the value in the column "in SQLite".
+fn documented_values_match_the_encoding() {
+    // The expected text "on the wire" by the value "in SQLite", from the table of kinds.
     let kinds = [
         ("string", "text"),
         ("int", "integer"),
@@ -162,7 +162,7 @@ fn the_values_of_the_book_are_written_as_it_says() {
 }
 
 #[test]
-fn an_answer_may_carry_members_that_nobody_knows_yet() {
+fn unknown_members_of_an_answer_are_ignored() {
     let (_, json) =
         blocks("json").into_iter().find(|(_, json)| json.contains("\"verdicts\"")).unwrap();
     let mut later: serde_json::Value = serde_json::from_str(&json).unwrap();

@@ -1,4 +1,4 @@
-//! One cell to JSON and back, a row per case.
+//! Tests of the value codec, one row per case.
 
 use rejoin_protocol::{
     ColumnKind::{self, *},
@@ -15,7 +15,7 @@ fn written(value: &Value, kind: ColumnKind) -> Option<std::string::String> {
     if codec::encode(value, kind, &mut out).is_ok() {
         return out.strip_prefix("before,").map(str::to_owned);
     }
-    assert_eq!(out, "before,", "a refused value leaves nothing behind: {value:?}");
+    assert_eq!(out, "before,", "a refused value was partly appended: {value:?}");
     None
 }
 
@@ -23,8 +23,8 @@ const KINDS: [ColumnKind; 12] =
     [String, Int, Int64, Float, Numeric, Boolean, Datetime, Date, Time, Json, Array, Bytes];
 
 #[test]
-fn every_kind_writes_every_storage_class_in_one_way() {
-    // Columns: the value, then what each of KINDS writes; None is refused.
+fn each_kind_has_one_encoding_per_storage_class() {
+    // The value, then the text for each of KINDS; `None` is refused.
     type Line = (Value, [Option<&'static str>; 12]);
     let s = Some;
     let n = None;
@@ -57,7 +57,7 @@ fn every_kind_writes_every_storage_class_in_one_way() {
 }
 
 #[test]
-fn exact_values_keep_every_bit_both_ways() {
+fn exact_values_round_trip_without_loss() {
     let quoted = |text: &str| serde_json::to_string(text).unwrap();
     #[rustfmt::skip]
     let table = [
@@ -101,7 +101,7 @@ fn exact_values_keep_every_bit_both_ways() {
 }
 
 #[test]
-fn instants_are_written_in_one_form_and_read_as_they_stand() {
+fn instants_are_decoded_unchanged_and_encoded_canonically() {
     let canonical = Some("\"2026-11-20T08:00:00.000000Z\"".to_owned());
     for form in ["2026-11-20 08:00:00", "2026-11-20T09:00:00+01:00", "2026-11-20T08:00:00Z"] {
         assert_eq!(written(&text(form), Datetime), canonical);
@@ -110,7 +110,7 @@ fn instants_are_written_in_one_form_and_read_as_they_stand() {
 }
 
 #[test]
-fn what_other_peers_write_is_read_by_kind() {
+fn plain_peer_encodings_are_decoded_by_kind() {
     #[rustfmt::skip]
     let table: Vec<(&str, ColumnKind, Option<Value>)> = vec![
         ("null", Int64, Some(Null)),
@@ -164,7 +164,7 @@ fn what_other_peers_write_is_read_by_kind() {
 }
 
 #[test]
-fn text_that_is_no_json_value_is_refused_under_every_kind() {
+fn invalid_json_is_refused_for_every_kind() {
     #[rustfmt::skip]
     let broken = [
         "", " ", "nul", "nulls", "True", "t", "NaN", "Infinity", "-", "+1", "01", "1.", ".5", "1e", "0x10", "\"", "\"a",
@@ -178,7 +178,7 @@ fn text_that_is_no_json_value_is_refused_under_every_kind() {
 }
 
 #[test]
-fn plain_peers_get_json_in_place_decimals_as_numbers_and_bytes_in_hexadecimal() {
+fn plain_peers_get_inline_json_numbers_and_hex_bytes() {
     #[rustfmt::skip]
     let table = [
         (text("{\"a\":1}"), Json, "{\"a\":1}"),
@@ -200,7 +200,7 @@ fn plain_peers_get_json_in_place_decimals_as_numbers_and_bytes_in_hexadecimal() 
 }
 
 #[test]
-fn whatever_is_written_reads_back_as_an_equal_value() {
+fn encoded_value_decodes_as_an_equal_value() {
     let mut random = fastrand::Rng::with_seed(11);
     let mut taken = 0;
     for _ in 0..50_000 {

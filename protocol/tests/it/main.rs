@@ -1,6 +1,6 @@
-//! What the wire promises, seen from outside the crate: values, recorded exchanges and the book's examples.
+//! Tests of the wire format: values, recorded exchanges and documented examples.
 
-// clippy.toml lets tests unwrap; their helpers here are no functions under `#[test]`.
+// clippy.toml allows `unwrap` only in functions with `#[test]`.
 #![allow(clippy::unwrap_used)]
 
 mod book;

@@ -1,4 +1,4 @@
-//! One message by the name of its type: read, and written back.
+//! Decoding and encoding a message by the name of its type.
 
 use rejoin_protocol::{
     Manifest,
@@ -18,7 +18,7 @@ fn through<T: Serialize + DeserializeOwned>(json: &str) -> Result<String, serde_
     serde_json::to_string(&serde_json::from_str::<T>(json)?)
 }
 
-/// The types that have a name in the book and in the fixtures.
+/// The types that have a name in docs/protocol.md and in the fixtures.
 pub(crate) const TYPES: [&str; 18] = [
     "register-request",
     "register-response",
@@ -40,7 +40,7 @@ pub(crate) const TYPES: [&str; 18] = [
     "change",
 ];
 
-/// What the type of this name writes after it has read `json`.
+/// Decodes `json` as this type and encodes it again.
 pub(crate) fn read_and_write(name: &str, json: &str) -> Result<String, serde_json::Error> {
     match name {
         "register-request" => through::<RegisterRequest>(json),
@@ -65,12 +65,12 @@ pub(crate) fn read_and_write(name: &str, json: &str) -> Result<String, serde_jso
     }
 }
 
-/// Reads, writes and compares as JSON.
-pub(crate) fn must_survive(name: &str, json: &str, whence: &str) {
+/// Asserts that a message decodes and encodes to equal JSON.
+pub(crate) fn must_survive(name: &str, json: &str, source: &str) {
     let written = match read_and_write(name, json) {
         Ok(written) => written,
-        Err(error) => panic!("{whence}: {name} does not read it: {error}\n{json}"),
+        Err(error) => panic!("{source}: {name} does not decode it: {error}\n{json}"),
     };
     let value = |json: &str| serde_json::from_str::<serde_json::Value>(json).unwrap();
-    assert_eq!(value(&written), value(json), "{whence}: {name} writes something else");
+    assert_eq!(value(&written), value(json), "{source}: {name} encodes something else");
 }

@@ -1,4 +1,4 @@
-//! Rows as arrays of cells.
+//! Tests of rows as arrays of cells.
 
 use rejoin_protocol::{
     ColumnKind::{Bytes, Int64, Json, String},
@@ -25,12 +25,12 @@ fn read(text: &str) -> Result<Vec<Vec<Value>>, std::string::String> {
             Ok(rows)
         }
         Err(RowError::Decode(error)) => Err(error.to_string()),
-        Err(RowError::Each(())) => panic!("nothing failed"),
+        Err(RowError::Each(())) => panic!("the callback did not fail"),
     }
 }
 
 #[test]
-fn rows_are_read_as_they_were_written() {
+fn rows_decode_as_they_were_encoded() {
     let rows = vec![
         vec![Value::from("a \"quoted\" ],[ text"), Integer(i64::MIN), Null, Blob(vec![1, 2])],
         vec![Value::from(""), Null, Value::from("{\"a\":[1,{\"b\":\"]}\"}]}"), Null],
@@ -51,7 +51,7 @@ fn rows_are_read_as_they_were_written() {
 }
 
 #[test]
-fn json_in_place_and_spaces_are_read_too() {
+fn inline_json_and_spaces_are_decoded() {
     let rows = read(" [ [ \"a\" , 1 , {\"x\": [ \"]\\\"\" ] } , null ] ,\n[\"b\",2,[ ],\"\"]\t] ")
         .unwrap();
     assert_eq!(rows[0][2], Value::from("{\"x\": [ \"]\\\"\" ] }"));
@@ -59,7 +59,7 @@ fn json_in_place_and_spaces_are_read_too() {
 }
 
 #[test]
-fn a_refused_cell_takes_its_whole_row_back() {
+fn refused_cell_removes_its_row() {
     let mut writer = RowsWriter::default();
     writer.push([(&Integer(1), Int64), (&Null, Int64)]).unwrap();
     let refused = writer.push([(&Integer(2), Int64), (&Value::from("x"), Int64)]);
@@ -69,7 +69,7 @@ fn a_refused_cell_takes_its_whole_row_back() {
 }
 
 #[test]
-fn what_is_no_set_of_rows_is_refused_by_row_and_cell() {
+fn invalid_rows_are_refused_with_row_and_cell() {
     #[rustfmt::skip]
     let table = [
         ("{}", "no '[' at byte 0"),
@@ -88,18 +88,18 @@ fn what_is_no_set_of_rows_is_refused_by_row_and_cell() {
 }
 
 #[test]
-fn nothing_is_handed_out_after_the_callers_error() {
-    let mut seen = 0;
+fn no_row_is_delivered_after_a_callback_error() {
+    let mut delivered = 0;
     let stopped = each_row(&raw("[[1],[2],[3]]"), &[Int64], |_| {
-        seen += 1;
-        if seen == 2 { Err("full") } else { Ok(()) }
+        delivered += 1;
+        if delivered == 2 { Err("full") } else { Ok(()) }
     });
     assert!(matches!(stopped, Err(RowError::Each("full"))));
-    assert_eq!(seen, 2);
+    assert_eq!(delivered, 2);
 }
 
 #[test]
-fn objects_keep_their_order_and_name_the_column_at_fault() {
+fn objects_keep_order_and_errors_name_the_column() {
     let name = Value::from("B");
     let object =
         codec::encode_object([("name", &name, String), ("n \"1\"", &Integer(5), Int64)]).unwrap();

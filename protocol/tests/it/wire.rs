@@ -1,4 +1,4 @@
-//! Exchanges recorded with a v0.1.2 server: our types read each one, and write back what they read.
+//! Tests with exchanges recorded from a v0.1.2 server: each one decodes and encodes unchanged.
 
 use std::{fs, path::Path};
 
@@ -43,7 +43,7 @@ fn recorded(name: &str) -> Json {
     exchanges().into_iter().find(|exchange| exchange.name == name).unwrap().response
 }
 
-/// What was left out stands for its default; we write it out.
+/// Adds the defaults that the recorded request omits.
 fn with_defaults(path: &str, mut request: Json) -> Json {
     let defaults = match path {
         "/sync/register" => json!({"client_id": "", "platform": "", "app_version": ""}),
@@ -60,10 +60,10 @@ fn with_defaults(path: &str, mut request: Json) -> Json {
 }
 
 #[test]
-fn every_recorded_request_is_read_and_written_back() {
+fn recorded_requests_round_trip() {
     let mut read = 0;
     for exchange in exchanges() {
-        // A GET has no body, and what the server could not read is no request.
+        // A GET has no body, and a 400 means that the request is invalid.
         if exchange.request.is_null() || exchange.status == 400 {
             continue;
         }
@@ -76,7 +76,7 @@ fn every_recorded_request_is_read_and_written_back() {
 }
 
 #[test]
-fn every_recorded_answer_is_read_and_written_back() {
+fn recorded_responses_round_trip() {
     let mut read = 0;
     for exchange in exchanges() {
         let endpoint = exchange.path.replace("/sync/", "");
@@ -92,12 +92,12 @@ fn every_recorded_answer_is_read_and_written_back() {
 }
 
 #[test]
-fn the_hash_of_a_manifest_is_v0_1_2s() {
+fn manifest_hash_equals_v0_1_2() {
     for name in ["01-schema", "111-schema-v2", "112-schema-reverted", "215-schema-generated"] {
         let manifest: Manifest = serde_json::from_value(recorded(name)).unwrap();
         assert_eq!(manifest.hash(), manifest.schema_hash, "{name}");
         let made = Manifest::new(manifest.schema_version, manifest.tables.clone());
-        assert_eq!(made.schema_hash, manifest.schema_hash, "{name}: extensions stay outside");
+        assert_eq!(made.schema_hash, manifest.schema_hash, "{name}: extensions changed the hash");
         let mut changed = manifest.clone();
         changed.tables[0].columns[0].nullable ^= true;
         assert_ne!(changed.hash(), manifest.schema_hash, "{name}");
@@ -105,17 +105,17 @@ fn the_hash_of_a_manifest_is_v0_1_2s() {
 }
 
 #[test]
-fn the_hash_escapes_what_gos_encoder_escapes() {
+fn manifest_hash_uses_the_escapes_of_go() {
     let mut manifest: Manifest = serde_json::from_value(recorded("01-schema")).unwrap();
     manifest.tables.truncate(1);
     manifest.tables[0].columns.truncate(1);
     manifest.tables[0].columns[0].default_sql = Some("'<&>\u{2028}\u{2029}\"\\\u{e4}'".to_owned());
-    // Computed once by another program over the text that Go writes.
+    // Computed by another program over Go's output.
     assert_eq!(manifest.hash(), "c065064912d3336781a716322ec6c9eb4f46b2aaf70217e988237f186caa4666");
 }
 
 #[test]
-fn the_table_list_is_made_from_the_manifest() {
+fn table_list_is_derived_from_the_manifest() {
     let manifest: Manifest = serde_json::from_value(recorded("01-schema")).unwrap();
     let theirs: TablesResponse = serde_json::from_value(recorded("02-tables")).unwrap();
     let ours = TablesResponse {
@@ -126,7 +126,7 @@ fn the_table_list_is_made_from_the_manifest() {
 }
 
 #[test]
-fn a_recorded_row_of_every_type_is_read_exactly() {
+fn recorded_row_of_every_type_is_decoded_exactly() {
     let manifest: Manifest = serde_json::from_value(recorded("01-schema")).unwrap();
     let page: PullResponse = serde_json::from_value(recorded("196-pull-typed-row")).unwrap();
     let row = &page.changes[0];

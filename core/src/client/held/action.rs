@@ -1,8 +1,8 @@
-//! Actions whose code waits: it runs on a thread of its own, and the writer's thread does what it orders until it has ended.
+//! Asynchronous actions: the code runs on its own thread and sends commands to the writer's thread.
 //!
-//! The same turn as for a held transaction: nothing of the app is called on the writer's thread, which sleeps on a [`Line`] and is
-//! woken by orders, by the end of the code, by suspension and by time. Whatever ends the waiting lets the code go: its future is
-//! dropped, and each later order is refused.
+//! As for an interactive transaction, the writer's thread calls no app code. It waits on a [`Line`]
+//! for commands, the end of the code, suspension or a timeout. When the wait ends early, the code's
+//! future is dropped and every later command fails.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -24,20 +24,20 @@ use crate::runtime;
 use crate::writer::{Answer, bug, caught, panic_text};
 use rejoin_protocol::time;
 
-/// An action whose code waits between two statements, for what another language or another thread has to say. Where nothing is
-/// waited for, [`Action`] is simpler and faster.
+/// An action whose code waits between statements, for another language or thread. Where nothing has
+/// to be waited for, [`Action`] is simpler and faster.
 ///
-/// What holds for the code of [`Action`] holds for this: it runs again at any time, and may depend on nothing but its context
-/// and its arguments. The writer waits for it, and everybody who writes behind it:
+/// As for [`Action`], the code may run again at any time, and must depend only on its context and
+/// arguments. The writer, and all other writes, wait for it:
 ///
-/// - performed, it is given up when it has ordered nothing for [`transaction_idle`](crate::Config::transaction_idle):
-///   [`ActionFault::TimedOut`], and nothing of it is kept;
-/// - run again while remote rows come in, it shares [`Budget::rebase`](crate::Budget::rebase) with all others of that
-///   moment. What is not done by then is laid down as recorded, if that still fits;
-/// - [`Client::suspend`](crate::Client::suspend) and [`Client::shutdown`](crate::Client::shutdown) do not wait for it, and it is
-///   rolled back.
+/// - A performed action is aborted after [`transaction_idle`](crate::Config::transaction_idle)
+///   without a command: [`ActionFault::TimedOut`], and nothing is kept.
+/// - Re-runs under remote rows share [`Budget::rebase`](crate::Budget::rebase). Actions that exceed
+///   it are applied as recorded, if that still fits.
+/// - [`Client::suspend`](crate::Client::suspend) and [`Client::shutdown`](crate::Client::shutdown)
+///   do not wait for it; it is rolled back.
 ///
-/// Its future is dropped then, and each later call on its context is refused.
+/// In these cases its future is dropped, and each later call on its context fails.
 pub trait AsyncAction: Send + Sync + 'static {
     /// Its name.
     fn name(&self) -> &str;
@@ -47,31 +47,33 @@ pub trait AsyncAction: Send + Sync + 'static {
         1
     }
 
-    /// What it takes. Asked once, when it is registered.
+    /// Its parameters. Called once, at registration.
     fn parameters(&self) -> Vec<Parameter>;
 
-    /// As [`Action::upgrade`]. Called on the writer's thread: it must not wait for anything.
+    /// As [`Action::upgrade`]. Called on the writer's thread: it must not block.
     fn upgrade(&self, version: i64, arguments: Map<String, Json>) -> Option<Map<String, Json>> {
         let _ = (version, arguments);
         None
     }
 
-    /// Does it, on a thread of its own. It must have awaited each call on its context when it ends.
+    /// Runs the action, on its own thread. It must await each call on its context before it
+    /// returns.
     ///
     /// # Errors
-    /// Any: nothing of it is kept. [`HeldContext::refuse`] makes the one by which a rule of the app says no.
+    /// Any error rolls the action back. [`HeldContext::refuse`] creates the error of a failed rule.
     fn run(&self, context: HeldContext, arguments: Arguments) -> BoxFuture<'static, Result<Json>>;
 }
 
 impl Actions {
-    /// Adds an action that is code which waits.
+    /// Registers an asynchronous action.
     #[must_use]
     pub fn register_async(self, action: impl AsyncAction) -> Self {
         self.register(Waiting(Arc::new(action)))
     }
 }
 
-/// [`Context`] for code that waits: its methods may be called from any thread, until the action has ended.
+/// [`Context`] for asynchronous code: its methods may be called from any thread until the action
+/// ends.
 #[derive(Debug)]
 pub struct HeldContext {
     line: Arc<Line<Wish>>,
@@ -80,7 +82,7 @@ pub struct HeldContext {
     time_ms: i64,
 }
 
-/// What the code wants, or came to.
+/// A command of the code, or its result.
 enum Wish {
     Work(Work),
     Done(Result<Json>),
@@ -88,10 +90,10 @@ enum Wish {
 
 type Work = Box<dyn FnOnce(Result<&mut Desk<'_, '_, '_>>) + Send>;
 
-/// What lies before the writer's thread while it waits for an action.
+/// State of the writer's thread while it serves an action.
 struct Desk<'a, 'b, 'engine> {
     context: &'a mut Context<'b, 'engine>,
-    /// What is no fault of the action, and ends it whatever its code makes of it.
+    /// An error that is not the action's fault; it ends the action even if its code ignores it.
     fatal: Option<Error>,
 }
 
@@ -103,7 +105,7 @@ impl Order for Wish {
     }
 }
 
-/// An action that is waited for, as the engine runs it.
+/// The engine's adapter for an asynchronous action.
 struct Waiting<A>(Arc<A>);
 
 impl<A: AsyncAction> Action for Waiting<A> {
@@ -140,7 +142,7 @@ impl<A: AsyncAction> Action for Waiting<A> {
 }
 
 impl<A: AsyncAction> Waiting<A> {
-    /// Starts the code, and does what it orders until it has ended or may not go on.
+    /// Starts the code and serves its commands until it ends or is aborted.
     fn served(
         &self,
         context: &mut Context<'_, '_>,
@@ -159,7 +161,7 @@ impl<A: AsyncAction> Waiting<A> {
         let (code, ending) = abortable(AssertUnwindSafe(code).catch_unwind());
         let done = Arc::clone(line);
         runtime::thread("action", move || {
-            // Aborted, it has nobody to tell.
+            // An aborted future has no result.
             if let Ok(ended) = block_on(code) {
                 let panicked = |panic: Box<dyn std::any::Any + Send>| {
                     Err(Error::Foreign(panic_text(&*panic).to_owned()))
@@ -214,7 +216,7 @@ impl HeldContext {
     /// As [`Context::row_id`].
     ///
     /// # Errors
-    /// As there, and why the action is over, if it is.
+    /// As there, and the reason for the end of the action, if it has ended.
     pub fn row_id(&self, table: &str, row: &Json) -> Answer<String> {
         let (table, row) = (table.to_owned(), row.clone());
         self.order(move |context| context.row_id(&table, &row))
@@ -223,7 +225,7 @@ impl HeldContext {
     /// As [`Context::execute`].
     ///
     /// # Errors
-    /// As there, and why the action is over, if it is.
+    /// As there, and the reason for the end of the action, if it has ended.
     pub fn execute(&self, sql: &str, params: impl IntoParams) -> Answer<usize> {
         let (sql, params) = (sql.to_owned(), params.into_params());
         self.order(move |context| context.execute(&sql, params))
@@ -232,7 +234,7 @@ impl HeldContext {
     /// As [`Context::query`].
     ///
     /// # Errors
-    /// As there, and why the action is over, if it is.
+    /// As there, and the reason for the end of the action, if it has ended.
     pub fn query(&self, sql: &str, params: impl IntoParams) -> Answer<RowBuffer> {
         let (sql, params) = (sql.to_owned(), params.into_params());
         self.order(move |context| context.query(&sql, params))
@@ -250,7 +252,7 @@ impl HeldContext {
         &self,
         body: impl FnOnce(&mut Context<'_, '_>) -> Result<R> + Send + 'static,
     ) -> Answer<R> {
-        let (tell, told) = oneshot::channel();
+        let (reply, receiver) = oneshot::channel();
         let line = Arc::clone(&self.line);
         let work: Work = Box::new(move |desk| {
             let result = desk.and_then(|desk| {
@@ -258,22 +260,22 @@ impl HeldContext {
                 done.map_err(|error| desk.kept(error, &line))
             });
             line.rest();
-            let _ = tell.send(result);
+            let _ = reply.send(result);
         });
         self.line.push(Wish::Work(work));
-        Answer::coming(told)
+        Answer::coming(receiver)
     }
 }
 
 impl Desk<'_, '_, '_> {
-    /// What the code is told of an error. Whoever hears of a full disk must not make a refusal of it.
+    /// Converts an error for the code. The code must not turn a full disk into a refusal.
     fn kept(&mut self, error: Error, line: &Line<Wish>) -> Error {
         let error = line.explain(error);
         if !error.is_of_the_machine() {
             return error;
         }
-        let told = Ending::of_failure(&error).error();
+        let refusal = Ending::of_failure(&error).error();
         self.fatal = Some(error);
-        told
+        refusal
     }
 }

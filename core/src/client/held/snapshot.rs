@@ -1,4 +1,4 @@
-//! A snapshot that a handle holds: one reader serves it until it ends.
+//! Interactive snapshots: one reader serves a handle until it ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,18 +16,19 @@ use crate::readers::Readers;
 use crate::row_buffer::{Row, RowBuffer};
 use crate::writer::{Answer, bug, caught};
 
-/// One state of the database that lasts until it is finished, made by [`Client::begin_read`].
+/// One state of the database that lasts until it is finished, created by [`Client::begin_read`].
 ///
-/// Its methods may be called from any thread and from asynchronous code. It ends by [`finish`](Self::finish) or by being
-/// dropped; with [`Error::TransactionTimeout`] when no query came for [`transaction_idle`](crate::Config::transaction_idle), or when
-/// the write-ahead log has grown to 16 times [`wal_limit`](crate::Config::wal_limit) since it began; and by
-/// [`Client::suspend`] and [`Client::shutdown`], which do not wait for it. Every later call answers why it ended.
+/// Its methods may be called from any thread and from asynchronous code. It ends by
+/// [`finish`](Self::finish) or drop; with [`Error::TransactionTimeout`] when it is idle for
+/// [`transaction_idle`](crate::Config::transaction_idle), or when the write-ahead log has grown to
+/// 16 times [`wal_limit`](crate::Config::wal_limit); and by [`Client::suspend`] and
+/// [`Client::shutdown`]. Every later call returns the reason for the end.
 #[derive(Debug)]
 pub struct HeldSnapshot {
     line: Arc<Line<Wish>>,
 }
 
-/// What the holder wants.
+/// A command from the handle.
 enum Wish {
     Work(Work),
     Finish(oneshot::Sender<Result<()>>),
@@ -39,17 +40,18 @@ impl Order for Wish {
     fn refuse(self, error: Error) {
         match self {
             Self::Work(work) => work(Err(error)),
-            Self::Finish(tell) => drop(tell.send(Err(error))),
+            Self::Finish(reply) => drop(reply.send(Err(error))),
         }
     }
 }
 
 impl Client {
-    /// Several queries on one state, for code that waits between two of them: what is committed meanwhile is not seen. Where
-    /// nothing has to be waited for, [`Client::read`] and [`Client::query_all`] are simpler.
+    /// Several queries on one state, with waits between them; later commits are not visible.
+    /// Without waits, [`Client::read`] and [`Client::query_all`] are simpler.
     ///
-    /// Each takes one of the [`readers`](crate::Config::readers) for as long as it lasts, so that other queries have fewer;
-    /// when all are taken, further ones wait. The log of writes cannot begin anew before it ends: keep it short.
+    /// Each snapshot uses one of the [`readers`](crate::Config::readers) until it ends; when all
+    /// are in use, further ones wait. The write-ahead log cannot be reused before it ends: keep it
+    /// short.
     ///
     /// ```
     /// # use rejoin_core::{Client, Config, block_on};
@@ -70,44 +72,44 @@ impl Client {
     /// [`Error::Reentrant`] inside the closure of [`Client::read`]; [`Error::Suspended`], [`Error::Shutdown`].
     pub fn begin_read(&self) -> Answer<HeldSnapshot> {
         let core = self.core();
-        let (tell, told) = oneshot::channel();
+        let (reply, receiver) = oneshot::channel();
         let (pool, host) = (core.readers.clone(), Arc::clone(&core.host));
         let idle = core.config.transaction_idle;
         let handed_in = core.readers.hold(move |reader| match reader {
-            Ok(reader) => serve(reader, &pool, host, idle, tell),
-            Err(error) => drop(tell.send(Err(error))),
+            Ok(reader) => serve(reader, &pool, host, idle, reply),
+            Err(error) => drop(reply.send(Err(error))),
         });
         match handed_in {
-            Ok(()) => Answer::coming(told),
+            Ok(()) => Answer::coming(receiver),
             Err(error) => Answer::ready(Err(error)),
         }
     }
 }
 
-/// One snapshot, from begin to end, on a reader's thread.
+/// Serves one snapshot, on a reader's thread.
 fn serve(
     reader: &mut Reader,
     pool: &Readers,
     host: Arc<dyn Host>,
     idle: Duration,
-    tell: oneshot::Sender<Result<HeldSnapshot>>,
+    reply: oneshot::Sender<Result<HeldSnapshot>>,
 ) {
     let line = Line::new(host, idle);
-    // Before it begins: whoever suspends or ends sees this line, or this sees them.
+    // Registered before it begins, so that a concurrent suspend or shutdown ends it.
     let _held = match pool.note_held(Arc::clone(&line) as _) {
         Ok(held) => held,
-        Err(error) => return drop(tell.send(Err(error))),
+        Err(error) => return drop(reply.send(Err(error))),
     };
-    let mut begun = Some(tell);
+    let mut begun = Some(reply);
     let served = caught(|| {
         reader.snapshot(|reader| {
             line.rest();
             let handle = HeldSnapshot { line: Arc::clone(&line) };
-            let _ = begun.take().map(|tell| tell.send(Ok(handle)));
+            let _ = begun.take().map(|reply| reply.send(Ok(handle)));
             loop {
                 match line.take() {
                     Err(ending) => return Ok((ending, None)),
-                    Ok(Wish::Finish(tell)) => return Ok((Ending::Finished, Some(tell))),
+                    Ok(Wish::Finish(reply)) => return Ok((Ending::Finished, Some(reply))),
                     Ok(Wish::Work(work)) if reader.is_overdue() => {
                         work(Err(Error::TransactionTimeout));
                         return Ok((Ending::TimedOut, None));
@@ -120,12 +122,12 @@ fn serve(
     match served.unwrap_or_else(|panic| Err(bug(&*panic))) {
         Ok((ending, last)) => {
             line.end(ending);
-            drop(last.map(|tell| tell.send(Ok(()))));
+            drop(last.map(|reply| reply.send(Ok(()))));
         }
         Err(error) => {
             let error = line.explain(error);
             line.end(Ending::of_failure(&error));
-            drop(begun.take().map(|tell| tell.send(Err(error))));
+            drop(begun.take().map(|reply| reply.send(Err(error))));
         }
     }
 }
@@ -134,7 +136,7 @@ impl HeldSnapshot {
     /// The rows of a query, as of the snapshot.
     ///
     /// # Errors
-    /// As [`Client::query`]; the snapshot goes on. Why it ended, if it has.
+    /// As [`Client::query`]; the snapshot continues. The reason for the end, if it has ended.
     pub fn query(&self, sql: &str, params: impl IntoParams) -> Answer<RowBuffer> {
         let (sql, params) = (sql.to_owned(), params.into_params());
         self.order(move |reader| reader.rows(&sql, &params))
@@ -149,31 +151,31 @@ impl HeldSnapshot {
         self.order(move |reader| Ok(reader.rows(&sql, &params)?.into_first()))
     }
 
-    /// Ends it; its reader is free for others.
+    /// Ends the snapshot and releases its reader.
     ///
     /// # Errors
-    /// Why it ended, if it has.
+    /// The reason for the end, if it has already ended.
     pub fn finish(&self) -> Answer<()> {
-        let (tell, told) = oneshot::channel();
-        self.line.push(Wish::Finish(tell));
-        Answer::coming(told)
+        let (reply, receiver) = oneshot::channel();
+        self.line.push(Wish::Finish(reply));
+        Answer::coming(receiver)
     }
 
     fn order<R: Send + 'static>(
         &self,
         body: impl FnOnce(&mut Reader) -> Result<R> + Send + 'static,
     ) -> Answer<R> {
-        let (tell, told) = oneshot::channel();
+        let (reply, receiver) = oneshot::channel();
         let line = Arc::clone(&self.line);
         let work: Work = Box::new(move |reader| {
             let result = reader.and_then(|reader| {
                 caught(|| body(reader)).unwrap_or_else(|panic| Err(bug(&*panic)))
             });
             line.rest();
-            let _ = tell.send(result.map_err(|error| line.explain(error)));
+            let _ = reply.send(result.map_err(|error| line.explain(error)));
         });
         self.line.push(Wish::Work(work));
-        Answer::coming(told)
+        Answer::coming(receiver)
     }
 }
 

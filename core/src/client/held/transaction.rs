@@ -1,4 +1,4 @@
-//! A transaction that a handle holds: the writer's thread serves it, and nobody else, until it ends.
+//! Interactive transactions: the writer's thread serves one handle until it ends.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -17,41 +17,41 @@ use crate::row_buffer::{Row, RowBuffer};
 use crate::value::Value;
 use crate::writer::{Answer, bug, caught};
 
-/// A transaction that lasts until it is committed or rolled back, made by [`Client::begin`].
+/// A transaction that lasts until it is committed or rolled back, created by [`Client::begin`].
 ///
-/// Its methods may be called from any thread and from asynchronous code; each begins its work at once, works are done one
-/// after the other, and dropping an answer only means not to hear of the end. What it writes to synced tables is **one**
-/// mutation, captured with the commit. A part that can be undone alone is a [`savepoint`](Self::savepoint); a commit waits for
-/// none of them, so each must have ended before.
+/// Its methods may be called from any thread and from asynchronous code. Each starts its work at
+/// the call, in call order; dropping a future does not cancel it. The writes to synced tables are
+/// **one** mutation, captured at the commit. [`savepoint`](Self::savepoint) begins a part that can
+/// be rolled back alone; all savepoints must have ended before the commit.
 ///
-/// It ends by [`commit`](Self::commit), by [`rollback`](Self::rollback) or by being dropped, which rolls back. It is rolled
-/// back as well when no statement came for [`transaction_idle`](crate::Config::transaction_idle)
-/// ([`Error::TransactionTimeout`]), by a statement that leaves no way on ([`Error::PartialStatement`]), by a commit while a
-/// savepoint is open, and by [`Client::suspend`] and [`Client::shutdown`], which do not wait for it. Every later call answers
-/// why it ended.
+/// It ends by [`commit`](Self::commit), [`rollback`](Self::rollback) or drop, which rolls back. It
+/// is also rolled back when it is idle for [`transaction_idle`](crate::Config::transaction_idle)
+/// ([`Error::TransactionTimeout`]), by [`Error::PartialStatement`], by a commit with an open
+/// savepoint, and by [`Client::suspend`] and [`Client::shutdown`]. Every later call returns the
+/// reason.
 #[derive(Debug)]
 pub struct HeldTransaction {
     line: Arc<Line<Wish>>,
     edited: Arc<OnceLock<MutationId>>,
 }
 
-/// What the holder wants.
+/// A command from the handle.
 enum Wish {
     Work(Work),
-    /// To commit, or to roll back.
+    /// Commit (true) or rollback (false).
     End(bool, oneshot::Sender<Result<()>>),
 }
 
 type Work = Box<dyn FnOnce(Result<&mut Desk<'_, '_>>) + Send>;
 
-/// What lies before the writer's thread while it serves.
+/// State of the writer's thread while it serves the transaction.
 struct Desk<'a, 'engine> {
     tx: &'a mut Transaction<'engine>,
-    /// Those that are open, with their numbers, the innermost last.
+    /// Open savepoints with their numbers, the innermost last.
     savepoints: Vec<(i64, Savepoint)>,
-    /// The number that was given last.
+    /// The last assigned number.
     numbered: i64,
-    /// The engine has a bug, in these words.
+    /// The message of a panic in the engine.
     broken: Option<String>,
 }
 
@@ -59,14 +59,15 @@ impl Order for Wish {
     fn refuse(self, error: Error) {
         match self {
             Self::Work(work) => work(Err(error)),
-            Self::End(_, tell) => drop(tell.send(Err(error))),
+            Self::End(_, reply) => drop(reply.send(Err(error))),
         }
     }
 }
 
 impl Client {
-    /// Begins a transaction that a handle holds, for code that waits between two statements; the answer comes when it is its
-    /// turn. Where nothing has to be waited for, [`Client::transaction`] is simpler and cannot be left open.
+    /// Begins an interactive transaction, for code that waits between statements; completes when
+    /// the writer is free. Without waits, [`Client::transaction`] is simpler and cannot be left
+    /// open.
     ///
     /// ```
     /// # use rejoin_core::{Client, Config, block_on};
@@ -76,7 +77,7 @@ impl Client {
     /// # block_on(async {
     /// let tx = client.begin().await?;
     /// tx.execute("INSERT INTO stock VALUES ('here', 3)", ()).await?;
-    /// let count = tx.query("SELECT n FROM stock", ()).await?; // It sees what it wrote, others do not yet.
+    /// let count = tx.query("SELECT n FROM stock", ()).await?; // It sees its writes, others do not yet.
     /// assert_eq!((count.len(), client.query("SELECT n FROM stock", ()).await?.len()), (1, 0));
     /// tx.commit().await?;
     /// assert_eq!(client.query("SELECT n FROM stock", ()).await?.len(), 1);
@@ -85,10 +86,10 @@ impl Client {
     /// # Ok::<(), rejoin_core::Error>(())
     /// ```
     ///
-    /// While it is held, whatever else needs the writer waits: other writes and transactions, `pending`, `row_sync_state`,
-    /// remote changes. So does the holder's own `client.execute`; a holder that waits for that is silent, so the transaction is
-    /// rolled back by its timeout, and then the client's write is done, alone: use the handle. Reads never wait and see the
-    /// state before.
+    /// While it is open, other work of the writer waits: other writes and transactions, `pending`,
+    /// `row_sync_state`, remote changes. This includes `client.execute` of the code that holds the
+    /// handle: if it waits for that, the transaction times out, is rolled back, and the write then
+    /// runs alone. Use the handle instead. Reads never wait and see the state before.
     ///
     /// # Errors
     /// [`Error::Reentrant`] inside the closure of a transaction; [`Error::Suspended`], [`Error::Shutdown`].
@@ -96,9 +97,9 @@ impl Client {
         self.hold(|engine, body, _| engine.transaction(body))
     }
 
-    /// [`Client::edit`] for code that waits between two statements: the handle's transaction begins with what the mutation wrote
-    /// laid upon the rows as they stand now. With [`commit`](HeldTransaction::commit) what comes out is a new mutation in its
-    /// place, and [`HeldTransaction::edited`] names it. Ended otherwise, nothing was changed.
+    /// [`Client::edit`] as an interactive transaction: it begins with the mutation's changes on top
+    /// of the current rows. [`commit`](HeldTransaction::commit) replaces the mutation by a new one,
+    /// whose id is [`HeldTransaction::edited`]. Any other end changes nothing.
     ///
     /// # Errors
     /// As [`Client::edit`] and [`Client::begin`].
@@ -111,7 +112,7 @@ impl Client {
         })
     }
 
-    /// A handle for the transaction that `open` opens.
+    /// A handle for the transaction that `open` begins.
     fn hold(
         &self,
         open: impl FnOnce(&mut Engine, &mut Body<'_>, &OnceLock<MutationId>) -> Result<()>
@@ -119,55 +120,56 @@ impl Client {
         + 'static,
     ) -> Answer<HeldTransaction> {
         let core = self.core();
-        let (tell, told) = oneshot::channel();
+        let (reply, receiver) = oneshot::channel();
         let (brake, idle) = (Arc::clone(&core.brake), core.config.transaction_idle);
         let handed_in = core.writer.hold(move |engine| match engine {
-            Ok(engine) => serve(engine, &brake, idle, tell, open),
-            Err(error) => drop(tell.send(Err(error))),
+            Ok(engine) => serve(engine, &brake, idle, reply, open),
+            Err(error) => drop(reply.send(Err(error))),
         });
         match handed_in {
-            Ok(()) => Answer::coming(told),
+            Ok(()) => Answer::coming(receiver),
             Err(error) => Answer::ready(Err(error)),
         }
     }
 }
 
-/// What is done in the transaction.
+/// What runs inside the transaction.
 type Body<'a> = dyn FnMut(&mut Transaction<'_>) -> Result<()> + 'a;
 
-/// One transaction, from begin to end, on the writer's thread.
+/// Serves one transaction, on the writer's thread.
 fn serve(
     engine: &mut Engine,
     brake: &Brake,
     idle: Duration,
-    tell: oneshot::Sender<Result<HeldTransaction>>,
+    reply: oneshot::Sender<Result<HeldTransaction>>,
     open: impl FnOnce(&mut Engine, &mut Body<'_>, &OnceLock<MutationId>) -> Result<()>,
 ) {
     let line = Line::new(Arc::clone(&engine.host), idle);
-    // Before it begins: whoever suspends or ends sees this line, or this sees them.
+    // Registered before it begins, so that a concurrent suspend or shutdown ends it.
     if let Err(error) = brake.hold(Arc::clone(&line) as _) {
-        return drop(tell.send(Err(error)));
+        return drop(reply.send(Err(error)));
     }
-    let mut begun = Some(tell);
-    let mut wanted = None;
+    let mut begun = Some(reply);
+    let mut end = None;
     let edited = Arc::default();
     let served = caught(|| {
         let mut body = |tx: &mut Transaction<'_>| {
             line.rest();
             let handle = HeldTransaction { line: Arc::clone(&line), edited: Arc::clone(&edited) };
-            // Where nobody waits any more, the handle is dropped here, which ends it.
-            let _ = begun.take().map(|tell| tell.send(Ok(handle)));
+            // If the caller no longer waits, the handle is dropped here, which ends the
+            // transaction.
+            let _ = begun.take().map(|reply| reply.send(Ok(handle)));
             let (ending, last) = Desk::new(tx).serve(&line);
             let result =
                 if matches!(ending, Ending::Committed) { Ok(()) } else { Err(ending.error()) };
-            wanted = Some((ending, last));
+            end = Some((ending, last));
             result
         };
         open(engine, &mut body, &edited)
     });
     brake.release();
     let served = served.unwrap_or_else(|panic| Err(bug(&*panic)));
-    let (ending, last, answer) = match (wanted, served) {
+    let (ending, last, answer) = match (end, served) {
         (Some((Ending::Committed, last)), Err(error)) => {
             let error = line.explain(error);
             (Ending::of_failure(&error), last, Err(error))
@@ -177,12 +179,12 @@ fn serve(
         (None, Ok(())) => return,
         (None, Err(error)) => {
             line.end(Ending::of_failure(&error));
-            return drop(begun.take().map(|tell| tell.send(Err(error))));
+            return drop(begun.take().map(|reply| reply.send(Err(error))));
         }
     };
     line.end(ending);
-    if let Some(tell) = last {
-        let _ = tell.send(answer);
+    if let Some(reply) = last {
+        let _ = reply.send(answer);
     }
 }
 
@@ -191,25 +193,25 @@ impl<'a, 'engine> Desk<'a, 'engine> {
         Self { tx, savepoints: Vec::new(), numbered: 0, broken: None }
     }
 
-    /// Does what is ordered until it ends: how it is to end, and who wants to hear of it.
+    /// Runs commands until the end; returns the reason and who waits for the result.
     fn serve(mut self, line: &Arc<Line<Wish>>) -> (Ending, Option<oneshot::Sender<Result<()>>>) {
         loop {
             match line.take() {
                 Err(ending) => return (ending, None),
-                Ok(Wish::End(true, tell)) => return (self.at_commit(), Some(tell)),
-                Ok(Wish::End(false, tell)) => return (Ending::RolledBack, Some(tell)),
+                Ok(Wish::End(true, reply)) => return (self.at_commit(), Some(reply)),
+                Ok(Wish::End(false, reply)) => return (Ending::RolledBack, Some(reply)),
                 Ok(Wish::Work(work)) => work(Ok(&mut self)),
             }
             if let Some(ended) = self.tx.ended() {
                 return (Ending::Ended(ended.clone()), None);
             }
-            if let Some(words) = self.broken {
-                return (Ending::Failed(words), None);
+            if let Some(message) = self.broken {
+                return (Ending::Failed(message), None);
             }
         }
     }
 
-    /// How a commit ends it: of a part that is open nobody knows whether it is wanted, so nothing is kept by half.
+    /// The result of a commit: with an open savepoint, it is unclear whether to keep that part.
     fn at_commit(&self) -> Ending {
         if self.savepoints.is_empty() {
             return Ending::Committed;
@@ -224,7 +226,7 @@ impl<'a, 'engine> Desk<'a, 'engine> {
     fn end_savepoint(&mut self, number: i64, keep: bool) -> Result<()> {
         let why = match self.savepoints.last() {
             Some((innermost, savepoint)) if *innermost == number => {
-                // Could it not be ended, it stays open, and nothing is committed.
+                // If closing fails, it stays open, and nothing is committed.
                 self.tx.close_savepoint(savepoint, keep)?;
                 self.savepoints.pop();
                 return Ok(());
@@ -241,18 +243,19 @@ impl<'a, 'engine> Desk<'a, 'engine> {
 }
 
 impl HeldTransaction {
-    /// Runs one statement; how many rows it changed.
+    /// Runs one statement and returns the number of changed rows.
     ///
     /// # Errors
-    /// As [`Client::execute`]: the transaction goes on without what the statement did, except after
-    /// [`Error::PartialStatement`], a full disk and what else says that the transaction was rolled back. Why it ended, if it
-    /// has.
+    /// As [`Client::execute`]: the transaction continues without the statement, except after
+    /// [`Error::PartialStatement`], a full disk, and other errors that roll it back. The reason for
+    /// the end, if it has ended.
     pub fn execute(&self, sql: &str, params: impl IntoParams) -> Answer<usize> {
         let (sql, params) = (sql.to_owned(), params.into_params());
         self.order(move |desk| desk.tx.execute(&sql, &params))
     }
 
-    /// The rows of a statement, which may also write (`RETURNING`); it sees what this transaction wrote.
+    /// The rows of a statement, which may write (`RETURNING`); it sees earlier writes of the
+    /// transaction.
     ///
     /// # Errors
     /// As [`HeldTransaction::execute`].
@@ -270,21 +273,22 @@ impl HeldTransaction {
         self.order(move |desk| Ok(desk.tx.rows(&sql, &params)?.into_first()))
     }
 
-    /// Runs several statements, all or none of them; how many rows each changed.
+    /// Runs several statements, all or none; returns the number of changed rows of each.
     ///
     /// # Errors
-    /// [`Error::Batch`] with the statement that failed: the transaction goes on without any of them. Otherwise as
-    /// [`HeldTransaction::execute`].
+    /// [`Error::Batch`] with the failed statement: the transaction continues without all of them.
+    /// Otherwise as [`HeldTransaction::execute`].
     pub fn batch(&self, statements: Vec<(String, Vec<Value>)>) -> Answer<Vec<usize>> {
         self.order(move |desk| desk.tx.savepoint(|tx| run_all(tx, &statements)))
     }
 
-    /// Begins a part that can be undone alone, and answers its number: each is greater than those before in this transaction.
-    /// Parts nest: [`release`](Self::release) and [`rollback_to`](Self::rollback_to) end the innermost, and each must have ended
-    /// before the commit.
+    /// Begins a savepoint and returns its number, which is greater than all earlier ones of this
+    /// transaction. Savepoints nest: [`release`](Self::release) and
+    /// [`rollback_to`](Self::rollback_to) end the innermost, and each must have ended before the
+    /// commit.
     ///
     /// # Errors
-    /// Why the transaction ended, if it has.
+    /// The reason for the end, if the transaction has ended.
     pub fn savepoint(&self) -> Answer<i64> {
         self.order(|desk| {
             let savepoint = desk.tx.open_savepoint()?;
@@ -294,16 +298,16 @@ impl HeldTransaction {
         })
     }
 
-    /// Ends the savepoint of that number and keeps what was written since.
+    /// Ends the savepoint with this number and keeps its writes.
     ///
     /// # Errors
-    /// [`Error::Refused`] if it is not the innermost one that is open: nothing has changed, the transaction goes on, and what
-    /// is open stays so. Why the transaction ended, if it has.
+    /// [`Error::Refused`] if it is not the innermost open one: nothing changes and the transaction
+    /// continues. The reason for the end, if the transaction has ended.
     pub fn release(&self, number: i64) -> Answer<()> {
         self.order(move |desk| desk.end_savepoint(number, true))
     }
 
-    /// Ends the savepoint of that number and undoes what was written since.
+    /// Ends the savepoint with this number and rolls its writes back.
     ///
     /// # Errors
     /// As [`HeldTransaction::release`].
@@ -311,41 +315,43 @@ impl HeldTransaction {
         self.order(move |desk| desk.end_savepoint(number, false))
     }
 
-    /// Commits: when this is done, what was written is on disk and in the queue, and watches are told. If the answer is an
-    /// error, nothing of the transaction was written.
+    /// Commits. When this completes, the writes are on disk and in the queue, and watches are
+    /// notified. On an error nothing was written.
     ///
     /// # Errors
-    /// [`Error::Refused`] if a savepoint is open: the whole transaction is rolled back, since nobody knows whether that part
-    /// is wanted. [`Error::Full`], [`Error::Io`] and others of the commit itself; why the transaction ended, if it has.
+    /// [`Error::Refused`] if a savepoint is open: the whole transaction is rolled back.
+    /// [`Error::Full`], [`Error::Io`] and others of the commit; the reason for the end, if it has
+    /// ended.
     pub fn commit(&self) -> Answer<()> {
         self.finish(true)
     }
 
-    /// Rolls back: nothing of the transaction was written.
+    /// Rolls back all writes of the transaction.
     ///
     /// # Errors
-    /// Why the transaction ended, if it has; it was rolled back then too, unless it was committed.
+    /// The reason for the end, if it has ended; it was rolled back then too, unless it was
+    /// committed.
     pub fn rollback(&self) -> Answer<()> {
         self.finish(false)
     }
 
-    /// The mutation that [`Client::begin_edit`] has become, when it is committed; `None` before, if nothing is left of it, and
-    /// for any other transaction.
+    /// After the commit of [`Client::begin_edit`], the id of the new mutation; `None` before, if
+    /// nothing is left of it, and for any other transaction.
     pub fn edited(&self) -> Option<MutationId> {
         self.edited.get().copied()
     }
 
     fn finish(&self, keep: bool) -> Answer<()> {
-        let (tell, told) = oneshot::channel();
-        self.line.push(Wish::End(keep, tell));
-        Answer::coming(told)
+        let (reply, receiver) = oneshot::channel();
+        self.line.push(Wish::End(keep, reply));
+        Answer::coming(receiver)
     }
 
     fn order<R: Send + 'static>(
         &self,
         body: impl FnOnce(&mut Desk<'_, '_>) -> Result<R> + Send + 'static,
     ) -> Answer<R> {
-        let (tell, told) = oneshot::channel();
+        let (reply, receiver) = oneshot::channel();
         let line = Arc::clone(&self.line);
         let work: Work = Box::new(move |desk| {
             let result = desk.and_then(|desk| {
@@ -356,21 +362,21 @@ impl HeldTransaction {
                 })
             });
             line.rest();
-            let _ = tell.send(result.map_err(|error| line.explain(error)));
+            let _ = reply.send(result.map_err(|error| line.explain(error)));
         });
         self.line.push(Wish::Work(work));
-        Answer::coming(told)
+        Answer::coming(receiver)
     }
 }
 
 impl Drop for HeldTransaction {
     fn drop(&mut self) {
-        // A commit that was asked for before is still done.
+        // A commit that is already queued still runs.
         self.line.close(Ending::RolledBack);
     }
 }
 
-/// Runs statements one after the other; the first that fails is named.
+/// Runs statements in order; the error has the index of the first that fails.
 pub(in crate::client) fn run_all(
     tx: &mut Transaction<'_>,
     statements: &[(String, Vec<Value>)],

@@ -1,4 +1,5 @@
-//! What an action's code is given: the rows of the transaction, a time and ids that are the same at each run.
+//! What an action's code can use: the rows of the transaction, and a time and ids that are the same
+//! at each run.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -21,8 +22,9 @@ use crate::value::Value;
 
 /// One run of an action, for as long as its code runs.
 ///
-/// Whatever the code does to rows it does here, and all it may depend on is what stands in the rows, its arguments, and the
-/// time and the ids that it is given here: run again on other rows, it has the same of these.
+/// All row access of the code goes through it. The code may depend only on the rows, its arguments,
+/// and the time and ids of this context: a later run on other rows gets the same arguments, time
+/// and ids.
 #[derive(Debug)]
 pub struct Context<'a, 'engine> {
     tx: &'a mut Transaction<'engine>,
@@ -34,9 +36,9 @@ pub struct Context<'a, 'engine> {
     reads: BTreeSet<TableNumber>,
     bounds: &'a Bounds,
     keyed: Keyed,
-    /// Whether the code runs elsewhere and is waited for.
+    /// Whether the code is an asynchronous callback.
     waits: bool,
-    /// A fault that stands even if the code passes over it.
+    /// A fault that counts even if the code ignores it.
     fault: Option<ActionFault>,
 }
 
@@ -63,33 +65,34 @@ impl<'a, 'engine> Context<'a, 'engine> {
         }
     }
 
-    /// When the action was performed: milliseconds since 1970, by the device's clock; never before that of an earlier
-    /// mutation. In its statements `rejoin_now()` is the same instant.
+    /// When the action was performed: milliseconds since 1970, by the device's clock; never before
+    /// that of an earlier mutation. In its statements `rejoin_now()` is the same instant.
     pub fn time_ms(&self) -> i64 {
         self.time_ms
     }
 
-    /// [`Context::time_ms`] as text, as all columns write it (`2026-01-02T03:04:05.000000Z`).
+    /// [`Context::time_ms`] as text in the canonical form (`2026-01-02T03:04:05.000000Z`).
     pub fn time(&self) -> String {
         time::format(self.time_ms.saturating_mul(1000))
     }
 
-    /// The mutation that this run makes, or made.
+    /// The mutation of this run.
     pub fn mutation(&self) -> MutationId {
         self.mutation
     }
 
-    /// The id of a row of `table` that this action makes: the same at each run, and another one for each action. `row` has
-    /// at least the columns that are the table's identity ([`Actions::identity`]).
+    /// The id of a row of `table` that this action creates: the same at each run, and different for
+    /// each action. `row` has at least the columns of the table's identity ([`Actions::identity`]).
     ///
     /// # Errors
-    /// [`Error::Action`] if this run was given the id already: two rows of one identity cannot be told apart, and nothing
-    /// of the action is kept. [`Error::Refused`] if the table has no identity, or the row lacks a column of it.
+    /// [`Error::Action`] if this run has already used the id: two rows with one identity cannot be
+    /// distinguished, and the whole action is rolled back. [`Error::Refused`] if the table has no
+    /// identity, or the row lacks a column of it.
     pub fn row_id(&mut self, table: &str, row: &Json) -> Result<String> {
         let Some(identity) = self.actions.identity_of(table) else {
             return Err(Error::Refused {
                 what: format!("an id for a row of {table}"),
-                why: String::from("its identity is not declared; name it by Actions::identity"),
+                why: String::from("its identity is not declared; use Actions::identity"),
             });
         };
         let empty = Map::new();
@@ -111,19 +114,20 @@ impl<'a, 'engine> Context<'a, 'engine> {
         Err(self.error(fault))
     }
 
-    /// Runs one statement; how many rows it changed.
+    /// Runs one statement; returns the number of changed rows.
     ///
     /// # Errors
-    /// As [`Transaction::execute`](crate::Transaction::execute); [`Error::Refused`] for what an action may not use: tables
-    /// that are not synced, chance, clocks, counters of the connection, rowids.
+    /// As [`Transaction::execute`](crate::Transaction::execute); [`Error::Refused`] for what an
+    /// action may not use: tables that are not synced, random values, clocks, counters of the
+    /// connection, rowids.
     pub fn execute(&mut self, sql: &str, params: impl IntoParams) -> Result<usize> {
         let params = params.into_params();
         self.check(sql, &params)?;
         self.timed(|tx| tx.execute(sql, &params))
     }
 
-    /// The rows of a statement, which may also write (`RETURNING`). What counts is their order: say `ORDER BY` where more
-    /// than one row can come.
+    /// The rows of a statement, which may also write (`RETURNING`). Their order matters: use `ORDER
+    /// BY` if there can be more than one.
     ///
     /// # Errors
     /// As [`Context::execute`].
@@ -145,12 +149,13 @@ impl<'a, 'engine> Context<'a, 'engine> {
         Ok(self.query(sql, params)?.into_first())
     }
 
-    /// The error by which the action's own rules refuse, with words for the user: nothing of the action is kept.
+    /// The error for an action that its own rules reject, with a message for the user: the whole
+    /// action is rolled back.
     pub fn refuse(&self, message: impl Into<String>) -> Error {
         self.error(ActionFault::Precondition(message.into()))
     }
 
-    /// What this run goes by.
+    /// The limits of this run.
     pub(crate) fn bounds(&self) -> &Bounds {
         self.bounds
     }
@@ -159,7 +164,7 @@ impl<'a, 'engine> Context<'a, 'engine> {
         Error::Action { action: self.action.to_owned(), fault }
     }
 
-    /// The code runs elsewhere: only its statements are timed here.
+    /// Marks the code as asynchronous: only its statements are timed here.
     pub(crate) fn waits(&mut self) {
         self.waits = true;
         self.tx.parts.db.watch.rest();
@@ -191,7 +196,8 @@ impl<'a, 'engine> Context<'a, 'engine> {
         Ok(fit)
     }
 
-    /// The first row of what is only shown to who performed the action: nothing is decided by it.
+    /// The first row of a query whose result is only returned to the caller of the action: no write
+    /// depends on it.
     pub(super) fn show(&mut self, sql: &str, params: &[Value]) -> Result<Option<Row<'static>>> {
         self.admit(sql, params)?;
         Ok(self.tx.rows(sql, params)?.into_first())
@@ -203,7 +209,7 @@ impl<'a, 'engine> Context<'a, 'engine> {
         self.tx.query_one(sql, params, |row| row.get(0))
     }
 
-    /// What this run has read; an error if it must not count.
+    /// What this run has read; an error if the run must fail.
     pub(super) fn finish(self) -> (Vec<TableNumber>, Keyed, Result<()>) {
         let reads = self.reads.into_iter().collect();
         let action = self.action.to_owned();
@@ -212,7 +218,8 @@ impl<'a, 'engine> Context<'a, 'engine> {
 }
 
 impl Transaction<'_> {
-    /// What an action's statement may be, and reads; taken when it is compiled, and kept with it (R2).
+    /// The determinism check of a statement; computed when it is compiled, and stored with its
+    /// footprint.
     pub(super) fn fit(&mut self, sql: &str) -> Result<Arc<Fit>> {
         let footprint = self.footprint(sql)?;
         if let Some(fit) = footprint.fit.get() {
@@ -223,32 +230,34 @@ impl Transaction<'_> {
     }
 }
 
-/// What an action is: its name and what it does.
+/// An action: its name and its code.
 pub trait Action: Send + Sync {
     /// Its name.
     fn name(&self) -> &str;
 
-    /// Its version: rises when it does something else, or takes other arguments. From 1 on.
+    /// Its version: increases when its behaviour or its parameters change. Starts at 1.
     fn version(&self) -> i64 {
         1
     }
 
-    /// What it takes. Asked once, when it is registered.
+    /// Its parameters. Called once, at registration.
     fn parameters(&self) -> Vec<super::Parameter>;
 
-    /// Takes over the arguments of an older version, for a mutation that was performed with it and has to run again. `None`,
-    /// as by default, if this version cannot: then what is recorded of the mutation is laid down.
+    /// Converts the arguments of an older version, for a mutation that was performed with it and
+    /// must run again. `None` (the default) if this version cannot: then the recorded effect of the
+    /// mutation is applied.
     fn upgrade(&self, version: i64, arguments: Map<String, Json>) -> Option<Map<String, Json>> {
         let _ = (version, arguments);
         None
     }
 
-    /// Does it. The value is what [`Client::perform`](crate::Client::perform) gives back.
+    /// Runs the action. The value is returned by [`Client::perform`](crate::Client::perform).
     ///
-    /// It runs on the writer's thread, in one transaction, and runs again when rows change under it before the server has
-    /// it: so it must depend on nothing but `context` and `arguments`.
+    /// It runs on the writer's thread, in one transaction, and runs again when rows change before
+    /// the server has it: so it must depend only on `context` and `arguments`.
     ///
     /// # Errors
-    /// Any: nothing of it is kept. [`Context::refuse`] makes the one by which a rule of the app says no.
+    /// Any: the whole action is rolled back. [`Context::refuse`] creates the error for a violated
+    /// rule of the app.
     fn run(&self, context: &mut Context<'_, '_>, arguments: &Arguments) -> Result<Json>;
 }

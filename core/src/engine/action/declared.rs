@@ -1,4 +1,5 @@
-//! Actions as data: parameters, preconditions and statements in JSON, the same for every language and device.
+//! Actions as data: parameters, preconditions and statements in JSON, the same for every language
+//! and device.
 
 use std::collections::BTreeMap;
 
@@ -15,11 +16,11 @@ use crate::error::Result;
 use crate::row_buffer::{Cell, Row};
 use crate::value::Value;
 
-/// The names that stand for what the run gives.
+/// Parameter names with values of the run.
 const TIME: &str = "time";
 const MUTATION: &str = "mutation";
 
-/// The form in which an action is declared.
+/// The JSON form of a declared action.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Form {
@@ -53,15 +54,15 @@ struct PreconditionForm {
     message: String,
 }
 
-/// How arguments of an older version of an action become those of a newer one.
+/// Converts arguments of an older version of an action to those of a newer one.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Upgrade {
-    /// Old names, and the new ones.
+    /// New names by old names.
     pub rename: BTreeMap<String, String>,
-    /// What is set where it is not there.
+    /// Values for missing arguments.
     pub set: Map<String, Json>,
-    /// What is not taken any more; before the renaming.
+    /// Arguments to remove, before the renaming.
     pub drop: Vec<String>,
 }
 
@@ -89,7 +90,7 @@ pub(super) struct Declared {
     name: String,
     version: i64,
     parameters: Vec<Parameter>,
-    /// By name: the table of the row, and what tells it apart.
+    /// By name: the table of the row, and the parameters that identify it.
     ids: Vec<(String, String, Vec<String>)>,
     upgrades: BTreeMap<i64, Upgrade>,
     preconditions: Vec<(Sql, String)>,
@@ -105,7 +106,7 @@ struct Sql {
 }
 
 impl Declared {
-    /// Reads one, and checks what can be seen without a database; every problem is named.
+    /// Parses a declaration, and checks what needs no database; returns all problems.
     pub(super) fn parse(json: &str) -> std::result::Result<Self, Vec<String>> {
         let form: Form = serde_json::from_str(json)
             .map_err(|error| vec![format!("a declared action cannot be read: {error}")])?;
@@ -118,7 +119,7 @@ impl Declared {
         Err(problems.into_iter().map(of).collect())
     }
 
-    /// Every statement, with words for where it stands.
+    /// Every statement, with a description of its place.
     pub(super) fn statements(&self) -> impl Iterator<Item = (String, &str)> {
         let numbered = |what: &'static str| move |at: usize| format!("{what} {}", at + 1);
         let (first, second) = (numbered("precondition"), numbered("statement"));
@@ -145,7 +146,7 @@ impl Form {
         }
         for parameter in self.parameters.iter().filter(|one| [TIME, MUTATION].contains(&&*one.name))
         {
-            problems.push(format!("the parameter {} has a name that is given", parameter.name));
+            problems.push(format!("the parameter {} has a reserved name", parameter.name));
         }
         names.extend(ids);
         if self.statements.is_empty() {
@@ -170,7 +171,7 @@ impl Form {
         let (name, version, parameters) = (self.name, self.version, self.parameters);
         let upgrades = self.upgrades;
         for old in upgrades.keys().filter(|old| **old >= version) {
-            problems.push(format!("it takes over version {old}, and is {version}"));
+            problems.push(format!("it upgrades version {old}, but its version is {version}"));
         }
         Declared { name, version, parameters, ids, upgrades, preconditions, statements, result }
     }
@@ -278,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_that_is_wrong_with_a_declaration_is_told_together() {
+    fn invalid_declaration_lists_every_problem() {
         let json = r#"{"name": "take", "parameters": [{"name": "id", "type": "text"}, {"name": "time", "type": "text"}],
             "ids": {"id": {"table": "t", "identity": ["shelf"]}},
             "preconditions": [{"sql": "SELECT ?", "message": "no"}],
@@ -288,7 +289,7 @@ mod tests {
             [
                 "action take: the id id has the name of a parameter",
                 "action take: the id id: shelf is no parameter",
-                "action take: the parameter time has a name that is given",
+                "action take: the parameter time has a reserved name",
                 "action take: precondition 1: ? is no parameter by name; write :name",
                 "action take: statement 1: :n is no parameter",
             ]
@@ -300,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_numbered_as_sqlite_numbers_them() {
+    fn parameters_are_numbered_like_sqlite() {
         let (sql, problems) = Sql::parse(":b, :a, :b".to_owned(), &["a", "b"]);
         assert_eq!((sql.names, problems.len()), (vec!["b".to_owned(), "a".to_owned()], 0));
     }

@@ -1,8 +1,8 @@
-//! What a statement of an action may be (R6), and which tables it counts as read (R2).
+//! Determinism check of an action's statements, and the tables that they count as read.
 //!
-//! An action runs again on other rows, at another time, and must do the same then. So its statements see synced tables and
-//! nothing else: no table that is local to this device, no chance, no clock, no counter of the connection. All of that is
-//! known when a statement is compiled, and kept with it.
+//! An action runs again on other rows, at another time, and must behave the same. So its statements
+//! use only synced tables: no local-only table, no random values, no clock, no counter of the
+//! connection. All of that is known when a statement is compiled, and stored with it.
 
 use std::collections::BTreeSet;
 
@@ -22,14 +22,14 @@ use crate::ids::{ColumnId, TableNumber};
 use crate::value::Value;
 use rejoin_protocol::mutant::{self, Mutant};
 
-/// What tells them to, or to ask for the time zone.
+/// Arguments that make them read the clock or the time zone.
 const CLOCK_WORDS: &[&str] = &["now", "subsec", "subsecond", "localtime", "utc"];
 
-/// Tables that are made of their arguments.
+/// Table-valued functions that depend only on their arguments.
 const PURE_TABLES: &[&str] = &["json_each", "json_tree"];
 
 impl Fit {
-    /// The row that it reads by its key with these values bound, and its columns.
+    /// The row that it reads by key with these bound values, and the columns.
     pub(crate) fn keyed(&self, params: &[Value]) -> Option<(RowKey, &[ColumnId])> {
         let KeyedRead { table, integer, named, columns } = self.keyed.as_ref()?;
         let key = match named {
@@ -44,7 +44,7 @@ impl Fit {
         fits.then(|| (RowKey { table: *table, key: key.clone() }, columns.as_slice()))
     }
 
-    /// Whether these values may be bound.
+    /// Checks whether these values may be bound.
     pub(crate) fn check(&self, params: &[Value]) -> Result<()> {
         let asks = |value: &Value| {
             let text = value.as_text();
@@ -57,7 +57,7 @@ impl Fit {
     }
 }
 
-/// Whether an action may run this statement, and what it reads.
+/// Checks whether an action may run this statement, and computes what it reads.
 pub(crate) fn fit(
     footprint: &Footprint,
     sql: &str,
@@ -89,7 +89,7 @@ impl Statement<'_> {
         if self.footprint.ddl || is("pragma") || is("explain") || is("analyze") || is("reindex") {
             return refuse(
                 format!("the statement {first}"),
-                "an action reads and writes rows, and leaves the schema alone",
+                "an action may only read and write rows, not change the schema",
             );
         }
         let rolls_back = |token: &Token<'_>| match token {
@@ -99,7 +99,7 @@ impl Statement<'_> {
         if self.words.iter().any(rolls_back) {
             return refuse(
                 "OR ROLLBACK",
-                "it would end the transaction in which other mutations are laid down; use OR ABORT",
+                "it would end the transaction that applies other mutations; use OR ABORT",
             );
         }
         Ok(())
@@ -114,7 +114,7 @@ impl Statement<'_> {
             if local {
                 return refuse(
                     format!("the table {table}"),
-                    "it is this device's alone; hand what it holds over as an argument",
+                    "it exists on this device only; pass its values as arguments",
                 );
             }
         }
@@ -122,14 +122,14 @@ impl Statement<'_> {
             if !self.is_mirroring(accessor.as_deref())? {
                 return refuse(
                     format!("the rowid of {table}"),
-                    "SQLite numbers rows anew when they are laid down again; use the key",
+                    "SQLite assigns new rowids when rows are applied again; use the key",
                 );
             }
         }
         Ok(())
     }
 
-    /// Whether a function still asks the clock if a value says so.
+    /// Whether a bound value could still make a function read the clock.
     fn check_functions(&self) -> Result<bool> {
         let mut clock = false;
         for (function, accessor) in &self.footprint.functions {
@@ -169,7 +169,7 @@ impl Statement<'_> {
         Ok(())
     }
 
-    /// The row that is read by its key, if the statement names no other table.
+    /// The row that is read by key, if the statement names no other table.
     fn keyed(&self) -> Option<KeyedRead> {
         let mut named = self.footprint.by_app.iter().filter(|(_, accessor)| accessor.is_none());
         let (name, _) = named.next()?;
@@ -185,7 +185,7 @@ impl Statement<'_> {
         Some(KeyedRead { table: table.number, integer, named, columns: columns.collect() })
     }
 
-    /// R2: what is read and written, and what the rules of what is written ask.
+    /// Tables read and written, and those that the rules of written tables query.
     fn tables(&self) -> Vec<TableNumber> {
         let synced = |name: &String| self.schema.named(name);
         let writes: Vec<_> = self.footprint.writes.iter().filter_map(synced).collect();
@@ -215,8 +215,8 @@ impl Statement<'_> {
         self.schema.named(table).is_some()
     }
 
-    /// Whether a trigger of the app speaks, which only mirrors. The text of the statement must not name it: an expression
-    /// of a WITH is reported in the same place.
+    /// Whether an app trigger reads or writes it, which only mirrors. The text of the statement
+    /// must not contain the name: SQLite reports a WITH expression in the same place.
     fn is_mirroring(&self, accessor: Option<&str>) -> Result<bool> {
         let Some(accessor) = accessor else { return Ok(false) };
         let named = |token: &Token<'_>| {
@@ -225,8 +225,8 @@ impl Statement<'_> {
         Ok(!self.words.iter().any(named) && self.kind_of(accessor)?.as_deref() == Some("trigger"))
     }
 
-    /// Whether the rows come from nowhere else: a view, whose tables are told beside it, an expression of a WITH, or a
-    /// table that is made of its arguments.
+    /// Whether the rows come from the statement itself: a view, whose tables are reported
+    /// separately, a WITH expression, or a table-valued function.
     fn is_made_here(&self, table: &str) -> Result<bool> {
         if PURE_TABLES.contains(&table) {
             return Ok(true);
@@ -246,7 +246,7 @@ impl Statement<'_> {
     }
 }
 
-/// How many arguments stand before the bracket that closes a call.
+/// The number of arguments before the parenthesis that closes a call.
 fn arguments(tokens: &[Token<'_>]) -> usize {
     let (mut depth, mut count) = (0, 0);
     for token in tokens {

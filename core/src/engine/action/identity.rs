@@ -1,4 +1,4 @@
-//! The identity of rows that actions make: by it a row has the same id whenever its action runs again.
+//! The identity of rows that actions create: it gives a row the same id at each run of its action.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,15 +9,15 @@ use crate::error::{Error, Result};
 use crate::ids::MutationId;
 use crate::ids::row_id::row_id;
 
-/// A row as a projection takes it, and what it makes of it.
+/// A projection: computes the identity from a row.
 pub(super) type Projection = dyn Fn(&Map<String, Json>) -> Map<String, Json> + Send + Sync;
 
-/// What tells the rows of a table apart that one action makes.
+/// What identifies a row of a table among those of one action.
 #[derive(Clone)]
 pub(super) enum Identity {
-    /// These columns; each must be given.
+    /// These columns; each must be present.
     Columns(Vec<String>),
-    /// What a function makes of the row.
+    /// The result of a function of the row.
     Projection(Arc<Projection>),
 }
 
@@ -31,7 +31,7 @@ impl fmt::Debug for Identity {
 }
 
 impl Identity {
-    /// The id of a row that an action makes.
+    /// The id of a row that an action creates.
     pub(super) fn id_of(
         &self,
         mutation: MutationId,
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn the_id_of_the_vectors_comes_out_by_columns_and_by_projection() {
+    fn row_id_matches_vectors_by_columns_and_projection() {
         // The first of the vectors (core/vectors/row-ids.json).
         let action = Uuid::parse_str("6f9619ff-8b86-4011-b42d-00cf4fc964ff").unwrap();
         let expected = "e2e4952e-b4a9-5504-96de-2820ea1d4680";
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_column_that_is_not_given_is_named() {
+    fn missing_identity_column_is_named() {
         let identity = Identity::Columns(vec!["place".to_owned()]);
         let error = identity.id_of(MutationId(Uuid::nil()), "note", &Map::new()).unwrap_err();
         assert!(error.to_string().contains("\"place\""), "{error}");

@@ -1,8 +1,8 @@
-//! Which row a statement reads by its key, as far as its text says it; pure.
+//! Determines from its text which row a statement reads by key; pure.
 //!
-//! A statement of one table, which has `key = value` among the conditions that AND joins, reads that row and no other: what it
-//! comes to follows from this row's columns, or from there being none. Only such reads can be compared row by row (O8).
-//! Wherever this is in doubt it is no read by key, but one of the table.
+//! A statement on one table with `key = value` among its AND conditions reads that row only: its
+//! result depends on this row's columns, or on its absence. Only such reads can be compared row by
+//! row. In case of doubt it counts as a read of the table.
 
 use super::token::Token;
 use crate::engine::database::fit::Named;
@@ -28,7 +28,7 @@ fn is(token: &Token<'_>, word: &str) -> bool {
     matches!(token, Token::Word(text) if text.eq_ignore_ascii_case(word))
 }
 
-/// What stands behind the only table of the statement, and the name by which it goes there.
+/// The tokens after the only table of the statement, and the table's alias.
 fn after_table<'t, 's>(
     tokens: &'t [Token<'s>],
     table: &str,
@@ -61,10 +61,10 @@ fn after_table<'t, 's>(
     }
 }
 
-/// The conditions of the WHERE that AND joins; `None` if they are joined otherwise.
+/// The AND conditions of the WHERE; `None` if they are joined differently.
 fn conditions<'t, 's>(tokens: &'t [Token<'s>]) -> Option<Vec<&'t [Token<'s>]>> {
     const BEHIND: &[&str] = &["group", "order", "limit", "having", "window", "returning"];
-    // An AND of these is none that joins conditions, and who is joined by OR may be passed over.
+    // The AND of BETWEEN and CASE joins no conditions, and OR makes a condition optional.
     const OTHERWISE: &[&str] = &["or", "between", "case", "union", "intersect", "except"];
     let (mut depth, mut found, mut from) = (0_i32, Vec::new(), None);
     for (at, token) in tokens.iter().enumerate() {
@@ -94,7 +94,7 @@ fn conditions<'t, 's>(tokens: &'t [Token<'s>]) -> Option<Vec<&'t [Token<'s>]>> {
     Some(found)
 }
 
-/// Whether these tokens are the key's column. A name in quotes could be a text.
+/// Whether these tokens are the key column. A name in quotes could be a string.
 fn is_key(tokens: &[Token<'_>], key: &str, table: &str, alias: Option<&str>) -> bool {
     match tokens {
         [column] => is(column, key),
@@ -119,7 +119,7 @@ fn value_of(all: &[Token<'_>], tokens: &[Token<'_>]) -> Option<Named> {
     }
 }
 
-/// The number that SQLite gives a parameter which stands behind these tokens.
+/// The number that SQLite assigns to a parameter after these tokens.
 fn number_of(before: &[Token<'_>], name: &str) -> Option<usize> {
     let mut named: Vec<(&str, usize)> = Vec::new();
     let mut largest = 0;
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_is_read_by_its_key_where_nothing_else_can_be_meant() {
+    fn only_unambiguous_key_conditions_are_reads_by_key() {
         let parameter = |at| Some(Named::Parameter(at));
         let text = |text: &str| Some(Named::Value(text.into()));
         let table = [

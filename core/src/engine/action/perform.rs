@@ -1,4 +1,4 @@
-//! Performing an action: one transaction, one mutation that knows its intent.
+//! Performs an action: one transaction, one mutation with its intent.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,14 +16,15 @@ use crate::engine::rows::encode;
 use crate::error::{ActionFault, Error, Result};
 
 impl Engine {
-    /// Takes the app's actions. Where the tables are those of the manifest that came with the app, what actions say of
-    /// them must hold: `strict`. Else it shows when an action is performed.
+    /// Sets the app's actions. With `strict`, which is for the bundled manifest, every action must
+    /// fit the tables. Otherwise a mismatch shows when an action is performed.
     ///
     /// # Errors
     /// `Config` with every problem.
     pub fn set_actions(&mut self, actions: Arc<Actions>, strict: bool) -> Result<()> {
         actions.check()?;
-        let problems = if self.schema.manifest.is_some() { self.unfit(&actions) } else { vec![] };
+        let problems =
+            if self.schema.manifest.is_some() { self.problems_of(&actions) } else { vec![] };
         if strict && !problems.is_empty() {
             return Err(Error::Config(problems));
         }
@@ -35,8 +36,8 @@ impl Engine {
         Ok(())
     }
 
-    /// What of the actions does not fit the tables as they are.
-    fn unfit(&mut self, actions: &Actions) -> Vec<String> {
+    /// What of the actions does not fit the current tables.
+    fn problems_of(&mut self, actions: &Actions) -> Vec<String> {
         let mut problems = Vec::new();
         let tables = actions.guarded.iter().chain(actions.identities.keys());
         for table in tables.filter(|table| self.schema.named(table).is_none()) {
@@ -52,22 +53,24 @@ impl Engine {
         problems
     }
 
-    /// Says what actions may take. Whatever is given is used: its limits are those of [`Config`](crate::Config).
+    /// Sets the limits of actions. They are not validated here: [`Config`](crate::Config) does
+    /// that.
     pub fn set_action_budget(&mut self, budget: Budget) {
         self.bounds.budget = budget;
     }
 
-    /// Says how actions are waited for whose code runs elsewhere: who ends it when the file is let go, and how long one may be
-    /// silent.
+    /// Sets how asynchronous actions are waited for: what ends the waiting when the file is
+    /// released, and how long one may be idle.
     pub(crate) fn wait_for_actions(&mut self, keeper: Arc<dyn Keeper>, idle: Duration) {
         (self.bounds.keeper, self.bounds.idle) = (Some(keeper), idle);
     }
 
-    /// Performs an action: what it writes to synced tables is one mutation, in the queue when this is done.
+    /// Performs an action: its writes to synced tables become one mutation, which is in the queue
+    /// when this returns.
     ///
     /// # Errors
-    /// `Action` for an unknown one, arguments that it does not take, and what its own rules refuse; otherwise those of its
-    /// statements and of its code. Nothing of it is kept.
+    /// `Action` for an unknown action, invalid arguments, and a rejection by its own rules;
+    /// otherwise those of its statements and of its code. The whole action is rolled back.
     pub fn perform(&mut self, name: &str, arguments: &Json) -> Result<Performed> {
         let actions = Arc::clone(&self.actions);
         let Some(registered) = actions.newest(name) else {
@@ -77,7 +80,7 @@ impl Engine {
         self.in_local_transaction(|engine| engine.act(&actions, registered, &arguments))
     }
 
-    /// Performs it in the transaction that is open.
+    /// Performs it in the open transaction.
     pub(crate) fn act(
         &mut self,
         actions: &Actions,
@@ -101,7 +104,7 @@ impl Engine {
         Ok(Performed { id: written.map(|_| id), value })
     }
 
-    /// What the running action has read by key, as it was before.
+    /// What the running action has read by key, with the values before the run.
     fn seen(&self, keyed: &Keyed) -> Result<Vec<SeenRow>> {
         if keyed.is_empty() {
             return Ok(Vec::new());

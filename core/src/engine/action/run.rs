@@ -13,7 +13,7 @@ use crate::engine::transaction::{Parts, Transaction};
 use crate::error::{ActionFault, Error, Result};
 use crate::ids::{MutationId, TableNumber};
 
-/// What is run, and what it is given.
+/// What is run, and its inputs.
 #[derive(Clone, Copy)]
 pub(crate) struct Order<'a> {
     pub(crate) actions: &'a Actions,
@@ -24,23 +24,24 @@ pub(crate) struct Order<'a> {
     pub(crate) bounds: &'a Bounds,
 }
 
-/// What came of it.
+/// Result of a run.
 pub(crate) struct Ran {
-    /// The tables that count as read, also by a run that failed (R2).
+    /// The tables that count as read, also by a run that failed.
     pub(crate) reads: Vec<TableNumber>,
-    /// Rows that it read by their keys (O8).
+    /// Rows that it read by key.
     pub(crate) keyed: Keyed,
     pub(crate) result: Result<Json>,
 }
 
 impl Ran {
-    /// Whether its code was waited for in vain.
+    /// Whether waiting for its code timed out.
     pub(crate) fn is_out_of_time(&self) -> bool {
         matches!(self.result, Err(Error::Action { fault: ActionFault::TimedOut, .. }))
     }
 }
 
-/// Runs it. What it wrote is in the rows and in the capture, also where it failed: the caller takes that back.
+/// Runs it. Its writes are in the rows and in the capture, even if it failed: the caller rolls them
+/// back.
 pub(crate) fn run(parts: Parts<'_>, order: Order<'_>) -> Ran {
     let Order { actions, registered, arguments, mutation, time_ms, bounds } = order;
     let action = &*registered.action;
@@ -51,13 +52,13 @@ pub(crate) fn run(parts: Parts<'_>, order: Order<'_>) -> Ran {
     let timed = db.watch.time(budget.run);
     let mut tx = Transaction::new(parts, false);
     let mut context = Context::new(&mut tx, actions, action.name(), (mutation, time_ms), bounds);
-    // Whatever the code shares with others it shares behind locks; what it wrote here is taken back.
+    // What the code shares with other threads is behind locks; its writes here are rolled back.
     let done = catch_unwind(AssertUnwindSafe(|| action.run(&mut context, arguments)));
     let (reads, keyed, counts) = context.finish();
     bounds.spend(bounds.host.elapsed().saturating_sub(began));
     let result = done.unwrap_or_else(|panic| Err(Error::Foreign(panic_text(&*panic))));
     let ended = tx.ended().map_or(Ok(()), |ended| Err(ended.error()));
-    // Code that passes over it has taken too much all the same.
+    // A run that exceeded its limit fails even if the code ignores the error.
     let spent = db.awake().and_then(|()| {
         let fault = if timed.is_over() {
             ActionFault::TooSlow { most: budget.run }

@@ -1,4 +1,4 @@
-//! Stories of actions on real files: what they may do, what is kept of them, and what is refused.
+//! Tests of actions on real files: what they may do, what is recorded, and what is rejected.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -44,7 +44,7 @@ fn tables() -> Vec<TableManifest> {
     vec![table("stock", &[("id", "string"), ("n", "int64")], vec![not_below]), line]
 }
 
-/// An engine with five nails that the server knows, and these actions.
+/// An engine with five nails in the base, and these actions.
 pub(crate) fn shop(actions: Actions) -> (TempDir, Engine) {
     shop_on(Arc::new(TestHost::new(1)), actions)
 }
@@ -62,7 +62,7 @@ pub(crate) fn shop_on(host: Arc<dyn Host>, actions: Actions) -> (TempDir, Engine
     (folder, engine)
 }
 
-/// One that runs whatever SQL it is given.
+/// An action that runs any SQL.
 fn any() -> Actions {
     let parameters = [
         Parameter::new("sql", ParameterType::Text),
@@ -86,7 +86,7 @@ fn fault(error: Error) -> ActionFault {
 }
 
 #[test]
-fn what_its_own_rules_or_the_tables_refuse_leaves_nothing() {
+fn refused_action_leaves_nothing() {
     let greedy = r#"{"name": "greedy", "statements": ["UPDATE stock SET n = n - 1", "UPDATE stock SET n = n - 9"]}"#;
     let (_folder, mut engine) = shop(Actions::new().declare(TAKE).declare(greedy));
     let error = engine.perform("take", &json!({"id": "nails", "n": 6})).unwrap_err();
@@ -102,7 +102,7 @@ fn what_its_own_rules_or_the_tables_refuse_leaves_nothing() {
 }
 
 #[test]
-fn what_it_does_not_take_is_named_before_anything_runs() {
+fn invalid_arguments_are_named_before_the_run() {
     let (_folder, mut engine) = shop(Actions::new().declare(TAKE));
     let error = engine.perform("take", &json!({"n": "two"})).unwrap_err();
     let problems = ["id is missing", "n is no integer of 64 bits"].map(str::to_owned);
@@ -111,7 +111,7 @@ fn what_it_does_not_take_is_named_before_anything_runs() {
 }
 
 #[test]
-fn everything_that_is_wrong_with_the_actions_of_an_app_is_told_together() {
+fn invalid_actions_list_every_problem() {
     let actions = Actions::new().declare(TAKE).declare(TAKE).declare("{}").handler(
         "",
         [Parameter::new("a b", ParameterType::Text)],
@@ -142,12 +142,12 @@ fn everything_that_is_wrong_with_the_actions_of_an_app_is_told_together() {
     ] {
         assert!(found.contains(part), "{part}: {found}");
     }
-    // A schema that the server has changed since is no reason not to open the file.
+    // A later schema change by the server must not prevent opening the file.
     engine.set_actions(actions, false).unwrap();
 }
 
 #[test]
-fn what_would_be_something_else_at_the_next_run_is_refused_by_name() {
+fn nondeterministic_statements_are_refused_by_name() {
     let refused = [
         ("SELECT * FROM basket", "the table basket"),
         ("INSERT INTO basket VALUES ('a', 1)", "the table basket"),
@@ -188,14 +188,14 @@ fn what_would_be_something_else_at_the_next_run_is_refused_by_name() {
 }
 
 #[test]
-fn what_is_the_same_at_every_run_is_allowed() {
+fn deterministic_statements_are_allowed() {
     let allowed = [
         ("a view of a synced table", "SELECT n FROM scarce"),
         ("a view, counted", "SELECT count(*) FROM scarce"),
         ("an expression of a WITH", "WITH s AS (SELECT n FROM stock) SELECT count(*) FROM s"),
-        ("JSON taken apart", "SELECT value FROM json_each('[1]')"),
+        ("JSON elements", "SELECT value FROM json_each('[1]')"),
         ("a date of a column", "SELECT strftime('%Y', at) FROM line"),
-        ("a date that is given", "SELECT date(rejoin_now(), '+7 days')"),
+        ("a date as an argument", "SELECT date(rejoin_now(), '+7 days')"),
         ("a column named like a word", "SELECT id AS date, n AS time FROM stock"),
         ("a word in a string", "SELECT id FROM stock WHERE id = 'now'"),
         ("a mirrored write", "UPDATE stock SET n = 4"),
@@ -217,7 +217,7 @@ fn what_is_the_same_at_every_run_is_allowed() {
 }
 
 #[test]
-fn time_and_ids_are_those_of_the_mutation() {
+fn time_and_ids_come_from_the_mutation() {
     let (_folder, mut engine) = shop(Actions::new().declare(ORDER));
     let made = engine.perform("order", &json!({"stock": "nails", "n": 1})).unwrap();
     let mutation = engine.mutation(made.id.unwrap()).unwrap().unwrap();
@@ -231,13 +231,13 @@ fn time_and_ids_are_those_of_the_mutation() {
     assert_eq!(made.value["id"], json!(id.unwrap().to_string()));
     let at = rejoin_protocol::time::format(mutation.time_ms * 1000);
     assert_eq!(made.value["at"], json!(at));
-    // Another action makes another row of the same identity.
+    // Another action creates another row with the same identity.
     let other = engine.perform("order", &json!({"stock": "nails", "n": 1})).unwrap();
     assert_ne!(made.value["id"], other.value["id"]);
 }
 
 #[test]
-fn the_clock_stands_while_an_action_runs() {
+fn clock_is_constant_during_an_action() {
     let actions = Actions::new().handler("clock", [], |context, _| {
         let seen: String = context.query_one("SELECT rejoin_now()", ())?.unwrap().get(0)?;
         assert_eq!(seen, context.time());
@@ -246,11 +246,11 @@ fn the_clock_stands_while_an_action_runs() {
     let (_folder, mut engine) = shop(actions);
     engine.perform("clock", &Json::Null).unwrap();
     let [one, other] = [(); 2].map(|()| all(&mut engine, "SELECT rejoin_now()"));
-    assert_ne!(one, other, "outside of actions it goes on");
+    assert_ne!(one, other, "outside of actions it advances");
 }
 
 #[test]
-fn two_rows_of_one_identity_are_an_error_and_nothing_is_kept() {
+fn duplicate_row_identity_rolls_the_action_back() {
     let twice = |passes_over: bool| {
         move |context: &mut Context<'_, '_>, _: &super::Arguments| -> Result<Json> {
             let first = context.row_id("line", &json!({"stock": "nails", "n": 1}))?;
@@ -275,7 +275,7 @@ fn two_rows_of_one_identity_are_an_error_and_nothing_is_kept() {
 }
 
 #[test]
-fn a_projection_says_what_tells_rows_apart() {
+fn projection_defines_row_identity() {
     let project = |row: &serde_json::Map<String, Json>| {
         let half = row["n"].as_i64().unwrap_or(0) / 2;
         json!({"half": half}).as_object().unwrap().clone()
@@ -299,7 +299,7 @@ fn a_projection_says_what_tells_rows_apart() {
 }
 
 #[test]
-fn a_table_that_only_actions_write_refuses_all_other_local_writes() {
+fn actions_only_table_refuses_other_local_writes() {
     let (_folder, mut engine) = shop(Actions::new().declare(TAKE).only_by_actions("Stock"));
     for sql in [
         "UPDATE stock SET n = 9",
@@ -314,13 +314,13 @@ fn a_table_that_only_actions_write_refuses_all_other_local_writes() {
         );
     }
     engine.perform("take", &json!({"id": "nails", "n": 1})).unwrap();
-    base(&mut engine, "UPDATE stock SET n = 7"); // What the server sends is laid down as ever.
+    base(&mut engine, "UPDATE stock SET n = 7"); // Rows from the server are applied as usual.
     engine.execute("INSERT INTO line (id, stock) VALUES ('l', 'nails')", &[]).unwrap();
     assert_eq!(mutations(&engine), 2);
 }
 
 #[test]
-fn code_that_panics_or_fails_half_way_leaves_nothing_and_the_next_works() {
+fn panicking_action_leaves_nothing_and_the_next_works() {
     let runs = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&runs);
     let actions = Actions::new().handler("shaky", [], move |context, _| {
@@ -328,7 +328,7 @@ fn code_that_panics_or_fails_half_way_leaves_nothing_and_the_next_works() {
         match counted.fetch_add(1, Ordering::SeqCst) {
             0 => panic!("by accident"),
             1 => Err(Error::Foreign("on purpose".to_owned())),
-            // A statement that fails is taken back alone, and the action may go on.
+            // A failed statement is rolled back alone, and the action may continue.
             _ => Ok(context.execute("UPDATE stock SET n = -1", ()).is_err().into()),
         }
     });
@@ -345,7 +345,7 @@ fn code_that_panics_or_fails_half_way_leaves_nothing_and_the_next_works() {
     assert_eq!(queued(&engine), ["stock nails update n 5>4"]);
 }
 
-/// The tables that the last mutation is kept to have read.
+/// The tables that the last mutation is recorded to have read.
 fn reads(engine: &Engine) -> Vec<String> {
     let last = "/*rejoin*/SELECT reads FROM rejoin_mutation ORDER BY seq DESC LIMIT 1";
     let bytes: Vec<u8> = engine.db.conn().query_row(last, [], |row| row.get(0)).unwrap();
@@ -354,19 +354,19 @@ fn reads(engine: &Engine) -> Vec<String> {
 }
 
 #[test]
-fn what_is_written_counts_as_read_and_so_does_what_its_rules_ask() {
+fn written_tables_and_tables_of_their_rules_are_reads() {
     let (_folder, mut engine) = shop(any());
     let reads_of = |engine: &mut Engine, sql: &str| {
         engine.perform("any", &json!({"sql": sql})).unwrap();
         reads(engine)
     };
     let insert = "INSERT INTO stock (id, n) VALUES ('screws', 1)";
-    assert_eq!(reads_of(&mut engine, insert), ["line", "stock"], "a line's rule asks for it");
+    assert_eq!(reads_of(&mut engine, insert), ["line", "stock"], "a rule of line reads it");
     assert_eq!(reads_of(&mut engine, "UPDATE stock SET n = 3"), ["line", "stock"]);
 }
 
 #[test]
-fn what_was_read_by_key_is_kept_as_it_was_before_the_run() {
+fn reads_by_key_are_recorded_as_before_the_run() {
     let run = |context: &mut Context<'_, '_>, arguments: &super::Arguments| -> Result<Json> {
         for sql in arguments.text("sql").unwrap_or_default().split("; ") {
             context.execute(sql, ())?;
@@ -385,11 +385,11 @@ fn what_was_read_by_key_is_kept_as_it_was_before_the_run() {
         (format!("SELECT count(*) FROM stock WHERE id = 'screws'; {line}"), "stock screws"),
         (format!("SELECT n FROM stock WHERE id = 'bolts'; {line}"), "stock bolts -"),
         (format!("UPDATE stock SET n = 1 WHERE id = 'bolts'; {line}"), "stock bolts -"),
-        // What is written, deleted or made is a change, and no read.
+        // A written, deleted or created row is a change, not a read.
         (format!("SELECT n FROM stock WHERE id = 'nails'; {less} = 'nails'"), ""),
         (String::from("DELETE FROM stock WHERE id = 'nails'"), ""),
         (format!("SELECT n FROM line WHERE id = 'a'; {line}"), ""),
-        // Its own write is not what it found.
+        // Its own write is not recorded as a read.
         (format!("{less} = 'screws'; {more} = 'screws'; {line}"), "stock screws n=7"),
         (format!("SELECT n FROM stock WHERE n > 5; {line}"), ""),
     ];
@@ -400,7 +400,7 @@ fn what_was_read_by_key_is_kept_as_it_was_before_the_run() {
     }
 }
 
-/// The rows that the last mutation is kept to have read by key.
+/// The rows that the last mutation is recorded to have read by key.
 fn seen(engine: &Engine) -> String {
     let last = "/*rejoin*/SELECT reads FROM rejoin_mutation ORDER BY seq DESC LIMIT 1";
     let bytes: Vec<u8> = engine.db.conn().query_row(last, [], |row| row.get(0)).unwrap();

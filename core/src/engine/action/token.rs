@@ -1,25 +1,27 @@
-//! The words of a statement, as far as a rule on actions asks for them; pure.
+//! Tokens of a statement, for the determinism check of actions; pure.
 //!
-//! SQLite says which tables and functions a statement uses, and not what is handed to a function or how a conflict is
-//! resolved. That is read off the text here: strings, comments and quoted names are told from words.
+//! SQLite reports which tables and functions a statement uses, but not a function's arguments or
+//! the conflict clause. Those are read from the text here: strings, comments and quoted names are
+//! separated from words.
 
-/// A piece of SQL.
+/// A token of SQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Token<'s> {
     /// A keyword, a name or a number.
     Word(&'s str),
-    /// What stands between single quotes, where a quote is doubled.
+    /// The text between single quotes, with doubled quotes.
     Text(&'s str),
-    /// What stands between other quotes: a name in double quotes, brackets or backticks, or else a string.
+    /// The text between other quotes: a name in double quotes, brackets or backticks, or else a
+    /// string.
     Quoted(&'s str),
-    /// A parameter with the mark before it.
+    /// A parameter with its prefix character.
     Parameter(&'s str),
     /// Any other character.
     Mark(char),
 }
 
 impl<'s> Token<'s> {
-    /// The text of a word or of what is quoted.
+    /// The text of a word or a quoted token.
     pub(super) fn text(self) -> Option<&'s str> {
         match self {
             Self::Word(text) | Self::Text(text) | Self::Quoted(text) => Some(text),
@@ -28,7 +30,7 @@ impl<'s> Token<'s> {
     }
 }
 
-/// The tokens of a statement; blanks and comments are left out.
+/// The tokens of a statement, without blanks and comments.
 pub(super) fn tokens(sql: &str) -> Vec<Token<'_>> {
     let mut tokens = Vec::new();
     let mut rest = sql;
@@ -65,7 +67,7 @@ fn word(text: &str) -> usize {
     text.find(|character| !is_of_word(character)).unwrap_or(text.len())
 }
 
-/// What stands between quotes, with the number of bytes; a doubled quote is one of the text.
+/// The quoted token and its number of bytes; a doubled quote is part of the text.
 fn quoted(text: &str, close: char) -> (Option<Token<'_>>, usize) {
     let mut from = 1;
     while let Some(at) = text[from..].find(close) {
@@ -88,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_told_from_what_is_quoted_or_said_beside() {
+    fn words_are_separated_from_quotes_and_comments() {
         let table: [(&str, &[Token<'_>]); 7] = [
             ("a.b", &[Word("a"), Mark('.'), Word("b")]),
             ("'it''s' x", &[Text("it''s"), Word("x")]),

@@ -1,7 +1,7 @@
-//! What the triggers saw in the present transaction: patches as the queue will keep them, in order, in one growing piece of
-//! memory.
+//! Captured changes of the current transaction: encoded patches in order, in one growing buffer.
 //!
-//! Pure. Nothing is allocated per row or per value. A mark is a length; cutting back to it forgets what came after (D1).
+//! Pure. Nothing is allocated per row or per value. A mark is a length; cutting the buffer back to
+//! it removes later events.
 
 use rusqlite::types::ValueRef;
 
@@ -19,32 +19,33 @@ pub(crate) struct Buffer {
 /// One event, still in the buffer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Event<'a> {
-    /// What was done to the row.
+    /// The change of the row.
     pub(crate) patch: PatchBytes<'a>,
-    /// Whether it is the second half of a change of the key; the event before is the first.
+    /// Whether it is the second half of a key change; the event before is the first.
     pub(crate) moved: bool,
 }
 
-/// Before each event: twice its length, one more if it is the second half of a change of the key.
+/// Before each event: twice its length, plus one for the second half of a key change.
 const HEAD: usize = 8;
 
 impl Buffer {
-    /// How much there is; also a mark to cut back to.
+    /// Length of the buffer; also a mark to cut back to.
     pub(crate) fn len(&self) -> usize {
         self.out.written().len()
     }
 
-    /// Forgets what came after `mark`.
+    /// Removes what was captured after `mark`.
     pub(crate) fn cut(&mut self, mark: usize) {
         self.out.cut(mark);
     }
 
-    /// Forgets the transaction.
+    /// Clears the buffer.
     pub(crate) fn clear(&mut self) {
         self.out.clear();
     }
 
-    /// A new row. `new` gives the values, once each, and may refuse one: then the caller cuts back.
+    /// Captures a new row. `new` returns each value once, and may reject one: then the caller cuts
+    /// back.
     pub(crate) fn insert<'v, E>(
         &mut self,
         table: &Table,
@@ -53,15 +54,15 @@ impl Buffer {
         self.whole(table, PatchKind::Insert, false, new)
     }
 
-    /// A row that goes.
+    /// Captures a removed row.
     pub(crate) fn delete<'v>(&mut self, table: &Table, old: impl Fn(usize) -> ValueRef<'v>) {
         let old = |at| Ok::<_, std::convert::Infallible>(old(at));
         let Ok(()) = self.whole(table, PatchKind::Delete, false, old);
     }
 
-    /// A changed row: the columns that changed, and all of them where the row is deleted softly or that is taken back
-    /// (D3): the delete carries what it saw (O1), the other brings a whole row. Nothing if no column changed. `test` may
-    /// refuse a new value: then the caller cuts back.
+    /// Captures a changed row: the changed columns, or all of them for a soft delete or its undo,
+    /// because these are sent as a delete and as a whole row. Nothing if no column changed. `test`
+    /// may reject a new value: then the caller cuts back.
     pub(crate) fn update<'v, E>(
         &mut self,
         table: &Table,
@@ -79,7 +80,7 @@ impl Buffer {
         let is_null = |value| value == ValueRef::Null;
         let all = table.deleted_at.is_some_and(|at| is_null(old(at)) != is_null(new(at)));
         let mark = self.begin(table, new(table.key), PatchKind::Update);
-        // The number of columns is known at the end: room is left for it.
+        // The number of columns is filled in at the end.
         let room = self.len();
         let wide = table.columns.len() > 127;
         self.out.raw(if wide { &[0x80, 0] } else { &[0] });
@@ -158,7 +159,7 @@ impl Buffer {
         self.out.put(mark, &(length << 1 | u64::from(moved)).to_le_bytes());
     }
 
-    /// Old text may be what another tool once wrote: the queue must stay readable.
+    /// Old text may come from another tool: the queue must stay readable.
     fn push(&mut self, value: ValueRef<'_>) {
         match value {
             ValueRef::Text(text) if std::str::from_utf8(text).is_err() => {
@@ -194,7 +195,7 @@ impl Buffer {
     }
 }
 
-/// Whether two stored values are the same to the last bit.
+/// Whether two stored values are identical.
 pub(crate) fn same(left: ValueRef<'_>, right: ValueRef<'_>) -> bool {
     match (left, right) {
         (ValueRef::Real(left), ValueRef::Real(right)) => left.to_bits() == right.to_bits(),
@@ -213,7 +214,7 @@ mod tests {
     use crate::value::Value;
 
     #[test]
-    fn values_of_two_storage_classes_are_never_the_same() {
+    fn values_of_different_storage_classes_differ() {
         let stored = [
             ValueRef::Null,
             ValueRef::Text(b""),
@@ -241,7 +242,7 @@ mod tests {
     }
 
     impl Buffer {
-        /// What a trigger does with the images of a row.
+        /// Captures the images of a row like a trigger.
         pub(crate) fn take(&mut self, table: &Table, old: Option<&[Value]>, new: Option<&[Value]>) {
             let tested = |_, _| Ok::<_, ()>(());
             match (old, new) {
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn events_come_back_as_they_were_put_in_and_a_cut_forgets_the_later_ones() {
+    fn events_are_kept_in_order_until_cut() {
         let table = table(false);
         let mut buffer = Buffer::default();
         take(&mut buffer, &table, "", "k 1 2 .");
@@ -265,9 +266,9 @@ mod tests {
         take(&mut buffer, &table, "k 1 3 .", "k 1 3 .");
         take(&mut buffer, &table, "k 1 3 .", "m 1 3 .");
         let events: Vec<_> = buffer.since(0).map(Result::unwrap).collect();
-        let told: Vec<_> = events.iter().map(|event| (event.patch.kind, event.moved)).collect();
+        let captured: Vec<_> = events.iter().map(|event| (event.patch.kind, event.moved)).collect();
         assert_eq!(
-            told,
+            captured,
             [
                 (PatchKind::Insert, false),
                 (PatchKind::Update, false),
@@ -284,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wide_table_has_room_for_its_number_of_columns() {
+    fn wide_table_stores_its_number_of_columns() {
         for columns in [2_u16, 127, 128, 129, 300, 499] {
             let mut table = table(false);
             let one = table.columns[0].clone();
@@ -305,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_kept_readable() {
+    fn invalid_utf8_is_kept_readable() {
         let table = table(false);
         let mut buffer = Buffer::default();
         buffer.delete(&table, |at| {

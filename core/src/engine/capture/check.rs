@@ -1,6 +1,7 @@
-//! What a value must be to be synced: its type, its text, its form (D4). Pure.
+//! Checks whether a value can be synced: its type and its text form. Pure.
 //!
-//! Only values that a local write changes are tested; what the server sent is taken as it is.
+//! Only values that a local write changes are checked; values from the server are accepted as they
+//! are.
 
 use rejoin_protocol::{ColumnKind, time};
 use rusqlite::types::{Type, ValueRef};
@@ -8,11 +9,11 @@ use uuid::Uuid;
 
 use crate::engine::schema::guarded::GuardedColumn;
 
-/// Says what is wrong with the value and how to mend it.
+/// Returns the problem of a value and how to fix it.
 pub(crate) fn value(column: GuardedColumn, value: ValueRef<'_>) -> Result<(), String> {
     match value {
         ValueRef::Null if column.key => {
-            Err(String::from("the key is NULL; the app gives it, for example by rejoin_new_id()"))
+            Err(String::from("the key is NULL; set it, for example with rejoin_new_id()"))
         }
         ValueRef::Null => Ok(()),
         ValueRef::Integer(number) => integer(column.kind, number),
@@ -56,7 +57,7 @@ fn integer(kind: ColumnKind, number: i64) -> Result<(), String> {
     }
 }
 
-/// ASCII without NUL; looks at every byte, which is quicker than stopping.
+/// ASCII without NUL; checks every byte, which is faster than stopping early.
 fn is_plain(bytes: &[u8]) -> bool {
     bytes.iter().fold(true, |plain, byte| plain & (0x01..0x80).contains(byte))
 }
@@ -94,8 +95,9 @@ fn text(column: GuardedColumn, bytes: &[u8]) -> Result<(), String> {
     if fits { Ok(()) } else { Err(wrong(column.kind, Type::Text)) }
 }
 
-/// A UUID has one text, lower case with hyphens, or two devices make two rows of one. Thirty-two bare digits are a UUID
-/// only where the server says that the column holds one: elsewhere they may as well be a hash.
+/// A UUID has one text, lower case with hyphens; otherwise two devices could create two rows for
+/// one. Thirty-two bare digits count as a UUID only if the server's type is `uuid`: elsewhere they
+/// may be a hash.
 fn one_form_of_uuid(column: GuardedColumn, text: &str) -> Result<(), String> {
     let bytes = text.as_bytes();
     let may_be = match bytes.len() {
@@ -125,7 +127,7 @@ fn digits(bytes: &[u8]) -> Option<u32> {
     })
 }
 
-/// The one form that we write needs no full reading, unless the day is one that not every month has.
+/// The canonical form needs no full parsing, unless not every month has the day.
 fn is_our_instant(bytes: &[u8]) -> bool {
     bytes.len() == 27
         && (bytes[10], bytes[19], bytes[26]) == (b'T', b'.', b'Z')
@@ -159,7 +161,8 @@ fn day(bytes: &[u8]) -> bool {
     year > 0 && (1..=12).contains(&month) && (1..=days).contains(&day)
 }
 
-/// `HH:MM`, `HH:MM:SS`, with a fraction of up to nine digits; then `Z` or an offset, if the server's type has one.
+/// `HH:MM`, `HH:MM:SS`, with a fraction of up to nine digits; then `Z` or an offset, if the
+/// server's type has one.
 fn time_of_day(bytes: &[u8]) -> bool {
     let end =
         bytes.iter().position(|byte| matches!(byte, b'Z' | b'+' | b'-')).unwrap_or(bytes.len());

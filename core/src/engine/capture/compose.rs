@@ -1,8 +1,8 @@
-//! Many changes of a row become one patch: what a transaction did on the whole, and what patches do in a row.
+//! Composes many changes of a row into one patch.
 //!
-//! Pure. [`Composer`] takes what the triggers saw, in their order, and gives the net patches, one per row in the order of
-//! first touch; a row that is as it was at the start leaves nothing. [`compose`] does the same for two
-//! patches. Values are compared exactly, by storage class and bits: what SQLite stored is what counts.
+//! Pure. [`Composer`] takes the captured events in order and returns the net patches, one per row
+//! in the order of the first change; an unchanged row has none. [`compose`] does the same for two
+//! patches. Values are compared exactly, by storage class and bits, as SQLite stored them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,16 +14,17 @@ use crate::engine::schema::model::Table;
 use crate::ids::TableNumber;
 use crate::value::Value;
 
-/// What one transaction did, as the queue takes it.
+/// The changes of one transaction, ready for the queue.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recorded {
     /// The effect as [`encode::encode`] writes it.
     pub effect: Vec<u8>,
-    /// The rows that it names, in its order, and what it does to them.
+    /// The rows of the effect, in order, and what it does to them.
     pub rows: Arc<[(RowKey, PatchKind)]>,
 }
 
-/// Collects what one transaction does to rows. A row that is touched once, as nearly all are, is copied as it came.
+/// Collects the changes of one transaction. The event of a row that is changed once, the common
+/// case, is copied unchanged.
 #[derive(Debug, Default)]
 pub struct Composer<'a> {
     rows: Vec<Touched<'a>>,
@@ -37,12 +38,12 @@ enum Touched<'a> {
 }
 
 impl<'a> Composer<'a> {
-    /// One that has seen nothing.
+    /// Creates an empty composer.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes one event. A change of the key comes as a delete and an insert.
+    /// Adds one event. A key change arrives as a delete and an insert.
     pub fn push(&mut self, event: PatchBytes<'a>) -> Result<(), Malformed> {
         // One row per transaction is the common case: the map is filled only from the second on.
         if let [Touched::Once(only)] = self.rows.as_slice() {
@@ -101,7 +102,8 @@ impl<'a> Composer<'a> {
     }
 }
 
-/// A row that is touched more than once: whether it was there before and is there now, and the columns that are known of it.
+/// A row that is changed more than once: whether it existed before and exists now, and its known
+/// columns.
 #[derive(Debug)]
 struct Net {
     row: RowKey,
@@ -116,7 +118,7 @@ impl Net {
         Self { row, before: kind != PatchKind::Insert, after: kind != PatchKind::Delete, columns }
     }
 
-    /// What was first displaced stays the old value, what came last is the new one.
+    /// The first old value stays the old value, the last new value is the new one.
     fn take(&mut self, next: RowPatch) {
         self.after = next.kind != PatchKind::Delete;
         for column in next.columns {
@@ -127,7 +129,8 @@ impl Net {
         }
     }
 
-    /// What is left of it. A soft delete and its taking back (D3) name every column: an event of the row has named them.
+    /// The net patch, if any. A soft delete and its undo name every column, like the events of the
+    /// row.
     fn patch(&self, table: &Table) -> Option<RowPatch> {
         let kind = match (self.before, self.after) {
             (false, false) => return None,
@@ -153,15 +156,16 @@ impl Net {
     }
 }
 
-/// What two patches of one row do in a row; `None` if nothing is left, or if the second cannot follow the first.
+/// The composition of two patches of one row; `None` if nothing is left, or if the second cannot
+/// follow the first.
 ///
 /// An insert and a delete cancel out; a delete and an insert are an update of what differs.
 pub fn compose(first: &RowPatch, second: &RowPatch) -> Option<RowPatch> {
     let row = first.row.clone();
     let (kind, columns) = match (first.kind, second.kind) {
-        (PatchKind::Insert, PatchKind::Update) => (PatchKind::Insert, laid_over(first, second)),
+        (PatchKind::Insert, PatchKind::Update) => (PatchKind::Insert, merge_columns(first, second)),
         (PatchKind::Update, PatchKind::Update) => {
-            let mut columns = laid_over(first, second);
+            let mut columns = merge_columns(first, second);
             columns.retain(|column| !same(&column.old, &column.new));
             (PatchKind::Update, columns)
         }
@@ -184,8 +188,8 @@ fn find<'a>(patch: &'a RowPatch, column: &ColumnPatch) -> Option<&'a ColumnPatch
     patch.columns.iter().find(|other| other.column == column.column)
 }
 
-/// First's columns with second's new values, then second's own, in the order of the columns' identities.
-fn laid_over(first: &RowPatch, second: &RowPatch) -> Vec<ColumnPatch> {
+/// First's columns with second's new values, then second's own, in the order of column identities.
+fn merge_columns(first: &RowPatch, second: &RowPatch) -> Vec<ColumnPatch> {
     let mut columns = first.columns.clone();
     for column in &second.columns {
         match columns.iter_mut().find(|other| other.column == column.column) {

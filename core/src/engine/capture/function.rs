@@ -1,7 +1,7 @@
-//! The SQL functions of the engine: those that our triggers call, and those that apps may call.
+//! The SQL functions of the engine: those for our triggers, and those for apps.
 //!
-//! They are INNOCUOUS, so that they work under `trusted_schema = OFF`; that nobody else calls the triggers' ones is the
-//! authorizer's care. An error of theirs rolls the statement back under every conflict clause.
+//! They are INNOCUOUS, so that they work under `trusted_schema = OFF`; the authorizer ensures that
+//! only our triggers call theirs. Their errors roll the statement back under every conflict clause.
 
 use std::sync::Arc;
 
@@ -50,9 +50,10 @@ pub(crate) fn register(conn: &Connection, capture: &Arc<Capture>) -> rusqlite::R
     Ok(())
 }
 
-/// Registers what apps may call: `rejoin_now()`, the instant as all columns write it (D4), and `rejoin_new_id()`, a UUIDv7.
+/// Registers the functions for apps: `rejoin_now()`, the instant in the canonical form, and
+/// `rejoin_new_id()`, a UUIDv7.
 ///
-/// While an action runs on the connection of `capture`, it is the action's time.
+/// While an action runs on the connection of `capture`, `rejoin_now()` is the action's time.
 pub(crate) fn of_apps(
     conn: &Connection,
     host: &Arc<dyn Host>,
@@ -68,7 +69,7 @@ pub(crate) fn of_apps(
     conn.create_scalar_function("rejoin_new_id", 0, flags, move |_| Ok(host.uuid7().to_string()))
 }
 
-/// Registers `rejoin_row_state(table, id)`: the state of a row's sync, as of now (D6).
+/// Registers `rejoin_row_state(table, id)`: the current sync state of a row.
 pub(crate) fn row_state(conn: &Connection, states: SharedRowStates) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_INNOCUOUS;
     conn.create_scalar_function("rejoin_row_state", 2, flags, move |context| {
@@ -78,18 +79,18 @@ pub(crate) fn row_state(conn: &Connection, states: SharedRowStates) -> rusqlite:
     })
 }
 
-/// Stops an action that writes without end, before it fills the memory (D18).
+/// Stops an action that writes without end, before it fills the memory.
 fn roomy(capture: &Capture, state: &State) -> Result<(), Error> {
     if capture.has_room(state.buffer.len()) {
         return Ok(());
     }
     Err(Error::Refused {
         what: String::from("another row of this action"),
-        why: String::from("it writes more than it may"),
+        why: String::from("the action exceeds its byte limit"),
     })
 }
 
-/// Keeps the error in the engine's words, and gives SQLite the text.
+/// Stores the error and gives SQLite its text.
 fn fail(state: &mut State, error: Error) -> SqlError {
     let text = error.to_string();
     state.failure = Some(error);
@@ -110,7 +111,7 @@ pub(crate) const UPDATE: u32 = 1;
 /// Old values.
 pub(crate) const DELETE: u32 = 2;
 
-/// What a trigger saw: tested, and put into the buffer; nothing if no column changed.
+/// Checks a change and adds it to the buffer; nothing if no column changed.
 fn record(state: &mut State, context: &Context<'_>, acting: bool) -> Result<(), Error> {
     let State { buffer, tables, guarded, .. } = state;
     let table = integer(context, 0)
@@ -184,6 +185,6 @@ fn broken(state: &State, context: &Context<'_>) -> Error {
             column: column.clone(),
             rule: String::from("FOREIGN KEY"),
         },
-        _ => Error::Internal(String::from("a trigger named a rule that is not there")),
+        _ => Error::Internal(String::from("a trigger named an unknown rule")),
     }
 }

@@ -1,4 +1,5 @@
-//! What the capture function and the engine share, and the guard that silences it while base rows are applied.
+//! State shared by the capture function and the engine, and the guard that turns capture off while
+//! base rows are applied.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -21,35 +22,35 @@ use rejoin_protocol::mutant::{self, Mutant};
 #[derive(Debug)]
 pub(crate) struct Capture {
     off: AtomicU32,
-    /// The time of the action that runs, microseconds since 1970; `NOBODY` while none does.
+    /// The time of the running action, microseconds since 1970; `NO_ACTION` while none runs.
     acting: AtomicI64,
-    /// How far an action may fill the buffer, and whether it has tried to go beyond.
+    /// Limit of the buffer for an action, and whether the action has exceeded it.
     room: AtomicUsize,
     full: AtomicBool,
     state: Mutex<State>,
 }
 
-/// What the functions work on.
+/// State of the functions.
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    /// What was captured in the present transaction.
+    /// What was captured in the current transaction.
     pub(crate) buffer: Buffer,
-    /// By number; what is not synced is `None`.
+    /// By number; `None` if the table is not synced.
     pub(crate) tables: Vec<Option<Arc<GuardedTable>>>,
-    /// Why a function failed, in the engine's words; SQLite carries only text.
+    /// Why a function failed; SQLite passes on only text.
     pub(crate) failure: Option<Error>,
-    /// Tables that only actions write, lower case (D24).
+    /// Tables that only actions write, lower case.
     pub(crate) guarded: BTreeSet<String>,
 }
 
 /// No action runs.
-const NOBODY: i64 = i64::MIN;
+const NO_ACTION: i64 = i64::MIN;
 
 impl Default for Capture {
     fn default() -> Self {
         Self {
             off: AtomicU32::default(),
-            acting: AtomicI64::new(NOBODY),
+            acting: AtomicI64::new(NO_ACTION),
             room: AtomicUsize::new(usize::MAX),
             full: AtomicBool::default(),
             state: Mutex::default(),
@@ -58,13 +59,13 @@ impl Default for Capture {
 }
 
 impl State {
-    /// What is known of this table.
+    /// The guarded table with this number.
     pub(crate) fn table(&self, number: TableNumber) -> Option<&Arc<GuardedTable>> {
         self.tables.get(usize::try_from(number.0).ok()?)?.as_ref()
     }
 }
 
-/// While it lives, triggers capture nothing and no rule is checked (R5). Guards nest.
+/// While this guard exists, triggers capture nothing and no rule is checked. Guards nest.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Off(Option<Arc<Capture>>);
@@ -77,26 +78,26 @@ impl Drop for Off {
     }
 }
 
-/// While it lives, an action runs: what is written is captured, and the clock stands.
+/// While this guard exists, an action runs: its writes are captured, and its time is constant.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Acting {
     capture: Arc<Capture>,
-    /// How many guards silenced the capture.
+    /// Number of guards that turned capture off.
     silenced: u32,
 }
 
 impl Drop for Acting {
     fn drop(&mut self) {
-        self.capture.acting.store(NOBODY, Ordering::Release);
+        self.capture.acting.store(NO_ACTION, Ordering::Release);
         self.capture.room.store(usize::MAX, Ordering::Release);
         self.capture.off.store(self.silenced, Ordering::Release);
     }
 }
 
 impl Capture {
-    /// An action runs until the guard is dropped: its writes are local ones, whoever has silenced the capture (R5), and
-    /// its time is this. It may write so many bytes.
+    /// Starts an action that runs until the guard is dropped: its writes are captured even where
+    /// capture is off, and it has this time. It may write at most `most` bytes.
     pub(crate) fn acting(self: &Arc<Self>, micros: i64, most: usize) -> Acting {
         self.acting.store(micros, Ordering::Release);
         self.room.store(self.mark().saturating_add(most), Ordering::Release);
@@ -104,29 +105,29 @@ impl Capture {
         Acting { silenced: self.off.swap(0, Ordering::AcqRel), capture: Arc::clone(self) }
     }
 
-    /// Whether the action that runs may go on with a buffer of this length.
+    /// Whether the running action may continue with a buffer of this length.
     pub(crate) fn has_room(&self, length: usize) -> bool {
         let fits = length <= self.room.load(Ordering::Acquire);
         self.full.fetch_or(!fits, Ordering::AcqRel);
         fits
     }
 
-    /// Whether the last action tried to write more than it may.
+    /// Whether the last action exceeded its limit.
     pub(crate) fn is_full(&self) -> bool {
         self.full.load(Ordering::Acquire)
     }
 
-    /// The time of the action that runs.
+    /// The time of the running action.
     pub(crate) fn acts_at(&self) -> Option<i64> {
-        Some(self.acting.load(Ordering::Acquire)).filter(|micros| *micros != NOBODY)
+        Some(self.acting.load(Ordering::Acquire)).filter(|micros| *micros != NO_ACTION)
     }
 
-    /// Names the tables that only actions write, lower case.
+    /// Sets the tables that only actions write, lower case.
     pub(crate) fn guard_for_actions(&self, tables: &BTreeSet<String>) {
         self.state().guarded.clone_from(tables);
     }
 
-    /// Silences triggers and rules until the guard is dropped.
+    /// Turns triggers and rules off until the guard is dropped.
     pub(crate) fn off(self: &Arc<Self>) -> Off {
         if mutant::on(Mutant::GuardLeftOpen) {
             return Off(None);
@@ -135,12 +136,12 @@ impl Capture {
         Off(Some(Arc::clone(self)))
     }
 
-    /// Whether writes are local ones.
+    /// Whether writes are captured.
     pub(crate) fn is_on(&self) -> bool {
         self.off.load(Ordering::Acquire) == 0
     }
 
-    /// The shared state. Held for as long as one value or one statement takes, never across SQL.
+    /// The shared state. Locked for one value or one statement, never across SQL.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -150,12 +151,12 @@ impl Capture {
         self.state().buffer.len()
     }
 
-    /// Forgets what was captured after `mark` (D1).
+    /// Removes what was captured after `mark`.
     pub(crate) fn cut(&self, mark: usize) {
         self.state().buffer.cut(mark);
     }
 
-    /// Forgets the transaction.
+    /// Clears the buffer.
     pub(crate) fn clear(&self) {
         let mut state = self.state();
         state.buffer.clear();
@@ -172,7 +173,7 @@ impl Capture {
         composer.finish(schema_version, |number| state.table(number).map(|table| &*table.table))
     }
 
-    /// Takes a change of a row that no trigger has seen, as a trigger would have.
+    /// Captures a change of a row that no trigger has seen, like a trigger.
     pub(crate) fn note(&self, table: &Table, old: Option<&[Value]>, new: Option<&[Value]>) {
         let buffer = &mut self.state().buffer;
         let tested = |_, _| Ok::<_, Infallible>(());
@@ -204,7 +205,7 @@ impl Capture {
     }
 }
 
-/// A value as SQLite lends it.
+/// Borrows a value like SQLite.
 pub(super) fn lent(value: &Value) -> ValueRef<'_> {
     match value {
         Value::Null => ValueRef::Null,

@@ -1,7 +1,7 @@
-//! Rules that are checked once after each statement, for the rows that it touched: UNIQUE, references, NO ACTION (R5).
+//! Checks UNIQUE, references and NO ACTION once after each statement, for the rows that it changed.
 //!
-//! Only then, because a statement may break a rule on its way and keep it at its end: `n = n + 1` on a UNIQUE column, a
-//! child before its parent in one statement.
+//! A statement may violate a rule while it runs and satisfy it at its end: `n = n + 1` on a UNIQUE
+//! column, or a child before its parent.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::engine::schema::guarded::{AfterStatement, GuardedTable};
 use crate::error::{Error, Result};
 use crate::value::Value;
 
-/// A query to run, and the key to run it with.
+/// A query to run, and its key.
 struct Question {
     table: Arc<GuardedTable>,
     key: Value,
@@ -46,7 +46,7 @@ pub(crate) fn check(db: &Database, capture: &Capture, mark: usize) -> Result<()>
     Ok(())
 }
 
-/// What must be asked. The buffer is not held while SQL runs.
+/// The queries to run. The buffer is not locked while SQL runs.
 fn questions(capture: &Capture, mark: usize) -> Result<Vec<Question>> {
     let state = capture.state();
     let mut out = Vec::new();
@@ -76,7 +76,7 @@ fn questions(capture: &Capture, mark: usize) -> Result<Vec<Question>> {
     Ok(out)
 }
 
-/// Whether a rule reads what was changed. Of a change of the key, `before` is the first half.
+/// Whether a rule reads what was changed. For a key change, `before` is the first half.
 fn concerns(
     rule: &AfterStatement,
     table: &GuardedTable,

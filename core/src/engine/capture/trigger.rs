@@ -1,8 +1,9 @@
-//! The triggers of a synced table as SQL text: one per event.
+//! SQL text of the triggers of a synced table: one per event.
 //!
-//! Each calls the capture function first, then checks its row, then runs cascades: in one trigger, because SQLite fires
-//! several in no defined order, and a cascade would be captured before its cause. A trigger that does more than capture is
-//! guarded as a whole; one that only captures asks the guard inside the function, which costs less.
+//! Each calls the capture function, then checks its row, then runs cascades. They are one trigger
+//! because SQLite fires several in an undefined order, so a cascade could be captured before its
+//! cause. A trigger that does more than capture is guarded as a whole; one that only captures
+//! checks the guard inside the function, which costs less.
 
 use std::fmt::Write as _;
 
@@ -18,7 +19,7 @@ pub(crate) fn names(table: &Table) -> [String; 3] {
     ["insert", "update", "delete"].map(|event| format!("rejoin_{event}_{}", table.number.0))
 }
 
-/// SQL that removes a table's triggers.
+/// SQL that drops a table's triggers.
 pub(crate) fn drop_all(table: &Table) -> String {
     names(table).iter().fold(String::new(), |mut out, name| {
         let _ = writeln!(out, "DROP TRIGGER IF EXISTS {name};");
@@ -26,7 +27,8 @@ pub(crate) fn drop_all(table: &Table) -> String {
     })
 }
 
-/// The statements that make a table's triggers. `checked` gives the columns that a CHECK reads, by the position of its rule.
+/// The statements that create a table's triggers. `checked` returns the columns that a CHECK reads,
+/// by the position of its rule.
 pub(crate) fn create_all(
     table: &Table,
     schema: &Schema,
@@ -59,8 +61,8 @@ pub(crate) fn create_all(
     .collect()
 }
 
-/// CHECK reads the row from the table, because a bare `NEW.x` has no affinity; on update only if a column that it reads
-/// has changed.
+/// CHECK reads the row from the table, because a bare `NEW.x` has no affinity; on update only if a
+/// column that it reads has changed.
 fn checks(table: &Table, changed: Option<&dyn Fn(usize) -> Vec<String>>) -> String {
     let mut out = String::new();
     let (name, key) = (quoted(&table.name), quoted(&table.key_column().name));
@@ -83,7 +85,8 @@ fn checks(table: &Table, changed: Option<&dyn Fn(usize) -> Vec<String>>) -> Stri
     out
 }
 
-/// A rule that refers to this table: (the child's number, the rule's position, child, column, action).
+/// A rule that refers to this table: (the child's number, the rule's position, child, column,
+/// action).
 type Incoming<'a> = (u32, usize, &'a str, &'a str, ReferenceAction);
 
 fn incoming<'a>(table: &'a Table, schema: &'a Schema, deleted: bool) -> Vec<Incoming<'a>> {
@@ -98,7 +101,7 @@ fn incoming<'a>(table: &'a Table, schema: &'a Schema, deleted: bool) -> Vec<Inco
             }
         }
     }
-    // What refuses at once goes first; then by number, so that the text is the same on each device.
+    // RESTRICT goes first; then by number, so that the text is the same on each device.
     out.sort_by_key(|(number, position, .., action)| {
         (*action != ReferenceAction::Restrict, *number, *position)
     });
@@ -152,7 +155,7 @@ fn parent_moved(table: &Table, schema: &Schema) -> String {
     out
 }
 
-/// Whether the file holds a table's triggers just as `sql` would make them.
+/// Whether the file's triggers of a table are exactly those of `sql`.
 pub(crate) fn are_as(
     conn: &Connection,
     table: &Table,

@@ -1,8 +1,8 @@
-//! What the app's SQL may not do (D1, D2, R5, B3), by name, decided while SQLite compiles a statement.
+//! Rejects forbidden operations in the app's SQL, by name, while SQLite compiles a statement.
 //!
-//! The writing connection serves the engine and the app; the gate knows whose statement is being compiled or run. What a
-//! trigger of the app may never do, it may not do in the engine's statements either: one that writes a synced table would
-//! break base application.
+//! The writing connection runs statements of the engine and of the app; the gate stores whose
+//! statement is being compiled or run. What an app trigger must never do is rejected in engine
+//! statements as well: a trigger that writes a synced table would break base application.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,7 @@ use rusqlite::limits::Limit;
 
 use crate::engine::database::fit::{self, Fit};
 
-/// Pragmas that tell and cannot change anything.
+/// Pragmas that only read.
 const READING_PRAGMAS: &[&str] = &[
     "table_info",
     "table_xinfo",
@@ -34,7 +34,7 @@ const READING_PRAGMAS: &[&str] = &[
     "quick_check",
 ];
 
-/// Pragmas that tell when they have no argument and change something when they have one.
+/// Pragmas that only read without an argument.
 const READ_ONLY_WITHOUT_ARGUMENT: &[&str] = &[
     "user_version",
     "application_id",
@@ -56,22 +56,23 @@ const READ_ONLY_WITHOUT_ARGUMENT: &[&str] = &[
 /// Functions that only our own triggers may call.
 pub(crate) const TRIGGER_FUNCTIONS: &[&str] = &["rejoin_capture", "rejoin_fail", "rejoin_local"];
 
-/// Tables of the engine that a schema change writes: the new form of a table, and the record of the app's dropped triggers.
+/// Tables of the engine that a schema change writes: the new form of a table, and the record of the
+/// app's dropped triggers.
 const OF_SCHEMA_CHANGES: &[&str] = &["rejoin_rebuilt", "rejoin_meta"];
 
-/// What a statement touches, as SQLite reported it while compiling.
+/// What a statement reads and writes, as SQLite reported it while compiling.
 #[allow(clippy::struct_excessive_bools)] // Independent facts, not a state.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Footprint {
     /// Tables read, lower case.
     pub(crate) reads: BTreeSet<String>,
-    /// Columns read, lower case, of whatever table.
+    /// Columns read, lower case, of any table.
     pub(crate) read_columns: BTreeSet<String>,
     /// Columns that the statement itself reads, lower case.
     pub(crate) own_columns: BTreeSet<String>,
     /// Tables written, by the statement or by triggers, lower case.
     pub(crate) writes: BTreeSet<String>,
-    /// Whether a trigger of the app takes part.
+    /// Whether an app trigger takes part.
     pub(crate) app_trigger: bool,
     /// Whether `rejoin_row_state` is called.
     pub(crate) row_state: bool,
@@ -79,26 +80,27 @@ pub(crate) struct Footprint {
     pub(crate) ddl: bool,
     /// Whether a synced table is written.
     pub(crate) synced: bool,
-    /// Whether rules must be checked after the statement (R5).
+    /// Whether rules must be checked after the statement.
     pub(crate) checked: bool,
     /// Local-only tables written.
     pub(crate) local: Vec<String>,
-    /// Tables on which a trigger is made.
+    /// Tables on which a trigger is created.
     pub(crate) triggered: Vec<String>,
-    /// Tables read or written otherwise than by triggers of ours, each with the trigger or view that names it.
+    /// Tables read or written other than by our triggers, each with the trigger or view that names
+    /// it.
     pub(crate) by_app: BTreeSet<Named>,
-    /// Tables of which SQLite's own row numbers are read.
+    /// Tables whose rowids are read.
     pub(crate) rowids: BTreeSet<Named>,
-    /// Functions that an action may not call, or not with everything, lower case.
+    /// Functions that an action may not call, or not with all arguments, lower case.
     pub(crate) functions: BTreeSet<Named>,
-    /// What the statement is to an action, once one has asked.
+    /// The determinism check of the statement, after an action has requested it.
     pub(crate) fit: OnceLock<Arc<Fit>>,
 }
 
-/// The name of a thing, lower case, and the trigger or view in which it is named.
+/// A name, lower case, and the trigger or view in which it occurs.
 pub(crate) type Named = (String, Option<String>);
 
-/// Who is speaking, what is synced, and what was refused.
+/// Source of the current statement, the synced tables, and the last rejection.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     app: AtomicBool,
@@ -115,7 +117,7 @@ struct State {
     changes_schema: bool,
 }
 
-/// While it lives, statements are the app's.
+/// While this guard exists, statements are the app's.
 #[derive(Debug)]
 pub(crate) struct AppSpeaks<'a>(&'a Gate, bool);
 
@@ -125,7 +127,7 @@ impl Drop for AppSpeaks<'_> {
     }
 }
 
-/// While it lives, statements change the schema and carry text of a server's manifest.
+/// While this guard exists, statements change the schema and contain text of a server's manifest.
 #[derive(Debug)]
 pub(crate) struct SchemaChange<'a>(&'a Gate);
 
@@ -136,24 +138,25 @@ impl Drop for SchemaChange<'_> {
 }
 
 impl Gate {
-    /// The gate of a reader: nothing is written through it.
+    /// The gate of a reader, which writes nothing.
     pub(crate) fn of_reader() -> Self {
         Self { reader: true, ..Self::default() }
     }
 
-    /// From here on, until the guard goes, statements are the app's.
+    /// Marks statements as the app's until the guard is dropped.
     pub(crate) fn app(&self) -> AppSpeaks<'_> {
         self.state().refusal = None;
         AppSpeaks(self, self.app.swap(true, Ordering::AcqRel))
     }
 
-    /// Until the guard is dropped, no statement writes a table of the engine, except those that a schema change needs.
+    /// Until the guard is dropped, no statement writes a table of the engine, except those that a
+    /// schema change needs.
     pub(crate) fn schema_change(&self) -> SchemaChange<'_> {
         self.state().changes_schema = true;
         SchemaChange(self)
     }
 
-    /// Says which tables are synced.
+    /// Sets the synced tables.
     pub(crate) fn set_synced<'a>(&self, names: impl Iterator<Item = &'a str>) {
         self.state().synced = names.map(str::to_ascii_lowercase).collect();
     }
@@ -170,17 +173,17 @@ impl Gate {
         names
     }
 
-    /// Says which objects in the file are the engine's own.
+    /// Sets the objects in the file that belong to the engine.
     pub(crate) fn set_ours(&self, names: impl Iterator<Item = String>) {
         self.state().ours = names.map(|name| name.to_ascii_lowercase()).collect();
     }
 
-    /// Whether this object is the engine's own.
+    /// Whether this object belongs to the engine.
     pub(crate) fn is_ours(&self, name: &str) -> bool {
         self.state().ours.contains(&name.to_ascii_lowercase())
     }
 
-    /// Begins to write down what is compiled.
+    /// Starts recording what is compiled.
     pub(crate) fn record(&self) {
         let mut state = self.state();
         state.recording = Some(Footprint::default());
@@ -192,7 +195,7 @@ impl Gate {
         self.state().recording.take().unwrap_or_default()
     }
 
-    /// What was refused last, and why.
+    /// The last rejection, and its reason.
     pub(crate) fn take_refusal(&self) -> Option<(String, String)> {
         self.state().refusal.take()
     }
@@ -225,7 +228,8 @@ impl Gate {
     }
 }
 
-/// Asks the gate about every statement that this connection compiles. No statement can open another file, the engine's neither.
+/// Installs the gate as authorizer of this connection. No statement can open another file,
+/// including the engine's.
 pub(crate) fn install(conn: &mut Connection, gate: &Arc<Gate>) -> rusqlite::Result<()> {
     conn.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
     let gate = Arc::clone(gate);
@@ -266,7 +270,7 @@ impl State {
                     }
                     if !by_us {
                         let named = (table.clone(), accessor.map(str::to_owned));
-                        // A key that is an INTEGER PRIMARY KEY is reported by its own name.
+                        // An INTEGER PRIMARY KEY is reported by its own name.
                         if column_name == "ROWID" {
                             footprint.rowids.insert(named.clone());
                         }
@@ -280,7 +284,7 @@ impl State {
             AuthAction::Select | AuthAction::Recursive => Ok(()),
             AuthAction::Attach { .. } | AuthAction::Detach { .. } => refuse(
                 "ATTACH, DETACH or VACUUM",
-                "rows in another file would not be captured; open it with a connection of its own",
+                "rows in another file would not be captured; open it with a separate connection",
             ),
             _ if !app => Ok(()),
             AuthAction::Transaction { .. } | AuthAction::Savepoint { .. } => refuse(
@@ -305,7 +309,7 @@ impl State {
         if self.changes_schema && ours(table) && !OF_SCHEMA_CHANGES.iter().any(is) {
             return refuse(
                 format!("a write to {table} in a schema change"),
-                "text of a server's manifest changes no table of the engine",
+                "text of a server's manifest must not change tables of the engine",
             );
         }
         let trigger = accessor.filter(|name| !ours(name));
@@ -329,10 +333,10 @@ impl State {
             ),
             Some(trigger) if ours(table) => refuse(
                 format!("trigger {trigger}"),
-                format!("it writes {table}, which is the engine's"),
+                format!("it writes {table}, which belongs to the engine"),
             ),
             None if app && accessor.is_none() && ours(table) => {
-                refuse(format!("a write to {table}"), "tables named rejoin_ are the engine's")
+                refuse(format!("a write to {table}"), "tables named rejoin_ belong to the engine")
             }
             _ => Ok(()),
         }
@@ -432,6 +436,6 @@ fn judge_pragma(name: &str, value: Option<&str>) -> Verdict {
     }
     refuse(
         format!("PRAGMA {name}"),
-        "the engine sets the pragmas; those that only tell about the schema are allowed",
+        "the engine sets the pragmas; only those that read the schema are allowed",
     )
 }

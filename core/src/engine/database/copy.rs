@@ -1,22 +1,24 @@
-//! The folder that holds the copy of an old file for a while: each call has its own, so that no call waits for another.
+//! Temporary folder for the copy of an old file: each call has its own, so that no call waits for
+//! another.
 //!
-//! It goes with the call. What a crash has left goes when the file beside it is opened next; a copy that is in use then, by a
-//! call that began before the file was closed, is let alone.
+//! It is removed at the end of the call. The next opening of the file beside it removes what a
+//! crash has left, but not a copy that is still in use by a call that began before the file was
+//! closed.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::{fs, io};
 
-/// The folders in use. The lock is held to look at it, never while something is copied.
+/// The folders in use. Never locked while something is copied.
 static IN_USE: LazyLock<Mutex<HashSet<PathBuf>>> = LazyLock::new(Mutex::default);
 
-/// A folder with a copy, for as long as this lives.
+/// A folder with a copy; removed on drop.
 #[derive(Debug)]
 pub(crate) struct Copy(PathBuf);
 
 impl Copy {
-    /// An empty folder beside `ours`, which nobody else may read.
+    /// Creates an empty folder beside `ours` that only this user may read.
     pub(crate) fn beside(ours: &Path) -> io::Result<Self> {
         let all = folder_of(ours);
         let mut in_use = in_use();
@@ -53,7 +55,7 @@ impl Drop for Copy {
     }
 }
 
-/// Removes the copies that a crash has left. Costs one system call where there are none, whatever else the folder holds.
+/// Removes the copies that a crash has left. Costs one system call if there are none.
 pub(crate) fn clear_away(ours: &Path) {
     let all = folder_of(ours);
     let Ok(entries) = fs::read_dir(&all) else { return };
@@ -72,23 +74,23 @@ fn in_use() -> MutexGuard<'static, HashSet<PathBuf>> {
 
 fn remove(folder: &Path) {
     if let Err(error) = fs::remove_dir_all(folder) {
-        tracing::warn!(%error, "the copy of an old database goes when the file is opened next");
+        tracing::warn!(%error, "the copy of an old database is removed at the next open");
     }
 }
 
-/// The last copy takes the folder with it. It is left where another copy is in it.
+/// Removes the parent folder unless it contains another copy.
 fn remove_if_empty(all: &Path) {
     drop(fs::remove_dir(all));
 }
 
-/// The folder of all copies: one for each file, so that nothing else has to be listed to find them.
+/// The folder of all copies: one for each file, so that finding them needs no listing.
 fn folder_of(ours: &Path) -> PathBuf {
     let mut name = ours.file_name().unwrap_or_default().to_owned();
     name.push("-rejoin-import");
     ours.with_file_name(name)
 }
 
-/// Nobody else reads the copy, whatever the old file's folder allows.
+/// Makes the copy private, whatever the permissions of the old file's folder.
 fn private(path: &Path) -> io::Result<()> {
     let mut folder = fs::DirBuilder::new();
     #[cfg(unix)]
@@ -101,14 +103,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_call_has_a_folder_of_its_own_and_only_what_a_crash_left_is_cleared_away() {
+    fn only_leftovers_of_a_crash_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         let ours = folder.path().join("app.db");
-        // A process that ended in the middle of a copy.
+        // A process that ended during a copy.
         let all = folder.path().join("app.db-rejoin-import");
         fs::create_dir_all(all.join("0")).unwrap();
         fs::write(all.join("0/old.db"), "half").unwrap();
-        // What is somebody else's.
+        // A folder of another application.
         fs::create_dir(folder.path().join("bapp.db-rejoin-import")).unwrap();
         let one = Copy::beside(&ours).unwrap();
         let two = Copy::beside(&ours).unwrap();
@@ -127,6 +129,6 @@ mod tests {
         assert_eq!(fs::read(two.file("old.db")).unwrap(), b"whole");
         drop((two, other));
         let left = fs::read_dir(folder.path()).unwrap().count();
-        assert_eq!(left, 1, "what is not ours stays, and nothing else");
+        assert_eq!(left, 1, "only folders of others are left");
     }
 }

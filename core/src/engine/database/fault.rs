@@ -1,10 +1,10 @@
-//! SQLite's errors in the engine's words: one variant per decision that a caller can take.
+//! Translates SQLite's errors: one variant per decision that a caller can take.
 
 use rusqlite::ErrorCode;
 
 use crate::error::Error;
 
-/// What SQLite said, by what can be done about it.
+/// Translates an error of SQLite.
 pub(crate) fn of(error: rusqlite::Error) -> Error {
     let Some(code) = error.sqlite_error_code() else { return Error::Sql(error) };
     let words = error.to_string();
@@ -22,7 +22,8 @@ pub(crate) fn of(error: rusqlite::Error) -> Error {
     }
 }
 
-/// SQLite's words for a rule of a key, or of a local-only table: `UNIQUE constraint failed: t.a, t.b`.
+/// SQLite's message for a violated key, or for a rule of a local-only table: `UNIQUE constraint
+/// failed: t.a, t.b`.
 fn broken_rule(words: &str) -> Option<Error> {
     let (rule, rest) = words.split_once(" constraint failed: ")?;
     if rule != "UNIQUE" && rule != "NOT NULL" {
@@ -38,7 +39,7 @@ fn broken_rule(words: &str) -> Option<Error> {
     Some(Error::Rule { table: table.to_owned(), column, rule: rule.to_owned() })
 }
 
-/// What the file system said.
+/// Translates an error of the file system.
 pub(crate) fn of_file(error: &std::io::Error, what: &str) -> Error {
     use std::io::ErrorKind;
     match error.kind() {

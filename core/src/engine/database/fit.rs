@@ -1,9 +1,10 @@
-//! What a statement is to an action, as it is kept with the statement's footprint. [`crate::engine::action::fit`] finds it out.
+//! Result of the determinism check of a statement, stored with its footprint.
+//! [`crate::engine::action::fit`] computes it.
 
 use crate::ids::{ColumnId, TableNumber};
 use crate::value::Value;
 
-/// Functions that give another value at each run, and what to use instead.
+/// Functions with another value at each run, and their replacements.
 pub(crate) const NEVER: &[(&str, &str)] = &[
     ("random", CHANCE),
     ("randomblob", CHANCE),
@@ -11,7 +12,7 @@ pub(crate) const NEVER: &[(&str, &str)] = &[
     ("changes", COUNTERS),
     ("total_changes", COUNTERS),
     ("last_insert_rowid", COUNTERS),
-    ("rejoin_row_state", "the state of a row's sync is this device's alone"),
+    ("rejoin_row_state", "the sync state of a row exists on this device only"),
     ("current_date", CLOCK),
     ("current_time", CLOCK),
     ("current_timestamp", CLOCK),
@@ -22,13 +23,13 @@ pub(crate) const CLOCKS: &[&str] =
     &["date", "time", "datetime", "julianday", "unixepoch", "strftime", "timediff"];
 
 const CHANCE: &str =
-    "it gives another value when the action runs again; take the id of the context, or an argument";
+    "it returns another value when the action runs again; use an id of the context, or an argument";
 const COUNTERS: &str =
-    "it counts what this connection does, which is something else when the action runs again";
+    "it depends on earlier statements of this connection, which differ when the action runs again";
 pub(crate) const CLOCK: &str =
-    "the clock is another one when the action runs again; take the time of the context";
+    "the clock differs when the action runs again; use the time of the context";
 
-/// The functions of which a footprint keeps the names.
+/// Whether a footprint stores the name of the function.
 pub(crate) fn is_of_interest(function: &str) -> bool {
     let named = |other: &str| function.eq_ignore_ascii_case(other);
     NEVER.iter().any(|(name, _)| named(name)) || CLOCKS.iter().any(|name| named(name))
@@ -37,11 +38,12 @@ pub(crate) fn is_of_interest(function: &str) -> bool {
 /// A statement that an action may run.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Fit {
-    /// The tables that count as read: those read, those written, and those that the declared rules of a written one ask.
+    /// The tables that count as read: those read, those written, and those that the rules of a
+    /// written table query.
     pub(crate) tables: Vec<TableNumber>,
-    /// The row that it reads, if it reads one by its key (O8).
+    /// The row that it reads by key, if any.
     pub(crate) keyed: Option<KeyedRead>,
-    /// Whether a bound text could still ask the clock.
+    /// Whether a bound text could still read the clock.
     pub(crate) clock: bool,
 }
 
@@ -55,10 +57,10 @@ pub(crate) struct KeyedRead {
     pub(crate) columns: Vec<ColumnId>,
 }
 
-/// What names the key.
+/// The source of the key.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Named {
-    /// The parameter of this index, from 0.
+    /// The parameter with this index, from 0.
     Parameter(usize),
     /// This value.
     Value(Value),

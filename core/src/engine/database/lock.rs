@@ -1,4 +1,4 @@
-//! One process per file (D12): a lock beside the database, held as long as the engine is open.
+//! One process per file: a lock file beside the database, locked while the engine is open.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
@@ -6,23 +6,24 @@ use std::path::{Path, PathBuf};
 use super::fault;
 use crate::error::{Error, Result};
 
-/// Where the lock of a database stands. The file stays when the lock goes: removing it would race with the next holder.
+/// The path of a database's lock file. The file stays when the lock is released: removing it would
+/// race with the next holder.
 pub(crate) fn path_of(database: &Path) -> PathBuf {
     let mut name = database.as_os_str().to_owned();
     name.push("-rejoin-lock");
     PathBuf::from(name)
 }
 
-/// The lock of a database, held until it is dropped or the process dies.
+/// The lock of a database, held until it is dropped or the process ends.
 #[derive(Debug)]
 pub(crate) struct Lock(File);
 
 impl Drop for Lock {
-    /// Lets go by name, not only by closing: a child that another thread is starting just now has copies of all our files
-    /// until it becomes its program, and the lock would live as long as they do.
+    /// Unlocks explicitly, not only by closing: a child process that another thread is starting has
+    /// copies of our file handles until it executes its program, and would keep the lock that long.
     fn drop(&mut self) {
         if let Err(error) = self.0.unlock() {
-            tracing::warn!(%error, "the lock of the database goes when its file is closed");
+            tracing::warn!(%error, "the lock of the database is released when its file is closed");
         }
     }
 }
@@ -50,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_goes_at_once_although_a_child_that_is_being_started_has_a_copy_of_it() {
+    fn dropped_lock_is_free_while_a_child_process_starts() {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("app.db");
         let lock = take(&database).unwrap();

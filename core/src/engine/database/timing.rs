@@ -1,5 +1,6 @@
-//! The time of one run, as the connection knows it: SQLite is asked every few microseconds whether it is over, so that a statement
-//! which loops is interrupted. Code that loops without SQL cannot be, and its run counts as over its time when it comes back.
+//! Time limit of one run on a connection: SQLite checks it every few microseconds, so a looping
+//! statement is interrupted. Code that loops without SQL cannot be interrupted; its run counts as
+//! timed out when it returns.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -7,17 +8,17 @@ use std::time::Duration;
 
 use crate::host::Host;
 
-/// The time of the action that runs on a connection.
+/// Time limit of the action that runs on a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     clock: OnceLock<Arc<dyn Host>>,
-    /// When it is over, in microseconds of the host; 0 while nothing runs.
+    /// End of the time limit, in microseconds of the host; 0 while nothing runs.
     until: AtomicU64,
-    /// Whether somebody has looked and found it over.
+    /// Whether a check found the limit exceeded.
     over: AtomicBool,
 }
 
-/// While it lives, a run is timed.
+/// While this guard exists, a run is timed.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Timed<'a>(&'a Watch);
@@ -30,35 +31,36 @@ impl Drop for Timed<'_> {
 }
 
 impl Watch {
-    /// From here on there is a clock.
+    /// Sets the clock.
     pub(crate) fn set_clock(&self, host: Arc<dyn Host>) {
-        // An engine has one host for as long as it lives.
+        // An engine has one host for its lifetime.
         let _ = self.clock.set(host);
     }
 
-    /// How long the host has been there; nothing without one.
+    /// The host's uptime; zero without a clock.
     pub(crate) fn now(&self) -> Duration {
         self.clock.get().map_or(Duration::ZERO, |host| host.elapsed())
     }
 
-    /// A run begins, and may take so long.
+    /// Starts a run with this time limit.
     pub(crate) fn time(&self, run: Duration) -> Timed<'_> {
         self.again(run);
         Timed(self)
     }
 
-    /// Nothing is timed until a statement is: the code runs elsewhere, and is waited for by rules of its own.
+    /// Pauses the limit until the next statement: the code runs in a callback executor, with its
+    /// own timeout.
     pub(crate) fn rest(&self) {
         self.until.store(0, Ordering::Release);
     }
 
-    /// A statement of such code begins, and may take so long.
+    /// Starts a statement of such code, with this time limit.
     pub(crate) fn again(&self, run: Duration) {
         let until = micros(self.now() + run).max(1);
         self.until.store(until, Ordering::Release);
     }
 
-    /// Whether the time of the run is over. Where nothing runs it never is.
+    /// Whether the run has exceeded its limit. False while nothing runs.
     pub(crate) fn is_over(&self) -> bool {
         let until = self.until.load(Ordering::Acquire);
         if until == 0 || micros(self.now()) < until {
@@ -70,7 +72,7 @@ impl Watch {
 }
 
 impl Timed<'_> {
-    /// Whether it took longer than it may, or was interrupted for that.
+    /// Whether the run took too long, or was interrupted for that.
     pub(crate) fn is_over(&self) -> bool {
         self.0.over.load(Ordering::Acquire) || self.0.is_over()
     }

@@ -1,8 +1,8 @@
-//! The old file: copied beside ours, opened there, and tested for what it is.
+//! The old file: copied beside ours, opened there, and validated.
 //!
-//! A copy, because only a connection that may write can bring in a log or take back a transaction that a crash cut off; the
-//! old file itself is opened by nobody and stays as it is to the last byte. Nobody may have it open meanwhile: two files
-//! copied at different moments are no database.
+//! A copy, because only a writing connection can recover a log or roll back an interrupted
+//! transaction; the old file itself is never opened by SQLite and stays unchanged. It must not be
+//! open meanwhile: two files copied at different moments are no database.
 
 use std::fs;
 use std::io::Read as _;
@@ -16,37 +16,37 @@ use crate::engine::database::{fault, is_synchro};
 use crate::engine::migrate::APPLICATION_ID;
 use crate::error::{Error, Result};
 
-/// An old file, open.
+/// An opened old file.
 #[derive(Debug)]
 pub(crate) struct OldFile {
     conn: Connection,
     /// As the app named it; for messages.
     pub(super) name: String,
-    /// Goes after the connection.
+    /// Dropped after the connection.
     _copy: Copy,
 }
 
-/// The columns of the old queue; another set of them is another version of the SDK.
+/// The columns of the old queue; other columns belong to another version of the SDK.
 const QUEUE: [&str; 5] =
     ["base_updated_at", "client_updated_at", "operation", "record_id", "table_name"];
 
 impl OldFile {
-    /// Copies the file beside `ours`, with its log, and opens the copy.
+    /// Copies the file and its log beside `ours`, and opens the copy.
     pub(crate) fn copy(old: &Path, ours: &Path) -> Result<Self> {
         let name = old.display().to_string();
-        let told = |error: std::io::Error| fault::of_file(&error, &name);
-        let old = old.canonicalize().map_err(told)?;
+        let named = |error: std::io::Error| fault::of_file(&error, &name);
+        let old = old.canonicalize().map_err(named)?;
         if old == ours {
             return Err(refused(&name, "it is the file of this client itself"));
         }
         look_at_header(&old, &name)?;
         let copy = Copy::beside(ours).map_err(|error| fault::of_file(&error, "the copy"))?;
         let target = copy.file("old.db");
-        copy_bytes(&old, &target).map_err(told)?;
+        copy_bytes(&old, &target).map_err(named)?;
         for suffix in ["-wal", "-journal"] {
             let log = with_suffix(&old, suffix);
             if log.exists() {
-                copy_bytes(&log, &with_suffix(&target, suffix)).map_err(told)?;
+                copy_bytes(&log, &with_suffix(&target, suffix)).map_err(named)?;
             }
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -60,24 +60,24 @@ impl OldFile {
         Ok(file)
     }
 
-    /// Asks the old file; errors name it.
+    /// Runs a query on the old file; errors name the file.
     pub(super) fn run<T>(
         &self,
         body: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T> {
         body(&self.conn).map_err(|error| match fault::of(error) {
             Error::Corrupt(words) => Error::Corrupt(format!("{}: {words}", self.name)),
-            Error::Sql(error) => self.refused(format!("it is not understood: {error}")),
+            Error::Sql(error) => self.refused(format!("it cannot be read: {error}")),
             other => other,
         })
     }
 
-    /// Why it is not taken.
+    /// The error for a file that cannot be imported.
     pub(super) fn refused(&self, why: impl Into<String>) -> Error {
         refused(&self.name, why)
     }
 
-    /// A whole database, with the tables of Synchro as we know them.
+    /// Checks that it is an intact database with the tables of Synchro.
     fn test(&self) -> Result<()> {
         let found: String =
             self.run(|conn| conn.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)))?;
@@ -101,7 +101,7 @@ impl OldFile {
     }
 }
 
-/// Only the bytes: the copy of a file that is read-only must not be.
+/// Copies only the bytes: the copy of a read-only file must be writable.
 fn copy_bytes(from: &Path, to: &Path) -> std::io::Result<()> {
     std::io::copy(&mut fs::File::open(from)?, &mut fs::File::create_new(to)?).map(drop)
 }

@@ -1,4 +1,4 @@
-//! An old table beside ours: which columns are the same, and how a row of the one is a row of the other.
+//! Maps an old table to one of ours: shared columns, and how rows are converted.
 
 use std::sync::Arc;
 
@@ -13,35 +13,35 @@ use crate::engine::schema::guarded::{self, GuardedColumn};
 use crate::engine::schema::model::{Schema, Table};
 use crate::value::Value;
 
-/// An old table that is one of ours.
+/// An old table that corresponds to one of ours.
 #[derive(Debug)]
 pub(super) struct Mapping {
     pub(super) table: Arc<Table>,
     /// The old table's own spelling.
     pub(super) old_name: String,
-    /// The old columns that we have too.
+    /// The old columns that our table also has.
     pub(super) columns: Vec<String>,
     /// The old name of the key.
     pub(super) key: String,
-    /// The old columns that we lack.
+    /// The old columns that our table lacks.
     pub(super) left_out: Vec<String>,
     /// By index of `columns`: the position in our table.
     positions: Vec<usize>,
     guards: Vec<GuardedColumn>,
-    /// Columns that name rows of other tables.
+    /// Columns that refer to rows of other tables.
     references: Vec<(usize, Arc<Table>)>,
 }
 
-/// A row of the old file as ours.
+/// A row of the old file, converted.
 #[derive(Debug)]
 pub(super) struct Image {
     pub(super) row: RowKey,
-    /// By our position; `None` where the old table has no such column.
+    /// By our position; `None` if the old table has no such column.
     cells: Vec<Option<Value>>,
 }
 
 impl Image {
-    /// The value at a position; NULL if the old file knows none.
+    /// The value at a position; NULL if the old file has none.
     pub(super) fn at(&self, position: Option<usize>) -> &Value {
         position.and_then(|at| self.cells.get(at)).and_then(Option::as_ref).unwrap_or(&Value::Null)
     }
@@ -53,7 +53,7 @@ impl Image {
         }
     }
 
-    /// The cells that are known, by position; the key is not among them.
+    /// The known cells, by position, without the key.
     pub(super) fn known(&self, key: usize) -> impl Iterator<Item = (usize, &Value)> + Clone {
         let known = self.cells.iter().enumerate();
         known.filter_map(move |(at, cell)| cell.as_ref().filter(|_| at != key).map(|it| (at, it)))
@@ -61,7 +61,7 @@ impl Image {
 }
 
 impl Mapping {
-    /// The old table as one of ours, or why it is none.
+    /// Maps an old table; returns the reason if that is not possible.
     pub(super) fn of(old: &OldTable, schema: &Schema) -> Result<Self, String> {
         if !old.synced {
             return Err(String::from(
@@ -97,7 +97,7 @@ impl Mapping {
         Ok(mapping)
     }
 
-    /// A row of the old file as ours; `None` if its key is none.
+    /// Converts a row of the old file; `None` if its key is invalid.
     pub(super) fn image(&self, old: Vec<Value>) -> Option<Image> {
         let mut cells = vec![None; self.table.columns.len()];
         for (value, &at) in old.into_iter().zip(&self.positions) {
@@ -108,8 +108,8 @@ impl Mapping {
             .then(|| Image { row: RowKey { table: self.table.number, key }, cells })
     }
 
-    /// What keeps a row from being sent, by column. Protected columns are not sent. The key is taken as the server may
-    /// know it already, in whatever case it is written.
+    /// Why a row cannot be sent, by column. Protected columns are not sent. The key is accepted in
+    /// any letter case, because the server may have it already.
     pub(super) fn test(&self, image: &Image) -> Result<(), String> {
         for (at, value) in image.known(self.table.key) {
             let column = &self.table.columns[at];
@@ -121,12 +121,12 @@ impl Mapping {
         Ok(())
     }
 
-    /// Whether the row is deleted softly.
+    /// Whether the row is soft-deleted.
     pub(super) fn is_deleted(&self, image: &Image) -> bool {
         !image.at(self.table.deleted_at).is_null()
     }
 
-    /// The rows that this one names as its parents.
+    /// The rows that this one refers to.
     pub(super) fn parents(&self, image: &Image) -> Vec<RowKey> {
         let named = self.references.iter().map(|(at, parent)| (image.at(Some(*at)), parent));
         named
@@ -135,7 +135,7 @@ impl Mapping {
             .collect()
     }
 
-    /// Known columns as a patch has them.
+    /// Known columns as column patches.
     pub(super) fn patch(
         &self,
         image: &Image,
@@ -159,7 +159,8 @@ fn lent(value: &Value) -> ValueRef<'_> {
     }
 }
 
-/// The columns by which a table names others: its declared references, and the one to the table that it belongs to.
+/// The columns by which a table refers to others: its declared references, and the one to its
+/// parent table.
 fn references(table: &Table, schema: &Schema) -> Vec<(usize, Arc<Table>)> {
     let declared = table.rules.iter().filter_map(|rule| match rule {
         Rule::References { column, table, .. } => Some((column.as_str(), table.as_str())),

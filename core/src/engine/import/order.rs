@@ -1,23 +1,24 @@
-//! In which order the old queue is taken. Pure.
+//! The order in which the old queue is imported. Pure.
 //!
-//! The SDK sends by the time of the last edit, so that a parent that was edited after its child was made comes behind the
-//! child. Here who is made comes before who names it, and who is deleted before whom it named; all else stays as it was.
+//! The SDK sends by the time of the last edit, so a parent that was edited after its child was
+//! created comes after the child. Here a create comes before rows that refer to it, and the delete
+//! of a child before that of its parent; otherwise the order stays.
 
 use std::collections::HashMap;
 
 use crate::engine::rows::patch::RowKey;
 
-/// An unsent edit, as far as its place matters.
+/// An unsent edit, with what its order depends on.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
     pub(super) row: RowKey,
     pub(super) creates: bool,
     pub(super) deletes: bool,
-    /// The rows that it names as parents.
+    /// The rows that it refers to.
     pub(super) parents: Vec<RowKey>,
 }
 
-/// The places in their order.
+/// The indexes of the places, in order.
 pub(super) fn in_order(places: &[Place]) -> Vec<usize> {
     let find = |wanted: fn(&Place) -> bool| -> HashMap<&RowKey, usize> {
         let found = places.iter().enumerate().filter(|(_, place)| wanted(place));
@@ -43,7 +44,8 @@ pub(super) fn in_order(places: &[Place]) -> Vec<usize> {
     order
 }
 
-/// What comes before a place, then the place; without recursion, because chains may be long. A circle is cut where it closes.
+/// Visits what comes before a place, then the place; without recursion, because chains may be long.
+/// A cycle is cut where it closes.
 fn walk(first: usize, before: &[Vec<usize>], seen: &mut [bool], order: &mut Vec<usize>) {
     let mut open = vec![(first, 0)];
     while let Some((at, next)) = open.pop() {
@@ -67,7 +69,7 @@ mod tests {
     use super::*;
     use crate::ids::TableNumber;
 
-    /// `+a` creates, `-a` deletes, `~a` edits; `>b` names b as its parent.
+    /// `+a` creates, `-a` deletes, `~a` edits; `>b` refers to b.
     fn order(text: &str) -> String {
         let row = |name: &str| RowKey { table: TableNumber(1), key: name.into() };
         let words: Vec<&str> = text.split(' ').collect();
@@ -87,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn parents_come_before_children_and_go_after_them() {
+    fn parents_are_created_first_and_deleted_last() {
         for (old, ours) in [
             ("+a +b +c", "+a +b +c"),
             ("+c>p +p", "+p +c>p"),
@@ -104,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_of_a_hundred_thousand_is_turned_round() {
+    fn chain_of_a_hundred_thousand_is_reversed() {
         let row = |number: i64| RowKey { table: TableNumber(1), key: number.into() };
         let places: Vec<Place> = (0..100_000)
             .map(|number| Place {

@@ -1,5 +1,5 @@
-//! What an entry of the old queue is here: a create, an edit or a delete with what is known of it, or the reason why it
-//! stays in the old file.
+//! Converts an entry of the old queue: to a create, an edit or a delete with its known values, or
+//! to the reason why it stays in the old file.
 
 use super::mapping::{Image, Mapping};
 use super::order::Place;
@@ -17,22 +17,23 @@ pub(super) struct Edit {
     pub(super) image: Image,
     /// The version that was edited first.
     pub(super) base: Option<String>,
-    /// When it was edited last.
+    /// The time of the last edit.
     pub(super) time: String,
     pub(super) fingerprint: String,
 }
 
-/// Why a row that was made and deleted between two syncs is nobody's.
+/// Why a row that was created and deleted between two syncs is not imported.
 const NEVER_SENT: &str = "it was made and deleted before the server had heard of it";
 
-/// What the entry is, or why it is left out. `known` tells whether the server has, or had, the row, where that is known.
+/// Converts the entry, or returns why it is left out. `known` returns whether the server has, or
+/// had, the row, if that is known.
 pub(super) fn decide(
     entry: &Entry,
     mapping: &Mapping,
     image: Option<&Image>,
     known: impl FnOnce(&Image) -> bool,
 ) -> Result<Operation, String> {
-    let operation = entry.operation.ok_or("its operation is none that this release knows")?;
+    let operation = entry.operation.ok_or("its operation is unknown to this release")?;
     if !mapping.table.writable {
         return Err(String::from("devices may not write this table; the server would refuse it"));
     }
@@ -40,13 +41,13 @@ pub(super) fn decide(
     let here = is_of_this_device(entry.base.as_deref());
     let does = match operation {
         Operation::Create | Operation::Update if mapping.is_deleted(image) => {
-            // Deleting twice leaves an edit in the old queue; what was meant is the delete.
+            // Deleting twice leaves an edit in the old queue; a delete was intended.
             if operation == Operation::Create || here {
                 return Err(String::from(NEVER_SENT));
             }
             Operation::Delete
         }
-        // Made, deleted and taken back before it was sent: the SDK forgot that it was made.
+        // Created, deleted and restored before it was sent: the SDK has lost the create.
         Operation::Update if here && !known(image) => Operation::Create,
         operation => operation,
     };
@@ -67,8 +68,8 @@ impl Edit {
         }
     }
 
-    /// What it does, as far as the old file knows. The olds of an edit are unknown: they stand for nothing until it is
-    /// settled, but that each differs from the new value.
+    /// Its patch, as far as the old file has the values. The old values of an edit are unknown:
+    /// until it is completed they are placeholders that differ from the new values.
     pub(super) fn patch(&self, mapping: &Mapping) -> RowPatch {
         let table = &mapping.table;
         let (kind, columns): (_, Vec<ColumnPatch>) = match self.does {
@@ -83,7 +84,7 @@ impl Edit {
                     (!table.columns[at].protected).then(|| (unknown, value.clone()))
                 }),
             ),
-            // With the column of the soft delete it is one (D3), as the app has always seen it.
+            // With a soft-delete column it is a soft delete, as the app has always seen it.
             Operation::Delete if mapping.is_deleted(&self.image) => (
                 PatchKind::Update,
                 mapping.patch(&self.image, |at, value| {

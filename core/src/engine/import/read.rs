@@ -1,4 +1,4 @@
-//! What stands in the old file: its tables, its rows, and its queue.
+//! Reads the old file: its tables, its rows, and its queue.
 
 use std::collections::HashSet;
 
@@ -14,12 +14,12 @@ use crate::value::Value;
 #[derive(Debug)]
 pub(super) struct OldTable {
     pub(super) name: String,
-    /// Whether the SDK watched over it; else it is the app's own.
+    /// Whether the SDK synced it; otherwise it is the app's own.
     pub(super) synced: bool,
     pub(super) columns: Vec<String>,
 }
 
-/// What an unsent edit does.
+/// The operation of an unsent edit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operation {
     Create,
@@ -27,29 +27,29 @@ pub(super) enum Operation {
     Delete,
 }
 
-/// An entry of the old queue: one per row, without what was changed.
+/// An entry of the old queue: one per row, without the changed columns.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) table: String,
     pub(super) record_id: String,
-    /// `None` for a word that no known version writes.
+    /// `None` for an unknown operation.
     pub(super) operation: Option<Operation>,
     /// `updated_at` of the row before its first unsent edit.
     pub(super) base: Option<String>,
-    /// When it was edited last.
+    /// The time of the last edit.
     pub(super) time: String,
-    /// The operation in the file's word.
+    /// The operation's name in the file.
     word: String,
 }
 
 impl Entry {
-    /// What tells this edit from any other, a later one of the same row too.
+    /// Identifies this edit among all others, including later ones of the same row.
     pub(super) fn fingerprint(&self) -> String {
         [&self.table, &self.record_id, &self.word, &self.time].map(String::as_str).join("\u{1f}")
     }
 }
 
-/// Tables of the SDK, of SQLite, and of the libraries under the SDK.
+/// Tables of the SDK, of SQLite, and of the libraries below the SDK.
 fn is_plumbing(name: &str) -> bool {
     name.starts_with("_synchro_")
         || name.starts_with("sqlite_")
@@ -74,7 +74,7 @@ impl OldFile {
         Ok(tables)
     }
 
-    /// The columns of a table, in its order.
+    /// The columns of a table, in order.
     pub(super) fn columns(&self, table: &str) -> Result<Vec<String>> {
         self.run(|conn| {
             conn.prepare("SELECT name FROM pragma_table_info(?1) ORDER BY cid")?
@@ -95,7 +95,7 @@ impl OldFile {
         })
     }
 
-    /// A row by its key's text.
+    /// Reads a row by its key's text.
     pub(super) fn row(
         &self,
         table: &str,
@@ -109,7 +109,7 @@ impl OldFile {
         })
     }
 
-    /// Every row of a table.
+    /// Reads every row of a table.
     pub(super) fn each_row(
         &self,
         table: &str,
@@ -161,7 +161,7 @@ fn values(row: &Row<'_>, count: usize) -> rusqlite::Result<Vec<Value>> {
                 ValueRef::Null => Value::Null,
                 ValueRef::Integer(number) => Value::Integer(number),
                 ValueRef::Real(number) => Value::Real(number),
-                // What is no text is kept as the bytes that it is; a test of the column then says so.
+                // Invalid UTF-8 is kept as bytes; a check of the column then rejects it.
                 ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
                     Ok(text) => Value::Text(text.to_owned()),
                     Err(_) => Value::Blob(bytes.to_vec()),

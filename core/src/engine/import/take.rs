@@ -1,4 +1,5 @@
-//! Taking over: rows into the base where no server has filled it, unsent edits into the queue. One transaction.
+//! Imports in one transaction: rows into the base where no server has filled it, unsent edits into
+//! the queue.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -25,13 +26,13 @@ use crate::error::{Error, Result};
 use crate::ids::Seq;
 use crate::value::Value;
 
-/// The fact that names what was taken of old files, so that nothing is taken twice.
+/// Metadata key of what was imported from old files, so that nothing is imported twice.
 const TAKEN: &str = "synchro_taken";
 
-/// Whether rows of the server have been here; `rows::fact` writes it.
+/// Whether the server's rows have been synced; `rows::fact` writes it.
 const FIRST_SYNC: &str = "first_sync";
 
-/// What stands in the old file, as ours.
+/// The contents of the old file, converted.
 struct Found {
     mappings: Vec<Mapping>,
     edits: Vec<Edit>,
@@ -41,19 +42,20 @@ struct Found {
 }
 
 impl Engine {
-    /// Takes over what an old file holds and has not sent. One transaction: all of it, or nothing; a second call takes only
-    /// what is new. Works offline.
+    /// Imports the rows and unsent edits of an old file in one transaction; a second call imports
+    /// only what is new. Works offline.
     ///
     /// # Errors
-    /// `Refused` where no schema is known yet, `Corrupt` for a damaged file, those of writing ours: nothing was taken.
+    /// `Refused` if no schema is known yet, `Corrupt` for a damaged file, those of writing ours:
+    /// nothing was imported.
     pub(crate) fn import_synchro(&mut self, old: &OldFile) -> Result<SynchroImport> {
         if self.schema.manifest.is_none() {
             return Err(old.refused(
                 "the synced tables are not known yet: bundle a schema, or wait for the first sync, and import then",
             ));
         }
-        let mut taken = self.taken()?;
-        let mut found = self.look(old, &taken)?;
+        let mut imported = self.imported()?;
+        let mut found = self.look(old, &imported)?;
         let edits = std::mem::take(&mut found.edits);
         let found_ref = &mut found;
         self.write_with(Origin::Local, Triggers::MayRest, |engine| {
@@ -61,12 +63,13 @@ impl Engine {
                 engine.take_rows(old, found_ref, &edits)?;
             }
             engine.take_edits(found_ref, &edits)?;
-            taken.extend(edits.iter().map(|edit| edit.fingerprint.clone()));
-            let json = serde_json::to_string(&taken)
+            imported.extend(edits.iter().map(|edit| edit.fingerprint.clone()));
+            let json = serde_json::to_string(&imported)
                 .map_err(|error| Error::Internal(error.to_string()))?;
             engine.set_meta(TAKEN, Some(&json))
         })?;
-        // It is taken: what is not settled now is settled before the next push.
+        // The import is committed: edits that cannot be completed now are completed before the next
+        // push.
         if let Err(error) = import::settle_all(self) {
             tracing::warn!(%error, "imported edits are not settled yet");
         }
@@ -74,14 +77,14 @@ impl Engine {
         Ok(found.report)
     }
 
-    fn taken(&self) -> Result<HashSet<String>> {
+    fn imported(&self) -> Result<HashSet<String>> {
         let Some(json) = self.meta(TAKEN)? else { return Ok(HashSet::new()) };
         serde_json::from_str(&json)
             .map_err(|error| Error::Corrupt(format!("fact {TAKEN}: {error}")))
     }
 
-    /// Reads the old tables and the queue, and decides what each entry is.
-    fn look(&self, old: &OldFile, taken: &HashSet<String>) -> Result<Found> {
+    /// Reads the old tables and the queue, and converts each entry.
+    fn look(&self, old: &OldFile, imported: &HashSet<String>) -> Result<Found> {
         let mut report = SynchroImport::default();
         let (mut mappings, mut places) = (Vec::new(), HashMap::new());
         let mut missing = BTreeMap::new();
@@ -102,7 +105,7 @@ impl Engine {
         let mut found = Found { mappings, edits: Vec::new(), made_here: HashSet::new(), report };
         for entry in old.entries()? {
             if let Some(at) = places.get(&entry.table) {
-                self.weigh(old, &entry, *at, taken, &mut found)?;
+                self.convert_entry(old, &entry, *at, imported, &mut found)?;
             } else {
                 let gone = || (0, String::from("it is not in the old file"));
                 missing.entry(entry.table).or_insert_with(gone).0 += 1;
@@ -114,12 +117,12 @@ impl Engine {
         Ok(found)
     }
 
-    fn weigh(
+    fn convert_entry(
         &self,
         old: &OldFile,
         entry: &Entry,
         at: usize,
-        taken: &HashSet<String>,
+        imported: &HashSet<String>,
         found: &mut Found,
     ) -> Result<()> {
         self.db.awake()?;
@@ -136,7 +139,7 @@ impl Engine {
         }
         let fingerprint = entry.fingerprint();
         match (decided, image) {
-            _ if taken.contains(&fingerprint) => found.report.taken_before += 1,
+            _ if imported.contains(&fingerprint) => found.report.taken_before += 1,
             (Ok(does), Some(image)) => found.edits.push(Edit {
                 mapping: at,
                 does,
@@ -156,8 +159,8 @@ impl Engine {
         Ok(())
     }
 
-    /// Lays the old rows into the base, as if a server had sent them; the first sync sweeps and replaces them. A row that is
-    /// there, or on which something waits, stays as it is.
+    /// Writes the old rows to the base, as if a server had sent them; the first sync replaces them.
+    /// A row that exists, or has a pending mutation, stays unchanged.
     fn take_rows(&mut self, old: &OldFile, found: &mut Found, edits: &[Edit]) -> Result<()> {
         let edited: HashMap<&RowKey, &Edit> =
             edits.iter().map(|edit| (&edit.image.row, edit)).collect();
@@ -200,7 +203,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Appends the edits in their order; what is not known of them awaits the server's rows.
+    /// Appends the edits in order; edits with unknown values await the server's rows.
     fn take_edits(&mut self, found: &mut Found, edits: &[Edit]) -> Result<()> {
         let places: Vec<_> =
             edits.iter().map(|edit| edit.place(&found.mappings[edit.mapping])).collect();
@@ -242,7 +245,7 @@ impl Engine {
         let undo = (!undo.is_of(&effect)).then(|| undo.encode());
         let recorded =
             Recorded { effect: encode::encode(&effect), rows: [(row.clone(), kind)].into() };
-        // As old as it is, but never from the future: whoever compares ages must not take it for the newest.
+        // Keeps its age, but never a time in the future, which would compare as the newest.
         let written = time::parse(&edit.time).map(|micros| micros / 1_000);
         let new = NewMutation::plain(recorded);
         let place = self.queue.place(&*self.host);

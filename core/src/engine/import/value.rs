@@ -1,7 +1,8 @@
-//! Values as the Synchro SDK stores them, as ours. Pure.
+//! Converts values from the form of the Synchro SDK to ours. Pure.
 //!
-//! Three forms of one instant stand side by side in an old file, a `numeric` is a double, an array may be `{}`, and bytes
-//! from the server are hexadecimal text. What cannot be read stays as it is; whoever writes it to the server tests it.
+//! An old file contains three forms of an instant, a `numeric` is a double, an array may be `{}`,
+//! and bytes from the server are hexadecimal text. What cannot be parsed stays unchanged; it is
+//! checked before it is sent.
 
 use rejoin_protocol::{ColumnKind, time};
 use uuid::Uuid;
@@ -9,7 +10,7 @@ use uuid::Uuid;
 use crate::engine::schema::guarded::GuardedColumn;
 use crate::value::Value;
 
-/// The value as this column of ours holds it.
+/// The value in the form of this column of ours.
 pub(super) fn convert(column: GuardedColumn, value: Value) -> Value {
     match (column.kind, value) {
         (_, Value::Text(text)) if column.uuid => match Uuid::parse_str(&text) {
@@ -40,11 +41,11 @@ fn decimal(number: f64) -> String {
     format!("{number}")
 }
 
-/// An integer that a column of another affinity once made a double.
+/// An integer that a column of another affinity has turned into a double.
 fn whole(number: f64) -> Value {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     #[allow(clippy::cast_possible_truncation)]
-    // Tested: whole, and within what a double holds exactly.
+    // Checked: whole, and exactly representable as a double.
     if number.fract() == 0.0 && number.abs() <= EXACT {
         Value::Integer(number as i64)
     } else {
@@ -52,7 +53,7 @@ fn whole(number: f64) -> Value {
     }
 }
 
-/// `\x` and hexadecimal digits: how the server's bytes came.
+/// `\x` and hexadecimal digits: the form of bytes from the server.
 fn bytes(text: &str) -> Option<Vec<u8>> {
     let digits = text.strip_prefix("\\x")?.as_bytes();
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
@@ -63,8 +64,8 @@ fn bytes(text: &str) -> Option<Vec<u8>> {
     pairs.collect()
 }
 
-/// Whether a version was made here, by SQLite's `CURRENT_TIMESTAMP`, or is none at all: then no server has ever sent the
-/// row, whose versions name their zone.
+/// Whether a version was created on this device, by SQLite's `CURRENT_TIMESTAMP`, or is missing:
+/// then no server has ever sent the row, because server versions have a time zone.
 pub(super) fn is_of_this_device(version: Option<&str>) -> bool {
     version.is_none_or(|text| {
         let text = text.trim();
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn every_encoding_of_the_old_file_becomes_ours() {
+    fn every_old_encoding_is_converted() {
         let text = |text: &str| Value::Text(text.to_owned());
         let noon = "2026-11-20T12:00:00.500000Z";
         let cases = [
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_without_a_zone_was_made_on_the_device() {
+    fn version_without_a_zone_is_of_this_device() {
         for (version, here) in [
             (None, true),
             (Some(""), true),

@@ -1,10 +1,10 @@
-//! What must be accepted before a mutation (O4): earlier ones on the same rows, tied to them by a declared rule, or by what
-//! an action has read.
+//! Computes which earlier mutations must be accepted before a mutation: those on the same rows,
+//! those linked by a declared rule, and those linked by an action's reads.
 //!
-//! Pure. Mutations are shown in the order of the queue. A row's edits form a chain, of which the nearest link is named:
-//! it names the one before it in turn, and is accepted only when that is. A child waits for what its parent's making or
-//! removal waits for, a parent's removal for the children that let go of it, and who takes a value that must be unique
-//! for who had it.
+//! Pure functions. Mutations are added in queue order. The edits of a row form a chain, and only
+//! the nearest link is named, because it names the one before it in turn. A child waits for the
+//! creation or removal of its parent, the removal of a parent waits for children that stop
+//! referring to it, and a mutation that takes a unique value waits for the one that had it.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -18,28 +18,29 @@ use crate::ids::{Seq, TableNumber};
 use crate::value::Value;
 use rejoin_protocol::mutant::{self, Mutant};
 
-/// The mutations seen so far, by what ties others to them.
+/// The mutations added so far, by what links others to them.
 #[derive(Debug)]
 pub(crate) struct Links<'s> {
     schema: &'s Schema,
     /// The last one on each row.
     rows: HashMap<RowKey, Seq>,
-    /// The last one that made or removed a row.
+    /// The last one that created or removed a row.
     parents: HashMap<RowKey, Seq>,
-    /// Those that name a row as their parent.
+    /// Those that refer to a row.
     children: HashMap<RowKey, Vec<Seq>>,
     /// The last one that had or took these values of a unique rule.
     uniques: HashMap<(TableNumber, usize, Vec<u8>), Seq>,
-    /// Those that wrote into a table, and the actions that have read it, but for those that a later one stands for.
+    /// Those that wrote to a table, and the actions that have read it, except those that a later
+    /// one represents.
     writers: HashMap<TableNumber, Vec<Seq>>,
     readers: HashMap<TableNumber, Vec<Seq>>,
-    /// Those of which only some columns of a unique rule are known, and all, by rule.
+    /// Those that name only some columns of a unique rule, and all, by rule.
     partial: HashMap<(TableNumber, usize), Vec<Seq>>,
     all: HashMap<(TableNumber, usize), Vec<Seq>>,
 }
 
 impl<'s> Links<'s> {
-    /// Nothing seen yet.
+    /// Creates an empty set.
     pub(crate) fn new(schema: &'s Schema) -> Self {
         Self {
             schema,
@@ -54,7 +55,8 @@ impl<'s> Links<'s> {
         }
     }
 
-    /// What an effect has to wait for, among those seen; `reads` are the tables that an action has read.
+    /// The added mutations that an effect must wait for; `reads` are the tables that an action has
+    /// read.
     pub(crate) fn before(&self, effect: &Effect, reads: &[TableNumber]) -> BTreeSet<Seq> {
         let mut before = BTreeSet::new();
         if !mutant::on(Mutant::ReadsUntied) {
@@ -85,18 +87,19 @@ impl<'s> Links<'s> {
         before
     }
 
-    /// Shows the next mutation.
+    /// Adds the next mutation.
     pub(crate) fn add(&mut self, seq: Seq, effect: &Effect, reads: &[TableNumber]) {
         let written: BTreeSet<TableNumber> = effect.rows.iter().map(|p| p.row.table).collect();
         for table in written.iter().chain(reads) {
-            // Who has read and written it waits for all before, and so do those who wait for him.
-            let stands = written.contains(table) && reads.contains(table);
+            // A mutation that has read and written the table waits for all before it, so later ones
+            // need only wait for this one.
+            let represents_all = written.contains(table) && reads.contains(table);
             for (of, is_one) in [
                 (&mut self.writers, written.contains(table)),
                 (&mut self.readers, reads.contains(table)),
             ] {
                 let known = of.entry(*table).or_default();
-                if stands {
+                if represents_all {
                     known.clear();
                 }
                 if is_one && known.last() != Some(&seq) {
@@ -126,7 +129,7 @@ impl<'s> Links<'s> {
         }
     }
 
-    /// The rows that a patch names, or named, as parents.
+    /// The rows that a patch refers to, or referred to.
     fn parents_of(&self, table: &Table, patch: &RowPatch) -> Vec<RowKey> {
         let mut parents = Vec::new();
         for rule in &table.rules {
@@ -146,7 +149,7 @@ fn makes_or_removes(table: &Table, patch: &RowPatch) -> bool {
     patch.kind != PatchKind::Update || soft_deletes(table, patch) || takes_back(table, patch)
 }
 
-/// The values that a patch takes from and gives to a column: none if it does not name it.
+/// The old and new values of a column in a patch; none if the patch does not name it.
 fn values_of<'p>(table: &Table, patch: &'p RowPatch, column: &str) -> Option<Vec<&'p Value>> {
     if table.key_column().name == column {
         return Some(vec![&patch.row.key]);
@@ -160,8 +163,8 @@ fn values_of<'p>(table: &Table, patch: &'p RowPatch, column: &str) -> Option<Vec
     })
 }
 
-/// The unique rules that a patch concerns, with the values that it had or takes; `None` where it names only some of the
-/// rule's columns.
+/// The unique rules that a patch affects, with the values that it had or takes; `None` if it names
+/// only some of the rule's columns.
 fn uniques_of(table: &Table, patch: &RowPatch) -> Vec<(usize, Option<Vec<u8>>)> {
     let mut found = Vec::new();
     for (number, rule) in table.rules.iter().enumerate() {
@@ -174,7 +177,7 @@ fn uniques_of(table: &Table, patch: &RowPatch) -> Vec<(usize, Option<Vec<u8>>)> 
             found.push((number, None));
             continue;
         };
-        // The values before and after; where both are the same column's, the first is the old one.
+        // The values before and after; for each column the old one comes first.
         let sides = values.iter().map(Vec::len).max().unwrap_or(0);
         for side in 0..sides {
             let tuple = values.iter().map(|of| of[side.min(of.len() - 1)]);
@@ -276,7 +279,7 @@ mod tests {
         let mut links = Links::new(&schema);
         let mut before = BTreeSet::new();
         for (seq, text) in (1..).zip(mutations) {
-            // Behind `reads`, the tables that an action has read.
+            // After `reads`: the tables that an action has read.
             let (text, reads) = text.split_once(" reads ").unwrap_or((text, ""));
             let numbers = reads.split_whitespace().map(|number| number.parse().unwrap());
             let reads: Vec<TableNumber> = numbers.map(TableNumber).collect();
@@ -289,18 +292,18 @@ mod tests {
     }
 
     #[test]
-    fn an_action_waits_for_who_wrote_what_it_has_read_and_is_waited_for_by_who_writes_it() {
+    fn action_orders_with_writers_of_tables_it_reads() {
         let cases: [(&str, &[&str], &[i64]); 6] = [
-            ("who wrote what it has read", &["~1 p 2:x>y", "+2 c q reads 1 2"], &[1]),
-            ("nobody else", &["+2 d q", "~1 p 2:x>y", "~1 q 2:v>w reads 1"], &[2]),
-            ("who writes what it has read", &["+2 c q reads 1 2", "~1 p 2:x>y"], &[1]),
+            ("waits for a writer of a table it reads", &["~1 p 2:x>y", "+2 c q reads 1 2"], &[1]),
+            ("waits for no other writer", &["+2 d q", "~1 p 2:x>y", "~1 q 2:v>w reads 1"], &[2]),
+            ("a writer waits for an earlier reader", &["+2 c q reads 1 2", "~1 p 2:x>y"], &[1]),
             (
-                "an earlier one stands for others",
+                "the nearest reader and writer represents others",
                 &["~1 p 5:x>y", "~1 q 5:v>w reads 1", "~1 r 5:a>b reads 1"],
                 &[2],
             ),
             (
-                "one that only reads does not",
+                "a reader alone represents no others",
                 &["~1 p 5:x>y", "+2 c q reads 1 2", "+2 d q reads 1 2"],
                 &[1, 2],
             ),
@@ -312,25 +315,25 @@ mod tests {
     }
 
     #[test]
-    fn a_mutation_waits_for_what_it_stands_on() {
+    fn mutation_waits_for_its_dependencies() {
         let cases: [(&str, &[&str], &[i64]); 13] = [
-            ("strangers", &["~1 p 2:x>y", "~1 q 2:v>w"], &[]),
+            ("unrelated rows", &["~1 p 2:x>y", "~1 q 2:v>w"], &[]),
             ("the same row", &["~1 p 5:x>y", "~1 p 2:v>w"], &[1]),
             ("the nearest on a row", &["~1 p 5:x>y", "~1 p 5:y>w", "-1 p n . . w"], &[2]),
             ("a child after its parent", &["+1 p n . .", "+2 c p"], &[1]),
-            ("no child waits for its sibling", &["+1 p n . .", "+2 c p", "+2 d p"], &[1]),
+            ("a child does not wait for its sibling", &["+1 p n . .", "+2 c p", "+2 d p"], &[1]),
             (
-                "a parent's removal after its children's",
+                "a parent's removal waits for its children's",
                 &["-2 c p", "-2 d p", "-1 p n . ."],
                 &[1, 2],
             ),
-            ("a child that lets go", &["~2 c 2:p>q", "-1 p n . ."], &[1]),
-            ("a parent's edit ties nobody", &["~1 p 5:x>y", "+2 c p"], &[]),
-            ("who takes a unique value after who had it", &["~1 p 2:x>y", "~1 q 2:w>x"], &[1]),
+            ("a child that no longer refers to it", &["~2 c 2:p>q", "-1 p n . ."], &[1]),
+            ("a parent's edit blocks no child", &["~1 p 5:x>y", "+2 c p"], &[]),
+            ("a unique value is taken after its release", &["~1 p 2:x>y", "~1 q 2:w>x"], &[1]),
             ("two NULLs are not the same", &["+1 p . . .", "+1 q . . ."], &[]),
             ("all columns of a unique rule", &["+1 p . u v", "+1 q . u v"], &[1]),
             ("one column of it differs", &["+1 p . u v", "+1 q . u w"], &[]),
-            ("a part of it may meet all", &["+1 p . u v", "~1 q 3:t>u"], &[1]),
+            ("some columns of it may match any", &["+1 p . u v", "~1 q 3:t>u"], &[1]),
         ];
         for (name, mutations, expected) in cases {
             assert_eq!(waits_for(mutations), expected, "{name}");

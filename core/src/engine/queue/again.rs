@@ -1,4 +1,4 @@
-//! What the rows of the queue know of parked mutations that are offered again, and of chains.
+//! Queue updates for parked mutations that are sent again, and for chains of them.
 
 use rusqlite::{Connection, params};
 
@@ -8,8 +8,8 @@ use crate::engine::database::fault;
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 
-/// Puts a mutation that is parked or lifted under another number, to be offered again. Only a parked one (state 3) had its end
-/// reported, and has another one to report.
+/// Gives a parked or removed mutation another number, to be sent again. Only a parked one (state 3)
+/// had its outcome reported, and needs another report.
 pub(crate) fn requeue(conn: &Connection, seq: Seq, to: Seq) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET seq = ?2, state = 0, reason = NULL, \
                because_of = NULL, detail = NULL, request = NULL, hash = NULL, \
@@ -18,14 +18,14 @@ pub(crate) fn requeue(conn: &Connection, seq: Seq, to: Seq) -> Result<()> {
     run(conn, sql, [seq.0, to.0])
 }
 
-/// What was parked because of one mutation is so because of another, which took its place.
+/// Mutations that were parked because of `old` are now parked because of `new`, which replaces it.
 pub(crate) fn replace_cause(conn: &Connection, old: MutationId, new: MutationId) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET because_of = ?2 WHERE because_of = ?1";
     run(conn, sql, [old.0.as_bytes(), new.0.as_bytes()])
 }
 
-/// The parked mutations that were parked because of this one, and of those, in the order of the queue; the last id is the
-/// cause of each.
+/// The mutations that were parked because of this one, directly or indirectly, in queue order; the
+/// last id is the cause of each.
 pub(crate) fn parked_chain(
     conn: &Connection,
     id: MutationId,
@@ -44,7 +44,7 @@ pub(crate) fn parked_chain(
     Ok(chain)
 }
 
-/// A mutation that was made of an action is only ever compared, by its old values (O1).
+/// A mutation that was derived from an action is compare-only, by its old values.
 pub(crate) fn compare_only(conn: &Connection, id: MutationId) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET stance = ?2 WHERE id = ?1";
     run(conn, sql, params![id.0.as_bytes(), Stance::comparing(true).encode()])

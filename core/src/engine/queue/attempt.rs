@@ -1,7 +1,7 @@
-//! What leaves with an attempt: old values of its own, its hash, and what was frozen when it was sent.
+//! The content of an attempt: its own old values, its hash, and what was frozen when it was sent.
 //!
-//! Pure. The effect of a mutation never changes (R1); an attempt may compare other old values (R11), and once it has
-//! left, what it stands on and the versions it names stay as they are until its verdict (O5).
+//! Pure. The effect of a mutation never changes. An attempt may compare other old values; once
+//! sent, its dependencies and the versions it names stay fixed until its verdict.
 
 use sha2::{Digest, Sha256};
 
@@ -12,18 +12,19 @@ use crate::value::Value;
 
 const VERSION: u8 = 1;
 
-/// What was settled when an attempt was sent first, beside effect and basis.
+/// Fixed when an attempt was first sent, besides effect and basis.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Frozen {
-    /// What must be accepted before this (O4).
+    /// Mutations that must be accepted before this one.
     pub(crate) after: Vec<MutationId>,
     /// By index of the effect's patch.
     pub(crate) rows: Vec<FrozenRow>,
-    /// Old values for the next attempt, if this one is not accepted (R11); `None` while they stay as they are.
+    /// Old values for the next attempt, if this one is not accepted; `None` if unchanged.
     pub(crate) next_basis: Option<Vec<BasisValue>>,
-    /// Whether more than one request has carried it: its verdict may be one that the server had stored, of earlier rows.
+    /// Whether more than one request has carried it: its verdict may be a stored one, on earlier
+    /// rows.
     pub(crate) is_repeated: bool,
-    /// How often the server has failed on it, if it has.
+    /// Server failures on it, if any.
     pub(crate) faults: Option<Faults>,
 }
 
@@ -31,28 +32,30 @@ pub(crate) struct Frozen {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Faults {
     pub(crate) count: u32,
-    /// When the first one came: milliseconds since 1970.
+    /// Time of the first failure: milliseconds since 1970.
     pub(crate) since_ms: i64,
 }
 
-/// What was settled for one row.
+/// Fixed content of one row.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct FrozenRow {
-    /// The version of the base row (R9).
+    /// The version of the base row.
     pub(crate) version: Option<String>,
-    /// Whether a soft delete that is taken back, or an edit that brings its row back, is offered as a whole row.
+    /// Whether an undone soft delete, or an edit that restores its row, is sent as a whole row.
     pub(crate) whole: bool,
-    /// Whether a create is offered as an edit of the row that is there.
+    /// Whether a create is sent as an edit of the existing row.
     pub(crate) onto: bool,
-    /// Whether it goes over whatever stands there (O10).
+    /// Whether it overwrites the server's row.
     pub(crate) force: bool,
 }
 
-/// The content hash of a mutation: the first 16 bytes of SHA-256 over its effect, in hex; of an action over its name, version and
-/// arguments, because two copies of a file may run it on other rows. Opaque to the server.
+/// The content hash of a mutation: the first 16 bytes of SHA-256 over its effect, in hex. For an
+/// action it covers name, version and arguments, because two copies of a file may run it on
+/// different rows. Opaque to the server.
 ///
-/// It covers what was written, and no attempt's own old values (O2): of two copies of a file one may have given up what this
-/// stood on, and compares other old values in the same attempt. It is the same mutation, and has one verdict (O15).
+/// It does not cover the attempt's old values: one of two copies of a file may have discarded a
+/// mutation that this one depends on, and then compares other old values in the same attempt. It is
+/// still the same mutation, with one verdict.
 pub(crate) fn hash(content: &[u8]) -> String {
     let digest = Sha256::digest(content);
     let mut text = String::with_capacity(32);
@@ -64,7 +67,7 @@ pub(crate) fn hash(content: &[u8]) -> String {
     text
 }
 
-/// The old values of an attempt; nothing to store while they are the effect's own.
+/// Encodes the old values of an attempt; `None` if they are the effect's own.
 pub(crate) fn encode_basis(basis: &[BasisValue]) -> Option<Vec<u8>> {
     if basis.is_empty() {
         return None;
@@ -75,7 +78,7 @@ pub(crate) fn encode_basis(basis: &[BasisValue]) -> Option<Vec<u8>> {
     Some(out.finish())
 }
 
-/// The old values of an attempt.
+/// Decodes the old values of an attempt.
 pub(crate) fn decode_basis(bytes: &[u8]) -> Result<Vec<BasisValue>, Malformed> {
     let mut reader = open(bytes, "basis")?;
     let basis = read_basis(&mut reader)?;
@@ -109,7 +112,7 @@ fn read_basis(reader: &mut Reader<'_>) -> Result<Vec<BasisValue>, Malformed> {
 }
 
 impl Frozen {
-    /// As the queue keeps it.
+    /// Encodes it for the queue.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::new();
         out.byte(VERSION);
@@ -135,7 +138,7 @@ impl Frozen {
         out.finish()
     }
 
-    /// From the queue's bytes.
+    /// Decodes the queue's bytes.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut reader = open(bytes, "frozen attempt")?;
         let mut frozen = Self::default();
@@ -171,7 +174,7 @@ mod tests {
     use uuid::Uuid;
 
     #[test]
-    fn what_was_frozen_comes_back_as_it_was() {
+    fn frozen_content_survives_encoding() {
         let frozen = Frozen {
             after: vec![MutationId(Uuid::from_u128(1)), MutationId(Uuid::from_u128(u128::MAX))],
             rows: vec![
@@ -196,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_covers_the_effect_and_nothing_else() {
+    fn hash_covers_only_the_effect() {
         let basis = encode_basis(&[BasisValue { row: 0, column: 1, old: 5.into() }]).unwrap();
         assert_eq!(decode_basis(&basis).unwrap()[0].old, 5.into());
         assert_eq!(encode_basis(&[]), None);

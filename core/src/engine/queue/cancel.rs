@@ -1,7 +1,8 @@
-//! Mutations that were given up while a server may have had them (O12).
+//! Mutations that were discarded while a server may have had them.
 //!
-//! They are no part of the queue any more, and of nothing that an app is shown. What follows from them waits, because until the
-//! server's word is known nobody can say on what it would be judged. The rows of `rejoin_cancel` are the truth.
+//! They are not part of the queue, and the app does not see them. Mutations that depend on them
+//! wait, because their conflicts cannot be detected before the server has answered. The rows of
+//! `rejoin_cancel` are authoritative.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -18,10 +19,10 @@ use crate::engine::rows::patch::{Effect, RowKey};
 use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq};
 
-/// The fact that the server withdraws what it is asked to.
+/// Metadata key: whether the server supports cancelling.
 pub(crate) const SERVER_CANCELS: &str = "server_cancels";
 
-/// One that waits for the server's word.
+/// A cancelled mutation that waits for the server's answer.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Cancelled {
     pub(crate) seq: Seq,
@@ -33,16 +34,16 @@ pub(crate) struct Cancelled {
     pub(crate) of_action: bool,
 }
 
-/// All, by their places.
+/// All cancelled mutations, by queue position.
 pub(crate) type Cancels = BTreeMap<Seq, Cancelled>;
 
-/// Whether one of them names a row, of which the server's word is not here just now.
-pub(crate) fn is_open_at(cancels: &Cancels, told: &HashSet<Seq>, row: &RowKey) -> bool {
-    let open = cancels.values().filter(|one| !told.contains(&one.seq));
+/// Whether an unanswered one names the row; `answered` are those whose answer is in this batch.
+pub(crate) fn is_open_at(cancels: &Cancels, answered: &HashSet<Seq>, row: &RowKey) -> bool {
+    let open = cancels.values().filter(|one| !answered.contains(&one.seq));
     open.flat_map(|one| &one.effect.rows).any(|patch| patch.row == *row)
 }
 
-/// Reads them all.
+/// Reads all cancelled mutations.
 pub(super) fn load(conn: &Connection) -> Result<Vec<Cancelled>> {
     let sql = "/*rejoin*/SELECT seq, id, root, effect, attempt, of_action \
                FROM rejoin_cancel ORDER BY seq";
@@ -63,7 +64,7 @@ pub(super) fn load(conn: &Connection) -> Result<Vec<Cancelled>> {
     Ok(all)
 }
 
-/// Keeps one.
+/// Stores one.
 pub(crate) fn write(conn: &Connection, one: &Cancelled) -> Result<()> {
     let sql = "/*rejoin*/INSERT INTO rejoin_cancel (seq, id, root, effect, attempt, of_action) \
                VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
@@ -72,26 +73,27 @@ pub(crate) fn write(conn: &Connection, one: &Cancelled) -> Result<()> {
     run(conn, sql, params![one.seq.0, mine, root, effect, one.attempt, one.of_action])
 }
 
-/// Forgets one, of which the server's word is here.
+/// Removes one after the server's answer.
 pub(crate) fn remove(conn: &Connection, seq: Seq) -> Result<()> {
     run(conn, "/*rejoin*/DELETE FROM rejoin_cancel WHERE seq = ?1", [seq.0])
 }
 
 impl QueueView<'_> {
-    /// The mutations that follow from something that was given up and may be the server's: they wait for its word.
+    /// Mutations that depend on a cancelled mutation and wait for the server's answer.
     pub(super) fn held_by_cancels(&self) -> Result<BTreeSet<Seq>> {
-        self.following(self.queue.cancels(), &HashSet::new())
+        self.dependents(self.queue.cancels(), &HashSet::new())
     }
 
-    /// These, which wait for a later pass, and what follows from them. Of one that has no verdict the server may know the
-    /// end already: a follower could be accepted, and be in the base, under an edit that is still laid over it.
+    /// The given mutations, which wait for a later sync, and those that depend on them. The server
+    /// may already have decided one without a verdict: a dependent one could then be accepted and
+    /// enter the base, below an edit that is still applied over it.
     pub(crate) fn held_by(&self, aside: &HashSet<Seq>) -> Result<HashSet<Seq>> {
-        let following = self.following(&BTreeMap::new(), aside)?;
-        Ok(following.into_iter().chain(aside.iter().copied()).collect())
+        let dependents = self.dependents(&BTreeMap::new(), aside)?;
+        Ok(dependents.into_iter().chain(aside.iter().copied()).collect())
     }
 
-    /// What has to wait for something that was given up, or for one of these.
-    fn following(
+    /// Mutations that must wait for a cancelled one, or for one of these.
+    fn dependents(
         &self,
         cancels: &BTreeMap<Seq, Cancelled>,
         aside: &HashSet<Seq>,
@@ -125,7 +127,7 @@ impl QueueView<'_> {
     }
 }
 
-/// The change of the memory by one that was given up.
+/// The changes in memory for a cancelled mutation.
 pub(crate) fn given_up(one: Cancelled) -> [Staged; 2] {
     [Staged::Left(one.seq), Staged::Cancelled(one)]
 }

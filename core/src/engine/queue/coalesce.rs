@@ -1,9 +1,11 @@
-//! From edits to records: which edits of a row become one, and which have to wait for the next request (P1).
+//! Combines edits into records for a plain server, and decides which edits wait for the next
+//! request.
 //!
-//! Pure. Edits are shown in the order of the queue. Create and update, update and update, update and delete of a row
-//! become one record in the place of the first; a create and its delete become nothing. An edit joins an earlier one only
-//! if it stands on nothing that leaves after that: else a row would name a parent that is not there yet. What stands on
-//! something that waits, waits too.
+//! Pure. Edits are added in queue order. Create and update, update and update, update and delete of
+//! a row become one record at the position of the first; a create and its delete cancel out. An
+//! edit joins an earlier one only if it depends on nothing that is sent after that; otherwise a row
+//! could refer to a parent that does not exist yet. An edit that depends on a waiting edit waits,
+//! too.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,16 +19,16 @@ use crate::ids::{ColumnId, Seq};
 use crate::value::Value;
 use rejoin_protocol::mutant::{self, Mutant};
 
-/// One mutation's edit of a row, in the words of the wire.
+/// One mutation's edit of a row, in the form of the wire.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Edit {
     pub(crate) seq: Seq,
     pub(crate) patch: RowPatch,
     pub(crate) operation: Operation,
     pub(crate) data: Vec<(ColumnId, Value)>,
-    /// Whether a server may have it already, as part of a group: then it stays as it is.
+    /// Whether a server may already have it as part of a group: then it stays unchanged.
     pub(crate) doubtful: bool,
-    /// Whether it becomes a record without other edits of its row.
+    /// Whether it becomes its own record, without other edits of its row.
     pub(crate) alone: bool,
 }
 
@@ -41,7 +43,7 @@ pub(crate) struct Draft {
     pub(crate) alone: bool,
 }
 
-/// What was shown so far, and what became of it.
+/// The edits added so far, and the resulting records.
 #[derive(Debug)]
 pub(crate) struct Coalesced<'s> {
     links: Links<'s>,
@@ -49,7 +51,7 @@ pub(crate) struct Coalesced<'s> {
     most: usize,
     drafts: Vec<Option<Draft>>,
     count: usize,
-    /// Where each edit that was shown went, by its number.
+    /// The result for each edit, by its number.
     places: Vec<Place>,
     rows: HashMap<RowKey, Place>,
     nothing: Vec<(Seq, RowKey)>,
@@ -63,7 +65,7 @@ enum Place {
 }
 
 impl<'s> Coalesced<'s> {
-    /// Nothing shown yet; at most so many records.
+    /// Creates an empty set with at most `most` records.
     pub(crate) fn new(schema: &'s Schema, most: usize) -> Self {
         Self {
             links: Links::new(schema),
@@ -77,12 +79,13 @@ impl<'s> Coalesced<'s> {
         }
     }
 
-    /// An edit that does not go now: nothing that stands on it does.
+    /// Adds an edit that is not sent now; edits that depend on it wait, too.
     pub(crate) fn wait(&mut self, patch: RowPatch) {
         self.note(patch, Place::Waits);
     }
 
-    /// The next edit; `is_new` tells whether the base lacks its row. Whether there is room for more.
+    /// Adds the next edit; `is_new` returns whether the base lacks its row. Returns whether there
+    /// is room for more.
     pub(crate) fn add(&mut self, edit: Edit, is_new: impl FnOnce() -> bool) -> bool {
         let before = self.before(&edit.patch);
         let known = self.rows.get(&edit.patch.row).copied();
@@ -93,7 +96,7 @@ impl<'s> Coalesced<'s> {
                 let later = |place: &Place| matches!(place, Place::Draft(other) if *other > at);
                 if before.iter().any(later) { Place::Waits } else { self.join(at, &edit, is_new) }
             }
-            // A group of which no one knows whether it was applied is not torn apart.
+            // A group that may or may not have been applied is not split.
             Some(Place::Nothing) | None if self.count >= self.most && !self.goes_on(&edit) => {
                 return false;
             }
@@ -114,7 +117,7 @@ impl<'s> Coalesced<'s> {
         true
     }
 
-    /// The records, in their order, and the edits that became nothing.
+    /// The records, in order, and the edits that cancelled out.
     pub(crate) fn finish(self) -> (Vec<Draft>, Vec<(Seq, RowKey)>) {
         (self.drafts.into_iter().flatten().collect(), self.nothing)
     }
@@ -173,22 +176,23 @@ impl<'s> Coalesced<'s> {
     }
 }
 
-/// Frozen records, of which some wait.
+/// Frozen records, some of which wait.
 #[derive(Debug)]
 pub(crate) struct Standing<'s> {
     shown: Coalesced<'s>,
-    /// Mutations of which a record waits.
+    /// Mutations with a waiting record.
     waiting: HashSet<Seq>,
 }
 
 impl<'s> Standing<'s> {
-    /// None shown yet.
+    /// Creates an empty set.
     pub(crate) fn new(schema: &'s Schema) -> Self {
         Self { shown: Coalesced::new(schema, usize::MAX), waiting: HashSet::new() }
     }
 
-    /// Whether the next record can go: it does not wait itself, stands on none that does, and follows none of its mutation that
-    /// does. Their rows may refer to each other in ways that only the server's database knows.
+    /// Whether the next record can be sent: it does not wait, depends on no waiting record, and
+    /// follows no waiting record of its mutation. Rows of one mutation may refer to each other by
+    /// rules that only the server's database has.
     pub(crate) fn can_go(&mut self, record: &Record, waits: bool) -> bool {
         let new = |(column, new): &(ColumnId, Value)| ColumnPatch {
             column: *column,
@@ -255,7 +259,8 @@ mod tests {
         schema
     }
 
-    /// `+x p` creates x under p (a dot: under none), `~x 3:v>w` updates, `-x` deletes; a `?` before it: it waits.
+    /// `+x p` creates x under p (a dot: under none), `~x 3:v>w` updates, `-x` deletes; a leading
+    /// `?`: it waits.
     fn edit(seq: i64, text: &str) -> Edit {
         let value = |text: &str| if text == "." { Value::Null } else { Value::from(text) };
         let mut words = text[1..].split_whitespace();
@@ -280,7 +285,7 @@ mod tests {
         Edit { seq: Seq(seq), patch, operation, data, doubtful, alone }
     }
 
-    /// The records as `+x 2=p 3=w [1, 2]`, and what became nothing.
+    /// The records as `+x 2=p 3=w [1, 2]`, and the edits that cancelled out.
     fn records(most: usize, edits: &[&str]) -> (Vec<String>, Vec<i64>) {
         let schema = schema();
         let mut all = Coalesced::new(&schema, most);
@@ -310,14 +315,14 @@ mod tests {
     }
 
     #[test]
-    fn edits_of_a_row_become_one_record_or_wait() {
+    fn edits_of_a_row_join_one_record_or_wait() {
         type Case = (&'static str, &'static [&'static str], &'static [&'static str]);
         let cases: [Case; 15] = [
             ("create, update", &["+x .", "~x 3:.>v"], &["+x 2=. 3=v [1, 2]"]),
             ("update, update", &["~x 3:u>v", "~x 4:.>w", "~x 3:v>z"], &["~x 3=z 4=w [1, 2, 3]"]),
             ("update, delete", &["~x 3:u>v", "-x"], &["-x [1, 2]"]),
             ("delete, create", &["-x", "+x ."], &["-x [1]"]),
-            ("nothing after what waits", &["-x", "+x .", "~x 3:u>v"], &["-x [1]"]),
+            ("nothing after a waiting edit", &["-x", "+x .", "~x 3:u>v"], &["-x [1]"]),
             ("update, delete, create", &["~x 3:u>v", "-x", "+x ."], &["-x [1, 2]"]),
             ("strangers", &["~x 3:u>v", "~y 3:u>v"], &["~x 3=v [1]", "~y 3=v [2]"]),
             (
@@ -340,11 +345,11 @@ mod tests {
                 &["~x 4:a>t", "~y 4:b>a", "~x 4:t>b"],
                 &["~x 4=t [1]", "~y 4=a [2]"],
             ),
-            ("what stands on what waits", &["?+p .", "+c p", "~x 3:u>v"], &["~x 3=v [3]"]),
-            ("what follows what waits", &["?~x 3:u>v", "~x 4:.>w"], &[]),
-            ("only so many", &["~x 3:u>v", "~y 3:u>v", "~z 3:u>v"], &["~x 3=v [1]", "~y 3=v [2]"]),
+            ("a dependency of a waiting edit", &["?+p .", "+c p", "~x 3:u>v"], &["~x 3=v [3]"]),
+            ("a later edit of a waiting row", &["?~x 3:u>v", "~x 4:.>w"], &[]),
+            ("two at most", &["~x 3:u>v", "~y 3:u>v", "~z 3:u>v"], &["~x 3=v [1]", "~y 3=v [2]"]),
             (
-                "a full request still joins",
+                "an edit joins a record of a full request",
                 &["~x 3:u>v", "+y .", "~x 3:v>w"],
                 &["~x 3=w [1, 3]", "+y 2=. [2]"],
             ),
@@ -355,19 +360,19 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_may_have_as_part_of_a_group_stays_as_it_is() {
+    fn edit_sent_in_a_group_is_not_coalesced() {
         let (kept, _) = records(9, &["~x 3:u>v ?", "~x 3:v>w", "~y 3:u>v", "~y 3:v>w ?"]);
         assert_eq!(kept, ["~x 3=v 2=? [1]", "~y 3=v [3]"]);
     }
 
     #[test]
-    fn edit_that_goes_alone_joins_no_record() {
+    fn edit_sent_alone_joins_no_record() {
         let (kept, _) = records(9, &["~x 3:u>v |", "~x 3:v>w", "~y 3:u>v", "~y 3:v>w |"]);
         assert_eq!(kept, ["~x 3=v 2=| [1]", "~y 3=v [3]"]);
     }
 
     #[test]
-    fn a_create_and_its_delete_are_nothing_unless_the_row_is_there() {
+    fn create_and_delete_cancel_out_unless_row_exists() {
         assert_eq!(records(9, &["+x .", "~x 3:.>v", "-x"]), (vec![], vec![1, 2, 3]));
         let (kept, nothing) = records(9, &["+x .", "-x !"]);
         assert_eq!((kept, nothing), (vec!["+x 2=. [1]".to_owned()], vec![]));

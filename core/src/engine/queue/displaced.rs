@@ -1,31 +1,32 @@
-//! What an accepted mutation did to the server's rows in truth (O13).
+//! Computes what an accepted mutation really changed on the server.
 //!
-//! Pure. The server says what stood there: a value that was there already was not written by the mutation, and a row that was
-//! there was not made by it. From this, and not from what the device believed, its reverse is built.
+//! Pure. The server returns before-images: the mutation did not change a value that was already
+//! there, and did not create a row that already existed. Its reverse is built from this, not from
+//! what the device expected.
 
 use crate::engine::rows::Image;
 use crate::engine::rows::patch::{ColumnPatch, PatchKind, RowKey, RowPatch};
 
-/// What is told of a row.
+/// The before-image of a row, if there is one.
 pub(crate) fn image_of<'a>(displaced: &'a [Image], row: &RowKey) -> Option<&'a Image> {
     displaced.iter().find(|image| image.table == row.table && image.key == row.key)
 }
 
-/// The patch as it was done; `None` if nothing was. Where nothing is told, it was as the device believed. `deletes` also for
-/// an update that is a soft delete (D3).
+/// The patch as applied; `None` if it changed nothing. Without a before-image the device's values
+/// count. `deletes` is also set for an update that is a soft delete.
 pub(crate) fn done(patch: &RowPatch, deletes: bool, was: Option<&Image>) -> Option<RowPatch> {
     let mut done = patch.clone();
     let Some(was) = was else { return Some(done) };
     match (patch.kind, &was.row) {
-        // It was there with the same values; or it was gone already.
+        // The row already had these values, or was already deleted.
         (PatchKind::Insert, Some(_)) => return None,
         (_, None) if deletes => return None,
-        // A row that was gone was brought back.
+        // A deleted row was restored.
         (PatchKind::Insert | PatchKind::Update, None) => done.kind = PatchKind::Insert,
         (PatchKind::Update | PatchKind::Delete, row) => {
             for ColumnPatch { column, old, .. } in &mut done.columns {
-                let told = row.iter().flatten().find(|(known, _)| known == column);
-                if let Some((_, value)) = told {
+                let before = row.iter().flatten().find(|(known, _)| known == column);
+                if let Some((_, value)) = before {
                     old.clone_from(value);
                 }
             }
@@ -41,7 +42,7 @@ mod tests {
     use crate::value::Value;
 
     #[test]
-    fn what_was_there_already_was_not_done() {
+    fn unchanged_values_are_not_part_of_the_applied_patch() {
         let row = RowKey { table: TableNumber(1), key: "k".into() };
         let patch = |kind, old: Value, new: Value| RowPatch {
             row: row.clone(),
@@ -57,34 +58,34 @@ mod tests {
         let delete = patch(PatchKind::Delete, 1.into(), Value::Null);
         let insert = patch(PatchKind::Insert, Value::Null, 2.into());
         let cases = [
-            ("nothing is told", &update, None, Some(update.clone())),
-            ("as it was believed", &update, Some(was(Some(1.into()))), Some(update.clone())),
+            ("no before-image", &update, None, Some(update.clone())),
+            ("as the device expected", &update, Some(was(Some(1.into()))), Some(update.clone())),
             (
-                "it was so already",
+                "the value was already there",
                 &update,
                 Some(was(Some(2.into()))),
                 Some(patch(PatchKind::Update, 2.into(), 2.into())),
             ),
             ("a new row", &insert, Some(was(None)), Some(insert.clone())),
-            ("the row was there", &insert, Some(was(Some(2.into()))), None),
-            ("the row was gone", &delete, Some(was(None)), None),
+            ("the row already existed", &insert, Some(was(Some(2.into()))), None),
+            ("the row was already deleted", &delete, Some(was(None)), None),
             (
-                "an edit brought the row back",
+                "an edit restored the row",
                 &update,
                 Some(was(None)),
                 Some(patch(PatchKind::Insert, 1.into(), 2.into())),
             ),
             (
-                "another row than was seen",
+                "another row than expected",
                 &delete,
                 Some(was(Some(7.into()))),
                 Some(patch(PatchKind::Delete, 7.into(), Value::Null)),
             ),
         ];
         for (name, patch, was, expected) in cases {
-            let told: Vec<Image> = was.into_iter().collect();
+            let images: Vec<Image> = was.into_iter().collect();
             let deletes = patch.kind == PatchKind::Delete;
-            assert_eq!(done(patch, deletes, image_of(&told, &row)), expected, "{name}");
+            assert_eq!(done(patch, deletes, image_of(&images, &row)), expected, "{name}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Mutations on which the server fails: how long it may, and what waits behind them meanwhile (O4).
+//! Mutations on which the server fails: the limit of failures, and what they block meanwhile.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -10,13 +10,14 @@ use super::view::QueueView;
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 
-/// The failures after which a mutation is parked, unless the app says otherwise.
+/// Number of failures after which a mutation is parked; the app may change it.
 pub(crate) const ATTEMPTS: u32 = 50;
 
-/// The time after which it is, unless the app says otherwise.
+/// Time of failures after which a mutation is parked; the app may change it.
 pub(crate) const AGE: Duration = Duration::from_hours(24);
 
-/// How long the server may fail on one attempt; after that it is asked once more, and to refuse it if it fails again.
+/// How long the server may fail on one attempt. Then the attempt is sent once more, and the server
+/// is asked to reject it if it fails again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FaultLimit {
     count: u32,
@@ -34,14 +35,14 @@ impl FaultLimit {
         Self { count: attempts, age_ms: i64::try_from(age.as_millis()).unwrap_or(i64::MAX) }
     }
 
-    /// Whether one of the two is reached. A clock that was set back counts for nothing; the number does.
+    /// Whether one of the limits is reached. If the clock was set back, only the number counts.
     pub(crate) fn is_reached(self, faults: Faults, now_ms: i64) -> bool {
         faults.count >= self.count || now_ms.saturating_sub(faults.since_ms) >= self.age_ms
     }
 }
 
-/// Each waiting mutation that is sent only after one on which the server has failed, with that one. Costs a look at what
-/// has left, and only after a failure at the rest of the queue.
+/// Pending mutations that wait for one on which the server has failed, with that one. Reads the
+/// sent mutations and, after a failure only, the rest of the queue.
 pub(crate) fn blocked(view: QueueView<'_>) -> Result<HashMap<Seq, MutationId>> {
     let mut failing = HashSet::new();
     for entry in view.queue.entries().filter(|entry| entry.state == State::Uncertain) {

@@ -1,7 +1,8 @@
-//! The moment when edits become records of a plain server, and leave (P2, P3).
+//! Freezing: edits become records for a plain server before they are sent.
 //!
-//! [`QueueView::drafts`] looks, `Engine::freeze_records` commits before a byte leaves: from there on the record is sent as it is
-//! until its verdict, and what its members are is never asked again.
+//! [`QueueView::drafts`] computes the records, `Engine::freeze_records` commits them before a byte
+//! leaves. From then on a record is sent unchanged until its verdict, and its members are not
+//! computed again.
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,18 +23,18 @@ use crate::error::{Error, Result};
 use crate::ids::{ColumnId, Seq};
 use crate::value::Value;
 
-/// What could leave now.
+/// The records that can be sent now.
 #[derive(Debug, Default)]
 pub(crate) struct Drafts {
     pub(crate) records: Vec<Draft>,
-    /// Edits that are undone by later ones, of rows that no server has seen: accepted without a word (P1).
+    /// Edits that later edits undo, on rows that no server has seen: accepted without sending.
     pub(crate) nothing: Vec<(Seq, RowKey)>,
 }
 
 impl QueueView<'_> {
-    /// The next records, at most so many. Edits of rows in `waiting`, or of rows that have a record, wait, with all that
-    /// stands on them. What follows a row in `waiting` in its mutation waits too, and counts as a row in `waiting` for later
-    /// mutations. Edits of rows in `apart` become a record each.
+    /// The next records, at most `most`. Edits of rows in `waiting`, or of rows that have a record,
+    /// wait, with all that depend on them. Later rows of the same mutation wait too, and count as
+    /// `waiting` for later mutations. Edits of rows in `apart` become one record each.
     pub(crate) fn drafts(
         &self,
         most: usize,
@@ -41,7 +42,7 @@ impl QueueView<'_> {
         apart: &HashSet<RowKey>,
     ) -> Result<Drafts> {
         if !self.queue.awaiting().is_empty() {
-            return Ok(Drafts::default()); // Imported edits await the server's rows, and others may stand on them.
+            return Ok(Drafts::default()); // Others may depend on imported edits.
         }
         let schema = self.schema;
         let mut all = Coalesced::new(schema, most);
@@ -53,7 +54,8 @@ impl QueueView<'_> {
             let mut follows = false;
             for index in 0..mutation.effect.rows.len() {
                 let patch = mutation.effect.rows[index].clone();
-                // What follows a row of its mutation may refer to it in a way that only the server's database knows.
+                // Later rows of a mutation may refer to earlier ones by rules that only the
+                // server's database has.
                 follows |= held.contains(&patch.row);
                 if follows {
                     held.insert(patch.row.clone());
@@ -66,14 +68,15 @@ impl QueueView<'_> {
                 let in_base = self.base_row(&patch.row)?.is_some();
                 let mut edit = edit(table, &mutation, index, in_base);
                 if edit.operation == Operation::Create || edit.patch.kind == PatchKind::Insert {
-                    // An owner that the app leaves open is the server's to fill in: it is not what the app wrote.
+                    // The server fills in an owner that the app leaves empty: it is not written by
+                    // the app.
                     let owner = table.owner.map(|at| table.columns[at].id);
                     edit.data.retain(|(id, value)| !value.is_null() || Some(*id) != owner);
                 }
-                // With no record of it, a server may have had it only as part of a group.
+                // Without a record of it, a server can have it only as part of a group.
                 let was_sent = matches!(entry.state, State::Sent | State::Uncertain);
                 edit.doubtful = was_sent && !self.queue.records().knows(entry.seq);
-                // Where the base has moved since, the server compares this edit by its own time.
+                // If the base has changed since, the server compares this edit by its own time.
                 let has_moved = mutation.stance.seen(&edit.patch.row).is_some();
                 edit.alone =
                     apart.contains(&edit.patch.row) || has_moved && mutation.is_by_time(table);
@@ -86,8 +89,8 @@ impl QueueView<'_> {
         Ok(Drafts { records, nothing })
     }
 
-    /// A draft as it would be sent now, at the place after all others and so many more. A create names the version of
-    /// the tombstone it is put upon, if that is known (P3).
+    /// The record for a draft as it would be sent now, `after` places after the last one. A create
+    /// names the version of the tombstone that it replaces, if that is known.
     pub(crate) fn record_of(
         &self,
         draft: Draft,
@@ -99,7 +102,7 @@ impl QueueView<'_> {
             Operation::Create => tombs.get(&draft.row).cloned(),
             Operation::Update | Operation::Delete => version,
         };
-        // The server refuses a whole request for one time that is not RFC 3339.
+        // The server rejects a whole request because of one time that is not RFC 3339.
         let base = version.and_then(|text| time::parse(&text)).map(time::format);
         let members = draft.members.into_iter().map(|seq| Member { seq, hidden: None });
         let after = i64::try_from(after).unwrap_or(i64::MAX);
@@ -116,9 +119,9 @@ impl QueueView<'_> {
         })
     }
 
-    /// The clock that a record names, and the version of the row: no clock and the version of the base, unless the table's
-    /// policy gives the later edit the right of way (P3). Then the clock is that of its earliest edit, so that no edit goes
-    /// over a later one of another device together with an edit that came after that; and the version is that on which the
+    /// The clock and the row version that a record names: no clock and the version of the base,
+    /// unless the table's policy is last-write-wins. Then the clock is that of the earliest edit,
+    /// so that no edit overwrites a later one of another device. The version is that on which the
     /// first edit was made: none, if there was no row.
     fn edited(&self, draft: &Draft) -> Result<(String, Option<String>)> {
         let table = self.schema.table(draft.row.table);
@@ -143,7 +146,8 @@ impl QueueView<'_> {
     }
 }
 
-/// One mutation's edit of a row, which has no record yet: changed columns of an update, every column of a create, none of a delete.
+/// One mutation's edit of a row without a record: changed columns of an update, every column of a
+/// create, none of a delete.
 fn edit(table: &Table, mutation: &Mutation, index: usize, in_base: bool) -> Edit {
     let patch = &mutation.effect.rows[index];
     let whole = mutation.stance.brought_back(patch).filter(|_| !in_base);
@@ -157,7 +161,7 @@ fn edit(table: &Table, mutation: &Mutation, index: usize, in_base: bool) -> Edit
     let columns = columns.filter(|(_, one)| table.sends(patch.kind, one));
     let value = |at: usize| -> Value {
         let column = &patch.columns[at];
-        // What was only seen goes with the value that the attempt believes in.
+        // A column that was only read is sent with the value that the attempt expects.
         let seen = patch.kind == PatchKind::Update && !column.is_change();
         let old = seen.then(|| old_of(&mutation.effect, &mutation.basis, index, at));
         old.unwrap_or(&column.new).clone()

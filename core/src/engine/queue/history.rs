@@ -1,4 +1,4 @@
-//! What the file remembers of accepted mutations: whether it has one, all of them to show it, and its bounds.
+//! The history of accepted mutations: lookup, listing and bounds.
 
 use std::time::Duration;
 
@@ -14,14 +14,15 @@ use crate::engine::rows::patch::{Effect, RowKey, RowPatch};
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 
-/// How much of what was accepted is kept, for undo and to show it (D11). The newest stay.
+/// How many accepted mutations are kept, for undo and for display. The newest are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HistoryBounds {
-    /// Most mutations; 1,000 by default.
+    /// Maximum number of mutations; 1,000 by default.
     pub count: u32,
-    /// Most bytes of what they wrote; 16 MiB by default.
+    /// Maximum bytes of what they wrote; 16 MiB by default.
     pub bytes: u64,
-    /// Most time between the verdict and that of the newest mutation, by the server's clock; thirty days by default.
+    /// Maximum time between the verdict and that of the newest mutation, by the server's clock;
+    /// thirty days by default.
     pub age: Duration,
 }
 
@@ -46,13 +47,13 @@ pub(crate) struct Kept {
     pub(crate) action: Option<String>,
     pub(crate) attempt: i64,
     pub(crate) accepted_ms: i64,
-    /// The mutation that it takes back.
+    /// The mutation that it reverses.
     pub(crate) undoes: Option<MutationId>,
-    /// What it did, as far as the server has told that; else what it wrote.
+    /// What it changed according to the server's before-images; else what it wrote.
     pub(crate) done: Effect,
 }
 
-/// The newest of what the history holds, at most so many; the newest first.
+/// The newest entries, at most `most`, newest first.
 pub(crate) fn read_newest(conn: &Connection, most: usize) -> Result<Vec<Kept>> {
     let sql = "/*rejoin*/SELECT seq, id, time_ms, action, attempt, accepted_ms, effect, displaced, \
                basis, undoes FROM rejoin_history ORDER BY seq DESC LIMIT ?1";
@@ -75,11 +76,12 @@ pub(crate) fn read_newest(conn: &Connection, most: usize) -> Result<Vec<Kept>> {
     Ok(all)
 }
 
-/// What a mutation did: as the server has told it, or as its accepted attempt believed. Columns: effect, displaced, basis.
+/// What a mutation changed: according to the server's before-images, else as its accepted attempt
+/// expected. Columns: effect, displaced, basis.
 fn done(row: &Row<'_>, from: usize) -> Result<Effect> {
     let bytes = |at: usize| -> Result<Option<Vec<u8>>> { row.get(from + at).map_err(fault::of) };
-    if let Some(told) = bytes(1)? {
-        return Ok(encode::decode(&told)?);
+    if let Some(displaced) = bytes(1)? {
+        return Ok(encode::decode(&displaced)?);
     }
     let written = encode::decode(&bytes(0)?.ok_or_else(|| damaged("effect"))?)?;
     let basis = bytes(2)?.map(|bytes| attempt::decode_basis(&bytes)).transpose()?;
@@ -93,7 +95,7 @@ fn done(row: &Row<'_>, from: usize) -> Result<Effect> {
     Ok(done)
 }
 
-/// What an accepted mutation did; `None` if the history does not have it.
+/// What an accepted mutation changed; `None` if the history does not have it.
 pub(crate) fn read_done(conn: &Connection, id: MutationId) -> Result<Option<Vec<RowPatch>>> {
     let sql = "/*rejoin*/SELECT effect, displaced, basis FROM rejoin_history WHERE id = ?1";
     let mut statement = conn.prepare(sql).map_err(fault::of)?;
@@ -102,8 +104,8 @@ pub(crate) fn read_done(conn: &Connection, id: MutationId) -> Result<Option<Vec<
     found.map(|row| done(row, 0).map(|done| done.rows)).transpose()
 }
 
-/// Whether a mutation is an action, or takes one back at however many removes. Where the history has forgotten what it takes
-/// back, it counts as one: that only compares more.
+/// Whether a mutation is an action, or reverses one directly or indirectly. If the reversed
+/// mutation was pruned, it counts as an action: that only compares more.
 pub(crate) fn is_of_action(conn: &Connection, id: MutationId) -> Result<bool> {
     let sql = "/*rejoin*/WITH RECURSIVE \
         known(id, action, undoes) AS (SELECT id, action, undoes FROM rejoin_history \
@@ -116,7 +118,8 @@ pub(crate) fn is_of_action(conn: &Connection, id: MutationId) -> Result<bool> {
     statement.query_row([id.0.as_bytes().as_slice()], |row| row.get(0)).map_err(fault::of)
 }
 
-/// Notes what a new mutation takes back, and that it is only ever compared (O11), as an action if it takes one back (O1); its id.
+/// Stores what a new mutation reverses, and marks it as compare-only, as an action if it reverses
+/// one; returns its id.
 pub(crate) fn mark_undo(conn: &Connection, seq: Seq, undoes: MutationId) -> Result<MutationId> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET undoes = ?2, stance = ?3 WHERE seq = ?1 \
                RETURNING id";
@@ -129,7 +132,7 @@ pub(crate) fn mark_undo(conn: &Connection, seq: Seq, undoes: MutationId) -> Resu
     id(row, 0)?.ok_or_else(|| damaged("mutation id"))
 }
 
-/// The last mutation that takes this one back, waiting or accepted.
+/// The last mutation that reverses this one, pending or accepted.
 pub(crate) fn undo_of(conn: &Connection, of: MutationId) -> Result<Option<MutationId>> {
     let sql = "/*rejoin*/SELECT id FROM (SELECT seq, id FROM rejoin_mutation WHERE undoes = ?1 \
                UNION ALL SELECT seq, id FROM rejoin_history WHERE undoes = ?1) \
@@ -146,7 +149,7 @@ pub(crate) fn is_in_history(conn: &Connection, id: MutationId) -> Result<bool> {
     statement.query_row([id.0.as_bytes().as_slice()], |row| row.get(0)).map_err(fault::of)
 }
 
-/// Whether the history has a mutation of this number.
+/// Whether the history has a mutation with this number.
 pub(crate) fn is_number_in_history(conn: &Connection, seq: Seq) -> Result<bool> {
     let sql = "/*rejoin*/SELECT EXISTS (SELECT 1 FROM rejoin_history WHERE seq = ?1)";
     conn.query_row(sql, [seq.0], |row| row.get(0)).map_err(fault::of)
@@ -158,8 +161,9 @@ pub(crate) fn oldest_in_history(conn: &Connection) -> Result<Option<Seq>> {
     conn.query_row(sql, [], |row| Ok(row.get::<_, Option<i64>>(0)?.map(Seq))).map_err(fault::of)
 }
 
-/// Keeps the history within these bounds, the newest first; how many went. The age counts back from the newest entry: no clock
-/// of the device, which may be wrong, removes what a restored server needs again.
+/// Removes the oldest entries beyond these bounds; returns how many. The age is measured from the
+/// newest entry: the device's clock may be wrong, and must not remove what a restored server needs
+/// again.
 pub(crate) fn prune(conn: &Connection, bounds: &HistoryBounds) -> Result<usize> {
     let sql = "/*rejoin*/DELETE FROM rejoin_history WHERE \
         (SELECT accepted_ms FROM rejoin_history ORDER BY seq DESC LIMIT 1) - accepted_ms > ?1 \
@@ -186,8 +190,9 @@ pub(crate) fn is_over_age(conn: &Connection) -> Result<bool> {
     Ok(span.is_some_and(|span| span > HistoryBounds::default().age_ms()))
 }
 
-/// Moves what other epochs than the present one accepted back into the queue, uncertain, as it was sent (O14). What a plain
-/// server accepted belongs to no epoch: the server that it became has it, or had it and has changed it since.
+/// Moves mutations that other epochs accepted back into the queue, uncertain, as they were sent.
+/// What a plain server accepted belongs to no epoch: after an upgrade the server has it, or had it
+/// and has changed it since.
 pub(crate) fn recall(conn: &Connection) -> Result<Vec<Seq>> {
     const OTHER: &str = "epoch IS NOT NULL \
                          AND epoch IS NOT (SELECT value FROM rejoin_meta WHERE key = 'epoch')";

@@ -1,6 +1,4 @@
-//! The form in which the queue keeps what an action read: its tables (R2), and rows by their keys (O8).
-//!
-//! Pure.
+//! Encodes an action's reads for the queue: its tables, and rows that were read by key. Pure.
 
 use super::seen::{self, SeenRow};
 use crate::engine::rows::binary::{Malformed, Reader, Writer};
@@ -9,7 +7,7 @@ use crate::ids::TableNumber;
 /// Only tables.
 const TABLES: u8 = 1;
 
-/// Tables, and then rows.
+/// Tables, then rows.
 const ROWS: u8 = 2;
 
 /// What an action read.
@@ -19,7 +17,7 @@ pub(crate) struct Reads {
     pub(crate) seen: Vec<SeenRow>,
 }
 
-/// As the queue keeps it.
+/// Encodes reads for the queue.
 pub(crate) fn encode_reads(tables: &[TableNumber], rows: &[SeenRow]) -> Vec<u8> {
     let mut out = Writer::new();
     out.byte(if rows.is_empty() { TABLES } else { ROWS });
@@ -33,7 +31,7 @@ pub(crate) fn encode_reads(tables: &[TableNumber], rows: &[SeenRow]) -> Vec<u8> 
     out.finish()
 }
 
-/// From the queue's bytes.
+/// Decodes the queue's bytes.
 pub(crate) fn decode_reads(bytes: &[u8]) -> Result<Reads, Malformed> {
     let mut reader = Reader::new(bytes, "reads");
     let form = reader.byte()?;
@@ -55,7 +53,7 @@ mod tests {
     use crate::value::Value;
 
     #[test]
-    fn what_was_read_comes_back_as_it_was() {
+    fn reads_survive_encoding() {
         let row = |key: &str| RowKey { table: TableNumber(2), key: key.into() };
         let columns = vec![(ColumnId(3), Value::Null), (ColumnId(4), "x".into())];
         let seen = vec![

@@ -1,7 +1,8 @@
-//! What is sent of a mutation, and the moment when it is settled (O5).
+//! The sent form of a mutation, and when it is fixed.
 //!
-//! `Engine::mark_sent` commits *sent* before the first byte leaves: attempt, hash, what must be accepted before it (O4)
-//! and the versions that its deletes name (R9). An attempt that was sent once is offered again exactly as it was.
+//! `Engine::mark_sent` commits the state *sent* before the first byte leaves: attempt, hash,
+//! dependencies, and the versions that its deletes name. An attempt that was sent once is sent
+//! again unchanged.
 
 use std::collections::{HashMap, HashSet};
 
@@ -28,39 +29,42 @@ pub struct Offer {
     pub mutation: Mutation,
     /// The content hash of this attempt.
     pub hash: String,
-    /// What must be accepted before it.
+    /// Mutations that must be accepted before it.
     pub after: Vec<MutationId>,
-    /// How many milliseconds ago it was written, if the server may decide by that (O11).
+    /// Milliseconds since it was written, if the server may decide by time.
     pub age_ms: Option<i64>,
-    /// Whether the server has failed on it so often, or for so long, that it shall refuse it if it fails once more.
+    /// Whether the server has failed on it so often, or for so long, that it must reject it at the
+    /// next failure.
     pub last_try: bool,
     /// One entry per row.
     pub rows: Vec<OfferedRow>,
-    /// What was meant and read, if an action made it.
+    /// The intent and the reads of an action.
     pub intent: Option<Intent>,
 }
 
-/// The change of a row, in the words of the wire; protected columns are left out (B2).
+/// The change of a row, in the form of the wire; without protected columns.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OfferedRow {
     /// The row.
     pub row: RowKey,
-    /// What is done; a soft delete is a delete (D3).
+    /// The operation; a soft delete is a delete.
     pub operation: Operation,
     /// New values: changed columns of an update, every column of a create, none of a delete.
     pub data: Vec<(ColumnId, Value)>,
-    /// The values that the attempt compares: those of the changed columns, every one of a delete, none of a create.
+    /// The values that the attempt compares: those of the changed columns, every one of a delete,
+    /// none of a create.
     pub old: Vec<(ColumnId, Value)>,
-    /// A delete's version of the row, and an update's where the server decides by it; else `None`, or if the base has none.
+    /// The version of the row that a delete names, and an update if the server decides by version;
+    /// else `None`, or if the base has none.
     pub version: Option<String>,
-    /// Whether it goes over whatever stands there (O10).
+    /// Whether it overwrites the server's row.
     pub force: bool,
 }
 
 impl QueueView<'_> {
-    /// What can be sent now, in the order of the queue: the uncertain, which are offered again as they were, and the
-    /// pending. Nothing, while an imported edit awaits the server's rows: others may stand on it. What follows from something
-    /// that was given up and may be the server's waits for its word (O12).
+    /// Mutations that can be sent now, in queue order: the uncertain ones, unchanged, and the
+    /// pending ones. Empty while an imported edit awaits the server's rows, because others may
+    /// depend on it. Dependents of a cancelled mutation wait for the server's answer.
     pub(crate) fn sendable(&self, limit: usize) -> Result<Vec<Mutation>> {
         if !self.queue.awaiting().is_empty() {
             return Ok(Vec::new());
@@ -75,7 +79,7 @@ impl QueueView<'_> {
         Ok(mutations)
     }
 
-    /// The earlier mutations that must be accepted before each of these (O4), in the order of the queue.
+    /// The earlier mutations that must be accepted before each of these, in queue order.
     pub(crate) fn links(&self, seqs: &[Seq]) -> Result<HashMap<Seq, Vec<MutationId>>> {
         let mut found = HashMap::new();
         let Some(last) = seqs.iter().max() else { return Ok(found) };
@@ -95,8 +99,9 @@ impl QueueView<'_> {
         Ok(found)
     }
 
-    /// What is sent of a mutation with `request`, and what the caller stores so that every later request carries the same. The
-    /// server is asked to refuse the mutation if it fails once more and `limit` is reached.
+    /// What is sent of a mutation with `request`, and what the caller stores so that every later
+    /// request carries the same. If `limit` is reached, the server is asked to reject the mutation
+    /// if it fails once more.
     pub(crate) fn settle(
         &self,
         seq: Seq,
@@ -109,7 +114,7 @@ impl QueueView<'_> {
         let mut mutation = store::read(conn, seq)?.ok_or_else(missing)?;
         let content = store::read_content(conn, seq)?.ok_or_else(missing)?;
         let frozen = match &content.frozen {
-            // It was sent before: nothing of it may be different now.
+            // It was sent before and must stay unchanged.
             Some(bytes) => Frozen { is_repeated: true, ..Frozen::decode(bytes)? },
             None => Frozen { after, rows: self.freeze(&mutation)?, ..Frozen::default() },
         };
@@ -161,7 +166,8 @@ impl QueueView<'_> {
         Ok(rows)
     }
 
-    /// The version that an edit names: a delete's, and where the server decides by it, that of the row as its author saw it.
+    /// The version that an edit names: for a delete, and where the server decides by version, that
+    /// of the row as its author saw it.
     fn version_of(
         &self,
         table: &Table,
@@ -172,10 +178,11 @@ impl QueueView<'_> {
             return Ok(None);
         }
         if !table.is_versioned() {
-            let is_judged = self.is_judged(&patch.row, mutation.seq);
-            return if is_judged { self.base_version(&patch.row) } else { Ok(None) };
+            let is_checked = self.is_checked(&patch.row, mutation.seq);
+            return if is_checked { self.base_version(&patch.row) } else { Ok(None) };
         }
-        // Above an earlier edit of ours the row will have a version that nobody has seen yet.
+        // On top of an earlier edit of this device, the row will have a version that is not known
+        // yet.
         if table.whole_rows && self.is_above(&patch.row, mutation.seq) {
             return Ok(None);
         }
@@ -192,9 +199,10 @@ impl QueueView<'_> {
         earlier.any(|one| one.state != State::Parked)
     }
 
-    /// Whether every image of the row that came in was held against this edit. Under an earlier edit, or beside one that
-    /// is uncertain (O6), the base may hold what its author never saw: then only old values can tell, not the version.
-    fn is_judged(&self, row: &RowKey, seq: Seq) -> bool {
+    /// Whether this edit was checked against every image of the row. Under an earlier edit, or
+    /// beside an uncertain one, the base may hold what its author never saw: then only old values
+    /// can show a conflict, not the version.
+    fn is_checked(&self, row: &RowKey, seq: Seq) -> bool {
         let states = self.queue.states();
         let states = states.read();
         let others = states.at(row.table, &row.key).iter().filter(|one| one.seq != seq);
@@ -210,8 +218,8 @@ impl QueueView<'_> {
         Ok(self.earlier(row, seq)?.iter().any(|patch| deletes(table, patch)))
     }
 
-    /// Whether the row is there once the earlier mutations, which must be accepted first, are applied: the last of them that
-    /// makes or deletes it decides, and without one the base.
+    /// Whether the row exists once the earlier mutations, which must be accepted first, are
+    /// applied: the last of them that creates or deletes it decides, else the base.
     fn is_there(&self, table: &Table, row: &RowKey, seq: Seq) -> Result<bool> {
         let earlier = self.earlier(row, seq)?;
         let makes = |patch: &RowPatch| patch.kind == PatchKind::Insert || takes_back(table, patch);
@@ -222,7 +230,7 @@ impl QueueView<'_> {
         }
     }
 
-    /// What the mutations before this one, without those that are parked, do to the row; the latest first.
+    /// Patches of the row by earlier mutations, without parked ones, latest first.
     fn earlier(&self, row: &RowKey, seq: Seq) -> Result<Vec<RowPatch>> {
         let states = self.queue.states();
         let earlier: Vec<Seq> = states
@@ -268,7 +276,8 @@ fn offered(table: &Table, mutation: &Mutation, index: usize, frozen: &FrozenRow)
         let news = columns().map(|(_, column)| (column.column, column.new.clone()));
         (Operation::Create, news.collect(), Vec::new())
     } else if frozen.whole {
-        // What was only seen goes with the value that the attempt believes in: never one that was refused (R10).
+        // A column that was only read is sent with the value that the attempt expects, never one
+        // that was refused.
         let news = columns().map(|(at, column)| {
             (column.column, if column.is_change() { column.new.clone() } else { old(at) })
         });

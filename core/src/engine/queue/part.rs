@@ -1,7 +1,8 @@
-//! What has become of single rows of a mutation (D9, P8).
+//! Verdicts on single rows of a mutation.
 //!
-//! Pure. A plain server has no groups: rows of one mutation may be accepted and refused one by one. Accepted rows leave its
-//! effect, refused ones wait aside until the rest has its verdicts; what is refused is then parked under the same id.
+//! Pure. A plain server has no groups: it accepts and refuses the rows of a mutation one by one.
+//! Accepted rows are removed from the effect, refused ones are set aside until the rest has its
+//! verdicts; refused rows are then parked under the same id.
 
 use super::mutation::ParkReason;
 use crate::engine::rows::binary::{Malformed, Reader, Writer};
@@ -15,9 +16,9 @@ const VERSION: u8 = 1;
 /// The rows of a mutation that have their verdict while it is in the queue.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Parts {
-    /// The server has them.
+    /// Accepted rows.
     pub(crate) accepted: Vec<RowPatch>,
-    /// It refused them.
+    /// Refused rows.
     pub(crate) refused: Vec<Refused>,
 }
 
@@ -25,7 +26,7 @@ pub(crate) struct Parts {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Refused {
     pub(crate) patch: RowPatch,
-    /// Old values of the attempt, by index of the patch's columns (R11).
+    /// Old values of the attempt, by index of the patch's columns.
     pub(crate) olds: Vec<(usize, Value)>,
     pub(crate) reason: ParkReason,
     pub(crate) because_of: Option<MutationId>,
@@ -33,12 +34,12 @@ pub(crate) struct Refused {
 }
 
 impl Parts {
-    /// Whether no row has its verdict apart from the others.
+    /// Whether no row has its own verdict.
     pub(crate) fn is_empty(&self) -> bool {
         self.accepted.is_empty() && self.refused.is_empty()
     }
 
-    /// As the queue keeps it: nothing, nearly always.
+    /// Encodes it for the queue; nearly always `None`.
     pub(crate) fn encode(&self) -> Option<Vec<u8>> {
         if self.is_empty() {
             return None;
@@ -62,7 +63,7 @@ impl Parts {
         Some(out.finish())
     }
 
-    /// From the queue's bytes.
+    /// Decodes the queue's bytes.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes, "parts of a mutation");
         if reader.byte()? != VERSION {
@@ -105,7 +106,7 @@ mod tests {
     use crate::ids::{ColumnId, TableNumber};
 
     #[test]
-    fn parts_come_back_as_they_were_and_cut_bytes_are_refused() {
+    fn parts_survive_encoding_and_truncation_is_an_error() {
         let patch = |key: &str| RowPatch {
             row: RowKey { table: TableNumber(1), key: key.into() },
             kind: PatchKind::Update,

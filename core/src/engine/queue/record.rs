@@ -1,8 +1,9 @@
-//! Records: what a plain v0.1.2 server is sent, one per row, frozen until their verdict (P1, P2).
+//! Records: what a plain v0.1.2 server is sent, one per row, frozen until their verdict.
 //!
-//! Such a server knows no mutations. A record is the net change of a row by one or more of them, its members; from the
-//! moment before its first byte leaves it is sent again as it is, because nobody can know whether it was applied. The rows
-//! of `rejoin_record` are the truth, a copy stands in memory, and with a Rejoin server both are empty.
+//! Such a server has no mutations. A record is the net change of a row by one or more mutations,
+//! its members. Once sent it is always sent again unchanged, because it may have been applied. The
+//! rows of `rejoin_record` are authoritative, with a copy in memory; with a Rejoin server both are
+//! empty.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -19,28 +20,28 @@ use crate::value::Value;
 
 const VERSION: u8 = 1;
 
-/// The clock of a record whose edits are not decided by time: the server lets an edit with a later clock than its row's win
-/// silently over what this device has never seen (P3).
+/// The clock of a record whose edits are not decided by time. With a later clock than the row's,
+/// the server would silently overwrite changes that this device has never seen.
 pub(super) const NO_CLOCK: &str = "1970-01-01T00:00:00Z";
 
 /// The frozen change of a row.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Record {
-    /// The order in which records leave.
+    /// The order in which records are sent.
     pub(crate) place: i64,
     pub(crate) row: RowKey,
     pub(crate) operation: Operation,
     /// Columns and values as sent: none of a delete.
     pub(crate) data: Vec<(ColumnId, Value)>,
-    /// The version of the base row when it was frozen (P3).
+    /// The version of the base row when it was frozen.
     pub(crate) base: Option<String>,
-    /// The clock that it names (P3).
+    /// The clock that it names.
     pub(crate) edited: String,
-    /// Whether a server may have it by a request of another kind, as part of a group.
+    /// Whether a server may have it from a request of another kind, as part of a group.
     pub(crate) doubtful: bool,
-    /// How often the server has failed on it alone, or asked for it again (P7).
+    /// Number of times the server has failed on it alone, or asked for it again.
     pub(crate) tries: u32,
-    /// Whose edits it carries, in the order of the queue.
+    /// The mutations whose edits it carries, in queue order.
     pub(crate) members: Vec<Member>,
 }
 
@@ -48,7 +49,7 @@ pub(crate) struct Record {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Member {
     pub(crate) seq: Seq,
-    /// Its edit of the row, if the app has given it up since: to be reversed should the server have it (P10).
+    /// Its edit of the row, if the app has discarded it since: to be reversed if the server has it.
     pub(crate) hidden: Option<RowPatch>,
 }
 
@@ -58,7 +59,7 @@ impl Record {
         self.members.iter().filter(|member| member.hidden.is_none()).map(|member| member.seq)
     }
 
-    /// Whether the server decides by time, and may decide otherwise about one of several edits than about all.
+    /// Whether the server decides by time, and may decide differently for one of several edits.
     pub(crate) fn joins_edits_by_time(&self) -> bool {
         self.members.len() > 1 && self.edited != NO_CLOCK
     }
@@ -129,14 +130,14 @@ impl Record {
 pub(crate) struct Records {
     places: BTreeMap<i64, Record>,
     rows: HashMap<RowKey, i64>,
-    /// How many carry something of a mutation.
+    /// Number of records per mutation.
     members: HashMap<Seq, usize>,
-    /// The place that was given last by this process.
+    /// The last place assigned by this process.
     last: i64,
 }
 
 impl Records {
-    /// Reads them all.
+    /// Reads all records.
     pub(super) fn load(conn: &Connection) -> Result<Self> {
         let mut records = Self::default();
         let sql = "/*rejoin*/SELECT place, content FROM rejoin_record ORDER BY place";
@@ -155,22 +156,22 @@ impl Records {
         self.places.is_empty()
     }
 
-    /// All, in the order in which they leave.
+    /// All records, in the order in which they are sent.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Record> {
         self.places.values()
     }
 
-    /// The one at a place.
+    /// The record at a place.
     pub(crate) fn get(&self, place: i64) -> Option<&Record> {
         self.places.get(&place)
     }
 
-    /// The one of a row.
+    /// The record of a row.
     pub(crate) fn at(&self, row: &RowKey) -> Option<&Record> {
         if self.is_empty() { None } else { self.get(*self.rows.get(row)?) }
     }
 
-    /// Whether any carries something of a mutation: then its rows have their verdicts one by one.
+    /// Whether any record carries an edit of a mutation: then its rows have separate verdicts.
     pub(crate) fn knows(&self, seq: Seq) -> bool {
         self.members.contains_key(&seq)
     }
@@ -204,7 +205,7 @@ impl Records {
     }
 }
 
-/// Writes a record, new or changed.
+/// Writes a new or changed record.
 pub(crate) fn write(conn: &Connection, record: &Record) -> Result<()> {
     let sql = "/*rejoin*/INSERT INTO rejoin_record (place, content) VALUES (?1, ?2) \
                ON CONFLICT (place) DO UPDATE SET content = excluded.content";
@@ -212,7 +213,7 @@ pub(crate) fn write(conn: &Connection, record: &Record) -> Result<()> {
     statement.execute(params![record.place, record.encode()]).map(drop).map_err(fault::of)
 }
 
-/// Forgets a record: it has its verdict, or never left.
+/// Removes a record that has its verdict or was never sent.
 pub(crate) fn remove(conn: &Connection, place: i64) -> Result<()> {
     let sql = "/*rejoin*/DELETE FROM rejoin_record WHERE place = ?1";
     let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
@@ -250,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_comes_back_as_it_was_frozen_and_cut_bytes_are_refused() {
+    fn record_survives_encoding_and_truncation_is_an_error() {
         let mut whole = record(7, "a", &[(4, true), (9, false)]);
         assert_eq!(Record::decode(7, &whole.encode()).unwrap(), whole);
         for operation in [Operation::Create, Operation::Delete] {
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mutation_is_known_while_a_record_carries_a_live_edit_of_it() {
+    fn mutation_is_known_while_a_record_carries_its_edit() {
         let mut records = Records::default();
         records.put(record(1, "a", &[(4, false), (5, false)]));
         records.put(record(2, "b", &[(4, false)]));
@@ -276,6 +277,6 @@ mod tests {
         assert!(!records.knows(Seq(4)) && records.knows(Seq(5)));
         records.take(1);
         assert!(records.is_empty() && !records.knows(Seq(5)));
-        assert_eq!(records.next_place(), 3, "a place is not given again at once");
+        assert_eq!(records.next_place(), 3, "a place is not reused at once");
     }
 }

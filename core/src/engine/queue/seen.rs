@@ -1,6 +1,7 @@
-//! Rows that an action read by their keys, as it found them before it wrote anything (O8).
+//! Rows that an action read by key, with their values before the action wrote anything.
 //!
-//! What it wrote itself is compared as a change of its group, column by column; here stands what it only read.
+//! Its own writes are compared as changes of its group, column by column; this module covers what
+//! it only read.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -19,11 +20,12 @@ use crate::value::Value;
 pub struct SeenRow {
     /// The row.
     pub row: RowKey,
-    /// The columns that were read and not written, with what stood there; `None` if there was no such row.
+    /// The columns that were read and not written, with their values; `None` if there was no such
+    /// row.
     pub columns: Option<Vec<(ColumnId, Value)>>,
 }
 
-/// Rows and columns that a run reads by key, in the order in which it first does.
+/// Rows and columns that a run reads by key, in the order of the first read.
 #[derive(Debug, Default)]
 pub(crate) struct Keyed {
     places: HashMap<RowKey, usize>,
@@ -31,7 +33,7 @@ pub(crate) struct Keyed {
 }
 
 impl Keyed {
-    /// Notes a read.
+    /// Records a read.
     pub(crate) fn note(&mut self, row: RowKey, columns: &[ColumnId]) {
         let at = *self.places.entry(row).or_insert_with_key(|row| {
             self.rows.push((row.clone(), BTreeSet::new()));
@@ -40,12 +42,12 @@ impl Keyed {
         self.rows[at].1.extend(columns);
     }
 
-    /// Whether nothing was.
+    /// Whether nothing was read.
     pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// What was read, as it was before the run, which did this to the rows as they are now.
+    /// The read values before the run, which changed the current rows by these patches.
     pub(crate) fn seen(
         &self,
         conn: &Connection,
@@ -57,7 +59,7 @@ impl Keyed {
         for (row, columns) in &self.rows {
             let Some(table) = schema.table(row.table) else { continue };
             let patch = effect.rows.iter().find(|patch| patch.row == *row);
-            // That there was none, and each column of what was deleted, is said of the change itself.
+            // The change itself states that there was no row, and each column of a deleted row.
             if patch.is_some_and(|patch| patch.kind != PatchKind::Update) {
                 continue;
             }
@@ -77,7 +79,7 @@ impl Keyed {
     }
 }
 
-/// The same rows and columns as they are now.
+/// Updates the values to those of the current rows.
 pub(crate) fn renew(seen: &mut [SeenRow], rows: &mut Rows<'_>, schema: &Schema) -> Result<()> {
     for one in seen {
         let Some(table) = schema.table(one.row.table) else { continue };
@@ -88,12 +90,13 @@ pub(crate) fn renew(seen: &mut [SeenRow], rows: &mut Rows<'_>, schema: &Schema) 
     Ok(())
 }
 
-/// Whether the server has reason to compare a column: its own are its to change at any time, and the key names the row.
+/// Whether the server compares a column: its own columns may change at any time, and the key names
+/// the row.
 fn is_compared(table: &Table, id: ColumnId) -> bool {
     table.position(id).is_some_and(|at| at != table.key && !table.columns[at].protected)
 }
 
-/// These columns of a row. One that is marked as deleted is none for others.
+/// These columns of a row. A row marked as deleted counts as absent.
 fn cells(
     table: &Table,
     image: Option<&[Value]>,
@@ -107,7 +110,7 @@ fn cells(
     Some(columns.iter().filter_map(cell).collect())
 }
 
-/// Behind the tables that were read.
+/// Appends the rows after the tables that were read.
 pub(super) fn write(out: &mut Writer, seen: &[SeenRow]) {
     out.length(seen.len());
     for SeenRow { row, columns } in seen {
@@ -121,7 +124,7 @@ pub(super) fn write(out: &mut Writer, seen: &[SeenRow]) {
     }
 }
 
-/// From the queue's bytes.
+/// Decodes the queue's bytes.
 pub(super) fn read(reader: &mut Reader<'_>) -> std::result::Result<Vec<SeenRow>, Malformed> {
     let mut seen = Vec::new();
     for _ in 0..reader.length()? {

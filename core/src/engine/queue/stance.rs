@@ -1,7 +1,8 @@
-//! What a table's policy remembers of a mutation from one attempt to the next (O10, O11).
+//! The state that a table's policy keeps of a mutation from one attempt to the next.
 //!
-//! Nothing of it is the user's: it is what the base held under an edit, and how often the server has called it a conflict.
-//! Most mutations never have any; then nothing is stored.
+//! It contains nothing that the user wrote: only base values below an edit, and the number of
+//! conflicts that the server has reported. Most mutations have no such state; then nothing is
+//! stored.
 
 use crate::engine::rows::binary::{Malformed, Reader, Writer};
 use crate::engine::rows::patch::{ColumnPatch, PatchKind, RowKey, RowPatch};
@@ -10,93 +11,97 @@ use crate::value::Value;
 
 const VERSION: u8 = 1;
 
-/// Conflicts after which an edit goes over whatever stands there, if its table's policy is to insist (O10).
+/// Number of conflicts after which a client-wins edit overwrites the server row.
 const PATIENCE: u32 = 3;
 
-/// What is remembered of one mutation.
+/// The policy state of one mutation.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Stance {
-    /// How often it was rebuilt because the server found it in conflict.
+    /// Number of times the server reported a conflict for this mutation.
     pub(crate) conflicts: u32,
-    /// Whether it is only ever compared, whatever the policy: it is offered again to another life of the server (O11).
+    /// Compare-only: set after a server restore (epoch change); overrides the table's policy.
     pub(crate) compare_only: bool,
-    /// Whether old values alone decide, as they do of an action (O1): it takes one back, or was made of one.
+    /// Whether old values alone decide, as for an action: it reverses one, or was derived from one.
     pub(crate) old_only: bool,
-    /// Rows as they were when they vanished under this edit.
+    /// Rows as they were when they were removed below this edit.
     vanished: Vec<Vanished>,
-    /// Versions of rows when this edit was made, where the base has moved on since; `None`: there was no row.
+    /// Versions of rows when this edit was made, if the base has changed since; `None`: there was
+    /// no row.
     seen: Vec<(RowKey, Option<String>)>,
 }
 
-/// A row that vanished from the base.
+/// A row that was removed from the base.
 #[derive(Debug, Clone, PartialEq)]
 struct Vanished {
     row: RowKey,
-    /// Its columns in the base, never as later edits would have it (R10).
+    /// Its columns in the base, without later edits.
     columns: Vec<(ColumnId, Value)>,
-    /// Whether the edit brings it back.
+    /// Whether the edit restores it.
     is_back: bool,
 }
 
 impl Stance {
-    /// That of an edit that is only ever compared.
+    /// The state of a compare-only edit.
     pub(crate) fn comparing(old_only: bool) -> Self {
         Self { compare_only: true, old_only, ..Self::default() }
     }
 
-    /// What is left of it once the mutation is parked: if old values alone decide, they do in the next attempt as well.
+    /// What is kept once the mutation is parked: if old values alone decide, they do in the next
+    /// attempt as well.
     pub(crate) fn of_parked(&self) -> Self {
         if self.old_only { Self::comparing(true) } else { Self::default() }
     }
 
-    /// Whether the next attempt goes over whatever stands there.
+    /// Whether the next attempt overwrites the server row.
     pub(crate) fn insists(&self) -> bool {
         self.conflicts >= PATIENCE
     }
 
-    /// Remembers which version of a row the edit was made on, before another one comes; the first counts.
+    /// Stores the row version that the edit was made on, before the base changes; the first call
+    /// counts.
     pub(crate) fn saw(&mut self, row: &RowKey, version: Option<String>) {
         if self.seen(row).is_none() {
             self.seen.push((row.clone(), version));
         }
     }
 
-    /// The version that was remembered.
+    /// The stored version.
     pub(crate) fn seen(&self, row: &RowKey) -> Option<&Option<String>> {
         self.seen.iter().find(|(other, _)| other == row).map(|(_, version)| version)
     }
 
-    /// The edit counts as made on the row as it is now.
+    /// The edit counts as made on the current row.
     pub(crate) fn sees_anew(&mut self, row: &RowKey) {
         self.seen.retain(|(other, _)| other != row);
     }
 
-    /// Remembers a row of the base that is about to vanish.
+    /// Stores a base row that is about to be removed.
     pub(crate) fn keep(&mut self, row: &RowKey, columns: Vec<(ColumnId, Value)>) {
         self.vanished.retain(|one| one.row != *row);
         self.vanished.push(Vanished { row: row.clone(), columns, is_back: false });
     }
 
-    /// Whether it is remembered what this row was.
+    /// Whether this removed row is stored.
     pub(crate) fn has_kept(&self, row: &RowKey) -> bool {
         self.vanished.iter().any(|one| one.row == *row)
     }
 
-    /// From here on the edit brings the row back.
+    /// The edit restores the row from now on.
     pub(crate) fn bring_back(&mut self, row: &RowKey) {
         for one in self.vanished.iter_mut().filter(|one| one.row == *row) {
             one.is_back = true;
         }
     }
 
-    /// From here on the edit does not bring the row back; whether it did.
+    /// The edit no longer restores the row; returns whether it did.
     pub(crate) fn leaves(&mut self, row: &RowKey) -> bool {
         let mut kept = self.vanished.iter_mut().filter(|one| one.row == *row);
         kept.any(|one| std::mem::take(&mut one.is_back))
     }
 
-    /// The edit of a row that it brings back, as an insert: the row as it was, and what was edited over it. An edited column
-    /// that a schema change removed stays named, so that the server rejects the edit instead of accepting the rest of it.
+    /// The edit of a row that it restores, as an insert: the stored row with the edit applied. An
+    /// edited column that a schema change removed stays named, so that the server rejects the edit
+    /// instead of accepting the rest of it.
     pub(crate) fn brought_back(&self, patch: &RowPatch) -> Option<RowPatch> {
         let kept = self.vanished.iter().find(|one| one.is_back && one.row == patch.row)?;
         let whole =
@@ -112,7 +117,7 @@ impl Stance {
         Some(RowPatch { row: patch.row.clone(), kind: PatchKind::Insert, columns })
     }
 
-    /// As the queue keeps it; nothing while there is nothing to remember.
+    /// Encodes it for the queue; `None` if there is no state.
     pub(crate) fn encode(&self) -> Option<Vec<u8>> {
         if *self == Self::default() {
             return None;
@@ -139,7 +144,7 @@ impl Stance {
         Some(out.finish())
     }
 
-    /// From the queue's bytes.
+    /// Decodes the queue's bytes.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes, "stance");
         if reader.byte()? != VERSION {
@@ -176,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_comes_back_as_it_was_and_nothing_is_no_bytes() {
+    fn stance_survives_encoding_and_empty_is_none() {
         assert_eq!(Stance::default().encode(), None);
         for old_only in [false, true] {
             let comparing = Stance::comparing(old_only);
@@ -198,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_is_brought_back_is_the_last_one_that_was_known_with_the_edit_over_it() {
+    fn restored_row_is_last_known_row_with_the_edit() {
         let mut stance = Stance::default();
         let column = |id, old: &str, new: &str| ColumnPatch {
             column: ColumnId(id),
@@ -209,7 +214,7 @@ mod tests {
         let patch = RowPatch { row: row("a"), kind: PatchKind::Update, columns };
         stance.keep(&row("a"), vec![(ColumnId(2), "older".into())]);
         stance.keep(&row("a"), vec![(ColumnId(2), "x".into()), (ColumnId(3), "base".into())]);
-        assert_eq!(stance.brought_back(&patch), None, "not before policy says so");
+        assert_eq!(stance.brought_back(&patch), None, "only if the policy restores it");
         stance.bring_back(&row("a"));
         let whole = stance.brought_back(&patch).unwrap();
         assert_eq!(whole.kind, PatchKind::Insert);
@@ -218,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn brought_back_row_names_an_edited_column_that_is_gone() {
+    fn restored_row_names_a_removed_edited_column() {
         let mut stance = Stance::default();
         let edit = |id| ColumnPatch { column: ColumnId(id), old: Value::Null, new: "mine".into() };
         let patch =

@@ -1,4 +1,4 @@
-//! A step above the base, while it is undone: a mutation with what was recorded of it and what becomes of it.
+//! A mutation while a rebase has undone it, with its recorded data and its outcome.
 
 use crate::engine::queue::Intent;
 use crate::engine::queue::mutation::{BasisValue, ParkReason, State};
@@ -10,24 +10,24 @@ use crate::ids::{MutationId, Seq, TableNumber};
 use crate::value::Value;
 use rejoin_protocol::mutant::{self, Mutant};
 
-/// What becomes of a step in this transaction.
+/// Outcome of an undone mutation in this transaction.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Fate {
-    /// It comes back.
+    /// It is applied again.
     Stays,
-    /// The server has it: into the history.
+    /// The server has accepted it: it moves to the history.
     Accepted,
     /// It waits for the app's decision.
     Parked(Parking),
-    /// The app has given it up.
+    /// The app has discarded it.
     Discarded,
-    /// The app has given up what a server may have, with this mutation (O12).
+    /// The app has discarded a mutation that a server may have, together with this one.
     Withdrawn(MutationId),
-    /// It comes back in the same transaction, at the end of the queue.
+    /// It is applied again in the same transaction, at the end of the queue.
     Lifted,
 }
 
-/// Why and by whom a step is parked.
+/// Why a mutation is parked, and because of which other one.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Parking {
     pub(crate) reason: ParkReason,
@@ -35,55 +35,57 @@ pub(crate) struct Parking {
     pub(crate) detail: Option<String>,
 }
 
-/// A mutation in the hands of a rebase.
+/// A mutation that a rebase has undone.
 #[derive(Debug, Clone)]
 pub(crate) struct Step {
     pub(crate) seq: Seq,
     pub(crate) id: MutationId,
     pub(crate) state: State,
     pub(crate) time_ms: i64,
-    /// Of an action: what was meant, and what its last run read.
+    /// For an action: its intent and the reads of its last run.
     pub(crate) intent: Option<Intent>,
     pub(crate) attempt: i64,
     pub(crate) effect: Effect,
     pub(crate) basis: Vec<BasisValue>,
     /// What was frozen when it was sent.
     pub(crate) frozen: Option<Vec<u8>>,
-    /// The undo as stored; `None` while it is the effect's own.
+    /// The undo as stored; `None` if it is the effect's own.
     pub(crate) undo: Option<Vec<u8>>,
-    /// What it did to the server's rows in truth, as an effect, where that is not what it wrote (O13).
+    /// What it really changed on the server, as an effect, if that differs from what it wrote.
     pub(crate) displaced: Option<Vec<u8>>,
-    /// What the tables' policies remember of it.
+    /// State of the tables' policies.
     pub(crate) stance: Stance,
-    /// Rows that have their verdict already (P8).
+    /// Rows that already have their verdict.
     pub(crate) parts: Parts,
     /// Whether rows have left the effect in this transaction.
     pub(crate) reduced: bool,
     /// Whether it has run again, and names other rows or tables than before.
     pub(crate) rewritten: bool,
-    /// The server has found the present effect in conflict, in these words: it is not offered again (O10).
+    /// The server's error if it has found the current effect in conflict: it is not sent again
+    /// unchanged.
     pub(crate) conflicted: Option<String>,
-    /// Rows in which a plain server has decided against it by time: there it is compared like any other edit.
+    /// Rows in which a plain server has decided against it by time: there it is compared like any
+    /// other edit.
     pub(crate) outdated: Vec<RowKey>,
     pub(crate) fate: Fate,
-    /// Whether state, attempt, basis, stance or what was frozen differ from what is stored.
+    /// Whether state, attempt, basis, stance or frozen content differ from the stored values.
     pub(crate) changed: bool,
 }
 
 impl Step {
-    /// Whether a server may have it already: sent, and no verdict (R7).
+    /// Whether a server may already have it: sent, and no verdict.
     pub(crate) fn is_uncertain(&self) -> bool {
         matches!(self.state, State::Sent | State::Uncertain)
     }
 
-    /// Whether it is an action that may run again, rather than be laid down as recorded: no server can have it or a part
-    /// of it (R7).
+    /// Whether it is an action that runs again instead of applying its recorded effect: no server
+    /// can have it or a part of it.
     pub(crate) fn replays(&self) -> bool {
         let unsent = self.state == State::Pending || mutant::on(Mutant::UncertainRunAgain);
         unsent && self.parts.is_empty() && !self.reads().is_empty()
     }
 
-    /// Whether it is an action, or takes one back, or was made of one.
+    /// Whether it is an action, reverses one, or was derived from one.
     pub(crate) fn is_of_action(&self) -> bool {
         self.intent.is_some() || self.stance.old_only
     }
@@ -93,12 +95,12 @@ impl Step {
         self.intent.as_ref().map_or(&[], |intent| &intent.reads)
     }
 
-    /// The rows that its last run read by their keys.
+    /// The rows that its last run read by key.
     pub(crate) fn seen(&self) -> &[SeenRow] {
         self.intent.as_ref().map_or(&[], |intent| &intent.seen)
     }
 
-    /// Whether it comes back.
+    /// Whether it is applied again.
     pub(crate) fn stays(&self) -> bool {
         self.fate == Fate::Stays
     }
@@ -108,7 +110,7 @@ impl Step {
         self.effect.rows.iter().enumerate().find(|(_, patch)| patch.row == *row)
     }
 
-    /// The old value that the present attempt compares.
+    /// The old value that the current attempt compares.
     pub(crate) fn old(&self, row: usize, column: usize) -> &Value {
         old_of(&self.effect, &self.basis, row, column)
     }

@@ -1,4 +1,5 @@
-//! The queue's rows: the only place that knows the columns of `rejoin_mutation` and `rejoin_history`.
+//! The queue's rows: the only module that uses the columns of `rejoin_mutation` and
+//! `rejoin_history`.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
@@ -25,13 +26,13 @@ const COLUMNS: &str = "seq, id, time_ms, counter, action, state, attempt, reques
     reason, detail, effect, basis, stance, \
     coalesce(octet_length(args) + octet_length(reads), 0)";
 
-/// The meta key of the numbers that were given last: number, time, counter.
+/// Metadata key of the numbers that were assigned last: number, time, counter.
 const LAST_GIVEN: &str = "last_given";
 
-/// The meta key of imported edits that await the server's rows.
+/// Metadata key of imported edits that await the server's rows.
 const AWAITING: &str = "synchro_awaiting";
 
-/// Writes a new row.
+/// Inserts a row.
 pub(crate) fn insert(
     conn: &Connection,
     entry: &Entry,
@@ -56,7 +57,7 @@ pub(crate) fn insert(
     Ok(())
 }
 
-/// The numbers given last.
+/// The numbers that were assigned last.
 pub(super) fn last(conn: &Connection) -> Result<Last> {
     let newest = conn
         .query_row(
@@ -82,13 +83,13 @@ fn parse_given(text: &str) -> Option<Last> {
     Some(Last { seq: numbers.next()??, time_ms: numbers.next()??, counter: numbers.next()?? })
 }
 
-/// Keeps the numbers that were given last, before a row leaves that may carry them.
+/// Stores the numbers that were assigned last, before a row that may have them is removed.
 pub(crate) fn keep_last(conn: &Connection, last: Last) -> Result<()> {
     let given = format!("{} {} {}", last.seq, last.time_ms, last.counter);
     set_meta(conn, LAST_GIVEN, Some(&given))
 }
 
-/// What was on its way when the last process ended is uncertain.
+/// Marks mutations that were sent when the last process ended as uncertain.
 pub(super) fn recover(conn: &Connection) -> Result<()> {
     let sent = "/*rejoin*/SELECT EXISTS (SELECT 1 FROM rejoin_mutation WHERE state = 1)";
     if conn.query_row(sent, [], |row| row.get(0)).map_err(fault::of)? {
@@ -98,7 +99,7 @@ pub(super) fn recover(conn: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// Every mutation as the memory keeps it, in order.
+/// Reads every mutation as kept in memory, in order.
 pub(super) fn each_entry(conn: &Connection, mut each: impl FnMut(Entry)) -> Result<()> {
     let mut statement = conn
         .prepare(
@@ -113,7 +114,7 @@ pub(super) fn each_entry(conn: &Connection, mut each: impl FnMut(Entry)) -> Resu
     Ok(())
 }
 
-/// One mutation as the memory keeps it.
+/// Reads one mutation as kept in memory.
 pub(crate) fn read_entry(conn: &Connection, seq: Seq) -> Result<Option<Entry>> {
     let sql = "/*rejoin*/SELECT seq, id, state, attempt, effect, reads FROM rejoin_mutation \
                WHERE seq = ?1";
@@ -167,7 +168,7 @@ fn reason(number: Option<i64>) -> Result<Option<ParkReason>> {
     number.map(known).transpose()
 }
 
-/// One mutation, whole.
+/// Reads one whole mutation.
 pub(crate) fn read(conn: &Connection, seq: Seq) -> Result<Option<Mutation>> {
     let sql = format!("/*rejoin*/SELECT {COLUMNS} FROM rejoin_mutation WHERE seq = ?1");
     let mut statement = conn.prepare_cached(&sql).map_err(fault::of)?;
@@ -175,7 +176,7 @@ pub(crate) fn read(conn: &Connection, seq: Seq) -> Result<Option<Mutation>> {
     rows.next().map_err(fault::of)?.map(mutation).transpose()
 }
 
-/// Every mutation, whole, in order.
+/// Reads every whole mutation, in order.
 pub(crate) fn read_all(conn: &Connection) -> Result<Vec<Mutation>> {
     let sql = format!("/*rejoin*/SELECT {COLUMNS} FROM rejoin_mutation ORDER BY seq");
     let mut statement = conn.prepare_cached(&sql).map_err(fault::of)?;
@@ -210,13 +211,13 @@ fn mutation(row: &Row<'_>) -> Result<Mutation> {
     })
 }
 
-/// What policy remembers; nothing, of most.
+/// Policy state; empty for most mutations.
 fn stance(row: &Row<'_>, column: usize) -> Result<Stance> {
     let bytes = row.get_ref(column).map_err(fault::of)?.as_blob_or_null().unwrap_or(None);
     Ok(bytes.map(Stance::decode).transpose()?.unwrap_or_default())
 }
 
-/// A mutation for a rebase.
+/// Reads a mutation for a rebase.
 pub(crate) fn read_step(conn: &Connection, seq: Seq) -> Result<Option<Step>> {
     let sql = "/*rejoin*/SELECT seq, id, state, action, attempt, effect, basis, frozen, undo, \
                parts, stance, time_ms, version, args, reads FROM rejoin_mutation WHERE seq = ?1";
@@ -267,13 +268,13 @@ pub(super) fn run(conn: &Connection, sql: &str, params: impl rusqlite::Params) -
     statement.execute(params).map(drop).map_err(fault::of)
 }
 
-/// Renews the undo of a step.
+/// Stores the new undo of a mutation.
 pub(crate) fn write_undo(conn: &Connection, step: &Step) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET undo = ?2 WHERE seq = ?1";
     run(conn, sql, params![step.seq.0, step.undo])
 }
 
-/// Keeps what is left of a mutation of which rows have their verdict (D9), and those rows.
+/// Stores what is left of a mutation of which rows have their verdict, and those rows.
 pub(crate) fn write_parts(conn: &Connection, step: &Step) -> Result<()> {
     let sql =
         "/*rejoin*/UPDATE rejoin_mutation SET effect = ?2, parts = ?3, basis = ?4 WHERE seq = ?1";
@@ -281,20 +282,21 @@ pub(crate) fn write_parts(conn: &Connection, step: &Step) -> Result<()> {
     run(conn, sql, params![step.seq.0, effect, step.parts.encode(), basis])
 }
 
-/// Completes the effect of an imported edit, whose old values were not known. Beside that only a mutant changes one (R1).
+/// Completes the effect of an imported edit, whose old values were unknown. An effect never changes
+/// otherwise, except in a mutant.
 pub(crate) fn write_effect(conn: &Connection, step: &Step) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET effect = ?2 WHERE seq = ?1";
     run(conn, sql, params![step.seq.0, encode::encode(&step.effect)])
 }
 
-/// Keeps what an action did when it ran again, and what it read.
+/// Stores the writes and reads of an action that ran again.
 pub(crate) fn write_run(conn: &Connection, step: &Step) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET effect = ?2, reads = ?3, undo = NULL, basis = NULL \
                WHERE seq = ?1";
     run(conn, sql, params![step.seq.0, encode::encode(&step.effect), reads_of(step)])
 }
 
-/// Renews what an action has read, where nothing else of it is another.
+/// Stores the new reads of an action that is otherwise unchanged.
 pub(crate) fn write_seen(conn: &Connection, step: &Step) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET reads = ?2 WHERE seq = ?1";
     run(conn, sql, params![step.seq.0, reads_of(step)])
@@ -304,7 +306,7 @@ fn reads_of(step: &Step) -> Option<Vec<u8>> {
     step.intent.as_ref().map(|intent| intent::encode_reads(&intent.reads, &intent.seen))
 }
 
-/// Sets the undo of what was just appended; `None` while it is the effect's own.
+/// Sets the undo of the mutation that was just appended; `None` if it is the effect's own.
 pub(crate) fn set_undo(conn: &Connection, seq: Seq, undo: Option<&[u8]>) -> Result<()> {
     if undo.is_none() {
         return Ok(());
@@ -312,7 +314,7 @@ pub(crate) fn set_undo(conn: &Connection, seq: Seq, undo: Option<&[u8]>) -> Resu
     run(conn, "/*rejoin*/UPDATE rejoin_mutation SET undo = ?2 WHERE seq = ?1", params![seq.0, undo])
 }
 
-/// Which imported edits await the server's rows.
+/// Reads which imported edits await the server's rows.
 pub(super) fn read_awaiting(conn: &Connection) -> Result<Awaiting> {
     let json: Option<String> = conn
         .query_row("/*rejoin*/SELECT value FROM rejoin_meta WHERE key = ?1", [AWAITING], |row| {
@@ -326,7 +328,7 @@ pub(super) fn read_awaiting(conn: &Connection) -> Result<Awaiting> {
     Ok(known.into_iter().map(|(seq, version)| (Seq(seq), version)).collect())
 }
 
-/// Keeps which imported edits await the server's rows.
+/// Stores which imported edits await the server's rows.
 pub(crate) fn write_awaiting(conn: &Connection, awaiting: &Awaiting) -> Result<()> {
     if awaiting.is_empty() {
         return set_meta(conn, AWAITING, None);
@@ -337,7 +339,7 @@ pub(crate) fn write_awaiting(conn: &Connection, awaiting: &Awaiting) -> Result<(
     set_meta(conn, AWAITING, Some(&json))
 }
 
-/// Writes where a step stands now: its state, and the attempt with what belongs to it.
+/// Stores the state and the attempt of a mutation.
 pub(crate) fn write_attempt(conn: &Connection, step: &Step) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET state = ?2, attempt = ?3, basis = ?4, \
                frozen = ?5, stance = ?6, request = iif(?2 = 0, NULL, request), \
@@ -346,7 +348,7 @@ pub(crate) fn write_attempt(conn: &Connection, step: &Step) -> Result<()> {
     run(conn, sql, params![step.seq.0, step.state as i64, step.attempt, basis, step.frozen, stance])
 }
 
-/// Parks: the step is no longer laid down, so it has nothing to take back.
+/// Parks a mutation: it is no longer applied, so it has no undo.
 pub(crate) fn park(conn: &Connection, step: &Step, parking: &Parking) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET state = 3, reason = ?2, because_of = ?3, \
                detail = ?4, basis = ?5, attempt = ?6, frozen = NULL, undo = NULL, stance = ?7 \
@@ -359,18 +361,19 @@ pub(crate) fn park(conn: &Connection, step: &Step, parking: &Parking) -> Result<
     run(conn, sql, params![seq, reason, because_of, detail, basis, step.attempt, stance])
 }
 
-/// Takes a mutation out of the queue.
+/// Removes a mutation from the queue.
 pub(crate) fn remove(conn: &Connection, seq: Seq) -> Result<()> {
     run(conn, "/*rejoin*/DELETE FROM rejoin_mutation WHERE seq = ?1", [seq.0])
 }
 
-/// Forgets every mutation, the accepted ones and those that were given up too, and every record.
+/// Removes every pending, accepted and cancelled mutation, and every record.
 pub(crate) fn clear(conn: &Connection) -> Result<()> {
     let tables = ["rejoin_mutation", "rejoin_history", "rejoin_record", "rejoin_cancel"];
     tables.iter().try_for_each(|table| run(conn, &format!("/*rejoin*/DELETE FROM {table}"), []))
 }
 
-/// Copies an accepted mutation into the history (B6), with what it did in truth where that is not what it wrote (O13).
+/// Copies an accepted mutation to the history, with what it really changed if that differs from
+/// what it wrote.
 pub(crate) fn keep_in_history(
     conn: &Connection,
     seq: Seq,
@@ -385,7 +388,7 @@ pub(crate) fn keep_in_history(
     run(conn, sql, params![seq.0, accepted_ms, done])
 }
 
-/// All facts of the file.
+/// Reads all metadata of the file.
 pub(crate) fn facts(conn: &Connection) -> Result<Vec<(String, String)>> {
     let read = |conn: &Connection| -> rusqlite::Result<Vec<_>> {
         let mut statement = conn.prepare("/*rejoin*/SELECT key, value FROM rejoin_meta")?;
@@ -396,12 +399,13 @@ pub(crate) fn facts(conn: &Connection) -> Result<Vec<(String, String)>> {
 
 /// The bytes of an attempt.
 pub(super) struct Content {
-    /// What is the same whoever sends it: what was written, or what was meant by an action.
+    /// The content that is independent of the attempt: what was written, or the intent of an
+    /// action.
     pub(super) hashed: Vec<u8>,
     pub(super) frozen: Option<Vec<u8>>,
 }
 
-/// The bytes of the present attempt.
+/// The bytes of the current attempt.
 pub(super) fn read_content(conn: &Connection, seq: Seq) -> Result<Option<Content>> {
     let sql = "/*rejoin*/SELECT iif(action IS NULL, effect, CAST(json_array(action, version, args) AS BLOB)), \
                frozen FROM rejoin_mutation WHERE seq = ?1";
@@ -420,7 +424,7 @@ pub(crate) fn read_effect(conn: &Connection, seq: Seq) -> Result<Option<Effect>>
     Ok(Some(encode::decode(bytes)?))
 }
 
-/// Marks an attempt as sent, with what was settled for it.
+/// Marks an attempt as sent, with its frozen content.
 pub(crate) fn write_sent(
     conn: &Connection,
     seq: Seq,
@@ -433,19 +437,19 @@ pub(crate) fn write_sent(
     run(conn, sql, params![seq.0, request, hash, frozen])
 }
 
-/// Marks a mutation of which records are about to leave with a request (P2).
+/// Marks a mutation whose records are about to be sent with a request.
 pub(crate) fn write_leaving(conn: &Connection, seq: Seq, request: i64) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET state = 1, request = ?2 WHERE seq = ?1";
     run(conn, sql, [seq.0, request])
 }
 
-/// Marks a mutation as waiting, or as uncertain.
+/// Marks a mutation as pending or as uncertain.
 pub(crate) fn write_state(conn: &Connection, seq: Seq, state: State) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET state = ?2 WHERE seq = ?1";
     run(conn, sql, [seq.0, state as i64])
 }
 
-/// Makes uncertain what a request carried and is still on its way; their numbers and attempts.
+/// Marks the sent mutations of a request as uncertain; returns their numbers and attempts.
 pub(crate) fn lost(conn: &Connection, request: i64) -> Result<Vec<(Seq, i64)>> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET state = 2 WHERE state = 1 AND request = ?1 \
                RETURNING seq, attempt";

@@ -1,7 +1,8 @@
-//! How mutations ended, kept until the app has said that it knows: each end once, in the order in which they came.
+//! Outcomes of mutations, kept until the app has acknowledged them: each once, in order.
 //!
-//! Written in the transaction that ends the mutation, so that no crash loses one. Bounded: the newest [`KEPT`] stay, and a reader
-//! is told how many he missed; what is parked stays in the queue all the same.
+//! Written in the transaction that ends the mutation, so that a crash loses none. Bounded: the
+//! newest [`KEPT`] are kept, and a reader gets the number of missed ones; parked mutations stay in
+//! the queue all the same.
 
 use rusqlite::{Connection, params};
 
@@ -12,58 +13,59 @@ use crate::engine::meta::{meta, set_meta};
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 
-/// Verdicts that are kept for an app that does not ask.
+/// Number of verdicts that are kept until the app reads them.
 pub const KEPT: i64 = 10_000;
-/// Bytes of a verdict's detail that are kept; a longer one stands with the parked mutation only.
+/// Maximum bytes of a stored detail; a longer one is only kept with the parked mutation.
 const DETAIL: usize = 64 * 1024;
 
-/// The fact up to which number the app knows them.
+/// Metadata key: the number up to which the app has acknowledged verdicts.
 const ACKNOWLEDGED: &str = "verdicts_acknowledged";
 
-/// How a mutation ended.
+/// Outcome of a mutation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VerdictKind {
     /// The server has it, and the rows show it.
     Accepted,
     /// It was not accepted, and waits for the app's decision.
     Parked(ParkReason),
-    /// The app gave it up after it was sent, and the server's word is here. If it had it, `because_of` names the mutation that
-    /// takes it back.
+    /// The app discarded it after it was sent, and the server has answered. If the server had it,
+    /// `because_of` names the mutation that reverses it.
     Withdrawn,
 }
 
-/// The end of one attempt of a mutation.
+/// The outcome of one attempt of a mutation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerdictEntry {
-    /// Rises, and is never given again; for [`Client::acknowledge_verdicts`](crate::Client::acknowledge_verdicts).
+    /// Increases, and is never reused; for
+    /// [`Client::acknowledge_verdicts`](crate::Client::acknowledge_verdicts).
     pub number: i64,
     /// The mutation.
     pub id: MutationId,
-    /// Which of its attempts: `retry` makes another, which has an end of its own.
+    /// Its attempt: `retry` makes another one, with its own outcome.
     pub attempt: i64,
-    /// How it ended.
+    /// The outcome.
     pub kind: VerdictKind,
-    /// The mutation that parked it (R10), or takes it back.
+    /// The mutation because of which it was parked, or which reverses it.
     pub because_of: Option<MutationId>,
     /// The action's name; `None` for plain SQL.
     pub action: Option<String>,
-    /// The server's words, and both rows of a conflict, as JSON. `None` if there are none or more than 64 KiB: then they stand in
-    /// [`Pending::detail`](crate::Pending::detail).
+    /// The server's error, and both rows of a conflict, as JSON. `None` if there is none or it
+    /// exceeds 64 KiB: then it is in [`Pending::detail`](crate::Pending::detail).
     pub detail: Option<String>,
-    /// When it came: milliseconds since 1970, by the device's clock.
+    /// Time of the verdict: milliseconds since 1970, by the device's clock.
     pub at_ms: i64,
 }
 
-/// Verdicts that the app does not know yet.
+/// Verdicts that the app has not acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Verdicts {
     /// Oldest first.
     pub entries: Vec<VerdictEntry>,
-    /// How many before them are not kept any more.
+    /// Number of earlier verdicts that are no longer kept.
     pub missed: u64,
 }
 
-/// The end of a mutation that is in the queue.
+/// The outcome of a mutation that is in the queue.
 pub(crate) struct New<'a> {
     pub(crate) attempt: i64,
     pub(crate) kind: VerdictKind,
@@ -71,7 +73,8 @@ pub(crate) struct New<'a> {
     pub(crate) detail: Option<&'a str>,
 }
 
-/// Keeps the end of a mutation before it leaves the queue. That another life of the server had accepted it was told (O14).
+/// Stores the outcome of a mutation before it leaves the queue. An acceptance by an earlier epoch
+/// of the server was already reported.
 pub(crate) fn write(conn: &Connection, seq: Seq, new: &New<'_>, now_ms: i64) -> Result<()> {
     let sql = "/*rejoin*/INSERT INTO rejoin_verdict \
                (mutation, attempt, kind, because_of, action, detail, at_ms) \
@@ -84,7 +87,7 @@ pub(crate) fn write(conn: &Connection, seq: Seq, new: &New<'_>, now_ms: i64) -> 
     prune(conn)
 }
 
-/// Keeps that the server's word on what was given up is here; `reverse` takes it back.
+/// Stores the server's answer to a cancelled mutation; `reverse` reverses it.
 pub(crate) fn write_withdrawn(
     conn: &Connection,
     (id, attempt): (MutationId, i64),
@@ -98,14 +101,14 @@ pub(crate) fn write_withdrawn(
     prune(conn)
 }
 
-/// Keeps no more than so many.
+/// Removes the oldest entries beyond the bound.
 fn prune(conn: &Connection) -> Result<()> {
     let sql = "/*rejoin*/DELETE FROM rejoin_verdict \
                WHERE number <= (SELECT max(number) FROM rejoin_verdict) - ?1";
     run(conn, sql, [KEPT])
 }
 
-/// The file begins anew: nobody is told what was before.
+/// Removes all verdicts when the file is reset.
 pub(crate) fn forget_all(conn: &Connection) -> Result<()> {
     acknowledge(conn, last_given(conn)?)
 }
@@ -115,7 +118,7 @@ fn acknowledge(conn: &Connection, through: i64) -> Result<()> {
     set_meta(conn, ACKNOWLEDGED, Some(&through.to_string()))
 }
 
-/// The number that was given last; it outlives the entries.
+/// The number that was assigned last; it survives the removal of entries.
 fn last_given(conn: &Connection) -> Result<i64> {
     let sql = "/*rejoin*/SELECT coalesce((SELECT seq FROM sqlite_sequence \
                WHERE name = 'rejoin_verdict'), 0)";
@@ -139,7 +142,7 @@ fn kind_of(number: i64) -> Result<VerdictKind> {
     }
 }
 
-/// The verdicts after a number that the app has not acknowledged, oldest first, at most `most`.
+/// The unacknowledged verdicts after a number, oldest first, at most `most`.
 pub(crate) fn read(conn: &Connection, after: i64, most: usize) -> Result<Verdicts> {
     let known = acknowledged(conn)?;
     let after = after.max(known);
@@ -183,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_has_a_number_of_its_own() {
+    fn verdict_kinds_have_distinct_numbers() {
         let parked = ParkReason::ALL.map(VerdictKind::Parked);
         for kind in parked.into_iter().chain([VerdictKind::Accepted, VerdictKind::Withdrawn]) {
             assert_eq!(kind_of(number_of(kind)).unwrap(), kind);

@@ -1,4 +1,4 @@
-//! The queue and the base under it, as the open transaction sees them. The content of requests is built from it.
+//! The queue and the base below it, as the open transaction sees them; requests are built from it.
 //!
 //! Reads the file and the queue's memory, and writes nothing: `engine/outbox.rs` does that.
 
@@ -21,7 +21,8 @@ pub(crate) struct QueueView<'a> {
 }
 
 impl QueueView<'_> {
-    /// The row in the base, in the order of the table's columns: the visible row, with the edits that wait in the queue undone.
+    /// The base row, in the order of the table's columns: the visible row, with the edits of the
+    /// queue undone.
     pub(crate) fn base_row(&self, row: &RowKey) -> Result<Option<Vec<Value>>> {
         let mut rows = Rows::new(self.conn, self.schema);
         let table = rows.table(row.table)?;
@@ -52,14 +53,14 @@ impl QueueView<'_> {
         Ok(image)
     }
 
-    /// The version of a row (R9): the raw text of `updated_at` in the base, never in what the app may have written.
-    /// `None` if the base has no such row, or the table no versions.
+    /// The version of a row: the raw text of `updated_at` in the base, never a value that the app
+    /// has written. `None` if the base has no such row, or the table has no versions.
     pub(crate) fn base_version(&self, row: &RowKey) -> Result<Option<String>> {
         let mut rows = Rows::new(self.conn, self.schema);
         let table = rows.table(row.table)?;
         let Some(at) = table.updated_at else { return Ok(None) };
         let id = table.columns[at].id;
-        // Oldest first: the first image that names the column, or the whole row, is the base's.
+        // Oldest first: the first image that contains the column, or the whole row, is the base's.
         for before in self.undos_of(row)? {
             match before {
                 Before::Absent => return Ok(None),
@@ -74,7 +75,7 @@ impl QueueView<'_> {
         Ok(present.and_then(|mut columns| columns.pop()).and_then(text))
     }
 
-    /// What the steps at a row displaced there, oldest first.
+    /// The before-images of the mutations at a row, oldest first.
     fn undos_of(&self, row: &RowKey) -> Result<Vec<Before>> {
         let states = self.queue.states();
         let steps: Vec<_> = states.read().steps_at(row.table, &row.key).collect();

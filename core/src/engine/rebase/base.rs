@@ -1,7 +1,9 @@
-//! Remote rows into the base: images, arrays of rows decoded while they are bound, and ranges that were paged whole.
+//! Writes remote rows to the base: single images, arrays of rows that are decoded while they are
+//! bound, and key ranges that were paged completely.
 //!
-//! Base rows are never refused (R5). Each row first meets the steps above it; where nothing waits, that is one look into
-//! the index. Rows come in key order, which is what makes large pages cheap.
+//! Base rows are never rejected. The mutations above a row are undone before it is written; without
+//! pending mutations that is one index lookup. Rows arrive in key order, which keeps large pages
+//! cheap.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,16 +27,17 @@ use crate::engine::schema::sql::quoted;
 use crate::error::{Error, Result};
 use crate::ids::{ColumnId, Seq};
 
-/// From here on a table's keys are no longer told one by one.
+/// Largest number of keys of a table that are reported individually to observers.
 const MANY: usize = 4_096;
 
-/// Puts the batch's rows into the base. The rows on which something waits, in the order in which they are judged.
+/// Writes the batch's rows to the base. Returns the rows that pending mutations edit, in the order
+/// in which conflicts are detected.
 pub(super) fn apply(work: &mut Work<'_>, batch: &Batch) -> Result<(usize, Vec<RowKey>)> {
-    let told = if batch.bulk { 0 } else { MANY };
+    let reported = if batch.bulk { 0 } else { MANY };
     let conflicts = |verdict: &ServerVerdict| verdict.ending == Ending::Conflict;
     let by_rows = !batch.records.is_empty();
-    let judged = batch.judge || by_rows || batch.verdicts.iter().any(conflicts);
-    let mut into = Base { work, met: BTreeSet::new(), rows: 0, told, judged };
+    let may_conflict = batch.judge || by_rows || batch.verdicts.iter().any(conflicts);
+    let mut into = Base { work, met: BTreeSet::new(), rows: 0, reported, may_conflict };
     for set in &batch.sets {
         into.set(set, &batch.ranges)?;
     }
@@ -61,10 +64,10 @@ struct Base<'w, 'a> {
     work: &'w mut Work<'a>,
     met: BTreeSet<Ordered>,
     rows: usize,
-    /// How many keys of a set are told.
-    told: usize,
-    /// Whether a conflict may be found, whose detail shows what the base held.
-    judged: bool,
+    /// Number of keys of a set that are reported individually.
+    reported: usize,
+    /// Whether a conflict may be found; its detail needs the previous base row.
+    may_conflict: bool,
 }
 
 impl Base<'_, '_> {
@@ -75,13 +78,13 @@ impl Base<'_, '_> {
             .ok_or_else(|| Error::Protocol(format!("rows of {name}, which is not synced")))
     }
 
-    /// The row is about to change: undoes what stands above it, and remembers what the base held. The gained columns of it that
-    /// the server has not filled yet, if anything stands above it.
+    /// Prepares a row for a change: undoes the mutations above it and remembers the base row. If a
+    /// mutation edits the row, returns its added columns that have no server value yet.
     fn meet(&mut self, row: &RowKey) -> Result<Vec<ColumnId>> {
         let mut unfilled = Vec::new();
         if self.work.meet(row.table, &row.key)? {
             unfilled = self.work.unfilled(row)?;
-            if self.judged && !self.work.bases.contains_key(row) {
+            if self.may_conflict && !self.work.bases.contains_key(row) {
                 let base = self.work.rows.read(row)?;
                 self.work.bases.insert(row.clone(), base);
             }
@@ -120,7 +123,7 @@ impl Base<'_, '_> {
         Ok(())
     }
 
-    /// The rows of one set, and away with what its ranges lack.
+    /// Writes the rows of one set and removes base rows that its ranges lack.
     fn set(&mut self, set: &RowSet, ranges: &[KeyRange]) -> Result<()> {
         let table = self.table(&set.table_name)?;
         let mut lacking = BTreeSet::new();
@@ -138,7 +141,7 @@ impl Base<'_, '_> {
             if !lacking.is_empty() {
                 lacking.remove(&Ordered(row.clone()));
             }
-            if keys.len() < self.told {
+            if keys.len() < self.reported {
                 keys.push(row.key.clone());
             }
             let unfilled = self.meet(&row)?;
@@ -161,7 +164,7 @@ impl Base<'_, '_> {
         self.sweep(&table, lacking)
     }
 
-    /// Removes base rows that a page lacks; what waits on them is met first.
+    /// Removes base rows that a page lacks, after undoing the mutations that edit them.
     fn sweep(&mut self, table: &Table, lacking: BTreeSet<Ordered>) -> Result<()> {
         for Ordered(row) in lacking {
             self.meet(&row)?;
@@ -174,15 +177,15 @@ impl Base<'_, '_> {
         Ok(())
     }
 
-    /// The keys of a range that the base holds: what waits there is undone first, or a row under a pending delete would
-    /// be missed.
+    /// The keys of a range in the base. Undoes the pending mutations in the range first, because a
+    /// pending delete hides its row.
     fn keys_in(&mut self, table: &Table, range: &KeyRange) -> Result<BTreeSet<Ordered>> {
         let kind = table.key_column().kind;
         let end = |text: &Option<String>| -> Result<Option<Value>> {
             let Some(text) = text else { return Ok(None) };
             key_of(text, kind)
                 .map(Some)
-                .ok_or_else(|| Error::Protocol(format!("a range of {} by no key", table.name)))
+                .ok_or_else(|| Error::Protocol(format!("a range of {} without a key", table.name)))
         };
         let (after, through) = (end(&range.after)?, end(&range.through)?);
         let within = |key: &Value| {
@@ -209,7 +212,7 @@ impl Base<'_, '_> {
             let key = row.get(0).map_err(fault::of)?;
             keys.insert(Ordered(RowKey { table: table.number, key }));
         }
-        // Rows in memory are ahead of the file.
+        // Rows in memory are newer than those in the file.
         let held = self.work.rows.held().filter(|(row, _)| row.table == table.number);
         for (row, is_there) in held.filter(|(row, _)| within(&row.key)) {
             if is_there {
@@ -222,12 +225,12 @@ impl Base<'_, '_> {
     }
 }
 
-/// Where the cells of a set go.
+/// Positions of the cells of a row set.
 struct Columns {
     kinds: Vec<ColumnKind>,
-    /// Which cell is the key.
+    /// Index of the key cell.
     key: usize,
-    /// Of the other cells, in their order.
+    /// Column positions of the other cells, in cell order.
     positions: Vec<usize>,
 }
 
@@ -255,7 +258,7 @@ impl Columns {
     }
 }
 
-/// A key from the wire's text.
+/// Parses a key from the wire's text.
 pub(super) fn key_of(text: &str, kind: ColumnKind) -> Option<Value> {
     match kind {
         ColumnKind::Int | ColumnKind::Int64 => text.parse().ok().map(Value::Integer),

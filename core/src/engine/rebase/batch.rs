@@ -1,4 +1,4 @@
-//! An answer of a server, as data, and what it did.
+//! A server response as data, and the result of applying it.
 
 use rejoin_protocol::wire::push::Ending;
 use rejoin_protocol::wire::row::RowSet;
@@ -9,44 +9,48 @@ use crate::engine::rows::Image;
 use crate::engine::rows::patch::RowKey;
 use crate::ids::MutationId;
 
-/// An answer of a server, as far as rows and mutations are concerned.
+/// The rows and verdicts of a server response.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// Verdicts of a push answer.
+    /// Verdicts of a push response.
     pub verdicts: Vec<ServerVerdict>,
-    /// Verdicts of a plain server, on records.
+    /// Verdicts of a plain server on records.
     pub records: Vec<Settled>,
-    /// The rows before accepted mutations, those that the server sends (O13).
+    /// Before-images of accepted mutations, as far as the server sends them.
     pub displaced: Vec<(MutationId, Vec<Image>)>,
-    /// The time of these verdicts by the server's clock, in milliseconds since 1970; the device's clock counts without it.
+    /// The server's time of these verdicts, in milliseconds since 1970; `None` uses the device's
+    /// clock.
     pub server_ms: Option<i64>,
-    /// Words on mutations that were withdrawn (O12).
+    /// Answers to cancelled mutations.
     pub withdrawn: Vec<Withdrawn>,
-    /// Rows as they now stand.
+    /// Current rows on the server.
     pub images: Vec<Image>,
-    /// Rows that a plain server's log reports as deleted at an earlier time (P6): they leave the base. Edits that wait on them
-    /// are not checked for conflicts, because only the push's answer says what became of the row since.
+    /// Rows that a plain server's log reports as deleted earlier: they leave the base. Pending
+    /// edits of them are not checked for conflicts, because only the push response shows their
+    /// later state.
     pub history: Vec<RowKey>,
     /// Rows of pulls and straight snapshots, in key order; decoded while they are bound.
     pub sets: Vec<RowSet>,
-    /// Key ranges of which the sets hold every row: base rows in them that the sets lack go (C5).
+    /// Key ranges for which the sets contain every row: other base rows in them are removed.
     pub ranges: Vec<KeyRange>,
-    /// Whether edits that wait on these rows are checked for conflicts (O6); not before a straight first sync has paged them.
+    /// Whether to detect conflicts with pending edits; off until a direct first sync has paged
+    /// their rows.
     pub judge: bool,
-    /// Facts that commit with the rows (I6): cursor, epoch, recheck and the like. `None` removes one.
+    /// Metadata that commits with the rows: cursor, epoch, recheck and the like. `None` removes a
+    /// key.
     pub meta: Vec<(String, Option<String>)>,
-    /// A straight first sync: our triggers may be out of the way while its rows go in.
+    /// A direct first sync: the engine's triggers may be dropped while its rows are written.
     pub bulk: bool,
 }
 
-/// A verdict on one attempt of one mutation (O2).
+/// A verdict on one attempt of one mutation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServerVerdict {
-    /// The mutation; one that is not in the queue is passed over.
+    /// The mutation; ignored if it is not in the queue.
     pub id: MutationId,
-    /// The attempt that was evaluated; another one than the queue's is passed over, unless it was accepted.
+    /// The evaluated attempt; ignored if the queue holds another attempt, unless it was accepted.
     pub attempt: i64,
-    /// How it ended.
+    /// The outcome.
     pub ending: Ending,
     /// The reason, one of [`rejoin_protocol::wire::code`]; `None` if the server names none.
     pub code: Option<String>,
@@ -54,56 +58,58 @@ pub struct ServerVerdict {
     pub detail: Option<String>,
 }
 
-/// What an answer did.
+/// The result of applying a response.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Applied {
     /// Base rows written or removed.
     pub rows: usize,
-    /// Steps that were undone; those that stay are replayed afterwards.
+    /// Mutations that were undone; those that remain are replayed afterwards.
     pub affected: usize,
-    /// Mutations that are in the history now.
+    /// Mutations that were moved to the history.
     pub accepted: Vec<MutationId>,
-    /// Mutations that were parked, dependent ones among them.
+    /// Mutations that were parked, including dependent ones.
     pub parked: Vec<MutationId>,
-    /// How often the rebase started again from the beginning, because an action wrote something else than before (R4).
+    /// Number of times the rebase started over because a re-run action wrote something else than
+    /// before.
     pub started_over: usize,
 }
 
 /// A verdict on a record.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settled {
-    /// Which; one that has its verdict already is passed over.
+    /// Place of the record; ignored if it already has a verdict.
     pub place: i64,
-    /// How it ended.
+    /// The outcome.
     pub ending: RecordEnding,
-    /// The server's words as JSON, kept with what is parked.
+    /// The server's error as JSON, kept with the parked mutation.
     pub detail: Option<String>,
 }
 
-/// How a record ended.
+/// Outcome of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordEnding {
-    /// The server has it.
+    /// The server has applied it.
     Accepted,
     /// The row has changed: its image is among the batch's. The record's edits are checked for conflicts with it.
     Conflict,
-    /// The same, and the server will not take it upon this image either: parked.
+    /// Like `Conflict`, but the server also rejects the record on this image: parked.
     Stands,
-    /// The server does not have it, and refuses it: its edits are sent one by one, because it may take some of them.
+    /// The server rejects the record as a whole: its edits are sent one by one, because some may be
+    /// accepted.
     Apart,
     /// Parked.
     Refused(ParkReason),
-    /// Nothing was decided: it is sent again, and counted (P7).
+    /// No decision: the record is sent again, and the failure is counted.
     Again,
 }
 
-/// The server's word on a mutation that was withdrawn.
+/// The server's answer to a cancelled mutation.
 #[derive(Debug, Clone)]
 pub struct Withdrawn {
-    /// The mutation; one that is not waiting for it is passed over.
+    /// The mutation; ignored if no answer is expected for it.
     pub id: MutationId,
-    /// `Accepted` if the server has it; `Retry` decides nothing; anything else ends it.
+    /// `Accepted` if the server has applied it; `Retry` decides nothing; anything else ends it.
     pub ending: Ending,
-    /// The rows before it, those that the server sends.
+    /// Before-images, as far as the server sends them.
     pub displaced: Vec<Image>,
 }

@@ -1,10 +1,11 @@
-//! What a server may have is given up (O12): out of what the app sees at once, withdrawn by name, and taken back if the server
-//! had accepted it.
+//! Cancels discarded mutations that the server may have: they leave the visible rows at once, are
+//! cancelled by id, and are reversed if the server has accepted them.
 //!
-//! The reverse is a mutation of its own in the place of the one that it takes back, so that whatever was written later stands
-//! upon it. It is built from what the server says that was displaced (O13), compares like any other, and never overwrites a
-//! column that has another value by now: of plain SQL the other columns are reversed, of an action none is, and its reverse is
-//! parked. What stood on a row that it made goes with it, newest first.
+//! The reverse is a mutation at the queue position of the discarded one, so later writes stay on
+//! top. It is built from the server's before-images, is compared like any edit, and never
+//! overwrites a column that has a new value since. For plain SQL the other columns are reversed;
+//! for an action none is, and the reverse is parked. Edits of a row that the discarded mutation
+//! created are reversed with it, newest first.
 
 use rejoin_protocol::wire::push::Ending;
 
@@ -27,11 +28,11 @@ use crate::error::Result;
 use crate::ids::{ColumnId, MutationId, Seq};
 use rejoin_protocol::mutant::{self, Mutant};
 
-/// What the server has accepted, to be taken back when the images are in.
+/// Accepted by the server; reversed once the images are in the base.
 pub(super) type Accepted<'b> = Vec<(Cancelled, &'b Withdrawn)>;
 
-/// Withdraws a mutation that a server may have, with those upon its rows that it may have too; what never left and
-/// stands on what it made is parked (R10).
+/// Cancels a mutation that the server may have, and the sent mutations that edit rows it created.
+/// Mutations that were never sent and depend on those rows are parked.
 pub(super) fn withdraw(work: &mut Work<'_>, seq: Seq) -> Result<()> {
     work.undo([seq])?;
     let root = work.step(seq)?.id;
@@ -40,21 +41,21 @@ pub(super) fn withdraw(work: &mut Work<'_>, seq: Seq) -> Result<()> {
         if !work.step(seq)?.stays() {
             continue;
         }
-        let upon = park::left_upon(work, seq)?;
-        for other in &upon {
+        let dependents = park::sent_dependents(work, seq)?;
+        for other in &dependents {
             work.undo([*other])?;
         }
-        open.extend(upon);
+        open.extend(dependents);
         park::leave(work, seq, Fate::Withdrawn(root))?;
     }
     Ok(())
 }
 
-/// Takes the server's words; what it had is reversed when the images are in.
-pub(super) fn settle<'b>(work: &mut Work<'_>, words: &'b [Withdrawn]) -> Result<Accepted<'b>> {
+/// Processes the server's answers; accepted mutations are reversed once the images are in.
+pub(super) fn settle<'b>(work: &mut Work<'_>, answers: &'b [Withdrawn]) -> Result<Accepted<'b>> {
     let mut accepted = Vec::new();
-    for word in words.iter().filter(|word| word.ending != Ending::Retry) {
-        let known = work.queue.cancels().values().find(|known| known.id == word.id);
+    for answer in answers.iter().filter(|answer| answer.ending != Ending::Retry) {
+        let known = work.queue.cancels().values().find(|known| known.id == answer.id);
         let Some(known) = known.cloned() else { continue };
         cancel::remove(work.conn, known.seq)?;
         work.staged.push(Staged::Settled(known.seq));
@@ -62,16 +63,16 @@ pub(super) fn settle<'b>(work: &mut Work<'_>, words: &'b [Withdrawn]) -> Result<
         for patch in &known.effect.rows {
             work.meet(patch.row.table, &patch.row.key)?;
         }
-        if word.ending == Ending::Accepted {
-            accepted.push((known, word));
+        if answer.ending == Ending::Accepted {
+            accepted.push((known, answer));
         } else {
-            tell(work, &known, None)?;
+            store_answer(work, &known, None)?;
         }
     }
     Ok(accepted)
 }
 
-/// Puts the reverse of what was accepted into the queue; `ids` are for the reverses, one at least for each.
+/// Inserts the reverses of accepted mutations into the queue; `ids` has at least one id for each.
 pub(super) fn finish(
     work: &mut Work<'_>,
     accepted: Accepted<'_>,
@@ -87,7 +88,7 @@ pub(super) fn finish(
         }
         let by = reverse(work, place, id, &rows, of_action)?;
         for (cancelled, _) in &together {
-            tell(work, cancelled, by)?;
+            store_answer(work, cancelled, by)?;
         }
         for GivenUp { row, .. } in &rows {
             while let Some(conflict) = judge::look(work, row)? {
@@ -98,15 +99,15 @@ pub(super) fn finish(
     Ok(())
 }
 
-/// What was given up of one row, oldest first.
+/// The discarded edits of one row, oldest first.
 struct GivenUp {
     row: RowKey,
     patches: Vec<RowPatch>,
-    /// Columns of an action that are next written by something that may be with the server.
+    /// Columns of an action whose next write the server may already have.
     over: Vec<ColumnId>,
 }
 
-/// What these did to the server's rows, row by row.
+/// The changes that these mutations made to the server's rows, by row.
 fn given_up(work: &mut Work<'_>, together: &Accepted<'_>, of_action: bool) -> Result<Vec<GivenUp>> {
     let mut rows: Vec<GivenUp> = Vec::new();
     for (cancelled, word) in together {
@@ -175,19 +176,20 @@ fn reverse(
     Ok(Some(id))
 }
 
-/// A patch as the server says that it was done; `None` if nothing was.
+/// The patch as the server applied it; `None` if it applied nothing.
 pub(super) fn done(work: &Work<'_>, patch: &RowPatch, was: &[Image]) -> Result<Option<RowPatch>> {
     let table = work.rows.table(patch.row.table)?;
     let deletes = patch.kind == PatchKind::Delete || soft_deletes(table, patch);
     Ok(displaced::done(patch, deletes, displaced::image_of(was, &patch.row)))
 }
 
-/// Keeps for the app that the server's word on what it gave up is here.
-fn tell(work: &Work<'_>, cancelled: &Cancelled, reverse: Option<MutationId>) -> Result<()> {
+/// Records for the app that the server has answered a cancelled mutation.
+fn store_answer(work: &Work<'_>, cancelled: &Cancelled, reverse: Option<MutationId>) -> Result<()> {
     verdict::write_withdrawn(work.conn, (cancelled.id, cancelled.attempt), reverse, work.now_ms)
 }
 
-/// Those that name a row in common, or were given up by one word, go back as one; each in the order of the queue.
+/// Groups mutations that share a row or were cancelled by one answer; each group is reversed as
+/// one, in queue order.
 fn connected(accepted: Accepted<'_>) -> Vec<Accepted<'_>> {
     let mut groups: Vec<Accepted<'_>> = Vec::new();
     for one in accepted {
@@ -209,7 +211,8 @@ fn connected(accepted: Accepted<'_>) -> Vec<Accepted<'_>> {
     groups
 }
 
-/// The columns that are next written by something that may be with the server already: that compares what was there.
+/// The columns whose next write the server may already have: that write compares the value below
+/// it.
 fn written_next(work: &mut Work<'_>, seq: Seq, patch: &RowPatch) -> Result<Vec<ColumnId>> {
     let mut next: Vec<(ColumnId, bool)> = Vec::new();
     if patch.kind == PatchKind::Update {

@@ -1,4 +1,5 @@
-//! Why an edit cannot be applied to a row, and the row that edits make of another. Pure.
+//! Why an edit cannot be applied to a row, and the result of applying edits to a row. Pure
+//! functions.
 
 use crate::engine::rows::apply::takes_back;
 use crate::engine::rows::patch::{PatchKind, RowPatch};
@@ -6,17 +7,17 @@ use crate::engine::schema::model::Table;
 use crate::ids::Seq;
 use crate::value::Value;
 
-/// Why an edit cannot stand on an image.
+/// Why an edit cannot be applied to an image.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Conflict {
     pub(super) seq: Seq,
-    /// Names of the columns that differ; empty where the row itself is gone.
+    /// Names of the columns that differ; empty if the row does not exist.
     pub(super) columns: Vec<String>,
-    /// The row as the edit met it: the server's, with earlier edits over it.
+    /// The row below the edit: the server's, with earlier edits applied.
     pub(super) present: Option<Vec<Value>>,
 }
 
-/// Lays a patch onto an image, as the rows themselves take it (R1).
+/// Applies a patch to an image, with the same rules as for stored rows.
 pub(super) fn lay(table: &Table, present: &mut Option<Vec<Value>>, patch: &RowPatch) {
     if patch.kind == PatchKind::Delete {
         *present = None;

@@ -1,5 +1,5 @@
-//! The app's decisions about mutations of the queue and of the history. Each removes mutations, puts some at the end of the queue
-//! again, or inserts one, and all of it is one transaction; where it fails, nothing was changed. They work offline.
+//! The app's decisions about mutations in the queue and in the history. Each runs in one
+//! transaction; if it fails, nothing was changed. They work offline.
 //!
 //! | | removes | inserts |
 //! |---|---|---|
@@ -30,18 +30,21 @@ use crate::error::{ActionFault, Error, Result};
 use crate::ids::{MutationId, Seq};
 
 impl Engine {
-    /// Removes a mutation from the queue and its edits from the rows. Mutations that edit a row it created, or refer to one, are
-    /// parked (R10). Works offline. If a plain server has accepted some rows of the mutation, those stay.
+    /// Removes a mutation from the queue and its edits from the rows. Mutations that edit a row it
+    /// created, or refer to one, are parked. Works offline. If a plain server has accepted some
+    /// rows of the mutation, those stay.
     ///
     /// A mutation that was sent and has no verdict yet leaves the rows at once, too:
-    /// - With a Rejoin server it is cancelled by its id, with the sent mutations that depend on rows it created. If the server had
-    ///   accepted it, a mutation that reverses it takes its place in the queue (O12). Mutations that depend on it wait until the
-    ///   server has answered.
-    /// - With a plain server it is sent until the answer shows whether the server has it, and is then reversed (P10). In rare cases
-    ///   a discarded value stays on the server: docs/plain-server.md names them.
+    /// - With a Rejoin server it is cancelled by its id, with the sent mutations that depend on
+    ///   rows it created. If the server had accepted it, a mutation that reverses it takes its
+    ///   place in the queue. Mutations that depend on it wait until the server has answered.
+    /// - With a plain server it is sent until the response shows whether the server has it, and is
+    ///   then reversed. In rare cases a discarded value stays on the server: see
+    ///   docs/plain-server.md.
     ///
     /// # Errors
-    /// `UnknownMutation`; `Uncertain` for one that a Rejoin server of an older release may have: nothing was changed.
+    /// `UnknownMutation`; `Uncertain` if a Rejoin server of an older release may have it: nothing
+    /// was changed.
     pub fn discard(&mut self, id: MutationId) -> Result<()> {
         let entry = self.can_go(id)?;
         self.rebase(Origin::Local, Triggers::Fire, |work, _| discard::give_up(work, &entry))
@@ -58,7 +61,7 @@ impl Engine {
         let parked = self.parked_chain(id)?;
         let mut gone = vec![id];
         self.rebase(Origin::Local, Triggers::Fire, |work, _| {
-            gone.truncate(1); // It may be done once more.
+            gone.truncate(1); // The closure may run again.
             discard::give_up(work, &entry)?;
             for (seq, other) in parked.iter().filter(|(_, other)| *other != id) {
                 part::discard_parked(work, *seq)?;
@@ -84,7 +87,7 @@ impl Engine {
     pub fn retry(&mut self, id: MutationId) -> Result<()> {
         let entry = self.queue.find(id).ok_or(Error::UnknownMutation(id))?;
         if entry.state != State::Parked {
-            return refused("retry", id, "it is not parked, and will be offered as it is");
+            return refused("retry", id, "it is not parked, and will be sent as it is");
         }
         self.retry_all(&[entry.seq])
     }
@@ -157,7 +160,7 @@ impl Engine {
             why: why.to_owned(),
         };
         if !step.parts.accepted.is_empty() {
-            return Err(refuse("the server has other rows of it; retry, edit or discard it"));
+            return Err(refuse("the server has accepted rows of it; retry, edit or discard it"));
         }
         let Some(intent) = step.intent else { return Err(refuse("it is no action; edit it")) };
         let actions = Arc::clone(&self.actions);
@@ -187,7 +190,7 @@ impl Engine {
                 return refused(
                     "undo",
                     id,
-                    "it was not accepted, so that no row shows it: discard it",
+                    "it was not accepted, so no row contains it: discard it",
                 );
             }
             self.discard(id)?;
@@ -195,11 +198,11 @@ impl Engine {
         }
         let done = history::read_done(self.db.conn(), id)?.ok_or(Error::UnknownMutation(id))?;
         self.in_transaction(Origin::Local, Triggers::Fire, |engine| {
-            engine.silently(|engine| {
+            engine.with_capture_off(|engine| {
                 let capture = engine.capture.clone();
                 engine.rebased(|work, _| {
                     let patches = take_back::taken_back(work, &done)?;
-                    edit::lay_again(work, &patches, &capture)
+                    edit::apply_again(work, &patches, &capture)
                 })
             })?;
             let Some(seq) = engine.flush(None)? else { return Ok(Undone::Nothing) };
@@ -216,7 +219,7 @@ impl Engine {
             return refused(
                 "redo",
                 id,
-                "it was not undone, or so long ago that the history has forgotten it",
+                "it was not undone, or its undo was pruned from the history",
             );
         };
         if history::undo_of(self.db.conn(), undo)?.is_some() {
@@ -231,8 +234,9 @@ impl Engine {
             .map(drop)
     }
 
-    /// Removes a mutation with `remove` and runs `insert` with its result. `insert` returns the mutation that takes its
-    /// place: what was parked because of the old mutation stays parked because of the new one. `remove` may run twice.
+    /// Removes a mutation with `remove` and runs `insert` with its result. `insert` returns the
+    /// mutation that replaces it: mutations that were parked because of the old one are now parked
+    /// because of the new one. `remove` may run twice.
     ///
     /// # Errors
     /// Those of `remove` and `insert`; nothing was changed.
@@ -244,7 +248,7 @@ impl Engine {
     ) -> Result<T> {
         self.in_transaction(Origin::Local, Triggers::Fire, |engine| {
             let (mut removed, mut followers) = (None, Vec::new());
-            engine.silently(|engine| {
+            engine.with_capture_off(|engine| {
                 engine.rebased(|work, _| {
                     removed = Some(remove(work)?);
                     followers = discard::lift_followers(work, entry.id);
@@ -253,7 +257,7 @@ impl Engine {
             })?;
             let removed = removed.ok_or_else(|| missing(entry.seq))?;
             let (new, value) = insert(engine, removed)?;
-            engine.silently(|engine| {
+            engine.with_capture_off(|engine| {
                 let last = engine.queue.last();
                 if let Some(new) = new {
                     again::replace_cause(engine.db.conn(), entry.id, new)?;
@@ -264,7 +268,8 @@ impl Engine {
         })
     }
 
-    /// Writes what the replaced mutations wrote, changed by the app, as a new mutation; `None` if nothing is left of it.
+    /// Writes the edits of the replaced mutations, changed by the app, as a new mutation; `None` if
+    /// no edit is left.
     fn put_edited(
         &mut self,
         id: MutationId,
@@ -274,7 +279,7 @@ impl Engine {
         replaced.iter().try_for_each(|one| self.may_be_edited(id, &one.step.effect.rows))?;
         let capture = self.capture.clone();
         let mut below = Below::new();
-        self.silently(|engine| {
+        self.with_capture_off(|engine| {
             let apply = |work: &mut Work<'_>, _: &mut _| {
                 below = edit::apply_replaced(work, replaced, &capture)?;
                 Ok(())
@@ -289,16 +294,19 @@ impl Engine {
         };
         let of_action = |one: &Replaced| one.step.is_of_action();
         if let Some(edited) = edited.filter(|_| replaced.iter().any(of_action)) {
-            // Its values followed from what it found: no policy may lay them over something else (O1, O7).
+            // An action's values depend on what it read: no policy may apply them over other
+            // values.
             again::compare_only(self.db.conn(), edited)?;
         }
         if !below.is_empty() {
-            self.silently(|engine| engine.rebased(|work, _| edit::put_below(work, seq, &below)))?;
+            self.with_capture_off(|engine| {
+                engine.rebased(|work, _| edit::put_below(work, seq, &below))
+            })?;
         }
         Ok(edited)
     }
 
-    /// Refuses to edit rows of a table that only actions write.
+    /// Rejects an edit of rows of a table that only actions write.
     fn may_be_edited(&self, id: MutationId, rows: &[RowPatch]) -> Result<()> {
         let mut tables = rows.iter().filter_map(|patch| self.schema.table(patch.row.table));
         let Some(table) = tables.find(|table| self.actions.guards(&table.name)) else {
@@ -320,8 +328,8 @@ impl Engine {
         }
     }
 
-    /// A mutation, if it is parked, and the mutations that are parked because of it. In the order of the queue, but each behind its
-    /// cause, which an earlier retry may have moved behind it.
+    /// A parked mutation and the mutations that are parked because of it. In queue order, but each
+    /// after its cause, which an earlier retry may have moved after it.
     fn parked_chain(&self, id: MutationId) -> Result<Vec<(Seq, MutationId)>> {
         let mut waiting = again::parked_chain(self.db.conn(), id)?;
         let root = self.queue.find(id).filter(|entry| entry.state == State::Parked);
@@ -336,8 +344,8 @@ impl Engine {
         Ok(chain)
     }
 
-    /// Runs `body` while nothing is captured, in the transaction that is open.
-    fn silently<T>(&mut self, body: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+    /// Runs `body` with capture off, in the open transaction.
+    fn with_capture_off<T>(&mut self, body: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         let _off = self.capture.off();
         body(self)
     }

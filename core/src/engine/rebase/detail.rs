@@ -1,8 +1,9 @@
-//! What is kept with a conflict, as JSON: the server's words, and of each row mine and theirs.
+//! Details stored with a conflict, as JSON: the server's error, and for each row both versions.
 //!
-//! `{"code": .., "message": .., "rows": [{"table": .., "id": .., "columns": [..], "mine": {..} | null, "theirs": {..} | null}]}`:
-//! *mine* is the row as this device showed it after the mutation, *theirs* the row as the server has it, null for no row.
-//! A table whose policy is `manual` has `"before": {..}` beside them: the changed columns as the edit had found them.
+//! `{"code": .., "message": .., "rows": [{"table": .., "id": .., "columns": [..], "mine": {..} |
+//! null, "theirs": {..} | null}]}`: *mine* is the row as this device showed it after the mutation,
+//! *theirs* is the server's row, null for no row. A table whose policy is `manual` also has
+//! `"before": {..}`: the previous values of the changed columns.
 
 use rejoin_protocol::codec::encode_object;
 use rejoin_protocol::{ColumnKind, Policy, Value};
@@ -16,16 +17,17 @@ use crate::engine::schema::model::Table;
 use crate::error::Result;
 use crate::ids::Seq;
 
-/// The detail of a conflict of `seq` in these rows and columns; `verdict` is the server's, if there is one.
+/// The detail of a conflict of `seq` in these rows and columns; `verdict` is the server's, if there
+/// is one.
 pub(super) fn of_conflict(
     work: &mut Work<'_>,
     seq: Seq,
     rows: &[(RowKey, Vec<String>)],
     verdict: Option<&str>,
 ) -> Result<String> {
-    let words = verdict.and_then(|text| serde_json::from_str::<Map<String, Json>>(text).ok());
-    let mut detail = words.unwrap_or_default();
-    let mut told = Vec::new();
+    let reported = verdict.and_then(|text| serde_json::from_str::<Map<String, Json>>(text).ok());
+    let mut detail = reported.unwrap_or_default();
+    let mut conflicts = Vec::new();
     for (row, columns) in rows {
         let theirs = work.rows.read(row)?;
         let mine = mine(work, seq, row, theirs.as_ref())?;
@@ -40,13 +42,13 @@ pub(super) fn of_conflict(
         if table.policy == Policy::Manual {
             one["before"] = found(work.step(seq)?, table, row);
         }
-        told.push(one);
+        conflicts.push(one);
     }
-    detail.insert(String::from("rows"), Json::Array(told));
+    detail.insert(String::from("rows"), Json::Array(conflicts));
     Ok(Json::Object(detail).to_string())
 }
 
-/// What the edit had found in the columns that it changed: what both sides began with. Null for a create.
+/// The values of the changed columns before the edit. Null for a create.
 fn found(step: &Step, table: &Table, row: &RowKey) -> Json {
     let Some((index, patch)) = step.patch(row) else { return Json::Null };
     if patch.kind == PatchKind::Insert {
@@ -60,7 +62,8 @@ fn found(step: &Step, table: &Table, row: &RowKey) -> Json {
     as_json(cells)
 }
 
-/// The row as it was here after the mutation: what the base held before this answer, and the edits up to this one.
+/// The row on this device after the mutation: the base before this response, with the edits up to
+/// this one.
 fn mine(
     work: &Work<'_>,
     seq: Seq,
@@ -85,7 +88,7 @@ fn object(table: &Table, image: &[Value]) -> Json {
 }
 
 fn as_json<'a>(named: impl Iterator<Item = (&'a str, &'a Value, ColumnKind)>) -> Json {
-    // A value that has no JSON was refused when it was written; a damaged one is shown as nothing.
+    // Values without a JSON form are rejected when they are written; a damaged one is left out.
     encode_object(named)
         .ok()
         .and_then(|object| serde_json::from_str(object.get()).ok())

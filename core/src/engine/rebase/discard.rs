@@ -1,4 +1,5 @@
-//! Removes a mutation that the app discards or replaces (I3). One that a server may have is cancelled there, too (O12, P10).
+//! Removes a mutation that the app discards or replaces. If a server may have it, it is cancelled
+//! there, too.
 
 use std::collections::HashSet;
 
@@ -11,7 +12,7 @@ use crate::engine::queue::step::{Fate, Step};
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 
-/// Takes a mutation out for good, as far as this device has a say in it.
+/// Removes a mutation permanently on this device.
 pub(super) fn give_up(work: &mut Work<'_>, entry: &Entry) -> Result<()> {
     match entry.state {
         State::Sent | State::Uncertain if work.queue.records().knows(entry.seq) => {
@@ -23,14 +24,15 @@ pub(super) fn give_up(work: &mut Work<'_>, entry: &Entry) -> Result<()> {
     }
 }
 
-/// What this rebase withdraws with a mutation, in the order of the queue.
+/// The mutations that this rebase cancels together with a mutation, in queue order.
 pub(super) fn withdrawn_with(work: &Work<'_>, id: MutationId) -> Vec<Seq> {
     let with = |step: &Step| step.fate == Fate::Withdrawn(id) && step.id != id;
     work.steps.iter().filter(|(_, step)| with(step)).map(|(seq, _)| *seq).collect()
 }
 
-/// Lifts what this rebase would park because of a mutation, and what was written upon that: all of it, in the order of the
-/// queue. Offered again in this order, what was written later stays on top. What a server may have keeps its place.
+/// Removes and returns the mutations that this rebase would park because of a mutation, and later
+/// writes on top of them, in queue order. Requeued in this order, later writes stay on top. Sent
+/// mutations keep their positions.
 pub(super) fn lift_followers(work: &mut Work<'_>, id: MutationId) -> Vec<Seq> {
     let followers = parked_for(work, id);
     let queue = work.queue;
@@ -51,11 +53,12 @@ pub(super) fn lift_followers(work: &mut Work<'_>, id: MutationId) -> Vec<Seq> {
     lifted
 }
 
-/// What this rebase parks because of a mutation, and because of that, in the order of the queue.
+/// The mutations that this rebase parks because of a mutation, directly or indirectly, in queue
+/// order.
 pub(super) fn parked_for(work: &Work<'_>, id: MutationId) -> Vec<Seq> {
     let mut causes = HashSet::from([id]);
     let mut found = Vec::new();
-    // What stands on a mutation comes after it.
+    // A dependent mutation always comes after the one that it depends on.
     for (seq, step) in &work.steps {
         if let Fate::Parked(parking) = &step.fate
             && parking.because_of.is_some_and(|cause| causes.contains(&cause))

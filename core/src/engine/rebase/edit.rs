@@ -1,13 +1,15 @@
-//! The app mends a mutation that is parked or waits (O12): what it wrote is taken out, laid upon the rows as they stand now,
-//! changed by the app, and goes to the end of the queue as a mutation of its own. What waited upon what it created follows it
-//! there, and takes along what was written upon that, so that their order stays.
+//! Edits a parked or pending mutation: removes it, applies its writes to the current rows, lets the
+//! app change them, and appends the result to the queue as a new mutation. Mutations that depend on
+//! rows it created are moved after the new one, together with later writes on top of them, so their
+//! order stays.
 //!
-//! All of it is one transaction. The id is new, so that no stored verdict on the old content can be taken for one on the new.
-//! What later mutations wrote over it meanwhile stays theirs.
+//! All of it is one transaction. The id is new, so a stored verdict on the old content cannot apply
+//! to the new content. Columns that later mutations have overwritten keep those later values.
 //!
-//! The old values of a parked mutation are those of now, as with `retry`: the app has seen the rows. The rows under one that
-//! waits are covered by its own values, so the new mutation compares what the old one has found, wherever the rows have
-//! changed since or the server may have the old one already.
+//! A parked mutation gets the current rows as its expected values, as with `retry`: the app has
+//! seen them. Rows below a pending mutation are hidden by its own values. The new mutation
+//! therefore keeps the old expected values wherever the rows have changed since, or the server may
+//! have the old mutation.
 
 use super::judge::{self, Edit};
 use super::policy;
@@ -26,17 +28,18 @@ use crate::error::Result;
 use crate::ids::Seq;
 use crate::value::Value;
 
-/// A mutation that is edited, or goes with one.
+/// A mutation that is edited, or removed together with an edited one.
 pub(super) struct Replaced {
     pub(super) step: Step,
-    /// What of its effect no later mutation has written over.
+    /// Its effect, without what later mutations have overwritten.
     rows: Vec<RowPatch>,
 }
 
-/// Rows that the new mutation compares with something else than what is under it, and what is.
+/// Rows for which the new mutation expects other values than the row below it has, with those
+/// values.
 pub(super) type Below = Vec<(RowKey, Before)>;
 
-/// A mutation, with what it wrote, but for what later ones have written over it since.
+/// Removes a mutation and returns its writes that no later mutation has overwritten.
 pub(super) fn replaced(work: &mut Work<'_>, seq: Seq) -> Result<Replaced> {
     let mut step = store::read_step(work.conn, seq)?.ok_or_else(|| missing(seq))?;
     let mut rows = step.effect.rows.clone();
@@ -55,7 +58,7 @@ pub(super) fn replaced(work: &mut Work<'_>, seq: Seq) -> Result<Replaced> {
         }
     }
     rows.retain(|patch| !patch.columns.is_empty() || patch.kind == PatchKind::Insert);
-    // What was handed over to it while it was on its way is what its next attempt compares.
+    // Expected values that it took over while it was sent count for its next attempt.
     verdict::end_attempt(&mut step)?;
     for patch in &rows {
         policy::bring_back_if_kept(work, &mut step, &patch.row)?;
@@ -63,8 +66,8 @@ pub(super) fn replaced(work: &mut Work<'_>, seq: Seq) -> Result<Replaced> {
     Ok(Replaced { step, rows })
 }
 
-/// Applies what was written to the rows as the app sees them now, and records it as a change of what the old mutation
-/// had found. Returns the rows in which the two differ.
+/// Applies the old writes to the rows as the app sees them, and records them as a change of the old
+/// expected values. Returns the rows in which the two differ.
 pub(super) fn apply_replaced(
     work: &mut Work<'_>,
     replaced: &[Replaced],
@@ -87,7 +90,8 @@ pub(super) fn apply_replaced(
                     below.push((patch.row.clone(), before(table, present.as_deref())));
                 }
             }
-            // An edit that brings its row back writes the whole row, unless that would hide later edits of it.
+            // An edit that restores its row writes the whole row, unless that would hide later
+            // edits of it.
             let mut later = work.states.steps_after(&patch.row, one.step.seq);
             let brings = present.is_none() && later.next().is_none();
             let whole = one.step.stance.brought_back(patch).filter(|_| brings);
@@ -99,7 +103,7 @@ pub(super) fn apply_replaced(
     Ok(below)
 }
 
-/// Whether a later mutation, which stays, creates the row that this one creates: then it has written all of it.
+/// Whether a later mutation that stays creates the same row, and so has written all of it.
 fn is_made_again(work: &Work<'_>, one: &Replaced, patch: &RowPatch) -> Result<bool> {
     if patch.kind != PatchKind::Insert || one.step.state == State::Parked {
         return Ok(false);
@@ -113,7 +117,8 @@ fn is_made_again(work: &Work<'_>, one: &Replaced, patch: &RowPatch) -> Result<bo
     Ok(false)
 }
 
-/// The row as the new mutation compares it, where the old one has written it and it is `present` now.
+/// The row as the new mutation expects it, where the old one has written it and it is `present`
+/// now.
 fn shown(
     work: &Work<'_>,
     step: &Step,
@@ -152,7 +157,7 @@ fn shown(
     Some(found)
 }
 
-/// Restores the rows under the new mutation, so that it is applied to them again.
+/// Restores the rows below the new mutation, so that it is applied to them again.
 pub(super) fn put_below(work: &mut Work<'_>, edited: Option<Seq>, below: &Below) -> Result<()> {
     work.undo(edited)?;
     for (row, before) in below {
@@ -162,8 +167,8 @@ pub(super) fn put_below(work: &mut Work<'_>, edited: Option<Seq>, below: &Below)
     Ok(())
 }
 
-/// Lays patches upon the rows as they are seen now, as if the app had written them.
-pub(super) fn lay_again(
+/// Applies patches to the rows as the app sees them, as if the app had written them.
+pub(super) fn apply_again(
     work: &mut Work<'_>,
     content: &[RowPatch],
     capture: &Capture,
@@ -178,7 +183,7 @@ pub(super) fn lay_again(
     Ok(())
 }
 
-/// A row as something that can be put back.
+/// The row as a before-image.
 fn before(table: &Table, image: Option<&[Value]>) -> Before {
     let Some(image) = image else { return Before::Absent };
     let cells = table.columns.iter().map(|column| column.id).zip(image.iter().cloned());

@@ -1,8 +1,9 @@
-//! Who is affected: the steps that must be undone before some of them can change (R3).
+//! Finds the mutations that must be undone before some of them can change.
 //!
-//! Pure. A step is named by the rows of its effect, void ones too. For plain SQL that is all of its footprint: what it
-//! laid down is among them, and it has read nothing. A replay has also read tables (R2): it follows what is written into
-//! them, and what is written into them later must be gone before it runs again, or it would see what came after it.
+//! Pure functions. The footprint of plain SQL is the rows of its effect, including skipped writes;
+//! it has read nothing. A replayed action has also read tables. It depends on earlier writes to
+//! those tables, and later writes to them must be undone before it runs again, or it would see
+//! them.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -11,18 +12,18 @@ use crate::engine::rows::patch::{PatchKind, RowKey};
 use crate::ids::{Seq, TableNumber};
 use rejoin_protocol::mutant::{self, Mutant};
 
-/// Rows and tables of the steps of a queue, as far as replays are among them.
+/// Rows and tables of the mutations of a queue, as far as replays need them.
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
-    /// The replays that have read a table.
+    /// Replays that have read a table, by table.
     readers: HashMap<TableNumber, BTreeSet<Seq>>,
-    /// The steps that wrote into a table.
+    /// Mutations that wrote to a table, by table.
     writers: HashMap<TableNumber, BTreeSet<Seq>>,
     reads: HashMap<Seq, Vec<TableNumber>>,
 }
 
 impl Tables {
-    /// A step with what it names, and what it has read if it is a replay.
+    /// Adds a mutation with its rows, and the tables that it has read if it is a replay.
     pub(crate) fn add(&mut self, seq: Seq, rows: &[(RowKey, PatchKind)], reads: &[TableNumber]) {
         for (row, _) in rows {
             self.writers.entry(row.table).or_default().insert(seq);
@@ -35,22 +36,23 @@ impl Tables {
         }
     }
 
-    /// What a replay has read; nothing for any other step.
+    /// Tables that a replay has read; empty for any other mutation.
     pub(crate) fn reads(&self, seq: Seq) -> &[TableNumber] {
         self.reads.get(&seq).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether the step is a replay.
+    /// Whether the mutation is a replay.
     pub(crate) fn replays(&self, seq: Seq) -> bool {
         self.reads.contains_key(&seq)
     }
 
-    /// The replays that have read a table.
+    /// Replays that have read a table.
     pub(crate) fn readers(&self, table: TableNumber) -> impl Iterator<Item = Seq> + '_ {
         self.readers.get(&table).into_iter().flatten().copied()
     }
 
-    /// Later steps that a replay meets by tables, having written these and read those, but for those that are undone.
+    /// Later mutations that share a table with a replay that wrote these and read those tables,
+    /// except undone ones.
     pub(crate) fn meet(
         &self,
         seq: Seq,
@@ -69,12 +71,12 @@ fn after(seq: Seq) -> Seq {
     Seq(seq.0.saturating_add(1))
 }
 
-/// From where on the steps of each table are affected already: nobody is looked at twice.
+/// For each table, the first mutation that was already visited, so that each is visited once.
 #[derive(Default)]
 struct Taken(HashMap<TableNumber, Seq>);
 
 impl Taken {
-    /// Those steps later than one that were not taken before.
+    /// Unvisited mutations after the given one.
     fn after<'s>(
         &mut self,
         table: TableNumber,
@@ -88,9 +90,10 @@ impl Taken {
     }
 }
 
-/// The seeds and every later step that meets one of them, and so on: by rows; by a table that one wrote and the later one
-/// has read; by a table that a replay has read and the later one wrote. Steps in `done` are undone already, with everything
-/// that follows from them. Without replays there are no tables to look at.
+/// The seeds and all later mutations that depend on them: they share a row, or one wrote a table
+/// that the later one has read, or a replay has read a table that the later one wrote. Mutations in
+/// `done`, and all that depend on them, are already undone. Without replays, tables are not
+/// considered.
 pub(crate) fn closure<'a>(
     seeds: impl IntoIterator<Item = Seq>,
     states: &RowStates,
@@ -136,9 +139,9 @@ mod tests {
     use crate::engine::queue::mutation::State;
     use crate::engine::row_state::Waiting;
 
-    /// A step that wrote into three tables, and replays that have read one of them each.
+    /// One mutation writes three tables, and one replay reads each of them.
     #[test]
-    fn readers_of_every_table_that_a_step_wrote_follow_it() {
+    fn readers_of_each_written_table_are_in_the_closure() {
         let (mut tables, states) = (Tables::default(), RowStates::default());
         let row = |table, key: i64| {
             (RowKey { table: TableNumber(table), key: key.into() }, PatchKind::Update)
@@ -154,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_was_edited_very_often_is_no_square() {
+    fn closure_of_often_edited_row_is_not_quadratic() {
         let mut states = RowStates::default();
         let row = RowKey { table: TableNumber(1), key: "a".into() };
         let rows = [(row.clone(), PatchKind::Update)];
@@ -167,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_replays_on_one_table_are_no_square() {
+    fn closure_of_many_replays_on_a_table_is_not_quadratic() {
         let (mut tables, states) = (Tables::default(), RowStates::default());
         for seq in 1..=20_000 {
             let rows = [(RowKey { table: TableNumber(1), key: seq.into() }, PatchKind::Update)];

@@ -1,9 +1,10 @@
-//! Imported edits meet the server's rows: what the old file could not say of them is read off the difference.
+//! Completes imported edits when the server's rows arrive: the old file does not say which columns
+//! were edited.
 //!
-//! An old queue keeps the version that was edited and the row as it was in the end. If the server's row still has that
-//! version, whatever differs is what was edited, and the server's values are the old ones: the effect is complete, and from
-//! here on it is a mutation like any other (R1). If the row has moved on, nobody can tell the user's columns from
-//! somebody else's, and an edit that differs is parked with both rows, as a conflict.
+//! An old queue keeps the version of the edited row and the final row. If the server's row still
+//! has that version, the columns that differ were edited, and the server's values are the old ones:
+//! the effect is complete. If the row has changed since, the user's columns cannot be distinguished
+//! from remote changes. An edit that differs is then parked as a conflict with both rows.
 
 use rejoin_protocol::equal::equal;
 use rejoin_protocol::{ColumnKind, Value, time};
@@ -23,25 +24,26 @@ use crate::engine::schema::model::Table;
 use crate::error::Result;
 use crate::ids::Seq;
 
-/// What an imported edit turns out to be.
+/// Result of comparing an imported edit with the server's row.
 #[derive(Debug, PartialEq)]
 enum Settled {
-    /// The server's row is so already.
+    /// The server's row already has these values.
     Nothing,
-    /// This, over the server's row.
+    /// This edit of the server's row.
     Edit(RowPatch),
-    /// These columns differ, and the row has moved on.
+    /// These columns differ, and the row has changed since.
     Conflict(RowPatch),
-    /// As it was recorded; policy decides.
+    /// As recorded; the policy decides.
     AsRecorded,
 }
 
-/// Whether imported edits can be settled now: some wait, and the server's rows are here.
+/// Whether imported edits can be completed now: some are pending, and the server's rows are here.
 pub(crate) fn is_due(engine: &Engine) -> Result<bool> {
     Ok(!engine.queue.awaiting().is_empty() && engine.meta("first_sync")?.as_deref() == Some("done"))
 }
 
-/// Settles imported edits, if the server's rows are here; else they go on waiting. One transaction. How many were parked.
+/// Completes imported edits in one transaction if the server's rows are here. Returns how many were
+/// parked.
 pub(crate) fn settle_all(engine: &mut Engine) -> Result<usize> {
     if !is_due(engine)? {
         return Ok(0);
@@ -63,7 +65,7 @@ pub(crate) fn settle_all(engine: &mut Engine) -> Result<usize> {
     Ok(applied.parked.len())
 }
 
-/// Settles one; its row, if it is to be judged.
+/// Completes one edit; returns its row if it must be checked for conflicts.
 fn settle(work: &mut Work<'_>, seq: Seq, version: Option<&str>) -> Result<Option<RowKey>> {
     let row =
         work.queue.entry(seq).and_then(|entry| entry.rows.first()).map(|(row, _)| row.clone());
@@ -76,7 +78,7 @@ fn settle(work: &mut Work<'_>, seq: Seq, version: Option<&str>) -> Result<Option
     match settled(table, patch, image.as_deref(), version) {
         Settled::AsRecorded => {}
         Settled::Nothing => {
-            // It wrote nothing, so that nobody's old value came from it (R11).
+            // It wrote nothing, so no later mutation may take over old values from it.
             step.effect.rows[0].columns.clear();
             park::discard(work, seq)?;
         }
@@ -89,7 +91,7 @@ fn settle(work: &mut Work<'_>, seq: Seq, version: Option<&str>) -> Result<Option
     Ok(Some(row))
 }
 
-/// Parks with both rows.
+/// Parks an edit with both rows.
 fn park(work: &mut Work<'_>, seq: Seq, patch: RowPatch) -> Result<()> {
     let row = patch.row.clone();
     let table = work.rows.table(row.table)?;
@@ -98,7 +100,7 @@ fn park(work: &mut Work<'_>, seq: Seq, patch: RowPatch) -> Result<()> {
     work.step_mut(seq)?.effect.rows[0] = patch.clone();
     store::write_effect(work.conn, work.step(seq)?)?;
     let detail = detail::of_conflict(work, seq, &[(row, columns)], None)?;
-    // What it found there is not known: a later edit takes nothing over from it (R11), and is judged by its own.
+    // Its old values are unknown: later edits take nothing over from it and keep their own.
     work.step_mut(seq)?.effect.rows[0].columns.clear();
     park::park(
         work,
@@ -109,7 +111,8 @@ fn park(work: &mut Work<'_>, seq: Seq, patch: RowPatch) -> Result<()> {
     Ok(())
 }
 
-/// What an imported edit is, against the row as the server has it. `version` is what the old file says was edited.
+/// Compares an imported edit with the server's row. `version` is the edited version according to
+/// the old file.
 fn settled(
     table: &Table,
     patch: &RowPatch,
@@ -146,7 +149,7 @@ fn settled(
     }
 }
 
-/// A delete of the row as the server has it; a soft one sets what it set.
+/// A delete of the server's row; a soft delete sets its columns.
 fn whole(table: &Table, patch: &RowPatch, image: &[Value]) -> Vec<ColumnPatch> {
     let marked = table.deleted_at.map(|at| table.columns[at].id);
     let marks = patch.columns.iter().find(|column| Some(column.column) == marked);
@@ -163,8 +166,8 @@ fn whole(table: &Table, patch: &RowPatch, image: &[Value]) -> Vec<ColumnPatch> {
     patched.collect()
 }
 
-/// Whether the old file's value is the server's. The SDK keeps a `numeric` as a double: what is the same double was not
-/// edited, however many digits the server has.
+/// Whether the old file's value equals the server's. The SDK stores a `numeric` as a double, so a
+/// value with the same double is unedited, even if the server has more digits.
 fn is_unchanged(theirs: &Value, mine: &Value, kind: ColumnKind) -> bool {
     let number = |value: &Value| value.as_text().and_then(|text| text.parse::<f64>().ok());
     equal(theirs, mine, kind)
@@ -172,8 +175,8 @@ fn is_unchanged(theirs: &Value, mine: &Value, kind: ColumnKind) -> bool {
             && matches!((number(theirs), number(mine)), (Some(a), Some(b)) if a.to_bits() == b.to_bits()))
 }
 
-/// Whether two texts name one version of a row. On some platforms the SDK cuts a version from the answer to its own push to the
-/// millisecond: such a text is any version within it.
+/// Whether two texts name the same version of a row. On some platforms the SDK truncates the
+/// version in a push response to milliseconds; such a text matches any version within it.
 fn is_same_version(old: &str, present: &str) -> bool {
     let (Some(left), Some(right)) = (time::parse(old), time::parse(present)) else {
         return old == present;
@@ -234,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn an_edit_is_what_differs_from_the_row_if_that_is_the_one_that_was_edited() {
+    fn edit_is_the_difference_if_the_row_is_unchanged() {
         let unknown = |id, new: Value| (id, Value::Null, new);
         let edit = patch(PatchKind::Update, &[unknown(2, "x".into()), unknown(3, "1.5".into())]);
         let (text, both) = (
@@ -261,11 +264,11 @@ mod tests {
         for (name, image, version, expected) in cases {
             assert_eq!(settled(&table(), &edit, Some(&image), version), expected, "{name}");
         }
-        assert_eq!(settled(&table(), &edit, None, base), Settled::AsRecorded, "the row is gone");
+        assert_eq!(settled(&table(), &edit, None, base), Settled::AsRecorded, "row was deleted");
     }
 
     #[test]
-    fn a_delete_is_of_the_row_as_it_is_if_that_is_the_one_that_was_deleted() {
+    fn delete_names_the_row_if_it_is_unchanged() {
         let at = "2026-01-02T00:00:00.000000Z";
         let cells = [(2, "x".into(), "x".into()), (5, Value::Null, at.into())];
         let soft = patch(PatchKind::Update, &cells);
@@ -293,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_the_same_to_the_digit_or_within_a_millisecond_that_was_cut() {
+    fn versions_match_exactly_or_truncated_to_milliseconds() {
         let cases = [
             ("2026-11-20T06:41:50.896045+00:00", "2026-11-20T06:41:50.896045Z", true),
             ("2026-11-20T06:41:50.896045+00:00", "2026-11-20T06:41:50.896046Z", false),

@@ -1,9 +1,10 @@
-//! Where a foreign image meets an edit (O6): whether it can stand, column by column; if not, the table's policy treats it.
+//! Detects conflicts between remote images and pending edits, column by column, and applies the
+//! table's policy to them.
 //!
-//! The part that decides is pure. A conflict needs an image that is different from the old value *and* from the new one,
-//! by what the values mean, and the null of JSON is no other value than that of SQL; disjoint columns merge. A row with an
-//! edit that was sent and has no verdict is not judged before the verdict. One conflicting part parks the whole mutation;
-//! then the row is compared again without it.
+//! The comparison is pure. A column conflicts if the image differs from the old value *and* from
+//! the new one; disjoint columns merge. Values are compared by meaning, and JSON null equals SQL
+//! NULL. A row with an edit that was sent and has no verdict is checked only after the verdict. One
+//! conflicting row parks the whole mutation; the row is then compared again without it.
 
 use rejoin_protocol::Value;
 use rejoin_protocol::equal::alike;
@@ -23,19 +24,19 @@ use crate::error::Result;
 use crate::ids::Seq;
 use rejoin_protocol::mutant::{self, Mutant};
 
-/// An edit of a row, as policy sees it.
+/// An edit of a row, with what the policy needs.
 pub(super) struct Edit<'a> {
     pub(super) seq: Seq,
     pub(super) patch: &'a RowPatch,
     /// The old values that the attempt compares, by index of the patch's columns.
     pub(super) olds: Vec<&'a Value>,
-    /// Whether a create was rebased onto a live row: then it has old values as an edit of it has.
+    /// Whether a create was rebased onto a live row: then it has old values like an edit.
     pub(super) onto: bool,
-    /// Whether it is the server's to decide, by time (O11).
+    /// Whether the server decides it by time.
     pub(super) by_time: bool,
-    /// The whole row, where the edit brings it back (O11).
+    /// The whole row, if the edit restores it.
     pub(super) whole: Option<RowPatch>,
-    /// Whether it is an action that will run again on the row, and is not judged therefore (O7).
+    /// Whether it is an action that will run again on the row, and so is not compared.
     pub(super) replays: bool,
 }
 
@@ -51,7 +52,7 @@ impl<'a> Edit<'a> {
     }
 }
 
-/// The first edit, in the order of the queue, that conflicts with the row as the server has it.
+/// The first edit, in queue order, that conflicts with the server's row.
 pub(super) fn first_conflict(
     table: &Table,
     image: Option<&[Value]>,
@@ -68,15 +69,15 @@ pub(super) fn first_conflict(
     None
 }
 
-/// A row as an edit meets it: the server's, with the earlier edits of the queue over it.
+/// The row below an edit: the server's row with the earlier edits of the queue applied.
 ///
-/// What an action writes when it runs again is not known yet. An edit behind it stands if it stands on the row with what the
-/// action wrote the last time, or on the row without that.
+/// What a re-run action will write is not known yet. A later edit is free of conflicts if it fits
+/// the row either with the action's last writes or without them.
 pub(super) struct Met {
     pub(super) present: Option<Vec<Value>>,
     /// Whether an action that runs again is among the edits.
     has_action: bool,
-    /// The same without such actions, if there is one.
+    /// The row without such actions, if there is one.
     without: Option<Vec<Value>>,
 }
 
@@ -88,11 +89,11 @@ impl Met {
     /// The columns of an edit that conflict with the row ([`conflict`]).
     pub(super) fn conflict(&self, table: &Table, edit: &Edit<'_>) -> Option<Vec<String>> {
         let columns = conflict(table, self.present.as_deref(), edit)?;
-        let stands = self.has_action && conflict(table, self.without.as_deref(), edit).is_none();
-        (!stands).then_some(columns)
+        let fits = self.has_action && conflict(table, self.without.as_deref(), edit).is_none();
+        (!fits).then_some(columns)
     }
 
-    /// Lays an edit over the row.
+    /// Applies an edit to the row.
     pub(super) fn lay(&mut self, table: &Table, edit: &Edit<'_>) {
         if edit.replays && !self.has_action {
             self.without.clone_from(&self.present);
@@ -105,7 +106,7 @@ impl Met {
 }
 
 impl Edit<'_> {
-    /// Lays the edit onto an image, as the rows themselves take it.
+    /// Applies the edit to an image, with the same rules as for stored rows.
     fn lay(&self, table: &Table, present: &mut Option<Vec<Value>>) {
         let whole = self.whole.as_ref().filter(|_| present.is_none());
         lay(table, present, whole.unwrap_or(self.patch));
@@ -146,7 +147,7 @@ pub(super) fn conflict(
     (!columns.is_empty()).then_some(columns)
 }
 
-/// Judges the edits on rows that the batch has met.
+/// Detects and resolves conflicts of pending edits on rows of the batch.
 pub(super) fn judge(work: &mut Work<'_>, rows: &[RowKey]) -> Result<()> {
     for row in rows {
         while let Some(conflict) = look(work, row)? {
@@ -156,11 +157,11 @@ pub(super) fn judge(work: &mut Work<'_>, rows: &[RowKey]) -> Result<()> {
     Ok(())
 }
 
-/// The first conflict on a row that is the app's to decide: the others are treated as policy says.
+/// The first conflict on a row that the app must decide; the policy resolves the others.
 pub(super) fn look(work: &mut Work<'_>, row: &RowKey) -> Result<Option<Conflict>> {
     let mut treated = None;
     while let Some(conflict) = find(work, row)? {
-        // One that was treated stands from then on; if it does not, it is for the app all the same.
+        // A resolved edit must not conflict again; if it does, the app decides.
         let again = treated.replace(conflict.seq) == Some(conflict.seq);
         if again || !policy::treat(work, row, &conflict)? {
             return Ok(Some(conflict));
@@ -169,13 +170,13 @@ pub(super) fn look(work: &mut Work<'_>, row: &RowKey) -> Result<Option<Conflict>
     Ok(None)
 }
 
-/// The first conflict on a row, unless one of its edits may be with the server.
+/// The first conflict on a row, unless the server may have one of its edits.
 fn find(work: &mut Work<'_>, row: &RowKey) -> Result<Option<Conflict>> {
     let image = work.rows.read(row)?;
     let table = work.rows.table(row.table)?;
     let mut edits = Vec::new();
     let reversed = work.reversed.get(row).copied();
-    // The server may have what was given up, and what was written upon that.
+    // The server may have cancelled edits, and later writes on top of them.
     if cancel::is_open_at(work.queue.cancels(), &work.withdrawn, row) {
         return Ok(None);
     }
@@ -199,16 +200,16 @@ fn find(work: &mut Work<'_>, row: &RowKey) -> Result<Option<Conflict>> {
     Ok(first_conflict(table, image.as_deref(), &edits))
 }
 
-/// Parks a conflict with both rows; `words` are the server's, if it has seen it.
+/// Parks a conflict with both rows; `reported` is the server's error, if the server reported it.
 pub(super) fn park(
     work: &mut Work<'_>,
     row: &RowKey,
     conflict: Conflict,
-    words: Option<&str>,
+    reported: Option<&str>,
 ) -> Result<()> {
     let seq = conflict.seq;
-    // An edit of a row whose create was parked earlier stands on that (R10); it could not be parked with it, because
-    // it was on its way then.
+    // An edit whose create was parked earlier depends on that; it was sent at the time, so it could
+    // not be parked with it.
     let creator =
         if conflict.columns.is_empty() { park::parked_creator(work, row, seq) } else { None };
     let parking = match creator {
@@ -220,7 +221,7 @@ pub(super) fn park(
                 work,
                 seq,
                 &[(row.clone(), conflict.columns)],
-                words,
+                reported,
             )?),
         },
     };

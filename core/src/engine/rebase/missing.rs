@@ -1,5 +1,6 @@
-//! What the server has removed takes no edit away (S2): a mutation that waits to be sent and names it is parked whole, with
-//! its values, before the tables change. What stands on it follows (R10); everything else goes on.
+//! Handles tables and columns that the server has removed: an unsent mutation that names one is
+//! parked whole, with its values, before the tables change. Mutations that depend on it are parked,
+//! too.
 
 use rejoin_protocol::wire::error::code;
 use rejoin_protocol::wire::push::{Ending, Verdict};
@@ -15,8 +16,9 @@ use crate::engine::schema::model::Schema;
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 
-/// Parks each pending mutation that names what `new` has no more, in the transaction that is open. The verdict is the one
-/// that the server would give. What was sent has to wait for the server's own: it may have been accepted.
+/// Parks each pending mutation that names something missing from `new`, in the open transaction.
+/// The verdict is the one that the server would give. Sent mutations wait for the server's own
+/// verdict, because they may have been accepted.
 pub(crate) fn park(engine: &mut Engine, new: &Schema) -> Result<Vec<MutationId>> {
     let mut naming: Vec<(Seq, Parking)> = Vec::new();
     for entry in engine.queue.entries().filter(|entry| entry.state == State::Pending) {

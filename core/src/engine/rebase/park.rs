@@ -1,7 +1,9 @@
-//! Parking: a mutation leaves what the app sees and waits for the app's decision (I4), and what stands on it goes with it.
+//! Parking: removes a mutation from the visible rows and keeps it until the app decides, together
+//! with the mutations that depend on it.
 //!
-//! What stands on a create (R10): a later edit of the created row, and a later row that names it as its parent. A mutation
-//! that was sent and has no verdict is not parked before it; its verdict finds the parked create.
+//! Later edits of a row depend on the mutation that creates it, and so do later rows that refer to
+//! it. A sent mutation without a verdict is not parked before its verdict arrives; the verdict then
+//! finds the parked create.
 
 use super::work::Work;
 use super::{part, take_over};
@@ -13,13 +15,13 @@ use crate::error::Result;
 use crate::ids::{ColumnId, MutationId, Seq, TableNumber};
 use rejoin_protocol::manifest::Rule;
 
-/// Takes a step out of what the app sees, with all that stands on it; later old values that came from it take over
-/// its own (R11).
+/// Parks a mutation and all that depend on it; later old values that came from it are replaced by
+/// its own.
 pub(crate) fn park(work: &mut Work<'_>, seq: Seq, parking: Parking) -> Result<()> {
     leave(work, seq, Fate::Parked(parking))
 }
 
-/// The app gives a step up: as parking, but it goes for good.
+/// Like parking, but removes the mutation permanently.
 pub(crate) fn discard(work: &mut Work<'_>, seq: Seq) -> Result<()> {
     leave(work, seq, Fate::Discarded)
 }
@@ -33,42 +35,43 @@ pub(super) fn leave(work: &mut Work<'_>, seq: Seq, fate: Fate) -> Result<()> {
     let step = work.step_mut(seq)?;
     step.fate = fate;
     let id = step.id;
-    let standing = standing_on(work, seq, None)?;
-    park_dependents(work, standing, id)
+    let dependents = unsent_dependents(work, seq, None)?;
+    park_dependents(work, dependents, id)
 }
 
-/// Parks what stands on something that was parked.
+/// Parks the mutations that depend on a parked one.
 pub(super) fn park_dependents(
     work: &mut Work<'_>,
-    standing: Vec<(Seq, RowKey)>,
+    dependents: Vec<(Seq, RowKey)>,
     on: MutationId,
 ) -> Result<()> {
-    for (dependent, row) in standing {
+    for (dependent, row) in dependents {
         let parking = Parking { reason: ParkReason::Depends, because_of: Some(on), detail: None };
         part::park_at(work, dependent, &row, parking)?;
     }
     Ok(())
 }
 
-/// The later steps that stand on what this one creates, on one row or on all, and that no server may have yet; each
-/// with the row by which it does.
-pub(super) fn standing_on(
+/// Later unsent mutations that depend on a row that this one creates, or on the given row only,
+/// each with that row.
+pub(super) fn unsent_dependents(
     work: &mut Work<'_>,
     seq: Seq,
     only: Option<&RowKey>,
 ) -> Result<Vec<(Seq, RowKey)>> {
-    upon(work, seq, only, false)
+    dependents_on(work, seq, only, false)
 }
 
-/// The later steps that stand on what this one creates, and that a server may have.
-pub(super) fn left_upon(work: &mut Work<'_>, seq: Seq) -> Result<Vec<Seq>> {
-    let mut upon: Vec<Seq> = upon(work, seq, None, true)?.into_iter().map(|(seq, _)| seq).collect();
-    upon.dedup();
-    Ok(upon)
+/// Later mutations that depend on a row that this one creates and that a server may have.
+pub(super) fn sent_dependents(work: &mut Work<'_>, seq: Seq) -> Result<Vec<Seq>> {
+    let mut sent: Vec<Seq> =
+        dependents_on(work, seq, None, true)?.into_iter().map(|(seq, _)| seq).collect();
+    sent.dedup();
+    Ok(sent)
 }
 
-/// Those that stand on it, of which a server may have the edit that does, or may not.
-fn upon(
+/// Mutations that depend on it, either those whose dependent edit a server may have, or the others.
+fn dependents_on(
     work: &mut Work<'_>,
     seq: Seq,
     only: Option<&RowKey>,
@@ -79,7 +82,7 @@ fn upon(
         let rows = rows.filter(|patch| only.is_none_or(|only| patch.row == *only));
         rows.map(|patch| patch.row.clone()).collect()
     };
-    let mut standing = Vec::new();
+    let mut dependents = Vec::new();
     for row in creates(work.step(seq)?) {
         for later in work.states.steps_after(&row, seq) {
             let step = work.step(later)?;
@@ -87,24 +90,25 @@ fn upon(
                 continue;
             }
             match step.patch(&row) {
-                // It makes the row itself: from here on that is what others stand on.
+                // It creates the row itself: later mutations depend on this one.
                 Some((_, patch)) if patch.kind == PatchKind::Insert => break,
                 Some(_) if part::is_uncertain_at(work, step, &row) == left => {
-                    standing.push((later, row.clone()));
+                    dependents.push((later, row.clone()));
                 }
                 _ => {}
             }
         }
-        standing.extend(children_of(work, &row, seq, left)?);
+        dependents.extend(children_of(work, &row, seq, left)?);
         if only.is_some() {
-            standing.extend(siblings_of(work, &row, seq)?);
+            dependents.extend(siblings_of(work, &row, seq)?);
         }
     }
-    standing.sort_by_key(|(seq, _)| *seq);
-    Ok(standing)
+    dependents.sort_by_key(|(seq, _)| *seq);
+    Ok(dependents)
 }
 
-/// Later steps that name the row as a parent, by a declared reference. They need not meet it by rows.
+/// Later mutations that refer to the row by a declared reference. They need not share a row with
+/// it.
 fn children_of(
     work: &mut Work<'_>,
     parent: &RowKey,
@@ -118,7 +122,7 @@ fn children_of(
     let queue = work.queue;
     let candidates: Vec<Seq> = queue
         .entries_after(seq)
-        .filter(|entry| entry.state != State::Parked) // As it was before this answer; the step tells now.
+        .filter(|entry| entry.state != State::Parked) // Its state before this response.
         .filter(|entry| {
             let names = |table| references.iter().any(|(child, _)| *child == table);
             entry.rows.iter().any(|(row, kind)| *kind != PatchKind::Delete && names(row.table))
@@ -139,7 +143,7 @@ fn children_of(
     Ok(children)
 }
 
-/// Rows of the same step that name one of its rows as their parent, where rows get their verdicts one by one.
+/// Rows of the same mutation that refer to one of its rows, if rows get separate verdicts.
 fn siblings_of(work: &mut Work<'_>, parent: &RowKey, seq: Seq) -> Result<Vec<(Seq, RowKey)>> {
     let references = references_to(work, parent.table);
     let step = work.step(seq)?;
@@ -152,7 +156,8 @@ fn siblings_of(work: &mut Work<'_>, parent: &RowKey, seq: Seq) -> Result<Vec<(Se
     Ok(open.map(|patch| (seq, patch.row.clone())).collect())
 }
 
-/// The parked mutation that creates a row on which this one stands, if nothing else has made that row.
+/// The parked mutation that creates a row which this one needs, if no other mutation has created
+/// it.
 pub(super) fn parked_creator_under(work: &mut Work<'_>, seq: Seq) -> Result<Option<MutationId>> {
     let step = work.step(seq)?;
     if !step.stays() {
@@ -160,7 +165,7 @@ pub(super) fn parked_creator_under(work: &mut Work<'_>, seq: Seq) -> Result<Opti
     }
     let mut needed: Vec<RowKey> = Vec::new();
     for patch in &step.effect.rows {
-        needed.extend(ground_of(work, patch));
+        needed.extend(required_rows(work, patch));
     }
     for row in needed {
         let creator = parked_creator(work, &row, seq);
@@ -178,7 +183,7 @@ pub(super) fn parked_creator(work: &Work<'_>, row: &RowKey, seq: Seq) -> Option<
         let inserts = |(r, kind): &(RowKey, PatchKind)| r == row && *kind == PatchKind::Insert;
         entry.rows.iter().any(inserts).then_some(entry.id)
     };
-    // Parked before, or just now.
+    // Parked earlier, or in this rebase.
     let waiting = work.states.at(row.table, &row.key).iter().rev().filter(|one| one.seq < seq);
     let mut parked = waiting.filter(|one| {
         one.state == State::Parked
@@ -187,7 +192,7 @@ pub(super) fn parked_creator(work: &Work<'_>, row: &RowKey, seq: Seq) -> Option<
     parked.find_map(|one| creates(one.seq))
 }
 
-/// Whether the row is there for a step: in the base, or by an earlier one that stays.
+/// Whether the row exists for a mutation: in the base, or by an earlier mutation that stays.
 fn has_row(work: &mut Work<'_>, row: &RowKey, seq: Seq) -> Result<bool> {
     let makes = |step: &&Step| {
         let mut patches = step.effect.rows.iter();
@@ -197,7 +202,7 @@ fn has_row(work: &mut Work<'_>, row: &RowKey, seq: Seq) -> Result<bool> {
     Ok(made || work.rows.read_columns(row, &[])?.is_some())
 }
 
-/// Whether a patch names a row as its parent, by one of these columns.
+/// Whether a patch refers to a row by one of these columns.
 fn names(references: &[(TableNumber, ColumnId)], patch: &RowPatch, parent: &RowKey) -> bool {
     patch.columns.iter().any(|column| {
         references.contains(&(patch.row.table, column.column))
@@ -206,14 +211,14 @@ fn names(references: &[(TableNumber, ColumnId)], patch: &RowPatch, parent: &RowK
     })
 }
 
-/// The rows on which a patch stands: its own, unless it makes that, and those that it names as parents.
-pub(super) fn ground_of(work: &Work<'_>, patch: &RowPatch) -> Vec<RowKey> {
-    let stands = patch.kind != PatchKind::Insert;
-    let own = stands.then(|| patch.row.clone());
+/// The rows that a patch needs: its own, unless the patch creates it, and the rows it refers to.
+pub(super) fn required_rows(work: &Work<'_>, patch: &RowPatch) -> Vec<RowKey> {
+    let needs_own = patch.kind != PatchKind::Insert;
+    let own = needs_own.then(|| patch.row.clone());
     own.into_iter().chain(parents_of(work, patch)).collect()
 }
 
-/// The rows that a patch names as parents.
+/// The rows that a patch refers to.
 fn parents_of(work: &Work<'_>, patch: &RowPatch) -> Vec<RowKey> {
     let Some(table) = work.schema.table(patch.row.table) else { return Vec::new() };
     let mut parents = Vec::new();
@@ -231,7 +236,7 @@ fn parents_of(work: &Work<'_>, patch: &RowPatch) -> Vec<RowKey> {
     parents
 }
 
-/// The columns by which other tables name rows of this one.
+/// The columns by which other tables refer to rows of this one.
 fn references_to(work: &Work<'_>, parent: TableNumber) -> Vec<(TableNumber, ColumnId)> {
     let mut found = Vec::new();
     for table in work.schema.tables.values() {

@@ -1,7 +1,8 @@
-//! Single rows of a mutation that get their verdicts one by one, because a plain server has no groups (D9, P8).
+//! Verdicts on single rows of a mutation, because a plain server has no groups.
 //!
-//! Accepted rows leave the effect, refused ones wait aside; when no row is left, the mutation is accepted, or what was
-//! refused of it is parked under its id. Once that is given up, what the server has of it goes into the history. A mutation of which nothing has left yet is still one: it is parked whole (O6).
+//! Accepted rows are removed from the effect, refused ones are set aside. When no row is left, the
+//! mutation is accepted, or its refused rows are parked under its id. If the app discards those,
+//! the accepted rows go to the history. A mutation of which no row was sent yet is parked whole.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -17,20 +18,20 @@ use crate::ids::Seq;
 use crate::value::Value;
 use rejoin_protocol::mutant::{self, Mutant};
 
-/// The word in the detail of a mutation of which the server has other rows.
+/// Code in the detail of a mutation of which the server has accepted other rows.
 const IN_PART: &str = "accepted in part";
 
-/// Whether a server may have this step's edit of a row.
+/// Whether a server may have this mutation's edit of a row.
 pub(crate) fn is_uncertain_at(work: &Work<'_>, step: &Step, row: &RowKey) -> bool {
     if !step.is_uncertain() || !work.queue.records().knows(step.seq) {
-        return step.is_uncertain(); // As a part of a whole group.
+        return step.is_uncertain(); // As part of a whole group.
     }
     let record = work.queue.records().at(row);
     let waits = record.filter(|record| !work.decided.contains(&record.place));
     waits.is_some_and(|record| record.live().any(|seq| seq == step.seq))
 }
 
-/// Parks a step for one of its rows: all of it while nothing of it has left, else that row.
+/// Parks a mutation because of one of its rows: all of it if none of it was sent, else that row.
 pub(crate) fn park_at(work: &mut Work<'_>, seq: Seq, row: &RowKey, parking: Parking) -> Result<()> {
     work.undo([seq])?;
     let whole = !work.queue.records().knows(seq) && work.step(seq)?.parts.is_empty();
@@ -41,7 +42,7 @@ pub(crate) fn park_at(work: &mut Work<'_>, seq: Seq, row: &RowKey, parking: Park
         return Ok(());
     }
     take_over::take_over(work, seq, Some(row))?;
-    let standing = park::standing_on(work, seq, Some(row))?;
+    let dependents = park::unsent_dependents(work, seq, Some(row))?;
     let step = work.step_mut(seq)?;
     let id = step.id;
     if let Some((patch, olds)) = step.take_row(row) {
@@ -49,10 +50,10 @@ pub(crate) fn park_at(work: &mut Work<'_>, seq: Seq, row: &RowKey, parking: Park
         step.parts.refused.push(Refused { patch, olds, reason, because_of, detail });
     }
     touch_row(work, row);
-    park::park_dependents(work, standing, id)
+    park::park_dependents(work, dependents, id)
 }
 
-/// The server has this step's edit of a row.
+/// The server has accepted this mutation's edit of a row.
 pub(super) fn accept_at(work: &mut Work<'_>, seq: Seq, row: &RowKey) -> Result<()> {
     work.undo([seq])?;
     let step = work.step_mut(seq)?;
@@ -70,7 +71,7 @@ pub(super) fn touch_row(work: &mut Work<'_>, row: &RowKey) {
     }
 }
 
-/// Discards a parked mutation, which is not applied anywhere. Its accepted parts go into the history.
+/// Discards a parked mutation, which is not applied anywhere. Its accepted rows go to the history.
 pub(super) fn discard_parked(work: &mut Work<'_>, seq: Seq) -> Result<()> {
     let mut step = store::read_step(work.conn, seq)?.ok_or_else(|| missing(seq))?;
     if !step.parts.accepted.is_empty() {
@@ -88,7 +89,7 @@ pub(super) fn discard_parked(work: &mut Work<'_>, seq: Seq) -> Result<()> {
 }
 
 impl Step {
-    /// Takes its edit of a row out of the effect, with the old values of the attempt.
+    /// Removes its edit of a row from the effect, and returns it with the attempt's old values.
     pub(super) fn take_row(&mut self, row: &RowKey) -> Option<(RowPatch, Vec<(usize, Value)>)> {
         let (index, _) = self.patch(row)?;
         let patch = self.effect.rows.remove(index);
@@ -110,8 +111,8 @@ impl Step {
         Some((patch, olds))
     }
 
-    /// Its edit of a row with the old values of the attempt: where an earlier edit was given up, what that one had found
-    /// (R11), and never its value.
+    /// Its edit of a row with the attempt's old values: where an earlier edit was discarded, that
+    /// edit's old value, never its new one.
     pub(super) fn patch_as_seen(&self, row: &RowKey) -> Option<RowPatch> {
         let (index, patch) = self.patch(row)?;
         let mut patch = patch.clone();
@@ -119,18 +120,18 @@ impl Step {
             column.old = self.old(index, at).clone();
         }
         if is_onto(&self.effect, &self.basis, index) {
-            patch.kind = PatchKind::Update; // A create over a live row was offered as an edit of that.
+            patch.kind = PatchKind::Update; // A create over a live row was sent as an edit of it.
         }
         Some(patch)
     }
 
-    /// What it wrote, with the old values of the attempt.
+    /// Its effect with the attempt's old values.
     pub(super) fn effect_as_seen(&self) -> Effect {
         let rows = self.effect.rows.iter().filter_map(|patch| self.patch_as_seen(&patch.row));
         Effect { schema_version: self.effect.schema_version, rows: rows.collect() }
     }
 
-    /// Ends a step of which no row is left, and puts together what belongs together.
+    /// Completes a mutation of which no row is left.
     pub(super) fn conclude(&mut self) {
         if self.parts.is_empty() && !self.reduced {
             return;
@@ -144,7 +145,7 @@ impl Step {
         }
         match &mut self.fate {
             Fate::Accepted if self.parts.refused.is_empty() => {
-                // The history keeps the whole.
+                // The history keeps the whole mutation.
                 let accepted = std::mem::take(&mut self.parts.accepted);
                 self.basis.iter_mut().for_each(|value| value.row += accepted.len());
                 let rest = std::mem::replace(&mut self.effect.rows, accepted);
@@ -163,7 +164,8 @@ impl Step {
         }
     }
 
-    /// The app has given up what the server has not: what it has is what there is of the mutation, and is accepted.
+    /// The app has discarded the refused rows: the accepted rows are the whole mutation, and it is
+    /// accepted.
     fn keep_accepted(&mut self) {
         self.effect.rows = std::mem::take(&mut self.parts.accepted);
         self.parts = Parts::default();
@@ -172,7 +174,7 @@ impl Step {
         self.fate = Fate::Accepted;
     }
 
-    /// What was refused is the effect of what is parked.
+    /// Makes the refused rows the effect of the parked mutation.
     fn gather(&mut self) {
         let Fate::Parked(parking) = &mut self.fate else { return };
         let refused = std::mem::take(&mut self.parts.refused);
@@ -200,7 +202,8 @@ fn parking_of(refused: &Refused) -> Parking {
     }
 }
 
-/// `{"code": "accepted in part", "refused": [..], "rows": [..]}`: each refusal in its own words, and the rows of all.
+/// `{"code": "accepted in part", "refused": [..], "rows": [..]}`: each refusal with its own error,
+/// and the rows of all.
 fn detail(parts: &Parts, parking: &Parking, refused: &[Refused]) -> String {
     let read = |text: &Option<String>| -> Map<String, Json> {
         text.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
@@ -218,7 +221,7 @@ fn detail(parts: &Parts, parking: &Parking, refused: &[Refused]) -> String {
     let mut whole = if parts.accepted.is_empty() { all[0].clone() } else { Map::new() };
     if !parts.accepted.is_empty() {
         whole.insert("code".to_owned(), json!(IN_PART));
-        let message = format!("the server has {} other rows of it", parts.accepted.len());
+        let message = format!("the server has accepted {} other rows of it", parts.accepted.len());
         whole.insert("message".to_owned(), json!(message));
     }
     whole.insert("refused".to_owned(), json!(all));

@@ -1,7 +1,8 @@
-//! What a table's policy makes of a conflict, and how it is done to a step (O10, O11).
+//! Decides how a table's policy resolves a conflict, and applies that to the mutation.
 //!
-//! The first part decides and is pure. The second changes the attempt and what is remembered of it, never the effect (R1):
-//! a rebased edit compares the row as it now stands, and one that brings a row back is laid and sent as a whole row.
+//! The first part is pure. The second changes the attempt and its stored state, never the effect: a
+//! rebased edit expects the current row, and an edit that restores a row is applied and sent as a
+//! whole row.
 
 use rejoin_protocol::Policy;
 
@@ -15,19 +16,19 @@ use crate::error::Result;
 use crate::ids::Seq;
 use crate::value::Value;
 
-/// What becomes of an edit in conflict.
+/// How an edit in conflict is resolved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Treatment {
     /// The app decides.
     Park,
-    /// It goes over the row as that stands now.
+    /// It overwrites the current row.
     Rebase,
-    /// It brings the row back.
+    /// It restores the deleted row.
     BringBack,
 }
 
-/// What becomes of an edit that cannot stand on the row as it is. `is_there`: whether there is a row; `is_known`: whether
-/// it is remembered what the row was before it vanished.
+/// Resolution for an edit that conflicts with the current row. `is_there`: whether there is a row;
+/// `is_known`: whether the last image of a deleted row is known.
 pub(super) fn treatment(policy: Policy, is_there: bool, is_known: bool) -> Treatment {
     match policy {
         Policy::Rebase | Policy::KeepLocal if is_there => Treatment::Rebase,
@@ -36,21 +37,22 @@ pub(super) fn treatment(policy: Policy, is_there: bool, is_known: bool) -> Treat
     }
 }
 
-/// Whether an edit is the server's to decide, by time: nothing that comes in is held against it here (O11).
+/// Whether the server decides an edit by time: then it is not compared with remote rows here.
 pub(super) fn is_by_time(table: &Table, step: &Step) -> bool {
     policy_of(table, step) == Policy::LastWriteWins
 }
 
-/// The policy that holds for a step: the table's is for plain SQL (O7), and what another life of the server had accepted
-/// is only compared (O11).
+/// The policy for a mutation. The table's policy applies to plain SQL only; mutations that an
+/// earlier epoch of the server had accepted are compare-only.
 pub(super) fn policy_of(table: &Table, step: &Step) -> Policy {
     let excepted = step.intent.is_some() || step.stance.compare_only;
     if excepted { Policy::AcceptServer } else { table.policy }
 }
 
-/// A plain server has answered an edit that it decides by time with the row as it is. A create upon a live row is not
-/// compared by time: it is offered again as an update of that row. Any other edit is older than the row: it is compared
-/// with it by columns, and what can stand counts as made on the row as it is now.
+/// Handles a plain server's response that returns the current row for an edit decided by time. A
+/// create upon a live row is not compared by time: it is sent again as an update of that row. Any
+/// other edit is older than the row: it is compared by columns, and what fits counts as made on the
+/// current row.
 pub(super) fn settle_by_time(
     work: &mut Work<'_>,
     seq: Seq,
@@ -76,7 +78,7 @@ pub(super) fn settle_by_time(
     Ok(())
 }
 
-/// Treats a conflict that was found on a row; whether the edit can stand now.
+/// Resolves a conflict on a row; returns whether the edit can be applied now.
 pub(super) fn treat(work: &mut Work<'_>, row: &RowKey, conflict: &Conflict) -> Result<bool> {
     let chosen = chosen(work, row, conflict)?;
     let step = work.step_mut(conflict.seq)?;
@@ -92,8 +94,8 @@ pub(super) fn treat(work: &mut Work<'_>, row: &RowKey, conflict: &Conflict) -> R
     Ok(true)
 }
 
-/// Lets an edit bring its row back, where the policy says so: while the edit was sent without a verdict, the removal of its
-/// row was not compared with it.
+/// Lets an edit restore its row if the policy restores rows: the removal of the row was not
+/// compared with the edit while that was sent without a verdict.
 pub(super) fn bring_back_if_kept(work: &mut Work<'_>, step: &mut Step, row: &RowKey) -> Result<()> {
     let table = work.rows.table(row.table)?;
     let policy = policy_of(table, step);
@@ -110,8 +112,8 @@ fn chosen(work: &Work<'_>, row: &RowKey, conflict: &Conflict) -> Result<Treatmen
     Ok(treatment(policy_of(table, step), conflict.present.is_some(), is_known))
 }
 
-/// From here on the attempt compares the row as it now stands. A create upon a live row becomes an edit of it: then every
-/// column has an old value, though its effect has none.
+/// Makes the attempt expect the current row. A create upon a live row becomes an edit of it: then
+/// every column has an old value, though its effect has none.
 fn rebase(table: &Table, step: &mut Step, row: &RowKey, present: &[Value]) {
     let Some((index, patch)) = step.patch(row) else { return };
     let creates = patch.kind == PatchKind::Insert;
@@ -128,11 +130,13 @@ fn rebase(table: &Table, step: &mut Step, row: &RowKey, present: &[Value]) {
     step.stance.sees_anew(row);
 }
 
-/// Rebuilds what the server found in conflict as the next attempt, if policy asks for that in every row; whether it did.
+/// Rebuilds a mutation that the server found in conflict as the next attempt, if the policy asks
+/// for that in every row; returns whether it did.
 ///
-/// The same content is never offered again for the same rows: where nothing differs as seen from here, or where it went over
-/// everything already and is in conflict all the same, the app decides. A repeated verdict may be of earlier rows: if
-/// the rows of the answer show no conflict, they have changed since, and the edit is offered again.
+/// The same content is never sent again for the same rows: if no local difference is visible, or
+/// the edit already overwrote everything and still conflicts, the app decides. A repeated verdict
+/// may refer to earlier rows: if the rows of the response show no conflict, they have changed
+/// since, and the edit is sent again.
 pub(super) fn rebuild(
     work: &mut Work<'_>,
     seq: Seq,
@@ -165,8 +169,8 @@ pub(super) fn rebuild(
     Ok(true)
 }
 
-/// Whether policy insists in every row of a mutation, and each is there. One that is absent may be a row that the server does
-/// not show to this user.
+/// Whether the policy forces every row of a mutation, and each row exists. An absent row may be one
+/// that the server does not show to this user.
 fn can_insist(work: &mut Work<'_>, seq: Seq) -> Result<bool> {
     let step = work.step(seq)?;
     let rows: Vec<RowKey> = step.effect.rows.iter().map(|patch| patch.row.clone()).collect();
@@ -180,8 +184,8 @@ fn can_insist(work: &mut Work<'_>, seq: Seq) -> Result<bool> {
     Ok(true)
 }
 
-/// Rows in which a conflict need not be seen in any column, because the server merges none: an edit goes over them as they
-/// stand now, if policy is to insist.
+/// Rows whose conflict may show in no column, because the server merges none: if the policy forces
+/// the edit, it overwrites the current row.
 fn whole_rows(work: &Work<'_>, step: &Step) -> Result<Vec<RowKey>> {
     let mut rows = Vec::new();
     for patch in &step.effect.rows {
@@ -193,8 +197,9 @@ fn whole_rows(work: &Work<'_>, step: &Step) -> Result<Vec<RowKey>> {
     Ok(rows)
 }
 
-/// A row of the base is about to change: where the server decides by what an edit was made on, that is remembered. Where it
-/// merges no columns, what stands on an edit that is accepted with this answer was made on what this answer brings.
+/// Called before a base row changes: where the server decides by the version that an edit was made
+/// on, that version is stored. Where it merges no columns, edits on top of an edit that this
+/// response accepts were made on the row of this response.
 pub(super) fn changes(work: &mut Work<'_>, row: &RowKey) -> Result<()> {
     let table = work.rows.table(row.table)?;
     let Some(at) = table.updated_at.filter(|_| table.is_versioned()) else { return Ok(()) };
@@ -218,7 +223,7 @@ pub(super) fn changes(work: &mut Work<'_>, row: &RowKey) -> Result<()> {
     Ok(())
 }
 
-/// A row of the base is about to vanish: an edit that would bring it back must know what it was.
+/// Called before a base row is removed: stores its image for an edit that would restore the row.
 pub(super) fn vanishes(work: &mut Work<'_>, row: &RowKey) -> Result<()> {
     let table = work.rows.table(row.table)?;
     if table.policy != Policy::KeepLocal {
@@ -232,7 +237,7 @@ pub(super) fn vanishes(work: &mut Work<'_>, row: &RowKey) -> Result<()> {
     for seq in steps {
         let step = work.step_mut(seq)?;
         let edits = step.patch(row).is_some_and(|(_, patch)| patch.kind == PatchKind::Update);
-        // What is on its way is offered again exactly as it was.
+        // A sent attempt is sent again unchanged.
         let is_settled = step.is_uncertain() && step.stance.has_kept(row);
         if edits && step.stays() && !is_settled {
             let cells = table.columns.iter().zip(&image).enumerate();
@@ -250,9 +255,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_becomes_of_a_conflict() {
+    fn policy_determines_conflict_treatment() {
         use Treatment::{BringBack, Park, Rebase};
-        // On a row that is there; on one that vanished; on one of which nothing is known.
+        // For a row that exists; for a deleted row; for an unknown row.
         let table = [
             (Policy::AcceptServer, [Park, Park, Park]),
             (Policy::Rebase, [Rebase, Park, Park]),

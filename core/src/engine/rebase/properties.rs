@@ -1,14 +1,15 @@
-//! Properties of the rebase on real SQLite, over generated stories: local transactions, answers and reopenings in any
-//! order. After every event of every story:
+//! Property tests of the rebase on real SQLite, over generated scenarios: local transactions,
+//! responses and reopenings in any order. After every event:
 //!
-//! - selective == full: undoing only what is met shows what undoing everything shows;
-//! - full rollback == base, byte for byte (I2);
-//! - what is shown is the base with the waiting effects laid over, by a fold that shares no code with the engine;
-//! - composed patches == table diff, for each local transaction and for all that waits;
+//! - selective == full: undoing only the overlapping mutations gives the same rows as undoing all;
+//! - full rollback == base, byte for byte;
+//! - the visible rows are the base with the pending effects applied, by a fold that shares no code
+//!   with the engine;
+//! - composed patches == table diff, for each local transaction and for all pending mutations;
 //! - reopening changes nothing.
 //!
-//! In many stories some of the local writes are actions, which run again (R2 to R8). A failure prints its seed and the
-//! shortest story that still fails. Each mutation switch of these rules must fail a property.
+//! In many scenarios some local writes are actions, which run again. A failure prints its seed and
+//! the shortest scenario that still fails. Each mutant of these rules must fail a property.
 
 mod act;
 mod check;
@@ -25,12 +26,12 @@ use world::World;
 
 use rejoin_protocol::mutant::Mutant;
 
-/// Stories that the properties must hold for; the environment variable `REJOIN_CASES` multiplies it.
+/// Number of scenarios; the environment variable `REJOIN_CASES` multiplies it.
 const CASES: u64 = 2_500;
-/// Side by side: CI has two cores.
+/// Parallel threads: CI has two cores.
 const THREADS: u64 = 2;
 
-/// Runs stories until one fails; the shortest failing form of it, and how many stories were run.
+/// Runs scenarios until one fails; returns its shortest failing form, and how many were run.
 fn search(
     world: &mut World,
     seeds: impl Iterator<Item = u64>,
@@ -47,7 +48,7 @@ fn search(
     (run, None)
 }
 
-/// Takes events away from the front, the back and the middle, as long as the story still fails.
+/// Removes events from the front, the back and the middle, as long as the scenario still fails.
 fn shrink(world: &mut World, mut story: Story, mut why: String) -> (Story, String) {
     let mut again = true;
     while again {
@@ -66,7 +67,7 @@ fn shrink(world: &mut World, mut story: Story, mut why: String) -> (Story, Strin
 
 #[test]
 #[allow(clippy::disallowed_methods)] // The test's own threads: CI has two cores.
-fn selective_is_full_rollback_is_the_base_and_patches_are_the_diff() {
+fn selective_equals_full_and_rollback_equals_base() {
     let (total, cases) = (Coverage::default(), crate::cases::cases(CASES));
     let played = AtomicU64::new(0);
     std::thread::scope(|scope| {
@@ -98,6 +99,6 @@ fn each_broken_rule_fails_a_property() {
         Mutant::GuardLeftOpen,
     ] {
         let (run, failure) = search(&mut World::new(Some(mutant)), 0..30_000);
-        assert!(failure.is_some(), "{mutant:?} survived {run} stories");
+        assert!(failure.is_some(), "{mutant:?} survived {run} scenarios");
     }
 }

@@ -1,10 +1,12 @@
-//! Another life of the server's log (D13, O14): what the old one had accepted is offered again, before what is pending.
+//! After an epoch change of the server: offers the mutations that the old epoch had accepted again,
+//! before the pending ones.
 //!
-//! Each comes back from the history in its old place in the queue, with the attempt, the hash and the versions with which
-//! it was accepted: byte for byte what was sent then. A server that still knows it repeats its verdict; one that does not
-//! compares by content, so that nothing newer is overwritten. Until then it is uncertain: replayed, and not judged, nor
-//! is what stands on it. It comes back before the new life's rows do, or an edit of a row that only the old life had would
-//! look like one of a deleted row.
+//! Each returns from the history to its old place in the queue, with the attempt, hash and versions
+//! with which it was accepted, so the same bytes are sent. A server that still has it repeats its
+//! verdict; another one compares by content, so nothing newer is overwritten. Until then it is
+//! uncertain: replayed, and neither it nor edits on top of it are checked for conflicts. It must
+//! return before the rows of the new epoch arrive; otherwise an edit of a row that only the old
+//! epoch had would look like an edit of a deleted row.
 
 use crate::engine::Engine;
 use crate::engine::change::Origin;
@@ -14,8 +16,8 @@ use crate::engine::queue::stance::Stance;
 use crate::engine::queue::{Staged, history, store};
 use crate::error::{Error, Result};
 
-/// Puts what other epochs than the present one accepted back into the queue, and sets the fact `done` in the same
-/// transaction. How many came back.
+/// Puts mutations that other epochs had accepted back into the queue, and stores `done` in the same
+/// transaction. Returns how many.
 pub(crate) fn recall(engine: &mut Engine, done: (&str, &str)) -> Result<usize> {
     let mut count = 0;
     engine.rebase(Origin::Remote, Triggers::Fire, |work, _| {

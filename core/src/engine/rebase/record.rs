@@ -1,8 +1,9 @@
-//! Verdicts of a plain server on records, before its images (O5): each counts for the edits of one row.
+//! Applies verdicts of a plain server on records, before its images: each counts for the edits of
+//! one row.
 //!
-//! A record that has its verdict is no longer frozen. What it carried leaves, is parked, or is judged like any edit that a
-//! foreign image meets, and goes again as another record (P5). An edit that the app has given up meanwhile is reversed if
-//! the server has it, newest first, in its place (P10).
+//! A record with a verdict is no longer frozen. Its edits are accepted, parked, or checked for
+//! conflicts and sent again in another record. An edit that the app has discarded meanwhile is
+//! reversed at its queue position if the server has it, newest first.
 
 use std::collections::HashSet;
 
@@ -28,16 +29,16 @@ use crate::engine::schema::model::Schema;
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 
-/// What is decided when the images are in.
+/// Decided once the images are in the base.
 #[derive(Debug, Default)]
 pub(super) struct Open<'b> {
     conflicts: Vec<(Record, &'b Settled)>,
-    /// Rows whose waiting edits are compared again.
+    /// Rows whose pending edits are compared again.
     released: Vec<RowKey>,
     reversals: Vec<(Record, MutationId)>,
 }
 
-/// Takes the verdicts; some of them wait for the images. `ids` are for reversals.
+/// Processes the verdicts; some of them wait for the images. `ids` are for reverses.
 pub(super) fn settle<'b>(
     work: &mut Work<'_>,
     verdicts: &'b [Settled],
@@ -81,7 +82,7 @@ pub(super) fn settle<'b>(
             RecordEnding::Again => {}
         }
     }
-    // All verdicts are known: only now is it decided who stands on whom.
+    // Dependencies are evaluated only after all verdicts are processed.
     refused.reverse();
     while let Some((record, parking)) = refused.pop() {
         for (child, parking) in children_of_record(work, &record)? {
@@ -97,13 +98,14 @@ pub(super) fn settle<'b>(
     Ok(open)
 }
 
-/// Judges what was in conflict, now that its image is in the base, and reverses what was given up. The rows of conflicts
-/// are judged even where the server has none: that is its verdict, and no history (P6).
+/// Resolves conflicts now that the image is in the base, and reverses discarded edits. The rows of
+/// conflicts are checked even if the server has no row: that is its current state, not history.
 pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
     for (record, id) in open.reversals {
         reverse(work, &record, id)?;
     }
-    // What came in while they were uncertain was not judged (O6), and what was written upon them stands on it now (R11).
+    // Rows that arrived while they were uncertain were not checked, and later edits now depend on
+    // them.
     for row in open.released {
         while let Some(conflict) = judge::look(work, &row)? {
             judge::park(work, &row, conflict, None)?;
@@ -135,14 +137,14 @@ pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Accepts edits that are undone by later ones, of rows that no server has seen (P1).
+/// Accepts edits that later edits undo, on rows that no server has seen.
 pub(crate) fn accept_nothing(engine: &mut Engine, edits: &[(Seq, RowKey)]) -> Result<Applied> {
     engine.rebase(Origin::Remote, Triggers::Fire, |work, _| {
         edits.iter().try_for_each(|(seq, row)| part::accept_at(work, *seq, row))
     })
 }
 
-/// A record has its verdict: what it carried is no longer frozen.
+/// Removes a record that has its verdict: its edits are no longer frozen.
 fn take_record(work: &mut Work<'_>, record: &Record) -> Result<()> {
     work.decided.insert(record.place);
     record::remove(work.conn, record.place)?;
@@ -151,8 +153,8 @@ fn take_record(work: &mut Work<'_>, record: &Record) -> Result<()> {
     Ok(())
 }
 
-/// Frozen records that name the row of a refused create as their parent. The server cannot have them, although the outcome of
-/// the requests that carried them is unknown: without the parent there is no child (P7).
+/// Frozen records that refer to the row of a refused create. Although the outcome of their requests
+/// is unknown, the server cannot have applied them: without the parent there is no child.
 fn children_of_record(work: &mut Work<'_>, parent: &Record) -> Result<Vec<(Record, Parking)>> {
     let first = parent.live().next().and_then(|seq| work.queue.entry(seq));
     let Some(because_of) = first.map(|entry| entry.id) else { return Ok(Vec::new()) };
@@ -172,7 +174,7 @@ fn children_of_record(work: &mut Work<'_>, parent: &Record) -> Result<Vec<(Recor
     Ok(parked)
 }
 
-/// Members of records that have their verdict wait again, unless another record of theirs is on its way.
+/// Sets members of records with a verdict to pending, unless another record of theirs was sent.
 fn reconsider(work: &mut Work<'_>, members: &[Seq]) -> Result<()> {
     for seq in members {
         let uncertain = work.queue.records().iter().any(|record| {
@@ -188,8 +190,8 @@ fn reconsider(work: &mut Work<'_>, members: &[Seq]) -> Result<()> {
     Ok(())
 }
 
-/// The app gives up a mutation of which records have no verdict: their edits of it are hidden until then, with what
-/// stands on what they create; the rest goes at once (P10).
+/// The app discards a mutation whose records have no verdict: those edits, and what depends on rows
+/// they create, are hidden until the verdict. The rest is removed at once.
 pub(super) fn hide(work: &mut Work<'_>, seq: Seq) -> Result<()> {
     work.undo([seq])?;
     let rows: Vec<RowKey> = work.step(seq)?.effect.rows.iter().map(|p| p.row.clone()).collect();
@@ -201,10 +203,10 @@ pub(super) fn hide(work: &mut Work<'_>, seq: Seq) -> Result<()> {
         }
         let mut record = record.clone();
         for member in record.members.iter_mut().filter(|member| member.hidden.is_none()) {
-            let stands = member.seq > seq && record_creates(work.step(seq)?, &row);
+            let depends = member.seq > seq && record_creates(work.step(seq)?, &row);
             if member.seq == seq {
                 member.hidden = work.step(seq)?.patch_as_seen(&row);
-            } else if stands {
+            } else if depends {
                 chained.insert((member.seq, record.place));
                 work.undo([member.seq])?;
                 let step = work.step_mut(member.seq)?;
@@ -220,13 +222,14 @@ pub(super) fn hide(work: &mut Work<'_>, seq: Seq) -> Result<()> {
             !chained.contains(&(*member, one.place)) && one.live().any(|live| live == *member)
         });
         if others.count() == 0 {
-            work.step_mut(*member)?.state = State::Pending; // No other row of it has left.
+            work.step_mut(*member)?.state = State::Pending; // No other row of it was sent.
         }
     }
     park::discard(work, seq)
 }
 
-/// The number of the newest edit that is reversed, or one before everything: what was on the row before has its verdict.
+/// The number of the newest edit that is reversed; without one, a number before everything, because
+/// earlier edits of the row have their verdicts.
 fn place_of(work: &Work<'_>, record: &Record) -> Result<Seq> {
     let hidden = record.members.iter().rev().filter(|member| member.hidden.is_some());
     for Member { seq, .. } in hidden {
@@ -242,7 +245,7 @@ fn place_of(work: &Work<'_>, record: &Record) -> Result<Seq> {
     Ok(Seq(first.0 - 1))
 }
 
-/// Puts a mutation into the queue that takes back what the app has given up and the server has.
+/// Inserts a mutation that reverses edits which the app has discarded and the server has accepted.
 fn reverse(work: &mut Work<'_>, record: &Record, id: MutationId) -> Result<()> {
     let base = work.rows.read(&record.row)?;
     let table = work.rows.table(record.row.table)?;
@@ -260,7 +263,7 @@ fn reverse(work: &mut Work<'_>, record: &Record, id: MutationId) -> Result<()> {
     }
 }
 
-/// Whether a record names a row as its parent, by a declared reference.
+/// Whether a record refers to a row by a declared reference.
 fn names(schema: &Schema, record: &Record, parent: &RowKey) -> bool {
     let Some(table) = schema.table(record.row.table) else { return false };
     table.rules.iter().any(|rule| {

@@ -1,5 +1,5 @@
-//! The end of a rebase: applies the undone steps that stay again, in the order of the queue, and renews their undo images (R1).
-//! Writes the outcome of every step.
+//! The end of a rebase: applies the undone mutations that stay again, in queue order, renews their
+//! undo images, and writes the outcome of every mutation.
 
 use std::collections::BTreeSet;
 
@@ -15,8 +15,9 @@ use crate::engine::rows::undo::{Undo, UndoRow};
 use crate::error::Result;
 use crate::ids::Seq;
 
-/// Applies what stays again, in the order of the queue, and writes the outcome of every step. If an action affects steps that
-/// should have been undone before it ran (R4), returns the steps to undo first when the rebase starts again.
+/// Applies the remaining mutations again, in queue order, and writes the outcome of each. If an
+/// action affects mutations that should have been undone before it ran, returns the mutations to
+/// undo first when the rebase starts again.
 pub(crate) fn redo(work: &mut Work<'_>, applied: &mut Applied) -> Result<Option<BTreeSet<Seq>>> {
     while let Some((_, mut step)) = work.steps.pop_first() {
         step.conclude();
@@ -50,7 +51,8 @@ fn touch(work: &mut Work<'_>, step: &Step) {
     }
 }
 
-/// Applies the recorded effect of a step: plain SQL, uncertain steps (R7), actions that are not registered (R8).
+/// Applies the recorded effect of plain SQL, uncertain mutations, and actions that are not
+/// registered.
 fn apply_recorded(work: &mut Work<'_>, step: &mut Step) -> Result<()> {
     let mut undo = Undo { rows: Vec::with_capacity(step.effect.rows.len()) };
     for patch in &step.effect.rows {
@@ -110,8 +112,8 @@ fn settle(work: &mut Work<'_>, step: &Step) -> Result<()> {
     Ok(())
 }
 
-/// Records the verdict on a step for the app. An acceptance that was reported before the server's restore is not reported again
-/// (O14).
+/// Records the verdict for the app. An acceptance that was reported before the server's restore is
+/// not reported again.
 fn record_verdict(
     work: &Work<'_>,
     step: &Step,
@@ -127,7 +129,7 @@ fn record_verdict(
     verdict::write(work.conn, step.seq, &new, work.now_ms)
 }
 
-/// What the index shall know of a step: only its state, unless rows have left it.
+/// Updates the index: only the state of the mutation, unless rows have left it.
 fn moved(work: &mut Work<'_>, step: &Step, state: State) {
     if !step.reduced && !step.rewritten {
         return work.staged.push(Staged::Moved(step.seq, state, step.attempt));

@@ -1,10 +1,10 @@
-//! Replays: actions that run again on the rows as they now are.
+//! Replays: runs actions again on the current rows.
 //!
-//! An action that no server may have yet is not laid down as it was recorded: it runs again (O7, D7), and what it does now
-//! is its effect from here on. One that is not registered any more is laid down as recorded; one that runs and fails is
-//! parked, and its effect with it, because what it had refused to do would be done (R8). What was sent and has no verdict
-//! never runs again (R7). A run that does something else than the last one may meet later steps that were not undone: then
-//! these are undone as well, and all starts over (R4).
+//! An action that no server may have yet runs again, and what it writes replaces its effect. If its
+//! handler is not registered, the recorded effect is applied. If it runs and fails, it is parked
+//! and its effect is not applied, because that would do what the action refused. A sent action
+//! without a verdict never runs again. A run that differs from the last one may affect later
+//! mutations that were not undone: those are undone as well, and the rebase starts over.
 
 use std::collections::BTreeSet;
 
@@ -27,27 +27,28 @@ use crate::error::{ActionFault, Error, Result};
 use crate::ids::{MutationId, Seq, TableNumber};
 use rejoin_protocol::mutant::{self, Mutant};
 
-/// How a run ended.
+/// Result of a run.
 enum Rerun {
-    /// It is not registered: the effect stands.
+    /// No handler is registered: the recorded effect is applied.
     NoHandler,
     Done(Effect, Vec<SeenRow>),
-    /// It did what the server has found in conflict already; that was taken back (O10).
+    /// It repeated what the server had found in conflict; the run was rolled back.
     Same,
     Failed(Error),
-    /// The time for such as it is over, and it was taken back (D18).
+    /// The time budget is exhausted, and the run was rolled back.
     OutOfTime,
 }
 
-/// Whether the step was settled by a run.
+/// Whether a run replaced the recorded effect.
 pub(super) enum Replayed {
-    /// It is for the effect to be laid down.
+    /// The recorded effect must be applied.
     AsRecorded,
-    /// It ran, or is parked; later steps that are not undone and must be, before all starts over.
+    /// It ran, or is parked; the later mutations that must be undone before the rebase starts over.
     Ran(BTreeSet<Seq>),
 }
 
-/// Runs a step again, if it is to run; it must not be among the undone any more.
+/// Runs a mutation's action again, if required; the mutation must have been removed from the undone
+/// ones.
 pub(super) fn replay(work: &mut Work<'_>, step: &mut Step) -> Result<Replayed> {
     if !step.replays() {
         return Ok(Replayed::AsRecorded);
@@ -74,7 +75,7 @@ pub(super) fn replay(work: &mut Work<'_>, step: &mut Step) -> Result<Replayed> {
             park_run(work, step, Parking { reason, because_of, detail })?;
             Ok(Replayed::Ran(met))
         }
-        // What the server has found in conflict already is not offered as it was.
+        // Content that the server has found in conflict is not sent again unchanged.
         Rerun::Same | Rerun::OutOfTime => {
             let met = met_later(work, step, &[], &before);
             let detail = step.conflicted.take();
@@ -91,16 +92,16 @@ pub(super) fn replay(work: &mut Work<'_>, step: &mut Step) -> Result<Replayed> {
     }
 }
 
-/// Whether a handler for the step is registered.
+/// Whether a handler for the mutation is registered.
 pub(super) fn has_handler(work: &Work<'_>, step: &Step) -> bool {
     let intent = step.intent.as_ref().filter(|_| step.replays());
     let runner = work.runner.as_ref().zip(intent);
     runner.is_some_and(|(runner, intent)| runner.actions.takes(intent))
 }
 
-/// Runs the action in a savepoint of its own; what it read is noted in the step, whatever came of it.
+/// Runs the action in its own savepoint and stores its reads, even if it fails.
 fn run_again(work: &mut Work<'_>, step: &mut Step) -> Result<Rerun> {
-    // The rows in memory are what the action shall see.
+    // The action must see the rows that are still in memory.
     work.rows.settle()?;
     let (Some(runner), Some(intent)) = (&mut work.runner, &mut step.intent) else {
         return Ok(Rerun::NoHandler);
@@ -163,8 +164,8 @@ fn run_again(work: &mut Work<'_>, step: &mut Step) -> Result<Rerun> {
     Ok(outcome)
 }
 
-/// R4: later steps that are still applied, and that a run meets which wrote these rows. Where it wrote and read no more
-/// than the last time, every step that it affects was undone before it.
+/// Later mutations that are still applied and that a run affects which wrote these rows. If the run
+/// wrote and read no more than the last one, there are none.
 fn met_later(
     work: &Work<'_>,
     step: &Step,
@@ -190,7 +191,7 @@ fn met_later(
     met
 }
 
-/// The parked mutation on whose rows the step stands.
+/// The parked mutation that creates rows which this mutation needs.
 fn creator_under(work: &mut Work<'_>, step: &Step) -> Result<Option<MutationId>> {
     work.steps.insert(step.seq, step.clone());
     let creator = park::parked_creator_under(work, step.seq);
@@ -198,7 +199,7 @@ fn creator_under(work: &mut Work<'_>, step: &Step) -> Result<Option<MutationId>>
     creator
 }
 
-/// Parks a step that ran, with what stands on it.
+/// Parks a mutation that ran, with those that depend on it.
 fn park_run(work: &mut Work<'_>, step: &mut Step, parking: Parking) -> Result<()> {
     work.steps.insert(step.seq, step.clone());
     park::park(work, step.seq, parking)?;
@@ -208,8 +209,8 @@ fn park_run(work: &mut Work<'_>, step: &mut Step, parking: Parking) -> Result<()
     Ok(())
 }
 
-/// What a run did is the step's effect from here on. Plain edits of rows that it made before and makes no more are
-/// parked (R10); later actions run again, and see for themselves.
+/// Makes the run's writes the mutation's effect. Plain edits of rows that it no longer creates are
+/// parked; later actions run again and decide for themselves.
 fn take(
     work: &mut Work<'_>,
     step: &mut Step,
@@ -217,15 +218,15 @@ fn take(
     before: &[TableNumber],
 ) -> Result<()> {
     step.conflicted = None;
-    let mut standing = Vec::new();
-    for row in unmade(step, &effect) {
+    let mut dependents = Vec::new();
+    for row in no_longer_created(step, &effect) {
         if work.rows.read_columns(&row, &[])?.is_none() {
             work.steps.insert(step.seq, step.clone());
-            standing.extend(park::standing_on(work, step.seq, Some(&row))?);
+            dependents.extend(park::unsent_dependents(work, step.seq, Some(&row))?);
             work.steps.remove(&step.seq);
         }
     }
-    standing.retain(|(later, _)| work.steps.get(later).is_none_or(|later| !later.replays()));
+    dependents.retain(|(later, _)| work.steps.get(later).is_none_or(|later| !later.replays()));
     let changed = step.undo.is_some()
         || !step.basis.is_empty()
         || step.reads() != before
@@ -240,17 +241,18 @@ fn take(
         step.rewritten = true;
         store::write_run(work.conn, step)?;
     }
-    park::park_dependents(work, standing, step.id)
+    park::park_dependents(work, dependents, step.id)
 }
 
-/// The rows that a step made, and that this effect does not make.
-fn unmade(step: &Step, effect: &Effect) -> Vec<RowKey> {
+/// The rows that a mutation created and that this effect does not create.
+fn no_longer_created(step: &Step, effect: &Effect) -> Vec<RowKey> {
     let makes = |patch: &&RowPatch| patch.kind == PatchKind::Insert;
     let made = step.effect.rows.iter().filter(makes).map(|patch| patch.row.clone());
     made.filter(|row| !effect.rows.iter().filter(makes).any(|patch| patch.row == *row)).collect()
 }
 
-/// Whether a server would be offered what it has seen already: the same rows, columns, old and new values.
+/// Whether the effect equals what the server has already seen: the same rows, columns, old and new
+/// values.
 fn same_content(step: &Step, effect: &Effect) -> bool {
     let offered = |patch: &RowPatch| {
         let Some((index, mine)) = step.patch(&patch.row) else { return false };

@@ -1,13 +1,15 @@
-//! Puts parked mutations at the end of the queue as their next attempt (O12). The attempt expects the rows as they are now.
+//! Puts parked mutations at the end of the queue as their next attempt, which expects the current
+//! rows.
 //!
-//! Only the app may renew the expected values (D7): it has seen the rows and wants its edit on top of them. The effect stays as it
-//! was written (R1). Mutations that were parked because of it can follow, in their order (R10, D9).
+//! Only the app may renew expected values: it has seen the rows and applies its edit on top of
+//! them. The effect stays as it was written. Mutations that were parked because of a retried one
+//! can follow, in their order.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::conflict;
-use super::park::ground_of;
+use super::park::required_rows;
 use super::work::{Work, missing};
 use crate::engine::queue::mutation::{BasisValue, State};
 use crate::engine::queue::step::Step;
@@ -17,10 +19,11 @@ use crate::error::{Error, Result};
 use crate::ids::Seq;
 use crate::value::Value;
 
-/// Rows as the app sees them, and as those see them who are laid upon it one after another.
+/// Rows as the app sees them, including the mutations that were requeued so far.
 type Views = HashMap<RowKey, Option<Vec<Value>>>;
 
-/// Puts mutations that are parked or lifted at the end of the queue, in this order; `last` are the numbers that were given last.
+/// Puts parked or removed mutations at the end of the queue, in this order; `last` is the last
+/// number assigned.
 pub(super) fn requeue(work: &mut Work<'_>, parked: &[Seq], mut last: Last) -> Result<()> {
     let mut views = Views::new();
     for seq in parked {
@@ -43,7 +46,7 @@ pub(super) fn requeue(work: &mut Work<'_>, parked: &[Seq], mut last: Last) -> Re
     Ok(())
 }
 
-/// Makes the old values of an attempt those of the rows as they are seen now.
+/// Sets the old values of an attempt to the rows as the app sees them now.
 fn see(work: &mut Work<'_>, step: &mut Step, parked: &[Seq], views: &mut Views) -> Result<()> {
     step.basis.clear();
     if let Some(missing) = work.schema.missing(&step.effect.rows) {
@@ -53,13 +56,13 @@ fn see(work: &mut Work<'_>, step: &mut Step, parked: &[Seq], views: &mut Views) 
     for (index, patch) in step.effect.rows.iter().enumerate() {
         let row = &patch.row;
         let table = work.rows.table(row.table)?;
-        for ground in ground_of(work, patch) {
-            if view(work, &ground, views)?.is_none() {
-                check_ground(work, &ground, parked)?;
+        for required in required_rows(work, patch) {
+            if view(work, &required, views)?.is_none() {
+                check_required_row(work, &required, parked)?;
             }
         }
         let view = view(work, row, views)?;
-        // A create over a row that is there by now compares that, as an edit of it.
+        // A create over a row that exists now compares the row, like an edit.
         if let Some(view) = view.as_deref() {
             for (column, known) in patch.columns.iter().enumerate() {
                 let Some(at) = table.position(known.column) else { continue };
@@ -71,7 +74,7 @@ fn see(work: &mut Work<'_>, step: &mut Step, parked: &[Seq], views: &mut Views) 
         }
         conflict::lay(table, view, patch);
     }
-    // One that does not run again has read what its author sees now.
+    // An action that does not run again has read what the app sees now.
     let Some(intent) = step.intent.as_mut().filter(|intent| !intent.seen.is_empty()) else {
         return Ok(());
     };
@@ -79,7 +82,7 @@ fn see(work: &mut Work<'_>, step: &mut Step, parked: &[Seq], views: &mut Views) 
     store::write_seen(work.conn, step)
 }
 
-/// A row as it is seen.
+/// A row as the app sees it.
 fn view<'v>(
     work: &mut Work<'_>,
     row: &RowKey,
@@ -91,8 +94,8 @@ fn view<'v>(
     }
 }
 
-/// Refuses to offer what needs a row whose create is parked and stays so.
-fn check_ground(work: &Work<'_>, row: &RowKey, retried: &[Seq]) -> Result<()> {
+/// Rejects the retry of a mutation that needs a row whose create stays parked.
+fn check_required_row(work: &Work<'_>, row: &RowKey, retried: &[Seq]) -> Result<()> {
     let parked = work
         .states
         .at(row.table, &row.key)

@@ -1,4 +1,5 @@
-//! The reverse of what the app has given up and a server has (O12, P10): a mutation in its place in the queue.
+//! The reverse of a mutation that the app has discarded and a server has accepted: a mutation at
+//! its position in the queue.
 
 use rejoin_protocol::Value;
 use rejoin_protocol::equal::alike;
@@ -18,7 +19,8 @@ use crate::engine::schema::model::Table;
 use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq};
 
-/// Puts a reverse into the queue, at a number that is free. That of an action goes by old values alone, as the action did.
+/// Inserts a reverse into the queue at a free number. The reverse of an action is compare-only,
+/// like the action.
 pub(super) fn put_reverse(
     work: &mut Work<'_>,
     seq: Seq,
@@ -41,7 +43,7 @@ pub(super) fn put_reverse(
     store::insert(work.conn, &entry, (work.now_ms, 0), &NewMutation::plain(recorded))?;
     let missing = || Error::Internal(format!("mutation {} was not reversed", seq.0));
     let mut step = store::read_step(work.conn, seq)?.ok_or_else(missing)?;
-    step.stance = Stance::comparing(of_action); // No policy lets it go over what is there by now (O11).
+    step.stance = Stance::comparing(of_action); // No policy lets it overwrite newer values.
     step.changed = true;
     work.steps.insert(seq, step);
     for (row, _) in entry.rows.iter() {
@@ -51,9 +53,9 @@ pub(super) fn put_reverse(
     Ok(())
 }
 
-/// The server has a row that was given up, and a later mutation makes it again, as one does that was edited. That mutation
-/// becomes an edit of the row as it was made: nothing is reversed, and what others have changed in the row since stays.
-/// Which mutation it is; `None` if there is none.
+/// Handles a discarded row that the server has and a later mutation creates again, as an edited
+/// mutation does. That mutation becomes an edit of the existing row: nothing is reversed, and
+/// remote changes since then stay. Returns that mutation, if any.
 pub(super) fn carry_on(
     work: &mut Work<'_>,
     row: &RowKey,
@@ -97,8 +99,8 @@ pub(super) fn carry_on(
     Ok(Some(id))
 }
 
-/// The row as these edits left it, and the columns in which it is another one now; none if it is there and was not, or the
-/// other way round. `None` if it is as they left it.
+/// The row after these edits, and the columns that differ now; no columns if the row was created or
+/// deleted since. `None` if nothing changed.
 pub(super) fn changed_since(
     table: &Table,
     base: Option<&[Value]>,
@@ -131,8 +133,8 @@ pub(super) fn changed_since(
     Some((left, columns))
 }
 
-/// What takes these edits back from the row as the server has it, newest first: a column only where it still is what the
-/// edit wrote.
+/// The patches that reverse these edits on the server's row, newest first; a column only if it
+/// still has the edit's value.
 pub(super) fn reversal(
     table: &Table,
     row: &RowKey,
@@ -141,7 +143,7 @@ pub(super) fn reversal(
 ) -> Option<RowPatch> {
     let mut present = base.map(<[Value]>::to_vec);
     for patch in hidden.iter().rev() {
-        // A soft delete names every column, as a delete does (D3).
+        // A soft delete names every column, like a delete.
         let kind = if soft_deletes(table, patch) { PatchKind::Delete } else { patch.kind };
         match (kind, &mut present) {
             (PatchKind::Insert, present) => *present = None,

@@ -1,7 +1,8 @@
-//! Undo (O13): the edits that reverse an accepted mutation, if every column still has the value that it wrote.
+//! Undo: the edits that reverse an accepted mutation, if every column still has the value that it
+//! wrote.
 //!
-//! The old values are those that the server has replaced, so a column that had the same value before is left alone. Where a
-//! column has another value now, nothing is changed, and the error shows the rows.
+//! The old values are the server's before-images, so a column that already had the value is left
+//! alone. If a column has another value now, nothing is changed, and the error shows the rows.
 
 use rejoin_protocol::Value;
 use rejoin_protocol::equal::equal;
@@ -15,18 +16,19 @@ use crate::error::{ChangedRow, Error, Result};
 use crate::ids::MutationId;
 use rejoin_protocol::mutant::{self, Mutant};
 
-/// What became of an undo or a redo.
+/// Result of an undo or a redo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Undone {
-    /// The mutation had no verdict yet: it was given up, as by `discard`.
+    /// The mutation had no verdict yet: it was removed, as by `discard`.
     GivenUp,
-    /// This mutation takes it back; it waits to be sent like any other.
+    /// This pending mutation reverses it.
     By(MutationId),
-    /// There was nothing to take back: the server's rows were so already before it.
+    /// There was nothing to reverse: the server's rows already had these values before.
     Nothing,
 }
 
-/// What takes these patches back from the rows as they are seen now, if all of it still stands.
+/// The patches that reverse these edits on the rows as the app sees them, if none has changed
+/// since.
 pub(super) fn taken_back(work: &mut Work<'_>, done: &[RowPatch]) -> Result<Vec<RowPatch>> {
     if let Some(missing) = work.schema.missing(done).filter(|missing| missing.column.is_none()) {
         let what = "the undo".to_owned();
@@ -47,7 +49,8 @@ pub(super) fn taken_back(work: &mut Work<'_>, done: &[RowPatch]) -> Result<Vec<R
     if changed.is_empty() { Ok(back) } else { Err(Error::Changed { rows: changed }) }
 }
 
-/// The columns that are not as the patch left them; empty if the row itself is not. `None` if all of it still stands.
+/// The columns that differ from the patch's result; empty if the row itself was created or deleted.
+/// `None` if nothing changed.
 fn changed_since(
     table: &Table,
     patch: &RowPatch,
@@ -62,7 +65,7 @@ fn changed_since(
         let Some(at) = table.position(column.column) else { continue };
         let known = &table.columns[at];
         let wrote = patch.kind == PatchKind::Insert || column.is_change();
-        // An owner that the app left open is the server's to fill in.
+        // The server fills in an owner that the app left empty.
         let is_open = table.owner == Some(at) && column.new.is_null();
         if wrote && !known.protected && !is_open && !equal(&present[at], &column.new, known.kind) {
             columns.push(known.name.clone());
@@ -98,20 +101,20 @@ mod tests {
     use crate::engine::rebase::judge::tests::{image_of, patch, table};
 
     #[test]
-    fn what_stands_as_it_was_left_can_be_taken_back() {
+    fn unchanged_edits_can_be_undone() {
         let cases: [(&str, &str, &str, Option<&[&str]>); 12] = [
-            ("an update that stands", "~ a:x>y", "y 1 . me", None),
+            ("an unchanged update", "~ a:x>y", "y 1 . me", None),
             ("another column has changed", "~ a:x>y", "y 2 . me", None),
             ("its column has changed", "~ a:x>y", "z 1 . me", Some(&["a"])),
-            ("its row is gone", "~ a:x>y", "", Some(&[])),
+            ("its row was deleted", "~ a:x>y", "", Some(&[])),
             ("the same number in other digits", "~ n:1>2", "x 2.0 . me", None),
             ("a protected column never", "~ a:x>y o:me>them", "y 1 . me", None),
-            ("a create that stands", "+ a:.>x n:.>1", "x 1 . me", None),
+            ("an unchanged create", "+ a:.>x n:.>1", "x 1 . me", None),
             ("a created row that was edited", "+ a:.>x n:.>1", "x 2 . me", Some(&["n"])),
-            ("a created row that is gone", "+ a:.>x", "", Some(&[])),
-            ("a delete that stands", "- a:x>.", "", None),
-            ("a deleted row that is back", "- a:x>.", "x 1 . me", Some(&[])),
-            ("a soft delete that stands", "~ a:x>x d:.>now", "", None),
+            ("a created row that was deleted", "+ a:.>x", "", Some(&[])),
+            ("an unchanged delete", "- a:x>.", "", None),
+            ("a deleted row that exists again", "- a:x>.", "x 1 . me", Some(&[])),
+            ("an unchanged soft delete", "~ a:x>x d:.>now", "", None),
         ];
         for (name, done, present, expected) in cases {
             let present = image_of(present);

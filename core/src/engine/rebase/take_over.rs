@@ -1,9 +1,9 @@
-//! R11: when a mutation is parked or discarded, a later one whose old value came from it takes over that mutation's own. So it
-//! does when an action runs again and writes something else.
+//! When a mutation is parked or discarded, a later mutation whose old value came from it takes over
+//! its old value. The same happens when a re-run action writes something else.
 //!
-//! Else the user's correction of a refused value would be compared with the refused value, which no server ever had, and
-//! be parked as a conflict. The effect stays; the attempt has old values of its own. For a mutation that was sent and has
-//! no verdict, the new old values wait for its next attempt.
+//! Otherwise the user's correction of a refused value would be compared with the refused value,
+//! which no server ever had, and be parked as a conflict. The effect stays; only the attempt's old
+//! values change. For a sent mutation without a verdict, they count for its next attempt.
 
 use super::work::Work;
 use crate::engine::queue::Staged;
@@ -16,30 +16,31 @@ use crate::ids::{ColumnId, Seq};
 use crate::value::Value;
 use rejoin_protocol::mutant::{self, Mutant};
 
-/// A value that a leaving mutation wrote, and what it had found there.
+/// A value that a removed mutation wrote, and the value before it.
 struct Written {
     row: RowKey,
     column: ColumnId,
     new: Value,
     old: Value,
-    /// Whether the server has put it there: an edit of the column is not made upon it.
+    /// Whether the server filled it in: then an edit of the column is not based on it.
     is_filled: bool,
-    /// Whether another run of an action has found it there: a later edit that is uncertain may have put it there.
+    /// Whether another run of an action read it: a later uncertain edit may have written it.
     is_found: bool,
 }
 
-/// Hands the old values of a step that leaves, or leaves one row, to those whose old values came from it.
+/// Passes the old values of a removed mutation, or of one of its rows, to mutations whose old
+/// values came from it.
 pub(super) fn take_over(work: &mut Work<'_>, seq: Seq, only: Option<&RowKey>) -> Result<()> {
     let mut left = written_by(work.step(seq)?);
     left.retain(|written| only.is_none_or(|only| *only == written.row));
     hand_on(work, seq, &left)
 }
 
-/// Hands on what an action writes in another run, or no more, to edits that were made upon what it wrote or found before:
-/// they would be compared with a value that no server ever had, and no other client has written it.
+/// Passes on what an action writes differently, or no longer, to edits based on its previous writes
+/// or reads. They would otherwise be compared with a value that no server ever had.
 pub(super) fn hand_on_run(work: &mut Work<'_>, step: &Step, effect: &Effect) -> Result<()> {
-    let mut all = written_anew(step, effect);
-    // If a later step is not undone yet, the rebase starts again (R4) and this run is dropped.
+    let mut all = changed_writes(step, effect);
+    // If a later step is not undone yet, the rebase starts again and this run is dropped.
     let is_undone = |later: Seq| work.steps.contains_key(&later);
     all.retain(|one| work.states.steps_after(&one.row, step.seq).all(is_undone));
     let mut replaced = Vec::with_capacity(all.len());
@@ -51,8 +52,8 @@ pub(super) fn hand_on_run(work: &mut Work<'_>, step: &Step, effect: &Effect) -> 
     hand_on(work, step.seq, &replaced)
 }
 
-/// Hands on what the server has put into columns that an accepted create does not name, because this device gained them
-/// later.
+/// Passes on values that the server filled into columns which an accepted create does not name,
+/// because this device gained them later.
 pub(super) fn hand_on_unnamed(work: &mut Work<'_>, seq: Seq) -> Result<()> {
     let patches = work.step(seq)?.effect.rows.clone();
     for patch in patches.iter().filter(|patch| patch.kind == PatchKind::Insert) {
@@ -65,9 +66,9 @@ pub(super) fn hand_on_unnamed(work: &mut Work<'_>, seq: Seq) -> Result<()> {
     Ok(())
 }
 
-/// Hands on what the server has put into these columns of a row, which were empty until then. A delete or its reverse
-/// compares every column, and this one was empty because no device could write it. An edit of such a column is compared with what its
-/// author saw.
+/// Passes on values that the server filled into columns of a row that were empty until then. A
+/// delete or its reverse compares every column, and no device could write this one. An edit of such
+/// a column is compared with what its author saw.
 pub(super) fn hand_on_filled(
     work: &mut Work<'_>,
     seq: Seq,
@@ -96,7 +97,8 @@ pub(super) fn hand_on_filled(
     hand_on(work, seq, &filled)
 }
 
-/// Whether the row holds this value now. The value may come from another mutation: a later edit compares values only.
+/// Whether the row has this value now. The value may come from another mutation: a later edit
+/// compares values only.
 fn is_there(work: &mut Work<'_>, one: &Written) -> Result<bool> {
     let table = work.rows.table(one.row.table)?;
     let Some(image) = work.rows.read(&one.row)? else { return Ok(false) };
@@ -111,10 +113,10 @@ fn hand_on(work: &mut Work<'_>, seq: Seq, all: &[Written]) -> Result<()> {
     for written in all {
         let row = &written.row;
         let mut later: Vec<Seq> = work.states.steps_after(row, seq).collect();
-        // What a retry has put at the end of the queue is not among the states yet.
+        // Requeued mutations are not in the index yet.
         later.extend(added(work).filter(|added| *added > seq));
         for other in later {
-            // What left as a record is frozen there: the step's own old values are for its next attempt.
+            // A sent record is frozen: the mutation's own old values count for its next attempt.
             let by_rows = work.queue.records().knows(other);
             let step = work.step_mut(other)?;
             if step.stays() && !hand_over(step, written, by_rows)? {
@@ -125,7 +127,7 @@ fn hand_on(work: &mut Work<'_>, seq: Seq, all: &[Written]) -> Result<()> {
     Ok(())
 }
 
-/// The mutations that this transaction has added to the queue, in the order in which it did.
+/// The mutations that this transaction has added to the queue, in the order of insertion.
 fn added<'w>(work: &'w Work<'_>) -> impl Iterator<Item = Seq> + 'w {
     work.staged.iter().filter_map(|staged| match staged {
         Staged::Added(entry) => Some(entry.seq),
@@ -155,10 +157,11 @@ fn written_by(step: &Step) -> Vec<Written> {
     all
 }
 
-/// The values that this run of an action writes, each with the values that a later edit may have seen in its place: what the
-/// run before wrote, and what this run found. Where this run no longer writes a column, the value is the one that the run
-/// before had found: what the row holds now may be another user's, which the later edit has not seen.
-fn written_anew(step: &Step, effect: &Effect) -> Vec<Written> {
+/// The values that this run of an action writes, each with the values that a later edit may have
+/// seen instead: those of the run before, and those this run read. Where this run no longer writes
+/// a column, the value is the one before the previous run: the current row may hold another user's
+/// value that the later edit has not seen.
+fn changed_writes(step: &Step, effect: &Effect) -> Vec<Written> {
     let mut all = written_by(step);
     for patch in effect.rows.iter().filter(|patch| patch.kind == PatchKind::Update) {
         for column in patch.columns.iter().filter(|column| column.is_change()) {
@@ -180,13 +183,15 @@ fn written_anew(step: &Step, effect: &Effect) -> Vec<Written> {
     all
 }
 
-/// Hands one value over, if this step saw it; whether the steps after this one can still have seen it.
+/// Passes one value on if this mutation saw it; returns whether later mutations can still have seen
+/// it.
 fn hand_over(step: &mut Step, written: &Written, by_rows: bool) -> Result<bool> {
     let Some((index, patch)) = step.patch(&written.row) else { return Ok(true) };
     let mut columns = patch.columns.iter().filter(|column| column.is_change());
     let wrote = |it: &ColumnPatch| it.column == written.column && same(&it.new, &written.new);
     if written.is_found && step.is_uncertain() && columns.any(wrote) {
-        // The server has it already, and an action has run on that: later ones were made upon this value.
+        // The server already has it, and an action has run on that: later mutations are based on
+        // this value.
         return Ok(true);
     }
     if patch.kind == PatchKind::Insert {

@@ -1,4 +1,4 @@
-//! Stories of answers that meet what waits.
+//! Tests of server responses that overlap pending mutations.
 
 mod budget;
 mod by_version;
@@ -21,18 +21,18 @@ use rejoin_protocol::wire::snapshot::KeyRange;
 use support::*;
 
 #[test]
-fn the_same_value_from_the_server_does_not_eat_the_edit() {
+fn edit_survives_the_same_value_from_the_server() {
     let (_folder, mut engine) = notes();
     engine.apply(images(&engine, &[("a", Some("one"), 1)])).unwrap();
     engine.execute("UPDATE notes SET n = 5 WHERE id = 'a'", &[]).unwrap();
     engine.apply(images(&engine, &[("a", Some("one"), 5)])).unwrap();
     engine.apply(images(&engine, &[("a", Some("one"), 6)])).unwrap();
-    assert_eq!(shown(&engine), "a one 5", "R1: the effect is as it was written");
+    assert_eq!(shown(&engine), "a one 5", "the effect is unchanged");
     assert_eq!(base(&engine, "a"), Some(vec!["a".into(), "one".into(), 6.into()]));
 }
 
 #[test]
-fn an_edit_of_a_row_that_went_away_waits_for_it_to_come_back() {
+fn edit_of_removed_row_applies_when_the_row_returns() {
     let (_folder, mut engine) = notes();
     engine.apply(images(&engine, &[("a", Some("one"), 1)])).unwrap();
     engine.execute("UPDATE notes SET n = 5 WHERE id = 'a'", &[]).unwrap();
@@ -43,7 +43,7 @@ fn an_edit_of_a_row_that_went_away_waits_for_it_to_come_back() {
 }
 
 #[test]
-fn what_nothing_waits_on_undoes_nothing() {
+fn batch_without_overlap_undoes_nothing() {
     let (_folder, mut engine) = notes();
     for key in 0..20 {
         let sql = "INSERT INTO notes (id, body, n) VALUES (?1, 'x', 0)";
@@ -56,7 +56,7 @@ fn what_nothing_waits_on_undoes_nothing() {
 }
 
 #[test]
-fn after_a_bulk_batch_local_writes_are_captured_again_whatever_became_of_it() {
+fn local_writes_are_captured_after_a_bulk_batch() {
     for (rows, arrives) in [(r#"[["a","one",1]]"#, true), (r#"[["a","one"]]"#, false)] {
         let (_folder, mut engine) = notes();
         let sets = vec![set("notes", &["id", "body", "n"], rows)];
@@ -64,13 +64,13 @@ fn after_a_bulk_batch_local_writes_are_captured_again_whatever_became_of_it() {
         assert_eq!(applied.is_ok(), arrives, "{rows}");
         engine.execute("INSERT INTO notes (id, body, n) VALUES ('b', 'mine', 2)", &[]).unwrap();
         let pending = engine.pending().unwrap();
-        assert_eq!(pending.len(), 1, "{rows}: what came in bulk is no mutation, what follows is");
+        assert_eq!(pending.len(), 1, "{rows}: only the later write is a mutation");
         assert_eq!(pending[0].effect.rows.len(), 1);
     }
 }
 
 #[test]
-fn rows_of_a_key_alone_come_and_go_like_any_other() {
+fn rows_with_only_a_key_are_added_and_removed() {
     let (_folder, mut engine) = engine(vec![table("tags", &[("id", "string")], vec![])]);
     let seen = |engine: &Engine| column(engine, "SELECT id FROM tags ORDER BY id").join(" ");
     let remote = |engine: &Engine, key: &str, there: bool| {
@@ -84,7 +84,7 @@ fn rows_of_a_key_alone_come_and_go_like_any_other() {
     for (key, there) in [("a", true), ("b", true), ("b", false)] {
         let batch = remote(&engine, key, there);
         engine.apply(batch).unwrap();
-        assert_eq!(seen(&engine), "b", "{key} {there}: what was written here stays on top");
+        assert_eq!(seen(&engine), "b", "{key} {there}: the local write stays on top");
     }
     for mutation in engine.pending().unwrap() {
         engine.discard(mutation.id).unwrap();
@@ -93,7 +93,7 @@ fn rows_of_a_key_alone_come_and_go_like_any_other() {
 }
 
 #[test]
-fn an_array_of_rows_and_a_range_replace_what_the_base_holds_there() {
+fn rows_and_a_range_replace_the_base_rows_in_it() {
     let (_folder, mut engine) = notes();
     let rows = [("a", Some("1"), 1), ("b", Some("2"), 2), ("c", Some("3"), 3), ("x", Some("4"), 4)];
     engine.apply(images(&engine, &rows)).unwrap();
@@ -109,14 +109,14 @@ fn an_array_of_rows_and_a_range_replace_what_the_base_holds_there() {
         ..Batch::default()
     };
     let applied = engine.apply(batch).unwrap();
-    assert_eq!(applied.rows, 4, "two came, b and c went");
+    assert_eq!(applied.rows, 4, "two are written, b and c are removed");
     assert_eq!(shown(&engine), "a one 7; bb mine 0; d four 8; x 4 4");
     assert_eq!(base(&engine, "b"), None, "also below a pending delete");
     assert_eq!(base(&engine, "bb"), None);
 }
 
 #[test]
-fn rows_of_no_table_and_cells_of_no_column_are_refused_whole() {
+fn unknown_table_or_column_fails_the_whole_batch() {
     let (_folder, mut engine) = notes();
     for (table, columns, rows) in [
         ("strangers", &["id"][..], r#"[["a"]]"#),
@@ -133,12 +133,12 @@ fn rows_of_no_table_and_cells_of_no_column_are_refused_whole() {
         let error = engine.apply(batch).unwrap_err();
         assert!(matches!(error, crate::Error::Protocol(_)), "{table} {columns:?}: {error}");
         assert_eq!(shown(&engine), "", "{table} {columns:?}");
-        assert_eq!(engine.meta("cursor").unwrap(), None, "I6");
+        assert_eq!(engine.meta("cursor").unwrap(), None, "the cursor is rolled back");
     }
 }
 
 #[test]
-fn an_apps_trigger_that_fails_is_dropped_and_named_and_the_rows_come_in() {
+fn failing_app_trigger_is_dropped_and_rows_are_applied() {
     let (_folder, mut engine) = notes();
     engine.execute_batch("CREATE TABLE mirror (body TEXT UNIQUE)").unwrap();
     engine.execute_batch("CREATE TABLE log (id TEXT)").unwrap();
@@ -155,7 +155,7 @@ fn an_apps_trigger_that_fails_is_dropped_and_named_and_the_rows_come_in() {
     assert!(disabled.contains("b_mirror") && !disabled.contains("a_log"), "{disabled}");
 }
 
-/// Whether the app has triggers is looked up again after it has made one.
+/// The cached answer whether the app has triggers is refreshed after it has created one.
 #[test]
 fn trigger_made_after_the_first_bulk_page_runs_for_later_ones() {
     let (_folder, mut engine) = notes();
@@ -175,7 +175,7 @@ fn trigger_made_after_the_first_bulk_page_runs_for_later_ones() {
     assert_eq!(column(&engine, "SELECT id FROM log"), ["c"]);
 }
 
-/// Two answers of one batch name some columns each: they come in the order in which they were answered.
+/// Two images in one batch name some columns each: they are applied in the order of the batch.
 #[test]
 fn later_of_two_partial_images_wins() {
     let (_folder, mut engine) = notes();
@@ -199,7 +199,7 @@ fn later_of_two_partial_images_wins() {
 }
 
 #[test]
-fn a_trigger_whose_table_is_gone_is_dropped_too() {
+fn trigger_with_a_missing_table_is_dropped() {
     let (_folder, mut engine) = notes();
     engine.execute_batch("CREATE TABLE mirror (body TEXT)").unwrap();
     let sql =
@@ -216,7 +216,7 @@ fn a_trigger_whose_table_is_gone_is_dropped_too() {
 }
 
 #[test]
-fn a_large_first_page_leaves_the_triggers_as_they_were() {
+fn large_first_page_restores_the_triggers() {
     let (_folder, mut engine) = notes();
     let triggers = |engine: &Engine| {
         let sql = "SELECT name || sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY name";

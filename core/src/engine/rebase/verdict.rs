@@ -1,8 +1,9 @@
-//! Verdicts of a push answer, before its images (O5): what is accepted leaves, what is refused is parked, what was not
-//! evaluated waits for its next attempt. What the server fails on is counted, so that nothing waits behind it for ever (I4).
+//! Applies verdicts of a push response, before its images: accepted mutations leave the queue,
+//! refused ones are parked, and unevaluated ones wait for their next attempt. Server failures are
+//! counted, so that no mutation blocks the queue forever.
 //!
-//! A verdict counts only for a mutation that is on its way, and only for the attempt that the queue holds; *accepted*
-//! counts for every attempt (O2). So an answer that comes twice or late changes nothing.
+//! A verdict counts only for a sent mutation and only for the attempt in the queue; *accepted*
+//! counts for every attempt. A repeated or late response therefore changes nothing.
 
 use rejoin_protocol::wire::error::code;
 use rejoin_protocol::wire::push::Ending;
@@ -23,14 +24,14 @@ use crate::engine::rows::patch::{Effect, PatchKind, RowKey};
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 
-/// What is decided when the images are in.
+/// Decided once the images are in the base.
 #[derive(Debug, Default)]
 pub(super) struct Open<'b> {
     /// Rebuilt or parked with both rows.
     conflicts: Vec<ConflictVerdict<'b>>,
-    /// Accepted by a server that has columns which they do not name.
+    /// Accepted by a server with columns that they do not name.
     narrow: Vec<Seq>,
-    /// Offered again, unless what they stand on was parked while they were on their way (R10).
+    /// Sent again, unless a mutation they depend on was parked meanwhile.
     blocked: Vec<Seq>,
 }
 
@@ -41,13 +42,13 @@ struct ConflictVerdict<'b> {
     verdict: &'b ServerVerdict,
     /// The old values that it compared.
     compared: Vec<BasisValue>,
-    /// Whether the verdict may be of earlier rows than those of the answer.
+    /// Whether the verdict may refer to earlier rows than those of the response.
     is_repeated: bool,
     /// Rows that it sent as inserts.
     created: Vec<RowKey>,
 }
 
-/// Takes the verdicts; some of them wait for the images.
+/// Processes the verdicts; some of them wait for the images.
 pub(super) fn settle<'b>(work: &mut Work<'_>, verdicts: &'b [ServerVerdict]) -> Result<Open<'b>> {
     let mut parked = Vec::new();
     let mut open = Open::default();
@@ -75,7 +76,8 @@ pub(super) fn settle<'b>(work: &mut Work<'_>, verdicts: &'b [ServerVerdict]) -> 
                 parked.push((seq, ParkReason::Refused, verdict));
             }
             Ending::Conflict => {
-                // Known now, so that nothing treats it as on its way; parked when its image is there.
+                // Set now, so that it no longer counts as sent; parked when its image is in the
+                // base.
                 step.state = State::Pending;
                 let compared = step.basis.clone();
                 let frozen = end_attempt(step)?;
@@ -95,14 +97,14 @@ pub(super) fn settle<'b>(work: &mut Work<'_>, verdicts: &'b [ServerVerdict]) -> 
             Ending::Retry => {
                 step.state = State::Uncertain;
                 step.changed = true;
-                // A lost answer, and a host that decides later, are no failure on the mutation.
+                // A lost response, or a host that decides later, is no failure of the mutation.
                 if verdict.code.as_deref() == Some(code::TRANSIENT) {
                     count_fault(step, now_ms)?;
                 }
             }
         }
     }
-    // All verdicts are known: only now is it decided who stands on whom.
+    // Dependencies are evaluated only after all verdicts are processed.
     for (seq, reason, verdict) in parked {
         let parking = Parking { reason, because_of: None, detail: verdict.detail.clone() };
         park::park(work, seq, parking)?;
@@ -110,7 +112,7 @@ pub(super) fn settle<'b>(work: &mut Work<'_>, verdicts: &'b [ServerVerdict]) -> 
     Ok(open)
 }
 
-/// Counts a failure of the server on this attempt. When there were too many, the next request says so.
+/// Counts a failure of the server on this attempt. After too many, the next request reports that.
 fn count_fault(step: &mut Step, now_ms: i64) -> Result<()> {
     let Some(bytes) = &step.frozen else { return Ok(()) };
     let mut frozen = Frozen::decode(bytes)?;
@@ -120,7 +122,7 @@ fn count_fault(step: &mut Step, now_ms: i64) -> Result<()> {
     Ok(())
 }
 
-/// Keeps what accepted mutations did to the server's rows, where that is not what they wrote (O13).
+/// Stores before-images of accepted mutations where they differ from the recorded old values.
 pub(super) fn keep_displaced(
     work: &mut Work<'_>,
     displaced: &[(MutationId, Vec<Image>)],
@@ -152,7 +154,7 @@ fn counts(work: &Work<'_>, verdict: &ServerVerdict) -> Option<Seq> {
     (final_one || on_its_way && same_attempt).then_some(entry.seq)
 }
 
-/// The next attempt of a mutation.
+/// Prepares the next attempt of a mutation.
 fn offer_again(step: &mut Step) -> Result<()> {
     end_attempt(step)?;
     step.attempt += 1;
@@ -161,8 +163,8 @@ fn offer_again(step: &mut Step) -> Result<()> {
     Ok(())
 }
 
-/// The attempt that was sent has its verdict: the next one compares the old values that were handed over meanwhile. What
-/// was settled for it.
+/// Ends the sent attempt: the next one compares the old values that were taken over meanwhile.
+/// Returns the attempt's frozen content.
 pub(super) fn end_attempt(step: &mut Step) -> Result<Option<Frozen>> {
     let Some(bytes) = step.frozen.take() else { return Ok(None) };
     let mut frozen = Frozen::decode(&bytes)?;
@@ -172,11 +174,13 @@ pub(super) fn end_attempt(step: &mut Step) -> Result<Option<Frozen>> {
     Ok(Some(frozen))
 }
 
-/// What the server found in conflict is rebuilt or parked with both rows, as policy says, now that its images are in the
-/// base (O10); and what was blocked by a create that is parked is parked with it.
+/// Handles conflicts, now that the images are in the base: each mutation is rebuilt, or parked with
+/// both rows, according to policy. Mutations that are blocked by a parked create are parked with
+/// it.
 ///
-/// If the old values of the mutation were replaced after it was sent, or it was sent as an insert of a row that is there
-/// again, its verdict is of another attempt: the mutation is offered again if the rows agree with the present ones.
+/// If the old values of a mutation were replaced after it was sent, or it was sent as an insert of
+/// a row that exists again, its verdict is of another attempt. It is sent again if the rows agree
+/// with its current old values.
 pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
     for seq in open.narrow {
         take_over::hand_on_unnamed(work, seq)?;
@@ -205,13 +209,13 @@ pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
         let mut rows: Vec<(RowKey, Vec<String>)> =
             conflicts.into_iter().map(|(row, conflict)| (row, conflict.columns)).collect();
         if rows.is_empty() {
-            // Where they differ cannot be seen from here.
+            // The differing columns are not visible here.
             let all = work.step(seq)?.effect.rows.iter();
             rows = all.map(|patch| (patch.row.clone(), Vec::new())).collect();
         }
         let detail = detail::of_conflict(work, seq, &rows, verdict.detail.as_deref())?;
         if replay::has_handler(work, work.step(seq)?) {
-            // O7: it runs again on the answered rows, and what it does there is another attempt.
+            // The action runs again on the returned rows, which makes another attempt.
             let step = work.step_mut(seq)?;
             step.attempt += 1;
             step.frozen = None;
@@ -226,8 +230,8 @@ pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Whether the attempt inserted a row that is there now, and the next one updates it: the row was brought back, or the
-/// policy had put the insert onto an earlier row of this key.
+/// Whether the attempt inserted a row that exists now, and the next one updates it: the row was
+/// restored, or the policy had put the insert onto an earlier row of this key.
 fn becomes_an_update(work: &mut Work<'_>, seq: Seq, created: &[RowKey]) -> Result<bool> {
     let mut found = false;
     for row in created {

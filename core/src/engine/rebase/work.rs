@@ -1,8 +1,8 @@
-//! The working set of one rebase: which steps are undone.
+//! The working set of one rebase: which mutations are undone.
 //!
-//! Steps are undone when the first row that they stand in the way of is met, newest first, with all that follows from
-//! them (R3). So rows can be applied while they are decoded, and a step whose rows are not met costs nothing. `redo` brings the
-//! undone steps back.
+//! Before a row is written, the mutations that edit it are undone, newest first, with all that
+//! depend on them. So rows can be applied while they are decoded, and a mutation whose rows do not
+//! change costs nothing. `redo` applies the undone mutations again.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -29,13 +29,13 @@ use crate::error::{Error, Result};
 use crate::ids::{ColumnId, MutationId, Seq, TableNumber};
 use crate::value::Value;
 
-/// Which steps a rebase undoes.
+/// Which mutations a rebase undoes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Extent {
-    /// Those that are met, and what follows from them.
+    /// Those whose rows change, and those that depend on them.
     #[default]
     Selective,
-    /// All: what the selective one must be equal to.
+    /// All; the selective extent must give the same result.
     Full,
 }
 
@@ -47,11 +47,11 @@ pub(crate) struct Runner<'a> {
     pub(crate) footprints: &'a mut Footprints,
     pub(crate) actions: &'a Actions,
     pub(crate) bounds: &'a Bounds,
-    /// Those that are not run: they have ended a try of this rebase by taking too long.
+    /// Mutations that are not run, because they exhausted the time budget in an earlier attempt.
     pub(crate) exhausted: &'a mut HashSet<MutationId>,
 }
 
-/// One rebase.
+/// State of one rebase.
 #[derive(Debug)]
 pub(crate) struct Work<'a> {
     pub(crate) conn: &'a Connection,
@@ -60,36 +60,36 @@ pub(crate) struct Work<'a> {
     pub(crate) states: &'a RowStates,
     pub(crate) touched: &'a mut Touched,
     pub(crate) rows: Rows<'a>,
-    /// What is undone.
+    /// The undone mutations.
     pub(crate) steps: BTreeMap<Seq, Step>,
-    /// What the base held of the rows that were met, before the batch.
+    /// The base rows before the batch, for affected rows.
     pub(crate) bases: HashMap<RowKey, Option<Vec<Value>>>,
     /// Places of records that have their verdict in this batch.
     pub(crate) decided: HashSet<i64>,
-    /// Steps that this rebase has put into the queue, which the index does not know yet.
+    /// Mutations that this rebase has inserted and that are not in the index yet.
     pub(crate) reversed: HashMap<RowKey, Seq>,
-    /// Places of what was withdrawn, of which the server's word is in this batch.
+    /// Queue numbers of cancelled mutations whose answer is in this batch.
     pub(crate) withdrawn: HashSet<Seq>,
     pub(crate) staged: Vec<Staged>,
-    /// Whether imported edits are settled by now: before, their rows are not judged.
+    /// Whether imported edits are completed; until then their rows are not checked for conflicts.
     pub(crate) settled: bool,
     pub(crate) now_ms: i64,
-    /// When what is accepted here was accepted.
+    /// Time of acceptance of the mutations accepted in this rebase.
     pub(super) accepted_ms: i64,
-    /// Who has read and written which table; `None` if no action waits.
+    /// Reads and writes by table; `None` if no action is pending.
     pub(crate) tables: Option<Tables>,
-    /// What runs actions; without it they are laid down as recorded.
+    /// Runs actions; without it, recorded effects are applied.
     pub(crate) runner: Option<Runner<'a>>,
-    /// Gained columns that wait for the server's values; read when a row is met.
+    /// Added columns that have no server value yet; read on first use.
     unfilled: Option<Vec<(TableNumber, ColumnId)>>,
-    /// Tables of which a row was met: what has read them is undone.
+    /// Tables with a changed row; the mutations that read them are undone.
     met: HashSet<TableNumber>,
-    /// All that was undone, to begin with it if all starts over (R4).
+    /// All undone mutations; the next attempt undoes them first if the rebase starts over.
     pub(super) undone: BTreeSet<Seq>,
 }
 
 impl<'a> Work<'a> {
-    /// Begins; nothing is undone yet, or all is.
+    /// Creates a working set with nothing undone.
     pub(crate) fn new(
         conn: &'a Connection,
         schema: &'a Schema,
@@ -123,7 +123,8 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// A row is about to be written: whatever stands above it is undone. Whether anything does.
+    /// Undoes the mutations that edit a row which is about to be written. Returns whether there are
+    /// any.
     pub(crate) fn meet(&mut self, table: TableNumber, key: &Value) -> Result<bool> {
         let states = self.states;
         let mut met = false;
@@ -146,7 +147,7 @@ impl<'a> Work<'a> {
         Ok(met)
     }
 
-    /// The columns of a row that still wait for the server's values.
+    /// The columns of a row that have no server value yet.
     pub(super) fn unfilled(&mut self, row: &RowKey) -> Result<Vec<ColumnId>> {
         let all = match self.unfilled.take() {
             Some(all) => all,
@@ -166,13 +167,13 @@ impl<'a> Work<'a> {
         Ok(columns)
     }
 
-    /// Undoes every step.
+    /// Undoes every mutation.
     pub(crate) fn undo_all(&mut self) -> Result<()> {
         let all: Vec<Seq> = self.queue.live().collect();
         self.undo(all)
     }
 
-    /// Undoes these steps and what follows from them, newest first.
+    /// Undoes these mutations and all that depend on them, newest first.
     pub(crate) fn undo(&mut self, seeds: impl IntoIterator<Item = Seq>) -> Result<()> {
         let queue = self.queue;
         let rows = |seq| queue.entry(seq).map_or(&[][..], |entry| &entry.rows);
@@ -196,18 +197,18 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// The step, which must be undone.
+    /// Returns an undone mutation.
     pub(crate) fn step(&self, seq: Seq) -> Result<&Step> {
         self.steps.get(&seq).ok_or_else(|| missing(seq))
     }
 
-    /// The step, which must be undone, to change it.
+    /// Returns an undone mutation for changes.
     pub(crate) fn step_mut(&mut self, seq: Seq) -> Result<&mut Step> {
         self.steps.get_mut(&seq).ok_or_else(|| missing(seq))
     }
 }
 
-/// What actions have read, and all have written; nothing if none waits.
+/// Reads of actions and writes of all mutations; `None` if no action is pending.
 fn tables_of(queue: &Queue) -> Option<Tables> {
     if !queue.has_actions() {
         return None;

@@ -1,8 +1,8 @@
-//! Patches laid onto rows, and taken back: the statements that base and replay share.
+//! Applies patches to rows and reverts them: the statements shared by base application and replay.
 //!
-//! The caller keeps capture and rules off (R5), so a row is never refused; only an app's own trigger can fail, and that
-//! one is dropped and recorded, and the row goes in (B22). A patch that finds no row, or one too many, does what R1 says:
-//! an update or delete of a missing row is skipped, an insert over a present row lays its columns over.
+//! The caller turns capture and rules off, so a row is never rejected. Only an app trigger can
+//! fail: it is dropped and recorded, and the row is written. An update or delete of a missing row
+//! is skipped; an insert over an existing row sets its columns.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,12 +20,12 @@ use crate::error::{Error, Result};
 use crate::ids::{ColumnId, TableNumber};
 use crate::value::Value;
 
-/// The rows of synced tables in one transaction, with the statements at hand.
+/// The rows of synced tables in one transaction, with prepared statements.
 pub(crate) struct Rows<'c> {
     conn: &'c Connection,
     schema: &'c Schema,
     statements: Vec<Known<'c>>,
-    /// Rows that several steps and the batch work on: read once, and written once at the end.
+    /// Rows that several mutations and the batch change: read once, and written once at the end.
     held: HashMap<RowKey, Held, foldhash::fast::RandomState>,
 }
 
@@ -35,7 +35,7 @@ struct Held {
     present: Option<Vec<Value>>,
 }
 
-/// A statement at hand.
+/// A prepared statement.
 struct Known<'c> {
     table: TableNumber,
     verb: Verb,
@@ -59,19 +59,19 @@ impl std::fmt::Debug for Rows<'_> {
 }
 
 impl<'c> Rows<'c> {
-    /// Over the tables of `schema`.
+    /// Creates an instance over the tables of `schema`.
     pub(crate) fn new(conn: &'c Connection, schema: &'c Schema) -> Self {
         Self { conn, schema, statements: Vec::new(), held: HashMap::default() }
     }
 
-    /// The table of this number. A table that the server has removed has no rows, and patches of it do nothing.
+    /// The table with this number. A removed table has no rows, and patches of it do nothing.
     pub(crate) fn table(&self, number: TableNumber) -> Result<&'c Arc<Table>> {
         self.schema
             .table(number)
             .ok_or_else(|| Error::Internal(format!("no synced table has the number {}", number.0)))
     }
 
-    /// Keeps a row in memory until [`Rows::settle`]: what is done to it meanwhile costs no statement.
+    /// Keeps a row in memory until [`Rows::settle`]: changes in between need no statement.
     pub(crate) fn hold(&mut self, row: &RowKey) -> Result<()> {
         if !self.held.contains_key(row) {
             let stored = self.read(row)?;
@@ -80,12 +80,12 @@ impl<'c> Rows<'c> {
         Ok(())
     }
 
-    /// The rows in memory, and whether they are there.
+    /// The rows in memory, and whether they exist.
     pub(crate) fn held(&self) -> impl Iterator<Item = (&RowKey, bool)> {
         self.held.iter().map(|(row, held)| (row, held.present.is_some()))
     }
 
-    /// Writes what was done to the rows in memory, in key order. A row that is as it was costs nothing.
+    /// Writes the changed rows in memory, in key order. An unchanged row costs nothing.
     pub(crate) fn settle(&mut self) -> Result<()> {
         let mut held: Vec<(RowKey, Held)> = std::mem::take(&mut self.held).into_iter().collect();
         held.sort_by(|(a, _), (b, _)| {
@@ -140,7 +140,8 @@ impl<'c> Rows<'c> {
         read.map(Some).map_err(fault::of)
     }
 
-    /// Puts columns into a row, which is made if it is not there. The key is not among the positions.
+    /// Sets columns of a row and creates it if it does not exist. The key is not among the
+    /// positions.
     pub(crate) fn put<'v>(
         &mut self,
         row: &'v RowKey,
@@ -163,7 +164,7 @@ impl<'c> Rows<'c> {
             lay_over(&mut held.present, positions, values);
             return Ok(());
         }
-        // The other columns get their defaults, which only SQLite gives.
+        // The other columns get their defaults, which only SQLite computes.
         if let Some(held) = self.held.remove(row) {
             self.store(row, &held)?;
         }
@@ -171,7 +172,7 @@ impl<'c> Rows<'c> {
         self.hold(row)
     }
 
-    /// Sets columns of a row, if it is there.
+    /// Sets columns of a row, if it exists.
     fn set<'v>(
         &mut self,
         row: &'v RowKey,
@@ -183,12 +184,12 @@ impl<'c> Rows<'c> {
             return Ok(());
         }
         if positions.is_empty() {
-            return Ok(()); // Laid over a row of a table that has nothing but its key.
+            return Ok(()); // The table has no column besides its key.
         }
         self.run(row.table, Verb::Set, positions, &values.chain([&row.key])).map(drop)
     }
 
-    /// Removes a row; whether it was there.
+    /// Removes a row; returns whether it existed.
     pub(crate) fn delete(&mut self, row: &RowKey) -> Result<bool> {
         if let Some(held) = self.held.get_mut(row) {
             return Ok(held.present.take().is_some());
@@ -196,11 +197,11 @@ impl<'c> Rows<'c> {
         Ok(self.run(row.table, Verb::Delete, &[], &std::iter::once(&row.key))? > 0)
     }
 
-    /// Lays a patch onto its row; what stood there, or `None` if nothing was done.
+    /// Applies a patch to its row; returns the before-image, or `None` if nothing was changed.
     pub(crate) fn lay(&mut self, patch: &RowPatch) -> Result<Option<Before>> {
         match patch.kind {
             _ if self.table(patch.row.table)?.is_removed() => Ok(None),
-            PatchKind::Insert => self.lay_whole(patch),
+            PatchKind::Insert => self.apply_insert(patch),
             PatchKind::Update => self.lay_columns(patch),
             PatchKind::Delete => match self.read(&patch.row)? {
                 None => Ok(None),
@@ -212,8 +213,8 @@ impl<'c> Rows<'c> {
         }
     }
 
-    /// An insert, or a soft delete that is taken back where the row is gone by now.
-    fn lay_whole(&mut self, patch: &RowPatch) -> Result<Option<Before>> {
+    /// Applies an insert, or an undone soft delete of a row that no longer exists.
+    fn apply_insert(&mut self, patch: &RowPatch) -> Result<Option<Before>> {
         let columns: Vec<&ColumnPatch> = patch.columns.iter().collect();
         let (positions, columns) = self.positions(patch.row.table, columns)?;
         let before = self.read_columns(&patch.row, &positions)?;
@@ -229,13 +230,13 @@ impl<'c> Rows<'c> {
         }
         let Some(olds) = self.read_columns(&patch.row, &positions)? else {
             let brings = takes_back(self.table(patch.row.table)?, patch);
-            return if brings { self.lay_whole(patch) } else { Ok(None) };
+            return if brings { self.apply_insert(patch) } else { Ok(None) };
         };
         self.set(&patch.row, &positions, columns.iter().map(|column| &column.new))?;
         Ok(Some(paired(&columns, olds)))
     }
 
-    /// Takes an application back.
+    /// Reverts the application of a patch.
     pub(crate) fn take_back(&mut self, row: &RowKey, before: &Before) -> Result<()> {
         match before {
             _ if self.table(row.table)?.is_removed() => Ok(()),
@@ -286,7 +287,7 @@ impl<'c> Rows<'c> {
         positions: &[usize],
         values: &(impl Iterator<Item = &'v Value> + Clone),
     ) -> Result<usize> {
-        // A trigger that names what is gone fails already when the statement is compiled.
+        // A trigger that names something removed fails already when the statement is compiled.
         let statement = self.statement(number, verb, positions);
         let first = statement.and_then(|statement| {
             statement.execute(params_from_iter(values.clone())).map_err(fault::of)
@@ -303,7 +304,7 @@ impl<'c> Rows<'c> {
         })
     }
 
-    /// A batch needs a handful of them: looking through them is cheaper than a map.
+    /// A batch needs few statements: a linear search is faster than a map.
     fn statement(
         &mut self,
         number: TableNumber,
@@ -326,7 +327,7 @@ impl<'c> Rows<'c> {
     }
 }
 
-/// Whether an update takes a soft delete back (D3): then it names every column.
+/// Whether an update undoes a soft delete: then it names every column.
 pub(crate) fn takes_back(table: &Table, patch: &RowPatch) -> bool {
     patch.kind == PatchKind::Update
         && table.deleted_at.is_some_and(|at| {
@@ -336,7 +337,7 @@ pub(crate) fn takes_back(table: &Table, patch: &RowPatch) -> bool {
         })
 }
 
-/// Whether an update is a soft delete (D3).
+/// Whether an update is a soft delete.
 pub(crate) fn soft_deletes(table: &Table, patch: &RowPatch) -> bool {
     patch.kind == PatchKind::Update
         && table.deleted_at.is_some_and(|at| {
@@ -379,7 +380,8 @@ impl Verb {
                 format!("{OURS}UPDATE {name} SET {sets} WHERE {key} = ?")
             }
             Self::Put => {
-                // A column that the patch does not know is the server's to fill: no default of this device stands in (S3).
+                // Only the server fills a column that the patch does not name: no default of this
+                // device is used.
                 let others = table.columns.iter().enumerate().filter(|(at, other)| {
                     *at != table.key && other.default.is_some() && !positions.contains(at)
                 });

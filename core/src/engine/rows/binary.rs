@@ -1,7 +1,8 @@
-//! The bytes that the queue keeps: variable-length integers, values, keys.
+//! Binary encoding of the queue: variable-length integers, values, keys.
 //!
-//! Pure. Whatever a [`Writer`] wrote a [`Reader`] reads back exactly; anything else is [`Malformed`], never a panic
-//! and never a large allocation. Integers are zigzag varints, so that small ones take a byte and `i64::MIN` ten.
+//! Pure. A [`Reader`] reads back exactly what a [`Writer`] wrote; anything else is [`Malformed`],
+//! never a panic and never a large allocation. Integers are zigzag varints, so that small ones take
+//! a byte and `i64::MIN` ten.
 
 use crate::engine::rows::patch::RowKey;
 use crate::ids::TableNumber;
@@ -31,27 +32,27 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// An empty one with room for a small mutation.
+    /// An empty writer with room for a small mutation.
     pub fn new() -> Self {
         Self { bytes: Vec::with_capacity(128) }
     }
 
-    /// An empty one with room for so many bytes.
+    /// An empty writer with room for `bytes` bytes.
     pub fn with_room(bytes: usize) -> Self {
         Self { bytes: Vec::with_capacity(bytes) }
     }
 
-    /// What was written.
+    /// The written bytes.
     pub fn finish(self) -> Vec<u8> {
         self.bytes
     }
 
-    /// One byte as it is.
+    /// Writes one byte.
     pub fn byte(&mut self, byte: u8) {
         self.bytes.push(byte);
     }
 
-    /// A count or a number.
+    /// Writes an unsigned number.
     pub fn unsigned(&mut self, mut number: u64) {
         while number >= 0x80 {
             self.bytes.push(number.to_le_bytes()[0] | 0x80);
@@ -60,23 +61,23 @@ impl Writer {
         self.bytes.push(number.to_le_bytes()[0]);
     }
 
-    /// A number that may be negative.
+    /// Writes a signed number.
     pub fn signed(&mut self, number: i64) {
         self.unsigned(((number << 1) ^ (number >> 63)).cast_unsigned());
     }
 
-    /// A length.
+    /// Writes a length.
     pub fn length(&mut self, length: usize) {
         self.unsigned(length as u64);
     }
 
-    /// Bytes with their length.
+    /// Writes bytes with their length.
     pub fn bytes(&mut self, bytes: &[u8]) {
         self.length(bytes.len());
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// A value with its storage class.
+    /// Writes a value with its storage class.
     pub fn value(&mut self, value: &Value) {
         match value {
             Value::Null => self.null(),
@@ -87,62 +88,62 @@ impl Writer {
         }
     }
 
-    /// NULL.
+    /// Writes NULL.
     pub fn null(&mut self) {
         self.byte(NULL);
     }
 
-    /// An integer as a value.
+    /// Writes an integer as a value.
     pub fn integer(&mut self, number: i64) {
         self.byte(INTEGER);
         self.signed(number);
     }
 
-    /// A double, to the last bit.
+    /// Writes a double, exactly.
     pub fn real(&mut self, number: f64) {
         self.byte(REAL);
         self.bytes.extend_from_slice(&number.to_bits().to_le_bytes());
     }
 
-    /// Text, which must be UTF-8.
+    /// Writes text, which must be UTF-8.
     pub fn text(&mut self, text: &[u8]) {
         self.byte(TEXT);
         self.bytes(text);
     }
 
-    /// A blob.
+    /// Writes a blob.
     pub fn blob(&mut self, bytes: &[u8]) {
         self.byte(BLOB);
         self.bytes(bytes);
     }
 
-    /// Bytes that another one wrote.
+    /// Writes bytes that another writer has encoded.
     pub fn raw(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// What was written so far.
+    /// The bytes written so far.
     pub fn written(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Forgets what was written after `length`.
+    /// Truncates the buffer to `length`.
     pub fn cut(&mut self, length: usize) {
         self.bytes.truncate(length);
     }
 
-    /// Forgets everything. Memory is kept for the next use, but not that of an unusually large one.
+    /// Clears the buffer. Its memory is kept for reuse, unless it is unusually large.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.bytes.shrink_to(1 << 20);
     }
 
-    /// Writes over what stands at `at`.
+    /// Overwrites the bytes at `at`.
     pub fn put(&mut self, at: usize, bytes: &[u8]) {
         self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
     }
 
-    /// The name of a row.
+    /// Writes the table and key of a row.
     pub fn row(&mut self, row: &RowKey) {
         self.unsigned(u64::from(row.table.0));
         self.value(&row.key);
@@ -157,17 +158,17 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Over `bytes`; `what` names them in errors.
+    /// A reader over `bytes`; `what` names them in errors.
     pub fn new(bytes: &'a [u8], what: &'static str) -> Self {
         Self { bytes, what }
     }
 
-    /// The error of these bytes.
+    /// The error for these bytes.
     pub fn malformed(&self) -> Malformed {
         Malformed(self.what)
     }
 
-    /// What is not read yet.
+    /// The unread bytes.
     pub fn rest(&self) -> &'a [u8] {
         self.bytes
     }
@@ -177,19 +178,19 @@ impl<'a> Reader<'a> {
         self.bytes.is_empty()
     }
 
-    /// Ends: nothing may be left.
+    /// Fails unless all was read.
     pub fn end(&self) -> Result<(), Malformed> {
         if self.is_empty() { Ok(()) } else { Err(self.malformed()) }
     }
 
-    /// One byte.
+    /// Reads one byte.
     pub fn byte(&mut self) -> Result<u8, Malformed> {
         let (first, rest) = self.bytes.split_first().ok_or(Malformed(self.what))?;
         self.bytes = rest;
         Ok(*first)
     }
 
-    /// A count or a number.
+    /// Reads an unsigned number.
     pub fn unsigned(&mut self) -> Result<u64, Malformed> {
         let mut number = 0u64;
         for shift in (0..64).step_by(7) {
@@ -206,18 +207,18 @@ impl<'a> Reader<'a> {
         Err(self.malformed())
     }
 
-    /// A number of 32 bits.
+    /// Reads a number of 32 bits.
     pub fn small(&mut self) -> Result<u32, Malformed> {
         u32::try_from(self.unsigned()?).map_err(|_| self.malformed())
     }
 
-    /// A number that may be negative.
+    /// Reads a signed number.
     pub fn signed(&mut self) -> Result<i64, Malformed> {
         let number = self.unsigned()?;
         Ok((number >> 1).cast_signed() ^ -((number & 1).cast_signed()))
     }
 
-    /// How many things follow, each at least one byte long.
+    /// Reads the number of items that follow, each at least one byte long.
     pub fn length(&mut self) -> Result<usize, Malformed> {
         let length = usize::try_from(self.unsigned()?).map_err(|_| self.malformed())?;
         if length > self.bytes.len() {
@@ -226,7 +227,7 @@ impl<'a> Reader<'a> {
         Ok(length)
     }
 
-    /// Bytes with their length.
+    /// Reads bytes with their length.
     pub fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let length = self.length()?;
         self.take(length)
@@ -238,7 +239,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// A value.
+    /// Reads a value.
     pub fn value(&mut self) -> Result<Value, Malformed> {
         Ok(match self.byte()? {
             NULL => Value::Null,
@@ -256,7 +257,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Passes over a value.
+    /// Skips a value.
     pub fn skip_value(&mut self) -> Result<(), Malformed> {
         match self.byte()? {
             NULL => {}
@@ -274,7 +275,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// The name of a row.
+    /// Reads the table and key of a row.
     pub fn row(&mut self) -> Result<RowKey, Malformed> {
         Ok(RowKey { table: TableNumber(self.small()?), key: self.value()? })
     }
@@ -285,7 +286,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_storage_class_comes_back_to_the_last_bit() {
+    fn values_of_each_storage_class_survive_encoding() {
         let values = [
             Value::Null,
             Value::Integer(0),

@@ -1,7 +1,7 @@
 //! Effects as bytes: compact, versioned, exact.
 //!
-//! Pure. An insert keeps its new values, a delete its old ones, an update both; the key stands once. Bytes of a version
-//! that this release does not know are refused, never guessed at.
+//! Pure. An insert stores its new values, a delete its old ones, an update both; the key is stored
+//! once. An unknown version is an error.
 
 use crate::engine::rows::binary::{Malformed, Reader, Writer};
 use crate::engine::rows::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
@@ -11,7 +11,7 @@ use crate::value::Value;
 const VERSION: u8 = 1;
 const WHAT: &str = "effect";
 
-/// An effect as the queue keeps it.
+/// Encodes an effect for the queue.
 pub fn encode(effect: &Effect) -> Vec<u8> {
     let mut out = Writer::new();
     write_head(&mut out, effect.schema_version, effect.rows.len());
@@ -19,14 +19,14 @@ pub fn encode(effect: &Effect) -> Vec<u8> {
     out.finish()
 }
 
-/// Begins an effect; exactly as many patches follow.
+/// Starts an effect; exactly `patches` patches must follow.
 pub(crate) fn write_head(out: &mut Writer, schema_version: i64, patches: usize) {
     out.byte(VERSION);
     out.signed(schema_version);
     out.length(patches);
 }
 
-/// One patch of an effect.
+/// Writes one patch of an effect.
 pub(crate) fn write_patch(out: &mut Writer, patch: &RowPatch) {
     out.row(&patch.row);
     out.byte(kind_number(patch.kind));
@@ -42,7 +42,7 @@ pub(crate) fn write_patch(out: &mut Writer, patch: &RowPatch) {
     }
 }
 
-/// The number that stands for a kind.
+/// The stored number of a kind.
 pub(crate) fn kind_number(kind: PatchKind) -> u8 {
     match kind {
         PatchKind::Insert => 0,
@@ -51,7 +51,7 @@ pub(crate) fn kind_number(kind: PatchKind) -> u8 {
     }
 }
 
-/// An effect from the queue's bytes.
+/// Decodes an effect from the queue's bytes.
 pub fn decode(bytes: &[u8]) -> Result<Effect, Malformed> {
     let mut reader = Reader::new(bytes, WHAT);
     let schema_version = head(&mut reader)?;
@@ -64,7 +64,7 @@ pub fn decode(bytes: &[u8]) -> Result<Effect, Malformed> {
     Ok(Effect { schema_version, rows })
 }
 
-/// The next patch.
+/// Reads the next patch.
 pub(crate) fn read_patch(reader: &mut Reader<'_>) -> Result<RowPatch, Malformed> {
     let (row, kind, columns) = patch_head(reader)?;
     let mut patch = RowPatch { row, kind, columns: Vec::with_capacity(columns) };
@@ -77,21 +77,21 @@ pub(crate) fn read_patch(reader: &mut Reader<'_>) -> Result<RowPatch, Malformed>
     Ok(patch)
 }
 
-/// One patch, still as the bytes that an effect is made of.
+/// One patch, still encoded.
 #[derive(Debug, Clone, Copy)]
 pub struct PatchBytes<'a> {
     /// The table of its row.
     pub table: TableNumber,
-    /// The name of its row: equal bytes are equal rows.
+    /// The encoded row: equal bytes are equal rows.
     pub name: &'a [u8],
     /// What it does.
     pub kind: PatchKind,
-    /// All of it.
+    /// All of its bytes.
     pub bytes: &'a [u8],
 }
 
 impl<'a> PatchBytes<'a> {
-    /// Over the bytes of one patch; what follows the kind is not looked at.
+    /// Wraps the bytes of one patch; reads only up to the kind.
     pub fn of(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes, WHAT);
         let table = TableNumber(reader.small()?);
@@ -114,7 +114,8 @@ impl<'a> PatchBytes<'a> {
     }
 }
 
-/// Only which rows an effect names and what it does to them: what the index needs when a file is opened.
+/// Only the rows of an effect and the kinds of their patches: what the index needs when a file is
+/// opened.
 pub fn rows_of(bytes: &[u8]) -> Result<Vec<(RowKey, PatchKind)>, Malformed> {
     let mut reader = Reader::new(bytes, WHAT);
     head(&mut reader)?;
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn an_effect_comes_back_as_it_was() {
+    fn effect_survives_encoding() {
         let effect = sample();
         let bytes = encode(&effect);
         assert_eq!(decode(&bytes).unwrap(), effect);
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn one_changed_column_costs_bytes_and_not_kilobytes() {
+    fn patch_of_one_column_is_small() {
         let effect = Effect {
             schema_version: 1,
             rows: vec![RowPatch {
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn cut_or_unknown_bytes_are_refused_by_name() {
+    fn truncated_or_unknown_bytes_are_an_error() {
         let bytes = encode(&sample());
         for cut in 0..bytes.len() {
             assert!(decode(&bytes[..cut]).is_err(), "cut at {cut}");

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use super::patch::RowKey;
 use crate::value::Value;
 
-/// A row that sorts as its table's key does: integers as numbers, text by bytes.
+/// A row that sorts like its key in SQLite: integers as numbers, text by bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ordered(pub(crate) RowKey);
 
@@ -21,7 +21,7 @@ impl PartialOrd for Ordered {
     }
 }
 
-/// As SQLite orders keys.
+/// Compares keys like SQLite.
 pub(crate) fn in_key_order(left: &Value, right: &Value) -> Ordering {
     match (left, right) {
         (Value::Integer(left), Value::Integer(right)) => left.cmp(right),

@@ -1,11 +1,12 @@
-//! What a mutation did, as data: the patches of its rows.
+//! The changes of a mutation as data: the patches of its rows.
 //!
-//! Pure: no SQLite, no clock. The binary form stands in [`super::encode`], the algebra in `capture::compose`.
+//! Pure: no SQLite, no clock. The binary form is in [`super::encode`], the composition in
+//! `capture::compose`.
 
 use crate::ids::{ColumnId, TableNumber};
 use crate::value::Value;
 
-/// The name of a row.
+/// Identifies a row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RowKey {
     /// Its table.
@@ -14,7 +15,7 @@ pub struct RowKey {
     pub key: Value,
 }
 
-// Keys are text or integers (D3), for which equality is total; a double could only come from a damaged file.
+// Keys are text or integers, whose equality is total; a double could only come from a damaged file.
 impl Eq for RowKey {}
 
 impl std::hash::Hash for RowKey {
@@ -30,12 +31,13 @@ impl std::hash::Hash for RowKey {
     }
 }
 
-/// What was done to a row.
+/// The kind of a row change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PatchKind {
-    /// The row was made: every stored column, new values.
+    /// The row was created: every stored column, new values.
     Insert,
-    /// Columns were changed: those, old and new. A soft delete (D3) is one of these that sets `deleted_at`.
+    /// Columns were changed: old and new values of those. A soft delete is an update that sets
+    /// `deleted_at`.
     Update,
     /// The row was removed: every stored column, old values.
     Delete,
@@ -44,16 +46,16 @@ pub enum PatchKind {
 /// One column of a patch. `old` is NULL in an insert, `new` in a delete.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ColumnPatch {
-    /// Which column.
+    /// The column.
     pub column: ColumnId,
-    /// What stood there.
+    /// The value before.
     pub old: Value,
-    /// What stands there now.
+    /// The value after.
     pub new: Value,
 }
 
 impl ColumnPatch {
-    /// Whether the column was changed. A soft delete (D3) also names columns that it only saw.
+    /// Whether the column was changed. A soft delete also names unchanged columns.
     pub fn is_change(&self) -> bool {
         !same(&self.old, &self.new)
     }
@@ -64,22 +66,22 @@ impl ColumnPatch {
 pub struct RowPatch {
     /// The row.
     pub row: RowKey,
-    /// What was done.
+    /// The kind of change.
     pub kind: PatchKind,
-    /// The columns, in the table's order; the key is not among them.
+    /// The columns, in the table's order, without the key.
     pub columns: Vec<ColumnPatch>,
 }
 
-/// The patches of one mutation, in the order of first touch, one per row.
+/// The patches of one mutation, in the order of the first change, one per row.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Effect {
-    /// The schema in which they were captured (S1).
+    /// The schema version in which they were captured.
     pub schema_version: i64,
     /// One per row.
     pub rows: Vec<RowPatch>,
 }
 
-/// Whether two values are the same to the last bit.
+/// Whether two values are identical.
 pub fn same(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Real(left), Value::Real(right)) => left.to_bits() == right.to_bits(),

@@ -1,8 +1,9 @@
-//! What a schema has lost: tables and columns that the server has removed, and what earlier mutations mean by them (S2).
+//! Removed tables and columns, and whether earlier mutations name them.
 //!
-//! Pure. A column with another type, or made again under its old name, is another column; so the old one is removed. A
-//! mutation names a removed column if it wrote it: a delete does not, and an insert does not if it left the column NULL
-//! or to its default. A mutation that names nothing removed means the same as before.
+//! Pure. A column with a new type, or created again under its old name, is another column; the old
+//! one counts as removed. A mutation names a removed column if it wrote it: a delete does not, nor
+//! does an insert that left the column NULL or at its default. A mutation that names nothing
+//! removed keeps its meaning.
 
 use std::sync::Arc;
 
@@ -14,11 +15,11 @@ use crate::engine::schema::model::{Column, Removed, Schema, Table};
 use crate::ids::{ColumnId, TableNumber};
 use crate::value::Value;
 
-/// The key of a removed table, of which only the other columns are known: patches name the key apart from them. No column
-/// has this number.
+/// The key of a removed table, of which only the other columns are known: patches store the key
+/// separately. No column has this number.
 const NO_COLUMN: ColumnId = ColumnId(0);
 
-/// What a mutation names and the schema has no more.
+/// Something that a mutation names and the schema no longer has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Missing<'s> {
     pub(crate) table: &'s str,
@@ -54,7 +55,7 @@ impl Schema {
         })
     }
 
-    /// Adds a table of which only its former columns are known.
+    /// Adds a removed table of which only the former columns are known.
     pub(crate) fn add_removed(&mut self, number: TableNumber, name: &str, removed: Vec<Removed>) {
         let column = |id, name: &str| Column {
             id,
@@ -113,8 +114,8 @@ impl Table {
         self.removed.iter().find(|removed| removed.id == id).map(|removed| removed.name.as_str())
     }
 
-    /// Whether a server is sent a column of a patch: not its own, and a removed one only if the patch wrote it, so that the
-    /// server refuses the whole instead of taking the rest for it.
+    /// Whether a column of a patch is sent: not a protected one, and a removed one only if the
+    /// patch wrote it, so that the server rejects the whole patch instead of accepting the rest.
     pub(crate) fn sends(&self, kind: PatchKind, column: &ColumnPatch) -> bool {
         let removed = self.removed.iter().find(|removed| removed.id == column.column);
         match (self.position(column.column), removed) {
@@ -124,14 +125,16 @@ impl Table {
         }
     }
 
-    /// The same of a row that an edit brings back whole: it names what the edit wrote, and else what the table has.
+    /// The same for an edit that restores a whole row: columns that the edit wrote, and those of
+    /// the table.
     pub(crate) fn sends_whole(&self, edit: &RowPatch, column: ColumnId) -> bool {
         let wrote = |one: &ColumnPatch| one.column == column && one.is_change();
         let present = self.position(column).map(|at| !self.columns[at].protected);
         present.unwrap_or_else(|| edit.columns.iter().any(wrote))
     }
 
-    /// The values of a record that are sent: a create leaves out the removed columns that it did not write.
+    /// The values of a record that are sent: a create leaves out removed columns that it did not
+    /// write.
     pub(crate) fn sent_values(
         &self,
         operation: Operation,

@@ -1,7 +1,7 @@
-//! What an application displaced: the way back from a step to what stood before it (R1).
+//! The before-images of one application of a mutation, used to revert it.
 //!
-//! Pure. Every redo renews it; the effect stays as the user wrote it. While it is what the effect's own old values say,
-//! it is not stored.
+//! Pure. Every redo renews them; the effect stays as the user wrote it. They are stored only if
+//! they differ from the effect's old values.
 
 use crate::engine::rows::binary::{Malformed, Reader, Writer};
 use crate::engine::rows::patch::{Effect, PatchKind, RowKey, same};
@@ -10,32 +10,32 @@ use crate::value::Value;
 
 const VERSION: u8 = 1;
 
-/// The rows that one application changed, in its order.
+/// The rows that one application changed, in order.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Undo {
     pub(crate) rows: Vec<UndoRow>,
 }
 
-/// A row that was changed.
+/// A changed row.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct UndoRow {
     pub(crate) row: RowKey,
     pub(crate) before: Before,
 }
 
-/// What stood there.
+/// The state before.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Before {
     /// No row.
     Absent,
-    /// These columns of it; the others were not touched.
+    /// These columns; the others were not changed.
     Columns(Vec<(ColumnId, Value)>),
-    /// A row that is gone: all but its key.
+    /// A removed row: all columns but the key.
     Whole(Vec<(ColumnId, Value)>),
 }
 
 impl Undo {
-    /// What the effect displaced when it was written.
+    /// The before-images of the effect when it was written.
     pub(crate) fn of(effect: &Effect) -> Self {
         let rows = effect.rows.iter().map(|patch| {
             let olds = |all: bool| {
@@ -52,7 +52,7 @@ impl Undo {
         Self { rows: rows.collect() }
     }
 
-    /// Whether it is what the effect's own old values say, to the last bit.
+    /// Whether it is identical to the effect's own old values.
     pub(crate) fn is_of(&self, effect: &Effect) -> bool {
         self.rows.len() == effect.rows.len()
             && self.rows.iter().zip(&effect.rows).all(|(mine, patch)| {
@@ -70,12 +70,12 @@ impl Undo {
             })
     }
 
-    /// What it says of a row.
+    /// The before-image of a row.
     pub(crate) fn row(&self, row: &RowKey) -> Option<&Before> {
         self.rows.iter().find(|one| one.row == *row).map(|one| &one.before)
     }
 
-    /// As the queue keeps it.
+    /// Encodes it for the queue.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::new();
         out.byte(VERSION);
@@ -97,7 +97,7 @@ impl Undo {
         out.finish()
     }
 
-    /// From the queue's bytes.
+    /// Decodes the queue's bytes.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes, "undo");
         if reader.byte()? != VERSION {
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_not_stored_while_it_is_the_effects_own() {
+    fn undo_equal_to_the_effect_is_not_stored() {
         for kind in [PatchKind::Insert, PatchKind::Update, PatchKind::Delete] {
             let effect = effect(kind, 1.into(), 2.into());
             assert!(Undo::of(&effect).is_of(&effect), "{kind:?}");
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_come_back_and_cut_bytes_are_refused() {
+    fn undo_survives_encoding_and_truncation_is_an_error() {
         let key = |key: &str| RowKey { table: TableNumber(9), key: key.into() };
         let undo = Undo {
             rows: vec![

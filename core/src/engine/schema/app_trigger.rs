@@ -1,9 +1,9 @@
-//! An app's own trigger that fails while base rows are applied: dropped in that transaction, recorded, and the batch goes
-//! on (B22), because a base row is never refused (R5, I4).
+//! Handles an app trigger that fails while base rows are applied: it is dropped in that transaction
+//! and recorded, and the batch continues, because a base row is never rejected. An index that names
+//! a removed column is handled the same way.
 //!
-//! An index that names a removed column goes the same way.
-//!
-//! The error does not say which trigger failed, so each is tried alone; only if none of them is the only culprit do all go.
+//! The error does not say which trigger failed, so the batch is tried without each of them; if no
+//! single one is the cause, all are dropped.
 
 use rusqlite::Connection;
 use serde_json::json;
@@ -13,7 +13,7 @@ use crate::engine::schema::model::Schema;
 use crate::engine::schema::sql::quoted;
 use crate::error::{Error, Result};
 
-/// The fact in `rejoin_meta`: a JSON list of the triggers that were dropped, with table, error and SQL.
+/// Key in `rejoin_meta`: a JSON list of the dropped triggers, with table, error and SQL.
 pub(crate) const TRIGGER_DISABLED: &str = "trigger_disabled";
 
 const RAISES: &str = "it calls RAISE, and a trigger of the app may not refuse a row of a synced table; declare a rule in the \
@@ -21,8 +21,8 @@ const RAISES: &str = "it calls RAISE, and a trigger of the app may not refuse a 
 
 const SAVEPOINT: &str = "rejoin_without_trigger";
 
-/// Takes triggers of the app away that call RAISE on a synced table, and records them (R6): another program has made them, or an
-/// earlier release let them in. An app is not kept from its file for that.
+/// Drops and records app triggers that call RAISE on a synced table: another program or an earlier
+/// release has created them. The file can be opened nevertheless.
 pub(crate) fn set_aside_raising(conn: &Connection, schema: &Schema) -> Result<()> {
     for table in schema.tables.values() {
         let mut raising = triggers_of(conn, &table.name).map_err(fault::of)?;
@@ -47,10 +47,10 @@ pub(crate) fn is_any_raising(conn: &Connection, schema: &Schema) -> Result<bool>
     Ok(false)
 }
 
-/// Runs `attempt` again without the app's trigger that made it fail.
+/// Runs `attempt` again without the app trigger that made it fail.
 ///
 /// # Errors
-/// The first error, if no trigger of an app is its cause.
+/// The first error, if no app trigger caused it.
 pub(crate) fn without_failing(
     conn: &Connection,
     table: &str,
@@ -101,7 +101,7 @@ fn try_without(
     Ok(result.ok())
 }
 
-/// Records what was dropped, with its SQL, so that the app can make it again.
+/// Records what was dropped, with its SQL, so that the app can create it again.
 pub(crate) fn record(
     conn: &Connection,
     table: &str,
@@ -122,7 +122,7 @@ pub(crate) fn record(
     Ok(())
 }
 
-/// Whether the word RAISE stands in the text outside of strings, names and comments.
+/// Whether the keyword RAISE occurs outside of strings, names and comments.
 pub(crate) fn raises(sql: &str) -> bool {
     let mut rest = sql;
     let mut word = String::new();

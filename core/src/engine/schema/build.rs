@@ -1,6 +1,7 @@
-//! From a manifest to the engine's tables. Pure.
+//! Builds the engine's table model from a manifest. Pure.
 //!
-//! What this release cannot sync is refused by table and column (I10): here, before anything is written.
+//! Tables and columns that this release cannot sync are rejected by name here, before anything is
+//! written.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,14 +16,14 @@ use crate::engine::schema::model::{Column, Schema, Table};
 use crate::error::{Error, Result};
 use crate::ids::{ColumnId, TableNumber};
 
-/// Old and new values of a row are arguments of one SQL function, of which SQLite takes a thousand.
+/// Old and new values of a row are arguments of one SQL function; SQLite allows at most 1,000.
 const MOST_COLUMNS: usize = 499;
 
-/// Gives numbers to tables and columns: those that the file knows, or new ones.
+/// Assigns numbers to tables and columns: those of the file, or new ones.
 pub(crate) trait Numbers {
     /// The number of a table.
     fn table(&mut self, name: &str) -> TableNumber;
-    /// The identity of a column (S1). `identity` is the server's, if it tells one.
+    /// The identity of a column. `identity` is the server's, if it sends one.
     fn column(
         &mut self,
         table: TableNumber,
@@ -57,12 +58,12 @@ pub(crate) fn build(manifest: &Manifest, numbers: &mut dyn Numbers) -> Result<Sc
     Ok(schema)
 }
 
-/// Says why a table cannot be synced.
+/// The error for a table that cannot be synced.
 pub(crate) fn refused(table: &str, why: impl Into<String>) -> Error {
     Error::SchemaRefused { table: table.to_owned(), why: why.into() }
 }
 
-/// An expression of a manifest becomes part of a statement of ours, and must stay one expression there.
+/// Checks that an expression of a manifest stays one expression inside a statement of the engine.
 pub(super) fn check_expression(table: &str, what: &str, text: &str) -> Result<()> {
     expression::check(text)
         .map_err(|why| refused(table, format!("the {what} is not one expression: it {why}")))
@@ -95,17 +96,17 @@ fn build_table(manifest: &TableManifest, numbers: &mut dyn Numbers) -> Result<Ta
     let mut seen = HashSet::new();
     for column in &extension.generated {
         if !seen.insert(column.name.to_ascii_lowercase()) {
-            return Err(refused(name, format!("column {} stands twice", column.name)));
+            return Err(refused(name, format!("column {} is listed twice", column.name)));
         }
     }
-    // A server may list a column that it computes among the others as well.
+    // A server may also list a computed column among the others.
     let is_generated = |column: &&ColumnManifest| {
         extension.generated.iter().any(|other| other.name.eq_ignore_ascii_case(&column.name))
     };
     let mut columns = Vec::with_capacity(manifest.columns.len());
     for column in manifest.columns.iter().filter(|column| !is_generated(column)) {
         if !seen.insert(column.name.to_ascii_lowercase()) {
-            return Err(refused(name, format!("column {} stands twice", column.name)));
+            return Err(refused(name, format!("column {} is listed twice", column.name)));
         }
         columns.push(build_column(manifest, extension, column, number, numbers)?);
     }
@@ -146,7 +147,7 @@ fn key_of(manifest: &TableManifest) -> Result<&str> {
         [key] => Ok(key),
         [] => Err(refused(
             &manifest.table_name,
-            "it has no key; one key column given by the app is needed",
+            "it has no key; one key column set by the app is required",
         )),
         keys => Err(refused(
             &manifest.table_name,
@@ -200,7 +201,7 @@ fn build_generated(table: &str, column: &GeneratedColumn) -> Result<GeneratedCol
     Ok(GeneratedColumn { sql_type, ..column.clone() })
 }
 
-/// A default that the device can compute; an instant is always written in our one form (B18).
+/// A default that the device can compute; an instant is always written in the canonical form.
 fn default_of(column: &ColumnManifest, kind: ColumnKind) -> Option<String> {
     let sql = column.sqlite_default_sql.as_deref()?.trim();
     if sql.is_empty() || column.default_kind == "server_only" {
@@ -211,14 +212,14 @@ fn default_of(column: &ColumnManifest, kind: ColumnKind) -> Option<String> {
         return Some(String::from("rejoin_now()"));
     }
     match kind {
-        // v0.1.2 takes an array's `{}` for JSON; what else an array's literal holds only PostgreSQL can read.
+        // v0.1.2 sends an array's `{}` for JSON; only PostgreSQL can parse other array literals.
         ColumnKind::Array if bare == "'{}'" => Some(String::from("'[]'")),
         ColumnKind::Array if bare.starts_with("'{") => None,
         _ => Some(sql.to_owned()),
     }
 }
 
-/// A name that neither SQLite nor the engine keeps for itself.
+/// Checks that a name is reserved neither by SQLite nor by the engine.
 pub(super) fn name_is_free(table: &str, name: &str) -> Result<()> {
     let begins = |start: &str| {
         name.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start))
@@ -232,16 +233,13 @@ pub(super) fn name_is_free(table: &str, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Rules, indexes and generated columns may name only what the table has.
+/// Checks that rules, indexes and generated columns name only columns of the table.
 fn named_columns_exist(table: &Table, names: &HashSet<String>) -> Result<()> {
     let known = |column: &String| {
         if names.contains(&column.to_ascii_lowercase()) {
             return Ok(());
         }
-        Err(refused(
-            &table.name,
-            format!("a rule or index names column {column}, which it has not"),
-        ))
+        Err(refused(&table.name, format!("a rule or index names the unknown column {column}")))
     };
     let stored = |column: &String| {
         table.column_named(column).map(drop).ok_or_else(|| {

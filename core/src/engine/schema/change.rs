@@ -1,8 +1,8 @@
-//! One table from its old form to its new one.
+//! Changes one table from its old form to its new one.
 //!
-//! A column without a default is added in place. Everything else builds the table anew and copies its rows, with the app's
-//! own indexes and triggers kept: SQLite would fill an added column with its default, and a gained column is the server's
-//! to fill (S3).
+//! A column without a default is added in place. Any other change rebuilds the table and copies its
+//! rows, and keeps the app's own indexes and triggers: SQLite would fill an added column with its
+//! default, but only the server may fill it.
 
 use rusqlite::Connection;
 
@@ -14,7 +14,7 @@ use crate::engine::schema::sql::{self, listed, quoted};
 use crate::error::{Error, Result};
 use crate::ids::ColumnId;
 
-/// Changes the table; our triggers are out of the way. The columns that it gains.
+/// Changes the table, whose engine triggers must be dropped. Returns the added columns.
 pub(crate) fn alter(conn: &Connection, old: &Table, new: &Table) -> Result<Vec<ColumnId>> {
     let gained: Vec<ColumnId> = (new.columns.iter().map(|column| column.id))
         .filter(|id| old.position(*id).is_none())
@@ -35,7 +35,7 @@ pub(crate) fn alter(conn: &Connection, old: &Table, new: &Table) -> Result<Vec<C
     Ok(gained)
 }
 
-/// Whether the table only gains columns that have no default.
+/// Whether the change only adds columns without a default.
 fn can_add(old: &Table, new: &Table) -> bool {
     let kept = old.columns.iter().all(|column| {
         (new.position(column.id)).is_some_and(|at| new.columns[at].default == column.default)
@@ -48,7 +48,8 @@ fn can_add(old: &Table, new: &Table) -> bool {
         && old.without_rowid == new.without_rowid
 }
 
-/// Gives columns their new names. Where a new name is still another column's, all that move or go step aside first.
+/// Renames columns. If a new name is still in use by another column, the columns concerned get
+/// temporary names first.
 fn rename_columns(conn: &Connection, old: &Table, new: &Table) -> Result<()> {
     let rename = |from: &str, to: &str| {
         let (table, from, to) = (quoted(&old.name), quoted(from), quoted(to));
@@ -75,7 +76,7 @@ fn rename_columns(conn: &Connection, old: &Table, new: &Table) -> Result<()> {
     Ok(())
 }
 
-/// Builds the table anew, with the rows' `kept` columns; without any, empty.
+/// Rebuilds the table with the rows' `kept` columns; without any, it is empty.
 pub(crate) fn replace(conn: &Connection, old: &Table, new: &Table, kept: &[&str]) -> Result<()> {
     let objects = objects_of_the_app(conn, old).map_err(fault::of)?;
     let (from, to) = (quoted(&old.name), quoted(&new.name));
@@ -84,7 +85,7 @@ pub(crate) fn replace(conn: &Connection, old: &Table, new: &Table, kept: &[&str]
         let columns = listed("", kept.iter().copied());
         let copy = format!("INSERT INTO rejoin_rebuilt ({columns}) SELECT {columns} FROM {from}");
         run(conn, new, &copy)?;
-        // A default is for rows that are made from now on, not for those that were copied.
+        // A default applies to new rows, not to copied ones.
         let gained: Vec<String> = (new.columns.iter())
             .filter(|column| column.default.is_some() && !kept.contains(&column.name.as_str()))
             .map(|column| format!("{} = NULL", quoted(&column.name)))
@@ -93,7 +94,7 @@ pub(crate) fn replace(conn: &Connection, old: &Table, new: &Table, kept: &[&str]
             run(conn, new, &format!("UPDATE rejoin_rebuilt SET {}", gained.join(", ")))?;
         }
     }
-    // Views that name the table keep their text: the old rules of renaming do not look at them.
+    // Views that name the table must keep their text: the legacy rename rules do not check them.
     let legacy = |on: &str| run(conn, new, &format!("PRAGMA legacy_alter_table = {on}"));
     legacy("ON")?;
     let swapped = run(conn, new, &format!("DROP TABLE {from}"))
@@ -101,7 +102,7 @@ pub(crate) fn replace(conn: &Connection, old: &Table, new: &Table, kept: &[&str]
     legacy("OFF")?;
     swapped?;
     for (name, sql) in objects {
-        // It names a column that is gone. The tables are the server's: they do not wait for it.
+        // It names a removed column. The server's schema change takes precedence.
         if let Err(error) = conn.execute_batch(&sql) {
             let dropped = [(name, sql)];
             app_trigger::record(conn, &new.name, &dropped, &error.to_string())
@@ -111,7 +112,7 @@ pub(crate) fn replace(conn: &Connection, old: &Table, new: &Table, kept: &[&str]
     Ok(())
 }
 
-/// Indexes and triggers that neither the engine nor the manifest has made.
+/// Indexes and triggers that were created neither by the engine nor by the manifest.
 fn objects_of_the_app(conn: &Connection, table: &Table) -> rusqlite::Result<Vec<(String, String)>> {
     let mut statement = conn.prepare(
         "SELECT name, sql FROM sqlite_schema WHERE tbl_name = ?1 COLLATE NOCASE
@@ -123,7 +124,7 @@ fn objects_of_the_app(conn: &Connection, table: &Table) -> rusqlite::Result<Vec<
     Ok(objects.into_iter().filter(|(name, _)| !made.contains(name)).collect())
 }
 
-/// Makes the indexes of the new form, and removes those that only the old one had.
+/// Creates the indexes of the new form, and drops those that only the old one had.
 pub(crate) fn set_indexes(conn: &Connection, old: Option<&Table>, new: &Table) -> Result<()> {
     let wanted = sql::indexes(new);
     for (name, sql) in old.map(sql::indexes).unwrap_or_default() {
@@ -138,8 +139,8 @@ pub(crate) fn set_indexes(conn: &Connection, old: Option<&Table>, new: &Table) -
     Ok(())
 }
 
-/// Runs one statement that changes a table; SQLite's objection is the reason why the schema is refused. What follows a
-/// statement is an error: text of a manifest never becomes a statement of its own.
+/// Runs one statement that changes a table; SQLite's error is the reason why the schema is refused.
+/// Trailing text is an error, so that text of a manifest never becomes a statement.
 pub(crate) fn run(conn: &Connection, table: &Table, sql: &str) -> Result<()> {
     conn.execute(sql, []).map(drop).map_err(|error| match fault::of(error) {
         Error::Sql(error) => refused(&table.name, error.to_string()),

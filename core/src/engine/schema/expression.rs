@@ -1,9 +1,11 @@
-//! Expressions that a manifest brings: defaults, generated columns, CHECK rules. Pure.
+//! Checks expressions of a manifest: defaults, generated columns, CHECK rules. Pure.
 //!
-//! They become part of statements of ours, between brackets. A server is not trusted with statements of its own, so a text is
-//! taken only if it cannot end those brackets. What the expression may read and call is SQLite's to refuse, and the gate's.
+//! They become part of engine statements, between parentheses. A server must not inject statements,
+//! so a text is accepted only if it cannot close those parentheses. What the expression reads and
+//! calls is checked by SQLite and the authorizer.
 
-/// Whether the text is one expression as far as brackets, quotes and comments go. Else, why it is not.
+/// Checks that brackets, quotes and comments are balanced, so that the text is one expression.
+/// Returns the reason if not.
 pub(super) fn check(text: &str) -> Result<(), &'static str> {
     if text.trim().is_empty() {
         return Err("is empty");
@@ -16,7 +18,7 @@ pub(super) fn check(text: &str) -> Result<(), &'static str> {
     let mut is_word = false;
     while let Some(first) = rest.chars().next() {
         let (begin, end) = match first {
-            // A doubled quote ends one text and begins the next: the same for what follows.
+            // A doubled quote ends one text and begins the next, with the same result.
             '\'' => ("'", "'"),
             '"' => ("\"", "\""),
             '`' => ("`", "`"),
@@ -24,7 +26,7 @@ pub(super) fn check(text: &str) -> Result<(), &'static str> {
             '-' if rest.starts_with("--") => ("--", "\n"),
             '/' if rest.starts_with("/*") => ("/*", "*/"),
             ';' => return Err("has a semicolon"),
-            // SQLite reads brackets and quotes behind the name of a parameter as part of the name.
+            // SQLite reads brackets and quotes after the name of a parameter as part of the name.
             '?' | ':' | '@' | '#' => return Err("has a parameter"),
             '$' if !is_word => return Err("has a parameter"),
             _ => {
@@ -45,7 +47,7 @@ pub(super) fn check(text: &str) -> Result<(), &'static str> {
     if open == 0 { Ok(()) } else { Err("leaves a bracket open") }
 }
 
-/// The type that a generated column is declared with: one of five, by SQLite's rules for declared types.
+/// The declared type of a generated column: one of five, by SQLite's affinity rules.
 pub(super) fn declared_type(text: &str) -> &'static str {
     let text = text.to_ascii_uppercase();
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
@@ -63,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn expression_that_stays_between_its_brackets_is_taken() {
+    fn expression_with_balanced_brackets_is_accepted() {
         for text in [
             "1",
             " 'it''s; (not) -- a comment' ",
@@ -80,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn expression_that_could_end_its_brackets_is_refused() {
+    fn expression_that_could_close_its_brackets_is_refused() {
         for (text, why) in [
             ("  ", "is empty"),
             ("1); DROP TABLE rejoin_queue; --", "closes a bracket that it has not opened"),

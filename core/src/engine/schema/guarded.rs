@@ -1,4 +1,4 @@
-//! A synced table as the capture function and the checks need it: rules sorted by when they are checked (R5).
+//! A synced table in the form that capture and checks need: rules sorted by when they are checked.
 
 use std::sync::Arc;
 
@@ -9,20 +9,20 @@ use crate::engine::database::OURS;
 use crate::engine::schema::model::{Schema, Table};
 use crate::engine::schema::sql::quoted;
 
-/// A table with what is checked for each of its rows, and once after each statement.
+/// A table with the checks for each of its rows, and those after each statement.
 #[derive(Debug)]
 pub(crate) struct GuardedTable {
     /// The table.
     pub(crate) table: Arc<Table>,
-    /// By position: what a new value must be.
+    /// By position: constraints on a new value.
     pub(crate) columns: Vec<GuardedColumn>,
-    /// UNIQUE and references of this table, checked after a statement for rows that were made or changed.
+    /// UNIQUE and references of this table, checked after a statement for new or changed rows.
     pub(crate) after_change: Vec<AfterStatement>,
-    /// NO ACTION references to this table, checked after a statement for keys that went.
+    /// NO ACTION references to this table, checked after a statement for removed keys.
     pub(crate) after_delete: Vec<AfterStatement>,
 }
 
-/// What a value of the column must be.
+/// Constraints on a value of the column.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct GuardedColumn {
     /// Its kind.
@@ -31,14 +31,14 @@ pub(crate) struct GuardedColumn {
     pub(crate) key: bool,
     /// Whether it must not be NULL.
     pub(crate) not_null: bool,
-    /// Whether the server's type is `uuid`: one text only (D4).
+    /// Whether the server's type is `uuid`: only the canonical text is accepted.
     pub(crate) uuid: bool,
 }
 
-/// A rule that is checked once after each statement, by a query that finds a row if it is broken.
+/// A rule that is checked after each statement, by a query that returns a row if it is violated.
 #[derive(Debug)]
 pub(crate) struct AfterStatement {
-    /// Positions of the columns; the rule is asked only if one of them changed.
+    /// Positions of the columns; the rule is checked only if one of them changed.
     pub(crate) columns: Vec<usize>,
     /// Takes the key as its one parameter.
     pub(crate) sql: String,
@@ -57,7 +57,7 @@ impl GuardedTable {
     }
 }
 
-/// What is guarded about one table of `schema`.
+/// The checks of one table of `schema`.
 pub(crate) fn guard(table: &Arc<Table>, schema: &Schema) -> GuardedTable {
     let not_null = |name: &str| {
         table.rules.iter().any(
@@ -133,8 +133,8 @@ fn after_change(table: &Table, schema: &Schema, rule: &Rule) -> Option<AfterStat
     }
 }
 
-/// For a parent: the children that would stand without it. A reference with one NO ACTION is asked for both, since a
-/// cascade leaves no children to be found.
+/// For a parent: the children that would refer to a missing row. With a NO ACTION reference,
+/// CASCADE is checked as well, since it leaves no children.
 fn after_delete(parent: &Table, child: &Table, rule: &Rule) -> Option<AfterStatement> {
     let Rule::References { column, table, on_delete, on_update } = rule else { return None };
     let no_action = |action: &ReferenceAction| *action == ReferenceAction::NoAction;

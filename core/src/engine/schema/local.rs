@@ -1,4 +1,5 @@
-//! Local-only tables beside the synced ones: those of a bundled manifest, and those that the app has made.
+//! Local-only tables beside the synced ones: those of a bundled manifest, and those that the app
+//! has created.
 
 use rejoin_protocol::ColumnKind;
 use rejoin_protocol::manifest::{Manifest, TableManifest};
@@ -10,8 +11,8 @@ use crate::engine::schema::model::Table;
 use crate::engine::schema::sql::{listed, quoted};
 use crate::error::Result;
 
-/// A table that becomes synced may not stand in the file already: its rows would be nobody's. Nor may a local-only table
-/// refer to it natively: SQLite would then refuse base rows (R5).
+/// Rejects a new synced table whose name exists in the file: its rows would have no owner. Also
+/// rejects a local-only table that refers to it natively: SQLite would then reject base rows.
 pub(crate) fn no_table_of_this_name(conn: &Connection, table: &Table) -> Result<()> {
     let exists = |sql: &str| {
         conn.prepare(sql)
@@ -21,7 +22,7 @@ pub(crate) fn no_table_of_this_name(conn: &Connection, table: &Table) -> Result<
     if exists("SELECT 1 FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE")?
         || exists("SELECT 1 FROM sqlite_temp_schema WHERE name = ?1 COLLATE NOCASE")?
     {
-        let why = "the app has made a table, view or index of this name; rename or drop it";
+        let why = "the app has created a table, view or index of this name; rename or drop it";
         return Err(refused(&table.name, why));
     }
     if exists(
@@ -34,7 +35,7 @@ pub(crate) fn no_table_of_this_name(conn: &Connection, table: &Table) -> Result<
     Ok(())
 }
 
-/// Makes the manifest's local-only tables, and columns that they lack. Nothing of them is ever taken away.
+/// Creates the manifest's local-only tables and their missing columns. Nothing is ever removed.
 pub(crate) fn create_tables(db: &Database, manifest: &Manifest) -> Result<()> {
     let _guard = db.gate.schema_change();
     for (table, sql) in missing(db.conn(), manifest)? {
@@ -43,7 +44,8 @@ pub(crate) fn create_tables(db: &Database, manifest: &Manifest) -> Result<()> {
     Ok(())
 }
 
-/// What must be run for the manifest's local-only tables to be there: table and statement.
+/// The statements that create the manifest's missing local-only tables and columns: table and
+/// statement.
 pub(crate) fn missing(conn: &Connection, manifest: &Manifest) -> Result<Vec<(String, String)>> {
     let local = |table: &&TableManifest| {
         table.rejoin.as_ref().is_some_and(|extension| extension.local_only)

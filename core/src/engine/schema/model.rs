@@ -1,4 +1,4 @@
-//! The synced tables as the engine knows them; plain data, no SQL.
+//! Model of the synced tables; plain data, no SQL.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -15,13 +15,13 @@ pub type Policies = BTreeMap<String, Policy>;
 /// All synced tables of a file.
 #[derive(Debug, Clone, Default)]
 pub struct Schema {
-    /// The manifest that it was made from; `None` before the first.
+    /// The manifest that it was built from; `None` before the first.
     pub manifest: Option<Manifest>,
     /// By number.
     pub tables: HashMap<TableNumber, Arc<Table>>,
     /// Numbers by name.
     pub by_name: HashMap<String, TableNumber>,
-    /// Tables that the server has removed. They have no rows; mutations that were written before may name them.
+    /// Tables that the server has removed. They have no rows; earlier mutations may name them.
     pub(crate) removed: HashMap<TableNumber, Arc<Table>>,
 }
 
@@ -32,73 +32,74 @@ pub struct Table {
     pub number: TableNumber,
     /// Its name.
     pub name: String,
-    /// The columns that are stored and synced, in the table's order; generated ones are not among them.
+    /// The stored and synced columns, in the table's order, without generated ones.
     pub columns: Vec<Column>,
     /// Index of the key in `columns`.
     pub key: usize,
-    /// Index of the column that holds the row's version (R9), if the table has it.
+    /// Index of the column with the row's version, if the table has it.
     pub updated_at: Option<usize>,
-    /// Index of the column of the soft delete (D3), if the table has it.
+    /// Index of the soft-delete column, if the table has it.
     pub deleted_at: Option<usize>,
-    /// Index of the column by which rows are handed out. Where it names the owner, a plain server fills it in: what the app
-    /// left NULL there is nothing that it wrote.
+    /// Index of the column that assigns rows to users. If it names the owner, a plain server fills
+    /// it in: a NULL there was not written by the app.
     pub owner: Option<usize>,
-    /// Declared rules (R5).
+    /// Declared rules.
     pub rules: Vec<Rule>,
     /// Columns that SQLite computes; never captured, never sent.
     pub generated: Vec<GeneratedColumn>,
-    /// Indexes that the manifest asks for.
+    /// Indexes of the manifest.
     pub indexes: Vec<Index>,
-    /// Whether devices may write it; if not, local writes are refused by name.
+    /// Whether devices may write it; if not, local writes are rejected by name.
     pub writable: bool,
     /// Whether it is WITHOUT ROWID.
     pub without_rowid: bool,
-    /// What is done where a foreign change meets an edit of plain SQL: the manifest's word, unless this device was told
-    /// otherwise.
+    /// How conflicts of plain SQL edits are resolved: the manifest's policy, unless this device's
+    /// configuration overrides it.
     pub policy: Policy,
     /// Whether the server merges no columns.
     pub whole_rows: bool,
-    /// Columns that it had and that the server has removed, or given another type.
+    /// Columns that the server has removed or given another type.
     pub(crate) removed: Vec<Removed>,
 }
 
 /// A column of a synced table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Column {
-    /// Its identity (S1).
+    /// Its identity.
     pub id: ColumnId,
     /// Its name.
     pub name: String,
-    /// What it means.
+    /// Its logical type.
     pub kind: ColumnKind,
-    /// A default in SQLite's SQL, already translated.
+    /// A default as SQLite expression, already translated.
     pub default: Option<String>,
-    /// Captured for undo, never sent, never compared: `updated_at`, `created_at`, `deleted_at`, the owner.
+    /// Captured for undo, never sent, never compared: `updated_at`, `created_at`, `deleted_at`, the
+    /// owner.
     pub protected: bool,
 }
 
-/// A column that a table had.
+/// A removed column of a table.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Removed {
     /// Its identity.
     pub(crate) id: ColumnId,
     /// Its last name.
     pub(crate) name: String,
-    /// What its default gave; NULL without one.
+    /// The value of its default; NULL without one.
     pub(crate) default: Value,
 }
 
 impl Schema {
-    /// The table of this name.
+    /// The table with this name.
     pub fn named(&self, name: &str) -> Option<&Arc<Table>> {
         let number = self.by_name.get(name).or_else(|| {
-            // SQLite's names know no case.
+            // SQLite's names are case-insensitive.
             self.by_name.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, n)| n)
         })?;
         self.tables.get(number)
     }
 
-    /// Takes these policies for the tables that they name.
+    /// Sets these policies for the tables that they name.
     pub(crate) fn set_policies(&mut self, policies: &Policies) {
         for table in self.tables.values_mut() {
             let named = policies.iter().find(|(name, _)| name.eq_ignore_ascii_case(&table.name));
@@ -108,7 +109,7 @@ impl Schema {
         }
     }
 
-    /// The table of this number, also one that the server has removed.
+    /// The table with this number, including removed ones.
     pub fn table(&self, number: TableNumber) -> Option<&Arc<Table>> {
         self.tables.get(&number).or_else(|| self.removed.get(&number))
     }
@@ -120,12 +121,13 @@ impl Table {
         self.columns.iter().position(|column| column.id == id)
     }
 
-    /// The position of the column of this name; SQLite's names know no case.
+    /// The position of the column with this name; SQLite's names are case-insensitive.
     pub fn column_named(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column.name.eq_ignore_ascii_case(name))
     }
 
-    /// Whether the server must know which version of a row an edit was made on: it decides by that, or by time.
+    /// Whether the server must know which row version an edit was made on: it decides by version or
+    /// by time.
     pub fn is_versioned(&self) -> bool {
         self.updated_at.is_some() && (self.whole_rows || self.policy == Policy::LastWriteWins)
     }

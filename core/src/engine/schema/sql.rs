@@ -1,7 +1,7 @@
-//! The tables of the app as SQL text. Pure.
+//! SQL text of the app's tables. Pure.
 //!
-//! A synced table carries only its key natively; every other rule is the engine's (R5), so that a base row is never
-//! refused.
+//! A synced table has only its key as a native constraint; the engine checks every other rule, so
+//! that a base row is never rejected.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use rejoin_protocol::ColumnKind;
 
 use crate::engine::schema::model::{Column, Table};
 
-/// A name as SQL writes it.
+/// Quotes a name for SQL.
 pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
@@ -20,8 +20,8 @@ pub(crate) fn listed<'a>(prefix: &str, names: impl Iterator<Item = &'a str>) -> 
     names.join(", ")
 }
 
-/// The type that the column is declared with. An integer key is INT, not INTEGER: it would else be the rowid, which SQLite
-/// gives when the app does not (D3).
+/// The declared type of a column. An integer key is INT, not INTEGER: an INTEGER key would be the
+/// rowid, which SQLite assigns if the app does not.
 fn declared_type(table: &Table, position: usize) -> &'static str {
     let kind = table.columns[position].kind;
     match kind {
@@ -30,7 +30,7 @@ fn declared_type(table: &Table, position: usize) -> &'static str {
     }
 }
 
-/// The default of a column, ready to stand in its definition.
+/// The DEFAULT clause of a column.
 pub(crate) fn default_clause(column: &Column) -> String {
     column.default.as_ref().map(|default| format!(" DEFAULT ({default})")).unwrap_or_default()
 }
@@ -56,8 +56,8 @@ pub(crate) fn create_table(table: &Table, name: &str) -> String {
     format!("CREATE TABLE {} ({}){tail}", quoted(name), parts.join(", "))
 }
 
-/// The indexes of a table: those that the manifest asks for, and ours for UNIQUE and references, which make a check after
-/// a statement, and a cascade, a look-up. None is UNIQUE.
+/// The indexes of a table: those of the manifest, and the engine's for UNIQUE and references, which
+/// turn checks and cascades into look-ups. None is UNIQUE.
 pub(crate) fn indexes(table: &Table) -> Vec<(String, String)> {
     use rejoin_protocol::manifest::Rule;
     let mut out: Vec<(String, String)> = Vec::new();

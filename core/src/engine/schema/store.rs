@@ -1,5 +1,5 @@
-//! The numbers of tables and columns as the file keeps them (S1): given once, never again. A table that the server removes
-//! and makes again has another number.
+//! The numbers of tables and columns as stored in the file: assigned once, never reused. A table
+//! that the server removes and creates again gets another number.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use crate::ids::{ColumnId, TableNumber};
 use crate::value::Value;
 use rejoin_protocol::mutant::{self, Mutant};
 
-/// The key in `rejoin_meta` of the columns that were gained and wait for the server's values, as pairs of table and column. Until
-/// then such a column is NULL in every row, which says nothing about its value.
+/// The key in `rejoin_meta` of added columns that have no server values yet, as pairs of table and
+/// column. Until then such a column is NULL in every row, which says nothing about its value.
 const UNFILLED: &str = "unfilled";
 
-/// Columns that wait for the server's values.
+/// Columns that have no server values yet.
 pub(crate) fn unfilled(conn: &Connection) -> Result<Vec<(TableNumber, ColumnId)>> {
     let sql = format!("{OURS}SELECT value FROM rejoin_meta WHERE key = ?1");
     let json: Option<String> = conn
@@ -33,7 +33,7 @@ pub(crate) fn unfilled(conn: &Connection) -> Result<Vec<(TableNumber, ColumnId)>
     Ok(pairs.into_iter().map(|(table, column)| (TableNumber(table), ColumnId(column))).collect())
 }
 
-/// These columns were gained too.
+/// Adds columns that have no server values yet.
 pub(crate) fn note_unfilled(
     conn: &Connection,
     gained: &[(TableNumber, Vec<ColumnId>)],
@@ -49,12 +49,12 @@ pub(crate) fn note_unfilled(
     set_meta(conn, UNFILLED, serde_json::to_string(&pairs).ok().as_deref())
 }
 
-/// A snapshot has filled them all: the fact that says so.
+/// The metadata entry after a snapshot has filled all columns.
 pub(crate) fn filled() -> (String, Option<String>) {
     (UNFILLED.to_owned(), None)
 }
 
-/// What the file knows, and what [`Numbers`] has added to it since.
+/// The numbers of the file, and those that [`Numbers`] has added since.
 #[derive(Debug, Default)]
 pub(crate) struct Catalogue {
     tables: BTreeMap<u32, String>,
@@ -67,7 +67,7 @@ struct Known {
     identity: Option<u32>,
     kind: String,
     gone: bool,
-    /// What its default gave when it was removed.
+    /// The value of its default when it was removed.
     removed_default: Value,
     /// Whether the manifest that is being built names it.
     named: bool,
@@ -106,7 +106,8 @@ impl Catalogue {
         Ok(out)
     }
 
-    /// Writes the numbers back. Columns of the `old` schema that the manifest did not name are gone from here on.
+    /// Writes the numbers back. Columns of the `old` schema that the manifest does not name are
+    /// marked as removed.
     pub(crate) fn store(&mut self, conn: &Connection, old: &Schema) -> Result<()> {
         for ((table, id), known) in &mut self.columns {
             let is_removed = !known.gone && !known.named;
@@ -140,14 +141,14 @@ impl Catalogue {
         write().map_err(fault::of)
     }
 
-    /// The table has another key: from here on it is another table.
+    /// The table has another key: from now on it is another table.
     pub(crate) fn replace(&mut self, table: TableNumber) {
         for (_, known) in self.columns.range_mut((table.0, 0)..=(table.0, u32::MAX)) {
             known.gone = true;
         }
     }
 
-    /// Tells the schema which tables and columns it has lost.
+    /// Adds the removed tables and columns to the schema.
     pub(crate) fn note_removed(&self, schema: &mut Schema) {
         for (number, name) in &self.tables {
             let columns = self.columns.range((*number, 0)..=(*number, u32::MAX));
@@ -170,7 +171,7 @@ impl Catalogue {
         self.columns.range((table, 0)..=(table, u32::MAX)).any(|(_, known)| !known.gone)
     }
 
-    /// The living column that is meant: by the server's identity, else by name where one side tells no identity.
+    /// The existing column: by the server's identity, else by name if one side has no identity.
     fn find(&self, table: u32, name: &str, identity: Option<u32>) -> Option<u32> {
         let living = || {
             (self.columns.range((table, 0)..=(table, u32::MAX)))
@@ -193,7 +194,7 @@ impl Catalogue {
     }
 }
 
-/// What a column's default gives, as the column would store it; NULL if it has none.
+/// The value of a column's default, as the column would store it; NULL if it has none.
 fn default_of(conn: &Connection, column: &Column) -> Value {
     let Some(default) = &column.default else { return Value::Null };
     let sql = match column.kind.sqlite_type() {
@@ -201,7 +202,8 @@ fn default_of(conn: &Connection, column: &Column) -> Value {
         _ => default.clone(),
     };
     let value = conn.query_row(&format!("{OURS}SELECT {sql}"), [], |row| row.get(0));
-    // One that cannot be known counts as written: the mutation is parked whole, and nothing of it is left out.
+    // An unknown default counts as written: the mutation is parked whole, and nothing of it is left
+    // out.
     value.unwrap_or_default()
 }
 
@@ -225,7 +227,7 @@ impl Numbers for Catalogue {
     ) -> ColumnId {
         let wanted = format!("{kind:?}");
         let same_kind = |known: &str| {
-            // A wider integer is the same column: what stands in it stays as it is.
+            // A wider integer is the same column: its values stay.
             let integer = |kind: &str| kind == "Int" || kind == "Int64";
             known == wanted || (integer(known) && integer(&wanted))
         };

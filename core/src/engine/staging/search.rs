@@ -1,4 +1,5 @@
-//! The search for what a staged snapshot changes: compared by key range, outside the transaction that merges (B8).
+//! Finds what a staged snapshot changes: compared by key range, outside the transaction that merges
+//! it.
 
 use std::collections::HashSet;
 
@@ -16,8 +17,9 @@ use crate::value::Value;
 
 /// The search for rows in which base and staging differ, slice by slice.
 ///
-/// It may be dropped and begun anew at any moment. Keys that it found stay good while acks go to both sides; whatever
-/// an edit touches is named as well, because there the table is not the base.
+/// It may be dropped and started again at any time. Found keys stay valid while acks go to both
+/// sides; rows with pending edits are included as well, because their visible row is not the base
+/// row.
 #[derive(Debug)]
 pub(crate) struct Search {
     tables: Vec<TableNumber>,
@@ -45,7 +47,7 @@ impl Search {
         Ok(!self.tables.is_empty())
     }
 
-    /// The differing rows as they are staged. Edits of a table that the server has removed have no row there.
+    /// The differing rows as staged. Edits of a removed table have no row there.
     pub(crate) fn images(mut self, engine: &Engine) -> Result<Vec<Image>> {
         self.found.extend(engine.queue.rows());
         let is_there = |row: &RowKey| engine.schema.tables.contains_key(&row.table);
@@ -63,7 +65,8 @@ fn order(left: &Value, right: &Value) -> std::cmp::Ordering {
     }
 }
 
-/// Compares the keys after `after` of one table, at most `rows` of them; the last key compared, `None` at the end.
+/// Compares the keys after `after` of one table, at most `rows` of them; returns the last key
+/// compared, `None` at the end.
 fn compare(
     at: Staging<'_>,
     number: TableNumber,
@@ -97,7 +100,7 @@ fn compare(
     Ok(Some(through))
 }
 
-/// The key at which a slice ends: the `rows`-th of either side, whichever is lower; else the last there is.
+/// The key at which a slice ends: the lower of the `rows`-th keys of both sides; else the last key.
 fn slice_end(
     at: Staging<'_>,
     table: &Table,
@@ -196,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn slices_of_any_size_find_what_differs_and_nothing_else() {
+    fn slices_of_any_size_find_exactly_the_differences() {
         for seed in 0..40 {
             let mut rng = Rng::with_seed(seed);
             let columns = |id: &'static str| [("id", id), ("body", "string")];
@@ -234,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_is_swept_by_its_own_kind_of_key() {
+    fn range_is_swept_by_its_own_kind_of_key() {
         let (_folder, mut engine) =
             engine(vec![table("numbered", &[("id", "int64"), ("body", "string")], vec![])]);
         let range = KeyRange {

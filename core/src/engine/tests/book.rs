@@ -1,17 +1,18 @@
-//! `docs/sql.md` is held to what the engine does: its statements run in order, and fail as they say.
+//! Runs the statements of `docs/sql.md` in order and checks that they succeed or fail as
+//! documented.
 
 use rejoin_protocol::Manifest;
 
-const BOOK: &str = include_str!("../../../../docs/sql.md");
+const PAGE: &str = include_str!("../../../../docs/sql.md");
 
-/// The blocks of one language.
+/// The code blocks of one language.
 fn blocks(language: &str) -> Vec<String> {
     let fence = format!("```{language}\n");
-    BOOK.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+    PAGE.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
 }
 
 #[test]
-fn the_statements_of_the_book_do_what_it_says() {
+fn documented_statements_behave_as_documented() {
     let manifest: Manifest = serde_json::from_str(&blocks("json")[0]).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut engine = super::open(&folder, Some(manifest)).unwrap();

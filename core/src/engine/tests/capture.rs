@@ -1,4 +1,4 @@
-//! What is captured of each kind of write; a row of the table is a claim of the design.
+//! What is captured of each kind of write.
 
 use rejoin_protocol::manifest::{GeneratedColumn, TableExtension};
 
@@ -7,7 +7,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::value::Value;
 
-/// Runs `before` unseen, then `sql` in one transaction; what the queue holds of it.
+/// Runs `before` without capture, then `sql` in one transaction; returns the queue's lines.
 fn captured(engine: &mut Engine, before: &str, sql: &str) -> Vec<String> {
     engine.execute_batch(before).unwrap();
     settle(engine);
@@ -40,7 +40,7 @@ fn replace_is_a_delete_and_an_insert() {
 }
 
 #[test]
-fn an_upsert_is_an_insert_or_an_update() {
+fn upsert_is_an_insert_or_an_update() {
     let upsert = format!("{ONE} ON CONFLICT (id) DO UPDATE SET n = n + 1");
     assert_eq!(of_notes("", &upsert), ["notes a insert body 'x' n 1"]);
     assert_eq!(of_notes(ONE, &upsert), ["notes a update n 1>2"]);
@@ -49,13 +49,13 @@ fn an_upsert_is_an_insert_or_an_update() {
 }
 
 #[test]
-fn a_key_change_is_a_delete_and_an_insert() {
+fn key_change_is_a_delete_and_an_insert() {
     let lines = of_notes(ONE, "UPDATE notes SET id = 'b'");
     assert_eq!(lines, ["notes a delete body 'x' n 1", "notes b insert body 'x' n 1"]);
 }
 
 #[test]
-fn null_is_a_value_and_empty_is_not_null() {
+fn null_and_empty_text_are_different_values() {
     assert_eq!(of_notes(ONE, "UPDATE notes SET body = NULL"), ["notes a update body 'x'>NULL"]);
     assert_eq!(of_notes(ONE, "UPDATE notes SET body = ''"), ["notes a update body 'x'>''"]);
     let lines = of_notes("INSERT INTO notes (id) VALUES ('a')", "UPDATE notes SET b = x''");
@@ -63,7 +63,7 @@ fn null_is_a_value_and_empty_is_not_null() {
 }
 
 #[test]
-fn the_extremes_of_integers_reals_and_blobs_are_exact() {
+fn extreme_integers_reals_and_blobs_are_exact() {
     let (_folder, mut engine) = notes();
     for (at, number) in [i64::MIN, i64::MAX, (1 << 53) + 1, -1].into_iter().enumerate() {
         let key = Value::Text(format!("k{at}"));
@@ -80,7 +80,7 @@ fn the_extremes_of_integers_reals_and_blobs_are_exact() {
 }
 
 #[test]
-fn a_write_that_changes_nothing_is_no_mutation() {
+fn write_without_a_change_adds_no_mutation() {
     let (_folder, mut engine) = notes();
     for sql in
         ["UPDATE notes SET body = body", "UPDATE notes SET n = n + 1; UPDATE notes SET n = n - 1"]
@@ -93,9 +93,10 @@ fn a_write_that_changes_nothing_is_no_mutation() {
     assert!(of_notes("", &format!("{ONE}; DELETE FROM notes")).is_empty());
 }
 
-/// Text and a blob of the same bytes are two values: the change is seen, and refused like any other of the wrong type.
+/// Text and a blob of the same bytes are different values: the change is captured, and rejected
+/// like any other of the wrong type.
 #[test]
-fn blob_of_the_same_bytes_is_not_the_same_text() {
+fn blob_differs_from_text_of_the_same_bytes() {
     let (_folder, mut engine) = notes();
     engine.execute_batch("INSERT INTO notes (id, body, b) VALUES ('a', 'x', x'78')").unwrap();
     settle(&engine);
@@ -114,7 +115,7 @@ fn blob_of_the_same_bytes_is_not_the_same_text() {
 
 #[test]
 fn generated_columns_are_not_captured() {
-    // A server lists what it computes among the other columns as well.
+    // A server may also list a computed column among the others.
     let columns = [("id", "string"), ("twice_VIRTUAL", "int"), ("a", "int")];
     let mut manifest = table("g", &columns, Vec::new());
     manifest.rejoin = Some(TableExtension {
@@ -135,7 +136,7 @@ fn generated_columns_are_not_captured() {
 }
 
 #[test]
-fn a_table_without_rowid_is_captured_alike() {
+fn table_without_rowid_is_captured() {
     let mut manifest = table("w", &[("id", "string"), ("a", "int")], Vec::new());
     manifest.rejoin = Some(TableExtension { without_rowid: true, ..TableExtension::default() });
     let (_folder, mut engine) = engine(vec![manifest]);
@@ -157,7 +158,7 @@ fn names_may_be_quoted_spaced_and_unicode() {
 }
 
 #[test]
-fn an_apps_trigger_may_mirror_into_a_local_only_table() {
+fn app_trigger_may_write_a_local_only_table() {
     let (_folder, mut engine) = notes();
     engine
         .execute_batch(
@@ -167,7 +168,8 @@ fn an_apps_trigger_may_mirror_into_a_local_only_table() {
     engine.execute(ONE, &[]).unwrap();
     assert_eq!(queued(&engine), ["notes a insert body 'x' n 1"]);
     assert_eq!(all(&mut engine, "SELECT body FROM mirror"), ["'x'"]);
-    // The mirror's own UNIQUE fails the second: the row, its mirror and its capture go together.
+    // The mirror's own UNIQUE fails the second: the row, its mirror and its captured change are
+    // rolled back together.
     let error = engine.transaction(|tx| {
         tx.execute("INSERT INTO notes (id, body) VALUES ('b', 'x')", &[]).unwrap_err();
         tx.execute("INSERT INTO notes (id, body) VALUES ('c', 'y')", &[])
@@ -178,7 +180,7 @@ fn an_apps_trigger_may_mirror_into_a_local_only_table() {
 }
 
 #[test]
-fn capture_works_although_the_schema_is_not_trusted() {
+fn capture_works_with_trusted_schema_off() {
     let (_folder, mut engine) = notes();
     assert_eq!(all(&mut engine, "PRAGMA trusted_schema"), ["0"]);
     engine.execute(ONE, &[]).unwrap();
@@ -195,7 +197,7 @@ fn protected_columns_are_captured() {
 }
 
 #[test]
-fn a_table_of_499_columns_is_captured_and_one_more_is_refused_by_name() {
+fn table_of_499_columns_is_captured_and_500_is_refused() {
     let columns = |count: usize| -> Vec<(String, &str)> {
         let mut columns = vec![(String::from("id"), "string")];
         columns.extend((1..count).map(|at| (format!("c{at}"), "int")));
@@ -224,12 +226,12 @@ fn a_table_of_499_columns_is_captured_and_one_more_is_refused_by_name() {
 }
 
 #[test]
-fn one_commit_tells_one_change_with_its_keys() {
+fn one_commit_reports_one_change_with_its_keys() {
     use std::sync::{Arc, Mutex};
     let (_folder, mut engine) = notes();
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let ears = Arc::clone(&told);
-    engine.on_commit(Box::new(move |change| ears.lock().unwrap().push(change.clone())));
+    let changes = Arc::new(Mutex::new(Vec::new()));
+    let into = Arc::clone(&changes);
+    engine.on_commit(Box::new(move |change| into.lock().unwrap().push(change.clone())));
     engine
         .transaction(|tx| {
             tx.execute(ONE, &[])?;
@@ -238,9 +240,9 @@ fn one_commit_tells_one_change_with_its_keys() {
         })
         .unwrap();
     engine.execute("INSERT INTO notes (id) VALUES ('b')", &[]).unwrap_err();
-    let told = told.lock().unwrap();
-    assert_eq!(told.len(), 1);
-    assert_eq!(told[0].tables["notes"], Some(vec!["a".into(), "b".into()]));
-    assert_eq!(told[0].tables["mirror"], None);
-    assert!(told[0].queue);
+    let changes = changes.lock().unwrap();
+    assert_eq!(changes.len(), 1);
+    assert_eq!(changes[0].tables["notes"], Some(vec!["a".into(), "b".into()]));
+    assert_eq!(changes[0].tables["mirror"], None);
+    assert!(changes[0].queue);
 }

@@ -1,10 +1,12 @@
-//! Statements that fail within a transaction that goes on (D1, B26): rows and capture stay together.
+//! Statements that fail within a transaction that continues: rows and captured changes stay
+//! consistent.
 
 use super::{all, mutations, notes, queued};
 use crate::engine::Engine;
 use crate::error::Error;
 
-/// Runs `first`, then `failing`, then `last` in one transaction that goes on after errors; its end, and the failing one's.
+/// Runs `first`, `failing` and `last` in one transaction that continues after errors; returns its
+/// result, and the error of `failing`.
 fn three(engine: &mut Engine, failing: &str) -> (Result<(), Error>, Error) {
     let mut middle = None;
     let end = engine.transaction(|tx| {
@@ -20,7 +22,7 @@ fn keys(engine: &mut Engine) -> Vec<String> {
 }
 
 #[test]
-fn a_statement_that_left_rows_behind_fails_the_whole_transaction() {
+fn partial_statement_fails_the_whole_transaction() {
     let (_folder, mut engine) = notes();
     engine.execute("INSERT INTO notes (id) VALUES ('there')", &[]).unwrap();
     let sql = "INSERT OR FAIL INTO notes (id) VALUES ('behind'), ('there')";
@@ -36,7 +38,7 @@ fn a_statement_that_left_rows_behind_fails_the_whole_transaction() {
 }
 
 #[test]
-fn a_closure_that_hides_a_partial_statement_is_rolled_back_all_the_same() {
+fn hidden_partial_statement_still_rolls_back() {
     let (_folder, mut engine) = notes();
     engine.execute("INSERT INTO notes (id) VALUES ('there')", &[]).unwrap();
     let result = engine.transaction(|tx| {
@@ -48,12 +50,12 @@ fn a_closure_that_hides_a_partial_statement_is_rolled_back_all_the_same() {
 }
 
 #[test]
-fn a_transaction_that_sqlite_ended_clears_its_capture() {
+fn transaction_ended_by_sqlite_clears_its_capture() {
     let (_folder, mut engine) = notes();
     engine.execute("INSERT INTO notes (id) VALUES ('there')", &[]).unwrap();
     let sql = "INSERT OR ROLLBACK INTO notes (id) VALUES ('gone'), ('there')";
     let (end, _) = three(&mut engine, sql);
-    assert!(end.is_err(), "later statements say that the transaction was ended");
+    assert!(end.is_err(), "later statements report that the transaction has ended");
     assert_eq!(keys(&mut engine), ["'there'"]);
     assert_eq!(queued(&engine), ["notes there insert"]);
     engine.execute("INSERT INTO notes (id) VALUES ('after')", &[]).unwrap();
@@ -61,7 +63,7 @@ fn a_transaction_that_sqlite_ended_clears_its_capture() {
 }
 
 #[test]
-fn a_trigger_of_the_app_that_fails_takes_its_statement_back_and_nothing_else() {
+fn failing_app_trigger_rolls_back_only_its_statement() {
     let (_folder, mut engine) = notes();
     engine
         .execute_batch(
@@ -69,7 +71,7 @@ fn a_trigger_of_the_app_that_fails_takes_its_statement_back_and_nothing_else() {
              INSERT INTO notes (id, n) VALUES ('there', 1)",
         )
         .unwrap();
-    // The row, and what its trigger began, would stay behind: a savepoint takes them back.
+    // The row, and part of its trigger's work, would remain: a savepoint rolls them back.
     let (end, _) = three(&mut engine, "INSERT INTO notes (id, n) VALUES ('a', 2), ('b', 1)");
     end.unwrap();
     assert_eq!(keys(&mut engine), ["'first'", "'last'", "'there'"]);

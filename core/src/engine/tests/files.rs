@@ -1,5 +1,5 @@
-//! Files that are new, damaged, read-only, locked or full: each its own error, everything as it was, and the next
-//! operation works.
+//! Files that are new, damaged, read-only, locked or full: each has its own error, nothing is
+//! changed, and the next operation works.
 
 use std::fs;
 use std::path::Path;
@@ -25,12 +25,12 @@ fn file(folder: &TempDir) -> std::path::PathBuf {
     folder.path().join("app.db")
 }
 
-#[allow(clippy::disallowed_methods)] // Another program's connection is what these stories are about.
+#[allow(clippy::disallowed_methods)] // Tests use another program's connection.
 fn raw(folder: &TempDir) -> Connection {
     Connection::open(file(folder)).unwrap()
 }
 
-/// The file opens, and holds what it held.
+/// Checks that the file opens with its contents.
 fn is_well(folder: &TempDir) {
     let mut engine = open(folder, None).unwrap();
     assert_eq!(all(&mut engine, "SELECT body FROM notes WHERE id = 'a'"), ["'x'"]);
@@ -40,7 +40,7 @@ fn is_well(folder: &TempDir) {
 }
 
 #[test]
-fn a_file_of_a_newer_release_is_refused_before_anything_is_written() {
+fn file_of_a_newer_release_is_refused_unchanged() {
     let folder = closed();
     raw(&folder).execute_batch("PRAGMA user_version = 99").unwrap();
     let before = (fs::read(file(&folder)).unwrap(), fs::read_dir(folder.path()).unwrap().count());
@@ -53,7 +53,8 @@ fn a_file_of_a_newer_release_is_refused_before_anything_is_written() {
     is_well(&folder);
 }
 
-/// The table of tables is made again: neither its numbers nor a view of the app that names nothing may be lost by that.
+/// The table of tables is rebuilt: its numbers, and a view of the app that names nothing, must be
+/// kept.
 #[test]
 fn file_of_format_8_keeps_its_tables_queue_and_views() {
     let folder = closed();
@@ -76,7 +77,7 @@ fn file_of_format_8_keeps_its_tables_queue_and_views() {
 }
 
 #[test]
-fn a_file_of_another_application_is_refused() {
+fn file_of_another_application_is_refused() {
     for sql in ["PRAGMA application_id = 7", "PRAGMA user_version = 3"] {
         let folder = tempfile::tempdir().unwrap();
         raw(&folder).execute_batch(&format!("CREATE TABLE theirs (x); {sql}")).unwrap();
@@ -87,7 +88,7 @@ fn a_file_of_another_application_is_refused() {
 }
 
 #[test]
-fn a_file_that_is_no_database_is_corrupt_and_not_overwritten() {
+fn non_database_file_is_corrupt_and_not_overwritten() {
     for bytes in [b"x".repeat(5000), b"SQLite format 3\0 but cut".to_vec()] {
         let folder = tempfile::tempdir().unwrap();
         fs::write(file(&folder), &bytes).unwrap();
@@ -99,7 +100,7 @@ fn a_file_that_is_no_database_is_corrupt_and_not_overwritten() {
 }
 
 #[test]
-fn a_cut_or_scribbled_file_is_corrupt_and_well_when_it_is_mended() {
+fn damaged_file_is_corrupt_until_restored() {
     let folder = closed();
     let whole = fs::read(file(&folder)).unwrap();
     let mut scribbled = whole.clone();
@@ -116,10 +117,11 @@ fn a_cut_or_scribbled_file_is_corrupt_and_well_when_it_is_mended() {
 }
 
 #[test]
-fn a_second_process_gets_locked_until_the_first_lets_go() {
+fn second_process_gets_locked_until_the_first_closes() {
     let folder = closed();
     let first = open(&folder, None).unwrap();
-    // The lock belongs to an open file, so a second one in this process meets it as another process would.
+    // The lock belongs to an open file, so a second one in this process behaves like another
+    // process.
     let error = open(&folder, None).unwrap_err();
     assert!(matches!(&error, Error::Locked { path } if path.ends_with("app.db")), "{error}");
     first.close().unwrap();
@@ -127,7 +129,7 @@ fn a_second_process_gets_locked_until_the_first_lets_go() {
 }
 
 #[test]
-fn a_file_that_another_program_is_writing_is_locked_for_the_moment() {
+fn file_written_by_another_program_is_locked() {
     let folder = closed();
     let mut engine = open(&folder, None).unwrap();
     engine.db.conn().busy_timeout(std::time::Duration::ZERO).unwrap();
@@ -141,19 +143,19 @@ fn a_file_that_another_program_is_writing_is_locked_for_the_moment() {
 }
 
 #[test]
-fn another_sqlite_cannot_write_a_synced_table_unseen() {
+fn another_sqlite_cannot_write_a_synced_table() {
     let folder = closed();
     let other = raw(&folder);
     let result = other.execute("INSERT INTO notes (id) VALUES ('sly')", []);
     assert!(result.unwrap_err().to_string().contains("no such function: rejoin_capture"));
     let body: String = other.query_row("SELECT body FROM notes", [], |row| row.get(0)).unwrap();
-    assert_eq!(body, "x", "reading goes on");
+    assert_eq!(body, "x", "reading still works");
     drop(other);
     is_well(&folder);
 }
 
 #[test]
-fn triggers_that_another_tool_dropped_or_changed_are_made_anew() {
+fn dropped_or_changed_triggers_are_created_again() {
     let folder = closed();
     raw(&folder)
         .execute_batch(
@@ -168,7 +170,7 @@ fn triggers_that_another_tool_dropped_or_changed_are_made_anew() {
 }
 
 #[test]
-fn a_trigger_of_another_tool_that_writes_a_synced_table_fires_for_nobody() {
+fn foreign_trigger_cannot_write_a_synced_table() {
     let folder = closed();
     raw(&folder)
         .execute_batch(
@@ -188,13 +190,13 @@ fn a_trigger_of_another_tool_that_writes_a_synced_table_fires_for_nobody() {
             .execute("INSERT INTO notes (id) VALUES ('b')", [])
             .map_err(crate::engine::database::fault::of)
     });
-    assert!(base.is_err(), "what the engine writes itself does not fire it either");
+    assert!(base.is_err(), "it fails for engine writes as well");
     assert_eq!(all(&mut engine, "SELECT id FROM notes"), ["'a'"]);
     assert_eq!(mutations(&engine), 1);
 }
 
 #[test]
-fn a_full_disk_rolls_back_and_the_next_write_works() {
+fn full_disk_rolls_back_and_the_next_write_works() {
     let folder = closed();
     let mut engine = open(&folder, None).unwrap();
     let limit = |engine: &Engine, pages: i64| {
@@ -205,7 +207,7 @@ fn a_full_disk_rolls_back_and_the_next_write_works() {
     let big = "INSERT INTO notes (id, body) VALUES ('big', hex(zeroblob(200000)))";
     let result = engine.execute(big, &[]);
     assert!(matches!(result, Err(Error::Full)), "{result:?}");
-    // Also when a closure goes on after it.
+    // Also if a closure continues after it.
     let result = engine.transaction(|tx| {
         tx.execute("UPDATE notes SET body = 'y'", &[])?;
         tx.execute(big, &[]).unwrap_err();
@@ -222,12 +224,12 @@ fn a_full_disk_rolls_back_and_the_next_write_works() {
     assert_eq!(mutations(&engine), 2 + usize::from(committed));
 }
 
-/// Run as nobody when the tests run as root, whom permissions do not bind.
+/// Set in a child process that runs without root, because root ignores permissions.
 const READ_ONLY: &str = "REJOIN_TEST_READ_ONLY_FOLDER";
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_file_or_folder_that_cannot_be_written_is_read_only_and_untouched() {
+fn unwritable_file_or_folder_is_read_only_and_unchanged() {
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::CommandExt;
 
@@ -237,7 +239,7 @@ fn a_file_or_folder_that_cannot_be_written_is_read_only_and_untouched() {
     for folder_mode in [0o555, 0o777] {
         let folder = closed();
         let before = fs::read(file(&folder)).unwrap();
-        let name = "a_file_or_folder_that_cannot_be_written_is_read_only_and_untouched";
+        let name = "unwritable_file_or_folder_is_read_only_and_unchanged";
         let mut child = std::process::Command::new("/proc/self/exe");
         child.args(["--exact", &format!("engine::tests::files::{name}")]);
         let mode = |path: &Path, mode| {
@@ -252,8 +254,8 @@ fn a_file_or_folder_that_cannot_be_written_is_read_only_and_untouched() {
         let output = child.env(READ_ONLY, folder.path()).output().unwrap();
         mode(folder.path(), 0o755);
         mode(&file(&folder), 0o644);
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && said.contains("1 passed"), "{said}");
+        let output_text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && output_text.contains("1 passed"), "{output_text}");
         assert!(before == fs::read(file(&folder)).unwrap());
         is_well(&folder);
     }
@@ -272,7 +274,7 @@ fn expect_read_only(folder: &Path) {
 }
 
 #[test]
-fn a_copy_taken_in_the_middle_holds_rows_and_queue_alike() {
+fn copy_during_writes_has_consistent_rows_and_queue() {
     let folder = closed();
     let mut engine = open(&folder, None).unwrap();
     engine.execute("UPDATE notes SET body = 'y'", &[]).unwrap();
@@ -291,7 +293,7 @@ fn a_copy_taken_in_the_middle_holds_rows_and_queue_alike() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_closed_engine_holds_no_lock_on_any_of_its_files() {
+fn closed_engine_holds_no_file_lock() {
     use std::os::unix::fs::MetadataExt;
     let locked = |inodes: &[u64]| {
         let locks = fs::read_to_string("/proc/locks").unwrap();
@@ -312,17 +314,18 @@ fn a_closed_engine_holds_no_lock_on_any_of_its_files() {
     reader.query("SELECT * FROM notes", &[], |_| Ok(())).unwrap();
     engine.execute("DELETE FROM notes", &[]).unwrap();
     engine.checkpoint(CheckpointMode::Passive).unwrap();
-    // The log's files go with the last connection, and their numbers to other tests' files.
+    // The log's files are removed with the last connection, and their inodes are reused by other
+    // tests.
     let inodes = [file(&folder), folder.path().join("app.db-rejoin-lock")]
         .map(|path| fs::metadata(path).unwrap().ino());
-    assert!(locked(&inodes) > 0, "while it is open it holds some");
+    assert!(locked(&inodes) > 0, "an open engine holds locks");
     drop(reader);
     engine.close().unwrap();
     assert_eq!(locked(&inodes), 0);
 }
 
-/// With a write-ahead log, NORMAL syncs the log before it is written back into the database: a power cut loses the last commits
-/// at most, and never the file.
+/// With a write-ahead log, NORMAL syncs the log before it is written back into the database: a
+/// power cut loses the last commits at most, and never the file.
 #[test]
 fn every_connection_that_writes_syncs_the_log() {
     let (folder, mut engine) = notes();
@@ -335,11 +338,11 @@ fn every_connection_that_writes_syncs_the_log() {
     assert_eq!(of(engine.db.conn()), expected, "a new file");
     engine.execute("INSERT INTO notes (id) VALUES ('a')", &[]).unwrap();
     engine.checkpoint(CheckpointMode::Passive).unwrap();
-    assert_eq!(of(engine.db.maintenance.as_ref().unwrap()), expected, "what writes the log back");
+    assert_eq!(of(engine.db.maintenance.as_ref().unwrap()), expected, "the checkpoint connection");
     engine.execute_batch("PRAGMA synchronous = OFF").unwrap_err();
     engine.close().unwrap();
     let mut engine = open(&folder, None).unwrap();
-    assert_eq!(of(engine.db.conn()), expected, "a file that was there");
+    assert_eq!(of(engine.db.conn()), expected, "an existing file");
     engine.set_durability(Durability::Full).unwrap();
     assert_eq!(of(engine.db.conn()).0, 2, "each commit is synced");
 }

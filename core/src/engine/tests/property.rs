@@ -1,8 +1,9 @@
-//! Always: what was captured is the difference of the tables before and after; and a base row is never refused (D1, R5).
+//! Property tests: captured patches equal the difference of the tables before and after, and a base
+//! row is never rejected.
 //!
-//! Random statements on real SQLite, a third of them failing, under every conflict clause, in transactions that go on
-//! after errors, with savepoints, cascades, a trigger of the app, and rows of the server that break the rules in between.
-//! The generator counts what it covered.
+//! Random statements on real SQLite, a third of them failing, under every conflict clause, in
+//! transactions that continue after errors, with savepoints, cascades, an app trigger, and rows of
+//! the server that violate the rules in between. The generator counts what it covered.
 
 mod generate;
 mod native;
@@ -93,7 +94,7 @@ fn dump_of(conn: &Connection) -> Dump {
     out
 }
 
-/// The difference of two dumps, in the words of [`queued`].
+/// The difference of two dumps, in the notation of [`queued`].
 fn difference(before: &Dump, after: &Dump) -> Vec<String> {
     let mut out = Vec::new();
     let columns = |table: &str| TABLES.iter().find(|(name, _)| *name == table).unwrap().1;
@@ -129,7 +130,7 @@ fn difference(before: &Dump, after: &Dump) -> Vec<String> {
     out
 }
 
-/// What the cases covered.
+/// Counts of what the cases covered.
 #[derive(Debug, Default)]
 struct Coverage {
     statements: u64,
@@ -161,7 +162,7 @@ fn statement(tx: &mut Transaction<'_>, rng: &mut Rng, seen: &mut Coverage) -> Re
                 }
                 _ => {}
             }
-            // Most apps stop at an error; many go on.
+            // Most apps stop at an error; many continue.
             if rng.u8(..4) == 0 { Err(error) } else { Ok(()) }
         }
     }
@@ -183,7 +184,7 @@ fn some(tx: &mut Transaction<'_>, rng: &mut Rng, seen: &mut Coverage, depth: u8)
     Ok(())
 }
 
-/// A transaction of the app; whatever became of it, the queue holds the difference.
+/// A transaction of the app; whether it commits or not, the queue must equal the difference.
 fn transaction(engine: &mut Engine, rng: &mut Rng, seen: &mut Coverage) -> Result<(), String> {
     let before = dump(engine);
     let result = if rng.u8(..3) == 0 {
@@ -214,7 +215,8 @@ fn transaction(engine: &mut Engine, rng: &mut Rng, seen: &mut Coverage) -> Resul
     Ok(())
 }
 
-/// Rows of the server in any order, breaking every rule: all of them stand afterwards, and nothing else has moved.
+/// Rows of the server in any order, violating every rule: all of them must be written, and nothing
+/// else may change.
 fn base(engine: &mut Engine, rng: &mut Rng, seen: &mut Coverage) -> Result<(), String> {
     let mut expected = dump(engine);
     let rows: Vec<_> = (0..rng.usize(1..12)).map(|_| generate::base_row(rng)).collect();
@@ -258,7 +260,7 @@ fn base(engine: &mut Engine, rng: &mut Rng, seen: &mut Coverage) -> Result<(), S
     Ok(())
 }
 
-/// Cases until `statements` have run, or one fails.
+/// Runs cases until `statements` have run, or one fails.
 fn cases(statements: u64) -> Result<Coverage, String> {
     let mut seen = Coverage::default();
     let mut number = 0;
@@ -287,7 +289,7 @@ fn cases(statements: u64) -> Result<Coverage, String> {
 }
 
 #[test]
-fn captured_patches_are_the_difference_of_the_tables_and_base_rows_are_never_refused() {
+fn captured_patches_equal_table_diff() {
     let seen = cases(20_000).unwrap();
     assert!(seen.failed * 3 >= seen.statements, "a third fails: {seen:?}");
     for clause in ["", "OR ABORT", "OR FAIL", "OR IGNORE", "OR REPLACE", "OR ROLLBACK", "UPSERT"] {

@@ -1,4 +1,4 @@
-//! What an app's SQL may not do, a row each (D2, B3, B21), on the writer and on a reader.
+//! Statements that an app must not run, on the writer and on a reader.
 
 use super::{all, mutations, notes, open, queued};
 use crate::engine::Engine;
@@ -22,9 +22,9 @@ fn objects(engine: &mut Engine) -> Vec<String> {
     all(engine, "SELECT coalesce(sql, name) FROM sqlite_schema ORDER BY 1")
 }
 
-/// Every way around the engine that was ever thought of.
+/// Known ways to bypass the engine.
 const AROUND: &[&str] = &[
-    // Transactions are the engine's (D1).
+    // Transactions belong to the engine.
     "BEGIN",
     "COMMIT",
     "END",
@@ -60,7 +60,7 @@ const AROUND: &[&str] = &[
     "CREATE INDEX p ON notes (body) WHERE json_extract(body, '$') = 1",
     "CREATE TABLE child (x REFERENCES notes (id))",
     "ALTER TABLE mirror ADD COLUMN x REFERENCES notes (id)",
-    // Temporary objects that stand before a synced table.
+    // Temporary objects that hide a synced table.
     "CREATE TEMP TABLE notes (id, body)",
     "CREATE TEMP TABLE NOTES AS SELECT 1 AS id",
     "CREATE TEMP VIEW notes AS SELECT 1 AS id",
@@ -74,7 +74,7 @@ const AROUND: &[&str] = &[
     "CREATE TRIGGER writes INSTEAD OF INSERT ON seen BEGIN INSERT INTO notes (id) VALUES (NEW.id); END",
     "CREATE TRIGGER stops AFTER INSERT ON notes BEGIN SELECT RAISE(ABORT, 'no'); END",
     "CREATE TRIGGER stops BEFORE UPDATE ON notes BEGIN SELECT raise /* x */ (IGNORE); END",
-    // Pragmas that change what the engine stands on.
+    // Pragmas that the engine depends on.
     "PRAGMA recursive_triggers = OFF",
     "PRAGMA writable_schema = ON",
     "PRAGMA journal_mode = DELETE",
@@ -109,20 +109,20 @@ const AROUND: &[&str] = &[
 ];
 
 #[test]
-fn each_way_around_the_engine_is_refused_by_name() {
+fn statements_that_bypass_the_engine_are_refused_by_name() {
     let (_folder, mut engine) = notes();
     engine.execute_batch("CREATE VIEW seen AS SELECT id FROM notes").unwrap();
     let let_through: Vec<String> =
         AROUND.iter().filter_map(|sql| not_refused(&mut engine, sql)).collect();
     assert!(let_through.is_empty(), "{let_through:#?}");
     assert!(queued(&engine).is_empty());
-    // After all that, the engine is well.
+    // The engine still works after that.
     engine.execute("INSERT INTO notes (id) VALUES ('a')", &[]).unwrap();
     assert_eq!(mutations(&engine), 1);
 }
 
 #[test]
-fn what_is_harmless_is_allowed() {
+fn harmless_statements_are_allowed() {
     let (_folder, mut engine) = notes();
     for sql in [
         "CREATE TABLE mine (id INTEGER PRIMARY KEY, x TEXT NOT NULL UNIQUE, y REFERENCES mine (id))",
@@ -139,7 +139,7 @@ fn what_is_harmless_is_allowed() {
         "INSERT INTO fts VALUES ('x')",
         "DROP TABLE fts",
         "CREATE TRIGGER local BEFORE INSERT ON mirror BEGIN SELECT RAISE(IGNORE) WHERE NEW.id IS NULL; END",
-        "CREATE TRIGGER told AFTER DELETE ON notes BEGIN INSERT INTO mirror VALUES (OLD.id, 'please raise'); END",
+        "CREATE TRIGGER mirrored AFTER DELETE ON notes BEGIN INSERT INTO mirror VALUES (OLD.id, 'please raise'); END",
         "PRAGMA table_info(notes)",
         "PRAGMA user_version",
         "PRAGMA integrity_check",
@@ -154,7 +154,7 @@ fn what_is_harmless_is_allowed() {
 }
 
 #[test]
-fn an_index_on_a_synced_table_is_made_by_name_and_a_unique_one_refused() {
+fn index_on_synced_table_is_created_unless_unique() {
     let (_folder, mut engine) = notes();
     engine.create_index("by body", "notes", &["body", "n"]).unwrap();
     engine.create_index("by body", "notes", &["body", "n"]).unwrap();
@@ -174,7 +174,7 @@ fn an_index_on_a_synced_table_is_made_by_name_and_a_unique_one_refused() {
 }
 
 #[test]
-fn a_reader_cannot_be_opened_for_writing() {
+fn reader_cannot_write() {
     let (_folder, mut engine) = notes();
     engine.execute("INSERT INTO notes (id) VALUES ('a')", &[]).unwrap();
     let mut reader = engine.open_reader().unwrap();
@@ -206,7 +206,7 @@ fn a_reader_cannot_be_opened_for_writing() {
 }
 
 #[test]
-fn a_reader_knows_what_a_query_reads() {
+fn reader_reports_what_a_query_reads() {
     let (_folder, mut engine) = notes();
     engine.execute_batch("CREATE VIEW seen AS SELECT id FROM notes").unwrap();
     let mut reader = engine.open_reader().unwrap();
@@ -232,7 +232,7 @@ fn row_states_are_read_in_one_query() {
 }
 
 #[test]
-fn several_statements_go_to_execute_batch() {
+fn several_statements_need_execute_batch() {
     let (_folder, mut engine) = notes();
     let result = engine.execute("SELECT 1; SELECT 2", &[]);
     assert!(matches!(result, Err(Error::Refused { why, .. }) if why.contains("execute_batch")));
@@ -241,8 +241,8 @@ fn several_statements_go_to_execute_batch() {
 }
 
 #[test]
-#[allow(clippy::disallowed_methods)] // Another program, which has a SQLite of its own.
-fn a_trigger_that_refuses_rows_and_is_there_already_is_set_aside_by_name_when_the_file_is_opened() {
+#[allow(clippy::disallowed_methods)] // Another program, which has its own SQLite.
+fn raising_trigger_is_dropped_and_recorded_on_open() {
     let (folder, engine) = notes();
     engine.close().unwrap();
     let other = rusqlite::Connection::open(folder.path().join("app.db")).unwrap();
@@ -251,18 +251,18 @@ fn a_trigger_that_refuses_rows_and_is_there_already_is_set_aside_by_name_when_th
         CREATE TRIGGER local BEFORE INSERT ON mirror BEGIN SELECT RAISE(IGNORE) WHERE NEW.id = 'x'; END;";
     other.execute_batch(triggers).unwrap();
     drop(other);
-    let told = |engine: &Engine| engine.meta(app_trigger::TRIGGER_DISABLED).unwrap();
+    let disabled = |engine: &Engine| engine.meta(app_trigger::TRIGGER_DISABLED).unwrap();
     let mut engine = open(&folder, None).unwrap();
     engine.execute("INSERT INTO notes (id) VALUES ('a')", &[]).unwrap();
     let kept = "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND name NOT LIKE 'rejoin%' ORDER BY 1";
     assert_eq!(all(&mut engine, kept), ["'local'", "'mirrors'"]);
     assert_eq!(all(&mut engine, "SELECT id FROM mirror"), ["'a'"]);
-    let said = told(&engine).unwrap();
+    let recorded = disabled(&engine).unwrap();
     for part in
         [r#""trigger":"stops""#, "it calls RAISE", "declare a rule", "SELECT RAISE(ABORT, 'no')"]
     {
-        assert!(said.contains(part), "{part}: {said}");
+        assert!(recorded.contains(part), "{part}: {recorded}");
     }
     engine.close().unwrap();
-    assert_eq!(told(&open(&folder, None).unwrap()), Some(said), "once");
+    assert_eq!(disabled(&open(&folder, None).unwrap()), Some(recorded), "once");
 }

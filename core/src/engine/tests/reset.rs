@@ -1,4 +1,4 @@
-//! Resets of a file, as far as the engine knows them: whole or not at all, by name, and with nothing left over.
+//! Resets of a file: whole or not at all, by name, with no remains.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::ids::MutationId;
 use crate::value::Value;
 
-/// A row of the server's.
+/// Applies a row of the server.
 fn arrive(engine: &mut Engine, key: &str, body: &str) {
     let table = engine.schema().named("notes").unwrap().clone();
     let body = (table.columns[table.column_named("body").unwrap()].id, Value::from(body));
@@ -27,7 +27,7 @@ fn waiting(engine: &Engine) -> Vec<MutationId> {
     engine.pending().unwrap().into_iter().map(|mutation| mutation.id).collect()
 }
 
-/// Two rows of the server's, an edit of one of them, a row of the app's own, and a local-only row.
+/// Two rows of the server, an edit of one of them, a row of the app, and a local-only row.
 fn written() -> (tempfile::TempDir, Engine) {
     let (folder, mut engine) = notes();
     arrive(&mut engine, "a", "theirs");
@@ -42,7 +42,7 @@ const ROWS: &str = "SELECT id || ' ' || coalesce(body, '-') FROM notes ORDER BY 
 const FACTS: &str = "SELECT key FROM rejoin_meta ORDER BY key";
 
 #[test]
-fn what_waits_goes_by_name_only() {
+fn reset_removes_pending_mutations_only_by_name() {
     let (_folder, mut engine) = written();
     let ids = waiting(&engine);
     for keep in [Keep::Local, Keep::Nothing] {
@@ -62,7 +62,7 @@ fn what_waits_goes_by_name_only() {
 }
 
 #[test]
-fn a_reset_keeps_what_it_says_and_the_file_opens_so_again() {
+fn reset_keeps_what_was_requested_after_reopen() {
     for (keep, rows, local, cursor) in [
         (Keep::Pending, vec!["'c mine'"], vec!["'local'"], false),
         (Keep::Local, vec![], vec!["'local'"], false),
@@ -89,7 +89,7 @@ fn a_reset_keeps_what_it_says_and_the_file_opens_so_again() {
             assert_eq!(engine.meta("cursor").unwrap().is_some(), cursor);
             assert_eq!(engine.meta("subject").unwrap().is_some(), keep == Keep::Pending);
         }
-        // The tables go on capturing, under numbers that were never given.
+        // The tables still capture, under new numbers.
         let last = ids.len() + 1;
         engine.execute("INSERT INTO notes (id, body) VALUES ('d', 'next')", &[]).unwrap();
         let new = engine.pending().unwrap().pop().unwrap();
@@ -98,7 +98,7 @@ fn a_reset_keeps_what_it_says_and_the_file_opens_so_again() {
 }
 
 #[test]
-fn a_reset_that_is_stopped_in_the_middle_has_not_happened() {
+fn interrupted_reset_changes_nothing() {
     for keep in [Keep::Pending, Keep::Local] {
         let (folder, mut engine) = written();
         let stop = engine.interrupt_handle();
@@ -136,7 +136,7 @@ fn a_reset_that_is_stopped_in_the_middle_has_not_happened() {
 }
 
 #[test]
-fn local_tables_go_whole_whatever_binds_them_and_with_their_indexes() {
+fn local_tables_are_emptied_with_references_and_indexes() {
     let (_folder, mut engine) = written();
     engine
         .execute_batch(
@@ -164,7 +164,7 @@ fn local_tables_go_whole_whatever_binds_them_and_with_their_indexes() {
         let found = format!("SELECT count(*) FROM {index} WHERE {index} MATCH 'secret OR mine'");
         assert_eq!(all(&mut engine, &found), ["0"], "{index}");
     }
-    // Triggers are awake again, and the index goes on.
+    // Triggers fire again, and the index is maintained.
     engine.execute("INSERT INTO notes (id, body) VALUES ('d', 'found')", &[]).unwrap();
     let found = "SELECT id FROM search_notes WHERE search_notes MATCH 'found'";
     assert_eq!(all(&mut engine, found), ["'d'"]);
@@ -173,8 +173,7 @@ fn local_tables_go_whole_whatever_binds_them_and_with_their_indexes() {
 }
 
 #[test]
-fn an_index_of_the_apps_own_follows_a_reset_that_keeps_it_and_a_trigger_that_fails_does_not_stop_one()
- {
+fn reset_updates_app_indexes_and_survives_failing_triggers() {
     for keep in [Keep::Pending, Keep::Local] {
         let (_folder, mut engine) = written();
         engine
@@ -194,15 +193,15 @@ fn an_index_of_the_apps_own_follows_a_reset_that_keeps_it_and_a_trigger_that_fai
 }
 
 #[test]
-fn those_who_watch_are_told_of_every_table_that_was_emptied() {
+fn observers_receive_every_table_that_a_reset_emptied() {
     let (_folder, mut engine) = written();
-    let told = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let tell = Arc::clone(&told);
-    engine.on_commit(Box::new(move |change| tell.lock().unwrap().push(change.clone())));
+    let changes = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let into = Arc::clone(&changes);
+    engine.on_commit(Box::new(move |change| into.lock().unwrap().push(change.clone())));
     let ids = waiting(&engine);
     engine.reset(Keep::Nothing, &ids).unwrap();
-    let told = told.lock().unwrap();
-    let [change] = told.as_slice() else { panic!("{told:?}") };
+    let changes = changes.lock().unwrap();
+    let [change] = changes.as_slice() else { panic!("{changes:?}") };
     assert!(change.queue);
     assert_eq!(change.tables.keys().collect::<Vec<_>>(), ["mirror", "notes"]);
 }

@@ -1,4 +1,4 @@
-//! Declared rules (R5): kept for local writes, in SQLite's words, and never for base rows.
+//! Declared rules: enforced for local writes, with SQLite's messages, and never for base rows.
 
 use rejoin_protocol::manifest::{ReferenceAction, Rule};
 
@@ -68,7 +68,7 @@ fn ruled() -> (tempfile::TempDir, Engine) {
     (folder, engine)
 }
 
-/// The error of one statement: it must leave rows and queue as they were, and the transaction usable.
+/// The error of one statement: it must leave rows and queue unchanged, and the transaction usable.
 fn error_of(engine: &mut Engine, sql: &str) -> String {
     let rows = |engine: &mut Engine| {
         ["p", "u", "c", "d", "f", "t"].map(|table| {
@@ -95,7 +95,7 @@ fn error_of(engine: &mut Engine, sql: &str) -> String {
 }
 
 #[test]
-fn a_broken_rule_names_table_column_and_rule_in_sqlites_words() {
+fn violated_rule_is_reported_with_sqlites_message() {
     let (_folder, mut engine) = ruled();
     for (sql, error) in [
         ("INSERT INTO p VALUES ('x', NULL, 'b')", "NOT NULL constraint failed: p.a"),
@@ -106,8 +106,8 @@ fn a_broken_rule_names_table_column_and_rule_in_sqlites_words() {
         ("INSERT INTO u VALUES ('3', 1, 5)", "UNIQUE constraint failed: u.n"),
         ("UPDATE u SET n = 2 WHERE id = '1'", "UNIQUE constraint failed: u.n"),
         ("INSERT INTO u VALUES ('1', 7, 7)", "UNIQUE constraint failed: u.id"),
-        ("INSERT INTO c VALUES ('c', 'nobody')", "FOREIGN KEY constraint failed: c.p"),
-        ("INSERT INTO t VALUES ('t', 'nobody')", "FOREIGN KEY constraint failed: t.up"),
+        ("INSERT INTO c VALUES ('c', 'missing')", "FOREIGN KEY constraint failed: c.p"),
+        ("INSERT INTO t VALUES ('t', 'missing')", "FOREIGN KEY constraint failed: t.up"),
     ] {
         assert_eq!(error_of(&mut engine, sql), error, "{sql}");
     }
@@ -128,13 +128,13 @@ fn every_or_clause_raises_on_a_declared_rule() {
         let sql = format!("INSERT OR {clause} INTO u VALUES ('x', 8, 8), ('y', 1, 9)");
         assert_eq!(error_of(&mut engine, &sql), "UNIQUE constraint failed: u.n");
     }
-    // The key is SQLite's own, so its clauses work on it.
+    // The key is a native constraint, so its clauses work.
     engine.execute("INSERT OR IGNORE INTO u VALUES ('1', 9, 9)", &[]).unwrap();
     assert!(queued(&engine).is_empty());
 }
 
 #[test]
-fn an_upsert_that_names_more_than_the_key_is_explained() {
+fn upsert_on_more_than_the_key_is_explained() {
     let (_folder, mut engine) = ruled();
     let sql = "INSERT INTO u VALUES ('3', 1, 1) ON CONFLICT (n) DO UPDATE SET m = 9";
     let error = engine.execute(sql, &[]).unwrap_err();
@@ -145,7 +145,7 @@ fn an_upsert_that_names_more_than_the_key_is_explained() {
 }
 
 #[test]
-fn unique_and_references_are_asked_once_after_the_statement() {
+fn unique_and_references_are_checked_after_the_statement() {
     let (_folder, mut engine) = ruled();
     for sql in [
         "UPDATE u SET n = 3 - n",
@@ -159,12 +159,12 @@ fn unique_and_references_are_asked_once_after_the_statement() {
 }
 
 #[test]
-fn a_rule_is_asked_on_update_only_if_a_column_that_it_names_changed() {
+fn update_checks_only_rules_of_changed_columns() {
     let (_folder, mut engine) = ruled();
     base(
         &mut engine,
         "INSERT INTO p VALUES ('bad', NULL, 'far too long'); INSERT INTO u VALUES ('9', 1, 3);
-         INSERT INTO c VALUES ('c', 'nobody')",
+         INSERT INTO c VALUES ('c', 'missing')",
     );
     engine.execute("UPDATE p SET a = 5 WHERE id = 'bad'", &[]).unwrap();
     engine.execute("UPDATE u SET m = 4 WHERE id = '9'", &[]).unwrap();
@@ -179,9 +179,9 @@ fn a_rule_is_asked_on_update_only_if_a_column_that_it_names_changed() {
     );
 }
 
-/// Rows that break every rule, as a server may send them in any order.
+/// Rows that violate every rule, as a server may send them in any order.
 const BROKEN: &str = "INSERT INTO p VALUES ('x', NULL, 'far too long'), ('y', -1, NULL);
-    INSERT INTO u VALUES ('8', 1, 1), ('9', 1, 1); INSERT INTO c VALUES ('c', 'nobody');
+    INSERT INTO u VALUES ('8', 1, 1), ('9', 1, 1); INSERT INTO c VALUES ('c', 'missing');
     INSERT INTO f VALUES ('f', 'p'); INSERT INTO d VALUES ('d', 'p'); DELETE FROM p WHERE id = 'p'";
 
 #[test]
@@ -192,17 +192,17 @@ fn base_rows_are_never_refused_captured_or_cascaded() {
     assert_eq!(all(&mut engine, "SELECT p FROM d"), ["'p'"]);
     base(
         &mut engine,
-        "INSERT INTO p VALUES ('nobody', 1, NULL); DELETE FROM p WHERE id = 'nobody'",
+        "INSERT INTO p VALUES ('missing', 1, NULL); DELETE FROM p WHERE id = 'missing'",
     );
     assert_eq!(
         all(&mut engine, "SELECT p FROM c"),
-        ["'nobody'"],
+        ["'missing'"],
         "a cascade never runs in base application"
     );
 }
 
 #[test]
-fn cascades_nest_a_thousand_levels_and_no_deeper() {
+fn cascades_nest_at_most_a_thousand_levels() {
     let cascading = refer("up", "t", ReferenceAction::Cascade);
     let columns = [("id", "string"), ("up", "string")];
     let (_folder, mut engine) = engine(vec![table("t", &columns, vec![cascading])]);
@@ -222,7 +222,7 @@ fn cascades_nest_a_thousand_levels_and_no_deeper() {
 }
 
 #[test]
-fn a_check_compares_as_a_native_one_does() {
+fn check_compares_like_a_native_check() {
     for (logical, native, expression, value) in [
         ("string", "TEXT", "a > 5", "'10'"),
         ("string", "TEXT", "a < 5", "'10'"),
@@ -293,7 +293,7 @@ fn values_that_cannot_be_synced_are_refused_by_column() {
 }
 
 #[test]
-fn a_key_is_given_by_the_app_and_a_uuid_has_one_text() {
+fn key_is_required_and_a_uuid_has_one_text() {
     let integer = table("i", &[("id", "int64"), ("x", "int")], Vec::new());
     let (_folder, mut engine) =
         engine(vec![table("s", &[("id", "string"), ("x", "int")], Vec::new()), integer]);
@@ -316,7 +316,7 @@ fn a_key_is_given_by_the_app_and_a_uuid_has_one_text() {
 }
 
 #[test]
-fn a_table_that_devices_may_not_write_refuses_by_name() {
+fn read_only_table_refuses_writes_by_name() {
     let mut manifest = table("fixed", &[("id", "string"), ("x", "int")], Vec::new());
     manifest.push_policy = String::from("disabled");
     let (_folder, mut engine) = engine(vec![manifest]);

@@ -1,5 +1,5 @@
-//! From one manifest to the next: pending work is kept, or parked whole if it names what is gone; what cannot be synced is
-//! refused with the reason.
+//! Schema changes: pending mutations are kept, or parked whole if they name something removed; what
+//! cannot be synced is rejected with the reason.
 
 use rejoin_protocol::manifest::{
     ColumnIdentity, ColumnManifest, GeneratedColumn, Index, Manifest, Rule, TableExtension,
@@ -54,9 +54,9 @@ fn reason(result: Result<crate::engine::Adopted, Error>) -> String {
     }
 }
 
-/// A server is not trusted with SQL of its own: each text of a manifest is one expression, type or name.
+/// A server must not inject SQL: each text of a manifest is one expression, type or name.
 #[test]
-fn manifest_that_brings_statements_is_refused_and_changes_nothing() {
+fn manifest_with_statements_is_refused_and_changes_nothing() {
     let evil = "1); DELETE FROM rejoin_mutation; --";
     let default = |name: &str| {
         let mut evil_column = column(name, "string");
@@ -91,7 +91,8 @@ fn manifest_that_brings_statements_is_refused_and_changes_nothing() {
     assert_eq!(engine.pending().unwrap().len(), 1);
 }
 
-/// A second barrier: if text of a manifest became a statement despite the checks, it could not write the queue.
+/// A second barrier: if text of a manifest became a statement despite the checks, it could not
+/// write the queue.
 #[test]
 fn schema_change_may_not_write_the_engines_tables() {
     let (_folder, engine) = pending(table("notes", TWO, Vec::new()));
@@ -115,7 +116,7 @@ fn schema_change_may_not_write_the_engines_tables() {
     conn.execute("UPDATE rejoin_mutation SET attempt = attempt", []).unwrap();
 }
 
-/// The device takes one of SQLite's five types from it.
+/// The device derives one of SQLite's five types from it.
 #[test]
 fn declared_type_of_a_generated_column_adds_no_constraint() {
     let made = with(table("notes", TWO, Vec::new()), |extension| {
@@ -130,12 +131,12 @@ fn declared_type_of_a_generated_column_adds_no_constraint() {
 }
 
 #[test]
-fn an_additive_change_keeps_pending_work_and_says_what_was_gained() {
+fn additive_change_keeps_pending_work_and_lists_additions() {
     let (_folder, mut engine) = pending(table("notes", TWO, Vec::new()));
     engine
         .execute_batch(
             "CREATE TABLE log (x); CREATE INDEX mine ON notes (body); CREATE VIEW seen AS SELECT * FROM notes;
-             CREATE TRIGGER told AFTER INSERT ON notes BEGIN INSERT INTO log VALUES (NEW.id); END",
+             CREATE TRIGGER logged AFTER INSERT ON notes BEGIN INSERT INTO log VALUES (NEW.id); END",
         )
         .unwrap();
     let mut count = column("count", "int");
@@ -155,11 +156,11 @@ fn an_additive_change_keeps_pending_work_and_says_what_was_gained() {
     assert_eq!(adopted.new_tables, [TableNumber(2)]);
     assert_eq!(adopted.gained, [(TableNumber(1), vec![ColumnId(3), ColumnId(4)])]);
     assert_eq!(queued(&engine), ["notes a insert body 'x'"]);
-    // Old rows wait for the server; the default is for new ones (S3).
+    // Old rows wait for the server; the default is for new ones.
     engine.execute("INSERT INTO notes (id, body) VALUES ('b', 'y')", &[]).unwrap();
     assert_eq!(all(&mut engine, "SELECT count FROM notes ORDER BY id"), ["NULL", "7"]);
     assert_eq!(queued(&engine)[1], "notes b insert body 'y' count 7");
-    // What the app had made is there, and the new rule holds.
+    // The app's objects still exist, and the new rule is enforced.
     assert_eq!(all(&mut engine, "SELECT x FROM log"), ["'b'"]);
     assert_eq!(all(&mut engine, "SELECT count(*) FROM seen"), ["2"]);
     let indexes = all(
@@ -168,12 +169,12 @@ fn an_additive_change_keeps_pending_work_and_says_what_was_gained() {
     );
     assert_eq!(indexes, ["'by_at'", "'mine'"]);
     assert!(matches!(engine.execute("UPDATE notes SET body = NULL", &[]), Err(Error::Rule { .. })));
-    // The same manifest again is nothing.
+    // The same manifest again changes nothing.
     assert!(!engine.adopt(&manifest(2, vec![notes, more])).unwrap().changed);
 }
 
 #[test]
-fn a_gained_column_without_default_is_added_in_place() {
+fn column_without_default_is_added_in_place() {
     let (_folder, mut engine) = pending(table("notes", TWO, Vec::new()));
     let columns = [("id", "string"), ("extra", "int"), ("body", "string")];
     let adopted = engine.adopt(&manifest(2, vec![table("notes", &columns, Vec::new())])).unwrap();
@@ -183,7 +184,7 @@ fn a_gained_column_without_default_is_added_in_place() {
 }
 
 #[test]
-fn a_renamed_column_is_the_same_one() {
+fn renamed_column_keeps_its_identity() {
     let (folder, mut engine) = pending(identified(&[("id", "string", 1), ("body", "string", 2)]));
     let renamed = identified(&[("id", "string", 1), ("text", "string", 2)]);
     let adopted = engine.adopt(&manifest(2, vec![renamed])).unwrap();
@@ -197,7 +198,7 @@ fn a_renamed_column_is_the_same_one() {
 }
 
 #[test]
-fn columns_may_swap_names_or_take_the_name_of_one_that_goes() {
+fn columns_may_swap_names_or_reuse_a_removed_name() {
     let (_folder, mut engine) = engine(vec![identified(&[
         ("id", "string", 1),
         ("a", "string", 2),
@@ -218,7 +219,7 @@ fn columns_may_swap_names_or_take_the_name_of_one_that_goes() {
     assert_eq!(queued(&engine), ["notes k update c 'three'>'x'"]);
 }
 
-/// Parked with the verdict that the server would give.
+/// Checks that it is parked with the verdict that the server would give.
 #[track_caller]
 fn is_parked_for(mutation: &Mutation, code: &str) {
     let detail = mutation.detail.as_deref().unwrap();
@@ -228,9 +229,9 @@ fn is_parked_for(mutation: &Mutation, code: &str) {
     assert_eq!(mutation.reason, Some(reason));
 }
 
-/// What a schema that lacks it does to a pending insert of ('a', 'x') that names it.
+/// A pending insert of ('a', 'x'), and a schema that lacks something it names.
 #[test]
-fn pending_mutation_that_names_what_is_removed_is_parked_whole() {
+fn pending_mutation_of_a_removed_column_is_parked_whole() {
     let other_key = || {
         let mut other = table("notes", TWO, Vec::new());
         other.primary_key = vec![String::from("body")];
@@ -244,7 +245,7 @@ fn pending_mutation_that_names_what_is_removed_is_parked_whole() {
             "column.unknown",
         ),
         (
-            "column dropped and made again",
+            "column dropped and created again",
             identified(&[("id", "string", 1), ("body", "string", 9)]),
             "column.unknown",
         ),
@@ -259,7 +260,8 @@ fn pending_mutation_that_names_what_is_removed_is_parked_whole() {
         let parked: Vec<_> = engine.pending().unwrap();
         assert_eq!(adopted.parked, [parked[0].id, parked[1].id], "{what}");
         is_parked_for(&parked[0], code);
-        // It has its values and its old names, also after the next start; nothing of it is in the rows.
+        // It keeps its values and old names, also after the next start; the rows contain nothing of
+        // it.
         for _ in 0..2 {
             assert_eq!(queued(&engine)[0], "notes a insert body 'x'", "{what}");
             let pending =
@@ -294,7 +296,7 @@ fn pending_mutation_that_names_what_is_removed_is_parked_whole() {
 }
 
 #[test]
-fn mutation_that_does_not_name_what_is_removed_stays_pending() {
+fn mutation_without_a_removed_column_stays_pending() {
     let mut count = column("count", "int");
     count.sqlite_default_sql = Some(String::from("'7'"));
     let mut notes = table("notes", TWO, Vec::new());
@@ -330,7 +332,7 @@ fn mutation_that_does_not_name_what_is_removed_stays_pending() {
 }
 
 #[test]
-fn sent_mutation_that_names_what_is_removed_waits_for_its_verdict() {
+fn sent_mutation_of_a_removed_column_awaits_its_verdict() {
     let (folder, mut engine) = pending(table("notes", TWO, Vec::new()));
     let id = engine.pending().unwrap()[0].id;
     engine.mark_sent(&[Seq(1)], 1).unwrap();
@@ -343,7 +345,8 @@ fn sent_mutation_that_names_what_is_removed_waits_for_its_verdict() {
     let offer = engine.mark_sent(&[Seq(1)], 2).unwrap().remove(0);
     let group = group(engine.schema(), &offer, ActionParts::default());
     assert_eq!(group.unwrap().changes[0].table_name, "(removed table 1)");
-    // A table of the same name that comes later is another one, and the verdict of the first leaves it alone.
+    // A later table of the same name is another one, and the verdict on the first does not affect
+    // it.
     engine.adopt(&manifest(3, vec![table("notes", TWO, Vec::new())])).unwrap();
     engine.execute("INSERT INTO notes VALUES ('a', 'of the second')", &[]).unwrap();
     for ending in [Ending::Retry, Ending::Conflict] {
@@ -357,7 +360,7 @@ fn sent_mutation_that_names_what_is_removed_waits_for_its_verdict() {
 }
 
 #[test]
-fn a_retyped_column_waits_for_the_server_and_a_widened_one_does_not() {
+fn retyped_column_is_emptied_and_a_widened_one_is_kept() {
     let number = |kind| table("notes", &[("id", "string"), ("n", kind)], Vec::new());
     let (_folder, mut engine) = engine(vec![number("int")]);
     super::base(&mut engine, "INSERT INTO notes VALUES ('a', 5)");
@@ -369,7 +372,7 @@ fn a_retyped_column_waits_for_the_server_and_a_widened_one_does_not() {
 }
 
 #[test]
-fn numbers_are_never_given_twice() {
+fn table_and_column_numbers_are_never_reused() {
     let (_folder, mut engine) = engine(vec![table("a", TWO, Vec::new())]);
     engine.adopt(&manifest(2, vec![table("b", TWO, Vec::new())])).unwrap();
     engine.adopt(&manifest(3, vec![table("c", &[("id", "string")], Vec::new())])).unwrap();
@@ -383,7 +386,7 @@ fn numbers_are_never_given_twice() {
 }
 
 #[test]
-fn what_cannot_be_synced_is_refused_by_table_and_column() {
+fn unsyncable_schema_is_refused_by_table_and_column() {
     let keyed = |keys: &[&str]| {
         let mut table = table("t", TWO, Vec::new());
         table.primary_key = keys.iter().map(|key| (*key).to_owned()).collect();
@@ -402,7 +405,7 @@ fn what_cannot_be_synced_is_refused_by_table_and_column() {
         (keyed(&["id", "body"]), "several columns"),
         (keyed(&["nope"]), "key nope"),
         (table("t", &[("id", "bytes")], Vec::new()), "key id"),
-        (table("t", &[("id", "string"), ("ID", "string")], Vec::new()), "stands twice"),
+        (table("t", &[("id", "string"), ("ID", "string")], Vec::new()), "is listed twice"),
         (table("rejoin_t", TWO, Vec::new()), "reserved"),
         (table("sqlite_t", TWO, Vec::new()), "reserved"),
         (ruled(Rule::NotNull { column: String::from("nope") }), "nope"),
@@ -426,7 +429,7 @@ fn what_cannot_be_synced_is_refused_by_table_and_column() {
             }),
             "nope",
         ),
-        (table("mine", TWO, Vec::new()), "made a table"),
+        (table("mine", TWO, Vec::new()), "created a table"),
         (table("parent", TWO, Vec::new()), "FOREIGN KEY"),
     ];
     let (_folder, mut engine) = pending(table("notes", TWO, Vec::new()));
@@ -445,14 +448,14 @@ fn what_cannot_be_synced_is_refused_by_table_and_column() {
 }
 
 #[test]
-fn local_only_tables_are_made_and_grow_and_are_never_synced() {
+fn local_only_tables_are_extended_and_never_synced() {
     let local = |columns: &[(&str, &str)]| {
         with(table("drafts", columns, Vec::new()), |extension| extension.local_only = true)
     };
     let (folder, mut engine) = engine(vec![table("notes", TWO, Vec::new()), local(TWO)]);
     engine.execute("INSERT INTO drafts VALUES ('a', 'b')", &[]).unwrap();
     assert_eq!(mutations(&engine), 0);
-    // A server knows nothing of them.
+    // A server does not have them.
     engine.adopt(&manifest(2, vec![table("notes", TWO, Vec::new())])).unwrap();
     assert_eq!(all(&mut engine, "SELECT body FROM drafts"), ["'b'"]);
     engine.close().unwrap();
@@ -464,7 +467,7 @@ fn local_only_tables_are_made_and_grow_and_are_never_synced() {
 }
 
 #[test]
-fn a_default_of_now_is_the_hosts_instant_in_our_form() {
+fn default_of_now_is_the_host_time_in_canonical_form() {
     let mut at: ColumnManifest = column("at", "datetime");
     at.sqlite_default_sql = Some(String::from("CURRENT_TIMESTAMP"));
     let mut notes = table("notes", TWO, Vec::new());
@@ -479,7 +482,7 @@ fn a_default_of_now_is_the_hosts_instant_in_our_form() {
 }
 
 #[test]
-fn indexes_of_the_app_survive_a_table_that_is_built_anew() {
+fn app_indexes_survive_a_table_rebuild() {
     let (_folder, mut engine) = engine(vec![table("notes", TWO, Vec::new())]);
     engine.create_index("mine", "notes", &["body"]).unwrap();
     let next = with(table("notes", TWO, Vec::new()), |extension| extension.without_rowid = true);
@@ -487,7 +490,7 @@ fn indexes_of_the_app_survive_a_table_that_is_built_anew() {
     let indexes =
         all(&mut engine, "SELECT name FROM pragma_index_list('notes') WHERE origin = 'c'");
     assert_eq!(indexes, ["'mine'"]);
-    // One that names a removed column holds the schema back no more than anything else does.
+    // An index that names a removed column does not block the schema.
     engine.adopt(&manifest(3, vec![table("notes", &[("id", "string")], Vec::new())])).unwrap();
     let dropped = engine.meta("trigger_disabled").unwrap().unwrap();
     assert!(dropped.contains("mine") && dropped.contains("CREATE INDEX"), "{dropped}");

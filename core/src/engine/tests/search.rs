@@ -1,4 +1,4 @@
-//! Full-text search: the index holds what the table holds, whoever wrote it.
+//! Full-text search: the index always matches the table.
 
 use rejoin_protocol::Manifest;
 
@@ -14,7 +14,7 @@ fn find(engine: &mut Engine, words: &str) -> Vec<String> {
     )
 }
 
-/// The index is what a rebuilt one would be; FTS5 itself finds nothing wrong with it.
+/// Checks that the index equals a rebuilt one, and passes FTS5's own integrity check.
 fn is_right(engine: &mut Engine) {
     let rows = all(engine, "SELECT id || ' ' || coalesce(body, '-') FROM notes ORDER BY id");
     let entries =
@@ -26,7 +26,7 @@ fn is_right(engine: &mut Engine) {
 }
 
 #[test]
-fn it_holds_what_was_there_and_follows_every_kind_of_write() {
+fn index_contains_existing_rows_and_follows_every_write() {
     let (_folder, mut engine) = notes();
     engine
         .execute(
@@ -56,14 +56,14 @@ fn it_holds_what_was_there_and_follows_every_kind_of_write() {
 }
 
 #[test]
-fn the_same_one_stays_another_is_made_anew_and_one_can_be_removed() {
+fn equal_index_stays_and_another_one_is_rebuilt() {
     let (_folder, mut engine) = notes();
     engine.execute("INSERT INTO notes (id, body, n) VALUES ('a', 'buttermilk', 7)", &[]).unwrap();
     engine.create_search_index("notes", &["body"], None).unwrap();
     let version = |engine: &mut Engine| all(engine, "PRAGMA schema_version");
     let before = version(&mut engine);
     engine.create_search_index("notes", &["body"], None).unwrap();
-    assert_eq!(version(&mut engine), before, "nothing was done");
+    assert_eq!(version(&mut engine), before, "nothing was changed");
     assert!(find(&mut engine, "milk").is_empty());
     engine.create_search_index("notes", &["body", "n"], Some("trigram")).unwrap();
     assert_eq!(find(&mut engine, "milk"), ["'a'"]);
@@ -75,7 +75,7 @@ fn the_same_one_stays_another_is_made_anew_and_one_can_be_removed() {
 }
 
 #[test]
-fn what_cannot_be_indexed_is_refused_and_nothing_is_made() {
+fn invalid_index_is_refused_and_nothing_is_created() {
     let (_folder, mut engine) = notes();
     assert!(matches!(
         engine.create_search_index("mirror", &["body"], None),
@@ -98,7 +98,7 @@ fn what_cannot_be_indexed_is_refused_and_nothing_is_made() {
 }
 
 #[test]
-fn it_goes_on_with_the_columns_that_a_new_schema_has() {
+fn index_keeps_the_columns_of_a_new_schema() {
     let (_folder, mut engine) = notes();
     engine.create_search_index("notes", &["body", "n"], None).unwrap();
     engine.execute("INSERT INTO notes (id, body, n) VALUES ('a', 'milk', 7)", &[]).unwrap();
@@ -119,7 +119,7 @@ fn it_goes_on_with_the_columns_that_a_new_schema_has() {
 }
 
 #[test]
-fn one_that_lost_a_trigger_is_made_anew_when_the_file_is_opened() {
+fn index_without_a_trigger_is_rebuilt_on_open() {
     let (folder, mut engine) = notes();
     engine.create_search_index("notes", &["body"], None).unwrap();
     engine.execute("DROP TRIGGER search_notes_insert", &[]).unwrap();

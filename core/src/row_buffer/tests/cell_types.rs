@@ -1,4 +1,4 @@
-//! What each cell can be read as, by the table that the tests of every language keep to (`docs/row-buffer.md`).
+//! Tests of cell conversions against the table for all languages (`docs/row-buffer.md`).
 
 use serde_json::Value as Json;
 
@@ -8,7 +8,8 @@ use crate::row_buffer::Row;
 
 const TABLE: &str = include_str!("../../../vectors/cell-types.json");
 
-/// Reads column `c` as a type of the table, and writes it as the table does; `None` for a type that Rust has not.
+/// Reads column `c` as a type of the table, formatted as in the table; `None` for types that Rust
+/// lacks.
 fn read(row: &Row<'_>, name: &str) -> Option<Result<String>> {
     let hex =
         |bytes: &[u8]| bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
@@ -31,7 +32,7 @@ fn read(row: &Row<'_>, name: &str) -> Option<Result<String>> {
 }
 
 #[test]
-fn a_cell_is_read_as_a_type_by_the_table_of_all_languages() {
+fn cell_conversions_match_the_shared_table() {
     let table: Json = serde_json::from_str(TABLE).unwrap();
     let (mut given, mut refused) = (0, 0);
     for case in table["cells"].as_array().unwrap() {
@@ -55,7 +56,7 @@ fn a_cell_is_read_as_a_type_by_the_table_of_all_languages() {
 }
 
 #[test]
-fn null_is_none_of_every_type() {
+fn null_converts_to_none_of_every_type() {
     let buffer = encode(&["c"], &[vec![crate::value::Value::Null]]);
     let row = buffer.row(0).unwrap();
     assert_eq!(row.get::<Option<bool>>("c").unwrap(), None);

@@ -1,7 +1,7 @@
-//! The loop: waits until a pass is due, runs it, and decides what follows from how it ended.
+//! The driver's loop: waits until a pass is due, runs it, and decides what follows.
 //!
-//! Promise: suspending and stopping take effect at the next poll, whatever is under way; each waiter hears of the pass that
-//! began after it had asked, and of no other.
+//! Suspending and stopping take effect at the next poll. Each waiter gets the result of the pass
+//! that began after its request.
 
 use std::time::Duration;
 
@@ -20,36 +20,36 @@ pub(super) struct Cycle {
     pass: Pass,
     spawner: Spawner,
     schedule: Schedule,
-    /// The event stream: where it is, and who listens.
+    /// The event stream: its path and the task that reads it.
     listener: Option<(String, Task)>,
-    /// What is to be said again after a suspension.
+    /// The status to restore after a suspension.
     before: State,
-    /// Whether a hint began this pass, and nothing else asked for it.
+    /// Whether only a hint caused this pass.
     hinted: bool,
 }
 
-/// What to do next.
+/// The next step of the loop.
 enum Step {
     Stop,
     Suspend,
-    /// A pass: who waits for it, and what the network's policy holds back of it.
+    /// Run a pass, with its waiters and the metered policy that applies.
     Run(Vec<Waiter>, Metered),
-    /// Nothing is due before this; no time at all where only news will do.
+    /// Nothing is due before this time; `None` if only an event can make something due.
     Wait(Option<Duration>),
 }
 
-/// What an error means for the loop.
+/// The effect of an error on the loop.
 #[derive(Debug, PartialEq, Eq)]
 enum Course {
-    /// No server: try again soon.
+    /// No server: retry soon.
     Away,
-    /// The server, or its answer, is not well: try again soon.
+    /// The server or its response failed: retry soon.
     Unwell,
-    /// Not before something changes.
+    /// No retry before something changes.
     Halt(Halt),
-    /// A quick retry does not mend it.
+    /// A quick retry does not resolve it.
     Broken,
-    /// The engine was taken away.
+    /// The engine was closed.
     Gone,
 }
 
@@ -62,9 +62,9 @@ impl Cycle {
     }
 
     pub(super) async fn run(mut self) {
-        // Known before there is a network.
-        if let Ok(told) = self.pass.exchange.look().await {
-            self.pass.shared.board.set_first_sync(told.first_sync);
+        // The stored state is shown before there is a network.
+        if let Ok(stored) = self.pass.exchange.look().await {
+            self.pass.shared.board.set_first_sync(stored.first_sync);
         }
         loop {
             match self.step() {
@@ -79,7 +79,7 @@ impl Cycle {
         }
     }
 
-    /// Decides; a pass that begins takes all wishes with it.
+    /// Decides on the next step; a pass takes all requests with it.
     fn step(&mut self) -> Step {
         let shared = &self.pass.shared;
         let mut inbox = shared.lock();
@@ -89,7 +89,7 @@ impl Cycle {
         if inbox.suspended {
             return Step::Suspend;
         }
-        // Under the lock: whoever suspends from here on must not take the old word for the new one.
+        // Under the lock: a concurrent suspension must not read the old status as the new one.
         if shared.board.now().state == State::Suspended {
             shared.board.set(self.before.clone());
         }
@@ -117,21 +117,21 @@ impl Cycle {
         Step::Run(waiting, if is_explicit { Metered::Allow } else { held })
     }
 
-    /// What the network holds back.
+    /// The metered policy that applies to this network.
     fn policy(&self, network: Network) -> Metered {
         if network.metered { self.pass.config.metered } else { Metered::Allow }
     }
 
-    /// Lets go of everything, and says so.
+    /// Ends everything, with this status.
     fn rest(&mut self, state: State, why: impl Fn() -> Error) {
         let waiting = std::mem::take(&mut self.pass.shared.lock().waiting);
         for waiter in waiting {
-            // Whoever asked may have gone.
+            // The waiter may be gone.
             let _ = waiter.send(Err(why()));
         }
         let before = self.pass.shared.board.now().state;
         if before == state {
-            return; // Nothing has run since; something was wished for.
+            return; // Nothing has run since; only a request arrived.
         }
         self.before = match before {
             State::Connecting | State::Pushing | State::Applying(_) => State::Idle,
@@ -166,18 +166,18 @@ impl Cycle {
         };
         self.settle(&outcome, &known);
         for waiter in waiting {
-            // Whoever asked may have gone.
+            // The waiter may be gone.
             let _ = waiter.send(match &outcome {
                 Ok(Ending::Finished(report)) => Ok(Report::from(*report)),
                 Ok(Ending::HeldBack) => {
                     Err(Error::Offline("held back by the metered policy".into()))
                 }
-                Err(error) => Err(told(error)),
+                Err(error) => Err(duplicate(error)),
             });
         }
     }
 
-    /// Resolves when the pass has to end where it stands.
+    /// Completes when the pass must end immediately.
     async fn interrupted(&self) -> Error {
         loop {
             {
@@ -193,7 +193,7 @@ impl Cycle {
         }
     }
 
-    /// What follows from how a pass ended.
+    /// Updates schedule and status after a pass.
     fn settle(&mut self, outcome: &Result<Ending>, known: &Known) {
         let now = self.pass.shared.now();
         let moved = matches!(outcome, Ok(Ending::Finished(report)) if report.has_moved());
@@ -203,11 +203,11 @@ impl Cycle {
             self.schedule.idled(now, random(&*self.pass.host));
         }
         let state = match outcome {
-            // What was written meanwhile goes soon, unless all that was sent came to nothing.
+            // Later writes are pushed soon, unless nothing of this push succeeded.
             Ok(Ending::Finished(report))
                 if report.still_pending > 0 && (!self.has_written() || known.pushed && !moved) =>
             {
-                // The server asked for some to be sent again; those must not wait for the interval.
+                // The server asked to retry some mutations; they must not wait for the interval.
                 let at = self.schedule.failed(now, random(&*self.pass.host), known.asked);
                 let why = format!("{} mutations wait to be sent again", report.still_pending);
                 State::WaitingUntil { at: self.wall(at), why }
@@ -227,7 +227,7 @@ impl Cycle {
         };
         self.pass.shared.board.set(state);
         if outcome.is_ok() {
-            self.listen(known.told.events.as_deref());
+            self.listen(known.session.events.as_deref());
         }
     }
 
@@ -260,14 +260,14 @@ impl Cycle {
                 State::Failed { why, retry_at: self.wall(at) }
             }
             Course::Gone => {
-                // Usually the loop is about to be told so itself; if not, it looks again.
+                // The loop is usually about to be stopped; otherwise it retries.
                 self.schedule.broke(now);
                 return None;
             }
         })
     }
 
-    /// Keeps the event stream open where there is one, and the network is not metered against it.
+    /// Keeps the event stream open if the server has one and the metered policy allows it.
     fn listen(&mut self, path: Option<&str>) {
         let network = self.pass.shared.lock().network;
         let is_wanted = network.online && self.policy(network) == Metered::Allow;
@@ -275,7 +275,7 @@ impl Cycle {
             self.listener = None;
             return;
         };
-        // One that has ended has learned that there is no stream for us; it is not asked again before a change.
+        // A listener that has ended found no stream; it is not restarted before a change.
         if self.listener.as_ref().is_some_and(|(at, _)| at == path) {
             return;
         }
@@ -287,7 +287,7 @@ impl Cycle {
         self.pass.shared.lock().wishes.wrote.is_some()
     }
 
-    /// A time of the loop's clock, as people read it.
+    /// A time of the loop's clock as wall-clock time.
     fn wall(&self, at: Duration) -> i64 {
         let ahead = at.saturating_sub(self.pass.shared.now());
         let ahead = i64::try_from(ahead.as_micros()).unwrap_or(i64::MAX);
@@ -313,10 +313,10 @@ fn message_of(error: &Error) -> String {
     }
 }
 
-/// The same error once more, for each who waits: errors keep their sources, which cannot be copied.
-fn told(error: &Error) -> Error {
+/// Copies an error for each waiter: error sources cannot be cloned.
+fn duplicate(error: &Error) -> Error {
     match error {
-        // A server that cannot just now is as good as none to who waits; the loop goes on.
+        // For a waiter, a failing server is the same as none; the loop continues.
         Error::Server { status: 500.., .. } => Error::Offline(error.to_string()),
         Error::Offline(why) => Error::Offline(why.clone()),
         Error::Server { status, code, message, retryable } => Error::Server {

@@ -1,7 +1,7 @@
-//! What the loop asks of the session, each step on the writer's thread.
+//! The interface between the loop and the session; each step runs on the writer's thread.
 //!
-//! Promise: a caller that goes away between two steps leaves nothing half done: each step is one transaction at most, and the
-//! next pass begins by declaring lost what was under way.
+//! Each step is at most one transaction, so a caller may stop between two steps. The next pass then
+//! marks the running request as lost.
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,36 +16,37 @@ use crate::sync::status::FirstSync;
 use crate::sync::subject::Signer;
 use crate::writer::{Answer, Writer};
 
-/// The steps of a pass. On the writer's thread in production; at once in the driver's own tests, where time is paused.
+/// The steps of a pass. Runs on the writer's thread; in the driver's tests, with paused time,
+/// inline.
 pub(crate) trait Exchange: Send + Sync + Debug + 'static {
-    /// What is known, without beginning anything.
+    /// The stored state, without starting a pass.
     fn look(&self) -> Answer<Told>;
-    /// Begins a pass, signed by `who`. What the last one left under way is lost.
+    /// Starts a pass, signed by `who`. A request of the last pass counts as lost.
     fn start(&self, who: Signer) -> Answer<Told>;
-    /// From here on the credentials name somebody else, which ends the pass.
+    /// The credentials now name another user, which ends the pass.
     fn signed_by(&self, who: Signer) -> Answer<()>;
-    /// What to send next, or the end.
+    /// The next request, or the end.
     fn next(&self) -> Answer<Next>;
-    /// Applies an answer.
+    /// Applies a response.
     fn answered(&self, response: Response) -> Answer<Told>;
-    /// There will be no answer to what was sent last.
+    /// The last request has no response.
     fn lost(&self) -> Answer<()>;
-    /// The engine's file is about to be closed: the next pass begins with what is in it.
+    /// The file is about to be closed: the next pass starts with the stored state.
     fn renew(&self);
 }
 
-/// What the session knows after a step.
+/// The session's state after a step.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Told {
     pub(crate) first_sync: FirstSync,
     pub(crate) progress: Progress,
-    /// The server reads compressed requests.
+    /// The server accepts compressed requests.
     pub(crate) gzip: bool,
-    /// Where the server's event stream is, if it has one.
+    /// The path of the server's event stream, if it has one.
     pub(crate) events: Option<String>,
 }
 
-/// The session, lent to the writer for one step at a time.
+/// The session, used by the writer for one step at a time.
 #[derive(Debug, Clone)]
 pub(crate) struct WriterExchange {
     writer: Writer,
@@ -60,7 +61,7 @@ impl WriterExchange {
         Self { writer, config, session, stale: Arc::default() }
     }
 
-    /// One step on the writer's thread. Nobody else holds the session's lock, so it never waits.
+    /// Runs a step on the writer's thread, where the session's lock is always free.
     fn step<R: Send + 'static>(
         &self,
         body: impl FnOnce(&mut Session, &mut Engine) -> Result<R> + Send + 'static,
@@ -74,7 +75,7 @@ impl WriterExchange {
 
 impl Exchange for WriterExchange {
     fn look(&self) -> Answer<Told> {
-        self.step(|session, engine| told(session, engine))
+        self.step(|session, engine| session_state(session, engine))
     }
 
     fn start(&self, who: Signer) -> Answer<Told> {
@@ -85,7 +86,7 @@ impl Exchange for WriterExchange {
             }
             session.signed_by(engine, who)?;
             session.start_pass(engine)?;
-            told(session, engine)
+            session_state(session, engine)
         })
     }
 
@@ -100,7 +101,7 @@ impl Exchange for WriterExchange {
     fn answered(&self, response: Response) -> Answer<Told> {
         self.step(move |session, engine| {
             session.answered(engine, response)?;
-            told(session, engine)
+            session_state(session, engine)
         })
     }
 
@@ -113,7 +114,7 @@ impl Exchange for WriterExchange {
     }
 }
 
-pub(super) fn told(session: &Session, engine: &Engine) -> Result<Told> {
+pub(super) fn session_state(session: &Session, engine: &Engine) -> Result<Told> {
     let can = |name: &str| {
         session.welcome().is_some_and(|welcome| welcome.capabilities.iter().any(|one| one == name))
     };

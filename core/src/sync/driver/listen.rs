@@ -1,8 +1,8 @@
-//! The event stream: asks for a pass when the server says that there is something.
+//! The event stream: requests a pass on server events.
 //!
-//! Promise: an event only ever asks for a pass, so losing the stream loses nothing but a little time; a stream that breaks is
-//! opened again with backoff, one that is refused at the pace of the interval, because a proxy may have refused it. A server
-//! that names none is polled, as the interval does anyway.
+//! An event only requests a pass, so a lost stream only costs time. A broken stream is reopened
+//! with backoff, a refused one at the sync interval, because a proxy may have refused it. Without a
+//! stream, the interval polls.
 
 use rejoin_protocol::wire::event::Event;
 
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::sync::backoff::Backoff;
 use crate::transport::{EventStream, HttpRequest, TransportError, events};
 
-/// Listens for as long as the task is held. `path` is where the stream is.
+/// Listens as long as the task exists. `path` is the stream's path.
 pub(super) async fn listen(pass: Pass, path: String) {
     let soon = Backoff { max_retries: u32::MAX, slow: pass.config.sync_interval };
     let slowly = Backoff { max_retries: 0, ..soon };
@@ -25,18 +25,19 @@ pub(super) async fn listen(pass: Pass, path: String) {
                 soon
             }
             Ok(None) => slowly,
-            // The transport carries no streams.
+            // The transport has no streams.
             Err(Error::Refused { .. }) => return,
-            // Not just now: the way of every stream.
+            // A temporary failure.
             Err(_) => soon,
         };
-        // One that lived for a while has shown that all is well; one that breaks at once has not.
+        // A stream that lasted resets the backoff; one that breaks immediately does not.
         failures = if begun.elapsed() >= events::IDLE { 1 } else { failures + 1 };
         tokio::time::sleep(backoff.delay(failures, random(&*pass.host), None)).await;
     }
 }
 
-/// A stream, or `None` where it is refused: no such endpoint, or credentials that the next pass will find refused.
+/// Opens a stream; `None` if refused: no such endpoint, or credentials that the next pass will find
+/// refused.
 async fn open(pass: &Pass, path: &str) -> Result<Option<EventStream>> {
     let mut header = pass.keyring.begin().await?;
     for is_second in [false, true] {
@@ -46,7 +47,7 @@ async fn open(pass: &Pass, path: &str) -> Result<Option<EventStream>> {
         let timeout = pass.config.ack_deadline;
         let request =
             HttpRequest { method: "GET", path: path.into(), headers, body: None, timeout };
-        // The transport may be somebody else's: this watches it.
+        // A custom transport may not observe the timeout.
         let opened = tokio::time::timeout(timeout, pass.opened(request)).await;
         match opened.unwrap_or(Ok(Err(TransportError::Timeout(timeout))))? {
             Ok(stream) => return Ok(Some(stream)),
@@ -65,15 +66,15 @@ async fn open(pass: &Pass, path: &str) -> Result<Option<EventStream>> {
     Ok(None)
 }
 
-/// Asks for a pass at each event, until the stream ends.
+/// Requests a pass at each event, until the stream ends.
 async fn follow(pass: &Pass, mut stream: EventStream) {
     while let Some(event) = stream.next().await {
         match event {
-            // What changed between the last pull and now was told to nobody.
+            // Changes between the last pull and now were not notified.
             Event::Hello(_) | Event::Changed => {
                 pass.shared.wish(|inbox| inbox.wishes.woken = true);
             }
-            // The token is about to expire; opening again asks for a new one if it must.
+            // The token is about to expire; reopening fetches a new one if necessary.
             Event::Bye(_) => return,
         }
     }

@@ -1,8 +1,8 @@
-//! One pass: the session's requests, one after the other, signed, sent, and their answers given back.
+//! One pass: signs and sends the session's requests one at a time, and returns the responses to it.
 //!
-//! Promise: push, pull and snapshot never overlap (O5); a request without an answer within its deadline is abandoned and said
-//! to be lost; a 401 renews the token once and sends the same bytes again; what is no answer of our server (a page for
-//! people, a redirect, an old answer from a cache) is never shown to the session as one.
+//! Push, pull and snapshot never overlap. A request without a response within its deadline counts
+//! as lost. A 401 renews the token once and sends the same bytes again. HTML pages, redirects and
+//! cached responses are never passed to the session.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,27 +23,27 @@ use crate::sync::subject::Signer;
 use crate::sync::token::{Header, Keyring};
 use crate::transport::{EventStream, HttpRequest, HttpResponse, Transport, TransportError};
 
-/// A large body may take so much longer to go up: a second for each 16 KiB, the pace of a bad mobile network.
+/// Extra time for a large upload: a second per 16 KiB, the speed of a bad mobile network.
 const UPLOAD_PER_SECOND: usize = 16 * 1024;
 
-/// An answer that keeps coming may take this many deadlines in all.
+/// Maximum duration of a response, in deadlines.
 const WHOLE_ANSWER: u32 = 6;
 
-/// How a pass ended that nothing went wrong with.
+/// The result of a pass without an error.
 #[derive(Debug)]
 pub(super) enum Ending {
     /// Everything was exchanged.
     Finished(PassReport),
-    /// The metered policy held back what remained.
+    /// The metered policy prevented the rest.
     HeldBack,
 }
 
-/// What is known after a pass, however it ended.
+/// What is known after a pass, with or without an error.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    /// What the session told last.
-    pub(super) told: Told,
-    /// How long the server asked to be left alone in its last answer.
+    /// The last state of the session.
+    pub(super) session: Told,
+    /// `Retry-After` from the last response.
     pub(super) asked: Option<Duration>,
     /// Whether mutations were sent.
     pub(super) pushed: bool,
@@ -62,16 +62,16 @@ pub(super) struct Pass {
 }
 
 impl Pass {
-    /// Runs to the end. `known` takes what the session tells on the way, also where the pass fails.
+    /// Runs the pass. Updates `known` on the way, also if the pass fails.
     pub(super) async fn run(&self, held: Metered, known: &mut Known) -> Result<Ending> {
-        // Before the session says what to send: a request that cannot be signed should not count as sent.
+        // Before the first request: a request that cannot be signed must not count as sent.
         let mut header = self.keyring.begin().await?;
         let signer = self.keyring.signer(header.as_ref()).await?;
         self.shared.board.set(State::Connecting);
-        known.told = self.exchange.start(signer.clone()).await?;
+        known.session = self.exchange.start(signer.clone()).await?;
         let mut since = None;
         loop {
-            self.shared.board.set_first_sync(known.told.first_sync);
+            self.shared.board.set_first_sync(known.session.first_sync);
             let request = match self.exchange.next().await? {
                 Next::Finished(report) => return Ok(Ending::Finished(report)),
                 Next::Again => continue,
@@ -82,12 +82,12 @@ impl Pass {
                 self.exchange.lost().await?;
                 return Ok(Ending::HeldBack);
             }
-            self.show(phase, &known.told, &mut since);
+            self.show(phase, &known.session, &mut since);
             known.pushed |= phase == Phase::Pushing;
-            let answer = match self.ask(request, known.told.gzip, &mut header, &signer).await {
+            let answer = match self.ask(request, known.session.gzip, &mut header, &signer).await {
                 Ok(answer) => answer,
                 Err(error) => {
-                    // If this fails too, the next pass begins with it.
+                    // If this fails too, the next pass marks it.
                     let _ = self.exchange.lost().await;
                     return Err(error);
                 }
@@ -95,21 +95,24 @@ impl Pass {
             death::pass(Place::AnswerRead);
             known.asked = answer.retry_after();
             let (status, retry_after, body) = (answer.status, known.asked, answer.body);
-            known.told = self.exchange.answered(Response { status, retry_after, body }).await?;
-            self.show(phase, &known.told, &mut since);
+            known.session = self.exchange.answered(Response { status, retry_after, body }).await?;
+            self.show(phase, &known.session, &mut since);
             self.shared.answers.send_modify(|count| *count += 1);
         }
     }
 
-    fn show(&self, phase: Phase, told: &Told, since: &mut Option<Duration>) {
+    fn show(&self, phase: Phase, session: &Told, since: &mut Option<Duration>) {
         self.shared.board.set(match phase {
             Phase::Idle | Phase::Registering | Phase::FetchingSchema => State::Connecting,
             Phase::Pushing => State::Pushing,
             Phase::Pulling | Phase::Snapshot => {
-                // The session may still tell of the phase before.
-                let is_same = told.progress.phase == phase;
-                let (done, total) =
-                    if is_same { (told.progress.done, told.progress.total) } else { (0, None) };
+                // The session may still be in the previous phase.
+                let is_same = session.progress.phase == phase;
+                let (done, total) = if is_same {
+                    (session.progress.done, session.progress.total)
+                } else {
+                    (0, None)
+                };
                 let now = self.host.elapsed();
                 let since = *since.get_or_insert(now);
                 let millis = now.saturating_sub(since).as_millis().max(1);
@@ -120,7 +123,7 @@ impl Pass {
         });
     }
 
-    /// Sends one request; once more, with a new token, if the server refuses the first.
+    /// Sends one request; repeats it with a new token if the server refuses the first.
     async fn ask(
         &self,
         request: Request,
@@ -140,10 +143,10 @@ impl Pass {
         };
         let who = self.keyring.signer(Some(&fresh)).await?;
         if who != *signer {
-            // What was to be said for one user is not said for another.
+            // A request of one user must not be sent for another.
             self.exchange.signed_by(who).await?;
             return Err(Error::Offline(
-                "the token provider has changed its user in the middle of a pass; the next one asks the server whose it is"
+                "the token provider switched users during a pass; the next pass registers the new user"
                     .to_owned(),
             ));
         }
@@ -186,7 +189,7 @@ impl Pass {
         let mut request = request.clone();
         let is_post = request.method == "POST";
         request.headers.extend(header.cloned());
-        // The transport watches for silence; this watches the transport, which may be somebody else's.
+        // The transport has an idle timeout; this timeout covers custom transports too.
         let whole = match phase {
             Phase::Idle | Phase::Registering | Phase::Pushing => request.timeout,
             Phase::FetchingSchema | Phase::Pulling | Phase::Snapshot => {
@@ -200,15 +203,14 @@ impl Pass {
             .map_err(|error| unanswered(&error))?;
         if answer.status < 400 && (answer.is_page() || answer.status >= 300) {
             return Err(Error::Offline(
-                "a page for people came instead of the server's answer; sign in to this network"
+                "expected JSON from the sync server, got an HTML page; sign in to this network"
                     .to_owned(),
             ));
         }
-        // A schema may come from a cache: it is known by the hash that the server names.
+        // A schema may be cached: the server names its hash.
         if is_post && answer.age().is_some_and(|age| !age.is_zero()) {
             return Err(Error::Offline(
-                "an old answer came from a cache; let it pass requests to the sync server on"
-                    .to_owned(),
+                "the response came from a cache; exclude the sync server from caching".to_owned(),
             ));
         }
         Ok(answer)
@@ -216,7 +218,7 @@ impl Pass {
 }
 
 impl Pass {
-    /// Hands the request to the transport, where that holds up nothing else even if it blocks its thread.
+    /// Runs the request in a task of the transport, which may block its thread.
     fn carried(&self, request: HttpRequest) -> Task<Result<HttpResponse, TransportError>> {
         let (transport, call) = (Arc::clone(&self.transport), self.shared.calls.begin());
         self.spawner.spawn_foreign(Foreign::Transport, async move {
@@ -225,7 +227,7 @@ impl Pass {
         })
     }
 
-    /// The same for the event stream.
+    /// [`Pass::carried`] for the event stream.
     pub(super) fn opened(&self, request: HttpRequest) -> Task<Result<EventStream, TransportError>> {
         let transport = Arc::clone(&self.transport);
         self.spawner
@@ -233,12 +235,12 @@ impl Pass {
     }
 }
 
-/// Whether a sync server wrote an answer other than 200.
+/// Whether a sync server sent a response other than 200.
 fn is_of_server(answer: &HttpResponse) -> bool {
     answer::error_of(&answer.body).is_some()
 }
 
-/// What a failed request means to the app.
+/// The app's error for a failed request.
 pub(super) fn unanswered(error: &TransportError) -> Error {
     match error {
         TransportError::Unreachable(_)

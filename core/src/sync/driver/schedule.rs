@@ -1,31 +1,31 @@
-//! When the next pass is due: pure, over a clock that only goes forward.
+//! The schedule of passes: pure, over a monotonic clock.
 //!
-//! Promise: a time always comes. Whatever failed, there is a next attempt, and only the server's own `Retry-After` and a
-//! refusal (401, 426) hold back what the app or the device asks for by itself; a sync asked for by name is always due at once.
-//! Hints (events, network, foreground, credentials) never make a loop: after the third pass in a row that one of them began and
-//! that changed nothing, the next one waits by backoff.
+//! There is always a next attempt. Only `Retry-After` and a refusal (401, 426) delay automatic
+//! syncs; a sync that the app requests is always due immediately. Hints (events, network,
+//! foreground, credentials) cause no loop: after three consecutive hint-driven passes without a
+//! change, the next one waits by backoff.
 
 use std::time::Duration;
 
 use crate::sync::backoff::{Backoff, LONGEST_ASKED};
 
-/// What has asked for a pass since the last one began.
+/// Requests for a pass since the last one began.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Wishes {
-    /// The app asked by name.
+    /// The app requested a sync.
     pub(crate) explicit: bool,
-    /// Something changed that makes waiting pointless: network back, foreground, resumed, new credentials.
+    /// Waiting is pointless: network back, foreground, resumed, new credentials.
     pub(crate) eager: bool,
-    /// The server said that there is something.
+    /// A server event arrived.
     pub(crate) woken: bool,
-    /// When the first local write came that no pass has looked at.
+    /// When the first local write after the last pass was committed.
     pub(crate) wrote: Option<Duration>,
 }
 
-/// Passes in a row that hints begin at once although none of them changes anything.
+/// Number of consecutive hint-driven passes without a change that run immediately.
 const FREE_HINTS: u32 = 3;
 
-/// Why the server will not talk to us until something changes.
+/// Why the server refuses the device until something changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Halt {
     /// 401, and the token could not be renewed.
@@ -34,30 +34,31 @@ pub(crate) enum Halt {
     Upgrade,
 }
 
-/// The driver's clock-work.
+/// The state of the schedule.
 #[derive(Debug)]
 pub(crate) struct Schedule {
     interval: Duration,
     debounce: Duration,
     backoff: Backoff,
-    /// When the next pass begins by itself.
+    /// When the next pass starts without a request.
     next: Duration,
     failures: u32,
-    /// No attempt before; set by a failure.
+    /// No attempt before this time; set by a failure.
     not_before: Duration,
-    /// The server itself asked for that.
-    asked: bool,
+    /// Whether `Retry-After` set it.
+    by_server: bool,
     halted: bool,
-    /// Passes in a row, each within an interval of the one before, that a hint began and that changed nothing.
+    /// Consecutive hint-driven passes without a change, each within an interval of the previous
+    /// one.
     idle: u32,
     /// When the last of them ended.
     idled: Duration,
-    /// No pass for a hint before.
+    /// No hint-driven pass before this time.
     quiet_until: Duration,
 }
 
 impl Schedule {
-    /// The first pass is due at once.
+    /// A schedule whose first pass is due immediately.
     pub(crate) fn new(interval: Duration, debounce: Duration, max_retries: u32) -> Self {
         Self {
             interval,
@@ -66,7 +67,7 @@ impl Schedule {
             next: Duration::ZERO,
             failures: 0,
             not_before: Duration::ZERO,
-            asked: false,
+            by_server: false,
             halted: false,
             idle: 0,
             idled: Duration::ZERO,
@@ -74,12 +75,12 @@ impl Schedule {
         }
     }
 
-    /// When the next pass begins; a time that has passed means now.
+    /// When the next pass starts; now if in the past.
     pub(crate) fn due(&self, wishes: &Wishes) -> Duration {
         if wishes.explicit {
             return Duration::ZERO;
         }
-        if wishes.eager && !self.asked {
+        if wishes.eager && !self.by_server {
             return self.quiet_until;
         }
         let mut wanted = self.next;
@@ -94,19 +95,19 @@ impl Schedule {
         wanted.max(self.not_before)
     }
 
-    /// A pass ended well.
+    /// Records a successful pass.
     pub(crate) fn succeeded(&mut self, now: Duration) {
         self.failures = 0;
-        self.calm();
+        self.reset_failures();
         self.next = now + self.interval;
     }
 
-    /// A pass brought something.
+    /// Records a pass with changes.
     pub(crate) fn moved(&mut self) {
         (self.idle, self.quiet_until) = (0, Duration::ZERO);
     }
 
-    /// A pass that a hint began changed nothing.
+    /// Records a hint-driven pass without changes.
     pub(crate) fn idled(&mut self, now: Duration, random: u64) {
         if now.saturating_sub(self.idled) > self.interval {
             self.idle = 0;
@@ -119,35 +120,35 @@ impl Schedule {
         };
     }
 
-    /// A pass failed in a way that time may mend. Says when the next attempt is.
+    /// Records a failure that may be temporary; returns the time of the next attempt.
     pub(crate) fn failed(
         &mut self,
         now: Duration,
         random: u64,
-        asked: Option<Duration>,
+        by_server: Option<Duration>,
     ) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        self.calm();
-        self.asked = asked.is_some();
-        self.not_before = now + self.backoff.delay(self.failures, random, asked);
+        self.reset_failures();
+        self.by_server = by_server.is_some();
+        self.not_before = now + self.backoff.delay(self.failures, random, by_server);
         self.next = self.not_before;
         self.next
     }
 
-    /// A pass failed in a way that a quick retry does not mend. Says when the next attempt is.
+    /// Records a failure that a quick retry does not resolve; returns the time of the next attempt.
     pub(crate) fn broke(&mut self, now: Duration) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        self.calm();
+        self.reset_failures();
         self.not_before = now + self.interval;
         self.next = self.not_before;
         self.next
     }
 
-    /// The server will not talk to us. Credentials are looked at again at each interval, without the network; an app that is
-    /// too old asks once an hour.
+    /// Records a refusal. Credentials are checked at each interval, without the network; a refused
+    /// app version is tried once an hour.
     pub(crate) fn halt(&mut self, now: Duration, halt: Halt) {
         self.failures = 0;
-        self.calm();
+        self.reset_failures();
         self.halted = true;
         self.next = now
             + match halt {
@@ -156,13 +157,13 @@ impl Schedule {
             };
     }
 
-    /// Whether so much has failed in a row that people should be told.
+    /// Whether enough consecutive attempts failed to report it to the user.
     pub(crate) fn is_tired(&self) -> bool {
         self.failures > self.backoff.max_retries
     }
 
-    fn calm(&mut self) {
-        (self.not_before, self.asked, self.halted) = (Duration::ZERO, false, false);
+    fn reset_failures(&mut self) {
+        (self.not_before, self.by_server, self.halted) = (Duration::ZERO, false, false);
     }
 }
 
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn each_trigger_has_its_time_in_each_situation() {
+    fn trigger_is_due_at_its_time_in_each_situation() {
         let none = Wishes::default();
         let explicit = Wishes { explicit: true, ..none };
         let eager = Wishes { eager: true, ..none };
@@ -194,8 +195,8 @@ mod tests {
         failed.failed(at, u64::MAX, None);
         failed.failed(at, u64::MAX, None);
         failed.failed(at, u64::MAX, None);
-        let mut asked = schedule();
-        asked.failed(at, 0, Some(seconds(60)));
+        let mut by_server = schedule();
+        by_server.failed(at, 0, Some(seconds(60)));
         let mut broken = schedule();
         broken.broke(at);
         let mut no_auth = schedule();
@@ -209,14 +210,14 @@ mod tests {
         moved.succeeded(at);
         (0..5).for_each(|_| moved.idled(at, u64::MAX));
         moved.moved();
-        // In milliseconds; 0 is at once. Columns: nothing asks, by name, eager, woken, written at 101 s.
+        // In milliseconds; 0 is now. Columns: no request, explicit, eager, woken, written at 101 s.
         let table = [
             ("before the first pass", schedule(), [0, 0, 0, 0, 0]),
             ("after a good pass", well, [130_000, 0, 0, 0, 101_500]),
             ("after five hints in vain", idle, [130_000, 0, 104_000, 104_000, 101_500]),
             ("after five, and news", moved, [130_000, 0, 0, 0, 101_500]),
             ("third failure", failed, [104_000, 0, 0, 104_000, 104_000]),
-            ("Retry-After", asked, [160_000, 0, 160_000, 160_000, 160_000]),
+            ("Retry-After", by_server, [160_000, 0, 160_000, 160_000, 160_000]),
             ("broken", broken, [130_000, 0, 0, 130_000, 130_000]),
             ("needs auth", no_auth, [130_000, 0, 0, 130_000, 130_000]),
             ("upgrade required", too_old, [3_700_000, 0, 0, 3_700_000, 3_700_000]),
@@ -229,9 +230,9 @@ mod tests {
     }
 
     #[test]
-    fn whatever_happens_an_attempt_comes() {
-        // Every sequence of four endings; the next attempt is within the hour, and within the interval unless the server
-        // itself asked for more.
+    fn next_attempt_comes_after_any_sequence_of_results() {
+        // All sequences of four results; the next attempt is within the hour, and within the
+        // interval without `Retry-After`.
         for code in 0..6_u32.pow(4) {
             let mut schedule = schedule();
             let mut now = seconds(0);

@@ -1,4 +1,4 @@
-//! What the handle and the loop share: settings, wishes, and what the loop reports.
+//! State shared by the handle and the loop: settings, requests and reports.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,42 +14,43 @@ use crate::slow::Calls;
 use crate::sync::session::PassReport;
 use crate::sync::status::Board;
 
-/// How the driver paces itself; the client's [`crate::Config`] has the defaults and limits.
+/// Timing of the driver; [`crate::Config`] has the defaults and limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DriverConfig {
-    /// From the end of a pass to the beginning of the next.
+    /// Time between two passes.
     pub sync_interval: Duration,
-    /// How long local writes are gathered, from the first, before a push.
+    /// How long local writes are collected before a push.
     pub push_debounce: Duration,
-    /// The longest silence before a request counts as lost.
+    /// Idle timeout of a request.
     pub ack_deadline: Duration,
-    /// After so many failures in a row the status says `failed`, and the pace falls to the interval.
+    /// After this number of consecutive failures the status is `failed`, and retries use the
+    /// interval.
     pub max_retries: u32,
     /// What may use a metered network.
     pub metered: Metered,
-    /// The app's version, `MAJOR.MINOR.PATCH`, which the server may refuse.
+    /// The app's version, `MAJOR.MINOR.PATCH`, which the server may reject.
     pub app_version: String,
 }
 
-/// What the device knows of its network.
+/// The device's network state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
-    /// Whether there is one. A hint: a sync asked for by name is tried all the same.
+    /// Whether there is a network. A hint: an explicit sync is tried in any case.
     pub online: bool,
-    /// Whether its use costs money.
+    /// Whether the network is metered.
     pub metered: bool,
 }
 
-/// What [`Driver::sync_and_wait`](super::Driver::sync_and_wait) brought about.
+/// The result of [`Driver::sync_and_wait`](super::Driver::sync_and_wait).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Report {
     /// Mutations that the server accepted.
     pub accepted: u64,
     /// Mutations that were parked.
     pub parked: u64,
-    /// Rows that came in.
+    /// Received rows.
     pub pulled: u64,
-    /// Mutations that still have no verdict: the server asked to be tried again, or they were written meanwhile.
+    /// Mutations without a verdict: the server asked to retry, or they were written meanwhile.
     pub still_pending: u64,
 }
 
@@ -60,20 +61,20 @@ impl From<PassReport> for Report {
     }
 }
 
-/// What handle and loop share.
+/// State shared by handle and loop.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(super) inbox: Mutex<Inbox>,
     pub(super) bell: Notify,
     pub(super) board: Board,
-    /// Counts the answers that were applied.
+    /// The number of applied responses.
     pub(super) answers: watch::Sender<u64>,
     pub(super) started: Instant,
-    /// The transport's, under way.
+    /// Running calls of the transport.
     pub(super) calls: Calls,
 }
 
-/// What callers ask of the loop.
+/// Requests to the loop.
 #[derive(Debug)]
 pub(super) struct Inbox {
     pub(super) wishes: Wishes,
@@ -109,7 +110,7 @@ impl Shared {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the inbox, and wakes the loop.
+    /// Changes the inbox and wakes the loop.
     pub(super) fn wish<R>(&self, change: impl FnOnce(&mut Inbox) -> R) -> R {
         let result = change(&mut self.lock());
         self.bell.notify_one();
@@ -134,7 +135,7 @@ impl From<&Config> for DriverConfig {
     }
 }
 
-/// 64 random bits of the host's.
+/// 64 random bits of the host.
 pub(super) fn random(host: &dyn Host) -> u64 {
     let mut bytes = [0; 8];
     host.random(&mut bytes);

@@ -1,4 +1,5 @@
-//! The driver's tests: the real session over a file, a server in memory, and paused time, so that every second is exact.
+//! Driver tests: the real session over a file, an in-memory server, and paused time with exact
+//! seconds.
 
 mod control;
 mod endings;
@@ -28,7 +29,7 @@ use crate::transport::{Fault, HttpRequest, HttpResponse, MemoryTransport};
 use peer::Peer;
 use session::{Inside, RealSession};
 
-/// A host whose clocks are tokio's, which are paused.
+/// A host with tokio's paused clocks.
 #[derive(Debug)]
 struct PausedHost {
     start: Instant,
@@ -52,14 +53,14 @@ impl Host for PausedHost {
     }
 }
 
-/// One request that reached the server, and when.
+/// A request that reached the server, with its time.
 #[derive(Debug, Clone)]
 pub(super) struct Arrival {
     at: Duration,
     request: HttpRequest,
 }
 
-/// The server: notes what arrives, answers what is scripted, and as its peer does otherwise.
+/// A server that records requests and sends scripted responses, otherwise those of its peer.
 #[derive(Debug, Default)]
 pub(super) struct Server {
     peer: Mutex<Peer>,
@@ -67,23 +68,23 @@ pub(super) struct Server {
     script: Mutex<VecDeque<(u16, &'static str, Option<u64>)>>,
     takes: AtomicU64,
     under_way: AtomicU64,
-    /// Its answers come from a cache, which says so.
+    /// Whether its responses come from a cache.
     is_cached: AtomicBool,
 }
 
 impl Server {
-    /// The next answer; of status 200 it is the peer's, and with `retry` one that asks for all groups again.
+    /// Scripts the next response; a 200 is the peer's, with `retry` as the verdict on all groups.
     fn answers(&self, status: u16, body: &'static str, retry_after: Option<u64>) {
         self.script.lock().unwrap().push_back((status, body, retry_after));
     }
 
-    /// Each answer takes so long from now on.
+    /// Delays each later response.
     fn takes(&self, time: Duration) {
         self.takes.store(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
     }
 }
 
-/// A driver with everything around it.
+/// A driver with its surroundings.
 pub(super) struct Rig {
     session: Arc<RealSession>,
     server: Arc<Server>,
@@ -119,9 +120,9 @@ impl Rig {
         let session = Arc::new(session);
         let server = Arc::new(Server { peer: Mutex::new(peer), ..Server::default() });
         let start = Instant::now();
-        let seen = Arc::clone(&server);
+        let for_transport = Arc::clone(&server);
         let transport = MemoryTransport::new(Arc::new(move |request| {
-            let server = Arc::clone(&seen);
+            let server = Arc::clone(&for_transport);
             async move { respond(&server, start, request).await }.boxed()
         }));
         let mut driver = Driver::with(
@@ -136,7 +137,7 @@ impl Rig {
         Self { session, server, transport, driver, start }
     }
 
-    /// A rig whose first pass, at zero, is over.
+    /// A rig whose first pass, at zero, has completed.
     async fn settled() -> Self {
         let rig = Self::new();
         rig.run_until(0).await;
@@ -144,7 +145,7 @@ impl Rig {
         rig
     }
 
-    /// Lets time pass until so many milliseconds after the start, and everything happen that is due until then.
+    /// Advances the clock to this number of milliseconds after the start, with all due events.
     async fn run_until(&self, millis: u64) {
         tokio::time::sleep_until(self.start + Duration::from_millis(millis)).await;
         for _ in 0..50 {
@@ -162,19 +163,19 @@ impl Rig {
         std::mem::take(&mut self.server.arrivals.lock().unwrap())
     }
 
-    /// When requests reached the server whose path contains `part`, in milliseconds; forgets all arrivals.
+    /// Arrival times of requests with `part` in the path, in milliseconds; clears all arrivals.
     fn take(&self, part: &str) -> Vec<u128> {
         let arrivals = self.take_arrivals();
         let meant = arrivals.iter().filter(|arrival| arrival.request.path.contains(part));
         meant.map(|arrival| arrival.at.as_millis()).collect()
     }
 
-    /// When passes came to their pull.
+    /// Arrival times of pulls.
     fn take_pulls(&self) -> Vec<u128> {
         self.take("pull")
     }
 
-    /// When attempts were made, whether they reached the server or not.
+    /// The number of attempts, whether or not they reached the server.
     fn passes(&self) -> u64 {
         self.inside().passes
     }
@@ -188,7 +189,7 @@ impl Rig {
         self.inside().pending()
     }
 
-    /// Requests to which no answer came.
+    /// The number of requests without a response.
     fn lost(&self) -> u64 {
         self.inside().lost
     }
@@ -208,7 +209,7 @@ impl Rig {
 
 async fn respond(server: &Server, start: Instant, request: HttpRequest) -> HttpResponse {
     let before = server.under_way.fetch_add(1, Ordering::SeqCst);
-    assert_eq!(before, 0, "push, pull and snapshot never overlap");
+    assert_eq!(before, 0, "two requests overlap");
     let leave = Leave(&server.under_way);
     let asked = request.clone();
     server.arrivals.lock().unwrap().push(Arrival { at: start.elapsed(), request });
@@ -231,7 +232,7 @@ async fn respond(server: &Server, start: Instant, request: HttpRequest) -> HttpR
     answer
 }
 
-/// Counts a request out, also where it is abandoned.
+/// Counts a request as done, also when it is aborted.
 struct Leave<'a>(&'a AtomicU64);
 
 impl Drop for Leave<'_> {
@@ -240,10 +241,10 @@ impl Drop for Leave<'_> {
     }
 }
 
-/// What the table of metered policies says of one pass.
+/// A configuration with this metered policy.
 fn metered(policy: Metered) -> DriverConfig {
     DriverConfig { metered: policy, ..config() }
 }
 
-/// Keeps the vocabulary of faults in one place for the modules below.
+/// The transport's delay that exceeds the deadline.
 const LATE: Fault = Fault::Late(Duration::from_secs(11));

@@ -1,7 +1,7 @@
-//! Waiting for the server's verdict on a mutation: the second of the two moments that an app can await (D16).
+//! Waits for the server's verdict on a mutation.
 //!
-//! Promise: *accepted* means that the server has it and the base shows it, in this file, after a commit. Where the verdict
-//! never comes because the device stays offline, the wait ends by its timeout only, and the mutation stays in the queue.
+//! *Accepted* means that the server has it and the base in this file shows it, after a commit.
+//! While the device is offline, only the timeout ends the wait; the mutation stays in the queue.
 
 use std::time::Duration;
 
@@ -14,23 +14,23 @@ use crate::error::{Error, Result};
 use crate::ids::MutationId;
 use crate::writer::{Answer, Writer};
 
-/// How a mutation ended.
+/// The result of a mutation.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
     /// The server has it, and the base shows it.
     Accepted,
-    /// It was not accepted; it is kept with its reason, and blocks nothing.
+    /// It was not accepted; it is kept with its reason, without blocking others.
     Parked(Box<Mutation>),
     /// It is neither in the queue nor in the history: discarded, or never written here.
     Unknown,
 }
 
 impl Driver {
-    /// Waits until the mutation has its verdict; at once if it has. Asks for no sync by itself: a local write does.
+    /// Waits until the mutation has its verdict. Does not request a sync: a local write does.
     ///
     /// # Errors
-    /// [`Error::Offline`] after `timeout`; [`Error::Suspended`] and [`Error::Shutdown`] as they say. The mutation stays where
-    /// it is.
+    /// [`Error::Offline`] after `timeout`; [`Error::Suspended`], [`Error::Shutdown`]. The mutation
+    /// stays in the queue.
     pub fn verdict(
         &self,
         writer: &Writer,
@@ -48,7 +48,7 @@ async fn wait(
     id: MutationId,
 ) -> Result<Verdict> {
     loop {
-        // Before looking: an answer that is applied meanwhile makes it look again.
+        // Before the check: a response that is applied meanwhile triggers another check.
         answers.borrow_and_update();
         if let Some(verdict) = writer.call(move |engine| look(engine, id)).await? {
             return Ok(verdict);
@@ -57,7 +57,7 @@ async fn wait(
     }
 }
 
-/// The verdict, if there is one yet.
+/// The verdict, if there is one.
 fn look(engine: &Engine, id: MutationId) -> Result<Option<Verdict>> {
     match engine.mutation(id)? {
         Some(mutation) if mutation.state == State::Parked => {
@@ -82,7 +82,7 @@ mod tests {
     use crate::writer::Writer;
 
     #[tokio::test]
-    async fn each_verdict_ends_its_wait_and_no_other() {
+    async fn verdict_ends_only_its_own_wait() {
         let (_folder, mut engine) = engine(vec![table("notes", &[("id", "string")], Vec::new())]);
         for key in ["a", "b", "c"] {
             engine.execute("INSERT INTO notes (id) VALUES (?1)", &[key.into()]).unwrap();
@@ -104,16 +104,20 @@ mod tests {
             panic!("not parked")
         };
         assert_eq!(parked.id, ids[1]);
-        assert!((&mut waits[2]).now_or_never().is_none(), "the others go on waiting");
+        assert!((&mut waits[2]).now_or_never().is_none(), "another wait ended");
         let id = ids[2];
         writer.call(move |engine| engine.discard(id)).await.unwrap();
         answers.send_modify(|count| *count += 1);
         assert_eq!(waits[2].as_mut().await.unwrap(), Verdict::Unknown);
         let mut last = begin(ids[0]);
-        assert_eq!(last.as_mut().await.unwrap(), Verdict::Accepted, "long after");
+        assert_eq!(
+            last.as_mut().await.unwrap(),
+            Verdict::Accepted,
+            "the last wait has another verdict"
+        );
     }
 
-    /// The mutation is sent, and this is what comes back.
+    /// Marks the mutation as sent and applies this verdict.
     fn answer(writer: &Writer, id: MutationId, ending: Ending) -> crate::writer::Answer<()> {
         writer.call(move |engine| {
             let seq = engine.mutation(id)?.expect("in the queue").seq;

@@ -1,4 +1,4 @@
-//! Pull from a plain server: rows as they are now, deletes as they once were (P6), and what its log cannot tell (P9).
+//! Pull from a plain server: current rows, historic deletes, and detection of an incomplete log.
 
 use std::collections::HashSet;
 
@@ -20,39 +20,40 @@ use crate::sync::rows::pull::leads_on;
 use crate::sync::rows::{cell, register};
 use crate::value::Value;
 
-/// After so long without a pull the server may have emptied its log, and then it does not say that anything is missing
-/// (P9). It counts seven days.
+/// After this time without a pull, the server may have emptied its log without reporting it. It
+/// keeps seven days.
 const AWAY: i64 = 6 * 24 * 3600 * 1_000_000;
 
-/// The time of the last pull is noted anew after so much of it; an empty pull writes nothing else.
+/// The time of the last pull is stored at this interval; an empty pull writes nothing else.
 const NOTED: i64 = 3600 * 1_000_000;
 
-/// The position from which [`From::AtTheBeginning`] is asked: the test for what is missing is off at 0.
+/// The position of [`From::AtTheBeginning`]: at position 0 the server does not check its log.
 const FIRST: i64 = 1;
 
-/// Where a pull begins.
+/// The start of a pull.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum From {
     /// After this position.
     Checkpoint(i64),
-    /// Only to learn whether the log still reaches back to its beginning; nothing of the answer is applied (P9).
+    /// Only checks whether the log still reaches back to its beginning; the response is not
+    /// applied.
     AtTheBeginning,
 }
 
-/// What a pull was asked with.
+/// The parameters of a pull.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Asked {
     pub(crate) checkpoint: i64,
-    /// The buckets that were named as known.
+    /// The buckets that were sent as stored.
     buckets: Option<Vec<String>>,
 }
 
-/// What an answer is good for.
+/// How to use a response.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Use {
-    /// It can be applied.
+    /// Apply it.
     Rows,
-    /// The rows must come whole again.
+    /// Fetch all rows again.
     Rebuild,
 }
 
@@ -63,15 +64,15 @@ pub(crate) fn checkpoint(engine: &Engine) -> Result<Option<i64>> {
     number.map(Some).map_err(|_| Error::Corrupt(format!("position {text:?} in a plain log")))
 }
 
-/// Whether the device was away for so long that the log cannot be trusted (P9). A clock that was put back so far says as
-/// little.
+/// Whether the device was offline for so long that the log may be incomplete, or its clock was set
+/// back that far.
 pub(crate) fn is_away(engine: &Engine) -> Result<bool> {
     let last = engine.meta(fact::LAST_PULL)?.and_then(|text| text.parse::<i64>().ok());
     let now = engine.host.now_micros();
     Ok(last.is_some_and(|last| now.abs_diff(last) > AWAY.unsigned_abs()))
 }
 
-/// The time of this pull, if it is worth a note.
+/// The time of this pull, if it must be stored.
 pub(crate) fn noted(engine: &Engine) -> Result<Option<Fact>> {
     let last = engine.meta(fact::LAST_PULL)?.and_then(|text| text.parse::<i64>().ok());
     let now = engine.host.now_micros();
@@ -79,7 +80,7 @@ pub(crate) fn noted(engine: &Engine) -> Result<Option<Fact>> {
     Ok(is_due.then(|| fact::fact(fact::LAST_PULL, now.to_string())))
 }
 
-/// The body of a pull.
+/// The body of a pull request.
 pub(crate) fn request(engine: &mut Engine, from: From, page: u32) -> Result<(Vec<u8>, Asked)> {
     let client_id = register::client_id(engine)?;
     let (checkpoint, limit, buckets) = match from {
@@ -103,52 +104,53 @@ pub(crate) fn request(engine: &mut Engine, from: From, page: u32) -> Result<(Vec
     Ok((body, Asked { checkpoint, buckets }))
 }
 
-/// The buckets to name. A server compares them only if there is one: the one that every user has stands for not knowing.
+/// The buckets to send. A server compares them only if there are any; the bucket of all users is
+/// the placeholder for unknown.
 fn known_buckets(engine: &Engine) -> Result<Vec<String>> {
-    let known = engine.meta(fact::BUCKETS)?.and_then(|text| serde_json::from_str(&text).ok());
-    Ok(known.unwrap_or_else(|| vec!["global".to_owned()]))
+    let stored = engine.meta(fact::BUCKETS)?.and_then(|text| serde_json::from_str(&text).ok());
+    Ok(stored.unwrap_or_else(|| vec!["global".to_owned()]))
 }
 
-/// What the answer is good for. Nothing is applied here.
+/// Decides how to use the response; applies nothing.
 ///
 /// # Errors
-/// `Protocol` for positions that no log has, and for a page that leads nowhere.
-pub(crate) fn examine(engine: &Engine, asked: &Asked, answer: &PullResponse) -> Result<Use> {
+/// `Protocol` for invalid positions, and for a page without progress.
+pub(crate) fn examine(engine: &Engine, request: &Asked, answer: &PullResponse) -> Result<Use> {
     if answer.snapshot_required {
         return Ok(Use::Rebuild);
     }
-    if answer.checkpoint < asked.checkpoint {
-        return Ok(Use::Rebuild); // A restored server: its log is shorter than what came from it.
+    if answer.checkpoint < request.checkpoint {
+        return Ok(Use::Rebuild); // A restored server: its log is shorter than before.
     }
-    let (before, after) = (asked.checkpoint.to_string(), answer.checkpoint.to_string());
+    let (before, after) = (request.checkpoint.to_string(), answer.checkpoint.to_string());
     leads_on(answer.has_more, &before, &after)?;
-    // What a gained bucket holds, or a lost one, is in no log. The first answer only tells which there are.
+    // The log has no rows for added or removed buckets. The first response only lists the buckets.
     let moved = answer
         .bucket_updates
         .as_ref()
         .is_some_and(|moved| !moved.added.is_empty() || !moved.removed.is_empty());
-    let known = engine.meta(fact::BUCKETS)?.is_some();
-    Ok(if moved && known { Use::Rebuild } else { Use::Rows })
+    let stored = engine.meta(fact::BUCKETS)?.is_some();
+    Ok(if moved && stored { Use::Rebuild } else { Use::Rows })
 }
 
-/// The buckets as this answer tells them, if they are other ones than those that are noted.
+/// The buckets of this response, if they differ from the stored ones.
 pub(crate) fn buckets(
     engine: &Engine,
-    asked: &Asked,
+    request: &Asked,
     answer: &PullResponse,
 ) -> Result<Option<Fact>> {
-    let Some(named) = &asked.buckets else { return Ok(None) };
+    let Some(named) = &request.buckets else { return Ok(None) };
     let mut held: Vec<String> = named.clone();
     if let Some(moved) = &answer.bucket_updates {
         held.retain(|bucket| !moved.removed.contains(bucket));
         held.extend(moved.added.iter().cloned());
     }
     let text = fact::held_text(&held);
-    let known = engine.meta(fact::BUCKETS)?;
-    Ok((known.as_deref() != Some(&text)).then(|| fact::fact(fact::BUCKETS, text)))
+    let stored = engine.meta(fact::BUCKETS)?;
+    Ok((stored.as_deref() != Some(&text)).then(|| fact::fact(fact::BUCKETS, text)))
 }
 
-/// The rows of an answer: those that are there, and those that the log says were deleted (P6).
+/// The rows of a response: current rows, and rows that the log lists as deleted.
 pub(crate) fn rows(engine: &Engine, answer: &PullResponse) -> Result<(Vec<Image>, Vec<RowKey>)> {
     let schema = &engine.schema;
     let mut images = Vec::with_capacity(answer.changes.len());
@@ -167,7 +169,7 @@ pub(crate) fn rows(engine: &Engine, answer: &PullResponse) -> Result<(Vec<Image>
     Ok((images, history))
 }
 
-/// A row as the server has it now; one that is softly deleted is not there (D3).
+/// The current row on the server; a soft-deleted row is absent.
 pub(crate) fn image(schema: &Schema, record: &Record) -> Result<Image> {
     if time::parse(&record.updated_at).is_none() {
         return Err(Error::Protocol(format!(
@@ -189,7 +191,7 @@ pub(crate) fn image(schema: &Schema, record: &Record) -> Result<Image> {
     let table = cell::table(schema, &record.table_name)?;
     let mark = table.deleted_at.map(|at| table.columns[at].id);
     let columns = image.row.iter().flatten();
-    // The row of a conflict has the mark among its columns only.
+    // The row of a conflict has the deletion mark only among its columns.
     if columns.into_iter().any(|(id, value)| Some(*id) == mark && !value.is_null()) {
         image.row = None;
     }
@@ -197,15 +199,16 @@ pub(crate) fn image(schema: &Schema, record: &Record) -> Result<Image> {
     Ok(image)
 }
 
-/// The null of a column that takes none of SQL's is JSON's own.
+/// In a column without SQL NULL, null means JSON null.
 fn nulls_of_json(schema: &Schema, table: &Table, image: &mut Image) {
     let manifest = schema.manifest.iter().flat_map(|manifest| &manifest.tables);
-    let mut known = manifest.filter(|known| known.table_name == table.name);
-    let Some(known) = known.next() else { return };
+    let mut stored = manifest.filter(|stored| stored.table_name == table.name);
+    let Some(stored) = stored.next() else { return };
     for (id, value) in image.row.iter_mut().flatten().filter(|(_, value)| value.is_null()) {
         let column = table.position(*id).map(|at| &table.columns[at]);
-        let takes_none =
-            |name: &str| known.columns.iter().any(|column| column.name == name && !column.nullable);
+        let takes_none = |name: &str| {
+            stored.columns.iter().any(|column| column.name == name && !column.nullable)
+        };
         if column.is_some_and(|one| one.kind == ColumnKind::Json && takes_none(&one.name)) {
             *value = Value::Text("null".to_owned());
         }
@@ -217,8 +220,12 @@ fn row(schema: &Schema, name: &RowName) -> Result<RowKey> {
     Ok(RowKey { table: image.table, key: image.key })
 }
 
-/// Lays a page into the base with the position that covers it (I6).
-pub(crate) fn apply(engine: &mut Engine, asked: &Asked, answer: &PullResponse) -> Result<Applied> {
+/// Writes a page to the base, with its position in the same transaction.
+pub(crate) fn apply(
+    engine: &mut Engine,
+    request: &Asked,
+    answer: &PullResponse,
+) -> Result<Applied> {
     let (images, history) = rows(engine, answer)?;
     let mut meta = Vec::new();
     if checkpoint(engine)? != Some(answer.checkpoint) {
@@ -228,7 +235,7 @@ pub(crate) fn apply(engine: &mut Engine, asked: &Asked, answer: &PullResponse) -
         meta.push(fact::fact(fact::FIRST_SYNC, fact::DONE));
     }
     meta.extend(noted(engine)?);
-    meta.extend(buckets(engine, asked, answer)?);
+    meta.extend(buckets(engine, request, answer)?);
     if images.is_empty() && history.is_empty() {
         if !meta.is_empty() {
             fact::write(engine, &meta)?;
@@ -240,11 +247,11 @@ pub(crate) fn apply(engine: &mut Engine, asked: &Asked, answer: &PullResponse) -
     engine.apply(batch)
 }
 
-/// The rows must come whole again; what is pending is kept. The buckets are noted as they are now.
-pub(crate) fn rebuild(engine: &mut Engine, asked: &Asked, answer: &PullResponse) -> Result<()> {
+/// All rows must be fetched again; pending mutations are kept. Stores the current buckets.
+pub(crate) fn rebuild(engine: &mut Engine, request: &Asked, answer: &PullResponse) -> Result<()> {
     let mut facts = fact::snapshot_due(Due::Retention);
     if !answer.snapshot_required {
-        facts.extend(buckets(engine, asked, answer)?);
+        facts.extend(buckets(engine, request, answer)?);
     }
     fact::write(engine, &facts)
 }

@@ -1,10 +1,11 @@
-//! Push to a plain server: records that are frozen until their verdict (P1 to P5, P7, P8, P10).
+//! Push to a plain server. A sent record is frozen until its verdict.
 //!
-//! What is frozen goes first, and only then is more frozen. One record that the server cannot take fails the whole request
-//! with 500: so a failed request is halved, always from the front, because what stands on something leaves after it, until
-//! one record is alone. A 500 on that one counts once the server has answered something else; after the third everything is
-//! pulled, and if the row is still not ours the record is parked with what stands on it. Several edits in it are sent one by
-//! one first, so that only the one to blame is parked.
+//! Frozen records are sent before new ones are frozen. One record that the server cannot store
+//! fails the whole request with 500. A failed request is halved, always from the front, because
+//! later records may depend on earlier ones, until one record is left. A 500 on that record counts
+//! after the server has answered another request. After the third one everything is pulled; if the
+//! row is still not ours, the record is parked with its dependents. If it combines several edits,
+//! they are sent one by one first.
 
 use std::collections::{HashMap, HashSet};
 
@@ -27,34 +28,34 @@ use rejoin_protocol::mutant::{self, Mutant};
 mod answer;
 mod body;
 
-/// Conflicts of one row in one pass, each with another image, after which it waits for the next pass.
+/// Conflicts of one row in one pass, each with another image, before it waits for the next pass.
 const CONFLICTS: u32 = 3;
 
-/// What a push in flight carried.
+/// The content of a running push.
 #[derive(Debug)]
 pub(crate) struct Sent {
     number: i64,
     places: Vec<i64>,
-    /// Those that no request has carried before.
+    /// Records that no earlier request contained.
     fresh: Vec<i64>,
 }
 
-/// What of a pass's own memory the push needs.
+/// State of the push during a pass.
 #[derive(Debug, Default)]
 pub(crate) struct Course {
-    /// The server speaks Rejoin by now: what was frozen for a plain one goes as it is, and nothing new is frozen.
+    /// The server now supports Rejoin: frozen records are still sent, and none is frozen.
     pub(crate) closing: bool,
-    /// So many records from the front of what is frozen hold one that fails.
+    /// The first records that include a failing one, by number.
     failing: Option<usize>,
-    /// No request with more records than these is small enough.
+    /// Maximum number of records per request.
     most: Option<usize>,
     /// What must happen before the next push, and for which record.
     want: Option<(Want, i64)>,
     /// Rows that wait for the next pass.
     aside: HashSet<RowKey>,
-    /// Rows whose edits are sent one by one, because the server refuses one of them.
+    /// Rows whose edits are sent one by one, because the server rejects one of them.
     apart: HashSet<RowKey>,
-    /// Versions of tombstones that a create is put upon (P3).
+    /// Versions of tombstones that a create replaces.
     tombs: HashMap<RowKey, String>,
     conflicts: HashMap<RowKey, u32>,
     /// What was accepted without a request.
@@ -62,12 +63,12 @@ pub(crate) struct Course {
 }
 
 impl Course {
-    /// What was accepted without a request since this was asked last (P1).
+    /// Takes what was accepted without a request since the last call.
     pub(crate) fn take_accepted(&mut self) -> Applied {
         std::mem::take(&mut self.accepted)
     }
 
-    /// As at the beginning of a pass.
+    /// The state at the start of a pass.
     pub(crate) fn renewed(&self) -> Self {
         Self { closing: self.closing, ..Self::default() }
     }
@@ -75,31 +76,31 @@ impl Course {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Want {
-    /// The server's answer to something else, so that its 500 counts.
+    /// Another request must succeed, so that a 500 counts.
     Probe,
-    /// All that there is to pull, so that our own row is seen.
+    /// Everything must be pulled, to detect the row as our own.
     Drain,
 }
 
-/// What there is to push.
+/// The next step of the push.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// This; it is committed as sent (O5).
+    /// Send this request, which is committed as sent.
     Send {
         /// The body of the request.
         body: Vec<u8>,
-        /// What it carries.
+        /// Its content.
         sent: Sent,
     },
-    /// Everything must be pulled before it goes on (P7's own-row check); then comes `drained`.
+    /// Pull everything first, to check for our own row; then call `drained`.
     Drain,
-    /// A pull must be answered before a 500 counts (P7); then comes `probed`.
+    /// A pull must be answered before a 500 counts; then call `probed`.
     Probe,
-    /// Nothing in this pass.
+    /// Nothing to send in this pass.
     Nothing,
 }
 
-/// What to push next. `number` is this request's; mutations that leave are noted with it.
+/// The next step. `number` is this request's; records that leave are stored with it.
 pub(crate) fn next(
     engine: &mut Engine,
     number: i64,
@@ -128,7 +129,7 @@ pub(crate) fn next(
         Some(failing) => failing.min(ready.len()).div_ceil(2).max(1),
         None => ready.len(),
     };
-    // Never from anywhere but the front: what is there may be what the rest stands on.
+    // Only from the front: later records may depend on it.
     let front = ready.into_iter().take(size.min(most));
     let (changes, places) = fitting(engine, front, limits.body)?;
     let body = body::request(engine, changes)?;
@@ -138,7 +139,7 @@ pub(crate) fn next(
     Ok(Step::Send { body, sent: Sent { number, places, fresh: Vec::new() } })
 }
 
-/// What is frozen and can go: nothing that stands on a row that waits.
+/// Frozen records that can be sent: none that depends on a waiting row.
 fn ready(engine: &Engine, course: &Course) -> Vec<Record> {
     let records = engine.queue.records().iter();
     if course.aside.is_empty() {
@@ -154,7 +155,7 @@ fn ready(engine: &Engine, course: &Course) -> Vec<Record> {
     ready
 }
 
-/// Freezes what is new.
+/// Freezes new records.
 fn fresh(
     engine: &mut Engine,
     number: i64,
@@ -163,7 +164,7 @@ fn fresh(
     course: &mut Course,
 ) -> Result<Step> {
     course.failing = None;
-    // Whatever is frozen waits for the next pass here.
+    // Frozen rows wait for the next pass here.
     let frozen = engine.queue.records().iter().map(|record| &record.row);
     let waiting = course.aside.iter().chain(frozen).cloned().collect();
     let drafts = engine.queue_view().drafts(most, &waiting, &course.apart)?;
@@ -207,12 +208,12 @@ fn fitting(
     Ok((changes, places))
 }
 
-/// Whether records frozen for a plain server have no verdict yet.
+/// Whether frozen records have no verdict yet.
 pub(crate) fn frozen(engine: &Engine) -> bool {
     !engine.queue.records().is_empty()
 }
 
-/// The answer of 200.
+/// Applies a 200 response.
 pub(crate) fn answered(
     engine: &mut Engine,
     sent: &Sent,
@@ -220,12 +221,12 @@ pub(crate) fn answered(
     course: &mut Course,
 ) -> Result<Applied> {
     let records = engine.queue.records();
-    let asked: Vec<Record> =
+    let requested: Vec<Record> =
         sent.places.iter().filter_map(|place| records.get(*place)).cloned().collect();
     let server_ms = crate::sync::rows::answer::server_ms(&answer);
-    let mut results = answer::results(engine, &asked, answer)?;
+    let mut results = answer::results(engine, &requested, answer)?;
     let mut batch = Batch { judge: true, server_ms, ..Batch::default() };
-    for record in &asked {
+    for record in &requested {
         let Some(result) = results.remove(&record.place) else { continue };
         let was_sent = !sent.fresh.contains(&record.place);
         let meaning = answer::meaning(engine, record, &result, was_sent)?;
@@ -240,7 +241,7 @@ pub(crate) fn answered(
         batch.images.extend(meaning.image);
     }
     let applied = engine.apply(batch)?;
-    // What got no result is as uncertain as before.
+    // Records without a result are uncertain as before.
     engine.mark_uncertain(sent.number)?;
     course.failing =
         course.failing.and_then(|failing| match failing - failing.min(sent.places.len()) {
@@ -250,7 +251,7 @@ pub(crate) fn answered(
     Ok(applied)
 }
 
-/// Rows that would go round and round wait for the next pass, and edits that are tried apart stay apart.
+/// Lets rows wait that would conflict repeatedly, and keeps edits apart that are sent one by one.
 fn note(course: &mut Course, record: &Record, ending: RecordEnding) {
     match ending {
         RecordEnding::Again => drop(course.aside.insert(record.row.clone())),
@@ -266,7 +267,7 @@ fn note(course: &mut Course, record: &Record, ending: RecordEnding) {
     }
 }
 
-/// 500, which is uncertain (P2) and counts (P7), or 400: the server will not read this.
+/// Handles a 500, which is uncertain and counts, or a 400: the server cannot read the request.
 pub(crate) fn failed(
     engine: &mut Engine,
     sent: &Sent,
@@ -278,7 +279,7 @@ pub(crate) fn failed(
         [] => {}
         [one] => {
             course.failing = Some(1);
-            // What it cannot read it cannot have stored either, and that it answers is seen.
+            // A 400 means that nothing was stored and that the server responds.
             let want = if status == 400 { Want::Drain } else { Want::Probe };
             course.want = Some((want, *one));
         }
@@ -287,8 +288,8 @@ pub(crate) fn failed(
     Ok(())
 }
 
-/// The request was too large (413). `unread`: the server itself says so, and nothing of it was looked at; otherwise a proxy
-/// says so, which decides nothing: v0.1.2 has no 413.
+/// The request was too large (413). With `unread`, the server itself reports it and has applied
+/// nothing; otherwise a proxy does, which decides nothing: v0.1.2 has no 413.
 pub(crate) fn too_large(
     engine: &mut Engine,
     sent: &Sent,
@@ -305,7 +306,8 @@ pub(crate) fn too_large(
             park(engine, course, *one, ParkReason::Refused, detail.to_string())
         }
         [one] => {
-            // It, or an earlier request, may have been applied: only the server's word on it can end it. It blocks nothing.
+            // It, or an earlier request, may have been applied: only a verdict can end it. It
+            // blocks nothing.
             engine.mark_uncertain(sent.number)?;
             course.aside.extend(engine.queue.records().get(*one).map(|record| record.row.clone()));
             Ok(Applied::default())
@@ -318,18 +320,18 @@ pub(crate) fn too_large(
     }
 }
 
-/// The request was refused before a record of it was looked at (401, 409, 426, 429).
+/// The request was refused before any record was evaluated (401, 409, 426, 429).
 pub(crate) fn unseen(engine: &mut Engine, sent: &Sent) -> Result<()> {
     engine.thaw(&sent.fresh)?;
     engine.mark_uncertain(sent.number)
 }
 
-/// No answer came, or one that says nothing: what it carried is uncertain (P2).
+/// No usable response: the sent records are uncertain.
 pub(crate) fn lost(engine: &mut Engine, sent: &Sent) -> Result<()> {
     engine.mark_uncertain(sent.number)
 }
 
-/// Everything has been pulled: what the server fails on, and has not taken, is parked with what stands on it.
+/// Everything is pulled: parks the record that the server fails on, with its dependents.
 pub(crate) fn drained(engine: &mut Engine, course: &mut Course) -> Result<Applied> {
     let Some((Want::Drain, place)) = course.want.take() else { return Ok(Applied::default()) };
     course.failing = None;
@@ -345,10 +347,10 @@ pub(crate) fn drained(engine: &mut Engine, course: &mut Course) -> Result<Applie
     Ok(applied)
 }
 
-/// The first of the edits that are tried apart takes the place of the record that they left as: what is frozen behind that may
-/// stand on the row.
+/// The first of the separated edits takes the queue position of their common record, because frozen
+/// records after it may depend on the row.
 fn freeze_first(engine: &mut Engine, row: &RowKey, place: i64, course: &Course) -> Result<()> {
-    /// That of no request.
+    /// The number of no request.
     const UNSENT: i64 = 0;
     let drafts = engine.queue_view().drafts(usize::MAX, &course.aside, &course.apart)?;
     let Some(draft) = drafts.records.into_iter().find(|draft| draft.row == *row) else {
@@ -359,7 +361,7 @@ fn freeze_first(engine: &mut Engine, row: &RowKey, place: i64, course: &Course) 
     engine.mark_uncertain(UNSENT)
 }
 
-/// A pull was answered: the server lives, so that its 500 counts.
+/// A pull was answered: the server works, so that its 500 counts.
 pub(crate) fn probed(engine: &mut Engine, course: &mut Course) -> Result<()> {
     let Some((Want::Probe, place)) = course.want.take() else { return Ok(()) };
     match engine.count_try(place)? {
@@ -370,7 +372,7 @@ pub(crate) fn probed(engine: &mut Engine, course: &mut Course) -> Result<()> {
     Ok(())
 }
 
-/// Parks what a record carries, or what is to blame of it.
+/// Parks the content of a record, or the edit that causes the failure.
 fn park(
     engine: &mut Engine,
     course: &mut Course,
@@ -385,7 +387,7 @@ fn park(
     engine.apply(Batch { records: vec![settled], judge: true, ..Batch::default() })
 }
 
-/// Pulled rows may accept uncertain creates and updates, never a delete (P5): adds the verdicts to the batch.
+/// Pulled rows may accept uncertain creates and updates, never a delete: adds the verdicts.
 pub(crate) fn recognise(engine: &Engine, batch: &mut Batch) -> Result<()> {
     let records = engine.queue.records();
     if records.is_empty() {

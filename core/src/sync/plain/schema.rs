@@ -1,18 +1,19 @@
-//! The schema of a plain server, completed by what it has no words for.
+//! The schema of a plain server, completed by what its manifest lacks.
 //!
-//! It tells names, types and defaults. NOT NULL follows from `nullable`, as the Synchro SDK's tables have it. Rules, indexes,
-//! owners and tables of the device's own stay those that the app has bundled, or a Rejoin server told, while no column of
-//! theirs goes. Columns are known by name (S1): one that was renamed is one less and one more, and comes with a snapshot.
+//! It has names, types and defaults. NOT NULL follows from `nullable`, as in the Synchro SDK.
+//! Rules, indexes, owners and local-only tables stay as bundled with the app, or as received from a
+//! Rejoin server, while no column of theirs is removed. Columns are identified by name: a rename is
+//! a removed and an added column, and requires a snapshot.
 
 use rejoin_protocol::manifest::{Manifest, ManifestExtension, Rule, TableExtension, TableManifest};
 
-/// The server's manifest with the extensions that this device goes by.
+/// The server's manifest with the extensions of this device.
 pub(crate) fn completed(theirs: Manifest, ours: Option<&Manifest>) -> Manifest {
     let mut manifest = Manifest { rejoin: None, ..theirs };
     for table in &mut manifest.tables {
-        let known =
-            ours.and_then(|ours| ours.synced().find(|known| known.table_name == table.table_name));
-        let extension = known.map_or_else(TableExtension::default, |known| kept(known, table));
+        let stored = ours
+            .and_then(|ours| ours.synced().find(|stored| stored.table_name == table.table_name));
+        let extension = stored.map_or_else(TableExtension::default, |stored| kept(stored, table));
         table.rejoin = Some(TableExtension { rules: rules(&extension, table), ..extension });
     }
     let is_local = |table: &&TableManifest| {
@@ -26,19 +27,19 @@ pub(crate) fn completed(theirs: Manifest, ours: Option<&Manifest>) -> Manifest {
     manifest
 }
 
-/// What was known of a table beside the plain part; nothing, once a column went that it may speak of.
-fn kept(known: &TableManifest, table: &TableManifest) -> TableExtension {
+/// The extensions of a table; none after a column was removed that they may use.
+fn kept(stored: &TableManifest, table: &TableManifest) -> TableExtension {
     let stays = |name: &str| table.columns.iter().any(|column| column.name == name);
-    let Some(extension) = known.rejoin.clone() else { return TableExtension::default() };
+    let Some(extension) = stored.rejoin.clone() else { return TableExtension::default() };
     let computed = extension.generated.iter().map(|one| one.name.as_str());
-    let gone = known
+    let gone = stored
         .columns
         .iter()
         .find(|column| !stays(&column.name) && !computed.clone().any(|name| name == column.name));
     if gone.is_some() { TableExtension::default() } else { extension }
 }
 
-/// The rules of local writes: those that were known, and NOT NULL as the server has it now.
+/// The rules for local writes: the stored ones, and NOT NULL from the server's manifest.
 fn rules(extension: &TableExtension, table: &TableManifest) -> Vec<Rule> {
     let mut rules: Vec<Rule> = extension
         .rules
@@ -48,7 +49,7 @@ fn rules(extension: &TableExtension, table: &TableManifest) -> Vec<Rule> {
         .collect();
     let owned = TableManifest { rejoin: Some(extension.clone()), ..table.clone() };
     let needed = table.columns.iter().filter(|column| {
-        // What names the owner is the server's to fill, and a default that only it can compute as well.
+        // The server fills the owner column and defaults that only it can compute.
         let is_filled = table.bucket_by_column.as_deref() == Some(&column.name)
             || column.default_kind == "server_only";
         !column.nullable
@@ -110,16 +111,20 @@ mod tests {
     }
 
     #[test]
-    fn not_null_is_what_the_app_must_give_and_the_hash_stays_the_servers() {
+    fn not_null_applies_to_app_columns_and_keeps_the_hash() {
         let theirs = plain(table());
         let made = completed(theirs.clone(), None);
         assert_eq!(rules_of(&made), [not_null("title")]);
         assert_eq!((made.hash(), made.schema_version), (theirs.schema_hash, 3));
-        assert_eq!(completed(plain(table()), Some(&made)), made, "and once more it is the same");
+        assert_eq!(
+            completed(plain(table()), Some(&made)),
+            made,
+            "completing twice changed the manifest"
+        );
     }
 
     #[test]
-    fn what_the_bundle_says_stays_until_a_column_of_the_table_goes() {
+    fn bundled_extensions_stay_until_a_column_is_removed() {
         let unique = Rule::Unique { columns: vec!["title".to_owned()] };
         let mut bundled = table();
         bundled.rejoin = Some(TableExtension {
@@ -135,11 +140,7 @@ mod tests {
         let names: Vec<&str> = made.tables.iter().map(|table| table.table_name.as_str()).collect();
         assert_eq!(names, ["drafts", "notes"]);
         let notes = made.tables[1].rejoin.clone().unwrap();
-        assert_eq!(
-            notes.rules,
-            [unique],
-            "NOT NULL is the server's word, and the owner's is no need"
-        );
+        assert_eq!(notes.rules, [unique], "NOT NULL does not follow the server's manifest");
         assert_eq!(notes.indexes.len(), 1);
         let mut renamed = table();
         renamed.columns[3].name = "text".to_owned();

@@ -1,8 +1,8 @@
-//! Snapshot of a plain server: every row, page by page, without a word on what a page lacks (P9).
+//! Snapshot of a plain server: every row in pages, without explicit deletes.
 //!
-//! Straight into the tables only while the base holds nothing at all: then every row in it came from these pages or from
-//! answers given after the first of them, and whatever becomes of it stands in the log behind the first page's position.
-//! Else staged, and what the staging lacks at the end goes with the merge.
+//! Pages are written directly only while the base is empty: every base row then comes from these
+//! pages or from later responses, and all later changes are in the log after the first page's
+//! position. Otherwise pages are staged, and the merge deletes base rows that the staging lacks.
 
 use rejoin_protocol::wire::pull::PullResponse;
 use rejoin_protocol::wire::snapshot::{SnapshotRequest, SnapshotResponse};
@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::sync::rows::fact::{self, Due, Fact, Mode, Snapshot};
 use crate::sync::rows::{register, snapshot as rows};
 
-/// The snapshot on its way; begins one if it must be.
+/// The running snapshot; starts one if needed.
 pub(crate) fn present(engine: &mut Engine) -> Result<Option<Snapshot>> {
     if let Some(snapshot) = Snapshot::load(engine)? {
         let unpaged = snapshot.mode == Mode::Straight && snapshot.pull_cursor.is_none();
@@ -41,7 +41,7 @@ pub(crate) fn present(engine: &mut Engine) -> Result<Option<Snapshot>> {
     rows::begin(engine, mode, why).map(Some)
 }
 
-/// Whether no row of the base is known, whatever waits above it.
+/// Whether the base has no rows, regardless of pending mutations.
 fn base_is_empty(engine: &Engine) -> Result<bool> {
     let waiting = engine.queue.rows();
     for table in engine.schema.tables.values() {
@@ -66,7 +66,7 @@ fn base_is_empty(engine: &Engine) -> Result<bool> {
     Ok(true)
 }
 
-/// Asks for the next page.
+/// Requests the next page.
 pub(crate) fn request(engine: &mut Engine, snapshot: &Snapshot, page: u32) -> Result<Vec<u8>> {
     let client_id = register::client_id(engine)?;
     let Some(manifest) = engine.schema.manifest.as_ref() else {
@@ -83,10 +83,9 @@ pub(crate) fn request(engine: &mut Engine, snapshot: &Snapshot, page: u32) -> Re
     to_vec(&request).map_err(|error| Error::Internal(error.to_string()))
 }
 
-/// Lays a page; the snapshot as it stands now, and what a straight page did.
+/// Writes a page; returns the updated snapshot and the result of a direct page.
 ///
-/// # Errors
-/// `Protocol` if it is no page of ours, or the pages have no end: nothing of it is laid.
+/// # Errors `Protocol` for an invalid page, or pages without an end: nothing was written.
 pub(crate) fn page(
     engine: &mut Engine,
     mut snapshot: Snapshot,
@@ -98,7 +97,7 @@ pub(crate) fn page(
     let first = snapshot.pull_cursor.is_none();
     if first {
         snapshot.pull_cursor = Some(answer.checkpoint.to_string());
-        // From here on the log must reach back to this moment.
+        // The log must now reach back to this time.
         let now = engine.host.now_micros().to_string();
         facts.push(fact::fact(fact::LAST_PULL, now));
     }
@@ -119,7 +118,7 @@ fn images(engine: &Engine, answer: &SnapshotResponse) -> Result<Vec<Image>> {
     images.filter(|image| image.as_ref().map_or(true, |image| image.row.is_some())).collect()
 }
 
-/// Whether the page leads anywhere: a server may answer the same cursor, walk in a circle, or never say that it is done.
+/// Whether the page makes progress: a server may repeat a cursor, cycle, or never end.
 fn went_on(
     engine: &mut Engine,
     snapshot: &mut Snapshot,
@@ -132,7 +131,7 @@ fn went_on(
     let Some(next) = &answer.cursor else {
         return Err(Error::Protocol("a page that is not the last, without a cursor".to_owned()));
     };
-    // A place behind all tables would be the end, and a negative one makes the server's process fall over.
+    // A position after all tables is the end, and a negative one crashes the server.
     let tables = engine.schema.tables.len();
     let within = usize::try_from(next.table_idx).is_ok_and(|table| table <= tables);
     if !within || next.checkpoint < 0 {
@@ -147,7 +146,7 @@ fn went_on(
     rows::count_stale(engine, snapshot, is_news)
 }
 
-/// Whether a row of the page is not there yet.
+/// Whether a row of the page is new.
 fn brings_news(engine: &Engine, mode: Mode, images: &[Image]) -> Result<bool> {
     for image in images {
         let row = RowKey { table: image.table, key: image.key.clone() };
@@ -158,7 +157,7 @@ fn brings_news(engine: &Engine, mode: Mode, images: &[Image]) -> Result<bool> {
     Ok(false)
 }
 
-/// Into the tables, as a batch of the ordinary rebase.
+/// Writes a page to the tables, as a batch of the rebase.
 fn straight(
     engine: &mut Engine,
     mut snapshot: Snapshot,
@@ -175,14 +174,14 @@ fn straight(
     }
     let mut batch = Batch { images, judge: true, bulk: true, meta, ..Batch::default() };
     push::recognise(engine, &mut batch)?;
-    // The count is for progress only: one page of it is forgotten by a crash.
+    // The count is for progress only: a crash may lose one page of it.
     let applied = engine.apply(batch)?;
     snapshot.rows += i64::try_from(applied.rows).unwrap_or(0);
     Ok((snapshot, applied))
 }
 
-/// Beside the tables. What was accepted before the first page is in that page, or is gone by now, and no page of such a
-/// server says so.
+/// Writes a page to the staging. What was accepted before the first page is in that page or was
+/// deleted since; the pages do not say which.
 fn staged(
     engine: &mut Engine,
     mut snapshot: Snapshot,
@@ -203,11 +202,11 @@ fn staged(
     Ok(snapshot)
 }
 
-/// A page of what changed since the first page, into the staging.
+/// Writes a page of changes since the first page to the staging.
 pub(crate) fn tail(
     engine: &mut Engine,
     mut snapshot: Snapshot,
-    asked: &pull::Asked,
+    request: &pull::Asked,
     answer: &PullResponse,
 ) -> Result<usize> {
     let (mut images, history) = pull::rows(engine, answer)?;
@@ -218,19 +217,21 @@ pub(crate) fn tail(
     }));
     snapshot.pull_cursor = Some(answer.checkpoint.to_string());
     let mut facts = vec![snapshot.fact()];
-    facts.extend(pull::buckets(engine, asked, answer)?);
+    facts.extend(pull::buckets(engine, request, answer)?);
     rows::lay_tail(engine, &[], &images, &facts)
 }
 
-/// Merges the staging: what differs becomes the base, with what is pending replayed on top and judged (O6).
+/// Merges the staging: differing rows become the base, pending mutations are replayed on top, and
+/// conflicts are resolved.
 ///
-/// A crash before the commit merges later; one right after it leaves staging tables that the next snapshot drops.
+/// A crash before the commit merges later; one after it leaves staging tables, which the next
+/// snapshot drops.
 pub(crate) fn merge(
     engine: &mut Engine,
     snapshot: Snapshot,
     search: staging::Search,
 ) -> Result<Applied> {
-    // What is staged no more may stand in the log again behind what was pulled: it is for the push's answer to say (P6).
+    // A row that left the staging may be in the log again: the push's response decides.
     let (images, gone): (Vec<Image>, Vec<Image>) =
         search.images(engine)?.into_iter().partition(|image| image.row.is_some());
     let history = gone.into_iter().map(|image| RowKey { table: image.table, key: image.key });

@@ -1,8 +1,9 @@
-//! What every answer must be before anything of it is applied: of a sync server, of this schema (S4), of this request (O5), of
-//! this epoch.
+//! Validation of responses before anything is applied: sent by a sync server, for this schema, this
+//! request and this epoch.
 //!
-//! A proxy, a gateway, a cache or a captive portal between device and server also sends statuses and bodies. Whatever is not in
-//! the form of a sync server is a transport fault: the request counts as unanswered, and nothing is rejected or parked for it.
+//! Proxies, gateways, caches and captive portals also send statuses and bodies. A response that is
+//! not in the format of a sync server is a transport fault: the request counts as unanswered, and
+//! nothing is rejected or parked because of it.
 
 use rejoin_protocol::time;
 use rejoin_protocol::wire::pull::PullResponse;
@@ -17,39 +18,39 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::sync::request::Response;
 
-/// The time of a push answer by the server's clock, in milliseconds since 1970; `None` if it is no time.
+/// The server's time of a push response, in milliseconds since 1970; `None` if invalid.
 pub(crate) fn server_ms(answer: &PushResponse) -> Option<i64> {
     time::parse(&answer.server_time).map(|micros| micros / 1000)
 }
 
-/// What an answer asks of the session, beside what it brings.
+/// The next step that a response requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// Go on.
+    /// Continue.
     Onward,
-    /// The schema is not the server's: fetch it, and ask again.
+    /// The schema differs: fetch it, and repeat the request.
     Schema,
-    /// The server does not know this device, or its log has another life: register.
+    /// The server does not know this device, or its log has another epoch: register.
     Register,
-    /// The request was too large for the server, or for a proxy before it ([`is_too_large`]).
+    /// The request was too large for the server, or for a proxy ([`is_too_large`]).
     Smaller,
 }
 
-/// What an answer says of itself.
+/// The identification of a response.
 #[derive(Debug)]
 pub(crate) struct Stamp<'a> {
     pub(crate) schema_version: i64,
     pub(crate) schema_hash: &'a str,
-    /// Number and epoch of the `rejoin` member, which a Rejoin server always answers.
+    /// Request number and epoch of the `rejoin` member, which a Rejoin server always sends.
     pub(crate) rejoin: Option<(i64, &'a str)>,
 }
 
-/// An answer that carries a stamp.
+/// A response with a stamp.
 pub(crate) trait Stamped {
     fn stamp(&self) -> Stamp<'_>;
 }
 
-/// A message of v0.1.2 with the members of ours.
+/// Implements `Stamped` for a v0.1.2 message with extensions.
 macro_rules! stamped {
     ($($message:ty),+) => {$(
         impl Stamped for $message {
@@ -66,10 +67,10 @@ macro_rules! stamped {
 
 stamped!(PushResponse, PullResponse, SnapshotResponse);
 
-/// Reads a body of 200.
+/// Parses the body of a 200.
 ///
 /// # Errors
-/// `Offline` for what is not JSON (a page, a cut body), which no sync server sends; `Protocol` for JSON that is not this message.
+/// `Offline` for a body that is not JSON (a page, a truncated body); `Protocol` for other JSON.
 pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     serde_json::from_slice(body).map_err(|error| match error.classify() {
         Category::Data => Error::Protocol(format!("{error}; it begins with {}", start_of(body))),
@@ -79,8 +80,8 @@ pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     })
 }
 
-/// The error in an answer other than 200, if a sync server wrote it: an object with a `code`, as a Rejoin server writes it, or
-/// with `error` and nothing that v0.1.2 does not have. `None` for the errors of proxies and gateways, JSON or not.
+/// The error of a response other than 200, if a sync server sent it: an object with `code`, as from
+/// a Rejoin server, or only with members of v0.1.2. `None` for errors of proxies and gateways.
 pub(crate) fn error_of(body: &[u8]) -> Option<ErrorBody> {
     let members: Map<String, Json> = serde_json::from_slice(body).ok()?;
     let error: ErrorBody = serde_json::from_slice(body).ok()?;
@@ -89,13 +90,13 @@ pub(crate) fn error_of(body: &[u8]) -> Option<ErrorBody> {
     (error.code.is_some() || is_plain).then_some(error)
 }
 
-/// Whether the sync server itself says that a request is too large. Only then was nothing of it looked at, and only then can
-/// what is too large alone be parked; a proxy's 413 just makes the next request smaller.
+/// Whether the sync server itself reports a too large request. Only then was nothing evaluated, and
+/// only then may a single mutation be parked; after a proxy's 413 the next request is smaller.
 pub(crate) fn is_too_large(response: &Response) -> bool {
     error_of(&response.body).is_some_and(|body| body.code.as_deref() == Some(code::TOO_LARGE))
 }
 
-/// The error for an answer that is not of a sync server, whatever its status: as if none had come.
+/// The error for a response that is not from a sync server: as if there were none.
 pub(crate) fn foreign(response: &Response) -> Error {
     let start = start_of(&response.body);
     Error::Offline(format!(
@@ -104,7 +105,7 @@ pub(crate) fn foreign(response: &Response) -> Error {
     ))
 }
 
-/// The error for a request that is too large and cannot be made smaller.
+/// The error for a too large request that cannot be made smaller.
 pub(crate) fn cannot_be_smaller(response: &Response) -> Error {
     if !is_too_large(response) {
         return foreign(response);
@@ -121,23 +122,23 @@ fn start_of(body: &[u8]) -> String {
     format!("{:?}", String::from_utf8_lossy(&body[..body.len().min(80)]))
 }
 
-/// Whether the answer may be applied; anything but `Onward` abandons it whole.
+/// Whether the response may be applied; anything but `Onward` discards all of it.
 pub(crate) fn check(engine: &Engine, request: i64, answer: &impl Stamped) -> Result<Turn> {
     let stamp = answer.stamp();
     if !is_of_schema(engine, stamp.schema_version, stamp.schema_hash) {
         return Ok(Turn::Schema);
     }
     let Some((number, epoch)) = stamp.rejoin else {
-        return Ok(Turn::Register); // It spoke our extensions when we registered, and now does not.
+        return Ok(Turn::Register); // It supported the extensions at register, and now does not.
     };
     if number != request {
         return Err(Error::Protocol(format!("answer to request {number}, not to {request}")));
     }
-    let known = engine.meta(super::fact::EPOCH)?;
-    Ok(if known.as_deref() == Some(epoch) { Turn::Onward } else { Turn::Register })
+    let stored = engine.meta(super::fact::EPOCH)?;
+    Ok(if stored.as_deref() == Some(epoch) { Turn::Onward } else { Turn::Register })
 }
 
-/// Version and hash of the server's schema, as an answer of 200 or an error names them.
+/// Version and hash of the server's schema, from a 200 or an error.
 pub(crate) fn schema_named(response: &Response) -> Option<(i64, String)> {
     #[derive(serde::Deserialize)]
     struct Named {
@@ -150,21 +151,21 @@ pub(crate) fn schema_named(response: &Response) -> Option<(i64, String)> {
     Some((named.schema_version, named.schema_hash))
 }
 
-/// Whether an answer is of the device's own schema (S4).
+/// Whether a response uses the device's schema.
 pub(crate) fn is_of_schema(engine: &Engine, version: i64, hash: &str) -> bool {
     let ours = engine.schema.manifest.as_ref();
     ours.is_some_and(|ours| ours.schema_version == version && ours.schema_hash == hash)
 }
 
-/// What an answer other than 200 means: a turn to take, or the error that ends the pass.
+/// The meaning of a response other than 200: a next step, or the error that ends the pass.
 pub(crate) fn refusal(response: &Response) -> Result<Turn> {
     let Some(body) = error_of(&response.body) else {
-        // What takes only so much is sent less, whoever says so.
+        // A 413 of a server or proxy requires a smaller request.
         return if response.status == 413 { Ok(Turn::Smaller) } else { Err(foreign(response)) };
     };
-    let word = body.code.clone().unwrap_or_default();
+    let code = body.code.clone().unwrap_or_default();
     let message = body.message.or(body.error).unwrap_or_default();
-    match (response.status, word.as_str()) {
+    match (response.status, code.as_str()) {
         (401, _) => Err(Error::NeedsAuth),
         (426, _) => Err(Error::UpgradeRequired(message)),
         (_, code::SCHEMA_MISMATCH) => Ok(Turn::Schema),
@@ -173,7 +174,7 @@ pub(crate) fn refusal(response: &Response) -> Result<Turn> {
         (413, _) | (400..=499, code::TOO_LARGE) => Ok(Turn::Smaller),
         (status, _) => Err(Error::Server {
             status,
-            code: word,
+            code,
             message,
             retryable: body.retryable.unwrap_or(status == 408 || status == 429 || status >= 500),
         }),
@@ -186,7 +187,7 @@ mod tests {
 
     use super::*;
 
-    /// The turn, or the word of the error.
+    /// The next step or the error, as text.
     fn outcome(status: u16, body: &'static str) -> String {
         let response =
             Response { status, retry_after: None, body: Bytes::from_static(body.as_bytes()) };
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn each_refusal_has_one_meaning() {
+    fn refusal_has_its_documented_meaning() {
         let table = [
             (401, r#"{"error":"invalid token"}"#, "auth"),
             (426, r#"{"error":"1.2.0 or newer"}"#, "upgrade 1.2.0 or newer"),
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn html_and_a_cut_body_are_no_answers() {
+    fn html_and_truncated_bodies_are_offline() {
         for body in ["<html>captive portal</html>", r#"{"changes":[],"dele"#, ""] {
             let read: Result<PullResponse> = read(body.as_bytes());
             assert!(matches!(read, Err(Error::Offline(_))), "{body}");

@@ -1,7 +1,7 @@
-//! Rows of the wire as rows of the engine, and names of rows both ways.
+//! Conversion of wire rows to engine rows, and of row names in both directions.
 //!
-//! Columns are found by name and become identities here (S1); a table or column that the schema lacks is refused by name
-//! (I10), because an answer of another schema never gets this far (S4).
+//! Columns are looked up by name and become identities. A table or column that the schema lacks is
+//! an error, because responses for another schema are discarded earlier.
 
 use rejoin_protocol::codec::{CodecError, ColumnError};
 use rejoin_protocol::wire::{self, RowName, RowSet};
@@ -23,7 +23,7 @@ pub(crate) fn table<'a>(schema: &'a Schema, name: &str) -> Result<&'a Table> {
     }
 }
 
-/// A key from the wire's text.
+/// Parses a key from the wire.
 pub(crate) fn key(table: &Table, id: &str) -> Result<Value> {
     match table.key_column().kind {
         ColumnKind::Int | ColumnKind::Int64 => id.parse().map(Value::Integer).map_err(|_| {
@@ -33,11 +33,10 @@ pub(crate) fn key(table: &Table, id: &str) -> Result<Value> {
     }
 }
 
-/// `{"column": value, ...}` by the columns' present names: identities survive a rename (S1). `encode` writes it, as the peer
-/// reads cells.
+/// Encodes `{"column": value, ...}` with the columns' current names, using `encode` for the cells.
 ///
-/// A removed column is named as such, and no server has one of this name: a server that has a verdict repeats it, and one
-/// that has none rejects the whole, as no part of a mutation may be taken for it (S2).
+/// A removed column gets a reserved name that no server has. A server with a stored verdict repeats
+/// it; one without rejects the whole mutation, which must not be applied in part.
 pub(crate) fn object(
     table: &Table,
     cells: &[(ColumnId, Value)],
@@ -55,10 +54,10 @@ pub(crate) fn object(
     })
 }
 
-/// Cells with the names and kinds of their columns.
+/// Cells with their column names and kinds.
 type Named<'c, 'i> = dyn Iterator<Item = (&'c str, &'c Value, ColumnKind)> + 'i;
 
-/// A table as it is named to the server; a removed one as no server names a table, as with columns.
+/// The wire name of a table; a reserved name for a removed one.
 pub(crate) fn table_name(table: &Table) -> String {
     if table.is_removed() {
         return format!("(removed table {})", table.number.0);
@@ -66,29 +65,31 @@ pub(crate) fn table_name(table: &Table) -> String {
     table.name.clone()
 }
 
-/// The name that a removed column is sent by.
+/// The reserved name of a removed column.
 fn column_name(id: ColumnId) -> String {
     format!("(removed column {})", id.0)
 }
 
-/// Gives what was removed its last name again, where a server repeats the one that it was sent by.
+/// Replaces reserved names in a server's message by the last names of what was removed.
 pub(crate) fn restore_names(schema: &Schema, table: &mut String, column: Option<&mut String>) {
-    let mut known = schema.tables.values().chain(schema.removed.values());
-    let Some(known) = known.find(|known| table_name(known) == *table) else { return };
-    table.clone_from(&known.name);
+    let mut candidate = schema.tables.values().chain(schema.removed.values());
+    let Some(candidate) = candidate.find(|candidate| table_name(candidate) == *table) else {
+        return;
+    };
+    table.clone_from(&candidate.name);
     let Some(column) = column else { return };
-    let removed = known.removed.iter().find(|removed| column_name(removed.id) == *column);
+    let removed = candidate.removed.iter().find(|removed| column_name(removed.id) == *column);
     if let Some(removed) = removed {
         column.clone_from(&removed.name);
     }
 }
 
-/// A row as it now stands (O3).
+/// Converts a row image.
 pub(crate) fn image(schema: &Schema, row: &wire::RowImage) -> Result<Image> {
     image_read_by(codec::decode, schema, row)
 }
 
-/// The same, with cells as `decode` reads them.
+/// [`image`] with `decode` for the cells.
 pub(crate) fn image_read_by(
     decode: fn(&str, ColumnKind) -> Result<Value, CodecError>,
     schema: &Schema,
@@ -108,7 +109,7 @@ pub(crate) fn image_read_by(
             continue;
         }
         let found = &table.columns[column];
-        if columns.iter().any(|(known, _)| *known == found.id) {
+        if columns.iter().any(|(candidate, _)| *candidate == found.id) {
             let why = format!("row {} of {} has {name} twice", row.id, table.name);
             return Err(Error::Protocol(why));
         }
@@ -125,13 +126,13 @@ pub(crate) fn image_read_by(
     Ok(Image { table: table.number, key, row: Some(columns) })
 }
 
-/// A row that is not there, or not this user's.
+/// The image of an absent row.
 pub(crate) fn absent(schema: &Schema, row: &RowName) -> Result<Image> {
     let table = table(schema, &row.table_name)?;
     Ok(Image { table: table.number, key: key(table, &row.id)?, row: None })
 }
 
-/// The rows of sets, one by one.
+/// Converts the rows of sets.
 pub(crate) fn images(schema: &Schema, sets: &[RowSet]) -> Result<Vec<Image>> {
     let mut images = Vec::new();
     for set in sets {
@@ -160,7 +161,7 @@ pub(crate) fn images(schema: &Schema, sets: &[RowSet]) -> Result<Vec<Image>> {
     Ok(images)
 }
 
-/// Whether `test` holds for the key of any row of the set; rows behind the first such one are not read.
+/// Whether `test` holds for the key of any row of the set; stops at the first one.
 pub(crate) fn any_key(
     schema: &Schema,
     set: &RowSet,
@@ -188,7 +189,7 @@ pub(crate) fn any_key(
     }
 }
 
-/// The positions of a set's columns, the key among them.
+/// The positions of a set's columns, including the key.
 fn columns(table: &Table, set: &RowSet) -> Result<Vec<usize>> {
     let columns: Vec<usize> =
         set.columns.iter().map(|name| column(table, name)).collect::<Result<_>>()?;

@@ -1,7 +1,7 @@
-//! The device's digest of a table: the same hash over the same rows as the server's (D30).
+//! The device's digest of a table, computed as on the server.
 //!
-//! It covers the base: a row with an edit that waits counts as the server last gave it, so that two peers in step agree
-//! whatever the app has written meanwhile.
+//! It covers the base rows, without pending edits, so that synced peers agree regardless of local
+//! writes.
 
 use std::collections::HashSet;
 
@@ -66,7 +66,7 @@ impl Engine {
     }
 }
 
-/// Where the digest's cells stand in the table, in the manifest's order.
+/// The positions of the digest's cells in the table, in manifest order.
 fn cells(engine: &Engine, table: &Table) -> Result<Vec<(usize, ColumnKind)>> {
     let manifest = engine
         .schema

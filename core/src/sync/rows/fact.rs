@@ -1,7 +1,7 @@
-//! What the device must remember between two requests, as rows of `rejoin_meta`.
+//! Facts that the device stores between requests, as rows of `rejoin_meta`.
 //!
-//! A session holds nothing that matters: each of these is written in the transaction of what it speaks of (I6), so that
-//! a crash between any two exchanges loses none of them.
+//! A session keeps no durable state: each fact is written in the transaction that it describes, so
+//! that no crash loses it.
 
 use rejoin_protocol::wire::RowName;
 use rejoin_protocol::wire::snapshot::SnapshotCursor;
@@ -12,119 +12,120 @@ use crate::engine::change::Origin;
 use crate::error::{Error, Result};
 
 pub(crate) const CLIENT_ID: &str = "client_id";
-/// The id before the present one, until the server has heard of the present one (O15).
+/// The previous client id, until the server has confirmed the current one.
 pub(crate) const REPLACES: &str = "replaces";
 pub(crate) const INCARNATION: &str = "incarnation";
 pub(crate) const EPOCH: &str = "epoch";
 pub(crate) const CURSOR: &str = "cursor";
 pub(crate) const HELD: &str = "held";
-/// The position after the last push, or at the last page of a snapshot, until a pull has passed it (O14).
+/// The log tip after the last push or snapshot page, until a pull has passed it.
 pub(crate) const WITNESS: &str = "witness";
 pub(crate) const RECHECK: &str = "recheck";
 pub(crate) const SUBJECT: &str = "subject";
-/// Whom the credentials named, where the app gives users a name of its own.
+/// The user of the credentials, if the app uses its own user names.
 pub(crate) const CREDENTIALS: &str = "credentials";
-/// Whom the credentials name by their own words, as they were when the device registered last. A plain server has no other.
+/// The user that the credentials named at the last register. The only user name with a plain
+/// server.
 pub(crate) const TOKEN: &str = "token_subject";
-/// No request has, or will have, this number or a higher one until it is raised.
+/// No request has used this number or a higher one.
 pub(crate) const REQUEST: &str = "request";
 pub(crate) const FIRST_SYNC: &str = "first_sync";
-/// Another epoch began (O14): `due` until what the old one had accepted is back in the queue, then `rebuild` until the
-/// new one's rows are here. Nothing is pushed before.
+/// The server has a new epoch: `due` until the mutations that the old one accepted are queued
+/// again, then `rebuild` until the new rows are here. Nothing is pushed before.
 pub(crate) const RECALL: &str = "recall";
-/// The epoch in which the rows of this device were last in step, while the server under its URL is another one that has not shown
-/// the same tables filled. Nothing of the device is replaced by its empty tables.
+/// The last epoch of this device's rows, while another server answers under its URL. Its empty
+/// tables must not replace the device's rows.
 pub(crate) const OTHER_SERVER: &str = "other_server";
-/// A snapshot on its way ([`Snapshot`]).
+/// The running snapshot ([`Snapshot`]).
 pub(crate) const SNAPSHOT: &str = "snapshot";
-/// Why a snapshot must begin ([`Due`]).
+/// Why a snapshot must start ([`Due`]).
 pub(crate) const SNAPSHOT_DUE: &str = "snapshot_due";
 
-/// `plain` in a file whose rows and whose unanswered records are those of a plain server; else there is none.
+/// `plain` if rows and frozen records are from a plain server; otherwise absent.
 pub(crate) const PEER: &str = "peer";
-/// The position in a plain server's log; it knows no other cursor.
+/// The position in a plain server's log, which is its only cursor.
 pub(crate) const CHECKPOINT: &str = "plain_checkpoint";
-/// When a plain server was last asked what changed, in microseconds (P9).
+/// When a plain server was last pulled, in microseconds.
 pub(crate) const LAST_PULL: &str = "plain_last_pull";
-/// The buckets that a plain server last named.
+/// The buckets that a plain server last returned.
 pub(crate) const BUCKETS: &str = "plain_buckets";
 
 /// The value of [`PEER`].
 pub(crate) const PLAIN: &str = "plain";
 
-/// `first_sync` while the first snapshot is on its way.
+/// `first_sync` during the first snapshot.
 pub(crate) const PARTIAL: &str = "partial";
-/// `first_sync` once everything has been here.
+/// `first_sync` after the first snapshot.
 pub(crate) const DONE: &str = "done";
 
-/// One fact and its new value; `None` forgets it.
+/// A fact and its new value; `None` removes it.
 pub(crate) type Fact = (String, Option<String>);
 
-/// A fact to write.
+/// Sets a fact.
 pub(crate) fn fact(key: &str, value: impl Into<String>) -> Fact {
     (key.to_owned(), Some(value.into()))
 }
 
-/// A fact to forget.
+/// Removes a fact.
 pub(crate) fn forget(key: &str) -> Fact {
     (key.to_owned(), None)
 }
 
-/// Writes facts, all or none, when no rows belong to them.
+/// Writes facts in their own transaction.
 pub(crate) fn write(engine: &mut Engine, facts: &[Fact]) -> Result<()> {
     engine.write(Origin::Remote, |engine| set(engine, facts))
 }
 
-/// Writes facts within the transaction that runs.
+/// Writes facts in the current transaction.
 pub(crate) fn set(engine: &mut Engine, facts: &[Fact]) -> Result<()> {
     facts.iter().try_for_each(|(key, value)| engine.set_meta(key, value.as_deref()))
 }
 
-/// Why the rows must come whole again.
+/// Why all rows must be fetched again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Due {
-    /// Another life of the server's log (D13).
+    /// The server's log has a new epoch.
     Epoch,
-    /// The cursor can no longer be served (C3).
+    /// The cursor is too old.
     Retention,
-    /// Tables or columns were gained (S3).
+    /// Tables or columns were added.
     Schema,
 }
 
-/// How a snapshot reaches the tables (B7).
+/// How a snapshot is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Mode {
-    /// Page by page, into tables that hold no row of the server's.
+    /// Page by page, into tables without rows of the server.
     Straight,
-    /// Into staging tables, merged at the end (D14).
+    /// Into staging tables, merged at the end.
     Staged,
 }
 
-/// A snapshot on its way.
+/// A running snapshot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Snapshot {
     pub(crate) mode: Mode,
-    /// Why it began; `None` for a first sync.
+    /// Its reason; `None` for a first sync.
     pub(crate) why: Option<Due>,
     /// The epoch of its pages; empty before the first.
     pub(crate) epoch: String,
-    /// Where the last page ended; `None` before the first and after the last.
+    /// The end of the last page; `None` before the first and after the last.
     pub(crate) cursor: Option<SnapshotCursor>,
-    /// The pull cursor of the first page, stored with it (C5).
+    /// The pull cursor of the first page, stored with it.
     pub(crate) pull_cursor: Option<String>,
-    /// Whether every page is here; what follows is the tail.
+    /// Whether every page is here; then the tail follows.
     pub(crate) paged: bool,
     /// The buckets of the last tail page.
     pub(crate) held: Option<String>,
-    /// Pages in a row that brought nothing new; a server that has no end is found out by them.
+    /// Consecutive pages without new rows; detects a server without an end.
     #[serde(default)]
     pub(crate) stale: u32,
-    /// How often its next page failed in a row.
+    /// Consecutive failures of its next page.
     #[serde(default)]
     pub(crate) failures: u32,
-    /// Rows so far, and rows in all as the server counted them; for progress.
+    /// Rows so far, and the total counted by the server; for progress.
     pub(crate) rows: i64,
     pub(crate) total: i64,
 }
@@ -155,29 +156,29 @@ impl Snapshot {
     }
 }
 
-/// Whether and why a snapshot must begin.
+/// Whether and why a snapshot must start.
 pub(crate) fn due(engine: &Engine) -> Result<Option<Due>> {
     json(engine, SNAPSHOT_DUE)
 }
 
-/// A snapshot must begin, whatever is on its way: its pages are of no use any more.
+/// Makes a snapshot due, and discards the running one.
 pub(crate) fn snapshot_due(why: Due) -> Vec<Fact> {
     vec![(SNAPSHOT_DUE.to_owned(), serde_json::to_string(&why).ok()), forget(SNAPSHOT)]
 }
 
-/// Rows to be named again at the next pull (O9).
+/// Rows to request again at the next pull.
 pub(crate) fn recheck(engine: &Engine) -> Result<Vec<RowName>> {
     Ok(json(engine, RECHECK)?.unwrap_or_default())
 }
 
-/// The rows to be named again, as a fact.
+/// [`recheck`] as a fact.
 pub(crate) fn recheck_fact(rows: &[RowName]) -> Fact {
     let rows = (!rows.is_empty()).then(|| serde_json::to_string(rows).ok()).flatten();
     (RECHECK.to_owned(), rows)
 }
 
-/// What shows the server how far it had come, and what it had accepted: the witness of the last push that no pull has passed
-/// yet, else the cursor (O14). The answer's witness takes its place, so it must not know less. Empty before both.
+/// Shows the server how far it had come: the log tip of the last push that no pull has passed, or
+/// else the cursor. A response's log tip replaces it, so it must not be older. Empty before both.
 pub(crate) fn witness(engine: &Engine) -> Result<String> {
     match engine.meta(WITNESS)? {
         Some(witness) => Ok(witness),
@@ -185,7 +186,7 @@ pub(crate) fn witness(engine: &Engine) -> Result<String> {
     }
 }
 
-/// Buckets in one text, so that equal sets are equal texts.
+/// Buckets as one canonical text.
 pub(crate) fn held_text(held: &[String]) -> String {
     let mut held: Vec<&String> = held.iter().collect();
     held.sort();

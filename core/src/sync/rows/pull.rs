@@ -1,4 +1,4 @@
-//! Pull: what changed since the cursor, laid into the base with the cursor that covers it (I6).
+//! Pull: changes since the cursor, written to the base with their cursor in one transaction.
 
 use std::collections::HashMap;
 
@@ -15,52 +15,55 @@ use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::model::Schema;
 use crate::error::{Error, Result};
 
-/// Most rows that one request asks to be named again (O9); the rest waits for the next.
+/// Maximum number of rows that one request names again; the rest waits for the next.
 const RECHECK_MOST: usize = 500;
 
-/// Bytes of rows that are kept until their transaction is whole. A larger one comes with a snapshot, which waits on disk.
+/// Maximum bytes of an incomplete server transaction in memory. A larger one requires a snapshot.
 const GATHERED_MOST: usize = 64 * 1024 * 1024;
 
-/// Bytes of pages that are kept until the last page of a pull, and then applied in one transaction. A page has rows as they
-/// are when it is read, so it can show a part of a transaction whose other rows are in a later page: applied alone, it
-/// would show the app a state that the server never had. Beyond this bound progress counts more: what is kept is applied.
-const TOGETHER_MOST: usize = 4 * 1024 * 1024;
+/// Maximum bytes of pages that are collected and applied in one transaction. A page has rows as of
+/// its reading, so it may show a part of a server transaction whose other rows are in a later page:
+/// applied alone, it would show a state that the server never had. Beyond this limit, progress is
+/// more important.
+const COLLECTED_MOST: usize = 4 * 1024 * 1024;
 
-/// Passes in a row that may lose what they kept, for an answer that never came. After these, each page is applied alone, so
-/// that a device on a bad network gets on.
+/// Consecutive passes that may lose collected pages because of a lost response. After these, each
+/// page is applied alone, so that a device on a bad network makes progress.
 const LOST_MOST: u32 = 3;
 
-/// Pages that are not applied yet: they end inside a transaction of the server (D15), or more pages follow. They live in
-/// memory only: a crash or a lost answer pulls them again, because the cursor has not moved.
+/// Pages that are not applied yet: they end inside a server transaction, or more pages follow. In
+/// memory only: after a crash or a lost response they are pulled again, because the cursor is
+/// unchanged.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
-    /// Where the last of them ended.
+    /// The end of the last one.
     pub(crate) cursor: Option<String>,
-    asked: Vec<RowName>,
+    requested: Vec<RowName>,
     rows: HashMap<RowKey, Image>,
-    /// Bytes of the pages that they came in.
+    /// Total bytes of the pages.
     bytes: usize,
-    /// Passes in a row that lost what they had kept.
+    /// Consecutive passes that lost collected pages.
     lost: u32,
 }
 
-/// Counts of rows.
+/// Numbers of rows.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Taken {
-    /// That the page had.
+    /// Rows in the page.
     pub(crate) received: u64,
-    /// That were applied: those of the page and of the pages kept before it, or none.
+    /// Applied rows: of this and the collected pages, or none.
     pub(crate) applied: u64,
 }
 
 impl Gathered {
-    /// A new pass begins: what the last one kept is lost.
+    /// Starts a new pass without the collected pages.
     pub(crate) fn begin(&mut self) {
         let lost = self.lost.saturating_add(u32::from(self.cursor.is_some()));
         *self = Self { lost, ..Self::default() };
     }
 
-    /// Keeps a page, and counts its rows; of two images of a row the later one counts.
+    /// Collects a page and returns its number of rows; of two images of a row, the later one
+    /// counts.
     fn add(&mut self, schema: &Schema, sets: &[RowSet], images: Vec<Image>) -> Result<u64> {
         self.bytes += sets.iter().map(|set| set.rows.get().len()).sum::<usize>();
         self.bytes += images.len() * size_of::<Image>();
@@ -74,7 +77,7 @@ impl Gathered {
     }
 }
 
-/// A pull from `cursor`, and the rows it asks to be named again.
+/// A pull from `cursor`, and the rows that it requests again.
 pub(crate) fn request(
     engine: &mut Engine,
     number: i64,
@@ -103,7 +106,7 @@ pub(crate) fn request(
     Ok((body, recheck))
 }
 
-/// A page that is not the last, and leads nowhere, would be asked for without an end.
+/// An error for a page that is not the last and makes no progress.
 pub(crate) fn leads_on(more: bool, before: &str, after: &str) -> Result<()> {
     if more && before == after {
         let why = "a page which leads nowhere and is not the last";
@@ -112,7 +115,7 @@ pub(crate) fn leads_on(more: bool, before: &str, after: &str) -> Result<()> {
     Ok(())
 }
 
-/// The rows of an answer: sets as they came, and the deletes as rows that are absent.
+/// The rows of a response: the sets, and the deletes as absent rows.
 pub(crate) fn rows(
     engine: &Engine,
     answer: &mut PullResponse,
@@ -127,11 +130,11 @@ pub(crate) fn rows(
     Ok((sets, images))
 }
 
-/// Applies a page together with the pages kept before it, or keeps it too.
+/// Applies a page with the collected ones, or collects it.
 pub(crate) fn apply(
     engine: &mut Engine,
     mut answer: PullResponse,
-    asked: &[RowName],
+    requested: &[RowName],
     gathered: &mut Gathered,
 ) -> Result<Taken> {
     let (mut sets, mut images) = rows(engine, &mut answer)?;
@@ -139,14 +142,14 @@ pub(crate) fn apply(
     let mut kept = None;
     if ours.partial || answer.has_more || gathered.cursor.is_some() {
         let received = gathered.add(&engine.schema, &sets, images)?;
-        gathered.asked.extend_from_slice(asked);
+        gathered.requested.extend_from_slice(requested);
         gathered.cursor = Some(ours.cursor.clone());
         if gathered.bytes > GATHERED_MOST {
             *gathered = Gathered::default();
             fact::write(engine, &fact::snapshot_due(Due::Retention))?;
             return Ok(Taken { received, applied: 0 });
         }
-        let waits = gathered.lost < LOST_MOST && gathered.bytes <= TOGETHER_MOST;
+        let waits = gathered.lost < LOST_MOST && gathered.bytes <= COLLECTED_MOST;
         if ours.partial || answer.has_more && waits {
             return Ok(Taken { received, applied: 0 });
         }
@@ -157,8 +160,8 @@ pub(crate) fn apply(
         fact::fact(fact::CURSOR, ours.cursor),
         fact::fact(fact::HELD, fact::held_text(&ours.held)),
     ];
-    meta.extend(rechecked(engine, asked)?);
-    meta.extend(rechecked(engine, &gathered.asked)?);
+    meta.extend(rechecked(engine, requested)?);
+    meta.extend(rechecked(engine, &gathered.requested)?);
     if !answer.has_more {
         meta.push(fact::fact(fact::FIRST_SYNC, fact::DONE));
         meta.push(fact::forget(fact::WITNESS));
@@ -170,12 +173,12 @@ pub(crate) fn apply(
     Ok(Taken { received: kept.unwrap_or(applied), applied })
 }
 
-/// What is left to be named again, once `asked` has been.
-pub(crate) fn rechecked(engine: &Engine, asked: &[RowName]) -> Result<Option<Fact>> {
-    if asked.is_empty() {
+/// The remaining rows to request again after `requested`.
+pub(crate) fn rechecked(engine: &Engine, requested: &[RowName]) -> Result<Option<Fact>> {
+    if requested.is_empty() {
         return Ok(None);
     }
     let mut rows = fact::recheck(engine)?;
-    rows.retain(|row| !asked.contains(row));
+    rows.retain(|row| !requested.contains(row));
     Ok(Some(fact::recheck_fact(&rows)))
 }

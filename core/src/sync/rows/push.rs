@@ -1,7 +1,7 @@
-//! Push: mutations as groups that are frozen before they leave (O1, O5), and what the verdicts on them mean (O2, O3, O9).
+//! Push: mutations as groups that are frozen before they are sent, and the meaning of verdicts.
 //!
-//! What an attempt compares is settled once, when it is sent first; sent again, it is the same bytes, because what has
-//! come in since may not slip into what the user was looking at when he wrote.
+//! The old values of an attempt are fixed when it is first sent, and a retry sends the same bytes:
+//! later remote changes must not replace what the user saw when writing.
 
 pub(crate) mod cancel;
 pub(crate) mod group;
@@ -26,45 +26,46 @@ use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq, TableNumber};
 use rejoin_protocol::mutant::{self, Mutant};
 
-/// A group on its way.
+/// A sent group.
 #[derive(Debug, Clone)]
 pub(crate) struct Sent {
     pub(crate) seq: Seq,
     pub(crate) id: MutationId,
     pub(crate) attempt: i64,
-    /// Whether no request carried this attempt before: only then does "not looked at" mean "not applied".
+    /// Whether no earlier request had this attempt: only then does "not evaluated" mean "not
+    /// applied".
     pub(crate) fresh: bool,
     /// The rows that it writes.
     rows: Vec<RowKey>,
 }
 
-/// What a push may weigh.
+/// Limits of a push.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Most groups.
+    /// Maximum number of groups.
     pub(crate) groups: usize,
-    /// Most bytes of the body.
+    /// Maximum bytes of the body.
     pub(crate) body: usize,
-    /// What the server compares and asks beside the changes.
+    /// Additional parts that the server evaluates.
     pub(crate) parts: ActionParts,
 }
 
-/// What became of the wish to push.
+/// The result of preparing a push.
 #[derive(Debug, Default)]
 pub(crate) struct Push {
-    /// Body and groups of a request that is committed as sent and may leave; `None` if nothing can be sent.
+    /// Body and groups of a request that is committed as sent; `None` if nothing can be sent.
     pub(crate) request: Option<(Vec<u8>, Vec<Sent>)>,
-    /// Mutations that were parked, because no request can hold them.
+    /// Number of mutations that were parked because they exceed every limit.
     pub(crate) parked: usize,
 }
 
-/// Bytes of a body beside its groups: ids, hashes, brackets, generously.
+/// Upper bound of the body's size without groups.
 const FRAME: usize = 1024;
 
-/// Settles the next groups, commits them as sent, and gives the request (O5).
+/// Fixes the next groups, commits them as sent, and returns the request.
 ///
-/// Mutations in `aside`, and what follows from them, are passed over; those in `unseen` count as never sent. One that no
-/// request can hold is parked.
+/// Skips mutations in `aside` and their dependents; those in `unseen` count as never sent. Parks a
+/// mutation that fits into no request.
 pub(crate) fn request(
     engine: &mut Engine,
     number: i64,
@@ -125,7 +126,7 @@ fn body(
     offers: &[Offer],
     parts: ActionParts,
 ) -> Result<Vec<u8>> {
-    // The server's word on what was given up is still needed.
+    // Cancelled mutations still need a verdict.
     let open = engine.queue.cancels().keys().next().copied();
     let groups = offers.iter().map(|offer| group::group(&engine.schema, offer, parts));
     let groups = groups.collect::<Result<_>>()?;
@@ -133,7 +134,7 @@ fn body(
     body_of(engine, PushAsk { request: number, acked_below, groups, ..PushAsk::default() })
 }
 
-/// The body of a push that asks this, of the epoch and with the witness that are known.
+/// The body of a push with the stored epoch and log tip.
 fn body_of(engine: &mut Engine, ask: PushAsk) -> Result<Vec<u8>> {
     let client_id = super::register::client_id(engine)?;
     let Some(manifest) = engine.schema.manifest.as_ref() else {
@@ -153,7 +154,7 @@ fn body_of(engine: &mut Engine, ask: PushAsk) -> Result<Vec<u8>> {
     serde_json::to_vec(&request).map_err(|error| Error::Internal(error.to_string()))
 }
 
-/// Parks a mutation that no request can hold, with what stands on it; how many.
+/// Parks a mutation that fits into no request, with its dependents; returns their number.
 pub(crate) fn park_too_large(engine: &mut Engine, one: &Sent) -> Result<usize> {
     let (id, attempt) = (one.id, one.attempt);
     let verdict = Verdict {
@@ -190,16 +191,17 @@ fn server_verdict(
     ServerVerdict { id, attempt, ending, code, detail: detail.flatten() }
 }
 
-/// An answer as one batch: all verdicts, then the rows as they now stand, then what must be asked again (O5, O3, O9).
+/// A response as one batch: all verdicts, then the current rows, then the rows to pull again.
 ///
-/// A group without a verdict stays uncertain. A verdict on something that was not asked makes the answer no answer.
+/// A group without a verdict stays uncertain. A verdict for an unknown mutation invalidates the
+/// response.
 pub(crate) fn batch(engine: &Engine, sent: &[Sent], answer: &PushAnswer) -> Result<Batch> {
     let mut verdicts = Vec::with_capacity(sent.len());
     let mut before = Vec::new();
     let mut rest: HashSet<MutationId> = sent.iter().map(|group| group.id).collect();
     for verdict in &answer.verdicts {
         let id = MutationId::parse(&verdict.id).filter(|id| rest.remove(id)).ok_or_else(|| {
-            Error::Protocol(format!("a verdict on {:?}, which was not asked", verdict.id))
+            Error::Protocol(format!("a verdict on {:?}, which was not requested", verdict.id))
         })?;
         let group = sent.iter().find(|group| group.id == id);
         if !verdict.displaced.is_empty() {
@@ -238,13 +240,13 @@ pub(crate) fn batch(engine: &Engine, sent: &[Sent], answer: &PushAnswer) -> Resu
     Ok(batch)
 }
 
-/// The rows before an accepted mutation; nothing of those that this schema does not know.
+/// The before-images of an accepted mutation, without tables that this schema lacks.
 fn displaced(engine: &Engine, verdict: &Verdict) -> Vec<Image> {
     verdict.displaced.iter().filter_map(|row| cell::image(&engine.schema, row).ok()).collect()
 }
 
-/// What accepted mutations wrote to rows of which the answer has no image, although it must (O3): the user's writes stay in
-/// view until a pull brings these rows.
+/// The writes of accepted mutations to rows without an image in the response: they stay visible
+/// until a pull has these rows.
 fn unanswered(
     engine: &Engine,
     sent: &[Sent],
@@ -276,9 +278,10 @@ fn unanswered(
     Ok(written)
 }
 
-/// Rows answered under other buckets than those of the cursor are named again in the next pull (O9), and so are `again`.
+/// Adds rows that were answered under other buckets than the cursor's, and `again`, to the rows to
+/// pull again.
 ///
-/// Before the first page of a first sync nothing is held, and all that is answered will be paged.
+/// Before the first page of a first sync no bucket is held, and the pages will have all rows.
 fn recheck(
     engine: &Engine,
     answer: &PushAnswer,
@@ -299,7 +302,7 @@ fn recheck(
         return Ok(None);
     }
     let mut rows = fact::recheck(engine)?;
-    let mut known: HashSet<RowName> = rows.iter().cloned().collect();
-    rows.extend(again.into_iter().filter(|name| known.insert(name.clone())));
+    let mut listed: HashSet<RowName> = rows.iter().cloned().collect();
+    rows.extend(again.into_iter().filter(|name| listed.insert(name.clone())));
     Ok(Some(fact::recheck_fact(&rows)))
 }

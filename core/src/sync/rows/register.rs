@@ -1,4 +1,4 @@
-//! Register: who the device is, whose file this is, and which life of the server's log it meets (D10, D13).
+//! Register: the device's identity, the file's user, and the epoch of the server's log.
 
 use rejoin_protocol::wire::register::{Hello, RegisterRequest, RegisterResponse, Welcome};
 use rejoin_protocol::{Manifest, PROTOCOL, capability};
@@ -14,7 +14,7 @@ use crate::sync::request::SessionConfig;
 use crate::sync::subject::Signer;
 use crate::sync::{plain, subject};
 
-/// What the client cannot do without; a server that has less is not this release's to talk to.
+/// Required capabilities; a server without them is not supported.
 const NEEDED: &[&str] = &[
     capability::GROUPS,
     capability::ROWS,
@@ -24,18 +24,18 @@ const NEEDED: &[&str] = &[
     capability::ARRAYS,
 ];
 
-/// Stands for the request of another copy, whose number this one does not know; its own begin above.
+/// The request number of another copy, which is unknown; own numbers are higher.
 const NO_REQUEST: i64 = 0;
 
-/// One more opening of this file is told to the server: a number that it has passed already, or one that it knows under
-/// another name, comes from a copy (D10). The name, which is never written down: a copy must not have it.
+/// Counts an opening of this file. The server detects a copy by a number that it has already seen,
+/// or that has another name. The name is never stored, so that a copy does not have it.
 pub(crate) fn opened(engine: &mut Engine) -> Result<String> {
     let next = incarnation(engine)? + 1;
     engine.set_meta(fact::INCARNATION, Some(&next.to_string()))?;
     Ok(engine.host.uuid4().to_string())
 }
 
-/// The body of the request; gives the device its id if it has none.
+/// The request body; creates the device's id if it has none.
 pub(crate) fn request(
     engine: &mut Engine,
     config: &SessionConfig,
@@ -64,7 +64,7 @@ pub(crate) fn request(
     to_vec(&request).map_err(|error| Error::Internal(error.to_string()))
 }
 
-/// The device's id; made at the first contact.
+/// The device's id, created at the first contact.
 pub(crate) fn client_id(engine: &mut Engine) -> Result<String> {
     if let Some(id) = engine.meta(fact::CLIENT_ID)? {
         return Ok(id);
@@ -78,9 +78,9 @@ fn incarnation(engine: &Engine) -> Result<i64> {
     Ok(engine.meta(fact::INCARNATION)?.and_then(|text| text.parse().ok()).unwrap_or(0))
 }
 
-/// A copied or restored file (D10): it gets an id of its own, and keeps what is pending, under the names that it has: those
-/// of its mutations that another copy has sent are known by them (O15). Which these are only the server knows, so all are
-/// uncertain until it has spoken (R7): an action would run again on what the other copy has made of it.
+/// Handles a copied or restored file: it gets a new id and keeps its pending mutations under their
+/// ids, because the other copy may have sent some of them. Only the server can tell which, so all
+/// are uncertain until their verdict: otherwise an action could run again on its own result.
 pub(crate) fn replaced(engine: &mut Engine) -> Result<()> {
     let open = engine.queue.entries().filter(|entry| entry.state == State::Pending);
     let open: Vec<Seq> = open.map(|entry| entry.seq).collect();
@@ -91,7 +91,8 @@ pub(crate) fn replaced(engine: &mut Engine) -> Result<()> {
     fact::write(engine, &[fact::fact(fact::CLIENT_ID, id), fact::fact(fact::REPLACES, old)])
 }
 
-/// Takes the answer of a server of ours: refuses another user, notes the epoch, and whether a snapshot is due.
+/// Accepts the response of a Rejoin server: refuses another user, stores the epoch, and makes a
+/// snapshot due if needed.
 pub(crate) fn accept(
     engine: &mut Engine,
     config: &SessionConfig,
@@ -123,36 +124,37 @@ pub(crate) fn accept(
     Ok(welcome)
 }
 
-/// Whether the server withdraws what was sent, if that is news: the app may ask for it offline.
+/// Whether the server can cancel sent mutations, if that is new: the app may cancel offline.
 fn cancels(engine: &Engine, welcome: &Welcome) -> Result<Option<Fact>> {
     let now = welcome.capabilities.iter().any(|name| name == capability::CANCEL);
-    let known = engine.meta(SERVER_CANCELS)?.is_some();
-    Ok((now != known).then(|| (SERVER_CANCELS.to_owned(), now.then(|| "yes".to_owned()))))
+    let stored = engine.meta(SERVER_CANCELS)?.is_some();
+    Ok((now != stored).then(|| (SERVER_CANCELS.to_owned(), now.then(|| "yes".to_owned()))))
 }
 
-/// Whether the rules beside the plain schema are those that the server has now; a change of them alone leaves version and
-/// hash of the schema as they were. A server that names none is taken at its word.
+/// Whether the rules in the manifest are current; a change of rules alone does not change version
+/// and hash of the schema. If the server sends no hash, they are assumed to be.
 pub(crate) fn same_rules(ours: &Manifest, answer: &RegisterResponse) -> bool {
     let theirs = answer.rejoin.as_ref().map_or("", |welcome| welcome.rules_hash.as_str());
-    let known = ours.rejoin.as_ref().map_or("", |extension| extension.rules_hash.as_str());
-    theirs.is_empty() || theirs == known
+    let stored = ours.rejoin.as_ref().map_or("", |extension| extension.rules_hash.as_str());
+    theirs.is_empty() || theirs == stored
 }
 
-/// The file remembers its user, and refuses another before anything of it is sent (D10).
+/// Stores the file's user and refuses another one before anything is sent.
 fn subject(engine: &Engine, config: &SessionConfig, welcome: &Welcome) -> Result<Vec<Fact>> {
     let user = config.user_id.as_ref().unwrap_or(&welcome.subject);
     let mut facts = Vec::new();
-    // To the plain server that it was in step with until now, names that differ in case were one.
+    // Names that differ in case were equal for the previous plain server.
     let was_plain = plain::register::is_known(engine)?;
-    let is_same = |known: &str, now: &str| known == now || was_plain && subject::same(known, now);
+    let is_same =
+        |stored: &str, now: &str| stored == now || was_plain && subject::same(stored, now);
     for (key, now) in [(fact::SUBJECT, user), (fact::CREDENTIALS, &welcome.subject)] {
         match engine.meta(key)? {
-            Some(known) if !is_same(&known, now) => {
+            Some(stored) if !is_same(&stored, now) => {
                 let counts = engine.queue.counts();
                 let pending = counts.pending + counts.sent + counts.uncertain;
                 return Err(Error::WrongUser { pending });
             }
-            Some(known) if known == *now => {}
+            Some(stored) if stored == *now => {}
             None if now.is_empty() => {}
             Some(_) | None => facts.push(fact::fact(key, now.clone())),
         }
@@ -160,33 +162,35 @@ fn subject(engine: &Engine, config: &SessionConfig, welcome: &Welcome) -> Result
     Ok(facts)
 }
 
-/// Whom the credentials name, if that is another word than the one that is noted.
+/// The user of the credentials, if it differs from the stored one.
 pub(crate) fn token(engine: &Engine, who: &Signer) -> Result<Option<Fact>> {
     let Signer::User(who) = who else { return Ok(None) };
-    let known = engine.meta(fact::TOKEN)?;
-    Ok((known.as_ref() != Some(who)).then(|| fact::fact(fact::TOKEN, who.clone())))
+    let stored = engine.meta(fact::TOKEN)?;
+    Ok((stored.as_ref() != Some(who)).then(|| fact::fact(fact::TOKEN, who.clone())))
 }
 
-/// Another epoch, or a cursor that no longer holds: the rows come whole again, what is pending is kept (D13, O14).
+/// Another epoch or an invalid cursor: all rows are fetched again, pending mutations are kept.
 fn epoch(engine: &Engine, welcome: &Welcome) -> Result<Vec<Fact>> {
-    let known = engine.meta(fact::EPOCH)?;
+    let stored = engine.meta(fact::EPOCH)?;
     let cursor = engine.meta(fact::CURSOR)?;
     let mut facts = Vec::new();
-    match known {
-        Some(known) if known == welcome.epoch => {
-            // A snapshot on its way is what an old cursor leads to; whether its pages still hold, the next one tells.
+    match stored {
+        Some(stored) if stored == welcome.epoch => {
+            // An invalid cursor has already started a snapshot; the next page reports whether it is
+            // valid.
             let under_way = Snapshot::load(engine)?.is_some() || fact::due(engine)?.is_some();
             if cursor.is_some() && !welcome.cursor_valid && !under_way {
                 facts.extend(fact::snapshot_due(Due::Retention));
-                // It still says what the server had accepted when it gave it: a restored one is found by that.
+                // The cursor still shows what the server had accepted, which detects a restored
+                // server.
                 if engine.meta(fact::WITNESS)?.is_none() {
                     facts.push((fact::WITNESS.to_owned(), cursor));
                 }
                 facts.push(fact::forget(fact::CURSOR));
             }
         }
-        Some(known) => {
-            facts.extend(other_server(engine, welcome, known)?);
+        Some(stored) => {
+            facts.extend(other_server(engine, welcome, stored)?);
             facts.push(fact::fact(fact::EPOCH, welcome.epoch.clone()));
             facts.extend(fact::snapshot_due(Due::Epoch));
             facts.push(fact::fact(fact::RECALL, "due"));
@@ -198,11 +202,11 @@ fn epoch(engine: &Engine, welcome: &Welcome) -> Result<Vec<Fact>> {
     Ok(facts)
 }
 
-/// Whether another server than the one that the rows are of answers under its URL, or that one again.
-fn other_server(engine: &Engine, welcome: &Welcome, known: String) -> Result<Option<Fact>> {
+/// Whether another server answers under the URL of the server of the rows, or that one again.
+fn other_server(engine: &Engine, welcome: &Welcome, stored: String) -> Result<Option<Fact>> {
     Ok(match engine.meta(fact::OTHER_SERVER)? {
         Some(epoch) if epoch == welcome.epoch => Some(fact::forget(fact::OTHER_SERVER)),
-        None if welcome.other_server => Some(fact::fact(fact::OTHER_SERVER, known)),
+        None if welcome.other_server => Some(fact::fact(fact::OTHER_SERVER, stored)),
         _ => None,
     })
 }

@@ -1,8 +1,9 @@
-//! Schema: the server's tables become the device's, and what they gained is fetched before anyone takes it for true (S3).
+//! Schema changes: adopts the server's tables, and fetches added columns before they are used.
 //!
-//! The note that a snapshot is due is written before the tables change: a crash between the two costs a needless
-//! snapshot, never a column that holds only local defaults. A gained column is NULL until that snapshot is merged; an edit
-//! of it before then compares NULL, and is parked as a conflict if the server had something else.
+//! The due snapshot is stored before the tables change: a crash between the two costs a needless
+//! snapshot, never a column with only local defaults. An added column is NULL until the snapshot is
+//! merged; an edit before that compares NULL, and is parked as a conflict if the server has a
+//! value.
 
 use rejoin_protocol::Manifest;
 use rejoin_protocol::manifest::TableManifest;
@@ -11,11 +12,11 @@ use super::fact::{self, Due, Mode, Snapshot};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 
-/// Adopts the server's schema; the number of mutations that were parked for it.
+/// Adopts the server's schema; returns the number of mutations that were parked because of it.
 ///
 /// # Errors
-/// `SchemaRefused` names a table that cannot be stored. `Protocol` for a schema that came damaged: under the hash that it
-/// names, it would be taken for the right one for ever. Tables and queue are then as they were.
+/// `SchemaRefused` for a table that cannot be stored. `Protocol` for a schema that does not match
+/// its hash. Tables and queue are then unchanged.
 pub(crate) fn accept(engine: &mut Engine, manifest: &Manifest) -> Result<usize> {
     if manifest.hash() != manifest.schema_hash {
         let why =
@@ -23,10 +24,10 @@ pub(crate) fn accept(engine: &mut Engine, manifest: &Manifest) -> Result<usize> 
         return Err(Error::Protocol(why));
     }
     if let Some(ours) = engine.schema.manifest.clone() {
-        // Before a first page there is nothing to fill: the first snapshot brings every column.
+        // Before the first page nothing must be filled: the first snapshot has every column.
         let filled = engine.meta(fact::FIRST_SYNC)?.is_some();
         let moved = ours.schema_hash != manifest.schema_hash;
-        // The staging has the old tables' columns, also the one of a first sync (B7).
+        // The staging has the columns of the old tables, also in a first sync.
         let broken = Snapshot::load(engine)?
             .is_some_and(|snapshot| moved && (filled || snapshot.mode == Mode::Staged));
         let fills = broken || filled && gains(&ours, manifest);
@@ -37,16 +38,17 @@ pub(crate) fn accept(engine: &mut Engine, manifest: &Manifest) -> Result<usize> 
     Ok(engine.adopt(manifest)?.parked.len())
 }
 
-/// Whether `theirs` has a table or a column that `ours` lacks. Another identity (S1), type or key makes it another one.
+/// Whether `theirs` has a table or column that `ours` lacks. Another identity, type or key counts
+/// as another one.
 fn gains(ours: &Manifest, theirs: &Manifest) -> bool {
     theirs.synced().any(|table| {
-        let known = ours.synced().find(|known| known.table_name == table.table_name);
-        known.is_none_or(|known| {
-            known.primary_key != table.primary_key
+        let existing = ours.synced().find(|existing| existing.table_name == table.table_name);
+        existing.is_none_or(|existing| {
+            existing.primary_key != table.primary_key
                 || table.columns.iter().any(|column| {
-                    let same = known.columns.iter().find(|other| other.name == column.name);
+                    let same = existing.columns.iter().find(|other| other.name == column.name);
                     same.is_none_or(|same| same.kind() != column.kind())
-                        || identity(table, &column.name) != identity(known, &column.name)
+                        || identity(table, &column.name) != identity(existing, &column.name)
                 })
         })
     })
@@ -86,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_a_column_and_a_column_given_again_are_gains_and_nothing_else() {
+    fn added_and_recreated_tables_and_columns_are_gains() {
         let ours = Manifest::new(1, vec![table("a", &[("id", 1), ("x", 2), ("y", 3)])]);
         let mut retyped = table("a", &[("id", 1), ("x", 2), ("y", 3)]);
         retyped.columns[1].logical_type = "int".to_owned();
@@ -100,7 +102,7 @@ mod tests {
             ("another type", vec![retyped], true),
             ("another key", vec![rekeyed], true),
             (
-                "a table more",
+                "an added table",
                 vec![table("a", &[("id", 1), ("x", 2), ("y", 3)]), table("b", &[("id", 1)])],
                 true,
             ),

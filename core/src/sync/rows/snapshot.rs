@@ -1,7 +1,7 @@
-//! Snapshot: every row, page by page (C5). Straight into tables that hold nothing of the server's, else staged (B7, D14).
+//! Snapshot: every row in pages. Direct into tables without rows of the server, otherwise staged.
 //!
-//! Each page, its key range and the position after it are one transaction, so that a crash costs at most one page. The
-//! pull cursor is the one of the first page: what changed while the others were read comes with the tail.
+//! Each page, its key range and the next position are one transaction, so that a crash costs at
+//! most one page. The pull cursor is that of the first page; the tail has the changes since then.
 
 use rejoin_protocol::wire::RowSet;
 use rejoin_protocol::wire::snapshot::{
@@ -21,13 +21,13 @@ use crate::engine::schema::store::filled;
 use crate::engine::staging::{self, Staging};
 use crate::error::{Error, Result};
 
-/// Pages in a row that may bring nothing new: on a plain server, rows that were pushed while it was paged.
+/// Consecutive pages without new rows: on a plain server, rows that were pushed meanwhile.
 const STALE_MOST: u32 = 1_000;
 
-/// Times that the same page may fail.
+/// Maximum failures of one page.
 const FAILURES_MOST: u32 = 3;
 
-/// The snapshot on its way; begins one if it must be.
+/// The running snapshot; starts one if needed.
 pub(crate) fn present(engine: &mut Engine) -> Result<Option<Snapshot>> {
     if let Some(snapshot) = Snapshot::load(engine)? {
         return Ok(Some(snapshot));
@@ -36,13 +36,14 @@ pub(crate) fn present(engine: &mut Engine) -> Result<Option<Snapshot>> {
     if why.is_none() && engine.meta(fact::CURSOR)?.is_some() {
         return Ok(None);
     }
-    // No page was ever laid: whatever stands in the base are answers to our own pushes, and every page sweeps its range.
+    // Before the first page, the base has only responses to pushes, and every page clears its
+    // range.
     let first = engine.meta(fact::FIRST_SYNC)?.is_none();
     let mode = if first && why != Some(Due::Schema) { Mode::Straight } else { Mode::Staged };
     begin(engine, mode, why).map(Some)
 }
 
-/// Begins one; what was staged goes.
+/// Starts a snapshot and drops the staging.
 pub(crate) fn begin(engine: &mut Engine, mode: Mode, why: Option<Due>) -> Result<Snapshot> {
     let snapshot = Snapshot::begin(mode, why);
     let facts = vec![snapshot.fact(), fact::forget(fact::SNAPSHOT_DUE)];
@@ -56,7 +57,7 @@ pub(crate) fn begin(engine: &mut Engine, mode: Mode, why: Option<Due>) -> Result
     Ok(snapshot)
 }
 
-/// Asks for the next page.
+/// Requests the next page.
 pub(crate) fn request(
     engine: &mut Engine,
     number: i64,
@@ -79,27 +80,27 @@ pub(crate) fn request(
     to_vec(&request).map_err(|error| Error::Internal(error.to_string()))
 }
 
-/// The page can no longer be served: all begins anew, staged if anything was laid (C5).
+/// The page can no longer be served: restarts, staged if any page was written.
 pub(crate) fn restart(engine: &mut Engine) -> Result<()> {
     let why = Snapshot::load(engine)?.and_then(|snapshot| snapshot.why).unwrap_or(Due::Retention);
     fact::write(engine, &fact::snapshot_due(why))
 }
 
-/// The server has no end: the next try begins anew.
+/// The error for a server without an end; the next attempt restarts.
 pub(crate) fn endless<T>(engine: &mut Engine, why: &str) -> Result<T> {
     restart(engine)?;
     Err(Error::Protocol(format!("a snapshot without an end: {why}")))
 }
 
-/// Counts a page that the server refuses, or answers with something else. An error of the file itself is passed over: the
-/// answer's own says more.
+/// Counts a page that the server refuses or answers with something else. Ignores errors of the
+/// file: the response's error is more useful.
 pub(crate) fn failed_by(engine: &mut Engine, error: &Error) {
     if matches!(error, Error::Protocol(_) | Error::Server { status: 400 | 404 | 500, .. }) {
         let _ = failed(engine);
     }
 }
 
-/// A page that cannot be had: after some tries in a row its cursor is taken for the cause, and the snapshot starts again.
+/// Counts a failed page: after some failures its cursor is dropped and the snapshot restarts.
 fn failed(engine: &mut Engine) -> Result<()> {
     let Some(mut snapshot) = Snapshot::load(engine)? else { return Ok(()) };
     snapshot.failures += 1;
@@ -109,7 +110,7 @@ fn failed(engine: &mut Engine) -> Result<()> {
     restart(engine)
 }
 
-/// Counts pages that bring nothing new, and calls a snapshot off that consists of them.
+/// Counts pages without new rows, and cancels a snapshot that consists of them.
 pub(crate) fn count_stale(
     engine: &mut Engine,
     snapshot: &mut Snapshot,
@@ -122,7 +123,7 @@ pub(crate) fn count_stale(
     endless(engine, &format!("{STALE_MOST} pages in a row brought nothing new"))
 }
 
-/// Whether a row is where this snapshot lays its rows.
+/// Whether a row exists where this snapshot writes its rows.
 pub(crate) fn is_laid(engine: &Engine, mode: Mode, row: &RowKey) -> Result<bool> {
     match mode {
         Mode::Staged => staging::holds(Staging::of(engine), row),
@@ -130,7 +131,7 @@ pub(crate) fn is_laid(engine: &Engine, mode: Mode, row: &RowKey) -> Result<bool>
     }
 }
 
-/// Whether a page holds a row that is not there yet.
+/// Whether a row of the page is new.
 fn brings_news(engine: &Engine, mode: Mode, sets: &[RowSet]) -> Result<bool> {
     for set in sets {
         if cell::any_key(&engine.schema, set, |row| Ok(!is_laid(engine, mode, row)?))? {
@@ -140,7 +141,7 @@ fn brings_news(engine: &Engine, mode: Mode, sets: &[RowSet]) -> Result<bool> {
     Ok(false)
 }
 
-/// Lays a page; the snapshot as it stands now, and the page's rows.
+/// Writes a page; returns the updated snapshot and the number of rows.
 pub(crate) fn page(
     engine: &mut Engine,
     mut snapshot: Snapshot,
@@ -154,7 +155,7 @@ pub(crate) fn page(
     snapshot.epoch = ours.epoch;
     snapshot.total = ours.total;
     snapshot.paged = !answer.has_more;
-    // The server has seen the one that was sent with the request.
+    // The request's log tip has been received by the server.
     let is_new = !ours.witness.is_empty();
     let witness = is_new.then(|| fact::fact(fact::WITNESS, ours.witness));
     let before = snapshot.cursor.take();
@@ -179,7 +180,7 @@ pub(crate) fn page(
     }
 }
 
-/// Into the tables, as a batch of the ordinary rebase.
+/// Writes a page to the tables, as a batch of the rebase.
 fn straight(
     engine: &mut Engine,
     mut snapshot: Snapshot,
@@ -198,12 +199,12 @@ fn straight(
         meta.push(snapshot.fact());
     }
     let batch = Batch { sets, ranges, judge: true, bulk: true, meta, ..Batch::default() };
-    // The count is for progress only: one page of it is forgotten by a crash.
+    // The count is for progress only: a crash may lose one page of it.
     snapshot.rows += i64::try_from(engine.apply(batch)?.rows).unwrap_or(0);
     Ok(snapshot)
 }
 
-/// Beside the tables.
+/// Writes a page to the staging.
 fn staged(
     engine: &mut Engine,
     mut snapshot: Snapshot,
@@ -220,23 +221,23 @@ fn staged(
     Ok(snapshot)
 }
 
-/// A page of the tail, into the staging.
+/// Writes a page of the tail to the staging.
 pub(crate) fn tail(
     engine: &mut Engine,
     mut snapshot: Snapshot,
     mut answer: rejoin_protocol::wire::pull::PullResponse,
-    asked: &[rejoin_protocol::wire::RowName],
+    requested: &[rejoin_protocol::wire::RowName],
 ) -> Result<usize> {
     let (sets, images) = pull::rows(engine, &mut answer)?;
     let Some(ours) = answer.rejoin else { return Ok(0) };
-    let mut facts: Vec<Fact> = pull::rechecked(engine, asked)?.into_iter().collect();
+    let mut facts: Vec<Fact> = pull::rechecked(engine, requested)?.into_iter().collect();
     snapshot.pull_cursor = Some(ours.cursor);
     snapshot.held = Some(fact::held_text(&ours.held));
     facts.push(snapshot.fact());
     lay_tail(engine, &sets, &images, &facts)
 }
 
-/// Lays what changed since the first page into the staging, with how far that is (I6).
+/// Writes the changes since the first page to the staging, with their position in one transaction.
 pub(crate) fn lay_tail(
     engine: &mut Engine,
     sets: &[RowSet],
@@ -250,9 +251,11 @@ pub(crate) fn lay_tail(
     })
 }
 
-/// Merges the staging: what differs becomes the base, with what is pending replayed on top and judged (O6).
+/// Merges the staging: differing rows become the base, pending mutations are replayed on top, and
+/// conflicts are resolved.
 ///
-/// A crash before the commit merges later; one right after it leaves staging tables that the next snapshot drops.
+/// A crash before the commit merges later; one after it leaves staging tables, which the next
+/// snapshot drops.
 pub(crate) fn merge(
     engine: &mut Engine,
     snapshot: Snapshot,
@@ -277,7 +280,8 @@ pub(crate) fn merge(
     Ok(applied.rows)
 }
 
-/// Another server under the URL may not empty a table: it may be a new database in place of a lost one. The app decides, by a reset.
+/// Another server under the URL must not empty a table: it may have lost its database. The app
+/// decides, by a reset.
 fn check_emptied(engine: &Engine) -> Result<()> {
     if engine.meta(fact::OTHER_SERVER)?.is_none() {
         return Ok(());

@@ -1,7 +1,7 @@
-//! A pass: what is common to all kinds of server while a device exchanges with one.
+//! A pass: what is common to all kinds of server.
 //!
-//! Holds the bounds that end a pass (pulls, turns), its report and its progress, and the numbers of requests. Does not know what
-//! a request says.
+//! It holds the limits of a pass (pulls, turns), its report, its progress, and the request numbers.
+//! It does not depend on the content of requests.
 
 use crate::engine::Engine;
 use crate::engine::rebase::Applied;
@@ -11,38 +11,38 @@ use crate::sync::request::{Phase, Request, SessionConfig};
 use crate::sync::rows::answer::Turn;
 use crate::sync::rows::fact;
 
-/// Pulls that a pass makes: half a million rows and more.
+/// Maximum number of pulls in a pass: half a million rows and more.
 const PULLS: u32 = 5_000;
 
-/// Turns that a pass may take before it is called off.
-const PATIENCE: u32 = 8;
+/// Maximum number of turns in a pass before it fails.
+const MAX_TURNS: u32 = 8;
 
-/// Rows that one slice of the search for differences compares; a few milliseconds.
+/// Number of rows that one slice of the search for differences compares; takes a few milliseconds.
 const SLICE: usize = 4_000;
 
-/// What there is to do.
+/// The next step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// Send this; then call `answered` or `lost`.
+    /// Send this request; then call `answered` or `lost`.
     Send(Request),
-    /// A slice of local work was done; call `next` again. Other work of the writer may come between.
+    /// A slice of local work is done; call `next` again. The writer may run other tasks in between.
     Again,
-    /// The pass is over.
+    /// The pass is complete.
     Finished(PassReport),
 }
 
-/// How a pass went.
+/// The result of a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PassReport {
     /// Mutations that the server accepted.
     pub accepted: u64,
     /// Mutations that were parked.
     pub parked: u64,
-    /// Rows that came in.
+    /// Received rows.
     pub pulled: u64,
-    /// Mutations that still have no verdict.
+    /// Mutations without a verdict.
     pub still_pending: u64,
-    /// Whether everything has been here at least once.
+    /// Whether the first sync is complete.
     pub first_sync_done: bool,
 }
 
@@ -52,25 +52,25 @@ impl PassReport {
         self.accepted > 0 || self.parked > 0 || self.pulled > 0
     }
 
-    /// Adds what a transaction decided about mutations.
+    /// Adds a transaction's decisions about mutations.
     pub(crate) fn count(&mut self, applied: &Applied) {
         self.accepted += applied.accepted.len() as u64;
         self.parked += applied.parked.len() as u64;
     }
 }
 
-/// How far the present phase is.
+/// The progress of the current phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
-    /// What is being done.
+    /// The phase.
     pub phase: Phase,
-    /// Rows (mutations, while pushing) that are done in this phase.
+    /// Completed rows (mutations during a push) of this phase.
     pub done: u64,
-    /// How many there will be, as far as it is known; may rise.
+    /// The expected number, if stored; may rise.
     pub total: Option<u64>,
 }
 
-/// What comes next in a pass.
+/// The next step of a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     Register,
@@ -80,18 +80,18 @@ pub(super) enum Step {
     Done,
 }
 
-/// What a session and its peer share. Lives as long as the session; [`Pass::start`] makes it new.
+/// State shared by a session and its peer. [`Pass::start`] resets it.
 #[derive(Debug)]
 pub(super) struct Pass {
     pub(super) step: Step,
     pub(super) report: PassReport,
     pub(super) progress: Progress,
-    /// The search for rows that a staged snapshot changes, once all its pages are here.
+    /// The search for rows that a staged snapshot changes, after all its pages.
     pub(super) search: Option<staging::Search>,
-    /// The number of a push whose mutations are uncertain unless its answer is applied.
+    /// The number of a push whose mutations are uncertain unless its response is applied.
     pub(super) unanswered: Option<i64>,
     pub(super) config: SessionConfig,
-    /// Pushes that ended without an answer while the file could not be written.
+    /// Pushes that ended without a response while the file could not be written.
     unsettled: Vec<i64>,
     numbers: Numbers,
     pulls: u32,
@@ -110,20 +110,20 @@ impl Pass {
             unsettled: Vec::new(),
             numbers: Numbers::default(),
             pulls: 0,
-            patience: PATIENCE,
+            patience: MAX_TURNS,
         }
     }
 
-    /// A new pass begins with this step.
+    /// Starts a new pass with this step.
     pub(super) fn start(&mut self, step: Step) {
         self.step = step;
         self.report = PassReport::default();
         self.search = None;
         self.pulls = 0;
-        self.patience = PATIENCE;
+        self.patience = MAX_TURNS;
     }
 
-    /// The answer to the push in flight was not applied: its mutations are uncertain, and are sent again as they are.
+    /// The response of the running push was not applied: marks its mutations as uncertain.
     pub(super) fn settle_unanswered(&mut self, engine: &mut Engine) -> Result<()> {
         let Some(number) = self.unanswered.take() else { return Ok(()) };
         let marked = engine.mark_uncertain(number);
@@ -133,7 +133,7 @@ impl Pass {
         marked
     }
 
-    /// Marks the mutations of earlier pushes as uncertain that could not be marked when those ended.
+    /// Marks mutations of earlier pushes as uncertain, if that failed when they ended.
     pub(super) fn settle_former(&mut self, engine: &mut Engine) -> Result<()> {
         while let Some(number) = self.unsettled.last() {
             engine.mark_uncertain(*number)?;
@@ -162,14 +162,14 @@ impl Pass {
         Next::Send(Request { method, path: path.to_owned(), extended, body, phase })
     }
 
-    /// The progress of a push: what was pushed in this phase, of that and all that waits.
+    /// The progress of a push: what was pushed in this phase, out of that and the queue.
     pub(super) fn expect_pushes(&mut self, engine: &Engine) {
         let waiting = engine.queue.counts();
         let waiting = waiting.pending + waiting.sent + waiting.uncertain;
         self.progress.total = Some(self.progress.done + waiting);
     }
 
-    /// Works on the search for what a staged snapshot changes, and hands it over when it is complete.
+    /// Continues the search for a staged snapshot's changes; returns it when complete.
     pub(super) fn searched(&mut self, engine: &mut Engine) -> Result<Option<staging::Search>> {
         if let Some(search) = &mut self.search
             && search.slice(engine, SLICE)?
@@ -179,8 +179,8 @@ impl Pass {
         Ok(self.search.take())
     }
 
-    /// Counts a pull, so that a log which leads in a circle, or has no end, does not keep a pass for ever. What the pages
-    /// brought stays, and the next pass goes on behind it.
+    /// Counts a pull, so that a cyclic or endless log does not keep a pass running. The received
+    /// pages stay, and the next pass continues after them.
     pub(super) fn count_pull(&mut self) -> Result<()> {
         if self.pulls == PULLS {
             let why = format!("a log without an end: {PULLS} pages in one pass, and there is more");
@@ -190,7 +190,7 @@ impl Pass {
         Ok(())
     }
 
-    /// Counts a turn, so that two peers that never agree do not turn for ever.
+    /// Counts a turn, so that a pass ends if the two sides never agree.
     pub(super) fn count_turn(&mut self, turn: Turn) -> Result<Turn> {
         match self.patience.checked_sub(1) {
             Some(rest) => {
@@ -198,14 +198,14 @@ impl Pass {
                 Ok(turn)
             }
             None => Err(Error::Protocol(format!(
-                "server and device have turned {PATIENCE} times without agreeing; the last: {turn:?}"
+                "server and device have turned {MAX_TURNS} times without agreeing; the last: {turn:?}"
             ))),
         }
     }
 
-    /// The turns of this pass count from 0 again.
+    /// Resets the number of turns.
     pub(super) fn forgive_turns(&mut self) {
-        self.patience = PATIENCE;
+        self.patience = MAX_TURNS;
     }
 
     /// Completes the report of a pass.
@@ -220,22 +220,22 @@ impl Pass {
     }
 }
 
-/// Numbers of requests: they rise for the life of the file (O5). Taken from the file in blocks, so that a pull needs no
-/// write of its own; what a crash leaves unused of a block is never used.
+/// Request numbers, which rise over the life of the file. They are reserved in blocks, so that a
+/// pull needs no extra write; a crash skips the rest of a block.
 #[derive(Debug, Default)]
 struct Numbers {
     next: i64,
     end: i64,
 }
 
-/// Numbers in a block.
+/// Size of a block.
 const BLOCK: i64 = 256;
 
 impl Numbers {
     fn take(&mut self, engine: &mut Engine) -> Result<i64> {
         if self.next == self.end {
-            let known = engine.meta(fact::REQUEST)?.and_then(|text| text.parse().ok());
-            let first: i64 = known.unwrap_or(1);
+            let stored = engine.meta(fact::REQUEST)?.and_then(|text| text.parse().ok());
+            let first: i64 = stored.unwrap_or(1);
             engine.set_meta(fact::REQUEST, Some(&(first + BLOCK).to_string()))?;
             (self.next, self.end) = (first, first + BLOCK);
         }

@@ -1,7 +1,7 @@
-//! A peer: what a device exchanges with one kind of server after it has registered. One implementation for each kind.
+//! The exchange with one kind of server after the register; one implementation per kind.
 //!
-//! A peer decides what the next push, pull or snapshot request says and what the answer means. Registration, the schema and
-//! the bounds of a pass are the session's.
+//! A peer creates push, pull and snapshot requests and interprets the responses. The session
+//! handles register, the schema and the limits of a pass.
 
 use std::fmt::Debug;
 
@@ -20,15 +20,15 @@ pub(super) fn unrequested() -> Error {
     Error::Protocol("a response arrived, but no request is in flight".to_owned())
 }
 
-/// One kind of server. All that must survive a crash is in the engine's file; a peer remembers a pass.
+/// One kind of server. Durable state is in the engine's file; a peer keeps the state of a pass.
 pub(super) trait Peer: Debug + Send {
-    /// Whether the server knows our extensions: then every request says that the device does.
+    /// Whether the server supports the extensions; then every request announces them.
     fn is_extended(&self) -> bool;
 
-    /// What the server says about itself; `None` for one that says nothing.
+    /// What the server reported about itself; `None` for a plain server.
     fn welcome(&self) -> Option<&Welcome>;
 
-    /// Takes the answer to a registration. Whether the rules of the schema that the device has are still the server's.
+    /// Handles a register response. Returns whether the device's schema rules are current.
     ///
     /// # Errors
     /// `WrongUser` or `Refused` if the file belongs to another user or server.
@@ -40,23 +40,23 @@ pub(super) trait Peer: Debug + Send {
         answer: RegisterResponse,
     ) -> Result<bool>;
 
-    /// Completes the schema that the server sent by what it does not say.
+    /// Completes the server's schema by what it lacks.
     fn complete(&self, manifest: Manifest, engine: &Engine) -> Manifest;
 
     /// Whether the next pass must begin with a registration.
     fn must_register(&self, engine: &Engine) -> bool;
 
-    /// A pass begins: what only the last one needed is forgotten.
+    /// Starts a pass: resets the state of the last one.
     fn start_pass(&mut self);
 
-    /// The next request of a push or a pull, or a slice of local work; `None` if the pass has another step now. A push is
-    /// committed as sent before this returns it (O5).
+    /// The next request of a push or pull, or a slice of local work; `None` after a change of the
+    /// pass's step. A push is committed as sent before this returns it.
     ///
     /// # Errors
     /// Those of the engine's file; `Protocol` for a log without an end.
     fn next(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<Option<Next>>;
 
-    /// Takes the answer to the last request: applies the whole of it, or nothing.
+    /// Applies the response to the last request, completely or not at all.
     ///
     /// # Errors
     /// As `Session::answered`; the mutations of `Pass::unanswered` are uncertain then.
@@ -67,9 +67,9 @@ pub(super) trait Peer: Debug + Send {
         response: &Response,
     ) -> Result<Turn>;
 
-    /// The last request has no answer, but the server may have read it.
+    /// The last request has no response, but the server may have processed it.
     fn lost(&mut self);
 
-    /// Another step comes first: what was kept of earlier answers is asked for again.
+    /// Another step comes first: collected responses are requested again.
     fn turned(&mut self);
 }

@@ -1,7 +1,8 @@
-//! A pass with a plain server: the same steps, by P1 to P10.
+//! A pass with a plain server.
 //!
-//! One request at a time, as ever. What the server does not say is asked for: whether its log still reaches back (P9), whether
-//! it lives at all when it answers 500 (P7), and whether it has forgotten this device, which is a 500 as well.
+//! One request runs at a time. Extra requests find out what the server does not report: whether its
+//! log is complete, whether it works at all after a 500, and whether it has forgotten this device,
+//! which is also a 500.
 
 use std::time::Duration;
 
@@ -27,44 +28,44 @@ use crate::sync::rows::push::{ActionParts, Limits};
 use crate::sync::rows::{self, answer};
 use crate::sync::subject::Signer;
 
-/// A server may be upgraded: after so long a pass begins by asking what it speaks, and whether it was restored.
+/// A server may be upgraded: after this time a pass starts with a register.
 const REGISTERED: Duration = Duration::from_hours(1);
 
-/// Bytes of a push: such a server names no limit.
+/// Maximum bytes of a push: a plain server reports no limit.
 const BODY: usize = 1 << 20;
 
-/// A request that waits for its answer.
+/// A running request.
 #[derive(Debug)]
 enum What {
     Push(push::Sent),
     Pull(Asked),
-    /// Whether the log reaches back to its beginning (P9).
+    /// Checks whether the log reaches back to its beginning.
     Reach,
     Page(fact::Snapshot),
 }
 
-/// What the device remembers of such a server.
+/// State of the exchange with a plain server.
 #[derive(Debug, Default)]
 pub(super) struct Plain {
     course: push::Course,
     /// What the push waits for.
     waits: Waits,
-    /// An answer from position 0: it is not applied before the log is known to reach back (P9).
+    /// A response from position 0, which is not applied before the log is known to be complete.
     held: Option<(Asked, Box<PullResponse>)>,
-    /// Whether the device registered once more in this pass, because of a 500.
+    /// Whether the device registered again in this pass because of a 500.
     again: bool,
-    /// When the device registered, by the clock that never goes back.
+    /// When the device registered, by the monotonic clock.
     since: Option<Duration>,
-    asked: Option<What>,
+    running: Option<What>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Waits {
     #[default]
     Nothing,
-    /// For one pull to be answered (P7).
+    /// For an answered pull.
     Probe,
-    /// For everything to be pulled (P7).
+    /// For everything to be pulled.
     Drain,
 }
 
@@ -85,7 +86,7 @@ impl Peer for Plain {
         answer: RegisterResponse,
     ) -> Result<bool> {
         register::accept(engine, config, &answer, who)?;
-        // After an upgrade of the server, records that were frozen for the plain protocol are still sent in it.
+        // After an upgrade of the server, frozen records still use the plain protocol.
         self.course.closing = answer.rejoin.is_some();
         self.since = Some(engine.host.elapsed());
         Ok(true)
@@ -114,7 +115,7 @@ impl Peer for Plain {
         pass: &mut Pass,
         response: &Response,
     ) -> Result<Turn> {
-        let what = self.asked.take().ok_or_else(unrequested)?;
+        let what = self.running.take().ok_or_else(unrequested)?;
         let taken = match response.status {
             200 => self.take(engine, pass, &what, response),
             _ => self.refused(engine, pass, &what, response),
@@ -126,7 +127,7 @@ impl Peer for Plain {
     }
 
     fn lost(&mut self) {
-        self.asked = None;
+        self.running = None;
     }
 
     fn turned(&mut self) {
@@ -141,12 +142,12 @@ impl Plain {
             What::Pull(_) | What::Reach => Phase::Pulling,
             What::Page(_) => Phase::Snapshot,
         };
-        self.asked = Some(what);
+        self.running = Some(what);
         pass.send(phase, path, false, Some(body))
     }
 
     fn push(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<Option<Next>> {
-        // The mode of a first sync is settled before our own answers fill the base (B7).
+        // Decides the mode of a first sync before push responses fill the base.
         snapshot::present(engine)?;
         pass.step = Step::Pull;
         if self.waits != Waits::Nothing {
@@ -169,7 +170,7 @@ impl Plain {
             Push::Drain => self.waits = Waits::Drain,
             Push::Probe => self.waits = Waits::Probe,
             Push::Nothing if self.course.closing && !push::frozen(engine) => {
-                // Every record of the plain protocol has its result: use the extensions from here on.
+                // Every frozen record has its verdict: use the extensions from here on.
                 pass.step = Step::Register;
             }
             Push::Nothing => {}
@@ -211,11 +212,11 @@ impl Plain {
         };
         pass.count_pull()?;
         let from = From::Checkpoint(checkpoint.unwrap_or(0));
-        let (body, asked) = pull::request(engine, from, pass.config.page_size.max(1))?;
-        Ok(Some(self.send(pass, What::Pull(asked), path::PULL, body)))
+        let (body, running) = pull::request(engine, from, pass.config.page_size.max(1))?;
+        Ok(Some(self.send(pass, What::Pull(running), path::PULL, body)))
     }
 
-    /// Takes an answer of 200.
+    /// Handles a 200 response.
     fn take(
         &mut self,
         engine: &mut Engine,
@@ -237,19 +238,19 @@ impl Plain {
                 Ok(Turn::Onward)
             }
             What::Page(present) => self.take_page(engine, pass, present, &answer::read(body)?),
-            What::Pull(asked) => {
+            What::Pull(running) => {
                 let answer: PullResponse = answer::read(body)?;
                 if !answer::is_of_schema(engine, answer.schema_version, &answer.schema_hash) {
                     return Ok(Turn::Schema);
                 }
-                if pull::examine(engine, asked, &answer)? == Use::Rebuild {
-                    return self.rebuild(engine, pass, asked, &answer);
+                if pull::examine(engine, running, &answer)? == Use::Rebuild {
+                    return self.rebuild(engine, pass, running, &answer);
                 }
-                if asked.checkpoint == 0 {
-                    self.held = Some((asked.clone(), Box::new(answer)));
+                if running.checkpoint == 0 {
+                    self.held = Some((running.clone(), Box::new(answer)));
                     return Ok(Turn::Onward);
                 }
-                self.take_rows(engine, pass, asked, &answer)
+                self.take_rows(engine, pass, running, &answer)
             }
             What::Reach => {
                 let answer: PullResponse = answer::read(body)?;
@@ -257,10 +258,10 @@ impl Plain {
                     return Ok(Turn::Schema);
                 }
                 match self.held.take() {
-                    Some((asked, _)) if answer.snapshot_required => {
-                        self.rebuild(engine, pass, &asked, &answer)
+                    Some((running, _)) if answer.snapshot_required => {
+                        self.rebuild(engine, pass, &running, &answer)
                     }
-                    Some((asked, held)) => self.take_rows(engine, pass, &asked, &held),
+                    Some((running, held)) => self.take_rows(engine, pass, &running, &held),
                     None => Ok(Turn::Onward),
                 }
             }
@@ -271,30 +272,30 @@ impl Plain {
         &mut self,
         engine: &mut Engine,
         pass: &mut Pass,
-        asked: &Asked,
+        running: &Asked,
         answer: &PullResponse,
     ) -> Result<Turn> {
-        pull::rebuild(engine, asked, answer)?;
+        pull::rebuild(engine, running, answer)?;
         self.alive(engine, pass)?;
         pass.count_turn(Turn::Onward)
     }
 
-    /// A pull's answer, into the base or beside it.
+    /// Writes a pull's rows to the base, or to the staging.
     fn take_rows(
         &mut self,
         engine: &mut Engine,
         pass: &mut Pass,
-        asked: &Asked,
+        running: &Asked,
         answer: &PullResponse,
     ) -> Result<Turn> {
         if let Some(present) = fact::Snapshot::load(engine)? {
-            snapshot::tail(engine, present, asked, answer)?;
+            snapshot::tail(engine, present, running, answer)?;
             if !answer.has_more {
                 pass.search = Some(staging::Search::new(engine));
             }
             return self.alive(engine, pass).map(|()| Turn::Onward);
         }
-        let applied = pull::apply(engine, asked, answer)?;
+        let applied = pull::apply(engine, running, answer)?;
         pass.report.count(&applied);
         pass.report.pulled += applied.rows as u64;
         pass.progress.done += applied.rows as u64;
@@ -325,12 +326,12 @@ impl Plain {
         pass.report.count(&applied);
         pass.report.pulled += applied.rows as u64;
         pass.progress.done = u64::try_from(now.rows).unwrap_or(0);
-        pass.step = Step::Push; // What was written meanwhile goes first, then the next page.
+        pass.step = Step::Push; // New local writes first, then the next page.
         self.alive(engine, pass)?;
         Ok(Turn::Onward)
     }
 
-    /// The server answered a request that needs its database and this device (P7).
+    /// The server answered a request that needs its database and this device.
     fn alive(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<()> {
         if self.waits == Waits::Probe {
             push::probed(engine, &mut self.course)?;
@@ -340,7 +341,7 @@ impl Plain {
         Ok(())
     }
 
-    /// What an answer other than 200 means.
+    /// Handles a response other than 200.
     fn refused(
         &mut self,
         engine: &mut Engine,
@@ -368,7 +369,7 @@ impl Plain {
                 push::unseen(engine, sent)?;
                 pass.unanswered = None;
             }
-            // A device that is not registered hears 404 from a snapshot and 500 from a pull.
+            // An unregistered device gets a 404 for a snapshot and a 500 for a pull.
             (What::Pull(_) | What::Reach | What::Page(_), 404 | 500) if !self.again => {
                 self.again = true;
                 return Ok(Turn::Register);

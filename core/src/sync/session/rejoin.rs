@@ -1,4 +1,4 @@
-//! A server that speaks our extensions: mutations go as groups with verdicts, rows come behind a cursor.
+//! A pass with a Rejoin server: mutations are groups with verdicts, rows follow a cursor.
 
 mod answers;
 
@@ -21,25 +21,26 @@ use crate::sync::rows::{fact, pull, push, register, snapshot};
 use crate::sync::subject::Signer;
 use rejoin_protocol::mutant::{self, Mutant};
 
-/// Bytes of a push, while the server has named no limit.
+/// Maximum bytes of a push until the server reports its limit.
 const BODY: u64 = 1 << 20;
 
-/// What the device knows of such a server, and what it has asked.
+/// State of the exchange with a Rejoin server.
 #[derive(Debug, Default)]
 pub(super) struct Rejoin {
     welcome: Welcome,
-    /// Most groups in the next push; halved by a server that finds it too large. `None`: what the device is configured for.
+    /// Maximum number of groups in the next push; halved after a 413. `None`: the configured
+    /// number.
     batch: Option<usize>,
-    /// Mutations that were sent in this pass and got no verdict.
+    /// Mutations that were sent in this pass and have no verdict.
     aside: HashSet<Seq>,
-    /// Mutations that only ever left in requests which the server did not look at (413).
+    /// Mutations that were sent only in requests that the server did not evaluate (413).
     unseen: HashSet<Seq>,
     /// Pages of a pull that are not applied yet.
     gathered: pull::Gathered,
-    asked: Option<Asked>,
+    running: Option<Asked>,
 }
 
-/// A request that waits for its answer, by its number.
+/// A running request with its number.
 #[derive(Debug)]
 struct Asked {
     number: i64,
@@ -72,10 +73,10 @@ impl Peer for Rejoin {
         mut answer: RegisterResponse,
     ) -> Result<bool> {
         let ours = engine.schema.manifest.as_ref();
-        let is_known = ours.is_some_and(|ours| register::same_rules(ours, &answer));
+        let same_rules = ours.is_some_and(|ours| register::same_rules(ours, &answer));
         let welcome = answer.rejoin.take().unwrap_or_default();
         self.welcome = register::accept(engine, config, welcome, who)?;
-        Ok(is_known)
+        Ok(same_rules)
     }
 
     fn complete(&self, manifest: Manifest, _engine: &Engine) -> Manifest {
@@ -101,25 +102,25 @@ impl Peer for Rejoin {
         pass: &mut Pass,
         response: &Response,
     ) -> Result<Turn> {
-        let asked = self.asked.take().ok_or_else(unrequested)?;
+        let running = self.running.take().ok_or_else(unrequested)?;
         let taken = match response.status {
-            200 => self.take(engine, pass, &asked, response),
+            200 => self.take(engine, pass, &running, response),
             _ => answer::refusal(response),
         };
         let is_smaller = matches!(taken, Ok(Turn::Smaller));
-        if let What::Push(sent) = &asked.what
+        if let What::Push(sent) = &running.what
             && !(is_smaller && answer::is_too_large(response))
         {
-            self.seen(sent);
+            self.mark_processed(sent);
         }
-        match (&asked.what, &taken) {
+        match (&running.what, &taken) {
             (What::Push(sent), Ok(Turn::Smaller)) => {
                 self.push_less(engine, pass, sent, response)?;
                 Ok(Turn::Onward)
             }
-            (What::Cancel(asked), Ok(Turn::Smaller)) => {
+            (What::Cancel(running), Ok(Turn::Smaller)) => {
                 pass.count_turn(Turn::Smaller)?;
-                self.aside.extend(asked.iter().map(|(seq, _)| *seq)); // It blocks nothing else.
+                self.aside.extend(running.iter().map(|(seq, _)| *seq)); // Does not block others.
                 Ok(Turn::Onward)
             }
             (What::Page(_), Err(error)) => {
@@ -131,8 +132,8 @@ impl Peer for Rejoin {
     }
 
     fn lost(&mut self) {
-        if let Some(Asked { what: What::Push(sent), .. }) = self.asked.take() {
-            self.seen(&sent);
+        if let Some(Asked { what: What::Push(sent), .. }) = self.running.take() {
+            self.mark_processed(&sent);
         }
     }
 
@@ -142,8 +143,8 @@ impl Peer for Rejoin {
 }
 
 impl Rejoin {
-    /// These mutations were in a request that the server may have read.
-    fn seen(&mut self, sent: &[Sent]) {
+    /// Marks mutations of a request that the server may have processed.
+    fn mark_processed(&mut self, sent: &[Sent]) {
         for one in sent {
             self.unseen.remove(&one.seq);
         }
@@ -165,27 +166,27 @@ impl Rejoin {
         if matches!(what, What::Push(_)) {
             pass.unanswered = Some(number);
         }
-        self.asked = Some(Asked { number, what });
+        self.running = Some(Asked { number, what });
         pass.send(phase, path, true, Some(body))
     }
 
     fn push(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<Option<Next>> {
-        // The mode of a first sync is settled before our own answers fill the base (B7).
+        // Decides the mode of a first sync before push responses fill the base.
         let snapshot = snapshot::present(engine)?;
         if let Some(recall) = engine.meta(fact::RECALL)? {
             if recall == "due" && !mutant::on(Mutant::HistoryNotRecalled) {
                 recall::recall(engine, (fact::RECALL, "rebuild"))?;
             }
             if snapshot.is_some() {
-                pass.step = Step::Pull; // The rows of the restored server come before the push.
+                pass.step = Step::Pull; // First the rows of the restored server, then the push.
                 return Ok(None);
             }
         }
         let number = pass.number(engine)?;
         if self.can(capability::CANCEL)
-            && let Some((body, asked)) = push::cancel::request(engine, number, &self.aside)?
+            && let Some((body, running)) = push::cancel::request(engine, number, &self.aside)?
         {
-            return Ok(Some(self.send(pass, number, What::Cancel(asked), path::PUSH, body)));
+            return Ok(Some(self.send(pass, number, What::Cancel(running), path::PUSH, body)));
         }
         let limits = self.limits(pass);
         let push = push::request(engine, number, limits, &self.aside, &self.unseen)?;
@@ -229,8 +230,8 @@ impl Rejoin {
         pass.count_pull()?;
         let number = pass.number(engine)?;
         let page = self.page(pass);
-        let (body, asked) = pull::request(engine, number, cursor, page, &self.gathered)?;
-        Ok(Some(self.send(pass, number, What::Pull(asked), path::PULL, body)))
+        let (body, running) = pull::request(engine, number, cursor, page, &self.gathered)?;
+        Ok(Some(self.send(pass, number, What::Pull(running), path::PULL, body)))
     }
 
     fn snapshot(
@@ -252,8 +253,8 @@ impl Rejoin {
         Ok(if snapshot.paged {
             pass.count_pull()?;
             let cursor = snapshot.pull_cursor.clone().unwrap_or_default();
-            let (body, asked) = pull::request(engine, number, cursor, page, &self.gathered)?;
-            self.send(pass, number, What::Tail(snapshot, asked), path::PULL, body)
+            let (body, running) = pull::request(engine, number, cursor, page, &self.gathered)?;
+            self.send(pass, number, What::Tail(snapshot, running), path::PULL, body)
         } else {
             let body = snapshot::request(engine, number, &snapshot, page)?;
             self.send(pass, number, What::Page(snapshot), path::SNAPSHOT, body)

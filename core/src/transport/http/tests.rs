@@ -1,4 +1,4 @@
-//! The HTTP transport against real sockets: a server of a few lines that says exactly the bytes it was told to.
+//! Tests of the HTTP transport over real sockets, with a minimal server that sends given bytes.
 
 use std::io::Write;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::runtime::{Spawner, Task};
 use crate::transport::{HttpRequest, HttpResponse, Transport, TransportError};
 
-/// Answers each connection in turn with a list of pieces, then closes it, or keeps it open without a word.
+/// Sends each connection a list of chunks, then closes it or keeps it open silently.
 struct Server {
     url: String,
     requests: Task<Vec<String>>,
@@ -29,17 +29,17 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/prefix/", listener.local_addr().unwrap());
         let requests = Spawner::current().spawn(async move {
-            let mut seen = Vec::new();
+            let mut received = Vec::new();
             let mut open = Vec::new();
             for (bytes, then) in answers {
                 let (mut socket, _) = listener.accept().await.unwrap();
-                seen.push(request_of(&mut socket).await);
+                received.push(request_of(&mut socket).await);
                 socket.write_all(&bytes).await.unwrap();
                 if then == Then::Silence {
                     open.push(socket);
                 }
             }
-            if open.is_empty() { seen } else { std::future::pending().await }
+            if open.is_empty() { received } else { std::future::pending().await }
         });
         Self { url, requests }
     }
@@ -49,7 +49,7 @@ impl Server {
     }
 }
 
-/// Head and body, the body by its content-length.
+/// Reads head and body, the body by its content-length.
 async fn request_of(socket: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     loop {
@@ -95,33 +95,33 @@ async fn one(bytes: Vec<u8>, limit: u64) -> Result<HttpResponse, TransportError>
 }
 
 #[tokio::test]
-async fn a_request_goes_out_with_prefix_headers_and_body() {
+async fn request_has_prefix_headers_and_body() {
     let bytes = answer("200 OK\r\ncontent-length: 2\r\nRetry-After: 3", b"{}");
     let server = Server::saying(vec![(bytes, Then::Close)]).await;
     let got = server.transport(100).send(request(PATIENT)).await.unwrap();
     assert_eq!((got.status, got.body.as_ref()), (200, b"{}".as_slice()));
     assert_eq!(got.retry_after(), Some(Duration::from_secs(3)));
-    let seen = server.requests.await.unwrap().remove(0);
-    assert!(seen.starts_with("POST /prefix/sync/push HTTP/1.1\r\n"), "{seen}");
-    assert!(seen.contains("x-user-id: ana\r\n"), "{seen}");
-    assert!(seen.contains("accept-encoding: gzip\r\n"), "{seen}");
-    assert!(seen.ends_with("{\"changes\":[]}"), "{seen}");
+    let received = server.requests.await.unwrap().remove(0);
+    assert!(received.starts_with("POST /prefix/sync/push HTTP/1.1\r\n"), "{received}");
+    assert!(received.contains("x-user-id: ana\r\n"), "{received}");
+    assert!(received.contains("accept-encoding: gzip\r\n"), "{received}");
+    assert!(received.ends_with("{\"changes\":[]}"), "{received}");
 }
 
 #[tokio::test]
-async fn a_compressed_request_says_so() {
+async fn compressed_request_has_content_encoding() {
     let bytes = answer("200 OK\r\ncontent-length: 0", b"");
     let server = Server::saying(vec![(bytes, Then::Close)]).await;
     let mut large = request(PATIENT);
     large.body = Some("a".repeat(5000).into());
     server.transport(100).send(large.compressed()).await.unwrap();
-    let seen = server.requests.await.unwrap().remove(0);
-    assert!(seen.contains("content-encoding: gzip\r\n"), "{seen}");
-    assert!(seen.len() < 1000);
+    let received = server.requests.await.unwrap().remove(0);
+    assert!(received.contains("content-encoding: gzip\r\n"), "{received}");
+    assert!(received.len() < 1000);
 }
 
 #[tokio::test]
-async fn an_answer_is_whole_or_an_error() {
+async fn truncated_response_is_an_error() {
     let lost = |outcome: &Result<HttpResponse, TransportError>| {
         matches!(outcome, Err(TransportError::Lost(_)))
     };
@@ -136,13 +136,13 @@ async fn an_answer_is_whole_or_an_error() {
     let cut = one(answer(&head, half), 10_000).await;
     assert!(lost(&cut), "cut gzip: {cut:?}");
     let gone = one(Vec::new(), 1000).await;
-    assert!(lost(&gone), "closed without a word: {gone:?}");
+    assert!(lost(&gone), "closed without a response: {gone:?}");
     let whole = one(answer(chunked, b"2\r\n{}\r\n0\r\n\r\n"), 1000).await;
     assert_eq!(whole.unwrap().body.as_ref(), b"{}");
 }
 
 #[tokio::test]
-async fn the_limit_counts_decompressed_bytes() {
+async fn limit_applies_to_decompressed_bytes() {
     let body = vec![b'a'; 100_000];
     let zipped = gzipped(&body);
     assert!(zipped.len() < 1000);
@@ -154,7 +154,7 @@ async fn the_limit_counts_decompressed_bytes() {
 }
 
 #[tokio::test]
-async fn a_page_of_a_hotel_is_known_as_one_and_redirects_are_not_followed() {
+async fn html_page_is_detected_and_redirect_is_not_followed() {
     let html = "200 OK\r\ncontent-type: text/html; charset=utf-8\r\ncontent-length: 6";
     assert!(one(answer(html, b"<html>"), 1000).await.unwrap().is_page());
     let json = "200 OK\r\ncontent-type: application/json\r\ncontent-length: 2";
@@ -164,7 +164,7 @@ async fn a_page_of_a_hotel_is_known_as_one_and_redirects_are_not_followed() {
 }
 
 #[tokio::test]
-async fn silence_ends_a_request_before_the_answer_and_in_the_middle_of_it() {
+async fn silence_times_out_before_and_during_a_response() {
     let short = Duration::from_millis(50);
     for bytes in [Vec::new(), answer("200 OK\r\ncontent-length: 100", b"{\"ro")] {
         let server = Server::saying(vec![(bytes, Then::Silence)]).await;
@@ -174,7 +174,7 @@ async fn silence_ends_a_request_before_the_answer_and_in_the_middle_of_it() {
 }
 
 #[tokio::test]
-async fn a_refused_connection_and_a_bad_certificate_are_unreachable() {
+async fn refused_connection_and_bad_certificate_are_unreachable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
@@ -194,7 +194,7 @@ async fn a_refused_connection_and_a_bad_certificate_are_unreachable() {
 }
 
 #[tokio::test]
-async fn connections_are_reused_until_they_are_dropped() {
+async fn connections_are_reused_until_disconnect() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let accepted = Spawner::current().spawn(async move {
@@ -207,7 +207,7 @@ async fn connections_are_reused_until_they_are_dropped() {
                 socket.write_all(&bytes).await.unwrap();
             }
             if count == 2 {
-                // Dropped by the other side: the end of the stream, not an answer.
+                // Closed by the client: end of the stream.
                 assert_eq!(socket.read(&mut [0; 10]).await.unwrap_or(0), 0);
             }
         }
@@ -221,7 +221,7 @@ async fn connections_are_reused_until_they_are_dropped() {
 }
 
 #[tokio::test]
-async fn events_come_over_a_socket_and_their_absence_is_told() {
+async fn events_arrive_over_a_socket_and_refusal_is_reported() {
     let head = "200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked";
     let body = b"17\r\nevent: hello\ndata: {}\n\n\r\n10\r\n: ping\n\nevent: c\r\na\r\nhanged\ndat\r\n7\r\na: {}\n\n\r\n0\r\n\r\n";
     let absent = answer("404 Not Found\r\ncontent-length: 0", b"");
@@ -241,11 +241,11 @@ async fn events_come_over_a_socket_and_their_absence_is_told() {
     let refused = transport.events(ask.clone()).await.unwrap_err();
     assert_eq!(refused, TransportError::Status(404));
     let page = transport.events(ask).await.unwrap_err();
-    assert_eq!(page, TransportError::Status(404), "a page is no event stream");
+    assert_eq!(page, TransportError::Status(404), "a 404 was accepted as an event stream");
 }
 
 #[test]
-fn a_server_url_is_refused_with_the_reason() {
+fn invalid_server_url_is_refused_with_the_reason() {
     let table = [
         ("https://sync.example.org", None),
         ("https://sync.example.org/a/b/", None),

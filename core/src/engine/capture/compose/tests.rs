@@ -1,4 +1,4 @@
-//! The algebra of patches, as tables.
+//! Table tests of patch composition.
 
 use super::*;
 use crate::engine::capture::buffer::Buffer;
@@ -28,7 +28,7 @@ pub(in crate::engine::capture) fn table(deleted_at: bool) -> Table {
     }
 }
 
-/// A row `key a b deleted_at`, a dot being NULL; empty text is no row.
+/// A row `key a b deleted_at`, with a dot for NULL; empty text is no row.
 pub(in crate::engine::capture) fn image(text: &str) -> Option<Image> {
     let cells = text.split_whitespace();
     let image: Image =
@@ -36,7 +36,7 @@ pub(in crate::engine::capture) fn image(text: &str) -> Option<Image> {
     (!image.is_empty()).then_some(image)
 }
 
-/// What is left of these events of rows: images before and after.
+/// The net effect of these events of rows: images before and after.
 fn composed(table: &Table, events: &[(Option<Image>, Option<Image>)]) -> Effect {
     let mut buffer = Buffer::default();
     for (old, new) in events {
@@ -53,7 +53,7 @@ fn composed(table: &Table, events: &[(Option<Image>, Option<Image>)]) -> Effect 
     effect
 }
 
-/// `kind key column:old>new ...`, as short as the tables below want it.
+/// `kind key column:old>new ...`, as used in the tables below.
 fn written(effect: &Effect) -> String {
     let text = |value: &Value| value.as_text().unwrap_or(".").to_owned();
     let mut out = Vec::new();
@@ -68,7 +68,7 @@ fn written(effect: &Effect) -> String {
 }
 
 #[test]
-fn a_transaction_leaves_one_net_patch_per_row() {
+fn transaction_has_one_net_patch_per_row() {
     let cases = [
         ("insert", vec![("", "k 1 2 .")], "Insert k 2:.>1 3:.>2 4:.>."),
         ("update", vec![("k 1 2 .", "k 9 2 .")], "Update k 2:1>9"),
@@ -111,10 +111,10 @@ fn a_transaction_leaves_one_net_patch_per_row() {
 }
 
 #[test]
-fn a_soft_delete_names_every_column_it_saw() {
+fn soft_delete_names_every_column() {
     let cases = [
         ("delete", vec![("k 1 2 .", "k 1 2 now")], "Update k 2:1>1 3:2>2 4:.>now"),
-        ("taken back", vec![("k 1 2 now", "k 1 3 .")], "Update k 2:1>1 3:2>3 4:now>."),
+        ("reverted", vec![("k 1 2 now", "k 1 3 .")], "Update k 2:1>1 3:2>3 4:now>."),
         (
             "changed and then deleted",
             vec![("k 1 2 .", "k 9 2 ."), ("k 9 2 .", "k 9 2 now")],
@@ -126,7 +126,7 @@ fn a_soft_delete_names_every_column_it_saw() {
             "Update k 2:1>1 3:2>3 4:.>now",
         ),
         (
-            "removed and made anew as deleted",
+            "removed and created again as deleted",
             vec![("k 1 2 .", ""), ("", "k 1 2 now")],
             "Update k 2:1>1 3:2>2 4:.>now",
         ),
@@ -140,7 +140,7 @@ fn a_soft_delete_names_every_column_it_saw() {
 }
 
 #[test]
-fn minus_zero_and_other_storage_classes_are_changes() {
+fn negative_zero_and_other_storage_classes_are_changes() {
     assert!(same(&Value::Real(0.0), &Value::Real(0.0)));
     assert!(!same(&Value::Real(0.0), &Value::Real(-0.0)));
     assert!(!same(&Value::Integer(1), &Value::Real(1.0)));

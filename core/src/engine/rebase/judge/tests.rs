@@ -1,4 +1,4 @@
-//! The policy as a table: a row of the server, edits that wait on it, and what conflicts.
+//! Table tests of conflict detection: a server row, pending edits of it, and the conflict.
 
 use rejoin_protocol::ColumnKind;
 
@@ -36,7 +36,7 @@ fn value(text: &str) -> Value {
     if text == "." { Value::Null } else { Value::from(text) }
 }
 
-/// `+ a:>x`, `~ a:x>y`, `- a:x>`; the letters are the columns'.
+/// `+ a:>x`, `~ a:x>y`, `- a:x>`; the letters are column names.
 pub(in crate::engine::rebase) fn patch(text: &str) -> RowPatch {
     let kind = match &text[..1] {
         "+" => PatchKind::Insert,
@@ -57,13 +57,13 @@ pub(in crate::engine::rebase) fn patch(text: &str) -> RowPatch {
     RowPatch { row, kind, columns: columns.collect() }
 }
 
-/// The columns of a row after its key; no row where there are none.
+/// The columns of a row after its key; no row for an empty text.
 pub(in crate::engine::rebase) fn image_of(image: &str) -> Option<Vec<Value>> {
     (!image.is_empty())
         .then(|| std::iter::once("k").chain(image.split_whitespace()).map(value).collect())
 }
 
-/// The number of the edit that conflicts, from 1, and the columns; a dash if none does.
+/// The number of the conflicting edit, from 1, and the columns; a dash if there is none.
 fn conflict_of(image: &str, edits: &[&str]) -> String {
     let table = table();
     let image = image_of(image);
@@ -87,28 +87,28 @@ fn conflict_of(image: &str, edits: &[&str]) -> String {
 }
 
 #[test]
-fn a_conflict_is_different_from_old_and_from_new() {
+fn conflict_differs_from_old_and_from_new() {
     let cases: [(&str, &str, &[&str], &str); 19] = [
         ("untouched", "x 1 . me", &["~ a:x>y"], "-"),
         ("another column", "x 2 . me", &["~ a:x>y"], "-"),
         ("the same column", "z 1 . me", &["~ a:x>y"], "1 a"),
-        ("already as I want it", "y 1 . me", &["~ a:x>y"], "-"),
+        ("already has the new value", "y 1 . me", &["~ a:x>y"], "-"),
         ("one of two columns", "x 7 . me", &["~ a:x>y n:1>2"], "1 n"),
         ("the same number in other digits", "x 1.0 . me", &["~ n:1>2"], "-"),
         ("a protected column never", "x 1 . you", &["~ o:me>them"], "-"),
-        ("the row is gone", "", &["~ a:x>y"], "1 "),
-        ("a second edit stands on the first", "x 1 . me", &["~ a:x>y", "~ a:y>z"], "-"),
+        ("the row was deleted", "", &["~ a:x>y"], "1 "),
+        ("a second edit on top of the first", "x 1 . me", &["~ a:x>y", "~ a:y>z"], "-"),
         ("the first conflict counts", "w 1 . me", &["~ n:1>2", "~ a:x>y", "~ a:y>z"], "2 a"),
-        ("a create of what is not there", "", &["+ a:.>x n:.>1"], "-"),
-        ("a create of what is equal", "x 1.00 . you", &["+ a:.>x n:.>1 o:.>me"], "-"),
-        ("a create of what is not", "x 2 . me", &["+ a:.>x n:.>1"], "1 n"),
-        ("a delete of what I saw", "x 1 . me", &["- a:x>. n:1>."], "-"),
-        ("a delete of what changed", "x 2 . me", &["- a:x>. n:1>."], "1 n"),
-        ("a delete of what is gone", "", &["- a:x>. n:1>."], "-"),
-        ("a soft delete of what changed", "x 2 . me", &["~ a:x>x n:1>1 d:.>now o:me>me"], "1 n"),
-        ("a soft delete of what is gone", "", &["~ a:x>x n:1>1 d:.>now o:me>me"], "-"),
+        ("a create of an absent row", "", &["+ a:.>x n:.>1"], "-"),
+        ("a create of an equal row", "x 1.00 . you", &["+ a:.>x n:.>1 o:.>me"], "-"),
+        ("a create of a different row", "x 2 . me", &["+ a:.>x n:.>1"], "1 n"),
+        ("a delete of an unchanged row", "x 1 . me", &["- a:x>. n:1>."], "-"),
+        ("a delete of a changed row", "x 2 . me", &["- a:x>. n:1>."], "1 n"),
+        ("a delete of an absent row", "", &["- a:x>. n:1>."], "-"),
+        ("a soft delete of a changed row", "x 2 . me", &["~ a:x>x n:1>1 d:.>now o:me>me"], "1 n"),
+        ("a soft delete of an absent row", "", &["~ a:x>x n:1>1 d:.>now o:me>me"], "-"),
         (
-            "an edit after a soft delete sees the row as it is",
+            "an edit after a soft delete sees the row",
             "x 1 . me",
             &["~ a:x>x n:1>1 d:.>now o:me>me", "~ n:1>2"],
             "-",

@@ -1,4 +1,4 @@
-//! Actions of the stories: they read and write across the tables, branch, make rows, and refuse.
+//! Actions of the scenarios: they read and write several tables, branch, create rows, and refuse.
 
 use fastrand::Rng;
 use serde_json::{Value as Json, json};
@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use crate::engine::action::{Actions, Arguments, Context, Parameter, ParameterType};
 use crate::error::Result;
 
-/// What an action does: each takes a key, another one, and a number.
+/// Code of an action: takes a key, another one, and a number.
 type Program = fn(&mut Context<'_, '_>, &Arguments) -> Result<()>;
 
 const PROGRAMS: [(&str, Program); 13] = [
@@ -39,7 +39,7 @@ const PROGRAMS: [(&str, Program); 13] = [
     }),
 ];
 
-/// Does one thing or another, in another table.
+/// Writes one of two tables, depending on what it reads.
 fn branch(context: &mut Context<'_, '_>, arguments: &Arguments) -> Result<()> {
     if a_of(context, arguments)?.unwrap_or(0) % 2 == 0 {
         write(context, arguments, "UPDATE c SET v = :n WHERE id = :j")
@@ -56,7 +56,7 @@ fn a_of(context: &mut Context<'_, '_>, arguments: &Arguments) -> Result<Option<i
 fn write(context: &mut Context<'_, '_>, arguments: &Arguments, sql: &str) -> Result<()> {
     let mut sql = sql.to_owned();
     let mut params = Vec::new();
-    // By position, in the order in which they stand.
+    // By position, in the order of the text.
     while let Some(at) = sql.find(':') {
         params.push(arguments.value(&sql[at + 1..at + 2]));
         sql.replace_range(at..at + 2, "?");
@@ -78,14 +78,14 @@ pub(super) fn actions() -> Actions {
     PROGRAMS.into_iter().fold(Actions::new().identity("u", &["name"]), register)
 }
 
-/// One of them, with its arguments.
+/// A random action, with its arguments.
 pub(super) fn any(rng: &mut Rng) -> (String, Json) {
     let (name, _) = PROGRAMS[rng.usize(..PROGRAMS.len())];
     let key = |rng: &mut Rng| format!("k{}", rng.u8(..5));
     (name.to_owned(), json!({"k": key(rng), "j": key(rng), "n": rng.u8(..7)}))
 }
 
-/// One of those that do something else when the row that they read is another.
+/// A random action whose writes depend on the row that it reads.
 pub(super) fn turning(rng: &mut Rng, key: &str, other: &str) -> (String, Json) {
     let name = if rng.u8(..3) == 0 { "guard" } else { "branch" };
     (name.to_owned(), json!({"k": key, "j": other, "n": rng.u8(..7)}))

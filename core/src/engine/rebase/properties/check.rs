@@ -1,4 +1,4 @@
-//! What is compared, by folds over plain maps that share no code with the engine.
+//! Comparisons, by folds over plain maps that share no code with the engine.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ pub(super) const SOFT: u32 = 2;
 /// Rows by table and key: the two cells beside the key.
 pub(super) type Rows = BTreeMap<(u32, String), Vec<Value>>;
 
-/// The identities of the columns, by table: those of the cells.
+/// The identities of the cells' columns, by table.
 pub(super) type Columns = BTreeMap<u32, Vec<ColumnId>>;
 
 pub(super) fn name(row: &RowKey) -> (u32, String) {
@@ -24,7 +24,7 @@ fn identical(left: &[Value], right: &[Value]) -> bool {
     left.len() == right.len() && left.iter().zip(right).all(|(a, b)| same(a, b))
 }
 
-/// Both are the same to the last bit, or what is not.
+/// Compares two sets of rows exactly; describes the first difference.
 pub(super) fn equal(what: &str, left: &Rows, right: &Rows) -> Result<(), String> {
     let keys: BTreeSet<_> = left.keys().chain(right.keys()).collect();
     for key in keys {
@@ -41,8 +41,9 @@ pub(super) fn equal(what: &str, left: &Rows, right: &Rows) -> Result<(), String>
     Ok(())
 }
 
-/// Lays effects over rows, as R1 says.
-pub(super) fn laid_over(mut rows: Rows, effects: &[Effect], columns: &Columns) -> Rows {
+/// Applies effects to rows: updates and deletes of missing rows are skipped, inserts set the
+/// columns of existing rows.
+pub(super) fn apply_effects(mut rows: Rows, effects: &[Effect], columns: &Columns) -> Rows {
     for patch in effects.iter().flat_map(|effect| &effect.rows) {
         let key = name(&patch.row);
         let known = &columns[&key.0];
@@ -54,7 +55,7 @@ pub(super) fn laid_over(mut rows: Rows, effects: &[Effect], columns: &Columns) -
             PatchKind::Insert => {
                 rows.entry(key.clone()).or_insert_with(|| vec![Value::Null; known.len()]);
             }
-            // A soft delete that is taken back brings the whole row, where the row is gone by now (D3).
+            // An undone soft delete creates the whole row if the row was removed since.
             PatchKind::Update if takes_back(patch, known) && !rows.contains_key(&key) => {
                 rows.insert(key.clone(), vec![Value::Null; known.len()]);
             }
@@ -75,7 +76,7 @@ pub(super) fn laid_over(mut rows: Rows, effects: &[Effect], columns: &Columns) -
     rows
 }
 
-/// Only a softly deleted row that comes back names columns that it does not change, and clears the last one.
+/// Only an undone soft delete names unchanged columns, and clears the last one.
 fn takes_back(patch: &RowPatch, columns: &[ColumnId]) -> bool {
     let last = patch.columns.last();
     patch.columns.len() == columns.len()
@@ -112,7 +113,7 @@ pub(super) fn diff(before: &Rows, after: &Rows, columns: &Columns) -> Vec<RowPat
     patches
 }
 
-/// The same patches, whatever their order; columns that were only seen are left out.
+/// Whether the patches are the same, in any order; unchanged columns are ignored.
 pub(super) fn same_patches(
     what: &str,
     left: &[RowPatch],
@@ -130,7 +131,7 @@ pub(super) fn same_patches(
     if left == right { Ok(()) } else { Err(format!("{what}: {left} and not {right}")) }
 }
 
-/// Patches in a row become one per row.
+/// Composes consecutive patches into one per row.
 pub(super) fn composed(patches: impl Iterator<Item = RowPatch>) -> Vec<RowPatch> {
     let mut net: BTreeMap<(u32, String), RowPatch> = BTreeMap::new();
     for patch in patches {

@@ -1,9 +1,9 @@
-//! What the stories covered, counted and asserted.
+//! Coverage of the scenarios, counted and asserted.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What the stories covered; asserted, so that a generator that goes soft is noticed.
+/// Counts of what the scenarios covered; asserted, so that a weakened generator is noticed.
 #[derive(Debug, Default)]
 pub(super) struct Coverage {
     overlap: AtomicU64,
@@ -32,7 +32,7 @@ impl Coverage {
             ("accepted", &self.accepted),
             ("actions", &self.actions),
             ("actions that fail when they run again", &self.refused),
-            ("started over by R4", &self.started_over),
+            ("rebases that started over", &self.started_over),
         ]
     }
 
@@ -42,21 +42,21 @@ impl Coverage {
         }
     }
 
-    /// At least this share of the stories, in hundredths.
+    /// Asserts at least this share of the scenarios, in percent.
     pub(super) fn assert(&self, cases: u64) {
-        let mut told = String::new();
+        let mut summary = String::new();
         for (name, count) in self.fields() {
-            let _ = write!(told, "{name} {}; ", count.load(Ordering::SeqCst));
+            let _ = write!(summary, "{name} {}; ", count.load(Ordering::SeqCst));
         }
         #[allow(clippy::print_stderr)]
         {
-            eprintln!("{cases} stories: {told}");
+            eprintln!("{cases} scenarios: {summary}");
         }
         for ((name, count), least) in
             self.fields().into_iter().zip([20, 10, 5, 5, 30, 1, 5, 5, 34, 2, 5])
         {
             let count = count.load(Ordering::SeqCst);
-            assert!(count * 100 >= cases * least, "{name}: {count} of {cases}; {told}");
+            assert!(count * 100 >= cases * least, "{name}: {count} of {cases}; {summary}");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What is seen of an engine: its rows, its queue, its base, and what a reopened file would have in memory.
+//! Reads the state of an engine: its rows, its queue, its base, and the memory that a reopened file
+//! would have.
 
 use std::sync::Arc;
 
@@ -14,8 +15,8 @@ use crate::engine::rows::undo::{Before, Undo};
 use crate::error::Error;
 use crate::value::Value;
 
-/// The queue as far as both engines must agree, a line each. The order of a mutation's patches is left out: a scan without
-/// ORDER BY follows SQLite's own row numbers, which are different after an undo.
+/// The queue as text lines, as far as both engines must agree. The order of a mutation's patches is
+/// left out: a scan without ORDER BY follows rowids, which differ after an undo.
 pub(super) fn lines_of(queue: &[Mutation]) -> Vec<String> {
     let line = |mutation: &Mutation| {
         let mut rows = mutation.effect.rows.clone();
@@ -35,7 +36,7 @@ pub(super) fn lines_of(queue: &[Mutation]) -> Vec<String> {
     queue.iter().map(line).collect()
 }
 
-/// What the app sees.
+/// The visible rows.
 pub(super) fn rows_of(engine: &Engine) -> Rows {
     let mut rows = Rows::new();
     for (name, [a, b]) in TABLES {
@@ -50,7 +51,8 @@ pub(super) fn rows_of(engine: &Engine) -> Rows {
     rows
 }
 
-/// Undoes everything in a transaction that is then given up: the base, and the patches as they were applied.
+/// Undoes everything in a transaction that is rolled back: returns the base, and the patches as
+/// they were applied.
 pub(super) fn rolled_back(engine: &mut Engine) -> Result<(Rows, Vec<RowPatch>), String> {
     let mut base = Rows::new();
     let mut applied = Vec::new();
@@ -83,11 +85,11 @@ pub(super) fn rolled_back(engine: &mut Engine) -> Result<(Rows, Vec<RowPatch>), 
     match result {
         Err(Error::Suspended) => Ok((base, applied)),
         Err(error) => Err(format!("rolling back: {error}")),
-        Ok(()) => Err(String::from("rolling back was committed")),
+        Ok(()) => Err(String::from("the rollback was committed")),
     }
 }
 
-/// A patch with what really stood there.
+/// A patch with its real before-image.
 fn as_applied(patch: &RowPatch, before: &Before) -> Option<RowPatch> {
     let column = |id, old: &Value, new: &Value| ColumnPatch {
         column: id,
@@ -120,7 +122,7 @@ fn as_applied(patch: &RowPatch, before: &Before) -> Option<RowPatch> {
     })
 }
 
-/// What is in memory is what a reopened file would have.
+/// Checks that the memory equals that of a reopened file.
 pub(super) fn same_index(engine: &Engine) -> Result<(), String> {
     let entries = |queue: &Queue| format!("{:?}", queue.entries().collect::<Vec<_>>());
     let loaded =

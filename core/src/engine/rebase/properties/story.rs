@@ -1,7 +1,8 @@
-//! Stories: what an app and a server may do to three small tables, as data, from a seed.
+//! Scenarios: what an app and a server may do to three small tables, as data, from a seed.
 //!
-//! `p` (a, b; a row with b is softly deleted), `c` (pid REFERENCES p ON DELETE CASCADE, v), `u` (name UNIQUE, n CHECK n >= 0). Few keys, so that everything
-//! meets; the server keeps none of the declared rules.
+//! `p` (a, b; a row with b is soft-deleted), `c` (pid REFERENCES p ON DELETE CASCADE, v), `u` (name
+//! UNIQUE, n CHECK n >= 0). The few keys make overlaps frequent; the server follows none of the
+//! declared rules.
 
 use std::fmt;
 
@@ -16,7 +17,7 @@ use crate::value::Value;
 pub(super) const TABLES: [(&str, [&str; 2]); 3] =
     [("p", ["a", "b"]), ("c", ["pid", "v"]), ("u", ["name", "n"])];
 
-/// What happens, in order.
+/// The events, in order.
 #[derive(Debug, Clone)]
 pub(super) struct Story {
     pub(super) base: Vec<Row>,
@@ -33,7 +34,7 @@ pub(super) struct Row {
 
 #[derive(Debug, Clone)]
 pub(super) enum Event {
-    /// One local transaction; a failed statement is passed over or fails all of it.
+    /// One local transaction; a failed statement is ignored or fails all of it.
     Local { statements: Vec<String>, passes_over: bool },
     /// An action is performed.
     Act { name: String, args: Json },
@@ -41,11 +42,12 @@ pub(super) enum Event {
     Pull { rows: Vec<Row>, arrays: bool, judge: bool },
     /// A whole range of a table, paged.
     Page { table: usize, rows: Vec<Row>, through: String },
-    /// Some waiting mutations are sent and judged; accepted ones are in the base from here on.
+    /// Some pending mutations are sent and get verdicts; accepted ones are in the base from then
+    /// on.
     Answer { first: usize, endings: Vec<Ending>, judge: bool },
     /// A request is lost.
     Lost { count: usize },
-    /// The app gives one up.
+    /// The app discards a mutation.
     Discard { which: usize },
     /// The file is closed and opened.
     Reopen,
@@ -83,7 +85,7 @@ fn literal(value: &Value) -> String {
     }
 }
 
-/// A statement under any conflict clause; many break a rule or find no row.
+/// A statement under any conflict clause; many violate a rule or find no row.
 fn statement(rng: &mut Rng) -> String {
     let table = rng.usize(..3);
     let (name, columns) = TABLES[table];
@@ -125,7 +127,7 @@ fn statement(rng: &mut Rng) -> String {
 fn pull(rng: &mut Rng) -> Event {
     let mut rows: Vec<Row> = (0..rng.usize(1..4)).map(|_| remote(rng)).collect();
     if rng.u8(..5) == 0 {
-        // A child whose parent comes later, or never.
+        // A child whose parent arrives later, or never.
         let cells = Some([Value::from("k4"), Value::Integer(1)]);
         rows.push(Row { table: 1, key: key(rng), cells });
     }
@@ -135,7 +137,7 @@ fn pull(rng: &mut Rng) -> Event {
     Event::Pull { rows, arrays: rng.bool(), judge: rng.u8(..3) == 0 }
 }
 
-/// Edits that hang together by rows, one by one, and a remote row under the first of them.
+/// Dependent edits, one by one, and a remote row under the first of them.
 fn chain(events: &mut Vec<Event>, rng: &mut Rng) -> Event {
     let table = rng.usize(..3);
     let (name, [_, column]) = TABLES[table];
@@ -151,11 +153,12 @@ fn chain(events: &mut Vec<Event>, rng: &mut Rng) -> Event {
     Event::Pull { rows, arrays: rng.bool(), judge: rng.u8(..4) == 0 }
 }
 
-/// An action that branches or refuses by what it reads, plain edits of what its other branch writes, and the remote row that makes it take that one.
+/// An action that branches or refuses by what it reads, plain edits of what its other branch
+/// writes, and the remote row that makes it take that branch.
 fn branch(events: &mut Vec<Event>, rng: &mut Rng) -> Event {
     let [key, other] = [key(rng), key(rng)];
     let is_even = rng.bool();
-    // One that refuses below two instead of branching, in some.
+    // In some, an action that refuses below two instead of branching.
     let (name, args) = act::turning(rng, &key, &other);
     let low = i64::from(name == "guard");
     let odd = |odd: bool| Value::Integer(2 - low + i64::from(odd));
@@ -172,7 +175,7 @@ fn branch(events: &mut Vec<Event>, rng: &mut Rng) -> Event {
     Event::Pull { rows: vec![pointer(is_even)], arrays: rng.bool(), judge: rng.u8(..4) == 0 }
 }
 
-/// Two rows that exchange a value that must be unique, in the base or on the way to it.
+/// Two rows that exchange a unique value, in the base or on the way to it.
 fn named(names: [&str; 2], rng: &mut Rng) -> Event {
     let row = |(key, name): (&str, &str)| Row {
         table: 2,
@@ -194,7 +197,7 @@ fn page(rng: &mut Rng) -> Event {
 }
 
 impl Story {
-    /// The story of a seed.
+    /// The scenario of a seed.
     pub(super) fn generate(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let rng = &mut rng;
@@ -202,7 +205,7 @@ impl Story {
         let mut events = Vec::new();
         let acts = rng.u8(..5) < 3;
         for number in 0..rng.usize(4..9) {
-            // First the app works for a while, then the server answers more often.
+            // First the app writes for a while, then the server responds more often.
             let event = match rng.u8(if number < 3 { 0..30 } else { 10..40 }) {
                 0..=8 if acts => {
                     let (name, args) = act::any(rng);

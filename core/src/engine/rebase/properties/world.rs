@@ -1,4 +1,5 @@
-//! Two engines that live the same story, one rebasing selectively and one fully, and the server's rows beside them.
+//! Two engines that run the same scenario, one rebasing selectively and one fully, and the server's
+//! rows.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,9 +31,9 @@ use crate::ids::{MutationId, Seq, TableNumber};
 use crate::value::Value;
 use rejoin_protocol::mutant::{self, Mutant};
 
-/// What one story covered.
+/// What one scenario covered.
 #[derive(Default)]
-#[allow(clippy::struct_excessive_bools)] // A tick list.
+#[allow(clippy::struct_excessive_bools)] // Independent flags.
 struct Seen {
     overlap: bool,
     deeper: bool,
@@ -90,7 +91,7 @@ fn open(folder: &TempDir, name: &str) -> Engine {
     let options =
         OpenOptions { path: folder.path().join(name), manifest: Some(Manifest::new(1, tables())) };
     let mut engine = Engine::open(&options, Arc::new(TestHost::new(7))).unwrap();
-    // The tests are about what is in the file, not about power cuts.
+    // Power cuts are not tested here.
     engine.db.conn().execute_batch("PRAGMA synchronous = OFF").unwrap();
     engine.set_actions(Arc::new(act::actions()), true).unwrap();
     engine
@@ -118,7 +119,7 @@ impl World {
         }
     }
 
-    /// Plays a story from an empty file on; why it fails, if it does.
+    /// Runs a scenario from an empty file; returns why it fails, if it does.
     pub(super) fn play(&mut self, story: &Story) -> Result<(), String> {
         self.clear();
         self.pull(&story.base, false, false)?;
@@ -154,7 +155,7 @@ impl World {
         self.seen = Seen::default();
     }
 
-    /// Does the same to both; only the selective one has the mutant.
+    /// Does the same to both engines; only the selective one has the mutant.
     fn both<T>(
         &mut self,
         mut act: impl FnMut(&mut Engine, Extent) -> crate::Result<T>,
@@ -207,7 +208,7 @@ impl World {
         let old = std::mem::replace(&mut self.selective, open(&self.folder, "empty.db"));
         drop(old);
         self.selective = open(&self.folder, "selective.db");
-        // The clock and the ids go on, so that both engines stay alike.
+        // The clock and the ids continue, so that both engines stay equal.
         self.selective.host = host;
         std::fs::remove_file(self.folder.path().join("empty.db")).unwrap();
     }
@@ -251,7 +252,7 @@ impl World {
             _ => Effect::default(),
         };
         let diff = check::diff(&before, &after, &self.columns);
-        check::same_patches("captured patches are the diff", &effect.rows, &diff)
+        check::same_patches("captured patches equal the diff", &effect.rows, &diff)
     }
 
     fn image(&self, row: &Row) -> Image {
@@ -309,7 +310,7 @@ impl World {
         }
     }
 
-    /// Counts what a pull brings that native rules would refuse, before it is in the truth.
+    /// Counts rows of a pull that native rules would reject, before they are applied.
     fn notice(&mut self, rows: &[Row]) {
         let number =
             |table: usize| self.selective.schema().named(TABLES[table].0).unwrap().number.0;
@@ -345,7 +346,7 @@ impl World {
         Ok(())
     }
 
-    /// How many steps the batch names, or meets by its own rows and their tables.
+    /// Number of mutations that the batch names, or affects by its own rows and their tables.
     fn directly_met(&self, batch: &Batch) -> usize {
         let states = self.selective.queue.states();
         let states = states.read();
@@ -361,7 +362,7 @@ impl World {
         let readers = entries.filter(|entry| entry.replays()).filter(reads).map(|entry| entry.seq);
         let waiting = rows.iter().flat_map(|(table, key)| states.at(*table, key).to_vec());
         let live = waiting.filter(|one| one.state != State::Parked).map(|one| one.seq);
-        let named = batch.verdicts.iter().filter_map(|judged| self.selective.queue.find(judged.id));
+        let named = batch.verdicts.iter().filter_map(|one| self.selective.queue.find(one.id));
         live.chain(named.map(|entry| entry.seq)).chain(readers).collect::<BTreeSet<Seq>>().len()
     }
 
@@ -369,7 +370,7 @@ impl World {
         self.selective.queue_view().sendable(usize::MAX).unwrap()
     }
 
-    /// Sends some and answers them; the server takes what it accepts as it stands there.
+    /// Sends some mutations and answers them; the server applies what it accepts.
     fn answer(&mut self, first: usize, endings: &[Ending], judge: bool) -> Result<(), String> {
         let open = self.open_mutations();
         if open.is_empty() {
@@ -387,7 +388,7 @@ impl World {
             if *ending == Ending::Accepted {
                 let effect = std::slice::from_ref(&mutation.effect);
                 self.truth =
-                    check::laid_over(std::mem::take(&mut self.truth), effect, &self.columns);
+                    check::apply_effects(std::mem::take(&mut self.truth), effect, &self.columns);
             }
             let (id, attempt) = (mutation.id, mutation.attempt);
             batch.verdicts.push(ServerVerdict {
@@ -409,10 +410,10 @@ impl World {
         self.apply(&batch)
     }
 
-    /// The properties.
+    /// Checks the properties.
     fn check(&mut self) -> Result<(), String> {
         let shown = rows_of(&self.selective);
-        check::equal("selective is full", &shown, &rows_of(&self.full))?;
+        check::equal("selective equals full", &shown, &rows_of(&self.full))?;
         let queues = [&self.selective, &self.full].map(|engine| engine.pending().unwrap());
         if self.mutant.is_none() {
             let [mine, full] = queues.each_ref().map(|queue| lines_of(queue));
@@ -423,13 +424,13 @@ impl World {
         }
         let live: Vec<&Mutation> = queues[1].iter().filter(|m| m.state != State::Parked).collect();
         let effects: Vec<Effect> = live.iter().map(|m| m.effect.clone()).collect();
-        let folded = check::laid_over(self.truth.clone(), &effects, &self.columns);
-        check::equal("shown is base and effects", &shown, &folded)?;
+        let folded = check::apply_effects(self.truth.clone(), &effects, &self.columns);
+        check::equal("visible rows equal base and effects", &shown, &folded)?;
         let (base, applied) = rolled_back(&mut self.selective)?;
-        check::equal("rollback is the base", &base, &self.truth)?;
+        check::equal("rollback equals the base", &base, &self.truth)?;
         let diff = check::diff(&self.truth, &shown, &self.columns);
         check::same_patches(
-            "composed patches are the diff",
+            "composed patches equal the diff",
             &check::composed(applied.into_iter()),
             &diff,
         )?;

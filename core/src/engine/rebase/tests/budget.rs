@@ -1,4 +1,4 @@
-//! Stories of actions that take too much (D18): time, of the host, and bytes.
+//! Tests of actions that exceed their limits of time (of the host) and bytes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use crate::engine::queue::mutation::{ParkReason, State};
 use crate::error::{ActionFault, Error};
 use crate::host::{Host, TestHost};
 
-/// A host on which each look at the clock takes a millisecond.
+/// A host whose clock advances by a millisecond with each reading.
 #[derive(Debug)]
 struct Ticking(TestHost);
 
@@ -34,7 +34,7 @@ impl Host for Ticking {
 
 const RUN: Duration = Duration::from_millis(100);
 
-/// Counts to the number of nails, which is their number then.
+/// Counts to the number of nails; the result is that number.
 const COUNT: &str = concat!(
     r#"{"name": "count", "statements": ["UPDATE stock SET n = (WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL "#,
     r#"SELECT i + 1 FROM c WHERE i < (SELECT n FROM stock WHERE id = 'nails')) SELECT max(i) FROM c) + 1 "#,
@@ -48,7 +48,7 @@ fn fault(error: &Error) -> &ActionFault {
     }
 }
 
-/// A shop on such a host, whose actions may run briefly.
+/// A shop on such a host, whose actions have a short time limit.
 fn ticking(actions: Actions) -> (tempfile::TempDir, Engine) {
     let (folder, mut engine) = shop_on(Arc::new(Ticking(TestHost::new(1))), actions);
     engine.set_action_budget(Budget { run: RUN, ..Budget::default() });
@@ -56,7 +56,7 @@ fn ticking(actions: Actions) -> (tempfile::TempDir, Engine) {
 }
 
 #[test]
-fn an_action_that_takes_too_long_is_interrupted_and_nothing_of_it_is_kept() {
+fn slow_action_is_interrupted_and_rolled_back() {
     let (_folder, mut engine) = ticking(Actions::new().declare(COUNT).declare(TAKE));
     pull_nails(&mut engine, 200_000);
     let error = engine.perform("count", &Json::Null).unwrap_err();
@@ -68,7 +68,7 @@ fn an_action_that_takes_too_long_is_interrupted_and_nothing_of_it_is_kept() {
 }
 
 #[test]
-fn a_loop_without_end_ends_also_where_its_code_does_not_mind() {
+fn endless_loop_ends_even_if_its_code_ignores_the_error() {
     let spin = |context: &mut Context<'_, '_>, _: &Arguments| {
         context.execute("UPDATE stock SET n = n - 1", ())?;
         let endless =
@@ -83,13 +83,14 @@ fn a_loop_without_end_ends_also_where_its_code_does_not_mind() {
 }
 
 #[test]
-fn one_that_takes_too_long_when_it_runs_again_is_parked_and_the_rows_come_in() {
+fn slow_rerun_is_parked_and_the_rows_are_applied() {
     let (_folder, mut engine) = ticking(Actions::new().declare(COUNT).declare(TAKE));
     engine.perform("take", &json!({"id": "nails", "n": 1})).unwrap();
     let counted = engine.perform("count", &Json::Null).unwrap().id.unwrap();
     engine.perform("take", &json!({"id": "nails", "n": 2})).unwrap();
     assert_eq!(left(&engine), "3");
-    // To this nobody can count: the write is interrupted, and SQLite ends the whole transaction with it.
+    // The count cannot finish in time: the write is interrupted, and SQLite rolls back the whole
+    // transaction.
     let applied = pull_nails(&mut engine, 1_000_000_000_000);
     assert_eq!(applied.parked, [counted]);
     assert_eq!(left(&engine), "999999999997", "the others have run");
@@ -101,14 +102,14 @@ fn one_that_takes_too_long_when_it_runs_again_is_parked_and_the_rows_come_in() {
         "{:?}",
         parked.detail
     );
-    // Where it can be done again, it is.
+    // It can be retried when the count is small.
     pull_nails(&mut engine, 7);
     engine.retry(counted).unwrap();
     assert_eq!(left(&engine), "5");
 }
 
 #[test]
-fn one_that_writes_too_much_is_stopped_before_it_fills_the_memory() {
+fn action_beyond_the_byte_limit_is_stopped() {
     let fill = concat!(
         r#"{"name": "fill", "parameters": [{"name": "n", "type": "integer"}], "statements": ["#,
         r#""INSERT INTO line (id, n) WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE i < :n) "#,
@@ -130,7 +131,7 @@ fn one_that_writes_too_much_is_stopped_before_it_fills_the_memory() {
 }
 
 #[test]
-fn when_all_runs_together_take_too_long_the_rest_is_laid_down_as_recorded() {
+fn reruns_beyond_the_rebase_budget_apply_recorded_effects() {
     let host = Arc::new(TestHost::new(1));
     let (clock, slow) = (Arc::clone(&host), Arc::new(AtomicBool::new(true)));
     let is_slow = Arc::clone(&slow);
@@ -148,8 +149,8 @@ fn when_all_runs_together_take_too_long_the_rest_is_laid_down_as_recorded() {
         engine.perform("one", &Json::Null).unwrap();
     }
     assert_eq!(pull_nails(&mut engine, 9).affected, 3);
-    assert_eq!(left(&engine), "2", "two ran, and the third is what it was");
+    assert_eq!(left(&engine), "2", "two ran, and the third has its recorded effect");
     slow.store(false, Ordering::Relaxed);
     pull_nails(&mut engine, 20);
-    assert_eq!(left(&engine), "17", "it runs again with the next");
+    assert_eq!(left(&engine), "17", "it runs again with the next batch");
 }

@@ -1,17 +1,18 @@
-//! Stories of edits that the server decides by what they were made on: by time (O11), or where rows do not merge.
+//! Tests of edits that the server decides by the version they were made on: by time, or where rows
+//! do not merge.
 
 use rejoin_protocol::Policy;
 use rejoin_protocol::wire::push::Ending;
 use tempfile::TempDir;
 
 use super::super::Batch;
-use super::policies::{UPDATE, one, words};
+use super::policies::{UPDATE, one, text_of_row};
 use super::support::*;
 use crate::engine::Engine;
 use crate::engine::queue::mutation::State;
 use crate::engine::tests::{engine, open, table};
 
-/// Notes with versions, of this policy, or in rows that do not merge.
+/// Notes with versions, with this policy, or with rows that do not merge.
 fn versioned(policy: Policy, whole_rows: bool) -> (TempDir, Engine) {
     let columns =
         [("id", "string"), ("body", "string"), ("n", "int64"), ("updated_at", "datetime")];
@@ -26,19 +27,19 @@ fn at(second: u8) -> String {
     format!("2026-01-01T00:00:{second:02}.000000Z")
 }
 
-fn stands_at(engine: &Engine, (body, n): (&str, i64), second: u8) -> Batch {
+fn current_at(engine: &Engine, (body, n): (&str, i64), second: u8) -> Batch {
     let cells = [("body", body.into()), ("n", n.into()), ("updated_at", at(second).into())];
     let images = vec![image(engine, "notes", "a", Some(&cells))];
     Batch { images, judge: true, ..Batch::default() }
 }
 
 fn pull_at(engine: &mut Engine, note: (&str, i64), second: u8) {
-    let batch = stands_at(engine, note, second);
+    let batch = current_at(engine, note, second);
     engine.apply(batch).unwrap();
 }
 
 #[test]
-fn an_edit_that_the_server_decides_by_time_is_not_judged_here_and_names_what_its_author_saw() {
+fn edit_decided_by_time_is_sent_with_the_version_it_saw() {
     let (folder, mut engine) = versioned(Policy::LastWriteWins, false);
     pull_at(&mut engine, ("old", 1), 1);
     engine.execute(UPDATE, &[]).unwrap();
@@ -47,13 +48,13 @@ fn an_edit_that_the_server_decides_by_time_is_not_judged_here_and_names_what_its
     drop(engine);
     let mut engine = open(&folder, None).unwrap();
     let sent = one(&mut engine, 1);
-    assert_eq!(words(&engine, &sent.rows[0]), "update body:old>mine");
+    assert_eq!(text_of_row(&engine, &sent.rows[0]), "update body:old>mine");
     assert_eq!(sent.rows[0].version, Some(at(1)));
     assert_eq!(sent.age_ms, Some(0), "the clock of this test does not move");
 }
 
 #[test]
-fn how_old_an_edit_is_is_said_only_of_plain_sql_that_may_be_decided_by_time() {
+fn age_is_sent_only_for_plain_sql_decided_by_time() {
     for policy in Policy::ALL {
         let (_folder, mut engine) = versioned(policy, false);
         pull_at(&mut engine, ("old", 1), 1);
@@ -68,7 +69,7 @@ fn how_old_an_edit_is_is_said_only_of_plain_sql_that_may_be_decided_by_time() {
 }
 
 #[test]
-fn where_rows_do_not_merge_an_edit_names_the_version_that_it_was_made_on() {
+fn edit_of_unmerged_row_names_its_version() {
     let (_folder, mut engine) = versioned(Policy::AcceptServer, true);
     pull_at(&mut engine, ("old", 1), 1);
     engine.execute(UPDATE, &[]).unwrap();
@@ -77,18 +78,18 @@ fn where_rows_do_not_merge_an_edit_names_the_version_that_it_was_made_on() {
     let sent = send(&mut engine, 1);
     let versions: Vec<_> = sent.iter().map(|offer| offer.rows[0].version.clone()).collect();
     assert_eq!(versions, [Some(at(1)), None], "the version under a pending edit is unknown");
-    // The first is accepted after all: the second was made on what that has made of the row.
+    // The first is accepted after all: the second was made on the resulting row.
     let verdicts = vec![
         verdict(&sent[0].mutation, Ending::Accepted),
         verdict(&sent[1].mutation, Ending::Blocked),
     ];
-    let answer = Batch { verdicts, ..stands_at(&engine, ("mine", 2), 3) };
+    let answer = Batch { verdicts, ..current_at(&engine, ("mine", 2), 3) };
     engine.apply(answer).unwrap();
     assert_eq!(one(&mut engine, 2).rows[0].version, Some(at(3)));
 }
 
 #[test]
-fn where_rows_do_not_merge_an_edit_that_is_rebuilt_is_made_on_the_row_that_stands() {
+fn rebuilt_edit_of_unmerged_row_names_the_current_version() {
     for (policy, state) in [(Policy::Rebase, State::Pending), (Policy::AcceptServer, State::Parked)]
     {
         let (_folder, mut engine) = versioned(policy, true);
@@ -96,9 +97,9 @@ fn where_rows_do_not_merge_an_edit_that_is_rebuilt_is_made_on_the_row_that_stand
         engine.execute(UPDATE, &[]).unwrap();
         let sent = one(&mut engine, 1);
         assert_eq!(sent.rows[0].version, Some(at(1)));
-        // Another column has changed: nothing that could be seen in the column that was edited.
+        // Another column has changed: no difference is visible in the edited column.
         let verdicts = vec![verdict(&sent.mutation, Ending::Conflict)];
-        let answer = Batch { verdicts, ..stands_at(&engine, ("old", 2), 2) };
+        let answer = Batch { verdicts, ..current_at(&engine, ("old", 2), 2) };
         engine.apply(answer).unwrap();
         let mutation = engine.pending().unwrap().remove(0);
         assert_eq!(mutation.state, state, "{policy:?}");

@@ -1,4 +1,5 @@
-//! What follows a mutation that the app edits or performs again keeps its order: what was written later stays on top.
+//! Mutations that depend on an edited or re-performed mutation keep their order: later writes stay
+//! on top.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::ids::MutationId;
 const INSERT: &str = "INSERT INTO notes (id, body) VALUES ('a', 'new')";
 
 #[test]
-fn edit_keeps_what_was_written_over_a_follower() {
+fn edit_keeps_writes_on_top_of_a_dependent_mutation() {
     later_edit_stays_on_top(
         |engine| engine.execute(INSERT, &[]).map(drop).unwrap(),
         |engine, id| {
@@ -27,7 +28,7 @@ fn edit_keeps_what_was_written_over_a_follower() {
 }
 
 #[test]
-fn perform_again_keeps_what_was_written_over_a_follower() {
+fn perform_again_keeps_writes_on_top_of_a_dependent() {
     later_edit_stays_on_top(
         |engine| engine.perform("make", &json!({"body": "new"})).map(drop).unwrap(),
         |engine, id| engine.perform_again(id, &json!({"body": "again"})).unwrap().id,
@@ -49,7 +50,7 @@ fn later_edit_stays_on_top(
     let batch = images(&engine, &[("b", Some("old"), 1)]);
     engine.apply(batch).unwrap();
     create(&mut engine);
-    // It follows the create, and writes another row too, which a later edit overwrites.
+    // It depends on the create, and also writes another row, which a later edit overwrites.
     engine
         .transaction(|tx| {
             tx.execute("UPDATE notes SET n = 2 WHERE id = 'a'", &[])?;
@@ -64,7 +65,7 @@ fn later_edit_stays_on_top(
     let order: Vec<_> = queue.iter().map(|one| (one.id, one.state)).collect();
     assert_eq!(order, [replaced, ids[1], ids[2]].map(|id| (id, State::Pending)));
     assert!(engine.verdicts(0, 10).unwrap().entries.is_empty(), "nothing was parked");
-    // The later edit compares what the follower writes, as its author saw it.
+    // The later edit compares what the dependent edit writes, as its author saw it.
     let offers = send(&mut engine, 1);
     let old = &offers[2].rows[0].old;
     assert_eq!(old, &[(id_of(&engine, "notes", "body"), "follows".into())]);
@@ -72,7 +73,7 @@ fn later_edit_stays_on_top(
 
 /// Found by simulation (seed 10501643): the empty columns of the create replaced the later values.
 #[test]
-fn edit_of_a_create_keeps_what_a_later_create_of_its_row_wrote() {
+fn edit_of_a_create_keeps_a_later_create_of_its_row() {
     let (_folder, mut engine) = notes();
     engine.execute(INSERT, &[]).unwrap();
     engine.execute("UPDATE notes SET n = 5 WHERE id = 'a'", &[]).unwrap();
@@ -83,7 +84,7 @@ fn edit_of_a_create_keeps_what_a_later_create_of_its_row_wrote() {
     engine.execute("INSERT INTO notes (id, body) VALUES ('a', 'other')", &[]).unwrap();
     let create = engine.pending().unwrap().pop().unwrap().id;
     engine.retry_chain(sent[0].id).unwrap();
-    assert_eq!(shown(&engine), "a new 5", "both are offered again behind the other create");
+    assert_eq!(shown(&engine), "a new 5", "both are requeued after the other create");
     let edit = "UPDATE notes SET body = 'edited' WHERE id = 'a'";
     engine.edit(create, |tx| tx.execute(edit, &[]).map(drop)).unwrap();
     assert_eq!(shown(&engine), "a edited 5");

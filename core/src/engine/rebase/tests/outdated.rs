@@ -1,11 +1,13 @@
-//! Conflicts that do not hold any more when their answer arrives: old values that were handed over meanwhile, rows that have
+//! Conflicts that are outdated when their response arrives: replaced old values, rows that have
 //! changed back, columns that this device gained later.
 
 use rejoin_protocol::wire::push::Ending;
 use rejoin_protocol::{Manifest, Policy};
 
 use super::super::Batch;
-use super::policies::{OLD, SAME, UPDATE, conflict, one, outcome, pull, stands, with, words};
+use super::policies::{
+    OLD, SAME, UPDATE, conflict, current, one, outcome, pull, text_of_row, with,
+};
 use super::support::*;
 use crate::engine::Engine;
 use crate::engine::queue::mutation::{Mutation, State};
@@ -15,8 +17,8 @@ use crate::engine::tests::{engine, table};
 use crate::ids::ColumnId;
 use crate::value::Value;
 
-/// Two edits of a note, of which the second was made on the first. Both have left, the answer is lost, and the first is
-/// rejected: the second, as it was sent.
+/// Two edits of a note, of which the second is based on the first. Both were sent, the response is
+/// lost, and the first is rejected. Returns the second, as it was sent.
 fn sent_upon_rejected(policy: Policy) -> (tempfile::TempDir, Engine, Mutation) {
     let (folder, mut engine) = with(policy);
     pull(&mut engine, OLD);
@@ -25,15 +27,15 @@ fn sent_upon_rejected(policy: Policy) -> (tempfile::TempDir, Engine, Mutation) {
     let sent = send(&mut engine, 1);
     engine.mark_uncertain(1).unwrap();
     let verdicts = vec![verdict(&sent[0].mutation, Ending::Rejected)];
-    let answer = Batch { verdicts, ..stands(&mut engine, OLD) };
+    let answer = Batch { verdicts, ..current(&mut engine, OLD) };
     engine.apply(answer).unwrap();
     let again = one(&mut engine, 2);
-    assert_eq!(words(&engine, &again.rows[0]), "update body:bad>mine", "as it was sent");
+    assert_eq!(text_of_row(&engine, &again.rows[0]), "update body:bad>mine", "as it was sent");
     (folder, engine, again.mutation)
 }
 
 #[test]
-fn conflict_on_replaced_old_values_is_offered_again() {
+fn conflict_on_replaced_old_values_is_sent_again() {
     for policy in Policy::ALL {
         let (_folder, mut engine, sent) = sent_upon_rejected(policy);
         conflict(&mut engine, &sent, OLD);
@@ -42,13 +44,13 @@ fn conflict_on_replaced_old_values_is_offered_again() {
 }
 
 #[test]
-fn conflict_on_replaced_old_values_may_still_be_one() {
+fn conflict_on_replaced_old_values_may_remain() {
     let (_folder, mut engine, sent) = sent_upon_rejected(Policy::AcceptServer);
     conflict(&mut engine, &sent, SAME);
     assert_eq!(outcome(&mut engine), "a theirs 1 | parked");
 }
 
-/// Sends what waits; the answer is lost, and it is sent again.
+/// Sends the pending mutations twice; the first response is lost.
 fn twice(engine: &mut Engine, request: i64) -> Option<Offer> {
     send(engine, request);
     engine.mark_uncertain(request).unwrap();
@@ -56,7 +58,7 @@ fn twice(engine: &mut Engine, request: i64) -> Option<Offer> {
 }
 
 #[test]
-fn repeated_conflict_of_earlier_rows_is_offered_again() {
+fn repeated_conflict_on_earlier_rows_is_sent_again() {
     let insisting = [Policy::Rebase, Policy::KeepLocal];
     for policy in Policy::ALL {
         let (_folder, mut engine) = with(policy);
@@ -71,14 +73,14 @@ fn repeated_conflict_of_earlier_rows_is_offered_again() {
 }
 
 #[test]
-fn repeated_conflict_is_offered_again_a_few_times_only() {
+fn repeated_conflict_is_sent_again_a_few_times_only() {
     let (_folder, mut engine) = with(Policy::Rebase);
     pull(&mut engine, OLD);
     engine.execute(UPDATE, &[]).unwrap();
     let mut offers = Vec::new();
     for request in 1..6 {
         let Some(sent) = twice(&mut engine, request) else { break };
-        offers.push(words(&engine, &sent.rows[0]));
+        offers.push(text_of_row(&engine, &sent.rows[0]));
         conflict(&mut engine, &sent.mutation, OLD);
     }
     let edit = "update body:old>mine";
@@ -87,7 +89,7 @@ fn repeated_conflict_is_offered_again_a_few_times_only() {
 }
 
 #[test]
-fn conflict_on_a_row_that_is_not_shown_is_parked() {
+fn conflict_on_a_hidden_row_is_parked() {
     let (_folder, mut engine) = with(Policy::KeepLocal);
     engine.execute("INSERT INTO notes VALUES ('a', 'mine', 1)", &[]).unwrap();
     let sent = twice(&mut engine, 1).unwrap();
@@ -95,7 +97,7 @@ fn conflict_on_a_row_that_is_not_shown_is_parked() {
     assert_eq!(outcome(&mut engine), " | parked");
 }
 
-/// A note that waits since before the table had the column `more`, and what was done to it after; both have left.
+/// A note that was created before the table had the column `more`, with later edits; all were sent.
 fn gained_above_create(edits: &[&str]) -> (tempfile::TempDir, Engine, Vec<Mutation>) {
     let columns = [("id", "string"), ("body", "string"), ("deleted_at", "datetime")];
     let (folder, mut engine) = engine(vec![table("notes", &columns, vec![])]);
@@ -110,7 +112,8 @@ fn gained_above_create(edits: &[&str]) -> (tempfile::TempDir, Engine, Vec<Mutati
     (folder, engine, sent)
 }
 
-/// The server accepts the create, fills the column, and finds what follows in conflict with that.
+/// The server accepts the create, fills the column, and reports a conflict with that for the later
+/// edits.
 fn fill(engine: &mut Engine, sent: &[Mutation]) {
     let endings = [Ending::Accepted, Ending::Conflict, Ending::Blocked];
     let verdicts = sent.iter().zip(endings).map(|(one, ending)| verdict(one, ending)).collect();
@@ -132,7 +135,7 @@ const SOFT: &str = "UPDATE notes SET deleted_at = '2026-01-01T00:00:00.000000Z'"
 const DELETE: &str = "DELETE FROM notes";
 
 #[test]
-fn delete_of_own_row_takes_over_a_filled_column() {
+fn delete_of_own_row_inherits_a_filled_column() {
     for delete in [SOFT, DELETE] {
         let (_folder, mut engine, sent) = gained_above_create(&[delete]);
         fill(&mut engine, &sent);
@@ -142,7 +145,7 @@ fn delete_of_own_row_takes_over_a_filled_column() {
 }
 
 #[test]
-fn delete_of_own_row_stands_when_only_its_create_was_sent() {
+fn delete_of_own_row_is_kept_when_only_its_create_was_sent() {
     for delete in [SOFT, DELETE] {
         let (_folder, mut engine, sent) = gained_above_create(&[]);
         engine.execute(delete, &[]).unwrap();
@@ -155,10 +158,10 @@ fn delete_of_own_row_stands_when_only_its_create_was_sent() {
 fn edit_of_a_filled_column_is_in_conflict() {
     let (_folder, mut engine, sent) = gained_above_create(&["UPDATE notes SET more = 'mine'"]);
     fill(&mut engine, &sent);
-    assert_eq!(only(&engine).state, State::Parked, "its author has not seen what is there");
+    assert_eq!(only(&engine).state, State::Parked, "its author has not seen the server's value");
 }
 
-/// A note of the server's in a table that has gained the column `more` since, and edits of it that wait.
+/// A server note in a table that has gained the column `more` since, with pending edits.
 fn gained_above_base(edits: &[&str]) -> (tempfile::TempDir, Engine) {
     let columns = [("id", "string"), ("body", "string"), ("deleted_at", "datetime")];
     let (folder, mut engine) = engine(vec![table("notes", &columns, vec![])]);
@@ -174,7 +177,7 @@ fn gained_above_base(edits: &[&str]) -> (tempfile::TempDir, Engine) {
     (folder, engine)
 }
 
-/// The row comes with the gained column filled.
+/// The row arrives with the gained column filled.
 fn page(engine: &mut Engine, more: &str) {
     let sets = vec![set("notes", &["id", "body", "more"], &format!(r#"[["a","old","{more}"]]"#))];
     let batch = Batch { sets, judge: true, meta: vec![filled()], ..Batch::default() };
@@ -182,7 +185,7 @@ fn page(engine: &mut Engine, more: &str) {
 }
 
 #[test]
-fn delete_of_a_row_takes_over_a_filled_column() {
+fn delete_of_a_row_inherits_a_filled_column() {
     for delete in [SOFT, DELETE] {
         let (_folder, mut engine) = gained_above_base(&[delete]);
         page(&mut engine, "new");

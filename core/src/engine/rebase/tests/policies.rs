@@ -1,4 +1,5 @@
-//! Every policy against every pair of edits, at a pull and at the answer to a push; and stories of each rule (O7, O10, O11).
+//! Every policy against every pair of edits, at a pull and at the response to a push; and tests of
+//! each policy rule.
 
 use rejoin_protocol::wire::push::{Ending, Operation};
 use rejoin_protocol::{Manifest, Policy};
@@ -14,7 +15,7 @@ use crate::engine::tests::{engine, open, table};
 use crate::ids::ColumnId;
 use crate::value::Value;
 
-/// What stands of a note: its body and its number; `None` for no note.
+/// Body and number of a note; `None` for no note.
 pub(super) type Note = Option<(&'static str, i64)>;
 
 fn manifest(policy: Policy) -> Manifest {
@@ -24,24 +25,24 @@ fn manifest(policy: Policy) -> Manifest {
     Manifest::new(1, vec![notes, table("others", &columns, vec![])])
 }
 
-/// An engine with a table of notes of this policy, and one of others that are the server's.
+/// An engine with a table of notes of this policy, and another table with AcceptServer.
 pub(super) fn with(policy: Policy) -> (TempDir, Engine) {
     engine(manifest(policy).tables)
 }
 
-pub(super) fn stands(engine: &mut Engine, note: Note) -> Batch {
+pub(super) fn current(engine: &mut Engine, note: Note) -> Batch {
     let (body, n) = note.map_or((None, 0), |(body, n)| (Some(body), n));
     Batch { judge: true, ..images(engine, &[("a", body, n)]) }
 }
 
 pub(super) fn pull(engine: &mut Engine, note: Note) {
-    let batch = stands(engine, note);
+    let batch = current(engine, note);
     engine.apply(batch).unwrap();
 }
 
-/// The server finds what was sent in conflict with this note.
+/// The server reports a conflict with this note for what was sent.
 pub(super) fn conflict(engine: &mut Engine, sent: &Mutation, note: Note) {
-    let batch = Batch { verdicts: vec![verdict(sent, Ending::Conflict)], ..stands(engine, note) };
+    let batch = Batch { verdicts: vec![verdict(sent, Ending::Conflict)], ..current(engine, note) };
     engine.apply(batch).unwrap();
 }
 
@@ -49,8 +50,8 @@ pub(super) fn one(engine: &mut Engine, request: i64) -> Offer {
     send(engine, request).remove(0)
 }
 
-/// An offered row in words: `update body:old>new`, `create body:new`, `delete body:old`.
-pub(super) fn words(engine: &Engine, row: &OfferedRow) -> String {
+/// A sent row as text: `update body:old>new`, `create body:new`, `delete body:old`.
+pub(super) fn text_of_row(engine: &Engine, row: &OfferedRow) -> String {
     let table = engine.schema().table(row.row.table).unwrap();
     let name = |id: &ColumnId| table.columns[table.position(*id).unwrap()].name.clone();
     let text = |value: &Value| match value {
@@ -81,9 +82,10 @@ const CREATED: Note = Some(("theirs", 2));
 pub(super) const SAME: Note = Some(("theirs", 1));
 const OTHER: Note = Some(("old", 2));
 
-/// My statement, the server's row, and the outcome under [`Policy::AcceptServer`], [`Policy::Rebase`], [`Policy::KeepLocal`]
-/// and [`Policy::LastWriteWins`]: what is shown, and what is sent next. An empty outcome is the one before it.
-/// [`Policy::Manual`] always ends as [`Policy::AcceptServer`]. An insert is made on no row, all else on [`OLD`].
+/// Local statement, server row, and the outcome under [`Policy::AcceptServer`], [`Policy::Rebase`],
+/// [`Policy::KeepLocal`] and [`Policy::LastWriteWins`]: the visible row, and what is sent next. An
+/// empty outcome equals the one before it. [`Policy::Manual`] always ends as
+/// [`Policy::AcceptServer`]. An insert starts from no row, everything else from [`OLD`].
 type Pair = (&'static str, Note, [&'static str; 4]);
 
 const SERVERS: &str = "a theirs 2 | parked";
@@ -120,10 +122,11 @@ fn before(mine: &str) -> Note {
     if mine == INSERT { None } else { OLD }
 }
 
-/// What is shown, and what is sent next.
+/// The visible rows, and what is sent next.
 pub(super) fn outcome(engine: &mut Engine) -> String {
     let sent = send(engine, 9);
-    let next = sent.first().map_or("parked".to_owned(), |offer| words(engine, &offer.rows[0]));
+    let next =
+        sent.first().map_or("parked".to_owned(), |offer| text_of_row(engine, &offer.rows[0]));
     format!("{} | {next}", shown(engine))
 }
 
@@ -148,7 +151,7 @@ fn every_policy_and_every_pair_at_a_pull() {
 }
 
 #[test]
-fn every_policy_and_every_pair_at_the_answer_to_a_push() {
+fn every_policy_and_every_pair_at_a_push_response() {
     let mut asked = 0;
     for (mine, theirs, row) in &PAIRS {
         if !row[0].contains("parked") {
@@ -156,7 +159,7 @@ fn every_policy_and_every_pair_at_the_answer_to_a_push() {
         }
         for (policy, mut expected) in Policy::ALL.into_iter().zip(expected(row)) {
             if policy == Policy::LastWriteWins {
-                expected = row[0]; // The server has decided: mine is superseded.
+                expected = row[0]; // The server has decided: the local edit is superseded.
             }
             let (_folder, mut engine) = with(policy);
             pull(&mut engine, before(mine));
@@ -178,7 +181,7 @@ fn every_policy_and_every_pair_at_the_answer_to_a_push() {
 }
 
 #[test]
-fn a_rebased_edit_compares_the_row_as_it_stands_and_the_file_remembers_it() {
+fn rebased_edit_compares_the_current_row_after_reopen() {
     let (folder, mut engine) = with(Policy::Rebase);
     pull(&mut engine, OLD);
     engine.execute(UPDATE, &[]).unwrap();
@@ -190,7 +193,7 @@ fn a_rebased_edit_compares_the_row_as_it_stands_and_the_file_remembers_it() {
 }
 
 #[test]
-fn what_stands_on_a_rebased_edit_goes_on_standing_on_it() {
+fn edit_on_top_of_a_rebased_edit_stays_on_top() {
     let (_folder, mut engine) = with(Policy::Rebase);
     pull(&mut engine, OLD);
     engine.execute(UPDATE, &[]).unwrap();
@@ -198,14 +201,14 @@ fn what_stands_on_a_rebased_edit_goes_on_standing_on_it() {
     engine.execute("UPDATE notes SET body = 'mine again'", &[]).unwrap();
     conflict(&mut engine, &sent.mutation, SAME);
     let sent = send(&mut engine, 2);
-    let all: Vec<String> = sent.iter().map(|offer| words(&engine, &offer.rows[0])).collect();
+    let all: Vec<String> = sent.iter().map(|offer| text_of_row(&engine, &offer.rows[0])).collect();
     assert_eq!(all, ["update body:theirs>mine", "update body:mine>mine again"]);
     assert_eq!(sent[1].after, [sent[0].mutation.id]);
     assert_eq!(shown(&engine), "a mine again 1");
 }
 
 #[test]
-fn one_part_that_is_the_servers_parks_the_whole() {
+fn one_row_under_accept_server_parks_the_mutation() {
     let (_folder, mut engine) = with(Policy::Rebase);
     let image_of = |engine: &Engine, table: &str, body: &str| {
         image(engine, table, "a", Some(&[("body", body.into()), ("n", 1.into())]))
@@ -232,7 +235,7 @@ fn one_part_that_is_the_servers_parks_the_whole() {
 }
 
 #[test]
-fn both_versions_and_what_they_began_with_are_kept_for_the_app() {
+fn both_versions_and_their_origin_are_kept_for_the_app() {
     let (_folder, mut engine) = with(Policy::Manual);
     pull(&mut engine, OLD);
     engine.execute(UPDATE, &[]).unwrap();
@@ -249,7 +252,7 @@ fn both_versions_and_what_they_began_with_are_kept_for_the_app() {
 }
 
 #[test]
-fn a_row_that_is_brought_back_is_the_bases_and_never_the_pending_view() {
+fn restored_row_has_base_columns() {
     let (folder, mut engine) = with(Policy::KeepLocal);
     pull(&mut engine, OLD);
     engine.execute(UPDATE, &[]).unwrap();
@@ -260,12 +263,12 @@ fn a_row_that_is_brought_back_is_the_bases_and_never_the_pending_view() {
     let mut engine = open(&folder, None).unwrap();
     assert_eq!(shown(&engine), "a mine 666", "the file remembers it");
     let sent = send(&mut engine, 1);
-    let sent: Vec<_> = sent.iter().map(|offer| words(&engine, &offer.rows[0])).collect();
+    let sent: Vec<_> = sent.iter().map(|offer| text_of_row(&engine, &offer.rows[0])).collect();
     assert_eq!(sent, ["create body:mine n:1", "update n:1>666"]);
 }
 
 #[test]
-fn a_row_that_vanished_while_its_edit_was_on_its_way_is_brought_back_by_the_verdict() {
+fn row_removed_while_its_edit_was_sent_is_restored_by_verdict() {
     let (_folder, mut engine) = with(Policy::KeepLocal);
     pull(&mut engine, OLD);
     engine.execute(UPDATE, &[]).unwrap();
@@ -274,14 +277,14 @@ fn a_row_that_vanished_while_its_edit_was_on_its_way_is_brought_back_by_the_verd
     pull(&mut engine, None);
     assert_eq!(shown(&engine), "", "nothing is decided before the verdict");
     let again = one(&mut engine, 2);
-    assert_eq!(words(&engine, &again.rows[0]), "update body:old>mine", "as it was");
+    assert_eq!(text_of_row(&engine, &again.rows[0]), "update body:old>mine", "as it was");
     conflict(&mut engine, &sent.mutation, None);
     assert_eq!(shown(&engine), "a mine 1");
     let whole = one(&mut engine, 3);
-    assert_eq!(words(&engine, &whole.rows[0]), "create body:mine n:1");
+    assert_eq!(text_of_row(&engine, &whole.rows[0]), "create body:mine n:1");
     let accepted = Batch {
         verdicts: vec![verdict(&whole.mutation, Ending::Accepted)],
-        ..stands(&mut engine, Some(("mine", 1)))
+        ..current(&mut engine, Some(("mine", 1)))
     };
     engine.apply(accepted).unwrap();
     assert!(engine.queue.is_empty());
@@ -289,25 +292,25 @@ fn a_row_that_vanished_while_its_edit_was_on_its_way_is_brought_back_by_the_verd
 }
 
 #[test]
-fn row_made_again_before_it_is_brought_back_is_updated() {
+fn row_created_again_before_its_restore_is_updated() {
     let (_folder, mut engine) = with(Policy::KeepLocal);
     pull(&mut engine, OLD);
     engine.execute(UPDATE, &[]).unwrap();
     pull(&mut engine, None);
     let whole = one(&mut engine, 1);
-    assert_eq!(words(&engine, &whole.rows[0]), "create body:mine n:1");
-    // Another device has made the row again, and the edited column is as the edit found it.
+    assert_eq!(text_of_row(&engine, &whole.rows[0]), "create body:mine n:1");
+    // Another device has created the row again, with the edited column as the edit found it.
     conflict(&mut engine, &whole.mutation, Some(("old", 9)));
     assert_eq!(shown(&engine), "a mine 9");
     let update = one(&mut engine, 2);
-    assert_eq!(words(&engine, &update.rows[0]), "update body:old>mine");
+    assert_eq!(text_of_row(&engine, &update.rows[0]), "update body:old>mine");
     conflict(&mut engine, &update.mutation, Some(("old", 9)));
     let parked = &engine.pending().unwrap()[0];
     assert_eq!(parked.state, State::Parked, "the same update is not sent twice");
 }
 
 #[test]
-fn a_create_rebased_onto_a_row_that_goes_again_is_a_create_again() {
+fn create_on_a_removed_row_is_a_create_again() {
     let (_folder, mut engine) = with(Policy::Rebase);
     engine.execute(INSERT, &[]).unwrap();
     pull(&mut engine, CREATED);
@@ -316,19 +319,19 @@ fn a_create_rebased_onto_a_row_that_goes_again_is_a_create_again() {
 }
 
 #[test]
-fn create_that_meets_the_row_it_was_rebased_onto_is_an_update() {
+fn create_on_a_returned_row_is_an_update() {
     let (_folder, mut engine) = with(Policy::Rebase);
     engine.execute(INSERT, &[]).unwrap();
     pull(&mut engine, CREATED);
     pull(&mut engine, None);
     let create = one(&mut engine, 1);
-    assert_eq!(words(&engine, &create.rows[0]), "create body:mine n:1");
+    assert_eq!(text_of_row(&engine, &create.rows[0]), "create body:mine n:1");
     conflict(&mut engine, &create.mutation, CREATED);
     assert_eq!(outcome(&mut engine), "a mine 1 | update body:theirs>mine n:2>1");
 }
 
 #[test]
-fn a_device_may_have_another_policy_than_the_servers_for_itself() {
+fn device_policy_overrides_the_manifest() {
     let (_folder, mut engine) = with(Policy::AcceptServer);
     engine.set_policies([("Notes".to_owned(), Policy::Rebase)].into()).unwrap();
     pull(&mut engine, OLD);

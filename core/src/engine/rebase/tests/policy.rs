@@ -1,4 +1,4 @@
-//! Stories of policy: AcceptServer, column by column (O6).
+//! Tests of the policy AcceptServer, column by column.
 
 use rejoin_protocol::manifest::{ReferenceAction, Rule};
 use rejoin_protocol::wire::push::Ending;
@@ -26,7 +26,7 @@ fn detail(engine: &Engine, id: MutationId) -> Json {
 }
 
 #[test]
-fn the_same_column_changed_on_both_sides_is_parked_with_both_rows() {
+fn same_column_changed_on_both_sides_is_parked_with_both() {
     let (_folder, mut engine) = notes();
     pull(&mut engine, &[("a", Some("one"), 1), ("b", Some("x"), 0)]);
     engine.execute("UPDATE notes SET body = id || ' mine'", &[]).unwrap();
@@ -51,7 +51,7 @@ fn the_same_column_changed_on_both_sides_is_parked_with_both_rows() {
 }
 
 #[test]
-fn values_are_compared_by_what_they_mean() {
+fn values_are_compared_by_meaning() {
     let columns = [("id", "string"), ("at", "datetime"), ("n", "int64")];
     let (_folder, mut engine) = engine(vec![table("notes", &columns, vec![])]);
     let row = |engine: &Engine, at: &str, n: i64| Batch {
@@ -69,7 +69,7 @@ fn values_are_compared_by_what_they_mean() {
 }
 
 #[test]
-fn a_row_with_an_uncertain_edit_is_not_judged_before_its_verdict() {
+fn row_with_uncertain_edit_is_checked_after_its_verdict() {
     let (_folder, mut engine) = notes();
     pull(&mut engine, &[("a", Some("one"), 1)]);
     engine.execute("UPDATE notes SET body = 'mine'", &[]).unwrap();
@@ -81,7 +81,7 @@ fn a_row_with_an_uncertain_edit_is_not_judged_before_its_verdict() {
 }
 
 #[test]
-fn nobody_is_judged_where_the_batch_says_so() {
+fn batch_without_conflict_detection_parks_nothing() {
     let (_folder, mut engine) = notes();
     engine.execute("INSERT INTO notes VALUES ('a', 'mine', 1)", &[]).unwrap();
     let batch = images(&engine, &[("a", Some("theirs"), 1)]);
@@ -102,7 +102,7 @@ fn family() -> (TempDir, Engine) {
     ])
 }
 
-/// A create, an edit of it, its child, and a stranger; the create is refused.
+/// A create, an edit of it, its child, and an unrelated row; the create is refused.
 fn create_refused() -> (TempDir, Engine, Vec<MutationId>) {
     let (folder, mut engine) = family();
     engine.execute("INSERT INTO places VALUES ('p', 'new')", &[]).unwrap();
@@ -122,7 +122,7 @@ fn create_refused() -> (TempDir, Engine, Vec<MutationId>) {
 }
 
 #[test]
-fn what_stands_on_a_refused_create_is_parked_because_of_it() {
+fn dependents_of_a_refused_create_are_parked_because_of_it() {
     let (_folder, engine, ids) = create_refused();
     let [create, edit, child, stranger] = ids[..] else { panic!("{ids:?}") };
     let of = |id| engine.mutation(id).unwrap().unwrap();
@@ -135,7 +135,7 @@ fn what_stands_on_a_refused_create_is_parked_because_of_it() {
 }
 
 #[test]
-fn an_edit_that_was_on_its_way_when_its_create_was_refused_is_parked_by_its_own_verdict() {
+fn sent_edit_of_a_refused_create_is_parked_by_its_verdict() {
     let (_folder, mut engine) = family();
     engine.execute("INSERT INTO places VALUES ('p', 'new')", &[]).unwrap();
     engine.execute("UPDATE places SET name = 'better'", &[]).unwrap();
@@ -162,7 +162,7 @@ fn an_edit_that_was_on_its_way_when_its_create_was_refused_is_parked_by_its_own_
 }
 
 #[test]
-fn an_uncertain_correction_takes_over_with_its_next_attempt() {
+fn uncertain_correction_inherits_old_values_on_next_attempt() {
     let (_folder, mut engine) = notes();
     pull(&mut engine, &[("a", Some("v0"), 1)]);
     engine.execute("UPDATE notes SET body = 'BAD'", &[]).unwrap();
@@ -192,7 +192,7 @@ fn an_uncertain_correction_takes_over_with_its_next_attempt() {
     let next = send(&mut engine, 4).remove(0);
     assert_eq!(next.mutation.attempt, 2);
     assert_eq!(next.rows[0].old[0].1, Value::from("v0"));
-    assert_eq!(next.hash, second.hash, "the same intent (O2)");
+    assert_eq!(next.hash, second.hash, "the same intent");
     assert!(next.after.is_empty());
 }
 
@@ -225,7 +225,7 @@ fn version(engine: &Engine) -> Option<String> {
 }
 
 #[test]
-fn a_version_is_the_bases_and_never_what_the_app_wrote() {
+fn sent_version_is_that_of_the_base_row() {
     let (_folder, mut engine) = versioned();
     assert_eq!(version(&engine), None);
     with_version(&mut engine, "one", V1);
@@ -235,12 +235,12 @@ fn a_version_is_the_bases_and_never_what_the_app_wrote() {
     engine.execute("DELETE FROM notes", &[]).unwrap();
     assert_eq!(version(&engine).as_deref(), Some(V1));
     let offers = send(&mut engine, 1);
-    assert_eq!(offers[2].rows[0].version, None, "above other edits old values tell, not a version");
+    assert_eq!(offers[2].rows[0].version, None, "above other edits old values are compared");
     assert!(offers[1].rows[0].data.is_empty(), "protected columns are never sent");
 }
 
 #[test]
-fn a_row_that_was_only_made_here_has_no_version() {
+fn unsynced_row_has_no_version() {
     let (_folder, mut engine) = versioned();
     let sql = "INSERT INTO notes (id, updated_at) VALUES ('a', '2030-01-01T00:00:00.000000Z')";
     engine.execute(sql, &[]).unwrap();
@@ -248,7 +248,7 @@ fn a_row_that_was_only_made_here_has_no_version() {
 }
 
 #[test]
-fn a_soft_deleted_row_stays_until_the_delete_is_accepted() {
+fn soft_deleted_row_stays_until_the_delete_is_accepted() {
     let (_folder, mut engine) = versioned();
     with_version(&mut engine, "one", V1);
     engine.execute("UPDATE notes SET deleted_at = '2026-02-01T00:00:00.000000Z'", &[]).unwrap();
@@ -256,7 +256,7 @@ fn a_soft_deleted_row_stays_until_the_delete_is_accepted() {
     let sent = send(&mut engine, 1).remove(0);
     let row = &sent.rows[0];
     assert_eq!(row.operation, rejoin_protocol::wire::push::Operation::Delete);
-    assert_eq!(row.old, [(id_of(&engine, "notes", "body"), Value::from("one"))], "what it saw");
+    assert_eq!(row.old, [(id_of(&engine, "notes", "body"), Value::from("one"))], "values it saw");
     assert_eq!(row.version.as_deref(), Some(V1));
     let batch = Batch {
         verdicts: vec![verdict(&sent.mutation, Ending::Accepted)],
@@ -270,7 +270,7 @@ fn a_soft_deleted_row_stays_until_the_delete_is_accepted() {
 }
 
 #[test]
-fn a_soft_delete_taken_back_is_a_create_of_the_whole_row() {
+fn undone_soft_delete_is_sent_as_a_create() {
     let (_folder, mut engine) = versioned();
     with_version(&mut engine, "one", V1);
     engine.execute("UPDATE notes SET deleted_at = '2026-02-01T00:00:00.000000Z'", &[]).unwrap();
@@ -287,5 +287,5 @@ fn a_soft_delete_taken_back_is_a_create_of_the_whole_row() {
         ..Batch::default()
     };
     engine.apply(batch).unwrap();
-    assert_eq!(column(&engine, "SELECT body FROM notes"), ["one"], "the second still brings it");
+    assert_eq!(column(&engine, "SELECT body FROM notes"), ["one"], "the second still restores it");
 }

@@ -1,4 +1,4 @@
-//! Stories of actions that run again, because the rows under them have changed before the server had them.
+//! Tests of actions that run again because their rows have changed before the server had them.
 
 use std::sync::Arc;
 
@@ -14,20 +14,20 @@ fn take(engine: &mut Engine, n: i64) {
 }
 
 #[test]
-fn an_action_runs_again_on_the_rows_as_they_now_are() {
+fn action_runs_again_on_changed_rows() {
     let (_folder, mut engine) = shop(Actions::new().declare(TAKE));
     take(&mut engine, 2);
     take(&mut engine, 1);
     assert_eq!(left(&engine), "2");
     assert_eq!(pull_nails(&mut engine, 9).affected, 2);
-    assert_eq!(left(&engine), "6", "three were taken of nine, not the value of then laid down");
+    assert_eq!(left(&engine), "6", "three are taken of nine; the old value is not reapplied");
     let olds: Vec<_> =
         engine.pending().unwrap().iter().map(|m| m.effect.rows[0].columns[0].old.clone()).collect();
-    assert_eq!(olds, [9.into(), 7.into()], "what it did now is what it compares");
+    assert_eq!(olds, [9.into(), 7.into()], "it compares the values of the last run");
 }
 
 #[test]
-fn one_that_is_refused_now_is_parked_and_nothing_of_it_is_laid_down() {
+fn refused_rerun_is_parked_without_its_effect() {
     let (_folder, mut engine) = shop(Actions::new().declare(TAKE));
     take(&mut engine, 4);
     take(&mut engine, 1);
@@ -36,11 +36,11 @@ fn one_that_is_refused_now_is_parked_and_nothing_of_it_is_laid_down() {
     let parked = &engine.pending().unwrap()[0];
     assert_eq!((parked.state, parked.reason), (State::Parked, Some(ParkReason::Unreplayable)));
     assert!(parked.detail.as_deref().unwrap().contains("not enough in stock"));
-    assert_eq!(parked.effect.rows.len(), 1, "what it once did is kept for the app to see");
+    assert_eq!(parked.effect.rows.len(), 1, "its recorded effect is kept for the app");
 }
 
 #[test]
-fn one_that_is_not_registered_any_more_is_laid_down_as_recorded() {
+fn unregistered_action_applies_its_recorded_effect() {
     let (_folder, mut engine) = shop(Actions::new().declare(TAKE));
     take(&mut engine, 2);
     engine.set_actions(Arc::default(), true).unwrap();
@@ -54,17 +54,17 @@ fn one_that_is_not_registered_any_more_is_laid_down_as_recorded() {
 }
 
 #[test]
-fn one_that_was_sent_and_has_no_verdict_never_runs_again() {
+fn uncertain_action_never_runs_again() {
     let (_folder, mut engine) = shop(Actions::new().declare(TAKE));
     take(&mut engine, 4);
     send(&mut engine, 1);
     engine.mark_uncertain(1).unwrap();
-    pull_nails(&mut engine, 1); // The server has it: the answer was lost.
+    pull_nails(&mut engine, 1); // The server has it: the response was lost.
     assert_eq!((left(&engine), only(&engine).state), ("1".to_owned(), State::Uncertain));
 }
 
 #[test]
-fn what_was_not_evaluated_runs_again_as_the_next_attempt() {
+fn unevaluated_action_runs_again_as_the_next_attempt() {
     let (_folder, mut engine) = shop(Actions::new().declare(TAKE));
     take(&mut engine, 2);
     let first = send(&mut engine, 1);
@@ -74,11 +74,11 @@ fn what_was_not_evaluated_runs_again_as_the_next_attempt() {
     assert_eq!((left(&engine), only(&engine).attempt), ("7".to_owned(), 2));
     let second = send(&mut engine, 2);
     assert_ne!(first[0].rows, second[0].rows);
-    assert_eq!(first[0].hash, second[0].hash, "what was meant is the same");
+    assert_eq!(first[0].hash, second[0].hash, "the intent is the same");
 }
 
 #[test]
-fn what_is_in_conflict_runs_again_on_the_answered_rows_but_never_offers_the_same_again() {
+fn conflicted_action_runs_again_but_is_not_sent_unchanged() {
     let (_folder, mut engine) = shop(Actions::new().declare(TAKE));
     take(&mut engine, 2);
     send(&mut engine, 1);
@@ -97,18 +97,18 @@ fn what_is_in_conflict_runs_again_on_the_answered_rows_but_never_offers_the_same
 }
 
 #[test]
-fn time_and_ids_of_another_run_are_those_of_the_first() {
+fn rerun_has_the_time_and_ids_of_the_first_run() {
     let (_folder, mut engine) = shop(Actions::new().declare(ORDER));
     engine.perform("order", &json!({"stock": "nails", "n": 1})).unwrap();
     let line = "SELECT id || ' ' || at || ' ' || n FROM line";
     let before = column(&engine, line);
     let applied = pull_nails(&mut engine, 9);
-    assert_eq!(applied.affected, 1, "the rule of a line asks for the stock");
+    assert_eq!(applied.affected, 1, "the rule of a line reads the stock");
     assert_eq!((column(&engine, line), before.len()), (before, 1));
 }
 
 #[test]
-fn what_an_action_does_not_read_does_not_make_it_run_again() {
+fn unread_rows_do_not_rerun_an_action() {
     let note = Parameter::new("id", ParameterType::Text);
     let actions = Actions::new().handler("note", [note], |context, arguments| {
         context.execute("UPDATE line SET n = 1 WHERE id = ?", [arguments.value("id")])?;
@@ -123,9 +123,9 @@ fn what_an_action_does_not_read_does_not_make_it_run_again() {
     assert_eq!(pull_nails(&mut engine, 1).affected, 0);
 }
 
-/// Found by simulation (seed 10205997): an earlier action had come to write the same value.
+/// Found by simulation (seed 10205997): an earlier action wrote the same value in a later run.
 #[test]
-fn edit_compares_the_value_it_saw_when_an_action_finds_it_there() {
+fn edit_compares_the_value_it_saw_when_an_action_reads_it() {
     let two = |context: &mut Context<'_, '_>, _: &Arguments| {
         context.execute("UPDATE stock SET n = 2 WHERE id = 'nails'", ()).map(Json::from)
     };
@@ -134,13 +134,13 @@ fn edit_compares_the_value_it_saw_when_an_action_finds_it_there() {
     engine.execute("UPDATE stock SET n = 1 WHERE id = 'nails'", &[]).unwrap();
     assert_eq!(pull_nails(&mut engine, 2).parked.len(), 0);
     let pending = engine.pending().unwrap();
-    assert_eq!(pending[0].effect.rows.len(), 0, "the action finds what it would write");
+    assert_eq!(pending[0].effect.rows.len(), 0, "the row already has what the action writes");
     assert_eq!((left(&engine).as_str(), &pending[1].basis[..]), ("1", &[][..]));
 }
 
-/// Found by simulation (seed 10205997): the edit was compared with what the action had written the last time.
+/// Found by simulation (seed 10205997): the edit was compared with the action's previous value.
 #[test]
-fn edit_stands_whatever_an_earlier_action_writes_again() {
+fn edit_is_kept_whatever_an_earlier_action_rewrites() {
     for second in [2, 3] {
         let writes = move |context: &mut Context<'_, '_>, _: &Arguments| {
             let sql = "UPDATE stock SET n = iif(n = 6, ?1, 2) WHERE id = 'nails'";
@@ -162,9 +162,10 @@ fn edit_stands_whatever_an_earlier_action_writes_again() {
     }
 }
 
-/// Found by simulation (seed 10505506): the server had the first edit, whose answer was lost, and the action wrote over it.
+/// Found by simulation (seed 10505506): the server had the first edit, whose response was lost, and
+/// the action overwrote it.
 #[test]
-fn edit_stands_when_an_action_writes_over_what_the_server_has() {
+fn edit_is_kept_when_an_action_overwrites_the_server_value() {
     let writes = |context: &mut Context<'_, '_>, _: &Arguments| {
         let sql = "UPDATE stock SET n = iif(n = 6, 9, 4) WHERE id = 'nails'";
         context.execute(sql, ()).map(Json::from)
@@ -186,7 +187,8 @@ fn edit_stands_when_an_action_writes_over_what_the_server_has() {
     assert_eq!((left(&engine).as_str(), &only(&engine).basis[0].old), ("7", &9.into()));
 }
 
-/// Found by simulation (seed 21004657): the edit was compared with what the action had written before the retry.
+/// Found by simulation (seed 21004657): the edit was compared with the action's value before the
+/// retry.
 #[test]
 fn retried_edit_compares_what_a_retried_action_leaves() {
     let writes = |context: &mut Context<'_, '_>, _: &Arguments| {
@@ -209,14 +211,14 @@ fn retried_edit_compares_what_a_retried_action_leaves() {
     assert_eq!(edit.basis[0].old, 7.into());
 }
 
-/// Makes a line as long as there is stock.
+/// Creates a line as long as there is stock.
 fn lines(context: &mut Context<'_, '_>, _: &Arguments) -> Result<Json> {
     let sql = "INSERT INTO line (id, stock) SELECT 'l', id FROM stock WHERE n > 3 ORDER BY id";
     context.execute(sql, ()).map(Json::from)
 }
 
 #[test]
-fn an_edit_of_a_row_that_the_run_makes_no_more_is_parked_because_of_it() {
+fn edit_of_a_row_no_longer_created_is_parked() {
     let (_folder, mut engine) = shop(Actions::new().handler("lines", [], lines));
     engine.perform("lines", &Json::Null).unwrap();
     engine.execute("UPDATE line SET n = 7 WHERE id = 'l'", &[]).unwrap();
@@ -226,11 +228,11 @@ fn an_edit_of_a_row_that_the_run_makes_no_more_is_parked_because_of_it() {
     assert_eq!(pending[1].because_of, Some(pending[0].id));
     assert_eq!(column(&engine, "SELECT id FROM line"), Vec::<String>::new());
     pull_nails(&mut engine, 5);
-    assert_eq!(column(&engine, "SELECT id FROM line"), ["l"], "it runs again, and makes it");
+    assert_eq!(column(&engine, "SELECT id FROM line"), ["l"], "it runs again, and creates it");
 }
 
 #[test]
-fn a_run_that_does_something_else_starts_over_with_what_came_later() {
+fn changed_rerun_restarts_the_rebase_with_later_mutations() {
     let actions = Actions::new().handler("count", [], |context, _| {
         let few = context.query_one("SELECT n < 5 FROM stock WHERE id = 'nails'", ())?.unwrap();
         if few.get::<bool>(0)? {
@@ -252,7 +254,7 @@ fn a_run_that_does_something_else_starts_over_with_what_came_later() {
     engine.execute("INSERT INTO line (id) VALUES ('later')", &[]).unwrap();
     let applied = pull_nails(&mut engine, 1);
     let seen = (left(&engine), applied.started_over);
-    assert_eq!(seen, ("0".to_owned(), 1), "it does not read the line that came after it");
+    assert_eq!(seen, ("0".to_owned(), 1), "it does not read the later line");
 }
 
 /// The next version, which takes a box.
@@ -291,7 +293,7 @@ impl Action for Boxes {
 }
 
 #[test]
-fn a_newer_version_takes_over_the_arguments_of_the_older_or_the_effect_stands() {
+fn newer_version_upgrades_arguments_or_the_effect_is_kept() {
     let declared = r#"{"name": "take", "version": 3,
         "parameters": [{"name": "id", "type": "text"}, {"name": "boxes", "type": "integer"}, {"name": "why", "type": "text"}],
         "upgrades": {"2": {"rename": {"n": "boxes"}, "set": {"why": "?"}, "drop": ["shelf"]}},
@@ -313,7 +315,7 @@ fn a_newer_version_takes_over_the_arguments_of_the_older_or_the_effect_stands() 
 }
 
 #[test]
-fn what_runs_again_is_what_a_reopened_file_knows() {
+fn rerun_result_survives_reopening() {
     let (folder, mut engine) = shop(Actions::new().declare(TAKE));
     take(&mut engine, 2);
     drop(engine);

@@ -1,4 +1,4 @@
-//! What the stories share: a table of notes, images of it, and what is seen.
+//! Helpers of these tests: a table of notes, its images, and the visible rows.
 
 use rejoin_protocol::wire::row::RowSet;
 use serde_json::value::RawValue;
@@ -25,7 +25,7 @@ pub(super) fn id_of(engine: &Engine, table: &str, column: &str) -> ColumnId {
     table.columns.iter().find(|known| known.name == column).unwrap().id
 }
 
-/// A row of a table, by the names of its columns; `None` for an absent one.
+/// A row of a table, by column names; `None` for an absent one.
 pub(super) fn image(
     engine: &Engine,
     table: &str,
@@ -38,7 +38,7 @@ pub(super) fn image(
     Image { table: engine.schema().named(table).unwrap().number, key: key.into(), row }
 }
 
-/// Notes as they now stand.
+/// A batch with the current rows of notes.
 pub(super) fn images(engine: &Engine, rows: &[(&str, Option<&str>, i64)]) -> Batch {
     let image = |(key, body, n): &(&str, Option<&str>, i64)| {
         let cells = body.map(|body| [("body", body.into()), ("n", (*n).into())]);
@@ -47,7 +47,7 @@ pub(super) fn images(engine: &Engine, rows: &[(&str, Option<&str>, i64)]) -> Bat
     Batch { images: rows.iter().map(image).collect(), ..Batch::default() }
 }
 
-/// Rows as a page brings them.
+/// Rows as in a page.
 pub(in crate::engine::rebase) fn set(table: &str, columns: &[&str], rows: &str) -> RowSet {
     RowSet {
         table_name: table.to_owned(),
@@ -56,7 +56,7 @@ pub(in crate::engine::rebase) fn set(table: &str, columns: &[&str], rows: &str) 
     }
 }
 
-/// The notes that an app sees, `key body n`.
+/// The visible notes, `key body n`.
 pub(super) fn shown(engine: &Engine) -> String {
     let sql =
         "SELECT id || ' ' || coalesce(body, '.') || ' ' || coalesce(n, '.') FROM notes ORDER BY id";
@@ -68,7 +68,7 @@ pub(super) fn column(engine: &Engine, sql: &str) -> Vec<String> {
     engine.open_reader().unwrap().query(sql, &[], |row| row.get(0)).unwrap()
 }
 
-/// A note as the base holds it.
+/// A note in the base.
 pub(super) fn base(engine: &Engine, key: &str) -> Option<Vec<Value>> {
     let table = engine.schema().named("notes").unwrap().number;
     engine.base_row(&RowKey { table, key: key.into() }).unwrap()
@@ -80,7 +80,7 @@ pub(super) fn send(engine: &mut Engine, request: i64) -> Vec<Offer> {
     engine.mark_sent(&seqs, request).unwrap()
 }
 
-/// A verdict on the attempt that a mutation is in.
+/// A verdict on the current attempt of a mutation.
 pub(super) fn verdict(mutation: &Mutation, ending: Ending) -> ServerVerdict {
     ServerVerdict { id: mutation.id, attempt: mutation.attempt, ending, code: None, detail: None }
 }
@@ -96,7 +96,7 @@ pub(super) fn pull_nails(engine: &mut Engine, n: i64) -> Applied {
     engine.apply(batch).unwrap()
 }
 
-/// The number of nails that the app sees.
+/// The visible number of nails.
 pub(super) fn left(engine: &Engine) -> String {
     column(engine, "SELECT CAST(n AS TEXT) FROM stock WHERE id = 'nails'").join(" ")
 }

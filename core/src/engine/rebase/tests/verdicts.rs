@@ -1,4 +1,4 @@
-//! Stories of verdicts: an answer is one transaction (O5), and counts once (O2).
+//! Tests of verdicts: a response is one transaction, and counts once.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,13 +17,13 @@ use crate::ids::Seq;
 use crate::value::Value;
 
 #[test]
-fn accepted_goes_into_the_history_and_its_image_is_the_base() {
+fn accepted_mutation_is_in_history_and_its_image_in_base() {
     let (_folder, mut engine) = notes();
     engine.execute("INSERT INTO notes VALUES ('a', 'mine', 1)", &[]).unwrap();
     let sent = send(&mut engine, 1).remove(0);
     assert_eq!(sent.mutation.state, State::Sent);
-    let told: Arc<Mutex<Vec<Change>>> = Arc::default();
-    let into = Arc::clone(&told);
+    let changes: Arc<Mutex<Vec<Change>>> = Arc::default();
+    let into = Arc::clone(&changes);
     engine.on_commit(Box::new(move |change| into.lock().unwrap().push(change.clone())));
     let batch = Batch {
         verdicts: vec![verdict(&sent.mutation, Ending::Accepted)],
@@ -42,15 +42,15 @@ fn accepted_goes_into_the_history_and_its_image_is_the_base() {
         .query_row("SELECT count(*) FROM rejoin_history WHERE attempt = 1", [], |row| row.get(0))
         .unwrap();
     assert_eq!(kept, 1);
-    let told = told.lock().unwrap();
-    assert_eq!(told.len(), 1, "one answer, one commit, one notice");
-    assert_eq!(told[0].origin, Origin::Remote);
-    assert!(told[0].queue);
-    assert_eq!(told[0].tables["notes"], Some(vec![Value::from("a")]));
+    let changes = changes.lock().unwrap();
+    assert_eq!(changes.len(), 1, "one response, one commit, one notification");
+    assert_eq!(changes[0].origin, Origin::Remote);
+    assert!(changes[0].queue);
+    assert_eq!(changes[0].tables["notes"], Some(vec![Value::from("a")]));
 }
 
 #[test]
-fn an_answer_that_comes_twice_or_for_another_attempt_changes_nothing() {
+fn repeated_or_outdated_response_changes_nothing() {
     let (_folder, mut engine) = notes();
     engine.execute("INSERT INTO notes VALUES ('a', 'mine', 1)", &[]).unwrap();
     let sent = send(&mut engine, 1).remove(0);
@@ -73,7 +73,7 @@ fn an_answer_that_comes_twice_or_for_another_attempt_changes_nothing() {
 }
 
 #[test]
-fn nothing_decided_means_uncertain_and_the_same_content_again() {
+fn undecided_mutation_is_uncertain_and_sent_unchanged() {
     let (_folder, mut engine) = notes();
     engine.execute("INSERT INTO notes VALUES ('a', 'mine', 1)", &[]).unwrap();
     let sent = send(&mut engine, 1).remove(0);
@@ -91,14 +91,15 @@ fn nothing_decided_means_uncertain_and_the_same_content_again() {
 }
 
 #[test]
-fn server_fault_is_parked_after_its_bound_and_shown_before() {
+fn server_fault_is_reported_and_parked_after_its_limit() {
     let verdict = |sent: &Offer, ending, code: &str| {
         let (code, detail) = (Some(code.to_owned()), Some(String::from("42501, log_id 7")));
         let verdict = ServerVerdict { code, detail, ..verdict(&sent.mutation, ending) };
         Batch { verdicts: vec![verdict], judge: true, ..Batch::default() }
     };
     let hour: u64 = 3_600;
-    // How many failures there may be, how much time lies between two, and which try is the last: by number; by time; not yet.
+    // The limit of failures, the time between two, and which try is the last: by number; by time;
+    // none yet.
     for (attempts, step, last) in [(3, 0, 4), (50, hour, 2), (50, 1, 0)] {
         let (_folder, mut engine) = notes();
         let host = Arc::new(TestHost::new(1));
@@ -116,7 +117,7 @@ fn server_fault_is_parked_after_its_bound_and_shown_before() {
                 engine.apply(verdict(&sent, Ending::Refused, "server_fault")).unwrap();
                 break;
             }
-            // What the host decides later is no failure of the server.
+            // A later decision by the host is no failure of the server.
             engine.apply(verdict(&sent, Ending::Retry, "hook.later")).unwrap();
             engine.apply(verdict(&sent, Ending::Retry, "transient")).unwrap();
             let blocked = pending_of(&engine).unwrap().into_iter().map(|one| one.blocked_by);
@@ -138,7 +139,7 @@ fn server_fault_is_parked_after_its_bound_and_shown_before() {
 }
 
 #[test]
-fn chain_is_offered_again_after_a_cause_retried_before() {
+fn chain_is_requeued_after_its_retried_cause() {
     let (_folder, mut engine) = notes();
     engine.execute("INSERT INTO notes VALUES ('a', 'mine', 1)", &[]).unwrap();
     engine.execute("UPDATE notes SET n = 2", &[]).unwrap();
@@ -154,12 +155,12 @@ fn chain_is_offered_again_after_a_cause_retried_before() {
     }
     assert_eq!(engine.retry_chain(ids[0]).unwrap(), ids);
     let order: Vec<_> = engine.pending().unwrap().iter().map(|one| one.id).collect();
-    assert_eq!(order, ids, "the create goes first");
+    assert_eq!(order, ids, "the create is first");
     assert_eq!(shown(&engine), "a mine 2");
 }
 
 #[test]
-fn a_number_is_never_given_twice_not_even_after_the_queue_was_empty() {
+fn queue_numbers_are_never_reused() {
     let (folder, mut engine) = notes();
     engine.execute("INSERT INTO notes VALUES ('a', 'mine', 1)", &[]).unwrap();
     let first = engine.pending().unwrap().remove(0);
@@ -174,7 +175,7 @@ fn a_number_is_never_given_twice_not_even_after_the_queue_was_empty() {
 }
 
 #[test]
-fn an_answer_that_fails_half_way_changes_nothing_and_the_next_one_works() {
+fn failing_response_changes_nothing_and_the_next_works() {
     let (_folder, mut engine) = notes();
     engine.execute("INSERT INTO notes VALUES ('a', 'mine', 1)", &[]).unwrap();
     let sent = send(&mut engine, 1).remove(0);
@@ -194,7 +195,7 @@ fn an_answer_that_fails_half_way_changes_nothing_and_the_next_one_works() {
 }
 
 #[test]
-fn the_history_is_bounded() {
+fn history_is_bounded() {
     let (_folder, mut engine) = notes();
     engine.execute("INSERT INTO notes VALUES ('a', 'x', 0)", &[]).unwrap();
     for n in 0..1_100 {

@@ -1,4 +1,5 @@
-//! Stories of actions whose code waits, and that run again: what they take together is bounded, and nothing is lost by that (D18).
+//! Tests of asynchronous actions that run again: their total time is bounded, and no mutation is
+//! lost.
 
 use std::future::pending;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,14 +18,14 @@ use crate::engine::queue::mutation::{ParkReason, State};
 use crate::host::TestHost;
 use crate::{AsyncAction, Error, HeldContext};
 
-/// What the code does before it writes, by the number of the run in all.
+/// What the code does before it writes, by the total number of the run.
 type Before = dyn Fn(usize) -> BoxFuture<'static, ()> + Send + Sync;
 
-/// Makes a line of what there is of nails.
+/// Creates a line with the current number of nails.
 struct Note {
     runs: Arc<AtomicUsize>,
     before: Box<Before>,
-    /// If it is set, the file is let go for a moment while a statement is about to run.
+    /// If set, the file is suspended while a statement is about to run.
     stop: Arc<OnceLock<Interrupt>>,
 }
 
@@ -51,7 +52,7 @@ impl AsyncAction for Note {
     }
 }
 
-/// A shop where these lines wait, and how often code was run.
+/// A shop with such pending lines, and the counter of runs.
 fn noted(
     lines: &[&str],
     before: impl Fn(usize, &TestHost) -> BoxFuture<'static, ()> + Send + Sync + 'static,
@@ -90,7 +91,7 @@ fn lines(engine: &Engine) -> String {
 }
 
 #[test]
-fn code_that_waits_runs_again_on_the_rows_as_they_now_are() {
+fn async_action_runs_again_on_changed_rows() {
     let (_folder, mut engine, runs) = noted(&["a", "b"], |_, _| Box::pin(async {}));
     assert_eq!(lines(&engine), "a5 b5");
     pull(&mut engine, 9);
@@ -98,8 +99,8 @@ fn code_that_waits_runs_again_on_the_rows_as_they_now_are() {
 }
 
 #[test]
-fn those_that_run_again_share_one_budget_and_the_rest_is_laid_down_as_recorded() {
-    // Of two seconds in all the first takes one and a half, and the second wants as much.
+fn async_reruns_share_one_budget_and_others_apply_effects() {
+    // Of a total of two seconds the first takes one and a half, and the second needs as much.
     let slow = |run, clock: &TestHost| -> BoxFuture<'static, ()> {
         if run > 3 {
             clock.advance(Duration::from_millis(1500));
@@ -115,7 +116,7 @@ fn those_that_run_again_share_one_budget_and_the_rest_is_laid_down_as_recorded()
 }
 
 #[test]
-fn code_that_waits_and_code_that_does_not_share_one_budget() {
+fn async_and_sync_reruns_share_one_budget() {
     let host = Arc::new(TestHost::new(1));
     let (clock, runs) = (Arc::clone(&host), Arc::<AtomicUsize>::default());
     let slow = move |context: &mut Context<'_, '_>, _: &Arguments| {
@@ -139,7 +140,7 @@ fn code_that_waits_and_code_that_does_not_share_one_budget() {
 }
 
 #[test]
-fn code_that_does_not_end_is_nobodys_refusal_and_its_effect_stands() {
+fn endless_async_rerun_keeps_its_effect() {
     let (_folder, mut engine, _) = noted(&["a"], |run, clock| {
         if run == 1 {
             return Box::pin(async {});
@@ -152,7 +153,7 @@ fn code_that_does_not_end_is_nobodys_refusal_and_its_effect_stands() {
 }
 
 #[test]
-fn what_the_server_has_in_conflict_is_not_offered_as_it_was_for_want_of_time() {
+fn conflicted_action_out_of_time_is_not_sent_unchanged() {
     let (_folder, mut engine, _) = noted(&["a"], |run, clock| {
         if run > 1 {
             clock.advance(Duration::from_secs(3));
@@ -169,7 +170,7 @@ fn what_the_server_has_in_conflict_is_not_offered_as_it_was_for_want_of_time() {
 }
 
 #[test]
-fn what_the_machine_did_is_no_fault_of_the_code_whatever_that_makes_of_it() {
+fn suspend_is_not_reported_as_an_error_of_the_action() {
     let stop = Arc::default();
     let (_folder, mut engine, _) = stopped(&stop, &["a"], |_, _| Box::pin(async {}));
     let _ = stop.set(engine.interrupt_handle());

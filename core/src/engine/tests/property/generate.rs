@@ -1,10 +1,10 @@
-//! Random statements over the property's tables: small keys and values, so that they meet.
+//! Random statements over the property's tables: small keys and values, so that they overlap.
 
 use fastrand::Rng;
 
 use super::TABLES;
 
-/// A value of a column; now and then one that breaks a rule.
+/// A value of a column; sometimes one that violates a rule.
 fn value(rng: &mut Rng, column: &str) -> String {
     let number = |rng: &mut Rng, range| rng.i64(range).to_string();
     match column {
@@ -26,7 +26,7 @@ fn row(rng: &mut Rng, columns: &[&str]) -> String {
     format!("({})", values.join(", "))
 }
 
-/// A statement, and the conflict clause that it stands under.
+/// A statement, and its conflict clause.
 pub(super) fn statement(rng: &mut Rng) -> (&'static str, String) {
     let tables = [0, 0, 0, 1, 2, 3, 4, 5, 5, 5, 6, 6, 7, 7, 8, 8];
     let (table, columns) = TABLES[tables[rng.usize(..tables.len())]];
@@ -71,7 +71,7 @@ pub(super) fn statement(rng: &mut Rng) -> (&'static str, String) {
     }
 }
 
-/// A row of the server, or the key of one that is gone. No rule holds for it.
+/// A row of the server, or the key of a removed one. It follows no rule.
 pub(super) fn base_row(rng: &mut Rng) -> (&'static str, Result<Vec<String>, String>) {
     let (table, columns) = TABLES[rng.usize(..TABLES.len() - 1)];
     if rng.u8(..3) == 0 {

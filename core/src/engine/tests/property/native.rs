@@ -1,8 +1,9 @@
-//! Beside SQLite's own constraints: the same statements on the same tables with native rules.
+//! Comparison with SQLite's own constraints: the same statements on the same tables with native
+//! rules.
 //!
-//! What SQLite takes, we take, with the same rows. What it refuses we refuse, but for two kinds that we promise: UNIQUE is
-//! asked after the statement, so that values may be swapped and shifted; and a row that an upsert does not insert is not
-//! asked at all.
+//! What SQLite accepts, the engine accepts, with the same rows. What SQLite rejects, the engine
+//! rejects, with two documented exceptions: UNIQUE is checked after the statement, so that values
+//! may be swapped and shifted; and a row that an upsert does not insert is not checked at all.
 
 use fastrand::Rng;
 use rusqlite::Connection;
@@ -21,7 +22,7 @@ const NATIVE: &str = "
     CREATE TABLE s (id INT PRIMARY KEY, a INT, v INT);
     CREATE TABLE w (id INT PRIMARY KEY, a INT, b TEXT) WITHOUT ROWID;";
 
-#[allow(clippy::disallowed_methods)] // The reference is not the engine's.
+#[allow(clippy::disallowed_methods)] // The reference connection is not the engine's.
 fn native() -> Connection {
     let conn = Connection::open_in_memory().unwrap();
     conn.execute_batch("PRAGMA foreign_keys = ON; PRAGMA recursive_triggers = ON").unwrap();
@@ -29,7 +30,7 @@ fn native() -> Connection {
     conn
 }
 
-/// Makes the native tables hold what ours hold.
+/// Copies the engine's rows to the native tables.
 fn follow(conn: &Connection, rows: &Dump) {
     conn.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
     for (table, _) in TABLES {
@@ -41,7 +42,7 @@ fn follow(conn: &Connection, rows: &Dump) {
     conn.execute_batch("PRAGMA foreign_keys = ON").unwrap();
 }
 
-/// What we take and SQLite does not: see `docs/sql.md`.
+/// Statements that the engine accepts and SQLite does not: see `docs/sql.md`.
 fn promised(clause: &str, why: &str) -> bool {
     let of_a_row_that_becomes_an_update =
         clause == "UPSERT" && ["NOT NULL", "CHECK"].iter().any(|rule| why.starts_with(rule));
@@ -49,7 +50,7 @@ fn promised(clause: &str, why: &str) -> bool {
 }
 
 #[test]
-fn rules_hold_as_sqlites_own_would_but_for_unique_after_the_statement() {
+fn rules_match_native_constraints_except_deferred_unique() {
     let (mut same, mut both_refused, mut only_we_take) = (0_u32, 0_u32, 0_u32);
     for case in 0..60 {
         let mut rng = Rng::with_seed(case);
@@ -57,8 +58,9 @@ fn rules_hold_as_sqlites_own_would_but_for_unique_after_the_statement() {
         let reference = native();
         for _ in 0..200 {
             let (clause, sql) = generate::statement(&mut rng);
-            // Under the other clauses ours differ as the book says; a REPLACE on UNIQUE is one of them. And what becomes
-            // of several keys that are changed at once hangs on the order in which the rows stand in the file.
+            // Under the other clauses the engine differs as documented, for example for a REPLACE
+            // on UNIQUE. The result of changing several keys at once depends on the order of the
+            // rows in the file.
             let keys_moved = sql.contains("SET id =") && !sql.contains("WHERE id =");
             let like_theirs = match clause {
                 "" | "OR ABORT" | "UPSERT" => true,

@@ -1,4 +1,4 @@
-//! Steering: suspend and resume, stop, network hints, metered networks.
+//! Tests of suspend and resume, stop, network state and metered networks.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::sync::status::State;
 use crate::sync::token::Credentials;
 
 #[tokio::test(start_paused = true)]
-async fn suspend_ends_a_request_under_way_at_once_and_resume_begins_anew() {
+async fn suspend_aborts_a_request_and_resume_starts_a_new_pass() {
     let rig = Rig::with(config(), Credentials::Nobody, events());
     rig.run_until(1000).await;
     assert_eq!(rig.transport.listeners(), 1);
@@ -22,7 +22,7 @@ async fn suspend_ends_a_request_under_way_at_once_and_resume_begins_anew() {
     rig.driver.suspend().await;
     assert_eq!(start.elapsed(), Duration::ZERO);
     assert_eq!(rig.state(), State::Suspended);
-    assert_eq!(rig.transport.listeners(), 0, "the event stream is dropped");
+    assert_eq!(rig.transport.listeners(), 0, "the event stream is still open");
     assert!(matches!(waits.await, Err(Error::Suspended)));
     assert!(matches!(rig.driver.sync_and_wait(None).await, Err(Error::Suspended)));
 
@@ -32,17 +32,17 @@ async fn suspend_ends_a_request_under_way_at_once_and_resume_begins_anew() {
     rig.driver.sync_now();
     rig.driver.foreground();
     rig.run_until(500_000).await;
-    assert_eq!(rig.take("").len(), 0, "nothing is sent while suspended");
+    assert_eq!(rig.take("").len(), 0, "sent while suspended");
     assert_eq!(rig.inside().renewed, 1);
     rig.driver.resume();
     rig.run_until(500_001).await;
     assert_eq!(rig.take("push"), [500_000]);
-    assert_eq!(rig.pending(), 0, "both writes are accepted");
+    assert_eq!(rig.pending(), 0, "a write is still pending");
     assert_eq!(rig.transport.listeners(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn suspending_right_after_resuming_still_means_that_nothing_runs() {
+async fn suspend_right_after_resume_stops_everything() {
     let rig = Rig::settled().await;
     rig.server.takes(Duration::from_secs(5));
     for yields in 0..10 {
@@ -64,7 +64,7 @@ async fn suspending_right_after_resuming_still_means_that_nothing_runs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn resumed_is_said_at_once_also_where_nothing_is_due() {
+async fn resume_changes_the_status_when_nothing_is_due() {
     let rig = Rig::settled().await;
     rig.server.answers(503, r#"{"error":"busy"}"#, Some(600));
     rig.driver.sync_now();
@@ -75,11 +75,11 @@ async fn resumed_is_said_at_once_also_where_nothing_is_due() {
     rig.driver.resume();
     rig.run_until(2000).await;
     assert_eq!(rig.state(), waiting);
-    assert_eq!(rig.take_pulls(), [0], "the server asked to be left alone");
+    assert_eq!(rig.take_pulls(), [0], "a pass ran before Retry-After");
 }
 
 #[tokio::test(start_paused = true)]
-async fn stopping_ends_everything_for_good() {
+async fn stop_is_permanent() {
     let rig = Rig::settled().await;
     rig.server.takes(Duration::from_secs(5));
     let waits = rig.driver.sync_and_wait(None);
@@ -98,7 +98,7 @@ async fn stopping_ends_everything_for_good() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dropped_driver_sends_nothing_more_and_leaves_nobody_waiting() {
+async fn dropped_driver_sends_nothing_and_fails_its_waiters() {
     let rig = Rig::settled().await;
     rig.server.takes(Duration::from_secs(5));
     let waits = rig.driver.sync_and_wait(None);
@@ -112,7 +112,7 @@ async fn a_dropped_driver_sends_nothing_more_and_leaves_nobody_waiting() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_network_only_a_sync_by_name_is_tried() {
+async fn offline_device_tries_only_explicit_syncs() {
     let rig = Rig::settled().await;
     rig.online(false);
     rig.write(1);
@@ -120,15 +120,15 @@ async fn without_a_network_only_a_sync_by_name_is_tried() {
     rig.run_until(200_000).await;
     assert_eq!(rig.take("").len(), 0);
     assert!(matches!(rig.state(), State::Offline { retry_at: None, .. }));
-    // The hint may be wrong.
+    // The network state is only a hint.
     assert_eq!(rig.driver.sync_and_wait(None).await.unwrap().accepted, 1);
     rig.run_until(200_001).await;
     assert!(matches!(rig.state(), State::Offline { retry_at: None, .. }));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_metered_network_carries_what_the_policy_allows() {
-    // The policy, whether it pushes and pulls by itself, and the state afterwards.
+async fn metered_policy_limits_automatic_syncs() {
+    // The policy, the automatic pushes and pulls, and the resulting state.
     let table = [
         (Metered::Allow, 1, 1, "up_to_date"),
         (Metered::PushOnly, 1, 0, "metered"),
@@ -153,13 +153,13 @@ async fn a_metered_network_carries_what_the_policy_allows() {
 
         rig.write(1);
         let report = rig.driver.sync_and_wait(None).await.unwrap();
-        assert_eq!(report.pulled, 100, "{policy:?}: by name everything is exchanged");
+        assert_eq!(report.pulled, 100, "{policy:?}: an explicit sync was limited");
         rig.run_until(4000).await;
         assert_eq!(rig.transport.listeners(), listeners, "{policy:?}");
         rig.take_arrivals();
         rig.metered(false);
         rig.run_until(5000).await;
-        assert!(!rig.take_pulls().is_empty(), "{policy:?}: unmetered again");
+        assert!(!rig.take_pulls().is_empty(), "{policy:?}: no pull on the unmetered network");
         assert_eq!(rig.transport.listeners(), 1, "{policy:?}");
     }
 }

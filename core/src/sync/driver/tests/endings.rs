@@ -1,4 +1,4 @@
-//! How passes end, and what follows: offline, refusals, credentials, answers of strangers.
+//! Tests of the results of passes: offline, refusals, credentials, foreign responses.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,7 +15,7 @@ use crate::sync::token::tests::Script as Tokens;
 /// How a sync server refuses credentials.
 const DENIED: &str = r#"{"error":"invalid token"}"#;
 
-/// How anybody else answers.
+/// A response that is not from a sync server.
 const PAGE: &str = "<html>Please sign in</html>";
 
 fn signed(tokens: &Arc<Tokens>) -> Rig {
@@ -31,7 +31,7 @@ fn sent_tokens(rig: &Rig) -> Vec<String> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_401_renews_the_token_once_and_goes_on() {
+async fn token_is_renewed_once_after_a_401() {
     let tokens = Tokens::new("old", vec![Ok(Some("new".into()))]);
     let rig = signed(&tokens);
     rig.server.answers(401, DENIED, None);
@@ -42,7 +42,7 @@ async fn a_401_renews_the_token_once_and_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refused_credentials_wait_without_asking_the_server_until_there_are_new_ones() {
+async fn refused_credentials_wait_for_new_ones_without_requests() {
     let tokens = Tokens::new("old", vec![Ok(Some("worse".into()))]);
     let credentials = Credentials::Tokens(tokens.clone());
     let rig = Rig::over(RealSession::new(true), config(), credentials, Peer::default());
@@ -70,7 +70,7 @@ async fn refused_credentials_wait_without_asking_the_server_until_there_are_new_
 }
 
 #[tokio::test(start_paused = true)]
-async fn new_credentials_are_found_at_the_interval_too() {
+async fn new_credentials_are_found_at_the_interval() {
     let tokens = Tokens::new("old", vec![Ok(None)]);
     let rig = signed(&tokens);
     rig.server.answers(401, DENIED, None);
@@ -82,7 +82,7 @@ async fn new_credentials_are_found_at_the_interval_too() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_wants_a_newer_app_is_asked_once_an_hour() {
+async fn outdated_app_retries_once_an_hour() {
     let rig = Rig::settled().await;
     rig.server.answers(426, r#"{"error":"2.0.0"}"#, None);
     rig.run_until(30_000).await;
@@ -98,7 +98,7 @@ async fn a_server_that_wants_a_newer_app_is_asked_once_an_hour() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn offline_is_told_after_one_attempt_and_the_loop_goes_on_behind_it() {
+async fn offline_is_returned_after_one_attempt_and_loop_continues() {
     let rig = Rig::settled().await;
     rig.transport.set_offline(true);
     rig.inside().write(2, 1);
@@ -111,8 +111,8 @@ async fn offline_is_told_after_one_attempt_and_the_loop_goes_on_behind_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_failure_has_its_state_and_its_word() {
-    // What the server answers, how the state is called, and what who waits is told.
+async fn failure_sets_its_state_and_error() {
+    // Status and body of the response, the resulting state, and the start of the error.
     let ours = r#"{"error":"e"}"#;
     let table = [
         (500, ours, "waiting_until", "server unreachable"),
@@ -126,11 +126,11 @@ async fn each_failure_has_its_state_and_its_word() {
         (426, "", "offline", "server unreachable"),
         (413, PAGE, "offline", "server unreachable"),
     ];
-    for (status, body, state, word) in table {
+    for (status, body, state, prefix) in table {
         let rig = Rig::settled().await;
         rig.server.answers(status, body, None);
         let error = rig.driver.sync_and_wait(None).await.unwrap_err().to_string();
-        assert!(error.starts_with(word), "{status}: {error}");
+        assert!(error.starts_with(prefix), "{status}: {error}");
         let json = serde_json::to_value(rig.state()).unwrap();
         assert_eq!(json["state"], state, "{status}");
         rig.run_until(30_000).await;
@@ -139,7 +139,7 @@ async fn each_failure_has_its_state_and_its_word() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_server_that_stays_unwell_is_told_as_failed() {
+async fn server_that_keeps_failing_is_reported_as_failed() {
     let rig = Rig::with(
         DriverConfig { max_retries: 2, ..config() },
         Credentials::Nobody,
@@ -153,7 +153,7 @@ async fn a_server_that_stays_unwell_is_told_as_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hotels_page_is_never_shown_to_the_session() {
+async fn captive_portal_page_is_not_passed_to_the_session() {
     let rig = Rig::settled().await;
     rig.transport.fault_on("push", Fault::Html);
     rig.inside().write(1, 1);
@@ -163,7 +163,7 @@ async fn a_hotels_page_is_never_shown_to_the_session() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cut_answer_is_tried_again_with_backoff() {
+async fn truncated_response_is_retried_with_backoff() {
     let rig = Rig::settled().await;
     rig.transport.fault_on("push", Fault::CutBody);
     rig.write(1);
@@ -174,7 +174,7 @@ async fn a_cut_answer_is_tried_again_with_backoff() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn old_answer_of_a_cache_counts_as_none() {
+async fn cached_response_is_ignored() {
     let rig = Rig::settled().await;
     rig.server.is_cached.store(true, Ordering::SeqCst);
     rig.write(1);
@@ -188,9 +188,9 @@ async fn old_answer_of_a_cache_counts_as_none() {
     assert_eq!(rig.pending(), 0);
 }
 
-/// A token that never changes would not be tried again after a refusal.
+/// If a portal's 401 counted, a token that never changes would not be used again.
 #[tokio::test(start_paused = true)]
-async fn portals_401_refuses_no_token() {
+async fn captive_portals_401_does_not_refuse_the_token() {
     let tokens = Tokens::new("fixed", vec![Ok(Some("fixed".into())), Ok(Some("fixed".into()))]);
     let rig = signed(&tokens);
     (0..2).for_each(|_| rig.server.answers(401, PAGE, None));
@@ -201,7 +201,7 @@ async fn portals_401_refuses_no_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_report_counts_what_the_pass_did() {
+async fn report_counts_the_results_of_the_pass() {
     let rig = Rig::settled().await;
     rig.inside().write(3, 1);
     let report = rig.driver.sync_and_wait(None).await.unwrap();
@@ -212,7 +212,7 @@ async fn the_report_counts_what_the_pass_did() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_waits_with_a_timeout_gets_his_word_in_time() {
+async fn wait_with_a_timeout_returns_in_time() {
     let rig = Rig::settled().await;
     rig.server.takes(Duration::from_secs(5));
     let wait = rig.driver.sync_and_wait(Some(Duration::from_secs(2)));
@@ -225,7 +225,7 @@ async fn whoever_waits_with_a_timeout_gets_his_word_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_sync_is_waited_for_also_without_a_network() {
+async fn wait_for_first_sync_waits_for_a_network() {
     let fresh = RealSession::new(true);
     let rig = Rig::over(fresh, config(), Credentials::Nobody, Peer::default());
     rig.transport.set_offline(true);
@@ -238,33 +238,33 @@ async fn the_first_sync_is_waited_for_also_without_a_network() {
     rig.transport.set_offline(true);
     rig.driver.wait_for_first_sync(Some(second)).await.unwrap();
 
-    // A file that has had its first sync long ago needs no network to say so.
+    // After an earlier first sync, no network is needed.
     let rig = Rig::new();
     rig.transport.set_offline(true);
     rig.driver.wait_for_first_sync(Some(second)).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn progress_is_told_in_rows_and_rows_a_second() {
+async fn progress_reports_rows_and_rows_per_second() {
     let rig = Rig::with(config(), Credentials::Nobody, Peer { more: 2, ..Peer::default() });
     rig.server.takes(Duration::from_secs(2));
-    let mut seen = Vec::new();
+    let mut states = Vec::new();
     for second in [1, 3, 5, 7, 9] {
         rig.run_until(second * 1000).await;
-        seen.push(rig.state());
+        states.push(rig.state());
     }
     let applying =
         |done, total, rows_per_second| State::Applying(Rows { done, total, rows_per_second });
-    assert_eq!(seen[0], State::Connecting);
+    assert_eq!(states[0], State::Connecting);
     assert_eq!(
-        seen[1..4],
+        states[1..4],
         [applying(0, None, 0), applying(100, Some(300), 50), applying(200, Some(300), 50)]
     );
-    assert_eq!(seen[4], State::UpToDate { since: super::NEW_YEAR + 8_000_000 });
+    assert_eq!(states[4], State::UpToDate { since: super::NEW_YEAR + 8_000_000 });
 }
 
 #[tokio::test(start_paused = true)]
-async fn large_requests_are_compressed_where_the_server_reads_it() {
+async fn large_requests_are_compressed_if_the_server_supports_it() {
     for can in [false, true] {
         let capabilities = if can { vec!["gzip"] } else { Vec::new() };
         let peer = Peer { capabilities, ..Peer::default() };
@@ -276,7 +276,7 @@ async fn large_requests_are_compressed_where_the_server_reads_it() {
             .iter()
             .map(|one| one.request.header("content-encoding") == Some("gzip"))
             .collect();
-        // Register goes first, when nothing is known of the server.
+        // Register is first, before the server's capabilities are known.
         assert_eq!(gzipped, [false, can, false]);
         assert!(arrivals.iter().all(|one| one.request.header("rejoin-protocol") == Some("1")));
         assert!(arrivals.iter().all(|one| one.request.header("x-app-version") == Some("0.0.0")));
@@ -284,7 +284,7 @@ async fn large_requests_are_compressed_where_the_server_reads_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_renewed_token_of_another_user_is_not_sent_before_the_session_has_heard_of_it() {
+async fn renewed_token_of_another_user_ends_the_pass_unsent() {
     // {"sub":"ana"}, {"sub":"bob"} and {"sub":"ana","n":1}
     let [ana, bob, later] =
         ["eyJzdWIiOiJhbmEifQ", "eyJzdWIiOiJib2IifQ", "eyJzdWIiOiJhbmEiLCJuIjoxfQ"]
@@ -299,7 +299,7 @@ async fn a_renewed_token_of_another_user_is_not_sent_before_the_session_has_hear
     let named = |user: &str| Signer::User(user.to_owned());
     let signed = || std::mem::take(&mut rig.inside().signed);
     assert_eq!(sent_tokens(&rig), sent(&[&ana, &later, &later]));
-    assert_eq!(signed(), [named("ana")], "a newer token of the same user is nothing new");
+    assert_eq!(signed(), [named("ana")], "a newer token of the same user ended the pass");
 
     rig.server.answers(401, DENIED, None);
     rig.driver.sync_now();
@@ -308,6 +308,6 @@ async fn a_renewed_token_of_another_user_is_not_sent_before_the_session_has_hear
     assert_eq!(signed(), [named("ana"), named("bob")]);
     assert!(matches!(rig.state(), State::Offline { .. }), "{:?}", rig.state());
     rig.run_until(100_000).await;
-    assert_eq!(signed()[0], named("bob"), "the next pass begins with it");
+    assert_eq!(signed()[0], named("bob"), "the next pass has another user");
     assert_eq!(sent_tokens(&rig)[0], sent(&[&bob])[0]);
 }

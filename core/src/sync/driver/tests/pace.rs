@@ -1,4 +1,4 @@
-//! When passes begin: triggers, debounce, single flight, backoff.
+//! Tests of when passes start: triggers, debounce, single pass, backoff.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use crate::sync::status::State;
 use crate::sync::token::Credentials;
 
 #[tokio::test(start_paused = true)]
-async fn each_trigger_begins_a_pass_at_its_time() {
+async fn trigger_starts_a_pass_at_its_time() {
     let rig = Rig::settled().await;
     rig.run_until(30_000).await;
-    assert_eq!(rig.take_pulls(), [30_000], "the interval, from the end of the last pass");
+    assert_eq!(rig.take_pulls(), [30_000], "interval after the last pass");
     rig.run_until(31_000).await;
     rig.write(1);
     rig.run_until(32_000).await;
-    assert_eq!(rig.take("push"), [31_500], "a local write, after the debounce");
+    assert_eq!(rig.take("push"), [31_500], "local write after the debounce");
     rig.driver.sync_now();
     rig.run_until(33_000).await;
-    assert_eq!(rig.take_pulls(), [32_000], "by name");
+    assert_eq!(rig.take_pulls(), [32_000], "explicit");
     rig.driver.foreground();
     rig.run_until(34_000).await;
     assert_eq!(rig.take_pulls(), [33_000], "foreground");
@@ -26,30 +26,30 @@ async fn each_trigger_begins_a_pass_at_its_time() {
     rig.run_until(35_000).await;
     rig.online(true);
     rig.run_until(36_000).await;
-    assert_eq!(rig.take_pulls(), [35_000], "connectivity back");
+    assert_eq!(rig.take_pulls(), [35_000], "network back");
     rig.online(true);
     rig.run_until(64_999).await;
-    assert_eq!(rig.take_pulls(), [0_u128; 0], "no news is no trigger");
+    assert_eq!(rig.take_pulls(), [0_u128; 0], "an unchanged network state started a pass");
     rig.run_until(65_000).await;
     assert_eq!(rig.take_pulls(), [65_000]);
     assert_eq!(rig.passes(), 7);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_burst_of_writes_is_one_push_half_a_second_after_its_first() {
+async fn burst_of_writes_is_one_push_after_the_debounce() {
     let rig = Rig::settled().await;
     for count in 0..20 {
         rig.run_until(1000 + count * 100).await;
         rig.write(1);
     }
     rig.run_until(10_000).await;
-    // Somebody who writes without a pause is pushed all the same, and each write once.
+    // Continuous writes are pushed in intervals, each write once.
     assert_eq!(rig.take("push"), [1500, 2000, 2500, 3000]);
     assert_eq!(rig.pending(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn wishes_while_a_pass_runs_are_exactly_one_more() {
+async fn requests_during_a_pass_cause_exactly_one_more() {
     let rig = Rig::settled().await;
     rig.server.takes(Duration::from_secs(4));
     rig.driver.sync_now();
@@ -62,16 +62,12 @@ async fn wishes_while_a_pass_runs_are_exactly_one_more() {
     rig.run_until(29_000).await;
     assert_eq!(rig.take_pulls(), [0, 4000]);
     for wait in waits {
-        assert_eq!(
-            wait.await.unwrap().pulled,
-            100,
-            "each hears of the pass that began after it asked"
-        );
+        assert_eq!(wait.await.unwrap().pulled, 100, "a waiter got the result of another pass");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_while_a_pass_runs_is_pushed_after_it() {
+async fn write_during_a_pass_is_pushed_after_it() {
     let rig = Rig::settled().await;
     rig.server.takes(Duration::from_secs(4));
     rig.write(1);
@@ -79,11 +75,11 @@ async fn a_write_while_a_pass_runs_is_pushed_after_it() {
     rig.write(1);
     rig.server.takes(Duration::ZERO);
     rig.run_until(20_000).await;
-    assert_eq!(rig.take("push"), [500, 4500], "its debounce was over when the pass ended");
+    assert_eq!(rig.take("push"), [500, 4500], "the write was debounced again");
 }
 
 #[tokio::test(start_paused = true)]
-async fn waits_grow_to_sixteen_seconds_then_fall_to_the_interval() {
+async fn waits_grow_to_sixteen_seconds_then_use_the_interval() {
     let rig = Rig::new();
     rig.transport.set_offline(true);
     let mut times = Vec::new();
@@ -105,7 +101,7 @@ async fn waits_grow_to_sixteen_seconds_then_fall_to_the_interval() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pending_work_is_tried_again_soon_after_the_server_is_back() {
+async fn pending_mutations_are_retried_when_the_server_is_back() {
     let faults =
         [Fault::RequestLost, Fault::AnswerLost, Fault::InternalError, Fault::Html, Fault::CutBody];
     for fault in faults {
@@ -117,7 +113,7 @@ async fn pending_work_is_tried_again_soon_after_the_server_is_back() {
             assert!(rig.transport.is_calm());
             assert_eq!(rig.pending(), 0, "{count} times {fault:?}");
             assert!(matches!(rig.state(), State::UpToDate { .. }));
-            // At the slowest every interval, although nothing was written and nobody asked.
+            // At the latest every interval, without writes or requests.
             assert!(rig.take("push").len() as u64 <= count + 1);
             assert!(rig.passes() >= 1_000_000 / 30_000, "{}", rig.passes());
         }
@@ -125,7 +121,7 @@ async fn pending_work_is_tried_again_soon_after_the_server_is_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_server_wants_again_is_sent_again_soon() {
+async fn retry_verdict_is_sent_again_with_backoff() {
     let rig = Rig::settled().await;
     for _ in 0..3 {
         rig.server.answers(200, "retry", None);
@@ -139,9 +135,9 @@ async fn what_the_server_wants_again_is_sent_again_soon() {
     assert!(matches!(rig.state(), State::UpToDate { .. }));
 }
 
-/// A server that decides nothing is asked at the pace of the backoff, however much the app writes meanwhile.
+/// A server that decides nothing is retried with backoff, regardless of new writes.
 #[tokio::test(start_paused = true)]
-async fn pass_that_changed_nothing_is_followed_by_backoff() {
+async fn pass_without_changes_is_followed_by_backoff() {
     let rig = Rig::with(config(), Credentials::Nobody, Peer { is_empty: true, ..Peer::default() });
     rig.run_until(0).await;
     rig.take_arrivals();
@@ -150,15 +146,15 @@ async fn pass_that_changed_nothing_is_followed_by_backoff() {
         rig.run_until(tenth * 100).await;
         rig.write(1);
     }
-    // 1, 2, 4, 8, 16 seconds at most between two, and half of that on average.
+    // Waits of at most 1, 2, 4, 8, 16 seconds, half of that on average.
     let mut passes = rig.take("push");
-    passes.dedup(); // What one request cannot hold goes in several.
+    passes.dedup(); // One pass may need several requests.
     assert!((4..=16).contains(&passes.len()), "{passes:?}");
 }
 
-/// Hints that come without end: an event stream that always has news, a network that comes and goes.
+/// Endless hints: an event stream with constant events, a network that keeps changing.
 #[tokio::test(start_paused = true)]
-async fn hints_without_news_are_followed_by_backoff() {
+async fn hints_without_changes_are_followed_by_backoff() {
     type Hint = fn(&Rig);
     let table: [(&str, bool, Hint); 4] = [
         ("events", false, |rig| rig.driver.shared.wish(|inbox| inbox.wishes.woken = true)),
@@ -181,14 +177,14 @@ async fn hints_without_news_are_followed_by_backoff() {
         }
         let passes = rig.passes() - before;
         assert!((4..=24).contains(&passes), "{name}: {passes} passes in a minute");
-        // One that is wanted by name is not held back.
+        // An explicit sync is not delayed.
         rig.transport.set_offline(false);
         rig.driver.sync_and_wait(None).await.unwrap();
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_after_wins_over_backoff_and_over_all_but_a_sync_by_name() {
+async fn retry_after_delays_all_but_explicit_syncs() {
     let rig = Rig::settled().await;
     rig.server.answers(503, r#"{"error":"busy"}"#, Some(60));
     rig.run_until(30_000).await;
@@ -212,7 +208,7 @@ async fn retry_after_wins_over_backoff_and_over_all_but_a_sync_by_name() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_without_an_answer_is_lost_at_its_deadline() {
+async fn request_without_a_response_is_lost_at_its_deadline() {
     let rig = Rig::settled().await;
     rig.transport.fault_on("push", super::LATE);
     rig.write(1);
@@ -222,9 +218,9 @@ async fn a_request_without_an_answer_is_lost_at_its_deadline() {
     assert!(matches!(rig.state(), State::Offline { .. }));
     assert_eq!(rig.lost(), 1);
     rig.run_until(11_500).await;
-    assert_eq!(rig.take("push").len(), 2, "and sent again");
+    assert_eq!(rig.take("push").len(), 2, "the push was not sent again");
 
-    // A transport that does not watch its time is watched.
+    // A transport that ignores its timeout is aborted.
     rig.server.takes(Duration::from_hours(1));
     rig.write(1);
     rig.run_until(23_000).await;
@@ -232,7 +228,7 @@ async fn a_request_without_an_answer_is_lost_at_its_deadline() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_paces_are_the_configurations() {
+async fn timing_follows_the_configuration() {
     let second = Duration::from_secs(1);
     let config = DriverConfig {
         sync_interval: 5 * second,

@@ -1,6 +1,7 @@
-//! What the other side answers: messages of the protocol, as a Rejoin server that accepts everything writes them.
+//! Responses of a Rejoin server that accepts everything.
 //!
-//! The real server is not a part of this crate's build; `tests/tests/it/driver.rs` runs the driver against it.
+//! The real server is not part of this crate's build; `tests/tests/it/driver.rs` runs the driver
+//! with it.
 
 use std::io::Read as _;
 
@@ -20,19 +21,19 @@ use crate::transport::{HttpRequest, HttpResponse};
 const ROWS: i64 = 100;
 const TIME: &str = "2026-01-01T00:00:00.000000Z";
 
-/// How this server is.
+/// Options of this server.
 #[derive(Debug, Default)]
 pub(super) struct Peer {
-    /// What it can do beside the rest: `events`, `gzip`.
+    /// Its additional capabilities: `events`, `gzip`.
     pub(super) capabilities: Vec<&'static str>,
-    /// Pages that a pull has behind its first one.
+    /// Number of further pages of a pull.
     pub(super) more: i64,
-    /// Pulls bring no rows.
+    /// Whether pulls return no rows.
     pub(super) is_empty: bool,
 }
 
 impl Peer {
-    /// The answer; groups of a push end so.
+    /// The response; groups of a push get the verdict `ending`.
     pub(super) fn answer(&mut self, request: &HttpRequest, ending: Ending) -> HttpResponse {
         let mut body = request.body.clone().unwrap_or_default().to_vec();
         if request.header("content-encoding") == Some("gzip") {

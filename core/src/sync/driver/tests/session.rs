@@ -1,4 +1,4 @@
-//! The real session over a file, each step done at once on the caller's thread: the paused clock does not move meanwhile.
+//! The real session over a file; each step runs inline, without moving the paused clock.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,7 +11,7 @@ use crate::engine::{Engine, OpenOptions};
 use crate::error::Result;
 use crate::host::TestHost;
 use crate::sync::driver::DriverConfig;
-use crate::sync::driver::exchange::{Exchange, Told, told};
+use crate::sync::driver::exchange::{Exchange, Told, session_state};
 use crate::sync::session::{Next, Response, Session, SessionConfig};
 use crate::sync::subject::Signer;
 use crate::writer::Answer;
@@ -28,13 +28,13 @@ pub(super) struct RealSession {
 pub(super) struct Inside {
     pub(super) engine: Engine,
     session: Session,
-    /// Whether a request waits for its answer.
+    /// Whether a request is waiting for its response.
     flight: bool,
     written: u64,
     pub(super) passes: u64,
     pub(super) lost: u64,
     pub(super) renewed: u64,
-    /// Whom the credentials named at each start, and between.
+    /// The users of the credentials at each start and change.
     pub(super) signed: Vec<Signer>,
     folder: TempDir,
 }
@@ -58,7 +58,7 @@ fn session() -> Session {
 }
 
 impl RealSession {
-    /// Over a file that has had its first sync, or over a fresh one.
+    /// A session over a file after its first sync, or over a new file.
     pub(super) fn new(fresh: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut engine = open(&folder, Some(manifest())).unwrap();
@@ -92,7 +92,7 @@ impl RealSession {
 }
 
 impl Inside {
-    /// Writes so many notes of this length.
+    /// Writes `count` notes of this length.
     pub(super) fn write(&mut self, count: u64, length: usize) {
         for _ in 0..count {
             self.written += 1;
@@ -102,7 +102,7 @@ impl Inside {
         }
     }
 
-    /// Mutations without a verdict.
+    /// The number of mutations without a verdict.
     pub(super) fn pending(&self) -> usize {
         self.engine.queue.len()
     }
@@ -114,7 +114,7 @@ impl Inside {
 
 impl Exchange for RealSession {
     fn look(&self) -> Answer<Told> {
-        self.step(|inside| told(&inside.session, &inside.engine))
+        self.step(|inside| session_state(&inside.session, &inside.engine))
     }
 
     fn start(&self, who: Signer) -> Answer<Told> {
@@ -124,7 +124,7 @@ impl Exchange for RealSession {
             inside.signed.push(who.clone());
             inside.session.signed_by(&inside.engine, who)?;
             inside.session.start_pass(&mut inside.engine)?;
-            told(&inside.session, &inside.engine)
+            session_state(&inside.session, &inside.engine)
         })
     }
 
@@ -147,7 +147,7 @@ impl Exchange for RealSession {
         self.step(|inside| {
             inside.flight = false;
             inside.session.answered(&mut inside.engine, response)?;
-            told(&inside.session, &inside.engine)
+            session_state(&inside.session, &inside.engine)
         })
     }
 
@@ -162,12 +162,12 @@ impl Exchange for RealSession {
         let mut inside = self.inside();
         inside.renewed += 1;
         inside.session = session();
-        // As in production the file is closed and opened: what was on its way is uncertain from here on.
+        // As in production the file is closed and opened: sent mutations become uncertain.
         let empty = tempfile::tempdir().unwrap();
         let other = open(&empty, None).unwrap();
         std::mem::replace(&mut inside.engine, other).close().unwrap();
         let path = inside.folder.path().join("app.db");
-        let host = Arc::new(TestHost::new(1 + inside.renewed)); // Random ids are given once.
+        let host = Arc::new(TestHost::new(1 + inside.renewed)); // Random ids must not repeat.
         inside.engine = Engine::open(&OpenOptions { path, manifest: None }, host).unwrap();
     }
 }

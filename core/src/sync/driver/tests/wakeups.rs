@@ -1,4 +1,4 @@
-//! The event stream: woken by the server, and well without it.
+//! Tests of the event stream.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use super::{Fault, Rig, config, events};
 use crate::sync::token::Credentials;
 use crate::sync::token::tests::Script as Tokens;
 
-/// A rig whose server has a stream, and whose first passes are over.
+/// A rig whose server has a stream, after its first passes.
 async fn listening(credentials: Credentials) -> Rig {
     let rig = Rig::with(config(), credentials, events());
     rig.run_until(0).await;
     assert_eq!(rig.transport.listeners(), 1);
-    // One more pass when the stream opens: what changed since the pull was told to nobody.
+    // Opening the stream causes one more pass for changes since the pull.
     assert_eq!(rig.take_pulls(), [0, 0]);
     rig
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_server_wakes_a_device_at_once() {
+async fn event_starts_a_pass_at_once() {
     let rig = listening(Credentials::Nobody).await;
     rig.run_until(5000).await;
     rig.transport.say(&Event::Changed);
@@ -30,17 +30,21 @@ async fn the_server_wakes_a_device_at_once() {
     rig.run_until(7000).await;
     (0..10).for_each(|_| rig.transport.say(&Event::Changed));
     rig.run_until(20_000).await;
-    assert_eq!(rig.take_pulls(), [6000, 8000], "many while a pass runs are one more");
+    assert_eq!(
+        rig.take_pulls(),
+        [6000, 8000],
+        "several events during a pass did not cause one pass"
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_falls_silent_is_opened_again() {
+async fn silent_stream_is_reopened() {
     let rig = listening(Credentials::Nobody).await;
     rig.transport.take_seen();
-    // The server in memory sends no pings: after a minute the stream is taken for dead.
+    // The in-memory server sends no pings: after a minute the stream counts as dead.
     rig.run_until(59_999).await;
     let streams = |rig: &Rig| {
-        rig.transport.take_seen().iter().filter(|seen| seen.path.contains("events")).count()
+        rig.transport.take_seen().iter().filter(|request| request.path.contains("events")).count()
     };
     assert_eq!(streams(&rig), 0);
     rig.run_until(61_001).await;
@@ -49,7 +53,7 @@ async fn a_stream_that_falls_silent_is_opened_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_cannot_be_opened_is_tried_with_backoff() {
+async fn stream_that_cannot_be_opened_is_retried_with_backoff() {
     let rig = Rig::with(config(), Credentials::Nobody, events());
     (0..5).for_each(|_| rig.transport.fault_on("events", Fault::InternalError));
     rig.run_until(31_000).await;
@@ -57,9 +61,9 @@ async fn a_stream_that_cannot_be_opened_is_tried_with_backoff() {
     assert_eq!(rig.transport.listeners(), 1);
 }
 
-/// The proxy's word is not the server's, which has named its stream.
+/// A proxy's refusal does not mean that the server has no stream.
 #[tokio::test(start_paused = true)]
-async fn stream_that_a_proxy_refuses_is_opened_later() {
+async fn stream_refused_by_a_proxy_is_opened_later() {
     let rig = Rig::with(config(), Credentials::Nobody, events());
     (0..3).for_each(|_| rig.transport.fault_on("events", Fault::Html));
     rig.run_until(5 * 30_000).await;
@@ -68,7 +72,7 @@ async fn stream_that_a_proxy_refuses_is_opened_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_token_expiry_the_stream_comes_back_with_the_new_token() {
+async fn stream_is_reopened_with_a_new_token_at_expiry() {
     let tokens = Tokens::new("old", vec![]);
     let rig = listening(Credentials::Tokens(tokens.clone())).await;
     *tokens.current.lock().unwrap() = Some("new".into());
@@ -76,18 +80,18 @@ async fn at_token_expiry_the_stream_comes_back_with_the_new_token() {
     rig.transport.say(&Event::Bye(Bye { reason: "token_expired".into() }));
     rig.run_until(2000).await;
     assert_eq!(rig.transport.listeners(), 1);
-    let seen = rig.transport.take_seen();
-    let stream = seen.iter().find(|seen| seen.path.contains("events")).unwrap();
+    let requests = rig.transport.take_seen();
+    let stream = requests.iter().find(|request| request.path.contains("events")).unwrap();
     assert_eq!(stream.header("authorization"), Some("Bearer new"));
     assert_eq!(stream.header("accept"), Some("text/event-stream"));
     assert!(tokens.asked.lock().unwrap().iter().all(|refresh| !refresh));
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_the_capability_the_interval_does() {
+async fn server_without_events_is_polled() {
     let rig = Rig::settled().await;
     rig.run_until(60_000).await;
     assert_eq!(rig.take_pulls(), [30_000, 60_000]);
-    let seen = rig.transport.take_seen();
-    assert!(!seen.iter().any(|seen| seen.path.contains("events")));
+    let requests = rig.transport.take_seen();
+    assert!(!requests.iter().any(|request| request.path.contains("events")));
 }

@@ -1,7 +1,8 @@
-//! What a plain server answers to a record, and what it means (P3, P4, P5).
+//! The meaning of a plain server's result for a record.
 //!
-//! It remembers nothing, so a record that it has applied already comes back as a conflict: with our own row. Whatever it
-//! has applied without saying how the row is now is folded together here, and the next pull replaces it.
+//! The server keeps no verdicts, so a record that was already applied returns as a conflict with
+//! our own row. For an applied record without a row image, the new base row is computed here, and
+//! the next pull replaces it.
 
 use std::collections::HashMap;
 
@@ -12,7 +13,7 @@ use rejoin_protocol::wire::push::{Operation, PushResponse, PushResult};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
-use super::body::word;
+use super::body::operation_name;
 use crate::engine::Engine;
 use crate::engine::queue::history;
 use crate::engine::queue::mutation::ParkReason;
@@ -26,51 +27,55 @@ use crate::sync::rows::cell;
 use crate::value::Value;
 use rejoin_protocol::mutant::{self, Mutant};
 
-/// How often the server may fail on a record, or ask for it again, before it is parked (P7).
+/// How often the server may fail on a record, or ask to retry it, before it is parked.
 pub(super) const TRIES: u32 = 3;
 
-/// Reasons of a server that does not look at what it is sent.
+/// Reasons of a rejection without evaluation.
 const UNREAD: [&str; 3] = ["table_not_registered", "table_read_only", "invalid_operation"];
 
-/// What an answer says of one record.
+/// The meaning of one result.
 #[derive(Debug, Default)]
 pub(super) struct Meaning {
     pub(super) settled: Option<Settled>,
-    /// The row as it is now.
+    /// The current row.
     pub(super) image: Option<Image>,
-    /// The version of the tombstone that stood in the way of a create.
+    /// The version of the tombstone that prevented a create.
     pub(super) tomb: Option<String>,
 }
 
-/// The results by their records' places.
+/// The results by queue position.
 ///
 /// # Errors
-/// `Protocol` for a result on what was not asked, or two on one record: nothing of the answer counts.
+/// `Protocol` for a result without a record, or two for one record: the response is ignored.
 pub(super) fn results(
     engine: &Engine,
-    asked: &[Record],
+    requested: &[Record],
     answer: PushResponse,
 ) -> Result<HashMap<i64, PushResult>> {
-    let mut places = HashMap::with_capacity(asked.len());
-    for record in asked {
+    let mut places = HashMap::with_capacity(requested.len());
+    for record in requested {
         let Some(table) = engine.schema.table(record.row.table) else { continue };
         let id = record.row.key.to_id().unwrap_or_default();
-        places
-            .insert((cell::table_name(table), id, word(record.operation).to_owned()), record.place);
+        places.insert(
+            (cell::table_name(table), id, operation_name(record.operation).to_owned()),
+            record.place,
+        );
     }
-    let mut found = HashMap::with_capacity(asked.len());
+    let mut found = HashMap::with_capacity(requested.len());
     for result in answer.accepted.into_iter().chain(answer.rejected) {
         let name = (result.table_name.clone(), result.id.clone(), result.operation.clone());
         let place = places.remove(&name).ok_or_else(|| {
             let PushResult { operation, table_name, id, .. } = &result;
-            Error::Protocol(format!("a result of {operation} {id:?} in {table_name}, not asked"))
+            Error::Protocol(format!(
+                "a result of {operation} {id:?} in {table_name}, not requested"
+            ))
         })?;
         found.insert(place, result);
     }
     Ok(found)
 }
 
-/// What a result means for its record; `was_sent`: whether an earlier request may have carried it.
+/// The meaning of a result for its record. `was_sent`: an earlier request may have contained it.
 pub(super) fn meaning(
     engine: &Engine,
     record: &Record,
@@ -85,7 +90,7 @@ pub(super) fn meaning(
             RecordEnding::Accepted
         }
         "conflict" => conflict(engine, record, result, was_sent, &mut meaning)?,
-        // Gone, or no longer this user's to see: what a delete wants, and what an update cannot stand on.
+        // Deleted, or not visible: a delete is done, and an update has no row.
         _ if reason == "record_not_found" => {
             let RowKey { table, key } = record.row.clone();
             meaning.image = Some(Image { table, key, row: None });
@@ -101,17 +106,17 @@ pub(super) fn meaning(
         "rejected_terminal" | "rejected_retryable" => refused(record, ParkReason::Rejected),
         other => return Err(Error::Protocol(format!("a result of status {other:?}"))),
     };
-    let detail = Some(words(result).to_string());
+    let detail = Some(message_of(result).to_string());
     meaning.settled = Some(Settled { place: record.place, ending, detail });
     Ok(meaning)
 }
 
-/// How a record ends that the server does not have and will not take: of several edits, one may be to blame alone.
+/// The end of a record that the server rejects: if it has several edits, one may be the cause.
 pub(super) fn refused(record: &Record, reason: ParkReason) -> RecordEnding {
     if record.members.len() > 1 { RecordEnding::Apart } else { RecordEnding::Refused(reason) }
 }
 
-/// A row stood in the way: our own, or another one.
+/// Another row prevented it: our own, or a foreign one.
 fn conflict(
     engine: &Engine,
     record: &Record,
@@ -142,8 +147,8 @@ fn conflict(
     Ok(ending)
 }
 
-/// The row after a record was applied (P4): what the base has, what was sent, and the version that the server names. Without
-/// one it has stored nothing.
+/// The row after an applied record: the base, the sent columns, and the server's version. Without a
+/// version nothing was stored.
 fn applied(engine: &Engine, record: &Record, result: &PushResult) -> Result<Option<Image>> {
     let RowKey { table, key } = record.row.clone();
     if record.operation == Operation::Delete {
@@ -156,25 +161,25 @@ fn applied(engine: &Engine, record: &Record, result: &PushResult) -> Result<Opti
     if mutant::on(Mutant::BaseNotFolded) {
         return Ok(None);
     }
-    let Some(known) = engine.schema.table(table) else { return Ok(None) };
+    let Some(synced) = engine.schema.table(table) else { return Ok(None) };
     let mut row = match engine.base_row(&record.row)? {
-        Some(base) => known.columns.iter().map(|column| column.id).zip(base).collect(),
+        Some(base) => synced.columns.iter().map(|column| column.id).zip(base).collect(),
         None if record.operation == Operation::Create => Vec::new(),
-        // The log has told of an older delete: the next pull brings the row whole.
+        // The log has already reported an older delete: the next pull has the row.
         None => return Ok(None),
     };
-    let version = known.updated_at.map(|at| (known.columns[at].id, version.as_str().into()));
+    let version = synced.updated_at.map(|at| (synced.columns[at].id, version.as_str().into()));
     for (column, value) in record.data.iter().cloned().chain(version) {
         row.retain(|(other, _)| *other != column);
-        if known.position(column).is_some() {
+        if synced.position(column).is_some() {
             row.push((column, value));
         }
     }
     Ok(Some(Image { table, key, row: Some(row) }))
 }
 
-/// Whether a row is what the record made of it (P5): every column that was sent, by what it means. A row that can only be
-/// ours is, whatever was written there since.
+/// Whether a row is the record's result: every sent column is equal. A fresh row is ours even if it
+/// was changed later.
 pub(super) fn is_own(
     engine: &Engine,
     record: &Record,
@@ -197,15 +202,15 @@ pub(super) fn is_own(
     Ok(was_sent && is_fresh(record) && !history::has_row(engine.db.conn(), &record.row)?)
 }
 
-/// Whether a record creates a row under a random key, upon no tombstone: no other device makes the same one.
+/// Whether a record creates a row with a random key and no tombstone: the row is then ours.
 fn is_fresh(record: &Record) -> bool {
     let key = record.row.key.as_text().and_then(|text| Uuid::try_parse(text).ok());
     let is_random = key.is_some_and(|key| matches!(key.get_version_num(), 4 | 7));
     is_random && record.operation == Operation::Create && record.base.is_none()
 }
 
-/// Whether the server refuses the record although the row has the version that it names: then it will always refuse it. A create
-/// names the version of a deleted row, which may be back under the same version.
+/// Whether the server rejects the record although the row has the version that it names, so that a
+/// retry is useless. A create names the version of a deleted row, which may return unchanged.
 fn stands(record: &Record, row: &Row, image: &Image) -> bool {
     if record.operation == Operation::Create && image.row.is_some() {
         return false;
@@ -215,8 +220,8 @@ fn stands(record: &Record, row: &Row, image: &Image) -> bool {
     base.is_some() && base == of(&row.updated_at)
 }
 
-/// The server's words, as they are kept with what is parked.
-pub(super) fn words(result: &PushResult) -> Json {
+/// The server's message, as stored with a parked mutation.
+pub(super) fn message_of(result: &PushResult) -> Json {
     json!({
         "code": result.reason_code.as_deref().unwrap_or(&result.status),
         "message": result.message,

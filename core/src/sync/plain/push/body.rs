@@ -1,4 +1,4 @@
-//! Records as the wire has them: the same bytes for the same record, as long as the names of its columns stay.
+//! Encoding of records: the same bytes for the same record, while its column names stay.
 
 use rejoin_protocol::codec::encode_object_to_plain;
 use rejoin_protocol::wire::push::{Operation, PushRecord, PushRequest};
@@ -9,11 +9,11 @@ use crate::engine::schema::model::Schema;
 use crate::error::{Error, Result};
 use crate::sync::rows::{cell, register};
 
-/// Bytes of a body beside its records, generously.
+/// Upper bound of the body's size without records.
 pub(super) const FRAME: usize = 512;
 
-/// The word of the wire for an operation.
-pub(super) fn word(operation: Operation) -> &'static str {
+/// The wire name of an operation.
+pub(super) fn operation_name(operation: Operation) -> &'static str {
     match operation {
         Operation::Create => "create",
         Operation::Update => "update",
@@ -21,7 +21,7 @@ pub(super) fn word(operation: Operation) -> &'static str {
     }
 }
 
-/// A record as it is sent.
+/// The wire form of a record.
 pub(super) fn change(schema: &Schema, record: &Record) -> Result<PushRecord> {
     let no_table = || Error::Internal(format!("no table has the number {}", record.row.table.0));
     let table = schema.table(record.row.table).ok_or_else(no_table)?;
@@ -35,20 +35,20 @@ pub(super) fn change(schema: &Schema, record: &Record) -> Result<PushRecord> {
     Ok(PushRecord {
         id: record.row.key.to_id().unwrap_or_default(),
         table_name: cell::table_name(table),
-        operation: word(record.operation).to_owned(),
+        operation: operation_name(record.operation).to_owned(),
         data,
         client_updated_at: record.edited.clone(),
         base_updated_at: record.base.clone(),
     })
 }
 
-/// How many bytes a change has in a body, and few more.
+/// Approximate upper bound of a change's size in bytes.
 pub(super) fn weight(change: &PushRecord) -> usize {
     let data = change.data.as_ref().map_or(0, |data| data.get().len());
     200 + change.id.len() * 2 + change.table_name.len() + data
 }
 
-/// The request.
+/// The request body.
 pub(super) fn request(engine: &mut Engine, changes: Vec<PushRecord>) -> Result<Vec<u8>> {
     let client_id = register::client_id(engine)?;
     let Some(manifest) = engine.schema.manifest.as_ref() else {

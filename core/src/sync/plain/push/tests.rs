@@ -1,4 +1,4 @@
-//! Stories of the push to a plain server: the counterexamples of the model, each by its number.
+//! Tests of the push to a plain server, with the counterexamples of the model by number.
 
 mod discard;
 mod json;

@@ -1,7 +1,7 @@
-//! Withdrawing what was given up after it was sent (O12): a request of its own, before anything else is pushed.
+//! Cancelling sent mutations: a separate request before any other push.
 //!
-//! The answer is applied like that of a push: the server's words and the touched rows in one transaction (O5). It may be asked
-//! any number of times; the word is the same.
+//! The response is applied like that of a push: verdicts and touched rows in one transaction. The
+//! request may be repeated; the verdict is the same.
 
 use std::collections::HashSet;
 
@@ -16,13 +16,13 @@ use crate::error::{Error, Result};
 use crate::ids::{MutationId, Seq};
 use crate::sync::rows::{cell, fact};
 
-/// What a request withdraws.
+/// The mutations that a request cancels.
 pub(crate) type Asked = Vec<(Seq, MutationId)>;
 
-/// Most mutations that one request withdraws.
+/// Maximum number of mutations per request.
 const MOST: usize = 100;
 
-/// The request for what was given up, but for what is `aside`, and what it names; `None` if there is nothing.
+/// The request for cancelled mutations except those in `aside`, and its content; `None` if empty.
 pub(crate) fn request(
     engine: &mut Engine,
     number: i64,
@@ -34,32 +34,32 @@ pub(crate) fn request(
         return Ok(None);
     }
     let cancel = open.iter().map(|one| cancelled(engine, one)).collect();
-    let asked = open.iter().map(|one| (one.seq, one.id)).collect();
+    let requested = open.iter().map(|one| (one.seq, one.id)).collect();
     let ask = PushAsk { request: number, cancel, ..PushAsk::default() };
-    Ok(Some((body_of(engine, ask)?, asked)))
+    Ok(Some((body_of(engine, ask)?, requested)))
 }
 
 fn cancelled(engine: &Engine, one: &Cancelled) -> Cancel {
     let rows = one.effect.rows.iter().filter_map(|patch| {
-        // The server answers with the rows as they are now; it has none of a removed table.
+        // The server answers with current rows; it has none of a removed table.
         let table_name = engine.schema.tables.get(&patch.row.table)?.name.clone();
         Some(RowName { table_name, id: patch.row.key.to_id()? })
     });
     Cancel { id: one.id.to_string(), seq: one.seq.0, rows: rows.collect() }
 }
 
-/// An answer as one batch, and the places of what it does not decide.
+/// A response as one batch, and the queue positions of undecided mutations.
 pub(crate) fn batch(
     engine: &Engine,
-    asked: &[(Seq, MutationId)],
+    requested: &[(Seq, MutationId)],
     answer: &PushAnswer,
 ) -> Result<(Batch, Vec<Seq>)> {
-    let mut withdrawn = Vec::with_capacity(asked.len());
-    let mut undecided: Vec<Seq> = asked.iter().map(|(seq, _)| *seq).collect();
+    let mut withdrawn = Vec::with_capacity(requested.len());
+    let mut undecided: Vec<Seq> = requested.iter().map(|(seq, _)| *seq).collect();
     for verdict in &answer.verdicts {
-        let known = asked.iter().find(|(_, id)| id.to_string() == verdict.id);
-        let Some((seq, id)) = known else {
-            let why = format!("a verdict on {:?}, which was not asked", verdict.id);
+        let cancelled = requested.iter().find(|(_, id)| id.to_string() == verdict.id);
+        let Some((seq, id)) = cancelled else {
+            let why = format!("a verdict on {:?}, which was not requested", verdict.id);
             return Err(Error::Protocol(why));
         };
         if verdict.verdict != Ending::Retry {

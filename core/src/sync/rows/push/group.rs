@@ -1,4 +1,4 @@
-//! An offer of the queue as a group of the wire (O1): pure, and the same bytes for the same attempt.
+//! Encoding of a queue offer as a group: pure, and the same bytes for the same attempt.
 
 use rejoin_protocol::capability;
 use rejoin_protocol::codec::encode_object;
@@ -17,10 +17,10 @@ use crate::ids::ColumnId;
 use crate::sync::rows::cell;
 use crate::value::Value;
 
-/// What is sent about an action in addition to its changes (O8).
+/// What is sent about an action in addition to its changes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ActionParts {
-    /// The rows that the action read by their keys.
+    /// The rows that the action read by key.
     pub(crate) reads: bool,
     /// Name and arguments of the action, for servers that run checks before they accept it.
     pub(crate) action: bool,
@@ -48,7 +48,7 @@ pub(crate) fn group(schema: &Schema, offer: &Offer, parts: ActionParts) -> Resul
         after: offer.after.iter().map(ToString::to_string).collect(),
         time: time::format(mutation.time_ms.saturating_mul(1000)),
         age_ms: offer.age_ms,
-        schema_version: None, // Columns go by their present names: those of the request's schema.
+        schema_version: None, // Columns have their current names, as in the request's schema.
         old_only: mutation.action.is_some() || mutation.stance.old_only,
         last_try: offer.last_try,
         reads: seen
@@ -60,7 +60,7 @@ pub(crate) fn group(schema: &Schema, offer: &Offer, parts: ActionParts) -> Resul
     })
 }
 
-/// A row that was read; none of a table that the server has removed. Removed columns are not compared.
+/// A row that was read; `None` for a removed table. Removed columns are not compared.
 fn read(schema: &Schema, seen: &SeenRow) -> Result<Option<RowImage>> {
     let Some(table) = schema.tables.get(&seen.row.table) else { return Ok(None) };
     let is_there = |(id, _): &&(ColumnId, Value)| table.position(*id).is_some();
@@ -102,7 +102,7 @@ fn object(table: &Table, cells: &[(ColumnId, Value)]) -> Result<Box<RawValue>> {
     cell::object(table, cells, |named| encode_object(named))
 }
 
-/// At most about how many bytes the group of a mutation has, before it is built; text is taken as if half of it had to
+/// Approximate upper bound of a group's size before it is built; assumes that half of a text must
 /// be escaped.
 pub(crate) fn weight(mutation: &Mutation) -> usize {
     let cell = |value: &Value| match value {
@@ -112,7 +112,7 @@ pub(crate) fn weight(mutation: &Mutation) -> usize {
     };
     let rows = mutation.effect.rows.iter().map(|patch| {
         let columns = patch.columns.iter();
-        // The names of columns are not at hand; few are longer.
+        // The names of columns are not available here; few are longer.
         160 + columns.map(|one| 80 + cell(&one.old) + cell(&one.new)).sum::<usize>()
     });
     320 + rows.sum::<usize>() + mutation.meant * 3

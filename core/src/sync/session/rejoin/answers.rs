@@ -1,4 +1,4 @@
-//! What the answers of a server with our extensions mean: each is applied whole, or not at all.
+//! Responses of a Rejoin server: each is applied completely or not at all.
 
 use rejoin_protocol::wire::RowName;
 use rejoin_protocol::wire::pull::PullResponse;
@@ -18,24 +18,26 @@ use crate::sync::session::pass::{Pass, Step};
 use rejoin_protocol::mutant::{self, Mutant};
 
 impl Rejoin {
-    /// Takes an answer of 200.
+    /// Handles a 200 response.
     pub(super) fn take(
         &mut self,
         engine: &mut Engine,
         pass: &mut Pass,
-        asked: &Asked,
+        running: &Asked,
         response: &Response,
     ) -> Result<Turn> {
-        let (number, body) = (asked.number, &response.body);
-        match &asked.what {
+        let (number, body) = (running.number, &response.body);
+        match &running.what {
             What::Push(sent) => self.take_push(engine, pass, number, sent, answer::read(body)?),
-            What::Cancel(asked) => {
-                self.take_cancel(engine, pass, number, asked, answer::read(body)?)
+            What::Cancel(running) => {
+                self.take_cancel(engine, pass, number, running, answer::read(body)?)
             }
-            What::Pull(asked) => self.take_pull(engine, pass, number, asked, answer::read(body)?),
+            What::Pull(running) => {
+                self.take_pull(engine, pass, number, running, answer::read(body)?)
+            }
             What::Page(present) => take_page(engine, pass, number, present, answer::read(body)?),
-            What::Tail(present, asked) => {
-                take_tail(engine, pass, number, (present, asked), answer::read(body)?)
+            What::Tail(present, running) => {
+                take_tail(engine, pass, number, (present, running), answer::read(body)?)
             }
         }
     }
@@ -60,7 +62,8 @@ impl Rejoin {
             .collect();
         let applied = apply(engine, batch)?;
         let moved = !applied.accepted.is_empty() || !applied.parked.is_empty();
-        // What got no verdict waits for the next pass; what was blocked may go again, if anything has moved.
+        // Mutations without a verdict wait for the next pass; blocked ones are retried after any
+        // change.
         let waits = |group: &&Sent| {
             let ending = undecided.iter().find(|(id, _)| *id == group.id).map(|(_, ending)| ending);
             matches!((ending, moved), (Some(Ending::Retry), _) | (Some(Ending::Blocked), false))
@@ -76,12 +79,12 @@ impl Rejoin {
         engine: &mut Engine,
         pass: &mut Pass,
         number: i64,
-        asked: &[(Seq, MutationId)],
+        running: &[(Seq, MutationId)],
         answer: PushResponse,
     ) -> Result<Turn> {
         let turn = answer::check(engine, number, &answer)?;
         let Some(ours) = answer.rejoin.filter(|_| turn == Turn::Onward) else { return Ok(turn) };
-        let (batch, undecided) = push::cancel::batch(engine, asked, &ours)?;
+        let (batch, undecided) = push::cancel::batch(engine, running, &ours)?;
         let applied = engine.apply(batch)?;
         self.aside.extend(undecided);
         pass.report.parked += applied.parked.len() as u64;
@@ -93,7 +96,7 @@ impl Rejoin {
         engine: &mut Engine,
         pass: &mut Pass,
         number: i64,
-        asked: &[RowName],
+        running: &[RowName],
         answer: PullResponse,
     ) -> Result<Turn> {
         let turn = answer::check(engine, number, &answer)?;
@@ -101,7 +104,7 @@ impl Rejoin {
             return Ok(turn);
         }
         if answer.snapshot_required {
-            // The pages that were kept come with the snapshot; a pull behind it must not take them for its own.
+            // The snapshot has the collected pages; the next pull must not apply them.
             self.gathered = pull::Gathered::default();
             fact::write(engine, &fact::snapshot_due(fact::Due::Retention))?;
             return pass.count_turn(Turn::Onward);
@@ -113,7 +116,7 @@ impl Rejoin {
             None => engine.meta(fact::CURSOR)?.unwrap_or_default(),
         };
         pull::leads_on(more, &before, cursor_of(&answer))?;
-        let taken = pull::apply(engine, answer, asked, &mut self.gathered)?;
+        let taken = pull::apply(engine, answer, running, &mut self.gathered)?;
         pass.report.pulled += taken.applied;
         pass.progress.done += taken.received;
         pass.progress.total = Some(pass.progress.done + u64::try_from(remaining).unwrap_or(0));
@@ -123,8 +126,8 @@ impl Rejoin {
         Ok(Turn::Onward)
     }
 
-    /// A push is too large: half of it. A mutation that the server itself finds too large alone is parked, if no request carried
-    /// it before; to a proxy it may be too large for now.
+    /// A push is too large: halves it. Parks a single mutation that the server itself finds too
+    /// large, if no earlier request had it; a proxy's limit may be temporary.
     pub(super) fn push_less(
         &mut self,
         engine: &mut Engine,
@@ -133,7 +136,7 @@ impl Rejoin {
         response: &Response,
     ) -> Result<()> {
         pass.settle_unanswered(engine)?;
-        pass.forgive_turns(); // Halving ends by itself.
+        pass.forgive_turns(); // Halving terminates.
         self.gathered = pull::Gathered::default();
         let unread = answer::is_too_large(response);
         match sent {
@@ -142,7 +145,8 @@ impl Rejoin {
                 pass.report.parked += push::park_too_large(engine, one)? as u64;
             }
             [one] => {
-                // An earlier request may have been applied: only the server's word on it can end it. It blocks nothing.
+                // An earlier request may have been applied: only a verdict can end it. It blocks
+                // nothing.
                 self.aside.insert(one.seq);
             }
             many => {
@@ -176,7 +180,7 @@ fn take_page(
     }
     pass.progress.done = u64::try_from(now.rows).unwrap_or(0);
     pass.progress.total = u64::try_from(now.total).ok();
-    pass.step = Step::Push; // What was written meanwhile goes first, then the next page.
+    pass.step = Step::Push; // New local writes first, then the next page.
     Ok(Turn::Onward)
 }
 
@@ -184,7 +188,7 @@ fn take_tail(
     engine: &mut Engine,
     pass: &mut Pass,
     number: i64,
-    (present, asked): (&fact::Snapshot, &[RowName]),
+    (present, running): (&fact::Snapshot, &[RowName]),
     answer: PullResponse,
 ) -> Result<Turn> {
     let turn = answer::check(engine, number, &answer)?;
@@ -198,7 +202,7 @@ fn take_tail(
     let more = has_more(&answer);
     let before = present.pull_cursor.as_deref().unwrap_or_default();
     pull::leads_on(more, before, cursor_of(&answer))?;
-    snapshot::tail(engine, present.clone(), answer, asked)?;
+    snapshot::tail(engine, present.clone(), answer, running)?;
     if !more && fact::recheck(engine)?.is_empty() {
         pass.search = Some(staging::Search::new(engine));
     }
@@ -213,7 +217,7 @@ fn cursor_of(answer: &PullResponse) -> &str {
     answer.rejoin.as_ref().map_or("", |ours| ours.cursor.as_str())
 }
 
-/// One transaction: all verdicts, then the rows, then policy and rebase (O5).
+/// Applies verdicts, then rows, then policy and rebase, in one transaction.
 fn apply(engine: &mut Engine, batch: Batch) -> Result<Applied> {
     if !mutant::on(Mutant::AnswerByPieces) {
         return engine.apply(batch);

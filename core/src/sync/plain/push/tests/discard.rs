@@ -1,23 +1,27 @@
-//! The app gives up what a plain server may have (P10).
+//! Tests of discarding mutations that a plain server may have.
 
 use serde_json::json;
 
 use super::{Net, World};
 use crate::engine::queue::mutation::State;
 
-/// An update whose answer was lost, given up before the server's word on it is known.
+/// An update whose response is lost and that is discarded before its verdict.
 fn given_up(net: Net) -> World {
     let mut world = World::with_note("a");
     world.run("UPDATE notes SET body = 'v1'");
     world.push(&[net]);
     let id = world.queue()[0].id;
     world.engine.discard(id).unwrap();
-    assert_eq!((world.shown().as_str(), world.queue().len()), ("a v0 0", 0), "gone at once");
+    assert_eq!(
+        (world.shown().as_str(), world.queue().len()),
+        ("a v0 0", 0),
+        "the discarded update is still visible"
+    );
     world
 }
 
 #[test]
-fn what_the_server_has_is_taken_back_and_what_it_has_not_never_shows() {
+fn discarded_update_is_reverted_if_it_was_applied() {
     for net in [Net::AnswerLost, Net::RequestLost] {
         let mut world = given_up(net);
         world.crash();
@@ -29,23 +33,23 @@ fn what_the_server_has_is_taken_back_and_what_it_has_not_never_shows() {
 }
 
 #[test]
-fn it_is_sent_frozen_until_its_verdict_and_the_pull_may_be_that() {
+fn discarded_update_stays_frozen_until_pull_or_verdict() {
     let mut world = given_up(Net::AnswerLost);
     world.pull(usize::MAX);
-    assert_eq!(world.shown(), "a v0 0", "taken back in the transaction that brings it");
+    assert_eq!(world.shown(), "a v0 0", "the pulled update became visible");
     assert_eq!(world.queue().len(), 1);
     world.settle();
-    assert_eq!(world.heard(1), ["update a"]);
-    assert_eq!(world.server.heard[1][0].data.as_ref().unwrap().get(), r#"{"body":"v0"}"#);
+    assert_eq!(world.received(1), ["update a"]);
+    assert_eq!(world.server.received[1][0].data.as_ref().unwrap().get(), r#"{"body":"v0"}"#);
 }
 
 #[test]
-fn a_create_takes_its_chain_with_it() {
+fn discard_of_a_create_discards_its_dependents() {
     let mut world = World::new();
     world.run("INSERT INTO notes (id, body) VALUES ('a', 'x')");
     world.run("UPDATE notes SET n = 1");
     world.push(&[Net::AnswerLost]);
-    assert_eq!(world.heard(0), ["create a"]);
+    assert_eq!(world.received(0), ["create a"]);
     world.run("UPDATE notes SET n = 2");
     let id = world.queue()[0].id;
     world.engine.discard(id).unwrap();
@@ -53,14 +57,14 @@ fn a_create_takes_its_chain_with_it() {
     assert_eq!(
         (world.queue().len(), world.parked().len()),
         (1, 1),
-        "the unsent one waits for a word"
+        "the unsent update does not wait"
     );
     world.settle();
     assert_eq!((world.server.keys().as_str(), world.shown().as_str()), ("", ""));
 }
 
 #[test]
-fn the_reverse_takes_the_place_of_what_was_given_up_before_what_was_written_later() {
+fn revert_goes_before_later_edits() {
     let mut world = World::with_note("a");
     world.run("UPDATE notes SET body = 'v1', n = 1");
     world.push(&[Net::AnswerLost]);
@@ -75,7 +79,7 @@ fn the_reverse_takes_the_place_of_what_was_given_up_before_what_was_written_late
 }
 
 #[test]
-fn what_goes_with_a_chain_leaves_the_other_rows_of_its_mutation_free() {
+fn discarded_dependent_leaves_its_other_rows_discardable() {
     let mut world = World::new();
     world.run("INSERT INTO notes (id, body) VALUES ('a', 'x')");
     world.run("UPDATE notes SET n = 1; INSERT INTO notes (id, body) VALUES ('b', 'y')");
@@ -84,13 +88,13 @@ fn what_goes_with_a_chain_leaves_the_other_rows_of_its_mutation_free() {
     let queue = world.queue();
     world.engine.discard(queue[0].id).unwrap();
     assert_eq!((world.shown().as_str(), world.queue().len()), ("b y .", 1));
-    assert_eq!(world.queue()[0].state, State::Pending, "its other row has never left");
+    assert_eq!(world.queue()[0].state, State::Pending, "its other row was sent");
     world.engine.discard(queue[1].id).unwrap();
     world.settle();
     assert_eq!((world.shown().as_str(), world.server.keys().as_str()), ("", ""));
 }
 
-/// What was sent in one record, how many of its mutations are discarded, and what is left of them.
+/// The content of one record, the number of discarded mutations, and the remaining row.
 #[test]
 fn discard_reverses_mutations_of_one_record_alone() {
     let cases: [(&[&str], usize, &str); 3] = [

@@ -1,4 +1,4 @@
-//! JSON columns: each document comes back as it was written, and a lost answer is known by its row.
+//! Tests of JSON columns: documents round-trip, and a lost response is detected by its row.
 
 use rejoin_protocol::{ColumnKind, Value, equal};
 use serde_json::json;
@@ -35,8 +35,8 @@ fn json_document_whose_answer_was_lost_is_accepted() {
         world.push(&[Net::Ok]);
         assert_eq!((world.queue().len(), world.parked().len()), (0, 0), "{text}");
         world.pull(usize::MAX);
-        let seen = document(&world, "notes", "j");
-        assert!(equal::equal(&seen, &text.into(), ColumnKind::Json), "{text}: {seen:?}");
+        let found = document(&world, "notes", "j");
+        assert!(equal::equal(&found, &text.into(), ColumnKind::Json), "{text}: {found:?}");
     }
 }
 
@@ -49,11 +49,11 @@ fn json_string_of_digits_is_another_value_than_the_number() {
     world.run("UPDATE notes SET j = '13'");
     world.server.write("a", &json!({"j": "12"}));
     world.settle();
-    assert_eq!(world.parked().len(), 1, "somebody has written the number");
+    assert_eq!(world.parked().len(), 1, "the foreign number was overwritten");
     assert_eq!(document(&world, "notes", "j"), "12".into());
 }
 
-/// The two are one word on the wire: it comes back as that of SQL, and is no conflict.
+/// SQL NULL and JSON null are equal on the wire: it returns as SQL NULL, without a conflict.
 #[test]
 fn json_null_comes_back_as_null_of_sql() {
     for lost in [false, true] {

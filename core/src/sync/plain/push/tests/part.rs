@@ -1,11 +1,11 @@
-//! One mutation of several rows, of which the server takes some (D9, P8).
+//! Tests of a mutation of several rows that the server accepts in part.
 
 use serde_json::json;
 
 use super::{Net, World};
 use crate::engine::queue::mutation::{ParkReason, State};
 
-/// One transaction of three rows, the middle one refused; requests of so many records.
+/// One transaction of three rows whose middle one is rejected, with `limit` records per request.
 fn the_middle_of_three_is_refused(limit: usize) -> World {
     let mut world = World::new();
     world.limit = limit;
@@ -21,28 +21,31 @@ fn the_middle_of_three_is_refused(limit: usize) -> World {
 }
 
 #[test]
-fn accepted_rows_leave_and_the_refused_remainder_is_parked_under_the_same_id() {
+fn rejected_remainder_is_parked_under_the_same_id() {
     for limit in [100, 2, 1] {
         let mut world = the_middle_of_three_is_refused(limit);
         assert_eq!((world.server.keys().as_str(), world.shown().as_str()), ("a c", "a x .; c z ."));
         let parked = world.parked().remove(0);
         assert_eq!((parked.seq.0, parked.reason), (1, Some(ParkReason::Remainder)));
         let rows: Vec<_> = parked.effect.rows.iter().map(|patch| patch.row.key.clone()).collect();
-        assert_eq!(rows, ["b".into()], "what is left is what was refused, with its payload");
+        assert_eq!(rows, ["b".into()], "the remainder is not the rejected row");
         assert!(parked.effect.rows[0].columns.iter().any(|column| column.new == "y".into()));
         let detail: serde_json::Value = serde_json::from_str(&parked.detail.unwrap()).unwrap();
         assert_eq!(detail["code"], "accepted in part");
         assert_eq!(detail["refused"][0]["code"], "invalid_data");
-        assert!(!world.engine.was_accepted(parked.id).unwrap(), "it has not ended yet");
+        assert!(
+            !world.engine.was_accepted(parked.id).unwrap(),
+            "the parked remainder counts as accepted"
+        );
         world.engine.discard(parked.id).unwrap();
         assert!(world.queue().is_empty());
-        assert_eq!(kept(&world), ["a", "c"], "what the server has of it stays in the history");
+        assert_eq!(kept(&world), ["a", "c"], "the accepted rows are not in the history");
         assert!(world.engine.was_accepted(parked.id).unwrap());
-        assert_eq!(world.shown(), "a x .; c z .", "the rows are the server's");
+        assert_eq!(world.shown(), "a x .; c z .", "discarding the remainder changed accepted rows");
     }
 }
 
-/// The rows of what the history keeps.
+/// The rows in the history.
 fn kept(world: &World) -> Vec<String> {
     let conn = world.engine.db.conn();
     let kept = crate::engine::queue::history::read_newest(conn, 100).unwrap();
@@ -51,13 +54,13 @@ fn kept(world: &World) -> Vec<String> {
 }
 
 #[test]
-fn what_is_given_up_before_its_last_row_was_sent_keeps_in_the_history_what_the_server_has() {
+fn discard_of_the_unsent_rest_keeps_accepted_rows_in_history() {
     let mut world = World::new();
     world.limit = 1;
     world.run("INSERT INTO notes (id) VALUES ('a'); INSERT INTO notes (id) VALUES ('b');");
     let id = world.queue()[0].id;
     world.push(&[Net::Ok, Net::Unseen]);
-    assert_eq!(world.queue()[0].state, State::Pending, "a is there, and b has never left");
+    assert_eq!(world.queue()[0].state, State::Pending, "the unsent row b is not pending");
     world.engine.discard(id).unwrap();
     world.crash();
     world.settle();
@@ -67,7 +70,7 @@ fn what_is_given_up_before_its_last_row_was_sent_keeps_in_the_history_what_the_s
 }
 
 #[test]
-fn a_mutation_whose_rows_are_accepted_one_by_one_is_accepted_and_its_history_is_whole() {
+fn rows_accepted_one_by_one_make_one_accepted_mutation() {
     let mut world = World::new();
     world.limit = 1;
     world.run("INSERT INTO notes (id) VALUES ('a'); INSERT INTO notes (id) VALUES ('b');");
@@ -90,7 +93,7 @@ fn a_mutation_whose_rows_are_accepted_one_by_one_is_accepted_and_its_history_is_
 }
 
 #[test]
-fn a_conflict_on_one_row_leaves_the_uncertain_rows_of_its_mutation_alone() {
+fn conflict_on_one_row_keeps_uncertain_rows_of_its_mutation() {
     let mut world = World::with_note("a");
     world.server.write("b", &json!({"body": "v0", "n": 0, "at": null}));
     world.pull(usize::MAX);
@@ -99,11 +102,19 @@ fn a_conflict_on_one_row_leaves_the_uncertain_rows_of_its_mutation_alone() {
     world.push(&[Net::AnswerLost]);
     world.server.write("b", &json!({"body": "theirs"}));
     world.pull(usize::MAX);
-    assert_eq!(world.shown(), "a mine 0; b theirs 0", "the row that was never sent is judged");
+    assert_eq!(
+        world.shown(),
+        "a mine 0; b theirs 0",
+        "the conflict of the unsent row was not detected"
+    );
     assert_eq!(world.queue().len(), 1);
     world.push(&[Net::Ok]);
     assert_eq!(world.server.cell("a", "body"), Some(json!("mine")));
-    assert_eq!(world.server.cell("b", "body"), Some(json!("theirs")), "nothing is clobbered");
+    assert_eq!(
+        world.server.cell("b", "body"),
+        Some(json!("theirs")),
+        "the foreign edit was overwritten"
+    );
     let parked = world.parked().remove(0);
     assert_eq!(parked.reason, Some(ParkReason::Remainder));
     let detail: serde_json::Value = serde_json::from_str(&parked.detail.unwrap()).unwrap();
@@ -112,7 +123,7 @@ fn a_conflict_on_one_row_leaves_the_uncertain_rows_of_its_mutation_alone() {
 }
 
 #[test]
-fn the_users_own_correction_of_a_refused_value_is_no_conflict() {
+fn correction_of_a_rejected_value_is_no_conflict() {
     let mut world = World::with_note("a");
     world.server.refused.insert("a".to_owned(), ("rejected_terminal", "invalid_data"));
     world.run("UPDATE notes SET body = 'refused'");
@@ -127,7 +138,7 @@ fn the_users_own_correction_of_a_refused_value_is_no_conflict() {
 }
 
 #[test]
-fn a_multi_row_mutation_leaves_no_trace_in_the_index_of_rows() {
+fn discarded_mutation_leaves_no_row_states() {
     let mut world = the_middle_of_three_is_refused(1);
     let states = world.engine.queue.states();
     let id = world.parked()[0].id;
@@ -164,12 +175,12 @@ fn unsent_mutation_in_conflict_is_parked_whole() {
     assert_eq!((world.parked().len(), world.shown().as_str()), (1, "a theirs 0"));
     assert_eq!(world.parked()[0].effect.rows.len(), 2);
     world.push(&[Net::Ok]);
-    assert!(world.server.heard.is_empty());
+    assert!(world.server.received.is_empty());
 }
 
-/// The server's database may know of a reference that the device does not know of.
+/// The server's database may have a reference that the device's schema lacks.
 #[test]
-fn row_behind_one_that_waits_is_not_sent_before_it() {
+fn row_after_a_waiting_one_is_not_sent_before_it() {
     for frozen in [false, true] {
         let mut world = World::new();
         world.run(
@@ -189,9 +200,9 @@ fn row_behind_one_that_waits_is_not_sent_before_it() {
     }
 }
 
-/// Found by simulation (plain, seed 21004736): the row that waits was made by an earlier mutation.
+/// Found by simulation (plain, seed 21004736): an earlier mutation created the waiting row.
 #[test]
-fn row_behind_an_edit_of_a_row_that_waits_is_not_sent_before_it() {
+fn row_after_an_edit_of_a_waiting_row_is_not_sent_before_it() {
     for frozen in [false, true] {
         let mut world = World::new();
         world.run("INSERT INTO notes (id) VALUES ('a'); INSERT INTO notes (id) VALUES ('b');");

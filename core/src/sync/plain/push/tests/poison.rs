@@ -1,4 +1,4 @@
-//! A record on which the server fails: alone it is found, and alone it is parked (P2, P7).
+//! Tests of a record on which the server fails: it is isolated and parked alone.
 
 use rejoin_protocol::wire::push::PushRecord;
 use serde_json::json;
@@ -48,7 +48,7 @@ fn two_poison_records_do_not_hide_each_other() {
 }
 
 #[test]
-fn b14_only_the_front_of_the_queue_is_tried_so_that_no_innocent_is_parked() {
+fn bisection_from_the_front_parks_only_the_failing_record() {
     let mut world = World::new();
     world.run("INSERT INTO notes (id, body) VALUES ('bad', 'BAD')");
     for n in 0..4 {
@@ -60,19 +60,19 @@ fn b14_only_the_front_of_the_queue_is_tried_so_that_no_innocent_is_parked() {
 }
 
 #[test]
-fn b13_three_500_after_a_commit_end_with_our_own_row_and_not_with_a_parking() {
+fn three_500_after_a_commit_are_resolved_by_our_own_row() {
     let mut world = World::new();
     world.run("INSERT INTO notes (id, body) VALUES ('b', 'x')");
     world.push(&[Net::FailedAfterCommit]);
     assert_eq!(
         (world.queue().len(), world.shown().as_str()),
         (0, "b x ."),
-        "seen by the last pull"
+        "the last pull did not accept the row"
     );
 }
 
 #[test]
-fn a_try_counts_once_the_server_answers_something_else_and_outlives_a_crash() {
+fn try_counts_after_another_response_and_survives_a_crash() {
     let mut world = World::new();
     world.run("INSERT INTO notes (id, body) VALUES ('b', 'x')");
     world.push(&[Net::Sick, Net::RequestLost]);
@@ -85,7 +85,7 @@ fn a_try_counts_once_the_server_answers_something_else_and_outlives_a_crash() {
 }
 
 #[test]
-fn b15_what_stands_on_a_poison_create_is_parked_with_it_and_names_it() {
+fn dependents_of_a_failing_create_are_parked_because_of_it() {
     let mut world = World::new();
     world.run("INSERT INTO notes (id, body) VALUES ('a', 'BAD')");
     world.limit = 1;
@@ -107,7 +107,7 @@ fn b15_what_stands_on_a_poison_create_is_parked_with_it_and_names_it() {
 }
 
 #[test]
-fn children_that_left_with_a_poison_parent_are_parked_with_it_and_not_one_by_one() {
+fn children_sent_with_a_failing_parent_are_parked_with_it() {
     for together in [false, true] {
         let mut world = World::new();
         let mut sql = vec!["INSERT INTO notes (id, body) VALUES ('a', 'BAD');".to_owned()];
@@ -133,7 +133,7 @@ fn children_that_left_with_a_poison_parent_are_parked_with_it_and_not_one_by_one
 }
 
 #[test]
-fn b4_an_edit_upon_a_refused_create_is_never_sent() {
+fn edit_of_a_rejected_create_is_never_sent() {
     let mut world = World::new();
     world.server.refused.insert("a".to_owned(), ("rejected_terminal", "table_read_only"));
     world.run("INSERT INTO notes (id, body) VALUES ('a', 'x')");
@@ -144,12 +144,12 @@ fn b4_an_edit_upon_a_refused_create_is_never_sent() {
     let parked = world.parked();
     assert_eq!(parked[0].reason, Some(ParkReason::Refused));
     assert!(parked[0].detail.as_ref().unwrap().contains("table_read_only"));
-    assert!(world.server.heard.iter().flatten().all(|c| c.id != "a" || c.operation == "create"));
+    assert!(world.server.received.iter().flatten().all(|c| c.id != "a" || c.operation == "create"));
     assert_eq!(world.server.keys(), "b");
 }
 
 #[test]
-fn what_the_server_asks_for_again_is_asked_three_times_and_blocks_nobody_meanwhile() {
+fn retryable_record_is_parked_after_three_tries() {
     let mut world = World::new();
     world.server.refused.insert("p".to_owned(), ("rejected_retryable", "update_failed"));
     world.run("INSERT INTO notes (id, body) VALUES ('p', 'parent')");
@@ -159,17 +159,21 @@ fn what_the_server_asks_for_again_is_asked_three_times_and_blocks_nobody_meanwhi
     world.run("UPDATE notes SET n = 1 WHERE id = 'z'");
     world.push(&[Net::Ok]);
     assert_eq!(world.server.keys(), "z");
-    assert_eq!(world.server.cell("z", "n"), Some(json!(1)), "it blocks no stranger");
-    assert!(world.server.heard.iter().flatten().all(|c| c.id != "i"), "its child waits");
+    assert_eq!(
+        world.server.cell("z", "n"),
+        Some(json!(1)),
+        "the waiting record blocked another row"
+    );
+    assert!(world.server.received.iter().flatten().all(|c| c.id != "i"), "its child was sent");
     assert_eq!(world.parked().len(), 0);
     world.push(&[Net::Ok]);
     let parked = world.parked();
-    assert_eq!(parked.len(), 2, "the third time it is parked, and its child with it");
+    assert_eq!(parked.len(), 2, "it was not parked with its child after the third try");
     assert!(parked[0].detail.as_ref().unwrap().contains("update_failed"));
 }
 
 #[test]
-fn a_body_that_the_server_cannot_read_is_halved_as_well_and_needs_no_probe() {
+fn unreadable_body_is_halved_without_a_probe() {
     let mut world = World::new();
     world.run("INSERT INTO notes (id, body) VALUES ('a', 'x')");
     world.run("INSERT INTO notes (id, body) VALUES ('b', 'x')");
@@ -179,7 +183,7 @@ fn a_body_that_the_server_cannot_read_is_halved_as_well_and_needs_no_probe() {
 }
 
 #[test]
-fn a_body_that_is_too_large_is_halved_and_one_record_that_is_too_large_is_parked() {
+fn too_large_body_is_halved_and_a_too_large_record_parked() {
     let mut world = World::new();
     let long = "x".repeat(5_000);
     for n in 0..6 {
@@ -195,7 +199,7 @@ fn a_body_that_is_too_large_is_halved_and_one_record_that_is_too_large_is_parked
 }
 
 #[test]
-fn what_was_not_looked_at_may_change_again() {
+fn unread_record_may_change_again() {
     let mut world = World::new();
     world.run("INSERT INTO notes (id, body) VALUES ('a', 'x')");
     world.push(&[Net::Unseen]);
@@ -205,14 +209,18 @@ fn what_was_not_looked_at_may_change_again() {
     );
     world.run("DELETE FROM notes");
     world.push(&[Net::Ok]);
-    assert_eq!((world.server.heard.len(), world.queue().len()), (0, 0));
+    assert_eq!((world.server.received.len(), world.queue().len()), (0, 0));
     world.run("INSERT INTO notes (id, body) VALUES ('b', 'x')");
     world.push(&[Net::AnswerLost]);
     world.push(&[Net::Unseen]);
-    assert_eq!(world.engine.queue.counts().uncertain, 1, "an earlier request was looked at");
+    assert_eq!(
+        world.engine.queue.counts().uncertain,
+        1,
+        "a record of an earlier request may change"
+    );
 }
 
-/// Edits of one row leave as one record, and only the one that the server fails on is parked.
+/// Edits of one row are sent as one record; only the edit that the server fails on is parked.
 #[test]
 fn poison_edit_is_parked_without_others_of_its_row() {
     let cases: [(&[&str], &str); 4] = [
@@ -244,14 +252,15 @@ fn poison_edit_is_parked_without_others_of_its_row() {
         assert!(parked[0].effect.rows.iter().any(|row| row.columns.iter().any(bad)), "{edits:?}");
         assert_eq!(world.shown(), shown);
         world.pull(usize::MAX);
-        assert_eq!(world.shown(), shown, "the server has the others");
+        assert_eq!(world.shown(), shown, "the server lacks the other edits");
         assert!(world.requests <= 20, "{} requests", world.requests);
     }
 }
 
-/// What left behind the record may stand on its row: it goes after the create that is tried apart, also after a crash.
+/// Records after it may depend on its row: they stay after the separated create, also after a
+/// crash.
 #[test]
-fn child_of_a_row_that_is_tried_apart_goes_after_it() {
+fn child_of_a_row_with_separated_edits_is_sent_after_it() {
     for is_cut in [false, true] {
         let mut world = World::new();
         world.run("INSERT INTO notes (id, body) VALUES ('a', 'x')");
@@ -262,11 +271,14 @@ fn child_of_a_row_that_is_tried_apart_goes_after_it() {
             world.crash();
         }
         world.settle();
-        assert_eq!(world.heard(0), ["create a", "create i"]);
+        assert_eq!(world.received(0), ["create a", "create i"]);
         let is_good =
             |push: &Vec<PushRecord>| push[0].data.as_ref().unwrap().get().contains("\"x\"");
-        let good = world.server.heard.iter().position(is_good).unwrap();
-        assert!(world.server.heard[..=good].iter().all(|push| push[0].id == "a"), "cut: {is_cut}");
+        let good = world.server.received.iter().position(is_good).unwrap();
+        assert!(
+            world.server.received[..=good].iter().all(|push| push[0].id == "a"),
+            "cut: {is_cut}"
+        );
         assert_eq!((world.parked().len(), world.server.count()), (1, 2), "cut: {is_cut}");
     }
 }
@@ -283,9 +295,9 @@ fn too_large_edit_is_parked_without_others_of_its_row() {
     assert_eq!(world.server.cell("a", "body"), Some(json!("v0")));
 }
 
-/// The row that came in before they were tried apart was not compared with them while they had no answer.
+/// A row that was pulled earlier was not compared with edits that had no verdict.
 #[test]
-fn edits_tried_apart_are_compared_with_the_row_first() {
+fn separated_edits_are_compared_with_the_row_first() {
     let mut world = World::with_note("a");
     world.run("UPDATE notes SET n = 5");
     world.run("UPDATE notes SET t = 'mine'");

@@ -1,4 +1,4 @@
-//! Policies with a plain server: decided on the device, but for the later clock, which such a server compares itself (P3, P5).
+//! Tests of policies with a plain server: decided on the device, except `LastWriteWins`.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn governed(policy: Policy) -> World {
     world
 }
 
-/// What the device has parked: reason, and the code of the server.
+/// The parked mutations: reason and server code.
 fn parked(world: &World) -> Vec<(ParkReason, String)> {
     let of = |one: crate::engine::queue::mutation::Mutation| {
         let detail: serde_json::Value = serde_json::from_str(&one.detail.unwrap()).unwrap();
@@ -27,8 +27,8 @@ fn parked(world: &World) -> Vec<(ParkReason, String)> {
 }
 
 #[test]
-fn the_same_column_changed_on_both_sides() {
-    for (policy, stands, parked) in [
+fn same_column_conflict_is_resolved_by_the_policy() {
+    for (policy, expected, parked) in [
         (Policy::AcceptServer, "theirs", 1),
         (Policy::Rebase, "mine", 0),
         (Policy::KeepLocal, "mine", 0),
@@ -38,14 +38,14 @@ fn the_same_column_changed_on_both_sides() {
         world.run("UPDATE notes SET body = 'mine'");
         world.server.write("a", &json!({"body": "theirs"}));
         world.settle();
-        assert_eq!(world.server.cell("a", "body"), Some(json!(stands)), "{policy:?}");
+        assert_eq!(world.server.cell("a", "body"), Some(json!(expected)), "{policy:?}");
         assert_eq!(world.parked().len(), parked, "{policy:?}");
         assert_eq!(world.queue().len(), parked, "{policy:?}");
     }
 }
 
 #[test]
-fn a_row_that_somebody_deleted_is_brought_back_only_by_keep_local() {
+fn deleted_row_is_restored_only_by_keep_local() {
     for (policy, keys, parked) in [(Policy::Rebase, "", 1), (Policy::KeepLocal, "a", 0)] {
         let mut world = governed(policy);
         world.run("UPDATE notes SET body = 'mine'");
@@ -60,20 +60,20 @@ fn a_row_that_somebody_deleted_is_brought_back_only_by_keep_local() {
 }
 
 #[test]
-fn a_clock_is_sent_only_where_the_later_one_shall_win() {
+fn client_clock_is_sent_only_for_last_write_wins() {
     for policy in Policy::ALL {
         let mut world = governed(policy);
         world.run("UPDATE notes SET body = 'mine'");
         let written = world.queue()[0].time_ms * 1000;
         world.push(&[Net::Ok]);
-        let told = world.server.heard[0][0].client_updated_at.clone();
+        let sent = world.server.received[0][0].client_updated_at.clone();
         let by_time = policy == Policy::LastWriteWins;
         let expected = if by_time { written } else { 0 };
-        assert_eq!(time::parse(&told), Some(expected), "{policy:?}");
+        assert_eq!(time::parse(&sent), Some(expected), "{policy:?}");
     }
 }
 
-/// The server compares clocks and answers once: whoever loses is parked with both rows, and is not sent again.
+/// The server compares clocks once: the loser is parked with both rows, and is not sent again.
 #[test]
 fn last_write_wins_loser_is_parked_and_sent_once() {
     type Change = fn(&mut World);
@@ -93,21 +93,21 @@ fn last_write_wins_loser_is_parked_and_sent_once() {
             change(&mut world);
             if pulled_first {
                 world.pull(usize::MAX);
-                assert_eq!(world.parked().len(), 0, "the server decides");
+                assert_eq!(world.parked().len(), 0, "the device decided");
             }
             world.settle();
             assert_eq!(parked(&world), [(ParkReason::Conflicted, code.to_owned())]);
-            assert_eq!((world.shown().as_str(), world.server.heard.len()), (shown, 1), "{code}");
+            assert_eq!((world.shown().as_str(), world.server.received.len()), (shown, 1), "{code}");
             world.crash();
             world.govern(Policy::LastWriteWins);
             world.settle();
-            assert_eq!((world.shown().as_str(), world.server.heard.len()), (shown, 1), "{code}");
+            assert_eq!((world.shown().as_str(), world.server.received.len()), (shown, 1), "{code}");
         }
     }
 }
 
 #[test]
-fn last_write_wins_later_edit_stands() {
+fn last_write_wins_later_edit_wins() {
     let mut world = governed(Policy::LastWriteWins);
     world.run("UPDATE notes SET body = 'mine'");
     world.server.write("a", &json!({"body": "theirs", "n": 9}));
@@ -126,12 +126,12 @@ fn last_write_wins_keeps_edits_of_different_columns() {
     world.settle();
     assert_eq!((world.shown().as_str(), world.queue().len()), ("a mine 9", 0));
     assert_eq!(
-        (world.server.cell("a", "body"), world.server.heard.len()),
+        (world.server.cell("a", "body"), world.server.received.len()),
         (Some(json!("mine")), 2)
     );
 }
 
-/// The server compares no clocks for a create upon a live row: it is offered again as an update of that.
+/// For a create of an existing row the server compares no clocks: it is retried as an update.
 #[test]
 fn last_write_wins_compares_creates_of_one_key() {
     for later in [false, true] {
@@ -142,14 +142,14 @@ fn last_write_wins_compares_creates_of_one_key() {
         }
         world.server.write("b", &json!({"body": "theirs", "n": 2}));
         world.settle();
-        let (stands, count) = if later { ("b theirs 2", 1) } else { ("b mine 1", 0) };
-        assert_eq!(world.shown(), format!("a v0 0; {stands}"));
+        let (expected, count) = if later { ("b theirs 2", 1) } else { ("b mine 1", 0) };
+        assert_eq!(world.shown(), format!("a v0 0; {expected}"));
         assert_eq!((world.queue().len(), world.parked().len()), (count, count));
-        assert_eq!(world.server.heard.len(), 2, "{:?}", parked(&world));
+        assert_eq!(world.server.received.len(), 2, "{:?}", parked(&world));
     }
 }
 
-/// Each edit is decided by its own time: one that was made upon the row that the first had lost to still wins.
+/// Each edit is decided by its own time: one made on the row to which the first lost still wins.
 #[test]
 fn last_write_wins_decides_each_edit_by_its_own_time() {
     let mut world = governed(Policy::LastWriteWins);
@@ -166,7 +166,7 @@ fn last_write_wins_decides_each_edit_by_its_own_time() {
     assert_eq!(world.server.cell("a", "body"), Some(json!("late")));
 }
 
-/// A later edit of another column does not carry an earlier one over what was written between them.
+/// A later edit of another column must not carry an earlier one over a write between them.
 #[test]
 fn last_write_wins_tells_edits_of_one_record_apart() {
     let mut world = governed(Policy::LastWriteWins);
@@ -182,10 +182,10 @@ fn last_write_wins_tells_edits_of_one_record_apart() {
     assert_eq!(parked(&world), [(ParkReason::Conflicted, "server_won_conflict".to_owned())]);
     assert_eq!((world.shown().as_str(), world.queue().len()), ("a theirs 8", 1));
     assert_eq!(world.server.cell("a", "n"), Some(json!(8)));
-    assert_eq!(world.server.heard.len(), 4);
+    assert_eq!(world.server.received.len(), 4);
 }
 
-/// An edit that was made while an earlier one of its row had no answer is no conflict with that.
+/// An edit made while an earlier one of its row was uncertain does not conflict with it.
 #[test]
 fn last_write_wins_edit_upon_an_own_edit_is_accepted() {
     for create in [false, true] {
@@ -203,6 +203,6 @@ fn last_write_wins_edit_upon_an_own_edit_is_accepted() {
         assert_eq!((world.queue().len(), world.parked().len()), (0, 0), "create: {create}");
         let id = if create { "b" } else { "a" };
         assert_eq!(world.server.cell(id, "body"), Some(json!("second")));
-        assert!(world.server.heard.len() <= 4, "{} pushes", world.server.heard.len());
+        assert!(world.server.received.len() <= 4, "{} pushes", world.server.received.len());
     }
 }

@@ -1,8 +1,8 @@
-//! The plain server of these stories: `rejoin-plain`, which is held to the recorded exchanges, with a table of notes and
-//! one of their items.
+//! The plain server of these tests: `rejoin-plain`, which is tested against recorded exchanges,
+//! with a table of notes and one of their items.
 //!
-//! A note whose `body` begins with `BAD` is refused by the database, so every push with it fails. What a network does is
-//! the world's.
+//! The database rejects a note whose `body` begins with `BAD`, so every push with it fails with
+//! 500. The network is simulated by the world.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use serde_json::{Value as Json, json};
 const START: i64 = 1_000_000_000_000_000;
 const USER: &str = "ana";
 
-/// What it answers.
+/// A response.
 pub(super) enum Answer {
     Push(Box<PushResponse>),
     Failed,
@@ -27,9 +27,9 @@ pub(super) enum Answer {
 #[derive(Debug)]
 pub(super) struct Server {
     pub(super) plain: PlainServer,
-    /// Every body, as the records in it.
-    pub(super) heard: Vec<Vec<PushRecord>>,
-    /// Records of these rows are answered with this status and reason, and do not reach the database.
+    /// The records of each received body.
+    pub(super) received: Vec<Vec<PushRecord>>,
+    /// Records of these rows get this status and reason without reaching the database.
     pub(super) refused: BTreeMap<String, (&'static str, &'static str)>,
     position: i64,
 }
@@ -50,14 +50,15 @@ fn tables(trigger: Trigger) -> Vec<Table> {
 }
 
 impl Server {
-    /// With `still`, no trigger moves `updated_at` when a row is written.
+    /// With `still`, no trigger updates `updated_at` on a write.
     pub(super) fn new(still: bool) -> Self {
         let trigger = if still { Trigger::LeftAlone } else { Trigger::ClockTime };
         let mut plain = PlainServer::new(Config::new(tables(trigger)), Clock::at(START));
         plain.poison_when(|_, _, data| {
             data["body"].as_str().is_some_and(|body| body.starts_with("BAD"))
         });
-        let mut server = Self { plain, heard: Vec::new(), refused: BTreeMap::new(), position: 0 };
+        let mut server =
+            Self { plain, received: Vec::new(), refused: BTreeMap::new(), position: 0 };
         assert_eq!(server.ask("register", json!({})).status, 200);
         let first: Json = serde_json::from_slice(&server.ask("snapshot", json!({})).body).unwrap();
         server.position = first["checkpoint"].as_i64().unwrap();
@@ -79,7 +80,7 @@ impl Server {
         self.plain.ask(USER, "POST", &path, body.to_string().into_bytes()).unwrap()
     }
 
-    /// Somebody else writes a note.
+    /// Writes a note as another client.
     pub(super) fn write(&mut self, id: &str, cells: &Json) {
         let mut cells = cells.clone();
         let written = if self.plain.row("notes", id).is_some() {
@@ -92,30 +93,30 @@ impl Server {
         written.unwrap();
     }
 
-    /// Somebody else deletes a note, softly.
+    /// Soft-deletes a note as another client.
     pub(super) fn delete(&mut self, id: &str) {
         let now = rejoin_plain::text_of(self.plain.clock().now());
         self.plain.update("notes", id, &json!({ "deleted_at": now })).unwrap();
     }
 
-    /// A cell of a note that is there.
+    /// A cell of an existing note.
     pub(super) fn cell(&self, id: &str, column: &str) -> Option<Json> {
         Some(self.plain.live("notes").get(id)?[column].clone())
     }
 
-    /// The keys of the notes that are there.
+    /// The keys of the existing notes.
     pub(super) fn keys(&self) -> String {
         self.plain.live("notes").into_keys().collect::<Vec<_>>().join(" ")
     }
 
-    /// How many rows are there.
+    /// The number of existing rows.
     pub(super) fn count(&self) -> usize {
         self.plain.live("notes").len() + self.plain.live("items").len()
     }
 
     pub(super) fn push(&mut self, body: &[u8]) -> Answer {
         let mut request: PushRequest = serde_json::from_slice(body).unwrap();
-        self.heard.push(request.changes.clone());
+        self.received.push(request.changes.clone());
         let mut rejected = Vec::new();
         request.changes.retain(|change| {
             let refused = self.refused.get(&change.id);
@@ -146,7 +147,7 @@ impl Server {
         })
     }
 
-    /// The next so many entries of its log; nothing once there are no more.
+    /// The next `entries` entries of its log; `None` at the end.
     pub(super) fn pull(&mut self, entries: usize) -> Option<PullResponse> {
         let body = json!({
             "checkpoint": self.position, "limit": entries.min(1_000), "known_buckets": ["global"],
@@ -168,7 +169,7 @@ fn result(change: &PushRecord, status: &str, reason: &str) -> PushResult {
         operation: change.operation.clone(),
         status: status.to_owned(),
         reason_code: Some(reason.to_owned()),
-        message: Some("as the server says".to_owned()),
+        message: Some("message of the server".to_owned()),
         server_version: None,
         server_updated_at: None,
         server_deleted_at: None,

@@ -1,4 +1,4 @@
-//! What was sent and not answered: it stays what it was until the server's word on it is known (P2, P3, P5, P6).
+//! Tests of sent records without a response: they do not change until their verdict.
 
 use rejoin_protocol::Policy;
 use serde_json::json;
@@ -11,34 +11,37 @@ use crate::engine::rebase::import;
 use crate::value::Value;
 
 #[test]
-fn a_conflict_with_our_own_row_is_the_answer_that_was_lost() {
+fn conflict_with_our_own_row_is_the_lost_acceptance() {
     let mut world = World::with_note("a");
     world.run("UPDATE notes SET body = 'v1'");
     world.push(&[Net::AnswerLost]);
     assert_eq!(world.queue()[0].state, State::Uncertain);
     world.push(&[Net::Ok]);
-    assert!(world.queue().is_empty(), "accepted, not parked");
+    assert!(world.queue().is_empty(), "the edit was not accepted");
     assert_eq!(world.shown(), "a v1 0");
-    assert_eq!(world.server.heard[0][0].base_updated_at, world.server.heard[1][0].base_updated_at);
+    assert_eq!(
+        world.server.received[0][0].base_updated_at,
+        world.server.received[1][0].base_updated_at
+    );
 }
 
-/// A create has no base to compare: only that the row is ours tells that it was accepted.
+/// A create has no base to compare: only the row itself shows that it was accepted.
 #[test]
-fn a_create_whose_answer_was_lost_is_known_by_its_row() {
+fn create_with_a_lost_response_is_recognised_by_its_row() {
     let mut world = World::new();
     world.run("INSERT INTO notes (id, body, n, at) VALUES ('a', 'x', 1, '2026-01-01 08:00:00')");
     world.push(&[Net::AnswerLost]);
     world.run("UPDATE notes SET body = 'y'");
     world.push(&[Net::Ok]);
-    let end = (world.queue().len(), world.server.cell("a", "body"), world.server.heard.len());
-    assert_eq!(end, (0, Some(json!("y")), 3), "times are compared as instants");
+    let end = (world.queue().len(), world.server.cell("a", "body"), world.server.received.len());
+    assert_eq!(end, (0, Some(json!("y")), 3), "times were not compared as instants");
 }
 
-/// Keys of version 7, as the engine makes them, and of version 4.
+/// Keys of UUID version 7, as the engine creates them, and of version 4.
 const RANDOM: [&str; 2] =
     ["019b7700-0000-7a3c-9e21-5d0c6f1b2a34", "5bd5cb3e-6b0d-4f6a-9c4e-0d9b2a7f1c55"];
 
-/// The row under a random key can only be ours, whatever was written there since.
+/// A row with a random key is ours, even if another client changed it later.
 #[test]
 fn create_with_a_random_key_is_accepted_as_it_was_changed() {
     for (policy, key) in Policy::ALL.iter().flat_map(|policy| RANDOM.map(|key| (*policy, key))) {
@@ -60,7 +63,7 @@ fn create_with_a_random_key_is_accepted_as_it_was_changed() {
 }
 
 #[test]
-fn create_with_a_random_key_that_was_given_up_is_removed() {
+fn discarded_create_with_a_random_key_is_removed() {
     let mut world = World::new();
     world.run(&format!("INSERT INTO notes (id, body) VALUES ('{}', 'mine')", RANDOM[0]));
     world.push(&[Net::AnswerLost]);
@@ -71,10 +74,10 @@ fn create_with_a_random_key_that_was_given_up_is_removed() {
     assert_eq!((world.server.keys().as_str(), world.queue().len()), ("", 0));
 }
 
-/// A key that apps choose, and a create that no request has carried before, may meet a row of somebody else.
-/// Found by simulation (world 10603915 of plain): the edit named the owner, which the server fills in, so it did not know its row.
+/// A key that apps choose may collide with a foreign row. Found by simulation (world 10603915 of
+/// plain): the edit named the owner, which the server fills in, so its own row was not recognised.
 #[test]
-fn create_that_went_over_a_row_is_known_by_its_row() {
+fn create_that_overwrote_a_row_is_recognised_by_its_row() {
     for (net, gives_up) in
         [(Net::AnswerLost, false), (Net::AnswerLost, true), (Net::RequestLost, true)]
     {
@@ -107,7 +110,7 @@ fn create_that_may_meet_a_foreign_row_is_compared() {
     }
 }
 
-/// A row that was deleted and made again under its old key is no fresh one.
+/// A deleted and recreated row may be a foreign one.
 #[test]
 fn create_under_a_key_that_was_used_before_is_compared() {
     let mut world = World::with_note(RANDOM[0]);
@@ -121,7 +124,7 @@ fn create_under_a_key_that_was_used_before_is_compared() {
 }
 
 #[test]
-fn b1_an_edit_without_its_verdict_is_not_judged_by_a_pull() {
+fn pull_does_not_resolve_an_uncertain_edit() {
     let mut world = World::with_note("a");
     world.run("UPDATE notes SET body = 'v1'");
     world.push(&[Net::AnswerLost]);
@@ -130,26 +133,26 @@ fn b1_an_edit_without_its_verdict_is_not_judged_by_a_pull() {
     assert_eq!((world.shown(), world.parked().len()), ("a v1 0".to_owned(), 0));
     world.push(&[Net::Ok]);
     let parked = world.parked().remove(0);
-    assert_eq!(parked.reason, Some(ParkReason::Conflicted), "the residue: no one can know better");
-    assert!(parked.detail.unwrap().contains("server_won_conflict"), "in the server's words");
+    assert_eq!(parked.reason, Some(ParkReason::Conflicted), "the undecidable edit was not parked");
+    assert!(parked.detail.unwrap().contains("server_won_conflict"), "the server's code is missing");
     assert_eq!(world.shown(), "a theirs 0");
 }
 
 #[test]
-fn disjoint_columns_survive_a_conflict_and_go_again_upon_the_new_base() {
+fn disjoint_columns_are_sent_again_on_the_new_base() {
     let mut world = World::with_note("a");
     world.run("UPDATE notes SET body = 'mine'");
     world.server.write("a", &json!({"n": 9}));
     world.push(&[Net::Ok]);
-    assert_eq!(world.heard(0), ["update a"]);
-    assert_eq!(world.heard(1), ["update a"]);
-    assert_eq!(world.server.heard[1][0].data.as_ref().unwrap().get(), r#"{"body":"mine"}"#);
+    assert_eq!(world.received(0), ["update a"]);
+    assert_eq!(world.received(1), ["update a"]);
+    assert_eq!(world.server.received[1][0].data.as_ref().unwrap().get(), r#"{"body":"mine"}"#);
     assert!(world.queue().is_empty());
     assert_eq!(world.shown(), "a mine 9");
 }
 
 #[test]
-fn what_was_frozen_outlives_a_crash_byte_for_byte() {
+fn frozen_records_are_sent_unchanged_after_a_crash() {
     let mut world = World::with_note("a");
     world.run("UPDATE notes SET body = 'v1'; INSERT INTO notes (id, body) VALUES ('b', 'x')");
     world.push(&[Net::AnswerLost]);
@@ -157,7 +160,7 @@ fn what_was_frozen_outlives_a_crash_byte_for_byte() {
     world.crash();
     assert_eq!(world.engine.queue.counts().uncertain, 1);
     world.push(&[Net::AnswerLost]);
-    let text = |push: usize| serde_json::to_string(&world.server.heard[push]).unwrap();
+    let text = |push: usize| serde_json::to_string(&world.server.received[push]).unwrap();
     assert_eq!(text(0), text(1));
     world.settle();
     assert_eq!(world.shown(), "a later 0; b later .");
@@ -165,47 +168,47 @@ fn what_was_frozen_outlives_a_crash_byte_for_byte() {
 }
 
 #[test]
-fn b8_an_uncertain_delete_is_not_accepted_by_a_delete_of_the_log() {
+fn logged_delete_does_not_accept_an_uncertain_delete() {
     let mut world = World::with_note("a");
     world.server.delete("a");
     world.server.write("a", &json!({"body": "back"}));
     world.run("DELETE FROM notes");
     world.push(&[Net::RequestLost]);
     world.pull(1);
-    assert_eq!(world.queue().len(), 1, "somebody else's delete is not ours");
+    assert_eq!(world.queue().len(), 1, "a foreign delete accepted our own");
     world.settle();
-    assert_eq!(world.server.keys(), "", "the server lets a delete win always");
+    assert_eq!(world.server.keys(), "", "the delete was not applied");
     assert!(world.queue().is_empty());
 }
 
 #[test]
-fn a_create_and_its_delete_that_were_never_sent_need_no_request() {
+fn unsent_create_and_delete_need_no_request() {
     let mut world = World::new();
     world.run("INSERT INTO notes (id, body) VALUES ('a', 'x')");
     world.run("DELETE FROM notes");
     let ids: Vec<_> = world.queue().iter().map(|mutation| mutation.id).collect();
     world.push(&[Net::Ok]);
-    assert_eq!((world.server.heard.len(), world.queue().len()), (0, 0));
+    assert_eq!((world.server.received.len(), world.queue().len()), (0, 0));
     for id in ids {
         assert!(world.engine.was_accepted(id).unwrap());
     }
 }
 
 #[test]
-fn a_row_whose_version_did_not_move_takes_every_image_and_loses_nothing() {
+fn row_with_an_unchanged_version_takes_every_image() {
     let mut world = World::with_note_on(Server::new(true), "a");
     world.run("UPDATE notes SET body = 'v1'");
     world.push(&[Net::AnswerLost]);
     world.push(&[Net::Ok]);
-    assert!(world.queue().is_empty(), "applied twice, which is once");
+    assert!(world.queue().is_empty(), "the update is still queued");
     world.server.write("a", &json!({"n": 5}));
     world.pull(usize::MAX);
     assert_eq!(world.shown(), "a v1 5");
 }
 
-/// Another client restores the deleted row whose id a create uses, and the row keeps its version.
+/// Another client restores the deleted row of a create's id, and the row keeps its version.
 #[test]
-fn create_upon_a_row_brought_back_is_decided_by_the_policy() {
+fn create_of_a_restored_row_is_resolved_by_the_policy() {
     for (policy, body, parked) in [(Policy::Rebase, "mine", 0), (Policy::AcceptServer, "theirs", 1)]
     {
         let mut world = World::with_note_on(Server::new(true), "a");
@@ -222,7 +225,7 @@ fn create_upon_a_row_brought_back_is_decided_by_the_policy() {
 }
 
 #[test]
-fn integers_beyond_a_double_arrive_whole() {
+fn integers_beyond_a_double_are_exact() {
     let mut world = World::with_note("a");
     world.run("UPDATE notes SET n = 9007199254740993");
     world.push(&[Net::AnswerLost]);
@@ -233,18 +236,18 @@ fn integers_beyond_a_double_arrive_whole() {
 }
 
 #[test]
-fn a_server_that_refuses_its_own_version_is_not_asked_for_ever() {
+fn rejection_of_the_current_version_is_not_retried() {
     let mut world = World::with_note("a");
     world.server.refused.insert("a".to_owned(), ("conflict", "server_won_conflict"));
     world.run("UPDATE notes SET body = 'mine'");
     world.push(&[Net::Ok]);
-    assert_eq!(world.server.heard.len(), 1);
+    assert_eq!(world.server.received.len(), 1);
     assert_eq!(world.parked()[0].reason, Some(ParkReason::Conflicted));
     assert_eq!(world.shown(), "a v0 0");
 }
 
 #[test]
-fn an_update_of_a_row_that_is_gone_is_parked_and_a_delete_of_it_is_done() {
+fn update_of_a_missing_row_is_parked_and_delete_accepted() {
     let mut world = World::with_note("a");
     world.server.write("b", &json!({"body": "v0", "n": 0, "at": null}));
     world.pull(usize::MAX);
@@ -259,7 +262,7 @@ fn an_update_of_a_row_that_is_gone_is_parked_and_a_delete_of_it_is_done() {
 }
 
 #[test]
-fn imported_edits_wait_for_the_servers_rows_here_too() {
+fn imported_edits_wait_for_the_first_sync() {
     let mut world = World::with_note("a");
     world.run("UPDATE notes SET body = 'mine'");
     let edited = world.queue()[0].clone();
@@ -269,10 +272,10 @@ fn imported_edits_wait_for_the_servers_rows_here_too() {
     world.crash();
     world.run("INSERT INTO notes (id, body) VALUES ('b', 'new')");
     world.push(&[Net::Ok]);
-    assert!(world.server.heard.is_empty(), "nothing goes before the first sync is done");
+    assert!(world.server.received.is_empty(), "sent before the first sync");
     world.engine.set_meta("first_sync", Some("done")).unwrap();
     import::settle_all(&mut world.engine).unwrap();
     world.push(&[Net::Ok]);
-    assert_eq!(world.heard(0), ["update a", "create b"]);
+    assert_eq!(world.received(0), ["update a", "create b"]);
     assert!(world.queue().is_empty());
 }

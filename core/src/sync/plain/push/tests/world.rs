@@ -1,4 +1,4 @@
-//! One device and one plain server, with whatever may happen between them.
+//! One device and one plain server, with network faults.
 
 use std::sync::Arc;
 
@@ -20,21 +20,21 @@ use crate::sync::plain::schema::completed;
 use crate::sync::rows::push::{ActionParts, Limits};
 use crate::value::Value;
 
-/// What becomes of a request.
+/// The result of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Net {
     Ok,
     /// It never arrives.
     RequestLost,
-    /// It is done, and nobody hears of it.
+    /// It is processed; the response is lost.
     AnswerLost,
-    /// It is done, and then the server says 500.
+    /// It is processed, and the server responds 500.
     FailedAfterCommit,
-    /// The server says 500 to all, probes too.
+    /// The server responds 500 to everything, including probes.
     Down,
-    /// The server says 500 to a push, and answers all else.
+    /// The server responds 500 to pushes only.
     Sick,
-    /// The server refuses the request before it looks at it.
+    /// The server refuses the request before it evaluates it.
     Unseen,
 }
 
@@ -45,17 +45,17 @@ pub(super) struct World {
     pub(super) server: Server,
     pub(super) course: Course,
     pub(super) limit: usize,
-    /// Pushes and probes and pulls, since it was last set to 0.
+    /// The number of pushes, probes and pulls since it was set to 0.
     pub(super) requests: usize,
-    /// Bodies that carry this row are answered with 400.
+    /// Bodies with this row get a 400.
     pub(super) unreadable: Option<String>,
-    /// Longer bodies are answered with 413.
+    /// Longer bodies get a 413.
     pub(super) largest: Option<usize>,
     number: i64,
     crashes: u64,
 }
 
-/// What the app has bundled: an item belongs to a note.
+/// The bundled manifest: an item belongs to a note.
 fn bundled(mut manifest: Manifest) -> Manifest {
     let parent = Rule::References {
         column: "note".to_owned(),
@@ -96,7 +96,7 @@ impl World {
         }
     }
 
-    /// A note that both have.
+    /// A world with a note on both sides.
     pub(super) fn with_note(id: &str) -> Self {
         Self::with_note_on(Server::new(false), id)
     }
@@ -108,7 +108,7 @@ impl World {
         world
     }
 
-    /// What the app says of conflicts in notes; not kept in the file.
+    /// Sets the conflict policy for notes; not stored in the file.
     pub(super) fn govern(&mut self, policy: Policy) {
         self.engine.set_policies([("notes".to_owned(), policy)].into()).unwrap();
     }
@@ -157,14 +157,14 @@ impl World {
         true
     }
 
-    /// A pass of its own: pushes until nothing is left to say, or the net fails. The nets of its first requests are named,
-    /// all others are as the last one.
+    /// Runs a pass: pushes until nothing is left or the network fails. `nets` are the results of
+    /// its first requests; the last one applies to all others.
     pub(super) fn push(&mut self, nets: &[Net]) {
         self.course = Course::default();
         self.push_on(nets);
     }
 
-    /// The same pass, further.
+    /// Continues the pass.
     pub(super) fn push_on(&mut self, nets: &[Net]) {
         let last = nets.last().copied().unwrap_or(Net::Ok);
         let mut nets = nets.iter().copied();
@@ -192,7 +192,7 @@ impl World {
         panic!("the pass does not end");
     }
 
-    /// Pulls so many entries of the log: rows as they are now, deletes as they were (P6).
+    /// Pulls this number of log entries: current rows, historic deletes.
     pub(super) fn pull(&mut self, entries: usize) {
         while let Some(answer) = self.server.pull(entries) {
             let (images, history) = pull::rows(&self.engine, &answer).unwrap();
@@ -205,7 +205,7 @@ impl World {
         }
     }
 
-    /// Everything is said and heard.
+    /// Pushes and pulls until nothing is left.
     pub(super) fn settle(&mut self) {
         for _ in 0..4 {
             self.push(&[Net::Ok]);
@@ -213,20 +213,20 @@ impl World {
         }
     }
 
-    /// The process dies and the file is opened again.
+    /// Simulates a crash and opens the file again.
     pub(super) fn crash(&mut self) {
         let empty = tempfile::tempdir().unwrap();
         let gone = open(&empty, None).unwrap();
         drop(std::mem::replace(&mut self.engine, gone));
         self.crashes += 1;
         let options = OpenOptions { path: self.folder.path().join("app.db"), manifest: None };
-        // A host of its own: random ids are given once.
+        // A new host, because random ids must not repeat.
         self.host = Arc::new(TestHost::new(1 + self.crashes));
         self.engine = Engine::open(&options, self.host.clone()).unwrap();
         self.course = Course::default();
     }
 
-    /// The notes that the app sees, `id body n`.
+    /// The notes that the app sees, as `id body n`.
     pub(super) fn shown(&self) -> String {
         let sql = "SELECT id || ' ' || coalesce(body, '.') || ' ' || coalesce(n, '.') FROM notes \
                    ORDER BY id";
@@ -253,9 +253,9 @@ impl World {
         self.queue().into_iter().filter(|one| one.state == State::Parked).collect()
     }
 
-    /// The records of the n-th push that the server heard, `operation id`.
-    pub(super) fn heard(&self, push: usize) -> Vec<String> {
-        let changes = self.server.heard[push].iter();
+    /// The records of the n-th received push, as `operation id`.
+    pub(super) fn received(&self, push: usize) -> Vec<String> {
+        let changes = self.server.received[push].iter();
         changes.map(|change| format!("{} {}", change.operation, change.id)).collect()
     }
 }

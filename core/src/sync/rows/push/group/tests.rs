@@ -1,4 +1,4 @@
-//! Offers and the groups that they become.
+//! Tests of offers and their groups.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -94,7 +94,7 @@ fn json(schema: &Schema, row: OfferedRow) -> String {
 }
 
 #[test]
-fn each_operation_has_its_members_and_each_kind_its_text() {
+fn operations_and_kinds_are_encoded_as_documented() {
     let cases = [
         (
             row(
@@ -128,21 +128,18 @@ fn each_operation_has_its_members_and_each_kind_its_text() {
 }
 
 #[test]
-fn a_group_names_its_attempt_its_hash_and_what_it_stands_on() {
+fn group_has_attempt_hash_and_dependencies() {
     let update = row(Operation::Update, &[(2, "B".into())], &[(2, "A".into())]);
     let group = group(&schema(), &offer(update), ActionParts::default()).unwrap();
     assert_eq!(group.id, "00000000-0000-0000-0000-000000000007");
     assert_eq!((group.seq, group.attempt, group.hash.as_str()), (41, 2, "ab"));
     assert_eq!(group.after, ["00000000-0000-0000-0000-000000000006"]);
     assert_eq!(group.time, "2026-01-01T00:00:00.001000Z");
-    assert_eq!(
-        group.schema_version, None,
-        "the effect is older, its columns go by their present names"
-    );
+    assert_eq!(group.schema_version, None, "columns do not have their current names");
 }
 
 #[test]
-fn a_column_that_is_renamed_is_still_itself() {
+fn renamed_column_is_sent_by_its_current_name() {
     let mut schema = schema();
     let mut table = (*schema.tables[&NUMBER]).clone();
     table.columns[1].name = "title".to_owned();
@@ -154,14 +151,14 @@ fn a_column_that_is_renamed_is_still_itself() {
 }
 
 #[test]
-fn a_value_without_json_is_refused_by_its_column() {
+fn unencodable_value_is_refused_with_its_column() {
     let update = row(Operation::Update, &[(3, f64::NAN.into())], &[(3, 1.into())]);
     let refused = group(&schema(), &offer(update), ActionParts::default()).unwrap_err();
     assert!(matches!(refused, Error::Value { column, .. } if column == "score"));
 }
 
 #[test]
-fn the_weight_of_a_mutation_is_no_less_than_its_group() {
+fn weight_is_at_least_the_size_of_the_group() {
     let long = "long ".repeat(500);
     let patch = RowPatch {
         row: RowKey { table: NUMBER, key: "p1".into() },
@@ -180,7 +177,7 @@ fn the_weight_of_a_mutation_is_no_less_than_its_group() {
 }
 
 #[test]
-fn of_an_action_is_told_what_the_server_can_do_something_with() {
+fn action_parts_follow_the_servers_capabilities() {
     let row = |key: &str| RowKey { table: NUMBER, key: key.into() };
     let columns = Some(vec![(ColumnId(3), 5.into()), (ColumnId(77), "gone".into())]);
     let intent = Intent {
