@@ -1,4 +1,4 @@
-//! What it costs that a write has a name, and is remembered with what was meant.
+//! The cost of performing a write as a named action, recorded with its arguments.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::measure::{Run, Variant, cpu};
 use crate::raw;
 use crate::rebase::{TABLE, filled};
 
-/// So many go from one row to another: as an action, and as the statements in it.
+/// Moves a number from one row to another: as an action, and as the statements in it.
 const MOVE: &str = r#"{"name": "move", "parameters": [{"name": "n", "type": "integer"},
     {"name": "source", "type": "text"}, {"name": "target", "type": "text"}],
     "statements": ["UPDATE item SET count = count - :n WHERE id = :source",
@@ -20,11 +20,12 @@ const MOVE: &str = r#"{"name": "move", "parameters": [{"name": "n", "type": "int
 const TAKE: &str = "UPDATE item SET count = count - ? WHERE id = ?";
 const GIVE: &str = "UPDATE item SET count = count + ? WHERE id = ?";
 
-/// One row's number, as [`crate::rebase`] writes it by plain SQL.
+/// Sets one row's number, as [`crate::rebase`] does in plain SQL.
 const SET: &str = r#"{"name": "set", "parameters": [{"name": "n", "type": "integer"}, {"name": "id", "type": "text"}],
     "statements": ["UPDATE item SET count = :n WHERE id = :id"]}"#;
 
-/// A declared action of two statements, against the same two captured as plain SQL in one transaction.
+/// A declared action of two statements, against the same two captured as plain SQL in one
+/// transaction.
 pub(crate) const PERFORM: Run = |variant, folder, count| {
     let mut engine = filled(&folder.join("bench.db"))?;
     let moves: Vec<_> = (0..count).map(moved).collect();
@@ -51,12 +52,12 @@ pub(crate) const PERFORM: Run = |variant, folder, count| {
     Ok(sample)
 };
 
-/// Another two rows each time, all over the table.
+/// A different pair of rows each time, spread over the table.
 fn moved(number: usize) -> [String; 2] {
     [number * 7_919, number * 7_919 + TABLE / 2].map(|number| raw::key(number % TABLE))
 }
 
-/// So many pending actions, each on a row of its own.
+/// This many pending actions, each on its own row.
 pub(crate) fn set_counts(engine: &mut Engine, count: usize) -> Result<()> {
     declare(engine, SET)?;
     for number in 0..count {

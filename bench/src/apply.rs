@@ -1,4 +1,4 @@
-//! Remote rows into the base: first sync, and a pull over what is there.
+//! Applying remote rows to the base: first sync, and a pull over existing rows.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ const KINDS: [ColumnKind; 8] = [
     ColumnKind::Datetime,
 ];
 
-/// Rows as a server sends them.
+/// Rows in the server's form.
 pub(crate) fn set(rows: impl Iterator<Item = [Value; 8]>) -> Result<RowSet> {
     let mut text = String::from("[");
     for row in rows {
@@ -49,7 +49,7 @@ pub(crate) fn set(rows: impl Iterator<Item = [Value; 8]>) -> Result<RowSet> {
     })
 }
 
-/// The bytes of a snapshot page, as a server sends them.
+/// The bytes of a snapshot page in the server's form.
 pub(crate) fn page(first: usize, count: usize) -> Result<Vec<u8>> {
     let set = set((first..first + count).map(ours::row))?;
     let range = KeyRange {
@@ -72,14 +72,15 @@ pub(crate) fn page(first: usize, count: usize) -> Result<Vec<u8>> {
     })?)
 }
 
-/// A page's bytes as the batch that the session makes of it.
+/// Decodes a page's bytes into a batch, as the session does.
 pub(crate) fn batch(bytes: &[u8]) -> Result<Batch> {
     let page: SnapshotResponse = serde_json::from_slice(bytes)?;
     let answer = page.rejoin.context("a page of ours")?;
     Ok(Batch { sets: answer.sets, ranges: answer.ranges, bulk: true, ..Batch::default() })
 }
 
-/// First sync: page bytes to rows, a transaction a page, against a plain sorted INSERT of all rows in one.
+/// First sync: from page bytes to rows, one transaction per page, against a plain sorted INSERT of
+/// all rows in one transaction.
 pub(crate) const FIRST_SYNC: Run = |variant, folder, count| {
     let path = folder.join("bench.db");
     if variant == Variant::Reference {
@@ -105,7 +106,7 @@ pub(crate) const FIRST_SYNC: Run = |variant, folder, count| {
     Ok(sample)
 };
 
-/// Applies so many rows, page by page, as a first sync does.
+/// Applies this many rows, page by page, as a first sync does.
 pub(crate) fn pages(engine: &mut Engine, count: usize) -> Result<()> {
     for first in (0..count).step_by(PAGE) {
         engine.apply(batch(&page(first, PAGE.min(count - first))?)?)?;
@@ -113,7 +114,7 @@ pub(crate) fn pages(engine: &mut Engine, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// The longest time for which the writer was held while `count` rows arrived in pages.
+/// The longest time the writer was held while `count` rows arrived in pages.
 pub(crate) fn longest_hold(folder: &Path, count: usize) -> Result<Duration> {
     let mut engine = ours::open(&folder.join("bench.db"))?;
     let mut longest = Duration::ZERO;
@@ -126,7 +127,7 @@ pub(crate) fn longest_hold(folder: &Path, count: usize) -> Result<Duration> {
     Ok(longest)
 }
 
-/// A remote batch of these rows, each with another title.
+/// A remote batch of these rows with new titles.
 pub(crate) fn changed(rows: impl Iterator<Item = usize>) -> Result<Batch> {
     let rows = rows.map(|number| {
         let mut row = ours::row(number);

@@ -1,7 +1,8 @@
-//! What the languages are measured by, done from Rust: the same work without a border, a line of JSON for each.
+//! The measurements of the language bindings, done in Rust: the same work without an FFI boundary,
+//! one JSON line each.
 //!
-//! By the clock on the wall, since that is what an app waits for; the two sides of a line take turns. `bench/README.md` says
-//! what each line means, so that the programs of the languages do the same.
+//! In wall time, as an app experiences it; the two sides of a line alternate. `bench/README.md`
+//! defines each line, so that the programs of the languages do the same.
 
 use std::path::Path;
 use std::sync::mpsc;
@@ -21,18 +22,18 @@ const COMMITS: usize = 1_000;
 const ROUNDS: usize = 15;
 const ALL: &str = "SELECT * FROM item ORDER BY id";
 
-/// A figure, as the programs of all languages print it.
+/// A result, in the format printed by the programs of all languages.
 #[derive(Debug, Serialize)]
 struct Figure {
     what: &'static str,
     ours_ms: f64,
-    /// What it is compared with.
+    /// The reference.
     peer: Option<&'static str>,
     peer_ms: Option<f64>,
     ratio: Option<f64>,
 }
 
-/// A row as an app holds it.
+/// A row as an app object.
 #[derive(Debug, PartialEq)]
 struct Item {
     id: String,
@@ -45,7 +46,7 @@ struct Item {
     updated_at: String,
 }
 
-/// Prints a line for each figure.
+/// Prints one line per result.
 pub(crate) fn print() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let both = Both::open(folder.path())?;
@@ -79,7 +80,8 @@ fn say(figure: &Figure) -> Result<()> {
     Ok(())
 }
 
-/// The median of so many runs in milliseconds, after one that is not counted; each says whether it did its work.
+/// The median of this many runs in milliseconds, after one uncounted run; each returns whether it
+/// did its work.
 fn times(rounds: usize, mut work: impl FnMut() -> Result<bool>) -> Result<f64> {
     ensure!(work()?, "the work was not done");
     let mut all = Vec::with_capacity(rounds);
@@ -95,7 +97,7 @@ fn timed(work: &mut impl FnMut() -> Result<bool>) -> Result<f64> {
     Ok(begin.elapsed().as_secs_f64() * 1e3)
 }
 
-/// Ours and the peer's in turns, and the median of the ratios.
+/// Alternates ours and the reference's; returns the median of the ratios.
 fn against(
     what: &'static str,
     mut ours: impl FnMut() -> Result<bool>,
@@ -124,7 +126,7 @@ fn against(
     })
 }
 
-/// The same rows in a table of the app's own and in plain SQLite.
+/// The same rows in a local-only table of the app and in plain SQLite.
 struct Both {
     client: Client,
     peer: Connection,
@@ -190,21 +192,22 @@ impl Both {
         Ok(self.peer.prepare_cached(raw::UPDATE)?.execute(params)?)
     }
 
-    /// From asking for a write to holding the result that shows it, for one commit after the other, in milliseconds.
+    /// From the call of a write to the result that shows it, for consecutive commits, in
+    /// milliseconds.
     fn delays(&self) -> Result<Vec<f64>> {
         const ONE: &str = "SELECT count FROM item WHERE id = ?";
         let key = raw::key(1);
         let mut watch = block_on(self.client.watch(ONE, (key.as_str(),), &[]))?;
-        let (tell, told) = mpsc::channel();
-        let hears = std::thread::spawn(move || {
+        let (sender, emitted) = mpsc::channel();
+        let listener = std::thread::spawn(move || {
             while let Some(Ok(update)) = block_on(watch.next()) {
                 let count = update.rows.row(0).and_then(|row| row.get::<i64>(0).ok());
-                if tell.send((count, Instant::now())).is_err() {
+                if sender.send((count, Instant::now())).is_err() {
                     return;
                 }
             }
         });
-        let next = || told.recv_timeout(Duration::from_secs(10)).context("nothing was emitted");
+        let next = || emitted.recv_timeout(Duration::from_secs(10)).context("nothing was emitted");
         next()?;
         let mut delays = Vec::with_capacity(COMMITS);
         for number in 0..COMMITS {
@@ -218,10 +221,10 @@ impl Both {
             written.wait()?;
             delays.push(at.duration_since(begin).as_secs_f64() * 1e3);
         }
-        drop(told);
-        // One more commit, at which the listener notices that nobody hears it.
+        drop(emitted);
+        // One more commit, at which the listener notices that the receiver is gone.
         self.write(1)?;
-        ensure!(hears.join().is_ok(), "the listener panicked");
+        ensure!(listener.join().is_ok(), "the listener panicked");
         Ok(delays)
     }
 }

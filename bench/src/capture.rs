@@ -1,4 +1,4 @@
-//! What it costs that a write is recorded with the row.
+//! The cost of capturing a write together with the row.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use crate::measure::{Run, Sample, Variant, cpu};
 use crate::{ours, raw};
 
-/// What is written.
+/// The kind of write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Write {
     Insert,
@@ -17,14 +17,14 @@ enum Write {
     Delete,
 }
 
-/// How the rows' keys lie: anywhere in the table, as UUIDv4 do, or each behind the last, as UUIDv7 do.
+/// The order of keys: spread over the table like UUIDv4, or ascending like UUIDv7.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Keys {
     Spread,
     Rising,
 }
 
-/// What is measured.
+/// The measured workload.
 struct Shape {
     per_transaction: usize,
     write: Write,
@@ -37,7 +37,8 @@ const ONE: Shape =
     Shape { per_transaction: 1, write: Write::Insert, keys: Keys::Spread, floor: true };
 const MANY: Shape = Shape { per_transaction: 1_000, floor: false, ..ONE };
 
-/// One row a transaction, against the floor of any durable queue: the row and one small queue row in one transaction.
+/// One row per transaction, against the minimum of any durable queue: the row and one small queue
+/// row in one transaction.
 pub(crate) const ONE_INSERT: Run = |variant, folder, count| each(variant, folder, count, &ONE);
 /// The same for updates.
 pub(crate) const ONE_UPDATE: Run =
@@ -45,7 +46,7 @@ pub(crate) const ONE_UPDATE: Run =
 /// The same for deletes.
 pub(crate) const ONE_DELETE: Run =
     |variant, folder, count| each(variant, folder, count, &Shape { write: Write::Delete, ..ONE });
-/// A thousand rows a transaction, against plain SQLite without any queue.
+/// A thousand rows per transaction, against plain SQLite without a queue.
 pub(crate) const THOUSAND_INSERTS: Run =
     |variant, folder, count| each(variant, folder, count, &MANY);
 /// The same for updates.
@@ -54,10 +55,10 @@ pub(crate) const THOUSAND_UPDATES: Run =
 /// The same for deletes.
 pub(crate) const THOUSAND_DELETES: Run =
     |variant, folder, count| each(variant, folder, count, &Shape { write: Write::Delete, ..MANY });
-/// The same with keys that rise: what plain SQLite does best.
+/// The same with ascending keys, the best case of plain SQLite.
 pub(crate) const THOUSAND_RISING: Run =
     |variant, folder, count| each(variant, folder, count, &Shape { keys: Keys::Rising, ..MANY });
-/// A hundred rows a transaction, against plain SQLite; counted in instructions.
+/// A hundred rows per transaction, against plain SQLite; counted in instructions.
 pub(crate) const HUNDRED_INSERTS: Run =
     |variant, folder, count| each(variant, folder, count, &Shape { per_transaction: 100, ..MANY });
 
@@ -76,7 +77,7 @@ impl Shape {
         }
     }
 
-    /// The statement, and what is bound.
+    /// The statement and its parameters.
     fn statement(&self, number: usize) -> (&'static str, Vec<Value>) {
         match self.write {
             Write::Insert => (raw::INSERT, self.row(number).into()),
@@ -89,14 +90,14 @@ impl Shape {
         }
     }
 
-    /// The rows that are there before.
+    /// The rows that exist before.
     fn before(&self, count: usize) -> Vec<[Value; 8]> {
         let filled = if self.write == Write::Insert { 0 } else { count };
         (0..filled).map(|number| self.row(number)).collect()
     }
 }
 
-/// Rows and statements are made outside of what is measured.
+/// Rows and statements are prepared outside of the measurement.
 fn each(variant: Variant, folder: &Path, count: usize, shape: &Shape) -> Result<Sample> {
     let path = folder.join("bench.db");
     let before = shape.before(count);

@@ -1,4 +1,4 @@
-//! What is no ratio of two runs: times by the clock, and sizes.
+//! Results that are not ratios of two runs: wall times and sizes.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,10 +11,10 @@ use crate::measure::{median, percentile};
 use crate::report::Line;
 use crate::{apply, open, ours, raw, watch};
 
-/// Makes the lines of one figure.
+/// Produces the lines of one result.
 type Make = fn() -> Result<Vec<Line>>;
 
-/// Every figure whose name is wanted.
+/// Every result whose name matches.
 pub(crate) fn lines(wanted: &dyn Fn(&str) -> bool) -> Result<Vec<Line>> {
     let all: [(&str, Make); 6] = [
         ("writer hold", hold),
@@ -59,7 +59,7 @@ fn hold() -> Result<Vec<Line>> {
     Ok(vec![figure(name, "the clock", hold, "ms", 50.0)])
 }
 
-/// Writes of one row each: what `Config::durability` costs on this disk.
+/// Writes of one row each: the cost of `Config::durability` on this disk.
 fn commit() -> Result<Vec<Line>> {
     const COUNT: u32 = 500;
     let line = |(name, durability)| {
@@ -111,7 +111,8 @@ fn file_size() -> Result<Vec<Line>> {
     Ok(vec![line])
 }
 
-/// This program without its symbols: engine, client, SQLite and TLS, and the workloads; so more than a library.
+/// This program without symbols: engine, client, SQLite, TLS and the workloads, so more than a
+/// library.
 #[allow(clippy::cast_precision_loss)]
 fn program_size() -> Result<Vec<Line>> {
     let folder = tempfile::tempdir()?;

@@ -1,6 +1,8 @@
-//! Instructions by callgrind: the same for the same binary and input, whatever else the machine does.
+//! Instruction counts by callgrind: reproducible for the same binary and input, independent of
+//! other load.
 //!
-//! A workload is run at one and at two times its scale; the difference, per unit, leaves set-up out.
+//! Each workload runs at one and at two times its scale; the difference per unit excludes the
+//! setup.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -11,7 +13,7 @@ use crate::measure::Variant;
 use crate::report::Line;
 use crate::workloads::{COUNTED, TIMED, Workload};
 
-/// Whether callgrind is on this machine.
+/// Whether callgrind is installed.
 pub(crate) fn available() -> bool {
     Command::new("valgrind")
         .arg("--version")
@@ -72,17 +74,17 @@ fn variant_name(variant: Variant) -> String {
     }
 }
 
-/// What callgrind watches: one workload, once; of all, so that any can be looked into by hand.
+/// Runs one workload once under callgrind; works for all workloads, for manual inspection.
 pub(crate) fn run_one(index: usize, variant: Variant, scale: usize) -> Result<()> {
     let workload = COUNTED.iter().chain(TIMED).nth(index).context("no such workload")?;
     let folder = tempfile::tempdir()?;
     (workload.run)(variant, folder.path(), scale).map(drop)
 }
 
-/// Compares with what is committed: at most this much more.
+/// The maximum ratio to the committed baseline.
 pub(crate) const GATE: f64 = 1.10;
 
-/// Says which lines count more than [`GATE`] times the baseline's instructions, or are not in it.
+/// The lines with more than [`GATE`] times the baseline's instructions, or without a baseline.
 pub(crate) fn beyond(baseline: &[Line], lines: &[Line]) -> Vec<String> {
     let grown = |line: &Line| -> Option<String> {
         let [ours, _] = line.instructions?;
@@ -104,7 +106,7 @@ pub(crate) fn beyond(baseline: &[Line], lines: &[Line]) -> Vec<String> {
     lines.iter().filter_map(grown).collect()
 }
 
-/// The baseline that is committed.
+/// The committed baseline.
 pub(crate) fn baseline(path: &Path) -> Result<Vec<Line>> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("no baseline at {}", path.display()))?;
@@ -129,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gate_closes_above_a_tenth_more() {
+    fn gate_fails_above_the_maximum_ratio() {
         let baseline = [line("a", 100.0)];
         assert!(beyond(&baseline, &[line("a", 110.0)]).is_empty());
         assert_eq!(beyond(&baseline, &[line("a", 111.0)]).len(), 1);

@@ -1,6 +1,8 @@
-//! `cargo xtask bench`: ratios against raw SQLite in one interleaved run, and instructions where callgrind is.
+//! `cargo xtask bench`: ratios to plain SQLite in one interleaved run, and instructions if
+//! callgrind is installed.
 //!
-//! `--json FILE` writes every line; `--gate` compares instructions with `bench/baseline.json` and fails above 1.10.
+//! `--json FILE` writes every line; `--gate` compares instructions with `bench/baseline.json` and
+//! fails above 1.10.
 
 #![allow(
     clippy::print_stdout,
@@ -60,7 +62,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Only {
-    /// What the languages are measured by, done from Rust: a line of JSON for each
+    /// Run the measurements of the language bindings in Rust: one JSON line each
     Border,
     /// Runs one counted workload once; callgrind calls it.
     #[command(hide = true)]

@@ -1,29 +1,29 @@
-//! Measuring: two variants of one workload in turns, and what one costs in terms of the other.
+//! Measurement: two variants of one workload alternate, and their costs are compared.
 //!
-//! Thread CPU time, so that neither the disk nor a neighbour on the machine is measured; wall time where a workload spans
-//! threads. One run of each variant makes a pair, a ratio is taken per pair, and the median of the ratios is told with
-//! the smallest and largest. Absolute times are nobody's promise.
+//! In thread CPU time, so that neither the disk nor other programs count; in wall time where a
+//! workload spans threads. One run of each variant makes a pair, a ratio is taken per pair, and the
+//! median of the ratios is reported with minimum and maximum. Absolute times are not guaranteed.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-/// Which side of a ratio runs.
+/// The side of a ratio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Variant {
     /// Rejoin.
     Ours,
-    /// What it is compared with.
+    /// The reference.
     Reference,
 }
 
-/// What one run cost.
+/// The cost of one run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sample {
-    /// Rows, statements or whatever the workload counts.
+    /// Rows, statements or other units of the workload.
     pub(crate) units: usize,
-    /// CPU time of this thread, or wall time if the workload says so.
+    /// CPU time of this thread, or wall time, depending on the workload.
     pub(crate) time: Duration,
 }
 
@@ -41,7 +41,8 @@ pub(crate) fn cpu<T>(units: usize, work: impl FnOnce() -> Result<T>) -> Result<(
     Ok((Sample { units, time: thread_cpu().saturating_sub(before) }, done))
 }
 
-/// Measures `work` by the CPU time of all threads of this process, where a workload is spread over several.
+/// Measures `work` by the CPU time of all threads of this process, for workloads on several
+/// threads.
 pub(crate) fn process_cpu<T>(
     units: usize,
     work: impl FnOnce() -> Result<T>,
@@ -52,7 +53,7 @@ pub(crate) fn process_cpu<T>(
     Ok((Sample { units, time }, done))
 }
 
-/// Measures `work` by the clock on the wall.
+/// Measures `work` by wall time.
 pub(crate) fn wall<T>(units: usize, work: impl FnOnce() -> Result<T>) -> Result<(Sample, T)> {
     let before = Instant::now();
     let done = work()?;
@@ -69,7 +70,7 @@ fn clock(which: rustix::time::ClockId) -> Duration {
     Duration::new(u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
-/// One side of a ratio: prepares in a folder of its own, and measures only what it is about.
+/// One side of a ratio: prepares in its own folder, and measures only the work itself.
 pub(crate) type Run = fn(Variant, &Path, usize) -> Result<Sample>;
 
 /// The ratio of two variants.
@@ -78,11 +79,11 @@ pub(crate) struct Ratio {
     pub(crate) median: f64,
     pub(crate) least: f64,
     pub(crate) most: f64,
-    /// Nanoseconds per unit: the median of ours.
+    /// Nanoseconds per unit: our median.
     pub(crate) ours: f64,
 }
 
-/// Runs both variants `rounds` times in turns; who goes first alternates.
+/// Runs both variants `rounds` times alternately; the first one alternates.
 pub(crate) fn ratio(run: Run, scale: usize, rounds: usize) -> Result<Ratio> {
     let (mut ratios, mut ours) = (Vec::new(), Vec::new());
     for round in 0..rounds.max(1) {
@@ -108,7 +109,7 @@ pub(crate) fn ratio(run: Run, scale: usize, rounds: usize) -> Result<Ratio> {
     })
 }
 
-/// The middle value; the mean of the middle two of an even number.
+/// The median; for an even number of values the mean of the middle two.
 pub(crate) fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -132,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_is_the_middle_whatever_the_order() {
+    fn median_does_not_depend_on_the_order() {
         for (mut values, expected) in
             [(vec![3.0, 1.0, 2.0], 2.0), (vec![4.0, 1.0, 2.0, 3.0], 2.5), (vec![7.0], 7.0)]
         {
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ratio_divides_ours_by_the_reference() {
+    fn ratio_divides_ours_by_the_reference() {
         let run: Run = |variant, _, units| {
             let nanos = if variant == Variant::Ours { 30 } else { 20 };
             Ok(Sample { units, time: Duration::from_nanos(nanos * units as u64) })
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn cpu_time_is_time_that_this_thread_worked() {
+    fn cpu_time_counts_this_thread_only() {
         let (sample, sum) = cpu(1, || Ok((0..3_000_000_u64).fold(0, u64::wrapping_add))).unwrap();
         assert!(sum > 0 && sample.time > Duration::ZERO);
     }

@@ -1,4 +1,4 @@
-//! Opening a file whose queue is long.
+//! Opening a file with a long queue.
 
 use std::path::{Path, PathBuf};
 
@@ -7,15 +7,15 @@ use anyhow::Result;
 use crate::measure::{Run, Variant, cpu, wall};
 use crate::{ours, raw};
 
-/// Opens a file with `scale` pending mutations, by CPU time; the reference opens one with a tenth of them, and both count
-/// per mutation, so that linear is a ratio of one.
+/// Opens a file with `scale` pending mutations, in CPU time. The reference opens one with a tenth
+/// of them, and both count per mutation, so that linear cost is a ratio of one.
 pub(crate) const PENDING: Run = |variant, folder, count| {
     let count = if variant == Variant::Ours { count } else { count / 10 };
     let path = filled(folder, count)?;
     Ok(cpu(count, || ours::open(&path))?.0)
 };
 
-/// How long it takes, by the clock, to open a file with so many pending mutations.
+/// Wall time in seconds to open a file with this many pending mutations.
 pub(crate) fn seconds(folder: &Path, count: usize) -> Result<f64> {
     let path = filled(folder, count)?;
     Ok(wall(count, || ours::open(&path))?.0.time.as_secs_f64())

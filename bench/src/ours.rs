@@ -10,7 +10,7 @@ use rejoin_core::value::Value;
 use rejoin_protocol::Manifest;
 use rejoin_protocol::manifest::{ColumnManifest, TableManifest};
 
-/// The manifest of the one table.
+/// The manifest of the table.
 pub(crate) fn manifest() -> Manifest {
     let column = |(name, db_type, logical_type): (&str, &str, &str)| ColumnManifest {
         name: name.to_owned(),
@@ -49,12 +49,12 @@ pub(crate) fn open(path: &Path) -> Result<Engine> {
     Ok(Engine::open(&options, Arc::new(SystemHost::default()))?)
 }
 
-/// The row of this number, as the engine takes it.
+/// The row with this number, in the engine's form.
 pub(crate) fn row(number: usize) -> [Value; 8] {
     as_values(crate::raw::row(number))
 }
 
-/// The row of this number under a key that is spread over the table.
+/// The row with this number under a key spread over the table.
 pub(crate) fn spread_row(number: usize) -> [Value; 8] {
     as_values(crate::raw::keyed(crate::raw::spread(number), number))
 }

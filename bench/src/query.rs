@@ -1,4 +1,4 @@
-//! Reading: a result as a row buffer, and a hundred watched queries.
+//! Reads: a result as a row buffer, and a hundred watched queries.
 
 use anyhow::{Context, Result};
 
@@ -16,7 +16,7 @@ pub(crate) const TO_BUFFER: Run = |variant, folder, count| {
             (0..count).try_for_each(|number| tx.execute(raw::INSERT, &ours::row(number)).map(drop))
         })?;
         let mut reader = engine.open_reader()?;
-        reader.rows(SQL, &[])?; // Compiled and in the cache, as the reference is.
+        reader.rows(SQL, &[])?; // Compiled and cached, like the reference.
         return Ok(cpu(count, || Ok(reader.rows(SQL, &[])?))?.0);
     }
     let connection = raw::open(&path)?;

@@ -1,39 +1,41 @@
-//! The reference: the same table and the same rows in plain SQLite, with the engine's pragmas and nothing of the engine.
+//! The reference: the same table and rows in plain SQLite, with the engine's pragmas but without
+//! the engine.
 
 use std::path::Path;
 
 use anyhow::Result;
 use rusqlite::{Connection, ToSql, params_from_iter, types::Value};
 
-/// The columns of the table that every workload uses: a UUID key, text, integers, a real, a truth value, a nullable.
+/// The columns of the table used by every workload: a UUID key, text, integers, a real, a boolean,
+/// a nullable text.
 pub(crate) const COLUMNS: [&str; 8] =
     ["id", "title", "body", "count", "amount", "done", "note", "updated_at"];
 
-/// The table, without anything of the engine.
+/// The table without engine features.
 pub(crate) const TABLE: &str =
     "CREATE TABLE item (id TEXT PRIMARY KEY, title TEXT, body TEXT, count INTEGER,
     amount REAL, done INTEGER, note TEXT, updated_at TEXT)";
 
-/// Opens a file as the engine opens its own.
+/// Opens a file with the engine's settings.
 pub(crate) fn open(path: &Path) -> Result<Connection> {
     let connection = Connection::open(path)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "normal")?;
     connection.pragma_update(None, "recursive_triggers", true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    // As the engine: checkpoints are made beside the writer, not by it.
+    // As in the engine, checkpoints are not made by the writer.
     connection.pragma_update(None, "wal_autocheckpoint", 16_000)?;
     connection.set_prepared_statement_cache_capacity(64);
     connection.execute_batch(TABLE)?;
     Ok(connection)
 }
 
-/// The row of this number. Keys sort as the numbers do, as UUIDv7 keys made in this order would.
+/// The row with this number. Keys sort like the numbers, like UUIDv7 keys created in this order.
 pub(crate) fn row(number: usize) -> [Value; 8] {
     keyed(key(number), number)
 }
 
-/// The row of this number under another key.
+/// The row with this number under another key.
 pub(crate) fn keyed(key: String, number: usize) -> [Value; 8] {
     [
         Value::Text(key),
@@ -47,12 +49,12 @@ pub(crate) fn keyed(key: String, number: usize) -> [Value; 8] {
     ]
 }
 
-/// The key of this number: a UUID.
+/// The key with this number: a UUID.
 pub(crate) fn key(number: usize) -> String {
     format!("01900000-0000-7000-8000-{number:012x}")
 }
 
-/// The key of this number as a UUIDv4 would be: spread over the whole table.
+/// The key with this number as a UUIDv4: spread over the table.
 pub(crate) fn spread(number: usize) -> String {
     let mut bits = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -74,7 +76,7 @@ pub(crate) fn fill(connection: &Connection, count: usize) -> Result<()> {
     insert(connection, &rows)
 }
 
-/// Inserts rows that are in memory, in one transaction.
+/// Inserts prepared rows in one transaction.
 pub(crate) fn insert(
     connection: &Connection,
     rows: &[[rejoin_core::value::Value; 8]],

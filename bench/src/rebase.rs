@@ -1,4 +1,4 @@
-//! What pending work costs when remote rows come in.
+//! The cost of pending mutations when remote rows arrive.
 
 use std::path::Path;
 
@@ -18,7 +18,8 @@ const PENDING: usize = 1_000;
 /// Rows of the remote batch.
 const REMOTE: usize = 1_000;
 
-/// 1,000 pending and a batch that meets none of them, against the same batch with nothing pending.
+/// 1,000 pending mutations and a batch that overlaps none of them, against the same batch without
+/// pending mutations.
 pub(crate) const NONE_MET: Run = |variant, folder, _| {
     let pending = if variant == Variant::Ours { PENDING } else { 0 };
     let mut engine = filled(&folder.join("bench.db"))?;
@@ -28,8 +29,8 @@ pub(crate) const NONE_MET: Run = |variant, folder, _| {
     Ok(sample)
 };
 
-/// 1,000 pending and a batch that meets all of them, against the floor: the same rows and the same statements again, in
-/// one plain transaction.
+/// 1,000 pending mutations and a batch that overlaps all of them, against the minimum: the same
+/// rows and statements in one plain transaction.
 pub(crate) const ALL_MET: Run = |variant, folder, _| {
     let path = folder.join("bench.db");
     if variant == Variant::Ours {
@@ -42,7 +43,8 @@ pub(crate) const ALL_MET: Run = |variant, folder, _| {
     floor(&path)
 };
 
-/// The same with 1,000 pending actions that are to run again, against the same floor: it knows what they will do.
+/// The same with 1,000 pending actions that are run again, against the same minimum, which needs no
+/// action to run.
 pub(crate) const ALL_RUN_AGAIN: Run = |variant, folder, _| {
     let path = folder.join("bench.db");
     if variant == Variant::Reference {
@@ -56,7 +58,7 @@ pub(crate) const ALL_RUN_AGAIN: Run = |variant, folder, _| {
     Ok(sample)
 };
 
-/// An engine with the table full.
+/// An engine with a filled table.
 pub(crate) fn filled(path: &Path) -> Result<Engine> {
     let mut engine = ours::open(path)?;
     for first in (0..TABLE).step_by(1_000) {
@@ -76,7 +78,7 @@ fn write_pending(engine: &mut Engine, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// Undo, remote rows and redo as bare SQL: an UPDATE back, an UPSERT, an UPDATE forth, for each row.
+/// Undo, remote rows and redo in plain SQL: UPDATE, UPSERT and UPDATE per row.
 fn floor(path: &Path) -> Result<Sample> {
     let connection = raw::open(path)?;
     raw::fill(&connection, TABLE)?;

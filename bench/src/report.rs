@@ -1,19 +1,19 @@
-//! What was measured, as a table for people and as JSON for machines.
+//! The results, as a table and as JSON.
 
 use serde::{Deserialize, Serialize};
 
-/// One line.
+/// A line of the table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Line {
     pub(crate) name: String,
     pub(crate) against: String,
-    /// The median; `None` for what is not a ratio.
+    /// The median; `None` for results that are not ratios.
     pub(crate) ratio: Option<f64>,
-    /// The smallest and largest ratio of the run.
+    /// Minimum and maximum ratio of the run.
     pub(crate) spread: Option<[f64; 2]>,
-    /// What is aimed at, at most, in the unit of `ratio` or `value`.
+    /// The goal, an upper bound in the unit of `ratio` or `value`.
     pub(crate) goal: Option<f64>,
-    /// A figure that is not a ratio, with its unit.
+    /// A result that is not a ratio, with its unit.
     pub(crate) value: Option<f64>,
     pub(crate) unit: String,
     /// Instructions per unit: ours and the reference's.
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_goal_is_met_by_what_is_at_most_it() {
+    fn goal_is_an_upper_bound() {
         let line = |ratio, value, goal| Line {
             name: String::new(),
             against: String::new(),

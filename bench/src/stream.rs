@@ -1,6 +1,7 @@
-//! Watching while remote batches come in, by the whole client and a server that is a script in this process.
+//! Watched queries while remote batches arrive, with the whole client and a scripted server in this
+//! process.
 //!
-//! By the CPU time of all threads; the script's share is the same on both sides.
+//! In CPU time of all threads; the script's share is the same on both sides.
 
 use std::future::ready;
 use std::path::Path;
@@ -21,14 +22,15 @@ use serde::Serialize;
 use serde_json::{Value as Json, from_slice, to_vec};
 
 use crate::measure::{Run, Variant, process_cpu};
-use crate::watch::heard;
+use crate::watch::wait_for_call;
 use crate::{apply, ours};
 
 const ROWS: usize = 2_000;
 /// Rows of a batch.
 const BATCH: usize = 20;
 
-/// Four of each kind, each with another number, so that no two are one query. A batch changes what each gives.
+/// Four queries of each kind, each with another number, so that all differ. A batch changes every
+/// result.
 const QUERIES: [&str; 5] = [
     "SELECT id, title, count FROM item ORDER BY id LIMIT 10?",
     "SELECT id, title FROM item WHERE count > ? ORDER BY count DESC LIMIT 50",
@@ -37,8 +39,8 @@ const QUERIES: [&str; 5] = [
     "SELECT a.id, b.title FROM item AS a JOIN item AS b ON a.id = b.id WHERE a.count > 100?",
 ];
 
-/// Batches that come in one after another while 20 queries of their table are watched, all 20 watchers called after each,
-/// against the same batches without any watch and the 20 queries by hand after each.
+/// Consecutive batches while 20 queries of their table are watched, all 20 watchers called after
+/// each, against the same batches without watches and the 20 queries run manually after each.
 pub(crate) const TWENTY: Run = |variant, folder, count| {
     let client = open(folder, 3 * count)?;
     client.sync_and_wait(None).wait()?;
@@ -46,7 +48,7 @@ pub(crate) const TWENTY: Run = |variant, folder, count| {
     let one = || -> Result<()> {
         client.sync_and_wait(None).wait()?;
         if variant == Variant::Ours {
-            return watching.iter().try_for_each(|(told, _)| heard(told));
+            return watching.iter().try_for_each(|(calls, _)| wait_for_call(calls));
         }
         let read = client.read(|snapshot| {
             queries().try_fold(0, |rows, sql| Ok(rows + snapshot.query(&sql, ())?.len()))
@@ -54,7 +56,7 @@ pub(crate) const TWENTY: Run = |variant, folder, count| {
         read.wait()?;
         Ok(())
     };
-    one()?; // Everything is compiled.
+    one()?; // Compiles all statements.
     let (sample, ()) = process_cpu(count, || (0..count).try_for_each(|_| one()))?;
     client.shutdown().wait()?;
     Ok(sample)
@@ -67,13 +69,13 @@ fn queries() -> impl Iterator<Item = String> {
 fn watch_all(client: &Client) -> Result<Vec<(Receiver<()>, Subscription)>> {
     let mut watching = Vec::new();
     for sql in queries() {
-        let (tell, told) = mpsc::channel();
+        let (sender, calls) = mpsc::channel();
         let watch = block_on(client.watch(&sql, (), &[]))?;
         let subscription = watch.each(move |_| {
-            let _ = tell.send(());
+            let _ = sender.send(());
         });
-        heard(&told)?;
-        watching.push((told, subscription));
+        wait_for_call(&calls)?;
+        watching.push((calls, subscription));
     }
     Ok(watching)
 }
@@ -94,7 +96,7 @@ fn open(folder: &Path, batches: usize) -> Result<Client> {
         .wait()?)
 }
 
-/// The server: everything at first, then a batch for each pull but the first.
+/// The server: all rows at first, then one batch per pull.
 struct Script {
     schema: Manifest,
     batches: Vec<Vec<[Value; 8]>>,
@@ -192,7 +194,7 @@ impl Script {
     }
 }
 
-/// A row as the batch of this number leaves it.
+/// A row after the batch with this number.
 fn row_at(batch: usize, number: usize) -> [Value; 8] {
     let mut row = ours::row(number);
     row[1] = Value::Text(format!("item {number}, at batch {batch}"));

@@ -1,4 +1,4 @@
-//! What it costs that the end of a mutation is kept for the app until it says that it knows.
+//! The cost of keeping the result of a mutation until the app acknowledges it.
 
 use rejoin_core::engine::rebase::{Batch, ServerVerdict};
 use rejoin_protocol::wire::push::Ending;
@@ -6,8 +6,8 @@ use rejoin_protocol::wire::push::Ending;
 use crate::measure::{Run, Variant, cpu};
 use crate::{ours, raw};
 
-/// A push answer that accepts so many mutations, against the same answer where the app has been told of them before, so that no
-/// entry is written. One transaction either way.
+/// A push response that accepts this many mutations, against the same response for results already
+/// reported to the app, which writes no entry. One transaction in both cases.
 pub(crate) const ACCEPTED: Run = |variant, folder, count| {
     let path = folder.join("bench.db");
     let mut engine = ours::open(&path)?;

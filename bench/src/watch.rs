@@ -1,6 +1,8 @@
-//! Watching: what a commit costs with a hundred watched queries, and how soon a watcher is called.
+//! Watched queries: the cost of a commit with a hundred of them, and the delay until a watcher is
+//! called.
 //!
-//! The first by the CPU time of all threads, since the work is spread over several; the second by the clock on the wall.
+//! The first in CPU time of all threads, since the work is spread over several; the second in wall
+//! time.
 
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver};
@@ -22,8 +24,8 @@ const QUERIES: [&str; 5] = [
     "SELECT a.id, b.n FROM item_0 AS a JOIN item_0 AS b ON a.id = b.id",
 ];
 
-/// A commit with 100 watched queries of which it touches 5, until all 5 watchers are called, against the same commit with
-/// none and the 5 queries run by hand.
+/// A commit with 100 watched queries of which it changes 5, until all 5 watchers are called,
+/// against the same commit without watches and the 5 queries run manually.
 pub(crate) const FIVE_OF_A_HUNDRED: Run = |variant, folder, count| {
     let client = open(folder)?;
     let watching = if variant == Variant::Ours { watch_all(&client)? } else { Vec::new() };
@@ -32,7 +34,7 @@ pub(crate) const FIVE_OF_A_HUNDRED: Run = |variant, folder, count| {
         commits += 1;
         write(&client, commits)?;
         if variant == Variant::Ours {
-            return watching.iter().take(5).try_for_each(|(told, _)| heard(told));
+            return watching.iter().take(5).try_for_each(|(calls, _)| wait_for_call(calls));
         }
         let read = client.read(|snapshot| {
             QUERIES.iter().try_fold(0, |rows, sql| Ok(rows + snapshot.query(sql, ())?.len()))
@@ -40,30 +42,31 @@ pub(crate) const FIVE_OF_A_HUNDRED: Run = |variant, folder, count| {
         read.wait()?;
         Ok(())
     };
-    one()?; // Everything is compiled.
+    one()?; // Compiles all statements.
     let (sample, ()) = process_cpu(count, || (0..count).try_for_each(|_| one()))?;
     Ok(sample)
 };
 
-/// From a commit's end, as the writer's caller sees it, to the call of a watcher of one small query: each of `count`
-/// commits, in milliseconds.
+/// From the end of a commit, as seen by the caller, to the call of a watcher of one small query:
+/// for each of `count` commits, in milliseconds.
 pub(crate) fn commit_to_call(folder: &Path, count: usize) -> Result<Vec<f64>> {
     let client = open(folder)?;
-    let (tell, told) = mpsc::channel();
+    let (sender, calls) = mpsc::channel();
     let watch = block_on(client.watch("SELECT n FROM item_0 WHERE id = 1", (), &[]))?;
     let _subscription = watch.each(move |_| {
-        let _ = tell.send(Instant::now());
+        let _ = sender.send(Instant::now());
     });
-    told.recv()?;
+    calls.recv()?;
     let mut delays = Vec::with_capacity(count);
     for number in 1..=count {
-        // Another value each time: what does not change the result is not told.
+        // A different value each time: an unchanged result is not reported.
         let value = 1000 + i64::try_from(number)?;
         let written = client.execute("UPDATE item_0 SET n = ? WHERE id = 1", (value,));
         written.wait()?;
         let committed = Instant::now();
-        let called = told.recv_timeout(Duration::from_secs(10)).context("nobody was called")?;
-        // A watcher that was called before the writer's caller woke counts as called at once.
+        let called =
+            calls.recv_timeout(Duration::from_secs(10)).context("no watcher was called")?;
+        // A watcher called before the writer's caller woke up counts as called immediately.
         delays.push(called.saturating_duration_since(committed).as_secs_f64() * 1e3);
     }
     Ok(delays)
@@ -83,27 +86,27 @@ fn open(folder: &Path) -> Result<Client> {
     Ok(client)
 }
 
-/// All hundred: the five queries over each table, those over the first table first.
+/// All hundred: five queries per table, those of the first table first.
 fn watch_all(client: &Client) -> Result<Vec<(Receiver<()>, Subscription)>> {
     let mut watching = Vec::new();
     for table in 0..TABLES {
         for sql in QUERIES {
             let sql = sql.replace("item_0", &format!("item_{table}"));
-            let (tell, told) = mpsc::channel();
+            let (sender, calls) = mpsc::channel();
             let watch = block_on(client.watch(&sql, (), &[]))?;
             let subscription = watch.each(move |_| {
-                let _ = tell.send(());
+                let _ = sender.send(());
             });
-            heard(&told)?;
-            watching.push((told, subscription));
+            wait_for_call(&calls)?;
+            watching.push((calls, subscription));
         }
     }
     Ok(watching)
 }
 
 /// Waits until a watcher is called.
-pub(crate) fn heard(told: &Receiver<()>) -> Result<()> {
-    told.recv_timeout(Duration::from_secs(10)).context("nobody was called")
+pub(crate) fn wait_for_call(calls: &Receiver<()>) -> Result<()> {
+    calls.recv_timeout(Duration::from_secs(10)).context("no watcher was called")
 }
 
 /// Changes a row so that each of the five results differs.

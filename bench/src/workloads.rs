@@ -1,4 +1,4 @@
-//! Every workload: its name, what it is compared with, and its goal.
+//! All workloads: name, reference, and goal.
 
 use crate::measure::Run;
 use crate::{action, apply, capture, open, query, rebase, stream, verdict, watch};
@@ -8,13 +8,13 @@ pub(crate) struct Workload {
     pub(crate) name: &'static str,
     pub(crate) against: &'static str,
     pub(crate) run: Run,
-    /// How many units a run does.
+    /// The number of units of a run.
     pub(crate) scale: usize,
-    /// The ratio that is aimed at, at most.
+    /// The goal, an upper bound.
     pub(crate) goal: f64,
 }
 
-/// Those measured by time.
+/// Workloads measured by time.
 pub(crate) const TIMED: &[Workload] = &[
     Workload {
         name: "capture: insert, 1 row a transaction",
@@ -137,7 +137,7 @@ pub(crate) const TIMED: &[Workload] = &[
     },
 ];
 
-/// Those counted in instructions, per unit.
+/// Workloads counted in instructions per unit.
 pub(crate) const COUNTED: &[Workload] = &[
     Workload {
         name: "instructions: insert, 1 row a transaction",

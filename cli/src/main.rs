@@ -1,8 +1,9 @@
-//! `rejoin inspect FILE`: what a file of a Rejoin app holds, as text or JSON.
+//! `rejoin inspect FILE`: prints the contents of a Rejoin app's file, as text or JSON.
 //!
-//! It writes nothing and takes no lock: it works beside a running app, and on a copy that a user sent.
+//! It writes nothing and takes no lock: it works next to a running app, and on a copy sent by a
+//! user.
 
-#![allow(clippy::print_stdout)] // A command speaks to a terminal.
+#![allow(clippy::print_stdout)] // Commands print their result.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -22,7 +23,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show tables and digests, what waits with its patches, what was parked and why, and the history. Reads only
+    /// Show tables and digests, pending mutations with their patches, parked mutations with
+    /// reasons, and the history. Read-only
     Inspect {
         /// The database file of an app, open elsewhere or not
         file: PathBuf,
@@ -41,7 +43,7 @@ fn main() -> anyhow::Result<ExitCode> {
         text::inspection(&found)
     };
     match std::io::stdout().write_all(shown.as_bytes()) {
-        // Whoever reads from us, `head` for example, has seen enough.
+        // The reader, `head` for example, has closed the pipe.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         written => Ok(written.map(|()| ExitCode::SUCCESS)?),
     }
@@ -52,7 +54,7 @@ mod tests {
     use clap::CommandFactory as _;
 
     #[test]
-    fn the_command_line_is_well_formed() {
+    fn command_line_is_well_formed() {
         super::Cli::command().debug_assert();
     }
 }

@@ -1,4 +1,4 @@
-//! An inspection as text, to be read by a person: a line for each row that was written, its columns after it.
+//! An inspection as readable text: one line per written row, followed by its columns.
 
 use std::fmt::Write as _;
 
@@ -7,10 +7,10 @@ use rejoin_core::{
     Accepted, Inspection, MutationState, PatchKind, Pending, PendingColumn, PendingRow, Value,
 };
 
-/// Characters of a cell or of a fact that are shown.
+/// Maximum number of characters shown of a value.
 const SHOWN: usize = 60;
 
-/// The whole of it.
+/// The whole text.
 pub(crate) fn inspection(found: &Inspection) -> String {
     let mut out = String::new();
     let write = |out: &mut String| {
@@ -22,7 +22,7 @@ pub(crate) fn inspection(found: &Inspection) -> String {
         section(out, "parked", &parked, |out, one| pending(out, one))?;
         section(out, "history", &found.history, accepted)
     };
-    // Nothing fails that writes into a string.
+    // Writing to a string does not fail.
     let _: std::fmt::Result = write(&mut out);
     out
 }
@@ -108,7 +108,7 @@ fn change(column: &PendingColumn, row: &PendingRow) -> String {
     }
 }
 
-/// As SQL writes it, and long ones cut.
+/// The value in SQL syntax, truncated if long.
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::from("NULL"),
@@ -119,7 +119,7 @@ fn cell(value: &Value) -> String {
     }
 }
 
-/// Terminals obey control characters, and rows come from anybody.
+/// Removes control characters, which terminals would interpret: rows may contain any text.
 fn harmless(text: impl Iterator<Item = char>) -> String {
     text.map(|one| if one.is_control() { '\u{fffd}' } else { one }).collect()
 }
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cells_are_shown_as_sql_has_them_and_harm_no_terminal() {
+    fn cells_are_shown_as_sql_without_control_characters() {
         let long = "x".repeat(SHOWN + 1);
         let table: [(Value, String); 7] = [
             (Value::Null, "NULL".into()),
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_no_calendar_has_is_shown_as_the_number() {
+    fn out_of_range_time_is_shown_as_a_number() {
         assert_eq!(time(0), "1970-01-01T00:00:00Z");
         assert_eq!(time(i64::MAX), format!("{} ms", i64::MAX));
     }

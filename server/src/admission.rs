@@ -1,30 +1,32 @@
-//! The door: a host program is asked before a request is worked on, and may send its peer away for a while (429, 503).
+//! Admission control: a host program's [`Gatekeeper`] can reject a request with 429 or 503 before
+//! it is processed.
 //!
-//! For limits by user, and for times when the work would be too much. Devices wait as they are told; a server without a
-//! gatekeeper pays nothing for it.
+//! Use it for per-user limits and for load shedding. Devices wait for the returned time before they
+//! retry.
 
 use std::fmt::Debug;
 use std::time::Duration;
 
-/// Decides who comes in. Asked once for each request, when it is known who asks and that his app is recent enough, before the
-/// body is read; on a thread that may wait. A panic lets nobody in: 503.
+/// Decides whether a request is processed. Called once per request, on a blocking thread, after the
+/// user is authenticated and the app version checked, and before the body is read. A panic is
+/// answered with 503.
 pub trait Gatekeeper: Send + Sync + Debug {
-    /// What becomes of this request.
+    /// Decides about this request.
     fn admit(&self, incoming: &Incoming<'_>) -> Admission;
 }
 
-/// A request at the door.
+/// A request before admission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Incoming<'a> {
-    /// What it is for.
+    /// The endpoint.
     pub endpoint: Endpoint,
-    /// Who asks.
+    /// The authenticated user.
     pub user: &'a str,
-    /// His app's version, as the header `X-App-Version` says it; empty if it says nothing.
+    /// The app version from the header `X-App-Version`; empty if the header is missing.
     pub app_version: &'a str,
 }
 
-/// What a request is for.
+/// The endpoint of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Endpoint {
     /// POST `/sync/register`.
@@ -41,23 +43,23 @@ pub enum Endpoint {
     Schema,
     /// GET `/sync/digest`.
     Digest,
-    /// GET `/sync/events`, whose answer stays open.
+    /// GET `/sync/events`, whose response stays open.
     Events,
 }
 
-/// What becomes of a request.
+/// The decision about a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// It is worked on.
+    /// Process the request.
     Admit,
-    /// 429: this peer asks too often, and may come again after so long.
+    /// 429: the client sends too many requests.
     TooManyRequests {
-        /// Told in whole seconds, one at least.
+        /// Sent as `Retry-After` in whole seconds, at least one.
         retry_after: Duration,
     },
-    /// 503: nobody is served just now, and may come again after so long.
+    /// 503: the server is temporarily unavailable.
     Unavailable {
-        /// Told in whole seconds, one at least.
+        /// Sent as `Retry-After` in whole seconds, at least one.
         retry_after: Duration,
     },
 }

@@ -1,7 +1,8 @@
-//! Who asks: a JWT's claim, a header on a loopback address, or whom the host program names. Ids of users keep their case.
+//! Authentication: the user comes from a JWT claim, from a header on a loopback address, or from
+//! the host program. User ids are case-sensitive.
 //!
-//! A token is held to one algorithm (D31): the secret's, or the one of the key that it names. What it says of its own algorithm
-//! decides nothing.
+//! A token is verified with exactly one algorithm: that of the secret, or that of the key it names.
+//! The algorithm in the token's own header is never used to select one.
 
 use axum::http::HeaderMap;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
@@ -15,7 +16,7 @@ mod keys;
 
 use keys::Keys;
 
-/// A user, and until when the credentials hold.
+/// A user and the expiry of the credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Identity {
     /// The user's id.
@@ -30,35 +31,36 @@ pub(crate) struct Authenticator {
     trust: Trust,
 }
 
-/// What a token's signature is held to.
+/// How a token's signature is verified.
 enum Trust {
-    /// There are no tokens.
+    /// Tokens are not used.
     Nothing,
-    /// One secret, and its algorithm.
+    /// A shared secret and its algorithm.
     Secret(DecodingKey, Algorithm),
-    /// The keys of an issuer.
+    /// An issuer's key set.
     Keys(Keys),
 }
 
-/// The user of a request, as the host program has found him out: its own layer puts this among the request's extensions.
+/// The user of a request as authenticated by the host program, whose own layer adds it to the
+/// request's extensions.
 ///
-/// Believed with [`Auth::Host`] only.
+/// Used with [`Auth::Host`] only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     /// The user's id.
     pub id: String,
-    /// Seconds since 1970 at which that ends; event streams end with it.
+    /// Expiry in seconds since 1970; event streams end at that time.
     pub expires: Option<i64>,
 }
 
 impl User {
-    /// This user, without an end.
+    /// This user, without an expiry.
     pub fn new(id: impl Into<String>) -> Self {
         Self { id: id.into(), expires: None }
     }
 }
 
-/// What is wrong with the keys that a configuration names, as far as no network is needed to see it.
+/// The problems of the configured keys that can be found without network access.
 pub(crate) fn problems(auth: &Auth) -> Vec<Problem> {
     let Auth::Jwt(JwtConfig { keys: Some(source), .. }) = auth else { return Vec::new() };
     let read = match source {
@@ -79,7 +81,7 @@ fn unauthorized(message: &str) -> Fault {
     Refusal::new(401, code::UNAUTHORIZED, message).into()
 }
 
-/// The token of a request.
+/// The bearer token of a request.
 fn bearer<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Option<&'a str> {
     header("authorization")
         .and_then(|value| value.split_once(' '))
@@ -100,7 +102,7 @@ impl Authenticator {
         Self { auth: auth.clone(), trust }
     }
 
-    /// Reads the keys of the issuer again, if the token of a request asks for that. Waits for the issuer, not for long.
+    /// Reloads the issuer's keys if the request's token requires it. The wait is bounded.
     pub(crate) async fn refresh(&self, headers: &HeaderMap) {
         let Trust::Keys(keys) = &self.trust else { return };
         let find = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
@@ -108,7 +110,8 @@ impl Authenticator {
         keys.refresh(header.kid.as_deref()).await;
     }
 
-    /// The user that a request names. `header` finds a header's value; `now` is in microseconds since 1970.
+    /// Returns the user of a request. `header` returns a header's value; `now` is in microseconds
+    /// since 1970.
     pub(crate) fn identify<'a>(
         &self,
         header: impl Fn(&str) -> Option<&'a str>,
@@ -132,7 +135,7 @@ impl Authenticator {
         }
     }
 
-    /// What a token says, once its signature, its issuer and its audience are good.
+    /// Returns a token's claims after verifying signature, issuer and audience.
     fn claims(&self, jwt: &JwtConfig, token: &str) -> Result<Json, Fault> {
         match &self.trust {
             Trust::Nothing => Err(unauthorized("invalid token")),
@@ -145,7 +148,8 @@ impl Authenticator {
                 let mut candidates = meant.iter().filter_map(|at| keys.get(*at));
                 let found =
                     candidates.find_map(|key| verified(jwt, token, &key.verifies, key.algorithm));
-                // Nothing is said against a token whose key may be one that could not be read.
+                // The key may be in a set that could not be read: do not report the token as
+                // invalid.
                 if found.is_none() && meant.is_empty() && known.may_lack_some() {
                     return Err(Fault::Transient(String::from("the issuer's keys are not here")));
                 }
@@ -155,10 +159,11 @@ impl Authenticator {
     }
 }
 
-/// The claims of a token that this key signed with this algorithm, for us.
+/// Returns the claims if this key signed the token with this algorithm for the configured issuer
+/// and audience.
 fn verified(jwt: &JwtConfig, token: &str, key: &DecodingKey, algorithm: Algorithm) -> Option<Json> {
     let mut validation = Validation::new(algorithm);
-    // Times are compared below, against the clock that was injected.
+    // Times are compared below, against the injected clock.
     validation.validate_exp = false;
     validation.required_spec_claims.clear();
     match &jwt.issuer {
@@ -178,15 +183,15 @@ fn verified(jwt: &JwtConfig, token: &str, key: &DecodingKey, algorithm: Algorith
     let decoded = decode::<Json>(token, key, &validation)
         .inspect_err(|error| tracing::debug!(%error, "refused"))
         .ok()?;
-    // RFC 7515, 4.1.11: a header that must be understood, and none is.
+    // RFC 7515, 4.1.11: a token with critical headers is rejected, because none is supported.
     decoded.header.crit.is_none().then_some(decoded.claims)
 }
 
 fn from_claims(jwt: &JwtConfig, claims: &Json, now: i64) -> Result<Identity, Fault> {
     let leeway = i64::from(jwt.leeway_seconds);
-    // A number may have a fraction; what is no number is no time.
+    // The number may have a fraction; a value that is not a number is not a time.
     #[allow(clippy::cast_possible_truncation)]
-    // To whole seconds, and a time beyond all bounds to the last one.
+    // Converts to whole seconds and clamps out-of-range times.
     let seconds = |name: &str| {
         let value = claims.get(name)?;
         value.as_i64().or_else(|| value.as_f64().map(|seconds| seconds.floor() as i64))
@@ -205,12 +210,13 @@ fn from_claims(jwt: &JwtConfig, claims: &Json, now: i64) -> Result<Identity, Fau
         Some(Json::Number(number)) => number.to_string(),
         _ => return Err(unauthorized("token missing user claim")),
     };
-    // Its streams last as long as it is believed.
+    // The event stream stays open as long as the token is accepted.
     let expires = expires.map(|end| end.saturating_add(leeway));
     Ok(Identity { user: checked(&user)?, expires })
 }
 
-/// A user id names a bucket and an owner: not empty, not endless, nothing unseen in it.
+/// Validates a user id, which names a bucket and an owner: not empty, of bounded length, without
+/// invisible characters.
 fn checked(user: &str) -> Result<String, Fault> {
     if user.is_empty() || user.len() > 255 || user.chars().any(char::is_control) {
         return Err(unauthorized("missing user identity"));

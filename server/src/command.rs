@@ -1,17 +1,17 @@
-//! Of the binary: what is listed for an operator.
+//! The listing commands of the `rejoin-server` binary.
 
-#![allow(clippy::print_stdout)] // A command speaks to a terminal.
+#![allow(clippy::print_stdout)] // Commands print their result.
 
 use rejoin_server::{ClientStatus, Server};
 use serde_json::json;
 
-/// Devices that are read at once.
+/// Devices per page.
 const PAGE: usize = 500;
 
-/// Schemas that are listed.
+/// Maximum number of schemas listed.
 const HISTORY: usize = 1_000;
 
-/// Prints every device, a line each: words, or a JSON object.
+/// Prints every device on one line each, as text or as a JSON object.
 pub(crate) fn clients(server: &Server, as_json: bool) -> anyhow::Result<()> {
     if !as_json {
         println!(
@@ -51,7 +51,7 @@ fn line(client: &ClientStatus) -> String {
         (false, false) => "",
     };
     [
-        // What a device says of itself may have any character: a line stays a line.
+        // Text from devices is escaped: it must not break the line.
         client.user.escape_debug().to_string(),
         client.client_id.escape_debug().to_string(),
         client.platform.escape_debug().to_string(),
@@ -66,7 +66,7 @@ fn line(client: &ClientStatus) -> String {
     .join("\t")
 }
 
-/// Prints every schema that was served, the newest first.
+/// Prints every schema that was served, newest first.
 pub(crate) fn history(server: &Server) -> anyhow::Result<()> {
     for version in server.manifests(HISTORY)? {
         println!("{}\t{}\t{}", version.version, version.hash, version.created_at);

@@ -1,7 +1,8 @@
-//! What a server is told: where to listen, which file, who the user is, which tables, how much at most.
+//! Server configuration: address, database, authentication, tables, limits.
 //!
-//! Built in Rust by the `with_...` functions, or read from one TOML file ([`Config::from_toml`]) whose problems are all
-//! reported at once, each with its line. What a table looks like is not said here: it is read from the database.
+//! Built in Rust with the `with_...` functions, or read from a TOML file ([`Config::from_toml`]),
+//! which reports all problems at once with their lines. The schema of a table is read from the
+//! database, not configured.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -35,80 +36,85 @@ pub use table::{ParentConfig, TableConfig};
 pub struct Config {
     /// Where to listen; port 0 takes a free one. Default `127.0.0.1:7878`.
     pub listen: SocketAddr,
-    /// The SQLite file with the user's tables, which must exist. Empty if there is a `store`.
+    /// The SQLite file with the application's tables, which must exist. Empty if `store` is set.
     pub database: PathBuf,
-    /// The PostgreSQL database with the user's tables, instead of a file.
+    /// The PostgreSQL database with the application's tables, instead of a file.
     pub store: Option<PostgresUrl>,
-    /// Whether PostgreSQL itself keeps users from each other's rows, beside the engine; not by default.
+    /// Row level security in PostgreSQL, in addition to the engine's own checks; off by default.
     pub row_security: Option<RowSecurity>,
-    /// How a request names its user.
+    /// How requests are authenticated.
     pub auth: Auth,
     /// The synced tables.
     pub tables: Vec<TableConfig>,
-    /// The function of the database that names further buckets, for tables that name none of their own and are not everybody's.
+    /// The database function that names further buckets, for tables that are not public and name no
+    /// function of their own.
     pub bucket_function: Option<String>,
-    /// Code of the host's that names further buckets, for tables that name no function or resolver and are not everybody's.
+    /// Host code that names further buckets, for tables that are not public and name neither a
+    /// function nor a resolver.
     pub bucket_resolver: Option<Arc<dyn BucketResolver>>,
-    /// Tables whose resolver is taken away on purpose, with what it said; none by default. Without that, a program that lacks a
-    /// resolver which the database knows does not start. PostgreSQL only.
+    /// Tables whose stored resolver and its results are removed; none by default. Otherwise the
+    /// server does not start without a resolver that is recorded in the database. PostgreSQL only.
     pub drop_resolvers: Vec<String>,
-    /// Most buckets that such a function may name of one row; 100 by default, 0 is no bound.
+    /// Maximum number of buckets that the function or resolver may name for one row; 100 by
+    /// default, 0 is unlimited.
     pub max_buckets_per_event: u32,
-    /// What is asked before actions are taken; none by default.
+    /// Actions with their server-side checks; none by default.
     pub actions: Vec<ActionConfig>,
-    /// How much at most.
+    /// Limits on requests and connections.
     pub limits: Limits,
-    /// How long things are kept.
+    /// Retention times.
     pub retention: Retention,
-    /// The oldest app version that is served (`X-App-Version`, register); `None` serves all.
+    /// The oldest app version that is accepted (`X-App-Version`, register); `None` accepts all.
     pub min_app_version: Option<String>,
-    /// What the host program wants to hear and decide; nothing by default.
+    /// Hooks of the host program; none by default.
     pub hooks: Option<Arc<dyn Hooks>>,
-    /// Who is asked before each request is worked on; nobody by default.
+    /// Admission control, called before each request is processed; none by default.
     pub gatekeeper: Option<Arc<dyn Gatekeeper>>,
-    /// Whether the binary hands out metrics and traces by OTLP; not by default. A host has telemetry of its own.
+    /// Whether the binary exports metrics and traces by OTLP; off by default. A host program uses
+    /// its own telemetry.
     pub otlp: bool,
 }
 
-/// How much at most.
+/// Limits on requests and connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Largest request body in bytes, decompressed; 8 MiB by default.
+    /// Maximum size of a request body in bytes, decompressed; 8 MiB by default.
     pub body: usize,
-    /// Most groups in one push; 1,000 by default.
+    /// Maximum number of groups in one push; 1,000 by default.
     pub groups: usize,
-    /// Most changes in one push, over all groups; 10,000 by default.
+    /// Maximum number of changes in one push, over all groups; 10,000 by default.
     pub changes: usize,
-    /// Most rows in one page; 1,000 by default and at most.
+    /// Maximum number of rows in one page; 1,000 by default, which is also the upper limit.
     pub page: usize,
-    /// Bytes of rows after which a page ends early; 4 MiB by default. One row, or one transaction of a push, may be larger.
+    /// Bytes of rows after which a page ends; 4 MiB by default. A single row or a single push
+    /// transaction may exceed it.
     pub page_bytes: usize,
-    /// Milliseconds for which a request waits while another program writes the database; 5,000 by default. Then it is
-    /// answered 503 and may be sent again.
+    /// Milliseconds that a request waits while another program writes the database; 5,000 by
+    /// default. After that it is answered 503 and may be retried.
     pub wait_ms: u32,
-    /// Milliseconds by which the sequencer of the log or the feeder of resolvers may be behind before `/readyz` says that
-    /// the server is not ready, and for which that waits for an answer; 5,000 by default.
+    /// Maximum lag of the sequencer and of the feeder in milliseconds before `/readyz` reports not
+    /// ready; also the timeout of that check. 5,000 by default.
     pub lag_ms: u32,
-    /// Milliseconds that requests under way have when the server is told to end; 10,000 by default.
+    /// Milliseconds that running requests get at shutdown; 10,000 by default.
     pub grace_ms: u32,
-    /// Milliseconds by which a plain peer's clock may be behind before its edit of a row that changed loses: v0.1.2's
-    /// clock skew tolerance; 0 by default.
+    /// Milliseconds that a plain peer's clock may be behind before its edit of a changed row loses
+    /// (v0.1.2's clock skew tolerance); 0 by default.
     pub plain_clock_ms: u32,
-    /// Most connections that [`Server::serve`](crate::Server::serve) has open at once, event
-    /// streams included; 10,000 by default, and at most half of the files that the process may
-    /// open. Further ones wait in the kernel's queue.
+    /// Maximum number of open connections of [`Server::serve`](crate::Server::serve), event streams
+    /// included; 10,000 by default, and at most half of the process's file limit. Further
+    /// connections wait in the kernel's queue.
     pub connections: u32,
-    /// Milliseconds in which the header of a request must arrive, from its first byte or from the
-    /// connection's opening; 10,000 by default. Then the connection is closed.
+    /// Milliseconds within which a request's header must arrive, from its first byte or from the
+    /// opening of the connection; 10,000 by default. Then the connection is closed.
     pub header_timeout_ms: u32,
-    /// Milliseconds after which a connection is closed that sends no further request or reads no
-    /// answer; 75,000 by default, longer than the 60 seconds for which common proxies keep one.
+    /// Milliseconds after which a connection is closed that sends no request or reads no response;
+    /// 75,000 by default, longer than the usual 60 seconds of proxies.
     pub idle_timeout_ms: u32,
-    /// Most event streams that a user has open at once at this server; 100 by default. A further
-    /// one is answered 429.
+    /// Maximum number of open event streams of a user at this server; 100 by default. A further one
+    /// is answered 429.
     pub streams_per_user: u32,
-    /// Most devices of a user that were seen within `retention.verdict_days`; 1,000 by default. A
-    /// further one is not registered (403); one that is known always is.
+    /// Maximum number of devices of a user seen within `retention.verdict_days`; 1,000 by default.
+    /// A further device is refused (403); known devices are always accepted.
     pub devices_per_user: u32,
 }
 
@@ -133,19 +139,20 @@ impl Default for Limits {
     }
 }
 
-/// How long things are kept.
+/// Retention times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// Days after which a silent device no longer holds the log back; it rebuilds by snapshot. 30 by default.
+    /// Days after which an inactive device no longer prevents compaction of the log; it then
+    /// rebuilds by snapshot. 30 by default.
     pub log_days: u32,
-    /// Days after which the verdicts of a silent device are forgotten; 90 by default.
+    /// Days after which the verdicts of an inactive device are deleted; 90 by default.
     pub verdict_days: u32,
-    /// Most entries, verdicts or times that one transaction of a compaction forgets; 10,000 by default.
+    /// Maximum number of rows that one compaction transaction deletes; 10,000 by default.
     pub batch: u32,
-    /// Minutes from one compaction of a serving server to the next; 60 by default, 0 is never.
+    /// Minutes between two compactions of a running server; 60 by default, 0 disables them.
     pub every_minutes: u32,
-    /// Days for which a plain peer is served by an older schema, if the tables have only gained since; 90 by default, 0 is
-    /// v0.1.2's way: not at all.
+    /// Days for which a plain peer may use an older schema, provided that tables only gained
+    /// columns since; 90 by default. 0 disables it, as in v0.1.2.
     pub schema_days: u32,
 }
 
@@ -156,7 +163,7 @@ impl Default for Retention {
 }
 
 impl Config {
-    /// A server over this file, on a free loopback port, with the user named by `X-User-ID`.
+    /// A server over this file, on a free loopback port, with the user taken from `X-User-ID`.
     pub fn new(database: impl Into<PathBuf>) -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -179,12 +186,12 @@ impl Config {
         }
     }
 
-    /// The same over this PostgreSQL database.
+    /// Like [`new`](Self::new), over this PostgreSQL database.
     pub fn postgres(store: impl Into<PostgresUrl>) -> Self {
         Self { store: Some(store.into()), ..Self::new("") }
     }
 
-    /// The tables as a store serves them: what one leaves to the configuration is said.
+    /// The tables with the configuration's defaults filled in.
     pub(crate) fn served_tables(&self) -> Vec<TableConfig> {
         let served = |table: &TableConfig| {
             let mut table = table.clone();
@@ -199,21 +206,22 @@ impl Config {
         self.tables.iter().map(served).collect()
     }
 
-    /// Lets PostgreSQL itself keep users from each other's rows as well.
+    /// Enables row level security in PostgreSQL.
     #[must_use]
     pub fn with_row_security(mut self, security: RowSecurity) -> Self {
         self.row_security = Some(security);
         self
     }
 
-    /// Asks this resolver for further buckets of rows, in tables that say nothing else and are not everybody's.
+    /// Uses this resolver for tables that are not public and name neither a function nor a
+    /// resolver.
     #[must_use]
     pub fn with_bucket_resolver(mut self, resolver: Arc<dyn BucketResolver>) -> Self {
         self.bucket_resolver = Some(resolver);
         self
     }
 
-    /// Takes the resolver of this table away, which an earlier configuration had; it may stay said.
+    /// Removes the stored resolver of this table. Safe to repeat.
     #[must_use]
     pub fn dropping_resolver(mut self, table: impl Into<String>) -> Self {
         self.drop_resolvers.push(table.into());
@@ -227,49 +235,49 @@ impl Config {
         self
     }
 
-    /// Asks this before it takes an action.
+    /// Adds an action with its checks.
     #[must_use]
     pub fn with_action(mut self, action: ActionConfig) -> Self {
         self.actions.push(action);
         self
     }
 
-    /// Tells and asks these hooks.
+    /// Sets the hooks.
     #[must_use]
     pub fn with_hooks(mut self, hooks: Arc<dyn Hooks>) -> Self {
         self.hooks = Some(hooks);
         self
     }
 
-    /// Asks before each request is worked on.
+    /// Sets the admission control.
     #[must_use]
     pub fn with_gatekeeper(mut self, gatekeeper: Arc<dyn Gatekeeper>) -> Self {
         self.gatekeeper = Some(gatekeeper);
         self
     }
 
-    /// Takes the user from a JWT.
+    /// Authenticates users with a JWT.
     #[must_use]
     pub fn with_jwt(mut self, jwt: JwtConfig) -> Self {
         self.auth = Auth::Jwt(jwt);
         self
     }
 
-    /// Listens there.
+    /// Sets the address to listen on.
     #[must_use]
     pub fn with_listen(mut self, listen: SocketAddr) -> Self {
         self.listen = listen;
         self
     }
 
-    /// Keeps things so long.
+    /// Sets the retention times.
     #[must_use]
     pub fn with_retention(mut self, retention: Retention) -> Self {
         self.retention = retention;
         self
     }
 
-    /// Takes these limits.
+    /// Sets the limits.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;

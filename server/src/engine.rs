@@ -1,8 +1,9 @@
-//! The engine: what the six exchanges mean, above whatever store there is.
+//! The sync engine: implements the six requests of the protocol over any store.
 //!
-//! Synchronous and without a network: a request, its caller and the clock go in, an answer or a [`Fault`] comes out. Who
-//! may see a row is decided here ([`Access`](crate::model::Access) and the buckets held) and rendered by the store; nothing is readable unless
-//! something says so (I10).
+//! Synchronous and without network access: it maps a request, its caller and the clock to a
+//! response or a [`Fault`]. The engine decides which rows a user may see
+//! ([`Access`](crate::model::Access) and the user's buckets); the store turns that into queries. A
+//! row is readable only if a rule grants it.
 
 use std::sync::Arc;
 
@@ -60,41 +61,42 @@ pub(crate) struct Engine {
     pub(crate) limits: Limits,
     pub(crate) retention: Retention,
     pub(crate) min_app_version: Option<String>,
-    /// What is asked before actions are taken.
+    /// The server-side checks of actions.
     pub(crate) checks: Checks,
-    /// What the host wants to hear and decide.
+    /// The host's hooks.
     pub(crate) hooks: Option<Arc<dyn Hooks>>,
 }
 
-/// Who asks.
+/// The caller of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Caller {
-    /// The user, as the credentials name him; case matters.
+    /// The user from the credentials; case-sensitive.
     pub(crate) user: String,
-    /// Whether the request asked for the extensions.
+    /// Whether the request uses the protocol extensions.
     pub(crate) extended: bool,
-    /// Whether the host lets in a device of his that was away for long.
+    /// Whether the host admits the user's device after long inactivity.
     pub(crate) let_in: bool,
 }
 
 impl Engine {
-    /// The time in canonical text.
+    /// The current time in canonical text.
     pub(crate) fn now(&self) -> String {
         time::format(self.clock.now())
     }
 
-    /// The present epoch.
+    /// The current epoch.
     pub(crate) fn epoch(&self) -> Result<String, Fault> {
         Ok(read(&*self.store, |reading| reading.log_state())?.epoch)
     }
 
-    /// A page's size: 100 if nothing sensible is asked, never above the limit.
+    /// The page size: 100 if the request has no valid one, and at most the limit.
     fn page_size(&self, asked: Option<i64>) -> usize {
         let asked = asked.filter(|limit| *limit > 0).unwrap_or(100);
         usize::try_from(asked).unwrap_or(usize::MAX).min(self.limits.page).max(1)
     }
 
-    /// The registered device, for whose user the transaction works, or the refusal that makes it register again.
+    /// Returns the registered device and sets the transaction's user, or refuses the request so
+    /// that the device registers again.
     fn registered(
         &self,
         reading: &dyn Reading,
@@ -109,8 +111,9 @@ impl Engine {
         Ok(client)
     }
 
-    /// Remembers that a device was here, and from which position it asked: what it surely has. At most once a minute, so
-    /// that polls write next to nothing; a position that lags behind only keeps the log a little longer.
+    /// Records when a device was last seen and the position that it has certainly read. At most
+    /// once a minute, so that polling causes few writes; an outdated position only keeps the log a
+    /// little longer.
     fn remember(
         &self,
         user: &str,
@@ -134,7 +137,7 @@ impl Engine {
     }
 }
 
-/// The buckets that a user holds: his own, everybody's, and what the operator gave him.
+/// The user's buckets: the user's own, the public one, and the subscribed ones.
 pub(crate) fn held(reading: &dyn Reading, user: &str) -> Result<Vec<String>, Fault> {
     let mut held = vec![own_bucket(user), String::from(GLOBAL)];
     for bucket in reading.granted(user)? {
@@ -145,7 +148,8 @@ pub(crate) fn held(reading: &dyn Reading, user: &str) -> Result<Vec<String>, Fau
     Ok(held)
 }
 
-/// v0.1.2's schema gate: version and hash must both be the server's. Register lets a device in that has none yet.
+/// v0.1.2's schema check: version and hash must both match the server's. Register admits a device
+/// without a schema.
 fn schema_gate(
     reading: &dyn Reading,
     version: i64,

@@ -1,6 +1,7 @@
-//! What can go wrong: at start ([`ServerError`]), and in a request ([`Fault`]).
+//! Errors: at start ([`ServerError`]) and in a request ([`Fault`]).
 //!
-//! A request that is refused by a rule is no fault of the server; its [`Refusal`] carries the status and the words.
+//! A request that a rule refuses is not a server failure; its [`Refusal`] carries the status and
+//! the message.
 
 use std::fmt::Write as _;
 
@@ -12,13 +13,13 @@ mod config;
 
 pub use config::{Problem, ProblemKind};
 
-/// Why a server does not start, or stopped.
+/// Why a server did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The configuration is wrong; every problem at once.
+    /// The configuration is invalid; carries all problems.
     #[error("the configuration is refused:{}", listed(.0))]
     Config(Vec<Problem>),
-    /// The tables cannot be synced as they are; every reason at once.
+    /// The tables cannot be synced; carries all reasons.
     #[error("the tables are refused:{}", listed(.0))]
     Schema(Vec<SchemaProblem>),
     /// The database was written by a newer server.
@@ -26,12 +27,13 @@ pub enum ServerError {
         "the database has migration {found} and this server knows {known}: use the newer server"
     )]
     TooNew {
-        /// The file's last migration.
+        /// The last migration of the file.
         found: i64,
-        /// Ours.
+        /// The last migration of this server.
         known: i64,
     },
-    /// There is no SQLite file at the configured path. It is not created: it would have none of the synced tables.
+    /// There is no SQLite file at the configured path. The server does not create it: it would have
+    /// no synced tables.
     #[error(
         "there is no database file {}: correct `database` (REJOIN_DATABASE), or create the file with your tables first",
         .path.display()
@@ -40,16 +42,16 @@ pub enum ServerError {
         /// The path.
         path: std::path::PathBuf,
     },
-    /// The database refuses the work; the error is that of its driver.
+    /// The database failed; carries the driver's error.
     #[error("the database failed: {0}")]
     Database(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// PostgreSQL cannot be reached, or refuses.
+    /// PostgreSQL cannot be reached, or reported an error.
     #[error("the database failed: {0}")]
     Postgres(String),
-    /// Row level security is wanted, and does not hold; every reason at once.
+    /// Row level security is configured but not effective; carries all reasons.
     #[error("row level security does not hold:{}", listed(.0))]
     RowSecurity(Vec<RowSecurityProblem>),
-    /// The database says that a resolver in Rust names the buckets of these tables, and this program has none for them.
+    /// The database records resolvers in Rust for these tables, and this program has none.
     #[error(
         "a resolver in Rust names the buckets of {}, and this program has none: run it from the host program that has, or \
          name the tables in drop_resolvers to take it away, with what it said",
@@ -59,21 +61,21 @@ pub enum ServerError {
         /// The tables.
         tables: Vec<String>,
     },
-    /// The network or the disk.
+    /// A network or disk error.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// The user header is trusted on a loopback address only.
+    /// The user header is accepted on a loopback address only.
     #[error("{0} is no loopback address: the user header is for development, use a JWT secret")]
     NotLoopback(std::net::SocketAddr),
-    /// No bucket is called so.
+    /// The bucket name is invalid.
     #[error("no bucket is called {bucket:?}: {why}")]
     Bucket {
         /// The name.
         bucket: String,
-        /// What is wrong with it.
+        /// What is wrong with the name.
         why: &'static str,
     },
-    /// A request's work failed outside any request.
+    /// An operation outside of a request failed.
     #[error("{0}")]
     Fault(#[from] Fault),
 }
@@ -83,9 +85,9 @@ pub enum ServerError {
 pub struct SchemaProblem {
     /// The table.
     pub table: String,
-    /// The column, if one is at fault.
+    /// The column, if the problem concerns one.
     pub column: Option<String>,
-    /// What is wrong, and the way out.
+    /// What is wrong, and the remedy.
     pub why: String,
 }
 
@@ -98,27 +100,27 @@ impl std::fmt::Display for SchemaProblem {
     }
 }
 
-/// Why the policies of PostgreSQL would not keep one user from another's rows, or the server from its work.
+/// Why the PostgreSQL policies would not isolate users, or would stop the server from working.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RowSecurityProblem {
-    /// The role that serves is not there.
+    /// The serving role does not exist.
     #[error("there is no role {role}: run what `rejoin-server rls --print` prints")]
     NoRole {
         /// Its name.
         role: String,
     },
-    /// The role of the server's URL cannot become the one that serves.
+    /// The role of the server's URL cannot switch to the serving role.
     #[error("the role of the store's URL is no member of {role}: GRANT it")]
     NotMember {
-        /// The role that serves.
+        /// The serving role.
         role: String,
     },
-    /// No policy holds the role that serves.
+    /// The policies do not apply to the serving role.
     #[error("{role} {how}: name another postgres.role, or set postgres.allow_bypass")]
     Bypasses {
-        /// The role that serves.
+        /// The serving role.
         role: String,
-        /// By what.
+        /// The reason.
         how: Bypass,
     },
     /// The table has no row level security.
@@ -129,7 +131,7 @@ pub enum RowSecurityProblem {
         /// The table.
         table: String,
     },
-    /// The policies hold the role that installs the triggers as well.
+    /// The policies also apply to the role that installs the triggers.
     #[error(
         "{table}: FORCE ROW LEVEL SECURITY, or another owner: triggers that do not see every row cannot record what changes; \
          ALTER TABLE ... NO FORCE ROW LEVEL SECURITY, and let the store's URL name the owner"
@@ -138,7 +140,7 @@ pub enum RowSecurityProblem {
         /// The table.
         table: String,
     },
-    /// Policies or rights are missing, or were made for another configuration.
+    /// Policies or privileges are missing, or belong to another configuration.
     #[error(
         "{table}: its policies and rights are not those of this configuration: run what `rejoin-server rls --print` prints"
     )]
@@ -148,11 +150,11 @@ pub enum RowSecurityProblem {
     },
 }
 
-/// By what a role passes by every policy.
+/// Why a role bypasses row level security.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Bypass {
     /// It is a superuser.
-    #[error("is a superuser, whom no policy holds")]
+    #[error("is a superuser, to which no policy applies")]
     Superuser,
     /// It has the attribute BYPASSRLS.
     #[error("has BYPASSRLS")]
@@ -169,40 +171,43 @@ fn listed<T: std::fmt::Display>(problems: &[T]) -> String {
     })
 }
 
-/// Why a request got no answer of its own kind.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// The request is refused, with a status and words for the peer.
+    /// The request is refused, with a status and a message.
     #[error("{}", .0.message)]
     Refused(Box<Refusal>),
-    /// The device was away for longer than the log is kept: the host is asked whether it comes in, outside the transaction.
+    /// The device was inactive for longer than the log is kept. The host decides, outside the
+    /// transaction, whether it may continue.
     #[error("the device {} was away since {}", .0.client_id, .0.last_sync_at)]
     Stale(Box<StaleClient>),
-    /// Nothing is wrong with the request; it may succeed later (503).
+    /// A temporary failure: the request may be retried (503).
     #[error("the store is busy: {0}")]
     Transient(String),
-    /// The work lost against somebody else's, and all of it is taken back; begun again it may succeed (503 if it still loses).
+    /// The transaction lost against a concurrent one and was rolled back. It may be retried (503 if
+    /// retries are exhausted).
     #[error("the store is busy: {0}")]
     Collision(String),
-    /// One of several groups that are evaluated together failed: the push undoes all of them, and never returns this.
+    /// One of several groups evaluated as a batch failed: the push rolls all of them back and
+    /// evaluates them one by one. Never returned from a push.
     #[error("groups that were evaluated together are undone")]
     Undone,
-    /// The server failed (500); the reason is logged, not told.
+    /// The server failed (500); the reason is logged, not sent.
     #[error("the store failed: {0}")]
     Internal(String),
-    /// The tables changed while the server ran, and can no longer be synced (500, logged).
+    /// The tables changed while the server ran and can no longer be synced (500, logged).
     #[error("the tables are refused:{}", listed(.0))]
     Schema(Vec<SchemaProblem>),
 }
 
-/// A refusal in the words of the wire.
+/// A refusal, as sent on the wire.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Refusal {
     /// The HTTP status.
     pub status: u16,
     /// One of [`code`].
     pub code: &'static str,
-    /// For people; the plain `error`.
+    /// A message for people; the `error` of the plain protocol.
     pub message: String,
     /// Whether the same request may succeed later.
     pub retryable: bool,
@@ -211,12 +216,12 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// A refusal that no retry mends.
+    /// A refusal that a retry cannot fix.
     pub fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), retryable: false, body: ErrorBody::default() }
     }
 
-    /// 400: the body is no request of this endpoint.
+    /// 400: the body is not a valid request of this endpoint.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(400, code::INVALID_REQUEST, message)
     }

@@ -1,8 +1,8 @@
-//! Wake-ups: who listens is told that something changed, not what. Coalesced: however much happened, one word. Whom a change does not
-//! concern is not woken (`places`).
+//! Wake-ups: listeners are notified that something changed, not what. Notifications are coalesced,
+//! and sent only to users of the changed buckets (`places`).
 //!
-//! Pushes are told at once, those of other nodes over one database too; what other programs write is seen by a short look at the
-//! log's end, while anybody listens.
+//! Pushes on any node of the same database notify immediately. Changes of other programs are
+//! detected by polling the log's head while there are listeners.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -24,35 +24,35 @@ mod places;
 use places::Places;
 pub(crate) use places::TooMany;
 
-/// How often the log's end is looked at for what other programs wrote.
+/// Poll interval of the log's head for changes of other programs.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// How often a silent stream says that it lives.
+/// Interval of keep-alive messages on an idle stream.
 pub(crate) const PING: Duration = Duration::from_secs(20);
 
-/// Of so many entries at once it is not asked in which buckets they are: everybody is woken.
+/// Above this number of new entries, all listeners are woken without reading the entries' buckets.
 const MOST: i64 = 5_000;
 
 static EXPIRED: LogLimit = LogLimit::new();
 
-/// Tells listeners of commits.
+/// Notifies listeners of commits.
 #[derive(Debug)]
 pub(crate) struct Hub {
     store: Arc<dyn Store>,
-    /// Up to where the log was seen; whoever holds it wakes.
+    /// The last known head of the log; the lock serialises wake-ups.
     known: Mutex<i64>,
     places: Places,
-    /// Most listeners at this server.
+    /// Maximum number of listeners at this server.
     most: AtomicUsize,
     closing: watch::Sender<bool>,
     looking: AtomicBool,
     listening: AtomicBool,
-    /// The log's end as another process has told it, and whether that is being seen to.
-    told: AtomicI64,
+    /// The latest head reported by another process, and whether a task is handling it.
+    latest: AtomicI64,
     hearing: AtomicBool,
 }
 
-/// One listener's place in its stream.
+/// The state of one listener's stream.
 struct Listener {
     hub: Arc<Hub>,
     user: String,
@@ -75,28 +75,29 @@ impl Hub {
             closing: watch::Sender::new(false),
             looking: AtomicBool::new(false),
             listening: AtomicBool::new(false),
-            told: AtomicI64::new(0),
+            latest: AtomicI64::new(0),
             hearing: AtomicBool::new(false),
         })
     }
 
-    /// Looks at the log's end, and wakes whom it concerns if that moved. Blocks for a statement, or two.
+    /// Reads the log's head and wakes listeners if it moved. Blocks for one or two statements.
     pub(crate) fn look(&self) {
         if let Ok(head) = self.store.pulse() {
             self.moved(head, true);
         }
     }
 
-    /// Somebody here has just seen the log's end there; others may have seen it further on.
+    /// This process has just read this head; others may know a later one.
     pub(crate) fn saw(&self, head: i64) {
         self.moved(head, false);
     }
 
-    /// The log's end was seen here. `saw`: by this process itself, so that it may also have gone back, to a backup.
+    /// Handles a new head. `saw`: read directly from the store, so that a smaller value can mean a
+    /// restored backup.
     fn moved(&self, mut head: i64, saw: bool) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if head < *known && saw {
-            // Or somebody else has looked in between, and saw more.
+            // Or another thread has read a later head in between.
             let Ok(again) = self.store.pulse() else { return };
             head = again;
         }
@@ -112,17 +113,17 @@ impl Hub {
         self.places.wake(touched.unwrap_or_default().as_deref());
     }
 
-    /// Leaves a quarter of the server's connections for requests: each listener has one.
+    /// Limits listeners to three quarters of the server's connections: each uses one.
     pub(crate) fn leave_room(&self, connections: usize) {
         self.most.store((connections - connections.div_ceil(4)).max(1), Ordering::Release);
     }
 
-    /// How many listen.
+    /// The number of listeners.
     pub(crate) fn listening(&self) -> usize {
         self.places.count()
     }
 
-    /// How many were woken since the start.
+    /// The number of wake-ups since the start.
     pub(crate) fn wakes(&self) -> u64 {
         self.places.wakes()
     }
@@ -132,17 +133,18 @@ impl Hub {
         *self.closing.borrow()
     }
 
-    /// Another process has moved the log's end. Only forward: what is heard may be older than what was seen.
-    fn heard(self: &Arc<Self>, head: i64, runtime: &Handle) {
-        self.told.fetch_max(head, Ordering::AcqRel);
+    /// Another process has moved the head. Only forward: a notification may be older than the known
+    /// head.
+    fn notified(self: &Arc<Self>, head: i64, runtime: &Handle) {
+        self.latest.fetch_max(head, Ordering::AcqRel);
         if self.hearing.swap(true, Ordering::AcqRel) {
             return;
         }
         let hub = Arc::clone(self);
         runtime.spawn_blocking(move || {
-            // What is told from here on is seen to by the next one.
+            // Later notifications are handled by the next task.
             hub.hearing.store(false, Ordering::Release);
-            hub.moved(hub.told.load(Ordering::Acquire), false);
+            hub.moved(hub.latest.load(Ordering::Acquire), false);
         });
     }
 
@@ -154,12 +156,12 @@ impl Hub {
     /// Ends when [`close`](Self::close) is called.
     pub(crate) async fn closed(&self) {
         let mut closing = self.closing.subscribe();
-        // The sender lives as long as self.
+        // The sender is dropped with `self`.
         let _ = closing.wait_for(|closing| *closing).await;
     }
 
-    /// A stream for one listener, a device of this user's: `hello`, then `changed` as often as
-    /// needed, then `bye`. Not if the user has `most` streams already, or the server is full.
+    /// A stream for one listener, a device of this user: `hello`, then `changed` as often as
+    /// needed, then `bye`. Refused if the user has `most` streams already, or the server is full.
     pub(crate) fn listen(
         self: &Arc<Self>,
         user: String,
@@ -177,7 +179,7 @@ impl Hub {
             notify,
             closing: self.closing.subscribe(),
             epoch: Some(epoch),
-            // Beyond what the clock can count there is no end.
+            // No end if the time is beyond the clock's range.
             ends: lives.and_then(|lives| Instant::now().checked_add(lives)),
             done: false,
         };
@@ -187,12 +189,13 @@ impl Hub {
         }))
     }
 
-    #[allow(clippy::disallowed_methods)] // The one task of the server beside its requests.
+    #[allow(clippy::disallowed_methods)] // The only background task of the server.
     fn start_looking(self: &Arc<Self>) {
         if !self.listening.swap(true, Ordering::AcqRel) {
             let (hub, runtime) = (Arc::downgrade(self), Handle::current());
-            let heard = move |head| hub.upgrade().map(|hub| hub.heard(head, &runtime)).is_some();
-            self.store.listen(Arc::new(heard));
+            let notify =
+                move |head| hub.upgrade().map(|hub| hub.notified(head, &runtime)).is_some();
+            self.store.listen(Arc::new(notify));
         }
         if self.looking.swap(true, Ordering::AcqRel) {
             return;
@@ -209,7 +212,7 @@ async fn keep_looking(hub: Weak<Hub>) {
         let Some(hub) = hub.upgrade() else { return };
         if hub.places.count() == 0 {
             hub.looking.store(false, Ordering::Release);
-            // Somebody may have come between the two lines and found the flag still up.
+            // A listener may have been added in between, while the flag was still set.
             if hub.places.count() == 0 || hub.looking.swap(true, Ordering::AcqRel) {
                 return;
             }
@@ -254,7 +257,7 @@ impl Listener {
         Some(Event::default().event("bye").data(data))
     }
 
-    /// Waits until something has changed that concerns this one, and its turn has come.
+    /// Waits until a relevant change and this listener's turn.
     async fn woken(&self) {
         let places = &self.hub.places;
         self.settle().await;
@@ -270,10 +273,12 @@ impl Listener {
         }
     }
 
-    /// Reads which buckets its user holds, if that is not known. Where it cannot be read every change wakes, until it can.
+    /// Reads the buckets of the user if they are unknown. If that fails, every change wakes the
+    /// listener.
     async fn settle(&self) {
         let Some(turn) = self.hub.places.unsettled(self.number) else { return };
-        // The names of some users are kept in other words in PostgreSQL, and so their grants are told.
+        // PostgreSQL stores these users' ids in escaped form, which subscription changes then
+        // contain.
         if self.user.contains(['\0', char::MAX]) {
             return;
         }

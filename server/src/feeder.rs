@@ -1,7 +1,7 @@
-//! The feeder: a thread that has resolvers of buckets asked, one for all nodes of a database.
+//! The feeder: a thread that calls bucket resolvers, one per database for all nodes.
 //!
-//! It starts with the server and ends with it. Which of the nodes feeds is decided by a lock in the database, which goes with its
-//! connection: so another takes over when one stops, dies, or loses its connection, and goes on where that one was.
+//! It starts and ends with the server. A lock in the database, bound to a connection, decides which
+//! node feeds. If that node stops or loses its connection, another takes over where it stopped.
 
 use std::sync::Arc;
 use std::thread;
@@ -10,33 +10,33 @@ use std::time::Duration;
 use crate::error::Fault;
 use crate::store::postgres::{Bell, PostgresStore};
 
-/// How often it looks for what other programs wrote; pushes of this process ring.
+/// Poll interval for changes of other programs; pushes of this process wake the feeder.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How often a node looks whether the one that feeds has gone.
+/// Interval at which an inactive node tries to take over.
 const TURN: Duration = Duration::from_millis(250);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Feeds for as long as it lives. What is being asked when it goes is asked again by whoever feeds next.
+/// A running feeder. A call that is interrupted at its end is repeated by the next feeder.
 #[derive(Debug)]
 pub(crate) struct Feeder(Arc<Bell>);
 
 impl Feeder {
-    /// `told` is called whenever there is something new for devices.
-    #[allow(clippy::disallowed_methods)] // The store and the host's code block: they get a thread of their own.
+    /// `notify` is called whenever there are new changes for devices.
+    #[allow(clippy::disallowed_methods)] // The store and host code block.
     pub(crate) fn start(
         store: Arc<PostgresStore>,
-        told: impl Fn() + Send + 'static,
+        notify: impl Fn() + Send + 'static,
     ) -> std::io::Result<Self> {
         let bell = Arc::clone(store.bell());
-        let work = move || run(&store, &told);
+        let work = move || run(&store, &notify);
         thread::Builder::new().name(String::from("rejoin-feeder")).spawn(work)?;
         Ok(Self(bell))
     }
 
-    /// Ends it, after what is being asked.
+    /// Ends the feeder after the current call.
     pub(crate) fn end(&self) {
         self.0.end();
     }
@@ -48,20 +48,24 @@ impl Drop for Feeder {
     }
 }
 
-fn run(store: &PostgresStore, told: &dyn Fn()) {
+fn run(store: &PostgresStore, notify: &dyn Fn()) {
     let bell = store.bell();
     let mut pause = FIRST_PAUSE;
     while !bell.ends() {
-        if let Err(fault) = attend(store, told, &mut pause) {
-            tracing::warn!(%fault, "the feeder begins again");
+        if let Err(fault) = feed_on_connection(store, notify, &mut pause) {
+            tracing::warn!(%fault, "the feeder restarts");
             bell.rest(pause);
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 }
 
-/// On one connection, for as long as that goes well.
-fn attend(store: &PostgresStore, told: &dyn Fn(), pause: &mut Duration) -> Result<(), Fault> {
+/// Feeds on one connection until it fails.
+fn feed_on_connection(
+    store: &PostgresStore,
+    notify: &dyn Fn(),
+    pause: &mut Duration,
+) -> Result<(), Fault> {
     let bell = store.bell();
     let feeding = store.feeding()?;
     while !bell.ends() {
@@ -70,7 +74,7 @@ fn attend(store: &PostgresStore, told: &dyn Fn(), pause: &mut Duration) -> Resul
             bell.rest(TURN);
         } else if feeding.feed()? {
             *pause = FIRST_PAUSE;
-            told();
+            notify();
         } else {
             *pause = FIRST_PAUSE;
             bell.listen(LOOK);

@@ -1,6 +1,7 @@
-//! Gauges of OpenTelemetry that are read from a running server: streams, connections, the sequencer, the feeder.
+//! OpenTelemetry gauges of a running server: streams, connections, sequencer, feeder.
 //!
-//! All gauges of one collection report the same moment, so that a collection costs one look at the database.
+//! All gauges of one collection report the same moment, so that a collection reads the database
+//! once.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use crate::Shared;
 use crate::model::{Connections, Feed};
 use crate::observe;
 
-/// For how long the values of one look are reported.
+/// How long the values of one read are reported.
 const ONE_LOOK: Duration = Duration::from_millis(500);
 
 /// The values of all gauges at one time.

@@ -1,8 +1,8 @@
-//! Hooks: what a host program is told of while the server works, and what it may decide.
+//! Hooks: callbacks by which a host program observes the server and takes part in its decisions.
 //!
-//! [`accepted`](Hooks::accepted) is asked within the transaction of a push and may write in it or refuse; [`stale_client`](Hooks::stale_client)
-//! is asked before any work. The others are told afterwards, and change nothing. A server without hooks pays nothing for
-//! them; `docs/hooks.md` is the page for people.
+//! [`accepted`](Hooks::accepted) runs within the push transaction and may write to it or reject a
+//! group. [`stale_client`](Hooks::stale_client) runs before the request. The others run afterwards
+//! and change nothing. See the guide `docs/hooks.md`.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -19,40 +19,46 @@ mod within;
 pub use sql::{HookSql, SqlError};
 pub use within::Within;
 
-/// What a host program does where the server calls it; whatever is left out does nothing.
+/// Callbacks of a host program; the default implementations do nothing.
 ///
-/// Requests are answered side by side, and so are hooks called. Whoever waits in one makes a device wait, and in `accepted`
-/// everybody who wants the same rows (over a file: everybody who writes). A hook does not call the server that calls it.
+/// Hooks run concurrently, like requests. A hook that blocks makes its device wait; in `accepted`,
+/// also all requests for the same rows (with SQLite, all writers). A hook must not call the server
+/// that calls it.
 pub trait Hooks: Send + Sync + Debug {
-    /// The changes of a group are written and stand in the transaction of the push; what is said here decides whether they
-    /// stay. `within` runs SQL in the same transaction: it is kept or undone with the group.
+    /// Called after the changes of a group are written, within the push transaction; decides
+    /// whether they are kept. `within` runs SQL in the same transaction, committed or rolled back
+    /// with the group.
     ///
-    /// Not asked about a group that has its verdict already. Asked again if the transaction has to be done again (PostgreSQL,
-    /// after a deadlock): whatever is no SQL through `within` may be done for a group that is not kept in the end.
-    /// A panic decides nothing: the group is undone and the device sends it again.
+    /// Not called for a group that already has its verdict. Called again if the transaction is
+    /// retried (PostgreSQL, after a deadlock): side effects other than SQL through `within` may
+    /// belong to a group that is not kept. A panic leaves the group undecided: it is rolled back
+    /// and the device retries.
     fn accepted(&self, accepted: &Accepted<'_>, within: &Within<'_>) -> Result<(), Veto> {
         let _ = (accepted, within);
         Ok(())
     }
 
-    /// A change met a row that had become another since it was made; never a change that met nobody. After the transaction.
+    /// A change conflicted with a row that has changed since it was made. Called after the
+    /// transaction.
     fn conflict(&self, conflict: &Conflict) {
         let _ = conflict;
     }
 
-    /// A device was given what changed, one page of it. After the transaction, before the answer is sent.
+    /// A device received one page of changes. Called after the transaction, before the response is
+    /// sent.
     fn pull_complete(&self, pulled: &Pulled<'_>) {
         let _ = pulled;
     }
 
-    /// A device was turned away because its app is older than the server serves (426).
+    /// A device was refused because its app is too old (426).
     fn schema_incompatible(&self, refused: &Incompatible<'_>) {
         let _ = refused;
     }
 
-    /// A device comes back that neither pulled nor pushed for longer than the log is kept for it. Whether it is let in, which
-    /// it is by default; it takes a snapshot if the log no longer reaches back to it. One that is not is refused (403), now and
-    /// whenever it comes again. Asked at each request until it has pulled or pushed. A panic lets nobody in: 503.
+    /// A device returns that neither pulled nor pushed for longer than the log is kept for it.
+    /// Returns whether to admit it (default `true`); if the log no longer covers it, it takes a
+    /// snapshot. Otherwise it is refused (403). Called for every request until the device has
+    /// pulled or pushed. A panic refuses the request: 503.
     fn stale_client(&self, client: &StaleClient) -> bool {
         let _ = client;
         true
@@ -63,30 +69,30 @@ pub trait Hooks: Send + Sync + Debug {
         let _ = done;
     }
 
-    /// A device was told to take a snapshot, for whatever reason.
+    /// A device was sent to take a snapshot.
     fn snapshot_required(&self, required: &SnapshotRequired<'_>) {
         let _ = required;
     }
 }
 
-/// What stands in the transaction: the changes of one group, or one record of a plain peer.
+/// The written changes of one group, or of one record of a plain peer.
 #[derive(Debug)]
 pub struct Accepted<'a> {
-    /// Who sent it.
+    /// The user who pushed it.
     pub user: &'a str,
-    /// From which device.
+    /// The device that pushed it.
     pub client_id: &'a str,
-    /// The mutation's id; the same however often it is sent. A record of a plain peer has none.
+    /// The mutation's id, the same on every retry. A record of a plain peer has none.
     pub mutation: Option<&'a str>,
-    /// The action that made it, if the device says so: it does where the server has checks.
+    /// The action that made it, if the device reports it: it does if the server has checks.
     pub action: Option<&'a Performed>,
-    /// The server's time in canonical text, which stamps what this transaction writes.
+    /// The server's time in canonical text, used for all writes of this transaction.
     pub now: &'a str,
-    /// The rows, as the device named them.
+    /// The rows named by the device.
     pub changes: Vec<Changed<'a>>,
 }
 
-/// A row of an accepted group. What is in it is asked by SQL.
+/// A row of an accepted group. Its values can be read by SQL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Changed<'a> {
     /// The table.
@@ -97,30 +103,31 @@ pub struct Changed<'a> {
     pub operation: Operation,
 }
 
-/// Why a group does not stay.
+/// Why a group is not kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Veto {
-    /// For good: the device parks it, and its user reads these words.
+    /// Permanently: the device parks it with this message, which is shown to the user.
     Refuse(String),
-    /// For now: nothing is decided, and the device sends it again later.
+    /// Temporarily: no verdict is stored, and the device retries later.
     Later(String),
-    /// The hook could not do its work. As `Later`, but these words are for the log alone.
+    /// The hook failed. Like `Later`, but the message is only logged.
     Failed(String),
 }
 
 impl From<SqlError> for Veto {
-    /// Nothing is decided where a statement failed; its words may hold values, and are nobody's but the log's.
+    /// A failed statement leaves the group undecided; its message may contain values and is only
+    /// logged.
     fn from(error: SqlError) -> Self {
         Self::Failed(error.to_string())
     }
 }
 
-/// A change that met another row than it was made on.
+/// A change that conflicted with a row changed in the meantime.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conflict {
-    /// Who sent it.
+    /// The user who pushed it.
     pub user: String,
-    /// From which device.
+    /// The device that pushed it.
     pub client_id: String,
     /// The mutation's id; a record of a plain peer has none.
     pub mutation: Option<String>,
@@ -128,83 +135,84 @@ pub struct Conflict {
     pub table: String,
     /// The row's key as text.
     pub id: String,
-    /// The column that differs, where it is one.
+    /// The conflicting column, if it is one.
     pub column: Option<String>,
-    /// What it would have done; `None` if an action had only read the row.
+    /// The operation of the change; `None` if an action only read the row.
     pub operation: Option<Operation>,
-    /// How they met, by the codes of the wire: `row.changed`, `row.exists`, `row.deleted`, `row.superseded`.
+    /// The kind of conflict, as a wire code: `row.changed`, `row.exists`, `row.deleted`,
+    /// `row.superseded`.
     pub code: &'static str,
-    /// The row as it stood, by column; empty where it is gone, and of an action.
+    /// The stored row by column; empty if it is missing, and for an action.
     pub present: BTreeMap<String, Value>,
-    /// What was sent; empty for a delete, and of an action.
+    /// The sent values; empty for a delete, and for an action.
     pub sent: BTreeMap<String, Value>,
-    /// What became of it.
+    /// The resolution.
     pub settled: Settled,
 }
 
-/// How a conflict ended.
+/// The resolution of a conflict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settled {
-    /// The row stands as it was; the device is told, and goes by its policy.
+    /// The row is unchanged; the device applies its policy.
     Kept,
-    /// The change went over the row, or what a resolver made of it.
+    /// The change, or the result of a resolver, was written to the row.
     Written,
-    /// A resolver refuses the change for good.
+    /// A resolver rejected the change permanently.
     Refused,
 }
 
-/// A page that a device was given.
+/// A page sent to a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pulled<'a> {
-    /// Whose device.
+    /// The device's user.
     pub user: &'a str,
     /// The device.
     pub client_id: &'a str,
-    /// Up to where in the log it has read.
+    /// The log position up to which it has read.
     pub position: i64,
-    /// Rows in the page, gone ones too.
+    /// Number of rows in the page, including deleted ones.
     pub rows: usize,
-    /// Whether more waits.
+    /// Whether more pages follow.
     pub has_more: bool,
 }
 
 /// An app that is too old.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Incompatible<'a> {
-    /// Whose device.
+    /// The device's user.
     pub user: &'a str,
-    /// The device; `None` where a header told the version, before the request was read.
+    /// The device; `None` if the version came from a header, before the request was read.
     pub client_id: Option<&'a str>,
-    /// Its version.
+    /// The app's version.
     pub app_version: &'a str,
-    /// The oldest that is served.
+    /// The oldest accepted version.
     pub least: &'a str,
 }
 
-/// A device that was told to take a snapshot.
+/// A device that was sent to take a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SnapshotRequired<'a> {
-    /// Whose device.
+    /// The device's user.
     pub user: &'a str,
     /// The device.
     pub client_id: &'a str,
-    /// From where in the log it asked last, as far as that was noted.
+    /// The last recorded position it pulled from.
     pub position: Option<i64>,
-    /// From where on the log is kept.
+    /// The position from which the log is kept.
     pub watermark: i64,
-    /// Why.
+    /// The reason.
     pub reason: SnapshotReason,
 }
 
 /// Why a device has to take a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SnapshotReason {
-    /// It has read nothing yet, or says that it has nothing.
+    /// It has not read anything yet, or reports an empty database.
     Initial,
-    /// The log no longer reaches back to it, or cannot tell what changed for it in its buckets.
+    /// The log no longer covers its position, or the changes of its buckets.
     Retention,
-    /// The log has another epoch than the one that the device has read: another database, or a restored one.
+    /// The log's epoch differs from the device's: another database, or a restored one.
     Epoch,
-    /// A snapshot that was under way can no longer go on.
+    /// A snapshot in progress can no longer be continued.
     Restart,
 }

@@ -1,7 +1,7 @@
-//! The one way by which the server itself asks others over HTTP: for the keys that sign tokens, and to hand out telemetry.
+//! The server's own HTTP client: for the keys of a JWT issuer and for telemetry export.
 //!
-//! HTTP/1.1, one request a connection, TLS by rustls with the root certificates of the machine. It follows no redirect and
-//! knows no proxy.
+//! HTTP/1.1, one request per connection, TLS by rustls with the system's root certificates.
+//! Redirects and proxies are not supported.
 
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
@@ -18,10 +18,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// What went wrong, in words without the address, which may carry a secret.
+/// An error message without the address, which may contain a secret.
 type Failure = String;
 
-/// Sends a request and reads the whole answer, `most` bytes of it at most. Time is the caller's to bound.
+/// Sends a request and reads the whole response, at most `most` bytes. The caller sets the timeout.
 pub(crate) async fn ask(
     mut request: Request<Bytes>,
     most: usize,
@@ -67,12 +67,12 @@ async fn speak(
     let mut connection = pin!(connection);
     tokio::select! {
         done = &mut exchange => done,
-        // It is over; what it brought is still to be read.
+        // The connection is closed; what it received is still read.
         _ = &mut connection => exchange.await,
     }
 }
 
-/// Whom this machine trusts.
+/// TLS configuration with the system's root certificates.
 fn trusted() -> Result<Arc<ClientConfig>, Failure> {
     static CONFIG: OnceLock<Result<Arc<ClientConfig>, Failure>> = OnceLock::new();
     CONFIG

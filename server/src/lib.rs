@@ -1,7 +1,8 @@
-//! The companion server of Rejoin: something to sync with, as a library to mount and a binary to run.
+//! The companion server of Rejoin, as a library to mount and as a binary.
 //!
-//! The user's own tables in one SQLite file or a PostgreSQL database; devices register, pull, push and take snapshots over HTTP, by the rules of
-//! `docs/protocol.md`. Rows belong to users by an owner column or a chain of parents, decided here and closed by default.
+//! The application's own tables are in a SQLite file or a PostgreSQL database. Devices register,
+//! pull, push and take snapshots over HTTP, as specified in `docs/protocol.md`. Rows belong to
+//! users through an owner column or a chain of parents; without either, access is denied.
 //!
 //! ```no_run
 //! use rejoin_server::{Config, Server, TableConfig};
@@ -90,25 +91,25 @@ use store::postgres::{Plan, PostgresStore};
 use store::sqlite::SqliteStore;
 use store::{Store, Writing};
 
-/// What every request shares.
+/// State shared by all requests.
 #[derive(Debug)]
 struct Shared {
     engine: Engine,
     authenticator: Authenticator,
     hub: Arc<Hub>,
     config: Config,
-    /// Held by the one look at how this server stands.
+    /// Held by the one readiness check that runs at a time.
     looking: Arc<tokio::sync::Mutex<()>>,
-    /// When the store last took a write for `/readyz`, in microseconds since 1970; 0 if it has not.
+    /// When `/readyz` last tested a write to the store, in microseconds since 1970; 0 if never.
     written: AtomicI64,
-    /// Log lines of requests and checks that fail by the server's fault, by what was asked and the status.
+    /// Rate limit for log lines about server failures, by endpoint and status.
     failures: LogLimit<(&'static str, u16)>,
-    /// Asks resolvers of buckets, if there are any.
+    /// The feeder, if there are bucket resolvers.
     feeder: OnceLock<Arc<Feeder>>,
 }
 
 impl Shared {
-    /// The user header is trusted only by a server that is told to listen on loopback.
+    /// The user header is accepted only if the server listens on loopback.
     fn is_header_trusted(&self) -> bool {
         !matches!(self.config.auth, Auth::Header { .. }) || self.config.listen.ip().is_loopback()
     }
@@ -121,13 +122,13 @@ pub struct Server {
     router: Router,
 }
 
-/// What a store in PostgreSQL is opened for.
+/// Options for opening a PostgreSQL store.
 fn plan(config: &Config, looks: bool) -> Plan {
     Plan { tables: config.served_tables(), dropped: config.drop_resolvers.clone(), looks }
 }
 
-/// The policies by which PostgreSQL keeps users from each other's rows, as SQL for an operator to run. As a start does, it
-/// makes our tables and triggers where they are missing, for the policies speak of them.
+/// The row level security policies, as SQL for an operator to run. Like a start, it creates missing
+/// tables and triggers of Rejoin, because the policies refer to them.
 pub fn row_security(config: &Config) -> Result<String, ServerError> {
     let mut problems = config.problems();
     let Some(url) = &config.store else {
@@ -150,14 +151,14 @@ impl Server {
         Self::open_at(config, Arc::new(SystemClock))
     }
 
-    /// [`open`](Self::open) with another clock, for tests.
+    /// Like [`open`](Self::open), with another clock, for tests.
     pub fn open_at(config: Config, clock: Arc<dyn Clock>) -> Result<Self, ServerError> {
         Self::open_to(config, clock, false)
     }
 
-    /// Opens the database to look who syncs and which schemas were served. In PostgreSQL our own tables are brought up to date, as by
-    /// `open`, and nothing is installed on the application's, so that a program may look that does not know all that the serving one
-    /// knows. Not to be served: whatever writes fails.
+    /// Opens the database for inspection: devices and served schemas. In PostgreSQL, Rejoin's own
+    /// tables are migrated as by `open`, but nothing is installed on the application's tables. Not
+    /// for serving: writes fail.
     pub fn look(config: Config) -> Result<Self, ServerError> {
         Self::open_to(config, Arc::new(SystemClock), true)
     }
@@ -198,8 +199,9 @@ impl Server {
         Ok(server)
     }
 
-    /// A server over a store of your own, which must pass the contract suite. The configuration's database and tables are
-    /// the store's business then; checks of actions are not tried, and one that cannot be asked decides nothing.
+    /// A server over a custom store, which must pass the contract suite. The configuration's
+    /// database and tables are ignored. Action checks are not tested at start; a check that fails
+    /// to run leaves the action undecided.
     pub fn over(config: Config, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
         let engine = Engine {
             store: Arc::clone(&store),
@@ -227,7 +229,7 @@ impl Server {
         Self { shared, router }
     }
 
-    /// The routes, to be merged or nested into a host's own.
+    /// The routes, to merge or nest into a host's router.
     pub fn router(&self) -> Router {
         self.router.clone()
     }
@@ -237,7 +239,7 @@ impl Server {
         &self.shared.config
     }
 
-    /// Answers one request without a socket. Not for the event stream, which does not end.
+    /// Handles one request without a socket. Not for the event stream, which does not end.
     pub async fn handle(
         &self,
         method: &str,
@@ -265,7 +267,8 @@ impl Server {
         (parts.status.as_u16(), headers, body)
     }
 
-    /// Serves until [`shutdown`](Self::shutdown); then lets requests end, for `limits.grace_ms` at most.
+    /// Serves until [`shutdown`](Self::shutdown), then waits for running requests, at most
+    /// `limits.grace_ms`.
     pub async fn serve(&self, listener: TcpListener) -> Result<(), ServerError> {
         let address: SocketAddr = listener.local_addr()?;
         if matches!(self.shared.config.auth, Auth::Header { .. }) && !address.ip().is_loopback() {
@@ -297,8 +300,9 @@ impl Server {
         self.shared.feeder.get().inspect(|feeder| feeder.end());
     }
 
-    /// Gives a user a bucket to read beside his own and everybody's; whether he did not have it. His devices get its rows with
-    /// their next pull. The same as a row in `rejoin_bucket` (in PostgreSQL `rejoin.bucket`).
+    /// Subscribes a user to a bucket, besides the user's own and the public one; returns whether it
+    /// was added. The user's devices get its rows with their next pull. Same as a row in
+    /// `rejoin_bucket` (in PostgreSQL `rejoin.bucket`).
     pub fn subscribe(&self, user: &str, bucket: &str) -> Result<bool, ServerError> {
         let why = match bucket {
             "" => "it has no name",
@@ -309,32 +313,33 @@ impl Server {
         Err(ServerError::Bucket { bucket: bucket.to_owned(), why })
     }
 
-    /// Takes a bucket from a user; whether he had it. His devices lose what they have by it alone with their next pull.
+    /// Removes a user's subscription to a bucket; returns whether it existed. At the next pull,
+    /// devices drop rows that only this bucket gave.
     pub fn unsubscribe(&self, user: &str, bucket: &str) -> Result<bool, ServerError> {
         self.change(|writing| writing.unsubscribe(user, bucket))
     }
 
-    /// The buckets that a user was given, beside his own and everybody's.
+    /// The buckets a user is subscribed to, besides the user's own and the public one.
     pub fn subscriptions(&self, user: &str) -> Result<Vec<String>, ServerError> {
         Ok(store::read(&*self.shared.engine.store, |reading| reading.granted(user))?)
     }
 
-    /// The rows of which a bucket function could not say in which buckets they are: they are in none of its buckets.
+    /// The rows for which the bucket function failed: they are in none of its buckets.
     pub fn bucket_failures(&self) -> Result<Vec<BucketFailure>, ServerError> {
         Ok(store::read(&*self.shared.engine.store, |reading| reading.bucket_failures())?)
     }
 
-    /// Asks the bucket functions again for those rows, once what was wrong is mended.
+    /// Runs the bucket functions again for those rows, after the cause is fixed.
     pub fn replay_buckets(&self) -> Result<Replayed, ServerError> {
         self.change(|writing| writing.replay_buckets())
     }
 
-    /// How many wake-ups this server has given to devices that listen; changes of which one hears together are one.
+    /// Number of wake-ups sent to listening devices; changes sent together count once.
     pub fn wakes(&self) -> u64 {
         self.shared.hub.wakes()
     }
 
-    /// How many changes wait for resolvers of buckets, for how long, and whether anybody feeds them.
+    /// Number and age of changes that wait for bucket resolvers, and whether a feeder is running.
     pub fn feed(&self) -> Result<Feed, ServerError> {
         Ok(self.shared.engine.store.feed()?)
     }
@@ -350,7 +355,7 @@ impl Server {
     }
 }
 
-/// The examples of the page on hooks, compiled.
+/// The examples of the hooks page, compiled.
 #[cfg(doctest)]
 mod pages {
     #[doc = include_str!("../../docs/hooks.md")]

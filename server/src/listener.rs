@@ -1,10 +1,9 @@
-//! Accepts connections and serves HTTP/1.1 on them: a bounded number at once, none of them for
-//! longer than it is used.
+//! Accepts connections and serves HTTP/1.1 on them, within a limit, and closes unused ones.
 //!
 //! A connection is closed when a header does not arrive (`limits.header_timeout_ms`), or when its
-//! client is idle or reads no answer (`limits.idle_timeout_ms`). Above `limits.connections` a new
-//! connection waits, further ones in the kernel's queue; idle ones are closed for it at once, and
-//! those that answer a request close after it. Who may do what is decided by the routes.
+//! client is idle or reads no response (`limits.idle_timeout_ms`). Above `limits.connections` one
+//! new connection waits, further ones stay in the kernel's queue. Idle connections are then closed
+//! at once, busy ones after their response.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -31,9 +30,9 @@ use connection::{Connection, Requests};
 
 static FULL: LogLimit = LogLimit::new();
 
-/// Serves on at most `connections` connections until `closing` ends, and then until each of them has
-/// ended what it had begun.
-#[allow(clippy::disallowed_methods)] // A task for each connection.
+/// Serves at most `connections` connections until `closing` ends, then until their running requests
+/// have ended.
+#[allow(clippy::disallowed_methods)] // One task per connection.
 pub(crate) async fn serve(
     mut listener: TcpListener,
     router: Router,
@@ -57,22 +56,22 @@ pub(crate) async fn serve(
     retire.closed().await;
 }
 
-/// The connections that answer no further request.
+/// Which connections accept no further request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Retire {
-    /// Those that have answered one: another client waits.
+    /// Those that have served a request: another client waits.
     Used,
-    /// All: the server ends.
+    /// All: the server shuts down.
     All,
 }
 
-/// The next connection, once there is room for it. This one is open while it waits.
+/// Accepts the next connection and waits until there is room for it.
 async fn accept(
     listener: &mut TcpListener,
     slots: &Arc<Semaphore>,
     retire: &watch::Sender<Retire>,
 ) -> (TcpStream, Option<OwnedSemaphorePermit>) {
-    // Logs what fails, and goes on.
+    // Logs errors and continues.
     let stream = Listener::accept(listener).await.0;
     if let Ok(free) = Arc::clone(slots).try_acquire_owned() {
         return (stream, Some(free));
@@ -86,8 +85,8 @@ async fn accept(
     (stream, Arc::clone(slots).acquire_owned().await.ok())
 }
 
-/// Serves one connection to its end. Retired, it closes at once if it is idle, else after the
-/// answer to its request.
+/// Serves one connection to its end. When retired, it closes at once if it is idle, otherwise after
+/// the current response.
 async fn drive(
     http: impl GracefulConnection<Error = hyper::Error>,
     requests: Requests,
@@ -137,13 +136,13 @@ fn http(
     http.serve_connection(TokioIo::new(connection), service)
 }
 
-/// How many connections may be open by these limits and by the process's.
+/// The maximum number of open connections by these limits and the process's.
 pub(crate) fn connections(limits: &Limits) -> usize {
     bounded(limits.connections, open_files())
 }
 
-/// How many connections may be open: the setting, or half of the files that the process may open.
-/// Each request opens files of the database beside its connection.
+/// The maximum number of open connections: the setting, or half of the process's file limit. Each
+/// request also opens files of the database.
 fn bounded(limit: u32, open_files: Option<u64>) -> usize {
     let half = open_files.map_or(u64::MAX, |files| (files / 2).max(1));
     let most = half.min(u64::from(limit));
@@ -168,7 +167,7 @@ mod tests {
     use super::bounded;
 
     #[test]
-    fn connections_leave_half_of_the_open_files() {
+    fn connection_limit_is_half_of_the_file_limit() {
         let table = [
             (10_000, Some(256), 128),
             (100, Some(256), 100),

@@ -1,7 +1,7 @@
-//! A limit on how often the log repeats one line that a client, or an outage, can cause as often as it wants.
+//! Rate limit for log lines that a client or an outage can cause arbitrarily often.
 //!
-//! Of each kind, the first event is logged at once, later ones at most once in ten seconds with their number.
-//! What a line says, and its level, are the caller's.
+//! The first event of each kind is logged at once, later ones at most every ten seconds with their
+//! count. The caller decides text and level.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The shortest time between two lines of a kind.
+/// Minimum interval between two lines of a kind.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Counts events by their kind; a limit of one line has the kind `()`.
+/// Counts events by kind; a limit for a single line has the kind `()`.
 #[derive(Debug)]
 pub(crate) struct LogLimit<K = ()> {
     kinds: Mutex<BTreeMap<K, State>>,
@@ -26,7 +26,8 @@ impl<K: Ord> LogLimit<K> {
         Self { kinds: Mutex::new(BTreeMap::new()) }
     }
 
-    /// Counts an event: the number of events since the last line, this one included, if a line is due, or `None`.
+    /// Counts an event. Returns the number of events since the last line, this one included, if a
+    /// line is due.
     pub(crate) fn count(&self, kind: K) -> Option<u64> {
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
@@ -48,7 +49,7 @@ mod tests {
     use super::{INTERVAL, LogLimit};
 
     #[tokio::test(start_paused = true)]
-    async fn events_within_the_interval_are_one_line_of_each_kind() {
+    async fn events_within_the_interval_log_one_line_per_kind() {
         let limit = LogLimit::new();
         assert_eq!([limit.count(1), limit.count(1), limit.count(1)], [Some(1), None, None]);
         assert_eq!([limit.count(2), limit.count(2)], [Some(1), None]);

@@ -1,4 +1,5 @@
-//! The binary: `rejoin-server init` writes a configuration, `serve` runs one, `compact` tidies a database up.
+//! The binary: `rejoin-server init` writes a configuration, `serve` runs the server, `compact`
+//! cleans up a database.
 
 #![cfg_attr(
     not(test),
@@ -11,7 +12,7 @@
         clippy::exit
     )
 )]
-#![allow(clippy::print_stdout, clippy::print_stderr)] // A command speaks to a terminal.
+#![allow(clippy::print_stdout, clippy::print_stderr)] // Commands print their result.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -116,7 +117,7 @@ fn main() -> anyhow::Result<()> {
     if let Command::Serve { config, listen } = &command {
         return serve(load(config, *listen)?);
     }
-    tell(None::<Quiet>);
+    init_logging(None::<Quiet>);
     match command {
         Command::Init { config } => init(&config),
         Command::Serve { .. } => Ok(()),
@@ -186,7 +187,7 @@ fn load(path: &Path, listen: Option<SocketAddr>) -> anyhow::Result<Config> {
     if let Some(listen) = listen {
         config.listen = listen;
     }
-    // Relative paths are meant from the file's own folder.
+    // Relative paths are relative to the file's folder.
     if let Some(folder) = path.parent() {
         if config.store.is_none() {
             config.database = folder.join(&config.database);
@@ -201,25 +202,25 @@ fn load(path: &Path, listen: Option<SocketAddr>) -> anyhow::Result<Config> {
 /// A layer that does nothing.
 type Quiet = tracing_subscriber::layer::Identity;
 
-/// Writes the log to standard error, and hands spans to `telemetry`.
-fn tell(telemetry: Option<impl Layer<Registry> + Send + Sync>) {
+/// Sets up logging to standard error, and passes spans to `telemetry`.
+fn init_logging(telemetry: Option<impl Layer<Registry> + Send + Sync>) {
     let filter = EnvFilter::try_from_env("REJOIN_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let words = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter);
     tracing_subscriber::registry().with(telemetry).with(words).init();
 }
 
-/// Serves, and hands out what it tells of itself if the configuration says so.
+/// Runs the server, with telemetry export if configured.
 fn serve(config: Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     if !config.otlp {
-        tell(None::<Quiet>);
+        init_logging(None::<Quiet>);
         return serve_on(runtime, config, || ());
     }
     #[cfg(feature = "otel")]
     {
         let telemetry = rejoin_server::telemetry::Telemetry::start(runtime.handle())
             .map_err(|why| anyhow::anyhow!("telemetry: {why}"))?;
-        tell(telemetry.layer());
+        init_logging(telemetry.layer());
         serve_on(runtime, config, || telemetry.stop())
     }
     #[cfg(not(feature = "otel"))]
@@ -234,7 +235,7 @@ fn serve_on(
     let server = Server::open(config)?;
     let done = runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(server.config().listen).await?;
-        // Before the address is printed: who reads it may send a signal at once.
+        // Before the address is printed: the reader may send a signal at once.
         let stopped = stop_signal()?;
         println!("listening on http://{}", listener.local_addr()?);
         std::io::stdout().flush()?;
@@ -248,12 +249,12 @@ fn serve_on(
         Ok(serving.await?)
     });
     ending();
-    // What did not end in its grace is not waited for: nothing that it has answered is lost with it.
+    // Requests that outlast the grace time are aborted; responses already sent are unaffected.
     runtime.shutdown_background();
     done
 }
 
-/// Receives SIGINT and SIGTERM from now on; what it returns ends at the first of them.
+/// Installs handlers for SIGINT and SIGTERM; the future ends at the first signal.
 #[cfg(unix)]
 fn stop_signal() -> std::io::Result<impl Future<Output = std::io::Result<()>>> {
     use tokio::signal::unix::{SignalKind, signal};

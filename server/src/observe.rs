@@ -1,8 +1,8 @@
-//! What a server does, counted and timed: a span for each request, and metrics beside it.
+//! Observability: a span for each request, and metrics.
 //!
-//! Routes, methods, statuses, verdicts and numbers; never a user, a device, a table, a row or a value. Spans are `tracing`'s.
-//! Metrics go to the global meter provider of OpenTelemetry, where the feature `otel` is on and a host has set one before the
-//! first server was opened; else they cost nothing.
+//! Recorded are routes, methods, statuses, verdicts and numbers, never users, devices, tables, rows
+//! or values. Spans use `tracing`. Metrics go to OpenTelemetry's global meter provider, if the
+//! feature `otel` is enabled and a host has set a provider before the first server was opened.
 
 use axum::extract::{MatchedPath, Request};
 use axum::http::Method;
@@ -24,21 +24,21 @@ pub(crate) use on::{
     compacted, count, meter, mutation, pulled, request_ended, snapshotted, stands_under, start,
 };
 
-/// What is exported; what else the process tells of itself stays in its log.
+/// The exported targets; everything else stays in the process's log.
 #[cfg(feature = "otel")]
 pub(crate) const TARGET: &str = "rejoin_server::request";
 
-/// A request that was answered.
+/// A completed request.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) method: &'static str,
-    /// As it was declared, with no part that a peer could choose.
+    /// As declared, without parts chosen by the client.
     pub(crate) route: String,
     pub(crate) status: u16,
     pub(crate) seconds: f64,
 }
 
-/// Times a request and everything that is done for it.
+/// Times a request and its spans.
 pub(crate) async fn request(request: Request, next: Next) -> Response {
     let method = known(request.method());
     let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str);
@@ -65,12 +65,12 @@ pub(crate) async fn request(request: Request, next: Next) -> Response {
     response
 }
 
-/// The part of a request that asks the database.
+/// The database part of a request.
 pub(crate) fn work(doing: &'static str) -> Span {
     tracing::info_span!(target: "rejoin_server::request", "work", otel.name = doing)
 }
 
-/// A peer may invent methods; their names are its own.
+/// Clients may send arbitrary methods; unknown ones are not recorded by name.
 fn known(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",

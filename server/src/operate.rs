@@ -1,4 +1,4 @@
-//! For the operator: who syncs and how far behind, which schemas were served, what is forgotten.
+//! Operator functions: devices and their lag, served schemas, compaction.
 
 use std::time::Duration;
 
@@ -9,39 +9,39 @@ use crate::model::{Compaction, KnownClient, ManifestVersion};
 use crate::store;
 use crate::{Server, Shared};
 
-/// A device as an operator sees it.
+/// A device as shown to an operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientStatus {
     /// Its user.
     pub user: String,
-    /// Its own id; with the user it names the device.
+    /// Its own id, unique per user.
     pub client_id: String,
     /// A name for people.
     pub name: Option<String>,
-    /// Its platform, as it says.
+    /// Its platform as reported.
     pub platform: String,
     /// Its app's version.
     pub app_version: String,
-    /// When it first came, in canonical text as all that follow.
+    /// When it first registered; canonical text, like the times below.
     pub created_at: String,
-    /// When it last spoke; pulls are noted once a minute.
+    /// When it last sent a request; pulls are recorded once a minute.
     pub seen_at: String,
     /// When it last pulled.
     pub last_pull_at: Option<String>,
     /// When it last pushed.
     pub last_push_at: Option<String>,
-    /// The position of the log from which it pulled; `None` before its first snapshot is whole.
+    /// The log position from which it last pulled; `None` until its first snapshot is complete.
     pub position: Option<i64>,
-    /// How many positions the log has beyond it, whoever they concern.
+    /// Number of later positions in the log, whatever their buckets.
     pub behind: Option<i64>,
-    /// Whether the log no longer goes back so far: its next pull begins with a snapshot.
+    /// Whether the log was compacted beyond its position: its next pull begins with a snapshot.
     pub needs_snapshot: bool,
-    /// Whether it has been silent for so long that it holds nothing back.
+    /// Whether it was inactive for so long that it no longer holds back compaction.
     pub is_silent: bool,
 }
 
 impl Server {
-    /// The devices by user and id: those behind `after`, a user and a device's id, and at most `most` of them.
+    /// The devices by user and id: at most `most`, after the user and device id in `after`.
     pub fn clients(
         &self,
         after: Option<(&str, &str)>,
@@ -70,30 +70,31 @@ impl Server {
         })?)
     }
 
-    /// The schemas that were ever served, the newest first: at most `most`.
+    /// The served schemas, newest first, at most `most`.
     pub fn manifests(&self, most: usize) -> Result<Vec<ManifestVersion>, ServerError> {
         Ok(store::read(&*self.shared.engine.store, |reading| reading.manifests(most))?)
     }
 
-    /// The manifest of this version as JSON, or of the schema that is served now.
+    /// The manifest of this version as JSON; by default of the current schema.
     pub fn manifest(&self, version: Option<i64>) -> Result<Option<String>, ServerError> {
         Ok(store::read(&*self.shared.engine.store, |reading| {
             let served = &reading.schema().manifest;
             match reading.manifest(version.unwrap_or(served.schema_version), None)? {
-                // Who only looks has not written down what nobody has served yet.
+                // A server opened for inspection has not stored a schema that was never served.
                 None if version.is_none() => Ok(Some(serde_json::to_string(served)?)),
                 found => Ok(found),
             }
         })?)
     }
 
-    /// Forgets of the log what no device needs any more. `serve` does it by itself, every `retention.every_minutes`.
+    /// Removes log entries and verdicts that no device needs. `serve` does it every
+    /// `retention.every_minutes`.
     pub fn compact(&self) -> Result<Compaction, ServerError> {
         Ok(self.shared.engine.compact()?)
     }
 }
 
-/// Compacts again and again; does not end.
+/// Compacts periodically; does not end.
 pub(crate) async fn keep_compacting(shared: &Shared) {
     let minutes = u64::from(shared.config.retention.every_minutes);
     if minutes == 0 {

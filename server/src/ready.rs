@@ -1,7 +1,8 @@
-//! Whether a server can do its work just now: what `/readyz` says, and what a host program may ask.
+//! Readiness: the state reported by `/readyz`, also available to a host program.
 //!
-//! It reports on the database, its writes, the schema, the sequencer and the feeder, by names and numbers; never a reason in the
-//! database's own words, since `/readyz` needs no credentials. Failing checks are logged, at a bounded rate.
+//! Reports on database, writes, schema, sequencer and feeder by fixed names and numbers. Database
+//! messages are never included, since `/readyz` needs no credentials. Failing checks are logged at
+//! a limited rate.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,34 +16,35 @@ use crate::model::LogState;
 use crate::store::{self, WriteProblem};
 use crate::{Server, Shared};
 
-/// Microseconds for which a write that succeeded counts: each try is a commit, and anybody may ask for `/readyz`.
+/// Microseconds for which a successful test write is reused: each test is a commit, and `/readyz`
+/// is public.
 const WRITTEN: i64 = 1_000_000;
 
-/// One thing that must hold.
+/// The result of one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Probe {
-    /// What keeps it from holding; `None` if it does.
+    /// Why the check fails; `None` if it passes.
     pub failing: Option<&'static str>,
-    /// How many changes wait for it.
+    /// The number of waiting changes.
     pub waiting: Option<u64>,
-    /// How far it is behind.
+    /// The lag.
     pub lag: Option<Duration>,
 }
 
-/// Whether a server can work, and what keeps it.
+/// The readiness of a server, by check.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Readiness {
-    /// The database answers.
+    /// The database responds.
     pub database: Probe,
-    /// The database takes writes: its disk is not full, and it is not read-only.
+    /// The database accepts writes: its disk is not full, and it is not read-only.
     pub writes: Probe,
     /// The tables can be read and synced.
     pub schema: Probe,
-    /// What was committed gets its positions in time. A file needs no sequencer.
+    /// Committed changes get positions in time. SQLite needs no sequencer.
     pub sequencer: Probe,
-    /// What waits for a resolver of buckets gets its buckets in time.
+    /// Changes that wait for bucket resolvers are resolved in time.
     pub feeder: Probe,
-    /// The server is not about to end.
+    /// The server is not shutting down.
     pub serving: Probe,
     /// The epoch of the log.
     pub epoch: String,
@@ -50,13 +52,16 @@ pub struct Readiness {
     pub position: i64,
     /// Cursors below it need a snapshot.
     pub watermark: i64,
-    /// How many devices listen to this server.
+    /// Number of devices listening to this server.
     pub listening: usize,
 }
 
 impl Probe {
-    const UNKNOWN: Self =
-        Self { failing: Some("not asked: what it needs does not hold"), waiting: None, lag: None };
+    const UNKNOWN: Self = Self {
+        failing: Some("not checked: a check that it depends on failed"),
+        waiting: None,
+        lag: None,
+    };
 
     fn failing(why: &'static str) -> Self {
         Self { failing: Some(why), ..Self::default() }
@@ -89,12 +94,12 @@ impl Readiness {
         ]
     }
 
-    /// Whether all of it holds.
+    /// Whether all checks pass.
     pub fn is_ready(&self) -> bool {
         self.probes().iter().all(|(_, probe)| probe.failing.is_none())
     }
 
-    /// As `/readyz` says it.
+    /// The body of `/readyz`.
     pub(crate) fn body(&self) -> Value {
         let checks: serde_json::Map<String, Value> =
             self.probes().iter().map(|(name, probe)| (String::from(*name), probe.body())).collect();
@@ -106,7 +111,7 @@ impl Readiness {
         })
     }
 
-    /// What is known while the database is not: nothing of it.
+    /// The result while the database does not respond.
     fn without_database(shared: &Shared, why: &'static str) -> Self {
         Self {
             database: Probe::failing(why),
@@ -125,7 +130,7 @@ fn serving(shared: &Shared) -> Probe {
     if shared.hub.is_closing() { Probe::failing("the server is ending") } else { Probe::default() }
 }
 
-/// Asks everything. Blocks for as long as a request waits for a lock.
+/// Runs all checks. Blocks for as long as a request waits for a lock.
 pub(crate) fn look(shared: &Shared) -> Readiness {
     let store = &*shared.engine.store;
     let bound = Duration::from_millis(u64::from(shared.engine.limits.lag_ms));
@@ -211,7 +216,7 @@ fn feeder(shared: &Shared, bound: Duration) -> Probe {
     match shared.engine.store.feed() {
         Ok(feed) => {
             let failing = match feed.oldest {
-                _ if !feed.is_fed => Some("nobody feeds the resolvers"),
+                _ if !feed.is_fed => Some("no feeder is running"),
                 Some(oldest) if oldest > bound => Some("it is behind"),
                 _ => None,
             };
@@ -219,12 +224,13 @@ fn feeder(shared: &Shared, bound: Duration) -> Probe {
         }
         Err(fault) => {
             log(shared, "feeder", &fault);
-            Probe::failing("it cannot be asked")
+            Probe::failing("its state cannot be read")
         }
     }
 }
 
-/// The same within the bound, and by one look at a time: a database that hangs is not asked by ever more threads.
+/// Like [`look`], with a timeout and one check at a time: a hanging database must not occupy more
+/// and more threads.
 pub(crate) async fn look_in_time(shared: &Arc<Shared>) -> Readiness {
     let bound = Duration::from_millis(u64::from(shared.engine.limits.lag_ms).max(100));
     let asking = Arc::clone(shared);
@@ -240,14 +246,14 @@ pub(crate) async fn look_in_time(shared: &Arc<Shared>) -> Readiness {
         Ok(Ok(readiness)) => readiness,
         Ok(Err(error)) => {
             log(shared, "look", &error);
-            Readiness::without_database(shared, "it could not be asked")
+            Readiness::without_database(shared, "its state could not be read")
         }
         Err(_) => Readiness::without_database(shared, "no answer in time"),
     }
 }
 
 impl Server {
-    /// Whether this server can do its work just now. Blocks for as long as a request waits for a lock.
+    /// Checks the readiness of this server. Blocks for as long as a request waits for a lock.
     pub fn readiness(&self) -> Readiness {
         look(&self.shared)
     }

@@ -1,7 +1,7 @@
-//! HTTP: paths, methods, bodies and errors; every decision is the engine's.
+//! HTTP: paths, methods, bodies and errors; the engine makes all decisions.
 //!
-//! A plain peer's errors have v0.1.2's words and nothing else. A Rejoin peer (header `Rejoin-Protocol`, or `rejoin` in the
-//! body) gets a code and whether to try again, too.
+//! Errors to a plain peer have v0.1.2's form. A Rejoin peer (header `Rejoin-Protocol`, or `rejoin`
+//! in the body) also gets a code and whether a retry may succeed.
 
 use std::sync::Arc;
 
@@ -25,10 +25,10 @@ mod door;
 mod events;
 mod exchange;
 
-/// Seconds after which a busy server is asked again.
+/// Seconds after which a client should retry a busy server.
 const RETRY_AFTER: u64 = 5;
 
-/// Every route over one server.
+/// The routes of one server.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/healthz", only("GET", get(healthz)))
@@ -48,7 +48,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .layer(axum::middleware::from_fn(observe::request))
 }
 
-/// An answer that was not compressed says nothing of compression: a plain peer knows no such header.
+/// Removes headers about compression from uncompressed responses: plain peers do not expect them.
 async fn bare(mut response: Response) -> Response {
     if !response.headers().contains_key(header::CONTENT_ENCODING) {
         response.headers_mut().remove(header::VARY);
@@ -58,7 +58,7 @@ async fn bare(mut response: Response) -> Response {
 
 type Served = MethodRouter<Arc<Shared>>;
 
-/// Other methods are answered as v0.1.2 does.
+/// Answers other methods as v0.1.2 does.
 fn only(allowed: &'static str, route: Served) -> Served {
     route.fallback(move || async move {
         let body =
@@ -69,7 +69,7 @@ fn only(allowed: &'static str, route: Served) -> Served {
     })
 }
 
-/// Tells the truth: the store answers, or the status is 503.
+/// 200 if the store responds, otherwise 503.
 async fn healthz(State(shared): State<Arc<Shared>>) -> Response {
     let asked = tokio::task::spawn_blocking(move || shared.engine.epoch()).await;
     match asked {
@@ -78,7 +78,7 @@ async fn healthz(State(shared): State<Arc<Shared>>) -> Response {
     }
 }
 
-/// Names what keeps the server from its work; without credentials, and without a word of the database's.
+/// Names the failing checks; without credentials, and without database messages.
 async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
     let readiness = ready::look_in_time(&shared).await;
     let status =
@@ -96,7 +96,7 @@ fn json(status: StatusCode, body: &impl Serialize) -> Response {
     }
 }
 
-/// Whether the header asks for the extensions.
+/// Whether the header requests the extensions.
 fn asks_for_extensions(headers: &HeaderMap) -> bool {
     headers
         .get(rejoin_protocol::PROTOCOL_HEADER)
@@ -104,7 +104,8 @@ fn asks_for_extensions(headers: &HeaderMap) -> bool {
         .is_some_and(|version| version >= 1)
 }
 
-/// An answer for what went wrong, in the words of the peer. What is the server's fault is logged, at a bounded rate.
+/// The response to a fault, in the form of the peer's protocol. Server failures are logged at a
+/// limited rate.
 fn refused(shared: &Shared, fault: &Fault, extended: bool, doing: &'static str) -> Response {
     let count = |status| shared.failures.count((doing, status));
     let (status, mut body) = match fault {
@@ -128,7 +129,7 @@ fn refused(shared: &Shared, fault: &Fault, extended: bool, doing: &'static str) 
     };
     let retry_after = body.retry_after;
     if !extended {
-        // v0.1.2 says `message` and `code` in a 409, and `error` elsewhere.
+        // v0.1.2 uses `message` and `code` in a 409, and `error` elsewhere.
         let (error, code, message) = (body.error.take(), body.code.take(), body.message.take());
         body = if status == 409 {
             ErrorBody { code, message, retryable: None, epoch: None, ..body }

@@ -34,8 +34,9 @@ pub trait Store: Send + Sync + Debug {
     /// Runs `work` on one snapshot of the database.
     fn read(&self, work: &mut dyn FnMut(&dyn Reading) -> Result<(), Fault>) -> Result<(), Fault>;
 
-    /// Runs `work` in one exclusive transaction and commits it if `work` succeeds. `now` is canonical text; it stamps what the
-    /// transaction writes, and its log entries belong together (D15).
+    /// Runs `work` in one exclusive transaction and commits it if `work` succeeds. `now` is
+    /// canonical text; it is the time of all writes. The log entries of the transaction are never
+    /// split over pages.
     fn write(
         &self,
         now: &str,
@@ -78,7 +79,8 @@ pub trait Store: Send + Sync + Debug {
         drop(notify);
     }
 
-    /// The last position of the log and its tag, after everything that was committed before this call (O14).
+    /// The last position of the log and its tag, after everything that was committed before this
+    /// call.
     fn end(&self) -> Result<(i64, i64), Fault> {
         let mut end = (0, 0);
         self.read(&mut |reading| {

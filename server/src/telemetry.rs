@@ -1,7 +1,7 @@
-//! Metrics and traces handed out by OTLP over HTTP, as the standard variables `OTEL_...` say.
+//! Export of metrics and traces by OTLP over HTTP, configured by the standard `OTEL_...` variables.
 //!
-//! For the binary, and for a host that has no telemetry of its own. One that has sets the global meter provider and its own layer
-//! of `tracing` instead, and leaves this alone.
+//! For the binary, and for hosts without telemetry of their own. Other hosts set the global meter
+//! provider and their own `tracing` layer instead.
 
 use std::time::Duration;
 
@@ -24,20 +24,20 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::http;
 use crate::observe::TARGET;
 
-/// For which a collector is waited for, unless `OTEL_EXPORTER_OTLP_TIMEOUT` says otherwise.
+/// Timeout of an export, unless `OTEL_EXPORTER_OTLP_TIMEOUT` is set.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The longest answer of a collector that is read.
+/// Maximum size of a collector's response.
 const LONGEST: usize = 1 << 20;
 
-/// Telemetry that is under way.
+/// A running export.
 #[derive(Debug)]
 pub struct Telemetry {
     traces: Option<SdkTracerProvider>,
     metrics: Option<SdkMeterProvider>,
 }
 
-/// Our own client, on a runtime of the caller's: exporters ask from threads that have none.
+/// Our own HTTP client on the caller's runtime, because exporters run on threads without one.
 #[derive(Debug, Clone)]
 struct Client {
     runtime: Handle,
@@ -60,7 +60,7 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Whether a signal is to be exported.
+/// Whether a signal is exported.
 fn is_wanted(variable_name: &str) -> Result<bool, String> {
     match variable(variable_name).as_deref() {
         None | Some("otlp") => Ok(true),
@@ -91,7 +91,8 @@ fn resource() -> Resource {
 }
 
 impl Telemetry {
-    /// Begins to export, on this runtime; before any server is opened. What is wrong with the variables is told in words.
+    /// Starts the export on this runtime; call it before a server is opened. Returns a message if a
+    /// variable is invalid.
     pub fn start(runtime: &Handle) -> Result<Self, String> {
         let mut started = Self { traces: None, metrics: None };
         if variable("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
@@ -134,7 +135,7 @@ impl Telemetry {
         Ok(started)
     }
 
-    /// The layer that makes traces of this library's spans, and of nothing else: what is logged may name what is nobody's.
+    /// The layer that traces this library's spans only: log events may contain private data.
     pub fn layer<S>(&self) -> Option<impl Layer<S> + use<S>>
     where
         S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
@@ -150,7 +151,7 @@ impl Telemetry {
         Some(layer.with_filter(ours))
     }
 
-    /// Hands out what is left; blocks for that, and not within the runtime.
+    /// Exports the remaining data. Blocks; must not be called within the runtime.
     pub fn stop(self) {
         let failed = |error: &dyn std::fmt::Display| {
             tracing::warn!(%error, "the last telemetry is not handed out");

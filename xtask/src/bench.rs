@@ -1,4 +1,5 @@
-//! `cargo xtask bench`: builds the workloads in release and runs them; other languages and the server have their own programs.
+//! `cargo xtask bench`: builds the workloads in release and runs them; other languages and the
+//! server have separate programs.
 
 mod language;
 mod page;
@@ -9,17 +10,17 @@ use crate::report::Count;
 use language::Language;
 use std::process::ExitCode;
 
-/// Arguments of the bench, unread here.
+/// Arguments of the benchmarks, passed on unparsed.
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Options {
     /// `--page` writes the table into docs/performance.md; `kotlin`, `swift` or `javascript`; `server` with arguments of
-    /// its own; anything else is passed on as it is, `--help` included
+    /// its own; anything else is passed on unchanged, `--help` included
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
 
-/// Never returns where the system lets one process become another, and no language is asked for.
+/// Does not return where the system can replace the process, unless a language is given.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     if options.arguments.iter().any(|argument| argument == PAGE_FLAG) {
         let further = options.arguments.iter().filter(|argument| *argument != PAGE_FLAG);
@@ -44,10 +45,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
 /// Writes the table into `docs/performance.md`.
 const PAGE_FLAG: &str = "--page";
 
-/// Instruction counts are compared with those of another commit, so any profile will do: the gate has this one built.
+/// Instruction counts are compared across commits, so any profile works: the gate has this one
+/// built.
 const COUNTING: [&str; 2] = ["--gate", "--write-baseline"];
 
-/// No workload needs more instructions than `bench/baseline.json` allows.
+/// Fails if a workload needs more instructions than `bench/baseline.json` allows.
 pub(crate) fn gate() -> anyhow::Result<Count> {
     if version("valgrind", "--version").is_none() {
         return Ok(Count::skipped("instruction counts: there is no valgrind on the PATH"));
@@ -57,7 +59,7 @@ pub(crate) fn gate() -> anyhow::Result<Count> {
     Ok(Count::one(succeeds(bench)?))
 }
 
-/// The server is measured as it is deployed: the binary, which its bench finds beside itself.
+/// The server is measured as deployed: its binary, next to the benchmark program.
 fn server(further: &[String]) -> anyhow::Result<ExitCode> {
     let both = ["--package", "rejoin-server", "--package", "rejoin-server-bench"];
     let build = ["build", "--release", "--bins"];

@@ -1,7 +1,9 @@
-//! `cargo xtask bindings`: the Kotlin, Swift and TypeScript that belong to the foreign library, written from the library itself.
+//! `cargo xtask bindings`: generates the Kotlin, Swift and TypeScript bindings from the FFI
+//! library.
 //!
-//! What is written is committed, so that a package can be read and built without these tools (D32); `--check` proves that it
-//! is current. A language whose generator is not on this machine is said to be left out, unless it was asked for by name.
+//! The generated code is committed, so that packages can be read and built without these tools;
+//! `--check` verifies that it is current. A language whose generator is not installed is reported
+//! as skipped, unless it was requested by name.
 
 use crate::built::Built;
 use crate::process::{self, succeeds};
@@ -28,7 +30,7 @@ pub(crate) struct Options {
     only: Vec<Language>,
 }
 
-/// What is written for.
+/// The languages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Language {
     /// By UniFFI itself
@@ -39,10 +41,10 @@ pub(crate) enum Language {
     Typescript,
 }
 
-/// Written text by its path from the root, with forward slashes.
+/// Generated text by path from the root, with forward slashes.
 type Files = BTreeMap<String, String>;
 
-/// Writes or compares, language by language.
+/// Generates or compares, language by language.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let built = Built::now()?;
     let mut problems = Vec::new();
@@ -50,7 +52,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         if !options.only.is_empty() && !options.only.contains(&language) {
             continue;
         }
-        // Making the tool takes minutes, so it is made only for who asks for the language by name.
+        // Building the tool takes minutes, so it is built only if the language is requested by
+        // name.
         if language == Language::Typescript && options.only.is_empty() && Ubrn::found()?.is_none() {
             println!("typescript: left out, run `cargo xtask toolchain ubrn` first");
             continue;
@@ -68,8 +71,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Each language, counted: what is committed is current, or it is not. One whose generator is not here and cannot be made is
-/// skipped, by name.
+/// Counts the languages whose committed code is current. A language whose generator cannot be
+/// installed is skipped by name.
 pub(crate) fn compared() -> Result<Count> {
     let built = Built::now()?;
     let mut count = Count::default();
@@ -90,9 +93,9 @@ pub(crate) fn compared() -> Result<Count> {
     Ok(count)
 }
 
-/// What a generator writes for a language, at the places where it is committed.
+/// The generated files of a language, by the paths where they are committed.
 fn written(built: &Built, language: Language) -> Result<Files> {
-    // Beside the library: not in the tree, on the same disk, and overwritten by the next run.
+    // Next to the library: outside the tree, on the same disk, and overwritten by the next run.
     let name = format!("rejoin-bindings-{}", std::process::id());
     let folder = built.library()?.with_file_name(name);
     fs::create_dir_all(&folder)?;
@@ -118,7 +121,7 @@ fn generator(built: &Built, language: Language, folder: &Path) -> Result<Command
     Ok(command)
 }
 
-/// Where a generated file is committed.
+/// The path where a generated file is committed.
 fn place(language: Language, name: &str) -> String {
     match (language, name.rsplit_once('.')) {
         (Language::Kotlin, _) => format!("kotlin/rejoin/src/main/kotlin/{name}"),
@@ -128,7 +131,7 @@ fn place(language: Language, name: &str) -> String {
     }
 }
 
-/// The folder that holds nothing but what is generated for a language.
+/// The folder that holds only generated code of a language.
 fn own_folder(language: Language) -> &'static str {
     match language {
         Language::Kotlin => "kotlin/rejoin/src/main/kotlin/dev/rejoin/ffi",
@@ -137,7 +140,7 @@ fn own_folder(language: Language) -> &'static str {
     }
 }
 
-/// What a generator wrote, at the places where it is committed.
+/// The generator's output, by the paths where it is committed.
 fn collect(language: Language, folder: &Path) -> Result<Files> {
     let mut files = Files::new();
     for path in below(folder)? {
@@ -145,7 +148,7 @@ fn collect(language: Language, folder: &Path) -> Result<Files> {
         let text = tidy(&fs::read_to_string(&path)?);
         let text = match language {
             Language::Kotlin => {
-                hide::mended(&text).context("Kotlin waits for futures differently")?
+                hide::patched(&text).context("Kotlin waits for futures differently")?
             }
             Language::Swift | Language::Typescript => text,
         };
@@ -155,7 +158,7 @@ fn collect(language: Language, folder: &Path) -> Result<Files> {
     Ok(files)
 }
 
-/// Without spaces at the ends of lines, and with one line end at the end: the generators leave both as they fall.
+/// Removes trailing spaces, and ends the text with one newline: generators are inconsistent there.
 fn tidy(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
     let text = lines.join("\n");
@@ -179,7 +182,7 @@ fn below(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Files in the folder of a language that its generator does not write.
+/// Files in a language's folder that its generator does not produce.
 fn left_over(root: &Path, language: Language, files: &Files) -> Result<Vec<String>> {
     let mut left_over = Vec::new();
     for path in below(&root.join(own_folder(language)))? {
@@ -191,10 +194,10 @@ fn left_over(root: &Path, language: Language, files: &Files) -> Result<Vec<Strin
     Ok(left_over)
 }
 
-/// The names of files that are missing, differ or are left over.
+/// The names of files that are missing, different or left over.
 fn differences(root: &Path, language: Language, files: &Files) -> Result<Vec<String>> {
     let differs = |name: &str, text: &str| {
-        // A checkout may have put other line ends there.
+        // A checkout may have different line endings.
         fs::read_to_string(root.join(name))
             .map_or(true, |committed| committed.replace("\r\n", "\n") != text)
     };
@@ -204,7 +207,7 @@ fn differences(root: &Path, language: Language, files: &Files) -> Result<Vec<Str
     Ok(wrong)
 }
 
-/// Writes what differs, and removes what is left over.
+/// Writes changed files and removes leftover ones.
 fn replace(root: &Path, language: Language, files: &Files) -> Result<()> {
     for name in differences(root, language, files)? {
         let path = root.join(&name);
@@ -227,7 +230,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn what_is_missing_changed_or_left_over_is_named_and_mended() {
+    fn missing_changed_and_leftover_files_are_named_and_fixed() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("swift/Sources/RejoinFFI");
         fs::create_dir_all(&folder).unwrap();
@@ -245,12 +248,12 @@ mod tests {
     }
 
     #[test]
-    fn the_header_lies_beside_the_module_map() {
+    fn header_is_next_to_the_module_map() {
         assert_eq!(place(Language::Swift, "CRejoinFFI.h"), "swift/Sources/CRejoinFFI/CRejoinFFI.h");
     }
 
     #[test]
-    fn lines_end_where_their_words_do() {
+    fn trailing_spaces_are_removed() {
         assert_eq!(tidy("a  \n\n b\t\n\n\n"), "a\n\n b\n");
     }
 }

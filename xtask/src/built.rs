@@ -1,5 +1,5 @@
-//! What cargo builds for the tests: one build of the whole workspace, with one set of features, from which every stage
-//! takes its programs.
+//! What cargo builds for the tests: one build of the whole workspace, with one set of features,
+//! which all stages use.
 
 use crate::gate;
 use crate::process::{cargo, for_each_line};
@@ -8,10 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The list of files that the `build` stage writes for the stages behind it.
+/// The list of files that the `build` stage writes for later stages.
 const LIST: &str = "built";
 
-/// Files that cargo made: programs and libraries.
+/// Files built by cargo: programs and libraries.
 #[derive(Debug)]
 pub(crate) struct Built(Vec<PathBuf>);
 
@@ -25,7 +25,7 @@ impl Built {
         Ok(built)
     }
 
-    /// What the `build` stage of this run made; outside a run, builds programs and libraries now.
+    /// The result of this run's `build` stage; outside a run, builds programs and libraries now.
     pub(crate) fn now() -> Result<Self> {
         if std::env::var_os(gate::IN_GATE).is_none() {
             return Self::by(&["build", "--workspace"]);
@@ -34,7 +34,7 @@ impl Built {
         Ok(Self(list.lines().map(PathBuf::from).collect()))
     }
 
-    /// Runs a cargo command and takes the files of its messages.
+    /// Runs a cargo command and collects the files in its messages.
     pub(crate) fn by(arguments: &[&str]) -> Result<Self> {
         #[derive(serde::Deserialize)]
         struct Artifact {

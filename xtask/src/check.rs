@@ -1,4 +1,4 @@
-//! What can be checked without running a test; each function is a stage or, in `rules`, one of its rules.
+//! Checks that run no test; each function is a stage or, in `rules`, one of its rules.
 
 mod cycles;
 mod files;
@@ -13,7 +13,7 @@ use crate::workspace::{self, File};
 use anyhow::Result;
 use std::process::Command;
 
-/// Rules that are found by reading the files.
+/// Rules that are checked by reading the files.
 pub(crate) fn rules() -> Result<Count> {
     let files = workspace::files()?;
     let each = |of: fn(&File) -> bool, rule: fn(&File) -> Option<String>| -> Vec<String> {
@@ -46,8 +46,8 @@ pub(crate) fn format() -> Result<Count> {
     succeeded(cargo(&["fmt", "--all", "--check"], &[]))
 }
 
-/// No lint fires, in product or test code. What shipped libraries may not do (`unwrap`, `panic!`, ...) is denied where they
-/// begin, in `lib.rs` and `main.rs`.
+/// No lint fires, in product or test code. Restrictions of shipped libraries (`unwrap`, `panic!`,
+/// ...) are denied in `lib.rs` and `main.rs`.
 pub(crate) fn clippy() -> Result<Count> {
     succeeded(cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[]))
 }

@@ -1,7 +1,8 @@
-//! Programs that make claims (the demo, the interop referee, the simulation) as tests: every claim must hold, and a fault
-//! injected into one must be noticed.
+//! Programs that verify claims (the demo, the interop authority, the simulation) as tests: every
+//! claim must hold, and a fault injected into one must be detected.
 //!
-//! What counts are the lines they print: `[ok] 3. ...` for a claim that held, `[BROKEN] 3. ...` for one that did not.
+//! The lines they print are counted: `[ok] 3. ...` for a claim that held, `[BROKEN] 3. ...` for one
+//! that did not.
 
 use crate::process::for_each_line;
 use crate::report::Count;
@@ -9,7 +10,7 @@ use anyhow::{Result, ensure};
 use std::process::Command;
 use std::sync::Mutex;
 
-/// Runs at the same time; each is a server and two devices.
+/// Concurrent runs; each is a server and two devices.
 const AT_ONCE: usize = 2;
 
 /// One run of a program.
@@ -17,12 +18,12 @@ const AT_ONCE: usize = 2;
 struct Claims {
     held: Vec<u32>,
     broken: Vec<u32>,
-    /// Whether it ended with code 0.
+    /// Whether the exit code was 0.
     well: bool,
     text: String,
 }
 
-/// Runs the program; each line is also handed to `each`.
+/// Runs the program; each line is also passed to `each`.
 fn run(command: Command, mut each: impl FnMut(&str)) -> Result<Claims> {
     let mut claims = Claims::default();
     claims.well = for_each_line(command, |line| {
@@ -35,13 +36,14 @@ fn run(command: Command, mut each: impl FnMut(&str)) -> Result<Claims> {
     Ok(claims)
 }
 
-/// The number of a claim in a line that begins with this mark.
+/// The number of a claim in a line with this mark.
 fn numbered(line: &str, mark: &str) -> Option<u32> {
     let (number, _) = line.trim_start().strip_prefix(mark)?.split_once('.')?;
     number.trim().parse().ok()
 }
 
-/// Runs the program with its output shown: the counts, and the numbers of the claims that held.
+/// Runs the program with its output shown; returns the counts and the numbers of the claims that
+/// held.
 pub(crate) fn hold(command: Command) -> Result<(Count, Vec<u32>)> {
     let Claims { held, broken, well, .. } = run(command, |line| println!("{line}"))?;
     let count = Count { passed: held.len() as u64, failed: broken.len() as u64, skipped: 0 };
@@ -57,7 +59,7 @@ pub(crate) fn notice(
     let waiting = Mutex::new(claims.iter());
     let work = || -> Result<Count> {
         let mut count = Count::default();
-        // A poisoned lock means that another worker panicked, which its own end reports.
+        // A poisoned lock means that another worker panicked, which is reported separately.
         while let Some(&claim) = waiting.lock().ok().and_then(|mut claims| claims.next()) {
             let run = run(command(claim)?, |_| {})?;
             let noticed = !run.well && run.broken.contains(&claim);
@@ -110,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn injected_fault_that_is_not_noticed_is_a_failure() {
+    fn undetected_fault_is_a_failure() {
         let table = [
             ("exit code and name", "echo \"[BROKEN] $N. x\"; exit 1", counts(3, 0)),
             ("no exit code", "echo \"[BROKEN] $N. x\"", counts(0, 3)),

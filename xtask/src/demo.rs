@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: builds the demo and runs it; every argument but ours is the demo's own.
+//! `cargo xtask demo`: builds and runs the demo; all arguments but ours are passed on.
 
 use crate::built::Built;
 use crate::claims;
@@ -17,11 +17,11 @@ pub(crate) struct Options {
     arguments: Vec<String>,
 }
 
-/// Ours; the demo's own `--kotlin` takes the file that says how the device is started.
+/// Our flag; the demo's own `--kotlin` takes a file with the start command of the device.
 const KOTLIN_FLAG: &str = "--kotlin";
 
-/// Builds the demo, with cargo's own progress, and becomes it where the system can: Ctrl-C then reaches the demo itself,
-/// which ends its server and devices.
+/// Builds the demo, with cargo's own progress, and replaces this process where possible: Ctrl-C
+/// then reaches the demo itself, which ends its server and devices.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let wants_kotlin = |argument: &&String| *argument == KOTLIN_FLAG;
     let mut arguments = options.arguments.clone();
@@ -34,7 +34,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     become_it(cargo(&["run", "--package", "rejoin-demo", "--"], &arguments))
 }
 
-/// The demo with every device that this machine has: each claim must hold.
+/// The demo with every device available on this machine: each claim must hold.
 pub(crate) fn claims_hold() -> Result<Count> {
     let built = Built::now()?;
     let mut skipped = Count::default();
@@ -49,7 +49,8 @@ pub(crate) fn claims_hold() -> Result<Count> {
     Ok(count)
 }
 
-/// A fault injected into each claim of the demo: it must be noticed. Over a file, with the device in Kotlin.
+/// A fault injected into each claim of the demo must be detected. Over SQLite, with the device in
+/// Kotlin.
 pub(crate) fn faults_are_noticed() -> Result<Count> {
     let built = Built::now()?;
     let kotlin = kotlin_device(&built)?;
@@ -63,7 +64,8 @@ pub(crate) fn faults_are_noticed() -> Result<Count> {
     Ok(count)
 }
 
-/// The demo's arguments for a device in Kotlin. Its command line is in a file: the class path is too long to be shown.
+/// The demo's arguments for a device in Kotlin. Its command line is in a file, because the class
+/// path is long.
 fn kotlin_device(built: &Built) -> Result<[String; 2]> {
     let device = (KOTLIN.device)(built)?;
     let file = built.library()?.with_file_name("demo-kotlin.json");

@@ -1,7 +1,8 @@
-//! `cargo xtask fuzz TARGET`: a long look for bytes that a decoder does not bear, by libFuzzer and guided by coverage.
+//! `cargo xtask fuzz TARGET`: coverage-guided fuzzing of a decoder with libFuzzer.
 //!
-//! Needs nothing but the pinned toolchain and a C++ compiler. Begins with all that is known of the target (`tests/fuzz`), ends
-//! with the first input that it does not bear, or when the time is up; then what is new and short is kept in `tests/fuzz/corpus`.
+//! Needs only the pinned toolchain and a C++ compiler. Starts with the known inputs of the target
+//! (`tests/fuzz`) and ends with the first crashing input, or after the given time. New short inputs
+//! are then stored in `tests/fuzz/corpus`.
 
 use crate::process::{cargo, output, succeeds};
 use crate::report::Count;
@@ -15,7 +16,7 @@ use std::process::{Command, ExitCode};
 pub(crate) struct Options {
     /// What to fuzz: requests, answers, cells, rows, events, queue, row-buffer or manifests
     target: String,
-    /// For how long
+    /// Minutes to run
     #[arg(long, default_value_t = 10)]
     minutes: u32,
     /// The longest input
@@ -23,7 +24,7 @@ pub(crate) struct Options {
     longest: u32,
 }
 
-/// What makes rustc tell libFuzzer where the code goes; all of them are stable options.
+/// Makes rustc instrument the code for libFuzzer; all of them are stable options.
 const COVERAGE: &str = "--cfg rejoin_fuzzing -Cpasses=sancov-module \
     -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
     -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares \
@@ -33,10 +34,10 @@ const COVERAGE: &str = "--cfg rejoin_fuzzing -Cpasses=sancov-module \
 const TARGETS: [&str; 8] =
     ["requests", "answers", "cells", "rows", "events", "queue", "row-buffer", "manifests"];
 
-/// Minutes for each decoder in the deep run.
+/// Minutes per decoder in the deep run.
 const DEEP_MINUTES: u32 = 5;
 
-/// Every decoder for some minutes; what was found is kept.
+/// Fuzzes every decoder for some minutes and keeps new inputs.
 pub(crate) fn every_target() -> Result<Count> {
     let program = build()?;
     let mut count = Count::default();
@@ -47,13 +48,13 @@ pub(crate) fn every_target() -> Result<Count> {
     Ok(count)
 }
 
-/// Builds the fuzzer, runs it, and keeps what it found.
+/// Builds and runs the fuzzer, and keeps new inputs.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let well = search(&build()?, options)?;
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Whether the decoder survived, and what was found could be kept.
+/// Whether the decoder survived and the new inputs were stored.
 fn search(program: &Path, options: &Options) -> Result<bool> {
     let place = workspace::root().join("target/fuzz-work").join(&options.target);
     let found = empty(&place.join("found"), false)?;
@@ -79,7 +80,7 @@ fn search(program: &Path, options: &Options) -> Result<bool> {
         println!("the input that it does not bear is beside {}", bad.display());
         return Ok(false);
     }
-    // Only what reaches something that shorter inputs do not.
+    // Only inputs that reach code which shorter inputs do not.
     let folders = [&short, &found].map(|folder| folder.display().to_string());
     if !fuzz(&[&["-merge=1".to_owned(), "-max_len=300".to_owned()], &folders[..]].concat())? {
         bail!("what was found could not be reduced");
@@ -87,23 +88,24 @@ fn search(program: &Path, options: &Options) -> Result<bool> {
     succeeds(corpus("keep", &options.target, &short))
 }
 
-/// A folder that is there; without what was in it, if that is of no use.
-fn empty(folder: &Path, anew: bool) -> Result<PathBuf> {
-    if anew && folder.exists() {
+/// Creates a folder; `cleared`: without its previous contents.
+fn empty(folder: &Path, cleared: bool) -> Result<PathBuf> {
+    if cleared && folder.exists() {
         std::fs::remove_dir_all(folder)?;
     }
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     Ok(folder.to_path_buf())
 }
 
-/// Asks for the corpus of a target to be written to a folder, or kept from it.
+/// The command that writes the corpus of a target to a folder, or stores it from there.
 fn corpus(verb: &str, target: &str, folder: &Path) -> Command {
     let folder = folder.display().to_string();
     let fixed = ["run", "--package", "rejoin-fuzz", "--", verb, target];
     cargo(&fixed, &[folder])
 }
 
-/// The fuzzer, built apart, because every crate of it is built with coverage; by naming the host, build scripts are not.
+/// The fuzzer, built separately, because all its crates are instrumented; with the host named,
+/// build scripts are not.
 fn build() -> Result<PathBuf> {
     let mut version = Command::new("rustc");
     version.arg("-vV");

@@ -1,8 +1,9 @@
-//! Runs stages, two at a time, each as a process of its own; prints a table and the closing line.
+//! Runs stages, two at a time, each in its own process; prints a table and the closing line.
 //!
-//! A stage starts when all stages that it needs have ended well, in the order of its list. Its output goes to
-//! `target/gate/NAME.log` and is printed if the stage fails. A stage that takes longer than its limit is stopped, with
-//! every process that it started, and has failed. What the stages do is in `stages.rs`.
+//! A stage starts when all stages that it needs have passed, in the order of its list. Its output
+//! goes to `target/gate/NAME.log` and is printed if the stage fails. A stage that exceeds its time
+//! limit is killed with all its processes, and counts as failed. The stages are defined in
+//! `stages.rs`.
 
 use crate::report::{Count, Report, Row, skips_allowed};
 use crate::{watchdog, workspace};
@@ -16,16 +17,16 @@ use std::time::{Duration, Instant};
 /// Stages that run at the same time.
 const LANES: usize = 2;
 
-/// How often running stages are looked at.
+/// Poll interval of running stages.
 const TICK: Duration = Duration::from_millis(100);
 
-/// After this long without news the running stages are named.
+/// Time without output after which the running stages are listed.
 const SILENCE: Duration = Duration::from_mins(1);
 
-/// Lines of its log that are printed of a failed stage.
+/// Number of log lines printed for a failed stage.
 const TAIL: usize = 200;
 
-/// Set for stages of a run, which find the files that its `build` stage made in `target/gate`.
+/// Set for stages of a run, which use the files built by its `build` stage in `target/gate`.
 pub(crate) const IN_GATE: &str = "REJOIN_GATE";
 
 /// One check or test.
@@ -35,7 +36,7 @@ pub(crate) struct Stage {
     pub(crate) name: &'static str,
     /// Minutes after which it is stopped.
     pub(crate) minutes: u64,
-    /// Stages that must have ended well before it.
+    /// Stages that must have passed before it.
     pub(crate) after: &'static [&'static str],
     /// Whether it holds cargo's lock on the build folder for long: such stages run one at a time.
     pub(crate) locks: bool,
@@ -43,12 +44,12 @@ pub(crate) struct Stage {
     pub(crate) run: fn() -> Result<Count>,
 }
 
-/// Where logs, rows and lists of a run are kept.
+/// The folder for logs, rows and lists of a run.
 pub(crate) fn folder() -> PathBuf {
     workspace::root().join("target/gate")
 }
 
-/// Runs one stage in this process, stopped after its limit.
+/// Runs one stage in this process, with its time limit.
 pub(crate) fn run_here(stage: &Stage) -> Row {
     Row::of(stage.name, || {
         let (count, stopped) = watchdog::within(Duration::from_mins(stage.minutes), stage.run);
@@ -56,7 +57,7 @@ pub(crate) fn run_here(stage: &Stage) -> Row {
     })
 }
 
-/// Runs stages in two lanes and closes with the table.
+/// Runs stages in two lanes and prints the table.
 pub(crate) fn run(stages: &[Stage]) -> Result<ExitCode> {
     let folder = folder();
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
@@ -69,7 +70,7 @@ pub(crate) fn run(stages: &[Stage]) -> Result<ExitCode> {
     Ok(run_in(&folder, stages, command)?.close(skips_allowed()))
 }
 
-/// Runs each stage by the command that is made for it and for the file of its row.
+/// Runs each stage with the command made for it and for the file of its row.
 fn run_in(
     folder: &Path,
     stages: &[Stage],
@@ -117,12 +118,12 @@ struct Gate {
     waiting: Vec<Stage>,
     running: Vec<Running>,
     report: Report,
-    /// Stages that failed or were not run.
+    /// Stages that failed or did not run.
     failed: Vec<&'static str>,
 }
 
 impl Gate {
-    /// The next stage that can start now. A stage that was not asked for is not waited for.
+    /// The next stage that can start now. Stages that were not requested are not waited for.
     fn take_next(&mut self) -> Option<Stage> {
         if self.running.len() >= LANES {
             return None;
@@ -138,7 +139,7 @@ impl Gate {
         Some(self.waiting.remove(at))
     }
 
-    /// Stages behind one that failed; each counts as a failure.
+    /// Stages that depend on a failed one; each counts as a failure.
     fn take_hopeless(&mut self) -> Vec<Stage> {
         let mut taken = Vec::new();
         let is_hopeless =
@@ -173,7 +174,7 @@ impl Gate {
     }
 }
 
-/// A stage that runs as a child process.
+/// A stage running as a child process.
 struct Running {
     stage: Stage,
     child: Child,
@@ -197,7 +198,7 @@ impl Running {
         Ok(Self { stage, child, log, row })
     }
 
-    /// Its row, once it has ended. A stage that leaves no row has failed.
+    /// Its row after it has ended. A stage that leaves no row has failed.
     fn ended(&mut self) -> Result<Option<Row>> {
         if self.child.try_wait()?.is_none() {
             return Ok(None);
@@ -230,7 +231,7 @@ mod tests {
         Stage { name, minutes: 1, after, locks, run: || Ok(Count::one(true)) }
     }
 
-    /// Runs stages whose work is a line of shell; `$0` is the stage, `$1` the file of its row.
+    /// Runs stages that are a line of shell; `$0` is the stage, `$1` the file of its row.
     fn run(stages: &[Stage], script: &str) -> (Vec<(String, Count)>, String) {
         let folder = tempfile::tempdir().unwrap();
         let order = folder.path().join("order");
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn stage_behind_a_failed_one_is_not_run_and_fails() {
+    fn stage_after_a_failed_one_is_not_run_and_fails() {
         let stages = [stage("a", &[], false), stage("b", &["a"], false), stage("c", &["b"], false)];
         let (rows, order) = run(&stages, "echo \"+$0\" >>order; exit 0");
         assert_eq!(order, "+a\n", "a stage without a row has failed");

@@ -1,4 +1,5 @@
-//! Devices in all languages against one server (`tests/interop`): the referee checks that they agree.
+//! Devices in all languages against one server (`tests/interop`): the authority checks that they
+//! agree.
 
 use crate::built::Built;
 use crate::claims;
@@ -8,10 +9,10 @@ use anyhow::Result;
 use std::collections::BTreeMap;
 use std::process::Command;
 
-/// The devices by name, with the commands that start them.
+/// The devices by name, with their start commands.
 type Devices = BTreeMap<&'static str, Command>;
 
-/// A device in each language of this machine. One whose tools are missing is skipped.
+/// One device per language of this machine. A device whose tools are missing is skipped.
 pub(crate) fn agree() -> Result<Count> {
     let built = Built::now()?;
     let mut devices = Devices::from([("rust", device(&built)?)]);
@@ -31,7 +32,7 @@ pub(crate) fn agree() -> Result<Count> {
     Ok(count)
 }
 
-/// A fault in each claim, between two devices in Rust, which start at once.
+/// A fault in each claim, with two devices in Rust, which start fast.
 pub(crate) fn notice() -> Result<Count> {
     let built = Built::now()?;
     let (mut count, claims) = claims::hold(referee(&built, &twins(&built)?, None)?)?;
@@ -47,7 +48,7 @@ fn twins(built: &Built) -> Result<Devices> {
     Ok(Devices::from([("rust", device(built)?), ("rust-too", device(built)?)]))
 }
 
-/// The referee of these devices; what is set for one of them is set for all.
+/// The authority's command for these devices; variables of one device are set for all.
 fn referee(built: &Built, devices: &Devices, fault: Option<u32>) -> Result<Command> {
     let mut referee = built.program("rejoin-interop")?;
     referee.arg("--server").arg(built.path("rejoin-story-server")?);

@@ -1,9 +1,11 @@
-//! Tests that documents name: each must have run and passed.
+//! Tests cited in documents: each must have run and passed.
 //!
-//! `docs/invariants.md` names the tests of every guarantee, and `tests/conformance/*.md` the tests of another project's
-//! scenarios. A name is written in backticks: `rejoin-core: engine::tests::name` for Rust, `kotlin: dev.rejoin.RowTest.name`,
-//! `swift: RejoinTests.RowTests/name`, `javascript: test/row.test.ts > name`, or `suite: area/name` for a scenario of
-//! `rejoin-conformance`. A name that ends before `::`, a bracket or a parenthesis includes all cases below it.
+//! `docs/invariants.md` cites the tests of every guarantee, and `tests/conformance/*.md` the tests
+//! for another project's scenarios. A name is written in backticks: `rejoin-core:
+//! engine::tests::name` for Rust, `kotlin: dev.rejoin.RowTest.name`, `swift:
+//! RejoinTests.RowTests/name`, `javascript: test/row.test.ts > name`, or `suite: area/name` for a
+//! scenario of `rejoin-conformance`. A name that ends before `::`, a bracket or a parenthesis
+//! includes all cases below it.
 
 use crate::junit::{self, Case, LANGUAGES, Outcome};
 use crate::report::Count;
@@ -17,7 +19,8 @@ const INVARIANTS: &str = "docs/invariants.md";
 /// The scenarios of the conformance suite.
 const SUITE: &str = "conformance/src/scenarios/";
 
-/// Compares the names in documents with the reports of this run. Names of a language that did not run are skipped.
+/// Compares the names in documents with the reports of this run. Names of a language that did not
+/// run are skipped.
 pub(crate) fn tests_exist() -> Result<Count> {
     let files = workspace::files()?;
     let mut passed = BTreeSet::new();
@@ -58,7 +61,7 @@ fn is_page(file: &File) -> bool {
     file.path == INVARIANTS || is_conformance
 }
 
-/// A test's name as documents write it.
+/// A test's name as written in documents.
 fn full_name(language: &str, Case { class, name, .. }: &Case) -> String {
     match language {
         // `rejoin-server::it` is a test program of `rejoin-server`.
@@ -74,7 +77,7 @@ fn language_of(name: &str) -> &str {
     if LANGUAGES.contains(&prefix) { prefix } else { "rust" }
 }
 
-/// Whether the name, or a case below it, is among those that passed.
+/// Whether the name, or a case below it, has passed.
 fn covers(passed: &BTreeSet<String>, name: &str) -> bool {
     let mut from = passed.range(name.to_owned()..).take_while(|found| found.starts_with(name));
     from.any(|found| {
@@ -105,7 +108,7 @@ fn is_name(quoted: &str) -> bool {
         || prefix == "xtask"
 }
 
-/// Guarantees without a test, and rows that name no test and give no reason.
+/// Guarantees without a test, and rows with neither a test nor a reason.
 fn empty_sections(page: &File) -> Vec<String> {
     if page.path == INVARIANTS {
         let sections = page.text.split("\n### ").skip(1);
@@ -131,7 +134,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn names_of_tests_are_found_in_the_reports() {
+    fn test_names_are_found_in_the_reports() {
         let case = |class: &str, name: &str| Case {
             class: class.into(),
             name: name.into(),

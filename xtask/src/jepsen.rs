@@ -10,15 +10,16 @@ use std::process::ExitCode;
 /// The seed of the gate's runs.
 const GATE_SEED: &str = "1";
 
-/// Seconds that each of them has transactions and faults.
+/// Seconds of transactions and faults per run.
 const GATE_SECONDS: &str = "8";
 
-/// Builds the workload and becomes it.
+/// Builds the workload and replaces this process with it.
 pub(crate) fn run(passed: &Passed) -> Result<ExitCode> {
     become_it(cargo(&["run", "--package", "rejoin-jepsen", "--"], &passed.arguments))
 }
 
-/// A short run with all faults over each store, and one with a device that is broken on purpose, which must be found.
+/// A short run with all faults over each store, and one with a deliberately broken device, which
+/// must be detected.
 pub(crate) fn gate() -> Result<Count> {
     let built = Built::now()?;
     let fixed = ["--runs", "1", "--seed", GATE_SEED, "--devices", "5"];

@@ -1,4 +1,4 @@
-//! Reports of the test runners: JUnit's XML, which all of them write, below `target/reports/LANGUAGE`.
+//! Reports of the test runners: JUnit XML below `target/reports/LANGUAGE`.
 
 use crate::report::Count;
 use crate::workspace;
@@ -6,10 +6,10 @@ use anyhow::{Context as _, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The languages that have tests, as folders of reports and documents name them.
+/// The languages with tests, as named in report folders and documents.
 pub(crate) const LANGUAGES: [&str; 4] = ["rust", "kotlin", "swift", "javascript"];
 
-/// One test that a runner reports.
+/// A test reported by a runner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Case {
     /// Class, file or test program, as the runner names it.
@@ -32,7 +32,7 @@ pub(crate) fn folder(language: &str) -> PathBuf {
     workspace::root().join("target/reports").join(language)
 }
 
-/// The same, without what an earlier run left.
+/// The folder, emptied.
 pub(crate) fn emptied(language: &str) -> Result<PathBuf> {
     let folder = folder(language);
     if folder.exists() {
@@ -42,7 +42,7 @@ pub(crate) fn emptied(language: &str) -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// All cases of the reports in a folder; none if there is no such folder.
+/// All cases of the reports in a folder; empty if there is no such folder.
 pub(crate) fn read(folder: &Path) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
     let Ok(entries) = fs::read_dir(folder) else { return Ok(cases) };
@@ -99,7 +99,8 @@ mod tests {
 
     #[test]
     fn junit_cases_are_read_and_counted() {
-        // Nested suites, entities, output that looks like XML, a rerun: forms that the four runners write.
+        // Nested suites, entities, output that looks like XML, a rerun: forms used by the four
+        // runners.
         let cases = parse(
             r#"<?xml version="1.0"?><testsuites><testsuite name="s">
                <testcase name="a &amp; b" classname="C"><system-out><![CDATA[<failure/>]]></system-out></testcase>

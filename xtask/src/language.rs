@@ -1,6 +1,8 @@
-//! The other languages: each runs its own tests with its own tools over the one library, and writes JUnit reports.
+//! The other languages: each runs its own tests with its own tools over the shared library, and
+//! writes JUnit reports.
 //!
-//! A language whose tools are missing is skipped by name; `CI=true` makes that a failure at the end.
+//! A language whose tools are missing is skipped by name; with `CI=true` that is a failure at the
+//! end.
 
 pub(crate) mod javascript;
 mod kotlin;
@@ -18,13 +20,14 @@ use std::process::Command;
 pub(crate) struct Language {
     /// Its name in stages, reports and documents.
     pub(crate) name: &'static str,
-    /// The tool that is missing on this machine, if one is.
+    /// The missing tool on this machine, if there is one.
     pub(crate) missing: fn() -> Result<Option<String>>,
-    /// Compiles what needs no library of ours, so that it can be done while cargo builds.
+    /// Compiles what does not need our library, in parallel with cargo.
     prepare: fn() -> Result<()>,
-    /// Runs the tests, which write their reports into the folder; whether the runner ended well.
+    /// Runs the tests, which write their reports into the folder; returns whether the runner
+    /// succeeded.
     run: fn(&Built, &Path) -> Result<bool>,
-    /// Builds its device for `tests/interop` and gives the command that starts it.
+    /// Builds its device for `tests/interop` and returns the start command.
     pub(crate) device: fn(&Built) -> Result<Command>,
 }
 
@@ -56,7 +59,7 @@ pub(crate) const JAVASCRIPT: Language = Language {
 };
 
 impl Language {
-    /// Compiles what needs no library of ours.
+    /// Compiles what does not need our library.
     pub(crate) fn prepared(&self) -> Result<Count> {
         if let Some(missing) = (self.missing)()? {
             return Ok(Count::skipped(&format!("{}: {missing}", self.name)));
@@ -65,7 +68,7 @@ impl Language {
         Ok(Count::one(true))
     }
 
-    /// Runs the tests and counts what they report.
+    /// Runs the tests and counts their reports.
     pub(crate) fn tests(&self) -> Result<Count> {
         if let Some(missing) = (self.missing)()? {
             return Ok(Count::skipped(&format!("{}: {missing}", self.name)));
@@ -78,7 +81,7 @@ impl Language {
     }
 }
 
-/// The variables by which tests of any language find the library, the test server and the folder of their reports.
+/// The variables with the paths of the library, the test server and the report folder.
 pub(crate) fn variables(built: &Built) -> Result<Vec<(&'static str, PathBuf)>> {
     let library = built.library()?.parent().context("the library has a folder")?;
     Ok(vec![
@@ -87,16 +90,16 @@ pub(crate) fn variables(built: &Built) -> Result<Vec<(&'static str, PathBuf)>> {
     ])
 }
 
-/// How a device is started, for a program that starts it.
+/// The start command of a device, for a program that starts it.
 pub(crate) fn start_of(device: &Command) -> Result<serde_json::Value> {
     let text = |word: &std::ffi::OsStr| word.to_str().map(str::to_owned);
-    let words: Option<Vec<String>> =
+    let parts: Option<Vec<String>> =
         [device.get_program()].into_iter().chain(device.get_args()).map(text).collect();
-    let words = words.context("a path that is not Unicode")?;
-    Ok(serde_json::json!({"folder": device.get_current_dir(), "words": words}))
+    let parts = parts.context("a path that is not Unicode")?;
+    Ok(serde_json::json!({"folder": device.get_current_dir(), "words": parts}))
 }
 
-/// Runs a command with its output shown; whether it ended well.
+/// Runs a command with its output shown; returns whether it succeeded.
 fn shown(command: Command) -> Result<bool> {
     for_each_line(command, |line| println!("{line}"))
 }

@@ -1,9 +1,9 @@
-//! `cargo xtask library`: the library as packages ship it, and what must be true of it.
+//! `cargo xtask library`: builds the library as shipped in packages, and checks it.
 //!
-//! Only the foreign surface is exported: an app has a SQLite of its own in its process, and two under one name are a crash.
-//! Its segments are aligned to 16 KiB, or newer Android devices do not load it. It is stripped, and its size is printed. With
-//! `--cross` the tree is also compiled for a phone of each kind, as far as that goes without their vendors' tools: checked,
-//! not linked. Border: says nothing of what the library does.
+//! It exports only the FFI symbols: an app has its own SQLite in its process, and two with the same
+//! names would crash. Its segments are aligned to 16 KiB, as newer Android devices require. It is
+//! stripped, and its size is printed. With `--cross` the tree is also type-checked for iOS and
+//! Android, without linking, as far as that works without their SDKs.
 
 mod cross;
 
@@ -25,14 +25,14 @@ pub(crate) struct Options {
 /// Memory pages of newer Android devices.
 const PAGE: u64 = 16 << 10;
 
-/// What the stripped library may weigh: a little above what it does. The goal, 6 MB, is further down; docs/library.md says how
-/// far.
+/// Maximum size of the stripped library, slightly above the current one. The goal is 6 MB;
+/// docs/library.md shows the progress.
 const LIMIT: u64 = 9_400_000;
 
-/// How the names that a package exports begin: calls, their checksums, and what generators read.
+/// Prefixes of exported names: calls, their checksums, and generator metadata.
 const SURFACE: [&str; 3] = ["ffi_rejoin_", "uniffi_rejoin_", "UNIFFI_META_"];
 
-/// Builds, checks, and closes with the counts.
+/// Builds, checks, and prints the counts.
 pub(crate) fn run(options: &Options) -> ExitCode {
     let mut report = Report::default();
     report.add(Row::of("library", shipped));
@@ -42,7 +42,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     report.close(skips_allowed())
 }
 
-/// The library as it ships.
+/// The library as shipped.
 pub(crate) fn shipped() -> Result<Count> {
     if !cfg!(target_os = "linux") {
         return Ok(Count::skipped("the library's surface and segments are checked on Linux only"));
@@ -55,9 +55,9 @@ pub(crate) fn cross() -> Result<Count> {
     cross::check()
 }
 
-/// Builds it with the profile and the flags of the packages.
+/// Builds the library with the profile and flags of the packages.
 fn build() -> Result<PathBuf> {
-    // Android's flag in `.cargo/config.toml`; here it shows that a linker heeds it.
+    // Android's flag in `.cargo/config.toml`; here it shows that the linker honours it.
     let flags = format!(
         "target.'cfg(target_os = \"linux\")'.rustflags = ['-C', 'link-arg=-Wl,-z,max-page-size={PAGE}']"
     );
@@ -66,7 +66,7 @@ fn build() -> Result<PathBuf> {
     Ok(Built::by(&[&fixed[..], &cdylib].concat())?.library()?.to_owned())
 }
 
-/// Everything that is checked of a built library.
+/// All checks of a built library.
 fn checked(library: &Path) -> Result<Count> {
     let size = library.metadata().with_context(|| library.display().to_string())?.len();
     println!("{}: {}", library.display(), megabytes(size));
@@ -85,7 +85,7 @@ fn checked(library: &Path) -> Result<Count> {
     Ok(count)
 }
 
-/// No name is exported but those of the foreign surface.
+/// Exports only the FFI symbols.
 fn surface(library: &Path) -> Result<()> {
     let mut nm = Command::new("nm");
     nm.args(["-D", "--defined-only", "--format=posix"]).arg(library);
@@ -104,7 +104,7 @@ fn surface(library: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Every segment that is loaded is aligned to the largest page.
+/// All loaded segments are aligned to the largest page size.
 fn alignment(library: &Path) -> Result<()> {
     let mut readelf = Command::new("readelf");
     readelf.args(["-lW"]).arg(library);
@@ -147,7 +147,7 @@ mod tests {
         "int ffi_rejoin_ffi_a(void){return 1;} int uniffi_rejoin_ffi_b(void){return 2;}";
     const LEAK: &str = "int sqlite3_open(void){return 3;}";
 
-    /// A library of these functions.
+    /// A library with these functions.
     fn library(folder: &Path, code: &str, page: u64) -> PathBuf {
         let (source, library) = (folder.join("a.c"), folder.join("a.so"));
         std::fs::write(&source, code).unwrap();
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_library_that_exports_sqlite_is_refused_by_name() {
+    fn library_that_exports_sqlite_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let leaky = library(folder.path(), &format!("{OURS} {LEAK}"), 16384);
         let error = surface(&leaky).unwrap_err().to_string();
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_library_for_small_pages_is_refused() {
+    fn library_aligned_to_small_pages_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let old = library(folder.path(), OURS, 4096);
         let error = alignment(&old).unwrap_err().to_string();
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_library_that_is_too_large_is_refused() {
+    fn library_that_is_too_large_is_refused() {
         assert!(small(super::LIMIT).is_ok());
         let error = small(9_500_000).unwrap_err().to_string();
         assert_eq!(error, "9.50 MB are more than 9.40 MB");
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn one_of_ours_alone_for_large_pages_is_shipped() {
+    fn library_with_our_symbols_and_large_pages_is_accepted() {
         let folder = tempfile::tempdir().unwrap();
         let good = library(folder.path(), OURS, 16384);
         assert_eq!(checked(&good).unwrap(), Count { passed: 3, failed: 0, skipped: 0 });

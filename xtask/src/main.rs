@@ -1,7 +1,7 @@
-//! The commands of the project: `cargo xtask demo | test | deep | check | simulate | jepsen | fuzz | bench | bindings |
-//! library | toolchain`.
+//! The project's commands: `cargo xtask demo | test | deep | check | simulate | jepsen | fuzz |
+//! bench | bindings | library | toolchain`.
 //!
-//! Every command prints the commands that it runs, so that each can be run by hand.
+//! Every command prints the commands that it runs, so that each can be run manually.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
 mod bench;
@@ -52,11 +52,11 @@ enum Command {
     Deep(test::Options),
     /// Run the checks that need no test: rules, format, lints, docs, licences, links
     Check(test::Options),
-    /// Simulate worlds of devices and servers by seed
+    /// Run simulations of devices and servers by seed
     Simulate(process::Passed),
     /// Check causal consistency of real processes under faults
     Jepsen(process::Passed),
-    /// Search for bytes that a decoder does not survive, by libFuzzer
+    /// Search for inputs that crash a decoder, with libFuzzer
     Fuzz(fuzz::Options),
     /// Measure against raw SQLite, in release
     Bench(bench::Options),
@@ -71,7 +71,7 @@ enum Command {
     Stage(test::StageOptions),
 }
 
-/// Asked for anywhere in the command line: some commands pass their arguments on unread.
+/// Accepted anywhere on the command line: some commands pass their arguments on unparsed.
 const BACKTRACE: &str = "--backtrace";
 
 fn main() -> ExitCode {
@@ -79,7 +79,7 @@ fn main() -> ExitCode {
         std::env::args().partition(|argument| argument == BACKTRACE);
     let wants_backtrace = !flags.is_empty();
     let result = if wants_backtrace && std::env::var_os("RUST_BACKTRACE").is_none() {
-        // The runtime reads the variable when it starts.
+        // The runtime reads the variable at its start.
         let again = std::env::current_exe().map(|program| {
             let mut again = Process::new(program);
             again.args(&arguments[1..]).arg(BACKTRACE).env("RUST_BACKTRACE", "1");

@@ -1,5 +1,6 @@
-//! Mutation testing in the deep run: cargo-mutants breaks product code at one place after another and runs the tests of
-//! the crate. A break that no test notices is named; the closing note of an issue says which test it needs.
+//! Mutation testing in the deep run: cargo-mutants changes product code at one place at a time and
+//! runs the tests of the crate. Mutants that no test detects are listed; the closing note of an
+//! issue names the missing test.
 
 use crate::nextest;
 use crate::process::{output, succeeds};
@@ -11,7 +12,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// The files of which a sample is taken: those where an unnoticed break costs an edit.
+/// The files to sample: those where an undetected defect could lose an edit.
 const CORE: [&str; 5] = [
     "core/src/engine/capture/**/*.rs",
     "core/src/engine/queue/**/*.rs",
@@ -20,15 +21,15 @@ const CORE: [&str; 5] = [
     "server/src/engine/push/*.rs",
 ];
 
-/// The sample is one of so many parts, some six places; the next commit takes the next part. A place costs a build and the
-/// tests of its crate: minutes on two cores.
+/// The sample is one of this many parts, about six places; the next commit takes the next part.
+/// Each place costs a build and the crate's tests: minutes on two cores.
 const PARTS: u64 = 480;
 
-/// Where the work since the last release of the main branch begins, for the files that changed.
+/// The commit of the last release on the main branch, for finding changed files.
 const BASE: &str = "REJOIN_MUTANTS_BASE";
 
-/// Breaks every place in the files that changed since `REJOIN_MUTANTS_BASE` (a commit; without it none), and a sample of
-/// capture, queue, rebase and push evaluation.
+/// Mutates every place in the files changed since `REJOIN_MUTANTS_BASE` (a commit; without it
+/// none), and a sample of capture, queue, rebase and push evaluation.
 pub(crate) fn sample() -> Result<Count> {
     let cluster = nextest::postgres()?;
     let mut count = Count::default();
@@ -66,7 +67,7 @@ fn command() -> Result<Command> {
     let mut mutants = MUTANTS.command()?;
     mutants.args(["--workspace", "--test-workspace=false", "--timeout-multiplier", "3"]);
     mutants.args(["--no-shuffle", "--output", "target/gate", "--test-tool", "nextest"]);
-    // It calls `cargo nextest`, which cargo looks for in the PATH.
+    // cargo-mutants calls `cargo nextest`, which cargo looks up in the PATH.
     let nextest = NEXTEST.ensure()?;
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = nextest.parent().map(Path::to_path_buf).into_iter();
@@ -74,9 +75,9 @@ fn command() -> Result<Command> {
     Ok(mutants)
 }
 
-/// Runs it; each break that a test noticed has passed, each that none noticed has failed.
+/// Runs it; detected mutants count as passed, others as failed.
 fn run(mutants: Command) -> Result<Count> {
-    // Its exit code is not 0 if any was missed; its lists say more.
+    // Its exit code is not 0 if any was missed; its lists have the details.
     succeeds(mutants)?;
     let folder = workspace::root().join("target/gate/mutants.out");
     let lines = |name: &str| -> Result<u64> {

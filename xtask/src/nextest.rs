@@ -1,7 +1,8 @@
-//! Rust's tests, by cargo-nextest: each in a process of its own, with one PostgreSQL for all of them.
+//! Rust's tests with cargo-nextest: each in its own process, with one PostgreSQL for all of them.
 //!
-//! `.config/nextest.toml` has the time limit of a test. Without PostgreSQL the tests whose path contains `postgres` are left
-//! out and counted as skipped, and so is the operator's page without the tools that it calls.
+//! `.config/nextest.toml` has the time limit of a test. Without PostgreSQL the tests with
+//! `postgres` in their path are left out and counted as skipped; so is the operator page without
+//! its tools.
 
 use crate::process::{output, succeeds};
 use crate::report::Count;
@@ -12,26 +13,26 @@ use rejoin_postgres::{Cluster, ClusterOptions, SHARED_SETTINGS, StartError, URL_
 use std::fs;
 use std::process::Command;
 
-/// Tests that run at the same time. Many wait for a clock, a disk or PostgreSQL, so it is more than the cores.
+/// Concurrent tests. Many wait for a timer, a disk or PostgreSQL, so there are more than cores.
 const AT_ONCE: &str = "4";
 
-/// How many times as many generated cases the deep run tries: `REJOIN_CASES`.
+/// Factor for generated cases in the deep run: `REJOIN_CASES`.
 const MORE_CASES: &str = "12";
 
-/// What the commands of `docs/operate.md` call, apart from PostgreSQL's programs.
+/// The tools used by the commands of `docs/operate.md`, apart from PostgreSQL's.
 const TOOLS_OF_THE_PAGE: [&str; 4] = ["bash", "curl", "jq", "sqlite3"];
 
-/// Runs all tests but doctests, from the programs that were built.
+/// Runs all tests except doctests, from the programs that were built.
 pub(crate) fn tests() -> Result<Count> {
     run("default", &[])
 }
 
-/// The same with more generated cases, each of which may take longer than in the gate.
+/// The same with more generated cases, each with a longer time limit than in the gate.
 pub(crate) fn more_cases() -> Result<Count> {
     run("deep", &[("REJOIN_CASES", MORE_CASES)])
 }
 
-/// Runs them by a profile of `.config/nextest.toml`.
+/// Runs them with a profile of `.config/nextest.toml`.
 fn run(profile: &str, variables: &[(&str, &str)]) -> Result<Count> {
     let reports = junit::emptied("rust")?;
     let mut run = NEXTEST.command()?;
@@ -88,14 +89,14 @@ pub(crate) fn set_url(command: &mut Command, cluster: Option<&Cluster>) {
     }
 }
 
-/// How many tests a filter names.
+/// The number of tests that match a filter.
 fn listed(filter: &str) -> Result<u64> {
     let mut list = NEXTEST.command()?;
     list.args(["list", "--workspace", "--message-format", "oneline", "--filterset", filter]);
     Ok(output(list)?.lines().filter(|line| !line.trim().is_empty()).count() as u64)
 }
 
-/// Examples in documentation, which nextest does not run.
+/// Doctests, which nextest does not run.
 pub(crate) fn doctests() -> Result<Count> {
     let mut count = Count::default();
     let doc = process::cargo(&["test", "--workspace", "--doc", "--no-fail-fast"], &[]);

@@ -1,17 +1,19 @@
-//! Child processes: each is printed before it runs, gets no standard input, and runs at the workspace's root.
+//! Child processes: each is printed before it runs, has no standard input, and runs at the
+//! workspace's root.
 
 use anyhow::{Context as _, Result, bail};
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, ExitCode, Stdio};
 
-/// A `cargo` command of fixed and further arguments. It is the cargo that runs us, so the pinned toolchain.
+/// A `cargo` command of fixed and further arguments, with the cargo that runs xtask, so with the
+/// pinned toolchain.
 pub(crate) fn cargo(fixed: &[&str], further: &[String]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(fixed).args(further);
     command
 }
 
-/// Runs to the end with its output shown; true if it said that all is well.
+/// Runs to the end with its output shown; returns whether it succeeded.
 pub(crate) fn succeeds(mut command: Command) -> Result<bool> {
     announce(&command);
     if command.get_current_dir().is_none() {
@@ -21,7 +23,8 @@ pub(crate) fn succeeds(mut command: Command) -> Result<bool> {
     Ok(status.with_context(|| format!("cannot start {}", line(&command)))?.success())
 }
 
-/// Runs to the end and hands each line of its standard output to `each`; true if it said that all is well.
+/// Runs to the end and passes each line of its standard output to `each`; returns whether it
+/// succeeded.
 pub(crate) fn for_each_line(mut command: Command, mut each: impl FnMut(&str)) -> Result<bool> {
     announce(&command);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
@@ -32,7 +35,7 @@ pub(crate) fn for_each_line(mut command: Command, mut each: impl FnMut(&str)) ->
     let stdout = child.stdout.take().context("a piped child has a standard output")?;
     let mut reader = BufReader::new(stdout);
     let mut bytes = Vec::new();
-    // Bytes, not `lines()`: a test may print what is no UTF-8, and its result must be counted all the same.
+    // Bytes, not `lines()`: a test may print invalid UTF-8, and its result must still be counted.
     while reader.read_until(b'\n', &mut bytes)? > 0 {
         each(String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']));
         bytes.clear();
@@ -40,7 +43,7 @@ pub(crate) fn for_each_line(mut command: Command, mut each: impl FnMut(&str)) ->
     Ok(child.wait()?.success())
 }
 
-/// Standard output of a command that must end well.
+/// Standard output of a command that must succeed.
 pub(crate) fn output(mut command: Command) -> Result<String> {
     command.current_dir(crate::workspace::root()).stdin(Stdio::null()).stderr(Stdio::inherit());
     let output = command.output().with_context(|| format!("cannot start {}", line(&command)))?;
@@ -50,25 +53,26 @@ pub(crate) fn output(mut command: Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("{} wrote no UTF-8", line(&command)))
 }
 
-/// The first line in which a program of the PATH tells its version; None if it is not there or ends badly.
+/// The first line of a program's version output; `None` if it is missing or fails.
 pub(crate) fn version(program: &str, flag: &str) -> Option<String> {
     let output = Command::new(program).arg(flag).stdin(Stdio::null()).output().ok()?;
-    // Java says it on standard error.
+    // Java prints it to standard error.
     let text = [output.stdout, output.stderr].concat();
     let line = String::from_utf8_lossy(&text).lines().next().map(str::to_owned);
     line.filter(|_| output.status.success())
 }
 
-/// Arguments that another program of ours reads.
+/// Arguments that another program parses.
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Passed {
-    /// Passed on as they are, `--help` included
+    /// Passed on unchanged, `--help` included
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) arguments: Vec<String>,
 }
 
-/// Replaces this process by the command where the system can; elsewhere runs it and passes its code on.
+/// Replaces this process by the command where possible; otherwise runs it and returns its exit
+/// code.
 pub(crate) fn become_it(mut command: Command) -> Result<ExitCode> {
     announce(&command);
     command.current_dir(crate::workspace::root());
@@ -89,7 +93,7 @@ fn announce(command: &Command) {
     println!("$ {}", line(command));
 }
 
-/// The command as one would type it: variables set for it, its name, its arguments.
+/// The command as typed in a shell: its variables, name and arguments.
 fn line(command: &Command) -> String {
     let set = command.get_envs().filter_map(|(name, value)| {
         Some(format!("{}='{}'", name.to_string_lossy(), value?.to_string_lossy()))
@@ -105,14 +109,14 @@ mod tests {
     use super::{cargo, line, version};
 
     #[test]
-    fn a_command_is_printed_as_one_would_type_it() {
+    fn command_is_printed_as_typed_in_a_shell() {
         let mut command = cargo(&["doc", "--no-deps"], &["--quiet".to_owned()]);
         command.env("RUSTDOCFLAGS", "-D warnings");
         assert_eq!(line(&command), "RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --quiet");
     }
 
     #[test]
-    fn a_program_that_is_not_there_has_no_version() {
+    fn missing_program_has_no_version() {
         assert_eq!(version("no-such-program-anywhere", "--version"), None);
         let cargo = std::env::var("CARGO").unwrap();
         assert!(version(&cargo, "--version").unwrap().starts_with("cargo "));

@@ -1,4 +1,4 @@
-//! Counts and times of stages, the table at the end, and the closing line that machines read.
+//! Counts and times of stages, the final table, and the machine-readable closing line.
 
 use anyhow::{Context as _, Result};
 use std::fmt::Write as _;
@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// How many passed, failed, and were not run.
+/// Numbers of passed, failed and skipped tests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Count {
     pub(crate) passed: u64,
@@ -16,18 +16,18 @@ pub(crate) struct Count {
 }
 
 impl Count {
-    /// One thing that passed or failed.
+    /// A single passed or failed test.
     pub(crate) fn one(passed: bool) -> Self {
         Self { passed: passed.into(), failed: (!passed).into(), skipped: 0 }
     }
 
-    /// One thing that was not run; prints what is missing.
+    /// A single skipped test; prints what is missing.
     pub(crate) fn skipped(what: &str) -> Self {
         println!("skipped: {what}");
         Self { skipped: 1, ..Self::default() }
     }
 
-    /// The same, with a failure if something went wrong that no single test reports.
+    /// The same, with a failure for an error that no single test reports.
     pub(crate) fn failed_unless(self, well: bool) -> Self {
         if well || self.failed > 0 { self } else { Self { failed: 1, ..self } }
     }
@@ -50,7 +50,8 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Runs a stage, timed. One that cannot run counts as one failure, with its reason printed.
+    /// Runs a stage and measures its time. A stage that cannot run counts as one failure, with its
+    /// reason printed.
     pub(crate) fn of(stage: &str, run: impl FnOnce() -> Result<Count>) -> Self {
         println!("\n== {stage}");
         let start = Instant::now();
@@ -61,7 +62,7 @@ impl Row {
         Self { stage: stage.to_owned(), count, seconds: start.elapsed().as_secs_f64() }
     }
 
-    /// Reads what [`Row::write`] wrote.
+    /// Reads the output of [`Row::write`].
     pub(crate) fn read(path: &Path) -> Option<Self> {
         let text = std::fs::read_to_string(path).ok()?;
         let mut fields = text.trim_end().split('\t');
@@ -91,8 +92,8 @@ impl Report {
         self.rows.push(row);
     }
 
-    /// Prints the table and the closing line, and gives the exit code: failure if anything failed, if nothing passed, or if
-    /// anything was skipped where skips are not allowed.
+    /// Prints the table and the closing line, and returns the exit code: failure if anything
+    /// failed, if nothing passed, or if anything was skipped where skips are not allowed.
     pub(crate) fn close(&self, skips_allowed: bool) -> ExitCode {
         println!("\n{}", self.table());
         let total = self.total();
@@ -128,7 +129,7 @@ fn closing_line(Count { passed, failed, skipped }: Count) -> String {
     format!("{passed} passed, {failed} failed, {skipped} skipped")
 }
 
-/// Whether a missing tool may skip what needs it: yes, except under `CI=true`.
+/// Whether tests may be skipped for missing tools: yes, except with `CI=true`.
 pub(crate) fn skips_allowed() -> bool {
     std::env::var("CI").as_deref() != Ok("true")
 }

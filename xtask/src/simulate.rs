@@ -1,4 +1,5 @@
-//! `cargo xtask simulate`: worlds of a model by seed (`tests/src/simulate`), and its stages.
+//! `cargo xtask simulate`: simulation runs of a model by seed (`tests/src/simulate`), and its
+//! stages.
 
 use crate::built::Built;
 use crate::claims;
@@ -10,27 +11,27 @@ use rejoin_postgres::StartError;
 use std::process::{Command, ExitCode};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The models of the gate, with the number of their worlds: always the same seeds, each rule that can be broken, and every
-/// rare event often enough.
+/// The models of the gate, with their number of runs: always the same seeds, chosen to break each
+/// rule and to include every rare event often enough.
 const GATE: [(&str, u32); 3] = [("plain", 2000), ("log", 8000), ("rows", 450)];
 
-/// Worlds of each model with seeds that were never used before, in the gate and in the deep run.
+/// Runs of each model with new seeds, in the gate and in the deep run.
 const GATE_FRESH: u32 = 100;
 const DEEP_FRESH: u32 = 10_000;
 
-/// Worlds of the model rows over PostgreSQL: with the seeds of the gate, with fresh seeds in the gate, and in the deep run. A world
-/// over PostgreSQL takes six times as long as one over SQLite.
+/// Runs of the model `rows` over PostgreSQL: with the seeds of the gate, with new seeds in the
+/// gate, and in the deep run. A run over PostgreSQL takes six times as long as one over SQLite.
 const POSTGRES: u32 = 40;
 const POSTGRES_FRESH: u32 = 10;
 const POSTGRES_DEEP: u32 = 500;
 
-/// Builds the simulation and becomes it.
+/// Builds the simulation and replaces this process with it.
 pub(crate) fn run(passed: &Passed) -> Result<ExitCode> {
     let fixed = ["run", "--package", "rejoin-tests", "--bin", "rejoin-simulate", "--"];
     become_it(cargo(&fixed, &passed.arguments))
 }
 
-/// Every model with the fixed seeds of the gate, and some fresh ones. What is counted are claims, not worlds.
+/// Every model with the fixed seeds of the gate, and some new ones. Claims are counted, not runs.
 pub(crate) fn gate() -> Result<Count> {
     let mut count = Count::default();
     for (model, worlds) in GATE {
@@ -43,14 +44,14 @@ pub(crate) fn gate() -> Result<Count> {
     Ok(count)
 }
 
-/// Every model with many fresh seeds.
+/// Every model with many new seeds.
 pub(crate) fn deep() -> Result<Count> {
     let mut count = fresh(DEEP_FRESH)?;
     count += over_postgres(0, POSTGRES_DEEP)?;
     Ok(count)
 }
 
-/// Worlds of the model rows over one PostgreSQL for all of them; without PostgreSQL they are skipped.
+/// Runs of the model `rows` over one shared PostgreSQL; skipped without PostgreSQL.
 fn over_postgres(fixed: u32, fresh: u32) -> Result<Count> {
     let cluster = match nextest::postgres() {
         Ok(cluster) => cluster,
@@ -75,7 +76,8 @@ fn over_postgres(fixed: u32, fresh: u32) -> Result<Count> {
     Ok(count)
 }
 
-/// Every model with seeds never used before, which the first line of the output names. Goes on behind a broken world.
+/// Every model with new seeds, which the first line of the output names. Continues after a broken
+/// run.
 fn fresh(worlds: u32) -> Result<Count> {
     let from = fresh_seed()?;
     let mut count = Count::default();
@@ -87,7 +89,7 @@ fn fresh(worlds: u32) -> Result<Count> {
     Ok(count)
 }
 
-/// The first of seeds that were never used before: far from the fixed ones, and another range for every second.
+/// The first of a range of new seeds: far from the fixed ones, and a different range each second.
 fn fresh_seed() -> Result<String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     Ok((now * u64::from(DEEP_FRESH)).to_string())

@@ -30,7 +30,7 @@ const fn cargo(
     Stage { name, minutes, after, locks: true, run }
 }
 
-/// Everything that a commit must pass, in the order in which it is started. The longest come first.
+/// All stages that a commit must pass, in start order, with the longest first.
 pub(crate) const GATE: &[Stage] = &[
     cargo("build", 20, &[], build),
     stage("rules", 3, &[], check::rules),
@@ -56,7 +56,7 @@ pub(crate) const GATE: &[Stage] = &[
     stage("invariants", 1, &["tests", "kotlin", "swift", "javascript"], invariants::tests_exist),
 ];
 
-/// What takes too long for each commit.
+/// Stages that take too long for each commit.
 pub(crate) const DEEP: &[Stage] = &[
     cargo("build", 20, &[], build),
     stage("demo-faults", 15, &["build"], demo::faults_are_noticed),
@@ -70,7 +70,7 @@ pub(crate) const DEEP: &[Stage] = &[
     cargo("mutants", 600, &["build"], mutants::sample),
 ];
 
-/// The stages of `cargo xtask check`: what can be said without running a test.
+/// The stages of `cargo xtask check`, which run no test.
 pub(crate) const CHECKS: &[&str] = &["rules", "format", "clippy", "rustdoc", "licences", "links"];
 
 /// Finds a stage by its name.
@@ -82,8 +82,8 @@ fn build() -> Result<Count> {
     built::Built::all().map(|_| Count::one(true))
 }
 
-/// What the stages behind it need and no package manager has. Large tools are installed only under `CI=true`; elsewhere the
-/// stages that need them are skipped by name.
+/// Tools that later stages need and no package manager provides. Large tools are installed only
+/// with `CI=true`; elsewhere the stages that need them are skipped by name.
 fn tools() -> Result<Count> {
     let mut count = Count::default();
     for tool in [NEXTEST, DENY, LYCHEE] {

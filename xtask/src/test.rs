@@ -13,7 +13,7 @@ pub(crate) struct Options {
     /// Only this stage; may be repeated
     #[arg(long, value_name = "STAGE")]
     only: Vec<String>,
-    /// Name the stages and end
+    /// List the stages and exit
     #[arg(long)]
     list: bool,
 }
@@ -22,7 +22,7 @@ pub(crate) struct Options {
 #[derive(Debug, clap::Args)]
 pub(crate) struct StageOptions {
     name: String,
-    /// The file that takes its result
+    /// The file for its result
     #[arg(long)]
     row: PathBuf,
 }

@@ -1,8 +1,9 @@
-//! `cargo xtask toolchain`: tools that a package manager does not hand out in the version that is needed, made once and kept
-//! outside the tree.
+//! `cargo xtask toolchain`: tools that no package manager provides in the required version, built
+//! once and kept outside the tree.
 //!
-//! A tool lies in `${REJOIN_CACHE:-${XDG_CACHE_HOME:-~/.cache}/rejoin}/<name>-<version>/`. It is made under a temporary name
-//! and renamed when it is whole, so an interrupted install is never taken for a tool; two commands at once make it once.
+//! A tool is in `${REJOIN_CACHE:-${XDG_CACHE_HOME:-~/.cache}/rejoin}/<name>-<version>/`. It is
+//! built under a temporary name and renamed when complete, so an interrupted install is never used.
+//! Concurrent commands build it once.
 
 pub(crate) mod cargo;
 pub(crate) mod postgres;
@@ -19,19 +20,19 @@ use std::process::{Command, ExitCode};
 /// Arguments of `cargo xtask toolchain`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// The tool to make, unless it is there already
+    /// The tool to install, unless it is already installed
     #[arg(value_name = "TOOL", value_parser = PossibleValuesParser::new(TOOLS.iter().map(|tool| tool.0)))]
     tool: String,
 }
 
-/// Makes the tool unless it is there, and says where it is.
+/// Installs the tool unless it is present, and returns its path.
 type Install = fn() -> Result<PathBuf>;
 
-/// The tools. A new one is its file in `toolchain/`, and a line here.
+/// The tools. A new one is a file in `toolchain/` and an entry here.
 const TOOLS: &[(&str, Install)] =
     &[("postgres", postgres::install), ("swift", swift::install), ("ubrn", ubrn::install)];
 
-/// Makes one tool and prints its folder.
+/// Installs one tool and prints its folder.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let Some((name, install)) = TOOLS.iter().find(|(name, _)| *name == options.tool) else {
         bail!("no tool {}", options.tool);
@@ -40,7 +41,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A tool in the cache, by name and version: another version is another folder.
+/// A tool in the cache, by name and version: each version has its own folder.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cached {
     pub(crate) name: &'static str,
@@ -48,13 +49,14 @@ pub(crate) struct Cached {
 }
 
 impl Cached {
-    /// Its folder, if it was made and is whole.
+    /// Its folder, if it is completely installed.
     pub(crate) fn found(self) -> Result<Option<PathBuf>> {
         Ok(Some(self.folder_in(&cache()?)).filter(|folder| folder.is_dir()))
     }
 
-    /// Its folder, made now if it is not there: `make` fills the empty folder that it is given, which is later renamed, so
-    /// nothing in it may name its own path. Another command that makes the same tool is waited for.
+    /// Its folder, installed now if it is missing: `make` fills an empty folder, which is renamed
+    /// later, so nothing in it may contain its own path. Waits for a concurrent installation of the
+    /// same tool.
     pub(crate) fn ensure(self, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
         self.ensure_in(&cache()?, make)
     }
@@ -62,7 +64,7 @@ impl Cached {
     fn ensure_in(self, cache: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
         let folder = self.folder_in(cache);
         fs::create_dir_all(cache).with_context(|| format!("cannot make {}", cache.display()))?;
-        // Held until this function ends, also by a panic or a kill; the file itself stays.
+        // Held until this function ends, even by a panic or a kill; the file itself stays.
         let lock = File::create(folder.with_file_name(format!("{}.lock", self.title())))?;
         lock.lock().with_context(|| format!("cannot lock {}", folder.display()))?;
         if folder.is_dir() {
@@ -85,7 +87,7 @@ impl Cached {
     }
 }
 
-/// Removes what an interrupted install left, and what it left mounted (`proc` in a system of its own) before.
+/// Removes an interrupted installation, after unmounting its mounts (such as `proc`).
 fn clear(partial: &Path) -> Result<()> {
     if !partial.exists() {
         return Ok(());
@@ -104,7 +106,7 @@ fn clear(partial: &Path) -> Result<()> {
     fs::remove_dir_all(partial).with_context(|| format!("cannot remove {}", partial.display()))
 }
 
-/// The mounts below a folder, innermost first, by the lines of `/proc/self/mounts`.
+/// The mounts below a folder, innermost first, from the lines of `/proc/self/mounts`.
 fn mounted_below(mounts: &str, folder: &Path) -> Vec<PathBuf> {
     let places = mounts.lines().filter_map(|line| line.split(' ').nth(1)).map(PathBuf::from);
     let mut below: Vec<PathBuf> = places.filter(|place| place.starts_with(folder)).collect();
@@ -113,7 +115,7 @@ fn mounted_below(mounts: &str, folder: &Path) -> Vec<PathBuf> {
     below
 }
 
-/// The folder that all cached tools lie in.
+/// The folder of all cached tools.
 fn cache() -> Result<PathBuf> {
     cache_by(|name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from))
 }
@@ -138,7 +140,7 @@ mod tests {
     const TOOL: Cached = Cached { name: "tool", version: "1.2" };
 
     #[test]
-    fn a_tool_is_made_once_and_found_afterwards() {
+    fn tool_is_installed_once_and_found_afterwards() {
         let cache = tempfile::tempdir().unwrap();
         let times = AtomicU32::new(0);
         let make = |folder: &Path| {
@@ -158,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupted_install_is_not_taken_for_a_tool() {
+    fn interrupted_install_is_not_used() {
         let cache = tempfile::tempdir().unwrap();
         let refused = TOOL.ensure_in(cache.path(), |folder| {
             fs::write(folder.join("half"), "x")?;
@@ -171,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cache_is_where_the_variables_say() {
+    fn cache_folder_follows_the_variables() {
         let table = [
             ("REJOIN_CACHE=/c XDG_CACHE_HOME=/x HOME=/h", Some("/c")),
             ("XDG_CACHE_HOME=/x HOME=/h", Some("/x/rejoin")),
@@ -190,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_interrupted_install_left_mounted_is_found_innermost_first() {
+    fn mounts_of_an_interrupted_install_are_found_inner_first() {
         let mounts = "proc /proc proc rw 0 0\nproc /c/a.partial/proc proc rw 0 0\n\
                       none /c/a.partial/proc/x tmpfs rw 0 0\nnone /c/a.partial2/proc proc rw 0 0\n";
         let found = mounted_below(mounts, Path::new("/c/a.partial"));

@@ -1,17 +1,19 @@
-//! A watchdog for whole stages: what takes too long is ended, with every process below this one, and counts as failed.
+//! A watchdog for stages: a stage that exceeds its limit is killed with all its processes, and
+//! counts as failed.
 
 use std::fs;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-/// How often what is still there is ended again, once the time is over: a stage may start another command meanwhile.
+/// Interval at which remaining processes are killed after the limit, since a stage may start
+/// another command.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Does the work; true beside the result if it was cut short after `longest`.
+/// Runs `work`; returns its result, and whether it was stopped after `longest`.
 ///
-/// The work runs here; what ends is the processes that it started, on which it waits. Where the system does not tell which these
-/// are, this process ends itself, as failed.
+/// The work runs in this process; only its child processes, on which it waits, are killed. Where
+/// the system does not list them, this process exits as failed.
 pub(crate) fn within<T>(longest: Duration, work: impl FnOnce() -> T) -> (T, bool) {
     watched(longest, || end_below(std::process::id()), work)
 }
@@ -48,13 +50,13 @@ fn end_below(process: u32) {
     let mut kill = Command::new("kill");
     kill.arg("-KILL").args(below.iter().map(u32::to_string)).stderr(Stdio::null());
     if kill.status().is_err() {
-        // A small system has `kill` in its shell only.
+        // Minimal systems have `kill` only as a shell builtin.
         let line = below.iter().fold("kill -KILL".to_owned(), |line, id| format!("{line} {id}"));
         let _ = Command::new("sh").args(["-c", &line]).stderr(Stdio::null()).status();
     }
 }
 
-/// Every process below this one; None where there is no `/proc`.
+/// All descendants of a process; `None` without `/proc`.
 fn descendants(of: u32) -> Option<Vec<u32>> {
     let mut parents = Vec::new();
     for entry in fs::read_dir("/proc").ok()?.flatten() {
@@ -68,7 +70,8 @@ fn descendants(of: u32) -> Option<Vec<u32>> {
     (!parents.is_empty()).then(|| below(of, &parents))
 }
 
-/// The parent's id in a line of `/proc/<id>/stat`: `id (name) state parent ...`, where the name may hold anything.
+/// The parent's id in a line of `/proc/<id>/stat`: `id (name) state parent ...`, where the name may
+/// contain any character.
 fn parent(stat: &str) -> Option<u32> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
@@ -90,18 +93,18 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn work_that_ends_in_time_is_left_alone() {
+    fn work_that_ends_in_time_is_not_stopped() {
         assert_eq!(watched(Duration::from_mins(1), || panic!("in time"), || 7), (7, false));
     }
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn what_hangs_is_ended_with_what_it_started() {
+    fn hanging_work_is_killed_with_its_children() {
         let script = "sleep 600 & sleep 600; echo over";
         let mut shell = Command::new("sh");
         let shell = shell.args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
         let id = shell.id();
-        // Waits for every process that holds the pipe, so also for the one in the background.
+        // Waits for every process that holds the pipe, including the one in the background.
         let wait = || shell.wait_with_output().unwrap();
         let (output, barked) = watched(Duration::from_millis(200), || end_below(id), wait);
         assert!(barked);
@@ -109,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_the_process_table_names_the_parent() {
+    fn parent_is_read_from_a_process_table_line() {
         let table = [
             ("7 (sh) S 3 7 7 0 -1", Some(3)),
             ("7 (a b) c) R 12 7 7", Some(12)),
@@ -122,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_processes_below_are_found_over_all_generations() {
+    fn descendants_of_all_generations_are_found() {
         let parents = [(2, 1), (3, 2), (4, 3), (5, 1), (6, 5), (9, 8)];
         assert_eq!(below(2, &parents), [3, 4]);
         assert_eq!(below(1, &parents), [2, 5, 3, 6, 4]);

@@ -1,4 +1,4 @@
-//! The workspace as cargo and git see it: its root, its packages, its files.
+//! The workspace according to cargo and git: its root, packages and files.
 
 use crate::process;
 use anyhow::{Context as _, Result};
@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The folder of the workspace's manifest. Asked of cargo at run time: a target folder that two checkouts share may
-/// hold an xtask that was compiled in the other one.
+/// The folder of the workspace's manifest, queried from cargo at run time: a target folder shared
+/// by two checkouts may hold an xtask compiled in the other one.
 pub(crate) fn root() -> &'static Path {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
     ROOT.get_or_init(|| {
@@ -19,7 +19,7 @@ pub(crate) fn root() -> &'static Path {
     })
 }
 
-/// One text file of the project: its path from the root with forward slashes, and what it says.
+/// A text file of the project: its path from the root with forward slashes, and its contents.
 #[derive(Debug, Clone)]
 pub(crate) struct File {
     pub(crate) path: String,
@@ -27,7 +27,7 @@ pub(crate) struct File {
 }
 
 impl File {
-    /// Whether its name ends in `.` and this, as written.
+    /// Whether it has exactly this extension.
     pub(crate) fn has_extension(&self, extension: &str) -> bool {
         Path::new(&self.path).extension().is_some_and(|found| found == extension)
     }
@@ -37,7 +37,8 @@ impl File {
         self.has_extension("rs")
     }
 
-    /// Whether it is a source that people write, in any of our languages: generated code has no rules to keep.
+    /// Whether it is a hand-written source in any of our languages: rules do not apply to generated
+    /// code.
     pub(crate) fn is_written(&self) -> bool {
         const GENERATED: [&str; 3] =
             ["/dev/rejoin/ffi/", "swift/Sources/RejoinFFI/", "/src/generated/"];
@@ -45,20 +46,21 @@ impl File {
         is_source && !GENERATED.iter().any(|folder| self.path.contains(folder))
     }
 
-    /// Whether all of it is compiled for tests only, by its place: an integration test, or `mod tests;`.
+    /// Whether it is compiled for tests only, by its location: an integration test, or `mod
+    /// tests;`.
     pub(crate) fn is_test(&self) -> bool {
         self.path.split('/').any(|part| matches!(part, "tests" | "tests.rs"))
     }
 }
 
-/// All text files of the project: tracked ones, and new ones that no ignore rule hides. Binary files are left out.
+/// All text files of the project: tracked ones, and new ones that are not ignored.
 pub(crate) fn files() -> Result<Vec<File>> {
     let mut git = Command::new("git");
     git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
     let listing = process::output(git).context("the file rules need a git checkout")?;
     let mut files = Vec::new();
     for path in listing.split('\0').filter(|path| !path.is_empty()) {
-        // A tracked file that was deleted and not yet committed is still listed.
+        // A deleted tracked file is listed until the deletion is committed.
         let Ok(bytes) = std::fs::read(root().join(path)) else { continue };
         if let Ok(text) = String::from_utf8(bytes) {
             files.push(File { path: path.to_owned(), text });
@@ -67,33 +69,33 @@ pub(crate) fn files() -> Result<Vec<File>> {
     Ok(files)
 }
 
-/// What `cargo metadata` tells of one package.
+/// A package in the output of `cargo metadata`.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Package {
     pub(crate) name: String,
-    /// None for the workspace's own packages.
+    /// `None` for the workspace's own packages.
     pub(crate) source: Option<String>,
     pub(crate) dependencies: Vec<Dependency>,
 }
 
-/// One dependency that a package declares.
+/// A declared dependency of a package.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Dependency {
     pub(crate) name: String,
-    /// None for what is built in; else `dev` or `build`.
+    /// `None` for normal dependencies; else `dev` or `build`.
     pub(crate) kind: Option<String>,
-    /// Behind a feature that whoever builds may leave off.
+    /// Whether it belongs to an optional feature.
     pub(crate) optional: bool,
 }
 
 impl Dependency {
-    /// Whether only tests see it.
+    /// Whether only tests use it.
     pub(crate) fn is_for_tests(&self) -> bool {
         self.kind.as_deref() == Some("dev")
     }
 }
 
-/// Every package of the workspace and of what it builds upon, on any platform.
+/// All packages of the workspace and their dependencies, on any platform.
 pub(crate) fn packages() -> Result<Vec<Package>> {
     #[derive(Deserialize)]
     struct Metadata {

@@ -1,24 +1,24 @@
-//! A PostgreSQL of the run's own, of the programs that are found here, with the durability that it comes with: fsync is on, and a
-//! commit waits for it. Server and floor speak to the same cluster, so that they pay the same.
+//! A PostgreSQL cluster of its own for the run, with the installed programs and default durability:
+//! fsync is on, and commits wait for it. Server and reference use the same cluster.
 
 use anyhow::{Context as _, Result};
 use rejoin_postgres::ClusterOptions;
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
-/// What is not as it comes.
+/// The settings that differ from the defaults.
 const SETTINGS: &str = "-c shared_buffers=512MB -c max_wal_size=4GB -c max_connections=100";
 
-/// What lets the log say how each statement was done, also within functions.
+/// Settings that log the plan of each statement, including those within functions.
 const EXPLAINS: &str = "-c session_preload_libraries=auto_explain -c auto_explain.log_min_duration=0 \
     -c auto_explain.log_analyze=on -c auto_explain.log_buffers=on -c auto_explain.log_timing=off \
     -c auto_explain.log_nested_statements=on -c auto_explain.log_format=json -c log_line_prefix=";
 
-/// A cluster that runs.
+/// A running cluster.
 pub(crate) struct Cluster(rejoin_postgres::Cluster);
 
 impl Cluster {
-    /// Starts one. `explains`: its log has the plan of each statement.
+    /// Starts a cluster. `explains`: logs the plan of each statement.
     pub(crate) fn start(explains: bool) -> Result<Self> {
         let explains = if explains { EXPLAINS } else { "" };
         let settings = format!("{SETTINGS} {explains}");
@@ -30,7 +30,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Makes a database.
+    /// Creates a database.
     pub(crate) fn database(&self, name: &str) -> Result<String> {
         Session::to(&self.0.url("postgres"))?.run(&format!("CREATE DATABASE {name}"))?;
         Ok(self.0.url(name))
@@ -42,7 +42,7 @@ impl Cluster {
     }
 }
 
-/// A session of another program. One thread does its work, so that no other one has to be woken for an answer.
+/// A session of another program, run on one thread so that no other must be woken for a result.
 pub(crate) struct Session {
     pub(crate) client: Client,
     runtime: Runtime,
@@ -59,7 +59,7 @@ impl Session {
         Ok(Self { client, runtime })
     }
 
-    /// Waits for what the session's client is asked.
+    /// Waits for a request of the session's client.
     pub(crate) fn wait<T>(
         &self,
         asked: impl Future<Output = Result<T, tokio_postgres::Error>>,
@@ -72,7 +72,7 @@ impl Session {
         done.with_context(|| sql.chars().take(300).collect::<String>())
     }
 
-    /// Every row of a query, its cells as text.
+    /// All rows of a query, with cells as text.
     pub(crate) fn rows(&self, sql: &str) -> Result<Vec<Vec<String>>> {
         let messages = self.wait(self.client.simple_query(sql))?;
         let rows = messages.iter().filter_map(|message| match message {

@@ -1,4 +1,4 @@
-//! A device: registers, takes snapshots, pulls and pushes by the words of the wire.
+//! A device that registers, takes snapshots, pulls and pushes over the wire protocol.
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -12,12 +12,12 @@ pub(crate) struct Device {
     version: i64,
     hash: String,
     epoch: String,
-    /// Where it pulls from.
+    /// The pull cursor.
     pub(crate) cursor: String,
     seq: i64,
 }
 
-/// A page that came: how many rows are in it, and where the next one begins.
+/// A received page: its number of rows and the cursor of the next one.
 pub(crate) struct Page {
     pub(crate) rows: usize,
     pub(crate) next: Option<Value>,
@@ -53,7 +53,7 @@ impl Device {
         Ok(serde_json::from_slice(self.http.post(path, body)?)?)
     }
 
-    /// Sends a body that was made before; how many bytes came back.
+    /// Sends a prepared body; returns the number of bytes received.
     pub(crate) fn send(&mut self, path: &str, body: &str) -> Result<usize> {
         Ok(self.http.post(path, body)?.len())
     }
@@ -66,7 +66,7 @@ impl Device {
         body.to_string()
     }
 
-    /// The body that asks for a page of a snapshot.
+    /// The request body of a snapshot page.
     pub(crate) fn snapshot_body(&self, cursor: Option<&Value>, limit: usize) -> String {
         let epoch = if cursor.is_some() { self.epoch.as_str() } else { "" };
         self.frame(
@@ -77,13 +77,13 @@ impl Device {
     pub(crate) fn snapshot_page(&mut self, cursor: Option<&Value>, limit: usize) -> Result<Page> {
         let answer = self.ask("/sync/snapshot", &self.snapshot_body(cursor, limit))?;
         let rejoin = &answer["rejoin"];
-        ensure!(rejoin["restart"] != json!(true), "the snapshot begins anew");
+        ensure!(rejoin["restart"] != json!(true), "the snapshot restarts");
         rejoin["pull_cursor"].as_str().unwrap_or_default().clone_into(&mut self.cursor);
         let next = (answer["has_more"] == json!(true)).then(|| answer["cursor"].clone());
         Ok(Page { rows: rows(rejoin), next })
     }
 
-    /// The cursors of all pages, the first being `None`; how many rows there were.
+    /// The cursors of all pages, the first of which is `None`, and the number of rows.
     pub(crate) fn snapshot(&mut self, limit: usize) -> Result<(Vec<Option<Value>>, usize)> {
         let (mut cursors, mut rows) = (vec![None], 0);
         while let Some(cursor) = cursors.last() {
@@ -97,12 +97,12 @@ impl Device {
         Ok((cursors, rows))
     }
 
-    /// The body that asks for what came after the cursor.
+    /// The request body of a pull after the cursor.
     pub(crate) fn pull_body(&self, limit: usize) -> String {
         self.frame(&json!({"limit": limit, "rejoin": {"request": 1, "cursor": self.cursor}}))
     }
 
-    /// Pulls a page; the cursor stays where it was.
+    /// Pulls a page without moving the cursor.
     pub(crate) fn pull_page(&mut self, limit: usize) -> Result<Page> {
         let answer = self.ask("/sync/pull", &self.pull_body(limit))?;
         ensure!(answer["snapshot_required"] != json!(true), "a snapshot is needed");
@@ -116,16 +116,16 @@ impl Device {
         loop {
             let page = self.pull_page(1_000)?;
             let cursor = page.next.as_ref().and_then(Value::as_str).unwrap_or_default();
-            let stands = cursor == self.cursor;
+            let is_at_end = cursor == self.cursor;
             cursor.clone_into(&mut self.cursor);
             all += page.rows;
-            if page.rows == 0 || stands {
+            if page.rows == 0 || is_at_end {
                 return Ok(all);
             }
         }
     }
 
-    /// The body of a push; each element of `mutations` is a group of changes.
+    /// The request body of a push; each element of `mutations` is a group of changes.
     pub(crate) fn push_body(&mut self, mutations: &[Vec<Value>]) -> String {
         let groups: Vec<Value> = mutations
             .iter()
@@ -141,10 +141,10 @@ impl Device {
         self.frame(&json!({"changes": [], "rejoin": rejoin}))
     }
 
-    /// Pushes a body that was made before; every group must be accepted.
+    /// Pushes a prepared body; every group must be accepted.
     pub(crate) fn push(&mut self, body: &str, groups: usize) -> Result<()> {
         let answer = String::from_utf8_lossy(self.http.post("/sync/push", body)?);
-        // Not read as JSON: that would be the device's time.
+        // Not parsed as JSON, which would count as the device's time.
         let accepted = answer.matches("\"verdict\":\"accepted\"").count();
         ensure!(accepted == groups, "{accepted} of {groups} accepted: {answer:.2000}");
         Ok(())

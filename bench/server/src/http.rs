@@ -1,4 +1,4 @@
-//! HTTP as a device speaks it, on one connection that stays open.
+//! A minimal HTTP client on one persistent connection.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -21,7 +21,7 @@ impl Http {
         Ok(Self { stream, user: user.to_owned(), line: String::new(), body: Vec::new() })
     }
 
-    /// Posts JSON; the answer's bytes. An answer that is not 200 is an error.
+    /// Posts JSON; returns the bytes of the response. Any status but 200 is an error.
     pub(crate) fn post(&mut self, path: &str, body: &str) -> Result<&[u8]> {
         let request = format!(
             "POST {path} HTTP/1.1\r\nHost: bench\r\nX-User-ID: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
@@ -45,8 +45,8 @@ impl Http {
         let length = length.context("an answer without a length")?;
         self.body.resize(length, 0);
         self.stream.read_exact(&mut self.body)?;
-        let told = || String::from_utf8_lossy(&self.body).into_owned();
-        ensure!(status.contains(" 200 "), "{path}: {status}: {}", told());
+        let body = || String::from_utf8_lossy(&self.body).into_owned();
+        ensure!(status.contains(" 200 "), "{path}: {status}: {}", body());
         Ok(&self.body)
     }
 

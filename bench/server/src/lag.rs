@@ -1,7 +1,8 @@
-//! The sequencer: how long a pushed row is in the database and has no position yet, while eight devices push.
+//! Sequencer lag: how long a pushed row is committed without a position, while eight devices push.
 //!
-//! An observer calls the sequencer over and over, as every pull does first, and notes when each row appears in the log. A row is
-//! in the database at the latest when its push is answered; what the observer saw before that has no lag.
+//! An observer calls the sequencer continuously, as every pull does first, and records when each
+//! row appears in the log. A row is committed at the latest when its push is answered; a row
+//! observed before that has no lag.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -21,7 +22,7 @@ const DEVICES: usize = 8;
 const PUSHES: usize = 40;
 const ROWS: usize = 25;
 
-/// Counts one down when its thread ends, in whatever way.
+/// Decrements the counter when its thread ends, for any reason.
 struct Pushing<'a>(&'a AtomicUsize);
 
 impl Drop for Pushing<'_> {
@@ -100,7 +101,7 @@ fn push(
     Ok(())
 }
 
-/// When each row was seen in the log, and how long the calls took in milliseconds.
+/// When each row appeared in the log, and the duration of the calls in milliseconds.
 fn observe(
     session: &Session,
     pushing: &AtomicUsize,

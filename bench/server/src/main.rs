@@ -1,8 +1,10 @@
-//! `cargo xtask bench server`: what the server costs over PostgreSQL, against plain statements on the same cluster.
+//! `cargo xtask bench server`: the cost of the server over PostgreSQL, compared with plain
+//! statements on the same cluster.
 //!
-//! The server is the real binary behind a real socket, on connections that stay open; its database is a cluster of this program's own,
-//! made for the run. `--scale` compares plans and buffers at 10,000 and 1,000,000 rows, `--memory` takes a snapshot of 1,000,000,
-//! `--lag` looks how long a pushed row is without a position.
+//! The server is the real binary behind a real socket, on persistent connections; its database is a
+//! cluster created for the run. `--scale` compares plans and buffers at 10,000 and 1,000,000 rows,
+//! `--memory` takes a snapshot of 1,000,000, `--lag` measures how long a pushed row has no
+//! position.
 
 #![allow(
     clippy::print_stdout,

@@ -1,7 +1,8 @@
-//! Measuring: both sides of a ratio in turns, by the clock on the wall, for both wait for the same database.
+//! Measurement: both sides of a ratio alternate, in wall time, because both wait for the same
+//! database.
 //!
-//! A ratio is what the floor takes, divided by what the server takes for the same: 1 is as fast, 0.5 takes twice as long. It is
-//! taken per pair; the median is told with the smallest and the largest.
+//! A ratio is the reference's time divided by the server's: 1 is equal, 0.5 is twice as long. It is
+//! taken per pair; the median is reported with minimum and maximum.
 
 use std::time::Duration;
 
@@ -13,12 +14,12 @@ pub(crate) struct Ratio {
     pub(crate) median: f64,
     pub(crate) least: f64,
     pub(crate) most: f64,
-    /// Medians in microseconds per unit: ours, the floor's.
+    /// Medians in microseconds per unit: ours, the reference's.
     pub(crate) micros: [f64; 2],
 }
 
-/// Runs both `rounds` times in turns, after one pair that is not counted; who goes first alternates. Each says how long it took for the
-/// same number of `units`.
+/// Runs both `rounds` times alternately, after one uncounted pair; the first one alternates. Each
+/// returns its time for the same number of `units`.
 pub(crate) fn ratio(
     rounds: usize,
     units: usize,
@@ -52,7 +53,7 @@ pub(crate) fn ratio(
     })
 }
 
-/// The middle value; the mean of the middle two of an even number.
+/// The median; for an even number of values the mean of the middle two.
 pub(crate) fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -76,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ratio_is_what_the_floor_takes_in_terms_of_ours() {
+    fn ratio_divides_the_reference_by_ours() {
         let mut ours = || Ok(Duration::from_micros(50));
         let mut floor = || Ok(Duration::from_micros(20));
         let ratio = ratio(3, 10, &mut ours, &mut floor).unwrap();
@@ -85,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_percentile_is_one_of_the_values() {
+    fn percentile_is_one_of_the_values() {
         let mut values = [3.0, 1.0, 2.0, 4.0, 5.0];
         assert!((percentile(&mut values, 0.5) - 3.0).abs() < 1e-9);
         assert!((percentile(&mut values, 1.0) - 5.0).abs() < 1e-9);

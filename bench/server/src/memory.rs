@@ -1,4 +1,4 @@
-//! Memory: what the server takes at most while a device takes a snapshot of very many rows.
+//! Memory: the server's maximum during a snapshot of very many rows.
 
 use anyhow::{Result, ensure};
 

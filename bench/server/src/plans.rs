@@ -1,4 +1,4 @@
-//! The plans that `auto_explain` wrote into the log: how many buffers they touched, and what they read from end to end.
+//! Reads the plans logged by `auto_explain`: touched buffers, and sequential scans.
 
 use std::collections::BTreeMap;
 use std::iter::Peekable;
@@ -6,22 +6,22 @@ use std::str::Lines;
 
 use serde_json::Value;
 
-/// Says of a statement that it ran within another one, whose plan has its buffers: a query calls this function. What triggers do
-/// behind a write is in no plan but its own.
+/// Marks a statement that ran within another one, whose plan includes its buffers: a query calls
+/// this function. Statements of triggers appear in their own plans only.
 const WITHIN: &str = "function rejoin.sequence()";
 
-/// What the statements of a request did.
+/// The activity of a request's statements.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Done {
     pub(crate) statements: usize,
     pub(crate) buffers: u64,
-    /// Tables that were read from end to end, with the rows that were looked at, the most of any one time.
+    /// Tables read by sequential scans, with the maximum number of rows read at a time.
     pub(crate) scanned: BTreeMap<String, u64>,
-    /// The statements that touched most, by their text.
+    /// The most expensive statements, by text.
     pub(crate) by_text: BTreeMap<String, u64>,
 }
 
-/// Reads what was logged. What is no plan is passed over.
+/// Reads the log and skips everything but plans.
 pub(crate) fn read(log: &str) -> Done {
     let mut done = Done::default();
     let mut lines = log.lines().peekable();
@@ -33,14 +33,14 @@ pub(crate) fn read(log: &str) -> Done {
         let context = lines.next_if(|line| line.starts_with("CONTEXT:"));
         let within = context
             .is_some_and(|first| first.contains(WITHIN) || more(&mut lines).contains(WITHIN));
-        if let Ok(told) = serde_json::from_str::<Value>(&json) {
-            add(&mut done, &told, within);
+        if let Ok(entry) = serde_json::from_str::<Value>(&json) {
+            add(&mut done, &entry, within);
         }
     }
     done
 }
 
-/// What goes on from a line of the log.
+/// The continuation lines of a log line.
 fn more(lines: &mut Peekable<Lines<'_>>) -> String {
     let mut text = String::new();
     while let Some(more) = lines.next_if(|line| line.starts_with('\t')) {
@@ -50,8 +50,8 @@ fn more(lines: &mut Peekable<Lines<'_>>) -> String {
     text
 }
 
-fn add(done: &mut Done, told: &Value, within: bool) {
-    let plan = &told["Plan"];
+fn add(done: &mut Done, entry: &Value, within: bool) {
+    let plan = &entry["Plan"];
     walk(done, plan);
     if within {
         return;
@@ -60,7 +60,7 @@ fn add(done: &mut Done, told: &Value, within: bool) {
     let buffers = number("Shared Hit Blocks") + number("Shared Read Blocks");
     done.statements += 1;
     done.buffers += buffers;
-    let text: String = told["Query Text"]
+    let text: String = entry["Query Text"]
         .as_str()
         .unwrap_or_default()
         .split_whitespace()
@@ -99,7 +99,7 @@ mod tests {
             LOG:  duration: 0.01 ms  plan:\n\t{\"Query Text\": \"SELECT 2\", \"Plan\": {\"Shared Hit Blocks\": 1}}\n\
             CONTEXT:  PL/pgSQL function rejoin.written() line 9 at PERFORM\n";
         let done = read(log);
-        // The third ran within the second, which has its buffers.
+        // The third ran within the second, whose plan includes its buffers.
         assert_eq!((done.statements, done.buffers), (2, 8));
         assert_eq!(done.scanned.into_iter().collect::<Vec<_>>(), [(String::from("tasks"), 11)]);
         assert_eq!(done.by_text.get("SELECT 1 FROM x"), Some(&7));

@@ -1,28 +1,28 @@
-//! What was measured, as a table for people and as JSON for machines.
+//! The results, as a table and as JSON.
 
 use serde::Serialize;
 
-/// What is aimed at.
+/// A goal.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Goal {
-    /// Not less.
+    /// A lower bound.
     AtLeast(f64),
-    /// Not more.
+    /// An upper bound.
     AtMost(f64),
 }
 
-/// One line.
+/// A line of the table.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Line {
     pub(crate) what: String,
     pub(crate) against: String,
     pub(crate) figure: f64,
     pub(crate) unit: &'static str,
-    /// The smallest and largest of the run.
+    /// Minimum and maximum of the run.
     pub(crate) spread: Option<[f64; 2]>,
     pub(crate) goal: Option<Goal>,
-    /// Absolute values behind it, for people.
+    /// The absolute values.
     pub(crate) note: String,
 }
 
@@ -78,7 +78,7 @@ mod tests {
     use super::{Goal, Line};
 
     #[test]
-    fn a_goal_is_a_bound_below_or_above() {
+    fn goal_is_a_lower_or_upper_bound() {
         for (figure, goal, met) in [
             (0.4, Some(Goal::AtLeast(0.4)), Some(true)),
             (0.39, Some(Goal::AtLeast(0.4)), Some(false)),

@@ -1,7 +1,9 @@
-//! Plans at two sizes: the same rows for each user, and many times the users. What a request touches must not grow with them.
+//! Plans at two sizes: the same rows per user, and many times the users. The cost of a request must
+//! not grow with them.
 //!
-//! Of 100 rows for each user 20 are tasks and 80 are notes, four below each task. With 100 subscriptions to teams of two tasks each he
-//! sees 220 tasks and 880 notes. A tenth of the tasks was changed once since the server began, so that the log has entries of everybody.
+//! Each user has 20 tasks and 80 notes, four below each task. With 100 subscriptions to teams of
+//! two tasks, a user sees 220 tasks and 880 notes. A tenth of the tasks was changed once since the
+//! server started, so the log has entries of all users.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,10 +17,11 @@ use crate::report::{Goal, Line};
 use crate::served::{self, Served};
 use crate::speed::{creates, each_alone};
 
-/// A table with no more rows than this may be read from end to end.
+/// A table with at most this many rows may be scanned.
 const TINY: u64 = 100;
 
-/// What is asked, in this order. Compaction looks at every device, and what it does is what there is to forget: it has no goal.
+/// The requests, in this order. Compaction reads every device and deletes a varying amount: it has
+/// no goal.
 const BOUNDED: [&str; 8] = [
     "register",
     "snapshot, first page",
@@ -42,7 +45,7 @@ pub(crate) fn lines(rows: usize) -> Result<Vec<Line>> {
         for (table, looked) in large.scanned.iter().filter(|(_, looked)| **looked > TINY) {
             eprintln!("{what}: {table} is read from end to end, {looked} rows");
         }
-        tell(what, small, large);
+        print_growth(what, small, large);
         let is_bounded = BOUNDED.contains(what);
         lines.push(Line {
             what: format!("buffers: {what}, {rows} rows"),
@@ -70,8 +73,8 @@ pub(crate) fn lines(rows: usize) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// The statements that grew most, for whoever looks for the reason.
-fn tell(what: &str, small: &Done, large: &Done) {
+/// Prints the statements that grew most.
+fn print_growth(what: &str, small: &Done, large: &Done) {
     let mut grown: Vec<_> = large
         .by_text
         .iter()
@@ -84,7 +87,7 @@ fn tell(what: &str, small: &Done, large: &Done) {
     }
 }
 
-/// The rows, as they are before there is a log.
+/// The rows before the log exists.
 fn fill(session: &Session, rows: usize) -> Result<()> {
     let (tasks, users) = (rows / 5, rows / 100);
     let teams = tasks / 2;
@@ -96,7 +99,7 @@ fn fill(session: &Session, rows: usize) -> Result<()> {
     ))
 }
 
-/// Users with a device and 100 subscriptions each, none of them to a team of their own tasks; and a log.
+/// Users with a device and 100 subscriptions each, none to a team of their own tasks; and a log.
 fn users(session: &Session, rows: usize) -> Result<()> {
     let (users, teams) = (rows / 100, rows / 10);
     session.run(&format!(
@@ -114,7 +117,8 @@ fn users(session: &Session, rows: usize) -> Result<()> {
     session.run("VACUUM ANALYZE")
 }
 
-/// Waits until the server has left its transactions, for which no answer waits: the last plan of one is logged when it ends.
+/// Waits until the server has ended its transactions, which it does without waiting: the last plan
+/// is logged at the end.
 fn settle(session: &Session) -> Result<()> {
     const BUSY: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
         AND backend_type = 'client backend' AND pid <> pg_backend_pid() AND state <> 'idle'";
@@ -127,12 +131,12 @@ fn settle(session: &Session) -> Result<()> {
     bail!("the server does not leave its transactions")
 }
 
-/// What each request does in a database of this size.
+/// The activity of each request in a database of this size.
 fn requests(cluster: &Cluster, name: &str, rows: usize) -> Result<Requests> {
     eprintln!("{rows} rows ...");
     let url = cluster.database(name)?;
     let session = Session::to(&url)?;
-    // What fills the tables need not be explained.
+    // The statements that fill the tables are not explained.
     session.run("SET auto_explain.log_min_duration = -1")?;
     served::tables(&session)?;
     fill(&session, rows)?;
@@ -151,7 +155,7 @@ fn requests(cluster: &Cluster, name: &str, rows: usize) -> Result<Requests> {
     let mut device = Device::new(&server.address, user, "device7")?;
     let (cursors, seen) = device.snapshot(100)?;
     ensure!(seen == 1_100, "{seen} rows are seen: the two sizes would not be asked for the same");
-    // What a connection learns once is not a request's: catalogues, plans.
+    // Excludes what a connection loads once: catalogues, plans.
     device.pull()?;
     asked("register", &mut || device.register())?;
     let pages = [("first", 0), ("middle", cursors.len() / 2), ("last", cursors.len() - 1)];

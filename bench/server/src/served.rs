@@ -1,4 +1,4 @@
-//! The server: the real binary, which lies beside this program, with a configuration in a file.
+//! The server: the real binary next to this program, with a configuration file.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
@@ -8,7 +8,8 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::cluster::Session;
 
-/// The tables of every run: tasks of an owner, each also in the bucket of a team, and notes below them.
+/// The tables of every run: tasks with an owner, also in the bucket of a team, and notes below
+/// them.
 const TABLES: &str = "
     CREATE TABLE tasks(id text PRIMARY KEY, owner_id text NOT NULL, team text, title text NOT NULL, body text, rank bigint,
       done boolean NOT NULL DEFAULT false, updated_at timestamptz, deleted_at timestamptz);
@@ -32,14 +33,14 @@ parent_table = \"tasks\"
 parent_fk_col = \"task_id\"
 ";
 
-/// A server that runs over one database.
+/// A running server over one database.
 pub(crate) struct Served {
     folder: tempfile::TempDir,
     process: Child,
     pub(crate) address: String,
 }
 
-/// Makes the tables.
+/// Creates the tables.
 pub(crate) fn tables(session: &Session) -> Result<()> {
     session.run(TABLES)
 }
@@ -56,7 +57,7 @@ fn binary() -> Result<PathBuf> {
 }
 
 impl Served {
-    /// Serves a database, whose tables are there.
+    /// Serves a database that has the tables.
     pub(crate) fn over(url: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("rejoin.toml");
@@ -92,7 +93,8 @@ impl Served {
         Ok(())
     }
 
-    /// A figure of the process in KiB, by its name in `/proc`: `VmRSS` is what it has now, `VmHWM` the most that it had.
+    /// A memory value of the process in KiB, by its name in `/proc`: `VmRSS` is the current value,
+    /// `VmHWM` the maximum.
     pub(crate) fn memory(&self, name: &str) -> Result<f64> {
         let path = format!("/proc/{}/status", self.process.id());
         let text = std::fs::read_to_string(&path).with_context(|| format!("{path}: Linux only"))?;

@@ -1,7 +1,9 @@
-//! Times: pushes against inserts by prepared statements, pages against the SELECT of the same rows, an empty pull against `SELECT 1`.
+//! Times: pushes against inserts by prepared statements, pages against a SELECT of the same rows,
+//! an empty pull against `SELECT 1`.
 //!
-//! The floor of a push is the same rows in a table that is the same but for our triggers, its indexes included: a transaction for
-//! each push, a round trip for each row. A row is counted as pushed when the answer is there, with the verdicts and rows in it.
+//! The reference of a push inserts the same rows into an equal table without our triggers: a
+//! transaction per push, a round trip per row. A row counts as pushed when the response with
+//! verdicts and rows is received.
 
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -16,12 +18,12 @@ use crate::measure::{Ratio, ratio};
 use crate::report::{Goal, Line};
 use crate::served::{self, Served};
 
-/// Rows of others in the tables before anything is measured.
+/// Rows of other users in the tables before the measurement.
 const OTHERS: usize = 100_000;
-/// Rows of whoever pulls and takes snapshots.
+/// Rows of the user who pulls and takes snapshots.
 const OWN: usize = 20_000;
 
-/// Creates of tasks under keys that are spread over the table; and the keys.
+/// Creates of tasks under keys spread over the table, and the keys.
 pub(crate) fn creates(what: &str, many: usize) -> (Vec<Value>, Vec<String>) {
     let rows = (0..many).map(|number| {
         let id = spread(&format!("{what}-{number}"));
@@ -32,12 +34,12 @@ pub(crate) fn creates(what: &str, many: usize) -> (Vec<Value>, Vec<String>) {
     rows.unzip()
 }
 
-/// A mutation for each change.
+/// One mutation per change.
 pub(crate) fn each_alone(changes: Vec<Value>) -> Vec<Vec<Value>> {
     changes.into_iter().map(|change| vec![change]).collect()
 }
 
-/// 32 hexadecimal digits of a name.
+/// 32 hexadecimal digits derived from a name.
 fn spread(name: &str) -> String {
     let part = |seed: u64| {
         name.bytes().fold(seed, |hash, byte| {
@@ -207,7 +209,7 @@ impl Bench {
         Ok(lines)
     }
 
-    /// The same question over and over, on one connection.
+    /// Repeats one request on one connection.
     fn page(
         &self,
         device: &mut Device,
@@ -234,7 +236,8 @@ impl Bench {
     }
 }
 
-/// Changes so many rows of the reader's, each in a transaction of its own: a page does not end within one. Their keys.
+/// Changes this many rows of the reader, each in its own transaction, since a page does not end
+/// within one; returns their keys.
 fn change_each(session: &Session, many: usize) -> Result<Vec<String>> {
     let keys = session.rows(&format!(
         "SELECT id FROM tasks WHERE owner_id = 'reader' ORDER BY id LIMIT {many}"
@@ -249,7 +252,7 @@ fn change_each(session: &Session, many: usize) -> Result<Vec<String>> {
     Ok(keys.into_iter().flatten().collect())
 }
 
-/// Runs `work` for each on a thread of its own; the time from when all were ready until all were done.
+/// Runs `work` for each on separate threads; the time from all being ready to all being done.
 fn together_timed<T: Send>(
     all: impl ExactSizeIterator<Item = T>,
     work: impl Fn(T, &Barrier) -> Result<()> + Sync,
@@ -285,7 +288,7 @@ fn push_all(
     bodies.iter().try_for_each(|(body, groups)| device.push(body, *groups))
 }
 
-/// A connection that inserts what a push brings.
+/// A connection that inserts the rows of a push.
 struct Floor {
     session: Session,
     insert: Statement,

@@ -1,6 +1,6 @@
-//! The command as a person runs it.
+//! The command as run by a user.
 
-#![allow(clippy::unwrap_used)] // A story says by failing that something is not there.
+#![allow(clippy::unwrap_used)] // In a test, a panic is a failure.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -19,7 +19,7 @@ fn inspect(file: &Path, more: &[&str]) -> Output {
 }
 
 #[test]
-fn what_waits_in_an_apps_file_is_shown_while_the_app_runs() {
+fn inspect_shows_pending_work_of_a_running_app() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("app.db");
     let schema = serde_json::from_str(SCHEMA).unwrap();
@@ -51,11 +51,11 @@ fn what_waits_in_an_apps_file_is_shown_while_the_app_runs() {
 }
 
 #[test]
-fn a_file_that_is_no_database_is_refused_with_its_reason_and_a_failure() {
+fn inspect_refuses_a_file_that_is_no_database() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("notes.txt");
     std::fs::write(&file, "milk").unwrap();
     let output = inspect(&file, &[]);
-    let words = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && words.contains("no SQLite database"), "{words}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && message.contains("no SQLite database"), "{message}");
 }

@@ -1,7 +1,8 @@
-//! The keys of whoever signs tokens (JWKS): read, pinned to one algorithm each, and read again when they may have changed.
+//! An issuer's signing keys (JWKS): loaded, pinned to one algorithm each, and reloaded when they
+//! may have changed.
 //!
-//! A key that is unknown is looked for again, at most every ten seconds; all are read anew every five minutes. While that fails the
-//! old ones hold, for a day.
+//! An unknown key id triggers a reload, at most every ten seconds. All keys are reloaded every five
+//! minutes. If a reload fails, the previous keys stay valid for a day.
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -17,29 +18,29 @@ use tokio::time::Instant;
 use crate::config::Jwks;
 use crate::http;
 
-/// After which all are read anew.
+/// Age after which the key set is reloaded.
 const FRESH: Duration = Duration::from_mins(5);
 
-/// At most so often a key that nobody knows is looked for.
+/// Minimum interval between reloads for an unknown key id.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// For which they hold while they cannot be read anew.
+/// How long the previous keys are used while reloads fail.
 const HOLDS: Duration = Duration::from_hours(24);
 
-/// For which an issuer is waited for.
+/// Timeout of a request to the issuer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The longest set that is read.
+/// Maximum size of a key set in bytes.
 const LONGEST: usize = 1 << 20;
 
-/// A key, and the only algorithm that it is believed with.
+/// A key and the only algorithm accepted with it.
 pub(super) struct Key {
     id: Option<String>,
     pub(super) algorithm: Algorithm,
     pub(super) verifies: DecodingKey,
 }
 
-/// The keys from one place.
+/// The keys of one source.
 pub(super) struct Keys {
     source: Jwks,
     state: RwLock<State>,
@@ -56,7 +57,7 @@ struct State {
 }
 
 impl Keys {
-    /// Reads what needs no network; a set that is not there is asked for by the first request.
+    /// Loads a set that needs no network; any other is loaded by the first request.
     pub(super) fn new(source: &Jwks) -> Self {
         let keys = Self {
             source: source.clone(),
@@ -72,7 +73,7 @@ impl Keys {
         keys
     }
 
-    /// The keys that a token may be signed with: the one of its id, or all if it names none.
+    /// The candidate keys of a token: the key with its id, or all keys if it names none.
     pub(super) fn of(&self, id: Option<&str>) -> (Arc<Vec<Key>>, Vec<usize>) {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let holds = state.read.is_some_and(|read| read.elapsed() < HOLDS);
@@ -82,12 +83,13 @@ impl Keys {
         (Arc::clone(&state.keys), meant)
     }
 
-    /// Whether a key that is not among them may be there all the same: they could not be read when they were last asked for.
+    /// Whether the set may be incomplete because the last load failed.
     pub(super) fn may_lack_some(&self) -> bool {
         self.state.read().unwrap_or_else(PoisonError::into_inner).failed
     }
 
-    /// Whether they should be read before a token with this id is judged, and whether it can wait if somebody else does.
+    /// Whether the set must be reloaded before a token with this id is verified. `Some(true)`: the
+    /// request waits for a reload that another request has started.
     fn wants(&self, id: Option<&str>) -> Option<bool> {
         if matches!(self.source, Jwks::Text(_)) {
             return None;
@@ -102,7 +104,7 @@ impl Keys {
         is_old.then_some(false)
     }
 
-    /// Reads them if that may help a token with this id.
+    /// Reloads the set if that can help to verify a token with this id.
     pub(super) async fn refresh(&self, id: Option<&str>) {
         let Some(must_wait) = self.wants(id) else { return };
         let _turn = match self.reading.try_lock() {
@@ -110,7 +112,7 @@ impl Keys {
             Err(_) if must_wait => self.reading.lock().await,
             Err(_) => return,
         };
-        // Somebody may have read them since.
+        // Another request may have reloaded the set in the meantime.
         if self.wants(id).is_none() {
             return;
         }
@@ -163,7 +165,7 @@ async fn fetch(url: &str) -> Result<Vec<Key>, String> {
     parse(std::str::from_utf8(answer.body()).map_err(|error| error.to_string())?)
 }
 
-/// The keys of a set that can be used here. One that cannot says nothing against the others.
+/// The usable keys of a set. Unusable keys are skipped.
 pub(super) fn parse(text: &str) -> Result<Vec<Key>, String> {
     let set: Json = serde_json::from_str(text).map_err(|error| error.to_string())?;
     let keys = set.get("keys").and_then(Json::as_array).ok_or("there is no list of keys")?;
@@ -200,7 +202,7 @@ fn key_of(key: &Json) -> Result<Key, String> {
         (AlgorithmParameters::OctetKey(_), Some(KeyAlgorithm::HS512)) => Algorithm::HS512,
         _ => return Err(String::from("its algorithm is not known here")),
     };
-    // In base64url: 2,048 bits, and as many bytes as the hash has.
+    // Minimum length in base64url: 2,048 bits for RSA, the hash length for a secret.
     let is_short = match &key.algorithm {
         AlgorithmParameters::RSA(rsa) => rsa.n.len() < 2_048 / 6,
         AlgorithmParameters::OctetKey(secret) => {

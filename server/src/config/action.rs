@@ -1,18 +1,19 @@
-//! What the server asks before it takes an action: queries of its own, by the action's name and version (O8).
+//! Server-side checks of actions: queries configured by action name and version.
 //!
-//! A device sends name, version and arguments, never SQL. What is asked stands here, and is the operator's.
+//! A device sends name, version and arguments, never SQL. The queries are the operator's.
 
 use rejoin_protocol::argument::Parameter;
 
 use crate::error::Problem;
 
-/// The parameter of every check that the server fills in: who pushes.
+/// The check parameter that the server fills in: the user who pushes.
 pub const USER: &str = "user";
 
-/// An action with what must hold before it is applied.
+/// An action with the checks that must hold before it is applied.
 ///
-/// The checks are asked in the transaction of the push, before anything of the mutation is written: the store lets nobody else
-/// write until that is decided. They see every row of every user, deleted ones too, as it stands in the tables.
+/// The checks run in the push transaction, before any row of the mutation is written. Concurrent
+/// writers are locked out until the mutation is decided. The checks see all rows of all users,
+/// including soft-deleted rows.
 ///
 /// ```
 /// use rejoin_protocol::argument::{Parameter, ParameterType};
@@ -22,7 +23,7 @@ pub const USER: &str = "user";
 ///     .with_parameter(Parameter::new("ward", ParameterType::Text))
 ///     .with_check(
 ///         "SELECT count(*) > 1 FROM shifts WHERE ward = :ward AND on_call AND deleted_at IS NULL",
-///         "somebody must stay on call",
+///         "one person must stay on call",
 ///     );
 /// let shifts = TableConfig::owned("shifts", "owner_id");
 /// let config = Config::new("app.db").with_table(shifts).with_action(leave);
@@ -30,34 +31,34 @@ pub const USER: &str = "user";
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActionConfig {
-    /// Its name, as devices perform it.
+    /// The name used by devices.
     pub name: String,
-    /// The version that this is said of; `None` for every version that has no entry of its own. If all entries of a name have
-    /// versions, any other version of it is refused.
+    /// The version that this entry applies to. `None`: every version without an entry of its own.
+    /// If all entries of a name have versions, other versions are refused.
     pub version: Option<i64>,
-    /// What it takes, as devices declare it.
+    /// The parameters, as devices declare them.
     pub parameters: Vec<Parameter>,
-    /// What must hold, asked in this order.
+    /// The checks, in the order in which they run.
     pub checks: Vec<Check>,
 }
 
-/// A query that must give truth.
+/// A query that must return true.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// One query that only reads. The first cell of its first row must be a number other than 0. It names the action's
-    /// parameters as `:name`, and the user who pushes as `:user`.
+    /// One read-only query. The first cell of its first row must be a number other than 0. It may
+    /// use the action's parameters as `:name`, and the user who pushes as `:user`.
     pub sql: String,
-    /// The words with which the action is rejected else.
+    /// The message of the rejection if the check fails.
     pub message: String,
 }
 
 impl ActionConfig {
-    /// Every version of this action, without parameters and checks yet.
+    /// An action in every version, without parameters and checks.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), version: None, parameters: Vec::new(), checks: Vec::new() }
     }
 
-    /// The same of one version only.
+    /// Restricts the entry to one version.
     #[must_use]
     pub fn with_version(mut self, version: i64) -> Self {
         self.version = Some(version);
@@ -78,13 +79,13 @@ impl ActionConfig {
         self
     }
 
-    /// The place of one of its keys, in problems.
+    /// The path of one of its keys in problems.
     pub(crate) fn place(&self, key: &str) -> String {
         let dot = if key.is_empty() { "" } else { "." };
         format!("actions.{}{dot}{key}", self.name)
     }
 
-    /// What is wrong with it, as far as no database is needed to see it.
+    /// Reports the problems that can be found without the database.
     pub(super) fn check(&self, before: &[Self], problems: &mut Vec<Problem>) {
         let mut problem = |key: &str, why: String| {
             problems.push(Problem::new(self.place(key), why));
@@ -101,7 +102,7 @@ impl ActionConfig {
         if self.checks.is_empty() {
             problem(
                 "checks",
-                String::from("nothing is asked: add a check, or leave the action out"),
+                String::from("the action has no checks: add one, or remove the action"),
             );
         }
         for (at, Parameter { name, .. }) in self.parameters.iter().enumerate() {
@@ -116,7 +117,7 @@ impl ActionConfig {
         }
     }
 
-    /// The parameters that a check may name.
+    /// Whether a check may use this parameter.
     pub(crate) fn knows(&self, name: &str) -> bool {
         name == USER || self.parameters.iter().any(|parameter| parameter.name == name)
     }

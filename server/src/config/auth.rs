@@ -1,4 +1,4 @@
-//! How requests name their users: what a token is held to.
+//! Configuration of authentication.
 
 use std::path::PathBuf;
 
@@ -7,39 +7,41 @@ use jsonwebtoken::Algorithm;
 use super::reader::{Members, Reader};
 use crate::error::Problem;
 
-/// How a request names its user.
+/// How requests are authenticated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Auth {
-    /// A header, trusted as it is: on a loopback address only, for development.
+    /// A trusted header, for development: accepted on a loopback address only.
     Header {
         /// Its name; `X-User-ID` by default.
         name: String,
     },
     /// A JWT in `Authorization: Bearer`.
     Jwt(JwtConfig),
-    /// The host program: a layer of its own around [`Server::router`](crate::Server::router) puts a [`User`](crate::User)
-    /// among the request's extensions. In Rust only; a request without one is refused.
+    /// The host program: its own layer around [`Server::router`](crate::Server::router) adds a
+    /// [`User`](crate::User) to the request's extensions. Rust API only; a request without a user
+    /// is refused.
     Host,
 }
 
-/// How a JWT is checked (D31). One algorithm is pinned to each key; what a token says of its own decides nothing.
+/// How a JWT is verified. One algorithm is pinned to each key; the algorithm named by the token is
+/// ignored.
 #[derive(Clone, PartialEq, Eq)]
 pub struct JwtConfig {
-    /// The shared secret, of as many bytes as the algorithm's hash has at least; unused where there are `keys`.
+    /// The shared secret, at least as long as the algorithm's hash; unused if `keys` is set.
     pub secret: String,
     /// The secret's algorithm; HS256 by default.
     pub algorithm: JwtAlgorithm,
-    /// Where the issuer's keys are, instead of a secret.
+    /// The issuer's keys, instead of a secret.
     pub keys: Option<Jwks>,
     /// The claim that names the user; `sub` by default.
     pub user_claim: String,
-    /// The only issuer that is accepted; `None` accepts any.
+    /// The only accepted issuer; `None` accepts any.
     pub issuer: Option<String>,
-    /// The audience that must be named; `None` accepts any.
+    /// The required audience; `None` accepts any.
     pub audience: Option<String>,
-    /// Whether a token must say when it ends; `true` by default.
+    /// Whether a token must have an expiry; `true` by default.
     pub require_expiry: bool,
-    /// Seconds by which the issuer's clock may differ; 0 by default, 300 at most.
+    /// Allowed clock difference to the issuer in seconds; 0 by default, 300 at most.
     pub leeway_seconds: u32,
 }
 
@@ -55,15 +57,15 @@ pub enum JwtAlgorithm {
     Hs512,
 }
 
-/// Where the keys of an issuer are (a JSON Web Key Set). RSA keys are pinned to RS256, those of the curve P-256 to ES256, and
-/// secrets to what their `alg` says; others are left out.
+/// Location of an issuer's keys (a JSON Web Key Set). RSA keys are pinned to RS256, P-256 keys to
+/// ES256, and secrets to their `alg`; other keys are ignored.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Jwks {
-    /// In this file; read again every five minutes, and where a token names a key that is not in it.
+    /// A file; reloaded every five minutes, and when a token names an unknown key.
     File(PathBuf),
-    /// At this address, by https (http on a loopback address); fetched again likewise.
+    /// A URL, https (http on a loopback address); reloaded like a file.
     Url(String),
-    /// Here.
+    /// The key set itself.
     Text(String),
 }
 
@@ -87,12 +89,12 @@ impl std::fmt::Debug for JwtConfig {
             .field("audience", &self.audience)
             .field("require_expiry", &self.require_expiry)
             .field("leeway_seconds", &self.leeway_seconds)
-            .finish_non_exhaustive() // The secret is nobody's to print.
+            .finish_non_exhaustive() // Does not print the secret.
     }
 }
 
 impl JwtAlgorithm {
-    /// As the library calls it.
+    /// The algorithm in the JWT library.
     pub(crate) fn pinned(self) -> Algorithm {
         match self {
             Self::Hs256 => Algorithm::HS256,
@@ -110,7 +112,7 @@ impl JwtAlgorithm {
         })
     }
 
-    /// The name, and the least bytes of a secret.
+    /// The name, and the minimum length of a secret in bytes.
     fn asks(self) -> (&'static str, usize) {
         match self {
             Self::Hs256 => ("HS256", 32),
@@ -121,7 +123,8 @@ impl JwtAlgorithm {
 }
 
 impl JwtConfig {
-    /// HS256 by this secret; the issuer and the audience are named, the user stands in `sub`, and tokens must end.
+    /// HS256 with this secret. Issuer and audience are required, the user is in `sub`, and tokens
+    /// must expire.
     pub fn new(
         secret: impl Into<String>,
         issuer: impl Into<String>,
@@ -139,7 +142,7 @@ impl JwtConfig {
         }
     }
 
-    /// The same by the keys of an issuer.
+    /// Like [`new`](Self::new), with the keys of an issuer.
     pub fn by_keys(keys: Jwks, issuer: impl Into<String>, audience: impl Into<String>) -> Self {
         Self { keys: Some(keys), ..Self::new("", issuer, audience) }
     }
@@ -175,7 +178,7 @@ impl JwtConfig {
     }
 }
 
-/// Whether nobody on the way can put keys of his own in its place.
+/// Whether the connection protects the keys from being replaced in transit.
 fn is_safe(url: &str) -> bool {
     let Ok(uri) = url.parse::<axum::http::Uri>() else { return false };
     let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
@@ -222,7 +225,7 @@ fn read_jwt(reader: &mut Reader<'_>, mut jwt: Members) -> JwtConfig {
         None => {
             let why = "missing: set it, REJOIN_AUTH_JWT_SECRET, jwks or jwks_url";
             reader.problem("auth.jwt.secret", why);
-            // One problem is enough for what is not there.
+            // Avoids a second problem for the missing secret.
             config.secret = "-".repeat(64);
         }
     }
@@ -252,7 +255,7 @@ fn read_jwt(reader: &mut Reader<'_>, mut jwt: Members) -> JwtConfig {
     config
 }
 
-/// Issuer and audience are required unless the file says in words that they are not (D31).
+/// Issuer and audience are required unless the file disables them explicitly.
 fn named_or_any(
     reader: &mut Reader<'_>,
     jwt: &mut Members,

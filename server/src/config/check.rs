@@ -1,10 +1,10 @@
-//! What must hold of a configuration, wherever it came from. Every problem is found, not the first.
+//! Validation of a configuration, whatever its source. Reports all problems, not only the first.
 
 use super::{Auth, Config, Retention, RowSecurity};
 use crate::error::Problem;
 
 impl Config {
-    /// Everything that is wrong with this configuration; empty if nothing is.
+    /// All problems of this configuration.
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         self.check_store(&mut problems);

@@ -1,6 +1,7 @@
-//! The TOML file: read key by key, so that every problem is found at once and has its line.
+//! The TOML file, read key by key so that all problems are reported at once with their lines.
 //!
-//! Unknown keys are problems too: a misspelt `owner_column` must not silently mean that nobody owns the rows.
+//! Unknown keys are problems: a misspelt `owner_column` must not silently leave rows without an
+//! owner.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,7 +14,8 @@ mod action;
 mod table;
 
 impl Config {
-    /// Reads a configuration. Variables `REJOIN_...` of `environment` override the file; all problems come at once.
+    /// Reads a configuration. `REJOIN_...` variables of `environment` override the file. Reports
+    /// all problems at once.
     pub fn from_toml(text: &str, environment: &[(String, String)]) -> Result<Self, Vec<Problem>> {
         let mut reader = Reader::new(text);
         let mut root = reader.root();

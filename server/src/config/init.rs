@@ -1,6 +1,6 @@
-//! The configuration that `rejoin-server init` writes: every key, what it does, its default.
+//! The configuration that `rejoin-server init` writes: every key with its meaning and default.
 
-/// A commented configuration, good as it stands once the database has the table.
+/// A commented configuration, valid as soon as the database has the table.
 pub const TEMPLATE: &str = r#"# Rejoin server. The environment overrides: REJOIN_LISTEN, REJOIN_DATABASE, REJOIN_AUTH_JWT_SECRET, ...
 
 # Where to listen; port 0 takes a free one, which is printed at start.
@@ -16,10 +16,10 @@ database = "app.db"
 # bucket_function = "app.buckets"
 # max_buckets_per_event = 100
 
-# Tables whose resolver of buckets, code of a host program, is taken away on purpose. See docs/server.md.
+# Tables whose bucket resolver (host code) is to be removed. See docs/server.md.
 # drop_resolvers = ["tasks"]
 
-# The oldest app that is served (X-App-Version); older ones are told to upgrade.
+# The oldest accepted app version (X-App-Version); older apps get 426 with a request to upgrade.
 # min_app_version = "1.0.0"
 
 [auth]
@@ -46,8 +46,8 @@ changes = 10_000       # changed rows in one push
 page = 1_000           # rows in one page, 1 to 1000
 page_bytes = 4_194_304 # bytes of rows after which a page ends early
 wait_ms = 5_000        # how long a request waits while another program writes
-lag_ms = 5_000         # how far sequencer and feeder may be behind before /readyz says so
-grace_ms = 10_000      # what requests under way have when the server is told to end
+lag_ms = 5_000         # maximum lag of sequencer and feeder before /readyz reports it
+grace_ms = 10_000      # time that running requests get at shutdown
 plain_clock_ms = 0     # how far the clock of a Synchro SDK may be behind
 connections = 10_000   # open at once, at most half of `ulimit -n`; further ones wait
 header_timeout_ms = 10_000 # in which the header of a request must arrive
@@ -74,18 +74,18 @@ schema_days = 90       # a Synchro SDK goes on with an older schema if columns o
 
 # One block per synced table. Its columns are read from the database: one key column (TEXT or INTEGER), `updated_at`
 # (TEXT or DATETIME, the server writes it), and `deleted_at` if deletes shall be soft. UNIQUE beside the key is refused.
-# A row is readable by the user that its owner column names, or that owns its parent; else by nobody.
+# A row is readable by the user named in its owner column, or by the owner of its parent; otherwise by no one.
 [[tables]]
 name = "tasks"
 owner_column = "owner_id"
 
 # [[tables]]
 # name = "notes"
-# parent_table = "tasks"            # whoever owns the task owns its notes
+# parent_table = "tasks"            # the owner of the task owns its notes
 # parent_fk_col = "task_id"
 # protected = ["score"]             # further columns that devices may not write
 # sync_columns = ["body"]           # the columns that devices get, beside those that the server needs; all by default
-# bucket_by_column = "team_id"      # whoever was given the bucket `team:<team_id>` reads the row, too
+# bucket_by_column = "team_id"      # users subscribed to the bucket `team:<team_id>` read the row, too
 # bucket_prefix = "team:"           # "user:" by default
 # dependencies = ["tasks"]          # a hint to Synchro SDKs, beside the parent and foreign keys
 # id_column = "id"                  # the primary key, if you want it checked
@@ -97,8 +97,8 @@ owner_column = "owner_id"
 
 # [[tables]]
 # name = "countries"
-# allow_global_read = true          # without an owner: everybody reads, nobody writes
-# global_when_bucket_null = false   # with bucket_by_column: rows that name no bucket are everybody's
+# allow_global_read = true          # without an owner: readable by all users, writable by none
+# global_when_bucket_null = false   # with bucket_by_column: rows that name no bucket are public
 # updated_at_column = "updated_at"
 # deleted_at_column = "deleted_at"
 
@@ -108,5 +108,5 @@ owner_column = "owner_id"
 # name = "leave"
 # version = 1                       # left out: every version
 # parameters = [{ name = "ward", type = "text" }]
-# checks = [{ sql = "SELECT count(*) > 1 FROM shifts WHERE ward = :ward AND on_call", message = "somebody must stay" }]
+# checks = [{ sql = "SELECT count(*) > 1 FROM shifts WHERE ward = :ward AND on_call", message = "one person must stay" }]
 "#;

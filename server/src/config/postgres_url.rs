@@ -1,5 +1,5 @@
-//! Where a PostgreSQL database is, and how much of what is said on the way there others may hear; a URL that is never printed
-//! with its password.
+//! The URL of a PostgreSQL database and the TLS verification it asks for. The password is never
+//! printed.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -8,44 +8,44 @@ use std::time::Duration;
 use percent_encoding::percent_decode_str;
 use tokio_postgres::config::{Host, SslMode};
 
-/// `postgres://user:password@host:5432/database?...`, as libpq reads it; of its parameters those that tokio-postgres knows,
-/// and `sslmode` and `sslrootcert`.
+/// `postgres://user:password@host:5432/database?...`, in libpq's syntax. Supports the parameters of
+/// tokio-postgres, `sslmode` and `sslrootcert`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PostgresUrl(String);
 
-/// A URL, read.
+/// A parsed URL.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) config: tokio_postgres::Config,
     pub(crate) trust: Trust,
-    /// Whether the URL says nothing of TLS.
+    /// Whether the URL does not mention TLS.
     pub(crate) is_assumed: bool,
 }
 
-/// Whose certificate is taken for the database's.
+/// How the database's certificate is verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Trust {
-    /// None is asked for: nothing is encrypted.
+    /// No TLS.
     Off,
-    /// Anybody's: who only listens hears nothing.
+    /// TLS without verification: protects against passive listeners only.
     Anybody,
-    /// One that somebody trusted has signed, for whatever name.
+    /// The certificate must be signed by a trusted root; the host name is not checked.
     Signed(Roots),
-    /// One that somebody trusted has signed for the host's name.
+    /// The certificate must be signed by a trusted root for the host name.
     Named(Roots),
 }
 
-/// Who is trusted to sign.
+/// The trusted root certificates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Roots {
-    /// Whom the machine trusts.
+    /// The system's root certificates.
     System,
     /// The certificates of this file.
     File(PathBuf),
 }
 
 impl PostgresUrl {
-    /// What the URL says; the reason why it cannot be read names no password.
+    /// Parses the URL; the error message contains no password.
     pub(crate) fn parse(&self) -> Result<Place, String> {
         let is_url = ["postgres://", "postgresql://"].iter().any(|word| self.0.starts_with(word));
         if !is_url {
@@ -66,7 +66,7 @@ impl PostgresUrl {
             (Some("disable"), None) => (SslMode::Disable, Trust::Off),
             (Some("prefer"), None) => (SslMode::Prefer, Trust::Anybody),
             (Some("require"), None) => (SslMode::Require, Trust::Anybody),
-            // Whoever names a root has it asked: as in libpq.
+            // As in libpq: `require` with a root certificate verifies the certificate.
             (Some("require"), Some(roots)) => (SslMode::Require, Trust::Signed(roots)),
             (Some("verify-ca"), roots) => {
                 (SslMode::Require, Trust::Signed(roots.unwrap_or(Roots::System)))
@@ -78,7 +78,7 @@ impl PostgresUrl {
             (None, roots) => (SslMode::Require, Trust::Named(roots.unwrap_or(Roots::System))),
             (Some("disable" | "prefer"), Some(_)) => {
                 return Err(String::from(
-                    "sslrootcert: with this sslmode no certificate is asked for; set verify-full",
+                    "sslrootcert: this sslmode verifies no certificate; set verify-full",
                 ));
             }
             (Some(_), _) => {
@@ -95,9 +95,10 @@ impl PostgresUrl {
         Ok(Place { config, trust, is_assumed })
     }
 
-    /// The URL without `sslmode` and `sslrootcert`, of which the driver knows not all, and these two.
+    /// The URL without `sslmode` and `sslrootcert`, which the driver supports only partly, and
+    /// their values.
     fn without_trust(&self) -> Result<(String, Option<String>, Option<String>), String> {
-        // What stands before an @ are name and password, whatever they hold.
+        // Skip user name and password, which may contain any character.
         let start = self.0.find('@').map_or(0, |at| at + 1);
         let Some(at) = self.0[start..].find('?').map(|at| start + at) else {
             return Ok((self.0.clone(), None, None));
@@ -122,7 +123,8 @@ impl PostgresUrl {
     }
 }
 
-/// Sets the time-outs of the socket that the URL leaves out: a database that is silent for half a minute is lost.
+/// Sets the socket timeouts that the URL leaves out: the connection fails after half a minute
+/// without a response.
 fn set_time_outs(config: &mut tokio_postgres::Config) {
     if config.get_connect_timeout().is_none() {
         config.connect_timeout(Duration::from_secs(10));
@@ -141,7 +143,7 @@ fn set_time_outs(config: &mut tokio_postgres::Config) {
     }
 }
 
-/// Whether the way to the database leaves this machine nowhere.
+/// Whether the connection stays on this machine.
 fn is_here(config: &tokio_postgres::Config) -> bool {
     let addresses = config.get_hostaddrs();
     if !addresses.is_empty() {
@@ -193,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_url_says_of_certificates() {
+    fn url_selects_certificate_verification() {
         let file = || Roots::File("/etc/ca 1.pem".into());
         for (url, expected) in [
             ("postgres://a@db/x?sslmode=disable", Trust::Off),
@@ -219,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_that_says_nothing_is_plain_on_this_machine_only() {
+    fn url_without_sslmode_is_plain_on_loopback_only() {
         for url in [
             "postgres://a@localhost/x",
             "postgres://a@127.0.0.1,[::1]/x",
@@ -239,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn time_outs_left_out_of_a_url_are_half_a_minute() {
+    fn socket_timeouts_default_to_half_a_minute() {
         let time_outs = |url: &str| {
             let config = PostgresUrl::from(url).parse().unwrap().config;
             let probes = config.get_keepalives_interval().unwrap()
@@ -255,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_mean_nothing_are_refused() {
+    fn unknown_tls_parameter_values_are_refused() {
         for url in [
             "postgres://a@db/x?sslmode=allow",
             "postgres://a@db/x?sslmode",

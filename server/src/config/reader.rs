@@ -1,4 +1,5 @@
-//! A TOML document taken apart key by key: each key is asked for once, what nobody asks for is a problem.
+//! Reads a TOML document key by key: each key is read once, and keys that remain unread are
+//! problems.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 use super::Config;
 use crate::error::{Problem, ProblemKind};
 
-/// The settings that an environment variable may set.
+/// The settings that an environment variable can override.
 const PLACES: &[&str] = &[
     "listen",
     "database",
@@ -52,10 +53,10 @@ pub(super) struct Reader<'a> {
     problems: Vec<Problem>,
 }
 
-/// The members of a table that nobody has asked for yet.
+/// The members of a table that were not read yet.
 #[derive(Debug, Default)]
 pub(super) struct Members {
-    /// What the table is called in problems: `auth.jwt`.
+    /// The path of the table in problems, e.g. `auth.jwt`.
     pub(super) place: String,
     members: BTreeMap<String, Member>,
 }
@@ -95,7 +96,7 @@ impl<'a> Reader<'a> {
         Self { text, lines: BTreeMap::new(), problems: Vec::new() }
     }
 
-    /// The document's root, and every syntax error as a problem.
+    /// The document's root table. Syntax errors are reported as problems.
     pub(super) fn root(&mut self) -> Members {
         let (root, errors) = DeTable::parse_recoverable(self.text);
         for error in errors {
@@ -151,8 +152,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Sets what the environment says: `REJOIN_AUTH_JWT_SECRET` is `auth.jwt.secret`. `REJOIN_STORE` and `REJOIN_DATABASE` each
-    /// replace both `store` and `database` of the file.
+    /// Applies the environment: `REJOIN_AUTH_JWT_SECRET` is `auth.jwt.secret`. `REJOIN_STORE` and
+    /// `REJOIN_DATABASE` each replace both `store` and `database` of the file.
     pub(super) fn override_by(&mut self, root: &mut Members, environment: &[(String, String)]) {
         for place in PLACES {
             let variable = variable_of(place);
@@ -176,12 +177,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A problem at this place; the line is found by the place or by what is around it.
+    /// Reports a problem at this path, with the line of the path or of its closest parent.
     pub(super) fn problem(&mut self, place: &str, why: &str) {
         self.problem_of(ProblemKind::Setting, place, why);
     }
 
-    /// The same of this kind.
+    /// Like [`problem`](Self::problem), with this kind.
     pub(super) fn problem_of(&mut self, kind: ProblemKind, place: &str, why: &str) {
         let line = self.line_of(place);
         self.problems.push(Problem { line, ..Problem::of(kind, place, why) });
@@ -281,7 +282,7 @@ impl<'a> Reader<'a> {
         tables
     }
 
-    /// Calls a table by a better name from here on.
+    /// Changes the path under which the table's problems are reported.
     pub(super) fn rename(&mut self, members: Members, place: String) -> Members {
         let old = format!("{}.", members.place);
         let renamed: Vec<(String, usize)> = self
@@ -300,7 +301,7 @@ impl<'a> Reader<'a> {
         Members { place, ..members }
     }
 
-    /// What nobody asked for.
+    /// Reports the keys that were not read.
     pub(super) fn leftover(&mut self, members: &Members) {
         for (name, member) in &members.members {
             let place = members.place_of(name);
@@ -309,13 +310,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The problems of reading and of what was read, in the order of lines.
+    /// Returns the problems of reading and of validation, ordered by line.
     pub(super) fn finish(self, config: &Config) -> Result<(), Vec<Problem>> {
         let mut problems = self.problems.clone();
-        // A table without a name has been told by its place in the file.
+        // A table without a name was already reported with its position in the file.
         let named = |problem: &Problem| !problem.place.starts_with("tables..");
         for problem in config.problems().into_iter().filter(named) {
-            // What reading has told of a place is enough; what was read may break several rules there.
+            // One problem per path: reading comes first, and validation may report several.
             if !self.problems.iter().any(|known| known.place == problem.place) {
                 let line = self.line_of(&problem.place);
                 problems.push(Problem { line, ..problem });
@@ -326,7 +327,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Where the environment names another database than the file, that one alone counts.
+/// If the environment names a database, removes the other kind of database from the file.
 fn drop_other_database(root: &mut Members, place: &str, environment: &[(String, String)]) {
     let other = match place {
         "database" => "store",

@@ -1,4 +1,4 @@
-//! What must hold of the synced tables, as far as no database is needed to see it: each problem with its kind.
+//! Validation of the synced tables that needs no database.
 
 use rejoin_protocol::Policy;
 
@@ -7,14 +7,14 @@ use crate::error::{Problem, ProblemKind};
 use crate::model::resolver::Resolve;
 use crate::model::{GLOBAL, OWN_PREFIX, PushPolicy};
 
-/// The problems of one table.
-struct Told<'a> {
+/// Collects the problems of one table.
+struct TableProblems<'a> {
     table: &'a str,
     problems: &'a mut Vec<Problem>,
 }
 
-impl Told<'_> {
-    fn tell(&mut self, kind: ProblemKind, key: &str, why: impl Into<String>) {
+impl TableProblems<'_> {
+    fn report(&mut self, kind: ProblemKind, key: &str, why: impl Into<String>) {
         let dot = if key.is_empty() { "" } else { "." };
         self.problems.push(Problem::of(kind, format!("tables.{}{dot}{key}", self.table), why));
     }
@@ -34,49 +34,49 @@ impl Config {
             problems.push(Problem::new("tables", "no table is synced: add a [[tables]] block"));
         }
         for (at, table) in self.tables.iter().enumerate() {
-            let mut told = Told { table: &table.name, problems };
+            let mut found = TableProblems { table: &table.name, problems };
             if table.name.is_empty() {
-                told.tell(ProblemKind::Setting, "name", "the table has no name");
+                found.report(ProblemKind::Setting, "name", "the table has no name");
             }
             if self.tables.iter().take(at).any(|other| other.name == table.name) {
-                told.tell(ProblemKind::DuplicateTable, "", "the table is configured twice");
+                found.report(ProblemKind::DuplicateTable, "", "the table is configured twice");
             }
-            self.check_ownership(table, &mut told);
-            check_buckets(table, &mut told);
+            self.check_ownership(table, &mut found);
+            check_buckets(table, &mut found);
             if let Some(why) = self.function_problem(table.bucket_function.as_deref()) {
-                told.tell(ProblemKind::InvalidBucketConfig, "bucket_function", why);
+                found.report(ProblemKind::InvalidBucketConfig, "bucket_function", why);
             }
             let (resolver, function) = (&table.bucket_resolver, &table.bucket_function);
             if let Some(why) = self.resolver_problem(resolver.is_some(), function.is_some()) {
-                told.tell(ProblemKind::InvalidBucketConfig, "bucket_resolver", why);
+                found.report(ProblemKind::InvalidBucketConfig, "bucket_resolver", why);
             }
-            check_columns(table, &mut told);
-            self.check_dependencies(table, &mut told);
-            check_conflicts(table, &mut told);
+            check_columns(table, &mut found);
+            self.check_dependencies(table, &mut found);
+            check_conflicts(table, &mut found);
         }
     }
 
-    fn check_ownership(&self, table: &TableConfig, told: &mut Told<'_>) {
+    fn check_ownership(&self, table: &TableConfig, found: &mut TableProblems<'_>) {
         if table.owner_column.is_some() && table.parent.is_some() {
             let why = "a row belongs to its owner or to its parent's, not to both";
-            told.tell(ProblemKind::TwoOwners, "parent_table", why);
+            found.report(ProblemKind::TwoOwners, "parent_table", why);
         }
         let is_owned = table.owner_column.is_some() || table.parent.is_some();
         if table.push_policy() == PushPolicy::OwnerOnly && !is_owned {
             let why = "devices may write only rows that have an owner: set owner_column or \
                        parent_table";
-            told.tell(ProblemKind::MissingOwnership, "push", why);
+            found.report(ProblemKind::MissingOwnership, "push", why);
         }
         if table.parent.as_ref().is_some_and(|parent| parent.column.is_empty()) {
             let why = "missing: name the column that holds the parent's key";
-            told.tell(ProblemKind::MissingParentColumn, "parent_fk_col", why);
+            found.report(ProblemKind::MissingParentColumn, "parent_fk_col", why);
         }
         if let Some((kind, why)) = self.chain_problem(table) {
-            told.tell(kind, "parent_table", why);
+            found.report(kind, "parent_table", why);
         }
     }
 
-    /// Why the chain of parents leads to no owner.
+    /// Why the chain of parents does not lead to an owner.
     fn chain_problem(&self, table: &TableConfig) -> Option<(ProblemKind, String)> {
         let mut present = table;
         for _ in 0..=self.tables.len() {
@@ -96,7 +96,7 @@ impl Config {
         Some((ProblemKind::Cycle, String::from("the chain of parents is a circle")))
     }
 
-    /// Why this is no function that a store of this configuration can ask.
+    /// Why this function cannot be called by the configured store.
     fn function_problem(&self, name: Option<&str>) -> Option<&'static str> {
         let name = name?;
         let is_word = |part: &str| {
@@ -109,7 +109,7 @@ impl Config {
         self.store.is_none().then_some("functions are PostgreSQL's: set store, or name a column")
     }
 
-    /// Why a resolver of buckets cannot be asked here.
+    /// Why a bucket resolver cannot be used here.
     fn resolver_problem(&self, is_there: bool, has_function: bool) -> Option<&'static str> {
         if is_there && has_function {
             return Some("buckets are named by a function or by a resolver, not by both");
@@ -118,47 +118,47 @@ impl Config {
         (is_there && self.store.is_none()).then_some(why)
     }
 
-    fn check_dependencies(&self, table: &TableConfig, told: &mut Told<'_>) {
+    fn check_dependencies(&self, table: &TableConfig, found: &mut TableProblems<'_>) {
         for name in &table.dependencies {
             if !self.tables.iter().any(|other| other.name == *name) {
                 let why = format!("'{name}' is no synced table");
-                told.tell(ProblemKind::UnknownTable, "dependencies", why);
+                found.report(ProblemKind::UnknownTable, "dependencies", why);
             }
         }
     }
 }
 
-fn check_buckets(table: &TableConfig, told: &mut Told<'_>) {
-    let mut tell = |key: &str, why: &str| told.tell(ProblemKind::InvalidBucketConfig, key, why);
+fn check_buckets(table: &TableConfig, found: &mut TableProblems<'_>) {
+    let mut report =
+        |key: &str, why: &str| found.report(ProblemKind::InvalidBucketConfig, key, why);
     if table.global_when_bucket_null && !table.allow_global_read {
-        let why = "rows that are everybody's ask for allow_global_read, too";
-        tell("global_when_bucket_null", why);
+        let why = "public rows require allow_global_read";
+        report("global_when_bucket_null", why);
     }
     let names_none = table.bucket_by_column.is_none() && table.owner_column.is_none();
     if table.global_when_bucket_null && names_none {
-        tell("global_when_bucket_null", "no column names a bucket: set bucket_by_column");
+        report("global_when_bucket_null", "no column names a bucket: set bucket_by_column");
     }
     if table.bucket_by_column.as_deref() == Some("") {
-        tell("bucket_by_column", "the name is empty: leave the key out");
+        report("bucket_by_column", "the name is empty: leave the key out");
     }
     let Some(prefix) = table.bucket_prefix.as_deref() else { return };
     if names_none {
-        tell("bucket_prefix", "there is nothing to stand before: set bucket_by_column");
+        report("bucket_prefix", "there is no column to prefix: set bucket_by_column");
     }
     if prefix.is_empty() || prefix.starts_with('#') || prefix.contains(char::is_control) {
-        tell("bucket_prefix", "a prefix is text such as \"team:\", and does not begin with #");
+        report("bucket_prefix", "a prefix is text such as \"team:\", and does not begin with #");
     } else if prefix != OWN_PREFIX
         && (OWN_PREFIX.starts_with(prefix)
             || prefix.starts_with(OWN_PREFIX)
             || GLOBAL.starts_with(prefix))
     {
-        let why =
-            "with some value it would name a user's own bucket, or everybody's: choose another";
-        tell("bucket_prefix", why);
+        let why = "some values would name a user's own bucket, or the public one: choose another";
+        report("bucket_prefix", why);
     }
 }
 
-fn check_columns(table: &TableConfig, told: &mut Told<'_>) {
+fn check_columns(table: &TableConfig, found: &mut TableProblems<'_>) {
     let engine = [&table.updated_at_column, &table.deleted_at_column];
     for column in &table.protected {
         let is_engines = engine.contains(&column)
@@ -166,10 +166,10 @@ fn check_columns(table: &TableConfig, told: &mut Told<'_>) {
             || table.owner_column.as_ref() == Some(column);
         if is_engines {
             let why = format!("'{column}' is the server's to write anyway");
-            told.tell(ProblemKind::RedundantProtected, "protected", why);
+            found.report(ProblemKind::RedundantProtected, "protected", why);
         } else if column == table.id_column.as_deref().unwrap_or("id") {
             let why = format!("a key never changes: '{column}' needs no protection");
-            told.tell(ProblemKind::RedundantProtected, "protected", why);
+            found.report(ProblemKind::RedundantProtected, "protected", why);
         }
     }
     for (key, column) in [
@@ -179,19 +179,19 @@ fn check_columns(table: &TableConfig, told: &mut Told<'_>) {
         ("owner_column", table.owner_column.as_ref()),
     ] {
         if column.is_some_and(String::is_empty) {
-            told.tell(ProblemKind::Setting, key, "the name is empty: leave the key out");
+            found.report(ProblemKind::Setting, key, "the name is empty: leave the key out");
         }
     }
 }
 
-fn check_conflicts(table: &TableConfig, told: &mut Told<'_>) {
+fn check_conflicts(table: &TableConfig, found: &mut TableProblems<'_>) {
     let by_time = table.policy == Policy::LastWriteWins;
     if by_time && matches!(table.resolver, Resolve::ServerWins) {
         let why = "with the policy last_write_wins the later edit wins, not the server";
-        told.tell(ProblemKind::Setting, "resolver", why);
+        found.report(ProblemKind::Setting, "resolver", why);
     }
     if !by_time && table.skew_tolerance_ms > 0 {
         let why = "only the policy last_write_wins compares times";
-        told.tell(ProblemKind::Setting, "skew_tolerance_ms", why);
+        found.report(ProblemKind::Setting, "skew_tolerance_ms", why);
     }
 }

@@ -1,16 +1,17 @@
-//! Row level security of PostgreSQL, as a second lock behind the predicates of the engine.
+//! Row level security of PostgreSQL, in addition to the engine's own checks.
 
 use super::Config;
 use super::reader::{Members, Reader};
 use crate::error::Problem;
 
-/// As whom requests are served, so that the database itself refuses what is another user's.
+/// The role under which requests run, so that the database itself refuses rows of other users.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowSecurity {
-    /// The role that each request takes in its transaction (SET LOCAL ROLE): no superuser, without BYPASSRLS, and not the
-    /// owner of the tables. `rejoin_app` by default.
+    /// The role that each request's transaction uses (SET LOCAL ROLE): not a superuser, without
+    /// BYPASSRLS, not the owner of the tables. `rejoin_app` by default.
     pub role: String,
-    /// Whether to serve although that role bypasses the policies: a warning instead of a refusal. `false` by default.
+    /// Whether to start, with a warning, although the role bypasses the policies. `false` by
+    /// default.
     pub allow_bypass: bool,
 }
 

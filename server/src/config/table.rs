@@ -1,4 +1,4 @@
-//! A synced table as it is configured: the registry's entry, and what is inferred where it says nothing.
+//! The configuration of a synced table, with defaults for what it leaves out.
 
 use std::sync::Arc;
 
@@ -14,59 +14,66 @@ use crate::model::{OWN_PREFIX, PushPolicy};
 pub struct TableConfig {
     /// Its name.
     pub name: String,
-    /// Whether devices may write; by default if and only if rows have an owner or a parent.
+    /// Whether devices may write; by default only if rows have an owner or a parent.
     pub push: Option<PushPolicy>,
-    /// What becomes of an edit where somebody else's change meets it; devices are told. Default `AcceptServer`.
+    /// The conflict policy of devices for their edits of rows that changed. Default `AcceptServer`.
     pub policy: Policy,
-    /// What this server does with a change that meets another value. Default: columns merge.
+    /// The conflict resolver of this server. Default: merge by column.
     pub resolver: Resolve,
-    /// With the policy `LastWriteWins`: milliseconds by which an edit may be older than the row, and wins all the same. For a
-    /// plain peer by how much its clock may be behind; the larger of this and `limits.plain_clock_ms` counts. Default 0.
+    /// With the policy `LastWriteWins`: milliseconds by which an edit may be older than the row and
+    /// still win. For a plain peer, the larger of this and `limits.plain_clock_ms` applies. Default
+    /// 0.
     pub skew_tolerance_ms: u32,
     /// The column that names the owner's user id.
     pub owner_column: Option<String>,
-    /// The table whose rows own these, and the column that names the parent's key.
+    /// The parent table, whose rows own these rows, and the column with the parent's key.
     pub parent: Option<ParentConfig>,
-    /// With an owner column: rows whose owner is NULL are everybody's to read. Without owner and parent: all rows are.
+    /// With an owner column: rows whose owner is NULL are readable by all users. Without owner and
+    /// parent: all rows are.
     pub allow_global_read: bool,
-    /// The column that names a bucket in which a row is beside its owner's, behind `bucket_prefix`; users read it who hold that
-    /// bucket.
+    /// The column that names a further bucket of the row, with `bucket_prefix` before it. Users
+    /// subscribed to that bucket can read the row.
     pub bucket_by_column: Option<String>,
-    /// What stands before the bucket column's value; `user:` by default. Given alone, it is for the owner column.
+    /// The prefix of the bucket column's value; `user:` by default. Without a bucket column it
+    /// applies to the owner column.
     pub bucket_prefix: Option<String>,
-    /// A function of the database that names further buckets of a row: `name(table_name text, operation text, new_row jsonb,
-    /// old_row jsonb) RETURNS SETOF text`, asked when a row is created or updated. PostgreSQL only. `None`: the
-    /// configuration's, unless the table is everybody's.
+    /// A database function that names further buckets of a row: `name(table_name text, operation
+    /// text, new_row jsonb, old_row jsonb) RETURNS SETOF text`. Called when a row is created or
+    /// updated. PostgreSQL only. `None`: the configuration's function, unless the table is public.
     pub bucket_function: Option<String>,
-    /// Code of the host's that names further buckets of a row, instead of a function. PostgreSQL only. `None`: the
-    /// configuration's, unless the table names a function or is everybody's.
+    /// Host code that names further buckets of a row, instead of a function. PostgreSQL only.
+    /// `None`: the configuration's resolver, unless the table names a function or is public.
     pub bucket_resolver: Option<Arc<dyn BucketResolver>>,
-    /// Most buckets that these may name of one row, more is a failure; 0 is no bound. `None`: the configuration's.
+    /// Maximum number of buckets that these may name for one row; more is a failure. 0 is
+    /// unlimited. `None`: the configuration's value.
     pub max_buckets_per_event: Option<u32>,
-    /// Whether a row that names no bucket is everybody's to read; asks for `allow_global_read`. By default it is not.
+    /// Whether a row that names no bucket is readable by all users; requires `allow_global_read`.
+    /// Default `false`.
     pub global_when_bucket_null: bool,
     /// Further columns that devices may not write.
     pub protected: Vec<String>,
-    /// The columns that devices get; `None`: all. The key, the version, the soft delete, `created_at` and the columns that
-    /// say whose a row is are among them, named or not. What is left out does not exist for devices.
+    /// The columns that devices get; `None`: all. The key, the version, the soft delete,
+    /// `created_at` and the ownership columns are always included. Other columns do not exist for
+    /// devices.
     pub sync_columns: Option<Vec<String>>,
-    /// Further synced tables on whose rows these stand, beside the parent and those that foreign keys name: a hint for
-    /// plain peers that write without asking.
+    /// Further synced tables that these rows depend on, besides the parent and the targets of
+    /// foreign keys: a hint for plain peers about the order of writes.
     pub dependencies: Vec<String>,
-    /// The key's column; `None`: the primary key, whatever it is called. One that is named must be the primary key.
+    /// The key's column; `None`: the primary key. A named column must be the primary key.
     pub id_column: Option<String>,
-    /// The version's column; `updated_at` by default. Text; the server writes it.
+    /// The version's column, a text column written by the server; `updated_at` by default.
     pub updated_at_column: String,
-    /// The soft delete's column; `deleted_at` by default. A table without it deletes rows.
+    /// The soft delete's column; `deleted_at` by default. Without that column, deletes remove the
+    /// row.
     pub deleted_at_column: String,
-    /// Whether NOT NULL, references and indexes of the table are carried to devices; `true` by default. A CHECK never
-    /// is: it is the server's own, unless it is declared in `rules`.
+    /// Whether devices get the table's NOT NULL, references and indexes; `true` by default. A CHECK
+    /// is enforced on the server only, unless it is declared in `rules`.
     pub infer_rules: bool,
-    /// Further rules that devices keep for local writes (R5).
+    /// Further rules that devices enforce for local writes.
     pub rules: Vec<Rule>,
 }
 
-/// Whose rows own a table's rows.
+/// The parent table that owns a table's rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParentConfig {
     /// The parent's table.
@@ -76,7 +83,7 @@ pub struct ParentConfig {
 }
 
 impl TableConfig {
-    /// A table whose rows nobody may read yet.
+    /// A table that no user can read yet.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -109,7 +116,7 @@ impl TableConfig {
         Self { owner_column: Some(owner_column.into()), ..Self::new(name) }
     }
 
-    /// A table whose rows belong to whoever owns the parent that `column` names.
+    /// A table whose rows belong to the owner of the parent that `column` names.
     pub fn child(
         name: impl Into<String>,
         parent: impl Into<String>,
@@ -119,7 +126,7 @@ impl TableConfig {
         Self { parent: Some(parent), ..Self::new(name) }
     }
 
-    /// A table that everybody may read and nobody may write.
+    /// A table that all users can read and none can write.
     pub fn global(name: impl Into<String>) -> Self {
         Self { allow_global_read: true, ..Self::new(name) }
     }
@@ -138,7 +145,7 @@ impl TableConfig {
         self
     }
 
-    /// The same table whose rows are also in the bucket that `column` names behind `prefix`.
+    /// The same table, with rows also in the bucket that `column` names after `prefix`.
     #[must_use]
     pub fn with_bucket(mut self, column: impl Into<String>, prefix: impl Into<String>) -> Self {
         self.bucket_by_column = Some(column.into());
@@ -146,21 +153,21 @@ impl TableConfig {
         self
     }
 
-    /// The same table whose rows are also in the buckets that this function of the database names.
+    /// The same table, with rows also in the buckets that this database function names.
     #[must_use]
     pub fn with_bucket_function(mut self, name: impl Into<String>) -> Self {
         self.bucket_function = Some(name.into());
         self
     }
 
-    /// The same table whose rows are also in the buckets that this resolver names.
+    /// The same table, with rows also in the buckets that this resolver names.
     #[must_use]
     pub fn with_bucket_resolver(mut self, resolver: Arc<dyn BucketResolver>) -> Self {
         self.bucket_resolver = Some(resolver);
         self
     }
 
-    /// The same table of which devices get these columns only.
+    /// The same table, of which devices get these columns only.
     #[must_use]
     pub fn with_columns<I, S>(mut self, columns: I) -> Self
     where
@@ -178,7 +185,7 @@ impl TableConfig {
         self
     }
 
-    /// The same table with this rule for who may write.
+    /// The same table with this push policy.
     #[must_use]
     pub fn with_push(mut self, push: PushPolicy) -> Self {
         self.push = Some(push);
@@ -194,7 +201,7 @@ impl TableConfig {
         })
     }
 
-    /// The column that names a bucket beside the owner's, and what stands before its value.
+    /// The column that names a bucket besides the owner's, and its prefix.
     pub(crate) fn bucket(&self) -> Option<(&str, &str)> {
         let column = self.bucket_by_column.as_deref().or(self.owner_column.as_deref())?;
         let prefix = self.bucket_prefix.as_deref().unwrap_or(OWN_PREFIX);
@@ -202,13 +209,13 @@ impl TableConfig {
         (!is_owners).then_some((column, prefix))
     }
 
-    /// Whether all rows are everybody's to read.
+    /// Whether all users can read all rows.
     pub(crate) fn is_everybodys(&self) -> bool {
         let is_owned = self.owner_column.is_some() || self.parent.is_some();
         self.allow_global_read && !is_owned && !self.names_buckets()
     }
 
-    /// Whether rows are in buckets by what they say, so that opening the table to everybody is theirs to say, too.
+    /// Whether buckets depend on row contents, which then also decide whether a row is public.
     pub(crate) fn names_buckets(&self) -> bool {
         self.bucket_by_column.is_some()
             || self.bucket_function.is_some()

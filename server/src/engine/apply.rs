@@ -1,6 +1,7 @@
-//! Writes the rows of a change that applies: create, bring back, update, delete.
+//! Writes the rows of a change: create, restore, update, delete.
 //!
-//! Owner, version and times are the server's own columns and are set here. References and parents are checked before each write.
+//! Sets the server-owned columns: owner, version and times. References and parents are checked
+//! before each write.
 
 use rejoin_protocol::Value;
 
@@ -12,7 +13,7 @@ use crate::model::{Row, Table};
 use crate::store::{StoreWrite, WriteError};
 
 impl UserTransaction<'_> {
-    /// Inserts a row that the user owns.
+    /// Inserts a row with the user as owner.
     pub(super) fn create(
         &self,
         table: &Table,
@@ -22,13 +23,13 @@ impl UserTransaction<'_> {
         self.check_parent(table, data)?;
         let cells = data.iter().filter(|(at, _)| *at != table.key).cloned().collect();
         match self.insert_row(table, key, cells) {
-            // The key of another user's row, which this transaction does not see.
+            // The key belongs to another user's row, which this transaction cannot see.
             Err(WriteError::Rule(rule)) if rule.is_key_taken(table) => not_found(),
             other => Ok(other?),
         }
     }
 
-    /// Brings a deleted row back: the sent cells over its earlier ones.
+    /// Restores a deleted row with the sent cells over its previous ones.
     pub(super) fn resurrect(
         &self,
         table: &Table,
@@ -51,7 +52,8 @@ impl UserTransaction<'_> {
         Ok(self.update_row(table, key, &cells)?)
     }
 
-    /// Writes the cells of an update that differ from the row. `expected` is `None` where nothing is compared.
+    /// Writes the cells of an update that differ from the row. `expected` is `None` if nothing is
+    /// compared.
     pub(super) fn update(
         &self,
         table: &Table,
@@ -67,7 +69,7 @@ impl UserTransaction<'_> {
         Ok(self.update_row(table, key, &cells)?)
     }
 
-    /// Inserts a row of these cells under this key, with the user as its owner and now as its times.
+    /// Inserts a row with these cells and key, the user as owner and the current time.
     pub(super) fn insert_row(
         &self,
         table: &Table,

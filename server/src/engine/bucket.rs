@@ -1,14 +1,15 @@
-//! Buckets that rows name themselves: a device puts a row into none that its user does not read.
+//! Buckets named by row contents: a device may only write rows into buckets that its user reads.
 //!
-//! Else a device could put rows before others' eyes, or before everybody's. Operators do that: by SQL, or by giving a user the
-//! bucket first.
+//! Otherwise a device could show rows to other users. Operators publish rows by SQL, or by
+//! subscribing the user to the bucket first.
 
 use rejoin_protocol::{ColumnKind, Value};
 
 use super::conflict::is_equal;
 use crate::model::{BucketColumn, GLOBAL, Row, Table};
 
-/// The position of the bucket column, if one of these cells puts the row (`None`: a new one) into a bucket that is not held.
+/// The position of the bucket column, if one of these cells moves the row (`None`: a new row) into
+/// a bucket that the user does not read.
 pub(super) fn foreign(
     table: &Table,
     row: Option<&Row>,
@@ -16,7 +17,7 @@ pub(super) fn foreign(
     held: &[String],
 ) -> Option<usize> {
     let bucket = table.bucket.as_ref()?;
-    // The owner and the parent of a row have rules of their own.
+    // Owner and parent columns have rules of their own.
     if table.owner() == Some(bucket.column) || table.parent_column() == Some(bucket.column) {
         return None;
     }
@@ -26,7 +27,8 @@ pub(super) fn foreign(
     (!stays && !may_name(bucket, kind, value, held)).then_some(*at)
 }
 
-/// Whether this value names no bucket, or one that is held. Everybody's is nobody's to fill.
+/// Whether this value names no bucket, or one that the user reads. Devices cannot write to the
+/// public bucket.
 fn may_name(
     bucket: &BucketColumn,
     kind: Option<ColumnKind>,
@@ -37,7 +39,7 @@ fn may_name(
         (_, Value::Null) => String::new(),
         (Some(ColumnKind::String), Value::Text(text)) => text.clone(),
         (Some(ColumnKind::Int | ColumnKind::Int64), Value::Integer(number)) => number.to_string(),
-        // The database writes it in words of its own.
+        // The database formats such a value differently.
         _ => return false,
     };
     if name.is_empty() {

@@ -1,6 +1,7 @@
-//! A pushed change, decoded: its columns by the names of its schema version, its values by the kinds of their columns.
+//! A pushed change, decoded: column names resolved in its schema version, values decoded by column
+//! kind.
 //!
-//! It reads no row: whether a change applies is decided by `evaluate`.
+//! No rows are read here; `evaluate` decides whether a change applies.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,7 @@ use crate::model::Table;
 /// Cells of a change, by position.
 pub(super) type Cells = Vec<(usize, Value)>;
 
-/// A change of a group, with its table, its key and its decoded cells.
+/// A change with its table, its key and its decoded cells.
 #[derive(Clone, Copy)]
 pub(super) struct RowChange<'a> {
     pub(super) group: &'a Group,
@@ -24,15 +25,15 @@ pub(super) struct RowChange<'a> {
     pub(super) naming: &'a Naming,
     pub(super) table: &'a Table,
     pub(super) key: &'a Value,
-    /// The cells that it sends.
+    /// The sent cells.
     pub(super) data: &'a Cells,
 }
 
-/// A column that was sent: its position, its name in the change's schema version, and its encoded value.
+/// A sent column: its position, its name in the change's schema version, and its encoded value.
 pub(super) type Named<'a> = (usize, String, &'a RawValue);
 
-/// The columns that a change sends, their values still encoded. An unknown column is rejected before any row is read: the rest
-/// of an edit is never applied as the whole (S2).
+/// The sent columns, with values still encoded. An unknown column is rejected before any row is
+/// read: an edit is never applied in part.
 pub(super) fn named<'a>(
     table: &Table,
     change: &'a Change,
@@ -44,7 +45,7 @@ pub(super) fn named<'a>(
     names(table, change.data.as_deref(), naming)
 }
 
-/// The cells that were sent, decoded by the kinds of their columns. Columns that only the server writes are rejected.
+/// The sent cells, decoded. Server-owned columns are rejected.
 pub(super) fn sent_cells(
     table: &Table,
     key: &Value,

@@ -1,4 +1,4 @@
-//! The checks that this server runs before it accepts an action, from its configuration (O8).
+//! The configured checks that the server runs before it accepts an action.
 //!
 //! A check is a query of the operator. A device sends an action's name and arguments, and no SQL.
 

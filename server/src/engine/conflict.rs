@@ -1,7 +1,8 @@
-//! Detects conflicts: compares a change with the stored row, column by column (O1).
+//! Detects conflicts: compares a change with the stored row, column by column.
 //!
-//! Pure functions. An update applies where the row has the old or the new value; a delete if the row has the version that the
-//! device saw, else by its old values; a create on a live row if every sent value is equal.
+//! Pure functions. An update applies if the row has the old or the new value. A delete applies if
+//! the row has the version that the device read, or else its old values. A create on a live row
+//! applies if every sent value is equal.
 
 use rejoin_protocol::wire::code;
 use rejoin_protocol::wire::push::{Change, Ending};
@@ -19,12 +20,12 @@ pub(super) fn is_equal(table: &Table, row: &Row, at: usize, value: &Value) -> bo
     equal::equal(row.cell(at), value, kind)
 }
 
-/// Whether a device that has the row has this value.
+/// Whether the row has this value in the form that devices get.
 pub(super) fn is_as_sent(table: &Table, row: &Row, at: usize, value: &Value) -> bool {
     is_equal(table, row, at, value) || value.is_null() && is_unsendable(table, row, at)
 }
 
-/// Accepts a create on a live row if every sent value is equal: it is a repetition.
+/// Accepts a create on a live row if every sent value is equal: it is a retry.
 pub(super) fn check_create(table: &Table, row: &Row, data: &Cells) -> Result<(), ChangeError> {
     match data.iter().find(|(at, value)| !is_as_sent(table, row, *at, value)) {
         None => Ok(()),
@@ -35,17 +36,18 @@ pub(super) fn check_create(table: &Table, row: &Row, data: &Cells) -> Result<(),
     }
 }
 
-/// What an update is compared with.
+/// The values that an update is compared with.
 #[derive(Clone, Copy)]
 pub(super) struct Expected<'a> {
-    /// The values that the device saw.
+    /// The values that the device read.
     pub(super) old: &'a Cells,
-    /// Whether the device saw another version of the row, where rows do not merge.
+    /// Whether the device read another version of the row, in tables without column merge.
     pub(super) has_other_version: bool,
 }
 
-/// The cells that an update writes, in column order: those whose value differs from the row. A cell whose row has neither the
-/// new nor the expected value is a conflict. `expected` is `None` where nothing is compared.
+/// The cells that an update writes, in column order: those that differ from the row. If the row has
+/// neither the new nor the expected value, that is a conflict. `expected` is `None` if nothing is
+/// compared.
 pub(super) fn changed_cells(
     table: &Table,
     row: &Row,
@@ -80,7 +82,8 @@ pub(super) fn changed_cells(
     Ok(cells)
 }
 
-/// Whether the device saw another version of the row, where rows do not merge. After its own earlier edits it names none.
+/// Whether the device read another version of the row, in tables without column merge. After its
+/// own earlier edits the device names no version.
 pub(super) fn has_other_version(table: &Table, row: &Row, change: &Change) -> bool {
     let seen = change.version.as_deref().and_then(time::parse);
     matches!(table.resolver, Resolve::ServerWins)
@@ -88,7 +91,7 @@ pub(super) fn has_other_version(table: &Table, row: &Row, change: &Change) -> bo
         && seen != time::parse(&row.version(table))
 }
 
-/// Accepts a delete if the row has the version that the device saw, else if it has the old values.
+/// Accepts a delete if the row has the version that the device read, or else the old values.
 pub(super) fn check_delete(
     table: &Table,
     row: &Row,
@@ -118,8 +121,8 @@ pub(super) fn check_delete(
     Ok(())
 }
 
-/// Accepts an update of an action if the row has the old value of every column. A row that already has the new value is a
-/// conflict: otherwise one of two equal actions would be lost.
+/// Accepts an update of an action if the row has the old value of every column. A row that already
+/// has the new value is a conflict: otherwise one of two equal actions would be lost.
 pub(super) fn check_old_values(
     table: &Table,
     row: &Row,
@@ -136,12 +139,12 @@ pub(super) fn check_old_values(
     reject(Ending::Conflict, code::ROW_CHANGED, column, message)
 }
 
-/// There is no such row for this user.
+/// Rejects the change: this user can see no such row.
 pub(super) fn not_found() -> Result<(), ChangeError> {
     reject(Ending::Conflict, code::ROW_NOT_FOUND, None, "record not found or not accessible")
 }
 
-/// The row is deleted.
+/// Rejects the change: the row is deleted.
 pub(super) fn is_gone() -> Result<(), ChangeError> {
     reject(Ending::Conflict, code::ROW_DELETED, None, "record is deleted")
 }

@@ -1,4 +1,4 @@
-//! The conflicts of one push, collected for the host's hooks. Without hooks nothing is collected.
+//! Collects the conflicts of one push for the host's hooks. Without hooks nothing is collected.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ impl ConflictLog {
         self.retain_since(begun, |conflict| conflict.settled != Settled::Written);
     }
 
-    /// Removes all conflicts after the first `begun`: their group got no verdict.
+    /// Removes all conflicts after the first `begun`: their group has no verdict.
     pub(super) fn discard(&self, begun: usize) {
         self.retain_since(begun, |_| false);
     }
@@ -44,7 +44,7 @@ impl ConflictLog {
         conflicts.extend(since.into_iter().filter(holds));
     }
 
-    /// Whether a conflict after the first `begun` kept this row against a change.
+    /// Whether a conflict after the first `begun` kept this row unchanged.
     pub(super) fn has_kept(&self, begun: usize, table: &str, id: &str) -> bool {
         let is_it = |conflict: &Conflict| {
             conflict.settled == Settled::Kept && conflict.table == table && conflict.id == id
@@ -62,7 +62,8 @@ impl ConflictLog {
     }
 }
 
-/// The code, if it reports a conflict with another change. A row that the user may not see is no conflict.
+/// The code, if it reports a conflict with another change. A row that is invisible to the user is
+/// not a conflict.
 pub(super) fn conflict_code(code: &str) -> Option<&'static str> {
     let all = [code::ROW_CHANGED, code::ROW_EXISTS, code::ROW_DELETED, code::ROW_SUPERSEDED];
     all.into_iter().find(|known| *known == code)

@@ -1,9 +1,10 @@
-//! Cursors: opaque to the device, signed, at most 4 KiB (B10).
+//! Cursors: opaque to the device, signed, at most 4 KiB.
 //!
-//! A cursor says how far a device has read, in which epoch, with which buckets; and the random tag of its position, by
-//! which a restored file is found out although it has its old epoch (O14); and the same of where the log ended when the rows
-//! were read, which may be further on; and a mutation that was accepted, whose verdict outlives compactions. The signature is the file's own secret, so that
-//! nobody can make the server believe that it was restored.
+//! A cursor holds the epoch, the position up to which a device has read, and its buckets. It also
+//! detects a server that was restored from a backup but kept its epoch. For that it holds the
+//! random tag of its position, the position and tag of the log's end when the rows were read, and
+//! an accepted mutation, whose verdict outlives compaction. The signature uses the database's own
+//! secret, so that a client cannot simulate a restore.
 
 use std::fmt::Write as _;
 
@@ -26,43 +27,44 @@ pub(super) struct Cursor {
     /// The epoch.
     #[serde(rename = "e")]
     pub(super) epoch: String,
-    /// The last position that it has seen.
+    /// The last position that the device has read.
     #[serde(rename = "p")]
     pub(super) position: i64,
     /// That position's tag.
     #[serde(rename = "t")]
     pub(super) tag: i64,
-    /// Where the log ended when the rows were read that came with it: they are as they stood there, further on than the
-    /// entries which named them. 0 in a cursor that was given before this was kept.
+    /// The end of the log when the cursor's rows were read. The rows show the state at that point,
+    /// which may be later than `position`. 0 in cursors of older servers.
     #[serde(rename = "s", default, skip_serializing_if = "is_zero")]
     pub(super) seen: i64,
-    /// The tag of that end.
+    /// The tag of that position.
     #[serde(rename = "k", default, skip_serializing_if = "is_zero")]
     pub(super) seen_tag: i64,
-    /// The buckets that it held.
+    /// The buckets of the user.
     #[serde(rename = "h")]
     pub(super) held: Vec<String>,
-    /// Buckets that it held before, whose entries are still to be read up to `until`.
+    /// Former buckets, whose entries are still read up to `until`.
     #[serde(rename = "x", default, skip_serializing_if = "Vec::is_empty")]
     pub(super) extra: Vec<String>,
-    /// Where `extra` ends.
+    /// The last position to read of `extra`.
     #[serde(rename = "u", default)]
     pub(super) until: i64,
-    /// What this server had accepted of the device when the cursor was given.
+    /// The last mutation of the device that this server had accepted when it issued the cursor.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
     pub(super) accepted: Option<Accepted>,
-    /// A walk through the rows of buckets that came or went, if one is under way.
+    /// The walk through the rows of added or removed buckets, if one is in progress.
     #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
     pub(super) walk: Option<Walk>,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)] // So serde asks.
+#[allow(clippy::trivially_copy_pass_by_ref)] // The signature that serde expects.
 fn is_zero(number: &i64) -> bool {
     *number == 0
 }
 
-/// The last mutation of a device that was accepted. A backup holds its verdict and all earlier ones, or it does not hold it: so a
-/// restore is found also after a compaction has removed the position of the cursor and its tag.
+/// The last accepted mutation of a device. A backup either contains its verdict and all earlier
+/// ones, or not. So a restore is detected even after compaction has removed the position of the
+/// cursor and its tag.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Accepted {
     /// The user.
@@ -74,13 +76,13 @@ pub(super) struct Accepted {
     /// The mutation.
     #[serde(rename = "m")]
     pub(super) mutation: String,
-    /// Its number in the device's queue.
+    /// Its sequence number in the device's queue.
     #[serde(rename = "n")]
     pub(super) seq: i64,
 }
 
 impl Accepted {
-    /// Whether its verdict is not here, and was not forgotten by housekeeping either.
+    /// Whether its verdict is missing and was not removed by housekeeping.
     fn is_lost(&self, reading: &dyn Reading) -> Result<bool, Fault> {
         let verdict = reading.verdict(&self.user, &self.mutation)?;
         if verdict.is_some_and(|verdict| verdict.ending == word(Ending::Accepted)) {
@@ -91,28 +93,29 @@ impl Accepted {
     }
 }
 
-/// A walk through rows whose access changed.
+/// A walk through the rows whose access changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Walk {
-    /// The buckets whose rows are named.
+    /// The buckets whose rows are read.
     #[serde(rename = "b")]
     pub(super) buckets: Vec<String>,
-    /// The buckets held when it began.
+    /// The buckets of the user when the walk began.
     #[serde(rename = "g")]
     pub(super) target: Vec<String>,
-    /// The table by name; the walk goes on in it or behind it.
+    /// The table by name; the walk continues in it, or in the next one.
     #[serde(rename = "t")]
     pub(super) table: String,
-    /// The last key of it.
+    /// The last key read in that table.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
     pub(super) after: Option<String>,
 }
 
-/// The longest cursor that is given away.
+/// Maximum length of a sealed cursor.
 const LONGEST: usize = 4_096;
 
 impl Cursor {
-    /// The cursor as the device gets it. Many buckets are kept by their hash only; `None` if it is too long all the same.
+    /// The sealed cursor for the device. A long list of buckets is replaced by its hash; `None` if
+    /// the cursor is still too long.
     pub(super) fn seal(&self, key: &str) -> Result<Option<String>, Fault> {
         let whole = seal(self, key)?;
         if whole.len() <= LONGEST {
@@ -122,7 +125,8 @@ impl Cursor {
         Ok(Some(seal(&short, key)?).filter(|short| short.len() <= LONGEST))
     }
 
-    /// The cursor with the buckets that it was given for, or `None` if only their hash is kept and it is not `held`'s.
+    /// The cursor with its buckets; `None` if only their hash is stored and `held` does not match
+    /// it.
     pub(super) fn opened(self, held: &[String]) -> Option<Self> {
         if !self.is_hashed() {
             return Some(self);
@@ -130,7 +134,8 @@ impl Cursor {
         (self.held == [hashed(held)]).then(|| Self { held: held.to_vec(), ..self })
     }
 
-    /// Notes where the log ends now: rows are read as they stand there. Whoever has read to the end costs no further look.
+    /// Records the current end of the log: rows are read in that state. Free if the cursor is at
+    /// the end.
     pub(super) fn read_now(&mut self, reading: &dyn Reading) -> Result<(), Fault> {
         (self.seen, self.seen_tag) = match reading.log_state()?.head {
             head if head == self.position => (head, self.tag),
@@ -139,7 +144,7 @@ impl Cursor {
         Ok(())
     }
 
-    /// Takes over what a witness of the same epoch says was accepted: that is later.
+    /// Takes the accepted mutation from a log tip of the same epoch, which is later.
     pub(super) fn carry(&mut self, witness: &str, key: &str) {
         let witness = open::<Self>(witness, key).filter(|witness| witness.epoch == self.epoch);
         if let Some(accepted) = witness.and_then(|witness| witness.accepted) {
@@ -147,13 +152,13 @@ impl Cursor {
         }
     }
 
-    /// Whether only a hash of its buckets is kept.
+    /// Whether only the hash of its buckets is stored.
     pub(super) fn is_hashed(&self) -> bool {
         matches!(self.held.as_slice(), [one] if one.starts_with('#'))
     }
 }
 
-/// Stands for a list of buckets; no bucket's name begins so.
+/// A placeholder for a list of buckets; no bucket name has this prefix.
 fn hashed(buckets: &[String]) -> String {
     let mut sorted = buckets.to_vec();
     sorted.sort();
@@ -164,21 +169,22 @@ fn hashed(buckets: &[String]) -> String {
     })
 }
 
-/// What a cursor is worth.
+/// The result of checking a cursor.
 #[derive(Debug)]
 pub(super) enum Standing {
-    /// It can be served.
+    /// The cursor can be served.
     Good(Box<Cursor>),
-    /// The log no longer goes back so far (C3).
+    /// The log was compacted beyond its position.
     Behind,
-    /// It is of another epoch or another server.
+    /// It belongs to another epoch or another server.
     Foreign,
-    /// Its epoch is ours and its position is not: the file was restored, a new epoch must begin.
+    /// Its epoch matches, its position does not: the database was restored, so a new epoch must
+    /// begin.
     Restored,
 }
 
-/// What the cursor of this user is worth against this snapshot. Another user's is worth nothing: a walk through the
-/// buckets that it holds would tell the names of his rows (I10).
+/// Checks a user's cursor against this snapshot. Another user's cursor is refused: a walk through
+/// its buckets would reveal the keys of that user's rows.
 pub(super) fn check_of(user: &str, reading: &dyn Reading, text: &str) -> Result<Standing, Fault> {
     match open::<Cursor>(text, &reading.log_state()?.key) {
         Some(cursor) => stand_of(user, reading, cursor),
@@ -186,15 +192,15 @@ pub(super) fn check_of(user: &str, reading: &dyn Reading, text: &str) -> Result<
     }
 }
 
-/// The same for a cursor whose seal was good.
+/// Like [`check_of`], for a cursor whose signature was already verified.
 pub(super) fn stand_of(
     user: &str,
     reading: &dyn Reading,
     cursor: Cursor,
 ) -> Result<Standing, Fault> {
     let own = super::own_bucket(user);
-    Ok(match stand(reading, cursor)? {
-        // A hash is compared with what this very user holds, when the cursor is opened.
+    Ok(match check_position(reading, cursor)? {
+        // A hash is compared with this user's buckets when the cursor is opened.
         Standing::Good(cursor) if !cursor.is_hashed() && !cursor.held.contains(&own) => {
             Standing::Foreign
         }
@@ -202,8 +208,8 @@ pub(super) fn stand_of(
     })
 }
 
-/// What a position is worth, whoever held it.
-fn stand(reading: &dyn Reading, cursor: Cursor) -> Result<Standing, Fault> {
+/// Checks a position, for any user.
+fn check_position(reading: &dyn Reading, cursor: Cursor) -> Result<Standing, Fault> {
     let log = reading.log_state()?;
     if cursor.epoch != log.epoch {
         return Ok(Standing::Foreign);
@@ -225,7 +231,8 @@ fn stand(reading: &dyn Reading, cursor: Cursor) -> Result<Standing, Fault> {
     if reading.tag(cursor.position)? != Some(cursor.tag) {
         return Ok(Standing::Restored);
     }
-    // What stands behind the watermark is not forgotten, and `seen`, where it is kept, is not before the position.
+    // Entries after the watermark are still in the log, and `seen`, if present, is not before the
+    // position.
     let knows_more = cursor.seen > log.head
         || cursor.seen > cursor.position && reading.tag(cursor.seen)? != Some(cursor.seen_tag);
     if knows_more {
@@ -234,25 +241,25 @@ fn stand(reading: &dyn Reading, cursor: Cursor) -> Result<Standing, Fault> {
     Ok(Standing::Good(Box::new(cursor)))
 }
 
-/// Whether this server has sealed it.
+/// Whether this server sealed it.
 pub(super) fn is_ours(text: &str, key: &str) -> bool {
     open::<Cursor>(text, key).is_some()
 }
 
-/// Whether the position shows that this file was restored to before it was given.
+/// Whether the position proves that the database was restored to a state before the cursor.
 pub(super) fn shows_restore(reading: &dyn Reading, text: &str) -> Result<bool, Fault> {
     let witness = if text.is_empty() { None } else { open(text, &reading.log_state()?.key) };
-    let standing = witness.map(|witness| stand(reading, witness)).transpose()?;
-    Ok(matches!(standing, Some(Standing::Restored)))
+    let checked = witness.map(|witness| check_position(reading, witness)).transpose()?;
+    Ok(matches!(checked, Some(Standing::Restored)))
 }
 
-/// The last position of the log, and its tag.
+/// The last position of the log and its tag.
 pub(super) fn end_of_log(reading: &dyn Reading) -> Result<(i64, i64), Fault> {
     let head = reading.log_state()?.head;
     Ok((head, reading.tag(head)?.unwrap_or_default()))
 }
 
-/// The cursor at the log's end, for somebody who holds these buckets.
+/// A cursor at the end of the log, for a user with these buckets.
 pub(super) fn at_head(reading: &dyn Reading, held: &[String]) -> Result<Cursor, Fault> {
     let (position, tag) = end_of_log(reading)?;
     Ok(Cursor {
@@ -266,8 +273,9 @@ pub(super) fn at_head(reading: &dyn Reading, held: &[String]) -> Result<Cursor, 
     })
 }
 
-/// The log tip after this response, as a sealed cursor without buckets. `accepted`: the last mutation that this response accepts;
-/// `None` keeps the one of `before`, the log tip of the request.
+/// The sealed log tip after this response: a cursor without buckets. `accepted` is the last
+/// mutation accepted by this response; `None` keeps the one of `before`, the log tip of the
+/// request.
 pub(super) fn witness(
     (position, tag): (i64, i64),
     log: &LogState,
@@ -282,7 +290,7 @@ pub(super) fn witness(
     seal(&end, &log.key)
 }
 
-/// Seals a value: its JSON and a signature, in letters that survive any re-encoding.
+/// Seals a value: its JSON and a signature, in characters that survive any re-encoding.
 pub(super) fn seal<T: Serialize>(value: &T, key: &str) -> Result<String, Fault> {
     let json = serde_json::to_vec(value)?;
     let mut sealed = URL_SAFE_NO_PAD.encode(&json);
@@ -290,7 +298,7 @@ pub(super) fn seal<T: Serialize>(value: &T, key: &str) -> Result<String, Fault> 
     Ok(sealed)
 }
 
-/// Opens what [`seal`] made; `None` if it was not made with this key.
+/// Opens a sealed value; `None` if it was sealed with another key.
 pub(super) fn open<T: DeserializeOwned>(sealed: &str, key: &str) -> Option<T> {
     let (body, signed) = sealed.split_once('.')?;
     let json = URL_SAFE_NO_PAD.decode(body).ok()?;
@@ -301,7 +309,7 @@ pub(super) fn open<T: DeserializeOwned>(sealed: &str, key: &str) -> Option<T> {
 fn signature(message: &[u8], key: &str) -> String {
     let mut inner = [0x36_u8; 64];
     let mut outer = [0x5c_u8; 64];
-    // The key is 64 hexadecimal digits: exactly one block.
+    // The key is 64 hexadecimal digits: exactly one block of the hash.
     for (at, byte) in key.bytes().take(64).enumerate() {
         inner[at] ^= byte;
         outer[at] ^= byte;
@@ -321,7 +329,7 @@ mod tests {
     const KEY: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
     #[test]
-    fn a_cursor_comes_back_as_it_was() {
+    fn cursor_round_trips() {
         let cursor =
             Cursor { position: 7, held: vec![String::from("user:A")], ..Cursor::default() };
         let sealed = seal(&cursor, KEY).unwrap();
@@ -329,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_that_was_touched_or_signed_elsewhere_is_no_cursor() {
+    fn tampered_or_foreign_cursor_is_rejected() {
         let sealed = seal(&Cursor::default(), KEY).unwrap();
         let other = seal(&Cursor { position: 9, ..Cursor::default() }, KEY).unwrap();
         let mixed =

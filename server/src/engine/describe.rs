@@ -1,4 +1,4 @@
-//! What the server says of its tables: the manifest, v0.1.2's list of tables, the digest of a table.
+//! Descriptions of the tables: the manifest, v0.1.2's list of tables, the digest of a table.
 
 use rejoin_protocol::digest::{Digest, covered};
 use rejoin_protocol::wire::code;
@@ -11,7 +11,7 @@ use crate::error::{Fault, Refusal};
 use crate::model::ReadScope;
 use crate::store::read;
 
-/// The manifest; with our members only if they were asked for.
+/// The manifest; with Rejoin's extensions only on request.
 pub(crate) fn manifest(engine: &Engine, extended: bool) -> Result<Manifest, Fault> {
     let server_time = engine.now();
     read(&*engine.store, |reading| {
@@ -26,7 +26,7 @@ pub(crate) fn tables(engine: &Engine) -> Result<TablesResponse, Fault> {
     Ok(TablesResponse::from(&manifest(engine, false)?))
 }
 
-/// The digest of the rows of a table that the user may see, by the protocol's own definition.
+/// The digest of the table's rows visible to the user, as defined by the protocol.
 pub(crate) fn digest(engine: &Engine, caller: &Caller, table: &str) -> Result<DigestAnswer, Fault> {
     read(&*engine.store, |reading| {
         reading.act_for(&caller.user, &[])?;

@@ -1,4 +1,4 @@
-//! Rows as the wire writes them: arrays under one list of columns, images, plain records.
+//! Encodes rows for the wire: column lists with arrays, images, plain records.
 
 use std::cmp::Ordering;
 
@@ -10,10 +10,10 @@ use serde_json::value::RawValue;
 use crate::error::Fault;
 use crate::model::{Row, Table};
 
-/// How a cell becomes text: ours, or a plain peer's.
+/// Encodes a cell, in Rejoin's form or a plain peer's.
 type Encode = fn(&Value, ColumnKind, &mut String) -> Result<(), CodecError>;
 
-/// The order of keys: integers as numbers, before text by its bytes; SQLite's own.
+/// Key order: integers as numbers, before text by bytes, as in SQLite.
 pub(super) fn key_order(left: &Value, right: &Value) -> Ordering {
     match (left, right) {
         (Value::Integer(left), Value::Integer(right)) => left.cmp(right),
@@ -24,7 +24,7 @@ pub(super) fn key_order(left: &Value, right: &Value) -> Ordering {
     }
 }
 
-/// A set of rows of one table, as they come: in key order.
+/// A set of rows of one table, in key order.
 struct Set<'a> {
     table: &'a Table,
     columns: Vec<usize>,
@@ -58,7 +58,7 @@ impl<'a> Set<'a> {
     }
 }
 
-/// Sets of rows, as they come: table by table.
+/// Sets of rows, table by table.
 #[derive(Default)]
 pub(super) struct Sets<'a>(Vec<Set<'a>>);
 
@@ -87,7 +87,7 @@ pub(super) fn set<'a>(
     set.end()
 }
 
-/// The columns of a row by name, as one JSON object.
+/// The named columns of a row as a JSON object.
 pub(super) fn object(
     table: &Table,
     row: &Row,
@@ -116,7 +116,7 @@ fn object_by(
     Ok(RawValue::from_string(text)?)
 }
 
-/// A row as it now stands, or absent (O3).
+/// The current image of a row, or its absence.
 pub(super) fn image(table: &Table, id: &str, row: Option<&Row>) -> Result<RowImage, Fault> {
     let (table_name, id) = (table.name.clone(), id.to_owned());
     let Some(row) = row else {
@@ -126,7 +126,7 @@ pub(super) fn image(table: &Table, id: &str, row: Option<&Row>) -> Result<RowIma
     Ok(RowImage { table_name, id, data, updated_at: Some(row.version(table)), absent: false })
 }
 
-/// A row as v0.1.2 writes it, generated columns included.
+/// A row in v0.1.2's form, generated columns included.
 pub(super) fn record(table: &Table, row: &Row) -> Result<Record, Fault> {
     let deleted_at = table.deleted_at.and_then(|at| row.cell(at).as_text().map(str::to_owned));
     Ok(Record {
@@ -138,8 +138,9 @@ pub(super) fn record(table: &Table, row: &Row) -> Result<Record, Fault> {
     })
 }
 
-/// One cell. What the wire has no form for (another program stored an infinity) travels as NULL: it must not stop all the
-/// rest. The operator finds it in the log, and [`is_unsendable`] keeps the device's NULL from being written over it.
+/// Encodes one cell. A value without a wire form (such as an infinity) is sent as NULL, so that it
+/// does not block other rows. It is logged for the operator, and [`is_unsendable`] keeps the
+/// device's NULL from overwriting it.
 fn push_cell(table: &Table, row: &Row, at: usize, encode: Encode, text: &mut String) {
     let Some(column) = table.columns.get(at) else { return text.push_str("null") };
     if let Err(error) = encode(row.cell(at), column.kind, text) {
@@ -149,7 +150,7 @@ fn push_cell(table: &Table, row: &Row, at: usize, encode: Encode, text: &mut Str
     }
 }
 
-/// Whether devices have NULL in the place of this cell, because the wire has no form for its value.
+/// Whether devices get NULL for this cell because its value has no wire form.
 pub(super) fn is_unsendable(table: &Table, row: &Row, at: usize) -> bool {
     let kind = table.columns.get(at).map_or(ColumnKind::String, |column| column.kind);
     codec::check(row.cell(at), kind).is_err()

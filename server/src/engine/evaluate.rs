@@ -1,7 +1,8 @@
-//! Evaluates one group (O1): applies each of its changes to the stored rows, or returns the verdict that rejects all of them.
+//! Evaluates one group: applies all its changes to the stored rows, or returns the verdict that
+//! rejects the group.
 //!
-//! The order of a change: access, values, before-image, conflict detection, the table's policy, the write. The caller holds
-//! the savepoint. A row that the user may not read is treated as missing.
+//! Steps of a change: access check, decoding, before-image, conflict detection, conflict policy,
+//! write. The caller holds the savepoint. A row that the user may not read is treated as missing.
 
 use std::collections::BTreeMap;
 
@@ -24,15 +25,15 @@ use crate::error::Fault;
 use crate::hooks::{Conflict, Settled};
 use crate::model::{PushPolicy, Row, StoredRow, Table};
 
-/// How a group ended.
+/// The outcome of a group.
 pub(super) enum Outcome {
-    /// Applied; the rows before it, in the columns that it names (O13).
+    /// Applied; with the before-images of the changed columns.
     Accepted { displaced: Vec<RowImage> },
-    /// Not applied, by this verdict.
+    /// Rejected with this verdict.
     Refused(Verdict),
-    /// Not applied for now, with the host's message; no verdict is stored.
+    /// Deferred by the host, with its message; no verdict is stored.
     Later(Verdict),
-    /// Nothing was decided.
+    /// Undecided because of a temporary failure.
     Transient(String),
 }
 
@@ -41,14 +42,15 @@ pub(super) struct Evaluator<'a> {
     pub(super) transaction: UserTransaction<'a>,
     /// The device.
     pub(super) client_id: &'a str,
-    /// Collects conflicts for the host.
+    /// Collects conflicts for the host's hooks.
     pub(super) conflicts: &'a ConflictLog,
     /// The checks of actions.
     pub(super) checks: &'a Checks,
 }
 
 impl Evaluator<'_> {
-    /// Evaluates and applies the group. The caller holds a savepoint and rolls it back unless the group is accepted.
+    /// Evaluates and applies the group. The caller holds a savepoint and rolls it back unless the
+    /// group is accepted.
     ///
     /// `version` is the request's schema version; a group may name an older one.
     pub(super) fn group(&self, group: &Group, version: i64) -> Result<Outcome, Fault> {
@@ -64,7 +66,7 @@ impl Evaluator<'_> {
         }
         let Err((row, why)) = done else { return Ok(Outcome::Accepted { displaced }) };
         match why {
-            // Internal faults too: one group that the server fails on must not stop the others (I4).
+            // Internal faults too: a group on which the server fails must not stop the others.
             ChangeError::Fault(
                 Fault::Transient(message) | Fault::Collision(message) | Fault::Internal(message),
             ) => Ok(Outcome::Transient(message)),
@@ -83,7 +85,7 @@ impl Evaluator<'_> {
         }
     }
 
-    /// Parents are written before children, and deleted after them.
+    /// Parents are written before their children, and deleted after them.
     fn in_order<'c>(&self, changes: &'c [Change]) -> Vec<&'c Change> {
         let schema = self.transaction.schema();
         let depth = |change: &Change| schema.table(&change.table_name).map_or(0, |t| t.depth);
@@ -141,15 +143,16 @@ impl Evaluator<'_> {
         match change.operation {
             Operation::Create => self.transaction.create(table, key, data),
             Operation::Update => self.transaction.missing(table, change),
-            // The row is deleted already. The log cannot tell whether it was ever there: it may be compacted.
+            // The row is already deleted. The log may be compacted, so it cannot tell whether the
+            // row ever existed.
             Operation::Delete => Ok(()),
         }
     }
 
-    /// Merges the change into the row; a conflict is resolved by the table's policy.
+    /// Merges the change into the row; the table's policy resolves a conflict.
     fn apply_to_row(&self, change: &RowChange<'_>, row: &Row) -> Result<(), ChangeError> {
         match self.merge(change, row) {
-            // Policies are for plain SQL (O7).
+            // Conflict policies apply to plain SQL only.
             Err(ChangeError::Rejected(why))
                 if why.ending == Ending::Conflict && !change.group.old_only =>
             {
@@ -162,8 +165,8 @@ impl Evaluator<'_> {
         }
     }
 
-    /// An action is compared with its expected values alone (O1): a create finds no row, a delete finds one, and each column
-    /// of an update has its old value.
+    /// Compares an action with its expected values only: a create needs a missing row, a delete a
+    /// live one, and an update the old value of each column.
     fn check_expected(
         &self,
         change: &RowChange<'_>,
@@ -183,7 +186,7 @@ impl Evaluator<'_> {
         }
     }
 
-    /// Writes what can be merged column by column; the rest is a conflict (O1).
+    /// Writes the columns that merge; any other difference is a conflict.
     fn merge(&self, change: &RowChange<'_>, row: &Row) -> Result<(), ChangeError> {
         let RowChange { change, naming, table, key, data, .. } = *change;
         let is_live = !row.is_deleted(table);
@@ -214,7 +217,8 @@ impl Evaluator<'_> {
         stored: Option<&StoredRow>,
     ) -> Result<(), ChangeError> {
         match stored {
-            // Before the columns are checked: an error in them would show that the row is another user's.
+            // Before the columns are checked: an error about columns would reveal that the row
+            // exists.
             None if change.operation == Operation::Update => {
                 self.transaction.missing(table, change)
             }
@@ -228,7 +232,7 @@ impl Evaluator<'_> {
         }
     }
 
-    /// Rejects a row in a bucket that the user does not hold.
+    /// Rejects a row in a bucket that the user does not read.
     fn check_bucket(
         &self,
         table: &Table,
@@ -256,7 +260,7 @@ impl Evaluator<'_> {
             let RowChange { group, change, table, data, .. } = *change;
             let (settled, code) = match done {
                 Ok(()) => (Settled::Written, found),
-                // The code of the resolution: `row.superseded`, for example.
+                // The code of the resolution, for example `row.superseded`.
                 Err(ChangeError::Rejected(why)) if why.ending == Ending::Conflict => {
                     (Settled::Kept, why.code)
                 }
@@ -281,7 +285,7 @@ impl Evaluator<'_> {
         });
     }
 
-    /// Records a conflict that only the verdict reports: of an action, or with a row that is gone.
+    /// Records a conflict that only the verdict reports: of an action, or with a missing row.
     fn record_verdict(&self, group: &Group, verdict: &Verdict, begun: usize) {
         if verdict.verdict != Ending::Conflict {
             return;
@@ -310,7 +314,8 @@ impl Evaluator<'_> {
     }
 }
 
-/// The before-image of a change: the values of its columns, all of them for a delete, or that there was no row (O13).
+/// The before-image of a change: the values of its columns (all columns for a delete), or the
+/// absence of the row.
 fn before_image(
     table: &Table,
     id: &str,

@@ -1,6 +1,8 @@
-//! Calls the host's hooks: in the transaction of a push, before the request of a stale device, and after a request.
+//! Calls the host's hooks: in the push transaction, before the request of an inactive device, and
+//! after a request.
 //!
-//! A hook can roll back its own group and nothing else. A panic is caught and never counts as consent.
+//! A hook can roll back its own group and nothing else. A panic is caught and never counts as
+//! approval.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -19,17 +21,18 @@ use crate::store::{Reading, read};
 /// In microseconds.
 const DAY: i64 = 86_400_000_000;
 
-/// The message to a device whose group a hook failed on.
+/// The message to a device if the hook fails for its group.
 const UNDECIDED: &str = "the server could not decide now";
 
-/// The host's decision about changes that are written.
+/// The host's decision about written changes.
 pub(super) enum Decision {
     Keep,
     Refuse(String),
     Later(String),
 }
 
-/// Calls `accepted`: whether the host keeps what is written. The caller holds the savepoint and rolls it back otherwise.
+/// Calls `accepted`: whether the host keeps the written changes. The caller holds the savepoint and
+/// rolls it back otherwise.
 pub(super) fn ask_accepted(
     hooks: &dyn Hooks,
     accepted: &Accepted<'_>,
@@ -56,10 +59,10 @@ pub(super) fn ask_accepted(
 }
 
 impl Engine {
-    /// Tells the host, if it wants to hear; what becomes of it there changes no answer.
-    pub(crate) fn tell(&self, told: impl FnOnce(&dyn Hooks)) {
+    /// Notifies the host, if there are hooks; a failure there does not change the response.
+    pub(crate) fn tell(&self, notify: impl FnOnce(&dyn Hooks)) {
         let Some(hooks) = &self.hooks else { return };
-        if catch_unwind(AssertUnwindSafe(|| told(&**hooks))).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| notify(&**hooks))).is_err() {
             tracing::error!("a hook panicked");
         }
     }
@@ -82,7 +85,8 @@ impl Engine {
         });
     }
 
-    /// Tells of a device that was told to take a snapshot. The log is asked for its end only if somebody hears.
+    /// Reports that a device was sent to take a snapshot. Reads the end of the log only if there
+    /// are hooks.
     pub(super) fn tell_snapshot(
         &self,
         caller: &Caller,
@@ -97,12 +101,12 @@ impl Engine {
         let watermark = log.map_or(0, |log| log.watermark);
         let user = &caller.user;
         self.tell(|hooks| {
-            let told = SnapshotRequired { user, client_id, position, watermark, reason };
-            hooks.snapshot_required(&told);
+            let event = SnapshotRequired { user, client_id, position, watermark, reason };
+            hooks.snapshot_required(&event);
         });
     }
 
-    /// Tells of an app that is too old, if it was refused for that.
+    /// Reports an app that was refused because its version is too old.
     pub(crate) fn tell_incompatible(
         &self,
         fault: &Fault,
@@ -120,8 +124,8 @@ impl Engine {
         }
     }
 
-    /// Stops the work where the host is to be asked first, whether a device that was away for longer than the log is kept
-    /// comes in ([`asking`](Self::asking)).
+    /// Interrupts the request of a device that was inactive for longer than the log is kept, so
+    /// that the host decides whether to admit it ([`asking`](Self::asking)).
     pub(super) fn let_in(
         &self,
         caller: &Caller,
@@ -133,7 +137,7 @@ impl Engine {
         }
         let last = client.last_pull_at.as_ref().max(client.last_push_at.as_ref());
         let Some((last, at)) = last.and_then(|last| Some((last, time::parse(last)?))) else {
-            return Ok(()); // It has never been here.
+            return Ok(()); // A new device.
         };
         if self.clock.now() - at <= DAY * i64::from(self.retention.log_days) {
             return Ok(());
@@ -145,8 +149,8 @@ impl Engine {
         })))
     }
 
-    /// Runs the work, and where it stopped for a device that was away asks the host, outside the transaction; then runs it
-    /// once more.
+    /// Runs the request. If it was interrupted for an inactive device, calls the host outside the
+    /// transaction and runs the request again.
     pub(crate) fn asking<T>(
         &self,
         caller: &Caller,

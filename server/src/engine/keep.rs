@@ -1,6 +1,7 @@
-//! Housekeeping: the log and the verdicts are kept as long as somebody may need them, and no longer (C3).
+//! Housekeeping: removes log entries and verdicts that no device needs any more.
 //!
-//! In pieces of a bounded size, each a transaction of its own, so that a push never waits for more than one of them.
+//! Works in batches of bounded size, each in its own transaction, so that a push waits for one
+//! batch at most.
 
 use rejoin_protocol::time;
 
@@ -12,28 +13,29 @@ use crate::store::{Writing, write};
 
 const DAY: i64 = 86_400_000_000;
 
-/// One thing of which a compaction forgets pieces.
+/// Deletes one batch of one kind of row and returns its size.
 type Forget<'a> = &'a mut dyn FnMut(&dyn Writing, usize) -> Result<usize, Fault>;
 
 impl Engine {
-    /// Who was seen last before this holds nothing back.
+    /// Devices last seen before this time no longer hold back compaction.
     pub(crate) fn silent_before(&self) -> String {
         time::format(self.clock.now() - DAY * i64::from(self.retention.log_days))
     }
 
-    /// The verdicts of a device that was seen last before this are forgotten.
+    /// The verdicts of devices last seen before this time are deleted.
     pub(crate) fn forgotten_before(&self) -> String {
         time::format(self.clock.now() - DAY * i64::from(self.retention.verdict_days))
     }
 
-    /// Forgets what every device has read, but for those that have long been silent, and the verdicts of the silent.
+    /// Removes log entries that all active devices have read, and the verdicts of inactive devices.
     pub(crate) fn compact(&self) -> Result<Compaction, Fault> {
         let log_since = self.silent_before();
         let verdicts_since = self.forgotten_before();
         let mut done = Compaction::default();
         let mut watermark = None;
         done.entries = self.in_pieces(&mut done, &mut |writing, most| {
-            // Once for all pieces: what is read meanwhile is forgotten the next time.
+            // One end position for all batches: entries read meanwhile are removed by the next
+            // compaction.
             let end = match watermark {
                 Some(end) => end,
                 None => lowest(writing, &log_since)?,
@@ -46,8 +48,8 @@ impl Engine {
         done.verdicts = self.in_pieces(&mut done, &mut |writing, most| {
             writing.forget_verdicts(&verdicts_since, most)
         })?;
-        // Not with the log: a device that the server has not seen for long, or knows under another
-        // id (a copy of a file), still sends edits that are older than what it has not read.
+        // Independent of the log: a device that was inactive, or registered again under a new id (a
+        // copied file), may still send edits older than entries it has not read.
         done.times = self.in_pieces(&mut done, &mut |writing, most| {
             writing.forget_written(&verdicts_since, most)
         })?;
@@ -55,7 +57,8 @@ impl Engine {
         Ok(done)
     }
 
-    /// Forgets piece by piece until one is not full, or somebody else is at it; how many went.
+    /// Deletes batches until one is not full or another node is compacting; returns the number of
+    /// deleted rows.
     fn in_pieces(&self, done: &mut Compaction, forget: Forget<'_>) -> Result<usize, Fault> {
         let most = usize::try_from(self.retention.batch).unwrap_or(usize::MAX);
         let mut went = 0;
@@ -78,7 +81,7 @@ impl Engine {
     }
 }
 
-/// What every device has read that is not silent; the end of the log if there is none.
+/// The position that all active devices have read; the end of the log if there is no active device.
 fn lowest(writing: &dyn Writing, since: &str) -> Result<i64, Fault> {
     let log = writing.log_state()?;
     let lowest = writing.lowest_position(since)?.unwrap_or(log.head);

@@ -1,4 +1,4 @@
-//! Names of columns through time: a group written under an older schema means its columns by identity (S1).
+//! Column names across schema versions: a group of an older schema names columns by their identity.
 
 use rejoin_protocol::Manifest;
 
@@ -6,23 +6,23 @@ use crate::error::Fault;
 use crate::model::Table;
 use crate::store::Reading;
 
-/// How a group names columns.
+/// Resolves the column names of a group.
 pub(super) struct Naming {
     older: Option<Manifest>,
 }
 
 impl Naming {
-    /// The naming of the present schema.
+    /// Names of the current schema.
     pub(super) const PRESENT: Self = Self { older: None };
 
-    /// The naming of the schema of this version; the present one if it is that, or is not known.
+    /// The names of this schema version; the current names if that version is current or unknown.
     pub(super) fn of(reading: &dyn Reading, version: i64) -> Result<Self, Fault> {
         let present = reading.schema().manifest.schema_version;
         let older = if version == present { None } else { reading.manifest(version, None)? };
         Ok(Self { older: older.map(|json| serde_json::from_str(&json)).transpose()? })
     }
 
-    /// The position of the column that `name` meant then.
+    /// The position of the column that had this name.
     pub(super) fn column(&self, table: &Table, name: &str) -> Option<usize> {
         let then = self
             .older

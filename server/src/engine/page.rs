@@ -1,4 +1,4 @@
-//! Rows that were named, read as they now stand: what a pull and a walk put into their answers (C4).
+//! Reads named rows in their current state, for pulls and walks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,11 +10,11 @@ use crate::error::Fault;
 use crate::model::{ReadScope, Row, Table};
 use crate::store::Reading;
 
-/// Names of rows, each once, by table and key text.
+/// Row ids, each once, by table and key text.
 #[derive(Debug, Default)]
 pub(super) struct Names(BTreeMap<String, BTreeSet<String>>);
 
-/// The names of one table, and what they are as keys, in the order of those.
+/// The ids of one table with their keys, in key order.
 struct Named<'a> {
     table: &'a Table,
     ids: Vec<String>,
@@ -34,7 +34,7 @@ impl<'a> Named<'a> {
     }
 }
 
-/// What becomes of rows that stand, as they come: table by table, in the order of their keys.
+/// Receives the rows that exist, table by table in key order.
 pub(super) type Stands<'a, 's> = &'a mut dyn FnMut(&'s Table, Row) -> Result<(), Fault>;
 
 impl Names {
@@ -49,8 +49,9 @@ impl Names {
         self.0.values().map(BTreeSet::len).sum()
     }
 
-    /// Reads each row under `scope`, and hands it on; what is not seen there is gone for this user. `None` if the rows hold more
-    /// than `bytes`: the page must name fewer, and what was handed on is none.
+    /// Reads each row under `scope` and passes it on; rows that are not visible there are reported
+    /// as gone. Returns `None` if the rows exceed `bytes`: the page must name fewer, and the rows
+    /// passed on are void.
     pub(super) fn read<'s>(
         self,
         reading: &'s dyn Reading,
@@ -96,10 +97,10 @@ impl Names {
     }
 }
 
-/// Which of the rows do not stand.
+/// The named rows that do not exist.
 #[derive(Debug, Default)]
 pub(super) struct Gone {
     pub(super) names: Vec<RowName>,
-    /// How many rows there were, those that stand too.
+    /// The number of named rows, including those that exist.
     pub(super) rows: usize,
 }

@@ -1,11 +1,12 @@
-//! What a push has loaded, and the writes that it has not applied yet.
+//! The loaded rows of a push and its pending writes.
 //!
-//! Groups are evaluated on loaded rows. Their writes are applied together, at the end or before something is read that must
-//! find them. A loaded row is locked, so it changes only by writes of this transaction; a row that was written is loaded again
-//! when it is needed, with all others of that kind. If a write may change other rows, everything is read anew.
+//! Groups are evaluated on loaded rows. Their writes are applied as a batch, at the end or before a
+//! read that must see them. A loaded row is locked, so only this transaction changes it. A written
+//! row is loaded again when it is next needed, together with all other written rows of its table.
+//! If a write may change other rows, all loaded rows are discarded.
 //!
-//! A row that is missing cannot be locked. If another transaction inserts it, this one's insert fails; the groups are then
-//! evaluated again without what was known of missing rows.
+//! A missing row cannot be locked. If another transaction inserts it, the insert of this one fails;
+//! the groups are then evaluated again without the cached knowledge of missing rows.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -17,7 +18,7 @@ use crate::error::Fault;
 use crate::model::{Access, ReadScope, Schema, StoredRow, StoredVerdict, Table};
 use crate::store::{ApplyError, Batch, Load, Planned, PlannedWrite, RowIds, StoreWrite};
 
-/// Rows by the places of their tables and their ids; `None` if there is no row.
+/// Rows by table position and id; `None` if the row is missing.
 type Rows = HashMap<usize, HashMap<String, Option<Rc<StoredRow>>>>;
 
 /// The plan of a push in its transaction.
@@ -35,42 +36,42 @@ struct State {
     known: Loaded,
     /// Verdicts given in this transaction.
     given: Vec<String>,
-    /// Rows that were loaded again.
+    /// Rows that were loaded again after a write.
     again: Vec<(usize, String)>,
     /// The number of writes so far.
     writes: usize,
-    /// One for each savepoint of a group.
+    /// One mark per savepoint of a group.
     marks: Vec<Mark>,
-    /// `Some` while several groups are evaluated together.
+    /// `Some` while several groups are evaluated as a batch.
     pending: Option<Pending>,
 }
 
-/// What is known of a row or a verdict: `None` if there is none.
+/// Cached knowledge of a row or a verdict: `None` if it is missing.
 pub(super) struct Answer<T>(pub(super) Option<T>);
 
-/// What is known without reading.
+/// Cached rows and verdicts.
 #[derive(Clone, Default)]
 struct Loaded {
     verdicts: HashMap<String, Option<StoredVerdict>>,
     rows: Rows,
-    /// Rows that were written since they were loaded.
+    /// Rows written since they were loaded.
     stale: RowIds,
-    /// Whether rows are kept: not any more after a write that may have changed any of them.
+    /// Whether rows are cached; not after a write that may have changed any row.
     keeps_rows: bool,
 }
 
-/// What is not applied yet.
+/// Writes and verdicts not applied yet.
 #[derive(Default)]
 struct Pending {
-    /// The group that is evaluated now, counted from 0.
+    /// The index of the group being evaluated.
     group: usize,
     writes: Vec<PlannedWrite>,
     verdicts: Vec<(String, StoredVerdict)>,
-    /// The group in which something failed.
+    /// The group that failed.
     failed: Option<usize>,
 }
 
-/// How far everything had come when a savepoint began.
+/// The state at the start of a savepoint.
 #[derive(Clone, Copy, Default)]
 struct Mark {
     given: usize,
@@ -80,7 +81,7 @@ struct Mark {
     pending: Option<(usize, usize)>,
 }
 
-/// What was known before several groups, to return to if one of them fails.
+/// The state before a batch of groups, restored if one of them fails.
 pub(super) struct Before(Loaded, Mark);
 
 impl<'a> Plan<'a> {
@@ -116,12 +117,12 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// The verdict on a mutation, if it is known whether there is one.
+    /// The cached verdict on a mutation; `None` if it is not cached whether there is one.
     pub(super) fn verdict(&self, mutation: &str) -> Option<Answer<StoredVerdict>> {
         self.state.borrow().known.verdicts.get(mutation).cloned().map(Answer)
     }
 
-    /// Notes a verdict. Returns whether it is pending, so that the caller need not store it.
+    /// Records a verdict. Returns whether it is pending, so that the caller need not store it.
     pub(super) fn put_verdict(&self, mutation: &str, verdict: &StoredVerdict) -> bool {
         let mut state = self.state.borrow_mut();
         state.given.push(mutation.to_owned());
@@ -131,7 +132,7 @@ impl<'a> Plan<'a> {
         true
     }
 
-    /// The row of this key, if it is known. A row that was written is loaded again.
+    /// The cached row of this key. A written row is loaded again.
     pub(super) fn row(
         &self,
         table: &Table,
@@ -153,7 +154,7 @@ impl<'a> Plan<'a> {
         Ok(row.map(|row| Answer(row.as_deref().cloned())))
     }
 
-    /// Notes a write; returns it if it must be applied now.
+    /// Records a write; returns it if it must be applied now.
     pub(super) fn write(&self, table: &Table, write: StoreWrite) -> Option<StoreWrite> {
         let mut state = self.state.borrow_mut();
         state.writes += 1;
@@ -169,7 +170,7 @@ impl<'a> Plan<'a> {
         None
     }
 
-    /// Applies what is pending, because something is read next that must find it.
+    /// Applies the pending writes before a read that must see them.
     pub(super) fn settle(&self) -> Result<(), Fault> {
         self.apply(false)
     }
@@ -185,7 +186,7 @@ impl<'a> Plan<'a> {
         }
         let all = (pending.writes.len(), pending.verdicts.len());
         for mark in marks.iter_mut() {
-            // A group that has written nothing yet can still be undone by itself.
+            // A group without writes can still be rolled back alone.
             mark.pending = mark.pending.filter(|mark| *mark == all).map(|_| (0, 0));
         }
         let Pending { group, writes, verdicts, .. } = std::mem::take(pending);
@@ -210,15 +211,15 @@ impl<'a> Plan<'a> {
         state.pending.is_none()
     }
 
-    /// Keeps the savepoint of a group; returns whether the store must keep its own.
+    /// Releases the savepoint of a group; returns whether the store must release its own.
     pub(super) fn keep(&self) -> bool {
         let mut state = self.state.borrow_mut();
         state.marks.pop();
         state.pending.is_none()
     }
 
-    /// Undoes the savepoint of a group; returns whether the store must undo its own. Fails among several groups if some of this
-    /// one's writes were applied.
+    /// Rolls back the savepoint of a group; returns whether the store must roll back its own. In a
+    /// batch it fails if some of this group's writes were applied.
     pub(super) fn undo(&self) -> Result<bool, Fault> {
         let mut state = self.state.borrow_mut();
         let mark = state.marks.pop().unwrap_or_default();
@@ -233,26 +234,26 @@ impl<'a> Plan<'a> {
         Ok(false)
     }
 
-    /// Whether several groups are evaluated together.
+    /// Whether several groups are evaluated as a batch.
     pub(super) fn is_together(&self) -> bool {
         self.state.borrow().pending.is_some()
     }
 
-    /// Several groups follow, in a savepoint that the caller has begun.
+    /// Starts a batch of groups, in a savepoint begun by the caller.
     pub(super) fn start(&self) -> Before {
         let mut state = self.state.borrow_mut();
         state.pending = Some(Pending::default());
         Before(state.known.clone(), state.mark())
     }
 
-    /// Among several groups: this one follows.
+    /// In a batch: starts the next group.
     pub(super) fn next_group(&self, number: usize) {
         if let Some(pending) = &mut self.state.borrow_mut().pending {
             pending.group = number;
         }
     }
 
-    /// The group that is evaluated now cannot be decided among the others.
+    /// Marks the current group as impossible to evaluate within the batch.
     pub(super) fn fail(&self) -> Fault {
         if let Some(pending) = &mut self.state.borrow_mut().pending {
             pending.failed = Some(pending.group);
@@ -260,14 +261,15 @@ impl<'a> Plan<'a> {
         Fault::Undone
     }
 
-    /// Applies all that is pending, and keeps the savepoint of the groups.
+    /// Applies all pending writes and keeps the batch's savepoint.
     pub(super) fn finish(&self) -> Result<(), Fault> {
         self.apply(true)?;
         self.state.borrow_mut().pending = None;
         Ok(())
     }
 
-    /// Returns to what was known before the groups, whose savepoint the caller undoes; which group failed.
+    /// Restores the state before the batch, whose savepoint the caller rolls back; returns the
+    /// failed group.
     pub(super) fn undo_all(&self, Before(known, mark): Before) -> usize {
         let mut state = self.state.borrow_mut();
         let failed = state.pending.take().and_then(|pending| pending.failed);
@@ -279,7 +281,7 @@ impl<'a> Plan<'a> {
         failed.unwrap_or_default()
     }
 
-    /// The host may have changed any row.
+    /// Discards cached rows: the host may have changed any row.
     pub(super) fn forget_rows(&self) {
         self.state.borrow_mut().known.forget_rows();
     }
@@ -296,7 +298,8 @@ impl State {
         Mark { given: self.given.len(), again: self.again.len(), writes: self.writes, pending }
     }
 
-    /// A verdict given since is not stored. A row that was loaded again since may have shown a write that is undone.
+    /// Discards verdicts and reloaded rows since the mark: they may reflect writes that are rolled
+    /// back.
     fn undo_to(&mut self, mark: Mark) {
         for mutation in self.given.drain(mark.given.min(self.given.len())..) {
             self.known.verdicts.remove(&mutation);
@@ -314,7 +317,7 @@ impl State {
 }
 
 impl Loaded {
-    /// A row was written, or is about to be.
+    /// Records that a row was written or is about to be.
     fn wrote(&mut self, schema: &Schema, table: usize, key: &Value) {
         if !self.keeps_rows {
             return;
@@ -324,7 +327,7 @@ impl Loaded {
         {
             self.stale.entry(table).or_default().insert(id);
         }
-        // Access to the rows below depends on this row. A missing row below is still missing.
+        // Access to child rows depends on this row. A missing child is still missing.
         for at in 0..schema.tables.len() {
             if is_below(schema, at, table) {
                 self.move_to_stale(at, Option::is_some);
@@ -332,7 +335,7 @@ impl Loaded {
         }
     }
 
-    /// Rows that were missing may have been inserted by another transaction.
+    /// Discards missing rows: another transaction may have inserted them.
     fn doubt_missing_rows(&mut self) {
         let tables: Vec<usize> = self.rows.keys().copied().collect();
         for at in tables {
@@ -346,7 +349,7 @@ impl Loaded {
         self.stale.entry(at).or_default().extend(moved);
     }
 
-    /// Any row may have changed.
+    /// Discards all rows: any of them may have changed.
     fn forget_rows(&mut self) {
         self.keeps_rows = false;
         self.rows.clear();
@@ -357,7 +360,7 @@ impl Loaded {
 /// Whether access to the rows of `table` depends on rows of `above`.
 fn is_below(schema: &Schema, table: usize, above: usize) -> bool {
     let mut lower = schema.tables.get(table);
-    // At most as many steps as there are tables: no table is above itself.
+    // Bounded by the number of tables: no table is above itself.
     for _ in &schema.tables {
         let Some(Table { access: Access::Chain { parent, .. }, .. }) = lower else { return false };
         if *parent == above {

@@ -1,7 +1,9 @@
-//! Pull: what changed in the buckets held, read as it now stands (C4), up to the end of a transaction (D15).
+//! Pull: the changes in the user's buckets, read in their current state, up to the end of a
+//! transaction.
 //!
-//! When the buckets of a user changed, the rows of those that came and went are walked first, in pages; the position
-//! stands still meanwhile, and entries of buckets held before are read on up to where the walk ended.
+//! When the user's buckets changed, the rows of added and removed buckets are walked first, in
+//! pages. The position does not advance meanwhile. Entries of former buckets are still read up to
+//! the end of the walk.
 
 use rejoin_protocol::wire::pull::{PullAnswer, PullAsk, PullRequest, PullResponse};
 
@@ -16,7 +18,7 @@ use crate::observe;
 use crate::store::{ReadHint, Reading, read, write};
 use rejoin_protocol::mutant::{self, Mutant};
 
-/// The wire's word for a reason.
+/// The wire name of a reason.
 fn word(reason: Reason) -> String {
     String::from(match reason {
         Reason::Initial => "initial_sync_required",
@@ -25,15 +27,15 @@ fn word(reason: Reason) -> String {
     })
 }
 
-/// What a pull found.
+/// The result of a pull.
 enum Found {
-    /// With the position that it begins at, and how many rows it has.
+    /// With the position at which it begins, and its number of rows.
     Page(Box<PullResponse>, i64, usize),
     Snapshot(Reason),
     Restored,
 }
 
-/// Answers a pull of a Rejoin device.
+/// Handles a pull of a Rejoin device.
 pub(crate) fn pull(
     engine: &Engine,
     caller: &Caller,
@@ -50,7 +52,8 @@ pub(crate) fn pull(
             "" => Found::Snapshot(Reason::Initial),
             cursor => match cursor::check_of(&caller.user, reading, cursor)? {
                 Standing::Good(cursor) => {
-                    // Heavy rows: fewer of them. One entry, or one transaction, goes however heavy it is.
+                    // Rows exceed the byte limit: retry with fewer. A single entry or transaction
+                    // is sent at any size.
                     let mut limit = limit;
                     loop {
                         let bytes = if limit > 1 { engine.limits.page_bytes } else { usize::MAX };
@@ -94,22 +97,22 @@ pub(crate) fn pull(
     }
 }
 
-/// Begins a new epoch, unless another request did since the cursor was found to be of a later state of the log.
+/// Begins a new epoch, unless another request already did since the cursor proved a restore.
 pub(super) fn begin_epoch(
     engine: &Engine,
     is_restored: impl Fn(&dyn Reading) -> Result<bool, Fault>,
 ) -> Result<String, Fault> {
     write(&*engine.store, &engine.now(), |writing| {
         if is_restored(writing)? {
-            tracing::warn!("a device knows a later log than this one: a new epoch begins");
+            tracing::warn!("a device has read a later state of the log: starting a new epoch");
             return writing.new_epoch();
         }
         Ok(writing.log_state()?.epoch)
     })
 }
 
-/// Tells the store what a pull is going to ask, as far as its cursors say so. A cursor that is not ours says nothing: nobody
-/// has the log looked through by making one up.
+/// Prefetches what the pull will read according to its cursors. Cursors of other servers are
+/// ignored, so that a forged cursor causes no log scan.
 fn expect(
     reading: &dyn Reading,
     caller: &Caller,
@@ -180,7 +183,7 @@ fn page(
     next.carry(&ask.witness, &reading.log_state()?.key);
     let walking = next.walk.is_some();
     let wait = if walking {
-        // It names rows of buckets that are held no more.
+        // The walk names rows of former buckets.
         let former = next.walk.as_ref().map(walked).unwrap_or_default();
         reading.act_for(&caller.user, &former)?;
         walk(reading, &mut next, room, &mut names)?;
@@ -212,8 +215,9 @@ fn page(
     };
     let mut response = empty(reading, caller, ask)?;
     observe::pulled(gone.rows);
-    // Rows are read as they are, and may show what commits while the page is made and has no entry yet. A device must not
-    // take such a page alone: the next one has the other rows of the same transaction.
+    // Rows are read in their current state and may show a commit whose entries have no position
+    // yet. A device must not apply such a page alone: the next page has the other rows of that
+    // transaction.
     let is_ahead = reading.log_state()?.unnumbered && count > 0 && next.position > cursor.position;
     response.has_more = walking || remaining > 0 || is_ahead;
     response.checkpoint = next.position;
@@ -227,8 +231,8 @@ fn page(
 }
 
 impl Cursor {
-    /// It stands behind the last entry of its page; past the last of its own at the log's end, so that a quiet user does not fall
-    /// behind.
+    /// Advances to the last entry of the page. After the user's last entry it advances to the end
+    /// of the log, so that the cursor of an inactive user stays current.
     fn read_up_to(&mut self, reading: &dyn Reading, last: Option<i64>) -> Result<(), Fault> {
         self.position = match last {
             Some(last) => last,
@@ -241,7 +245,8 @@ impl Cursor {
         Ok(())
     }
 
-    /// The buckets whose entries are read: those held at the last pull, and what is still to be read of others.
+    /// The buckets whose entries are read: those of the last pull, and former ones not yet read to
+    /// their end.
     fn read_buckets(&self) -> Vec<String> {
         let mut buckets = self.held.clone();
         buckets.extend(self.extra.iter().filter(|extra| !self.held.contains(extra)).cloned());
@@ -249,13 +254,13 @@ impl Cursor {
     }
 }
 
-/// The cursor, with a walk begun or begun anew if the buckets held are not those it knows.
+/// The cursor, with a walk started or restarted if the user's buckets have changed.
 fn turned(cursor: &Cursor, held: &[String]) -> Cursor {
     let mut next = cursor.clone();
     let target = cursor.walk.as_ref().map_or(&cursor.held, |walk| &walk.target);
     if !same_buckets(target, held) && !mutant::on(Mutant::BucketsUnwalked) {
         let mut buckets = difference(&cursor.held, held);
-        // A walk that has not ended has brought some rows of its buckets, or has still to take some away.
+        // An unfinished walk has already sent some rows of its buckets, or has yet to remove some.
         for bucket in cursor.walk.iter().flat_map(|walk| &walk.buckets) {
             if !buckets.contains(bucket) {
                 buckets.push(bucket.clone());
@@ -272,7 +277,7 @@ pub(super) fn same_buckets(left: &[String], right: &[String]) -> bool {
     difference(left, right).is_empty()
 }
 
-/// What is in one of the two and not in both.
+/// The elements that are in exactly one of the two lists.
 fn difference(left: &[String], right: &[String]) -> Vec<String> {
     let only = |of: &[String], not: &[String]| -> Vec<String> {
         of.iter().filter(|name| !not.contains(name)).cloned().collect()
@@ -282,14 +287,15 @@ fn difference(left: &[String], right: &[String]) -> Vec<String> {
     found
 }
 
-/// The buckets under which a walk looks for rows: also for those of which it is not known yet whether they are still there.
+/// The buckets in which a walk looks for rows, including those that may no longer have any.
 fn walked(walk: &Walk) -> Vec<String> {
     let mut buckets = walk.buckets.clone();
     buckets.push(String::from(WAITING));
     buckets
 }
 
-/// One page of the walk: names every row of the buckets that came or went, live ones; membership is read as it is.
+/// Reads one page of the walk: every live row of the added and removed buckets, with its current
+/// membership.
 fn walk(
     reading: &dyn Reading,
     next: &mut Cursor,
@@ -319,8 +325,8 @@ fn walk(
             return Ok(());
         }
     }
-    // Entries of what was held before still say which rows left it while this walk was under way, or an earlier one whose
-    // entries are not read yet.
+    // Entries of former buckets still report rows that left them during this walk, or during an
+    // earlier one whose entries were not read yet.
     for bucket in walk.buckets.into_iter().chain(next.held.drain(..)) {
         if !next.extra.contains(&bucket) {
             next.extra.push(bucket);
@@ -331,7 +337,7 @@ fn walk(
     Ok(())
 }
 
-/// One page of entries; where more may wait, and in which buckets.
+/// Reads one page of entries; returns where, and in which buckets, more may follow.
 fn advance(
     reading: &dyn Reading,
     next: &Cursor,

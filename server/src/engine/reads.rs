@@ -1,7 +1,8 @@
-//! Validates what an action depends on: the rows that it read, and the checks of this server (O8).
+//! Validates what an action depends on: the rows that it read, and the configured checks.
 //!
-//! Rows that were read by key are compared with the stored ones, in the group's transaction and before the group writes: of two
-//! actions that each write what the other one read, one is rejected. Other reads are covered by checks.
+//! Rows read by key are compared with the stored rows, in the group's transaction and before its
+//! writes. If two actions each write a row that the other one read, one is rejected. Other reads
+//! are covered by checks.
 
 use std::sync::Arc;
 
@@ -21,10 +22,11 @@ use super::user_transaction::UserTransaction;
 use crate::config::USER;
 use crate::error::Fault;
 
-/// The table and key of the row at fault, if it is one, and why the group is not applied.
+/// The table and key of the conflicting row, if it is one, and why the group is not applied.
 type AtFault<'g> = (Option<(&'g str, &'g str)>, ChangeError);
 
-/// Whether everything that the group read is unchanged and its checks hold; else the row at fault, if it is one.
+/// Whether all rows read are unchanged and all checks pass; otherwise the conflicting row, if it is
+/// one.
 pub(super) fn validate<'g>(
     transaction: &UserTransaction<'_>,
     checks: &Checks,
@@ -41,7 +43,7 @@ pub(super) fn validate<'g>(
     }
 }
 
-/// Compares a row that the action read with the stored one.
+/// Compares a row read by the action with the stored row.
 fn compare(
     transaction: &UserTransaction<'_>,
     seen: &RowImage,
@@ -108,7 +110,8 @@ fn check(
     Ok(())
 }
 
-/// A check that fails to run decides nothing: the device sends the group again, and the reason is logged.
+/// A check that fails to run leaves the group undecided: the device retries, and the reason is
+/// logged.
 fn undecided(performed: &Performed, fault: Fault) -> Fault {
     tracing::warn!(action = performed.name, %fault, "a check could not be run");
     fault

@@ -1,7 +1,8 @@
-//! References of a pushed row: its parent must be writable for the user, and other rows that it refers to readable.
+//! Validates references of a pushed row: the user must be able to write its parent and to read
+//! other referenced rows.
 //!
-//! Checked before the write. The database would accept a reference to another user's row and reject one to a missing row, and
-//! so reveal which keys are in use (I10). The parent has its own rule.
+//! Checked before the write. The database alone would accept a reference to another user's row and
+//! reject one to a missing row, which reveals the keys in use. The parent has its own rule.
 
 use rejoin_protocol::Value;
 use rejoin_protocol::wire::code;
@@ -14,7 +15,8 @@ use crate::model::{Access, Reference, Table, Violation};
 use crate::store::WriteError;
 
 impl UserTransaction<'_> {
-    /// A child needs a parent that the user may write. A missing parent and another user's are rejected alike.
+    /// A child needs a parent that the user may write. Missing parents and other users' parents are
+    /// rejected with the same error.
     pub(super) fn check_parent(&self, table: &Table, data: &Cells) -> Result<(), ChangeError> {
         let Some(at) = table.parent_column() else { return Ok(()) };
         let column = table.columns.get(at).map(|column| column.name.as_str());
@@ -39,7 +41,7 @@ impl UserTransaction<'_> {
         }
     }
 
-    /// Rejects a reference among these cells that leads to no row which the user may see, deleted or not.
+    /// Rejects a reference among these cells to a row that the user cannot see, deleted or not.
     pub(super) fn check_references(
         &self,
         table: &Table,

@@ -1,4 +1,4 @@
-//! Register: a device and the user it speaks for; what both sides can do; whether its cursor still holds.
+//! Register: binds a device to a user, negotiates capabilities, and checks the device's cursor.
 
 use rejoin_protocol::wire::code;
 use rejoin_protocol::wire::register::{Hello, RegisterRequest, RegisterResponse, Welcome};
@@ -15,7 +15,7 @@ use crate::store::{Writing, write};
 static TOO_MANY_DEVICES: LogLimit = LogLimit::new();
 
 impl Engine {
-    /// Registers a device, or brings what is known of it up to date.
+    /// Registers a device, or updates its registration.
     pub(crate) fn register(
         &self,
         caller: &Caller,
@@ -58,7 +58,7 @@ impl Engine {
         Ok(response)
     }
 
-    /// Refuses an app that is too old; an empty version is not judged.
+    /// Refuses an app version that is too old; an empty version is accepted.
     pub(crate) fn check_app_version(&self, app_version: &str) -> Result<(), Fault> {
         match &self.min_app_version {
             Some(least) if !app_version.is_empty() && !version::is_served(app_version, least) => {
@@ -68,7 +68,7 @@ impl Engine {
         }
     }
 
-    /// The answer, and why a snapshot comes next if one does.
+    /// Builds the response, with the reason if the device must take a snapshot.
     fn welcome(
         &self,
         writing: &dyn Writing,
@@ -115,8 +115,8 @@ impl Engine {
         Ok((welcome, reason))
     }
 
-    /// Refuses a further device of a user who has as many as allowed. Those that were silent for
-    /// so long that their verdicts are forgotten are not counted.
+    /// Refuses a new device of a user who has reached the limit. Devices inactive for so long that
+    /// their verdicts are deleted do not count.
     fn check_devices(&self, writing: &dyn Writing, user: &str) -> Result<(), Fault> {
         let count = writing.devices_since(user, &self.forgotten_before())?;
         if count < i64::from(self.limits.devices_per_user) {
@@ -167,8 +167,8 @@ impl Engine {
     }
 }
 
-/// Whether this comes from a restored or copied file (D10): its number was passed already, or the opening that spoke under it
-/// has another name. 0 says nothing, and no name says nothing.
+/// Whether the device's file is a restored or copied one: its incarnation number is outdated, or is
+/// used under another name. A number 0 or an empty name is not checked.
 fn is_copy(known: &Client, hello: &Hello) -> bool {
     let is_other =
         !hello.opening.is_empty() && !known.opening.is_empty() && hello.opening != known.opening;
@@ -178,8 +178,8 @@ fn is_copy(known: &Client, hello: &Hello) -> bool {
     }
 }
 
-/// A device that was not known. One that had to take a new id carries the old one's mutations (O15): what is forgotten of
-/// those must not be applied again under the new name.
+/// Creates a device. A device that had to take a new id takes over the mutations of its old one:
+/// deleted verdicts of those must not lead to a second application.
 fn newcomer(
     writing: &dyn Writing,
     caller: &Caller,

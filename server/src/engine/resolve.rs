@@ -1,6 +1,7 @@
-//! Calls a host's resolver with column names and translates its answer into column positions (D8).
+//! Calls a host's resolver with column names and maps its result to column positions.
 //!
-//! The time of an edit is this server's time minus the age that the device measured, so the device's clock does not matter (O11).
+//! The time of an edit is the server's time minus the age measured by the device, so the device's
+//! clock does not matter.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use crate::error::Fault;
 use crate::model::resolver::{Contention, Resolution, Resolver};
 use crate::model::{Row, Table};
 
-/// A contention with the table's own words for columns: their positions.
+/// A conflict with the column positions of the table.
 pub(super) struct Case<'a> {
     pub(super) table: &'a Table,
     pub(super) id: &'a str,
@@ -24,7 +25,7 @@ pub(super) struct Case<'a> {
     pub(super) present_at: i64,
 }
 
-/// What a resolver has said, with columns by position.
+/// The resolver's result, with columns by position.
 pub(super) enum Resolved {
     Conflict,
     Apply,
@@ -33,7 +34,8 @@ pub(super) enum Resolved {
 }
 
 impl Case<'_> {
-    /// Asks the host's code. What it may not write is a fault of the host's: nothing is decided then.
+    /// Calls the host's resolver. A column that it may not write is a host fault: the group stays
+    /// undecided.
     pub(super) fn ask(&self, resolver: &dyn Resolver) -> Result<Resolved, Fault> {
         let columns = &self.table.columns;
         let resolution = resolver.resolve(&Contention {
@@ -78,15 +80,15 @@ impl Case<'_> {
     }
 }
 
-/// When an edit was made, by this server's clock: as long ago as the device says, but after what its author had seen, and
-/// never in the future.
+/// The time of an edit by the server's clock: now minus the reported age, but after the row version
+/// the author read, and never in the future.
 pub(super) fn written_at(now: i64, age_ms: i64, seen: Option<&str>) -> i64 {
     let ago = now.saturating_sub(age_ms.max(0).saturating_mul(1_000));
     let seen = seen.and_then(time::parse).map_or(i64::MIN, |seen| seen.saturating_add(1));
     ago.max(seen).min(now)
 }
 
-/// Whether an edit of this time goes over a row of that one.
+/// Whether an edit of this time overwrites a row of that time.
 pub(super) fn is_later(written_at: i64, tolerance_ms: u32, present_at: i64) -> bool {
     written_at.saturating_add(i64::from(tolerance_ms) * 1_000) > present_at
 }
@@ -98,7 +100,7 @@ mod tests {
     const NOW: i64 = 1_767_225_600_000_000; // 2026-01-01T00:00:00Z
 
     #[test]
-    fn an_edit_is_as_old_as_the_device_says_but_after_what_was_seen_and_never_in_the_future() {
+    fn edit_time_is_bounded_by_seen_version_and_now() {
         let seen = "2025-12-31T23:00:00.000000Z";
         let hour = 3_600_000_i64;
         let table = [
@@ -123,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn the_later_one_wins_by_more_than_nothing_unless_some_skew_is_tolerated() {
+    fn later_edit_wins_beyond_the_tolerance() {
         let table = [
             (0, 0, false),
             (1, 0, true),

@@ -1,6 +1,7 @@
-//! Resolves a conflict by the table's policy and resolver (D8, O10, O11).
+//! Resolves a conflict by the table's policy and resolver.
 //!
-//! It decides about rows that the user may write. Columns of the server, parents and rules are checked whatever it decides.
+//! Applies to rows that the user may write. Server-owned columns, parents and rules are checked in
+//! any case.
 
 use rejoin_protocol::wire::code;
 use rejoin_protocol::wire::push::{Ending, Operation};
@@ -34,7 +35,7 @@ impl UserTransaction<'_> {
             if is_later(written, table.skew_tolerance_ms, present_at) {
                 return self.overwrite(pushed, row, pushed.data);
             }
-            let message = "somebody wrote the row later than this edit was made";
+            let message = "the row was written later than this edit";
             return reject(Ending::Conflict, code::ROW_SUPERSEDED, None, message);
         }
         let Resolve::Custom(resolver) = &table.resolver else {
@@ -49,7 +50,7 @@ impl UserTransaction<'_> {
             row,
             seen: &seen,
             sent: pushed.data,
-            // A device reports the age of its edits only for tables with the policy that uses it.
+            // Devices report the age of edits only for tables whose policy uses it.
             written_at: group.age_ms.and(written),
             present_at,
         };
@@ -84,7 +85,8 @@ impl UserTransaction<'_> {
         Some(written_at(now, pushed.group.age_ms?, pushed.change.version.as_deref()))
     }
 
-    /// Stores when the author wrote the row, where the later edit wins. `before`: the row before the change.
+    /// Stores when the author wrote the row, for tables where the later edit wins. `before`: the
+    /// row before the change.
     pub(super) fn record_author_time(
         &self,
         pushed: &RowChange<'_>,
@@ -101,7 +103,8 @@ impl UserTransaction<'_> {
             if before.version(table) == version {
                 return Ok(()); // Nothing was written: the row had these values already.
             }
-            // Columns merge, and the row has one time: an older edit of another column does not lower it.
+            // Columns merge, but the row has one time: an older edit of another column does not
+            // lower it.
             at = at.max(present_at(self.settled()?, table, &change.id, before)?);
         }
         if time::parse(&version).is_some_and(|came| at < came) {
@@ -111,7 +114,7 @@ impl UserTransaction<'_> {
     }
 }
 
-/// When the row was written: by its author, if that is stored for this version, else when it arrived.
+/// When the author wrote the row, if stored for this version; otherwise when the write arrived.
 pub(super) fn present_at(
     reading: &dyn Writing,
     table: &Table,

@@ -1,7 +1,7 @@
-//! Snapshot: every row the user may see, in pages by key, table after table by name (C5).
+//! Snapshot: all rows visible to the user, in pages ordered by table name and key.
 //!
-//! The first page fixes where the tail pull will start and how many rows there were; both travel inside the opaque part of
-//! the cursor (D19), so that the server remembers nothing.
+//! The first page fixes the position where the following pull starts, and the row count. Both are
+//! in the opaque part of the cursor, so the server keeps no state.
 
 use rejoin_protocol::wire::snapshot::{
     KeyRange, SnapshotAnswer, SnapshotCursor, SnapshotRequest, SnapshotResponse,
@@ -17,18 +17,18 @@ use crate::model::{Client, Page, PageLimit, ReadScope, Row, Table};
 use crate::observe;
 use crate::store::{ReadHint, Reading, read};
 
-/// Where a page ended; sealed inside `after_id`.
+/// The end of a page; sealed inside `after_id`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Place {
-    /// The table by name: the next page goes on in it.
+    /// The table by name, in which the next page continues.
     table: String,
-    /// The last key that was sent of it.
+    /// The last key sent of that table.
     after: Option<String>,
-    /// The pull cursor of the first page.
+    /// The pull cursor issued with the first page.
     cursor: Cursor,
     /// Rows counted at the first page.
     total: i64,
-    /// Where the log ended when the last page was read, and the tag of that end (O14).
+    /// The end of the log when the last page was read, and its tag.
     #[serde(default)]
     seen: (i64, i64),
 }
@@ -47,7 +47,7 @@ impl Place {
     }
 }
 
-/// Answers one page.
+/// Handles the request of one page.
 pub(crate) fn snapshot(
     engine: &Engine,
     caller: &Caller,
@@ -63,9 +63,9 @@ pub(crate) fn snapshot(
         let client = engine.registered(reading, caller, &request.client_id)?;
         let held = held(reading, &caller.user)?;
         let begin = || Place::first(reading, &held, witness);
-        let standing = standing(reading, caller, request)?.require_buckets(&held);
-        let restarts = standing.reason();
-        let place = match standing {
+        let found = resume_point(reading, caller, request)?.require_buckets(&held);
+        let restarts = found.reason();
+        let place = match found {
             Found::Place(place) => Some(*place),
             Found::First => Some(begin()?),
             Found::Gone | Found::Restored => None,
@@ -76,7 +76,7 @@ pub(crate) fn snapshot(
                 (page(reading, request, place, &held, room)?, position)
             }
             None if caller.extended => (answer(reading, request, None)?, position_of(&client)),
-            // A plain peer cannot be told; what it gets again it writes again.
+            // Plain peers have no restart signal; they overwrite the rows they get again.
             None => {
                 let place = begin()?;
                 let position = place.cursor.position;
@@ -94,27 +94,28 @@ pub(crate) fn snapshot(
     }
     if let (Some(SnapshotReason::Epoch), Some(answer)) = (restarts, &mut response.rejoin) {
         answer.epoch = begin_epoch(engine, |reading| {
-            Ok(matches!(standing(reading, caller, request)?, Found::Restored))
+            Ok(matches!(resume_point(reading, caller, request)?, Found::Restored))
         })?;
     }
     engine.remember(&caller.user, &request.client_id, &client, position)?;
     Ok(response)
 }
 
-/// What a request goes on from.
+/// Where a request continues.
 enum Found {
-    /// Nothing yet.
+    /// At the start.
     First,
     Place(Box<Place>),
-    /// A place that can no longer be served.
+    /// At a place that can no longer be served.
     Gone,
-    /// It shows that this server was restored to before it.
+    /// At a place that proves that this server was restored to an earlier state.
     Restored,
 }
 
 impl Found {
-    /// Restarts the snapshot if the user's buckets are not those of the first page. The pull cursor records only those, so
-    /// pulls would not correct pages that were read with a bucket which was granted or revoked in between.
+    /// Restarts the snapshot if the user's buckets are not those of the first page. The pull cursor
+    /// records only those. Pulls would not correct pages read with a bucket that was granted or
+    /// revoked in between.
     fn require_buckets(self, held: &[String]) -> Self {
         match self {
             Self::Place(place) if !same_buckets(&place.cursor.held, held) => Self::Gone,
@@ -122,7 +123,7 @@ impl Found {
         }
     }
 
-    /// Why all begins again, if it does.
+    /// Why the snapshot restarts, if it does.
     fn reason(&self) -> Option<SnapshotReason> {
         match self {
             Self::First | Self::Place(_) => None,
@@ -132,12 +133,12 @@ impl Found {
     }
 }
 
-/// The witness of a request; a plain peer has none.
+/// The log tip of a request; plain peers send none.
 fn witness_of(request: &SnapshotRequest) -> &str {
     request.rejoin.as_ref().map_or("", |ask| ask.witness.as_str())
 }
 
-/// Tells the store what a page is going to ask beside its rows.
+/// Prefetches what a page reads besides its rows.
 fn expect(reading: &dyn Reading, caller: &Caller, request: &SnapshotRequest) -> Result<(), Fault> {
     let Some(key) = reading.cursor_key() else { return Ok(()) };
     let place = request.cursor.as_ref();
@@ -158,8 +159,9 @@ fn position_of(client: &Client) -> i64 {
     client.position.unwrap_or(0)
 }
 
-/// What the request goes on from. A device of ours also offers a witness: its file may hold what is later than any place.
-fn standing(
+/// Where the request continues. A Rejoin device also sends its log tip, which may be later than the
+/// place.
+fn resume_point(
     reading: &dyn Reading,
     caller: &Caller,
     request: &SnapshotRequest,
@@ -187,7 +189,7 @@ fn standing(
     })
 }
 
-/// The frame of an answer; without a place it says `restart`.
+/// The response without rows; with `restart` if there is no place.
 fn answer(
     reading: &dyn Reading,
     request: &SnapshotRequest,
@@ -268,8 +270,8 @@ fn page(
     Ok(response)
 }
 
-/// Where the log ended when this page was read; empty if the pull cursor says so itself. `before`: the witness of the request,
-/// whose place it takes.
+/// The log tip when this page was read; empty if the pull cursor contains it. It replaces `before`,
+/// the log tip of the request.
 fn witness(reading: &dyn Reading, place: &Place, before: &str) -> Result<String, Fault> {
     if place.seen == (place.cursor.seen, place.cursor.seen_tag) {
         return Ok(String::new());

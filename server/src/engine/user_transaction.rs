@@ -1,6 +1,6 @@
-//! A write transaction on behalf of one user: which rows the user may read and write in it.
+//! A write transaction on behalf of one user, with the rows that the user may read and write.
 //!
-//! A row that the user may not read is answered like a missing row.
+//! A row that the user may not read is treated as missing.
 
 use rejoin_protocol::Value;
 use rejoin_protocol::wire::push::{Change, Operation};
@@ -16,12 +16,12 @@ use crate::store::{StoreWrite, WriteError, Writing};
 #[derive(Clone, Copy)]
 pub(super) struct UserTransaction<'a> {
     pub(super) writing: &'a dyn Writing,
-    /// What was loaded and is not applied yet, where the store does both for several groups at once.
+    /// The loaded rows and pending writes, if the store batches groups.
     pub(super) plan: Option<&'a Plan<'a>>,
     pub(super) user: &'a str,
-    /// The buckets that the user holds.
+    /// The user's buckets.
     pub(super) held: &'a [String],
-    /// The time in canonical text; it stamps what the transaction writes.
+    /// The time in canonical text, used for all writes of the transaction.
     pub(super) now: &'a str,
 }
 
@@ -30,13 +30,13 @@ impl<'a> UserTransaction<'a> {
         self.writing.schema()
     }
 
-    /// The transaction, once all writes are applied: what is read of it finds them.
+    /// The transaction after all pending writes were applied, so that reads see them.
     pub(super) fn settled(&self) -> Result<&'a dyn Writing, Fault> {
         self.plan.map_or(Ok(()), Plan::settle)?;
         Ok(self.writing)
     }
 
-    /// The row of this key, live or deleted, and what the user may do with it.
+    /// The row of this key, live or deleted, and the user's access to it.
     pub(super) fn stored(&self, table: &Table, key: &Value) -> Result<Option<StoredRow>, Fault> {
         let known = self.plan.map(|plan| plan.row(table, key)).transpose()?;
         if let Some(Answer(row)) = known.flatten() {
@@ -46,7 +46,7 @@ impl<'a> UserTransaction<'a> {
         self.settled()?.stored(table, key, &scope, &own)
     }
 
-    /// Writes a row, now or with the writes of other groups.
+    /// Writes a row, immediately or with the writes of other groups.
     pub(super) fn write(&self, table: &Table, write: StoreWrite) -> Result<(), WriteError> {
         let now = match self.plan {
             Some(plan) => plan.write(table, write),
@@ -63,7 +63,7 @@ impl<'a> UserTransaction<'a> {
         }
     }
 
-    /// Stores a verdict; it replaces that of an earlier attempt.
+    /// Stores a verdict; it replaces the one of an earlier attempt.
     pub(super) fn put_verdict(&self, mutation: &str, verdict: &StoredVerdict) -> Result<(), Fault> {
         if self.plan.is_some_and(|plan| plan.put_verdict(mutation, verdict)) {
             return Ok(());
@@ -76,12 +76,12 @@ impl<'a> UserTransaction<'a> {
         if self.plan.is_none_or(Plan::begin) { self.writing.begin() } else { Ok(()) }
     }
 
-    /// Keeps the writes of the group.
+    /// Releases the savepoint of the group.
     pub(super) fn keep(&self) -> Result<(), Fault> {
         if self.plan.is_none_or(Plan::keep) { self.writing.keep() } else { Ok(()) }
     }
 
-    /// Undoes the writes of the group.
+    /// Rolls back to the savepoint of the group.
     pub(super) fn undo(&self) -> Result<(), Fault> {
         match self.plan.map(Plan::undo).transpose()? {
             None | Some(true) => self.writing.undo(),
@@ -94,7 +94,7 @@ impl<'a> UserTransaction<'a> {
         self.settled()?.image(table, key, &ReadScope::of(self.held))
     }
 
-    /// Answers a change whose row is missing. A create names no earlier row.
+    /// Result of a change whose row is missing. A create refers to no earlier row.
     pub(super) fn missing(&self, table: &Table, change: &Change) -> Result<(), ChangeError> {
         if change.operation == Operation::Create {
             return not_found();
@@ -102,7 +102,8 @@ impl<'a> UserTransaction<'a> {
         self.not_there(table, &change.id)
     }
 
-    /// Answers a missing row: deleted if the log shows that the user could read it, else never there.
+    /// Rejection for a missing row: deleted if the log shows that the user could read it, otherwise
+    /// not found.
     pub(super) fn not_there(&self, table: &Table, id: &str) -> Result<(), ChangeError> {
         if self.settled()?.was_seen(table, id, self.held)? { is_gone() } else { not_found() }
     }

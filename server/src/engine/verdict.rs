@@ -1,4 +1,4 @@
-//! Verdicts on the wire and in the store: how one is built, and when a stored one answers a repeated mutation (O2).
+//! Builds verdicts, and decides when a stored verdict answers a repeated mutation.
 
 use rejoin_protocol::wire::code;
 use rejoin_protocol::wire::push::{Ending, Group, Verdict};
@@ -22,7 +22,7 @@ pub(super) fn accepted(id: &str, attempt: i64) -> Verdict {
     }
 }
 
-/// A verdict on a group with a code and a message for people.
+/// A verdict on a group with a code and a message.
 pub(super) fn ended(group: &Group, ending: Ending, code: &str, message: &str) -> Verdict {
     Verdict {
         verdict: ending,
@@ -32,7 +32,8 @@ pub(super) fn ended(group: &Group, ending: Ending, code: &str, message: &str) ->
     }
 }
 
-/// The stored verdict as the answer to this group; `None` if the group is a new attempt that must be evaluated (O2).
+/// The stored verdict as the response to this group; `None` if the group is a new attempt that must
+/// be evaluated.
 pub(super) fn repeated(group: &Group, stored: &StoredVerdict) -> Result<Option<Verdict>, Fault> {
     if group.attempt == stored.attempt && group.hash != stored.hash {
         let message = "this attempt came before with other content: number it as the next attempt";
@@ -41,7 +42,8 @@ pub(super) fn repeated(group: &Group, stored: &StoredVerdict) -> Result<Option<V
     if !is_final(stored) && group.attempt > stored.attempt {
         return Ok(None);
     }
-    // It carries the attempt of the request; otherwise the device would wait for that attempt's verdict for ever.
+    // With the attempt of the request; otherwise the device would wait forever for that attempt's
+    // verdict.
     from_stored(stored, group.attempt).map(Some)
 }
 
@@ -50,10 +52,10 @@ pub(super) fn is_final(stored: &StoredVerdict) -> bool {
     stored.ending == word(Ending::Accepted) || stored.ending == word(Ending::Cancelled)
 }
 
-/// A stored verdict with its before-images, as the answer to this attempt.
+/// A stored verdict with its before-images, as the response to this attempt.
 pub(super) fn from_stored(stored: &StoredVerdict, attempt: i64) -> Result<Verdict, Fault> {
     let kept: Verdict = serde_json::from_str(&stored.verdict)?;
-    // An earlier release kept the members in arrays, which are read as well.
+    // Earlier releases stored the members in arrays, which are still readable.
     let displaced = stored.displaced.as_deref().and_then(|text| serde_json::from_str(text).ok());
     Ok(Verdict { attempt, displaced: displaced.unwrap_or_default(), ..kept })
 }

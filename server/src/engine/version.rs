@@ -1,6 +1,6 @@
-//! App versions: `[v]MAJOR.MINOR.PATCH`, whatever follows `-` or `+` left aside.
+//! App versions: `[v]MAJOR.MINOR.PATCH`; a suffix after `-` or `+` is ignored.
 
-/// The three numbers, or `None` if the text is no version.
+/// The three numbers; `None` if the text is not a version.
 pub(super) fn parse(text: &str) -> Option<(u64, u64, u64)> {
     let text = text.trim();
     let text = text.strip_prefix('v').unwrap_or(text);
@@ -10,7 +10,7 @@ pub(super) fn parse(text: &str) -> Option<(u64, u64, u64)> {
     parts.next().is_none().then_some(version)
 }
 
-/// Whether `version` may speak to a server that asks for `least`. A text that is no version may not.
+/// Whether `version` is at least `least`. Invalid versions are not.
 pub(super) fn is_served(version: &str, least: &str) -> bool {
     matches!((parse(version), parse(least)), (Some(version), Some(least)) if version >= least)
 }
@@ -20,7 +20,7 @@ mod tests {
     use super::is_served;
 
     #[test]
-    fn versions_compare_by_number_and_suffixes_do_not_count() {
+    fn versions_compare_by_number_without_suffix() {
         let table = [
             ("1.2.0", "1.2.0", true),
             ("1.10.0", "1.9.9", true),

@@ -1,8 +1,10 @@
-//! The window of compatibility: a plain peer whose tables have only gained since it looked is served by the schema that it has.
+//! Compatibility window: a plain peer keeps using its older schema if the tables only gained
+//! columns since.
 //!
-//! v0.1.2 answers 409 to every schema but the last, and its SDKs then stand still until the app is started again. Here such a peer
-//! goes on for `retention.schema_days`: it gets the tables and columns that it knows, under the version and hash that it sent,
-//! and what it does not know is left alone. Devices of ours are told at once: they fetch the manifest, migrate, and go on.
+//! v0.1.2 answers 409 to every schema but the current one, and its SDKs then stop syncing until the
+//! app restarts. Here such a peer is served for `retention.schema_days`: it gets the tables and
+//! columns of its schema, under the version and hash that it sent. Rejoin devices are not: they
+//! fetch the manifest and migrate.
 
 use std::collections::BTreeMap;
 
@@ -19,14 +21,14 @@ use crate::store::Reading;
 /// In microseconds.
 const DAY: i64 = 86_400_000_000;
 
-/// An older schema that is served still.
+/// An older schema that is still served.
 #[derive(Debug)]
 pub(super) struct Older {
     manifest: Manifest,
 }
 
-/// Lets a request in: `None` if its schema is the server's; of a plain peer also an older one, if that is served still. A device
-/// of ours migrates.
+/// Admits a request: `None` if it uses the current schema. A plain peer may also use an older one
+/// within the window; a Rejoin device must migrate.
 pub(super) fn admit(
     engine: &Engine,
     reading: &dyn Reading,
@@ -54,7 +56,7 @@ pub(super) fn admit(
 }
 
 impl Older {
-    /// The version and the hash that the peer has sent.
+    /// The version and hash that the peer sent.
     pub(super) fn name(&self) -> (i64, String) {
         (self.manifest.schema_version, self.manifest.schema_hash.clone())
     }
@@ -63,18 +65,18 @@ impl Older {
         self.manifest.tables.iter().find(|table| table.table_name == name)
     }
 
-    /// The records of tables that the peer knows, with the columns that it knows.
+    /// Reduces records to the tables and columns of the peer's schema.
     pub(super) fn records(&self, records: &mut Vec<Record>) -> Result<(), Fault> {
         records.retain(|record| self.table(&record.table_name).is_some());
         records.iter_mut().try_for_each(|record| self.cut(record))
     }
 
-    /// The deletes of tables that the peer knows.
+    /// Reduces deletes to the tables of the peer's schema.
     pub(super) fn deletes(&self, deletes: &mut Vec<RowName>) {
         deletes.retain(|row| self.table(&row.table_name).is_some());
     }
 
-    /// The server's rows in the answers to records.
+    /// Reduces the server rows in push results likewise.
     pub(super) fn results(&self, results: &mut [PushResult]) -> Result<(), Fault> {
         let mut rows = results.iter_mut().filter_map(|result| result.server_version.as_mut());
         rows.try_for_each(|record| self.cut(record))
@@ -90,7 +92,7 @@ impl Older {
     }
 }
 
-/// Whether everything of the older schema is there as it was, and what came since can be left alone.
+/// Whether the older schema is contained in the current one, and added columns may be left out.
 fn only_gained(older: &Manifest, present: &Manifest) -> bool {
     older.tables.iter().all(|was| {
         let is = present.tables.iter().find(|table| table.table_name == was.table_name);
@@ -117,7 +119,7 @@ fn has_only_gained(was: &TableManifest, is: &TableManifest) -> bool {
         let kind = |of: &ColumnManifest| ColumnKind::of(&of.logical_type, &of.db_type);
         its == id && kind(&was) == kind(&now) && (now.nullable || !was.nullable)
     };
-    // Whoever does not know it makes rows without it.
+    // Peers that lack the column insert rows without it.
     let is_optional = |column: &ColumnManifest| {
         column.nullable || column.default_sql.is_some() || is.push_policy == "disabled"
     };

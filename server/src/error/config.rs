@@ -1,22 +1,23 @@
-//! A problem of a configuration: where it is, what is wrong, and the remedy. All problems are collected before they are reported.
+//! Configuration problems: location, cause and remedy. All problems are collected before they are
+//! reported.
 
 use std::fmt;
 
-/// Which rule a configuration breaks: what a host program can go by.
+/// The kind of a problem, for host programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ProblemKind {
-    /// The file, the environment, or a value of a key: syntax, a misspelt key, a number out of its bounds.
+    /// The file, the environment, or a value: syntax, an unknown key, a number out of range.
     Setting,
     /// A table is configured twice.
     DuplicateTable,
-    /// `push` is no policy.
+    /// `push` is not a valid policy.
     InvalidPushPolicy,
-    /// Devices may write, and rows have no owner.
+    /// Devices may write, but rows have no owner.
     MissingOwnership,
-    /// A row would belong to its owner and to its parent's.
+    /// A row would have two owners: its own and its parent's.
     TwoOwners,
-    /// The parent is no synced table.
+    /// The parent is not a synced table.
     UnregisteredParent,
     /// A parent is named without the column that holds its key.
     MissingParentColumn,
@@ -24,24 +25,24 @@ pub enum ProblemKind {
     Cycle,
     /// The chain of parents ends at a table without an owner.
     OrphanedChain,
-    /// A protected column is the server's to write anyway.
+    /// A protected column is written by the server anyway.
     RedundantProtected,
-    /// Buckets cannot be told apart, or are opened without `allow_global_read`.
+    /// Bucket names are ambiguous, or buckets are public without `allow_global_read`.
     InvalidBucketConfig,
-    /// A table is named of which nothing is known.
+    /// An unknown table is named.
     UnknownTable,
 }
 
 /// What is wrong with a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Which rule it breaks.
+    /// The kind of the problem.
     pub kind: ProblemKind,
-    /// The line, from 1; `None` if it does not come from a file (a builder, the environment).
+    /// The line, from 1; `None` if the setting does not come from a file (builder, environment).
     pub line: Option<usize>,
-    /// What it is about: `tables.places.owner_column`, `REJOIN_LISTEN`.
+    /// The setting concerned: `tables.places.owner_column`, `REJOIN_LISTEN`.
     pub place: String,
-    /// What is wrong, and the way out.
+    /// What is wrong, and the remedy.
     pub why: String,
 }
 

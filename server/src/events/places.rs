@@ -1,8 +1,10 @@
-//! Who listens, and in which buckets: a change wakes those who hold one of its buckets, and whoever of whom that is not known.
+//! Listeners and their buckets: a change wakes the listeners of its buckets, and those whose
+//! buckets are unknown.
 //!
-//! Nobody who holds such a bucket is passed over; that somebody is woken for nothing may happen. Buckets are kept as hashes, for there
-//! may be ten thousand listeners of a hundred buckets each. They are read when a listener comes, and again whenever a grant of his
-//! user's was written: until that has been read, everything wakes him.
+//! No affected listener is missed; unnecessary wake-ups are possible. Buckets are stored as hashes,
+//! since there may be ten thousand listeners with a hundred buckets each. They are read when a
+//! listener connects, and again after each change of the user's subscriptions. Until then every
+//! change wakes the listener.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -14,35 +16,35 @@ use tokio::time::Instant;
 
 use crate::model::Touched;
 
-/// So many are woken at once; more are spread over a time that grows with them.
+/// Number of listeners woken at once; more are spread over a time that grows with their number.
 const AT_ONCE: u32 = 100;
 
-/// What one of many adds to that time.
+/// Time added per listener.
 const EACH: Duration = Duration::from_millis(2);
 
-/// That time at most.
+/// Maximum of that time.
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// One listener.
 #[derive(Debug)]
 struct Place {
-    /// The bucket in which his grants are told.
+    /// The bucket in which subscription changes of its user are reported.
     own: u64,
-    /// His buckets, in order; `None` if they have to be read.
+    /// Its buckets, sorted; `None` if they have to be read.
     held: Option<Vec<u64>>,
-    /// How often they had to be read anew.
+    /// Incremented whenever the buckets must be read again.
     turn: u64,
-    /// When he is told that something has changed.
+    /// When to send the pending notification.
     due: Option<Instant>,
     notify: Arc<Notify>,
 }
 
-/// Why a listener is not added.
+/// Why a listener is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TooMany {
-    /// Its user has as many as a user may have.
+    /// The user has reached the limit.
     OfUser,
-    /// The server has as many as leave it connections for requests.
+    /// The server has reached the limit that reserves connections for requests.
     AtServer,
 }
 
@@ -53,7 +55,7 @@ struct All {
     wakes: u64,
 }
 
-/// Those who listen at this node.
+/// The listeners at this node.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
     hasher: RandomState,
@@ -69,8 +71,8 @@ impl Places {
         self.hasher.hash_one(bucket)
     }
 
-    /// Adds a listener whose own bucket this is: its number, and what notifies it. Its user may
-    /// have `most` listeners, and the server as many as `in_all`.
+    /// Adds a listener with this own bucket; returns its number and its notifier. Its user may have
+    /// `most` listeners, and the server `in_all`.
     pub(super) fn enter(
         &self,
         own: &str,
@@ -97,19 +99,20 @@ impl Places {
         self.all().places.remove(&number);
     }
 
-    /// How many listen.
+    /// The number of listeners.
     pub(crate) fn count(&self) -> usize {
         self.all().places.len()
     }
 
-    /// How many have been woken since the start; of somebody who was told nothing in between several changes count as one.
+    /// The number of wake-ups since the start; several changes before one notification count as
+    /// one.
     pub(crate) fn wakes(&self) -> u64 {
         self.all().wakes
     }
 
-    /// Wakes those whom a change concerns; `None` is everybody.
+    /// Wakes the listeners that a change concerns; `None` is all.
     pub(super) fn wake(&self, touched: Option<&[Touched]>) {
-        // What names no bucket is about the log itself.
+        // An entry without a bucket concerns the log itself.
         let touched = touched.filter(|all| all.iter().all(|one| !one.bucket.is_empty()));
         let hashes: Option<Vec<(u64, bool)>> = touched
             .map(|all| all.iter().map(|one| (self.hash(&one.bucket), one.is_grant)).collect());
@@ -140,26 +143,26 @@ impl Places {
         all.wakes += wakes;
     }
 
-    /// When this one is to be told that something has changed.
+    /// When to notify this listener of the pending change.
     pub(super) fn due(&self, number: u64) -> Option<Instant> {
         self.all().places.get(&number)?.due
     }
 
-    /// He is told.
+    /// The listener was notified.
     pub(super) fn tell(&self, number: u64) {
         if let Some(place) = self.all().places.get_mut(&number) {
             place.due = None;
         }
     }
 
-    /// Whether his buckets have to be read, and for which time.
+    /// If its buckets have to be read: the current read counter.
     pub(super) fn unsettled(&self, number: u64) -> Option<u64> {
         let all = self.all();
         let place = all.places.get(&number)?;
         place.held.is_none().then_some(place.turn)
     }
 
-    /// What was read of his buckets, unless that has become old meanwhile.
+    /// Stores the buckets that were read, unless they are outdated.
     pub(super) fn settle(&self, number: u64, turn: u64, buckets: &[String]) {
         let mut held: Vec<u64> = buckets.iter().map(|bucket| self.hash(bucket)).collect();
         held.sort_unstable();
@@ -178,7 +181,7 @@ impl Place {
     }
 }
 
-/// Over which time so many are woken.
+/// The time over which this many wake-ups are spread.
 fn spread(many: u32) -> Duration {
     if many <= AT_ONCE { Duration::ZERO } else { (EACH * many).min(LONGEST) }
 }
@@ -208,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_wakes_those_who_hold_it_and_whoever_is_not_known() {
+    fn change_wakes_bucket_holders_and_unsettled_listeners() {
         let places = Places::default();
         let [anna, ben, eve] = ["user:anna", "user:ben", "user:eve"].map(|own| enter(&places, own));
         settle(&places, anna, &["user:anna", "global"]);
@@ -222,7 +225,7 @@ mod tests {
             }
         };
         tell_all();
-        for (bucket, woken) in [("global", 3), ("", 3), ("nobody", 1), ("user:anna", 2)] {
+        for (bucket, woken) in [("global", 3), ("", 3), ("unused", 1), ("user:anna", 2)] {
             let before = places.wakes();
             places.wake(Some(&[touched(bucket, false)]));
             assert_eq!(places.wakes() - before, woken, "{bucket}");
@@ -233,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_before_a_grant_counts_no_more() {
+    fn buckets_read_before_a_grant_are_discarded() {
         let places = Places::default();
         let anna = enter(&places, "user:anna");
         let turn = places.unsettled(anna).unwrap();
@@ -246,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn many_are_woken_one_after_the_other_and_nobody_later_than_he_was_to_be() {
+    fn wake_ups_are_spread_and_never_postponed() {
         assert_eq!(spread(AT_ONCE), Duration::ZERO);
         assert_eq!(spread(1_000), Duration::from_secs(2));
         assert_eq!(spread(1_000_000), Duration::from_secs(5));

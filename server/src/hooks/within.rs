@@ -1,7 +1,8 @@
-//! SQL of a hook, in the transaction of the push that it is asked about.
+//! SQL of hooks, in the push transaction.
 //!
-//! One statement at a time, which reads or writes rows and nothing else: a transaction that a hook could end would take the
-//! verdicts of other groups with it. Each stands in a savepoint, so that one that fails leaves nothing and harms nothing.
+//! One statement at a time that reads or writes rows: a hook that could end the transaction would
+//! discard the verdicts of other groups. Each runs in a savepoint, so that a failed statement has
+//! no effect.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -11,15 +12,16 @@ use rejoin_protocol::Value;
 use super::sql::{HookSql, SqlError};
 use crate::error::Fault;
 
-/// With what a statement of a hook may begin.
+/// The allowed first words of a statement.
 const KINDS: &[&str] =
     &["SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE", "WITH", "VALUES"];
 
-/// The transaction of a push, for SQL of a hook.
+/// The push transaction, for SQL of a hook.
 ///
-/// A parameter is written `:name`, in either database; one that the statement names must be given. In PostgreSQL values go as
-/// text and become what the statement expects there; what it cannot tell is cast (`:name::bigint`). Statements see and
-/// write every row of every table, whoever's it is, as the store's own role.
+/// Parameters are written `:name` in both databases, and all of them must be given. PostgreSQL
+/// receives values as text and converts them to the expected type; add a cast where that is
+/// ambiguous (`:name::bigint`). Statements read and write all rows of all users, under the store's
+/// own role.
 pub struct Within<'a> {
     transaction: &'a dyn HookSql,
     over: RefCell<Option<String>>,
@@ -36,13 +38,14 @@ impl<'a> Within<'a> {
         Self { transaction, over: RefCell::new(None) }
     }
 
-    /// Runs a statement that returns no rows; how many it touched.
+    /// Runs a statement without result; returns the number of affected rows.
     pub fn execute(&self, sql: &str, values: &[(&str, Value)]) -> Result<u64, SqlError> {
         self.run(sql, |transaction| transaction.execute(sql, values))
     }
 
-    /// Runs a query, or a statement with RETURNING: the cells of its rows, in the order of its columns. In PostgreSQL types
-    /// beyond truth values, numbers of the machine, text, JSON, UUIDs, instants, bytes and enums are cast to text first.
+    /// Runs a query, or a statement with RETURNING; returns its rows, with cells in column order.
+    /// In PostgreSQL, cast types other than booleans, integers, floats, text, JSON, UUIDs,
+    /// instants, bytes and enums to text.
     pub fn query(&self, sql: &str, values: &[(&str, Value)]) -> Result<Vec<Vec<Value>>, SqlError> {
         self.run(sql, |transaction| transaction.query(sql, values))
     }
@@ -68,13 +71,13 @@ impl<'a> Within<'a> {
         done
     }
 
-    /// What has become of the transaction, if it is over: then no word of the hook counts.
+    /// Why the transaction has ended, if it has; the hook's result is then ignored.
     pub(crate) fn fault(&self) -> Option<Fault> {
         self.over.borrow().clone().map(Fault::Transient)
     }
 }
 
-/// The word with which a statement begins, behind comments.
+/// The first word of a statement, after comments.
 fn first_word(sql: &str) -> &str {
     let mut rest = sql.trim_start();
     loop {
@@ -93,7 +96,7 @@ mod tests {
     use super::first_word;
 
     #[test]
-    fn a_statement_is_known_by_its_first_word() {
+    fn statement_kind_is_its_first_word() {
         let table = [
             ("SELECT 1", "SELECT"),
             ("  \n-- of one line\n/* and\n two */ insert into t", "insert"),

@@ -1,10 +1,10 @@
-//! One TCP connection that fails when the header of a request does not arrive in time, or when its
-//! client reads nothing.
+//! A TCP connection that fails when a request header does not arrive in time, or when its client
+//! does not read.
 //!
-//! hyper has one time-out for both an idle connection and a header under way, and none for writing.
-//! Here the first byte after the last answer starts the time for the header, which is shorter. The
-//! idle time-out is hyper's; it also bounds a header that began in one packet with the request
-//! before it.
+//! hyper has one timeout for both idle connections and incoming headers, and none for writes. Here
+//! the first byte after the last response starts the header timeout, which is shorter. The idle
+//! timeout is hyper's; it also covers a header that began in the same packet as the previous
+//! request.
 
 use std::io;
 use std::pin::Pin;
@@ -22,12 +22,12 @@ use crate::log_limit::LogLimit;
 static LATE_HEADERS: LogLimit = LogLimit::new();
 static STALLED_WRITES: LogLimit = LogLimit::new();
 
-/// The requests of a connection: an odd number while one is answered.
+/// Counts the requests of a connection: odd while one is served.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Requests(Arc<AtomicUsize>);
 
 impl Requests {
-    /// A request begins, or its answer does.
+    /// A request or its response begins.
     pub(super) fn advance(&self) {
         self.0.fetch_add(1, Ordering::AcqRel);
     }
@@ -42,19 +42,19 @@ impl Requests {
     }
 }
 
-/// The connection and its time-outs.
+/// The connection and its timeouts.
 pub(super) struct Connection {
     stream: TcpStream,
     requests: Requests,
     header_timeout: Duration,
     write_timeout: Duration,
-    /// Ends the time for the header that follows this number of [`Requests`].
+    /// The deadline of the header that follows this number of [`Requests`].
     header: Option<(usize, Pin<Box<Sleep>>)>,
     write: Option<Pin<Box<Sleep>>>,
 }
 
 impl Connection {
-    /// A new connection, whose first header is under way.
+    /// A new connection that expects its first header.
     pub(super) fn new(
         stream: TcpStream,
         requests: Requests,
@@ -65,11 +65,11 @@ impl Connection {
         Self { stream, requests, header_timeout, write_timeout, header, write: None }
     }
 
-    /// Fails if the header has taken too long; registers for the moment at which it has.
+    /// Fails if the header has exceeded its deadline; otherwise registers a wake-up for it.
     fn check_header(&mut self, has_read: bool, context: &mut Context<'_>) -> io::Result<()> {
         let number = self.requests.number();
         if !number.is_multiple_of(2) {
-            return Ok(()); // What arrives is a body.
+            return Ok(()); // A body is arriving.
         }
         self.header.take_if(|(of, _)| *of != number);
         if has_read && self.header.is_none() {
@@ -90,7 +90,7 @@ impl Connection {
         Err(io::ErrorKind::TimedOut.into())
     }
 
-    /// Passes on what a write has done, unless it has waited for the client for too long.
+    /// Returns the result of a write, or fails if the client has not read for too long.
     fn check_write<T>(
         &mut self,
         written: Poll<io::Result<T>>,

@@ -11,49 +11,49 @@ pub struct Client {
     pub platform: String,
     /// Its app's version.
     pub app_version: String,
-    /// How often its file was opened (D10).
+    /// Number of times its file was opened.
     pub incarnation: i64,
-    /// The name of its opening that spoke last; empty from a device that gives none.
+    /// The name of its most recent opening; empty if the device sends none.
     pub opening: String,
-    /// Every mutation below has reached it as a verdict.
+    /// The device has received the verdicts on all mutations below this number.
     pub acked_below: i64,
-    /// Verdicts below may be gone; what is older and unknown is `expired`.
+    /// Verdicts below this number may be deleted; unknown older mutations are `expired`.
     pub purged_below: i64,
-    /// The last position it asked from.
+    /// The last position it pulled from.
     pub position: Option<i64>,
     /// When it last pulled.
     pub last_pull_at: Option<String>,
     /// When it last pushed.
     pub last_push_at: Option<String>,
-    /// When it first came.
+    /// When it first registered.
     pub created_at: String,
-    /// When it last spoke.
+    /// When it last sent a request.
     pub seen_at: String,
 }
 
-/// A registered device, and whose it is.
+/// A registered device and its user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownClient {
     /// The user.
     pub user: String,
     /// The device's own id.
     pub client_id: String,
-    /// What is known of it.
+    /// Its registration.
     pub client: Client,
 }
 
-/// A schema that was served once, or is.
+/// A schema version that is or was served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestVersion {
     /// Its version.
     pub version: i64,
     /// Its hash.
     pub hash: String,
-    /// When it was read first, in canonical text.
+    /// When it was first read, in canonical text.
     pub created_at: String,
 }
 
-/// A device that comes back after more days than the log is kept for a silent one.
+/// A device that returns after more days than the log is kept for inactive devices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StaleClient {
     /// The user of the device.

@@ -7,11 +7,11 @@ pub struct LogState {
     pub epoch: String,
     /// The secret that signs cursors.
     pub key: String,
-    /// Cursors below it need a snapshot (C3).
+    /// Cursors below it need a snapshot.
     pub watermark: i64,
     /// The last position.
     pub head: i64,
-    /// Whether rows show writes that have no position yet: later entries will name them.
+    /// Whether rows reflect writes without a position: later entries will name them.
     pub unnumbered: bool,
 }
 
@@ -31,6 +31,6 @@ pub struct Entry {
 pub struct Touched {
     /// Its name; empty if the log itself has a new epoch.
     pub bucket: String,
-    /// Whether the entry is a grant: the bucket's user was given a bucket, or lost one. Otherwise it is a row.
+    /// Whether the entry is a change of the user's subscriptions; otherwise it is a row.
     pub is_grant: bool,
 }

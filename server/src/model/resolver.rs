@@ -1,7 +1,8 @@
-//! Conflict resolvers: how a table decides about a change whose expected values differ from the stored row (D8).
+//! Conflict resolvers: how a table decides about a change whose expected values differ from the
+//! stored row.
 //!
-//! A resolver runs only where columns cannot be merged. It gets the time of an edit in this server's clock; the device reports
-//! only the edit's age, so a wrong device clock has no effect (O11).
+//! A resolver runs only for columns that cannot be merged. It gets the time of an edit by the
+//! server's clock. The device reports only the edit's age, so a wrong device clock has no effect.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -10,59 +11,62 @@ use std::sync::Arc;
 use rejoin_protocol::Value;
 use rejoin_protocol::wire::push::Operation;
 
-/// How a table resolves.
+/// The resolver of a table.
 #[derive(Debug, Clone, Default)]
 pub enum Resolve {
-    /// Columns merge; the same column changed on both sides is a conflict, which the device treats by its policy.
+    /// Merges by column. If both sides changed the same column, that is a conflict, resolved by the
+    /// device's policy.
     #[default]
     ColumnMerge,
-    /// Nothing merges: an edit of a row that has changed at all since is a conflict.
+    /// No merge: an edit of a row that has changed is a conflict.
     ServerWins,
-    /// As `ColumnMerge`, and what is in conflict is decided by code of the host's.
+    /// Like `ColumnMerge`, with conflicts decided by host code.
     Custom(Arc<dyn Resolver>),
 }
 
-/// Decides what is in conflict. Called inside the transaction of the push: it should be quick, and it must not write.
+/// Decides about conflicts. Called within the push transaction: it should be quick, and must not
+/// write.
 pub trait Resolver: Send + Sync + Debug {
-    /// What becomes of this change.
+    /// Decides about this change.
     fn resolve(&self, contention: &Contention<'_>) -> Resolution;
 }
 
-/// A change that meets another row than it was made on. Columns by name, the server's own among those of the row.
+/// A conflicting change. Columns by name, including the row's server-owned columns.
 #[derive(Debug)]
 pub struct Contention<'a> {
     /// The table.
     pub table: &'a str,
     /// The row's key as text.
     pub id: &'a str,
-    /// Who sends it.
+    /// The user who pushed it.
     pub user: &'a str,
-    /// What it would do.
+    /// The operation of the change.
     pub operation: Operation,
-    /// The row as it stands; a deleted one as it was.
+    /// The stored row; if it is deleted, its last values.
     pub present: BTreeMap<&'a str, &'a Value>,
     /// Whether that row is deleted.
     pub is_deleted: bool,
-    /// What the device saw of the columns that it changed, or of the row that it deletes. Empty for a create, and from a plain
-    /// peer.
+    /// The device's old values of the changed columns, or of the deleted row. Empty for a create,
+    /// and from a plain peer.
     pub seen: BTreeMap<&'a str, &'a Value>,
-    /// What it writes; nothing, if it deletes.
+    /// The new values; empty for a delete.
     pub sent: BTreeMap<&'a str, &'a Value>,
-    /// When it was written, in microseconds since 1970 by this server's clock; `None` if the device does not say.
+    /// When the edit was made, in microseconds since 1970 by the server's clock; `None` if the
+    /// device does not report it.
     pub written_at: Option<i64>,
-    /// When the row was written last, likewise.
+    /// When the row was last written, in the same unit.
     pub present_at: i64,
 }
 
-/// What a resolver says.
+/// The decision of a resolver.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Resolution {
-    /// It is a conflict: the device rebuilds it or parks it, as its policy says.
+    /// It is a conflict: the device rebuilds or parks it, depending on its policy.
     Conflict,
-    /// The change wins, and is written over the row; over a deleted one too.
+    /// The change wins and overwrites the row, even a deleted one.
     Apply,
-    /// These columns are written instead, and the change counts as accepted; the device takes the row over.
+    /// Writes these columns instead and accepts the change; the device takes over the row.
     Write(Vec<(String, Value)>),
-    /// The content is refused for good, in these words.
+    /// Rejects the change permanently with this message.
     Refuse(String),
 }

@@ -5,7 +5,7 @@ use rejoin_protocol::wire::code;
 
 use super::schema::Table;
 
-/// A row: a cell per column of its table, generated ones too.
+/// A row: one cell per column of its table, including generated ones.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
     /// The cells.
@@ -19,7 +19,7 @@ impl Row {
         self.cells.get(at).unwrap_or(NULL)
     }
 
-    /// How many bytes the cells hold, roughly: what a page counts.
+    /// Approximate size of the cells in bytes, for the page limit.
     pub fn weight(&self) -> usize {
         let weight = |cell: &Value| match cell {
             Value::Text(text) => text.len(),
@@ -29,30 +29,30 @@ impl Row {
         self.cells.iter().map(weight).sum()
     }
 
-    /// The row's key as the wire writes it.
+    /// The row's key in its wire form.
     pub fn id(&self, table: &Table) -> String {
         self.cell(table.key).to_id().unwrap_or_default()
     }
 
-    /// The row's version, in its canonical text.
+    /// The row's version in canonical text.
     pub fn version(&self, table: &Table) -> String {
         self.cell(table.updated_at).as_text().unwrap_or_default().to_owned()
     }
 
-    /// Whether the row is deleted softly.
+    /// Whether the row is soft-deleted.
     pub fn is_deleted(&self, table: &Table) -> bool {
         table.deleted_at.is_some_and(|at| !self.cell(at).is_null())
     }
 }
 
-/// A row as it is stored, deleted or not, and what a user may do with it.
+/// A stored row, deleted or not, with the user's access to it.
 #[derive(Debug, Clone)]
 pub struct StoredRow {
     /// The cells.
     pub row: Row,
-    /// Whether the user may see it.
+    /// Whether the user may read it.
     pub readable: bool,
-    /// Whether the user may change it.
+    /// Whether the user may write it.
     pub writable: bool,
 }
 

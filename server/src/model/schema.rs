@@ -6,10 +6,10 @@ use rejoin_protocol::{ColumnKind, Manifest, Policy, Value};
 
 use super::resolver::Resolve;
 
-/// Every synced table, sorted by name, and the manifest that says the same to devices.
+/// All synced tables, sorted by name, and their manifest.
 #[derive(Debug)]
 pub struct Schema {
-    /// What devices get, extensions included.
+    /// The manifest for devices, with extensions.
     pub manifest: Manifest,
     /// The tables, in the manifest's order.
     pub tables: Vec<Table>,
@@ -39,23 +39,24 @@ pub struct Table {
     pub updated_at: usize,
     /// The soft delete's position; without one, a delete removes the row.
     pub deleted_at: Option<usize>,
-    /// When the row was made, if the table says so; the server writes it.
+    /// The column with the creation time, if there is one; written by the server.
     pub created_at: Option<usize>,
     /// Who may read and write a row.
     pub access: Access,
-    /// The bucket in which a row is beside that of its owner.
+    /// The column that names a further bucket of a row.
     pub bucket: Option<BucketColumn>,
     /// Whether devices may write.
     pub push: PushPolicy,
-    /// What is done where a change meets another value than it was made on.
+    /// The conflict policy of devices.
     pub policy: Policy,
-    /// What this server makes of it.
+    /// The conflict resolver of the server.
     pub resolver: Resolve,
-    /// How much older than its row an edit may be and win, in milliseconds.
+    /// Milliseconds by which an edit may be older than its row and still win.
     pub skew_tolerance_ms: u32,
-    /// References to other tables, for the order of a group's changes and for naming what a rejection is about.
+    /// References to other tables, for ordering a group's changes and naming the cause of a
+    /// rejection.
     pub references: Vec<Reference>,
-    /// How many references lead away from here, at most: parents come before children.
+    /// Maximum length of a chain of references from this table: parents come before children.
     pub depth: usize,
 }
 
@@ -64,17 +65,17 @@ pub struct Table {
 pub struct Column {
     /// Its name.
     pub name: String,
-    /// What it means.
+    /// Its type.
     pub kind: ColumnKind,
-    /// Whether only the server writes it: owner, version, times, what the configuration protects.
+    /// Whether only the server writes it: owner, version, times, and configured columns.
     pub protected: bool,
     /// Whether the database computes it.
     pub generated: bool,
-    /// Its identity (S1).
+    /// Its identity, stable across renames.
     pub identity: u32,
 }
 
-/// A reference of the database's own.
+/// A foreign key of the database.
 #[derive(Debug, Clone)]
 pub struct Reference {
     /// The column, by position.
@@ -85,37 +86,37 @@ pub struct Reference {
     pub target: String,
 }
 
-/// Who may read a row. Decided in the engine, closed unless it is opened (I10).
+/// Who may read a row. Enforced by the engine; the default is no access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// The user that the column names; rows that name nobody are everybody's to read if `global`.
+    /// The user named in the column; rows without an owner are public if `global`.
     Owner {
         /// The owner's position.
         column: usize,
-        /// Whether NULL means everybody may read.
+        /// Whether NULL makes a row public.
         global: bool,
     },
-    /// Whoever may see the parent.
+    /// Users who can read the parent.
     Chain {
         /// The position of the column that names the parent.
         column: usize,
         /// The parent's position in [`Schema::tables`].
         parent: usize,
     },
-    /// Everybody may read, nobody may write.
+    /// All users may read, none may write.
     Global,
-    /// Nobody.
+    /// No user may read.
     Nobody,
 }
 
-/// A bucket that a column names: whoever holds it may read the row, and only its owner may write it.
+/// A bucket named in a column: its users may read the row, only the owner may write it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BucketColumn {
     /// The column's position.
     pub column: usize,
-    /// What stands before the value in the bucket's name.
+    /// The prefix of the value in the bucket's name.
     pub prefix: String,
-    /// Whether NULL, or an empty text, means everybody.
+    /// Whether NULL or empty text makes the row public.
     pub global: bool,
 }
 
@@ -133,7 +134,7 @@ impl Table {
         self.columns.iter().position(|column| column.name == name)
     }
 
-    /// Positions of the columns that travel: all that the database does not compute.
+    /// Positions of the columns that are sent: all except generated ones.
     pub fn travelling(&self) -> impl Iterator<Item = usize> {
         (0..self.columns.len()).filter(|at| self.columns.get(*at).is_some_and(|c| !c.generated))
     }
@@ -154,7 +155,7 @@ impl Table {
         }
     }
 
-    /// The key that this id text names, or `None` if no key of this table is written so.
+    /// The key in this id text; `None` if it is not a key of this table in canonical form.
     pub fn key_of(&self, id: &str) -> Option<Value> {
         match self.columns.get(self.key)?.kind {
             ColumnKind::Int | ColumnKind::Int64 => {

@@ -8,8 +8,8 @@ pub(crate) const OWN_PREFIX: &str = "user:";
 /// The bucket of rows that every user may read.
 pub(crate) const GLOBAL: &str = "global";
 
-/// A reserved name that no user can be given. A scope that contains it also finds rows whose bucket resolver has not answered
-/// yet, in the buckets that they were in before.
+/// A reserved name that users cannot be given. A scope that contains it also finds unresolved rows,
+/// in their former buckets.
 pub(crate) const WAITING: &str = "#waiting";
 
 /// The name of the user's own bucket.
@@ -20,11 +20,12 @@ pub(crate) fn own_bucket(user: &str) -> String {
 /// The buckets under which rows are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadScope {
-    /// The owners whose rows are included: the ids behind `user:`.
+    /// The owners whose rows are included: ids without the prefix `user:`.
     pub owners: Vec<String>,
     /// Whether rows that every user may read are included.
     pub global: bool,
-    /// The full names of all buckets, those of the two fields above included: for rows that name their bucket.
+    /// The full names of all buckets, including those of the two fields above: for rows that name
+    /// their bucket.
     pub buckets: Vec<String>,
 }
 
@@ -42,7 +43,7 @@ impl ReadScope {
         }
     }
 
-    /// The rows that the user owns. These are the rows that the user may write: no bucket gives the right to write.
+    /// The rows that the user owns and may write: buckets grant no write access.
     pub(crate) fn owned_by(user: &str) -> Self {
         Self { owners: vec![user.to_owned()], global: false, buckets: Vec::new() }
     }

@@ -20,16 +20,16 @@ pub struct Feed {
     pub waiting: u64,
     /// For how long the oldest of them has waited; `None` if nothing waits.
     pub oldest: Option<Duration>,
-    /// Whether there is a feeder, in this process or in another one; `true` where none is needed.
+    /// Whether a feeder is active, in this process or another; `true` where none is needed.
     pub is_fed: bool,
 }
 
 impl Feed {
-    /// That of a store without resolvers.
+    /// The state of a store without resolvers.
     pub const NONE: Self = Self { waiting: 0, oldest: None, is_fed: true };
 }
 
-/// A row whose buckets a function of the operator could not compute: it is in none of them.
+/// A row for which the operator's bucket function failed: it is in none of its buckets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BucketFailure {
     /// The table.
@@ -62,6 +62,6 @@ pub struct Compaction {
     pub times: usize,
     /// The number of transactions that it took.
     pub batches: usize,
-    /// Whether another server over this database was compacting: it does the rest.
+    /// Whether another server on this database was compacting and does the rest.
     pub elsewhere: bool,
 }

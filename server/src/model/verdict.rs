@@ -1,6 +1,6 @@
-//! The stored form of a verdict: what a repeated mutation is answered with.
+//! The stored form of a verdict, with which a repeated mutation is answered.
 
-/// A stored verdict (O2).
+/// A stored verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredVerdict {
     /// The attempt that the verdict is for.
@@ -15,7 +15,7 @@ pub struct StoredVerdict {
     pub seq: i64,
     /// The whole verdict as JSON.
     pub verdict: String,
-    /// The before-images of an accepted mutation, as JSON (O13).
+    /// The before-images of an accepted mutation, as JSON.
     pub displaced: Option<String>,
     /// When the verdict was given.
     pub at: String,

@@ -1,4 +1,4 @@
-//! Without OpenTelemetry nothing is counted; a request is told to whoever listens to `tracing`.
+//! Without OpenTelemetry there are no metrics; requests still have `tracing` spans.
 
 use axum::http::HeaderMap;
 use tracing::Span;

@@ -1,4 +1,4 @@
-//! The metrics, as instruments of OpenTelemetry.
+//! The metrics, as OpenTelemetry instruments.
 
 use std::sync::OnceLock;
 
@@ -13,7 +13,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::Ended;
 
-/// In seconds: as the semantic conventions have them.
+/// In seconds, as in the semantic conventions.
 const BOUNDS: [f64; 14] =
     [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
 
@@ -63,11 +63,11 @@ pub(crate) fn count(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }
 
-/// Puts the span below the one that the request names in `traceparent`.
+/// Makes the span a child of the one in the request's `traceparent` header.
 pub(crate) fn stands_under(span: &Span, headers: &HeaderMap) {
     if headers.contains_key("traceparent") {
         let context = TraceContextPropagator::new().extract(&HeaderExtractor(headers));
-        // Where nobody traces there is nothing to put anywhere.
+        // Fails without a tracing layer, where there is nothing to do.
         let _ = span.set_parent(context);
     }
 }

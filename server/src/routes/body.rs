@@ -1,4 +1,4 @@
-//! Reading a request: size, JSON, the members that must be there, the typed request.
+//! Reads a request: size limit, JSON, required members, typed request.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -11,13 +11,14 @@ use serde_json::value::RawValue;
 
 use crate::error::{Fault, Refusal};
 
-/// The names of an object's members; what they hold is passed over.
+/// The members of an object, with unparsed values.
 pub(super) type Members<'a> = HashMap<Cow<'a, str>, &'a RawValue>;
 
-/// How long a body may take to arrive.
+/// Timeout for receiving a body.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The bytes of a body, decompressed; more than `limit` is refused before it is all read.
+/// The bytes of a body, decompressed; a body larger than `limit` is refused before it is read
+/// completely.
 pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes, Fault> {
     let Ok(read) = tokio::time::timeout(PATIENCE, to_bytes(body, limit)).await else {
         return Err(Fault::Transient(String::from("a body did not arrive within a minute")));
@@ -43,12 +44,12 @@ fn is_length(error: &axum::Error) -> bool {
     false
 }
 
-/// The names of a JSON object's members, or the refusal of what is no object.
+/// The members of a JSON object, or a refusal if it is not an object.
 pub(super) fn members(bytes: &[u8]) -> Result<Members<'_>, Fault> {
     serde_json::from_slice(bytes).map_err(|_| Refusal::invalid("invalid request body").into())
 }
 
-/// The typed request. The members `required` must be there, whatever they hold, in this order.
+/// The typed request. The `required` members are checked for presence, in this order.
 pub(super) fn decode<T: DeserializeOwned>(
     bytes: &[u8],
     members: &Members<'_>,
@@ -70,7 +71,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn body_that_stalls_is_given_up() {
+    async fn stalled_body_times_out() {
         let begun = tokio::time::Instant::now();
         let stalled = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
         let fault = read(stalled, 1_000).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Who comes in: the user whom a request names, with an app that is recent enough, unless the host sends him away.
+//! Authentication, app version check and admission of a request.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::engine::Caller;
 use crate::error::{Fault, Refusal};
 use crate::{Shared, User};
 
-/// Who asks, and until when his credentials hold.
+/// Returns the user and the expiry of the credentials.
 pub(super) async fn enter(
     shared: &Arc<Shared>,
     (headers, extensions): (&HeaderMap, &Extensions),
@@ -62,7 +62,7 @@ fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// Runs the host's code where it may wait.
+/// Runs host code on a thread that may block.
 async fn waiting<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Fault::Internal(error.to_string()))
@@ -72,7 +72,7 @@ fn ask(gatekeeper: &dyn Gatekeeper, incoming: &Incoming<'_>) -> Result<(), Fault
     let Ok(said) = catch_unwind(AssertUnwindSafe(|| gatekeeper.admit(incoming))) else {
         return Err(Fault::Transient(String::from("the gatekeeper panicked")));
     };
-    // The plain words are those of the status.
+    // The plain protocol's message depends on the status.
     let (status, code, words, wait) = match said {
         Admission::Admit => return Ok(()),
         Admission::TooManyRequests { retry_after } => {
@@ -86,7 +86,7 @@ fn ask(gatekeeper: &dyn Gatekeeper, incoming: &Incoming<'_>) -> Result<(), Fault
     Err(Refusal { retryable: true, body, ..Refusal::new(status, code, words) }.into())
 }
 
-/// Whole seconds, never fewer than were meant, and never none: that would be at once.
+/// Rounds up to whole seconds, at least one.
 fn seconds(wait: Duration) -> u64 {
     let part = u64::from(wait.subsec_nanos() > 0);
     wait.as_secs().saturating_add(part).max(1)
@@ -99,10 +99,10 @@ mod tests {
     use super::seconds;
 
     #[test]
-    fn a_wait_is_told_in_whole_seconds_and_never_shorter() {
+    fn retry_after_rounds_up_to_whole_seconds() {
         let table = [(0, 1), (1, 1), (1_000, 1), (1_001, 2), (30_000, 30)];
-        for (millis, told) in table {
-            assert_eq!(seconds(Duration::from_millis(millis)), told, "{millis}");
+        for (millis, expected) in table {
+            assert_eq!(seconds(Duration::from_millis(millis)), expected, "{millis}");
         }
         assert_eq!(seconds(Duration::MAX), u64::MAX);
     }

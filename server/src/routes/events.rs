@@ -15,7 +15,7 @@ use crate::error::{Fault, Refusal};
 use crate::events::{PING, TooMany};
 use crate::log_limit::LogLimit;
 
-/// Seconds after which a refused stream is opened again.
+/// Seconds after which a client should retry a refused stream.
 const RETRY_AFTER: u64 = 60;
 
 static TOO_MANY: LogLimit = LogLimit::new();
@@ -48,7 +48,7 @@ pub(super) async fn events(State(shared): State<Arc<Shared>>, request: Request) 
     Sse::new(stream).keep_alive(KeepAlive::new().interval(PING).text("ping")).into_response()
 }
 
-/// 429: the user has as many streams as a user may have; 503: the server has.
+/// 429 for the user's limit of streams, 503 for the server's.
 fn too_many(why: TooMany) -> Fault {
     if let Some(count) = TOO_MANY.count(()) {
         let limits = "limits.streams_per_user, limits.connections";

@@ -1,4 +1,4 @@
-//! The exchanges: read the request, let the engine answer on a thread that may block, write the answer.
+//! The protocol requests: decode, run the engine on a blocking thread, encode the response.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use crate::observe;
 const ALL: &[&str] = &["client_id", "schema_version", "schema_hash"];
 const BOTH: &[&str] = &["schema_version", "schema_hash"];
 
-/// What a POST is: its endpoint, the members that it must have, and what it does, in the words of its errors.
+/// A POST request: endpoint, required members, and its name in error messages.
 type Kind = (Endpoint, &'static [&'static str], &'static str);
 
 const REGISTER: Kind = (Endpoint::Register, BOTH, "register client");
@@ -60,7 +60,7 @@ pub(super) async fn push(State(shared): State<Arc<Shared>>, request: Request) ->
     let hub = Arc::clone(&shared.hub);
     let work = move |engine: &Engine, caller: &Caller, body: &PushRequest| {
         let Pushed { response, head } = answer_push(engine, caller, body)?;
-        // At once, so that nobody waits for the next look.
+        // Immediately, instead of with the next poll.
         match head {
             Some(head) => hub.saw(head),
             None => hub.look(),
@@ -109,7 +109,7 @@ pub(super) async fn schema(State(shared): State<Arc<Shared>>, request: Request) 
     ask(shared, request, kind, |engine, caller| describe::manifest(engine, caller.extended)).await
 }
 
-/// The query of a digest.
+/// The query string of a digest request.
 #[derive(Debug, Deserialize)]
 pub(super) struct DigestQuery {
     #[serde(default)]
@@ -182,7 +182,7 @@ async fn ask<A: Serialize + Send + 'static>(
     }
 }
 
-/// Runs `work` where it may block, and writes its answer.
+/// Runs `work` on a blocking thread and encodes its result.
 async fn block<A: Serialize + Send + 'static>(
     shared: Arc<Shared>,
     doing: &'static str,

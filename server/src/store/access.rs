@@ -10,19 +10,20 @@ pub(super) trait Dialect {
     /// A condition that never holds.
     const NEVER: &'static str;
 
-    /// Whether rows without an owner are seen.
+    /// The condition under which rows without an owner are visible.
     fn sees_global(&self) -> String;
 
     /// The table, quoted.
     fn name(&self, table: &Table) -> String;
 
-    /// Whether the column holds one of the owners. Ids differ by case, whatever the column's collation says.
+    /// Whether the column holds one of the owners. Ids are case-sensitive, whatever the column's
+    /// collation.
     fn is_owner(&self, table: &Table, alias: &str, column: usize) -> String;
 
-    /// Whether the column names one of the buckets. Buckets differ by case.
+    /// Whether the column names one of the buckets. Buckets are case-sensitive.
     fn is_in_bucket(&self, table: &Table, alias: &str, bucket: &BucketColumn) -> String;
 
-    /// Other conditions under which the row is seen; none by default.
+    /// Other conditions under which the row is visible; none by default.
     fn others(&self, table: &Table, alias: &str) -> Vec<String> {
         let _ = (table, alias);
         Vec::new()
@@ -35,7 +36,7 @@ pub(super) trait Dialect {
     fn no_bucket(cell: &str) -> String;
 }
 
-/// Whether the row `alias` is seen.
+/// Whether the row `alias` is visible.
 pub(super) fn seen<D: Dialect>(dialect: &D, schema: &Schema, table: &Table, alias: &str) -> String {
     let mut ways = vec![owned(dialect, schema, table, alias)];
     ways.extend(table.bucket.as_ref().map(|bucket| in_bucket(dialect, table, alias, bucket)));
@@ -78,12 +79,12 @@ fn in_bucket<D: Dialect>(dialect: &D, table: &Table, alias: &str, bucket: &Bucke
     format!("({named} OR ({nothing} AND {}))", dialect.sees_global())
 }
 
-/// The alias of a row's parent; one in quotes stays so.
+/// The alias of a row's parent; quoted if `alias` is.
 pub(super) fn parent_alias(alias: &str) -> String {
     alias.strip_suffix('"').map_or_else(|| format!("{alias}p"), |open| format!("{open}p\""))
 }
 
-/// The bucket of the row `alias` by its owner; `None` if it has none, or its parent's.
+/// The bucket of the row `alias` by its owner; `None` if the table has no owner, or the parent's.
 pub(super) fn owner_bucket<D: Dialect>(table: &Table, alias: &str) -> Option<String> {
     match table.access {
         Access::Nobody | Access::Chain { .. } => None,

@@ -1,13 +1,13 @@
-//! Which columns of a table devices get, and what the registry says of columns that the table does not bear out.
+//! The synced columns of a table, and a check of the configured columns against the table.
 //!
-//! A column that is left out does not exist for the engine: it is in no image, no manifest, no rule and no index, and a device
-//! can write it as little as any other column that is not there.
+//! For the engine a column that is not synced does not exist: it is in no image, manifest, rule or
+//! index, and devices cannot write it.
 
 use super::describe::{Found, FoundColumn};
 use crate::config::TableConfig;
 use crate::model::PushPolicy;
 
-/// What is wrong with the registry's words about columns; each by the column and why.
+/// The problems of configured columns, by column.
 pub(super) fn problems(
     config: &TableConfig,
     columns: &[&FoundColumn],
@@ -46,8 +46,8 @@ pub(super) fn problems(
     }
 }
 
-/// A column of a type that is not synced: a problem when the server starts; later it does not exist for devices, and the log
-/// says so.
+/// A column of an unsupported type: a problem at start. Later it is ignored for devices, and
+/// logged.
 pub(super) fn unknown_type(
     config: &TableConfig,
     column: &FoundColumn,
@@ -63,7 +63,7 @@ pub(super) fn unknown_type(
 }
 
 impl Found {
-    /// Leaves only what devices get; says of each column whether it stayed.
+    /// Keeps only the synced columns; returns for each column whether it was kept.
     pub(super) fn choose(&mut self, config: &TableConfig) -> Vec<bool> {
         let stays: Vec<bool> =
             self.columns.iter().map(|column| config.syncs(&column.name, column.is_key)).collect();

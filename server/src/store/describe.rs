@@ -1,7 +1,8 @@
-//! From tables as a database describes them to tables as the engine and the devices know them: one place for all stores.
+//! Converts tables as a database describes them into the engine's schema and the manifest, for all
+//! stores.
 //!
-//! A store fills [`Found`] from its catalogue; what a configuration makes of it (who owns rows, what is protected, which rules
-//! travel) is the same whatever the database, and so is the manifest.
+//! A store fills [`Found`] from its catalogue. Ownership, protected columns, synced rules and the
+//! manifest follow from the configuration and do not depend on the database.
 
 use rejoin_protocol::ColumnKind;
 use rejoin_protocol::manifest::{
@@ -16,8 +17,9 @@ use crate::model::{Access, BucketColumn, Column, OWN_PREFIX, PushPolicy, Referen
 
 /// Returns the identity of a column that is new to its table: a hash of its name that `is_taken` does not report as used.
 ///
-/// A backup does not contain the columns that were added after it. With a hash, a column that is added again after a restore
-/// gets its earlier identity, and a column of another name gets another one (S1). A counter would give both the same number.
+/// A backup does not contain columns that were added after it. With a hash, a column that is added
+/// again after a restore gets its earlier identity, and a column with another name gets another
+/// one. A counter would assign the same number to both.
 pub(super) fn new_identity(name: &str, is_taken: impl Fn(u32) -> bool) -> u32 {
     let identity = |occurrence: u32| {
         let occurrence = occurrence.to_be_bytes();
@@ -28,7 +30,7 @@ pub(super) fn new_identity(name: &str, is_taken: impl Fn(u32) -> bool) -> u32 {
     (0..=u32::MAX).map(identity).find(|identity| !is_taken(*identity)).unwrap_or_default()
 }
 
-/// A table as it is.
+/// A table as described by the database.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) columns: Vec<FoundColumn>,
@@ -37,20 +39,20 @@ pub(super) struct Found {
     pub(super) without_rowid: bool,
 }
 
-/// A column as it is.
+/// A column as described by the database.
 #[derive(Debug)]
 pub(super) struct FoundColumn {
     pub(super) name: String,
-    /// The database's own type, which says more than the logical one.
+    /// The declared type, which is more specific than the logical one.
     pub(super) declared: String,
     pub(super) not_null: bool,
     pub(super) default: Option<String>,
-    /// The default in words that SQLite has, too.
+    /// The default as an SQLite expression, if there is one.
     pub(super) portable_default: Option<String>,
     pub(super) is_key: bool,
-    /// Expression, and whether it is stored, of a column that devices compute, too.
+    /// The expression of a generated column that devices also compute, and whether it is stored.
     pub(super) generated: Option<(String, bool)>,
-    /// Only the database writes it, and devices cannot compute it.
+    /// Written by the database only, and devices cannot compute it.
     pub(super) read_only: bool,
     pub(super) logical: &'static str,
 }
@@ -112,7 +114,7 @@ pub(super) fn table(
     }
 }
 
-/// A version, a deletion or a birth declared as TEXT is an instant all the same: it compares as one.
+/// The version, deletion and creation columns are compared as instants even if declared as TEXT.
 fn logical(config: &TableConfig, column: &FoundColumn) -> &'static str {
     let is_dated = column.name == config.updated_at_column
         || column.name == config.deleted_at_column
@@ -157,7 +159,7 @@ fn references(found: &Found, at: impl Fn(&str) -> Option<usize>) -> Vec<Referenc
         .collect()
 }
 
-/// Parents before children; in a cycle of references the order is the names'.
+/// Parents before children; tables in a cycle of references are ordered by name.
 pub(super) fn set_depths(tables: &mut [Table]) {
     for _ in 0..tables.len() {
         let depths: Vec<(String, usize)> =
@@ -190,11 +192,11 @@ pub(super) fn table_manifest(
         PushPolicy::OwnerOnly => "owner_only",
         PushPolicy::Disabled => "disabled",
     };
-    // Beside a function v0.1.2 does not take the owner's column for the bucket's.
+    // With a bucket function, v0.1.2 does not use the owner column as the bucket.
     let owner = config.owner_column.as_ref().filter(|_| config.bucket_function.is_none());
     let bucket_column = config.bucket_by_column.as_ref().or(owner);
-    // v0.1.2 says it of tables with an owner only; the others are everybody's without it.
-    let is_told = config.owner_column.is_some() || config.names_buckets();
+    // v0.1.2 reports it for tables with an owner only; others are public without it.
+    let is_reported = config.owner_column.is_some() || config.names_buckets();
     TableManifest {
         table_name: config.name.clone(),
         push_policy: String::from(push),
@@ -211,8 +213,8 @@ pub(super) fn table_manifest(
         bucket_prefix: bucket_column
             .map(|_| config.bucket_prefix.clone().unwrap_or_else(|| String::from(OWN_PREFIX))),
         global_when_bucket_null: config.global_when_bucket_null
-            || config.bucket_by_column.is_none() && is_told && config.allow_global_read,
-        allow_global_read: is_told && config.allow_global_read,
+            || config.bucket_by_column.is_none() && is_reported && config.allow_global_read,
+        allow_global_read: is_reported && config.allow_global_read,
         bucket_function: config.bucket_function.clone(),
         dependencies: dependencies(config, found, configs),
         columns: found.columns.iter().map(|column| column_manifest(config, column)).collect(),
@@ -220,7 +222,7 @@ pub(super) fn table_manifest(
     }
 }
 
-/// The other synced tables that rows of this one stand on: a hint for those who write without asking.
+/// The synced tables that this table depends on: a hint about write order for plain peers.
 fn dependencies(config: &TableConfig, found: &Found, configs: &[&TableConfig]) -> Vec<String> {
     let parent = config.parent.iter().map(|parent| &parent.table);
     let named = parent.chain(found.references.iter().map(|reference| &reference.table));
@@ -284,7 +286,7 @@ fn extension(
     }
 }
 
-/// NOT NULL of what the device writes, and references to other synced tables.
+/// NOT NULL rules of columns written by devices, and references to other synced tables.
 fn inferred(config: &TableConfig, found: &Found, configs: &[&TableConfig]) -> Vec<Rule> {
     let device_writes = |column: &&FoundColumn| {
         column.generated.is_none() && !column.is_key && !is_protected(config, column)

@@ -1,9 +1,10 @@
-//! The store for production: the user's tables in a PostgreSQL database, ours beside them in the schema `rejoin`.
+//! The production store: the application's tables in a PostgreSQL database, and Rejoin's tables in
+//! the schema `rejoin`.
 //!
-//! Anybody may write the user's tables, from any session: triggers record every change in the writer's own transaction.
-//! Positions in the log are given afterwards by a sequencer (C1), which runs before each look at the log, so that one open
-//! transaction delays nobody but itself. A reader sees one snapshot (REPEATABLE READ), a writer what has been committed
-//! (READ COMMITTED) and locks what it looks at.
+//! Any session may write the application's tables: triggers record each change in the writer's
+//! transaction. A sequencer assigns log positions afterwards, before each read of the log. So an
+//! open transaction delays only its own changes. Reads see one snapshot (REPEATABLE READ). Writes
+//! see committed data (READ COMMITTED) and lock the rows they read.
 
 use std::cell::Cell;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -68,12 +69,12 @@ use tls::Target;
 use transaction::Transaction;
 use types::{Form, OwnerForm, Type};
 
-/// How often a transaction that lost against others is begun again before the loss is told.
+/// Attempts of a transaction that loses against concurrent ones before the failure is reported.
 const ATTEMPTS: usize = 5;
 
-/// The tables as transactions see them: whatever of it changes, changes this (a column, a default, a rule, an index, a
-/// trigger, one of ours that is switched off). By which transaction each of its rows in the catalogue was written: each request
-/// asks this, and pays for each table, so nothing is made text of. One row, also if no table is there.
+/// A fingerprint of the tables as transactions see them: it changes with any column, default, rule,
+/// index or trigger. It consists of the transaction ids that wrote the catalogue rows; every
+/// request computes it, so nothing is converted to text. Returns one row, even if no table exists.
 const FINGERPRINT: &str = "WITH tables(oids, line) AS MATERIALIZED (
       SELECT array_agg(to_regclass(name)::oid), string_agg(coalesce(to_regclass(name)::oid::text, '-'), ' ')
       FROM unnest($1::text[]) AS name)
@@ -94,46 +95,46 @@ const FINGERPRINT: &str = "WITH tables(oids, line) AS MATERIALIZED (
 
 const READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
-/// A rule is told by the statement that breaks it, not by the commit.
+/// Constraint violations are reported by the statement, not by the commit.
 const WRITE: &str =
     "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET CONSTRAINTS ALL IMMEDIATE";
 
-/// The store over one database.
+/// A store over one database.
 #[derive(Debug)]
 pub struct PostgresStore {
     pool: Pool,
     plan: Plan,
     known: RwLock<Arc<Known>>,
     secured: Option<Secured>,
-    /// Dates a schema that is seen first while it serves.
+    /// Dates schema versions that appear while the server runs.
     clock: Arc<dyn Clock>,
     /// Wakes the feeder, if there is one.
     bell: Arc<Bell>,
 }
 
-/// How requests are kept to the rows of their users by the database itself.
+/// How the database itself restricts requests to the rows of their users.
 #[derive(Debug)]
 struct Secured {
     security: RowSecurity,
-    /// The statement by which a transaction takes the role that serves.
+    /// The statement with which a transaction switches to the serving role.
     takes_role: String,
 }
 
-/// The schema as it was read last.
+/// The schema as last read.
 #[derive(Debug)]
 struct Known {
     fingerprint: String,
-    /// Names as SQL writes them, for the next look.
+    /// The tables' names as SQL, for the next fingerprint.
     names: Vec<String>,
     schema: Arc<Schema>,
-    /// Of each table of the schema: how it looks here.
+    /// One shape per table of the schema.
     shapes: Vec<Shape>,
     nothing: Shape,
     /// The secret that signs cursors.
     cursor_key: String,
 }
 
-/// What this database knows of a table beside the engine's words.
+/// What only this store knows about a table.
 #[derive(Debug, Default)]
 struct Shape {
     /// `"schema"."table"`.
@@ -141,18 +142,18 @@ struct Shape {
     relation: i64,
     columns: Vec<Type>,
     attnums: Vec<i32>,
-    /// Whether the key is text, which must be told to compare by bytes.
+    /// Whether the key is text, which must be compared by bytes.
     by_bytes: bool,
-    /// What names buckets for its rows: a function of the database, or a resolver of the host's.
+    /// What names buckets for its rows: a database function or a host resolver.
     function: Option<Function>,
     fed: Option<Fed>,
     effects: Effects,
-    /// Whether a row of it may refer to another one.
+    /// Whether its rows may refer to other rows of the same table.
     refers_to_itself: bool,
 }
 
-/// Whether a write to a table may change other rows than the one that it names, by a trigger that is not ours or by a foreign
-/// key that follows it.
+/// Whether a write to a table may change other rows than the one it names, through an application
+/// trigger or a cascading foreign key.
 #[derive(Debug, Clone, Copy, Default)]
 struct Effects {
     insert: bool,
@@ -161,7 +162,7 @@ struct Effects {
 }
 
 impl Shape {
-    /// Whether a write changes the row that it names, and nothing else.
+    /// Whether a write changes only the row that it names.
     fn stays_quiet(&self, kind: WriteKind) -> bool {
         !match kind {
             WriteKind::Insert => self.effects.insert,
@@ -170,8 +171,8 @@ impl Shape {
         }
     }
 
-    /// Whether several rows that one statement inserts end as they would one after the other: nobody looks at the others while one
-    /// of them comes.
+    /// Whether several rows can be inserted by one statement with the same result as one by one: no
+    /// trigger or rule reads other rows during an insert.
     fn takes_many(&self) -> bool {
         !self.effects.insert && !self.refers_to_itself && self.function.is_none()
     }
@@ -180,7 +181,7 @@ impl Shape {
         self.columns.get(at).map_or(Form::Text, |of| of.form)
     }
 
-    /// How the column compares with a list of texts.
+    /// How the column is compared with a list of texts.
     fn compares(&self, at: usize) -> OwnerForm {
         self.columns.get(at).map_or(OwnerForm::Other, |of| of.owner)
     }
@@ -203,19 +204,20 @@ impl Known {
         }
     }
 
-    /// How a table looks in this database.
+    /// How a table is stored in this database.
     fn shape(&self, table: &Table) -> &Shape {
-        // Both lists are made together; a table that is in none of them is in no statement either.
+        // Both lists are built together; a table outside of them appears in no statement.
         let at = self.schema.tables.iter().position(|known| known.number == table.number);
         at.and_then(|at| self.shapes.get(at)).unwrap_or(&self.nothing)
     }
 }
 
 impl PostgresStore {
-    /// Connects, brings our tables up to date, reads the user's and installs the triggers.
+    /// Connects, migrates Rejoin's tables, reads the application's tables and installs the
+    /// triggers.
     ///
-    /// `now` is canonical text; it dates the schema as it is. `wait` is how long a statement waits for another transaction's lock.
-    /// Needs no runtime, and may be called within one.
+    /// `now` is canonical text; it dates the current schema. `wait` is how long a statement waits
+    /// for another transaction's lock. Needs no runtime, and may be called within one.
     pub fn open(
         url: &PostgresUrl,
         tables: &[TableConfig],
@@ -226,7 +228,7 @@ impl PostgresStore {
         Self::planned(url, Plan { tables, ..Plan::default() }, wait, now)
     }
 
-    /// The same with a word on what may become of what is installed.
+    /// Like [`open`](Self::open), with a plan for what is already installed.
     pub(crate) fn planned(
         url: &PostgresUrl,
         plan: Plan,
@@ -249,15 +251,16 @@ impl PostgresStore {
         Ok(Self { pool, plan, known, secured: None, clock, bell })
     }
 
-    /// The same store by this clock, by which a schema is dated that comes while it serves; the machine's otherwise.
+    /// The same store with this clock for dating new schema versions; by default the system clock.
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// The same store with row level security: whatever a request asks is asked as a role that the policies hold, for the
-    /// request's user. Refused where they would not hold, or would keep the triggers from seeing what they record.
+    /// The same store with row level security: each request runs under a role to which the policies
+    /// apply, for the request's user. Fails if the policies would not apply, or would hide rows
+    /// from the triggers.
     pub fn secured(mut self, security: RowSecurity) -> Result<Self, ServerError> {
         let lease = self.pool.take()?;
         policies::check(lease.connection()?, &self.known(), &security)?;
@@ -272,7 +275,8 @@ impl PostgresStore {
         policies::script(&self.known(), security)
     }
 
-    /// Our migrations as one script of SQL: what [`open`](Self::open) runs in a database that has the first `from` of them.
+    /// The migrations as one SQL script: what [`open`](Self::open) runs in a database that has the
+    /// first `from` of them.
     pub fn migration_script(from: usize) -> String {
         migrate::script(from)
     }
@@ -297,7 +301,7 @@ impl PostgresStore {
         Ok(())
     }
 
-    /// The number that a query gives, outside any transaction.
+    /// Runs a query for one number, outside any transaction.
     fn number(&self, sql: &str) -> Result<i64, Fault> {
         self.alone(|connection| Ok(connection.first(sql, &[])?.map_or(0, |row| row.get(0))))
     }
@@ -306,7 +310,8 @@ impl PostgresStore {
         self.secured.as_ref().map(|secured| secured.takes_role.as_str())
     }
 
-    /// Asks something by itself, of no table of the user's; once more if the connection turns out to be gone.
+    /// Runs a single query on none of the application's tables; retries once if the connection is
+    /// lost.
     fn alone<T>(
         &self,
         ask: impl Fn(&Connection) -> Result<T, tokio_postgres::Error>,
@@ -326,7 +331,8 @@ impl PostgresStore {
         Err(Fault::Transient(String::from("the database is away")))
     }
 
-    /// A connection in a transaction, in which the tables are as they are known. `before` runs in a transaction of its own.
+    /// A connection in a transaction whose tables match the known schema. `before` runs in a
+    /// separate transaction.
     fn entered(&self, before: Option<&str>, begin: &str) -> Result<(Lease<'_>, Arc<Known>), Fault> {
         let mut broken = 0;
         for _ in 0..8 {
@@ -343,7 +349,7 @@ impl PostgresStore {
                     self.refresh(connection)?;
                     lease.keep();
                 }
-                // The database went away since the connection was used last; another one may serve.
+                // The database went away since the connection was last used; try another one.
                 Err(_) if connection.is_closed() && broken == 0 => {
                     broken += 1;
                     self.pool.forget_idle();
@@ -355,7 +361,7 @@ impl PostgresStore {
     }
 }
 
-/// What the tables look like to this connection.
+/// The fingerprint of the tables as this connection sees them.
 fn fingerprint(connection: &Connection, names: &[String]) -> Result<String, tokio_postgres::Error> {
     Ok(connection.first(FINGERPRINT, &[&names])?.map_or(String::new(), |row| row.get(0)))
 }
@@ -381,7 +387,7 @@ impl Store for PostgresStore {
     ) -> Result<(), Fault> {
         if self.plan.looks {
             return Err(Fault::Internal(String::from(
-                "opened by Server::look, which writes nothing: use Server::open",
+                "opened read-only by Server::look: use Server::open",
             )));
         }
         let mut attempt = 0;
@@ -394,7 +400,7 @@ impl Store for PostgresStore {
             let (hopes, role) = (attempt < ATTEMPTS, self.takes_role());
             let transaction = Transaction::writing(connection, &known, role, hopes);
             let done = work(&transaction);
-            // What lost against another transaction is done again from its beginning, while there is hope.
+            // Retry a transaction that lost against another one, up to the limit.
             let again = transaction.collided() && attempt < ATTEMPTS;
             let ended = if again || done.is_err() { None } else { Some(transaction.commit()) };
             if !matches!(ended, Some(Ok(()))) && connection.batch("ROLLBACK").is_err() {
@@ -415,8 +421,8 @@ impl Store for PostgresStore {
         }
     }
 
-    fn listen(&self, heard: Heard) {
-        self.pool.listen(heard);
+    fn listen(&self, notify: Heard) {
+        self.pool.listen(notify);
     }
 
     fn pulse(&self) -> Result<i64, Fault> {
@@ -454,7 +460,7 @@ impl Store for PostgresStore {
         Ok(state)
     }
 
-    /// One round trip: a push asks it each time.
+    /// One round trip: every push calls it.
     fn end(&self) -> Result<(i64, i64), Fault> {
         self.alone(changelog::end)
     }

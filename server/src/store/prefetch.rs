@@ -1,6 +1,7 @@
-//! Hints about what is read next, so that a store across a network fetches it in one round trip.
+//! Hints about upcoming reads, so that a store across a network fetches them in one round trip.
 //!
-//! A hint changes no answer: what it leaves out is fetched when it is read. A local store ignores all of them.
+//! Hints do not change results: anything else is fetched when it is read. A local store ignores
+//! them.
 
 use rejoin_protocol::Value;
 
@@ -43,8 +44,8 @@ pub trait Prefetch {
         let _ = (position, buckets);
     }
 
-    /// The secret that signs cursors, as the store read it last. It may be outdated: it is good for hints only. `None` if the
-    /// store uses no hints.
+    /// The secret that signs cursors, as last read by the store. It may be outdated, so it is valid
+    /// for hints only. `None` if the store uses no hints.
     fn cursor_key(&self) -> Option<&str> {
         None
     }

@@ -1,4 +1,4 @@
-//! Names, texts and cells as SQL text, quoted so that no content can end its quotes.
+//! Identifiers, texts and cells as quoted SQL.
 
 use crate::model::Table;
 
@@ -12,7 +12,7 @@ pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// A column of a row that SQL calls `alias`.
+/// A column of the row `alias`.
 pub(super) fn cell(table: &Table, alias: &str, at: usize) -> String {
     let name = table.columns.get(at).map_or("", |column| column.name.as_str());
     format!("{alias}.{}", quoted(name))

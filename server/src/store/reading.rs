@@ -1,4 +1,4 @@
-//! What is read of a snapshot of the database, by purpose: the schema, the log, rows, devices and their verdicts.
+//! Read access to a snapshot of the database, by purpose: schema, log, rows, devices and verdicts.
 
 use std::sync::Arc;
 
@@ -16,22 +16,24 @@ pub type Images<'a> = &'a mut dyn FnMut(Option<Row>) -> bool;
 
 /// A snapshot of the database.
 pub trait Reading: ReadSchema + ReadLog + ReadRows + ReadDevices + Prefetch {
-    /// Sets the user of the transaction, before any row is read. `former`: buckets that the user held before, whose rows are
-    /// reported as gone. For a store with row level security of its own; others ignore it.
+    /// Sets the user of the transaction, before any row is read. `former`: the user's former
+    /// buckets, whose rows are reported as gone. For stores with row level security; others ignore
+    /// it.
     fn act_for(&self, user: &str, former: &[String]) -> Result<(), Fault> {
         let _ = (user, former);
         Ok(())
     }
 
-    /// Runs a query of the operator (O8): whether the first cell of its first row is a number other than 0. `values` are given
-    /// by the names of its parameters. Within [`Store::write`](super::Store::write) the tables that it reads cannot change until
-    /// the transaction ends.
+    /// Runs an action check: whether the first cell of its first row is a number other than 0.
+    /// `values` are its parameters by name. Within [`Store::write`](super::Store::write) the tables
+    /// that it reads cannot change until the transaction ends.
     fn holds(&self, sql: &str, values: &[(&str, Value)]) -> Result<bool, Fault>;
 
-    /// The parameters of such a query; else why it cannot be run: it is no query, more than one, or it writes.
+    /// The parameters of a check, or why it cannot run: it is not a query, more than one statement,
+    /// or it writes.
     fn parameters_of(&self, sql: &str) -> Result<Vec<String>, String>;
 
-    /// The rows whose buckets a function could not compute; none where there is no such function.
+    /// The rows for which a bucket function failed; empty without such a function.
     fn bucket_failures(&self) -> Result<Vec<BucketFailure>, Fault> {
         Ok(Vec::new())
     }
@@ -77,8 +79,8 @@ pub trait ReadRows {
     /// The row of this key, if it is live and in the scope.
     fn image(&self, table: &Table, key: &Value, scope: &ReadScope) -> Result<Option<Row>, Fault>;
 
-    /// The same for many keys of one table. `each` is called in their order, while later ones may still be in transit, until it
-    /// returns `false`. `None` among the keys names no row.
+    /// Images for many keys of one table. `each` is called in their order, while later ones may
+    /// still be in transit, until it returns `false`. `None` among the keys names no row.
     fn images(
         &self,
         table: &Table,
@@ -107,7 +109,8 @@ pub trait ReadRows {
         each: &mut dyn FnMut(&Row),
     ) -> Result<(), Fault>;
 
-    /// The row of this key, live or deleted, and what a user may do with it who reads by `scope` and writes by `own`.
+    /// The row of this key, live or deleted, and the access of a user who reads by `scope` and
+    /// writes by `own`.
     fn stored(
         &self,
         table: &Table,
@@ -121,9 +124,9 @@ pub trait ReadRows {
     fn written_at(&self, table: &Table, id: &str, version: &str) -> Result<Option<i64>, Fault>;
 }
 
-/// Devices, what their users were granted, and their verdicts.
+/// Devices, subscriptions, and verdicts.
 pub trait ReadDevices {
-    /// Buckets that the operator gave this user beside its own.
+    /// The buckets that the user is subscribed to, besides the user's own.
     fn granted(&self, user: &str) -> Result<Vec<String>, Fault>;
 
     /// The device.

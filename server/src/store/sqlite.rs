@@ -1,8 +1,9 @@
-//! The embedded store: the user's tables and ours in one SQLite file, in WAL mode.
+//! The embedded store: the application's and Rejoin's tables in one SQLite file, in WAL mode.
 //!
-//! One writer connection behind a lock, and a pool of readers. The user's tables are written by anybody who has the file:
-//! triggers in plain SQL record every change (D29). When somebody changed the schema, the next transaction notices by
-//! `PRAGMA schema_version`, reads the tables again and mends the triggers.
+//! One writer connection behind a lock, and a pool of readers. Any program may write the
+//! application's tables: triggers in plain SQL record every change. After a schema change, the next
+//! transaction detects a new `PRAGMA schema_version`, reads the tables again and reinstalls the
+//! triggers.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
@@ -35,10 +36,10 @@ mod triggers;
 
 use transaction::Transaction;
 
-/// Idle readers that are kept; more are opened when needed and closed after use.
+/// Idle readers to keep; more are opened when needed and closed after use.
 const KEPT_READERS: usize = 8;
 
-/// The store over one file.
+/// A store over one file.
 #[derive(Debug)]
 pub struct SqliteStore {
     path: PathBuf,
@@ -48,11 +49,11 @@ pub struct SqliteStore {
     readers: Mutex<Vec<Connection>>,
     pulse: Mutex<Connection>,
     schema: RwLock<Known>,
-    /// Dates a schema that is seen first while it serves.
+    /// Dates schema versions that appear while the server runs.
     clock: Arc<dyn Clock>,
 }
 
-/// The schema as it was read last, and when.
+/// The schema as last read, and its `schema_version`.
 #[derive(Debug, Clone)]
 struct Known {
     version: i64,
@@ -60,10 +61,11 @@ struct Known {
 }
 
 impl SqliteStore {
-    /// Opens the file, brings our tables up to date, reads the user's and installs the triggers. A file that is missing is not
-    /// created ([`ServerError::NoDatabase`]).
+    /// Opens the file, migrates Rejoin's tables, reads the application's tables and installs the
+    /// triggers. A missing file is not created ([`ServerError::NoDatabase`]).
     ///
-    /// `now` is canonical text; it dates the schema as it is. `wait` is how long a statement waits for another program's lock.
+    /// `now` is canonical text; it dates the current schema. `wait` is how long a statement waits
+    /// for another program's lock.
     pub fn open(
         path: &Path,
         tables: &[TableConfig],
@@ -89,7 +91,7 @@ impl SqliteStore {
         })
     }
 
-    /// The same store by this clock, by which a schema is dated that comes while it serves; the machine's otherwise.
+    /// The same store with this clock for dating new schema versions; by default the system clock.
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -100,7 +102,7 @@ impl SqliteStore {
         self.schema.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Reads the tables again if this connection sees another schema than the one that is known.
+    /// Reads the tables again if this connection's schema differs from the known one.
     fn current(&self, connection: &Connection) -> Result<Known, Fault> {
         let known = self.known();
         if schema_version(connection)? == known.version {
@@ -122,8 +124,8 @@ impl SqliteStore {
         Ok(fresh)
     }
 
-    /// The connection that writes, in no transaction. One is left open where its rollback itself failed, for want of memory:
-    /// no other could begin after it.
+    /// The write connection, outside of a transaction. Ends a transaction whose rollback failed for
+    /// lack of memory: no other could begin otherwise.
     fn writer(&self) -> Result<MutexGuard<'_, Connection>, Fault> {
         let writer = lock(&self.writer);
         if !writer.is_autocommit() {
@@ -175,7 +177,7 @@ impl Store for SqliteStore {
     }
 
     fn try_write(&self) -> Result<(), WriteProblem> {
-        // Who writes just now finds out by itself.
+        // An active writer detects the problem itself.
         let writer = match self.writer.try_lock() {
             Ok(writer) => writer,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -209,7 +211,7 @@ impl SqliteStore {
         reader: &Connection,
         work: &mut dyn FnMut(&dyn Reading) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
-        // Another schema can come between the test and the snapshot; then the test is done again.
+        // The schema may change between the test and the snapshot; then the test is repeated.
         for _ in 0..8 {
             let known = self.current(reader)?;
             reader.execute_batch("BEGIN")?;
@@ -248,7 +250,8 @@ impl SqliteStore {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic elsewhere leaves a connection at worst in a transaction, and that is rolled back before the next use.
+    // A panic leaves a connection at worst in a transaction, which is rolled back before the next
+    // use.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -256,8 +259,9 @@ fn schema_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.prepare_cached("PRAGMA schema_version")?.query_row([], |row| row.get(0))
 }
 
-/// A connection with our pragmas to a file that exists. Synchronous FULL: an accepted mutation is gone from the device.
-#[allow(clippy::disallowed_methods)] // This is the place where the server opens connections.
+/// Opens a connection to an existing file. Synchronous FULL: devices drop accepted mutations, so
+/// they must be durable.
+#[allow(clippy::disallowed_methods)] // The only place where the server opens connections.
 fn connect(path: &Path, wait: Duration) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -281,7 +285,7 @@ mod tests {
 
     const NOW: &str = "2026-11-20T08:00:00.000000Z";
 
-    /// A store over a new file whose writers wait so long for one another.
+    /// A store over a new file, with this lock timeout.
     fn store(wait: Duration) -> (SqliteStore, TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("app.db");
@@ -289,9 +293,9 @@ mod tests {
         (SqliteStore::open(&path, &[], wait, NOW).unwrap(), folder)
     }
 
-    /// What is accepted is gone from the device, so it must outlast a power cut here.
+    /// Devices drop accepted mutations, so they must survive a power loss here.
     #[test]
-    fn each_connection_waits_until_the_disk_has_it() {
+    fn each_connection_syncs_commits_to_disk() {
         let (store, _folder) = store(Duration::from_secs(1));
         store.read(&mut |_| Ok(())).unwrap();
         store.write(NOW, &mut |_| Ok(())).unwrap();
@@ -309,16 +313,16 @@ mod tests {
         }
     }
 
-    /// SQLite's own bound of the file's size stands in for the disk: the same error, at the same place.
+    /// SQLite's own size limit simulates a full disk: the same error at the same place.
     #[test]
-    fn full_file_is_reported_until_there_is_room_again() {
+    fn full_file_is_reported_until_space_is_free() {
         let (store, _folder) = store(Duration::from_secs(5));
         let pages = |pragma: &str| {
             let text = format!("PRAGMA {pragma}");
             lock(&store.writer).query_row(&text, [], |row| row.get::<_, i64>(0)).unwrap()
         };
         store.try_write().unwrap();
-        // What the try itself has left free is used up first.
+        // Use up the space that the test write has left free.
         lock(&store.writer).execute_batch("VACUUM").unwrap();
         let bound = pages("page_count");
         assert_eq!(pages(&format!("max_page_count = {bound}")), bound);
@@ -332,8 +336,8 @@ mod tests {
     }
 
     #[test]
-    fn try_of_a_write_does_not_wait_for_another_writer() {
-        // If it waited, the test would end at its time limit.
+    fn test_write_does_not_wait_for_another_writer() {
+        // If it waited, the test would exceed its time limit.
         let (store, folder) = store(Duration::from_hours(1));
         let other = super::connect(&folder.path().join("app.db"), Duration::ZERO).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();

@@ -1,9 +1,9 @@
-//! Work in a store that has an answer.
+//! Helpers for store closures that return a value.
 
 use super::{Reading, Store, Writing};
 use crate::error::Fault;
 
-/// Runs `work` on a snapshot and hands out what it returns.
+/// Runs `work` on a snapshot and returns its result.
 pub fn read<T>(
     store: &dyn Store,
     mut work: impl FnMut(&dyn Reading) -> Result<T, Fault>,
@@ -16,7 +16,7 @@ pub fn read<T>(
     found.ok_or_else(|| Fault::Internal(String::from("the store did not run the work")))
 }
 
-/// Runs `work` in a transaction and hands out what it returns, once committed.
+/// Runs `work` in a transaction and returns its result after the commit.
 pub fn write<T>(
     store: &dyn Store,
     now: &str,

@@ -1,4 +1,5 @@
-//! What a write transaction can do, by purpose: savepoints, rows, devices and their verdicts, maintenance.
+//! Operations of a write transaction, by purpose: savepoints, rows, devices and verdicts,
+//! maintenance.
 
 use rejoin_protocol::Value;
 
@@ -31,14 +32,14 @@ impl From<Fault> for WriteError {
 pub enum StoreWrite {
     /// Inserts a row of these cells, its key among them.
     Insert {
-        /// The cells by the places of their columns.
+        /// The cells by column position.
         cells: Vec<(usize, Value)>,
     },
     /// Sets these cells.
     Update {
         /// The key of the row.
         key: Value,
-        /// The cells by the places of their columns.
+        /// The cells by column position.
         cells: Vec<(usize, Value)>,
     },
     /// Removes the row.
@@ -51,16 +52,16 @@ pub enum StoreWrite {
 /// A kind of write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteKind {
-    /// A new row.
+    /// Inserts a row.
     Insert,
-    /// Other values in a row.
+    /// Updates cells of a row.
     Update,
-    /// The end of a row.
+    /// Deletes a row.
     Delete,
 }
 
 impl StoreWrite {
-    /// Its kind.
+    /// The kind of this write.
     #[must_use]
     pub fn kind(&self) -> WriteKind {
         match self {
@@ -70,7 +71,7 @@ impl StoreWrite {
         }
     }
 
-    /// The key of the row; NULL if an insert leaves it to the database.
+    /// The key of the row; NULL if the database assigns it at insert.
     #[must_use]
     pub fn key(&self, table: &Table) -> &Value {
         match self {
@@ -85,14 +86,15 @@ impl StoreWrite {
 
 /// Savepoints and locks.
 pub trait Savepoints {
-    /// Reserves these keys until the transaction ends. It waits for another transaction that has reserved one of them, unless
-    /// both only read it. Missing rows cannot be locked themselves. A store with one writer at a time ignores it.
+    /// Reserves these keys until the transaction ends. Waits for other transactions that reserved
+    /// one of them, unless both only read it. Missing rows cannot be locked themselves. A store
+    /// with one writer at a time ignores it.
     fn lock_keys(&self, keys: &[KeyLock]) -> Result<(), Fault> {
         let _ = keys;
         Ok(())
     }
 
-    /// Loads and applies several groups at once; `None` for a local store.
+    /// Batched load and apply; `None` for a local store.
     fn batch(&self) -> Option<&dyn Batch> {
         None
     }
@@ -117,7 +119,7 @@ pub trait WriteRows {
     fn put_written_at(&self, table: &Table, id: &str, version: &str, at: i64) -> Result<(), Fault>;
 }
 
-/// Writes to devices, their verdicts, and the buckets of their users.
+/// Writes to devices, verdicts and subscriptions.
 pub trait WriteDevices {
     /// Stores a verdict; it replaces that of an earlier attempt.
     fn put_verdict(&self, user: &str, mutation: &str, verdict: &StoredVerdict)
@@ -126,10 +128,10 @@ pub trait WriteDevices {
     /// Stores a device.
     fn put_client(&self, user: &str, client_id: &str, client: &Client) -> Result<(), Fault>;
 
-    /// Gives a user a bucket to read; returns whether the user did not have it. Listening devices are notified.
+    /// Subscribes a user to a bucket; returns whether it was added. Listening devices are notified.
     fn subscribe(&self, user: &str, bucket: &str) -> Result<bool, Fault>;
 
-    /// Takes a bucket from a user; returns whether the user had it.
+    /// Ends a user's subscription to a bucket; returns whether it existed.
     fn unsubscribe(&self, user: &str, bucket: &str) -> Result<bool, Fault>;
 }
 

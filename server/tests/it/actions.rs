@@ -1,4 +1,4 @@
-//! What an action has read, and what the server asks before it takes one (O8).
+//! Validation of an action's reads, and server-side checks of actions.
 
 mod concurrent;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::world::{Backend, Device, TABLES, World, ended, erase, place, rename, standard};
 
-/// An action that renames p1 and has read this.
+/// Pushes an action that renames p1 and has these reads.
 async fn reading(device: &mut Device<'_>, id: &str, read: Value) -> (String, Verdict) {
     let mut group = device.group(id, &json!([rename("p1", "Quay", "Dock")]));
     group["old_only"] = json!(true);
@@ -20,7 +20,7 @@ async fn reading(device: &mut Device<'_>, id: &str, read: Value) -> (String, Ver
 }
 
 #[apply(stores!)]
-async fn what_an_action_has_read_by_key_is_compared_before_anything_is_written(world: World) {
+async fn action_key_reads_are_validated_before_any_write(world: World) {
     let table = [
         ("as it was", json!({"id": "p2", "data": {"name": "Pier"}}), "accepted -"),
         ("only that it is there", json!({"id": "p2"}), "accepted -"),
@@ -33,11 +33,11 @@ async fn what_an_action_has_read_by_key_is_compared_before_anything_is_written(w
         ("one that is deleted", json!({"id": "p3"}), "conflict row.deleted"),
         ("none, where it is deleted", json!({"id": "p3", "absent": true}), "accepted -"),
         (
-            "somebody else's",
+            "another user's",
             json!({"id": "b1", "data": {"name": "Berts"}}),
             "conflict row.not_found",
         ),
-        ("none, where somebody else has one", json!({"id": "b1", "absent": true}), "accepted -"),
+        ("none, where another user has one", json!({"id": "b1", "absent": true}), "accepted -"),
         ("a column of the server's", json!({"id": "p2", "data": {"owner_id": "me"}}), "accepted -"),
         ("no such column", json!({"id": "p2", "data": {"x": 1}}), "rejected column.unknown"),
         (
@@ -71,7 +71,7 @@ async fn what_an_action_has_read_by_key_is_compared_before_anything_is_written(w
 }
 
 #[apply(stores!)]
-async fn a_row_that_was_read_is_answered_as_it_stands(world: World) {
+async fn conflict_on_a_read_row_returns_its_current_image(world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.accept("m1", json!([place("p1", "Quay"), place("p2", "Pier")])).await;
     let mut group = anna.group("m2", &json!([rename("p1", "Quay", "Dock")]));
@@ -81,14 +81,14 @@ async fn a_row_that_was_read_is_answered_as_it_stands(world: World) {
     let rows = anna.push_group(group.clone()).await.1;
     let ids: Vec<(&str, bool)> = rows.iter().map(|row| (row.id.as_str(), row.absent)).collect();
     assert_eq!(ids, [("p1", false), ("p2", false), ("p8", true)]);
-    // The verdict stands for the attempt; the next one has read what is there.
+    // The verdict is final for the attempt; the next attempt has read the current row.
     assert_eq!(ended(&anna.push_group(group.clone()).await.0), "conflict row.changed");
     group["attempt"] = json!(2);
     group["reads"][0]["data"]["name"] = json!("Pier");
     assert_eq!(ended(&anna.push_group(group).await.0), "accepted -");
 }
 
-/// Leaving is allowed as long as two places are left, one of them the user's own.
+/// Leaving is allowed while two places are left, one of them the user's own.
 fn leave() -> ActionConfig {
     ActionConfig::new("leave")
         .with_parameter(Parameter::new("id", ParameterType::Text))
@@ -120,7 +120,7 @@ async fn performed(
 }
 
 #[apply(stores!)]
-async fn what_the_server_asks_before_an_action_holds_when_it_is_applied(backend: Backend) {
+async fn action_check_holds_when_the_action_is_applied(backend: Backend) {
     let world = world(backend);
     let mut anna = world.device("anna", "a1").await;
     anna.accept("m1", json!([place("p1", "a"), place("p2", "b"), place("p3", "c")])).await;
@@ -144,7 +144,7 @@ async fn what_the_server_asks_before_an_action_holds_when_it_is_applied(backend:
 }
 
 #[apply(stores!)]
-async fn who_pushes_is_the_servers_to_say(backend: Backend) {
+async fn check_parameter_user_is_set_by_the_server(backend: Backend) {
     let world = world(backend);
     let mut bert = world.device("bert", "b1").await;
     bert.accept("b1", json!([place("b1", "x"), place("b2", "y"), place("b3", "z")])).await;
@@ -160,7 +160,7 @@ async fn who_pushes_is_the_servers_to_say(backend: Backend) {
 }
 
 #[apply(stores!)]
-async fn where_versions_are_named_another_one_is_refused(backend: Backend) {
+async fn unlisted_action_version_is_refused(backend: Backend) {
     let world = World::with(backend, TABLES, |config: Config| {
         let two = ActionConfig { parameters: Vec::new(), checks: Vec::new(), ..leave() };
         let two = two.with_version(2).with_check("SELECT 0", "never again");
@@ -179,7 +179,7 @@ async fn where_versions_are_named_another_one_is_refused(backend: Backend) {
 }
 
 #[apply(stores!)]
-async fn only_a_server_that_asks_something_wants_to_know_what_was_performed(backend: Backend) {
+async fn register_offers_checks_only_if_configured(backend: Backend) {
     for (world, offers) in [(World::new(backend), false), (world(backend), true)] {
         let mut device = world.device("anna", "a1").await;
         let hello = json!({"protocol": 1, "capabilities": ["groups", "reads", "checks"]});
@@ -192,7 +192,7 @@ async fn only_a_server_that_asks_something_wants_to_know_what_was_performed(back
 }
 
 #[apply(stores!)]
-fn what_cannot_be_asked_is_told_when_the_server_starts(world: World) {
+fn invalid_checks_are_reported_at_start(world: World) {
     let asking = |sql: &str| {
         let action = ActionConfig::new("leave").with_check(sql, "no");
         match Server::open(world.config.clone().with_action(action)) {
@@ -205,11 +205,12 @@ fn what_cannot_be_asked_is_told_when_the_server_starts(world: World) {
     assert_eq!(asking("SELECT :id"), "actions.leave.checks: :id is no parameter");
     let only_reads = "actions.leave.checks: a check is one query that only reads";
     let deleting = asking("DELETE FROM places RETURNING 1");
-    // PostgreSQL takes it for no query at all.
+    // PostgreSQL reports a syntax error instead.
     assert!(deleting == only_reads || deleting.contains("syntax error"), "{deleting}");
     let nowhere = asking("SELECT count(*) FROM nowhere");
-    let told = ["no such table", "does not exist"].iter().any(|words| nowhere.contains(words));
-    assert!(told && nowhere.contains("nowhere"), "{nowhere}");
+    let is_unknown =
+        ["no such table", "does not exist"].iter().any(|words| nowhere.contains(words));
+    assert!(is_unknown && nowhere.contains("nowhere"), "{nowhere}");
     let none = ActionConfig { checks: Vec::new(), ..leave() };
     let odd = ActionConfig::new("")
         .with_version(0)
@@ -219,7 +220,7 @@ fn what_cannot_be_asked_is_told_when_the_server_starts(world: World) {
 }
 
 #[test]
-fn actions_are_read_from_the_file() {
+fn actions_are_read_from_the_config_file() {
     let text = |actions: &str| {
         format!(
             "database = 'a.db'\n[auth]\nheader = 'X-User-ID'\n[[tables]]\nname = 'places'\nowner_column = 'o'\n{actions}"
@@ -238,10 +239,10 @@ fn actions_are_read_from_the_file() {
     let bad = "[[actions]]\nname = 'leave'\nparameters = [{ name = 'n', type = 'number' }]\nchecks = [{ sql = 'SELECT 1' }]\n\
                [[actions]]\ncheck = 1";
     let problems = Config::from_toml(&text(bad), &[]).unwrap_err();
-    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    let has = |part: &str| told.iter().any(|line| line.contains(part));
-    assert!(has("type: text, integer, real"), "{told:?}");
-    assert!(has("message: missing"), "{told:?}");
-    assert!(has("missing: name the action"), "{told:?}");
-    assert!(told.iter().all(|line| line.starts_with("line ")), "{told:?}");
+    let reported: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let has = |part: &str| reported.iter().any(|line| line.contains(part));
+    assert!(has("type: text, integer, real"), "{reported:?}");
+    assert!(has("message: missing"), "{reported:?}");
+    assert!(has("missing: name the action"), "{reported:?}");
+    assert!(reported.iter().all(|line| line.starts_with("line ")), "{reported:?}");
 }

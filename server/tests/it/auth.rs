@@ -1,4 +1,4 @@
-//! Credentials: the header on loopback, JWT by HS256 with issuer, audience and end.
+//! Credentials: the header on loopback; JWT with HS256, issuer, audience and expiry.
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use macro_rules_attribute::apply;
@@ -41,7 +41,7 @@ async fn status(world: &World, authorization: &str) -> (u16, Value) {
 }
 
 #[apply(stores!)]
-async fn a_token_must_be_signed_and_meant_for_this_server_and_not_over(backend: Backend) {
+async fn token_must_be_signed_for_this_server_and_unexpired(backend: Backend) {
     let world = world(backend, |_| ());
     let sign = |more: Value| token(&claims(&more), SECRET, Algorithm::HS256);
     let critical = |names: &[&str]| {
@@ -86,7 +86,7 @@ async fn a_token_must_be_signed_and_meant_for_this_server_and_not_over(backend: 
 }
 
 #[apply(stores!)]
-async fn what_is_not_required_by_the_configuration_may_be_missing(backend: Backend) {
+async fn optional_claims_may_be_missing(backend: Backend) {
     let world = world(backend, |jwt| {
         jwt.issuer = None;
         jwt.audience = None;
@@ -103,7 +103,7 @@ async fn what_is_not_required_by_the_configuration_may_be_missing(backend: Backe
 }
 
 #[apply(stores!)]
-async fn the_header_is_trusted_on_loopback_only(world: World) {
+async fn user_header_is_trusted_on_loopback_only(world: World) {
     let (status, _, answer) = world.send("GET", "/sync/schema", &[], "").await;
     assert_eq!((status, answer), (401, json!({"error": "missing user identity"})));
     let mut config = world.config.clone();
@@ -115,7 +115,7 @@ async fn the_header_is_trusted_on_loopback_only(world: World) {
 }
 
 #[test]
-fn a_secret_is_not_printed() {
+fn secret_is_not_printed() {
     let jwt = JwtConfig::new(SECRET, "i", "a");
     assert!(!format!("{jwt:?}").contains("secret of"));
 }

@@ -1,4 +1,4 @@
-//! The binary: init, check, serve on a free port, an orderly end.
+//! The binary: init, check, serve on a free port, shutdown.
 
 use macro_rules_attribute::apply;
 use std::path::Path;
@@ -23,7 +23,7 @@ fn run(folder: &Path, arguments: &[&str]) -> Output {
 }
 
 #[apply(stores!)]
-fn init_serve_and_an_orderly_end(backend: Backend) {
+fn init_check_serve_and_shut_down(backend: Backend) {
     let folder = tempfile::tempdir().unwrap();
     assert!(run(folder.path(), &["init"]).status.success());
     let again = run(folder.path(), &["init"]);
@@ -33,7 +33,7 @@ fn init_serve_and_an_orderly_end(backend: Backend) {
         std::fs::File::create(folder.path().join("app.db")).unwrap();
     }
     if let Some(database) = &database {
-        // The same configuration, with a store instead of a file.
+        // The same configuration with a PostgreSQL store instead of a file.
         let toml = folder.path().join("rejoin.toml");
         let text = std::fs::read_to_string(&toml).unwrap();
         let line = text.lines().find(|line| line.starts_with("database = ")).unwrap();
@@ -57,7 +57,7 @@ fn init_serve_and_an_orderly_end(backend: Backend) {
     let mut server = Running::serve(folder.path(), &[]);
     assert_eq!(answer(server.send("GET /healthz", "")).1["status"], "ok");
     assert!(answer(server.send("GET /sync/schema", "")).1.to_string().contains("\"tasks\""));
-    // An open event stream does not keep the server from ending.
+    // An open event stream does not delay the shutdown.
     let mut events = events(&server);
     server.terminate();
     hears_the_end(&mut events);
@@ -65,7 +65,7 @@ fn init_serve_and_an_orderly_end(backend: Backend) {
 }
 
 #[test]
-fn a_wrong_configuration_is_told_with_every_line() {
+fn invalid_config_is_reported_with_all_lines() {
     let folder = tempfile::tempdir().unwrap();
     let text = "listen = \"0.0.0.0:1\"\ndatabase = \"a.db\"\n[auth]\nheader = \"X-User-ID\"\n[[tables]]\nname = \"t\"\npush = \"owner_only\"\n";
     std::fs::write(folder.path().join("rejoin.toml"), text).unwrap();
@@ -78,7 +78,7 @@ fn a_wrong_configuration_is_told_with_every_line() {
 }
 
 #[apply(stores!)]
-async fn devices_and_schemas_are_listed(world: World) {
+async fn commands_list_devices_and_schemas(world: World) {
     let mut anna = world.device("anna", "a\t1").await;
     anna.snapshot(10).await;
     anna.accept("m1", json!([place("p1", "x")])).await;
@@ -93,28 +93,29 @@ async fn devices_and_schemas_are_listed(world: World) {
         [[tables]]\nname = \"tags\"\nparent_table = \"visits\"\nparent_fk_col = \"visit_id\"\n\
         [[tables]]\nname = \"countries\"\nallow_global_read = true\n[[tables]]\nname = \"secrets\"\n";
     std::fs::write(world.folder.path().join("rejoin.toml"), format!("{place}\n{text}")).unwrap();
-    let told = |arguments: &[&str]| {
+    let output_of = |arguments: &[&str]| {
         let output = run(world.folder.path(), arguments);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };
-    let listed: serde_json::Value = serde_json::from_str(&told(&["clients", "--json"])).unwrap();
+    let listed: serde_json::Value =
+        serde_json::from_str(&output_of(&["clients", "--json"])).unwrap();
     assert_eq!((&listed["user"], &listed["client_id"]), (&json!("anna"), &json!("a\t1")));
     assert!(listed["behind"].as_i64().unwrap() <= 1 && listed["position"].is_i64(), "{listed}");
-    let words = told(&["clients"]);
+    let words = output_of(&["clients"]);
     let lines: Vec<&str> = words.lines().collect();
     assert!(lines.len() == 2 && lines[1].starts_with("anna\ta\\t1\t"), "{words}");
-    let history = told(&["schema", "--history"]);
+    let history = output_of(&["schema", "--history"]);
     let first: Vec<&str> = history.lines().next().unwrap().split('\t').collect();
     assert_eq!((first[0], first[1]), (anna.version.to_string().as_str(), anna.hash.as_str()));
-    let manifest: serde_json::Value = serde_json::from_str(&told(&["schema"])).unwrap();
+    let manifest: serde_json::Value = serde_json::from_str(&output_of(&["schema"])).unwrap();
     assert_eq!(manifest["schema_hash"], json!(anna.hash));
-    assert_eq!(told(&["schema", "--version", first[0]]), told(&["schema"]));
+    assert_eq!(output_of(&["schema", "--version", first[0]]), output_of(&["schema"]));
     assert!(!run(world.folder.path(), &["schema", "--version", "99"]).status.success());
 }
 
 #[test]
-fn command_over_a_missing_file_names_it_and_creates_none() {
+fn missing_database_file_is_named_and_not_created() {
     let folder = tempfile::tempdir().unwrap();
     assert!(run(folder.path(), &["init"]).status.success());
     let commands: [&[&str]; 6] = [

@@ -1,4 +1,4 @@
-//! Buckets: rows that name one beside their owner's, users who are given some; membership decides, and nothing else.
+//! Buckets: named by rows or subscribed by operators; membership alone decides what devices get.
 
 use macro_rules_attribute::apply;
 use std::collections::BTreeMap;
@@ -16,8 +16,8 @@ const TABLES: &str = "
     CREATE TABLE boards(id INTEGER PRIMARY KEY, room INTEGER, updated_at TEXT);
 ";
 
-/// Tasks are their owner's and their team's, and everybody's if they name no team and no owner; comments are in a bucket of
-/// their task, as the seed's documentation has it; boards are in rooms only.
+/// Tasks belong to their owner and team, and are public without team and owner. Comments are in a
+/// bucket of their task, as in v0.1.2's documentation. Boards are in rooms only.
 fn teams(config: Config) -> Config {
     let tasks = TableConfig::owned("tasks", "owner").with_bucket("team", "team:");
     config
@@ -46,7 +46,7 @@ async fn sees(world: &World, user: &str) -> Vec<String> {
     world.device(user, "look").await.snapshot(3).await
 }
 
-/// Pulls by small pages into what the device has; then it has what a snapshot would give it.
+/// Pulls in small pages into the device's rows, which then equal a snapshot.
 async fn catch_up(device: &mut Device<'_>, base: &mut BTreeMap<String, Option<Value>>) {
     while device.pull_into(base, 2).await {}
     let cursor = device.cursor.clone();
@@ -54,9 +54,10 @@ async fn catch_up(device: &mut Device<'_>, base: &mut BTreeMap<String, Option<Va
     device.cursor = cursor;
 }
 
-/// In any bucket that is held: the owner's, his parent's, the one a column names. A child is where its parent is.
+/// In any readable bucket: the owner's, the parent owner's, or the one a column names. Children are
+/// in their parent's buckets.
 #[apply(secured_stores!)]
-async fn a_row_in_any_bucket_that_is_held_is_delivered(backend: Backend) {
+async fn row_in_any_readable_bucket_is_delivered(backend: Backend) {
     let world = world(backend);
     assert_eq!(sees(&world, "anna").await, ["comments/c1", "tasks/t1", "tasks/t5"]);
     assert_eq!(
@@ -84,7 +85,7 @@ async fn a_row_in_any_bucket_that_is_held_is_delivered(backend: Backend) {
     }
 }
 
-/// What is written to a row, and what moves it, after it what the devices of four users hear of it.
+/// Statements that write or move a row, each with what the devices of four users receive.
 #[apply(secured_stores!)]
 async fn rows_move_between_buckets_and_take_their_children_along(backend: Backend) {
     let world = world(backend);
@@ -123,17 +124,17 @@ async fn rows_move_between_buckets_and_take_their_children_along(backend: Backen
         }
     }
     let left: Vec<usize> = devices.iter().map(|(_, base)| base.len()).collect();
-    assert_eq!(left, [2, 5, 2, 2], "the story ends as it is told");
+    assert_eq!(left, [2, 5, 2, 2], "final number of rows per user");
 }
 
-/// C4 by the programming interface: the next pull brings what came and drops what went, whatever else happened.
+/// Through the API: the next pull brings the rows of added buckets and drops those of removed ones.
 #[apply(secured_stores!)]
-async fn subscriptions_come_and_go_with_the_next_pull(backend: Backend) {
+async fn next_pull_applies_changed_subscriptions(backend: Backend) {
     let world = world(backend);
     let mut cleo = world.device("cleo", "c1").await;
     let mut base = cleo.snapshot_rows().await;
     assert!(world.server.subscribe("cleo", "team:red").unwrap());
-    assert!(!world.server.subscribe("cleo", "team:red").unwrap(), "he has it");
+    assert!(!world.server.subscribe("cleo", "team:red").unwrap(), "already subscribed");
     assert_eq!(world.server.subscriptions("cleo").unwrap(), ["team:red"]);
     catch_up(&mut cleo, &mut base).await;
     assert!(base.contains_key("comments/c2"));
@@ -143,7 +144,7 @@ async fn subscriptions_come_and_go_with_the_next_pull(backend: Backend) {
     catch_up(&mut cleo, &mut base).await;
     assert_eq!(base.keys().collect::<Vec<_>>(), ["boards/1", "tasks/t5"]);
     assert!(!world.server.unsubscribe("cleo", "team:red").unwrap(), "it is gone");
-    // A row that is his by another bucket stays when one goes.
+    // A row that is readable through another bucket stays when one is removed.
     world.server.subscribe("cleo", "team:red").unwrap();
     world.server.subscribe("cleo", "user:ben").unwrap();
     catch_up(&mut cleo, &mut base).await;
@@ -158,9 +159,10 @@ async fn subscriptions_come_and_go_with_the_next_pull(backend: Backend) {
     }
 }
 
-/// Found by simulation (seed 10300950): the second change of the buckets forgot what the first had still to take away.
+/// Found by simulation (seed 10300950): the second change of the buckets dropped the pending
+/// removals of the first.
 #[apply(secured_stores!)]
-async fn buckets_that_change_during_a_walk_leave_no_row_behind(backend: Backend) {
+async fn bucket_change_during_a_walk_leaves_no_row_behind(backend: Backend) {
     let world = world(backend);
     let mut cleo = world.device("cleo", "c1").await;
     let mut base = cleo.snapshot_rows().await;
@@ -169,17 +171,17 @@ async fn buckets_that_change_during_a_walk_leave_no_row_behind(backend: Backend)
         assert!(cleo.pull_into(&mut base, 1).await);
     }
     world.server.unsubscribe("cleo", "team:red").unwrap();
-    // The page that begins to take its rows away.
+    // The page that starts to remove its rows.
     assert!(cleo.pull_into(&mut base, 1).await);
     world.server.subscribe("cleo", "room:7").unwrap();
     catch_up(&mut cleo, &mut base).await;
     assert_eq!(base.keys().collect::<Vec<_>>(), ["boards/1", "tasks/t5"]);
-    // A row that leaves its bucket before the bucket goes: only the log says so.
+    // The row leaves its bucket before the bucket is removed: only the log shows that.
     world.server.subscribe("cleo", "team:red").unwrap();
     catch_up(&mut cleo, &mut base).await;
     world.write("UPDATE tasks SET team = 'blue' WHERE id = 't2'");
     world.server.unsubscribe("cleo", "team:red").unwrap();
-    // The walk has ended, and the log is not read yet.
+    // The walk has ended; the log is not read yet.
     assert!(cleo.pull_into(&mut base, 100).await);
     world.server.unsubscribe("cleo", "room:7").unwrap();
     catch_up(&mut cleo, &mut base).await;
@@ -190,15 +192,15 @@ fn update(id: &str, old: &Value, new: &Value) -> Value {
     json!([crate::world::update("tasks", id, old, new)])
 }
 
-/// A bucket is for reading: only the owner writes, and he puts his rows into no bucket that he does not read.
+/// Buckets grant read access: only the owner writes, and not into unreadable buckets.
 #[apply(secured_stores!)]
-async fn a_bucket_gives_no_right_to_write_and_none_is_forged(backend: Backend) {
+async fn bucket_grants_no_write_access_and_cannot_be_forged(backend: Backend) {
     let world = world(backend);
     world.server.subscribe("ben", "team:red").unwrap();
     let mut ben = world.device("ben", "b1").await;
     let (verdict, _) =
         ben.push("m1", update("t1", &json!({"title": "a"}), &json!({"title": "x"}))).await;
-    assert_eq!(verdict.code.as_deref(), Some(code::OWNERSHIP), "it is his to read");
+    assert_eq!(verdict.code.as_deref(), Some(code::OWNERSHIP), "the row is readable");
     let comment = create("comments", "c9", &json!({"task_id": "t1"}));
     let (verdict, _) = ben.push("m2", json!([comment])).await;
     assert_eq!(verdict.code.as_deref(), Some(code::OWNERSHIP));
@@ -207,10 +209,10 @@ async fn a_bucket_gives_no_right_to_write_and_none_is_forged(backend: Backend) {
         ("to another team", update("t2", &json!({"team": "red"}), &json!({"team": "blue"})), false),
         ("by another case", update("t2", &json!({"team": "red"}), &json!({"team": "RED"})), false),
         ("to none", update("t2", &json!({"team": "red"}), &json!({"team": null})), true),
-        ("to his team", update("t3", &json!({"team": null}), &json!({"team": "red"})), true),
+        ("to the user's team", update("t3", &json!({"team": null}), &json!({"team": "red"})), true),
         ("a new one elsewhere", create("n1", &json!("blue")), false),
-        ("a new one in his team", create("n2", &json!("red")), true),
-        ("a new one of his own", create("n3", &Value::Null), true),
+        ("a new one in the user's team", create("n2", &json!("red")), true),
+        ("a new own one", create("n3", &Value::Null), true),
     ] {
         let (verdict, _) = ben.push(name, changes).await;
         let expected = if is_good { Ending::Accepted } else { Ending::Refused };
@@ -225,9 +227,9 @@ async fn a_bucket_gives_no_right_to_write_and_none_is_forged(backend: Backend) {
     assert_eq!(world.one("SELECT count(*) FROM tasks WHERE team IN ('blue', 'RED')"), "0");
 }
 
-/// A plain peer is held to the same.
+/// The same for a plain peer.
 #[apply(secured_stores!)]
-async fn a_plain_peer_forges_no_bucket(backend: Backend) {
+async fn plain_peer_cannot_forge_a_bucket(backend: Backend) {
     let world = world(backend);
     world.server.subscribe("ben", "team:red").unwrap();
     let mut ben = world.device("ben", "b1").await;
@@ -241,9 +243,9 @@ async fn a_plain_peer_forges_no_bucket(backend: Backend) {
     assert_eq!(world.one("SELECT count(*) FROM tasks WHERE team = 'blue'"), "0");
 }
 
-/// Whoever held the bucket in which a row was is told that its old key is gone, and not what it is called now.
+/// Readers of a row's former bucket learn that its old key is gone, but not its new key.
 #[apply(secured_stores!)]
-async fn a_row_that_changes_its_key_and_its_bucket_tells_nobody_both(backend: Backend) {
+async fn former_bucket_readers_do_not_learn_the_new_key(backend: Backend) {
     let world = world(backend);
     world.server.subscribe("cleo", "team:red").unwrap();
     world.server.subscribe("dora", "team:blue").unwrap();
@@ -259,9 +261,9 @@ async fn a_row_that_changes_its_key_and_its_bucket_tells_nobody_both(backend: Ba
     assert_eq!(anna.pull().await, ["tasks/secret", "-comments/c1", "-tasks/t1"]);
 }
 
-/// Where no team means everybody, only another program says so.
+/// Where a row without a team is public, only another program can write one.
 #[apply(secured_stores!)]
-async fn a_device_makes_no_row_everybodys(backend: Backend) {
+async fn device_cannot_make_a_row_public(backend: Backend) {
     let open = World::with(backend, TABLES, |config| {
         let tasks = TableConfig::owned("tasks", "owner").with_bucket("team", "team:");
         config.with_table(TableConfig {
@@ -282,9 +284,9 @@ async fn a_device_makes_no_row_everybodys(backend: Backend) {
     assert_eq!(sees(&open, "cleo").await, ["tasks/t1", "tasks/t2"]);
 }
 
-/// A row below a parent is read with it, or by a bucket of its own; neither gives the right to write.
+/// A child row is readable with its parent or through its own bucket; neither grants write access.
 #[apply(secured_stores!)]
-async fn reader_of_rows_below_a_parent_cannot_change_them(backend: Backend) {
+async fn reader_of_child_rows_cannot_write_them(backend: Backend) {
     let world = world(backend);
     world.write("INSERT INTO comments(id, task_id, deleted_at) VALUES('c8', 't1', '2026-11-20')");
     let before = world.one("SELECT count(*) FROM comments WHERE body IS NULL");

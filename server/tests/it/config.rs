@@ -1,4 +1,4 @@
-//! The configuration: every problem at once with its line, the template, the environment.
+//! Configuration: all problems at once with their lines, the template, the environment.
 
 use rejoin_server::{Auth, Config, Problem, PushPolicy, Retention, config::TEMPLATE};
 
@@ -12,7 +12,7 @@ fn places(problems: &[Problem]) -> Vec<(usize, String)> {
 }
 
 #[test]
-fn the_template_is_good_as_it_stands() {
+fn template_is_valid() {
     let config = Config::from_toml(TEMPLATE, &[]).unwrap();
     assert_eq!(config.listen.to_string(), "127.0.0.1:7878");
     assert_eq!(config.tables[0].name, "tasks");
@@ -20,15 +20,15 @@ fn the_template_is_good_as_it_stands() {
     assert!(matches!(config.auth, Auth::Header { .. }));
 }
 
-/// What is commented out in the template is good too.
+/// The commented-out examples of the template are valid too.
 #[test]
-fn the_examples_of_the_template_are_good() {
+fn template_examples_are_valid() {
     let is_key = |rest: &&str| {
         let key = rest.split(" = ").next().unwrap_or_default();
         rest.contains(" = ") && key.chars().all(|c| c.is_ascii_lowercase() || c == '_')
     };
     let mut text = String::new();
-    // Instead of what stands there, not beside it.
+    // Replaces the setting instead of adding to it.
     let template = TEMPLATE.replace("header = \"X-User-ID\"\n", "");
     for line in template.replace("database = \"app.db\"\n", "").lines() {
         let example = line.strip_prefix("# ").filter(|rest| rest.starts_with('[') || is_key(rest));
@@ -41,20 +41,20 @@ fn the_examples_of_the_template_are_good() {
     assert_eq!(config.tables[1].rules.len(), 1);
 }
 
-/// The fenced blocks of a page: what is written behind the fence, and the text.
+/// The fenced blocks of a page: the fence's info string, and the text.
 pub(crate) fn blocks(page: &str) -> Vec<(&str, &str)> {
     let fenced = page.split("```").skip(1).step_by(2);
     fenced.filter_map(|block| block.split_once('\n')).collect()
 }
 
-/// The configurations that a page shows.
+/// The configurations in a page.
 fn settings(page: &str) -> Vec<&str> {
     let toml = blocks(page).into_iter().filter(|(fence, _)| *fence == "toml");
     toml.map(|(_, text)| text).collect()
 }
 
 #[test]
-fn the_book_of_the_server_shows_a_good_configuration() {
+fn server_guide_configuration_is_valid() {
     let blocks = settings(include_str!("../../../docs/server.md"));
     assert_eq!(blocks.len(), 3);
     let config = Config::from_toml(blocks[0], &[]).unwrap();
@@ -66,11 +66,11 @@ fn the_book_of_the_server_shows_a_good_configuration() {
 }
 
 #[test]
-fn the_guide_of_operations_shows_settings_that_are_good() {
+fn operations_guide_settings_are_valid() {
     let blocks = settings(include_str!("../../../docs/operate.md"));
     assert_eq!(blocks.len(), 3);
     let secret = [(String::from("REJOIN_AUTH_JWT_SECRET"), "s".repeat(32))];
-    // In the file that `init` writes, as the page says: instead of the header.
+    // In the file that `init` writes, as the page says, in place of the header.
     let tables = TEMPLATE.find("[[tables]]").unwrap();
     for (auth, environment) in [(blocks[0], &[][..]), (blocks[1], &secret)] {
         let text = format!("database = \"a.db\"\n{auth}{}{}", blocks[2], &TEMPLATE[tables..]);
@@ -83,7 +83,7 @@ fn the_guide_of_operations_shows_settings_that_are_good() {
 }
 
 #[test]
-fn a_store_is_a_url_of_postgresql_instead_of_a_file_and_its_password_is_not_printed() {
+fn postgres_store_url_is_read_and_its_password_hidden() {
     let with = |store: &str| {
         let line = format!("store = \"{store}\"\n");
         Config::from_toml(&TEMPLATE.replace("database = \"app.db\"\n", &line), &[])
@@ -101,7 +101,7 @@ fn a_store_is_a_url_of_postgresql_instead_of_a_file_and_its_password_is_not_prin
 }
 
 #[test]
-fn database_of_the_environment_replaces_that_of_the_file() {
+fn environment_database_replaces_that_of_the_file() {
     let store = (String::from("REJOIN_STORE"), String::from("postgres://localhost/app"));
     let file = (String::from("REJOIN_DATABASE"), String::from("other.db"));
     let config = Config::from_toml(TEMPLATE, std::slice::from_ref(&store)).unwrap();
@@ -173,9 +173,9 @@ rules = [{ kind = "unique", columns = ["a"] }, { kind = "check", name = "c" }]
     assert!(problems.windows(2).all(|pair| pair[0].line <= pair[1].line));
 }
 
-/// A file with one thing wrong, and where the problem is.
+/// A file with one mistake, and the location of its problem.
 #[test]
-fn each_mistake_is_found_where_it_is() {
+fn each_mistake_is_reported_at_its_line() {
     let good = "database = \"a.db\"\n[auth]\nheader = \"X-User-ID\"\n[[tables]]\nname = \"t\"\nowner_column = \"o\"\n";
     assert!(Config::from_toml(good, &[]).is_ok());
     let table: &[(&str, &str, usize, &str)] = &[
@@ -220,7 +220,7 @@ fn each_mistake_is_found_where_it_is() {
 }
 
 #[test]
-fn the_environment_overrides_and_its_problems_are_named() {
+fn environment_overrides_and_its_problems_are_named() {
     let text = "database = \"a.db\"\n[auth.jwt]\nany_issuer = true\nany_audience = true\n[[tables]]\nname = \"t\"\nowner_column = \"o\"\n";
     let variable = |name: &str, value: &str| (String::from(name), String::from(value));
     let environment = [

@@ -1,5 +1,5 @@
-//! The conformance suite against the binary over either store, which passes; against servers that are broken on purpose, where
-//! the scenario of each fault fails; and against v0.1.2, whose known defects it finds.
+//! The conformance suite: the binary passes over both stores, deliberately broken servers fail the
+//! matching scenario, and v0.1.2 fails at its known defects.
 
 use std::path::Path;
 
@@ -17,7 +17,8 @@ mod v0_1_2;
 
 const SECRET: &str = "a secret of at least thirty-two bytes";
 
-/// One table for every kind of column, one of children, one that nobody pushes to. In words of both databases.
+/// A table with every kind of column, one of children, and one without writers. Valid SQL in both
+/// databases.
 const TABLES: &str = "
     CREATE TABLE notes(
       id TEXT PRIMARY KEY, owner_id TEXT NOT NULL, body TEXT NOT NULL, number BIGINT, small SMALLINT DEFAULT 7,
@@ -41,7 +42,7 @@ const SYNCED: &str = "
     allow_global_read = true
 ";
 
-/// The binary, serving a configuration; its address.
+/// Starts the binary with this configuration; returns its address.
 fn serve(folder: &Path, config: &str) -> (Running, String) {
     std::fs::write(folder.join("rejoin.toml"), format!("{config}{SYNCED}")).unwrap();
     let server = Running::serve(folder, &[]);
@@ -53,7 +54,7 @@ fn users_by_header() -> Vec<String> {
     ["--header", "X-User-ID: anna", "--header", "X-User-ID: ben"].map(str::to_owned).to_vec()
 }
 
-/// What the suite writes, and why it fails, if it does.
+/// The suite's output, and why it failed, if it did.
 fn run(url: &str, arguments: &[String]) -> (String, Result<(), String>) {
     let fixed = ["rejoin-conformance", "--url", url].map(str::to_owned);
     let options = Options::try_parse_from(fixed.iter().chain(arguments)).unwrap();
@@ -62,7 +63,7 @@ fn run(url: &str, arguments: &[String]) -> (String, Result<(), String>) {
     (String::from_utf8(out).unwrap(), ended.map_err(|error| format!("{error:#}")))
 }
 
-/// Runs the suite; whether it succeeded, and its report.
+/// Runs the suite; returns whether it succeeded, and its report.
 fn conformance(url: &str, arguments: &[String]) -> (bool, Value) {
     let arguments: Vec<String> =
         arguments.iter().cloned().chain([String::from("--json")]).collect();
@@ -71,14 +72,14 @@ fn conformance(url: &str, arguments: &[String]) -> (bool, Value) {
     (ended.is_ok(), report)
 }
 
-/// The names of the scenarios that ended so.
+/// The names of the scenarios with this outcome.
 fn named(report: &Value, outcome: &str) -> Vec<String> {
     let scenarios = report["scenarios"].as_array().unwrap().iter();
     let ended = scenarios.filter(|scenario| scenario["outcome"] == outcome);
     ended.map(|scenario| scenario["name"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Everything that applies is passed, and nothing is left behind.
+/// Asserts that every applicable scenario passed and nothing was left over.
 fn is_content((succeeded, report): &(bool, Value), not_applicable: &[&str]) {
     let failed: Vec<&Value> = report["scenarios"]
         .as_array()
@@ -100,9 +101,9 @@ fn token(user: &str) -> String {
     encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
 }
 
-/// Users by tokens, and a least version of the app.
+/// Users by tokens, and a minimum app version.
 #[test]
-fn the_server_over_a_file_passes() {
+fn sqlite_server_passes_the_suite() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("app.db");
     Connection::open(&file).unwrap().execute_batch(TABLES).unwrap();
@@ -111,8 +112,8 @@ fn the_server_over_a_file_passes() {
     );
     let (_server, url) = serve(folder.path(), &config);
     let users = ["anna", "ben"].into_iter().flat_map(|user| [String::from("--token"), token(user)]);
-    let told = conformance(&url, &users.collect::<Vec<_>>());
-    is_content(&told, &["values/array", "values/array-as-text"]);
+    let result = conformance(&url, &users.collect::<Vec<_>>());
+    is_content(&result, &["values/array", "values/array-as-text"]);
     let live: i64 = Connection::open(&file)
         .unwrap()
         .query_row("SELECT count(*) FROM notes WHERE deleted_at IS NULL", [], |row| row.get(0))
@@ -121,15 +122,15 @@ fn the_server_over_a_file_passes() {
 }
 
 #[test]
-fn the_server_over_postgres_passes() {
+fn postgres_server_passes_the_suite() {
     let database = Database::new();
     database.session().run(TABLES);
     database.session().run("ALTER TABLE notes ADD tags TEXT[]");
     let folder = tempfile::tempdir().unwrap();
     let config = format!("store = \"{}\"\n[auth]\nheader = \"X-User-ID\"\n", database.url);
     let (_server, url) = serve(folder.path(), &config);
-    let told = conformance(&url, &users_by_header());
-    is_content(&told, &["gates/wrong-token", "gates/old-app", "gates/app-of-no-version"]);
+    let result = conformance(&url, &users_by_header());
+    is_content(&result, &["gates/wrong-token", "gates/old-app", "gates/app-of-no-version"]);
     assert_eq!(database.one("SELECT count(*) FROM notes WHERE deleted_at IS NULL"), "0");
 }
 
@@ -154,7 +155,7 @@ fn column_with_a_check_needs_a_value_or_leave() {
 }
 
 #[test]
-fn one_user_and_no_fitting_table_are_told() {
+fn single_user_and_unsuitable_tables_are_reported() {
     let folder = tempfile::tempdir().unwrap();
     Connection::open(folder.path().join("app.db")).unwrap().execute_batch(TABLES).unwrap();
     let (_server, url) =

@@ -1,8 +1,7 @@
-//! The listener of the binary over real sockets: clients that send half a request, nothing, or read
-//! nothing.
+//! The binary's listener over real sockets: clients that send half a request, send nothing, or do
+//! not read.
 //!
-//! Each test shows that such a connection ends by itself and that other clients are answered
-//! meanwhile. What the exchanges answer is shown elsewhere.
+//! Each test shows that such a connection is closed while other clients are served.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -16,7 +15,7 @@ use crate::ending::{Running, TASKS, answer, events};
 
 const HALF: &str = "GET /healthz HTTP/1.1\r\nHost: x\r\nX-Half: ";
 
-/// A server with these limits that may open `files` files, and its log.
+/// A server with these limits and a file limit of `files`, and its log.
 fn serve(folder: &Path, limits: &str, files: u32) -> (Running, BufReader<ChildStderr>) {
     Connection::open(folder.join("app.db")).unwrap().execute_batch(TASKS).unwrap();
     let text = format!(
@@ -33,7 +32,7 @@ fn serve(folder: &Path, limits: &str, files: u32) -> (Running, BufReader<ChildSt
     (server, log)
 }
 
-/// Reads the log up to a line with these words.
+/// Reads the log up to a line that contains this text.
 fn read_until(log: &mut BufReader<ChildStderr>, words: &str) {
     let mut line = String::new();
     while !line.contains(words) {
@@ -48,7 +47,7 @@ fn connect(server: &Running, bytes: &str) -> TcpStream {
     stream
 }
 
-/// Reads to the end of the connection, however the server ends it.
+/// Reads to the end of the connection, however the server closes it.
 fn read_to_close(mut stream: TcpStream) -> String {
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes);
@@ -92,7 +91,7 @@ fn connection_without_a_request_is_closed() {
 }
 
 #[test]
-fn idle_connection_is_closed_after_its_answer() {
+fn idle_connection_is_closed_after_its_response() {
     let folder = tempfile::tempdir().unwrap();
     let limits = "header_timeout_ms = 600000, idle_timeout_ms = 200";
     let (server, _log) = serve(folder.path(), limits, 1_024);
@@ -101,13 +100,13 @@ fn idle_connection_is_closed_after_its_answer() {
 }
 
 #[test]
-fn connection_that_reads_no_answers_is_closed() {
+fn connection_that_reads_no_responses_is_closed() {
     let folder = tempfile::tempdir().unwrap();
     let limits = "header_timeout_ms = 600000, idle_timeout_ms = 200";
     let (server, _log) = serve(folder.path(), limits, 1_024);
     let mut unread = connect(&server, "");
     let requests = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1_000);
-    // Ends when the server closes: until then it takes requests, or nothing at all.
+    // Ends when the server closes the connection.
     while unread.write_all(requests.as_bytes()).is_ok() {}
     is_answered(&server);
 }

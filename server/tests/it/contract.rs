@@ -1,4 +1,5 @@
-//! The contract of a store that requests do not show: pages of the log, compaction in pieces, lists, and queries of the operator.
+//! The store contract beyond what requests exercise: log pages, batched compaction, lists, action
+//! checks.
 
 use macro_rules_attribute::apply;
 use rejoin_protocol::Value;
@@ -12,7 +13,7 @@ mod stores;
 const NOW: &str = "2026-11-20T08:00:00.000000Z";
 
 #[apply(stores!)]
-fn every_write_is_an_entry_behind_the_last_one_with_a_tag_of_its_own(fresh: Fresh) {
+fn every_write_appends_an_entry_with_its_own_tag(fresh: Fresh) {
     let store = &*fresh.store;
     let before = read(store, |reading| reading.log_state()).unwrap();
     put(store, "c1", "x");
@@ -33,7 +34,7 @@ fn every_write_is_an_entry_behind_the_last_one_with_a_tag_of_its_own(fresh: Fres
 }
 
 #[apply(stores!)]
-fn a_query_of_the_operators_gives_truth_or_not_and_only_reads(fresh: Fresh) {
+fn check_query_is_boolean_and_read_only(fresh: Fresh) {
     let store = &*fresh.store;
     put(store, "q1", "x");
     let table = [
@@ -43,7 +44,7 @@ fn a_query_of_the_operators_gives_truth_or_not_and_only_reads(fresh: Fresh) {
         ("SELECT 0.0", false),
         ("SELECT 'yes'", false),
         ("SELECT NULL", false),
-        ("SELECT 1 FROM places WHERE id = 'nobody'", false),
+        ("SELECT 1 FROM places WHERE id = 'missing'", false),
     ];
     for (sql, expected) in table {
         let values = [("id", Value::from("q1")), ("other", Value::Null), ("unused", Value::Null)];
@@ -58,7 +59,7 @@ fn a_query_of_the_operators_gives_truth_or_not_and_only_reads(fresh: Fresh) {
 }
 
 #[apply(stores!)]
-fn positions_are_never_given_again_and_the_entry_at_the_watermark_stays(fresh: Fresh) {
+fn positions_are_unique_and_the_watermark_entry_stays(fresh: Fresh) {
     let store = &*fresh.store;
     put(store, "w1", "x");
     let head = read(store, |reading| reading.log_state()).unwrap().head;
@@ -72,7 +73,7 @@ fn positions_are_never_given_again_and_the_entry_at_the_watermark_stays(fresh: F
 }
 
 #[apply(stores!)]
-fn a_watermark_only_rises(fresh: Fresh) {
+fn watermark_only_rises(fresh: Fresh) {
     let store = &*fresh.store;
     for number in 0..9 {
         put(store, &format!("r{number}"), "x");
@@ -80,14 +81,14 @@ fn a_watermark_only_rises(fresh: Fresh) {
     let head = read(store, |reading| reading.log_state()).unwrap().head;
     let forget = |watermark| write(store, NOW, |writing| writing.forget_entries(watermark, 100));
     forget(head - 2).unwrap();
-    // Another server that compacts had read an earlier one: what it does now comes too late.
+    // A server with an older position compacts later.
     forget(head - 6).unwrap();
     assert_eq!(read(store, |reading| reading.log_state()).unwrap().watermark, head - 2);
 }
 
-/// A store that cannot tell says so; one that tells leaves nothing out.
+/// `touched` is either unknown or complete.
 #[apply(stores!)]
-fn what_a_span_of_the_log_touches_is_told_whole_or_not_at_all(fresh: Fresh) {
+fn touched_buckets_are_complete_or_unknown(fresh: Fresh) {
     let store = &*fresh.store;
     put(store, "t0", "x");
     let before = store.pulse().unwrap();
@@ -104,9 +105,9 @@ fn what_a_span_of_the_log_touches_is_told_whole_or_not_at_all(fresh: Fresh) {
         (before, grant, vec![&anna, &ben]),
         (grant, grant, vec![]),
     ] {
-        let mut told = store.touched(after, upto).unwrap().unwrap();
-        told.sort_by(|left, right| left.bucket.cmp(&right.bucket));
-        assert_eq!(told.iter().collect::<Vec<_>>(), expected, "{after} to {upto}");
+        let mut found = store.touched(after, upto).unwrap().unwrap();
+        found.sort_by(|left, right| left.bucket.cmp(&right.bucket));
+        assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{after} to {upto}");
     }
     write(store, NOW, |writing| writing.forget_entries(rows, 100)).unwrap();
     assert_eq!(store.touched(before, grant).unwrap(), None, "some of it is forgotten");
@@ -115,7 +116,7 @@ fn what_a_span_of_the_log_touches_is_told_whole_or_not_at_all(fresh: Fresh) {
 }
 
 #[apply(stores!)]
-fn a_bucket_may_be_called_anything(fresh: Fresh) {
+fn bucket_name_may_contain_any_text(fresh: Fresh) {
     let store = &*fresh.store;
     let held = || read(store, |reading| reading.granted("anna")).unwrap();
     let (before, name) = (held(), "team:\u{10ffff}0 and\0more");

@@ -1,5 +1,5 @@
-//! What SQLite's declared types become in the manifest, and which tables of a file cannot be synced. SQLite alone: which types
-//! there are, and what a file can have that no sync can follow, is each database's own; PostgreSQL's are in `types.rs`.
+//! SQLite only: the mapping of declared types to the manifest, and tables that cannot be synced.
+//! PostgreSQL's types are in `types.rs`.
 
 use rejoin_protocol::manifest::Rule;
 use rejoin_server::{Config, Server, ServerError, TableConfig};
@@ -9,7 +9,7 @@ use crate::schema::{ALL_TYPES, manifest, owned};
 use crate::world::{Backend, World};
 
 #[tokio::test]
-async fn declared_types_and_defaults_become_the_manifests() {
+async fn declared_types_and_defaults_map_to_the_manifest() {
     let world = World::with(Backend::Sqlite, ALL_TYPES, owned);
     let manifest = manifest(&world, true).await;
     let table = &manifest.tables[0];
@@ -55,7 +55,7 @@ async fn declared_types_and_defaults_become_the_manifests() {
 }
 
 #[test]
-fn what_cannot_be_synced_is_refused_by_name_and_all_at_once() {
+fn unsyncable_tables_are_all_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("app.db");
     Connection::open(&path)
@@ -76,7 +76,7 @@ fn what_cannot_be_synced_is_refused_by_name_and_all_at_once() {
     for name in ["composite", "keyless", "odd", "folded", "late", "bytes", "missing"] {
         config = config.with_table(TableConfig::global(name));
     }
-    config = config.with_table(TableConfig::owned("versionless", "nobody"));
+    config = config.with_table(TableConfig::owned("versionless", "missing"));
     let Err(ServerError::Schema(problems)) = Server::open(config) else { panic!("it opened") };
     let places: Vec<String> = problems
         .iter()
@@ -94,7 +94,7 @@ fn what_cannot_be_synced_is_refused_by_name_and_all_at_once() {
         "odd.code",
         "odd.shape",
         "versionless.updated_at",
-        "versionless.nobody",
+        "versionless.missing",
     ];
     let mut found: Vec<&str> = places.iter().map(String::as_str).collect();
     let mut wanted = expected.to_vec();

@@ -1,4 +1,4 @@
-//! A device without an engine: it sends the requests of the protocol to the server and reads the answers.
+//! A device without an engine: sends protocol requests to the server and reads the responses.
 
 use rejoin_protocol::wire::pull::PullResponse;
 use rejoin_protocol::wire::push::{Ending, PushResponse, Verdict};
@@ -42,7 +42,7 @@ impl<'a> Device<'a> {
         device
     }
 
-    /// A device of v0.1.2, which has no extension.
+    /// A v0.1.2 device, without extensions.
     pub(crate) async fn plain(world: &'a World, user: &str, client_id: &str) -> Self {
         let mut device = Self::registered(world, user, client_id).await;
         let body = json!({"schema_version": 0, "schema_hash": ""});
@@ -98,7 +98,7 @@ impl<'a> Device<'a> {
             .await
     }
 
-    /// Every page; the rows as `table/id`, and the cursor for pulls is kept.
+    /// All pages: returns the rows as `table/id`, and keeps the cursor for pulls.
     pub(crate) async fn snapshot(&mut self, limit: i64) -> Vec<String> {
         let mut names = Vec::new();
         let mut cursor = None;
@@ -125,7 +125,7 @@ impl<'a> Device<'a> {
         page
     }
 
-    /// Takes one page into what the device has; whether more is left.
+    /// Applies one page to the device's rows; returns whether more pages follow.
     pub(crate) async fn pull_into(&mut self, base: &mut Rows, limit: i64) -> bool {
         let page = self.pull_page(limit).await;
         assert!(!page.snapshot_required, "{:?}", page.snapshot_reason);
@@ -160,7 +160,7 @@ impl<'a> Device<'a> {
         objects(&rejoin.sets).into_iter().collect()
     }
 
-    /// Pulls to the end; live rows as `table/id`, gone ones as `-table/id`.
+    /// Pulls to the end; live rows as `table/id`, deleted ones as `-table/id`.
     pub(crate) async fn pull(&mut self) -> Vec<String> {
         let mut names = Vec::new();
         for _ in 0..1_000 {
@@ -187,7 +187,7 @@ impl<'a> Device<'a> {
         self.good("/sync/push", json!({"changes": [], "rejoin": rejoin})).await
     }
 
-    /// Records of a plain device; each as `id status reason`, the accepted ones first.
+    /// Pushes records of a plain device; each result as `id status reason`, accepted ones first.
     pub(crate) async fn push_records(&mut self, records: &Value) -> Vec<String> {
         let (status, answer) = self.post("/sync/push", json!({"changes": records})).await;
         assert_eq!(status, 200, "{answer}");
@@ -199,7 +199,7 @@ impl<'a> Device<'a> {
             .collect()
     }
 
-    /// One group; its verdict and the rows of the answer.
+    /// Pushes one group; returns its verdict and the rows of the response.
     pub(crate) async fn push(&mut self, id: &str, changes: Value) -> (Verdict, Vec<RowImage>) {
         let group = self.group(id, &changes);
         self.push_group(group).await
@@ -225,7 +225,7 @@ pub(crate) fn named(page: &PullResponse) -> Vec<String> {
     rows.chain(gone).collect()
 }
 
-/// Rows of sets as `table/id` and an object.
+/// Rows of sets as `table/id` with an object.
 pub(crate) fn objects(sets: &[rejoin_protocol::wire::row::RowSet]) -> Vec<(String, Option<Value>)> {
     let mut found = Vec::new();
     for set in sets {
@@ -250,7 +250,7 @@ pub(crate) fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// A row's column in an answer.
+/// A column of a returned row.
 pub(crate) fn column(image: &RowImage, name: &str) -> Value {
     let data: Value = serde_json::from_str(image.data.as_ref().unwrap().get()).unwrap();
     data[name].clone()
@@ -276,7 +276,7 @@ pub(crate) fn rename(id: &str, old: &str, new: &str) -> Value {
     update("places", id, &json!({"name": old}), &json!({"name": new}))
 }
 
-/// Another score of `p1`.
+/// An update of the score of `p1`.
 pub(crate) fn score(old: i64, new: i64) -> Value {
     update("places", "p1", &json!({"score": old}), &json!({"score": new}))
 }
@@ -285,7 +285,7 @@ pub(crate) fn erase(id: &str, old: &str) -> Value {
     delete("places", id, &json!({"name": old}))
 }
 
-/// A record of a plain device for the table of places.
+/// A plain device's record for the table of places.
 pub(crate) fn record(operation: &str, id: &str, data: &Value, time: &str) -> Value {
     json!({"id": id, "table_name": "places", "operation": operation, "data": data,
            "client_updated_at": time})

@@ -1,4 +1,4 @@
-//! A host that sends peers away for a while: before any work, with 429 or 503, in the words of the wire.
+//! Admission control: a host rejects requests with 429 or 503 before they are processed.
 
 use macro_rules_attribute::apply;
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,8 @@ use serde_json::json;
 
 use crate::world::{Backend, TABLES, World, place, standard};
 
-/// Says the same to everybody whose version is not `let me in`, and writes down who came.
+/// Gives the same answer to every request unless its app version is `let me in`, and records the
+/// requests.
 #[derive(Debug)]
 struct Porter {
     says: Option<Admission>,
@@ -46,7 +47,7 @@ const PATHS: [(&str, &str); 7] = [
 ];
 
 #[apply(stores!)]
-async fn whom_the_host_sends_away_is_told_when_to_come_again(backend: Backend) {
+async fn rejected_request_carries_retry_after(backend: Backend) {
     let wait = Duration::from_millis(29_001);
     let table = [
         (
@@ -60,7 +61,7 @@ async fn whom_the_host_sends_away_is_told_when_to_come_again(backend: Backend) {
     for (says, status, words, code) in table {
         let (world, _) = with(backend, Some(says));
         for (method, path) in PATHS {
-            // The body is no request; nobody has looked at it.
+            // The body is invalid, but is not read.
             let plain = [("X-User-ID", "anna")];
             let (found, headers, answer) = world.send(method, path, &plain, "nonsense").await;
             assert_eq!(found, status, "{path}: {answer}");
@@ -77,7 +78,7 @@ async fn whom_the_host_sends_away_is_told_when_to_come_again(backend: Backend) {
 }
 
 #[apply(stores!)]
-async fn the_host_is_asked_once_about_each_request_of_somebody_known(backend: Backend) {
+async fn gatekeeper_is_called_once_per_authenticated_request(backend: Backend) {
     let (world, porter) = with(backend, Some(Admission::Admit));
     let mut anna = world.device("anna", "a1").await;
     anna.accept("m1", json!([place("p1", "Quay")])).await;
@@ -101,7 +102,7 @@ async fn the_host_is_asked_once_about_each_request_of_somebody_known(backend: Ba
 }
 
 #[apply(stores!)]
-async fn a_gatekeeper_that_panics_lets_nobody_in_for_now(backend: Backend) {
+async fn gatekeeper_panic_is_answered_503(backend: Backend) {
     let (world, _) = with(backend, None);
     let headers = [("X-User-ID", "anna"), ("Rejoin-Protocol", "1")];
     let (status, _, answer) = world.send("GET", "/sync/schema", &headers, "").await;

@@ -1,4 +1,4 @@
-//! The binary is told to end while it works: what it has begun ends well, nothing new begins.
+//! Shutdown of the binary: running requests complete, and no new ones start.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -14,7 +14,7 @@ use crate::binary::rejoin;
 pub(crate) const TASKS: &str =
     "CREATE TABLE tasks(id TEXT PRIMARY KEY, owner_id TEXT, updated_at TEXT)";
 
-/// Ends its process whatever the test does.
+/// Kills its process when dropped.
 pub(crate) struct Running {
     pub(crate) process: Child,
     pub(crate) address: String,
@@ -34,7 +34,7 @@ impl Running {
         Self::over(folder, &format!("database = \"app.db\"\nlimits = {{ {limits} }}"), &[])
     }
 
-    /// Over a database that has the table of [`TASKS`].
+    /// A server over a database with the table of [`TASKS`].
     pub(crate) fn over(folder: &Path, settings: &str, variables: &[(&str, String)]) -> Self {
         let text = format!(
             "auth = {{ header = \"X-User-ID\" }}\n{settings}\n\
@@ -44,7 +44,7 @@ impl Running {
         Self::serve(folder, variables)
     }
 
-    /// By the configuration in this folder, on a free port.
+    /// A server with the configuration in this folder, on a free port.
     pub(crate) fn serve(folder: &Path, variables: &[(&str, String)]) -> Self {
         let mut command = rejoin(folder, &["serve", "--listen", "127.0.0.1:0"]);
         command.stderr(Stdio::null());
@@ -52,7 +52,7 @@ impl Running {
         Self::by(command)
     }
 
-    /// By this command, whose log goes where the command says.
+    /// A server started by this command, which decides where the log goes.
     pub(crate) fn by(mut command: Command) -> Self {
         command.stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
@@ -63,7 +63,7 @@ impl Running {
         Self { process, address, _out: out }
     }
 
-    /// Sends a request; its answer is read by whoever wants it.
+    /// Sends a request; the caller reads the response.
     pub(crate) fn send(&self, head: &str, body: &str) -> TcpStream {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let length = body.len();
@@ -87,7 +87,7 @@ impl Running {
         assert!(Command::new("kill").args(["-TERM", &self.id()]).status().unwrap().success());
     }
 
-    /// How it ended; refuses to wait for longer than `most`.
+    /// The exit status; fails after `most`.
     pub(crate) fn ended(&mut self, most: Duration) -> ExitStatus {
         let begun = Instant::now();
         loop {
@@ -100,7 +100,7 @@ impl Running {
     }
 }
 
-/// The head of an answer and its body, by its length.
+/// The head and the body of a response with `Content-Length`.
 pub(crate) fn answer(stream: TcpStream) -> (String, serde_json::Value) {
     let mut reader = BufReader::new(stream);
     let mut head = String::new();
@@ -114,7 +114,7 @@ pub(crate) fn answer(stream: TcpStream) -> (String, serde_json::Value) {
     (head, serde_json::from_slice(&body).unwrap())
 }
 
-/// A registered device's push of one row.
+/// Registers a device and returns its push of one row.
 pub(crate) fn push(server: &Running) -> serde_json::Value {
     let hello = json!({
         "client_id": "c", "schema_version": 0, "schema_hash": "", "rejoin": {"protocol": 1, "capabilities": ["groups"]},
@@ -131,7 +131,7 @@ pub(crate) fn push(server: &Running) -> serde_json::Value {
     })
 }
 
-/// A stream of events that has begun.
+/// Opens an event stream.
 pub(crate) fn events(server: &Running) -> BufReader<TcpStream> {
     let mut events = BufReader::new(server.send("GET /sync/events", ""));
     let mut line = String::new();
@@ -142,7 +142,7 @@ pub(crate) fn events(server: &Running) -> BufReader<TcpStream> {
     events
 }
 
-/// Waits until the stream says that the server ends.
+/// Reads until the stream reports the shutdown.
 pub(crate) fn hears_the_end(events: &mut BufReader<TcpStream>) {
     let mut line = String::new();
     while !line.starts_with("event: bye") {
@@ -152,7 +152,7 @@ pub(crate) fn hears_the_end(events: &mut BufReader<TcpStream>) {
 }
 
 #[test]
-fn what_is_under_way_ends_well_and_nothing_new_begins() {
+fn shutdown_completes_running_requests_and_starts_none() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Running::start(folder.path(), "wait_ms = 30000, grace_ms = 30000");
     let push = push(&server);
@@ -160,7 +160,7 @@ fn what_is_under_way_ends_well_and_nothing_new_begins() {
     let holder = Connection::open(folder.path().join("app.db")).unwrap();
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
     let slow = server.post("/sync/push", &push);
-    // Behind it on another connection: when this is answered, the push has long been read.
+    // A later request on another connection: when it is answered, the push has been read.
     assert!(answer(server.send("GET /healthz", "")).0.starts_with("HTTP/1.1 200"));
     server.terminate();
     hears_the_end(&mut listening);
@@ -181,7 +181,7 @@ fn what_is_under_way_ends_well_and_nothing_new_begins() {
 }
 
 #[test]
-fn what_does_not_end_in_its_grace_is_left() {
+fn shutdown_abandons_requests_after_the_grace_time() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Running::start(folder.path(), "wait_ms = 600000, grace_ms = 200");
     let push = push(&server);

@@ -29,12 +29,12 @@ impl Listening {
 
     /// The next event, as `name data`; `None` at the stream's end.
     pub(crate) async fn next(&mut self) -> Option<String> {
-        // Over all of it: a stream that tells nothing still says that it lives.
-        let told = tokio::time::timeout(Duration::from_secs(15), self.told()).await;
-        told.expect("nothing was told")
+        // One timeout for the whole wait: an idle stream still sends keep-alive messages.
+        let event = tokio::time::timeout(Duration::from_secs(15), self.read_event()).await;
+        event.expect("no event within the timeout")
     }
 
-    async fn told(&mut self) -> Option<String> {
+    async fn read_event(&mut self) -> Option<String> {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
                 let event = event.replace("event: ", "").replace("\ndata: ", " ");
@@ -52,7 +52,7 @@ impl Listening {
 }
 
 #[apply(stores!)]
-async fn a_listener_hears_of_pushes_and_of_other_programs_and_of_the_end(world: World) {
+async fn listener_gets_changes_and_the_end_of_the_server(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let mut listening = Listening::start(&world.server, ("X-User-ID", "anna")).await;
     let hello = listening.next().await.unwrap();
@@ -67,7 +67,7 @@ async fn a_listener_hears_of_pushes_and_of_other_programs_and_of_the_end(world: 
 }
 
 #[apply(stores!)]
-async fn many_commits_are_one_word_to_a_listener_that_is_slow(world: World) {
+async fn commits_are_coalesced_for_a_slow_listener(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let mut listening = Listening::start(&world.server, ("X-User-ID", "anna")).await;
     listening.next().await.unwrap();
@@ -80,7 +80,7 @@ async fn many_commits_are_one_word_to_a_listener_that_is_slow(world: World) {
 }
 
 #[apply(stores!)]
-async fn a_stream_ends_with_its_token(backend: Backend) {
+async fn stream_ends_with_its_token(backend: Backend) {
     let secret = "a secret of at least thirty-two bytes";
     let world = World::with(backend, TABLES, |config| {
         standard(config).with_jwt(JwtConfig::new(secret, "i", "a"))
@@ -100,7 +100,7 @@ async fn a_stream_ends_with_its_token(backend: Backend) {
     assert_eq!((status, &body["code"]), (401, &json!("unauthorized")), "it needs a new token");
 }
 
-/// Opens a stream, or not.
+/// Requests an event stream.
 async fn open(server: &Server, headers: &[(&str, &str)]) -> Response<Body> {
     let mut request = Request::get("/sync/events").header("Rejoin-Protocol", "1");
     for (name, value) in headers {
@@ -109,7 +109,7 @@ async fn open(server: &Server, headers: &[(&str, &str)]) -> Response<Body> {
     server.router().oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
 }
 
-/// Reads a refusal: its status, its `Retry-After` and its body.
+/// Reads a refusal: status, `Retry-After` and body.
 async fn read(response: Response<Body>) -> (u16, Option<String>, Value) {
     let (parts, body) = response.into_parts();
     assert_ne!(parts.status, 200, "a stream has no end");
@@ -135,7 +135,7 @@ async fn stream_above_the_limit_of_its_user_is_refused(backend: Backend) {
 }
 
 #[tokio::test]
-async fn stream_of_a_token_without_a_near_end_opens() {
+async fn stream_opens_with_a_distant_token_expiry() {
     let secret = "a secret of at least thirty-two bytes";
     let world = World::with(Backend::Sqlite, TABLES, |config| {
         standard(config).with_jwt(JwtConfig::new(secret, "i", "a"))

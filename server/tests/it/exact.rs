@@ -1,4 +1,4 @@
-//! Values that a store would round, and values that the wire has no form for: neither becomes another value unseen.
+//! Values that a store would round, and values without a wire form: neither is changed silently.
 
 use std::io::Write;
 use std::sync::Mutex;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::world::{Backend, World, column, create, delete, ended, update};
 
-/// Prices whose column is declared so in SQLite; PostgreSQL has NUMERIC.
+/// Prices, with this declared type in SQLite and NUMERIC in PostgreSQL.
 fn prices(backend: Backend, declared: &str) -> World {
     let declared = if backend == Backend::Sqlite { declared } else { "NUMERIC" };
     let tables = format!(
@@ -43,7 +43,8 @@ async fn decimal_keeps_all_its_digits(backend: Backend) {
     assert_eq!(world.one("SELECT amount FROM prices WHERE id = 'p1'"), "0.1000000000000000000002");
 }
 
-/// SQLite makes a double of it in silence; so the mutation is rejected, and the device has the digits still.
+/// SQLite would silently convert it to a double. The mutation is rejected, and the device keeps the
+/// digits.
 #[tokio::test]
 async fn decimal_that_sqlite_would_round_is_rejected() {
     const KEPT: &[&str] = &[
@@ -84,7 +85,7 @@ async fn decimal_that_sqlite_would_round_is_rejected() {
     assert_eq!(kept, KEPT.len().to_string());
 }
 
-/// What the server logs in this process.
+/// The server's log in this process.
 static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 struct Logged;
@@ -99,7 +100,7 @@ impl Write for Logged {
     }
 }
 
-/// The infinities that another program can store: PostgreSQL also takes NaN, of which SQLite makes NULL.
+/// Infinities that another program can store: PostgreSQL also has NaN, which SQLite stores as NULL.
 fn infinities(backend: Backend) -> &'static [&'static str] {
     match backend {
         Backend::Sqlite => &["9e999", "-9e999"],
@@ -115,7 +116,8 @@ fn readings(backend: Backend) -> World {
     })
 }
 
-/// Whether each of so many readings has still what the other program stored. To PostgreSQL, NaN is greater than any number.
+/// Asserts that all readings still have the value of the other program. In PostgreSQL, NaN is
+/// greater than any number.
 #[track_caller]
 fn all_infinite(world: &World, count: usize) {
     let far = "SELECT count(*) FROM readings WHERE level > 1e308 OR level < -1e308";
@@ -123,7 +125,7 @@ fn all_infinite(world: &World, count: usize) {
 }
 
 #[apply(secured_stores!)]
-async fn infinity_from_outside_is_logged_and_never_overwritten(backend: Backend) {
+async fn outside_infinity_is_logged_and_never_overwritten(backend: Backend) {
     let _ = tracing_subscriber::fmt().with_writer(|| Logged).try_init();
     let world = readings(backend);
     let (mut anna, mut old) = (world.device("anna", "a1").await, Vec::new());
@@ -161,7 +163,7 @@ async fn infinity_from_outside_is_logged_and_never_overwritten(backend: Backend)
     assert_eq!(world.one("SELECT count(*) FROM readings WHERE note = 'c'"), old.len().to_string());
 }
 
-/// A peer of v0.1.2 sends whole rows, with the NULL that it was given.
+/// A v0.1.2 peer sends whole rows, including the NULL that it received.
 #[apply(stores!)]
 async fn plain_record_does_not_overwrite_an_infinity(backend: Backend) {
     let world = readings(backend);
@@ -177,7 +179,7 @@ async fn plain_record_does_not_overwrite_an_infinity(backend: Backend) {
     assert_eq!(world.one("SELECT note FROM readings"), "b");
 }
 
-/// A device may replace the value: it then names what it has, which is NULL.
+/// A device may replace the value: its old value is the NULL that it received.
 #[apply(stores!)]
 async fn infinity_is_replaced_by_an_edit_of_its_column(backend: Backend) {
     let world = readings(backend);

@@ -1,7 +1,8 @@
-//! Generated pushes: what one push of many mutations does is what as many pushes of one do. Stores look at a push as a whole, lock and
-//! write its rows together, and take back what one of them spoils; none of it may be seen.
+//! Generated pushes: one push of many mutations must equal many pushes of one mutation. Stores
+//! lock, write and roll back the rows of a push as a batch, which must not be observable.
 //!
-//! Over PostgreSQL the same pushes go to a file, too, which judges them alike.
+//! With PostgreSQL, the same pushes are also sent to an SQLite server, which must return the same
+//! verdicts.
 
 use macro_rules_attribute::apply;
 use std::collections::BTreeMap;
@@ -19,7 +20,7 @@ mod records;
 
 const USERS: [&str; 2] = ["anna", "ben"];
 
-/// Places are their owner's to write, and their team's to see; each may be near another one.
+/// Places are writable by their owner and visible to their team; each may refer to a nearby place.
 const TABLES: &str = "
     CREATE TABLE places(
       id TEXT PRIMARY KEY, owner_id TEXT NOT NULL, team TEXT, name TEXT NOT NULL, score INTEGER DEFAULT 0,
@@ -41,7 +42,7 @@ fn registered(config: Config) -> Config {
         .with_table(TableConfig::new("secrets"))
 }
 
-/// One of these.
+/// A random element.
 fn any<'t>(random: &mut fastrand::Rng, of: &[&'t str]) -> &'t str {
     of[random.usize(..of.len())]
 }
@@ -49,16 +50,16 @@ fn any<'t>(random: &mut fastrand::Rng, of: &[&'t str]) -> &'t str {
 /// The tables whose rows a device writes.
 const WRITABLE: [&str; 3] = ["places", "visits", "tags"];
 
-/// What a device believes to be there. Now and then it is wrong.
+/// The rows a device believes to exist; occasionally wrong.
 struct Beliefs {
     /// By table and key.
     rows: BTreeMap<&'static str, BTreeMap<String, Map<String, Value>>>,
-    /// Whose it is: the place among the users.
+    /// The index of the user.
     user: usize,
 }
 
 impl Beliefs {
-    /// From what a snapshot has brought.
+    /// From the rows of a snapshot.
     fn of(seen: &BTreeMap<String, Option<Value>>, user: usize) -> Self {
         let mut beliefs = Self { rows: BTreeMap::new(), user };
         for (name, row) in seen {
@@ -71,7 +72,8 @@ impl Beliefs {
         beliefs
     }
 
-    /// A key: mostly one whose row `is_there`, or one of the half that this user takes for new rows.
+    /// A key: mostly one whose row `is_there`, or one of the half that this user takes for new
+    /// rows.
     fn key(&self, random: &mut fastrand::Rng, table: &str, is_there: bool) -> String {
         let number = random.usize(..16) * 2 + self.user;
         let number = if random.u8(..8) == 0 { random.usize(..32) } else { number };
@@ -87,7 +89,7 @@ impl Beliefs {
         }
     }
 
-    /// What is believed to be in these columns of a row, or anything.
+    /// The believed values of these columns, or random ones.
     fn old(
         &self,
         random: &mut fastrand::Rng,
@@ -117,7 +119,7 @@ impl Beliefs {
     }
 }
 
-/// A score of which the table's rule refuses few, and which is now and then none.
+/// A score, occasionally NULL or rejected by the table's CHECK.
 fn score(random: &mut fastrand::Rng) -> Value {
     match random.usize(..40) {
         0 => json!(-1),
@@ -152,7 +154,7 @@ fn cells(random: &mut fastrand::Rng, beliefs: &Beliefs) -> Map<String, Value> {
     cells
 }
 
-/// What is written into a row of this table.
+/// The data of a row of this table.
 fn data(
     random: &mut fastrand::Rng,
     table: &str,
@@ -204,7 +206,7 @@ fn change(random: &mut fastrand::Rng, beliefs: &mut Beliefs) -> Value {
     change
 }
 
-/// A mutation; `sent`: what the device has pushed before, `beside`: what it pushes before this one.
+/// A mutation. `sent`: mutations of earlier pushes; `beside`: earlier mutations of this push.
 fn group(
     random: &mut fastrand::Rng,
     beliefs: &mut Beliefs,
@@ -251,7 +253,7 @@ fn groups(
     groups
 }
 
-/// Without versions, which say when.
+/// Removes versions, which depend on the time.
 fn timeless(mut value: Value) -> Value {
     match &mut value {
         Value::Object(object) => {
@@ -264,13 +266,13 @@ fn timeless(mut value: Value) -> Value {
     value
 }
 
-/// A verdict as it is compared.
-fn told(answer: &PushAnswer) -> Vec<Value> {
+/// The verdicts in comparable form.
+fn comparable(answer: &PushAnswer) -> Vec<Value> {
     let verdicts = answer.verdicts.iter();
     verdicts.map(|verdict| timeless(serde_json::to_value(verdict).unwrap())).collect()
 }
 
-/// What the device's user sees; its cursor stays where it is.
+/// The rows visible to the device's user; its cursor does not change.
 async fn seen(device: &mut Device<'_>) -> BTreeMap<String, Option<Value>> {
     let cursor = device.cursor.clone();
     let seen = device.snapshot_rows().await;
@@ -278,8 +280,8 @@ async fn seen(device: &mut Device<'_>) -> BTreeMap<String, Option<Value>> {
     seen
 }
 
-/// Every row that the answer names stands as the user sees it.
-async fn rows_stand(device: &mut Device<'_>, answer: PushAnswer) {
+/// Asserts that every row in the response is as the user sees it.
+async fn assert_current_rows(device: &mut Device<'_>, answer: PushAnswer) {
     let seen = seen(device).await;
     for image in answer.rows {
         let name = format!("{}/{}", image.table_name, image.id);
@@ -288,7 +290,7 @@ async fn rows_stand(device: &mut Device<'_>, answer: PushAnswer) {
     }
 }
 
-/// The devices of one world.
+/// The devices of one server.
 async fn devices(world: &World) -> Vec<Device<'_>> {
     let mut devices = Vec::new();
     for (user, bucket) in [("anna", "team:red"), ("ben", "team:red"), ("ben", "team:blue")] {
@@ -302,7 +304,7 @@ async fn devices(world: &World) -> Vec<Device<'_>> {
     devices
 }
 
-/// What there is and what happened, as everybody sees it.
+/// The rows and the log as seen by all users.
 async fn state(world: &World, devices: &mut [Device<'_>]) -> Value {
     let mut state = Vec::new();
     for device in devices {
@@ -315,7 +317,7 @@ async fn state(world: &World, devices: &mut [Device<'_>]) -> Value {
     state.into()
 }
 
-/// A host that refuses what two mutations of seven have written, when it stands there.
+/// A host that vetoes the writes of two mutations in seven, if it is configured.
 #[derive(Debug)]
 struct Host;
 
@@ -333,7 +335,7 @@ fn hosted(config: Config) -> Config {
     registered(config).with_hooks(Arc::new(Host))
 }
 
-/// Tells it for one seed; how often each kind of verdict was met.
+/// Runs one seed; counts the verdicts by kind.
 async fn story(backend: Backend, seed: u64, covered: &mut BTreeMap<String, usize>) {
     let configure = if seed % 3 == 2 { hosted } else { registered };
     let mut random = fastrand::Rng::with_seed(seed);
@@ -353,13 +355,15 @@ async fn story(backend: Backend, seed: u64, covered: &mut BTreeMap<String, usize
         let beliefs = Beliefs::of(&seen(&mut many[user]).await, user);
         let groups = groups(&mut random, beliefs, &format!("{user}-{round}"), &sent[user]);
         let answer = many[user].push_groups(json!(groups)).await.rejoin.unwrap();
-        let verdicts = told(&answer);
+        let verdicts = comparable(&answer);
         let mut by_one = Vec::new();
         for group in &groups {
-            by_one.extend(told(&one[user].push_groups(json!([group])).await.rejoin.unwrap()));
+            by_one.extend(comparable(&one[user].push_groups(json!([group])).await.rejoin.unwrap()));
         }
         let there = match &mut other {
-            Some((_, other)) => told(&other[user].push_groups(json!(groups)).await.rejoin.unwrap()),
+            Some((_, other)) => {
+                comparable(&other[user].push_groups(json!(groups)).await.rejoin.unwrap())
+            }
             None => verdicts.clone(),
         };
         let each = [&verdicts, &by_one, &there].map(Vec::len);
@@ -381,7 +385,7 @@ async fn story(backend: Backend, seed: u64, covered: &mut BTreeMap<String, usize
             );
             *covered.entry(word(&answer.verdicts[at])).or_default() += 1;
         }
-        rows_stand(&mut many[user], answer).await;
+        assert_current_rows(&mut many[user], answer).await;
         sent[user].extend(groups);
         let expected = state(&alone, &mut one).await;
         assert_eq!(state(&together, &mut many).await, expected, "seed {seed}, round {round}");
@@ -395,9 +399,10 @@ async fn story(backend: Backend, seed: u64, covered: &mut BTreeMap<String, usize
 }
 
 #[apply(secured_stores!)]
-async fn a_push_of_many_mutations_does_what_as_many_pushes_do(backend: Backend) {
+async fn push_of_many_mutations_equals_many_pushes(backend: Backend) {
     let mut covered = BTreeMap::new();
-    // Every third seed has hooks. A push over PostgreSQL also goes to a file, so fewer show as much.
+    // Every third seed has hooks. With PostgreSQL, pushes also go to SQLite, so fewer seeds
+    // suffice.
     for seed in 0..cases(if backend == Backend::Sqlite { 6 } else { 3 }) {
         story(backend, seed, &mut covered).await;
     }
@@ -419,7 +424,7 @@ async fn a_push_of_many_mutations_does_what_as_many_pushes_do(backend: Backend) 
     }
 }
 
-/// How a mutation ended, in two words.
+/// The outcome of a mutation in two words.
 fn word(verdict: &Verdict) -> String {
     format!("{:?} {}", verdict.verdict, verdict.code.as_deref().unwrap_or_default())
 }
@@ -428,8 +433,9 @@ fn changes(group: &Value) -> usize {
     group["changes"].as_array().unwrap().len()
 }
 
-/// What every store says of a mutation, in whatever company. Of several faults any may be met first (row level security hides the rows
-/// of others, where a key is taken), and what is for people is in the store's own words.
+/// The parts of a verdict that are equal in all stores and batches. Of several faults any may be
+/// reported (row level security hides rows of others where a key is taken), and messages differ by
+/// store.
 fn anywhere(is_secured: bool, group: &Value, verdict: &Value) -> Value {
     let may_have_several = changes(group) > 1 || is_secured;
     if may_have_several && verdict["verdict"] != "accepted" {

@@ -1,4 +1,4 @@
-//! What a host program is told of: real contention, pages, snapshots, apps that are too old, devices that were away.
+//! Observing hooks: conflicts, pages, snapshots, outdated apps, inactive devices.
 
 use macro_rules_attribute::apply;
 use std::sync::Arc;
@@ -12,31 +12,31 @@ use crate::world::{Backend, World, create, erase, place, rename, score, standard
 /// In microseconds.
 const DAY: i64 = 86_400_000_000;
 
-/// What was heard that begins so.
-fn heard(host: &Host, of: &str) -> Vec<String> {
+/// The recorded lines with this prefix.
+fn recorded(host: &Host, of: &str) -> Vec<String> {
     host.heard().into_iter().filter(|line| line.starts_with(of)).collect()
 }
 
 #[apply(stores!)]
-async fn only_changes_that_met_somebody_are_told_of_as_conflicts(backend: Backend) {
+async fn conflict_hook_reports_real_conflicts_only(backend: Backend) {
     let (world, host) = hosted(backend, Host::listening());
     let mut anna = world.device("anna", "a1").await;
     let mut second = world.device("anna", "a2").await;
     anna.accept("m1", json!([place("p1", "Quay"), place("p2", "Pier")])).await;
     anna.accept("m2", json!([rename("p1", "Quay", "Dock")])).await;
-    second.accept("m3", json!([score(0, 5)])).await; // Of another column: both win.
-    second.accept("m4", json!([rename("p1", "Quay", "Dock")])).await; // It is so already.
+    second.accept("m3", json!([score(0, 5)])).await; // Another column: they merge.
+    second.accept("m4", json!([rename("p1", "Quay", "Dock")])).await; // Already equal.
     anna.accept("m5", json!([erase("p2", "Pier")])).await;
-    assert_eq!(heard(&host, "anna places"), [""; 0], "nobody met anybody");
+    assert_eq!(recorded(&host, "anna places"), [""; 0], "no conflict");
     let late = second.group("m6", &json!([rename("p1", "Quay", "Mole")]));
     for _ in 0..3 {
-        second.push_group(late.clone()).await; // The verdict is kept, and told of once.
+        second.push_group(late.clone()).await; // The verdict is stored; the hook runs once.
     }
     second.push("m7", json!([rename("p2", "Pier", "Mole")])).await;
     second.push("m8", json!([place("p1", "Mole")])).await;
     second.push("m9", json!([rename("nowhere", "Pier", "Mole")])).await;
     assert_eq!(
-        heard(&host, "anna places"),
+        recorded(&host, "anna places"),
         [
             "anna places/p1 row.changed Dock Mole Kept",
             "anna places/p2 row.deleted Pier Mole Kept",
@@ -45,15 +45,15 @@ async fn only_changes_that_met_somebody_are_told_of_as_conflicts(backend: Backen
     );
     let mut eve = world.device("eve", "e1").await;
     eve.push("m10", json!([rename("p1", "Quay", "Mine")])).await;
-    assert_eq!(heard(&host, "eve places"), [""; 0], "what is not hers met nobody");
+    assert_eq!(recorded(&host, "eve places"), [""; 0], "a hidden row is no conflict");
     let mut takes = second.group("m11", &json!([place("p3", "Mole")]));
     takes["old_only"] = json!(true);
     takes["reads"] = json!([{"table_name": "places", "id": "p1", "data": {"name": "Quay"}}]);
     second.push_group(takes).await;
-    assert_eq!(heard(&host, "anna places"), ["anna places/p1 row.changed - - Kept"]);
+    assert_eq!(recorded(&host, "anna places"), ["anna places/p1 row.changed - - Kept"]);
 }
 
-/// Refuses one name, and lets all others go over what is there.
+/// Rejects one name, and lets all other changes overwrite the row.
 #[derive(Debug)]
 struct Picky;
 
@@ -67,7 +67,7 @@ impl Resolver for Picky {
 }
 
 #[apply(stores!)]
-async fn a_conflict_tells_who_won_and_an_undone_group_won_nothing(backend: Backend) {
+async fn conflict_hook_reports_the_winner_of_kept_groups(backend: Backend) {
     let (world, host) = hosted_with(backend, Host::listening(), |config| {
         let places = TableConfig::owned("places", "owner_id");
         config.with_table(TableConfig { resolver: Resolve::Custom(Arc::new(Picky)), ..places })
@@ -79,7 +79,7 @@ async fn a_conflict_tells_who_won_and_an_undone_group_won_nothing(backend: Backe
     let broken = create("places", "p9", &json!({"name": "x", "score": -1}));
     anna.push("m4", json!([rename("p2", "other", "Dock"), broken])).await;
     assert_eq!(
-        heard(&host, "anna places"),
+        recorded(&host, "anna places"),
         [
             "anna places/p1 row.changed Quay Dock Written",
             "anna places/p1 row.changed Dock Mole Refused",
@@ -87,7 +87,7 @@ async fn a_conflict_tells_who_won_and_an_undone_group_won_nothing(backend: Backe
     );
 }
 
-/// A plain record; `base` is the version that it was made on.
+/// A plain record made on the version `base`.
 fn record(operation: &str, name: &str, base: Option<&str>) -> Value {
     let data = json!({"name": name});
     let mut record = crate::world::record(operation, "p1", &data, "2026-11-20T09:00:00Z");
@@ -96,23 +96,23 @@ fn record(operation: &str, name: &str, base: Option<&str>) -> Value {
 }
 
 #[apply(stores!)]
-async fn plain_peers_conflicts_are_told_and_their_repetitions_are_none(backend: Backend) {
+async fn conflict_hook_reports_plain_peers_without_retries(backend: Backend) {
     let (world, host) = hosted(backend, Host::listening());
     let mut anna = world.device("anna", "a1").await;
     anna.push_records(&record("create", "Quay", None)).await;
-    anna.push_records(&record("create", "Quay", None)).await; // The answer was lost.
+    anna.push_records(&record("create", "Quay", None)).await; // A lost response.
     let version = world.one("SELECT updated_at FROM places");
     let to_the_millisecond = format!("{}Z", &version[..23]);
     world.clock.advance(1_000_000);
     anna.push_records(&record("update", "Dock", Some(&to_the_millisecond))).await;
-    assert_eq!(heard(&host, "anna places"), [""; 0], "nobody met anybody");
+    assert_eq!(recorded(&host, "anna places"), [""; 0], "no conflict");
     anna.push_records(&record("update", "Mole", Some(&to_the_millisecond))).await;
     let mut late = record("update", "Pier", Some(&to_the_millisecond));
     late[0]["client_updated_at"] = json!("2020-01-01T00:00:00Z");
     anna.push_records(&late).await;
     anna.push_records(&record("create", "Pier", None)).await;
     assert_eq!(
-        heard(&host, "anna places"),
+        recorded(&host, "anna places"),
         [
             "anna places/p1 row.changed Dock Mole Written",
             "anna places/p1 row.changed Mole Pier Kept",
@@ -122,7 +122,7 @@ async fn plain_peers_conflicts_are_told_and_their_repetitions_are_none(backend: 
 }
 
 #[apply(stores!)]
-async fn each_page_of_a_pull_and_each_compaction_is_told(backend: Backend) {
+async fn pull_pages_and_compactions_are_reported(backend: Backend) {
     let (world, host) = hosted(backend, Host::listening());
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(100).await;
@@ -135,32 +135,32 @@ async fn each_page_of_a_pull_and_each_compaction_is_told(backend: Backend) {
     anna.pull_page(2).await;
     anna.pull_page(100).await;
     let read = anna.pull_page(100).await.checkpoint;
-    let told = ["anna/a1 pulled 2 true", "anna/a1 pulled 2 false", "anna/a1 pulled 0 false"];
-    assert_eq!(host.heard(), told);
+    let expected = ["anna/a1 pulled 2 true", "anna/a1 pulled 2 false", "anna/a1 pulled 0 false"];
+    assert_eq!(host.heard(), expected);
     let (_, page) = anna.post("/sync/pull", json!({"checkpoint": read, "limit": 100})).await;
     assert_eq!((&page["has_more"], &page["snapshot_required"]), (&json!(false), &Value::Null));
-    assert_eq!(heard(&host, "anna/a1 pulled").len(), 1, "a plain peer's too");
+    assert_eq!(recorded(&host, "anna/a1 pulled").len(), 1, "a plain peer's too");
     world.server.compact().unwrap();
-    assert_eq!(heard(&host, "compacted").len(), 1);
+    assert_eq!(recorded(&host, "compacted").len(), 1);
 }
 
 #[apply(stores!)]
-async fn every_reason_for_a_snapshot_is_told(backend: Backend) {
+async fn every_snapshot_reason_is_reported(backend: Backend) {
     let (world, host) = hosted(backend, Host::listening());
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(1).await;
-    assert_eq!(heard(&host, "anna/a1 snapshot"), ["anna/a1 snapshot Initial"]);
+    assert_eq!(recorded(&host, "anna/a1 snapshot"), ["anna/a1 snapshot Initial"]);
     let good = anna.cursor.clone();
     anna.register().await;
-    assert_eq!(heard(&host, "anna/a1 snapshot"), [""; 0], "its cursor is good");
+    assert_eq!(recorded(&host, "anna/a1 snapshot"), [""; 0], "its cursor is good");
     anna.cursor = String::new();
     assert!(anna.pull_page(1).await.snapshot_required);
     anna.cursor = String::from("not one of ours");
     assert!(anna.pull_page(1).await.snapshot_required);
     anna.register().await;
-    let told = ["Initial", "Epoch", "Epoch"].map(|why| format!("anna/a1 snapshot {why}"));
-    assert_eq!(heard(&host, "anna/a1 snapshot"), told);
-    // The log is cut before it comes back.
+    let expected = ["Initial", "Epoch", "Epoch"].map(|why| format!("anna/a1 snapshot {why}"));
+    assert_eq!(recorded(&host, "anna/a1 snapshot"), expected);
+    // The log is compacted before the device returns.
     let mut ben = world.device("ben", "b1").await;
     for number in 0..4 {
         ben.accept(&format!("m{number}"), json!([place(&format!("p{number}"), "Quay")])).await;
@@ -172,21 +172,21 @@ async fn every_reason_for_a_snapshot_is_told(backend: Backend) {
     anna.cursor = good;
     assert!(anna.pull_page(1).await.snapshot_required);
     anna.register().await;
-    let told = ["Retention", "Retention"].map(|why| format!("anna/a1 snapshot {why}"));
-    assert_eq!(heard(&host, "anna/a1 snapshot"), told);
+    let expected = ["Retention", "Retention"].map(|why| format!("anna/a1 snapshot {why}"));
+    assert_eq!(recorded(&host, "anna/a1 snapshot"), expected);
     ben.snapshot_page(Some(serde_json::to_value(cursor).unwrap()), 1).await;
-    assert_eq!(heard(&host, "ben/b1 snapshot"), ["ben/b1 snapshot Restart"]);
+    assert_eq!(recorded(&host, "ben/b1 snapshot"), ["ben/b1 snapshot Restart"]);
     let body = json!({"schema_version": 0, "schema_hash": "", "client_id": "plain"});
     anna.post("/sync/register", body).await;
     for checkpoint in [0, 1_000_000] {
         anna.post("/sync/pull", json!({"client_id": "plain", "checkpoint": checkpoint})).await;
     }
-    let told = ["Initial", "Retention"].map(|why| format!("anna/plain snapshot {why}"));
-    assert_eq!(heard(&host, "anna/plain snapshot"), told);
+    let expected = ["Initial", "Retention"].map(|why| format!("anna/plain snapshot {why}"));
+    assert_eq!(recorded(&host, "anna/plain snapshot"), expected);
 }
 
 #[apply(stores!)]
-async fn an_app_that_is_too_old_is_told_of_wherever_it_is_turned_away(backend: Backend) {
+async fn outdated_app_is_reported_wherever_it_is_refused(backend: Backend) {
     let (world, host) = hosted_with(backend, Host::listening(), |config| {
         let mut config = standard(config);
         config.min_app_version = Some(String::from("2.0.0"));
@@ -206,8 +206,8 @@ async fn an_app_that_is_too_old_is_told_of_wherever_it_is_turned_away(backend: B
     assert_eq!(host.heard(), [""; 0]);
 }
 
-/// A device that synced, and comes back after so many days; the status of its register, its push and its pull, and what the
-/// host heard of it.
+/// A device that synced and returns after this many days: the statuses of its register, push and
+/// pull, and the lines the host recorded.
 async fn comes_back(backend: Backend, host: Host, days: i64) -> (World, Vec<u16>, Vec<String>) {
     let (world, host) = hosted(backend, host);
     let mut anna = world.device("anna", "a1").await;
@@ -236,12 +236,12 @@ async fn comes_back(backend: Backend, host: Host, days: i64) -> (World, Vec<u16>
     }
     statuses.push(status);
     drop(anna);
-    let asked = heard(&host, "anna/a1 was here");
+    let asked = recorded(&host, "anna/a1 was here");
     (world, statuses, asked)
 }
 
 #[apply(stores!)]
-async fn a_device_that_was_away_for_too_long_comes_in_if_the_host_says_so(backend: Backend) {
+async fn host_decides_whether_to_admit_a_stale_device(backend: Backend) {
     let (_world, statuses, asked) = comes_back(backend, Host::listening(), 30).await;
     assert_eq!((statuses, asked.len()), (vec![200; 4], 0), "the log is kept for so long");
     let (world, statuses, asked) = comes_back(backend, Host::listening(), 31).await;

@@ -1,4 +1,4 @@
-//! What a host program hears and decides while the server works.
+//! Hooks that decide: writes, vetoes and panics within the push transaction.
 
 use macro_rules_attribute::apply;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::host::{Host, hosted};
 use crate::world::{Backend, Device, TABLES, World, ended, place, record, rename, standard};
 
-/// Writes a line for each mutation, and refuses by the names of places.
+/// Writes a line for each mutation, and rejects certain names of places.
 fn audits(accepted: &Accepted<'_>, within: &Within<'_>) -> Result<(), Veto> {
     let line = accepted.mutation.map_or_else(|| accepted.changes[0].id.to_owned(), str::to_owned);
     let values = [("line", line.into()), ("who", accepted.user.into())];
@@ -42,12 +42,12 @@ fn audited(world: &World) -> String {
 /// Each verdict as `id ending code`.
 async fn verdicts(device: &mut Device<'_>, groups: Value) -> Vec<String> {
     let answer = device.push_groups(groups).await.rejoin.unwrap();
-    let told = answer.verdicts.iter().map(|verdict| format!("{} {}", verdict.id, ended(verdict)));
-    told.collect()
+    let lines = answer.verdicts.iter().map(|verdict| format!("{} {}", verdict.id, ended(verdict)));
+    lines.collect()
 }
 
 #[apply(stores!)]
-async fn a_hook_writes_with_the_group_and_its_veto_takes_all_of_it_back(backend: Backend) {
+async fn hook_writes_with_its_group_and_veto_rolls_both_back(backend: Backend) {
     let (world, _) = hosted(backend, Host::saying(audits));
     let mut anna = world.device("anna", "a1").await;
     let good = anna.group("m1", &json!([place("p1", "Quay")]));
@@ -75,25 +75,26 @@ async fn a_hook_writes_with_the_group_and_its_veto_takes_all_of_it_back(backend:
 }
 
 #[apply(stores!)]
-async fn what_has_its_verdict_is_not_asked_about_again(backend: Backend) {
+async fn hook_is_not_called_for_decided_mutations(backend: Backend) {
     let (world, _) = hosted(backend, Host::saying(audits));
     let mut anna = world.device("anna", "a1").await;
     let group = anna.group("m1", &json!([place("p1", "Quay")]));
     let bad = anna.group("m2", &json!([place("p2", "Forbidden")]));
     anna.push_groups(json!([group, bad])).await;
     for _ in 0..2 {
-        // A second line of this name would break the key of the hook's own table, and the group with it.
+        // A second line of this name violates the key of the hook's own table, which fails the
+        // group.
         let found = verdicts(&mut anna, json!([group, bad])).await;
         assert_eq!(found, ["m1 accepted -", "m2 rejected hook.refused"]);
     }
     assert_eq!(audited(&world), "m1anna");
     world.write("DELETE FROM audit");
     verdicts(&mut anna, json!([group, bad])).await;
-    assert_eq!(audited(&world), "", "nobody was asked");
+    assert_eq!(audited(&world), "", "no hook was called");
 }
 
 #[apply(stores!)]
-async fn a_hook_that_panics_has_not_said_yes_and_the_group_is_sent_again(backend: Backend) {
+async fn hook_panic_leaves_the_group_undecided(backend: Backend) {
     let (mut world, _) = hosted(backend, Host::saying(audits));
     let mut anna = world.device("anna", "a1").await;
     let boom = anna.group("m1", &json!([place("p1", "Boom")]));
@@ -103,14 +104,14 @@ async fn a_hook_that_panics_has_not_said_yes_and_the_group_is_sent_again(backend
     assert_eq!(audited(&world), "m2anna");
     assert_eq!(anna.snapshot(100).await, ["places/p2"]);
     let (epoch, version, hash) = (anna.epoch.clone(), anna.version, anna.hash.clone());
-    world.config.hooks = None; // It is mended.
+    world.config.hooks = None; // The hook is fixed.
     world.restart();
     let mut anna = world.device("anna", "a1").await;
     assert_eq!((&anna.epoch, anna.version, &anna.hash), (&epoch, version, &hash));
     assert_eq!(anna.push_group(boom).await.0.verdict, Ending::Accepted, "the same attempt");
 }
 
-/// What kind of error a statement ends in.
+/// The kind of error of a statement.
 fn kind(error: &SqlError) -> &'static str {
     match error {
         SqlError::Refused(_) => "refused",
@@ -122,7 +123,7 @@ fn kind(error: &SqlError) -> &'static str {
 }
 
 #[apply(secured_stores!)]
-async fn a_statement_that_fails_leaves_nothing_and_the_transaction_goes_on(backend: Backend) {
+async fn failed_statement_has_no_effect_on_the_transaction(backend: Backend) {
     const BAD: &[(&str, &str)] = &[
         ("INSERT INTO audit(line, who) VALUES('kept', 'x')", "rule"),
         ("INSERT INTO audit(line, size) VALUES('first', 1), ('second', 100)", "rule"),
@@ -159,7 +160,7 @@ async fn a_statement_that_fails_leaves_nothing_and_the_transaction_goes_on(backe
 }
 
 #[apply(secured_stores!)]
-async fn values_come_back_as_they_were_given(backend: Backend) {
+async fn hook_sql_values_round_trip(backend: Backend) {
     const KINDS: &str = "CREATE TABLE kinds(n BIGINT, small SMALLINT, r DOUBLE PRECISION, t TEXT, b BYTEA, u UUID, j JSONB,
       d TIMESTAMPTZ, empty TEXT);";
     const WRITE: &str = "INSERT INTO kinds(n, small, r, t, b, u, j, d, empty)
@@ -195,7 +196,7 @@ async fn values_come_back_as_they_were_given(backend: Backend) {
 }
 
 #[apply(secured_stores!)]
-async fn what_a_failing_statement_says_is_for_the_log_alone(backend: Backend) {
+async fn failed_statement_message_is_only_logged(backend: Backend) {
     let (world, _) = hosted(
         backend,
         Host::saying(|_, within| {
@@ -209,16 +210,16 @@ async fn what_a_failing_statement_says_is_for_the_log_alone(backend: Backend) {
     assert_eq!(verdict.message.as_deref(), Some("the server could not decide now"));
 }
 
-/// SQLite alone: no statement of PostgreSQL that is let through ends its transaction.
+/// SQLite only: no permitted statement of PostgreSQL ends its transaction.
 #[tokio::test]
-async fn a_statement_that_ends_the_transaction_keeps_nothing_of_the_push() {
+async fn statement_that_ends_the_transaction_voids_the_push() {
     let (world, _) = hosted(
         Backend::Sqlite,
         Host::saying(|accepted, within| {
             if accepted.mutation == Some("m2") {
                 let end = "INSERT OR ROLLBACK INTO audit(line, size) VALUES('x', 100)";
                 within.execute(end, &[]).unwrap_err();
-                // Whatever it does and says now is not heard.
+                // The hook's later statements and result are ignored.
                 let _ = within.execute("INSERT INTO audit(line, who) VALUES('y', '')", &[]);
             }
             Ok(())
@@ -235,7 +236,7 @@ async fn a_statement_that_ends_the_transaction_keeps_nothing_of_the_push() {
 }
 
 #[apply(secured_stores!)]
-async fn what_a_hook_writes_into_synced_tables_reaches_devices(backend: Backend) {
+async fn hook_writes_to_synced_tables_reach_devices(backend: Backend) {
     let (world, _) = hosted(
         backend,
         Host::saying(|accepted, within| {
@@ -253,7 +254,7 @@ async fn what_a_hook_writes_into_synced_tables_reaches_devices(backend: Backend)
 }
 
 #[apply(secured_stores!)]
-async fn each_record_of_a_plain_peer_is_a_group_of_its_own(backend: Backend) {
+async fn plain_record_is_its_own_group_for_hooks(backend: Backend) {
     let (world, _) = hosted(backend, Host::saying(audits));
     let mut anna = world.device("anna", "a1").await;
     let record =
@@ -290,7 +291,7 @@ async fn each_record_of_a_plain_peer_is_a_group_of_its_own(backend: Backend) {
 }
 
 #[apply(secured_stores!)]
-async fn a_panic_of_a_hook_that_is_told_changes_no_answer(backend: Backend) {
+async fn panic_of_an_observing_hook_changes_no_response(backend: Backend) {
     let (world, host) = hosted(backend, Host::panicking());
     let mut anna = world.device("anna", "a1").await;
     let mut second = world.device("anna", "a2").await;
@@ -300,6 +301,6 @@ async fn a_panic_of_a_hook_that_is_told_changes_no_answer(backend: Backend) {
     let (verdict, _) = anna.push("m2", json!([rename("p1", "Pier", "Dock")])).await;
     assert_eq!(verdict.verdict, Ending::Conflict);
     world.server.compact().unwrap();
-    let heard = host.heard();
-    assert!(heard.len() >= 5, "{heard:?}");
+    let events = host.heard();
+    assert!(events.len() >= 5, "{events:?}");
 }

@@ -1,4 +1,4 @@
-//! A host program for stories: it writes down what its hooks hear, and says of groups what its story says.
+//! A test host: records calls of its hooks, and decides about groups with a closure.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -11,15 +11,15 @@ use rejoin_server::hooks::{
 
 use crate::world::{Backend, TABLES, World, standard};
 
-/// What a hook writes, beside the tables of every world; devices know nothing of it.
+/// The hook's own table, besides the tables of every test server; not synced.
 const AUDIT: &str =
     "CREATE TABLE audit(line TEXT PRIMARY KEY, who TEXT, size INTEGER CHECK (size < 100));";
 
 type Says = dyn Fn(&Accepted<'_>, &Within<'_>) -> Result<(), Veto> + Send + Sync;
 
-/// A host: it writes down what it hears, and says of groups what its story says.
+/// Records calls of its hooks, and decides about groups with a closure.
 pub(crate) struct Host {
-    heard: Mutex<Vec<String>>,
+    events: Mutex<Vec<String>>,
     says: Box<Says>,
     lets_in: bool,
     panics: bool,
@@ -36,31 +36,31 @@ impl Host {
         says: impl Fn(&Accepted<'_>, &Within<'_>) -> Result<(), Veto> + Send + Sync + 'static,
     ) -> Self {
         let says = Box::new(says);
-        Self { heard: Mutex::default(), says, lets_in: true, panics: false }
+        Self { events: Mutex::default(), says, lets_in: true, panics: false }
     }
 
     pub(crate) fn listening() -> Self {
         Self::saying(|_, _| Ok(()))
     }
 
-    /// It lets in nobody who was away for long.
+    /// Refuses devices that were inactive for long.
     pub(crate) fn shutting_out() -> Self {
         Self { lets_in: false, ..Self::listening() }
     }
 
-    /// Every hook that is only told ends in a panic.
+    /// All observing hooks panic.
     pub(crate) fn panicking() -> Self {
         Self { panics: true, ..Self::listening() }
     }
 
     fn hear(&self, line: String) {
-        self.heard.lock().unwrap().push(line);
+        self.events.lock().unwrap().push(line);
         assert!(!self.panics, "on purpose");
     }
 
-    /// What was heard since it was asked last.
+    /// The lines recorded since the last call.
     pub(crate) fn heard(&self) -> Vec<String> {
-        std::mem::take(&mut *self.heard.lock().unwrap())
+        std::mem::take(&mut *self.events.lock().unwrap())
     }
 }
 

@@ -1,5 +1,5 @@
-//! Requests of a broken or hostile device: each is refused with its reason or does what it may do; nothing breaks, nothing is
-//! applied in part, nobody else's rows are touched, and the next good request is served.
+//! Requests of broken or hostile devices: each is refused with its reason or does only what it may.
+//! Nothing is applied in part, no other user's rows change, and the next valid request is served.
 
 use macro_rules_attribute::apply;
 use rejoin_protocol::wire::push::Ending;
@@ -11,7 +11,7 @@ use crate::world::{Backend, Device, World, cases, place, rename};
 pub(crate) const ENDPOINTS: [&str; 4] =
     ["/sync/register", "/sync/push", "/sync/pull", "/sync/snapshot"];
 
-/// Everything that is in the server's file, but for when devices were seen.
+/// The contents of the database, except when devices were seen.
 fn state(world: &World) -> String {
     let names = world.one(
         "SELECT group_concat('\"' || name || '\"', ' ') FROM sqlite_schema WHERE type = 'table'",
@@ -22,7 +22,7 @@ fn state(world: &World) -> String {
         + &theirs(world)
 }
 
-/// Ben's rows, which anna must not touch.
+/// Ben's rows, which anna must not change.
 fn theirs(world: &World) -> String {
     let list = if world.database.is_some() { "string_agg" } else { "group_concat" };
     let row = "id || name || updated_at, ''";
@@ -35,7 +35,7 @@ async fn bens_place(backend: Backend) -> World {
     world
 }
 
-/// A good body of an endpoint; `number` makes what it writes new.
+/// A valid body for an endpoint; `number` makes its writes unique.
 pub(crate) fn good(anna: &Device<'_>, path: &str, number: usize) -> Value {
     let mut body = json!({
         "client_id": anna.client_id, "schema_version": anna.version, "schema_hash": anna.hash,
@@ -79,9 +79,9 @@ pub(crate) async fn ask(
     (status, answer)
 }
 
-/// Over SQLite alone: none of these requests reaches a store.
+/// SQLite only: none of these requests reaches a store.
 #[tokio::test]
-async fn what_is_no_request_is_refused_by_every_endpoint_and_changes_nothing() {
+async fn malformed_request_is_refused_without_effect() {
     let world = bens_place(Backend::Sqlite).await;
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(100).await;
@@ -118,10 +118,10 @@ async fn what_is_no_request_is_refused_by_every_endpoint_and_changes_nothing() {
                 with("\"schema_version\":", "\"schema_version\":18446744073709551616,\"b\":"),
             ),
             ("a member twice".into(), "", with("{", "{\"client_id\":\"a2\",")),
-            ("text behind the end".into(), "", [whole.as_bytes(), b"x"].concat()),
+            ("text after the end".into(), "", [whole.as_bytes(), b"x"].concat()),
             ("gzip that is none".into(), "gzip", whole.clone().into_bytes()),
             ("a bomb".into(), "gzip", gzip(&" ".repeat(64 << 20))),
-            ("an encoding that nobody knows".into(), "rot13", whole.clone().into_bytes()),
+            ("an unknown encoding".into(), "rot13", whole.clone().into_bytes()),
         ];
         for part in 1..8 {
             let cut = |bytes: &[u8]| bytes[..bytes.len() * part / 8].to_vec();
@@ -141,7 +141,7 @@ async fn what_is_no_request_is_refused_by_every_endpoint_and_changes_nothing() {
 }
 
 #[apply(stores!)]
-async fn junk_in_any_place_of_a_request_breaks_nothing_and_touches_nobody_else(backend: Backend) {
+async fn junk_in_a_request_affects_no_other_user(backend: Backend) {
     let junk = json!([
         null, true, -1, 0, i64::MAX, i64::MIN, u64::MAX, 1e300, 0.5, "", "bens", "places", "rejoin_log", "\u{0}",
         "9999-99-99T99:99:99Z", "x".repeat(100_000), [], {}, [[[]]], {"a": {"b": []}}
@@ -172,7 +172,7 @@ async fn junk_in_any_place_of_a_request_breaks_nothing_and_touches_nobody_else(b
     }
 }
 
-/// The places of a document, as pointers.
+/// The paths of all values in a document, as JSON pointers.
 pub(crate) fn collect(json: &Value, at: &str, places: &mut Vec<String>) {
     places.push(at.to_owned());
     match json {
@@ -191,9 +191,7 @@ pub(crate) fn collect(json: &Value, at: &str, places: &mut Vec<String>) {
 }
 
 #[apply(stores!)]
-async fn values_that_no_column_takes_are_refused_by_group_and_leave_the_next_group_alone(
-    backend: Backend,
-) {
+async fn invalid_value_rejects_its_own_group_only(backend: Backend) {
     let world = bens_place(backend).await;
     let mut anna = world.device("anna", "a1").await;
     let table = [

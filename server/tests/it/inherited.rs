@@ -1,5 +1,5 @@
-//! Scenarios of v0.1.2's own suites, and defects known of it, that no other story tells of plain devices:
-//! `tests/conformance/synchro.md` lists them all.
+//! Scenarios of v0.1.2's own suites and its known defects that no other test covers for plain
+//! devices. `tests/conformance/synchro.md` lists them all.
 
 use macro_rules_attribute::apply;
 use rejoin_protocol::time;
@@ -15,7 +15,7 @@ fn record(operation: &str, id: &str, name: &str, at: i64) -> Value {
     crate::world::record(operation, id, &json!({"name": name}), &time::format(at))
 }
 
-/// The status of the one record, and the version that it was answered with.
+/// The status of the pushed record and the version in its result.
 async fn push(device: &mut Device<'_>, record: Value) -> (String, i64) {
     let (status, answer) = device.post("/sync/push", json!({"changes": [record]})).await;
     assert_eq!(status, 200, "{answer}");
@@ -30,7 +30,7 @@ async fn pull(device: &mut Device<'_>, checkpoint: i64) -> Value {
     page
 }
 
-/// Every page of a snapshot of `limit` rows; the ids, and the checkpoint.
+/// All pages of a snapshot with `limit` rows: the ids and the checkpoint.
 async fn snapshot(device: &mut Device<'_>, limit: i64) -> (Vec<String>, i64) {
     let (mut ids, mut cursor) = (Vec::new(), Value::Null);
     loop {
@@ -46,11 +46,12 @@ async fn snapshot(device: &mut Device<'_>, limit: i64) -> (Vec<String>, i64) {
     }
 }
 
-/// v0.1.2's resolver: the base by equality, then the clocks, with what is tolerated added to the device's.
+/// v0.1.2's resolver: equal bases, then the clocks, with the tolerance added to the device's.
 #[apply(stores!)]
-async fn who_wins_by_base_clock_and_tolerance(backend: Backend) {
+async fn winner_depends_on_base_clock_and_tolerance(backend: Backend) {
     let table = [
-        // The base and the device's clock beside the row's version, the tolerance in milliseconds, and who wins.
+        // The device's base and clock relative to the row's version, the tolerance in milliseconds,
+        // and whether the device wins.
         (None, 1, 0, true),
         (None, -1, 0, false),
         (None, 0, 0, false),
@@ -89,9 +90,9 @@ async fn who_wins_by_base_clock_and_tolerance(backend: Backend) {
     }
 }
 
-/// Neither in the schema's hash, nor in what a device is told first.
+/// Neither for the schema's hash nor for the register response.
 #[apply(stores!)]
-async fn the_order_of_the_tables_changes_nothing(backend: Backend) {
+async fn table_order_does_not_matter(backend: Backend) {
     let turned = |config: Config| {
         config
             .with_table(TableConfig::new("secrets"))
@@ -109,9 +110,9 @@ async fn the_order_of_the_tables_changes_nothing(backend: Backend) {
     assert_eq!(first["tables"], second["tables"]);
 }
 
-/// v0.1.2 joins and parts lists by commas, and makes users lower case.
+/// v0.1.2 joins and splits lists at commas, and converts users to lower case.
 #[apply(stores!)]
-async fn names_with_commas_and_quotes_are_names(world: World) {
+async fn names_may_contain_commas_and_quotes(world: World) {
     let users = ["anna", "anna,ben", "ben", "{anna}", "an'na", "an\"na", "global", "user:anna"];
     for (number, user) in users.into_iter().enumerate() {
         let mut device = Device::plain(&world, user, "a,b'c\"d").await;
@@ -129,9 +130,10 @@ async fn names_with_commas_and_quotes_are_names(world: World) {
     }
 }
 
-/// There is no position 0, which devices take for no snapshot yet: what is written between its pages comes with the pull.
+/// Position 0 means "no snapshot yet" to devices. Rows written between the pages come with the
+/// pull.
 #[apply(stores!)]
-async fn a_snapshot_of_an_empty_log_has_a_place_in_it(world: World) {
+async fn snapshot_of_an_empty_log_has_a_position(world: World) {
     let mut one = Device::plain(&world, "anna", "one").await;
     let (ids, checkpoint) = snapshot(&mut one, 1).await;
     assert!(ids.is_empty());
@@ -141,9 +143,10 @@ async fn a_snapshot_of_an_empty_log_has_a_place_in_it(world: World) {
     assert_eq!(page["changes"][0]["id"], "p1", "{page}");
 }
 
-/// Who is silent for long no longer counts; his position is before the log then, and a snapshot brings him back.
+/// An inactive device no longer counts. Its position is then before the log, and it takes a
+/// snapshot.
 #[apply(stores!)]
-async fn a_silent_plain_device_rebuilds_and_counts_again(world: World) {
+async fn inactive_plain_device_rebuilds_and_counts_again(world: World) {
     let mut silent = Device::plain(&world, "anna", "silent").await;
     let (_, checkpoint) = snapshot(&mut silent, 10).await;
     let mut busy = Device::plain(&world, "anna", "busy").await;
@@ -161,14 +164,14 @@ async fn a_silent_plain_device_rebuilds_and_counts_again(world: World) {
     assert_eq!(world.server.compact().unwrap().entries, 0, "the silent one may still come");
     world.clock.advance(40 * DAY);
     noted().await;
-    assert!(world.server.compact().unwrap().entries >= 9, "he is not waited for any more");
+    assert!(world.server.compact().unwrap().entries >= 9, "the inactive device no longer counts");
     let page = pull(&mut silent, checkpoint).await;
     assert_eq!(page["snapshot_required"], true);
     assert_eq!(page["snapshot_reason"], "checkpoint_before_retention");
     assert_eq!(page["checkpoint"], checkpoint);
     let (ids, checkpoint) = snapshot(&mut silent, 3).await;
     assert_eq!(ids.len(), 10);
-    // He counts again: what comes now is kept for him.
+    // It counts again: new entries are kept for it.
     push(&mut silent, record("create", "p10", "x", MORNING)).await;
     noted().await;
     assert_eq!(world.server.compact().unwrap().entries, 0);
@@ -176,9 +179,9 @@ async fn a_silent_plain_device_rebuilds_and_counts_again(world: World) {
     assert_eq!(page["changes"][0]["id"], "p10", "{page}");
 }
 
-/// Key, owner, version and deletion under other names.
+/// Key, owner, version and deletion columns with custom names.
 #[apply(stores!)]
-async fn tables_with_names_of_their_own(backend: Backend) {
+async fn tables_may_use_custom_column_names(backend: Backend) {
     let tables =
         "CREATE TABLE things(code TEXT PRIMARY KEY, who TEXT, words TEXT, changed TEXT, gone TEXT)";
     let world = World::with(backend, tables, |config| {

@@ -1,5 +1,5 @@
-//! Strings of the protocol that are longer than they may be: refused for good over each store, and
-//! not kept.
+//! Strings of the protocol beyond their limits: rejected permanently over each store, and not
+//! stored.
 
 use macro_rules_attribute::apply;
 use rejoin_protocol::limits::{CLIENT_NAME, CURSOR, NAME};
@@ -19,7 +19,7 @@ fn text(length: usize) -> String {
     std::iter::repeat_with(|| rng.alphanumeric()).take(length).collect()
 }
 
-/// A good request with each optional string that has a limit.
+/// A valid request with each optional string that has a limit.
 fn whole(anna: &Device<'_>, path: &str, number: usize) -> Value {
     let mut body = good(anna, path, number);
     match path {
@@ -46,7 +46,7 @@ async fn send(anna: &Device<'_>, path: &str, body: &Value) -> (u16, Value) {
 }
 
 #[apply(stores!)]
-async fn string_of_a_megabyte_is_never_a_fault_of_the_server(world: World) {
+async fn string_of_a_megabyte_never_causes_a_500(world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(100).await;
     let long = text(1 << 20);
@@ -76,7 +76,7 @@ async fn string_of_a_megabyte_is_never_a_fault_of_the_server(world: World) {
 }
 
 #[apply(stores!)]
-async fn string_beyond_its_limit_is_refused_by_its_name(world: World) {
+async fn string_beyond_its_limit_is_refused_by_name(world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(100).await;
     let table = [

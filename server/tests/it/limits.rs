@@ -1,4 +1,4 @@
-//! Limits and refusals: each with its status, its code, and v0.1.2's words for a plain peer.
+//! Limits and refusals: status, code, and v0.1.2's message for a plain peer.
 
 use macro_rules_attribute::apply;
 use std::io::Write as _;
@@ -25,7 +25,7 @@ const USER: (&str, &str) = ("X-User-ID", "anna");
 const OURS: (&str, &str) = ("Rejoin-Protocol", "1");
 
 #[apply(stores!)]
-async fn a_body_is_limited_also_when_it_is_compressed(backend: Backend) {
+async fn body_limit_applies_after_decompression(backend: Backend) {
     let world = small(backend);
     let long = json!({"client_id": "x".repeat(5_000), "schema_version": 0, "schema_hash": ""});
     let (status, _, body) =
@@ -42,7 +42,7 @@ async fn a_body_is_limited_also_when_it_is_compressed(backend: Backend) {
 }
 
 #[apply(stores!)]
-async fn a_compressed_request_is_read_and_an_answer_is_compressed_for_who_takes_it(world: World) {
+async fn compression_works_in_both_directions(world: World) {
     let register = json!({"client_id": "c", "schema_version": 0, "schema_hash": ""}).to_string();
     let headers = [USER, ("Content-Encoding", "gzip")];
     let (status, ..) = world.send("POST", "/sync/register", &headers, gzip(&register)).await;
@@ -63,7 +63,7 @@ async fn a_compressed_request_is_read_and_an_answer_is_compressed_for_who_takes_
 }
 
 #[apply(stores!)]
-async fn groups_and_changes_of_a_push_are_limited(backend: Backend) {
+async fn push_groups_and_changes_are_limited(backend: Backend) {
     let world = small(backend);
     let mut anna = world.device("anna", "a1").await;
     let push = |groups: Vec<Value>| json!({"changes": [], "rejoin": {"epoch": anna.epoch, "groups": groups}});
@@ -83,7 +83,7 @@ async fn groups_and_changes_of_a_push_are_limited(backend: Backend) {
 }
 
 #[apply(stores!)]
-async fn a_push_of_both_kinds_is_refused(world: World) {
+async fn push_with_groups_and_records_is_refused(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let plain = record("create", "p", &json!({}), "2026-11-20T08:00:00Z");
     let group = anna.group("m1", &json!([place("p1", "x")]));
@@ -92,7 +92,7 @@ async fn a_push_of_both_kinds_is_refused(world: World) {
     assert_eq!((status, &answer["code"]), (400, &json!("mixed_push")));
 }
 
-/// What a plain device reads in each refusal is in the scenarios `gates/...` of the conformance suite; here is what ours reads.
+/// What Rejoin devices get; the scenarios `gates/...` of the conformance suite cover plain devices.
 #[apply(stores!)]
 async fn refusals_have_a_status_a_code_and_are_final(world: World) {
     let device = world.device("anna", "known").await;
@@ -126,7 +126,7 @@ async fn refusals_have_a_status_a_code_and_are_final(world: World) {
 }
 
 #[apply(stores!)]
-async fn a_database_that_another_program_holds_is_unavailable_not_broken(backend: Backend) {
+async fn locked_database_is_reported_unavailable(backend: Backend) {
     let world = World::with(backend, TABLES, |config| {
         standard(config).with_limits(Limits { wait_ms: 0, ..Limits::default() })
     });
@@ -143,7 +143,7 @@ async fn a_database_that_another_program_holds_is_unavailable_not_broken(backend
 }
 
 #[apply(stores!)]
-async fn pages_of_heavy_rows_are_short_and_bring_everything(backend: Backend) {
+async fn pages_of_large_rows_are_short_and_complete(backend: Backend) {
     let world = World::with(backend, TABLES, |config| {
         standard(config).with_limits(Limits { page_bytes: 10_000, ..Limits::default() })
     });

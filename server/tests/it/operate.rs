@@ -1,4 +1,4 @@
-//! The operator: what is forgotten and when, who syncs, which schemas were served.
+//! Operator functions: compaction, device list, served schemas.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn keeping(batch: u32) -> impl Fn(Config) -> Config {
     move |config| standard(config).with_retention(Retention { batch, ..Retention::default() })
 }
 
-/// Pulls to the end, and once more later, so that the server has noted how far it has read.
+/// Pulls to the end, and once more later, so that the server records the position.
 async fn read_all(device: &mut Device<'_>) {
     device.pull().await;
     device.world.clock.advance(2 * MINUTE);
@@ -29,7 +29,7 @@ async fn write_some(device: &mut Device<'_>, prefix: &str, count: usize) {
     }
 }
 
-/// A device exactly where a compaction ended, and a row that was written behind it.
+/// A device exactly where a compaction ended, and a row written after it.
 async fn at_the_boundary(world: &World) -> Device<'_> {
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(10).await;
@@ -37,21 +37,21 @@ async fn at_the_boundary(world: &World) -> Device<'_> {
     read_all(&mut anna).await;
     let head: i64 = anna.pull_page(10).await.checkpoint;
     let done = world.server.compact().unwrap();
-    assert_eq!(done.watermark, head, "the device stands at the boundary");
+    assert_eq!(done.watermark, head, "the device is at the boundary");
     assert!(done.entries >= 9, "{done:?}");
     anna.accept("last", json!([place("p99", "x")])).await;
     anna
 }
 
 #[apply(stores!)]
-async fn a_device_at_the_boundary_of_a_compaction_reads_on(world: World) {
+async fn device_at_the_compaction_boundary_keeps_reading(world: World) {
     let page = at_the_boundary(&world).await.pull_page(10).await;
     assert_eq!(page.snapshot_reason, None);
     assert_eq!(crate::world::named(&page), ["places/p99"]);
 }
 
 #[apply(stores!)]
-async fn a_compaction_goes_in_pieces_and_ends(backend: Backend) {
+async fn compaction_runs_in_batches(backend: Backend) {
     let world = World::with(backend, TABLES, keeping(3));
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(10).await;
@@ -61,7 +61,7 @@ async fn a_compaction_goes_in_pieces_and_ends(backend: Backend) {
     let before: usize = world.one(entries).parse().unwrap();
     let done = world.server.compact().unwrap();
     assert_eq!((done.entries, world.one(entries).as_str()), (before - 1, "1"));
-    // Its pieces of three, and one look for verdicts and times each.
+    // Batches of three, and one check each for verdicts and times.
     assert_eq!(done.batches, (before - 1) / 3 + 1 + 2, "{done:?}");
     assert!(!done.elsewhere);
     let again = world.server.compact().unwrap();
@@ -70,7 +70,7 @@ async fn a_compaction_goes_in_pieces_and_ends(backend: Backend) {
     assert_eq!(new.snapshot(3).await.len(), 10, "the rows are all there");
 }
 
-/// The server's timer is paused and jumps ahead when nothing else is to do: an hour passes at once.
+/// The paused server timer jumps ahead when the server is idle: an hour passes at once.
 #[tokio::test(start_paused = true)]
 async fn serve_compacts_at_its_start_and_every_hour() {
     let world = World::new(Backend::Sqlite);
@@ -94,7 +94,7 @@ async fn serve_compacts_at_its_start_and_every_hour() {
     }
 }
 
-/// Waits until the log has its last entry alone; how long by the server's timer.
+/// Waits until the log has only its last entry; returns the time by the server's timer.
 async fn until_compacted(world: &World) -> Duration {
     let begun = tokio::time::Instant::now();
     while world.one("SELECT count(*) FROM rejoin_changelog") != "1" {
@@ -105,7 +105,7 @@ async fn until_compacted(world: &World) -> Duration {
 }
 
 #[apply(stores!)]
-async fn a_quiet_device_holds_nothing_back_once_its_days_are_over(backend: Backend) {
+async fn inactive_device_does_not_hold_back_compaction(backend: Backend) {
     let world = World::with(backend, TABLES, |config| {
         let retention = Retention { log_days: 7, ..Retention::default() };
         standard(config).with_retention(retention)
@@ -117,7 +117,7 @@ async fn a_quiet_device_holds_nothing_back_once_its_days_are_over(backend: Backe
     let mut busy = world.device("anna", "busy").await;
     busy.snapshot(10).await;
     write_some(&mut busy, "p", 5).await;
-    // The quiet one was seen exactly so long ago, and counts.
+    // The inactive device was seen at exactly the limit, and counts.
     world.clock.advance(7 * DAY - 2 * MINUTE);
     busy.pull().await;
     world.clock.advance(2 * MINUTE);
@@ -137,7 +137,7 @@ async fn a_quiet_device_holds_nothing_back_once_its_days_are_over(backend: Backe
 }
 
 #[apply(stores!)]
-async fn devices_are_listed_with_how_far_behind_they_are(world: World) {
+async fn devices_are_listed_with_their_lag(world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(10).await;
     write_some(&mut anna, "p", 3).await;
@@ -168,7 +168,7 @@ async fn devices_are_listed_with_how_far_behind_they_are(world: World) {
 }
 
 #[apply(stores!)]
-async fn every_schema_that_was_served_is_kept_and_told(world: World) {
+async fn served_schemas_are_kept_and_listed(world: World) {
     let anna = world.device("anna", "a1").await;
     let first = world.server.manifests(10).unwrap();
     assert_eq!(first.len(), 1);
@@ -189,9 +189,10 @@ async fn every_schema_that_was_served_is_kept_and_told(world: World) {
     assert_eq!(world.server.manifest(Some(99)).unwrap(), None);
 }
 
-/// Whoever comes upon it first, the clock that the server was given dates a schema: in another year than the machine's.
+/// The injected clock dates a schema, wherever it is detected first: in another year than the
+/// system clock.
 #[apply(stores!)]
-async fn a_schema_is_dated_by_the_servers_clock(world: World) {
+async fn schema_is_dated_by_the_servers_clock(world: World) {
     let year = 365 * 24 * 60 * MINUTE;
     world.clock.advance(-20 * year);
     let mut dates = vec![rejoin_protocol::time::format(crate::world::MORNING)];
@@ -212,9 +213,10 @@ async fn a_schema_is_dated_by_the_servers_clock(world: World) {
     }
 }
 
-/// A page that was lost on its way is read again: the log is kept from where the device asked, not to where the page led.
+/// A lost page is read again: the log is kept from the position the device asked from, not from the
+/// page's end.
 #[apply(stores!)]
-async fn page_that_was_lost_is_read_again_after_a_compaction(world: World) {
+async fn lost_page_is_read_again_after_a_compaction(world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(10).await;
     let mut other = world.device("anna", "a2").await;

@@ -1,9 +1,9 @@
 //! The commands of `docs/operate.md` run as written, in order, in an empty folder, over each store.
 //!
-//! A block of commands is fenced as `sh`; `sh sqlite` and `sh postgres` are for one store only. The
-//! blocks run in one bash, with the page's port and database URL replaced by those of the test.
-//! `rejoin-server serve` is started in the background, and the following commands run while it
-//! serves. The settings in `toml` blocks are tested in `config`.
+//! Command blocks have the language `sh`; `sh sqlite` and `sh postgres` apply to one store only.
+//! They run in one bash, with port and database URL replaced. `rejoin-server serve` is started in
+//! the background, and later commands run while it serves. The settings in `toml` blocks are tested
+//! in `config`.
 
 use std::net::TcpListener;
 use std::process::Command;
@@ -18,7 +18,7 @@ const PAGE: &str = include_str!("../../../docs/operate.md");
 
 const PAGE_URL: &str = "postgres://rejoin:password@db.internal:5432/app";
 
-/// Runs the program under test. `serve` returns when it listens, and ends a server that runs.
+/// Runs the program under test. `serve` returns when it listens, and stops a running server.
 const PROLOGUE: &str = r#"
 set -euo pipefail
 server=

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::world::{Backend, TABLES, World, place, standard};
 
-/// Lines of the log that were written on the thread of the test.
+/// Log lines written on the test's thread.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -30,7 +30,7 @@ impl Log {
         tracing::subscriber::set_default(lines.finish())
     }
 
-    /// How many lines have this word.
+    /// The number of lines that contain this word.
     fn count(&self, word: &str) -> usize {
         let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         text.lines().filter(|line| line.contains(word)).count()
@@ -38,7 +38,7 @@ impl Log {
 }
 
 #[apply(stores!)]
-async fn failures_of_one_kind_are_one_line_of_the_log(backend: Backend) {
+async fn failures_of_one_kind_log_one_line(backend: Backend) {
     let world = World::with(backend, TABLES, |config| {
         standard(config).with_limits(Limits { wait_ms: 0, ..Limits::default() })
     });
@@ -55,7 +55,7 @@ async fn failures_of_one_kind_are_one_line_of_the_log(backend: Backend) {
 }
 
 #[tokio::test]
-async fn checks_of_a_postgres_that_is_away_are_one_line_of_the_log() {
+async fn readiness_checks_during_an_outage_log_one_line_postgres() {
     let world = World::postgres(TABLES, standard);
     let log = Log::default();
     let _logging = log.begin();

@@ -1,7 +1,8 @@
-//! Another program writes the file: a bare connection without our functions. Whatever it does reaches devices (D29).
+//! Another program writes the SQLite file over a bare connection without custom functions; all its
+//! changes reach devices.
 //!
-//! SQLite alone, in its words (REPLACE, PRAGMAs, its clock in a table): what a program can do to a database of PostgreSQL is in
-//! `postgres_writer.rs`, and `oracle.rs` is told over both.
+//! SQLite only, with its own SQL (REPLACE, PRAGMAs). `postgres_only/writer.rs` covers PostgreSQL,
+//! and `oracle.rs` both.
 
 use rusqlite::Connection;
 use serde_json::Value;
@@ -28,7 +29,7 @@ fn version(outsider: &Connection, id: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_cascade_of_the_file_names_the_children() {
+async fn cascade_in_sqlite_creates_entries_for_children() {
     let world = World::with(
         Backend::Sqlite,
         "CREATE TABLE places(id TEXT PRIMARY KEY, owner_id TEXT, updated_at TEXT);
@@ -99,7 +100,7 @@ async fn versions_rise_strictly_whatever_the_writer_does() {
 }
 
 #[tokio::test]
-async fn versions_rise_across_the_end_of_a_second_while_the_clock_stands() {
+async fn versions_rise_across_seconds_with_a_stopped_clock() {
     let world = World::new(Backend::Sqlite);
     let outsider = world.outsider();
     outsider
@@ -115,7 +116,7 @@ async fn versions_rise_across_the_end_of_a_second_while_the_clock_stands() {
 }
 
 #[tokio::test]
-async fn triggers_need_nothing_of_ours_and_no_trust() {
+async fn triggers_need_no_custom_functions_or_trust() {
     let world = World::new(Backend::Sqlite);
     let outsider = world.outsider();
     outsider.pragma_update(None, "trusted_schema", false).unwrap();
@@ -124,7 +125,7 @@ async fn triggers_need_nothing_of_ours_and_no_trust() {
 }
 
 #[tokio::test]
-async fn rows_written_while_the_triggers_were_gone_are_found_at_the_next_start() {
+async fn writes_without_triggers_are_detected_at_start() {
     let mut world = World::new(Backend::Sqlite);
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(100).await;
@@ -151,7 +152,7 @@ async fn rows_written_while_the_triggers_were_gone_are_found_at_the_next_start()
 }
 
 #[tokio::test]
-async fn text_that_is_no_utf8_and_infinities_do_not_stop_the_others() {
+async fn invalid_utf8_and_infinities_do_not_block_other_rows() {
     let world = World::new(Backend::Sqlite);
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(100).await;

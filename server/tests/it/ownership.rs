@@ -1,4 +1,4 @@
-//! Who may see and change what: closed unless opened, and nobody learns of rows of others.
+//! Access: denied unless granted, and hidden rows cannot be detected.
 
 use macro_rules_attribute::apply;
 use rejoin_protocol::wire::code;
@@ -17,13 +17,13 @@ const ROWS: &str = "
 ";
 
 #[apply(secured_stores!)]
-async fn users_see_their_own_rows_and_chains_and_ids_keep_their_case(world: World) {
+async fn users_see_own_rows_and_chains_case_sensitively(world: World) {
     world.write(ROWS);
     let table = [
         ("anna", vec!["countries/NO", "places/a1", "tags/1", "visits/va"]),
         ("Anna", vec!["countries/NO", "places/A1", "tags/2", "visits/vA"]),
         ("ANNA", vec!["countries/NO"]),
-        ("nobody", vec!["countries/NO"]),
+        ("stranger", vec!["countries/NO"]),
         ("%", vec!["countries/NO"]),
     ];
     for (user, seen) in table {
@@ -32,9 +32,9 @@ async fn users_see_their_own_rows_and_chains_and_ids_keep_their_case(world: Worl
     }
 }
 
-/// A row of somebody else's and a row that never was are answered alike, word for word.
+/// A hidden row and a missing row give identical responses.
 #[apply(secured_stores!)]
-async fn rows_of_others_and_rows_that_are_not_look_the_same(world: World) {
+async fn hidden_and_missing_rows_are_indistinguishable(world: World) {
     world.write(ROWS);
     let mut ben = world.device("ben", "b").await;
     let changes = |id: &str, visit: &str| {
@@ -48,7 +48,7 @@ async fn rows_of_others_and_rows_that_are_not_look_the_same(world: World) {
     for (theirs, missing) in changes("a1", "va").into_iter().zip(changes("zz", "zz")) {
         let (theirs, their_rows) = ben.push(&theirs.to_string(), json!([theirs])).await;
         let (missing, missing_rows) = ben.push(&missing.to_string(), json!([missing])).await;
-        // A delete that finds no row has what it wants.
+        // A delete of a missing row succeeds.
         let is_delete = theirs.id.contains("delete");
         assert_eq!(theirs.verdict == Ending::Accepted, is_delete, "{theirs:?}");
         assert_eq!(
@@ -64,7 +64,7 @@ async fn rows_of_others_and_rows_that_are_not_look_the_same(world: World) {
 }
 
 #[apply(secured_stores!)]
-async fn everybodys_rows_are_read_and_not_written(backend: Backend) {
+async fn public_rows_are_readable_and_not_writable(backend: Backend) {
     let world = World::with(backend,
         "CREATE TABLE notes(id TEXT PRIMARY KEY, owner TEXT COLLATE NOCASE, body TEXT, updated_at TEXT);
          INSERT INTO notes(id, owner, body) VALUES('g', NULL, 'all'), ('b', 'ben', 'mine');",
@@ -81,7 +81,7 @@ async fn everybodys_rows_are_read_and_not_written(backend: Backend) {
     let (verdict, rows) = ben.push("m1", json!([edit])).await;
     assert_eq!(verdict.verdict, Ending::Refused);
     assert_eq!(verdict.code.as_deref(), Some(code::OWNERSHIP));
-    assert!(!rows[0].absent, "it is his to see");
+    assert!(!rows[0].absent, "the row is visible");
     world.write("UPDATE notes SET owner = NULL WHERE id = 'b'");
     assert_eq!(ben.pull().await, ["notes/b"]);
     assert_eq!(other.pull().await, ["notes/b"]);
@@ -91,7 +91,7 @@ async fn everybodys_rows_are_read_and_not_written(backend: Backend) {
 }
 
 #[apply(secured_stores!)]
-async fn owners_that_are_numbers_work(backend: Backend) {
+async fn numeric_owner_column_works(backend: Backend) {
     let world = World::with(
         backend,
         "CREATE TABLE notes(id INTEGER PRIMARY KEY, owner INTEGER, updated_at TEXT);
@@ -106,9 +106,7 @@ async fn owners_that_are_numbers_work(backend: Backend) {
 }
 
 #[apply(secured_stores!)]
-async fn a_digest_covers_what_the_user_sees_and_the_servers_own_columns_do_not_count(
-    backend: Backend,
-) {
+async fn digest_covers_visible_rows_without_server_columns(backend: Backend) {
     use rejoin_protocol::ColumnKind;
     use rejoin_protocol::digest::Digest;
     use rejoin_protocol::wire::digest::DigestAnswer;
@@ -149,9 +147,9 @@ async fn a_digest_covers_what_the_user_sees_and_the_servers_own_columns_do_not_c
     assert_eq!((status, &body["code"]), (404, &json!("table.unknown")));
 }
 
-/// A device's cursor in other hands: a walk through the buckets that it holds would tell the keys of their rows.
+/// A device's cursor used by another user: a walk through its buckets would reveal keys.
 #[apply(secured_stores!)]
-async fn a_cursor_of_somebody_else_is_worth_nothing(world: World) {
+async fn cursor_of_another_user_is_refused(world: World) {
     world.write(ROWS);
     let mut anna = world.device("anna", "a").await;
     anna.snapshot(2).await;

@@ -1,5 +1,5 @@
-//! A plain v0.1.2 device, where the scenarios of `rejoin-conformance` do not show it: how each record ends, what waits
-//! for its parent, and where pages end.
+//! A plain v0.1.2 device beyond the scenarios of `rejoin-conformance`: the result of each record,
+//! records that wait for their parent, and page ends.
 
 use macro_rules_attribute::apply;
 use serde_json::{Value, json};
@@ -20,9 +20,9 @@ async fn push(device: &mut Device<'_>, record: Value) -> Value {
     results.remove(0)
 }
 
-/// v0.1.2's table of endings.
+/// v0.1.2's table of results.
 #[apply(secured_stores!)]
-async fn records_end_as_the_specification_says(world: World) {
+async fn plain_records_end_as_specified(world: World) {
     let mut one = Device::plain(&world, "anna", "plain").await;
     let mut ben = world.device("ben", "b").await;
     ben.accept("m1", json!([place("theirs", "x")])).await;
@@ -82,7 +82,7 @@ fn place_record(id: &str, name: &str) -> Value {
     record("create", id, &json!({"name": name}))
 }
 
-/// How many rows each page of a pull has, to the end.
+/// The number of rows in each page of a pull, to the end.
 async fn pages(device: &mut Device<'_>, mut checkpoint: Value) -> Vec<usize> {
     let mut counts = Vec::new();
     loop {
@@ -97,7 +97,7 @@ async fn pages(device: &mut Device<'_>, mut checkpoint: Value) -> Vec<usize> {
 }
 
 #[apply(stores!)]
-async fn what_waits_for_long_and_alone_is_refused(world: World) {
+async fn record_waiting_too_long_is_refused(world: World) {
     let mut one = Device::plain(&world, "anna", "plain").await;
     world.clock.advance(660_000_000); // Eleven minutes.
     let visit = |id: &str| {
@@ -114,11 +114,8 @@ async fn what_waits_for_long_and_alone_is_refused(world: World) {
     );
     let many: Vec<Value> = (0..100).map(|number| visit(&format!("v{number}"))).collect();
     let ended = one.push_records(&json!(many)).await;
-    assert!(
-        ended.iter().all(|end| end.contains("retryable")),
-        "its parent may be behind a full push"
-    );
-    // A record that follows on the same row waits with it.
+    assert!(ended.iter().all(|end| end.contains("retryable")), "its parent may follow a full push");
+    // A later record for the same row waits with it.
     let mut edit = visit("v1");
     edit["operation"] = json!("update");
     let ended = one.push_records(&json!([visit("v1"), edit, place_record("p2", "x")])).await;
@@ -129,9 +126,9 @@ async fn what_waits_for_long_and_alone_is_refused(world: World) {
     assert_eq!(one.push_records(&json!([orphan])).await, ["v1 rejected_terminal create_failed"]);
 }
 
-/// Go reads it so.
+/// As Go decodes it.
 #[apply(stores!)]
-async fn null_is_the_empty_value_and_a_missing_time_is_the_oldest(world: World) {
+async fn null_and_missing_time_have_go_defaults(world: World) {
     let mut one = Device::plain(&world, "anna", "plain").await;
     let body = json!({"platform": null, "app_version": null, "client_name": null});
     assert_eq!(one.post("/sync/register", body).await.0, 200);
@@ -151,7 +148,7 @@ async fn null_is_the_empty_value_and_a_missing_time_is_the_oldest(world: World) 
 }
 
 #[apply(stores!)]
-async fn a_plain_page_ends_at_its_limit_within_a_push(world: World) {
+async fn plain_page_ends_at_its_limit_within_a_push(world: World) {
     let mut one = Device::plain(&world, "anna", "plain").await;
     let (_, start) = one.post("/sync/snapshot", json!({})).await;
     let many: Vec<Value> =
@@ -161,7 +158,7 @@ async fn a_plain_page_ends_at_its_limit_within_a_push(world: World) {
 }
 
 #[apply(stores!)]
-async fn a_plain_page_of_heavy_rows_is_shorter(backend: Backend) {
+async fn plain_page_of_large_rows_is_shorter(backend: Backend) {
     let world = World::with(backend, TABLES, |config| {
         let mut config = standard(config);
         config.limits.page_bytes = 10_000;

@@ -1,4 +1,4 @@
-//! What a table's policy makes of a change that meets another value than it was made on.
+//! A table's policy and resolver for conflicting changes.
 
 use macro_rules_attribute::apply;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ fn with(backend: Backend, policy: Policy) -> World {
     })
 }
 
-/// The change as it is, or asking to go over whatever is there.
+/// Pushes the change, with `force` if asked.
 async fn push(device: &mut Device<'_>, id: &str, mut change: Value, force: bool) -> String {
     if force {
         change["force"] = json!(true);
@@ -28,10 +28,8 @@ async fn push(device: &mut Device<'_>, id: &str, mut change: Value, force: bool)
 }
 
 #[apply(stores!)]
-async fn a_change_goes_over_what_is_there_only_where_the_servers_own_policy_says_so(
-    backend: Backend,
-) {
-    let delete = crate::world::erase("p2", "what nobody wrote");
+async fn forced_change_overwrites_only_by_server_policy(backend: Backend) {
+    let delete = crate::world::erase("p2", "never written");
     let table = [
         (Policy::AcceptServer, "conflict row.changed"),
         (Policy::Rebase, "accepted -"),
@@ -44,7 +42,7 @@ async fn a_change_goes_over_what_is_there_only_where_the_servers_own_policy_says
         let world = with(backend, policy);
         let mut anna = world.device("anna", "a1").await;
         anna.accept("m1", json!([place("p1", "Quay"), place("p2", "Pier")])).await;
-        let stale = rename("p1", "what nobody wrote", "Dock");
+        let stale = rename("p1", "never written", "Dock");
         assert_eq!(push(&mut anna, "m2", stale.clone(), false).await, "conflict row.changed");
         assert_eq!(push(&mut anna, "m3", stale, true).await, forced, "{policy:?}");
         assert_eq!(push(&mut anna, "m4", delete.clone(), false).await, "conflict row.changed");
@@ -57,7 +55,7 @@ async fn a_change_goes_over_what_is_there_only_where_the_servers_own_policy_says
 }
 
 #[apply(stores!)]
-async fn nothing_is_forced_onto_rows_that_are_deleted_or_somebody_elses(backend: Backend) {
+async fn force_does_not_apply_to_deleted_or_foreign_rows(backend: Backend) {
     let world = with(backend, Policy::KeepLocal);
     let mut anna = world.device("anna", "a1").await;
     let mut bert = world.device("bert", "b1").await;
@@ -75,7 +73,7 @@ async fn nothing_is_forced_onto_rows_that_are_deleted_or_somebody_elses(backend:
 }
 
 #[apply(stores!)]
-async fn devices_are_told_the_policy_and_plain_peers_are_not(backend: Backend) {
+async fn policy_is_sent_to_rejoin_devices_only(backend: Backend) {
     let world = with(backend, Policy::Rebase);
     let headers = [("X-User-ID", "anna"), ("Rejoin-Protocol", "1")];
     let (_, _, ours) = world.send("GET", "/sync/schema", &headers, "").await;
@@ -95,7 +93,7 @@ async fn devices_are_told_the_policy_and_plain_peers_are_not(backend: Backend) {
 
 const HOUR: i64 = 3_600_000;
 
-/// Places in which the later edit wins, by this tolerance.
+/// A server where the later edit wins, with this tolerance.
 fn by_time(backend: Backend, skew_tolerance_ms: u32) -> World {
     World::with(backend, TABLES, |config: Config| {
         let places = TableConfig::owned("places", "owner_id").with_policy(Policy::LastWriteWins);
@@ -103,7 +101,7 @@ fn by_time(backend: Backend, skew_tolerance_ms: u32) -> World {
     })
 }
 
-/// Pushes what was written so long ago.
+/// Pushes a change of this age.
 async fn aged(device: &mut Device<'_>, id: &str, change: Value, age_ms: i64) -> String {
     let mut group = device.group(id, &json!([change]));
     group["age_ms"] = json!(age_ms);
@@ -114,14 +112,15 @@ fn erase(old: &str) -> Value {
     delete("places", "p1", &json!({"name": old, "score": 0}))
 }
 
-/// `name score` of the place, or nothing.
+/// `name score` of the place, or an empty text.
 async fn shown(device: &mut Device<'_>) -> String {
     let rows = device.snapshot_rows().await;
     let Some(Some(row)) = rows.get("places/p1") else { return String::new() };
     format!("{} {}", row["name"].as_str().unwrap(), row["score"])
 }
 
-/// Theirs is two hours old when it comes, mine of this age; how mine ended, and what stood before and stands.
+/// Pushes `theirs`, two hours old, then `mine` of this age; returns the outcome, and the row before
+/// and after.
 async fn meet(backend: Backend, theirs: &str, mine: &str, age: i64) -> (String, String, String) {
     let edit = |what: &str, who: &str| match what {
         "insert" => place("p1", who),
@@ -144,9 +143,9 @@ async fn meet(backend: Backend, theirs: &str, mine: &str, age: i64) -> (String, 
 }
 
 #[apply(stores!)]
-async fn the_later_edit_wins_in_every_pair(backend: Backend) {
-    // Theirs, mine, and what stands if mine is the later and if theirs is; a dash: mine is superseded. Nobody can edit or
-    // delete what another has just inserted.
+async fn later_edit_wins_in_every_pair(backend: Backend) {
+    // Theirs, mine, and the row if mine is later and if theirs is; a dash: mine is superseded. A
+    // row that another device has just inserted cannot be edited or deleted.
     let table = [
         ("insert", "insert", "mine 0", "-"),
         ("update", "insert", "mine 0", "-"),
@@ -161,29 +160,30 @@ async fn the_later_edit_wins_in_every_pair(backend: Backend) {
     ];
     for (theirs, mine, later, earlier) in table {
         for (age, expected) in [(HOUR, later), (3 * HOUR, earlier)] {
-            let (ended, before, stands) = meet(backend, theirs, mine, age).await;
+            let (ended, before, shows) = meet(backend, theirs, mine, age).await;
             let lost = expected == "-";
             let verdict = if lost { "conflict row.superseded" } else { "accepted -" };
             let expected = if lost { before.as_str() } else { expected };
             let name = format!("{theirs}, {mine}, {age}");
-            assert_eq!((ended.as_str(), stands.as_str()), (verdict, expected), "{name}");
+            assert_eq!((ended.as_str(), shows.as_str()), (verdict, expected), "{name}");
         }
     }
 }
 
 #[apply(stores!)]
-async fn times_are_measured_by_the_servers_clock_and_never_lie_in_the_future(backend: Backend) {
+async fn edit_times_use_the_server_clock_and_are_never_future(backend: Backend) {
     let world = by_time(backend, 0);
     let mut one = world.device("anna", "a1").await;
     let mut two = world.device("anna", "a2").await;
     one.accept("m0", json!([place("p1", "old")])).await;
     world.clock.advance(9 * HOUR * 1_000);
-    // A clock that was put back says that it was written after it was sent: it was written now.
+    // A clock that was set back reports a negative age: the edit counts as made now.
     assert_eq!(aged(&mut one, "m1", rename("p1", "old", "b"), -50 * HOUR).await, "accepted -");
     world.clock.advance(1_000);
     assert_eq!(aged(&mut two, "m2", rename("p1", "old", "c"), 0).await, "accepted -");
     world.clock.advance(1_000);
-    // A clock that jumped by fifty years: after what was seen, all the same.
+    // A clock that jumped by fifty years: the edit still counts as made after the version it was
+    // based on.
     let row = one.snapshot_rows().await["places/p1"].clone().unwrap();
     let mut seen = rename("p1", "nothing", "d");
     seen["version"] = row["updated_at"].clone();
@@ -191,22 +191,22 @@ async fn times_are_measured_by_the_servers_clock_and_never_lie_in_the_future(bac
     let unseen = rename("p1", "nothing", "e");
     let lost = aged(&mut two, "m4", unseen.clone(), 50 * 365 * 24 * HOUR).await;
     assert_eq!(lost, "conflict row.superseded");
-    // Who does not say how old it is is compared: an action, or what is offered again.
+    // Without an age the change is compared: an action, or a re-offered mutation.
     assert_eq!(push(&mut two, "m5", unseen, false).await, "conflict row.changed");
 }
 
 #[apply(stores!)]
-async fn an_edit_counts_from_when_it_was_written_and_an_outside_writer_from_now(backend: Backend) {
+async fn edit_counts_from_its_own_time_outside_write_from_now(backend: Backend) {
     let world = by_time(backend, 0);
     let mut one = world.device("anna", "a1").await;
     let mut two = world.device("anna", "a2").await;
     one.accept("m0", json!([place("p1", "old")])).await;
     world.clock.advance(9 * HOUR * 1_000);
     assert_eq!(aged(&mut one, "m1", rename("p1", "old", "b"), 3 * HOUR).await, "accepted -");
-    // It came here a minute before; it was written an hour after the one that stands.
+    // It arrived a minute earlier, but was made an hour after the stored edit.
     world.clock.advance(60_000_000);
     assert_eq!(aged(&mut two, "m2", rename("p1", "old", "c"), 2 * HOUR).await, "accepted -");
-    // An older edit of another column merges, and takes the row's time back for nobody.
+    // An older edit of another column merges and does not lower the row's time.
     assert_eq!(aged(&mut one, "m3", score(0, 5), 8 * HOUR).await, "accepted -");
     let lost = aged(&mut one, "m4", rename("p1", "old", "d"), 5 * HOUR / 2).await;
     assert_eq!(lost, "conflict row.superseded");
@@ -217,7 +217,7 @@ async fn an_edit_counts_from_when_it_was_written_and_an_outside_writer_from_now(
 }
 
 #[apply(stores!)]
-async fn time_of_an_edit_is_kept_for_as_long_as_verdicts(backend: Backend) {
+async fn edit_times_are_kept_as_long_as_verdicts(backend: Backend) {
     let world = by_time(backend, 0);
     let mut one = world.device("anna", "a1").await;
     let mut two = world.device("anna", "a2").await;
@@ -234,7 +234,8 @@ async fn time_of_an_edit_is_kept_for_as_long_as_verdicts(backend: Backend) {
         two.pull().await;
     }
     assert_eq!(compact(), 0);
-    // A device that the server did not wait for wrote it an hour after `m1`, and before `m1` arrived.
+    // A device that the server did not wait for made it an hour after `m1`, and before `m1`
+    // arrived.
     let mut copy = world.device("anna", "a3").await;
     assert_eq!(aged(&mut copy, "m2", rename("p1", "old", "c"), 26 * HOUR).await, "accepted -");
     world.clock.advance(91 * 24 * HOUR * 1_000);
@@ -242,7 +243,7 @@ async fn time_of_an_edit_is_kept_for_as_long_as_verdicts(backend: Backend) {
 }
 
 #[apply(stores!)]
-async fn some_skew_is_tolerated_if_the_table_says_so(backend: Backend) {
+async fn configured_skew_is_tolerated(backend: Backend) {
     for (tolerance, ended) in [(0, "conflict row.superseded"), (2_000, "accepted -")] {
         let world = by_time(backend, tolerance);
         let mut one = world.device("anna", "a1").await;
@@ -255,7 +256,7 @@ async fn some_skew_is_tolerated_if_the_table_says_so(backend: Backend) {
 }
 
 #[apply(stores!)]
-async fn where_the_server_wins_rows_do_not_merge(backend: Backend) {
+async fn server_wins_policy_disables_column_merge(backend: Backend) {
     let world = World::with(backend, TABLES, |config: Config| {
         let places = TableConfig::owned("places", "owner_id").with_resolver(Resolve::ServerWins);
         config.with_table(places)
@@ -272,7 +273,7 @@ async fn where_the_server_wins_rows_do_not_merge(backend: Backend) {
     assert_eq!(push(&mut anna, "m3", other, false).await, "conflict row.changed");
     let so_already = at(score(1, 3), &first);
     assert_eq!(push(&mut anna, "m4", so_already, false).await, "accepted -");
-    // Above an edit of one's own there is no version to name.
+    // After a device's own edit there is no version to name.
     assert_eq!(push(&mut anna, "m5", rename("p1", "old", "b"), false).await, "accepted -");
     let seen = at(delete("places", "p1", &json!({"name": "b", "score": 3})), &first);
     assert_eq!(push(&mut anna, "m6", seen, false).await, "conflict row.changed");
@@ -281,7 +282,7 @@ async fn where_the_server_wins_rows_do_not_merge(backend: Backend) {
     assert_eq!(schema["tables"][0]["rejoin"]["whole_rows"], true);
 }
 
-/// The larger score wins; names are put together; nobody's place is called `no`.
+/// The larger score wins; names are concatenated; the name `no` is rejected.
 #[derive(Debug)]
 struct Ours;
 
@@ -293,7 +294,7 @@ impl Resolver for Ours {
         }
         match (contention.sent.get("name"), contention.sent.get("score")) {
             (Some(name), _) if name.as_text() == Some("no") => {
-                Resolution::Refuse(String::from("nobody's place is called so"))
+                Resolution::Refuse(String::from("the name is not allowed"))
             }
             (Some(name), _) if name.as_text() == Some("wrong") => {
                 Resolution::Write(vec![(String::from("owner_id"), Cell::from("bert"))])
@@ -313,7 +314,7 @@ impl Resolver for Ours {
 }
 
 #[apply(stores!)]
-async fn a_resolver_of_the_hosts_decides_what_cannot_be_merged_with_all_the_data(backend: Backend) {
+async fn host_resolver_decides_unmergeable_changes(backend: Backend) {
     let world = World::with(backend, TABLES, |config: Config| {
         let ours = Resolve::Custom(Arc::new(Ours));
         config.with_table(TableConfig::owned("places", "owner_id").with_resolver(ours))
@@ -331,14 +332,14 @@ async fn a_resolver_of_the_hosts_decides_what_cannot_be_merged_with_all_the_data
         ("a delete", erase("Quay"), "accepted -", ""),
         ("an edit of what is deleted", rename("p1", "Quay", "Back"), "accepted -", "Back 4"),
     ];
-    for (number, (name, change, verdict, stands)) in table.into_iter().enumerate() {
+    for (number, (name, change, verdict, shows)) in table.into_iter().enumerate() {
         let id = format!("n{number}");
         assert_eq!(push(&mut anna, &id, change, false).await, verdict, "{name}");
-        assert_eq!(shown(&mut anna).await, stands, "{name}");
+        assert_eq!(shown(&mut anna).await, shows, "{name}");
     }
 }
 
-/// A plain record's status and reason.
+/// The status and reason of a plain record.
 async fn plain(device: &mut Device<'_>, clock: &str, base: Option<&str>) -> String {
     let mut edit = record("update", "p1", &json!({"name": "Dock"}), clock);
     edit["base_updated_at"] = json!(base);
@@ -346,7 +347,7 @@ async fn plain(device: &mut Device<'_>, clock: &str, base: Option<&str>) -> Stri
 }
 
 #[apply(stores!)]
-async fn plain_peers_go_by_the_tables_policy_and_resolver_too(backend: Backend) {
+async fn plain_peers_follow_policy_and_resolver(backend: Backend) {
     const WON: &str = "conflict server_won_conflict";
     let (early, late) = ("2026-11-20T07:00:00Z", "2100-01-01T00:00:00Z");
     let stale = Some("2026-11-19T00:00:00Z");
@@ -357,7 +358,7 @@ async fn plain_peers_go_by_the_tables_policy_and_resolver_too(backend: Backend) 
         })
     };
     let table: [(&str, Policy, Resolve, [&str; 3]); 4] = [
-        // A clock that is early, one that is late, and the row as it stands.
+        // An early clock, a late one, and the stored row.
         ("v0.1.2", Policy::AcceptServer, Resolve::ColumnMerge, [WON, "applied -", "applied -"]),
         ("by time", Policy::LastWriteWins, Resolve::ColumnMerge, [WON, "applied -", "applied -"]),
         ("server wins", Policy::AcceptServer, Resolve::ServerWins, [WON, WON, "applied -"]),
@@ -379,14 +380,14 @@ async fn plain_peers_go_by_the_tables_policy_and_resolver_too(backend: Backend) 
             let (clock, base) = [(early, stale), (late, stale), (early, version.as_deref())][case];
             let ended = plain(&mut peer, clock, base).await;
             assert_eq!(ended, expected, "{name} {case}");
-            let stands = if expected == WON {
+            let shows = if expected == WON {
                 "Quay 0"
             } else if name == "ours" && case < 2 {
                 "Quay & Dock 0"
             } else {
                 "Dock 0"
             };
-            assert_eq!(shown(&mut ours).await, stands, "{name} {case}");
+            assert_eq!(shown(&mut ours).await, shows, "{name} {case}");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Tests of what only PostgreSQL has: sequencing of concurrent commits, several nodes, fed buckets, row level security.
+//! PostgreSQL only: sequencing of concurrent commits, several nodes, bucket resolvers, row level
+//! security.
 
 mod bucket_functions;
 pub(crate) mod feeder;

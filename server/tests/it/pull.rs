@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::world::{Backend, World, named, place, rename};
 
 #[apply(secured_stores!)]
-async fn a_row_that_changed_often_comes_once_and_as_it_now_stands(world: World) {
+async fn row_changed_often_is_sent_once_in_its_current_state(world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(100).await;
     world.write("INSERT INTO places(id, owner_id, name) VALUES('p1', 'anna', 'v0')");
@@ -23,7 +23,7 @@ async fn a_row_that_changed_often_comes_once_and_as_it_now_stands(world: World) 
 }
 
 #[apply(secured_stores!)]
-async fn a_page_ends_where_a_push_ends_and_outside_rows_count_one_by_one(world: World) {
+async fn page_ends_at_the_end_of_a_transaction(world: World) {
     let mut one = world.device("anna", "a1").await;
     let mut two = world.device("anna", "a2").await;
     two.snapshot(100).await;
@@ -39,7 +39,7 @@ async fn a_page_ends_where_a_push_ends_and_outside_rows_count_one_by_one(world: 
         "INSERT INTO places(id, owner_id, name) VALUES('r1', 'anna', 'x'), ('r2', 'anna', 'x')",
     );
     if world.database.is_some() {
-        // There a statement of another program is known to be one transaction, too.
+        // PostgreSQL also knows that an outside statement is one transaction.
         assert_eq!(named(&two.pull_page(1).await), ["places/r1", "places/r2"]);
         return;
     }
@@ -48,7 +48,7 @@ async fn a_page_ends_where_a_push_ends_and_outside_rows_count_one_by_one(world: 
 }
 
 #[apply(secured_stores!)]
-async fn a_device_without_a_cursor_needs_a_snapshot_and_a_foreign_one_too(backend: Backend) {
+async fn missing_or_foreign_cursor_needs_a_snapshot(backend: Backend) {
     let world = World::new(backend);
     let mut anna = world.device("anna", "a1").await;
     let page = anna.pull_page(10).await;
@@ -65,7 +65,7 @@ async fn a_device_without_a_cursor_needs_a_snapshot_and_a_foreign_one_too(backen
 }
 
 #[apply(secured_stores!)]
-async fn a_restored_file_is_found_out_by_its_tag_and_begins_a_new_epoch(mut world: World) {
+async fn restored_database_is_detected_by_tag_and_starts_epoch(mut world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.accept("m1", json!([place("p1", "Quay")])).await;
     anna.snapshot(10).await;
@@ -76,7 +76,7 @@ async fn a_restored_file_is_found_out_by_its_tag_and_begins_a_new_epoch(mut worl
 
     world.config = backup;
     world.restart();
-    // Life goes on in the restored file, past the position that the device knows.
+    // Writes continue in the restored file, past the position of the device.
     let mut ben = world.device("ben", "b1").await;
     assert_eq!(ben.epoch, epoch, "the file has its old epoch");
     for number in 0..5 {
@@ -95,7 +95,7 @@ async fn a_restored_file_is_found_out_by_its_tag_and_begins_a_new_epoch(mut worl
 }
 
 #[apply(secured_stores!)]
-async fn register_finds_a_restored_file_out_at_once(mut world: World) {
+async fn register_detects_a_restored_database(mut world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(10).await;
     let backup = world.backup();
@@ -113,9 +113,9 @@ async fn register_finds_a_restored_file_out_at_once(mut world: World) {
     assert_ne!(anna.epoch, epoch);
 }
 
-/// The answer to a push carries the log tip, and so does the next push.
+/// The response to a push carries the log tip, and so does the next push.
 #[apply(secured_stores!)]
-async fn push_to_a_restored_file_begins_a_new_epoch(mut world: World) {
+async fn push_to_a_restored_database_starts_a_new_epoch(mut world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(10).await;
     let backup = world.backup();
@@ -133,7 +133,7 @@ async fn push_to_a_restored_file_begins_a_new_epoch(mut world: World) {
 }
 
 #[apply(secured_stores!)]
-async fn a_row_is_named_again_when_the_device_asks(world: World) {
+async fn row_is_sent_again_on_request(world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(10).await;
     anna.accept("m1", json!([place("p1", "Quay")])).await;
@@ -145,9 +145,10 @@ async fn a_row_is_named_again_when_the_device_asks(world: World) {
     assert_eq!(named(&serde_json::from_value(page).unwrap()), ["places/p1", "-places/p2"]);
 }
 
-/// Buckets that an operator gives are filled in pages, and taken away row by row; entries of either are never missed.
+/// Subscribed buckets are filled in pages and removed row by row; entries of either are never
+/// missed.
 #[apply(secured_stores!)]
-async fn granted_buckets_are_filled_and_revoked_ones_drop_their_rows(world: World) {
+async fn granted_buckets_fill_and_revoked_buckets_drop_rows(world: World) {
     for number in 0..7 {
         world.write(&format!(
             "INSERT INTO places(id, owner_id, name) VALUES('b{number}', 'ben', 'x')"
@@ -166,7 +167,7 @@ async fn granted_buckets_are_filled_and_revoked_ones_drop_their_rows(world: Worl
         "DELETE FROM rejoin_bucket WHERE bucket = 'user:ben'",
     ];
     for statement in statements {
-        // Before every page something changes.
+        // Each page is preceded by a write.
         world.write(statement);
         anna.pull_into(&mut base, 2).await;
     }
@@ -176,7 +177,7 @@ async fn granted_buckets_are_filled_and_revoked_ones_drop_their_rows(world: Worl
 }
 
 #[apply(secured_stores!)]
-async fn a_push_answer_names_the_buckets_held(world: World) {
+async fn push_response_names_the_readable_buckets(world: World) {
     let mut anna = world.device("anna", "a1").await;
     world.write("INSERT INTO rejoin_bucket VALUES('anna', 'user:ben')");
     let group = anna.group("m1", &json!([place("p1", "x")]));
@@ -185,7 +186,7 @@ async fn a_push_answer_names_the_buckets_held(world: World) {
 }
 
 #[apply(secured_stores!)]
-async fn polls_that_bring_nothing_write_nothing(world: World) {
+async fn empty_polls_write_nothing(world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(10).await;
     let outsider = world.outsider();
@@ -205,10 +206,10 @@ async fn polls_that_bring_nothing_write_nothing(world: World) {
 }
 
 #[apply(secured_stores!)]
-async fn a_cursor_stays_short_however_many_buckets_a_user_holds(world: World) {
+async fn cursor_stays_short_with_many_buckets(world: World) {
     for number in 0..200 {
         world.write(&format!(
-            "INSERT INTO rejoin_bucket VALUES('anna', 'user:somebody-with-a-long-name-{number}')"
+            "INSERT INTO rejoin_bucket VALUES('anna', 'user:someone-with-a-long-name-{number}')"
         ));
     }
     let mut anna = world.device("anna", "a1").await;

@@ -1,4 +1,4 @@
-//! Push by groups: verdicts, repetition, columns, deletes, constraints.
+//! Push of groups: verdicts, retries, columns, deletes, constraints.
 
 use std::sync::{Arc, Mutex};
 
@@ -28,7 +28,7 @@ async fn disjoint_columns_merge_and_the_same_column_conflicts(world: World) {
 }
 
 #[apply(secured_stores!)]
-async fn a_repeated_group_is_applied_once_and_answered_with_the_rows_of_now(world: World) {
+async fn repeated_group_is_applied_once_and_returns_current_rows(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let group = anna.group("m1", &json!([place("p1", "Quay")]));
     anna.push_group(group.clone()).await;
@@ -39,7 +39,7 @@ async fn a_repeated_group_is_applied_once_and_answered_with_the_rows_of_now(worl
 }
 
 #[apply(secured_stores!)]
-async fn a_broken_check_names_table_row_and_column_and_undoes_the_whole_group(world: World) {
+async fn violated_check_names_its_column_and_rejects_the_group(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let bad = create("places", "p2", &json!({"name": "Bad", "score": -1}));
     let (verdict, rows) = anna.push("m1", json!([place("p1", "Quay"), bad])).await;
@@ -57,7 +57,7 @@ fn delete(table: &str, id: &str, more: &Value) -> Value {
     change
 }
 
-/// The delete has what it wants, and the log is no longer there to show that the row was this user's.
+/// The delete succeeds, although the compacted log no longer shows that the row was this user's.
 #[apply(secured_stores!)]
 async fn delete_of_compacted_row_is_accepted(world: World) {
     let mut one = world.device("anna", "a1").await;
@@ -67,10 +67,10 @@ async fn delete_of_compacted_row_is_accepted(world: World) {
     one.accept("m3", json!([create("tags", "7", &json!({"visit_id": "v1", "label": "x"}))])).await;
     let gone = json!([delete("tags", "7", &json!({"old": {"visit_id": "v1", "label": "x"}}))]);
     one.accept("m4", gone.clone()).await;
-    one.accept("m5", json!([place("p2", "Pier")])).await; // A compaction leaves the last entry.
+    one.accept("m5", json!([place("p2", "Pier")])).await; // A compaction keeps the last entry.
     one.pull().await;
     world.clock.advance(120_000_000);
-    one.pull().await; // The server notes once a minute how far a device has read.
+    one.pull().await; // The server records positions once a minute.
     assert!(world.server.compact().unwrap().entries > 3);
     let mut two = world.device("anna", "a2").await;
     assert!(two.accept("m6", gone).await[0].absent);
@@ -79,11 +79,11 @@ async fn delete_of_compacted_row_is_accepted(world: World) {
     assert_eq!(ended(&verdict), "conflict row.not_found", "an edit is lost without its row");
 }
 
-/// A delete that finds no row is answered alike whoever has the row, and no hook hears of it as of a change.
+/// A delete of a missing row gives the same answer for every owner, and no hook is called.
 #[apply(secured_stores!)]
 async fn delete_of_a_hidden_row_changes_nothing(backend: Backend) {
-    let heard: Arc<Mutex<Vec<String>>> = Arc::default();
-    let log = heard.clone();
+    let ids: Arc<Mutex<Vec<String>>> = Arc::default();
+    let log = ids.clone();
     let host = Host::saying(move |accepted, _| {
         log.lock().unwrap().extend(accepted.changes.iter().map(|change| change.id.to_owned()));
         Ok(())
@@ -98,12 +98,12 @@ async fn delete_of_a_hidden_row_changes_nothing(backend: Backend) {
         let (verdict, _) = ben.push(&format!("m-{id}"), json!([erase(id, "Quay")])).await;
         assert!(verdict.displaced.iter().all(|row| row.absent && row.data.is_none()), "{id}");
     }
-    assert_eq!(*heard.lock().unwrap(), ["p1"], "only the create");
+    assert_eq!(*ids.lock().unwrap(), ["p1"], "only the create");
     assert_eq!(anna.snapshot(10).await, ["places/p1"]);
 }
 
 #[apply(secured_stores!)]
-async fn a_refused_attempt_stays_refused_and_the_next_one_is_judged_anew(world: World) {
+async fn rejected_attempt_is_final_and_the_next_is_evaluated(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let mut group = anna.group("m1", &json!([place("p1", "Quay")]));
     group["changes"][0]["data"]["score"] = json!(-1);
@@ -124,9 +124,7 @@ async fn a_refused_attempt_stays_refused_and_the_next_one_is_judged_anew(world: 
 }
 
 #[apply(secured_stores!)]
-async fn accepted_holds_for_every_attempt_and_other_content_at_the_same_one_is_an_error(
-    world: World,
-) {
+async fn accepted_is_final_and_changed_content_is_an_error(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let mut group = anna.group("m1", &json!([place("p1", "Quay")]));
     anna.push_group(group.clone()).await;
@@ -139,7 +137,7 @@ async fn accepted_holds_for_every_attempt_and_other_content_at_the_same_one_is_a
 }
 
 #[apply(secured_stores!)]
-async fn what_stands_on_something_unaccepted_is_blocked_until_its_next_attempt(world: World) {
+async fn dependent_of_an_unaccepted_mutation_is_blocked(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let mut bad = anna.group("m1", &json!([place("p1", "Quay")]));
     bad["changes"][0]["data"]["score"] = json!(-1);
@@ -160,7 +158,7 @@ async fn what_stands_on_something_unaccepted_is_blocked_until_its_next_attempt(w
 /// Found by simulation (seed 9001413): the server rejected m1 and accepted attempt 2 of m2 from one copy of a file. The other
 /// copy sends attempt 1 of m2 and an action that has read what m1 wrote; it names only m2, the last of the chain.
 #[apply(secured_stores!)]
-async fn chain_whose_middle_another_copy_got_accepted_is_blocked(world: World) {
+async fn chain_accepted_partly_by_another_copy_is_blocked(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let mut first = anna.group("m1", &json!([place("p1", "Quay")]));
     first["changes"][0]["data"]["score"] = json!(-1);
@@ -184,7 +182,7 @@ async fn chain_whose_middle_another_copy_got_accepted_is_blocked(world: World) {
 }
 
 #[apply(secured_stores!)]
-async fn another_epoch_applies_nothing_and_names_the_epoch(world: World) {
+async fn push_of_another_epoch_applies_nothing(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let epoch = std::mem::replace(&mut anna.epoch, String::from("another"));
     let group = anna.group("m1", &json!([place("p1", "Quay")]));
@@ -195,9 +193,9 @@ async fn another_epoch_applies_nothing_and_names_the_epoch(world: World) {
     assert_eq!(world.one("SELECT count(*) FROM places"), "0");
 }
 
-/// The verdict on each change that is not accepted: its ending, its code, and the column that it names.
+/// The verdict on each rejected change: ending, code, and column.
 #[apply(secured_stores!)]
-async fn each_refusal_has_its_code_and_names_its_column(backend: Backend) {
+async fn each_rejection_has_its_code_and_column(backend: Backend) {
     let none = json!({});
     let name = |name: &str| json!({"name": name});
     let protected = [
@@ -256,9 +254,9 @@ async fn each_refusal_has_its_code_and_names_its_column(backend: Backend) {
     }
 }
 
-/// What the server takes although it looks like a conflict.
+/// Changes that are accepted although they look like conflicts.
 #[apply(secured_stores!)]
-async fn what_is_already_so_is_accepted_and_writes_nothing(world: World) {
+async fn change_already_present_is_accepted_without_a_write(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let rows = anna.accept("s1", json!([place("p1", "Quay"), place("p2", "Pier")])).await;
     let version = rows[0].updated_at.clone().unwrap();
@@ -281,7 +279,7 @@ async fn what_is_already_so_is_accepted_and_writes_nothing(world: World) {
 }
 
 #[apply(secured_stores!)]
-async fn a_create_upon_a_deleted_row_brings_it_back(world: World) {
+async fn create_of_a_deleted_row_restores_it(world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.accept("m1", json!([place("p1", "Quay")])).await;
     anna.accept("m2", json!([erase("p1", "Quay")])).await;
@@ -291,11 +289,11 @@ async fn a_create_upon_a_deleted_row_brings_it_back(world: World) {
 }
 
 #[apply(secured_stores!)]
-async fn a_table_without_deleted_at_deletes_rows_and_the_second_delete_is_content(world: World) {
+async fn table_without_deleted_at_removes_rows(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let tag = create("tags", "7", &json!({"visit_id": "v1", "label": "red"}));
     let visit = create("visits", "v1", &json!({"place_id": "p1"}));
-    // The children come first: the server writes parents first.
+    // Children first in the group: the server writes parents first.
     anna.accept("m1", json!([tag, visit, place("p1", "Quay")])).await;
     let gone = json!([delete("tags", "7", &json!({"old": {"label": "red"}}))]);
     assert!(anna.accept("m2", gone.clone()).await[0].absent);
@@ -307,7 +305,7 @@ async fn a_table_without_deleted_at_deletes_rows_and_the_second_delete_is_conten
 }
 
 #[apply(secured_stores!)]
-async fn an_accepted_verdict_keeps_what_it_displaced(world: World) {
+async fn accepted_verdict_keeps_before_images(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let first = anna.group("m1", &json!([place("p1", "Quay")]));
     let second = anna.group("m2", &json!([rename("p1", "Quay", "Pier")]));
@@ -320,19 +318,23 @@ async fn an_accepted_verdict_keeps_what_it_displaced(world: World) {
         let [was] = verdict.displaced.as_slice() else { panic!("{verdict:?}") };
         assert_eq!(was.data.as_ref().unwrap().get(), r#"{"name":"Quay"}"#);
     }
-    // As an earlier release kept it; and what nobody can read takes nothing from the verdict.
-    for (kept, told) in [(r#"[["places","p1",null]]"#, 1), ("{}", 0)] {
+    // As stored by an earlier release; unreadable before-images do not affect the verdict.
+    for (kept, images) in [(r#"[["places","p1",null]]"#, 1), ("{}", 0)] {
         world.write(&format!(
             "UPDATE rejoin_verdict SET displaced = '{kept}' WHERE mutation_id = 'm1'"
         ));
         let (verdict, _) = anna.push_group(first.clone()).await;
-        assert_eq!((verdict.verdict, verdict.displaced.len()), (Ending::Accepted, told), "{kept}");
+        assert_eq!(
+            (verdict.verdict, verdict.displaced.len()),
+            (Ending::Accepted, images),
+            "{kept}"
+        );
         assert!(verdict.displaced.iter().all(|was| was.id == "p1" && was.data.is_none()));
     }
 }
 
 #[apply(secured_stores!)]
-async fn a_withdrawal_tells_what_was_accepted_and_stops_whatever_comes_late(world: World) {
+async fn withdrawal_returns_the_verdict_and_stops_late_groups(world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.accept("m1", json!([place("p1", "Quay")])).await;
     let late = anna.group("m2", &json!([rename("p1", "Quay", "Pier")]));
@@ -356,14 +358,14 @@ async fn a_withdrawal_tells_what_was_accepted_and_stops_whatever_comes_late(worl
         let (verdict, _) = anna.push_group(group).await;
         assert_eq!((verdict.verdict, verdict.attempt), (Ending::Cancelled, attempt));
     }
-    // Another user's mutation of that id is none of it.
+    // Another user's mutation with the same id is unrelated.
     let mut ben = world.device("ben", "b1").await;
     let (verdict, _) = ben.push("m2", json!([place("p9", "Ben's")])).await;
     assert_eq!(verdict.verdict, Ending::Accepted);
 }
 
 #[apply(secured_stores!)]
-async fn a_mutation_whose_verdict_was_forgotten_is_expired_and_not_applied_again(world: World) {
+async fn mutation_with_a_deleted_verdict_is_expired(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let first = anna.group("m1", &json!([place("p1", "Quay")]));
     anna.push_group(first.clone()).await;
@@ -378,7 +380,7 @@ async fn a_mutation_whose_verdict_was_forgotten_is_expired_and_not_applied_again
 }
 
 #[apply(secured_stores!)]
-async fn columns_of_an_older_schema_are_meant_by_their_identity(world: World) {
+async fn older_schema_columns_are_resolved_by_identity(world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.accept("m1", json!([place("p1", "Quay")])).await;
     world.write("ALTER TABLE places ADD COLUMN colour TEXT");
@@ -400,7 +402,8 @@ async fn columns_of_an_older_schema_are_meant_by_their_identity(world: World) {
     group["id"] = json!("m4");
     group["schema_version"] = json!(anna.version);
     assert_eq!(anna.push_group(group.clone()).await.0.verdict, Ending::Accepted);
-    // That the row is gone is no answer to an edit of a column that is: a device may bring rows back, and would bring back the rest.
+    // The verdict names the unknown column, not the missing row: otherwise the device might restore
+    // the row without it.
     world.write("DELETE FROM places WHERE id = 'p1'");
     group["id"] = json!("m5");
     group["schema_version"] = json!(old);
@@ -413,7 +416,7 @@ async fn columns_of_an_older_schema_are_meant_by_their_identity(world: World) {
 }
 
 #[apply(secured_stores!)]
-async fn of_an_action_old_values_alone_decide(world: World) {
+async fn action_is_compared_with_old_values_only(world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.accept("m1", json!([place("p1", "Quay")])).await;
     anna.accept("m2", json!([rename("p1", "Quay", "Pier")])).await;
@@ -433,13 +436,13 @@ async fn of_an_action_old_values_alone_decide(world: World) {
 }
 
 #[apply(secured_stores!)]
-async fn what_a_mutation_wrote_that_was_taken_back_is_not_there_for_the_next_one(world: World) {
+async fn rolled_back_mutation_is_invisible_to_the_next(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let visit = |id: &str, place: &str, note: Value| {
         create("visits", id, &json!({"place_id": place, "note": note}))
     };
     let groups = [
-        // Its place is read again for the visit; then it is refused.
+        // Its place is read again for the visit; then it is rejected.
         anna.group(
             "m1",
             &json!([place("p1", "a"), visit("v1", "p1", json!("x")), visit("v2", "p1", json!({}))]),

@@ -1,4 +1,4 @@
-//! `/readyz` tells the truth, and nothing that is nobody's business.
+//! `/readyz` reports the true state, without private data.
 
 use macro_rules_attribute::apply;
 use rejoin_server::Limits;
@@ -12,16 +12,16 @@ async fn readyz(world: &World) -> (u16, Value) {
     (status, body)
 }
 
-/// What does not hold.
+/// The failing checks.
 fn failing(body: &Value) -> Vec<&str> {
     let checks = body["checks"].as_object().unwrap().iter();
     checks.filter(|(_, check)| check["ok"] == false).map(|(name, _)| name.as_str()).collect()
 }
 
 #[apply(stores!)]
-async fn a_server_that_can_work_says_so_without_credentials(world: World) {
+async fn ready_server_reports_it_without_credentials(world: World) {
     let mut anna = world.device("anna", "a1").await;
-    anna.accept("m1", json!([place("p1", "a name nobody else may see")])).await;
+    anna.accept("m1", json!([place("p1", "a private name")])).await;
     let (status, body) = readyz(&world).await;
     assert_eq!((status, &body["status"]), (200, &json!("ready")), "{body}");
     let names: Vec<&String> = body["checks"].as_object().unwrap().keys().collect();
@@ -38,7 +38,7 @@ async fn a_server_that_can_work_says_so_without_credentials(world: World) {
 }
 
 #[apply(stores!)]
-async fn tables_that_can_no_longer_be_synced_are_not_ready(world: World) {
+async fn unsyncable_tables_are_not_ready(world: World) {
     world.write("ALTER TABLE tags RENAME TO other_tags");
     let (status, body) = readyz(&world).await;
     assert_eq!((status, failing(&body)), (503, vec!["schema"]), "{body}");
@@ -48,7 +48,7 @@ async fn tables_that_can_no_longer_be_synced_are_not_ready(world: World) {
 }
 
 #[apply(stores!)]
-async fn a_server_that_ends_is_not_ready(world: World) {
+async fn server_shutting_down_is_not_ready(world: World) {
     world.server.shutdown();
     let (status, body) = readyz(&world).await;
     assert_eq!((status, failing(&body)), (503, vec!["serving"]), "{body}");
@@ -61,7 +61,7 @@ fn impatient() -> World {
 }
 
 #[tokio::test]
-async fn postgres_sequencer_that_gets_no_turn_is_not_ready() {
+async fn blocked_postgres_sequencer_is_not_ready() {
     let world = impatient();
     let database = world.database.as_ref().unwrap();
     let holder = database.session();
@@ -79,18 +79,18 @@ async fn postgres_sequencer_that_gets_no_turn_is_not_ready() {
 }
 
 #[tokio::test]
-async fn postgres_sequencer_that_is_late_is_not_ready() {
+async fn lagging_postgres_sequencer_is_not_ready() {
     let world = World::postgres(TABLES, |config| {
         standard(config).with_limits(Limits { wait_ms: 5_000, lag_ms: 0, ..Limits::default() })
     });
-    // Even the quickest takes longer than nothing.
+    // Even the fastest check takes more than no time.
     let readiness = world.server.readiness();
     assert_eq!(readiness.sequencer.failing, Some("it is behind"));
     assert!(!readiness.is_ready());
 }
 
 #[tokio::test]
-async fn postgres_that_is_away_is_not_ready_until_it_returns() {
+async fn unreachable_postgres_is_not_ready_until_it_returns() {
     let world = impatient();
     let database = world.database.as_ref().unwrap();
     let mut anna = world.device("anna", "a1").await;
@@ -113,14 +113,14 @@ async fn postgres_that_is_away_is_not_ready_until_it_returns() {
         ("/sync/push", push),
     ] {
         let (status, answer) = anna.post(path, body).await;
-        let told = (status, &answer["code"], &answer["retryable"]);
-        assert_eq!(told, (503, &json!("unavailable"), &json!(true)), "{path}: {answer}");
+        let refusal = (status, &answer["code"], &answer["retryable"]);
+        assert_eq!(refusal, (503, &json!("unavailable"), &json!(true)), "{path}: {answer}");
     }
     let headers = [("X-User-ID", "anna"), ("Rejoin-Protocol", "1")];
     let (status, headers, _) = world.send("GET", "/sync/schema", &headers, "").await;
     assert!(status == 503 && headers.iter().any(|(name, _)| name == "retry-after"), "{headers:?}");
     database.reopen();
-    // The server asks again after a pause, of five seconds at most.
+    // The server reconnects after a pause of at most five seconds.
     let begun = std::time::Instant::now();
     while readyz(&world).await.0 != 200 {
         assert!(begun.elapsed().as_secs() < 30, "it stays away");
@@ -129,7 +129,7 @@ async fn postgres_that_is_away_is_not_ready_until_it_returns() {
     assert_eq!(anna.pull().await, ["places/p1"]);
 }
 
-/// The longest file that this process may write. A write beyond it fails, as on a full disk; reads do not.
+/// The file size limit of this process. A write beyond it fails like on a full disk; reads do not.
 #[cfg(target_os = "linux")]
 fn limit_files(server: &Running, bytes: &str) {
     let limit = format!("--fsize={bytes}:");
@@ -139,13 +139,13 @@ fn limit_files(server: &Running, bytes: &str) {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn file_that_cannot_grow_is_not_ready_until_it_can() {
+fn full_file_is_not_ready_until_it_can_grow() {
     let folder = tempfile::tempdir().unwrap();
     let outsider = rusqlite::Connection::open(folder.path().join("app.db")).unwrap();
     outsider.execute_batch(TASKS).unwrap();
     let settings = rejoin_server::config::TEMPLATE;
     std::fs::write(folder.path().join("rejoin.toml"), settings).unwrap();
-    // A write beyond the limit is an error then, and no signal.
+    // A write beyond the limit then returns an error instead of a signal.
     let serve = "trap '' XFSZ; exec \"$0\" serve --listen 127.0.0.1:0";
     let mut command = std::process::Command::new("sh");
     command.args(["-c", serve, env!("CARGO_BIN_EXE_rejoin-server")]).current_dir(folder.path());
@@ -155,7 +155,7 @@ fn file_that_cannot_grow_is_not_ready_until_it_can() {
     assert_eq!(readyz()["status"], "ready");
     let changes = push(&server);
     limit_files(&server, "1");
-    // A write that succeeded counts for a second.
+    // A successful test write is reused for a second.
     let body = std::iter::repeat_with(readyz).find(|body| body["status"] != "ready").unwrap();
     assert_eq!(failing(&body), ["writes"], "{body}");
     assert_eq!(body["checks"]["writes"]["why"], "it takes no writes");
@@ -168,9 +168,9 @@ fn file_that_cannot_grow_is_not_ready_until_it_can() {
     assert_eq!(body["rejoin"]["verdicts"][0]["verdict"], "accepted", "{body}");
 }
 
-/// What PostgreSQL says where its disk is full, or where it serves as a standby.
+/// PostgreSQL's errors for a full disk and for a standby.
 #[tokio::test]
-async fn postgres_that_refuses_writes_is_not_ready_until_it_accepts() {
+async fn read_only_postgres_is_not_ready_until_it_accepts_writes() {
     let world = World::postgres(TABLES, standard);
     let refuse = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'STATE', MESSAGE = 'refused'; END $$;

@@ -1,4 +1,4 @@
-//! Register: who a device is, told again at each start.
+//! Register: the identity of devices, confirmed at each start.
 
 use macro_rules_attribute::apply;
 use rejoin_protocol::wire::code;
@@ -11,7 +11,7 @@ use crate::world::{Backend, TABLES, World, column, place, rename, standard};
 const DAY: i64 = 86_400_000_000;
 
 #[apply(stores!)]
-async fn a_device_keeps_its_id_and_brings_its_words_up_to_date(world: World) {
+async fn device_keeps_its_id_and_updates_its_registration(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let first = anna.register().await;
     let again = json!({"schema_version": 0, "schema_hash": "", "client_name": "Phone", "platform": "ios",
@@ -28,7 +28,7 @@ async fn a_device_keeps_its_id_and_brings_its_words_up_to_date(world: World) {
 }
 
 #[apply(stores!)]
-async fn a_file_that_is_older_than_what_spoke_last_is_told_to_take_a_new_id(world: World) {
+async fn restored_device_file_must_take_a_new_id(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let hello = |incarnation: i64| json!({"schema_version": 0, "schema_hash": "", "rejoin": {"incarnation": incarnation}});
     for (incarnation, status) in [(4, 200), (5, 200), (5, 200), (4, 409), (0, 200), (6, 200)] {
@@ -40,13 +40,13 @@ async fn a_file_that_is_older_than_what_spoke_last_is_told_to_take_a_new_id(worl
 }
 
 #[apply(stores!)]
-async fn a_copy_of_the_same_number_is_told_by_the_name_of_its_opening(world: World) {
+async fn copied_device_file_is_detected_by_its_opening(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let steps = [
         (4, "one", 200),
-        (4, "one", 200), // The answer was lost.
+        (4, "one", 200), // A lost response.
         (4, "two", 409),
-        (4, "", 200), // A device of an earlier release has no name, and is believed as before.
+        (4, "", 200), // Devices of an earlier release send no name.
         (4, "two", 200),
         (5, "three", 200),
         (4, "two", 409),
@@ -61,7 +61,7 @@ async fn a_copy_of_the_same_number_is_told_by_the_name_of_its_opening(world: Wor
 }
 
 #[apply(stores!)]
-async fn what_was_forgotten_of_a_device_is_not_applied_again_for_its_copy(world: World) {
+async fn deleted_verdicts_stay_expired_for_a_copy(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let cloned = anna.group("m1", &json!([place("p1", "Quay")]));
     anna.push_group(cloned.clone()).await;
@@ -70,7 +70,8 @@ async fn what_was_forgotten_of_a_device_is_not_applied_again_for_its_copy(world:
     anna.post("/sync/push", json!({"changes": [], "rejoin": rejoin})).await;
     world.clock.advance(91 * 86_400_000_000);
     assert_eq!(world.server.compact().unwrap().verdicts, 1);
-    // The copy has slept since before the push, and is told to take another id; somebody else's id would tell it nothing.
+    // The copy was inactive since before the push and must take another id; a foreign id would not
+    // help.
     for (id, replaces, expected) in [("a2", "a1", Some(code::EXPIRED)), ("a3", "b1", None)] {
         let mut copy = world.device("anna", id).await;
         let rejoin = json!({"protocol": 1, "capabilities": ["groups"], "replaces": replaces});

@@ -1,4 +1,4 @@
-//! The registry: what each table says, what is inferred, and every problem with its kind, at once.
+//! Table configuration: explicit and inferred settings, and all problems with their kinds.
 
 use macro_rules_attribute::apply;
 use rejoin_server::ProblemKind::{
@@ -17,7 +17,7 @@ fn table(name: &str, keys: &str) -> String {
     format!("[[tables]]\nname = \"{name}\"\n{keys}\n")
 }
 
-/// A good table `o` with an owner, then these.
+/// Reads a valid table `o` with an owner, followed by these.
 fn read(tables: &str) -> Result<Config, Vec<(ProblemKind, String)>> {
     let text = format!("{HEAD}{}{tables}", table("o", "owner_column = \"owner\""));
     Config::from_toml(&text, &[]).map_err(|problems| {
@@ -25,7 +25,8 @@ fn read(tables: &str) -> Result<Config, Vec<(ProblemKind, String)>> {
     })
 }
 
-/// A file with one thing wrong, the kind of the problem, and the member of the table `t` or the place that it names.
+/// A file with one mistake, the kind of the problem, and its place: a key of the table `t`, or a
+/// path.
 type Case = (String, ProblemKind, &'static str);
 
 fn t(keys: &str) -> String {
@@ -81,9 +82,9 @@ fn rules_of_buckets() -> Vec<Case> {
     ]
 }
 
-/// Each rule of the seed's registry, and ours.
+/// Each rule of v0.1.2's registry, and ours.
 #[test]
-fn every_rule_of_the_registry_has_its_kind() {
+fn every_registry_rule_has_its_kind() {
     for (tables, kind, place) in rules_of_ownership().into_iter().chain(rules_of_buckets()) {
         let found = read(&tables).unwrap_err();
         let place = if place.contains('[') { place.into() } else { format!("tables.t.{place}") };
@@ -92,7 +93,7 @@ fn every_rule_of_the_registry_has_its_kind() {
 }
 
 #[test]
-fn what_is_good_stays_good() {
+fn valid_configurations_are_accepted() {
     for keys in [
         "bucket_by_column = \"team\"",
         "owner_column = \"owner\"\nbucket_by_column = \"team\"\nbucket_prefix = \"team:\"",
@@ -106,9 +107,9 @@ fn what_is_good_stays_good() {
     }
 }
 
-/// The first problem hides no other one, neither of the same table nor of the same key.
+/// The first problem hides no other, neither of the same table nor of the same key.
 #[test]
-fn problems_of_one_key_are_told_together() {
+fn problems_of_one_key_are_reported_together() {
     let found = read(&table(
         "t",
         "push = \"owner_only\"\nprotected = [\"id\", \"created_at\", \"note\"]\nbucket_prefix = \"x\"",
@@ -121,7 +122,7 @@ fn problems_of_one_key_are_told_together() {
 }
 
 #[test]
-fn a_builder_is_held_to_the_same_rules_and_opens_nothing_that_breaks_them() {
+fn builder_configurations_are_validated_at_open() {
     let twice = Config::new("never-made.db")
         .with_table(TableConfig::owned("t", "owner"))
         .with_table(TableConfig::owned("t", "owner"))
@@ -134,7 +135,7 @@ fn a_builder_is_held_to_the_same_rules_and_opens_nothing_that_breaks_them() {
 }
 
 #[test]
-fn what_is_not_said_is_inferred() {
+fn omitted_settings_are_inferred() {
     let config = read(
         &(table("c", "parent_table = \"o\"\nparent_fk_col = \"o_id\"")
             + &table("g", "allow_global_read = true")),
@@ -168,9 +169,9 @@ fn notes(config: Config) -> Config {
     })
 }
 
-/// What is left out does not exist for devices: not in rows, not in the manifest, not for writing.
+/// Columns left out do not exist for devices: in rows, in the manifest, and for writes.
 #[apply(stores!)]
-async fn devices_get_the_columns_that_are_named_and_those_the_server_needs(backend: Backend) {
+async fn devices_get_named_and_required_columns(backend: Backend) {
     let world = World::with(backend, NOTES, notes);
     world.write("INSERT INTO notes(code, owner, body) VALUES('n1', 'anna', 'x')");
     let mut anna = world.device("anna", "a1").await;
@@ -199,7 +200,7 @@ async fn devices_get_the_columns_that_are_named_and_those_the_server_needs(backe
 }
 
 #[apply(stores!)]
-fn columns_that_the_table_does_not_bear_out_are_told_at_once(backend: Backend) {
+fn configured_columns_missing_in_the_table_are_reported(backend: Backend) {
     let open = |config: Config| match Server::open(config) {
         Err(ServerError::Schema(problems)) => {
             problems.into_iter().map(|p| (p.table, p.column.unwrap_or_default())).collect()
@@ -221,9 +222,9 @@ fn columns_that_the_table_does_not_bear_out_are_told_at_once(backend: Backend) {
     assert_eq!(open(bad(config)), expected);
 }
 
-/// A device computes a generated column from what it has.
+/// A device computes a generated column from its other columns.
 #[test]
-fn a_generated_column_needs_what_it_is_computed_from() {
+fn generated_column_requires_its_source_columns() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("app.db");
     let tables = "CREATE TABLE t(id TEXT PRIMARY KEY, owner TEXT, price INTEGER, twice INTEGER AS (price * 2), updated_at TEXT)";

@@ -1,4 +1,5 @@
-//! What the server reads from the user's tables, what it tells devices, and what it refuses to sync.
+//! The schema that the server reads from the application's tables and sends to devices, and tables
+//! it refuses.
 
 use macro_rules_attribute::apply;
 use rejoin_protocol::Manifest;
@@ -32,7 +33,7 @@ pub(crate) fn owned(config: Config) -> Config {
 }
 
 #[apply(stores!)]
-async fn a_plain_peer_sees_no_member_of_ours_and_the_hash_is_of_what_it_sees(backend: Backend) {
+async fn plain_manifest_has_no_extensions_and_a_matching_hash(backend: Backend) {
     let world = World::with(backend, ALL_TYPES, owned);
     let plain = manifest(&world, false).await;
     assert!(plain.rejoin.is_none() && plain.tables.iter().all(|table| table.rejoin.is_none()));
@@ -46,7 +47,7 @@ async fn a_plain_peer_sees_no_member_of_ours_and_the_hash_is_of_what_it_sees(bac
 }
 
 #[apply(stores!)]
-async fn references_are_carried_and_a_check_is_the_servers_own(backend: Backend) {
+async fn references_are_synced_and_checks_stay_on_the_server(backend: Backend) {
     let tables = "CREATE TABLE a(id TEXT PRIMARY KEY, owner TEXT, n INTEGER CHECK (n > 0), updated_at TEXT);
         CREATE TABLE elsewhere(id TEXT PRIMARY KEY);
         CREATE TABLE b(id TEXT PRIMARY KEY, a_id TEXT REFERENCES a(id) ON DELETE CASCADE, updated_at TEXT,
@@ -70,7 +71,7 @@ async fn references_are_carried_and_a_check_is_the_servers_own(backend: Backend)
 }
 
 #[apply(stores!)]
-async fn a_change_of_the_tables_is_seen_without_a_restart(world: World) {
+async fn schema_change_is_detected_without_restart(world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(10).await;
     let before = (anna.version, anna.hash.clone());
@@ -94,9 +95,9 @@ async fn a_change_of_the_tables_is_seen_without_a_restart(world: World) {
 }
 
 #[apply(stores!)]
-async fn tables_that_can_no_longer_be_synced_fail_their_requests_and_nothing_else(world: World) {
+async fn unsyncable_tables_fail_requests_until_fixed(world: World) {
     let mut anna = world.device("anna", "a1").await;
-    // What cannot be synced is another thing in each database.
+    // Each database has other unsyncable tables.
     let (bad, good) = if world.database.is_some() {
         (
             "ALTER TABLE places RENAME COLUMN updated_at TO at",
@@ -115,15 +116,13 @@ async fn tables_that_can_no_longer_be_synced_fail_their_requests_and_nothing_els
     assert_eq!(status, 200);
 }
 
-/// v0.1.2 answers 500 to everything once any table has a column of a type that it does not know.
+/// v0.1.2 answers 500 to every request once any table has a column of unknown type.
 #[apply(stores!)]
-async fn a_column_of_an_unknown_type_that_comes_later_is_left_out_and_disturbs_nobody(
-    world: World,
-) {
+async fn added_column_of_unknown_type_is_ignored(world: World) {
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(10).await;
     let hash = anna.hash.clone();
-    let (odd, told) = if world.database.is_some() {
+    let (odd, message) = if world.database.is_some() {
         ("point", "places.shape: the type 'point' is not synced")
     } else {
         ("GEOMETRY", "places.shape: the type 'geometry' is not synced")
@@ -136,20 +135,20 @@ async fn a_column_of_an_unknown_type_that_comes_later_is_left_out_and_disturbs_n
     let shaped = update("places", "p1", &json!({"shape": null}), &json!({"shape": "(1,2)"}));
     let (verdict, _) = anna.push("m1", json!([shaped])).await;
     assert_eq!(verdict.code.as_deref(), Some("column.unknown"));
-    // Whoever starts the server reads its name.
+    // At start the column is named.
     let problems = Server::open(world.config.clone()).unwrap_err().to_string();
-    assert!(problems.contains(told), "{problems}");
+    assert!(problems.contains(message), "{problems}");
 }
 
 #[apply(stores!)]
-fn a_file_of_a_newer_server_is_left_as_it_is(world: World) {
+fn file_of_a_newer_server_is_not_changed(world: World) {
     world.write("UPDATE rejoin_meta SET value = '99' WHERE key = 'migration'");
     let found = Server::open(world.config.clone());
     assert!(matches!(found, Err(ServerError::TooNew { found: 99, .. })), "{found:?}");
 }
 
 #[apply(stores!)]
-async fn names_with_quotes_spaces_and_other_scripts_work(backend: Backend) {
+async fn names_with_quotes_spaces_and_unicode_work(backend: Backend) {
     let script = "\u{540d}\u{524d}";
     let tables = r#"CREATE TABLE "ta ""ble"("k ey" TEXT PRIMARY KEY, "b'esitzer" TEXT, "SCRIPT" TEXT,
              "select" INTEGER, updated_at TEXT, deleted_at TEXT) WITHOUT ROWID;
@@ -172,7 +171,7 @@ async fn names_with_quotes_spaces_and_other_scripts_work(backend: Backend) {
     assert_eq!(ben.snapshot_page(None, 10).await.rejoin.unwrap().sets.len(), 2);
 }
 
-/// What was decided stays so, whatever became of the schema: the verdict is looked up first.
+/// Verdicts outlive schema changes: the verdict is looked up first.
 #[apply(stores!)]
 async fn verdict_is_repeated_to_a_device_of_an_unknown_schema(world: World) {
     let mut anna = world.device("anna", "a1").await;

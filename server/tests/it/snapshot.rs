@@ -1,4 +1,4 @@
-//! Snapshot: pages by key, ranges, the tail's cursor, resumption.
+//! Snapshot: pages by key, ranges, the pull cursor, resumption.
 
 use macro_rules_attribute::apply;
 use std::collections::BTreeSet;
@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::world::{World, place};
 
 #[apply(secured_stores!)]
-async fn integer_keys_go_by_number_and_text_keys_by_bytes(world: World) {
+async fn integer_keys_sort_by_number_and_text_keys_by_bytes(world: World) {
     world.write(
             "INSERT INTO places(id, owner_id, name) VALUES('p', 'anna', 'x'), ('P', 'anna', 'x'),
                ('p10', 'anna', 'x'), ('p9', 'anna', 'x');
@@ -33,8 +33,8 @@ async fn integer_keys_go_by_number_and_text_keys_by_bytes(world: World) {
     }
 }
 
-/// The ranges of all pages cover every table from end to end, without a gap or an overlap, and a device that has everything
-/// drops nothing by them, wherever the pages end.
+/// The key ranges of all pages cover every table without gap or overlap, and a complete device
+/// drops nothing through them, wherever the pages end.
 #[apply(secured_stores!)]
 async fn ranges_cover_every_key_and_only_rows_of_their_page(world: World) {
     world.write(
@@ -84,7 +84,7 @@ async fn ranges_cover_every_key_and_only_rows_of_their_page(world: World) {
 }
 
 #[apply(secured_stores!)]
-async fn what_changes_between_pages_comes_with_the_tail(world: World) {
+async fn changes_between_pages_come_with_the_next_pull(world: World) {
     let mut anna = world.device("anna", "a1").await;
     for number in 0..4 {
         anna.accept(&format!("m{number}"), json!([place(&format!("p{number}"), "x")])).await;
@@ -103,7 +103,7 @@ async fn what_changes_between_pages_comes_with_the_tail(world: World) {
 }
 
 #[apply(secured_stores!)]
-async fn a_page_that_can_no_longer_be_served_says_restart(world: World) {
+async fn page_that_cannot_be_served_requests_a_restart(world: World) {
     let mut anna = world.device("anna", "a1").await;
     for number in 0..4 {
         anna.accept(&format!("m{number}"), json!([place(&format!("p{number}"), "x")])).await;
@@ -129,7 +129,7 @@ async fn a_page_that_can_no_longer_be_served_says_restart(world: World) {
 }
 
 #[apply(secured_stores!)]
-async fn a_page_never_has_more_rows_than_a_thousand(world: World) {
+async fn page_has_at_most_a_thousand_rows(world: World) {
     world.write(
         "INSERT INTO places(id, owner_id, name) WITH RECURSIVE n(i) AS
              (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500)

@@ -1,7 +1,8 @@
-//! One test function, one test for each store: `push::a_test::sqlite`, `::postgres` and `::postgres_rls`.
+//! One test function, one test per store: `push::a_test::sqlite`, `::postgres` and
+//! `::postgres_rls`.
 //!
-//! The argument of the function is made from a [`Backend`](crate::world::Backend). A test whose name contains `postgres`
-//! fails where there is no PostgreSQL; it never runs over SQLite instead.
+//! The function's argument is made from a [`Backend`](crate::world::Backend). A test with
+//! `postgres` in its name fails without PostgreSQL; it never runs over SQLite instead.
 
 macro_rules! per_store {
     ([$($store:ident $backend:ident),+] $runtime:tt
@@ -37,7 +38,7 @@ macro_rules! stores {
     };
 }
 
-/// The same, on a runtime of several threads.
+/// The same, on a multi-threaded runtime.
 macro_rules! parallel_stores {
     ($($item:tt)*) => {
         per_store! { [sqlite Sqlite, postgres Postgres] (flavor = "multi_thread") $($item)* }

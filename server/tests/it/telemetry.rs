@@ -1,4 +1,4 @@
-//! The real binary hands its metrics and traces to a collector, which finds in them what it did and nothing of anybody's.
+//! The binary exports metrics and traces to a collector: the expected values, and no private data.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -22,7 +22,7 @@ use rejoin_postgres::Database;
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
 
-/// What was handed to the collector.
+/// The data received by the collector.
 #[derive(Default)]
 struct Collected {
     metrics: Vec<ExportMetricsServiceRequest>,
@@ -30,7 +30,7 @@ struct Collected {
     headers: BTreeSet<String>,
 }
 
-/// A collector of OTLP over HTTP; its address.
+/// A collector of OTLP over HTTP; returns its address.
 fn collector() -> (String, Arc<Mutex<Collected>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -80,7 +80,7 @@ fn named(attributes: &[KeyValue]) -> String {
 }
 
 impl Collected {
-    /// The newest number of each series: `name attributes`. A histogram's is its count.
+    /// The latest number of each series: `name attributes`. For a histogram, its count.
     fn numbers(&self) -> BTreeMap<String, f64> {
         let mut found = BTreeMap::new();
         let scopes = self.metrics.iter().flat_map(|one| &one.resource_metrics);
@@ -126,8 +126,8 @@ fn hexadecimal(bytes: &[u8]) -> String {
     })
 }
 
-/// A server does a little of everything, ends, and has told a collector.
-fn told(settings: &str, folder: &std::path::Path) -> Arc<Mutex<Collected>> {
+/// Runs a server through some of every activity until it ends; returns the collected data.
+fn run_and_collect(settings: &str, folder: &std::path::Path) -> Arc<Mutex<Collected>> {
     let (address, collected) = collector();
     let variables = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", address),
@@ -206,10 +206,10 @@ fn check(collected: &Collected) -> BTreeMap<String, f64> {
 }
 
 #[test]
-fn a_collector_is_told_what_the_server_did_and_nothing_of_anybodys() {
+fn exported_telemetry_contains_no_private_data() {
     let folder = tempfile::tempdir().unwrap();
     rusqlite::Connection::open(folder.path().join("app.db")).unwrap().execute_batch(TASKS).unwrap();
-    let collected = told("database = \"app.db\"", folder.path());
+    let collected = run_and_collect("database = \"app.db\"", folder.path());
     let numbers = check(&collected.lock().unwrap());
     assert!(!numbers.contains_key("rejoin.sequencer.lag"), "a file has none");
 }
@@ -219,7 +219,7 @@ fn postgres_sequencer_feeder_and_connections_are_exported() {
     let database = Database::new();
     database.session().run(TASKS);
     let folder = tempfile::tempdir().unwrap();
-    let collected = told(&format!("store = \"{}\"", database.url), folder.path());
+    let collected = run_and_collect(&format!("store = \"{}\"", database.url), folder.path());
     let numbers = check(&collected.lock().unwrap());
     for gauge in [
         "rejoin.sequencer.lag",
@@ -236,7 +236,7 @@ fn postgres_sequencer_feeder_and_connections_are_exported() {
 }
 
 #[test]
-fn what_is_not_spoken_here_is_told_at_start() {
+fn unsupported_otlp_settings_are_reported_at_start() {
     let folder = tempfile::tempdir().unwrap();
     rusqlite::Connection::open(folder.path().join("app.db")).unwrap().execute_batch(TASKS).unwrap();
     let text = "database = \"app.db\"\nauth = { header = \"X-User-ID\" }\ntelemetry = { otlp = true }\n\

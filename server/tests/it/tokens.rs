@@ -1,4 +1,5 @@
-//! Tokens by the keys of an issuer, which change while the server runs; each key with one algorithm; and users whom the host names.
+//! Tokens verified by an issuer's keys, which change while the server runs; one algorithm per key;
+//! users set by the host.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -29,7 +30,7 @@ fn private(name: &str) -> Vec<u8> {
     STANDARD.decode(keys()[name]["private"].as_str().unwrap()).unwrap()
 }
 
-/// A token of Anna's, signed by one of the keys.
+/// A token for Anna, signed by one of the keys.
 fn signed(name: &str, kid: Option<&str>) -> String {
     let (algorithm, key) = match name {
         "curve" => (Algorithm::ES256, EncodingKey::from_ec_der(&private(name))),
@@ -56,7 +57,7 @@ async fn status(world: &World, token: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn each_key_is_believed_with_its_own_algorithm_alone() {
+async fn key_is_accepted_with_its_own_algorithm_only() {
     let mut keys = set(&["first", "second", "short", "curve"]);
     let list = keys["keys"].as_array_mut().unwrap();
     list[1]["alg"] = json!("PS256");
@@ -65,7 +66,7 @@ async fn each_key_is_believed_with_its_own_algorithm_alone() {
     list.push(json!({"kty": "oct", "kid": "own", "alg": "HS384", "k": "c".repeat(64)}));
     let world = believing(Jwks::Text(keys.to_string()));
     let own = EncodingKey::from_base64_secret(&"c".repeat(64)).unwrap();
-    // Whoever knows the public key makes it his secret: the oldest trick.
+    // Uses the public key as an HMAC secret: a well-known attack.
     let modulus = keys["keys"][0]["n"].as_str().unwrap();
     let public = EncodingKey::from_secret(modulus.as_bytes());
     let first = EncodingKey::from_rsa_der(&private("first"));
@@ -76,7 +77,7 @@ async fn each_key_is_believed_with_its_own_algorithm_alone() {
         ("by a curve", signed("curve", Some("curve")), 200),
         ("by a secret of the set", token(Algorithm::HS384, &own, Some("own"), end), 200),
         ("by the id of another", signed("first", Some("curve")), 401),
-        ("by an id of nobody", signed("first", Some("other")), 401),
+        ("by an unknown key id", signed("first", Some("other")), 401),
         ("another algorithm", token(Algorithm::RS384, &first, Some("first"), end), 401),
         ("another of a secret", token(Algorithm::HS256, &own, Some("own"), end), 401),
         ("the public key as a secret", token(Algorithm::HS256, &public, Some("first"), end), 401),
@@ -92,7 +93,7 @@ async fn each_key_is_believed_with_its_own_algorithm_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_in_a_file_are_read_again_when_a_token_names_one_that_is_not_there() {
+async fn key_file_is_reloaded_for_an_unknown_key_id() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.json");
     std::fs::write(&path, set(&["first"]).to_string()).unwrap();
@@ -104,19 +105,27 @@ async fn keys_in_a_file_are_read_again_when_a_token_names_one_that_is_not_there(
     tokio::time::advance(Duration::from_secs(11)).await;
     assert_eq!(status(&world, &signed("second", Some("second"))).await, 200);
     assert_eq!(status(&world, &signed("first", Some("first"))).await, 401, "it was taken away");
-    // A file that is broken for a while takes nothing away, for a day.
+    // A temporarily invalid file keeps the previous keys valid for a day.
     std::fs::write(&path, "{").unwrap();
     tokio::time::advance(Duration::from_secs(400)).await;
     assert_eq!(status(&world, &signed("second", Some("second"))).await, 200);
-    assert_eq!(status(&world, &signed("first", Some("first"))).await, 503, "who knows");
+    assert_eq!(
+        status(&world, &signed("first", Some("first"))).await,
+        503,
+        "the key set may be incomplete"
+    );
     tokio::time::advance(Duration::from_hours(25)).await;
-    assert_eq!(status(&world, &signed("second", Some("second"))).await, 503, "nobody knows");
+    assert_eq!(
+        status(&world, &signed("second", Some("second"))).await,
+        503,
+        "no key set is available"
+    );
     std::fs::write(&path, set(&["second"]).to_string()).unwrap();
     tokio::time::advance(Duration::from_secs(11)).await;
     assert_eq!(status(&world, &signed("second", Some("second"))).await, 200);
 }
 
-/// An issuer that answers every request with what it is told to, and counts them.
+/// An issuer that returns this answer to every request, and counts requests.
 fn issuer(answer: &Arc<Mutex<String>>) -> (String, Arc<Mutex<usize>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/keys?of=all", listener.local_addr().unwrap());
@@ -142,7 +151,7 @@ fn good(body: &Value) -> String {
 }
 
 #[tokio::test]
-async fn keys_at_an_address_are_fetched_when_they_are_needed_and_not_for_every_stranger() {
+async fn key_url_is_fetched_when_needed_at_a_limited_rate() {
     let away = String::from("HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n");
     let answer = Arc::new(Mutex::new(good(&set(&["first"]))));
     let (url, asked) = issuer(&answer);
@@ -154,7 +163,7 @@ async fn keys_at_an_address_are_fetched_when_they_are_needed_and_not_for_every_s
     for _ in 0..5 {
         assert_eq!(status(&world, &signed("second", Some("second"))).await, 401);
     }
-    assert_eq!(*asked.lock().unwrap(), 1, "within ten seconds nobody is asked again");
+    assert_eq!(*asked.lock().unwrap(), 1, "no further request within ten seconds");
     *answer.lock().unwrap() = away;
     let early = believing(Jwks::Url(url));
     assert_eq!(status(&early, &signed("first", Some("first"))).await, 503);
@@ -163,7 +172,7 @@ async fn keys_at_an_address_are_fetched_when_they_are_needed_and_not_for_every_s
 }
 
 #[tokio::test]
-async fn secrets_have_other_algorithms_and_clocks_may_differ_as_far_as_is_said() {
+async fn secret_algorithm_and_clock_leeway_are_configurable() {
     let secret = "a secret of at least sixty-four bytes, for the longest of the hashes";
     let world = World::with(Backend::Sqlite, TABLES, |config| {
         let mut jwt = JwtConfig::new(secret, "https://issuer", "app");
@@ -193,7 +202,7 @@ async fn secrets_have_other_algorithms_and_clocks_may_differ_as_far_as_is_said()
 }
 
 #[tokio::test]
-async fn a_host_names_the_user_by_a_layer_of_its_own() {
+async fn host_layer_sets_the_user() {
     use axum::Extension;
     use tower::ServiceExt as _;
     let world = World::with(Backend::Sqlite, TABLES, |config| {
@@ -202,7 +211,7 @@ async fn a_host_names_the_user_by_a_layer_of_its_own() {
         config
     });
     let headers = [("X-User-ID", "anna"), ("Authorization", "Bearer x")];
-    assert_eq!(world.send("GET", "/sync/schema", &headers, "").await.0, 401, "nobody named one");
+    assert_eq!(world.send("GET", "/sync/schema", &headers, "").await.0, 401, "no user was set");
     let answer = async |user: User| {
         let router = world.server.router().layer(Extension(user));
         let router = axum::Router::new().nest("/api", router);
@@ -214,7 +223,7 @@ async fn a_host_names_the_user_by_a_layer_of_its_own() {
 }
 
 #[test]
-fn what_names_no_keys_is_told_at_start() {
+fn key_source_without_keys_is_reported_at_start() {
     let with = |jwt: &str| {
         let text = format!(
             "database = \"a.db\"\n[auth.jwt]\nissuer = \"i\"\naudience = \"a\"\n{jwt}\n[[tables]]\nname = \"t\"\nowner_column = \"o\"\n"

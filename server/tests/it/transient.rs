@@ -1,4 +1,4 @@
-//! A statement that fails for a reason of the moment decides nothing of its group, and the groups beside it go on.
+//! A statement that fails temporarily leaves its group undecided; other groups proceed.
 
 use macro_rules_attribute::apply;
 use rejoin_protocol::wire::push::Ending;
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::world::{World, place};
 
-/// A trigger that cannot run, one that refuses, and how the first is taken away.
+/// A trigger that cannot run, one that rejects, and the statement that removes the first.
 const IN_SQLITE: (&str, &str) = (
     "CREATE TRIGGER broken AFTER INSERT ON places WHEN NEW.name = 'poison'
      BEGIN SELECT json_extract('no json', '$'); END;
@@ -26,7 +26,7 @@ const IN_POSTGRES: (&str, &str) = (
 );
 
 #[apply(stores!)]
-async fn trigger_that_cannot_run_delays_its_own_group_only(world: World) {
+async fn failing_trigger_delays_its_own_group_only(world: World) {
     let mut anna = world.device("anna", "a1").await;
     let (made, gone) = if world.database.is_some() { IN_POSTGRES } else { IN_SQLITE };
     world.write(made);

@@ -1,7 +1,9 @@
-//! Whatever eve tries with the rows of ben (`trespasses.toml`): nothing of his is read, changed, or can be told to exist.
+//! Eve attacks the rows of ben (`trespasses.toml`): she must not read, change or detect any of
+//! them.
 //!
-//! Each is tried once with what is ben's and once with what is not there, and both are answered alike. That they are real is
-//! shown by a server whose tables are everybody's to read: there most of them succeed.
+//! Each attack runs once against an object of ben's and once against a missing one, with identical
+//! responses. To show that the attacks are real, most of them succeed on a server where all tables
+//! are public.
 
 use macro_rules_attribute::apply;
 use std::error::Error;
@@ -18,7 +20,7 @@ use serde_json::{Value, json};
 
 use crate::world::{Backend, Device, TABLES, World, rename, standard};
 
-/// Beside the tables of every world.
+/// Tables besides those of every test server.
 const MORE_TABLES: &str = "
     CREATE TABLE notes(id TEXT PRIMARY KEY, owner_id TEXT, body TEXT, updated_at TEXT);
     CREATE TABLE drafts(id TEXT PRIMARY KEY, owner_id TEXT NOT NULL, body TEXT, updated_at TEXT);
@@ -30,7 +32,7 @@ const MORE_TABLES: &str = "
     CREATE TABLE \"bens-hidden\"(id TEXT PRIMARY KEY, body TEXT);
 ";
 
-/// The rows as they are before each trespass; whatever is not eve's has `hush` in it, but for what everybody reads.
+/// The rows before each attack. All values that are neither eve's nor public contain `hush`.
 const ROWS: &str = "
     DELETE FROM photos; DELETE FROM tags; DELETE FROM visits; DELETE FROM places; DELETE FROM countries;
     DELETE FROM secrets; DELETE FROM notes; DELETE FROM drafts; DELETE FROM marks; DELETE FROM papers; DELETE FROM dossiers;
@@ -55,7 +57,7 @@ const ROWS: &str = "
     UPDATE dossiers SET readers = 'red', body = 'hush moved' WHERE id = 'bens-moved';
 ";
 
-/// Everything that is not eve's, and what refers to it, a line each.
+/// All rows of other users and references to them, one line each.
 const THEIRS: &str = "
     SELECT 'place ' || id || owner_id || name || updated_at || coalesce(deleted_at, '') AS line FROM places WHERE owner_id <> 'eve'
     UNION ALL SELECT 'visit ' || id || place_id || note || updated_at || coalesce(deleted_at, '') FROM visits
@@ -96,7 +98,7 @@ struct Trespass {
 }
 
 impl Trespass {
-    /// Whether it is about a thing of ben's, in whose place may be what is not there.
+    /// Whether it names an object of ben's, which can be replaced by a missing one.
     fn names_bens(&self) -> bool {
         let texts = [&self.change, &self.group, &self.plain, &self.body, &self.get];
         let all: String = texts.into_iter().flatten().map(String::as_str).collect();
@@ -115,7 +117,7 @@ fn trespasses() -> Vec<Trespass> {
     toml::from_str::<List>(include_str!("trespasses.toml")).unwrap().trespass
 }
 
-/// A host that quotes, to whoever pushed it, the place of an accepted group.
+/// A host that returns the place of an accepted group to the user who pushed it.
 #[derive(Debug)]
 struct Quoting;
 
@@ -131,7 +133,8 @@ impl Hooks for Quoting {
     }
 }
 
-/// The readers of a dossier, named by code where there is a feeder. Until that has spoken the row is nobody's but ben's.
+/// Names the readers of a dossier, in code where there is a feeder. An unresolved row is visible to
+/// ben only.
 #[derive(Debug)]
 struct Teams;
 
@@ -170,26 +173,26 @@ fn world(backend: Backend) -> World {
     World::with(backend, &format!("{TABLES}{MORE_TABLES}"), configure)
 }
 
-/// The rows as they are before each; whatever a resolver has to say of them is said.
+/// Resets the rows before each attack, and waits for the resolver.
 fn reset(world: &World) {
     world.write(ROWS);
     crate::postgres_only::feeder::fed(&world.server);
 }
 
-/// The same after an answer by which something was written.
+/// The same after a response that may have written.
 fn reset_after(world: &World, answer: &str) {
     if answer.contains("\"verdict\":\"accepted\"") || answer.contains("\"status\":\"applied\"") {
         reset(world);
     }
 }
 
-/// What ben lets lie about: of this eve may know everything.
+/// Values of ben's that eve may know.
 struct Spoils {
     cursor: String,
     page: String,
 }
 
-/// Ben has a device, a mutation that was accepted, a snapshot under way and a cursor.
+/// Ben has a device, an accepted mutation, a snapshot in progress and a cursor.
 async fn spoils(world: &World) -> Spoils {
     reset(world);
     let mut ben = world.device("ben", "bens-device").await;
@@ -208,7 +211,7 @@ fn theirs(world: &World) -> String {
     world.one(&format!("SELECT {all} FROM ({THEIRS}) AS theirs"))
 }
 
-/// The cursor with another bucket in it, under the signature that it had.
+/// The cursor with another bucket, under its old signature.
 fn forged(cursor: &str) -> String {
     let (body, signature) = cursor.split_once('.').unwrap();
     let json = String::from_utf8(URL_SAFE_NO_PAD.decode(body).unwrap()).unwrap();
@@ -216,7 +219,7 @@ fn forged(cursor: &str) -> String {
     format!("{}.{signature}", URL_SAFE_NO_PAD.encode(json.replace("user:eve", "user:ben")))
 }
 
-/// A trespass under way, against what is ben's (`bens`) or against what is not there (`benx`).
+/// An attack in progress, against an object of ben's (`bens`) or a missing one (`benx`).
 struct Try<'a> {
     trespass: &'a Trespass,
     spoils: &'a Spoils,
@@ -246,7 +249,7 @@ impl Try<'_> {
         serde_json::from_str(&filled).unwrap_or_else(|error| panic!("{name}: {error}: {filled}"))
     }
 
-    /// The path and the body of the request; no body asks.
+    /// The path and body of the request; without a body it is a GET.
     fn request(&self, device: &mut Device<'_>) -> (String, Option<Value>) {
         let Trespass { name, change, group, plain, post, body, get, .. } = self.trespass;
         if let (Some(path), Some(body)) = (post, body) {
@@ -270,7 +273,7 @@ impl Try<'_> {
         ("/sync/push".to_owned(), Some(json!({"changes": [], "rejoin": rejoin})))
     }
 
-    /// The status and the answer.
+    /// The status and the body of the response.
     async fn make(&self, world: &World) -> (u16, Value) {
         let user = self.trespass.user.as_deref().unwrap_or("eve");
         let mut device =
@@ -286,7 +289,7 @@ impl Try<'_> {
     }
 }
 
-/// The answer without what differs from request to request, and without the name of what was asked for.
+/// The response without parts that differ between requests, and without the name of the object.
 fn alike(status: u16, mut answer: Value) -> String {
     fn strip(value: &mut Value) {
         match value {
@@ -302,14 +305,14 @@ fn alike(status: u16, mut answer: Value) -> String {
         }
     }
     if answer.get("server_time").is_some() && answer.get("rejoin").is_some() {
-        // The server's own id of a device that is new.
+        // The server's id of a new device.
         answer.as_object_mut().unwrap().remove("id");
     }
     strip(&mut answer);
     format!("{status} {answer}").replace("benx-", "bens-").replace("7770002", "7770001")
 }
 
-/// Why a trespass succeeds, if it does.
+/// Why an attack succeeds, if it does.
 async fn succeeds(world: &World, spoils: &Spoils, trespass: &Trespass) -> Option<String> {
     let before = theirs(world);
     let (status, answer) = Try { trespass, spoils, whose: "bens" }.make(world).await;
@@ -321,7 +324,7 @@ async fn succeeds(world: &World, spoils: &Spoils, trespass: &Trespass) -> Option
     }
     if text.contains("hush") {
         reset_after(world, &text);
-        return Some(format!("is told {text}"));
+        return Some(format!("receives {text}"));
     }
     if trespass.holds.as_ref().is_some_and(|holds| !text.contains(holds)) {
         reset_after(world, &text);
@@ -335,11 +338,11 @@ async fn succeeds(world: &World, spoils: &Spoils, trespass: &Trespass) -> Option
     let (other_status, other) = Try { trespass, spoils, whose: "benx" }.make(world).await;
     reset_after(world, &other.to_string());
     let (real, none) = (alike(status, answer), alike(other_status, other));
-    (real != none).then(|| format!("can tell\n{real}\nfrom\n{none}"))
+    (real != none).then(|| format!("can distinguish\n{real}\nfrom\n{none}"))
 }
 
-/// The names of those that succeed, with why.
-#[allow(clippy::print_stdout)] // Of each that succeeds: why.
+/// The names of the successful attacks, with reasons.
+#[allow(clippy::print_stdout)] // Prints why each one succeeds.
 async fn successes(world: &World) -> Vec<String> {
     let spoils = spoils(world).await;
     let mut found = Vec::new();
@@ -353,7 +356,7 @@ async fn successes(world: &World) -> Vec<String> {
 }
 
 #[apply(secured_stores!)]
-async fn none_of_them_succeeds(backend: Backend) {
+async fn every_attack_fails_like_on_missing_data(backend: Backend) {
     let all = trespasses();
     let names: std::collections::BTreeSet<&str> = all.iter().map(|t| t.name.as_str()).collect();
     assert!(names.len() == all.len() && all.len() >= 40, "{} trespasses", all.len());
@@ -363,7 +366,7 @@ async fn none_of_them_succeeds(backend: Backend) {
     assert_eq!(world.one(verdict), "accepted", "there was a verdict to reach for");
 }
 
-/// The attempts are real: where each table is configured to be read by everybody, they learn what they are after.
+/// The attacks are real: with all tables public, they obtain what they try to read.
 #[tokio::test]
 async fn reading_attacks_succeed_where_tables_are_global() {
     let world = World::with(Backend::Sqlite, &format!("{TABLES}{MORE_TABLES}"), |config| {

@@ -1,7 +1,7 @@
-//! Verdicts against a small model: generated mutations, repeated, late and out of order.
+//! Verdicts compared with a small model: generated mutations, repeated, late and reordered.
 //!
-//! The model holds rows and verdicts. Server and model agree on every verdict and on every row, and an accepted mutation is
-//! applied once.
+//! The model holds rows and verdicts. Server and model must agree on every verdict and every row,
+//! and an accepted mutation is applied once.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::world::{Backend, World, cases};
 
 type Rows = BTreeMap<String, Row>;
 
-/// A row; a deleted one keeps its columns, and a create brings them back under its own.
+/// A row; a deleted one keeps its columns, and a create restores them under its own.
 #[derive(Clone, Default)]
 struct Row {
     columns: Map<String, Value>,
@@ -34,8 +34,8 @@ impl Model {
     fn push(&mut self, group: &Value) -> Ending {
         let id = group["id"].as_str().unwrap();
         let attempt = group["attempt"].as_i64().unwrap();
-        if let Some((judged, ending)) = self.verdicts.get(id)
-            && (*judged >= attempt || *ending == Ending::Accepted)
+        if let Some((evaluated, ending)) = self.verdicts.get(id)
+            && (*evaluated >= attempt || *ending == Ending::Accepted)
         {
             return *ending;
         }
@@ -68,7 +68,7 @@ fn judge(rows: &mut Rows, change: &Value) -> Result<(), Ending> {
         ("create", Some(row)) if data.iter().any(|(name, value)| row[name] != *value) => {
             Err(Ending::Conflict)
         }
-        // A delete that finds no row has what it wants.
+        // A delete of a missing row succeeds.
         ("create", Some(_)) | ("delete", None) => Ok(()),
         ("create", None) => {
             let row = rows.entry(id.to_owned()).or_default();

@@ -1,4 +1,5 @@
-//! Whom a change wakes: those who hold one of its buckets, and nobody else; also buckets that they were given while they listened.
+//! Wake-ups: a change wakes the readers of its buckets only, including buckets subscribed while
+//! listening.
 
 use macro_rules_attribute::apply;
 use rejoin_server::TableConfig;
@@ -6,7 +7,7 @@ use rejoin_server::TableConfig;
 use crate::events::Listening;
 use crate::world::{Backend, World};
 
-/// Notes belong to somebody, and their team reads them; news are everybody's.
+/// Notes have an owner and are readable by their team; news are public.
 const TABLES: &str = "
     CREATE TABLE notes(id TEXT PRIMARY KEY, owner TEXT, team TEXT, updated_at TEXT);
     CREATE TABLE news(id TEXT PRIMARY KEY, updated_at TEXT);
@@ -20,7 +21,7 @@ fn world(backend: Backend) -> World {
     })
 }
 
-/// What happens: a statement of another program, or a bucket that is given or taken.
+/// A statement of another program, or a bucket subscribed or removed.
 enum Step {
     Write(&'static str),
     Give(&'static str, &'static str),
@@ -28,7 +29,7 @@ enum Step {
 }
 
 #[apply(parallel_stores!)]
-async fn a_change_wakes_those_whom_it_concerns_and_nobody_else(backend: Backend) {
+async fn change_wakes_affected_listeners_only(backend: Backend) {
     use Step::{Give, Take, Write};
     let world = world(backend);
     world.server.subscribe("eve", "team:x").unwrap();
@@ -40,7 +41,7 @@ async fn a_change_wakes_those_whom_it_concerns_and_nobody_else(backend: Backend)
         listeners.push(listening);
     }
     let steps = [
-        // Whose buckets are not read yet is woken in any case; from here on they are known.
+        // Listeners with unread buckets are woken in any case; afterwards their buckets are known.
         (Write("INSERT INTO news(id) VALUES ('1')"), "anna ben eve"),
         (Write("INSERT INTO notes(id, owner, team) VALUES ('a', 'anna', NULL)"), "anna"),
         (Write("INSERT INTO notes(id, owner, team) VALUES ('b', 'ben', 'x')"), "ben eve"),
@@ -52,7 +53,7 @@ async fn a_change_wakes_those_whom_it_concerns_and_nobody_else(backend: Backend)
         (Write("UPDATE notes SET team = 'x' WHERE id = 'c'"), "anna eve"),
         (Take("eve", "team:x"), "eve"),
         (Write("DELETE FROM news"), "anna ben eve"),
-        // Of zoe's note nobody hears; of ben's, which comes last, he.
+        // No listener is woken by zoe's note; ben is woken by his own, which comes last.
         (
             Write(
                 "UPDATE notes SET team = NULL WHERE id = 'c'; INSERT INTO notes(id, owner) VALUES ('d', 'ben')",

@@ -1,5 +1,6 @@
-//! The window of compatibility: a plain peer goes on with the schema that it has, as long as tables have only gained, and for so
-//! many days. v0.1.2 stops it at once; its SDKs do not look at the schema again before the app is started again.
+//! Compatibility window: a plain peer keeps its schema for some days while tables only gain
+//! columns. v0.1.2 stops it at once, and its SDKs do not read the schema again until the app
+//! restarts.
 
 use macro_rules_attribute::apply;
 use serde_json::{Value, json};
@@ -8,7 +9,7 @@ use crate::world::{Backend, Device, TABLES, World, record, standard};
 
 const DAY: i64 = 86_400_000_000;
 
-/// A plain peer of Anna's with two rows, one of them below the other.
+/// A plain peer of Anna's with two rows, one of them a child of the other.
 async fn plain(world: &World) -> Device<'_> {
     world.write(
         "INSERT INTO places(id, owner_id, name) VALUES('p1', 'anna', 'Quay');
@@ -20,7 +21,7 @@ async fn plain(world: &World) -> Device<'_> {
     device
 }
 
-/// What it holds of the peer across a deployment, which restarts the server.
+/// The peer after a deployment with these statements, which restarts the server.
 async fn deployed<'a>(world: &'a mut World, sql: &str, old: (i64, String)) -> Device<'a> {
     world.write(sql);
     world.restart();
@@ -34,7 +35,7 @@ fn edit(name: &str) -> Value {
 }
 
 #[apply(stores!)]
-async fn a_plain_peer_goes_on_while_tables_only_gain(mut world: World) {
+async fn plain_peer_keeps_its_schema_while_tables_only_gain(mut world: World) {
     let device = plain(&world).await;
     let old = (device.version, device.hash.clone());
     let came = "ALTER TABLE places ADD COLUMN colour TEXT DEFAULT 'grey'; ALTER TABLE visits ADD COLUMN kind TEXT";
@@ -57,14 +58,14 @@ async fn a_plain_peer_goes_on_while_tables_only_gain(mut world: World) {
         assert_eq!(place["data"]["name"], "Dock", "{answer}");
         assert!(place["data"].get("colour").is_none(), "only what it knows: {answer}");
     }
-    // The server's row in an answer, too; and what it could not know stays as it was.
+    // Also for the server's row in a response; unknown columns keep their values.
     let mut stale = edit("late");
     stale["changes"][0]["client_updated_at"] = json!("2020-01-01T00:00:00Z");
     let (_, answer) = device.post("/sync/push", stale).await;
     let row = &answer["rejected"][0]["server_version"]["data"];
     assert_eq!((row["name"].as_str(), row.get("colour")), (Some("Dock"), None), "{answer}");
     assert_eq!(world.one("SELECT colour FROM places"), "grey");
-    // A device of ours hears of it at once, and migrates.
+    // A Rejoin device is notified immediately, and migrates.
     let mut ours = world.device("anna", "ours").await;
     (ours.version, ours.hash) = old;
     let (status, answer) = ours.post("/sync/pull", json!({"rejoin": {}})).await;
@@ -72,7 +73,7 @@ async fn a_plain_peer_goes_on_while_tables_only_gain(mut world: World) {
 }
 
 #[apply(stores!)]
-async fn a_table_that_came_is_not_sent_to_who_does_not_know_it(backend: Backend) {
+async fn added_table_is_not_sent_to_an_older_schema(backend: Backend) {
     let mut world = World::with(backend, TABLES, |config| {
         let mut config = standard(config);
         config.tables.retain(|table| table.name != "countries");
@@ -97,7 +98,7 @@ async fn a_table_that_came_is_not_sent_to_who_does_not_know_it(backend: Backend)
 }
 
 #[apply(stores!)]
-async fn whatever_else_becomes_of_the_tables_stops_it_as_ever(backend: Backend) {
+async fn other_schema_changes_refuse_the_plain_peer(backend: Backend) {
     let changes = [
         ("a column that is gone", "ALTER TABLE visits DROP COLUMN note", 409),
         ("one that has another name", "ALTER TABLE visits RENAME COLUMN note TO remark", 409),
@@ -114,7 +115,7 @@ async fn whatever_else_becomes_of_the_tables_stops_it_as_ever(backend: Backend) 
 }
 
 #[apply(stores!)]
-async fn the_window_closes(backend: Backend) {
+async fn window_closes_after_the_configured_days(backend: Backend) {
     for (days, after, expected) in
         [(90, 89, 200), (90, 91, 409), (0, 0, 409), (0, 1, 409), (7, 8, 409)]
     {

@@ -1,4 +1,4 @@
-//! A server over a fresh database, and another program that writes the database.
+//! The test fixture: a server over a fresh database, and another program that writes it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(crate) const TABLES: &str = "
     CREATE TABLE secrets(id TEXT PRIMARY KEY, body TEXT, updated_at TEXT);
 ";
 
-/// What SQLite declares, and the same in PostgreSQL.
+/// SQLite types, and their PostgreSQL equivalents.
 const DIALECT: [(&str, &str); 4] = [
     ("INTEGER PRIMARY KEY", "BIGINT PRIMARY KEY"),
     (" DATETIME", " TIMESTAMP"),
@@ -40,7 +40,7 @@ const DIALECT: [(&str, &str); 4] = [
 const NOCASE: &str =
     "CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false);";
 
-/// How many cases a generated test tries: so many in the gate, and `REJOIN_CASES` times as many in a longer run.
+/// The number of cases of a generated test, multiplied by `REJOIN_CASES`.
 pub(crate) fn cases(count: u64) -> u64 {
     let factor = std::env::var("REJOIN_CASES").ok().and_then(|text| text.parse().ok());
     count * factor.unwrap_or(1)
@@ -65,9 +65,9 @@ pub(crate) struct World {
     pub(crate) clock: ManualClock,
     pub(crate) folder: tempfile::TempDir,
     pub(crate) config: Config,
-    /// Where the tables are, if not in a file.
+    /// The PostgreSQL database, if the store is not a file.
     pub(crate) database: Option<Database>,
-    /// Whether tables and statements are in the words of SQLite.
+    /// Whether SQL is written for SQLite and translated.
     is_translated: bool,
 }
 
@@ -76,7 +76,7 @@ impl World {
         Self::with(backend, TABLES, standard)
     }
 
-    /// A server over these tables, which are declared as in SQLite.
+    /// A server over these tables, declared in SQLite's syntax.
     pub(crate) fn with(
         backend: Backend,
         tables: &str,
@@ -112,7 +112,7 @@ impl World {
         Self::open(configure(Config::new(path)), folder, None)
     }
 
-    /// A server over PostgreSQL, and tables that are declared as there.
+    /// A server over PostgreSQL, with tables in its syntax.
     pub(crate) fn postgres(tables: &str, configure: impl Fn(Config) -> Config) -> Self {
         let database = Database::new();
         database.run(tables);
@@ -135,7 +135,7 @@ impl World {
         Self { server, clock, folder, config, database, is_translated: false }
     }
 
-    /// Another node over the same database, by the same clock.
+    /// Another node over the same database, with the same clock.
     pub(crate) fn node(&self) -> Self {
         let url = &self.database().url;
         let mut node = Self::over(Database::at(url), |_| self.config.clone());
@@ -152,7 +152,7 @@ impl World {
         self.config.row_security.is_some()
     }
 
-    /// An operator sets row level security up, and the server starts again under it.
+    /// Sets up row level security and restarts the server under it.
     pub(crate) fn secure(&mut self) {
         let role = self.database().role("app");
         self.config.row_security = Some(RowSecurity { role, ..RowSecurity::default() });
@@ -160,24 +160,25 @@ impl World {
         self.restart();
     }
 
-    /// Another program writes the tables, wherever they are.
+    /// Writes as another program, in either store.
     pub(crate) fn write(&self, sql: &str) {
         let Some(database) = &self.database else {
             return self.outsider().execute_batch(sql).unwrap();
         };
         let sql = sql.replace("rejoin_", "rejoin.");
         if self.is_translated {
-            // Without the triggers of foreign keys, as another program writes a file.
+            // Without foreign key triggers, like another program on a file.
             database.run(&format!("SET session_replication_role = replica; {sql}"));
         } else if sql.starts_with("SET ") {
-            // The setting ends with its session.
+            // The setting ends with the session.
             database.session().run(&sql);
         } else {
             database.run(&sql);
         }
     }
 
-    /// Another program begins a transaction of its own, in the words of either database, and goes on in it.
+    /// Begins a transaction as another program, with a statement per store; returns a function for
+    /// further statements.
     pub(crate) fn hold(&self, in_file: &str, on_postgres: &str) -> Box<dyn Fn(&str)> {
         if let Some(database) = &self.database {
             let session = database.session();
@@ -189,7 +190,7 @@ impl World {
         Box::new(move |sql| outsider.execute_batch(sql).unwrap())
     }
 
-    /// Another program reads one cell, as text.
+    /// Reads one cell as another program, as text.
     pub(crate) fn one(&self, sql: &str) -> String {
         if let Some(database) = &self.database {
             return database.one(&sql.replace("rejoin_", "rejoin."));
@@ -205,12 +206,12 @@ impl World {
         self.folder.path().join("app.db")
     }
 
-    /// The server stops and starts again over the same database.
+    /// Restarts the server over the same database.
     pub(crate) fn restart(&mut self) {
         self.server = Server::open_at(self.config.clone(), Arc::new(self.clock.clone())).unwrap();
     }
 
-    /// A copy of the database as it is now, to be restored as one of its own.
+    /// A copy of the current database, to be restored as a separate one.
     pub(crate) fn backup(&self) -> Config {
         let mut config = self.config.clone();
         if let Some(database) = &self.database {
@@ -223,7 +224,7 @@ impl World {
         config
     }
 
-    /// Another program: a connection without the server's functions.
+    /// A connection of another program, without the server's functions.
     pub(crate) fn outsider(&self) -> Connection {
         let connection = Connection::open(self.path()).unwrap();
         connection.pragma_update(None, "foreign_keys", false).unwrap();

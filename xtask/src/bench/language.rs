@@ -1,6 +1,7 @@
-//! The bench programs of the other languages: each prints a line of JSON for each figure, which stand here beside Rust's own.
+//! Benchmark programs of the other languages: each prints one JSON line per figure, shown here next
+//! to Rust's.
 //!
-//! Programs and library are built in release. A figure of Rust stands in the line whose name is the same.
+//! Programs and library are built in release. Figures are matched by name.
 
 use crate::built::Built;
 use crate::language::javascript;
@@ -11,7 +12,7 @@ use serde::Deserialize;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-/// What rows into objects may cost at most, in terms of the peer.
+/// The line of rows into objects, which is compared with the peer.
 const ROWS: &str = "10,000 x 8 rows into objects";
 /// The same rows, in memory on both sides: row buffer against `JSON.parse`.
 const FROM_STRING: &str = "the same, from a string";
@@ -19,21 +20,21 @@ const FROM_STRING: &str = "the same, from a string";
 /// A language with a bench program.
 pub(super) struct Language {
     name: &'static str,
-    /// The highest ratio that is aimed at for the rows.
+    /// The maximum ratio for the rows.
     goal: f64,
-    /// The line that the goal is judged by; other lines of rows show it in parentheses.
-    judged: &'static str,
-    /// The program; told the folder of the library.
+    /// The line that the goal applies to; other lines of rows show it in parentheses.
+    goal_line: &'static str,
+    /// The program; receives the folder of the library.
     command: fn(&Path) -> Result<Command>,
 }
 
 const LANGUAGES: [Language; 3] = [
-    Language { name: "kotlin", goal: 1.5, judged: ROWS, command: |library| Ok(kotlin(library)) },
-    Language { name: "swift", goal: 1.5, judged: ROWS, command: swift },
-    Language { name: "javascript", goal: 0.5, judged: FROM_STRING, command: |_| javascript() },
+    Language { name: "kotlin", goal: 1.5, goal_line: ROWS, command: |library| Ok(kotlin(library)) },
+    Language { name: "swift", goal: 1.5, goal_line: ROWS, command: swift },
+    Language { name: "javascript", goal: 0.5, goal_line: FROM_STRING, command: |_| javascript() },
 ];
 
-/// A figure, as the programs print it.
+/// A figure as printed by the programs.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 struct Figure {
     what: String,
@@ -51,16 +52,16 @@ impl Language {
         LANGUAGES.iter().find(|language| language.name == name)
     }
 
-    /// Builds everything, runs Rust's own and then the language's, and prints the table.
+    /// Builds everything, runs Rust's program and then the language's, and prints the table.
     pub(super) fn bench(&self) -> Result<ExitCode> {
         let built = Built::by(&["build", "--release", "--package", "rejoin-bindings"])?;
-        let folder = built.library()?.parent().context("a library lies in a folder")?;
+        let folder = built.library()?.parent().context("the library has no parent folder")?;
         let own = ["run", "--quiet", "--release", "--package", "rejoin-bench", "--", "border"];
         let rust = figures(cargo(&own, &[]))?;
         let mut command = (self.command)(folder)?;
         command.env("REJOIN_LIBRARY_DIR", folder);
-        let told = figures(command)?;
-        println!("\n{}", table(&told, &rust, self));
+        let measured = figures(command)?;
+        println!("\n{}", table(&measured, &rust, self));
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -80,7 +81,7 @@ fn swift(library: &Path) -> Result<Command> {
     let mut command = swift.command("swift");
     command.args(["run", "--configuration", "release", "--scratch-path"]);
     command.arg(library.with_file_name("swift")).arg("rejoin-bench");
-    // The program is in the package only where it is asked for: it needs SQLite's own header.
+    // The package has the program only on request: it needs SQLite's own header.
     command.env("REJOIN_BENCH", "1");
     Ok(command)
 }
@@ -92,7 +93,7 @@ fn javascript() -> Result<Command> {
     Ok(command)
 }
 
-/// What a program prints; lines that are no figure are passed on.
+/// The figures that a program prints; other lines are passed through.
 fn figures(command: Command) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     let well = for_each_line(command, |line| match serde_json::from_str(line) {
@@ -106,11 +107,11 @@ fn figures(command: Command) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// The table, a line for each figure of the language.
-fn table(told: &[Figure], rust: &[Figure], language: &Language) -> String {
+/// The table, with one line per figure of the language.
+fn table(measured: &[Figure], rust: &[Figure], language: &Language) -> String {
     let heads = ["what", "ours", "peer", "peer's", "ratio", "goal", "in Rust"].map(str::to_owned);
     let rows: Vec<[String; 7]> = std::iter::once(heads)
-        .chain(told.iter().map(|figure| {
+        .chain(measured.iter().map(|figure| {
             let same = rust.iter().find(|other| other.what == figure.what);
             cells(figure, same, language)
         }))
@@ -131,7 +132,7 @@ fn cells(figure: &Figure, rust: Option<&Figure>, language: &Language) -> [String
     let goal = [ROWS, FROM_STRING].contains(&figure.what.as_str()).then(|| {
         let met = figure.ratio.is_some_and(|ratio| ratio <= language.goal);
         let goal = format!("{:.2} {}", language.goal, if met { "met" } else { "MISSED" });
-        if figure.what == language.judged { goal } else { format!("({goal})") }
+        if figure.what == language.goal_line { goal } else { format!("({goal})") }
     });
     [
         figure.what.clone(),
@@ -153,15 +154,15 @@ mod tests {
     }
 
     #[test]
-    fn figures_stand_beside_those_of_rust_and_the_goal() {
-        let told = [
+    fn figures_are_shown_with_those_of_rust_and_the_goal() {
+        let measured = [
             figure(
                 r#"{"what":"10,000 x 8 rows into objects","ours_ms":12.5,"peer":"sqlite-jdbc","peer_ms":10,"ratio":1.25}"#,
             ),
             figure(r#"{"what":"commit to emission, p50","ours_ms":0.5}"#),
         ];
         let rust = [figure(r#"{"what":"commit to emission, p50","ours_ms":0.25,"peer":null}"#)];
-        let table = table(&told, &rust, Language::named("kotlin").unwrap());
+        let table = table(&measured, &rust, Language::named("kotlin").unwrap());
         let lines: Vec<Vec<&str>> = table
             .lines()
             .map(|line| line.split("  ").map(str::trim).filter(|it| !it.is_empty()).collect())
@@ -171,24 +172,25 @@ mod tests {
     }
 
     #[test]
-    fn a_goal_that_is_missed_is_said_to_be() {
-        let told = [figure(r#"{"what":"10,000 x 8 rows into objects","ours_ms":3,"ratio":1.6}"#)];
-        assert!(table(&told, &[], Language::named("swift").unwrap()).contains("1.50 MISSED"));
+    fn missed_goal_is_reported() {
+        let measured =
+            [figure(r#"{"what":"10,000 x 8 rows into objects","ours_ms":3,"ratio":1.6}"#)];
+        assert!(table(&measured, &[], Language::named("swift").unwrap()).contains("1.50 MISSED"));
     }
 
     #[test]
-    fn javascript_is_judged_by_the_parser_alone_and_json_made_in_sql_stands_beside_it() {
-        let told = [
+    fn javascript_goal_applies_to_the_parser_line_only() {
+        let measured = [
             figure(r#"{"what":"10,000 x 8 rows into objects","ours_ms":3,"ratio":0.4}"#),
             figure(r#"{"what":"the same, from a string","ours_ms":3,"ratio":0.9}"#),
         ];
-        let table = table(&told, &[], Language::named("javascript").unwrap());
+        let table = table(&measured, &[], Language::named("javascript").unwrap());
         let lines: Vec<&str> = table.lines().map(str::trim_end).collect();
         assert!(lines[1].ends_with("(0.50 met)") && lines[2].ends_with("  0.50 MISSED"), "{table}");
     }
 
     #[test]
-    fn only_the_names_of_languages_are_taken() {
+    fn only_names_of_languages_are_accepted() {
         assert!(LANGUAGES.iter().all(|it| Language::named(it.name).is_some()));
         assert!(Language::named("--filter").is_none() && Language::named("border").is_none());
     }

@@ -1,7 +1,7 @@
-//! `--page`: the bench writes its table into `docs/performance.md`, with the commit that was measured.
+//! `--page`: writes the table of a benchmark into `docs/performance.md`, with the measured commit.
 //!
-//! The page has a place for each command: `<!-- bench: server --lag -->`, a block that is replaced as a whole, and
-//! `<!-- end -->`. What the figures mean is written by hand around the blocks.
+//! The page has a block for each command, from `<!-- bench: server --lag -->` to `<!-- end -->`,
+//! which is replaced as a whole. The text around the blocks is written by hand.
 
 use crate::process::{for_each_line, output};
 use crate::workspace;
@@ -15,11 +15,11 @@ const PAGE: &str = "docs/performance.md";
 
 const END: &str = "<!-- end -->";
 
-/// Runs `cargo xtask bench` with the other arguments, and writes what it prints into their place.
+/// Runs `cargo xtask bench` with the other arguments, and writes its output into their block.
 pub(super) fn write(arguments: &[String]) -> Result<ExitCode> {
     let path = workspace::root().join(PAGE);
     let page = fs::read_to_string(&path).context(PAGE)?;
-    // Before anything is measured: a command without a place is refused.
+    // Before the measurement: refuse a command without a block.
     replaced(&page, arguments, "")?;
     let commit = commit()?;
     let mut bench = Command::new(std::env::current_exe()?);
@@ -43,7 +43,7 @@ pub(super) fn write(arguments: &[String]) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The commit that is measured, with its day; a tree that differs from it says so.
+/// The measured commit and its date; notes uncommitted changes.
 fn commit() -> Result<String> {
     let git = |arguments: &[&str]| {
         let mut git = Command::new("git");
@@ -56,7 +56,7 @@ fn commit() -> Result<String> {
     Ok(format!("{}{suffix}", named.trim()))
 }
 
-/// The page with another block in the place of a command.
+/// The page with a new block for a command.
 fn replaced(page: &str, arguments: &[String], block: &str) -> Result<String> {
     let begin = format!("<!-- bench: {} -->\n", arguments.join(" "));
     let parts = page.split_once(&begin).and_then(|(before, rest)| {

@@ -1,20 +1,22 @@
-//! Generated Kotlin that apps cannot see, and that loses nothing.
+//! Post-processes the generated Kotlin: hides it from apps and fixes a leak.
 //!
-//! UniFFI writes everything public, and asks for no visibility that the hand-written package could set. Here whatever stands at
-//! the top level becomes `internal`: apps see `dev.rejoin` alone, and the package may demand explicit visibility and no warnings
-//! of its own code. Names in the compiled classes stay as they are, since only members of a class are renamed when internal.
+//! UniFFI makes all declarations public. Here all top-level declarations become `internal`: apps
+//! see only `dev.rejoin`, and the package can require explicit visibility and no warnings in its
+//! own code. Names in the compiled classes do not change, since only internal members of a class
+//! are renamed.
 //!
-//! One thing is mended. A coroutine that is cancelled when its answer is ready, and before it has fetched it, would leave the
-//! answer in the engine for good: a buffer of rows, or a transaction that holds the writer. It fetches it all the same.
+//! The leak: a coroutine cancelled after its result is ready, but before it is fetched, would keep
+//! the result in the engine forever, for example a row buffer or a transaction that holds the
+//! writer. The patch fetches the result.
 
-/// Words that may stand before the word that says what is declared.
+/// Modifiers that may precede the keyword of a declaration.
 const MODIFIERS: [&str; 7] = ["public", "data", "sealed", "open", "abstract", "inline", "suspend"];
-/// Words that say what is declared.
+/// Keywords of declarations.
 const KINDS: [&str; 8] = ["class", "interface", "object", "fun", "val", "var", "typealias", "enum"];
 
-/// How waiting for an answer ends in the generated code.
+/// How the generated code ends the wait for a result.
 const ENDS: &str = "    } finally {\n        freeFunc(rustFuture)\n    }\n";
-/// How it should.
+/// The replacement.
 const FETCHES: &str = "\
     } catch (cancelled: kotlin.coroutines.cancellation.CancellationException) {
         // A result that is ready and was not fetched would be lost with its future.
@@ -24,14 +26,14 @@ const FETCHES: &str = "\
         throw cancelled
 ";
 
-/// What is committed; nothing if the generator does not write any more what is mended here.
-pub(super) fn mended(kotlin: &str) -> Option<String> {
+/// The code to commit; `None` if the generator no longer produces the code to patch.
+pub(super) fn patched(kotlin: &str) -> Option<String> {
     let text = hidden(kotlin);
-    let mended = text.replacen(ENDS, &format!("{FETCHES}{ENDS}"), 1);
-    (mended != text).then_some(mended)
+    let patched = text.replacen(ENDS, &format!("{FETCHES}{ENDS}"), 1);
+    (patched != text).then_some(patched)
 }
 
-/// The same code, seen by its own module only, and without warnings.
+/// The same code with internal visibility and without warnings.
 fn hidden(kotlin: &str) -> String {
     let mut text = String::with_capacity(kotlin.len());
     for line in kotlin.lines() {
@@ -43,9 +45,9 @@ fn hidden(kotlin: &str) -> String {
     text
 }
 
-/// The line as an internal declaration, if it begins one at the top level.
+/// The line as an internal declaration, if it starts a top-level declaration.
 fn declared(line: &str) -> Option<String> {
-    // A function of the top level that throws is the one thing written with an indent, behind its annotation.
+    // A top-level function that throws is indented, after its annotation.
     if let Some((throws, function)) = line.split_once("::class) fun ")
         && throws.trim_start().starts_with("@Throws(")
     {
@@ -58,23 +60,23 @@ fn declared(line: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{hidden, mended};
+    use super::{hidden, patched};
 
     #[test]
-    fn an_answer_that_nobody_fetched_is_fetched_or_the_generator_is_another() {
+    fn unfetched_result_is_fetched_or_the_patch_fails() {
         let waits = "    try {\n    } finally {\n        freeFunc(rustFuture)\n    }\n";
-        let mended_once = mended(waits).unwrap();
-        assert!(mended_once.contains("(it as? Disposable)?.destroy()"));
+        let patched_once = patched(waits).unwrap();
+        assert!(patched_once.contains("(it as? Disposable)?.destroy()"));
         assert!(
-            mended_once.ends_with(
+            patched_once.ends_with(
                 "throw cancelled\n    } finally {\n        freeFunc(rustFuture)\n    }\n"
             )
         );
-        assert!(mended("    try {\n    } finally {\n        free(rustFuture)\n    }\n").is_none());
+        assert!(patched("    try {\n    } finally {\n        free(rustFuture)\n    }\n").is_none());
     }
 
     #[test]
-    fn what_stands_at_the_top_level_is_internal_and_nothing_else_is_touched() {
+    fn only_top_level_declarations_become_internal() {
         for (before, after) in [
             ("open class RustBuffer {", "internal open class RustBuffer {"),
             ("public object FfiConverterLong: X {", "internal object FfiConverterLong: X {"),

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The crates whose files are checked.
 const CRATES: [&str; 5] = ["protocol/", "log/", "core/", "server/", "bindings/"];
 
-/// So many files may import each other.
+/// Maximum number of files that may import each other.
 const LONGEST: usize = 2;
 
 type Imports<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
@@ -62,7 +62,7 @@ fn module(path: &str) -> String {
     }
 }
 
-/// The file that defines a path: of the modules that the path begins with, the longest.
+/// The file that defines a path: that of the longest matching module.
 fn file_of<'a>(modules: &BTreeMap<String, &'a str>, path: &str) -> Option<&'a str> {
     let mut path = path;
     loop {

@@ -1,11 +1,12 @@
-//! Rules that a file keeps or breaks by itself: header, length, ASCII, no unfinished marks, no paths of a machine.
+//! Rules for single files: header, length, ASCII, no unfinished marks, no machine-specific paths.
 
 use crate::workspace::File;
 
-/// No source is longer, its tests included.
+/// Maximum length of a source file, including its tests.
 const LONGEST: usize = 500;
 
-/// Every file opens with a header that says its promise and its border: `//!` in Rust, a comment of several words elsewhere.
+/// Every file starts with a header that describes its purpose and scope: `//!` in Rust, a comment
+/// of several words elsewhere.
 pub(crate) fn header(file: &File) -> Option<String> {
     let mut lines = file.text.lines();
     if file.is_rust() {
@@ -15,38 +16,37 @@ pub(crate) fn header(file: &File) -> Option<String> {
         });
         return (!opens).then(|| format!("{}: has no `//!` header on its first line", file.path));
     }
-    // What a tool wants on the first line stands before the header.
+    // Lines that tools require may precede the header.
     let mut lines =
         lines.filter(|line| !line.contains("swift-tools-version") && !line.starts_with("#!"));
     let is_comment = |line: &&str| ["//", "/*", " *"].iter().any(|start| line.starts_with(start));
     let first = lines.by_ref().take_while(is_comment).take(3).collect::<String>();
     let words = first.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).count();
-    (words < 3)
-        .then(|| format!("{}: does not begin with a comment that says what it is", file.path))
+    (words < 3).then(|| format!("{}: does not start with a header comment", file.path))
 }
 
-/// A file that has grown too long holds two ideas.
+/// A file that is too long should be split.
 pub(crate) fn length(file: &File) -> Option<String> {
     let lines = file.text.lines().count();
     let too_long = lines > LONGEST;
     too_long.then(|| format!("{}: {lines} lines, at most {LONGEST}: split by idea", file.path))
 }
 
-/// Rust sources are ASCII, so that what is seen is what is compiled; write `\u{..}` in literals.
+/// Rust sources are ASCII, so that they compile as they look; use `\u{..}` in literals.
 pub(crate) fn ascii(file: &File) -> Option<String> {
     first_line(&file.text, |line| !line.is_ascii())
         .map(|line| format!("{}:{line}: not ASCII", file.path))
 }
 
-/// What is unfinished is not committed. (`todo!` and the like are lints.)
+/// Unfinished work is not committed. (`todo!` and similar are lints.)
 pub(crate) fn finished(file: &File) -> Option<String> {
-    // In pieces, so that this file keeps its own rule.
+    // Split, so that this file passes the rule.
     let words = [concat!("FIX", "ME"), concat!("TO", "DO:"), concat!("X", "XX")];
     first_line(&file.text, |line| words.iter().any(|word| line.contains(word)))
         .map(|line| format!("{}:{line}: unfinished", file.path))
 }
 
-/// No committed text names a place that exists on one machine only.
+/// No committed text names a path that exists on one machine only.
 pub(crate) fn no_machine_path(file: &File) -> Option<String> {
     if file.has_extension("lock") {
         return None;
@@ -61,7 +61,7 @@ fn names_a_machine(line: &str) -> bool {
         line.match_indices(&folder).any(|(at, _)| {
             let before = line[..at].chars().next_back();
             let after = line[at + folder.len()..].chars().next();
-            // `docs/work/x` and `https://a.b/home/x` are no absolute paths.
+            // `docs/work/x` and `https://a.b/home/x` are not absolute paths.
             !before.is_some_and(|c| c.is_ascii_alphanumeric() || "._-})~$".contains(c))
                 && after.is_some_and(|c| c.is_ascii_alphanumeric())
         })
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_in_another_language_begins_with_its_header() {
+    fn non_rust_source_starts_with_a_header() {
         let table = [
             ("/*\n * What it promises.\n */\npackage a", true),
             ("/** What it promises. */\nexport const a = 1;", true),
@@ -102,10 +102,10 @@ mod tests {
     }
 
     #[test]
-    fn each_rule_refuses_its_bad_file_and_no_good_one() {
+    fn each_rule_refuses_only_its_bad_file() {
         let long = "//! a\n".to_owned() + &"x\n".repeat(500);
         let limit = "//! a\n".to_owned() + &"x\n".repeat(499);
-        let machine = ["\"", "/ho", "me/somebody/x\""].concat();
+        let machine = ["\"", "/ho", "me/someone/x\""].concat();
         let mark = ["// FIX", "ME later"].concat();
         let table: [(Rule, &str, bool); 15] = [
             (header, "//! Promise.\nfn a() {}", true),

@@ -1,15 +1,16 @@
-//! No type has its methods in many files: one that has is several types.
+//! No type has methods in too many files: such a type should be split.
 //!
-//! Traits do not count, nor do types in tests. A type is known by its crate and its name.
+//! Trait implementations and types in tests do not count. A type is identified by its crate and
+//! name.
 
 use crate::workspace::File;
 use anyhow::{Context as _, Result};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Most files with methods of one type.
+/// Maximum number of files with methods of one type.
 const MOST: usize = 4;
 
-/// Types that have more, with the number of their files. A number may only become smaller.
+/// Types above the limit, with their number of files. A number may only decrease.
 const MORE: &[(&str, &str, usize)] = &[
     ("core/src", "Client", 16),
     ("core/src", "Engine", 14),
@@ -21,7 +22,7 @@ const MORE: &[(&str, &str, usize)] = &[
 /// The products' sources.
 const SOURCES: [&str; 5] = ["bindings/src", "core/src", "log/src", "protocol/src", "server/src"];
 
-/// Every type with methods in too many files, or with another number of files than the list says.
+/// Types with methods in too many files, or in another number of files than listed.
 pub(super) fn spread(files: &[File]) -> Result<Vec<String>> {
     let mut found: BTreeMap<(&str, String), BTreeSet<&str>> = BTreeMap::new();
     for file in files.iter().filter(|file| file.is_rust()) {
@@ -75,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn methods_in_a_fifth_file_are_a_problem_and_those_of_traits_and_tests_are_not() {
+    fn methods_in_a_fifth_file_are_refused() {
         assert_eq!(spread(&files(4, "Page")).unwrap(), Vec::<String>::new());
         let problems = spread(&files(5, "Page")).unwrap();
         assert!(matches!(problems.as_slice(), [one] if one.contains("5 files, not 4")));
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listed_type_may_not_grow_and_its_number_goes_down_with_it() {
+    fn listed_type_must_match_its_file_count() {
         let listed = |number| {
             let file = |at| File {
                 path: format!("log/src/part{at}.rs"),

@@ -1,13 +1,14 @@
-//! The layers: which crate may depend on which, and which files may name what.
+//! The layers: allowed dependencies between crates, and paths that files may use.
 //!
-//! A package or a dependency that is not in these tables is refused until it is entered. ARCHITECTURE.md draws the same.
+//! A package or dependency that is missing in these tables is refused. ARCHITECTURE.md shows the
+//! same layers.
 
 use super::source::paths;
 use crate::workspace::{File, Package};
 use anyhow::Result;
 
-/// One package, the packages of ours that it may depend on, and the crates that it must not (except for tests, or behind a
-/// feature that is off by default).
+/// A package, the packages of the workspace that it may use, and the crates that it must not use
+/// (except in tests, or behind a feature that is off by default).
 struct Layer {
     package: &'static str,
     may_use: &'static [&'static str],
@@ -18,27 +19,27 @@ const NETWORK: &[&str] = &["tokio", "reqwest", "axum", "rusqlite", "anyhow"];
 
 const LAYERS: &[Layer] = &[
     Layer { package: "rejoin-protocol", may_use: &[], never: NETWORK },
-    // Rows come from a store that is handed in, time and randomness as arguments.
+    // Rows come from an injected store, time and randomness are arguments.
     Layer { package: "rejoin-log", may_use: &["rejoin-protocol"], never: NETWORK },
     Layer {
         package: "rejoin-core",
-        // The plain server only in its tests.
+        // The plain server in tests only.
         may_use: &["rejoin-protocol", "rejoin-plain"],
         never: &["axum", "anyhow", "uniffi"],
     },
     Layer {
         package: "rejoin-server",
-        // The suite, the plain server and a PostgreSQL to start only in its tests.
+        // The suite, the plain server and a PostgreSQL in tests only.
         may_use: &["rejoin-protocol", "rejoin-conformance", "rejoin-plain", "rejoin-postgres"],
         never: &["reqwest", "uniffi"],
     },
     Layer {
         package: "rejoin-bindings",
-        // The server only in its tests.
+        // The server in tests only.
         may_use: &["rejoin-protocol", "rejoin-core", "rejoin-server"],
         never: &["axum", "anyhow", "reqwest", "rusqlite"],
     },
-    // It knows a server by its answers only.
+    // Uses a server through its responses only.
     Layer {
         package: "rejoin-conformance",
         may_use: &["rejoin-protocol"],
@@ -59,20 +60,20 @@ const LAYERS: &[Layer] = &[
     },
     // A foreign server: it shares no code with ours, not even the protocol.
     Layer { package: "rejoin-plain", may_use: &[], never: NETWORK },
-    // It starts PostgreSQL and knows nothing of Rejoin.
+    // Starts PostgreSQL; independent of Rejoin.
     Layer { package: "rejoin-postgres", may_use: &[], never: &["rusqlite", "axum", "anyhow"] },
     Layer {
         package: "rejoin-fuzz",
         may_use: &["rejoin-protocol", "rejoin-core"],
         never: &["reqwest", "axum", "tokio"],
     },
-    // A file system for SQLite; all of ours only in its tests.
+    // A file system for SQLite; uses our crates in tests only.
     Layer {
         package: "rejoin-vfs",
         may_use: &["rejoin-core", "rejoin-server", "rejoin-tests"],
         never: &["tokio", "reqwest", "axum", "anyhow"],
     },
-    // Processes as an app and an operator run them, and a checker of what they have recorded.
+    // Processes as run by an app and an operator, and a checker of their records.
     Layer {
         package: "rejoin-jepsen",
         may_use: &["rejoin-core", "rejoin-server", "rejoin-postgres"],
@@ -97,7 +98,7 @@ const LAYERS: &[Layer] = &[
     Layer { package: "rejoin-cli", may_use: &["rejoin-core"], never: &["rusqlite", "tokio"] },
     Layer {
         package: "rejoin-todo",
-        // The server only in its tests.
+        // The server in tests only.
         may_use: &["rejoin-core", "rejoin-server"],
         never: &["rusqlite"],
     },
@@ -133,7 +134,7 @@ pub(crate) fn between_packages(packages: &[Package]) -> Vec<String> {
     problems
 }
 
-/// Some files, and the paths that they must not name.
+/// Some files, and the paths that they must not use.
 struct Border {
     why: &'static str,
     files: &'static [&'static str],
@@ -206,8 +207,8 @@ const BORDERS: &[Border] = &[
     },
 ];
 
-/// The parts of a folder, from the lowest rank. A part may name parts of its own rank and below, and what the folder's own
-/// module defines.
+/// The parts of a folder, in ascending rank. A part may use parts of its own rank and below, and
+/// definitions of the folder's own module.
 struct Order {
     folder: &'static str,
     parts: &'static [&'static [&'static str]],
@@ -265,7 +266,7 @@ const ORDERS: &[Order] = &[
 ];
 
 impl Order {
-    /// The rank of the part to which a path belongs: the first name after `start`.
+    /// The rank of the part of a path: the first name after `start`.
     fn rank(&self, path: &str, start: &str) -> Option<usize> {
         let rest = path.strip_prefix(start)?;
         let part = rest.split([':', '/', '.']).next()?;
@@ -278,7 +279,7 @@ impl Order {
         format!("crate::{}", inside.replace('/', "::"))
     }
 
-    /// The paths in a file that name a part above its own.
+    /// The paths in a file that use a higher part.
     fn above(&self, file: &File, paths: &[String]) -> Vec<String> {
         let Some(own) = self.rank(&file.path, self.folder) else { return Vec::new() };
         let module = self.module();
@@ -288,7 +289,7 @@ impl Order {
     }
 }
 
-/// Paths in product code that cross a border.
+/// Paths in product code that violate a layer.
 pub(crate) fn between_files(files: &[File]) -> Result<Vec<String>> {
     let mut problems = Vec::new();
     for file in files.iter().filter(|file| file.is_rust() && !file.is_test()) {
@@ -335,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn dependencies_between_packages_point_one_way() {
+    fn package_dependencies_point_one_way() {
         let table: [(&str, &[&str], bool); 13] = [
             ("rejoin-core", &["rejoin-protocol", "rusqlite"], true),
             ("rejoin-protocol", &["serde"], true),

@@ -1,10 +1,12 @@
-//! What a Rust file names, defines and implements outside its tests, read from its syntax.
+//! The paths, definitions and implementations of a Rust file outside its tests, read from its
+//! syntax.
 
 use crate::workspace::File;
 use anyhow::{Context as _, Result};
 use syn::visit::Visit;
 
-/// Every path that a file names outside its tests, in full: `super` and `self` resolved, groups of imports opened.
+/// All paths that a file uses outside its tests, in full: `super` and `self` are resolved, import
+/// groups expanded.
 pub(super) fn paths(file: &File) -> Result<Vec<String>> {
     let source = syn::parse_file(&file.text).with_context(|| file.path.clone())?;
     let in_crate = file.path.split_once("src/").map_or("", |(_, path)| path);

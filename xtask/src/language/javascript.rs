@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
-/// What vitest needs.
+/// The minimum for vitest.
 const OLDEST_NODE: (u32, u32) = (20, 19);
 
-/// Node and npm; what npm does not have is made (`cargo xtask toolchain ubrn`).
+/// Node and npm; what npm does not provide is built (`cargo xtask toolchain ubrn`).
 pub(super) fn missing() -> Option<String> {
     let no = |program: &str| Some(format!("there is no {program} on the PATH"));
     match (version("node", "--version"), version("npm", "--version")) {
@@ -24,7 +24,7 @@ pub(super) fn missing() -> Option<String> {
     }
 }
 
-/// Says so if this version (`v20.20.2`) is older than the oldest that vitest runs on.
+/// A message if this version (`v20.20.2`) is too old for vitest.
 fn too_old(node: &str) -> Option<String> {
     let mut parts = node.trim_start_matches('v').split('.').map(|part| part.parse::<u32>().ok());
     let found = parts.next().flatten().zip(parts.next().flatten());
@@ -42,7 +42,7 @@ pub(super) fn run(built: &Built, reports: &Path) -> Result<bool> {
     shown(vitest)
 }
 
-/// TypeScript as Node runs it, types stripped on the way.
+/// TypeScript run by Node, which strips the types.
 pub(super) fn device(_: &Built) -> Result<Command> {
     let runtime = prepare()?;
     let mut node = Command::new("node");
@@ -51,13 +51,15 @@ pub(super) fn device(_: &Built) -> Result<Command> {
     Ok(node)
 }
 
-/// Fetches the packages of the lockfile unless they are there, and makes the runtime by which Node loads the library.
+/// Installs the packages of the lockfile unless they are present, and builds the runtime with which
+/// Node loads the library.
 pub(crate) fn prepare() -> Result<PathBuf> {
     let changed = |path: &str| -> Option<SystemTime> {
         fs::metadata(folder().join(path)).ok()?.modified().ok()
     };
     let lock = changed("package-lock.json").context("react-native has no package-lock.json")?;
-    // npm writes it last. Not `npm ci`: it refuses a lockfile that lacks the builds of one package for other systems.
+    // npm writes it last. Not `npm ci`: it refuses a lockfile that lacks a package's builds for
+    // other systems.
     let is_fresh = changed("node_modules/.package-lock.json").is_some_and(|there| there >= lock);
     let fetched = is_fresh || shown(npm(&["install", "--no-save", "--no-audit", "--no-fund"]))?;
     ensure!(fetched, "npm cannot fetch the packages");

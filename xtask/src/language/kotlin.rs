@@ -11,7 +11,7 @@ use std::process::Command;
 
 const CLASS_PATH: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.9.0:build-classpath";
 
-/// A JDK and Maven; Maven fetches the rest.
+/// A JDK and Maven; Maven downloads the rest.
 pub(super) fn missing() -> Option<String> {
     let no = |program: &str| Some(format!("there is no {program} on the PATH"));
     match (version("java", "-version"), version("mvn", "-version")) {
@@ -35,7 +35,7 @@ pub(super) fn run(built: &Built, reports: &Path) -> Result<bool> {
     shown(test)
 }
 
-/// A class among the tests, on the class path that Maven prints.
+/// A class among the tests, on Maven's class path.
 pub(super) fn device(built: &Built) -> Result<Command> {
     let printed = "target/test-classpath";
     let mut goals = maven();
@@ -54,7 +54,7 @@ pub(super) fn device(built: &Built) -> Result<Command> {
     Ok(java)
 }
 
-/// Maven over all modules, without colours, bars and questions.
+/// Maven over all modules, without colours, progress bars and prompts.
 fn maven() -> Command {
     let mut maven = Command::new("mvn");
     maven.args(["--batch-mode", "--no-transfer-progress", "--file", "kotlin/pom.xml"]);

@@ -9,7 +9,8 @@ use anyhow::{Context as _, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A Swift on the PATH or in the cache. It is installed here only under `CI=true`: it is a large download.
+/// Swift on the PATH or in the cache. It is installed here only with `CI=true`: it is a large
+/// download.
 pub(super) fn missing() -> Result<Option<String>> {
     if swift::found()?.is_none() {
         if skips_allowed() {
@@ -23,13 +24,13 @@ pub(super) fn missing() -> Result<Option<String>> {
 
 pub(super) fn run(built: &Built, reports: &Path) -> Result<bool> {
     let mut test = present()?.command("swift");
-    // One at a time: some tests look at what the whole process holds.
+    // Sequentially: some tests inspect the state of the whole process.
     test.args(["test", "--no-parallel", "--scratch-path"]).arg(scratch());
     test.arg("--xunit-output").arg(reports.join("tests.xml")).envs(variables(built)?);
     shown(test)
 }
 
-/// The product of the package, run where its Swift is.
+/// The package's product, run where its Swift is installed.
 pub(super) fn device(built: &Built) -> Result<Command> {
     let swift = present()?;
     let mut compile = swift.command("swift");
@@ -39,7 +40,7 @@ pub(super) fn device(built: &Built) -> Result<Command> {
     Ok(swift.command(scratch().join("debug/rejoin-interop-device")))
 }
 
-/// Where Swift keeps what it builds: beside cargo's files, not in the tree.
+/// Swift's build folder: next to cargo's, outside the tree.
 fn scratch() -> PathBuf {
     root().join("target/swift")
 }

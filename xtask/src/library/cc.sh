@@ -1,6 +1,6 @@
 #!/bin/sh
-# zig as the C compiler of a phone's target, for `cargo check`: it has headers where there is no vendor's kit. What names the
-# target in words that zig does not know is left out, and ZIG_TARGET said instead.
+# zig as the C compiler of a phone's target, for `cargo check`: it has headers without the vendor's SDK. Arguments that name the
+# target in a form unknown to zig are replaced by ZIG_TARGET.
 skip=no
 for argument do
   shift

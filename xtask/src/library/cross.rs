@@ -1,8 +1,8 @@
-//! Whether the tree compiles for phones, on a machine without the kits of their vendors.
+//! Checks that the tree compiles for phones, on a machine without the vendors' SDKs.
 //!
-//! Rust's part comes by rustup; C is compiled by zig, which brings headers (PyPI's `ziglang`, kept in the cache). Nothing is
-//! linked, so this shows that nothing in the tree is of one system only, and makes no library to ship. Where a part cannot be
-//! had, the target is skipped by name.
+//! rustup provides the Rust targets; zig compiles C with its own headers (PyPI's `ziglang`, kept in
+//! the cache). Nothing is linked: this shows that no code depends on one system, and produces no
+//! library. If a part is not available, the target is skipped by name.
 
 use crate::process::{cargo, output, succeeds};
 use crate::report::Count;
@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A phone: Rust's name of it, and the one by which zig has nearly its headers.
+/// A phone: its Rust target, and the zig target with similar headers.
 struct Phone {
     rust: &'static str,
     zig: &'static str,
@@ -27,7 +27,7 @@ const PHONES: [Phone; 2] = [
 const ZIG: Cached = Cached { name: "zig", version: "0.17.0" };
 const COMPILER: &str = include_str!("cc.sh");
 
-/// Checks each target that can be checked here.
+/// Checks each available target.
 pub(super) fn check() -> Result<Count> {
     let zig = ZIG.ensure(install_zig);
     let mut count = Count::default();
@@ -47,7 +47,8 @@ pub(super) fn check() -> Result<Count> {
     Ok(count)
 }
 
-/// Why there is no standard library for this target, if there is none and none can be had.
+/// Why the standard library for this target is missing and cannot be installed; `None` if it is
+/// present.
 fn missing_std(phone: &Phone) -> Result<Option<String>> {
     if has_std(phone.rust)? {
         return Ok(None);
@@ -79,7 +80,7 @@ fn command(phone: &Phone, zig: &Path) -> Command {
     check.env(format!("CC_{target}"), zig.join("cc"));
     check.env("ZIG_TARGET", phone.zig);
     check.env("ZIG_GLOBAL_CACHE_DIR", zig.join("cache"));
-    // Asked of Xcode otherwise.
+    // Otherwise Xcode would be queried.
     check.env("SDKROOT", zig);
     check
 }

@@ -1,4 +1,5 @@
-//! Programs from crates.io that the gate runs: compiled once, without optimisation, which takes a minute or two each.
+//! Programs from crates.io used by the gate: compiled once, without optimisation, in a minute or
+//! two each.
 
 use super::Cached;
 use crate::process::{cargo, succeeds};
@@ -9,17 +10,17 @@ use std::process::Command;
 /// A program that cargo runs as a subcommand.
 pub(crate) struct Subcommand {
     tool: Cached,
-    /// What cargo calls it: `nextest` for `cargo-nextest`.
+    /// Its name as a subcommand: `nextest` for `cargo-nextest`.
     name: &'static str,
 }
 
-/// Runs Rust's tests, each in a process of its own.
+/// Runs Rust's tests, each in its own process.
 pub(crate) const NEXTEST: Subcommand = subcommand("cargo-nextest", "0.9.151", "nextest");
 /// Checks licences and duplicate versions of dependencies.
 pub(crate) const DENY: Subcommand = subcommand("cargo-deny", "0.20.2", "deny");
-/// Checks links of Markdown pages. It is no subcommand, but is made in the same way.
+/// Checks links of Markdown pages. Not a subcommand, but installed in the same way.
 pub(crate) const LYCHEE: Subcommand = subcommand("lychee", "0.24.2", "");
-/// Breaks product code at random places and looks whether a test fails. For the deep run.
+/// Mutates product code and checks whether a test fails. For the deep run.
 pub(crate) const MUTANTS: Subcommand = subcommand("cargo-mutants", "27.1.0", "mutants");
 
 const fn subcommand(name: &'static str, version: &'static str, short: &'static str) -> Subcommand {
@@ -42,7 +43,7 @@ impl Subcommand {
         Ok(folder.join("bin").join(format!("{name}{}", std::env::consts::EXE_SUFFIX)))
     }
 
-    /// A command of it.
+    /// A command that runs the program.
     pub(crate) fn command(&self) -> Result<Command> {
         let mut command = Command::new(self.ensure()?);
         if !self.name.is_empty() {

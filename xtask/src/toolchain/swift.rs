@@ -1,9 +1,9 @@
-//! Swift on Linux: the one on the PATH, else the one of Debian 13 in a folder of its own.
+//! Swift on Linux: the one on the PATH, or Debian 13's in a separate folder.
 //!
-//! Debian 12 and most other systems have no Swift to install, so the folder holds a small Debian 13 with Swift in it, and
-//! commands run there by chroot, in namespaces of their own: what they mount and start ends with them. The folders
-//! that they need to see (the present one, the temporary one, and those that cargo's and our variables name) have the same
-//! paths inside. Making it and entering it takes root. Border: knows nothing of what is built.
+//! Debian 12 and most other systems provide no Swift. The folder holds a minimal Debian 13 with
+//! Swift, and commands run there by chroot in their own namespaces: their mounts and processes end
+//! with them. The folders that they need (the current one, the temporary one, and those named by
+//! cargo's and our variables) have the same paths inside. Installing and entering it requires root.
 
 use super::Cached;
 use crate::process::{output, succeeds};
@@ -13,12 +13,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Debian 13 carries Swift 6.0.
+/// Debian 13 provides Swift 6.0.
 const TOOL: Cached = Cached { name: "swift", version: "debian13" };
 const INSTALL: &str = include_str!("swift/install.sh");
 const ENTER: &str = include_str!("swift/enter.sh");
 
-/// A Swift that is there.
+/// An installed Swift.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Swift {
     /// On the PATH.
@@ -28,7 +28,7 @@ pub(crate) enum Swift {
 }
 
 impl Swift {
-    /// A command that sees this Swift: `swift` itself, or a program that it has built.
+    /// A command that can use this Swift: `swift` itself, or a program built with it.
     pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
         match self {
             Self::Installed(_) => Command::new(program.as_ref()),
@@ -48,7 +48,8 @@ impl Swift {
     }
 }
 
-/// The Swift that can be used here and now, without making one: `None` where there is none, or only root could enter it.
+/// The usable Swift, without installing one: `None` if there is none, or if entering it requires
+/// root.
 pub(crate) fn found() -> Result<Option<Swift>> {
     if let Some(installed) = on_the_path("swift") {
         return Ok(Some(Swift::Installed(installed)));
@@ -63,7 +64,7 @@ pub(crate) fn found() -> Result<Option<Swift>> {
     Ok(Some(Swift::Folder { enter: folder.join("bin/enter") }))
 }
 
-/// Makes the folder unless there is a Swift, and shows that it runs.
+/// Installs the folder unless there is a Swift, and verifies that it runs.
 pub(crate) fn install() -> Result<PathBuf> {
     let swift = match found()? {
         Some(swift) => swift,
@@ -72,7 +73,7 @@ pub(crate) fn install() -> Result<PathBuf> {
     let mut version = swift.command("swift");
     version.arg("--version");
     if !succeeds(version)? {
-        bail!("swift does not run; remove {} and make it anew", swift.place().display());
+        bail!("swift does not run; remove {} and install it again", swift.place().display());
     }
     Ok(swift.place())
 }
@@ -102,14 +103,14 @@ fn make() -> Result<PathBuf> {
             "install",
         ]);
         if !succeeds_quietly(install.arg(folder.join("root")))? {
-            bail!("Debian 13 could not be installed into a folder; what failed stands above");
+            bail!("Debian 13 could not be installed into a folder; see the error above");
         }
         fs::create_dir(folder.join("bin"))?;
         programs(folder)
     })
 }
 
-/// The scripts beside the system, brought up to date where another version of us made them.
+/// The scripts next to the system, updated if an earlier version installed them.
 fn programs(folder: &Path) -> Result<()> {
     let swift = "#!/bin/sh\nexec \"${0%/*}/enter\" swift \"$@\"\n";
     for (name, text) in [("enter", ENTER), ("swift", swift)] {
@@ -125,7 +126,7 @@ fn programs(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// As `succeeds`, but names the script instead of printing all of it.
+/// Like `succeeds`, but prints the script's name instead of its text.
 fn succeeds_quietly(command: &mut Command) -> Result<bool> {
     println!(
         "$ (Debian 13 with Swift into a folder: about a minute, 0.6 GB to download, 2.6 GB of disk)"
@@ -151,7 +152,7 @@ mod tests {
     use std::process::{Command, Stdio};
 
     #[test]
-    fn a_command_runs_inside_the_folder_or_as_it_is() {
+    fn command_runs_inside_the_folder_or_directly() {
         let installed = Swift::Installed("/usr/bin/swift".into()).command("swift");
         assert_eq!(installed.get_program(), "swift");
         let inside = Swift::Folder { enter: "/c/bin/enter".into() }.command("swift");
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn the_scripts_are_well_formed() {
+    fn scripts_are_well_formed() {
         assert!(on_the_path("sh").is_some());
         for script in [INSTALL, ENTER] {
             let mut shell = Command::new("sh").arg("-n").stdin(Stdio::piped()).spawn().unwrap();

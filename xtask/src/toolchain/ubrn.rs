@@ -1,8 +1,9 @@
-//! `cargo xtask toolchain ubrn`: uniffi-bindgen-react-native, which writes the TypeScript, and the runtime by which Node loads
-//! the library.
+//! `cargo xtask toolchain ubrn`: uniffi-bindgen-react-native, which generates the TypeScript, and
+//! the runtime with which Node loads the library.
 //!
-//! Both come from the npm package, whose hash is written here, and are compiled: npm has no build of this version for Node. Of
-//! the workspace in the package only what the Node flavour needs is built, which takes a third of the time of its whole command.
+//! Both come from the npm package, pinned by hash, and are compiled, since npm has no build of this
+//! version for Node. Only the workspace members for Node are built, which takes a third of the
+//! time.
 
 use super::Cached;
 use crate::process::{cargo, output, succeeds};
@@ -11,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The package, at the release that follows the pinned UniFFI; `r` counts the changes of what is made of it here.
+/// The package's release for the pinned UniFFI; `r` counts changes of our build.
 const TOOL: Cached = Cached { name: "ubrn", version: "0.31.0-5-r1" };
 const PACKAGE: &str = "uniffi-bindgen-react-native@0.31.0-5";
 const INTEGRITY: &str = "sha512-YtL3gTe+RVXAQx/2P2Iuypic/CunRZC65Cs47v//YRfwWNYU4Ufd1jT3rqxSrH5b5QFCYblP89Nf/9ssZRvNgg==";
@@ -19,7 +20,8 @@ const INTEGRITY: &str = "sha512-YtL3gTe+RVXAQx/2P2Iuypic/CunRZC65Cs47v//YRfwWNYU
 const GENERATOR: &str = "ubrn-napi";
 const RUNTIME: &str = "uniffi-runtime-napi.node";
 
-/// What is laid over the unpacked package: a smaller workspace, and a program around the generator's library.
+/// Files added to the unpacked package: a smaller workspace, and a program around the generator's
+/// library.
 const OVERLAY: [(&str, &str); 4] = [
     ("Cargo.toml", include_str!("ubrn/workspace.toml")),
     ("Cargo.lock", include_str!("ubrn/Cargo.lock")),
@@ -27,8 +29,8 @@ const OVERLAY: [(&str, &str); 4] = [
     ("generate/src/main.rs", include_str!("ubrn/generate.rs")),
 ];
 
-/// Without its feature `wasm`, for which most of the time of a build goes, the library does not compile, and knows only the
-/// flavour `jsi`: the one file, what it says, and what it should say.
+/// Without its feature `wasm`, which takes most of the build time, the library does not compile and
+/// supports only `jsi`. The file to edit, its text, and the replacement.
 const EDITED: &str = "crates/ubrn_bindgen/src/cli.rs";
 const EDITS: [(&str, &str); 2] = [
     ("        Default::default()\n    }", "        SwitchArgs { flavor: AbiFlavor::Napi }\n    }"),
@@ -38,7 +40,7 @@ const EDITS: [(&str, &str); 2] = [
     ),
 ];
 
-/// The generator and the runtime, made.
+/// The installed generator and runtime.
 #[derive(Debug, Clone)]
 pub(crate) struct Ubrn {
     folder: PathBuf,
@@ -50,17 +52,18 @@ impl Ubrn {
         Ok(TOOL.found()?.map(|folder| Self { folder }))
     }
 
-    /// The tool, made now if it is not in the cache: needs npm and, the first time, a few minutes.
+    /// The tool, built now if it is not in the cache: needs npm and, the first time, a few minutes.
     pub(crate) fn ensure() -> Result<Self> {
         Ok(Self { folder: TOOL.ensure(make)? })
     }
 
-    /// The addon that Node loads; `REJOIN_NODE_RUNTIME` tells the package where it is.
+    /// The addon that Node loads; `REJOIN_NODE_RUNTIME` gives its path to the package.
     pub(crate) fn runtime(&self) -> PathBuf {
         self.folder.join(RUNTIME)
     }
 
-    /// A command that writes the TypeScript of `library` into `folder`; `manifest` is the workspace of the library.
+    /// A command that generates the TypeScript of `library` into `folder`; `manifest` is the
+    /// workspace of the library.
     pub(crate) fn generate(&self, manifest: &Path, library: &Path, folder: &Path) -> Command {
         let mut command = Command::new(self.folder.join(GENERATOR));
         command.args([manifest, library, folder]);
@@ -68,12 +71,12 @@ impl Ubrn {
     }
 }
 
-/// Makes the tool and says where it is.
+/// Installs the tool and returns its path.
 pub(crate) fn install() -> Result<PathBuf> {
     Ok(Ubrn::ensure()?.folder)
 }
 
-/// Unpacks and builds in a folder beside the two files that stay.
+/// Unpacks and builds in a folder next to the two resulting files.
 fn make(folder: &Path) -> Result<()> {
     let build = folder.join("build");
     fs::create_dir(&build)?;
@@ -82,7 +85,7 @@ fn make(folder: &Path) -> Result<()> {
     let mut compile =
         cargo(&["build", "--locked", "-p", GENERATOR, "-p", "uniffi-runtime-napi"], &[]);
     compile.arg("--manifest-path").arg(build.join("Cargo.toml"));
-    // Variables of the build that runs us are not for this one.
+    // Variables of the current build must not affect this one.
     compile.arg("--target-dir").arg(build.join("target")).env_remove("RUSTFLAGS");
     ensure!(succeeds(compile)?, "{PACKAGE} does not compile");
     let products = build.join("target/debug");
@@ -97,7 +100,7 @@ fn make(folder: &Path) -> Result<()> {
     Ok(fs::remove_dir_all(build)?)
 }
 
-/// Fetches the package and unpacks it, if it is the one whose hash we know.
+/// Downloads and unpacks the package, and verifies its hash.
 fn unpack(build: &Path) -> Result<()> {
     let mut pack = Command::new("npm");
     pack.args(["pack", "--json", "--loglevel=error", PACKAGE, "--pack-destination"]).arg(build);
@@ -112,7 +115,7 @@ fn unpack(build: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The hash and the file name in the answer of `npm pack --json`.
+/// The hash and the file name in the output of `npm pack --json`.
 fn packed(answer: &str) -> Option<(String, String)> {
     let answer: serde_json::Value = serde_json::from_str(answer).ok()?;
     let text = |name: &str| Some(answer.get(0)?.get(name)?.as_str()?.to_owned());
@@ -145,7 +148,7 @@ mod tests {
     use super::{edited, packed};
 
     #[test]
-    fn the_answer_of_npm_names_hash_and_file() {
+    fn npm_output_gives_hash_and_file() {
         let answer = r#"[{"id": "a@1", "integrity": "sha512-x", "filename": "a-1.tgz"}]"#;
         assert_eq!(packed(answer), Some(("sha512-x".to_owned(), "a-1.tgz".to_owned())));
         for other in ["", "[]", "{}", r#"[{"integrity": "x"}]"#] {
@@ -154,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn another_file_than_the_known_one_is_not_edited() {
+    fn unexpected_file_is_not_edited() {
         let known = "f() {\n        Default::default()\n    }\n\
                      a && ubrn_common::has_wasm_bindgen_imports(source_path).unwrap_or(false);";
         let text = edited(known).unwrap();

@@ -1,11 +1,11 @@
-//! The actions of the TOML file.
+//! Actions in the TOML file.
 
 use rejoin_protocol::argument::{Parameter, ParameterType};
 
 use super::super::reader::{Members, Reader};
 use super::super::{ActionConfig, Check};
 
-/// An action, unless it has no name.
+/// Reads an action; `None` if it has no name.
 pub(super) fn read(reader: &mut Reader<'_>, mut members: Members) -> Option<ActionConfig> {
     let Some(name) = reader.text(&mut members, "name") else {
         reader.problem(&format!("{}.name", members.place), "missing: name the action");

@@ -1,4 +1,4 @@
-//! A `[[tables]]` block: the registry's entry, key by key.
+//! A `[[tables]]` block, read key by key.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::error::ProblemKind;
 use crate::model::PushPolicy;
 use crate::model::resolver::Resolve;
 
-/// A table, unless one of its name was there before.
+/// Reads a table; `None` if its name is already in use.
 pub(super) fn read(
     reader: &mut Reader<'_>,
     mut members: Members,
@@ -71,7 +71,7 @@ fn read_push(reader: &mut Reader<'_>, members: &mut Members) -> Option<PushPolic
     }
 }
 
-/// In which buckets rows are beside their owner's.
+/// Reads the buckets of rows besides the owner's.
 fn read_buckets(reader: &mut Reader<'_>, members: &mut Members, table: &mut TableConfig) {
     table.bucket_by_column = reader.text(members, "bucket_by_column");
     table.bucket_prefix = reader.text(members, "bucket_prefix");
@@ -93,7 +93,7 @@ fn read_parent(reader: &mut Reader<'_>, members: &mut Members) -> Option<ParentC
             let place = format!("{place}.parent_fk_col");
             let why = "missing: name the column that holds the parent's key";
             reader.problem_of(ProblemKind::MissingParentColumn, &place, why);
-            // The chain above is looked at all the same.
+            // Keeps the parent, so that the ownership chain above it is still checked.
             Some(ParentConfig { table, column: String::new() })
         }
         (None, Some(_)) => {
@@ -106,7 +106,7 @@ fn read_parent(reader: &mut Reader<'_>, members: &mut Members) -> Option<ParentC
     }
 }
 
-/// What becomes of edits that meet other changes.
+/// Reads the conflict policy and the resolver.
 fn read_conflicts(reader: &mut Reader<'_>, members: &mut Members, table: &mut TableConfig) {
     let place = members.place.clone();
     if let Some(word) = reader.text(members, "policy") {
@@ -152,7 +152,7 @@ fn read_rule(reader: &mut Reader<'_>, mut rule: Members) -> Option<Rule> {
             Some(Rule::References { column, table, on_delete, on_update })
         }
         "unique" => {
-            let why = "UNIQUE is no rule of the embedded store (D29): it could not keep it";
+            let why = "UNIQUE is not supported by the embedded store, which could not enforce it";
             reader.problem(&format!("{place}.kind"), why);
             reader.texts(&mut rule, "columns");
             None

@@ -1,4 +1,4 @@
-//! Access as SQL of PostgreSQL, over numbered parameters that hold arrays.
+//! Access rules as PostgreSQL SQL, over numbered parameters that hold arrays.
 
 use super::types::OwnerForm;
 use super::{Known, Shape, fed, member};
@@ -6,8 +6,8 @@ use crate::model::{Access, BucketColumn, Table};
 use crate::store::access::{self, Dialect, named_bucket, owner_bucket};
 use crate::store::quote::{cell, literal};
 
-/// The numbers of a look's parameters: the owners as a list of texts, whether everybody's rows are seen, and the buckets by
-/// their whole names.
+/// The parameter numbers of a query: the owners as a list of texts, whether public rows are
+/// visible, and the buckets by full name.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Eyes {
     pub(super) owners: usize,
@@ -48,7 +48,7 @@ impl Dialect for Viewer<'_> {
         is_of(self.known.shape(table).compares(bucket.column), &value, &list)
     }
 
-    /// Rows of which a resolver, in the database or in the host, says the buckets.
+    /// Rows in buckets named by a bucket function or a resolver.
     fn others(&self, table: &Table, alias: &str) -> Vec<String> {
         let Shape { function, fed, .. } = self.known.shape(table);
         let function = function.as_ref().map(|_| member::seen(table, alias, self.eyes.buckets));
@@ -65,7 +65,7 @@ impl Dialect for Viewer<'_> {
     }
 }
 
-/// Whether the row `alias` is seen.
+/// Whether the row `alias` is visible.
 pub(super) fn seen(known: &Known, table: &Table, alias: &str, eyes: Eyes) -> String {
     access::seen(&Viewer { known, eyes }, &known.schema, table, alias)
 }
@@ -75,8 +75,9 @@ pub(super) fn no_bucket(value: &str) -> String {
     Viewer::no_bucket(value)
 }
 
-/// User ids and buckets are texts. A list is compared in the column's own type where that says the same, so that an index on
-/// the column serves; a text that is no value of the type names nothing there.
+/// User ids and buckets are texts. A list is compared in the column's own type where that is
+/// equivalent, so that an index on the column is used. A text that is not a value of the type
+/// matches nothing.
 fn is_of(form: OwnerForm, value: &str, list: &str) -> String {
     match form {
         OwnerForm::Text => format!("{value} = ANY({list})"),
@@ -92,7 +93,8 @@ fn is_of(form: OwnerForm, value: &str, list: &str) -> String {
     }
 }
 
-/// The buckets of the row `alias` as an array, with NULL for none; a stand-in for those that a resolver names.
+/// The buckets of the row `alias` as an array, with NULL for none; a placeholder for those named by
+/// a resolver.
 pub(super) fn buckets(known: &Known, table: &Table, alias: &str) -> String {
     let own = match table.access {
         Access::Chain { column, parent } => known.schema.tables.get(parent).map(|above| {

@@ -1,8 +1,8 @@
-//! What a snapshot is asked at once: the questions of a pull that can be foreseen travel together, and their answers are kept
-//! until they are asked for. A pull is some ten questions, and between a server and its database each would cost a journey.
+//! Prefetch: the foreseeable queries of a pull are sent in one round trip, and their results are
+//! kept until they are needed. A pull has about ten queries, each of which would cost a round trip.
 //!
-//! Where a transaction reads, its snapshot stands still, so an answer that came early is the answer. Where it writes, each is
-//! given once, to whom it was asked for; nobody else speaks for its user meanwhile.
+//! A read transaction has one snapshot, so a prefetched result stays valid. In a write transaction
+//! each result is used once, while the lock on the user keeps other requests of that user out.
 
 use std::collections::HashMap;
 
@@ -19,25 +19,25 @@ use crate::store::ReadHint;
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 
-/// A page of entries by what it was asked with.
+/// A page of entries, by the arguments of the query.
 type Span = (i64, Vec<String>, usize);
 
-/// Answers that came before they were asked for; what is not there is asked again.
+/// Prefetched results; anything else is queried when it is needed.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    /// For whom the transaction works, and which buckets he held before.
+    /// The user of the transaction, and the user's former buckets.
     pub(super) acting: Option<(String, Vec<String>)>,
     client: Option<(String, String, Client)>,
     granted: Option<(String, Vec<String>)>,
     tags: HashMap<i64, i64>,
     entries: Option<(Span, Vec<Row>)>,
     images: HashMap<i64, Images>,
-    /// What will be asked behind the next images: position and buckets.
+    /// The arguments of the expected call of `behind` after the next images: position and buckets.
     pub(super) coming: Option<(i64, Vec<String>)>,
     behind: Option<(i64, Vec<String>, i64)>,
 }
 
-/// Rows of one table that were asked for by their keys.
+/// Rows of one table that were queried by key.
 #[derive(Debug)]
 struct Images {
     keys: Vec<Option<Value>>,
@@ -68,7 +68,7 @@ impl Answers {
         self.tags.get(&position).copied()
     }
 
-    /// The tag of a position that an answer named beside other things.
+    /// Keeps the tag of a position that another result contained.
     pub(super) fn keep_tag(&mut self, position: i64, tag: i64) {
         self.tags.insert(position, tag);
     }
@@ -103,16 +103,16 @@ impl Answers {
     }
 }
 
-/// How a transaction asks.
+/// The kind of transaction that prefetches.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Way {
-    /// It tells the database for whom it works.
+    /// It sets the database's user.
     pub(super) acts: bool,
-    /// It writes: nobody else speaks for this user until it is over.
+    /// It writes: other requests of this user wait until it ends.
     pub(super) holds: bool,
 }
 
-/// Asks all of it in one round trip; the log's identity and ends are answered, too.
+/// Sends all queries in one round trip, together with the log's identity and ends.
 pub(super) fn ask(
     connection: &Connection,
     ahead: &ReadHint<'_>,
@@ -163,7 +163,7 @@ pub(super) fn ask(
     Ok(ends)
 }
 
-/// The question that [`Answers::coming`] is.
+/// The query for [`Answers::coming`].
 pub(super) const BEHIND: Sql<'static> = Sql { text: changelog::BEHIND, types: &[] };
 
 /// Its parameters.
@@ -171,8 +171,8 @@ pub(super) fn of_behind(coming: Option<&(i64, Vec<String>)>) -> (i64, Vec<&str>)
     coming.map_or((0, Vec::new()), |(position, buckets)| (*position, changelog::possible(buckets)))
 }
 
-/// Asks for the images of several tables in one round trip, if there are not too many: whether they weigh too much is found
-/// out afterwards, as with a chunk of one table.
+/// Queries the images of several tables in one round trip, if there are not too many. As with a
+/// chunk of one table, their size is checked afterwards.
 pub(super) fn ask_images(
     connection: &Connection,
     known: &Known,

@@ -1,5 +1,5 @@
-//! The writes of several groups as statements, sent in one round trip. Neighbours that insert into one table by the same text become
-//! one statement, which costs the database a fraction of many.
+//! The writes of several groups as statements, sent in one round trip. Adjacent inserts with the
+//! same text become one statement, which is much cheaper than many.
 
 use std::collections::HashSet;
 
@@ -22,12 +22,13 @@ pub(super) struct Write {
     pub(super) listed: Option<String>,
 }
 
-/// A part of a batch that can be undone to be sent again row by row.
+/// A part of a batch that can be rolled back and sent again row by row.
 const PART: &str = "SAVEPOINT rejoin_part";
 const UNDO_PART: &str = "ROLLBACK TO rejoin_part";
 
-/// Sends the writes, each with its group, and the verdicts. `before` begins the savepoint around them, if that was not sent. If an
-/// insert of many rows fails, the part is sent again row by row. Returns the group of the write that failed, and why.
+/// Sends the writes, each with its group, and the verdicts. `before` begins the surrounding
+/// savepoint, if that was not sent yet. If a multi-row insert fails, that part is sent again row by
+/// row. Returns the group of the failed write, and why it failed.
 pub(super) fn send(
     connection: &Connection,
     before: &str,
@@ -84,7 +85,7 @@ struct Statement<'w> {
     columns: Vec<Column<'w>>,
 }
 
-/// A parameter: a value, or a list of one for each row.
+/// A parameter: a single value, or a list with a value per row.
 #[derive(Debug)]
 enum Column<'w> {
     One(&'w Parameter),
@@ -113,7 +114,7 @@ impl Column<'_> {
     }
 }
 
-/// In their order. `is_single`: each row by itself.
+/// Statements for the writes, in order. `is_single`: one statement per row.
 fn statements(writes: &[(usize, Write)], is_single: bool) -> Vec<Statement<'_>> {
     let alike = |(_, left): &(usize, Write), (_, right): &(usize, Write)| {
         !is_single && left.listed.is_some() && left.text == right.text
@@ -133,7 +134,7 @@ fn statement(alike: &[(usize, Write)]) -> Option<Statement<'_>> {
     }
 }
 
-/// The parameters at this place; all of one kind, for their column is.
+/// The parameters at this position, all of the same kind as their column.
 fn column(alike: &[(usize, Write)], at: usize) -> Column<'_> {
     let cells = || alike.iter().filter_map(|(_, write)| write.parameters.get(at));
     let texts = cells().map(|cell| match cell {
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_that_insert_alike_are_one_statement() {
+    fn adjacent_equal_inserts_become_one_statement() {
         let writes = [
             write(0, "a", cells("1", b"x"), true),
             write(2, "a", [Parameter::Text(None), Parameter::Bytes(None)], true),
@@ -175,10 +176,10 @@ mod tests {
             write(5, "u", cells("5", b"z"), false),
             write(6, "u", cells("6", b"z"), false),
         ];
-        let told = |is_single| {
+        let summary = |is_single| {
             let all = statements(&writes, is_single);
-            let told = all.iter().map(|one| (one.text.to_owned(), one.group, one.is_many()));
-            told.collect::<Vec<_>>()
+            let lines = all.iter().map(|one| (one.text.to_owned(), one.group, one.is_many()));
+            lines.collect::<Vec<_>>()
         };
         let expected = [
             ("many a", 0, true),
@@ -187,9 +188,12 @@ mod tests {
             ("u", 5, false),
             ("u", 6, false),
         ];
-        assert_eq!(told(false), expected.map(|(text, group, many)| (text.to_owned(), group, many)));
-        assert_eq!(told(true).len(), writes.len());
-        assert!(told(true).iter().all(|(text, _, many)| !many && !text.starts_with("many")));
+        assert_eq!(
+            summary(false),
+            expected.map(|(text, group, many)| (text.to_owned(), group, many))
+        );
+        assert_eq!(summary(true).len(), writes.len());
+        assert!(summary(true).iter().all(|(text, _, many)| !many && !text.starts_with("many")));
         let all = statements(&writes, false);
         let [Column::Texts(texts), Column::Bytes(bytes)] = all[0].columns.as_slice() else {
             panic!("{:?}", all[0]);

@@ -1,9 +1,9 @@
-//! The signal by which a commit wakes the feeder, and a shutdown ends it.
+//! The signal that wakes the feeder after a commit and ends it at shutdown.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The signal of the feeder thread: there is work, or it is to end.
+/// The signal of the feeder thread: work is available, or the thread must end.
 #[derive(Debug, Default)]
 pub(crate) struct Bell {
     state: Mutex<State>,
@@ -21,7 +21,7 @@ impl Bell {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// There is something to do.
+    /// Signals that work is available.
     pub(crate) fn ring(&self) {
         self.state().rung = true;
         self.changed.notify_all();
@@ -32,12 +32,12 @@ impl Bell {
         self.changed.notify_all();
     }
 
-    /// Whether the thread is to end.
+    /// Whether the thread must end.
     pub(crate) fn ends(&self) -> bool {
         self.state().ends
     }
 
-    /// Waits until it rings, or for so long.
+    /// Waits for the signal, at most this long.
     pub(crate) fn listen(&self, most: Duration) {
         let (mut state, _) = self
             .changed
@@ -46,7 +46,7 @@ impl Bell {
         state.rung = false;
     }
 
-    /// Waits for so long, or until the thread is to end.
+    /// Waits this long, or until the thread must end.
     pub(crate) fn rest(&self, pause: Duration) {
         let rested = self.changed.wait_timeout_while(self.state(), pause, |state| !state.ends);
         drop(rested.unwrap_or_else(PoisonError::into_inner));

@@ -1,4 +1,5 @@
-//! What is below a row by chains of parents, as SQL: it is where its parent is, and goes where that goes (O15).
+//! Descendants of a row through chains of parents, as SQL: they are in the buckets of their parent
+//! and move with it.
 
 use std::fmt::Write as _;
 
@@ -6,7 +7,7 @@ use super::Known;
 use crate::model::{Access, Table};
 use crate::store::quote::cell;
 
-/// A table below another, and the tables between, from the lower to the upper.
+/// A table below another, with the tables between them, from lower to upper.
 pub(super) struct Below<'a> {
     pub(super) table: &'a Table,
     path: Vec<&'a Table>,
@@ -35,7 +36,8 @@ pub(super) fn below<'a>(known: &'a Known, table: &'a Table) -> Vec<Below<'a>> {
 }
 
 impl Below<'_> {
-    /// The keys of the rows below, as `(SELECT ... AS k FROM ...) AS lower`; `link` says which rows of the upper table they lead to.
+    /// The keys of the descendants, as `(SELECT ... AS k FROM ...) AS lower`; `link` is the
+    /// condition on the rows of the upper table.
     pub(super) fn rows(&self, known: &Known, link: impl FnOnce(&str) -> String) -> String {
         let mut from = String::new();
         for (at, table) in self.path.iter().enumerate() {
@@ -56,7 +58,7 @@ impl Below<'_> {
         format!("(SELECT {key}::text AS k {from} WHERE {}) AS lower", link(&upper))
     }
 
-    /// Whether any row stands directly below, if this is the table of those; `link` as above.
+    /// Whether the row has direct children, if this is their table; `link` as above.
     pub(super) fn direct(
         &self,
         known: &Known,
@@ -68,7 +70,7 @@ impl Below<'_> {
         Some(format!("EXISTS (SELECT FROM {name} AS d0 WHERE {})", link(&column)))
     }
 
-    /// Whether a foreign key keeps every child of the upper table (`name`) from being without its parent.
+    /// Whether a foreign key ensures that every child of the upper table (`name`) has its parent.
     pub(super) fn is_guarded(&self, name: &str) -> bool {
         self.path.last().is_none_or(|child| {
             let link = child.parent_column();

@@ -1,5 +1,5 @@
-//! The log: entries, tags, watermark, and the sequencer that gives positions. Entries are written by triggers only, but for
-//! the one that begins the log anew.
+//! The log: entries, tags, watermark, and the sequencer that assigns positions. Only triggers write
+//! entries, except the one that resets the log.
 
 use rejoin_protocol::time;
 use tokio_postgres::Row;
@@ -11,20 +11,21 @@ use super::{Known, types};
 use crate::model::{Entry, LogState, Table, Touched};
 use crate::store::quote::quoted;
 
-/// Numbers what has committed (C1), in a transaction of its own; the last position. Whoever has numbered something tells the
-/// other nodes, at the end of that transaction (D28).
+/// The sequencer: numbers committed changes in its own transaction and returns the last position.
+/// If it numbered any, it notifies the other nodes at the end of that transaction.
 pub(super) const SEQUENCE: &str =
     "SELECT s.head, CASE WHEN s.head > h.position THEN pg_notify('rejoin', s.head::text)::text END
     FROM rejoin.head AS h CROSS JOIN LATERAL (SELECT rejoin.sequence() AS head OFFSET 0) AS s";
 
-/// How much has committed and waits for that; counted to 100,000.
+/// The number of committed changes without a position, counted up to 100,000.
 pub(super) const UNNUMBERED: &str = "SELECT count(*) FROM (SELECT FROM rejoin.inbox
     WHERE writer >= coalesce((SELECT later FROM rejoin.head WHERE seen_by::xid = xmin), '0')
     OR writer = ANY(coalesce((SELECT open FROM rejoin.head WHERE seen_by::xid = xmin), '{}')) LIMIT 100000) AS waiting";
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 
-/// Gives every row of a table a version that the triggers can go on from: an instant, in the canonical text if it is text.
+/// Gives every row of a table a version that the triggers can increment: an instant, in canonical
+/// form if it is text.
 pub(super) fn normalise_versions(
     connection: &Connection,
     known: &Known,
@@ -53,9 +54,10 @@ pub(super) fn normalise_versions(
     Ok(())
 }
 
-/// Puts the watermark behind everything: rows may have changed unseen, so every cursor needs a snapshot.
+/// Moves the watermark past the end of the log: unrecorded changes are possible, so every cursor
+/// needs a snapshot.
 ///
-/// On a fresh database it only sets the first position.
+/// In a new database it only sets the first position.
 pub(super) fn begin_anew(connection: &Connection) -> Result<()> {
     connection.rows("SELECT pg_advisory_xact_lock(1380600394, 0)", &[])?;
     let next = "UPDATE rejoin.head SET position = position + 1 RETURNING position";
@@ -72,8 +74,9 @@ pub(super) struct Ends {
     pub(super) tag: Option<i64>,
 }
 
-/// The tag of the entry at a position, or NULL. It is asked for by the order of positions, which only one index has: while the table
-/// is small the planner takes any in which a position occurs, and a session keeps that plan when it no longer is.
+/// The tag of the entry at a position, or NULL. The query orders by position, which only one index
+/// supports. Otherwise the planner picks any index with a position while the table is small, and
+/// the session keeps that plan.
 macro_rules! tag_at {
     ($position:literal) => {
         concat!(
@@ -95,7 +98,7 @@ pub(super) const LIFE: &str = concat!(
     (SELECT value FROM rejoin.meta WHERE key = 'cursor_key'),
     (SELECT value::bigint FROM rejoin.meta WHERE key = 'watermark'), h.position, ",
     tag_at!("h.position"),
-    // As `UNNUMBERED`, along the index: what was numbered stays in the table until a vacuum.
+    // As in `UNNUMBERED`, along the index: numbered rows remain in the table until a vacuum.
     ", coalesce((SELECT true FROM rejoin.inbox AS i
         WHERE i.writer >= CASE WHEN h.seen_by::xid = h.xmin THEN h.later ELSE '0' END ORDER BY i.writer LIMIT 1),
       (SELECT true FROM rejoin.inbox AS i
@@ -103,7 +106,7 @@ pub(super) const LIFE: &str = concat!(
     FROM rejoin.head AS h"
 );
 
-/// Of each of these positions its tag, or NULL.
+/// The tags of these positions, or NULL.
 pub(super) const TAGS: &str = concat!(
     "SELECT p.position, ",
     tag_at!("p.position"),
@@ -127,7 +130,7 @@ pub(super) fn tag(connection: &Connection, position: i64) -> Result<Option<i64>>
     Ok(connection.first(TAGS, &[&[position].as_slice()])?.and_then(|row| row.get(1)))
 }
 
-/// The last position and its tag, once all that has been committed is numbered; in one round trip.
+/// The last position and its tag after all committed changes are numbered; in one round trip.
 pub(super) fn end(connection: &Connection) -> Result<(i64, i64)> {
     const END: &str =
         concat!("SELECT h.position, ", tag_at!("h.position"), " FROM rejoin.head AS h");
@@ -136,20 +139,20 @@ pub(super) fn end(connection: &Connection) -> Result<(i64, i64)> {
     Ok(rows.first().map_or((0, 0), end))
 }
 
-/// Buckets that the database can hold: no row is in another one.
+/// Buckets that the database can store; no row is in any other.
 pub(super) fn possible(buckets: &[String]) -> Vec<&str> {
     buckets.iter().map(String::as_str).filter(|bucket| types::is_text(bucket)).collect()
 }
 
 pub(super) fn most(limit: usize) -> i64 {
-    // One more is asked for.
+    // One more is queried.
     i64::try_from(limit).unwrap_or(i64::MAX).min(i64::MAX - 1)
 }
 
-/// The first entries after a position, by buckets. Each bucket is read along its own index, so that a page costs what it holds; where
-/// the log has no more entries left than there are buckets, those are read as they stand and looked through. Positions have no gaps
-/// behind the watermark, so the head tells how many are left. One entry more than asked for: it tells whether the last one's
-/// transaction goes on.
+/// The first entries after a position, by buckets. Each bucket is read along its own index, so that
+/// the cost depends on the page's size. If fewer entries than buckets remain, the remaining entries
+/// are scanned instead. Positions after the watermark have no gaps, so the head gives the number of
+/// remaining entries. One more entry than requested shows whether the last transaction continues.
 pub(super) const PAGE: &str = "WITH rest(few) AS MATERIALIZED
       (SELECT h.position - $1 <= cardinality($2::text[]) FROM rejoin.head AS h)
     SELECT c.position, c.table_number, c.record_id, c.tag, c.tx FROM (
@@ -170,7 +173,7 @@ pub(super) fn page(
     connection.rows(PAGE, &[&position, &buckets, &most(limit)])
 }
 
-/// Entries in order, of a page of at most `limit`, then on to the end of the last one's transaction (D15).
+/// Entries in order: at most `limit`, then on to the end of the last one's transaction.
 pub(super) fn entries(
     connection: &Connection,
     rows: &[Row],
@@ -214,7 +217,7 @@ impl<'a> FromSql<'a> for Transaction {
     }
 }
 
-/// In which buckets the entries of a span are; `None` where some have been forgotten.
+/// The buckets of the entries of a span; `None` if some entries were compacted.
 pub(super) fn touched(
     connection: &Connection,
     after: i64,
@@ -232,7 +235,7 @@ fn entry(row: &Row) -> Entry {
     Entry { position: row.get(0), table: row.get::<_, i32>(1).into(), id: row.get(2) }
 }
 
-/// How many entries stand behind a position, by buckets.
+/// The number of entries after a position, by buckets.
 pub(super) const BEHIND: &str =
     "SELECT count(*) FROM (SELECT FROM (SELECT DISTINCT unnest($2::text[])) AS b(bucket)
     CROSS JOIN LATERAL (SELECT FROM rejoin.changelog AS c
@@ -246,7 +249,7 @@ pub(super) fn how_many(rows: &[Row]) -> i64 {
     rows.first().map_or(0, |row| row.get(0))
 }
 
-/// Also entries that have no position yet count: the transaction's own, and what committed since.
+/// Entries without a position count too: the transaction's own, and committed ones.
 pub(super) fn was_seen(
     connection: &Connection,
     table: i64,

@@ -1,5 +1,5 @@
-//! Queries of the operator's that must give truth (O8). They read, and nothing else; while one is asked by somebody who
-//! writes, nobody else writes what it reads.
+//! Runs action checks: read-only queries that must return true. Within a write transaction, the
+//! tables that a check reads are locked against other writers.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use super::connection::{Connection, Sql};
 use super::error::log_text;
 use crate::error::Fault;
 
-/// NULL, of whatever type a parameter turns out to have.
+/// NULL of any parameter type.
 #[derive(Debug)]
 struct Nothing;
 
@@ -31,18 +31,18 @@ impl ToSql for Nothing {
     to_sql_checked!();
 }
 
-/// A query as it was written, taken apart.
+/// A parsed query.
 pub(super) struct Asked {
-    /// With `$1` for the first name, `$2` for the second.
+    /// The query with `$1` for the first name, `$2` for the second, and so on.
     pub(super) text: String,
     /// The names of its parameters, each once.
     pub(super) names: Vec<String>,
-    /// What may be the name of a table.
+    /// Words that may be table names.
     words: Vec<String>,
 }
 
-/// Whether it gives truth; one row is looked at. `locks`: the tables that it names are written by nobody else until the
-/// transaction is over.
+/// Whether the query returns true in its first row. `locks`: locks the tables that it names against
+/// other writers until the transaction ends.
 pub(super) fn holds(
     connection: &Connection,
     sql: &str,
@@ -60,14 +60,14 @@ pub(super) fn holds(
     let values: Vec<Value> = asked.names.iter().map(value).collect();
     let types: Vec<Type> = values.iter().map(type_of).collect();
     let params: Vec<&(dyn ToSql + Sync)> = values.iter().map(parameter).collect();
-    // A statement is kept by its text, and the types of its parameters are the values'.
+    // Statements are cached by text, and the types of the parameters depend on the values.
     let names: Vec<&str> = types.iter().map(Type::name).collect();
     let text = format!("{} LIMIT 1 /* {} */", wrapped(&asked.text), names.join(", "));
     let rows = connection.typed(Sql { text: &text, types: &types }, &params)?;
     Ok(rows.first().is_some_and(|row| row.get(0)))
 }
 
-/// The names of its parameters, or why it is no such query.
+/// The names of its parameters, or why the query cannot be used.
 pub(super) fn parameters_of(connection: &Connection, sql: &str) -> Result<Vec<String>, String> {
     let asked = take_apart(sql)?;
     let words = |error: tokio_postgres::Error| log_text(&error);
@@ -78,8 +78,8 @@ pub(super) fn parameters_of(connection: &Connection, sql: &str) -> Result<Vec<St
     Ok(asked.names)
 }
 
-/// One query, for where it stands nothing else can: no second statement, and none that writes. Truth is a number other
-/// than 0, or true.
+/// Wraps the query so that it can be neither a second statement nor a write. True is a number other
+/// than 0, or `true`.
 fn wrapped(sql: &str) -> String {
     format!(
         "SELECT coalesce((SELECT CASE json_typeof(cell.value) WHEN 'boolean' THEN cell.value::text = 'true' \
@@ -118,7 +118,7 @@ fn parameter(value: &Value) -> &(dyn ToSql + Sync) {
     }
 }
 
-/// Finds names after a colon, outside quotes and comments, and leaves `::` alone.
+/// Finds names after a colon, outside of quotes and comments, and skips `::`.
 pub(super) fn take_apart(sql: &str) -> Result<Asked, String> {
     let mut asked = Asked { text: String::new(), names: Vec::new(), words: Vec::new() };
     let mut rest = sql;
@@ -163,7 +163,7 @@ pub(super) fn take_apart(sql: &str) -> Result<Asked, String> {
     Ok(asked)
 }
 
-/// The length of the quoted word with which `text` begins; a doubled quote does not end it.
+/// The length of the quoted word at the start of `text`; a doubled quote does not end it.
 fn quoted_length(text: &str) -> usize {
     let quote = if text.starts_with('"') { '"' } else { '\'' };
     let mut characters = text.char_indices().skip(1).peekable();
@@ -184,7 +184,7 @@ mod tests {
     use super::take_apart;
 
     #[test]
-    fn names_are_found_outside_quotes_and_casts() {
+    fn parameters_are_found_outside_quotes_and_casts() {
         let sql = "SELECT ':no', \":no\" FROM app.tasks AS t -- :no\n WHERE id = :id::uuid AND n = :n /* :no */ AND o = :id";
         let asked = take_apart(sql).unwrap();
         assert_eq!(asked.names, ["id", "n"]);

@@ -1,8 +1,9 @@
-//! One connection: statements prepared once, waited for by the thread that asks.
+//! One connection: statements are prepared once, and the calling thread waits for their results.
 //!
-//! The engine is synchronous, and may be called from within somebody's runtime. So the socket is served by a runtime of the
-//! store's own, and a caller parks until its answer is there: no runtime has to be entered, and none can be blocked that
-//! the answer would need. A database that answers nothing for longer than a statement may take is lost: the connection is closed.
+//! The engine is synchronous and may be called within a host's runtime. The store therefore serves
+//! the socket on its own runtime, and a caller parks until its result arrives. No runtime is
+//! entered or blocked. If the database sends nothing for longer than a statement may take, the
+//! connection is closed.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -21,13 +22,14 @@ use tokio::time::Instant;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row, Statement};
 
-/// Statements that a connection keeps prepared; past it all are given up and prepared again as they come.
+/// Maximum number of prepared statements per connection; beyond it all are dropped and prepared
+/// again on use.
 const KEPT_STATEMENTS: usize = 512;
 
 /// Parameters of a statement.
 pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
-/// How much longer than a statement may take its answer may be on its way.
+/// Time for the transfer of a result, in addition to the statement timeout.
 const MARGIN: Duration = Duration::from_secs(5);
 
 struct Unpark {
@@ -42,12 +44,13 @@ impl Wake for Unpark {
     }
 }
 
-/// Waits for a future on this thread. What it waits for must be driven elsewhere.
+/// Waits for a future on this thread. Its work must be driven by another thread.
 pub(super) fn wait<F: Future>(future: F) -> F::Output {
     wait_within(future, None, &|| {})
 }
 
-/// The same. `on_silence` is called once if nothing at all happens for as long as `most`; it must end the future.
+/// Like [`wait`]. `on_silence` is called once if nothing happens for `most`; it must end the
+/// future.
 fn wait_within<F: Future>(
     future: F,
     mut most: Option<Duration>,
@@ -75,7 +78,8 @@ fn wait_within<F: Future>(
     }
 }
 
-/// Sends all before it waits for one: in this order, because in this order they are first asked. So they are answered, too.
+/// Starts all futures in order before it waits for the first, so requests are sent, and answered,
+/// in this order.
 async fn each_in_order<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
     let mut futures: Vec<Pin<Box<F>>> = futures.map(Box::pin).collect();
     let mut early = poll_fn(|context| {
@@ -96,7 +100,7 @@ async fn each_in_order<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Ou
     found
 }
 
-/// A statement with the types of its parameters, so that the text need not tell them.
+/// A statement with the types of its parameters, which the text then need not declare.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sql<'a> {
     pub(super) text: &'a str,
@@ -106,13 +110,13 @@ pub(super) struct Sql<'a> {
 /// A connection of the pool.
 pub(super) struct Connection {
     client: Client,
-    /// What serves the socket.
+    /// The runtime that serves the socket.
     runtime: Handle,
-    /// Ends what serves the socket.
+    /// Aborts the task that serves the socket.
     driver: AbortHandle,
-    /// How long a statement of a request may take.
+    /// The statement timeout of requests.
     limit: Duration,
-    /// Whether statements take as long as they take.
+    /// Whether the statement timeout is disabled.
     is_unlimited: Cell<bool>,
     statements: RefCell<HashMap<String, Statement>>,
 }
@@ -134,12 +138,12 @@ impl Connection {
         Self { client, runtime, driver, limit, is_unlimited: Cell::new(false), statements }
     }
 
-    /// How long a statement of a request may take.
+    /// The statement timeout of requests.
     pub(super) fn limit(&self) -> Duration {
         self.limit
     }
 
-    /// Runs work of which a statement may take as long as it takes: an index is built, a migration runs.
+    /// Runs work without the statement timeout: index builds, migrations.
     pub(super) fn unlimited<T>(&self, work: impl FnOnce() -> T) -> T {
         let before = self.is_unlimited.replace(true);
         let done = work();
@@ -147,8 +151,8 @@ impl Connection {
         done
     }
 
-    /// Waits for what the database answers. After a silence that is longer than any statement may last, the connection is closed,
-    /// and the answer is that it is closed.
+    /// Waits for a result. If nothing arrives for longer than any statement may take, closes the
+    /// connection and returns the error of a closed connection.
     fn wait<F: Future>(&self, future: F) -> F::Output {
         let most = (!self.is_unlimited.get()).then(|| self.limit + MARGIN);
         wait_within(future, most, &|| {
@@ -157,7 +161,7 @@ impl Connection {
         })
     }
 
-    /// Whether the other side is known to be gone.
+    /// Whether the connection is known to be closed.
     pub(super) fn is_closed(&self) -> bool {
         self.client.is_closed()
     }
@@ -167,20 +171,21 @@ impl Connection {
         self.wait(self.client.batch_execute(sql))
     }
 
-    /// Every row of a query whose parameters are typed by its text.
+    /// All rows of a query whose parameter types follow from its text.
     pub(super) fn rows(&self, text: &str, params: Params<'_>) -> Result<Vec<Row>, Error> {
         self.typed(Sql { text, types: &[] }, params)
     }
 
-    /// Every row of a query.
+    /// All rows of a query.
     pub(super) fn typed(&self, sql: Sql<'_>, params: Params<'_>) -> Result<Vec<Row>, Error> {
         let statement = self.statement(sql)?;
         self.wait(self.query(&statement, params))
     }
 
-    /// Runs a query and takes its rows. What does not come at once is collected where the socket is served: to wake the thread
-    /// that waits for each piece of it takes longer than to make the rows.
-    #[allow(clippy::disallowed_methods)] // On the runtime of the store's own, beside its connections.
+    /// Runs a query and collects its rows. Rows that do not arrive at once are collected on the
+    /// socket's runtime: waking the waiting thread for each packet is more expensive than building
+    /// the rows.
+    #[allow(clippy::disallowed_methods)] // On the store's own runtime.
     async fn query(&self, statement: &Statement, params: Params<'_>) -> Result<Vec<Row>, Error> {
         let rows = self.client.query_raw(statement, params.iter().copied()).await?;
         let (mut rows, mut found) = (Box::pin(rows), Vec::new());
@@ -198,12 +203,12 @@ impl Connection {
         });
         match rest.await {
             Ok(found) => found,
-            // The runtime ends, and the connection with it: whoever asks it is told so.
+            // The runtime and its connection are ending; the query reports that.
             Err(_) => self.client.query(statement, params).await,
         }
     }
 
-    /// Several queries in one round trip, answered in their order; of their errors the first is told.
+    /// Runs several queries in one round trip, in order; reports the first error.
     pub(super) fn all(&self, asked: &[(Sql<'_>, Params<'_>)]) -> Result<Vec<Vec<Row>>, Error> {
         let statements = self.statements_of(asked)?;
         let queries = statements.iter().zip(asked);
@@ -211,7 +216,7 @@ impl Connection {
         self.wait(each_in_order(queries)).into_iter().collect()
     }
 
-    /// The same between a savepoint and its end: if one of them fails, the transaction is as it was before.
+    /// Like [`all`](Self::all) within a savepoint: if a query fails, the transaction is unchanged.
     pub(super) fn all_guarded(
         &self,
         asked: &[(Sql<'_>, Params<'_>)],
@@ -239,8 +244,8 @@ impl Connection {
         }
     }
 
-    /// Statements that none of them waits for, between what begins and what ends them; which of them failed first, and how.
-    /// `None` for the place: the beginning or the end.
+    /// Runs independent statements between a begin and an end statement; returns the first failed
+    /// statement and its error. Position `None`: the begin or end statement.
     pub(super) fn pipelined(
         &self,
         mut before: Option<&str>,
@@ -254,7 +259,7 @@ impl Connection {
             if !is_known(text)
                 && let Some(before) = before.take()
             {
-                self.batch(before).map_err(nowhere)?; // One that cannot be prepared would end the transaction.
+                self.batch(before).map_err(nowhere)?; // A failed prepare would abort the transaction.
             }
             let statement = self.statement(Sql { text, types: &[] });
             statements.push(statement.map_err(|error| (Some(at), error))?);
@@ -274,8 +279,8 @@ impl Connection {
         ended.map_err(nowhere)
     }
 
-    /// The same, one after the other: each answer is handed to `work` while the next one is already asked for, until it says
-    /// that it is enough. What was asked in vain is passed over.
+    /// Runs the queries in order. Each result is passed to `work` while the next query is already
+    /// running, until `work` returns `false`. Surplus results are dropped.
     pub(super) fn each_ahead(
         &self,
         asked: &[(Sql<'_>, Params<'_>)],
@@ -284,7 +289,7 @@ impl Connection {
         let statements = self.statements_of(asked)?;
         let mut queries = statements.iter().zip(asked).map(|(statement, (_, params))| {
             let mut query = Box::pin(self.query(statement, params));
-            // It is sent when it is first asked.
+            // The first poll sends the query.
             let at_once = (&mut query).now_or_never();
             (at_once, query)
         });
@@ -299,25 +304,26 @@ impl Connection {
         Ok(())
     }
 
-    /// The first row of a query, if it has any.
+    /// The first row of a query, if any.
     pub(super) fn first(&self, text: &str, params: Params<'_>) -> Result<Option<Row>, Error> {
         Ok(self.rows(text, params)?.into_iter().next())
     }
 
-    /// Runs a statement; how many rows it touched.
+    /// Runs a statement; returns the number of affected rows.
     pub(super) fn execute(&self, text: &str, params: Params<'_>) -> Result<u64, Error> {
         let statement = self.statement(Sql { text, types: &[] })?;
         self.wait(self.client.execute(&statement, params))
     }
 
-    /// Runs a statement between a savepoint and its end, in one round trip: if it fails, the transaction lives.
+    /// Runs a statement within a savepoint, in one round trip: if it fails, the transaction stays
+    /// usable.
     pub(super) fn guarded(&self, text: &str, params: Params<'_>) -> Result<u64, Error> {
         let statement = match self.statement_in_savepoint(text) {
             Ok(statement) => statement,
             Err(error) => return Err(self.undone(error)),
         };
         let (begun, done, ended) = self.wait(async {
-            // In this order they are sent, because in this order they are first asked.
+            // Sent in this order, because they are polled in this order.
             tokio::join!(biased; self.client.batch_execute("SAVEPOINT rejoin_row"),
                 self.client.execute(&statement, params),
                 self.client.batch_execute("RELEASE rejoin_row"),
@@ -330,8 +336,8 @@ impl Connection {
         }
     }
 
-    /// A first question on the way into a transaction: the sequencer's, in a transaction of its own, the beginning, one
-    /// query within, and what the transaction begins with; one round trip for all.
+    /// Enters a transaction in one round trip: the sequencer in its own transaction, BEGIN, one
+    /// query, and the first statements.
     pub(super) fn enter(
         &self,
         before: Option<&str>,
@@ -366,12 +372,12 @@ impl Connection {
         last_done.map(|()| found)
     }
 
-    /// Commits, and fails if there is nothing to commit: the COMMIT of a transaction that failed reports no error.
+    /// Commits. Fails if the transaction was aborted, for which COMMIT alone reports no error.
     pub(super) fn commit(&self) -> Result<(), Error> {
         self.commit_behind(("SELECT 1", &[]))
     }
 
-    /// Commits behind a last statement, which fails where the transaction has.
+    /// Runs a last statement, which fails if the transaction was aborted, and commits.
     pub(super) fn commit_behind(&self, (text, params): (&str, Params<'_>)) -> Result<(), Error> {
         let last = self.statement(Sql { text, types: &[] })?;
         let (last, committed) = self.wait(async {
@@ -381,12 +387,13 @@ impl Connection {
         committed
     }
 
-    /// Ends a transaction that has only read, and does not wait for it: whoever asks next comes behind it.
+    /// Ends a read-only transaction without waiting for the result; the next request queues after
+    /// it.
     pub(super) fn leave(&self) {
         let _ = self.client.batch_execute("ROLLBACK").now_or_never();
     }
 
-    /// Whether a query could be run; its columns and parameters are not looked at.
+    /// Whether a query can be prepared; its columns and parameters are not checked.
     pub(super) fn can_prepare(&self, text: &str) -> Result<(), Error> {
         self.wait(self.client.prepare(text)).map(drop)
     }
@@ -408,7 +415,7 @@ impl Connection {
         asked.iter().map(|(sql, _)| self.statement(*sql)).collect()
     }
 
-    /// A statement is prepared in a savepoint, too: one that cannot be would end the transaction.
+    /// Prepares within a savepoint: a failed prepare would abort the transaction.
     fn statement_in_savepoint(&self, text: &str) -> Result<Statement, Error> {
         if let Some(known) = self.statements.borrow().get(text) {
             return Ok(known.clone());
@@ -419,7 +426,7 @@ impl Connection {
         Ok(statement)
     }
 
-    /// Takes the transaction back to before the statement; the statement's error is what is told.
+    /// Rolls back to before the statement; returns the statement's error.
     fn undone(&self, error: Error) -> Error {
         match self.batch("ROLLBACK TO rejoin_row; RELEASE rejoin_row") {
             Ok(()) => error,

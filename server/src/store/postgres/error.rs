@@ -1,7 +1,8 @@
-//! What an error of PostgreSQL means: its SQLSTATE decides whether the content, the moment or the server is at fault.
+//! Maps PostgreSQL errors: the SQLSTATE shows whether the content, the moment or the server is the
+//! cause.
 //!
-//! Messages of the database may carry values (`Key (id)=(7) already exists`); what a device is told names rules and
-//! columns only.
+//! Database messages may contain values (`Key (id)=(7) already exists`). Messages to devices name
+//! rules and columns only.
 
 use rejoin_protocol::Value;
 use rejoin_protocol::wire::code;
@@ -12,7 +13,7 @@ use crate::error::Fault;
 use crate::model::{Table, Violation};
 use crate::store::WriteError;
 
-/// The error for the log: its code and its message, without the detail, which may quote a row.
+/// The error for the log: code and message, without the detail, which may contain row values.
 pub(super) fn log_text(error: &Error) -> String {
     match error.as_db_error() {
         Some(database) => format!("{}: {}", database.code().code(), database.message()),
@@ -21,7 +22,7 @@ pub(super) fn log_text(error: &Error) -> String {
     }
 }
 
-/// Codes of the moment in classes that are not.
+/// Temporary errors in classes that are otherwise permanent.
 const OF_THE_MOMENT: &[&SqlState] = &[
     &SqlState::LOCK_NOT_AVAILABLE,
     &SqlState::OBJECT_IN_USE,
@@ -32,8 +33,8 @@ const OF_THE_MOMENT: &[&SqlState] = &[
     &SqlState::READ_ONLY_SQL_TRANSACTION,
 ];
 
-/// Whether the same work may succeed later: the connection, a lock, a deadlock, a shutdown, a full disk; and a table that
-/// changed under a statement, since the next transaction reads the tables again.
+/// Whether a retry may succeed: connection, lock, deadlock, shutdown, full disk, or a table that
+/// changed under the statement (the next transaction reads the schema again).
 pub(super) fn is_transient(error: &Error) -> bool {
     let Some(state) = error.code() else {
         let is_io = |error: &(dyn std::error::Error + 'static)| error.is::<std::io::Error>();
@@ -43,7 +44,7 @@ pub(super) fn is_transient(error: &Error) -> bool {
     matches!(class, "08" | "40" | "53" | "57" | "58") || OF_THE_MOMENT.contains(&state)
 }
 
-/// Whether the transaction lost against another one, and is to be done again from its beginning.
+/// Whether the transaction lost against a concurrent one and must be run again.
 pub(super) fn is_collision(error: &Error) -> bool {
     error.code().is_some_and(|state| {
         *state == SqlState::T_R_SERIALIZATION_FAILURE || *state == SqlState::T_R_DEADLOCK_DETECTED
@@ -62,7 +63,8 @@ impl From<Error> for Fault {
     }
 }
 
-/// What rule of the table a write broke, or whose fault it was. `columns_of` finds the columns of a constraint.
+/// Maps a failed write to the violated rule or to a fault. `columns_of` returns the columns of a
+/// constraint.
 pub(super) fn of_write(
     error: Error,
     table: &Table,
@@ -97,7 +99,8 @@ pub(super) fn of_write(
         (state, _) if *state == SqlState::FOREIGN_KEY_VIOLATION => {
             (code::CONSTRAINT_REFERENCES, written(columns_of(&named)))
         }
-        // Row level security: below a parent that is not there for this user, or no row of his.
+        // Row level security: the parent is not visible to the user, or the row would belong to
+        // another user.
         (state, _) if is_policy(database, state) => match table.parent_column() {
             Some(at) => {
                 (code::CONSTRAINT_REFERENCES, table.columns.get(at).map(|c| c.name.clone()))
@@ -105,7 +108,7 @@ pub(super) fn of_write(
             None => (code::OWNERSHIP, None),
         },
         (_, "23" | "44") => (code::CONSTRAINT_CHECK, written(columns_of(&named))),
-        // 54: too long for an index, too deep to be read.
+        // Class 54: too long for an index, or nested too deeply.
         (_, "22" | "54") => (code::VALUE_INVALID, only(table, cells)),
         (_, "P0") => (code::CONSTRAINT_TRIGGER, None),
         (_, class) if is_of_the_applications_own(class) => (code::CONSTRAINT_TRIGGER, None),
@@ -114,24 +117,25 @@ pub(super) fn of_write(
     WriteError::Rule(Violation { code, column, message: message(database, &named) })
 }
 
-/// The classes that the standard and PostgreSQL know.
+/// The classes defined by the SQL standard and PostgreSQL.
 const KNOWN_CLASSES: &[&str] = &[
     "00", "01", "02", "03", "08", "09", "0A", "0B", "0F", "0L", "0P", "0Z", "10", "20", "21", "22",
     "23", "24", "25", "26", "27", "28", "2B", "2D", "2F", "34", "38", "39", "3B", "3D", "3F", "40",
     "42", "44", "53", "54", "55", "57", "58", "72", "F0", "HV", "P0", "XX",
 ];
 
-/// Whether somebody's trigger has a class of its own for what it refuses, where others raise without one.
+/// Whether the class is the application's own, used by its triggers to reject writes.
 fn is_of_the_applications_own(class: &str) -> bool {
     !KNOWN_CLASSES.contains(&class)
 }
 
-/// Whether a policy refuses what was written; a right that is missing has the same SQLSTATE.
+/// Whether a policy rejects the write; a missing privilege has the same SQLSTATE.
 fn is_policy(database: &DbError, state: &SqlState) -> bool {
     *state == SqlState::INSUFFICIENT_PRIVILEGE && database.routine() == Some("ExecWithCheckOptions")
 }
 
-/// The one column of the change beside the key and the server's own, if there is only one: the value at fault is its.
+/// The only written column besides the key and server-owned columns, which then has the invalid
+/// value.
 fn only(table: &Table, cells: &[(usize, Value)]) -> Option<String> {
     let mut sent = cells
         .iter()
@@ -146,7 +150,8 @@ fn only(table: &Table, cells: &[(usize, Value)]) -> Option<String> {
 fn message(database: &DbError, constraint: &str) -> String {
     let class = database.code().code().get(..2).unwrap_or_default();
     match (class, constraint) {
-        // The message of a broken rule names the rule; that of a bad value quotes the value.
+        // The message of a violated rule names the rule; that of an invalid value contains the
+        // value.
         ("22" | "54", _) => {
             format!("a value that the database does not take ({})", database.code().code())
         }

@@ -1,8 +1,10 @@
-//! Tables whose buckets a resolver in Rust names: what the triggers leave for the feeder, and who sees a row meanwhile (D26).
+//! Tables with bucket resolvers in Rust: what triggers leave to the feeder, and who sees a row
+//! meanwhile.
 //!
-//! A trigger cannot ask the host's code. So it names the buckets by a stand-in, `#` with the table's number and the row's
-//! key, which travels through all the machinery of moves and chains like a bucket, and ends in `rejoin.tell` instead of the inbox.
-//! Beside that the row itself is put to the question in `rejoin.ask`: as long as it stands there it is in none of its buckets.
+//! A trigger cannot call host code. It writes a placeholder bucket, `#` with the table's number and
+//! the row's key, which moves and chains treat like any bucket. It ends up in `rejoin.tell` instead
+//! of the inbox. The row itself is queued in `rejoin.ask`; until it is resolved, it is in none of
+//! the resolver's buckets.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -15,23 +17,23 @@ use crate::error::SchemaProblem;
 use crate::model::{Access, Table, WAITING};
 use crate::store::quote::{cell, literal};
 
-/// In `rejoin.meta`: the version of the resolver of a table, by the table's number.
+/// In `rejoin.meta`: the version of a table's resolver, by table number.
 pub(super) const PREFIX: &str = "resolver_";
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 
-/// A resolver as a table has it.
+/// A table's resolver.
 #[derive(Debug, Clone)]
 pub(super) struct Fed {
     pub(super) resolver: Arc<dyn BucketResolver>,
-    /// Most buckets of one row; 0 is no bound.
+    /// Maximum number of buckets of one row; 0 is unlimited.
     pub(super) most: u32,
     pub(super) version: u32,
-    /// The columns by which it decides, if not by all.
+    /// The columns that the resolver depends on; `None`: all.
     columns: Option<Vec<String>>,
 }
 
-/// The resolver that this table has; it decides by columns that are there.
+/// The resolver of this table, limited to existing columns.
 pub(super) fn find(
     connection: &Connection,
     config: &TableConfig,
@@ -55,7 +57,7 @@ pub(super) fn find(
     }))
 }
 
-/// Whether some buckets of this table's rows are named by a resolver: its own, or one of a table above.
+/// Whether a resolver names buckets of this table's rows: its own, or that of a table above.
 pub(super) fn is_awaited(known: &Known, table: &Table) -> bool {
     let mut present = table;
     for _ in 0..=known.schema.tables.len() {
@@ -69,12 +71,13 @@ pub(super) fn is_awaited(known: &Known, table: &Table) -> bool {
     false
 }
 
-/// What stands for the resolver's buckets of the row `alias`, as an array.
+/// The placeholder for the resolver's buckets of the row `alias`, as an array.
 pub(super) fn stand_in(table: &Table, alias: &str) -> String {
     format!("ARRAY['#{}:' || {}::text]", table.number, cell(table, alias, table.key))
 }
 
-/// Whether the row `alias` is in one of the buckets of this parameter, and the resolver has spoken of it as it is.
+/// Whether the row `alias` is in one of the buckets of this parameter, and its current version is
+/// resolved.
 pub(super) fn seen(table: &Table, alias: &str, parameter: usize) -> String {
     let was = member::seen(table, alias, parameter);
     format!(
@@ -85,12 +88,12 @@ pub(super) fn seen(table: &Table, alias: &str, parameter: usize) -> String {
     )
 }
 
-/// Whether who looks under these buckets sees only rows of which their resolver has spoken.
+/// Whether readers of these buckets only see resolved rows.
 pub(super) fn asks_spoken(buckets: &[String]) -> bool {
     !buckets.iter().any(|bucket| bucket == WAITING)
 }
 
-/// The same as a further condition on a member, `m`.
+/// Like [`asks_spoken`], as a further condition on a member `m`.
 pub(super) fn spoken(is_asked: bool) -> &'static str {
     if !is_asked {
         return "";
@@ -98,7 +101,8 @@ pub(super) fn spoken(is_asked: bool) -> &'static str {
     " AND NOT EXISTS (SELECT FROM rejoin.ask AS w WHERE w.table_number = m.table_number AND w.record_id = m.record_id)"
 }
 
-/// Entries of the rows that a query gives (`b`, `n`, `k`); those that only the feeder can tell wait for it.
+/// Entries of the rows that a query returns (`b`, `n`, `k`); entries with placeholders wait for the
+/// feeder.
 pub(super) fn put_awaited(rows: &str) -> String {
     format!(
         "WITH entries(b, n, k) AS (
@@ -112,7 +116,7 @@ pub(super) fn put_awaited(rows: &str) -> String {
     )
 }
 
-/// What the trigger does last: puts the row to the question, unless nothing has changed by which it is decided.
+/// The trigger's last step: queues the row, unless no relevant column has changed.
 pub(super) fn capture(fed: &Fed, table: &Table) -> String {
     let (old, new) = (cell(table, "OLD", table.key), cell(table, "NEW", table.key));
     let number = table.number;
@@ -148,7 +152,7 @@ pub(super) fn capture(fed: &Fed, table: &Table) -> String {
     )
 }
 
-/// All rows are gone at once.
+/// Handles TRUNCATE.
 pub(super) fn truncate(known: &Known, table: &Table) -> String {
     format!(
         "  INSERT INTO rejoin.ask(table_number, record_id, operation) SELECT {}, {}::text, 'delete' FROM {} AS t;\n",
@@ -158,8 +162,8 @@ pub(super) fn truncate(known: &Known, table: &Table) -> String {
     )
 }
 
-/// Puts every row that is there to the question, if there is a resolver; whatever was asked before counts no more. Nobody writes the
-/// table meanwhile.
+/// Queues all existing rows if there is a resolver, and discards earlier results. The table is
+/// locked against writers.
 pub(super) fn install(connection: &Connection, table: &Table, shape: &Shape) -> Result<()> {
     let number = table.number;
     connection.batch(&format!(
@@ -177,8 +181,8 @@ pub(super) fn install(connection: &Connection, table: &Table, shape: &Shape) -> 
     ))
 }
 
-/// Whether the resolver is a newer one than the one that was asked last. An older one, of a node that has yet to be renewed, is not
-/// asked any more ([`is_outdated`]).
+/// Whether the resolver is newer than the one last used. An older one, on a node not yet updated,
+/// is not called any more ([`is_outdated`]).
 pub(super) fn is_news(connection: &Connection, table: &Table, shape: &Shape) -> Result<bool> {
     let Some(fed) = &shape.fed else { return Ok(false) };
     let select =
@@ -188,7 +192,7 @@ pub(super) fn is_news(connection: &Connection, table: &Table, shape: &Shape) -> 
     Ok(row.is_some_and(|row| row.get(0)))
 }
 
-/// Whether another node has a newer resolver than one of these.
+/// Whether another node has a newer version of one of these resolvers.
 pub(super) fn is_outdated(connection: &Connection, known: &Known) -> Result<bool> {
     let all = known.schema.tables.iter().zip(&known.shapes);
     let (keys, versions): (Vec<String>, Vec<i64>) = all
@@ -202,7 +206,7 @@ pub(super) fn is_outdated(connection: &Connection, known: &Known) -> Result<bool
     Ok(connection.first(select, &[&keys, &versions])?.is_some_and(|row| row.get(0)))
 }
 
-/// Nobody will ask for what is synced no more, or has no resolver any more.
+/// Removes queued rows of tables that are no longer synced or have no resolver.
 pub(super) fn forget_others(connection: &Connection, known: &Known) -> Result<()> {
     let numbers: Vec<i64> = known.schema.tables.iter().map(|table| table.number).collect();
     let ask = "DELETE FROM rejoin.ask WHERE NOT table_number = ANY($1::bigint[])";

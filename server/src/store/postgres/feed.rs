@@ -1,9 +1,10 @@
-//! Feeding: rows are taken out of `rejoin.ask` in the order in which they were written, the host's resolver is asked, and what
-//! it says is kept in `rejoin.member` and told to whoever was or is concerned, in one transaction.
+//! Feeding: takes rows from `rejoin.ask` in write order, calls the host's resolver, and stores the
+//! result in `rejoin.member`. Entries for all affected buckets are written in the same transaction.
 //!
-//! Nothing is asked within a transaction, and the feeder waits for no writer. An entry goes to the inbox with its bucket, so
-//! that the sequencer gives it its position like any other (C1), under the number of its writer's transaction (D15). What is asked
-//! and not yet kept when the feeder dies is asked again: an answer counts only for the last writing of a row.
+//! The resolver is called outside of transactions, and the feeder waits for no writer. Entries go
+//! to the inbox with their bucket and with the number of the writer's transaction, so the sequencer
+//! numbers them like any other. If the feeder stops before it stores a result, the row is resolved
+//! again: a result counts only for the last write of a row.
 
 use std::cell::Cell;
 use std::fmt::Write as _;
@@ -26,27 +27,27 @@ use crate::model::{Feed, Table};
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 
-/// Transactions of writers of which rows are asked for at once, counted by their rows.
+/// Rows per batch, in whole writer transactions.
 const BATCH: i64 = 200;
 
-/// Most rows of one of them: a larger one comes in parts.
+/// Maximum number of rows of one transaction per batch; a larger one is split.
 const MOST_OF_ONE: i64 = 5_000;
 
-/// After so long what has been said is kept, and the rest comes with the next batch.
+/// Time after which results are stored; the remaining rows follow in the next batch.
 const ASKS_FOR: Duration = Duration::from_secs(1);
 
-/// The lock that the one feeder holds, for as long as its connection lives.
+/// The lock of the one active feeder, held as long as its connection.
 const LOCK: &str = "SELECT pg_try_advisory_lock(1380600396, 0)";
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ WRITE";
 
-/// A row that waits, as it was written last.
+/// A queued row as last written.
 struct Asked {
     id: i64,
     table: i64,
     key: String,
     operation: Operation,
-    /// `None`: it is gone, and nobody is asked.
+    /// `None`: deleted; the resolver is not called.
     new: Option<Image>,
     old: Option<Image>,
 }
@@ -54,17 +55,17 @@ struct Asked {
 /// A row as JSON.
 type Image = Map<String, Value>;
 
-/// What has been said of rows, as columns of parameters.
+/// Results for rows, as columns of parameters.
 #[derive(Default)]
 struct Said {
     ids: Vec<i64>,
-    /// A bucket of the row asked under the id beside it.
+    /// A bucket, and the id of the queued row next to it.
     named: (Vec<i64>, Vec<String>),
-    /// Why nothing could be said of a row.
+    /// Why the resolver failed for a row.
     failed: (Vec<i64>, Vec<String>),
 }
 
-/// A place from which to feed: a connection, and whether the lock is held on it.
+/// A connection for feeding, and whether it holds the lock.
 #[derive(Debug)]
 pub(crate) struct Feeding<'a> {
     store: &'a PostgresStore,
@@ -73,12 +74,12 @@ pub(crate) struct Feeding<'a> {
 }
 
 impl PostgresStore {
-    /// By which its feeder is woken and ended.
+    /// The signal that wakes and ends the feeder.
     pub(crate) fn bell(&self) -> &Arc<Bell> {
         &self.bell
     }
 
-    /// Whether there is anything to feed.
+    /// Whether any table needs a feeder.
     pub(crate) fn needs_feeder(&self) -> bool {
         self.known().shapes.iter().any(|shape| shape.fed.is_some())
     }
@@ -88,7 +89,7 @@ impl PostgresStore {
     }
 }
 
-/// What waits, how long, and whether somebody feeds.
+/// The size and age of the backlog, and whether a feeder is active.
 pub(super) fn state(connection: &Connection) -> Result<Feed> {
     let select = "SELECT (SELECT count(*) FROM (SELECT FROM rejoin.ask LIMIT 100000) AS a)
           + (SELECT count(*) FROM (SELECT FROM rejoin.tell LIMIT 100000) AS t),
@@ -106,8 +107,8 @@ pub(super) fn state(connection: &Connection) -> Result<Feed> {
 }
 
 impl Feeding<'_> {
-    /// Whether this is the one that feeds; takes the lock if it is free. A node whose resolvers are older than another's leaves it
-    /// to that one.
+    /// Whether this node is the active feeder; takes the lock if it is free. A node with older
+    /// resolvers than another's leaves the lock to that one.
     pub(crate) fn is_ours(&self) -> std::result::Result<bool, Fault> {
         if fed::is_outdated(&self.connection, &self.store.known())? {
             if self.is_ours.replace(false) {
@@ -122,7 +123,7 @@ impl Feeding<'_> {
         Ok(self.is_ours.get())
     }
 
-    /// Feeds some of what waits; whether there was anything that could be done.
+    /// Processes one batch; returns whether there was anything to do.
     pub(crate) fn feed(&self) -> std::result::Result<bool, Fault> {
         let known = self.store.known();
         let numbers: Vec<i64> = (known.schema.tables.iter().zip(&known.shapes))
@@ -135,12 +136,12 @@ impl Feeding<'_> {
         let Some(said) = self.ask(&known, &asked) else { return Ok(false) };
         let rows = self.connection.enter(None, BEGIN, (FINGERPRINT, &[&known.names]), None)?;
         if !is_of(&rows, &known.fingerprint) {
-            // Somebody changed the tables; what has been said is asked again.
+            // The schema changed; the results are discarded and the rows resolved again.
             self.connection.batch("ROLLBACK")?;
             self.store.refresh(&self.connection)?;
             return Ok(true);
         }
-        // Also what another node has said of newer resolvers since is in this snapshot.
+        // This snapshot also includes results of newer resolvers from other nodes.
         let done = match fed::is_outdated(&self.connection, &known) {
             Ok(true) => Ok(0),
             Ok(false) => keep(&self.connection, &known, &said),
@@ -158,7 +159,7 @@ impl Feeding<'_> {
         }
     }
 
-    /// Asks the resolvers, in order; `None` if the server ends meanwhile.
+    /// Calls the resolvers in order; `None` if the server shuts down meanwhile.
     fn ask(&self, known: &Known, asked: &[Asked]) -> Option<Said> {
         let begun = Instant::now();
         let mut said = Said::default();
@@ -187,7 +188,7 @@ impl Feeding<'_> {
     }
 }
 
-/// Rows that wait, each as it was written last, in the order in which they were; of whole transactions, unless those are large.
+/// Queued rows as last written, in write order; whole transactions, unless they are too large.
 fn asked(connection: &Connection, tables: &[i64]) -> Result<Vec<Asked>> {
     let select = "WITH first AS (
         SELECT DISTINCT f.tx FROM (SELECT a.tx FROM rejoin.ask AS a WHERE a.table_number = ANY($1::bigint[])
@@ -220,17 +221,17 @@ fn asked(connection: &Connection, tables: &[i64]) -> Result<Vec<Asked>> {
     Ok(rows.iter().map(row).collect())
 }
 
-/// Whether there is something to tell that waits for nothing.
+/// Whether entries are ready to be written.
 fn tells(connection: &Connection) -> Result<bool> {
     let select = format!("SELECT EXISTS (SELECT FROM rejoin.tell AS t WHERE {READY})");
     Ok(connection.first(&select, &[])?.is_some_and(|row| row.get(0)))
 }
 
-/// What is told of a row waits until its source has been spoken of, and whatever its own transaction wrote.
+/// An entry is written once its source row and all rows of its own transaction are resolved.
 const READY: &str = "NOT EXISTS (SELECT FROM rejoin.ask AS a WHERE a.table_number = t.source_table AND a.record_id = t.source_id)
     AND NOT EXISTS (SELECT FROM rejoin.ask AS a WHERE a.tx = t.tx)";
 
-/// What the resolver says of a row, or why that is nothing.
+/// The resolver's buckets for a row, or why it failed.
 fn answer(fed: &Fed, table: &Table, row: &Asked) -> std::result::Result<Vec<String>, String> {
     let Some(new) = &row.new else { return Ok(Vec::new()) };
     let Asked { key, operation, old, .. } = row;
@@ -256,11 +257,11 @@ fn answer(fed: &Fed, table: &Table, row: &Asked) -> std::result::Result<Vec<Stri
     Ok(buckets)
 }
 
-/// That `x` is about the row of the question `a`.
+/// The condition that `x` refers to the row of the queued `a`.
 const SAME: &str = "table_number = a.table_number AND x.record_id = a.record_id";
 
-/// Keeps what was said, tells whom it concerns, and tells what waited for nothing else; how much of it there was. One snapshot:
-/// whatever is written meanwhile waits for the next time, and hides its row by itself.
+/// Stores the results and writes the entries that are ready; returns their number. One snapshot:
+/// later writes wait for the next batch, and the row stays hidden until then.
 fn keep(connection: &Connection, known: &Known, said: &Said) -> Result<u64> {
     let last = "SELECT a.id, a.table_number::bigint FROM rejoin.ask AS a WHERE a.id = ANY($1::bigint[]) AND NOT EXISTS
         (SELECT FROM rejoin.ask AS n WHERE n.table_number = a.table_number AND n.record_id = a.record_id AND n.id > a.id)";
@@ -313,8 +314,8 @@ fn keep(connection: &Connection, known: &Known, said: &Said) -> Result<u64> {
     Ok(answered + tell(connection)?)
 }
 
-/// Entries of rows that were spoken of, in the buckets in which each was and is, and of what is below them. What has left them since
-/// is told where it was.
+/// Entries of resolved rows and their descendants, in their former and current buckets. Descendants
+/// that left since are reported where they were.
 fn announce(known: &Known, table: &Table) -> String {
     let number = table.number;
     let cast = known.shape(table).cast(table.key);
@@ -346,18 +347,18 @@ fn announce(known: &Known, table: &Table) -> String {
     )
 }
 
-/// Entries of rows whose sources have been spoken of; how many waited.
+/// Writes entries of resolved sources; returns how many were waiting.
 fn tell(connection: &Connection) -> Result<u64> {
-    let told = format!(
-        "WITH told AS (
+    let statement = format!(
+        "WITH ready AS (
            DELETE FROM rejoin.tell AS t WHERE {READY} RETURNING t.tx, t.source_table, t.source_id, t.table_number, t.record_id
          ), entries AS (
            INSERT INTO rejoin.inbox(tx, bucket, table_number, record_id)
-           SELECT DISTINCT t.tx, m.bucket, t.table_number, t.record_id FROM told AS t
+           SELECT DISTINCT t.tx, m.bucket, t.table_number, t.record_id FROM ready AS t
            JOIN rejoin.member AS m ON m.table_number = t.source_table AND m.record_id = t.source_id
          )
-         SELECT count(*) FROM told"
+         SELECT count(*) FROM ready"
     );
-    let count = connection.first(&told, &[])?.map_or(0, |row| row.get::<_, i64>(0));
+    let count = connection.first(&statement, &[])?.map_or(0, |row| row.get::<_, i64>(0));
     Ok(u64::try_from(count).unwrap_or_default())
 }

@@ -1,5 +1,5 @@
-//! What a store is opened for, and what it must not take away by not knowing of it (ADR 0030): the resolver of a table is code of
-//! the host's. A program that lacks it would install the triggers without, and its rows would be in none of its buckets.
+//! Protects installed resolvers (ADR 0030). A program without a table's resolver would install
+//! triggers without it, and the rows would drop out of its buckets.
 
 use super::Known;
 use super::connection::Connection;
@@ -10,18 +10,18 @@ use crate::error::{SchemaProblem, ServerError};
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 
-/// Which tables are served, and what may become of what is installed.
+/// The tables to serve, and what may happen to installed resolvers.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     pub(crate) tables: Vec<TableConfig>,
-    /// Tables whose resolver may be taken away.
+    /// Tables whose resolver may be removed.
     pub(crate) dropped: Vec<String>,
-    /// It only looks: nothing is installed on the application's tables, and nothing taken away.
+    /// Inspection only: nothing is installed on the application's tables or removed.
     pub(crate) looks: bool,
 }
 
 impl Plan {
-    /// Whether all resolvers that are installed are known, or given up.
+    /// Checks that all installed resolvers are either present or dropped explicitly.
     pub(super) fn check(
         &self,
         connection: &Connection,
@@ -32,15 +32,16 @@ impl Plan {
     }
 }
 
-/// What requests are told of by the log, if it comes out while the server runs.
+/// The problems reported to requests if this is found while the server runs.
 pub(super) fn resolverless(tables: Vec<String>) -> Vec<SchemaProblem> {
     let why = "a resolver in Rust names its buckets, and this server has none for it";
     let problem = |table| SchemaProblem { table, column: None, why: String::from(why) };
     tables.into_iter().map(problem).collect()
 }
 
-/// Tables of which the database says that a resolver decides, of which this program knows none, and nobody said that it may go. A
-/// table that is not served here counts as well, if it is there and has our triggers; under whatever name.
+/// Tables for which the database records a resolver that this program lacks and that is not dropped
+/// explicitly. Includes tables that are not served, under any name, as long as they exist and have
+/// Rejoin's triggers.
 fn lost(connection: &Connection, known: &Known, dropped: &[String]) -> Result<Vec<String>> {
     let all = known.schema.tables.iter().zip(&known.shapes);
     let served: Vec<i64> = all.clone().map(|(table, _)| table.number).collect();

@@ -1,7 +1,7 @@
-//! Statements of a hook, in the transaction of a push: each in a savepoint of its own, so that one that fails does not
-//! take the transaction with it.
+//! SQL statements of hooks, in the push transaction. Each runs in its own savepoint, so that a
+//! failed statement does not abort the transaction.
 //!
-//! Values go as text, and the database reads them as what the statement expects at their place.
+//! Values are sent as text; the database converts them to the types that the statement expects.
 
 use std::error::Error as StdError;
 use std::fmt::Write as _;
@@ -16,12 +16,12 @@ use super::connection::Connection;
 use super::error::{is_transient, log_text};
 use crate::hooks::SqlError;
 
-/// Microseconds from 1970 to the first of 2000, from which PostgreSQL counts.
+/// Microseconds from 1970 to 2000, the epoch of PostgreSQL.
 const ITS_FIRST: i64 = 946_684_800_000_000;
 
 type Boxed = Box<dyn StdError + Sync + Send>;
 
-/// Runs a statement that returns no rows; how many it touched.
+/// Runs a statement without result; returns the number of affected rows.
 pub(super) fn execute(
     connection: &Connection,
     sql: &str,
@@ -32,7 +32,7 @@ pub(super) fn execute(
     Ok(connection.guarded(&asked.text, &params)?)
 }
 
-/// Runs a query; its rows.
+/// Runs a query; returns its rows.
 pub(super) fn query(
     connection: &Connection,
     sql: &str,
@@ -54,7 +54,7 @@ pub(super) fn query(
     }
 }
 
-/// Why a statement did nothing, before it is told.
+/// Why a statement failed, before it is reported.
 pub(super) enum Failed {
     Refused(String),
     Database(Error),
@@ -75,7 +75,8 @@ impl From<Failed> for SqlError {
         let state = error.code().map_or("", |state| state.code());
         match state.get(..2).unwrap_or_default() {
             _ if error.is_closed() => Self::Over(log_text(&error)),
-            // Here a name that is not there is a slip of the hook's, and no table that changed under a statement.
+            // Here an unknown name is an error of the hook, not a table that changed under the
+            // statement.
             "42" => Self::Failed(log_text(&error)),
             _ if is_transient(&error) => Self::Moment(log_text(&error)),
             "22" | "23" | "44" | "P0" => Self::Rule(log_text(&error)),
@@ -96,7 +97,7 @@ fn given<'v>(sql: &str, values: &'v [(&str, Value)]) -> Result<(Asked, Vec<Given
     Ok((asked, given))
 }
 
-/// A value as its text, whatever type the statement takes it for.
+/// A value as text, for any parameter type.
 #[derive(Debug)]
 struct Given<'a>(&'a Value);
 
@@ -105,7 +106,7 @@ impl ToSql for Given<'_> {
         match self.0 {
             Value::Null => return Ok(IsNull::Yes),
             Value::Integer(number) => write!(out, "{number}")?,
-            // The shortest text that reads back as this double.
+            // The shortest text that parses to this double.
             Value::Real(number) => write!(out, "{number}")?,
             Value::Text(text) => out.extend_from_slice(text.as_bytes()),
             Value::Blob(bytes) => {
@@ -136,7 +137,7 @@ fn read(rows: &[Row]) -> Result<Vec<Vec<Value>>, Error> {
     rows.iter().map(cells).collect()
 }
 
-/// A cell of a result, of the types that have one meaning here.
+/// A cell of a result, for types with an unambiguous value.
 struct Cell(Value);
 
 impl<'a> FromSql<'a> for Cell {

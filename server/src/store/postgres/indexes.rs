@@ -1,5 +1,5 @@
-//! The indexes that the server makes where the operator has none: those along which rows are found by who sees them
-//! ([`super::ways`]), each in the order of keys.
+//! Creates missing indexes for the access paths by which rows are found ([`super::ways`]), each
+//! ordered by key.
 
 use super::Shape;
 use super::access::no_bucket;
@@ -8,32 +8,32 @@ use super::types::OwnerForm;
 use crate::model::{Access, Table};
 use crate::store::quote::quoted;
 
-/// An index that is needed.
+/// A required index.
 struct Wanted {
-    /// It is called `rejoin_`, this, and the table's number.
+    /// The middle part of its name, between `rejoin_` and the table's number.
     what: &'static str,
     /// The column before the key, if any.
     first: Option<usize>,
-    /// The rows that are in it, if not all.
+    /// The predicate of a partial index.
     of: Option<String>,
 }
 
-/// Every index that a table needs beside that of its primary key.
+/// The indexes that a table needs besides its primary key.
 fn wanted(table: &Table, shape: &Shape) -> Vec<Wanted> {
     let of_rows = |what, of| Wanted { what, first: None, of };
-    // Other types are compared as text, and have no index for that. A key needs none beside its own.
+    // Other types are compared as text and need no index. A key has its own.
     let by = |what, column| {
         let is_compared = shape.compares(column) != OwnerForm::Other && column != table.key;
         is_compared.then_some(Wanted { what, first: Some(column), of: None })
     };
     let mut wanted = Vec::new();
-    // Keys of text are walked in the order of their bytes.
+    // Text keys are read in byte order.
     wanted.extend(shape.by_bytes.then(|| of_rows("key", None)));
     match table.access {
         Access::Owner { column, global } => {
-            let nobody = || of_rows("open", Some(format!("{} IS NULL", name(table, column))));
+            let no_owner = || of_rows("open", Some(format!("{} IS NULL", name(table, column))));
             wanted.extend(by("owner", column));
-            wanted.extend(global.then(nobody));
+            wanted.extend(global.then(no_owner));
         }
         Access::Chain { column, .. } if column != table.key => {
             wanted.push(Wanted { what: "parent", first: Some(column), of: None });
@@ -44,7 +44,7 @@ fn wanted(table: &Table, shape: &Shape) -> Vec<Wanted> {
         let unnamed = || of_rows("unnamed", Some(no_bucket(&name(table, bucket.column))));
         let is_compared = shape.compares(bucket.column) != OwnerForm::Other;
         wanted.extend(by("bucket", bucket.column));
-        // The text of other types depends on settings, and cannot stand in an index.
+        // The text form of other types depends on settings and cannot be indexed.
         wanted.extend((bucket.global && is_compared).then(unnamed));
     }
     wanted
@@ -54,7 +54,7 @@ fn name(table: &Table, at: usize) -> String {
     quoted(table.columns.get(at).map_or("", |column| column.name.as_str()))
 }
 
-/// Makes what is missing.
+/// Creates the missing indexes.
 pub(super) fn install(
     connection: &Connection,
     table: &Table,
@@ -78,7 +78,8 @@ pub(super) fn install(
     Ok(())
 }
 
-/// Whether there is such an index, whoever made it: a whole one by its columns, one of some rows (`called`) by its name.
+/// Whether an equivalent index exists: a full one by its columns, a partial one (`called`) by its
+/// name.
 fn is_there(
     connection: &Connection,
     table: &Table,
@@ -93,7 +94,7 @@ fn is_there(
         let row = connection.first(find, &[&shape.relation, called])?;
         return Ok(row.is_some_and(|row| row.get(0)));
     }
-    // An operator class of another order, a method without one, or another collation would not serve.
+    // A different operator class, access method or collation would not be used.
     let find = "SELECT EXISTS (SELECT FROM pg_index AS i JOIN pg_class AS n ON n.oid = i.indexrelid
                 JOIN pg_am AS m ON m.oid = n.relam
                 WHERE i.indrelid = $1::bigint::oid AND i.indisvalid AND i.indpred IS NULL AND m.amname = 'btree'

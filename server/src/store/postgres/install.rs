@@ -1,7 +1,9 @@
-//! From the user's tables to a schema that is served: numbers, identities, manifest, version, triggers, indexes.
+//! Prepares the application's tables for serving: numbers, identities, manifest, version, triggers,
+//! indexes.
 //!
-//! One transaction, at start and whenever somebody changed the tables. Where a table's triggers are missing, switched off
-//! or not ours, somebody may have written rows that nobody recorded: the log then begins anew, by its watermark (C3).
+//! One transaction, at start and after every change of the tables. If triggers of a table are
+//! missing, disabled or modified, unrecorded writes are possible: the log is then reset by moving
+//! its watermark.
 
 use std::sync::Arc;
 
@@ -27,15 +29,15 @@ impl From<tokio_postgres::Error> for ServerError {
     }
 }
 
-/// Reads the tables, gives them numbers, identities and a version, and installs what is missing, unless the plan is
-/// to look. `now` dates a schema.
+/// Reads the tables, assigns numbers, identities and a version, and installs what is missing,
+/// unless the plan is inspection only. `now` dates the schema.
 pub(super) fn refresh(
     connection: &Connection,
     plan: &Plan,
     now: &str,
     starts: bool,
 ) -> Result<Known, ServerError> {
-    // A table that somebody writes is waited for longer than a request waits: its triggers must be there.
+    // Waits longer for a busy table than a request does, because its triggers are required.
     connection.batch("BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '60s'")?;
     let done = refresh_in(connection, plan, now, starts);
     match done {
@@ -60,7 +62,7 @@ fn refresh_in(
     now: &str,
     starts: bool,
 ) -> Result<Known, ServerError> {
-    // One server at a time: two that start together would both install.
+    // Serialises servers that start concurrently.
     connection.rows("SELECT pg_advisory_xact_lock(1380600394, 1)", &[])?;
     let mut configs: Vec<&TableConfig> = plan.tables.iter().collect();
     configs.sort_by(|left, right| left.name.cmp(&right.name));
@@ -115,7 +117,7 @@ fn refresh_in(
     Ok(known)
 }
 
-/// What a write to the table may do beside. A foreign key that only looks does nothing.
+/// Side effects of writes to the table. A foreign key that only checks has none.
 fn effects(connection: &Connection, relation: i64) -> Result<Effects, tokio_postgres::Error> {
     let select = "SELECT coalesce(bool_or(does.bits & 4 <> 0), false), coalesce(bool_or(does.bits & 16 <> 0), false),
         coalesce(bool_or(does.bits & 8 <> 0), false) FROM (
@@ -138,7 +140,7 @@ fn refers_to_itself(connection: &Connection, relation: i64) -> Result<bool, toki
     Ok(connection.first(select, &[&relation])?.is_none_or(|row| row.get(0)))
 }
 
-/// The table's number, and whether it is the very table that had it before.
+/// The table's number, and whether it is the same table that had it before.
 fn number_of(
     connection: &Connection,
     name: &str,
@@ -157,8 +159,8 @@ fn number_of(
     Ok((row.map_or(0, |row| row.get(0)), true))
 }
 
-/// The identity of each column: by `attnum` in the table that we know, by name in another one under its name (a restored
-/// dump counts its columns anew).
+/// The identity of each column: by `attnum` in a known table; by name in a new table of the same
+/// name (a restored dump numbers its columns again).
 fn identities(
     connection: &Connection,
     number: i32,
@@ -213,7 +215,7 @@ fn version_of(connection: &Connection, manifest: &Manifest, now: &str) -> Result
     Ok(row.map_or(0, |row| row.get(0)))
 }
 
-/// Installs what is missing of triggers and indexes; drops what is not expected (a table that is no longer synced).
+/// Installs missing triggers and indexes; drops those of tables that are no longer synced.
 fn install(connection: &Connection, known: &Known) -> Result<(), ServerError> {
     let mut gap = false;
     for (table, shape) in known.schema.tables.iter().zip(&known.shapes) {
@@ -243,7 +245,7 @@ fn install(connection: &Connection, known: &Known) -> Result<(), ServerError> {
     Ok(())
 }
 
-/// Whether exactly our triggers are there, always on, with the functions that are wanted.
+/// Whether exactly Rejoin's triggers exist, enabled always, with the expected functions.
 fn is_installed(
     connection: &Connection,
     shape: &Shape,
@@ -276,7 +278,7 @@ fn install_triggers(
     wanted: &[Trigger],
 ) -> Result<(), ServerError> {
     let relation = &shape.name;
-    // Nobody writes between the look at the rows and the triggers.
+    // No writes between the check of the rows and the installation of the triggers.
     lock(connection, shape)?;
     let select = "SELECT tgname::text FROM pg_trigger
                   WHERE tgrelid = $1::bigint::oid AND starts_with(tgname::text, $2)";

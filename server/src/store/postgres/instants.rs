@@ -1,9 +1,10 @@
-//! Instants as the database sends them, in microseconds since 2000: to write and read a text for each cell costs more than the rest of its row.
+//! Instants in the database's binary form, in microseconds since 2000: conversion to text and back
+//! would dominate the cost of a row.
 
 use rejoin_protocol::time;
 use tokio_postgres::types::{FromSql, Type};
 
-/// From 1970 to where PostgreSQL counts from.
+/// Microseconds from 1970 to 2000, the epoch of PostgreSQL.
 const SINCE_1970: i64 = 946_684_800_000_000;
 const DAY: i64 = 86_400_000_000;
 
@@ -28,7 +29,8 @@ impl<'a> FromSql<'a> for Instant {
 }
 
 impl Instant {
-    /// The canonical text; of what has none (infinity, years before 1 and after 9999) the database's own.
+    /// The canonical text, or the database's own form where there is none (infinity, years before 1
+    /// or after 9999).
     pub(super) fn text(self) -> String {
         match self.micros {
             i64::MAX => return String::from("infinity"),
@@ -66,7 +68,7 @@ impl Instant {
 
 /// Year, month and day of a day since 2000-01-01; the year before 1 is 0.
 fn civil(day: i64) -> (i64, i64, i64) {
-    // Years begin in March here, so that a leap day is their last.
+    // Years start in March here, so that a leap day is the last one.
     let day = day + 730_425;
     let (era, day) = (day.div_euclid(146_097), day.rem_euclid(146_097));
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
@@ -82,8 +84,8 @@ mod tests {
     use super::Instant;
 
     #[test]
-    fn an_instant_is_read_in_its_canonical_text_and_what_has_none_as_the_database_says_it() {
-        // As PostgreSQL 15 says them, and sends them.
+    fn instants_convert_to_canonical_or_database_text() {
+        // PostgreSQL 15's text and binary values.
         let table = [
             (0, "2000-01-01T00:00:00.000000Z"),
             (846_504_000_250_000, "2026-10-28T12:00:00.250000Z"),

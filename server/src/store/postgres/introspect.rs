@@ -1,4 +1,4 @@
-//! The user's tables as the catalogue describes them, and what of them cannot be synced: every reason at once (I10).
+//! Reads the application's tables from the catalogue, and reports everything that cannot be synced.
 
 use super::connection::Connection;
 use super::portable::portable;
@@ -9,7 +9,7 @@ use crate::store::chosen;
 use crate::store::describe::{Found, FoundColumn, FoundReference};
 use crate::store::quote::quoted;
 
-/// A table as it is, and what only this store knows of it.
+/// A table, with details that only this store uses.
 #[derive(Debug)]
 pub(super) struct FoundTable {
     pub(super) found: Found,
@@ -17,14 +17,14 @@ pub(super) struct FoundTable {
     pub(super) relation: i64,
     /// `"schema"."table"`.
     pub(super) name: String,
-    /// Of each column: its type and its `attnum`.
+    /// The type and the `attnum` of each column.
     pub(super) types: Vec<Type>,
     pub(super) attnums: Vec<i32>,
-    /// Each column's base type and its modifier, for what two columns have to have in common.
+    /// Each column's base type and modifier, for comparing two columns.
     bases: Vec<(String, i32)>,
 }
 
-/// A column with what is known of its type.
+/// A column with its type description.
 struct Column {
     found: FoundColumn,
     attnum: i32,
@@ -80,8 +80,9 @@ const INDEXES: &str = "SELECT c.relname::text, array_agg(a.attname::text ORDER B
     AND i.indisvalid AND m.amname = 'btree' AND k.place <= i.indnkeyatts AND c.relname NOT LIKE 'rejoin\\_%'
     GROUP BY c.relname ORDER BY c.relname";
 
-/// Reads the table that `config` names; its problems join `problems`. A column whose type is not synced is one at a start; while
-/// the server runs, it is left out, so that whoever adds one stops nobody.
+/// Reads the table that `config` names and adds its problems to `problems`. A column of an
+/// unsupported type is a problem at start; while the server runs, it is ignored, so that adding one
+/// does not stop the server.
 pub(super) fn read(
     connection: &Connection,
     config: &TableConfig,
@@ -104,7 +105,7 @@ pub(super) fn read(
         problem(None, String::from(why));
         return Ok(None);
     }
-    // Nobody changes it until this transaction is over.
+    // Locked against changes until the transaction ends.
     let name = format!("{}.{}", quoted(&space), quoted(&name));
     connection.batch(&format!("LOCK TABLE {name} IN ACCESS SHARE MODE"))?;
     let mut columns = columns(connection, relation)?;
@@ -146,7 +147,7 @@ pub(super) fn read(
     Ok(Some(table))
 }
 
-/// What only two tables together show: a child's column must compare with its parent's key.
+/// Problems between two tables: a child's column must be comparable with its parent's key.
 pub(super) fn chain_problems(
     tables: &[(&TableConfig, FoundTable)],
     problems: &mut Vec<SchemaProblem>,
@@ -218,7 +219,7 @@ fn columns(connection: &Connection, relation: i64) -> Result<Vec<Column>, tokio_
                 default,
                 is_key,
                 generated: None,
-                // Its expression is PostgreSQL's: devices get the value, and leave it alone.
+                // The expression is PostgreSQL's: devices get the value but cannot write it.
                 read_only: (is_generated || identity == "a") && !is_key,
                 logical: of.as_ref().map_or("", |of| of.logical),
                 declared,
@@ -308,7 +309,7 @@ fn references(
     Ok(rows.iter().map(reference).collect())
 }
 
-/// Plain indexes, to be carried.
+/// Plain indexes, for the manifest.
 fn indexes(
     connection: &Connection,
     relation: i64,

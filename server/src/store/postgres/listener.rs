@@ -1,9 +1,11 @@
-//! News of other nodes: a connection of its own that LISTENs, and calls whoever asked for it with the log's end.
+//! Notifications from other nodes: a separate connection that LISTENs and calls back with the log's
+//! head.
 //!
-//! Whoever numbers entries notifies, in the transaction that numbers (D28). The writers of the tables do not: at its commit a
-//! transaction that has notified holds a lock of the whole database server, so that all of them would commit one after the other;
-//! those that number do that anyway. What outside programs write is numbered by the next look, of any node. While this connection
-//! is lost, looking is all there is. A connection on which nothing comes is probed, and made again if nothing answers.
+//! The sequencer notifies in the transaction that numbers entries. Writers of the tables do not: a
+//! transaction that notifies holds a server-wide lock at commit, which would serialise all writers.
+//! Changes of outside programs are numbered by the next read of the log on any node. While this
+//! connection is lost, nodes rely on polling. An idle connection is probed and replaced if the
+//! probe fails.
 
 use std::future::pending;
 use std::pin::Pin;
@@ -19,16 +21,17 @@ use crate::store::Heard;
 
 const LISTEN: &str = "LISTEN rejoin";
 
-/// A statement that has no answer yet.
+/// A statement whose result is pending.
 type Asked<'c> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'c>>;
 
-/// Listens until nobody asks any more; connects again, with pauses that double, whenever the connection is lost.
-pub(super) async fn listen(target: Target, heard: Heard) {
+/// Listens until the callback returns `false`. Reconnects with doubling pauses when the connection
+/// is lost.
+pub(super) async fn listen(target: Target, notify: Heard) {
     let mut pause = Duration::ZERO;
     loop {
         sleep(pause).await;
         let mut is_listening = false;
-        match hear(&target, &heard, &mut is_listening).await {
+        match run_connection(&target, &notify, &mut is_listening).await {
             Ok(()) => return,
             Err(why) => {
                 tracing::debug!(why, "news of other nodes are lost, the log is looked at instead");
@@ -39,14 +42,18 @@ pub(super) async fn listen(target: Target, heard: Heard) {
     }
 }
 
-async fn hear(target: &Target, heard: &Heard, is_listening: &mut bool) -> Result<(), String> {
+async fn run_connection(
+    target: &Target,
+    notify: &Heard,
+    is_listening: &mut bool,
+) -> Result<(), String> {
     let words = |error: Error| log_text(&error);
     let silent = || String::from("the database does not answer");
     let connected = timeout(target.connects_within(), target.connect()).await;
     let (client, mut connection) = connected.map_err(|_| silent())?.map_err(words)?;
     let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
     let ask = |text| -> Asked<'_> { Box::pin(client.batch_execute(text)) };
-    // What is asked and has no answer yet: first to listen, then whether the other side is still there.
+    // The pending statement: first LISTEN, then probes of the connection.
     let mut asked = Some(ask(LISTEN));
     loop {
         tokio::select! {
@@ -57,9 +64,10 @@ async fn hear(target: &Target, heard: &Heard, is_listening: &mut bool) -> Result
             }
             message = messages.next() => match message {
                 Some(Ok(AsyncMessage::Notification(news))) => {
-                    // Somebody else may notify on this channel, too; what is no position says nothing.
+                    // Other programs may notify on this channel; ignore payloads that are not
+                    // positions.
                     if let Ok(head) = news.payload().parse()
-                        && !heard(head)
+                        && !notify(head)
                     {
                         return Ok(());
                     }
@@ -76,7 +84,7 @@ async fn hear(target: &Target, heard: &Heard, is_listening: &mut bool) -> Result
     }
 }
 
-/// The answer to what was asked; none ever where nothing was.
+/// The result of the pending statement; never ready if there is none.
 async fn answer(asked: Option<&mut Asked<'_>>) -> Result<(), Error> {
     match asked {
         Some(asked) => asked.await,

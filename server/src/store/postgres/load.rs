@@ -1,7 +1,8 @@
-//! Loads what a push needs in one round trip: the verdicts on its mutations, and the rows that it names, locked.
+//! Loads what a push needs in one round trip: the verdicts on its mutations, and the rows that it
+//! names, locked.
 //!
-//! Rows are locked table by table and in the order of their keys, so that two pushes do not wait for each other crosswise. A row
-//! that is not there cannot be locked: if another transaction inserts it, this one's own insert fails.
+//! Rows are locked table by table in key order, so that two pushes do not deadlock. A missing row
+//! cannot be locked: if another transaction inserts it, the insert of this one fails.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,7 +18,7 @@ use crate::store::{Load, Loaded};
 
 type Result<T> = std::result::Result<T, Error>;
 
-/// Sends all questions together.
+/// Sends all queries together.
 pub(super) fn load(connection: &Connection, known: &Known, load: &Load<'_>) -> Result<Loaded> {
     let tables = load.rows.iter();
     let named: Vec<_> = tables
@@ -57,8 +58,8 @@ pub(super) fn load(connection: &Connection, known: &Known, load: &Load<'_>) -> R
     Ok(loaded)
 }
 
-/// The row of each id. If the database has found a row that has none of these ids, by its own comparison of keys, those
-/// without a row are left out.
+/// The row of each id. If the database returns a row with none of these ids, because its key
+/// comparison differs, ids without a row are left out.
 fn by_id(
     table: &Table,
     ids: &BTreeSet<String>,

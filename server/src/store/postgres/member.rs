@@ -1,7 +1,9 @@
-//! Buckets by a function of the operator's: asked when a row is written, kept beside the row, read when it is looked for (D26).
+//! Buckets from an operator's database function: computed when a row is written, stored next to the
+//! row, used by reads.
 //!
-//! The function is asked by one of ours, a function for each table, which bounds what it says and fails closed: a row of which
-//! nothing could be said is in none of its buckets, and is noted, to be written again. The writer is not disturbed.
+//! A generated wrapper function per table calls it, limits its result and fails closed: a row for
+//! which it fails is in none of its buckets and is recorded for a retry. The writer is not
+//! affected.
 
 use super::connection::Connection;
 use super::{Known, Shape};
@@ -17,16 +19,16 @@ type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 pub(super) struct Function {
     /// Its name with its schema, quoted.
     name: String,
-    /// Most buckets of one row; 0 is no bound.
+    /// Maximum number of buckets of one row; 0 is unlimited.
     most: u32,
-    /// Where it looks for what it names, as the server's session does.
+    /// The search path, as in the server's session.
     path: String,
 }
 
-/// The parameters: the table, `create` or `update`, the row as it is, the row as it was.
+/// The parameters: table, `create` or `update`, new row, old row.
 const PARAMETERS: &str = "(text, text, jsonb, jsonb)";
 
-/// The function that this table names, if the database has it.
+/// The function that this table names, if it exists.
 pub(super) fn find(
     connection: &Connection,
     config: &TableConfig,
@@ -52,7 +54,7 @@ pub(super) fn find(
     }))
 }
 
-/// The buckets of the row `alias` by the function, as an array.
+/// The function's buckets of the row `alias`, as an array.
 pub(super) fn buckets(table: &Table, alias: &str) -> String {
     format!(
         "ARRAY(SELECT m.bucket FROM rejoin.member AS m WHERE m.table_number = {} AND m.record_id = {}::text)",
@@ -71,7 +73,7 @@ pub(super) fn seen(table: &Table, alias: &str, parameter: usize) -> String {
     )
 }
 
-/// What the trigger does first: the row's buckets as they were, and as they are from now on.
+/// The trigger's first step: the row's former and new buckets.
 pub(super) fn capture(function: &Function, table: &Table) -> String {
     let (old, new) = (cell(table, "OLD", table.key), cell(table, "NEW", table.key));
     let number = table.number;
@@ -96,7 +98,7 @@ pub(super) fn capture(function: &Function, table: &Table) -> String {
     )
 }
 
-/// What is kept of a row that is gone for good goes with it.
+/// Removes the stored buckets of a deleted row.
 pub(super) fn forget(table: &Table) -> String {
     let (number, old) = (table.number, cell(table, "OLD", table.key));
     format!(
@@ -108,7 +110,7 @@ END"
     )
 }
 
-/// The same of all rows.
+/// Removes the stored buckets of all rows.
 pub(super) fn forget_all(table: &Table) -> String {
     let number = table.number;
     format!(
@@ -118,7 +120,8 @@ pub(super) fn forget_all(table: &Table) -> String {
     )
 }
 
-/// Makes our function of a table, and asks for every row that is there. Nobody writes the table meanwhile.
+/// Creates the table's wrapper function and computes the buckets of all existing rows. The table is
+/// locked against writers.
 pub(super) fn install(connection: &Connection, table: &Table, shape: &Shape) -> Result<()> {
     connection.batch(&forget_all(table))?;
     let Some(function) = &shape.function else { return Ok(()) };
@@ -140,7 +143,7 @@ pub(super) fn install(connection: &Connection, table: &Table, shape: &Shape) -> 
     Ok(())
 }
 
-/// What the moment is at fault for is the writer's to hear; everything else fails closed.
+/// Temporary errors are reported to the writer; all others fail closed.
 fn assign(function: &Function, table: &Table) -> String {
     let Function { name, most, .. } = function;
     let number = table.number;
@@ -178,7 +181,7 @@ END",
     )
 }
 
-/// The rows that the functions could say nothing of.
+/// The rows for which the functions failed.
 pub(super) fn failures(connection: &Connection) -> Result<Vec<BucketFailure>> {
     let select = "SELECT n.name, f.record_id, f.why FROM rejoin.bucket_failure AS f
                   JOIN rejoin.table_number AS n ON n.number = f.table_number ORDER BY f.at, n.name, f.record_id";
@@ -190,7 +193,7 @@ pub(super) fn failures(connection: &Connection) -> Result<Vec<BucketFailure>> {
     Ok(connection.rows(select, &[])?.iter().map(failure).collect())
 }
 
-/// Writes those rows again as they are, so that the functions are asked again and devices hear of it.
+/// Updates those rows without changes, so that the functions run again and devices are notified.
 pub(super) fn replay(connection: &Connection, known: &Known) -> Result<Replayed> {
     let failures = failures(connection)?;
     for failure in &failures {
@@ -204,7 +207,7 @@ pub(super) fn replay(connection: &Connection, known: &Known) -> Result<Replayed>
         );
         connection.execute(&touch, &[&failure.id])?;
         if shape.fed.is_some() {
-            // The feeder will say what became of it.
+            // The feeder records the outcome.
             let asked = "DELETE FROM rejoin.bucket_failure WHERE table_number = $1::bigint AND record_id = $2";
             connection.execute(asked, &[&table.number, &failure.id])?;
         }

@@ -1,4 +1,4 @@
-//! Our own tables, by numbered migrations, in the schema `rejoin`.
+//! Rejoin's own tables in the schema `rejoin`, by numbered migrations.
 
 use super::connection::Connection;
 use crate::error::ServerError;
@@ -21,11 +21,11 @@ const BEGINNING: &str = "INSERT INTO rejoin.meta(key, value) VALUES
   ('zero_tag', (floor(random() * 9007199254740992))::bigint::text)
 ON CONFLICT(key) DO NOTHING;";
 
-/// The oldest version whose words are used here (`xid8`), as PostgreSQL numbers them.
+/// The oldest supported version (`xid8` is needed), as PostgreSQL numbers them.
 const OLDEST: i32 = 130_000;
 
-/// Runs the migrations that this database has not seen, in one transaction. A database from a newer server is left as it
-/// is, and so is one that cannot be served.
+/// Runs the missing migrations in one transaction. Does not change a database of a newer server, or
+/// one that cannot be served.
 pub(super) fn migrate(connection: &Connection) -> Result<(), ServerError> {
     connection.batch("BEGIN ISOLATION LEVEL READ COMMITTED")?;
     match migrate_in(connection) {
@@ -38,7 +38,7 @@ pub(super) fn migrate(connection: &Connection) -> Result<(), ServerError> {
 }
 
 fn migrate_in(connection: &Connection) -> Result<(), ServerError> {
-    // Two servers that start together make one schema.
+    // Serialises servers that start concurrently.
     connection.rows("SELECT pg_advisory_xact_lock(1380600394, 1)", &[])?;
     check_database(connection)?;
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
@@ -55,7 +55,7 @@ fn migrate_in(connection: &Connection) -> Result<(), ServerError> {
     Ok(())
 }
 
-/// What brings a database that has the first so many migrations up to date.
+/// The statements that migrate a database with the first `found` migrations.
 fn statements(found: usize) -> impl Iterator<Item = String> {
     let all = MIGRATIONS.len();
     let number = format!(
@@ -65,7 +65,7 @@ fn statements(found: usize) -> impl Iterator<Item = String> {
     ours.chain([String::from(BEGINNING), number])
 }
 
-/// The same as one script, for an operator to run: a server that starts afterwards has nothing to do.
+/// The same as one script for an operator; a server that starts afterwards has nothing to do.
 pub(super) fn script(found: usize) -> String {
     let mut script = String::from("BEGIN;\n");
     for statements in statements(found) {

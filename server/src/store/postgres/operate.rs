@@ -1,6 +1,6 @@
-//! For the operator: devices and schemas listed, and what is forgotten of the log and of what devices have heard.
+//! Operator functions: lists of devices and schemas, and compaction of the log and of verdicts.
 //!
-//! Whatever is forgotten goes in bounded pieces, each a transaction of its own: nobody who writes waits for long.
+//! Deletes run in batches, each in its own transaction, so that writers never wait for long.
 
 use super::connection::Connection;
 use super::records::{kept, meant, of_row};
@@ -16,7 +16,7 @@ fn counted(rows: u64) -> usize {
     usize::try_from(rows).unwrap_or(usize::MAX)
 }
 
-/// Devices by user and id, behind one of them.
+/// Devices by user and id, after a given one.
 pub(super) fn clients(
     connection: &Connection,
     after: Option<(&str, &str)>,
@@ -26,7 +26,7 @@ pub(super) fn clients(
         "SELECT id, client_name, platform, app_version, incarnation, acked_below, purged_below,
                   position, last_pull_at, last_push_at, created_at, seen_at, opening, user_id, client_id
                   FROM rejoin.client WHERE (user_id, client_id) > ($1, $2) ORDER BY user_id, client_id LIMIT $3";
-    // No user's id is empty, so nobody stands before this.
+    // User ids are not empty, so every device is after this one.
     let (user, client_id) = after.unwrap_or(("", ""));
     let rows = connection
         .rows(select, &[&kept(user).as_ref(), &kept(client_id).as_ref(), &number(most)])?;
@@ -44,7 +44,7 @@ pub(super) fn devices_since(connection: &Connection, user: &str, since: &str) ->
     Ok(rows.first().map_or(0, |row| row.get(0)))
 }
 
-/// The schemas that were ever served, the newest first.
+/// The served schemas, newest first.
 pub(super) fn manifests(connection: &Connection, most: usize) -> Result<Vec<ManifestVersion>> {
     let select = "SELECT version, hash, created_at FROM rejoin.schema_version ORDER BY version DESC LIMIT $1";
     let rows = connection.rows(select, &[&number(most)])?;
@@ -56,7 +56,7 @@ pub(super) fn manifests(connection: &Connection, most: usize) -> Result<Vec<Mani
     Ok(rows.iter().map(version).collect())
 }
 
-/// Whether no other server over this database compacts until this transaction ends.
+/// Whether no other server on this database compacts until this transaction ends.
 pub(super) fn compacts_alone(connection: &Connection) -> Result<bool> {
     let lock = "SELECT pg_try_advisory_xact_lock(1380600398, 0)";
     Ok(connection.first(lock, &[])?.is_some_and(|row| row.get(0)))
@@ -67,8 +67,9 @@ pub(super) fn lowest_position(connection: &Connection, seen_since: &str) -> Resu
     Ok(connection.first(select, &[&seen_since])?.and_then(|row| row.get(0)))
 }
 
-/// Forgets entries below the watermark. The entry at it stays: its tag proves cursors that stand there. A watermark only rises:
-/// of two servers that compact, the one that knew less may come last, and what the other has forgotten is gone.
+/// Deletes entries below the watermark. The entry at the watermark stays: its tag validates cursors
+/// at that position. The watermark only rises, since a server with older knowledge may compact
+/// last.
 pub(super) fn forget_entries(
     connection: &Connection,
     watermark: i64,
@@ -93,7 +94,8 @@ pub(super) fn forget_written(connection: &Connection, before: &str, most: usize)
     Ok(counted(gone))
 }
 
-/// Forgets verdicts that have reached silent devices, and remembers up to where, so that none is applied twice.
+/// Deletes verdicts received by inactive devices, and records up to which one, so that no mutation
+/// is applied twice.
 pub(super) fn forget_verdicts(
     connection: &Connection,
     seen_since: &str,

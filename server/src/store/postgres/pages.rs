@@ -1,4 +1,4 @@
-//! Pages of all that somebody sees, in the order of keys, and how much it is.
+//! Pages of all rows visible to a user, in key order, and their number.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -14,18 +14,19 @@ use crate::model::{Page, PageLimit, ReadScope, Row};
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 
-/// How many rows are asked for at once: few numbers, so that there are few statements; and a page of heavy rows must not be
-/// read whole before its weight is known.
+/// Rows per query. Few different sizes keep the number of statements small; small ones avoid
+/// reading a page of large rows before their size is known.
 const CHUNKS: [usize; 4] = [16, 64, 128, 256];
 
-/// Whoever sees more rows above than these may see most of the rows below, which are then walked along before anything else.
+/// If a user sees more parent rows than this, most child rows may be visible too: then all keys are
+/// scanned first.
 const MANY: usize = 1_000;
 
-/// What is seen of tables above others, as far as it was asked in one snapshot.
+/// The visible rows of parent tables, cached per snapshot.
 #[derive(Debug, Default)]
 pub(super) struct Above(RefCell<Vec<Seen>>);
 
-/// The keys that somebody sees of the table of this number; `None` if they are too many.
+/// The visible keys of the table with this number; `None` if there are too many.
 #[derive(Debug)]
 struct Seen {
     table: i64,
@@ -34,22 +35,22 @@ struct Seen {
 }
 
 impl Above {
-    /// Whoever looks from here on may see others.
+    /// Clears the cache: the user or its access may change.
     pub(super) fn forget(&self) {
         self.0.borrow_mut().clear();
     }
 }
 
-/// What somebody sees, read on from key to key.
+/// Reads visible rows from key to key.
 struct Reader<'a> {
     look: &'a Look<'a>,
     ways: Ways<'a>,
-    /// Whether to walk along all keys, for as long as that finds enough.
+    /// Whether to scan all keys, as long as that finds enough visible rows.
     walks: bool,
 }
 
 impl Look<'_> {
-    /// Live rows in key order, as many as there is room for.
+    /// Live rows in key order, as many as `room` allows.
     pub(super) fn page(
         &self,
         after: Option<&Value>,
@@ -61,7 +62,7 @@ impl Look<'_> {
         let (mut rows, mut held): (Vec<Row>, usize) = (Vec::new(), 0);
         let mut after = after.cloned();
         loop {
-            // One more than there is room for: whether there is any decides whether the page is the last.
+            // One more row than there is room for shows whether the page is the last.
             let wanted = (room.rows - rows.len()).saturating_add(1);
             let (found, ends) = reader.next(after.as_ref(), wanted)?;
             for row in found {
@@ -78,14 +79,14 @@ impl Look<'_> {
         }
     }
 
-    /// How many live rows are seen.
+    /// The number of visible live rows.
     pub(super) fn count(&self, scope: &ReadScope, above: &Above) -> Result<i64> {
         let reader = Reader::new(self, scope, above)?;
         let Some(text) = reader.ways.count() else { return Ok(0) };
         Ok(reader.ask(&text, None)?.first().map_or(0, |row| row.get(0)))
     }
 
-    /// Hands every live row that is seen to `each`.
+    /// Calls `each` with every visible live row.
     pub(super) fn each(
         &self,
         scope: &ReadScope,
@@ -118,8 +119,8 @@ impl<'a> Reader<'a> {
         Ok(reader)
     }
 
-    /// What is seen above, each key once, unless that is too much; asked once in a snapshot, for it costs a step down an index
-    /// for each bucket.
+    /// The visible parent keys, each once, unless there are too many. Queried once per snapshot,
+    /// because it costs an index descent per bucket.
     fn keys_above(
         &self,
         parent: usize,
@@ -141,7 +142,7 @@ impl<'a> Reader<'a> {
         Ok(keys)
     }
 
-    /// The next rows behind a key, at least as many as are wanted or a chunk; and whether there are no more.
+    /// The next rows after a key: at least `wanted` or a chunk, and whether there are no more.
     fn next(&mut self, after: Option<&Value>, wanted: usize) -> Result<(Vec<Row>, bool)> {
         let after = after.filter(|key| self.look.is_key(key));
         let [.., largest] = CHUNKS;
@@ -161,7 +162,7 @@ impl<'a> Reader<'a> {
         Ok((found, ends))
     }
 
-    /// What is read of a row, from what the ways call its cells.
+    /// The selected columns of a row, from the cells of the access paths.
     fn columns(&self) -> String {
         let forms = self.look.shape().columns.iter().enumerate();
         let cells = forms.map(|(at, of)| types::reading(of, &format!("u.c{at}")));

@@ -1,8 +1,9 @@
 //! Row level security: the policies as SQL for an operator to apply, a check that they hold, and the user of a transaction.
 //!
-//! A policy is the engine's own predicate, with settings of the transaction in place of the parameters that the engine
-//! would bind, so the two cannot differ. Requests are served under a role of their own. The triggers run as the role that
-//! installed them. No policy may restrict that role: the triggers record only the rows that they see.
+//! A policy is the engine's own predicate with transaction settings in place of bound parameters,
+//! so the two cannot differ. Requests run under a separate role. Triggers run as the role that
+//! installed them. No policy may restrict that role, because triggers record only rows that they
+//! see.
 
 use std::fmt::Write as _;
 
@@ -28,7 +29,7 @@ struct Policy {
 }
 
 impl Policy {
-    /// Stored as the policy's comment: a start compares it with the policy that it would make.
+    /// Stored as the policy's comment and compared at start with the expected policy.
     fn mark(&self, role: &str) -> String {
         let hash = Sha256::digest(format!("{role}\n{}\n{}", self.of, self.rule));
         hash.iter().take(8).fold(String::from("rejoin "), |mut mark, byte| {
@@ -45,16 +46,17 @@ struct Held {
     buckets: &'static str,
 }
 
-/// The user of the transaction, and the buckets that [`ACT_FOR`] has found. A scalar subquery is evaluated once per statement.
-/// It only reads settings: PostgreSQL evaluates a policy for a row that it finds and then hides, and not where it finds none.
-/// A function or another table here would show, by the time of the answer, that a row of another user exists.
+/// The user of the transaction, and the buckets that [`ACT_FOR`] has set. A scalar subquery is
+/// evaluated once per statement. It reads settings only. PostgreSQL also evaluates a policy for
+/// rows that it then hides. A function or another table here would reveal, through the response
+/// time, that another user's row exists.
 const READER: Held = Held {
     owners: "(SELECT nullif(current_setting('rejoin.owners', true), ''))::text[]",
     global: "(nullif(current_setting('rejoin.user', true), '') IS NOT NULL)",
     buckets: "(SELECT nullif(current_setting('rejoin.buckets', true), ''))::text[]",
 };
 
-/// The same for writes: the user's own rows. No bucket gives the right to write.
+/// For writes: the user's own rows. Buckets grant no write access.
 const WRITER: Held = Held {
     owners: "ARRAY[nullif(current_setting('rejoin.user', true), '')]",
     global: "false",
@@ -81,13 +83,13 @@ fn policies(known: &Known, table: &Table) -> Vec<Policy> {
     vec![
         policy("rejoin_read", "SELECT", format!("USING ({read})")),
         policy("rejoin_create", "INSERT", format!("WITH CHECK ({own})")),
-        // A row that is only read is locked as well (O8), and locks go by what may be changed.
+        // Rows that are only read are locked too, and row locks require the UPDATE policy.
         policy("rejoin_change", "UPDATE", format!("USING ({read}) WITH CHECK ({own})")),
         policy("rejoin_delete", "DELETE", format!("USING ({own})")),
     ]
 }
 
-/// What an operator runs.
+/// The script for the operator.
 pub(super) fn script(known: &Known, security: &RowSecurity) -> String {
     let role = quoted(&security.role);
     let mut script = format!(
@@ -208,13 +210,14 @@ fn check_table(
     Ok(())
 }
 
-/// Takes the role that serves, until the transaction ends.
+/// Switches to the serving role until the transaction ends.
 pub(super) fn taking_role(security: &RowSecurity) -> String {
     format!("SET LOCAL ROLE {}", quoted(&security.role))
 }
 
-/// Sets the user of the transaction until it ends or the next call, and the buckets that the user may read: the user's own, the
-/// global one, those granted, and those of `$2`. A transaction without a user has no buckets and sees no row.
+/// Sets the user of the transaction until its end or the next call, and the buckets that the user
+/// may read: the user's own, the public one, subscribed ones, and those of `$2`. Without a user, no
+/// row is visible.
 pub(super) const ACT_FOR: &str = "SELECT set_config('rejoin.user', $1::text, true), \
       set_config('rejoin.buckets', held.buckets::text, true), \
       set_config('rejoin.owners', ARRAY(SELECT substr(b, 6) FROM unnest(held.buckets) AS b \

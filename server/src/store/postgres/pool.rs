@@ -1,7 +1,8 @@
-//! The connections: taken for one transaction each, kept when it is over, made anew when the database was away.
+//! The connection pool: one connection per transaction, returned afterwards, replaced when lost.
 //!
-//! At most so many at once; who comes too late waits as long as a request waits for a lock. While the database is away,
-//! it is asked again after a pause that doubles, and requests in between are told to come later at once.
+//! The size is limited; a request waits for a connection as long as for a lock. While the database
+//! is unreachable, connection attempts are made with doubling pauses, and requests in between fail
+//! immediately as retryable.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,15 +18,15 @@ use crate::error::Fault;
 use crate::model::Connections;
 use crate::store::Heard;
 
-/// Connections at most: more transactions at once do not make a database faster.
+/// Maximum number of connections: more concurrent transactions do not make a database faster.
 const MOST: usize = 16;
 
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(100);
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// What each session is told: one text for each value, whatever the database's or the role's own settings are. And how it plans:
-/// what is asked for a user is found along an index, also in a table that has just been filled and has no statistics, by a
-/// plan that is made once; other processes, and compiling, take longer than a page.
+/// Session settings. One text form per value, whatever the settings of database or role. Plans use
+/// indexes even on tables without statistics and are cached; parallel workers and JIT would take
+/// longer than a page.
 const SETTINGS: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; \
     SET bytea_output = 'hex'; SET extra_float_digits = 1; SET client_encoding = 'UTF8'; \
     SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off; \
@@ -33,12 +34,12 @@ const SETTINGS: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET In
     SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET jit = off; \
     SET max_parallel_workers_per_gather = 0";
 
-/// How long a statement of a request may take, if nothing is said of it for the role, the database or in the URL's `options`.
-/// The sequencer is no such statement: what it does for one request is done for all, however long it takes.
+/// Statement timeout of requests, unless set for the role, the database or in the URL's `options`.
+/// The sequencer is exempt: its work benefits all requests, however long it takes.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// What the database does about a server that is silent: it probes the connection, and ends a transaction that was left open. The
-/// setting that limits statements is read, and then holds for the transactions of requests only.
+/// How the database handles a silent server: it probes the connection and ends open transactions.
+/// The session's statement timeout is read, and then applied to the transactions of requests only.
 const TIME_OUTS: &str = "SET tcp_keepalives_idle = 15; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
     SET tcp_user_timeout = 30000; \
     SELECT set_config(name, '60s', false) FROM pg_settings \
@@ -59,13 +60,13 @@ pub(super) struct Pool {
 struct State {
     idle: Vec<Connection>,
     taken: usize,
-    /// How often somebody had to wait for a place.
+    /// How often a request waited for a connection.
     waits: u64,
     pause: Duration,
     not_before: Option<Instant>,
 }
 
-/// A connection that goes back, if it was called well; else it is closed.
+/// A borrowed connection. `keep` returns it to the pool; otherwise it is closed.
 #[derive(Debug)]
 pub(super) struct Lease<'a> {
     pool: &'a Pool,
@@ -73,7 +74,7 @@ pub(super) struct Lease<'a> {
 }
 
 impl Pool {
-    /// `waits`: for how long a statement waits for a lock, and a request for a connection.
+    /// `waits`: how long a statement waits for a lock, and a request for a connection.
     pub(super) fn new(target: Target, waits: Duration) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -93,7 +94,7 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection, an idle one if there is any.
+    /// Takes a connection, preferably an idle one.
     pub(super) fn take(&self) -> Result<Lease<'_>, Fault> {
         let mut state = self.state();
         if state.taken >= MOST {
@@ -118,7 +119,7 @@ impl Pool {
         }
         state.taken += 1;
         drop(state);
-        // The place is held from here on, and given back by whatever way this ends.
+        // From here on the slot is held, and released on every exit path.
         let mut lease = Lease { pool: self, connection: None };
         let connected = self.connect();
         let mut state = self.state();
@@ -139,7 +140,7 @@ impl Pool {
         Ok(lease)
     }
 
-    /// What there is, and how often it was not enough.
+    /// The size and use of the pool.
     pub(super) fn counts(&self) -> Connections {
         let state = self.state();
         let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
@@ -150,16 +151,17 @@ impl Pool {
         }
     }
 
-    /// Closes what is idle: what a failed connection was, the others may be as well.
+    /// Closes idle connections: they may have failed like the current one.
     pub(super) fn forget_idle(&self) {
         self.state().idle.clear();
     }
 
-    /// Calls `heard` with what other nodes tell, for as long as the pool lives or `heard` says that it is enough.
-    #[allow(clippy::disallowed_methods)] // On the runtime of the store's own, beside its connections.
-    pub(super) fn listen(&self, heard: Heard) {
+    /// Calls `notify` with notifications from other nodes, until the pool is dropped or `notify`
+    /// returns `false`.
+    #[allow(clippy::disallowed_methods)] // On the store's own runtime.
+    pub(super) fn listen(&self, notify: Heard) {
         if let Some(runtime) = &self.runtime {
-            runtime.spawn(listener::listen(self.target.clone(), heard));
+            runtime.spawn(listener::listen(self.target.clone(), notify));
         }
     }
 
@@ -199,7 +201,7 @@ impl Pool {
     }
 }
 
-/// The limit of statements that the session began with, in milliseconds in the last row; 0 is none.
+/// The session's original statement timeout, in milliseconds in the last row; 0 is none.
 fn limit_of(answers: &[SimpleQueryMessage]) -> Duration {
     let last = answers.iter().rev().find_map(|answer| match answer {
         SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
@@ -210,7 +212,7 @@ fn limit_of(answers: &[SimpleQueryMessage]) -> Duration {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        // A runtime must not be waited for where it may be dropped: in a task of somebody else's.
+        // Dropping a runtime blocks, which a host's task does not allow.
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
@@ -218,7 +220,7 @@ impl Drop for Pool {
 }
 
 impl Lease<'_> {
-    /// Gives the connection back for the next one: it is in no transaction.
+    /// Returns the connection to the pool; it must not be in a transaction.
     pub(super) fn keep(mut self) {
         if let Some(connection) = self.connection.take()
             && !connection.is_closed()
@@ -236,7 +238,7 @@ impl Drop for Lease<'_> {
 }
 
 impl Lease<'_> {
-    /// The connection; a lease that was handed out has one.
+    /// The connection; present in every lease that was handed out.
     pub(super) fn connection(&self) -> Result<&Connection, Fault> {
         let gone = || Fault::Transient(String::from("the connection is gone"));
         self.connection.as_ref().ok_or_else(gone)

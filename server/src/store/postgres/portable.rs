@@ -1,8 +1,8 @@
-//! Defaults of PostgreSQL in words that a device's SQLite has, too; what has none is the server's alone.
+//! Converts PostgreSQL defaults to SQLite expressions for devices; others stay on the server.
 
 use super::types::Form;
 
-/// The default as a device's table can have it; `None` if only this database can make it.
+/// The default for a device's table; `None` if only this database can evaluate it.
 pub(super) fn portable(default: &str, form: Form) -> Option<String> {
     let bare = without_casts(default);
     let upper = bare.to_ascii_uppercase();
@@ -18,7 +18,7 @@ pub(super) fn portable(default: &str, form: Form) -> Option<String> {
         _ => {}
     }
     let text = bare.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
-    // One literal, not two with something between.
+    // A single literal, not two with something between.
     let text = text.filter(|text| !text.replace("''", "").contains('\''));
     match (text, form) {
         (Some("{}"), Form::Array { .. }) => Some(String::from("'[]'")),
@@ -29,7 +29,7 @@ pub(super) fn portable(default: &str, form: Form) -> Option<String> {
             _ => None,
         },
         (Some(text), Form::Integer | Form::Real) => is_number(text).then(|| text.to_owned()),
-        // `'now'` and its like are read when the row is written.
+        // `'now'` and similar are evaluated when the row is written.
         (Some(text), Form::Instant) => rejoin_protocol::time::parse(text).map(|_| bare.to_owned()),
         (Some(_), _) => Some(bare.to_owned()),
         (None, _) => is_number(bare).then(|| bare.to_owned()),
@@ -58,7 +58,8 @@ fn without_casts(expression: &str) -> &str {
     }
 }
 
-/// Where the last cast of the whole expression begins, and whether one pair of parentheses is around all of it.
+/// The position of the last cast of the whole expression, and whether one pair of parentheses
+/// encloses all of it.
 fn outermost(text: &str) -> (Option<usize>, bool) {
     let bytes = text.as_bytes();
     let (mut depth, mut quote, mut cast) = (0_usize, None, None);
@@ -73,7 +74,8 @@ fn outermost(text: &str) -> (Option<usize>, bool) {
                 closes &= depth > 0 || at + 1 == bytes.len();
             }
             (None, b':') if depth == 0 && bytes.get(at + 1) == Some(&b':') => cast = Some(at),
-            // A cast binds tighter than any other operator: what follows it belongs to something larger.
+            // A cast binds tighter than other operators: what follows belongs to a larger
+            // expression.
             (None, b'+' | b'-' | b'*' | b'/' | b'|' | b'<' | b'>' | b'=' | b'%')
                 if cast.is_some() =>
             {
@@ -90,7 +92,7 @@ mod tests {
     use super::{Form, portable};
 
     #[test]
-    fn defaults_travel_if_sqlite_can_say_them() {
+    fn defaults_convert_if_sqlite_can_express_them() {
         let table = [
             ("'x'::text", Form::Text, Some("'x'")),
             ("'it''s'::character varying", Form::Text, Some("'it''s'")),

@@ -1,7 +1,7 @@
-//! Devices and times of edits: what the server remembers of those who speak to it.
+//! Devices and author times.
 //!
-//! PostgreSQL keeps no text with a NUL, and a peer may name itself or a mutation with one. Such a text is kept in another
-//! spelling, one for each, so that it is found again and is nobody else's.
+//! PostgreSQL stores no text with NUL, but a peer may use one in its name or in a mutation id. Such
+//! a text is stored in an escaped form, which is unique and reversible.
 
 use std::borrow::Cow;
 
@@ -13,10 +13,10 @@ use crate::model::Client;
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 
-/// Stands before `0` for a NUL and before `1` for itself; no character is assigned to it.
+/// The escape character, before `0` for NUL and before `1` for itself; an unassigned character.
 const ESCAPE: char = '\u{10ffff}';
 
-/// The text as it is kept.
+/// The stored form of a text.
 pub(super) fn kept(text: &str) -> Cow<'_, str> {
     if !text.contains(['\0', ESCAPE]) {
         return Cow::Borrowed(text);
@@ -24,7 +24,7 @@ pub(super) fn kept(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.replace(ESCAPE, "\u{10ffff}1").replace('\0', "\u{10ffff}0"))
 }
 
-/// The text that [`kept`] was given.
+/// The text of a stored form.
 pub(super) fn meant(text: String) -> String {
     if !text.contains(ESCAPE) {
         return text;
@@ -38,8 +38,9 @@ pub(super) fn put_meta(connection: &Connection, key: &str, value: &str) -> Resul
     connection.execute(put, &[&key, &value]).map(drop)
 }
 
-/// Makes whoever else pushes for this user wait: what one push finds no verdict on, no other one judges meanwhile (O2),
-/// and two that write the same rows do not meet, since only their owner's devices may write them.
+/// Locks the user against other pushes: while this push finds no verdict on a mutation, no other
+/// evaluates it. It also prevents deadlocks on rows, since only their owner's devices may write
+/// them.
 pub(super) fn hold_user(connection: &Connection, user: &str) -> Result<()> {
     connection.rows(HOLD_USER, &[&kept(user).as_ref()]).map(drop)
 }
@@ -60,7 +61,7 @@ pub(super) const CLIENT: &str =
      position, last_pull_at, last_push_at, created_at, seen_at, opening
      FROM rejoin.client WHERE user_id = $1 AND client_id = $2";
 
-/// A device of a row that begins with its columns in this order.
+/// A device from a row that begins with its columns in this order.
 pub(super) fn of_row(row: &Row) -> Client {
     Client {
         id: row.get(0),
@@ -79,7 +80,7 @@ pub(super) fn of_row(row: &Row) -> Client {
     }
 }
 
-/// A device that is to be kept as it is now.
+/// A device to store.
 #[derive(Debug)]
 pub(super) struct PutClient {
     pub(super) user: String,
@@ -98,7 +99,7 @@ const PUT_CLIENT: &str = "INSERT INTO rejoin.client(user_id, client_id, id, clie
     opening = excluded.opening";
 
 impl PutClient {
-    /// Hands the statement that does it to `run`.
+    /// Passes the statement to `run`.
     pub(super) fn with<T>(&self, run: impl FnOnce(&str, Params<'_>) -> T) -> T {
         let Client { id, incarnation, acked_below, purged_below, position, .. } = &self.client;
         let Client { last_pull_at, last_push_at, created_at, seen_at, .. } = &self.client;
@@ -202,7 +203,7 @@ mod tests {
     use super::{kept, meant};
 
     #[test]
-    fn a_text_with_a_nul_is_kept_in_a_spelling_of_its_own() {
+    fn text_with_nul_is_stored_escaped() {
         let texts =
             ["", "anna", "an\0na", "an\u{10ffff}0na", "\u{10ffff}", "\u{10ffff}1\0", "\0\0"];
         let mut seen = std::collections::BTreeSet::new();

@@ -1,7 +1,7 @@
-//! Whether the database takes writes: a small commit that leaves nothing behind.
+//! Tests whether the database accepts writes: a small commit that leaves no data.
 //!
-//! It finds a read-only database, and a disk that is too full for the commit. A disk of which
-//! PostgreSQL still has reserves is found when they are used up: that is for the monitoring of the
+//! It detects a read-only database and a disk too full for the commit. A disk on which PostgreSQL
+//! still has reserves is detected when they are used up; that is up to the monitoring of the
 //! database.
 
 use tokio_postgres::Error;
@@ -10,13 +10,13 @@ use tokio_postgres::error::SqlState;
 use super::error::log_text;
 use crate::store::WriteProblem;
 
-/// Each session has a key of its own: several servers try at once.
+/// Each session uses its own key, because several servers may test at once.
 pub(super) const TRY: &str = "BEGIN;
     INSERT INTO rejoin.meta(key, value) VALUES('probe ' || pg_backend_pid(), '');
     DELETE FROM rejoin.meta WHERE key = 'probe ' || pg_backend_pid();
     COMMIT";
 
-/// What the error says of later writes; `None` if no more than of others.
+/// What the error means for later writes; `None` if it is unrelated.
 pub(super) fn problem(error: &Error) -> Option<WriteProblem> {
     let state = error.code()?;
     if *state == SqlState::DISK_FULL {

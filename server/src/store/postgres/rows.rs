@@ -1,7 +1,8 @@
-//! Rows of the user's tables: found under the predicate of access, written under the table's own rules.
+//! Rows of the application's tables: found under the access predicate, written under the table's
+//! own rules.
 //!
-//! A key that is no value of its column's type names no row. Of two pushes that write one row the second waits for the
-//! first: a row that is looked at in order to be written is locked.
+//! A key that is not a value of its column's type names no row. A row that is read in order to be
+//! written is locked: the second of two pushes that write it waits.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -23,19 +24,19 @@ use crate::store::{Images, StoreWrite, WriteError};
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 
-/// Rows that are fetched at once: a page of heavy rows must not be read whole before its weight is known.
+/// Rows per fetch: a page of large rows must not be read whole before its size is known.
 pub(super) const CHUNK: usize = 256;
 
-/// Where the rows of a query stand: connection, tables, whose eyes.
+/// The context of a row query: connection, tables, access scopes.
 pub(super) struct Look<'a> {
     pub(super) connection: &'a Connection,
     pub(super) known: &'a Known,
     pub(super) table: &'a Table,
 }
 
-/// Hands each row to `each` where its key stands; whether there is room for more.
+/// Calls `each` with each row at the position of its key; returns whether there is room for more.
 fn hand(keys: &[Option<Value>], mut rows: Vec<Row>, key: usize, each: Images<'_>) -> bool {
-    // As they come out of the index they mostly are in this order.
+    // From the index, rows are mostly in this order already.
     rows.sort_by(|left, right| by_key(left.cell(key), right.cell(key)));
     let place = |wanted: &Option<Value>| {
         let wanted = wanted.as_ref()?;
@@ -46,7 +47,7 @@ fn hand(keys: &[Option<Value>], mut rows: Vec<Row>, key: usize, each: Images<'_>
     places.into_iter().all(|place| each(place.and_then(|at| rows.get_mut(at)?.take())))
 }
 
-/// An order of keys, in which each finds its like.
+/// An order of keys in which equal keys are adjacent.
 fn by_key(left: &Value, right: &Value) -> Ordering {
     match (left, right) {
         (Value::Integer(left), Value::Integer(right)) => left.cmp(right),
@@ -54,18 +55,18 @@ fn by_key(left: &Value, right: &Value) -> Ordering {
     }
 }
 
-/// The first parameters of every look.
+/// The first parameters of every query.
 const SEE: Eyes = Eyes { owners: 1, global: 2, buckets: 3 };
 
-/// Those of a look that also asks what may be written.
+/// The parameters for write access.
 const WRITE: Eyes = Eyes { owners: 4, global: 5, buckets: 6 };
 
-/// Names that the database can hold: no row says another one.
+/// Names that the database can store; no row has any other.
 pub(super) fn names(of: &[String]) -> Vec<&str> {
     of.iter().map(String::as_str).filter(|name| types::is_text(name)).collect()
 }
 
-/// The question for the live rows of some keys.
+/// The query for the live rows of some keys.
 pub(super) struct Question<'k> {
     text: String,
     types: [Type; 4],
@@ -79,23 +80,23 @@ impl Question<'_> {
         Sql { text: &self.text, types: &self.types }
     }
 
-    /// The last parameter, behind those of who looks.
+    /// The last parameter, after those of the scopes.
     pub(super) fn keys(&self) -> &(dyn ToSql + Sync) {
         if self.is_integer { &self.numbers } else { &self.texts }
     }
 }
 
-/// Whether nobody else may change a row that is looked at until the transaction is over.
+/// Whether a row that is read is locked until the transaction ends.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Lock {
     No,
-    /// Who holds it is waited for.
+    /// Waits for the holder of a lock.
     Waits,
-    /// Who holds it was waited for already, as long as a request waits.
+    /// Fails on a held lock: an earlier load already waited for the full time.
     AtOnce,
 }
 
-/// Who looks, and as whom he writes.
+/// The scopes for reading and writing.
 struct Sights([(Vec<String>, bool, Vec<String>); 2]);
 
 impl Sights {
@@ -115,7 +116,7 @@ fn sight_types(key: Type) -> [Type; 7] {
     [texts.clone(), truth.clone(), texts.clone(), texts.clone(), truth, texts, key]
 }
 
-/// The question for several rows as they stand.
+/// The query for several rows, live or deleted.
 pub(super) struct Several {
     text: String,
     types: [Type; 7],
@@ -150,7 +151,7 @@ impl Look<'_> {
 
     pub(super) fn row(&self, row: &tokio_postgres::Row) -> Result<Row> {
         let columns = &self.shape().columns;
-        // Where anything may fail, `collect` does not know how much comes.
+        // With fallible items, `collect` has no size hint.
         let mut cells = Vec::with_capacity(columns.len());
         for (at, of) in columns.iter().enumerate() {
             cells.push(types::read(of.form, row, at)?);
@@ -166,7 +167,7 @@ impl Look<'_> {
         Ok(rows)
     }
 
-    /// The text of a SELECT of live rows that are seen, with one more condition.
+    /// A SELECT of visible live rows, with one more condition.
     fn select_live(&self, what: &str, condition: &str) -> String {
         let live = self
             .table
@@ -179,7 +180,7 @@ impl Look<'_> {
         )
     }
 
-    /// Whether the key is of the column's type, and in the spelling in which rows are named.
+    /// Whether the key is of the column's type and in canonical form.
     pub(super) fn is_key(&self, key: &Value) -> bool {
         match (key, self.shape().form(self.table.key)) {
             (Value::Integer(_), Form::Integer) => true,
@@ -189,7 +190,7 @@ impl Look<'_> {
         }
     }
 
-    /// The parameter of a key, and what its number is cast to.
+    /// The parameter of a key, and the type its number is cast to.
     fn key(&self, number: usize) -> (String, Type) {
         match self.shape().form(self.table.key) {
             Form::Integer => (format!("${number}"), Type::INT8),
@@ -197,9 +198,9 @@ impl Look<'_> {
         }
     }
 
-    /// Hands the images of these keys to `each`. `locks`: nobody else may change them until the transaction is over. `ready`: the rows,
-    /// if they were asked for before; there are no more keys than a chunk then. `also`: a question that travels with these; its
-    /// answer, if it has come to that.
+    /// Passes the images of these keys to `each`. `locks`: locks the rows until the transaction
+    /// ends. `ready`: prefetched rows; then there is at most one chunk of keys. `also`: a query
+    /// sent with these; returns its result, if it was reached.
     pub(super) fn images(
         &self,
         keys: &[Option<Value>],
@@ -237,7 +238,7 @@ impl Look<'_> {
         Ok(answer)
     }
 
-    /// What asks for the live rows of these keys that are seen; what is no key asks for none.
+    /// The query for the visible live rows of these keys; invalid keys match nothing.
     pub(super) fn question<'k>(&self, keys: &'k [Option<Value>], locks: bool) -> Question<'k> {
         let keys: Vec<&Value> = keys.iter().flatten().filter(|key| self.is_key(key)).collect();
         let is_integer = self.shape().form(self.table.key) == Form::Integer;
@@ -246,12 +247,12 @@ impl Look<'_> {
         } else {
             (format!("$4::{}[]", self.shape().cast(self.table.key)), Type::TEXT_ARRAY)
         };
-        // Bytes compare faster than words of a language, and there is an index for them.
+        // Bytes compare faster than linguistic collations, and are indexed.
         let order = if self.shape().by_bytes { " COLLATE \"C\"" } else { "" };
         let key = cell(self.table, "t", self.table.key) + order;
         let mut text = self.select_live(&self.columns(), &format!(" AND {key} = ANY({list})"));
         if locks {
-            // What an action has read stays as it was compared until what it wrote stands (O8).
+            // Rows read by an action stay as compared until its writes are committed.
             text.push_str(" FOR SHARE OF t");
         }
         let types = [Type::TEXT_ARRAY, Type::BOOL, Type::TEXT_ARRAY, list_type];
@@ -263,8 +264,9 @@ impl Look<'_> {
         Question { text, types, is_integer, numbers, texts }
     }
 
-    /// What asks for rows by their keys, live or deleted, and what may be done with them. `key`: what the key is compared with.
-    fn standing(&self, key: &str) -> String {
+    /// The query for rows by key, live or deleted, with the access to them. `key`: the expression
+    /// that the key is compared with.
+    fn stored_query(&self, key: &str) -> String {
         format!(
             "SELECT {}, {}, {} FROM {} AS t WHERE {} = {key}",
             self.columns(),
@@ -287,8 +289,8 @@ impl Look<'_> {
             return Ok(None);
         }
         let (param, param_type) = self.key(7);
-        let mut text = self.standing(&param);
-        // Weaker than FOR UPDATE: who adds a child only makes sure that the row stays.
+        let mut text = self.stored_query(&param);
+        // Weaker than FOR UPDATE: adding a child only requires that the row stays.
         text.push_str(match lock {
             Lock::No => "",
             Lock::Waits => " FOR NO KEY UPDATE OF t",
@@ -311,7 +313,7 @@ impl Look<'_> {
         rows.first().map(|row| self.stored_of(row)).transpose()
     }
 
-    /// A row that [`standing`](Self::standing) has found.
+    /// Decodes a row of [`stored_query`](Self::stored_query).
     pub(super) fn stored_of(&self, row: &tokio_postgres::Row) -> Result<StoredRow> {
         let width = self.shape().columns.len();
         Ok(StoredRow {
@@ -321,7 +323,7 @@ impl Look<'_> {
         })
     }
 
-    /// What asks for several rows as [`stored`](Self::stored) does for one, and locks them in the order of their keys.
+    /// The query for several rows like [`stored`](Self::stored); locks them in key order.
     pub(super) fn several(
         &self,
         keys: &BTreeSet<String>,
@@ -344,7 +346,7 @@ impl Look<'_> {
             (format!("ANY($7::{}[])", self.shape().cast(self.table.key)), Type::TEXT_ARRAY)
         };
         let key = cell(self.table, "t", self.table.key);
-        let text = format!("{} ORDER BY {key} FOR NO KEY UPDATE OF t", self.standing(&list));
+        let text = format!("{} ORDER BY {key} FOR NO KEY UPDATE OF t", self.stored_query(&list));
         let eyes = Sights::of(scope, own);
         Several { text, types: sight_types(list_type), eyes, is_integer, numbers, texts }
     }
@@ -392,7 +394,7 @@ impl Look<'_> {
         Ok(Write { listed, ..self.write(text, cells, None) })
     }
 
-    /// The statement that inserts many rows, whose parameters are the lists of their cells.
+    /// The statement that inserts many rows; its parameters are lists of their cells.
     fn listed(&self, cells: &[(usize, Value)]) -> String {
         let (mut names, mut values, mut lists, mut places) = Default::default();
         let join = |text: &mut String, part: &str| {
@@ -435,7 +437,7 @@ impl Look<'_> {
         self.write(text, cells, Some(key))
     }
 
-    /// The statement that removes a row.
+    /// The statement that deletes a row.
     fn removal(&self, key: &Value) -> Write {
         let text = format!(
             "DELETE FROM {} WHERE {} = {}",
@@ -454,7 +456,7 @@ impl Look<'_> {
         Write { text, parameters, listed: None }
     }
 
-    /// Writes a row, and names the rule of the table that it violates.
+    /// Writes a row, and returns the violated rule if there is one.
     pub(super) fn write_row(&self, write: &StoreWrite) -> std::result::Result<(), WriteError> {
         let cells: &[(usize, Value)] = match write {
             StoreWrite::Insert { cells } | StoreWrite::Update { cells, .. } => cells,
@@ -472,7 +474,7 @@ impl Look<'_> {
         }
     }
 
-    /// The columns that a constraint or a unique index speaks of.
+    /// The columns of a constraint or a unique index.
     fn columns_of(&self, constraint: &str) -> Result<Vec<String>> {
         let select = "SELECT a.attname::text FROM pg_attribute AS a WHERE a.attrelid = $1::bigint::oid
             AND a.attnum = ANY(coalesce(

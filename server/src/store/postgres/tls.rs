@@ -1,4 +1,5 @@
-//! The way to the database: what the URL says, made into a connector. The same TLS as everywhere in Rejoin (rustls with ring).
+//! Builds the TLS connector for the database from the URL, with rustls on ring as everywhere in
+//! Rejoin.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use super::error::log_text;
 use crate::config::{Place, Roots, Trust};
 use crate::error::ServerError;
 
-/// A database that can be connected to.
+/// A database to connect to.
 #[derive(Clone)]
 pub(super) struct Target {
     config: Config,
@@ -27,7 +28,7 @@ pub(super) struct Target {
     is_assumed: bool,
 }
 
-/// A connection that somebody must drive.
+/// A connection that must be driven by a task.
 pub(super) type Driven = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
 
 impl std::fmt::Debug for Target {
@@ -37,7 +38,7 @@ impl std::fmt::Debug for Target {
 }
 
 impl Target {
-    /// Reads the certificates that the URL names.
+    /// Loads the certificates that the URL names.
     pub(super) fn new(place: Place) -> Result<Self, ServerError> {
         let Place { config, trust, is_assumed } = place;
         let failed = |why: String| ServerError::Postgres(why);
@@ -68,19 +69,19 @@ impl Target {
         self.config.connect(self.tls.clone()).await
     }
 
-    /// For how long a connection may take until it can be used, with a host's every address in turn.
+    /// Timeout for establishing a connection, over all addresses of a host.
     pub(super) fn connects_within(&self) -> Duration {
         let one = self.config.get_connect_timeout().copied().unwrap_or_default();
         let hosts = self.config.get_hosts().len().max(self.config.get_hostaddrs().len());
         one.saturating_mul(u32::try_from(hosts).unwrap_or(u32::MAX).saturating_add(2))
     }
 
-    /// After how long a silence the other side is probed.
+    /// Idle time after which the connection is probed.
     pub(super) fn probes_after(&self) -> Duration {
         self.config.get_keepalives_idle()
     }
 
-    /// Why the first connection of all failed, and the way out.
+    /// Why the first connection failed, and the remedy.
     pub(super) fn log_text(&self, error: &Error) -> String {
         let why = log_text(error);
         if !self.is_assumed || error.as_db_error().is_some() {
@@ -121,7 +122,8 @@ fn roots(from: &Roots) -> Result<RootCertStore, String> {
     Ok(store)
 }
 
-/// Takes a certificate for whatever name: one that these roots have signed, or any. Whoever shows it must have its key.
+/// Accepts a certificate for any name: signed by these roots, or any. The peer must prove
+/// possession of its key.
 #[derive(Debug)]
 struct Lenient {
     roots: Option<RootCertStore>,

@@ -1,4 +1,4 @@
-//! One transaction of this store: the traits' methods, each one call further.
+//! One transaction of this store; implements the store traits by delegation.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -31,23 +31,23 @@ mod writing;
 pub(super) struct Transaction<'a> {
     connection: &'a Connection,
     known: &'a Known,
-    /// The statement by which it has taken the role that serves, where row level security holds.
+    /// The statement that switched to the serving role, with row level security.
     takes_role: Option<&'a str>,
     writes: bool,
-    /// Whether it is begun again if it loses against another one.
+    /// Whether it is retried after it loses against another transaction.
     hopes: bool,
     held: RefCell<BTreeSet<String>>,
     collided: Cell<bool>,
     log: RefCell<Option<LogState>>,
     answers: RefCell<Answers>,
     above: Above,
-    /// Savepoints that are begun with the next statement.
+    /// Savepoints to begin with the next statement.
     begins: Cell<usize>,
-    /// Whether a load has waited for a locked row as long as a request waits.
+    /// Whether a load already waited for a locked row for the full time.
     has_waited: Cell<bool>,
-    /// Why a load was cancelled; the first row that is read reports it.
+    /// Why a load was cancelled; reported by the first row that is read.
     refusal: RefCell<Option<String>>,
-    /// What is written last.
+    /// The device to store at the end.
     last: RefCell<Option<PutClient>>,
 }
 
@@ -84,24 +84,25 @@ impl<'a> Transaction<'a> {
         Self { writes: true, hopes, ..Self::reading(connection, known, takes_role) }
     }
 
-    /// What the operator asks is asked of every row, by somebody whom no policy holds.
+    /// Operator queries see every row, so they run as a role to which no policy applies.
     fn asking<T>(&self, ask: impl FnOnce() -> T) -> Result<T, Error> {
         let Some(takes_role) = self.takes_role else { return Ok(ask()) };
         self.connection.batch("RESET ROLE")?;
         let asked = ask();
-        // Where the transaction has failed the role comes back with the savepoint, or nothing comes any more.
+        // In an aborted transaction, the rollback to the savepoint restores the role, or the
+        // transaction ends.
         match self.connection.batch(takes_role) {
             Err(error) if error.code() != Some(&SqlState::IN_FAILED_SQL_TRANSACTION) => Err(error),
             _ => Ok(asked),
         }
     }
 
-    /// Whether something in it lost against another transaction, whatever became of the error.
+    /// Whether a statement lost against another transaction, even if the error was handled.
     pub(super) fn collided(&self) -> bool {
         self.collided.get()
     }
 
-    /// A statement of a hook's, as the store's own role; what loses against another transaction is noted.
+    /// Runs a hook's statement under the store's own role; records a collision.
     fn hooked<T>(
         &self,
         run: impl FnOnce(&Connection) -> Result<T, hook::Failed>,
@@ -115,7 +116,7 @@ impl<'a> Transaction<'a> {
         done.map_err(SqlError::from)
     }
 
-    /// The connection, once everything has been sent that the next statement depends on.
+    /// The connection, after sending everything that the next statement depends on.
     fn asked(&self) -> Result<&'a Connection, Fault> {
         if let Some(put) = self.last.take() {
             self.seen(put.with(|text, params| self.connection.execute(text, params)))?;
@@ -127,12 +128,12 @@ impl<'a> Transaction<'a> {
         Ok(self.connection)
     }
 
-    /// What begins the savepoints that are not begun yet.
+    /// The statements for savepoints that are not begun yet.
     fn savepoints(&self) -> String {
         "SAVEPOINT rejoin;".repeat(self.begins.take())
     }
 
-    /// Commits, with what is written last.
+    /// Stores the device and commits.
     pub(super) fn commit(&self) -> Result<(), Error> {
         match self.last.take() {
             Some(put) => put.with(|text, params| self.connection.commit_behind((text, params))),
@@ -155,7 +156,7 @@ impl<'a> Transaction<'a> {
         })
     }
 
-    /// Reads rows that may stand below others; what stands above is asked once, where it cannot change.
+    /// Reads rows that may have parents; visible parents are cached where they cannot change.
     fn below<T>(&self, read: impl FnOnce(&Above) -> Result<T, Error>) -> Result<T, Fault> {
         if self.writes {
             return self.seen(read(&Above::default()));
@@ -163,7 +164,7 @@ impl<'a> Transaction<'a> {
         self.seen(read(&self.above))
     }
 
-    /// What this user's devices have said is looked at by one transaction at a time, if it may write.
+    /// Serialises write transactions that read the state of this user's devices.
     fn hold(&self, user: &str) -> Result<(), Fault> {
         if self.writes && !self.held.borrow().contains(user) {
             self.seen(records::hold_user(self.asked()?, user))?;
@@ -172,7 +173,8 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
-    /// Notes what lost against another transaction and was told already: then all of this one is begun again.
+    /// Records a collision whose error was already reported: the whole transaction is then run
+    /// again.
     fn note(&self, fault: &Fault) {
         self.collided.set(self.collided.get() || matches!(fault, Fault::Collision(_)));
     }
@@ -185,14 +187,15 @@ impl Reading for Transaction<'_> {
             return Ok(());
         }
         self.seen(policies::act_for(self.asked()?, user, former))?;
-        // Where there are savepoints, one of them could take it back.
+        // A rollback to a savepoint would also undo the setting.
         self.answers.borrow_mut().acting = acting.filter(|_| !self.writes);
         self.above.forget();
         Ok(())
     }
 
     fn holds(&self, sql: &str, values: &[(&str, Value)]) -> Result<bool, Fault> {
-        // Its locks are stronger than those of the rows written before: two that ask at once can meet crosswise.
+        // Its locks are stronger than those of rows already written: two such transactions can
+        // deadlock.
         let connection = self.asked()?;
         let done = self
             .seen(self.asking(|| check::holds(connection, sql, values, self.writes)))
@@ -235,7 +238,7 @@ impl ReadLog for Transaction<'_> {
         }
         let changelog::Ends { log, tag } = self.seen(changelog::log_state(self.asked()?))?;
         if !self.writes {
-            // One snapshot: it stays so, and is asked for several times in each pull.
+            // Constant within a snapshot, and used several times per pull.
             if let Some(tag) = tag {
                 self.answers.borrow_mut().keep_tag(log.head, tag);
             }
@@ -313,8 +316,8 @@ impl ReadRows for Transaction<'_> {
         let behind: [&(dyn ToSql + Sync); 2] = [&position, &possible];
         let also = coming.is_some().then_some((ahead::BEHIND, behind.as_slice()));
         let look = self.look(table)?;
-        let told = self.seen(look.images(keys, (scope, false), ready, also, each))?;
-        if let (Some(coming), Some(rows)) = (coming, told) {
+        let counted = self.seen(look.images(keys, (scope, false), ready, also, each))?;
+        if let (Some(coming), Some(rows)) = (coming, counted) {
             self.answers.borrow_mut().keep_behind(coming, &rows);
         }
         Ok(())
@@ -374,7 +377,7 @@ impl ReadDevices for Transaction<'_> {
         let granted = self.answers.borrow().granted(user);
         if let Some(granted) = granted {
             if self.writes {
-                self.answers.borrow_mut().forget_granted(); // A hook may give him more.
+                self.answers.borrow_mut().forget_granted(); // A hook may subscribe the user.
             }
             return Ok(granted);
         }

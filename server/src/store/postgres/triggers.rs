@@ -1,9 +1,11 @@
-//! The triggers that record changes, in the transaction of whoever writes (D26), as text of PL/pgSQL.
+//! The triggers that record changes in the writer's transaction, as PL/pgSQL text.
 //!
-//! An entry names a row and a bucket in which it is or was, taken when it is written. Positions come later (C1). The
-//! version of a row is the server's: each write gets the time, and at least a microsecond more than the row had, whatever
-//! the writer or a trigger of the application's put there: ours come last by their names. All are ENABLE ALWAYS, so that
-//! sessions of replication are seen, and run with their owner's rights, so that whoever may write a row need not know us.
+//! An entry names a row and a bucket, current or former, computed at write time. Positions are
+//! assigned later. The server sets the row's version: the current time, and at least one
+//! microsecond after the previous version, whatever the writer or application triggers set. The
+//! triggers' names sort last, so they run last. They are ENABLE ALWAYS, so that replicated writes
+//! are recorded. They run with their owner's rights, so that writers need no rights on Rejoin's
+//! tables.
 
 use std::fmt::Write as _;
 
@@ -13,20 +15,20 @@ use super::{Known, fed, member};
 use crate::model::{Access, Table};
 use crate::store::quote::{cell, quoted};
 
-/// Begins the names of our triggers; behind nearly everything that somebody would call a trigger.
+/// The prefix of trigger names; sorts after nearly all names of application triggers.
 pub(super) const PREFIX: &str = "~rejoin_";
 
 /// A trigger with its function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Trigger {
     pub(super) name: String,
-    /// When and for what: `BEFORE INSERT OR UPDATE`.
+    /// Time and events: `BEFORE INSERT OR UPDATE`.
     pub(super) event: &'static str,
     /// `ROW` or `STATEMENT`.
     pub(super) each: &'static str,
-    /// The function's name in our schema.
+    /// The function's name in the schema `rejoin`.
     pub(super) function: String,
-    /// What stands between the dollars.
+    /// The function body between the dollar quotes.
     pub(super) body: String,
 }
 
@@ -47,7 +49,7 @@ pub(super) fn of(known: &Known, table: &Table) -> Vec<Trigger> {
     let always = [
         trigger("version", "BEFORE INSERT OR UPDATE", "ROW", "version", text.version()),
         trigger("capture", "AFTER INSERT OR UPDATE", "ROW", "capture", capture.clone()),
-        // Before: afterwards the rows below are gone by a cascade, or have no bucket any more.
+        // BEFORE: afterwards, descendants are deleted by a cascade or have lost their bucket.
         trigger("delete", "BEFORE DELETE", "ROW", "capture", capture),
         trigger("truncate", "BEFORE TRUNCATE", "STATEMENT", "truncate", text.truncate()),
     ];
@@ -69,7 +71,7 @@ impl Text<'_> {
         cell(self.table, alias, self.table.key)
     }
 
-    /// The columns that decide in which buckets the row is.
+    /// The columns that determine the row's buckets.
     fn decides(&self) -> impl Iterator<Item = usize> {
         let owner = match self.table.access {
             Access::Owner { column, .. } | Access::Chain { column, .. } => Some(column),
@@ -87,7 +89,7 @@ impl Text<'_> {
                 format!("OLD.{column} AT TIME ZONE 'UTC'"),
                 String::from("present AT TIME ZONE 'UTC'"),
             ),
-            // Text that is no version of ours is no time either: the row gets one.
+            // Text that is not a version is no time either: the row gets a new one.
             _ => (
                 format!(
                     "CASE WHEN OLD.{column}::text ~ '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}T[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}[.][0-9]{{6}}Z$' \
@@ -115,7 +117,8 @@ END"
         )
     }
 
-    /// Entries for the row under its old and new key, in its old and new bucket, and for all below it if it moves.
+    /// Entries for the row under its old and new key, in its old and new buckets, and for all
+    /// descendants if it moves.
     fn capture(&self) -> String {
         let (old, new) = (self.key("OLD"), self.key("NEW"));
         let same = |at| format!("OLD.{0} IS NOT DISTINCT FROM NEW.{0}", self.name_of(at));
@@ -131,7 +134,7 @@ END"
             Some(_) => format!("{stays} AND former @> fresh AND fresh @> former"),
             None => stays,
         };
-        // Whoever holds a bucket in which the row was knows its old key, and need not know the new one.
+        // Readers of a former bucket know the old key and must not learn the new one.
         let own = self.put_own(&format!(
             "SELECT e.b, {number}, e.k FROM (SELECT unnest(held) AS b, old_key AS k UNION SELECT unnest(holds), new_key) AS e
   WHERE e.b IS NOT NULL AND e.k IS NOT NULL"
@@ -177,7 +180,8 @@ END",
         )
     }
 
-    /// The entries of the row itself. Most rows are in one bucket and stay there: then one row of values is cheaper than a query.
+    /// The entries of the row itself. Most rows are in one bucket and stay there: a row of values
+    /// is cheaper than a query.
     fn put_own(&self, rows: &str) -> String {
         let put = self.put(rows);
         if fed::is_awaited(self.known, self.table) {
@@ -195,7 +199,7 @@ END",
         )
     }
 
-    /// Entries of the rows that a query gives: bucket, table, key.
+    /// Entries of the rows that a query returns: bucket, table, key.
     fn put(&self, rows: &str) -> String {
         if fed::is_awaited(self.known, self.table) {
             return fed::put_awaited(rows);
@@ -203,7 +207,7 @@ END",
         format!("INSERT INTO rejoin.inbox(bucket, table_number, record_id)\n  {rows};\n")
     }
 
-    /// Holds the places of the rows above, the nearest first, together with others (O15).
+    /// Locks the positions of the ancestors, nearest first, in share mode.
     fn hold_above(&self, alias: &str) -> String {
         let mut text = String::new();
         let mut lower = self.table;
@@ -233,20 +237,22 @@ END",
         text
     }
 
-    /// A row that moves, comes or goes takes everything below along (O15); whoever writes below meanwhile is waited for.
+    /// A row that moves, appears or disappears takes its descendants along; concurrent writers of
+    /// descendants are waited for.
     fn below_row(&self) -> String {
         if self.below.is_empty() {
             return String::new();
         }
         let number = self.table.number;
-        // A row that comes seldom finds somebody below it (in a replica's session, or beside a deferred key), and to see that costs
-        // far less than to ask who it is.
+        // An inserted row rarely has descendants (with a replica session or a deferred key).
+        // Testing for one is much cheaper than collecting them.
         let cast = self.known.shape(self.table).cast(self.table.key);
         let link = |link: &str| format!("{link} = new_key::{cast}");
         let direct = self.below.iter().filter_map(|below| below.direct(self.known, link));
         let comes_above = direct.collect::<Vec<_>>().join(" OR ");
         let mut text = format!("  IF moves AND (TG_OP <> 'INSERT' OR {comes_above}) THEN\n");
-        // Beside a foreign key nobody can come below a row that goes; and one that comes has nobody below it.
+        // With a foreign key, no child can be added to a row being deleted, and an inserted row has
+        // none.
         let is_guarded = self.below.iter().all(|below| below.is_guarded(&self.table.name));
         let alone = if is_guarded { "= 'UPDATE'" } else { "<> 'INSERT'" };
         let _ = writeln!(
@@ -266,7 +272,7 @@ END",
         text
     }
 
-    /// Every row, and every row below, is gone at once: the table is locked, so nobody writes it meanwhile.
+    /// All rows and their descendants disappear at once: the table is locked against writers.
     fn truncate(&self) -> String {
         let number = self.table.number;
         let table = &self.known.shape(self.table).name;

@@ -1,7 +1,8 @@
-//! Types of PostgreSQL: which are synced, and how a cell of each is read and written.
+//! PostgreSQL types: which are synced, and how their cells are read and written.
 //!
-//! The database itself makes text of a value and a value of text, by its own input and output, so that nothing goes
-//! through a float or a parser of ours. Integers, truth, instants that are read, and bytes travel as they are.
+//! The database's own input and output functions convert between values and text, so no value
+//! passes through a float or another parser. Integers, booleans, instants (when read) and bytes use
+//! the binary form.
 
 use std::fmt::Write as _;
 
@@ -14,25 +15,25 @@ use super::instants::Instant;
 /// How a cell is read and written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// By its text.
+    /// As text.
     Text,
-    /// A UUID: text of one spelling.
+    /// A UUID, as text in canonical form.
     Uuid,
     /// As a 64-bit integer.
     Integer,
-    /// By the shortest text of a double.
+    /// As the shortest text of a double.
     Real,
     /// `true` or `false`.
     Truth,
-    /// An instant: the canonical text, if it has one.
+    /// An instant, in canonical form if it has one.
     Instant,
-    /// An array as JSON; whether its elements are JSON themselves.
+    /// An array as JSON; `of_json`: its elements are JSON.
     Array { of_json: bool },
     /// As bytes.
     Bytes,
 }
 
-/// How the column of an owner compares.
+/// How an owner column is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum OwnerForm {
     /// By bytes, as text.
@@ -41,7 +42,7 @@ pub(super) enum OwnerForm {
     Uuid,
     /// As an integer.
     Integer,
-    /// By its text.
+    /// As text, after a cast.
     #[default]
     Other,
 }
@@ -49,31 +50,32 @@ pub(super) enum OwnerForm {
 /// A type as it is synced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Type {
-    /// The manifest's word.
+    /// The type name in the manifest.
     pub(super) logical: &'static str,
     pub(super) form: Form,
-    /// What a text is cast to before it is assigned; without a length, which would cut it silently.
+    /// The type that text is cast to before assignment; without a length, which would truncate
+    /// silently.
     pub(super) cast: String,
-    /// Whether text compares by bytes.
+    /// How the column is compared as an owner.
     pub(super) owner: OwnerForm,
 }
 
-/// A base type as the catalogue describes it, domains seen through.
+/// A base type from the catalogue, with domains resolved.
 #[derive(Debug, Clone)]
 pub(super) struct Described {
     /// `pg_type.typname`.
     pub(super) name: String,
-    /// Whether it is one of PostgreSQL's own.
+    /// Whether it is built into PostgreSQL.
     pub(super) built_in: bool,
     /// `pg_type.typtype`: `b`, `e`, `c`, ...
     pub(super) class: String,
-    /// The whole name without a length, quoted where needed.
+    /// The full name without a length, quoted where needed.
     pub(super) whole: String,
-    /// Whether its collation takes different texts for different.
+    /// Whether its collation is deterministic.
     pub(super) deterministic: bool,
 }
 
-/// What becomes of a type; `None` if it is not synced.
+/// How a type is synced; `None` if it is not.
 pub(super) fn of(described: &Described, element: Option<&Described>) -> Option<Type> {
     if let Some(element) = element {
         of(element, None)?;
@@ -109,7 +111,7 @@ pub(super) fn of(described: &Described, element: Option<&Described>) -> Option<T
         "int8" => ("int64", Form::Integer, "bigint", OwnerForm::Integer),
         "float4" => ("float", Form::Real, "real", OwnerForm::Other),
         "float8" => ("float", Form::Real, "double precision", OwnerForm::Other),
-        // The manifest says `float` of exact decimals too; the declared type tells them apart.
+        // The manifest uses `float` for exact decimals too; the declared type distinguishes them.
         "numeric" => ("float", Form::Text, "numeric", OwnerForm::Other),
         "bool" => ("boolean", Form::Truth, "boolean", OwnerForm::Other),
         "timestamptz" => ("datetime", Form::Instant, "timestamptz", OwnerForm::Other),
@@ -129,12 +131,12 @@ fn plain(logical: &'static str, form: Form, cast: &str, owner: OwnerForm) -> Typ
     Type { logical, form, cast: cast.to_owned(), owner }
 }
 
-/// Whether the database can hold the text at all.
+/// Whether the database can store the text.
 pub(super) fn is_text(text: &str) -> bool {
     !text.contains('\0')
 }
 
-/// Whether the text is a UUID in its one spelling (D4).
+/// Whether the text is a UUID in canonical form.
 pub(super) fn is_uuid(text: &str) -> bool {
     uuid::Uuid::try_parse(text).is_ok_and(|uuid| uuid.as_hyphenated().to_string() == text)
 }
@@ -151,7 +153,7 @@ pub(super) fn reading(of: &Type, cell: &str) -> String {
     }
 }
 
-/// As what a cell of this form travels to be written.
+/// The type in which a cell of this form is sent.
 pub(super) fn carrier(form: Form) -> &'static str {
     if form == Form::Bytes { "bytea" } else { "text" }
 }
@@ -161,7 +163,7 @@ pub(super) fn writing(of: &Type, number: usize) -> String {
     writing_carried(of, &format!("${number}::{}", carrier(of.form)))
 }
 
-/// The expression that writes what has come as its [`carrier`].
+/// The expression that writes a value sent as its [`carrier`].
 pub(super) fn writing_carried(of: &Type, carried: &str) -> String {
     match of.form {
         Form::Bytes => carried.to_owned(),
@@ -191,7 +193,7 @@ fn of_text(form: Form, text: String) -> Value {
     }
 }
 
-/// A parameter: text for the database to read, or bytes.
+/// A parameter: text to be parsed by the database, or bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Parameter {
     Text(Option<String>),
@@ -199,7 +201,7 @@ pub(super) enum Parameter {
 }
 
 impl Parameter {
-    /// As the driver takes it.
+    /// The parameter for the driver.
     pub(super) fn as_sql(&self) -> &(dyn tokio_postgres::types::ToSql + Sync) {
         match self {
             Self::Text(text) => text,
@@ -224,11 +226,11 @@ pub(super) fn parameter(form: Form, value: &Value) -> Parameter {
         (Value::Integer(0), Form::Truth) => Some(String::from("false")),
         (Value::Integer(1), Form::Truth) => Some(String::from("true")),
         (Value::Integer(number), _) => Some(number.to_string()),
-        // The shortest text that reads back as this double.
+        // The shortest text that parses to this double.
         (Value::Real(number), _) => Some(number.to_string()),
         (Value::Blob(bytes), _) => Some(String::from_utf8_lossy(bytes).into_owned()),
         (Value::Text(text), Form::Instant) => {
-            // A zone in the text would be left aside by a column without one.
+            // A column without a time zone would ignore the zone in the text.
             Some(time::parse(text).map_or_else(|| text.clone(), time::format))
         }
         (Value::Text(text), Form::Array { of_json }) => {
@@ -238,7 +240,7 @@ pub(super) fn parameter(form: Form, value: &Value) -> Parameter {
     })
 }
 
-/// A JSON array as the text of an array of PostgreSQL; `None` if it is no JSON array.
+/// A JSON array in PostgreSQL's array syntax; `None` if it is not a JSON array.
 fn array(json: &str, of_json: bool) -> Option<String> {
     let items: Vec<&RawValue> = serde_json::from_str(json).ok()?;
     let mut text = String::from("{");
@@ -269,7 +271,7 @@ mod tests {
     use super::{Form, Parameter, array, parameter};
 
     #[test]
-    fn a_json_array_becomes_an_array_of_the_database() {
+    fn json_array_becomes_array_text() {
         let table = [
             ("[]", false, Some("{}")),
             ("[1, 2.50, null]", false, Some(r#"{"1","2.50",NULL}"#)),
@@ -289,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zone_is_not_lost_in_a_column_without_one() {
+    fn time_zone_is_applied_for_columns_without_one() {
         let value = Value::from("2026-11-20T10:00:00+02:00");
         let expected = Parameter::Text(Some(String::from("2026-11-20T08:00:00.000000Z")));
         assert_eq!(parameter(Form::Instant, &value), expected);

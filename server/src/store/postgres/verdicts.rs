@@ -1,4 +1,4 @@
-//! Verdicts: looked up and kept, many at once.
+//! Reads and stores verdicts in batches.
 
 use std::borrow::Cow;
 
@@ -21,8 +21,8 @@ pub(super) fn one(
     Ok(row.as_ref().map(|row| of_row(row).1))
 }
 
-/// Of these mutations the verdicts that are kept. Each is asked for by an order that only the primary key has: while the table is
-/// small the planner takes any index in which the user occurs, reads all that he ever sent, and a session keeps that plan.
+/// The stored verdicts on these mutations. The query orders by the primary key. Otherwise the
+/// planner picks any index with the user while the table is small, and the session keeps that plan.
 pub(super) const VERDICTS: &str =
     "SELECT v.attempt, v.hash, v.ending, v.client_id, v.seq, v.verdict, v.displaced, v.at, v.mutation_id
      FROM unnest($2::text[]) AS m(id) CROSS JOIN LATERAL (
@@ -30,7 +30,7 @@ pub(super) const VERDICTS: &str =
        ORDER BY v.mutation_id LIMIT 1) AS v
      WHERE v.mutation_id = m.id";
 
-/// A verdict, and on which mutation.
+/// A verdict and its mutation.
 pub(super) fn of_row(row: &Row) -> (String, StoredVerdict) {
     let verdict = StoredVerdict {
         attempt: row.get(0),
@@ -55,7 +55,7 @@ pub(super) fn put(
     connection.execute(PUT, &verdicts.params(&kept(user).as_ref())).map(drop)
 }
 
-/// Keeps verdicts; of one mutation at most one.
+/// Stores verdicts, at most one per mutation.
 pub(super) const PUT: &str = "INSERT INTO rejoin.verdict(user_id, mutation_id, attempt, hash, ending, client_id,
     seq, verdict, displaced, at)
     SELECT $1::text, v.* FROM unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::bigint[],

@@ -1,9 +1,11 @@
-//! Every row that somebody sees, along indexes: each way of seeing reads its own, in the order of keys, and they are merged.
+//! Finds all rows visible to a user along indexes: each access path reads its own index in key
+//! order, and the results are merged.
 //!
-//! The predicate over all ways ([`super::access::seen`]) has no index of its own: whoever pages by it walks past everybody's
-//! rows, or sorts all that are seen for each page. Here each owner and each bucket is a branch that is read lazily, so that
-//! a page costs its own rows and a step down an index for each branch, however large the table is. Rows below others are found
-//! from those that are seen above, which costs what the user has.
+//! No index supports the predicate over all access paths ([`super::access::seen`]): it would scan
+//! all rows of other users, or sort all visible rows for each page. Here each owner and each bucket
+//! is a branch that is read lazily. A page costs its own rows and one index descent per branch,
+//! however large the table is. Child rows are found through visible parents, which costs as much as
+//! the user has.
 
 use super::access::no_bucket;
 use super::types::{self, OwnerForm};
@@ -13,29 +15,31 @@ use crate::model::{Access, ReadScope, Table};
 mod branch;
 mod keys;
 
-/// Values of a column that are branches of their own; with more of them they are looked up one by one for each page.
+/// Maximum number of column values read as separate branches; more are looked up one by one for
+/// each page.
 const BRANCHES: usize = 128;
 
-/// One way in which rows of a table are seen.
+/// An access path to rows of a table.
 #[derive(Debug, Clone, Copy)]
 enum Way {
     /// Every row.
     All,
-    /// What names nobody: the column of the owner is NULL.
+    /// Rows without an owner.
     NoOwner { column: usize },
-    /// What names no bucket.
+    /// Rows without a bucket.
     NoBucket { column: usize },
-    /// What has one of the values of a list.
+    /// Rows with one of the values of a list.
     Equals { column: usize, list: usize },
-    /// The same of a column whose type has no list of its own.
+    /// Like `Equals`, for a column whose type has no list.
     Odd { column: usize, list: usize },
-    /// What a function or a resolver put into one of the buckets of a list; `spoken`: unless the resolver has yet to speak of it.
+    /// Rows that a function or resolver put into one of the buckets of a list; `spoken`: resolved
+    /// rows only.
     Members { list: usize, spoken: bool },
-    /// What stands below a row that is seen, of this table of the schema.
+    /// Rows below a visible row of this table of the schema.
     Below { column: usize, parent: usize },
 }
 
-/// All ways in which somebody sees rows of a table.
+/// All access paths of a user to rows of a table.
 pub(super) struct Ways<'a> {
     known: &'a Known,
     table: &'a Table,
@@ -43,16 +47,16 @@ pub(super) struct Ways<'a> {
     above: Vec<(usize, Vec<Way>)>,
     /// The statement's first parameters.
     lists: Vec<Vec<String>>,
-    /// The keys that are seen of a table above, if they are a parameter: the table, and which.
+    /// The visible keys of a parent table, if they are a parameter: the table, and its parameter.
     listed: Option<(usize, usize)>,
 }
 
-/// What a text of SQL asks for.
+/// What a query returns.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Next {
-    /// How many rows.
+    /// Maximum number of rows.
     pub(super) most: usize,
-    /// Whether the rows behind a key; it is the last parameter.
+    /// Whether the rows follow a key, which is the last parameter.
     pub(super) goes_on: bool,
 }
 
@@ -81,7 +85,7 @@ impl<'a> Ways<'a> {
         &self.lists
     }
 
-    /// Takes what is seen of the table above as a list of keys: it is not looked for again.
+    /// Uses a list of visible keys of the parent table instead of a subquery.
     pub(super) fn list_above(&mut self, parent: usize, keys: Vec<String>) {
         self.lists.push(keys);
         self.listed = Some((parent, self.lists.len()));
@@ -113,7 +117,7 @@ impl<'a> Ways<'a> {
         ways
     }
 
-    /// The rows that have one of these values; none if no value is one of the column's type.
+    /// The rows that have one of these values; none if no value is valid for the column's type.
     fn equals<'v>(
         &mut self,
         table: &Table,
@@ -128,7 +132,8 @@ impl<'a> Ways<'a> {
         })
     }
 
-    /// The number of a parameter of these texts; each once, and what the database cannot hold left out.
+    /// The number of a parameter with these texts; without duplicates and texts that the database
+    /// cannot store.
     fn list<'v>(&mut self, values: impl Iterator<Item = &'v str>) -> Option<usize> {
         let mut list: Vec<String> = Vec::new();
         for value in values.filter(|value| types::is_text(value)) {
@@ -156,7 +161,7 @@ impl<'a> Ways<'a> {
         self.known.schema.tables.get(parent)
     }
 
-    /// The element of a list, as the column's type says it.
+    /// The cast of a list element to the column's type.
     fn cast(&self, table: &Table, column: usize) -> &'static str {
         match self.shape(table).compares(column) {
             OwnerForm::Uuid => "::uuid",
@@ -166,7 +171,8 @@ impl<'a> Ways<'a> {
     }
 }
 
-/// The condition of a way whose rows are told by themselves, by how its cells are said; `None` for the others.
+/// The condition of an access path that needs only the row itself; `None` for the others. `of`
+/// returns a cell's expression.
 fn condition(way: Way, of: &dyn Fn(usize) -> String) -> Option<String> {
     Some(match way {
         Way::All => String::from("true"),
@@ -179,7 +185,7 @@ fn condition(way: Way, of: &dyn Fn(usize) -> String) -> Option<String> {
     })
 }
 
-/// Whether the text says a value of such a column, as the predicate reads it.
+/// Whether the text is a valid value of such a column.
 fn is_value(form: OwnerForm, text: &str) -> bool {
     match form {
         OwnerForm::Text | OwnerForm::Other => true,

@@ -1,4 +1,4 @@
-//! Access as SQL of SQLite, over parameters that hold JSON arrays.
+//! Access rules as SQLite SQL, over parameters that hold JSON arrays.
 
 use rejoin_protocol::ColumnKind;
 
@@ -47,7 +47,7 @@ impl Dialect for Viewer<'_> {
     }
 }
 
-/// Whether the row `alias` is seen by [`Viewer`].
+/// Whether the row `alias` is visible to [`Viewer`].
 pub(super) fn seen(schema: &Schema, table: &Table, alias: &str, who: &str) -> String {
     access::seen(&Viewer(who), schema, table, alias)
 }
@@ -59,7 +59,7 @@ fn by_bytes(table: &Table, alias: &str, column: usize) -> String {
     format!("{text} COLLATE BINARY")
 }
 
-/// The buckets of the row `alias`, an expression each; NULL where it is in none.
+/// The buckets of the row `alias` as expressions; NULL for none.
 pub(super) fn buckets(schema: &Schema, table: &Table, alias: &str) -> Vec<String> {
     let mut all: Vec<String> = owner_bucket::<Viewer<'_>>(table, alias).into_iter().collect();
     if let Access::Chain { column, parent } = table.access {

@@ -1,5 +1,5 @@
-//! The log's table: entries, tags, stamps, watermark. Entries are written by triggers only, but for the one that begins
-//! the log anew.
+//! The log's table: entries, tags, stamps, watermark. Only triggers write entries, except the one
+//! that resets the log.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Rows};
 use crate::model::{Entry, LogState, Table, Touched};
 use crate::store::quote::quoted;
 
-/// Marks the entries of the present transaction as belonging together, and dates what it writes (B11).
+/// Marks the entries of the current transaction as belonging together, and dates its writes.
 pub(super) fn stamp(connection: &Connection, now: &str) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
@@ -19,13 +19,13 @@ pub(super) fn stamp(connection: &Connection, now: &str) -> rusqlite::Result<()> 
     Ok(())
 }
 
-/// Takes the mark away before the commit: what others write is not ours.
+/// Removes the mark before the commit, so that it does not apply to other writers.
 pub(super) fn clear_stamp(connection: &Connection) -> rusqlite::Result<()> {
     connection.prepare_cached("UPDATE rejoin_clock SET tx = NULL, now = NULL")?.execute([])?;
     Ok(())
 }
 
-/// Our triggers as they stand in the file.
+/// Rejoin's triggers as they are in the file.
 pub(super) fn own_triggers(connection: &Connection) -> rusqlite::Result<BTreeMap<String, String>> {
     let mut query = connection.prepare(
         "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND name GLOB 'rejoin_[0-9]*'",
@@ -34,7 +34,7 @@ pub(super) fn own_triggers(connection: &Connection) -> rusqlite::Result<BTreeMap
     rows.collect()
 }
 
-/// Gives every row of a table a version in the canonical text, and the clock a tick that none of them has passed.
+/// Gives every row of a table a version in canonical text, and sets the clock past all of them.
 pub(super) fn normalise_versions(connection: &Connection, table: &Table) -> rusqlite::Result<()> {
     let name = quoted(&table.name);
     let column = |at: usize| quoted(table.columns.get(at).map_or("", |column| &column.name));
@@ -60,9 +60,10 @@ pub(super) fn normalise_versions(connection: &Connection, table: &Table) -> rusq
     Ok(())
 }
 
-/// Puts the watermark behind everything: rows may have changed unseen, so every cursor needs a snapshot.
+/// Moves the watermark past the end of the log: unrecorded changes are possible, so every cursor
+/// needs a snapshot.
 ///
-/// On a fresh file it only sets the first position.
+/// In a new file it only sets the first position.
 pub(super) fn begin_anew(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute(
         "INSERT INTO rejoin_changelog(bucket, table_number, record_id) VALUES('', 0, '')",
@@ -114,7 +115,7 @@ pub(super) fn tag(connection: &Connection, position: i64) -> rusqlite::Result<Op
         .optional()
 }
 
-/// In which buckets the entries of a span are; `None` where some have been forgotten.
+/// The buckets of the entries of a span; `None` if some entries were compacted.
 pub(super) fn touched(
     connection: &Connection,
     after: i64,
@@ -132,9 +133,10 @@ pub(super) fn touched(
     Ok((entries == upto - after).then_some(touched))
 }
 
-/// Entries in order, at most `limit`, then on to the end of the last one's transaction (D15).
+/// Entries in order: at most `limit`, then on to the end of the last one's transaction.
 ///
-/// Each bucket is read along its own index and the streams are merged, so that a page costs what it holds.
+/// Each bucket is read along its own index and the streams are merged, so that the cost depends on
+/// the page's size.
 pub(super) fn entries(
     connection: &Connection,
     position: i64,
@@ -169,7 +171,7 @@ pub(super) fn entries(
 
 fn next_entry(rows: &mut Rows<'_>) -> rusqlite::Result<Option<(Entry, Option<i64>)>> {
     let Some(row) = rows.next()? else { return Ok(None) };
-    // A key of bytes, or of text that is no UTF-8, is none that a device can have: it names no row.
+    // A key of bytes or invalid UTF-8 cannot exist on a device: it names no row.
     let id = row.get_ref(2)?.as_str().unwrap_or_default().to_owned();
     let entry = Entry { position: row.get(0)?, table: row.get(1)?, id };
     Ok(Some((entry, row.get(3)?)))
@@ -202,7 +204,8 @@ pub(super) fn was_seen(
         .query_row((table, id, buckets), |row| row.get(0))
 }
 
-/// Forgets entries below the watermark. The entry at it stays: its tag proves cursors that stand there.
+/// Deletes entries below the watermark. The entry at the watermark stays: its tag validates cursors
+/// at that position.
 pub(super) fn forget(
     connection: &Connection,
     watermark: i64,
@@ -213,7 +216,7 @@ pub(super) fn forget(
          (SELECT seq FROM rejoin_changelog WHERE seq < ?1 ORDER BY seq LIMIT ?2)",
         [watermark, most],
     )?;
-    // Only up: of two servers that compact, the one that knew less may come last.
+    // The watermark only rises: a server with older knowledge may compact last.
     connection.execute(
         "UPDATE rejoin_meta SET value = CAST(max(CAST(value AS INTEGER), ?1) AS TEXT) WHERE key = 'watermark'",
         [watermark],

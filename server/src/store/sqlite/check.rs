@@ -1,10 +1,10 @@
-//! Queries of the operator's that must give truth (O8). They read, and nothing else.
+//! Runs action checks: read-only queries that must return true.
 
 use rejoin_protocol::Value;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Statement};
 
-/// Whether it gives truth; one row is looked at.
+/// Whether the query returns true in its first row.
 pub(super) fn holds(
     connection: &Connection,
     sql: &str,
@@ -28,7 +28,7 @@ pub(super) fn holds(
     })
 }
 
-/// The names of its parameters, or why it is no such query.
+/// The names of its parameters, or why the query cannot be used.
 pub(super) fn parameters_of(connection: &Connection, sql: &str) -> Result<Vec<String>, String> {
     let statement = connection.prepare(sql).map_err(|error| error.to_string())?;
     if statement.column_count() == 0 || !statement.readonly() {

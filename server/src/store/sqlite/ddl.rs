@@ -1,16 +1,18 @@
-//! What SQLite's pragmas do not tell, read from the text of CREATE TABLE: expressions of generated columns, what a CHECK
-//! speaks of, and collations.
+//! Details that SQLite's pragmas do not report, read from the text of CREATE TABLE: expressions of
+//! generated columns, columns of a CHECK, and collations.
 //!
-//! A reader of parentheses, quotes and words, no parser of expressions. What it does not find is left out.
+//! Handles parentheses, quotes and words only; it does not parse expressions. What it does not find
+//! is left out.
 
-/// The text between the outer parentheses of a CREATE TABLE, cut at its commas.
+/// The text between the outer parentheses of a CREATE TABLE, split at its commas.
 pub(super) fn definitions(create_table: &str) -> Vec<String> {
     let Some(open) = create_table.find('(') else { return Vec::new() };
     let Some(body) = create_table.get(open..).and_then(inside) else { return Vec::new() };
     cut(body)
 }
 
-/// The words of a definition: identifiers without quotes, strings with them, parenthesised text as one word.
+/// The words of a definition: unquoted identifiers, quoted strings, and parenthesised text as one
+/// word.
 pub(super) fn words(definition: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut rest = definition.trim_start();
@@ -44,7 +46,7 @@ pub(super) fn collation(definition: &str) -> Option<String> {
     words.get(at + 1).cloned()
 }
 
-/// The expression of the CHECK that SQLite's message names: by its name, or by its own text.
+/// The expression of the CHECK named in SQLite's message, by its name or its text.
 pub(super) fn check(create_table: &str, named: &str) -> String {
     for definition in definitions(create_table) {
         let words = words(&definition);
@@ -78,7 +80,7 @@ fn is_word(character: char) -> bool {
     character.is_alphanumeric() || character == '_' || character == '$'
 }
 
-/// The text inside the parenthesis with which `text` begins.
+/// The text inside the parentheses at the start of `text`.
 fn inside(text: &str) -> Option<&str> {
     let mut depth = 0_usize;
     let mut at = 0;
@@ -123,7 +125,7 @@ fn cut(body: &str) -> Vec<String> {
     parts
 }
 
-/// The length in bytes of the quoted word with which `text` begins; a doubled quote does not end it.
+/// The length in bytes of the quoted word at the start of `text`; a doubled quote does not end it.
 fn quoted_length(text: &str) -> usize {
     let close = match text.chars().next() {
         Some('[') => ']',
@@ -163,13 +165,13 @@ mod tests {
         CONSTRAINT positive CHECK (price > 0 AND "a, b" <> ''))"#;
 
     #[test]
-    fn a_table_is_cut_at_its_own_commas_only() {
+    fn create_table_is_split_at_top_level_commas() {
         let text = TABLE.replace("\"odd (name)\"", "odd");
         assert_eq!(definitions(&text).len(), 5);
     }
 
     #[test]
-    fn generated_columns_give_their_expression_and_whether_they_are_stored() {
+    fn generated_column_expression_and_storage_are_read() {
         let text = TABLE.replace("\"odd (name)\"", "odd");
         let found: Vec<_> = definitions(&text).iter().map(|text| generated(text)).collect();
         assert_eq!(found.get(2), Some(&Some((String::from("price * (1 + tax)"), true))));
@@ -178,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_is_found_by_its_name_and_tells_the_columns_it_speaks_of() {
+    fn check_is_found_by_name_with_its_columns() {
         let text = TABLE.replace("\"odd (name)\"", "odd");
         let found = check(&text, "positive");
         assert!(mentions(&found, "price") && mentions(&found, "a, b"));
@@ -187,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_collation_is_read_from_its_column() {
+    fn collation_is_read_from_its_column() {
         let text = TABLE.replace("\"odd (name)\"", "odd");
         let found = definitions(&text);
         assert_eq!(found.first().and_then(|text| collation(text)).as_deref(), Some("NOCASE"));

@@ -1,6 +1,7 @@
-//! Exact decimals over SQLite: a value that the column would round is refused, never changed.
+//! Exact decimals in SQLite: a value that the column would round is rejected, never changed.
 //!
-//! A column of numeric affinity makes a double of a decimal, or an integer of 64 bits. One that is declared DECIMAL TEXT keeps text.
+//! A column of numeric affinity converts a decimal to a double or a 64-bit integer. A column
+//! declared DECIMAL TEXT keeps text.
 
 use rejoin_protocol::wire::code;
 use rejoin_protocol::{ColumnKind, Value, equal};
@@ -8,8 +9,8 @@ use rusqlite::Connection;
 
 use crate::model::{Table, Violation};
 
-/// The decimal that SQLite would not keep with all its digits: a column of numeric affinity makes a double of it, or an integer
-/// of 64 bits.
+/// The decimal that SQLite would not store with all digits: a column of numeric affinity converts
+/// it to a double or a 64-bit integer.
 pub(super) fn rounded(
     connection: &Connection,
     table: &Table,
@@ -19,7 +20,7 @@ pub(super) fn rounded(
         let Some(column) = table.columns.get(*at).filter(|c| c.kind == ColumnKind::Numeric) else {
             continue;
         };
-        // What has no digit ("NaN") is text to SQLite.
+        // A value without digits ("NaN") is text to SQLite.
         let text = value.as_text().map(str::trim).filter(|text| text.contains(is_digit));
         let number: Option<f64> = text.and_then(|text| text.parse().ok());
         let (Some(text), Some(number)) = (text, number) else { continue };

@@ -1,11 +1,12 @@
-//! What an error of SQLite means: its code decides whether the request may succeed later.
+//! Maps SQLite errors: the code shows whether a retry may succeed.
 //!
-//! The rest of the server sees [`Fault`], [`WriteError`] and [`ServerError`], never the error of the driver.
+//! The rest of the server handles [`Fault`], [`WriteError`] and [`ServerError`], never the driver's
+//! error.
 
 use crate::error::{Fault, ServerError};
 use crate::store::WriteError;
 
-/// Whether the same work may succeed later: busy, locked, full, out of memory, disk I/O.
+/// Whether a retry may succeed: busy, locked, full, out of memory, disk I/O.
 pub(super) fn is_transient(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode;
     matches!(
@@ -44,7 +45,7 @@ impl From<rusqlite::Error> for ServerError {
     }
 }
 
-/// The fault of a request in which the schema could not be read again.
+/// The fault of a request that failed to read the schema again.
 pub(super) fn fault_of_refresh(error: ServerError) -> Fault {
     match error {
         ServerError::Schema(problems) => Fault::Schema(problems),

@@ -1,4 +1,4 @@
-//! Statements of a hook, in the transaction of a push: each in a savepoint of its own.
+//! SQL statements of hooks, in the push transaction; each runs in its own savepoint.
 
 use rejoin_protocol::Value;
 use rusqlite::fallible_iterator::FallibleIterator;
@@ -7,7 +7,7 @@ use rusqlite::{Batch, Connection, Error, ErrorCode, Statement};
 use super::error::is_transient;
 use crate::hooks::SqlError;
 
-/// Runs a statement that returns no rows; how many it touched.
+/// Runs a statement without result; returns the number of affected rows.
 pub(super) fn execute(
     connection: &Connection,
     sql: &str,
@@ -15,12 +15,12 @@ pub(super) fn execute(
 ) -> Result<u64, SqlError> {
     within(connection, || {
         let done =
-            prepared(connection, sql, values)?.raw_execute().map_err(|error| told(&error))?;
+            prepared(connection, sql, values)?.raw_execute().map_err(|error| sql_error(&error))?;
         Ok(u64::try_from(done).unwrap_or(u64::MAX))
     })
 }
 
-/// Runs a query; its rows.
+/// Runs a query; returns its rows.
 pub(super) fn query(
     connection: &Connection,
     sql: &str,
@@ -31,20 +31,21 @@ pub(super) fn query(
         let width = statement.column_count();
         let mut rows = statement.raw_query();
         let mut found = Vec::new();
-        while let Some(row) = rows.next().map_err(|error| told(&error))? {
+        while let Some(row) = rows.next().map_err(|error| sql_error(&error))? {
             let cells = (0..width).map(|at| row.get(at)).collect::<Result<_, _>>();
-            found.push(cells.map_err(|error| told(&error))?);
+            found.push(cells.map_err(|error| sql_error(&error))?);
         }
         Ok(found)
     })
 }
 
-/// What fails leaves nothing; a statement that ended the whole transaction (`OR ROLLBACK`) is told of as such.
+/// Rolls back a failed statement; reports a statement that ended the whole transaction (`OR
+/// ROLLBACK`) as such.
 fn within<T>(
     connection: &Connection,
     run: impl FnOnce() -> Result<T, SqlError>,
 ) -> Result<T, SqlError> {
-    connection.execute_batch("SAVEPOINT rejoin_hook").map_err(|error| told(&error))?;
+    connection.execute_batch("SAVEPOINT rejoin_hook").map_err(|error| sql_error(&error))?;
     let done = run();
     if connection.is_autocommit() {
         return Err(SqlError::Over(String::from("SQLite ended the transaction")));
@@ -67,10 +68,10 @@ fn prepared<'c>(
 ) -> Result<Statement<'c>, SqlError> {
     let refused = |why: String| Err(SqlError::Refused(why));
     let mut batch = Batch::new(connection, sql);
-    let Some(mut statement) = batch.next().map_err(|error| told(&error))? else {
+    let Some(mut statement) = batch.next().map_err(|error| sql_error(&error))? else {
         return refused(String::from("there is no statement in it"));
     };
-    if batch.next().map_err(|error| told(&error))?.is_some() {
+    if batch.next().map_err(|error| sql_error(&error))?.is_some() {
         return refused(String::from("one statement at a time"));
     }
     for at in 1..=statement.parameter_count() {
@@ -81,12 +82,12 @@ fn prepared<'c>(
         let Some((_, value)) = values.iter().find(|(other, _)| *other == name) else {
             return refused(format!("no value is given for :{name}"));
         };
-        statement.raw_bind_parameter(at, value).map_err(|error| told(&error))?;
+        statement.raw_bind_parameter(at, value).map_err(|error| sql_error(&error))?;
     }
     Ok(statement)
 }
 
-fn told(error: &Error) -> SqlError {
+fn sql_error(error: &Error) -> SqlError {
     if is_transient(error) {
         return SqlError::Moment(error.to_string());
     }

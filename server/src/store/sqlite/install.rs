@@ -1,7 +1,8 @@
-//! From the user's tables to a schema that is served: numbers, identities, manifest, version, triggers.
+//! Prepares the application's tables for serving: numbers, identities, manifest, version, triggers.
 //!
-//! One transaction, at start and whenever somebody changed the tables. Where a table's triggers are missing or are not
-//! ours, somebody may have written rows that nobody recorded: the log then begins anew, by its watermark (D29, C3).
+//! One transaction, at start and after every change of the tables. If triggers of a table are
+//! missing or modified, unrecorded writes are possible: the log is then reset by moving its
+//! watermark.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use crate::error::ServerError;
 use crate::model::Schema;
 use crate::store::describe::{self, FoundColumn};
 
-/// Reads the tables, gives them numbers, identities and a version, and installs what is missing.
+/// Reads the tables, assigns numbers, identities and a version, and installs what is missing.
 pub(super) fn refresh(
     connection: &Connection,
     tables: &[TableConfig],
@@ -75,7 +76,8 @@ fn number_of(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
         .query_row("SELECT number FROM rejoin_table WHERE name = ?1", [name], |row| row.get(0))
 }
 
-/// The identity of each column. A name that is gone keeps its number for ever; if it comes back it is another column.
+/// The identity of each column. A dropped column keeps its number forever; a new column of the same
+/// name gets another.
 fn identities(
     connection: &Connection,
     table: i64,
@@ -130,7 +132,7 @@ fn version_of(connection: &Connection, manifest: &Manifest, now: &str) -> Result
     Ok(connection.query_row(query, (&manifest.schema_hash, &identities), |row| row.get(0))?)
 }
 
-/// Installs what is missing of triggers and indexes; drops what is not expected (a table that is no longer synced).
+/// Installs missing triggers and indexes; drops those of tables that are no longer synced.
 fn install(connection: &Connection, schema: &Schema) -> Result<(), ServerError> {
     let mut installed = changelog::own_triggers(connection)?;
     let mut gap = false;

@@ -1,8 +1,10 @@
-//! The user's tables as SQLite describes them, and what of them cannot be synced: every reason at once (I10).
+//! Reads the application's tables with SQLite's pragmas, and reports everything that cannot be
+//! synced.
 //!
-//! Declared types decide: TEXT, VARCHAR, CHAR, CLOB, UUID are strings; INTEGER, INT, BIGINT, INT8 are 64-bit integers,
-//! SMALLINT, TINYINT, MEDIUMINT 32-bit ones; BOOLEAN; REAL, DOUBLE, FLOAT are doubles; NUMERIC, DECIMAL exact decimals
-//! (SQLite itself keeps some 15 digits of them); DATETIME, TIMESTAMP; DATE; TIME; JSON; BLOB, BYTEA. Others are refused.
+//! The declared type decides: TEXT, VARCHAR, CHAR, CLOB, UUID are strings; INTEGER, INT, BIGINT,
+//! INT8 are 64-bit integers; SMALLINT, TINYINT, MEDIUMINT are 32-bit integers; BOOLEAN; REAL,
+//! DOUBLE, FLOAT are doubles; NUMERIC, DECIMAL are exact decimals (SQLite itself keeps about 15
+//! digits); DATETIME, TIMESTAMP; DATE; TIME; JSON; BLOB, BYTEA. Others are refused.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -13,8 +15,9 @@ use crate::store::chosen;
 use crate::store::describe::{Found, FoundColumn, FoundReference};
 use crate::store::quote::quoted;
 
-/// Reads the table that `config` names; its problems join `problems`. A column whose type is not synced is one at a start; while
-/// the server runs, it is left out, so that whoever adds one stops nobody.
+/// Reads the table that `config` names and adds its problems to `problems`. A column of an
+/// unsupported type is a problem at start; while the server runs, it is ignored, so that adding one
+/// does not stop the server.
 pub(super) fn read(
     connection: &Connection,
     config: &TableConfig,
@@ -101,7 +104,7 @@ fn columns(
     rows.collect()
 }
 
-/// The default as a device's table can have it; `None` if only this database can make it.
+/// The default for a device's table; `None` if only this database can evaluate it.
 fn portable(default: &str) -> Option<String> {
     let default = default.trim();
     let upper = default.to_ascii_uppercase();
@@ -116,7 +119,7 @@ fn portable(default: &str) -> Option<String> {
     }
 }
 
-/// The logical type of a declared one; empty if it is not synced.
+/// The logical type of a declared type; empty if it is not synced.
 fn logical(declared: &str, generated: bool) -> &'static str {
     let base = declared.split('(').next().unwrap_or_default().trim();
     match base {
@@ -125,8 +128,8 @@ fn logical(declared: &str, generated: bool) -> &'static str {
         "integer" | "int" | "bigint" | "int8" => "int64",
         "smallint" | "tinyint" | "mediumint" | "int2" | "int4" => "int",
         "boolean" | "bool" => "boolean",
-        // The manifest says `float` of exact decimals too; the declared type tells them apart.
-        // To SQLite the last two are text, of which it keeps every digit.
+        // The manifest uses `float` for exact decimals too; the declared type distinguishes them.
+        // SQLite stores the last two as text, with every digit.
         "real" | "double" | "double precision" | "float" | "numeric" | "decimal"
         | "numeric text" | "decimal text" => "float",
         "datetime" | "timestamp" | "timestamptz" => "datetime",
@@ -202,7 +205,7 @@ fn generated_problems(
     }
 }
 
-/// Plain indexes, to be carried; a UNIQUE one is a problem (D29).
+/// Plain indexes, for the manifest; a UNIQUE one is a problem.
 fn indexes(
     connection: &Connection,
     table: &str,
@@ -222,8 +225,8 @@ fn indexes(
         if unique && origin != "pk" {
             let columns: Vec<String> = columns.into_iter().flatten().collect();
             let why = format!(
-                "UNIQUE over ({}) beside the key is refused here: a REPLACE by another program \
-                 would hide a delete (D29); drop it",
+                "UNIQUE over ({}) beside the key is not supported: a REPLACE by another program \
+                 would hide a delete; drop the index",
                 columns.join(", ")
             );
             problem(columns.first().map(String::as_str), why);

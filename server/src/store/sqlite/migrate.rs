@@ -1,4 +1,5 @@
-//! Our own tables, by numbered migrations. The file's `user_version` and `application_id` stay the user's.
+//! Rejoin's own tables, by numbered migrations. The file's `user_version` and `application_id` stay
+//! the application's.
 
 use rusqlite::{Connection, OptionalExtension};
 use uuid::Uuid;
@@ -12,7 +13,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/004_subscriptions.sql"),
 ];
 
-/// Runs the migrations that this file has not seen, in one transaction. A file from a newer server is left as it is.
+/// Runs the missing migrations in one transaction. Does not change a file of a newer server.
 pub(super) fn migrate(connection: &Connection) -> Result<(), ServerError> {
     connection.execute_batch("BEGIN IMMEDIATE")?;
     let done = migrate_in(connection);

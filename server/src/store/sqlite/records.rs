@@ -1,4 +1,4 @@
-//! Devices, verdicts and times of edits: what the server remembers of those who speak to it.
+//! Devices, verdicts and author times.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -38,13 +38,13 @@ fn of_row(row: &Row<'_>) -> rusqlite::Result<Client> {
     })
 }
 
-/// Devices by user and id, behind one of them.
+/// Devices by user and id, after a given one.
 pub(super) fn clients(
     connection: &Connection,
     after: Option<(&str, &str)>,
     most: i64,
 ) -> rusqlite::Result<Vec<KnownClient>> {
-    // No user's id is empty, so nobody stands before this.
+    // User ids are not empty, so every device is after this one.
     let (user, client_id) = after.unwrap_or(("", ""));
     let known = |row: &Row<'_>| {
         Ok(KnownClient { user: row.get(13)?, client_id: row.get(14)?, client: of_row(row)? })
@@ -232,7 +232,7 @@ pub(super) fn manifest(
         .optional()
 }
 
-/// The schemas that were ever served, the newest first.
+/// The served schemas, newest first.
 pub(super) fn manifests(
     connection: &Connection,
     most: i64,
@@ -273,7 +273,8 @@ pub(super) fn lowest_position(
     )
 }
 
-/// Forgets verdicts that have reached silent devices, and remembers up to where, so that none is applied twice.
+/// Deletes verdicts received by inactive devices, and records up to which one, so that no mutation
+/// is applied twice.
 pub(super) fn forget_verdicts(
     connection: &Connection,
     seen_since: &str,

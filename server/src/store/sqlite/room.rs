@@ -1,7 +1,8 @@
-//! Whether the file takes writes: a commit of rows that are removed again in the same transaction.
+//! Tests whether the file accepts writes: commits rows that are removed again in the same
+//! transaction.
 //!
-//! It must find a full disk and a full file alike. The row is larger than a page, so that pages are
-//! needed beside those that are there (`SQLITE_FULL`); the commit writes to the disk.
+//! It must detect a full disk and a file at its size limit. The row is larger than a page, so new
+//! pages are needed (`SQLITE_FULL`); the commit writes to the disk.
 
 use rusqlite::{Connection, ErrorCode};
 
@@ -12,7 +13,7 @@ const TRY: &str = "BEGIN IMMEDIATE;
     DELETE FROM rejoin_meta WHERE key = 'probe';
     COMMIT";
 
-/// Tries a write, and rolls it back if it fails. While another program writes nothing is found out.
+/// Tries a write, and rolls it back if it fails. Inconclusive while another program writes.
 pub(super) fn try_write(connection: &Connection) -> Result<(), WriteProblem> {
     let tried = connection.execute_batch(TRY);
     if !connection.is_autocommit() {
@@ -24,7 +25,7 @@ pub(super) fn try_write(connection: &Connection) -> Result<(), WriteProblem> {
     }
 }
 
-/// What an error of SQLite says of later writes.
+/// What an error of SQLite means for later writes.
 pub(super) fn problem(error: rusqlite::Error) -> WriteProblem {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => WriteProblem::Full(error.to_string()),

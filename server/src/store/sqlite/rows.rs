@@ -1,7 +1,8 @@
-//! Rows of the user's tables: found under the predicate of access, written under the table's own rules.
+//! Rows of the application's tables: found under the access predicate, written under the table's
+//! own rules.
 //!
-//! Text that is no UTF-8 (another program wrote it) is read with replacement characters, and a row whose key cannot be named
-//! on the wire is not there for devices: one such cell must not keep a user from ever syncing again.
+//! Invalid UTF-8 written by another program is read with replacement characters, and a row whose
+//! key has no wire form is hidden from devices: one such cell must not stop a user's sync.
 
 use rejoin_protocol::Value;
 use rejoin_protocol::wire::code;
@@ -62,7 +63,7 @@ fn live(table: &Table) -> String {
     table.deleted_at.map_or(String::new(), |at| format!(" AND {} IS NULL", cell(table, "t", at)))
 }
 
-/// A row that a device can have: its key is an integer, or text of whole characters without a NUL.
+/// A row that a device can store: its key is an integer, or valid text without NUL.
 fn named_row(row: &rusqlite::Row<'_>, table: &Table) -> rusqlite::Result<Option<Row>> {
     let is_named = match row.get_ref(table.key)? {
         ValueRef::Integer(_) => true,
@@ -85,7 +86,7 @@ fn row_of(row: &rusqlite::Row<'_>, table: &Table) -> rusqlite::Result<Row> {
     Ok(Row { cells: cells.collect::<rusqlite::Result<_>>()? })
 }
 
-/// The text of a SELECT of live rows that `see` sees, with one more condition.
+/// A SELECT of the live rows visible to `see`, with one more condition.
 fn select_live(schema: &Schema, table: &Table, what: &str, condition: &str) -> String {
     format!(
         "SELECT {what} FROM {} AS t WHERE {}{}{condition}",
@@ -279,7 +280,8 @@ fn run(
     }
 }
 
-/// What rule the error speaks of. SQLite names the column of a NOT NULL; of a CHECK it gives the name or the text.
+/// The violated rule. SQLite names the column of a NOT NULL; for a CHECK it gives the name or the
+/// text.
 fn violation(
     connection: &Connection,
     table: &Table,
@@ -315,7 +317,7 @@ fn violation(
     WriteError::Rule(Violation { code, column, message })
 }
 
-/// The one written column that the CHECK speaks of; none if there are several.
+/// The written column that the CHECK uses; `None` if there are several.
 fn checked_column(
     connection: &Connection,
     table: &Table,
@@ -334,7 +336,7 @@ fn checked_column(
     }
 }
 
-/// The written column whose value names no row: SQLite does not say which it was.
+/// The written column that refers to no row: SQLite does not report it.
 fn dangling_column(
     connection: &Connection,
     table: &Table,

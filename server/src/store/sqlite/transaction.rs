@@ -1,4 +1,4 @@
-//! One transaction of the embedded store: the traits' methods, each one call further.
+//! One transaction of the embedded store; implements the store traits by delegation.
 
 use std::sync::Arc;
 

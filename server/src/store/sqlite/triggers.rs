@@ -1,8 +1,10 @@
-//! The triggers that record changes, as SQL text: no function of ours, so that a bare `sqlite3` can fire them (D29).
+//! The triggers that record changes, as plain SQL without custom functions, so that a bare
+//! `sqlite3` can fire them.
 //!
-//! Entries name a row and the bucket in which it is or was (B9). The version of a row is the server's: each write gets
-//! the next tick of `rejoin_clock`, which only rises, so that versions rise even where a clock stands still, where REPLACE
-//! hides a row, or where a writer sets the column himself. The trigger's own update is known by `bumping` and its tick.
+//! An entry names a row and a bucket, current or former. The server sets the row's version: each
+//! write gets the next tick of `rejoin_clock`, which only rises. So versions rise even if the
+//! system clock stops, REPLACE hides a row, or a writer sets the column. The trigger's own update
+//! is recognised by `bumping` and its tick.
 
 use std::fmt::Write as _;
 
@@ -17,7 +19,7 @@ pub(super) struct Trigger {
     pub(super) sql: String,
 }
 
-/// A table below another, and the tables between, from the lower to the upper.
+/// A table below another, with the tables between them, from lower to upper.
 struct Below<'a> {
     table: &'a Table,
     path: Vec<&'a Table>,
@@ -38,7 +40,7 @@ pub(super) fn of(schema: &Schema, table: &Table) -> Vec<Trigger> {
     .collect()
 }
 
-/// The indexes that find the children of a row, and the rows of a bucket, by their names.
+/// The indexes, by name, that find the children of a row and the rows of a bucket.
 pub(super) fn indexes(table: &Table) -> Vec<(String, String)> {
     let bucket = table.bucket.as_ref().map(|bucket| bucket.column);
     let bucket = bucket.filter(|column| table.parent_column() != Some(*column));
@@ -80,14 +82,15 @@ struct Text<'a> {
 }
 
 impl Text<'_> {
-    /// A REPLACE by a writer without recursive triggers removes a row that no delete trigger sees: its bucket is taken
-    /// here. Upserts come by too; an entry too many is harmless, since rows are read when they are pulled (C4).
+    /// A REPLACE by a writer without recursive triggers removes a row without a delete trigger: its
+    /// bucket is recorded here. Upserts also fire it; an extra entry is harmless, since pulls read
+    /// the current rows.
     fn before_insert(&self) -> Trigger {
         let body = self.displaced("NEW");
         self.trigger("before_insert", "BEFORE INSERT", &self.key_is_taken(), &body)
     }
 
-    /// The same for `UPDATE OR REPLACE` of the key.
+    /// Like [`before_insert`](Self::before_insert), for `UPDATE OR REPLACE` of the key.
     fn before_key(&self) -> Trigger {
         let event = format!("BEFORE UPDATE OF {}", self.name_of(self.table.key));
         let (old, new) = (self.key("OLD"), self.key("NEW"));
@@ -115,7 +118,7 @@ impl Text<'_> {
         self.trigger("after_update", "AFTER UPDATE", &own_tick, &body)
     }
 
-    /// A row that moves takes everything below along (O15).
+    /// A row that moves takes its descendants along.
     fn moved(&self) -> Option<Trigger> {
         if self.below.is_empty() {
             return None;
@@ -137,7 +140,7 @@ impl Text<'_> {
         Some(self.trigger("moved", "AFTER UPDATE", &when, &body))
     }
 
-    /// Before: afterwards the rows below are gone by a cascade, or have no bucket any more.
+    /// BEFORE: afterwards, descendants are deleted by a cascade or have lost their bucket.
     fn before_delete(&self) -> Trigger {
         let buckets = self.buckets("OLD", "");
         let mut body = self.entry(&buckets, &[self.key("OLD")]);
@@ -169,7 +172,7 @@ impl Text<'_> {
         format!("EXISTS (SELECT 1 FROM {table} AS o WHERE {} = {})", self.key("o"), self.key("NEW"))
     }
 
-    /// Entries for the row whose key `alias` is about to take, and for all below it.
+    /// Entries for the row whose key `alias` is about to take, and for its descendants.
     fn displaced(&self, alias: &str) -> Vec<String> {
         let from = format!(
             " FROM {} AS o WHERE {} = {}",
@@ -187,7 +190,7 @@ impl Text<'_> {
         format!("{} UNION {}", self.buckets("OLD", ""), self.buckets("NEW", ""))
     }
 
-    /// A query of the buckets of the row `alias`, which stands in `from`.
+    /// A query of the buckets of the row `alias` in `from`.
     fn buckets(&self, alias: &str, from: &str) -> String {
         let mut of = buckets(self.schema, self.table, alias);
         if of.is_empty() {
@@ -202,8 +205,8 @@ impl Text<'_> {
         vec![insert(self.table.number, &format!("({})", keys.join(" UNION ")), buckets)]
     }
 
-    /// Entries under the old key where the row was, and under the new one where it is: whoever holds a bucket in which it was
-    /// knows its old key, and need not know the new one.
+    /// Entries under the old key in former buckets, and under the new key in current ones. Readers
+    /// of a former bucket know the old key and must not learn the new one.
     fn moved_entry(&self) -> String {
         let side = |alias: &str| {
             format!("SELECT b, {} AS k FROM ({})", self.key(alias), self.buckets(alias, ""))

@@ -1,5 +1,5 @@
-//! Two users' actions that are pushed at the same time end as if one had come after the other, also where what one has read
-//! is no row yet.
+//! Concurrent actions of two users end as if run one after the other, even if they read missing
+//! rows.
 
 use macro_rules_attribute::apply;
 use rejoin_server::{Config, TableConfig};
@@ -11,7 +11,7 @@ use crate::world::{Backend, World, create, ended, update};
 const TABLES: &str = "CREATE TABLE shifts(
     id TEXT PRIMARY KEY, owner TEXT, team TEXT, name TEXT, updated_at TEXT, deleted_at TEXT);";
 
-/// A world in which anna and bert see each other's shifts.
+/// A server where anna and bert see each other's shifts.
 fn world(backend: Backend) -> World {
     let world = World::with(backend, TABLES, |config: Config| {
         config.with_table(TableConfig::owned("shifts", "owner").with_bucket("team", "team:"))
@@ -26,14 +26,14 @@ fn absent(id: &str) -> Value {
     json!([{"table_name": "shifts", "id": id, "absent": true}])
 }
 
-/// Another program inserts the rows that each action writes last: what an action has read is compared before that.
+/// Another program inserts the rows that each action writes last, after its reads were validated.
 const HOLD: (&str, &str, &str) = (
     "BEGIN IMMEDIATE",
     "BEGIN; INSERT INTO shifts(id) VALUES('anna-last'), ('bert-last')",
     "ROLLBACK",
 );
 
-/// Anna and bert each read a key as absent, make a change, and create a row; how their actions end.
+/// Anna and bert each read a key as absent, make a change, and create a row; returns the outcomes.
 async fn perform_at_once(world: &World, reads: [&str; 2], changes: [Value; 2]) -> Vec<String> {
     let mut anna = world.device("anna", "a1").await;
     let mut bert = world.device("bert", "b1").await;
@@ -51,7 +51,7 @@ async fn perform_at_once(world: &World, reads: [&str; 2], changes: [Value; 2]) -
     found
 }
 
-/// The row that one action reads as absent is created, restored or shown to its user by the other one.
+/// The other action creates or restores the row read as absent, or makes it visible.
 #[apply(parallel_stores!)]
 async fn actions_that_read_each_others_absent_rows_exclude_one(backend: Backend) {
     let (new, shown) = (json!({"team": "red"}), json!({"team": null}));
@@ -79,7 +79,8 @@ async fn actions_that_read_one_absent_row_are_both_accepted(backend: Backend) {
     assert_eq!(found, ["accepted -"; 2]);
 }
 
-/// Another program does not lock keys; a row that was read is locked against it until the action is decided.
+/// Other programs do not lock keys; a row that was read is locked against them until the action is
+/// decided.
 #[tokio::test(flavor = "multi_thread")]
 async fn row_that_an_action_read_is_locked_until_it_ends_postgres() {
     let world = world(Backend::Postgres);

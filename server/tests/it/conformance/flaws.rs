@@ -1,4 +1,4 @@
-//! Servers that are broken on purpose, each in one way: the suite fails, and names the scenario that shows it.
+//! Deliberately broken servers, one fault each: the suite must fail in the matching scenario.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,10 +16,10 @@ use super::{TABLES, conformance, named, run, users_by_header};
 use crate::world::{Backend, World};
 use rejoin_server::{Config, TableConfig};
 
-/// What is done to the answer of a path.
+/// Changes the response of a path.
 type Break = fn(&str, &mut response::Parts, &mut Value);
 
-/// One broken server: what is wrong, how, and the scenario that must fail.
+/// A broken server: its fault, how it is injected, and the scenario that must fail.
 struct Flaw {
     what: &'static str,
     is: Break,
@@ -30,7 +30,7 @@ fn flaw(what: &'static str, fails: &'static str, is: Break) -> Flaw {
     Flaw { what, is, fails }
 }
 
-/// Everything in a list of the answer.
+/// Changes every element of a list in the response.
 fn each(answer: &mut Value, list: &str, mut change: impl FnMut(&mut Value)) {
     answer[list].as_array_mut().into_iter().flatten().for_each(&mut change);
 }
@@ -70,7 +70,7 @@ fn of_gates() -> Vec<Flaw> {
                 parts.status = StatusCode::INTERNAL_SERVER_ERROR;
             }
         }),
-        flaw("an extension for everybody", "register/answer", |path, _, answer| {
+        flaw("an extension for all peers", "register/answer", |path, _, answer| {
             if path.ends_with("/register")
                 && answer.get("id").is_some()
                 && answer["checkpoint"] == 0
@@ -83,7 +83,7 @@ fn of_gates() -> Vec<Flaw> {
                 answer["id"] = json!(uuid::Uuid::new_v4().to_string());
             }
         }),
-        flaw("a column that the hash knows nothing of", "schema/hash", |path, _, answer| {
+        flaw("a column that is not in the hash", "schema/hash", |path, _, answer| {
             if path.ends_with("/schema") {
                 answer["tables"][0]["columns"][1]["nullable"] = json!(false);
             }
@@ -184,7 +184,7 @@ fn of_pull() -> Vec<Flaw> {
     ]
 }
 
-/// The same tables as the binary's, in the router of the library, with something before it.
+/// The same tables as the binary's, for the library's router with a layer in front.
 fn world() -> World {
     World::with(Backend::Sqlite, TABLES, |config: Config| {
         config
@@ -194,7 +194,7 @@ fn world() -> World {
     })
 }
 
-/// Serves until the runtime is dropped; the address.
+/// Serves until the runtime is dropped; returns the address.
 pub(super) fn serve(router: Router) -> (tokio::runtime::Runtime, String) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
@@ -214,12 +214,12 @@ async fn broken(
     let (mut parts, body) = next.run(request).await.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap();
     let mut answer = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    // What each break looks for is there in answers of one kind only; a member that is not there stays so.
+    // Each fault applies to one kind of response; a missing member stays missing.
     if answer.is_object() {
         is(&path, &mut parts, &mut answer);
     }
     parts.headers.remove("content-length");
-    // As it was, where nothing was broken: also the order of its members.
+    // Unchanged responses are passed through as they are, in member order.
     let is_changed = serde_json::from_slice::<Value>(&body).ok().as_ref() != Some(&answer);
     let bytes = if is_changed { answer.to_string().into_bytes() } else { body.to_vec() };
     Response::from_parts(parts, Body::from(bytes))
@@ -234,7 +234,7 @@ fn failed(router: Router, area: &str) -> (bool, Vec<String>) {
 }
 
 #[test]
-fn a_server_that_is_broken_fails_the_scenario_that_shows_it() {
+fn each_broken_server_fails_its_scenario() {
     for flaw in of_gates().into_iter().chain(of_push()).chain(of_pull()) {
         let (what, fails, is) = (flaw.what, flaw.fails, flaw.is);
         let sound = world();
@@ -245,9 +245,9 @@ fn a_server_that_is_broken_fails_the_scenario_that_shows_it() {
     }
 }
 
-/// Whoever asks is the same user.
+/// All requests have the same user.
 #[test]
-fn a_server_that_takes_two_users_for_one_fails() {
+fn server_that_mixes_up_users_fails() {
     let sound = world();
     let router = sound.server.router().layer(from_fn(|mut request: Request, next: Next| {
         if request.headers().contains_key("x-user-id") {
@@ -261,9 +261,10 @@ fn a_server_that_takes_two_users_for_one_fails() {
     assert_eq!(failed, expected.map(|name| format!("users/{name}")));
 }
 
-/// A change can be pulled two seconds after it was pushed: too late for one, soon enough for another.
+/// A change becomes readable two seconds after its push: too late for one wait, soon enough for
+/// another.
 #[test]
-fn patience_is_how_long_a_change_may_take() {
+fn patience_bounds_the_wait_for_a_change() {
     for (patience, succeeds) in [("1", false), ("20", true)] {
         let sound = world();
         let pushed = Arc::new(Mutex::new(None::<Instant>));
@@ -277,7 +278,7 @@ fn patience_is_how_long_a_change_may_take() {
     }
 }
 
-/// A pull within two seconds of the first push has no news.
+/// A pull within two seconds of the first push returns no changes.
 async fn late(pushed: Arc<Mutex<Option<Instant>>>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     if path.ends_with("/push") {
@@ -298,9 +299,9 @@ async fn late(pushed: Arc<Mutex<Option<Instant>>>, request: Request, next: Next)
     broken(no_news, Request::from_parts(parts, Body::from(body)), next).await
 }
 
-/// People read the exchange, with what was asked and answered, and nobody's credentials.
+/// The report shows request and response without credentials.
 #[test]
-fn a_failure_is_told_with_its_exchange() {
+fn failure_report_contains_its_exchange() {
     let sound = world();
     let is: Break = |_, _, answer| drop_member(answer, "snapshot_reason");
     let layer = from_fn(move |request: Request, next: Next| broken(is, request, next));

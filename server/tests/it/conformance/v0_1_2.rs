@@ -1,5 +1,5 @@
-//! The suite against v0.1.2, as the scripted server of `tests/plain` plays it: what is called wire passes there, and what is
-//! called mended is exactly what fails.
+//! The suite against v0.1.2, as simulated by the scripted server of `tests/plain`: `wire` scenarios
+//! pass, and exactly the `fixed` ones fail.
 
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -40,7 +40,7 @@ async fn answer(server: Arc<Mutex<PlainServer>>, request: Request) -> Response {
         body,
     };
     let Some(answered) = server.lock().unwrap().handle(&asked) else {
-        // The connection is dropped: a body that never comes to its end.
+        // Drops the connection within the body.
         let broken =
             futures_util::stream::iter([Err::<Vec<u8>, _>(std::io::Error::other("dropped"))]);
         return Response::new(Body::from_stream(broken));
@@ -53,7 +53,7 @@ async fn answer(server: Arc<Mutex<PlainServer>>, request: Request) -> Response {
 }
 
 #[test]
-fn v0_1_2_passes_its_own_wire_and_fails_what_is_mended() {
+fn v0_1_2_passes_wire_scenarios_and_fails_fixed_ones() {
     let server = Arc::new(Mutex::new(plain()));
     let router =
         Router::new().fallback(move |request: Request| answer(Arc::clone(&server), request));

@@ -1,4 +1,4 @@
-//! A fresh store for each claim, and rows of one user.
+//! A fresh store for each test, with rows of one user.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(super) fn tables() -> Vec<TableConfig> {
     standard(Config::new("")).tables
 }
 
-/// An empty store, and what it lives in.
+/// An empty store and its location.
 pub(super) struct Fresh {
     pub(super) store: Box<dyn Store>,
     _folder: tempfile::TempDir,
@@ -44,7 +44,7 @@ pub(super) fn buckets() -> Vec<String> {
     vec![String::from("user:anna"), String::from("global")]
 }
 
-/// Writes a place of Anna's.
+/// Writes a place owned by Anna.
 pub(super) fn put(store: &dyn Store, id: &str, name: &str) {
     write(store, NOW, |writing| {
         let schema = writing.schema().clone();

@@ -1,4 +1,5 @@
-//! Buckets by a function of the database: asked when a row is written, bounded, closed where it fails. PostgreSQL only.
+//! Bucket functions of the database (PostgreSQL): called when a row is written, limited, and
+//! failing closed.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +8,8 @@ use serde_json::Value;
 
 use crate::world::World;
 
-/// Documents are in a bucket for each word of `readers`; a word `fail` breaks the function. Its own tables are found although
-/// the writer's session looks elsewhere. Notes below them are where their document is.
+/// Documents are in one bucket per word of `readers`; the word `fail` breaks the function. Its
+/// tables are found whatever the writer's search path. Notes are in the buckets of their document.
 const TABLES: &str = "
     CREATE SCHEMA app;
     CREATE TABLE closed(word text PRIMARY KEY);
@@ -17,7 +18,7 @@ const TABLES: &str = "
     CREATE FUNCTION app.readers(table_name text, operation text, new_row jsonb, old_row jsonb) RETURNS SETOF text
     LANGUAGE plpgsql STABLE AS $$
     BEGIN
-      IF EXISTS (SELECT FROM closed WHERE word = 'mended') THEN
+      IF EXISTS (SELECT FROM closed WHERE word = 'fixed') THEN
         RETURN QUERY SELECT 'doc:x';
         RETURN;
       END IF;
@@ -64,7 +65,7 @@ async fn readers(world: &World) -> Vec<&'static str> {
 }
 
 #[tokio::test]
-async fn a_function_says_in_which_buckets_a_row_is() {
+async fn function_names_the_buckets_of_a_row() {
     let world = world();
     put(&world, "x y x");
     assert_eq!(readers(&world).await, ["x", "y"]);
@@ -100,9 +101,9 @@ async fn a_function_says_in_which_buckets_a_row_is() {
     assert_eq!(world.one("SELECT count(*) FROM rejoin_member"), "0");
 }
 
-/// It is told what is done, and what the row was.
+/// It receives the operation and the old row.
 #[tokio::test]
-async fn it_sees_the_row_as_it_was() {
+async fn function_receives_the_old_row() {
     let world = world();
     put(&world, "x");
     let buckets = "SELECT string_agg(bucket, ',') FROM rejoin_member";
@@ -117,13 +118,13 @@ async fn it_sees_the_row_as_it_was() {
     assert_eq!(world.one("SELECT count(*) FROM rejoin_member"), "1");
 }
 
-/// Rows that were there before, and another function than before, are asked about at start.
+/// Existing rows are processed at start, also after the function was replaced.
 #[tokio::test]
-async fn rows_that_were_there_are_asked_about_at_start() {
+async fn existing_rows_get_their_buckets_at_start() {
     let mut world = world();
     put(&world, "x y");
-    world.write("CREATE FUNCTION app.nobody(text, text, jsonb, jsonb) RETURNS SETOF text LANGUAGE sql AS 'SELECT ''doc:w'''");
-    world.config.tables[0].bucket_function = Some(String::from("app.nobody"));
+    world.write("CREATE FUNCTION app.other(text, text, jsonb, jsonb) RETURNS SETOF text LANGUAGE sql AS 'SELECT ''doc:w'''");
+    world.config.tables[0].bucket_function = Some(String::from("app.other"));
     world.restart();
     assert_eq!(readers(&world).await, ["w"]);
     world.config.tables[0].bucket_function = None;
@@ -131,9 +132,10 @@ async fn rows_that_were_there_are_asked_about_at_start() {
     assert_eq!(readers(&world).await, [""; 0]);
 }
 
-/// A row of which nothing can be said is in no bucket, the writer is not disturbed, and asking again mends it.
+/// A row for which the function fails is in no bucket, the writer is not affected, and a replay
+/// fixes it.
 #[tokio::test]
-async fn a_failing_function_fails_closed_and_is_replayed() {
+async fn failing_function_fails_closed_and_is_replayed() {
     let world = world();
     put(&world, "x");
     world.server.subscribe("x", "doc:x").unwrap();
@@ -153,21 +155,21 @@ async fn a_failing_function_fails_closed_and_is_replayed() {
             ("documents", A, why)
         );
         let replayed = world.server.replay_buckets().unwrap();
-        assert_eq!((replayed.tried, replayed.failed), (1, 1), "nothing is mended yet");
-        world.write("INSERT INTO closed VALUES ('mended')");
+        assert_eq!((replayed.tried, replayed.failed), (1, 1), "still failing");
+        world.write("INSERT INTO closed VALUES ('fixed')");
         let replayed = world.server.replay_buckets().unwrap();
         assert_eq!((replayed.tried, replayed.failed), (1, 0));
         assert_eq!(x.pull().await, [name.as_str()]);
         world.write("DELETE FROM closed");
     }
-    // A function that is gone says nothing either.
+    // A dropped function fails too.
     world.write("DROP FUNCTION app.readers");
     put(&world, "x y");
     assert_eq!(x.pull().await, [format!("-{name}")]);
     assert!(world.server.bucket_failures().unwrap()[0].why.starts_with("42883"));
 }
 
-/// Each row is in the bucket `table:id`, and below `a/1` are `b/1` and `b/2`.
+/// Each row is in the bucket `table:id`, and `b/1` and `b/2` are below `a/1`.
 pub(super) async fn serves_all_tables(world: &World) {
     assert_eq!(world.device("anna", "d").await.snapshot(9).await, ["a/1", "b/1", "b/2", "c/1"]);
     let mut ben = world.device("ben", "d").await;
@@ -175,13 +177,14 @@ pub(super) async fn serves_all_tables(world: &World) {
     world.server.subscribe("ben", "b:2").unwrap();
     assert_eq!(ben.pull().await, ["b/2"]);
     world.server.subscribe("ben", "a:1").unwrap();
-    assert_eq!(ben.pull().await, ["a/1", "b/1", "b/2"], "below what he reads he reads");
+    assert_eq!(ben.pull().await, ["a/1", "b/1", "b/2"], "children of readable rows are readable");
     world.write("UPDATE a SET id = '9'");
     super::feeder::fed(&world.server);
     assert_eq!(ben.pull().await, ["b/2", "-a/1", "-b/1"]);
 }
 
-/// A function for all tables that say nothing else; what is everybody's stays so, and what has an owner has him beside.
+/// One function for all tables without their own. Public tables stay public, and owners keep
+/// access.
 #[tokio::test]
 async fn one_function_serves_all_tables() {
     let tables = "
@@ -202,7 +205,7 @@ async fn one_function_serves_all_tables() {
 }
 
 #[test]
-fn a_function_that_cannot_be_asked_is_told_at_start() {
+fn unusable_bucket_function_is_reported_at_start() {
     let with = |config: Config, name: &str| {
         Server::open(config.with_table(TableConfig::new("t").with_bucket_function(name)))
     };

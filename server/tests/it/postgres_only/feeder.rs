@@ -1,4 +1,5 @@
-//! Buckets by a resolver in Rust: a feeder asks it after the writer has committed, keeps what it says, and tells it. PostgreSQL only.
+//! Bucket resolvers in Rust (PostgreSQL): a feeder calls them after the writer's commit, stores the
+//! result and notifies devices.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -18,7 +19,8 @@ mod crash;
 mod guard;
 mod ready;
 
-/// Documents belong to somebody, and are in a bucket for each word of `readers`; notes are where their document is.
+/// Documents have an owner, and are in one bucket per word of `readers`; notes are in the buckets
+/// of their document.
 pub(crate) const TABLES: &str = "
     CREATE TABLE documents(
       id uuid PRIMARY KEY, owner text, readers text, body text, updated_at timestamptz, deleted_at timestamptz);
@@ -28,8 +30,8 @@ pub(crate) const TABLES: &str = "
 pub(crate) const A: &str = "00000000-0000-0000-0000-00000000000a";
 pub(crate) const B: &str = "00000000-0000-0000-0000-00000000000b";
 
-/// Says of a document that it is in `doc:w` for each word `w` of its readers. `fail`, `panic` and `odd` are no readers. It
-/// stands still before a document whose body is `stop`, for as long as its gate is closed.
+/// Puts a document into `doc:w` for each word `w` of its readers. `fail`, `panic` and `odd` make it
+/// fail. While its gate is closed, it blocks at a document whose body is `stop`.
 #[derive(Debug, Default)]
 pub(crate) struct Readers {
     pub(crate) version: u32,
@@ -41,13 +43,13 @@ pub(crate) struct Readers {
 #[derive(Debug, Default)]
 struct Said {
     asked: Vec<String>,
-    is_mended: bool,
+    is_fixed: bool,
     is_closed: bool,
     standing: usize,
 }
 
 impl Readers {
-    /// What it was asked since this was called last: the operation, the last letter of the key, the readers as they were and are.
+    /// The calls since the last time: operation, last letter of the key, old and new readers.
     pub(crate) fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.said.lock().unwrap().asked)
     }
@@ -57,13 +59,13 @@ impl Readers {
         self.changed.notify_all();
     }
 
-    /// Waits until it stands at the gate.
+    /// Waits until a call blocks at the gate.
     pub(crate) fn stands(&self) {
         let said = self.said.lock().unwrap();
         let most = Duration::from_mins(1);
         let (said, late) =
             self.changed.wait_timeout_while(said, most, |said| said.standing == 0).unwrap();
-        assert!(!late.timed_out(), "nobody comes to the gate: {said:?}");
+        assert!(!late.timed_out(), "no call reaches the gate: {said:?}");
     }
 }
 
@@ -85,16 +87,16 @@ impl BucketResolver for Readers {
             said = self.changed.wait_while(said, |said| said.is_closed).unwrap();
             said.standing -= 1;
         }
-        let is_mended = said.is_mended;
+        let is_fixed = said.is_fixed;
         drop(said);
-        assert!(is_mended || !readers.contains("panic"), "as it was told");
-        if !is_mended && readers.contains("fail") {
+        assert!(is_fixed || !readers.contains("panic"), "on purpose");
+        if !is_fixed && readers.contains("fail") {
             return Err(format!("no such reader of {}", write.table).into());
         }
-        if !is_mended && readers.contains("odd") {
+        if !is_fixed && readers.contains("odd") {
             return Ok(vec![String::from("#1:a")]);
         }
-        let names: Vec<&str> = readers.split(' ').take(if is_mended { 1 } else { 9 }).collect();
+        let names: Vec<&str> = readers.split(' ').take(if is_fixed { 1 } else { 9 }).collect();
         Ok(names.iter().map(|name| format!("doc:{name}")).chain([String::new()]).collect())
     }
 
@@ -123,14 +125,14 @@ pub(crate) fn world(backend: Backend) -> (World, Arc<Readers>) {
     (World::with(backend, TABLES, configure(&readers)), readers)
 }
 
-/// Whoever can be looked at has one of these.
+/// Subscribes these users to their buckets.
 pub(crate) fn give(world: &World, users: &[&str]) {
     for user in users {
         world.server.subscribe(user, &format!("doc:{user}")).unwrap();
     }
 }
 
-/// Waits until the feeder has nothing left to do.
+/// Waits until the feeder is idle.
 pub(crate) fn fed(server: &Server) {
     for _ in 0..6_000 {
         if server.feed().unwrap().waiting == 0 {
@@ -148,7 +150,7 @@ pub(crate) fn put(world: &World, id: &str, readers: &str, body: &str) {
     ));
 }
 
-/// Takes what a pull brings into what the device has.
+/// Applies the names of a pull to the device's rows.
 pub(crate) fn take(base: &mut BTreeSet<String>, names: Vec<String>) {
     for name in names {
         match name.strip_prefix('-') {
@@ -162,10 +164,11 @@ pub(crate) fn document(id: &str) -> String {
     format!("documents/{id}")
 }
 
-/// In any bucket that it names; with what is below; withdrawn by an update, a move, a delete of either kind, and all at once.
+/// Rows are delivered in each named bucket with their children, and withdrawn by updates, moves,
+/// both kinds of delete, and TRUNCATE.
 #[apply(postgres_stores!)]
 #[allow(clippy::too_many_lines)] // A table.
-async fn what_a_resolver_names_is_delivered_and_withdrawn(backend: Backend) {
+async fn resolver_buckets_deliver_and_withdraw_rows(backend: Backend) {
     let (world, _) = world(backend);
     let users = ["x", "y", "z"];
     give(&world, &users);
@@ -184,7 +187,7 @@ async fn what_a_resolver_names_is_delivered_and_withdrawn(backend: Backend) {
         notes.chain([document.to_owned()]).collect()
     };
     let (none, first, second) = (BTreeSet::new(), with(&a, &[1]), with(&b, &[1, 2]));
-    // What is below a row that is softly deleted is still where that is.
+    // Children of a soft-deleted row stay in its buckets.
     let alone = BTreeSet::from([String::from("notes/1")]);
     let steps = [
         ("SELECT 1", [&first, &first, &none]),
@@ -229,9 +232,9 @@ async fn what_a_resolver_names_is_delivered_and_withdrawn(backend: Backend) {
     assert_eq!(world.one("SELECT count(*) FROM rejoin_member"), "0");
 }
 
-/// It is told what was done and what the row was; what was written several times meanwhile it is asked once.
+/// It receives the operation and the old row; several writes before its call are one call.
 #[apply(postgres_stores!)]
-async fn it_is_asked_once_of_each_row_as_it_stands(backend: Backend) {
+async fn resolver_is_called_once_per_current_row(backend: Backend) {
     let (world, readers) = world(backend);
     put(&world, A, "x", "a");
     fed(&world.server);
@@ -252,15 +255,15 @@ async fn it_is_asked_once_of_each_row_as_it_stands(backend: Backend) {
     assert_eq!(readers.asked(), ["create b ->x", "update a q>r"]);
     world.write(&format!("DELETE FROM documents WHERE id = '{B}'"));
     fed(&world.server);
-    assert_eq!(readers.asked(), [""; 0], "nobody is asked of what goes");
+    assert_eq!(readers.asked(), [""; 0], "deletes are not resolved");
     let feed = world.server.feed().unwrap();
     assert_eq!((feed.waiting, feed.oldest), (0, None));
     assert_eq!(world.one("SELECT string_agg(bucket, ',') FROM rejoin_member"), "doc:r");
 }
 
-/// What it does not decide by is told at once, and nobody is asked.
+/// An irrelevant update is reported immediately, without a call.
 #[tokio::test]
-async fn an_update_of_what_it_does_not_decide_by_is_not_asked_about() {
+async fn irrelevant_update_does_not_call_the_resolver() {
     let readers = Arc::new(Readers { decides: true, ..Readers::default() });
     let world = World::postgres(TABLES, configure(&readers));
     give(&world, &["x"]);
@@ -283,14 +286,14 @@ async fn an_update_of_what_it_does_not_decide_by_is_not_asked_about() {
     assert_eq!(readers.asked(), ["update a x>fail", "update a fail>fail"]);
 }
 
-/// It starts again as it is now configured; the operator has seen to row level security.
+/// Restarts with the current configuration, after the operator has updated row level security.
 fn restart(world: &mut World) {
     if world.is_secured() { world.secure() } else { world.restart() }
 }
 
-/// Rows that were there before, and a greater version than before, are asked about at start.
+/// Existing rows are resolved at start, also for a greater version.
 #[apply(postgres_stores!)]
-async fn rows_that_were_there_are_asked_about_at_start(backend: Backend) {
+async fn existing_rows_get_their_buckets_at_start(backend: Backend) {
     let (mut world, _) = world(backend);
     world.config = world.config.dropping_resolver("documents");
     world.config.tables[0].bucket_resolver = None;
@@ -315,7 +318,7 @@ async fn rows_that_were_there_are_asked_about_at_start(backend: Backend) {
     assert_eq!(world.one("SELECT count(*) FROM rejoin_member"), "0");
 }
 
-/// Any program may write, and one resolver serves every table that says nothing else.
+/// Any program may write, and one resolver serves every table without its own.
 #[tokio::test]
 async fn one_resolver_serves_all_tables() {
     #[derive(Debug)]
@@ -345,7 +348,7 @@ async fn one_resolver_serves_all_tables() {
 }
 
 #[test]
-fn a_resolver_that_cannot_be_asked_is_told_at_start() {
+fn unusable_resolver_is_reported_at_start() {
     let resolver = || Arc::new(Readers { decides: true, ..Readers::default() });
     let table = || TableConfig::owned("t", "owner").with_bucket_resolver(resolver());
     let kinds = |config: Config| -> Vec<(String, ProblemKind)> {

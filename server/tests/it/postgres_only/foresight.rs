@@ -1,5 +1,5 @@
-//! What a push has looked at before it judges stays so until it ends, over PostgreSQL: rows are locked, and what is written or may
-//! have changed beside is looked at again.
+//! Rows loaded for a push stay current until it ends, over PostgreSQL: they are locked, and rows
+//! that may have changed are loaded again.
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ fn renoted() -> serde_json::Value {
     update("visits", "v1", &json!({"note": "x"}), &json!({"note": "y"}))
 }
 
-/// Waits until somebody waits for a lock.
-async fn somebody_waits(database: &Database) {
+/// Waits until a session waits for a lock.
+async fn until_a_lock_is_awaited(database: &Database) {
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
                    AND wait_event_type = 'Lock'";
     while database.one(waiting) != "1" {
@@ -27,7 +27,7 @@ async fn somebody_waits(database: &Database) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_foreseen_is_locked_and_what_another_session_holds_is_waited_for() {
+async fn loaded_rows_are_locked_and_held_ones_waited_for() {
     let world = World::postgres(TABLES, standard);
     let mut anna = world.device("anna", "a1").await;
     anna.accept("m1", json!([place("p1", "Quay"), place("p2", "Pier")])).await;
@@ -39,9 +39,9 @@ async fn what_was_foreseen_is_locked_and_what_another_session_holds_is_waited_fo
         anna.group("m3", &json!([rename("p2", "Pier", "Weir")])),
     ];
     let meets = async {
-        somebody_waits(database).await;
+        until_a_lock_is_awaited(database).await;
         tokio::task::block_in_place(|| {
-            // The push has not judged yet, and nobody overtakes it.
+            // The push is not evaluated yet, and no other writer overtakes it.
             let third = database.session();
             let take = "SELECT FROM places WHERE id = 'p1' FOR UPDATE NOWAIT";
             let refused = third.attempt(take).unwrap_err();
@@ -50,13 +50,13 @@ async fn what_was_foreseen_is_locked_and_what_another_session_holds_is_waited_fo
         });
     };
     let (answer, ()) = tokio::join!(anna.push_groups(json!(groups)), meets);
-    // What the other session has committed is what the push meets.
+    // The push sees what the other session has committed.
     assert_eq!(endings(answer), ["accepted -", "conflict row.changed"]);
     assert_eq!(world.one("SELECT string_agg(name, ' ' ORDER BY id) FROM places"), "Dock Lock");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_that_somebody_put_there_meanwhile_is_looked_at_again() {
+async fn row_inserted_meanwhile_is_loaded_again() {
     let world = World::postgres(TABLES, standard);
     let mut anna = world.device("anna", "a1").await;
     let database = world.database.as_ref().unwrap();
@@ -65,7 +65,7 @@ async fn a_row_that_somebody_put_there_meanwhile_is_looked_at_again() {
     let groups = ["p1", "p2", "p3", "p4", "p5"]
         .map(|id| anna.group(&format!("m{id}"), &json!([place(id, "Quay")])));
     let meets = async {
-        somebody_waits(database).await;
+        until_a_lock_is_awaited(database).await;
         tokio::task::block_in_place(|| other.run("COMMIT"));
     };
     let (answer, ()) = tokio::join!(anna.push_groups(json!(groups)), meets);
@@ -79,11 +79,11 @@ async fn a_row_that_somebody_put_there_meanwhile_is_looked_at_again() {
 }
 
 #[tokio::test]
-async fn what_a_trigger_of_the_applications_changes_is_what_the_next_mutation_meets() {
+async fn next_mutation_sees_application_trigger_changes() {
     let world = World::postgres(TABLES, standard);
     let mut anna = world.device("anna", "a1").await;
     anna.accept("m1", json!([place("p1", "Quay"), place("p2", "Pier"), place("p3", "Dock")])).await;
-    // It comes while the server runs.
+    // It is created while the server runs.
     world.database.as_ref().unwrap().session().run(
         "CREATE FUNCTION follow() RETURNS trigger LANGUAGE plpgsql AS
            $$ BEGIN UPDATE places SET name = 'Lock' WHERE id = 'p3'; RETURN NULL; END $$;
@@ -99,13 +99,13 @@ async fn what_a_trigger_of_the_applications_changes_is_what_the_next_mutation_me
 }
 
 #[tokio::test]
-async fn what_cannot_be_foreseen_is_asked_one_by_one_and_takes_no_neighbour_along() {
+async fn fallback_evaluation_affects_single_groups_only() {
     let mut world = World::postgres(TABLES, standard);
     world.secure();
     let mut anna = world.device("anna", "a1").await;
     let visit = create("visits", "v1", &json!({"place_id": "p1", "note": "x"}));
     anna.accept("m1", json!([place("p1", "Quay"), place("p2", "Pier"), visit])).await;
-    // Whoever may not write a row cannot lock it.
+    // A role without write privileges cannot lock rows.
     let role = world.config.row_security.as_ref().unwrap().role.clone();
     let owner = world.database.as_ref().unwrap().session();
     owner.run(&format!("REVOKE UPDATE ON visits FROM \"{role}\""));
@@ -119,7 +119,7 @@ async fn what_cannot_be_foreseen_is_asked_one_by_one_and_takes_no_neighbour_alon
 }
 
 #[tokio::test]
-async fn what_a_cascade_takes_along_is_gone_for_the_next_mutation() {
+async fn next_mutation_sees_cascaded_deletes() {
     let tables = TABLES.replace("REFERENCES places(id)", "REFERENCES places(id) ON DELETE CASCADE");
     let tables = tables.replace(
         "created_at TEXT, updated_at TEXT, deleted_at TEXT",

@@ -1,4 +1,5 @@
-//! A network between server and database that drops packets without a word, and statements that do not end.
+//! A network between server and database that silently drops packets, and statements that do not
+//! end.
 
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -13,11 +14,11 @@ use serde_json::json;
 use super::proxy::Proxy;
 use crate::world::{TABLES, World, ended, place, rename, standard};
 
-/// Within which a request is answered whose connection drops packets: the limit of a statement, the margin above it, a new
-/// connection that cannot be had, and some for a slow machine.
+/// Time within which a request on a dead connection is answered: the statement timeout, its margin,
+/// a failed connection attempt, and reserve for a slow machine.
 const ANSWERED: Duration = Duration::from_secs(20);
 
-/// A server behind a proxy, with a limit of a second for each statement, set in the URL.
+/// A server behind a proxy, with a statement timeout of one second set in the URL.
 fn behind_a_proxy() -> (World, Proxy) {
     let database = Database::new();
     database.session().run(TABLES);
@@ -46,15 +47,15 @@ async fn dropped_packets_end_requests_with_503_until_the_network_is_back() {
         assert!(since.elapsed() < ANSWERED, "{path}: {:?}", since.elapsed());
     }
     proxy.drop_packets(false);
-    tokio::time::sleep(Duration::from_millis(500)).await; // The pause after a connection that failed.
+    tokio::time::sleep(Duration::from_millis(500)).await; // The pause after a failed connection.
     assert_eq!(ended(&anna.push_group(group).await.0), "accepted -");
     assert_eq!(world.one("SELECT name FROM places"), "Pier");
 }
 
 #[tokio::test]
-async fn listener_that_hears_nothing_connects_again() {
+async fn silent_listener_reconnects() {
     let (world, proxy) = behind_a_proxy();
-    let (sender, heard) = channel();
+    let (sender, heads) = channel();
     let url = world.config.store.clone().unwrap();
     let wait = Duration::from_secs(1);
     let now = "2026-11-20T08:00:00.000000Z";
@@ -66,7 +67,7 @@ async fn listener_that_hears_nothing_connects_again() {
         while since.elapsed() < Duration::from_secs(most) {
             position += 1;
             world.database().run(&format!("NOTIFY rejoin, '{position}'"));
-            if heard.recv_timeout(Duration::from_millis(300)).is_ok_and(|found| found == position) {
+            if heads.recv_timeout(Duration::from_millis(300)).is_ok_and(|found| found == position) {
                 return true;
             }
         }
@@ -79,7 +80,8 @@ async fn listener_that_hears_nothing_connects_again() {
     assert!(is_notified(20), "it has connected again");
 }
 
-/// A trigger of somebody's that waits is ended; the sequencer is not, since it would begin again each time.
+/// A waiting trigger of the application is cancelled; the sequencer is not, since it would have to
+/// start over each time.
 #[tokio::test(flavor = "multi_thread")]
 async fn statement_of_a_push_is_limited_and_the_sequencer_is_not() {
     let (world, _proxy) = behind_a_proxy();
@@ -101,9 +103,9 @@ async fn statement_of_a_push_is_limited_and_the_sequencer_is_not() {
     assert_eq!(anna.pull().await, ["places/p1"]);
 }
 
-/// The sessions of the server have all of these, where the URL sets none: a check of an action looks at them.
+/// The server's sessions have all these timeouts if the URL sets none; an action check reads them.
 #[tokio::test]
-async fn sessions_have_time_outs_that_the_url_leaves_out() {
+async fn sessions_have_default_timeouts() {
     let expected = [
         ("statement_timeout", "30s"),
         ("lock_timeout", "5s"),

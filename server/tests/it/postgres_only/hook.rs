@@ -1,4 +1,4 @@
-//! A hook in a transaction of PostgreSQL: one that loses against another program, and the role that its statements run under.
+//! Hooks in PostgreSQL transactions: retries after a deadlock, and the role of their statements.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -13,7 +13,7 @@ use crate::world::{Backend, TABLES, World, ended, place, rename, standard};
 const WAITS_FOR_THIS: &str =
     "SELECT pid FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))";
 
-/// Says when it is asked, waits until another session waits for a row of its transaction, and writes.
+/// Counts its calls, waits until another session waits for a row of its transaction, and writes.
 #[derive(Debug)]
 struct Writer {
     begins: Mutex<Option<Sender<()>>>,
@@ -36,7 +36,7 @@ impl Hooks for Writer {
     }
 }
 
-/// Runs statements of its own about each group, good and bad ones.
+/// Runs its own statements for each group, valid and invalid ones.
 #[derive(Debug)]
 struct Asking;
 
@@ -50,9 +50,10 @@ impl Hooks for Asking {
     }
 }
 
-/// With row level security a hook works as the role of the store's URL, and everything behind it as the role that serves again.
+/// With row level security a hook runs under the role of the store's URL, and later statements
+/// under the serving role again.
 #[tokio::test]
-async fn role_that_serves_is_taken_again_after_the_sql_of_a_hook() {
+async fn serving_role_is_restored_after_hook_sql() {
     let notes = "CREATE TABLE writers(id TEXT, role TEXT); GRANT INSERT ON writers TO PUBLIC;
         CREATE FUNCTION notes() RETURNS trigger LANGUAGE plpgsql AS
           $$ BEGIN INSERT INTO writers VALUES(NEW.id, current_user); RETURN NEW; END $$;
@@ -72,7 +73,7 @@ async fn role_that_serves_is_taken_again_after_the_sql_of_a_hook() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_loses_in_a_deadlock_is_done_again_and_so_is_its_hook() {
+async fn deadlock_victim_and_its_hook_are_retried() {
     let (begins, begun) = channel();
     let writer = Arc::new(Writer { begins: Mutex::new(Some(begins)), asked: AtomicUsize::new(0) });
     let hooks = Arc::clone(&writer);
@@ -82,7 +83,8 @@ async fn what_loses_in_a_deadlock_is_done_again_and_so_is_its_hook() {
     let mut anna = world.device("anna", "a1").await;
     anna.accept("m1", json!([place("p1", "Quay")])).await;
     let other = world.database.as_ref().unwrap().session();
-    // The session that has waited for `deadlock_timeout` checks for a deadlock and is the one that fails: never this one.
+    // The session that has waited for `deadlock_timeout` detects the deadlock and fails: never this
+    // one.
     other.run("SET deadlock_timeout = '1h'; BEGIN; UPDATE stock SET left_over = left_over - 5");
     let crossing = tokio::task::spawn_blocking(move || {
         begun.recv().unwrap();
@@ -90,7 +92,7 @@ async fn what_loses_in_a_deadlock_is_done_again_and_so_is_its_hook() {
     });
     anna.accept("m2", json!([rename("p1", "Quay", "Pier")])).await;
     crossing.await.unwrap();
-    // More than twice if the next attempt gets the row before the session that waits for it.
+    // More than twice if the next attempt gets the row before the waiting session.
     assert!(writer.asked.load(Ordering::Relaxed) > 1);
     assert_eq!(world.one("SELECT left_over::text FROM stock"), "4", "each took once");
     assert_eq!(world.one("SELECT name || score FROM places"), "Pier7");

@@ -1,5 +1,5 @@
-//! The inbox of PostgreSQL: every write fills it and the sequencer empties it, and what it took lies in the way until a vacuum
-//! has been there. It reads on from where it was, and misses nothing by that. PostgreSQL only.
+//! The inbox of PostgreSQL: writes fill it and the sequencer empties it, but dead rows remain until
+//! a vacuum. The sequencer resumes from its previous snapshot without missing rows.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use super::sequencer::insert;
 use crate::world::{TABLES, World, standard};
 use rejoin_postgres::{Database, Session};
 
-/// A world in which no vacuum comes by itself.
+/// A server whose tables are not vacuumed automatically.
 fn unswept() -> World {
     let world = World::postgres(TABLES, standard);
     database(&world).session().run("ALTER TABLE rejoin.inbox SET (autovacuum_enabled = off)");
@@ -22,7 +22,7 @@ fn number(session: &Session) -> i64 {
     session.one("SELECT rejoin.sequence()").parse().unwrap()
 }
 
-/// How many buffers a query touches the second time, within functions too.
+/// The buffers that a query reads when run a second time, including functions.
 fn buffers(session: &Session, query: &str) -> i64 {
     let explain = format!("EXPLAIN (ANALYZE, BUFFERS, TIMING off, FORMAT JSON) {query}");
     session.lines(&explain);
@@ -32,12 +32,12 @@ fn buffers(session: &Session, query: &str) -> i64 {
 }
 
 #[test]
-fn what_was_numbered_is_not_looked_through_again() {
+fn numbered_rows_are_not_scanned_again() {
     let world = unswept();
     let (session, long, left) =
         (database(&world).session(), database(&world).session(), database(&world).session());
     let name = database(&world).url.rsplit('/').next().unwrap();
-    // While these are open, no vacuum could take anything away.
+    // While these are open, a vacuum could remove nothing.
     long.run(&format!("BEGIN; {}", insert("long")));
     left.run(&format!("BEGIN; {}; PREPARE TRANSACTION '{name}'", insert("left")));
     for round in 0..20 {
@@ -56,7 +56,7 @@ fn what_was_numbered_is_not_looked_through_again() {
     let plan: Value = serde_json::from_str(&session.lines(explain).join("\n")).unwrap();
     let one = plan[0]["Plan"]["Shared Hit Blocks"].as_i64().unwrap();
     assert!(one < 100, "{one} buffers for one entry");
-    // What was open all the time is found as soon as it has ended, and by one step down the index.
+    // Rows of the long transaction are found when it has ended, by one index descent.
     let last = number(&session);
     long.run("COMMIT");
     assert_eq!(number(&session), last + 1);
@@ -66,7 +66,7 @@ fn what_was_numbered_is_not_looked_through_again() {
 }
 
 #[test]
-fn what_the_numbering_transaction_writes_afterwards_is_found() {
+fn later_writes_of_the_numbering_transaction_are_found() {
     let world = unswept();
     let (session, other) = (database(&world).session(), database(&world).session());
     session.run(&insert("p0"));
@@ -75,11 +75,11 @@ fn what_the_numbering_transaction_writes_afterwards_is_found() {
     assert_eq!(number(&session), last + 1);
     session.run(&insert("p2"));
     assert_eq!(number(&session), last + 2);
-    // Somebody who began later ends earlier.
+    // A transaction that began later ends earlier.
     other.run("CREATE TABLE something()");
     session.run(&format!("{}; COMMIT", insert("p3")));
     assert_eq!(number(&other), last + 3);
-    // What was remembered within a savepoint that is taken back was never seen.
+    // State stored within a rolled-back savepoint is discarded.
     session.run(&format!("BEGIN; {}; SAVEPOINT s", insert("p4")));
     assert_eq!(number(&session), last + 4);
     session.run("ROLLBACK TO s; COMMIT");
@@ -91,12 +91,12 @@ fn what_the_numbering_transaction_writes_afterwards_is_found() {
 }
 
 #[test]
-fn what_was_remembered_elsewhere_is_not_believed() {
+fn sequencer_state_of_another_database_is_ignored() {
     let world = unswept();
     let session = database(&world).session();
     session.run(&insert("p0"));
     let last = number(&session);
-    // As in a dump of a database that had seen more transactions than this one ever will.
+    // As in a dump of a database with more transactions than this one will ever have.
     session.run("UPDATE rejoin.head SET later = '9000000000', open = '{}', seen_by = '8999999999'");
     session.run(&insert("p1"));
     assert_eq!(number(&session), last + 1);

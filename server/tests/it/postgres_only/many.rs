@@ -1,4 +1,4 @@
-//! Creates of one push that PostgreSQL inserts by one statement: they end as if one had come after the other.
+//! Creates of one push inserted by one PostgreSQL statement: the result is the same as one by one.
 
 use rejoin_protocol::wire::push::Ending;
 use rejoin_server::{Config, TableConfig};
@@ -14,7 +14,7 @@ fn create(id: &str, data: &Value) -> Value {
     json!([{"operation": "create", "table_name": "places", "id": id, "data": data}])
 }
 
-/// Pushes creates together, a mutation each; how they end.
+/// Pushes creates in one push, one mutation each; returns their outcomes.
 async fn pushed(device: &mut Device<'_>, creates: &[(&str, Value)]) -> Vec<Ending> {
     let groups: Vec<Value> = creates
         .iter()
@@ -24,11 +24,11 @@ async fn pushed(device: &mut Device<'_>, creates: &[(&str, Value)]) -> Vec<Endin
     answer.verdicts.iter().map(|verdict| verdict.verdict).collect()
 }
 
-/// By how many statements the rows of the places were inserted.
+/// The number of statements that inserted the places.
 const STATEMENTS: &str = "SELECT count(DISTINCT (xmin::text, cmin::text)) FROM places";
 
 #[tokio::test]
-async fn rows_of_one_statement_hold_what_rows_of_many_hold() {
+async fn batched_inserts_store_the_same_values() {
     const TABLE: &str = "CREATE TABLE places(id uuid PRIMARY KEY, owner_id text, name varchar(20), photo bytea, marks integer[],
         words text[], price numeric(8, 2), opens timestamptz, is_open boolean, height double precision, more jsonb,
         updated_at timestamptz, deleted_at timestamptz)";
@@ -65,24 +65,24 @@ async fn rows_of_one_statement_hold_what_rows_of_many_hold() {
 }
 
 #[tokio::test]
-async fn a_trigger_of_the_applications_meets_each_row_before_the_next_is_there() {
+async fn application_trigger_sees_rows_inserted_one_by_one() {
     const TABLES: &str = "
         CREATE TABLE places(id text PRIMARY KEY, owner_id text, name text, updated_at timestamptz, deleted_at timestamptz);
-        CREATE TABLE heard(id text, there bigint);
+        CREATE TABLE seen(id text, there bigint);
         CREATE FUNCTION hear() RETURNS trigger LANGUAGE plpgsql AS
-          'BEGIN INSERT INTO public.heard SELECT NEW.id, count(*) FROM public.places; RETURN NULL; END';
+          'BEGIN INSERT INTO public.seen SELECT NEW.id, count(*) FROM public.places; RETURN NULL; END';
         CREATE TRIGGER hear AFTER INSERT ON places FOR EACH ROW EXECUTE FUNCTION hear();
     ";
     let world = World::postgres(TABLES, owned);
     let mut anna = world.device("anna", "a1").await;
     let creates = ["p1", "p2", "p3"].map(|id| (id, json!({"name": id})));
     assert_eq!(pushed(&mut anna, &creates).await, [Ending::Accepted; 3]);
-    let heard = "SELECT string_agg(id || ' ' || there, ', ' ORDER BY id) FROM heard";
-    assert_eq!(world.one(heard), "p1 1, p2 2, p3 3");
+    let seen = "SELECT string_agg(id || ' ' || there, ', ' ORDER BY id) FROM seen";
+    assert_eq!(world.one(seen), "p1 1, p2 2, p3 3");
 }
 
 #[tokio::test]
-async fn a_function_that_names_buckets_meets_each_row_before_the_next_is_there() {
+async fn bucket_function_sees_rows_inserted_one_by_one() {
     const TABLE: &str = "
         CREATE TABLE places(id text PRIMARY KEY, owner_id text, name text, updated_at timestamptz, deleted_at timestamptz);
         CREATE FUNCTION public.nth(table_name text, operation text, new_row jsonb, old_row jsonb) RETURNS SETOF text
@@ -102,7 +102,7 @@ async fn a_function_that_names_buckets_meets_each_row_before_the_next_is_there()
 }
 
 #[tokio::test]
-async fn a_row_does_not_refer_to_one_that_comes_behind_it() {
+async fn row_cannot_reference_a_later_one() {
     const TABLE: &str = "CREATE TABLE places(id text PRIMARY KEY, owner_id text, above text, updated_at timestamptz,
         deleted_at timestamptz, UNIQUE(owner_id, id), FOREIGN KEY (owner_id, above) REFERENCES places(owner_id, id))";
     let world = World::postgres(TABLE, owned);
@@ -115,7 +115,7 @@ async fn a_row_does_not_refer_to_one_that_comes_behind_it() {
 }
 
 #[tokio::test]
-async fn whoever_is_refused_is_found_among_many() {
+async fn rejected_row_of_a_batch_is_identified() {
     const TABLE: &str =
         "CREATE TABLE places(id text PRIMARY KEY, owner_id text, score integer CHECK (score >= 0),
         updated_at timestamptz, deleted_at timestamptz)";

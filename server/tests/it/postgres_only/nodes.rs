@@ -1,4 +1,4 @@
-//! Two servers over one database: what either does the other knows, and each wakes the other's devices.
+//! Two servers over one database: they share state, and each wakes the other's devices.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -24,7 +24,7 @@ fn store(world: &World) -> PostgresStore {
     PostgresStore::open(&url, &world.config.tables, Duration::from_secs(5), NOW).unwrap()
 }
 
-/// A store that lacks one of the two ways to hear of other nodes.
+/// A store that lacks one of the two sources of changes from other nodes.
 #[derive(Debug)]
 struct Deaf {
     inner: PostgresStore,
@@ -52,9 +52,9 @@ impl Store for Deaf {
         Err(Fault::Transient(String::from("it does not look")))
     }
 
-    fn listen(&self, heard: Heard) {
+    fn listen(&self, notify: Heard) {
         if self.listens {
-            self.inner.listen(heard);
+            self.inner.listen(notify);
         }
     }
 }
@@ -77,7 +77,7 @@ async fn until_it_listens(database: &Database, count: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_push_at_one_node_wakes_who_listens_at_the_other() {
+async fn push_at_one_node_wakes_listeners_at_the_other() {
     let world = World::postgres(TABLES, standard);
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(100).await;
@@ -90,14 +90,14 @@ async fn a_push_at_one_node_wakes_who_listens_at_the_other() {
         anna.accept(&format!("m{id}"), json!([place(&id, "x")])).await;
         assert_eq!(listening.next().await.unwrap(), "changed {}");
     }
-    // What another program writes, too, once any node has looked.
+    // Also for writes of another program, once any node has polled.
     world.write("UPDATE places SET name = 'y'");
     anna.pull().await;
     assert_eq!(listening.next().await.unwrap(), "changed {}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_cannot_listen_hears_by_looking() {
+async fn node_without_notifications_polls() {
     let world = World::postgres(TABLES, standard);
     let mut anna = world.device("anna", "a1").await;
     let other = deaf(&world, true, false);
@@ -108,7 +108,7 @@ async fn a_node_that_cannot_listen_hears_by_looking() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_listening_connection_that_is_lost_is_made_again() {
+async fn lost_listen_connection_is_replaced() {
     let mut cluster = super::cluster();
     Session::to(&cluster.url("postgres")).run("CREATE DATABASE app");
     let database = Database::at(&cluster.url("app"));
@@ -123,7 +123,7 @@ async fn a_listening_connection_that_is_lost_is_made_again() {
     let who = "SELECT pid FROM pg_stat_activity WHERE query = 'LISTEN rejoin'";
     let session = database.one(who);
     database.one(&format!("SELECT pg_terminate_backend({session})"));
-    // What is found afterwards must not be the one that is about to end.
+    // The listening session must not be the one about to end.
     while database.one(who) == session {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -139,18 +139,18 @@ async fn a_listening_connection_that_is_lost_is_made_again() {
     assert_eq!(listening.next().await.unwrap(), "changed {}");
 }
 
-/// The device, at another node.
+/// The device, connected to another node.
 fn at<'b>(device: Device<'b>, node: &'b World) -> Device<'b> {
     Device { world: node, ..device }
 }
 
 #[tokio::test]
-async fn a_device_goes_from_node_to_node_with_its_cursors_and_verdicts() {
+async fn device_moves_between_nodes_with_cursors_and_verdicts() {
     let one = World::postgres(TABLES, standard);
     let two = one.node();
     one.write("INSERT INTO places(id, owner_id, name) SELECT 'p' || n, 'anna', 'x' FROM generate_series(1, 5) AS n");
     let mut anna = one.device("anna", "a1").await;
-    // A snapshot that begins here and ends there.
+    // A snapshot that begins at one node and ends at the other.
     let page = anna.snapshot_page(None, 3).await;
     assert!(page.has_more);
     let mut anna = at(anna, &two);
@@ -171,7 +171,7 @@ async fn a_device_goes_from_node_to_node_with_its_cursors_and_verdicts() {
     anna.register().await;
     assert_eq!(anna.epoch, epoch);
     assert_eq!(anna.pull().await, Vec::<String>::new());
-    // An epoch that one of them begins is the other's.
+    // An epoch begun by one node applies to both.
     write(&store(&one), NOW, |writing| writing.new_epoch()).unwrap();
     let page = anna.pull_page(10).await;
     assert_eq!(page.snapshot_reason.as_deref(), Some("epoch_changed"));
@@ -180,7 +180,7 @@ async fn a_device_goes_from_node_to_node_with_its_cursors_and_verdicts() {
     assert_ne!(anna.epoch, epoch);
 }
 
-/// Four writers, four devices of which each asks now this node and now that one, and both nodes number and compact.
+/// Four writers, four devices that alternate between the nodes, and both nodes number and compact.
 #[test]
 fn two_nodes_number_and_compact_side_by_side() {
     const PULLS: usize = 20;
@@ -245,7 +245,7 @@ fn writer(session: &Session, number: usize) {
     }
 }
 
-/// What a device has that pulls until nothing is written any more, and to the end.
+/// The rows of a device that pulls until the writers end, and then to the end.
 fn puller(
     nodes: [&World; 2],
     number: usize,
@@ -260,7 +260,7 @@ fn puller(
         ready.send(()).unwrap();
         for turn in 0.. {
             device = at(device, nodes[turn % 2]);
-            // From one pull to the next a minute goes: what a device has is noted so often.
+            // A minute passes between pulls, so that each position is recorded.
             device.world.clock.advance(61_000_000);
             let is_last = !pulling.load(Ordering::Relaxed);
             found.extend(device.pull().await);

@@ -1,4 +1,4 @@
-//! The operator of a PostgreSQL database: migrations run by hand, several servers.
+//! Operators of a PostgreSQL database: manual migrations, several servers.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::world::{TABLES, World, place, standard};
 use rejoin_postgres::Database;
 
-/// The schema of ours as the catalogue knows it, and what is in `meta`.
+/// Rejoin's schema from the catalogue, and the contents of `meta`.
 fn catalogue(database: &Database) -> Vec<String> {
     let look = "SELECT 'column', table_name, column_name, data_type, column_default, is_nullable, collation_name
         FROM information_schema.columns WHERE table_schema = 'rejoin'
@@ -24,7 +24,7 @@ fn catalogue(database: &Database) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn migrations_that_were_printed_and_run_leave_a_server_nothing_to_do() {
+async fn printed_migrations_leave_nothing_to_migrate() {
     let world = World::postgres(TABLES, standard);
     let by_itself = world.database.as_ref().unwrap();
     let by_hand = Database::new();
@@ -44,7 +44,7 @@ async fn migrations_that_were_printed_and_run_leave_a_server_nothing_to_do() {
     assert_eq!(session.lines(kept), before, "the server had nothing to do");
     assert_eq!(catalogue(&by_hand), catalogue(by_itself), "and is where it goes by itself");
     assert!(server.manifests(10).unwrap().len() == 1);
-    // What is printed for a database that has them all changes nothing.
+    // The script for a database with all migrations changes nothing.
     let last = Command::new(env!("CARGO_BIN_EXE_rejoin-server"))
         .args(["migrations", "--print", "--from", "99"])
         .output()
@@ -55,7 +55,7 @@ async fn migrations_that_were_printed_and_run_leave_a_server_nothing_to_do() {
     assert_eq!(session.lines(values), known);
 }
 
-/// Two servers over one database with something to forget, and a session that can stand for either.
+/// Two servers over one database with old entries, and a session that can block either.
 async fn two_servers() -> (World, Server) {
     let world = World::postgres(TABLES, |config| {
         let mut config = standard(config);
@@ -108,7 +108,7 @@ fn pool_opens_16_connections_and_serves_the_rest_in_turn() {
             assert!(begun.elapsed() < Duration::from_mins(1), "{}", database.one(waiting));
             std::thread::sleep(Duration::from_millis(20));
         }
-        // A push that waits for a connection would have one by now, if there were another.
+        // By now a waiting push would have another connection if one were available.
         std::thread::sleep(Duration::from_millis(300));
         assert_eq!(database.one(waiting), "16");
         holder.run("COMMIT");
@@ -120,7 +120,7 @@ fn pool_opens_16_connections_and_serves_the_rest_in_turn() {
 }
 
 #[tokio::test]
-async fn of_two_servers_over_one_database_one_compacts_at_a_time() {
+async fn one_of_two_servers_compacts_at_a_time() {
     let (world, other) = two_servers().await;
     let database = world.database.as_ref().unwrap();
     let holder = database.session();
@@ -134,7 +134,7 @@ async fn of_two_servers_over_one_database_one_compacts_at_a_time() {
         let both = servers.map(|server| scope.spawn(move || server.compact().unwrap().entries));
         both.map(|one| one.join().unwrap()).iter().sum()
     });
-    // Whichever was at it when the other came did the rest, or both took turns: nothing went twice, nothing was left.
+    // Either server did the rest, or both took turns: nothing was deleted twice or left.
     let left: usize = database.one("SELECT count(*) FROM rejoin.changelog").parse().unwrap();
     assert_eq!(went + left, before);
     let rest = world.server.compact().unwrap();

@@ -1,4 +1,4 @@
-//! Between a server and its PostgreSQL: counts journeys, and loses what a story wants lost.
+//! A proxy between a server and PostgreSQL: counts round trips, and drops packets on request.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -6,34 +6,34 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// For how long an answer is held back: what is asked before it arrives was asked without knowing it.
+/// Delay of each response: requests sent before it arrives do not depend on it.
 const JOURNEY: Duration = Duration::from_millis(25);
 
-/// How a transaction is left that has only read: nobody waits for the answer.
+/// The end of a read-only transaction, whose response is not awaited.
 const LEAVES: &[u8] = b"Q\0\0\0\x0dROLLBACK\0";
 
 #[derive(Debug, Default)]
 struct State {
-    /// How often something was asked that could know the answers so far.
+    /// Number of requests that may depend on the previous responses.
     trips: AtomicU64,
     slow: AtomicBool,
     cuts: AtomicBool,
-    /// Whether packets are dropped, in both directions and without a word.
+    /// Whether packets are silently dropped, in both directions.
     drops: AtomicBool,
     has_cut: AtomicU64,
     open: Mutex<Vec<TcpStream>>,
 }
 
-/// A port that leads to a database.
+/// A port that forwards to a database.
 #[derive(Debug)]
 pub(crate) struct Proxy {
-    /// The database's URL through it.
+    /// The database's URL through the proxy.
     pub(crate) url: String,
     state: Arc<State>,
 }
 
 impl Proxy {
-    /// To the database of this URL, `postgres://USER@HOST:PORT/NAME`.
+    /// A proxy to the database of this URL, `postgres://USER@HOST:PORT/NAME`.
     pub(crate) fn to(url: &str) -> Self {
         let (before, behind) = url.split_once('@').unwrap();
         let (target, name) = behind.split_once('/').unwrap();
@@ -53,7 +53,7 @@ impl Proxy {
         Self { url: format!("{before}@127.0.0.1:{port}/{name}"), state }
     }
 
-    /// Journeys of what `work` asks, one after the other.
+    /// The number of sequential round trips of `work`.
     pub(crate) async fn trips<T>(&self, work: impl Future<Output = T>) -> u64 {
         self.state.slow.store(true, Ordering::SeqCst);
         let before = self.state.trips.load(Ordering::SeqCst);
@@ -62,18 +62,18 @@ impl Proxy {
         self.state.trips.load(Ordering::SeqCst) - before
     }
 
-    /// Loses the answer to the next COMMIT: the database has committed, and nobody here hears of it.
+    /// Drops the response to the next COMMIT: it is committed, but not confirmed.
     pub(crate) fn lose_the_next_commit(&self) {
         self.state.cuts.store(true, Ordering::SeqCst);
     }
 
-    /// Drops all packets from now on, as a network does that is gone. A connection that lost one never works again; a new one does
-    /// as soon as this is called with `false`.
+    /// Drops all packets from now on, like a network outage. A connection that lost one never
+    /// recovers; new connections work after a call with `false`.
     pub(crate) fn drop_packets(&self, drops: bool) {
         self.state.drops.store(drops, Ordering::SeqCst);
     }
 
-    /// How often that was done.
+    /// The number of dropped COMMIT responses.
     pub(crate) fn lost(&self) -> u64 {
         self.state.has_cut.load(Ordering::SeqCst)
     }
@@ -123,7 +123,7 @@ fn carry(state: &Arc<State>, near: &TcpStream, far: &TcpStream) {
             }
             if is_doomed.load(Ordering::SeqCst) {
                 if bytes[..count].windows(7).any(|word| word == b"COMMIT\0") {
-                    // Its tag: it is done.
+                    // The command tag: the COMMIT is complete.
                     shared.has_cut.fetch_add(1, Ordering::SeqCst);
                     break;
                 }

@@ -1,4 +1,4 @@
-//! The database goes and comes back: what is asked meanwhile is answered 503, and whatever was pushed is there once.
+//! Database outages: requests meanwhile are answered 503, and each push is applied exactly once.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use super::proxy::Proxy;
 use crate::world::{Device, TABLES, World, place, rename, standard};
 use rejoin_postgres::{Cluster, Database, Session};
 
-/// Every write of a place, however often it is done.
+/// Records every write of a place.
 const AUDIT: &str = "
     CREATE TABLE done(id text, name text);
     CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -18,7 +18,7 @@ const AUDIT: &str = "
     CREATE TRIGGER note AFTER INSERT OR UPDATE ON places FOR EACH ROW EXECUTE FUNCTION note();
 ";
 
-/// How long a database that is back may stay unnoticed: the longest pause, and some.
+/// Maximum time until a restored database is noticed: the longest pause, with reserve.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn own(cluster: &Cluster) -> World {
@@ -28,7 +28,7 @@ fn own(cluster: &Cluster) -> World {
     World::over(database, standard)
 }
 
-/// Offers the group until something is decided of it; how often it was told to come later.
+/// Pushes the group until it has a verdict; returns the number of retryable failures.
 async fn offer(device: &mut Device<'_>, group: &Value) -> (Value, u64) {
     let since = Instant::now();
     let mut later = 0;
@@ -49,13 +49,13 @@ async fn offer(device: &mut Device<'_>, group: &Value) -> (Value, u64) {
 }
 
 fn assert_is_for_later(status: u16, answer: &Value) {
-    let told = (status, &answer["code"], &answer["retryable"]);
-    assert_eq!(told, (503, &json!("unavailable"), &json!(true)), "{answer}");
+    let found = (status, &answer["code"], &answer["retryable"]);
+    assert_eq!(found, (503, &json!("unavailable"), &json!(true)), "{answer}");
 }
 
-/// Each renames its own place from number to number: what were applied twice would meet another name than it names.
+/// Each user renames its own place by consecutive numbers: a rename applied twice would conflict.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn pushes_whose_connections_are_cut_are_each_applied_once() {
+async fn pushes_with_cut_connections_are_applied_once() {
     const TURNS: u64 = 40;
     let mut cluster = super::cluster();
     let world = own(&cluster);
@@ -88,7 +88,7 @@ async fn pushes_whose_connections_are_cut_are_each_applied_once() {
                 cuts.fetch_add(admin.one(cut).parse().unwrap(), Ordering::Relaxed);
             }
         });
-        // Whoever fails lets the others end.
+        // A failing thread lets the others end.
         let done: Vec<_> = users.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
         running.store(false, Ordering::Relaxed);
         cutting.join().unwrap();
@@ -103,7 +103,7 @@ async fn pushes_whose_connections_are_cut_are_each_applied_once() {
     assert_eq!(world.one("SELECT count(*) FROM rejoin_verdict"), (3 * (TURNS + 1)).to_string());
 }
 
-/// Registers, creates a place and renames it; how often that was put off.
+/// Registers, creates a place and renames it; returns the number of retries.
 async fn pushes(world: &World, user: usize, turns: u64) -> u64 {
     let (name, id) = (format!("user{user}"), format!("place{user}"));
     let since = Instant::now();
@@ -146,7 +146,7 @@ async fn pushes(world: &World, user: usize, turns: u64) -> u64 {
 }
 
 #[tokio::test]
-async fn a_commit_of_which_nothing_was_heard_is_found_when_it_is_offered_again() {
+async fn unconfirmed_commit_is_found_on_retry() {
     let database = Database::new();
     database.session().run(&format!("{TABLES}{AUDIT}"));
     let proxy = Proxy::to(&database.url);
@@ -165,6 +165,6 @@ async fn a_commit_of_which_nothing_was_heard_is_found_when_it_is_offered_again()
     assert_eq!(world.one("SELECT name FROM places"), "Pier", "it was committed");
     let (verdict, rows) = anna.push_group(group).await;
     assert_eq!(verdict.verdict, Ending::Accepted);
-    assert_eq!(rows.len(), 1, "and the row comes as it stands");
+    assert_eq!(rows.len(), 1, "and the current row is returned");
     assert_eq!(world.one("SELECT string_agg(name, ' ' ORDER BY name) FROM done"), "Pier Quay");
 }

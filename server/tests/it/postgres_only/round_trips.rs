@@ -1,4 +1,5 @@
-//! How often a pull or a push travels to the database and back: between two machines that is what it costs.
+//! The number of database round trips of pulls and pushes, which dominates the cost across a
+//! network.
 
 use macro_rules_attribute::apply;
 use rejoin_protocol::wire::push::{Ending, Verdict};
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 use super::proxy::Proxy;
 use crate::world::{Backend, Device, World, place};
 
-/// A world whose server reaches its database through a proxy.
+/// A server that reaches its database through a proxy.
 fn far_away(backend: Backend) -> (World, Proxy) {
     let mut world = World::new(backend);
     let proxy = Proxy::to(&world.database().url);
@@ -16,7 +17,8 @@ fn far_away(backend: Backend) -> (World, Proxy) {
     (world, proxy)
 }
 
-/// The fewest of some tries: a thread that is held up between two questions of one journey makes two of it.
+/// The minimum of several runs: a thread delayed between two requests of one batch splits the round
+/// trip.
 async fn fewest(proxy: &Proxy, device: &mut Device<'_>, expected: usize) -> u64 {
     fewest_by(100, proxy, device, expected).await
 }
@@ -36,7 +38,7 @@ async fn fewest_by(limit: i64, proxy: &Proxy, device: &mut Device<'_>, expected:
 }
 
 #[apply(postgres_stores!)]
-async fn an_empty_pull_is_two_round_trips_and_a_page_of_three_tables_three(backend: Backend) {
+async fn pull_takes_two_or_three_round_trips(backend: Backend) {
     let (world, proxy) = far_away(backend);
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(100).await;
@@ -44,7 +46,7 @@ async fn an_empty_pull_is_two_round_trips_and_a_page_of_three_tables_three(backe
     anna.pull().await;
     assert_eq!(fewest(&proxy, &mut anna, 0).await, 2);
     if world.is_secured() {
-        return; // The rest is counted without it.
+        return; // The rest is counted without row level security.
     }
     anna.accept("m1", json!([place("p1", "Pier")])).await;
     world.write(
@@ -53,18 +55,18 @@ async fn an_empty_pull_is_two_round_trips_and_a_page_of_three_tables_three(backe
          INSERT INTO countries(code, name) VALUES('ch', 'Switzerland')",
     );
     assert_eq!(fewest(&proxy, &mut anna, 4).await, 3);
-    // How many wait behind a page that is full is asked with its rows.
+    // The number of entries after a full page is queried with its rows.
     for name in ["Norway", "Sweden", "Denmark"] {
         world.write(&format!("UPDATE countries SET name = '{name}' WHERE code = 'ch'"));
     }
     assert_eq!(fewest_by(4, &proxy, &mut anna, 4).await, 3);
-    // What nobody foresaw is asked all the same: buckets that came are walked first.
+    // Queries that are not prefetched still work: added buckets are walked first.
     world.server.subscribe("anna", "user:ben").unwrap();
     assert!(fewest(&proxy, &mut anna, 0).await > 3);
 }
 
 #[tokio::test]
-async fn a_plain_peer_pulls_nothing_in_two_round_trips() {
+async fn empty_plain_pull_takes_two_round_trips() {
     let (world, proxy) = far_away(Backend::Postgres);
     let mut anna = world.device("anna", "a1").await;
     let (status, page) = anna.post("/sync/snapshot", json!({"limit": 10})).await;
@@ -109,7 +111,7 @@ async fn plain_push_costs_the_same_round_trips_for_any_number_of_records(backend
     }
 }
 
-/// The fewest journeys of some pushes of so many mutations.
+/// The minimum number of round trips of pushes with this many mutations.
 async fn pushed(
     proxy: &Proxy,
     device: &mut Device<'_>,
@@ -133,11 +135,11 @@ async fn pushed(
     fewest
 }
 
-/// To enter, device and log, verdicts and rows, the writes, the images, the commit, and the witness.
+/// Enter, device and log, verdicts and rows, writes, images, commit, log tip.
 const PUSH: u64 = 7;
 
 #[apply(postgres_stores!)]
-async fn a_push_is_seven_round_trips_however_many_its_mutations(backend: Backend) {
+async fn push_takes_seven_round_trips_for_any_size(backend: Backend) {
     let (world, proxy) = far_away(backend);
     let proxy = &proxy;
     let mut anna = world.device("anna", "a1").await;
@@ -156,7 +158,7 @@ async fn a_push_is_seven_round_trips_however_many_its_mutations(backend: Backend
 }
 
 #[tokio::test]
-async fn a_mutation_that_is_refused_costs_some_round_trips_and_not_some_for_each() {
+async fn rejected_mutation_adds_constant_round_trips() {
     let (world, proxy) = far_away(Backend::Postgres);
     let mut anna = world.device("anna", "a1").await;
     let mut fewest = u64::MAX;
@@ -178,9 +180,9 @@ async fn a_mutation_that_is_refused_costs_some_round_trips_and_not_some_for_each
     assert!(fewest <= PUSH + 20, "{fewest}");
 }
 
-/// The user learns nothing by counting: a row of another user costs what no row costs.
+/// Counting reveals nothing: a hidden row costs as much as a missing one.
 #[apply(postgres_stores!)]
-async fn row_of_another_user_costs_the_round_trips_of_no_row(backend: Backend) {
+async fn hidden_row_costs_as_many_round_trips_as_a_missing_one(backend: Backend) {
     let (world, proxy) = far_away(backend);
     let mut ben = world.device("ben", "b1").await;
     ben.accept("m0", json!([place("theirs", "Quay")])).await;

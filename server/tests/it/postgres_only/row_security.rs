@@ -1,5 +1,6 @@
-//! Row level security of PostgreSQL behind the engine's predicates: what it refuses by itself, when a start refuses it, and
-//! that it holds nothing else back. Tests whose path ends in `::postgres_rls` run under it as well.
+//! Row level security of PostgreSQL in addition to the engine's predicates: what it refuses by
+//! itself, when a start fails, and that it blocks nothing else. Tests whose path ends in
+//! `::postgres_rls` run with it as well.
 
 use std::process::Command;
 
@@ -11,7 +12,7 @@ use serde_json::json;
 use crate::world::{TABLES, World, place, standard};
 use rejoin_postgres::Database;
 
-/// Roles are the whole cluster's: each world has its own.
+/// Roles belong to the whole cluster: each test has its own.
 fn named(database: &Database, sql: &str) -> String {
     sql.replace("{app}", &database.role("app")).replace("{owner}", &database.role("owner"))
 }
@@ -29,7 +30,7 @@ fn problems(config: &Config) -> Vec<RowSecurityProblem> {
 }
 
 #[test]
-fn a_start_is_refused_where_the_policies_would_not_hold() {
+fn start_is_refused_if_policies_are_ineffective() {
     let world = World::postgres(TABLES, standard);
     let database = world.database.as_ref().unwrap();
     let session = database.session();
@@ -44,7 +45,7 @@ fn a_start_is_refused_where_the_policies_would_not_hold() {
     session.run(&rejoin_server::row_security(&config).unwrap());
     let bypasses = |how| Some(RowSecurityProblem::Bypasses { role: role.clone(), how });
     let stale = || Some(RowSecurityProblem::Stale { table: "places".into() });
-    let anew = "DROP POLICY rejoin_read ON places; CREATE POLICY rejoin_read ON places FOR SELECT TO {app} USING (true)";
+    let open_policy = "DROP POLICY rejoin_read ON places; CREATE POLICY rejoin_read ON places FOR SELECT TO {app} USING (true)";
     let steps = [
         ("SELECT", None),
         ("ALTER ROLE {app} SUPERUSER", bypasses(Bypass::Superuser)),
@@ -53,21 +54,21 @@ fn a_start_is_refused_where_the_policies_would_not_hold() {
         ("ALTER TABLE places OWNER TO {owner}", bypasses(Bypass::Owner)),
         ("REVOKE {owner} FROM {app}; REVOKE DELETE ON places FROM {app}", stale()),
         ("GRANT SELECT, INSERT, UPDATE, DELETE ON places TO {app}", None),
-        (anew, stale()),
+        (open_policy, stale()),
     ];
     for (sql, expected) in steps {
         session.run(&named(database, sql));
         let is_bypass = matches!(expected, Some(RowSecurityProblem::Bypasses { .. }));
         assert_eq!(problems(&config), Vec::from_iter(expected), "{sql}");
         if is_bypass {
-            let told = RowSecurity { allow_bypass: true, ..security(database) };
-            assert_eq!(problems(&with(told)), [], "{sql}");
+            let bypassing = RowSecurity { allow_bypass: true, ..security(database) };
+            assert_eq!(problems(&with(bypassing)), [], "{sql}");
         }
     }
 }
 
 #[test]
-fn the_command_prints_what_a_start_asks_for() {
+fn rls_command_prints_the_required_policies() {
     let world = World::postgres(TABLES, standard);
     let database = world.database.as_ref().unwrap();
     let text = format!(
@@ -89,14 +90,14 @@ fn the_command_prints_what_a_start_asks_for() {
     let printed = run(&["rls", "--print"]);
     let script = String::from_utf8(printed.stdout).unwrap();
     assert_eq!(script.matches("CREATE POLICY").count(), 12, "{script}");
-    // A second time it changes nothing.
+    // Running it again changes nothing.
     for _ in 0..2 {
         database.session().run(&script);
         assert!(run(&["check"]).status.success());
     }
 }
 
-/// What the server says for whom a transaction works.
+/// The statement that sets the user of a transaction.
 fn acting_for(user: &str, former: &str) -> String {
     let former = if former.is_empty() { "{}" } else { former };
     let held = format!(
@@ -109,9 +110,9 @@ fn acting_for(user: &str, former: &str) -> String {
     )
 }
 
-/// The database by itself, asked as the role that serves.
+/// Queries the database directly under the serving role.
 #[test]
-fn the_policies_alone_keep_users_apart() {
+fn policies_alone_isolate_users() {
     let mut world = World::postgres(TABLES, standard);
     world.secure();
     world.write(
@@ -172,9 +173,10 @@ fn the_policies_alone_keep_users_apart() {
     }
 }
 
-/// Else the time of an answer would show whether a row of another user exists. Comparing the row that was found is left.
+/// Otherwise the response time would reveal whether another user's row exists. Only the comparison
+/// of the found row remains.
 #[test]
-fn policy_reads_nothing_more_for_a_row_of_another_user() {
+fn policy_cost_is_equal_for_hidden_and_missing_rows() {
     let mut world = World::postgres(TABLES, standard);
     world.secure();
     world.write(
@@ -185,7 +187,7 @@ fn policy_reads_nothing_more_for_a_row_of_another_user() {
     let database = world.database();
     let session = database.session();
     session.run("SET track_functions = 'all'");
-    // Calls of functions, and scans of tables beside the one that is named.
+    // Function calls, and scans of other tables.
     let counted = "SELECT coalesce((SELECT sum(calls) FROM pg_stat_xact_user_functions), 0)
         + (SELECT sum(coalesce(seq_scan, 0) + coalesce(idx_scan, 0)) FROM pg_stat_xact_user_tables WHERE relname <> 'places')";
     let count = || session.one(counted).parse::<i64>().unwrap();
@@ -210,9 +212,9 @@ fn policy_reads_nothing_more_for_a_row_of_another_user() {
     }
 }
 
-/// A check counts what is there, not what its user sees; and what comes after it is asked for the user again.
+/// A check counts all rows, not those visible to the user; later statements run for the user again.
 #[tokio::test]
-async fn a_check_of_an_action_is_asked_of_every_row() {
+async fn action_check_sees_every_row() {
     let two = ActionConfig::new("enter").with_check("SELECT count(*) = 2 FROM places", "not two");
     let mut world = World::postgres(TABLES, |config| standard(config).with_action(two.clone()));
     world.secure();
@@ -237,9 +239,9 @@ async fn a_check_of_an_action_is_asked_of_every_row() {
     assert!(answer.rows.iter().any(|row| row.id == "pb" && row.absent));
 }
 
-/// The triggers run as whoever owns the tables: nobody's policy holds them back, and FORCE would.
+/// The triggers run as the owner of the tables: no policy restricts it, but FORCE would.
 #[tokio::test]
-async fn triggers_of_an_owner_who_is_no_superuser_record_every_change() {
+async fn triggers_of_a_normal_owner_record_every_change() {
     let database = Database::new();
     let session = database.session();
     let name = database.url.rsplit('/').next().unwrap();

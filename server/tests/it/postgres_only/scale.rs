@@ -1,5 +1,6 @@
-//! What a request touches does not grow with the table: the same rows for each user and twenty times the users, by the
-//! database's own counters. `cargo xtask bench server --scale` does the same at 1,000,000 rows, with the plans. PostgreSQL only.
+//! The cost of a request does not grow with the table: equal rows per user with 20 times the users,
+//! measured by database counters. `cargo xtask bench server --scale` does the same at 1,000,000
+//! rows, with the plans.
 
 use std::time::Duration;
 
@@ -29,8 +30,8 @@ fn tables(rows: usize) -> String {
     )
 }
 
-/// 100 subscriptions for each user, a device too, and a log of everybody's. What a vacuum has been over is read by fewer buffers:
-/// there is none.
+/// 100 subscriptions and a device per user, and a log of all users. No vacuum, which would reduce
+/// buffer reads.
 fn users(rows: usize) -> String {
     let (teams, users) = (rows / 10, rows / 100);
     format!(
@@ -47,15 +48,16 @@ fn users(rows: usize) -> String {
     )
 }
 
-/// What was done to the tables that grow with the users.
+/// The activity on tables that grow with the users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Touched {
-    /// Rows that were read from end to end.
+    /// Rows read by sequential scans.
     scanned: i64,
     buffers: i64,
 }
 
-/// The counters, once all that has been done is in them: who is connected is thrown out, and may come again.
+/// The counters after all activity is included: connected sessions are terminated and may
+/// reconnect.
 fn touched(session: &Session) -> Touched {
     let others = "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()
                   AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
@@ -72,7 +74,7 @@ fn touched(session: &Session) -> Touched {
     let mut last = String::new();
     for _ in 0..600 {
         let are_gone = session.one(&pids) == "0";
-        // A session's counts are there when it goes; before PostgreSQL 15 a little later.
+        // A session's counters are published when it ends; before PostgreSQL 15 slightly later.
         std::thread::sleep(Duration::from_millis(50));
         let found = session.one(read);
         if are_gone && found == last {
@@ -84,10 +86,10 @@ fn touched(session: &Session) -> Touched {
         }
         last = found;
     }
-    panic!("somebody stays connected");
+    panic!("a session stays connected");
 }
 
-/// A world whose counters can be read between requests.
+/// A server whose counters can be read between requests.
 struct Counted {
     world: World,
     /// Reads the counters, and none of the tables.
@@ -102,13 +104,13 @@ impl Counted {
         counted
     }
 
-    /// By a session that ends: what one has done is in the counters at the latest then.
+    /// In a session that ends, which publishes its counters.
     fn write(&self, statements: &str) {
         let session = self.world.database.as_ref().unwrap().session();
         statements.split(';').for_each(|sql| session.run(sql));
     }
 
-    /// What some requests touch.
+    /// The activity of some requests.
     async fn by(&self, ask: impl AsyncFnOnce(&World)) -> Touched {
         let before = touched(&self.session);
         ask(&self.world).await;
@@ -121,7 +123,7 @@ fn task(id: &str) -> Value {
     json!({"operation": "create", "table_name": "tasks", "id": id, "data": {"title": "x"}})
 }
 
-/// The requests of a user's, and for each what it touched.
+/// The requests of a user, each with its activity.
 async fn requests(counted: &Counted) -> Vec<(&'static str, Touched)> {
     let mut cursor = String::new();
     let snapshot = counted
@@ -157,7 +159,7 @@ async fn requests(counted: &Counted) -> Vec<(&'static str, Touched)> {
     vec![("a snapshot in pages", snapshot), ("pulls", pull), ("pushes", push)]
 }
 
-/// A page as it would be read by the predicate over all ways: what these stories would notice.
+/// A page read by the predicate over all access paths: what these tests would detect.
 fn by_predicate(session: &Session) -> i64 {
     let page = "SELECT id FROM tasks WHERE (owner_id = 'user7' OR team = ANY(ARRAY(
                   SELECT substr(bucket, 6) FROM rejoin.bucket WHERE user_id = 'user7')))
@@ -169,23 +171,23 @@ fn by_predicate(session: &Session) -> i64 {
 }
 
 #[tokio::test]
-async fn what_a_request_touches_does_not_grow_with_the_tables() {
+async fn request_cost_does_not_grow_with_the_tables() {
     let small = Counted::new(2_000);
     let large = Counted::new(40_000);
     let few = requests(&small).await;
     let many = requests(&large).await;
     for ((what, few), (_, many)) in few.into_iter().zip(many) {
         assert_eq!(many.scanned, 0, "{what}: rows read from end to end");
-        // A tree that is a level higher makes a fifth of difference at this size.
+        // One more index level makes a fifth of a difference at this size.
         assert!(many.buffers < few.buffers * 2, "{what}: {few:?}, then {many:?}");
     }
     let (few, many) = (by_predicate(&small.session), by_predicate(&large.session));
     assert!(many > few * 2, "nothing would be noticed: {few}, then {many}");
 }
 
-/// While the log is small any index will do for the planner, and a session keeps what it chose then.
+/// While the log is small the planner picks any index, and the session keeps that plan.
 #[tokio::test]
-async fn a_plan_that_was_made_on_an_empty_log_goes_by_positions() {
+async fn plan_cached_on_an_empty_log_uses_the_position_index() {
     let world = World::postgres(TABLES, standard);
     let session = world.database.as_ref().unwrap().session();
     session.run("ALTER TABLE rejoin.changelog SET (autovacuum_enabled = off)");
@@ -203,15 +205,16 @@ async fn a_plan_that_was_made_on_an_empty_log_goes_by_positions() {
         assert!(anna.pull().await.is_empty());
     }
     touched(&session);
-    // That index is gone down for the one pull that passes by the new entries, and for each of her buckets.
+    // The index is used by the one pull that skips the new entries, and for each of the user's
+    // buckets.
     let scans = "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'changelog_bucket'";
     let scans: i64 = session.one(scans).parse().unwrap();
     assert!((1..pulls).contains(&scans), "{scans} times by the index of buckets");
 }
 
-/// So it is with the verdicts: the index of devices would have all that somebody ever sent looked through for each push.
+/// The same for verdicts: the index by device would scan all of the user's mutations for each push.
 #[tokio::test]
-async fn a_plan_that_was_made_on_no_verdicts_goes_by_mutations() {
+async fn plan_cached_without_verdicts_uses_the_primary_key() {
     let world = World::postgres(TABLES, standard);
     let session = world.database.as_ref().unwrap().session();
     session.run("ALTER TABLE rejoin.verdict SET (autovacuum_enabled = off)");

@@ -1,7 +1,7 @@
-//! Positions in the log of PostgreSQL (C1): whatever commits in whatever order, every puller gets everything, and one open
-//! transaction delays nobody but itself.
+//! Positions in the log of PostgreSQL: in any order of commits, every puller gets all changes, and
+//! an open transaction delays only itself.
 //!
-//! The same story is told to two servers whose sequencer is broken as one would naively write it, and must fail there.
+//! The same scenario runs with sequencers that contain typical mistakes, and must fail there.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::world::{TABLES, World, named, standard};
 use rejoin_postgres::Session;
 
-/// Positions are the ids that entries got when they were written; the cursor is the highest one seen.
+/// Mistake: positions are the entries' ids at write time; the cursor is the highest one seen.
 const BY_HIGHEST_ID: &str = "
     CREATE OR REPLACE FUNCTION rejoin.sequence() RETURNS bigint LANGUAGE plpgsql AS $$
     BEGIN
@@ -24,7 +24,7 @@ const BY_HIGHEST_ID: &str = "
       RETURN (SELECT position FROM rejoin.head);
     END $$";
 
-/// The same, of transactions only that are older than every open one.
+/// The same, only for transactions older than every open one.
 const BY_HORIZON: &str = "
     CREATE OR REPLACE FUNCTION rejoin.sequence() RETURNS bigint LANGUAGE plpgsql AS $$
     BEGIN
@@ -38,11 +38,11 @@ const BY_HORIZON: &str = "
       RETURN (SELECT position FROM rejoin.head);
     END $$";
 
-/// Ours, which forgets who was open when it numbered last.
+/// Our sequencer, forgetting which transactions were open when it last ran.
 const FORGETFUL: &str = "DO $$ BEGIN EXECUTE replace(pg_get_functiondef('rejoin.sequence'::regproc),
     'ARRAY(SELECT pg_snapshot_xip(pg_current_snapshot()) UNION SELECT pg_current_xact_id())', '''{}'''); END $$";
 
-/// Ours, which numbers rows as they were written and not transaction by transaction.
+/// Our sequencer, numbering by row order instead of by transaction.
 const BY_ROW: &str = "DO $$ BEGIN EXECUTE replace(pg_get_functiondef('rejoin.sequence'::regproc),
     'ORDER BY t.tx, t.id', 'ORDER BY t.id'); END $$";
 
@@ -54,10 +54,10 @@ struct Covered {
     pulls: AtomicUsize,
 }
 
-/// What a puller has: while two transactions were open, and when all were over.
+/// The rows of a puller: while two transactions were open, and after all ended.
 type Found = [BTreeSet<String>; 2];
 
-/// Is true for as long as this lives.
+/// True until dropped.
 pub(super) struct Until<'a>(pub(super) &'a AtomicBool);
 
 impl Drop for Until<'_> {
@@ -70,8 +70,9 @@ pub(super) fn insert(id: &str) -> String {
     format!("INSERT INTO places(id, owner_id, name) VALUES('{id}', 'anna', 'x')")
 }
 
-/// Eight writers sleep before they commit, one transaction is open all the time, one is prepared and left, four devices pull.
-fn story(world: &World, lasts: Duration) -> Result<Covered, String> {
+/// Eight writers sleep before commit, one transaction stays open, one is prepared, four devices
+/// pull.
+fn run_scenario(world: &World, lasts: Duration) -> Result<Covered, String> {
     let database = world.database.as_ref().unwrap();
     let covered = Covered::default();
     let all = || -> BTreeSet<String> {
@@ -83,7 +84,7 @@ fn story(world: &World, lasts: Duration) -> Result<Covered, String> {
     left.run(&format!("BEGIN; {}; PREPARE TRANSACTION '{name}'", insert("left")));
     let (writing, pulling) = (AtomicBool::new(true), AtomicBool::new(true));
     let (others, found) = std::thread::scope(|scope| {
-        // Whatever goes wrong here ends the threads as well.
+        // A failure here ends the threads as well.
         let (writing, pulling) = (Until(&writing), Until(&pulling));
         let (drained, all_drained) = channel();
         let mut go_on = Vec::new();
@@ -95,7 +96,7 @@ fn story(world: &World, lasts: Duration) -> Result<Covered, String> {
                 scope.spawn(move || puller(world, number, pulling, &drained, &over, covered))
             })
             .collect();
-        // Each says so once when it has its snapshot, and once when it has pulled to the end.
+        // Each puller reports its snapshot, and later that it has pulled to the end.
         assert_eq!(all_drained.iter().take(4).count(), 4);
         let writers: Vec<_> = (0..8)
             .map(|number| {
@@ -110,7 +111,7 @@ fn story(world: &World, lasts: Duration) -> Result<Covered, String> {
         }
         let others = all();
         drop((pulling, drained));
-        // Each pulls to the end; only then the two that were open end as well.
+        // Each pulls to the end; only then the two open transactions end.
         assert_eq!(all_drained.iter().take(4).count(), 4);
         long.run("COMMIT");
         left.run(&format!("COMMIT PREPARED '{name}'"));
@@ -130,7 +131,7 @@ fn story(world: &World, lasts: Duration) -> Result<Covered, String> {
         };
         lacks(early, &others, "while two transactions are open")?;
         lacks(late, &all(), "when all are over")?;
-        lacks(&all(), late, "that nobody wrote")?;
+        lacks(&all(), late, "that were never written")?;
     }
     Ok(covered)
 }
@@ -179,7 +180,7 @@ fn puller(
         found.extend(device.pull().await);
         let early = found.clone();
         let _ = drained.send(());
-        // Nothing is ever sent: it ends when the other side is dropped.
+        // Nothing is ever sent: `recv` returns when the sender is dropped.
         let _ = over.recv();
         found.extend(device.pull().await);
         [early, found]
@@ -188,26 +189,26 @@ fn puller(
 
 /// Five seconds, or as many as `REJOIN_SEQUENCER_SECONDS` says.
 fn lasts() -> Duration {
-    let told = std::env::var("REJOIN_SEQUENCER_SECONDS").ok().and_then(|text| text.parse().ok());
-    Duration::from_secs(told.unwrap_or(5))
+    let seconds = std::env::var("REJOIN_SEQUENCER_SECONDS").ok().and_then(|text| text.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(5))
 }
 
 #[test]
-fn every_puller_gets_everything_and_an_open_transaction_delays_itself_alone() {
+fn pullers_get_all_and_open_transactions_delay_only_themselves() {
     let world = World::postgres(TABLES, standard);
-    let covered = story(&world, lasts()).unwrap();
+    let covered = run_scenario(&world, lasts()).unwrap();
     let count = |counted: &AtomicUsize| counted.load(Ordering::Relaxed);
     assert!(count(&covered.commits) > 50 && count(&covered.rollbacks) > 5, "{covered:?}");
     assert!(count(&covered.pulls) > 8, "{covered:?}");
 }
 
 #[test]
-fn the_story_fails_where_positions_are_ids() {
+fn scenario_fails_if_positions_are_ids() {
     fails_with(&[(BY_HIGHEST_ID, "lacks"), (BY_HORIZON, "while two transactions are open")]);
 }
 
 #[test]
-fn the_story_fails_where_who_was_open_is_forgotten() {
+fn scenario_fails_if_open_transactions_are_forgotten() {
     fails_with(&[(FORGETFUL, "lacks")]);
 }
 
@@ -215,14 +216,14 @@ fn fails_with(sequencers: &[(&str, &str)]) {
     for (broken, why) in sequencers {
         let world = World::postgres(TABLES, standard);
         world.database.as_ref().unwrap().session().run(broken);
-        let told = story(&world, Duration::from_secs(2)).expect_err(broken);
-        assert!(told.contains(*why), "{told}");
+        let error = run_scenario(&world, Duration::from_secs(2)).expect_err(broken);
+        assert!(error.contains(*why), "{error}");
     }
 }
 
-/// x10 writes 1, x11 writes 2, x10 writes 3 and commits; somebody reads; x11 commits (C1).
+/// x10 writes 1, x11 writes 2, x10 writes 3 and commits; a reader reads; x11 commits.
 #[tokio::test]
-async fn what_commits_late_comes_behind_what_was_read() {
+async fn late_commit_gets_a_later_position() {
     for (sequencer, arrives) in [("", true), (BY_HIGHEST_ID, false)] {
         let world = World::postgres(TABLES, standard);
         let database = world.database.as_ref().unwrap();
@@ -240,7 +241,8 @@ async fn what_commits_late_comes_behind_what_was_read() {
     }
 }
 
-/// Two transactions write in turn; a page with room for one row holds all rows of the first, and no other.
+/// Two transactions write alternately; a page with room for one row has all rows of the first
+/// transaction, and no others.
 #[tokio::test]
 async fn page_of_one_holds_a_whole_transaction_of_two_interleaved() {
     for (sequencer, is_whole) in [("", true), (BY_ROW, false)] {
@@ -270,9 +272,10 @@ async fn page_of_one_holds_a_whole_transaction_of_two_interleaved() {
     }
 }
 
-/// A parent moves while somebody writes below it: one of the two waits, and sees what the other did (O15).
+/// A parent moves while another session writes below it: one of them waits and sees the other's
+/// change.
 #[tokio::test]
-async fn a_child_that_is_written_while_its_parent_moves_goes_along() {
+async fn child_written_during_a_parent_move_moves_along() {
     for child_first in [true, false] {
         let world = World::postgres(TABLES, standard);
         let database = world.database.as_ref().unwrap();

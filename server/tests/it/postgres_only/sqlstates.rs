@@ -1,7 +1,7 @@
-//! What an error of PostgreSQL means to a device: its SQLSTATE decides whether a change is refused for good, or offered again.
+//! PostgreSQL errors as seen by devices: the SQLSTATE decides between rejection and retry.
 //!
-//! Each class once as a trigger raises it, and those that a database raises by itself as it does: a deadlock, a lock that is
-//! not given, a statement that is cancelled, a connection that is ended, a row that is too long for its index.
+//! Each class is raised once by a trigger. Errors that a database raises by itself are provoked:
+//! deadlock, lock timeout, cancelled statement, terminated connection, row too long for an index.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::world::{Device, TABLES, World, place, rename, standard};
 use rejoin_postgres::Session;
 
-/// Raises what the name of a place asks for.
+/// Raises the SQLSTATE in the name of a place.
 const RAISING: &str = "
     CREATE FUNCTION raising() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
@@ -25,9 +25,9 @@ const RAISING: &str = "
     CREATE INDEX places_by_name ON places(name);
 ";
 
-/// A code, and what a device is told: the ending and why.
+/// A code, and the verdict: its ending and code.
 const MEANT: &[(&str, &str)] = &[
-    // The content is at fault.
+    // Caused by the content.
     ("22012", "rejected value.invalid"),
     ("22P02", "rejected value.invalid"),
     ("23000", "rejected constraint.check"),
@@ -42,7 +42,7 @@ const MEANT: &[(&str, &str)] = &[
     ("P0004", "rejected constraint.trigger"),
     ("APP01", "rejected constraint.trigger"),
     ("77001", "rejected constraint.trigger"),
-    // The moment is.
+    // Temporary.
     ("08006", "retry transient"),
     ("25006", "retry transient"),
     ("40001", "retry transient"),
@@ -53,7 +53,8 @@ const MEANT: &[(&str, &str)] = &[
     ("57014", "retry transient"),
     ("57P01", "retry transient"),
     ("58030", "retry transient"),
-    // The server is: a right or a function that is missing, itself. Nothing is decided of what a user wrote.
+    // Caused by the server: a missing privilege or function, or an internal error. The user's
+    // change stays undecided.
     ("42501", "retry transient"),
     ("42883", "retry transient"),
     ("XX000", "retry transient"),
@@ -67,14 +68,14 @@ fn world() -> World {
 }
 
 #[tokio::test]
-async fn the_class_decides_whether_a_change_is_refused_or_offered_again() {
+async fn sqlstate_class_decides_between_rejection_and_retry() {
     let world = world();
     let mut anna = world.device("anna", "a1").await;
     let mut groups = Vec::new();
     for (code, _) in MEANT {
         let raising = place(&format!("of {code}"), &format!("raise {code}"));
         groups.push(anna.group(code, &json!([raising])));
-        // What stands beside it in the same push is not held up.
+        // Other mutations of the same push are not affected.
         let good = place(&format!("beside {code}"), "good");
         groups.push(anna.group(&format!("beside {code}"), &json!([good])));
     }
@@ -87,7 +88,8 @@ async fn the_class_decides_whether_a_change_is_refused_or_offered_again() {
         assert_eq!(verdict.retryable, expected.starts_with("retry"), "{code}");
         assert_eq!(answer.verdicts[2 * at + 1].verdict, Ending::Accepted, "{code}");
     }
-    // What was refused stays refused, what was not decided is decided: the same attempts, once nothing raises any more.
+    // Rejected mutations stay rejected and undecided ones are decided: the same attempts, without
+    // the trigger.
     world.write("DROP TRIGGER raising ON places");
     let again: Vec<&Value> = groups.iter().step_by(2).collect();
     let answer = anna.push_groups(json!(again)).await.rejoin.unwrap();
@@ -99,7 +101,7 @@ async fn the_class_decides_whether_a_change_is_refused_or_offered_again() {
 }
 
 #[tokio::test]
-async fn a_text_that_is_too_long_for_its_index_is_refused_for_good() {
+async fn text_too_long_for_its_index_is_rejected() {
     let world = world();
     let mut anna = world.device("anna", "a1").await;
     let mut random = fastrand::Rng::with_seed(1);
@@ -112,7 +114,7 @@ async fn a_text_that_is_too_long_for_its_index_is_refused_for_good() {
     assert!(!verdict.message.unwrap().contains(&long[..20]));
 }
 
-/// A push of two rows while another program holds the second one, and what that program does once the server waits.
+/// Pushes two rows while another program holds the second one; `then` runs once the server waits.
 async fn meets(
     world: &World,
     anna: &mut Device<'_>,
@@ -133,15 +135,15 @@ async fn meets(
             }
             then(&other);
         });
-        // The server parks a thread of its own; this one waits for it.
+        // The server blocks a thread of its own; this one waits for it.
         tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(anna.post("/sync/push", body))
         })
     })
 }
 
-/// The verdict of the first group, in words.
-fn told((status, answer): &(u16, Value)) -> String {
+/// The first verdict as text.
+fn outcome((status, answer): &(u16, Value)) -> String {
     let verdict = &answer["rejoin"]["verdicts"][0];
     format!(
         "{status} {} {}",
@@ -153,14 +155,14 @@ fn told((status, answer): &(u16, Value)) -> String {
 const WAITING: &str = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deadlock_is_begun_again_and_nobody_hears_of_it() {
+async fn deadlock_is_retried_transparently() {
     let world = world();
     let mut anna = world.device("anna", "a1").await;
-    // Each holds a row that the other wants. The server has waited for longer, and is the one that is ended.
+    // Each holds a row that the other needs. The server has waited longer, so it is the victim.
     let met = meets(&world, &mut anna, |other| {
         other.run("UPDATE places SET score = 2 WHERE id = 'p1'; COMMIT");
     });
-    assert_eq!(told(&met.await), "200 accepted -");
+    assert_eq!(outcome(&met.await), "200 accepted -");
     assert_eq!(
         world.one("SELECT string_agg(name || score, ' ' ORDER BY id) FROM places"),
         "aa2 bb1"
@@ -168,7 +170,7 @@ async fn a_deadlock_is_begun_again_and_nobody_hears_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_is_ended_in_the_middle_decides_nothing_and_the_next_push_goes_on() {
+async fn killed_connection_leaves_the_push_undecided() {
     let world = world();
     let mut anna = world.device("anna", "a1").await;
     let met = meets(&world, &mut anna, |other| {

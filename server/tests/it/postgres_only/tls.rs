@@ -1,4 +1,4 @@
-//! TLS between the server and its PostgreSQL: what is encrypted, and whose certificate is taken for the database's.
+//! TLS between the server and PostgreSQL: encryption and certificate verification.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use rejoin_postgres::{Cluster, ClusterOptions, Session};
 
 const NOW: &str = "2026-11-20T08:00:00.000000Z";
 
-/// Somebody who signs certificates: his own, and what signs.
+/// A certificate authority: its certificate and signing key.
 fn authority(name: &str) -> (String, Issuer<'static, KeyPair>) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -22,7 +22,8 @@ fn authority(name: &str) -> (String, Issuer<'static, KeyPair>) {
     (certificate, Issuer::new(params, key))
 }
 
-/// A PostgreSQL that shows a certificate for `localhost`, and the folder with `ca.pem`, who has signed it, and `other.pem`.
+/// A PostgreSQL with a certificate for `localhost`, and the folder with `ca.pem`, its authority,
+/// and `other.pem`.
 fn secured() -> (Cluster, tempfile::TempDir) {
     let (ca, signs) = authority("the one");
     let key = KeyPair::generate().unwrap();
@@ -49,13 +50,13 @@ fn secured() -> (Cluster, tempfile::TempDir) {
     (cluster, folder)
 }
 
-/// A store of the role that may connect by TLS only.
+/// A store with the role that may connect by TLS only.
 fn store(cluster: &Cluster, host: &str, parameters: &str) -> Result<PostgresStore, ServerError> {
     let url = format!("postgres://app:secret@{host}:{}/app?{parameters}", cluster.port());
     PostgresStore::open(&PostgresUrl::from(url), &[], Duration::from_secs(5), NOW)
 }
 
-/// Whether the connection of this store is encrypted, as the database sees it.
+/// Whether this store's connection is encrypted, according to the database.
 fn is_encrypted(cluster: &Cluster) -> String {
     let select = "SELECT string_agg(DISTINCT s.ssl::text || coalesce(' ' || s.version, ''), ', ') \
                   FROM pg_stat_ssl AS s JOIN pg_stat_activity AS a USING (pid) WHERE a.usename = 'app'";
@@ -63,7 +64,7 @@ fn is_encrypted(cluster: &Cluster) -> String {
 }
 
 #[test]
-fn whose_certificate_is_taken() {
+fn certificate_is_verified_as_configured() {
     let (cluster, folder) = secured();
     let file = |name: &str| folder.path().join(name).display().to_string();
     let (ca, other) = (file("ca.pem"), file("other.pem"));
@@ -73,7 +74,7 @@ fn whose_certificate_is_taken() {
         ("127.0.0.1", format!("sslmode=require&sslrootcert={ca}")),
         ("127.0.0.1", String::from("sslmode=require")),
         ("127.0.0.1", String::from("sslmode=prefer")),
-        // SCRAM is bound to the certificate: a middleman who shows another one is not let in.
+        // SCRAM is bound to the certificate: a proxy with another certificate is refused.
         ("localhost", format!("sslmode=verify-full&sslrootcert={ca}&channel_binding=require")),
     ];
     for (host, parameters) in good {
@@ -89,26 +90,26 @@ fn whose_certificate_is_taken() {
         ("127.0.0.1", format!("sslmode=require&sslrootcert={other}"), "UnknownIssuer"),
         ("localhost", String::from("sslmode=verify-full"), "UnknownIssuer"),
         ("localhost", format!("sslmode=verify-full&sslrootcert={ca}.gone"), ".gone"),
-        // Without TLS the role is not let in.
+        // Without TLS the role is refused.
         ("127.0.0.1", String::from("sslmode=disable"), "28000"),
         ("127.0.0.1", String::from("application_name=x"), "28000"),
     ];
     for (host, parameters, why) in bad {
         let error = store(&cluster, host, &parameters).err().map(|error| error.to_string());
-        let told = error.unwrap_or_else(|| panic!("{parameters}: taken"));
-        assert!(told.contains(why), "{parameters}: {told}");
-        assert!(!told.contains("secret"), "{told}");
+        let message = error.unwrap_or_else(|| panic!("{parameters}: taken"));
+        assert!(message.contains(why), "{parameters}: {message}");
+        assert!(!message.contains("secret"), "{message}");
     }
 }
 
 #[test]
-fn every_connection_is_encrypted_also_the_one_that_listens() {
+fn all_connections_are_encrypted() {
     let (cluster, folder) = secured();
     let ca = folder.path().join("ca.pem");
     let store =
         store(&cluster, "localhost", &format!("sslmode=verify-full&sslrootcert={}", ca.display()))
             .unwrap();
-    let (sender, heard) = std::sync::mpsc::channel();
+    let (sender, heads) = std::sync::mpsc::channel();
     store.listen(std::sync::Arc::new(move |head| sender.send(head).is_ok()));
     let admin = Session::to(&cluster.url("app"));
     let listens =
@@ -118,18 +119,18 @@ fn every_connection_is_encrypted_also_the_one_that_listens() {
     }
     admin.run("INSERT INTO rejoin.bucket(user_id, bucket) VALUES('anna', 'team')");
     let pulse = store.pulse().unwrap();
-    assert_eq!(heard.recv_timeout(Duration::from_secs(20)).unwrap(), pulse);
+    assert_eq!(heads.recv_timeout(Duration::from_secs(20)).unwrap(), pulse);
     assert_eq!(is_encrypted(&cluster), "true TLSv1.3");
 }
 
 #[test]
-fn a_database_without_tls_is_refused_where_tls_is_wanted() {
+fn database_without_tls_is_refused_if_tls_is_required() {
     let cluster = super::cluster();
     for parameters in ["sslmode=require", "sslmode=verify-full"] {
         let url = cluster.url(&format!("postgres?{parameters}"));
         let opened = PostgresStore::open(&PostgresUrl::from(url), &[], Duration::from_secs(5), NOW);
-        let told = opened.err().map(|error| error.to_string()).unwrap_or_default();
-        assert!(told.contains("TLS"), "{parameters}: {told}");
+        let message = opened.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(message.contains("TLS"), "{parameters}: {message}");
     }
     let url = cluster.url("postgres?sslmode=prefer");
     assert!(PostgresStore::open(&PostgresUrl::from(url), &[], Duration::from_secs(5), NOW).is_ok());

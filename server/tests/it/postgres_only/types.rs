@@ -1,4 +1,5 @@
-//! The schema that PostgreSQL's tables become: every type and default of the contract, its hash, and what it costs to know it.
+//! The schema of PostgreSQL's tables: every type and default of the contract, its hash, and the
+//! cost of reading it.
 
 use std::sync::Barrier;
 
@@ -20,10 +21,10 @@ const MADE: &str = "
     CREATE DOMAIN mail AS citext;
 ";
 
-/// A declared type, what the manifest calls it, a value on the wire, and what PostgreSQL then has.
+/// A declared type, its manifest name, a value on the wire, and PostgreSQL's text of it.
 type Of = (&'static str, &'static str, &'static str, &'static str);
 
-/// The types of the contract, in its order; behind them those that it leaves out although people use them.
+/// The types of the contract in its order, followed by common types it leaves out.
 const TYPES: &[Of] = &[
     ("bool", "boolean", "true", "true"),
     ("boolean", "boolean", "false", "false"),
@@ -84,7 +85,7 @@ const TYPES: &[Of] = &[
     ),
     ("mood", "string", r#""wild""#, "wild"),
     ("share", "float", r#""0.2500""#, "0.2500"),
-    // Left out by v0.1.2.
+    // Not supported by v0.1.2.
     ("timestamp(3)", "datetime", r#""2026-11-20T06:41:50.896000Z""#, "2026-11-20 06:41:50.896"),
     (
         "timestamp(0) with time zone",
@@ -125,7 +126,7 @@ async fn manifest(world: &World) -> (Value, String) {
 }
 
 #[tokio::test]
-async fn every_type_has_its_name_and_its_values_come_back_as_they_went() {
+async fn every_type_is_mapped_and_its_values_round_trip() {
     let world = every_type();
     let (manifest, _) = manifest(&world).await;
     let columns = manifest["tables"][0]["columns"].as_array().unwrap();
@@ -150,7 +151,7 @@ async fn every_type_has_its_name_and_its_values_come_back_as_they_went() {
         assert_eq!(has[0][0].as_deref(), Some(*stored), "{declared}");
         assert_eq!(row[column(at)], sent[&column(at)], "{declared}");
     }
-    // What came back is what stands there: an edit made on it is made on the same.
+    // The returned value equals the stored one: an edit based on it has no conflict.
     let same = json!([{"operation": "update", "table_name": "things", "id": "t1", "data": sent, "old": row_of(&row, &sent)}]);
     anna.accept("m2", same).await;
 }
@@ -159,7 +160,7 @@ fn row_of(row: &Value, sent: &Map<String, Value>) -> Value {
     sent.keys().map(|name| (name.clone(), row[name].clone())).collect::<Map<_, _>>().into()
 }
 
-/// A declared type, its default, how the manifest calls that, and what SQLite has instead.
+/// A declared type, its default, the manifest's form, and SQLite's.
 const DEFAULTS: &[(&str, &str, &str, Option<&str>)] = &[
     ("text", "", "none", None),
     ("text", "DEFAULT NULL", "none", None),
@@ -191,7 +192,7 @@ const DEFAULTS: &[(&str, &str, &str, Option<&str>)] = &[
 ];
 
 #[tokio::test]
-async fn every_kind_of_default_is_told_and_one_that_only_the_server_has_is_its() {
+async fn defaults_are_mapped_or_left_to_the_server() {
     let columns: Vec<String> = DEFAULTS
         .iter()
         .enumerate()
@@ -211,16 +212,17 @@ async fn every_kind_of_default_is_told_and_one_that_only_the_server_has_is_its()
         let has = (found["default_kind"].as_str(), found["sqlite_default_sql"].as_str());
         assert_eq!(has, (Some(*kind), *sqlite), "{declared} {default}: {found}");
     }
-    // v0.1.2 refuses such a table as a whole: NOT NULL, and a default that no device has. Here the server fills it.
+    // v0.1.2 refuses such a table: NOT NULL with a default that devices cannot compute. Here the
+    // server fills it in.
     let mut anna = world.device("anna", "a1").await;
     let create = json!([{"operation": "create", "table_name": "things", "id": "t1", "data": {}}]);
     anna.accept("m1", create).await;
     assert_eq!(world.one("SELECT (c22 IS NOT NULL AND c20 IS NOT NULL)::text FROM things"), "true");
 }
 
-/// v0.1.2 describes every table anew, hashes that, and takes a lock of the whole server, for each request.
+/// v0.1.2 reads and hashes all tables and takes a server-wide lock for each request.
 #[tokio::test]
-async fn the_schema_is_known_and_no_request_reads_it_again() {
+async fn schema_is_cached_between_requests() {
     let world = World::postgres(TABLES, standard);
     let session = world.database.as_ref().unwrap().session();
     let looks = |tables: &str| -> i64 {
@@ -232,7 +234,7 @@ async fn the_schema_is_known_and_no_request_reads_it_again() {
     let at_schema = || looks("'schema_version', 'column_identity', 'table_number'");
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(10).await;
-    // PostgreSQL tells what a session did about once a second, when it is asked something else.
+    // PostgreSQL publishes a session's statistics about once a second, with its next statement.
     for (pulls, most) in [(1, i64::MAX), (50, 0)] {
         let (devices, schema) = (at_devices(), at_schema());
         for _ in 0..pulls {
@@ -247,7 +249,7 @@ async fn the_schema_is_known_and_no_request_reads_it_again() {
 }
 
 #[test]
-fn twenty_servers_that_start_at_once_make_one_schema() {
+fn twenty_concurrent_starts_create_one_schema() {
     let database = Database::new();
     database.session().run(TABLES);
     let config = standard(Config::postgres(database.url.as_str()));

@@ -1,5 +1,5 @@
-//! What is read along the index of each way of seeing is what the predicate over all ways says, row for row and page by page:
-//! whatever the types of keys and owners, whoever looks. PostgreSQL only.
+//! Reads along the index of each access path equal reads by the predicate, row for row and page by
+//! page: for all types of keys and owners, and for all users.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -15,7 +15,8 @@ use rejoin_postgres::Database;
 
 const NOW: &str = "2026-11-20T08:00:00.000000Z";
 
-/// Each kind of key, of owner, of bucket column and of chain. `mood` and `char` have no list of their own type.
+/// Each kind of key, owner, bucket column and chain. `mood` and `char` have no array type of their
+/// own.
 const TABLES: &str = "
     CREATE TYPE mood AS ENUM ('glad', 'sad', '1');
     CREATE FUNCTION readers(table_name text, operation text, new_row jsonb, old_row jsonb) RETURNS SETOF text
@@ -69,7 +70,7 @@ fn uuid(random: &mut fastrand::Rng) -> String {
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
-/// One of these, or NULL, in the words of SQL.
+/// A random value or NULL, as SQL.
 fn one_of(random: &mut fastrand::Rng, values: &[&str]) -> String {
     match random.usize(0..=values.len()) {
         0 => String::from("NULL"),
@@ -160,13 +161,13 @@ fn scope(random: &mut fastrand::Rng) -> ReadScope {
     buckets.extend(some_of(random, &named));
     buckets.extend(some_of(random, &["read:a", "read:b", "read:c", "read:\0"]));
     if random.u8(0..4) == 0 {
-        // More than there are branches for.
+        // More than the maximum number of branches.
         buckets.extend((0..150).map(|number| format!("team:{number}")));
     }
     ReadScope { owners, global: random.bool(), buckets }
 }
 
-/// The names of what is seen by the predicate, of all rows of a table, in the order of keys.
+/// The names of the visible rows of a table by the predicate, in key order.
 fn by_predicate(
     reading: &dyn Reading,
     table: &str,
@@ -207,7 +208,7 @@ fn by_pages(
     panic!("the pages of {} do not end", table.name);
 }
 
-/// All keys of a table, in their order.
+/// All keys of a table, in order.
 fn keys(database: &Database, table: &str) -> Vec<Value> {
     let session = database.session();
     let numbers =
@@ -259,7 +260,7 @@ fn store(database: &Database) -> PostgresStore {
 }
 
 #[test]
-fn every_way_of_seeing_together_shows_what_the_predicate_says() {
+fn access_paths_return_the_rows_of_the_predicate() {
     let database = Database::new();
     let store = store(&database);
     let mut seen = BTreeSet::new();
@@ -271,13 +272,14 @@ fn every_way_of_seeing_together_shows_what_the_predicate_says() {
             seen.insert(compare(&store, &database, &scope, &mut random));
         }
     }
-    // Nobody, few and many were seen, or nothing was compared.
+    // The users saw no, few and many rows; otherwise nothing was compared.
     assert!(seen.len() > 20 && seen.last() > Some(&200), "{seen:?}");
 }
 
-/// Whoever sees more rows above than are looked at one by one walks along the keys, until that finds too little.
+/// With more visible parents than are read one by one, all keys are scanned until that finds too
+/// few.
 #[test]
-fn who_sees_many_parents_sees_the_same_rows_below() {
+fn many_visible_parents_give_the_same_child_rows() {
     let database = Database::new();
     let store = store(&database);
     database.session().run(

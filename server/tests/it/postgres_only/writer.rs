@@ -1,4 +1,5 @@
-//! Another program writes the database by SQL of its own: whatever it does reaches devices, exactly, and nothing else does.
+//! Another program writes the PostgreSQL database with its own SQL: exactly its changes reach
+//! devices.
 
 use rejoin_server::{Config, TableConfig};
 use serde_json::json;
@@ -39,14 +40,14 @@ fn seeded() -> World {
     world
 }
 
-/// `v1` for the long key.
+/// `v1` instead of the long key.
 fn short(names: Vec<String>) -> Vec<String> {
     names.into_iter().map(|name| name.replace("00000000-0000-4000-8000-00000000000", "v")).collect()
 }
 
 const MOVED: &[&str] = &["places/p1", "tags/1", "visits/v1"];
 const GONE: &[&str] = &["-places/p1", "-tags/1", "-visits/v1"];
-/// What a statement of another program brings to Anna and to Ben.
+/// A statement of another program, and what Anna and Ben receive.
 const WRITES: &[(&str, &[&str], &[&str])] = &[
     ("INSERT INTO places(id, owner_id) VALUES('p3', 'anna')", &["places/p3"], &[]),
     ("UPDATE places SET name = 'Wharf' WHERE id = 'p1'", &["places/p1"], &[]),
@@ -89,13 +90,13 @@ const WRITES: &[(&str, &[&str], &[&str])] = &[
         &["tags/3", "-tags/1"],
         &[],
     ),
-    // A session of replication, in which ordinary triggers are silent.
+    // A replication session, in which ordinary triggers do not fire.
     (
         "SET session_replication_role = replica; UPDATE places SET name = 'x' WHERE id = 'p1'",
         &["places/p1"],
         &[],
     ),
-    // Who is below may be there first: where nothing guards that, or in such a session.
+    // Children may exist first: without a foreign key, or in such a session.
     (
         "INSERT INTO tags(id, visit_id) VALUES(3, '00000000-0000-4000-8000-000000000003');
          INSERT INTO visits(id, place_id) VALUES('00000000-0000-4000-8000-000000000003', 'p1')",
@@ -119,7 +120,7 @@ const WRITES: &[(&str, &[&str], &[&str])] = &[
 ];
 
 #[tokio::test]
-async fn every_kind_of_write_reaches_whom_it_concerns() {
+async fn every_kind_of_write_reaches_affected_devices() {
     for (statement, for_anna, for_ben) in WRITES {
         let world = seeded();
         let mut anna = world.device("anna", "a1").await;
@@ -141,7 +142,7 @@ async fn every_kind_of_write_reaches_whom_it_concerns() {
 }
 
 #[tokio::test]
-async fn versions_rise_strictly_whatever_the_writer_and_his_triggers_do() {
+async fn versions_rise_despite_the_writers_triggers() {
     let world = seeded();
     let session = world.database.as_ref().unwrap().session();
     session.run(
@@ -170,7 +171,7 @@ async fn versions_rise_strictly_whatever_the_writer_and_his_triggers_do() {
 }
 
 #[tokio::test]
-async fn rows_written_while_a_trigger_was_off_are_found_and_the_trigger_is_on_again() {
+async fn writes_during_a_disabled_trigger_are_detected() {
     let world = seeded();
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(100).await;
@@ -199,7 +200,7 @@ const EVERY_TYPE: &str = "
 ";
 
 #[tokio::test]
-async fn each_refusal_of_the_database_has_its_code() {
+async fn each_database_error_maps_to_its_code() {
     let tables = format!(
         "{EVERY_TYPE} ALTER TABLE things ADD CONSTRAINT small CHECK (an_int < 10), ADD UNIQUE (a_bigint);
          ALTER TABLE things ADD COLUMN other uuid REFERENCES things;
@@ -247,7 +248,7 @@ async fn each_refusal_of_the_database_has_its_code() {
 }
 
 #[test]
-fn what_cannot_be_synced_is_refused_by_name_and_all_at_once() {
+fn unsyncable_tables_are_all_refused_by_name() {
     let tables = "
         CREATE EXTENSION IF NOT EXISTS citext;
         CREATE TABLE a(id text, other text, updated_at timestamptz, PRIMARY KEY(id, other));
@@ -266,7 +267,7 @@ fn what_cannot_be_synced_is_refused_by_name_and_all_at_once() {
     config = config
         .with_table(TableConfig::owned("e", "owner_id"))
         .with_table(TableConfig::child("f", "e", "e_id"));
-    let told = rejoin_server::Server::open(config).unwrap_err().to_string();
+    let message = rejoin_server::Server::open(config).unwrap_err().to_string();
     for line in [
         "a: the table has a composite primary key",
         "b.id: a key is text, a UUID or an integer",
@@ -279,13 +280,13 @@ fn what_cannot_be_synced_is_refused_by_name_and_all_at_once() {
         "missing: the database has no such table",
         "f.e_id: the type 'text' does not compare with the key of 'e'",
     ] {
-        assert!(told.contains(line), "{line} is not in {told}");
+        assert!(message.contains(line), "{line} is not in {message}");
     }
-    assert!(!told.contains("  e"), "{told}");
+    assert!(!message.contains("  e"), "{message}");
 }
 
 #[tokio::test]
-async fn a_renamed_column_stays_itself_and_one_made_anew_is_another() {
+async fn renamed_column_keeps_its_identity_recreated_one_does_not() {
     let world = seeded();
     let identity = |world: &World, name: &str| {
         world.one(&format!(

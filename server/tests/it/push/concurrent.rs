@@ -1,4 +1,4 @@
-//! Two devices of one user push at the same time: each pair of pushes ends as if one had come after the other.
+//! Concurrent pushes of two devices of one user: the result equals a sequential order.
 
 use std::sync::Barrier;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::world::{Device, World, place, rename, score};
 
-/// Waits until as many transactions as this wait for a lock. SQLite does not list them.
+/// Waits until this many transactions wait for a lock; SQLite does not report them.
 pub(crate) fn until_they_wait(world: &World, count: &str) {
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
                    AND wait_event_type = 'Lock'";
@@ -17,8 +17,8 @@ pub(crate) fn until_they_wait(world: &World, count: &str) {
     }
 }
 
-/// Pushes both groups on threads of their own. Both wait for another program's transaction, begun by a statement for each
-/// store, until `end` ends it.
+/// Pushes both groups on separate threads. Both wait for another program's transaction, begun by a
+/// statement per store, until `end` ends it.
 pub(crate) fn push_at_once(
     world: &World,
     (in_file, on_postgres, end): (&str, &str, &str),
@@ -54,13 +54,13 @@ fn change_at_once(world: &World, pushes: [(&mut Device<'_>, &str, Value); 2]) ->
 }
 
 #[apply(parallel_stores!)]
-async fn pushes_of_one_user_end_as_if_in_turn(world: World) {
+async fn concurrent_pushes_of_one_user_are_serialised(world: World) {
     let mut one = world.device("anna", "a1").await;
     let mut two = world.device("anna", "a2").await;
     one.accept("s1", json!([place("p1", "v0")])).await;
     let mut name = String::from("v0");
     for round in 0..10 {
-        // Of the same column one wins, and its value is there; the other is a conflict.
+        // The same column: one wins with its value, the other is a conflict.
         let (left, right) = (format!("l{round}"), format!("r{round}"));
         let changes = [rename("p1", &name, &left), rename("p1", &name, &right)];
         let [first, second] = changes;
@@ -71,7 +71,7 @@ async fn pushes_of_one_user_end_as_if_in_turn(world: World) {
             expected.reverse();
         }
         assert_eq!(ended, expected, "{name}");
-        // Of two columns both are there, whoever came first.
+        // Different columns: both values are stored, in either order.
         let next = format!("n{round}");
         let (left, right) = (format!("m{round}"), format!("o{round}"));
         let edit = rename("p1", &name, &next);

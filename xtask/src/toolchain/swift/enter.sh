@@ -1,12 +1,12 @@
 #!/bin/sh
-# enter COMMAND ARGUMENTS: runs it where Swift is, in this folder's own Debian, by chroot. It sees the present folder, the
-# temporary one, and those of the variables below at the paths that they have outside. Its mounts are in a namespace of its own and
-# end with it. `swift` starts others, so it gets a namespace of processes too: they end with it. Any other command replaces this
-# process, so that whoever kills it has killed the command.
+# enter COMMAND ARGUMENTS: runs the command by chroot in the Debian that contains Swift. The current folder, the temporary one and
+# those of the variables below have the same paths inside as outside. Mounts are in a separate namespace and end with it. `swift`
+# starts other processes, so it also gets a process namespace, which ends them. Any other command replaces this process, so that
+# killing this process kills the command.
 set -eu
 root=$(CDPATH= cd -- "$(dirname -- "$0")/../root" && pwd)
 if [ "$(id -u)" != 0 ]; then
-  echo "this Swift lies in a folder that only root can enter: run as root, or install Swift 6 yourself" >&2
+  echo "this Swift is in a folder that only root can enter: run as root, or install Swift 6 yourself" >&2
   exit 77
 fi
 export REJOIN_SWIFT_ROOT="$root" HOME=/root

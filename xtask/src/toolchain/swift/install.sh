@@ -1,6 +1,6 @@
 #!/bin/sh
-# install.sh ROOT: a small Debian 13 with Swift in the folder ROOT. Runs in a mount namespace of its own, so that nothing
-# stays mounted whatever happens.
+# install.sh ROOT: installs a minimal Debian 13 with Swift into the folder ROOT. Runs in a separate mount namespace, so that all
+# mounts end with it.
 root=$1
 debootstrap --variant=minbase trixie "$root"
 # Without proc, Swift does not find its own library.

@@ -1,4 +1,4 @@
-//! What a transaction of this store writes: rows one by one, or the writes of several groups at once.
+//! Writes of a transaction: row by row, or for several groups as a batch.
 
 use rejoin_protocol::Value;
 use tokio_postgres::Error;
@@ -16,15 +16,15 @@ use crate::store::{
 };
 
 impl Transaction<'_> {
-    /// The fault of a transaction that lost against another one and is begun again: it gives up at once, so that whoever waits
-    /// for its rows goes on.
+    /// The fault of a transaction that lost and will be retried: it ends at once, so that
+    /// transactions waiting for its rows can proceed.
     fn given_up(&self) -> Option<Fault> {
         let is_lost = self.hopes && self.collided.get();
         is_lost.then(|| Fault::Collision(String::from("lost against another transaction")))
     }
 
-    /// Notes how a load failed. A locked row was waited for, and is not waited for again. A cancelled load is reported to the
-    /// first who reads a row.
+    /// Records why a load failed. It does not wait again for a row that is still locked. A
+    /// cancelled load is reported by the first read of a row.
     fn refused(&self, error: &Error) {
         self.has_waited.set(error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE));
         let is_cancelled = error.code() == Some(&SqlState::QUERY_CANCELED);
@@ -84,7 +84,8 @@ impl Batch for Transaction<'_> {
             Ok(loaded) => return Ok(loaded),
             Err(error) => error,
         };
-        // Another transaction may hold one of the rows: each is then read by itself, and decides about its own group.
+        // Another transaction may hold one of the rows: each is then read individually, which
+        // affects only its own group.
         self.refused(&error);
         match self.seen::<()>(Err(error)) {
             Err(fault) if connection.is_closed() => Err(fault),
@@ -147,7 +148,7 @@ impl WriteDevices for Transaction<'_> {
     fn put_client(&self, user: &str, client_id: &str, client: &Client) -> Result<(), Fault> {
         self.asked()?;
         let (user, client_id) = (user.to_owned(), client_id.to_owned());
-        // It travels with whatever comes next, which mostly is the end.
+        // Sent with the next statement, usually the commit.
         *self.last.borrow_mut() = Some(PutClient { user, client_id, client: client.clone() });
         Ok(())
     }

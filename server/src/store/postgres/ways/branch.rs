@@ -1,4 +1,4 @@
-//! The branches of a page, each in the order of keys, and how they are merged.
+//! The branches of a page, each in key order, and their merge.
 
 use std::fmt::Write as _;
 
@@ -14,12 +14,12 @@ impl Ways<'_> {
             .map_or(String::new(), |at| format!(" AND {} IS NULL", cell(self.table, alias, at)))
     }
 
-    /// The number of the parameter behind the lists.
+    /// The number of the parameter after the lists.
     fn after(&self) -> usize {
         self.lists.len() + 1
     }
 
-    /// The key in the order of rows, by which indexes are.
+    /// The key as an expression in index order.
     fn key(&self) -> String {
         format!("{}{}", cell(self.table, "t", self.table.key), self.order())
     }
@@ -28,7 +28,7 @@ impl Ways<'_> {
         if self.shape(self.table).by_bytes { " COLLATE \"C\"" } else { "" }
     }
 
-    /// Live rows of a branch in the order of keys.
+    /// Live rows of a branch in key order.
     fn branch(&self, condition: &str, next: Next) -> String {
         let raw = (0..self.table.columns.len()).fold(String::new(), |mut raw, at| {
             let _ = write!(raw, ", {} AS c{at}", cell(self.table, "t", at));
@@ -66,8 +66,8 @@ impl Ways<'_> {
                          ORDER BY c.k LIMIT {most})"
                     )];
                 }
-                // As many as a power of two, so that there are few statements; what the list does not have is NULL, and
-                // nothing is equal to that.
+                // Padded to a power of two, so that there are few statements; missing elements are
+                // NULL, which equals nothing.
                 let one =
                     |at| self.branch(&format!("{value} = (${list}::text[])[{at}]{cast}"), next);
                 (1..=many.next_power_of_two()).map(one).collect()
@@ -87,8 +87,8 @@ impl Ways<'_> {
         }
     }
 
-    /// The rows that a function or a resolver put into buckets. Members stand in the order of their keys where those are texts or UUIDs; of
-    /// other keys all that are in a bucket are looked at.
+    /// The rows that a function or a resolver put into buckets. Members are ordered by key for text
+    /// and UUID keys; for other keys all members of a bucket are read.
     fn members(&self, list: usize, spoken: bool, next: Next) -> String {
         let Next { most, goes_on } = next;
         let table = self.table;
@@ -111,7 +111,8 @@ impl Ways<'_> {
         )
     }
 
-    /// The next rows that are seen, by all ways; `columns` are read of `u`, in which they are called `c0` and so on.
+    /// The next visible rows over all access paths; `columns` are read from `u`, where they are
+    /// named `c0` and so on.
     pub(in super::super) fn page(&self, columns: &str, next: Next) -> Option<String> {
         let branches: Vec<String> =
             self.own.iter().flat_map(|way| self.branches(*way, next)).collect();
@@ -125,7 +126,8 @@ impl Ways<'_> {
         ))
     }
 
-    /// The same by walking along all keys, four times as many rows as are wanted: for somebody who sees much of what is there.
+    /// The same by scanning all keys, four times as many rows as requested: for users who see much
+    /// of the table.
     pub(in super::super) fn walk(&self, columns: &str, next: Next) -> String {
         let rows = self.branch("true", Next { most: next.most.saturating_mul(4), ..next });
         let held = self.held(self.table, &self.own, "u", &|at| format!("u.c{at}"));

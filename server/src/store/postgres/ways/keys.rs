@@ -1,4 +1,4 @@
-//! What stands above, and what is seen in all: asked row by row, or listed by keys.
+//! Visible parents and the number of visible rows: per row, or as a list of keys.
 
 use super::{Way, Ways, condition};
 use crate::model::Table;
@@ -7,7 +7,8 @@ use crate::store::postgres::fed;
 use crate::store::quote::cell;
 
 impl Ways<'_> {
-    /// Whether a row is seen, asked of each row by itself: a list of all that are seen above would cost more than a page.
+    /// Whether a row is visible, evaluated per row: a list of all visible parents would cost more
+    /// than a page.
     pub(super) fn held(
         &self,
         table: &Table,
@@ -48,7 +49,8 @@ impl Ways<'_> {
         if held.is_empty() { String::from("false") } else { format!("({})", held.join(" OR ")) }
     }
 
-    /// The keys that stand above what is seen, `most` of them, and of which table; `None` if no way leads through another table.
+    /// Up to `most` visible parent keys and their table; `None` if no access path leads through
+    /// another table.
     pub(in super::super) fn above(&self, most: usize) -> Option<(usize, String)> {
         let parent = self.own.iter().find_map(|way| match way {
             Way::Below { parent, .. } => Some(*parent),
@@ -58,13 +60,13 @@ impl Ways<'_> {
         Some((parent, format!("SELECT p.key::text FROM ({keys}) AS p LIMIT {most}")))
     }
 
-    /// How many live rows are seen.
+    /// The number of visible live rows.
     pub(in super::super) fn count(&self) -> Option<String> {
         let keys = self.keys_of(self.table, &self.own, &self.live("t"), true)?;
         Some(format!("SELECT count(*) FROM ({keys}) AS p"))
     }
 
-    /// The keys of all rows that are seen of a table above, live or deleted.
+    /// The keys of all visible rows of a parent table, live or deleted.
     pub(super) fn keys(&self, parent: usize, distinct: bool) -> Option<String> {
         let upper = self.table_at(parent)?;
         if let Some((_, list)) = self.listed.filter(|(listed, _)| *listed == parent) {
@@ -74,7 +76,7 @@ impl Ways<'_> {
         self.keys_of(upper, self.ways_above(parent), "", distinct)
     }
 
-    /// `distinct`: each key once, also if there are several ways to it.
+    /// `distinct`: each key once, even if several access paths lead to it.
     fn keys_of(&self, table: &Table, ways: &[Way], live: &str, distinct: bool) -> Option<String> {
         let found = ways.iter().filter_map(|way| self.keys_by(table, *way, live));
         let all: Vec<String> = found.collect();
@@ -90,7 +92,7 @@ impl Ways<'_> {
     fn keys_by(&self, table: &Table, way: Way, live: &str) -> Option<String> {
         let key = cell(table, "t", table.key);
         let name = &self.shape(table).name;
-        // Without a bound it would be joined as the planner likes, and not along the index.
+        // Without a limit the planner would not use the index.
         let rows = |condition: &str| {
             format!(
                 "LATERAL (SELECT {key} AS key FROM {name} AS t WHERE {condition}{live} OFFSET 0) AS c"

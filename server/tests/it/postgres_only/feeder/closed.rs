@@ -1,13 +1,15 @@
-//! A row is in none of its resolver's buckets until that has spoken of it as it is; and what fails stays closed.
+//! A row is in none of its resolver's buckets until its current version is resolved; failures stay
+//! closed.
 
 use macro_rules_attribute::apply;
 
 use super::{A, B, document, fed, give, put, world};
 use crate::world::Backend;
 
-/// A device that could read a document receives nothing of it between its write and the resolver's answer.
+/// A reader of a document's bucket receives nothing of it between its write and the resolver's
+/// result.
 #[apply(postgres_stores!)]
-async fn until_the_resolver_has_spoken_nobody_reads_a_row_by_its_buckets(backend: Backend) {
+async fn unresolved_row_is_in_no_resolver_bucket(backend: Backend) {
     let (world, readers) = world(backend);
     give(&world, &["x", "y"]);
     put(&world, A, "x", "open");
@@ -24,7 +26,7 @@ async fn until_the_resolver_has_spoken_nobody_reads_a_row_by_its_buckets(backend
     put(&world, B, "x", "new");
     world.write(&format!("INSERT INTO notes(id, document, body) VALUES (2, '{A}', 'secret')"));
     readers.stands();
-    // The owner's bucket does not wait.
+    // The owner's bucket is available immediately.
     let a = document(A);
     assert_eq!(anna.pull().await, [a.clone(), document(B), "notes/2".into()]);
     assert_eq!(world.device("x", "fresh").await.snapshot(9).await, [""; 0]);
@@ -33,18 +35,18 @@ async fn until_the_resolver_has_spoken_nobody_reads_a_row_by_its_buckets(backend
     let ask = serde_json::json!({"limit": 9, "rejoin": {"cursor": x.cursor, "recheck": recheck}});
     let (_, answer) = x.post("/sync/pull", ask).await;
     assert_eq!(answer["rejoin"]["sets"], serde_json::json!([]));
-    // After the answer, no cursor has passed a row.
+    // After the result, no cursor has skipped a row.
     readers.set_gate(false);
     fed(&world.server);
     let mut after = x.pull().await;
-    after.retain(|name| name != "-notes/2"); // x never had it: a withdrawal changes nothing.
+    after.retain(|name| name != "-notes/2"); // x never had it: the removal has no effect.
     assert_eq!(after, [document(B), format!("-{a}"), "-notes/1".into()]);
     assert_eq!(y.pull().await, [a.as_str(), "notes/1", "notes/2"]);
 }
 
-/// A bucket is taken from x while it is not known whether a row of his is still in it.
+/// A bucket is revoked from x while one of its rows is unresolved.
 #[apply(postgres_stores!)]
-async fn a_bucket_that_is_withdrawn_takes_along_what_waits(backend: Backend) {
+async fn revoked_bucket_also_removes_unresolved_rows(backend: Backend) {
     let (world, readers) = world(backend);
     give(&world, &["x"]);
     put(&world, A, "x", "a");
@@ -55,16 +57,16 @@ async fn a_bucket_that_is_withdrawn_takes_along_what_waits(backend: Backend) {
     put(&world, A, "x", "stop");
     readers.stands();
     world.server.unsubscribe("x", "doc:x").unwrap();
-    let mut told = x.pull().await;
+    let mut received = x.pull().await;
     readers.set_gate(false);
     fed(&world.server);
-    told.extend(x.pull().await);
-    assert_eq!(told, [format!("-{}", document(A))]);
+    received.extend(x.pull().await);
+    assert_eq!(received, [format!("-{}", document(A))]);
 }
 
-/// What is said of a row counts only if it was not written again meanwhile: whoever sees it in the end.
+/// A result counts only if the row was not written again meanwhile.
 #[apply(postgres_stores!)]
-async fn an_answer_is_for_the_last_writing_of_a_row(backend: Backend) {
+async fn resolver_result_applies_to_the_last_write_only(backend: Backend) {
     let (world, readers) = world(backend);
     give(&world, &["x", "y"]);
     readers.set_gate(true);
@@ -76,9 +78,9 @@ async fn an_answer_is_for_the_last_writing_of_a_row(backend: Backend) {
     assert_eq!(world.device("x", "d").await.snapshot(9).await, [""; 0]);
 }
 
-/// A resolver that says nothing of a row: an error, a panic, a name that nobody can hold, too many names.
+/// A resolver that fails: an error, a panic, an invalid name, too many names.
 #[apply(postgres_stores!)]
-async fn a_failing_resolver_fails_closed_and_is_replayed(backend: Backend) {
+async fn failing_resolver_fails_closed_and_is_replayed(backend: Backend) {
     let (world, readers) = world(backend);
     give(&world, &["x"]);
     put(&world, A, "x", "a");
@@ -102,19 +104,15 @@ async fn a_failing_resolver_fails_closed_and_is_replayed(backend: Backend) {
         assert_eq!((failures.len(), failure), (1, ("documents", A, why)));
         world.server.replay_buckets().unwrap();
         fed(&world.server);
-        assert_eq!(world.server.bucket_failures().unwrap().len(), 1, "nothing is mended yet");
+        assert_eq!(world.server.bucket_failures().unwrap().len(), 1, "still failing");
         assert_eq!(x.pull().await, [""; 0]);
-        readers.said.lock().unwrap().is_mended = true;
+        readers.said.lock().unwrap().is_fixed = true;
         let replayed = world.server.replay_buckets().unwrap();
-        assert_eq!(
-            (replayed.tried, replayed.failed),
-            (1, 0),
-            "it is asked again, and says so later"
-        );
+        assert_eq!((replayed.tried, replayed.failed), (1, 0), "it is resolved again later");
         fed(&world.server);
         assert_eq!(x.pull().await, [name.as_str()]);
         assert_eq!(world.server.bucket_failures().unwrap().len(), 0);
-        readers.said.lock().unwrap().is_mended = false;
+        readers.said.lock().unwrap().is_fixed = false;
         world.write(&format!("DELETE FROM documents WHERE id = '{B}'"));
         fed(&world.server);
         assert_eq!(x.pull().await, [format!("-{}", document(B))]);

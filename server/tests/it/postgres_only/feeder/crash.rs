@@ -1,4 +1,4 @@
-//! One feeder for all nodes, wherever it dies: what was not kept is asked again, and nothing else.
+//! One feeder for all nodes; wherever it stops, exactly the unstored results are resolved again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use crate::world::{Backend, World};
 
 const C: &str = "00000000-0000-0000-0000-00000000000c";
 
-/// The first feeder's process or its connection goes while it asks; the rows come all the same, each once.
+/// The first feeder's process or connection ends during a call; each row is still delivered, once.
 #[tokio::test]
-async fn what_was_not_kept_is_asked_again_and_nothing_else() {
+async fn only_unstored_results_are_resolved_again() {
     for kill in ["the server", "its connection"] {
         let (mut world, readers) = world(Backend::Postgres);
         give(&world, &["x"]);
@@ -46,7 +46,7 @@ async fn what_was_not_kept_is_asked_again_and_nothing_else() {
     }
 }
 
-/// Waits until somebody feeds, or nobody does.
+/// Waits until a feeder is active, or none is.
 fn is_fed(server: &Server, expected: bool) {
     for _ in 0..3_000 {
         if server.feed().unwrap().is_fed == expected {
@@ -57,9 +57,9 @@ fn is_fed(server: &Server, expected: bool) {
     panic!("{:?}", server.feed());
 }
 
-/// Two nodes: one of them asks; when it ends, the other does.
+/// Two nodes: when the active feeder ends, the other one takes over.
 #[tokio::test]
-async fn another_node_takes_over() -> Result<(), ServerError> {
+async fn another_node_takes_over_feeding() -> Result<(), ServerError> {
     let (mut world, first) = world(Backend::Postgres);
     is_fed(&world.server, true);
     let second = Arc::new(Readers::default());
@@ -76,7 +76,7 @@ async fn another_node_takes_over() -> Result<(), ServerError> {
     assert_eq!((first.asked(), second.asked()), (vec![], vec!["create b ->x".into()]));
     other.shutdown();
     is_fed(&world.server, false);
-    // What is written while nobody feeds is caught up with at the next start.
+    // Writes without a feeder are processed at the next start.
     put(&world, C, "x", "c");
     let feed = world.server.feed()?;
     assert!(feed.waiting > 0 && feed.oldest.is_some(), "{feed:?}");
@@ -91,9 +91,9 @@ async fn another_node_takes_over() -> Result<(), ServerError> {
     Ok(())
 }
 
-/// A writer whose transaction stays open delays its own rows, and nobody else's; a feeder that asks delays no writer.
+/// An open transaction of a writer delays its own rows only; a running call delays no writer.
 #[tokio::test]
-async fn the_feeder_and_writers_wait_for_nobody() {
+async fn feeder_and_writers_do_not_block_each_other() {
     let readers = Arc::new(Readers::default());
     let world = World::postgres(super::TABLES, configure(&readers));
     give(&world, &["x"]);
@@ -112,7 +112,7 @@ async fn the_feeder_and_writers_wait_for_nobody() {
     readers.set_gate(true);
     put(&world, B, "x", "stop");
     readers.stands();
-    // It has the row in hand, and is no obstacle to whoever writes it, in whatever snapshot.
+    // The feeder has read the row, but does not block writers of it in any snapshot.
     long.run(&format!("SAVEPOINT s; SELECT * FROM documents WHERE id = '{A}'; RELEASE s; COMMIT"));
     world.write(&format!("SET lock_timeout = '1s'; DELETE FROM documents WHERE id = '{B}'"));
     readers.set_gate(false);

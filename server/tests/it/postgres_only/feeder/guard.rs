@@ -1,4 +1,5 @@
-//! A program that knows no resolver takes none away: it does not start, or stops serving; unless that is meant.
+//! A server without an installed resolver does not remove it: it does not start, or stops serving,
+//! unless configured to.
 
 use std::process::Output;
 
@@ -8,7 +9,7 @@ use super::{A, B, configure, document, fed, give, put, restart, world};
 use crate::binary::rejoin;
 use crate::world::{Backend, World};
 
-/// What is installed: the triggers one by one, and where rows are.
+/// What is installed: the triggers, and the buckets of rows.
 fn installed(world: &World) -> String {
     let triggers = world.one(
         "SELECT string_agg(oid || ' ' || tgenabled::text, ',' ORDER BY oid) FROM pg_trigger WHERE starts_with(tgname, '~rejoin')",
@@ -24,7 +25,7 @@ fn lost(config: Config) -> Vec<String> {
     }
 }
 
-/// The same tables without the resolver, as the binary knows them; and without the table.
+/// The same tables without the resolver, as in the binary; and without the table.
 fn unknowing(world: &World) -> [Config; 2] {
     let mut plain = world.config.clone();
     plain.tables[0].bucket_resolver = None;
@@ -45,7 +46,7 @@ fn run(world: &World, settings: &str, arguments: &[&str]) -> Output {
 }
 
 #[tokio::test]
-async fn who_knows_no_resolver_does_not_start_and_leaves_it_alone() {
+async fn server_without_the_resolver_refuses_to_start() {
     let (world, _) = world(Backend::Postgres);
     world.write("CREATE TABLE letters(id text PRIMARY KEY, owner text, updated_at text)");
     give(&world, &["x"]);
@@ -64,7 +65,7 @@ async fn who_knows_no_resolver_does_not_start_and_leaves_it_alone() {
         assert!(!output.status.success(), "{command:?}");
         assert!(words.contains("documents") && words.contains("drop_resolvers"), "{words}");
     }
-    // What only looks is welcome, and sees what there is.
+    // Commands that only inspect the database work.
     let seen = |arguments: &[&str]| {
         let output = run(&world, "", arguments);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -73,15 +74,15 @@ async fn who_knows_no_resolver_does_not_start_and_leaves_it_alone() {
     assert!(seen(&["clients"]).contains("x\td\t"));
     assert!(seen(&["schema", "--history"]).starts_with(&format!("{}\t{}", x.version, x.hash)));
     assert!(seen(&["schema"]).contains(&x.hash));
-    assert_eq!(installed(&world), before, "nobody took anything away, or made it anew");
+    assert_eq!(installed(&world), before, "nothing was removed or recreated");
     put(&world, B, "x", "b");
     fed(&world.server);
-    assert_eq!(x.pull().await, [document(B)], "and nobody rebuilds");
+    assert_eq!(x.pull().await, [document(B)], "and no device rebuilds");
 }
 
-/// A server that was there first, and knows none: it cannot serve what it does not understand, and says so.
+/// A running server without the resolver cannot serve the table, and reports it.
 #[tokio::test]
-async fn a_server_that_runs_gives_way_to_a_resolver_that_comes() {
+async fn running_server_stops_serving_when_a_resolver_appears() {
     let (mut world, _) = world(Backend::Postgres);
     let table = world.config.tables[0].clone();
     world.config = world.config.dropping_resolver("documents");
@@ -107,7 +108,7 @@ async fn a_server_that_runs_gives_way_to_a_resolver_that_comes() {
 }
 
 #[tokio::test]
-async fn a_resolver_is_taken_away_if_that_is_said() {
+async fn resolver_is_removed_if_configured() {
     let (mut world, readers) = world(Backend::Postgres);
     give(&world, &["x"]);
     put(&world, A, "x", "a");
@@ -124,7 +125,7 @@ async fn a_resolver_is_taken_away_if_that_is_said() {
     assert_eq!(world.device("x", "d").await.snapshot(9).await, [""; 0]);
     world.config = plain;
     restart(&mut world);
-    // It is gone: said once is enough, and one that comes again is new.
+    // It is removed: a repeated setting has no effect, and a new resolver is installed as new.
     world.config.tables.clear();
     world.config = configure(&readers)(world.config.clone());
     restart(&mut world);

@@ -1,4 +1,4 @@
-//! `/readyz` tells when a feeder cannot do its work, and that it has caught up.
+//! `/readyz` reports when a feeder cannot work, and when it has caught up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::world::World;
 const ENDS_ITS_CONNECTION: &str = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'
     AND classid::bigint = 1380600396 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
-/// Nobody is behind by a minute, however slow the machine, unless that is said.
+/// Allows a lag of a minute by default, so that slow machines do not matter.
 fn world(readers: &Arc<Readers>) -> World {
     let configure = configure(readers);
     World::postgres(super::TABLES, |config| {
@@ -32,7 +32,7 @@ async fn readyz(server: &Server) -> (u16, Value) {
     (status, body["checks"]["feeder"].clone())
 }
 
-/// Asks until it is so.
+/// Polls until the status is reached.
 async fn becomes(server: &Server, expected: u16) -> Value {
     for _ in 0..6_000 {
         let (status, feeder) = readyz(server).await;
@@ -45,7 +45,7 @@ async fn becomes(server: &Server, expected: u16) -> Value {
 }
 
 #[tokio::test]
-async fn a_resolver_that_takes_too_long_is_told_and_that_it_has_caught_up() {
+async fn slow_resolver_is_reported_until_it_catches_up() {
     let readers = Arc::new(Readers::default());
     let world = world(&readers);
     becomes(&world.server, 200).await;
@@ -65,9 +65,9 @@ async fn a_resolver_that_takes_too_long_is_told_and_that_it_has_caught_up() {
     assert_eq!((status, &feeder), (200, &json!({"ok": true, "waiting": 0})));
 }
 
-/// A row of which the resolver can say nothing is noted, and holds nothing up.
+/// A row for which the resolver fails is recorded, and blocks nothing.
 #[tokio::test]
-async fn a_resolver_that_fails_is_no_feeder_that_fails() {
+async fn failing_resolver_does_not_fail_the_feeder_check() {
     let readers = Arc::new(Readers::default());
     let world = world(&readers);
     put(&world, A, "fail", "a");
@@ -76,9 +76,9 @@ async fn a_resolver_that_fails_is_no_feeder_that_fails() {
     assert_eq!(becomes(&world.server, 200).await["waiting"], 0);
 }
 
-/// Its connection ends while it asks: nobody feeds, until it has another.
+/// Its connection ends during a call: there is no feeder until it reconnects.
 #[tokio::test]
-async fn a_feeder_whose_connection_is_gone_is_told_and_its_return() {
+async fn lost_feeder_connection_is_reported_until_it_returns() {
     let readers = Arc::new(Readers::default());
     let world = world(&readers);
     becomes(&world.server, 200).await;
@@ -87,22 +87,22 @@ async fn a_feeder_whose_connection_is_gone_is_told_and_its_return() {
     readers.stands();
     world.write(ENDS_ITS_CONNECTION);
     let feeder = becomes(&world.server, 503).await;
-    assert_eq!(feeder["why"], "nobody feeds the resolvers", "{feeder}");
+    assert_eq!(feeder["why"], "no feeder is running", "{feeder}");
     readers.set_gate(false);
     fed(&world.server);
     assert_eq!(becomes(&world.server, 200).await["waiting"], 0);
 }
 
-/// What it reads is not there: it cannot be asked.
+/// A table that it reads is missing: its state cannot be read.
 #[tokio::test]
-async fn a_feeder_that_cannot_be_asked_is_told() {
+async fn unreadable_feeder_state_is_reported() {
     let readers = Arc::new(Readers::default());
     let world = world(&readers);
     becomes(&world.server, 200).await;
-    world.write("ALTER TABLE rejoin_tell RENAME TO told");
+    world.write("ALTER TABLE rejoin_tell RENAME TO moved");
     let (status, feeder) = readyz(&world.server).await;
-    assert_eq!((status, &feeder["why"]), (503, &json!("it cannot be asked")), "{feeder}");
-    world.write("ALTER TABLE rejoin_told RENAME TO tell");
+    assert_eq!((status, &feeder["why"]), (503, &json!("its state cannot be read")), "{feeder}");
+    world.write("ALTER TABLE rejoin_moved RENAME TO tell");
     // The feeder pauses for five seconds at most before it begins again.
     becomes(&world.server, 200).await;
 }
