@@ -1,4 +1,4 @@
-//! What scenarios work with: the users, their devices, the rows that were made, and the requests of a plain client.
+//! Test bench for the scenarios: users, devices, created rows, and the requests of a plain client.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,31 +12,31 @@ use crate::client::{Ask, Client, Exchange};
 use crate::expect::{self, Ended, Told, fail, hold};
 use crate::tables::{Child, Table};
 
-/// How long to wait before looking again for a change that is not there yet.
+/// Pause between two polls for a change that has not arrived yet.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A row that a scenario made.
+/// A row that a scenario created.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
     pub(crate) user: usize,
     pub(crate) id: String,
-    /// As the server named it last.
+    /// The version in the last response from the server.
     pub(crate) version: String,
 }
 
-/// A device that has read everything up to its checkpoint.
+/// A device that has pulled everything up to its checkpoint.
 #[derive(Debug, Clone)]
 pub(crate) struct Reader {
     pub(crate) client_id: String,
     pub(crate) checkpoint: i64,
 }
 
-/// What pulls told, by id; the last word on each row counts.
+/// Pulled changes and deletes by row id. A later entry for a row replaces an earlier one.
 #[derive(Debug, Default)]
 pub(crate) struct News {
     pub(crate) changes: BTreeMap<String, Value>,
     pub(crate) deletes: BTreeSet<String>,
-    /// Every id that was told of, in order.
+    /// Every id that a pull returned, in order.
     pub(crate) told: Vec<String>,
 }
 
@@ -45,11 +45,11 @@ impl News {
     pub(crate) fn row(&self, id: &str) -> Told<&Value> {
         match self.changes.get(id) {
             Some(record) => Ok(&record["data"]),
-            None => fail(format!("the pull does not bring row {id}")),
+            None => fail(format!("the pull does not return row {id}")),
         }
     }
 
-    /// Takes a page in.
+    /// Adds the changes and deletes of a page.
     pub(crate) fn take(&mut self, page: &Value) -> Told {
         for record in expect::list(page, "changes")? {
             let id = expect::text(record, "id")?.to_owned();
@@ -67,12 +67,12 @@ impl News {
     }
 }
 
-/// The answer to a push.
+/// The response to a push.
 #[derive(Debug)]
 pub(crate) struct Pushed(pub(crate) Value);
 
 impl Pushed {
-    /// What was said of a record.
+    /// The result for one record.
     pub(crate) fn of(&self, id: &str) -> Told<&Value> {
         let lists = ["accepted", "rejected"].map(|list| expect::list(&self.0, list));
         for list in lists {
@@ -80,10 +80,10 @@ impl Pushed {
                 return Ok(found);
             }
         }
-        fail(format!("the answer says nothing of row {id}"))
+        fail(format!("the response has no result for row {id}"))
     }
 
-    /// Whether a record ended so.
+    /// Returns the result for a record; fails unless it has this status and reason.
     pub(crate) fn ended(&self, id: &str, status: &str, reason: Option<&str>) -> Told<&Value> {
         let result = self.of(id)?;
         expect::is(result, "status", status)?;
@@ -92,7 +92,7 @@ impl Pushed {
     }
 }
 
-/// One server and those who ask it.
+/// One server and the users that connect to it.
 #[derive(Debug)]
 pub(crate) struct Bench {
     client: Client,
@@ -103,7 +103,7 @@ pub(crate) struct Bench {
     pub(crate) place: Table,
     pub(crate) child: Option<Child>,
     pub(crate) read_only: Option<String>,
-    /// One of each user.
+    /// One reader per user.
     pub(crate) readers: Vec<Reader>,
     made: Vec<(usize, String, String)>,
     exchanges: Vec<Exchange>,
@@ -130,17 +130,17 @@ impl Bench {
         }
     }
 
-    /// A scenario begins.
+    /// Clears the recorded exchanges before a scenario.
     pub(crate) fn begin(&mut self) {
         self.exchanges.clear();
     }
 
-    /// The exchanges of this scenario.
+    /// The exchanges of the current scenario.
     pub(crate) fn exchanges(&self) -> &[Exchange] {
         &self.exchanges
     }
 
-    /// Why nothing can be tried.
+    /// The error for a setup that failed before the first scenario.
     pub(crate) fn cannot_begin(&self, ended: Ended) -> anyhow::Error {
         let (Ended::Failed(why) | Ended::Skipped(why)) = ended;
         let last = self.exchanges.last().map(|last| {
@@ -161,24 +161,24 @@ impl Bench {
         if self.users.len() > 1 { Ok(1) } else { expect::skip("only one user was given") }
     }
 
-    /// How this user says who asks.
+    /// The header that identifies this user.
     pub(crate) fn credentials(&self, user: usize) -> Vec<(String, String)> {
         self.users.get(user).cloned().into_iter().collect()
     }
 
-    /// Whether users say who they are by a token, which can be a wrong one.
+    /// Whether users authenticate with a bearer token, so that an invalid token can be tested.
     pub(crate) fn by_token(&self) -> bool {
         self.users.first().is_some_and(|(name, _)| name == "authorization")
     }
 
-    /// Several requests at once.
+    /// Sends several requests concurrently.
     pub(crate) fn send(&mut self, asks: &[Ask]) -> Vec<Exchange> {
         let exchanges = self.client.send(asks);
         self.exchanges.extend(exchanges.iter().cloned());
         exchanges
     }
 
-    /// One request, whatever the answer is; it fails if there is none.
+    /// Sends one request and returns any response; fails if there is none.
     pub(crate) fn ask(&mut self, ask: Ask) -> Told<Exchange> {
         match self.send(&[ask]).pop() {
             Some(exchange) if exchange.status != 0 => Ok(exchange),
@@ -192,7 +192,7 @@ impl Bench {
         self.ask(Ask { method: "GET", path: path.to_owned(), headers, body: String::new() })
     }
 
-    /// A body with what every body has, unless it says otherwise.
+    /// A request body with the common members; `body` may override them.
     pub(crate) fn framed(&self, client_id: &str, body: Value) -> Value {
         let mut whole = Map::new();
         whole.insert("client_id".into(), json!(client_id));
@@ -204,7 +204,7 @@ impl Bench {
         Value::Object(whole)
     }
 
-    /// A POST as it is.
+    /// A POST with this body, unchanged.
     pub(crate) fn asking(&self, user: usize, path: &str, body: &Value) -> Ask {
         let headers = self.credentials(user);
         Ask { method: "POST", path: path.to_owned(), headers, body: body.to_string() }
@@ -214,17 +214,17 @@ impl Bench {
         self.ask(self.asking(user, path, body))
     }
 
-    /// A POST that is answered well: an object, without anything that v0.1.2 does not know.
+    /// Sends a POST that must return 200 with an object and without any Rejoin extension.
     pub(crate) fn good(&mut self, user: usize, path: &str, body: &Value) -> Told<Value> {
         let exchange = self.post(user, path, body)?;
         expect::equal("the status", exchange.status, 200)?;
         let answer = exchange.json();
-        hold(answer.is_object(), "the answer is no JSON object")?;
-        hold(answer.get("rejoin").is_none(), "an extension is answered that nobody asked for")?;
+        hold(answer.is_object(), "the response is not a JSON object")?;
+        hold(answer.get("rejoin").is_none(), "the response has an unrequested extension")?;
         Ok(answer)
     }
 
-    /// A name that no device had before.
+    /// A client id that no device has used.
     pub(crate) fn new_client(&mut self) -> String {
         self.count += 1;
         format!("conformance-{}-{}", self.run, self.count)
@@ -238,25 +238,25 @@ impl Bench {
         Ok(client_id)
     }
 
-    /// Now, by the clock of this machine.
+    /// The current time of this machine.
     pub(crate) fn now() -> String {
         time::format(now())
     }
 
-    /// A record of the table that is written in.
+    /// A record for the table under test.
     pub(crate) fn record(&self, operation: &str, id: &str, data: &Value) -> Value {
         json!({"id": id, "table_name": self.place.name, "operation": operation, "data": data,
                "client_updated_at": Self::now()})
     }
 
-    /// The columns that a new row needs, with this text.
+    /// The columns that a new row requires, with this text.
     pub(crate) fn data(&self, text: &str) -> Value {
         let mut data: Map<String, Value> = self.place.required.iter().cloned().collect();
         data.insert(self.place.text.clone(), json!(text));
         Value::Object(data)
     }
 
-    /// An id for a new row, which is remembered so that the row goes in the end.
+    /// A new row id. `tidy` deletes the row at the end.
     pub(crate) fn new_id(&mut self, user: usize) -> String {
         let table = self.place.name.clone();
         self.new_id_in(user, &table)
@@ -268,7 +268,7 @@ impl Bench {
         id
     }
 
-    /// Pushes records, by the user's reading device.
+    /// Pushes records from the user's reader device.
     pub(crate) fn push(&mut self, user: usize, records: &[Value]) -> Told<Pushed> {
         let body = self.pushing(user, records);
         let answer = self.good(user, "/sync/push", &body)?;
@@ -285,7 +285,7 @@ impl Bench {
         self.framed(client, json!({"changes": records}))
     }
 
-    /// A row that was made and accepted.
+    /// Creates a row; the server must accept it.
     pub(crate) fn create(&mut self, user: usize, text: &str) -> Told<Row> {
         let data = self.data(text);
         self.create_with(user, &data)
@@ -300,7 +300,7 @@ impl Bench {
         Ok(Row { user, id, version })
     }
 
-    /// An update of what the device has seen, which is accepted.
+    /// Updates a row from its last seen version; the server must accept it.
     pub(crate) fn edit(&mut self, row: &mut Row, data: &Value) -> Told {
         let mut record = self.record("update", &row.id, data);
         record["base_updated_at"] = json!(row.version);
@@ -310,7 +310,7 @@ impl Bench {
         Ok(())
     }
 
-    /// A delete, which is accepted.
+    /// Deletes a row; the server must accept it.
     pub(crate) fn remove(&mut self, row: &Row) -> Told<Value> {
         let record = self.record("delete", &row.id, &Value::Null);
         let pushed = self.push(row.user, &[record])?;
@@ -325,7 +325,7 @@ impl Bench {
         Ok(page)
     }
 
-    /// What there is to pull from a checkpoint on, and the checkpoint that it ends with.
+    /// Pulls all pages after a checkpoint. Returns them and the final checkpoint.
     pub(crate) fn pull_from(
         &mut self,
         user: usize,
@@ -338,11 +338,11 @@ impl Bench {
             let page = self.page(user, &client_id, json!({"checkpoint": from, "limit": limit}))?;
             hold(
                 page["snapshot_required"] != true,
-                "a snapshot is required of a device that is up to date",
+                "the server requires a snapshot from a device that is up to date",
             )?;
             let next = expect::number(&page, "checkpoint")?;
             let more = page["has_more"] == true;
-            hold(!more || next > from, "the checkpoint does not move though there is more")?;
+            hold(!more || next > from, "`has_more` is true but the checkpoint does not advance")?;
             from = next;
             pages.push(page);
             if !more {
@@ -351,7 +351,7 @@ impl Bench {
         }
     }
 
-    /// Reads everything that there is; the checkpoint then.
+    /// Pulls everything and returns the final checkpoint.
     pub(crate) fn catch_up(&mut self, user: usize) -> Told<i64> {
         let from = self.reader(user)?.checkpoint;
         let (_, checkpoint) = self.pull_from(user, from, 1_000)?;
@@ -359,7 +359,7 @@ impl Bench {
         Ok(checkpoint)
     }
 
-    /// Reads on until all these rows were told of, for as long as it is worth waiting.
+    /// Pulls until every one of these rows was returned, or until the timeout (`--patience`).
     pub(crate) fn hear(&mut self, user: usize, ids: &[&str]) -> Told<News> {
         let begun = Instant::now();
         let mut news = News::default();
@@ -370,11 +370,11 @@ impl Bench {
             for page in &pages {
                 news.take(page)?;
             }
-            let lacks = ids.iter().find(|id| !news.told.iter().any(|told| told == *id));
-            match lacks {
+            let missing = ids.iter().find(|id| !news.told.iter().any(|pulled| pulled == *id));
+            match missing {
                 None => return Ok(news),
                 Some(id) if begun.elapsed() > self.patience => {
-                    return fail(format!("no pull tells of row {id}"));
+                    return fail(format!("no pull returns row {id}"));
                 }
                 Some(_) => std::thread::sleep(PAUSE),
             }
@@ -385,7 +385,7 @@ impl Bench {
         self.readers.get(user).cloned().ok_or_else(|| Ended::Skipped("no such user".to_owned()))
     }
 
-    /// Every page of a snapshot: the records, and the checkpoint of the last page.
+    /// Reads all pages of a snapshot. Returns the records and the checkpoint of the last page.
     pub(crate) fn snapshot(
         &mut self,
         user: usize,
@@ -404,15 +404,15 @@ impl Bench {
                 return Ok((records, expect::number(&page, "checkpoint")?));
             }
             hold(page["cursor"].is_object(), "a page before the last has no cursor")?;
-            hold(page["cursor"] != cursor, "the cursor does not move")?;
+            hold(page["cursor"] != cursor, "the cursor does not advance")?;
             cursor = page["cursor"].clone();
         }
     }
 
-    /// Deletes what was made; what could not be deleted.
+    /// Deletes the created rows. Returns those that could not be deleted.
     pub(crate) fn tidy(&mut self) -> Vec<String> {
         let mut left = Vec::new();
-        // Children were made after their parents.
+        // Reverse order: children were created after their parents.
         let made: Vec<_> = std::mem::take(&mut self.made).into_iter().rev().collect();
         for user in self.users() {
             let own: Vec<_> = made.iter().filter(|(of, ..)| *of == user).collect();
@@ -439,7 +439,7 @@ impl Bench {
 }
 
 /// Microseconds since 1970.
-#[allow(clippy::disallowed_methods)] // A program of its own: no host hands it the time.
+#[allow(clippy::disallowed_methods)] // A standalone program: no host provides the time.
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)

@@ -1,4 +1,5 @@
-//! HTTP/1.1 for the scenarios: one connection per request, so that a server that drops one harms no other; every exchange is kept.
+//! HTTP/1.1 client for the scenarios. It opens one connection per request, so that a dropped
+//! connection affects no other request, and records every exchange.
 
 use std::time::Duration;
 
@@ -11,31 +12,31 @@ use hyper::{Method, Request, Uri};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 
-/// How long an answer may take.
+/// Response timeout.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A request and what came back. What says who asked is not kept.
+/// A request and its response, without the credentials.
 #[derive(Debug, Clone)]
 pub(crate) struct Exchange {
     pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) sent: String,
-    /// 0 if there was no answer.
+    /// 0 if there was no response.
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
-    /// What was received; why nothing was, if there was no answer.
+    /// The response body, or the error if there was no response.
     pub(crate) received: String,
 }
 
 impl Exchange {
-    /// The answer as JSON; null if it is none.
+    /// The response as JSON; null if it is not JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.received).unwrap_or(Value::Null)
     }
 
-    /// A header of the answer.
+    /// A header of the response.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        let found = self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 }
@@ -49,13 +50,13 @@ pub(crate) struct Ask {
     pub(crate) body: String,
 }
 
-/// Speaks to one server.
+/// Connection settings of one server.
 #[derive(Debug)]
 pub(crate) struct Client {
     runtime: tokio::runtime::Runtime,
     /// `host:port`.
     authority: String,
-    /// What stands before every path.
+    /// Prefix of every path.
     base: String,
 }
 
@@ -66,9 +67,9 @@ impl Client {
         let is_http = uri.scheme_str() == Some("http");
         anyhow::ensure!(
             is_http,
-            "--url {url}: it is http://host:port; TLS ends before the server, ask it behind that"
+            "--url {url}: expected http://host:port; for TLS, connect behind the TLS proxy"
         );
-        let host = uri.host().with_context(|| format!("--url {url}: it names no host"))?;
+        let host = uri.host().with_context(|| format!("--url {url}: no host in the URL"))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Self {
             runtime,
@@ -77,7 +78,7 @@ impl Client {
         })
     }
 
-    /// Sends requests at once, and waits for all answers, in their order.
+    /// Sends requests concurrently and returns the responses in the same order.
     pub(crate) fn send(&self, asks: &[Ask]) -> Vec<Exchange> {
         self.runtime.block_on(join_all(asks.iter().map(|ask| self.exchange(ask))))
     }
@@ -125,7 +126,7 @@ impl Client {
             let (parts, body) = sender.send_request(request).await?.into_parts();
             anyhow::Ok((parts, body.collect().await?.to_bytes()))
         };
-        // The connection moves only while it is polled; it ends with the answer, or the answer with it.
+        // The connection makes progress only while it is polled. Either future may finish first.
         tokio::pin!(answering);
         let answered = tokio::select! {
             answered = &mut answering => answered,

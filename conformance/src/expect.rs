@@ -1,35 +1,35 @@
-//! What ends a scenario early: what a server should have answered and did not, or that it has nothing of the kind.
+//! Assertions of the scenarios. A failed assertion ends the scenario early.
 
 use serde_json::Value;
 
-/// Why a scenario did not come to its end.
+/// Why a scenario ended early.
 #[derive(Debug)]
 pub(crate) enum Ended {
-    /// The server answered otherwise.
+    /// The response differs from the expected one.
     Failed(String),
-    /// There is nothing to try it on.
+    /// The server has nothing to test this with.
     Skipped(String),
 }
 
-/// How a scenario goes.
+/// Result of a scenario step.
 pub(crate) type Told<T = ()> = Result<T, Ended>;
 
-/// It does not apply, because of this.
+/// Ends the scenario as not applicable.
 pub(crate) fn skip<T>(why: &str) -> Told<T> {
     Err(Ended::Skipped(why.to_owned()))
 }
 
-/// It failed, because of this.
+/// Ends the scenario as failed.
 pub(crate) fn fail<T>(why: impl Into<String>) -> Told<T> {
     Err(Ended::Failed(why.into()))
 }
 
-/// Fails unless it holds.
+/// Fails unless the condition is true.
 pub(crate) fn hold(holds: bool, what: &str) -> Told {
     if holds { Ok(()) } else { fail(what) }
 }
 
-/// Fails unless the member of an answer is this.
+/// Fails unless the member has this value.
 pub(crate) fn is(answer: &Value, member: &str, expected: impl Into<Value>) -> Told {
     let expected = expected.into();
     let found = &answer[member];
@@ -39,7 +39,7 @@ pub(crate) fn is(answer: &Value, member: &str, expected: impl Into<Value>) -> To
     fail(format!("`{member}` is {found} and should be {expected}"))
 }
 
-/// Fails unless these are equal.
+/// Fails unless the values are equal.
 #[expect(clippy::needless_pass_by_value, reason = "what is compared is often a number")]
 pub(crate) fn equal<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Told {
     if found == expected {
@@ -48,7 +48,7 @@ pub(crate) fn equal<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expect
     fail(format!("{what}: {found:?}, and should be {expected:?}"))
 }
 
-/// The member of an answer as text.
+/// The member as text.
 pub(crate) fn text<'a>(answer: &'a Value, member: &str) -> Told<&'a str> {
     match answer[member].as_str() {
         Some(text) => Ok(text),
@@ -56,7 +56,7 @@ pub(crate) fn text<'a>(answer: &'a Value, member: &str) -> Told<&'a str> {
     }
 }
 
-/// The member of an answer as a whole number.
+/// The member as an integer.
 pub(crate) fn number(answer: &Value, member: &str) -> Told<i64> {
     match answer[member].as_i64() {
         Some(number) => Ok(number),
@@ -64,7 +64,7 @@ pub(crate) fn number(answer: &Value, member: &str) -> Told<i64> {
     }
 }
 
-/// The member of an answer as a list, which is never null.
+/// The member as a list; null is not accepted.
 pub(crate) fn list<'a>(answer: &'a Value, member: &str) -> Told<&'a [Value]> {
     match answer[member].as_array() {
         Some(list) => Ok(list),
@@ -72,7 +72,7 @@ pub(crate) fn list<'a>(answer: &'a Value, member: &str) -> Told<&'a [Value]> {
     }
 }
 
-/// The member of an answer as an instant of RFC 3339, in microseconds.
+/// The member as an RFC 3339 timestamp, in microseconds.
 pub(crate) fn instant(answer: &Value, member: &str) -> Told<i64> {
     let text = text(answer, member)?;
     match rejoin_protocol::time::parse(text) {

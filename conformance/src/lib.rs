@@ -1,7 +1,8 @@
-//! `rejoin-conformance`: runs the requests of a plain v0.1.2 client against any sync server over HTTP, in named scenarios.
+//! `rejoin-conformance` runs the requests of a plain v0.1.2 client against any sync server over
+//! HTTP.
 //!
-//! It uses only what the server answers: users are given as credentials, tables are read from `/sync/schema`. Rows that it
-//! creates are deleted at the end, as a device deletes them.
+//! It needs only credentials: it reads the tables from `/sync/schema`. At the end it deletes the
+//! rows that it created, as a device deletes them.
 
 use std::io::Write;
 use std::time::Duration;
@@ -26,37 +27,38 @@ use tables::Wishes;
 #[derive(Debug, clap::Parser)]
 #[command(name = "rejoin-conformance", version)]
 pub struct Options {
-    /// The server: `http://host:port`, and the path that its routes are below, if there is one.
+    /// The server as `http://host:port`, with a path prefix if it has one.
     #[arg(long)]
     url: String,
-    /// Who asks, by a bearer token. Given twice it is two users, and nobody may meet the other's rows.
+    /// Bearer token of a user. Given twice, there are two users, and neither may see the other's
+    /// rows.
     #[arg(long, required_unless_present = "header")]
     token: Vec<String>,
-    /// Who asks, by a header such as `X-User-ID: anna`. Given twice it is two users.
+    /// Header that identifies a user, such as `X-User-ID: anna`. Given twice, there are two users.
     #[arg(long, value_name = "NAME: VALUE", conflicts_with = "token")]
     header: Vec<String>,
-    /// The table to write in; else the first that takes a row.
+    /// The table to write to [default: the first that accepts a row].
     #[arg(long)]
     table: Option<String>,
-    /// What a column needs in a row that is made, as text or JSON; may be repeated.
+    /// A required value of a column in created rows, as text or JSON; repeatable.
     #[arg(long, value_name = "COLUMN=VALUE")]
     value: Vec<String>,
-    /// A column that is left alone; may be repeated.
+    /// A column that is never written; repeatable.
     #[arg(long, value_name = "COLUMN")]
     leave: Vec<String>,
-    /// Only scenarios whose names begin so; may be repeated.
+    /// Runs only scenarios whose names begin with this; repeatable.
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// How many seconds a change may take until it can be pulled.
+    /// Seconds that a change may take to appear in a pull.
     #[arg(long, default_value_t = 10)]
     patience: u64,
-    /// Prints one JSON object instead of lines.
+    /// Prints one JSON object instead of text.
     #[arg(long)]
     json: bool,
 }
 
 impl Options {
-    /// The header that says who asks, for each user.
+    /// The header that identifies each user.
     fn users(&self) -> anyhow::Result<Vec<(String, String)>> {
         let of_token =
             |token: &String| (String::from("authorization"), format!("Bearer {}", token.trim()));
@@ -64,7 +66,7 @@ impl Options {
         for header in &self.header {
             let (name, value) = header
                 .split_once(':')
-                .with_context(|| format!("--header {header}: it is written `Name: value`"))?;
+                .with_context(|| format!("--header {header}: expected `Name: value`"))?;
             users.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
         }
         Ok(users)
@@ -75,7 +77,7 @@ impl Options {
         for value in &self.value {
             let (column, text) = value
                 .split_once('=')
-                .with_context(|| format!("--value {value}: it is written `column=value`"))?;
+                .with_context(|| format!("--value {value}: expected `column=value`"))?;
             let json = serde_json::from_str(text).unwrap_or_else(|_| text.into());
             values.push((column.to_owned(), json));
         }
@@ -87,10 +89,10 @@ impl Options {
     }
 }
 
-/// Runs the scenarios and writes the result of each to `out`, as text or, with `--json`, as one object.
+/// Runs the scenarios and writes the results to `out`, as text or, with `--json`, as one object.
 ///
 /// # Errors
-/// A scenario failed, the server cannot be reached, no table fits, or an option is malformed.
+/// A scenario failed, the server is unreachable, no table is suitable, or an option is malformed.
 pub fn run(options: &Options, out: &mut dyn Write) -> anyhow::Result<()> {
     let chosen: Vec<&Scenario> =
         scenarios::all().filter(|scenario| options.asks_for(scenario)).collect();

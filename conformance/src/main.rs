@@ -1,4 +1,4 @@
-//! The command `rejoin-conformance`: the arguments, standard output, and the exit code.
+//! Command-line entry point of `rejoin-conformance`.
 
 use clap::Parser as _;
 use rejoin_conformance::Options;

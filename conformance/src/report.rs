@@ -1,4 +1,4 @@
-//! What became of each scenario, for people and for programs.
+//! Reports the outcome of each scenario, as text or JSON.
 
 use std::io::{self, Write};
 
@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use crate::client::Exchange;
 use crate::scenarios::Scenario;
 
-/// How much of a body people are shown.
+/// Maximum characters of a body in the text report.
 const SHOWN: usize = 2_000;
 
-/// How a scenario ended.
+/// Outcome of a scenario.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Passed,
@@ -18,7 +18,7 @@ pub(crate) enum Outcome {
     NotApplicable(String),
 }
 
-/// The scenarios so far.
+/// The outcomes so far.
 pub(crate) struct Report<'o> {
     out: &'o mut dyn Write,
     url: String,
@@ -28,7 +28,7 @@ pub(crate) struct Report<'o> {
     passed: usize,
     failed: usize,
     skipped: usize,
-    /// Rows that could not be deleted again.
+    /// Rows that could not be deleted.
     pub(crate) left: Vec<String>,
 }
 
@@ -41,7 +41,7 @@ impl<'o> Report<'o> {
     ) -> io::Result<Self> {
         let (url, table) = (url.to_owned(), table.to_owned());
         if !json {
-            writeln!(out, "{url}: rows are made in {table}")?;
+            writeln!(out, "{url}: creating rows in {table}")?;
         }
         Ok(Self {
             out,
@@ -56,7 +56,7 @@ impl<'o> Report<'o> {
         })
     }
 
-    /// One more scenario.
+    /// Adds the outcome of a scenario.
     pub(crate) fn add(&mut self, scenario: &Scenario, outcome: Outcome) -> io::Result<()> {
         let name = scenario.name;
         let mut entry = json!({"name": name, "mends": scenario.mends});
@@ -90,7 +90,7 @@ impl<'o> Report<'o> {
         Ok(())
     }
 
-    /// The counts; an error if a scenario failed.
+    /// Writes the totals; returns an error if a scenario failed.
     pub(crate) fn close(mut self) -> anyhow::Result<()> {
         let Self { passed, failed, skipped, .. } = self;
         let left = std::mem::take(&mut self.left);

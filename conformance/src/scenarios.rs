@@ -1,4 +1,5 @@
-//! The scenarios by name: what a plain v0.1.2 client meets, and what it is spared where v0.1.2 itself is known to fail.
+//! All scenarios by name. They cover what a plain v0.1.2 client relies on, and known defects of
+//! v0.1.2.
 
 use crate::bench::Bench;
 use crate::expect::Told;
@@ -13,23 +14,22 @@ mod snapshot;
 mod users;
 mod values;
 
-/// One scenario.
 #[derive(Debug)]
 pub(crate) struct Scenario {
-    /// Stable; the part before the slash is its area.
+    /// Stable name; the part before the slash is the area.
     pub(crate) name: &'static str,
-    /// What v0.1.2 does instead, where that is a defect.
+    /// The defect of v0.1.2 that makes it fail this scenario, if any.
     pub(crate) mends: Option<&'static str>,
     pub(crate) tell: fn(&mut Bench) -> Told,
 }
 
-/// As v0.1.2 answers, too.
+/// A scenario that v0.1.2 passes.
 const fn wire(name: &'static str, tell: fn(&mut Bench) -> Told) -> Scenario {
     Scenario { name, mends: None, tell }
 }
 
-/// Better than v0.1.2 answers.
-const fn mended(
+/// A scenario that v0.1.2 fails.
+const fn fixed(
     name: &'static str,
     instead: &'static str,
     tell: fn(&mut Bench) -> Told,
@@ -37,7 +37,7 @@ const fn mended(
     Scenario { name, mends: Some(instead), tell }
 }
 
-/// Every scenario, in the order in which they are lived.
+/// Every scenario, in execution order.
 pub(crate) fn all() -> impl Iterator<Item = &'static Scenario> {
     let areas: [&[Scenario]; 9] = [
         gates::ALL,
@@ -58,7 +58,7 @@ mod tests {
     use super::all;
 
     #[test]
-    fn every_scenario_has_a_name_of_its_own_with_an_area() {
+    fn scenario_names_are_unique_and_have_an_area() {
         let mut names: Vec<&str> = all().map(|scenario| scenario.name).collect();
         assert!(names.len() > 70, "{}", names.len());
         assert!(names.iter().all(|name| name.split('/').count() == 2));

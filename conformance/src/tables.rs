@@ -1,4 +1,4 @@
-//! Which tables there are to try: found in `/sync/schema`, and by whether a row is taken.
+//! Finds the tables to test: reads `/sync/schema` and tries to create a row.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::bench::{Bench, Reader};
 use crate::expect::{self, Ended, Told, fail, hold};
 
-/// What the caller knows better.
+/// Overrides from the command line.
 #[derive(Debug, Default)]
 pub(crate) struct Wishes {
     pub(crate) table: Option<String>,
@@ -14,11 +14,11 @@ pub(crate) struct Wishes {
     pub(crate) leave: Vec<String>,
 }
 
-/// A column that devices write.
+/// A column that devices may write.
 #[derive(Debug, Clone)]
 pub(crate) struct Column {
     pub(crate) name: String,
-    /// The database's word, in lower case.
+    /// The type name in the database, in lower case.
     pub(crate) db_type: String,
     pub(crate) logical: String,
     pub(crate) nullable: bool,
@@ -34,7 +34,7 @@ impl Column {
         self.db_type.ends_with("[]")
     }
 
-    /// Whether any text is a value of it.
+    /// Whether the column accepts any text.
     fn is_text(&self) -> bool {
         const TEXTS: &[&str] =
             &["text", "varchar", "character varying", "citext", "clob", "nvarchar"];
@@ -43,7 +43,7 @@ impl Column {
             && !self.db_type.contains('(')
     }
 
-    /// Something that it can hold.
+    /// A valid value.
     fn example(&self) -> Value {
         match self.logical.as_str() {
             "int" | "int64" | "float" => json!(1),
@@ -60,30 +60,30 @@ impl Column {
     }
 }
 
-/// A table of rows that belong to who makes them.
+/// A table whose rows belong to the user who creates them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Table {
     pub(crate) name: String,
-    /// The column that is written in most scenarios.
+    /// The text column that most scenarios write.
     pub(crate) text: String,
     pub(crate) updated_at: String,
-    /// Empty if rows are removed.
+    /// Empty if the table has no soft delete.
     pub(crate) deleted_at: String,
-    /// The column of the owner, if it is told.
+    /// The owner column, if the schema names it.
     pub(crate) owner: Option<String>,
     pub(crate) columns: Vec<Column>,
     pub(crate) required: Vec<(String, Value)>,
 }
 
 impl Table {
-    /// The first column of this kind.
+    /// The first column that matches.
     pub(crate) fn column(&self, what: &str, is: impl Fn(&Column) -> bool) -> Told<Column> {
         let found = self.columns.iter().find(|column| is(column)).cloned();
         found.map_or_else(|| expect::skip(&format!("{} has no column of {what}", self.name)), Ok)
     }
 }
 
-/// A table of children of the other's rows.
+/// A table whose rows have the tested table as their parent.
 #[derive(Debug, Clone)]
 pub(crate) struct Child {
     pub(crate) table: Table,
@@ -103,7 +103,7 @@ impl Child {
     }
 }
 
-/// Reads the schema, makes every user a device that is up to date, and finds the tables.
+/// Reads the schema, registers one up-to-date device per user, and selects the tables.
 pub(crate) fn find(bench: &mut Bench, wishes: &Wishes) -> Told {
     let exchange = bench.get("/sync/schema")?;
     expect::equal("the status of /sync/schema", exchange.status, 200)?;
@@ -116,10 +116,10 @@ pub(crate) fn find(bench: &mut Bench, wishes: &Wishes) -> Told {
         bench.readers.push(Reader { client_id, checkpoint });
     }
     let tables = expect::list(&schema, "tables")?;
-    let is_free = |table: &Value| table["push_policy"] == "disabled";
+    let is_read_only = |table: &Value| table["push_policy"] == "disabled";
     bench.read_only = tables
         .iter()
-        .find(|table| is_free(table))
+        .find(|table| is_read_only(table))
         .and_then(|table| table["table_name"].as_str())
         .map(str::to_owned);
     let mut found: Vec<Table> = tables
@@ -133,9 +133,9 @@ pub(crate) fn find(bench: &mut Bench, wishes: &Wishes) -> Told {
         .collect();
     hold(
         !found.is_empty(),
-        "no table that devices write has an owner, a key of text and a column of text",
+        "no table that devices write has an owner, a text key and a text column",
     )?;
-    // The one that has most to show.
+    // Prefer the table with most column types.
     found.sort_by_key(|table| std::cmp::Reverse(kinds(table)));
     let mut refused = String::new();
     for table in found {
@@ -151,7 +151,7 @@ pub(crate) fn find(bench: &mut Bench, wishes: &Wishes) -> Told {
             }
         }
     }
-    fail(format!("no table takes a row; --table, --value and --leave help.{refused}"))
+    fail(format!("no table takes a row; try --table, --value or --leave.{refused}"))
 }
 
 fn is_owners(table: &Value) -> bool {
@@ -167,7 +167,7 @@ fn child_of(table: &Value, parent: &str, wishes: &Wishes) -> Option<Child> {
     Some(Child { table: read(table, wishes)?, parent_column })
 }
 
-/// How many kinds of columns a table has.
+/// Number of different column types of a table.
 fn kinds(table: &Table) -> usize {
     let mut kinds: Vec<&str> = table.columns.iter().map(|column| column.logical.as_str()).collect();
     kinds.sort_unstable();
@@ -175,7 +175,7 @@ fn kinds(table: &Table) -> usize {
     kinds.len()
 }
 
-/// A table as scenarios need it; `None` if its key is no text.
+/// Converts a schema table; `None` if its key is not text.
 fn read(table: &Value, wishes: &Wishes) -> Option<Table> {
     let text = |name: &str| table[name].as_str().unwrap_or_default().to_owned();
     let (updated_at, deleted_at) = (text("updated_at_column"), text("deleted_at_column"));

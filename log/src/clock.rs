@@ -1,13 +1,13 @@
-//! The hybrid clock of an author: wall time where it can be had, and never behind what was seen (L6).
+//! The hybrid logical clock of an author: wall time, but never behind a key that it has seen.
 //!
-//! Pure: the wall's time is given at each call, in milliseconds since 1970. The whole clock is durable, and is saved with
-//! the entry that it stamped.
+//! Pure: the caller passes the wall time, in milliseconds since 1970. The whole clock is durable,
+//! and is saved with the entry that it stamped.
 
 use super::ids::{AuthorId, EntryId};
 use super::key::Key;
 
-/// An author's clock: the last time given or seen, the highest counter given or seen, and how far the device's own clock
-/// was found to be ahead.
+/// An author's clock: the highest time and counter stamped or seen, and by how much the device's
+/// wall clock was ahead of the server's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Clock {
     millis: u64,
@@ -16,8 +16,8 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// The key of something done now: later than everything this clock gave or saw. Where no higher counter is left, the time
-    /// goes on by a millisecond instead.
+    /// Stamps a key above all keys that this clock stamped or saw. If the counter is exhausted, the
+    /// time advances by a millisecond instead.
     pub fn stamp(&mut self, wall: u64, author: AuthorId, id: EntryId) -> Key {
         self.millis = self.millis.max(self.now(wall));
         match self.counter.checked_add(1) {
@@ -27,29 +27,30 @@ impl Clock {
         Key { millis: self.millis, counter: self.counter, author, id }
     }
 
-    /// Takes note of a key that somebody gave.
+    /// Observes a key of another author.
     pub fn observe(&mut self, key: &Key) {
         self.millis = self.millis.max(key.millis);
         self.counter = self.counter.max(key.counter);
     }
 
-    /// What the device's clock would show if it were not ahead.
+    /// The wall time, corrected if the device's clock is ahead.
     pub fn now(&self, wall: u64) -> u64 {
         wall.saturating_sub(self.ahead)
     }
 
-    /// Goes beyond a horizon: everything stamped from now on is above it.
+    /// Advances the clock beyond a horizon: later stamps are above it.
     pub fn pass(&mut self, horizon: &Key) {
         self.millis = self.millis.max(horizon.millis.saturating_add(1));
     }
 
-    /// The server said `counter_too_high`: the counter goes back to `highest`, the highest among all keys that stand (L6).
+    /// After the verdict `counter_too_high`: resets the counter to `highest`, the highest among all
+    /// current keys.
     pub fn lower(&mut self, highest: u64) {
         self.counter = highest;
     }
 
-    /// The server said `too_far_ahead` at its time `server`: the clock goes back to that, though never below `seen`, the
-    /// highest time among all keys that stand (L6).
+    /// After the verdict `too_far_ahead` at server time `server`: sets the clock back to that time,
+    /// but not below `seen`, the highest time among all current keys.
     pub fn set_back(&mut self, wall: u64, server: u64, seen: u64) {
         self.ahead += self.now(wall).saturating_sub(server);
         self.millis = server.max(seen);
@@ -87,7 +88,7 @@ mod tests {
         received: Recorded,
     }
 
-    /// A clock as recorded: with a counter for every device, of which one's own is the clock's and all others are its memory.
+    /// A recorded clock of the vectors: it has a counter per device, one of them its own.
     #[derive(Deserialize)]
     struct Recorded {
         timestamp: u64,
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn the_vectors_of_the_clock_pass() {
+    fn recorded_clock_vectors_pass() {
         let vectors: Vectors = serde_json::from_str(VECTORS).unwrap();
         assert_eq!(vectors.clocks.len(), 120);
         for (index, vector) in vectors.clocks.iter().enumerate() {
@@ -129,13 +130,13 @@ mod tests {
             let mut clock = vector.own.clock(me);
             clock.observe(&key(vector.incoming.timestamp, vector.incoming.highest()));
             let received = (clock.millis.max(clock.now(vector.now)), clock.counter);
-            let wanted = (vector.received.timestamp, vector.received.counter(me));
-            assert_eq!(received, wanted, "receipt of {index}");
+            let expected = (vector.received.timestamp, vector.received.counter(me));
+            assert_eq!(received, expected, "receipt of {index}");
         }
     }
 
     #[test]
-    fn what_is_stamped_is_above_all_that_was_stamped_or_seen_whatever_the_wall_shows() {
+    fn stamp_is_above_all_keys_stamped_or_seen() {
         let mut clock = Clock::default();
         let mut last = Key::FIRST;
         for (wall, seen) in [
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_ahead_goes_back_to_the_servers_time_and_stays_with_it() {
+    fn clock_ahead_of_the_server_is_set_back_and_stays_corrected() {
         let mut clock = Clock::default();
         assert_eq!(clock.stamp(600_000, AUTHOR, ENTRY).millis, 600_000);
         clock.set_back(600_000, 1_000, 0);
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_has_seen_the_highest_counter_goes_on_by_its_time() {
+    fn exhausted_counter_advances_the_time() {
         let mut clock = Clock::default();
         let mut last = key(1_000, u64::MAX - 1);
         clock.observe(&last);
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_back_does_not_go_below_what_stands() {
+    fn clock_is_not_set_back_below_current_keys() {
         let mut clock = Clock::default();
         clock.stamp(600_000, AUTHOR, ENTRY);
         clock.set_back(600_000, 1_000, 1_200);

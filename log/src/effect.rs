@@ -1,4 +1,4 @@
-//! What an entry does to rows: one net effect for each (L1).
+//! Effects of an entry on rows: one net effect per row.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::row::{Columns, Image, RowName};
 /// The net effect on one row.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// Puts the whole row, over whatever stands there.
+    /// Writes the whole row, replacing any existing one.
     Insert(Image),
     /// Sets these columns, if the row exists.
     Update(Columns),
@@ -17,7 +17,7 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// What turns `before` into `after`; `None` where they are equal.
+    /// The effect that changes `before` to `after`; `None` if they are equal.
     pub fn between(before: Option<&Image>, after: Option<&Image>) -> Option<Self> {
         match (before, after) {
             (None, None) => None,
@@ -37,7 +37,8 @@ impl Effect {
         }
     }
 
-    /// The row after this effect on `before`, void or not (that is asked in [`super::fold`]).
+    /// The row after this effect on `before`, without checking whether it is void (see
+    /// [`super::fold`]).
     pub fn on(&self, before: Option<&Image>) -> Option<Image> {
         match self {
             Self::Insert(image) => Some(image.clone()),
@@ -47,7 +48,7 @@ impl Effect {
     }
 }
 
-/// The effects of one entry, by row. Cheap to copy.
+/// The effects of one entry, by row. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Effects(Arc<BTreeMap<RowName, Effect>>);
 
@@ -57,17 +58,17 @@ impl Effects {
         self.0.get(row)
     }
 
-    /// In order of the rows.
+    /// In row order.
     pub fn iter(&self) -> impl Iterator<Item = (&RowName, &Effect)> {
         self.0.iter()
     }
 
-    /// The rows that they name, void ones too (L14).
+    /// The rows that they name, including void effects.
     pub fn rows(&self) -> BTreeSet<RowName> {
         self.0.keys().cloned().collect()
     }
 
-    /// Whether they name no row.
+    /// Whether there are no effects.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,7 +1,7 @@
-//! Small rows and actions for the tests of this room.
+//! Small rows and actions for the tests of this crate.
 //!
-//! A row has a column `buckets` that says where it lies, a text, a number and an owner. Its table is the first letter of its
-//! id, so that tests can write `r0`.
+//! A row has a column `buckets` with the names of its buckets, a text, a number and an owner. Its
+//! table is the first letter of its id, so that tests can write `r0`.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::ids::{AuthorId, Buckets, EntryId, Name};
 use super::row::{Columns, Image, Placement, RowName};
 use rejoin_protocol::Value;
 
-/// Rows lie where their column `buckets` says: names with spaces between them.
+/// Places a row in the buckets of its column `buckets`: names separated by spaces.
 #[derive(Debug)]
 pub(crate) struct Column;
 
@@ -54,7 +54,7 @@ pub(crate) fn columns<V: Into<Value>>(name: &str, value: V) -> Columns {
     Columns::from([(Name::from(name), value.into())])
 }
 
-/// One effect, as plain SQL would leave it.
+/// One effect, as captured from plain SQL.
 pub(crate) fn plain(id: &str, effect: Effect) -> Effects {
     [(row(id), effect)].into_iter().collect()
 }
@@ -116,7 +116,7 @@ fn run(action: &str, [first, second, third]: [&str; 3], draft: &mut Draft<'_>) -
         "transfer" => transfer(draft, first, second),
         "count" => create_if_few(draft, first, second, &["d"]),
         "crowd" => create_if_few(draft, first, second, &["d", "k", "r"]),
-        // Writes only where another value stands.
+        // Writes only if the value differs.
         "reset" => match number(&present(draft, first)?) {
             0 => Ok(()),
             _ => set(draft, first, "number", 0),
@@ -136,7 +136,7 @@ fn create(draft: &mut Draft<'_>, bucket: &str, text: &str) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Creates a row unless there are enough in these tables already.
+/// Creates a row unless these tables already have enough.
 fn create_if_few(
     draft: &mut Draft<'_>,
     bucket: &str,
@@ -161,7 +161,7 @@ fn transfer(draft: &mut Draft<'_>, from: &str, to: &str) -> Result<(), Stop> {
     set(draft, to, "number", had + 1)
 }
 
-/// Other code under the same names: what it appends, it shouts.
+/// Other code under the same names: it appends in capital letters.
 #[derive(Debug)]
 pub(crate) struct Louder;
 

@@ -1,26 +1,29 @@
-//! State is a fold (L1): the base, then the effects of all entries in the order of their keys, each where it counts.
+//! The state is a fold: the base, then the effects of all entries in key order, without void
+//! effects.
 //!
-//! Pure, and blind to everything but rows, effects and write sets: so equal items give equal state (I9). Effects are one per
-//! row, and none looks at another row; so a row can be folded alone, and a late entry costs the rows that it names.
+//! Pure: it depends only on rows, effects and write sets, so equal items give equal state. Effects
+//! are per row and independent of other rows, so a row can be folded alone, and a late entry costs
+//! only the rows that it names.
 
 use super::effect::Effect;
 use super::ids::Buckets;
 use super::row::{Image, Placement, RowName};
 use rejoin_protocol::mutant::{self, Mutant};
 
-/// What an effect does where it stands.
+/// Result of an effect on the current row.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Laid {
-    /// Nothing: the row is missing, or lies, before or after, in a bucket that the author may not write.
+    /// No change: the row is missing, or is, before or after, in a bucket outside the write set.
     Void,
-    /// The row is this from here on.
+    /// The new row.
     Row(Option<Image>),
 }
 
-/// Lays an effect over the row as it stands there (L1).
+/// Applies an effect to the current row.
 ///
-/// Void if the row is missing (but for an insert), or if the row as it stands, or as it would be after, lies in a bucket
-/// outside the write set, or in no bucket at all. In several buckets at once a row is written by those who may write each.
+/// The effect is void if the row is missing (except for an insert), or if the row before or after
+/// the effect is in a bucket outside the write set or in no bucket. To write a row in several
+/// buckets, the author must be a member of all of them.
 pub fn lay(
     row: &RowName,
     effect: &Effect,
@@ -41,7 +44,8 @@ pub fn lay(
     Laid::Row(after)
 }
 
-/// Whether an author who may write these buckets may write this row: all of its buckets are among them, and there is one.
+/// Whether the write set permits writing this row: the row has buckets, and all of them are in the
+/// write set.
 pub fn writable(
     row: &RowName,
     image: &Image,
@@ -58,13 +62,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_effect_counts_only_where_its_author_may_write() {
+    fn effect_outside_the_write_set_is_void() {
         let insert = |buckets: &str| Effect::Insert(image(buckets, "new"));
         let text = || Effect::Update([("text".into(), "new".into())].into());
         let to = |buckets: &str| Effect::Update([("buckets".into(), buckets.into())].into());
         let gone = Laid::Row(None);
         let is = |buckets: &str, text: &str| Laid::Row(Some(image(buckets, text)));
-        // what stands (buckets), the effect, the author's buckets, what it does
+        // current row (buckets), effect, author's buckets, result
         let table = [
             (None, insert("a"), "a", is("a", "new")),
             (None, insert("b"), "a", Laid::Void),
@@ -81,7 +85,7 @@ mod tests {
             (Some("a"), to("b"), "b", Laid::Void),
             (Some("a"), Effect::Delete, "a", gone.clone()),
             (Some("b"), Effect::Delete, "a", Laid::Void),
-            // Several buckets at once: each must be the author's.
+            // Several buckets: the author must be a member of each.
             (Some("a b"), text(), "a", Laid::Void),
             (Some("a b"), text(), "a b", is("a b", "new")),
             (Some("a b"), to("a"), "a", Laid::Void),
@@ -90,11 +94,11 @@ mod tests {
             (Some("a b"), Effect::Delete, "b", Laid::Void),
             (Some(""), text(), "a", Laid::Void),
         ];
-        for (before, effect, write_set, laid) in table {
+        for (before, effect, write_set, expected) in table {
             let before = before.map(|buckets| image(buckets, "old"));
             let write_set = write_set.split_whitespace().collect();
-            let did = lay(&row("r"), &effect, before.as_ref(), &write_set, &Column);
-            assert_eq!(did, laid, "{effect:?} on {before:?} within {write_set:?}");
+            let actual = lay(&row("r"), &effect, before.as_ref(), &write_set, &Column);
+            assert_eq!(actual, expected, "{effect:?} on {before:?} within {write_set:?}");
         }
     }
 }

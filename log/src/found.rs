@@ -1,14 +1,16 @@
-//! What the simulation found, each as the shrunken story that it told, and what a chain costs.
+//! Regression tests found by the simulation, each from a shrunken run, and the cost of a chain of
+//! entries.
 
 use super::effect::Effect;
 use super::fixture::columns;
 use super::world::World;
 use rejoin_protocol::Value;
 
-/// The server accepted an entry, and was set back to a backup from before; its answer came after the snapshot of the new epoch.
-/// The device took the entry for acknowledged, and it was nowhere but there, for ever.
+/// The server accepted an entry and was then restored from an older backup. Its response arrived
+/// after the snapshot of the new epoch. The device took the entry as acknowledged, so the server
+/// never received it again.
 #[test]
-fn an_answer_of_another_epoch_acknowledges_nothing() {
+fn response_of_another_epoch_acknowledges_nothing() {
     let mut world = World::new(&[("phone", "a"), ("tablet", "a")], &[("r0", "a")]);
     world.sql("phone", "r0", Effect::Update(columns("text", "milk")));
     let backup = world.server.store().clone();
@@ -24,13 +26,14 @@ fn an_answer_of_another_epoch_acknowledges_nothing() {
     assert_eq!(world.text("tablet", "r0"), "milk");
 }
 
-/// A copied database had an entry that the other copy published at another place. Here it moved there, and was not run on what it
-/// found: nothing that it had named was changed, only where it stood.
+/// Two copies of a database had the same entry, and one published it with another key. On the other
+/// copy the entry moved to that key but was not run again there, because no row that it had named
+/// had changed.
 #[test]
-fn an_own_action_that_comes_back_at_another_place_is_run_again() {
+fn own_action_that_gets_another_key_is_run_again() {
     let mut world =
         World::new(&[("phone", "a"), ("tablet", "a"), ("desk", "a")], &[("r0", "a"), ("r1", "a")]);
-    world.act("phone", "append r0 x"); // Offline, and so is its copy.
+    world.act("phone", "append r0 x"); // Offline, like its copy.
     world.copies("phone", "twin");
     world.act("tablet", "append r1 z");
     world.sync("tablet");
@@ -38,23 +41,24 @@ fn an_own_action_that_comes_back_at_another_place_is_run_again() {
     world.compacts();
     world.act("desk", "append r0 y"); // Offline, after the horizon.
     world.now += 100;
-    world.sync("phone"); // Too old: it counts from now on.
+    world.sync("phone"); // Too old: it gets a new key.
     world.sync("phone");
     world.sync("desk");
 
-    world.fetch("twin"); // Here it is asserted that nothing was to be run again.
+    world.fetch("twin"); // Asserts that nothing else must be run again.
     assert_eq!(world.text("twin", "r0"), "yx");
 }
 
-/// The author joined a bucket. A late entry put his row there as well, which made his own entry void under the buckets with which it
-/// was accepted; that came on the page after. Nothing before his entry changed then, so it was not run again, and stayed void.
+/// The author joined a bucket. A late entry moved the author's row there too, which voided the
+/// author's own entry under its old write set; the void view came on a later page. No row before
+/// the own entry changed then, so it was not run again and stayed void.
 #[test]
-fn an_entry_that_comes_back_void_from_under_other_buckets_is_run_again() {
+fn entry_that_comes_back_void_after_a_join_is_run_again() {
     let mut world = World::new(
         &[("phone", "c"), ("tablet", "a c"), ("desk", "c")],
         &[("r0", "c"), ("r1", "c")],
     );
-    world.sql("tablet", "r0", Effect::Update(columns("buckets", "a c"))); // Offline, and first.
+    world.sql("tablet", "r0", Effect::Update(columns("buckets", "a c"))); // Offline, earlier key.
     world.act("phone", "append r0 x");
     world.sync("phone");
     world.joins("phone", "a c");
@@ -63,17 +67,18 @@ fn an_entry_that_comes_back_void_from_under_other_buckets_is_run_again() {
     world.act("desk", "append r1 z");
     world.sync("desk");
     world.sync("tablet");
-    world.fetch("phone"); // By pages of three: its own entry comes on the second one.
+    world.fetch("phone"); // Pages of three: its own entry is on the second.
     world.settle();
     assert_eq!(world.text("phone", "r0"), "x");
 }
 
-/// A row was away where its author could not see it, so that his sale counted for nothing, and came back sold, on a page before the one
-/// on which his sale counted again. It was run when the row came back, and came to nothing, as it then stood.
+/// A row was moved where its author could not see it, so the author's sale was void. The row came
+/// back on one page, and the sale was valid again only on a later page. It was run when the row
+/// came back, without effect at that time.
 #[test]
-fn an_entry_that_counts_again_on_a_later_page_is_run_again() {
+fn entry_valid_again_on_a_later_page_is_run_again() {
     let mut world = World::new(&[("phone", "a"), ("desk", "a p")], &[("r0", "a")]);
-    world.act("desk", "move r0 p"); // Offline, and first, as all of the desk's.
+    world.act("desk", "move r0 p"); // Offline, earlier key, like all of the desk's.
     let sold = world.act("desk", "sell r0");
     world.act("desk", "create a one");
     world.act("desk", "create a two");
@@ -88,15 +93,16 @@ fn an_entry_that_counts_again_on_a_later_page_is_run_again() {
     assert_eq!(world.text("phone", "r0"), "gone");
 
     world.sync("desk");
-    world.fetch("phone"); // By pages of three: its own entry comes on the second one.
+    world.fetch("phone"); // Pages of three: its own entry is on the second.
     world.settle();
     let owner = world.columns_of("desk", "r0").unwrap()["owner"].clone();
     assert_eq!(owner, Value::from(sold.to_string()));
 }
 
-/// A late entry before a chain costs each entry of the chain one correction, and one round for each change of author in it.
+/// A late entry before a chain costs one correction per entry of the chain, and one round per
+/// change of author in it.
 #[test]
-fn a_late_entry_before_a_chain_costs_one_round_per_change_of_author() {
+fn late_entry_costs_one_round_per_change_of_author() {
     for authors in [&["one"][..], &["one", "two"], &["two", "one"], &["six", "two", "one"]] {
         let mut devices: Vec<(&'static str, &str)> =
             authors.iter().map(|name| (*name, "a")).collect();

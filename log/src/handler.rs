@@ -1,7 +1,8 @@
-//! Actions: pure functions from rows and arguments to effects, and the tracked view through which they see the rows.
+//! Actions: pure functions from rows and arguments to effects, and the tracked view of the rows.
 //!
-//! Whoever runs an action again must know whether anything it looked at has changed; so a handler has no rows but those
-//! of its [`Draft`], which notes every table that was read or written, also where nothing was found or changed (L4).
+//! To decide whether an action must run again, the log needs everything that it read. So a handler
+//! reads rows only through its [`Draft`], which records every table that was read or written, even
+//! if no row was found or changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -12,26 +13,28 @@ use super::ids::{Buckets, EntryId, Name};
 use super::row::{Columns, Image, Placement, RowName};
 use super::store::{Rows, StoreError};
 
-/// The table that a run has read when it asked for its author's buckets: joining or leaving changes it (L10).
+/// A pseudo-table that a run reads when it asks for its author's buckets. Joining or leaving a
+/// bucket changes it.
 pub const MEMBERSHIP: &str = "rejoin_membership";
 
 /// Why a run has no effect.
 #[derive(Debug, thiserror::Error)]
 pub enum Stop {
-    /// The action refuses: a rule of the app says no. It may succeed when it is run again.
+    /// The action rejects with a rule of the app. It may succeed when run again.
     #[error("refused: {0}")]
     Refused(String),
-    /// There is no handler of this name and version, and no upcaster: what is recorded stands (D23).
+    /// There is no handler for this name and version, and no upcaster: the recorded effects are
+    /// kept.
     #[error("no handler of that name and version")]
     NoHandler,
-    /// The store failed; the transaction is to be given up.
+    /// The store failed; the caller must roll back the transaction.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 /// The app's actions.
 pub trait Handlers: Debug {
-    /// Does to `draft` what the intent says. Deterministic: everything it depends on is in the arguments.
+    /// Applies the intent to `draft`. Deterministic: it depends only on its arguments.
     fn run(&self, intent: &Intent, draft: &mut Draft<'_>) -> Result<(), Stop>;
 }
 
@@ -41,19 +44,20 @@ impl<H: Handlers + ?Sized> Handlers for std::sync::Arc<H> {
     }
 }
 
-/// Whose run it is.
+/// The context of a run.
 #[derive(Debug, Clone)]
 pub struct Context {
-    /// The entry: the namespace of ids that the run makes.
+    /// The entry, which is the namespace of ids created by the run.
     pub entry: EntryId,
-    /// When it was done, milliseconds since 1970; the same at each run.
+    /// When the action was performed, in milliseconds since 1970; the same at each run.
     pub time: u64,
-    /// The author's buckets: the rows that he sees, and may write. `None` on a device that was never told: it sees what it has
-    /// itself written.
+    /// The author's buckets: the rows that the author may read and write. `None` on a device
+    /// without a snapshot: it sees only what it has written itself.
     pub buckets: Option<Buckets>,
 }
 
-/// Rows as a handler sees and changes them: what its author sees of `rows`, with its own changes on top.
+/// The rows for a handler: those of `rows` that the author may read, with the handler's own changes
+/// on top.
 #[derive(Debug)]
 pub struct Draft<'a> {
     context: &'a Context,
@@ -64,34 +68,34 @@ pub struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    /// A view of these rows for one run.
+    /// Creates a view of these rows for one run.
     pub fn new(context: &'a Context, rows: &'a dyn Rows, placement: &'a dyn Placement) -> Self {
         Self { context, rows, placement, changed: BTreeMap::new(), tables: BTreeSet::new() }
     }
 
-    /// The entry that is being run.
+    /// The entry.
     pub fn entry(&self) -> EntryId {
         self.context.entry
     }
 
-    /// When it was done.
+    /// When the action was performed.
     pub fn time(&self) -> u64 {
         self.context.time
     }
 
-    /// The author's buckets, if the device was told.
+    /// The author's buckets, if known.
     pub fn buckets(&mut self) -> Option<&'a Buckets> {
         self.note(&Name::from(MEMBERSHIP));
         self.context.buckets.as_ref()
     }
 
-    /// A row, if the author sees one of this name.
+    /// A row, if the author may read it.
     pub fn row(&mut self, row: &RowName) -> Result<Option<Image>, Stop> {
         self.note(&row.table);
         self.look(row)
     }
 
-    /// All rows of a table that the author sees, in order of their keys.
+    /// All rows of a table that the author may read, in key order.
     pub fn table(&mut self, table: &Name) -> Result<Vec<(RowName, Image)>, Stop> {
         self.note(table);
         let mut rows: BTreeMap<RowName, Image> = BTreeMap::new();
@@ -109,13 +113,13 @@ impl<'a> Draft<'a> {
         Ok(rows.into_iter().collect())
     }
 
-    /// Puts a whole row, over whatever stands.
+    /// Writes a whole row, replacing any existing one.
     pub fn put(&mut self, row: &RowName, image: Image) {
         self.note_write(&row.table);
         self.changed.insert(row.clone(), Some(image));
     }
 
-    /// Sets columns of a row; says whether there is one.
+    /// Sets columns of a row; returns whether the row exists.
     pub fn set(&mut self, row: &RowName, columns: &Columns) -> Result<bool, Stop> {
         self.note(&row.table);
         let Some(before) = self.look(row)? else {
@@ -125,7 +129,7 @@ impl<'a> Draft<'a> {
         Ok(true)
     }
 
-    /// Removes a row; says whether there was one.
+    /// Removes a row; returns whether it existed.
     pub fn remove(&mut self, row: &RowName) -> Result<bool, Stop> {
         self.note(&row.table);
         let present = self.look(row)?.is_some();

@@ -1,6 +1,6 @@
-//! Names: of entries, authors, users, tables, columns and buckets. Newtypes, so that none is taken for another.
+//! Identifiers of entries, authors, users, tables, columns and buckets, as newtypes.
 //!
-//! Pure. Whoever needs a new id brings the randomness (I8); nothing here makes one up.
+//! Pure: the caller supplies the randomness of new ids.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-/// The name of a table, a column or a bucket: a short text that is cheap to copy.
+/// The name of a table, a column or a bucket. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Arc<str>);
 
@@ -43,8 +43,8 @@ impl fmt::Display for Name {
     }
 }
 
-/// The random id of an entry, given once at the write and kept for ever (L2): UUIDv4, hyphenated lower case on the wire,
-/// whose order as text is that of its bytes.
+/// The random id of an entry, assigned at the write and never changed: a UUIDv4, hyphenated lower
+/// case on the wire. Text order equals byte order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryId(pub Uuid);
 
@@ -54,7 +54,8 @@ impl fmt::Display for EntryId {
     }
 }
 
-/// Who wrote an entry: one database of one device, not a user. Two devices of a user are two authors (L2).
+/// The author of an entry: one database of one device, not a user. Two devices of a user are two
+/// authors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AuthorId(pub Uuid);
 
@@ -64,46 +65,46 @@ impl fmt::Display for AuthorId {
     }
 }
 
-/// Whom the server lets in: a user, with as many authors as devices.
+/// An authenticated user, with one author per device.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserId(pub Name);
 
-/// One life of a server's log. A log restored from a backup begins another one (L12), with a new random name: a number
-/// would come again after a second restore.
+/// One epoch of a server's log. A log restored from a backup starts a new epoch with a new random
+/// id: a number could repeat after a second restore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub Uuid);
 
-/// Some buckets: where a row lies, what a user is a member of, what an author may write.
+/// A set of buckets: of a row, of a user's membership, or of a write set.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Buckets(Arc<BTreeSet<Name>>);
 
 impl Buckets {
-    /// Whether they share one.
+    /// Whether the sets intersect.
     pub fn meet(&self, other: &Self) -> bool {
         self.0.iter().any(|bucket| other.0.contains(bucket))
     }
 
-    /// Whether each of these is among the others. True of no buckets at all.
+    /// Whether this is a subset of the others. True for the empty set.
     pub fn within(&self, others: &Self) -> bool {
         Arc::ptr_eq(&self.0, &others.0) || self.0.is_subset(&others.0)
     }
 
-    /// Whether this one is among them.
+    /// Whether the set contains this bucket.
     pub fn contains(&self, bucket: &str) -> bool {
         self.0.contains(bucket)
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// In order of their names.
+    /// In name order.
     pub fn iter(&self) -> impl Iterator<Item = &Name> {
         self.0.iter()
     }
 
-    /// These and the others.
+    /// The union with the others.
     #[must_use]
     pub fn with(&self, others: &Self) -> Self {
         if others.within(self) {
@@ -126,7 +127,7 @@ mod tests {
     #[test]
     fn buckets_are_compared_as_sets() {
         let set = |text: &str| text.split_whitespace().collect::<Buckets>();
-        // left, right, whether they meet, whether left lies within right
+        // left, right, whether they intersect, whether left is a subset of right
         let table = [
             ("", "", false, true),
             ("", "a", false, true),

@@ -1,16 +1,17 @@
-//! The key of an entry: its place in the order in which things were done (L6).
+//! The key of an entry: its position in the order of actions.
 
 use uuid::Uuid;
 
 use super::ids::{AuthorId, EntryId};
 
-/// Compared field by field, in this order, ids by their bytes: a total order that nobody disputes. Fixed at the write; only
-/// the server's `too_far_ahead` and `too_old` give an entry another one (L6).
+/// Keys are compared field by field in this order, ids by their bytes: a total order. A key is
+/// fixed at the write. Only the verdicts `too_far_ahead` and `too_old` of the server cause a new
+/// key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// Milliseconds since 1970 by the author's hybrid clock.
     pub millis: u64,
-    /// The author's counter: above every counter that it had seen.
+    /// The author's counter: above every counter that the author had seen.
     pub counter: u64,
     /// The author.
     pub author: AuthorId,
@@ -31,7 +32,7 @@ impl Key {
         id: EntryId(Uuid::max()),
     };
 
-    /// Not below any key of this millisecond or an earlier one: a horizon at a moment.
+    /// Above every key of this millisecond or earlier: a horizon at that time.
     pub fn end_of(millis: u64) -> Self {
         let (author, id) = (AuthorId(Uuid::max()), EntryId(Uuid::max()));
         Self { millis, counter: u64::MAX, author, id }
@@ -69,7 +70,7 @@ mod tests {
         vector: BTreeMap<String, u64>,
     }
 
-    /// The name as an id whose bytes are those of the name: what is recorded has short names where we have UUIDs.
+    /// A name as an id with the same bytes: the recorded vectors have short names instead of UUIDs.
     fn named(name: &str) -> Uuid {
         let mut bytes = [0; 16];
         bytes[..name.len()].copy_from_slice(name.as_bytes());
@@ -77,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn the_vectors_of_the_order_pass() {
+    fn recorded_order_vectors_pass() {
         let mut vectors: Vectors = serde_json::from_str(VECTORS).unwrap();
         assert_eq!(vectors.order.len(), 60);
         vectors.order.sort_by_key(|entry| Key {
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn time_counts_first_then_the_counter_then_the_author_then_the_entry() {
+    fn keys_order_by_time_counter_author_and_entry() {
         let key = |millis, counter, author: &str, id: &str| Key {
             millis,
             counter,
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_order_of_ids_is_that_of_their_text() {
+    fn id_order_equals_text_order() {
         let (low, high) = (Uuid::from_u128(0x9f << 120), Uuid::from_u128(0xa0 << 120));
         assert!(low < high && low.to_string() < high.to_string());
     }

@@ -1,7 +1,7 @@
-//! What devices and server say to each other. Any message may be lost, doubled, late or out of order (I5).
+//! Messages between devices and server. Any message may be lost, duplicated, delayed or reordered.
 //!
-//! The author and the user of a request are known from its authentication, and are given beside it. Positions and cursors
-//! are numbers here; the wire makes cursors opaque (L8).
+//! The author and the user of a request come from its authentication and are passed separately.
+//! Positions and cursors are numbers here; the wire encodes them as opaque cursors.
 
 use super::effect::Effects;
 use super::entry::{Content, Intent, Offer, Revision};
@@ -9,68 +9,69 @@ use super::ids::{AuthorId, Buckets, EntryId, Epoch};
 use super::key::Key;
 use super::row::{Image, RowName};
 
-/// A place in the feed: everything up to it has been seen.
+/// A position in the feed: everything up to it has been received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Cursor(pub u64);
 
-/// In which log, and as a member of what, somebody speaks. Under another epoch or another version of the membership every
-/// request is answered `resync` (L7, L10).
+/// The epoch and the membership version of a message. A request with another epoch or membership
+/// version gets the response `resync`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Standing {
-    /// The life of the log.
+    /// The epoch of the log.
     pub epoch: Epoch,
     /// The version of the user's membership.
     pub membership: u64,
 }
 
-/// Asks for what comes after a cursor.
+/// Requests the items after a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fetch {
-    /// In which log.
+    /// Epoch and membership version.
     pub standing: Standing,
-    /// After what.
+    /// The cursor.
     pub cursor: Cursor,
-    /// Most items in the answer; at least 1 is given if there is one.
+    /// Maximum number of items in the response; at least 1 is returned if there is one.
     pub limit: usize,
 }
 
-/// The answer to a [`Fetch`].
+/// The response to a [`Fetch`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fetched {
-    /// Take a snapshot: the epoch, the membership or the horizon has passed this cursor by.
+    /// Take a snapshot: the epoch or the membership changed, or the horizon has passed this cursor.
     Resync,
-    /// What comes next.
+    /// The next items.
     Page(Page),
 }
 
-/// Some items of the feed, oldest position first. Taken only by whoever stands where it begins.
+/// Items of the feed, oldest position first. Only applied by a replica whose cursor is at its
+/// start.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
-    /// In which log.
+    /// Epoch and membership version.
     pub standing: Standing,
-    /// After what.
+    /// The cursor before the items.
     pub from: Cursor,
     /// The items.
     pub items: Vec<Item>,
-    /// Up to where.
+    /// The cursor after the items.
     pub next: Cursor,
-    /// Whether there is more behind it.
+    /// Whether more items follow.
     pub more: bool,
-    /// The horizon, on the last page only: whoever has it all may fold that far (L11).
+    /// The horizon, only on the last page: a replica that has all items may fold up to it.
     pub horizon: Option<Key>,
 }
 
-/// An entry as one viewer gets it (L8, L9).
+/// An entry for one viewer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Item {
-    /// It shows him something, or is his own.
+    /// It has visible effects, or is the viewer's own.
     Entry(Box<Seen>),
-    /// It shows him nothing any more, though an earlier view touched a bucket of his.
+    /// It has no visible effects any more, though an earlier view touched a bucket of the viewer.
     Gone(EntryId),
 }
 
 impl Item {
-    /// Which entry.
+    /// The entry.
     pub fn id(&self) -> EntryId {
         match self {
             Self::Entry(seen) => seen.id,
@@ -79,49 +80,50 @@ impl Item {
     }
 }
 
-/// What a viewer gets of an entry.
+/// An entry as a viewer sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seen {
-    /// Which entry.
+    /// The entry.
     pub id: EntryId,
-    /// Its place in the order; names the author.
+    /// Its key, which contains the author.
     pub key: Key,
-    /// What it does to the rows that he may see.
+    /// Its effects on rows that the viewer may read.
     pub effects: Effects,
-    /// To the author: what the server holds of it.
+    /// Only to the author: the server's state of the entry.
     pub own: Option<Held>,
-    /// To the referee: all of it.
+    /// Only to the referee: the whole entry.
     pub whole: Option<Whole>,
 }
 
-/// What the server holds of an entry, for its author.
+/// The server's state of an entry, for its author.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Held {
     /// The revision.
     pub revision: Revision,
-    /// W of that content.
+    /// The write set of that content.
     pub write_set: Buckets,
-    /// Whether it is the referee's by now (L5).
+    /// Whether the referee has taken it over.
     pub refereed: bool,
 }
 
-/// An entry as the referee needs it.
+/// An entry for the referee.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Whole {
-    /// What its context sees as the time.
+    /// The time that its context sees.
     pub time: u64,
-    /// What was meant; `None` for plain SQL.
+    /// The action; `None` for plain SQL.
     pub intent: Option<Intent>,
-    /// What it does.
+    /// Its content.
     pub content: Content,
-    /// Rises with each content, the author's and the referee's: what a correction compares and sets (L5).
+    /// Incremented by each content, of the author or the referee. A correction compares and sets
+    /// it.
     pub version: u64,
 }
 
-/// Everything a user may see: the base at the horizon, and his view of every item since (L12).
+/// Everything a user may read: the base at the horizon, and the user's view of every later item.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
-    /// In which log.
+    /// Epoch and membership version.
     pub standing: Standing,
     /// The user's buckets.
     pub buckets: Buckets,
@@ -129,83 +131,84 @@ pub struct Snapshot {
     pub horizon: Key,
     /// The rows at the horizon.
     pub base: Vec<(RowName, Image)>,
-    /// The items since, in the order of their keys.
+    /// The later items, in key order.
     pub items: Vec<Seen>,
-    /// Up to where.
+    /// The cursor after the items.
     pub cursor: Cursor,
 }
 
-/// Offers entries, in the order of their keys; one request at a time.
+/// Offers entries in key order; only one request at a time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Publish {
-    /// In which log.
+    /// Epoch and membership version.
     pub standing: Standing,
-    /// Rises with each request of this author, and is durable: an old copy is ignored (L7).
+    /// Incremented by each request of this author, and durable: the server ignores an old copy.
     pub number: u64,
     /// The entries.
     pub offers: Vec<Offer>,
 }
 
-/// The answer to a [`Publish`].
+/// The response to a [`Publish`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Published {
     /// The number of the request.
     pub number: u64,
-    /// What came of it.
+    /// The result.
     pub outcome: Outcome,
 }
 
-/// What came of a request to publish.
+/// The result of a publish request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
-    /// Nothing was read: the epoch or the membership is another.
+    /// Not processed: the epoch or the membership is another.
     Resync,
-    /// Nothing was read: a request of this author with the number `last`, not below this one, came before.
+    /// Not processed: a request of this author with the number `last`, not below this one, came
+    /// earlier.
     Stale {
         /// The highest number processed.
         last: u64,
     },
-    /// The first entries, in the order of the request, up to the first that was not taken.
+    /// Verdicts on the first entries, in request order, up to the first that was not accepted.
     Judged(Vec<(EntryId, Verdict)>),
 }
 
-/// What the server says of one offer. All but the first four end the batch: nothing later is accepted before the author
-/// knows (L7).
+/// The verdict on one offer. All but the first four end the batch: nothing later is accepted before
+/// the author has received the verdict.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
-    /// The server holds this revision at this key: the offered one, or an older request's.
+    /// The server holds this revision at this key, from this or an earlier request.
     Held {
-        /// Exactly what is acknowledged.
+        /// The acknowledged revision.
         revision: Revision,
-        /// The key that counts.
+        /// The key on the server.
         key: Key,
     },
-    /// It is the referee's: the author folds it like anybody (L5).
+    /// The referee has taken the entry over: the author folds it like other devices.
     Refereed {
-        /// The author's last revision that was taken.
+        /// The author's last accepted revision.
         revision: Revision,
-        /// The key that counts.
+        /// The key on the server.
         key: Key,
     },
-    /// The author has left a bucket under which it was accepted: it stands as it is (L10).
+    /// The author has left a bucket of the accepted content, which is kept unchanged.
     Frozen {
-        /// The revision that stands.
+        /// The revision on the server.
         revision: Revision,
-        /// The key that counts.
+        /// The key on the server.
         key: Key,
     },
-    /// It was accepted, and lies below the horizon (L11).
+    /// It was accepted, and is below the horizon.
     Final,
-    /// It puts a row into a bucket of which the author is no member: parked.
+    /// It places a row in a bucket without the author's membership: parked.
     Denied,
-    /// Its key lies further ahead of the server's clock than the drift bound.
+    /// Its key is further ahead of the server's clock than the drift bound.
     TooFarAhead {
         /// The server's time.
         now: u64,
     },
-    /// The counter of its key lies more than 2^32 above any that was taken before (L6).
+    /// The counter of its key is more than 2^32 above any accepted one.
     CounterTooHigh {
-        /// The highest that was taken.
+        /// The highest accepted counter.
         highest: u64,
     },
     /// Its key is not above the horizon.
@@ -213,12 +216,13 @@ pub enum Verdict {
         /// The horizon.
         horizon: Key,
     },
-    /// The id is an entry of another author: this database was copied, and the copy was faster (L12).
+    /// The id belongs to an entry of another author: this database was copied, and the copy
+    /// published first.
     Foreign,
 }
 
 impl Verdict {
-    /// Whether the rest of the batch is read: the entry is known.
+    /// Whether the server reads the rest of the batch.
     pub fn goes_on(&self) -> bool {
         matches!(
             self,
@@ -227,24 +231,25 @@ impl Verdict {
     }
 }
 
-/// The referee's word on an entry: taken if the content is still the one that it read (L5).
+/// The referee's correction of an entry: accepted if the content is still the one that the referee
+/// read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Correction {
-    /// Which entry.
+    /// The entry.
     pub id: EntryId,
-    /// The version that was read.
+    /// The version that the referee read.
     pub version: u64,
-    /// What it does.
+    /// The corrected effects.
     pub effects: Effects,
 }
 
-/// The referee's request.
+/// A request of the referee.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Correct {
-    /// In which log.
+    /// Epoch and membership version.
     pub standing: Standing,
-    /// Who corrects.
+    /// The referee.
     pub referee: AuthorId,
-    /// In the order of keys.
+    /// In key order.
     pub corrections: Vec<Correction>,
 }

@@ -1,10 +1,12 @@
-//! Rebase (L14): undo what a change meets, change it, and lay it down again; the result is that of doing everything again.
+//! Rebase: undoes the steps that a change reaches, makes the change, and applies the steps again.
+//! The result equals a full replay.
 //!
-//! A table of rows is a base with steps on top, in the order of keys. A step is an effect, laid down as recorded, or a
-//! replay, whose effect a handler computes from the rows below it. Here is decided which steps a change reaches, in
-//! what order they are undone and redone, and which replays run; what a step is and does, its [`Ledger`] knows.
+//! The rows consist of a base with steps on top, in key order. A step is either a recorded effect,
+//! or a replay whose effect a handler computes from the rows below it. This module decides which
+//! steps a change reaches, in which order they are undone and redone, and which replays run. The
+//! [`Ledger`] implements the steps.
 //!
-//! Pure: no clock, no randomness; rows only through the ledger.
+//! Pure: no clock, no randomness; all rows are accessed through the ledger.
 
 mod closure;
 mod steps;
@@ -21,34 +23,34 @@ use closure::{Reach, reach};
 use rejoin_protocol::mutant::{self, Mutant};
 pub use steps::{Footprint, Steps};
 
-/// What a step displaced: the rows as they stood before it.
+/// The before-images of a step.
 pub type Undo = Vec<Displaced>;
 
-/// A row as it stood.
+/// The before-image of a row.
 type Displaced = (RowName, Option<Image>);
 
-/// What changes under, between or in the steps.
+/// A change of the base or of steps.
 #[derive(Debug, Clone, Default)]
 pub struct Change {
-    /// Rows of the base, as they now are.
+    /// New rows of the base.
     pub base: BTreeMap<RowName, Option<Image>>,
-    /// Steps that are taken out.
+    /// Steps to remove.
     pub out: BTreeSet<Key>,
-    /// Steps that become part of the base: nothing is news in that, and what they displaced is forgotten. Unless everything
-    /// is undone, they must lie below all others that name their rows.
+    /// Steps that become part of the base. This changes no row, and drops their before-images.
+    /// Unless everything is undone, they must be below all others that name their rows.
     pub settle: BTreeSet<Key>,
-    /// Steps that are new, or that do something else from now on, with the rows that they now name.
+    /// New or changed steps, with the rows that they now name.
     pub put: BTreeMap<Key, BTreeSet<RowName>>,
-    /// Replays that run whatever is below them.
+    /// Replays that run even if nothing below them has changed.
     pub run: BTreeSet<Key>,
-    /// Rows that have changed below every step after this key, for reasons that only the caller knows.
+    /// Rows that changed below every step after this key, for reasons known only to the caller.
     pub below: Vec<(Key, BTreeSet<RowName>)>,
-    /// Undo and redo every step. Who runs is decided as ever.
+    /// Undo and redo every step. Which replays run does not depend on it.
     pub everything: bool,
 }
 
 impl Change {
-    /// Whether nothing changes.
+    /// Whether this changes nothing.
     pub fn is_empty(&self) -> bool {
         !self.everything
             && self.base.is_empty()
@@ -60,40 +62,40 @@ impl Change {
     }
 }
 
-/// What a step did when it was laid down.
+/// The result of applying a step.
 #[derive(Debug, Clone, Default)]
 pub struct Laid {
-    /// The rows that it writes, as they are after it.
+    /// The rows that it writes, after the step.
     pub writes: Vec<(RowName, Option<Image>)>,
-    /// What it names, and what it read or wrote.
+    /// The rows that it names, and the tables that it read or wrote.
     pub footprint: Footprint,
-    /// The rows that it leaves otherwise than what it did before would leave them, here and now.
+    /// The rows for which its previous effects would now give a different result.
     pub changed: BTreeSet<RowName>,
 }
 
-/// What the steps are, and the rows on which they stand.
+/// The steps and the rows that they apply to.
 pub trait Ledger {
-    /// Why it can fail.
+    /// The error of the store.
     type Error;
 
-    /// A row as it now stands.
+    /// The current row.
     fn row(&self, row: &RowName) -> Result<Option<Image>, Self::Error>;
-    /// Writes a row, or removes it. Nothing is captured.
+    /// Writes or removes a row, without capture.
     fn put_row(&mut self, row: &RowName, image: Option<&Image>) -> Result<(), Self::Error>;
-    /// What the step displaced when it was last laid down.
+    /// The before-images of the last application of a step.
     fn undo(&self, step: &Key) -> Result<Undo, Self::Error>;
-    /// What the step does on the rows as they now stand. `run` says that something before it has changed (L4): a replay
-    /// runs again; else it does what it did.
+    /// Applies the step to the current rows. If `run` is set, something before it has changed, and
+    /// a replay runs again; otherwise it repeats its last effects.
     fn lay(&mut self, step: &Key, run: bool) -> Result<Laid, Self::Error>;
-    /// Keeps what the step displaced.
+    /// Stores the before-images of a step.
     fn keep_undo(&mut self, step: &Key, undo: Undo) -> Result<(), Self::Error>;
-    /// Forgets everything that was learnt from `lay` and `keep_undo`: the rebase goes back to where it began.
+    /// Discards the results of `lay` and `keep_undo`: the rebase starts over.
     fn start_over(&mut self);
 }
 
-/// Makes a change, and whatever follows from it.
+/// Makes a change, including its consequences for later steps.
 ///
-/// On an error the rows are half done: the transaction around it must be given up.
+/// On an error the rows are inconsistent: the caller must roll back the transaction.
 pub fn rebase<L: Ledger>(
     ledger: &mut L,
     steps: &mut Steps,
@@ -110,21 +112,23 @@ pub fn rebase<L: Ledger>(
             }
             return Ok(());
         }
-        // A run reached a later step that still stood. Everything is undone next time, so that cannot happen again.
+        // A run reached a later step that was still applied. The next attempt undoes everything, so
+        // this cannot happen again.
         attempt.go_back()?;
         ledger.start_over();
         everything = true;
     }
 }
 
-/// One try, and the way back from it.
+/// One attempt, and how to revert it.
 struct Attempt<'a, L> {
     ledger: &'a mut L,
     journal: Undo,
 }
 
 impl<L: Ledger> Attempt<'_, L> {
-    /// The new footprints of what was laid down; nothing if a later step still stood in the way of one.
+    /// The new footprints of the applied steps; `None` if a run reached a later step that was still
+    /// applied.
     fn make(
         &mut self,
         steps: &Steps,
@@ -154,8 +158,8 @@ impl<L: Ledger> Attempt<'_, L> {
             let run = change.run.contains(step) || news.concern(steps, step);
             let laid = self.ledger.lay(step, run)?;
             self.put_down(step, &laid.writes)?;
-            let stands = |later: Key| !reached.contains(&later);
-            if run && Reach::of(steps, step, &laid.footprint).any(stands) {
+            let is_applied = |later: Key| !reached.contains(&later);
+            if run && Reach::of(steps, step, &laid.footprint).any(is_applied) {
                 return Ok(None);
             }
             news.add(laid.changed);
@@ -176,7 +180,7 @@ impl<L: Ledger> Attempt<'_, L> {
         self.ledger.keep_undo(step, undo)
     }
 
-    /// Writes a row; answers what it displaced, if that was something else.
+    /// Writes a row; returns its before-image if it changed.
     fn write(
         &mut self,
         row: &RowName,
@@ -199,11 +203,11 @@ impl<L: Ledger> Attempt<'_, L> {
     }
 }
 
-/// What has changed below the step that is being laid down.
+/// Rows that changed below the current step.
 struct News {
     rows: BTreeSet<RowName>,
     tables: BTreeSet<Name>,
-    /// What changes further up, the nearest last.
+    /// Changes that start after later keys, the nearest last.
     coming: Vec<(Key, BTreeSet<RowName>)>,
 }
 
@@ -214,7 +218,8 @@ impl News {
         Self { rows: BTreeSet::new(), tables: BTreeSet::new(), coming }
     }
 
-    /// Whether any of it concerns this step: rows that it names, or tables that its last run read or wrote (L4).
+    /// Whether they affect this step: rows that it names, or tables that its last run read or
+    /// wrote.
     fn concern(&mut self, steps: &Steps, step: &Key) -> bool {
         while let Some((_, rows)) = self.coming.pop_if(|(key, _)| *key < *step) {
             self.add(rows);

@@ -1,8 +1,10 @@
-//! The referee (L5): a client with every bucket and the handlers, which judges entries while their authors are away.
+//! The referee: a client with all buckets and the handlers. It evaluates entries while their
+//! authors are offline.
 //!
-//! It runs an entry as its author, on the rows that lie in his buckets, and corrects what the run does not bear out; the
-//! server takes the correction if the content is still the one that was read. It writes nothing of its own. Underneath
-//! it is a replica: it runs again only what something before it has changed (L4), so it ends as the authors do.
+//! It runs an entry as its author, on the rows in the author's buckets, and corrects the entry if
+//! the run gives other effects. The server accepts the correction if the content is still the one
+//! that was read. The referee creates no entries. It is built on a replica, so it runs an entry
+//! again only when something before it has changed, and its corrections end like those of authors.
 
 use std::sync::Arc;
 
@@ -15,12 +17,12 @@ use super::replica::store::{Judged, ReplicaStore};
 use super::row::{Image, Placement, RowName};
 use super::store::StoreError;
 
-/// A referee over a store of its own.
+/// A referee with its own store.
 #[derive(Debug)]
 pub struct Referee<S>(Replica<S>);
 
 impl<S: ReplicaStore> Referee<S> {
-    /// Begins in an empty store, as the author whom the server has appointed.
+    /// Starts in an empty store, as the author appointed by the server.
     pub fn create(
         store: S,
         author: AuthorId,
@@ -30,7 +32,7 @@ impl<S: ReplicaStore> Referee<S> {
         Replica::create(store, author, handlers, placement).map(Self)
     }
 
-    /// Goes on in this store.
+    /// Opens an existing store.
     pub fn open(
         store: S,
         handlers: Arc<dyn Handlers>,
@@ -39,27 +41,27 @@ impl<S: ReplicaStore> Referee<S> {
         Replica::open(store, handlers, placement).map(Self)
     }
 
-    /// Whether a snapshot is to be taken first.
+    /// Whether it must take a snapshot first.
     pub fn needs_snapshot(&self) -> bool {
         self.0.needs_snapshot()
     }
 
-    /// Takes a snapshot of everything.
+    /// Takes a snapshot of all rows.
     pub fn take_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), StoreError> {
         self.0.take_snapshot(snapshot)
     }
 
-    /// What to ask the feed for; nothing while a snapshot is needed.
+    /// The next fetch request; `None` while a snapshot is needed.
     pub fn fetch_request(&self, limit: usize) -> Option<Fetch> {
         self.0.fetch_request(limit)
     }
 
-    /// Takes the answer, and judges what is new. Says whether there is more to fetch.
+    /// Takes a response and evaluates new entries. Returns whether there is more to fetch.
     pub fn take_fetched(&mut self, answer: &Fetched) -> Result<bool, StoreError> {
         self.0.take_fetched(answer)
     }
 
-    /// What to correct, in the order of keys; the same again until the feed has shown what became of it.
+    /// The corrections, in key order. They repeat until the feed shows their result.
     pub fn judge(&self) -> Result<Option<Correct>, StoreError> {
         let Some(standing) = self.0.facts().standing.filter(|_| !self.needs_snapshot()) else {
             return Ok(None);
@@ -76,17 +78,17 @@ impl<S: ReplicaStore> Referee<S> {
         Ok((!corrections.is_empty()).then_some(Correct { standing, referee, corrections }))
     }
 
-    /// All rows, as the log would leave them if everybody were present.
+    /// All rows, as if all authors were online.
     pub fn rows(&self) -> Result<Vec<(RowName, Image)>, StoreError> {
         self.0.rows()
     }
 
-    /// What it is underneath, for checks.
+    /// The underlying replica, for checks.
     pub fn replica(&self) -> &Replica<S> {
         &self.0
     }
 
-    /// The store: what a crash leaves.
+    /// The store, for simulated crashes.
     pub fn store(&self) -> &S {
         self.0.store()
     }

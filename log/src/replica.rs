@@ -1,8 +1,10 @@
-//! The device's side of the log: what the app sees, what waits for the server, and the author's authority (L4).
+//! The device side of the log: the rows that the app sees, the pending entries, and re-runs by the
+//! author.
 //!
-//! A state machine over a store. It is handed what the app does and what the server says, and gives out the requests to
-//! send; when to send them, its driver decides. Each method is one transaction of its caller; after an error the
-//! transaction is given up and the replica opened anew. A crash loses what was not committed, and nothing else.
+//! It is a state machine over a store. It receives writes of the app and responses of the server,
+//! and returns the requests to send; its driver decides when to send them. Each method runs in one
+//! transaction of its caller. After an error the caller rolls back the transaction and reopens the
+//! replica. A crash loses only what was not committed.
 
 pub mod check;
 mod edit;
@@ -31,52 +33,53 @@ use super::row::{Image, Placement, RowName};
 use super::store::StoreError;
 use store::{Facts, ReplicaStore};
 
-/// What the app is told, once each time.
+/// A notification for the app, delivered once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// An action that had succeeded was run again on what is now before it, and refuses: it has no effect, and may have one
-    /// again later (L4).
+    /// An action that had succeeded was run again after a change before it, and now rejects. It has
+    /// no effect, but may have one later.
     Refused {
         /// The entry.
         id: EntryId,
-        /// The handler's word.
+        /// The reason from the handler.
         reason: String,
     },
-    /// An action that had refused was run again, and has an effect.
+    /// An action that had rejected was run again, and has an effect.
     Succeeded {
         /// The entry.
         id: EntryId,
     },
-    /// An action should be run again, and there is no handler of its version: what is recorded stands (D23).
+    /// An action must be run again, but there is no handler of its version: its recorded effects
+    /// are kept.
     HandlerMissing {
         /// The entry.
         id: EntryId,
     },
-    /// The server denies an entry. It is left out, and waits: retry, edit or discard it.
+    /// The server denied an entry. It is left out until the app retries, edits or discards it.
     Parked {
         /// The entry.
         id: EntryId,
     },
-    /// An entry counts later than it was done: the device's clock was ahead, or it was away for longer than the server
-    /// keeps its log open (L6).
+    /// An entry got a later key: the device's clock was ahead, or the device was offline for longer
+    /// than the server's retention.
     Rekeyed {
         /// The entry.
         id: EntryId,
     },
-    /// A copy of this database published the entry: it counts once, and is that copy's (L12).
+    /// A copy of this database published the entry. It takes effect once and belongs to the copy.
     TakenOver {
         /// The entry.
         id: EntryId,
     },
 }
 
-/// Why something cannot be done. Nothing was changed.
+/// Why an operation failed. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
-    /// The action refuses.
-    #[error("the action refuses: {0}")]
+    /// The action rejects.
+    #[error("the action rejects: {0}")]
     Refused(String),
-    /// There is no such action here.
+    /// No handler is registered for this action.
     #[error("no handler for version {version} of action {action}: register one")]
     NoHandler {
         /// The action.
@@ -84,27 +87,27 @@ pub enum LogError {
         /// Its version.
         version: u32,
     },
-    /// The user is no member of every bucket in which the row lies, or would lie.
-    #[error("row {} of {} lies, or would lie, in a bucket of which the user is no member", .0.id, .0.table)]
+    /// The user is not a member of every bucket of the row, before or after the write.
+    #[error("row {} of {} is, or would be, in a bucket of which the user is not a member", .0.id, .0.table)]
     Outside(RowName),
-    /// There is no such entry any more, or not in a state in which that can be done with it.
-    #[error("entry {0} is not there, or not parked, or final: look at the list again")]
+    /// There is no such entry, or its state does not allow the operation.
+    #[error("entry {0} does not exist, is not parked, or is final: list the entries again")]
     NotThere(EntryId),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// An own entry that is not final, for the app to look at.
+/// An own entry that is not final, as shown to the app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     /// The entry.
     pub id: EntryId,
-    /// Its place in the order.
+    /// Its key.
     pub key: Key,
-    /// The number of its effects.
+    /// The revision of its effects.
     pub revision: Revision,
-    /// The highest revision that the server is known to hold.
+    /// The highest revision known to be on the server.
     pub acknowledged: Option<Revision>,
     /// Whether its last run succeeded.
     pub succeeded: bool,
@@ -118,17 +121,19 @@ pub struct Replica<S> {
     placement: Arc<dyn Placement>,
     facts: Facts,
     steps: Steps,
-    /// Whether the feed was seen to its end since the last request to publish (L7).
+    /// Whether the feed was fetched to its end since the last publish request.
     at_head: bool,
-    /// The number of the request whose answer is wanted. A restart forgets it, and the entries are sent again.
+    /// The number of the request whose response is awaited. It is lost in a restart, and the
+    /// entries are sent again.
     awaited: Option<u64>,
     events: Vec<Event>,
-    /// How often an action was run again since this was opened (L4).
+    /// Number of re-runs since this was opened.
     runs: u64,
 }
 
 impl<S: ReplicaStore> Replica<S> {
-    /// Begins a log in an empty store. It can be written at once, and takes its first snapshot when there is a network.
+    /// Creates a log in an empty store. It accepts writes at once, and takes its first snapshot
+    /// when online.
     pub fn create(
         mut store: S,
         author: AuthorId,
@@ -139,14 +144,15 @@ impl<S: ReplicaStore> Replica<S> {
         Self::open(store, handlers, placement)
     }
 
-    /// Goes on with the log in this store. Nothing is run again.
+    /// Opens the log in this store. Runs no action.
     pub fn open(
         store: S,
         handlers: Arc<dyn Handlers>,
         placement: Arc<dyn Placement>,
     ) -> Result<Self, StoreError> {
         let facts = store.facts()?;
-        let facts = facts.ok_or_else(|| StoreError(String::from("it holds no log: create one")))?;
+        let facts =
+            facts.ok_or_else(|| StoreError(String::from("the store has no log: create one")))?;
         let mut steps = Steps::default();
         for id in store.ids(&Key::LAST)? {
             if let Some(record) = store.record(id)?.filter(|record| record.counted().is_some()) {
@@ -172,22 +178,22 @@ impl<S: ReplicaStore> Replica<S> {
         &self.facts
     }
 
-    /// What the app has not been told yet.
+    /// The notifications that the app has not taken yet.
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
     }
 
-    /// How often an action was run again since this replica was opened: what late arrivals cost.
+    /// Number of re-runs since this replica was opened: the cost of late entries.
     pub fn runs(&self) -> u64 {
         self.runs
     }
 
-    /// The store: a copy of it is a backup, and what a crash leaves.
+    /// The store: a copy of it is a backup, or the state after a crash.
     pub fn store(&self) -> &S {
         &self.store
     }
 
-    /// The store, when the replica is no longer wanted.
+    /// Consumes the replica and returns its store.
     pub fn into_store(self) -> S {
         self.store
     }

@@ -1,4 +1,4 @@
-//! Rows: their names, their images, and the buckets in which they lie (D21).
+//! Rows: their names, their images, and their buckets.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::ids::{Buckets, Name};
 use rejoin_protocol::Value;
 
-/// Which row: its table, and its key as the wire writes it (text as it is, an integer as decimal digits).
+/// The name of a row: its table, and its key as on the wire (text unchanged, an integer as decimal
+/// digits).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowName {
     /// The table.
@@ -17,16 +18,17 @@ pub struct RowName {
 }
 
 impl RowName {
-    /// The row of this key in this table.
+    /// Names the row with this key in this table.
     pub fn new(table: impl Into<Name>, id: impl Into<Name>) -> Self {
         Self { table: table.into(), id: id.into() }
     }
 }
 
-/// Some columns of a row, by name; a column that is not there was not named.
+/// Some columns of a row, by name.
 pub type Columns = BTreeMap<Name, Value>;
 
-/// A whole row, without its key. A column that an older schema did not have is missing, and reads as its default.
+/// A whole row, without its key. A column that an older schema did not have is missing, and is read
+/// as its default.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Image(Arc<Columns>);
 
@@ -41,7 +43,7 @@ impl Image {
         &self.0
     }
 
-    /// The same row with these columns set.
+    /// The row with these columns set.
     #[must_use]
     pub fn with(&self, columns: &Columns) -> Self {
         let mut image = self.clone();
@@ -67,10 +69,10 @@ impl<N: Into<Name>, V: Into<Value>, const COUNT: usize> From<[(N, V); COUNT]> fo
     }
 }
 
-/// In which buckets a row lies: a function of the row's own columns, the same on server and device (D21). Another function is
-/// another life of the log (a new epoch).
+/// The buckets of a row: a function of the row's own columns, the same on server and device.
+/// Changing the function requires a new epoch of the log.
 pub trait Placement: Debug {
-    /// The buckets; none means that nobody sees the row, and nobody may write it (I10).
+    /// The buckets. With none, no user may read or write the row.
     fn buckets(&self, row: &RowName, image: &Image) -> Buckets;
 }
 

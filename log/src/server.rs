@@ -1,8 +1,9 @@
-//! The server's side of the log: a state machine over a store, told the time, doing no I/O of its own.
+//! The server side of the log: a state machine over a store, without I/O; the caller passes the
+//! time.
 //!
-//! It takes offers, folds them, gives out views, and never runs an action. Each method is one transaction of its caller, under
-//! the log's lock: positions are given in the order of commits (L8). After an error the transaction is given up and the
-//! machine opened anew.
+//! It accepts offers, folds them, and serves views, but never runs an action. Each method runs in
+//! one transaction of its caller under the log's lock, so positions are in commit order. After an
+//! error the caller rolls back the transaction and reopens the state machine.
 
 mod correct;
 mod feed;
@@ -25,24 +26,24 @@ use super::row::{Image, Placement, RowName};
 use super::store::StoreError;
 use store::{Author, LogFacts, LogStore, Membership};
 
-/// What the operator chooses.
+/// Options of the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// How far ahead of the server's clock a key may lie, in milliseconds (L6).
+    /// How far a key may be ahead of the server's clock, in milliseconds.
     pub drift: u64,
-    /// How long an item stays in the feed after it moved, in milliseconds, before the horizon may pass it (L11). Longer than
-    /// any device is expected to be away, and longer than backups are old when they are restored.
+    /// How long an item stays in the feed after it moved, in milliseconds, before the horizon may
+    /// pass it. Must exceed the longest offline time of devices and the age of restored backups.
     pub retention: u64,
 }
 
-/// Why a request cannot be answered at all.
+/// Why a request cannot be processed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ServerError {
-    /// Nobody of this id is registered: register first.
+    /// The author id is not registered.
     #[error("no author {0} is registered: register it first")]
     UnknownAuthor(AuthorId),
-    /// Whoever asks is not the referee who was appointed.
-    #[error("{0} is not the referee: let the operator appoint it")]
+    /// The requester is not the appointed referee.
+    #[error("{0} is not the referee: the operator must appoint it")]
     NotTheReferee(AuthorId),
     /// The store failed.
     #[error(transparent)]
@@ -59,7 +60,7 @@ pub struct Server<S> {
 }
 
 impl<S: LogStore> Server<S> {
-    /// Begins a log in an empty store.
+    /// Creates a log in an empty store.
     pub fn create(
         mut store: S,
         epoch: Epoch,
@@ -72,26 +73,27 @@ impl<S: LogStore> Server<S> {
         Ok(Self { store, placement, limits, facts })
     }
 
-    /// Goes on with the log in this store.
+    /// Opens the log in this store.
     pub fn open(
         store: S,
         placement: Arc<dyn Placement>,
         limits: Limits,
     ) -> Result<Self, StoreError> {
         let facts = store.facts()?;
-        let facts = facts.ok_or_else(|| StoreError(String::from("it holds no log: create one")))?;
+        let facts =
+            facts.ok_or_else(|| StoreError(String::from("the store has no log: create one")))?;
         Ok(Self { store, placement, limits, facts })
     }
 
-    /// Begins another life of the log: after a backup was restored, or under another placement. Everybody takes a snapshot
-    /// (L12). All views are made anew.
+    /// Starts a new epoch: after restoring a backup, or with another placement. All devices take a
+    /// snapshot, and all views are recomputed.
     pub fn begin_epoch(&mut self, epoch: Epoch) -> Result<(), StoreError> {
         self.facts.epoch = epoch;
         self.relay_everything()?;
         self.store.set_facts(&self.facts)
     }
 
-    /// Puts rows under the log, before its first entry: what an import brings.
+    /// Imports rows below the log, before its first entry.
     pub fn load(
         &mut self,
         rows: impl IntoIterator<Item = (RowName, Image)>,
@@ -99,18 +101,18 @@ impl<S: LogStore> Server<S> {
         rows.into_iter().try_for_each(|(row, image)| self.store.put_base(&row, Some(&image)))
     }
 
-    /// Lets an author in. One who is known already keeps his last request number.
+    /// Registers an author. A registered author keeps its last request number.
     pub fn register(&mut self, author: AuthorId, user: UserId) -> Result<(), StoreError> {
         let last_number = self.store.author(author)?.map_or(0, |known| known.last_number);
         self.store.put_author(author, &Author { user, last_number })
     }
 
-    /// Forgets a device that will not come back, with the ids of its entries below the horizon (L11). Its entries stay.
+    /// Removes a lost device, with the ids of its entries below the horizon. Its entries stay.
     pub fn forget(&mut self, author: AuthorId) -> Result<(), StoreError> {
         self.store.remove_author(author)
     }
 
-    /// Makes a user a member of exactly these buckets. His devices take a snapshot (L10).
+    /// Makes a user a member of exactly these buckets. The user's devices take a snapshot.
     pub fn set_buckets(&mut self, user: &UserId, buckets: Buckets) -> Result<(), StoreError> {
         let old = self.store.membership(user)?;
         if old.buckets == buckets {
@@ -119,12 +121,12 @@ impl<S: LogStore> Server<S> {
         self.store.put_membership(user, &Membership { buckets, version: old.version + 1 })
     }
 
-    /// A row as it now stands.
+    /// The current row.
     pub fn row(&self, row: &RowName) -> Result<Option<Image>, StoreError> {
         self.row_before(row, &Key::LAST)
     }
 
-    /// All rows as they now stand, in order of their names.
+    /// All current rows, in name order.
     pub fn rows(&self) -> Result<Vec<(RowName, Image)>, StoreError> {
         let mut names = self.store.linked_rows()?;
         names.extend(self.store.base_rows()?.into_iter().map(|(row, _)| row));
@@ -149,7 +151,7 @@ impl<S: LogStore> Server<S> {
         &self.store
     }
 
-    /// The store, when the machine is no longer wanted.
+    /// Consumes the state machine and returns its store.
     pub fn into_store(self) -> S {
         self.store
     }

@@ -1,4 +1,4 @@
-//! The rules of the log as stories of two or more replicas and a server.
+//! Scenario tests of the log with two or more replicas and a server.
 
 mod content;
 mod judged;

@@ -1,28 +1,30 @@
-//! Views: what a viewer gets of an effect, by where its row lay before and after it in the server's own fold (L9).
+//! Views: what a viewer receives of an effect, depending on the row's buckets before and after it
+//! in the server's fold.
 //!
-//! Whoever folds what he gets has, at every key, exactly his part of the server's rows: an effect on a row that moves is
-//! an insert to those to whom it comes, a delete to those from whom it goes, and nothing to all others.
+//! A viewer that folds its views has, at every key, exactly the visible part of the server's rows.
+//! An effect that moves a row is an insert for viewers of the new bucket and a delete for viewers
+//! of the old one.
 
 use super::effect::Effect;
 use super::fold::{Laid, lay};
 use super::ids::Buckets;
 use super::row::{Image, Placement, RowName};
 
-/// What an entry did to one row, as the server saw it. Void effects have none.
+/// The effect of an entry on one row on the server. Void effects have none.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Passage {
     /// The effect.
     pub effect: Effect,
-    /// Where the row lay before; no bucket if there was none.
+    /// The row's buckets before; none if it did not exist.
     pub before: Buckets,
-    /// Where it lies after.
+    /// The row's buckets after.
     pub after: Buckets,
-    /// The whole row after, if it has come into another bucket.
+    /// The whole row after, if its buckets changed.
     pub image: Option<Image>,
 }
 
 impl Passage {
-    /// Lays an effect over the row as it stands there: the row after it, and what is shown of that.
+    /// Applies an effect to the current row: returns the row after it, and its view.
     pub fn of(
         row: &RowName,
         effect: &Effect,
@@ -41,7 +43,7 @@ impl Passage {
         (after, Some(Self { effect: effect.clone(), before: from, after: to, image }))
     }
 
-    /// What a viewer with these buckets gets.
+    /// The change for a viewer with these buckets.
     pub fn shown(&self, viewer: &Buckets) -> Option<Effect> {
         match (self.before.meet(viewer), self.after.meet(viewer)) {
             (true, true) => Some(self.effect.clone()),
@@ -63,11 +65,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_viewer_gets_what_keeps_his_rows_his_part_of_the_servers() {
+    fn folded_views_equal_the_visible_part_of_the_servers_rows() {
         let text = || Effect::Update([("text".into(), "new".into())].into());
         let to = |buckets: &str| Effect::Update([("buckets".into(), buckets.into())].into());
         let put = |buckets: &str| Effect::Insert(image(buckets, "old"));
-        // what stood (buckets), the effect, the viewer's buckets, what he gets
+        // row before (buckets), effect, the viewer's buckets, change for the viewer
         let table = [
             (Some("a"), text(), "a", Some(text())),
             (Some("a"), text(), "b", None),
@@ -100,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_void_effect_shows_nobody_anything() {
+    fn void_effect_is_visible_to_no_viewer() {
         let before = image("b", "old");
         let (after, passage) =
             Passage::of(&row("r"), &Effect::Delete, Some(&before), &buckets("a"), &Column);

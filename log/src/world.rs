@@ -1,4 +1,5 @@
-//! A server, devices and a referee in one room, for the stories of this room's tests. Time stands still unless a story moves it.
+//! A server, devices and a referee for the scenario tests of this crate. Time advances only when a
+//! test moves it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,7 +31,8 @@ pub(crate) struct World {
 pub(crate) const LIMITS: Limits = Limits { drift: 1_000, retention: 10_000 };
 
 impl World {
-    /// Devices by name, each of a user of its own with these buckets; rows by id, each in these buckets, without text.
+    /// Devices by name, each of its own user with these buckets; rows by id, each in these buckets,
+    /// without text.
     pub(crate) fn new(devices: &[(&'static str, &str)], rows: &[(&str, &str)]) -> Self {
         let epoch = Epoch(Uuid::from_u128(1));
         let mut server =
@@ -44,7 +46,7 @@ impl World {
         world
     }
 
-    /// Another device of somebody.
+    /// Adds a device of a user.
     pub(crate) fn add(&mut self, name: &'static str, user: &str) {
         let author = author(self.devices.len() as u128 + 1);
         self.server.register(author, UserId(Name::from(user))).unwrap();
@@ -63,7 +65,7 @@ impl World {
         self.devices.get_mut(name).unwrap()
     }
 
-    /// Performs an action; time goes on by 10 ms.
+    /// Performs an action, and advances the time by 10 ms.
     pub(crate) fn act(&mut self, name: &str, words: &str) -> EntryId {
         self.try_act(name, words).unwrap()
     }
@@ -89,12 +91,12 @@ impl World {
         (entry(self.made), self.now)
     }
 
-    /// A new id, for what a story does by itself.
+    /// A new id for direct use in a test.
     pub(crate) fn new_id(&mut self) -> EntryId {
         self.next().0
     }
 
-    /// Fetches to the head, with a snapshot where one is asked for.
+    /// Fetches to the head, taking a snapshot if required.
     pub(crate) fn fetch(&mut self, name: &str) {
         for _ in 0..100 {
             let author = self.device(name).facts().author;
@@ -110,28 +112,28 @@ impl World {
                 return;
             }
         }
-        panic!("{name} never comes to the head");
+        panic!("{name} does not reach the head");
     }
 
-    /// What the device would send now.
+    /// The request that the device would send now.
     pub(crate) fn request(&mut self, name: &str) -> Option<Publish> {
         self.device(name).publish_request(100).unwrap()
     }
 
-    /// The server hears a request.
+    /// Delivers a request to the server.
     pub(crate) fn deliver(&mut self, name: &str, request: &Publish) -> Published {
         let (author, now) = (self.device(name).facts().author, self.now);
         self.server.publish(author, request, now).unwrap()
     }
 
-    /// The device hears the answer.
+    /// Delivers a response to the device.
     pub(crate) fn answer(&mut self, name: &str, answer: &Published) {
         let now = self.now;
         self.device(name).take_published(answer, now).unwrap();
         self.holds(name);
     }
 
-    /// Fetches, publishes once, and fetches again. Says whether there was something to publish.
+    /// Fetches, publishes once, and fetches again. Returns whether there was something to publish.
     pub(crate) fn sync(&mut self, name: &str) -> bool {
         self.fetch(name);
         let request = self.request(name);
@@ -143,7 +145,7 @@ impl World {
         request.is_some()
     }
 
-    /// Everybody syncs until nobody has anything to say, and agrees with the server.
+    /// Syncs all devices until nothing is left to publish, and compares them with the server.
     pub(crate) fn settle(&mut self) {
         let names: Vec<&'static str> = self.devices.keys().copied().collect();
         for _ in 0..50 {
@@ -158,28 +160,36 @@ impl World {
         panic!("corrections do not end");
     }
 
-    /// What is true of a device at every moment.
+    /// Invariants of a device at any time.
     fn holds(&mut self, name: &str) {
         let device = &self.devices[name];
         let rows: BTreeMap<RowName, Image> = device.rows().unwrap().into_iter().collect();
         let base = device.base_rows().unwrap();
-        assert_eq!(device.fold_over(base).unwrap(), rows, "{name}: the table is its fold (L13)");
-        assert_eq!(device.rows_run_again().unwrap(), rows, "{name}: nothing was to be run again");
+        assert_eq!(device.fold_over(base).unwrap(), rows, "{name}: the table must equal its fold");
+        assert_eq!(
+            device.rows_run_again().unwrap(),
+            rows,
+            "{name}: a full re-run must change nothing"
+        );
     }
 
-    /// What is true of a device that has fetched everything, and of the server.
+    /// Invariants of the server and of a device that has fetched everything.
     pub(crate) fn agrees(&self, name: &str) {
         let device = &self.devices[name];
         let all = self.server.rows().unwrap();
         let fold: Vec<_> = self.server.fold().unwrap().into_iter().collect();
-        assert_eq!(all, fold, "the server's rows are its fold");
+        assert_eq!(all, fold, "the server's rows must equal its fold");
         let sees = device.facts().buckets.clone().unwrap_or_default();
         let visible = |image: &Image| {
             let lies = image.get("buckets").and_then(|value| value.as_text()).unwrap_or_default();
             buckets(lies).meet(&sees)
         };
-        let his: Vec<_> = all.into_iter().filter(|(_, image)| visible(image)).collect();
-        assert_eq!(device.rows().unwrap(), his, "{name} has its part of the server's rows");
+        let expected: Vec<_> = all.into_iter().filter(|(_, image)| visible(image)).collect();
+        assert_eq!(
+            device.rows().unwrap(),
+            expected,
+            "{name} must have the visible part of the server's rows"
+        );
     }
 
     pub(crate) fn columns_of(&mut self, name: &str, id: &str) -> Option<Columns> {
@@ -194,7 +204,7 @@ impl World {
         })
     }
 
-    /// The device dies, and is opened again from what it had committed.
+    /// Restarts the device from its committed state.
     pub(crate) fn restarts(&mut self, name: &'static str) {
         let store = self.device(name).store().clone();
         let device = Replica::open(store, Arc::new(Actions), Arc::new(Column)).unwrap();
@@ -208,24 +218,24 @@ impl World {
         self.devices.insert(copy, device);
     }
 
-    /// A new author for a device that was copied.
+    /// Assigns a new author id to a copied device.
     pub(crate) fn renames(&mut self, name: &'static str, user: &str, number: u128) {
         let now = self.now;
         self.server.register(author(number), UserId(Name::from(user))).unwrap();
         self.device(name).become_author(author(number), now).unwrap();
     }
 
-    /// The device never comes back.
+    /// Removes a device permanently.
     pub(crate) fn leaves_for_good(&mut self, name: &str) {
         self.devices.remove(name);
     }
 
-    /// A referee judges until it has nothing more to say; answers how many corrections were taken.
+    /// Runs the referee until it has no corrections; returns how many were applied.
     pub(crate) fn judges(&mut self) -> usize {
         self.judges_by(Arc::new(Actions))
     }
 
-    /// The same, by other code than the authors'.
+    /// The same with another version of the handlers.
     pub(crate) fn judges_by(&mut self, handlers: Arc<dyn Handlers>) -> usize {
         let number = author(99);
         self.server.register(number, UserId(Name::from("referee"))).unwrap();
@@ -240,15 +250,15 @@ impl World {
             let Some(corrections) = referee.judge().unwrap() else { return taken };
             taken += self.server.correct(&corrections, self.now).unwrap();
         }
-        panic!("the referee does not end");
+        panic!("the referee does not terminate");
     }
 
-    /// The horizon is raised as far as it can be.
+    /// Raises the horizon as far as possible.
     pub(crate) fn compacts(&mut self) -> Key {
         self.server.raise_horizon(Key::end_of(self.now), self.now).unwrap()
     }
 
-    /// The server's log goes back to an older copy, and begins another epoch.
+    /// Restores the server's log from an older copy, and starts another epoch.
     pub(crate) fn restores(&mut self, backup: &MemoryLog, epoch: u128) {
         let mut server = Server::open(backup.clone(), Arc::new(Column), LIMITS).unwrap();
         server.begin_epoch(Epoch(Uuid::from_u128(epoch))).unwrap();

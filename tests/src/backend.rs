@@ -1,4 +1,5 @@
-//! The companion server in this process, over a file that outside writers open as well, or over PostgreSQL.
+//! The companion server in this process, over a file that outside writers open as well, or over
+//! PostgreSQL.
 
 mod side;
 mod site;
@@ -22,13 +23,13 @@ use crate::peer::Peer;
 use crate::plain_client::PlainRequest;
 use crate::tables;
 
-/// 2026-01-01T00:00:00Z, where the devices' clocks begin too.
+/// 2026-01-01T00:00:00Z, where the devices' clocks also start.
 const NOW: i64 = 1_767_225_600_000_000;
 
-/// A server of a story.
+/// A test server.
 #[derive(Debug)]
 pub struct Backend {
-    /// The server's clock; it stands until a story moves it.
+    /// The server's clock; it moves only when a test advances it.
     pub clock: ManualClock,
     server: Option<Server>,
     config: Config,
@@ -37,7 +38,7 @@ pub struct Backend {
     folder: TempDir,
 }
 
-/// A server's database and its list of tables as they once were.
+/// A backup of a server: its database and its list of tables.
 #[derive(Debug, Clone)]
 pub struct Backup {
     database: Kept,
@@ -51,17 +52,17 @@ impl Default for Backend {
 }
 
 impl Backend {
-    /// A server with the tables of the tests, empty, over SQLite.
+    /// An empty server with the test tables, over SQLite.
     pub fn new() -> Self {
         Self::on(Store::Sqlite)
     }
 
-    /// A server with the tables of the tests, empty, over this store.
+    /// An empty server with the test tables, over this store.
     pub fn on(store: Store) -> Self {
         Self::over(store, "")
     }
 
-    /// A server over tables that hold the rows of this SQL before; the rows keep their versions.
+    /// A server whose tables already hold the rows of this SQL; the rows keep their versions.
     pub fn over(store: Store, rows: &str) -> Self {
         let tables = vec![
             TableConfig::owned("places", "user_id"),
@@ -70,12 +71,12 @@ impl Backend {
         Self::made(store, &format!("{};{rows}", tables::SERVER), tables, Limits::default())
     }
 
-    /// A server over tables of the test's own, over SQLite.
+    /// A server with the given tables, over SQLite.
     pub fn of(sql: &str, tables: Vec<TableConfig>, limits: Limits) -> Self {
         Self::made(Store::Sqlite, sql, tables, limits)
     }
 
-    /// A server over tables of the test's own, over this store.
+    /// A server with the given tables, over this store.
     pub fn made(store: Store, sql: &str, tables: Vec<TableConfig>, limits: Limits) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the server");
         let (site, config) = Site::new(store, &folder, sql);
@@ -97,13 +98,13 @@ impl Backend {
         self.server = Some(server.expect("the server opens"));
     }
 
-    /// Asks this before it takes an action.
+    /// Adds the configuration of an action, with the check that runs before it.
     pub fn asks_before(&mut self, action: ActionConfig) {
         self.config = self.config.clone().with_action(action);
         self.restart();
     }
 
-    /// A host program stands at the door.
+    /// Installs a host program's gatekeeper.
     pub fn guards(&mut self, gatekeeper: std::sync::Arc<dyn Gatekeeper>) {
         self.config.gatekeeper = Some(gatekeeper);
         self.restart();
@@ -116,7 +117,7 @@ impl Backend {
         self.restart();
     }
 
-    /// Adds a table whose rows belong to `user_id`, with what is in it already.
+    /// Adds a table whose rows belong to `user_id`; the SQL may also insert rows.
     pub fn add_table(&mut self, sql: &str, name: &str) {
         self.config = self.config.clone().with_table(TableConfig::owned(name, "user_id"));
         self.alter(sql);
@@ -128,7 +129,7 @@ impl Backend {
         self.alter(&format!("DROP TABLE {name}"));
     }
 
-    /// Believes tokens that are signed with this secret, and no header any more.
+    /// Accepts only tokens that are signed with this secret, and no longer the user header.
     pub fn sign(&mut self, secret: &str) {
         let mut jwt = JwtConfig::new(secret, "", "");
         (jwt.issuer, jwt.audience, jwt.require_expiry) = (None, None, false);
@@ -136,14 +137,16 @@ impl Backend {
         self.restart();
     }
 
-    /// Declares a rule for devices, as a deployment with another configuration does; the tables stay as they are.
+    /// Declares a rule for devices, as a deployment with another configuration does; the tables do
+    /// not change.
     pub fn declare(&mut self, table: &str, rule: Rule) {
         let known = self.config.tables.iter_mut().find(|known| known.name == table);
         known.expect("a table of the server").rules.push(rule);
         self.restart();
     }
 
-    /// Says something else of a table, as a deployment with another configuration does; the tables stay as they are.
+    /// Changes the configuration of a table, as a deployment with another configuration does; the
+    /// tables do not change.
     pub fn govern(&mut self, table: &str, change: impl FnOnce(&mut TableConfig)) {
         let known = self.config.tables.iter_mut().find(|known| known.name == table);
         change(known.expect("a table of the server"));
@@ -155,7 +158,7 @@ impl Backend {
         Backup { database: self.site.back_up(&self.folder), tables: self.config.tables.clone() }
     }
 
-    /// Puts a backup in the place of the server's database.
+    /// Replaces the server's database with a backup.
     pub fn restore(&mut self, backup: &Backup) {
         self.server = None;
         self.site.restore(&backup.database);
@@ -163,12 +166,12 @@ impl Backend {
         self.restart();
     }
 
-    /// Forgets of the log what is not needed any more.
+    /// Compacts the change log.
     pub fn compact(&self) {
         self.server().compact().expect("the log is compacted");
     }
 
-    /// What somebody writes by SQL on the side.
+    /// Runs SQL of an outside writer.
     #[track_caller]
     pub fn outside(&self, sql: &str) {
         if let Err(error) = self.site.run(sql) {
@@ -176,12 +179,12 @@ impl Backend {
         }
     }
 
-    /// Somebody who stays connected, and writes on the side whatever he is given.
+    /// An outside writer with an open connection: the returned function executes SQL on it.
     pub fn somebody(&self) -> Box<dyn Fn(&str)> {
-        self.site.somebody()
+        self.site.outside_writer()
     }
 
-    /// Whether the server's tables are in a file.
+    /// Whether the server's tables are in an SQLite file.
     pub fn is_in_a_file(&self) -> bool {
         self.store() == Store::Sqlite
     }
@@ -194,30 +197,31 @@ impl Backend {
         }
     }
 
-    /// The same where SQLite and PostgreSQL say it in other words.
+    /// As [`Backend::outside`], for statements that SQLite and PostgreSQL write differently.
     #[track_caller]
     pub fn outside_by(&self, in_sqlite: &str, in_postgres: &str) {
         self.outside(if self.is_in_a_file() { in_sqlite } else { in_postgres });
     }
 
-    /// A session of another program on the server's database. It must be closed before the database is replaced.
+    /// A session of another program on the server's database. Close it before the database is
+    /// replaced.
     pub fn side_session(&self) -> SideSession {
         self.site.side_session()
     }
 
-    /// Stops the server and removes its database, where that is not a file of this server's folder.
+    /// Stops the server and removes its database, unless that is a file in this server's folder.
     pub fn remove(&mut self) {
         self.server = None;
         self.site.remove();
     }
 
-    /// A connection of somebody else's to the server's file, where it has one; to be closed before the file is changed for another one.
+    /// An outside connection to the server's SQLite file. Close it before the file is replaced.
     pub fn connect(&self) -> Connection {
         connect(self.site.path())
     }
 
-    /// What a query of the server's database sees, of rows that are not deleted if it reads `places` or `visits` plainly:
-    /// cells by `|`, rows by ` `; NULL is `-`.
+    /// The result of a query of the server's database as text: cells by `|`, rows by ` `; NULL is
+    /// `-`. Plain reads of `places` or `visits` skip soft-deleted rows.
     #[track_caller]
     pub fn see(&self, sql: &str) -> String {
         match self.site.see(sql) {
@@ -280,7 +284,7 @@ impl Backend {
         (status, body)
     }
 
-    /// The server itself, for stories with a transport.
+    /// The server itself, for tests with a transport.
     pub fn server(&self) -> &Server {
         self.server.as_ref().expect("the server is up")
     }

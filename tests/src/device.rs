@@ -1,4 +1,4 @@
-//! A device: an engine over a file, a session, and what lies between it and the server.
+//! A test device: an engine over a file, a session, and the faults between it and the server.
 
 mod file;
 mod progress;
@@ -25,7 +25,7 @@ use tempfile::TempDir;
 use crate::fault::Fault;
 use crate::peer::Peer;
 
-/// What a device has come to.
+/// The state at which a device stops.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Moment {
     /// A request is about to leave.
@@ -34,14 +34,14 @@ pub enum Moment {
     Finished(PassReport),
 }
 
-/// A device of a story.
+/// A test device.
 #[derive(Debug)]
 pub struct Device {
-    /// Its clock and chance.
+    /// Its clock and random numbers.
     pub host: Arc<TestHost>,
-    /// Whom its credentials name.
+    /// The user of its credentials.
     pub user: String,
-    /// What happens to its next exchanges, in order; after them all goes well.
+    /// Faults of its next exchanges, in order; later exchanges succeed.
     pub faults: VecDeque<Fault>,
     /// Every request it has sent, late ones too: path and body.
     pub sent: Vec<Request>,
@@ -53,23 +53,23 @@ pub struct Device {
     outbox: Option<Request>,
     late: Vec<(String, Request)>,
     in_pass: bool,
-    /// What the file held when the pass began.
+    /// The contents of the file when the pass began.
     pass: progress::Pass,
     _folder: TempDir,
 }
 
 impl Device {
-    /// A new device of `user`; `seed` makes it itself.
+    /// A new device of `user`; `seed` determines its random numbers.
     pub fn new(user: &str, seed: u64) -> Self {
         Self::with(user, seed, None, |_| {})
     }
 
-    /// A new device that was shipped with the tables.
+    /// A new device with a bundled schema.
     pub fn bundled(user: &str, seed: u64, manifest: Manifest) -> Self {
         Self::with(user, seed, Some(manifest), |_| {})
     }
 
-    /// A new device with a configuration of its own.
+    /// A new device with its own configuration.
     pub fn with(
         user: &str,
         seed: u64,
@@ -90,7 +90,7 @@ impl Device {
         Self::over(options, folder, user, seed, config)
     }
 
-    /// The app is started on this file.
+    /// Starts the app on this file.
     fn over(
         options: OpenOptions,
         folder: TempDir,
@@ -128,19 +128,19 @@ impl Device {
         &self.options.path
     }
 
-    /// How far it is.
+    /// The progress of the engine.
     pub fn progress(&self) -> Progress {
         self.session.progress()
     }
 
-    /// What the app says of conflicts, from now on and after each start.
+    /// Sets the app's conflict policies, now and after each start.
     pub fn govern(&mut self, policies: Policies) {
         self.policies = policies;
         let policies = self.policies.clone();
         self.engine().set_policies(policies).expect("the tables take the policies");
     }
 
-    /// Writes, as the app does.
+    /// Writes as the app does.
     #[track_caller]
     pub fn write(&mut self, sql: &str) -> &mut Self {
         if let Err(error) = self.engine().execute_batch(sql) {
@@ -149,12 +149,12 @@ impl Device {
         self
     }
 
-    /// Writes what may be refused; whether it was kept.
+    /// Writes a statement that may be refused; returns whether it was kept.
     pub fn try_write(&mut self, sql: &str) -> bool {
         self.engine().execute_batch(sql).is_ok()
     }
 
-    /// Several statements as one mutation.
+    /// Writes several statements as one mutation.
     #[track_caller]
     pub fn write_together(&mut self, statements: &[&str]) -> &mut Self {
         let result = self
@@ -166,7 +166,7 @@ impl Device {
         self
     }
 
-    /// What a query sees, as text: cells by `|`, rows by ` `; NULL is `-`.
+    /// The result of a query as text: cells by `|`, rows by ` `; NULL is `-`.
     #[track_caller]
     pub fn see(&mut self, sql: &str) -> String {
         let rows = self.engine().transaction(|tx| tx.query(sql, &[], line));
@@ -176,7 +176,8 @@ impl Device {
         }
     }
 
-    /// What another tool sees in the file, ours too; written as by [`Device::see`].
+    /// The result of a query over a separate connection to the file, in the format of
+    /// [`Device::see`].
     #[track_caller]
     pub fn raw(&self, sql: &str) -> String {
         let conn = rusqlite::Connection::open(&self.options.path).expect("the file opens");
@@ -203,17 +204,17 @@ impl Device {
         ))
     }
 
-    /// Collects what every commit tells.
+    /// Collects the change notifications of every commit.
     pub fn listen(&mut self) -> Arc<Mutex<Vec<Change>>> {
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let tell = told.clone();
+        let changes = Arc::new(Mutex::new(Vec::new()));
+        let sink = changes.clone();
         self.engine().on_commit(Box::new(move |change| {
-            tell.lock().expect("nobody panics while telling").push(change.clone());
+            sink.lock().expect("no panic while collecting changes").push(change.clone());
         }));
-        told
+        changes
     }
 
-    /// Lets the session do one slice of local work, if it has any.
+    /// Runs one slice of local work of the session, if there is any.
     pub fn local_slice(&mut self) {
         assert!(self.outbox.is_none(), "a request waits to be sent");
         let engine = self.engine.as_mut().expect("the engine is open");
@@ -221,12 +222,12 @@ impl Device {
         assert_eq!(next, Next::Again, "there was local work to do");
     }
 
-    /// The queue.
+    /// The pending mutations.
     pub fn queue(&mut self) -> Vec<Mutation> {
         self.engine().pending().expect("the queue reads")
     }
 
-    /// The queue in words: `state/attempt` of each mutation; a parked one with its reason.
+    /// The pending mutations as text: `state/attempt` of each; a parked one with its reason.
     pub fn waiting(&mut self) -> String {
         let words = self.queue().into_iter().map(|mutation| match mutation.reason {
             Some(reason) => format!("{:?}:{reason:?}/{}", mutation.state, mutation.attempt),
@@ -235,7 +236,7 @@ impl Device {
         words.collect::<Vec<_>>().join(" ")
     }
 
-    /// The process dies and the app is started again.
+    /// Ends the process without a shutdown and starts the app again.
     pub fn crash(&mut self) -> &mut Self {
         self.close();
         let engine = Engine::open(&self.options, self.host.clone());
@@ -247,13 +248,13 @@ impl Device {
         self
     }
 
-    /// Another app version is started on the same file.
+    /// Starts another app version on the same file.
     pub fn reconfigure(&mut self, change: impl FnOnce(&mut SessionConfig)) {
         change(&mut self.config);
         self.crash();
     }
 
-    /// Goes on until a request is about to leave (it has not left yet) or the pass is over.
+    /// Continues until a request is ready to be sent (it is not sent yet) or the pass is over.
     pub fn prepare(&mut self) -> Result<Moment> {
         if let Some(request) = &self.outbox {
             return Ok(Moment::Leaving(request.phase));
@@ -283,7 +284,8 @@ impl Device {
         }
     }
 
-    /// One exchange, with the next fault if there is one. An error ends the pass, as in the driver.
+    /// Runs one exchange, with the next fault if there is one. An error ends the pass, as in the
+    /// driver.
     pub fn step(&mut self, server: &dyn Peer) -> Result<Moment> {
         let moment = self.prepare()?;
         let Some(request) = self.outbox.take() else { return Ok(moment) };
@@ -293,7 +295,7 @@ impl Device {
         answered.map(|()| moment)
     }
 
-    /// One exchange whose answer is changed on its way.
+    /// Runs one exchange whose response is changed in transit.
     pub fn step_with(
         &mut self,
         server: &dyn Peer,
@@ -312,7 +314,7 @@ impl Device {
         Ok(answered.map(|()| moment)?)
     }
 
-    /// Goes on until a request of this phase is about to leave.
+    /// Continues until a request of this phase is ready to be sent.
     pub fn until(&mut self, server: &dyn Peer, phase: Phase) -> Result<()> {
         loop {
             match self.prepare()? {
@@ -325,7 +327,7 @@ impl Device {
         }
     }
 
-    /// Sends what waits; the request or its answer is lost in this way.
+    /// Sends the pending mutations; the request or its response is lost by this fault.
     #[track_caller]
     pub fn lose_push(&mut self, server: &dyn Peer, fault: Fault) {
         self.until(server, Phase::Pushing).expect("a push leaves");
@@ -333,7 +335,7 @@ impl Device {
         self.step(server).expect_err("the push is lost");
     }
 
-    /// One pass, to its end or its first error.
+    /// Runs one pass, to its end or its first error.
     pub fn pass(&mut self, server: &dyn Peer) -> Result<PassReport> {
         loop {
             if let Moment::Finished(report) = self.step(server)? {
@@ -342,7 +344,8 @@ impl Device {
         }
     }
 
-    /// One pass in which the server decides nothing about pushes (`retry`), so that a pull comes while edits are uncertain.
+    /// Runs one pass in which the server answers pushes with `retry`, so that a pull arrives while
+    /// edits are uncertain.
     #[track_caller]
     pub fn pull_only(&mut self, server: &dyn Peer) {
         loop {
@@ -363,7 +366,7 @@ impl Device {
         }
     }
 
-    /// Sends the push that is about to leave; the server decides nothing (`retry`).
+    /// Sends the prepared push; the server answers every mutation with `retry`.
     pub fn push_undecided(&mut self, server: &dyn Peer) -> Result<()> {
         self.until(server, Phase::Pushing)?;
         let Some(request) = self.outbox.take() else { bail!("no push is about to leave") };
@@ -372,7 +375,7 @@ impl Device {
         Ok(self.session.answered(self.engine.as_mut().context("closed")?, answer)?)
     }
 
-    /// Passes until one goes well.
+    /// Runs passes until one succeeds.
     #[track_caller]
     pub fn sync(&mut self, server: &dyn Peer) -> PassReport {
         let mut last = None;
@@ -385,7 +388,7 @@ impl Device {
         panic!("no pass of twenty went well: {last:?}");
     }
 
-    /// What was late arrives now, and its answers find nobody who waits.
+    /// Delivers the late requests now; their responses are dropped.
     pub fn deliver_late(&mut self, server: &dyn Peer) {
         for (user, request) in std::mem::take(&mut self.late) {
             server.exchange(&user, &request);
@@ -430,7 +433,7 @@ impl Device {
         }
     }
 
-    /// Hands an answer to the session that nobody asked for.
+    /// Passes a response to the session that matches no request.
     pub fn unexpected(&mut self, answer: Response) -> rejoin_core::Result<()> {
         let engine = self.engine.as_mut().expect("the engine is open");
         self.session.answered(engine, answer)
@@ -439,10 +442,10 @@ impl Device {
 
 fn lost(session: &mut Session, engine: &mut Engine) -> rejoin_core::Result<()> {
     session.lost(engine)?;
-    Err(rejoin_core::Error::Offline("the story lost it".to_owned()))
+    Err(rejoin_core::Error::Offline("the test lost it".to_owned()))
 }
 
-/// The answer to this push of a server that could not decide anything just now.
+/// The response to this push of a server that cannot decide at the moment.
 pub fn undecided(push: &[u8]) -> Response {
     let push: PushRequest = serde_json::from_slice(push).expect("a push reads as a push");
     let ask = push.rejoin.expect("ours");

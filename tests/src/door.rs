@@ -1,7 +1,8 @@
-//! A plain server on a socket of this machine, for stories with a whole client: what an app's URL leads to.
+//! A plain server on a local socket, for tests with a whole client: the target of an app's URL.
 //!
-//! Requests are read one by one, so that the answer to one of them can be lost. Once the server is upgraded, connections are
-//! passed on to the new one as they are. The user is the header's, or a token's `sub`, which nobody verifies here.
+//! Requests are read one by one, so that the response to one of them can be lost. After the server
+//! is upgraded, connections are forwarded to the new one unchanged. The user is taken from the
+//! header or from a token's `sub`, which is not verified.
 
 use std::io::{BufRead, BufReader, Read, Result, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -18,23 +19,23 @@ use rejoin_plain::Request;
 use crate::PlainBackend;
 use crate::rate::Rate;
 
-/// The door; behind it is a plain server, or what it became.
+/// The socket; behind it is a plain server, or its upgrade.
 #[derive(Debug)]
 pub struct Door {
-    /// What an app is configured with.
+    /// The URL that the app is configured with.
     pub url: String,
     address: SocketAddr,
     behind: Arc<Behind>,
 }
 
-/// What happens to the next request of a path.
+/// The fault of the next request of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
     /// It is not read.
     Request,
-    /// It is carried out, and its answer is lost.
+    /// It is executed, and its response is lost.
     Answer,
-    /// It is answered with spaces, up to five gigabytes of them.
+    /// The response is up to five gigabytes of spaces.
     Flood,
     /// The same, compressed to nearly nothing.
     Bomb,
@@ -43,20 +44,20 @@ pub enum Loss {
 #[derive(Debug)]
 struct Behind {
     plain: Mutex<PlainBackend>,
-    /// The server that speaks Rejoin, once there is one.
+    /// The address of the upgraded server, if there is one.
     upgraded: Mutex<Option<SocketAddr>>,
     losses: Mutex<Vec<(Loss, String)>>,
-    /// Bytes of the last flood that somebody took.
+    /// Number of bytes of the last flood that the client read.
     poured: AtomicU64,
     is_over: AtomicBool,
     rate: Rate,
 }
 
 impl Door {
-    /// Serves `plain` for as long as this lives.
+    /// Serves `plain` until this is dropped.
     ///
     /// # Panics
-    /// If no socket can be had.
+    /// If no socket is available.
     pub fn before(plain: PlainBackend) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -75,34 +76,34 @@ impl Door {
                     return;
                 }
                 let served = Arc::clone(&served);
-                // One that breaks off is the device's to notice.
+                // A connection error is left for the device to detect.
                 thread::spawn(move || socket.and_then(|socket| served.receive(&socket)));
             }
         });
         Self { url: format!("http://{address}"), address, behind }
     }
 
-    /// Looks at the plain server, or changes what is in it.
+    /// Reads or changes the plain server.
     pub fn plain<R>(&self, body: impl FnOnce(&PlainBackend) -> R) -> R {
         body(&self.behind.plain.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Loses something of the next request of this path.
+    /// Applies a fault to the next request of this path.
     pub fn lose(&self, what: Loss, path: &str) {
         self.behind.losses().push((what, path.to_owned()));
     }
 
-    /// How many bytes of the last flood were taken, sockets' buffers included.
+    /// Number of bytes of the last flood that were read, socket buffers included.
     pub fn poured(&self) -> u64 {
         self.behind.poured.load(Ordering::Acquire)
     }
 
-    /// Whether everything that was to be lost is.
+    /// Whether every fault was applied.
     pub fn has_lost(&self) -> bool {
         self.behind.losses().is_empty()
     }
 
-    /// From now on a server at `address` answers.
+    /// Forwards all further connections to the server at `address`.
     pub fn upgrade(&self, address: SocketAddr) {
         *self.behind.upgraded.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
     }
@@ -148,7 +149,7 @@ impl Behind {
         (&*socket).write_all(&[head.as_bytes(), &answer.body].concat())
     }
 
-    /// Pours until nobody takes it any more.
+    /// Sends the flood until the client stops reading.
     fn pour(&self, mut socket: &TcpStream, flood: Loss) -> Result<()> {
         let spaces = vec![b' '; 1 << 20];
         let packed = if flood == Loss::Bomb { "Content-Encoding: gzip\r\n" } else { "" };
@@ -177,7 +178,7 @@ impl Behind {
     }
 }
 
-/// Head and body; `None` if nothing was said.
+/// Reads head and body; `None` if the connection sent nothing.
 fn read(socket: &TcpStream) -> Result<Option<Request>> {
     let mut from = BufReader::new(socket);
     let mut line = String::new();
@@ -210,7 +211,7 @@ fn subject_of(authorization: &str) -> Option<String> {
     claims["sub"].as_str().map(str::to_owned)
 }
 
-/// Carries the bytes of a connection in both directions, until either side ends.
+/// Forwards the bytes of a connection in both directions, until either side ends.
 fn pass_on(here: &TcpStream, address: SocketAddr) -> Result<()> {
     let there = TcpStream::connect(address)?;
     let (mut from, mut to) = (here.try_clone()?, there.try_clone()?);

@@ -1,11 +1,13 @@
-//! Stories of devices and a server: engines and sessions without a network or a driver, in one thread, step by step.
+//! Test devices and servers: engines and sessions without a network or a driver, in one thread,
+//! step by step.
 //!
-//! A [`Device`] is an engine with its session; a [`Backend`] is the companion server in this process over a file of its
-//! own, or a database of PostgreSQL, which outside writers may open too; a [`PlainBackend`] is a server that speaks plain v0.1.2 only. What lies between them is a queue of [`Fault`]s, so that a story says exactly
-//! which request is lost, doubled or late, and runs the same every time.
+//! A [`Device`] is an engine with its session. A [`Backend`] is the companion server in this
+//! process, over its own SQLite file or a PostgreSQL database that outside writers may open too. A
+//! [`PlainBackend`] is a server that implements plain v0.1.2 only. A queue of [`Fault`]s between
+//! them decides which request is lost, doubled or late, so a test runs the same every time.
 
-#![allow(clippy::disallowed_methods)] // Outside writers open the server's file by themselves.
-#![allow(clippy::missing_panics_doc)] // A story that cannot be told fails its test.
+#![allow(clippy::disallowed_methods)] // Outside writers open the server's file directly.
+#![allow(clippy::missing_panics_doc)] // A scenario that cannot be set up fails its test.
 
 pub mod backend;
 pub mod device;
@@ -32,7 +34,7 @@ pub use plain_client::PlainClient;
 pub use proxy::{Flow, Proxy};
 pub use synchro::OldApp;
 
-/// So many generated cases, times the environment variable `REJOIN_CASES`.
+/// Returns `count` generated cases, times the environment variable `REJOIN_CASES`.
 pub fn cases(count: u64) -> u64 {
     let times = std::env::var("REJOIN_CASES").ok().and_then(|text| text.parse().ok());
     count * times.unwrap_or(1).max(1)

@@ -1,6 +1,7 @@
-//! What a process that is going to be killed says before: one line a time, straight into a pipe that outlives it.
+//! The output of a process that a crash test kills: one line at a time, written directly into a
+//! pipe that outlives the process.
 //!
-//! The killer reads the pipe to its end, so that what was said before the death is known, and nothing else is.
+//! The test reads the pipe to its end, so it has exactly what was written before the crash.
 
 use std::fmt;
 use std::io::Write as _;
@@ -15,17 +16,17 @@ pub enum Said {
     Begun(String),
     /// Its commit has returned.
     Done(String),
-    /// The engine passes this place.
+    /// The engine passes this point.
     At(Place),
-    /// The life is over, and nobody ended it.
+    /// The process ends without being killed.
     Ended,
 }
 
 impl Said {
-    /// Says it: whole, and in the pipe when this returns.
+    /// Writes the whole line; it is in the pipe when this returns.
     pub fn say(&self) {
         let mut out = std::io::stdout().lock();
-        // Nobody reads any more: then there is nobody to tell.
+        // A closed pipe has no reader, so the error does not matter.
         let _ = writeln!(out, "{self}").and_then(|()| out.flush());
     }
 }
@@ -51,12 +52,12 @@ impl FromStr for Said {
             "done" => Self::Done(rest.to_owned()),
             "at" => Self::At(place(rest)?),
             "ended" => Self::Ended,
-            _ => anyhow::bail!("{line:?} is nothing that can be said"),
+            _ => anyhow::bail!("{line:?} is no known line"),
         })
     }
 }
 
-/// The place of this name.
+/// The point of this name.
 ///
 /// # Errors
 /// If there is none.

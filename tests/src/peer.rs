@@ -1,4 +1,4 @@
-//! What a device talks to: one exchange, with a server of either kind.
+//! The other side of an exchange: a server of either kind.
 
 use rejoin_core::sync::session::{Request, Response};
 

@@ -1,8 +1,9 @@
-//! A server that speaks plain v0.1.2 only, in this process: what [`crate::Backend`] is for our own.
+//! A server that implements plain v0.1.2 only, in this process; the counterpart of
+//! [`crate::Backend`].
 //!
-//! Other writers change its tables by JSON instead of SQL; the app's trigger moves `updated_at` for them too. What happens
-//! to an exchange on its way is the device's ([`crate::Fault`]); what fails inside the server is told to
-//! [`PlainBackend::server`].
+//! Outside writers change its tables by JSON instead of SQL; the app's trigger sets `updated_at`
+//! for them too. Network faults belong to the device ([`crate::Fault`]); failures inside the server
+//! are set on [`PlainBackend::server`].
 
 use std::cell::{RefCell, RefMut};
 use std::time::Duration;
@@ -14,15 +15,15 @@ use serde_json::Value as Json;
 
 use crate::peer::Peer;
 
-/// 2026-01-01T00:00:00Z, where the devices' clocks begin too.
+/// 2026-01-01T00:00:00Z, where the devices' clocks also start.
 const NOW: i64 = 1_767_225_600_000_000;
 
-/// A plain server of a story.
+/// A plain test server.
 #[derive(Debug)]
 pub struct PlainBackend {
-    /// The server's clock; every reading moves it by a microsecond, and a story by more.
+    /// The server's clock; every read advances it by a microsecond, and a test by more.
     pub clock: Clock,
-    /// What devices send as `X-App-Version`, if anything.
+    /// The `X-App-Version` header that devices send, if any.
     pub app_version: RefCell<Option<String>>,
     server: RefCell<PlainServer>,
 }
@@ -34,14 +35,15 @@ impl Default for PlainBackend {
 }
 
 impl PlainBackend {
-    /// A server with the stories' tables, empty, whose policies let everybody see and write their own rows only.
+    /// An empty server with the test tables, whose policies let each user see and write only its
+    /// own rows.
     pub fn new() -> Self {
         let mut config = Config::new(tables(Trigger::ClockTime));
         config.row_level_security = true;
         Self::with(config)
     }
 
-    /// The same, in an app without a trigger: `updated_at` stays where the insert put it.
+    /// The same, in an app without a trigger: `updated_at` keeps the value of the insert.
     pub fn without_trigger() -> Self {
         let mut config = Config::new(tables(Trigger::LeftAlone));
         config.row_level_security = true;
@@ -60,28 +62,29 @@ impl PlainBackend {
         self.server.borrow_mut()
     }
 
-    /// Somebody's INSERT.
+    /// An INSERT of an outside writer.
     #[track_caller]
     pub fn insert(&self, table: &str, values: &Json) {
         let done = self.server().insert(table, values);
         done.unwrap_or_else(|error| panic!("{table} {values}: {error}"));
     }
 
-    /// Somebody's UPDATE of one row; soft deletes and undeletes are updates of `deleted_at`.
+    /// An UPDATE of one row by an outside writer; soft deletes and undeletes are updates of
+    /// `deleted_at`.
     #[track_caller]
     pub fn update(&self, table: &str, id: &str, values: &Json) {
         let done = self.server().update(table, id, values);
         done.unwrap_or_else(|error| panic!("{table} {id} {values}: {error}"));
     }
 
-    /// Somebody's soft delete, at the server's time.
+    /// A soft delete of an outside writer, at the server's time.
     #[track_caller]
     pub fn soft_delete(&self, table: &str, id: &str) {
         let now = rejoin_plain::text_of(self.clock.now());
         self.update(table, id, &serde_json::json!({ "deleted_at": now }));
     }
 
-    /// Somebody's DELETE for good.
+    /// A permanent DELETE of an outside writer.
     #[track_caller]
     pub fn remove(&self, table: &str, id: &str) {
         let done = self.server().remove(table, id);
@@ -130,7 +133,7 @@ impl Peer for PlainBackend {
     }
 }
 
-/// The tables of the stories ([`crate::tables`]) as a plain server has them in its database.
+/// The test tables ([`crate::tables`]) as a plain server has them in its database.
 pub fn tables(trigger: Trigger) -> Vec<Table> {
     let places = Table::owned("places", "user_id")
         .text_key()

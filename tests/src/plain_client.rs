@@ -1,7 +1,9 @@
-//! A plain v0.1.2 client, scripted: what the Swift and Kotlin SDKs send and do with what comes back, defects included.
+//! A plain v0.1.2 client, scripted: sends what the Swift and Kotlin SDKs send and handles responses
+//! as they do, defects included.
 //!
-//! Without a network, a clock or a thread: [`PlainClient::request`] says what to send, [`PlainClient::answered`] and
-//! [`PlainClient::lost`] what became of it. It knows nothing of Rejoin, and keeps whatever it saw that v0.1.2 does not say.
+//! It has no network, clock or thread: [`PlainClient::request`] returns the next request,
+//! [`PlainClient::answered`] and [`PlainClient::lost`] take its outcome. It has no Rejoin
+//! extension, and records every member in a response that v0.1.2 does not define.
 
 use rusqlite::Result as Stored;
 use serde_json::{Value as Json, json};
@@ -18,9 +20,9 @@ use local::{Local, Pending};
 /// Which SDK.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sdk {
-    /// Times become milliseconds; a base that is no time is left out.
+    /// Times become milliseconds; a base that is not a time is left out.
     Swift,
-    /// Times keep their text, SQLite's own form too.
+    /// Times keep their text, including SQLite's own format.
     Kotlin,
 }
 
@@ -35,20 +37,21 @@ pub struct PlainRequest {
     pub body: Option<Json>,
 }
 
-/// Why a cycle ended before its end.
+/// Why a cycle stopped early.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PlainError {
     /// 409: thrown in every cycle until the app stops and starts the client.
     SchemaMismatch,
     /// 426.
     UpgradeRequired,
-    /// 429, 503, no connection, or records that may be sent again: tried again by itself, after as many seconds if told.
+    /// 429, 503, no connection, or retryable records: the client retries by itself, after the given
+    /// seconds if any.
     Retryable(Option<u64>),
-    /// Any other status: tried again at the next interval.
+    /// Any other status: the client retries at the next interval.
     Server(u16),
 }
 
-/// A conflict that the app was told of; the SDKs never say what the device had.
+/// A conflict that was reported to the app; the SDKs never report the local values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conflict {
     /// `table/id`.
@@ -71,15 +74,15 @@ enum Stage {
 /// A client of an app.
 #[derive(Debug)]
 pub struct PlainClient {
-    /// Whom its credentials name.
+    /// The user of its credentials.
     pub user: String,
     /// The app's version.
     pub app_version: String,
-    /// The conflicts that the app was told of.
+    /// The conflicts that were reported to the app.
     pub conflicts: Vec<Conflict>,
-    /// Results that dropped an edit without a word to the app.
+    /// Results that dropped an edit without a report to the app.
     pub dropped: Vec<Json>,
-    /// What it was sent that v0.1.2 does not know.
+    /// Members in responses that v0.1.2 does not define.
     pub strangers: Vec<String>,
     /// Records in one push; 100 in an SDK.
     pub batch: i64,
@@ -87,7 +90,7 @@ pub struct PlainClient {
     page: i64,
     local: Local,
     stage: Stage,
-    /// Whether the first cycle since the start went well.
+    /// Whether the first cycle since the start succeeded.
     started: bool,
 }
 
@@ -118,7 +121,7 @@ impl PlainClient {
             .expect("the clock is set");
     }
 
-    /// Writes, as the app does.
+    /// Writes as the app does.
     #[track_caller]
     pub fn write(&mut self, sql: &str) -> &mut Self {
         if let Err(error) = self.local.conn.execute_batch(sql) {
@@ -127,7 +130,7 @@ impl PlainClient {
         self
     }
 
-    /// What a query sees: cells by `|`, rows by ` `; NULL is `-`.
+    /// The result of a query: cells by `|`, rows by ` `; NULL is `-`.
     #[track_caller]
     pub fn see(&self, sql: &str) -> String {
         match self.local.rows(sql) {
@@ -136,12 +139,12 @@ impl PlainClient {
         }
     }
 
-    /// How many records wait to be sent.
+    /// Number of records in the queue.
     pub fn waiting(&self) -> i64 {
         self.local.waiting().expect("the queue is counted")
     }
 
-    /// How many rows each table has, deleted ones too.
+    /// Number of rows of each table, deleted ones included.
     pub fn counts(&self) -> std::collections::BTreeMap<String, i64> {
         self.local.counts().expect("the rows are counted")
     }
@@ -158,19 +161,19 @@ impl PlainClient {
         self.stage = Stage::Stopped;
     }
 
-    /// Whether the client runs; a start that failed has stopped it.
+    /// Whether the client runs; a failed start stops it.
     pub fn runs(&self) -> bool {
         !matches!(self.stage, Stage::Stopped)
     }
 
-    /// Begins a cycle: everything is pushed, then everything is pulled.
+    /// Begins a cycle: pushes everything, then pulls everything.
     pub fn begin_cycle(&mut self) {
         if matches!(self.stage, Stage::Idle) {
             self.next_push(false).expect("the queue reads");
         }
     }
 
-    /// What to send now; `None` when there is nothing to do.
+    /// The next request; `None` if there is nothing to do.
     pub fn request(&self) -> Option<PlainRequest> {
         let (path, own) = match &self.stage {
             Stage::Stopped | Stage::Idle => return None,
@@ -198,18 +201,18 @@ impl PlainClient {
         Some(PlainRequest { method: "POST", path, body: Some(body) })
     }
 
-    /// The connection failed: whether the server did the work is unknown.
+    /// The connection failed: it is unknown whether the server executed the request.
     pub fn lost(&mut self) -> PlainError {
         self.end();
         PlainError::Retryable(None)
     }
 
-    /// A start that fails has not happened; a cycle that fails leaves the client running.
+    /// A failed start leaves the client stopped; a failed cycle leaves it running.
     fn end(&mut self) {
         self.stage = if self.started { Stage::Idle } else { Stage::Stopped };
     }
 
-    /// Takes an answer.
+    /// Handles a response.
     pub fn answered(&mut self, status: u16, body: &Json) -> Result<(), PlainError> {
         let seconds = body.get("retry_after").and_then(Json::as_u64);
         let error = match status {
@@ -259,7 +262,7 @@ impl PlainClient {
         Ok(None)
     }
 
-    /// Tables and queue go at once; rows come page by page.
+    /// Drops tables and queue at once; rows arrive page by page.
     fn rebuild(&mut self) -> Stored<()> {
         self.local.empty()?;
         self.stage = Stage::Snapshot(None);
@@ -291,7 +294,8 @@ impl PlainClient {
         self.next_push(false)
     }
 
-    /// Entries go whatever was written meanwhile; what may be sent again stays, and ends the cycle.
+    /// Drops the entries, whatever was written meanwhile; retryable records stay, and end the
+    /// cycle.
     fn take_push(
         &mut self,
         body: &Json,
@@ -314,7 +318,7 @@ impl PlainClient {
             self.local.locked(|local| match (result["status"].as_str(), server) {
                 (Some("applied"), _) => local.dated(&result),
                 (_, Json::Null) => Ok(()),
-                // The whole row, however new the local one calls itself: only a pull compares.
+                // Writes the whole row, whatever the local version: only a pull compares.
                 _ => local.write_named(server),
             })?;
             match result["status"].as_str() {
@@ -333,7 +337,7 @@ impl PlainClient {
         Ok(None)
     }
 
-    /// Changes first, then deletes; what waits to be sent is not looked at.
+    /// Applies changes first, then deletes; ignores queued records.
     fn take_pull(&mut self, body: &Json) -> Stored<()> {
         if body["snapshot_required"] == true {
             let needs_approval = body["snapshot_reason"] != "initial_sync_required";
@@ -353,9 +357,9 @@ impl PlainClient {
     }
 }
 
-/// With the server of the stories.
+/// With the test server.
 impl PlainClient {
-    /// One exchange, with what befalls it on its way; `None` when there was nothing to send.
+    /// Runs one exchange, with this fault; `None` if there was nothing to send.
     pub fn step(
         &mut self,
         server: &Backend,
@@ -382,7 +386,8 @@ impl PlainClient {
         })
     }
 
-    /// Exchanges until there is nothing to do, or something failed; a stopped client is started, an idle one begins a cycle.
+    /// Runs exchanges until there is nothing to do or one fails. A stopped client is started, an
+    /// idle one begins a cycle.
     pub fn cycle(&mut self, server: &Backend) -> Result<(), PlainError> {
         if self.runs() {
             self.begin_cycle();

@@ -1,11 +1,12 @@
-//! What a plain v0.1.2 client may see in an answer: these members and these headers, and no others.
+//! The members and headers that a response to a plain v0.1.2 client may have; all others are
+//! violations.
 //!
-//! A real SDK skips what it does not know, so nothing would fail if an extension leaked; this is where it fails.
+//! A real SDK ignores unknown members, so a leaked extension would not fail there. It fails here.
 
 use rejoin_protocol::time;
 use serde_json::Value as Json;
 
-/// What a member holds.
+/// The type of a member.
 #[derive(Debug)]
 enum Shape {
     Text,
@@ -15,7 +16,7 @@ enum Shape {
     /// Columns of the app's own tables.
     Columns,
     List(&'static Shape),
-    /// Name, whether it must be there, what it holds.
+    /// Name, whether it is required, type.
     Object(&'static [(&'static str, bool, Shape)]),
 }
 
@@ -164,7 +165,8 @@ const MISMATCH: Shape = Object(&[
     ("server_schema_hash", true, Text),
 ]);
 
-/// What of an answer no v0.1.2 server would say, or would not leave out; empty if a plain client sees what it knows.
+/// Members and headers of a response that v0.1.2 does not define, and required ones that are
+/// missing; empty if it is valid.
 #[must_use]
 pub fn strangers(
     path: &str,
@@ -266,7 +268,7 @@ mod tests {
     use super::strangers;
 
     #[test]
-    fn whatever_v0_1_2_does_not_say_is_found() {
+    fn member_unknown_to_v0_1_2_is_found() {
         let plain = [("content-type".to_owned(), "application/json".to_owned())];
         let good = json!({
             "accepted": [], "rejected": [], "checkpoint": 0, "schema_version": 1, "schema_hash": "x",

@@ -1,8 +1,9 @@
-//! What lies between a device and its server, on a socket of this machine: a network that loses packets without a word, and
-//! proxies that answer by themselves. A client that sends more than it may (`Rate`) fails the test when the proxy is dropped.
+//! A network between a device and its server, on a local socket: it loses packets silently, or
+//! answers in place of the server. A client that exceeds the request limit (`Rate`) fails the test
+//! when the proxy is dropped.
 //!
-//! Bytes are passed on as they are until a story says otherwise. A connection that has lost something stays open and carries
-//! nothing any more, as a half-open one does.
+//! Bytes are forwarded unchanged until a test sets a [`Flow`]. A connection that has lost bytes
+//! stays open and carries nothing more, like a half-open one.
 
 use std::io::{Read, Result, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -13,28 +14,28 @@ use std::time::Duration;
 
 use crate::rate::Rate;
 
-/// What happens to bytes.
+/// The handling of bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Flow {
-    /// They are passed on.
+    /// They are forwarded.
     #[default]
     Whole,
-    /// The server gets none, and does not know.
+    /// The server gets none, and sees no error.
     NothingUp,
-    /// The device gets none, and does not know; the server does what it is asked.
+    /// The device gets none, and sees no error; the server executes the request.
     NothingDown,
-    /// The device gets the head of an answer, and none of its body.
+    /// The device gets the head of a response, and none of its body.
     HeadOnly,
-    /// The device gets one byte of an answer at a time, so slowly that the whole never comes.
+    /// The device gets one byte of a response at a time, too slowly to ever complete.
     Drip,
-    /// The server gets none; the device gets this answer.
+    /// The server gets none; the device gets this response.
     Answer(Vec<u8>),
 }
 
-/// The proxy; it serves for as long as the process lives, and refuses nothing.
+/// The proxy. It serves until the process ends, and accepts every connection.
 #[derive(Debug)]
 pub struct Proxy {
-    /// What an app is configured with.
+    /// The URL that the app is configured with.
     pub url: String,
     state: Arc<State>,
 }
@@ -47,10 +48,10 @@ struct State {
 }
 
 impl Proxy {
-    /// In front of the server at this URL (`http://address`).
+    /// A proxy in front of the server at this URL (`http://address`).
     ///
     /// # Panics
-    /// If no socket can be had, or the URL is no address.
+    /// If no socket is available, or the URL has no address.
     pub fn before(url: &str) -> Self {
         let server = url.trim_start_matches("http://").parse().expect("an address");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -61,19 +62,19 @@ impl Proxy {
         thread::spawn(move || {
             for socket in listener.incoming() {
                 let own = Arc::clone(&shared);
-                // One that breaks off is the device's to notice.
+                // A connection error is left for the device to detect.
                 thread::spawn(move || socket.and_then(|socket| own.carry(&socket)));
             }
         });
         Self { url, state }
     }
 
-    /// From now on this happens to bytes; connections that have lost some stay as they are.
+    /// Handles all further bytes this way; connections that have lost bytes stay as they are.
     pub fn set(&self, flow: Flow) {
         *self.state.flow.lock().unwrap_or_else(PoisonError::into_inner) = flow;
     }
 
-    /// How often the device has sent something.
+    /// Number of times that the device sent something.
     pub fn requests(&self) -> usize {
         self.state.rate.requests()
     }
@@ -97,7 +98,7 @@ impl State {
         let (state, dead) = (Arc::clone(self), Arc::clone(&is_dead));
         thread::spawn(move || {
             let _ = state.down(&from, &to, &dead);
-            // The end of either side is the end of the connection, unless that is lost as well.
+            // When either side ends, the connection ends, unless the end is lost as well.
             if !dead.load(Ordering::SeqCst) {
                 let _ = to.shutdown(Shutdown::Both);
             }

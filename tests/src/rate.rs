@@ -1,15 +1,18 @@
-//! How many requests a whole client may send in real time: a loop of requests fails the scenario that meets it.
+//! Limits the requests that a whole client may send in real time: a loop of requests fails the
+//! scenario.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use tokio::time::Instant;
 
-/// So many at once, and so many more in each second. A loop without progress sends hundreds a second.
+/// The burst limit, and the limit of each further second. A loop without progress sends hundreds a
+/// second.
 const BURST: usize = 200;
 const EACH_SECOND: usize = 20;
 
-/// The requests that went through one place. Dropped after more than a client may send, it fails the test.
+/// A counter of the requests through one proxy or socket. It fails the test when it is dropped
+/// above the limit.
 #[derive(Debug)]
 pub(crate) struct Rate {
     begun: Instant,
@@ -29,7 +32,7 @@ impl Rate {
         self.requests.load(Ordering::SeqCst)
     }
 
-    /// Fails where there were too many.
+    /// Fails if there were too many requests.
     pub(crate) fn check(&self) {
         let (requests, life) = (self.requests(), self.begun.elapsed());
         let most = BURST + EACH_SECOND * usize::try_from(life.as_secs()).unwrap_or(usize::MAX / 99);

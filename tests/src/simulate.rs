@@ -1,11 +1,12 @@
 //! Simulation: generates runs of devices and servers by seed, and checks invariants in each of them.
 //!
-//! A [`Model`] defines what a run is: the steps that follow from a seed, and how they are executed. Threads, counts, limits,
-//! shrinking, and the check that each mutation switch is noticed are here, the same for every model. This module knows no
-//! device, no server and no SQLite.
+//! A [`Model`] defines a run: the steps that follow from a seed, and how they are executed. This
+//! module has what all models share: threads, counts, limits, shrinking, and the check that each
+//! mutation switch is noticed. It depends on no device, server or SQLite.
 //!
-//! The same seed and steps give the same run on every machine, and a step works without the others, so that steps can be
-//! left out one by one. A run fails by a named invariant, or by anything else: only the first kind notices a mutant.
+//! The same seed and steps give the same run on every machine. Each step works without the others,
+//! so that shrinking can leave out steps one by one. A run fails by a named invariant or by another
+//! error; only a named invariant notices a mutant.
 
 mod claims;
 pub mod log;
@@ -95,7 +96,7 @@ use switches;
 
 /// A kind of run.
 pub trait Model: Sync {
-    /// One operation. It carries all that it needs, chance included, and can be left out.
+    /// One operation. It contains all its input, random numbers included, and can be left out.
     type Step: Clone + Send + Sync;
 
     /// Its name on the command line.
@@ -106,23 +107,24 @@ pub trait Model: Sync {
         ""
     }
 
-    /// The steps of a run. What else makes the run (how many devices, which server) follows from the seed in
-    /// [`Model::live`], so that fewer steps belong to the same run.
+    /// The steps of a run. The rest of the run (how many devices, which server) follows from the
+    /// seed in [`Model::live`], so that a subset of the steps belongs to the same run.
     fn steps(&self, seed: u64) -> Vec<Self::Step>;
 
     /// Executes a run to its end and checks the invariants. May panic, which fails the run as well.
     ///
     /// # Errors
     /// Why it failed.
-    fn live(&self, seed: u64, steps: &[Self::Step], told: &mut Told) -> Checked;
+    fn live(&self, seed: u64, steps: &[Self::Step], report: &mut Told) -> Checked;
 
-    /// What must happen at least once in all runs together: without it they would show less than they claim.
+    /// Events that must happen at least once in all runs together; without them the runs would not
+    /// cover the rules.
     fn expected(&self) -> &'static [&'static str];
 
-    /// In how many runs each of them must happen [`RARELY`] times.
+    /// The number of runs in which each of them must happen [`RARELY`] times.
     fn enough(&self) -> u64;
 
-    /// What may happen in few runs only: its name, and in how many of a thousand at most.
+    /// Events that may happen in few runs only: the name, and the limit per thousand runs.
     fn limited(&self) -> &'static [(&'static str, u64)] {
         &[]
     }

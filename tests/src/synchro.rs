@@ -1,13 +1,14 @@
-//! A device that ran the Synchro SDK v0.1.2: its database, made with the SDK's tables and triggers, and edited through them.
+//! A device that ran the Synchro SDK v0.1.2: its database, created with the SDK's tables and
+//! triggers, and edited through them.
 //!
-//! The file is left as an app leaves that was ended: its last commits stand in the write-ahead log only.
+//! The file is left as by a killed app: its last commits are only in the write-ahead log.
 
 use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-/// The SDK's own tables, as it makes them.
+/// The SDK's own tables, as it creates them.
 const INFRASTRUCTURE: &str = "
     CREATE TABLE _synchro_pending_changes (
         record_id TEXT NOT NULL, table_name TEXT NOT NULL, operation TEXT NOT NULL,
@@ -22,7 +23,7 @@ const INFRASTRUCTURE: &str = "
     CREATE TABLE grdb_migrations (identifier TEXT NOT NULL PRIMARY KEY);
 ";
 
-/// The tables of the stories, as the SDK makes them from the server's schema.
+/// The test tables, as the SDK creates them from the server's schema.
 const TABLES: &str = r#"
     CREATE TABLE IF NOT EXISTS "places" (
         "id" TEXT PRIMARY KEY, "name" TEXT NOT NULL, "note" TEXT, "score" INTEGER, "user_id" TEXT,
@@ -36,7 +37,7 @@ const TABLES: &str = r#"
     );
 "#;
 
-/// The triggers that watch over a table; `{t}` stands for its name.
+/// The capture triggers of a table; `{t}` is replaced by its name.
 const TRIGGERS: &str = r#"
     CREATE TRIGGER "_synchro_cdc_insert_{t}" AFTER INSERT ON "{t}"
     WHEN (SELECT value FROM _synchro_meta WHERE key = 'sync_lock') = '0'
@@ -71,7 +72,7 @@ const TRIGGERS: &str = r#"
     END;
 "#;
 
-/// A connection of any other program.
+/// A connection of another program.
 pub fn connect(path: &Path) -> Connection {
     Connection::open(path).expect("the file opens")
 }
@@ -84,7 +85,7 @@ pub struct OldApp {
 }
 
 impl OldApp {
-    /// A file with the stories' tables, synced and empty.
+    /// A file with the test tables, synced and empty.
     pub fn new(path: &Path) -> Self {
         let app = Self::bare(path);
         app.run(TABLES);
@@ -93,7 +94,7 @@ impl OldApp {
         app
     }
 
-    /// A file with nothing but the SDK's own tables.
+    /// A file with only the SDK's own tables.
     pub fn bare(path: &Path) -> Self {
         let conn = Connection::open(path).expect("the old file opens");
         conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0;")
@@ -104,12 +105,12 @@ impl OldApp {
         app
     }
 
-    /// Makes the SDK's triggers for a table.
+    /// Creates the SDK's triggers for a table.
     pub fn watch_over(&self, table: &str) {
         self.run(&TRIGGERS.replace("{t}", table));
     }
 
-    /// What the app's user does, offline.
+    /// Runs an offline edit of the app's user.
     #[track_caller]
     pub fn run(&self, sql: &str) {
         if let Err(error) = self.conn.execute_batch(sql) {
@@ -117,7 +118,7 @@ impl OldApp {
         }
     }
 
-    /// What the SDK writes when rows come from the server: nothing of it is queued.
+    /// Runs SQL as the SDK writes pulled rows: nothing is queued.
     #[track_caller]
     pub fn pulled(&self, sql: &str) {
         self.run(&format!(
@@ -137,7 +138,7 @@ impl OldApp {
             .expect("the old queue is read")
     }
 
-    /// The app is ended; the file stays, its log beside it.
+    /// Kills the app; the file stays, with its log.
     pub fn end(self) -> PathBuf {
         self.path
     }
@@ -147,15 +148,16 @@ impl OldApp {
 mod tests {
     use super::*;
 
-    /// What the SDK's own triggers left in the queue, recorded by running them: what was done to a row that the server has
-    /// (`server`) or to none, and operation and base.
+    /// The queue entry that the SDK's own triggers made, recorded by running them. Each case has
+    /// the edits of a row, whether the server has the row (`server`), and the operation and base of
+    /// the entry.
     #[test]
-    fn the_triggers_leave_what_the_sdks_own_were_seen_to_leave() {
+    fn triggers_queue_the_recorded_entries() {
         const V: &str = "2026-11-20T06:41:50.896045+00:00";
         let insert = "INSERT INTO places (id, name, updated_at) VALUES ('1', 'x', 'made')";
         let update = "UPDATE places SET name = 'y'";
         let delete = "DELETE FROM places";
-        let take_back = "UPDATE places SET deleted_at = NULL";
+        let undelete = "UPDATE places SET deleted_at = NULL";
         let cases: [(&str, bool, Vec<&str>, Option<&str>); 12] = [
             ("insert", false, vec![insert], Some("create -")),
             ("insert, update", false, vec![insert, update], Some("create made")),
@@ -176,7 +178,7 @@ mod tests {
             ("update", true, vec![update], Some("update V")),
             ("update twice", true, vec![update, update], Some("update V")),
             ("update, delete", true, vec![update, delete], Some("delete V")),
-            ("delete, undelete", true, vec![delete, take_back], Some("update V")),
+            ("delete, undelete", true, vec![delete, undelete], Some("update V")),
             ("delete twice", true, vec![delete, delete], Some("update V")),
             ("another key", true, vec!["UPDATE places SET id = '1', name = 'k'"], Some("update V")),
         ];
@@ -200,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ended_app_leaves_its_last_commits_in_the_log() {
+    fn killed_app_leaves_last_commits_in_the_log() {
         let folder = tempfile::tempdir().unwrap();
         let app = OldApp::new(&folder.path().join("old.db"));
         app.run("INSERT INTO places (id, name) VALUES ('1', 'x')");

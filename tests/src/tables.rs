@@ -1,6 +1,7 @@
-//! The tables of the stories: places, and visits to them.
+//! The test tables: places, and visits to them.
 
-/// The server's tables. `places.score` has a CHECK that the manifest does not carry; `visits` belong to a place.
+/// The server's tables. `places.score` has a CHECK that the manifest does not carry; `visits`
+/// belong to a place.
 pub const SERVER: &str = "
     CREATE TABLE places (
         id TEXT PRIMARY KEY, name TEXT NOT NULL, note TEXT,
@@ -13,7 +14,8 @@ pub const SERVER: &str = "
     );
 ";
 
-/// The server keeps a book of what happens to its tables, by triggers of its own: whatever is done twice stands in it twice.
+/// An audit table that triggers on the server fill: a change that is applied twice appears in it
+/// twice.
 pub const BOOK: &str = "
     CREATE TABLE book (name TEXT, what TEXT);
     CREATE TRIGGER book_places AFTER INSERT ON places WHEN new.name = new.id

@@ -1,8 +1,9 @@
-//! Several records at once: their order, one bad among good ones, children before their parents, many.
+//! Pushes of several records: order, invalid records among valid ones, parents and children, large
+//! batches.
 
 use serde_json::{Value, json};
 
-use super::{Scenario, mended, wire};
+use super::{Scenario, fixed, wire};
 use crate::bench::Bench;
 use crate::expect::{self, Told, equal, hold, is, skip};
 use crate::tables::Child;
@@ -13,13 +14,13 @@ pub(crate) const ALL: &[Scenario] = &[
     wire("batch/empty", empty),
     wire("batch/order", order),
     wire("batch/refused-among-good", refused_among_good),
-    mended("batch/poison-column", POISON, poison_column),
-    mended("batch/poison-text", POISON, poison_text),
+    fixed("batch/poison-column", POISON, poison_column),
+    fixed("batch/poison-text", POISON, poison_text),
     wire("batch/many", many),
     wire("batch/at-once", at_once),
     wire("batch/parent-and-child", parent_and_child),
-    mended("batch/child-before-parent", POISON, child_before_parent),
-    mended("batch/child-without-parent", POISON, child_without_parent),
+    fixed("batch/child-before-parent", POISON, child_before_parent),
+    fixed("batch/child-without-parent", POISON, child_without_parent),
     wire("batch/parent-stays", parent_stays),
 ];
 
@@ -35,7 +36,7 @@ fn empty(bench: &mut Bench) -> Told {
     Ok(())
 }
 
-/// The second record stands on what the first one did.
+/// Each record builds on the result of the one before it.
 fn order(bench: &mut Bench) -> Told {
     let id = bench.new_id(0);
     let late = |mut record: Value| {
@@ -54,7 +55,7 @@ fn order(bench: &mut Bench) -> Told {
     is(news.row(&id)?, &text, "3")
 }
 
-/// Makes two good rows with a bad record between them; both must be there afterwards.
+/// Pushes two valid rows with an invalid record between them; both rows must be created.
 fn between(bench: &mut Bench, bad: Value) -> Told<Value> {
     let (first, last) = (bench.new_id(0), bench.new_id(0));
     let id = expect::text(&bad, "id")?.to_owned();
@@ -84,12 +85,12 @@ fn poison_column(bench: &mut Bench) -> Told {
     is(&between(bench, bad)?, "status", "rejected_terminal")
 }
 
-/// A character that PostgreSQL has no text for. A database that has is free to take it.
+/// PostgreSQL cannot store this character; another database may accept the row.
 fn poison_text(bench: &mut Bench) -> Told {
     let id = bench.new_id(0);
     let bad = bench.record("create", &id, &bench.data("a\u{0}b"));
     let result = between(bench, bad)?;
-    hold(result["status"] != "rejected_retryable", "it would be sent again for ever")
+    hold(result["status"] != "rejected_retryable", "the device would retry it forever")
 }
 
 fn many(bench: &mut Bench) -> Told {
@@ -120,10 +121,10 @@ fn at_once(bench: &mut Bench) -> Told {
 }
 
 fn child(bench: &Bench) -> Told<Child> {
-    bench.child.clone().map_or_else(|| skip("no table has this one for its parent"), Ok)
+    bench.child.clone().map_or_else(|| skip("no table is a child of this one"), Ok)
 }
 
-/// A new id, and the record that makes it a child of this row.
+/// A new id and the record that creates a child of this row.
 fn child_record(bench: &mut Bench, child: &Child, parent: &str) -> (String, Value) {
     let id = bench.new_id_in(0, &child.table.name);
     let mut record = bench.record("create", &id, &child.data(parent));
@@ -156,10 +157,10 @@ fn child_before_parent(bench: &mut Bench) -> Told {
 
 fn child_without_parent(bench: &mut Bench) -> Told {
     let child = child(bench)?;
-    let nobody = uuid::Uuid::new_v4().to_string();
-    let (_, record) = child_record(bench, &child, &nobody);
+    let missing_parent = uuid::Uuid::new_v4().to_string();
+    let (_, record) = child_record(bench, &child, &missing_parent);
     let result = between(bench, record)?;
-    hold(result["status"] != "applied", "a child without a parent is nobody's")
+    hold(result["status"] != "applied", "a child without a parent was accepted")
 }
 
 fn parent_stays(bench: &mut Bench) -> Told {

@@ -1,4 +1,4 @@
-//! Who wins: the base that an edit names, and the clocks where it names none.
+//! Conflict resolution: by base version, or by client clock if the update has no base.
 
 use serde_json::{Value, json};
 
@@ -16,10 +16,10 @@ pub(crate) const ALL: &[Scenario] = &[
     wire("contest/delete-wins", delete_wins),
 ];
 
-/// A day, and more than any tolerance of clocks.
+/// One day: exceeds any clock tolerance.
 const LONG: i64 = 86_400_000_000;
 
-/// An update of `row`: base and clock are this far from the row's version, if they are named.
+/// An update of `row` whose base and clock differ from the row's version by these amounts.
 fn update(bench: &Bench, row: &Row, base: Option<i64>, clock: i64) -> Told<Value> {
     let version = expect::instant(&json!({"version": row.version}), "version")?;
     let at = |distance: i64| json!(rejoin_protocol::time::format(version + distance));
@@ -50,14 +50,14 @@ fn loses(bench: &mut Bench, base: Option<i64>, clock: i64) -> Told {
     let version = expect::instant(server, "updated_at")?;
     hold(
         Some(version) == rejoin_protocol::time::parse(&row.version),
-        "the row has another version than its answer said",
+        "the row's version differs from the push response",
     )?;
     is(&server["data"], &bench.place.text, "theirs")?;
     let news = bench.hear(0, &[&row.id])?;
     is(news.row(&row.id)?, &bench.place.text, "theirs")
 }
 
-/// Nobody wrote in between: the device's clock is not asked.
+/// No other write intervened, so the client clock is ignored.
 fn base_is_current(bench: &mut Bench) -> Told {
     wins(bench, Some(0), -LONG)
 }
@@ -89,5 +89,5 @@ fn delete_wins(bench: &mut Bench) -> Told {
     record["base_updated_at"] = json!("2001-01-01T00:00:00Z");
     bench.push(0, &[record])?.ended(&row.id, "applied", None)?;
     let news = bench.hear(0, &[&row.id])?;
-    hold(news.deletes.contains(&row.id), "the pull does not name the row among the deletes")
+    hold(news.deletes.contains(&row.id), "the pull does not list the row as deleted")
 }

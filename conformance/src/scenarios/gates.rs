@@ -1,8 +1,9 @@
-//! What is refused before any work: methods, paths, credentials, bodies, versions, schemas, unknown devices.
+//! Requests rejected before processing: methods, paths, credentials, bodies, versions, schemas,
+//! unknown devices.
 
 use serde_json::{Value, json};
 
-use super::{Scenario, mended, wire};
+use super::{Scenario, fixed, wire};
 use crate::bench::Bench;
 use crate::client::{Ask, Exchange};
 use crate::expect::{self, Told, equal, hold, is, skip};
@@ -23,9 +24,9 @@ pub(crate) const ALL: &[Scenario] = &[
     wire("gates/other-schema", other_schema),
     wire("gates/no-schema-yet", no_schema_yet),
     wire("gates/old-app", old_app),
-    mended("gates/app-of-no-version", "500 at register", app_of_no_version),
+    fixed("gates/app-of-no-version", "500 at register", app_of_no_version),
     wire("gates/unknown-device-at-snapshot", unknown_device_at_snapshot),
-    mended("gates/unknown-device", "500 at push and pull", unknown_device),
+    fixed("gates/unknown-device", "500 at push and pull", unknown_device),
 ];
 
 fn refused(exchange: &Exchange, status: u16, error: &str) -> Told {
@@ -60,7 +61,7 @@ fn path(bench: &mut Bench) -> Told {
 
 fn no_identity(bench: &mut Bench) -> Told {
     for path in POSTS {
-        let body = bench.framed("nobody", json!({})).to_string();
+        let body = bench.framed("unregistered", json!({})).to_string();
         let ask = Ask { method: "POST", path: path.into(), headers: Vec::new(), body };
         unauthorized(&bench.ask(ask)?)?;
     }
@@ -79,11 +80,11 @@ fn unauthorized(answer: &Exchange) -> Told {
 
 fn wrong_token(bench: &mut Bench) -> Told {
     if !bench.by_token() {
-        return skip("users are named by a header");
+        return skip("users are identified by a header");
     }
     let mut tampered = bench.credentials(0);
     for (_, value) in &mut tampered {
-        // The last letter is the signature's.
+        // The last character belongs to the signature.
         let last = value.pop().unwrap_or('A');
         value.pop();
         value.push_str(if last == 'A' { "BB" } else { "AA" });
@@ -91,7 +92,7 @@ fn wrong_token(bench: &mut Bench) -> Told {
     let nonsense = vec![("authorization".to_owned(), "Bearer nonsense".to_owned())];
     let no_bearer = vec![("authorization".to_owned(), "Basic YTpi".to_owned())];
     for headers in [tampered, nonsense, no_bearer] {
-        let body = bench.framed("nobody", json!({})).to_string();
+        let body = bench.framed("unregistered", json!({})).to_string();
         let ask = Ask { method: "POST", path: POSTS[0].into(), headers, body };
         unauthorized(&bench.ask(ask)?)?;
     }
@@ -115,7 +116,7 @@ fn member_missing(bench: &mut Bench) -> Told {
         let needed =
             if path == "/sync/pull" || path == "/sync/snapshot" { &all[..] } else { &all[1..] };
         for at in 0..needed.len() {
-            // All that come behind it are missing too: the first is named.
+            // All later members are missing too: the error names the first one.
             let mut body = bench.framed("c", json!({}));
             for name in &needed[at..] {
                 body.as_object_mut().and_then(|body| body.remove(*name));
@@ -151,7 +152,7 @@ fn mismatch(bench: &Bench, answer: &Exchange) -> Told {
     expect::text(&body, "message")?;
     is(&body, "server_schema_version", bench.version)?;
     is(&body, "server_schema_hash", bench.hash.as_str())?;
-    hold(body.get("error").is_none(), "a 409 has no `error`")
+    hold(body.get("error").is_none(), "a 409 has a member `error`")
 }
 
 fn other_schema(bench: &mut Bench) -> Told {
@@ -182,7 +183,7 @@ fn no_schema_yet(bench: &mut Bench) -> Told {
     Ok(())
 }
 
-/// A register of an app of this version; None if the server has no least version.
+/// Registers with this app version; `None` if the server has no minimum version.
 fn as_app(bench: &mut Bench, version: &str) -> Told<Option<Exchange>> {
     let mut headers = bench.credentials(0);
     headers.push(("x-app-version".into(), "0.0.0".into()));
@@ -197,7 +198,7 @@ fn as_app(bench: &mut Bench, version: &str) -> Told<Option<Exchange>> {
 
 fn old_app(bench: &mut Bench) -> Told {
     let Some(answer) = as_app(bench, "0.0.0")? else {
-        return skip("the server takes apps of every version");
+        return skip("the server accepts every app version");
     };
     refused(&answer, 426, "client upgrade required")?;
     for version in ["0.0.0", "banana"] {
@@ -211,7 +212,7 @@ fn old_app(bench: &mut Bench) -> Told {
 
 fn app_of_no_version(bench: &mut Bench) -> Told {
     match as_app(bench, "banana")? {
-        None => skip("the server takes apps of every version"),
+        None => skip("the server accepts every app version"),
         Some(answer) => refused(&answer, 426, "client upgrade required"),
     }
 }

@@ -1,10 +1,10 @@
-//! Pulls: the first one, pages and checkpoints, one word per row, what has no news.
+//! Pulls: first pull, pages and checkpoints, one entry per row, empty pulls.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::{Scenario, mended, wire};
+use super::{Scenario, fixed, wire};
 use crate::bench::{Bench, News};
 use crate::expect::{self, Told, equal, hold, is};
 
@@ -19,10 +19,10 @@ pub(crate) const ALL: &[Scenario] = &[
     wire("pull/two-devices", two_devices),
     wire("pull/tables", tables),
     wire("pull/known-buckets", known_buckets),
-    mended("pull/ahead-of-the-log", "the checkpoint is echoed", ahead_of_the_log),
-    mended(
+    fixed("pull/ahead-of-the-log", "the checkpoint is echoed", ahead_of_the_log),
+    fixed(
         "pull/quiet-device-goes-on",
-        "its checkpoint stays, and holds the log back",
+        "its checkpoint stays and blocks log compaction",
         quiet_device_goes_on,
     ),
 ];
@@ -51,10 +51,10 @@ fn nothing_new(bench: &mut Bench) -> Told {
     is(&page, "schema_version", bench.version)?;
     is(&page, "schema_hash", bench.hash.as_str())?;
     hold(page["snapshot_required"] != true, "a snapshot is required")?;
-    hold(expect::number(&page, "checkpoint")? >= checkpoint, "the checkpoint goes back")
+    hold(expect::number(&page, "checkpoint")? >= checkpoint, "the checkpoint decreases")
 }
 
-/// Makes rows after the place that is answered, and waits until they can be pulled.
+/// Creates rows after the returned checkpoint and waits until they can be pulled.
 fn rows_after(bench: &mut Bench, count: usize) -> Told<(i64, Vec<String>)> {
     let from = bench.catch_up(0)?;
     let ids: Vec<String> = (0..count).map(|_| bench.new_id(0)).collect();
@@ -73,15 +73,12 @@ fn pages(bench: &mut Bench) -> Told {
     hold(pages.len() >= 3, "five rows fit into fewer than three pages of two")?;
     let mut news = News::default();
     for page in &pages {
-        hold(
-            expect::list(page, "changes")?.len() <= 2,
-            "a page has more rows than were asked for",
-        )?;
+        hold(expect::list(page, "changes")?.len() <= 2, "a page has more rows than the limit")?;
         news.take(page)?;
     }
-    let told: BTreeSet<&str> = news.told.iter().map(String::as_str).collect();
-    equal("rows that were told twice", news.told.len() - told.len(), 0)?;
-    hold(ids.iter().all(|id| told.contains(id.as_str())), "a row is on no page")
+    let unique: BTreeSet<&str> = news.told.iter().map(String::as_str).collect();
+    equal("rows returned twice", news.told.len() - unique.len(), 0)?;
+    hold(ids.iter().all(|id| unique.contains(id.as_str())), "a row is on no page")
 }
 
 fn usual_page(bench: &mut Bench) -> Told {
@@ -89,7 +86,7 @@ fn usual_page(bench: &mut Bench) -> Told {
     let client_id = bench.reader(0)?.client_id;
     for limit in [json!(0), json!(-1), Value::Null] {
         let page = bench.page(0, &client_id, json!({"checkpoint": from, "limit": limit}))?;
-        equal("rows of a page of no size", expect::list(&page, "changes")?.len(), 100)?;
+        equal("rows of a page without a limit", expect::list(&page, "changes")?.len(), 100)?;
         is(&page, "has_more", true)?;
     }
     Ok(())
@@ -108,7 +105,7 @@ fn one_word_per_row(bench: &mut Bench) -> Told {
     for page in &pages {
         news.take(page)?;
     }
-    equal("times that the row is told", news.told.iter().filter(|id| **id == row.id).count(), 1)?;
+    equal("entries for the row", news.told.iter().filter(|id| **id == row.id).count(), 1)?;
     is(news.row(&row.id)?, &bench.place.text, "3")
 }
 
@@ -116,19 +113,19 @@ fn made_and_deleted(bench: &mut Bench) -> Told {
     let from = bench.catch_up(0)?;
     let row = bench.create(0, "a")?;
     bench.remove(&row)?;
-    // The delete may still be on its way when the row has been heard of.
+    // The create may be pulled before the delete is in the log.
     let mut news = bench.hear(0, &[&row.id])?;
     if !news.deletes.contains(&row.id) {
         news = bench.hear(0, &[&row.id])?;
     }
-    hold(news.deletes.contains(&row.id), "the pull does not name the row among the deletes")?;
+    hold(news.deletes.contains(&row.id), "the pull does not list the row as deleted")?;
     let (pages, _) = bench.pull_from(0, from, 100)?;
     let mut news = News::default();
     for page in &pages {
         news.take(page)?;
     }
-    equal("times that the row is told", news.told.iter().filter(|id| **id == row.id).count(), 1)?;
-    hold(news.deletes.contains(&row.id), "a deleted row is told as a change")
+    equal("entries for the row", news.told.iter().filter(|id| **id == row.id).count(), 1)?;
+    hold(news.deletes.contains(&row.id), "a deleted row is returned as a change")
 }
 
 fn again_from_the_same_place(bench: &mut Bench) -> Told {
@@ -142,7 +139,7 @@ fn again_from_the_same_place(bench: &mut Bench) -> Told {
     Ok(())
 }
 
-/// Every device has a place of its own.
+/// Each device has its own checkpoint.
 fn two_devices(bench: &mut Bench) -> Told {
     let other = bench.device(0)?;
     let (_, checkpoint) = bench.snapshot(0, &other, 1_000)?;
@@ -177,13 +174,13 @@ fn known_buckets(bench: &mut Bench) -> Told {
     let page = bench.page(0, &client_id, ask)?;
     let updates = &page["bucket_updates"];
     is(updates, "removed", json!(["no-such-bucket"]))?;
-    hold(!expect::list(updates, "added")?.is_empty(), "a user reads by no bucket")?;
+    hold(!expect::list(updates, "added")?.is_empty(), "the user has no bucket")?;
     let ask = json!({"checkpoint": checkpoint, "known_buckets": updates["added"]});
     let page = bench.page(0, &client_id, ask)?;
-    hold(page.get("bucket_updates").is_none(), "there are updates though nothing differs")
+    hold(page.get("bucket_updates").is_none(), "there are bucket updates although nothing changed")
 }
 
-/// A server that was restored: the device knows more than its log.
+/// After a server restore, the device's checkpoint is ahead of the log.
 fn ahead_of_the_log(bench: &mut Bench) -> Told {
     let checkpoint = bench.catch_up(0)? + 1_000_000_000;
     let client_id = bench.reader(0)?.client_id;
@@ -197,5 +194,5 @@ fn quiet_device_goes_on(bench: &mut Bench) -> Told {
     let row = bench.create(0, "not for the other")?;
     bench.hear(0, &[&row.id])?;
     let after = bench.catch_up(other)?;
-    hold(after > before, "the checkpoint stays where it was though others have written")
+    hold(after > before, "the checkpoint does not advance although others have written")
 }

@@ -1,15 +1,15 @@
-//! One record at a time: create, update, delete, what brings a row back, what is refused, what comes a second time.
+//! Pushes of single records: create, update, delete, resurrection, rejection, retry.
 
 use serde_json::{Value, json};
 
-use super::{Scenario, mended, wire};
+use super::{Scenario, fixed, wire};
 use crate::bench::{Bench, Row};
 use crate::expect::{self, Told, equal, fail, hold, is, skip};
 
 pub(crate) const ALL: &[Scenario] = &[
     wire("push/create", create),
     wire("push/update", update),
-    mended("push/version-rises", "the version stays where the app has no trigger", version_rises),
+    fixed("push/version-rises", "the version stays if the app has no trigger", version_rises),
     wire("push/other-columns-stay", other_columns_stay),
     wire("push/delete", delete),
     wire("push/delete-again", delete_again),
@@ -21,9 +21,9 @@ pub(crate) const ALL: &[Scenario] = &[
     wire("push/read-only-table", read_only_table),
     wire("push/no-such-operation", no_such_operation),
     wire("push/data-are-no-object", data_are_no_object),
-    mended("push/data-are-null", "the connection is dropped", data_are_null),
+    fixed("push/data-are-null", "the connection is dropped", data_are_null),
     wire("push/time-of-another-form", time_of_another_form),
-    mended("push/base-of-sqlite", "400 for the whole push, for ever", base_of_sqlite),
+    fixed("push/base-of-sqlite", "400 for the whole push, forever", base_of_sqlite),
     wire("push/protected-columns", protected_columns),
     wire("push/only-protected-columns", only_protected_columns),
     wire("retry/create", retry_create),
@@ -34,7 +34,9 @@ pub(crate) const ALL: &[Scenario] = &[
 fn create(bench: &mut Bench) -> Told {
     let row = bench.create(0, "made")?;
     let news = bench.hear(0, &[&row.id])?;
-    let Some(record) = news.changes.get(&row.id) else { return fail("the row does not come back") };
+    let Some(record) = news.changes.get(&row.id) else {
+        return fail("the pull does not return the row");
+    };
     is(record, "table_name", bench.place.name.as_str())?;
     expect::instant(record, "updated_at")?;
     is(&record["data"], &bench.place.text, "made")
@@ -61,7 +63,7 @@ fn version_rises(bench: &mut Bench) -> Told {
 
 fn other_columns_stay(bench: &mut Bench) -> Told {
     let text = bench.place.text.clone();
-    let column = bench.place.column("truth, numbers or dates", |column| {
+    let column = bench.place.column("boolean, integer or date type", |column| {
         column.name != text
             && ["int", "int64", "boolean", "date"].contains(&column.logical.as_str())
     })?;
@@ -78,8 +80,8 @@ fn other_columns_stay(bench: &mut Bench) -> Told {
     is(news.row(&row.id)?, &column.name, value)
 }
 
-fn softly(bench: &Bench) -> Told {
-    if bench.place.deleted_at.is_empty() { skip("rows are removed, not marked") } else { Ok(()) }
+fn require_soft_delete(bench: &Bench) -> Told {
+    if bench.place.deleted_at.is_empty() { skip("the table has no soft delete") } else { Ok(()) }
 }
 
 fn delete(bench: &mut Bench) -> Told {
@@ -90,17 +92,17 @@ fn delete(bench: &mut Bench) -> Told {
         expect::instant(&result, "server_deleted_at")?;
     }
     let news = bench.hear(0, &[&row.id])?;
-    hold(news.deletes.contains(&row.id), "the pull does not name the row among the deletes")
+    hold(news.deletes.contains(&row.id), "the pull does not list the row as deleted")
 }
 
 fn delete_again(bench: &mut Bench) -> Told {
-    softly(bench)?;
+    require_soft_delete(bench)?;
     let row = bench.create(0, "a")?;
     bench.remove(&row)?;
     let record = bench.record("delete", &row.id, &Value::Null);
     let pushed = bench.push(0, &[record])?;
     let result = pushed.ended(&row.id, "applied", Some("already_deleted"))?;
-    hold(result.get("server_deleted_at").is_none(), "it was deleted before")
+    hold(result.get("server_deleted_at").is_none(), "the second delete returned a deletion time")
 }
 
 fn create_of_a_live_row(bench: &mut Bench) -> Told {
@@ -114,7 +116,7 @@ fn create_of_a_live_row(bench: &mut Bench) -> Told {
 }
 
 fn update_of_a_deleted_row(bench: &mut Bench) -> Told {
-    softly(bench)?;
+    require_soft_delete(bench)?;
     let row = bench.create(0, "a")?;
     bench.remove(&row)?;
     let record = bench.record("update", &row.id, &json!({bench.place.text.clone(): "b"}));
@@ -124,11 +126,11 @@ fn update_of_a_deleted_row(bench: &mut Bench) -> Told {
 }
 
 fn create_of_a_deleted_row(bench: &mut Bench) -> Told {
-    softly(bench)?;
+    require_soft_delete(bench)?;
     let row = bench.create(0, "a")?;
     let gone = bench.remove(&row)?;
     let mut record = bench.record("create", &row.id, &bench.data("back"));
-    // Later than the deletion by whichever clock.
+    // Later than the deletion, for the server's clock and the client's.
     let at = expect::instant(&gone, "server_deleted_at")? + 1_000_000;
     record["client_updated_at"] = json!(rejoin_protocol::time::format(at));
     let pushed = bench.push(0, &[record])?;
@@ -160,7 +162,7 @@ fn no_such_table(bench: &mut Bench) -> Told {
 
 fn read_only_table(bench: &mut Bench) -> Told {
     let Some(table) = bench.read_only.clone() else {
-        return skip("devices may write every table");
+        return skip("every table is writable");
     };
     let id = uuid::Uuid::new_v4().to_string();
     for operation in ["create", "update", "delete"] {
@@ -244,10 +246,10 @@ fn protected_columns(bench: &mut Bench) -> Told {
     expect::instant(made, &bench.place.updated_at)?;
     hold(
         made[&bench.place.updated_at] != data[&bench.place.updated_at],
-        "a device wrote the version",
+        "a device set the version",
     )?;
     if let Some(owner) = &bench.place.owner {
-        hold(made[owner] != data[owner], "a device gave the row to somebody else")?;
+        hold(made[owner] != data[owner], "a device changed the row's owner")?;
     }
     if !bench.place.deleted_at.is_empty() {
         is(made, &bench.place.deleted_at, Value::Null)?;
@@ -263,10 +265,11 @@ fn only_protected_columns(bench: &mut Bench) -> Told {
     record["base_updated_at"] = json!(row.version);
     let pushed = bench.push(0, &[record])?;
     let result = pushed.ended(&row.id, "applied", None)?;
-    hold(result.get("server_updated_at").is_none(), "nothing was written")
+    hold(result.get("server_updated_at").is_none(), "a push without writes returned a version")
 }
 
-/// Sends the same bytes twice: the answer to the first was lost. The second says nothing else than that the row is there.
+/// Sends the same bytes twice, as after a lost response. The second response may only report that
+/// the row exists.
 fn twice(bench: &mut Bench, row: &Row, record: &Value, reason: &str) -> Told {
     let body = bench.pushing(0, std::slice::from_ref(record));
     bench.good(0, "/sync/push", &body)?;
@@ -298,7 +301,7 @@ fn retry_update(bench: &mut Bench) -> Told {
 }
 
 fn retry_delete(bench: &mut Bench) -> Told {
-    softly(bench)?;
+    require_soft_delete(bench)?;
     let row = bench.create(0, "a")?;
     let record = bench.record("delete", &row.id, &Value::Null);
     let body = bench.pushing(0, &[record]);

@@ -1,4 +1,4 @@
-//! What a device is told of itself and of the tables: register, schema, tables.
+//! Registration, schema and table list.
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -23,12 +23,12 @@ fn register(bench: &mut Bench) -> Told {
     let body = bench.framed(&client_id, body);
     let answer = bench.good(0, "/sync/register", &body)?;
     let id = expect::text(&answer, "id")?;
-    hold(Uuid::parse_str(id).is_ok(), "`id` is no UUID")?;
+    hold(Uuid::parse_str(id).is_ok(), "`id` is not a UUID")?;
     expect::instant(&answer, "server_time")?;
     expect::number(&answer, "checkpoint")?;
     is(&answer, "schema_version", bench.version)?;
     is(&answer, "schema_hash", bench.hash.as_str())?;
-    hold(answer.get("last_sync_at").is_none(), "a new device has synced before")
+    hold(answer.get("last_sync_at").is_none(), "a new device has a last sync time")
 }
 
 fn again(bench: &mut Bench) -> Told {
@@ -39,7 +39,7 @@ fn again(bench: &mut Bench) -> Told {
     is(&second, "id", first["id"].clone())
 }
 
-/// Everybody gets the same schema, whoever was first.
+/// Concurrent registrations all return the same schema.
 fn at_once(bench: &mut Bench) -> Told {
     let mut asks = Vec::new();
     for _ in 0..8 {
@@ -55,18 +55,18 @@ fn at_once(bench: &mut Bench) -> Told {
     Ok(())
 }
 
-/// The types that a plain device knows.
+/// The types that a plain client supports.
 const LOGICAL: &[&str] =
     &["string", "int", "int64", "float", "boolean", "datetime", "date", "time", "json", "bytes"];
 
 fn members(bench: &mut Bench) -> Told {
     let schema = bench.get("/sync/schema")?.json();
     expect::instant(&schema, "server_time")?;
-    hold(schema.get("rejoin").is_none(), "an extension is answered that nobody asked for")?;
+    hold(schema.get("rejoin").is_none(), "the schema has an unrequested extension")?;
     let tables = expect::list(&schema, "tables")?;
     sorted(tables)?;
     for table in tables {
-        hold(table.get("rejoin").is_none(), "an extension is answered that nobody asked for")?;
+        hold(table.get("rejoin").is_none(), "a table has an unrequested extension")?;
         let policy = expect::text(table, "push_policy")?;
         hold(["owner_only", "disabled"].contains(&policy), "an unknown push policy")?;
         expect::text(table, "updated_at_column")?;
@@ -85,9 +85,9 @@ fn column_of(column: &Value) -> Told {
     expect::text(column, "db_type")?;
     let logical = expect::text(column, "logical_type")?;
     if !LOGICAL.contains(&logical) {
-        return fail(format!("column {name} is of a type that no plain device knows: {logical}"));
+        return fail(format!("column {name}: a plain client has no type {logical}"));
     }
-    hold(column["nullable"].is_boolean(), "`nullable` is no boolean")?;
+    hold(column["nullable"].is_boolean(), "`nullable` is not a boolean")?;
     let kind = expect::text(column, "default_kind")?;
     hold(["none", "portable", "server_only"].contains(&kind), "an unknown kind of default")?;
     if kind == "portable" {
@@ -98,13 +98,10 @@ fn column_of(column: &Value) -> Told {
 
 fn sorted(tables: &[Value]) -> Told {
     let names: Vec<_> = tables.iter().filter_map(|table| table["table_name"].as_str()).collect();
-    hold(
-        names.len() == tables.len() && names.is_sorted(),
-        "the tables are not in the order of their names",
-    )
+    hold(names.len() == tables.len() && names.is_sorted(), "the tables are not sorted by name")
 }
 
-/// SHA-256 of the tables as they are answered, with the characters escaped that Go escapes.
+/// SHA-256 of the tables as received, with the same characters escaped as in Go.
 fn hash(bench: &mut Bench) -> Told {
     #[derive(serde::Deserialize)]
     struct Schema<'a> {
@@ -133,10 +130,10 @@ fn tables(bench: &mut Bench) -> Told {
     let answer = answer.json();
     is(&answer, "schema_version", bench.version)?;
     is(&answer, "schema_hash", bench.hash.as_str())?;
-    let (found, known) = (expect::list(&answer, "tables")?, expect::list(&schema, "tables")?);
-    equal("tables", found.len(), known.len())?;
+    let (found, expected) = (expect::list(&answer, "tables")?, expect::list(&schema, "tables")?);
+    equal("tables", found.len(), expected.len())?;
     sorted(found)?;
-    for (table, of_schema) in found.iter().zip(known) {
+    for (table, of_schema) in found.iter().zip(expected) {
         expect::list(table, "dependencies")?;
         for member in ["table_name", "push_policy", "parent_table", "parent_fk_col"] {
             is(table, member, of_schema[member].clone())?;

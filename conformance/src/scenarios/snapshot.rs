@@ -1,10 +1,10 @@
-//! Snapshots: every live row once, in pages; what is written meanwhile comes with the pull behind them.
+//! Snapshots: every live row once, in pages. The next pull returns concurrent writes.
 
 use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::{Scenario, mended, wire};
+use super::{Scenario, fixed, wire};
 use crate::bench::{Bench, News};
 use crate::expect::{self, Told, equal, hold};
 
@@ -14,7 +14,7 @@ pub(crate) const ALL: &[Scenario] = &[
     wire("snapshot/pull-behind-it", pull_behind_it),
     wire("snapshot/one-checkpoint", one_checkpoint),
     wire("snapshot/record", record),
-    mended("snapshot/cursor-that-is-none", "the connection is dropped", cursor_that_is_none),
+    fixed("snapshot/cursor-that-is-none", "the connection is dropped", cursor_that_is_none),
 ];
 
 fn ids_of(records: &[serde_json::Value]) -> Told<BTreeSet<(String, String)>> {
@@ -30,11 +30,11 @@ fn pages(bench: &mut Bench) -> Told {
     let (whole, checkpoint) = bench.snapshot(0, &client_id, 1_000)?;
     hold(checkpoint > 0, "the checkpoint of a snapshot is not positive")?;
     let ids = ids_of(&whole)?;
-    equal("rows that come twice", whole.len() - ids.len(), 0)?;
+    equal("duplicate rows", whole.len() - ids.len(), 0)?;
     let name = bench.place.name.clone();
     hold(
         rows.iter().all(|row| ids.contains(&(name.clone(), row.id.clone()))),
-        "a row is not in it",
+        "a row is missing in the snapshot",
     )?;
     let limit = if whole.len() < 100 { 2 } else { 100 };
     let (paged, _) = bench.snapshot(0, &client_id, limit)?;
@@ -46,10 +46,13 @@ fn no_deleted_rows(bench: &mut Bench) -> Told {
     bench.remove(&row)?;
     let client_id = bench.device(0)?;
     let (records, _) = bench.snapshot(0, &client_id, 1_000)?;
-    hold(records.iter().all(|record| record["id"] != row.id.as_str()), "a deleted row is in it")
+    hold(
+        records.iter().all(|record| record["id"] != row.id.as_str()),
+        "the snapshot contains a deleted row",
+    )
 }
 
-/// A device goes through a first page, somebody writes, and the device goes on.
+/// Rows written between two pages of a snapshot are returned by the next pull.
 fn pull_behind_it(bench: &mut Bench) -> Told {
     let mut old = bench.create(0, "old")?;
     bench.hear(0, &[&old.id])?;
@@ -93,10 +96,10 @@ fn record(bench: &mut Bench) -> Told {
     let client_id = bench.device(0)?;
     let (records, _) = bench.snapshot(0, &client_id, 1_000)?;
     let Some(record) = records.iter().find(|record| record["id"] == row.id.as_str()) else {
-        return expect::fail("a row is not in it");
+        return expect::fail("a row is missing in the snapshot");
     };
     expect::instant(record, "updated_at")?;
-    hold(record.get("deleted_at").is_none(), "a live row has `deleted_at` beside its columns")?;
+    hold(record.get("deleted_at").is_none(), "the record of a live row has a member `deleted_at`")?;
     let columns = record["data"].as_object();
     let named = |name: &str| columns.is_some_and(|columns| columns.contains_key(name));
     hold(bench.place.columns.iter().all(|column| named(&column.name)), "a column is missing")
@@ -114,7 +117,7 @@ fn cursor_that_is_none(bench: &mut Bench) -> Told {
         let answer = bench.post(0, "/sync/snapshot", &body)?;
         hold(
             [200, 400].contains(&answer.status),
-            "a cursor that is none is neither passed over nor refused",
+            "an invalid cursor is neither ignored nor rejected",
         )?;
     }
     Ok(())

@@ -1,8 +1,8 @@
-//! Values there and back: what a device sent is what every device gets, to the last digit, byte and microsecond.
+//! Round trip of values: every device receives exactly what was pushed.
 
 use serde_json::{Value, json};
 
-use super::{Scenario, mended, wire};
+use super::{Scenario, fixed, wire};
 use crate::bench::Bench;
 use crate::expect::{self, Told, fail, hold, is};
 
@@ -11,22 +11,26 @@ pub(crate) const ALL: &[Scenario] = &[
     wire("values/null", null),
     wire("values/integer", integer),
     wire("values/integer-as-text", integer_as_text),
-    mended("values/integer-of-64-bits", "numbers go through a double", integer_of_64_bits),
-    mended("values/fraction-in-an-integer", "it is cut off", fraction_in_an_integer),
+    fixed("values/integer-of-64-bits", "numbers go through a double", integer_of_64_bits),
+    fixed("values/fraction-in-an-integer", "the fraction is truncated", fraction_in_an_integer),
     wire("values/decimal-as-text", decimal_as_text),
     wire("values/boolean", boolean),
-    mended("values/boolean-as-number", "it is refused for ever", boolean_as_number),
+    fixed("values/boolean-as-number", "it is rejected forever", boolean_as_number),
     wire("values/instant", instant),
     wire("values/date", date),
     wire("values/json", json_value),
     wire("values/json-as-text", json_as_text),
     wire("values/array", array),
-    mended("values/array-as-text", "500 for the whole push", array_as_text),
+    fixed("values/array-as-text", "500 for the whole push", array_as_text),
     wire("values/bytes-as-hex", bytes_as_hex),
-    mended("values/bytes-as-base64", "the letters are kept, not the bytes", bytes_as_base64),
+    fixed(
+        "values/bytes-as-base64",
+        "the base64 text is stored instead of the bytes",
+        bytes_as_base64,
+    ),
 ];
 
-/// What comes back of a column of a new row.
+/// Writes a value to a column of a new row and returns what a pull contains.
 fn back(bench: &mut Bench, column: &str, value: &Value) -> Told<Value> {
     let mut data = bench.data("value");
     data[column] = value.clone();
@@ -58,16 +62,16 @@ fn text(bench: &mut Bench) -> Told {
 }
 
 fn null(bench: &mut Bench) -> Told {
-    let column = bench.place.column("values that may be missing", |column| column.nullable)?;
+    let column = bench.place.column("nullable type", |column| column.nullable)?;
     comes_back(bench, &column.name, &Value::Null, &Value::Null)
 }
 
 fn whole(bench: &Bench) -> Told<String> {
-    Ok(bench.place.column("whole numbers", |column| column.logical.starts_with("int"))?.name)
+    Ok(bench.place.column("integer type", |column| column.logical.starts_with("int"))?.name)
 }
 
 fn large(bench: &Bench) -> Told<String> {
-    Ok(bench.place.column("64-bit numbers", |column| column.logical == "int64")?.name)
+    Ok(bench.place.column("64-bit integer type", |column| column.logical == "int64")?.name)
 }
 
 fn integer(bench: &mut Bench) -> Told {
@@ -101,7 +105,7 @@ fn fraction_in_an_integer(bench: &mut Bench) -> Told {
     is(pushed.of(&id)?, "status", "rejected_terminal")
 }
 
-/// Fifteen digits at most: as many as SQLite keeps.
+/// At most 15 digits, the precision of a SQLite REAL.
 fn decimal_as_text(bench: &mut Bench) -> Told {
     let column = bench.place.column("decimals", super::super::tables::Column::is_decimal)?;
     let found = back(bench, &column.name, &json!("1234567.25"))?;
@@ -110,7 +114,7 @@ fn decimal_as_text(bench: &mut Bench) -> Told {
 }
 
 fn boolean(bench: &mut Bench) -> Told {
-    let column = bench.place.column("truth", |column| column.logical == "boolean")?;
+    let column = bench.place.column("boolean type", |column| column.logical == "boolean")?;
     for truth in [true, false] {
         comes_back(bench, &column.name, &json!(truth), &json!(truth))?;
     }
@@ -118,33 +122,33 @@ fn boolean(bench: &mut Bench) -> Told {
 }
 
 fn boolean_as_number(bench: &mut Bench) -> Told {
-    let column = bench.place.column("truth", |column| column.logical == "boolean")?;
+    let column = bench.place.column("boolean type", |column| column.logical == "boolean")?;
     comes_back(bench, &column.name, &json!(1), &json!(true))?;
     comes_back(bench, &column.name, &json!(0), &json!(false))
 }
 
 fn instant(bench: &mut Bench) -> Told {
-    let column = bench.place.column("instants", |column| column.logical == "datetime")?;
+    let column = bench.place.column("timestamp type", |column| column.logical == "datetime")?;
     if column.db_type.contains('(') {
-        return expect::skip("the instants are of another precision");
+        return expect::skip("the timestamps have another precision");
     }
     for sent in ["2026-01-31T12:00:00.123456Z", "2026-01-31T14:00:00.123456+02:00"] {
         let found = back(bench, &column.name, &json!(sent))?;
         let found = expect::instant(&json!({"instant": found}), "instant")?;
         let expected = rejoin_protocol::time::parse("2026-01-31T12:00:00.123456Z");
-        hold(Some(found) == expected, &format!("{sent} comes back as another instant"))?;
+        hold(Some(found) == expected, &format!("{sent} comes back as another timestamp"))?;
     }
     Ok(())
 }
 
 fn date(bench: &mut Bench) -> Told {
-    let column = bench.place.column("dates", |column| column.logical == "date")?;
+    let column = bench.place.column("date type", |column| column.logical == "date")?;
     comes_back(bench, &column.name, &json!("2024-02-29"), &json!("2024-02-29"))
 }
 
 fn json_column(bench: &Bench) -> Told<String> {
     let column =
-        bench.place.column("JSON", |column| column.logical == "json" && !column.is_array())?;
+        bench.place.column("JSON type", |column| column.logical == "json" && !column.is_array())?;
     Ok(column.name)
 }
 
@@ -154,7 +158,7 @@ fn json_value(bench: &mut Bench) -> Told {
     comes_back(bench, &column, &value, &value)
 }
 
-/// So the SDKs send it.
+/// The format of the SDKs.
 fn json_as_text(bench: &mut Bench) -> Told {
     let column = json_column(bench)?;
     comes_back(bench, &column, &json!("{\"a\": [1, 2]}"), &json!({"a": [1, 2]}))
@@ -178,7 +182,7 @@ fn array_as_text(bench: &mut Bench) -> Told {
 }
 
 fn bytes(bench: &Bench) -> Told<String> {
-    Ok(bench.place.column("bytes", |column| column.logical == "bytes")?.name)
+    Ok(bench.place.column("bytes type", |column| column.logical == "bytes")?.name)
 }
 
 fn bytes_as_hex(bench: &mut Bench) -> Told {
@@ -186,7 +190,7 @@ fn bytes_as_hex(bench: &mut Bench) -> Told {
     comes_back(bench, &column, &json!("\\x00ff10"), &json!("\\x00ff10"))
 }
 
-/// So the SDKs send them.
+/// The format of the SDKs.
 fn bytes_as_base64(bench: &mut Bench) -> Told {
     let column = bytes(bench)?;
     comes_back(bench, &column, &json!("AP8Q"), &json!("\\x00ff10"))

@@ -1,4 +1,4 @@
-//! Whom a change reaches (L14): the steps to undo before it can be made.
+//! The steps that a change reaches and that must be undone first.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use super::super::key::Key;
 use super::super::row::RowName;
 use super::{Change, Footprint, Steps};
 
-/// The rows that differ whatever the steps do, and the key after which they do: what is news before anything is laid down.
+/// The rows changed by the change itself, each with the key after which they differ.
 pub(super) fn beginnings(steps: &Steps, change: &Change) -> Vec<(Key, BTreeSet<RowName>)> {
     let mut beginnings = change.below.clone();
     if !change.base.is_empty() {
@@ -16,12 +16,13 @@ pub(super) fn beginnings(steps: &Steps, change: &Change) -> Vec<(Key, BTreeSet<R
     beginnings
 }
 
-/// The rows that a step named until now.
+/// The rows that a step named before the change.
 fn former(steps: &Steps, step: &Key) -> BTreeSet<RowName> {
     steps.get(step).map(|footprint| footprint.rows.clone()).unwrap_or_default()
 }
 
-/// The steps to undo: those that change or go, those whose rows or read tables a change meets, and whoever these meet in turn.
+/// The steps to undo: changed and removed steps, steps whose rows or read tables the change
+/// affects, and steps reached from these.
 pub(super) fn reach(steps: &Steps, change: &Change, everything: bool) -> BTreeSet<Key> {
     if everything {
         return steps.keys().copied().collect();
@@ -49,12 +50,12 @@ fn take(step: Key, reached: &mut BTreeSet<Key>, open: &mut Vec<Key>) {
     }
 }
 
-/// What later steps one step meets.
+/// The later steps that one step reaches.
 pub(super) struct Reach;
 
 impl Reach {
-    /// Later steps that name its rows, or read their tables; and, if it is a replay, those that wrote a table which it reads or
-    /// writes: run again, it must not see them.
+    /// Later steps that name its rows or read their tables. For a replay also those that wrote a
+    /// table which it reads or writes: when it runs again, it must not see them.
     pub(super) fn of<'a>(
         steps: &'a Steps,
         step: &'a Key,

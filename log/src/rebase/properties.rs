@@ -1,5 +1,5 @@
-//! Selective is the same as full (L14): whatever changes, undoing and redoing what it reaches comes to what doing everything
-//! again from the base would; and what is undone leaves the base, byte for byte.
+//! Property test: a selective rebase gives the same result as a full replay from the base, and
+//! undoing all steps restores the base exactly.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ use super::{Change, Footprint, Laid, Ledger, Steps, Undo, rebase};
 
 type RowMap = BTreeMap<RowName, Image>;
 
-/// A step: an action of ours, or the effects of somebody.
+/// A step: an own action, or recorded effects.
 #[derive(Debug, Clone, Default)]
 struct Step {
     intent: Option<Intent>,
@@ -27,11 +27,11 @@ struct Step {
     undo: Undo,
 }
 
-/// Rows and steps, with no log around them.
+/// Rows and steps without a log.
 #[derive(Debug, Default)]
 struct World {
     rows: MemoryReplica,
-    /// The steps as they were when the rebase began, and what becomes of them.
+    /// The steps before the rebase, and their new state.
     former: BTreeMap<Key, Step>,
     edited: BTreeMap<Key, Step>,
     laid: BTreeMap<Key, Step>,
@@ -96,8 +96,8 @@ impl Ledger for World {
             self.former.get(key).map(|former| self.outcome(&former.effects)).unwrap_or_default();
         let names = writes.keys().chain(former.keys());
         let changed = names.filter(|row| {
-            let stands = self.at(row);
-            writes.get(*row).unwrap_or(&stands) != former.get(*row).unwrap_or(&stands)
+            let current = self.at(row);
+            writes.get(*row).unwrap_or(&current) != former.get(*row).unwrap_or(&current)
         });
         let changed = changed.cloned().collect();
         let rows = step.effects.rows();
@@ -192,7 +192,7 @@ impl History {
         [(name, effect)].into_iter().collect()
     }
 
-    /// Our own action, performed now, after everything.
+    /// Performs an own action, after all other steps.
     fn act(&mut self) {
         let key = self.key(self.clock * 10 + 10);
         let step = Step { intent: Some(self.intent()), ..Step::default() };
@@ -200,8 +200,8 @@ impl History {
         self.make(change, [(key, step)]);
     }
 
-    /// Somebody else's steps, other content of some, another base.
-    fn hear(&mut self) {
+    /// Changes steps of other authors, their content, and the base.
+    fn apply_remote(&mut self) {
         let mut edited = BTreeMap::new();
         let what = self.rng.u8(..100);
         if what < 65 {
@@ -251,7 +251,7 @@ impl History {
         change.out.iter().for_each(|key| drop(self.world.former.remove(key)));
     }
 
-    /// What the rows should be: everything done again, from the base up.
+    /// The expected rows: a full replay from the base.
     fn full(&self) -> RowMap {
         let mut world = World::default();
         for (row, image) in &self.base {
@@ -290,26 +290,30 @@ fn holds(seed: u64) -> Result<(), String> {
         if history.rng.u8(..100) < 35 {
             history.act();
         } else {
-            history.hear();
+            history.apply_remote();
         }
         if history.rows() != history.full() {
-            return Err(format!("seed {seed}, turn {turn}: selective is not full"));
+            return Err(format!(
+                "seed {seed}, turn {turn}: the selective rebase differs from a full replay"
+            ));
         }
         if history.undone() != history.base {
-            return Err(format!("seed {seed}, turn {turn}: undoing everything is not the base"));
+            return Err(format!(
+                "seed {seed}, turn {turn}: undoing everything does not restore the base"
+            ));
         }
     }
     Ok(())
 }
 
 #[test]
-fn selective_is_full_and_undo_is_the_base() {
+fn selective_rebase_equals_full_replay() {
     for seed in 0..8_000 * times() {
         holds(seed).unwrap();
     }
 }
 
-/// How many times as many cases the deep run generates.
+/// How many times more cases the deep run generates.
 fn times() -> u64 {
     std::env::var("REJOIN_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
 }

@@ -1,4 +1,4 @@
-//! Where the steps are, by key, by row and by table.
+//! Index of the steps by key, by row and by table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
@@ -7,17 +7,18 @@ use super::super::ids::Name;
 use super::super::key::Key;
 use super::super::row::RowName;
 
-/// What a step touches.
+/// The rows and tables that a step touches.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Footprint {
-    /// The rows that its effect names, void ones too, and those that it wrote.
+    /// The rows that its effect names, including void ones, and those that it wrote.
     pub rows: BTreeSet<RowName>,
-    /// Of a replay: the tables that its last run, even a failed one, read or wrote. Empty for an effect.
+    /// For a replay: the tables that its last run read or wrote, even if it failed. Empty for an
+    /// effect.
     pub tables: BTreeSet<Name>,
 }
 
 impl Footprint {
-    /// Of a replay: its tables, and those of its rows.
+    /// For a replay: its tables, and those of its rows.
     pub(super) fn reads(&self) -> impl Iterator<Item = &Name> {
         let of_rows = self.rows.iter().map(|row| &row.table);
         let is_replay = !self.tables.is_empty();
@@ -49,7 +50,7 @@ impl Steps {
         self.all.insert(step, footprint);
     }
 
-    /// Takes a step out.
+    /// Removes a step.
     pub fn remove(&mut self, step: &Key) {
         let Some(footprint) = self.all.remove(step) else { return };
         footprint.rows.iter().for_each(|row| remove(&mut self.naming, row, step));
@@ -61,7 +62,7 @@ impl Steps {
         self.all.get(step)
     }
 
-    /// All steps, in the order of keys.
+    /// All steps, in key order.
     pub fn keys(&self) -> impl DoubleEndedIterator<Item = &Key> {
         self.all.keys()
     }
@@ -71,7 +72,7 @@ impl Steps {
         self.all.keys().next_back()
     }
 
-    /// Steps after this one that name the row.
+    /// Later steps that name the row.
     pub(super) fn naming<'a>(
         &'a self,
         row: &RowName,
@@ -80,7 +81,7 @@ impl Steps {
         above(self.naming.get(row), after)
     }
 
-    /// Replays after this step that read or wrote the table.
+    /// Later replays that read or wrote the table.
     pub(super) fn reading<'a>(
         &'a self,
         table: &Name,
@@ -89,7 +90,7 @@ impl Steps {
         above(self.reading.get(table), after)
     }
 
-    /// Steps after this one that name a row of the table.
+    /// Later steps that name a row of the table.
     pub(super) fn writing<'a>(
         &'a self,
         table: &'a Name,

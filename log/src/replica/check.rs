@@ -1,4 +1,5 @@
-//! What must be true of a replica at every commit, computed the long way. For tests, simulations and `diagnose`.
+//! Invariants of a replica at every commit, computed without optimizations. For tests, simulations
+//! and `diagnose`.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,7 @@ use super::store::{Counted, ReplicaStore};
 pub type RowMap = BTreeMap<RowName, Image>;
 
 impl<S: ReplicaStore> Replica<S> {
-    /// The rows at the horizon: what stands when every step is undone.
+    /// The rows at the horizon: the state after undoing all steps.
     pub fn base_rows(&self) -> Result<RowMap, StoreError> {
         let mut rows: RowMap = self.store.all_rows()?.into_iter().collect();
         for key in self.steps.keys().rev() {
@@ -31,7 +32,7 @@ impl<S: ReplicaStore> Replica<S> {
         Ok(rows)
     }
 
-    /// Everything that counts, folded over `base` in the order of keys (L13): what [`Replica::rows`] must equal.
+    /// All effects folded over `base` in key order: [`Replica::rows`] must return the same.
     pub fn fold_over(&self, mut rows: RowMap) -> Result<RowMap, StoreError> {
         for id in self.store.ids(&Key::LAST)? {
             let Some(record) = self.store.record(id)? else { continue };
@@ -60,8 +61,8 @@ impl<S: ReplicaStore> Replica<S> {
         });
     }
 
-    /// Runs every own action again, in the order of keys, from the base up, on a copy: what a rebase that chooses must have
-    /// come to, if actions are deterministic. Answers the rows.
+    /// Runs every own action again on a copy, in key order from the base up. Returns the rows. With
+    /// deterministic actions a selective rebase must give the same result.
     pub fn rows_run_again(&self) -> Result<RowMap, StoreError>
     where
         S: Clone,
@@ -79,12 +80,12 @@ impl<S: ReplicaStore> Replica<S> {
 fn put_all(
     rows: &mut RowMap,
     effects: &Effects,
-    laid: impl Fn(&RowName, Option<Image>, Option<Image>) -> Option<Image>,
+    apply: impl Fn(&RowName, Option<Image>, Option<Image>) -> Option<Image>,
 ) {
     for (row, effect) in effects.iter() {
         let before = rows.get(row).cloned();
         let after = effect.on(before.as_ref());
-        match laid(row, before, after) {
+        match apply(row, before, after) {
             Some(image) => rows.insert(row.clone(), image),
             None => rows.remove(row),
         };

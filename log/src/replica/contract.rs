@@ -1,4 +1,5 @@
-//! What every [`ReplicaStore`] must do, one test for each clause. A store gets them with one line.
+//! Contract tests for every [`ReplicaStore`], one test per clause. A store includes them with one
+//! line.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,7 @@ use super::super::key::Key;
 use super::super::message::{Cursor, Held, Standing, Whole};
 use super::store::{Authority, Facts, Judged, Own, Record, ReplicaStore, Shown};
 
-/// Stamps the suite onto a store: `replica_store_contract!(MemoryReplica::default());`
+/// Defines the tests for a store: `replica_store_contract!(MemoryReplica::default());`
 macro_rules! replica_store_contract {
     ($new:expr) => {
         $crate::replica::contract::replica_store_contract! {
@@ -113,7 +114,7 @@ pub(crate) fn records_are_listed_by_key(store: &mut dyn ReplicaStore) {
     for number in [3, 1, 2] {
         store.put_record(entry(number.into()), &Record::new(key(number))).unwrap();
     }
-    assert_eq!(store.ids(&key(2)).unwrap(), [entry(1), entry(2)], "the bound is within");
+    assert_eq!(store.ids(&key(2)).unwrap(), [entry(1), entry(2)], "the bound is included");
     store.remove_record(entry(1)).unwrap();
     store.remove_record(entry(1)).unwrap();
     assert_eq!(store.ids(&Key::LAST).unwrap(), [entry(2), entry(3)]);
@@ -138,5 +139,5 @@ pub(crate) fn own_records_are_listed_alone(store: &mut dyn ReplicaStore) {
     }
     assert_eq!(store.own_ids().unwrap(), [entry(2), entry(3)]);
     store.put_record(entry(2), &Record::new(key(2))).unwrap();
-    assert_eq!(store.own_ids().unwrap(), [entry(3)], "it is nobody's by now");
+    assert_eq!(store.own_ids().unwrap(), [entry(3)], "it is not an own entry any more");
 }

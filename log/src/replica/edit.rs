@@ -1,4 +1,4 @@
-//! An edit: records changed together, the rebase that follows, and their saving.
+//! An edit: changed records, the rebase that follows, and saving both.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use super::ledger::Work;
 use super::store::{Facts, Record, ReplicaStore};
 use super::{Event, Replica};
 
-/// Records as they are to be (`None`: forgotten), and what that changes in the steps.
+/// The new records (`None`: removed), and the resulting change of the steps.
 #[derive(Debug)]
 pub(super) struct Edit {
     pub(super) facts: Facts,
@@ -22,13 +22,13 @@ pub(super) struct Edit {
 }
 
 impl Edit {
-    /// Sets a record, or forgets it, and notes what that does to its step.
+    /// Sets or removes a record, and records the change of its step.
     ///
-    /// `former` is the record as the store has it; an edit may set a record several times.
+    /// `former` is the record in the store; an edit may set a record several times.
     pub(super) fn set(&mut self, id: EntryId, former: Option<&Record>, record: Option<Record>) {
-        let stood = former.filter(|former| former.counted().is_some());
-        let stands = record.as_ref().filter(|record| record.counted().is_some());
-        // What an earlier setting noted no longer holds.
+        let old_counted = former.filter(|former| former.counted().is_some());
+        let new_counted = record.as_ref().filter(|record| record.counted().is_some());
+        // Discard the change recorded by an earlier call.
         for key in [former.map(|record| record.key), self.key_of(id)].into_iter().flatten() {
             self.change.put.remove(&key);
             self.change.out.remove(&key);
@@ -38,17 +38,17 @@ impl Edit {
             && !old.is_replay()
             && new.is_replay()
         {
-            // What changed before it while it was not the author's to run, nobody has kept.
+            // Changes before it were not tracked while the author had no authority over it.
             self.change.run.insert(new.key);
         }
-        match (stood, stands) {
+        match (old_counted, new_counted) {
             (Some(old), Some(new)) if old.key == new.key => {
                 if differ(old, new) {
                     self.change.put.insert(new.key, new.named());
                 }
             }
             (old, new) => {
-                // In another place it stands on other rows, whether or not they have changed (L4).
+                // At another key it follows other rows, whether or not they have changed.
                 let moved = new.filter(|new| old.is_some() && new.is_replay());
                 self.change.run.extend(moved.map(|new| new.key));
                 self.change.out.extend(old.map(|old| old.key));
@@ -63,7 +63,7 @@ impl Edit {
     }
 }
 
-/// Whether a step is to be laid down again: other effects count, or they count by another rule.
+/// Whether a step must be applied again: its effects or its rule have changed.
 fn differ(old: &Record, new: &Record) -> bool {
     old.counted() != new.counted() || old.is_replay() != new.is_replay()
 }
@@ -74,7 +74,7 @@ impl<S: ReplicaStore> Replica<S> {
         Edit { facts: self.facts.clone(), change, records, events: Vec::new() }
     }
 
-    /// A record, as the edit has it by now.
+    /// A record, including the changes of the edit.
     pub(super) fn edited(&self, edit: &Edit, id: EntryId) -> Result<Option<Record>, StoreError> {
         match edit.records.get(&id) {
             Some(record) => Ok(record.clone()),
@@ -93,7 +93,7 @@ impl<S: ReplicaStore> Replica<S> {
         Ok(())
     }
 
-    /// Makes an edit: rebases, and saves the records and the facts.
+    /// Applies an edit: rebases, and saves the records and the facts.
     pub(super) fn commit(&mut self, edit: Edit) -> Result<(), StoreError> {
         let Edit { facts, mut change, records, mut events } = edit;
         self.events.append(&mut events);
@@ -103,7 +103,7 @@ impl<S: ReplicaStore> Replica<S> {
             change.below.push((Key::FIRST, BTreeSet::from([table])));
             change.everything = true;
         }
-        let mut laid = BTreeMap::new();
+        let mut applied = BTreeMap::new();
         if !change.is_empty() {
             let mut work = Work {
                 store: &mut self.store,
@@ -119,17 +119,17 @@ impl<S: ReplicaStore> Replica<S> {
             rebase(&mut work, &mut self.steps, &change)?;
             self.events.append(&mut work.events);
             self.runs += work.runs;
-            laid = work.records;
+            applied = work.records;
         }
         for (id, record) in records {
-            match (laid.remove(&id), record) {
+            match (applied.remove(&id), record) {
                 (_, None) => self.store.remove_record(id)?,
                 (Some(record), Some(_)) | (None, Some(record)) => {
                     self.store.put_record(id, &record)?;
                 }
             }
         }
-        laid.iter().try_for_each(|(id, record)| self.store.put_record(*id, record))?;
+        applied.iter().try_for_each(|(id, record)| self.store.put_record(*id, record))?;
         self.store.set_facts(&self.facts)
     }
 }

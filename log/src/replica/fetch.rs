@@ -1,4 +1,4 @@
-//! Taking in the feed (L8), and folding what is final (L11).
+//! Applies pages of the feed, and folds final entries into the base.
 
 use std::collections::BTreeSet;
 
@@ -13,14 +13,14 @@ use super::store::{Authority, Judged, Own, Record, ReplicaStore, Shown};
 use super::{Event, Replica};
 
 impl<S: ReplicaStore> Replica<S> {
-    /// What to ask the feed for; nothing while a snapshot is needed.
+    /// The next fetch request; `None` while a snapshot is needed.
     pub fn fetch_request(&self, limit: usize) -> Option<Fetch> {
         let standing = self.facts.standing.filter(|_| !self.facts.needs_snapshot)?;
         Some(Fetch { standing, cursor: self.facts.cursor, limit })
     }
 
-    /// Takes the answer. A page that does not begin where this replica stands is an old one, and ignored. Says whether there
-    /// is more to fetch.
+    /// Applies a response. A page that does not start at the current cursor is outdated and
+    /// ignored. Returns whether there is more to fetch.
     pub fn take_fetched(&mut self, answer: &Fetched) -> Result<bool, StoreError> {
         let page = match answer {
             Fetched::Resync => {
@@ -54,7 +54,7 @@ impl<S: ReplicaStore> Replica<S> {
         self.commit(edit)
     }
 
-    /// Takes what the server shows of an entry.
+    /// Applies the server's view of an entry.
     pub(super) fn take(&self, edit: &mut Edit, seen: &Seen) -> Result<(), StoreError> {
         edit.facts.clock.observe(&seen.key);
         let old = self.edited(edit, seen.id)?;
@@ -68,7 +68,7 @@ impl<S: ReplicaStore> Replica<S> {
         }
         match (&mut record.own, &seen.own) {
             (Some(_), None) => {
-                // A copy of this database published it under its own name.
+                // A copy of this database published it under its own author id.
                 record.own = None;
                 edit.events.push(Event::TakenOver { id: seen.id });
             }
@@ -76,7 +76,8 @@ impl<S: ReplicaStore> Replica<S> {
                 edit.facts.copied |= held.revision > own.revision;
                 acknowledge(own, seen, held, edit.facts.buckets.as_ref());
             }
-            // An own entry above the horizon that was never made here: somebody else writes under this name (L12).
+            // An own entry above the horizon that was never created here: another database uses
+            // this author id.
             (None, Some(_)) => edit.facts.copied |= seen.key > self.facts.horizon,
             (None, None) => {}
         }
@@ -86,11 +87,12 @@ impl<S: ReplicaStore> Replica<S> {
         self.set(edit, seen.id, Some(record))
     }
 
-    /// Whether an own action may come to something else although no row before it has changed here (L4, L10).
+    /// Whether an own action may give another result although no row before it has changed here.
     ///
-    /// Either it shows something else than it did, at the same revision: what was before it then has changed, but that may have come
-    /// on an earlier page, when it did not matter yet, or lie where the author cannot see it. Or these are the first items
-    /// under other buckets, and something of it did not count: a row in several buckets is seen before it can be written.
+    /// First case: it shows other effects at the same revision. The rows before it changed on an
+    /// earlier page, when that did not matter yet, or where the author cannot see them. Second
+    /// case: these are the first items after a change of membership, and some of its effects were
+    /// void, because a row in several buckets is readable before it is writable.
     fn turned(&self, record: &Record, showed: Option<&Effects>, edit: &Edit) -> bool {
         let (Some(own), Some(Shown { effects, held: Some(held) })) = (&record.own, &record.item)
         else {
@@ -102,7 +104,7 @@ impl<S: ReplicaStore> Replica<S> {
         record.is_replay() && (shows_another || may_count)
     }
 
-    /// Takes it that an entry shows nothing any more.
+    /// Removes an entry that has no visible effects any more.
     fn take_gone(&self, edit: &mut Edit, id: EntryId) -> Result<(), StoreError> {
         let Some(mut record) = self.edited(edit, id)? else { return Ok(()) };
         record.item = None;
@@ -110,8 +112,8 @@ impl<S: ReplicaStore> Replica<S> {
         self.set(edit, id, record)
     }
 
-    /// Folds the items up to the horizon into the base: they are final. Own entries that the server does not have wait above
-    /// them for its verdict.
+    /// Folds the items up to the horizon into the base: they are final. Own entries that the server
+    /// does not have stay above them until their verdict.
     pub(super) fn fold_to(&mut self, horizon: Key) -> Result<(), StoreError> {
         if horizon <= self.facts.horizon {
             return Ok(());
@@ -150,7 +152,7 @@ impl<S: ReplicaStore> Replica<S> {
     }
 }
 
-/// Takes note of what the server holds of an own entry, whose author is a member of these buckets.
+/// Stores the server's state of an own entry, whose author is a member of these buckets.
 fn acknowledge(own: &mut Own, seen: &Seen, held: &Held, buckets: Option<&Buckets>) {
     own.acknowledged = own.acknowledged.max(Some(held.revision));
     let left = buckets.is_some_and(|buckets| !held.write_set.within(buckets));
@@ -158,11 +160,13 @@ fn acknowledge(own: &mut Own, seen: &Seen, held: &Held, buckets: Option<&Buckets
         own.authority = Authority::Referee;
         own.revision = held.revision;
     } else if left {
-        // The server takes nothing more of it, also if nobody here knew that it had been accepted (L10).
+        // The server accepts no further revision, even if this device did not know that it was
+        // accepted.
         own.authority = Authority::Frozen;
         own.revision = held.revision;
     } else if own.authority == Authority::Referee {
-        // Released by the operator: what stands is the referee's content, and the author's again to change.
+        // Released by the operator: the server holds the referee's content, which the author may
+        // change again.
         own.authority = Authority::Mine;
         own.effects = seen.effects.clone();
     } else if own.authority == Authority::Parked {
@@ -170,16 +174,17 @@ fn acknowledge(own: &mut Own, seen: &Seen, held: &Held, buckets: Option<&Buckets
     }
 }
 
-/// Takes an entry as the referee gets it. One that is new to it, or whose content is not its own last word, is run.
+/// Takes an entry as the referee. A new entry, or one whose content is not the referee's last
+/// correction, is run.
 fn take_whole(edit: &mut Edit, record: &mut Record, whole: &Whole) {
     let content = &whole.content;
-    let known = record.judged.take().filter(|judged| {
+    let previous = record.judged.take().filter(|judged| {
         judged.effects == content.effects && judged.whole.content.write_set == content.write_set
     });
-    if known.is_none() && whole.intent.is_some() {
+    if previous.is_none() && whole.intent.is_some() {
         edit.change.run.insert(record.key);
     }
-    let tables = known.map(|judged| judged.tables).unwrap_or_default();
+    let tables = previous.map(|judged| judged.tables).unwrap_or_default();
     let effects = content.effects.clone();
     record.judged = Some(Judged { whole: whole.clone(), effects, tables });
 }

@@ -1,4 +1,4 @@
-//! One database, one author (L12): what to do when it was copied, or put back from a backup.
+//! Author identity: detects that a database was copied or restored from a backup.
 
 use super::super::ids::AuthorId;
 use super::super::store::StoreError;
@@ -6,17 +6,18 @@ use super::store::{Authority, ReplicaStore};
 use super::{Event, Replica};
 
 impl<S: ReplicaStore> Replica<S> {
-    /// Whether the feed has shown that another database writes under this author's name. Nothing is published until this one
-    /// has another.
+    /// Whether the feed has shown that another database uses this author id. Nothing is published
+    /// until this database has a new author id.
     pub fn needs_new_author(&self) -> bool {
         self.facts.copied
     }
 
-    /// Goes on as another author, newly registered, after the feed has been fetched to its end.
+    /// Continues as a newly registered author, after the feed has been fetched to its end.
     ///
-    /// What the server holds of the old author's stands as it is, and is folded like anybody's; what it lacks goes on under the
-    /// new name, ids kept, in its old order, above everything that was seen. If a copy does the same, the first to publish an
-    /// entry has it, and it counts once.
+    /// Entries of the old author on the server are kept, and folded like those of other authors.
+    /// Entries that the server lacks continue under the new author with the same ids, in the old
+    /// order, above all keys seen. If a copy does the same, the first to publish an entry owns it,
+    /// and it takes effect once.
     pub fn become_author(&mut self, author: AuthorId, wall: u64) -> Result<(), StoreError> {
         let mut edit = self.edit();
         edit.facts.author = author;

@@ -1,4 +1,4 @@
-//! The steps of a replica: what counts of each entry, laid down in its place (L13).
+//! The steps of a replica: the effects of each entry, applied at its key.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,42 +12,42 @@ use super::super::store::StoreError;
 use super::Event;
 use super::store::{Counted, Record, ReplicaStore};
 
-/// A rebase of a replica at work. The store holds the records as they were; here is what becomes of them.
+/// A running rebase of a replica. The store holds the old records, this the new ones.
 #[derive(Debug)]
 pub(super) struct Work<'a, S> {
     pub(super) store: &'a mut S,
     pub(super) handlers: &'a dyn Handlers,
     pub(super) placement: &'a dyn Placement,
-    /// The author's buckets, and what they were when the steps were last laid down.
+    /// The author's buckets now, and when the steps were last applied.
     pub(super) buckets: Option<&'a Buckets>,
     pub(super) former_buckets: Option<&'a Buckets>,
     /// The records that the caller has changed.
     pub(super) edited: &'a BTreeMap<EntryId, Option<Record>>,
-    /// Those, and the ones that were laid down since.
+    /// These records, and the ones applied since.
     pub(super) records: BTreeMap<EntryId, Record>,
     pub(super) events: Vec<Event>,
     pub(super) runs: u64,
 }
 
 impl<S: ReplicaStore> Work<'_, S> {
-    /// An entry as it is to be.
+    /// The new record of an entry.
     fn record(&self, id: EntryId) -> Result<Record, StoreError> {
         if let Some(record) = self.records.get(&id) {
             return Ok(record.clone());
         }
         match self.edited.get(&id) {
             Some(Some(record)) => Ok(record.clone()),
-            // It is taken out; its undo is still wanted.
+            // It is removed; its before-images are still needed.
             Some(None) | None => self.store.record(id)?.ok_or_else(|| missing(id)),
         }
     }
 
-    /// What the step did before this rebase, if it stood at this key.
+    /// The record of the step before this rebase, if it was at this key.
     fn former(&self, step: &Key) -> Result<Option<Record>, StoreError> {
         Ok(self.store.record(step.id)?.filter(|record| record.key == *step))
     }
 
-    /// The rows after what counts of an entry, on the rows as they now stand.
+    /// The rows after applying the effects of an entry to the current rows.
     pub(super) fn outcome(
         &self,
         counted: Option<Counted<'_>>,
@@ -76,7 +76,7 @@ impl<S: ReplicaStore> Work<'_, S> {
         Ok(after)
     }
 
-    /// The rows that two outcomes leave differently.
+    /// The rows that differ between two outcomes.
     pub(super) fn differing(
         &self,
         left: &BTreeMap<RowName, Option<Image>>,
@@ -84,12 +84,12 @@ impl<S: ReplicaStore> Work<'_, S> {
     ) -> Result<BTreeSet<RowName>, StoreError> {
         let mut rows = BTreeSet::new();
         for row in left.keys().chain(right.keys()) {
-            let stands = if left.contains_key(row) && right.contains_key(row) {
+            let current = if left.contains_key(row) && right.contains_key(row) {
                 None
             } else {
                 self.store.row(row)?
             };
-            if left.get(row).unwrap_or(&stands) != right.get(row).unwrap_or(&stands) {
+            if left.get(row).unwrap_or(&current) != right.get(row).unwrap_or(&current) {
                 rows.insert(row.clone());
             }
         }
@@ -109,7 +109,7 @@ impl<S: ReplicaStore> Ledger for Work<'_, S> {
     }
 
     fn undo(&self, step: &Key) -> Result<Undo, StoreError> {
-        // As it was: a step that is laid down again displaces something else.
+        // The old before-images: applying a step again replaces them.
         Ok(self.store.record(step.id)?.ok_or_else(|| missing(step.id))?.undo)
     }
 
@@ -148,5 +148,5 @@ impl<S: ReplicaStore> Ledger for Work<'_, S> {
 }
 
 fn missing(id: EntryId) -> StoreError {
-    StoreError(format!("it has lost entry {id}"))
+    StoreError(format!("the store has no entry {id}"))
 }

@@ -1,4 +1,5 @@
-//! A replica's store in memory: for tests and simulations, and the pattern for others. A copy of it is a device's backup.
+//! In-memory store of a replica, for tests and simulations, and a reference for other stores. A
+//! copy of it is a backup.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,7 @@ use super::super::row::{Image, RowName};
 use super::super::store::{Rows, StoreError, Table};
 use super::store::{Facts, Record, ReplicaStore};
 
-/// Everything in trees. Never fails.
+/// Keeps everything in trees. Never fails.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryReplica {
     facts: Option<Facts>,

@@ -1,4 +1,4 @@
-//! Parked entries, and the list of what waits.
+//! Parked entries, and the list of pending ones.
 
 use super::super::ids::EntryId;
 use super::super::key::Key;
@@ -8,20 +8,20 @@ use super::write::Written;
 use super::{LogError, Replica, Standing};
 
 impl<S: ReplicaStore> Replica<S> {
-    /// Own entries of which the server lacks the newest revision, in the order of keys.
+    /// Own entries whose newest revision is not on the server, in key order.
     pub fn pending(&self) -> Result<Vec<Standing>, StoreError> {
         self.listed(Record::is_pending)
     }
 
-    /// Own entries that the server denied and that wait for the app, in the order of keys.
+    /// Own entries that the server denied, in key order.
     pub fn parked(&self) -> Result<Vec<Standing>, StoreError> {
         self.listed(is_parked)
     }
 
-    fn listed(&self, wanted: impl Fn(&Record) -> bool) -> Result<Vec<Standing>, StoreError> {
+    fn listed(&self, predicate: impl Fn(&Record) -> bool) -> Result<Vec<Standing>, StoreError> {
         let mut list = Vec::new();
         for id in self.store.own_ids()? {
-            let record = self.store.record(id)?.filter(&wanted);
+            let record = self.store.record(id)?.filter(&predicate);
             if let Some(Record { key, own: Some(own), .. }) = record {
                 let (revision, acknowledged, succeeded) =
                     (own.revision, own.acknowledged, own.succeeded);
@@ -31,7 +31,8 @@ impl<S: ReplicaStore> Replica<S> {
         Ok(list)
     }
 
-    /// Tries a parked entry again, in its old place: it counts when it was done, not when it was retried. An action is run again.
+    /// Retries a parked entry at its old key: it takes effect when it was performed, not when it
+    /// was retried. An action is run again.
     pub fn retry(&mut self, id: EntryId) -> Result<(), LogError> {
         let mut record = self.parked_record(id)?;
         let mut edit = self.edit();
@@ -43,8 +44,8 @@ impl<S: ReplicaStore> Replica<S> {
         Ok(self.commit(edit)?)
     }
 
-    /// Does something else in place of a parked entry, as the entry `new`, now: another decision is another entry. If that
-    /// is refused, the parked one stays.
+    /// Replaces a parked entry with a new one, `new`, with a key of now. If that is rejected, the
+    /// parked entry stays.
     pub fn edit_parked(
         &mut self,
         id: EntryId,
@@ -60,7 +61,7 @@ impl<S: ReplicaStore> Replica<S> {
         self.discard(id)
     }
 
-    /// Forgets a parked entry.
+    /// Removes a parked entry.
     pub fn discard(&mut self, id: EntryId) -> Result<(), LogError> {
         self.parked_record(id)?;
         let mut edit = self.edit();
@@ -72,7 +73,7 @@ impl<S: ReplicaStore> Replica<S> {
         self.store.record(id)?.filter(is_parked).ok_or(LogError::NotThere(id))
     }
 
-    /// Whether an entry is known here, and at which key.
+    /// The key of an entry, if it is known here.
     pub fn key_of(&self, id: EntryId) -> Result<Option<Key>, StoreError> {
         Ok(self.store.record(id)?.map(|record| record.key))
     }

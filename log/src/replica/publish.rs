@@ -1,4 +1,4 @@
-//! Publishing (L7), and what the server's verdicts do to own entries (L6, L10, L11).
+//! Publishing, and the effects of the server's verdicts on own entries.
 
 use super::super::entry::{Offer, Revision};
 use super::super::ids::EntryId;
@@ -11,8 +11,9 @@ use super::{Event, Replica};
 use rejoin_protocol::mutant::{self, Mutant};
 
 impl<S: ReplicaStore> Replica<S> {
-    /// What to offer the server, at most so many entries in the order of keys; nothing unless the feed has been seen to its
-    /// end since the last request (L7). The number in it is kept before it is sent: a request of old is never taken for it.
+    /// The next publish request, with at most `limit` entries in key order; `None` unless the feed
+    /// was fetched to its end since the last request. Its number is stored before it is sent, so
+    /// that no old request can have the same number.
     pub fn publish_request(&mut self, limit: usize) -> Result<Option<Publish>, StoreError> {
         let ready = self.at_head && !self.facts.needs_snapshot && !self.needs_new_author();
         let Some(standing) = self.facts.standing.filter(|_| ready) else { return Ok(None) };
@@ -36,7 +37,8 @@ impl<S: ReplicaStore> Replica<S> {
         Ok(Some(Publish { standing, number: self.facts.number, offers }))
     }
 
-    /// Takes the server's answer, at the wall's time. The answer to another request than the last is ignored.
+    /// Applies the server's response, at this wall time. A response to another request than the
+    /// last is ignored.
     pub fn take_published(&mut self, answer: &Published, wall: u64) -> Result<(), StoreError> {
         if self.awaited != Some(answer.number) {
             return Ok(());
@@ -46,7 +48,7 @@ impl<S: ReplicaStore> Replica<S> {
         match &answer.outcome {
             Outcome::Resync => edit.facts.needs_snapshot = true,
             Outcome::Stale { last } => {
-                // A higher number than this database ever gave is another's who writes under its name (L12).
+                // A number above all that this database used: another database uses its author id.
                 edit.facts.copied |= *last > answer.number;
                 edit.facts.number = edit.facts.number.max(*last);
             }
@@ -117,8 +119,8 @@ impl<S: ReplicaStore> Replica<S> {
         self.set(edit, id, Some(record))
     }
 
-    /// The highest time and the highest counter that stand: of what the server showed or holds, and of own entries before this
-    /// key.
+    /// The highest time and the highest counter in use: of items from the server and of own entries
+    /// before this key.
     fn highest_below(&self, edit: &Edit, key: &Key) -> Result<(u64, u64), StoreError> {
         if mutant::on(Mutant::KeyBelowSeen) {
             return Ok((0, 0));
@@ -134,7 +136,8 @@ impl<S: ReplicaStore> Replica<S> {
         Ok((millis, counter))
     }
 
-    /// Gives this entry and all own later unpublished ones new keys, in their order, above everything that was seen (L6).
+    /// Assigns new keys to this entry and all later unpublished own entries, in order, above all
+    /// keys seen.
     fn rekey(&mut self, edit: &mut Edit, first: &Record, wall: u64) -> Result<(), StoreError> {
         if first.own.as_ref().is_none_or(|own| own.acknowledged.is_some()) {
             return Ok(());
@@ -158,7 +161,7 @@ fn offer(id: EntryId, key: Key, own: Own) -> Offer {
     Offer { id, key, time, intent, revision, effects }
 }
 
-/// The author has no authority over an own entry any more: what the server holds of it stands.
+/// The author loses authority over an own entry: the server's content is used.
 fn settle(own: &mut Own, authority: Authority, revision: Revision) {
     own.authority = authority;
     own.acknowledged = Some(revision);

@@ -1,4 +1,4 @@
-//! Running an action again, and whether that makes other content (L4, L5).
+//! Runs actions again, and decides whether the result is new content.
 
 use std::collections::BTreeSet;
 
@@ -12,16 +12,16 @@ use super::ledger::Work;
 use super::store::{Counted, Judged, Own, Record, ReplicaStore};
 use rejoin_protocol::mutant::{self, Mutant};
 
-/// What a run came to.
+/// The result of a run.
 struct Run {
     effects: Effects,
-    /// The tables that it read or wrote, also if it failed: it may succeed when they change.
+    /// The tables that it read or wrote, even if it failed: it may succeed when they change.
     tables: BTreeSet<Name>,
     refusal: Option<String>,
 }
 
 impl<S: ReplicaStore> Work<'_, S> {
-    /// Runs an entry again on the rows as they now stand, as the author or as the referee.
+    /// Runs an entry again on the current rows, as the author or as the referee.
     pub(super) fn run(&mut self, id: EntryId, record: &mut Record) -> Result<(), StoreError> {
         if record.judged.is_some() {
             return self.run_as_referee(id, record);
@@ -50,7 +50,8 @@ impl<S: ReplicaStore> Work<'_, S> {
         Ok(())
     }
 
-    /// The referee runs an entry as its author: with his buckets, on the rows that lie in them (L5).
+    /// Runs an entry as the referee on behalf of its author: with the author's buckets, on the rows
+    /// in them.
     fn run_as_referee(&mut self, id: EntryId, record: &mut Record) -> Result<(), StoreError> {
         let Some(judged) = &record.judged else { return Ok(()) };
         let whole = &judged.whole;
@@ -71,7 +72,7 @@ impl<S: ReplicaStore> Work<'_, S> {
         Ok(())
     }
 
-    /// One run. Nothing if there is no handler for it: what is recorded stands (D23).
+    /// One run; `None` if there is no handler for it, so that the recorded effects are kept.
     fn attempt(
         &mut self,
         id: EntryId,
@@ -96,10 +97,12 @@ impl<S: ReplicaStore> Work<'_, S> {
         Ok(Some(Run { effects, tables: draft.tables().clone(), refusal }))
     }
 
-    /// Whether the content stands although the run came to `effects`: the entry as held gives the same rows here, or the run
-    /// comes to what the server holds already, under the same buckets (it may have voided some of it).
+    /// Whether to keep the content although the run gave `effects`. Either the current content
+    /// gives the same rows, or the server already holds these effects with the same write set (it
+    /// may have voided some).
     fn keeps(&self, record: &Record, own: &Own, effects: &Effects) -> Result<bool, StoreError> {
-        // Without asking what is void: that changes with the membership, and no run may follow.
+        // Does not check what is void: that depends on the membership, whose change may cause no
+        // run.
         let held = self.outcome(record.counted(), None)?;
         let comes_to = self.outcome(Some(Counted::Own(effects)), None)?;
         let same_rows = self.differing(&held, &comes_to)?.is_empty();
@@ -116,7 +119,7 @@ impl<S: ReplicaStore> Work<'_, S> {
 }
 
 impl Judged {
-    /// Whether the server is to hear another word of the referee.
+    /// Whether the referee must send a correction.
     pub fn corrects(&self) -> bool {
         self.effects != self.whole.content.effects
     }

@@ -1,4 +1,4 @@
-//! Taking a snapshot (L12): another base and other items, under the own entries, which stay.
+//! Applies a snapshot: replaces the base and the items below the own entries, which stay.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,13 +12,13 @@ use super::edit::Edit;
 use super::store::{Authority, ReplicaStore};
 
 impl<S: ReplicaStore> Replica<S> {
-    /// Whether the server has asked for a snapshot to be taken, or none was taken yet.
+    /// Whether the server requires a snapshot, or none was taken yet.
     pub fn needs_snapshot(&self) -> bool {
         self.facts.needs_snapshot
     }
 
-    /// Takes a snapshot. One that is not needed, or older than what is here, is ignored. Own entries that the server has not
-    /// shown as its own stay, and wait.
+    /// Applies a snapshot. One that is not needed or outdated is ignored. Own entries that the
+    /// server does not show stay pending.
     pub fn take_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), StoreError> {
         if !self.facts.needs_snapshot || self.is_older(snapshot) {
             return Ok(());
@@ -26,10 +26,11 @@ impl<S: ReplicaStore> Replica<S> {
         let same_epoch =
             self.facts.standing.is_some_and(|standing| standing.epoch == snapshot.standing.epoch);
         if same_epoch {
-            // The two bases are compared at one horizon, so that what is merely folded is no news.
+            // Compare both bases at one horizon, so that items that were only folded are not
+            // changes.
             self.fold_to(snapshot.horizon)?;
         } else {
-            // The answer that is still awaited comes from a log that is no more.
+            // The awaited response comes from a log that no longer exists.
             self.awaited = None;
         }
         let mut edit = self.edit();
@@ -57,7 +58,7 @@ impl<S: ReplicaStore> Replica<S> {
         })
     }
 
-    /// The rows of the base that become others.
+    /// The rows of the base that change.
     fn differing_base(
         &self,
         snapshot: &Snapshot,
@@ -73,8 +74,9 @@ impl<S: ReplicaStore> Replica<S> {
         Ok(base)
     }
 
-    /// Lets go of items that the snapshot lacks, and of own entries that it shows to be final; under another epoch nothing counts
-    /// as acknowledged; on leaving a bucket the authority over what was accepted ends (L10).
+    /// Removes items that the snapshot lacks, and own entries that it shows to be final. In a new
+    /// epoch nothing counts as acknowledged. On leaving a bucket, the author loses authority over
+    /// accepted entries.
     fn let_go(
         &self,
         edit: &mut Edit,
@@ -91,7 +93,8 @@ impl<S: ReplicaStore> Replica<S> {
                 record.judged = None;
             }
             if let Some(own) = &mut record.own {
-                // One that is above the horizon, and still the author's, was accepted after the snapshot was made.
+                // An entry above the horizon over which the author has authority was accepted after
+                // the snapshot was made.
                 let is_final = record.key <= snapshot.horizon || own.authority == Authority::Frozen;
                 if !here && same_epoch && own.acknowledged.is_some() && is_final {
                     record.own = None;

@@ -1,7 +1,8 @@
-//! What a replica keeps, and what it asks of a database.
+//! The data of a replica, and its store interface.
 //!
-//! The caller wraps each call of the replica in one transaction, and gives it up if the call fails: then rows, records and
-//! facts agree at every commit (I1, I6). Whatever implements [`ReplicaStore`] passes the suite in `contract.rs`.
+//! The caller wraps each call of the replica in one transaction, and rolls it back if the call
+//! fails, so that rows, records and facts agree at every commit. Every [`ReplicaStore`] must pass
+//! the contract tests in `contract.rs`.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -16,31 +17,31 @@ use super::super::rebase::{Footprint, Undo};
 use super::super::row::RowName;
 use super::super::store::{StoreError, Table};
 
-/// What there is one of.
+/// The singleton data of a replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// As whom this database writes.
+    /// The author id of this database.
     pub author: AuthorId,
     /// Its clock.
     pub clock: Clock,
-    /// In which log, as a member of what; `None` before the first snapshot.
+    /// Epoch and membership version; `None` before the first snapshot.
     pub standing: Option<Standing>,
     /// The user's buckets, as of the last snapshot; `None` before the first.
     pub buckets: Option<Buckets>,
-    /// How far the feed has been seen.
+    /// The cursor in the feed.
     pub cursor: Cursor,
-    /// Items up to here are folded into the base (L11).
+    /// Items up to here are folded into the base.
     pub horizon: Key,
-    /// The number of the last request to publish.
+    /// The number of the last publish request.
     pub number: u64,
-    /// Whether the server asked for a snapshot to be taken.
+    /// Whether the server requires a snapshot.
     pub needs_snapshot: bool,
-    /// Whether another database writes under this author's name: this one was copied, or put back from a backup (L12).
+    /// Whether another database uses this author id: this one was copied or restored from a backup.
     pub copied: bool,
 }
 
 impl Facts {
-    /// Of a database that has never heard of a server.
+    /// The facts of a new database.
     pub fn new(author: AuthorId) -> Self {
         Self {
             author,
@@ -56,44 +57,44 @@ impl Facts {
     }
 }
 
-/// What a replica knows of one entry.
+/// The record of one entry.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
-    /// Its place in the order: the server's, once that is known.
+    /// Its key: the server's, once known.
     pub key: Key,
-    /// What the server shows of it.
+    /// The server's view of it.
     pub item: Option<Shown>,
-    /// What only the author has.
+    /// Data of the author.
     pub own: Option<Own>,
-    /// What only the referee has.
+    /// Data of the referee.
     pub judged: Option<Judged>,
-    /// What it displaced when it was last laid down.
+    /// The before-images of its last application.
     pub undo: Undo,
 }
 
-/// What the server shows of an entry.
+/// The server's view of an entry.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shown {
-    /// What it does to the rows that this user sees.
+    /// Its effects on rows that this user may read.
     pub effects: Effects,
-    /// What the server holds, if the entry is this author's.
+    /// The server's state, if the entry is this author's.
     pub held: Option<Held>,
 }
 
-/// An own entry, as its author keeps it until it is final.
+/// An own entry that is not final.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Own {
-    /// What its context sees as the time.
+    /// The time that its context sees.
     pub time: u64,
-    /// What was meant; `None` for plain SQL.
+    /// The action; `None` for plain SQL.
     pub intent: Option<Intent>,
-    /// What it does, by the last run here; of plain SQL for ever what was captured (L3).
+    /// The effects of the last run here. Plain SQL keeps the captured effects.
     pub effects: Effects,
-    /// The number of those effects.
+    /// The revision of those effects.
     pub revision: Revision,
-    /// The highest revision that the server is known to hold.
+    /// The highest revision known to be on the server.
     pub acknowledged: Option<Revision>,
-    /// Who has authority over it.
+    /// The authority over it.
     pub authority: Authority,
     /// Whether the last run succeeded.
     pub succeeded: bool,
@@ -101,38 +102,38 @@ pub struct Own {
     pub tables: BTreeSet<Name>,
 }
 
-/// Who may still change what an own entry does.
+/// The authority to change the effects of an own entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Authority {
-    /// Its author: this database.
+    /// The author: this database.
     Mine,
-    /// The referee, since it corrected it (L5).
+    /// The referee, since its first correction.
     Referee,
-    /// Nobody: the author has left a bucket, or it is final (L10, L11).
+    /// None: the author has left a bucket, or the entry is final.
     Frozen,
-    /// The server has denied it. It is left out, and waits for the app to retry, edit or discard it.
+    /// The server denied it. It is left out until the app retries, edits or discards it.
     Parked,
 }
 
-/// An entry, as the referee keeps it until it is final (L5).
+/// The referee's data of an entry that is not final.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judged {
-    /// The entry, as the server holds it.
+    /// The entry on the server.
     pub whole: Whole,
-    /// What it does, by the referee's last run.
+    /// The effects of the referee's last run.
     pub effects: Effects,
     /// The tables that the last run, even a failed one, read or wrote.
     pub tables: BTreeSet<Name>,
 }
 
 impl Record {
-    /// What is known of an entry of which nothing is known but its key.
+    /// The record of an entry of which only the key is known.
     pub fn new(key: Key) -> Self {
         Self { key, item: None, own: None, judged: None, undo: Undo::new() }
     }
 
-    /// What counts in the table (L13): an own entry by its own effects while its newest revision is unacknowledged or its
-    /// echo is not here yet, else by its item. `None` if it is left out.
+    /// The effects that apply. An own entry uses its own effects until its newest revision is
+    /// acknowledged and its item has arrived, then its item. `None` if it is left out.
     pub fn counted(&self) -> Option<Counted<'_>> {
         if let Some(judged) = &self.judged {
             return Some(Counted::Whole(&judged.effects, &judged.whole.content.write_set));
@@ -156,7 +157,7 @@ impl Record {
         }
     }
 
-    /// Whether this device runs it again when something before it changes (L4).
+    /// Whether this device runs it again when something before it changes.
     pub fn is_replay(&self) -> bool {
         if let Some(judged) = &self.judged {
             return judged.whole.intent.is_some();
@@ -166,21 +167,21 @@ impl Record {
             .is_some_and(|own| own.intent.is_some() && own.authority == Authority::Mine)
     }
 
-    /// Whether the server has a newer revision to get.
+    /// Whether the server lacks its newest revision.
     pub fn is_pending(&self) -> bool {
         self.own.as_ref().is_some_and(|own| {
             own.authority == Authority::Mine && own.acknowledged < Some(own.revision)
         })
     }
 
-    /// Whether the server is not known to have it, and nothing stands in the way of its getting it.
+    /// Whether it is not known to be on the server, and may be published.
     pub fn is_unpublished(&self) -> bool {
         self.own
             .as_ref()
             .is_some_and(|own| own.authority == Authority::Mine && own.acknowledged.is_none())
     }
 
-    /// Where it is met (L14): the rows that it names, and the tables of its last run if it is run here.
+    /// The rows that it names, and, if it is run here, the tables of its last run.
     pub fn footprint(&self) -> Footprint {
         let judged = self.judged.as_ref().map(|judged| &judged.tables);
         let tables = judged.or(self.own.as_ref().map(|own| &own.tables));
@@ -188,7 +189,7 @@ impl Record {
         Footprint { rows: self.named(), tables }
     }
 
-    /// The rows that it names here, void ones too.
+    /// The rows that it names here, including void effects.
     pub fn named(&self) -> BTreeSet<RowName> {
         let mut rows = self.counted().map(|counted| counted.effects().rows()).unwrap_or_default();
         if self.is_replay()
@@ -200,14 +201,14 @@ impl Record {
     }
 }
 
-/// What counts of an entry.
+/// The effects of an entry that apply.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Counted<'a> {
-    /// The effects of its own last run, within the author's buckets.
+    /// The effects of its own last run, restricted to the author's buckets.
     Own(&'a Effects),
-    /// What the server shows, which is within them already.
+    /// The server's view, which is already restricted.
     Item(&'a Effects),
-    /// The effects of the referee's last run, within the author's buckets.
+    /// The effects of the referee's last run, restricted to the author's buckets.
     Whole(&'a Effects, &'a Buckets),
 }
 
@@ -220,21 +221,21 @@ impl<'a> Counted<'a> {
     }
 }
 
-/// Where a replica keeps its tables and its log.
+/// Storage of a replica: its tables and its log.
 pub trait ReplicaStore: Table {
-    /// The facts, once there are some.
+    /// The facts, once set.
     fn facts(&self) -> Result<Option<Facts>, StoreError>;
     /// Replaces the facts.
     fn set_facts(&mut self, facts: &Facts) -> Result<(), StoreError>;
 
-    /// What is known of an entry.
+    /// The record of an entry.
     fn record(&self, id: EntryId) -> Result<Option<Record>, StoreError>;
-    /// Stores what is known of an entry, in place of what was.
+    /// Stores the record of an entry, replacing an earlier one.
     fn put_record(&mut self, id: EntryId, record: &Record) -> Result<(), StoreError>;
-    /// Forgets an entry.
+    /// Removes an entry.
     fn remove_record(&mut self, id: EntryId) -> Result<(), StoreError>;
-    /// All entries with keys not above `up_to`, in the order of keys.
+    /// All entries with keys up to and including `up_to`, in key order.
     fn ids(&self, up_to: &Key) -> Result<Vec<EntryId>, StoreError>;
-    /// All own entries, in the order of keys.
+    /// All own entries, in key order.
     fn own_ids(&self) -> Result<Vec<EntryId>, StoreError>;
 }

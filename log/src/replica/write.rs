@@ -1,4 +1,4 @@
-//! Writing: actions, plain effects, and what takes them back.
+//! Writes: actions, plain effects, and undo.
 
 use std::collections::BTreeSet;
 
@@ -10,26 +10,28 @@ use super::super::ids::{EntryId, Name};
 use super::store::{Authority, Own, Record, ReplicaStore};
 use super::{LogError, Replica};
 
-/// What an entry is made of.
+/// The content of a new entry.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Written {
-    /// An action: it is run here, and again whenever something before it changes (L4).
+    /// An action: it runs here, and again whenever something before it changes.
     Action(Intent),
-    /// Plain effects, as captured: they never change (L3).
+    /// Plain effects, as captured: they never change.
     Plain(Effects),
 }
 
 impl<S: ReplicaStore> Replica<S> {
-    /// Performs an action at the wall's time (milliseconds since 1970), as the entry `id`, which is random and new.
+    /// Performs an action at this wall time (milliseconds since 1970) as the entry `id`, which must
+    /// be random and new.
     ///
-    /// It is run on what the app sees. If it refuses, nothing is written; else it takes its place in the order of keys, which
-    /// may lie before what was done by devices with faster clocks, and is run again there.
+    /// The action runs on the rows that the app sees. If it rejects, nothing is written. Otherwise
+    /// the entry gets its key, possibly below entries of devices with faster clocks, and runs again
+    /// there.
     pub fn perform(&mut self, id: EntryId, intent: Intent, wall: u64) -> Result<(), LogError> {
         let own = self.first_run(id, intent, wall)?;
         self.enter(id, own, wall)
     }
 
-    /// Takes in what plain SQL did. No effects are no entry.
+    /// Records the effects of plain SQL. Without effects there is no entry.
     pub fn write(&mut self, id: EntryId, effects: Effects, wall: u64) -> Result<(), LogError> {
         if effects.is_empty() {
             return Ok(());
@@ -38,8 +40,8 @@ impl<S: ReplicaStore> Replica<S> {
         self.enter(id, own, wall)
     }
 
-    /// Takes back what an entry did to the rows, as the entry `id`: plain effects that set what it changed to what was there
-    /// before it. What was done since to other columns stays.
+    /// Undoes an entry with a new entry `id`: plain effects that restore the columns that it
+    /// changed. Later changes of other columns stay.
     pub fn undo(&mut self, of: EntryId, id: EntryId, wall: u64) -> Result<(), LogError> {
         let record = self.store.record(of)?.ok_or(LogError::NotThere(of))?;
         let counted = record.counted().ok_or(LogError::NotThere(of))?;
@@ -50,7 +52,7 @@ impl<S: ReplicaStore> Replica<S> {
         self.write(id, back.collect(), wall)
     }
 
-    /// A first run, on what the app sees.
+    /// A first run, on the rows that the app sees.
     pub(super) fn first_run(
         &self,
         id: EntryId,
@@ -91,7 +93,7 @@ impl<S: ReplicaStore> Replica<S> {
         }
     }
 
-    /// Gives an own entry its key, and puts it in its place.
+    /// Assigns a key to an own entry and inserts it.
     pub(super) fn enter(&mut self, id: EntryId, own: Own, wall: u64) -> Result<(), LogError> {
         self.permitted(&own.effects)?;
         let mut edit = self.edit();
@@ -104,7 +106,7 @@ impl<S: ReplicaStore> Replica<S> {
         Ok(self.commit(edit)?)
     }
 
-    /// Refuses by name what the server would deny, or let count for nothing (L1).
+    /// Rejects, by row name, writes that the server would deny or void.
     fn permitted(&self, effects: &Effects) -> Result<(), LogError> {
         let Some(buckets) = &self.facts.buckets else { return Ok(()) };
         for (row, effect) in effects.iter() {

@@ -1,4 +1,4 @@
-//! What every [`LogStore`] must do, one test for each clause. A store gets them with one line.
+//! Contract tests for every [`LogStore`], one test per clause. A store includes them with one line.
 
 use super::super::effect::{Effect, Effects};
 use super::super::entry::{Content, Revision};
@@ -7,7 +7,7 @@ use super::super::ids::{Epoch, Name, UserId};
 use super::super::key::Key;
 use super::store::{Author, Entry, Link, LogFacts, LogStore, Membership};
 
-/// Stamps the suite onto a store: `log_store_contract!(MemoryLog::default());`
+/// Defines the tests for a store: `log_store_contract!(MemoryLog::default());`
 macro_rules! log_store_contract {
     ($new:expr) => {
         $crate::server::contract::log_store_contract! {
@@ -74,10 +74,14 @@ pub(crate) fn an_entry_is_found_by_id_key_and_position(store: &mut dyn LogStore)
     store.put_entry(&one).unwrap();
     (one.position, one.content.effects) = (4, Effects::default());
     store.put_entry(&one).unwrap();
-    assert_eq!(store.entry(one.id).unwrap(), Some(one.clone()), "every field, the later ones");
+    assert_eq!(
+        store.entry(one.id).unwrap(),
+        Some(one.clone()),
+        "the later version, with every field"
+    );
     assert_eq!(store.entry(entry(2)).unwrap(), None);
     assert_eq!(store.by_key(&Key::FIRST, 9).unwrap(), [one.id]);
-    assert_eq!(store.by_position(0, 9).unwrap(), [one.id], "its old position is free");
+    assert_eq!(store.by_position(0, 9).unwrap(), [one.id], "its old position is removed");
     assert_eq!(store.by_position(3, 9).unwrap(), [one.id]);
     assert_eq!(store.by_position(4, 9).unwrap(), []);
 }
@@ -122,7 +126,7 @@ pub(crate) fn a_history_is_read_from_any_key(store: &mut dyn LogStore) {
     }
     assert_eq!(store.link(&r0, &key(3)).unwrap(), Some(link("3")));
     assert_eq!(store.link(&r0, &key(2)).unwrap(), None);
-    // a key, the link before it, the link after it
+    // key, link before it, link after it
     let table = [
         (Key::FIRST, None, Some(1)),
         (key(1), None, Some(3)),
@@ -149,7 +153,7 @@ pub(crate) fn histories_of_rows_are_apart(store: &mut dyn LogStore) {
 }
 
 pub(crate) fn final_ids_go_with_their_author(store: &mut dyn LogStore) {
-    let user = UserId(Name::from("somebody"));
+    let user = UserId(Name::from("user"));
     for number in [1, 2] {
         store.put_author(author(number), &Author { user: user.clone(), last_number: 4 }).unwrap();
         store.put_final(entry(number), author(number)).unwrap();
@@ -161,7 +165,7 @@ pub(crate) fn final_ids_go_with_their_author(store: &mut dyn LogStore) {
 }
 
 pub(crate) fn people_are_kept(store: &mut dyn LogStore) {
-    let user = UserId(Name::from("somebody"));
+    let user = UserId(Name::from("user"));
     assert_eq!(store.membership(&user).unwrap(), Membership::default());
     let membership = Membership { buckets: buckets("a b"), version: 2 };
     store.put_membership(&user, &membership).unwrap();

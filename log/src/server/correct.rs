@@ -1,4 +1,4 @@
-//! The referee's word, and the operator's (L5).
+//! Corrections by the referee, and operations on it.
 
 use super::super::ids::{AuthorId, EntryId};
 use super::super::message::Correct;
@@ -7,14 +7,14 @@ use super::store::LogStore;
 use super::{Server, ServerError};
 
 impl<S: LogStore> Server<S> {
-    /// Appoints the referee, or dismisses it. There is one at a time; what it has corrected stays corrected.
+    /// Appoints or dismisses the referee. There is one at a time; its corrections stay.
     pub fn appoint(&mut self, referee: Option<AuthorId>) -> Result<(), StoreError> {
         self.facts.referee = referee;
         self.store.set_facts(&self.facts)
     }
 
-    /// Takes the referee's corrections, each if the content is still the one that it read. Answers how many were taken; the
-    /// others were overtaken, and what overtook them is in the feed.
+    /// Applies the referee's corrections, each if the content is still the one that it read.
+    /// Returns how many were applied; for the others the feed has newer content.
     pub fn correct(&mut self, request: &Correct, now: u64) -> Result<usize, ServerError> {
         let (_, membership) = self.person(request.referee)?;
         if self.facts.referee != Some(request.referee) {
@@ -38,8 +38,8 @@ impl<S: LogStore> Server<S> {
         Ok(taken)
     }
 
-    /// Gives an entry back to its author, who runs it again when he hears: the only way back from the referee, for the
-    /// operator. Says whether it was the referee's.
+    /// Returns an entry from the referee to its author, which runs it again once it receives it.
+    /// Only the operator can do this. Returns whether the referee had it.
     pub fn release(&mut self, id: EntryId, now: u64) -> Result<bool, StoreError> {
         match self.store.entry(id)? {
             Some(mut entry) if entry.refereed => {

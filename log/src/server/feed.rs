@@ -1,4 +1,4 @@
-//! The feed (L8): what has moved since a cursor, as one viewer may see it.
+//! The feed: what has moved since a cursor, as visible to one viewer.
 
 use super::super::ids::{AuthorId, Buckets};
 use super::super::message::{Cursor, Fetch, Fetched, Held, Item, Page, Seen, Whole};
@@ -8,21 +8,21 @@ use super::store::{Entry, LogStore};
 use super::{Server, ServerError};
 use rejoin_protocol::mutant::{self, Mutant};
 
-/// Entries are looked at so many at a time.
+/// Number of entries read at a time.
 const STRIDE: usize = 64;
 
-/// Who looks.
+/// The viewer.
 #[derive(Debug)]
 pub(super) struct Viewer {
     pub(super) author: AuthorId,
     pub(super) buckets: Buckets,
-    /// The referee sees everything.
+    /// The referee sees all rows.
     pub(super) referee: bool,
 }
 
 impl<S: LogStore> Server<S> {
-    /// The items after a cursor, at most so many. A page never splits an item, and the cursor after it has passed what is
-    /// hidden from the viewer.
+    /// The items after a cursor, at most `limit`. A page never splits an item, and its cursor also
+    /// skips items that are hidden from the viewer.
     pub fn fetch(&self, author: AuthorId, request: &Fetch) -> Result<Fetched, ServerError> {
         let (_, membership) = self.person(author)?;
         let standing = self.standing(&membership);
@@ -64,16 +64,17 @@ impl<S: LogStore> Server<S> {
         }
     }
 
-    /// An entry as this viewer gets it in the feed; nothing if it never concerned him.
+    /// An entry in the feed of this viewer; `None` if it never concerned the viewer.
     fn item(&self, entry: &Entry, viewer: &Viewer) -> Result<Option<Item>, StoreError> {
         if let Some(seen) = self.seen(entry, viewer)? {
             return Ok(Some(Item::Entry(Box::new(seen))));
         }
-        let told = entry.touched.meet(&viewer.buckets) && !mutant::on(Mutant::NotToldGone);
-        Ok(told.then_some(Item::Gone(entry.id)))
+        let is_gone = entry.touched.meet(&viewer.buckets) && !mutant::on(Mutant::NotToldGone);
+        Ok(is_gone.then_some(Item::Gone(entry.id)))
     }
 
-    /// What an entry shows this viewer: his own always, even if it is nothing (L8).
+    /// The view of an entry for this viewer. An own entry is always included, even if it shows
+    /// nothing.
     pub(super) fn seen(&self, entry: &Entry, viewer: &Viewer) -> Result<Option<Seen>, StoreError> {
         let whole = viewer.referee.then(|| whole(entry));
         let is_own = entry.key.author == viewer.author && !mutant::on(Mutant::OwnNotSent);
@@ -92,7 +93,7 @@ impl<S: LogStore> Server<S> {
         Ok((!nothing).then_some(Seen { id: entry.id, key: entry.key, effects, own, whole }))
     }
 
-    /// Whether this viewer sees a row.
+    /// Whether this viewer may read a row.
     pub(super) fn shows(&self, row: &RowName, image: &Image, viewer: &Viewer) -> bool {
         viewer.referee || self.placement.buckets(row, image).meet(&viewer.buckets)
     }

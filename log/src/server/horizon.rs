@@ -1,4 +1,4 @@
-//! The horizon (L11): what lies below it is folded into the base, and final.
+//! The horizon: entries below it are folded into the base, and final.
 
 use super::super::key::Key;
 use super::super::store::StoreError;
@@ -6,8 +6,8 @@ use super::Server;
 use super::store::{Entry, LogStore};
 
 impl<S: LogStore> Server<S> {
-    /// Raises the horizon to `to`, or as far below as the retention time asks: it stays below the key of any entry whose item
-    /// moved within that. It never goes back. Answers where it is.
+    /// Raises the horizon to `to`, or to the key that the retention allows: it stays below every
+    /// entry whose item moved within the retention. It never decreases. Returns the horizon.
     pub fn raise_horizon(&mut self, to: Key, now: u64) -> Result<Key, StoreError> {
         let mut reached = self.facts.horizon;
         for entry in self.entries()? {
@@ -29,7 +29,8 @@ impl<S: LogStore> Server<S> {
         Ok(horizon)
     }
 
-    /// Folds the first entry above the horizon into the base. Its id is kept as long as its author is registered.
+    /// Folds the first entry above the horizon into the base. Its id is kept while its author is
+    /// registered.
     fn fold_away(&mut self, entry: &Entry) -> Result<(), StoreError> {
         for (row, _) in entry.content.effects.iter() {
             if let Some(link) = self.store.link(row, &entry.key)? {

@@ -1,4 +1,5 @@
-//! A log store in memory: for tests and simulations, and the pattern for others. A copy of it is a backup.
+//! In-memory log store, for tests and simulations, and a reference for other stores. A copy of it
+//! is a backup.
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Excluded, Unbounded};
@@ -9,7 +10,7 @@ use super::super::row::{Image, RowName};
 use super::super::store::StoreError;
 use super::store::{Author, Entry, Link, LogFacts, LogStore, Membership};
 
-/// Everything in trees. Never fails.
+/// Keeps everything in trees. Never fails.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryLog {
     facts: Option<LogFacts>,

@@ -1,4 +1,4 @@
-//! Taking offers (L7): who asks, whether the request is news, and what becomes of each entry.
+//! Publish requests: checks the author and the request number, and evaluates each entry.
 
 use super::super::effect::Effect;
 use super::super::effect::Effects;
@@ -10,14 +10,15 @@ use super::super::store::StoreError;
 use super::store::{Entry, LogStore};
 use super::{Server, ServerError};
 
-/// How far above every counter that was taken before the next one may lie (L6): further than any device comes in its life, and
-/// too little for anybody to use the counters up.
+/// How far a counter may be above every accepted one: more than any device needs, and too little
+/// for a client to exhaust the counters.
 const COUNTERS: u64 = 1 << 32;
 
 impl<S: LogStore> Server<S> {
-    /// Judges a request of an author, at the server's time `now`.
+    /// Evaluates a request of an author, at the server's time `now`.
     ///
-    /// Any number of copies of it may come, at any time: only a request with a higher number than all before is read.
+    /// Copies of a request may arrive at any time: only a request with a higher number than all
+    /// before is processed.
     pub fn publish(
         &mut self,
         author: AuthorId,
@@ -37,7 +38,7 @@ impl<S: LogStore> Server<S> {
         self.store.put_author(author, &known)?;
         let mut verdicts = Vec::with_capacity(request.offers.len());
         for offer in &request.offers {
-            let verdict = self.judge(author, &membership.buckets, offer, now)?;
+            let verdict = self.evaluate(author, &membership.buckets, offer, now)?;
             let goes_on = verdict.goes_on();
             verdicts.push((offer.id, verdict));
             if !goes_on {
@@ -47,14 +48,14 @@ impl<S: LogStore> Server<S> {
         Ok(Published { number, outcome: Outcome::Judged(verdicts) })
     }
 
-    fn judge(
+    fn evaluate(
         &mut self,
         author: AuthorId,
         buckets: &Buckets,
         offer: &Offer,
         now: u64,
     ) -> Result<Verdict, StoreError> {
-        // Identity comes before every other check: what was accepted once is never accepted again.
+        // Identity is checked first: an accepted entry is never accepted again.
         if let Some(verdict) = self.identity(author, buckets, offer, now)? {
             return Ok(verdict);
         }
@@ -77,7 +78,7 @@ impl<S: LogStore> Server<S> {
         self.accept(offer, buckets, now)
     }
 
-    /// The verdict on an entry that the server knows.
+    /// The verdict on an entry that the server already has.
     fn identity(
         &mut self,
         author: AuthorId,
@@ -95,7 +96,8 @@ impl<S: LogStore> Server<S> {
         }
     }
 
-    /// Another offer of an entry that stands: taken if it is newer and still the author's.
+    /// A repeated offer of an accepted entry: accepted if it is newer and the author has the
+    /// authority.
     fn known(
         &mut self,
         mut entry: Entry,
@@ -143,7 +145,8 @@ impl<S: LogStore> Server<S> {
         Ok(Verdict::Held { revision: offer.revision, key: offer.key })
     }
 
-    /// Whether a new entry puts a row, at its place in the fold as it now is, where its author may not write.
+    /// Whether a new entry places a row, at its key in the current fold, where its author may not
+    /// write.
     fn denies(&self, offer: &Offer, buckets: &Buckets) -> Result<bool, StoreError> {
         let mine = |row, image: &_| writable(row, image, buckets, &*self.placement);
         for (row, effect) in offer.effects.iter() {
@@ -152,7 +155,8 @@ impl<S: LogStore> Server<S> {
                 Effect::Update(_) => {
                     let before = self.row_before(row, &offer.key)?;
                     let after = effect.on(before.as_ref());
-                    // What he may not write anyway is void, and no reason to say so.
+                    // A row that its author may not write is void anyway, and no reason to deny the
+                    // entry.
                     before.is_some_and(|before| mine(row, &before))
                         && after.is_some_and(|after| !mine(row, &after))
                 }

@@ -1,8 +1,9 @@
-//! The server's own fold, and where it is cheap: a late entry costs the rows that it names, from its key on (L1, L9).
+//! The server's incremental fold: a late entry costs only the rows that it names, from its key on.
 //!
-//! Each row has a history: its base, then a link for each entry that names it, in the order of keys, with the row after
-//! it and what viewers get of it. A new link is laid between two others, and the later ones again, until the row is what
-//! it was. Entries whose views have changed by that get new positions, so that viewers hear of it (L8).
+//! Each row has a history: its base, then a link for each entry that names it, in key order, with
+//! the row after it and the viewers' changes. A new link is inserted, and later links are
+//! recomputed until the row is unchanged. Entries whose views changed get new positions, so that
+//! viewers receive them again.
 
 use std::collections::BTreeMap;
 
@@ -15,12 +16,12 @@ use super::super::view::Passage;
 use super::Server;
 use super::store::{Entry, Link, LogStore};
 
-/// Entries whose views have changed, and the buckets that those views touched, before and now.
+/// Entries whose views have changed, and the buckets of their old and new views.
 type Moved = BTreeMap<Key, Buckets>;
 
 impl<S: LogStore> Server<S> {
-    /// Stores an entry with new content, in place of what `former` did, and moves it and everybody whose view it changed to
-    /// the end of the feed, in the order of keys.
+    /// Stores an entry with new content, replacing the effects of `former`. Moves it and all
+    /// entries whose view it changed to the end of the feed, in key order.
     pub(super) fn place(
         &mut self,
         entry: &Entry,
@@ -57,7 +58,8 @@ impl<S: LogStore> Server<S> {
         self.store.put_entry(&entry)
     }
 
-    /// Sets, replaces or removes the link of a row at a key, and lays the later ones again as far as the row has changed.
+    /// Sets, replaces or removes the link of a row at a key, and recomputes later links as far as
+    /// the row changes.
     fn relink(
         &mut self,
         row: &RowName,
@@ -67,26 +69,27 @@ impl<S: LogStore> Server<S> {
     ) -> Result<(), StoreError> {
         let before = self.row_before(row, key)?;
         let old = self.store.link(row, key)?;
-        let new = new.map(|(effect, write_set)| self.laid(row, effect, before.as_ref(), write_set));
+        let new =
+            new.map(|(effect, write_set)| self.applied(row, effect, before.as_ref(), write_set));
         note(moved, key, old.as_ref());
         note(moved, key, new.as_ref());
         self.store.put_link(row, key, new.as_ref())?;
-        let stood = old.map_or_else(|| before.clone(), |link| link.after);
-        let stands = new.map_or(before, |link| link.after);
-        if stood == stands { Ok(()) } else { self.relay(row, key, stands, moved) }
+        let previous = old.map_or_else(|| before.clone(), |link| link.after);
+        let current = new.map_or(before, |link| link.after);
+        if previous == current { Ok(()) } else { self.relay(row, key, current, moved) }
     }
 
-    /// Lays the links after a key again, on a row that now `stands` so, until one leaves it as it left it before.
+    /// Recomputes the links after a key for the row `current`, until one leaves the row unchanged.
     fn relay(
         &mut self,
         row: &RowName,
         after: &Key,
-        mut stands: Option<Image>,
+        mut current: Option<Image>,
         moved: &mut Moved,
     ) -> Result<(), StoreError> {
         let mut at = *after;
         while let Some((key, old)) = self.store.link_after(row, &at)? {
-            let new = self.laid(row, &old.effect, stands.as_ref(), &old.write_set);
+            let new = self.applied(row, &old.effect, current.as_ref(), &old.write_set);
             if new.passage != old.passage {
                 note(moved, &key, Some(&old));
                 note(moved, &key, Some(&new));
@@ -95,12 +98,12 @@ impl<S: LogStore> Server<S> {
             if new.after == old.after {
                 break;
             }
-            (stands, at) = (new.after, key);
+            (current, at) = (new.after, key);
         }
         Ok(())
     }
 
-    fn laid(
+    fn applied(
         &self,
         row: &RowName,
         effect: &Effect,
@@ -111,7 +114,7 @@ impl<S: LogStore> Server<S> {
         Link { effect: effect.clone(), write_set: write_set.clone(), after, passage }
     }
 
-    /// A row as it stands below a key.
+    /// The row below a key.
     pub(super) fn row_before(&self, row: &RowName, key: &Key) -> Result<Option<Image>, StoreError> {
         match self.store.link_before(row, key)? {
             Some(link) => Ok(link.after),
@@ -119,26 +122,27 @@ impl<S: LogStore> Server<S> {
         }
     }
 
-    /// Lays every link of every row again: under another placement, nothing is where it was.
+    /// Recomputes every link of every row, for another placement.
     pub(super) fn relay_everything(&mut self) -> Result<(), StoreError> {
         for row in self.store.linked_rows()? {
-            let (mut at, mut stands) = (Key::FIRST, self.store.base(&row)?);
+            let (mut at, mut current) = (Key::FIRST, self.store.base(&row)?);
             while let Some((key, old)) = self.store.link_after(&row, &at)? {
-                let new = self.laid(&row, &old.effect, stands.as_ref(), &old.write_set);
+                let new = self.applied(&row, &old.effect, current.as_ref(), &old.write_set);
                 self.store.put_link(&row, &key, Some(&new))?;
-                (stands, at) = (new.after, key);
+                (current, at) = (new.after, key);
             }
         }
         Ok(())
     }
 
-    /// All rows by a fold from the horizon on, looking at no link: what [`Server::rows`] must equal. For checks.
+    /// All rows by a fold from the horizon on, without links: [`Server::rows`] must return the
+    /// same. For checks.
     pub fn fold(&self) -> Result<BTreeMap<RowName, Image>, StoreError> {
         let mut rows: BTreeMap<_, _> = self.store.base_rows()?.into_iter().collect();
         for entry in self.entries()? {
             let write_set = &entry.content.write_set;
             for (row, effect) in entry.content.effects.iter() {
-                let link = self.laid(row, effect, rows.get(row), write_set);
+                let link = self.applied(row, effect, rows.get(row), write_set);
                 match link.after {
                     Some(image) => rows.insert(row.clone(), image),
                     None => rows.remove(row),
@@ -148,7 +152,7 @@ impl<S: LogStore> Server<S> {
         Ok(rows)
     }
 
-    /// All entries above the horizon, in the order of keys.
+    /// All entries above the horizon, in key order.
     pub fn entries(&self) -> Result<Vec<Entry>, StoreError> {
         let ids = self.store.by_key(&Key::FIRST, usize::MAX)?;
         let mut entries = Vec::with_capacity(ids.len());
@@ -159,7 +163,7 @@ impl<S: LogStore> Server<S> {
     }
 }
 
-/// Notes that an entry's view has changed: whoever saw this of it must hear.
+/// Records that an entry's view has changed: all its viewers must receive it again.
 fn note(moved: &mut Moved, key: &Key, link: Option<&Link>) {
     let touched = moved.entry(*key).or_default();
     if let Some(passage) = link.and_then(|link| link.passage.as_ref()) {

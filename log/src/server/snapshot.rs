@@ -1,6 +1,7 @@
-//! Snapshots (L12): the base at the horizon and every item since, as one viewer may see them.
+//! Snapshots: the base at the horizon and every later item, as visible to one viewer.
 //!
-//! Not the rows as they now stand: on those a late entry could not be placed.
+//! A snapshot does not contain the current rows, because a late entry could not be inserted below
+//! them.
 
 use super::super::ids::AuthorId;
 use super::super::message::{Cursor, Snapshot};
@@ -11,7 +12,7 @@ use super::store::LogStore;
 use super::{Server, ServerError};
 
 impl<S: LogStore> Server<S> {
-    /// Everything an author may see, as of now.
+    /// Everything an author may read now.
     pub fn snapshot(&self, author: AuthorId) -> Result<Snapshot, ServerError> {
         let (_, membership) = self.person(author)?;
         let standing = self.standing(&membership);

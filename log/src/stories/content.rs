@@ -1,4 +1,4 @@
-//! What an entry says, when it is said again, and what the server answers (L1 to L7).
+//! Entry content, corrections, and the server's verdicts.
 
 use super::super::effect::Effect;
 use super::super::entry::{Offer, Revision};
@@ -11,9 +11,9 @@ use super::super::world::{LIMITS, World};
 use super::two;
 use rejoin_protocol::Value;
 
-/// A late arrival (L4): what was done first counts first, though it came last.
+/// A late entry takes effect at its key, although it arrived last.
 #[test]
-pub(super) fn a_late_arrival_takes_its_place() {
+pub(super) fn late_entry_takes_its_place() {
     let mut world = two();
     world.act("phone", "append r0 x"); // Offline.
     world.act("tablet", "append r0 y");
@@ -21,37 +21,38 @@ pub(super) fn a_late_arrival_takes_its_place() {
     assert_eq!((world.text("phone", "r0"), world.text("tablet", "r0")), ("x".into(), "y".into()));
 
     world.sync("phone");
-    assert_eq!(world.text("phone", "r0"), "y", "the tablet's values stand until it corrects them");
+    assert_eq!(world.text("phone", "r0"), "y", "the tablet's values stay until it corrects them");
 
     world.settle();
     assert_eq!(world.text("phone", "r0"), "xy");
     let entries = world.server.entries().unwrap();
     let revisions: Vec<u32> = entries.iter().map(|entry| entry.content.revision.0).collect();
-    assert_eq!(revisions, [0, 1], "one correction, by the author of the later one");
+    assert_eq!(revisions, [0, 1], "one correction, by the author of the later entry");
 }
 
-/// L1: an effect counts for nothing on a row that has gone where its author may not write.
+/// An effect on a row that was moved where its author may not write is void.
 #[test]
-pub(super) fn an_effect_outside_its_authors_buckets_is_void() {
+pub(super) fn effect_outside_its_authors_buckets_is_void() {
     let mut world = World::new(&[("phone", "a p"), ("tablet", "a")], &[("r0", "a")]);
-    world.act("phone", "move r0 p"); // Offline, and first.
+    world.act("phone", "move r0 p"); // Offline, earlier key.
     world.sql("tablet", "r0", Effect::Update(columns("text", "mine")));
     world.sync("tablet");
     world.sync("phone");
-    assert_eq!(world.text("phone", "r0"), "", "the tablet may not write what lies in p");
+    assert_eq!(world.text("phone", "r0"), "", "the tablet may not write rows in p");
     world.settle();
     assert_eq!(world.text("tablet", "r0"), "gone");
 }
 
-/// L2, L7: the answer was lost, the content has changed since; an ack covers the revision that it names.
+/// A lost response, and new content since: an acknowledgement covers only the revision that it
+/// names.
 #[test]
-pub(super) fn an_ack_covers_the_revision_that_it_names() {
+pub(super) fn acknowledgement_covers_only_its_revision() {
     let mut world = two();
-    world.act("tablet", "append r0 x"); // Offline, and first.
+    world.act("tablet", "append r0 x"); // Offline, earlier key.
     world.act("phone", "append r0 y");
     world.fetch("phone");
     let first = world.request("phone").unwrap();
-    let answer = world.deliver("phone", &first); // Accepted, but the answer is slow.
+    let answer = world.deliver("phone", &first); // Accepted, but the response is delayed.
     world.sync("tablet");
     world.fetch("phone"); // Revision 1: "xy".
     world.answer("phone", &answer);
@@ -59,11 +60,11 @@ pub(super) fn an_ack_covers_the_revision_that_it_names() {
     assert_eq!(world.text("tablet", "r0"), "xy");
 }
 
-/// L2: what was sent is overtaken by a higher revision, even if it comes to what the server had.
+/// A higher revision replaces a sent one, even if it has the same effects as the server's content.
 #[test]
-pub(super) fn a_late_copy_of_an_old_revision_is_not_taken() {
+pub(super) fn late_copy_of_old_revision_is_ignored() {
     let mut world = two();
-    world.act("tablet", "append r0 x"); // Offline, and first.
+    world.act("tablet", "append r0 x"); // Offline, earlier key.
     world.act("phone", "append r0 y");
     world.fetch("phone");
     let old = world.request("phone").unwrap();
@@ -74,7 +75,7 @@ pub(super) fn a_late_copy_of_an_old_revision_is_not_taken() {
     assert_eq!(world.text("tablet", "r0"), "xy");
 }
 
-/// L3: plain SQL is what was written, whatever stood there when it was laid down again.
+/// Plain SQL keeps the captured effects, whatever the row is when they are applied again.
 #[test]
 pub(super) fn plain_sql_keeps_what_it_set() {
     let mut world = two();
@@ -82,7 +83,7 @@ pub(super) fn plain_sql_keeps_what_it_set() {
     world.sql("tablet", "r0", Effect::Delete);
     world.sync("tablet");
     let late = world.sql("phone", "r0", Effect::Update(columns("owner", "me")));
-    world.fetch("phone"); // The row is gone: the second write does nothing here and now.
+    world.fetch("phone"); // The row is gone: the second write is void at this point.
     world.sync("phone");
     let entry = world.server.entries().unwrap().into_iter().find(|entry| entry.id == late).unwrap();
     let kept = entry.content.effects.get(&row("r0")).cloned();
@@ -90,12 +91,12 @@ pub(super) fn plain_sql_keeps_what_it_set() {
     world.settle();
 }
 
-/// L4: content that the server voids is not offered again and again.
+/// Content that the server voids is not offered again.
 #[test]
-pub(super) fn a_run_that_says_what_the_server_holds_is_no_correction() {
+pub(super) fn run_with_the_servers_content_is_no_correction() {
     let devices = [("phone", "a"), ("tablet", "b"), ("desk", "a")];
     let mut world = World::new(&devices, &[("r0", "a")]);
-    world.act("tablet", "put k0 b theirs"); // Offline, and first: the phone cannot see it.
+    world.act("tablet", "put k0 b theirs"); // Offline, earlier key; invisible to the phone.
     world.act("phone", "put k0 a mine");
     world.sync("phone");
     world.sync("tablet");
@@ -104,15 +105,15 @@ pub(super) fn a_run_that_says_what_the_server_holds_is_no_correction() {
     assert_eq!(world.text("phone", "k0"), "gone");
 }
 
-/// L4: nothing is run again by a mere fetch.
+/// A fetch without relevant changes runs no action.
 #[test]
-pub(super) fn nothing_is_run_again_by_a_mere_fetch() {
+pub(super) fn fetch_without_changes_runs_no_action() {
     let mut world = two();
     world.act("phone", "take r0 2");
     world.act("tablet", "create a elsewhere");
     world.sync("phone");
     world.sync("tablet");
-    // The handler of another version would refuse now; but nothing before the entry has changed.
+    // The handler of another version would reject now, but nothing before the entry has changed.
     let id = world.act("phone", "sell r0");
     world.sync("phone");
     world.device("phone").take_events();
@@ -124,12 +125,12 @@ pub(super) fn nothing_is_run_again_by_a_mere_fetch() {
     assert!(world.device("phone").key_of(id).unwrap().is_some());
 }
 
-/// L4: an action that failed may succeed again, and the app is told both times.
+/// An action that failed may succeed later; the app is notified of both.
 #[test]
-pub(super) fn a_refusal_may_end() {
+pub(super) fn rejected_action_may_succeed_later() {
     let mut world = World::new(&[("phone", "a"), ("tablet", "a"), ("desk", "a")], &[("r0", "a")]);
     let early = world.act("desk", "move r0 a"); // Reads r0, changes nothing.
-    world.act("tablet", "sell r0"); // Offline, and first.
+    world.act("tablet", "sell r0"); // Offline, earlier key.
     let late = world.act("phone", "sell r0");
     world.sync("phone");
     world.sync("tablet");
@@ -143,9 +144,9 @@ pub(super) fn a_refusal_may_end() {
     world.settle();
 }
 
-/// L6: a clock that is ahead costs the order of this device's unpublished entries, and nothing else.
+/// A clock that is ahead affects only the order of this device's unpublished entries.
 #[test]
-pub(super) fn keys_of_a_fast_clock_are_given_again_in_order() {
+pub(super) fn keys_of_a_fast_clock_are_reassigned_in_order() {
     let mut world = two();
     let (first, second) = (world.new_id(), world.new_id());
     let ahead = world.now + LIMITS.drift * 60;
@@ -162,9 +163,9 @@ pub(super) fn keys_of_a_fast_clock_are_given_again_in_order() {
     assert!(entries.iter().all(|entry| entry.key.millis <= world.now + LIMITS.drift));
 }
 
-/// L6: the new key lies above what the device has seen, however far that is ahead of the server's clock.
+/// The new key is above what the device has seen, however far that is ahead of the server's clock.
 #[test]
-pub(super) fn a_new_key_lies_above_what_was_seen() {
+pub(super) fn new_key_is_above_all_keys_seen() {
     let mut world = two();
     let (early, late) = (world.new_id(), world.new_id());
     let near = world.now + LIMITS.drift - 100;
@@ -177,7 +178,7 @@ pub(super) fn a_new_key_lies_above_what_was_seen() {
     assert_eq!(world.text("tablet", "r0"), "xy");
 }
 
-/// What somebody says who has written his own device: a row's text, at this counter. Answers the verdict.
+/// Publishes an entry of a modified client: a row's text, at this counter. Returns the verdict.
 fn hostile(world: &mut World, name: &str, counter: u64) -> (Key, Verdict) {
     let (id, now) = (world.new_id(), world.now);
     let Facts { author, standing, .. } = *world.device(name).facts();
@@ -192,13 +193,14 @@ fn hostile(world: &mut World, name: &str, counter: u64) -> (Key, Verdict) {
     (key, verdicts.remove(0).1)
 }
 
-/// L6: nobody uses the counters up. Each entry may go so far above all before it, and no further.
+/// A client cannot exhaust the counters: each entry may exceed all earlier ones only by a limited
+/// amount.
 #[test]
-pub(super) fn a_counter_beyond_reason_is_not_taken() {
+pub(super) fn counter_above_the_limit_is_rejected() {
     const FAR: u64 = 1 << 32;
     let mut world = World::new(&[("phone", "a"), ("rogue", "a")], &[("r0", "a")]);
     let mut highest = 0;
-    // counter, whether it is taken
+    // counter, whether it is accepted
     for (counter, taken) in [
         (u64::MAX, false),
         (FAR + 1, false),
@@ -220,13 +222,14 @@ pub(super) fn a_counter_beyond_reason_is_not_taken() {
     world.fetch("phone");
     world.act("phone", "append r0 x");
     world.sync("phone");
-    assert_eq!(world.text("phone", "r0"), "hx", "whoever has seen them goes on above them");
+    assert_eq!(world.text("phone", "r0"), "hx", "devices that have seen them continue above them");
     assert_eq!(world.server.facts().counter, 2 * FAR + 1);
 }
 
-/// L6: a server that was set back minds counters that it has taken before; they are given again, in order.
+/// A restored server rejects counters that it had accepted before; they are assigned again, in
+/// order.
 #[test]
-pub(super) fn a_counter_that_the_server_has_lost_is_given_again() {
+pub(super) fn counter_lost_by_the_server_is_reassigned() {
     let mut world = World::new(&[("phone", "a"), ("rogue", "a")], &[("r0", "a")]);
     let backup = world.server.store().clone();
     for far in 1..=3 {
@@ -238,14 +241,14 @@ pub(super) fn a_counter_that_the_server_has_lost_is_given_again() {
     world.restores(&backup, 2);
     world.settle();
     assert_eq!(world.text("phone", "r0"), "xy");
-    let told = world.device("phone").take_events();
-    assert_eq!(told, [first, second].map(|id| Event::Rekeyed { id }));
+    let events = world.device("phone").take_events();
+    assert_eq!(events, [first, second].map(|id| Event::Rekeyed { id }));
     assert_eq!(world.server.facts().counter, 2);
 }
 
-/// L7: an old copy of a request is not read, whatever has become of its entries since.
+/// An old copy of a request is not processed, whatever happened to its entries since.
 #[test]
-pub(super) fn an_old_copy_of_a_request_is_not_read() {
+pub(super) fn old_copy_of_a_request_is_not_processed() {
     let mut world = two();
     let first = world.new_id();
     let ahead = world.now + LIMITS.drift * 60;
@@ -255,23 +258,24 @@ pub(super) fn an_old_copy_of_a_request_is_not_read() {
     let answer = world.deliver("phone", &old);
     world.answer("phone", &answer); // Too far ahead: the entry has a new key now.
     let second = world.act("phone", "append r0 z");
-    world.now = ahead; // The old key would do by now.
+    world.now = ahead; // The old key would be accepted now.
     world.deliver("phone", &old);
     world.settle();
     let ids: Vec<_> = world.server.entries().unwrap().iter().map(|entry| entry.id).collect();
-    assert_eq!(ids, [first, second], "in the order in which they were done");
+    assert_eq!(ids, [first, second], "in the order in which they were performed");
     assert_eq!(world.text("tablet", "r0"), "yz");
 }
 
-/// L7: nothing that was done after an entry is accepted before the author knows that it is not.
+/// Nothing after a rejected entry is accepted before its author has received the verdict.
 #[test]
-pub(super) fn a_batch_ends_at_the_first_that_is_not_taken() {
+pub(super) fn batch_ends_at_the_first_rejected_entry() {
     let mut world = World::new(&[("phone", "a b"), ("tablet", "a")], &[("r0", "a")]);
     let denied = world.sql("phone", "k0", Effect::Insert(image("b", "one")));
     let after = world.act("phone", "append r0 y");
     world.joins("phone", "a");
     world.device("phone");
-    // It has not heard yet that it left b: the request is of the old membership, and nothing is read.
+    // The phone does not know yet that it left b: the request has the old membership and is not
+    // processed.
     let request = world.request("phone").unwrap();
     assert_eq!(world.deliver("phone", &request).outcome, Outcome::Resync);
     world.fetch("phone");
@@ -286,14 +290,14 @@ pub(super) fn a_batch_ends_at_the_first_that_is_not_taken() {
     assert!(world.server.entries().unwrap().iter().any(|entry| entry.id == after));
 }
 
-/// L7, L11: what was accepted once is never accepted again, even below the horizon.
+/// An accepted entry is never accepted again, even below the horizon.
 #[test]
-pub(super) fn an_accepted_entry_is_never_accepted_again() {
+pub(super) fn accepted_entry_is_never_accepted_again() {
     let mut world = two();
     world.act("phone", "append r0 x");
     world.fetch("phone");
     let request = world.request("phone").unwrap();
-    world.deliver("phone", &request); // The answer is lost.
+    world.deliver("phone", &request); // The response is lost.
     world.now += LIMITS.retention * 2;
     world.compacts();
     world.restarts("phone");
@@ -303,14 +307,14 @@ pub(super) fn an_accepted_entry_is_never_accepted_again() {
     assert_eq!(world.device("phone").pending().unwrap(), []);
 }
 
-/// L7: identity comes first: what is final is neither denied nor too old.
+/// The id is checked first: a final entry is neither denied nor too old.
 #[test]
-pub(super) fn what_is_final_is_not_denied() {
+pub(super) fn final_entry_is_not_denied() {
     let mut world = World::new(&[("phone", "a b"), ("tablet", "a b")], &[]);
     world.sql("phone", "k0", Effect::Insert(image("b", "one")));
     world.fetch("phone");
     let request = world.request("phone").unwrap();
-    world.deliver("phone", &request); // The answer is lost.
+    world.deliver("phone", &request); // The response is lost.
     world.joins("phone", "a");
     world.now += LIMITS.retention * 2;
     world.compacts();

@@ -1,4 +1,4 @@
-//! The referee, parked entries, undo, several buckets, a newer schema (L5, and what lies beside the rules).
+//! The referee, parked entries, undo, several buckets, a newer schema.
 
 use super::super::effect::Effect;
 use super::super::fixture::{Louder, author, columns, image, intent, plain, row};
@@ -11,11 +11,11 @@ use super::two;
 use rejoin_protocol::Value;
 use std::sync::Arc;
 
-/// L5: rules hold while authors are away.
+/// The referee enforces rules while authors are offline.
 #[test]
-pub(super) fn the_referee_judges_while_authors_are_away() {
+pub(super) fn referee_corrects_while_authors_are_offline() {
     let mut world = two();
-    let first = world.act("tablet", "sell r0"); // Offline, and first.
+    let first = world.act("tablet", "sell r0"); // Offline, earlier key.
     world.act("phone", "sell r0");
     world.sync("phone");
     world.leaves_for_good("phone");
@@ -26,36 +26,36 @@ pub(super) fn the_referee_judges_while_authors_are_away() {
     assert_eq!(owner, Value::from(first.to_string()));
 }
 
-/// L5: what the referee has judged is the referee's.
+/// An entry corrected by the referee stays under its authority.
 #[test]
-pub(super) fn the_referees_word_stands() {
+pub(super) fn corrected_entry_stays_with_the_referee() {
     let mut world = two();
-    let first = world.act("tablet", "sell r0"); // Offline, and first.
+    let first = world.act("tablet", "sell r0"); // Offline, earlier key.
     let second = world.act("phone", "sell r0");
     world.sync("phone");
     world.sync("tablet");
     world.judges();
     world.act("tablet", "append r0 x");
     world.settle();
-    let judged = |world: &World| {
+    let corrected = |world: &World| {
         let entries = world.server.entries().unwrap();
         entries.iter().find(|entry| entry.id == second).unwrap().clone()
     };
-    let entry = judged(&world);
+    let entry = corrected(&world);
     assert!(entry.refereed && entry.content.effects.is_empty() && entry.version == 2);
     let owner = world.columns_of("phone", "r0").unwrap()["owner"].clone();
     assert_eq!(owner, Value::from(first.to_string()));
 
     assert!(world.server.release(second, world.now).unwrap());
     world.settle();
-    assert!(!judged(&world).refereed);
+    assert!(!corrected(&world).refereed);
 }
 
-/// L5: a referee of other code and an author do not overrule each other for ever.
+/// A referee with other code and an author do not overrule each other forever.
 #[test]
-pub(super) fn the_author_does_not_overrule_the_referee() {
+pub(super) fn author_does_not_overrule_the_referee() {
     let mut world = two();
-    world.act("tablet", "append r0 x"); // Offline, and first.
+    world.act("tablet", "append r0 x"); // Offline, earlier key.
     world.act("phone", "append r0 y");
     world.sync("phone");
     world.sync("tablet");
@@ -68,11 +68,11 @@ pub(super) fn the_author_does_not_overrule_the_referee() {
     assert_eq!((world.text("phone", "r0"), world.text("tablet", "r0")), ("XY".into(), "XY".into()));
 }
 
-/// L5: the referee's word is taken only if the content is still the one that it read.
+/// A correction is accepted only if the content is still the one that the referee read.
 #[test]
-pub(super) fn a_correction_of_what_has_changed_is_not_taken() {
+pub(super) fn correction_of_changed_content_is_rejected() {
     let mut world = two();
-    world.act("tablet", "append r0 x"); // Offline, and first.
+    world.act("tablet", "append r0 x"); // Offline, earlier key.
     let late = world.act("phone", "append r0 y");
     world.sync("phone");
     world.judges();
@@ -89,18 +89,18 @@ pub(super) fn a_correction_of_what_has_changed_is_not_taken() {
     assert_eq!(world.text("tablet", "r0"), "xy");
 }
 
-/// L5: the referee runs an entry on what its author may see.
+/// The referee runs an entry on the rows that its author may read.
 #[test]
-pub(super) fn the_referee_sees_what_the_author_sees() {
+pub(super) fn referee_sees_what_the_author_sees() {
     let mut world = World::new(&[("phone", "a"), ("tablet", "b")], &[("r0", "a"), ("r1", "b")]);
     world.act("phone", "crowd a 9");
     world.settle();
     assert_eq!(world.judges(), 0);
 }
 
-/// Parked entries: tried again in their old place, or done otherwise, now.
+/// Parked entries: retried at their old key, or edited with a new one.
 #[test]
-pub(super) fn a_parked_entry_is_tried_again_edited_or_discarded() {
+pub(super) fn parked_entry_is_retried_edited_or_discarded() {
     let mut world = World::new(&[("phone", "a b"), ("tablet", "a")], &[("r0", "a")]);
     let insert = |text| Effect::Insert(image("b", text));
     let ids = ["k0", "k1", "k2"].map(|id| world.sql("phone", id, insert(id)));
@@ -108,7 +108,7 @@ pub(super) fn a_parked_entry_is_tried_again_edited_or_discarded() {
     world.joins("phone", "a");
     world.settle();
     assert_eq!(world.device("phone").parked().unwrap().len(), 3);
-    assert_eq!(world.text("tablet", "r0"), "y", "they block nothing");
+    assert_eq!(world.text("tablet", "r0"), "y", "parked entries must block nothing");
 
     let (new, now) = (world.new_id(), world.now);
     let other = Written::Action(intent("create a two"));
@@ -119,14 +119,18 @@ pub(super) fn a_parked_entry_is_tried_again_edited_or_discarded() {
     world.device("phone").retry(ids[0]).unwrap();
     world.settle();
     let keys: Vec<_> = world.server.entries().unwrap().iter().map(|entry| entry.id).collect();
-    assert_eq!((keys[0], *keys.last().unwrap()), (ids[0], new), "retried in its place, edited now");
+    assert_eq!(
+        (keys[0], *keys.last().unwrap()),
+        (ids[0], new),
+        "retried at its old key, edited with a new one"
+    );
     assert_eq!(world.device("phone").parked().unwrap(), []);
     assert_eq!(world.device("phone").discard(ids[0]), Err(LogError::NotThere(ids[0])));
 }
 
-/// Undo is an entry like any: what it sets back stays set back, what others did since stays.
+/// Undo is an ordinary entry: restored columns stay restored, later changes of other devices stay.
 #[test]
-pub(super) fn undo_sets_back_what_the_entry_changed() {
+pub(super) fn undo_restores_the_columns_of_the_entry() {
     let mut world = two();
     let done = world.act("phone", "append r0 x");
     world.settle();
@@ -143,7 +147,7 @@ pub(super) fn undo_sets_back_what_the_entry_changed() {
     assert_eq!(world.text("tablet", "r0"), "x", "the undo of an undo is a redo");
 }
 
-/// A row in several buckets is seen by the members of each, and written by the members of all.
+/// A row in several buckets is readable by the members of each, and writable by the members of all.
 #[test]
 pub(super) fn a_row_in_several_buckets() {
     let mut world = World::new(&[("phone", "a"), ("tablet", "b"), ("desk", "a b")], &[("r0", "a")]);
@@ -161,19 +165,19 @@ pub(super) fn a_row_in_several_buckets() {
     );
 }
 
-/// A column that came with a newer schema travels through devices that do not know it.
+/// A column of a newer schema passes through devices that do not have it.
 #[test]
 pub(super) fn a_newer_schema_adds_columns() {
     let mut world = two();
     world.sql("phone", "r0", Effect::Update(columns("colour", "red")));
     world.settle();
-    world.act("tablet", "append r0 x"); // Knows no colours.
+    world.act("tablet", "append r0 x"); // Has no column for colours.
     world.settle();
     let row = world.columns_of("phone", "r0").unwrap();
     assert_eq!((&row["colour"], &row["text"]), (&Value::from("red"), &Value::from("x")));
 }
 
-/// L8: nobody is sent what he may not see, nor others' intents.
+/// A user receives no invisible rows, and no intents of others.
 #[test]
 pub(super) fn nothing_hidden_is_sent() {
     let mut world = World::new(&[("phone", "a p"), ("tablet", "a")], &[("r0", "a"), ("r1", "p")]);
@@ -185,9 +189,9 @@ pub(super) fn nothing_hidden_is_sent() {
     let snapshot = world.server.snapshot(tablet).unwrap();
     let request = world.device("tablet").fetch_request(100).unwrap();
     let Fetched::Page(page) = world.server.fetch(tablet, &request).unwrap() else { panic!() };
-    let told = format!("{snapshot:?} {page:?}");
-    assert!(!told.contains("secret") && !told.contains("append"), "{told}");
-    assert_eq!(page.items.len(), 1, "only the row that goes");
+    let sent = format!("{snapshot:?} {page:?}");
+    assert!(!sent.contains("secret") && !sent.contains("append"), "{sent}");
+    assert_eq!(page.items.len(), 1, "only the deleted row");
     assert!(page.items.iter().all(|item| matches!(item, Item::Entry(_))));
     world.settle();
 }

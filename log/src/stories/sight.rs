@@ -1,4 +1,4 @@
-//! What whoever sees of it: the feed, views, buckets, horizon, snapshots (L8 to L13).
+//! Visibility: feed, views, buckets, horizon, snapshots.
 
 use super::super::effect::{Effect, Effects};
 use super::super::entry::{Offer, Revision};
@@ -10,11 +10,11 @@ use super::super::world::{LIMITS, World};
 use super::two;
 use rejoin_protocol::Value;
 
-/// L8: the author gets his own back, also where it shows nothing.
+/// The author receives its own entry, even if it has no visible effect.
 #[test]
-pub(super) fn an_author_learns_what_became_of_his_own() {
+pub(super) fn author_receives_own_entry_without_effect() {
     let mut world = World::new(&[("phone", "a"), ("tablet", "b")], &[("r0", "a")]);
-    world.sql("tablet", "k0", Effect::Insert(image("b", "theirs"))); // Offline, and first.
+    world.sql("tablet", "k0", Effect::Insert(image("b", "theirs"))); // Offline, earlier key.
     world.sql("phone", "k0", Effect::Insert(image("a", "mine")));
     world.sync("phone");
     assert_eq!(world.text("phone", "k0"), "mine");
@@ -23,36 +23,36 @@ pub(super) fn an_author_learns_what_became_of_his_own() {
     assert_eq!(world.text("phone", "k0"), "gone", "the id was taken where the phone cannot see");
 }
 
-/// L8: whoever saw the old effects hears that there are none any more.
+/// A viewer of the old effects is notified when there are none any more.
 #[test]
-pub(super) fn whoever_saw_it_hears_that_it_is_gone() {
+pub(super) fn viewer_is_notified_when_effects_disappear() {
     let mut world = two();
-    let first = world.act("tablet", "sell r0"); // Offline, and first.
+    let first = world.act("tablet", "sell r0"); // Offline, earlier key.
     world.act("phone", "sell r0");
     world.sync("phone");
-    world.fetch("tablet"); // Sees that the phone sold it, later.
+    world.fetch("tablet"); // Sees the later sale by the phone.
     world.sync("tablet");
     world.settle();
     let owner = world.columns_of("tablet", "r0").unwrap()["owner"].clone();
     assert_eq!(owner, Value::from(first.to_string()));
 }
 
-/// L9: a late entry changes what later ones show to others.
+/// A late entry changes the views of later ones for other viewers.
 #[test]
-pub(super) fn a_move_between_buckets_reaches_everybody() {
+pub(super) fn move_between_buckets_reaches_all_viewers() {
     let devices = [("phone", "a b"), ("tablet", "a"), ("desk", "b"), ("late", "a b")];
     let mut world = World::new(&devices, &[("r0", "a")]);
-    world.act("late", "append r0 x"); // Offline, and first.
+    world.act("late", "append r0 x"); // Offline, earlier key.
     world.act("phone", "move r0 b");
     world.sync("phone");
     world.settle();
     assert_eq!(world.text("tablet", "r0"), "gone");
-    assert_eq!(world.text("desk", "r0"), "x", "with what was written late before the move");
+    assert_eq!(world.text("desk", "r0"), "x", "including the late write before the move");
 }
 
-/// L10: who leaves a bucket takes nothing back that was accepted there.
+/// A user who leaves a bucket does not revert entries accepted there.
 #[test]
-pub(super) fn who_leaves_takes_nothing_back() {
+pub(super) fn leaving_a_bucket_reverts_nothing() {
     let mut world = World::new(&[("phone", "a b"), ("tablet", "a b")], &[("r0", "b")]);
     world.act("phone", "append r0 x");
     world.sync("phone");
@@ -62,38 +62,40 @@ pub(super) fn who_leaves_takes_nothing_back() {
     assert_eq!(world.text("phone", "r0"), "gone");
 }
 
-/// L10: what was accepted in a bucket that its author has left, the server takes back from no device that says it anyway.
+/// The server rejects revisions of entries in a bucket that the author has left, even from a
+/// modified client.
 #[test]
-pub(super) fn who_left_is_refused_by_the_write_set() {
+pub(super) fn revision_outside_the_write_set_is_rejected() {
     let mut world = World::new(&[("phone", "a b"), ("tablet", "a b")], &[("r0", "b")]);
     world.act("phone", "move r0 a");
     world.sync("phone");
     world.joins("phone", "b");
     world.fetch("phone");
     let standing = world.device("phone").facts().standing.unwrap();
-    let stands = world.server.entries().unwrap().remove(0);
-    let (id, key, time, intent) = (stands.id, stands.key, stands.time, stands.intent);
+    let entry = world.server.entries().unwrap().remove(0);
+    let (id, key, time, intent) = (entry.id, entry.key, entry.time, entry.intent);
     let (revision, effects) = (Revision(1), Effects::default());
     let offers = vec![Offer { id, key, time, intent, revision, effects }];
     let answer = world.deliver("phone", &Publish { standing, number: 99, offers });
     let frozen = Verdict::Frozen { revision: Revision(0), key };
     assert_eq!(answer.outcome, Outcome::Judged(vec![(id, frozen)]));
     let lies = world.columns_of("tablet", "r0").unwrap()["buckets"].clone();
-    assert_eq!(lies, Value::from("b"), "it has not heard yet");
+    assert_eq!(lies, Value::from("b"), "it has not received the entry yet");
     world.settle();
     let lies = world.columns_of("tablet", "r0").unwrap()["buckets"].clone();
     assert_eq!(lies, Value::from("a"));
 }
 
-/// L10: what was accepted unheard, in a bucket that the author left before he heard, is not his: it was run again where he is no
-/// member, the app was told that it is refused, and it stood.
+/// The response to an accepted entry was lost, and the author left its bucket. The author's
+/// authority ends: otherwise the action ran again without membership, the app was notified of a
+/// rejection, and the entry was still on the server.
 #[test]
-pub(super) fn what_was_accepted_unheard_is_given_up_too() {
+pub(super) fn authority_ends_for_entry_with_lost_response() {
     let mut world = World::new(&[("phone", "a b"), ("tablet", "a b")], &[("r0", "b")]);
     world.act("phone", "move r0 a");
     world.fetch("phone");
     let request = world.request("phone").unwrap();
-    world.deliver("phone", &request); // The answer is lost.
+    world.deliver("phone", &request); // The response is lost.
     world.joins("phone", "b");
     world.settle();
     assert_eq!(world.device("phone").take_events(), []);
@@ -103,9 +105,9 @@ pub(super) fn what_was_accepted_unheard_is_given_up_too() {
     assert_eq!(lies, Value::from("a"));
 }
 
-/// L10: on leaving, the device gives up its authority by itself.
+/// On leaving a bucket, the device gives up its authority without a request.
 #[test]
-pub(super) fn who_leaves_folds_like_anybody() {
+pub(super) fn former_member_folds_like_other_devices() {
     let mut world = World::new(&[("phone", "a b"), ("tablet", "a b")], &[("r0", "b")]);
     world.act("phone", "move r0 a");
     world.sync("phone");
@@ -114,11 +116,11 @@ pub(super) fn who_leaves_folds_like_anybody() {
     world.agrees("phone");
 }
 
-/// L4: the same effects under other buckets are other content.
+/// The same effects with another write set are new content.
 #[test]
-pub(super) fn the_same_effects_under_other_buckets_are_news() {
+pub(super) fn same_effects_with_another_write_set_are_new_content() {
     let mut world = World::new(&[("phone", "a"), ("tablet", "a b")], &[("r0", "a")]);
-    world.sql("tablet", "r0", Effect::Update(columns("buckets", "b"))); // Offline, and first.
+    world.sql("tablet", "r0", Effect::Update(columns("buckets", "b"))); // Offline, earlier key.
     world.act("phone", "append r0 x");
     world.sync("phone");
     world.joins("phone", "a b");
@@ -127,9 +129,9 @@ pub(super) fn the_same_effects_under_other_buckets_are_news() {
     assert_eq!(world.text("tablet", "r0"), "x");
 }
 
-/// L10: a join runs again what read the tables concerned.
+/// A join runs actions again that read the tables concerned.
 #[test]
-pub(super) fn a_join_runs_again_what_read_the_tables() {
+pub(super) fn join_reruns_actions_that_read_its_tables() {
     let mut world = World::new(&[("phone", "a"), ("tablet", "a b")], &[("r0", "a"), ("r1", "b")]);
     world.act("phone", "crowd a 9");
     world.sync("phone");
@@ -140,38 +142,39 @@ pub(super) fn a_join_runs_again_what_read_the_tables() {
     assert_eq!(text, Some(&Value::from("one of 2")));
 }
 
-/// L10: in several buckets a row is seen before it can be written; a join may let an effect count, and change no row.
+/// In several buckets a row is readable before it is writable; a join may make an effect valid
+/// without changing a row.
 #[test]
-pub(super) fn a_join_runs_again_what_did_not_count() {
+pub(super) fn join_reruns_actions_with_void_effects() {
     let mut world = World::new(&[("phone", "a b"), ("tablet", "a b")], &[("r0", "a b")]);
-    world.act("phone", "append r0 x"); // Offline; it loses b before it comes back.
+    world.act("phone", "append r0 x"); // Offline; it loses b before it reconnects.
     world.joins("phone", "a");
     world.settle();
-    assert_eq!(world.text("tablet", "r0"), "", "it may write one of the row's buckets only");
+    assert_eq!(world.text("tablet", "r0"), "", "it may write only one of the row's buckets");
     world.joins("phone", "a b");
     world.settle();
     assert_eq!(world.text("tablet", "r0"), "x");
 }
 
-/// L4: what is void here and now is compared as it was meant: it may count another day.
+/// A void effect is compared by its content: it may be valid later.
 #[test]
-pub(super) fn what_is_void_is_compared_as_it_was_meant() {
+pub(super) fn void_effect_is_compared_by_its_content() {
     let mut world = World::new(&[("phone", "a b"), ("tablet", "a b")], &[("r0", "a b")]);
-    let first = world.act("tablet", "sell r0"); // Offline, and first.
+    let first = world.act("tablet", "sell r0"); // Offline, earlier key.
     world.act("phone", "sell r0"); // Offline.
     world.joins("phone", "a");
-    world.fetch("phone"); // Sees the row, and may not write it: its sale counts for nothing.
+    world.fetch("phone"); // Sees the row but may not write it: its sale is void.
     world.sync("tablet");
-    world.fetch("phone"); // Run again, it refuses, which comes to the same rows.
+    world.fetch("phone"); // Run again, it rejects, which gives the same rows.
     world.joins("phone", "a b");
     world.settle();
     let owner = world.columns_of("tablet", "r0").unwrap()["owner"].clone();
     assert_eq!(owner, Value::from(first.to_string()));
 }
 
-/// L12: what was not the author's to run for a while is run again when it is.
+/// An entry whose authority returns to its author is run again.
 #[test]
-pub(super) fn what_comes_back_to_its_author_is_run_again() {
+pub(super) fn entry_returned_to_its_author_is_run_again() {
     let mut world = World::new(&[("phone", "a b"), ("tablet", "a b")], &[("r0", "a")]);
     world.act("phone", "crowd a 9");
     world.settle();
@@ -184,9 +187,10 @@ pub(super) fn what_comes_back_to_its_author_is_run_again() {
     assert_eq!(world.server.entries().unwrap().len(), 1);
 }
 
-/// L11: a cursor that was passed by takes a snapshot, and the horizon waits for those who are on their way.
+/// A cursor behind the horizon takes a snapshot, and the horizon waits for items that moved
+/// recently.
 #[test]
-pub(super) fn a_cursor_that_was_passed_by_takes_a_snapshot() {
+pub(super) fn cursor_behind_the_horizon_takes_a_snapshot() {
     let mut world = two();
     world.act("phone", "append r0 x");
     world.sync("phone");
@@ -200,27 +204,27 @@ pub(super) fn a_cursor_that_was_passed_by_takes_a_snapshot() {
     assert_eq!(world.text("tablet", "r0"), "x");
 }
 
-/// L11, L6: what comes below the horizon takes a new key, behind what is final.
+/// An entry below the horizon gets a new key, after the final entries.
 #[test]
-pub(super) fn what_comes_too_late_counts_later() {
+pub(super) fn entry_below_the_horizon_gets_a_later_key() {
     let mut world = two();
     world.act("tablet", "append r0 x"); // Offline for very long.
     world.act("phone", "append r0 y");
     world.sync("phone");
     world.now += LIMITS.retention * 2;
     world.compacts();
-    world.act("tablet", "append r0 z"); // Its own key would do.
+    world.act("tablet", "append r0 z"); // Its own key would be accepted.
     world.settle();
-    assert_eq!(world.text("phone", "r0"), "yxz", "the order of one device is kept");
-    let told = world.device("tablet").take_events();
-    assert!(matches!(told[..], [Event::Rekeyed { .. }, Event::Rekeyed { .. }]), "{told:?}");
+    assert_eq!(world.text("phone", "r0"), "yxz", "the order of a device must be kept");
+    let events = world.device("tablet").take_events();
+    assert!(matches!(events[..], [Event::Rekeyed { .. }, Event::Rekeyed { .. }]), "{events:?}");
 }
 
-/// L12: a joiner has the history, so that what comes late can be placed.
+/// A new member has the history, so that late entries take effect at their key.
 #[test]
-pub(super) fn a_late_entry_finds_its_place_at_a_joiner() {
+pub(super) fn late_entry_takes_its_place_on_a_new_member() {
     let mut world = two();
-    world.sql("tablet", "r0", Effect::Update(columns("text", "x"))); // Offline, and first.
+    world.sql("tablet", "r0", Effect::Update(columns("text", "x"))); // Offline, earlier key.
     world.sql("phone", "r0", Effect::Update(columns("text", "y")));
     world.sync("phone");
     world.joins("late", "a");
@@ -230,9 +234,9 @@ pub(super) fn a_late_entry_finds_its_place_at_a_joiner() {
     assert_eq!(world.text("late", "r0"), "y");
 }
 
-/// L12: a server that went back to a backup gets again what it lost.
+/// A server restored from a backup receives lost entries again.
 #[test]
-pub(super) fn a_restored_server_gets_again_what_it_lost() {
+pub(super) fn restored_server_receives_lost_entries_again() {
     let mut world = two();
     world.act("phone", "append r0 x");
     world.sync("phone");
@@ -245,10 +249,11 @@ pub(super) fn a_restored_server_gets_again_what_it_lost() {
     assert_eq!(world.server.entries().unwrap().len(), 2);
 }
 
-/// L12: a snapshot was slow, and came after the answer that acknowledged an entry, just when another snapshot was wanted. The device took
-/// what the snapshot lacked for folded away and final, and forgot it; then the server was set back to a backup from before.
+/// A delayed snapshot arrived after the response that acknowledged an entry, when another snapshot
+/// was required. The device took the entry that the snapshot lacked as final and removed it. Then
+/// the server was restored from an older backup.
 #[test]
-pub(super) fn what_was_acknowledged_after_a_snapshot_was_made_is_not_final_by_it() {
+pub(super) fn entry_acknowledged_after_the_snapshot_is_not_final() {
     let mut world = World::new(&[("phone", "a"), ("tablet", "a")], &[("r0", "a")]);
     let backup = world.server.store().clone();
     let author = world.device("phone").facts().author;
@@ -268,7 +273,7 @@ pub(super) fn what_was_acknowledged_after_a_snapshot_was_made_is_not_final_by_it
     assert_eq!(world.text("tablet", "r0"), "milk");
 }
 
-/// L12: two copies of one database become two authors, and what both had counts once.
+/// Two copies of one database become two authors, and their shared entries take effect once.
 #[test]
 pub(super) fn two_copies_become_two_authors() {
     let mut world = two();
@@ -278,7 +283,10 @@ pub(super) fn two_copies_become_two_authors() {
     world.act("copy", "append r0 z");
     world.sync("phone");
     world.fetch("copy");
-    assert!(world.device("copy").needs_new_author(), "it was shown an entry it never made");
+    assert!(
+        world.device("copy").needs_new_author(),
+        "it must have received an entry that it never created"
+    );
     assert!(world.request("copy").is_none());
     world.renames("copy", "phone", 7);
     world.settle();
@@ -287,13 +295,13 @@ pub(super) fn two_copies_become_two_authors() {
     assert!(!world.device("phone").needs_new_author());
 }
 
-/// L13: an own entry that was corrected by the server's views is what the server shows.
+/// An own entry changed by the server's view has the server's effects.
 #[test]
-pub(super) fn an_own_entry_counts_as_the_server_shows_it() {
-    an_author_learns_what_became_of_his_own();
+pub(super) fn own_entry_has_the_effects_of_the_servers_view() {
+    author_receives_own_entry_without_effect();
 }
 
-/// L11: what has the very key of the horizon is final with it, and comes too late; the next key does not.
+/// An entry with exactly the key of the horizon is final or too late; the next key is not.
 #[test]
 pub(super) fn entry_exactly_at_the_horizon_is_too_late() {
     for (is_at, is_late) in [(true, true), (false, false)] {
@@ -312,7 +320,7 @@ pub(super) fn entry_exactly_at_the_horizon_is_too_late() {
     }
 }
 
-/// L11: the entry at which the horizon stops is folded into the base.
+/// The entry at which the horizon stops is folded into the base.
 #[test]
 pub(super) fn entry_exactly_at_the_new_horizon_is_final() {
     let mut world = two();

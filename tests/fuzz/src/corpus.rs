@@ -1,7 +1,8 @@
-//! Inputs that are known: the recorded exchanges and the vectors of the house, and what a fuzzer found and somebody kept.
+//! Known inputs: the recorded exchanges, the test vectors of the repository, and kept inputs of
+//! fuzzing.
 //!
-//! What is kept of a target is one file of text, an input a line, bytes beyond ASCII escaped: small, and a change of it can be
-//! read.
+//! The kept inputs of a target are one text file, an input a line, with bytes beyond ASCII escaped:
+//! small, and with readable diffs.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,8 @@ use serde_json::Value as Json;
 /// A longer input is not kept.
 const LONGEST: usize = 300;
 
-/// Bytes of text that are kept of a target, the shortest inputs first: what a search began with is found again quickly.
+/// Bytes of text that are kept for a target, the shortest inputs first: a search finds the longer
+/// ones again quickly.
 const MOST: usize = 16 * 1024;
 
 fn root() -> PathBuf {
@@ -23,10 +25,10 @@ fn kept_file(target: &str) -> PathBuf {
     root().join("corpus").join(format!("{target}.txt"))
 }
 
-/// All that is known of a target.
+/// All known inputs of a target.
 ///
 /// # Errors
-/// If a file does not read.
+/// If a file cannot be read.
 pub fn of(target: &str) -> Result<Vec<Vec<u8>>> {
     let mut inputs = kept(target)?;
     match target {
@@ -43,10 +45,10 @@ pub fn of(target: &str) -> Result<Vec<Vec<u8>>> {
     Ok(inputs)
 }
 
-/// What was kept of it.
+/// The kept inputs of a target.
 ///
 /// # Errors
-/// If the file does not read.
+/// If the file cannot be read.
 pub fn kept(target: &str) -> Result<Vec<Vec<u8>>> {
     let file = kept_file(target);
     if !file.exists() {
@@ -56,10 +58,10 @@ pub fn kept(target: &str) -> Result<Vec<Vec<u8>>> {
     text.lines().map(|line| unescaped(line).with_context(|| format!("{target}: {line}"))).collect()
 }
 
-/// Keeps the inputs of a folder, instead of what was kept.
+/// Replaces the kept inputs by those of a folder.
 ///
 /// # Errors
-/// If it does not read, or cannot be written.
+/// If it cannot be read, or the file cannot be written.
 pub fn keep(target: &str, folder: &Path) -> Result<usize> {
     let mut lines = Vec::new();
     for entry in std::fs::read_dir(folder)? {
@@ -79,7 +81,7 @@ pub fn keep(target: &str, folder: &Path) -> Result<usize> {
     Ok(lines.len())
 }
 
-/// The bytes of [`slice::escape_ascii`]; `None` if it wrote no such line.
+/// The inverse of [`slice::escape_ascii`]; `None` for a line that it does not write.
 pub fn unescaped(line: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut chars = line.chars();
@@ -103,7 +105,7 @@ pub fn unescaped(line: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The bodies of the wire's fixtures, each behind the byte that names its message.
+/// The bodies of the wire's fixtures, each after the byte that selects its message.
 fn recorded(member: &str) -> Result<Vec<Vec<u8>>> {
     let folder = root().join("../../protocol/tests/fixtures/wire");
     let mut inputs = Vec::new();
@@ -129,7 +131,8 @@ fn recorded(member: &str) -> Result<Vec<Vec<u8>>> {
     Ok(inputs)
 }
 
-/// What a plain server never sends. Digits name messages as the bytes do: '1' is 49, which is 1 of four and 0 of seven.
+/// Messages that a plain server never sends. Digits select messages as the bytes do: '1' is 49,
+/// which is 1 modulo four and 0 modulo seven.
 const EXTENDED: [&str; 5] = [
     r#"1{"client_id":"c","changes":[],"schema_version":1,"schema_hash":"h","rejoin":{"request":7,"epoch":"e","acked_below":1,"groups":[{"id":"m","seq":1,"attempt":1,"hash":"h","after":["k"],"time":"t","changes":[{"operation":"update","table_name":"t","id":"p","data":{"a":1},"old":{"a":null},"version":"v"}]}]}}"#,
     r#"2{"client_id":"c","checkpoint":0,"limit":10,"schema_version":1,"schema_hash":"h","rejoin":{"request":7,"cursor":"c","witness":"w","recheck":[{"table_name":"t","id":"p"}]}}"#,
@@ -138,7 +141,8 @@ const EXTENDED: [&str; 5] = [
     r#"5{"records":[],"checkpoint":0,"has_more":true,"cursor":{"table_idx":0,"after_id":"p"},"schema_version":1,"schema_hash":"h","rejoin":{"request":7,"epoch":"e","pull_cursor":"c","total":3,"restart":false,"ranges":[{"table_name":"t","after":"a","through":"p"}],"sets":[]}}"#,
 ];
 
-/// Texts of manifests, a line each ([`crate::manifest`]): harmless ones, and what a hostile server would send.
+/// Texts of manifests, a line each ([`crate::manifest`]): harmless ones, and ones of a hostile
+/// server.
 const MANIFESTS: [&str; 9] = [
     "'x'\nVARCHAR(9)\nupper(body)\nlength(body) < 9\n7\nby_body",
     "1); DELETE FROM rejoin_mutation; --",

@@ -1,11 +1,11 @@
-//! Everything of Rejoin that reads bytes from elsewhere, as targets of a fuzzer: each takes any bytes at all, never panics, and
-//! what it has read it writes so that it reads the same again.
+//! Every parser of Rejoin for untrusted bytes, as a target of a fuzzer. Each accepts any bytes,
+//! never panics, and what it has parsed it serializes so that it parses to an equal value.
 //!
-//! Each test run gives every target its kept corpus (`corpus/`), the recorded exchanges, and a bounded number of inputs that
-//! follow from these by a seed. `cargo xtask fuzz TARGET` lets libFuzzer look for more, guided by coverage, on the pinned
-//! toolchain; what it finds new is kept.
+//! Each test run passes every target its kept corpus (`corpus/`), the recorded exchanges, and a
+//! bounded number of inputs derived from these by a seed. `cargo xtask fuzz TARGET` runs libFuzzer,
+//! guided by coverage, on the pinned toolchain; it keeps new inputs.
 
-#![allow(clippy::missing_panics_doc)] // To panic is how a target says what it found.
+#![allow(clippy::missing_panics_doc)] // A target reports a finding by a panic.
 
 pub mod corpus;
 mod manifest;
@@ -16,16 +16,16 @@ mod wire;
 use rejoin_core::{RowBuffer, decoders};
 use rejoin_protocol::wire::event::{EventReader, EventTooLong};
 
-/// Something that reads bytes.
+/// A parser of untrusted bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
     /// Its name.
     pub name: &'static str,
-    /// Gives it an input; panics if it misbehaves.
+    /// Parses an input; panics on misbehaviour.
     pub run: fn(&[u8]),
 }
 
-/// All of them.
+/// All targets.
 pub const TARGETS: [Target; 8] = [
     Target { name: "requests", run: wire::request },
     Target { name: "answers", run: wire::answer },
@@ -40,14 +40,14 @@ pub const TARGETS: [Target; 8] = [
 /// The target of this name.
 ///
 /// # Errors
-/// If there is none; it names those that are.
+/// If there is none; the error lists the targets.
 pub fn target(name: &str) -> anyhow::Result<Target> {
     let names = || TARGETS.map(|target| target.name).join(", ");
     let found = TARGETS.into_iter().find(|target| target.name == name);
     found.ok_or_else(|| anyhow::anyhow!("{name} is no target; there are {}", names()))
 }
 
-/// The first byte says how the others are cut into pieces: the events must be the same.
+/// The first byte selects how the others are split into chunks: the events must be the same.
 fn events(bytes: &[u8]) {
     let Some((size, bytes)) = bytes.split_first() else { return };
     let whole = EventReader::default().push(bytes);
@@ -64,7 +64,7 @@ fn events(bytes: &[u8]) {
     }
 }
 
-/// What the queue keeps in the file; the first byte says which of its forms.
+/// The queue format of the file; the first byte selects the form.
 fn queue(bytes: &[u8]) {
     let Some((form, bytes)) = bytes.split_first() else { return };
     if let Some((once, twice)) = decoders::queue(*form, bytes) {

@@ -1,9 +1,9 @@
-//! `rejoin-fuzz`: what `cargo xtask fuzz` runs. `seeds TARGET FOLDER` writes what is known, `keep TARGET FOLDER` keeps what is
-//! there. Built with `--cfg rejoin_fuzzing` it is libFuzzer itself, with libFuzzer's arguments, and the target's name is in
-//! the environment.
+//! `rejoin-fuzz`, run by `cargo xtask fuzz`. `seeds TARGET FOLDER` writes the known inputs,
+//! `keep TARGET FOLDER` keeps those of the folder. Built with `--cfg rejoin_fuzzing` it is
+//! libFuzzer itself, with libFuzzer's arguments, and the target's name is in the environment.
 
 #![cfg_attr(rejoin_fuzzing, no_main)]
-#![allow(clippy::print_stdout, clippy::disallowed_methods)] // A program of its own.
+#![allow(clippy::print_stdout, clippy::disallowed_methods)] // A separate program.
 
 #[cfg(rejoin_fuzzing)]
 mod fuzzer {

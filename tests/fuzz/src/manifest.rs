@@ -1,4 +1,5 @@
-//! Manifests whose texts are any bytes: whatever a device makes of one, nothing but the declared tables has changed.
+//! Manifests whose texts are any bytes: whatever a device makes of one, only the declared tables
+//! change.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 use tempfile::TempDir;
 
-/// A device with a waiting edit and a table of the app, and what looks into its file.
+/// A device with a pending edit and a table of the app, and a connection that reads its file.
 struct Site {
     engine: Engine,
     look: Connection,
@@ -25,8 +26,8 @@ thread_local! {
     static SITE: RefCell<Option<Site>> = const { RefCell::new(None) };
 }
 
-/// Lines are the texts: default, type and expression of a generated column, CHECK rule, default in a local-only table, names of
-/// an index and of that table.
+/// The lines are the texts: default, type and expression of a generated column, CHECK rule, default
+/// in a local-only table, names of an index and of that table.
 pub(crate) fn manifest(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     SITE.with_borrow_mut(|site| site.get_or_insert_with(Site::new).meet(text));
@@ -52,7 +53,7 @@ impl Site {
         match self.engine.adopt(&manifest) {
             Ok(_) => {
                 self.has_what_is_declared(&manifest, text);
-                // Whatever it says, its rules run in a write of the app.
+                // Whatever the manifest contains, its rules run in a write of the app.
                 let write = "INSERT INTO notes (id, body) VALUES ('n', 'x')";
                 let undone: Result<(), Error> = self.engine.transaction(|tx| {
                     tx.execute(write, &[])?;
@@ -68,7 +69,7 @@ impl Site {
         self.engine.adopt(&declared("")).expect("the first manifest");
     }
 
-    /// No column or rule of SQLite's more than the manifest names.
+    /// Checks that SQLite has no more columns or rules than the manifest declares.
     fn has_what_is_declared(&self, manifest: &Manifest, text: &str) {
         for table in &manifest.tables {
             let plain = table.columns.iter().map(|column| &column.name);
@@ -87,7 +88,8 @@ impl Site {
     }
 }
 
-/// What no manifest may change: every other object of the schema, the app's rows, the queue, the files that are open.
+/// The state that no manifest may change: every other object of the schema, the app's rows, the
+/// queue, the attached files.
 fn facts(look: &Connection) -> Vec<String> {
     let mut facts = Vec::new();
     for sql in [

@@ -1,8 +1,8 @@
-//! Inputs that follow from other inputs, by a seed.
+//! Inputs derived from other inputs, by a seed.
 
 use fastrand::Rng;
 
-/// What readers look for.
+/// Tokens that the parsers look for.
 const WORDS: [&[u8]; 28] = [
     b"null",
     b"true",
@@ -34,10 +34,10 @@ const WORDS: [&[u8]; 28] = [
     b",",
 ];
 
-/// Longer inputs find nothing that shorter ones do not.
+/// Longer inputs find nothing more than shorter ones.
 const LONGEST: usize = 4_096;
 
-/// One of `inputs`, changed in a few places.
+/// One of `inputs`, changed at a few places.
 pub fn mutated(rng: &mut Rng, inputs: &[Vec<u8>]) -> Vec<u8> {
     let any =
         |rng: &mut Rng| inputs.get(rng.usize(..inputs.len().max(1))).cloned().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Cells and sets of rows: the quick reader of sets agrees with the plain one of cells.
+//! Cells and sets of rows: the fast parser of sets agrees with the simple one of cells.
 
 use rejoin_protocol::equal::equal;
 use rejoin_protocol::{ColumnKind, Value, codec, time};
@@ -23,7 +23,7 @@ fn kind(byte: u8) -> ColumnKind {
     KINDS[usize::from(byte) % KINDS.len()]
 }
 
-/// The first byte is the kind; the others the cell's text.
+/// The first byte selects the kind; the others are the cell's text.
 pub(crate) fn cell(bytes: &[u8]) {
     let Some((first, text)) = bytes.split_first() else { return };
     let (kind, Ok(text)) = (kind(*first), std::str::from_utf8(text)) else { return };
@@ -41,7 +41,8 @@ pub(crate) fn cell(bytes: &[u8]) {
     }
 }
 
-/// The first byte counts the columns, the next are their kinds; the others the text of the set.
+/// The first byte is the number of columns, the next are their kinds; the others are the text of
+/// the set.
 pub(crate) fn rows(bytes: &[u8]) {
     let Some((count, rest)) = bytes.split_first() else { return };
     let count = usize::from(*count % 6);
@@ -51,7 +52,7 @@ pub(crate) fn rows(bytes: &[u8]) {
     let (kinds, text) = rest.split_at(count);
     let kinds: Vec<ColumnKind> = kinds.iter().map(|byte| kind(*byte)).collect();
     let Ok(text) = std::str::from_utf8(text) else { return };
-    // On the wire a set is a member of a message, so it is JSON before it is read as rows.
+    // On the wire a set is a member of a message, so it is JSON before it is parsed as rows.
     let Ok(raw) = RawValue::from_string(text.to_owned()) else { return };
     let mut quick = Vec::new();
     let result = codec::each_row::<()>(&raw, &kinds, |cells| {

@@ -1,4 +1,4 @@
-//! Messages, both ways. The first byte says which; the others are its body.
+//! Messages in both directions. The first byte selects the message; the others are its body.
 
 use rejoin_protocol::manifest::ColumnManifest;
 use rejoin_protocol::wire::pull::{PullRequest, PullResponse};
@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::rows::KINDS;
 
-/// What a device sends.
+/// Requests of a device.
 pub(crate) fn request(bytes: &[u8]) {
     let Some((which, body)) = bytes.split_first() else { return };
     match which % 4 {
@@ -33,7 +33,7 @@ pub(crate) fn request(bytes: &[u8]) {
     }
 }
 
-/// What a server answers.
+/// Responses of a server.
 pub(crate) fn answer(bytes: &[u8]) {
     let Some((which, body)) = bytes.split_first() else { return };
     match which % 7 {
@@ -66,7 +66,7 @@ pub(crate) fn answer(bytes: &[u8]) {
     }
 }
 
-/// Reads a message; what was read is written as what reads the same.
+/// Parses a message; the serialized result must parse to an equal value.
 fn again<T: DeserializeOwned + Serialize>(body: &[u8]) -> Option<T> {
     let read: T = serde_json::from_slice(body).ok()?;
     let text = serde_json::to_string(&read).expect("what was read can be written");

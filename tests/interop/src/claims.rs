@@ -1,9 +1,9 @@
-//! The claims of the referee: each is made once, and each can be broken on purpose.
+//! The numbered claims of the controller. Fault injection (`--sabotage`) can break each of them.
 
 use anyhow::Result;
 use std::process::ExitCode;
 
-/// What was claimed so far.
+/// Claims evaluated so far.
 #[derive(Debug)]
 pub(crate) struct Claims {
     sabotage: Option<u32>,
@@ -16,12 +16,12 @@ impl Claims {
         Self { sabotage, made: 0, broken: 0 }
     }
 
-    /// Whether this claim is to be broken: whoever prepares it then does the wrong thing.
+    /// Whether faults are injected for this claim.
     pub(crate) fn is_sabotaged(&self, claim: u32) -> bool {
         self.sabotage == Some(claim)
     }
 
-    /// Makes claim `number`, which holds unless `shown` says why not.
+    /// Reports claim `number`: it holds unless `shown` is an error.
     pub(crate) fn make(&mut self, number: u32, claim: &str, shown: Result<()>) {
         self.made += 1;
         match shown {
@@ -33,7 +33,7 @@ impl Claims {
         }
     }
 
-    /// Success if something was claimed and all of it held.
+    /// Success if at least one claim was made and all of them hold.
     pub(crate) fn close(&self) -> ExitCode {
         println!("{} claims, {} broken", self.made, self.broken);
         let well = self.made > 0 && self.broken == 0;

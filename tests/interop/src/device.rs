@@ -1,4 +1,4 @@
-//! A device as the referee sees it: its process, its file, and every edit that it was told to make.
+//! A device under test: its process, its database file, and the edits that it made.
 
 use crate::Command;
 use crate::process::Process;
@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// How a device is opened; the same for all, but for the file.
+/// How a device is opened. All devices share it, except for the database file.
 #[derive(Debug, Clone)]
 pub(crate) struct Account {
     pub(crate) url: String,
@@ -16,15 +16,14 @@ pub(crate) struct Account {
     pub(crate) schema: Json,
 }
 
-/// One edit: a mutation of the device's queue, as it was told of right after the write.
+/// One edit: a mutation of the device's queue, read right after the write.
 #[derive(Debug, Clone)]
 pub(crate) struct Edit {
     pub(crate) id: String,
-    /// What it did to which rows, without what stood there before.
+    /// The written rows and columns, without old values.
     pub(crate) payload: Json,
 }
 
-/// One device.
 #[derive(Debug)]
 pub(crate) struct Device {
     pub(crate) name: String,
@@ -33,7 +32,7 @@ pub(crate) struct Device {
     folder: PathBuf,
     process: Process,
     account: Account,
-    /// The next order to write is not given, as by a device that drops an edit.
+    /// Skips the next write, to simulate a device that drops an edit.
     pub(crate) drops_next: bool,
 }
 
@@ -66,7 +65,7 @@ impl Device {
         self.folder.join(format!("{}.db", self.name))
     }
 
-    /// Kills the process with whatever it is doing, and starts it again on the same file, or without it.
+    /// Kills the process and restarts it with the same database file, or without it.
     pub(crate) fn crash(&mut self, file_is_lost: bool) -> Result<()> {
         self.process.kill()?;
         if file_is_lost {
@@ -79,17 +78,17 @@ impl Device {
         self.open()
     }
 
-    /// One order that must not fail.
+    /// Sends a command that must succeed.
     pub(crate) fn must(&mut self, order: &Json) -> Result<Json> {
         self.process.must(order)
     }
 
-    /// One order, and whatever comes of it.
+    /// Sends a command and returns any response.
     pub(crate) fn ask(&mut self, order: &Json) -> Result<Json> {
         self.process.ask(order)
     }
 
-    /// The name of the error by which an order fails.
+    /// Sends a command that must fail, and returns the kind of the error.
     pub(crate) fn refusal(&mut self, order: &Json) -> Result<String> {
         let answer = self.ask(order)?;
         let error = answer.get("error").and_then(Json::as_str);
@@ -98,24 +97,24 @@ impl Device {
             .to_owned())
     }
 
-    /// Many orders in one breath; the answers to the first `heard` are waited for.
-    pub(crate) fn flood(&mut self, orders: &[Json], heard: usize) -> Result<()> {
+    /// Sends many commands without waiting, then waits for the first `expected` responses.
+    pub(crate) fn flood(&mut self, orders: &[Json], expected: usize) -> Result<()> {
         for order in orders {
             self.process.order(order)?;
         }
-        for _ in 0..heard {
+        for _ in 0..expected {
             let answer = self.process.answer()?;
             ensure!(answer.get("error").is_none(), "{}: {answer}", self.name);
         }
         Ok(())
     }
 
-    /// One write, by one statement: it must be in the queue at once, as one mutation.
+    /// One write with one statement. It must be in the queue at once, as one mutation.
     pub(crate) fn edit(&mut self, sql: &str, params: &[Json]) -> Result<()> {
         self.write(&json!({"do": "exec", "sql": sql, "params": params}))
     }
 
-    /// One write of several statements in one transaction.
+    /// One write with several statements in one transaction.
     pub(crate) fn edit_together(&mut self, statements: &[Json]) -> Result<()> {
         self.write(&json!({"do": "transaction", "steps": statements}))
     }
@@ -129,17 +128,17 @@ impl Device {
         Ok(())
     }
 
-    /// Notes what is new in the queue, and says how much it is.
+    /// Records new mutations of the queue and returns their number.
     pub(crate) fn note(&mut self) -> Result<usize> {
-        let known: BTreeSet<String> = self.edits.iter().map(|edit| edit.id.clone()).collect();
+        let recorded: BTreeSet<String> = self.edits.iter().map(|edit| edit.id.clone()).collect();
         let pending = self.pending()?;
-        let fresh = pending.into_iter().filter(|(edit, _)| !known.contains(&edit.id));
+        let fresh = pending.into_iter().filter(|(edit, _)| !recorded.contains(&edit.id));
         let before = self.edits.len();
         self.edits.extend(fresh.map(|(edit, _)| edit));
         Ok(self.edits.len() - before)
     }
 
-    /// The queue: each mutation, and its state.
+    /// The queue: each mutation with its state.
     pub(crate) fn pending(&mut self) -> Result<Vec<(Edit, String)>> {
         let answer = self.must(&json!({"do": "pending"}))?;
         let list = answer["pending"].as_array().context("no list of what is pending")?;
@@ -154,14 +153,14 @@ impl Device {
             .collect()
     }
 
-    /// The rows of a query, exact.
+    /// The rows of a query, without loss of precision.
     pub(crate) fn rows(&mut self, sql: &str) -> Result<Vec<Json>> {
         let answer = self.must(&json!({"do": "rows", "sql": sql, "params": []}))?;
         let rows = answer["rows"].as_array().with_context(|| format!("no rows: {answer}"))?;
         Ok(rows.clone())
     }
 
-    /// Pushes and pulls; whether there was anything to do.
+    /// Pushes and pulls. Returns whether anything changed.
     pub(crate) fn sync(&mut self) -> Result<bool> {
         let report = self.must(&json!({"do": "sync"}))?;
         let number = |name: &str| {
@@ -171,7 +170,7 @@ impl Device {
         numbers.into_iter().try_fold(false, |any, number| Ok(any | (number? > 0)))
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Quits the device and waits until its process has exited.
     pub(crate) fn quit(&mut self) -> Result<()> {
         self.must(&json!({"do": "quit"}))?;
         if !self.process.ended()? {
@@ -181,7 +180,7 @@ impl Device {
     }
 }
 
-/// Table, key, operation, and the written columns of every row.
+/// Table, key, operation and written columns of every row.
 fn payload(entry: &Json) -> Result<Json> {
     let rows = entry["rows"].as_array().with_context(|| format!("no rows in {entry}"))?;
     let row = |row: &Json| {

@@ -1,10 +1,13 @@
-//! The referee: devices of several languages, each a process, edit offline and must agree through one server process.
+//! The test controller. Devices in several languages, each a process, edit offline and must agree
+//! through one server process.
 //!
-//! It starts the story server and one device per `--device`, tells them what to do by the lines of `tests/interop/README.md`, and
-//! prints `[ok] 3. ...` for each claim that held and `[BROKEN] 3. ...` for one that did not. `--sabotage N` breaks claim N on
-//! purpose; then it must say so and fail. It knows the engine by what devices answer, and the server by its own file.
-#![allow(clippy::print_stdout)] // It speaks to a terminal.
-#![allow(clippy::disallowed_methods)] // It reads pipes in threads of its own.
+//! It starts the story server and one device per `--device`, and sends the commands of
+//! `tests/interop/README.md`. It prints `[ok] 3. ...` for a claim that holds and `[BROKEN] 3. ...`
+//! for one that does not. `--sabotage N` injects a fault that breaks claim N; the controller must
+//! report it and fail. It sees the engine only through device responses, and the server through its
+//! database file.
+#![allow(clippy::print_stdout)] // Command-line output.
+#![allow(clippy::disallowed_methods)] // Reads pipes in threads.
 
 mod claims;
 mod device;
@@ -19,35 +22,36 @@ use serde::Deserialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// The referee of the devices.
+/// Runs the interoperability test
 #[derive(Debug, Parser)]
 struct Arguments {
     /// The program `rejoin-story-server`
     #[arg(long)]
     server: PathBuf,
-    /// A device: its name, `=`, and how it is started, as JSON `{"folder":"...","words":["program","..."]}`; at least two
+    /// A device: `NAME={"folder":"...","words":["program","..."]}`; at least two
     #[arg(long = "device", value_parser = named, required = true)]
     devices: Vec<Command>,
-    /// Break this claim on purpose
+    /// Inject a fault that breaks this claim
     #[arg(long)]
     sabotage: Option<u32>,
 }
 
-/// A device's name, and how it is started.
+/// Name and command line of a device.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Command {
     #[serde(skip)]
     name: String,
-    /// Where; the present folder if it is not said.
+    /// Working folder; the current one by default.
     folder: Option<PathBuf>,
     /// The program and its arguments.
     words: Vec<String>,
 }
 
 fn named(text: &str) -> Result<Command> {
-    let (name, how) = text.split_once('=').context("a device is written NAME={...}")?;
-    let command: Command = serde_json::from_str(how).context("how a device is started is JSON")?;
+    let (name, how) = text.split_once('=').context("a device is NAME={...}")?;
+    let command: Command =
+        serde_json::from_str(how).context("the command of a device must be JSON")?;
     if command.words.is_empty() {
         bail!("the command of {name} is empty");
     }
@@ -57,7 +61,7 @@ fn named(text: &str) -> Result<Command> {
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     if arguments.devices.len() < 2 {
-        bail!("one device cannot disagree: give at least two");
+        bail!("at least two devices are required");
     }
     let mut claims = Claims::new(arguments.sabotage);
     story::tell(&arguments.server, &arguments.devices, &mut claims)?;

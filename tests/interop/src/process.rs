@@ -1,4 +1,4 @@
-//! A child process that answers each line by a line. It is ended when it is dropped.
+//! A child process with a line protocol: one response line per command line. Killed when dropped.
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value as Json;
@@ -9,10 +9,10 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-/// No answer takes as long, the start of a virtual machine on a busy computer included; a device may wait 30 s for a server.
-const PATIENCE: Duration = Duration::from_secs(90);
+/// Response timeout. It covers the start of a virtual machine on a busy computer, and a device that
+/// waits 30 s for a server.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// A process to speak with.
 #[derive(Debug)]
 pub(crate) struct Process {
     name: String,
@@ -23,15 +23,15 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts it; what it says on standard error is kept in the folder.
+    /// Starts the process; its standard error is written to a log file in `folder`.
     pub(crate) fn start(how: &crate::Command, folder: &Path) -> Result<Self> {
-        let crate::Command { name, folder: place, words } = how;
+        let crate::Command { name, folder: working_folder, words } = how;
         let log = folder.join(format!("{name}.log"));
         let errors = File::options().create(true).append(true).open(&log)?;
         let (program, arguments) = words.split_first().context("no command")?;
         let mut command = Command::new(program);
-        if let Some(place) = place {
-            command.current_dir(place);
+        if let Some(working_folder) = working_folder {
+            command.current_dir(working_folder);
         }
         let mut child = command
             .args(arguments)
@@ -41,7 +41,7 @@ impl Process {
             .spawn()
             .with_context(|| format!("cannot start {name}: {program}"))?;
         let orders = child.stdin.take();
-        let output = child.stdout.take().context("a piped child has a standard output")?;
+        let output = child.stdout.take().context("the child has no standard output")?;
         let (sender, answers) = channel();
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
@@ -53,28 +53,29 @@ impl Process {
         Ok(Self { name: name.clone(), child, orders, answers, log })
     }
 
-    /// Gives an order without waiting.
+    /// Sends a command without waiting.
     pub(crate) fn order(&mut self, order: &Json) -> Result<()> {
-        let orders = self.orders.as_mut().context("the process was ended")?;
+        let orders = self.orders.as_mut().context("the process was killed")?;
         let written = writeln!(orders, "{order}").and_then(|()| orders.flush());
-        written.with_context(|| format!("{} is gone{}", self.name, self.said()))
+        written.with_context(|| format!("{} has exited{}", self.name, self.log_tail()))
     }
 
-    /// The next answer.
+    /// The next response.
     pub(crate) fn answer(&self) -> Result<Json> {
-        let Ok(line) = self.answers.recv_timeout(PATIENCE) else {
-            bail!("{} does not answer{}", self.name, self.said());
+        let Ok(line) = self.answers.recv_timeout(RESPONSE_TIMEOUT) else {
+            bail!("{} does not respond{}", self.name, self.log_tail());
         };
-        serde_json::from_str(&line).with_context(|| format!("{} says no JSON: {line}", self.name))
+        serde_json::from_str(&line)
+            .with_context(|| format!("{}: response is not JSON: {line}", self.name))
     }
 
-    /// Gives an order and waits for the answer, whatever it is.
+    /// Sends a command and returns any response.
     pub(crate) fn ask(&mut self, order: &Json) -> Result<Json> {
         self.order(order)?;
         self.answer()
     }
 
-    /// Gives an order that must not fail.
+    /// Sends a command that must succeed.
     pub(crate) fn must(&mut self, order: &Json) -> Result<Json> {
         let answer = self.ask(order)?;
         if let Some(error) = answer.get("error") {
@@ -84,30 +85,31 @@ impl Process {
         Ok(answer)
     }
 
-    /// Ends it as the power going out would, and waits until it is gone.
+    /// Kills the process without warning and waits for its exit.
     pub(crate) fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         self.orders = None;
-        // The pipe ends with the last process that holds it: where a wrapper was killed, what it wrapped is waited for.
-        while self.answers.recv_timeout(PATIENCE).is_ok() {}
+        // The pipe closes with the last process that holds it: this also waits for the child of a
+        // killed wrapper.
+        while self.answers.recv_timeout(RESPONSE_TIMEOUT).is_ok() {}
         Ok(())
     }
 
-    /// Waits until it has ended by itself; whether with code 0.
+    /// Waits for the process to exit; returns whether its exit code is 0.
     pub(crate) fn ended(&mut self) -> Result<bool> {
         self.orders = None;
-        if self.answers.recv_timeout(PATIENCE).is_ok() {
-            bail!("{} says something that nobody asked for", self.name);
+        if self.answers.recv_timeout(RESPONSE_TIMEOUT).is_ok() {
+            bail!("{} sent an unexpected line", self.name);
         }
         Ok(self.child.wait()?.success())
     }
 
-    fn said(&self) -> String {
+    fn log_tail(&self) -> String {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         let last = lines[lines.len().saturating_sub(20)..].join("\n");
-        if last.is_empty() { last } else { format!("; its last words:\n{last}") }
+        if last.is_empty() { last } else { format!("; end of its log:\n{last}") }
     }
 }
 

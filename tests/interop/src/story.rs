@@ -1,4 +1,4 @@
-//! The story: the devices sync once, lose the server, edit, die and come back, find the server again, and agree.
+//! The test scenario: devices sync once, lose the server, edit, crash, reconnect, and agree.
 
 use crate::Command;
 use crate::claims::Claims;
@@ -13,13 +13,13 @@ use std::path::Path;
 mod agreement;
 mod offline;
 
-/// Whose rows they all are.
+/// The user of all rows.
 const USER: &str = "u1";
 
 /// Rows that every device edits.
 const SHARED: usize = 4;
 
-/// Who takes part.
+/// The server, the devices and the test data.
 struct World {
     server: Process,
     devices: Vec<Device>,
@@ -27,7 +27,7 @@ struct World {
     samples: Vec<Sample>,
 }
 
-/// Tells the story once and makes its claims; an error is a story that could not even be told.
+/// Runs the scenario and evaluates its claims. An error means that the scenario could not run.
 pub(crate) fn tell(server: &Path, devices: &[Command], claims: &mut Claims) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let mut world = begin(server, devices, folder.path())?;
@@ -46,13 +46,13 @@ pub(crate) fn tell(server: &Path, devices: &[Command], claims: &mut Claims) -> R
     Ok(())
 }
 
-/// The server with some rows, and every device after its first sync.
+/// Starts the server with some rows, and every device up to its first sync.
 fn begin(server: &Path, commands: &[Command], folder: &Path) -> Result<World> {
     let words = vec![server.to_string_lossy().into_owned(), "--tokens".to_owned()];
     let how = Command { name: "server".to_owned(), folder: None, words };
     let mut server = Process::start(&how, folder)?;
     let first = server.answer()?;
-    let url = first["url"].as_str().context("the server tells no address")?.to_owned();
+    let url = first["url"].as_str().context("the server printed no URL")?.to_owned();
     let order = json!({"do": "token", "user": USER, "seconds": 3600});
     let token = server.must(&order)?["token"].as_str().context("no token")?.to_owned();
     let schema = server.must(&json!({"do": "schema"}))?["schema"].clone();
@@ -64,14 +64,15 @@ fn begin(server: &Path, commands: &[Command], folder: &Path) -> Result<World> {
     let mut devices = commands.iter().map(start).collect::<Result<Vec<_>>>()?;
     for device in &mut devices {
         device.sync()?;
-        let seen = device.rows("SELECT count(*) FROM task")?;
+        let found = device.rows("SELECT count(*) FROM task")?;
         let expected = json!([{"i": (SHARED + 1 + 3 * names.len()).to_string()}]);
-        ensure!(seen == [expected], "{}: after its first sync it has {seen:?} tasks", device.name);
+        ensure!(found == [expected], "{}: {found:?} tasks after the first sync", device.name);
     }
     Ok(World { server, devices, manifest, samples: samples() })
 }
 
-/// Rows that all edit, and for each device one of its own, one that it will be refused, and one that it will delete.
+/// Rows that all devices edit, and for each device an own row, a row whose edit is rejected, and
+/// one to delete.
 fn seed(names: &[&str]) -> String {
     let shared = (0..SHARED).map(|number| format!("shared-{number}"));
     let own = names
@@ -90,7 +91,7 @@ impl World {
         self.server.must(order)
     }
 
-    /// Rows of the server's own file, exact.
+    /// Rows of the server's database, without loss of precision.
     fn rows(&mut self, sql: &str) -> Result<Vec<Json>> {
         let answer = self.order(&json!({"do": "rows", "sql": sql, "exact": true}))?;
         Ok(answer["rows"].as_array().context("no rows")?.clone())

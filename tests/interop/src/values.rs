@@ -1,6 +1,7 @@
-//! Values that languages like to bend: extremes, subnormals, whole reals, empty and large ones, text beyond the common planes.
+//! Values that are often changed in conversion: extremes, subnormals, whole reals, empty and large
+//! values, rare Unicode.
 //!
-//! A negative zero is not among them: SQLite keeps none in a column.
+//! Negative zero is excluded, because SQLite does not store it in a column.
 
 use rejoin_protocol::Value;
 use rejoin_story_server::cell;

@@ -1,8 +1,8 @@
 //! The checker: which properties of causal consistency the histories of one run break. Pure.
 //!
-//! Two values of a register are compared by the order in which the server stored them (`Evidence::stored`). Position 0 is
-//! the initial value. A device that has a pending write sees its own value, whose position is known once the server has
-//! stored it: the run ends when nothing is pending.
+//! Positions in the server's write order (`Evidence::stored`) order the values of a register.
+//! Position 0 is the initial value. A device with a pending write reads its own value, whose
+//! position is assigned when the server stores it. A run ends when no write is pending.
 //!
 //! A *view* is what one transaction read of all registers. A view that shows a value of transaction T must show
 //!
@@ -11,9 +11,10 @@
 //!   of T had written it);
 //! - in each register, what the same device saw or wrote before, or a later value (monotonic reads, read-your-writes).
 //!
-//! A later value in the place of T's is legal, so an overwritten register is no alarm. What T read was itself checked in
-//! this way, so the direct comparison covers all that T depends on. A transaction whose commit was not recorded may have
-//! happened or not: it counts if the server has stored any value of it, and then all of it must be stored.
+//! A later value instead of T's is legal, so an overwritten register is no violation. T's own reads
+//! were checked in the same way, so comparing with them covers all dependencies of T. A transaction
+//! whose commit was not recorded may or may not have happened. It counts if the server stored any
+//! of its values, and then all of them must be stored.
 
 mod index;
 #[cfg(test)]
@@ -25,22 +26,22 @@ use std::fmt;
 use crate::history::Event;
 use index::{Index, Transaction};
 
-/// All that is known of a run.
+/// Everything recorded in one run.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Evidence {
-    /// What each device recorded.
+    /// Events that each device recorded.
     pub(crate) histories: Vec<Vec<Event>>,
     /// The values that the server stored in each register, in order.
     pub(crate) stored: Vec<Vec<String>>,
     /// The registers of each device at the end.
     pub(crate) ends: Vec<Vec<String>>,
-    /// The registers of the server at the end.
+    /// The registers of the server at the end of the run.
     pub(crate) server_end: Vec<String>,
-    /// What another process read in the file of each device while the device was stopped.
+    /// Reads of the database files of stopped devices, by another process.
     pub(crate) stopped: Vec<Vec<Vec<String>>>,
 }
 
-/// What a run must keep.
+/// The checked properties.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Property {
     /// Every value that is read was written by a transaction to that register.
@@ -55,19 +56,19 @@ pub(crate) enum Property {
     Atomicity,
     /// A device sees its own writes.
     ReadYourWrites,
-    /// What a device has seen, it sees again.
+    /// A value that a device has read is never replaced by an older one.
     MonotonicReads,
-    /// Transactions of one device are seen in their order.
+    /// The transactions of one device are visible in their order.
     MonotonicWrites,
-    /// Who sees a transaction sees what it had read.
+    /// A reader of a transaction also sees what that transaction had read.
     WritesFollowReads,
-    /// At the end all have the same rows.
+    /// At the end all devices and the server have the same rows.
     Convergence,
-    /// Nothing waits for the server longer than the bound, once it can be reached.
+    /// No write stays pending longer than the bound once the server is reachable.
     Progress,
 }
 
-/// A property that is broken, and where.
+/// A violated property and where it was observed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Violation {
     pub(crate) property: Property,
@@ -103,7 +104,7 @@ pub(crate) fn check(evidence: &Evidence) -> Vec<Violation> {
     found.violations
 }
 
-/// How often each property is broken.
+/// Number of violations per property.
 pub(crate) fn counts(violations: &[Violation]) -> BTreeMap<Property, usize> {
     let mut counts = BTreeMap::new();
     for violation in violations {
@@ -112,7 +113,7 @@ pub(crate) fn counts(violations: &[Violation]) -> BTreeMap<Property, usize> {
     counts
 }
 
-/// The least position that a device must see in a register, and whether its own write demands it.
+/// The lowest position that a device must see in a register, and whether its own write requires it.
 #[derive(Debug, Clone, Copy, Default)]
 struct Floor {
     position: usize,
@@ -133,7 +134,7 @@ impl Findings<'_> {
     /// The views of a device in their order, its end included.
     fn history(&mut self, device: usize, history: &[Event], end: Option<&Vec<String>>) {
         let mut floors = vec![Floor::default(); self.index.registers()];
-        // The watched query is a reader of its own: it may be behind the transactions of its device.
+        // The watched query is a separate reader: it may lag behind the transactions of its device.
         let mut watched = floors.clone();
         for event in history {
             match event {
@@ -170,7 +171,8 @@ impl Findings<'_> {
         }
     }
 
-    /// One view of a device: against what it saw before, and against what the transactions in it depend on.
+    /// Checks one view of a device against its earlier views and against the dependencies of its
+    /// transactions.
     fn view(&mut self, device: usize, place: &str, reads: &[String], floors: &mut [Floor]) {
         let Some(positions) = self.index.positions(reads) else {
             let unknown = self.index.first_unknown(reads);
@@ -199,7 +201,8 @@ impl Findings<'_> {
         }
     }
 
-    /// Whether a view that shows a transaction shows its other writes, and what it had read.
+    /// Checks that a view of a transaction includes the transaction's other writes and what it had
+    /// read.
     fn depends(
         &mut self,
         device: usize,
@@ -209,7 +212,7 @@ impl Findings<'_> {
         shown: &Transaction<'_>,
     ) {
         let (author, number) = id;
-        let says = |register: usize, least: usize| {
+        let describe = |register: usize, least: usize| {
             let (present, least) =
                 (self.index.value(register, view[register]), self.index.value(register, least));
             format!(
@@ -218,15 +221,15 @@ impl Findings<'_> {
         };
         let torn = shown.effects().find(|(register, position)| view[*register] < *position);
         if let Some((register, position)) = torn {
-            let what = says(register, position);
+            let what = describe(register, position);
             return self.report(Property::Atomicity, what);
         }
         let earlier = |(register, least): &(usize, &usize)| view[*register] < **least;
         if let Some((register, least)) = shown.reads.iter().enumerate().find(earlier) {
-            let what = says(register, *least);
+            let what = describe(register, *least);
             let writer = self.index.author(register, *least).map(|(writer, _)| writer);
             let is_own = writer == Some(author);
-            // What the reading device itself lost is reported against its own history.
+            // A write lost by the reading device itself is reported for its own history.
             if device != author || !is_own {
                 let property =
                     if is_own { Property::MonotonicWrites } else { Property::WritesFollowReads };
@@ -235,7 +238,7 @@ impl Findings<'_> {
         }
     }
 
-    /// Whether all have the rows that the server stored last.
+    /// Checks that all devices and the server end with the last stored rows.
     fn ends(&mut self, evidence: &Evidence) {
         let last = |stored: &Vec<String>| stored.last().cloned().unwrap_or_default();
         let expected: Vec<String> = evidence.stored.iter().map(last).collect();

@@ -1,8 +1,10 @@
-//! A device process: an app with a Rejoin client on a file of its own, which runs transactions by itself.
+//! A device process: an app with a Rejoin client and its own database file, which runs transactions
+//! continuously.
 //!
-//! Each transaction reads all registers and writes four. Beside them a query of all registers is watched, which shows
-//! nearly every state that syncing commits. The controller orders it by lines on stdin (`Order`); each order
-//! is answered by one JSON line on stdout. It ends with its stdin, so that it does not outlive the controller.
+//! Each transaction reads all registers and writes four. The device also watches a query of all
+//! registers, which shows nearly every state that a sync commits. The controller sends one command
+//! per line on stdin (`Order`), and gets one JSON line on stdout. The process ends when stdin
+//! closes, so that it does not outlive the controller.
 
 use std::io::{BufRead, Write as _, stdin, stdout};
 use std::path::{Path, PathBuf};
@@ -20,13 +22,13 @@ use crate::history::{self, Event, Recorder};
 use crate::site::{READ_ALL, REGISTERS, USER};
 use crate::{Break, Scope};
 
-/// How a device works.
+/// Command-line options of a device process.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// The number of the device.
     #[arg(long)]
     number: usize,
-    /// How many devices there are.
+    /// Number of devices.
     #[arg(long)]
     devices: usize,
     /// The folder of its database and its history.
@@ -35,7 +37,7 @@ pub(crate) struct Options {
     /// The address of the server.
     #[arg(long)]
     url: String,
-    /// The seed of its choices.
+    /// The seed of its random choices.
     #[arg(long)]
     seed: u64,
     /// Which registers it writes.
@@ -46,28 +48,28 @@ pub(crate) struct Options {
     broken: Option<Break>,
 }
 
-/// What the controller orders.
+/// A command from the controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Order {
     /// Wait for the first sync, then run transactions until [`Order::Hold`].
     Run,
-    /// Run no further transaction; the answer comes when none is under way.
+    /// Stop running transactions; the response is sent when none is in progress.
     Hold,
-    /// Return the numbers of the queue.
+    /// Return the counters of the queue.
     Queue,
     /// Return the rows of the registers.
     Rows,
 }
 
-/// The device's answer.
+/// The response of the device.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Answer {
     /// Mutations without a verdict.
     pub(crate) waiting: u64,
     /// Mutations that were parked.
     pub(crate) parked: u64,
-    /// Of the first parked mutation, why.
+    /// The reason of the first parked mutation.
     pub(crate) why: String,
     /// The registers.
     pub(crate) rows: Vec<String>,
@@ -81,13 +83,13 @@ const WRITES: usize = 4;
 /// The longest pause between two transactions.
 const PAUSE_MS: u64 = 600;
 
-/// What the client waits for, shorter than its defaults, so that a run has many time-outs and retries. Not so short that a
-/// server in a debug build, on a loaded machine, cannot answer a push of 100 mutations in time.
+/// Timeouts shorter than the defaults, so that a run has many timeouts and retries. A server in a
+/// debug build on a loaded machine must still answer a push of 100 mutations in time.
 pub(crate) const ACK_DEADLINE: Duration = Duration::from_secs(5);
-/// The pace of a device that nothing wakes.
+/// Sync interval without notifications from the server.
 pub(crate) const SYNC_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Whether transactions run, and whether one is under way.
+/// Whether transactions may run, and whether one is in progress.
 #[derive(Debug, Default)]
 struct Load {
     state: Mutex<(bool, bool)>,
@@ -101,7 +103,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         server_url: Some(options.url.clone()),
         user_id: Some(USER.to_owned()),
         device_name: name.clone(),
-        // The smallest page and batch: what gathers during a fault takes several of each.
+        // The smallest page and batch size, so that changes collected during a fault need several.
         page_size: 100,
         batch_size: 100,
         ack_deadline: ACK_DEADLINE,
@@ -133,13 +135,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         println!("{}", serde_json::to_string(&answer)?);
         stdout().flush()?;
     }
-    // Its end is as a crash would be: nothing is closed.
+    // Exits without closing anything, like a crash.
     process::exit(0);
 }
 
-/// Records what a watched query shows, each time that it has changed.
+/// Records each result of a watched query.
 fn watch(client: &Client, recorder: &Mutex<Recorder>) -> Result<()> {
-    // Without its table a query cannot be watched.
+    // A query can only be watched once its table exists.
     client.wait_for_first_sync(None).wait()?;
     let watched = client.watch("SELECT value, id FROM registers ORDER BY id", (), &["id"]);
     let mut watched = rejoin_core::block_on(watched)?;
@@ -199,7 +201,7 @@ impl Load {
         }
     }
 
-    /// Waits for the leave to run one transaction, and runs it.
+    /// Waits until a transaction may run, and runs it.
     fn one(&self, transaction: impl FnOnce() -> Result<()>) -> Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         while !state.0 {
@@ -243,7 +245,7 @@ impl Writer {
 
     fn run(&self, load: &Load) -> Result<()> {
         for number in self.next.. {
-            // Each transaction has choices of its own, whatever the device went through before.
+            // Seeded by its number, so that a transaction does not depend on earlier ones.
             let stream = number << 8 | self.device as u64;
             let mut random =
                 fastrand::Rng::with_seed(self.seed ^ stream.wrapping_mul(0x9E37_79B9_7F4A_7C15));
@@ -253,7 +255,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Four registers, none twice.
+    /// Four different registers.
     fn choose(&self, random: &mut fastrand::Rng) -> Vec<usize> {
         let mut own: Vec<usize> = match self.scope {
             Scope::Own => (self.device..REGISTERS).step_by(self.devices).collect(),

@@ -1,8 +1,10 @@
-//! What a device process records of its transactions: a JSON line each, which outlives a SIGKILL of the process.
+//! The history file of a device process: one JSON line per event, which survives a SIGKILL of the
+//! process.
 //!
-//! A line is one `write` to a file opened for appending, so that what was recorded before the kill is in the file. The
-//! kill may cut the last line: the next process of the device ends it, and readers skip it. A transaction whose line
-//! was cut never committed, because the line is complete before the commit begins.
+//! Each line is one `write` to a file opened for appending, so all events recorded before a kill
+//! are in the file. A kill may truncate the last line: the next process of the device terminates
+//! it, and readers skip it. A transaction with a truncated line never committed, because the line
+//! is complete before the commit begins.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -11,13 +13,13 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-/// What a device records.
+/// An event in a history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Event {
     /// A transaction has read all registers, has written some, and is about to commit.
     Begun {
-        /// Counts the transactions of the device.
+        /// The number of the transaction on its device.
         number: u64,
         /// The value of each register before its own writes.
         reads: Vec<String>,
@@ -26,9 +28,9 @@ pub(crate) enum Event {
     },
     /// The commit has returned.
     Committed { number: u64 },
-    /// A query that is watched has shown all registers. Apart from transactions: it can be behind them.
+    /// A watched query returned all registers. It may lag behind the transactions.
     Watched { reads: Vec<String> },
-    /// The transaction failed: it must not have happened, and it should have been possible.
+    /// The transaction failed. It must have no effect, and the failure is a violation.
     Failed { number: u64, why: String },
 }
 
@@ -48,7 +50,7 @@ pub(crate) fn author(value: &str) -> Option<(usize, u64)> {
 pub(crate) struct Recorder(File);
 
 impl Recorder {
-    /// Opens the history of a device, and ends a line that a kill has cut.
+    /// Opens the history of a device and terminates a line truncated by a kill.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let mut file = File::options().create(true).append(true).read(true).open(path)?;
         if file.seek(SeekFrom::End(0))? > 0 {
@@ -70,7 +72,7 @@ impl Recorder {
     }
 }
 
-/// Every event of a device, in its order; none if it has recorded nothing.
+/// Every event of a device in order; empty if it has recorded none.
 pub(crate) fn load(path: &Path) -> Result<Vec<Event>> {
     let bytes = match std::fs::read(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -100,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn history_survives_a_line_that_was_cut() {
+    fn history_survives_truncated_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history");
         assert_eq!(load(&path).unwrap(), []);

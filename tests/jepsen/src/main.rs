@@ -1,16 +1,18 @@
-//! Causal consistency under faults, in the manner of Jepsen: one server process, 5 or 10 device processes, faults by seed,
-//! and a checker of what the devices recorded.
+//! Jepsen-style test of causal consistency under faults: one server process, 5 or 10 device
+//! processes, seeded faults, and a checker of the recorded histories.
 //!
-//! Run with `cargo xtask jepsen --minutes N`. A table has 100 registers. Each transaction reads all and writes four, with a
-//! value that no other transaction writes. All devices belong to one user, so each sees all registers.
+//! Run with `cargo xtask jepsen --minutes N`. A table has 100 registers. Each transaction reads all
+//! of them and writes four, with a value that is unique to the transaction. All devices belong to
+//! one user, so each sees all registers.
 //!
-//! The table's policy is `rebase`: an edit in conflict goes over the server's row, so that concurrent writes are legal and
-//! nothing is parked. Which registers a device writes is a choice (`--writes`):
+//! The table's policy is `rebase`: a conflicting edit overwrites the server row, so concurrent
+//! writes are legal and nothing is parked. The option `--writes` selects which registers a device
+//! writes:
 //!
-//! - `own`: each device writes its own share of the registers, so no two edits are in conflict. The engine sends what a
-//!   device writes in order, and everything that the checker demands is due.
-//! - `shared`: each device writes any register. An edit in conflict is sent again after later edits of other rows, which
-//!   do not wait for it, so other devices can see those first.
+//! - `own`: each device writes its own share of the registers, so edits never conflict. The engine
+//!   sends a device's writes in order, and the checker requires every property.
+//! - `shared`: each device writes any register. A conflicting edit is sent again after later edits
+//!   of other rows, which do not wait for it, so other devices can see the later edits first.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
 
@@ -40,31 +42,31 @@ use run::{Outcome, Plan};
 struct Arguments {
     #[command(subcommand)]
     role: Option<Role>,
-    /// Begin runs for so long.
+    /// Start new runs for this long.
     #[arg(long, default_value_t = 10.0)]
     minutes: f64,
-    /// End after so many runs.
+    /// Stop after this many runs.
     #[arg(long)]
     runs: Option<usize>,
-    /// How long a run has transactions and faults.
+    /// Duration of transactions and faults in a run.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// The seed of the first run; each further run has the next one.
+    /// The seed of the first run; each further run uses the next one.
     #[arg(long)]
     seed: Option<u64>,
-    /// How many devices; 5 and 10 in turn if absent.
+    /// Number of devices; alternates between 5 and 10 by default.
     #[arg(long)]
     devices: Option<usize>,
-    /// The store of the server; both in turn if absent.
+    /// The store of the server; alternates by default.
     #[arg(long)]
     store: Option<Store>,
-    /// The fault; each in turn if absent.
+    /// The kind of fault; cycles through all by default.
     #[arg(long)]
     fault: Option<Fault>,
     /// Which registers a device writes.
     #[arg(long, default_value = "own")]
     writes: Scope,
-    /// Break the devices on purpose: the checker must find it.
+    /// Inject a bug into the devices that the checker must find.
     #[arg(long = "break")]
     broken: Option<Break>,
 }
@@ -96,12 +98,12 @@ enum Scope {
     Shared,
 }
 
-/// A fault of the devices that the checker must find.
+/// A bug in the devices that the checker must find.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Break {
     /// A device writes one transaction as two.
     Tear,
-    /// A device reports a commit, and has written nothing.
+    /// A device reports a commit without writing anything.
     Drop,
 }
 
@@ -127,7 +129,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Every kind of run that the arguments allow, the stores and the numbers of devices nearest to each other.
+/// Every kind of run that the arguments allow, ordered so that stores and numbers of devices
+/// alternate.
 fn kinds(arguments: &Arguments) -> Vec<(Fault, usize, Store)> {
     let faults = arguments.fault.map_or_else(|| Fault::value_variants().to_vec(), |one| vec![one]);
     let devices = arguments.devices.map_or_else(|| vec![5, 10], |one| vec![one]);
@@ -141,7 +144,7 @@ fn kinds(arguments: &Arguments) -> Vec<(Fault, usize, Store)> {
     kinds
 }
 
-/// Runs until the time is over; whether all runs held.
+/// Runs until the time is over. Returns whether all runs passed.
 fn control(arguments: &Arguments) -> Result<bool> {
     let (begin, kinds) = (Instant::now(), kinds(arguments));
     let time = Duration::from_secs_f64(arguments.minutes.max(0.0) * 60.0);
@@ -171,13 +174,13 @@ fn control(arguments: &Arguments) -> Result<bool> {
     Ok(table.failed() == 0)
 }
 
-/// A run that takes longer to end says what the last device was doing.
+/// Runs that take longer to converge print what the last device was doing.
 const SLOW: Duration = Duration::from_secs(10);
 
-/// Violations of a run that are printed; all are in its folder.
+/// Maximum number of violations printed per run; its folder contains all of them.
 const PRINTED: usize = 5;
 
-/// One run with its output. The folder of one that failed is kept.
+/// Executes one run and prints its result. The folder of a failed run is kept.
 fn one(number: usize, plan: &Plan) -> Result<Outcome> {
     let folder = tempfile::Builder::new().prefix("rejoin-jepsen-").tempdir()?;
     let outcome = run::run(plan, folder.path()).unwrap_or_else(|error| {

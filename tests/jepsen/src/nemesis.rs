@@ -1,6 +1,7 @@
-//! Which faults happen when: a plan that follows from a seed. Pure; `run` carries it out.
+//! The fault plan, derived from a seed. Pure; `run` executes it.
 //!
-//! Each device has a plan of its own, and the server has one, so faults overlap. A target has one fault at a time.
+//! Each device and the server have their own plan, so faults overlap. A target has one fault at a
+//! time.
 
 use std::time::Duration;
 
@@ -11,36 +12,36 @@ use clap::ValueEnum;
 pub(crate) enum Fault {
     /// Nothing fails.
     None,
-    /// Kill a device by SIGKILL, and start it again on its file.
+    /// Kill a device with SIGKILL and restart it with its database file.
     Kill,
-    /// Stop a device by SIGSTOP, and let it go on.
+    /// Stop a device with SIGSTOP and continue it.
     Pause,
-    /// Nothing reaches the device.
+    /// Stall all bytes to the device.
     PartitionIn,
-    /// Nothing of the device reaches the server.
+    /// Stall all bytes from the device.
     PartitionOut,
-    /// Both.
+    /// Stall both directions.
     PartitionBoth,
-    /// Connections are closed, and new ones too.
+    /// Close connections, including new ones.
     Disconnect,
-    /// Kill the server by SIGKILL, and start it again.
+    /// Kill the server with SIGKILL and restart it.
     ServerKill,
-    /// Stop the server by SIGSTOP, and let it go on.
+    /// Stop the server with SIGSTOP and continue it.
     ServerPause,
     /// Stop a device for up to a minute. `All` has the shorter [`Fault::Pause`].
     Freeze,
-    /// All others.
+    /// All faults except `LongPause`, mixed.
     All,
 }
 
-/// What a fault happens to.
+/// The target of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Target {
     Device(usize),
     Server,
 }
 
-/// The begin or the end of a fault.
+/// The start or the end of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Step {
     pub(crate) at: Duration,
@@ -59,18 +60,18 @@ const OF_DEVICES: [Fault; 6] = [
 ];
 const OF_THE_SERVER: [Fault; 2] = [Fault::ServerKill, Fault::ServerPause];
 
-/// Pauses between faults and their length, in milliseconds.
+/// Ranges of the pauses between faults and of their lengths, in milliseconds.
 struct Pace {
     gap: (u64, u64),
     length: (u64, u64),
 }
 
-/// A device has a fault for about half of the time; some are longer than any time-out of the client.
+/// A device has a fault about half of the time; some faults exceed every timeout of the client.
 const DEVICE_PACE: Pace = Pace { gap: (300, 6_000), length: (200, 8_000) };
 const FREEZE_PACE: Pace = Pace { gap: (300, 6_000), length: (1_000, 60_000) };
 const SERVER_PACE: Pace = Pace { gap: (2_000, 8_000), length: (200, 4_000) };
 
-/// The steps of a run in the order of their times. A fault that is longer than the run ends with the run.
+/// The steps of a run, ordered by time. A fault ends at the latest with the run.
 pub(crate) fn plan(seed: u64, fault: Fault, devices: usize, length: Duration) -> Vec<Step> {
     let of_kind = |kinds: &[Fault]| -> Vec<Fault> {
         kinds.iter().copied().filter(|kind| fault == Fault::All || fault == *kind).collect()
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn plan_of_one_fault_has_no_other() {
+    fn plan_of_one_fault_has_only_that_fault() {
         let steps = plan(4, Fault::PartitionIn, 5, MINUTE);
         assert!(!steps.is_empty());
         assert!(steps.iter().all(|step| step.fault == Fault::PartitionIn));

@@ -1,4 +1,4 @@
-//! Child processes of a run, and the signals that they get. Each is killed when it is dropped.
+//! Child processes of a run, and the signals sent to them. A process is killed when dropped.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -14,10 +14,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::device::{Answer, Order};
 
-/// How long a process may take to answer, on a loaded machine.
+/// Response timeout of a process on a loaded machine.
 const ANSWER_DEADLINE: Duration = Duration::from_mins(2);
 
-/// A process that is this program in another role.
+/// This program, started in another role.
 #[derive(Debug)]
 pub(crate) struct Process {
     name: String,
@@ -27,7 +27,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts it; its standard error is appended to `NAME.log` in the folder.
+    /// Starts the process; its standard error is appended to `NAME.log` in the folder.
     pub(crate) fn start(name: &str, arguments: &[String], folder: &Path) -> Result<Self> {
         let log = folder.join(format!("{name}.log"));
         let mut child = Command::new(std::env::current_exe()?)
@@ -50,48 +50,48 @@ impl Process {
         Ok(Self { name: name.to_owned(), child, stdin, lines })
     }
 
-    /// The address that a server prints when it listens.
+    /// The address that a server prints once it listens.
     pub(crate) fn address(&self) -> Result<SocketAddr> {
         Ok(self.line()?.parse()?)
     }
 
-    /// Gives a device an order, without waiting for the answer.
+    /// Sends a command to a device without waiting for the response.
     pub(crate) fn send(&mut self, order: Order) -> Result<()> {
         let stdin = self.stdin.as_mut().context("no standard input")?;
         writeln!(stdin, "{}", serde_json::to_string(&order)?)
             .with_context(|| format!("{} has ended", self.name))
     }
 
-    /// The answer to the oldest order that is not answered yet.
+    /// The response to the oldest unanswered command.
     pub(crate) fn answer(&self) -> Result<Answer> {
         let line = self.line()?;
         serde_json::from_str(&line).with_context(|| format!("{}: {line}", self.name))
     }
 
-    /// Gives a device an order and waits for the answer.
+    /// Sends a command to a device and waits for the response.
     pub(crate) fn ask(&mut self, order: Order) -> Result<Answer> {
         self.send(order)?;
         self.answer()
     }
 
-    /// Kills it by SIGKILL.
+    /// Kills the process with SIGKILL.
     pub(crate) fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
     }
 
-    /// Whether it has not ended.
+    /// Whether the process is still running.
     pub(crate) fn is_running(&mut self) -> Result<bool> {
         Ok(self.child.try_wait()?.is_none())
     }
 
-    /// Stops it by SIGSTOP.
+    /// Stops the process with SIGSTOP.
     pub(crate) fn pause(&self) -> Result<()> {
         self.signal(Signal::STOP)
     }
 
-    /// Lets it go on by SIGCONT.
+    /// Continues the process with SIGCONT.
     pub(crate) fn resume(&self) -> Result<()> {
         self.signal(Signal::CONT)
     }
@@ -103,13 +103,13 @@ impl Process {
 
     fn line(&self) -> Result<String> {
         let line = self.lines.recv_timeout(ANSWER_DEADLINE);
-        line.with_context(|| format!("{} does not answer; see its log", self.name))
+        line.with_context(|| format!("{} does not respond; see its log", self.name))
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

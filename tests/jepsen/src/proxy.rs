@@ -1,7 +1,9 @@
-//! The network of one device: a TCP proxy on loopback that stalls a direction, or closes connections.
+//! The network of one device: a TCP proxy on loopback that can stall a direction or close
+//! connections.
 //!
-//! A stalled direction loses nothing: its bytes arrive when the fault ends, as TCP's retransmission delivers them after a
-//! partition. So a request can arrive long after the device gave it up. The proxy knows no HTTP.
+//! A stalled direction loses no data: its bytes arrive when the fault ends, as TCP retransmits them
+//! after a partition. So a request can arrive long after the device gave it up. The proxy does not
+//! parse HTTP.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -10,19 +12,19 @@ use std::thread;
 
 use anyhow::{Context, Result};
 
-/// What the network does.
+/// State of the network.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Network {
-    /// Carries bytes both ways.
+    /// Forwards bytes in both directions.
     #[default]
     Whole,
-    /// Stalls what the device sends.
+    /// Stalls bytes from the device.
     StallsRequests,
-    /// Stalls what the server sends.
+    /// Stalls bytes from the server.
     StallsAnswers,
-    /// Stalls both.
+    /// Stalls both directions.
     Stalls,
-    /// Closes connections, and each new one.
+    /// Closes connections, including new ones.
     Refuses,
 }
 
@@ -41,7 +43,7 @@ impl Network {
     }
 }
 
-/// The network of one device. It serves as long as the process.
+/// The network of one device. It runs until the process exits.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     address: SocketAddr,
@@ -84,24 +86,24 @@ impl Proxy {
         let accepting = Arc::clone(&shared);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                // A connection that fails is the device's to notice.
+                // The device notices a failed connection itself.
                 let _ = connect(&stream, &accepting);
             }
         });
         Ok(Self { address, shared })
     }
 
-    /// The URL that a device is given as its server.
+    /// The server URL for the device.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Where connections go from now on.
+    /// Sets the target of new connections.
     pub(crate) fn set_server(&self, server: Option<SocketAddr>) {
         self.shared.lock().server = server;
     }
 
-    /// Changes what the network does, for open connections too.
+    /// Changes the network state, also for open connections.
     pub(crate) fn set(&self, network: Network) {
         let mut state = self.shared.lock();
         state.network = network;
@@ -125,7 +127,7 @@ impl Drop for Proxy {
 
 fn close(state: &mut State) {
     for stream in state.open.drain(..) {
-        // It may be closed already.
+        // The connection may be closed already.
         let _ = stream.shutdown(Shutdown::Both);
     }
 }
@@ -147,7 +149,7 @@ fn connect(device: &TcpStream, shared: &Arc<Shared>) -> Result<()> {
     {
         let mut state = shared.lock();
         state.open.extend(both);
-        // The fault may have begun while the connection was made.
+        // The fault may have started while connecting.
         if state.network == Network::Refuses {
             close(&mut state);
         }
@@ -185,7 +187,7 @@ mod tests {
 
     use super::{Network, Proxy};
 
-    /// A client behind a proxy, and its end at the server.
+    /// A client connection through a proxy, and its server end.
     fn pair(proxy: &Proxy) -> (TcpStream, TcpStream) {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
         proxy.set_server(Some(server.local_addr().unwrap()));

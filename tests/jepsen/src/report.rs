@@ -1,4 +1,4 @@
-//! What is printed: a line per run, and the table of all runs by store, devices and fault, in Markdown.
+//! Output: a line per run, and a Markdown table of all runs by store, number of devices and fault.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(crate) fn command(plan: &Plan) -> String {
     )
 }
 
-/// The line of a run.
+/// The result line of a run.
 pub(crate) fn line(number: usize, plan: &Plan, outcome: &Outcome) -> String {
     let Plan { seed, store, devices, fault, writes, .. } = plan;
     let mark = if outcome.violations.is_empty() { "[ok]" } else { "[BROKEN]" };
@@ -43,7 +43,7 @@ pub(crate) fn line(number: usize, plan: &Plan, outcome: &Outcome) -> String {
     )
 }
 
-/// The sums of the runs of one kind.
+/// Totals of the runs of one kind.
 #[derive(Debug, Default)]
 struct Sum {
     runs: usize,
@@ -83,7 +83,7 @@ impl Table {
         });
     }
 
-    /// How many runs failed.
+    /// Number of failed runs.
     pub(crate) fn failed(&self) -> usize {
         self.0.values().map(|sum| sum.failed).sum()
     }

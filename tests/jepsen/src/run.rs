@@ -1,5 +1,5 @@
-//! One run: a server and devices, each a process; transactions and faults for some time; then no faults, until every
-//! device is quiet; then the checker.
+//! One run: a server process and device processes execute transactions under faults for some time.
+//! The faults end, the run waits until every device is idle, and then the checker runs.
 
 use std::path::Path;
 use std::thread;
@@ -16,7 +16,7 @@ use crate::proxy::{Network, Proxy};
 use crate::site::{self, Site};
 use crate::{Break, Scope, Store, name};
 
-/// What a run is made of; it is repeated from this, but for the times at which things happen.
+/// The parameters of a run. They reproduce it, except for the timing.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
@@ -28,31 +28,31 @@ pub(crate) struct Plan {
     pub(crate) broken: Option<Break>,
 }
 
-/// What a run found.
+/// The results of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) transactions: usize,
     pub(crate) faults: usize,
-    /// How often the file of a stopped device was read.
+    /// Number of reads of the files of stopped devices.
     pub(crate) stopped: usize,
-    /// How long the last device took to empty its queue, when there were no faults any more.
+    /// Time until the last device had emptied its queue after the faults ended.
     pub(crate) drained: Duration,
-    /// How long the last device took to have the rows of the server.
+    /// Time until the last device had the rows of the server.
     pub(crate) converged: Duration,
-    /// What the last device was doing then.
+    /// Sync status of the last device at that time.
     pub(crate) last: String,
     pub(crate) violations: Vec<Violation>,
 }
 
-/// The longest time that a mutation may wait for its verdict when the server can be reached. The client itself needs at
-/// most 5 s until a request counts as lost, 16 s until the next attempt, and again so much if that meets the end of the
-/// fault; the rest is for a machine that does other work.
+/// The longest time that a mutation may wait for its verdict while the server is reachable. The
+/// client needs at most 5 s until a request counts as lost and 16 s until the next attempt, twice
+/// if that attempt meets the end of the fault. The rest is a margin for a loaded machine.
 const PROGRESS_BOUND: Duration = Duration::from_mins(3);
 
-/// Between two looks at the devices.
+/// Polling interval.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Runs, with all files in this folder.
+/// Executes a run with all files in this folder.
 pub(crate) fn run(plan: &Plan, folder: &Path) -> Result<Outcome> {
     let mut cluster = Cluster::start(plan, folder)?;
     cluster.all(Order::Run)?;
@@ -98,7 +98,7 @@ struct Cluster<'r> {
     server: Option<Process>,
     devices: Vec<Option<Process>>,
     proxies: Vec<Proxy>,
-    /// What the file of each device had while it was stopped.
+    /// Contents of the files of stopped devices.
     stopped: Vec<Vec<Vec<String>>>,
 }
 
@@ -148,13 +148,13 @@ impl<'r> Cluster<'r> {
         Ok(())
     }
 
-    /// Gives every device an order, and waits for the answers.
+    /// Sends a command to every device and waits for the responses.
     fn all(&mut self, order: Order) -> Result<Vec<Answer>> {
         self.devices.iter_mut().flatten().try_for_each(|device| device.send(order))?;
         self.devices.iter().flatten().map(Process::answer).collect()
     }
 
-    /// Begins or ends a fault.
+    /// Starts or ends a fault.
     fn take(&mut self, step: &Step) -> Result<()> {
         match step.target {
             Target::Server => self.fault_of_server(step.fault, step.begins),
@@ -172,7 +172,7 @@ impl<'r> Cluster<'r> {
                 Ok(())
             }
             (Fault::ServerKill, false, _) => self.start_server(),
-            _ => bail!("{fault:?} is no fault of the server"),
+            _ => bail!("{fault:?} is not a fault of the server"),
         }
     }
 
@@ -184,7 +184,7 @@ impl<'r> Cluster<'r> {
             (Fault::PartitionOut, true) => Some(Network::StallsRequests),
             (Fault::PartitionBoth, true) => Some(Network::Stalls),
             (Fault::Disconnect, true) => Some(Network::Refuses),
-            _ => bail!("{fault:?} is no fault of a device"),
+            _ => bail!("{fault:?} is not a fault of a device"),
         };
         if let Some(network) = network {
             self.proxies[device].set(network);
@@ -197,7 +197,7 @@ impl<'r> Cluster<'r> {
             }
             (Fault::Pause | Fault::Freeze, false, Some(process)) => process.resume(),
             (Fault::Kill, true, process) => {
-                // Dropping it kills it.
+                // Dropping the process kills it.
                 *process = None;
                 Ok(())
             }
@@ -211,14 +211,14 @@ impl<'r> Cluster<'r> {
         }
     }
 
-    /// Reads the file of a stopped device, as another process of its user could.
+    /// Reads the file of a stopped device, like another process of the same user.
     fn read_stopped(&mut self, device: usize) -> Result<()> {
         let read = site::read_beside(&device::file_of(self.folder, device))?;
         self.stopped[device].extend(read);
         Ok(())
     }
 
-    /// Ends every fault.
+    /// Ends all faults.
     fn heal(&mut self) -> Result<()> {
         let server = self.server.as_mut();
         let is_running = server.map_or(Ok(false), Process::is_running)?;
@@ -236,7 +236,7 @@ impl<'r> Cluster<'r> {
         Ok(())
     }
 
-    /// Waits until nothing waits for the server. No sync is asked for: the client must find the server again by itself.
+    /// Waits until all queues are empty. It requests no sync: the client must reconnect by itself.
     fn drain(&mut self, healed: Instant) -> Result<Vec<Violation>> {
         let is_quiet = |answer: &Answer| answer.waiting == 0;
         let mut answers = self.all(Order::Queue)?;
@@ -262,8 +262,8 @@ impl<'r> Cluster<'r> {
         Ok(violations)
     }
 
-    /// Waits until the rows of all devices are the server's; the checker says whether they are. Returns what the last device
-    /// was doing.
+    /// Waits until all devices have the rows of the server; the checker compares them. Returns the
+    /// sync status of the last device.
     fn converge(&mut self) -> Result<String> {
         let begin = Instant::now();
         let rows = self.site.rows()?;
@@ -279,7 +279,7 @@ impl<'r> Cluster<'r> {
         }
     }
 
-    /// What the checker reads, also kept in the folder.
+    /// Collects the input of the checker, and saves it in the folder.
     fn evidence(&mut self, folder: &Path) -> Result<Evidence> {
         let ends = self.all(Order::Rows)?.into_iter().map(|answer| answer.rows).collect();
         let load = |device| history::load(&device::history_of(folder, device));

@@ -1,6 +1,7 @@
-//! The server process: a `rejoin-server` over the registers, on a free loopback port.
+//! The server process: a `rejoin-server` with the registers, on a free loopback port.
 //!
-//! It prints its address and serves until its stdin ends, so that it does not outlive the controller.
+//! It prints its address and runs until its stdin closes, so that it does not outlive the
+//! controller.
 
 use std::io::Read;
 use std::net::Ipv4Addr;
@@ -11,7 +12,7 @@ use clap::Args;
 use rejoin_core::Policy;
 use rejoin_server::{Config, Server, TableConfig};
 
-/// What it serves.
+/// Command-line options of the server process.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// The SQLite file.
@@ -22,7 +23,7 @@ pub(crate) struct Options {
     postgres: Option<String>,
 }
 
-/// Serves until stdin ends.
+/// Serves until stdin closes.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let config = options
         .postgres

@@ -1,7 +1,7 @@
-//! The server's database: its tables, and what the controller reads of it, beside the server.
+//! The server's database: its tables, and direct reads by the controller.
 //!
-//! A trigger of the database records every value that a register gets, in order. This is the version order of each
-//! register, by which the checker compares two values, and it shows a write that was stored twice.
+//! A database trigger records every value of a register in order. This is the version order of each
+//! register, by which the checker compares two values. It also shows a write that was stored twice.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::Store;
 
-/// How many registers there are.
+/// Number of registers.
 pub(crate) const REGISTERS: usize = 100;
 
 /// The user of all devices, so that each sees all registers.
@@ -34,7 +34,7 @@ CREATE TRIGGER registers_stored AFTER UPDATE OF value ON registers WHEN OLD.valu
 BEGIN INSERT INTO stored (register, value) VALUES (NEW.id, NEW.value); END;
 ";
 
-/// The number is drawn while the row is locked, so numbers of one register are in the order of its commits.
+/// The number is drawn while the row is locked, so the numbers of one register follow its commits.
 const STORED_POSTGRES: &str = "
 CREATE TABLE stored (number BIGSERIAL PRIMARY KEY, register TEXT, value TEXT);
 CREATE FUNCTION store_register() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -43,7 +43,7 @@ CREATE TRIGGER registers_stored AFTER UPDATE OF value ON registers FOR EACH ROW
 WHEN (OLD.value IS DISTINCT FROM NEW.value) EXECUTE FUNCTION store_register();
 ";
 
-/// What a SQLite file has of the registers, read beside the process that has the file open; `None` while that process
+/// Reads the registers from a SQLite file that another process has open; `None` while that process
 /// holds a lock that excludes readers.
 pub(crate) fn read_beside(file: &Path) -> Result<Option<Vec<String>>> {
     let read = || -> rusqlite::Result<(String, Vec<String>)> {
@@ -63,12 +63,12 @@ pub(crate) fn read_beside(file: &Path) -> Result<Option<Vec<String>>> {
     }
 }
 
-/// The key of a register; the keys sort as the registers do.
+/// The key of a register; keys sort in register order.
 pub(crate) fn id(register: usize) -> String {
     format!("r{register:03}")
 }
 
-/// Where the server's tables are.
+/// Location of the server's tables.
 #[derive(Debug)]
 pub(crate) enum Site {
     File(PathBuf),
@@ -112,7 +112,7 @@ impl Site {
         Ok(rows.into_iter().filter_map(|row| row.into_iter().next()).collect())
     }
 
-    /// The values that each register has got, in order.
+    /// The values that each register was set to, in order.
     pub(crate) fn stored(&self) -> Result<Vec<Vec<String>>> {
         let mut stored = vec![Vec::new(); REGISTERS];
         for row in self.cells(READ_STORED)? {

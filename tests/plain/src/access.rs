@@ -1,4 +1,4 @@
-//! Whose a row is: the policies of row-level security, and the bucket that a row's changes go to.
+//! Row access: the row-level security policies, and the bucket of a row's changes.
 
 use crate::cell::Cell;
 use crate::database::{Database, Row};
@@ -22,7 +22,7 @@ pub(crate) fn may_read(
     }
 }
 
-/// Whether the policies let `user` write the row: its own only, never one that nobody owns.
+/// Whether the policies let `user` write the row: own rows only, never rows without an owner.
 pub(crate) fn may_write(
     tables: &[Table],
     database: &Database,
@@ -34,7 +34,7 @@ pub(crate) fn may_write(
         && owner(tables, database, table, row).and_then(Cell::text).as_deref() == Some(user)
 }
 
-/// The owner at the root of a row's family; `None` where a parent is missing.
+/// The owner of the row's root parent; `None` if a parent is missing.
 fn owner<'a>(
     tables: &[Table],
     database: &'a Database,
@@ -50,7 +50,7 @@ fn owner<'a>(
     owner(tables, database, parent, database.get(&parent.name, &key)?)
 }
 
-/// The bucket of a row, a child's by its root's rule; an error where the rule fails, and its event is dropped.
+/// The bucket of a row; a child uses the rule of its root. On an error the caller drops the event.
 pub(crate) fn bucket(
     tables: &[Table],
     database: &Database,

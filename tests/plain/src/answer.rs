@@ -1,24 +1,24 @@
-//! The shapes of the answers, with their members in the order in which the real server writes them.
+//! Response types, with members in the order of the real server.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-/// An answer.
+/// A response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     /// HTTP status.
     pub status: u16,
     /// Header fields.
     pub headers: Vec<(String, String)>,
-    /// JSON, but for a path that nobody serves.
+    /// JSON, except for an unknown path.
     pub body: Vec<u8>,
 }
 
 impl Response {
-    /// An answer of this status with this body.
+    /// A response with this status and body.
     pub(crate) fn new(status: u16, body: &impl Serialize) -> Self {
         let headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
-        // Maps with text keys and finite numbers are written without an error.
+        // Serializing maps with text keys and finite numbers cannot fail.
         Self { status, headers, body: serde_json::to_vec(body).unwrap_or_default() }
     }
 
@@ -27,20 +27,20 @@ impl Response {
         Self::new(status, &serde_json::json!({ "error": error }))
     }
 
-    /// One more header field.
+    /// Adds a header field.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// A header field's value.
+    /// The value of a header field.
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 }
 
-/// A row as clients are told of it.
+/// A row in a response.
 #[derive(Debug, Serialize)]
 pub(crate) struct Record {
     pub(crate) id: String,
@@ -51,7 +51,7 @@ pub(crate) struct Record {
     pub(crate) deleted_at: Option<String>,
 }
 
-/// A delete as clients are told of it.
+/// A delete in a response.
 #[derive(Debug, Serialize)]
 pub(crate) struct Deleted {
     pub(crate) id: String,
@@ -69,7 +69,7 @@ pub(crate) struct Registered {
     pub(crate) schema: Version,
 }
 
-/// The schema that an answer was made under.
+/// The schema of a response.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Version {
     pub(crate) schema_version: i64,
@@ -110,7 +110,7 @@ pub(crate) struct Pushed {
     pub(crate) schema: Version,
 }
 
-/// What became of one record of a push.
+/// The result of one record of a push.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Verdict {
     pub(crate) id: String,
@@ -140,7 +140,7 @@ pub(crate) struct Snapshotted {
     pub(crate) schema: Version,
 }
 
-/// Where a snapshot goes on; nothing in it is signed.
+/// Position of the next snapshot page; it is not signed.
 #[derive(Debug, Serialize)]
 pub(crate) struct Cursor {
     pub(crate) checkpoint: i64,

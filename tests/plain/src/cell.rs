@@ -1,7 +1,8 @@
-//! Values on their way into a column and out of it.
+//! Conversion of values to and from columns.
 //!
-//! In: the real server decodes JSON into Go values first, so every number is a double; a string is handed to the
-//! database as text; what the driver cannot encode for a column never reaches the database. Out: `row_to_json`.
+//! Input: the real server first decodes JSON into Go values, so every number is a double. A string
+//! is passed to the database as text. A value that the driver cannot encode for its column never
+//! reaches the database. Output: `row_to_json`.
 
 use serde_json::Value;
 
@@ -27,7 +28,7 @@ pub(crate) enum Cell {
 }
 
 impl Cell {
-    /// The value that a client's JSON becomes in a column.
+    /// The column value of a client's JSON.
     pub(crate) fn pushed(kind: &Kind, value: &Value) -> Result<Self, Refusal> {
         match value {
             Value::Null => Ok(Self::Null),
@@ -56,7 +57,7 @@ impl Cell {
         }
     }
 
-    /// The value that somebody's SQL puts in a column: numbers with all their digits.
+    /// The column value of an SQL statement: numbers keep all digits.
     pub(crate) fn written(kind: &Kind, value: &Value) -> Result<Self, Refusal> {
         match value {
             Value::Number(number) => Self::from_text(kind, &number.to_string()),
@@ -67,7 +68,7 @@ impl Cell {
         }
     }
 
-    /// A double in a column; `None` where the driver has no way to encode it.
+    /// Converts a double; `None` if the driver cannot encode it.
     fn from_double(kind: &Kind, number: f64) -> Option<Result<Self, Refusal>> {
         Some(match kind {
             Kind::Integer(least, most) => {
@@ -85,7 +86,7 @@ impl Cell {
         })
     }
 
-    /// Text in a column, as the database's input functions read it.
+    /// Parses text like the database's input functions.
     pub(crate) fn from_text(kind: &Kind, text: &str) -> Result<Self, Refusal> {
         if text.contains('\0') {
             return Err(Refusal::sql("a text holds a NUL character"));
@@ -113,10 +114,10 @@ impl Cell {
             Kind::Clock => time::clock_of_day(text).map(Self::Text),
             Kind::Instant => time::from_database(text).map(Self::Instant),
         };
-        read.ok_or_else(|| Refusal::sql(&format!("{text:?} is no {kind:?}")))
+        read.ok_or_else(|| Refusal::sql(&format!("{text:?} is not a {kind:?}")))
     }
 
-    /// As text, where a bucket or an owner is named by it; `None` for NULL.
+    /// The value as text, for use as a bucket or owner; `None` for NULL.
     pub(crate) fn text(&self) -> Option<String> {
         match self {
             Self::Null => None,
@@ -129,7 +130,7 @@ impl Cell {
         }
     }
 
-    /// As `row_to_json` writes it.
+    /// The value as written by `row_to_json`.
     pub(crate) fn json(&self) -> String {
         match self {
             Self::Null => "null".to_owned(),
@@ -145,14 +146,15 @@ impl Cell {
     }
 }
 
-/// Go's conversion on a 64-bit PC: without the fraction, and the least number if it does not fit.
+/// Go's conversion on 64-bit PCs: drops the fraction, and returns the minimum if the value does not
+/// fit.
 #[allow(clippy::cast_possible_truncation)]
 fn truncated(number: f64) -> i64 {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     if (-LIMIT..LIMIT).contains(&number) { number as i64 } else { i64::MIN }
 }
 
-/// A double as Go's encoder writes it: whole where it is whole.
+/// A double as encoded by Go: without a fraction if it is whole.
 #[allow(clippy::cast_possible_truncation)]
 fn double(number: f64) -> Value {
     if number.fract() == 0.0 && number.abs() < 9.2e18 {
@@ -162,7 +164,7 @@ fn double(number: f64) -> Value {
     }
 }
 
-/// JSON after Go has decoded and written it again.
+/// JSON after Go has decoded and encoded it.
 fn through_doubles(value: &Value) -> Value {
     match value {
         Value::Number(number) => double(number.as_f64().unwrap_or_default()),
@@ -191,7 +193,7 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// A decimal number, rounded half away from zero to the digits that its type has.
+/// A decimal number, rounded half away from zero to the digits of its type.
 fn decimal(text: &str, digits: Option<(usize, usize)>) -> Option<String> {
     let (sign, magnitude) = match text.strip_prefix('-') {
         Some(magnitude) => ("-", magnitude),
@@ -233,7 +235,7 @@ fn array(text: &str) -> Option<String> {
     Some(items.map(Value::from).collect::<Value>().to_string())
 }
 
-/// `bytea` from text: hex behind `\x`, else the text's own bytes.
+/// `bytea` from text: hex after `\x`, else the bytes of the text.
 fn bytes(text: &str) -> Option<Vec<u8>> {
     let Some(digits) = text.strip_prefix("\\x") else {
         return (!text.contains('\\')).then(|| text.as_bytes().to_vec());

@@ -1,7 +1,8 @@
 //! The write-ahead log, its consumer, and the changelog that pulls read.
 //!
-//! The consumer takes one event after the other and keeps which buckets each row is in. An event whose rule fails is
-//! dropped for good. While it lags, what was committed is in no pull yet, though a snapshot has the rows already.
+//! The consumer processes events in order and tracks the buckets of each row. An event whose rule
+//! fails is dropped permanently. While the consumer lags, pulls do not contain the latest commits,
+//! but snapshots do.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -9,44 +10,44 @@ use crate::access;
 use crate::database::{Database, Event, What, instant};
 use crate::table::Table;
 
-/// What an entry of the changelog says happened.
+/// The operation of a changelog entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {
-    /// The row came into the bucket.
+    /// The row entered the bucket.
     Create,
-    /// It changed in it.
+    /// The row changed within the bucket.
     Update,
-    /// It left the bucket, or is deleted.
+    /// The row left the bucket or was deleted.
     Delete,
 }
 
-/// An entry of the changelog.
+/// A changelog entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its place.
+    /// Its position.
     pub seq: i64,
-    /// The bucket that hears of it.
+    /// The bucket that receives it.
     pub bucket: String,
     /// The row's table.
     pub table: String,
     /// The row's key.
     pub id: String,
-    /// What happened.
+    /// The operation.
     pub operation: Operation,
 }
 
-/// What a compaction did.
+/// Result of a compaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compaction {
-    /// Clients that were quiet for too long and count no more.
+    /// Clients deactivated because they were inactive for too long.
     pub deactivated: usize,
-    /// The place that every client that counts has reached.
+    /// The position that every active client has reached.
     pub safe_seq: i64,
-    /// Entries that are gone.
+    /// Number of removed entries.
     pub deleted: usize,
 }
 
-/// The log and what its consumer has made of it.
+/// The write-ahead log and the state of its consumer.
 #[derive(Debug, Default)]
 pub(crate) struct Changelog {
     pub(crate) waiting: VecDeque<Event>,
@@ -58,7 +59,7 @@ pub(crate) struct Changelog {
 }
 
 impl Changelog {
-    /// The consumer takes the oldest events, this many at most.
+    /// Consumes at most `most` of the oldest events.
     pub(crate) fn consume(&mut self, tables: &[Table], database: &Database, most: usize) {
         for _ in 0..most {
             let Some(event) = self.waiting.pop_front() else { return };
@@ -97,8 +98,8 @@ impl Changelog {
         }
         if let Some(bucket) = &wanted {
             let inside = held.contains(bucket);
-            let told = if inside { Operation::Update } else { Operation::Create };
-            self.enter(event, bucket.clone(), told);
+            let logged = if inside { Operation::Update } else { Operation::Create };
+            self.enter(event, bucket.clone(), logged);
         }
         for bucket in held.iter().filter(|bucket| Some(*bucket) != wanted.as_ref()) {
             self.enter(event, bucket.clone(), Operation::Delete);
@@ -112,24 +113,27 @@ impl Changelog {
         self.entries.push(Entry { seq: self.last, bucket, table, id, operation });
     }
 
-    /// The least place that is left; 0 for an empty log, which the retention test then takes for "nothing is lost".
+    /// The lowest remaining position; 0 for an empty log, which the retention check takes for
+    /// "nothing is lost".
     pub(crate) fn least(&self) -> i64 {
         self.entries.first().map_or(0, |entry| entry.seq)
     }
 
-    /// The greatest place; 0 for an empty log, which a snapshot's cursor then takes for "no place yet".
+    /// The highest position; 0 for an empty log, which a snapshot's cursor takes for "no position
+    /// yet".
     pub(crate) fn greatest(&self) -> i64 {
         self.entries.last().map_or(0, |entry| entry.seq)
     }
 
-    /// Forgets entries up to a place; how many.
+    /// Removes entries up to a position; returns how many.
     pub(crate) fn forget(&mut self, up_to: i64) -> usize {
         let before = self.entries.len();
         self.entries.retain(|entry| entry.seq > up_to);
         before - self.entries.len()
     }
 
-    /// What a client that holds these buckets is told after a place: entries of a page, and whether there are more.
+    /// A page of entries after a position for a client with these buckets, and whether there are
+    /// more.
     pub(crate) fn page(
         &self,
         buckets: &[String],

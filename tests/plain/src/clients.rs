@@ -1,4 +1,4 @@
-//! Registered clients: what the server remembers of each device.
+//! Registered clients: the server's state of each device.
 
 use std::collections::BTreeMap;
 
@@ -8,30 +8,30 @@ use crate::{Compaction, time};
 /// A registered client. Times are microseconds since 1970.
 #[derive(Debug, Clone)]
 pub struct Client {
-    /// The id that the server gave it.
+    /// The id assigned by the server.
     pub id: String,
-    /// What it was called at its last registration.
+    /// The client name of its last registration.
     pub name: Option<String>,
-    /// What it runs on.
+    /// Its platform.
     pub platform: String,
-    /// The app's version at its last registration.
+    /// The app version of its last registration.
     pub app_version: String,
-    /// The buckets that it hears of; set once, at its first registration.
+    /// Its buckets; set once, at its first registration.
     pub buckets: Vec<String>,
-    /// Its last pull or push.
+    /// Time of its last pull or push.
     pub last_sync: Option<i64>,
-    /// Its last pull, or the end of its last snapshot.
+    /// Time of its last pull, or of the end of its last snapshot.
     pub last_pull: Option<i64>,
-    /// Its last push.
+    /// Time of its last push.
     pub last_push: Option<i64>,
-    /// The place that it has reached.
+    /// Its checkpoint.
     pub last_pull_seq: Option<i64>,
     /// Whether compaction waits for it.
     pub active: bool,
 }
 
 impl Client {
-    /// Its place moves on; what is smaller changes nothing.
+    /// Advances its checkpoint; a lower position is ignored.
     pub(crate) fn advance(&mut self, seq: i64, now: i64) {
         if self.last_pull_seq.is_none_or(|last| last < seq) {
             self.last_pull_seq = Some(seq);
@@ -45,7 +45,7 @@ impl Client {
     }
 }
 
-/// All clients, by user and by the id that they call themselves.
+/// All clients, by user and client id.
 #[derive(Debug, Default)]
 pub(crate) struct Clients(pub(crate) BTreeMap<(String, String), Client>);
 
@@ -54,8 +54,8 @@ impl Clients {
         self.0.get_mut(&(user.to_owned(), client.to_owned()))
     }
 
-    /// Deactivates who has been quiet since before `quiet_since`, and forgets of the log what every active client that has
-    /// ever pulled has reached.
+    /// Deactivates clients inactive since before `quiet_since`, then removes log entries that every
+    /// active client that has ever pulled has reached.
     pub(crate) fn compact(&mut self, log: &mut Changelog, quiet_since: i64) -> Compaction {
         let mut deactivated = 0;
         for client in self.0.values_mut() {

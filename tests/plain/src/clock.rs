@@ -1,6 +1,8 @@
-//! The server's clock and the ids it makes: both are given by the test, so that a story runs the same every time.
+//! The server's clock and its generated ids. The test provides both, so that runs are
+//! deterministic.
 //!
-//! A reading stands for `now()`, `clock_timestamp()` or the process's own time. Microseconds, as the database keeps them.
+//! A reading replaces `now()`, `clock_timestamp()` or the process's own time. Precision:
+//! microseconds, as in the database.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,43 +19,43 @@ struct State {
 }
 
 impl Clock {
-    /// A clock at `micros` since 1970 UTC; every reading is a microsecond later than the one before, so that no two
-    /// transactions have one time.
+    /// A clock at `micros` since 1970 UTC. Each reading advances it by one microsecond, so that no
+    /// two transactions have the same time.
     pub fn at(micros: i64) -> Self {
         Self(Arc::new(Mutex::new(State { now: micros, step: 1, script: VecDeque::new() })))
     }
 
-    /// How far a reading moves the clock, in microseconds; 0 lets it stand still.
+    /// Sets how far a reading advances the clock, in microseconds; 0 stops it.
     pub fn step_by(&self, micros: i64) {
         self.state().step = micros;
     }
 
-    /// Sets it, forwards or back.
+    /// Sets the time, forward or backward.
     pub fn set(&self, micros: i64) {
         self.state().now = micros;
     }
 
-    /// Moves it on.
+    /// Advances the time.
     pub fn advance(&self, micros: i64) {
         self.state().now += micros;
     }
 
-    /// What the next readings are, in order; after them it goes on from the last.
+    /// Sets the next readings, in order; afterwards the clock continues from the last one.
     pub fn script(&self, readings: impl IntoIterator<Item = i64>) {
         self.state().script.extend(readings);
     }
 
-    /// Drops what is left of a script; how many readings that were.
+    /// Discards the rest of a script; returns the number of discarded readings.
     pub fn end_script(&self) -> usize {
         self.state().script.drain(..).count()
     }
 
-    /// What it shows, without a reading.
+    /// The current time, without a reading.
     pub fn now(&self) -> i64 {
         self.state().now
     }
 
-    /// A reading.
+    /// Takes a reading.
     pub(crate) fn read(&self) -> i64 {
         let mut state = self.state();
         state.now = match state.script.pop_front() {
@@ -68,7 +70,7 @@ impl Clock {
     }
 }
 
-/// Where `gen_random_uuid()` takes its values from.
+/// Source of `gen_random_uuid()`.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ids {
     made: u64,
@@ -76,7 +78,7 @@ pub(crate) struct Ids {
 }
 
 impl Ids {
-    /// The next id: of the script, or counted up.
+    /// The next scripted id, or a counter.
     pub(crate) fn next(&mut self) -> String {
         self.script.pop_front().unwrap_or_else(|| {
             self.made += 1;

@@ -1,5 +1,5 @@
-//! What a test does to the server besides asking it: failures, records that the database refuses, the consumer's lag,
-//! compaction, and what an operator does to clients.
+//! Control of the server by tests: failures, rejected records, consumer lag, compaction, and
+//! operator actions on clients.
 
 use std::fmt;
 
@@ -11,37 +11,37 @@ use crate::database::{Event, What, json};
 use crate::request::{Change, Data};
 use crate::server::PlainServer;
 
-/// What happens to the next POST, instead of or after its work.
+/// A fault of the next POST, instead of its execution or after it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// 500; nothing is done.
+    /// 500, without executing the request.
     FailsBeforeCommit,
-    /// The work is done, then 500.
+    /// 500, after executing the request.
     FailsAfterCommit,
-    /// The database is gone for a moment: 503 with `Retry-After`; nothing is done.
+    /// The database is briefly unavailable: 503 with `Retry-After`, without executing the request.
     Transient,
-    /// The process dies before the work: nobody answers.
+    /// The process crashes before executing the request: no response.
     HangsUpBefore,
-    /// The process dies after the work: nobody answers.
+    /// The process crashes after executing the request: no response.
     HangsUpAfter,
 }
 
-/// Why every request fails until it is over.
+/// An outage: every request fails until it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outage {
-    /// The connections are closed: 503 with `Retry-After` for POST, 500 for GET.
+    /// Connections are closed: 503 with `Retry-After` for POST, 500 for GET.
     Closed,
     /// The database refuses connections: 500.
     Refusing,
-    /// The app sends everybody away: 429, with these seconds.
+    /// The app rejects every request: 429 with this `Retry-After` in seconds.
     TooMany(u32),
-    /// The app is in maintenance: 503, with these seconds.
+    /// The app is in maintenance: 503 with this `Retry-After` in seconds.
     Maintenance(u32),
 }
 
 type Predicate = Box<dyn Fn(&str, &str, &Value) -> bool + Send>;
 
-/// Records that the database refuses.
+/// Records that the database rejects.
 pub(crate) struct Poison(Predicate);
 
 impl Poison {
@@ -60,29 +60,29 @@ impl fmt::Debug for Poison {
     }
 }
 
-/// A row that a committed transaction wrote.
+/// A row written by a committed transaction.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Written {
     /// Its table.
     pub table: String,
     /// Its key.
     pub id: String,
-    /// The row as it became, as JSON; `None` if it was deleted for good.
+    /// The new row as JSON; `None` if it was hard-deleted.
     pub row: Option<Value>,
 }
 
 impl PlainServer {
-    /// Every row that is written from now on is kept for [`PlainServer::take_written`].
+    /// Starts recording written rows for [`PlainServer::take_written`].
     pub fn watch(&mut self) {
         self.written.get_or_insert_default();
     }
 
-    /// What was written since this was asked last, in its order; nothing unless it is watched.
+    /// The rows written since the last call, in order; empty unless recording was started.
     pub fn take_written(&mut self) -> Vec<Written> {
         self.written.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// Notes what a transaction wrote.
+    /// Records the writes of a transaction.
     pub(crate) fn note_written(&mut self, events: &[Event]) {
         let Some(written) = &mut self.written else { return };
         for event in events {
@@ -94,39 +94,40 @@ impl PlainServer {
         }
     }
 
-    /// The next POST that is not yet spoken for meets this.
+    /// Queues a fault for the next POST without one.
     pub fn fail_next(&mut self, fault: Fault) -> &mut Self {
         self.faults.push_back(fault);
         self
     }
 
-    /// Everything fails from now on, or works again.
+    /// Starts or ends an outage.
     pub fn outage(&mut self, outage: Option<Outage>) {
         self.outage = outage;
     }
 
-    /// The database refuses every push of this row.
+    /// Makes the database reject every push of this row.
     pub fn poison(&mut self, table: &str, id: &str) {
         let (table, id) = (table.to_owned(), id.to_owned());
         self.poison_when(move |of, key, _| of == table && key == id);
     }
 
-    /// The database refuses every record that this says yes to: table, key, data (null for none).
+    /// Makes the database reject every record for which this returns true: table, key, data (null
+    /// for none).
     pub fn poison_when(&mut self, when: impl Fn(&str, &str, &Value) -> bool + Send + 'static) {
         self.poison.push(Poison(Box::new(when)));
     }
 
-    /// The database refuses no more than by its own rules.
+    /// Removes all artificial rejections.
     pub fn heal(&mut self) {
         self.poison.clear();
     }
 
-    /// The next pull that would be answered is told to take a snapshot.
+    /// Makes the next successful pull require a snapshot.
     pub fn require_snapshot(&mut self) {
         self.snapshot_next = true;
     }
 
-    /// Whether the consumer waits to be told ([`PlainServer::consume`]); without, it is never behind.
+    /// Whether the consumer runs only on [`PlainServer::consume`]; otherwise it never lags.
     pub fn lag(&mut self, lagging: bool) {
         self.log.lagging = lagging;
         if !lagging {
@@ -134,50 +135,51 @@ impl PlainServer {
         }
     }
 
-    /// The consumer takes this many events of the write-ahead log.
+    /// Consumes this many events of the write-ahead log.
     pub fn consume(&mut self, events: usize) {
         self.log.consume(&self.config.tables, &self.database, events);
     }
 
-    /// Events that the consumer has not taken.
+    /// Number of events that were not consumed.
     pub fn behind(&self) -> usize {
         self.log.waiting.len()
     }
 
-    /// Events whose bucket could not be told; they are lost.
+    /// Events lost because their bucket could not be determined.
     pub fn rule_failures(&self) -> &[String] {
         &self.log.failures
     }
 
-    /// Compaction as the server does it: quiet clients are deactivated, and what the others have reached is forgotten.
+    /// Compacts like the real server: deactivates inactive clients and removes what all others have
+    /// reached.
     pub fn compact(&mut self) -> Compaction {
         let quiet_since = self.clock.now() - self.config.stale_after;
         self.clients.compact(&mut self.log, quiet_since)
     }
 
-    /// Forgets entries up to a place whatever clients have reached; how many.
+    /// Removes entries up to a position regardless of clients; returns how many.
     pub fn compact_to(&mut self, seq: i64) -> usize {
         self.log.forget(seq)
     }
 
-    /// TRUNCATE on a table: the rows are gone, and the log hears nothing of it.
+    /// TRUNCATE of a table: removes its rows without logging.
     pub fn truncate(&mut self, table: &str) {
         self.database.rows.remove(table);
     }
 
-    /// What is known of a client, to be read or changed as an operator does.
+    /// A client's state, to read or to change like an operator.
     pub fn client(&mut self, user: &str, client: &str) -> Option<&mut Client> {
         self.clients.get(&user.to_lowercase(), client)
     }
 
-    /// Compaction waits for this client no more.
+    /// Deactivates a client, so that compaction ignores it.
     pub fn deactivate(&mut self, user: &str, client: &str) {
         if let Some(client) = self.client(user, client) {
             client.active = false;
         }
     }
 
-    /// A client is not registered any more: 500 at its next pull and push, 404 at its next snapshot.
+    /// Removes a client's registration: 500 at its next pull and push, 404 at its next snapshot.
     pub fn forget_client(&mut self, user: &str, client: &str) {
         self.clients.0.remove(&(user.to_lowercase(), client.to_owned()));
     }

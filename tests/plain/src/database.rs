@@ -1,7 +1,8 @@
-//! The rows, and one transaction over them: constraints, the app's trigger, row-level security, and what goes to the log.
+//! The rows and one transaction on them: constraints, the app's trigger, row-level security, and
+//! log events.
 //!
-//! A transaction works on a copy, and nothing of it is seen before it commits. After an error of the database it is
-//! aborted: nothing more can be read or written in it, and it cannot be committed.
+//! A transaction works on a copy, which becomes visible at commit. A database error aborts it: it
+//! allows no further reads or writes and cannot be committed.
 
 use std::collections::BTreeMap;
 
@@ -13,17 +14,18 @@ use crate::cell::Cell;
 use crate::clock::{Clock, Ids};
 use crate::table::{Column, Table, Trigger};
 
-/// Why a write is not done.
+/// Why a write failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Refusal {
-    /// The driver cannot encode the value for its column; the database has not seen it.
+    /// The driver cannot encode the value for its column, so the statement never reached the
+    /// database.
     #[error("the driver cannot encode {0}")]
     Encoding(String),
-    /// The database refused the statement, and the transaction with it.
-    #[error("the database refused: {0}")]
+    /// The database rejected the statement and aborted the transaction.
+    #[error("the database rejected: {0}")]
     Sql(String),
-    /// The statement went well and met no row, or none that it may see.
-    #[error("no row was met")]
+    /// The statement succeeded but matched no visible row.
+    #[error("no row matched")]
     NoRow,
 }
 
@@ -56,17 +58,17 @@ impl Database {
     }
 }
 
-/// What a transaction tells the log about one row.
+/// A log event of a transaction about one row.
 #[derive(Debug, Clone)]
 pub(crate) struct Event {
     pub(crate) table: String,
     pub(crate) id: String,
     pub(crate) what: What,
-    /// The new row, or the one that is gone.
+    /// The new row, or the deleted one.
     pub(crate) row: Row,
 }
 
-/// What happened to a row.
+/// The operation on a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum What {
     Insert,
@@ -74,19 +76,18 @@ pub(crate) enum What {
     Remove,
 }
 
-/// Who writes: it decides how values are read and which rows are there.
+/// The writer: determines how values are decoded and which rows are visible.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Writer<'a> {
-    /// A client's push, as this user; with row-level security or without.
+    /// A push of this user, with or without row-level security.
     Client { user: &'a str, secured: bool },
-    /// Somebody's SQL.
+    /// An SQL statement outside of a push.
     Outside,
 }
 
-/// Values of a statement by column.
+/// Values by column.
 pub(crate) type Values = Map<String, Value>;
 
-/// A transaction.
 #[derive(Debug)]
 pub(crate) struct Transaction<'a> {
     pub(crate) tables: &'a [Table],
@@ -100,14 +101,14 @@ pub(crate) struct Transaction<'a> {
 }
 
 impl Transaction<'_> {
-    /// The row of this key, if the writer may see it.
+    /// The row of this key, if it is visible to the writer.
     pub(crate) fn select(&mut self, table: &Table, id: &str) -> Result<Option<Row>, Refusal> {
         let id = self.key(table, id)?;
         let row = self.database.get(&table.name, &id);
         Ok(row.filter(|row| self.may(access::may_read, table, row)).cloned())
     }
 
-    /// Inserts a row; the new row.
+    /// Inserts a row and returns it.
     pub(crate) fn insert(&mut self, table: &Table, values: &Values) -> Result<Row, Refusal> {
         let given = self.cells(table, values)?;
         let mut row = Vec::new();
@@ -120,7 +121,7 @@ impl Transaction<'_> {
         self.constrain(table, &row)?;
         let id = row[0].text().unwrap_or_default();
         if self.database.get(&table.name, &id).is_some() {
-            return self.abort("the key is taken");
+            return self.abort("the key exists already");
         }
         if !self.may(access::may_write, table, &row) {
             return self.abort("the row violates the row-level security policy");
@@ -128,7 +129,7 @@ impl Transaction<'_> {
         Ok(self.keep(table, id, What::Insert, row))
     }
 
-    /// Updates a row; the row as it is now.
+    /// Updates a row and returns it.
     pub(crate) fn update(
         &mut self,
         table: &Table,
@@ -150,7 +151,7 @@ impl Transaction<'_> {
         Ok(self.keep(table, id, What::Update, row))
     }
 
-    /// Deletes a row for good.
+    /// Hard-deletes a row.
     pub(crate) fn remove(&mut self, table: &Table, id: &str) -> Result<(), Refusal> {
         let id = self.key(table, id)?;
         for child in self.tables {
@@ -161,7 +162,7 @@ impl Transaction<'_> {
                 .of(&child.name)
                 .any(|(_, row)| row[position].text().as_ref() == Some(&id));
             if *parent == table.name && held {
-                return self.abort("rows of another table refer to it");
+                return self.abort("rows of another table reference it");
             }
         }
         let rows = self.database.rows.get_mut(&table.name);
@@ -170,7 +171,7 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// What the app's trigger does.
+    /// Applies the app's trigger.
     fn touch(&self, table: &Table, row: &mut Row) {
         let Some(position) = table.position("updated_at") else { return };
         match table.trigger {
@@ -187,8 +188,8 @@ impl Transaction<'_> {
         row
     }
 
-    /// The values by position: unknown columns first, then what the driver cannot encode, then what the database
-    /// cannot read, as the three meet a statement.
+    /// The values by position. Errors in the order of the real server: unknown columns, values that
+    /// the driver cannot encode, values that the database cannot parse.
     fn cells(&mut self, table: &Table, values: &Values) -> Result<BTreeMap<usize, Cell>, Refusal> {
         let mut places = Vec::new();
         for (name, value) in values {
@@ -236,7 +237,7 @@ impl Transaction<'_> {
         }
     }
 
-    /// NOT NULL, the table's own CHECK, and the reference to its parent.
+    /// Checks NOT NULL, the table's CHECK, and the reference to the parent.
     fn constrain(&mut self, table: &Table, row: &Row) -> Result<(), Refusal> {
         for (column, cell) in table.columns.iter().zip(row) {
             if !column.nullable && *cell == Cell::Null {
@@ -246,13 +247,13 @@ impl Transaction<'_> {
         if let Some((parent, column)) = &table.parent {
             let key = table.position(column).and_then(|position| row[position].text());
             if key.is_some_and(|key| self.database.get(parent, &key).is_none()) {
-                return self.abort(&format!("{column} refers to no row of {parent}"));
+                return self.abort(&format!("{column} references a missing row of {parent}"));
             }
         }
         if let Some(check) = table.check {
             let json = serde_json::from_str(&json(table, row, None)).unwrap_or_default();
             if !check(&json) {
-                return self.abort("a CHECK does not hold");
+                return self.abort("a CHECK failed");
             }
         }
         Ok(())
@@ -278,7 +279,7 @@ impl Transaction<'_> {
     }
 }
 
-/// A row as `row_to_json` writes it: all columns, or these.
+/// A row as written by `row_to_json`, with all columns or only these.
 pub(crate) fn json(table: &Table, row: &Row, only: Option<&[String]>) -> String {
     let cells = table.columns.iter().zip(row.iter().chain(std::iter::repeat(&Cell::Null)));
     let members = cells
@@ -287,7 +288,7 @@ pub(crate) fn json(table: &Table, row: &Row, only: Option<&[String]>) -> String 
     format!("{{{}}}", members.collect::<Vec<_>>().join(","))
 }
 
-/// An instant of a row by its column's name.
+/// The timestamp in this column of a row.
 pub(crate) fn instant(table: &Table, row: &Row, column: &str) -> Option<i64> {
     match row.get(table.position(column)?)? {
         Cell::Instant(micros) => Some(*micros),

@@ -1,9 +1,9 @@
-//! The four tables of the recorded exchanges: an owner's, a child's, one that nobody pushes to, and one whose rows may
-//! belong to nobody.
+//! The four tables of the recorded exchanges: an owned table, a child table, a read-only table, and
+//! a table whose rows may have no owner.
 
 use crate::table::{Column, Table, Trigger};
 
-/// The tables in the order of their registration.
+/// The tables in registration order.
 pub fn tables() -> Vec<Table> {
     let text = |name: &str| Column::new(name, "text").default("''::text");
     let orders = Table::owned("orders", "user_id")
@@ -39,7 +39,7 @@ pub fn tables() -> Vec<Table> {
     vec![orders, order_details, products, categories]
 }
 
-/// The tables before the app had its trigger.
+/// The tables before the app added its trigger.
 pub fn tables_without_trigger() -> Vec<Table> {
     tables().into_iter().map(|table| table.trigger(Trigger::LeftAlone)).collect()
 }

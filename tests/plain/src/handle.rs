@@ -1,4 +1,4 @@
-//! Requests to answers: who asks, which version of the app, the method, the body, the schema, the client, the work.
+//! Request handling: authentication, app version, method, body, schema, client, execution.
 
 use serde_json::{Map, Value, json};
 
@@ -33,7 +33,7 @@ impl Request {
     }
 }
 
-/// The answer of a list, its members in the order that the hash of the schema has them in.
+/// The response of a list; the schema hash depends on the order of its members.
 #[derive(serde::Serialize)]
 struct Listed<T> {
     schema_version: i64,
@@ -88,7 +88,7 @@ impl Work {
     }
 }
 
-/// What a 500 of an endpoint says.
+/// The error text of a 500 per endpoint.
 fn failure(path: &str) -> &'static str {
     match path {
         "/sync/register" => "failed to register client",
@@ -101,7 +101,7 @@ fn failure(path: &str) -> &'static str {
 }
 
 impl PlainServer {
-    /// Answers a request; `None` if the connection ends without an answer.
+    /// Handles a request; `None` if the connection ends without a response.
     pub fn handle(&mut self, request: &Request) -> Option<Response> {
         if request.path == "/healthz" {
             return Some(Response::new(200, &json!({"status": "ok"})));
@@ -133,14 +133,14 @@ impl PlainServer {
         if allowed == "GET" { Some(self.list(&request.path)) } else { self.post(&user, request) }
     }
 
-    /// [`PlainServer::handle`] for a request that names its user by the header.
+    /// Like [`PlainServer::handle`], for a request with the user in a header.
     pub fn ask(&mut self, user: &str, method: &str, path: &str, body: Vec<u8>) -> Option<Response> {
         let headers = vec![("X-User-ID".to_owned(), user.to_owned())];
         let (method, path) = (method.to_owned(), path.to_owned());
         self.handle(&Request { method, path, headers, body })
     }
 
-    /// Whose request it is, in lower case.
+    /// The user of a request, in lower case.
     fn identify(&self, request: &Request) -> Result<String, &'static str> {
         let user = match &self.config.identity {
             Identity::Header => request.header("X-User-ID").ok_or("missing user identity")?,
@@ -155,7 +155,7 @@ impl PlainServer {
         Ok(user.to_lowercase())
     }
 
-    /// Whether a version is below the least; `None` if it is none.
+    /// Whether a version is below the minimum; `None` if it is not a version.
     fn too_old(&self, version: &str) -> Option<bool> {
         let Some(least) = &self.config.minimum_version else { return Some(false) };
         Some(numbers(version)? < numbers(least)?)
@@ -177,7 +177,7 @@ impl PlainServer {
         }
     }
 
-    /// The two lists.
+    /// Handles the two list endpoints.
     fn list(&mut self, path: &str) -> Response {
         let listed =
             self.version().and_then(|version| Ok((version, schema::schema(&self.config.tables)?)));
@@ -203,10 +203,10 @@ impl PlainServer {
             return Some(Response::error(400, &format!("{missing} is required")));
         }
         let members = Members(&body);
-        let asked = members.integer("schema_version").and_then(|version| {
+        let parsed = members.integer("schema_version").and_then(|version| {
             Ok((version, members.text("schema_hash")?, Work::read(&request.path, members)?))
         });
-        let Ok((version, hash, work)) = asked else { return invalid };
+        let Ok((version, hash, work)) = parsed else { return invalid };
         let fault = self.faults.pop_front();
         match fault {
             Some(Fault::HangsUpBefore) => return None,
@@ -230,7 +230,7 @@ impl PlainServer {
         }
     }
 
-    /// The schema first, then the work.
+    /// Checks the schema, then executes the request.
     fn gate(
         &mut self,
         user: &str,
@@ -258,7 +258,7 @@ impl PlainServer {
                 Some(pulled.map_or_else(|| work.failed(), |pulled| Response::new(200, &pulled)))
             }
             Work::Push { client, changes } => self.push(user, client, changes, schema, work),
-            // An index before the first table makes the process fall over.
+            // An index before the first table crashes the process.
             Work::Snapshot(ask)
                 if ask.table < 0 && self.clients.get(user, &ask.client).is_some() =>
             {

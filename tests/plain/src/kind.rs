@@ -1,17 +1,18 @@
-//! The column types that v0.1.2 knows: by the name that the database gives them, and the logical type it tells clients.
+//! The column types that v0.1.2 supports: the type name in the database and the logical type for
+//! clients.
 
-/// How values of a column are kept.
+/// How values of a column are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// `boolean`.
     Boolean,
-    /// Whole numbers from the first to the second.
+    /// Integers in this range.
     Integer(i64, i64),
     /// `real`, `double precision`.
     Real,
-    /// Decimals, with all digits and those behind the point if the type says so.
+    /// Decimals, with total and fractional digits if the type specifies them.
     Numeric(Option<(usize, usize)>),
-    /// Text, and what is kept as it comes.
+    /// Text, and other values stored as they are.
     Text,
     /// `uuid`.
     Uuid,
@@ -31,7 +32,7 @@ pub(crate) enum Kind {
     Instant,
 }
 
-/// The kind and the logical type of a type name; `None` for what v0.1.2 refuses.
+/// The kind and the logical type of a type name; `None` if v0.1.2 does not support it.
 pub(crate) fn known(db_type: &str) -> Option<(Kind, &'static str)> {
     let (name, arguments) = match db_type.split_once('(') {
         Some((name, rest)) => (name, Some(rest.strip_suffix(')')?)),
@@ -69,7 +70,7 @@ pub(crate) fn known(db_type: &str) -> Option<(Kind, &'static str)> {
     })
 }
 
-/// `10,2` as all digits, and those behind the point.
+/// Parses `10,2` into total and fractional digits.
 fn digits(arguments: &str) -> (usize, usize) {
     let mut parts = arguments.split(',').map(|part| part.trim().parse().unwrap_or(0));
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0))

@@ -1,13 +1,15 @@
-//! A plain Synchro v0.1.2 server, scripted: what our client meets when the other side knows nothing of Rejoin.
+//! A simulated plain Synchro v0.1.2 server, for tests of a client whose server does not support
+//! Rejoin.
 //!
-//! [`PlainServer`] answers requests as the real server does, its defects included: conflicts decided by clocks, one
-//! transaction for a whole push, 500 for one record that the database refuses, no memory of what was pushed before,
-//! changes read at pull and deletes from history, a retention test that is one too strict. It works in memory, without a
-//! network and without time of its own, and does the same every time.
+//! [`PlainServer`] responds like the real server, including its defects: conflicts decided by
+//! clocks, one transaction for a whole push, 500 for one record that the database rejects, no
+//! memory of earlier pushes, changes read at pull and deletes from history, a retention check that
+//! is off by one. It works in memory, without network and real time, and is deterministic.
 //!
-//! Border: rows, a write-ahead log, a changelog and clients live here, as in the database behind the real server; there
-//! is no SQL. It shares no code with our protocol crate, so that a mistake there is not made twice. That the script is
-//! right is shown by replaying the recorded exchanges (`tests/it`).
+//! Rows, write-ahead log, changelog and clients are kept here, like in the database of the real
+//! server; there is no SQL. The crate shares no code with our protocol crate, so that a mistake
+//! there is not repeated here. The tests in `tests/it` replay the recorded exchanges to verify the
+//! simulation.
 
 mod access;
 mod answer;

@@ -1,4 +1,5 @@
-//! A pull: which rows changed is history, what they are is read now, and a row that left is a delete of that history.
+//! Pulls. The log says which rows changed, their content is read at pull time, and deletes come
+//! from the log.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use crate::request::{Invalid, Members};
 use crate::server::PlainServer;
 use crate::table::Table;
 
-/// What a pull asks for.
+/// The parameters of a pull.
 pub(crate) struct Pull {
     pub(crate) client: String,
     checkpoint: i64,
@@ -32,14 +33,14 @@ impl Pull {
     }
 }
 
-/// A page's size: 100 if none is asked for, 1000 at most.
+/// The page size: 100 by default, 1000 at most.
 pub(crate) fn limit(members: Members<'_>) -> Result<usize, Invalid> {
-    let asked = members.integer("limit")?;
-    Ok(usize::try_from(asked).ok().filter(|asked| *asked > 0).unwrap_or(100).min(1000))
+    let limit = members.integer("limit")?;
+    Ok(usize::try_from(limit).ok().filter(|limit| *limit > 0).unwrap_or(100).min(1000))
 }
 
 impl PlainServer {
-    /// Answers a pull; `None` where the client is unknown or refused as stale.
+    /// Handles a pull; `None` if the client is unknown or rejected as stale.
     pub(crate) fn pull(&mut self, user: &str, pull: &Pull, schema: Version) -> Option<Pulled> {
         let stale = self.config.stale_clients.contains(&pull.client);
         let client = self.clients.get(user, &pull.client)?.clone();
@@ -65,16 +66,16 @@ impl PlainServer {
             self.log.page(&client.buckets, &pull.tables, pull.checkpoint, pull.limit);
         answer.has_more = more;
         answer.checkpoint = page.last().map_or(pull.checkpoint, |entry| entry.seq);
-        // The last operation on a row stands for all of them, in the place of the first.
+        // The last operation on a row replaces the earlier ones, at the position of the first.
         let mut last: Vec<(&str, &str, Operation)> = Vec::new();
         let mut places = BTreeMap::new();
         for entry in page {
             let place = *places.entry((&entry.table, &entry.id)).or_insert(last.len());
-            let told = (entry.table.as_str(), entry.id.as_str(), entry.operation);
+            let change = (entry.table.as_str(), entry.id.as_str(), entry.operation);
             if place == last.len() {
-                last.push(told);
+                last.push(change);
             } else {
-                last[place] = told;
+                last[place] = change;
             }
         }
         for (table, id, operation) in last {
@@ -97,8 +98,8 @@ impl PlainServer {
         Some(answer)
     }
 
-    /// Why the client must take a snapshot. The comparison is one too strict, and an empty log or a checkpoint of 0 is
-    /// never behind.
+    /// Why the client must take a snapshot. The comparison is off by one, and an empty log or a
+    /// checkpoint of 0 never requires a snapshot.
     fn must_rebuild(&mut self, checkpoint: i64, never_pulled: bool) -> Option<&'static str> {
         let least = self.log.least();
         if checkpoint == 0 && never_pulled {
@@ -108,7 +109,7 @@ impl PlainServer {
         (std::mem::take(&mut self.snapshot_next) || behind).then_some("checkpoint_before_retention")
     }
 
-    /// The row as it is now; nothing if it is gone or the user may not see it.
+    /// The current row; `None` if it is deleted or not visible to the user.
     fn hydrate(&self, user: &str, table: &str, id: &str) -> Option<Record> {
         let table = self.config.tables.iter().find(|known| known.name == table)?;
         let row = self.database.get(&table.name, id)?;
@@ -121,7 +122,7 @@ impl PlainServer {
     }
 }
 
-/// The row with the columns that are synced.
+/// The row with its synced columns.
 pub(crate) fn synced(table: &Table, row: &Row) -> Record {
     record(table, row, json(table, row, table.sync_columns.as_deref()))
 }

@@ -1,7 +1,7 @@
-//! A push: its records in their order, in one transaction.
+//! Pushes: all records in order, in one transaction.
 //!
-//! Nothing is remembered of a push, so the same record sent twice is judged twice. One record that the database refuses
-//! aborts the transaction, and the answer is 500 for all of them.
+//! The server does not remember pushes, so a repeated record is evaluated again. One record that
+//! the database rejects aborts the transaction, and the response is 500 for the whole push.
 
 use serde_json::Value;
 
@@ -17,17 +17,18 @@ use crate::time;
 pub(crate) enum Outcome {
     /// It can be committed.
     Verdicts(Vec<Verdict>, Vec<Verdict>),
-    /// The database or the app's hook refused: nothing is done.
+    /// The database or the app's hook rejected it; nothing is written.
     Aborted,
-    /// The process fell over `data: null` in a create: nothing is done, and nobody answers.
+    /// The process crashed on `data: null` in a create: nothing is written, and there is no
+    /// response.
     Panicked,
 }
 
-/// Fallen over `data: null`.
+/// A crash on `data: null`.
 struct Panic;
 
 impl PlainServer {
-    /// Carries out the records and commits, unless the database or the app's hook refuses.
+    /// Applies the records and commits, unless the database or the app's hook rejects them.
     pub(crate) fn carry_out(&mut self, user: &str, changes: &[Change]) -> Outcome {
         let writer = Writer::Client { user, secured: self.config.row_level_security };
         let mut transaction = Transaction {
@@ -46,7 +47,7 @@ impl PlainServer {
                 transaction.aborted = true;
             }
             let push = Push { user, change, skew: i128::from(self.config.skew_micros) * 1000 };
-            match push.judge(&mut transaction) {
+            match push.apply(&mut transaction) {
                 Err(Panic) => return Outcome::Panicked,
                 Ok(verdict) if verdict.status == "applied" => accepted.push(verdict),
                 Ok(verdict) => rejected.push(verdict),
@@ -60,7 +61,7 @@ impl PlainServer {
         Outcome::Verdicts(accepted, rejected)
     }
 
-    /// Makes a transaction's work the state, and hands its events to the consumer.
+    /// Commits a transaction and passes its events to the consumer.
     pub(crate) fn commit(&mut self, database: Database, events: Vec<Event>) {
         self.note_written(&events);
         self.database = database;
@@ -71,7 +72,7 @@ impl PlainServer {
     }
 }
 
-/// One record on its way.
+/// One record being applied.
 struct Push<'a> {
     user: &'a str,
     change: &'a Change,
@@ -79,7 +80,7 @@ struct Push<'a> {
 }
 
 impl Push<'_> {
-    fn judge(&self, tx: &mut Transaction<'_>) -> Result<Verdict, Panic> {
+    fn apply(&self, tx: &mut Transaction<'_>) -> Result<Verdict, Panic> {
         let Some(table) = tx.tables.iter().find(|table| table.name == self.change.table) else {
             return Ok(self.terminal("table_not_registered", "table not registered for sync"));
         };
@@ -90,7 +91,7 @@ impl Push<'_> {
             let message = format!("unknown operation: {}", self.change.operation);
             return Ok(self.terminal("invalid_operation", &message));
         }
-        // An aborted transaction answers nothing any more, not even a SELECT.
+        // An aborted transaction rejects every statement, also a SELECT.
         let found = if tx.aborted {
             Err(Refusal::sql("the transaction is aborted"))
         } else {
@@ -233,7 +234,7 @@ impl Push<'_> {
         self.refused("rejected_retryable", code, message)
     }
 
-    /// Only a refused update of a deleted row says in a member of its own when it was deleted.
+    /// Only a rejected update of a deleted row has a member with the deletion time.
     fn conflict(
         &self,
         code: &'static str,
@@ -250,7 +251,7 @@ impl Push<'_> {
     }
 }
 
-/// A row as an answer has it.
+/// A row in a response.
 pub(crate) fn record(table: &Table, row: &Row, data: String) -> Record {
     let null = || serde_json::value::RawValue::NULL.to_owned();
     Record {

@@ -1,11 +1,11 @@
-//! Requests, read as Go's decoder reads them: unknown members are ignored, what is missing or null stands for zero, and
-//! one member of a wrong type refuses the whole request.
+//! Requests, decoded like Go does: unknown members are ignored, missing or null members are zero
+//! values, and one member of a wrong type rejects the whole request.
 
 use serde_json::{Map, Value};
 
 use crate::time;
 
-/// Why a body is no request: `invalid request body`.
+/// The body is not a valid request: `invalid request body`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Invalid;
 
@@ -43,7 +43,7 @@ impl<'a> Members<'a> {
         self.get(name).map(|value| value.as_object().map(Self).ok_or(Invalid)).transpose()
     }
 
-    /// An instant in nanoseconds since 1970.
+    /// A timestamp in nanoseconds since 1970.
     fn instant(self, name: &str) -> Result<Option<i128>, Invalid> {
         let Some(text) = self.optional_text(name)? else { return Ok(None) };
         time::from_rfc3339(&text).map(Some).ok_or(Invalid)
@@ -57,12 +57,12 @@ impl<'a> Members<'a> {
     }
 }
 
-/// What a record carries as its data.
+/// The `data` of a record.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Data {
-    /// Nothing, or what is no object.
+    /// Missing, or not an object.
     Invalid,
-    /// `null`: a map that cannot be written to.
+    /// `null`: a Go map that cannot be written to.
     Null,
     /// Values by column.
     Values(Map<String, Value>),

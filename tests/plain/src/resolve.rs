@@ -1,13 +1,15 @@
-//! Last writer wins, as the real server decides it: by the wall clocks of two machines, and a base if there is one.
+//! Last-write-wins resolution of the real server: by client and server clocks, and a base version
+//! if given.
 
-/// Who wins, and the words of the answer.
+/// The winner, and the reason in the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Winner {
     Client,
     Server(&'static str),
 }
 
-/// Instants in nanoseconds: the client's clock with the tolerance added, the row's version, the base that the client has.
+/// Times in nanoseconds: the client's clock plus tolerance, the row's version, the client's base
+/// version.
 pub(crate) fn resolve(client: i128, server: i128, base: Option<i128>) -> Winner {
     match base {
         Some(base) if base > server => {

@@ -1,16 +1,16 @@
-//! The schema contract: tables and columns as `GET /sync/schema` lists them, the hash over them, and the version that the
-//! hash has had before.
+//! The schema: tables and columns as listed by `GET /sync/schema`, their hash, and the version
+//! stored for a hash.
 
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::table::{Column, Table};
 
-/// The database has something that v0.1.2 does not support; every endpoint answers 500.
+/// The database has an unsupported type; every endpoint responds with 500.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Unsupported;
 
-/// A table's metadata, as both lists have it.
+/// The metadata of a table, shared by both lists.
 #[derive(Debug, Serialize)]
 pub(crate) struct Bucketing {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,7 +70,7 @@ pub(crate) struct TableMeta {
     bucketing: Bucketing,
 }
 
-/// All tables by name, as the schema has them.
+/// All tables by name, as in the schema.
 pub(crate) fn schema(tables: &[Table]) -> Result<Vec<SchemaTable>, Unsupported> {
     let mut listed = Vec::new();
     for table in sorted(tables) {
@@ -91,7 +91,7 @@ pub(crate) fn schema(tables: &[Table]) -> Result<Vec<SchemaTable>, Unsupported> 
     Ok(listed)
 }
 
-/// All tables by name, as the shorter list has them.
+/// All tables by name, as in the shorter list.
 pub(crate) fn metadata(tables: &[Table]) -> Vec<TableMeta> {
     let listed = sorted(tables).into_iter().map(|table| TableMeta {
         table_name: table.name.clone(),
@@ -106,7 +106,7 @@ pub(crate) fn metadata(tables: &[Table]) -> Vec<TableMeta> {
     listed.collect()
 }
 
-/// The hash over the schema's text as Go writes it.
+/// The hash of the schema as encoded by Go.
 pub(crate) fn hash(tables: &[SchemaTable]) -> String {
     #[derive(Serialize)]
     struct Tables<'a> {
@@ -176,7 +176,7 @@ fn schema_column(table: &Table, column: &Column) -> Result<SchemaColumn, Unsuppo
     }
 }
 
-/// The default in SQLite's words, if it can be said in them.
+/// The default as SQLite syntax, if SQLite can express it.
 fn portable(sql: &str) -> Option<String> {
     let cast = sql.rfind("::").filter(|place| !sql[*place..].contains(['\'', '(']));
     let literal = cast.map_or(sql, |place| &sql[..place]).trim();

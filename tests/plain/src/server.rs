@@ -1,4 +1,4 @@
-//! The server: its configuration, its state, and its tables as somebody with SQL sees and writes them.
+//! The server: configuration, state, and access to its tables by SQL.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,41 +14,41 @@ use crate::database::{Database, Refusal, Transaction, Writer, instant, json};
 use crate::schema::{self, Unsupported};
 use crate::table::Table;
 
-/// How a request says whose it is.
+/// How a request identifies its user.
 #[derive(Debug, Clone)]
 pub enum Identity {
-    /// By `X-User-ID`, which is believed.
+    /// By `X-User-ID`, without verification.
     Header,
-    /// By `Authorization: Bearer`: the tokens that are valid, with the user in the claim, if the claim is there.
+    /// By `Authorization: Bearer`: valid tokens with the user in their claim, if the claim exists.
     Bearer(BTreeMap<String, Option<String>>),
 }
 
-/// What a server is started with.
+/// Server configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The tables in the order of their registration, parents before children.
+    /// The tables in registration order, parents before children.
     pub tables: Vec<Table>,
-    /// Whether the policies are installed and the server's role is bound by them. Without, every user is told of every row
-    /// by a snapshot and may write every row.
+    /// Whether the policies are installed and bind the server's role. Without them, snapshots
+    /// contain every row, and every user may write every row.
     pub row_level_security: bool,
-    /// What is added to a client's clock when it is compared, in microseconds.
+    /// The tolerance added to a client's clock, in microseconds.
     pub skew_micros: i64,
-    /// The least version of the app.
+    /// The minimum app version.
     pub minimum_version: Option<String>,
-    /// How a request says whose it is.
+    /// How requests identify their user.
     pub identity: Identity,
-    /// `Retry-After` where the database is gone, in seconds.
+    /// `Retry-After` while the database is unavailable, in seconds.
     pub retry_after: u32,
-    /// How long a client may be quiet before compaction stops waiting for it, in microseconds.
+    /// How long a client may be inactive before compaction ignores it, in microseconds.
     pub stale_after: i64,
-    /// Clients that the app's hook refuses once they have synced before.
+    /// Clients that the app's hook rejects once they have synced.
     pub stale_clients: BTreeSet<String>,
-    /// Whether the app's hook refuses every push that has something accepted.
+    /// Whether the app's hook rejects every push with an accepted record.
     pub veto: bool,
 }
 
 impl Config {
-    /// A server like `synchrod` with these tables: no policies, no tolerance, no least version.
+    /// A server like `synchrod` with these tables: no policies, tolerance or minimum version.
     pub fn new(tables: Vec<Table>) -> Self {
         Self {
             tables,
@@ -64,10 +64,10 @@ impl Config {
     }
 }
 
-/// A scripted v0.1.2 server.
+/// A simulated v0.1.2 server.
 #[derive(Debug)]
 pub struct PlainServer {
-    /// What it was started with. Tables are changed by [`PlainServer::alter`], the rest at any time.
+    /// Its configuration. Tables are changed by [`PlainServer::alter`], other values at any time.
     pub config: Config,
     pub(crate) clock: Clock,
     pub(crate) ids: Ids,
@@ -108,12 +108,12 @@ impl PlainServer {
         &self.clock
     }
 
-    /// The ids that the server makes next, clients' and rows'.
+    /// Scripts the next ids of clients and rows.
     pub fn script_ids<'a>(&mut self, ids: impl IntoIterator<Item = &'a str>) {
         self.ids.script.extend(ids.into_iter().map(str::to_owned));
     }
 
-    /// The version of the schema: the one that its hash has had before, or one more than the greatest.
+    /// The schema version: the one stored for its hash, or the next one.
     pub(crate) fn version(&mut self) -> Result<Version, Unsupported> {
         if let Some(current) = &self.current {
             return Ok(current.clone());
@@ -130,7 +130,7 @@ impl PlainServer {
         Ok(version)
     }
 
-    /// Changes the tables, as a deployment does; rows get what a new column's default says.
+    /// Changes the tables like a deployment; existing rows get the default of a new column.
     pub fn alter(&mut self, change: impl FnOnce(&mut Vec<Table>)) {
         self.current = None;
         let before = self.config.tables.clone();
@@ -152,11 +152,11 @@ impl PlainServer {
         }
     }
 
-    /// Several statements of somebody's SQL as one transaction: all of them, or none. Numbers keep all their digits; the
+    /// Executes several SQL writes in one transaction, all or none. Numbers keep all digits. The
     /// app's trigger and the consumer work as for a push.
     ///
     /// # Errors
-    /// What the first refused statement met.
+    /// The error of the first rejected statement.
     pub fn outside(
         &mut self,
         work: impl FnOnce(&mut Outside<'_, '_>) -> Result<(), Refusal>,
@@ -180,7 +180,7 @@ impl PlainServer {
     /// Inserts a row by SQL.
     ///
     /// # Errors
-    /// What the database refuses.
+    /// The database rejects the row.
     pub fn insert(&mut self, table: &str, values: &Value) -> Result<(), Refusal> {
         self.outside(|sql| sql.insert(table, values))
     }
@@ -188,26 +188,26 @@ impl PlainServer {
     /// Updates a row by SQL.
     ///
     /// # Errors
-    /// What the database refuses; [`Refusal::NoRow`] if there is none.
+    /// The database rejects the row; [`Refusal::NoRow`] if it does not exist.
     pub fn update(&mut self, table: &str, id: &str, values: &Value) -> Result<(), Refusal> {
         self.outside(|sql| sql.update(table, id, values))
     }
 
-    /// Deletes a row for good.
+    /// Hard-deletes a row.
     ///
     /// # Errors
-    /// What the database refuses; [`Refusal::NoRow`] if there is none.
+    /// The database rejects the delete; [`Refusal::NoRow`] if the row does not exist.
     pub fn remove(&mut self, table: &str, id: &str) -> Result<(), Refusal> {
         self.outside(|sql| sql.remove(table, id))
     }
 
-    /// A row as JSON, deleted or not.
+    /// A row as JSON, including soft-deleted rows.
     pub fn row(&self, table: &str, id: &str) -> Option<Value> {
         let table = self.config.tables.iter().find(|known| known.name == table)?;
         serde_json::from_str(&json(table, self.database.get(&table.name, id)?, None)).ok()
     }
 
-    /// The rows of a table that are not deleted, by key, as JSON.
+    /// The rows of a table that are not soft-deleted, by key, as JSON.
     pub fn live(&self, table: &str) -> BTreeMap<String, Value> {
         let Some(table) = self.config.tables.iter().find(|known| known.name == table) else {
             return BTreeMap::new();
@@ -226,7 +226,7 @@ impl PlainServer {
     }
 }
 
-/// Somebody's SQL in a transaction.
+/// SQL writes in a transaction.
 #[derive(Debug)]
 pub struct Outside<'a, 'b>(&'a mut Transaction<'b>);
 
@@ -234,7 +234,7 @@ impl Outside<'_, '_> {
     /// Inserts a row.
     ///
     /// # Errors
-    /// What the database refuses.
+    /// The database rejects the row.
     pub fn insert(&mut self, table: &str, values: &Value) -> Result<(), Refusal> {
         let table = self.table(table)?;
         self.0.insert(table, &object(values)?).map(drop)
@@ -243,16 +243,16 @@ impl Outside<'_, '_> {
     /// Updates a row.
     ///
     /// # Errors
-    /// What the database refuses; [`Refusal::NoRow`] if there is none.
+    /// The database rejects the row; [`Refusal::NoRow`] if it does not exist.
     pub fn update(&mut self, table: &str, id: &str, values: &Value) -> Result<(), Refusal> {
         let table = self.table(table)?;
         self.0.update(table, id, &object(values)?).map(drop)
     }
 
-    /// Deletes a row for good.
+    /// Hard-deletes a row.
     ///
     /// # Errors
-    /// What the database refuses; [`Refusal::NoRow`] if there is none.
+    /// The database rejects the delete; [`Refusal::NoRow`] if the row does not exist.
     pub fn remove(&mut self, table: &str, id: &str) -> Result<(), Refusal> {
         let table = self.table(table)?;
         self.0.remove(table, id)
@@ -268,5 +268,5 @@ impl Outside<'_, '_> {
 }
 
 fn object(values: &Value) -> Result<crate::database::Values, Refusal> {
-    values.as_object().cloned().ok_or_else(|| Refusal::sql("values by column are an object"))
+    values.as_object().cloned().ok_or_else(|| Refusal::sql("values must be an object by column"))
 }

@@ -1,7 +1,8 @@
-//! A snapshot: the live rows table by table, each page read at its own time, visible by row-level security alone.
+//! Snapshots: the live rows table by table, each page read at its own time. Only row-level security
+//! restricts them.
 //!
-//! The changelog's place is taken with the first page and travels in the cursor, where 0 means that there is none yet:
-//! with an empty log every page takes it anew.
+//! The first page reads the log position, which the cursor contains from then on. Position 0 means
+//! "none yet": with an empty log every page reads it again.
 
 use crate::answer::{Cursor, Snapshotted, Version};
 use crate::database::instant;
@@ -9,7 +10,7 @@ use crate::pull;
 use crate::request::{Invalid, Members};
 use crate::server::PlainServer;
 
-/// What a snapshot's page asks for.
+/// The parameters of a snapshot page.
 pub(crate) struct Snapshot {
     pub(crate) client: String,
     pub(crate) table: i64,
@@ -37,7 +38,7 @@ impl Snapshot {
 }
 
 impl PlainServer {
-    /// Answers a page; `None` where the client is unknown. The caller has seen to a table before the first.
+    /// Handles a page; `None` if the client is unknown. The caller has checked the table index.
     pub(crate) fn snapshot(
         &mut self,
         user: &str,

@@ -1,10 +1,11 @@
-//! Times as the two ends write them: Go's RFC 3339 in messages, PostgreSQL's text in rows.
+//! Time formats: Go's RFC 3339 in messages, PostgreSQL's text in rows.
 //!
-//! Instants are microseconds since 1970 UTC in rows and nanoseconds in requests. The session's zone is UTC.
+//! Times are microseconds since 1970 UTC in rows and nanoseconds in requests. The session's time
+//! zone is UTC.
 
 use jiff::Timestamp;
 
-/// An instant in a request, in nanoseconds: RFC 3339 with `T` and a zone, or nothing.
+/// A time in a request, in nanoseconds: RFC 3339 with `T` and a zone.
 pub(crate) fn from_rfc3339(text: &str) -> Option<i128> {
     let bytes = text.as_bytes();
     let shaped = bytes.len() >= 20
@@ -17,14 +18,15 @@ pub(crate) fn from_rfc3339(text: &str) -> Option<i128> {
     text.parse::<Timestamp>().ok().map(Timestamp::as_nanosecond)
 }
 
-/// The text before the zone's sign, and the zone.
+/// Splits the text before the sign of the zone.
 fn offset(text: &str) -> Option<(&str, &str)> {
     let clock = text.get(10..)?;
     let sign = clock.rfind(['+', '-'])?;
     Some((&text[..10 + sign], &text[10 + sign..]))
 }
 
-/// An instant as the database reads it from text, in microseconds: with `T` or a space, with or without a zone or a time.
+/// A time as the database parses it, in microseconds: with `T` or a space, with or without zone or
+/// time of day.
 pub(crate) fn from_database(text: &str) -> Option<i64> {
     let text = text.trim();
     let (plain, zone) = match (text.strip_suffix(['Z', 'z']), offset(text)) {
@@ -53,7 +55,7 @@ fn full_zone(zone: &str) -> Option<String> {
     }
 }
 
-/// A time of day as the database writes it: seconds always, a fraction without trailing zeros.
+/// A time of day as the database writes it: always with seconds, a fraction without trailing zeros.
 pub(crate) fn clock_of_day(text: &str) -> Option<String> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let parts: Vec<u32> = whole.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
@@ -70,18 +72,18 @@ pub(crate) fn clock_of_day(text: &str) -> Option<String> {
     Some(format!("{hour:02}:{minute:02}:{second:02}{dot}{fraction}"))
 }
 
-/// A day as the database writes it.
+/// A date as the database writes it.
 pub(crate) fn day(text: &str) -> Option<String> {
     let date = text.trim().get(..10)?.parse::<jiff::civil::Date>().ok()?;
     Some(date.to_string())
 }
 
-/// An instant as a message's own field has it: `2026-11-20T06:41:50.896045Z`.
+/// A time in a message member: `2026-11-20T06:41:50.896045Z`.
 pub(crate) fn in_message(micros: i64) -> String {
     Timestamp::from_microsecond(micros).unwrap_or_default().to_string()
 }
 
-/// An instant, microseconds since 1970, as a row's JSON has it: `2026-11-20T06:41:50.896045+00:00`.
+/// A time in the JSON of a row, from microseconds since 1970: `2026-11-20T06:41:50.896045+00:00`.
 pub fn in_row(micros: i64) -> String {
     in_message(micros).trim_end_matches('Z').to_owned() + "+00:00"
 }

@@ -1,8 +1,9 @@
-//! A cluster of its own: made by `initdb`, served on a free loopback port, removed when the process ends.
+//! A temporary cluster: created by `initdb`, served on a free loopback port, removed when the
+//! process exits.
 //!
-//! A shell runs the server and reads commands from a pipe (`stop`, `start`). When the pipe closes, because this process
-//! ended in whatever way, the shell stops the server and removes its folder. `initdb` refuses root, so the shell then
-//! switches to the user `nobody`.
+//! A shell runs the server and reads commands from a pipe (`stop`, `start`). When the pipe closes
+//! because this process exited, the shell stops the server and removes its folder. `initdb` refuses
+//! to run as root, so the shell then switches to an unprivileged user.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -33,7 +34,7 @@ pub enum StartError {
     },
 }
 
-/// How a cluster is set up.
+/// Options of a cluster.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ClusterOptions<'a> {
     /// Further options of `postgres`, for example `-c shared_buffers=32MB`.
@@ -83,12 +84,12 @@ while read -r word; do
   echo "$word"
 done
 kill -QUIT $server; wait $server; cd /
-# Hundreds of databases are 200,000 files, whose removal takes minutes: it goes on alone.
+# Hundreds of databases are 200,000 files, whose removal takes minutes: it continues in the background.
 rm -rf "$1" >/dev/null 2>&1 </dev/null &
 "#;
 
 impl Cluster {
-    /// Makes a cluster, starts it, and waits until it accepts connections.
+    /// Creates a cluster, starts it, and waits until it accepts connections.
     ///
     /// # Errors
     /// [`StartError::NoPrograms`] where PostgreSQL is not installed; the others where it fails.
@@ -140,7 +141,7 @@ impl Cluster {
         Ok(String::from_utf8_lossy(&log).into_owned())
     }
 
-    /// Stops the server at once, without closing sessions in an orderly way.
+    /// Stops the server immediately, without closing sessions.
     ///
     /// # Errors
     /// The shell ended.
@@ -148,7 +149,7 @@ impl Cluster {
         self.command("stop")
     }
 
-    /// Starts the server again over the same files, and waits until it accepts connections.
+    /// Restarts the server with the same files, and waits until it accepts connections.
     ///
     /// # Errors
     /// As of [`Cluster::start`].

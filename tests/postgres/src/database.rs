@@ -1,4 +1,4 @@
-//! Databases of tests, and sessions of programs other than the server under test.
+//! Test databases, and sessions of programs other than the server under test.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -7,9 +7,9 @@ use postgres::{Client, NoTls, SimpleQueryMessage};
 
 use crate::{Cluster, ClusterOptions, SHARED_SETTINGS, StartError, URL_VARIABLE};
 
-/// A server that all tests of a process share.
+/// The server shared by all tests of a process.
 struct Shared {
-    /// Ends in `/`; a database's name follows.
+    /// Ends in `/`; the name of a database follows.
     url: String,
     /// Kept until the process ends.
     _cluster: Option<Cluster>,
@@ -36,13 +36,14 @@ pub struct Database {
 }
 
 impl Database {
-    /// An empty database of its own, in the server of [`URL_VARIABLE`] or in a cluster that this process starts once.
+    /// Creates an empty database, in the server of [`URL_VARIABLE`] or in a cluster that this
+    /// process starts once.
     ///
     /// # Errors
-    /// Why there is no server.
+    /// No server is available.
     ///
     /// # Panics
-    /// The server refuses to make a database.
+    /// The server cannot create a database.
     pub fn create() -> Result<Self, &'static StartError> {
         let server = SHARED.get_or_init(shared).as_ref()?;
         let number = DATABASES.fetch_add(1, Ordering::Relaxed);
@@ -53,10 +54,10 @@ impl Database {
         Ok(Self::at(&format!("{}{name}", server.url)))
     }
 
-    /// As [`Database::create`], for a test that needs one.
+    /// Like [`Database::create`], for a test that requires a server.
     ///
     /// # Panics
-    /// There is no PostgreSQL. `cargo xtask test` leaves such tests out and counts them as skipped.
+    /// There is no PostgreSQL. `cargo xtask test` skips such tests and counts them.
     #[track_caller]
     pub fn new() -> Self {
         Self::create().unwrap_or_else(|error| panic!("{error}"))
@@ -67,7 +68,7 @@ impl Database {
         Self { url: url.to_owned(), kept: Mutex::default() }
     }
 
-    /// Copies the database and returns the copy's URL. Sessions are ended and may reconnect.
+    /// Copies the database and returns the copy's URL. Ends all sessions; they may reconnect.
     ///
     /// # Panics
     /// Sessions reconnect faster than they are ended.
@@ -82,10 +83,10 @@ impl Database {
                 return format!("{server}/{copy}");
             }
         }
-        panic!("{name} always has sessions");
+        panic!("{name} still has sessions");
     }
 
-    /// Replaces the database by a copy that [`Database::copy`] made. All sessions are ended.
+    /// Replaces the database with a copy made by [`Database::copy`]. Ends all sessions.
     pub fn replace_by(&self, copy: &str) {
         let (_, name) = self.parts();
         let copy = copy.rsplit('/').next().unwrap_or(copy);
@@ -94,12 +95,14 @@ impl Database {
         admin.run(&format!("CREATE DATABASE {name} TEMPLATE {copy}"));
     }
 
-    /// Removes the database and its copy. All sessions are ended. Does nothing if the server is away.
+    /// Removes the database and its copy. Ends all sessions. Does nothing if the server is not
+    /// running.
     pub fn remove(&self) {
         let (server, name) = self.parts();
         let Ok(admin) = Session::open(&format!("{server}/postgres")) else { return };
         for name in [&format!("{name}_copy"), name] {
-            // A database that cannot be removed costs space until the cluster ends, and no test depends on it.
+            // A database that cannot be removed uses space until the cluster stops, but no test
+            // depends on it.
             let _ = admin.attempt(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
         }
     }
@@ -121,22 +124,22 @@ impl Database {
         self.admin().run(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true"));
     }
 
-    /// A role name that belongs to this database: roles are shared by the whole server.
+    /// A role name that is unique to this database: roles are shared by the whole server.
     pub fn role(&self, purpose: &str) -> String {
         format!("rejoin_{purpose}_of_{}", self.parts().1)
     }
 
-    /// The only cell of a query, by a session that is kept for this purpose.
+    /// The only cell of a query, using a cached session.
     pub fn one(&self, sql: &str) -> String {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        // The server may have ended it; a new one then says what is wrong, if anything is.
+        // The server may have ended the session; a new one then reports any error.
         if kept.as_ref().is_none_or(|session| session.attempt("").is_err()) {
             *kept = Some(self.session());
         }
         kept.as_ref().map(|session| session.one(sql)).unwrap_or_default()
     }
 
-    /// Runs statements that must succeed, in a session of their own.
+    /// Runs statements that must succeed, in a separate session.
     ///
     /// # Panics
     /// A statement fails.
@@ -145,7 +148,7 @@ impl Database {
         self.session().run(sql);
     }
 
-    /// A session of its own.
+    /// Opens a session.
     pub fn session(&self) -> Session {
         Session::to(&self.url)
     }
@@ -179,7 +182,8 @@ pub struct ResultSet {
     pub rows: Vec<Vec<Option<String>>>,
 }
 
-/// A session of a program that is not the server under test. Its calls also work inside an async runtime.
+/// A session of a program other than the server under test. It can also be used inside an async
+/// runtime.
 pub struct Session(Mutex<Option<Client>>);
 
 impl Session {
@@ -246,7 +250,7 @@ impl Session {
         Ok(sets)
     }
 
-    /// Every row of a query, its cells as text, NULL as `NULL`, joined by spaces.
+    /// Every row of a query as text: cells joined by spaces, NULL as `NULL`.
     ///
     /// # Panics
     /// The query fails.
@@ -267,7 +271,7 @@ impl Session {
 
     fn with<T: Send>(&self, work: impl FnOnce(&mut Client) -> T + Send) -> T {
         let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let client = guard.as_mut().expect("a session has its client until it is dropped");
+        let client = guard.as_mut().expect("the client exists until the session is dropped");
         blocking(move || work(client))
     }
 }
@@ -292,10 +296,10 @@ fn message(error: &postgres::Error) -> String {
     )
 }
 
-/// Runs on a thread of its own: a blocking client must not wait inside an async runtime.
+/// Runs a closure on a separate thread: a blocking client must not block an async runtime.
 ///
 /// # Panics
-/// As the work does.
+/// The closure panics.
 pub fn blocking<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| scope.spawn(work).join())
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))

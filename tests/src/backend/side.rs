@@ -1,5 +1,5 @@
-//! A session of another program on a server's database: reads rows as text, the same over both stores, and writes at the time
-//! of the server's clock. It stays open until it is dropped.
+//! A session of another program on a server's database. It reads rows as text, the same over both
+//! stores, and writes at the time of the server's clock. It stays open until it is dropped.
 
 use rejoin_core::value::Value;
 use rejoin_postgres::{ResultSet, Session};
@@ -44,7 +44,7 @@ impl SideSession {
         rows.filter_map(|row| row.into_iter().next().flatten()).collect()
     }
 
-    /// Runs statements in one transaction that has this time, in microseconds, as its time of writing.
+    /// Runs statements in one transaction whose time of writing is `now`, in microseconds.
     ///
     /// # Errors
     /// What the database rejects; then nothing is written.

@@ -1,4 +1,4 @@
-//! Where the tables of a server are: in an SQLite file, or in a PostgreSQL database of the test.
+//! Where a server's tables are stored: in an SQLite file, or in a PostgreSQL database of the test.
 
 use std::path::{Path, PathBuf};
 
@@ -10,10 +10,10 @@ use tempfile::TempDir;
 use super::SideSession;
 use crate::device::line;
 
-/// The tables that stories read without the rows that are deleted softly.
+/// Tables that plain test queries read without soft-deleted rows.
 const SOFT: [&str; 2] = ["places", "visits"];
 
-/// Words of the SQL of tests, which is SQLite's, and the same words in PostgreSQL.
+/// SQLite terms in the SQL of tests, and their PostgreSQL equivalents.
 const WORDS: [(&str, &str); 5] = [
     ("INTEGER", "BIGINT"),
     (" REAL", " DOUBLE PRECISION"),
@@ -28,11 +28,11 @@ pub enum Store {
     /// A file.
     #[default]
     Sqlite,
-    /// A database of its own. Without PostgreSQL the test fails with `StartError::NoPrograms`.
+    /// A separate database. Without PostgreSQL the test fails with `StartError::NoPrograms`.
     Postgres,
 }
 
-/// The place of the tables.
+/// The location of the tables.
 #[derive(Debug)]
 pub(super) enum Site {
     /// A file.
@@ -50,7 +50,7 @@ pub(super) enum Kept {
 }
 
 impl Site {
-    /// Tables made by this SQL, and the configuration that names their place.
+    /// Creates tables with this SQL, and returns the configuration that names their location.
     pub(super) fn new(store: Store, folder: &TempDir, sql: &str) -> (Self, Config) {
         let (site, config) = match store {
             Store::Postgres => {
@@ -67,7 +67,7 @@ impl Site {
         (site, config)
     }
 
-    /// Runs what somebody writes on the side.
+    /// Runs SQL of an outside writer.
     pub(super) fn run(&self, sql: &str) -> Result<(), String> {
         match self {
             Self::File(path) => connect(path).execute_batch(sql).map_err(|error| error.to_string()),
@@ -75,8 +75,8 @@ impl Site {
         }
     }
 
-    /// Somebody who stays connected.
-    pub(super) fn somebody(&self) -> Box<dyn Fn(&str)> {
+    /// An outside writer with an open connection.
+    pub(super) fn outside_writer(&self) -> Box<dyn Fn(&str)> {
         match self {
             Self::File(path) => {
                 let conn = connect(path);
@@ -123,16 +123,17 @@ impl Site {
                 rows().map_err(|error| error.to_string())
             }
             Self::Postgres(database) => {
-                // In a transaction that ends: a view that stayed would hold the table's columns.
+                // In a transaction that ends: a view that remained would block changes of the
+                // table's columns.
                 let views = if live == sql { String::new() } else { views("public") };
                 let query = format!("BEGIN; {views}; {}; ROLLBACK", translated(&live));
                 let rows = database.session().cells(&query)?;
-                Ok(rows.into_iter().map(|cells| told(&cells)).collect())
+                Ok(rows.into_iter().map(|cells| row_as_text(&cells)).collect())
             }
         }
     }
 
-    /// A copy of all there is.
+    /// Copies the whole database.
     pub(super) fn back_up(&self, folder: &TempDir) -> Kept {
         match self {
             Self::File(path) => {
@@ -146,7 +147,7 @@ impl Site {
         }
     }
 
-    /// Puts a copy in the place of what is there; nobody has it open.
+    /// Replaces the database with a copy; no connection is open.
     pub(super) fn restore(&self, backup: &Kept) {
         match (self, backup) {
             (Self::File(path), Kept::File(copy)) => {
@@ -166,7 +167,7 @@ impl Site {
     pub(super) fn path(&self) -> &Path {
         match self {
             Self::File(path) => path,
-            Self::Postgres(_) => panic!("this story is told over a file"),
+            Self::Postgres(_) => panic!("this test needs a server over a file"),
         }
     }
 }
@@ -180,12 +181,12 @@ fn views(space: &str) -> String {
     SOFT.iter().map(view).collect::<Vec<_>>().join(";")
 }
 
-/// SQL in the words of PostgreSQL.
+/// Translates SQL to PostgreSQL.
 pub(super) fn translated(sql: &str) -> String {
     WORDS.iter().fold(sql.to_owned(), |sql, (ours, theirs)| sql.replace(ours, theirs))
 }
 
-fn told(cells: &[Option<String>]) -> String {
+fn row_as_text(cells: &[Option<String>]) -> String {
     cells.iter().map(|cell| cell.as_deref().unwrap_or("-")).collect::<Vec<_>>().join("|")
 }
 

@@ -1,11 +1,12 @@
-//! `rejoin-mortal`: a device as a process of its own, which stories kill to see that a crash changes nothing.
+//! `rejoin-mortal`: a device as a separate process, which crash tests kill.
 //!
-//! It opens its file, writes some transactions, syncs, writes one more and lets the rows come afresh, syncs, moves the log into
-//! the file, and ends. Of each transaction it says
-//! when it begins and when its commit has returned, and of each place of [`rejoin_core::death`] that it passes it. At the
-//! place where it shall die it stays until it is killed. It ends with its standard input, so it outlives nobody.
+//! It opens its file, writes some transactions and syncs. It writes one more, resets the server
+//! rows and syncs again. Then it checkpoints the write-ahead log and ends. It reports the beginning
+//! of each transaction, the return of each commit, and each point of [`rejoin_core::death`] that it
+//! passes. At the point where it is to be killed it waits. It ends with its standard input, so no
+//! process is left over.
 
-#![allow(clippy::disallowed_methods, clippy::print_stderr)] // A program of its own.
+#![allow(clippy::disallowed_methods, clippy::print_stderr)] // A separate program.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,36 +18,36 @@ use rejoin_core::death::{self, Place};
 use rejoin_core::{CheckpointMode, Client, Config, Error, Keep};
 use rejoin_tests::mortal::{Said, place};
 
-/// A life.
+/// The arguments of one run.
 #[derive(Debug, Parser)]
 struct Life {
     /// The device's file
     #[arg(long)]
     file: PathBuf,
-    /// Where the server is
+    /// The server's URL
     #[arg(long)]
     url: String,
-    /// The tables that it was shipped with, as JSON
+    /// The bundled tables, as JSON
     #[arg(long)]
     schema: PathBuf,
-    /// What the names of its transactions begin with
+    /// Prefix of the names of its transactions
     #[arg(long)]
     name: String,
-    /// Transactions, before it syncs, and while it does
+    /// Number of transactions before the sync, and again during it when busy
     #[arg(long, default_value_t = 3)]
     acts: u32,
-    /// Where to wait for death
+    /// The point at which to wait to be killed
     #[arg(long, value_parser = place)]
     die: Option<Place>,
-    /// At which passing of that place
+    /// At which pass of that point, counted from 1
     #[arg(long, default_value_t = 1)]
     nth: u32,
-    /// Write and sync at the same time, so that nothing is in order
+    /// Write and sync at the same time, in no fixed order
     #[arg(long)]
     busy: bool,
 }
 
-/// Longer than any life; who waits longer has hung.
+/// Longer than any run: a process that takes longer hangs.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 fn main() -> ExitCode {
@@ -65,7 +66,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Says what is passed; where it shall die, the thread that came there goes no further.
+/// Reports each point that is passed. At the point where it is to be killed, the thread waits
+/// forever.
 fn expect_death(die: Option<Place>, nth: u32) {
     let passed = AtomicU32::new(0);
     death::watch(move |place| {
@@ -112,7 +114,7 @@ fn live(life: &Life) -> rejoin_core::Result<()> {
     Ok(())
 }
 
-/// The rows of the server go and come again, under a transaction that nobody has sent.
+/// Resets the server rows and fetches them again, below a transaction that is not sent yet.
 fn begin_afresh(client: &Client, life: &Life) -> rejoin_core::Result<()> {
     if !life.busy {
         client.stop().wait()?;
@@ -122,7 +124,8 @@ fn begin_afresh(client: &Client, life: &Life) -> rejoin_core::Result<()> {
     client.sync_and_wait(Some(PATIENCE)).wait().map(drop)
 }
 
-/// One transaction: a place and a visit to it, and a note on the place of the one before. All bear its name.
+/// One transaction: inserts a place and a visit to it, and updates the note of the previous place.
+/// All carry its name.
 fn act(client: &Client, life: &str, number: u32) -> rejoin_core::Result<()> {
     let name = format!("{life}-{number}");
     Said::Begun(name.clone()).say();

@@ -1,6 +1,7 @@
-//! `rejoin-simulate`: worlds of a model by seed, until one breaks its law; what `cargo xtask simulate` runs.
+//! `rejoin-simulate`: simulates runs of a model by seed until one breaks an invariant; started by
+//! `cargo xtask simulate`.
 //!
-//! Prints what it claims, line by line, and ends with code 1 if a claim does not hold.
+//! Prints its claims, line by line, and ends with code 1 if a claim does not hold.
 
 #![allow(clippy::print_stdout)] // It is its own user interface.
 #![allow(clippy::disallowed_methods)]
@@ -13,42 +14,42 @@ use rejoin_postgres::Database;
 use rejoin_tests::Store;
 use rejoin_tests::simulate::{Order, log::Log, plain::Plain, rows::Rows, simulate};
 
-/// Worlds of a model, by seed.
+/// Simulated runs of a model, by seed.
 #[derive(Debug, Parser)]
 #[command(name = "simulate")]
 struct Options {
-    /// Which kind of world
+    /// The kind of run
     #[arg(long, value_parser = ["plain", "rows", "log"])]
     model: String,
     /// The database under the server of the model rows; PostgreSQL is started unless REJOIN_TEST_POSTGRES_URL names one
     #[arg(long, value_parser = ["sqlite", "postgres"], default_value = "sqlite")]
     store: String,
-    /// How many worlds
+    /// How many runs
     #[arg(long, default_value_t = 2000)]
     seeds: u64,
     /// The first seed
     #[arg(long, default_value_t = 0)]
     from: u64,
-    /// Break each rule of the model too, and find the world that notices
+    /// Break each rule of the model too, and find the run that notices
     #[arg(long)]
     mutants: bool,
-    /// Break only this rule (P7, or a mutant's name) and tell of the world that notices
+    /// Break only this rule (P7, or a mutant's name) and print the run that notices
     #[arg(long, value_name = "RULE")]
     mutant: Option<String>,
-    /// Go on after a world that breaks its law, and only name each with what it broke
+    /// Continue after a run that breaks an invariant, and only name each with what it broke
     #[arg(long)]
     every: bool,
-    /// Worlds at the same time; the cores of this machine unless told
+    /// Runs at the same time; by default the number of cores
     #[arg(long)]
     threads: Option<usize>,
 }
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    // Where the system has files in memory: a world is thrown away, and waits for no disk.
+    // Where the system has files in memory: the files are temporary, so no disk write is needed.
     let memory = Path::new("/dev/shm");
     if std::env::var_os("TMPDIR").is_none() && memory.is_dir() {
-        // Fails only if it was set before, which is as good.
+        // Fails only if it was set before, which is fine.
         let _ = tempfile::env::override_temp_dir(memory);
     }
     let store = match options.store.as_str() {

@@ -1,4 +1,4 @@
-//! The device's file, taken and put by others than the app: backups, copies, older ones that come back.
+//! Changes of the device's file from outside the app: backups, copies, restores of older files.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ impl Device {
         self.engine = None;
     }
 
-    /// A copy of the device's file, as a backup of the whole device makes it: with the app not running.
+    /// Copies the device's file with the app not running, as a backup of the whole device does.
     pub fn backup(&mut self) -> Vec<u8> {
         self.close();
         let bytes = self.file_bytes();
@@ -21,8 +21,9 @@ impl Device {
         bytes
     }
 
-    /// A device whose file is a copy of this one's as it stands now, in the middle of whatever it does: the database and its
-    /// log, byte for byte. `seed` is the copy's own chance; this one goes on.
+    /// A device whose file is a byte-for-byte copy of this one's database and log, taken in the
+    /// middle of whatever the device does. `seed` determines the copy's random numbers; this device
+    /// continues.
     #[must_use]
     pub fn copy(&self, seed: u64) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the copy");
@@ -40,7 +41,7 @@ impl Device {
         Self::over(options, folder, &self.user, seed, self.config.clone())
     }
 
-    /// Puts a copy in the place of the file, and starts the app.
+    /// Replaces the file with a copy and starts the app.
     pub fn restore(&mut self, backup: &[u8]) {
         self.close();
         for suffix in ["-wal", "-shm"] {
@@ -52,7 +53,7 @@ impl Device {
         self.crash();
     }
 
-    /// The app is started on a database and its log as a death has left them.
+    /// Starts the app on a database and log as a crash left them.
     pub fn put(&mut self, files: &[Option<Vec<u8>>; 2]) {
         self.close();
         for (suffix, bytes) in ["", "-wal", "-shm"].into_iter().zip(files.iter().chain([&None])) {

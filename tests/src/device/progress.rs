@@ -1,8 +1,9 @@
-//! No request loop without progress: what a pass reports is what the driver paces the next one by.
-//!
-//! A pass that reports progress is followed by another one soon, so it must have changed the file: rows, queue or facts. One
-//! that reports none is followed by backoff, which the driver's own tests show. Checked at the end of every pass of a scenario
+//! Checks that there is no request loop without progress, at the end of every pass of a scenario
 //! and of a simulation.
+//!
+//! The driver schedules the next pass by the report of this one. A pass that reports progress is
+//! soon followed by another, so it must have changed the file: rows, queue or metadata. A pass that
+//! reports none is followed by backoff, which the driver's own tests check.
 
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
@@ -13,11 +14,12 @@ use rejoin_core::engine::Engine;
 use rejoin_core::sync::session::PassReport;
 use rusqlite::Connection;
 
-/// Facts that change with each request, whatever it brings.
+/// Metadata that changes with each request, whatever it returns.
 const FACTS: &str = "SELECT key, value FROM rejoin_meta
     WHERE key NOT IN ('request', 'plain_last_pull') ORDER BY key";
 
-/// The file as it was when a pass began, read over a connection of its own. The device drops it before it closes the engine.
+/// The file as it was when a pass began, read over a separate connection. The device drops it
+/// before it closes the engine.
 #[derive(Debug, Default)]
 pub(super) struct Pass {
     conn: Option<Connection>,
@@ -29,7 +31,7 @@ impl Pass {
         self.before = self.imprint(engine, path).ok();
     }
 
-    /// Fails where the report claims a progress that the file does not show.
+    /// Fails if the report claims progress that the file does not show.
     pub(super) fn check(
         &mut self,
         engine: &Engine,
@@ -46,7 +48,7 @@ impl Pass {
         Ok(())
     }
 
-    /// Rows, queue and facts in one number.
+    /// Rows, queue and metadata as one hash.
     fn imprint(&mut self, engine: &Engine, path: &Path) -> Result<u64> {
         let conn = match self.conn.take() {
             Some(conn) => conn,

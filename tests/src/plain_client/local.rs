@@ -1,6 +1,8 @@
-//! The app's file under a v0.1.2 SDK: the queue read and hydrated, answers applied under the SDK's lock.
+//! The app's file under a v0.1.2 SDK: reads and hydrates the queue, applies responses under the
+//! SDK's lock.
 //!
-//! Where the SDKs differ it is said: Swift re-formats times to milliseconds, Kotlin keeps their text.
+//! Comments name the differences between the SDKs: Swift re-formats times to milliseconds, Kotlin
+//! keeps their text.
 
 use std::collections::BTreeMap;
 
@@ -51,14 +53,14 @@ impl Local {
         Ok(self.meta("checkpoint")?.parse().unwrap_or_default())
     }
 
-    /// Positions only rise.
+    /// Raises the checkpoint; it never decreases.
     pub(super) fn advance(&self, checkpoint: i64) -> Result<()> {
         let checkpoint = self.checkpoint()?.max(checkpoint);
         self.put_meta("checkpoint", &checkpoint.to_string())
     }
 
-    /// Takes over a schema. Every change of one is destructive, because a file always has a table that no schema names;
-    /// what waits to be sent is lost with it.
+    /// Adopts a schema. Every schema change is destructive, because a file always has a table that
+    /// no schema names; queued records are lost with it.
     pub(super) fn migrate(&mut self, manifest: Manifest) -> Result<()> {
         let is_known = self.manifest.as_ref().is_some_and(|known| {
             (known.schema_version, &known.schema_hash)
@@ -72,7 +74,7 @@ impl Local {
         if is_first { create(&self.conn, manifest) } else { self.empty() }
     }
 
-    /// Before a snapshot: no rows, no queue, no position.
+    /// Before a snapshot: drops rows, queue and checkpoint.
     pub(super) fn empty(&self) -> Result<()> {
         let Some(manifest) = &self.manifest else { return Ok(()) };
         drop_all(&self.conn, manifest)?;
@@ -96,8 +98,8 @@ impl Local {
         self.conn.query_row("SELECT count(*) FROM _synchro_pending_changes", [], |row| row.get(0))
     }
 
-    /// The next records to send, by the time of their last edit and by nothing else; whole rows. Entries whose row is gone
-    /// are skipped, and dropped if nothing else is there.
+    /// The next records to send, as whole rows, ordered only by the time of their last edit.
+    /// Entries whose row is missing are skipped, and dropped if there are no others.
     pub(super) fn batch(&self, size: i64) -> Result<(Vec<Pending>, Vec<Json>)> {
         let sql = "SELECT record_id, table_name, operation, base_updated_at, client_updated_at
                    FROM _synchro_pending_changes ORDER BY client_updated_at, rowid LIMIT ?1";
@@ -173,13 +175,13 @@ impl Local {
         self.conn.query_row(&sql, [&entry.id], read).optional()
     }
 
-    /// Drops an entry, whatever was written while it was on its way.
+    /// Drops an entry, whatever was written while it was in flight.
     pub(super) fn forget(&self, entry: &Pending) -> Result<()> {
         let sql = "DELETE FROM _synchro_pending_changes WHERE table_name = ?1 AND record_id = ?2";
         self.conn.execute(sql, [&entry.table, &entry.id]).map(drop)
     }
 
-    /// Work that is the server's and is not captured.
+    /// Runs a write of the SDK that is not captured.
     pub(super) fn locked(&self, work: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
         self.put_meta("sync_lock", "1")?;
         let done = work(self);
@@ -187,7 +189,7 @@ impl Local {
         done
     }
 
-    /// What an accepted record says of its row: read your own write.
+    /// Applies the timestamp of an accepted record to its row.
     pub(super) fn dated(&self, result: &Json) -> Result<()> {
         let text = |name: &str| result[name].as_str();
         let (Some(table), Some(id)) =
@@ -213,7 +215,7 @@ impl Local {
         Ok(())
     }
 
-    /// Writes a row of the server's, unless the local one calls itself as new.
+    /// Writes a server row, unless the local row has an equal or newer version.
     pub(super) fn upsert(&self, record: &Json) -> Result<()> {
         let Some(table) = record["table_name"].as_str().and_then(|name| self.table(name)) else {
             return Ok(());
@@ -236,7 +238,7 @@ impl Local {
         self.write(table, record)
     }
 
-    /// Writes a row of the server's over the local one.
+    /// Overwrites the local row with a server row.
     pub(super) fn write_named(&self, record: &Json) -> Result<()> {
         match record["table_name"].as_str().and_then(|name| self.table(name)) {
             Some(table) => self.write(table, record),
@@ -261,7 +263,7 @@ impl Local {
         self.conn.execute(&sql, rusqlite::params_from_iter(values)).map(drop)
     }
 
-    /// A row that the server deleted, or that is no longer this user's: it stays here, marked.
+    /// Marks a row as deleted that the server deleted or that this user can no longer see.
     pub(super) fn delete(&self, name: &Json, now: &str) -> Result<()> {
         let (Some(table), Some(id)) =
             (name["table_name"].as_str().and_then(|name| self.table(name)), name["id"].as_str())
@@ -286,7 +288,7 @@ impl Local {
         self.conn.prepare(sql)?.query_map([], crate::device::line)?.collect()
     }
 
-    /// How many rows each table has, deleted ones too.
+    /// Number of rows of each table, deleted ones included.
     pub(super) fn counts(&self) -> Result<BTreeMap<String, i64>> {
         let tables = self.manifest.iter().flat_map(|manifest| &manifest.tables);
         let counted = tables.map(|table| -> Result<(String, i64)> {
@@ -297,7 +299,7 @@ impl Local {
     }
 }
 
-/// An instant as the SDKs' clocks write it.
+/// An instant in the format of the SDKs' clocks.
 pub(super) fn milliseconds(micros: i64) -> String {
     let text = time::format(micros);
     format!("{}Z", text.get(..23).unwrap_or(&text))

@@ -1,12 +1,15 @@
-//! What a v0.1.2 SDK makes in an app's file: its two tables, the synced tables without a rule, three triggers for each.
+//! The tables of a v0.1.2 SDK in an app's file: its own two tables, the synced tables without
+//! rules, three triggers for each.
 //!
-//! Its quirks are kept: a no-op update is queued, REPLACE queues a create, a delete of a deleted row queues an update.
+//! It keeps the SDK's quirks: a no-op update is queued, REPLACE queues a create, a delete of a
+//! deleted row queues an update.
 
 use rejoin_protocol::Manifest;
 use rejoin_protocol::manifest::{ColumnManifest, TableManifest};
 use rusqlite::{Connection, Result};
 
-/// The SDK's own tables. `_synchro_clock` is ours: the SDK's triggers read the machine's clock, a story must not.
+/// The SDK's own tables. `_synchro_clock` is an addition: the SDK's triggers read the machine's
+/// clock, a test must not.
 const OWN: &str = "
     CREATE TABLE IF NOT EXISTS _synchro_pending_changes (
         record_id TEXT NOT NULL, table_name TEXT NOT NULL, operation TEXT NOT NULL,
@@ -17,12 +20,12 @@ const OWN: &str = "
     INSERT OR IGNORE INTO _synchro_meta VALUES ('sync_lock', '0'), ('checkpoint', '0');
 ";
 
-/// Makes the SDK's own tables, if they are not there.
+/// Creates the SDK's own tables, if they are missing.
 pub(super) fn prepare(conn: &Connection) -> Result<()> {
     conn.execute_batch(OWN)
 }
 
-/// Makes the synced tables and their triggers.
+/// Creates the synced tables and their triggers.
 pub(super) fn create(conn: &Connection, manifest: &Manifest) -> Result<()> {
     for table in &manifest.tables {
         let columns: Vec<String> = table.columns.iter().map(column).collect();
@@ -41,12 +44,12 @@ pub(super) fn drop_all(conn: &Connection, manifest: &Manifest) -> Result<()> {
     Ok(())
 }
 
-/// An identifier in quotes.
+/// A quoted identifier.
 pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// The name of the key's column.
+/// The name of the key column.
 pub(super) fn key(table: &TableManifest) -> &str {
     table.primary_key.first().map_or("id", String::as_str)
 }
@@ -136,9 +139,9 @@ mod tests {
         serde_json::from_value(whole).unwrap()
     }
 
-    /// What the recorded laboratory saw of v0.1.2's triggers.
+    /// The queue entries that v0.1.2's triggers were recorded to make.
     #[test]
-    fn triggers_queue_what_the_recorded_ones_queue() {
+    fn triggers_queue_recorded_operations() {
         const NEW: &str = "INSERT INTO orders (id, name, updated_at) VALUES ('1', 'x', 'L')";
         const EDIT: &str = "UPDATE orders SET name = 'y' WHERE id = '1'";
         const DELETE: &str = "DELETE FROM orders WHERE id = '1'";

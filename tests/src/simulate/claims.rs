@@ -1,4 +1,5 @@
-//! What a simulation claims, line by line: `[ok] 1. ...` for what holds, `[BROKEN] 1. ...` for what does not.
+//! Prints the claims of a simulation, line by line: `[ok] 1. ...` for one that holds,
+//! `[BROKEN] 1. ...` for one that does not.
 
 use std::fmt::Write as _;
 
@@ -6,32 +7,32 @@ use rejoin_protocol::mutant::Mutant;
 
 use super::{Broken, Model, RARELY, Sum, Switch, Told, shrink, tell, worlds};
 
-/// Runs that are executed at most to make a failed one short.
+/// Maximum number of runs to shorten a failed one.
 const SHORTER: usize = 400;
 
-/// Runs that are executed twice.
+/// Number of runs that are executed twice.
 const REPEATED: u64 = 20;
 
-/// Fewer runs need not have everything in them.
+/// Simulations with fewer runs need not cover every event.
 const FEW: u64 = 400;
 
-/// Runs within which a mutation switch must be noticed.
+/// Number of runs within which a mutation switch must be noticed.
 pub(super) const NOTICED: u64 = 4_000;
 
-/// What is to be simulated.
+/// The options of a simulation.
 #[derive(Debug, Clone)]
 pub struct Order {
     /// The first seed.
     pub from: u64,
-    /// How many.
+    /// Number of seeds.
     pub seeds: u64,
-    /// Runs at the same time.
+    /// Number of runs at the same time.
     pub threads: usize,
-    /// Whether the rules are broken too, one after the other.
+    /// Whether to break each rule as well, one after the other.
     pub mutants: bool,
-    /// Only this rule is broken, and no other run is executed; the first run that notices is printed.
+    /// Breaks only this rule and executes no other run; prints the first run that notices.
     pub only: Option<String>,
-    /// Whether it goes on after a failed run, of which no trace is printed then.
+    /// Whether to continue after a failed run; then no trace is printed.
     pub every: bool,
 }
 
@@ -51,7 +52,8 @@ impl Claims<'_> {
     }
 }
 
-/// Simulates, and passes each line to `print` as soon as it is known; whether every claim holds.
+/// Simulates, and passes each line to `print` as soon as it is complete. Returns whether every
+/// claim holds.
 pub fn simulate<M: Model>(model: &M, order: &Order, print: &mut dyn FnMut(&str)) -> bool {
     let mut claims = Claims { print, number: 0, broken: 0 };
     let wanted = |switch: &&Switch| match &order.only {
@@ -59,25 +61,25 @@ pub fn simulate<M: Model>(model: &M, order: &Order, print: &mut dyn FnMut(&str))
         None => order.mutants,
     };
     if order.every {
-        every(model, order, &mut claims);
+        check_every_run(model, order, &mut claims);
     } else if order.only.is_none() {
-        all_hold(model, order, &mut claims);
+        check_invariants(model, order, &mut claims);
     }
     for switch in model.switches().iter().filter(wanted) {
-        is_noticed(model, order, switch, &mut claims);
+        check_mutant(model, order, switch, &mut claims);
     }
     claims.broken == 0 && claims.number > 0
 }
 
-fn all_hold<M: Model>(model: &M, order: &Order, claims: &mut Claims<'_>) {
+fn check_invariants<M: Model>(model: &M, order: &Order, claims: &mut Claims<'_>) {
     let (name, seeds) = (title(model), order.seeds);
     let sum = worlds(model, order.from, seeds, order.threads, None);
     if let Some(broken) = &sum.broken {
-        claims.claim(false, &format!("the law holds in every world of {name}"));
-        (claims.print)(&story(model, broken, None));
+        claims.claim(false, &format!("the invariants hold in every run of {name}"));
+        (claims.print)(&shortest_trace(model, broken, None));
         return;
     }
-    claims.claim(true, &format!("the law holds in {} worlds of {name}", sum.worlds));
+    claims.claim(true, &format!("the invariants hold in {} runs of {name}", sum.worlds));
     if seeds >= FEW {
         let least = if seeds >= model.enough() { RARELY } else { 1 };
         let happened = |what: &str| sum.counts.get(what).copied().unwrap_or_default();
@@ -85,8 +87,8 @@ fn all_hold<M: Model>(model: &M, order: &Order, claims: &mut Claims<'_>) {
         let missing: Vec<&str> = model.expected().iter().filter(rare).copied().collect();
         let count = model.expected().len();
         let claim = match missing.len() {
-            0 => format!("all of {count} things that should happen did, {least} times at least"),
-            _ => format!("these happened less than {least} times: {}", missing.join(", ")),
+            0 => format!("all {count} expected events happened at least {least} times"),
+            _ => format!("these happened fewer than {least} times: {}", missing.join(", ")),
         };
         claims.claim(missing.is_empty(), &claim);
         repeats(model, order.from, claims);
@@ -94,24 +96,23 @@ fn all_hold<M: Model>(model: &M, order: &Order, claims: &mut Claims<'_>) {
     for (what, most) in model.limited() {
         let seen = sum.spread.get(what).copied().unwrap_or_default();
         let holds = seen * 1000 <= most * sum.worlds.max(1) || seeds < FEW;
-        let claim =
-            format!("{what}: in {seen} of {} worlds, at most {most} of a thousand", sum.worlds);
+        let claim = format!("{what}: in {seen} of {} runs, limit {most} of a thousand", sum.worlds);
         claims.claim(holds, &claim);
     }
     (claims.print)(&table(&sum));
 }
 
-/// The model as the command line names it.
+/// The model with its arguments on the command line.
 fn title<M: Model>(model: &M) -> String {
     format!("{}{}", model.name(), model.arguments())
 }
 
-/// The same seed gives the same trace: else a failed run could not be repeated.
+/// Checks that the same seed gives the same trace; otherwise a failed run could not be repeated.
 fn repeats<M: Model>(model: &M, from: u64, claims: &mut Claims<'_>) {
     let trace = |seed| {
-        let mut told = Told::telling();
-        let ended = tell(model, seed, &model.steps(seed), None, &mut told);
-        (told, ended)
+        let mut report = Told::telling();
+        let ended = tell(model, seed, &model.steps(seed), None, &mut report);
+        (report, ended)
     };
     let other = (from..from + REPEATED).find_map(|seed| {
         let [(first, one), (second, other)] = [trace(seed), trace(seed)];
@@ -119,39 +120,41 @@ fn repeats<M: Model>(model: &M, from: u64, claims: &mut Claims<'_>) {
         (first != second || one != other).then_some(format!("{seed}: {lines:?}"))
     });
     let claim = match &other {
-        None => format!("{REPEATED} worlds have the same trace when they are run again"),
-        Some(other) => format!("another trace when it is run again, in the world of {other}"),
+        None => format!("{REPEATED} runs have the same trace when repeated"),
+        Some(other) => format!("another trace when repeated, seed {other}"),
     };
     claims.claim(other.is_none(), &claim);
 }
 
-/// Every failed run, a line each.
-fn every<M: Model>(model: &M, order: &Order, claims: &mut Claims<'_>) {
+/// Prints every failed run, a line each.
+fn check_every_run<M: Model>(model: &M, order: &Order, claims: &mut Claims<'_>) {
     let end = order.from.saturating_add(order.seeds);
     let mut from = order.from;
     while let Some(broken) = worlds(model, from, end - from, order.threads, None).broken {
         let why = first_line(&broken);
-        claims.claim(false, &format!("the law holds in the world of {}: {why}", broken.seed));
+        claims.claim(
+            false,
+            &format!("the invariants hold in the run of seed {}: {why}", broken.seed),
+        );
         from += broken.number;
     }
-    claims.claim(true, &format!("to the end of {} worlds of {}", order.seeds, title(model)));
+    claims.claim(true, &format!("completed {} runs of {}", order.seeds, title(model)));
 }
 
-fn is_noticed<M: Model>(model: &M, order: &Order, switch: &Switch, claims: &mut Claims<'_>) {
+fn check_mutant<M: Model>(model: &M, order: &Order, switch: &Switch, claims: &mut Claims<'_>) {
     let Switch { rule, mutant, .. } = switch;
     let sum = worlds(model, order.from, NOTICED, order.threads, Some(switch));
     let Some(broken) = sum.broken else {
         let (worlds, others) = (sum.worlds, sum.passed_over);
         let claim = format!(
-            "{rule} without it ({mutant:?}): not noticed in {worlds} worlds; failed otherwise: {others:?}"
+            "{rule} without it ({mutant:?}): not noticed in {worlds} runs; failed otherwise: {others:?}"
         );
         return claims.claim(false, &claim);
     };
     let (number, why) = (broken.number, first_line(&broken));
-    claims
-        .claim(true, &format!("{rule} without it ({mutant:?}): noticed in world {number}: {why}"));
+    claims.claim(true, &format!("{rule} without it ({mutant:?}): noticed in run {number}: {why}"));
     if order.only.is_some() {
-        (claims.print)(&story(model, &broken, Some(*mutant)));
+        (claims.print)(&shortest_trace(model, &broken, Some(*mutant)));
     }
 }
 
@@ -159,23 +162,23 @@ fn first_line(broken: &Broken) -> String {
     broken.why.to_string().lines().next().unwrap_or_default().chars().take(160).collect()
 }
 
-/// The shortest trace that was found of a failed run.
-fn story<M: Model>(model: &M, broken: &Broken, mutant: Option<Mutant>) -> String {
+/// The shortest trace of a failed run.
+fn shortest_trace<M: Model>(model: &M, broken: &Broken, mutant: Option<Mutant>) -> String {
     let steps = model.steps(broken.seed);
     let short = shrink(model, broken.seed, &steps, mutant, SHORTER);
-    let mut told = Told::telling();
-    let ending = tell(model, broken.seed, &short, mutant, &mut told);
+    let mut report = Told::telling();
+    let ending = tell(model, broken.seed, &short, mutant, &mut report);
     let mut text = format!("seed {}, {} of {} steps:\n", broken.seed, short.len(), steps.len());
-    for line in told.lines() {
+    for line in report.lines() {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "  {line}");
     }
     let _ = match ending {
         Err(why) => writeln!(text, "  {why}"),
-        Ok(()) => writeln!(text, "  it holds when it is repeated; before: {}", broken.why),
+        Ok(()) => writeln!(text, "  holds when repeated; before: {}", broken.why),
     };
     let (name, seed) = (title(model), broken.seed);
-    let _ = write!(text, "again: cargo xtask simulate --model {name} --seeds 1 --from {seed}");
+    let _ = write!(text, "repeat: cargo xtask simulate --model {name} --seeds 1 --from {seed}");
     if let Some(mutant) = mutant {
         let _ = write!(text, " --mutant {mutant:?}");
     }
@@ -185,7 +188,7 @@ fn story<M: Model>(model: &M, broken: &Broken, mutant: Option<Mutant>) -> String
 fn table(sum: &Sum) -> String {
     let rows = sum.counts.iter().map(|(what, times)| {
         let worlds = sum.spread.get(what).copied().unwrap_or_default();
-        format!("  {what:<44}{times:>9} times in {worlds:>6} worlds")
+        format!("  {what:<44}{times:>9} times in {worlds:>6} runs")
     });
     rows.collect::<Vec<_>>().join("\n")
 }

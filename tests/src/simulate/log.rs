@@ -1,10 +1,12 @@
-//! Worlds of the log model: devices, users, buckets, a server, perhaps a referee, and a network that loses, doubles and delays.
+//! Simulation runs of the log model: devices, users, buckets, a server, perhaps a referee, and a
+//! network that loses, doubles and delays messages.
 //!
-//! The law is what rules-log promises. At every step the server's rows are the fold of its entries, each device's rows the fold
-//! of what it has (L13), nothing was sent that its viewer may not see, and running everything again would change nothing
-//! (L14). After healing everybody agrees, nothing is lost or doubled, corrections have stopped, and, where it is promised,
-//! everything stands as if it had been done in one place in the order in which it was done. What is compared with is
-//! worked out by `oracle` alone.
+//! Invariants at every step: the server's rows are the fold of its entries; each device's rows are
+//! the fold of its items and own entries; nothing is sent that its viewer may not see; running
+//! every action again changes nothing. After the network recovers, all devices agree, nothing is
+//! lost or doubled, and corrections stop. Where it is promised, the state equals that of running
+//! all actions in one place in the order in which they were taken. The expected state is computed
+//! by `oracle` alone.
 
 mod deed;
 mod device;
@@ -45,7 +47,7 @@ impl Model for Log {
         let leaves = u32::from(setting.leaves);
         step::steps(seed, |what| match what {
             What::Judge => setting.referee.into(),
-            // Where entries are denied, users have something to decide.
+            // Where entries are denied, users have decisions to make.
             What::Decide => 1 + 5 * leaves,
             What::Compact => setting.compaction.into(),
             What::Member => u32::from(setting.joins) + leaves,
@@ -58,8 +60,8 @@ impl Model for Log {
         })
     }
 
-    fn live(&self, seed: u64, steps: &[Step], told: &mut Told) -> Checked {
-        let mut world = World::new(Setting::of(seed), seed, told)?;
+    fn live(&self, seed: u64, steps: &[Step], report: &mut Told) -> Checked {
+        let mut world = World::new(Setting::of(seed), seed, report)?;
         for step in steps {
             world.step(step)?;
         }
@@ -91,11 +93,11 @@ impl Model for Log {
 const EXPECTED: [&str; 47] = [
     "a bare id is sent",
     "a copy has published an entry",
-    "a copy is found",
+    "a copy is detected",
     "a correction is accepted",
     "a database is copied",
-    "a device goes for good",
-    "a device is set back to a backup",
+    "a device disappears",
+    "a device is restored from a backup",
     "a device starts again",
     "a handler is missing",
     "a key is too far ahead",
@@ -111,7 +113,7 @@ const EXPECTED: [&str; 47] = [
     "a request is stale",
     "a second revision is accepted",
     "a snapshot is taken",
-    "a user has one device more",
+    "a user gets one more device",
     "a user joins a bucket",
     "a user leaves a bucket",
     "an answer is late",
@@ -120,20 +122,20 @@ const EXPECTED: [&str; 47] = [
     "an entry is denied",
     "an entry is final",
     "an entry is frozen",
-    "an entry is given back",
+    "an entry is released by the operator",
     "an entry is parked",
     "an entry is re-keyed",
     "an entry is refused when it runs again",
     "an entry is undone",
-    "an id is a copy's",
-    "an item is sent again for its view",
-    "another version of the app",
+    "an id belongs to a copy",
+    "an item is sent again for its changed view",
+    "another version of the app is installed",
     "plain SQL is written",
     "the horizon passes entries",
-    "the order as taken is held to the oracle",
+    "the order as taken equals the oracle's",
     "the referee corrects",
-    "the server is set back to a backup",
-    "what was parked is edited",
-    "what was parked is given up",
-    "what was parked is tried again",
+    "the server is restored from a backup",
+    "a parked entry is edited",
+    "a parked entry is discarded",
+    "a parked entry is retried",
 ];

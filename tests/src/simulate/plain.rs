@@ -1,9 +1,12 @@
-//! Worlds of one to four devices and one plain v0.1.2 server, with outside writers, poison, faults and deaths.
+//! Simulation runs of one to four devices and one plain v0.1.2 server, with outside writers, poison
+//! records, faults and crashes.
 //!
-//! The law: after some quiet passes nothing waits, every device has what the server shows its user, and every value that
-//! was written ended once: the server has had it, or it is parked with its payload, or its user wrote over it or gave it
-//! up. What no one can decide on such a server is excused only where somebody else wrote the row meanwhile, and counted.
-//! Each device has a policy: only what that lets go over a foreign value does, and what it decides is not left to the app.
+//! Invariants: after some quiet passes nothing is pending, and every device has the rows that the
+//! server shows its user. Every written value has exactly one outcome: the server has had it, it is
+//! parked with its payload, or its user overwrote or discarded it. Cases that such a server cannot
+//! decide are excused only if another writer changed the row meanwhile, and counted. Each device
+//! has a policy: only a policy that allows it overwrites a foreign value, and a conflict that the
+//! policy resolves is not left to the app.
 
 mod edits;
 mod ending;
@@ -34,8 +37,8 @@ impl Model for Plain {
         step::of(seed)
     }
 
-    fn live(&self, seed: u64, steps: &[Step], told: &mut Told) -> Checked {
-        let mut world = World::new(seed, told);
+    fn live(&self, seed: u64, steps: &[Step], report: &mut Told) -> Checked {
+        let mut world = World::new(seed, report);
         for step in steps {
             world.happen(step)?;
         }
@@ -48,37 +51,37 @@ impl Model for Plain {
             "500 after the commit",
             "500 without a commit",
             "a broken rule of the server",
-            "a client that the server forgot",
+            "a client forgotten by the server",
             "a create in conflict",
-            "a create raised a tombstone",
-            "a crash between sending and hearing",
+            "a create over a tombstone",
+            "a crash between request and response",
             "a failed request was halved",
             "a late request changes rows",
             "a restart",
-            "a schema that moved (409)",
+            "a changed schema (409)",
             "an app that is too old (426)",
             "an edit of several rows",
             "an edit over a foreign value by policy",
             "an edit parked and never applied",
-            "an own row that was changed since",
+            "an own row changed since then",
             "answers cut or lost",
             "conflicts",
             "conflicts with the own row",
             "deletes",
             "discards before sending",
             "discards of uncertain edits",
-            "discards of uncertain edits that the server had",
+            "discards of uncertain edits accepted by the server",
             "edits of a device",
             "parked as conflicted",
             "parked as poison",
             "parked as refused",
             "parked by a later write",
-            "parked for what it stands on",
+            "parked for a dependency",
             "parked remainders",
             "rebuilds",
             "snapshots",
-            "the log was found to be cut at its beginning",
-            "writes of others",
+            "the log was compacted past the cursor",
+            "writes of outside writers",
         ]
     }
 

@@ -1,11 +1,13 @@
-//! Worlds of two to six devices and one server of ours, with writers on its side, faults, deaths, wrong clocks, grants,
-//! columns that come and go, copies of files and restored backups.
+//! Simulation runs of two to six devices and one companion server, with outside writers, faults,
+//! crashes, wrong clocks, grants, optional columns, copies of files and restored backups.
 //!
-//! The law, at each step: what an app sees is the base with what waits laid upon it, actions run anew; a mutation leaves the
-//! queue accepted or by the app's own word, and is what it was; nothing is parked that nobody touched; no push writes over
-//! what its device never had; what is sent is what was written and what a server had, and where it is accepted all of it
-//! went where it was meant to go; an answer of another schema changes nothing; a whole pass without other writers ends in
-//! step. After some quiet passes nothing waits and all agree.
+//! Invariants at each step: an app sees the base with its pending mutations applied, actions run
+//! again. A mutation leaves the queue accepted or discarded by the app, and its content does not
+//! change. A mutation is parked only if another write touched its rows. No push overwrites a value
+//! that its device never had. A push sends what was written and what a server had; if it is
+//! accepted, all of it is written to the columns meant. A response of another schema changes
+//! nothing. After a whole pass without other writers, device and server agree. After some quiet
+//! passes nothing is pending and all devices agree.
 
 mod book;
 mod death;
@@ -38,7 +40,7 @@ use world::World;
 
 use crate::Store;
 
-/// Devices and a server of ours.
+/// Devices and a companion server.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Rows {
     /// The kind of database under the server.
@@ -63,8 +65,8 @@ impl Model for Rows {
         step::of(seed)
     }
 
-    fn live(&self, seed: u64, steps: &[Step], told: &mut Told) -> Checked {
-        let mut world = World::new(seed, self.store, told)?;
+    fn live(&self, seed: u64, steps: &[Step], report: &mut Told) -> Checked {
+        let mut world = World::new(seed, self.store, report)?;
         for step in steps {
             world.happen(step)?;
         }

@@ -1,4 +1,4 @@
-//! Executes one run with panics caught, and many runs on all cores.
+//! Executes one run and catches panics, or many runs on all cores.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use super::{Checked, Failure, Model, Switch, Told};
 /// A run that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
-    /// Its place among the runs, from 1.
+    /// Its position among the runs, from 1.
     pub number: u64,
     /// Its seed.
     pub seed: u64,
@@ -26,27 +26,29 @@ pub struct Broken {
 pub struct Sum {
     /// Runs that were executed.
     pub worlds: u64,
-    /// How often each thing happened.
+    /// The count of each event.
     pub counts: BTreeMap<&'static str, u64>,
-    /// In how many runs each thing happened at all.
+    /// The number of runs in which each event happened.
     pub spread: BTreeMap<&'static str, u64>,
-    /// Runs with a mutant that failed otherwise than by an invariant that is to notice it, by that name.
+    /// Runs with a mutant that failed for another reason than the expected invariants, by the name
+    /// of the reason.
     pub passed_over: BTreeMap<&'static str, u64>,
-    /// The first failed run; after it no further ones were begun.
+    /// The first failed run; no further run starts after it.
     pub broken: Option<Broken>,
 }
 
 impl Sum {
-    fn take(&mut self, told: &Told) {
+    fn take(&mut self, report: &Told) {
         self.worlds += 1;
-        for (what, times) in told.counts() {
+        for (what, times) in report.counts() {
             *self.counts.entry(what).or_default() += times;
             *self.spread.entry(what).or_default() += 1;
         }
     }
 }
 
-/// Executes the run of these steps; a panic fails it as an error does. With a mutant, one rule is broken in it.
+/// Executes the run of these steps; a panic fails it like an error. With a mutant, one rule is
+/// broken in it.
 ///
 /// # Errors
 /// Why it failed.
@@ -55,17 +57,17 @@ pub fn tell<M: Model>(
     seed: u64,
     steps: &[M::Step],
     mutant: Option<Mutant>,
-    told: &mut Told,
+    report: &mut Told,
 ) -> Checked {
-    let mut live = || quietly(|| model.live(seed, steps, told));
+    let mut live = || quietly(|| model.live(seed, steps, report));
     match mutant {
         Some(mutant) => mutant::with(mutant, live),
         None => live(),
     }
 }
 
-/// Executes the runs of `count` seeds from `from` on, on so many threads, up to the first that fails: with a switch, by one
-/// of the invariants that are to notice it.
+/// Executes the runs of `count` seeds from `from` on `threads` threads, up to the first that fails.
+/// With a switch, only the failure of an invariant that is expected to notice it counts.
 pub fn worlds<M: Model>(
     model: &M,
     from: u64,
@@ -83,10 +85,10 @@ pub fn worlds<M: Model>(
                 break;
             }
             let (number, seed) = (at - from + 1, at);
-            let mut told = Told::default();
-            let lived = tell(model, seed, &model.steps(seed), mutant, &mut told);
+            let mut report = Told::default();
+            let lived = tell(model, seed, &model.steps(seed), mutant, &mut report);
             let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
-            sum.take(&told);
+            sum.take(&report);
             let Err(why) = lived else { continue };
             if switch.is_some_and(|switch| !switch.noticed_by.contains(&why.name())) {
                 *sum.passed_over.entry(why.name()).or_default() += 1;
@@ -107,21 +109,22 @@ pub fn worlds<M: Model>(
 }
 
 thread_local! {
-    /// Whether a panic of this thread is a result; then its message is kept here instead of being printed.
+    /// Whether a panic of this thread is a result; then its message is stored instead of being
+    /// printed.
     static QUIET: Cell<bool> = const { Cell::new(false) };
-    static WORDS: Cell<Option<String>> = const { Cell::new(None) };
+    static MESSAGE: Cell<Option<String>> = const { Cell::new(None) };
 }
 
-/// Runs `body`; a panic becomes an error with its message and place, and is not printed.
+/// Runs `body`; a panic becomes an error with its message and location, and is not printed.
 fn quietly(body: impl FnOnce() -> Checked) -> Checked {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
-        let loud = std::panic::take_hook();
+        let default_hook = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             if QUIET.get() {
-                WORDS.set(Some(panic.to_string()));
+                MESSAGE.set(Some(panic.to_string()));
             } else {
-                loud(panic);
+                default_hook(panic);
             }
         }));
     });
@@ -129,6 +132,6 @@ fn quietly(body: impl FnOnce() -> Checked) -> Checked {
     let ended = catch_unwind(AssertUnwindSafe(body));
     QUIET.set(false);
     ended.unwrap_or_else(|_| {
-        Err(Failure::Other(WORDS.take().unwrap_or_else(|| "a panic".to_owned())))
+        Err(Failure::Other(MESSAGE.take().unwrap_or_else(|| "a panic".to_owned())))
     })
 }

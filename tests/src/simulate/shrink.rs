@@ -4,8 +4,9 @@ use rejoin_protocol::mutant::Mutant;
 
 use super::{Model, Told, tell};
 
-/// Leaves out steps while the run still fails by the same invariant: halves first, then quarters, at last one by one. At most
-/// `most` runs are executed for it. Steps that do not fail are returned as they are.
+/// Leaves out steps while the run still fails by the same invariant: first halves, then quarters,
+/// in the end single steps. Executes at most `most` runs. Steps that do not fail are returned
+/// unchanged.
 pub fn shrink<M: Model>(
     model: &M,
     seed: u64,

@@ -1,4 +1,4 @@
-//! The harness with a model of numbers: a world breaks when it has met a 3 and, later, a 5.
+//! Tests of the harness with a model of numbers: a run fails when it contains a 3 and, later, a 5.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,7 +11,7 @@ use super::{Checked, Model, Order, Switch, Told, broken, shrink, simulate};
 #[derive(Default)]
 struct Numbers {
     breaks: bool,
-    /// Whether a trace has a number that no other has.
+    /// Whether each trace contains a number that is in no other.
     drifts: bool,
     expected: &'static [&'static str],
 }
@@ -31,15 +31,15 @@ impl Model for Numbers {
         500
     }
 
-    fn live(&self, _: u64, steps: &[u64], told: &mut Told) -> Checked {
+    fn live(&self, _: u64, steps: &[u64], report: &mut Told) -> Checked {
         static RUNS: AtomicU64 = AtomicU64::new(0);
         if self.drifts {
-            told.say(|| RUNS.fetch_add(1, Ordering::Relaxed).to_string());
+            report.say(|| RUNS.fetch_add(1, Ordering::Relaxed).to_string());
         }
         let mut three = false;
         for step in steps {
-            told.say(|| format!("met {step}"));
-            told.count(if step % 2 == 0 { "even" } else { "odd" });
+            report.say(|| format!("met {step}"));
+            report.count(if step % 2 == 0 { "even" } else { "odd" });
             three |= *step == 3;
             if self.breaks && three && *step == 5 {
                 return broken!("no-5-after-3", "a 5 after a 3");
@@ -70,7 +70,7 @@ impl Model for Numbers {
     }
 }
 
-fn told(model: &Numbers, mutants: bool) -> (bool, String) {
+fn simulated(model: &Numbers, mutants: bool) -> (bool, String) {
     let order = Order { from: 0, seeds: 600, threads: 2, mutants, only: None, every: false };
     let mut text = String::new();
     let holds = simulate(model, &order, &mut |line| text = format!("{text}{line}\n"));
@@ -78,10 +78,10 @@ fn told(model: &Numbers, mutants: bool) -> (bool, String) {
 }
 
 #[test]
-fn a_broken_world_is_shrunken_to_the_steps_that_break_it() {
+fn failed_run_shrinks_to_the_failing_steps() {
     let model = Numbers { breaks: true, ..Numbers::default() };
     assert_eq!(shrink(&model, 0, &model.steps(0), None, 100), [3, 5]);
-    let (holds, text) = told(&model, false);
+    let (holds, text) = simulated(&model, false);
     assert!(!holds);
     assert!(text.contains("2 of 9 steps:\n  met 3\n  met 5\n"), "{text}");
     assert!(text.contains("a 5 after a 3"), "{text}");
@@ -89,46 +89,50 @@ fn a_broken_world_is_shrunken_to_the_steps_that_break_it() {
 }
 
 #[test]
-fn a_world_that_holds_is_not_shrunken() {
+fn successful_run_is_not_shrunk() {
     let model = Numbers::default();
     assert_eq!(shrink(&model, 0, &model.steps(0), None, 100), model.steps(0));
-    assert!(told(&model, false).0);
+    assert!(simulated(&model, false).0);
 }
 
 #[test]
 fn mutant_is_noticed_by_a_named_invariant_only() {
-    let (holds, text) = told(&Numbers::default(), true);
+    let (holds, text) = simulated(&Numbers::default(), true);
     assert!(!holds);
-    assert!(text.contains("P8 without it (RestNotKept): noticed in world 693: no-700"), "{text}");
-    let missed = format!("P4 without it (BaseNotFolded): not noticed in {NOTICED} worlds");
+    assert!(text.contains("P8 without it (RestNotKept): noticed in run 693: no-700"), "{text}");
+    let missed = format!("P4 without it (BaseNotFolded): not noticed in {NOTICED} runs");
     assert!(text.contains(&missed), "{text}");
-    let panics = format!("P2 without it (RecordThawed): not noticed in {NOTICED} worlds");
+    let panics = format!("P2 without it (RecordThawed): not noticed in {NOTICED} runs");
     assert!(text.contains(&panics) && text.contains(r#"{"unexpected": 9}"#), "{text}");
 }
 
 #[test]
-fn what_never_happened_is_a_broken_claim() {
-    assert!(told(&Numbers { expected: &["odd", "even"], ..Numbers::default() }, false).0);
-    let (holds, text) = told(&Numbers { expected: &["odd", "prime"], ..Numbers::default() }, false);
+fn expected_event_that_never_happens_breaks_a_claim() {
+    assert!(simulated(&Numbers { expected: &["odd", "even"], ..Numbers::default() }, false).0);
+    let (holds, text) =
+        simulated(&Numbers { expected: &["odd", "prime"], ..Numbers::default() }, false);
     assert!(!holds);
-    assert!(text.contains("these happened less than 5 times: prime"), "{text}");
+    assert!(text.contains("these happened fewer than 5 times: prime"), "{text}");
 }
 
 #[test]
-fn world_with_another_trace_in_its_second_run_is_named() {
-    let (holds, text) = told(&Numbers { drifts: true, ..Numbers::default() }, false);
+fn run_with_another_trace_when_repeated_is_named() {
+    let (holds, text) = simulated(&Numbers { drifts: true, ..Numbers::default() }, false);
     assert!(!holds);
-    assert!(text.contains("in the world of 0: Some((\"0\", \"1\"))"), "{text}");
+    assert!(text.contains("seed 0: Some((\"0\", \"1\"))"), "{text}");
 }
 
 #[test]
-fn each_broken_world_is_named_if_it_is_asked_to_go_on() {
+fn option_every_names_each_failed_run() {
     let model = Numbers { breaks: true, ..Numbers::default() };
     let order = Order { from: 0, seeds: 20, threads: 2, mutants: false, only: None, every: true };
     let mut lines = Vec::new();
     assert!(!simulate(&model, &order, &mut |line| lines.push(line.to_owned())));
-    // Worlds of 0 to 3 meet a 3, and then a 5.
+    // The runs of seeds 0 to 3 contain a 3, and then a 5.
     assert_eq!(lines.len(), 5, "{lines:?}");
-    assert!(lines[3].starts_with("[BROKEN] 4. the law holds in the world of 3:"), "{lines:?}");
-    assert_eq!(lines[4], "[ok] 5. to the end of 20 worlds of numbers");
+    assert!(
+        lines[3].starts_with("[BROKEN] 4. the invariants hold in the run of seed 3:"),
+        "{lines:?}"
+    );
+    assert_eq!(lines[4], "[ok] 5. completed 20 runs of numbers");
 }

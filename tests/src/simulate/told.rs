@@ -1,4 +1,4 @@
-//! What a run reports: counts always, its trace only where it is printed.
+//! The report of a run: always counts, and a trace where it is printed.
 
 use std::collections::BTreeMap;
 
@@ -10,36 +10,36 @@ pub struct Told {
 }
 
 impl Told {
-    /// Counts, and keeps every line.
+    /// A report that also keeps every trace line.
     pub fn telling() -> Self {
         Self { lines: Some(Vec::new()), ..Self::default() }
     }
 
-    /// A line of the trace; it is made only where the trace is kept.
+    /// Adds a line to the trace; the closure runs only if the trace is kept.
     pub fn say(&mut self, line: impl FnOnce() -> String) {
         if let Some(lines) = &mut self.lines {
             lines.push(line());
         }
     }
 
-    /// Something happened once more.
+    /// Counts an event once.
     pub fn count(&mut self, what: &'static str) {
         self.add(what, 1);
     }
 
-    /// Something happened so many times.
+    /// Counts an event `times` times.
     pub fn add(&mut self, what: &'static str, times: u64) {
         if times > 0 {
             *self.counts.entry(what).or_default() += times;
         }
     }
 
-    /// Everything that happened, with how often.
+    /// Every event, with its count.
     pub fn counts(&self) -> &BTreeMap<&'static str, u64> {
         &self.counts
     }
 
-    /// The trace, where it is kept.
+    /// The trace, if it is kept.
     pub fn lines(&self) -> &[String] {
         self.lines.as_deref().unwrap_or_default()
     }

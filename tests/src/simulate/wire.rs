@@ -1,4 +1,4 @@
-//! The wire in the trace of a run: each request with its response, if the environment variable
+//! Adds each request with its response to the trace of a run, if the environment variable
 //! `REJOIN_WIRE` is set.
 
 use std::cell::RefCell;
@@ -7,7 +7,7 @@ use rejoin_core::sync::session::{Request, Response};
 
 use super::Told;
 
-/// Requests and responses since they were last reported.
+/// Requests and responses since the last call of [`Wire::tell`].
 #[derive(Debug, Default)]
 pub(super) struct Wire(RefCell<Vec<String>>);
 
@@ -16,14 +16,14 @@ impl Wire {
         if std::env::var_os("REJOIN_WIRE").is_none() {
             return;
         }
-        let asked = String::from_utf8_lossy(request.body.as_deref().unwrap_or_default());
-        let said = answer.map(|answer| String::from_utf8_lossy(&answer.body));
-        self.0.borrow_mut().push(format!("{} {asked} -> {said:?}", request.path));
+        let sent = String::from_utf8_lossy(request.body.as_deref().unwrap_or_default());
+        let received = answer.map(|answer| String::from_utf8_lossy(&answer.body));
+        self.0.borrow_mut().push(format!("{} {sent} -> {received:?}", request.path));
     }
 
-    pub(super) fn tell(&self, told: &mut Told) {
+    pub(super) fn tell(&self, report: &mut Told) {
         for line in self.0.take() {
-            told.say(|| format!("      {line}"));
+            report.say(|| format!("      {line}"));
         }
     }
 }

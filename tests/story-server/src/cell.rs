@@ -1,10 +1,11 @@
-//! Cells as JSON: plain ones, easy to compare with, and exact ones, which no language rounds.
+//! Cells as JSON: a plain format that is easy to compare, and an exact format that no language
+//! rounds.
 
 use anyhow::{Context as _, Result, bail};
 use rejoin_protocol::Value;
 use serde_json::{Value as Json, json};
 
-/// A cell for people: numbers are JSON numbers; infinities, which JSON has not, are written exactly.
+/// A plain cell: numbers are JSON numbers; infinities, which JSON lacks, use the exact format.
 pub fn plain(value: &Value) -> Json {
     match value {
         Value::Integer(number) => json!(number),
@@ -13,7 +14,7 @@ pub fn plain(value: &Value) -> Json {
     }
 }
 
-/// A cell in which integers are decimal digits, and reals the hexadecimal digits of their bits.
+/// An exact cell: integers are decimal digits, reals are the hexadecimal digits of their bits.
 pub fn exact(value: &Value) -> Json {
     match value {
         Value::Null => Json::Null,
@@ -24,10 +25,10 @@ pub fn exact(value: &Value) -> Json {
     }
 }
 
-/// The value of a cell in either form.
+/// The value of a cell in either format.
 ///
 /// # Errors
-/// What is no cell, in words.
+/// The JSON is not a valid cell.
 pub fn value(cell: &Json) -> Result<Value> {
     Ok(match cell {
         Json::Null => Value::Null,
@@ -36,7 +37,7 @@ pub fn value(cell: &Json) -> Result<Value> {
         Json::Number(number) => match (number.as_i64(), number.as_f64()) {
             (Some(number), _) => Value::Integer(number),
             (None, Some(number)) => Value::Real(number),
-            (None, None) => bail!("{number} is no number that SQLite has"),
+            (None, None) => bail!("{number} is not a number that SQLite supports"),
         },
         Json::Object(form) => {
             let entry = form.iter().next().filter(|_| form.len() == 1);
@@ -46,17 +47,16 @@ pub fn value(cell: &Json) -> Result<Value> {
                     Value::Real(f64::from_bits(u64::from_str_radix(digits, 16)?))
                 }
                 Some(("b", digits)) => Value::Blob(bytes(digits)?),
-                _ => bail!("{cell} is no cell"),
+                _ => bail!("{cell} is not a cell"),
             }
         }
-        Json::Array(_) => bail!("{cell} is no cell"),
+        Json::Array(_) => bail!("{cell} is not a cell"),
     })
 }
 
 fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
     })
@@ -64,7 +64,7 @@ fn hex(bytes: &[u8]) -> String {
 
 fn bytes(digits: &str) -> Result<Vec<u8>> {
     if !digits.is_ascii() || !digits.len().is_multiple_of(2) {
-        bail!("a blob is written in pairs of hexadecimal digits");
+        bail!("a blob must consist of pairs of hexadecimal digits");
     }
     let pairs = (0..digits.len()).step_by(2).map(|at| &digits[at..at + 2]);
     pairs.map(|pair| Ok(u8::from_str_radix(pair, 16)?)).collect()
@@ -77,7 +77,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn every_value_survives_its_exact_form_bit_by_bit() {
+    fn exact_cell_round_trip_keeps_every_bit() {
         let table = [
             (Value::Null, json!(null)),
             (Value::Integer(i64::MIN), json!({"i": "-9223372036854775808"})),
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_cells_are_what_json_has() {
+    fn plain_cells_use_json_types() {
         let table = [
             (Value::Integer(7), json!(7)),
             (Value::Real(1.5), json!(1.5)),
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_cell_is_refused() {
+    fn invalid_cell_is_rejected() {
         for cell in [
             json!([]),
             json!({}),

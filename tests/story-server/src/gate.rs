@@ -1,4 +1,5 @@
-//! The address that devices know: a door before the server that can be shut, and that keeps its number meanwhile.
+//! A TCP proxy with a fixed port in front of the server, which can become unreachable or
+//! unresponsive.
 
 use anyhow::Result;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -6,35 +7,35 @@ use tokio::io::{AsyncReadExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 
-/// What happens to who comes.
+/// How connections are handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// Led on to the server behind.
+    /// Forwarded to the server.
     Open(SocketAddr),
-    /// Sent away at once.
+    /// Closed immediately.
     Shut,
-    /// Listened to, and never answered.
+    /// Accepted and never answered.
     Silent,
 }
 
-/// A way, and what every connection holds for as long as it goes that way.
+/// The current mode; every connection keeps a handle while it runs in that mode.
 #[derive(Debug, Clone)]
 struct Rule {
     way: Way,
     presence: mpsc::Sender<()>,
 }
 
-/// The door.
+/// The proxy.
 #[derive(Debug)]
 pub(crate) struct Gate {
     address: SocketAddr,
     rule: watch::Sender<Rule>,
-    /// Ends when the last connection of the present rule is gone.
+    /// Completes when the last connection of the current mode is closed.
     left: mpsc::Receiver<()>,
 }
 
 impl Gate {
-    /// A door on a free loopback port.
+    /// Starts a proxy on a free loopback port.
     pub(crate) async fn start(way: Way) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -44,12 +45,12 @@ impl Gate {
         Ok(Self { address, rule, left })
     }
 
-    /// Where it is.
+    /// Its address.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Another way for whoever comes; who is inside is cut off, and gone when this ends.
+    /// Changes the mode. Open connections are cut; returns when they are closed.
     pub(crate) async fn turn(&mut self, way: Way) {
         let (presence, left) = mpsc::channel(1);
         drop(self.rule.send_replace(Rule { way, presence }));
@@ -76,7 +77,7 @@ async fn serve(way: Way, mut connection: TcpStream) -> std::io::Result<()> {
     match way {
         Way::Open(server) => {
             let mut behind = TcpStream::connect(server).await?;
-            // Small answers are not held back for company.
+            // Do not delay small responses.
             behind.set_nodelay(true)?;
             connection.set_nodelay(true)?;
             copy_bidirectional(&mut connection, &mut behind).await?;

@@ -1,3 +1,4 @@
-//! What the programs that speak by lines share: cells that no language rounds. The server itself is the binary.
+//! Shared by the test programs with a line protocol: cells that no language rounds. The server is
+//! the binary.
 
 pub mod cell;

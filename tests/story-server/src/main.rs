@@ -1,33 +1,35 @@
-//! A server process for stories that are told in other languages, over the companion server's own library.
+//! A server process for tests in other languages, built on the server library.
 //!
-//! It prints one line, `{"url":"http://127.0.0.1:PORT"}`, and then follows orders: one JSON object a line on standard input, each
-//! answered by one line on standard output, in order. An order that fails is answered `{"error":"..."}`. It ends when its
-//! standard input closes, so it cannot outlive the test that started it. What it keeps lies in a temporary folder.
+//! It prints one line, `{"url":"http://127.0.0.1:PORT"}`, and then executes commands: one JSON
+//! object per line on standard input, each with one response line on standard output, in order. The
+//! response to a failed command is `{"error":"..."}`. The process exits when its standard input
+//! closes, so it cannot outlive the test. Its files are in a temporary folder.
 //!
-//! | Order | Answer |
+//! | Command | Response |
 //! |---|---|
-//! | `{"do":"token","user":"u1","seconds":60}` | `{"token":"..."}`: a JWT that ends so many seconds from now; 0 or less: it has ended |
-//! | `{"do":"expire_all"}` | `{"ok":true}`: every token given so far is refused from now on, with 401 |
-//! | `{"do":"sql","sql":"..."}` | `{"changes":1}`: what another program writes into the server's own file, several statements too |
+//! | `{"do":"token","user":"u1","seconds":60}` | `{"token":"..."}`: a JWT that expires in this many seconds; 0 or less: it has expired |
+//! | `{"do":"expire_all"}` | `{"ok":true}`: all earlier tokens are rejected with 401 |
+//! | `{"do":"sql","sql":"..."}` | `{"changes":1}`: writes to the server's database file like another program; several statements are allowed |
 //! | `{"do":"sql","sql":"... ?1","params":[...]}` | the same, one statement with parameters |
-//! | `{"do":"rows","sql":"...","params":[...]}` | `{"columns":["id"],"rows":[["t1"]]}` of the server's own file |
-//! | `{"do":"rows","sql":"...","exact":true}` | the same with cells that no language rounds, see below |
-//! | `{"do":"digest","user":"u1","table":"task"}` | `{"count":2,"sum":"9c..."}`: the server's digest of what the user sees of the table |
-//! | `{"do":"schema"}` | `{"schema":{...}}`: the manifest, as an app would bundle it for a first start without a network |
-//! | `{"do":"stop"}` | `{"ok":true}`: open connections are cut, new ones are closed at once: nobody can reach it |
-//! | `{"do":"hang"}` | `{"ok":true}`: open connections are cut, new ones are taken and never answered |
-//! | `{"do":"go"}` | `{"ok":true}`: it answers again, at the same address |
-//! | `{"do":"quit"}` | `{"ok":true}`, and the process ends |
+//! | `{"do":"rows","sql":"...","params":[...]}` | `{"columns":["id"],"rows":[["t1"]]}` from the server's database file |
+//! | `{"do":"rows","sql":"...","exact":true}` | the same with exact cells, see below |
+//! | `{"do":"digest","user":"u1","table":"task"}` | `{"count":2,"sum":"9c..."}`: the server's digest of the table's rows visible to the user |
+//! | `{"do":"schema"}` | `{"schema":{...}}`: the manifest, as bundled by an app for a first start without a network |
+//! | `{"do":"stop"}` | `{"ok":true}`: the server is unreachable; open connections are cut, new ones are closed immediately |
+//! | `{"do":"hang"}` | `{"ok":true}`: open connections are cut, new ones are accepted and never answered |
+//! | `{"do":"go"}` | `{"ok":true}`: the server responds again, at the same address |
+//! | `{"do":"quit"}` | `{"ok":true}`, then the process exits |
 //!
-//! Without `--tokens` a request names its user in the header `X-User-ID`; with it, by the JWT in `Authorization: Bearer`. `stop`
-//! and `hang` let a request that had arrived be carried out; only its answer is lost, as on a real line.
+//! Without `--tokens` a request names its user in the header `X-User-ID`; with it, a JWT in
+//! `Authorization: Bearer` does. A request that arrived before `stop` or `hang` is still executed;
+//! only its response is lost, as on a real network.
 //!
-//! Plain cells are JSON null, numbers and texts; a blob is `{"b":"00ff"}`. Exact cells, which parameters may be written in too: an
-//! integer is `{"i":"-7"}`, a real `{"r":"3ff0000000000000"}` (its 64 bits as 16 hexadecimal digits), a blob `{"b":"00ff"}`, a text is
-//! a text and NULL is null.
+//! Plain cells are JSON null, numbers and texts; a blob is `{"b":"00ff"}`. Exact cells, which are
+//! also allowed as parameters: an integer is `{"i":"-7"}`, a real `{"r":"3ff0000000000000"}` (its
+//! 64 bits as 16 hexadecimal digits), a blob `{"b":"00ff"}`, a text is a text and NULL is null.
 //!
 //! The tables are in `tables.rs`: `task`, owned by its `user_id`; `tag`, a child of `task`; `sample`, one column of each kind.
-#![allow(clippy::disallowed_methods)] // It is an outside program: it has its own clock, tasks and connections.
+#![allow(clippy::disallowed_methods)] // A standalone program with its own clock, tasks and connections.
 
 mod gate;
 mod order;
@@ -40,10 +42,10 @@ use order::Order;
 use served::Served;
 use std::io::{BufRead as _, Write};
 
-/// A server for stories; what it understands is in the header of its source.
+/// A test server; its commands are documented at the top of its source
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Users are named by tokens, not by a header
+    /// Identify users by tokens instead of a header
     #[arg(long)]
     tokens: bool,
 }
@@ -67,7 +69,7 @@ fn main() -> Result<()> {
             break;
         }
     }
-    // Nobody waits for requests that are under way.
+    // Requests in progress are abandoned.
     runtime.shutdown_background();
     Ok(())
 }

@@ -1,55 +1,55 @@
-//! What a story may order, word by word; an unknown word, or an unknown field, is an error.
+//! The commands of the server. An unknown command or field is an error.
 
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-/// One order.
+/// One command.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Order {
-    /// A token of this user, good for so many seconds.
+    /// Create a token for this user.
     Token {
         /// The user's id.
         user: String,
-        /// From now; negative for a token that has ended.
+        /// Seconds from now; negative for an expired token.
         seconds: i64,
     },
-    /// Refuse every token given so far.
+    /// Reject all earlier tokens.
     ExpireAll,
-    /// Write into the server's file.
+    /// Write to the server's database file.
     Sql {
-        /// Statements; one only, if there are parameters.
+        /// Statements; only one if there are parameters.
         sql: String,
         /// Its parameters, as cells.
         #[serde(default)]
         params: Vec<Json>,
     },
-    /// Read from the server's file.
+    /// Read from the server's database file.
     Rows {
         /// One statement.
         sql: String,
         /// Its parameters, as cells.
         #[serde(default)]
         params: Vec<Json>,
-        /// Whether cells are written so that no language rounds them.
+        /// Whether to return exact cells.
         #[serde(default)]
         exact: bool,
     },
-    /// The digest of what a user sees of a table.
+    /// Return the digest of a table's rows visible to a user.
     Digest {
         /// The user's id.
         user: String,
         /// The table's name.
         table: String,
     },
-    /// The manifest of the tables.
+    /// Return the manifest of the tables.
     Schema,
-    /// Be unreachable.
+    /// Become unreachable.
     Stop,
-    /// Take connections and say nothing.
+    /// Accept connections without responding.
     Hang,
-    /// Answer again.
+    /// Respond again.
     Go,
-    /// End.
+    /// Exit.
     Quit,
 }

@@ -1,4 +1,5 @@
-//! The server that is told what to do: one file, one door, and servers behind it that come and go with their secret.
+//! The controlled server: one database file, one proxy, and server instances that are replaced with
+//! their token secret.
 
 use crate::gate::{Gate, Way};
 use crate::order::Order;
@@ -19,16 +20,16 @@ use tokio::net::TcpListener;
 const ISSUER: &str = "rejoin-story-server";
 const AUDIENCE: &str = "stories";
 
-/// How long an order waits for the file while a request writes it.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a command waits while a request writes to the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The server of a story.
+/// The controlled server.
 #[derive(Debug)]
 pub(crate) struct Served {
     server: Server,
     behind: SocketAddr,
     gate: Gate,
-    /// How often the secret was changed; None if users are named by a header.
+    /// How often the secret was changed; `None` if users are identified by a header.
     generation: Option<u32>,
     is_reachable: bool,
     path: PathBuf,
@@ -52,7 +53,7 @@ impl Served {
         format!("http://{}", self.gate.address())
     }
 
-    /// Carries an order out and gives the answer.
+    /// Executes a command and returns the response.
     pub(crate) async fn carry_out(&mut self, order: Order) -> Result<Json> {
         match order {
             Order::Token { user, seconds } => Ok(json!({"token": self.token(&user, seconds)?})),
@@ -71,16 +72,16 @@ impl Served {
     }
 
     fn token(&self, user: &str, seconds: i64) -> Result<String> {
-        let generation = self.generation.context("tokens are given by `--tokens` only")?;
+        let generation = self.generation.context("tokens require `--tokens`")?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs().cast_signed();
         let claims = json!({"sub": user, "iss": ISSUER, "aud": AUDIENCE, "exp": now + seconds});
         let key = EncodingKey::from_secret(secret(generation).as_bytes());
         Ok(encode(&Header::new(Algorithm::HS256), &claims, &key)?)
     }
 
-    /// Another server over the same file, with another secret, takes the place of this one.
+    /// Replaces the server instance with one that uses the same file and another secret.
     async fn expire_all(&mut self) -> Result<Json> {
-        let generation = self.generation.context("there are no tokens without `--tokens`")? + 1;
+        let generation = self.generation.context("tokens require `--tokens`")? + 1;
         self.generation = Some(generation);
         self.server.shutdown();
         (self.server, self.behind) = serve(&self.path, self.generation).await?;
@@ -120,7 +121,7 @@ impl Served {
         Ok(json!({"columns": columns, "rows": rows}))
     }
 
-    /// What the server itself answers to a user, whether it can be reached or not.
+    /// The server's response to a user, even while it is unreachable for devices.
     async fn ask(&self, user: &str, path: &str) -> Result<Json> {
         let mut headers = vec![(PROTOCOL_HEADER.to_owned(), "1".to_owned())];
         headers.push(match self.generation {
@@ -135,7 +136,7 @@ impl Served {
     }
 }
 
-/// A server over the file, on a port that only the door knows.
+/// A server for the file, on a port that only the proxy uses.
 async fn serve(path: &PathBuf, generation: Option<u32>) -> Result<(Server, SocketAddr)> {
     let mut config = Config::new(path)
         .with_table(TableConfig::owned("task", "user_id"))
@@ -162,6 +163,6 @@ fn values(cells: &[Json]) -> Result<Vec<Value>> {
 
 fn connect(path: &PathBuf) -> Result<Connection> {
     let connection = Connection::open(path)?;
-    connection.busy_timeout(PATIENCE)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     Ok(connection)
 }

@@ -1,7 +1,7 @@
-//! The tables of the stories.
+//! The tables of the test server.
 
-/// The server's tables. The CHECK on `task.title` is the server's own and not carried to devices: a task that is titled `refused` is
-/// taken by every device and refused by the server.
+/// The server's tables. Devices do not have the CHECK on `task.title`: a task with the title
+/// `refused` is accepted by every device and rejected by the server.
 pub(crate) const SERVER: &str = "
     CREATE TABLE task (
         id TEXT PRIMARY KEY, user_id TEXT, title TEXT NOT NULL CHECK (title <> 'refused'),

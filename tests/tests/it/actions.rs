@@ -1,4 +1,5 @@
-//! Actions of devices before a real server: what counts is what was meant, not which value it came to (O1, O7).
+//! Actions of devices with a real server: the server evaluates what the action means, not the
+//! values that it wrote.
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ const TAKE: &str = r#"{"name": "take", "parameters": [{"name": "n", "type": "int
 
 const SCORE: &str = "SELECT score FROM places";
 
-/// A server where a place of Ana's has so many.
+/// A server where a place of Ana's has this score.
 fn server_with(store: Store, stock: i64) -> Backend {
     let server = Backend::on(store);
     server.outside(&format!(
@@ -28,7 +29,7 @@ fn server_with(store: Store, stock: i64) -> Backend {
     server
 }
 
-/// A server where Ana has five at one place, and two places with a note.
+/// A server where Ana has one place with score five, and two places with a note.
 fn server_with_three(store: Store) -> Backend {
     let server = server_with(store, 5);
     server.outside(
@@ -37,7 +38,7 @@ fn server_with_three(store: Store) -> Backend {
     server
 }
 
-/// A device of Ana's, in step, that can take.
+/// A synced device of Ana's with the action `take`.
 fn taker(server: &Backend, seed: u64) -> Device {
     let mut device = Device::new("ana", seed);
     device.sync(server);
@@ -49,9 +50,9 @@ fn take(device: &mut Device, n: i64) {
     device.engine().perform("take", &json!({"n": n})).unwrap();
 }
 
-/// A taking that the other has made impossible is parked and takes nothing.
+/// A `take` that the other device's has made impossible is parked and takes nothing.
 #[apply(each_store)]
-fn two_devices_take_of_one_stock_while_it_lasts(store: Store) {
+fn two_devices_take_from_one_stock_until_it_is_empty(store: Store) {
     for (stock, left, reason) in [(5, "1", None), (3, "1", Some(ParkReason::Unreplayable))] {
         let server = server_with(store, stock);
         let [mut one, mut two] = [1, 2].map(|seed| taker(&server, seed));
@@ -66,10 +67,10 @@ fn two_devices_take_of_one_stock_while_it_lasts(store: Store) {
     }
 }
 
-/// Where the policy lays an edit over whatever has come, it would lay the number that the taking came to. The app does not
-/// know the action any more, so that it cannot run again.
+/// The policy would overwrite the row with the number that the action wrote. The app no longer has
+/// the action, so it cannot run again.
 #[apply(each_store)]
-fn a_policy_is_for_plain_edits_and_not_for_what_an_action_wrote(store: Store) {
+fn policy_does_not_apply_to_action_writes(store: Store) {
     let mut server = server_with(store, 5);
     server.govern("places", |table| table.policy = Policy::Rebase);
     let [mut one, mut two] = [1, 2].map(|seed| taker(&server, seed));
@@ -84,19 +85,19 @@ fn a_policy_is_for_plain_edits_and_not_for_what_an_action_wrote(store: Store) {
     assert_eq!(two.queue()[0].reason, Some(ParkReason::Conflicted));
 }
 
-/// Writes the score into the note of one place or the other, whichever it says.
+/// Writes the score into the note of one of two places, depending on the score.
 const SCORE_IT: &str = r#"{"name": "score it", "statements": [
     "UPDATE places SET note = 'score ' || (SELECT score FROM places WHERE id = 'p1') WHERE id = (SELECT CASE WHEN score > 3 THEN 'p2' ELSE 'p3' END FROM places WHERE id = 'p1')"]}"#;
 
 #[apply(each_store)]
-fn an_edit_upon_what_an_action_wrote_stands_upon_what_it_writes_in_another_run(store: Store) {
+fn edit_of_action_row_follows_the_action_rerun(store: Store) {
     for (score, notes) in [(4, "mine n"), (1, "n mine")] {
         let server = server_with_three(store);
         let mut device = taker(&server, 1);
         let actions = Actions::new().declare(TAKE).declare(SCORE_IT);
         device.engine().set_actions(Arc::new(actions), true).unwrap();
         server.outside(&format!("UPDATE places SET score = {score} WHERE id = 'p1'"));
-        // Both are written while the news of it is on its way.
+        // Both are written while the change is in flight.
         device.until(&server, Phase::Pulling).unwrap();
         device.engine().perform("score it", &json!({})).unwrap();
         let place = if score > 3 { "p2" } else { "p3" };
@@ -109,9 +110,9 @@ fn an_edit_upon_what_an_action_wrote_stands_upon_what_it_writes_in_another_run(s
 }
 
 #[apply(each_store)]
-fn a_value_that_an_action_writes_no_more_gives_way_to_the_one_before_it(store: Store) {
+fn value_not_written_by_action_rerun_is_reverted(store: Store) {
     let server = server_with_three(store);
-    let story = |meets: bool| {
+    let outcome = |meets: bool| {
         let mut device = taker(&server, if meets { 2 } else { 1 });
         let actions = Actions::new().declare(TAKE).declare(SCORE_IT);
         device.engine().set_actions(Arc::new(actions), true).unwrap();
@@ -126,15 +127,15 @@ fn a_value_that_an_action_writes_no_more_gives_way_to_the_one_before_it(store: S
         device.sync(&server);
         device.waiting()
     };
-    assert_eq!(story(false), "");
+    assert_eq!(outcome(false), "");
     assert_eq!(server.see("SELECT note FROM places WHERE id > 'p1' ORDER BY id"), "mine score 1");
     server.outside("UPDATE places SET score = 5, note = 'n'");
-    assert_eq!(story(true), "Parked:Conflicted/1", "nobody has seen what they wrote");
+    assert_eq!(outcome(true), "Parked:Conflicted/1", "no device has seen what they wrote");
     assert_eq!(server.see("SELECT note FROM places WHERE id = 'p2'"), "theirs");
 }
 
 #[apply(each_store)]
-fn whatever_becomes_of_the_request_it_is_taken_once(store: Store) {
+fn action_is_applied_once_after_each_fault(store: Store) {
     for fault in faults(store) {
         let server = server_with(store, 5);
         let mut device = taker(&server, 1);
@@ -164,10 +165,10 @@ fn took_two(server: &Backend) -> (Device, MutationId) {
 }
 
 #[apply(each_store)]
-fn the_undo_of_an_action_goes_by_old_values_alone(store: Store) {
+fn undo_of_action_compares_old_values_only(store: Store) {
     let server = server_with(store, 5);
     let (mut device, id) = took_two(&server);
-    // Two others have come: that there are five is not that the two are back.
+    // Two others were added: that there are five does not mean that the two are back.
     server.outside("UPDATE places SET score = 5");
     assert!(matches!(device.engine().undo(id), Ok(Undone::By(_))));
     device.sync(&server);
@@ -176,7 +177,7 @@ fn the_undo_of_an_action_goes_by_old_values_alone(store: Store) {
 }
 
 #[apply(each_store)]
-fn what_an_action_took_is_put_back_and_taken_again(store: Store) {
+fn action_is_undone_and_redone(store: Store) {
     let server = server_with(store, 5);
     let (mut device, id) = took_two(&server);
     for (undo, score) in [(true, "5"), (false, "3")] {
@@ -191,7 +192,7 @@ fn what_an_action_took_is_put_back_and_taken_again(store: Store) {
 }
 
 #[apply(each_store)]
-fn what_was_made_of_an_action_by_an_edit_goes_over_nothing(store: Store) {
+fn edit_of_an_action_overwrites_nothing(store: Store) {
     let mut server = server_with(store, 5);
     server.govern("places", |table| table.policy = Policy::Rebase);
     let mut device = taker(&server, 1);
@@ -208,7 +209,7 @@ fn what_was_made_of_an_action_by_an_edit_goes_over_nothing(store: Store) {
 }
 
 #[apply(each_store)]
-fn an_action_in_a_table_of_actions_is_mended_by_other_arguments_only(store: Store) {
+fn actions_only_table_is_corrected_by_new_arguments_only(store: Store) {
     let server = server_with(store, 5);
     let mut device = taker(&server, 1);
     let actions = Actions::new().declare(TAKE).only_by_actions("places");
@@ -231,8 +232,8 @@ fn an_action_in_a_table_of_actions_is_mended_by_other_arguments_only(store: Stor
         (device.waiting(), device.see(SCORE)),
         ("Parked:Rejected/1".to_owned(), "5".to_owned())
     );
-    let mended = device.engine().perform_again(id, &json!({"n": 1})).unwrap();
-    assert_ne!(mended.id, Some(id));
+    let corrected = device.engine().perform_again(id, &json!({"n": 1})).unwrap();
+    assert_ne!(corrected.id, Some(id));
     assert_eq!((device.waiting(), device.see(SCORE)), ("Pending/1".to_owned(), "4".to_owned()));
     device.crash();
     device.engine().set_actions(Arc::new(Actions::new().declare(TAKE)), true).unwrap();
@@ -241,7 +242,7 @@ fn an_action_in_a_table_of_actions_is_mended_by_other_arguments_only(store: Stor
 }
 
 #[apply(each_store)]
-fn an_action_that_waits_is_performed_again_below_nobody_and_what_is_none_is_refused(store: Store) {
+fn perform_again_of_pending_action_or_plain_edit(store: Store) {
     let server = server_with(store, 5);
     let mut device = taker(&server, 1);
     let first = device.engine().perform("take", &json!({"n": 2})).unwrap().id.unwrap();

@@ -1,8 +1,9 @@
-//! What comes in and is bad, as far as the machine and other programs send it: a full disk, a file that somebody else writes,
-//! clocks that are wrong, rows that are enormous, values that cannot be synced. Each is told by a typed error or does no
-//! harm; nothing is applied in part, nothing is lost, and the next try works.
+//! Bad input from the machine and from other programs: a full disk, a file that another program
+//! writes, wrong clocks, enormous rows, values that cannot be synced. Each gives a typed error or
+//! is harmless. Nothing is applied in part, nothing is lost, and the next try succeeds.
 //!
-//! Answers that are bad are in `hostile`, `hostile_push` and `bounds`; requests that are bad, in the server's `hostile`.
+//! Bad responses are in `hostile`, `hostile_push` and `bounds`; bad requests in the server's
+//! `hostile`.
 
 use rejoin_core::Error;
 use rejoin_core::sync::session::Phase;
@@ -12,7 +13,7 @@ use crate::hostile::imprint;
 
 const SEE: &str = "SELECT id, name, note, score FROM places ORDER BY id";
 
-/// A note that takes a hundred pages.
+/// A note of a hundred pages.
 const LARGE: &str = "hex(randomblob(200000))";
 
 #[track_caller]
@@ -25,7 +26,7 @@ fn in_step(device: &mut Device, server: &Backend, what: &str) {
     assert!(device.see(SEE) == server.see(SEE), "{what}");
 }
 
-/// How a story begins.
+/// The setup of a test.
 type Begin<'a> = &'a dyn Fn() -> (Backend, Device);
 
 fn one_place() -> Backend {
@@ -34,7 +35,7 @@ fn one_place() -> Backend {
     server
 }
 
-/// A device that was here before, with something to say, and a server with something large to tell.
+/// A device that synced before and has pending writes, and a server with large changes.
 fn apart() -> (Backend, Device) {
     let server = one_place();
     let mut device = Device::new("ana", 1);
@@ -48,7 +49,7 @@ fn apart() -> (Backend, Device) {
     (server, device)
 }
 
-/// Goes on until a step fails, which changed nothing, or the pass is over.
+/// Continues until a step fails, which must change nothing, or the pass is over.
 fn first_error(device: &mut Device, server: &Backend, what: &str) -> Option<Error> {
     for _ in 0..200 {
         let before = imprint(device);
@@ -65,7 +66,7 @@ fn first_error(device: &mut Device, server: &Backend, what: &str) -> Option<Erro
 }
 
 #[test]
-fn a_disk_that_gets_room_page_by_page_loses_nothing_wherever_it_was_full() {
+fn full_disk_at_any_page_loses_nothing() {
     let rebuilt = || {
         let (mut server, mut device) = apart();
         device.sync(&server);
@@ -84,7 +85,7 @@ fn a_disk_that_gets_room_page_by_page_loses_nothing_wherever_it_was_full() {
         let (server, mut device) = begin();
         let mut full = 0;
         loop {
-            // What is there already stays; each time there is a little more.
+            // Existing pages stay; each round allows a few more.
             device.engine().limit_room(Some(11 * (full / 2))).unwrap();
             let Some(error) = first_error(&mut device, &server, what) else { break };
             assert!(matches!(error, Error::Full), "{what} {full}: {error:?}");
@@ -101,7 +102,7 @@ fn a_disk_that_gets_room_page_by_page_loses_nothing_wherever_it_was_full() {
 }
 
 #[test]
-fn a_file_that_another_program_writes_is_locked_for_the_moment_in_every_exchange() {
+fn file_locked_by_another_program_is_a_temporary_error() {
     let new = || (one_place(), Device::new("ana", 1));
     let table: [(&str, Begin<'_>, Phase); 5] = [
         ("registering", &new, Phase::Registering),
@@ -139,14 +140,14 @@ const CLOCKS: [(&str, i64); 5] = [
 const TODAY: i64 = 1_767_225_600_000_000;
 
 #[test]
-fn a_device_whose_clock_is_wrong_loses_nothing_and_wins_nothing() {
+fn wrong_device_clock_loses_nothing_and_wins_nothing() {
     for (what, clock) in CLOCKS {
         let server = one_place();
         let (mut wrong, mut right) = (Device::new("ana", 1), Device::new("ana", 2));
         wrong.host.set(clock);
         wrong.sync(&server);
         right.sync(&server);
-        // A conflict is one by the values, whoever's clock is later.
+        // A conflict is decided by the values, whichever clock is later.
         right.write("UPDATE places SET name = 'Right' WHERE id = 'p1'");
         right.sync(&server);
         wrong.write("UPDATE places SET name = 'Wrong' WHERE id = 'p1'");
@@ -168,7 +169,7 @@ fn a_device_whose_clock_is_wrong_loses_nothing_and_wins_nothing() {
 }
 
 #[test]
-fn a_server_whose_clock_jumps_to_1970_and_to_2100_goes_on() {
+fn sync_continues_after_server_clock_jumps() {
     let server = one_place();
     let (mut one, mut two) = (Device::new("ana", 1), Device::new("ana", 2));
     one.sync(&server);
@@ -189,7 +190,7 @@ fn a_server_whose_clock_jumps_to_1970_and_to_2100_goes_on() {
 }
 
 #[test]
-fn rows_of_ten_megabytes_come_and_go_and_what_the_server_does_not_take_blocks_nothing() {
+fn ten_megabyte_rows_sync_and_oversized_rows_block_nothing() {
     let server = one_place();
     let mut device = Device::new("ana", 1);
     device.sync(&server);
@@ -215,7 +216,7 @@ fn rows_of_ten_megabytes_come_and_go_and_what_the_server_does_not_take_blocks_no
 }
 
 #[test]
-fn a_local_write_that_could_not_be_synced_is_refused_and_nothing_of_it_is_kept() {
+fn unsyncable_local_write_is_refused_whole() {
     let server = one_place();
     let mut device = Device::new("ana", 1);
     device.sync(&server);
@@ -250,7 +251,7 @@ fn a_local_write_that_could_not_be_synced_is_refused_and_nothing_of_it_is_kept()
 }
 
 #[test]
-fn rows_that_another_program_wrote_badly_into_the_server_stop_nobody() {
+fn invalid_server_rows_stop_no_device() {
     let table = [
         ("a NUL", "'bad', 'a' || char(0) || 'b', NULL"),
         ("a NUL in a key", "'bad' || char(0), 'B', NULL"),
@@ -279,7 +280,7 @@ fn rows_that_another_program_wrote_badly_into_the_server_stop_nobody() {
                 device.see("SELECT name, score FROM places WHERE id IN ('good', 'p1') ORDER BY id");
             assert_eq!(good, "G|- A|3", "{what} {how}");
         }
-        // Mended, all agree.
+        // Once the rows are corrected, all agree.
         server.outside("DELETE FROM places WHERE id NOT IN ('p1', 'good')");
         for device in [&mut device, &mut new] {
             device.sync(&server);

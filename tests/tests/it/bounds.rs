@@ -1,4 +1,5 @@
-//! What a broken or hostile server cannot do to a device: fill its memory, or keep it busy for ever.
+//! Limits that protect a device from a broken or hostile server: bounded memory, and no endless
+//! work.
 
 use std::time::Duration;
 
@@ -13,10 +14,10 @@ use crate::hostile::{Side, changed, sides};
 
 const SEE: &str = "SELECT id, name FROM places ORDER BY id";
 
-/// The bound for what one answer, and what pages of one transaction together, may take.
+/// The limit for one response, and for the pages of one transaction together.
 const BOUND: usize = 64 << 20;
 
-/// A page in the middle of a transaction, with one row of so many bytes.
+/// A page in the middle of a transaction, with one row of this many bytes.
 fn partial(response: &Response, page: usize, bytes: usize) -> Response {
     changed(response, |json| {
         json["has_more"] = json!(true);
@@ -31,7 +32,7 @@ fn partial(response: &Response, page: usize, bytes: usize) -> Response {
 }
 
 #[test]
-fn a_transaction_without_an_end_is_dropped_at_the_bound_and_comes_with_a_snapshot() {
+fn endless_transaction_is_replaced_by_a_snapshot() {
     let [side, _] = sides();
     let mut device = Device::new("ana", 1);
     device.sync(&*side.server);
@@ -50,7 +51,7 @@ fn a_transaction_without_an_end_is_dropped_at_the_bound_and_comes_with_a_snapsho
 }
 
 #[test]
-fn what_is_held_of_a_transaction_goes_with_the_pass() {
+fn partial_transaction_is_dropped_with_the_pass() {
     let [side, _] = sides();
     let mut device = Device::new("ana", 1);
     device.sync(&*side.server);
@@ -61,7 +62,7 @@ fn what_is_held_of_a_transaction_goes_with_the_pass() {
     assert_eq!(device.see(SEE), "p1|A p2|B");
 }
 
-/// Pages that always lead on and bring nothing.
+/// Pages that always announce more and contain nothing.
 fn endless(side: &Side) {
     let mut device = Device::new("ana", 1);
     device.sync(&*side.server);
@@ -70,7 +71,7 @@ fn endless(side: &Side) {
     let mut page = 0_i64;
     let error = loop {
         assert!(page < 9_000, "{}: the pass ends", side.name);
-        // The first answer again and again, with what makes it look like the next.
+        // The first response again and again, changed to look like the next one.
         let on = |response: Response| {
             let first = first.get_or_insert(response).clone();
             changed(&first, |json| {
@@ -99,14 +100,14 @@ fn endless(side: &Side) {
 }
 
 #[test]
-fn a_log_that_leads_in_a_circle_or_on_and_on_ends_with_the_pass() {
+fn circular_or_endless_log_ends_the_pass() {
     for side in sides() {
         endless(&side);
     }
 }
 
 #[test]
-fn a_whole_client_drops_five_gigabytes_and_what_unpacks_to_them_and_goes_on() {
+fn client_drops_oversized_responses_and_continues() {
     let table = [
         ("/sync/register", Loss::Flood),
         ("/sync/schema", Loss::Bomb),
@@ -135,7 +136,7 @@ fn a_whole_client_drops_five_gigabytes_and_what_unpacks_to_them_and_goes_on() {
         let refused = sync();
         assert!(matches!(refused, Err(Error::Protocol(_))), "{flood:?} {path}: {refused:?}");
         let poured = door.poured();
-        // Beyond the bound only what the sockets' buffers hold, which depends on the machine.
+        // Beyond the limit only what the sockets' buffers hold, which depends on the machine.
         assert!(poured < 2 * BOUND as u64, "{flood:?} {path}: {poured} bytes");
         let report = sync().unwrap();
         assert_eq!((report.parked, report.still_pending), (0, 0), "{flood:?} {path}");

@@ -1,15 +1,16 @@
-//! How many requests a pass costs, and how much is in one: what v0.1.2's suites and its successor's count.
+//! The number of requests of a pass, and the size of each, as the suites of v0.1.2 and its
+//! successor count them.
 
 use rejoin_core::sync::session::Phase;
 use rejoin_tests::{Backend, Device};
 
-/// The phases of what was sent since this many requests.
+/// The phases of the requests after the first `before`.
 fn since(device: &Device, before: usize) -> Vec<Phase> {
     device.sent[before..].iter().map(|sent| sent.phase).collect()
 }
 
 #[test]
-fn a_pass_costs_one_request_and_one_more_if_something_waits() {
+fn pass_costs_one_request_plus_one_for_pending_writes() {
     let server = Backend::new();
     let mut device = Device::new("ana", 1);
     device.sync(&server);
@@ -26,7 +27,7 @@ fn a_pass_costs_one_request_and_one_more_if_something_waits() {
     let before = device.sent.len();
     assert_eq!(device.sync(&server).accepted, 50);
     assert_eq!(since(&device, before), [Phase::Pushing, Phase::Pulling]);
-    // A new process says who it is, and fetches no schema.
+    // A new process registers, and fetches no schema.
     device.crash();
     let before = device.sent.len();
     device.sync(&server);
@@ -34,7 +35,7 @@ fn a_pass_costs_one_request_and_one_more_if_something_waits() {
 }
 
 #[test]
-fn a_push_has_no_more_mutations_than_the_configuration_says() {
+fn push_has_at_most_the_configured_number_of_mutations() {
     let server = Backend::new();
     let mut device = Device::with("ana", 1, None, |config| config.batch_size = 2);
     device.sync(&server);

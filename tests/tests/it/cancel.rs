@@ -1,4 +1,5 @@
-//! What was sent and has no verdict is given up: out of the rows, withdrawn by its id, and taken back if the server had it (O12).
+//! Discard of a mutation that was sent and has no verdict: it is removed from the rows, cancelled
+//! by its id, and reversed if the server had accepted it.
 
 use std::sync::Arc;
 
@@ -12,19 +13,19 @@ use crate::{apply, each_store};
 
 const LIVE: &str = "SELECT id, name, note, score FROM places WHERE deleted_at IS NULL ORDER BY id";
 
-/// Gives up the first mutation of the queue.
-fn give_up(device: &mut Device) {
+/// Discards the first mutation of the queue.
+fn discard_first(device: &mut Device) {
     let id = device.queue()[0].id;
     device.engine().discard(id).unwrap();
 }
 
 #[apply(each_store)]
-fn what_the_server_had_accepted_is_taken_back(store: Store) {
+fn accepted_mutation_is_reversed_after_discard(store: Store) {
     let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B', score = 4 WHERE id = 'p1'");
     device.lose_push(&server, Fault::AnswerLost);
     assert_eq!(server.see(PLACES), "p1|B|n|4");
-    give_up(&mut device);
+    discard_first(&mut device);
     assert_eq!(device.see(PLACES), "p1|A|n|3", "out of the rows at once");
     assert_eq!(device.waiting(), "");
     device.crash();
@@ -35,11 +36,11 @@ fn what_the_server_had_accepted_is_taken_back(store: Store) {
 }
 
 #[apply(each_store)]
-fn what_the_server_never_had_is_refused_when_it_comes_late(store: Store) {
+fn late_request_of_discarded_mutation_is_refused(store: Store) {
     let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
     device.lose_push(&server, Fault::Late);
-    give_up(&mut device);
+    discard_first(&mut device);
     device.sync(&server);
     device.deliver_late(&server);
     device.sync(&server);
@@ -49,13 +50,13 @@ fn what_the_server_never_had_is_refused_when_it_comes_late(store: Store) {
 }
 
 #[apply(each_store)]
-fn every_fault_of_the_withdrawal_heals(store: Store) {
+fn withdrawal_survives_every_fault(store: Store) {
     for fault in faults(store) {
         for first in [Fault::AnswerLost, Fault::RequestLost] {
             let (server, mut device) = one_place(store);
             device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
             device.lose_push(&server, first);
-            give_up(&mut device);
+            discard_first(&mut device);
             device.write("UPDATE places SET note = 'later' WHERE id = 'p1'");
             device.until(&server, Phase::Pushing).unwrap();
             device.faults.push_back(fault);
@@ -63,26 +64,26 @@ fn every_fault_of_the_withdrawal_heals(store: Store) {
             device.sync(&server);
             device.deliver_late(&server);
             device.sync(&server);
-            let told = format!("{fault:?} after {first:?}");
+            let context = format!("{fault:?} after {first:?}");
             assert_eq!(
                 (device.waiting(), device.see(PLACES)),
                 (String::new(), server.see(PLACES)),
-                "{told}"
+                "{context}"
             );
-            assert_eq!(server.see(PLACES), "p1|A|later|3", "{told}");
+            assert_eq!(server.see(PLACES), "p1|A|later|3", "{context}");
         }
     }
 }
 
 #[apply(each_store)]
-fn what_follows_waits_for_the_servers_word_and_nothing_else_does(store: Store) {
+fn dependent_mutations_wait_for_the_withdrawal_verdict(store: Store) {
     let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
     device.lose_push(&server, Fault::AnswerLost);
-    give_up(&mut device);
+    discard_first(&mut device);
     device.write("UPDATE places SET name = 'C' WHERE id = 'p1'");
     device.write("INSERT INTO places (id, name) VALUES ('p2', 'other')");
-    // The server cannot decide on the withdrawal, and then on nothing else's account.
+    // The server cannot decide on the withdrawal, so it decides nothing else either.
     device.push_undecided(&server).unwrap();
     let _ = device.pass(&server);
     assert_eq!(server.see("SELECT id, name FROM places ORDER BY id"), "p1|B p2|other");
@@ -94,7 +95,7 @@ fn what_follows_waits_for_the_servers_word_and_nothing_else_does(store: Store) {
 }
 
 #[apply(each_store)]
-fn what_was_sent_upon_its_rows_goes_with_it_and_what_was_not_is_parked(store: Store) {
+fn discard_removes_sent_dependents_and_parks_unsent_ones(store: Store) {
     for fault in [Fault::AnswerLost, Fault::RequestLost] {
         let (server, mut device) = one_place(store);
         device.write("INSERT INTO places (id, name) VALUES ('p2', 'new')");
@@ -102,7 +103,7 @@ fn what_was_sent_upon_its_rows_goes_with_it_and_what_was_not_is_parked(store: St
         device.write("UPDATE places SET name = 'newer' WHERE id = 'p2'");
         device.lose_push(&server, fault);
         device.write("INSERT INTO visits (id, place_id, day) VALUES ('v2', 'p2', 'friday')");
-        give_up(&mut device);
+        discard_first(&mut device);
         assert_eq!(device.waiting(), "Parked:Depends/1", "{fault:?}");
         assert_eq!(device.see(PLACES), "p1|A|n|3");
         assert_eq!(device.see("SELECT count(*) FROM visits"), "0");
@@ -115,21 +116,21 @@ fn what_was_sent_upon_its_rows_goes_with_it_and_what_was_not_is_parked(store: St
 }
 
 #[apply(each_store)]
-fn the_reverse_takes_back_only_what_was_done_and_still_stands(store: Store) {
+fn reverse_reverts_only_own_values_still_present(store: Store) {
     let (server, mut device) = one_place(store);
-    // Somebody else wrote the same value before: it is not this device's to take back (O13).
+    // An outside writer wrote the same value before: this device must not revert it.
     server.outside("UPDATE places SET name = 'B' WHERE id = 'p1'");
     device.write("UPDATE places SET name = 'B', note = 'mine', score = 4 WHERE id = 'p1'");
     device.lose_push(&server, Fault::AnswerLost);
     server.outside("UPDATE places SET note = 'theirs' WHERE id = 'p1'");
-    give_up(&mut device);
+    discard_first(&mut device);
     device.sync(&server);
     assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), "p1|B|theirs|3".into()));
     assert_eq!(device.see(PLACES), server.see(PLACES));
 }
 
 #[apply(each_store)]
-fn an_edit_of_what_was_sent_withdraws_it_and_goes_after(store: Store) {
+fn edit_of_sent_mutation_withdraws_it_first(store: Store) {
     for fault in [Fault::AnswerLost, Fault::RequestLost] {
         let (server, mut device) = one_place(store);
         device.write("UPDATE places SET name = 'typo', note = 'm' WHERE id = 'p1'");
@@ -151,7 +152,7 @@ fn an_edit_of_what_was_sent_withdraws_it_and_goes_after(store: Store) {
 }
 
 #[apply(each_store)]
-fn of_a_server_that_does_not_withdraw_nothing_is_given_up(store: Store) {
+fn discard_is_refused_if_server_cannot_withdraw(store: Store) {
     let (server, mut device) = one_place(store);
     device.crash();
     device.until(&server, Phase::Registering).unwrap();
@@ -170,12 +171,12 @@ fn of_a_server_that_does_not_withdraw_nothing_is_given_up(store: Store) {
     assert_eq!((device.waiting(), device.see(PLACES)), ("Uncertain/1".into(), "p1|B|n|3".into()));
 }
 
-/// One visit less that a place has room for, and the visit: two tables, all or nothing.
+/// Inserts a visit and decrements the place's room: two tables, all or nothing.
 const BOOK: &str = r#"{"name": "book", "parameters": [{"name": "id", "type": "text"}],
     "statements": ["UPDATE places SET score = score - 1, note = 'booked' WHERE id = 'p1'",
         "INSERT INTO visits (id, place_id, day) VALUES (:id, 'p1', 'monday')"]}"#;
 
-/// An action that the server has, and of which its device was not told; it is given up.
+/// A discarded action that the server accepted without the device receiving the verdict.
 fn action_given_up(store: Store, others: &str) -> (Backend, Device) {
     let (server, mut device) = one_place(store);
     device.engine().set_actions(Arc::new(Actions::new().declare(BOOK)), true).unwrap();
@@ -184,7 +185,7 @@ fn action_given_up(store: Store, others: &str) -> (Backend, Device) {
     if !others.is_empty() {
         server.outside(others);
     }
-    give_up(&mut device);
+    discard_first(&mut device);
     assert_eq!(device.see(PLACES), "p1|A|n|3");
     (server, device)
 }
@@ -210,7 +211,7 @@ fn withdrawn_action_is_reversed_whole(store: Store) {
 fn withdrawn_action_is_parked_whole_if_a_part_has_changed(store: Store) {
     let cases = [
         ("UPDATE places SET score = 1 WHERE id = 'p1'", "p1|A|booked|1", "v1"),
-        // The very value that was there before is somebody else's doing.
+        // The very value from before was written by an outside writer.
         ("UPDATE places SET score = 3 WHERE id = 'p1'", "p1|A|booked|3", "v1"),
         ("UPDATE visits SET day = 'friday' WHERE id = 'v1'", "p1|A|booked|2", "v1"),
         (
@@ -236,11 +237,11 @@ fn withdrawn_action_is_parked_whole_if_a_part_has_changed(store: Store) {
         );
         let reverse = device.queue()[0].clone();
         assert_eq!(reverse.effect.rows.len(), 2, "{others}: all of it");
-        let told = device.engine().verdicts(0, 10).unwrap().entries;
-        let withdrawn = told.iter().find(|one| one.kind == VerdictKind::Withdrawn).unwrap();
+        let entries = device.engine().verdicts(0, 10).unwrap().entries;
+        let withdrawn = entries.iter().find(|one| one.kind == VerdictKind::Withdrawn).unwrap();
         assert_eq!(withdrawn.because_of, Some(reverse.id), "{others}");
-        assert!(told.iter().any(|one| one.id == reverse.id));
-        // The app lets the action stand, or insists.
+        assert!(entries.iter().any(|one| one.id == reverse.id));
+        // The app keeps the action's result, or insists.
         if places.contains("|1") {
             device.engine().retry(reverse.id).unwrap();
             device.sync(&server);
@@ -254,7 +255,7 @@ fn withdrawn_action_is_parked_whole_if_a_part_has_changed(store: Store) {
     }
 }
 
-/// Offered again, it still counts nobody else's value as its own, as no action does.
+/// A retry counts no other writer's value as its own, as no action does.
 #[apply(each_store)]
 fn retried_reverse_of_an_action_goes_by_old_values_alone(store: Store) {
     let score = "UPDATE places SET score = 1 WHERE id = 'p1'";
@@ -268,7 +269,8 @@ fn retried_reverse_of_an_action_goes_by_old_values_alone(store: Store) {
     assert_eq!((server.see(PLACES), server.see(VISITS)), ("p1|A|booked|3".into(), "v1".into()));
 }
 
-/// What was sent upon a withdrawn action compares what that wrote: reversed under it, it would be a conflict of our own making.
+/// An edit that was sent on top of a withdrawn action compares the action's values: reversing the
+/// action below it would create a conflict with the device itself.
 #[apply(each_store)]
 fn withdrawn_action_under_an_uncertain_edit_is_parked(store: Store) {
     let (server, mut device) = one_place(store);
@@ -276,7 +278,7 @@ fn withdrawn_action_under_an_uncertain_edit_is_parked(store: Store) {
     device.engine().perform("book", &json!({"id": "v1"})).unwrap();
     device.write("UPDATE places SET note = 'later' WHERE id = 'p1'");
     device.lose_push(&server, Fault::AnswerLost);
-    give_up(&mut device);
+    discard_first(&mut device);
     device.sync(&server);
     device.sync(&server);
     assert_eq!(device.waiting(), "Parked:Conflicted/1");

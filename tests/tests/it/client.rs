@@ -1,4 +1,4 @@
-//! The client whole: what an app holds, against a server over sockets.
+//! The whole client, against a server over sockets.
 
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -12,10 +12,10 @@ use rejoin_core::{
 use rejoin_tests::{Backend, Proxy, Store};
 use tempfile::TempDir;
 
-/// No story waits longer than this; whoever does has hung.
+/// No test waits longer than this; a longer wait is a hang.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A server on a free port, for as long as it lives.
+/// A server on a free port, until it is dropped.
 pub(crate) struct Served {
     pub(crate) url: String,
     /// All requests go through it, and are counted there.
@@ -47,7 +47,7 @@ impl Drop for Served {
     }
 }
 
-/// A device of somebody's.
+/// A device of one user.
 pub(crate) struct Phone {
     pub(crate) client: Client,
     _folder: TempDir,
@@ -98,29 +98,29 @@ fn names(rows: &rejoin_core::RowBuffer) -> String {
     rows.iter().map(name).collect::<Vec<_>>().join(" ")
 }
 
-fn next<T>(told: &mpsc::Receiver<T>) -> T {
-    told.recv_timeout(PATIENCE).expect("somebody tells")
+fn next<T>(updates: &mpsc::Receiver<T>) -> T {
+    updates.recv_timeout(PATIENCE).expect("an update arrives")
 }
 
 #[test]
-fn what_one_device_writes_the_other_watches() {
+fn write_of_one_device_updates_watch_of_another() {
     let (_backend, served, one) = served_phone(Store::Sqlite);
     let two = Phone::new("ana", Some(&served.url));
     one.client.wait_for_first_sync(Some(PATIENCE)).wait().unwrap();
     two.client.wait_for_first_sync(Some(PATIENCE)).wait().unwrap();
     assert_eq!(two.client.status().first_sync, FirstSync::Done);
 
-    let (tell, told) = mpsc::channel();
+    let (sender, updates) = mpsc::channel();
     let sql = "SELECT id, name FROM places ORDER BY id";
     let watch = block_on(two.client.watch(sql, (), &["id"])).unwrap();
-    let _subscription = watch.each(move |update| drop(tell.send(update.unwrap())));
-    assert!(next(&told).rows.is_empty());
+    let _subscription = watch.each(move |update| drop(sender.send(update.unwrap())));
+    assert!(next(&updates).rows.is_empty());
     let (tell_change, changes) = mpsc::channel();
     let _changes = two.client.on_change(&["places"], move |change| drop(tell_change.send(change)));
 
-    // Nobody asks for a sync: the write pushes itself, and the server's event wakes the other device.
+    // The write starts a push by itself, and the server's event wakes the other device.
     one.run("INSERT INTO places (id, name) VALUES ('p1', 'Harbour')");
-    let Update { rows, difference } = next(&told);
+    let Update { rows, difference } = next(&updates);
     assert_eq!(names(&rows), "p1=Harbour");
     assert_eq!(difference.unwrap().added, [0]);
     let change = next(&changes);
@@ -129,7 +129,7 @@ fn what_one_device_writes_the_other_watches() {
 }
 
 #[test]
-fn a_rejected_write_is_parked_with_its_reason_and_blocks_nothing() {
+fn rejected_write_is_parked_and_blocks_nothing() {
     let (backend, _served, phone) = served_phone(Store::Sqlite);
     phone.sync();
     phone.client.stop().wait().unwrap();
@@ -137,20 +137,20 @@ fn a_rejected_write_is_parked_with_its_reason_and_blocks_nothing() {
     phone.run("INSERT INTO places (id, name, score) VALUES ('good', 'Four', 4)");
     assert_eq!(phone.client.pending_counts().wait().unwrap().pending, 2);
 
-    // A list shows its badges; it hears of verdicts, which touch no row of its table.
-    let (tell, told) = mpsc::channel();
+    // A list shows its badges; it is notified of verdicts, which change no row of its table.
+    let (sender, updates) = mpsc::channel();
     let sql = "SELECT id, rejoin_row_state('places', id) AS state FROM places ORDER BY id";
     let watch = block_on(phone.client.watch(sql, (), &["id"])).unwrap();
-    let _subscription = watch.each(move |update| drop(tell.send(update.unwrap())));
+    let _subscription = watch.each(move |update| drop(sender.send(update.unwrap())));
     let states = |update: &Update| -> Vec<String> {
         update.rows.iter().map(|row| row.get::<String>("state").unwrap()).collect()
     };
-    assert_eq!(states(&next(&told)), ["pending", "pending"]);
+    assert_eq!(states(&next(&updates)), ["pending", "pending"]);
 
     let report = phone.sync();
     assert_eq!((report.accepted, report.parked, report.still_pending), (1, 1, 0));
     loop {
-        let update = next(&told);
+        let update = next(&updates);
         if states(&update).contains(&"synced".to_owned()) {
             break;
         }
@@ -181,11 +181,11 @@ fn a_rejected_write_is_parked_with_its_reason_and_blocks_nothing() {
 }
 
 #[test]
-fn the_first_start_works_offline_with_a_bundled_schema() {
+fn first_start_works_offline_with_bundled_schema() {
     let backend = Backend::new();
     let bundle = backend.manifest();
-    let nobody = "http://127.0.0.1:9"; // The port of "discard": nobody listens.
-    let phone = Phone::with("ana", Some(nobody), |config| config.schema = Some(bundle));
+    let unreachable = "http://127.0.0.1:9"; // The port of "discard": nothing listens.
+    let phone = Phone::with("ana", Some(unreachable), |config| config.schema = Some(bundle));
     phone.run("INSERT INTO places (id, name) VALUES ('p1', 'Offline')");
     assert_eq!(phone.names(), "p1=Offline");
     let offline = phone.client.sync_and_wait(Some(PATIENCE)).wait();
@@ -197,7 +197,7 @@ fn the_first_start_works_offline_with_a_bundled_schema() {
 }
 
 #[test]
-fn without_a_server_syncing_is_refused_and_all_else_works() {
+fn client_without_server_refuses_only_sync() {
     let phone = Phone::new("ana", None);
     phone.client.create_table("draft", "id TEXT PRIMARY KEY").wait().unwrap();
     phone.run("INSERT INTO draft VALUES ('a')");
@@ -209,36 +209,36 @@ fn without_a_server_syncing_is_refused_and_all_else_works() {
 }
 
 #[test]
-fn what_the_device_said_of_its_network_before_the_start_counts() {
+fn network_state_set_before_start_is_applied() {
     let (_backend, _served, phone) = served_phone(Store::Sqlite);
     phone.client.set_network(Network { online: false, metered: false });
-    let (tell, told) = mpsc::channel();
-    let _subscription = phone.client.on_status(move |status| drop(tell.send(status)));
+    let (sender, updates) = mpsc::channel();
+    let _subscription = phone.client.on_status(move |status| drop(sender.send(status)));
     phone.client.start().unwrap();
-    while !matches!(next(&told).state, SyncState::Offline { retry_at: None, .. }) {}
+    while !matches!(next(&updates).state, SyncState::Offline { retry_at: None, .. }) {}
     phone.client.set_network(Network { online: true, metered: false });
-    while !matches!(next(&told).state, SyncState::UpToDate { .. }) {}
+    while !matches!(next(&updates).state, SyncState::UpToDate { .. }) {}
 }
 
 #[test]
-fn a_status_is_told_now_and_at_each_change_and_survives_stop_and_start() {
+fn status_is_reported_at_once_and_at_each_change() {
     let (_backend, _served, phone) = served_phone(Store::Sqlite);
-    let (tell, told) = mpsc::channel();
-    let subscription = phone.client.on_status(move |status| drop(tell.send(status)));
-    assert_eq!(next(&told).state, SyncState::Idle);
+    let (sender, updates) = mpsc::channel();
+    let subscription = phone.client.on_status(move |status| drop(sender.send(status)));
+    assert_eq!(next(&updates).state, SyncState::Idle);
     for _ in 0..2 {
         phone.client.start().unwrap();
         phone.client.start().unwrap();
-        while !matches!(next(&told).state, SyncState::UpToDate { .. }) {}
+        while !matches!(next(&updates).state, SyncState::UpToDate { .. }) {}
         phone.client.stop().wait().unwrap();
-        while next(&told).state != SyncState::Stopped {}
+        while next(&updates).state != SyncState::Stopped {}
     }
     assert_eq!(phone.client.status().first_sync, FirstSync::Done);
     drop(subscription);
-    assert!(told.recv_timeout(PATIENCE).is_err(), "its sender went with the subscription");
+    assert!(updates.recv_timeout(PATIENCE).is_err(), "the subscription drops its sender");
 }
 
-/// A provider with nobody signed in, until somebody is.
+/// A token provider without a signed-in user, until one signs in.
 #[derive(Debug, Default)]
 struct SignIn {
     asked: Mutex<u32>,
@@ -252,7 +252,7 @@ impl TokenProvider for SignIn {
 }
 
 #[test]
-fn without_a_token_the_client_says_so_and_keeps_what_was_written() {
+fn missing_token_is_reported_and_writes_are_kept() {
     let backend = Backend::new();
     let served = Served::new(&backend);
     let folder = TempDir::new().unwrap();
@@ -273,9 +273,9 @@ fn without_a_token_the_client_says_so_and_keeps_what_was_written() {
     assert_eq!(client.pending_counts().wait().unwrap().pending, 1);
 }
 
-/// What waits is pushed by the pass with which syncing starts; whoever waits for that one is told of it.
+/// The pass with which syncing starts pushes pending mutations; a wait for that pass reports them.
 #[test]
-fn whoever_starts_a_sync_and_waits_for_it_is_told_what_its_first_pass_pushed() {
+fn sync_and_wait_reports_pushes_of_the_first_pass() {
     let (_backend, _served, phone) = served_phone(Store::Sqlite);
     phone.client.wait_for_first_sync(Some(PATIENCE)).wait().unwrap();
     phone.client.stop().wait().unwrap();
@@ -286,7 +286,7 @@ fn whoever_starts_a_sync_and_waits_for_it_is_told_what_its_first_pass_pushed() {
 }
 
 #[test]
-fn what_comes_from_the_server_waits_behind_a_held_transaction() {
+fn server_changes_wait_for_interactive_transaction() {
     let (_backend, served, one) = served_phone(Store::Sqlite);
     let two = Phone::new("ana", Some(&served.url));
     one.sync();

@@ -1,10 +1,11 @@
-//! Dying well: a device that is killed at each named place, and at random moments, loses nothing and doubles nothing.
+//! Crash tests: a device that is killed at each named point, and at random moments, loses nothing
+//! and doubles nothing.
 //!
-//! The device is a process of its own with a real file and real sockets (`rejoin-mortal`); SIGKILL ends it, and what it
-//! said into a pipe before is all that is known of it. Then the file is opened again and synced, and server, file and pipe
-//! must tell the same. The counts are printed and held to.
+//! The device is a separate process with a real file and real sockets (`rejoin-mortal`). SIGKILL
+//! ends it, and only its output into a pipe is used. Then the file is opened again and synced, and
+//! server, file and pipe must agree. The counts are printed and checked.
 
-#![allow(clippy::print_stdout)] // The counts are for people.
+#![allow(clippy::print_stdout)] // The counts are for the reader of the output.
 
 mod world;
 
@@ -14,20 +15,20 @@ use std::sync::Mutex;
 use rejoin_core::death::Place;
 use world::{Death, Ended, World};
 
-/// Deaths at each named place.
+/// Kills at each named point.
 const EACH: u32 = 5;
 
-/// Deaths at random moments.
+/// Kills at random moments.
 const RANDOM: u32 = 100;
 
-/// Deaths of one file, before another device begins.
+/// Kills of one file before another device is used.
 const OF_ONE_FILE: u32 = 10;
 
-/// Lives in search of a death at each place: on a very slow machine the killer misses most.
+/// Maximum number of runs to reach each point: on a very slow machine most kills miss.
 const PATIENCE: u32 = 300;
 
 #[test]
-fn a_kill_at_each_named_place_loses_nothing_and_doubles_nothing() {
+fn kill_at_each_named_point_loses_and_doubles_nothing() {
     let waiting = Mutex::new(Place::ALL.iter());
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -40,7 +41,7 @@ fn a_kill_at_each_named_place_loses_nothing_and_doubles_nothing() {
     });
 }
 
-/// Kills a device at this place, at passings from the first to the last of a life.
+/// Kills a device at this point, at passes from the first to the last of a run.
 fn die_at(place: Place) {
     let mut world = World::new();
     world.live(None, Some(Death::never()));
@@ -48,8 +49,8 @@ fn die_at(place: Place) {
     let passings = usual.passed(place).max(1);
     let (mut died, mut missed) = (0, 0);
     while died < EACH {
-        assert!(missed < 3, "{place:?} is not passed: {died} deaths");
-        // The engine's own tables are made once in the life of a file.
+        assert!(missed < 3, "{place:?} is not passed: {died} kills");
+        // The engine's own tables are created once for a file.
         let is_new = place == Place::MidMigration && died + 1 < EACH && missed == 0;
         if is_new {
             world.another_device();
@@ -68,7 +69,7 @@ fn die_at(place: Place) {
     }
 }
 
-/// Deaths by the place that was passed last, if any was, and the lives that they took.
+/// Kills by the point that was passed last, if any, and the number of runs.
 #[derive(Debug, Default)]
 struct Deaths {
     at: BTreeMap<Option<Place>, u32>,
@@ -80,7 +81,7 @@ impl Deaths {
         self.at.get(&Some(place)).copied().unwrap_or(0)
     }
 
-    /// The place where the fewest died.
+    /// The point with the fewest kills.
     fn rarest(&self) -> Place {
         Place::ALL.into_iter().min_by_key(|place| self.count(*place)).unwrap()
     }
@@ -91,7 +92,7 @@ impl Deaths {
 }
 
 #[test]
-fn a_hundred_kills_at_random_moments_lose_nothing_and_double_nothing() {
+fn kills_at_random_moments_lose_and_double_nothing() {
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let deaths = Mutex::new(Deaths::default());
@@ -106,7 +107,7 @@ fn a_hundred_kills_at_random_moments_lose_nothing_and_double_nothing() {
     assert!(deaths.is_enough(), "{deaths:?}");
 }
 
-/// Kills devices at random, until there are enough deaths and none of the places has none.
+/// Kills devices at random, until there are enough kills and each point has some.
 fn die_anywhere(rng: &mut fastrand::Rng, deaths: &Mutex<Deaths>) {
     loop {
         let mut world = World::new();
@@ -126,9 +127,9 @@ fn die_anywhere(rng: &mut fastrand::Rng, deaths: &Mutex<Deaths>) {
     }
 }
 
-/// A world in which each life went well until somebody changes what is on the server.
+/// Every run succeeds until an outside writer changes the data on the server.
 #[test]
-fn oracle_reports_what_is_lost_doubled_or_different() {
+fn oracle_reports_lost_doubled_and_different_rows() {
     for sql in [
         "DELETE FROM book WHERE name GLOB 'life*' AND what = 'visit'",
         "INSERT INTO book SELECT name, what FROM book WHERE name GLOB 'life*' LIMIT 1",

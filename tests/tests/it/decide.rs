@@ -1,4 +1,5 @@
-//! What an app decides of what is parked or waits: `retry`, `edit`, `discard`, alone and with a chain (O12, R10).
+//! An app's decisions about parked or pending mutations: `retry`, `edit`, `discard`, alone and with
+//! a chain.
 
 use rejoin_core::ids::MutationId;
 use rejoin_core::{Error, Transaction};
@@ -8,7 +9,7 @@ use crate::client::served_phone;
 use crate::places::{PLACES, one_place};
 use crate::{apply, each_store};
 
-/// A name that the server has changed since: the device's is parked.
+/// The server has changed a name since: the device's edit is parked.
 fn conflicted(store: Store) -> (Backend, Device, MutationId) {
     let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'mine' WHERE id = 'p1'");
@@ -33,7 +34,7 @@ fn refused_chain(store: Store) -> (Backend, Device, Vec<MutationId>) {
 }
 
 #[apply(each_store)]
-fn a_retry_compares_what_the_app_sees_now(store: Store) {
+fn retry_compares_with_current_rows(store: Store) {
     let (server, mut device, id) = conflicted(store);
     server.outside("UPDATE places SET note = 'foreign', score = 1 WHERE id = 'p1'");
     device.engine().retry(id).unwrap();
@@ -44,7 +45,7 @@ fn a_retry_compares_what_the_app_sees_now(store: Store) {
     assert_eq!(server.see(PLACES), "p1|mine|foreign|1");
 }
 
-/// A create that met a row of somebody else's, which is gone by now.
+/// A create that met another user's row, which has been deleted since.
 fn over_a_row_that_went(store: Store) -> (Backend, Device, MutationId) {
     let (server, mut device) = one_place(store);
     server.outside("INSERT INTO places (id, name, user_id) VALUES ('p2', 'theirs', 'ana')");
@@ -58,12 +59,12 @@ fn over_a_row_that_went(store: Store) -> (Backend, Device, MutationId) {
 }
 
 #[apply(each_store)]
-fn a_create_offered_again_over_one_that_still_waits_is_an_edit_of_that(store: Store) {
+fn retried_create_over_pending_create_becomes_an_edit(store: Store) {
     let (server, mut device, id) = over_a_row_that_went(store);
     device.write("INSERT INTO places (id, name, note) VALUES ('p2', 'newer', 'n')");
     device.engine().retry(id).unwrap();
     device.sync(&server);
-    // Both are its user's own: the one that was offered later stands.
+    // Both belong to the same user: the one that was retried later wins.
     assert_eq!(device.waiting(), "");
     let p2 = "SELECT id, name, note FROM places WHERE id = 'p2'";
     assert_eq!((server.see(p2), device.see(p2)), ("p2|mine|-".into(), "p2|mine|-".into()));
@@ -72,10 +73,10 @@ fn a_create_offered_again_over_one_that_still_waits_is_an_edit_of_that(store: St
     assert_eq!((device.waiting(), server.see(p2)), (String::new(), "p2|newer|n".to_owned()));
 }
 
-/// Found by the world of rows 23011842: it was sent as an edit of the deleted row, and parked as a conflict of the device
-/// with itself.
+/// Regression (rows seed 23011842): it was sent as an edit of the deleted row, and parked as a
+/// conflict of the device with itself.
 #[apply(each_store)]
-fn retried_create_over_a_row_that_the_device_has_soft_deleted_creates_it(store: Store) {
+fn retried_create_over_own_soft_deleted_row_creates_it(store: Store) {
     let (server, mut device) = one_place(store);
     server.outside("INSERT INTO places (id, name, user_id) VALUES ('p2', 'theirs', 'ana')");
     device.write("INSERT INTO places (id, name) VALUES ('p2', 'mine')");
@@ -92,7 +93,7 @@ fn retried_create_over_a_row_that_the_device_has_soft_deleted_creates_it(store: 
 }
 
 #[apply(each_store)]
-fn a_retry_is_at_the_end_of_the_queue_also_after_a_restart(store: Store) {
+fn retry_is_queued_last_even_after_restart(store: Store) {
     let (server, mut device, id) = conflicted(store);
     device.write("UPDATE places SET name = 'between' WHERE id = 'p1'");
     device.engine().retry(id).unwrap();
@@ -105,7 +106,7 @@ fn a_retry_is_at_the_end_of_the_queue_also_after_a_restart(store: Store) {
 }
 
 #[apply(each_store)]
-fn a_delete_that_met_a_newer_row_deletes_it_when_the_app_says_so_again(store: Store) {
+fn retried_delete_removes_the_newer_row(store: Store) {
     let (server, mut device) = one_place(store);
     device.write("DELETE FROM places WHERE id = 'p1'");
     server.outside("UPDATE places SET note = 'newer' WHERE id = 'p1'");
@@ -121,7 +122,7 @@ fn a_delete_that_met_a_newer_row_deletes_it_when_the_app_says_so_again(store: St
 }
 
 #[apply(each_store)]
-fn only_what_is_parked_and_stands_on_ground_is_offered_again(store: Store) {
+fn retry_requires_parked_mutation_without_parked_dependency(store: Store) {
     let (_server, mut device, ids) = refused_chain(store);
     let error = device.engine().retry(ids[2]).unwrap_err();
     assert!(matches!(error, Error::StandsOn(on) if on == ids[0]), "{error}");
@@ -140,7 +141,7 @@ fn only_what_is_parked_and_stands_on_ground_is_offered_again(store: Store) {
 }
 
 #[apply(each_store)]
-fn a_delete_stands_on_the_create_of_its_row_as_an_edit_does(store: Store) {
+fn delete_depends_on_the_create_of_its_row(store: Store) {
     for lost in [false, true] {
         let (server, mut device) = one_place(store);
         device.write("INSERT INTO places (id, name, score) VALUES ('p2', 'bad', 9)");
@@ -164,17 +165,17 @@ fn a_delete_stands_on_the_create_of_its_row_as_an_edit_does(store: Store) {
 }
 
 #[apply(each_store)]
-fn a_chain_is_mended_at_its_root_and_offered_again_in_order(store: Store) {
+fn chain_is_corrected_at_its_root_and_retried_in_order(store: Store) {
     let (server, mut device, ids) = refused_chain(store);
-    let mended = device
+    let corrected = device
         .engine()
         .edit(ids[0], |tx| tx.execute("UPDATE places SET score = 5 WHERE id = 'p2'", &[]).map(drop))
         .unwrap()
         .unwrap();
-    assert_ne!(mended, ids[0], "another content is another mutation");
+    assert_ne!(corrected, ids[0], "another content is another mutation");
     assert_eq!(device.see(PLACES), "p1|A|n|3 p2|bad|m|5");
     assert_eq!(device.waiting(), "Parked:Depends/2 Parked:Depends/2 Pending/1");
-    assert_eq!(device.engine().retry_chain(mended).unwrap(), ids[1..]);
+    assert_eq!(device.engine().retry_chain(corrected).unwrap(), ids[1..]);
     assert_eq!(device.see(PLACES), "p1|A|n|3 p2|worse|m|5");
     device.sync(&server);
     assert_eq!(device.waiting(), "");
@@ -183,7 +184,7 @@ fn a_chain_is_mended_at_its_root_and_offered_again_in_order(store: Store) {
 }
 
 #[apply(each_store)]
-fn a_chain_is_given_up_whole_parked_or_waiting(store: Store) {
+fn discard_of_parked_or_pending_chain_is_complete(store: Store) {
     let (_server, mut device, ids) = refused_chain(store);
     assert_eq!(device.engine().discard_chain(ids[0]).unwrap(), ids);
     assert_eq!(device.waiting(), "");
@@ -200,7 +201,7 @@ fn a_chain_is_given_up_whole_parked_or_waiting(store: Store) {
 }
 
 #[apply(each_store)]
-fn an_edit_that_fails_changes_nothing_and_one_that_leaves_nothing_is_none(store: Store) {
+fn failed_edit_changes_nothing_and_empty_edit_discards(store: Store) {
     let (server, mut device, id) = conflicted(store);
     let failed = device.engine().edit(id, |tx| {
         tx.execute("UPDATE places SET name = 'half' WHERE id = 'p1'", &[])?;
@@ -222,7 +223,7 @@ fn an_edit_that_fails_changes_nothing_and_one_that_leaves_nothing_is_none(store:
 }
 
 #[apply(each_store)]
-fn an_app_mends_and_offers_again_by_its_client(store: Store) {
+fn client_edits_and_retries_parked_mutations(store: Store) {
     let (backend, _served, phone) = served_phone(store);
     phone.sync();
     phone.run("INSERT INTO places (id, name, score) VALUES ('p1', 'bad', 9)");
@@ -232,13 +233,13 @@ fn an_app_mends_and_offers_again_by_its_client(store: Store) {
     let [refused, visit] = pending.as_slice() else { panic!("{pending:?}") };
     assert_eq!(visit.because_of, Some(refused.id));
     assert!(matches!(phone.client.retry(visit.id).wait(), Err(Error::StandsOn(_))));
-    let panicked = phone.client.edit(refused.id, |_| panic!("the app's own fault")).wait();
+    let panicked = phone.client.edit(refused.id, |_| panic!("a panic of the app")).wait();
     assert!(matches!(panicked, Err(Error::Foreign(_))), "{panicked:?}");
-    let mend = |tx: &mut Transaction<'_, '_>| {
+    let correct = |tx: &mut Transaction<'_, '_>| {
         tx.execute("UPDATE places SET score = 5 WHERE id = 'p1'", ()).map(drop)
     };
-    let mended = phone.client.edit(refused.id, mend).wait().unwrap().unwrap();
-    assert_eq!(phone.client.retry_chain(mended).wait().unwrap(), [visit.id]);
+    let corrected = phone.client.edit(refused.id, correct).wait().unwrap().unwrap();
+    assert_eq!(phone.client.retry_chain(corrected).wait().unwrap(), [visit.id]);
     phone.sync();
     assert!(phone.client.pending().wait().unwrap().is_empty());
     assert_eq!(backend.see("SELECT name, score FROM places"), "bad|5");

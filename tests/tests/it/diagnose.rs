@@ -1,4 +1,4 @@
-//! The counters of `diagnose`: what they count, and what they survive.
+//! The counters of `diagnose`: what they count, and when they are reset.
 
 use rejoin_core::{Client, Config, Policy};
 use rejoin_tests::{Backend, Door, Loss, PlainBackend, Store};
@@ -6,7 +6,8 @@ use serde_json::Value as Json;
 
 use crate::client::{PATIENCE, Phone, Served, served_phone};
 
-/// The counters, in the order of a mutation's way: queued, in flight, acknowledged, parked, retries.
+/// The counters, in the order of a mutation's states: queued, in flight, acknowledged, parked,
+/// retries.
 #[track_caller]
 fn counters(client: &Client) -> [u64; 5] {
     let bundle = client.diagnose().wait().unwrap();
@@ -20,7 +21,7 @@ fn written(client: &Client, sql: &str) {
 }
 
 #[test]
-fn what_waits_is_counted_by_the_file_and_what_happened_since_the_client_was_opened() {
+fn counters_read_the_file_and_events_since_open() {
     let (_backend, _served, phone) = served_phone(Store::Sqlite);
     let client = &phone.client;
     phone.sync();
@@ -30,7 +31,7 @@ fn what_waits_is_counted_by_the_file_and_what_happened_since_the_client_was_open
     assert_eq!(counters(client), [2, 0, 0, 0, 0]);
     phone.sync();
     assert_eq!(counters(client), [0, 0, 1, 1, 0]);
-    // Suspending closes the file, and is no new beginning.
+    // Suspend closes the file, and does not reset the counters.
     client.suspend().wait().unwrap();
     client.resume().wait().unwrap();
     assert_eq!(counters(client), [0, 0, 1, 1, 0]);
@@ -45,13 +46,14 @@ fn what_waits_is_counted_by_the_file_and_what_happened_since_the_client_was_open
     let file = client.path().to_owned();
     client.shutdown().wait().unwrap();
     let client = Client::open(Config::new(file)).wait().unwrap();
-    assert_eq!(counters(&client), [0, 0, 0, 1, 0], "what is parked stands in the file");
+    assert_eq!(counters(&client), [0, 0, 0, 1, 0], "parked mutations are counted from the file");
     assert_eq!(client.diagnose().wait().unwrap()["transitions"], Json::Array(Vec::new()));
 }
 
-/// What is parked keeps the user's values and the server's; of them only the reasons and codes go into the bundle.
+/// Parked mutations keep the user's and the server's values; the bundle contains only their reasons
+/// and codes.
 #[test]
-fn bundle_holds_no_value_of_what_is_parked() {
+fn bundle_contains_no_values_of_parked_mutations() {
     let mut backend = Backend::new();
     backend.govern("places", |table| table.policy = Policy::Manual);
     backend.outside("INSERT INTO places (id, name, user_id) VALUES ('secret-1', 'A', 'ana')");
@@ -78,7 +80,7 @@ fn bundle_holds_no_value_of_what_is_parked() {
 }
 
 #[test]
-fn what_is_sent_without_an_answer_is_in_flight_and_counts_as_a_retry_when_it_leaves_again() {
+fn unanswered_push_is_in_flight_and_its_resend_is_a_retry() {
     let door = Door::before(PlainBackend::new());
     let phone = Phone::new("ana", Some(&door.url));
     let client = &phone.client;
@@ -91,7 +93,7 @@ fn what_is_sent_without_an_answer_is_in_flight_and_counts_as_a_retry_when_it_lea
     client.stop().wait().unwrap();
     assert!(door.has_lost());
     let now = counters(client);
-    // The driver may have tried again before it was stopped.
+    // The driver may have retried before it was stopped.
     assert!(now == [0, 2, 0, 0, 0] || now == [0, 0, 2, 0, 2], "{now:?}");
     phone.sync();
     assert_eq!(counters(client), [0, 0, 2, 0, 2]);

@@ -1,4 +1,5 @@
-//! The driver whole: engine, session, transport and server together, over sockets and with faults by name.
+//! The whole driver: engine, session, transport and server together, over sockets and with named
+//! faults.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -31,14 +32,14 @@ struct Phone {
 }
 
 impl Phone {
-    /// Syncs for the first time. Its interval is a day, so that what happens later has another cause.
+    /// Runs the first sync. The interval is a day, so that later passes have another cause.
     async fn new(seed: u64, transport: Arc<dyn Transport>) -> Self {
         let phone = Self::started(seed, transport).await;
         phone.driver.wait_for_first_sync(None).await.unwrap();
         phone
     }
 
-    /// Only just started.
+    /// A device that was only just started.
     async fn started(seed: u64, transport: Arc<dyn Transport>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = OpenOptions { path: folder.path().join("app.db"), manifest: None };
@@ -68,7 +69,7 @@ impl Phone {
         Self { driver, writer, _folder: folder }
     }
 
-    /// Writes, as a client does, and says which mutation it was.
+    /// Writes as a client does, and returns the mutation's id.
     async fn write(&self, sql: String) -> MutationId {
         let wrote = self.writer.call(move |engine| {
             engine.execute(&sql, &[])?;
@@ -92,10 +93,10 @@ impl Phone {
     }
 }
 
-/// Tells a story where there is a network, or where time is paused, so that waiting costs none.
-fn told<R>(paused: bool, story: impl Future<Output = R>) -> R {
+/// Runs a test with a network, or with paused time so that waiting costs none.
+fn run_test<R>(paused: bool, test: impl Future<Output = R>) -> R {
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.enable_all().start_paused(paused).build().unwrap().block_on(story)
+    builder.enable_all().start_paused(paused).build().unwrap().block_on(test)
 }
 
 /// A transport to the server in this process.
@@ -114,7 +115,7 @@ fn in_memory(server: &Server) -> MemoryTransport {
 }
 
 #[test]
-fn after_each_fault_the_driver_brings_the_write_home_by_itself_and_once() {
+fn driver_delivers_each_write_once_after_each_fault() {
     let faults = [
         Fault::RequestLost,
         Fault::AnswerLost,
@@ -129,16 +130,16 @@ fn after_each_fault_the_driver_brings_the_write_home_by_itself_and_once() {
     ];
     for (number, fault) in (10..).zip(faults) {
         let backend = Backend::new();
-        told(true, async {
+        run_test(true, async {
             let transport = in_memory(backend.server());
             let phone = Phone::new(number, Arc::new(transport.clone())).await;
             transport.fault_on("push", fault.clone());
             let id = phone.write("INSERT INTO places (id, name) VALUES ('p1', 'A')".into()).await;
-            // Nobody asks again: the retry is the driver's own.
+            // No sync is requested: the retry is the driver's own.
             assert_eq!(phone.verdict(id).await, Verdict::Accepted, "{fault:?}");
             let second = phone.write("UPDATE places SET name = 'B' WHERE id = 'p1'".into()).await;
             assert_eq!(phone.verdict(second).await, Verdict::Accepted, "{fault:?}");
-            // What was held arrives when all is over, and changes nothing.
+            // The delayed request arrives in the end, and changes nothing.
             transport.release().await;
             let report = phone.driver.sync_and_wait(None).await.unwrap();
             assert_eq!((report.parked, report.still_pending), (0, 0), "{fault:?}");
@@ -149,7 +150,7 @@ fn after_each_fault_the_driver_brings_the_write_home_by_itself_and_once() {
     }
 }
 
-/// A host that sends a push away, as often as it is told to.
+/// A host that answers pushes with `Retry-After` a given number of times.
 #[derive(Debug, Default)]
 struct Host {
     says: Mutex<Vec<Admission>>,
@@ -164,8 +165,8 @@ impl Gatekeeper for Host {
 }
 
 #[test]
-fn a_device_that_the_host_sends_away_comes_again_when_it_was_told_to() {
-    // Of its own accord a device comes again within a second.
+fn driver_waits_for_retry_after() {
+    // By itself a device would retry within a second.
     let retry_after = Duration::from_secs(2);
     let table =
         [Admission::TooManyRequests { retry_after }, Admission::Unavailable { retry_after }];
@@ -173,7 +174,7 @@ fn a_device_that_the_host_sends_away_comes_again_when_it_was_told_to() {
         let host = Arc::new(Host::default());
         let mut backend = Backend::new();
         backend.guards(host.clone());
-        told(false, async {
+        run_test(false, async {
             let phone = Phone::new(number, Arc::new(in_memory(backend.server()))).await;
             host.says.lock().unwrap().push(says);
             let begun = tokio::time::Instant::now();
@@ -186,9 +187,9 @@ fn a_device_that_the_host_sends_away_comes_again_when_it_was_told_to() {
 }
 
 #[test]
-fn suspended_in_the_middle_of_a_push_and_resumed_nothing_is_lost_or_doubled() {
+fn suspend_during_push_loses_and_doubles_nothing() {
     let backend = Backend::new();
-    told(true, async {
+    run_test(true, async {
         let transport = in_memory(backend.server());
         let phone = Phone::new(4, Arc::new(transport.clone())).await;
         transport.fault_on("push", Fault::Late(Duration::from_secs(9)));
@@ -212,7 +213,7 @@ fn suspended_in_the_middle_of_a_push_and_resumed_nothing_is_lost_or_doubled() {
     });
 }
 
-/// The connection over which a device asks to be registered; nobody will answer.
+/// The connection over which a device registers; it gets no response.
 async fn asked(listener: &tokio::net::TcpListener) -> tokio::net::TcpStream {
     let (socket, _) = listener.accept().await.unwrap();
     let mut bytes = Vec::new();
@@ -224,7 +225,7 @@ async fn asked(listener: &tokio::net::TcpListener) -> tokio::net::TcpStream {
     socket
 }
 
-/// The other side sees the end of the connection, not a word more.
+/// The other side sees only the end of the connection.
 async fn is_closed(socket: &tokio::net::TcpStream) {
     loop {
         socket.readable().await.unwrap();
@@ -236,10 +237,10 @@ async fn is_closed(socket: &tokio::net::TcpStream) {
     }
 }
 
-/// Each time, and far below the timeout of a request.
+/// Repeatedly, and far below the timeout of a request.
 #[test]
-fn suspend_during_silent_request_ends_at_once_and_closes_connection() {
-    told(false, async {
+fn suspend_during_silent_request_closes_connection_at_once() {
+    run_test(false, async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let transport = Arc::new(HttpTransport::new(&url, ANSWER_LIMIT).unwrap());

@@ -1,4 +1,5 @@
-//! What `edit` of a mutation that waits compares: what that mutation had found, never its own values in another copy.
+//! What `edit` of a pending mutation compares: the values that the mutation had found, never its
+//! own values in a copy.
 
 use rejoin_core::ids::MutationId;
 use rejoin_core::sync::session::Phase;
@@ -14,14 +15,15 @@ const CREATE: &str = "INSERT INTO places (id, name, note, score) VALUES ('p2', '
 const P2: &str = "SELECT name, note, score FROM places WHERE id = 'p2'";
 const NOTES: [&str; 3] = ["id", "title", "size"];
 
-/// Edits the first mutation of the queue; the new one.
+/// Edits the first mutation of the queue; returns the new one.
 #[track_caller]
 fn edit(device: &mut Device, sql: &str) -> Option<MutationId> {
     let id = device.queue()[0].id;
     device.engine().edit(id, |tx| tx.execute(sql, &[]).map(drop)).unwrap()
 }
 
-/// A device that has written this, and has not heard what became of it; its rows are pulled all the same.
+/// A device that has sent this write without receiving the verdict; its rows are pulled all the
+/// same.
 fn uncertain(store: Store, sql: &str, fault: Fault, others: &[&str]) -> (Backend, Device) {
     let (server, mut device) = one_place(store);
     device.write(sql);
@@ -33,7 +35,7 @@ fn uncertain(store: Store, sql: &str, fault: Fault, others: &[&str]) -> (Backend
     (server, device)
 }
 
-/// All is said, and nothing waits.
+/// Syncs until nothing is pending.
 #[track_caller]
 fn settled(device: &mut Device, server: &Backend) {
     device.crash();
@@ -61,7 +63,7 @@ fn edit_of_uncertain_create_is_no_conflict_with_its_own_row(store: Store) {
 }
 
 #[apply(each_store)]
-fn edit_of_uncertain_create_keeps_what_others_changed(store: Store) {
+fn edit_of_uncertain_create_keeps_foreign_changes(store: Store) {
     for is_pulled in [true, false] {
         let theirs = "UPDATE places SET note = 'theirs' WHERE id = 'p2'";
         let others: &[&str] = if is_pulled { &[theirs] } else { &[] };
@@ -73,7 +75,7 @@ fn edit_of_uncertain_create_keeps_what_others_changed(store: Store) {
         settled(&mut device, &server);
         assert_eq!(server.see(P2), "right|theirs|1", "pulled: {is_pulled}");
     }
-    // What both have changed is a conflict, as it is for any other edit.
+    // A column that both have changed is a conflict, as for any other edit.
     let theirs = "UPDATE places SET name = 'theirs' WHERE id = 'p2'";
     let (server, mut device) = uncertain(store, CREATE, Fault::AnswerLost, &[theirs]);
     edit(&mut device, "UPDATE places SET name = 'right' WHERE id = 'p2'").unwrap();
@@ -82,7 +84,7 @@ fn edit_of_uncertain_create_keeps_what_others_changed(store: Store) {
     assert_eq!((server.see(P2), device.see(P2)), ("theirs|m|1".into(), "theirs|m|1".into()));
 }
 
-/// An edit that leaves an uncertain mutation as it was, and one that takes it out.
+/// An edit that leaves an uncertain mutation unchanged, and one that empties it.
 #[apply(each_store)]
 fn edit_of_uncertain_create_may_change_nothing_or_all(store: Store) {
     for fault in [Fault::AnswerLost, Fault::RequestLost] {
@@ -108,7 +110,7 @@ fn edit_of_uncertain_create_may_change_nothing_or_all(store: Store) {
 }
 
 #[apply(each_store)]
-fn edit_of_uncertain_create_keeps_what_was_sent_upon_it(store: Store) {
+fn edit_of_uncertain_create_keeps_sent_dependents(store: Store) {
     for fault in [Fault::AnswerLost, Fault::RequestLost] {
         let (server, mut device) = one_place(store);
         device.write(CREATE);
@@ -123,9 +125,9 @@ fn edit_of_uncertain_create_keeps_what_was_sent_upon_it(store: Store) {
     }
 }
 
-/// A pull has brought what the server made of the mutation, and what it wrote is no change to the rows any more.
+/// A pull has brought the server's result of the mutation, so its writes no longer change the rows.
 #[apply(each_store)]
-fn edit_of_uncertain_update_keeps_the_columns_that_it_leaves(store: Store) {
+fn edit_of_uncertain_update_keeps_its_other_columns(store: Store) {
     for fault in [Fault::AnswerLost, Fault::RequestLost] {
         let update = "UPDATE places SET name = 'mine', note = 'typo' WHERE id = 'p1'";
         let (server, mut device) = uncertain(store, update, fault, &[]);
@@ -152,7 +154,7 @@ const RECREATED: [&str; 2] = [
 ];
 
 #[apply(each_store)]
-fn edit_of_waiting_update_meets_a_recreated_row_as_a_conflict(store: Store) {
+fn edit_of_pending_update_conflicts_with_recreated_row(store: Store) {
     for policy in [Policy::AcceptServer, Policy::KeepLocal] {
         for fault in [Fault::AnswerLost, Fault::RequestLost] {
             let (server, mut device) = uncertain(store, MINE, fault, &RECREATED);
@@ -172,9 +174,9 @@ fn edit_of_waiting_update_meets_a_recreated_row_as_a_conflict(store: Store) {
     }
 }
 
-/// The row is not compared while another edit of it is on its way.
+/// The row is not compared while another edit of it is in flight.
 #[apply(each_store)]
-fn edit_of_update_above_an_uncertain_one_overlays_no_foreign_value(store: Store) {
+fn edit_above_uncertain_update_overwrites_no_foreign_value(store: Store) {
     for fault in [Fault::AnswerLost, Fault::RequestLost] {
         let (server, mut device) = one_place(store);
         device.write("UPDATE places SET note = 'first' WHERE id = 'p1'");
@@ -193,7 +195,7 @@ fn edit_of_update_above_an_uncertain_one_overlays_no_foreign_value(store: Store)
 }
 
 #[apply(each_store)]
-fn edit_of_what_brings_a_row_back_brings_it_back(store: Store) {
+fn edit_of_a_resurrection_resurrects_the_row(store: Store) {
     for fault in [None, Some(Fault::AnswerLost), Some(Fault::RequestLost)] {
         let (server, mut device) = one_place(store);
         device.govern([("places".to_owned(), Policy::KeepLocal)].into());
@@ -204,7 +206,7 @@ fn edit_of_what_brings_a_row_back_brings_it_back(store: Store) {
             server.outside(delete);
             device.pull_only(&server);
         } else {
-            // Written while the news is on its way, so that it is never sent before that.
+            // Written while the change is in flight, so that it is never sent before it.
             server.outside(delete);
             device.until(&server, Phase::Pulling).unwrap();
             device.write(MINE);
@@ -218,7 +220,7 @@ fn edit_of_what_brings_a_row_back_brings_it_back(store: Store) {
     }
 }
 
-/// The same with a plain server, as far as that can tell whose a row is.
+/// The same with a plain server, as far as that can identify the author of a row.
 #[test]
 fn edit_of_uncertain_create_keeps_the_row_on_a_plain_server() {
     for (id, theirs) in [("n2", false), ("3f1c2f0e-6f0b-4b9e-9c57-0b6f0a4b2c11", true)] {
@@ -249,7 +251,7 @@ fn edit_of_uncertain_create_keeps_the_row_on_a_plain_server() {
     }
 }
 
-/// A note that the server refuses beside one that it takes: what is left is parked.
+/// A note that the server refuses beside one that it accepts: the remainder is parked.
 fn remainder() -> (rejoin_tests::PlainBackend, Device, MutationId) {
     let server = notes();
     let mut device = with_a_note(&server);
@@ -267,7 +269,7 @@ fn remainder() -> (rejoin_tests::PlainBackend, Device, MutationId) {
 }
 
 #[test]
-fn remainder_has_the_ways_out_of_what_is_parked() {
+fn remainder_can_be_retried_edited_and_discarded() {
     let (server, mut device, id) = remainder();
     device.engine().retry(id).unwrap();
     assert_eq!(device.see("SELECT id, title, size FROM notes ORDER BY id"), "n1|first|5 n2|bad|-");

@@ -1,5 +1,5 @@
-//! First sync: straight in, page by page, while the app already works (B7, C5); and the pull that makes the pages one
-//! state.
+//! First sync: pages are written directly to the tables while the app already works, and the
+//! following pull makes them one consistent state.
 
 use rejoin_core::sync::session::Phase;
 use rejoin_protocol::wire::snapshot::SnapshotResponse;
@@ -8,13 +8,13 @@ use rejoin_tests::{Backend, Device, Fault, Moment, Store, cases};
 use crate::places::{IDS, in_step, pages, places};
 use crate::{apply, each_store};
 
-/// A server with nine places of Ana's, and a device that asks for three rows at a time.
+/// A server with nine places of Ana's, and a device with a page size of three.
 fn nine_places(store: Store) -> (Backend, Device) {
     places(store, 9, 3)
 }
 
 #[apply(each_store)]
-fn pages_go_straight_in_and_the_status_says_so(store: Store) {
+fn pages_are_applied_directly_and_status_is_partial(store: Store) {
     let (server, mut device) = nine_places(store);
     assert_eq!(device.engine().meta("first_sync").unwrap(), None);
     pages(&mut device, &server, 1);
@@ -30,7 +30,7 @@ fn pages_go_straight_in_and_the_status_says_so(store: Store) {
 }
 
 #[apply(each_store)]
-fn a_crash_between_any_two_pages_goes_on_where_it_was(store: Store) {
+fn first_sync_resumes_after_crash_between_any_two_pages(store: Store) {
     for crash_after in 1..=3 {
         let (server, mut device) = nine_places(store);
         pages(&mut device, &server, crash_after);
@@ -39,13 +39,16 @@ fn a_crash_between_any_two_pages_goes_on_where_it_was(store: Store) {
         device.sync(&server);
         in_step(&mut device, &server);
         let asked = device.sent[before..].iter().filter(|one| one.phase == Phase::Snapshot);
-        assert!(asked.count() <= 4 - crash_after, "pages that were laid are not asked for again");
+        assert!(
+            asked.count() <= 4 - crash_after,
+            "pages that were applied are not requested again"
+        );
     }
 }
 
 #[apply(each_store)]
-fn every_fault_in_every_exchange_of_a_first_sync_heals(store: Store) {
-    // Each exchange meets some of the faults, and each fault some of the exchanges.
+fn first_sync_survives_every_fault_in_every_exchange(store: Store) {
+    // Each exchange meets some of the faults, and each fault meets some of the exchanges.
     let each = if store == Store::Postgres || cases(1) == 1 { 5 } else { 1 };
     for (number, fault) in Fault::ALL.into_iter().enumerate() {
         for at in (number % each..7).step_by(each) {
@@ -61,12 +64,12 @@ fn every_fault_in_every_exchange_of_a_first_sync_heals(store: Store) {
 }
 
 #[apply(each_store)]
-fn local_writes_in_the_middle_of_a_first_sync_are_kept_and_pushed(store: Store) {
+fn local_writes_during_first_sync_are_kept_and_pushed(store: Store) {
     let (server, mut device) = nine_places(store);
     pages(&mut device, &server, 1);
     device.write("UPDATE places SET name = 'mine' WHERE id = 'p2'");
     device.write(
-        "INSERT INTO places (id, name) VALUES ('p0', 'before the page'), ('p45', 'behind it')",
+        "INSERT INTO places (id, name) VALUES ('p0', 'before the page'), ('p45', 'after it')",
     );
     device.write("DELETE FROM places WHERE id = 'p3'");
     device.crash();
@@ -83,13 +86,13 @@ fn local_writes_in_the_middle_of_a_first_sync_are_kept_and_pushed(store: Store) 
 }
 
 #[apply(each_store)]
-fn the_tail_begins_where_the_first_page_was_read(store: Store) {
+fn pull_starts_at_the_cursor_of_the_first_page(store: Store) {
     let (server, mut device) = nine_places(store);
     pages(&mut device, &server, 1);
     let first = device.sent.last().unwrap().clone();
     server.outside("UPDATE places SET name = 'changed' WHERE id = 'p1'");
     device.crash();
-    // A server that names its present head on later pages does not move the device's.
+    // Later pages name a newer head, which does not move the device's cursor.
     loop {
         match device.prepare().unwrap() {
             Moment::Leaving(Phase::Snapshot) => device.step_with(&server, |mut answer| {
@@ -110,20 +113,20 @@ fn the_tail_begins_where_the_first_page_was_read(store: Store) {
 }
 
 #[apply(each_store)]
-fn each_page_takes_away_what_its_range_lacks(store: Store) {
+fn each_page_deletes_missing_rows_of_its_key_range(store: Store) {
     let (server, _) = nine_places(store);
     let mut device = Device::bundled("ana", 1, server.manifest());
     device.write("INSERT INTO places (id, name) VALUES ('p33', 'mine')");
     device.until(&server, Phase::Snapshot).unwrap();
     assert_eq!(device.see(IDS), "p33", "accepted, and in the base before the first page");
-    // The log forgets it before the first page is read: only the page can tell.
+    // The log entry is compacted before the first page is read: only the page shows the change.
     server.outside("DELETE FROM places WHERE id = 'p33'");
     device.sync(&server);
     in_step(&mut device, &server);
 }
 
 #[apply(each_store)]
-fn a_first_sync_that_must_begin_anew_goes_on_beside_the_tables(store: Store) {
+fn restarted_first_sync_is_staged(store: Store) {
     let (mut server, mut device) = nine_places(store);
     pages(&mut device, &server, 2);
     device.write("UPDATE places SET name = 'mine' WHERE id = 'p1'");

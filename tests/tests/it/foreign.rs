@@ -1,6 +1,8 @@
-//! Answers of proxies, gateways, caches and captive portals: transport faults, whatever their status.
+//! Responses of proxies, gateways, caches and captive portals: transport faults, whatever their
+//! status.
 //!
-//! Nothing is rejected, parked or given up for one, at any endpoint of either wire, however often it comes.
+//! At any endpoint of either wire and however often they occur, they cause no rejection, parking or
+//! discard.
 
 use rejoin_core::Error;
 use rejoin_core::sync::session::{Phase, Response};
@@ -11,11 +13,11 @@ use rejoin_tests::{Backend, Device, Fault, Moment, Peer, PlainBackend};
 use crate::hostile::{PHASES, SEE, Side, device_before, imprint, sides};
 
 const PAGE: &str = "<!doctype html><html><body>Please sign in to this network</body></html>";
-/// What gateways that speak JSON write.
+/// JSON bodies that gateways write.
 const GATEWAY: &str = r#"{"status":500,"error":"Internal Server Error","path":"/sync/push"}"#;
 const ROUTER: &str = r#"{"code":404,"message":"no route matched"}"#;
 
-/// Statuses and bodies that no sync server sends together.
+/// Combinations of status and body that no sync server sends.
 const FOREIGN: [(u16, &str); 42] = [
     (200, PAGE),
     (200, ""),
@@ -65,7 +67,7 @@ fn foreign(status: u16, body: &'static str) -> Response {
     Response { status, retry_after: None, body: body.into() }
 }
 
-/// The next passes bring everything that was written to the server, once.
+/// The next passes deliver everything that was written to the server, once.
 #[track_caller]
 fn ends_well(side: &Side, phase: Phase, mut device: Device) {
     for _ in 0..3 {
@@ -105,9 +107,9 @@ fn foreign_answer_is_a_transport_fault_at_every_endpoint() {
     }
 }
 
-/// A page that a proxy breaks again and again does not make the snapshot begin again.
+/// A page that a proxy breaks repeatedly does not restart the snapshot.
 #[test]
-fn snapshot_goes_on_after_any_number_of_foreign_answers() {
+fn snapshot_resumes_after_any_number_of_foreign_responses() {
     for side in sides() {
         let mut device = device_before(&side, Phase::Snapshot);
         device.step(&*side.server).unwrap();
@@ -123,10 +125,11 @@ fn snapshot_goes_on_after_any_number_of_foreign_answers() {
     }
 }
 
-/// A proxy that takes only so much is sent less, and what is too much for it alone waits. What it says is no word on what the
-/// server has done: here the server has applied each request.
+/// Behind a proxy with a size limit, pushes become smaller, and a mutation above the limit stays
+/// pending. The proxy's response does not show what the server has done: here the server has
+/// applied each request.
 #[test]
-fn proxys_413_makes_pushes_smaller_and_parks_nothing() {
+fn proxy_413_makes_pushes_smaller_and_parks_nothing() {
     for side in sides() {
         let mut device = device_before(&side, Phase::Pushing);
         for body in
@@ -152,15 +155,15 @@ fn proxys_413_makes_pushes_smaller_and_parks_nothing() {
 
 /// An earlier request carried the first of the two, and the server may have applied it.
 #[test]
-fn mutation_that_was_sent_is_not_parked_by_a_413() {
+fn sent_mutation_is_not_parked_by_a_413() {
     for side in sides() {
         let mut device = device_before(&side, Phase::Pulling);
         device.sync(&*side.server);
         device.write("INSERT INTO places (id, name, user_id) VALUES ('p3', 'New', 'ana')");
         device.lose_push(&*side.server, Fault::AnswerLost);
         device.write("INSERT INTO places (id, name, user_id) VALUES ('p4', 'Next', 'ana')");
-        // The server itself finds the next requests too large: both together, and then the first alone. To a plain server the
-        // first goes alone at once.
+        // The server itself answers 413 to the next requests: both together, and then the first
+        // alone. To a plain server the first is sent alone at once.
         let times = if side.name == "ours" { 2 } else { 1 };
         device.faults.extend(std::iter::repeat_n(Fault::TooLarge, times));
         while !device.faults.is_empty() {
@@ -182,9 +185,9 @@ fn mutation_that_was_sent_is_not_parked_by_a_413() {
     }
 }
 
-/// The manifest that a cache holds is not the one that the server named: the device keeps its own.
+/// The cached manifest is not the one that the server named: the device keeps its own.
 #[test]
-fn schema_of_a_cache_is_not_adopted() {
+fn cached_schema_is_not_adopted() {
     let mut ours = Backend::new();
     let plain = PlainBackend::new();
     let mut devices = [Device::new("ana", 1), Device::new("ana", 2)];
@@ -218,9 +221,9 @@ fn schema_of_a_cache_is_not_adopted() {
     }
 }
 
-/// The answer to an earlier push, from a cache, is no answer to this one.
+/// A cached response to an earlier push is not a response to this one.
 #[test]
-fn push_answer_of_an_earlier_request_accepts_nothing() {
+fn response_to_an_earlier_push_accepts_nothing() {
     let server = Backend::new();
     let mut device = Device::new("ana", 1);
     device.sync(&server);

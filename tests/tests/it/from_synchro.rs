@@ -1,4 +1,4 @@
-//! Moving over: what a device on the Synchro SDK had not sent reaches our server.
+//! Migration from the Synchro SDK: the unsent edits of a device reach the companion server.
 
 mod files;
 pub(crate) mod world;
@@ -9,7 +9,7 @@ use rejoin_tests::synchro::connect;
 use world::{App, Move, counts};
 
 #[test]
-fn unsent_creates_edits_and_deletes_survive_the_move_offline_and_reach_our_server() {
+fn unsent_edits_survive_offline_migration_and_are_pushed() {
     let (story, old) = Move::with(&["a", "b", "c", "d"]);
     old.run("INSERT INTO places (id, name, note) VALUES ('n', 'New', 'of the road')");
     old.run("INSERT INTO visits (id, place_id, day) VALUES ('v', 'n', '2026-01-02')");
@@ -19,7 +19,7 @@ fn unsent_creates_edits_and_deletes_survive_the_move_offline_and_reach_our_serve
     let path = old.end();
     let before = [std::fs::read(&path).unwrap(), std::fs::read(story.path("old.db-wal")).unwrap()];
 
-    // Without a network: the old rows are there, as their user had left them.
+    // Without a network: the old rows are there, as the user left them.
     let app = story.open();
     let report = app.import(&path);
     assert_eq!(counts(&report, "places"), (4, 1, 2, 1));
@@ -43,7 +43,7 @@ fn unsent_creates_edits_and_deletes_survive_the_move_offline_and_reach_our_serve
 }
 
 #[test]
-fn after_a_first_sync_edits_are_laid_over_the_servers_rows_and_say_what_they_change() {
+fn import_after_first_sync_sends_only_changed_columns() {
     let (story, old) = Move::with(&["a", "b", "c"]);
     old.run("UPDATE places SET name = 'Renamed' WHERE id = 'a'");
     old.run("DELETE FROM places WHERE id = 'b'");
@@ -67,7 +67,7 @@ fn after_a_first_sync_edits_are_laid_over_the_servers_rows_and_say_what_they_cha
     );
     assert!(delete.rows[0].columns.iter().any(|column| column.name == "deleted_at"));
 
-    // Somebody edits another column meanwhile: both edits stand.
+    // An outside writer edits another column meanwhile: both edits remain.
     story.backend.outside("UPDATE places SET note = 'Theirs' WHERE id = 'a'");
     let synced = app.sync();
     assert_eq!((synced.accepted, synced.parked), (2, 0));
@@ -75,7 +75,7 @@ fn after_a_first_sync_edits_are_laid_over_the_servers_rows_and_say_what_they_cha
 }
 
 #[test]
-fn an_edit_of_a_row_that_somebody_has_changed_since_is_parked_with_both_rows() {
+fn imported_edit_of_changed_row_is_parked_with_both_rows() {
     let (story, old) = Move::with(&["a", "b", "c", "d", "e"]);
     old.run("UPDATE places SET name = 'Mine', note = NULL WHERE id = 'a'");
     old.run("DELETE FROM places WHERE id = 'b'");
@@ -90,18 +90,18 @@ fn an_edit_of_a_row_that_somebody_has_changed_since_is_parked_with_both_rows() {
 
     let app = story.open();
     app.import(&path);
-    // In the old app, later: an edit of what nobody else has touched stands on its own.
+    // Later, in the old app: an edit of a row without foreign changes is accepted on its own.
     app.0.execute("UPDATE places SET note = 'After' WHERE id = 'c'", ()).wait().unwrap();
     let synced = app.sync();
     assert_eq!((synced.accepted, synced.parked, synced.still_pending), (1, 3, 0));
     assert_eq!(story.see(), "a|Name|Note|1 b|Name|Note|1 c|Same|After|3");
     assert_eq!(app.places(), story.see());
     let pending = app.pending();
-    let told: Vec<_> =
+    let parked: Vec<_> =
         pending.iter().map(|it| (it.rows[0].key.to_id().unwrap(), it.state, it.reason)).collect();
     let conflicted =
         |id: &str| (id.to_owned(), MutationState::Parked, Some(ParkReason::Conflicted));
-    assert_eq!(told, ["a", "b", "d"].map(conflicted));
+    assert_eq!(parked, ["a", "b", "d"].map(conflicted));
     let detail: serde_json::Value =
         serde_json::from_str(pending[0].detail.as_ref().unwrap()).unwrap();
     let row = &detail["rows"][0];
@@ -114,7 +114,7 @@ fn an_edit_of_a_row_that_somebody_has_changed_since_is_parked_with_both_rows() {
 }
 
 #[test]
-fn what_is_imported_twice_is_taken_once_and_what_is_new_is_added() {
+fn repeated_import_adds_only_new_edits() {
     let (story, old) = Move::with(&["a"]);
     old.run("INSERT INTO places (id, name) VALUES ('n', 'New')");
     old.run("UPDATE places SET name = 'Renamed' WHERE id = 'a'");
@@ -129,7 +129,7 @@ fn what_is_imported_twice_is_taken_once_and_what_is_new_is_added() {
     assert_eq!((again.taken_before, counts(&again, "places")), (2, (0, 0, 0, 0)));
     assert_eq!(app.pending(), []);
 
-    // The user goes back to the old app, and comes again.
+    // The user goes back to the old app, and then to the new one again.
     let old = connect(&path);
     old.execute_batch("INSERT INTO places (id, name) VALUES ('m', 'More')").unwrap();
     drop(old);
@@ -140,18 +140,19 @@ fn what_is_imported_twice_is_taken_once_and_what_is_new_is_added() {
 }
 
 #[test]
-fn the_sdks_quirks_end_as_their_user_meant() {
+fn sdk_queue_quirks_are_imported_as_the_user_meant() {
     let (story, old) = Move::with(&["a", "b", "c"]);
-    // Deleted twice: the SDK would have sent an edit, and the row would have lived.
+    // Deleted twice: the SDK would have sent an edit, and the row would have remained.
     old.run("DELETE FROM places WHERE id = 'a'; DELETE FROM places WHERE id = 'a'");
-    // Deleted and taken back.
+    // Deleted and undeleted.
     old.run(
         "DELETE FROM places WHERE id = 'b'; UPDATE places SET deleted_at = NULL WHERE id = 'b'",
     );
-    // Made, deleted, and taken back, before anything was sent: the SDK would have edited a row that nobody has.
+    // Created, deleted and undeleted before anything was sent: the SDK would have edited a row that
+    // the server does not have.
     old.run("INSERT INTO places (id, name) VALUES ('n', 'New'); DELETE FROM places WHERE id = 'n'");
     old.run("UPDATE places SET deleted_at = NULL WHERE id = 'n'");
-    // Made and deleted.
+    // Created and deleted.
     old.run(
         "INSERT INTO places (id, name) VALUES ('m', 'Never'); DELETE FROM places WHERE id = 'm'",
     );
@@ -169,7 +170,7 @@ fn the_sdks_quirks_end_as_their_user_meant() {
 }
 
 #[test]
-fn a_child_that_the_sdk_would_have_sent_before_its_parent_is_sent_after_it() {
+fn imported_child_is_sent_after_its_parent() {
     let (story, old) = Move::with(&[]);
     old.run("INSERT INTO places (id, name) VALUES ('p', 'Parent')");
     old.run("INSERT INTO visits (id, place_id) VALUES ('v', 'p')");
@@ -188,7 +189,7 @@ fn a_child_that_the_sdk_would_have_sent_before_its_parent_is_sent_after_it() {
 }
 
 #[test]
-fn what_has_no_place_here_is_left_out_by_name_and_stays_in_the_old_file() {
+fn import_leaves_out_unsupported_parts_by_name() {
     let (story, old) = Move::with(&["a"]);
     old.run("CREATE TABLE \"recipes\" (id TEXT PRIMARY KEY, name TEXT, updated_at TEXT, deleted_at TEXT)");
     old.watch_over("recipes");
@@ -204,13 +205,13 @@ fn what_has_no_place_here_is_left_out_by_name_and_stays_in_the_old_file() {
     let report = app.import(&path);
     assert_eq!(counts(&report, "places"), (1, 1, 0, 0));
     assert_eq!(report.tables[0].columns_left_out, ["colour"]);
-    let told: Vec<_> = report
+    let left_out: Vec<_> = report
         .left_out
         .iter()
         .map(|it| (it.table.as_str(), it.record_id.as_deref(), it.unsent, it.why.as_str()))
         .collect();
     assert_eq!(
-        told,
+        left_out,
         [
             ("places", Some("x"), 1, "its row is not in the old file any more"),
             (
@@ -234,7 +235,7 @@ fn what_has_no_place_here_is_left_out_by_name_and_stays_in_the_old_file() {
 }
 
 #[test]
-fn rows_that_the_server_has_lost_or_never_had_go_with_the_first_sync() {
+fn imported_rows_missing_on_server_go_with_first_sync() {
     let (story, old) = Move::with(&["a", "b"]);
     old.pulled("INSERT INTO places (id, name, updated_at) VALUES ('ghost', 'Revoked', '2026-01-01T00:00:00+00:00')");
     old.pulled("INSERT INTO visits (id, place_id) VALUES ('alone', 'ghost')");
@@ -250,7 +251,7 @@ fn rows_that_the_server_has_lost_or_never_had_go_with_the_first_sync() {
 }
 
 #[test]
-fn without_a_schema_nothing_is_taken_and_after_a_sync_it_is() {
+fn import_requires_a_schema() {
     let (story, old) = Move::with(&[]);
     old.run("INSERT INTO places (id, name) VALUES ('n', 'New')");
     let path = old.end();
@@ -264,7 +265,7 @@ fn without_a_schema_nothing_is_taken_and_after_a_sync_it_is() {
 }
 
 #[test]
-fn inside_a_transaction_it_would_wait_for_itself() {
+fn import_inside_a_transaction_is_refused() {
     let (story, old) = Move::with(&[]);
     let path = old.end();
     let app = story.open();
@@ -274,7 +275,7 @@ fn inside_a_transaction_it_would_wait_for_itself() {
 }
 
 #[test]
-fn an_edit_that_waits_for_the_first_sync_waits_through_a_restart() {
+fn imported_edit_waits_for_first_sync_across_restart() {
     let (story, old) = Move::with(&["a"]);
     old.run("UPDATE places SET name = 'Renamed' WHERE id = 'a'");
     let path = old.end();

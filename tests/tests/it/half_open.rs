@@ -1,4 +1,5 @@
-//! Half-open networks and proxies on a socket, with a whole client: each request ends, and what was written is sent again.
+//! A whole client on half-open networks and behind proxies: each request ends, and writes are sent
+//! again.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -13,14 +14,14 @@ use crate::client::{Phone, Served};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A device behind a proxy, whose requests may take so long.
+/// A device behind a proxy, with this deadline for requests.
 fn behind(url: &str, deadline: Duration) -> (Proxy, Phone) {
     let proxy = Proxy::before(url);
     let phone = Phone::with("ana", Some(&proxy.url), |config| config.ack_deadline = deadline);
     (proxy, phone)
 }
 
-/// What the next attempt comes to, and how long it takes.
+/// Runs the next attempt, which fails; returns its duration.
 #[track_caller]
 fn attempt(phone: &Phone) -> Duration {
     let begun = Instant::now();
@@ -30,7 +31,7 @@ fn attempt(phone: &Phone) -> Duration {
 }
 
 #[test]
-fn silent_network_ends_each_request_in_its_time() {
+fn request_on_silent_network_ends_within_its_deadline() {
     let backend = Backend::new();
     let served = Served::new(&backend);
     let (proxy, phone) = behind(&served.url, SECOND);
@@ -42,7 +43,7 @@ fn silent_network_ends_each_request_in_its_time() {
         phone.run(&format!("INSERT INTO places (id, name) VALUES ('p{number}', 'new')"));
         let took = attempt(&phone);
         assert!((SECOND / 2..4 * SECOND).contains(&took), "{flow:?}: {took:?}");
-        // The connections that were open stay dead; new ones work.
+        // Open connections stay dead; new ones work.
         proxy.set(Flow::Whole);
         let begun = Instant::now();
         phone.sync();
@@ -53,9 +54,9 @@ fn silent_network_ends_each_request_in_its_time() {
     assert_eq!(backend.see("SELECT count(*) FROM places"), "4", "each write once");
 }
 
-/// A pull may take longer in all than a push; a silence within it ends it just as soon.
+/// A pull has a longer total time than a push, but a silence within it ends it just as soon.
 #[test]
-fn silence_within_a_pull_ends_it_before_its_total_time() {
+fn silence_within_a_pull_ends_it_early() {
     let backend = Backend::new();
     let served = Served::new(&backend);
     let (proxy, phone) = behind(&served.url, SECOND);
@@ -70,7 +71,7 @@ fn silence_within_a_pull_ends_it_before_its_total_time() {
     }
 }
 
-/// Answers of a proxy, byte by byte.
+/// Responses of a proxy, as bytes.
 fn answers() -> Vec<(&'static str, Vec<u8>)> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(&br#"{"schema_version":1,"accepted":[]}"#.repeat(20)).unwrap();
@@ -109,7 +110,7 @@ fn answers() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
-fn proxy_that_answers_itself_parks_nothing_on_either_wire() {
+fn proxy_responses_park_nothing_on_either_wire() {
     let backend = Backend::new();
     let served = Served::new(&backend);
     let door = Door::before(PlainBackend::new());

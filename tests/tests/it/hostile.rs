@@ -1,11 +1,12 @@
-//! Answers of a broken or hostile peer, of either kind: typed errors, nothing applied in part, and the next try works.
+//! Responses of a broken or hostile peer of either kind: typed errors, nothing applied in part, and
+//! the next try succeeds.
 
 use rejoin_core::Error;
 use rejoin_core::sync::session::{Phase, Response};
 use rejoin_tests::{Backend, Device, Moment, Peer, PlainBackend, cases};
 use serde_json::{Value, json};
 
-/// One kind of server of the stories, with two places of ana's.
+/// A test server of one kind, with two places of Ana's.
 pub(crate) struct Side {
     pub(crate) name: &'static str,
     pub(crate) server: Box<dyn Peer>,
@@ -48,7 +49,8 @@ pub(crate) fn device_before(side: &Side, phase: Phase) -> Device {
     device
 }
 
-/// What a refused answer does not change: rows, queue and facts, but for numbers of requests.
+/// The state that a refused response must not change: rows, queue and metadata, except request
+/// numbers.
 pub(crate) fn imprint(device: &Device) -> String {
     let tables = device.raw("SELECT name FROM sqlite_schema WHERE name IN ('places', 'visits')");
     let rows = tables.split_whitespace().map(|table| {
@@ -66,12 +68,13 @@ pub(crate) fn imprint(device: &Device) -> String {
 }
 
 pub(crate) fn changed(response: &Response, change: impl FnOnce(&mut Value)) -> Response {
-    let mut json: Value = serde_json::from_slice(&response.body).expect("our servers speak JSON");
+    let mut json: Value = serde_json::from_slice(&response.body).expect("our servers send JSON");
     change(&mut json);
     Response { body: json.to_string().into(), ..response.clone() }
 }
 
-/// Replaces the answer of a phase; the error if it is refused. The next passes set all right.
+/// Replaces the response of a phase; returns the error if it is refused. The next passes must
+/// succeed.
 pub(crate) fn meet(
     side: &Side,
     phase: Phase,
@@ -86,7 +89,7 @@ pub(crate) fn meet(
         error.downcast::<Error>().unwrap_or_else(|error| panic!("{name}: {error}"))
     });
     for _ in 0..2 {
-        device.sync(&*side.server); // The first may be the rest of the pass that went on.
+        device.sync(&*side.server); // The first may be the rest of the current pass.
     }
     let rows = if phase == Phase::Pushing { "p1|Mine p3|New" } else { "p1|A p2|B" };
     assert_eq!((device.see(SEE).as_str(), device.waiting().as_str()), (rows, ""), "{name}");
@@ -96,7 +99,7 @@ pub(crate) fn meet(
     refused
 }
 
-/// The answer is refused as a breach of the protocol.
+/// Checks that the response is refused as a protocol error.
 #[track_caller]
 pub(crate) fn refuses(
     side: &Side,
@@ -110,7 +113,7 @@ pub(crate) fn refuses(
     }
 }
 
-/// The answer is refused; where it is not even JSON, it is as if none had come.
+/// Checks that the response is refused; if it is not even JSON, it counts as a lost response.
 #[track_caller]
 fn ignores(side: &Side, phase: Phase, what: &str, change: &dyn Fn(Response) -> Response) {
     match meet(side, phase, what, change) {
@@ -120,7 +123,7 @@ fn ignores(side: &Side, phase: Phase, what: &str, change: &dyn Fn(Response) -> R
 }
 
 #[test]
-fn what_is_no_answer_is_refused_in_every_phase() {
+fn invalid_body_is_refused_in_every_phase() {
     let deep = "[".repeat(200_000);
     let table: Vec<(&str, Vec<u8>)> = vec![
         ("html", b"<html>please log in</html>".to_vec()),
@@ -147,7 +150,7 @@ fn what_is_no_answer_is_refused_in_every_phase() {
 }
 
 #[test]
-fn a_body_cut_anywhere_is_no_answer() {
+fn body_cut_at_any_byte_is_refused() {
     for part in 1..8 {
         for side in sides() {
             for phase in PHASES {
@@ -162,7 +165,7 @@ fn a_body_cut_anywhere_is_no_answer() {
 }
 
 #[test]
-fn a_member_twice_is_refused() {
+fn duplicate_member_is_refused() {
     for side in sides() {
         for (phase, member) in [
             (Phase::Registering, "\"schema_version\":1"),
@@ -176,7 +179,7 @@ fn a_member_twice_is_refused() {
                 let body = if serde_json::from_str::<Value>(&body).is_ok() {
                     body
                 } else {
-                    // Ours ends with its extension.
+                    // Our responses end with their extension.
                     format!("{{{member},{}", text.trim_start().trim_start_matches('{'))
                 };
                 Response { body: body.into(), ..response }
@@ -188,7 +191,7 @@ fn a_member_twice_is_refused() {
 }
 
 #[test]
-fn rows_that_no_table_has_are_refused_whole() {
+fn rows_that_fit_no_table_are_refused_whole() {
     type Change = fn(&mut Value);
     let table: Vec<(&str, Change)> = vec![
         ("an unknown table", |row| row["table_name"] = json!("secrets")),
@@ -234,7 +237,7 @@ fn rows_that_no_table_has_are_refused_whole() {
 }
 
 #[test]
-fn sets_that_no_table_has_are_refused_whole() {
+fn row_sets_that_fit_no_table_are_refused_whole() {
     type Change = fn(&mut Value);
     let table: [(&str, Change); 14] = [
         ("an unknown table", |set| set["table_name"] = json!("secrets")),
@@ -271,7 +274,7 @@ fn sets_that_no_table_has_are_refused_whole() {
 }
 
 #[test]
-fn columns_twice_and_numbers_out_of_range_are_refused_whole() {
+fn duplicate_columns_and_large_numbers_are_refused_whole() {
     let [_, side] = sides();
     let row = |data: &str| {
         format!(
@@ -295,9 +298,9 @@ fn columns_twice_and_numbers_out_of_range_are_refused_whole() {
     }
 }
 
-/// A pull takes any position of 64 bits, and the rows stay right; anything else is refused.
+/// A pull accepts any 64-bit position, and the rows stay right; anything else is refused.
 #[test]
-fn positions_that_no_log_has_are_refused_or_lead_to_a_rebuild() {
+fn invalid_positions_are_refused_or_lead_to_a_rebuild() {
     let [_, side] = sides();
     let refused = ["9223372036854775808", "1e300", "1.5", "\"7\"", "null"];
     let taken = ["-1", "-9223372036854775808"];
@@ -310,15 +313,15 @@ fn positions_that_no_log_has_are_refused_or_lead_to_a_rebuild() {
                 let body = format!("{}{number}{}", &text[..at], &text[end..]);
                 Response { body: body.into(), ..response }
             };
-            let told = meet(&side, phase, number, &with);
+            let error = meet(&side, phase, number, &with);
             let expected = phase == Phase::Snapshot || refused.contains(&number);
-            assert_eq!(told.is_some(), expected, "{phase:?} {number}: {told:?}");
+            assert_eq!(error.is_some(), expected, "{phase:?} {number}: {error:?}");
         }
     }
 }
 
 #[test]
-fn accepted_without_its_rows_keeps_them_in_view() {
+fn accepted_mutation_without_row_images_stays_visible() {
     let [side, _] = sides();
     let mut device = device_before(&side, Phase::Pushing);
     let without = |full: Response| changed(&full, |json| json["rejoin"]["rows"] = json!([]));
@@ -331,7 +334,7 @@ fn accepted_without_its_rows_keeps_them_in_view() {
 }
 
 #[test]
-fn a_page_that_leads_nowhere_ends_the_pass() {
+fn page_without_progress_ends_the_pass() {
     for side in sides() {
         let again = |response: Response| changed(&response, |json| json["has_more"] = json!(true));
         let why = refuses(&side, Phase::Pulling, "more of nothing", &again);
@@ -339,7 +342,8 @@ fn a_page_that_leads_nowhere_ends_the_pass() {
     }
 }
 
-/// Passes against a server whose snapshot has no end, until one fails; how many pages it took.
+/// Runs passes against a server with an endless snapshot until one fails; returns the number of
+/// pages.
 fn endless(side: &Side, answer: impl Fn(u64, Response) -> Response) -> (u64, String) {
     let mut device = new_device();
     let mut pages = 0;
@@ -366,12 +370,12 @@ fn endless(side: &Side, answer: impl Fn(u64, Response) -> Response) -> (u64, Str
 }
 
 #[test]
-fn a_snapshot_that_answers_the_same_cursor_is_called_off() {
+fn snapshot_with_repeated_cursor_is_abandoned() {
     for side in sides() {
         let first = std::cell::RefCell::new(None);
         let (pages, why) =
             endless(&side, |_, response| first.borrow_mut().get_or_insert(response).clone());
-        // A server of ours says which request it answers; that alone gives it away.
+        // A companion server names the request that it answers, which alone reveals it.
         assert!(
             pages == 2 && (why.contains("without an end") || why.contains("answer to")),
             "{why}"
@@ -380,7 +384,7 @@ fn a_snapshot_that_answers_the_same_cursor_is_called_off() {
 }
 
 #[test]
-fn a_snapshot_that_brings_nothing_new_is_called_off() {
+fn snapshot_without_new_rows_is_abandoned() {
     for side in sides() {
         let first = std::cell::RefCell::new(None);
         let (pages, why) = endless(&side, |page, response| {
@@ -402,7 +406,7 @@ fn a_snapshot_that_brings_nothing_new_is_called_off() {
 }
 
 #[test]
-fn a_cursor_that_the_server_cannot_read_again_is_given_up_after_three_tries() {
+fn unreadable_snapshot_cursor_is_dropped_after_three_tries() {
     let [_, side] = sides();
     let mut device = new_device();
     device.until(&*side.server, Phase::Snapshot).unwrap();
@@ -421,15 +425,15 @@ fn a_cursor_that_the_server_cannot_read_again_is_given_up_after_three_tries() {
         failures += usize::from(stepped.is_err());
         assert!(pages < 10, "it ends");
     }
-    assert_eq!(device.engine().meta("snapshot").unwrap(), None, "it begins anew");
+    assert_eq!(device.engine().meta("snapshot").unwrap(), None, "it begins again");
     device.sync(&*side.server);
     assert_eq!(device.see("SELECT id FROM places ORDER BY id"), "p1 p2");
 }
 
-/// Any value of an answer, replaced by any other: no panic, nothing applied in part, the next
-/// passes work, and each mutation has its verdict.
+/// Replaces any value of a response by any other: no panic, nothing applied in part, the next
+/// passes succeed, and each mutation has its verdict.
 #[test]
-fn answers_with_junk_in_any_place_do_no_harm_that_lasts() {
+fn junk_values_in_responses_do_no_lasting_harm() {
     let junk = [
         json!(null),
         json!(true),
@@ -461,7 +465,8 @@ fn answers_with_junk_in_any_place_do_no_harm_that_lasts() {
             if stepped.is_err() {
                 assert_eq!(imprint(&device), before, "{name}");
             }
-            // The first pass that ends well may be the rest of this one: what got no verdict waits for the next.
+            // The first successful pass may be the rest of this one: mutations without a verdict
+            // wait for the next.
             assert!((0..4).filter(|_| device.pass(&*side.server).is_ok()).count() >= 2, "{name}");
             let waiting = device.waiting();
             let open = ["Sent", "Pending", "Uncertain"].iter().any(|word| waiting.contains(word));
@@ -470,7 +475,7 @@ fn answers_with_junk_in_any_place_do_no_harm_that_lasts() {
     }
 }
 
-/// The response with `value` in one of its places, chosen by any number.
+/// The response with `value` at one of its places, chosen by any number.
 fn twisted(response: &Response, place: usize, value: Value) -> Response {
     changed(response, |json| {
         let mut places = Vec::new();

@@ -1,4 +1,4 @@
-//! Results of a push that a broken or hostile peer makes up: writes are kept and sent again.
+//! Invented push results of a broken or hostile peer: writes are kept and sent again.
 
 use rejoin_core::sync::session::{Phase, Response};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::hostile::{changed, meet, refuses, sides};
 
 #[test]
-fn a_result_on_what_was_not_asked_refuses_the_whole_answer() {
+fn push_result_for_another_record_refuses_the_response() {
     type Change = fn(&mut Value);
     let plain: [(&str, Change); 10] = [
         ("another row", |one| one["id"] = json!("p9")),
@@ -66,7 +66,7 @@ fn a_result_on_what_was_not_asked_refuses_the_whole_answer() {
 }
 
 #[test]
-fn an_answer_that_says_nothing_of_a_row_leaves_it_uncertain() {
+fn missing_push_result_leaves_row_uncertain() {
     for side in sides() {
         let silent = |response: Response| {
             changed(&response, |json| {

@@ -1,5 +1,6 @@
-//! Copies of a device's file (D10, O15) and older ones that come back: nothing is lost, nothing is done twice, and every edit
-//! has its verdict on each copy. Databases and logs are copied byte for byte, in the middle of the work.
+//! Copies of a device's file, and older copies that come back: nothing is lost, nothing is applied
+//! twice, and every edit has its verdict on each copy. Databases and logs are copied byte for byte,
+//! in the middle of operations.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,7 @@ use crate::{apply, each_store};
 
 const PLACES: &str = "SELECT id, name, note FROM places ORDER BY id";
 
-/// A server that notes each name that a place was ever given, and a device in step with it.
+/// A server that records each name that a place was ever given, and a synced device.
 fn beginning(store: Store, batch: u32) -> (Backend, Device) {
     let server = Backend::on(store);
     server.outside_by(
@@ -41,7 +42,8 @@ impl Book {
         self.0.extend(device.queue().into_iter().map(|mutation| mutation.id.to_string()));
     }
 
-    /// Each is accepted on the server, once and under its own name, or parked on every one of the devices that has it.
+    /// Each is accepted on the server, once and under its own id, or parked on every device that
+    /// has it.
     #[track_caller]
     fn balance(&self, server: &Backend, devices: &mut [&mut Device], refused: usize) {
         let accepted = "SELECT mutation_id FROM rejoin_verdict WHERE ending = 'accepted'";
@@ -49,7 +51,7 @@ impl Book {
             server.see(accepted).split_whitespace().map(str::to_owned).collect();
         let open: BTreeSet<&String> = self.0.difference(&accepted).collect();
         assert_eq!(open.len(), refused, "not accepted: {open:?}");
-        assert!(accepted.is_subset(&self.0), "the server has what nobody wrote");
+        assert!(accepted.is_subset(&self.0), "the server has a mutation that no device wrote");
         let doubled = "SELECT name FROM audit GROUP BY name HAVING count(*) > 1";
         assert_eq!(server.see(doubled), "", "applied twice");
         for device in devices {
@@ -69,18 +71,18 @@ fn id_of(device: &mut Device) -> String {
 }
 
 #[apply(each_store)]
-fn two_copies_of_a_file_that_both_run_are_two_devices(store: Store) {
+fn two_running_copies_of_a_file_become_two_devices(store: Store) {
     let (server, mut one) = beginning(store, 100);
     one.write("INSERT INTO places (id, name) VALUES ('p1', 'before the copy')");
     let mut two = one.copy(2);
     one.crash();
-    // Each counts the same number of openings now, which alone would not tell them apart.
+    // Each counts the same number of openings now, so the count alone cannot distinguish them.
     one.sync(&server);
     two.sync(&server);
     assert_ne!(id_of(&mut one), id_of(&mut two));
     let known = "SELECT count(*) FROM rejoin_client";
     assert_eq!(server.see(known), "2");
-    // From here on they are two devices like any others, in whatever turn they are opened.
+    // From now on they are two independent devices, in whatever order they are opened.
     let ids = (id_of(&mut one), id_of(&mut two));
     for round in 0..4 {
         one.write(&format!("INSERT INTO places (id, name) VALUES ('a{round}', 'one {round}')"));
@@ -99,7 +101,8 @@ fn two_copies_of_a_file_that_both_run_are_two_devices(store: Store) {
     assert_eq!(one.see(PLACES), server.see(PLACES));
 }
 
-/// What the device has to say when it is copied: five mutations, one of which the server refuses and one that stands on it.
+/// The queue of the device when it is copied: five mutations, one that the server refuses and one
+/// that depends on it.
 fn queue(device: &mut Device, book: &mut Book) {
     device.write("INSERT INTO places (id, name) VALUES ('p1', 'first')");
     device.write("UPDATE places SET name = 'renamed' WHERE id = 'p0'");
@@ -109,7 +112,7 @@ fn queue(device: &mut Device, book: &mut Book) {
     book.note(device);
 }
 
-/// Both run on, and write more, in this order.
+/// Both copies continue and write more, in this order.
 fn both_run(server: &Backend, one: &mut Device, two: &mut Device, book: &mut Book, swapped: bool) {
     one.write("INSERT INTO places (id, name) VALUES ('p3', 'by the first')");
     two.write("INSERT INTO places (id, name) VALUES ('p4', 'by the second')");
@@ -128,7 +131,7 @@ fn both_run(server: &Backend, one: &mut Device, two: &mut Device, book: &mut Boo
 }
 
 #[apply(each_store)]
-fn a_file_copied_at_any_moment_of_its_pushes_loses_nothing_and_doubles_nothing(store: Store) {
+fn file_copy_during_push_loses_and_doubles_nothing(store: Store) {
     let (mut on_their_way, mut uncertain, mut midway) = (0, 0, 0);
     for step in (0..12).step_by(if store == Store::Postgres { 4 } else { 2 }) {
         for (fault, swapped) in [
@@ -148,7 +151,7 @@ fn a_file_copied_at_any_moment_of_its_pushes_loses_nothing_and_doubles_nothing(s
                 }
                 one.step(&server).unwrap();
             }
-            // What is on its way was committed as sent before its first byte left: the copy has it so too.
+            // The sent state was committed before the first byte was sent: the copy has it too.
             let leaving = one.prepare().unwrap();
             on_their_way += usize::from(leaving == Moment::Leaving(Phase::Pushing));
             let mut two = one.copy(2);
@@ -166,7 +169,7 @@ fn a_file_copied_at_any_moment_of_its_pushes_loses_nothing_and_doubles_nothing(s
 }
 
 #[apply(each_store)]
-fn what_others_have_undone_since_is_not_done_again_by_a_copy(store: Store) {
+fn copy_does_not_repeat_an_edit_undone_since(store: Store) {
     let (server, mut one) = beginning(store, 100);
     one.write("UPDATE places SET name = 'mine' WHERE id = 'p0'");
     let mut two = one.copy(2);
@@ -175,7 +178,7 @@ fn what_others_have_undone_since_is_not_done_again_by_a_copy(store: Store) {
     one.crash();
     one.sync(&server);
     assert_eq!(server.see("SELECT name FROM places"), "mine");
-    // By its content alone the edit would fit again.
+    // By its content alone the edit would apply again.
     server.outside("UPDATE places SET name = 'there' WHERE id = 'p0'; DELETE FROM audit");
     two.sync(&server);
     one.sync(&server);
@@ -185,7 +188,7 @@ fn what_others_have_undone_since_is_not_done_again_by_a_copy(store: Store) {
 }
 
 #[apply(each_store)]
-fn retry_in_one_copy_finds_what_the_other_has_sent(store: Store) {
+fn retry_in_one_copy_finds_push_of_the_other(store: Store) {
     let (server, mut one) = beginning(store, 100);
     one.write("UPDATE places SET note = 'sent' WHERE id = 'p0'");
     one.until(&server, Phase::Pulling).unwrap();
@@ -193,7 +196,8 @@ fn retry_in_one_copy_finds_what_the_other_has_sent(store: Store) {
     let mut two = one.copy(2);
     two.sync(&server);
     server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p0'");
-    // The file that keeps its device id is not told of the other, and meets the row before it asks.
+    // The file that keeps its device id does not learn of the other, and meets the row before it
+    // registers.
     one.pass(&server).unwrap();
     let parked = one.queue().remove(0);
     assert_eq!((parked.state, parked.reason), (State::Parked, Some(ParkReason::Conflicted)));
@@ -205,7 +209,7 @@ fn retry_in_one_copy_finds_what_the_other_has_sent(store: Store) {
 }
 
 #[apply(each_store)]
-fn both_copies_give_a_restored_server_back_what_it_lost_and_it_takes_it_once(store: Store) {
+fn restored_server_accepts_lost_edits_of_two_copies_once(store: Store) {
     let (mut server, mut one) = beginning(store, 100);
     let backup = server.backup();
     let mut book = Book::default();
@@ -227,9 +231,7 @@ fn both_copies_give_a_restored_server_back_what_it_lost_and_it_takes_it_once(sto
 }
 
 #[apply(each_store)]
-fn an_older_copy_of_the_file_that_comes_back_sends_what_it_holds_and_takes_what_it_missed(
-    store: Store,
-) {
+fn older_file_copy_pushes_its_queue_and_catches_up(store: Store) {
     let (server, mut device) = beginning(store, 100);
     let mut book = Book::default();
     device.write("INSERT INTO places (id, name) VALUES ('p1', 'in the backup, sent later')");
@@ -244,7 +246,8 @@ fn an_older_copy_of_the_file_that_comes_back_sends_what_it_holds_and_takes_what_
     device.write("DELETE FROM places WHERE id = 'p2'");
     let old = id_of(&mut device);
     device.restore(&backup);
-    // Its numbers begin again where the backup ended: others than these had them, and have their verdicts.
+    // Its numbers restart where the backup ended: other mutations had them, and have their
+    // verdicts.
     device.write("INSERT INTO places (id, name) VALUES ('p3', 'under a number given before')");
     device.write("UPDATE places SET note = 'of the restored' WHERE id = 'p0'");
     book.note(&mut device);
@@ -253,6 +256,6 @@ fn an_older_copy_of_the_file_that_comes_back_sends_what_it_holds_and_takes_what_
     assert_ne!(id_of(&mut device), old, "the server knows a later opening");
     assert_eq!(device.waiting(), "");
     book.balance(&server, &mut [&mut device], 0);
-    // What had never left the file is gone with it, and with nothing else.
+    // Only mutations that had never been sent are lost with the file.
     assert_eq!(server.see("SELECT id FROM places ORDER BY id"), "p0 p1 p2 p3");
 }

@@ -1,9 +1,9 @@
-//! A look at a device's file from outside, while the device works.
+//! Inspection of a device's file from outside, while the device works.
 
 use rejoin_core::{Inspection, MutationState, ParkReason};
 use rejoin_tests::{Backend, Device, Fault};
 
-/// A device with one edit in each state that lasts.
+/// A device with one edit in each durable state.
 fn of_all_states(server: &Backend) -> Device {
     server.outside(
         "INSERT INTO places (id, name, score, user_id) VALUES ('p1', 'A', 1, 'ana'), ('p2', 'B', 2, 'ana')",
@@ -21,7 +21,7 @@ fn of_all_states(server: &Backend) -> Device {
 }
 
 #[test]
-fn a_file_is_looked_at_beside_the_device_that_holds_it_and_not_changed() {
+fn inspection_of_an_open_file_changes_nothing() {
     let server = Backend::new();
     let mut device = of_all_states(&server);
     let bytes = |device: &Device| {
@@ -56,7 +56,7 @@ fn a_file_is_looked_at_beside_the_device_that_holds_it_and_not_changed() {
 }
 
 #[test]
-fn a_copy_that_a_user_sent_is_looked_at_without_its_log() {
+fn file_copy_without_its_log_can_be_inspected() {
     let server = Backend::new();
     let mut device = of_all_states(&server);
     let folder = tempfile::tempdir().unwrap();

@@ -1,7 +1,8 @@
-//! Two holders of transactions, a writer, a watch, suspend and shutdown, in every order.
+//! Two interactive transactions, a writer, a watch, suspend and shutdown, in every order.
 //!
-//! Each order is run against a model that says what every step answers. Afterwards rows, queue and watch must be those of the
-//! transactions that were committed, whole, and nobody may be left waiting. A watchdog ends what hangs.
+//! Each order runs against a model that defines the response of every step. Afterwards rows, queue
+//! and watch must equal those of the committed transactions, whole, and no caller may be left
+//! waiting. A watchdog ends hangs.
 
 use rejoin_tests::cases;
 
@@ -11,7 +12,7 @@ mod stage;
 use model::*;
 use stage::Stage;
 
-/// Every step that somebody may take at all.
+/// Every possible step.
 const STEPS: [Step; 16] = [
     Begin(0),
     Begin(1),
@@ -31,12 +32,12 @@ const STEPS: [Step; 16] = [
     Silence,
 ];
 
-/// Which of the possible steps is taken at each place, and how many there were: counts through every order.
+/// The chosen step at each position, with the number of possible ones: counts through every order.
 #[derive(Default)]
 struct Orders(Vec<(usize, usize)>);
 
 impl Orders {
-    /// The step at `place`, of those that are possible there.
+    /// The step at `place` among the possible ones.
     fn choose(&mut self, place: usize, possible: &[Step]) -> Step {
         if self.0.len() == place {
             self.0.push((0, possible.len()));
@@ -44,7 +45,7 @@ impl Orders {
         possible[self.0[place].0]
     }
 
-    /// Goes on to the next order; false after the last.
+    /// Advances to the next order; false after the last.
     fn advance(&mut self) -> bool {
         while let Some((taken, possible)) = self.0.pop() {
             if taken + 1 < possible {
@@ -56,26 +57,26 @@ impl Orders {
     }
 }
 
-/// Runs every order of so many of the steps, after the first ones; how many there were.
+/// Runs every order of `length` steps after the first ones; returns the number of orders.
 fn run_all(length: usize, first: &[Step]) -> usize {
     let mut orders = Orders::default();
     let mut stage = Stage::new();
     let mut count = 0;
     loop {
         let mut model = Model::new();
-        let mut told = Told(Vec::new());
+        let mut printed = PrintedOrder(Vec::new());
         for step in first {
-            told.0.push(*step);
+            printed.0.push(*step);
             stage.take(&mut model, *step);
         }
         let mut after_end = 0;
         for place in 0..length {
             let possible: Vec<Step> = STEPS.into_iter().filter(|step| model.can(*step)).collect();
             let step = orders.choose(place, &possible);
-            told.0.push(step);
+            printed.0.push(step);
             stage.take(&mut model, step);
             after_end += usize::from(model.life == Life::Ended);
-            // Of a client that has ended one answer is as good as several.
+            // After the client has ended, one response is as good as several.
             if after_end == 2 {
                 break;
             }
@@ -83,7 +84,7 @@ fn run_all(length: usize, first: &[Step]) -> usize {
         if !stage.clear(&mut model) {
             stage = Stage::new();
         }
-        told.0.clear();
+        printed.0.clear();
         count += 1;
         if !orders.advance() {
             return count;
@@ -91,11 +92,11 @@ fn run_all(length: usize, first: &[Step]) -> usize {
     }
 }
 
-/// Says which order it was that failed.
-struct Told(Vec<Step>);
+/// Prints the order that failed.
+struct PrintedOrder(Vec<Step>);
 
-impl Drop for Told {
-    #[allow(clippy::print_stderr)] // Beside the panic's own words.
+impl Drop for PrintedOrder {
+    #[allow(clippy::print_stderr)] // Beside the panic's own message.
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("the order: {:?}", self.0);
@@ -103,19 +104,19 @@ impl Drop for Told {
     }
 }
 
-/// Whether a deep run asks for longer orders.
+/// Whether this is a deep run, with longer orders.
 fn is_deep() -> bool {
     cases(1) > 1
 }
 
 #[test]
-fn every_order_of_four_steps_answers_as_the_model_says() {
+fn every_order_of_four_steps_matches_the_model() {
     let (length, orders) = if is_deep() { (5, 7_663) } else { (4, 1_076) };
     assert_eq!(run_all(length, &[]), orders, "orders were run");
 }
 
 #[test]
-fn every_order_of_three_steps_behind_a_holder_answers_as_the_model_says() {
+fn every_order_of_three_steps_after_a_begin_matches_the_model() {
     let (length, orders) = if is_deep() { (4, 8_192) } else { (3, 918) };
     let first = [Begin(0), Statement(0), Begin(1), Write];
     assert_eq!(run_all(length, &first), orders, "orders were run");

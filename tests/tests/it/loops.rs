@@ -1,4 +1,5 @@
-//! No request loop without progress: what a whole client sends in a while, when nothing comes of it.
+//! No request loop without progress: the number of requests that a whole client sends in some time
+//! without success.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::client::PATIENCE;
 
-/// A server that decides nothing while `decides` is false, and what was sent to it.
+/// A server that decides nothing while `decides` is false, and the number of pushes sent to it.
 fn reluctant(backend: &Backend) -> (MemoryTransport, Arc<AtomicBool>, Arc<AtomicUsize>) {
     let (server, decides) = (backend.server().clone(), Arc::new(AtomicBool::new(true)));
     let sent = Arc::new(AtomicUsize::new(0));
@@ -35,7 +36,7 @@ fn reluctant(backend: &Backend) -> (MemoryTransport, Arc<AtomicBool>, Arc<Atomic
     (transport, decides, sent)
 }
 
-/// A device whose first sync is over, with everything that follows from it.
+/// A device whose first sync is over, with all passes that follow from it.
 fn settled(transport: MemoryTransport) -> (TempDir, Client) {
     let folder = TempDir::new().unwrap();
     let config = Config {
@@ -51,9 +52,9 @@ fn settled(transport: MemoryTransport) -> (TempDir, Client) {
     (folder, client)
 }
 
-/// What the exchange itself does to the queue is no write of the app's, which would begin another pass.
+/// Queue changes by the exchange itself are not writes of the app, which would start another pass.
 #[test]
-fn accepted_push_begins_no_second_pass() {
+fn accepted_push_starts_no_second_pass() {
     let backend = Backend::new();
     let (transport, _, _) = reluctant(&backend);
     let (_folder, client) = settled(transport.clone());
@@ -65,7 +66,7 @@ fn accepted_push_begins_no_second_pass() {
     assert_eq!(backend.see("SELECT id, name FROM places"), "p1|A");
 }
 
-/// A mutation that the server never decides is sent at the pace of the backoff.
+/// A mutation that the server never decides is sent with backoff.
 #[test]
 fn undecided_push_is_sent_with_backoff_by_the_client() {
     let backend = Backend::new();

@@ -1,6 +1,6 @@
-//! Stories of devices and a server.
+//! Integration tests of devices and a server.
 
-// A story says by failing that something is not there.
+// A missing value fails the test.
 #![allow(clippy::unwrap_used)]
 
 mod actions;

@@ -1,11 +1,12 @@
-//! Pairs of rows that sum to 100, of which somebody moves a part from one to the other all the time: whatever a device has
-//! committed, at any moment, every pair that it shows is whole and sums to 100.
+//! Pairs of rows that sum to 100, while a writer constantly moves amounts between the two. In every
+//! state that a device commits, each visible pair is complete and sums to 100.
 //!
-//! Its pages are of different moments, and a pair's halves are on pages that are far apart. So the device shows nothing of a
-//! snapshot before what has changed since its first page is there too (D14, C5). A first snapshot goes straight in (ADR 0007), and
-//! says that it is partial: it is held to this from where it says that it is over.
+//! Its pages are of different moments, and the halves of a pair are on pages that are far apart. So
+//! the device shows nothing of a snapshot before it has the changes since the first page. A first
+//! snapshot is applied directly (ADR 0007), and reports that it is partial: it is checked from its
+//! end on.
 
-#![allow(clippy::disallowed_methods)] // Any other reader opens the file as it likes.
+#![allow(clippy::disallowed_methods)] // Another reader opens the file directly.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -19,15 +20,15 @@ use rusqlite::Connection;
 
 const PAIRS: usize = 120;
 
-/// A snapshot of this many pages.
+/// Pages of a snapshot.
 const PAGES: usize = 50;
 
 const PAGE: &str = "/sync/snapshot";
 
-/// Pairs that are not whole, or sum to something else.
+/// Pairs that are incomplete, or have another sum.
 const BROKEN: &str = "SELECT pair, sum(part), count(*) FROM halves GROUP BY pair HAVING sum(part) <> 100 OR count(*) <> 2";
 
-/// A server with whole pairs, whose halves are at the two ends of the keys.
+/// A server with complete pairs, whose halves are at the two ends of the keys.
 fn server(store: Store) -> Backend {
     let rows: Vec<String> = (0..PAIRS)
         .map(|pair| format!("('a{pair:03}', {pair}, 50, 'ana'), ('b{pair:03}', {pair}, 50, 'ana')"))
@@ -40,7 +41,7 @@ fn server(store: Store) -> Backend {
     Backend::made(store, &sql, vec![TableConfig::owned("halves", "user_id")], Limits::default())
 }
 
-/// Somebody who writes, a few commits further at a time, so that a device can come to an end.
+/// A writer that runs a few commits at a time, so that a device can finish.
 #[derive(Debug, Default)]
 struct Writer {
     is_over: AtomicBool,
@@ -49,11 +50,11 @@ struct Writer {
 }
 
 impl Writer {
-    /// Lets him go so many commits further; the last of them is under way when this returns.
+    /// Allows this many more commits; the last of them is running when this returns.
     fn on(&self, commits: usize) {
         let goal = self.allowed.fetch_add(commits, Ordering::Relaxed) + commits - 1;
         while self.commits.load(Ordering::Relaxed) < goal {
-            assert!(!self.is_over.load(Ordering::Relaxed), "he writes no more");
+            assert!(!self.is_over.load(Ordering::Relaxed), "the writer has ended");
             yield_now();
         }
     }
@@ -63,7 +64,7 @@ impl Writer {
     }
 }
 
-/// Ends somebody, however it ends itself.
+/// Ends the writer at the end of a scope.
 struct Ends<'a>(&'a AtomicBool);
 
 impl Drop for Ends<'_> {
@@ -72,11 +73,11 @@ impl Drop for Ends<'_> {
     }
 }
 
-/// He moves parts from one half to the other, and takes a whole pair away or brings it.
+/// Moves amounts from one half to the other, and deletes or inserts a whole pair.
 fn write(server: &Backend, writer: &Writer) {
     let _ends = writer.end();
     let mut random = fastrand::Rng::with_seed(7);
-    let somebody = server.somebody();
+    let execute = server.somebody();
     while !writer.is_over.load(Ordering::Relaxed) {
         if writer.commits.load(Ordering::Relaxed) >= writer.allowed.load(Ordering::Relaxed) {
             yield_now();
@@ -85,7 +86,8 @@ fn write(server: &Backend, writer: &Writer) {
         let (pair, part) = (random.usize(..PAIRS), random.i64(-30..30));
         let (one, other) = (format!("a{pair:03}"), format!("b{pair:03}"));
         let moved = if server.is_in_a_file() {
-            // A page does not end within a statement; within a transaction it may, for SQLite's triggers do not know it.
+            // A page does not end within a statement. It may end within a transaction, which
+            // SQLite's triggers do not see.
             format!(
                 "UPDATE halves SET part = part + CASE id WHEN '{one}' THEN {part} ELSE -({part}) END WHERE pair = {pair}"
             )
@@ -104,15 +106,16 @@ fn write(server: &Backend, writer: &Writer) {
             ),
             _ => moved,
         };
-        somebody(&format!("BEGIN; {sql}; COMMIT"));
+        execute(&format!("BEGIN; {sql}; COMMIT"));
         writer.commits.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// Looks into the file after each commit of the device, as any other reader may, and notes what is broken.
+/// Reads the file after each commit of the device, as any other reader may, and records broken
+/// pairs.
 fn watch(device: &mut Device) -> Arc<Mutex<(usize, Vec<String>)>> {
     let seen = Arc::new(Mutex::new((0, Vec::new())));
-    let (path, told) = (device.path().to_owned(), seen.clone());
+    let (path, observed) = (device.path().to_owned(), seen.clone());
     device.engine().on_commit(Box::new(move |_| {
         let conn = Connection::open(&path).unwrap();
         let mut rows = conn.prepare(BROKEN).unwrap();
@@ -122,14 +125,15 @@ fn watch(device: &mut Device) -> Arc<Mutex<(usize, Vec<String>)>> {
                 Ok(format!("pair {pair}: {sum} in {count}"))
             })
             .unwrap();
-        let mut told = told.lock().unwrap();
-        told.0 += 1;
-        told.1.extend(broken.map(Result::unwrap));
+        let mut observed = observed.lock().unwrap();
+        observed.0 += 1;
+        observed.1.extend(broken.map(Result::unwrap));
     }));
     seen
 }
 
-/// One pass, in which somebody commits something before and during each request; how many pages it had.
+/// Runs one pass in which commits happen before and during each request; returns the number of its
+/// pages.
 fn pass(device: &mut Device, server: &Backend, writer: &Writer) -> usize {
     let before = device.sent.len();
     for _ in 0..100 {
@@ -146,20 +150,20 @@ fn pass(device: &mut Device, server: &Backend, writer: &Writer) -> usize {
             }
         }
     }
-    panic!("no pass goes well");
+    panic!("no pass succeeds");
 }
 
-/// Tells it while somebody writes all the time.
-fn while_somebody_writes(server: &Backend, tell: impl FnOnce(&Writer)) {
+/// Runs `body` while the writer is active.
+fn while_writer_runs(server: &Backend, body: impl FnOnce(&Writer)) {
     let writer = Writer::default();
     std::thread::scope(|scope| {
         let _ends = writer.end();
         scope.spawn(|| write(server, &writer));
-        tell(&writer);
+        body(&writer);
     });
 }
 
-/// The server's log no longer reaches back to the device.
+/// Compacts the server's log past the device's cursor.
 fn outlive_the_log(server: &Backend) {
     server.outside("UPDATE halves SET part = 50");
     server.clock.advance(400 * 86_400_000_000);
@@ -167,8 +171,8 @@ fn outlive_the_log(server: &Backend) {
     server.compact();
 }
 
-/// A device in step that must rebuild by pages of four rows, and does while somebody writes, whatever lies between it and the
-/// server: what it has shown that no pair ever was, and whether it came to what the server has.
+/// A synced device that must rebuild by pages of four rows, with these faults, while the writer is
+/// active. Returns the broken pairs that it has shown, and whether it ends with the server's rows.
 fn rebuild(store: Store, faults: impl IntoIterator<Item = Fault>) -> (Vec<String>, bool) {
     let server = server(store);
     let mut device = Device::with("ana", 1, None, |config| config.page_size = 4);
@@ -176,7 +180,7 @@ fn rebuild(store: Store, faults: impl IntoIterator<Item = Fault>) -> (Vec<String
     outlive_the_log(&server);
     let seen = watch(&mut device);
     device.faults.extend(faults);
-    while_somebody_writes(&server, |writer| {
+    while_writer_runs(&server, |writer| {
         let pages = pass(&mut device, &server, writer);
         assert!(pages >= PAGES, "{pages} pages");
         pass(&mut device, &server, writer);
@@ -189,23 +193,25 @@ fn rebuild(store: Store, faults: impl IntoIterator<Item = Fault>) -> (Vec<String
 }
 
 #[apply(each_store)]
-fn a_rebuild_by_fifty_pages_never_shows_another_sum(store: Store) {
+fn rebuild_by_fifty_pages_shows_only_consistent_pairs(store: Store) {
     assert_eq!(rebuild(store, []), (Vec::new(), true));
 }
 
-/// A connection that breaks, before and behind the server, in the middle of the pages; the snapshot goes on where it was.
+/// A connection that fails, before and after the server's work, in the middle of the pages; the
+/// snapshot resumes.
 #[apply(each_store)]
-fn nor_does_one_whose_connection_breaks(store: Store) {
+fn rebuild_with_faults_shows_only_consistent_pairs(store: Store) {
     let fault = [Fault::AnswerLost, Fault::CutBody, Fault::RequestLost, Fault::Doubled];
     assert_eq!(rebuild(store, fault.into_iter().cycle().take(40)), (Vec::new(), true));
 }
 
-/// A first snapshot shows its pages as they come, and says so; from its end on every pair is whole.
+/// A first snapshot shows its pages as they arrive, and reports that; from its end on every pair is
+/// complete.
 #[apply(each_store)]
-fn a_first_snapshot_is_whole_from_where_it_says_so(store: Store) {
+fn first_snapshot_is_consistent_once_reported_complete(store: Store) {
     let server = server(store);
     let mut device = Device::with("ana", 1, None, |config| config.page_size = 4);
-    while_somebody_writes(&server, |writer| {
+    while_writer_runs(&server, |writer| {
         let pages = pass(&mut device, &server, writer);
         assert!(pages >= PAGES, "{pages} pages");
         assert_eq!(device.see(BROKEN), "");

@@ -1,4 +1,4 @@
-//! What scenarios of places share: servers that hold some, their devices, and the comparison.
+//! Shared code of scenarios with places: servers, devices, and the comparison.
 
 use rejoin_core::sync::session::Phase;
 use rejoin_tests::{Backend, Device, Fault, Moment, Store, cases};
@@ -6,7 +6,7 @@ use rejoin_tests::{Backend, Device, Fault, Moment, Store, cases};
 pub(crate) const IDS: &str = "SELECT id FROM places ORDER BY id";
 pub(crate) const PLACES: &str = "SELECT id, name, note, score FROM places ORDER BY id";
 
-/// A server with so many places of Ana's (`p1`, ...), and a new device with pages of this size.
+/// A server with `count` places of Ana's (`p1`, ...), and a new device with pages of this size.
 pub(crate) fn places(store: Store, count: usize, page: u32) -> (Backend, Device) {
     let server = Backend::on(store);
     let rows: Vec<String> =
@@ -18,14 +18,14 @@ pub(crate) fn places(store: Store, count: usize, page: u32) -> (Backend, Device)
     (server, Device::with("ana", 1, None, |config| config.page_size = page))
 }
 
-/// A server with one place of Ana's, and her device in step with it.
+/// A server with one place of Ana's, and a synced device of hers.
 pub(crate) fn one_place(store: Store) -> (Backend, Device) {
     let (server, mut device) = places(store, 1, 100);
     device.sync(&server);
     (server, device)
 }
 
-/// The device lays this many pages of a snapshot.
+/// The device applies this many pages of a snapshot.
 #[track_caller]
 pub(crate) fn pages(device: &mut Device, server: &Backend, count: usize) {
     let mut pages = 0;
@@ -38,7 +38,7 @@ pub(crate) fn pages(device: &mut Device, server: &Backend, count: usize) {
     }
 }
 
-/// The server's log no longer reaches back to devices that have not read it by now.
+/// Compacts the server's log past devices that have not read it by now.
 pub(crate) fn outlive_the_log(server: &Backend, change: &str) {
     server.outside(change);
     server.clock.advance(400 * 86_400_000_000);
@@ -54,7 +54,8 @@ pub(crate) fn faults(store: Store) -> Vec<Fault> {
     }
 }
 
-/// Step of a loop over moments. Over PostgreSQL each takes a database: only one of `other` runs.
+/// Step width of a loop over moments. Over PostgreSQL each takes a database, so only one of `other`
+/// runs.
 pub(crate) fn each(store: Store, other: usize) -> usize {
     if store == Store::Postgres && cases(1) == 1 { other } else { 1 }
 }

@@ -1,4 +1,5 @@
-//! Stories of plain v0.1.2 clients on our server, alone and beside a Rejoin device; their own defects included.
+//! Plain v0.1.2 clients on the companion server, alone and beside a Rejoin device, with the
+//! clients' own defects.
 
 use rejoin_tests::plain_client::Sdk;
 use rejoin_tests::{Backend, Device, PlainClient};
@@ -11,21 +12,21 @@ const PLACES: &str =
     "SELECT id, name, note, score FROM places WHERE deleted_at IS NULL ORDER BY id";
 const VISITS: &str = "SELECT id, place_id, day FROM visits WHERE deleted_at IS NULL ORDER BY id";
 
-/// A client of ana's whose clock is the server's.
+/// A client of Ana's whose clock is the server's.
 fn client(sdk: Sdk, name: &str, page: i64) -> PlainClient {
     let mut client = PlainClient::new(sdk, "ana", name, page);
     client.set_clock(NOW);
     client
 }
 
-/// A server, and a client of ana's that has synced with it.
+/// A server, and a client of Ana's that has synced with it.
 fn started(sdk: Sdk) -> (Backend, PlainClient) {
     let (server, mut app) = (Backend::new(), client(sdk, "s", 100));
     app.cycle(&server).unwrap();
     (server, app)
 }
 
-/// Time passes for everybody.
+/// Advances all clocks.
 fn later(server: &Backend, seconds: i64, clients: &mut [&mut PlainClient], at: &mut i64) {
     *at += seconds * SECOND;
     server.clock.advance(seconds * SECOND);
@@ -76,7 +77,7 @@ fn two_sdks_and_a_rejoin_device_share_rows() {
 }
 
 #[test]
-fn a_device_that_is_behind_the_log_rebuilds_and_pushes_first() {
+fn device_behind_the_watermark_rebuilds_and_pushes_first() {
     let server = Backend::new();
     let mut app = client(Sdk::Swift, "s", 2);
     let mut ours = Device::new("ana", 1);
@@ -98,7 +99,7 @@ fn a_device_that_is_behind_the_log_rebuilds_and_pushes_first() {
 }
 
 #[test]
-fn a_column_that_came_does_not_stop_an_sdk_that_does_not_know_it() {
+fn added_column_does_not_stop_an_old_sdk() {
     let (mut server, mut app) = started(Sdk::Swift);
     app.write("INSERT INTO places (id, name, user_id) VALUES ('p1', 'Quay', 'x')");
     app.cycle(&server).unwrap();

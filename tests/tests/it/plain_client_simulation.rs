@@ -1,7 +1,9 @@
-//! A small simulation: two SDKs and a Rejoin device on one server, edits offline and online, lost and doubled exchanges.
+//! A small simulation: two SDKs and a Rejoin device on one server, edits offline and online, lost
+//! and doubled exchanges.
 //!
-//! The apps write while their SDK rests: what an SDK loses by itself is told in the stories. Whatever happened, in the end
-//! all have what the server has, no row is lost, and no SDK ever saw anything that v0.1.2 does not say.
+//! The apps write while their SDK is idle: the SDKs' own losses are covered by other tests. In the
+//! end all have the server's rows, no row is lost, and no SDK ever received a member that v0.1.2
+//! does not define.
 
 use fastrand::Rng;
 use rejoin_core::engine::queue::mutation::State;
@@ -17,11 +19,11 @@ struct World {
     apps: Vec<PlainClient>,
     ours: Device,
     now: i64,
-    /// How far each SDK's clock is off, in microseconds.
+    /// The error of each SDK's clock, in microseconds.
     skews: Vec<i64>,
     /// Rows that an app inserted and did not delete before they were sent.
     inserted: Vec<(usize, &'static str, String)>,
-    told: Vec<String>,
+    trace: Vec<String>,
     tokens: u32,
 }
 
@@ -40,9 +42,9 @@ impl World {
             config.page_size = 3;
             config.batch_size = 2;
         });
-        let (inserted, told) = (Vec::new(), Vec::new());
+        let (inserted, trace) = (Vec::new(), Vec::new());
         let mut world =
-            Self { rng, server, apps, ours, now: NOW, skews, inserted, told, tokens: 0 };
+            Self { rng, server, apps, ours, now: NOW, skews, inserted, trace, tokens: 0 };
         world.pass_time(0);
         world
     }
@@ -93,9 +95,9 @@ impl World {
                 "DELETE FROM places WHERE id = {pick} AND id NOT IN (SELECT place_id FROM visits)"
             ),
         };
-        self.told.push(format!("sdk {at} writes {sql}"));
+        self.trace.push(format!("sdk {at} writes {sql}"));
         self.apps[at].write(&sql);
-        // A row that was deleted before it was sent was never anybody's but this app's.
+        // A row that was deleted before it was sent was never visible to other devices.
         let gone = |table: &str, id: &str| {
             let sql = format!(
                 "SELECT count(*) FROM {table} WHERE id = '{id}' AND deleted_at IS NOT NULL"
@@ -115,7 +117,7 @@ impl World {
         }
         let path = app.request().map(|request| request.path);
         let done = app.step(&self.server, fault);
-        self.told.push(format!("sdk {at} {path:?} {fault:?}: {done:?}"));
+        self.trace.push(format!("sdk {at} {path:?} {fault:?}: {done:?}"));
     }
 
     fn fault(&mut self) -> Option<Fault> {
@@ -141,7 +143,7 @@ impl World {
             ),
         };
         if self.ours.try_write(&sql) {
-            self.told.push(format!("we write {sql}"));
+            self.trace.push(format!("device writes {sql}"));
         }
     }
 
@@ -150,7 +152,7 @@ impl World {
         self.ours.faults.clear();
         self.ours.faults.extend(fault);
         let moment = self.ours.step(&self.server).map_err(|error| error.to_string());
-        self.told.push(format!("we {fault:?}: {moment:?}"));
+        self.trace.push(format!("device {fault:?}: {moment:?}"));
     }
 
     fn happen(&mut self) {
@@ -164,11 +166,11 @@ impl World {
             80..98 => self.we_talk(),
             98 => {
                 self.ours.crash();
-                self.told.push("we crash".to_owned());
+                self.trace.push("device crashes".to_owned());
             }
             _ => {
                 self.ours.deliver_late(&self.server);
-                self.told.push("our late requests arrive".to_owned());
+                self.trace.push("late requests of the device arrive".to_owned());
             }
         }
     }
@@ -179,7 +181,7 @@ impl World {
         for _ in 0..4 {
             self.pass_time(1_000_000);
             for app in &mut self.apps {
-                // What was under way ends, and a start that failed is tried again.
+                // A running exchange ends, and a failed start is tried again.
                 while app.step(&self.server, None).is_some_and(|done| done.is_ok()) {}
                 app.cycle(&self.server).unwrap();
             }
@@ -196,7 +198,11 @@ impl World {
             for (at, app) in self.apps.iter().enumerate() {
                 assert_eq!(app.see(sql), server, "sdk {at}");
             }
-            assert_eq!(self.ours.see(&sql.replace(" WHERE deleted_at IS NULL", "")), server, "we");
+            assert_eq!(
+                self.ours.see(&sql.replace(" WHERE deleted_at IS NULL", "")),
+                server,
+                "device"
+            );
         }
         for (at, app) in self.apps.iter().enumerate() {
             assert_eq!(app.waiting(), 0, "sdk {at} still waits");
@@ -210,21 +216,21 @@ impl World {
             assert_eq!(self.server.see(&sql), "1", "sdk {at} inserted {id} into {table}");
         }
         let open = self.ours.queue().iter().filter(|one| one.state != State::Parked).count();
-        assert_eq!(open, 0, "we still wait");
+        assert_eq!(open, 0, "device still waits");
     }
 }
 
 fn run(seed: u64) {
     let mut world = World::new(seed);
-    let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         for _ in 0..world.rng.usize(40..160) {
             world.happen();
         }
         world.settle();
         world.check();
     }));
-    let story = world.told.join("\n");
-    assert!(told.is_ok(), "{story}\nREJOIN_SEED={seed} tells it again");
+    let trace = world.trace.join("\n");
+    assert!(outcome.is_ok(), "{trace}\nrepeat with REJOIN_SEED={seed}");
 }
 
 #[test]

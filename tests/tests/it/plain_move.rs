@@ -1,5 +1,5 @@
-//! Moving over while the server stays plain: an old app's file, a whole client, and a socket in between; and the server
-//! that is upgraded afterwards.
+//! Migration while the server stays plain: an old app's file, a whole client, and a socket in
+//! between; then an upgrade of the server.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::client::{PATIENCE, Served};
 use crate::from_synchro::world::App;
 
-/// A device with an old app, and the plain server that it used.
+/// A device with an old app, and its plain server.
 struct Story {
     folder: TempDir,
     door: Door,
@@ -30,8 +30,8 @@ impl Story {
         self.folder.path().join(name)
     }
 
-    /// Rows that server and old app have, and what the app's user did without a network: a create with a child, an edit,
-    /// an edit of two columns, and a delete.
+    /// Rows of server and old app, and the user's offline edits: a create with a child, an edit, an
+    /// edit of two columns, and a delete.
     fn old(&self) -> PathBuf {
         let old = OldApp::new(&self.path("old.db"));
         for id in ["a", "b", "c", "d"] {
@@ -69,7 +69,7 @@ impl Story {
         App(Client::open(config).wait().unwrap())
     }
 
-    /// The server learns to speak Rejoin, and keeps its rows as they are.
+    /// Upgrades the server to Rejoin; its rows do not change.
     fn upgrade(&self) -> (Backend, Served) {
         let text = |value: &Value| match value {
             Value::Null => "NULL".to_owned(),
@@ -97,7 +97,7 @@ const PLACES_AFTER: &str = "a|Renamed|Note|3 b|Name|-|5 d|Name|Note|3 n|New|of t
 const VISITS_AFTER: &str = "v|n|2026-01-02";
 
 #[test]
-fn whatever_is_lost_on_the_way_nothing_of_the_import_is_lost_or_doubled() {
+fn network_faults_lose_and_double_nothing_of_an_import() {
     for path in ["/sync/register", "/sync/snapshot", "/sync/push", "/sync/pull"] {
         for loss in [Loss::Request, Loss::Answer] {
             let story = Story::new();
@@ -108,7 +108,7 @@ fn whatever_is_lost_on_the_way_nothing_of_the_import_is_lost_or_doubled() {
             let lost = app.0.sync_and_wait(Some(PATIENCE)).wait();
             assert!(matches!(lost, Err(Error::Offline(_))), "{loss:?} of {path}: {lost:?}");
             assert!(story.door.has_lost());
-            // Written while nobody knows what became of the rest.
+            // Written while the outcome of the rest is unknown.
             app.0.execute("UPDATE places SET score = 1 WHERE id = 'a'", ()).wait().unwrap();
             app.import(&old);
             assert_eq!(app.sync().parked, 0, "{loss:?} of {path}");
@@ -120,7 +120,7 @@ fn whatever_is_lost_on_the_way_nothing_of_the_import_is_lost_or_doubled() {
 }
 
 #[test]
-fn imported_edits_whose_answer_is_lost_meet_an_upgraded_server_once() {
+fn lost_response_before_upgrade_applies_import_once() {
     for loss in [Loss::Request, Loss::Answer] {
         let story = Story::new();
         let old = story.old();
@@ -139,7 +139,7 @@ fn imported_edits_whose_answer_is_lost_meet_an_upgraded_server_once() {
         assert_eq!(ours.see(see), places, "{loss:?}");
         assert_eq!(ours.see("SELECT id, place_id, day FROM visits"), VISITS_AFTER, "{loss:?}");
         assert_eq!((app.places(), app.pending()), (places, vec![]), "{loss:?}");
-        // It is a device of the new server's now, with what that alone can do.
+        // It is a device of the upgraded server now, with its features.
         app.0.execute("UPDATE places SET score = 2 WHERE id = 'd'", ()).wait().unwrap();
         assert_eq!(app.sync().still_pending, 0);
         assert_eq!(ours.see("SELECT score FROM places WHERE id = 'd'"), "2");

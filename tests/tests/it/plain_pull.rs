@@ -1,4 +1,4 @@
-//! Pull from a plain server: rows as they are now, deletes as they once were (P6).
+//! Pull from a plain server: `changes` are current rows, `deletes` are history.
 
 use rejoin_core::sync::session::Phase;
 use rejoin_tests::Device;
@@ -7,8 +7,8 @@ use serde_json::json;
 use crate::plain_story::{heard, notes, with_a_note, with_small_pages};
 
 #[test]
-fn a_stale_delete_changes_the_base_and_judges_nothing() {
-    // B8: the log says deleted, and behind the page it says created again.
+fn stale_delete_changes_the_base_and_detects_no_conflict() {
+    // The log has a delete, and after the page a create.
     let server = notes();
     server.insert("notes", &json!({"id": "n1", "user_id": "ana", "title": "first"}));
     let mut device = with_small_pages(1);
@@ -20,7 +20,7 @@ fn a_stale_delete_changes_the_base_and_judges_nothing() {
     device.write("UPDATE notes SET size = 7 WHERE id = 'n1'");
     device.step(&server).unwrap();
     assert_eq!(device.see("SELECT id FROM notes"), "", "the page with the delete is applied");
-    assert_eq!(device.waiting(), "Pending/1", "and nothing is judged by it");
+    assert_eq!(device.waiting(), "Pending/1", "and no conflict is detected");
     device.until(&server, Phase::Pulling).unwrap();
     device.step(&server).unwrap();
     device.until(&server, Phase::Pulling).unwrap();
@@ -30,7 +30,7 @@ fn a_stale_delete_changes_the_base_and_judges_nothing() {
 }
 
 #[test]
-fn a_server_that_has_lost_what_it_told_is_asked_for_everything() {
+fn server_restored_from_backup_causes_a_snapshot() {
     let server = notes();
     for number in 0..3 {
         server.insert("notes", &json!({"id": format!("n{number}"), "user_id": "ana"}));
@@ -39,7 +39,7 @@ fn a_server_that_has_lost_what_it_told_is_asked_for_everything() {
     device.sync(&server);
     device.until(&server, Phase::Pulling).unwrap();
     device.write("INSERT INTO notes (id, user_id, title) VALUES ('mine', 'ana', 'waits')");
-    // A backup of the evening before: the log is shorter, and one of the rows was never there.
+    // A backup of the previous day: the log is shorter, and one of the rows never existed.
     let restored = notes();
     restored.insert("notes", &json!({"id": "n0", "user_id": "ana", "title": "as of yesterday"}));
     device.crash();
@@ -53,7 +53,7 @@ fn a_server_that_has_lost_what_it_told_is_asked_for_everything() {
 }
 
 #[test]
-fn a_position_that_goes_back_asks_for_everything() {
+fn decreasing_position_causes_a_snapshot() {
     let server = notes();
     server.insert("notes", &json!({"id": "n1", "user_id": "ana"}));
     server.insert("notes", &json!({"id": "n2", "user_id": "ana"}));
@@ -73,11 +73,11 @@ fn a_position_that_goes_back_asks_for_everything() {
 }
 
 #[test]
-fn buckets_that_come_and_go_bring_everything_anew() {
+fn bucket_changes_cause_a_snapshot() {
     let server = notes();
     let mut device = with_a_note(&server);
     device.sync(&server);
-    assert_eq!(heard(&mut device), "pull", "the first answer only told which there are");
+    assert_eq!(heard(&mut device), "pull", "the first response only names the buckets");
     let client = device.engine().meta("client_id").unwrap().unwrap();
     server.server().client("ana", &client).unwrap().buckets.push("team:1".to_owned());
     device.sync(&server);

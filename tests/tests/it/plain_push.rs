@@ -1,5 +1,5 @@
-//! Pushes to a plain server, through the whole session: values that come back as they went, and
-//! what the simulation found (`cargo xtask simulate --model plain`).
+//! Pushes to a plain server through the whole session: values that come back unchanged, and
+//! regressions from the simulation (`cargo xtask simulate --model plain`).
 
 use rejoin_plain::Column;
 use rejoin_tests::{Device, Fault};
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::plain_story::{notes, with_a_note};
 
 #[test]
-fn what_is_written_here_is_there_after_a_pass_and_comes_back_unchanged() {
+fn pushed_values_come_back_unchanged() {
     let server = notes();
     let mut device = with_a_note(&server);
     device.write(
@@ -33,7 +33,7 @@ fn what_is_written_here_is_there_after_a_pass_and_comes_back_unchanged() {
 }
 
 #[test]
-fn a_soft_delete_that_was_given_up_is_taken_back_like_any_other_delete() {
+fn discarded_soft_delete_is_reversed_like_a_delete() {
     let server = notes();
     let mut device = with_a_note(&server);
     device.write("UPDATE notes SET deleted_at = '2026-01-01T00:00:00.000000Z' WHERE id = 'n1'");
@@ -50,7 +50,7 @@ fn a_soft_delete_that_was_given_up_is_taken_back_like_any_other_delete() {
 }
 
 #[test]
-fn what_is_taken_back_is_never_the_value_of_an_edit_that_was_given_up_before() {
+fn reverse_never_restores_a_discarded_value() {
     let server = notes();
     let mut device = with_a_note(&server);
     device.write("UPDATE notes SET title = 'one' WHERE id = 'n1'");
@@ -68,13 +68,13 @@ fn what_is_taken_back_is_never_the_value_of_an_edit_that_was_given_up_before() {
 }
 
 #[test]
-fn a_schema_that_moves_within_a_staged_first_sync_does_not_wedge_it() {
+fn schema_change_during_staged_first_sync_is_handled() {
     let server = notes();
     let mut device = Device::with("ana", 1, None, |config| config.page_size = 1);
     server.insert("notes", &json!({"id": "n1", "user_id": "ana", "title": "first"}));
     device.step(&server).unwrap();
     device.step(&server).unwrap();
-    // Accepted before the first page: from then on the pages go beside the tables.
+    // Accepted before the first page: from then on the pages are staged.
     device.write("INSERT INTO notes (id, title) VALUES ('n2', 'mine')");
     for _ in 0..3 {
         device.step(&server).unwrap();
@@ -85,9 +85,10 @@ fn a_schema_that_moves_within_a_staged_first_sync_does_not_wedge_it() {
     assert_eq!(device.see("SELECT id, more FROM notes ORDER BY id"), "n1|- n2|-");
 }
 
-/// What wrote the removed column is parked whole, whether or not it was sent; the rest goes on.
+/// A mutation that wrote the removed column is parked whole, whether or not it was sent; the others
+/// continue.
 #[test]
-fn edit_of_a_removed_column_is_parked_and_holds_nothing_back() {
+fn edit_of_removed_column_is_parked_and_blocks_nothing() {
     for is_sent in [false, true] {
         let server = notes();
         let mut device = with_a_note(&server);
@@ -115,13 +116,13 @@ fn edit_of_a_removed_column_is_parked_and_holds_nothing_back() {
 }
 
 #[test]
-fn what_was_accepted_before_the_first_page_and_deleted_meanwhile_does_not_come_back_with_the_staging()
- {
+fn row_deleted_before_the_first_page_does_not_come_back() {
     let server = notes();
     let mut device = with_a_note(&server);
     device.write("UPDATE notes SET title = 'second' WHERE id = 'n1'");
     server.server().alter(|tables| tables[0].add(Column::new("more", "text").nullable()));
-    // The push, the schema, and the push once more, which is accepted; the snapshot has begun, and has no page.
+    // The push, the schema, and the push again, which is accepted; the snapshot has begun, and has
+    // no page.
     for _ in 0..3 {
         device.step(&server).unwrap();
     }
@@ -134,7 +135,7 @@ fn what_was_accepted_before_the_first_page_and_deleted_meanwhile_does_not_come_b
 }
 
 #[test]
-fn what_came_in_while_a_poison_record_was_uncertain_is_not_written_over_by_what_stood_on_it() {
+fn edits_above_poison_record_overwrite_no_pulled_value() {
     let server = notes();
     let mut device = with_a_note(&server);
     server.server().poison_when(|_, _, data| data["title"] == "bad");

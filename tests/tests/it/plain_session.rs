@@ -1,4 +1,5 @@
-//! A session with a plain server: register, schema, refusals, and a server that learns or forgets our extensions.
+//! A session with a plain server: register, schema, refusals, and a server that gains or loses our
+//! extensions.
 
 use rejoin_core::Error;
 use rejoin_core::sync::session::Phase;
@@ -18,7 +19,7 @@ fn bodies(device: &Device) -> Vec<(String, Value)> {
 }
 
 #[test]
-fn nothing_of_our_extensions_is_sent_but_the_greeting() {
+fn plain_server_receives_no_extension_but_the_greeting() {
     let server = notes();
     let mut device = Device::new("ana", 1);
     device.sync(&server);
@@ -33,7 +34,7 @@ fn nothing_of_our_extensions_is_sent_but_the_greeting() {
 }
 
 #[test]
-fn what_the_server_refuses_has_a_type() {
+fn refusals_of_plain_server_have_typed_errors() {
     let table: [(Outage, u16, bool); 3] = [
         (Outage::Closed, 503, true),
         (Outage::TooMany(7), 429, true),
@@ -57,18 +58,18 @@ fn what_the_server_refuses_has_a_type() {
     server.server().config.minimum_version = Some("2.0.0".to_owned());
     let error = device.pass(&server).unwrap_err();
     assert!(matches!(error.downcast_ref(), Some(Error::UpgradeRequired(_))), "{error}");
-    let mut nobody = Device::new("", 1);
-    let error = nobody.pass(&notes()).unwrap_err();
+    let mut anonymous = Device::new("", 1);
+    let error = anonymous.pass(&notes()).unwrap_err();
     assert!(matches!(error.downcast_ref(), Some(Error::NeedsAuth)), "{error}");
 }
 
 #[test]
-fn the_schema_of_a_plain_server_makes_the_tables_of_the_sdk() {
+fn plain_schema_creates_the_tables_of_the_sdk() {
     let server = PlainBackend::with(Config::new(rejoin_plain::demo::tables()));
     let mut device = Device::new("11111111-1111-1111-1111-111111111111", 1);
     device.sync(&server);
     let refused = [
-        // Nobody pushes to it.
+        // No device pushes to it.
         "INSERT INTO products (id, name) VALUES ('5a5a5a5a-0000-4000-8000-000000000001', 'x')",
         // NOT NULL without a default.
         "INSERT INTO order_details (id) VALUES ('5a5a5a5a-0000-4000-8000-000000000001')",
@@ -84,12 +85,12 @@ fn the_schema_of_a_plain_server_makes_the_tables_of_the_sdk() {
     assert_eq!(made, "|[]|-", "portable defaults, an empty array as one");
     let times = device.see("SELECT created_at FROM categories");
     assert!(times.ends_with('Z') && times.contains('T'), "{times}");
-    // The owner is the server's to fill in.
+    // The server fills in the owner.
     device.write("INSERT INTO orders (id) VALUES ('5a5a5a5a-0000-4000-8000-000000000002')");
 }
 
 #[test]
-fn users_who_differ_in_case_are_one_to_a_plain_server() {
+fn plain_server_ignores_case_of_user_ids() {
     let server = notes();
     let user = |name: &str| Some(name.to_owned());
     let mut device = Device::with("Ana", 1, None, |config| config.user_id = user("Ana"));
@@ -102,7 +103,7 @@ fn users_who_differ_in_case_are_one_to_a_plain_server() {
 }
 
 #[test]
-fn a_server_that_is_upgraded_is_found_out_and_everything_is_fetched_anew() {
+fn upgraded_server_is_detected_and_causes_a_snapshot() {
     let plain = PlainBackend::new();
     plain.insert("places", &json!({"id": "p1", "name": "first", "user_id": "ana"}));
     let mut device = Device::new("ana", 1);
@@ -117,7 +118,7 @@ fn a_server_that_is_upgraded_is_found_out_and_everything_is_fetched_anew() {
     assert_eq!(device.see("SELECT id, name FROM places ORDER BY id"), "p1|second p2|mine");
     assert_eq!(ours.see("SELECT id FROM places ORDER BY id"), "p1 p2");
     assert_eq!(device.engine().meta("peer").unwrap(), None);
-    // And back: its cursor means nothing to the other.
+    // And back: its cursor is invalid on the other server.
     plain.update("places", "p1", &json!({"name": "third"}));
     device.crash();
     device.sync(&plain);
@@ -126,7 +127,7 @@ fn a_server_that_is_upgraded_is_found_out_and_everything_is_fetched_anew() {
 }
 
 #[test]
-fn within_an_hour_of_one_process_nobody_asks_what_the_server_speaks() {
+fn server_kind_is_not_checked_again_within_an_hour() {
     let server = notes();
     let mut device = Device::new("ana", 1);
     device.sync(&server);
@@ -138,7 +139,7 @@ fn within_an_hour_of_one_process_nobody_asks_what_the_server_speaks() {
     assert!(heard(&mut device).starts_with("register"));
 }
 
-/// A place on each of two servers, of which the second is what the first becomes.
+/// A place on each of two servers; the second is the upgrade of the first.
 fn places() -> (PlainBackend, Backend) {
     let plain = PlainBackend::new();
     plain.insert("places", &json!({"id": "p1", "name": "first", "user_id": "ana"}));
@@ -146,12 +147,13 @@ fn places() -> (PlainBackend, Backend) {
 }
 
 #[test]
-fn what_was_sent_in_the_plain_way_is_ended_in_the_plain_way_by_an_upgraded_server() {
+fn record_sent_before_upgrade_is_resolved_as_a_record() {
     for arrived in [true, false] {
         let (plain, ours) = places();
         let mut device = Device::new("ana", 1);
         device.sync(&plain);
-        // Two edits that travel as one record: as groups, the first would conflict with what both have done (B1).
+        // Two edits are sent as one record: as groups, the first would conflict with the result of
+        // both.
         device.write("UPDATE places SET name = 'second' WHERE id = 'p1'");
         device.write("UPDATE places SET name = 'third' WHERE id = 'p1'");
         device.until(&plain, Phase::Pushing).unwrap();
@@ -180,7 +182,8 @@ fn what_was_sent_in_the_plain_way_is_ended_in_the_plain_way_by_an_upgraded_serve
         if arrived {
             assert_eq!(seen, ("p1|third p2|later".to_owned(), ""));
         } else {
-            // The version that it edited is another server's: what became of it nobody can say but by its values.
+            // The version that it edited belongs to another server: only its values show whether it
+            // was applied.
             assert_eq!(ours.see("SELECT id FROM places ORDER BY id"), "p1 p2");
             assert!(!waiting.contains("Uncertain"), "{waiting}");
         }
@@ -188,7 +191,7 @@ fn what_was_sent_in_the_plain_way_is_ended_in_the_plain_way_by_an_upgraded_serve
 }
 
 #[test]
-fn what_was_sent_as_a_group_is_recognised_by_a_plain_server() {
+fn group_sent_before_downgrade_is_recognised() {
     let (plain, ours) = places();
     ours.outside("INSERT INTO places (id, name, user_id) VALUES ('p1', 'first', 'ana')");
     let mut device = Device::new("ana", 1);
@@ -205,9 +208,9 @@ fn what_was_sent_as_a_group_is_recognised_by_a_plain_server() {
     assert_eq!(device.see("SELECT id, name, note FROM places"), "p1|second|later");
 }
 
-/// A regression: it belonged to no epoch, and so to another one than the present.
+/// Regression: it belonged to no epoch, and so to another one than the present.
 #[test]
-fn what_a_plain_server_accepted_is_not_offered_again_to_the_restored_server_that_it_became() {
+fn edit_accepted_before_upgrade_is_not_offered_again() {
     let plain = PlainBackend::new();
     plain.insert("places", &json!({"id": "p1", "name": "first", "user_id": "ana"}));
     let mut device = Device::new("ana", 1);
@@ -221,7 +224,7 @@ fn what_a_plain_server_accepted_is_not_offered_again_to_the_restored_server_that
     );
     device.crash();
     device.sync(&ours);
-    // Somebody takes the edit back, and it is in the backup so.
+    // An outside writer reverts the edit, and the backup contains the reverted row.
     ours.outside("UPDATE places SET name = 'first' WHERE id = 'p1'");
     device.sync(&ours);
     let backup = ours.backup();
@@ -231,6 +234,10 @@ fn what_a_plain_server_accepted_is_not_offered_again_to_the_restored_server_that
     device.sync(&ours);
     device.sync(&ours);
     let sql = "SELECT name, note FROM places";
-    assert_eq!(ours.see(sql), "first|later", "only what the lost time had accepted comes again");
+    assert_eq!(
+        ours.see(sql),
+        "first|later",
+        "only mutations accepted after the backup are offered again"
+    );
     assert_eq!((device.see(sql), device.waiting()), ("first|later".to_owned(), String::new()));
 }

@@ -1,4 +1,5 @@
-//! Snapshot of a plain server: kept positions, empty logs, long absences, and rows that nobody names (P9).
+//! Snapshot of a plain server: kept positions, empty logs, long absences, and rows missing from the
+//! log.
 
 use rejoin_core::sync::session::Phase;
 use rejoin_tests::{Device, PlainBackend};
@@ -17,21 +18,23 @@ fn filled(rows: usize) -> PlainBackend {
     server
 }
 
-/// Goes on until a request for the snapshot has been answered.
+/// Continues until a snapshot request has been answered.
 fn one_page(device: &mut Device, server: &PlainBackend) {
     device.until(server, Phase::Snapshot).unwrap();
     device.step(server).unwrap();
 }
 
 #[test]
-fn the_position_is_that_of_the_first_page() {
-    // Behind the second page's position nothing would tell of the row that was deleted before it was read.
+fn snapshot_keeps_the_position_of_the_first_page() {
+    // After the second page's position nothing would name the row that was deleted before it was
+    // read.
     let server = notes();
     let mut device = with_small_pages(2);
     for number in 0..5 {
         server.insert("notes", &json!({"id": format!("n{number}"), "user_id": "ana"}));
     }
-    // The log is empty when the first page is read: its position is 0, and the next page takes another.
+    // The log is empty when the first page is read: its position is 0, and the next page has
+    // another.
     server.server().compact_to(i64::MAX);
     one_page(&mut device, &server);
     server.update("notes", "n0", &json!({"title": "changed while it was paged"}));
@@ -40,7 +43,7 @@ fn the_position_is_that_of_the_first_page() {
 }
 
 #[test]
-fn at_position_zero_each_pull_is_followed_by_one_with_position_one() {
+fn pull_at_position_zero_is_followed_by_one_at_position_one() {
     let server = notes();
     let mut device = Device::new("ana", 1);
     device.sync(&server);
@@ -65,19 +68,19 @@ fn at_position_zero_each_pull_is_followed_by_one_with_position_one() {
 }
 
 #[test]
-fn snapshot_follows_six_days_without_a_pull_and_not_five() {
+fn snapshot_follows_after_six_days_without_a_pull() {
     let server = filled(2);
     let mut device = Device::new("ana", 1);
     device.sync(&server);
     heard(&mut device);
-    // A pull counts, whether or not it brings anything.
+    // A pull counts, even without changes.
     for _ in 0..2 {
         device.host.advance(DAY * 5);
         device.sync(&server);
         assert!(!heard(&mut device).contains("snapshot"));
     }
     server.insert("notes", &json!({"id": "n9", "user_id": "ana"}));
-    // An emptied log says nothing of what it lost.
+    // An emptied log does not show what it lost.
     server.server().compact_to(i64::MAX);
     device.host.advance(DAY * 7);
     device.sync(&server);
@@ -85,11 +88,11 @@ fn snapshot_follows_six_days_without_a_pull_and_not_five() {
 }
 
 #[test]
-fn rows_that_the_server_lacks_go_at_the_end_of_a_rebuild() {
+fn rows_missing_on_server_are_removed_after_a_rebuild() {
     let server = filled(4);
     let mut device = with_small_pages(2);
     device.sync(&server);
-    server.server().truncate("notes"); // The log hears nothing of it.
+    server.server().truncate("notes"); // The log has no entry for it.
     server.insert("notes", &json!({"id": "n3", "user_id": "ana", "title": "again"}));
     server.server().require_snapshot();
     device.sync(&server);
@@ -98,7 +101,7 @@ fn rows_that_the_server_lacks_go_at_the_end_of_a_rebuild() {
 }
 
 #[test]
-fn a_rebuild_shows_nothing_before_it_is_whole() {
+fn rebuild_shows_nothing_until_complete() {
     let server = filled(5);
     let mut device = with_small_pages(2);
     device.sync(&server);
@@ -113,9 +116,9 @@ fn a_rebuild_shows_nothing_before_it_is_whole() {
 }
 
 #[test]
-fn straight_only_while_the_base_is_empty() {
-    // What was pushed before the first page may be deleted before it: no page and no log would say so. Here the row came
-    // from another server's first page.
+fn pages_are_staged_unless_the_base_is_empty() {
+    // A pushed row may be deleted before the first page, and no page and no log entry would show
+    // that. Here the row came from another server's first page.
     let server = filled(3);
     let mut device = with_small_pages(2);
     one_page(&mut device, &server);

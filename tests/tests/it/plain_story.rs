@@ -1,10 +1,10 @@
-//! What the stories about the session with a plain server share: its tables, and what a device has asked.
+//! Shared code of the tests with a plain server: its tables, and the requests of a device.
 
 use rejoin_plain::{Column, Config, Table, Trigger};
 use rejoin_tests::{Device, PlainBackend};
 use serde_json::json;
 
-/// A server of notes and their parts, with every kind of value that could suffer on its way.
+/// A server of notes and their parts, with every type of value that a conversion could change.
 pub(crate) fn notes() -> PlainBackend {
     let trigger = Trigger::ClockTime;
     let notes = Table::owned("notes", "user_id")
@@ -27,14 +27,14 @@ pub(crate) fn notes() -> PlainBackend {
     PlainBackend::with(config)
 }
 
-/// Paths of the requests that the device has sent, without `/sync/`, since this was asked last.
+/// Paths of the requests that the device has sent since the last call, without `/sync/`.
 pub(crate) fn heard(device: &mut Device) -> String {
     let sent = std::mem::take(&mut device.sent);
     let words = sent.iter().map(|one| one.path.trim_start_matches("/sync/"));
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// A device that has everything of a server that has one note.
+/// A device synced with a server that has one note.
 pub(crate) fn with_a_note(server: &PlainBackend) -> Device {
     server.insert("notes", &json!({"id": "n1", "user_id": "ana", "title": "first", "size": 0}));
     let mut device = Device::new("ana", 1);
@@ -43,7 +43,7 @@ pub(crate) fn with_a_note(server: &PlainBackend) -> Device {
     device
 }
 
-/// A device of Ana's that takes this many rows with a page.
+/// A device of Ana's with this page size.
 pub(crate) fn with_small_pages(size: u32) -> Device {
     Device::with("ana", 1, None, |config| config.page_size = size)
 }

@@ -1,4 +1,4 @@
-//! What becomes of an edit that meets somebody else's change: each policy, on two devices and a server (O6, O10, O11).
+//! The outcome of an edit that meets a foreign change: each policy, on two devices and a server.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{apply, each_store};
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// A server with one place of Ana's under this policy, and her two devices in step with it.
+/// A server with one place of Ana's under this policy, and her two synced devices.
 fn governed(store: Store, policy: Policy) -> (Backend, Device, Device) {
     let mut server = Backend::on(store);
     server.govern("places", |table| table.policy = policy);
@@ -22,7 +22,7 @@ fn governed(store: Store, policy: Policy) -> (Backend, Device, Device) {
 }
 
 fn in_step(server: &Backend) -> (Device, Device) {
-    // Not by an outside writer: his clock is the machine's, and not the server's of these stories.
+    // Not by an outside writer, whose clock is the machine's and not the test server's.
     let mut third = Device::new("ana", 3);
     third.sync(server);
     third.write("INSERT INTO places (id, name, note, score) VALUES ('p1', 'A', 'n', 3)");
@@ -33,7 +33,7 @@ fn in_step(server: &Backend) -> (Device, Device) {
     (one, two)
 }
 
-/// All are in step, and have what the server has.
+/// Syncs all, and checks that they have the server's rows.
 #[track_caller]
 fn agree(server: &Backend, devices: [&mut Device; 2]) -> String {
     let [one, two] = devices;
@@ -45,7 +45,7 @@ fn agree(server: &Backend, devices: [&mut Device; 2]) -> String {
     server.see(PLACES)
 }
 
-/// An hour goes by.
+/// Advances all clocks by an hour.
 fn pass(server: &Backend, devices: [&Device; 2]) {
     for device in devices {
         device.host.advance(HOUR);
@@ -53,7 +53,8 @@ fn pass(server: &Backend, devices: [&Device; 2]) {
     server.clock.advance(3_600_000_000);
 }
 
-/// Both change the name of the place, and note and score besides; `one` is there first, and `two` is the later.
+/// Both devices change the name of the place, one also the note, the other the score; `one` pushes
+/// first, and `two` is the later edit.
 fn both_rename(server: &Backend, one: &mut Device, two: &mut Device) {
     one.write("UPDATE places SET name = 'one', score = 4 WHERE id = 'p1'");
     one.sync(server);
@@ -63,7 +64,7 @@ fn both_rename(server: &Backend, one: &mut Device, two: &mut Device) {
 }
 
 #[apply(each_store)]
-fn the_same_column_changed_on_both_sides_ends_as_the_policy_says(store: Store) {
+fn conflict_on_a_column_is_resolved_by_policy(store: Store) {
     let table = [
         (Policy::AcceptServer, "p1|one|n|4", "Parked:Conflicted/1"),
         (Policy::Rebase, "p1|two|mine|4", ""),
@@ -72,12 +73,12 @@ fn the_same_column_changed_on_both_sides_ends_as_the_policy_says(store: Store) {
         (Policy::LastWriteWins, "p1|two|mine|4", ""),
     ];
     assert_eq!(table.map(|(policy, ..)| policy), Policy::ALL);
-    for (policy, stands, waiting) in table {
+    for (policy, rows, waiting) in table {
         let (server, mut one, mut two) = governed(store, policy);
         both_rename(&server, &mut one, &mut two);
-        assert_eq!(agree(&server, [&mut one, &mut two]), stands, "{policy:?}");
+        assert_eq!(agree(&server, [&mut one, &mut two]), rows, "{policy:?}");
         assert_eq!(two.waiting(), waiting, "{policy:?}");
-        // What an app needs to merge.
+        // The values that an app needs to merge.
         for parked in two.queue() {
             let row = &detail(parked.detail)["rows"][0];
             if policy == Policy::Manual {
@@ -93,7 +94,8 @@ fn detail(parked: Option<String>) -> serde_json::Value {
     serde_json::from_str(&parked.unwrap()).unwrap()
 }
 
-/// Somebody writes the column before each push of the device arrives; how many pushes there were, eight at most.
+/// An outside writer changes the column before each push of the device arrives; returns the number
+/// of pushes, eight at most.
 fn beset(server: &Backend, device: &mut Device) -> usize {
     device.write("UPDATE places SET name = 'mine' WHERE id = 'p1'");
     let mut pushes = 0;
@@ -111,7 +113,7 @@ fn last_push(device: &Device) -> PushRequest {
 }
 
 #[apply(each_store)]
-fn an_edit_that_is_beset_by_others_goes_over_them_in_the_end(store: Store) {
+fn edit_with_repeated_conflicts_is_forced_in_the_end(store: Store) {
     for policy in [Policy::Rebase, Policy::KeepLocal] {
         let (server, mut one, mut two) = governed(store, policy);
         assert_eq!(beset(&server, &mut one), 4, "{policy:?}");
@@ -121,7 +123,7 @@ fn an_edit_that_is_beset_by_others_goes_over_them_in_the_end(store: Store) {
 }
 
 #[apply(each_store)]
-fn a_device_that_insists_against_the_servers_policy_is_compared_and_parks(store: Store) {
+fn force_against_server_policy_is_compared_and_parked(store: Store) {
     let (server, mut one, mut two) = governed(store, Policy::AcceptServer);
     one.engine().set_policies([("places".to_owned(), Policy::Rebase)].into()).unwrap();
     assert_eq!(beset(&server, &mut one), 4);
@@ -138,7 +140,7 @@ const CLOCKS: [(i64, i64); 4] = [
 ];
 
 #[apply(each_store)]
-fn later_edit_wins_whatever_clocks_show_and_whoever_pushes_first(store: Store) {
+fn later_edit_wins_whatever_the_clocks_and_push_order(store: Store) {
     for (one_shows, two_shows) in CLOCKS.into_iter().step_by(each(store, 2)) {
         for first in [1, 2] {
             let (server, mut one, mut two) = governed(store, Policy::LastWriteWins);
@@ -167,9 +169,9 @@ fn later_edit_wins_whatever_clocks_show_and_whoever_pushes_first(store: Store) {
     }
 }
 
-/// A pull between the writing and the push does not make an older edit the later one.
+/// A pull between the write and the push does not make an older edit the later one.
 #[apply(each_store)]
-fn earlier_edit_loses_to_the_edit_that_came_by_a_pull(store: Store) {
+fn earlier_edit_loses_to_a_pulled_later_edit(store: Store) {
     let (server, mut one, mut two) = governed(store, Policy::LastWriteWins);
     pass(&server, [&one, &two]);
     one.until(&server, Phase::Pulling).unwrap();
@@ -183,10 +185,8 @@ fn earlier_edit_loses_to_the_edit_that_came_by_a_pull(store: Store) {
 }
 
 #[apply(each_store)]
-fn where_the_server_wins_the_second_edit_of_a_row_is_parked_or_rebased_whatever_its_column(
-    store: Store,
-) {
-    for (policy, stands, waiting) in [
+fn server_wins_policy_parks_or_rebases_the_second_edit(store: Store) {
+    for (policy, rows, waiting) in [
         (Policy::AcceptServer, "p1|one|n|3", "Parked:Conflicted/1"),
         (Policy::Rebase, "p1|one|two|3", ""),
     ] {
@@ -200,7 +200,7 @@ fn where_the_server_wins_the_second_edit_of_a_row_is_parked_or_rebased_whatever_
         two.write("UPDATE places SET note = 'two' WHERE id = 'p1'");
         one.sync(&server);
         two.sync(&server);
-        assert_eq!(agree(&server, [&mut one, &mut two]), stands, "{policy:?}");
+        assert_eq!(agree(&server, [&mut one, &mut two]), rows, "{policy:?}");
         assert_eq!(two.waiting(), waiting, "{policy:?}");
     }
 }

@@ -1,4 +1,5 @@
-//! Pull: rows and cursor move together (I6), foreign images meet edits (O6), access changes (O9, C4), page ends (D15).
+//! Pull: rows and cursor are committed together, foreign images meet edits, access changes, pages
+//! end with transactions.
 
 use rejoin_core::sync::session::Phase;
 use rejoin_protocol::wire::pull::PullRequest;
@@ -14,7 +15,7 @@ fn two_places(store: Store) -> (Backend, Device) {
 }
 
 #[apply(each_store)]
-fn what_others_write_comes_with_a_pull_whoever_writes_it(store: Store) {
+fn pull_applies_writes_of_devices_and_outside_writers(store: Store) {
     let (server, mut device) = two_places(store);
     server.outside("UPDATE places SET name = 'by hand' WHERE id = 'p1'");
     server.outside("DELETE FROM places WHERE id = 'p2'");
@@ -26,12 +27,13 @@ fn what_others_write_comes_with_a_pull_whoever_writes_it(store: Store) {
 }
 
 #[apply(each_store)]
-fn the_cursor_moves_with_the_rows_it_covers(store: Store) {
+fn cursor_commits_with_its_rows(store: Store) {
     let (server, mut device) = two_places(store);
     server.outside("UPDATE places SET score = 5 WHERE id = 'p1'");
     device.until(&server, Phase::Pulling).unwrap();
     let broken = device.step_with(&server, |mut answer| {
-        // A score that is no number: the page is read as a message, and fails when it is bound.
+        // A score that is not a number: the page is parsed as a message, and fails when it is
+        // bound.
         let text = String::from_utf8(answer.body.to_vec()).unwrap();
         assert!(text.contains(",5,"), "{text}");
         answer.body = text.replace(",5,", ",\"five\",").into();
@@ -45,12 +47,12 @@ fn the_cursor_moves_with_the_rows_it_covers(store: Store) {
 }
 
 #[apply(each_store)]
-fn an_edit_that_was_never_sent_is_judged_by_the_pull(store: Store) {
+fn pull_detects_conflict_of_unsent_edit(store: Store) {
     let (server, mut device) = two_places(store);
     server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p1'");
     server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p2'");
     device.until(&server, Phase::Pulling).unwrap();
-    // Written while the pull is on its way.
+    // Written while the pull is in flight.
     device.write("UPDATE places SET name = 'mine' WHERE id = 'p1'");
     device.write("UPDATE places SET score = 5 WHERE id = 'p2'");
     device.step(&server).unwrap();
@@ -64,7 +66,7 @@ fn an_edit_that_was_never_sent_is_judged_by_the_pull(store: Store) {
 }
 
 #[apply(each_store)]
-fn rows_answered_under_other_buckets_are_named_again(store: Store) {
+fn rows_pushed_under_other_buckets_are_rechecked(store: Store) {
     let (server, mut device) = two_places(store);
     server.outside(
         "INSERT INTO places (id, name, note, score, user_id) VALUES ('b1', 'Bob', 'n', 1, 'bob')",
@@ -72,7 +74,8 @@ fn rows_answered_under_other_buckets_are_named_again(store: Store) {
     server.outside("INSERT INTO rejoin_bucket (user_id, bucket) VALUES ('ana', 'user:bob')");
     device.sync(&server);
     assert_eq!(device.see(PLACES), "b1|Bob|n|1 p1|A|n|3 p2|A|n|3");
-    // Access is taken away when the push is answered, and given back before the pull: the cursor sees no change.
+    // Access is revoked when the push is answered, and granted again before the pull: the cursor
+    // sees no change.
     device.write("UPDATE places SET name = 'hers?' WHERE id = 'b1'");
     device.until(&server, Phase::Pushing).unwrap();
     server.outside("DELETE FROM rejoin_bucket");
@@ -82,16 +85,16 @@ fn rows_answered_under_other_buckets_are_named_again(store: Store) {
     device.crash();
     device.sync(&server);
     assert_eq!(device.see(PLACES), "b1|Bob|n|1 p1|A|n|3 p2|A|n|3");
-    // It is asked once.
+    // The recheck is requested once.
     device.sync(&server);
     let last: PullRequest =
         serde_json::from_slice(device.sent.last().unwrap().body.as_ref().unwrap()).unwrap();
     assert!(last.rejoin.unwrap().recheck.is_empty());
 }
 
-/// A pull names five hundred rows again at most; the pulls of one pass name them all.
+/// A pull names at most five hundred rows again; the pulls of one pass name them all.
 #[apply(each_store)]
-fn more_rows_than_one_pull_names_again_all_come_in_one_pass(store: Store) {
+fn recheck_of_many_rows_completes_in_one_pass(store: Store) {
     const ROWS: usize = 601;
     const BOBS: &str = "SELECT count(*) FROM places WHERE name = 'Bob'";
     let (server, mut device) = two_places(store);
@@ -116,7 +119,7 @@ fn more_rows_than_one_pull_names_again_all_come_in_one_pass(store: Store) {
 }
 
 #[apply(each_store)]
-fn a_transaction_larger_than_a_page_comes_whole_or_not_at_all(store: Store) {
+fn transaction_larger_than_a_page_is_applied_whole(store: Store) {
     let server = Backend::on(store);
     let mut writer = Device::with("ana", 1, None, |config| config.page_size = 1_000);
     let mut reader = Device::with("ana", 2, None, |config| config.page_size = 7);
@@ -138,7 +141,8 @@ fn a_transaction_larger_than_a_page_comes_whole_or_not_at_all(store: Store) {
     assert_eq!(reader.see(PLACES), writer.see(PLACES));
 }
 
-/// A page has rows as they are when it is read, so alone it can show a part of a transaction that a later page names.
+/// A page has the rows as they are when it is read, so alone it can show a part of a transaction
+/// that a later page names.
 #[apply(each_store)]
 fn pages_of_one_pull_are_applied_together(store: Store) {
     const SCORES: &str = "SELECT score FROM places ORDER BY id";
@@ -159,18 +163,19 @@ fn pages_of_one_pull_are_applied_together(store: Store) {
     assert_eq!(reader.see(SCORES), "5 5");
 }
 
-/// A page names rows by entries, and brings them as they stand when it is read, which may be later than its last entry. So a
-/// cursor of before the backup can stand upon rows of after it.
-fn a_restore_behind_a_page_that_showed_more(store: Store) -> bool {
+/// A page names rows by entries, and contains them as they are when it is read, which may be later
+/// than its last entry. So a cursor from before the backup can be stored with rows from after it.
+fn restore_before_state_of_a_page(store: Store) -> bool {
     let (mut server, mut device) = places(store, 2, 1);
     device.sync(&server);
     server.outside("UPDATE places SET name = 'C' WHERE id = 'p1'");
     server.outside("UPDATE places SET name = 'D' WHERE id = 'p2'");
-    // Somebody has looked: the backup knows the positions of what is in it.
+    // A device has synced, so the backup contains the positions of its entries.
     Device::new("ana", 9).sync(&server);
     let backup = server.backup();
     server.outside("DELETE FROM places WHERE id = 'p1'");
-    // A pass keeps its pages until the last. After three that lost an answer, each page is applied alone.
+    // A pass keeps its pages until the last. After three passes with a lost response, each page is
+    // applied alone.
     for _ in 0..3 {
         device.until(&server, Phase::Pulling).unwrap();
         device.step(&server).unwrap();
@@ -191,8 +196,9 @@ fn a_restore_behind_a_page_that_showed_more(store: Store) -> bool {
     device.see(PLACES) == "p1|C|n|3 p2|D|n|3"
 }
 
-/// The device keeps the cursor of a snapshot's first page, and a backup of before the last page knows it.
-fn a_restore_behind_pages_of_a_snapshot(store: Store, is_first: bool, pages: usize) -> bool {
+/// The device keeps the cursor of a snapshot's first page, which a backup from before the last page
+/// contains.
+fn restore_before_last_snapshot_page(store: Store, is_first: bool, pages: usize) -> bool {
     let (mut server, mut device) = places(store, 2, 1);
     if !is_first {
         device.sync(&server);
@@ -215,18 +221,14 @@ fn a_restore_behind_pages_of_a_snapshot(store: Store, is_first: bool, pages: usi
 }
 
 #[apply(each_store)]
-fn a_server_restored_to_before_the_last_page_of_a_snapshot_is_found_out_though_the_cursor_is_older(
-    store: Store,
-) {
+fn restore_to_before_last_snapshot_page_is_detected(store: Store) {
     for is_first in [true, false] {
-        let holds = |pages| a_restore_behind_pages_of_a_snapshot(store, is_first, pages);
+        let holds = |pages| restore_before_last_snapshot_page(store, is_first, pages);
         assert!((0..5).step_by(each(store, 2)).all(holds), "first: {is_first}");
     }
 }
 
 #[apply(each_store)]
-fn a_server_restored_to_before_what_a_page_showed_is_found_out_though_the_cursor_is_older(
-    store: Store,
-) {
-    assert!(a_restore_behind_a_page_that_showed_more(store));
+fn restore_to_before_state_of_a_page_is_detected(store: Store) {
+    assert!(restore_before_state_of_a_page(store));
 }

@@ -1,4 +1,4 @@
-//! Push: groups, attempts, verdicts, and what is uncertain (O1 to O5, R9 to R11).
+//! Push: groups, attempts, verdicts, and uncertain mutations.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
@@ -17,7 +17,7 @@ fn pushes(device: &Device) -> Vec<PushRequest> {
 }
 
 #[apply(each_store)]
-fn only_changed_columns_and_what_they_were_are_sent(store: Store) {
+fn push_sends_changed_columns_with_old_values(store: Store) {
     let (server, mut device) = one_place(store);
     device.write(
         "UPDATE places SET name = 'B', updated_at = '2199-01-01T00:00:00.000000Z' WHERE id = 'p1'",
@@ -32,7 +32,7 @@ fn only_changed_columns_and_what_they_were_are_sent(store: Store) {
 }
 
 #[apply(each_store)]
-fn a_mutation_is_accepted_whole_or_not_at_all(store: Store) {
+fn mutation_is_accepted_or_rejected_as_a_whole(store: Store) {
     let (server, mut device) = one_place(store);
     device.write_together(&[
         "UPDATE places SET name = 'B' WHERE id = 'p1'",
@@ -49,7 +49,7 @@ fn a_mutation_is_accepted_whole_or_not_at_all(store: Store) {
 }
 
 #[apply(each_store)]
-fn a_lost_answer_is_no_second_application(store: Store) {
+fn lost_response_causes_no_second_application(store: Store) {
     for fault in faults(store) {
         let (server, mut device) = one_place(store);
         device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
@@ -68,12 +68,12 @@ fn a_lost_answer_is_no_second_application(store: Store) {
 }
 
 #[apply(each_store)]
-fn what_is_uncertain_is_sent_again_byte_for_byte(store: Store) {
+fn uncertain_mutation_is_resent_unchanged(store: Store) {
     let (server, mut device) = one_place(store);
     device.write("DELETE FROM places WHERE id = 'p1'");
     device.write("INSERT INTO places (id, name) VALUES ('p2', 'new')");
     device.lose_push(&server, Fault::RequestLost);
-    // A pull between the two sends renews the row's version, and none of it may slip into the group.
+    // A pull between the two sends renews the row's version, which must not change the sent group.
     server.outside("UPDATE places SET note = 'foreign' WHERE id = 'p1'");
     device.faults.push_back(Fault::RequestLost);
     device.pass(&server).unwrap_err();
@@ -89,23 +89,23 @@ fn what_is_uncertain_is_sent_again_byte_for_byte(store: Store) {
 }
 
 #[apply(each_store)]
-fn a_repeated_verdict_brings_the_row_as_it_now_stands(store: Store) {
+fn repeated_verdict_carries_the_current_row(store: Store) {
     let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
     device.lose_push(&server, Fault::AnswerLost);
     server.outside("UPDATE places SET name = 'C' WHERE id = 'p1'");
     device.until(&server, Phase::Pulling).unwrap();
-    assert_eq!(device.see(PLACES), "p1|C|n|3", "the image of now, not of then");
+    assert_eq!(device.see(PLACES), "p1|C|n|3", "the current image, not the old one");
     device.sync(&server);
     assert_eq!((device.waiting(), device.see(PLACES)), (String::new(), server.see(PLACES)));
 }
 
 #[apply(each_store)]
-fn sent_is_committed_before_the_first_byte_leaves(store: Store) {
+fn sent_state_is_committed_before_sending(store: Store) {
     let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
     device.until(&server, Phase::Pushing).unwrap();
-    // The request is on the wire, and the process dies.
+    // The request is in flight, and the process ends.
     device.crash();
     assert_eq!(device.waiting(), "Uncertain/1");
     device.sync(&server);
@@ -113,7 +113,7 @@ fn sent_is_committed_before_the_first_byte_leaves(store: Store) {
 }
 
 #[apply(each_store)]
-fn an_answer_is_one_transaction(store: Store) {
+fn push_response_is_applied_in_one_transaction(store: Store) {
     let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
     device.write("INSERT INTO places (id, name) VALUES ('p2', 'new')");
@@ -129,14 +129,14 @@ fn an_answer_is_one_transaction(store: Store) {
 }
 
 #[apply(each_store)]
-fn an_answer_that_nobody_waits_for_is_not_applied(store: Store) {
+fn response_to_an_abandoned_request_is_not_applied(store: Store) {
     let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
     device.lose_push(&server, Fault::AnswerLost);
     let late = server.answer("ana", device.sent.last().unwrap());
     device.unexpected(late.clone()).unwrap_err();
     assert_eq!(device.waiting(), "Uncertain/1");
-    // Nor is it the answer to another request, which has another number.
+    // Nor does it match another request, which has another number.
     device.until(&server, Phase::Pushing).unwrap();
     device.step_with(&server, |_| late).unwrap_err();
     assert_eq!(device.waiting(), "Uncertain/1");
@@ -145,13 +145,13 @@ fn an_answer_that_nobody_waits_for_is_not_applied(store: Store) {
 }
 
 #[apply(each_store)]
-fn an_uncertain_edit_is_not_judged_before_its_verdict(store: Store) {
+fn uncertain_edit_has_no_conflict_before_its_verdict(store: Store) {
     let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
     device.write("UPDATE places SET name = 'C' WHERE id = 'p1'");
     device.write("UPDATE places SET name = 'D' WHERE id = 'p1'");
     device.lose_push(&server, Fault::AnswerLost);
-    // Its own row comes back by a pull; the next push is lost on its way, so the pull comes first.
+    // Its own row arrives by a pull; the next push is lost, so the pull comes first.
     device.pull_only(&server);
     assert_eq!(device.waiting(), "Uncertain/1 Uncertain/1 Uncertain/1");
     device.sync(&server);
@@ -160,7 +160,7 @@ fn an_uncertain_edit_is_not_judged_before_its_verdict(store: Store) {
 }
 
 #[apply(each_store)]
-fn what_stands_on_a_refused_mutation_is_blocked_and_parked_with_it(store: Store) {
+fn dependents_of_rejected_mutation_are_parked_with_it(store: Store) {
     let (server, mut device) = one_place(store);
     device.write("INSERT INTO places (id, name, score) VALUES ('p2', 'bad', 9)");
     device.write("INSERT INTO visits (id, place_id, day) VALUES ('v1', 'p2', 'monday')");
@@ -180,9 +180,9 @@ fn what_stands_on_a_refused_mutation_is_blocked_and_parked_with_it(store: Store)
     assert_eq!(server.see("SELECT count(*) FROM visits"), "0");
 }
 
-/// Whether the correction is written before the push or while it is on its way.
+/// Whether the correction is written before the push or while it is in flight.
 #[apply(each_store)]
-fn a_correction_of_a_refused_value_takes_its_place(store: Store) {
+fn correction_of_rejected_value_replaces_it(store: Store) {
     for in_flight in [false, true] {
         let (server, mut device) = one_place(store);
         device.write("UPDATE places SET score = 9 WHERE id = 'p1'");
@@ -202,7 +202,7 @@ fn a_correction_of_a_refused_value_takes_its_place(store: Store) {
 }
 
 #[apply(each_store)]
-fn a_delete_names_the_version_of_the_base_row_not_what_the_app_wrote(store: Store) {
+fn delete_sends_version_of_the_base_row(store: Store) {
     let (server, mut device) = one_place(store);
     device.write_together(&[
         "UPDATE places SET updated_at = '2199-01-01T00:00:00.000000Z' WHERE id = 'p1'",
@@ -219,13 +219,13 @@ fn a_delete_names_the_version_of_the_base_row_not_what_the_app_wrote(store: Stor
 }
 
 #[apply(each_store)]
-fn a_batch_that_is_too_large_is_halved_and_what_is_too_large_alone_is_parked(store: Store) {
+fn oversized_batch_is_halved_and_oversized_mutation_parked(store: Store) {
     let (server, mut device) = one_place(store);
     for number in 0..4 {
         device.write(&format!("INSERT INTO places (id, name) VALUES ('n{number}', 'new')"));
     }
     device.until(&server, Phase::Pushing).unwrap();
-    // Four, then two, then one: too large each time; the first alone is the culprit.
+    // Four, then two, then one: too large each time; only the first alone is the cause.
     device.faults.extend([Fault::TooLarge, Fault::TooLarge, Fault::TooLarge]);
     let report = device.sync(&server);
     assert_eq!((report.accepted, report.parked), (3, 1));
@@ -233,7 +233,7 @@ fn a_batch_that_is_too_large_is_halved_and_what_is_too_large_alone_is_parked(sto
     assert_eq!(server.see("SELECT id FROM places ORDER BY id"), "n1 n2 n3 p1");
 }
 
-/// In two threads behind a barrier: of two edits of one value one wins, and all else arrives.
+/// In two threads after a barrier: of two edits of one value one wins, and all others are applied.
 #[apply(each_store)]
 fn concurrent_pushes_of_one_user_accept_one_edit_of_a_value(store: Store) {
     let (server, one) = one_place(store);

@@ -1,4 +1,4 @@
-//! Register: whose file it is, which device it is, and which server it meets (D10, D13).
+//! Register: the user of the file, the device's identity, and the server's epoch.
 
 use rejoin_core::Error;
 use rejoin_core::sync::session::{Phase, Response};
@@ -13,7 +13,7 @@ fn registered(device: &Device) -> Vec<RegisterRequest> {
 }
 
 #[apply(each_store)]
-fn a_device_says_who_it_is_and_what_it_can_do(store: Store) {
+fn register_sends_identity_and_capabilities(store: Store) {
     let server = Backend::on(store);
     let mut device = Device::new("ana", 1);
     device.sync(&server);
@@ -42,15 +42,15 @@ fn another_user_is_refused_before_anything_is_sent(store: Store) {
     let wrong = error.downcast_ref::<Error>();
     assert!(matches!(wrong, Some(Error::WrongUser { pending: 1 })), "{error}");
     let phases: Vec<Phase> = device.sent[before..].iter().map(|one| one.phase).collect();
-    assert_eq!(phases, [Phase::Registering], "nothing but the question was sent");
-    // Back with its own user it goes on.
+    assert_eq!(phases, [Phase::Registering], "only the register request was sent");
+    // Back with its own user it continues.
     "ana".clone_into(&mut device.user);
     device.sync(&server);
     assert_eq!(server.see("SELECT id, user_id FROM places"), "p1|ana");
 }
 
 #[apply(each_store)]
-fn another_name_of_the_app_for_the_user_is_another_user(store: Store) {
+fn configured_user_id_differs_from_token_user(store: Store) {
     let server = Backend::on(store);
     let mut device = Device::with("ana", 1, None, |config| config.user_id = Some("u-1".into()));
     device.sync(&server);
@@ -60,7 +60,7 @@ fn another_name_of_the_app_for_the_user_is_another_user(store: Store) {
 }
 
 #[apply(each_store)]
-fn a_device_that_the_server_has_forgotten_registers_again(store: Store) {
+fn forgotten_device_registers_again(store: Store) {
     let server = Backend::on(store);
     let mut device = Device::new("ana", 1);
     device.sync(&server);
@@ -73,7 +73,7 @@ fn a_device_that_the_server_has_forgotten_registers_again(store: Store) {
 }
 
 #[apply(each_store)]
-fn refusals_of_the_server_end_the_pass_by_their_kind(store: Store) {
+fn refusals_end_the_pass_with_typed_errors(store: Store) {
     let server = Backend::on(store);
     let mut device = Device::new("ana", 1);
     device.sync(&server);

@@ -1,4 +1,4 @@
-//! Bugs that were found by reading the code against the models: each story failed before its fix.
+//! Regressions: bugs found by comparing the code with the models. Each test failed before its fix.
 
 use rejoin_core::sync::session::Phase;
 use rejoin_tests::{Backend, Device, Fault, Moment, Store};
@@ -8,10 +8,11 @@ use crate::{apply, each_store};
 
 const PLACES: &str = "SELECT id, name, note FROM places ORDER BY id";
 
-/// A delete took the version of the base image when it was first sent. While an earlier edit of the row is uncertain,
-/// that image has met no judgement (O6): the server saw "equal version" and removed an edit that nobody here had seen.
+/// A delete took the version of the base image when it was first sent. While an earlier edit of the
+/// row is uncertain, that image has not been checked for conflicts: the server saw "equal version"
+/// and removed an edit that this device had never shown.
 #[apply(each_store)]
-fn a_delete_above_an_uncertain_edit_removes_no_foreign_edit(store: Store) {
+fn delete_above_uncertain_edit_removes_no_foreign_edit(store: Store) {
     let (server, mut device) = places(store, 1, 3);
     device.sync(&server);
     device.write("UPDATE places SET note = 'mine' WHERE id = 'p1'");
@@ -21,21 +22,22 @@ fn a_delete_above_an_uncertain_edit_removes_no_foreign_edit(store: Store) {
     device.until(&server, Phase::Pulling).unwrap();
     device.write("DELETE FROM places WHERE id = 'p1'");
     let delete = device.queue()[1].id;
-    // The foreign image comes while the first edit is uncertain, and meets no judgement.
+    // The foreign image arrives while the first edit is uncertain, and is not checked for
+    // conflicts.
     device.step(&server).unwrap();
     assert_eq!(device.waiting(), "Uncertain/1 Pending/1");
     device.sync(&server);
     device.sync(&server);
-    assert_eq!(server.see(PLACES), "p1|theirs|mine", "the foreign edit stands");
+    assert_eq!(server.see(PLACES), "p1|theirs|mine", "the foreign edit remains");
     assert_eq!(device.waiting(), "Parked:Conflicted/1");
     assert_eq!(device.queue()[0].id, delete);
     assert_eq!(device.see(PLACES), "p1|theirs|mine");
 }
 
-/// A snapshot beside the tables began anew at every start of the app: register named the cursor that the log no longer
-/// reaches, heard that it is worth nothing, and took that for news.
+/// A staged snapshot restarted at every start of the app: register sent the compacted cursor, the
+/// server answered that it is invalid, and the device took that for a new state.
 #[apply(each_store)]
-fn a_staged_snapshot_is_resumed_by_the_next_start_of_the_app(store: Store) {
+fn staged_snapshot_resumes_after_app_restart(store: Store) {
     let (server, mut device) = places(store, 9, 3);
     device.sync(&server);
     server.outside("UPDATE places SET note = 'later' WHERE id = 'p9'");
@@ -56,9 +58,9 @@ fn a_staged_snapshot_is_resumed_by_the_next_start_of_the_app(store: Store) {
     assert_eq!(pages, 4, "nine rows by three, and the end; none of them twice");
 }
 
-/// A group that the server's own triggers cannot digest answered 500 for the whole request, for ever.
+/// A group on which the server's own triggers fail caused a 500 for the whole request, forever.
 #[apply(each_store)]
-fn a_group_that_makes_the_server_fail_blocks_no_other(store: Store) {
+fn group_with_server_failure_blocks_no_other(store: Store) {
     let (server, mut device) = places(store, 2, 3);
     device.sync(&server);
     server.outside_by(
@@ -83,10 +85,11 @@ fn a_group_that_makes_the_server_fail_blocks_no_other(store: Store) {
     );
 }
 
-/// An edit that had no verdict, though the server had accepted it, was laid over one of the same device that the server
-/// accepted after it: the app saw the older value, and what it wrote upon that was parked.
+/// An edit without a verdict, though accepted by the server, was applied over an edit of the same
+/// device that the server accepted later. The app saw the older value, and its next write was
+/// parked.
 #[apply(each_store)]
-fn what_follows_from_an_edit_without_a_verdict_waits_for_the_next_pass(store: Store) {
+fn dependents_of_edit_without_verdict_wait_for_next_pass(store: Store) {
     let server = Backend::on(store);
     server.outside("INSERT INTO places (id, name, user_id) VALUES ('p1', 'A', 'ana')");
     let mut device = Device::with("ana", 1, None, |config| config.batch_size = 1);

@@ -1,4 +1,5 @@
-//! Every exchange recorded with a v0.1.2 server, played against ours: an answer of the same status, shape and meaning.
+//! Replays every exchange recorded with a v0.1.2 server on the companion server, and compares
+//! status, shape and meaning.
 //!
 //! `docs/protocol.md` lists each difference with its reason, and the list is exact.
 
@@ -23,7 +24,7 @@ fn token(claims: &str, secret: &str) -> String {
         .unwrap()
 }
 
-/// What differs, by fixture.
+/// The differences, by fixture.
 fn played() -> BTreeMap<String, Vec<String>> {
     let mut runs = vec![
         sessions::stock(),
@@ -43,7 +44,7 @@ fn played() -> BTreeMap<String, Vec<String>> {
     found
 }
 
-/// What `docs/protocol.md` lists, by the number of the fixture.
+/// The differences that `docs/protocol.md` lists, by the number of the fixture.
 fn listed() -> BTreeMap<String, Vec<String>> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/protocol.md");
     let book = std::fs::read_to_string(path).unwrap();
@@ -60,7 +61,7 @@ fn listed() -> BTreeMap<String, Vec<String>> {
     listed
 }
 
-/// One difference as the table writes it: members and results in backticks, a status without.
+/// One difference in the format of the table: members and results in backticks, a status without.
 fn as_listed(difference: &str) -> String {
     let is_written = difference.starts_with(char::is_numeric) || difference.contains('`');
     if is_written { difference.to_owned() } else { format!("`{difference}`") }

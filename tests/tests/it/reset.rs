@@ -1,4 +1,4 @@
-//! Resets with a server: what was asked before is not heard afterwards, and what is kept comes through.
+//! Resets with a server: responses to earlier requests are ignored, and kept mutations are synced.
 
 use rejoin_core::Error;
 use rejoin_core::engine::reset::Keep;
@@ -32,7 +32,7 @@ fn reset(device: &mut Device, keep: Keep) {
 }
 
 #[apply(each_store)]
-fn the_next_user_begins_anew_and_gets_nothing_of_the_former_one(store: Store) {
+fn next_user_starts_empty_after_a_reset(store: Store) {
     let server = two_users(store);
     let mut device = Device::new("ana", 1);
     device.sync(&server);
@@ -62,7 +62,7 @@ fn the_next_user_begins_anew_and_gets_nothing_of_the_former_one(store: Store) {
 }
 
 #[apply(each_store)]
-fn an_answer_to_what_was_asked_before_a_reset_is_not_heard_after_it(store: Store) {
+fn response_to_request_before_a_reset_is_ignored(store: Store) {
     for phase in
         [Phase::Registering, Phase::FetchingSchema, Phase::Snapshot, Phase::Pushing, Phase::Pulling]
     {
@@ -92,7 +92,7 @@ fn an_answer_to_what_was_asked_before_a_reset_is_not_heard_after_it(store: Store
                 String::new()
             };
             assert_eq!(rows, "", "{phase:?}");
-            // What had left is the former user's; the file is the next one's.
+            // Sent mutations belong to the former user; the file to the next one.
             "bob".clone_into(&mut device.user);
             device.sync(&server);
             assert_eq!(device.see(PLACES), "b1|of bob|-", "{phase:?}");
@@ -102,7 +102,7 @@ fn an_answer_to_what_was_asked_before_a_reset_is_not_heard_after_it(store: Store
 }
 
 #[apply(each_store)]
-fn a_reset_between_two_requests_ends_the_pass_before_another_leaves(store: Store) {
+fn reset_between_two_requests_ends_the_pass(store: Store) {
     let server = two_users(store);
     let mut device = Device::new("ana", 1);
     device.until(&server, Phase::Snapshot).unwrap();
@@ -111,13 +111,14 @@ fn a_reset_between_two_requests_ends_the_pass_before_another_leaves(store: Store
     let sent = device.sent.len();
     let error = device.prepare().unwrap_err().to_string();
     assert!(error.contains("reset"), "{error}");
-    assert_eq!(device.sent.len(), sent, "nothing leaves with the former user's credentials");
+    assert_eq!(device.sent.len(), sent, "nothing is sent with the former user's credentials");
     "bob".clone_into(&mut device.user);
     device.sync(&server);
     assert_eq!(device.see(PLACES), "b1|of bob|-");
 }
 
-/// A device with something of every kind in its queue: an insert, an edit, a delete, a parked one, and what is uncertain.
+/// A device with every kind of pending mutation: an insert, an edit, a delete, a parked one, and an
+/// uncertain one.
 fn of_every_kind(server: &Backend) -> Device {
     let mut device = Device::with("ana", 1, None, |config| config.batch_size = 2);
     device.sync(server);
@@ -139,15 +140,19 @@ fn of_every_kind(server: &Backend) -> Device {
 }
 
 #[apply(each_store)]
-fn rows_that_come_afresh_meet_what_was_kept_and_every_edit_has_its_verdict(store: Store) {
-    // With a death at each moment of what follows.
+fn edits_kept_by_a_reset_get_their_verdicts(store: Store) {
+    // With a crash at each moment of what follows.
     for crash_at in (0..10).step_by(each(store, 4)) {
         let server = two_users(store);
         let mut device = of_every_kind(&server);
         let before = ids(&mut device);
         device.engine().reset(Keep::Pending, &[]).unwrap();
         assert_eq!(ids(&mut device), before);
-        assert_eq!(device.see(PLACES), "a4|uncertain|pending", "what the app made needs no server");
+        assert_eq!(
+            device.see(PLACES),
+            "a4|uncertain|pending",
+            "rows that the app created need no server"
+        );
         for _ in 0..crash_at {
             if matches!(device.step(&server).unwrap(), Moment::Finished(_)) {
                 break;
@@ -172,7 +177,7 @@ fn rows_that_come_afresh_meet_what_was_kept_and_every_edit_has_its_verdict(store
 }
 
 #[apply(each_store)]
-fn a_reset_that_keeps_what_waits_forgets_no_restored_server(store: Store) {
+fn reset_that_keeps_the_queue_still_detects_a_restore(store: Store) {
     let mut server = two_users(store);
     let mut device = Device::new("ana", 1);
     device.sync(&server);
@@ -188,7 +193,7 @@ fn a_reset_that_keeps_what_waits_forgets_no_restored_server(store: Store) {
 }
 
 #[apply(each_store)]
-fn push_in_flight_before_a_reset_that_keeps_the_queue_is_sent_again(store: Store) {
+fn push_in_flight_is_sent_again_after_reset_keeping_queue(store: Store) {
     for lost in [false, true] {
         let server = two_users(store);
         let mut device = Device::new("ana", 1);
@@ -208,10 +213,10 @@ fn push_in_flight_before_a_reset_that_keeps_the_queue_is_sent_again(store: Store
     }
 }
 
-/// Found by the world of rows 25012206: the answer to a push of which nothing was accepted gave a witness that knew less than the
-/// cursor, and the reset dropped the cursor.
+/// Regression (rows seed 25012206): the response to a push without any acceptance carried a tip
+/// older than the cursor, and the reset dropped the cursor.
 #[apply(each_store)]
-fn reset_behind_a_refused_push_forgets_no_restored_server(store: Store) {
+fn reset_after_rejected_push_still_detects_a_restore(store: Store) {
     let mut server = two_users(store);
     let (mut device, mut other) = (Device::new("ana", 1), Device::new("bob", 2));
     device.sync(&server);
@@ -228,7 +233,7 @@ fn reset_behind_a_refused_push_forgets_no_restored_server(store: Store) {
         other.write(&format!("INSERT INTO places (id, name) VALUES ('b{at}x', 'later')"));
     }
     other.sync(&server);
-    // Behind this no position of before can be compared.
+    // After this no earlier position can be compared.
     let shelves = "CREATE TABLE shelves (id TEXT PRIMARY KEY, name TEXT, user_id TEXT, \
                    updated_at TEXT, deleted_at TEXT)";
     server.add_table(shelves, "shelves");

@@ -1,4 +1,5 @@
-//! Servers that went back to a backup, or came back empty, where neither cursor nor log can show it.
+//! Servers that were restored from a backup, or came back empty, where neither cursor nor log can
+//! show it.
 
 use rejoin_core::Error;
 use rejoin_core::engine::reset::Keep;
@@ -10,7 +11,7 @@ use crate::{apply, each_store};
 
 const ALL: &str = "UPDATE places SET score = 5";
 
-/// A server with nine places, and a device in step with it that has added one behind the backup.
+/// A server with nine places, and a synced device that has added one after the backup.
 fn with_one_place_more(store: Store) -> (Backend, Device, rejoin_tests::Backup) {
     let (server, mut device) = places(store, 9, 100);
     device.sync(&server);
@@ -29,7 +30,8 @@ fn has_it_back(server: &Backend, device: &mut Device) {
     in_step(device, server);
 }
 
-/// The position of the cursor is given again, to another entry, and forgotten: no tag can show that it is another one.
+/// The position of the cursor is assigned again, to another entry, and compacted: no tag can show
+/// that it differs.
 #[apply(each_store)]
 fn restore_and_compaction_past_the_cursor_lose_no_edit(store: Store) {
     for edits_before in [false, true] {
@@ -43,9 +45,9 @@ fn restore_and_compaction_past_the_cursor_lose_no_edit(store: Store) {
     }
 }
 
-/// The same where a snapshot has come in between, whose cursor is younger than the edit.
+/// The same with a snapshot in between, whose cursor is newer than the edit.
 #[apply(each_store)]
-fn snapshot_keeps_the_proof_of_what_was_accepted(store: Store) {
+fn snapshot_keeps_the_log_tip_of_accepted_edits(store: Store) {
     let (mut server, mut device, _) = with_one_place_more(store);
     let early = server.backup();
     device.write("INSERT INTO places (id, name) VALUES ('q2', 'accepted, then lost')");
@@ -63,9 +65,10 @@ fn snapshot_keeps_the_proof_of_what_was_accepted(store: Store) {
     in_step(&mut device, &server);
 }
 
-/// A device that was away for long, with a server that was never restored, rebuilds and begins no epoch.
+/// A device that was away for long, with a server that was never restored, rebuilds and starts no
+/// epoch.
 #[apply(each_store)]
-fn absence_alone_begins_no_epoch(store: Store) {
+fn absence_alone_starts_no_epoch(store: Store) {
     let (server, mut device, _) = with_one_place_more(store);
     let epoch = device.engine().meta("epoch").unwrap();
     for _ in 0..2 {
@@ -76,9 +79,10 @@ fn absence_alone_begins_no_epoch(store: Store) {
     }
 }
 
-/// The pages after a push show what is later than the push; a restore to between the two is found by the tip on each page.
+/// The pages after a push contain later changes than the push; a restore to between the two is
+/// detected by the tip on each page.
 #[apply(each_store)]
-fn restore_between_a_push_and_a_later_page_is_found(store: Store) {
+fn restore_between_a_push_and_a_later_page_is_detected(store: Store) {
     for is_first in [true, false] {
         let (mut server, mut device) = places(store, 3, 1);
         if !is_first {
@@ -101,9 +105,10 @@ fn restore_between_a_push_and_a_later_page_is_found(store: Store) {
     }
 }
 
-/// The place of the last page is in the restored log as well: only what the push was answered shows the restore.
+/// The position of the last page is in the restored log as well: only the response to the push
+/// shows the restore.
 #[apply(each_store)]
-fn restore_to_before_a_push_between_two_pages_is_found(store: Store) {
+fn restore_to_before_a_push_between_pages_is_detected(store: Store) {
     let (mut server, mut device) = places(store, 3, 1);
     pages(&mut device, &server, 1);
     let backup = server.backup();
@@ -117,7 +122,7 @@ fn restore_to_before_a_push_between_two_pages_is_found(store: Store) {
 
 /// The device keeps its rows and offers nothing until its app resets it, or the old server is back.
 #[apply(each_store)]
-fn empty_server_under_the_same_url_takes_nothing_from_the_device(store: Store) {
+fn empty_server_at_the_same_url_removes_no_device_rows(store: Store) {
     for resets in [false, true] {
         let (mut server, mut device, _) = with_one_place_more(store);
         device.write("UPDATE places SET note = 'waits' WHERE id = 'p1'");
@@ -149,17 +154,17 @@ fn empty_server_under_the_same_url_takes_nothing_from_the_device(store: Store) {
     }
 }
 
-/// Another server whose tables are filled is taken as it is: nothing is lost but what it lacks.
+/// Another server whose tables are filled is accepted: only what it lacks is lost.
 #[apply(each_store)]
-fn other_server_with_the_same_tables_filled_is_taken(store: Store) {
+fn other_server_with_filled_tables_is_accepted(store: Store) {
     let (mut server, mut device, _) = with_one_place_more(store);
     let (other, _) = places(store, 9, 100);
     server.restore(&other.backup());
     has_it_back(&server, &mut device);
 }
 
-/// A server whose backup lacks `columns`, restored and given the column `again`; and the report of a device that waits with an
-/// insert which wrote `tint`.
+/// A server whose backup lacks `columns`, restored and given the column `again`; and the report of
+/// a device with a pending insert that wrote `tint`.
 fn restored_before_columns(store: Store, columns: &[&str], again: &str) -> (Backend, PassReport) {
     let add = |column: &&str| format!("ALTER TABLE places ADD COLUMN {column} TEXT");
     let (mut server, mut device) = places(store, 1, 100);
@@ -174,9 +179,9 @@ fn restored_before_columns(store: Store, columns: &[&str], again: &str) -> (Back
     (server, report)
 }
 
-/// Found by simulation (seed 7003148): the next column got the identity of the lost one.
+/// Regression (seed 7003148): the next column got the identity of the lost one.
 #[apply(each_store)]
-fn restored_server_gives_another_column_no_old_identity(store: Store) {
+fn restored_server_reuses_no_column_identity(store: Store) {
     let (server, report) = restored_before_columns(store, &["tint"], "remark");
     assert_eq!((report.accepted, report.parked), (0, 1));
     assert_eq!(server.see("SELECT count(*) FROM places WHERE remark = 'red'"), "0");

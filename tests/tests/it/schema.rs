@@ -1,5 +1,5 @@
-//! Schema: fetched, adopted with pending work kept, gained columns filled by the server (S1, S3), answers of another
-//! schema abandoned (S4).
+//! Schema: fetched, adopted with pending mutations kept; gained columns filled by the server;
+//! responses of another schema abandoned.
 
 use rejoin_core::sync::session::Phase;
 use rejoin_protocol::manifest::Rule;
@@ -11,12 +11,12 @@ use crate::{apply, each_store};
 const PLACES: &str = "SELECT id, name, note FROM places ORDER BY id";
 
 #[apply(each_store)]
-fn a_column_that_is_gained_is_filled_by_the_server_not_by_a_default(store: Store) {
+fn gained_column_is_filled_by_the_server(store: Store) {
     let (mut server, mut device) = one_place(store);
     server.outside("INSERT INTO places (id, name, user_id) VALUES ('p2', 'B', 'ana')");
     device.sync(&server);
     device.write("UPDATE places SET name = 'pending' WHERE id = 'p1'");
-    // No entry of the log names a row for it: the server's rows have it by its default.
+    // No log entry names a row for it: the server's rows have its default.
     server.alter("ALTER TABLE places ADD COLUMN stars INTEGER DEFAULT 2");
     let report = device.sync(&server);
     assert_eq!((report.accepted, report.parked), (1, 0), "{}", device.waiting());
@@ -24,10 +24,10 @@ fn a_column_that_is_gained_is_filled_by_the_server_not_by_a_default(store: Store
     assert_eq!(device.engine().digest("places").unwrap(), server.digest("ana", "places"));
 }
 
-/// Found by simulation: what was made before the column was gained took this device's default for it when it was laid down
-/// again.
+/// Regression: rows created before the column was gained took this device's default when they were
+/// applied again.
 #[apply(each_store)]
-fn a_row_that_was_made_before_a_column_was_gained_takes_no_default_of_this_device(store: Store) {
+fn older_row_takes_no_local_default_in_a_gained_column(store: Store) {
     let (mut server, mut device) = one_place(store);
     device.write("UPDATE places SET note = 'first' WHERE id = 'p1'");
     device.write_together(&[
@@ -45,7 +45,8 @@ fn a_row_that_was_made_before_a_column_was_gained_takes_no_default_of_this_devic
     assert_eq!(device.see("SELECT id, name, stars FROM places"), "p1|second|2 p2|made here|2");
 }
 
-/// Found by simulation: the delete was compared with what the server had put into the column, and parked.
+/// Regression: the delete was compared with the value that the server had filled into the column,
+/// and parked.
 #[apply(each_store)]
 fn delete_of_own_row_is_accepted_after_a_gained_column(store: Store) {
     let (mut server, mut device) = one_place(store);
@@ -59,7 +60,8 @@ fn delete_of_own_row_is_accepted_after_a_gained_column(store: Store) {
     assert_eq!(device.see(PLACES), "p1|A|n");
 }
 
-/// The delete stands on an edit, so it is compared by values, and the device has none in the new column yet.
+/// The delete depends on an edit, so it is compared by values, and the device has none in the new
+/// column yet.
 #[apply(each_store)]
 fn delete_before_a_gained_column_is_filled_is_accepted(store: Store) {
     let (mut server, mut device) = one_place(store);
@@ -74,13 +76,13 @@ fn delete_before_a_gained_column_is_filled_is_accepted(store: Store) {
 }
 
 #[apply(each_store)]
-fn rules_that_changed_alone_are_fetched_at_the_next_register(store: Store) {
+fn changed_rules_are_fetched_at_the_next_register(store: Store) {
     let (mut server, mut device) = one_place(store);
     let too_long = "UPDATE places SET name = 'far too long' WHERE id = 'p1'";
     let rule = Rule::Check { name: "short".to_owned(), expression: "length(name) < 5".to_owned() };
     server.declare("places", rule);
     device.crash().sync(&server);
-    assert!(!device.try_write(too_long), "the device knows the rule now");
+    assert!(!device.try_write(too_long), "the device has the rule now");
     assert_eq!(device.see(PLACES), "p1|A|n");
     device.crash().sync(&server);
     assert!(
@@ -90,7 +92,7 @@ fn rules_that_changed_alone_are_fetched_at_the_next_register(store: Store) {
 }
 
 #[apply(each_store)]
-fn a_table_that_is_gained_comes_with_its_rows(store: Store) {
+fn gained_table_arrives_with_its_rows(store: Store) {
     let (mut server, mut device) = one_place(store);
     server.add_table(
         "CREATE TABLE tags (id TEXT PRIMARY KEY, label TEXT, user_id TEXT, updated_at TEXT, deleted_at TEXT);
@@ -103,7 +105,7 @@ fn a_table_that_is_gained_comes_with_its_rows(store: Store) {
 }
 
 #[apply(each_store)]
-fn an_answer_of_another_schema_is_abandoned_whole(store: Store) {
+fn response_of_another_schema_is_abandoned_whole(store: Store) {
     let (server, mut device) = one_place(store);
     server.outside("UPDATE places SET name = 'C' WHERE id = 'p1'");
     device.until(&server, Phase::Pulling).unwrap();
@@ -120,9 +122,10 @@ fn an_answer_of_another_schema_is_abandoned_whole(store: Store) {
     assert_eq!(device.see(PLACES), "p1|C|n");
 }
 
-/// On a SQLite server a renamed column is another one (docs/adr/0009): the old one goes, the new one comes.
+/// On an SQLite server a renamed column is another one (docs/adr/0009): the old one is removed, the
+/// new one is added.
 #[apply(each_store)]
-fn a_renamed_column_is_gained_and_an_older_edit_of_another_one_is_pushed(store: Store) {
+fn renamed_column_is_gained_and_older_edits_are_pushed(store: Store) {
     let (mut server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'pending' WHERE id = 'p1'");
     server.alter("ALTER TABLE places RENAME COLUMN note TO remark");
@@ -136,9 +139,10 @@ fn a_renamed_column_is_gained_and_an_older_edit_of_another_one_is_pushed(store: 
     assert_eq!(device.engine().digest("places").unwrap(), server.digest("ana", "places"));
 }
 
-/// Everything else goes on: the insert never named the column, and the rename stands on no parked edit.
+/// Everything else continues: the insert never named the column, and the rename depends on no
+/// parked edit.
 #[apply(each_store)]
-fn edit_of_a_removed_column_is_parked_whole_and_holds_nothing_back(store: Store) {
+fn edit_of_removed_column_is_parked_whole(store: Store) {
     let (mut server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B', note = 'pending' WHERE id = 'p1'");
     device.write("INSERT INTO places (id, name) VALUES ('p2', 'new')");
@@ -151,7 +155,7 @@ fn edit_of_a_removed_column_is_parked_whole_and_holds_nothing_back(store: Store)
     let seen = "SELECT id, name, score FROM places ORDER BY id";
     let rows = "p1|A|4 p2|new|-";
     assert_eq!((device.see(seen).as_str(), server.see(seen).as_str()), (rows, rows));
-    // The app takes what is left of it, upon the rows of now.
+    // The app retries the remainder on the current rows.
     let id = device.queue()[0].id;
     device.engine().edit(id, |_| Ok(())).unwrap();
     device.sync(&server);
@@ -159,7 +163,7 @@ fn edit_of_a_removed_column_is_parked_whole_and_holds_nothing_back(store: Store)
 }
 
 #[apply(each_store)]
-fn edits_of_a_removed_table_are_parked_or_end_by_their_verdict(store: Store) {
+fn edits_of_removed_table_are_parked_or_get_their_verdict(store: Store) {
     let tags = "CREATE TABLE tags (id TEXT PRIMARY KEY, label TEXT, user_id TEXT, updated_at TEXT, deleted_at TEXT);";
     for (sent, arrived) in [(false, false), (true, false), (true, true)] {
         let (mut server, mut device) = one_place(store);
@@ -184,10 +188,10 @@ fn edits_of_a_removed_table_are_parked_or_end_by_their_verdict(store: Store) {
     }
 }
 
-/// Found by simulation: the snapshot looked for the rows of each edit, also where the server had removed the table, and
-/// failed each time.
+/// Regression: the snapshot looked up the rows of each edit, even if the server had removed the
+/// table, and failed each time.
 #[apply(each_store)]
-fn snapshot_passes_over_edits_of_a_removed_table(store: Store) {
+fn snapshot_skips_edits_of_a_removed_table(store: Store) {
     let tags = "CREATE TABLE tags (id TEXT PRIMARY KEY, label TEXT, user_id TEXT, updated_at TEXT, deleted_at TEXT);";
     let (mut server, mut device) = one_place(store);
     server.add_table(tags, "tags");
@@ -203,12 +207,10 @@ fn snapshot_passes_over_edits_of_a_removed_table(store: Store) {
     );
 }
 
-/// It was sent, so only a verdict can end it, and verdicts come in answers of the new schema: waiting for it with the
-/// migration would be waiting for ever.
+/// It was sent, so only a verdict can end it, and verdicts arrive in responses of the new schema.
+/// The migration must not wait for it.
 #[apply(each_store)]
-fn an_uncertain_edit_of_a_column_that_is_taken_away_ends_by_its_verdict_and_blocks_nothing(
-    store: Store,
-) {
+fn uncertain_edit_of_removed_column_ends_by_its_verdict(store: Store) {
     for arrived in [true, false] {
         let (mut server, mut device) = one_place(store);
         device.write("UPDATE places SET note = 'sent' WHERE id = 'p1'");
@@ -226,9 +228,9 @@ fn an_uncertain_edit_of_a_column_that_is_taken_away_ends_by_its_verdict_and_bloc
     }
 }
 
-/// What the server would be offered without the column is half of what the user wrote, and nobody takes it for the whole.
+/// Without the column the edit would be half of what the user wrote, so it is not sent.
 #[apply(each_store)]
-fn an_edit_whose_column_is_taken_away_is_refused_with_its_other_columns(store: Store) {
+fn edit_with_a_removed_column_is_refused_whole(store: Store) {
     let (mut server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B', note = 'sent' WHERE id = 'p1'");
     device.lose_push(&server, Fault::RequestLost);
@@ -239,9 +241,10 @@ fn an_edit_whose_column_is_taken_away_is_refused_with_its_other_columns(store: S
     assert_eq!(server.see("SELECT id, name FROM places"), "p1|A");
 }
 
-/// A deployment takes a column away, and another makes one of the same name: what meant the first is never written to it.
+/// A deployment removes a column, and another adds one of the same name: an edit of the first is
+/// never written to it.
 #[apply(each_store)]
-fn an_edit_of_a_column_is_none_of_a_later_column_of_the_same_name(store: Store) {
+fn edit_of_removed_column_is_not_applied_to_its_namesake(store: Store) {
     let made_again = |server: &mut Backend| {
         server.alter("ALTER TABLE places DROP COLUMN note");
         server.alter("ALTER TABLE places ADD COLUMN note TEXT");
@@ -252,7 +255,7 @@ fn an_edit_of_a_column_is_none_of_a_later_column_of_the_same_name(store: Store) 
     device.crash();
     device.sync(&server);
     assert_eq!((device.waiting().as_str(), &*server.see(PLACES)), ("Parked:Rejected/1", "p1|A|-"));
-    // It left before the device knew, and comes under the schema in which it was written.
+    // It was sent before the change, and arrives under the schema in which it was written.
     let (mut server, mut device) = one_place(store);
     device.write("UPDATE places SET note = 'of the first' WHERE id = 'p1'");
     device.until(&server, Phase::Pushing).unwrap();

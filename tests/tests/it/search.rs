@@ -1,4 +1,5 @@
-//! Full-text search through everything that moves rows: pulls, rebases, refusals, snapshots, crashes.
+//! Full-text search through every operation that changes rows: pulls, rebases, rejections,
+//! snapshots, crashes.
 
 use fastrand::Rng;
 use rejoin_tests::{Backend, Device, Fault, Store, cases};
@@ -11,7 +12,7 @@ struct World {
     rng: Rng,
     server: Backend,
     devices: Vec<Device>,
-    /// Rows that remote changes brought into an index.
+    /// Rows that remote changes added to an index.
     remote: usize,
 }
 
@@ -34,7 +35,7 @@ impl World {
         let write = match rng.u8(..12) {
             0..2 => format!("INSERT OR IGNORE INTO places (id, name) VALUES ('p{id}', '{word}')"),
             2..4 => format!("UPDATE places SET note = '{word}' WHERE id = 'p{id}'"),
-            // The server refuses such a score: what was written leaves the index again.
+            // The server rejects such a score: the written row is removed from the index again.
             4 => format!("UPDATE places SET name = '{word}', score = 9 WHERE id = 'p{id}'"),
             5 => format!("DELETE FROM places WHERE id = 'p{id}'"),
             6 => {
@@ -70,7 +71,7 @@ impl World {
 const ROWS: &str = "SELECT id, name, note FROM places ORDER BY id";
 const ENTRIES: &str = "SELECT id, name, note FROM search_places ORDER BY id";
 
-/// The index is what one that is made now would be.
+/// Checks that the index equals a newly built one.
 fn is_right(device: &mut Device, when: &str) {
     assert_eq!(device.see(ENTRIES), device.see(ROWS), "{when}");
     for word in WORDS {
@@ -84,7 +85,7 @@ fn is_right(device: &mut Device, when: &str) {
 }
 
 #[apply(each_store)]
-fn the_index_is_what_a_rebuilt_one_would_be_after_every_step(store: Store) {
+fn index_equals_a_rebuilt_one_after_every_step(store: Store) {
     let mut remote = 0;
     for seed in 0..cases(if store == Store::Sqlite { 20 } else { 6 }) {
         let mut world = World::new(store, seed);
@@ -96,11 +97,11 @@ fn the_index_is_what_a_rebuilt_one_would_be_after_every_step(store: Store) {
         }
         remote += world.remote;
     }
-    assert!(remote > 5, "{remote} passes brought something");
+    assert!(remote > 5, "only {remote} passes pulled rows");
 }
 
 #[apply(each_store)]
-fn a_snapshot_into_tables_that_are_indexed_fills_the_index(store: Store) {
+fn snapshot_into_indexed_tables_fills_the_index(store: Store) {
     let server = Backend::on(store);
     let mut device = Device::bundled("ana", 1, server.manifest());
     device.engine().create_search_index("places", &["name"], None).unwrap();

@@ -1,5 +1,5 @@
-//! A few runs of each model of the simulation, and that a seed gives the same run again: for whoever runs the tests alone. The stage
-//! `simulate` executes thousands, these among them.
+//! A few runs of each model of the simulation, and that a seed gives the same run again, for a run
+//! of the tests alone. The stage `simulate` executes thousands, these among them.
 
 use rejoin_tests::Store;
 use rejoin_tests::simulate::{Model, Told, log::Log, plain::Plain, rows::Rows, tell, worlds};
@@ -9,16 +9,16 @@ fn holds<M: Model>(model: &M, runs: u64) {
     assert_eq!((sum.broken, sum.worlds), (None, runs));
 }
 
-/// The tag of a position is random, and so is the length of an answer that has one.
+/// The tag of a position is random, and so is the length of a response that contains one.
 fn without_length(line: &str) -> String {
     line.split(" column ").next().unwrap_or_default().to_owned()
 }
 
 fn is_the_same_again<M: Model, const N: usize>(model: &M, seeds: [u64; N], marker: &str) {
     let trace = |seed| {
-        let mut told = Told::telling();
-        tell(model, seed, &model.steps(seed), None, &mut told).unwrap();
-        told.lines().iter().map(|line| without_length(line)).collect::<Vec<_>>()
+        let mut report = Told::telling();
+        tell(model, seed, &model.steps(seed), None, &mut report).unwrap();
+        report.lines().iter().map(|line| without_length(line)).collect::<Vec<_>>()
     };
     for seed in seeds {
         let first = trace(seed);

@@ -1,5 +1,5 @@
-//! Write skew: two actions that each write what the other has read (O8). Rows that were read by key are compared on the server;
-//! what was read otherwise is the server's own to ask.
+//! Write skew: two actions that each write what the other has read. The server compares rows that
+//! were read by key; other reads are covered by the server's own checks.
 
 use std::sync::Arc;
 
@@ -12,23 +12,23 @@ use rejoin_tests::{Backend, Device, Store};
 use crate::{apply, each_store};
 use serde_json::json;
 
-/// Somebody leaves, if a colleague stays.
+/// A doctor leaves if a colleague stays.
 const LEAVE: &str = r#"{"name": "leave",
     "parameters": [{"name": "who", "type": "text"}, {"name": "other", "type": "text"}],
-    "preconditions": [{"sql": "SELECT on_call FROM shifts WHERE id = :other", "message": "somebody must stay"}],
+    "preconditions": [{"sql": "SELECT on_call FROM shifts WHERE id = :other", "message": "one doctor must stay"}],
     "statements": ["UPDATE shifts SET on_call = 0 WHERE id = :who"]}"#;
 
 /// The same by a count, which is no read of a row by its key.
 const LEAVE_BY_COUNT: &str = r#"{"name": "leave", "parameters": [{"name": "who", "type": "text"}],
-    "preconditions": [{"sql": "SELECT count(*) > 1 FROM shifts WHERE on_call > 0", "message": "somebody must stay"}],
+    "preconditions": [{"sql": "SELECT count(*) > 1 FROM shifts WHERE on_call > 0", "message": "one doctor must stay"}],
     "statements": ["UPDATE shifts SET on_call = 0 WHERE id = :who"]}"#;
 
-/// A shift on a day that is no holiday, and a holiday on a day without a shift.
+/// A shift on a day without a holiday, and a holiday on a day without a shift.
 const OPEN: &str = r#"{"name": "open", "parameters": [{"name": "day", "type": "text"}],
     "preconditions": [{"sql": "SELECT count(*) = 0 FROM holidays WHERE id = :day", "message": "it is a holiday"}],
     "statements": ["INSERT INTO shifts (id, on_call) VALUES (:day, 1)"]}"#;
 const CLOSE: &str = r#"{"name": "close", "parameters": [{"name": "day", "type": "text"}],
-    "preconditions": [{"sql": "SELECT count(*) = 0 FROM shifts WHERE id = :day", "message": "somebody works"}],
+    "preconditions": [{"sql": "SELECT count(*) = 0 FROM shifts WHERE id = :day", "message": "the day has a shift"}],
     "statements": ["INSERT INTO holidays (id) VALUES (:day)"]}"#;
 
 const ON_CALL: &str = "SELECT group_concat(id, ' ') FROM (SELECT id FROM shifts WHERE on_call > 0 ORDER BY id) AS them";
@@ -46,7 +46,7 @@ fn clinic(store: Store) -> Backend {
     server
 }
 
-/// A device of the clinic, in step, that can do this.
+/// A synced device of the clinic with these actions.
 fn device(server: &Backend, seed: u64, actions: &[&str]) -> Device {
     let mut device = Device::new("ana", seed);
     device.sync(server);
@@ -59,9 +59,9 @@ fn leave(device: &mut Device, who: &str, other: &str) {
     device.engine().perform("leave", &json!({"who": who, "other": other})).unwrap();
 }
 
-/// Ann and Bob leave, each on a device of their own that has no network, each because the other stays.
+/// Ann and Bob leave, each on an offline device, each because the other stays.
 #[apply(each_store)]
-fn of_two_that_leave_because_the_other_stays_one_stays(store: Store) {
+fn only_one_of_two_skewed_actions_is_accepted(store: Store) {
     let server = clinic(store);
     let [mut one, mut two] = [1, 2].map(|seed| device(&server, seed, &[LEAVE]));
     leave(&mut one, "ann", "bob");
@@ -72,13 +72,13 @@ fn of_two_that_leave_because_the_other_stays_one_stays(store: Store) {
     let parked = two.queue();
     assert_eq!(parked.len(), 1);
     assert_eq!(parked[0].reason, Some(ParkReason::Unreplayable));
-    assert!(parked[0].detail.as_ref().unwrap().contains("somebody must stay"));
-    assert_eq!(two.see(ON_CALL), "bob", "she sees that he must stay");
+    assert!(parked[0].detail.as_ref().unwrap().contains("one doctor must stay"));
+    assert_eq!(two.see(ON_CALL), "bob", "her device shows that Bob must stay");
 }
 
-/// One opens a day, the other makes it a holiday: each saw that there was nothing of the other kind.
+/// One device adds a shift on a day, the other a holiday: each read that the other row was missing.
 #[apply(each_store)]
-fn a_row_that_was_not_there_is_compared_as_well(store: Store) {
+fn absent_row_read_by_key_is_compared(store: Store) {
     let server = clinic(store);
     let [mut one, mut two] = [1, 2].map(|seed| device(&server, seed, &[OPEN, CLOSE]));
     one.engine().perform("open", &json!({"day": "monday"})).unwrap();
@@ -92,7 +92,7 @@ fn a_row_that_was_not_there_is_compared_as_well(store: Store) {
 }
 
 #[apply(each_store)]
-fn what_has_changed_and_does_not_matter_makes_it_another_attempt(store: Store) {
+fn irrelevant_change_of_a_read_row_causes_a_new_attempt(store: Store) {
     let server = clinic(store);
     let mut one = device(&server, 1, &[LEAVE]);
     leave(&mut one, "ann", "bob");
@@ -104,7 +104,7 @@ fn what_has_changed_and_does_not_matter_makes_it_another_attempt(store: Store) {
 }
 
 #[apply(each_store)]
-fn what_an_action_reads_of_earlier_work_that_waits_is_what_the_server_has_by_then(store: Store) {
+fn read_of_a_pending_write_matches_the_accepted_value(store: Store) {
     let server = clinic(store);
     let mut one = device(&server, 1, &[LEAVE]);
     one.write("UPDATE shifts SET on_call = 3 WHERE id = 'bob'");
@@ -116,7 +116,7 @@ fn what_an_action_reads_of_earlier_work_that_waits_is_what_the_server_has_by_the
     );
 }
 
-/// Somebody must stay, by the server's own count.
+/// The server's own count: one doctor must stay.
 fn stays() -> ActionConfig {
     ActionConfig::new("leave").with_parameter(Parameter::new("who", ParameterType::Text)).with_check(
         "SELECT count(*) > 0 FROM shifts WHERE on_call > 0 AND deleted_at IS NULL AND id <> :who",
@@ -126,7 +126,7 @@ fn stays() -> ActionConfig {
 
 /// Both leave because more than one is on call.
 #[apply(each_store)]
-fn what_was_counted_is_asked_by_the_server_itself(store: Store) {
+fn counted_rows_are_checked_by_the_server(store: Store) {
     let mut server = clinic(store);
     server.asks_before(stays());
     let [mut one, mut two] = [1, 2].map(|seed| device(&server, seed, &[LEAVE_BY_COUNT]));
@@ -147,7 +147,7 @@ fn what_was_counted_is_asked_by_the_server_itself(store: Store) {
 }
 
 #[apply(each_store)]
-fn a_server_that_asks_nothing_is_not_told_what_was_performed(store: Store) {
+fn server_without_checks_receives_no_action(store: Store) {
     for asks in [false, true] {
         let mut server = clinic(store);
         if asks {
@@ -157,10 +157,10 @@ fn a_server_that_asks_nothing_is_not_told_what_was_performed(store: Store) {
         one.engine().perform("leave", &json!({"who": "ann"})).unwrap();
         one.sync(&server);
         let pushed = one.sent.iter().filter(|request| request.path == "/sync/push");
-        let told = pushed.filter_map(|request| request.body.as_ref()).any(|body| {
+        let is_sent = pushed.filter_map(|request| request.body.as_ref()).any(|body| {
             String::from_utf8_lossy(body)
                 .contains(r#""action":{"name":"leave","version":1,"arguments":{"who":"ann"}}"#)
         });
-        assert_eq!(told, asks);
+        assert_eq!(is_sent, asks);
     }
 }

@@ -1,4 +1,4 @@
-//! Snapshots beside the tables: staged, merged, resumed (D14, C5); another epoch (D13, O14).
+//! Staged snapshots: staged, merged, resumed; and another epoch.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{apply, each_store};
 const DAY: i64 = 86_400_000_000;
 const STAGED: &str = "SELECT count(*) FROM sqlite_master WHERE name GLOB 'rejoin_staging_*'";
 
-/// A server with nine places, and a device in step with it that asks for three rows at a time.
+/// A server with nine places, and a synced device with a page size of three.
 fn nine_places(store: Store) -> (Backend, Device) {
     let (server, mut device) = places(store, 9, 3);
     device.sync(&server);
@@ -23,14 +23,14 @@ fn outlive_the_log(server: &Backend) {
     places::outlive_the_log(server, "UPDATE places SET note = 'later' WHERE id = 'p9'");
 }
 
-/// The device has what the server has, and the tables of the snapshot are gone.
+/// The device has the server's rows, and the staging tables are gone.
 #[track_caller]
 fn in_step(device: &mut Device, server: &Backend) {
     places::in_step(device, server);
     assert_eq!(device.raw(STAGED), "0");
 }
 
-/// Lets the device lay every page and the tail; what is left is to compare and to merge.
+/// Applies every page and the tail; only the comparison and the merge remain.
 #[track_caller]
 fn up_to_the_merge(device: &mut Device, server: &Backend) {
     loop {
@@ -43,7 +43,7 @@ fn up_to_the_merge(device: &mut Device, server: &Backend) {
 }
 
 #[apply(each_store)]
-fn a_device_that_was_away_too_long_rebuilds_beside_its_tables(store: Store) {
+fn long_absence_causes_a_staged_snapshot(store: Store) {
     let (server, mut device) = nine_places(store);
     server.outside("UPDATE places SET name = 'changed' WHERE id = 'p2'");
     server.outside("DELETE FROM places WHERE id = 'p4'");
@@ -59,23 +59,26 @@ fn a_device_that_was_away_too_long_rebuilds_beside_its_tables(store: Store) {
 }
 
 #[apply(each_store)]
-fn only_what_differs_is_merged_and_told(store: Store) {
+fn merge_writes_and_reports_only_differences(store: Store) {
     let (server, mut device) = nine_places(store);
     server.outside("UPDATE places SET name = 'changed' WHERE id = 'p2'");
     outlive_the_log(&server);
     up_to_the_merge(&mut device, &server);
-    let told = device.listen();
+    let changes = device.listen();
     let report = device.sync(&server);
     in_step(&mut device, &server);
     assert_eq!(report.pulled, 2, "p2 and p9");
-    let told = told.lock().unwrap();
-    let keys: Vec<Value> =
-        told.iter().filter_map(|change| change.tables.get("places")?.clone()).flatten().collect();
+    let changes = changes.lock().unwrap();
+    let keys: Vec<Value> = changes
+        .iter()
+        .filter_map(|change| change.tables.get("places")?.clone())
+        .flatten()
+        .collect();
     assert_eq!(keys, [Value::from("p2"), Value::from("p9")]);
 }
 
 #[apply(each_store)]
-fn a_crash_anywhere_in_a_staged_snapshot_goes_on(store: Store) {
+fn staged_snapshot_resumes_after_a_crash_at_any_step(store: Store) {
     for crash_at in (0..12).step_by(each(store, 4)) {
         let (server, mut device) = nine_places(store);
         server.outside("UPDATE places SET name = 'changed' WHERE id = 'p2'");
@@ -98,7 +101,7 @@ fn a_crash_anywhere_in_a_staged_snapshot_goes_on(store: Store) {
 }
 
 #[apply(each_store)]
-fn pushes_between_pages_go_into_base_and_staging(store: Store) {
+fn pushes_between_pages_update_base_and_staging(store: Store) {
     let (server, mut device) = nine_places(store);
     outlive_the_log(&server);
     pages(&mut device, &server, 1);
@@ -112,7 +115,7 @@ fn pushes_between_pages_go_into_base_and_staging(store: Store) {
 }
 
 #[apply(each_store)]
-fn an_edit_that_meets_a_foreign_change_in_the_merge_is_judged(store: Store) {
+fn merge_detects_conflict_of_pending_edit(store: Store) {
     let (server, mut device) = nine_places(store);
     server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p2'");
     server.outside("DELETE FROM places WHERE id = 'p3'");
@@ -131,7 +134,7 @@ fn an_edit_that_meets_a_foreign_change_in_the_merge_is_judged(store: Store) {
 }
 
 #[apply(each_store)]
-fn a_discard_between_the_search_and_the_merge_hides_no_difference(store: Store) {
+fn discard_between_comparison_and_merge_hides_nothing(store: Store) {
     let (server, mut device) = nine_places(store);
     server.outside("UPDATE places SET name = 'same' WHERE id = 'p2'");
     outlive_the_log(&server);
@@ -145,7 +148,7 @@ fn a_discard_between_the_search_and_the_merge_hides_no_difference(store: Store) 
 }
 
 #[apply(each_store)]
-fn another_epoch_rebuilds_before_anything_is_pushed(store: Store) {
+fn another_epoch_rebuilds_before_any_push(store: Store) {
     let (mut server, mut device) = nine_places(store);
     let backup = server.backup();
     server.outside("UPDATE places SET name = 'lost by the restore' WHERE id = 'p2'");
@@ -170,7 +173,7 @@ fn another_epoch_rebuilds_before_anything_is_pushed(store: Store) {
 }
 
 #[apply(each_store)]
-fn a_restore_that_is_met_by_a_push_applies_nothing_of_it(store: Store) {
+fn push_to_a_restored_server_applies_nothing(store: Store) {
     let (mut server, mut device) = nine_places(store);
     let mut other = Device::new("ana", 2);
     other.sync(&server);
@@ -181,7 +184,7 @@ fn a_restore_that_is_met_by_a_push_applies_nothing_of_it(store: Store) {
     device.write("UPDATE places SET note = 'pending' WHERE id = 'p5'");
     device.until(&server, Phase::Pushing).unwrap();
     server.restore(&backup);
-    // Another device finds out first, so that the epoch is another one when the push arrives.
+    // Another device detects it first, so that the epoch differs when the push arrives.
     other.crash();
     other.sync(&server);
     device.step(&server).unwrap();
@@ -194,14 +197,14 @@ fn a_restore_that_is_met_by_a_push_applies_nothing_of_it(store: Store) {
 }
 
 #[apply(each_store)]
-fn a_restore_between_an_accepted_push_and_the_next_pull_is_found_out(store: Store) {
+fn restore_between_push_and_next_pull_is_detected(store: Store) {
     let (mut server, mut device) = nine_places(store);
     let backup = server.backup();
     device.write("INSERT INTO places (id, name) VALUES ('q1', 'accepted, then lost')");
     device.until(&server, Phase::Pushing).unwrap();
     device.step(&server).unwrap();
     assert_eq!(device.waiting(), "");
-    // The device's cursor is older than the backup: it alone would tell nothing.
+    // The device's cursor is older than the backup: it alone would show nothing.
     server.restore(&backup);
     device.crash();
     device.sync(&server);
@@ -209,7 +212,7 @@ fn a_restore_between_an_accepted_push_and_the_next_pull_is_found_out(store: Stor
     in_step(&mut device, &server);
 }
 
-/// The restored server is given again what it had accepted.
+/// The restored server gets back what it had accepted.
 #[track_caller]
 fn has_it_back(server: &Backend, device: &mut Device) {
     device.sync(server);
@@ -241,13 +244,13 @@ fn restore_after_a_long_absence_loses_nothing(store: Store) {
     server.restore(&backup);
     server.clock.advance(40 * DAY);
     device.host.advance(Duration::from_hours(24 * 40));
-    // The restored server accepts this before the pull that finds the restore.
+    // The restored server accepts this before the pull that detects the restore.
     device.write("UPDATE places SET note = 'later' WHERE id = 'p9'");
     has_it_back(&server, &mut device);
 }
 
 #[apply(each_store)]
-fn history_forgets_after_thirty_days_of_the_server(store: Store) {
+fn history_expires_after_thirty_days_of_server_time(store: Store) {
     let (server, mut device) = nine_places(store);
     for note in ["first", "second"] {
         device.write(&format!("UPDATE places SET note = '{note}' WHERE id = 'p9'"));
@@ -258,9 +261,7 @@ fn history_forgets_after_thirty_days_of_the_server(store: Store) {
 }
 
 #[apply(each_store)]
-fn a_restored_server_whose_schema_has_moved_too_is_found_out_before_the_cursor_is_dropped(
-    store: Store,
-) {
+fn restore_with_a_schema_change_is_detected(store: Store) {
     let (mut server, mut device) = nine_places(store);
     let backup = server.backup();
     device.write("INSERT INTO places (id, name) VALUES ('q1', 'accepted, then lost')");
@@ -272,7 +273,7 @@ fn a_restored_server_whose_schema_has_moved_too_is_found_out_before_the_cursor_i
 }
 
 #[apply(each_store)]
-fn a_restore_between_a_push_and_the_last_page_of_a_snapshot_is_found_out(store: Store) {
+fn restore_between_push_and_last_page_is_detected(store: Store) {
     let mut server = Backend::on(store);
     server.outside(
         "INSERT INTO places (id, name, user_id) VALUES ('p1', 'A', 'ana'), ('p2', 'B', 'ana')",
@@ -291,9 +292,7 @@ fn a_restore_between_a_push_and_the_last_page_of_a_snapshot_is_found_out(store: 
 }
 
 #[apply(each_store)]
-fn what_another_life_of_the_server_had_accepted_is_offered_again_before_what_is_pending(
-    store: Store,
-) {
+fn accepted_edits_are_offered_to_restored_server_first(store: Store) {
     let (mut server, mut device) = nine_places(store);
     let backup = server.backup();
     device.write("INSERT INTO places (id, name) VALUES ('q1', 'accepted')");
@@ -315,15 +314,16 @@ fn what_another_life_of_the_server_had_accepted_is_offered_again_before_what_is_
     assert_eq!(device.see(IDS), "p1 p2 p3 p5 p6 p7 p8 p9 q1");
     assert_eq!(server.see("SELECT name, note FROM places WHERE id = 'q1'"), "accepted|pending");
     assert_eq!(server.see("SELECT name FROM places WHERE id = 'p3'"), "newer");
-    // It is done once.
+    // It happens once.
     device.crash();
     device.sync(&server);
     assert_eq!(device.waiting(), "Parked:Conflicted/1");
 }
 
-/// Found by simulation (seed 9031004): the last page has the buckets of the first, and pages between them had others.
+/// Regression (seed 9031004): the last page has the buckets of the first, and pages between them
+/// had others.
 #[apply(each_store)]
-fn bucket_that_changes_twice_between_pages_leaves_what_it_should(store: Store) {
+fn bucket_changed_twice_between_pages_gives_right_rows(store: Store) {
     const GRANT: &str = "INSERT INTO rejoin_bucket (user_id, bucket) VALUES ('ana', 'user:bob')";
     const TAKE: &str = "DELETE FROM rejoin_bucket";
     for is_held_at_first in [false, true] {

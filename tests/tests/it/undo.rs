@@ -1,4 +1,4 @@
-//! Undo and redo of what was accepted (O13), and the history that they are built from (D11).
+//! Undo and redo of accepted mutations, and the history that they are built from.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::{apply, each_store};
 
 const LIVE: &str = "SELECT id, name, note, score FROM places WHERE deleted_at IS NULL ORDER BY id";
 
-/// Writes and syncs; the mutation, which was accepted.
+/// Writes and syncs; returns the accepted mutation.
 fn accepted(server: &Backend, device: &mut Device, sql: &str) -> MutationId {
     device.write(sql);
     let id = device.queue().last().unwrap().id;
@@ -59,7 +59,7 @@ fn each_kind_of_write_is_undone_and_redone(store: Store) {
 }
 
 #[apply(each_store)]
-fn what_has_changed_since_is_shown_and_not_overwritten(store: Store) {
+fn undo_of_changed_row_is_refused_with_the_row(store: Store) {
     let (server, mut device) = one_place(store);
     let sql = "UPDATE places SET name = 'B', note = 'm' WHERE id = 'p1'";
     let id = accepted(&server, &mut device, sql);
@@ -70,7 +70,7 @@ fn what_has_changed_since_is_shown_and_not_overwritten(store: Store) {
     };
     let [row] = rows.as_slice() else { panic!("{rows:?}") };
     assert_eq!((row.table.as_str(), &row.key), ("places", &Value::from("p1")));
-    assert_eq!(row.columns, ["name"], "the note still stands");
+    assert_eq!(row.columns, ["name"], "the note is unchanged");
     assert!(row.wrote.as_ref().unwrap().contains(&("name".into(), "B".into())));
     assert!(row.present.as_ref().unwrap().contains(&("name".into(), "theirs".into())));
     assert_eq!((device.waiting(), device.see(PLACES)), (String::new(), "p1|theirs|m|1".into()));
@@ -81,9 +81,9 @@ fn what_has_changed_since_is_shown_and_not_overwritten(store: Store) {
 }
 
 #[apply(each_store)]
-fn only_what_was_displaced_on_the_server_goes_back(store: Store) {
+fn undo_restores_only_values_displaced_on_the_server(store: Store) {
     let (server, mut device) = one_place(store);
-    // Somebody else writes the same name first: the mutation changes the note alone.
+    // An outside writer writes the same name first: the mutation changes the note alone.
     server.outside("UPDATE places SET name = 'B' WHERE id = 'p1'");
     let sql = "UPDATE places SET name = 'B', note = 'm' WHERE id = 'p1'";
     let id = accepted(&server, &mut device, sql);
@@ -93,7 +93,7 @@ fn only_what_was_displaced_on_the_server_goes_back(store: Store) {
 }
 
 #[apply(each_store)]
-fn a_verdict_that_comes_again_tells_what_was_displaced_all_the_same(store: Store) {
+fn repeated_verdict_carries_displaced_values(store: Store) {
     let (server, mut device) = one_place(store);
     server.outside("UPDATE places SET name = 'B' WHERE id = 'p1'");
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
@@ -105,7 +105,7 @@ fn a_verdict_that_comes_again_tells_what_was_displaced_all_the_same(store: Store
 }
 
 #[apply(each_store)]
-fn what_has_no_verdict_is_given_up_and_what_is_parked_is_refused(store: Store) {
+fn undo_discards_unsent_and_refuses_parked_mutations(store: Store) {
     let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
     let id = device.queue()[0].id;
@@ -120,7 +120,7 @@ fn what_has_no_verdict_is_given_up_and_what_is_parked_is_refused(store: Store) {
 }
 
 #[apply(each_store)]
-fn the_history_is_bounded_by_count_bytes_and_age(store: Store) {
+fn history_is_bounded_by_count_bytes_and_age(store: Store) {
     let (server, mut device) = one_place(store);
     for score in [1, 2, 4, 5] {
         accepted(
@@ -151,7 +151,7 @@ fn the_history_is_bounded_by_count_bytes_and_age(store: Store) {
 }
 
 #[apply(each_store)]
-fn an_app_sees_its_history_and_takes_back_by_its_client(store: Store) {
+fn client_lists_history_and_undoes(store: Store) {
     let (backend, _served, phone) = served_phone(store);
     phone.sync();
     phone.run("INSERT INTO places (id, name) VALUES ('p1', 'A')");

@@ -1,4 +1,5 @@
-//! Whose file it is, told by tokens: another user's is found out before anything of the file is sent with it (D10).
+//! The user of a file, by tokens: another user's token is detected before any mutation of the file
+//! is sent with it.
 
 use std::sync::{Arc, Mutex};
 
@@ -19,11 +20,11 @@ use crate::client::{PATIENCE, Served};
 
 const SECRET: &str = "a secret of thirty-two bytes or more";
 
-/// The app's sign-in: gives whatever token it holds.
+/// The app's sign-in: returns its current token.
 #[derive(Debug)]
 struct SignIn {
     token: Mutex<String>,
-    /// The user of the token, where it says that of one which only its issuer can read.
+    /// The user that it reports for a token that only its issuer can read.
     user: Mutex<Option<String>>,
 }
 
@@ -39,24 +40,24 @@ impl TokenProvider for SignIn {
     }
 }
 
-/// Notes what leaves: path, and whom its token names.
+/// Records each request: path, and the user of its token.
 #[derive(Debug)]
-struct Listening {
+struct Recording {
     inner: HttpTransport,
-    heard: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<String>>>,
 }
 
-impl Transport for Listening {
+impl Transport for Recording {
     fn send(
         &self,
         request: HttpRequest,
     ) -> BoxFuture<'static, Result<HttpResponse, TransportError>> {
         let who = subject(request.header("authorization").unwrap_or_default());
-        self.heard.lock().unwrap().push(format!("{who} {}", &request.path["/sync/".len()..]));
+        self.requests.lock().unwrap().push(format!("{who} {}", &request.path["/sync/".len()..]));
         self.inner.send(request)
     }
 
-    /// None, so that nothing but the story asks for a pass.
+    /// None, so that only the test starts a pass.
     fn events(
         &self,
         _request: HttpRequest,
@@ -69,7 +70,7 @@ fn subject(header: &str) -> String {
     let claims = header.split('.').nth(1).and_then(|claims| URL_SAFE_NO_PAD.decode(claims).ok());
     let claims: serde_json::Value =
         claims.map_or_else(Default::default, |bytes| serde_json::from_slice(&bytes).unwrap());
-    claims["sub"].as_str().unwrap_or("nobody").to_owned()
+    claims["sub"].as_str().unwrap_or("none").to_owned()
 }
 
 fn token(user: &str) -> String {
@@ -78,17 +79,17 @@ fn token(user: &str) -> String {
     encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
 }
 
-/// A token that is no JWT: the server of these stories reads its user, a device does not.
+/// A token that is no JWT: the test server reads its user, a device does not.
 fn opaque(user: &str) -> String {
     format!("opaque.{}", URL_SAFE_NO_PAD.encode(serde_json::json!({"sub": user}).to_string()))
 }
 
-/// A device whose app signs in, and what it has sent.
+/// A device whose app signs in, and its requests.
 struct Phone {
     folder: TempDir,
     url: String,
     sign_in: Arc<SignIn>,
-    heard: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Phone {
@@ -97,7 +98,7 @@ impl Phone {
             folder: TempDir::new().unwrap(),
             url: url.to_owned(),
             sign_in: Arc::new(SignIn { token: Mutex::new(token(user)), user: Mutex::default() }),
-            heard: Arc::default(),
+            requests: Arc::default(),
         }
     }
 
@@ -111,7 +112,7 @@ impl Phone {
         let inner = HttpTransport::new(&self.url, 1 << 20).unwrap();
         let services = Services {
             tokens: Some(self.sign_in.clone()),
-            transport: Some(Arc::new(Listening { inner, heard: self.heard.clone() })),
+            transport: Some(Arc::new(Recording { inner, requests: self.requests.clone() })),
             ..Services::default()
         };
         Client::open_with(config, services).wait().unwrap()
@@ -122,21 +123,21 @@ impl Phone {
         client.credentials_changed().wait().unwrap();
     }
 
-    /// The same with an opaque token, of which the app knows the user or not.
+    /// The same with an opaque token whose user the app may name.
     fn signs_in_opaquely(&self, client: &Client, user: &str, is_named: bool) {
         *self.sign_in.token.lock().unwrap() = opaque(user);
         *self.sign_in.user.lock().unwrap() = is_named.then(|| user.to_owned());
         client.credentials_changed().wait().unwrap();
     }
 
-    fn heard(&self) -> Vec<String> {
-        std::mem::take(&mut self.heard.lock().unwrap())
+    fn requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.requests.lock().unwrap())
     }
 
-    /// Requests that carried anything of this user's token.
-    fn heard_of(&self, user: &str) -> Vec<String> {
+    /// Requests that carried a token of this user.
+    fn requests_of(&self, user: &str) -> Vec<String> {
         let start = format!("{user} ");
-        self.heard().into_iter().filter(|one| one.starts_with(&start)).collect()
+        self.requests().into_iter().filter(|one| one.starts_with(&start)).collect()
     }
 }
 
@@ -144,7 +145,7 @@ fn sync(client: &Client) -> rejoin_core::Result<rejoin_core::Report> {
     client.sync_and_wait(Some(PATIENCE)).wait()
 }
 
-/// The credentials are another user's, and so much of the file's own waits.
+/// The credentials belong to another user, and this many mutations are pending.
 #[track_caller]
 fn is_refused(client: &Client, waiting: u64) {
     let refused = sync(client);
@@ -154,7 +155,7 @@ fn is_refused(client: &Client, waiting: u64) {
     );
 }
 
-/// A device in step with the server, with an edit of ana's that was not sent.
+/// A synced device with an unsent edit of Ana's.
 fn with_work_of_ana(url: &str, name: &str) -> (Phone, Client) {
     let phone = Phone::new(url, name);
     let client = phone.open();
@@ -169,7 +170,7 @@ fn insert(client: &Client, id: &str) {
 }
 
 #[test]
-fn on_a_plain_server_nothing_at_all_is_sent_with_another_users_token() {
+fn plain_server_receives_nothing_with_another_users_token() {
     let door = Door::before(PlainBackend::new());
     let (phone, client) = with_work_of_ana(&door.url, "ana");
     phone.signs_in(&client, "bob");
@@ -178,20 +179,21 @@ fn on_a_plain_server_nothing_at_all_is_sent_with_another_users_token() {
     client.shutdown().wait().unwrap();
     let client = phone.open();
     is_refused(&client, 1);
-    assert_eq!(phone.heard_of("bob"), [""; 0]);
+    assert_eq!(phone.requests_of("bob"), [""; 0]);
     assert_eq!(door.plain(|plain| plain.see("places", &["id"])), "");
-    // To such a server, names that differ in case are one.
+    // On such a server, names that differ in case are equal.
     phone.signs_in(&client, "Ana");
     assert_eq!(sync(&client).unwrap().still_pending, 0);
     assert_eq!(door.plain(|plain| plain.see("places", &["id", "user_id"])), "p1|ana");
 }
 
-/// The server never says whose a token is: what neither the token nor its provider names may be another user's.
+/// The server never names the user of a token: if neither the token nor its provider does, it may
+/// be another user's.
 #[test]
 fn opaque_token_on_a_plain_server_needs_a_subject() {
     let door = Door::before(PlainBackend::new());
     let (phone, client) = with_work_of_ana(&door.url, "ana");
-    phone.heard();
+    phone.requests();
     let is_unknown = |client: &Client| {
         let refused = sync(client);
         assert!(
@@ -205,14 +207,15 @@ fn opaque_token_on_a_plain_server_needs_a_subject() {
     is_unknown(&client);
     phone.signs_in_opaquely(&client, "bob", true);
     is_refused(&client, 1);
-    assert_eq!(phone.heard(), [""; 0], "nothing at all was sent");
+    assert_eq!(phone.requests(), [""; 0], "nothing at all was sent");
     assert_eq!(door.plain(|plain| plain.see("places", &["id"])), "");
     phone.signs_in_opaquely(&client, "ana", true);
     assert_eq!(sync(&client).unwrap().still_pending, 0);
     assert_eq!(door.plain(|plain| plain.see("places", &["id", "user_id"])), "p1|ana");
 }
 
-/// A fresh file learns from the answer to register that its server is a plain one: no row has left by then.
+/// A new file learns from the response to register that its server is plain: no row has been sent
+/// by then.
 #[test]
 fn opaque_token_is_refused_at_the_first_register() {
     let door = Door::before(PlainBackend::new());
@@ -220,7 +223,7 @@ fn opaque_token_is_refused_at_the_first_register() {
     let client = phone.open();
     phone.signs_in_opaquely(&client, "ana", false);
     assert!(matches!(sync(&client), Err(Error::Refused { .. })));
-    assert!(phone.heard_of("ana").iter().all(|one| one == "ana register"));
+    assert!(phone.requests_of("ana").iter().all(|one| one == "ana register"));
     phone.signs_in_opaquely(&client, "ana", true);
     sync(&client).unwrap();
     insert(&client, "p1");
@@ -229,25 +232,25 @@ fn opaque_token_is_refused_at_the_first_register() {
 }
 
 #[test]
-fn our_server_says_whose_the_token_is_before_anything_of_the_file_is_sent() {
+fn register_response_names_the_user_before_any_push() {
     let mut backend = Backend::new();
     backend.sign(SECRET);
     let served = Served::new(&backend);
     let (phone, client) = with_work_of_ana(&served.url, "ana");
     phone.signs_in(&client, "bob");
     is_refused(&client, 1);
-    let asked = phone.heard_of("bob");
+    let asked = phone.requests_of("bob");
     assert!(!asked.is_empty() && asked.iter().all(|one| one == "bob register"), "{asked:?}");
     phone.signs_in(&client, "Ana");
-    is_refused(&client, 1); // Here, case makes a user.
-    assert!(phone.heard_of("Ana").iter().all(|one| one == "Ana register"));
+    is_refused(&client, 1); // Here, names are case-sensitive.
+    assert!(phone.requests_of("Ana").iter().all(|one| one == "Ana register"));
     phone.signs_in(&client, "ana");
     assert_eq!(sync(&client).unwrap().still_pending, 0);
     assert_eq!(backend.see("SELECT id, user_id FROM places"), "p1|ana");
 }
 
 #[test]
-fn a_file_keeps_its_user_when_its_plain_server_is_upgraded() {
+fn file_keeps_its_user_across_a_server_upgrade() {
     let door = Door::before(PlainBackend::new());
     let (phone, client) = with_work_of_ana(&door.url, "Ana");
     client.shutdown().wait().unwrap();
@@ -258,8 +261,8 @@ fn a_file_keeps_its_user_when_its_plain_server_is_upgraded() {
     let client = phone.open();
     phone.signs_in(&client, "bob");
     is_refused(&client, 1);
-    assert_eq!(phone.heard_of("bob"), [""; 0]);
-    // Its users' names have a case, and this one is now the file's.
+    assert_eq!(phone.requests_of("bob"), [""; 0]);
+    // User names are case-sensitive here, and the file now has this one.
     phone.signs_in(&client, "ana");
     assert_eq!(sync(&client).unwrap().still_pending, 0);
     phone.signs_in(&client, "bob");
@@ -268,7 +271,7 @@ fn a_file_keeps_its_user_when_its_plain_server_is_upgraded() {
 }
 
 #[test]
-fn the_next_user_takes_the_file_after_a_reset_and_the_app_has_what_the_former_one_had_not_sent() {
+fn next_user_takes_over_the_file_after_a_reset() {
     let mut backend = Backend::new();
     backend.sign(SECRET);
     backend.outside(
@@ -290,11 +293,11 @@ fn the_next_user_takes_the_file_after_a_reset_and_the_app_has_what_the_former_on
         Err(Error::Unsent { waiting: 1 })
     ));
     let waiting = client.pending().wait().unwrap();
-    let told = client.verdict(waiting[0].id, Some(PATIENCE));
+    let verdict = client.verdict(waiting[0].id, Some(PATIENCE));
     let reset = client.reset(Keep::Local, vec![waiting[0].id]).wait().unwrap();
     assert_eq!((reset.given_up, reset.rows, reset.local_rows), (waiting, 2, 0));
-    // Whoever waited for it hears that it is gone, and what is shown follows.
-    assert_eq!(told.wait().unwrap(), Verdict::Unknown);
+    // A waiting caller learns that it is gone, and the queries follow.
+    assert_eq!(verdict.wait().unwrap(), Verdict::Unknown);
     client.wait_for_first_sync(Some(PATIENCE)).wait().unwrap();
     assert_eq!(sync(&client).unwrap().still_pending, 0);
     let rows = client.query("SELECT id FROM places", ()).wait().unwrap();

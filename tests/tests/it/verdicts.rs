@@ -1,4 +1,5 @@
-//! The stream of verdicts: each end of each mutation once, told until the app says that it knows (I4).
+//! The stream of verdicts: each outcome of each mutation once, reported until the app acknowledges
+//! it.
 
 use std::sync::mpsc;
 use std::time::Duration;
@@ -12,15 +13,15 @@ use crate::client::{PATIENCE, served_phone};
 use crate::places::one_place;
 use crate::{apply, each_store};
 
-fn told(device: &mut Device) -> Vec<VerdictEntry> {
+fn entries(device: &mut Device) -> Vec<VerdictEntry> {
     device.engine().verdicts(0, 100).unwrap().entries
 }
 
 fn kinds(device: &mut Device) -> Vec<VerdictKind> {
-    told(device).into_iter().map(|entry| entry.kind).collect()
+    entries(device).into_iter().map(|entry| entry.kind).collect()
 }
 
-/// A trigger of the server that cannot run, and how it is taken away.
+/// A trigger of the server that fails, and its removal.
 const BROKEN_IN_SQLITE: [&str; 2] = [
     "CREATE TRIGGER broken AFTER INSERT ON places WHEN NEW.name = 'poison'
      BEGIN SELECT json_extract('no json', '$'); END",
@@ -59,7 +60,7 @@ fn server_fault_parks_its_chain_and_one_retry_frees_it(store: Store) {
 }
 
 #[apply(each_store)]
-fn each_mutation_ends_once_with_its_reason_and_what_it_hangs_on(store: Store) {
+fn each_mutation_has_one_verdict_with_its_reason(store: Store) {
     let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'mine' WHERE id = 'p1'");
     device.write("INSERT INTO places (id, name) VALUES ('p2', 'good')");
@@ -68,15 +69,15 @@ fn each_mutation_ends_once_with_its_reason_and_what_it_hangs_on(store: Store) {
     let ids: Vec<_> = device.queue().iter().map(|mutation| mutation.id).collect();
     server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p1'");
     device.until(&server, Phase::Pushing).unwrap();
-    device.faults.push_back(Fault::AnswerLost); // Asked twice, it ends once.
+    device.faults.push_back(Fault::AnswerLost); // Sent twice, it has one verdict.
     device.step(&server).unwrap_err();
     device.sync(&server);
-    let mut told = told(&mut device);
-    assert!(told.is_sorted_by_key(|entry| entry.number));
-    told.sort_by_key(|entry| ids.iter().position(|id| *id == entry.id));
-    assert_eq!(told.iter().map(|entry| entry.id).collect::<Vec<_>>(), ids);
+    let mut entries = entries(&mut device);
+    assert!(entries.is_sorted_by_key(|entry| entry.number));
+    entries.sort_by_key(|entry| ids.iter().position(|id| *id == entry.id));
+    assert_eq!(entries.iter().map(|entry| entry.id).collect::<Vec<_>>(), ids);
     let parked = VerdictKind::Parked;
-    let kinds: Vec<_> = told.iter().map(|entry| entry.kind).collect();
+    let kinds: Vec<_> = entries.iter().map(|entry| entry.kind).collect();
     assert_eq!(
         kinds,
         [
@@ -86,10 +87,10 @@ fn each_mutation_ends_once_with_its_reason_and_what_it_hangs_on(store: Store) {
             parked(ParkReason::Depends)
         ]
     );
-    let both = told[0].detail.as_deref().unwrap();
+    let both = entries[0].detail.as_deref().unwrap();
     assert!(both.contains("mine") && both.contains("theirs"), "{both}");
-    assert!(told[2].detail.as_deref().unwrap().contains("constraint.check"));
-    assert_eq!(told[3].because_of, Some(ids[2]));
+    assert!(entries[2].detail.as_deref().unwrap().contains("constraint.check"));
+    assert_eq!(entries[3].because_of, Some(ids[2]));
 }
 
 #[apply(each_store)]
@@ -99,7 +100,7 @@ fn verdict_leaves_detail_above_64_kib_to_pending(store: Store) {
     device.write(&format!("UPDATE places SET name = '{long}' WHERE id = 'p1'"));
     server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p1'");
     device.sync(&server);
-    let verdicts = told(&mut device);
+    let verdicts = entries(&mut device);
     assert_eq!(verdicts[0].kind, VerdictKind::Parked(ParkReason::Conflicted));
     assert_eq!(verdicts[0].detail, None);
     let pending = device.queue();
@@ -108,19 +109,19 @@ fn verdict_leaves_detail_above_64_kib_to_pending(store: Store) {
 }
 
 #[apply(each_store)]
-fn what_was_read_is_told_again_until_it_is_acknowledged(store: Store) {
+fn verdict_is_reported_until_acknowledged(store: Store) {
     let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
     device.write("INSERT INTO places (id, name, score) VALUES ('p3', 'bad', 9)");
     device.sync(&server);
-    let first = told(&mut device);
+    let first = entries(&mut device);
     assert_eq!(first.len(), 2);
     device.crash();
-    assert_eq!(told(&mut device), first, "the process died before it was dealt with");
+    assert_eq!(entries(&mut device), first, "the process died before it was dealt with");
     device.engine().acknowledge_verdicts(first[0].number).unwrap();
     device.crash();
-    assert_eq!(told(&mut device), first[1..]);
-    let far = i64::MAX; // Nobody acknowledges what has not come.
+    assert_eq!(entries(&mut device), first[1..]);
+    let far = i64::MAX; // Verdicts that do not exist yet cannot be acknowledged.
     device.engine().acknowledge_verdicts(far).unwrap();
     device.write("UPDATE places SET name = 'C' WHERE id = 'p1'");
     device.sync(&server);
@@ -129,7 +130,7 @@ fn what_was_read_is_told_again_until_it_is_acknowledged(store: Store) {
 }
 
 #[apply(each_store)]
-fn another_attempt_has_an_end_of_its_own_and_a_discard_has_none(store: Store) {
+fn new_attempt_has_its_own_verdict_and_discard_has_none(store: Store) {
     let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'mine' WHERE id = 'p1'");
     server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p1'");
@@ -137,18 +138,19 @@ fn another_attempt_has_an_end_of_its_own_and_a_discard_has_none(store: Store) {
     let id = device.queue()[0].id;
     device.engine().retry(id).unwrap();
     device.sync(&server);
-    let ends: Vec<_> = told(&mut device).into_iter().map(|e| (e.id, e.attempt, e.kind)).collect();
+    let ends: Vec<_> =
+        entries(&mut device).into_iter().map(|e| (e.id, e.attempt, e.kind)).collect();
     let parked = VerdictKind::Parked(ParkReason::Conflicted);
     assert_eq!(ends, [(id, 1, parked), (id, 2, VerdictKind::Accepted)]);
     device.write("UPDATE places SET name = 'never mind' WHERE id = 'p1'");
     let id = device.queue()[0].id;
     device.engine().discard(id).unwrap();
     device.sync(&server);
-    assert_eq!(told(&mut device).len(), 2);
+    assert_eq!(entries(&mut device).len(), 2);
 }
 
 #[apply(each_store)]
-fn what_was_given_up_on_its_way_ends_withdrawn(store: Store) {
+fn discarded_sent_mutation_ends_withdrawn(store: Store) {
     for fault in [Fault::AnswerLost, Fault::RequestLost] {
         let (server, mut device) = one_place(store);
         device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
@@ -157,21 +159,21 @@ fn what_was_given_up_on_its_way_ends_withdrawn(store: Store) {
         device.engine().discard(id).unwrap();
         assert_eq!(kinds(&mut device), []);
         device.sync(&server);
-        let told = told(&mut device);
-        assert_eq!((told[0].id, told[0].kind), (id, VerdictKind::Withdrawn), "{fault:?}");
-        match told.as_slice() {
+        let entries = entries(&mut device);
+        assert_eq!((entries[0].id, entries[0].kind), (id, VerdictKind::Withdrawn), "{fault:?}");
+        match entries.as_slice() {
             [one] => assert_eq!((one.because_of, fault), (None, Fault::RequestLost)),
             [one, reverse] => {
                 assert_eq!((one.because_of, fault), (Some(reverse.id), Fault::AnswerLost));
                 assert_eq!(reverse.kind, VerdictKind::Accepted);
             }
-            _ => panic!("{told:?}"),
+            _ => panic!("{entries:?}"),
         }
     }
 }
 
 #[apply(each_store)]
-fn what_another_life_of_the_server_had_accepted_is_not_told_twice(store: Store) {
+fn acceptance_before_a_restore_is_not_reported_twice(store: Store) {
     let (mut server, mut device) = one_place(store);
     let backup = server.backup();
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
@@ -185,12 +187,12 @@ fn what_another_life_of_the_server_had_accepted_is_not_told_twice(store: Store) 
 }
 
 #[apply(each_store)]
-fn no_more_are_kept_than_the_bound_and_what_is_missed_is_counted(store: Store) {
+fn verdicts_are_bounded_and_dropped_ones_counted(store: Store) {
     let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
     device.sync(&server);
-    let first = told(&mut device)[0].number;
-    // As if as many had come since.
+    let first = entries(&mut device)[0].number;
+    // As if as many had followed since.
     device.crash();
     device.raw(&format!(
         "UPDATE sqlite_sequence SET seq = seq + {} WHERE name = 'rejoin_verdict'",
@@ -206,32 +208,32 @@ fn no_more_are_kept_than_the_bound_and_what_is_missed_is_counted(store: Store) {
 }
 
 #[apply(each_store)]
-fn an_app_is_told_what_is_there_and_what_comes(store: Store) {
+fn subscription_delivers_stored_and_new_verdicts(store: Store) {
     let (_backend, _served, phone) = served_phone(store);
     phone.sync();
     phone.run("INSERT INTO places (id, name) VALUES ('p1', 'good')");
     phone.sync();
     let listen = || {
-        let (tell, told) = mpsc::channel();
-        let subscription = phone.client.watch_verdicts(move |news| drop(tell.send(news)));
-        (subscription, told)
+        let (sender, entries) = mpsc::channel();
+        let subscription = phone.client.watch_verdicts(move |news| drop(sender.send(news)));
+        (subscription, entries)
     };
-    let (subscription, told) = listen();
-    let first = told.recv_timeout(PATIENCE).unwrap().entries;
+    let (subscription, entries) = listen();
+    let first = entries.recv_timeout(PATIENCE).unwrap().entries;
     assert_eq!(first[0].kind, VerdictKind::Accepted);
     phone.run("INSERT INTO places (id, name, score) VALUES ('p2', 'bad', 9)");
     phone.sync();
-    let second = told.recv_timeout(PATIENCE).unwrap().entries;
+    let second = entries.recv_timeout(PATIENCE).unwrap().entries;
     assert_eq!(second[0].kind, VerdictKind::Parked(ParkReason::Rejected));
     phone.client.acknowledge_verdicts(first[0].number).wait().unwrap();
     drop(subscription);
-    let (_subscription, told) = listen();
-    assert_eq!(told.recv_timeout(PATIENCE).unwrap().entries, second, "not acknowledged");
+    let (_subscription, entries) = listen();
+    assert_eq!(entries.recv_timeout(PATIENCE).unwrap().entries, second, "not acknowledged");
     assert_eq!(phone.client.verdicts(100).wait().unwrap().entries, second);
 }
 
 #[apply(each_store)]
-fn a_reset_tells_the_next_user_nothing_of_the_last_one(store: Store) {
+fn reset_hides_former_users_verdicts(store: Store) {
     let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
     device.sync(&server);

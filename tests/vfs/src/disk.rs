@@ -1,7 +1,9 @@
-//! A disk that a test watches: counts the calls that change files, decides which of them fail, and loses power.
+//! A simulated disk: counts the calls that change files, makes chosen calls fail, and simulates
+//! power cuts.
 //!
-//! A call is a write, a truncation, a sync, a removal, or the opening of a file. From a power cut on every call of every open
-//! file fails, for good: a test lets go of them, and [`Disk::restore_power`] puts the files as the cut may have left them.
+//! A call is a write, a truncation, a sync, a removal, or the opening of a file. After a power cut
+//! every call of every open file fails. A test drops these files, and [`Disk::restore_power`]
+//! replaces the files with a possible state after the cut.
 
 use std::collections::BTreeMap;
 use std::ffi::c_int;
@@ -14,14 +16,14 @@ use rusqlite::ffi;
 use crate::image::{Change, Image, Style};
 use crate::shim;
 
-/// What happens at the chosen call.
+/// A fault at the chosen call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// The power is cut: neither this call nor any later one has an effect.
+    /// Power cut: neither this call nor any later one has an effect.
     PowerCut,
-    /// The disk fails: a write leaves a part, all else leaves nothing.
+    /// I/O error: a write is partial, all other calls have no effect.
     Io,
-    /// There is no room: a write leaves a part and a file is not made; all else works.
+    /// Disk full: a write is partial and no file can be created; all other calls work.
     Full,
 }
 
@@ -35,7 +37,7 @@ pub(crate) enum Call {
     Delete,
 }
 
-/// A folder whose files lose power and fail; watched until it is dropped.
+/// A folder with simulated faults, until this is dropped.
 #[derive(Debug)]
 pub struct Disk(Arc<Watched>);
 
@@ -52,7 +54,7 @@ struct State {
     calls: u64,
     struck: u64,
     is_dead: bool,
-    /// Files that were opened before the power came back are of an earlier one, and stay dead.
+    /// Power-cycle number. Files opened in an earlier one keep failing.
     generation: u64,
 }
 
@@ -63,7 +65,7 @@ struct Plan {
     upto: u64,
 }
 
-/// A file that is open on a watched disk.
+/// An open file on a simulated disk.
 #[derive(Debug)]
 pub(crate) struct Handle {
     disk: Arc<Watched>,
@@ -78,19 +80,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Disk {
-    /// Watches a folder: files that SQLite opens in it from now on are on this disk.
+    /// Puts all files that SQLite opens in a folder from now on onto a simulated disk.
     ///
     /// # Panics
-    /// If the folder is missing, or as [`crate::install`].
+    /// The folder is missing, or as for [`crate::install`].
     pub fn watch(folder: &Path) -> Self {
         shim::install();
-        let folder = folder.canonicalize().expect("the folder is there");
+        let folder = folder.canonicalize().expect("the folder exists");
         let disk = Arc::new(Watched { folder, state: Mutex::default() });
         lock(&DISKS).push(Arc::clone(&disk));
         Self(disk)
     }
 
-    /// Lets `times` calls fail, from call `at` on (the first is 1), counted from now.
+    /// Makes `times` calls fail, starting with call `at` from now (the first is 1).
     pub fn fail(&self, fault: Fault, at: u64, times: u64) {
         let mut state = lock(&self.0.state);
         let upto = at.saturating_add(times);
@@ -98,20 +100,20 @@ impl Disk {
         state.plan = Some(Plan { fault, from: at, upto });
     }
 
-    /// Ends the failures, and how many calls have failed.
+    /// Ends the failures; returns the number of failed calls.
     pub fn recover(&self) -> u64 {
         let mut state = lock(&self.0.state);
         state.plan = None;
         state.struck
     }
 
-    /// How many calls there were since [`Disk::fail`], and how many of them failed.
+    /// Number of calls since [`Disk::fail`], and how many of them failed.
     pub fn calls(&self) -> (u64, u64) {
         let state = lock(&self.0.state);
         (state.calls, state.struck)
     }
 
-    /// All that was written so far reaches the disk.
+    /// Makes all previous writes durable.
     pub fn sync_all(&self) {
         let mut state = lock(&self.0.state);
         for image in state.files.values_mut() {
@@ -120,21 +122,23 @@ impl Disk {
         state.sync_folder();
     }
 
-    /// Cuts the power now, if it is not cut yet, and puts the files as that may have left them. What was open stays dead.
+    /// Cuts the power if it is not cut yet, and replaces the files with a possible state after the
+    /// cut. Open files keep failing.
     ///
     /// # Panics
-    /// If a file cannot be written.
+    /// A file cannot be written.
     pub fn restore_power(&self, style: Style, rng: &mut Rng) {
         let mut state = lock(&self.0.state);
         for (path, image) in std::mem::take(&mut state.files) {
             match image.rebuild(style, rng) {
-                // The product may have removed the folder of a copy, without SQLite.
+                // The code under test may have removed the folder of a copy without SQLite.
                 Some(content) if path.parent().is_some_and(Path::exists) => {
-                    std::fs::write(&path, content).expect("the file is put in place");
+                    std::fs::write(&path, content).expect("the file can be written");
                 }
                 _ => drop(std::fs::remove_file(&path)),
             }
-            // The index of the log is memory: it is gone. It has the name of its database.
+            // The WAL index (`-shm`) is shared memory and is lost. Its name derives from the
+            // database.
             let mut index = path.into_os_string();
             index.push("-shm");
             drop(std::fs::remove_file(index));
@@ -150,13 +154,13 @@ impl Drop for Disk {
     }
 }
 
-/// The disk of a file, if it is on a watched one.
+/// The simulated disk of a file, if it has one.
 pub(crate) fn of(path: &Path) -> Option<Arc<Watched>> {
     lock(&DISKS).iter().find(|disk| path.starts_with(&disk.folder)).cloned()
 }
 
 impl Watched {
-    /// A file is about to be opened: what becomes of that.
+    /// Decides whether a file can be opened.
     pub(crate) fn open(self: Arc<Self>, path: PathBuf, may_create: bool) -> Result<Handle, c_int> {
         let mut state = lock(&self.state);
         let is_new = may_create && !path.exists();
@@ -173,7 +177,7 @@ impl Watched {
         Ok(Handle { disk: self, path, generation })
     }
 
-    /// A name is removed, by `remove`.
+    /// Decides whether a file can be removed; `remove` removes it.
     pub(crate) fn delete(
         &self,
         path: &Path,
@@ -202,13 +206,13 @@ impl Watched {
 }
 
 impl Handle {
-    /// Whether the power was cut since this was opened.
+    /// Whether the power was cut since the file was opened.
     pub(crate) fn is_dead(&self) -> bool {
         let state = lock(&self.disk.state);
         state.is_dead || state.generation != self.generation
     }
 
-    /// Writes by `write`, which is given how many of the bytes.
+    /// Writes with `write`, which receives the number of bytes to write.
     pub(crate) fn write(
         &self,
         at: usize,
@@ -221,7 +225,7 @@ impl Handle {
         };
         let called = state.call(Call::Write, true);
         if state.is_dead {
-            // It may have been on its way to the disk when the power went.
+            // The write may have been in progress at the power cut.
             state.change(&self.path, Change::Write { at, bytes: bytes.to_vec() });
             return ffi::SQLITE_IOERR;
         }
@@ -257,7 +261,7 @@ impl Handle {
             return code;
         }
         let is_new = state.files.get_mut(&self.path).is_some_and(Image::sync);
-        // SQLite syncs the folder with the first sync of a log or journal, and of no other file.
+        // SQLite syncs the folder only with the first sync of a log or journal.
         let name = self.path.to_string_lossy();
         if is_new && (name.ends_with("-wal") || name.ends_with("-journal")) {
             state.sync_folder();
@@ -275,7 +279,7 @@ impl Handle {
 }
 
 impl State {
-    /// Counts a call, and says with which code it fails. `grows` if it needs room on the disk.
+    /// Counts a call and returns the error code if it fails. `grows` if it needs disk space.
     fn call(&mut self, call: Call, grows: bool) -> Result<(), c_int> {
         if self.is_dead {
             return Err(ffi::SQLITE_IOERR);

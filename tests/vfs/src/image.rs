@@ -1,51 +1,53 @@
-//! What a disk holds of one file, and what a power cut leaves of it. Pure.
+//! The durable content of one file, and its possible states after a power cut. Pure.
 //!
-//! What was synced stays. Each write since then is kept, dropped, torn at a sector or dropped with its length kept, and in
-//! some images they are applied in another order. A name that was made or removed in a folder which was not synced since
-//! may be as it was before. Bytes beside a torn write stay as they are: SQLite is told as much (powersafe overwrite).
+//! Synced content survives. Each later write is kept, dropped, torn at a sector, or dropped with
+//! its length kept. In some images the writes are reordered. A name created or removed in a folder
+//! that was not synced since may revert. Bytes next to a torn write do not change: the device
+//! characteristics promise this to SQLite (powersafe overwrite).
 
 use fastrand::Rng;
 
-/// The unit that a disk writes whole.
+/// The unit of atomic writes.
 const SECTOR: usize = 512;
 
-/// A change of a file that was not synced.
+/// A change that was not synced.
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
     Write { at: usize, bytes: Vec<u8> },
     Truncate(usize),
 }
 
-/// A file: what is on the disk for certain, and what came since.
+/// A file: its durable content and later changes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Image {
-    /// Whether the name is there now.
+    /// Whether the name exists.
     pub(crate) is_live: bool,
-    /// The content as it was synced last.
+    /// The last synced content.
     synced: Vec<u8>,
     changes: Vec<Change>,
-    /// What the name stands for if the folder loses its latest change; `None` if it has none to lose.
+    /// The content of the name if the folder loses its latest change; `None` if the folder is
+    /// synced.
     #[allow(clippy::option_option)]
     before: Option<Option<Vec<u8>>>,
 }
 
-/// How much of what was not synced a power cut leaves.
+/// How much unsynced data a power cut keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
-    /// Nothing.
+    /// No changes.
     Nothing,
-    /// All of it.
+    /// All changes.
     Everything,
-    /// The first changes, the last of them torn.
+    /// A prefix of the changes, the last of them torn.
     Prefix,
-    /// Each change by itself.
+    /// Each change independently.
     Scattered,
-    /// Each change by itself, in another order.
+    /// Each change independently, reordered.
     Reordered,
 }
 
 impl Style {
-    /// One of them.
+    /// Chooses one at random.
     pub fn choose(rng: &mut Rng) -> Self {
         let all = [Self::Nothing, Self::Everything, Self::Prefix, Self::Scattered, Self::Reordered];
         all[rng.usize(..all.len())]
@@ -53,18 +55,18 @@ impl Style {
 }
 
 impl Image {
-    /// A file that is there, wholly on the disk.
+    /// An existing, durable file.
     pub(crate) fn found(content: Vec<u8>) -> Self {
         Self { is_live: true, synced: content, ..Self::default() }
     }
 
-    /// The name is made, for an empty file.
+    /// Creates the name, for an empty file.
     pub(crate) fn create(&mut self) {
         let before = self.before.take().unwrap_or(None);
         *self = Self { is_live: true, before: Some(before), ..Self::default() };
     }
 
-    /// The name is removed, and the folder is not synced.
+    /// Removes the name without syncing the folder.
     pub(crate) fn remove(&mut self) {
         let synced = std::mem::take(&mut self.synced);
         let before = self.before.take().unwrap_or(Some(synced));
@@ -75,7 +77,7 @@ impl Image {
         self.changes.push(change);
     }
 
-    /// The content reaches the disk, and the name of a new file with it. Whether the name was new.
+    /// Makes the content durable, and the name of a new file. Returns whether the name was new.
     pub(crate) fn sync(&mut self) -> bool {
         for change in std::mem::take(&mut self.changes) {
             apply(&mut self.synced, &change);
@@ -83,12 +85,12 @@ impl Image {
         self.is_live && self.before.take().is_some()
     }
 
-    /// The folder reaches the disk.
+    /// Makes the name durable.
     pub(crate) fn sync_name(&mut self) {
         self.before = None;
     }
 
-    /// What a power cut leaves; `None` if the name is not there.
+    /// A possible content after a power cut; `None` if the name does not exist.
     pub(crate) fn rebuild(&self, style: Style, rng: &mut Rng) -> Option<Vec<u8>> {
         let loses_name = match style {
             Style::Nothing => true,
@@ -124,14 +126,14 @@ impl Image {
                 if style == Style::Reordered {
                     rng.shuffle(&mut changes);
                 }
-                changes.iter().flat_map(|change| weathered(change, rng)).collect()
+                changes.iter().flat_map(|change| after_power_cut(change, rng)).collect()
             }
         }
     }
 }
 
-/// A change that is kept, dropped, torn, or of which only the length is left.
-fn weathered(change: &Change, rng: &mut Rng) -> Vec<Change> {
+/// A change after a power cut: kept, dropped, torn, or only its length kept.
+fn after_power_cut(change: &Change, rng: &mut Rng) -> Vec<Change> {
     match rng.u8(..8) {
         0..4 => vec![change.clone()],
         4..6 => Vec::new(),
@@ -168,7 +170,7 @@ fn apply(content: &mut Vec<u8>, change: &Change) {
             }
             content[*at..end].copy_from_slice(bytes);
         }
-        // A truncation that another order puts before the writes must not make the file longer.
+        // A truncation reordered before the writes must not extend the file.
         Change::Truncate(size) => content.truncate(*size),
     }
 }
@@ -197,7 +199,7 @@ mod tests {
         }
         assert_eq!(lengths.first(), Some(&2048));
         assert_eq!(lengths.last(), Some(&4096));
-        assert!(lengths.len() > 3, "torn at sectors: {lengths:?}");
+        assert!(lengths.len() > 3, "lengths after tearing at sectors: {lengths:?}");
     }
 
     #[test]
@@ -213,11 +215,11 @@ mod tests {
             seen.insert((content[0], content[1023]));
         }
         let all = (0..3).flat_map(|first| (0..3).map(move |last| (first, last)));
-        assert_eq!(seen, all.collect(), "each sector is of the first write, the second or none");
+        assert_eq!(seen, all.collect(), "each sector is from the first write, the second or none");
     }
 
     #[test]
-    fn unsynced_names_can_be_missing_or_back() {
+    fn unsynced_names_can_be_missing_or_restored() {
         let states = |image: &Image| {
             let mut rng = Rng::with_seed(3);
             let images = (0..50).map(|_| image.rebuild(Style::choose(&mut rng), &mut rng));

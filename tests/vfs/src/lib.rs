@@ -1,11 +1,14 @@
-//! A virtual file system for SQLite that loses power, fails and runs full at the n-th call; and an allocator that fails.
+//! A virtual file system for SQLite with power cuts, I/O errors and a full disk at the n-th call,
+//! and an allocator that fails.
 //!
-//! It wraps SQLite's own file system and becomes the default one of the process, so that a product opens its files through
-//! it without any change. Only files below a folder that a [`Disk`] watches are concerned, so tests on several threads do
-//! not disturb each other. Nothing is synced to the real disk: what a power cut leaves is computed, not caused.
+//! It wraps SQLite's file system and becomes the default one of the process, so that the code under
+//! test uses it without changes. Only files below a folder watched by a [`Disk`] are affected, so
+//! tests on several threads are independent. Nothing is synced to the real disk: the state after a
+//! power cut is computed.
 //!
-//! `disk` decides and remembers, `image` computes what a power cut leaves, `shim` is the table of C functions around them,
-//! `memory` is SQLite's allocator. Files that a product writes without SQLite are not seen.
+//! `disk` decides which calls fail and tracks the files, `image` computes states after a power cut,
+//! `shim` contains the C functions around them, and `memory` is SQLite's allocator. Files written
+//! without SQLite are not affected.
 
 mod disk;
 mod image;

@@ -1,4 +1,5 @@
-//! SQLite's allocator, which fails at the n-th allocation of a thread. Other threads, and Rust's own memory, are not concerned.
+//! SQLite's allocator, which fails at the n-th allocation of a thread. Other threads and Rust's own
+//! allocations are not affected.
 
 #![allow(unsafe_code)] // An allocator for SQLite is a table of C functions.
 
@@ -12,17 +13,17 @@ use rusqlite::ffi;
 type Malloc = unsafe extern "C" fn(c_int) -> *mut c_void;
 type Realloc = unsafe extern "C" fn(*mut c_void, c_int) -> *mut c_void;
 
-/// SQLite's own.
+/// SQLite's default allocator.
 static REAL: OnceLock<(Malloc, Realloc)> = OnceLock::new();
 
 thread_local! {
-    /// Allocations of this thread; the first that fails, and the first after it that does not.
+    /// Allocations of this thread, and the range of those that fail.
     static COUNT: Cell<u64> = const { Cell::new(0) };
     static FAILING: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
 }
 
-/// Lets `times` of this thread's allocations in SQLite fail, from the n-th on (the first is 1), counted from now.
-/// None if `times` is zero.
+/// Makes `times` of this thread's allocations in SQLite fail, starting with the `at`-th from now
+/// (the first is 1). No allocation fails if `times` is zero.
 pub fn fail_allocations(at: u64, times: u64) {
     COUNT.set(0);
     FAILING.set((at, at.saturating_add(times)));
@@ -40,9 +41,9 @@ fn fails() -> bool {
     (from..upto).contains(&count)
 }
 
-/// Puts the allocator before SQLite's own; to be called before anything else of SQLite.
+/// Wraps SQLite's allocator; must be called before any other use of SQLite.
 pub(crate) fn install() {
-    // SAFETY: SQLite fills the table, or refuses; the table that it is given is copied by it.
+    // SAFETY: SQLite fills the table or returns an error, and copies the table that it is given.
     unsafe {
         let mut methods: ffi::sqlite3_mem_methods = std::mem::zeroed();
         let got = ffi::sqlite3_config(ffi::SQLITE_CONFIG_GETMALLOC, &raw mut methods);
@@ -53,7 +54,7 @@ pub(crate) fn install() {
             REAL.get_or_init(|| (malloc, realloc));
         }
         let set = ffi::sqlite3_config(ffi::SQLITE_CONFIG_MALLOC, &raw const ours);
-        assert_eq!(set, ffi::SQLITE_OK, "SQLite takes the allocator");
+        assert_eq!(set, ffi::SQLITE_OK, "SQLite accepts the allocator");
     }
 }
 

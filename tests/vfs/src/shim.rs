@@ -1,7 +1,7 @@
-//! The table of C functions between SQLite and its own file system: asks [`crate::disk`] before each call that changes a
-//! file, hands the rest on. A sync never reaches the machine.
+//! The C functions between SQLite and its file system. They ask [`crate::disk`] before each call
+//! that changes a file and forward the rest. A sync never reaches the real disk.
 
-#![allow(unsafe_code)] // SQLite's interface for file systems is one of C.
+#![allow(unsafe_code)] // SQLite's file system interface is in C.
 #![allow(clippy::similar_names)]
 
 use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
@@ -16,11 +16,11 @@ use rusqlite::ffi::{self, sqlite3_file, sqlite3_int64, sqlite3_io_methods, sqlit
 use crate::disk::{self, Handle};
 use crate::memory;
 
-/// An open file; SQLite's own stands behind it, in the memory that SQLite gave for both.
+/// An open file. SQLite's own file follows it, in the same allocation by SQLite.
 #[repr(C)]
 struct ShimFile {
     base: sqlite3_file,
-    /// Null for a file that no disk watches.
+    /// Null for a file that is not on a simulated disk.
     handle: *mut Handle,
 }
 
@@ -28,7 +28,7 @@ static REAL: AtomicPtr<sqlite3_vfs> = AtomicPtr::new(ptr::null_mut());
 static INSTALLED: Once = Once::new();
 
 static METHODS: sqlite3_io_methods = sqlite3_io_methods {
-    // Version 2 has a log, and no mapped memory: every byte passes through here.
+    // Version 2 has a WAL but no memory mapping: every byte passes through these functions.
     iVersion: 2,
     xClose: Some(close),
     xRead: Some(read),
@@ -50,14 +50,14 @@ static METHODS: sqlite3_io_methods = sqlite3_io_methods {
     xUnfetch: None,
 };
 
-/// Becomes the default file system of this process, with its allocator; once.
+/// Installs the default file system of this process, with its allocator; once.
 ///
 /// # Panics
-/// If SQLite was used before: a test calls this first.
+/// SQLite was used before: a test must call this first.
 pub fn install() {
     INSTALLED.call_once(|| {
         memory::install();
-        // SAFETY: SQLite's own file system lives as long as the process, and so does ours, which is leaked.
+        // SAFETY: SQLite's file system exists as long as the process, and so does ours, which is leaked.
         unsafe {
             let real = ffi::sqlite3_vfs_find(ptr::null());
             assert!(!real.is_null(), "SQLite has a file system");
@@ -73,32 +73,32 @@ pub fn install() {
                 ..*real
             });
             let registered = ffi::sqlite3_vfs_register(Box::into_raw(vfs), 1);
-            assert_eq!(registered, ffi::SQLITE_OK, "SQLite takes the file system");
+            assert_eq!(registered, ffi::SQLITE_OK, "SQLite accepts the file system");
         }
     });
 }
 
-/// SQLite's own file behind one of ours.
+/// SQLite's own file that follows one of ours.
 unsafe fn behind(file: *mut sqlite3_file) -> *mut sqlite3_file {
-    // SAFETY: SQLite gave memory for both, ours first (`szOsFile`).
+    // SAFETY: SQLite allocated both, ours first (`szOsFile`).
     unsafe { file.byte_add(size_of::<ShimFile>()) }
 }
 
 unsafe fn handle<'a>(file: *mut sqlite3_file) -> Option<&'a Handle> {
-    // SAFETY: `open` has put a handle or null there, and `close` alone frees it.
+    // SAFETY: `open` stored a handle or null there, and only `close` frees it.
     unsafe { (*file.cast::<ShimFile>()).handle.as_ref() }
 }
 
 unsafe fn path_of<'a>(name: *const c_char) -> Option<&'a Path> {
-    // SAFETY: SQLite hands over a text that ends with zero, or null.
+    // SAFETY: SQLite passes a null-terminated text, or null.
     let name = unsafe { name.as_ref().map(|name| CStr::from_ptr(name)) }?;
     Some(Path::new(OsStr::from_bytes(name.to_bytes())))
 }
 
-/// Hands a call on to SQLite's own file.
+/// Forwards a call to SQLite's own file.
 macro_rules! real {
     ($file:expr, $method:ident $(, $arg:expr)*) => {{
-        // SAFETY: the file behind ours is open, and the arguments are those that SQLite gave.
+        // SAFETY: SQLite's own file is open, and the arguments are from SQLite.
         unsafe {
             let real = behind($file);
             match (*real).pMethods.as_ref().and_then(|methods| methods.$method) {
@@ -109,11 +109,11 @@ macro_rules! real {
     }};
 }
 
-/// A function that hands its call on, and fails when there is no power.
+/// Defines a function that forwards its call, and fails after a power cut.
 macro_rules! powered {
     ($name:ident, $method:ident $(, $arg:ident: $kind:ty)*) => {
         unsafe extern "C" fn $name(file: *mut sqlite3_file $(, $arg: $kind)*) -> c_int {
-            // SAFETY: SQLite hands over a file that `open` has made.
+            // SAFETY: SQLite passes a file created by `open`.
             if unsafe { handle(file) }.is_some_and(Handle::is_dead) {
                 return ffi::SQLITE_IOERR;
             }
@@ -122,7 +122,7 @@ macro_rules! powered {
     };
 }
 
-/// A function that hands its call on, with power or without: locks must be let go.
+/// Defines a function that always forwards its call: locks must be released even after a power cut.
 macro_rules! unpowered {
     ($name:ident, $method:ident $(, $arg:ident: $kind:ty)*) => {
         unsafe extern "C" fn $name(file: *mut sqlite3_file $(, $arg: $kind)*) -> c_int {
@@ -152,7 +152,7 @@ unsafe extern "C" fn shm_barrier(file: *mut sqlite3_file) {
     }
 }
 
-/// No promise of the machine's disk that this one does not keep.
+/// Claims no guarantee that the simulated disk does not keep.
 unsafe extern "C" fn device_characteristics(_: *mut sqlite3_file) -> c_int {
     ffi::SQLITE_IOCAP_POWERSAFE_OVERWRITE
 }
@@ -163,7 +163,7 @@ unsafe extern "C" fn write(
     length: c_int,
     at: sqlite3_int64,
 ) -> c_int {
-    // SAFETY: SQLite hands over a file that `open` has made, and so many bytes.
+    // SAFETY: SQLite passes a file created by `open`, and this many bytes.
     let (handle, bytes) = unsafe {
         let length = usize::try_from(length).unwrap_or_default();
         (handle(file), slice::from_raw_parts(from.cast::<u8>(), length))
@@ -175,7 +175,7 @@ unsafe extern "C" fn write(
 }
 
 unsafe extern "C" fn truncate(file: *mut sqlite3_file, size: sqlite3_int64) -> c_int {
-    // SAFETY: SQLite hands over a file that `open` has made.
+    // SAFETY: SQLite passes a file created by `open`.
     match unsafe { handle(file) } {
         Some(handle) => handle
             .truncate(usize::try_from(size).unwrap_or_default(), || real!(file, xTruncate, size)),
@@ -184,13 +184,13 @@ unsafe extern "C" fn truncate(file: *mut sqlite3_file, size: sqlite3_int64) -> c
 }
 
 unsafe extern "C" fn sync(file: *mut sqlite3_file, _: c_int) -> c_int {
-    // SAFETY: SQLite hands over a file that `open` has made.
+    // SAFETY: SQLite passes a file created by `open`.
     unsafe { handle(file) }.map_or(ffi::SQLITE_OK, Handle::sync)
 }
 
 unsafe extern "C" fn close(file: *mut sqlite3_file) -> c_int {
     let code = real!(file, xClose);
-    // SAFETY: `open` has put a box there, or null; SQLite does not use the file any more.
+    // SAFETY: `open` stored a box there, or null; SQLite no longer uses the file.
     unsafe {
         let handle = (*file.cast::<ShimFile>()).handle;
         (*file.cast::<ShimFile>()).handle = ptr::null_mut();
@@ -209,7 +209,7 @@ unsafe extern "C" fn open(
     out: *mut c_int,
 ) -> c_int {
     let shim = file.cast::<ShimFile>();
-    // SAFETY: SQLite gave `szOsFile` bytes; without methods it never touches the file again.
+    // SAFETY: SQLite allocated `szOsFile` bytes; without methods it does not use the file again.
     let path = unsafe {
         (*file).pMethods = ptr::null();
         (*shim).handle = ptr::null_mut();
@@ -223,7 +223,7 @@ unsafe extern "C" fn open(
             Err(code) => return code,
         }
     }
-    // SAFETY: SQLite's own function, with its own file system and the memory for its own file.
+    // SAFETY: SQLite's function with its own file system and the memory of its own file.
     let code = unsafe {
         let real = REAL.load(Ordering::Acquire);
         (*real)
@@ -231,11 +231,11 @@ unsafe extern "C" fn open(
             .map_or(ffi::SQLITE_CANTOPEN, |open| open(real, name, behind(file), flags, out))
     };
     if code != ffi::SQLITE_OK {
-        // Nothing to close, as a rule; then this does nothing.
+        // Usually there is nothing to close, and this has no effect.
         let _ = real!(file, xClose);
         return code;
     }
-    // SAFETY: SQLite gave `szOsFile` bytes, and reads them when this returns.
+    // SAFETY: SQLite allocated `szOsFile` bytes, and reads them when this returns.
     unsafe {
         (*file).pMethods = &raw const METHODS;
         (*shim).handle = handle.map_or(ptr::null_mut(), Box::into_raw);
@@ -244,13 +244,13 @@ unsafe extern "C" fn open(
 }
 
 unsafe extern "C" fn delete(_: *mut sqlite3_vfs, name: *const c_char, sync: c_int) -> c_int {
-    // SAFETY: SQLite's own function, with its own file system and the name that it gave.
+    // SAFETY: SQLite's function with its own file system and name.
     let remove = || unsafe {
         let real = REAL.load(Ordering::Acquire);
-        // Never synced: no machine loses power here.
+        // Never synced: the real machine does not lose power.
         (*real).xDelete.map_or(ffi::SQLITE_IOERR, |delete| delete(real, name, 0))
     };
-    // SAFETY: the name that SQLite gave.
+    // SAFETY: the name from SQLite.
     let path = unsafe { path_of(name) };
     match path.and_then(|path| Some((disk::of(path)?, path))) {
         Some((disk, path)) => disk.delete(path, sync != 0, remove),
@@ -264,7 +264,7 @@ unsafe extern "C" fn access(
     flags: c_int,
     out: *mut c_int,
 ) -> c_int {
-    // SAFETY: the name that SQLite gave; SQLite's own function with its own file system.
+    // SAFETY: the name from SQLite; SQLite's function with its own file system.
     unsafe {
         if path_of(name).and_then(disk::of).is_some_and(|disk| disk.is_dead()) {
             return ffi::SQLITE_IOERR_ACCESS;

@@ -1,27 +1,27 @@
-//! Each target with all that is known, and with inputs that follow from it.
+//! Runs each target with all known inputs, and with derived ones.
 
 #![allow(clippy::unwrap_used)]
-#![allow(clippy::print_stdout)] // The seed, for whoever has to repeat it.
+#![allow(clippy::print_stdout)] // Prints the seed, to repeat a failure.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rejoin_fuzz::{corpus, mutate, target};
 
-/// Inputs by seed, for each target and run of the tests: some seconds.
+/// Derived inputs for each target and test run: some seconds.
 const INPUTS: usize = 50_000;
 
 /// For a target that opens a file and changes its tables.
 const INPUTS_OF_A_FILE: usize = 1_000;
 
-/// A seed of another run, to repeat it.
+/// The seed of another run, to repeat it.
 const SEED: &str = "REJOIN_FUZZ_SEED";
 
 fn fuzz(name: &str, inputs: usize) {
     let target = target(name).unwrap();
     let known = corpus::of(name).unwrap();
-    assert!(known.len() >= 3, "{name}: there is nothing to begin with");
+    assert!(known.len() >= 3, "{name}: too few known inputs");
     let seed = std::env::var(SEED).map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());
-    println!("{name}: {} inputs are known, {inputs} follow; {SEED}={seed}", known.len());
+    println!("{name}: {} known inputs, {inputs} derived; {SEED}={seed}", known.len());
     let meet = |input: &[u8]| {
         let met = catch_unwind(AssertUnwindSafe(|| (target.run)(input)));
         assert!(met.is_ok(), "{name}, {SEED}={seed}: {}", input.escape_ascii());
@@ -36,42 +36,42 @@ fn fuzz(name: &str, inputs: usize) {
 }
 
 #[test]
-fn requests_of_any_bytes() {
+fn request_parser_accepts_any_bytes() {
     fuzz("requests", INPUTS);
 }
 
 #[test]
-fn answers_of_any_bytes() {
+fn response_parser_accepts_any_bytes() {
     fuzz("answers", INPUTS);
 }
 
 #[test]
-fn cells_of_any_bytes() {
+fn cell_parser_accepts_any_bytes() {
     fuzz("cells", INPUTS);
 }
 
 #[test]
-fn sets_of_rows_of_any_bytes() {
+fn row_set_parser_accepts_any_bytes() {
     fuzz("rows", INPUTS);
 }
 
 #[test]
-fn events_of_any_bytes() {
+fn event_parser_accepts_any_bytes() {
     fuzz("events", INPUTS);
 }
 
 #[test]
-fn a_queue_of_any_bytes() {
+fn queue_parser_accepts_any_bytes() {
     fuzz("queue", INPUTS);
 }
 
 #[test]
-fn a_row_buffer_of_any_bytes() {
+fn row_buffer_parser_accepts_any_bytes() {
     fuzz("row-buffer", INPUTS);
 }
 
 #[test]
-fn what_is_kept_is_read_as_it_was_written() {
+fn kept_inputs_round_trip() {
     let all: Vec<u8> = (0..=255).collect();
     let line = all.escape_ascii().to_string();
     assert!(!line.contains('\n'));

@@ -1,5 +1,5 @@
-//! The device in Rust: the commands of `tests/interop/README.md` on the client as an app in Rust uses it.
-#![allow(clippy::print_stdout)] // Its standard output is how it answers.
+//! The device in Rust: implements the commands of `tests/interop/README.md` with the Rust client.
+#![allow(clippy::print_stdout)] // Responses go to standard output.
 
 use anyhow::{Context as _, Result, bail};
 use futures_util::FutureExt as _;
@@ -16,16 +16,16 @@ use std::io::BufRead as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a sync may take before it counts as offline.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Sync timeout, after which the device counts as offline.
+const SYNC_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
-enum Order {
+enum Command {
     Open { path: String, url: String, user: String, token: String, schema: Option<Json> },
     Exec(Statement),
-    Transaction { steps: Vec<Order> },
-    Hold { steps: Vec<Order> },
+    Transaction { steps: Vec<Command> },
+    Hold { steps: Vec<Command> },
     Rows(Statement),
     Sync,
     Pending,
@@ -46,14 +46,14 @@ impl Statement {
     }
 }
 
-/// What is open, and what is held in it.
+/// The open client and its open interactive transaction.
 #[derive(Debug, Default)]
 struct Device {
     client: Option<Client>,
     held: Option<HeldTransaction>,
 }
 
-/// Answers the same token each time.
+/// Always returns the same token.
 #[derive(Debug)]
 struct Token(String);
 
@@ -67,10 +67,10 @@ impl TokenProvider for Token {
 fn main() -> Result<()> {
     let mut device = Device::default();
     for line in std::io::stdin().lock().lines() {
-        let order = serde_json::from_str::<Order>(&line?);
-        let quits = matches!(order, Ok(Order::Quit));
-        let answer = order.map_err(Into::into).and_then(|order| device.carry_out(order));
-        println!("{}", answer.unwrap_or_else(told));
+        let command = serde_json::from_str::<Command>(&line?);
+        let quits = matches!(command, Ok(Command::Quit));
+        let response = command.map_err(Into::into).and_then(|command| device.execute(command));
+        println!("{}", response.unwrap_or_else(error_json));
         if quits {
             break;
         }
@@ -79,10 +79,10 @@ fn main() -> Result<()> {
 }
 
 impl Device {
-    fn carry_out(&mut self, order: Order) -> Result<Json> {
+    fn execute(&mut self, command: Command) -> Result<Json> {
         let ok = json!({"ok": true});
-        Ok(match order {
-            Order::Open { path, url, user, token, schema } => {
+        Ok(match command {
+            Command::Open { path, url, user, token, schema } => {
                 let config = Config {
                     server_url: Some(url),
                     user_id: Some(user),
@@ -96,37 +96,39 @@ impl Device {
                 self.client = Some(Client::open_with(config, services).wait()?);
                 ok
             }
-            Order::Exec(statement) => {
+            Command::Exec(statement) => {
                 json!({"changes": self.client()?.execute(&statement.sql, statement.values()?).wait()?})
             }
-            Order::Transaction { steps } => {
+            Command::Transaction { steps } => {
                 self.client()?.transaction(move |tx| run(tx, &steps)).wait()?;
                 ok
             }
-            Order::Hold { steps } => {
+            Command::Hold { steps } => {
                 let held = self.client()?.begin().wait()?;
                 for step in &steps {
-                    let Order::Exec(statement) = step else { bail!("{step:?} cannot be held") };
+                    let Command::Exec(statement) = step else {
+                        bail!("{step:?} cannot run in an interactive transaction")
+                    };
                     held.execute(&statement.sql, statement.values()?).wait()?;
                 }
                 self.held = Some(held);
                 json!({"held": true})
             }
-            Order::Rows(statement) => {
+            Command::Rows(statement) => {
                 rows(&self.client()?.query(&statement.sql, statement.values()?).wait()?)?
             }
-            Order::Sync => {
-                let report = self.client()?.sync_and_wait(Some(PATIENCE)).wait()?;
+            Command::Sync => {
+                let report = self.client()?.sync_and_wait(Some(SYNC_TIMEOUT)).wait()?;
                 json!({
                     "accepted": report.accepted, "parked": report.parked,
                     "pulled": report.pulled, "still_pending": report.still_pending,
                 })
             }
-            Order::Pending => {
+            Command::Pending => {
                 let pending = self.client()?.pending().wait()?;
                 json!({"pending": pending.iter().map(mutation).collect::<Vec<_>>()})
             }
-            Order::Close | Order::Quit => {
+            Command::Close | Command::Quit => {
                 self.held = None;
                 if let Some(client) = self.client.take() {
                     client.shutdown().wait()?;
@@ -137,14 +139,16 @@ impl Device {
     }
 
     fn client(&self) -> Result<&Client> {
-        self.client.as_ref().context("nothing is open")
+        self.client.as_ref().context("no database is open")
     }
 }
 
-/// The body of a transaction.
-fn run(tx: &mut Transaction<'_, '_>, steps: &[Order]) -> Result<(), Error> {
+/// Runs the statements of a transaction.
+fn run(tx: &mut Transaction<'_, '_>, steps: &[Command]) -> Result<(), Error> {
     for step in steps {
-        let Order::Exec(statement) = step else { return Err(Error::Internal(format!("{step:?}"))) };
+        let Command::Exec(statement) = step else {
+            return Err(Error::Internal(format!("{step:?}")));
+        };
         let values = statement.values().map_err(|error| Error::Internal(error.to_string()))?;
         tx.execute(&statement.sql, values)?;
     }
@@ -160,24 +164,24 @@ fn rows(buffer: &RowBuffer) -> Result<Json> {
 }
 
 fn mutation(pending: &Pending) -> Json {
-    let word = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
+    let name = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
     let rows = pending.rows.iter().map(|row| {
         let columns = row.columns.iter().map(|column| {
             json!({"name": column.name, "old": cell::exact(&column.old), "new": cell::exact(&column.new)})
         });
         json!({
-            "table": row.table, "key": cell::exact(&row.key), "operation": word(&row.operation),
+            "table": row.table, "key": cell::exact(&row.key), "operation": name(&row.operation),
             "columns": columns.collect::<Vec<_>>(),
         })
     });
     json!({
-        "id": pending.id.to_string(), "state": word(&pending.state),
-        "reason": pending.reason.map(|reason| word(&reason)), "rows": rows.collect::<Vec<_>>(),
+        "id": pending.id.to_string(), "state": name(&pending.state),
+        "reason": pending.reason.map(|reason| name(&reason)), "rows": rows.collect::<Vec<_>>(),
     })
 }
 
-/// The error under the name that it has in the other languages.
-fn told(error: anyhow::Error) -> Json {
+/// The error, with the kind that it has in the other languages.
+fn error_json(error: anyhow::Error) -> Json {
     let reason = format!("{error:#}");
     let kind = error.downcast::<Error>().map_or("Other".to_owned(), |error| {
         let named = format!("{:?}", rejoin_ffi::RejoinError::from(error));

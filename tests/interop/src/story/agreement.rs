@@ -1,4 +1,4 @@
-//! After the server is back: everything is pushed and pulled until nothing moves, and then all must be the same.
+//! After the server is back: syncs until nothing changes, then compares devices and server.
 
 use super::{SHARED, USER, World};
 use crate::claims::Claims;
@@ -11,51 +11,51 @@ use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 
 const AGREED: u32 = 4;
-const JUDGED: u32 = 5;
+const VERDICTS: u32 = 5;
 pub(super) const NOTHING_TWICE: u32 = 6;
 
-/// Rounds after which they should long agree.
+/// Maximum rounds until all devices agree.
 const ROUNDS: usize = 20;
 
 pub(super) fn they_agree(world: &mut World, claims: &mut Claims) {
     let quiet = until_quiet(world);
     claims.make(
         EXACT,
-        "every value of every language is everywhere what it was, bit by bit",
+        "every value of every language is bit-identical on all devices and the server",
         exact(world),
     );
     let agreed = quiet.and_then(|()| {
         if claims.is_sabotaged(AGREED) {
             world.order(&json!({"do": "stop"}))?;
-            let behind =
-                "UPDATE task SET note = 'written behind their backs' WHERE id = 'shared-0'";
-            world.order(&json!({"do": "sql", "sql": behind}))?;
+            let tamper = "UPDATE task SET note = 'changed on the server' WHERE id = 'shared-0'";
+            world.order(&json!({"do": "sql", "sql": tamper}))?;
         }
         tables_are_equal(world)
     });
     claims.make(
         AGREED,
-        "all devices agree with the server row by row, and by the digest of each table",
+        "all devices agree with the server, row by row and by the digest of each table",
         agreed,
     );
-    if claims.is_sabotaged(JUDGED) {
+    if claims.is_sabotaged(VERDICTS) {
         let edits = world.devices.first().map(|device| device.edits.clone()).unwrap_or_default();
         let forget = edits.first().map_or(String::new(), |edit| {
             format!("DELETE FROM rejoin_verdict WHERE mutation_id = '{}'", edit.id)
         });
-        // Whether it was forgotten is seen below.
+        // The check below detects the deleted verdict.
         let _ = world.order(&json!({"do": "sql", "sql": forget}));
     }
-    let claim = "every edit was accepted, or is parked on its device with its payload; a row that all edited has one winner";
-    claims.make(JUDGED, claim, judged(world));
+    let claim = "every edit was accepted, or is parked on its device with its payload; each row edited by all has one winner";
+    claims.make(VERDICTS, claim, verdicts_match(world));
     claims.make(
         NOTHING_TWICE,
-        "nothing was done twice, and nothing that nobody did",
+        "no edit was applied twice, and no row changed without an edit",
         nothing_twice(world),
     );
 }
 
-/// Syncs the devices in turn, each round begun by another, until one round moves nothing.
+/// Syncs the devices in turn, starting each round with the next device, until a round changes
+/// nothing.
 fn until_quiet(world: &mut World) -> Result<()> {
     let devices = world.devices.len();
     for round in 0..ROUNDS {
@@ -67,7 +67,7 @@ fn until_quiet(world: &mut World) -> Result<()> {
             return Ok(());
         }
     }
-    anyhow::bail!("after {ROUNDS} rounds there is still something to sync");
+    anyhow::bail!("devices still sync changes after {ROUNDS} rounds");
 }
 
 fn exact(world: &mut World) -> Result<()> {
@@ -81,23 +81,28 @@ fn exact(world: &mut World) -> Result<()> {
         }
     }
     let expected: Vec<Json> = expected.into_values().collect();
-    let told = world.rows(read)?;
-    same("the server", &told, &expected)?;
+    let actual = world.rows(read)?;
+    same("the server", &actual, &expected)?;
     for device in &mut world.devices {
-        let told = device.rows(read)?;
-        same(&device.name, &told, &expected)?;
+        let actual = device.rows(read)?;
+        same(&device.name, &actual, &expected)?;
     }
     Ok(())
 }
 
-/// Names the first difference, shortened: cells may be large.
-fn same(who: &str, told: &[Json], expected: &[Json]) -> Result<()> {
-    let differs = told.iter().zip(expected).find(|(told, expected)| told != expected);
-    if let Some((told, expected)) = differs {
+/// Reports the first difference, shortened because cells may be large.
+fn same(who: &str, actual: &[Json], expected: &[Json]) -> Result<()> {
+    let differs = actual.iter().zip(expected).find(|(actual, expected)| actual != expected);
+    if let Some((actual, expected)) = differs {
         let short = |row: &Json| row.to_string().chars().take(300).collect::<String>();
-        anyhow::bail!("{who} has {} instead of {}", short(told), short(expected));
+        anyhow::bail!("{who} has {} instead of {}", short(actual), short(expected));
     }
-    ensure!(told.len() == expected.len(), "{who} has {} rows of {}", told.len(), expected.len());
+    ensure!(
+        actual.len() == expected.len(),
+        "{who} has {} rows of {}",
+        actual.len(),
+        expected.len()
+    );
     Ok(())
 }
 
@@ -113,13 +118,13 @@ fn tables_are_equal(world: &mut World) -> Result<()> {
         let order = json!({"do": "digest", "user": USER, "table": table.table_name});
         let digest = world.order(&order)?;
         for device in &mut world.devices {
-            let told = device.rows(&read)?;
-            same(&format!("{}: {}", device.name, table.table_name), &told, &expected)?;
-            let own = digest_of(&table, &told)?;
+            let actual = device.rows(&read)?;
+            same(&format!("{}: {}", device.name, table.table_name), &actual, &expected)?;
+            let own = digest_of(&table, &actual)?;
             let is_same = digest["count"] == own.count && digest["sum"] == own.sum_text();
             ensure!(
                 is_same,
-                "{}: {}: {own:?} is not the server's {digest}",
+                "{}: {}: {own:?} differs from the server's {digest}",
                 device.name,
                 table.table_name
             );
@@ -132,7 +137,7 @@ fn digest_of(table: &TableManifest, rows: &[Json]) -> Result<Digest> {
     let columns = covered(table);
     let mut digest = Digest::default();
     for row in rows {
-        let cells = row.as_array().context("a row is a list")?;
+        let cells = row.as_array().context("a row must be a list")?;
         let values = columns
             .iter()
             .map(|(at, kind)| Ok((cell::value(&cells[*at])?, *kind)))
@@ -142,18 +147,18 @@ fn digest_of(table: &TableManifest, rows: &[Json]) -> Result<Digest> {
     Ok(digest)
 }
 
-/// The server's verdicts by mutation: whether it was accepted.
+/// The server's verdicts by mutation: true if accepted.
 fn verdicts(world: &mut World) -> Result<BTreeMap<String, bool>> {
     let read = format!("SELECT mutation_id, ending FROM rejoin_verdict WHERE user_id = '{USER}'");
     let rows = world.rows(&read)?;
     let verdict = |row: &Json| {
-        let id = row[0].as_str().context("an id is a text")?.to_owned();
+        let id = row[0].as_str().context("an id must be text")?.to_owned();
         Ok((id, row[1] == "accepted"))
     };
     rows.iter().map(verdict).collect()
 }
 
-fn judged(world: &mut World) -> Result<()> {
+fn verdicts_match(world: &mut World) -> Result<()> {
     let verdicts = verdicts(world)?;
     let mut winners = [0; SHARED];
     for device in &mut world.devices {
@@ -187,19 +192,19 @@ fn judged(world: &mut World) -> Result<()> {
             }
         }
     }
-    ensure!(winners == [1; SHARED], "rows that all edited were won {winners:?} times");
+    ensure!(winners == [1; SHARED], "accepted edits per shared row: {winners:?}");
     Ok(())
 }
 
-/// Whether this is the edit that the server must refuse.
+/// Whether this is the edit that the server must reject.
 fn is_strict(row: &Json) -> bool {
     row[1].as_str().is_some_and(|key| key.starts_with("strict-"))
 }
 
 fn nothing_twice(world: &mut World) -> Result<()> {
     let edits: usize = world.devices.iter().map(|device| device.edits.len()).sum();
-    let known = verdicts(world)?.len();
-    ensure!(known == edits, "{edits} edits were made, and {known} judged");
+    let evaluated = verdicts(world)?.len();
+    ensure!(evaluated == edits, "{edits} edits, but {evaluated} verdicts");
     let once =
         "SELECT name, count(*) FROM tag WHERE name LIKE 'once-%' GROUP BY name ORDER BY name";
     let mut expected: Vec<Json> = world
@@ -208,17 +213,17 @@ fn nothing_twice(world: &mut World) -> Result<()> {
         .map(|device| json!([format!("once-{}", device.name), {"i": "1"}]))
         .collect();
     expected.sort_by_key(ToString::to_string);
-    let told = world.rows(once)?;
-    same("the server", &told, &expected)?;
+    let actual = world.rows(once)?;
+    same("the server", &actual, &expected)?;
     let ranks = world.rows("SELECT rank FROM task WHERE id LIKE 'own-%'")?;
     ensure!(
         ranks.iter().all(|row| row[0] == json!({"i": "1"})),
-        "counted more than once: {ranks:?}"
+        "incremented more than once: {ranks:?}"
     );
     let tasks = SHARED + 3 * world.devices.len();
     let read = "SELECT count(*) FROM task WHERE deleted_at IS NULL AND id <> 'torn' AND id NOT LIKE 'flood-%'";
-    let told = world.rows(read)?;
-    // For each device the seeded `own` and `strict`, and its `new`; `gone` has gone.
-    ensure!(told == [json!([{"i": tasks.to_string()}])], "{told:?} tasks instead of {tasks}");
+    let actual = world.rows(read)?;
+    // Per device: the seeded `own` and `strict`, and its `new`; `gone` was deleted.
+    ensure!(actual == [json!([{"i": tasks.to_string()}])], "{actual:?} tasks instead of {tasks}");
     Ok(())
 }

@@ -9,15 +9,15 @@ use serde_json::{Value as Json, json};
 
 const QUEUED: u32 = 1;
 const KILLED: u32 = 2;
-/// Shown after the sync, prepared here.
+/// Prepared here, evaluated after the sync.
 pub(super) const EXACT: u32 = 3;
 
-/// Writes that are sent in one breath, and how many answers are waited for before the kill.
+/// Number of writes sent at once, and of responses to wait for before the kill.
 const FLOOD: usize = 40;
-const HEARD: usize = 15;
+const AWAITED: usize = 15;
 
 pub(super) fn edits_are_queued(world: &mut World, claims: &mut Claims) {
-    let bent = claims.is_sabotaged(EXACT);
+    let rounds_integers = claims.is_sabotaged(EXACT);
     let World { devices, samples, .. } = world;
     if claims.is_sabotaged(QUEUED) {
         devices[0].drops_next = true;
@@ -26,19 +26,18 @@ pub(super) fn edits_are_queued(world: &mut World, claims: &mut Claims) {
         for (number, device) in devices.iter_mut().enumerate() {
             edit(device)?;
             shared(device, number)?;
-            let rounded = bent && number == 0;
+            let rounded = rounds_integers && number == 0;
             write_samples(device, samples, rounded)?;
             let offline = device.refusal(&json!({"do": "sync"}))?;
-            ensure!(offline == "Offline", "{}: a sync ends with {offline}", device.name);
+            ensure!(offline == "Offline", "{}: a sync fails with {offline}", device.name);
         }
         Ok(())
     };
-    let claim =
-        "offline, every edit is in the rows and once in the queue at once, and a sync says Offline";
+    let claim = "offline, every edit is immediately in the rows and once in the queue, and a sync fails with Offline";
     claims.make(QUEUED, claim, all());
 }
 
-/// What a device does to rows that nobody else touches.
+/// Edits of rows that no other device edits.
 fn edit(device: &mut Device) -> Result<()> {
     let name = device.name.clone();
     let note = format!("{name} was here \u{1f44b}");
@@ -68,7 +67,7 @@ fn edit(device: &mut Device) -> Result<()> {
     device.edit(once["sql"].as_str().unwrap_or_default(), &[])
 }
 
-/// A write that would be seen if it were done twice: the key is made by whoever runs it.
+/// A write whose repetition would be visible: each run creates a random key.
 pub(super) fn once(name: &str) -> Json {
     let sql = format!(
         "INSERT INTO tag (id, task_id, name) VALUES (lower(hex(randomblob(8))), 'own-{name}', 'once-{name}')"
@@ -76,7 +75,7 @@ pub(super) fn once(name: &str) -> Json {
     json!({"do": "exec", "sql": sql, "params": []})
 }
 
-/// What all devices do to the same rows: one wins each, by whoever is first at the server.
+/// Edits of rows that all devices edit. The first device at the server wins.
 fn shared(device: &mut Device, number: usize) -> Result<()> {
     for row in 0..SHARED {
         let title = format!("{} says {row}", device.name);
@@ -90,7 +89,7 @@ fn shared(device: &mut Device, number: usize) -> Result<()> {
     }
 }
 
-/// Half of them one by one, half in one transaction.
+/// Writes half of the samples one by one, and half in one transaction.
 fn write_samples(device: &mut Device, samples: &[Sample], rounded: bool) -> Result<()> {
     let insert =
         "INSERT INTO sample (id, number, measure, label, data) VALUES (?1, ?2, ?3, ?4, ?5)";
@@ -110,21 +109,21 @@ fn write_samples(device: &mut Device, samples: &[Sample], rounded: bool) -> Resu
     device.edit_together(&rest)
 }
 
-/// As a language does that has doubles only.
+/// Rounds like a language that has only doubles.
 fn round(cell: &Json) -> Json {
     let number: Option<i64> = cell["i"].as_str().and_then(|digits| digits.parse().ok());
     number.map_or_else(
         || cell.clone(),
         |number| {
             #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)]
-            // That is the point.
+            // Rounding is intended.
             let rounded = number as f64 as i64;
             json!({"i": rounded.to_string()})
         },
     )
 }
 
-pub(super) fn a_killed_device_keeps_what_it_answered(world: &mut World, claims: &mut Claims) {
+pub(super) fn killed_device_keeps_confirmed_writes(world: &mut World, claims: &mut Claims) {
     let loses = claims.is_sabotaged(KILLED);
     let mut all = || -> Result<()> {
         for (number, device) in world.devices.iter_mut().enumerate() {
@@ -133,7 +132,7 @@ pub(super) fn a_killed_device_keeps_what_it_answered(world: &mut World, claims: 
         }
         Ok(())
     };
-    let claim = "a device killed in mid-edit comes back with all that it answered, and nothing of an open transaction";
+    let claim = "a device killed while editing keeps all confirmed writes, and nothing of an open transaction";
     claims.make(KILLED, claim, all());
 }
 
@@ -146,7 +145,11 @@ fn killed_in_a_transaction(device: &mut Device) -> Result<()> {
     device.crash(false)?;
     let seen = device.rows("SELECT id FROM task WHERE title = 'never committed'")?;
     let fresh = device.note()?;
-    ensure!(seen.is_empty() && fresh == 0, "{}: it left {seen:?}", device.name);
+    ensure!(
+        seen.is_empty() && fresh == 0,
+        "{}: rows of the open transaction: {seen:?}",
+        device.name
+    );
     Ok(())
 }
 
@@ -156,13 +159,17 @@ fn killed_between_writes(device: &mut Device, file_is_lost: bool) -> Result<()> 
     let order =
         |at| json!({"do": "exec", "sql": insert, "params": [format!("flood-{name}-{at:02}")]});
     let orders: Vec<Json> = (0..FLOOD).map(order).collect();
-    device.flood(&orders, HEARD)?;
+    device.flood(&orders, AWAITED)?;
     device.crash(file_is_lost)?;
     let seen = device.rows("SELECT id FROM task WHERE title = 'in a hurry' ORDER BY id")?;
     let expected: Vec<Json> =
         (0..seen.len()).map(|at| json!([format!("flood-{name}-{at:02}")])).collect();
-    ensure!(seen == expected, "{name}: not the first writes, but {seen:?}");
-    ensure!(seen.len() >= HEARD, "{name}: {} of at least {HEARD} writes are there", seen.len());
+    ensure!(seen == expected, "{name}: not a prefix of the writes: {seen:?}");
+    ensure!(
+        seen.len() >= AWAITED,
+        "{name}: {} writes found, expected at least {AWAITED}",
+        seen.len()
+    );
     let before: Vec<String> = device.edits.iter().map(|edit| edit.id.clone()).collect();
     let fresh = device.note()?;
     ensure!(fresh == seen.len(), "{name}: {} rows and {fresh} mutations", seen.len());

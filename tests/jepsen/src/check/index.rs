@@ -1,5 +1,5 @@
-//! The transactions of a run by their values, and the positions of values in each register. Reports what is wrong with
-//! the server's own record; views are left to the parent.
+//! Indexes the transactions of a run by value, and the positions of values in each register.
+//! Reports errors in the server's record; the parent module checks views.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,7 +16,8 @@ pub(super) struct Transaction<'e> {
     writes: &'e [usize],
     /// The position of each of them; `None` if the server never stored it.
     stored: Vec<Option<usize>>,
-    /// Positions of what it read; empty if it read something unknown, which its own view reports.
+    /// Positions of its reads; empty if it read an unknown value, which the check of its own view
+    /// reports.
     pub(super) reads: Vec<usize>,
     /// Whether its commit was recorded.
     committed: bool,
@@ -32,7 +33,7 @@ impl Transaction<'_> {
     }
 }
 
-/// What values mean.
+/// Meaning of the values.
 #[derive(Debug)]
 pub(super) struct Index<'e> {
     stored: &'e [Vec<String>],
@@ -43,7 +44,7 @@ pub(super) struct Index<'e> {
 impl<'e> Index<'e> {
     pub(super) fn new(evidence: &'e Evidence) -> Self {
         let place = |values: &'e Vec<String>| {
-            // The first place, if a value was stored twice.
+            // The first position, if a value was stored twice.
             values.iter().enumerate().rev().map(|(at, value)| (value.as_str(), at + 1)).collect()
         };
         let places = evidence.stored.iter().map(place).collect();
@@ -95,7 +96,7 @@ impl<'e> Index<'e> {
         at.and_then(|at| self.stored.get(register)?.get(at)).map_or("", String::as_str)
     }
 
-    /// Who wrote the value at a position.
+    /// The transaction that wrote the value at a position.
     pub(super) fn author(&self, register: usize, position: usize) -> Option<Id> {
         history::author(self.value(register, position))
     }
@@ -124,7 +125,7 @@ impl<'e> Index<'e> {
         )
     }
 
-    /// What is wrong with the record of the server.
+    /// Errors in the server's record.
     pub(super) fn problems(&self, evidence: &Evidence) -> Vec<Violation> {
         let mut found = Vec::new();
         for (register, values) in evidence.stored.iter().enumerate() {

@@ -1,12 +1,12 @@
-//! Histories by hand that break one property each: the checker must name it, and no other.
+//! Hand-written histories that violate one property each: the checker must report exactly that
+//! property.
 
 use super::{Evidence, Property, check};
 use crate::history::{Event, author};
 
-/// Three registers are enough.
 const REGISTERS: usize = 3;
 
-/// What one device does: what each transaction reads, and the registers that it writes.
+/// Start of a transaction: the values it reads and the registers it writes.
 fn begun(number: u64, reads: [&str; REGISTERS], writes: &[usize]) -> Event {
     Event::Begun { number, reads: row(reads), writes: writes.to_vec() }
 }
@@ -23,7 +23,8 @@ fn done(number: u64) -> Event {
     Event::Committed { number }
 }
 
-/// Device 0 writes the registers 0 and 1, then 1 and 2; device 1 has seen all of it and writes register 0.
+/// Device 0 writes the registers 0 and 1, then 1 and 2. Device 1 has read all of them and writes
+/// register 0.
 fn good() -> Evidence {
     let first = vec![
         begun(1, ["", "", ""], &[0, 1]),
@@ -37,7 +38,7 @@ fn good() -> Evidence {
         watched(["0:1", "0:1", ""]),
         begun(1, ["0:1", "0:2", "0:2"], &[0]),
         done(1),
-        // It may be behind the transactions of its device.
+        // A watched query may lag behind the transactions of its device.
         watched(["0:1", "0:2", "0:2"]),
         watched(["1:1", "0:2", "0:2"]),
     ];
@@ -54,7 +55,7 @@ fn good() -> Evidence {
     }
 }
 
-/// A third device that sees these states, in order, and ends well.
+/// A third device that reads these states in order and ends consistently.
 fn seen(views: &[[&str; REGISTERS]]) -> Evidence {
     let mut evidence = good();
     evidence.histories.push(views.iter().map(|view| watched(*view)).collect());
@@ -95,7 +96,7 @@ fn view_with_a_violation_is_reported_by_its_property() {
             &[["0:1", "0:2", "0:2"], ["0:1", "0:1", ""]],
             &[Property::MonotonicReads],
         ),
-        ("a value from nowhere", &[["7:7", "", ""]], &[Property::Integrity]),
+        ("a value that was never written", &[["7:7", "", ""]], &[Property::Integrity]),
         ("a value of another register", &[["", "", "0:1"]], &[Property::Integrity]),
     ];
     for (name, views, expected) in table {

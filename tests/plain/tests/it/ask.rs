@@ -1,11 +1,11 @@
-//! Requests that were not recorded: those of tests of their own, and what set a recording up.
+//! Requests that were not recorded: those of other tests, and the setup of a recording.
 
 use rejoin_plain::{Clock, Config, PlainServer, demo};
 use serde_json::{Value as Json, json};
 
 use crate::session::A;
 
-/// A POST under the current schema: status and body, or nothing if nobody answers.
+/// Sends a POST with the current schema. Returns status and body, or `None` without a response.
 pub(crate) fn post(
     server: &mut PlainServer,
     user: &str,
@@ -28,10 +28,10 @@ pub(crate) fn registered(server: &mut PlainServer, user: &str, client: &str) {
     assert_eq!(status, 200, "{body}");
 }
 
-/// An order's key.
+/// The key of an order.
 pub(crate) const ORDER: &str = "00000000-0000-0000-0000-00000000000a";
 
-/// A server with the recorded tables and one client of A's.
+/// A server with the recorded tables and one client of user A.
 pub(crate) fn server() -> PlainServer {
     let mut server =
         PlainServer::new(Config::new(demo::tables()), Clock::at(1_767_225_600_000_000));
@@ -39,7 +39,7 @@ pub(crate) fn server() -> PlainServer {
     server
 }
 
-/// A record of a push about an order, by a client whose clock is far ahead.
+/// A push record of an order, from a client whose clock is far ahead.
 pub(crate) fn order(operation: &str, id: &str, data: Json) -> Json {
     let mut change = json!({"id": id, "table_name": "orders", "operation": operation,
         "client_updated_at": "2100-01-01T00:00:00Z"});
@@ -47,7 +47,7 @@ pub(crate) fn order(operation: &str, id: &str, data: Json) -> Json {
     change
 }
 
-/// The answer to a push of A's.
+/// The response to a push of user A.
 #[track_caller]
 pub(crate) fn pushed(server: &mut PlainServer, changes: &[Json]) -> Json {
     let (status, body) =
@@ -56,7 +56,7 @@ pub(crate) fn pushed(server: &mut PlainServer, changes: &[Json]) -> Json {
     body
 }
 
-/// The answer to a snapshot of a user's.
+/// The response to a snapshot request of a user.
 #[track_caller]
 pub(crate) fn snapshot(server: &mut PlainServer, user: &str, mut ask: Json) -> Json {
     ask["client_id"] = json!("c1");

@@ -1,6 +1,7 @@
-//! Whether the script is right: the exchanges recorded from the real server, and what a recording does not show.
+//! Verifies the simulation: replays the exchanges recorded from the real server, and tests rules
+//! that they do not cover.
 
-// clippy.toml lets tests unwrap; their helpers here are no functions under `#[test]`.
+// clippy.toml lets tests unwrap; helper functions here are not under `#[test]`.
 #![allow(clippy::unwrap_used)]
 
 mod ask;

@@ -1,9 +1,9 @@
-//! The recorded exchanges, as the protocol crate keeps them, and when two answers are the same.
+//! The recorded exchanges of the protocol crate, and the comparison of responses.
 //!
-//! Compared are the status and the body as JSON, after two things are made equal that the real server leaves open:
-//! `server_time` has nanoseconds there, and is compared without what is behind the microsecond; the order of `changes` is
-//! random there, and they are sorted by table and key. Decimal numbers were recorded as doubles, and are compared so.
-//! Everything else, ids, hashes, versions and every other time included, must be equal to the letter.
+//! The comparison covers the status and the body as JSON. Two values that vary on the real server
+//! are normalized: `server_time` is truncated to microseconds, and `changes`, which have a random
+//! order, are sorted by table and key. Decimal numbers were recorded as doubles, and are compared
+//! as doubles. Everything else must be equal, including ids, hashes, versions and all other times.
 
 use std::path::Path;
 
@@ -23,7 +23,7 @@ fn folder() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../protocol/tests/fixtures/wire")
 }
 
-/// The names of all of them.
+/// The names of all exchanges.
 pub(crate) fn names() -> Vec<String> {
     let files = std::fs::read_dir(folder()).unwrap();
     let stem = |file: std::io::Result<std::fs::DirEntry>| {
@@ -39,7 +39,7 @@ pub(crate) fn recorded(number: &str) -> (String, Recorded) {
     let begin = format!("{number}-");
     let mut found = names().into_iter().filter(|name| name.starts_with(&begin));
     let name = found.next().unwrap_or_else(|| panic!("{number} is not recorded"));
-    assert_eq!(found.next(), None, "{number} stands for one exchange");
+    assert_eq!(found.next(), None, "{number} must match one exchange");
     let text = std::fs::read_to_string(folder().join(format!("{name}.json"))).unwrap();
     let mut json: Json = serde_json::from_str(&text).unwrap();
     let recorded = Recorded {
@@ -52,7 +52,7 @@ pub(crate) fn recorded(number: &str) -> (String, Recorded) {
     (name, recorded)
 }
 
-/// A body as it is compared.
+/// Normalizes a body for comparison.
 pub(crate) fn comparable(mut body: Json) -> Json {
     if let Some(Json::String(time)) = body.get_mut("server_time") {
         *time = to_the_microsecond(time);

@@ -1,5 +1,5 @@
-//! Every recorded exchange is replayed: in four runs, as they were recorded, with what was done to the database between
-//! them told by hand. What the recording's own notes say of that is kept here as comments.
+//! Replays every recorded exchange in four runs, in their recorded order. Database changes between
+//! them are scripted by hand; comments quote the notes of the recording.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ fn header(name: &str, value: &str) -> (String, String) {
 }
 
 #[test]
-fn every_recorded_exchange_is_answered_as_the_real_server_did() {
+fn recorded_exchanges_get_the_responses_of_the_real_server() {
     let mut replayed = BTreeSet::new();
     for session in [stock(), library(), documented(), filtered()] {
         let count = replayed.len();
@@ -33,11 +33,11 @@ fn every_recorded_exchange_is_answered_as_the_real_server_did() {
     }
     let left: BTreeSet<_> = names().into_iter().filter(|name| !replayed.contains(name)).collect();
     let known: BTreeSet<_> = NOT_REPLAYED.iter().map(|(name, _)| (*name).to_owned()).collect();
-    assert_eq!(left, known, "what is not replayed is listed with its reason");
+    assert_eq!(left, known, "exchanges that are not replayed must be listed with a reason");
     assert_eq!((replayed.len(), left.len()), (145, 0));
 }
 
-/// The server as it is shipped: no policies, one after the other the schema, pushes, pulls, deletes, buckets, values.
+/// The server as shipped: no policies. Covers schema, pushes, pulls, deletes, buckets and values.
 fn stock() -> Session {
     let mut run = Session::new(Config::new(demo::tables_without_trigger()));
     run.headers = vec![header("X-App-Version", "1.3.0")];
@@ -78,7 +78,8 @@ fn pushes_and_pulls(run: &mut Session) {
     registered(&mut run.server, B, "b1");
     run.replay(B, &["37"]);
     run.replay(A, &["38", "39"]);
-    // Until here the app has no trigger: the row changes and its version does not, and the clock is not read for it.
+    // Up to here the app has no trigger: the row changes, its version does not, and the clock is
+    // not read for it.
     run.readings(&["06:42:51.519", "06:42:51.519580"]).replay(A, &["40"]);
     run.server.alter(|tables| {
         for table in tables {
@@ -94,7 +95,7 @@ fn pushes_and_pulls(run: &mut Session) {
 fn deletes_and_buckets(run: &mut Session) {
     run.readings(&["06:42:52.44077", "06:42:52.441376", "06:42:52.448638"]).replay(A, &["70"]);
     run.replay(A, &["71", "72", "73", "74"]);
-    // A resurrection is two UPDATEs; the answer and the row have the second one's time.
+    // A resurrection is two UPDATEs; response and row have the time of the second one.
     run.readings(&["06:42:52.9685", "06:42:52.9686", "06:42:52.968875", "06:42:52.97179"]);
     run.replay(A, &["75", "76"]);
     run.server.remove("order_details", &id("e1")).unwrap();
@@ -136,7 +137,7 @@ fn deletes_and_buckets(run: &mut Session) {
 
 fn values(run: &mut Session) {
     run.replay(A, &["90", "92"]);
-    // A first take of 93, which the recording has replaced by a later one.
+    // A first take of 93, which a later recording replaced.
     run.server.update("orders", &id("d1"), &json!({"total_cents": 1})).unwrap();
     run.replay(A, &["94", "95", "96"]);
     many(run);
@@ -149,8 +150,9 @@ fn values(run: &mut Session) {
     run.replay(A, &["103"]);
 }
 
-/// Of these two only figures are recorded: 1500 of 1500 accepted in one push; then a page of 1000 entries after place 1,
-/// asked for with a greater limit, has 974 rows and 5 deletes, ends at place 1007 and is not the last.
+/// Only figures were recorded for these two. One push had 1500 of 1500 records accepted. Then a
+/// page of 1000 entries after position 1, requested with a higher limit, has 974 rows and 5
+/// deletes, ends at position 1007 and is not the last.
 fn many(run: &mut Session) {
     let change = |number: usize| {
         json!({"id": id(&format!("b{number:08x}")), "table_name": "orders", "operation": "create",
@@ -183,7 +185,7 @@ fn schema_changes(run: &mut Session) {
     run.server.alter(|tables| tables[0].drop_column("token"));
 }
 
-/// The app's least version is 1.2.0; then the identity is in tokens.
+/// The minimum app version is 1.2.0; then users are identified by tokens.
 fn gates(run: &mut Session) {
     run.headers.clear();
     run.server.config.minimum_version = Some("1.2.0".to_owned());
@@ -211,7 +213,7 @@ fn gates(run: &mut Session) {
     run.server.config.identity = Identity::Header;
 }
 
-/// A column of each remaining type is added to the orders.
+/// Adds a column of each remaining type to the orders.
 fn more_types(run: &mut Session) {
     run.server.alter(|tables| {
         for (name, db_type) in [
@@ -232,7 +234,7 @@ fn more_types(run: &mut Session) {
     run.replay(A, &["199"]);
 }
 
-/// The library in an app: policies, five seconds of tolerance, hooks, compaction.
+/// The library embedded in an app: policies, five seconds of tolerance, hooks, compaction.
 fn library() -> Session {
     let mut config = Config::new(demo::tables());
     config.row_level_security = true;
@@ -245,7 +247,7 @@ fn library() -> Session {
     }
     run.clock("06:44:52.580763");
     run.server.insert("categories", &json!({"id": id("c1"), "name": "Glob"})).unwrap();
-    // The consumer has taken one event of this push when the other user's snapshot is made.
+    // The consumer has consumed one event of this push when the other user takes a snapshot.
     run.server.lag(true);
     run.replay(A, &["120"]);
     run.server.consume(1);
@@ -282,7 +284,7 @@ fn library() -> Session {
     run
 }
 
-/// Of compactions the figures are recorded.
+/// Only figures of compactions were recorded.
 fn compactions(run: &mut Session) {
     let reach = |run: &mut Session, seq: i64| {
         for (user, client) in [(A, "c1"), (A, "c2"), (A, "stale"), (B, "b1")] {
@@ -293,7 +295,7 @@ fn compactions(run: &mut Session) {
         let done = run.server.compact();
         (done.deactivated, done.safe_seq, done.deleted)
     };
-    // Everybody has reached place 5.
+    // Every client has reached position 5.
     reach(run, 5);
     assert_eq!(compacted(run), (0, 5, 5));
     run.replay(A, &["141", "142"]);
@@ -301,7 +303,7 @@ fn compactions(run: &mut Session) {
     let long_ago = run.server.clock().now() - 8 * 24 * 3600 * 1_000_000;
     run.server.client(A, "stale").unwrap().last_sync = Some(long_ago);
     assert_eq!(compacted(run), (1, 5, 0));
-    // Another user's client has nothing to hear: it asks, and stays where it is.
+    // A client of another user has no changes: it pulls, and keeps its checkpoint.
     reach(run, 6);
     for number in 0..5 {
         run.server.update("orders", &id("1"), &json!({"total_cents": number})).unwrap();
@@ -314,8 +316,8 @@ fn compactions(run: &mut Session) {
     assert_eq!(compacted(run), (0, 6, 1));
 }
 
-/// Tables as the real server's documentation configures them: children in buckets of their parents' keys, and a list of
-/// the columns to be synced.
+/// Tables as configured in the documentation of the real server: children in buckets of their
+/// parents' keys, and a list of synced columns.
 fn documented() -> Session {
     let mut tables = demo::tables();
     tables[1] = tables[1].clone().bucket_by("order_id", "order:");
@@ -330,7 +332,7 @@ fn documented() -> Session {
     ] {
         run.server.insert("products", &json!({"id": key, "name": name})).unwrap();
     }
-    // The log is emptied; its sequence goes on.
+    // The log is emptied; its sequence continues.
     run.server.compact_to(2);
     run.replay(A, &["210", "211"]);
     run.server.client(A, "c2").unwrap().last_pull = Some(0);
@@ -344,7 +346,7 @@ fn documented() -> Session {
     run
 }
 
-/// A pull of some tables only.
+/// A pull of some tables.
 fn filtered() -> Session {
     let mut run = Session::new(Config::new(demo::tables()));
     registered(&mut run.server, A, "c");
@@ -359,7 +361,7 @@ fn filtered() -> Session {
 }
 
 #[test]
-fn two_recorded_requests_make_the_process_fall_over() {
+fn two_recorded_requests_crash_the_process() {
     let mut run = Session::new(Config::new(demo::tables()));
     registered(&mut run.server, A, "c1");
     let create = |number: &str, data: Json| {
@@ -371,7 +373,7 @@ fn two_recorded_requests_make_the_process_fall_over() {
         post(&mut run.server, A, "push", json!({"client_id": "c1", "changes": changes})),
         None
     );
-    assert!(run.server.live("orders").is_empty(), "what came before it in the batch is lost too");
+    assert!(run.server.live("orders").is_empty(), "earlier records of the batch are lost too");
     let cursor = json!({"checkpoint": 1, "table_idx": -1, "after_id": ""});
     let ask = json!({"client_id": "c1", "limit": 5, "cursor": cursor});
     assert_eq!(post(&mut run.server, A, "snapshot", ask), None);

@@ -1,4 +1,4 @@
-//! What the recordings do not show, and clients must live with.
+//! Behaviour of the real server that the recordings do not cover.
 
 use rejoin_plain::{Clock, Config, Operation, PlainServer, Trigger, demo};
 use serde_json::{Value as Json, json};
@@ -12,7 +12,7 @@ fn pull(server: &mut PlainServer, client: &str, checkpoint: i64, limit: i64) -> 
 }
 
 #[test]
-fn the_apps_trigger_alone_moves_updated_at() {
+fn only_app_trigger_changes_updated_at() {
     for (trigger, moved, alike) in [
         (Trigger::LeftAlone, false, true),
         (Trigger::TransactionTime, true, true),
@@ -37,7 +37,7 @@ fn the_apps_trigger_alone_moves_updated_at() {
 }
 
 #[test]
-fn changes_are_read_at_pull_and_deletes_come_from_history() {
+fn pull_reads_current_rows_and_historical_deletes() {
     let mut server = server();
     pushed(&mut server, &[order("create", ORDER, json!({"ship_address": "1"}))]);
     pushed(&mut server, &[order("delete", ORDER, Json::Null)]);
@@ -49,15 +49,15 @@ fn changes_are_read_at_pull_and_deletes_come_from_history() {
     );
     snapshot(&mut server, A, json!({}));
     let first = pull(&mut server, "c1", 0, 1);
-    assert_eq!(first["changes"][0]["data"]["ship_address"], "2", "the row as it is now");
+    assert_eq!(first["changes"][0]["data"]["ship_address"], "2", "the current row");
     let second = pull(&mut server, "c1", 1, 1);
-    assert_eq!(second["deletes"][0]["id"], ORDER, "the row is alive, and this page deletes it");
+    assert_eq!(second["deletes"][0]["id"], ORDER, "the row is live, but this page deletes it");
     let whole = pull(&mut server, "c1", 0, 100);
     assert_eq!((whole["changes"].as_array().unwrap().len(), &whole["deletes"]), (1, &json!([])));
 }
 
 #[test]
-fn a_deactivated_client_holds_no_entries_back_and_an_emptied_log_does_not_tell_it() {
+fn deactivated_client_is_not_notified_of_compacted_log() {
     let mut server = server();
     registered(&mut server, A, "c2");
     pushed(&mut server, &[order("create", ORDER, json!({}))]);
@@ -70,12 +70,12 @@ fn a_deactivated_client_holds_no_entries_back_and_an_emptied_log_does_not_tell_i
     server.deactivate(A, "c2");
     assert_eq!(server.compact().safe_seq, 2);
     let page = pull(&mut server, "c2", 1, 100);
-    assert_eq!(page.get("snapshot_required"), None, "what it has missed is lost on it");
+    assert_eq!(page.get("snapshot_required"), None, "the missed entries are lost");
     assert_eq!(page["changes"], json!([]));
 }
 
 #[test]
-fn an_event_whose_family_is_gone_when_the_consumer_comes_is_lost() {
+fn event_of_row_with_deleted_parent_is_lost() {
     let mut server = server();
     server.lag(true);
     server

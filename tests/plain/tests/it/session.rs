@@ -1,8 +1,9 @@
-//! One run of the real server, replayed: its exchanges in the order in which they were recorded, and between them what
-//! happened without HTTP.
+//! One run of the real server, replayed: its exchanges in recorded order, and the changes made
+//! between them without HTTP.
 //!
-//! The script's clock gives the readings that the recording shows: an answer holds the time of its transaction, of the
-//! trigger and of the process. What it does not show is put in by hand ([`Session::readings`]).
+//! The clock is scripted with the readings that the recording shows: a response contains the time
+//! of its transaction, of the trigger and of the process. Readings that it does not show are added
+//! by hand ([`Session::readings`]).
 
 use std::collections::BTreeSet;
 
@@ -29,12 +30,12 @@ impl Session {
         Self { server, headers: Vec::new(), readings: None, replayed: BTreeSet::new() }
     }
 
-    /// The names of what was replayed.
+    /// The names of the replayed exchanges.
     pub(crate) fn finish(self) -> BTreeSet<String> {
         self.replayed
     }
 
-    /// Sets the clock: what happens next without HTTP happens at this time.
+    /// Sets the clock for the next change without HTTP.
     pub(crate) fn clock(&mut self, text: &str) -> &mut Self {
         let clock = self.server.clock().clone();
         clock.end_script();
@@ -43,13 +44,13 @@ impl Session {
         self
     }
 
-    /// The readings of the clock in the next exchange, where its answer does not tell them.
+    /// The clock readings in the next exchange, if its response does not show them.
     pub(crate) fn readings(&mut self, texts: &[&str]) -> &mut Self {
         self.readings = Some(texts.iter().map(|text| at(text)).collect());
         self
     }
 
-    /// Replays exchanges of a user, and compares the answers.
+    /// Replays exchanges of a user and compares the responses.
     #[track_caller]
     pub(crate) fn replay(&mut self, user: &str, numbers: &[&str]) -> &mut Self {
         for number in numbers {
@@ -59,7 +60,7 @@ impl Session {
         self
     }
 
-    /// Replays one exchange of A's, whose recorded answer had this header field too.
+    /// Replays one exchange of user A whose recorded response had this header field.
     #[track_caller]
     pub(crate) fn replay_for_header(&mut self, number: &str, name: &str, value: &str) {
         let answer = self.replay_with(number, vec![("X-User-ID".to_owned(), A.to_owned())]);
@@ -80,18 +81,18 @@ impl Session {
         self.server.clock().script(readings);
         let headers = headers.into_iter().chain(self.headers.clone()).collect();
         let request = Request { method: exchange.method, path: exchange.path, headers, body };
-        let answer = self.server.handle(&request).unwrap_or_else(|| panic!("{name}: no answer"));
+        let answer = self.server.handle(&request).unwrap_or_else(|| panic!("{name}: no response"));
         let body: Json = serde_json::from_slice(&answer.body).unwrap();
         assert_eq!(u64::from(answer.status), exchange.status, "{name}: {body}");
         let (ours, theirs) = (comparable(body), comparable(exchange.response));
         assert_eq!(ours, theirs, "{name}: ours first");
-        assert_eq!(self.server.clock().end_script(), 0, "{name}: every reading was taken");
-        assert!(self.replayed.insert(name.clone()), "{name} is replayed once");
+        assert_eq!(self.server.clock().end_script(), 0, "{name}: every reading must be used");
+        assert!(self.replayed.insert(name.clone()), "{name} was replayed twice");
         answer
     }
 }
 
-/// Microseconds since 1970 of a text; a time alone is of the day of the recordings.
+/// Parses a text to microseconds since 1970; a time alone is on the day of the recordings.
 #[track_caller]
 pub(crate) fn at(text: &str) -> i64 {
     let text = if text.contains('T') { text.to_owned() } else { format!("2026-11-20T{text}Z") };
@@ -99,8 +100,8 @@ pub(crate) fn at(text: &str) -> i64 {
     parsed.as_microsecond()
 }
 
-/// The readings that an answer shows, in the order in which the server takes them: the transaction's, one for each update
-/// by the trigger, the process's own.
+/// The readings that a response shows, in the order in which the server takes them: of the
+/// transaction, of each update by the trigger, and of the process.
 fn readings(exchange: &Recorded) -> Vec<i64> {
     let time = |json: &Json| json.as_str().map(at);
     let end = time(&exchange.response["server_time"]);

@@ -1,7 +1,9 @@
-//! The app of the simulated worlds: its actions, once, for devices and referee (the room's [`Draft`]) and for the oracle.
+//! The actions of the simulated app, defined once for devices and referee (the log model's
+//! [`Draft`]) and for the oracle.
 //!
-//! Promise: an action is written against [`Desk`] and nothing else, so that the oracle runs the same meaning on rows that the
-//! room has never touched. All but `dice` are pure; `dice` shows another number at each run, as no action of an app should.
+//! An action uses only the trait [`Desk`], so the oracle runs the same action on rows that the log
+//! model has never touched. All actions but `dice` are pure; `dice` writes another number at each
+//! run, as no action of an app should.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,21 +15,21 @@ use rejoin_log::handler::{Draft, Handlers, Stop};
 use rejoin_log::ids::Name;
 use rejoin_log::row::{Columns, Image, RowName};
 
-/// Rows that everybody works on.
+/// Rows that all users edit.
 pub(super) const ITEM: &str = "item";
-/// Rows that actions make, with deterministic ids.
+/// Rows that actions create, with deterministic ids.
 pub(super) const NOTE: &str = "note";
-/// Rows that one user sees.
+/// Rows that only one user sees.
 pub(super) const MINE: &str = "mine";
 
-/// What an action can do.
+/// The operations of an action.
 pub(super) trait Desk {
     fn row(&mut self, table: &str, id: &str) -> Result<Option<Columns>, Stop>;
     fn rows(&mut self, table: &str) -> Result<Vec<(RowName, Columns)>, Stop>;
     fn put(&mut self, table: &str, id: &str, row: Columns);
     fn set(&mut self, table: &str, id: &str, columns: Columns) -> Result<bool, Stop>;
     fn remove(&mut self, table: &str, id: &str) -> Result<bool, Stop>;
-    /// Whether the author may write there; on a device that was never told, he may.
+    /// Whether the author may write there; true on a device that does not have its buckets yet.
     fn member(&mut self, bucket: &str) -> bool;
     fn entry(&self) -> String;
     fn time(&self) -> u64;
@@ -68,14 +70,14 @@ impl Desk for Draft<'_> {
     }
 }
 
-/// Which versions of the actions an installed app has.
+/// The versions of the actions that an installed app has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum App {
     /// The first.
     First,
     /// The second, which still has the first.
     Both,
-    /// The second alone: entries of the first stand as they are (D23).
+    /// Only the second: entries of the first keep their effects.
     Second,
 }
 
@@ -83,7 +85,7 @@ pub(super) enum App {
 #[derive(Debug)]
 pub(super) struct Actions {
     pub(super) app: App,
-    /// What `dice` shows next.
+    /// The next value that `dice` writes.
     dice: AtomicU64,
 }
 
@@ -92,7 +94,7 @@ impl Actions {
         Self { app, dice: AtomicU64::new(0) }
     }
 
-    /// The version with which this app takes new actions.
+    /// The version that this app uses for new actions.
     pub(super) fn version(&self) -> u32 {
         if self.app == App::First { 1 } else { 2 }
     }
@@ -139,7 +141,7 @@ impl<'a> Arguments<'a> {
     }
 }
 
-/// Does what a pure intent says.
+/// Runs a pure intent.
 pub(super) fn act(intent: &Intent, desk: &mut dyn Desk) -> Result<(), Stop> {
     let a = Arguments::of(intent);
     let (row, to, text) = (a.text("row"), a.text("to"), a.text("text"));
@@ -165,7 +167,7 @@ pub(super) fn act(intent: &Intent, desk: &mut dyn Desk) -> Result<(), Stop> {
         }),
         "blind" => blind(desk, row, a.number("n")),
         "plant" => {
-            // Puts a whole row, and has read nothing.
+            // Writes a whole row without reading.
             desk.put(ITEM, row, fresh(to, "planted", 0));
             Ok(())
         }
@@ -219,7 +221,7 @@ fn sell(desk: &mut dyn Desk, id: &str) -> Done {
 }
 
 fn member(desk: &mut dyn Desk, bucket: &str) -> Done {
-    if desk.member(bucket) { Ok(()) } else { refused("no member of the bucket") }
+    if desk.member(bucket) { Ok(()) } else { refused("not a member of the bucket") }
 }
 
 fn create(desk: &mut dyn Desk, bucket: &str, text: &str) -> Done {
@@ -263,7 +265,7 @@ fn transfer(desk: &mut dyn Desk, from: &str, to: &str) -> Done {
     change(desk, to, |_| Ok(vec![("n", Value::Integer(integer(&taker, "n") + 1))]))
 }
 
-/// Writes into a shared row what it reads in a private one.
+/// Writes a value that it reads in a private row into a shared row.
 fn tell(desk: &mut dyn Desk, private: &str, id: &str) -> Done {
     let Some(secret) = desk.row(MINE, private)? else { return refused("the row is gone") };
     change(desk, id, |row| {
@@ -280,7 +282,8 @@ fn upsert(desk: &mut dyn Desk, id: &str, bucket: &str, text: &str) -> Done {
     Ok(())
 }
 
-/// Makes a note while there are fewer than `limit`: in the bucket, or of all that the author sees.
+/// Creates a note while there are fewer than `limit`: in the bucket, or among all that the author
+/// sees.
 fn cap(desk: &mut dyn Desk, bucket: &str, limit: i64, of_bucket: bool) -> Done {
     member(desk, bucket)?;
     let mut count: i64 = 0;
@@ -300,7 +303,7 @@ fn cap(desk: &mut dyn Desk, bucket: &str, limit: i64, of_bucket: bool) -> Done {
     Ok(())
 }
 
-/// Writes only where another value stands; else it has no effect.
+/// Writes only if another value is present; otherwise it has no effect.
 fn reset(desk: &mut dyn Desk, id: &str, text: &str) -> Done {
     if integer(&need(desk, id)?, "n") <= 0 {
         return Ok(());
@@ -308,7 +311,7 @@ fn reset(desk: &mut dyn Desk, id: &str, text: &str) -> Done {
     change(desk, id, |_| Ok(vec![("v", Value::from(text.to_owned())), ("n", Value::Integer(0))]))
 }
 
-/// Reads nothing, and may write what stands there already.
+/// Reads nothing, and may write the value that is already present.
 fn blind(desk: &mut dyn Desk, id: &str, number: i64) -> Done {
     let columns = [(Name::from("n"), Value::Integer(number))].into_iter().collect();
     desk.set(ITEM, id, columns).map(drop)

@@ -1,4 +1,5 @@
-//! A device: a replica with an app on it, a wall clock that may be wrong, and a user who writes, decides and starts it again.
+//! A device: a replica with an app, a wall clock that may be wrong, and a user who writes, decides
+//! and restarts the app.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -38,22 +39,23 @@ pub(super) struct Device {
     /// Entries and authors named so far.
     entries: u64,
     authors: u64,
-    /// What this device wrote and still answers for.
+    /// Entries that this device wrote and is still responsible for.
     own: Vec<EntryId>,
     shadow: Shadow,
-    /// Whether another device has its database too, or had it.
+    /// Whether another device has, or had, a copy of its database.
     copied: bool,
-    /// Whether its app ever lacked a handler: what it could not run again then stands (D23).
+    /// Whether its app ever lacked a handler: entries that it could not run again keep their
+    /// effects.
     lacked: bool,
 }
 
-/// What a user decided about an entry.
+/// A user's decision about an entry.
 #[derive(Debug)]
 pub(super) struct Decided {
     pub(super) of: EntryId,
-    /// What he wrote in its place.
+    /// The entry that replaces it.
     pub(super) instead: Option<(EntryId, Written)>,
-    /// Whether it is given up.
+    /// Whether it is discarded.
     pub(super) dropped: bool,
 }
 
@@ -83,7 +85,7 @@ impl Device {
         })
     }
 
-    /// Its wall clock's time.
+    /// The time of its wall clock.
     fn wall(&self, now: u64) -> u64 {
         now.saturating_add_signed(self.skew)
     }
@@ -98,13 +100,13 @@ impl Device {
         Ok(rows(self.replica.rows().map_err(unexpected)?))
     }
 
-    /// The user does something; what he wrote, if he wrote anything.
+    /// Executes a write of the user; returns the entry, if there is one.
     pub(super) fn write(
         &mut self,
         setting: &Setting,
         now: u64,
         rng: &mut Rng,
-        told: &mut Told,
+        report: &mut Told,
     ) -> Checked<Option<(EntryId, Written)>> {
         let id = self.new_entry();
         let wall = self.wall(now);
@@ -114,7 +116,7 @@ impl Device {
             "sql" => {
                 let effects = self.sql(setting, rng)?;
                 written.plain = Some(effects.clone());
-                told.count("plain SQL is written");
+                report.count("plain SQL is written");
                 let words = format!("{effects:?}");
                 (self.replica.write(id, effects, wall), words)
             }
@@ -133,23 +135,23 @@ impl Device {
         match done {
             Ok(()) => {}
             Err(error @ (LogError::Refused(_) | LogError::Outside(_) | LogError::NotThere(_))) => {
-                told.say(|| format!("c{} {words}: {error}", self.number));
-                told.count("an action is refused at once");
+                report.say(|| format!("c{} {words}: {error}", self.number));
+                report.count("an action is refused at once");
                 return Ok(None);
             }
             Err(error) => return Err(unexpected(error)),
         }
         if self.replica.key_of(id).map_err(unexpected)?.is_none() {
-            return Ok(None); // It would do nothing.
+            return Ok(None); // It would change nothing.
         }
-        told.count(if deed == "undo" { "an entry is undone" } else { "an entry is written" });
-        told.say(|| format!("c{} at {wall}: {} = {words}", self.number, words::entry(id)));
+        report.count(if deed == "undo" { "an entry is undone" } else { "an entry is written" });
+        report.say(|| format!("c{} at {wall}: {} = {words}", self.number, words::entry(id)));
         self.own.push(id);
-        self.heard(told);
+        self.count_events(report);
         Ok(Some((id, written)))
     }
 
-    /// Names of rows of `item` that are there, or could be.
+    /// Keys of rows of `item` that are present, or may be.
     fn some_row(&self, rng: &mut Rng) -> Checked<String> {
         let there: Vec<String> = self
             .rows()?
@@ -209,7 +211,7 @@ impl Device {
         Ok(Intent { action, version, arguments: Arc::new(arguments) })
     }
 
-    /// What plain SQL does to a row or two: on rows that may be there or not.
+    /// Plain SQL on one or two rows, which may be present or not.
     fn sql(&self, setting: &Setting, rng: &mut Rng) -> Checked<Effects> {
         let mut effects = Vec::new();
         for _ in 0..[1, 1, 2][rng.usize(..3)] {
@@ -242,42 +244,42 @@ impl Device {
         Ok(effects.into_iter().collect())
     }
 
-    /// An answer of the server, whenever it comes.
-    pub(super) fn take(&mut self, letter: &Letter, now: u64, told: &mut Told) -> Checked {
+    /// Handles a message of the server, at whatever time it arrives.
+    pub(super) fn take(&mut self, letter: &Letter, now: u64, report: &mut Told) -> Checked {
         let wall = self.wall(now);
         let before = facts(&self.replica)?;
         match letter {
             Letter::Snapshot(snapshot) => {
-                told.say(|| {
+                report.say(|| {
                     format!("c{} takes a snapshot of {} items", self.number, snapshot.items.len())
                 });
-                told.count("a snapshot is taken");
+                report.count("a snapshot is taken");
                 self.replica.take_snapshot(snapshot).map(drop)
             }
             Letter::Page(fetched) => {
-                self.count_page(fetched, told);
+                self.count_page(fetched, report);
                 self.replica.take_fetched(fetched).map(drop)
             }
             Letter::Answer(answer) => self.replica.take_published(answer, wall),
             Letter::Request(..) => Ok(()),
         }
         .map_err(unexpected)?;
-        self.heard(told);
+        self.count_events(report);
         self.shadow.read(letter, &before, &self.replica)?;
         self.holds()
     }
 
-    fn count_page(&self, fetched: &Fetched, told: &mut Told) {
+    fn count_page(&self, fetched: &Fetched, report: &mut Told) {
         let Fetched::Page(page) = fetched else {
-            told.count("a fetch is answered resync");
-            return told.say(|| format!("c{} must take a snapshot", self.number));
+            report.count("a fetch is answered resync");
+            return report.say(|| format!("c{} must take a snapshot", self.number));
         };
         for item in &page.items {
             if matches!(item, Item::Gone(_)) {
-                told.count("a bare id is sent");
+                report.count("a bare id is sent");
             }
         }
-        told.say(|| {
+        report.say(|| {
             let one = |item: &Item| match item {
                 Item::Entry(seen) => {
                     format!("{} ({:?})", words::entry(seen.id), seen.effects)
@@ -289,16 +291,16 @@ impl Device {
         });
     }
 
-    /// Whether it has fetched everything there was when it last asked.
+    /// Whether its last fetch reached the head.
     pub(super) fn at_head(&self) -> bool {
         self.shadow.at_head
     }
 
-    /// Counts what the app was told.
-    fn heard(&mut self, told: &mut Told) {
+    /// Counts the events that the app received.
+    fn count_events(&mut self, report: &mut Told) {
         for event in self.replica.take_events() {
-            told.say(|| format!("  c{} hears {event:?}", self.number));
-            told.count(match event {
+            report.say(|| format!("  c{} receives {event:?}", self.number));
+            report.count(match event {
                 Event::Refused { .. } => "an entry is refused when it runs again",
                 Event::Succeeded { .. } => "a refused entry succeeds again",
                 Event::Parked { .. } => "an entry is parked",
@@ -320,7 +322,7 @@ impl Device {
         Ok(())
     }
 
-    /// The same database once more, on another device.
+    /// Copies the database to another device.
     pub(super) fn copy(&self, number: usize) -> Checked<Self> {
         let mut copy = Self::new(number, self.user, self.skew)?;
         copy.actions = Arc::new(Actions::new(self.actions.app));
@@ -330,12 +332,12 @@ impl Device {
         Ok(copy)
     }
 
-    /// Keeps its database for later.
+    /// Keeps a backup of its database.
     pub(super) fn keep(&mut self) {
         self.kept = Some((self.replica.store().clone(), self.author, self.shadow.clone()));
     }
 
-    /// Goes back to what was kept; says whether anything was.
+    /// Restores the backup; returns whether there was one.
     pub(super) fn set_back(&mut self) -> Checked<bool> {
         let Some((store, author, shadow)) = self.kept.clone() else { return Ok(false) };
         (self.author, self.shadow, self.copied) = (author, shadow, true);
@@ -343,17 +345,17 @@ impl Device {
         Ok(true)
     }
 
-    /// Goes on under another name.
-    pub(super) fn become_another(&mut self, now: u64, told: &mut Told) -> Checked {
+    /// Continues under a new client id.
+    pub(super) fn become_another(&mut self, now: u64, report: &mut Told) -> Checked {
         self.author = words::author(self.number, self.authors);
         self.authors += 1;
-        told.say(|| format!("c{} finds that it is a copy, and takes another name", self.number));
+        report.say(|| format!("c{} is found to be a copy, and takes a new client id", self.number));
         self.replica.become_author(self.author, self.wall(now)).map_err(unexpected)?;
-        self.heard(told);
+        self.count_events(report);
         self.holds()
     }
 
-    /// Another version of the app; says whether it lacks a handler that others have.
+    /// Installs another version of the app; returns whether it lacks a handler that others have.
     pub(super) fn upgrade(&mut self, rng: &mut Rng) -> Checked<bool> {
         let app = [App::Both, App::Both, App::Second][rng.usize(..3)];
         self.actions = Arc::new(Actions::new(app));
@@ -362,13 +364,13 @@ impl Device {
         Ok(self.lacked)
     }
 
-    /// The user decides about something that is parked.
+    /// Executes a user's decision about a parked entry.
     pub(super) fn decide(
         &mut self,
         setting: &Setting,
         now: u64,
         rng: &mut Rng,
-        told: &mut Told,
+        report: &mut Told,
     ) -> Checked<Option<Decided>> {
         let parked = self.replica.parked().map_err(unexpected)?;
         let Some(of) = parked.get(rng.usize(..parked.len().max(1))).map(|parked| parked.id) else {
@@ -377,22 +379,22 @@ impl Device {
         let mut decided = Decided { of, instead: None, dropped: false };
         match rng.u8(..3) {
             0 => {
-                told.say(|| format!("c{} tries {} again", self.number, words::entry(of)));
-                told.count("what was parked is tried again");
+                report.say(|| format!("c{} retries {}", self.number, words::entry(of)));
+                report.count("a parked entry is retried");
                 self.shadow.allow(of);
                 self.replica.retry(of).map_err(unexpected)?;
             }
             1 => {
-                told.say(|| format!("c{} gives {} up", self.number, words::entry(of)));
-                told.count("what was parked is given up");
+                report.say(|| format!("c{} discards {}", self.number, words::entry(of)));
+                report.count("a parked entry is discarded");
                 self.replica.discard(of).map_err(unexpected)?;
                 decided.dropped = true;
             }
             _ => {
                 let id = self.new_entry();
                 let effects = self.sql(setting, rng)?;
-                told.say(|| format!("c{} edits {}: {effects:?}", self.number, words::entry(of)));
-                told.count("what was parked is edited");
+                report.say(|| format!("c{} edits {}: {effects:?}", self.number, words::entry(of)));
+                report.count("a parked entry is edited");
                 let written =
                     Written { device: self.number, plain: Some(effects.clone()), decided: false };
                 match self.replica.edit_parked(of, id, Entry::Plain(effects), self.wall(now)) {
@@ -404,16 +406,16 @@ impl Device {
                 decided.dropped = true;
             }
         }
-        self.heard(told);
+        self.count_events(report);
         Ok(Some(decided))
     }
 
-    /// Whether the laws hold here.
+    /// Checks the invariants of this device.
     pub(super) fn holds(&mut self) -> Checked {
         self.shadow.holds(&self.replica, !self.lacked, !self.copied)
     }
 
-    /// What this device still waits to publish.
+    /// The entries that are not published yet.
     pub(super) fn pending(&self) -> Checked<BTreeSet<EntryId>> {
         Ok(self
             .replica
@@ -424,7 +426,7 @@ impl Device {
             .collect())
     }
 
-    /// What is parked here.
+    /// The parked entries.
     pub(super) fn parked(&self) -> Checked<BTreeSet<EntryId>> {
         Ok(self.replica.parked().map_err(unexpected)?.into_iter().map(|parked| parked.id).collect())
     }

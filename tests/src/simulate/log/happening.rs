@@ -1,4 +1,5 @@
-//! What else happens: apps that start again, users who decide, join and leave, horizons, backups, copies, upgrades.
+//! Other events of a run: restarts, decisions, bucket members who join and leave, horizons,
+//! backups, copies, upgrades.
 
 use std::sync::Arc;
 
@@ -22,18 +23,18 @@ impl World<'_> {
     }
 
     pub(super) fn restart(&mut self, number: usize) -> Checked {
-        self.told.say(|| format!("c{number} starts again"));
-        self.told.count("a device starts again");
+        self.report.say(|| format!("c{number} restarts"));
+        self.report.count("a device starts again");
         self.devices[number].restart()?;
         self.devices[number].holds()
     }
 
-    /// The next device whose user has something to decide, counted from `number`.
+    /// The next device, from `number` on, whose user has a decision to make.
     pub(super) fn decide(&mut self, number: usize, rng: &mut Rng) -> Checked {
         let count = self.devices.len();
         for number in (number..number + count).map(|at| at % count) {
             let device = &mut self.devices[number];
-            let Some(decided) = device.decide(&self.setting, self.now, rng, self.told)? else {
+            let Some(decided) = device.decide(&self.setting, self.now, rng, self.report)? else {
                 continue;
             };
             if let Some(written) = self.written.get_mut(&decided.of) {
@@ -50,15 +51,16 @@ impl World<'_> {
         Ok(())
     }
 
-    /// The referee looks, or its word is late, or it starts again; or the operator gives an entry back.
+    /// Runs the referee, perhaps with a late correction, or restarts it; or the operator releases
+    /// an entry.
     pub(super) fn judge_or_release(&mut self, rng: &mut Rng) -> Checked {
         let refereed: Vec<EntryId> =
             self.mirror.facts.iter().filter(|fact| fact.refereed).map(|fact| fact.id).collect();
         if !refereed.is_empty() && rng.u8(..2) == 0 {
             let id = refereed[rng.usize(..refereed.len())];
             self.server.release(id, self.now).map_err(unexpected)?;
-            self.told.say(|| format!("the operator gives {} back", words::entry(id)));
-            self.told.count("an entry is given back");
+            self.report.say(|| format!("the operator releases {}", words::entry(id)));
+            self.report.count("an entry is released by the operator");
             return self.look();
         }
         if let Some(judge) = &mut self.judge
@@ -66,21 +68,21 @@ impl World<'_> {
         {
             judge.restart()?;
         }
-        self.be_judged(rng.u8(..3) == 0)
+        self.run_referee(rng.u8(..3) == 0)
     }
 
-    /// The referee fetches and corrects. If its word is late, it arrives before it looks the next time.
-    pub(super) fn be_judged(&mut self, late: bool) -> Checked {
+    /// The referee fetches and corrects. A late correction arrives before its next fetch.
+    pub(super) fn run_referee(&mut self, late: bool) -> Checked {
         let Some(judge) = &mut self.judge else { return Ok(()) };
         let before = judge.late_word(&mut self.server, &self.mirror, self.now)?;
         if before > 0 {
-            self.told.say(|| format!("a late word of the referee corrects {before}"));
+            self.report.say(|| format!("a late message of the referee corrects {before}"));
             self.look()?;
         }
         let Some(judge) = &mut self.judge else { return Ok(()) };
         let taken = judge.look(&mut self.server, &self.mirror, self.now, late)?;
-        self.told.add("the referee corrects", before + taken);
-        self.told.say(|| format!("the referee looks, and corrects {taken}"));
+        self.report.add("the referee corrects", before + taken);
+        self.report.say(|| format!("the referee fetches, and corrects {taken}"));
         self.look()
     }
 
@@ -91,11 +93,11 @@ impl World<'_> {
         let to = Key::end_of(fact.key.millis);
         let reached = self.server.raise_horizon(to, self.now).map_err(unexpected)?;
         let folded = self.mirror.fold_away(&reached, self.setting.retention, self.now)?;
-        self.told.say(|| format!("the horizon rises to {reached:?}, past {folded} entries"));
+        self.report.say(|| format!("the horizon rises to {reached:?}, past {folded} entries"));
         if folded > 0 {
-            self.told.count("the horizon passes entries");
+            self.report.count("the horizon passes entries");
             self.folded = true;
-            self.inexact = Some("entries were folded away");
+            self.inexact = Some("entries were folded");
         }
         self.look()
     }
@@ -109,14 +111,14 @@ impl World<'_> {
                 return Ok(());
             }
             buckets.remove(&bucket);
-            self.told.count("a user leaves a bucket");
+            self.report.count("a user leaves a bucket");
             self.inexact = Some("a user left a bucket");
-            self.told.say(|| format!("u{user} leaves {bucket}"));
+            self.report.say(|| format!("u{user} leaves {bucket}"));
             self.be_member(user, &buckets)?;
             return self.overreach(self.devices[number].author);
         }
-        self.told.count("a user joins a bucket");
-        self.told.say(|| format!("u{user} joins {bucket}"));
+        self.report.count("a user joins a bucket");
+        self.report.say(|| format!("u{user} joins {bucket}"));
         buckets.insert(bucket);
         self.be_member(user, &buckets)
     }
@@ -125,7 +127,7 @@ impl World<'_> {
         match self.backup.clone() {
             None => {
                 self.backup = Some((self.server.store().clone(), self.mirror.clone()));
-                self.told.say(|| "the server is backed up".to_owned());
+                self.report.say(|| "the server is backed up".to_owned());
                 Ok(())
             }
             Some((store, mirror)) => {
@@ -139,8 +141,8 @@ impl World<'_> {
                     server.register(device.author, user_id(device.user)).map_err(unexpected)?;
                 }
                 (self.server, self.mirror, self.restored) = (server, mirror, true);
-                self.told.count("the server is set back to a backup");
-                self.told.say(|| "the server is set back to its backup".to_owned());
+                self.report.count("the server is restored from a backup");
+                self.report.say(|| "the server is restored from its backup".to_owned());
                 self.look()
             }
         }
@@ -151,8 +153,8 @@ impl World<'_> {
             0 if self.devices.len() < 9 => {
                 let other = self.devices.len();
                 let copy = self.devices[number].copy(other)?;
-                self.told.say(|| format!("c{number} is copied: c{other}"));
-                self.told.count("a database is copied");
+                self.report.say(|| format!("c{number} is copied: c{other}"));
+                self.report.count("a database is copied");
                 self.devices.push(copy);
             }
             1 if rng.bool() => self.devices[number].keep(),
@@ -161,8 +163,8 @@ impl World<'_> {
                     self.devices[number].keep();
                     return Ok(());
                 }
-                self.told.say(|| format!("c{number} is set back to its backup"));
-                self.told.count("a device is set back to a backup");
+                self.report.say(|| format!("c{number} is restored from its backup"));
+                self.report.count("a device is restored from a backup");
             }
         }
         self.inexact = Some("a database was copied");
@@ -171,8 +173,8 @@ impl World<'_> {
 
     pub(super) fn upgrade(&mut self, number: usize, rng: &mut Rng) -> Checked {
         let without = self.devices[number].upgrade(rng)?;
-        self.told.say(|| format!("c{number} has another version of the app"));
-        self.told.count("another version of the app");
+        self.report.say(|| format!("c{number} has another version of the app"));
+        self.report.count("another version of the app is installed");
         if without {
             self.inexact = Some("an app has lost a handler");
         }

@@ -1,4 +1,5 @@
-//! The end of a world: the network heals, everybody who is left syncs until nothing moves, and the world is judged.
+//! The end of a run: the network recovers, all remaining devices sync until nothing changes, then
+//! the final state is checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,13 +11,13 @@ use super::words;
 use super::world::{Fate, World, unexpected};
 use crate::simulate::{Checked, broken};
 
-/// Pages that a device may need to catch up.
+/// Maximum number of pages that a device needs to catch up.
 const PAGES: usize = 600;
 
 impl World<'_> {
-    /// Everybody who is left syncs until nothing moves any more.
+    /// Syncs all remaining devices until nothing changes.
     pub(super) fn heal(&mut self) -> Checked {
-        self.told.say(|| "-- the network heals".to_owned());
+        self.report.say(|| "-- the network heals".to_owned());
         self.deliver_all()?;
         let most = 20 + 3 * self.written.len();
         for _ in 0..most {
@@ -33,11 +34,11 @@ impl World<'_> {
                     self.publish(number, Fate::Arrives, 100)?;
                 }
             }
-            self.be_judged(false)?;
+            self.run_referee(false)?;
             if quiet && before == self.positions() {
                 return Ok(());
             }
-            self.told.count("rounds until it is quiet");
+            self.report.count("rounds until nothing changes");
         }
         broken!("corrections-are-bounded", "corrections do not stop: {most} rounds were not enough")
     }
@@ -46,7 +47,7 @@ impl World<'_> {
         (self.server.facts().head, self.mirror.finals.len())
     }
 
-    /// A device fetches until it has everything.
+    /// Fetches until the device has everything.
     fn catch_up(&mut self, number: usize) -> Checked {
         for _ in 0..PAGES {
             self.fetch(number, Fate::Arrives, self.setting.page)?;
@@ -59,7 +60,7 @@ impl World<'_> {
         broken!("feed-shows-what-concerns", "c{number} fetches without end")
     }
 
-    /// Whether everything that was promised came true.
+    /// Checks every promise of the log model.
     pub(super) fn judge_all(&mut self) -> Checked {
         self.server_agrees_with_itself()?;
         self.agree()?;
@@ -69,7 +70,7 @@ impl World<'_> {
         self.order_as_taken()
     }
 
-    /// Everybody has his part of the server's rows, whatever authors and handlers did.
+    /// Every device has its part of the server's rows, whatever authors and handlers did.
     fn agree(&self) -> Checked {
         for (number, device) in self.devices.iter().enumerate().filter(|(_, device)| !device.gone) {
             let due = seen(&self.mirror.rows, &self.buckets(device.user));
@@ -83,11 +84,11 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Every entry stands once, or is parked with its author, unless its author is gone (I3, I4).
+    /// Every entry is in the log once, or is parked with its author, unless its author is gone.
     fn nothing_lost(&self) -> Checked {
-        let stands: BTreeSet<EntryId> = self.mirror.facts.iter().map(|fact| fact.id).collect();
-        if let Some(id) = stands.intersection(&self.mirror.finals).next() {
-            return broken!("horizon-is-final", "{} stands twice", words::entry(*id));
+        let present: BTreeSet<EntryId> = self.mirror.facts.iter().map(|fact| fact.id).collect();
+        if let Some(id) = present.intersection(&self.mirror.finals).next() {
+            return broken!("horizon-is-final", "{} is in the log twice", words::entry(*id));
         }
         let mut parked = BTreeMap::new();
         for (number, device) in self.devices.iter().enumerate() {
@@ -96,7 +97,7 @@ impl World<'_> {
             }
         }
         for (id, written) in &self.written {
-            let accepted = stands.contains(id) || self.mirror.finals.contains(id);
+            let accepted = present.contains(id) || self.mirror.finals.contains(id);
             let is_parked = parked.contains_key(id);
             let excused =
                 self.devices[written.device].gone || self.restored && self.folded || self.forgets();
@@ -114,12 +115,12 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Whether a device was ever set back: what it wrote since, nobody else has.
+    /// Whether a device was restored from a backup: entries that it wrote since exist nowhere else.
     fn forgets(&self) -> bool {
         self.setting.copies
     }
 
-    /// Each author's entries stand in the order in which he wrote them (L6).
+    /// The entries of each author are in the order in which it wrote them.
     fn own_order_kept(&self) -> Checked {
         let mut last: BTreeMap<AuthorId, (EntryId, Key)> = BTreeMap::new();
         let mut own: Vec<(EntryId, Key)> =
@@ -143,7 +144,7 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Plain SQL does what it did when it was written (L3).
+    /// Plain SQL has the same effects as when it was written.
     fn plain_sql_unchanged(&self) -> Checked {
         for fact in self.mirror.facts.iter().filter(|fact| !fact.refereed) {
             let Some(written) = self.written.get(&fact.id) else { continue };
@@ -161,7 +162,7 @@ impl World<'_> {
         Ok(())
     }
 
-    /// The order as taken, exactly, where it is promised.
+    /// Checks the order in which actions were taken, exactly, where it is promised.
     fn order_as_taken(&mut self) -> Checked {
         if self.judge.is_none() && self.devices.iter().any(|device| device.gone) {
             self.inexact = Some("an author is away");
@@ -169,7 +170,7 @@ impl World<'_> {
         if self.inexact.is_some() {
             return Ok(());
         }
-        self.told.count("the order as taken is held to the oracle");
+        self.report.count("the order as taken equals the oracle's");
         let buckets = |author: AuthorId| self.buckets_of(author);
         match unlike(&self.mirror.rows, &self.mirror.as_taken(&self.first, buckets)) {
             Some(difference) => broken!("order-as-taken", "{difference}"),
@@ -177,7 +178,7 @@ impl World<'_> {
         }
     }
 
-    /// The server's own full fold, beside the onlooker's.
+    /// The server's incremental state equals its own full fold, and the one computed here.
     pub(super) fn server_agrees_with_itself(&self) -> Checked {
         let whole = self.server.fold().map_err(unexpected)?;
         let rows = self.server.rows().map_err(unexpected)?;

@@ -1,4 +1,4 @@
-//! The referee of a world: every bucket, every handler, no network to lose anything.
+//! The referee of a run: it has every bucket and every handler, and no network that loses messages.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub(super) struct Judge {
     author: AuthorId,
     referee: Referee<MemoryReplica>,
     actions: Arc<Actions>,
-    /// A correction that is on its way.
+    /// A correction in transit.
     late: Option<Correct>,
 }
 
@@ -38,7 +38,7 @@ impl Judge {
         Ok(Self { author, referee, actions, late: None })
     }
 
-    /// Starts again.
+    /// Restarts the referee.
     pub(super) fn restart(&mut self) -> Checked {
         let store = self.referee.store().clone();
         self.referee =
@@ -46,7 +46,7 @@ impl Judge {
         Ok(())
     }
 
-    /// What was on its way arrives; how many corrections were taken.
+    /// Delivers the late correction; returns the number of corrections taken.
     pub(super) fn late_word(
         &mut self,
         server: &mut Server<MemoryLog>,
@@ -59,7 +59,7 @@ impl Judge {
         }
     }
 
-    /// Its rows are the fold of what it has, as a device's are (L13).
+    /// Checks that its rows are the fold of its items, as on a device.
     fn holds(&self) -> Checked {
         let replica = self.referee.replica();
         let base = replica.base_rows().map_err(unexpected)?;
@@ -71,8 +71,8 @@ impl Judge {
         broken!("rows-are-the-fold", "the rows of the referee are not its fold")
     }
 
-    /// Fetches everything and corrects what is not as it should be; how many corrections were taken. If its word is `late`, it
-    /// arrives before the next look.
+    /// Fetches everything and sends the corrections; returns how many were taken. A `late`
+    /// correction arrives before the next call.
     pub(super) fn look(
         &mut self,
         server: &mut Server<MemoryLog>,
@@ -103,7 +103,7 @@ impl Judge {
     }
 }
 
-/// Hands corrections to the server; how many it took.
+/// Passes corrections to the server; returns how many it took.
 fn correct_with(
     server: &mut Server<MemoryLog>,
     mirror: &Mirror,

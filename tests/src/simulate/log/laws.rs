@@ -1,11 +1,10 @@
-//! Invariants of one device, with its rows worked out a second time: what the server sent it,
-//! applied by `oracle` alone.
+//! Invariants of one device. Its rows are computed a second time: the server's items, applied by
+//! `oracle` alone.
 //!
-//! The rows are the fold of base and items, with the own entries as L13 says. Running every own
-//! action a second time, from the first, would correct nothing (L14). An entry is corrected at most
-//! once for each time that something before it changed (L4). An answer acknowledges what it names
-//! (L7), a bucket that was left ends the authority over its entries (L10), and a copied database is
-//! noticed (L12).
+//! The rows are the fold of base and items, with the own entries as the device counts them. Running
+//! every own action again, from the first, corrects nothing. An entry is corrected at most once for
+//! each change before it. A response acknowledges the revision that it names. A device that leaves
+//! a bucket gives up the authority over its entries. A copied database is detected.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,7 +30,7 @@ struct Shown {
     held: Option<Held>,
 }
 
-/// An entry in its place, with what counts of it.
+/// An entry at its position, with the effects that count.
 #[derive(Debug, Clone, PartialEq)]
 struct Placed {
     key: Key,
@@ -41,27 +40,27 @@ struct Placed {
     own: bool,
 }
 
-/// What an onlooker knows of a device.
+/// The state of a device as recomputed from its messages.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Shadow {
     base: Rows,
     items: BTreeMap<EntryId, Shown>,
-    /// The last entry that was folded away since the last check.
+    /// The last entry that was folded into the base since the last check.
     folded: Option<Key>,
     placed: Vec<Placed>,
-    /// Own entries that the server shows otherwise than they counted, at the same revision, since
-    /// the last check: something before them has changed, which may come on a later page, or never
-    /// be seen here.
+    /// Own entries that the server shows with other effects at the same revision, since the last
+    /// check. Something before them has changed; the change may come on a later page, or may never
+    /// be visible here.
     turned: BTreeSet<EntryId>,
     own: BTreeMap<EntryId, Own>,
     buckets: Option<Names>,
-    /// How often something before each own entry has changed.
+    /// Number of changes before each own entry.
     allowed: BTreeMap<EntryId, u32>,
-    /// Whether the last page was the last there was.
+    /// Whether the last page ended at the head.
     pub(super) at_head: bool,
 }
 
-/// What a device has of the log, itself apart.
+/// The log state of a device.
 pub(super) fn facts(replica: &Replica<MemoryReplica>) -> Checked<Facts> {
     replica
         .store()
@@ -71,7 +70,7 @@ pub(super) fn facts(replica: &Replica<MemoryReplica>) -> Checked<Facts> {
 }
 
 impl Shadow {
-    /// A letter was read: if the device took it, the onlooker takes it too.
+    /// Applies a message that the device has read, if the device applied it.
     pub(super) fn read(
         &mut self,
         letter: &Letter,
@@ -112,7 +111,7 @@ impl Shadow {
         Ok(())
     }
 
-    /// A device that leaves a bucket gives up what was accepted before (L10).
+    /// A device that leaves a bucket gives up its accepted entries there.
     fn gives_up(&self, before: &Facts, after: &Facts, replica: &Replica<MemoryReplica>) -> Checked {
         let epoch = |facts: &Facts| facts.standing.map(|standing| standing.epoch);
         let (Some(had), Some(has)) = (&before.buckets, &after.buckets) else { return Ok(()) };
@@ -128,9 +127,13 @@ impl Shadow {
         }
     }
 
-    /// An entry that is shown under buckets which its author has left is not its author's, whatever
-    /// came before (L10).
-    fn is_not_his(&self, own: &BTreeMap<EntryId, (Key, Own)>, within: Option<&Names>) -> Checked {
+    /// An entry that is shown under buckets that its author has left no longer belongs to its
+    /// author, whatever came before.
+    fn is_no_longer_own(
+        &self,
+        own: &BTreeMap<EntryId, (Key, Own)>,
+        within: Option<&Names>,
+    ) -> Checked {
         let Some(within) = within else { return Ok(()) };
         let held = |id: &EntryId| self.items.get(id).and_then(|item| item.held.as_ref());
         let left =
@@ -141,7 +144,7 @@ impl Shadow {
         }
     }
 
-    /// A device that is shown an own entry which it never made is a copy, and reports it (L12).
+    /// A device that is shown an own entry that it never made is a copy, and reports it.
     fn knows_its_own(page: &Page, facts: &Facts, replica: &Replica<MemoryReplica>) -> Checked {
         for item in &page.items {
             let Item::Entry(seen) = item else { continue };
@@ -162,7 +165,7 @@ impl Shadow {
         Ok(())
     }
 
-    /// An answer acknowledges the revision that it names, and no newer one (L7).
+    /// A response acknowledges the revision that it names, and no newer one.
     fn covers_what_it_names(
         &self,
         answer: &Published,
@@ -192,7 +195,7 @@ impl Shadow {
         self.items.clear();
         snapshot.items.iter().for_each(|seen| self.show_entry(seen));
         self.at_head = true;
-        // It is applied in two steps: to its horizon, then above it.
+        // It is applied in two steps: up to its horizon, then above it.
         self.allowed.values_mut().for_each(|allowed| *allowed += 2);
     }
 
@@ -231,7 +234,8 @@ impl Shadow {
         }
     }
 
-    /// Checks the device; `repeatable` if it always had every handler, `counted` if it is no copy.
+    /// Checks the device; `repeatable` if it always had every handler, `counted` if it is not a
+    /// copy.
     pub(super) fn holds(
         &mut self,
         replica: &Replica<MemoryReplica>,
@@ -246,7 +250,8 @@ impl Shadow {
         for entry in &placed {
             let before = state.clone();
             lay(&mut state, &entry.effects, within.as_ref().filter(|_| entry.own));
-            // Between two pages an own item may be here, and what made it void on the next page.
+            // Between two pages an own item may be present while the item that makes it void is on
+            // the next page.
             if let Some((_, record)) = own.get(&entry.id).filter(|_| repeatable && self.at_head) {
                 self.would_stay(entry, record, &before, &state, within.as_ref())?;
             }
@@ -258,7 +263,7 @@ impl Shadow {
                 "the rows of a device are not its fold: {difference}"
             );
         }
-        self.is_not_his(&own, within.as_ref())?;
+        self.is_no_longer_own(&own, within.as_ref())?;
         if counted {
             self.corrects_something(&own, within.as_ref())?;
             self.within_bound(&placed, &own, &facts.horizon, within != self.buckets)?;
@@ -268,7 +273,7 @@ impl Shadow {
         Ok(())
     }
 
-    /// A new revision differs from what the server holds, in its effects or in its buckets (L4).
+    /// A new revision differs from what the server holds, in its effects or in its buckets.
     fn corrects_something(
         &self,
         own: &BTreeMap<EntryId, (Key, Own)>,
@@ -293,7 +298,7 @@ impl Shadow {
         Ok(())
     }
 
-    /// Base aside, everything in its order, with what counts (L13).
+    /// All entries above the base in key order, with the effects that count.
     fn place(&self, own: &BTreeMap<EntryId, (Key, Own)>) -> Vec<Placed> {
         let mut placed: Vec<Placed> = Vec::new();
         for (id, item) in &self.items {
@@ -331,7 +336,7 @@ impl Shadow {
         placed
     }
 
-    /// Running an own action again, on what stands before it, would correct nothing.
+    /// Checks that running an own action again, on the entries before it, corrects nothing.
     fn would_stay(
         &self,
         entry: &Placed,
@@ -359,7 +364,7 @@ impl Shadow {
             rows
         };
         if !entry.own && refused && comes_to(&effects) == comes_to(&record.effects) {
-            return Ok(()); // The server holds what comes to just that, and found it void.
+            return Ok(()); // The server holds an equal result, and found it void.
         }
         broken!(
             "rerun-changes-nothing",
@@ -368,7 +373,7 @@ impl Shadow {
         )
     }
 
-    /// At most one correction for each change before an entry (L4).
+    /// Checks that an entry has at most one correction for each change before it.
     fn within_bound(
         &mut self,
         placed: &[Placed],
@@ -377,9 +382,9 @@ impl Shadow {
         other_buckets: bool,
     ) -> Checked {
         let ids: BTreeSet<EntryId> = placed.iter().map(|entry| entry.id).collect();
-        // What the server shows has the same result when it is folded away. What counted by its own
-        // effects may not: from then on it counts as the server has it, below the entries that
-        // still wait.
+        // An entry counted as the server shows it has the same result when it is folded. One
+        // counted by its own effects may differ: from then on it counts as the server has it, below
+        // the pending entries.
         let folded =
             |entry: &&Placed| !entry.own && entry.key <= *horizon && !ids.contains(&entry.id);
         let old: Vec<&Placed> = self.placed.iter().filter(|entry| !folded(entry)).collect();
@@ -394,7 +399,7 @@ impl Shadow {
             let moved = old.iter().any(|entry| entry.id == *id && entry.key != *key);
             let before = changed.is_some_and(|changed| changed < *key);
             *allowed += u32::from(before || turned || moved || other_buckets);
-            // What is folded away is then below what waits, also if it was above it.
+            // A folded entry is below the pending ones, even if it was above them before.
             *allowed +=
                 u32::from(first_waiting.is_some_and(|first| folded > Some(first) && first <= *key));
             if record.revision.0 > *allowed {
@@ -409,7 +414,7 @@ impl Shadow {
         Ok(())
     }
 
-    /// The user decided about an entry: one revision more is due.
+    /// The user decided about an entry: one more revision is allowed.
     pub(super) fn allow(&mut self, id: EntryId) {
         *self.allowed.entry(id).or_default() += 1;
     }

@@ -1,4 +1,5 @@
-//! The server as an onlooker sees it who folds everything himself: what stands, what was sent and what must not have been.
+//! The server's state as recomputed from its facts: its rows, what was sent, and what must not be
+//! sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,12 +17,12 @@ use super::oracle::{
 use super::words;
 use crate::simulate::{Checked, broken};
 
-/// Rows of the room as the oracle has them.
+/// Rows of the log model as the oracle represents them.
 pub(super) fn rows(rows: Vec<(RowName, Image)>) -> Rows {
     rows.into_iter().map(|(name, image)| (name, image.columns().clone())).collect()
 }
 
-/// What a viewer must be shown: rows, and what he may see of them afterwards.
+/// The rows that a viewer must be shown, each with the image that the viewer may see afterwards.
 type Shown = BTreeMap<RowName, Option<Columns>>;
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,24 +32,25 @@ struct Moved {
     version: u64,
 }
 
-/// What an onlooker remembers of a server.
+/// The recomputed state of a server.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Mirror {
-    /// The rows at the horizon, folded by himself.
+    /// The rows at the horizon, folded here.
     pub(super) base: Rows,
     /// The facts above the horizon, in the order of their keys.
     pub(super) facts: Vec<Fact>,
-    /// What each of them changed.
+    /// The changes of each fact.
     changes: Vec<Vec<Change>>,
-    /// The rows as they stand.
+    /// The current rows.
     pub(super) rows: Rows,
     /// Entries at or below the horizon.
     pub(super) finals: BTreeSet<EntryId>,
-    /// Where each row ever lay, and the rows that each entry ever named: whoever has a bucket of those may know of the entry.
-    /// (The server may have moved it within one request; so no more than this can be seen from outside.)
+    /// The buckets that each row was ever in, by the rows that entries named. A member of one of
+    /// them may receive the entry. The server may have moved a row within one request, so a
+    /// stricter check is not possible from outside.
     lay: BTreeMap<RowName, Names>,
     named: BTreeMap<EntryId, BTreeSet<RowName>>,
-    /// Where each item last was in the feed, since when, and with which content.
+    /// The last feed position of each item, its time, and its content.
     moved: BTreeMap<EntryId, Moved>,
 }
 
@@ -58,7 +60,7 @@ impl Mirror {
         Self { base, ..Self::default() }
     }
 
-    /// Looks at the server after something happened to it; answers how many items moved only because what they show changed.
+    /// Reads the server after a step; returns how many items moved only because their view changed.
     pub(super) fn look(&mut self, server: &Server<MemoryLog>, now: u64) -> Checked<u64> {
         let entries = server.entries().map_err(|error| error.to_string())?;
         let mut for_views = 0;
@@ -110,7 +112,7 @@ impl Mirror {
         }
     }
 
-    /// The horizon has risen to `horizon`: folds the facts below it, as they were seen last.
+    /// Folds the facts up to `horizon`, as they were last read.
     pub(super) fn fold_away(&mut self, horizon: &Key, retention: u64, now: u64) -> Checked<u64> {
         let facts = std::mem::take(&mut self.facts);
         let (below, above): (Vec<Fact>, Vec<Fact>) =
@@ -132,13 +134,13 @@ impl Mirror {
         Ok(below.len() as u64)
     }
 
-    /// What a viewer must be shown of an entry: rows and their images after it.
+    /// The rows that a viewer must be shown of an entry, with their images after it.
     fn view_of(&self, id: EntryId, viewer: &Names) -> Option<(&Fact, &[Change], Shown)> {
         let at = self.facts.iter().position(|fact| fact.id == id)?;
         Some((&self.facts[at], &self.changes[at], view(&self.changes[at], viewer)))
     }
 
-    /// Whether a page sends nothing but what this viewer may see.
+    /// Checks that a page sends only what this viewer may see.
     pub(super) fn rightful(&self, page: &Page, viewer: &Names, author: AuthorId) -> Checked {
         for item in &page.items {
             match item {
@@ -150,7 +152,7 @@ impl Mirror {
                     if !rows.into_iter().any(met) {
                         return broken!(
                             "feed-shows-what-concerns",
-                            "{} was told of, which never concerned this viewer",
+                            "{} was sent, which was never visible to this viewer",
                             words::entry(*id)
                         );
                     }
@@ -163,7 +165,7 @@ impl Mirror {
     fn rightful_item(&self, sent: &Seen, viewer: &Names, author: AuthorId) -> Checked {
         let id = words::entry(sent.id);
         let Some((fact, changes, view)) = self.view_of(sent.id, viewer) else {
-            return broken!("feed-shows-what-concerns", "{id} was sent, which does not stand");
+            return broken!("feed-shows-what-concerns", "{id} was sent, which is not in the log");
         };
         if sent.whole.is_some() || sent.own.is_some() != (fact.key.author == author) {
             return broken!(
@@ -202,7 +204,7 @@ impl Mirror {
         Ok(())
     }
 
-    /// Whether a snapshot is exactly this viewer's part.
+    /// Checks that a snapshot is exactly this viewer's part.
     pub(super) fn rightful_snapshot(
         &self,
         snapshot: &Snapshot,
@@ -234,8 +236,8 @@ impl Mirror {
         }
     }
 
-    /// Whether what an author has published since `before` was his to change: nothing of the referee's (L5), and nothing that
-    /// was accepted in a bucket which he has left (L10).
+    /// Checks that an author was allowed to publish its changes since `before`: none of the
+    /// referee's entries, and none that were accepted in a bucket that the author has left.
     pub(super) fn rightful_author(&self, before: &[Fact], buckets: &Names) -> Checked {
         for old in before {
             let Some(new) =
@@ -253,7 +255,7 @@ impl Mirror {
             if !old.within.is_subset(buckets) {
                 return broken!(
                     "left-bucket-is-closed",
-                    "{id} was accepted in a bucket which its author has left, and he has changed it"
+                    "{id} was accepted in a bucket which its author has left, and the author has changed it"
                 );
             }
             if new.revision <= old.revision {
@@ -268,7 +270,7 @@ impl Mirror {
         Ok(())
     }
 
-    /// Whether what the referee is about to replace is what it read (L5): how many of its corrections are.
+    /// Checks that the corrections in transit replace what the referee read; returns how many do.
     pub(super) fn still_read(&self, correct: &Correct) -> usize {
         let reads = |correction: &&Correction| {
             self.facts
@@ -278,8 +280,9 @@ impl Mirror {
         correct.corrections.iter().filter(reads).count()
     }
 
-    /// What stands if every entry had been taken in the order of keys, each on what its author sees (rules-log, what may be
-    /// promised). `buckets` gives an author's present ones; what the referee has taken stays within what it found.
+    /// The state if every entry had been taken in key order, each on its author's view. `buckets`
+    /// returns an author's present buckets; entries that the referee took keep the write set that
+    /// it found.
     pub(super) fn as_taken(&self, base: &Rows, buckets: impl Fn(AuthorId) -> Names) -> Rows {
         let mut rows = base.clone();
         for fact in &self.facts {

@@ -1,4 +1,4 @@
-//! What goes between devices and server, and what becomes of it on the way.
+//! Messages between devices and server, and their faults.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::world::{Columns, Fate, Letter, World, unexpected, user_id};
 use crate::simulate::{Checked, broken};
 
 impl World<'_> {
-    /// What becomes of the next message.
+    /// The fault of the next message.
     pub(super) fn fate(&self, rng: &mut Rng) -> Fate {
         if rng.u64(..100) >= self.setting.faults {
             return Fate::Arrives;
@@ -26,12 +26,12 @@ impl World<'_> {
             [rng.usize(..6)]
     }
 
-    /// What becomes of the next page. Where letters take their time, those about own entries do.
+    /// The fault of the next page. In slow runs only messages about own entries are delayed.
     pub(super) fn fate_of_page(&self, rng: &mut Rng) -> Fate {
         if self.setting.is_slow() { Fate::Arrives } else { self.fate(rng) }
     }
 
-    /// A device asks for what comes next: a page, or a snapshot where it needs one.
+    /// A device fetches a page, or a snapshot if it needs one.
     pub(super) fn fetch(&mut self, number: usize, fate: Fate, page: usize) -> Checked {
         let device = &mut self.devices[number];
         let (author, user) = (device.author, device.user);
@@ -46,32 +46,32 @@ impl World<'_> {
             let fetched = self.server.fetch(author, &request).map_err(unexpected)?;
             if let Fetched::Page(page) = &fetched {
                 self.mirror.rightful(page, &viewer, author)?;
-                self.told.add("an item is sent", page.items.len() as u64);
+                self.report.add("an item is sent", page.items.len() as u64);
             }
             Letter::Page(fetched)
         };
         match fate {
             Fate::Lost | Fate::AnswerLost => {
-                self.told.count("a page is lost");
+                self.report.count("a page is lost");
                 Ok(())
             }
             Fate::Late | Fate::AnswerLate => {
-                self.told.count("a page is late");
+                self.report.count("a page is late");
                 self.letters.push((number, letter));
                 Ok(())
             }
             Fate::Twice => {
-                self.told.count("a page comes twice");
+                self.report.count("a page comes twice");
                 self.letters.push((number, letter.clone()));
-                self.devices[number].take(&letter, self.now, self.told)
+                self.devices[number].take(&letter, self.now, self.report)
             }
-            Fate::Arrives => self.devices[number].take(&letter, self.now, self.told),
+            Fate::Arrives => self.devices[number].take(&letter, self.now, self.report),
         }
     }
 
-    /// Fetches to the head, then publishes once (L7).
+    /// Fetches to the head, then publishes once.
     pub(super) fn publish_after_fetching(&mut self, number: usize, rng: &mut Rng) -> Checked {
-        // It may have fetched long ago.
+        // It may have reached the head long ago.
         let pages = if self.devices[number].at_head() && rng.bool() { 0 } else { 9 };
         for _ in 0..pages {
             let fate = self.fate_of_page(rng);
@@ -82,14 +82,14 @@ impl World<'_> {
             }
         }
         if self.judge.is_some() && rng.u8(..3) == 0 {
-            // It may be about the very entries that are offered next.
-            self.be_judged(false)?;
+            // The referee may correct the very entries that are published next.
+            self.run_referee(false)?;
         }
         let (fate, most) = (self.fate(rng), [1, 2, 100][rng.usize(..3)]);
         self.publish(number, fate, most)
     }
 
-    /// A device offers what it has; says whether it had anything.
+    /// A device publishes its entries; returns whether it had any.
     pub(super) fn publish(&mut self, number: usize, fate: Fate, most: usize) -> Checked {
         let author = self.devices[number].author;
         let Some(request) =
@@ -103,20 +103,20 @@ impl World<'_> {
             .map(|offer| words::entry(offer.id))
             .collect::<Vec<_>>()
             .join(", ");
-        self.told.say(|| format!("c{number} publishes {offers} ({fate:?})"));
+        self.report.say(|| format!("c{number} publishes {offers} ({fate:?})"));
         let letter = Letter::Request(author, request.clone());
         match fate {
             Fate::Lost => {
-                self.told.count("a request is lost");
+                self.report.count("a request is lost");
                 return Ok(());
             }
             Fate::Late => {
-                self.told.count("a request is late");
+                self.report.count("a request is late");
                 self.letters.push((number, letter));
                 return Ok(());
             }
             Fate::Twice => {
-                self.told.count("a request comes twice");
+                self.report.count("a request comes twice");
                 self.letters.push((number, letter));
             }
             _ => {}
@@ -124,19 +124,19 @@ impl World<'_> {
         let answer = self.receive(author, &request)?;
         match fate {
             Fate::AnswerLost => {
-                self.told.count("an answer is lost");
+                self.report.count("an answer is lost");
                 Ok(())
             }
             Fate::AnswerLate => {
-                self.told.count("an answer is late");
+                self.report.count("an answer is late");
                 self.letters.push((number, Letter::Answer(answer)));
                 Ok(())
             }
-            _ => self.devices[number].take(&Letter::Answer(answer), self.now, self.told),
+            _ => self.devices[number].take(&Letter::Answer(answer), self.now, self.report),
         }
     }
 
-    /// The server reads a request.
+    /// The server handles a request.
     pub(super) fn receive(&mut self, author: AuthorId, request: &Publish) -> Checked<Published> {
         let before = self.mirror.facts.clone();
         let answer = self.server.publish(author, request, self.now).map_err(unexpected)?;
@@ -146,11 +146,11 @@ impl World<'_> {
         if let Outcome::Judged(verdicts) = &answer.outcome {
             for (id, verdict) in verdicts {
                 self.count_verdict(verdict);
-                self.told.say(|| format!("  {}: {verdict:?}", words::entry(*id)));
+                self.report.say(|| format!("  {}: {verdict:?}", words::entry(*id)));
             }
         } else {
-            self.told.say(|| format!("  {:?}", answer.outcome));
-            self.told.count(match answer.outcome {
+            self.report.say(|| format!("  {:?}", answer.outcome));
+            self.report.count(match answer.outcome {
                 Outcome::Resync => "a request is answered resync",
                 _ => "a request is stale",
             });
@@ -158,8 +158,8 @@ impl World<'_> {
         Ok(answer)
     }
 
-    /// A device with a forged database offers what its author may not change any more: nothing of
-    /// it is accepted (L10). The server is a copy, so that the run does not depend on it.
+    /// A device with a forged database publishes entries that its author may no longer change: none
+    /// is accepted. The server is a copy, so that the run does not depend on it.
     pub(super) fn overreach(&mut self, author: AuthorId) -> Checked {
         let buckets = self.buckets_of(author);
         let left = |fact: &&Fact| fact.key.author == author && !fact.within.is_subset(&buckets);
@@ -188,7 +188,7 @@ impl World<'_> {
         Ok(())
     }
 
-    /// The buckets of an author, as the server has them.
+    /// The buckets of an author, according to the server.
     pub(super) fn buckets_of(&self, author: AuthorId) -> Names {
         let device = self.devices.iter().find(|device| device.author == author);
         device.map_or_else(Names::new, |device| self.buckets(device.user))
@@ -201,15 +201,15 @@ impl World<'_> {
         for fact in &self.mirror.facts {
             match before.get(&fact.id) {
                 None => {
-                    self.told.count("an entry is accepted");
+                    self.report.count("an entry is accepted");
                     if highest.is_some_and(|highest| fact.key < highest) {
-                        self.told.count("an entry arrives late");
+                        self.report.count("an entry arrives late");
                     }
                 }
                 Some(revision) if *revision < fact.revision => {
-                    self.told.count("a correction is accepted");
+                    self.report.count("a correction is accepted");
                     if fact.revision > 1 {
-                        self.told.count("a second revision is accepted");
+                        self.report.count("a second revision is accepted");
                     }
                 }
                 Some(_) => {}
@@ -220,19 +220,19 @@ impl World<'_> {
     pub(super) fn count_verdict(&mut self, verdict: &Verdict) {
         let what = match verdict {
             Verdict::Held { .. } => return,
-            Verdict::Refereed { .. } => "an author hears that an entry is the referee's",
+            Verdict::Refereed { .. } => "an author learns that an entry is the referee's",
             Verdict::Frozen { .. } => "an entry is frozen",
             Verdict::Final => "an entry is final",
             Verdict::Denied => "an entry is denied",
             Verdict::TooFarAhead { .. } => "a key is too far ahead",
             Verdict::CounterTooHigh { .. } => "a counter is too high",
             Verdict::TooOld { .. } => "a key is too old",
-            Verdict::Foreign => "an id is a copy's",
+            Verdict::Foreign => "an id belongs to a copy",
         };
-        self.told.count(what);
+        self.report.count(what);
     }
 
-    /// A letter that was delayed arrives.
+    /// Delivers a delayed message.
     pub(super) fn arrive(&mut self, rng: &mut Rng) -> Checked {
         if self.letters.is_empty() {
             return Ok(());
@@ -241,7 +241,7 @@ impl World<'_> {
         self.deliver(number, &letter)
     }
 
-    /// Every letter that is still on its way arrives, in some order.
+    /// Delivers every delayed message, in some order.
     pub(super) fn deliver_all(&mut self) -> Checked {
         while let Some((number, letter)) = self.letters.pop() {
             self.deliver(number, &letter)?;
@@ -252,24 +252,24 @@ impl World<'_> {
     pub(super) fn deliver(&mut self, number: usize, letter: &Letter) -> Checked {
         match letter {
             Letter::Request(author, request) => {
-                self.told.say(|| format!("a late request of c{number} arrives"));
+                self.report.say(|| format!("a late request of c{number} arrives"));
                 self.receive(*author, request).map(drop)
             }
             _ if self.devices[number].gone => Ok(()),
-            _ => self.devices[number].take(letter, self.now, self.told),
+            _ => self.devices[number].take(letter, self.now, self.report),
         }
     }
 
-    /// A device that was found to be a copy takes another name (L12).
+    /// A device that was found to be a copy takes a new client id.
     pub(super) fn rename(&mut self, number: usize) -> Checked {
         if !self.devices[number].replica.needs_new_author() {
             return Ok(());
         }
         let device = &mut self.devices[number];
-        device.become_another(self.now, self.told)?;
+        device.become_another(self.now, self.report)?;
         let (author, user) = (device.author, device.user);
         self.server.register(author, user_id(user)).map_err(unexpected)?;
-        self.told.count("a copy is found");
+        self.report.count("a copy is detected");
         self.inexact = Some("a database was copied");
         Ok(())
     }

@@ -1,7 +1,8 @@
-//! What must come out, worked out the long way: no code of the room but its plain data.
+//! Computes the expected state without code of the log model; only its plain data types are used.
 //!
-//! Everything is folded from the start, row by row and entry by entry, with no cache, no index and no memory of what was sent.
-//! A mistake in the room's fold, views or selective re-runs therefore shows as a difference from here.
+//! Everything is folded from the start, row by row and entry by entry, without cache, index or
+//! memory of what was sent. A mistake in the log model's fold, views or selective re-runs therefore
+//! shows as a difference.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,17 +30,17 @@ pub(super) fn place(row: &Columns) -> Names {
         .collect()
 }
 
-/// The names of some buckets of the room.
+/// The names of some buckets of the log model.
 pub(super) fn names(buckets: &Buckets) -> Names {
     buckets.iter().map(|bucket| bucket.as_str().to_owned()).collect()
 }
 
-/// Whether somebody with these buckets sees the row.
+/// Whether a member of these buckets sees the row.
 pub(super) fn sees(buckets: &Names, row: &Columns) -> bool {
     !place(row).is_disjoint(buckets)
 }
 
-/// The rows that somebody with these buckets sees.
+/// The rows that a member of these buckets sees.
 pub(super) fn seen(rows: &Rows, buckets: &Names) -> Rows {
     rows.iter()
         .filter(|(_, row)| sees(buckets, row))
@@ -47,7 +48,7 @@ pub(super) fn seen(rows: &Rows, buckets: &Names) -> Rows {
         .collect()
 }
 
-/// The row after an effect, whoever may write it.
+/// The row after an effect, without a check of access.
 pub(super) fn after(effect: &Effect, before: Option<&Columns>) -> Option<Columns> {
     match (effect, before) {
         (Effect::Insert(image), _) => Some(image.columns().clone()),
@@ -60,7 +61,7 @@ pub(super) fn after(effect: &Effect, before: Option<&Columns>) -> Option<Columns
     }
 }
 
-/// What an effect that counts did to a row.
+/// The change of a row by an effect that counts.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Change {
     pub(super) row: RowName,
@@ -69,8 +70,8 @@ pub(super) struct Change {
     pub(super) after: Option<Columns>,
 }
 
-/// Lays effects upon rows; those that leave `within` are void (L1). Without it all count: views and own ones are laid as they
-/// are.
+/// Applies effects to rows; those that leave `within` are void. Without `within` all count: views
+/// and own entries are applied unchanged.
 pub(super) fn lay(rows: &mut Rows, effects: &Effects, within: Option<&Names>) -> Vec<Change> {
     let mut changes = Vec::new();
     for (row, effect) in effects.iter() {
@@ -94,7 +95,7 @@ pub(super) fn lay(rows: &mut Rows, effects: &Effects, within: Option<&Names>) ->
     changes
 }
 
-/// What the server holds of an entry.
+/// An entry as the server holds it.
 #[derive(Debug, Clone)]
 pub(super) struct Fact {
     pub(super) id: EntryId,
@@ -105,11 +106,11 @@ pub(super) struct Fact {
     pub(super) effects: Effects,
     pub(super) within: Names,
     pub(super) refereed: bool,
-    /// Rises with each content, whoever's.
+    /// Rises with each new content of any entry.
     pub(super) version: u64,
 }
 
-/// The state after all facts, and what each of them changed.
+/// The state after all facts, and the changes of each.
 pub(super) fn fold(base: &Rows, facts: &[Fact]) -> (Rows, Vec<Vec<Change>>) {
     let mut rows = base.clone();
     let mut sorted: Vec<&Fact> = facts.iter().collect();
@@ -119,7 +120,8 @@ pub(super) fn fold(base: &Rows, facts: &[Fact]) -> (Rows, Vec<Vec<Change>>) {
     (rows, changes)
 }
 
-/// What a viewer must be shown of a change: for each row the image that he may see after it, where anything he may see changed.
+/// The view of a change: each row where a visible part changed, with the image that the viewer may
+/// see afterwards.
 pub(super) fn view(changes: &[Change], viewer: &Names) -> BTreeMap<RowName, Option<Columns>> {
     let mut shown = BTreeMap::new();
     for change in changes {
@@ -132,7 +134,7 @@ pub(super) fn view(changes: &[Change], viewer: &Names) -> BTreeMap<RowName, Opti
     shown
 }
 
-/// Rows on which an action runs as somebody with these buckets, by the oracle's own means.
+/// Rows on which an action runs as a member of these buckets, with the oracle's own implementation.
 struct Bench<'a> {
     rows: Rows,
     buckets: Option<&'a Names>,
@@ -176,8 +178,8 @@ impl Desk for Bench<'_> {
     }
 }
 
-/// The effects of an action that somebody with these buckets takes on these rows; none if it refuses. Whoever was never told his
-/// buckets sees everything.
+/// The effects of an action by a member of these buckets on these rows; none if it is refused.
+/// Without known buckets the author sees everything.
 pub(super) fn run(
     rows: &Rows,
     buckets: Option<&Names>,
@@ -193,7 +195,7 @@ pub(super) fn run(
     difference(&before, &bench.rows)
 }
 
-/// What turns some rows into others.
+/// The effects that turn some rows into others.
 pub(super) fn difference(before: &Rows, after: &Rows) -> Effects {
     let mut effects = Vec::new();
     for (row, image) in after {
@@ -219,7 +221,7 @@ pub(super) fn difference(before: &Rows, after: &Rows) -> Effects {
     effects.into_iter().collect()
 }
 
-/// Where two tables differ, for a reader.
+/// The difference of two tables, as text.
 pub(super) fn unlike(have: &Rows, want: &Rows) -> Option<String> {
     let all: BTreeSet<&RowName> = have.keys().chain(want.keys()).collect();
     let bad: Vec<String> = all

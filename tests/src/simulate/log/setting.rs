@@ -1,19 +1,20 @@
-//! What a world is made of, by its seed: who is there, who sees what, how bad the network and the clocks are.
+//! The setting of a run, by its seed: users, buckets, network faults and clock errors.
 //!
-//! Worlds come in kinds, one after the other, so that every rule has worlds in which it matters; the last kind has everything.
+//! Runs come in kinds, one after the other, so that every rule has runs in which it matters; the
+//! last kind combines all.
 
 use fastrand::Rng;
 
-/// What matters in a world.
+/// The focus of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Pure actions on shared rows.
     Plain,
     /// Plain SQL beside them: inserts over rows, updates of missing ones, deletes, NULLs.
     Sql,
-    /// Actions that read rows which only their author sees.
+    /// Actions that read rows visible only to their author.
     Private,
-    /// Rows that move between buckets, members of some.
+    /// Rows that move between buckets, and members of only some of them.
     Moves,
     /// Rows in several buckets at once.
     Wide,
@@ -23,33 +24,33 @@ pub(super) enum Kind {
     Members,
     /// A horizon that rises early.
     Compacted,
-    /// Clocks minutes wrong, and a server that minds.
+    /// Clocks that are minutes wrong, and a server that limits drift.
     Drift,
-    /// A referee; some authors go for ever.
+    /// A referee, and authors that disappear.
     Referee,
-    /// A referee who sees what authors do not.
+    /// A referee that sees more than the authors.
     RefereeMoves,
-    /// Authors who go for ever.
+    /// Authors that disappear.
     Leavers,
-    /// One row, everybody on it.
+    /// One row that all devices edit.
     Hot,
-    /// A row or two, everybody on them, and letters that come late or twice.
+    /// One or two rows that all devices edit, and messages that arrive late or twice.
     Slow,
-    /// Rows that are made from others, which come and go.
+    /// Rows that depend on others, which are deleted and created.
     Parents,
-    /// A server that is set back to a backup.
+    /// A server that is restored from a backup.
     Restored,
-    /// Databases that are copied, or set back to a backup.
+    /// Databases that are copied, or restored from a backup.
     Copies,
     /// An action that is not deterministic.
     Impure,
-    /// Apps of several versions, and a column that older ones do not know.
+    /// Apps of several versions, and a column that older ones do not have.
     Versions,
     /// Everything at once.
     Everything,
 }
 
-/// In the order in which seeds take them.
+/// In the order of the seeds.
 pub(super) const KINDS: [Kind; 20] = [
     Kind::Plain,
     Kind::Sql,
@@ -82,9 +83,9 @@ const PARENTS: [&str; 9] =
     ["child", "child", "child", "empty", "empty", "plant", "plant", "delete", "delete"];
 const HOT: [&str; 5] = ["append", "increment", "toggle", "sell", "transfer"];
 
-/// A world before anything happened in it.
+/// The setting of a run.
 #[derive(Debug, Clone)]
-#[allow(clippy::struct_excessive_bools)] // Each is something of its own that a world has or has not.
+#[allow(clippy::struct_excessive_bools)] // Each is an independent property of a run.
 pub(super) struct Setting {
     pub(super) kind: Kind,
     /// The user of each device.
@@ -95,40 +96,40 @@ pub(super) struct Setting {
     pub(super) buckets: &'static [&'static str],
     /// Rows of `item` at the start.
     pub(super) rows: usize,
-    /// What devices do: names of actions, and `sql`.
+    /// The operations of devices: names of actions, and `sql`.
     pub(super) deeds: Vec<&'static str>,
-    /// How far ahead of the true time each device's clock is, in milliseconds.
+    /// How far each device's clock is ahead of the true time, in milliseconds.
     pub(super) skews: Vec<i64>,
-    /// What the server minds, in milliseconds.
+    /// The clock drift that the server tolerates, in milliseconds.
     pub(super) drift: u64,
-    /// What the horizon minds, in milliseconds.
+    /// The retention time before the horizon, in milliseconds.
     pub(super) retention: u64,
     /// Items of a page.
     pub(super) page: usize,
-    /// In how many of a hundred messages something goes wrong.
+    /// Percentage of messages with a fault.
     pub(super) faults: u64,
     pub(super) referee: bool,
     pub(super) joins: bool,
     pub(super) leaves: bool,
     pub(super) compaction: bool,
-    /// Devices that go for good.
+    /// Whether some devices disappear.
     pub(super) leavers: bool,
     pub(super) backups: bool,
     pub(super) copies: bool,
     pub(super) upgrades: bool,
 }
 
-/// The shared buckets there can be.
+/// All possible shared buckets.
 const SHARED: [&str; 3] = ["A", "B", "C"];
 
 impl Setting {
-    /// The world of this seed.
+    /// The setting of this seed.
     pub(super) fn of(seed: u64) -> Self {
         let kind = KINDS[usize::try_from(seed).unwrap_or_default() % KINDS.len()];
         Self::kind(kind, &mut Rng::with_seed(seed ^ 0x5e77_1265))
     }
 
-    /// A world of this kind.
+    /// A setting of this kind.
     pub(super) fn kind(kind: Kind, rng: &mut Rng) -> Self {
         use Kind::{
             Compacted, Copies, Drift, Everything, Hot, Impure, Joins, Leavers, Members, Moves,
@@ -195,18 +196,18 @@ impl Setting {
         self
     }
 
-    /// Whether letters take their time.
+    /// Whether messages are delayed.
     pub(super) fn is_slow(&self) -> bool {
         self.kind == Kind::Slow
     }
 
-    /// Whether every action gives the same whenever it runs again.
+    /// Whether every action gives the same result whenever it runs again.
     pub(super) fn deterministic(&self) -> bool {
         self.kind != Kind::Impure
     }
 }
 
-/// 2 to 8 devices, mostly few; in a third of the worlds some of them have one user.
+/// 2 to 8 devices, mostly few; in a third of the runs some of them share a user.
 fn users(rng: &mut Rng) -> Vec<usize> {
     let devices = [2, 2, 3, 3, 3, 4, 4, 5, 6, 8][rng.usize(..10)];
     let mut users: Vec<usize> = (0..devices).collect();
@@ -261,7 +262,7 @@ fn deeds(kind: Kind, rng: &mut Rng) -> Vec<&'static str> {
         _ => deeds.extend(["sql", "sql", "sql", "undo", "undo"]),
     }
     if rng.bool() {
-        // Fewer kinds of deeds meet more often.
+        // With fewer kinds of operations, operations of one kind meet more often.
         rng.shuffle(&mut deeds);
         deeds.truncate(deeds.len() / 2);
     }

@@ -1,58 +1,58 @@
-//! What can happen in a world. Each thing carries its own chance, and means something without the others.
+//! The steps of a run. Each carries its own random numbers, and works without the others.
 
 use fastrand::Rng;
 
-/// Steps of a world.
+/// Number of steps of a run.
 pub(super) const STEPS: usize = 40;
 
-/// Something that happens to a device, or to the server.
+/// A step of a device, or of the server.
 #[derive(Debug, Clone, Copy)]
 pub struct Step {
     pub(super) what: What,
-    /// Which device, or which message: counted round.
+    /// Which device, or which message: modulo their count.
     pub(super) who: usize,
-    /// Everything else that chance decides.
+    /// Seed of all other random choices.
     pub(super) chance: u64,
-    /// How long after the step before, in milliseconds.
+    /// Time since the previous step, in milliseconds.
     pub(super) after: u64,
 }
 
-/// The things that can happen.
+/// Kinds of steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
     /// A device takes an action, writes plain SQL or undoes something.
     Write,
-    /// It asks for a page or a snapshot.
+    /// A device fetches a page or a snapshot.
     Fetch,
-    /// It offers what it has.
+    /// A device publishes its entries.
     Publish,
-    /// It does both until there is nothing to do.
+    /// A device does both until there is nothing to do.
     Sync,
-    /// A message that was delayed arrives.
+    /// A delayed message arrives.
     Arrive,
     /// The app is started again.
     Restart,
-    /// The user decides about what is parked.
+    /// The user decides about a parked entry.
     Decide,
-    /// The referee looks.
+    /// The referee fetches and corrects.
     Judge,
     /// The horizon rises.
     Compact,
     /// A user joins a bucket, or leaves one.
     Member,
-    /// A device goes for good.
+    /// A device disappears.
     Leave,
-    /// A user has one device more.
+    /// A user gets one more device.
     Newcomer,
-    /// The server is backed up, or set back.
+    /// The server is backed up, or restored.
     Backup,
-    /// A device's database is copied, kept for later, or set back.
+    /// A device's database is copied, backed up, or restored.
     Copy,
     /// Another version of the app is installed.
     Upgrade,
 }
 
-/// How often each happens, of a hundred or so.
+/// Weight of each kind.
 const OFTEN: [(What, u32); 15] = [
     (What::Write, 38),
     (What::Fetch, 16),
@@ -71,7 +71,7 @@ const OFTEN: [(What, u32); 15] = [
     (What::Upgrade, 3),
 ];
 
-/// The steps of this seed's world; `times` says how much oftener than elsewhere something happens there, 0 for never.
+/// The steps of this seed's run; `times` returns a factor for the weight of a kind, 0 for never.
 pub(super) fn steps(seed: u64, times: impl Fn(What) -> u32) -> Vec<Step> {
     let mut rng = Rng::with_seed(seed);
     let weighed = OFTEN.map(|(what, often)| (what, often * times(what)));

@@ -1,6 +1,8 @@
-//! A world: a server, its onlooker, devices, perhaps a referee, and letters on their way; and how each step is lived.
+//! A run: a server, its recomputed state, devices, perhaps a referee, and messages in transit; and
+//! the execution of each step.
 //!
-//! Everything that a step needs is in the step; so the same steps give the same world, and fewer steps give another one.
+//! A step contains all its input, so the same steps give the same run, and fewer steps give another
+//! one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,12 +25,12 @@ use super::setting::Setting;
 use super::step::{Step, What};
 use crate::simulate::{Checked, Failure};
 
-/// An error of the log model, of which none is expected.
+/// An error of the log model, where none is expected.
 pub(super) fn unexpected(error: impl std::fmt::Display) -> Failure {
     Failure::Other(format!("the log model failed: {error}"))
 }
 
-/// Rows lie where two of their columns say.
+/// The buckets of a row are in two of its columns.
 #[derive(Debug)]
 pub(super) struct Columns;
 
@@ -38,7 +40,7 @@ impl Placement for Columns {
     }
 }
 
-/// A message on its way.
+/// A message in transit.
 #[derive(Debug, Clone)]
 pub(super) enum Letter {
     /// To the server.
@@ -51,19 +53,19 @@ pub(super) enum Letter {
     Snapshot(Snapshot),
 }
 
-/// What the network does to a message.
+/// A fault of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fate {
     Arrives,
     /// It never reaches the server.
     Lost,
-    /// It reaches the server, and nobody hears of the answer.
+    /// It reaches the server, and the response is lost.
     AnswerLost,
-    /// It arrives some time later, if ever.
+    /// It arrives later, if ever.
     Late,
-    /// It arrives, and once more some time later.
+    /// It arrives, and a second time later.
     Twice,
-    /// The answer arrives some time later, if ever.
+    /// The response arrives later, if ever.
     AnswerLate,
 }
 
@@ -72,13 +74,14 @@ pub(super) enum Fate {
 pub(super) struct Written {
     /// The device, by number.
     pub(super) device: usize,
-    /// What it did, where that must never change (L3).
+    /// Its effects, if they must never change (plain SQL).
     pub(super) plain: Option<rejoin_log::effect::Effects>,
-    /// Whether the user decided about it later: its place among his others is then not the one in which it was written.
+    /// Whether the user decided about it later: then its position among the author's entries may
+    /// differ from the order of writing.
     pub(super) decided: bool,
 }
 
-/// A world.
+/// A run.
 #[derive(Debug)]
 pub(super) struct World<'t> {
     pub(super) setting: Setting,
@@ -93,16 +96,16 @@ pub(super) struct World<'t> {
     /// The true time, in milliseconds.
     pub(super) now: u64,
     pub(super) written: BTreeMap<EntryId, Written>,
-    /// Why the order as taken is not promised any more.
+    /// Why the order of taking is no longer promised.
     pub(super) inexact: Option<&'static str>,
-    /// Whether the server ever lost something, and whether anything was ever folded away.
+    /// Whether the server was ever restored, and whether entries were ever folded.
     pub(super) restored: bool,
     pub(super) folded: bool,
     pub(super) epochs: u128,
-    pub(super) told: &'t mut Told,
+    pub(super) report: &'t mut Told,
 }
 
-/// When worlds begin.
+/// The start time of a run.
 const MORNING: u64 = 1_000_000_000;
 
 /// The bucket of a user's own rows.
@@ -115,8 +118,8 @@ pub(super) fn user_id(user: usize) -> UserId {
 }
 
 impl<'t> World<'t> {
-    /// A world in which nothing has happened yet.
-    pub(super) fn new(setting: Setting, seed: u64, told: &'t mut Told) -> Checked<Self> {
+    /// A run before its first step.
+    pub(super) fn new(setting: Setting, seed: u64, report: &'t mut Told) -> Checked<Self> {
         let mut rng = Rng::with_seed(seed ^ 0x0eed);
         let limits = Limits { drift: setting.drift, retention: setting.retention };
         let epoch = Epoch(Uuid::from_u128(1));
@@ -140,7 +143,7 @@ impl<'t> World<'t> {
             restored: false,
             folded: false,
             epochs: 1,
-            told,
+            report,
             setting,
         };
         for number in 0..world.setting.users.len() {
@@ -152,7 +155,7 @@ impl<'t> World<'t> {
             world.newcomer(user, world.setting.skews[number])?;
         }
         for number in 0..world.devices.len() {
-            // Some write before they have ever heard of the server.
+            // Some devices write before their first contact with the server.
             if rng.u8(..8) > 0 {
                 world.fetch(number, Fate::Arrives, 0)?;
             }
@@ -166,7 +169,7 @@ impl<'t> World<'t> {
 
     pub(super) fn look(&mut self) -> Checked {
         let for_views = self.mirror.look(&self.server, self.now)?;
-        self.told.add("an item is sent again for its view", for_views);
+        self.report.add("an item is sent again for its changed view", for_views);
         Ok(())
     }
 
@@ -176,14 +179,14 @@ impl<'t> World<'t> {
             .map_err(unexpected)
     }
 
-    /// The buckets of a user, as the server has them.
+    /// The buckets of a user, according to the server.
     pub(super) fn buckets(&self, user: usize) -> Names {
         use rejoin_log::server::store::LogStore as _;
         let membership = self.server.store().membership(&user_id(user));
         membership.map(|membership| oracle::names(&membership.buckets)).unwrap_or_default()
     }
 
-    /// Lives a step.
+    /// Executes a step.
     pub(super) fn step(&mut self, step: &Step) -> Checked {
         self.now += step.after;
         let number = step.who % self.devices.len();
@@ -218,16 +221,16 @@ impl<'t> World<'t> {
             What::Compact => self.compact(&mut rng),
             What::Member => self.member(number, &mut rng),
             What::Leave => {
-                self.told.say(|| format!("c{number} goes for good"));
-                self.told.count("a device goes for good");
+                self.report.say(|| format!("c{number} disappears"));
+                self.report.count("a device disappears");
                 self.devices[number].gone = true;
                 Ok(())
             }
             What::Newcomer if self.devices.len() > 8 => Ok(()),
             What::Newcomer => {
                 let (user, other) = (self.devices[number].user, self.devices.len());
-                self.told.say(|| format!("u{user} has another device, c{other}"));
-                self.told.count("a user has one device more");
+                self.report.say(|| format!("u{user} has another device, c{other}"));
+                self.report.count("a user gets one more device");
                 self.newcomer(user, self.setting.skews[user])
             }
             What::Backup => self.backup(),
@@ -238,7 +241,7 @@ impl<'t> World<'t> {
 
     pub(super) fn write(&mut self, number: usize, rng: &mut Rng) -> Checked {
         let device = &mut self.devices[number];
-        let Some(written) = device.write(&self.setting, self.now, rng, self.told)? else {
+        let Some(written) = device.write(&self.setting, self.now, rng, self.report)? else {
             return Ok(());
         };
         self.written.insert(written.0, written.1);

@@ -1,4 +1,4 @@
-//! What the user of a device does: writes, writes again in the middle of a pull, gives up.
+//! Operations of a device's user: writes, writes in the middle of a pull, discards.
 
 use fastrand::Rng;
 use rejoin_core::engine::queue::mutation::{Mutation, State};
@@ -30,7 +30,8 @@ impl World<'_> {
         self.write(at, &sql);
     }
 
-    /// A note under a random key that the device shows, or the key of one that is to be made: nobody makes it again.
+    /// A note with a random key that the device shows, or the key of a new one, which no one
+    /// creates again.
     fn random_row(&mut self, at: usize, rng: &mut Rng) -> String {
         let device = &mut self.devices[at];
         let is_shown = |id: &&String| {
@@ -48,7 +49,8 @@ impl World<'_> {
         id
     }
 
-    /// A row that is deleted and made again: the log tells of both, and a page may end between the two (P6).
+    /// A row that is deleted and created again: the log has both, and a page may end between the
+    /// two.
     pub(super) fn renew(&mut self, at: usize, step: &Step, rng: &mut Rng) -> Checked {
         let id = format!("{}{}", &self.devices[at].user[..1], rng.u8(..self.rows));
         let mut values = Values::new(step.number);
@@ -84,7 +86,7 @@ impl World<'_> {
 
     fn write(&mut self, at: usize, sql: &str) {
         let kept = self.devices[at].try_write(sql);
-        self.told.say(|| format!("   {at} writes {sql}{}", if kept { "" } else { " (refused)" }));
+        self.report.say(|| format!("   {at} writes {sql}{}", if kept { "" } else { " (refused)" }));
         if kept {
             self.note_written(at);
         }
@@ -99,31 +101,31 @@ impl World<'_> {
         self.newest[at] = mutation.seq.0;
         let tick = self.site.history().tick();
         let edits = written::of(&schema, &mutation, at, tick, self.known[at]);
-        self.told.count("edits of a device");
+        self.report.count("edits of a device");
         if edits.len() > 1 {
-            self.told.count("an edit of several rows");
+            self.report.count("an edit of several rows");
         }
         let deletes = edits.iter().filter(|edit| edit.kind == Kind::Delete).count();
-        self.told.add("deletes", deletes as u64);
+        self.report.add("deletes", deletes as u64);
         self.written.extend(edits);
     }
 
-    /// The app gives an edit up, and what stands in its chain goes with it (P10).
+    /// The app discards an edit, with the edits of its chain.
     pub(super) fn discard(&mut self, at: usize, rng: &mut Rng) {
         let queue = self.devices[at].queue();
-        // What takes back an earlier one is in the queue too; whoever gives that up wants the value again.
+        // The reverse of a discarded edit is queued too; discarding it would restore the value.
         let is_written = |one: &&Mutation| self.written.iter().any(|edit| edit.id == one.id);
         let waiting = queue.iter().filter(|one| one.state != State::Parked);
         let waiting: Vec<_> = waiting.filter(is_written).collect();
         let Some(one) = rng.choice(waiting) else { return };
-        let what = format!("   {at} gives up {} ({:?})", one.id, one.state);
+        let what = format!("   {at} discards {} ({:?})", one.id, one.state);
         let before = self.waiting_rows(at, &queue);
         if self.devices[at].engine().discard(one.id).is_err() {
             return;
         }
-        self.told.say(|| what);
+        self.report.say(|| what);
         let was_sent = one.state != State::Pending;
-        self.told.count(if was_sent {
+        self.report.count(if was_sent {
             "discards of uncertain edits"
         } else {
             "discards before sending"
@@ -134,16 +136,16 @@ impl World<'_> {
         for edit in self.written.iter_mut().filter(|edit| edit.at == at) {
             let name = (edit.id, edit.name.clone());
             let had = ending::landed(&history, edit).is_some();
-            // Rows that the server has accepted have left it before, and those that it has refused go with it (P8).
+            // Accepted rows have left it before, and refused ones are removed with it.
             let is_gone = before.contains(&name) && !after.contains(&name);
             edit.given_up |= is_gone || edit.id == one.id && !had;
             if is_gone && had && was_sent {
-                self.told.count("discards of uncertain edits that the server had");
+                self.report.count("discards of uncertain edits accepted by the server");
             }
         }
     }
 
-    /// The rows of everything in a queue.
+    /// The rows of all mutations in a queue.
     fn waiting_rows(&mut self, at: usize, queue: &[Mutation]) -> Vec<(MutationId, Name)> {
         let schema = self.devices[at].engine().schema().clone();
         let rows =
@@ -153,7 +155,7 @@ impl World<'_> {
 }
 
 fn statement(device: &mut Device, id: &str, values: &mut Values, rng: &mut Rng) -> String {
-    // A part stays with its note: such a server drops another parent without a word.
+    // A part stays with its note: such a server silently ignores a change of parent.
     let part = format!("p{id}{}", rng.u8(..2));
     let Ok(()) = device.engine().execute_batch("SELECT 1 FROM notes, parts LIMIT 0") else {
         return format!("INSERT INTO notes (id, title) VALUES ('{id}', '{}')", values.text());

@@ -1,4 +1,4 @@
-//! The end of a world: some quiet passes, and then the law.
+//! The end of a run: some quiet passes, then the final invariants.
 
 use std::time::Duration;
 
@@ -11,10 +11,11 @@ use super::world::{ALIVE, RESIDUE, World};
 use super::written::{self, Kind, Written};
 use crate::simulate::{Checked, broken};
 
-/// Rounds of passes within which everything must have ended, an interval of the driver apart: 360 s.
+/// Rounds of passes within which everything must have ended, one driver interval apart: 360 s.
 const ROUNDS: usize = 12;
 
-/// Where the server first had an edit, by the device that wrote it; for a delete, where the row was not there.
+/// The tick at which the server first had an edit of the device that wrote it; for a delete, at
+/// which the row was missing.
 pub(super) fn landed(history: &History, edit: &Written) -> Option<usize> {
     let versions = history.of(&edit.name);
     if edit.kind == Kind::Delete {
@@ -37,12 +38,12 @@ pub(super) fn landed(history: &History, edit: &Written) -> Option<usize> {
 }
 
 impl World<'_> {
-    /// Everybody is well, and there are passes until nothing waits.
+    /// All faults end, and devices sync until nothing is pending.
     pub(super) fn settle(&mut self) -> Checked {
-        self.told.say(|| "all is well from here on".to_owned());
+        self.report.say(|| "all faults end".to_owned());
         self.heal();
         self.site.backend.server().lag(false);
-        // Of an empty log no device can tell that it was cut (docs/plain-server.md).
+        // A device cannot detect that an empty log was cut (docs/plain-server.md).
         let row = json!({"id": "z0", "user_id": "zoe", "title": "the end"});
         self.site.backend.insert("notes", &row);
         self.site.note(None);
@@ -68,7 +69,7 @@ impl World<'_> {
         broken!("queue-drains", "no two rounds in a row are quiet")
     }
 
-    /// Nothing waits, and all agree.
+    /// Nothing is pending, and all agree.
     fn is_at_rest(&mut self) -> Checked {
         for at in 0..self.devices.len() {
             let queue = self.devices[at].queue();
@@ -87,7 +88,7 @@ impl World<'_> {
         Ok(())
     }
 
-    /// What the server shows the user of a device.
+    /// The rows that the server shows the user of a device.
     fn shown(&self, at: usize) -> Vec<String> {
         let prefix = &self.devices[at].user[..1];
         let history = self.site.history();
@@ -99,7 +100,7 @@ impl World<'_> {
         [rows("notes", prefix.to_owned()), rows("parts", format!("p{prefix}"))].concat()
     }
 
-    /// What a device shows, written the same way.
+    /// The rows that a device shows, in the same format.
     pub(super) fn view(&mut self, at: usize) -> Vec<String> {
         let engine = self.devices[at].engine();
         let Ok(mut reader) = engine.open_reader() else { return Vec::new() };
@@ -116,15 +117,15 @@ impl World<'_> {
         lines.collect()
     }
 
-    /// Every edit ended, and ended once.
+    /// Every edit has exactly one outcome.
     pub(super) fn judge(&mut self) -> Checked {
         for at in 0..self.devices.len() {
             let queue = self.devices[at].queue();
             for one in &queue {
-                self.told.count(word(one));
+                self.report.count(word(one));
                 let by_time = self.policies[at] == Policy::LastWriteWins;
                 if by_time && one.reason == Some(ParkReason::Conflicted) {
-                    self.told.count("parked by a later write");
+                    self.report.count("parked by a later write");
                 }
             }
             let schema = self.devices[at].engine().schema().clone();
@@ -149,14 +150,14 @@ impl World<'_> {
         let landed = landed(&self.site.history(), edit);
         let over = self.is_written_over(place);
         if edit.given_up {
-            // What takes it back may be parked, for the app to decide, and so may what goes on from it.
+            // Its reverse may be parked for the app to decide, and so may what continues from it.
             let is_open = kept.iter().any(|(one, _)| {
                 let of_it = || self.written.iter().filter(|other| other.id == one.id);
                 let goes_on = |other: &Written| other.name == one.name && self.goes_on(one, other);
                 one.name == edit.name && (of_it().next().is_none() || of_it().any(goes_on))
             });
             let is_kept = parked.is_some() || is_open;
-            return if is_kept { Ok(()) } else { self.judge_given_up(place, landed) };
+            return if is_kept { Ok(()) } else { self.check_discarded(place, landed) };
         }
         let Some((one, mutation)) = parked else {
             return if landed.is_some() || over || self.is_nothing(place) {
@@ -174,11 +175,11 @@ impl World<'_> {
         self.is_for_the_app(edit, mutation, kept)?;
         match landed.filter(|_| edit.kind != Kind::Delete) {
             None => {
-                self.told.count("an edit parked and never applied");
+                self.report.count("an edit parked and never applied");
                 self.is_guilty(place, mutation, kept)
             }
             Some(tick) => {
-                // The row under a random key can only be that of its create.
+                // The row with a random key can only come from its create.
                 let is_clear = edit.kind == Kind::Create && self.random.contains(&edit.name.1);
                 let excused = self.site.history().others_wrote(&edit.name, edit.at, tick);
                 // A request of it may arrive after it was parked.
@@ -189,14 +190,14 @@ impl World<'_> {
                         "parked though applied, and it was clear: {edit:?}"
                     );
                 }
-                self.told.count(RESIDUE);
+                self.report.count(RESIDUE);
                 Ok(())
             }
         }
     }
 
-    /// Whether what is parked is this create as an edit of the row that an earlier create of the device has made: the
-    /// server had that one although the app had given it up.
+    /// Whether the parked mutation is this create, as an edit of the row that an earlier create of
+    /// the device has made: the server had that create although the app had discarded it.
     fn goes_on(&self, parked: &Written, edit: &Written) -> bool {
         let is_of_row = |one: &&Written| one.at == edit.at && one.name == edit.name;
         let is_new = |cell: &written::Cell| {
@@ -208,7 +209,7 @@ impl World<'_> {
             && self.written.iter().filter(is_of_row).any(|one| one.given_up)
     }
 
-    /// A policy that goes over foreign values leaves a conflict to the app only where a row is gone.
+    /// A policy that overwrites foreign values leaves a conflict to the app only if a row is gone.
     fn is_for_the_app(
         &self,
         edit: &Written,
@@ -238,7 +239,7 @@ impl World<'_> {
         broken!("policy-decides", "parked against the policy ({detail}): {edit:?}")
     }
 
-    /// Whether the same device wrote over all of it later.
+    /// Whether the same device overwrote all of it later.
     fn is_written_over(&self, place: usize) -> bool {
         let edit = &self.written[place];
         let later = self.written[place + 1..].iter();
@@ -252,7 +253,8 @@ impl World<'_> {
         edit.cells.iter().any(|cell| over.contains(&cell.0))
     }
 
-    /// Whether it deletes what the device itself created and the server never had: both together are nothing (P1).
+    /// Whether it deletes a row that the device created and the server never had: the two cancel
+    /// out.
     fn is_nothing(&self, place: usize) -> bool {
         let edit = &self.written[place];
         let mut earlier = self.written[..place].iter().rev();
@@ -262,33 +264,33 @@ impl World<'_> {
             && create.is_some_and(|create| landed(&self.site.history(), create).is_none())
     }
 
-    /// What was given up is not with the server in the end, unless somebody else had to do with the row.
-    fn judge_given_up(&mut self, place: usize, landed: Option<usize>) -> Checked {
+    /// A discarded value is not on the server in the end, unless another writer changed the row.
+    fn check_discarded(&mut self, place: usize, landed: Option<usize>) -> Checked {
         let edit = &self.written[place];
         let Some(tick) = landed.filter(|_| edit.kind != Kind::Delete) else { return Ok(()) };
         let history = self.site.history();
         let Some(row) = history.now(&edit.name).filter(|row| row.is_there) else { return Ok(()) };
-        // A parent is named again by each edit: that it is there says nothing.
+        // Each edit names the parent again, so its presence shows nothing.
         let is_there = |cell: &written::Cell| {
             cell.0 != "note_id" && cell.2.is_some() && row.cells.get(cell.0) == cell.2.as_ref()
         };
         if !edit.cells.iter().any(is_there) {
             return Ok(());
         }
-        // A device that has pulled an older delete alone has no row that it could take the value back from.
+        // A device that has pulled only an older delete has no row from which to restore the value.
         let excused = history.others_wrote(&edit.name, edit.at, tick)
             || history.came_back(&edit.name, edit.known, tick);
-        let detail = format!("{edit:?} was given up, and the server has it");
+        let detail = format!("{edit:?} was discarded, and the server has it");
         drop(history);
         if excused {
-            self.told.count(ALIVE);
+            self.report.count(ALIVE);
             return Ok(());
         }
         broken!("given-up-is-taken-back", "{detail}")
     }
 
-    /// Whether there was any reason to park an edit: somebody else had to do with one of its rows, or the server's
-    /// database refused one of them.
+    /// Whether there was a reason to park an edit: another writer changed one of its rows, or the
+    /// server's database refused one of them.
     fn is_guilty(
         &self,
         place: usize,
@@ -310,11 +312,12 @@ impl World<'_> {
         let guilty = whole.any(|one| {
             let parent = one.cells.iter().find(|cell| cell.0 == "note_id");
             let parent = parent.and_then(|cell| Some(("notes".to_owned(), cell.2.clone()?)));
-            // What an earlier edit of the row would have made of it did not come to be.
+            // The result of an earlier edit of the row is missing.
             let upon_parked = kept
                 .iter()
                 .any(|(earlier, parked)| earlier.name == one.name && parked.seq < mutation.seq);
-            // A page may end between a delete and what came after it: then the row seems to be gone, and is not (P6).
+            // A page may end between a delete and the following create: then the row only seems to
+            // be deleted.
             let deleted = |earlier: &Written| {
                 earlier.at == one.at && earlier.name == one.name && earlier.kind == Kind::Delete
             };
@@ -324,7 +327,8 @@ impl World<'_> {
             let upon_given_up = self.written[..place].iter().any(|earlier| {
                 earlier.at == one.at && earlier.name == one.name && earlier.given_up
             });
-            // A plain schema's word on parents is no rule of this device: a child is tried by itself.
+            // The foreign keys of a plain schema are not rules of this device: a child is sent on
+            // its own.
             let orphan = parent.as_ref().is_some_and(|name| {
                 touched(name, one)
                     || kept.iter().any(|(earlier, _)| earlier.name == *name)
@@ -356,7 +360,7 @@ fn word(parked: &Mutation) -> &'static str {
         Some(ParkReason::Rejected) => "parked as rejected",
         Some(ParkReason::Conflicted) => "parked as conflicted",
         Some(ParkReason::Refused) => "parked as refused",
-        Some(ParkReason::Depends) => "parked for what it stands on",
+        Some(ParkReason::Depends) => "parked for a dependency",
         Some(ParkReason::Remainder) => "parked remainders",
         Some(ParkReason::Unreplayable | ParkReason::ServerFault) | None => {
             "parked for another reason"

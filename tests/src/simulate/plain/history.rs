@@ -1,4 +1,4 @@
-//! Every version that a row of the server ever had, and who made it.
+//! Every version that a row of the server ever had, with its author.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,15 +10,15 @@ use serde_json::Value as Json;
 /// A row's table and key.
 pub(super) type Name = (String, String);
 
-/// The columns that are written with values of their own.
+/// The columns that are written with distinct values.
 pub(super) const COLUMNS: [&str; 5] = ["title", "body", "size", "due", "note_id"];
 
-/// A row, as far as anybody cares.
+/// The checked part of a row.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Row {
-    /// Whether it is not deleted softly.
+    /// Whether it is not soft-deleted.
     pub(super) is_there: bool,
-    /// Its cells that are not NULL, as [`of_json`] writes them.
+    /// Its cells that are not NULL, in the format of [`of_json`].
     pub(super) cells: BTreeMap<&'static str, String>,
     pub(super) version: String,
 }
@@ -26,15 +26,15 @@ pub(super) struct Row {
 /// One version of a row.
 #[derive(Debug, Clone)]
 pub(super) struct Change {
-    /// The device that pushed it; `None` for somebody else.
+    /// The device that pushed it; `None` for an outside writer.
     pub(super) by: Option<usize>,
     pub(super) before: Option<Row>,
     pub(super) after: Option<Row>,
-    /// Its place among all changes, from 1.
+    /// Its position among all changes, from 1.
     pub(super) tick: usize,
 }
 
-/// All of them.
+/// All changes.
 #[derive(Debug, Default)]
 pub(super) struct History {
     changes: HashMap<Name, Vec<Change>>,
@@ -56,28 +56,29 @@ impl History {
         noted
     }
 
-    /// How many changes there are.
+    /// The number of changes.
     pub(super) fn tick(&self) -> usize {
         self.tick
     }
 
-    /// The versions of a row, in their order.
+    /// The versions of a row, oldest first.
     pub(super) fn of(&self, name: &Name) -> &[Change] {
         self.changes.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// The row as it is now.
+    /// The current row.
     pub(super) fn now(&self, name: &Name) -> Option<&Row> {
         self.of(name).last().and_then(|change| change.after.as_ref())
     }
 
-    /// Whether anybody but this device wrote the row after this place.
+    /// Whether a writer other than this device changed the row after this position.
     pub(super) fn others_wrote(&self, name: &Name, at: usize, after: usize) -> bool {
         self.of(name).iter().any(|change| change.tick > after && change.by != Some(at))
     }
 
-    /// Whether a deleted row came back between these two places. A device that surely knows only what was before the first may
-    /// have pulled the delete alone, because a page may end behind it.
+    /// Whether a deleted row came back between these two positions. A device that has certainly
+    /// read only what was before the first may have pulled the delete alone, because a page may end
+    /// after it.
     pub(super) fn came_back(&self, name: &Name, known: usize, until: usize) -> bool {
         let is_there = |change: &Change| change.after.as_ref().is_some_and(|row| row.is_there);
         self.of(name).windows(2).any(|pair| {
@@ -85,7 +86,7 @@ impl History {
         })
     }
 
-    /// The keys of the rows of a table that are there, by key.
+    /// The live rows of a table, by key.
     pub(super) fn there(&self, table: &str) -> BTreeMap<&str, &Row> {
         let rows = self.changes.iter().filter(|((of, _), _)| of == table);
         let now = rows.filter_map(|((_, id), changes)| Some((id.as_str(), changes.last()?)));
@@ -110,7 +111,7 @@ fn row_of(json: &Json) -> Row {
     }
 }
 
-/// A cell as text, the same for both sides: an instant by its microseconds. `None` for NULL.
+/// A cell as text, the same for both sides: an instant in microseconds. `None` for NULL.
 pub(super) fn of_json(column: &str, value: &Json) -> Option<String> {
     match value {
         Json::Null => None,
@@ -119,7 +120,7 @@ pub(super) fn of_json(column: &str, value: &Json) -> Option<String> {
     }
 }
 
-/// The same for what a device has.
+/// The same for a value of a device.
 pub(super) fn of_value(column: &str, value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
@@ -129,7 +130,7 @@ pub(super) fn of_value(column: &str, value: &Value) -> Option<String> {
     }
 }
 
-/// The same for a cell as a query shows it.
+/// The same for a cell of a query result.
 pub(super) fn of_text(column: &str, text: &str) -> String {
     let micros = if column == "due" { time::parse(text) } else { None };
     micros.map_or_else(|| text.to_owned(), |micros| micros.to_string())

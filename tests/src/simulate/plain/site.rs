@@ -1,4 +1,5 @@
-//! The plain server of a world, with a witness beside it: who changed which row, and what went over the wire.
+//! The plain server of a run, and a record beside it: who changed which row, and what the wire
+//! carried.
 
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::HashSet;
@@ -11,31 +12,31 @@ use super::history::{COLUMNS, Change, History, Name, of_json};
 use crate::simulate::wire::Wire;
 use crate::{Peer, PlainBackend};
 
-/// What a value must hold to be refused by the server's database.
+/// A value that contains this is refused by the server's database.
 pub(super) const BAD: &str = "BAD";
 
 /// A value of a row: its name, the column, the value.
 type Shown = (Name, &'static str, String);
 
-/// The server and its witness.
+/// The server and its record.
 #[derive(Debug)]
 pub(super) struct Site {
     pub(super) backend: PlainBackend,
-    /// The device whose request is carried.
+    /// The device that sent the current request.
     pub(super) who: Cell<usize>,
     history: RefCell<History>,
-    /// Changes that a push made and nobody has looked at yet.
+    /// Changes of pushes that were not checked yet.
     fresh: RefCell<Vec<(Name, Change)>>,
-    /// Values of rows in answers, by device: those of the exchange that is under way, and those that arrived.
+    /// Row values in responses, by device: those of the current exchange, and those that arrived.
     showing: RefCell<Vec<Shown>>,
     shown: RefCell<HashSet<(usize, Shown)>>,
-    /// What the wire showed, to be counted.
+    /// Events on the wire, to be counted.
     seen: RefCell<Vec<&'static str>>,
-    /// Whether the last push was answered with nothing but `applied`.
+    /// Whether the last push was answered with `applied` only.
     pub(super) all_applied: Cell<bool>,
-    /// The server's changes when rows were pulled last.
+    /// The number of the server's changes at the last pull.
     pub(super) pulled: Cell<usize>,
-    /// Records of the push that failed last.
+    /// Number of records of the last failed push.
     failed: Cell<usize>,
     pub(super) wire: Wire,
 }
@@ -82,24 +83,24 @@ impl Site {
         self.history.borrow()
     }
 
-    /// Notes what was written; by whom is known.
+    /// Records what was written, and by which device.
     pub(super) fn note(&self, by: Option<usize>) {
         let written = self.backend.server().take_written();
         let noted = self.history.borrow_mut().note(by, written);
         self.fresh.borrow_mut().extend(noted);
     }
 
-    /// The rows that were changed since the last look.
+    /// The rows that changed since the last call.
     pub(super) fn changed(&self) -> Vec<Name> {
         self.fresh.borrow().iter().map(|(name, _)| name.clone()).collect()
     }
 
-    /// What the pushes since the last look changed.
+    /// The changes of pushes since the last call.
     pub(super) fn take_fresh(&self) -> Vec<(Name, Change)> {
         self.fresh.take()
     }
 
-    /// The exchange of a device is over; whether its answer has arrived.
+    /// Ends the exchange of a device; `arrived` says whether its response arrived.
     pub(super) fn end_exchange(&self, at: usize, arrived: bool) {
         let showing = self.showing.take();
         if arrived {
@@ -107,7 +108,7 @@ impl Site {
         }
     }
 
-    /// Whether a device was shown this value of a row.
+    /// Whether a device was sent this value of a row.
     pub(super) fn was_shown(
         &self,
         at: usize,
@@ -118,7 +119,7 @@ impl Site {
         self.shown.borrow().contains(&(at, (name.clone(), column, value.to_owned())))
     }
 
-    /// Notes the rows of an answer.
+    /// Records the rows of a response.
     fn show(&self, text: &str) {
         let answer: Json = serde_json::from_str(text).unwrap_or_default();
         let list = |name: &str| answer[name].as_array().into_iter().flatten();
@@ -134,7 +135,7 @@ impl Site {
         }
     }
 
-    /// What was seen since the last look.
+    /// The events since the last call.
     pub(super) fn take_seen(&self) -> Vec<&'static str> {
         self.seen.take()
     }
@@ -146,7 +147,7 @@ impl Site {
     fn witness(&self, request: &Request, answer: Option<&Response>) {
         let status = answer.map_or(0, |answer| answer.status);
         match status {
-            409 => self.see("a schema that moved (409)"),
+            409 => self.see("a changed schema (409)"),
             426 => self.see("an app that is too old (426)"),
             _ => {}
         }
@@ -160,7 +161,7 @@ impl Site {
             }
             "/sync/pull" if text.contains(REQUIRED) => {
                 self.see(if is_reach(request) {
-                    "the log was found to be cut at its beginning"
+                    "the log was compacted past the cursor"
                 } else {
                     "rebuilds"
                 });
@@ -210,7 +211,7 @@ impl Site {
             if is_own && row["deleted_at"].is_null() {
                 self.see("conflicts with the own row");
             } else if result["reason_code"] == "record_exists" && is_random(&result["id"]) {
-                self.see("an own row that was changed since");
+                self.see("an own row changed since then");
             }
         }
     }
@@ -223,7 +224,8 @@ fn is_random(id: &Json) -> bool {
 
 const REQUIRED: &str = "\"snapshot_required\":true";
 
-/// Whether a pull asks no more than whether the log reaches back (P9); a pull that is truly at 1 counts as well.
+/// Whether a pull only probes how far the log reaches back; a pull that really is at 1 counts as
+/// well.
 fn is_reach(request: &Request) -> bool {
     let asked = request.body.as_deref().unwrap_or_default();
     String::from_utf8_lossy(asked).contains("\"checkpoint\":1,")

@@ -1,48 +1,50 @@
-//! What can happen in a world of a plain server: plain data, each with its own chance.
+//! The steps of a run with a plain server: plain data, each with its own random seed.
 
 use fastrand::Rng;
 
 use crate::Fault;
 
-/// One thing that happens.
+/// One step.
 #[derive(Debug, Clone)]
 pub struct Step {
-    /// Its number in the whole story; values that are written carry it.
+    /// Its number in the run; written values contain it.
     pub number: u32,
-    /// What it decides by chance follows from this.
+    /// Seed of its random choices.
     pub chance: u64,
-    /// What it is.
+    /// Its kind.
     pub what: What,
 }
 
-/// Kinds of steps. `at` is a device, counted round.
+/// Kinds of steps. `at` is a device, modulo their count.
 #[derive(Debug, Clone, Copy)]
 pub enum What {
     /// The user of a device writes.
     Edit(usize),
-    /// The user of a device deletes a note, makes it again, and edits it just before the first page of the pull.
+    /// The user of a device deletes a note, creates it again, and edits it just before the first
+    /// page of the pull.
     Renew(usize),
-    /// Somebody else writes on the server.
+    /// An outside writer writes on the server.
     Outside(usize),
-    /// So many exchanges of a device, or fewer if its pass ends; the one of this number meets a fault.
+    /// This many exchanges of a device, or fewer if its pass ends; the one of this number meets a
+    /// fault.
     Exchange(usize, usize, Option<(usize, Fault)>),
-    /// A device commits what it is about to send, and dies before it leaves.
+    /// A device commits what it is about to send, and crashes before it is sent.
     DieLeaving(usize),
-    /// A device dies.
+    /// A device crashes.
     Die(usize),
     /// Requests that timed out on a device arrive.
     Late(usize),
-    /// The app gives up what waits.
+    /// The app discards a pending mutation.
     Discard(usize),
     /// The server's database refuses every record of a row, for some time.
     Poison(usize),
-    /// It refuses no more rows; the server is well again.
+    /// It refuses no more rows; the server works again.
     Heal,
-    /// The server fails within the next request, after its work.
+    /// The server fails within the next request, after the work.
     FailInside,
-    /// The server is in no state to answer, until it heals.
+    /// The server cannot answer until it heals.
     Outage,
-    /// The app's versions are all too old, until it heals.
+    /// All versions of the app are too old until it heals.
     TooOld,
     /// The server forgets a device.
     Forget(usize),
@@ -50,9 +52,9 @@ pub enum What {
     Alter,
     /// The server compacts its log.
     Compact,
-    /// Eight days go by.
+    /// Eight days pass.
     Days,
-    /// The next pull is told to take a snapshot.
+    /// The next pull is answered with `snapshot_required`.
     Rebuild,
     /// The server's log lags behind its rows, or catches up.
     Lag,
@@ -60,10 +62,10 @@ pub enum What {
     Clock(usize),
 }
 
-/// The steps of a world.
+/// The steps of a run.
 pub(super) fn of(seed: u64) -> Vec<Step> {
     let mut rng = Rng::with_seed(seed);
-    // The setting takes its chance from the seed itself.
+    // The setting uses the random numbers of the seed itself.
     rng.u64(..);
     let count = rng.u32(12..36);
     (0..count).map(|number| step(&mut rng, number)).collect()

@@ -1,4 +1,4 @@
-//! A world: its devices and its server, and what each step does to them.
+//! A run: its devices and its server, and the execution of each step.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,46 +19,47 @@ use super::written::{self, Kind, Values, Written};
 use crate::simulate::{Checked, Told, broken};
 use crate::{Device, Fault, Moment};
 
-/// Edits that were parked though applied, and no one could tell.
+/// Edits that were parked though applied, where the server gives no way to decide.
 pub(super) const RESIDUE: &str = "an edit parked though applied";
-/// Edits that were given up and stay with the server.
-pub(super) const ALIVE: &str = "a value that was given up stays with the server";
+/// Discarded edits that remain on the server.
+pub(super) const ALIVE: &str = "a discarded value remains on the server";
 
 const DAY: i64 = 86_400_000_000;
 
-/// The user of each device, whose name begins the keys of the rows.
+/// The user of each device; the keys of the rows begin with the user's initial.
 const USERS: [&str; 4] = ["ana", "ana", "ben", "ana"];
 
 pub(super) struct World<'t> {
     pub(super) site: Site,
     pub(super) devices: Vec<Device>,
-    pub(super) told: &'t mut Told,
+    pub(super) report: &'t mut Told,
     pub(super) written: Vec<Written>,
     /// Rows that the server's database refused for some time.
     pub(super) poisoned: Vec<Name>,
-    /// Whether nothing moves `updated_at`.
+    /// Whether nothing updates `updated_at`.
     pub(super) still: bool,
-    /// Whether nobody but one device writes.
+    /// Whether only one device writes.
     alone: bool,
     /// Rows that a late request has changed.
     pub(super) late: BTreeSet<Name>,
-    /// How many notes each user has at most, beside those under random keys.
+    /// Maximum number of notes of each user, beside those with random keys.
     pub(super) rows: u8,
-    /// Keys of notes that were made under a random key.
+    /// Keys of notes that were created with a random key.
     pub(super) random: Vec<String>,
-    /// What each device does with its edits in conflict.
+    /// The conflict policy of each device.
     pub(super) policies: Vec<Policy>,
-    /// The newest number of each device's mutations that were looked at.
+    /// The newest checked mutation number of each device.
     pub(super) newest: Vec<i64>,
-    /// The server's changes when each device's last request was answered, and when its last pass ended.
+    /// The number of the server's changes at each device's last response, and at the end of its
+    /// last pass.
     pulled: Vec<usize>,
     pub(super) known: Vec<usize>,
     columns: u32,
 }
 
 impl<'t> World<'t> {
-    pub(super) fn new(seed: u64, told: &'t mut Told) -> Self {
-        // Another chance than the steps have, so that each is free.
+    pub(super) fn new(seed: u64, report: &'t mut Told) -> Self {
+        // Other random numbers than those of the steps, so that each is independent.
         let mut rng = Rng::with_seed(seed ^ 0x05ee_d0fa_3041);
         let trigger = match rng.u8(..10) {
             0..5 => Trigger::ClockTime,
@@ -73,7 +74,7 @@ impl<'t> World<'t> {
         let mut world = Self {
             site,
             devices,
-            told,
+            report,
             written: Vec::new(),
             poisoned: Vec::new(),
             still: trigger == Trigger::LeftAlone,
@@ -97,7 +98,7 @@ impl<'t> World<'t> {
         if rng.u8(..3) == 0 {
             world.site.backend.server().compact_to(i64::MAX);
         }
-        // Most begin with what is there, as most people do.
+        // Most devices begin with the present rows, as most users do.
         for at in 0..count {
             if rng.u8(..5) > 0 {
                 for _ in 0..3 {
@@ -110,7 +111,7 @@ impl<'t> World<'t> {
 
     pub(super) fn happen(&mut self, step: &Step) -> Checked {
         let mut rng = Rng::with_seed(step.chance);
-        self.told.say(|| format!("{}: {:?}", step.number, step.what));
+        self.report.say(|| format!("{}: {:?}", step.number, step.what));
         let count = self.devices.len();
         self.move_on(Duration::from_secs(rng.u64(1..60)));
         match step.what {
@@ -121,12 +122,12 @@ impl<'t> World<'t> {
             What::Exchange(at, times, fault) => return self.exchanges(at % count, times, fault),
             What::DieLeaving(at) => {
                 if let Ok(Moment::Leaving(_)) = self.devices[at % count].prepare() {
-                    self.told.count("a crash between sending and hearing");
+                    self.report.count("a crash between request and response");
                 }
                 self.devices[at % count].crash();
             }
             What::Die(at) => {
-                self.told.count("a restart");
+                self.report.count("a restart");
                 self.devices[at % count].crash();
             }
             What::Late(at) => return self.late(at % count),
@@ -140,7 +141,7 @@ impl<'t> World<'t> {
                 let device = &mut self.devices[at % count];
                 if let Ok(Some(id)) = device.engine().meta("client_id") {
                     self.site.backend.server().forget_client(&device.user.clone(), &id);
-                    self.told.count("a client that the server forgot");
+                    self.report.count("a client forgotten by the server");
                 }
             }
             What::Days => return self.days(&mut rng),
@@ -186,19 +187,20 @@ impl<'t> World<'t> {
         }
     }
 
-    /// Eight days go by; somebody was there meanwhile, and the server forgets what the others have not read.
+    /// Eight days pass; some devices sync meanwhile, and the server forgets what the others have
+    /// not read.
     fn days(&mut self, rng: &mut Rng) -> Checked {
         self.move_on(Duration::from_micros(8 * DAY.unsigned_abs()));
         let at = rng.usize(..self.devices.len());
         if rng.u8(..3) > 0 {
             self.pass(at)?;
         }
-        // Who was there has read everything, or the log waits for it.
+        // Devices that synced have read everything, so nothing of theirs is lost.
         self.site.backend.server().compact();
         Ok(())
     }
 
-    /// The server is well again; what its rules refuse it refuses still.
+    /// The server works again; its rules still refuse what they refuse.
     pub(super) fn heal(&mut self) {
         let mut server = self.site.backend.server();
         server.heal();
@@ -206,7 +208,7 @@ impl<'t> World<'t> {
         server.config.minimum_version = None;
     }
 
-    /// Time goes by for everybody.
+    /// Advances all clocks.
     pub(super) fn move_on(&self, time: Duration) {
         self.site.backend.clock.advance(i64::try_from(time.as_micros()).unwrap_or(0));
         self.devices.iter().for_each(|device| device.host.advance(time));
@@ -220,7 +222,7 @@ impl<'t> World<'t> {
             let history = self.site.history();
             history.now(&("notes".to_owned(), id.clone())).map(|row| row.is_there)
         };
-        // What no device has sent yet is nobody else's to write.
+        // A row that no device has sent yet cannot be written by others.
         let random = self.random.iter().filter(|id| id.starts_with(&user[..1]));
         let random: Vec<&String> = random.filter(|id| there(id).is_some()).collect();
         if let Some(one) = rng.choice(random).filter(|_| rng.bool()) {
@@ -239,7 +241,7 @@ impl<'t> World<'t> {
             (Some(true), 3) => backend.update("notes", &id, &json!({"due": values.instant(rng)})),
             (Some(true), _) => backend.update("notes", &id, &json!({"title": values.text()})),
             (Some(false), 0..3) if backend.server().behind() == 0 => {
-                // Refused while it has parts, which is as good.
+                // Refused while it has parts, which is fine.
                 let _ = backend.server().remove("notes", &id);
             }
             (Some(false), _) => {
@@ -247,8 +249,8 @@ impl<'t> World<'t> {
                 backend.update("notes", &id, &row);
             }
         }
-        self.told.count("writes of others");
-        self.told.say(|| format!("   somebody writes {id}"));
+        self.report.count("writes of outside writers");
+        self.report.say(|| format!("   an outside writer writes {id}"));
         self.site.note(None);
         self.site.take_fresh();
     }
@@ -269,30 +271,31 @@ impl<'t> World<'t> {
         Ok(())
     }
 
-    /// Requests that timed out on a device arrive at the server; their answers are lost.
+    /// Requests that timed out on a device arrive at the server; their responses are lost.
     pub(super) fn late(&mut self, at: usize) -> Checked {
         self.site.who.set(at);
         self.devices[at].deliver_late(&self.site);
         self.site.end_exchange(at, false);
         self.site.take_seen();
         let changed = self.site.changed();
-        self.told.add("a late request changes rows", u64::from(!changed.is_empty()));
+        self.report.add("a late request changes rows", u64::from(!changed.is_empty()));
         self.late.extend(changed);
         self.look_at_changes(at)
     }
 
-    /// One exchange. An answer that accepts everything must change nothing that the app sees.
+    /// Runs one exchange. A response that accepts everything must change nothing that the app sees.
     pub(super) fn exchange(&mut self, at: usize, fault: Option<Fault>) -> Checked<Done<Moment>> {
         self.site.who.set(at);
         self.devices[at].faults.clear();
-        // Where no version moves, a late request may go over what the device has written since (docs/plain-server.md).
+        // Where no version moves, a late request may overwrite what the device has written since
+        // (docs/plain-server.md).
         let is_late = |fault: &Fault| self.still && *fault == Fault::Late;
         let fault = fault.filter(|fault| !is_late(fault));
         self.devices[at].faults.extend(fault);
         let prepared = self.devices[at].prepare();
         let pushes = matches!(prepared, Ok(Moment::Leaving(Phase::Pushing)));
-        // Where no version moves, the server lets an edit win over what it never saw.
-        // A delete that was given up may be pulled before its verdict, and is taken back with that.
+        // Where no version moves, the server lets an edit win over what it never saw. A discarded
+        // delete may be pulled before its verdict, and is reverted with the verdict.
         let given_up = self.written.iter().any(|edit| edit.at == at && edit.given_up);
         let watched = pushes && fault.is_none() && !self.still && !given_up;
         let before = if watched { self.view(at) } else { Vec::new() };
@@ -302,16 +305,16 @@ impl<'t> World<'t> {
             Ok(Moment::Leaving(_)) => self.devices[at].step(&self.site),
             over => over,
         };
-        self.told.say(|| match &moment {
+        self.report.say(|| match &moment {
             Ok(moment) => format!("   {at} {fault:?} {moment:?}"),
             Err(error) => format!("   {at} {fault:?} {error:#}"),
         });
-        self.site.wire.tell(self.told);
+        self.site.wire.tell(self.report);
         for seen in self.site.take_seen() {
-            self.told.count(seen);
+            self.report.count(seen);
         }
         let cut = matches!(fault, Some(Fault::AnswerLost | Fault::CutBody));
-        self.told.add("answers cut or lost", u64::from(pushes && cut));
+        self.report.add("answers cut or lost", u64::from(pushes && cut));
         let arrived = matches!(fault, None | Some(Fault::Doubled)) && moment.is_ok();
         self.site.end_exchange(at, arrived);
         match &moment {
@@ -324,7 +327,8 @@ impl<'t> World<'t> {
         self.look_at_changes(at)?;
         if watched && moment.is_ok() && self.site.all_applied.get() {
             let after = self.view(at);
-            // What is parked with the answer leaves the rows, and is judged in the end.
+            // Mutations that are parked with the response leave the rows; they are checked at the
+            // end.
             if before != after && self.parked(at) == parked {
                 return broken!(
                     "acceptance-changes-no-view",
@@ -340,13 +344,13 @@ impl<'t> World<'t> {
         queue.iter().filter(|one| one.state == State::Parked).count()
     }
 
-    /// No value of somebody else that the device never knew is written over (P3).
+    /// No value of another writer is overwritten that the device never received.
     fn look_at_changes(&mut self, at: usize) -> Checked {
         for (name, Change { before, after, .. }) in self.site.take_fresh() {
-            self.told.say(|| format!("   the server has {name:?} {after:?}"));
+            self.report.say(|| format!("   the server has {name:?} {after:?}"));
             let (Some(before), Some(after)) = (before, after) else { continue };
             if !before.is_there {
-                self.told.add("a create raised a tombstone", u64::from(after.is_there));
+                self.report.add("a create over a tombstone", u64::from(after.is_there));
                 continue;
             }
             if self.still {
@@ -367,8 +371,8 @@ impl<'t> World<'t> {
                 if cells.iter().any(is_known) {
                     continue;
                 }
-                if self.may_go_over(edit, &before, column, old) {
-                    self.told.count("an edit over a foreign value by policy");
+                if self.may_overwrite(edit, &before, column, old) {
+                    self.report.count("an edit over a foreign value by policy");
                 } else {
                     return broken!(
                         "no-blind-overwrite",
@@ -380,9 +384,9 @@ impl<'t> World<'t> {
         Ok(())
     }
 
-    /// Whether policy lets an edit go over a value of somebody else's that its author did not know: one that the device
-    /// was shown before, or that is older.
-    fn may_go_over(&self, edit: &Written, before: &Row, column: &'static str, old: &str) -> bool {
+    /// Whether the policy lets an edit overwrite another writer's value that its author did not
+    /// know: one that the device received before, or an older one.
+    fn may_overwrite(&self, edit: &Written, before: &Row, column: &'static str, old: &str) -> bool {
         match self.policies[edit.at] {
             Policy::AcceptServer | Policy::Manual => false,
             Policy::Rebase | Policy::KeepLocal => {
@@ -391,7 +395,7 @@ impl<'t> World<'t> {
             }
             Policy::LastWriteWins => {
                 let version = time::parse(&before.version).unwrap_or(i64::MAX);
-                // An edit of a device that had it already came later, whatever its clock says.
+                // An edit of a device that already had it came later, whatever its clock says.
                 let has = |change: &Change| {
                     let after = change.after.as_ref().and_then(|row| row.cells.get(column));
                     change.tick <= edit.tick && after.is_some_and(|value| value == old)
@@ -403,9 +407,9 @@ impl<'t> World<'t> {
         }
     }
 
-    /// One pass, to its end or its first error.
+    /// Runs one pass, to its end or its first error.
     pub(super) fn pass(&mut self, at: usize) -> Checked<bool> {
-        // Far above what any pass needs.
+        // Far more than any pass needs.
         for _ in 0..400 {
             match self.exchange(at, None)? {
                 Ok(Moment::Finished(_)) => return Ok(true),
@@ -417,8 +421,8 @@ impl<'t> World<'t> {
     }
 }
 
-/// What the devices of a world do with their edits in conflict: in half of the worlds that which is the default, in the
-/// others each its own.
+/// The conflict policies of the devices: in half of the runs the default, in the others one for
+/// each device.
 fn policies(seed: u64, devices: &mut [Device]) -> Vec<Policy> {
     let mut rng = Rng::with_seed(seed ^ 0x70_11c1_e50f);
     let is_default = rng.bool();
@@ -431,7 +435,7 @@ fn policies(seed: u64, devices: &mut [Device]) -> Vec<Policy> {
     chosen
 }
 
-/// A device of a world, whose clock may be wrong.
+/// A device of a run, whose clock may be wrong.
 fn device(seed: u64, at: usize, rng: &mut Rng) -> Device {
     let page = [1, 2, 3, 5, 100][rng.usize(..5)];
     let batch = [1, 2, 4, 100, 100][rng.usize(..5)];

@@ -1,4 +1,4 @@
-//! What users wrote: each edit of a row with its values, and what was known when it was made.
+//! The edits of users: each edit of a row with its values, and what was known when it was made.
 
 use fastrand::Rng;
 use rejoin_core::engine::queue::mutation::Mutation;
@@ -17,7 +17,7 @@ pub(super) enum Kind {
     Delete,
 }
 
-/// A cell that an edit changed: its column, what stood there, what stands there now.
+/// A cell that an edit changed: its column, its old value, its new value.
 pub(super) type Cell = (&'static str, Option<String>, Option<String>);
 
 /// An edit of one row.
@@ -28,15 +28,15 @@ pub(super) struct Written {
     pub(super) name: Name,
     pub(super) kind: Kind,
     pub(super) cells: Vec<Cell>,
-    /// When it was made, by the device's clock.
+    /// The time of the edit, by the device's clock.
     pub(super) time_ms: i64,
-    /// The server's changes when it was made.
+    /// The number of the server's changes when it was made.
     pub(super) tick: usize,
-    /// The server's changes that the device surely knew.
+    /// The number of the server's changes that the device certainly knew.
     pub(super) known: usize,
-    /// Whether the server's database will never take it.
+    /// Whether the server's database never accepts it.
     pub(super) bad: bool,
-    /// Whether the app gave it up, or it went with one that was.
+    /// Whether the app discarded it, or it was discarded with another one.
     pub(super) given_up: bool,
 }
 
@@ -67,7 +67,7 @@ pub(super) fn name(schema: &Schema, patch: &RowPatch) -> Option<Name> {
     Some((table.name.clone(), patch.row.key.as_text()?.to_owned()))
 }
 
-/// What a patch did to the cells that anybody cares for.
+/// The checked cells that a patch changed.
 pub(super) fn cells(schema: &Schema, patch: &RowPatch) -> Option<(Kind, Vec<Cell>)> {
     let table = schema.table(patch.row.table)?;
     let mut cells = Vec::new();
@@ -93,7 +93,7 @@ pub(super) fn cells(schema: &Schema, patch: &RowPatch) -> Option<(Kind, Vec<Cell
     Some((kind, cells))
 }
 
-/// What a device or somebody else writes into a cell: never the same twice.
+/// Distinct values for the cells that a device or an outside writer writes.
 pub(super) struct Values {
     pub(super) number: u32,
     part: u32,
@@ -117,7 +117,7 @@ impl Values {
         9_007_199_254_740_993 + i64::from(self.number * 64 + self.part) * 2
     }
 
-    /// In one of two forms.
+    /// An instant in one of two formats.
     pub(super) fn instant(&mut self, rng: &mut Rng) -> String {
         self.part += 1;
         let (hour, second) = (self.number / 60 % 24, self.number % 60);

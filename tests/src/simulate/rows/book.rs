@@ -1,4 +1,5 @@
-//! The outside book: what each device did, by the ids that the app was given, and what became of it.
+//! The model's own record of what each device did, by the ids that the app was given, and of the
+//! outcome.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,24 +10,24 @@ use serde_json::{Value as Json, json};
 
 use super::history::{Name, Row, Rows, is_live};
 use super::setting::is_light;
-use super::sight::{lay_all, name, put};
+use super::sight::{apply_recorded, name, put};
 
-/// An action with its arguments, and what it does, said a second time.
+/// An action with its arguments; a second implementation of what it does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Doing {
-    /// Takes of a tally's `m`.
+    /// Decrements a tally's `m`.
     Take(String, i64),
-    /// Takes of its `n`, and notes it.
+    /// Decrements its `n`, and inserts a row that records it.
     Count(String, i64),
     /// Writes a tally's `m` into the note of a mark.
     Tell(String, String),
-    /// Writes that a tally's `m` is this into the note of a mark.
+    /// Writes an expected value of a tally's `m` into the note of a mark.
     Vouch(String, String, i64),
     /// Writes the notes of all marks.
     Sign(String),
-    /// Writes a mark or an item, as a tally's `m` is.
+    /// Writes a mark or an item, depending on a tally's `m`.
     Weigh(String, String),
-    /// Reads what no action may.
+    /// Reads a table that no action may read.
     Quote(String),
 }
 
@@ -43,7 +44,7 @@ impl Doing {
         }
     }
 
-    /// The row of which it reads a number; of `sign` one that is not.
+    /// The row whose number it reads; for `sign` a row that is not a number.
     pub(super) fn reads(&self) -> Name {
         let (Self::Take(of, _)
         | Self::Count(of, _)
@@ -55,7 +56,7 @@ impl Doing {
         ("tallies".to_owned(), of.clone())
     }
 
-    /// The rows that it may write beside that one, and beside one that it makes.
+    /// The rows that it may write beside that one, and beside one that it creates.
     pub(super) fn writes(&self) -> impl Iterator<Item = Name> {
         let id = match self {
             Self::Tell(id, _) | Self::Vouch(id, ..) | Self::Weigh(id, _) => Some(id.clone()),
@@ -65,7 +66,7 @@ impl Doing {
         id.into_iter().flat_map(named)
     }
 
-    /// Runs it on rows, as the engine should have done; the row that it makes is the one that the engine made.
+    /// Runs it on rows, as the engine should have done; a row that it creates has the engine's key.
     pub(super) fn run(
         &self,
         rows: &mut Rows,
@@ -80,7 +81,7 @@ impl Doing {
             }
             Self::Count(id, by) => {
                 let mut made = Rows::new();
-                lay_all(&mut made, schema, one, &mut BTreeSet::new());
+                apply_recorded(&mut made, schema, one, &mut BTreeSet::new());
                 let row = tally(rows, id).ok_or("there is no tally")?;
                 let n = number(row, "n").map(|n| (n - by).to_string());
                 put(row, "n", n);
@@ -104,7 +105,7 @@ impl Doing {
                 }
             }
             Self::Weigh(id, of) => weigh(rows, id, of),
-            Self::Quote(_) => return Err("it reads what is this device's alone".to_owned()),
+            Self::Quote(_) => return Err("it reads a table that only this device has".to_owned()),
         }
         Ok(())
     }
@@ -134,48 +135,50 @@ pub(super) fn number(row: &Row, column: &str) -> Option<i64> {
 pub(super) type Cell = (Name, String, Option<String>);
 
 /// A mutation that a device made.
-#[allow(clippy::struct_excessive_bools)] // Each is a fact of its own.
+#[allow(clippy::struct_excessive_bools)] // Each is an independent fact.
 #[derive(Debug, Clone)]
 pub(super) struct Written {
     pub(super) id: MutationId,
     pub(super) user: String,
     pub(super) doing: Option<Doing>,
-    /// What it was at first.
+    /// Its content at first.
     pub(super) first: Mutation,
     pub(super) rows: Vec<Name>,
-    /// The server's changes that its device surely knew when it was made, or offered again.
+    /// The number of the server's changes that its device certainly knew when it was made, or
+    /// offered again.
     pub(super) known: usize,
-    /// How often the server had been restored when its device last finished a pass before that.
+    /// The number of restores of the server before its device's last complete pass.
     pub(super) epoch: usize,
-    /// Whether it stood in a file that was copied, waiting or accepted.
+    /// Whether it was in a file that was copied, pending or accepted.
     pub(super) copied: bool,
-    /// Whether it was written upon the empty tables that a reset had left.
+    /// Whether it was written on the empty tables after a reset.
     pub(super) unseeing: bool,
-    /// When the rows were written that its author saw, by their versions.
+    /// The write times of the rows that its author saw, by their versions.
     pub(super) saw: BTreeMap<Name, i64>,
-    /// Whether the server's rules will never take it.
+    /// Whether the server's rules never accept it.
     pub(super) bad: bool,
-    /// Whether it takes something back: an undo, or the reverse of what was withdrawn.
+    /// Whether it reverts something: an undo, or the reverse of a withdrawn mutation.
     pub(super) reverse: bool,
-    /// Whether it is an edit that holds what an action wrote.
+    /// Whether it is an edit that contains what an action wrote.
     pub(super) has_action: bool,
-    /// The cells that it wrote at first, by the names that its device had for them.
+    /// The cells that it wrote at first, by the names on its device.
     pub(super) cells: Vec<Cell>,
-    /// Which column it meant by the name of the one that comes and goes.
+    /// The column meant by the name of the optional column.
     pub(super) tint: Option<u32>,
     /// Whether it edited that column before the server had filled it.
     pub(super) gained: bool,
-    /// Whether an app gave it up.
+    /// Whether an app discarded it.
     pub(super) given_up: bool,
-    /// Whether it left the queue because the server has what it wrote under another id. A restored server is offered it again.
+    /// Whether it left the queue because the server has its content under another id. It is offered
+    /// to a restored server again.
     pub(super) is_elsewhere: bool,
-    /// Whether it was offered again upon a row that was not there: that is a conflict once more.
+    /// Whether it was offered again on a missing row: that is another conflict.
     pub(super) groundless: bool,
-    /// Whether it was offered again at all: an action among it has read then what its author saw.
+    /// Whether it was ever offered again: an action in it has then read what its author saw.
     pub(super) retried: bool,
 }
 
-/// All of them.
+/// All mutations.
 #[derive(Debug, Default)]
 pub(super) struct Book {
     pub(super) written: Vec<Written>,
@@ -190,7 +193,7 @@ impl Book {
         self.written.iter_mut().find(|one| one.id == id)
     }
 
-    /// An action may write other rows when it runs again; whether it did.
+    /// Whether an action wrote other rows when it ran again.
     pub(super) fn runs_over(&mut self, one: &Mutation, schema: &Schema) -> bool {
         let Some(written) = self.of_mut(one.id).filter(|_| one.action.is_some()) else {
             return false;

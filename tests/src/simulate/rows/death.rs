@@ -1,4 +1,5 @@
-//! A death at a named place, inside this process: the file is copied as it stands there, and what comes after counts for nothing.
+//! A crash at a named point, inside this process: the file is copied as it is there, and later
+//! writes do not count.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ pub(super) type Files = [Option<Vec<u8>>; 2];
 #[derive(Debug)]
 struct Waiting {
     path: PathBuf,
-    /// Places that are still passed alive.
+    /// Number of points that are still passed.
     places: usize,
     files: Option<Files>,
 }
@@ -21,13 +22,13 @@ thread_local! {
     static WAITING: RefCell<Option<Waiting>> = const { RefCell::new(None) };
 }
 
-/// A death that is to come on this thread.
+/// A crash that is armed on this thread.
 #[derive(Debug)]
 pub(super) struct Watch;
 
-#[allow(clippy::unused_self)] // Who holds it is who waits: the places are passed on the same thread.
+#[allow(clippy::unused_self)] // The guard belongs to this thread: the points are passed on the same thread.
 impl Watch {
-    /// The device with this file dies at the so-many-th place that it passes.
+    /// Crashes the device with this file at the given point that it passes, counted from 0.
     pub(super) fn begin(path: &Path, places: usize) -> Self {
         static ONCE: Once = Once::new();
         ONCE.call_once(|| death::watch(|_| pass()));
@@ -35,12 +36,12 @@ impl Watch {
         Self
     }
 
-    /// Whether it is dead.
+    /// Whether it has crashed.
     pub(super) fn is_dead(&self) -> bool {
         WAITING.with_borrow(|waiting| waiting.as_ref().is_some_and(|one| one.files.is_some()))
     }
 
-    /// What it has left; `None` if it lives.
+    /// The files at the crash; `None` if there was none.
     pub(super) fn end(self) -> Option<Files> {
         WAITING.take()?.files
     }

@@ -1,4 +1,5 @@
-//! What the user of a device does: writes, acts, gives up, offers again, mends, takes back, reads how it ended.
+//! Operations of a device's user: writes, actions, discards, retries, edits, undos, reading of
+//! verdicts.
 
 use fastrand::Rng;
 use rejoin_core::engine::queue::mutation::{Mutation, State};
@@ -15,7 +16,7 @@ use super::sight::{self, Sight};
 use super::world::World;
 use crate::simulate::{Checked, broken};
 
-/// What an app may write into a row of its own as the time of its change: the server has its own.
+/// A value that an app may write as the time of its change; the server assigns its own.
 const OWN_TIME: &str = "2031-01-01T00:00:00.000000Z";
 
 impl World<'_> {
@@ -27,18 +28,18 @@ impl World<'_> {
         }
         let sql = sql.join("; ");
         let kept = self.seats[at].device.try_write(&sql);
-        self.told.say(|| format!("   {at} writes {sql}{}", if kept { "" } else { " (refused)" }));
+        self.report.say(|| format!("   {at} writes {sql}{}", if kept { "" } else { " (refused)" }));
         if kept {
-            self.told.count("writes of a device");
+            self.report.count("writes of a device");
         }
         self.look(at, &Why::Wrote { doing: None, bad })?;
-        // Some see at once what they have done, and put it right: nobody's edit is refused for that.
+        // Some users correct the bad value at once: then no edit is refused for it.
         if bad && kept && rng.bool() {
             let sql = format!(
                 "UPDATE items SET level = 4, name = 'r{number}' WHERE level = 77 AND deleted_at IS NULL"
             );
             self.seats[at].device.try_write(&sql);
-            self.told.say(|| format!("   {at} writes {sql}"));
+            self.report.say(|| format!("   {at} writes {sql}"));
             self.look(at, &Why::Wrote { doing: None, bad: false })?;
         }
         Ok(())
@@ -119,27 +120,28 @@ impl World<'_> {
     pub(super) fn act(&mut self, at: usize, doing: Doing, rng: &mut Rng) -> Checked {
         let (name, arguments) = doing.words();
         let done = self.seats[at].device.engine().perform(name, &arguments);
-        self.told.say(|| format!("   {at} performs {doing:?}: {done:?}"));
+        self.report.say(|| format!("   {at} performs {doing:?}: {done:?}"));
         if done.is_ok() {
-            self.told.count("actions of a device");
+            self.report.count("actions of a device");
         }
         let weighed = match &doing {
             Doing::Weigh(id, _) if done.is_ok() => Some(id.clone()),
             _ => None,
         };
         self.look(at, &Why::Wrote { doing: Some(doing), bad: false })?;
-        // Upon what it may write when it runs again.
+        // Also writes the row that the action may write when it runs again.
         let Some(id) = weighed else { return Ok(()) };
         let value = rng.u32(..);
         let of = if rng.bool() { "marks" } else { "items" };
         let live = if of == "items" { " AND deleted_at IS NULL" } else { "" };
         let sql = format!("UPDATE {of} SET name = 'w{value}' WHERE id = '{id}'{live}");
         self.seats[at].device.try_write(&sql);
-        self.told.say(|| format!("   {at} writes {sql}"));
+        self.report.say(|| format!("   {at} writes {sql}"));
         self.look(at, &Why::Wrote { doing: None, bad: false })
     }
 
-    /// R6: an action that would read what only this device has is refused by that name.
+    /// An action that would read a table that only this device has is refused with that table's
+    /// name.
     fn quote(&mut self, at: usize, rng: &mut Rng) -> Checked {
         let first = self.seats[at].device.user[..1].to_owned();
         let doing = Doing::Quote(format!("{first}{}", rng.u8(..=self.setting.rows)));
@@ -147,10 +149,10 @@ impl World<'_> {
         let done = self.seats[at].device.engine().perform(name, &arguments);
         match done {
             Err(Error::Refused { what, .. }) if what.contains("drafts") => {
-                self.told.count("an action that reads what is the device's alone");
+                self.report.count("an action that reads a local-only table");
             }
             // Before the first schema there is no table of marks.
-            Err(error) => self.told.say(|| format!("   {at} performs {doing:?}: {error}")),
+            Err(error) => self.report.say(|| format!("   {at} performs {doing:?}: {error}")),
             Ok(done) => {
                 return broken!(
                     "action-reads-synced-tables-only",
@@ -161,7 +163,7 @@ impl World<'_> {
         self.look(at, &Why::Opened)
     }
 
-    /// One mutation of a queue that fits.
+    /// A random mutation of a queue that matches.
     fn any(&self, at: usize, rng: &mut Rng, fits: impl Fn(&Mutation) -> bool) -> Option<Mutation> {
         let queue = self.seats[at].sight.queue.iter();
         rng.choice(queue.filter(|one| fits(one)).collect::<Vec<_>>()).cloned()
@@ -182,18 +184,18 @@ impl World<'_> {
         } else {
             engine.discard(one.id).map(|()| vec![one.id])
         };
-        self.told.say(|| format!("   {at} gives up {} ({:?}): {gone:?}", one.id, one.state));
+        self.report.say(|| format!("   {at} discards {} ({:?}): {gone:?}", one.id, one.state));
         let Ok(gone) = gone else { return self.look(at, &Why::Opened) };
-        self.told.count(match one.state {
+        self.report.count(match one.state {
             State::Pending => "discards before sending",
-            State::Parked => "discards of what is parked",
+            State::Parked => "discards of parked mutations",
             _ => "discards of uncertain edits",
         });
         self.look(at, &Why::Decided { gone, made: None, reverse: false })?;
         self.is_whole_chain(at, one.id, chain)
     }
 
-    /// What goes by its chain leaves nothing of it behind.
+    /// A discard of the whole chain leaves none of its mutations in the queue.
     fn is_whole_chain(&self, at: usize, id: MutationId, chain: bool) -> Checked {
         let mut parked = self.seats[at].sight.queue.iter().filter(|one| one.state == State::Parked);
         match parked.find(|one| chain && one.because_of == Some(id)) {
@@ -205,7 +207,8 @@ impl World<'_> {
     }
 
     pub(super) fn retry(&mut self, at: usize, chain: bool, rng: &mut Rng) -> Checked {
-        // Who takes an action back by plain values, over whatever there is, is no counter any more.
+        // Undoing an action by plain values, over any present value, makes the column no longer a
+        // counter.
         let book = &self.book;
         let counts = |one: &Mutation| {
             let rows = book.of(one.id).map(|one| one.rows.as_slice()).unwrap_or_default();
@@ -224,13 +227,13 @@ impl World<'_> {
         } else {
             engine.retry(one.id).map(|()| vec![one.id])
         };
-        self.told.say(|| format!("   {at} offers {} again: {done:?}", one.id));
+        self.report.say(|| format!("   {at} retries {}: {done:?}", one.id));
         if done.is_ok() {
-            self.told.count("retries");
+            self.report.count("retries");
             let known = self.seats[at].known;
             let base = &self.seats[at].sight.base;
             let retried = self.book.of_mut(one.id);
-            // What needs a row that is gone is a conflict once more.
+            // A mutation whose row is gone is in conflict again.
             if let Some(one) =
                 retried.filter(|one| one.rows.iter().all(|row| base.contains_key(row)))
             {
@@ -243,7 +246,8 @@ impl World<'_> {
         self.is_whole_chain(at, one.id, chain)
     }
 
-    /// Notes which of these were offered again upon a row that is not there, before them or by one of them.
+    /// Records which of these were offered again on a missing row, before them or after one of
+    /// them.
     fn note_groundless(&mut self, at: usize, retried: &[MutationId], before: &Rows) {
         let schema = self.seats[at].device.engine().schema().clone();
         let seat = &self.seats[at];
@@ -258,7 +262,7 @@ impl World<'_> {
             let Some(written) = self.book.of_mut(one.id) else { continue };
             written.groundless |= names.any(|name| !is_there(&name));
             written.retried = true;
-            // Its author has seen the rows as they are now.
+            // Its author has seen the current rows.
             written.saw.extend(seat.versions(&written.rows));
         }
     }
@@ -282,16 +286,16 @@ impl World<'_> {
             tx.execute(&sql, &[])?;
             tx.execute(&repair, &[]).map(drop)
         });
-        self.told.say(|| format!("   {at} edits {} ({:?}): {sql}: {made:?}", one.id, one.state));
+        self.report.say(|| format!("   {at} edits {} ({:?}): {sql}: {made:?}", one.id, one.state));
         let Ok(made) = made else { return self.look(at, &Why::Opened) };
         let before = self.seats[at].sight.clone();
-        self.told.count(match one.state {
-            State::Pending => "edits of what waits",
-            State::Parked => "edits of what is parked",
-            _ => "edits of what is uncertain",
+        self.report.count(match one.state {
+            State::Pending => "edits of pending mutations",
+            State::Parked => "edits of parked mutations",
+            _ => "edits of uncertain mutations",
         });
         self.look(at, &Why::Decided { gone: vec![one.id], made, reverse: false })?;
-        // It takes the place of those that left, whose rows the server may refuse.
+        // It replaces those that left the queue, whose rows the server may refuse.
         let stays = |id| self.seats[at].sight.queue.iter().any(|one| one.id == id);
         let removed: Vec<_> = before.queue.iter().filter(|one| !stays(one.id)).collect();
         let any = |is_so: fn(&Written) -> bool| {
@@ -317,12 +321,12 @@ impl World<'_> {
         let view = self.seats[at].sight.view.clone();
         let engine = self.seats[at].device.engine();
         let done = if redo { engine.redo(id) } else { engine.undo(id) };
-        self.told
+        self.report
             .say(|| format!("   {at} {} {id}: {done:?}", if redo { "redoes" } else { "undoes" }));
         let (gone, made) = match done {
             Ok(Undone::By(made)) => (Vec::new(), Some(made)),
             Ok(Undone::GivenUp) if redo => {
-                // It is the undo that is given up.
+                // It is the undo that is discarded.
                 (
                     self.seats[at]
                         .sight
@@ -337,13 +341,13 @@ impl World<'_> {
             Ok(Undone::GivenUp) => (vec![id], None),
             Ok(Undone::Nothing) => (Vec::new(), None),
             Err(Error::Changed { .. }) => {
-                self.told.count("an undo of what has changed since");
+                self.report.count("an undo of a row changed since");
                 return self.look(at, &Why::Opened);
             }
             Err(_) => return self.look(at, &Why::Opened),
         };
         if made.is_some() {
-            self.told.count(if redo { "redone" } else { "undone" });
+            self.report.count(if redo { "redone" } else { "undone" });
         }
         self.look(at, &Why::Decided { gone, made, reverse: true })?;
         match made.filter(|_| !redo) {
@@ -356,7 +360,7 @@ impl World<'_> {
         self.book.of(id).is_some_and(|one| one.reverse)
     }
 
-    /// The app reads how its writes ended: nothing is told twice, nothing is left out.
+    /// The app reads its verdicts: none is reported twice, none is left out.
     pub(super) fn read_verdicts(&mut self, at: usize, knows: u8) -> Checked {
         let seat = &mut self.seats[at];
         let engine = seat.device.engine();
@@ -364,7 +368,7 @@ impl World<'_> {
         if read.missed > 0 {
             return broken!(
                 "verdicts-are-reported-in-order",
-                "{} verdicts are missed by {at}",
+                "{at} misses {} verdicts",
                 read.missed
             );
         }
@@ -373,7 +377,7 @@ impl World<'_> {
         if !numbers.starts_with(&open) {
             return broken!(
                 "verdicts-are-reported-in-order",
-                "{at} was told of {open:?}, and now of {numbers:?}"
+                "{at} received {open:?}, and now {numbers:?}"
             );
         }
         for entry in &read.entries {
@@ -396,7 +400,7 @@ impl World<'_> {
             let done = seat.device.engine().acknowledge_verdicts(through);
             done.map_err(|error| format!("acknowledging: {error}"))?;
             seat.acknowledged = through;
-            self.told.count("verdicts acknowledged");
+            self.report.count("verdicts acknowledged");
         }
         Ok(())
     }

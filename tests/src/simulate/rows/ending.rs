@@ -1,4 +1,4 @@
-//! The end of a world: some quiet passes, and then the law.
+//! The end of a run: some quiet passes, then the final invariants.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,16 +14,17 @@ use super::setting::TABLES;
 use super::world::World;
 use crate::simulate::{Checked, broken};
 
-/// What waited in two copies of a file, was sent by one, and is parked in the other.
+/// A mutation that was pending in two copies of a file, was sent by one, and is parked in the
+/// other.
 pub(super) const RESIDUE: &str = "parked in one copy of a file, though the other's was accepted";
 
-/// Rounds of passes within which everything must have ended, an interval of the driver apart: 300 s.
+/// Rounds of passes within which everything must have ended, one driver interval apart: 300 s.
 const ROUNDS: usize = 10;
 
 impl World<'_> {
-    /// Everybody is well, and there are passes until nothing waits.
+    /// All faults end, and devices sync until nothing is pending.
     pub(super) fn settle(&mut self) -> Checked {
-        self.told.say(|| "all is well from here on".to_owned());
+        self.report.say(|| "all faults end".to_owned());
         self.is_healing = true;
         for at in 0..self.seats.len() {
             self.sync(at)?;
@@ -45,7 +46,7 @@ impl World<'_> {
         rest
     }
 
-    /// Nothing waits, and all agree.
+    /// Nothing is pending, and all agree.
     fn is_at_rest(&mut self) -> Checked {
         for at in 0..self.seats.len() {
             let sight = &self.seats[at].sight;
@@ -55,7 +56,10 @@ impl World<'_> {
             }
             let open = self.seats[at].device.raw("SELECT count(*) FROM rejoin_cancel");
             if open != "0" {
-                return broken!("withdrawal-has-a-verdict", "{open} of device {at} are open");
+                return broken!(
+                    "withdrawal-has-a-verdict",
+                    "{open} withdrawals of device {at} have no verdict"
+                );
             }
             let shown = self.shown(at);
             if self.seats[at].sight.view != shown {
@@ -83,13 +87,13 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Every mutation ended, and ended once.
+    /// Every mutation has exactly one outcome.
     pub(super) fn judge(&mut self) -> Checked {
         for at in 0..self.seats.len() {
             self.read_verdicts(at, 2)?;
-            self.is_told_once(at)?;
+            self.is_reported_once(at)?;
             self.residue(at)?;
-            self.has_its_word(at)?;
+            self.has_withdrawal_verdicts(at)?;
             self.is_not_lost(at)?;
         }
         for (user, id) in self.site.accepted().iter() {
@@ -98,7 +102,7 @@ impl World<'_> {
                 None => {
                     return broken!(
                         "accepted-was-written",
-                        "the server has {id}, which nobody wrote"
+                        "the server has {id}, which no device wrote"
                     );
                 }
                 Some(one) if one.user != *user => {
@@ -114,7 +118,8 @@ impl World<'_> {
         Ok(())
     }
 
-    /// The other copy of a file, or a late request, may have sent what this device has parked. If it is offered again, it is known as accepted.
+    /// The other copy of a file, or a late request, may have sent what this device has parked. A
+    /// retry then reports it as accepted.
     fn residue(&mut self, at: usize) -> Checked {
         let queue = self.seats[at].sight.queue.clone();
         for one in &queue {
@@ -124,13 +129,14 @@ impl World<'_> {
             if !self.book.of(one.id).is_some_and(|one| self.is_excepted(PARKED, one)) {
                 return broken!(PARKED, "parked though applied: {one:?}");
             }
-            self.told.count(RESIDUE);
+            self.report.count(RESIDUE);
             let again = self.seats[at].device.engine().retry(one.id);
-            self.told.say(|| format!("   {at} offers {} again: {again:?}", one.id));
+            self.report.say(|| format!("   {at} retries {}: {again:?}", one.id));
             self.look(at, &Why::Decided { gone: Vec::new(), made: None, reverse: false })?;
             self.sync(at)?;
             let mut left = self.seats[at].sight.queue.iter().filter(|left| left.id == one.id);
-            // An action that met what the other copy has made of it cannot run again, and is not offered therefore.
+            // An action that conflicts with what the other copy wrote cannot run again, so it is
+            // not retried.
             if left.any(|left| again.is_ok() && left.reason != Some(ParkReason::Unreplayable)) {
                 return broken!(PARKED, "accepted from the other copy, and parked still: {one:?}");
             }
@@ -138,60 +144,62 @@ impl World<'_> {
         Ok(())
     }
 
-    /// Whether the server may have forgotten its verdict on a mutation, which is then evaluated a second time.
+    /// Whether the server may have forgotten its verdict on a mutation, which is then evaluated a
+    /// second time.
     fn is_forgotten(&self, id: MutationId) -> bool {
         self.book.written[..self.forgotten].iter().any(|one| one.id == id)
     }
 
-    /// The app was told of each acceptance, once.
-    fn is_told_once(&mut self, at: usize) -> Checked {
+    /// Each acceptance is reported to the app once.
+    fn is_reported_once(&mut self, at: usize) -> Checked {
         let seat = &self.seats[at];
-        let mut told: BTreeMap<MutationId, usize> = BTreeMap::new();
+        let mut reported: BTreeMap<MutationId, usize> = BTreeMap::new();
         let mut attempts = BTreeSet::new();
         for (id, attempt, kind) in seat.ends.values() {
             if *kind != VerdictKind::Accepted {
                 continue;
             }
             if !attempts.insert((*id, *attempt)) {
-                return broken!(ONCE, "{at} was told twice that {id} was accepted");
+                return broken!(ONCE, "{at} received the acceptance of {id} twice");
             }
-            *told.entry(*id).or_default() += 1;
+            *reported.entry(*id).or_default() += 1;
         }
         for id in &seat.accepted {
-            match told.get(id) {
+            match reported.get(id) {
                 Some(1) => {}
                 Some(_) if self.book.of(*id).is_some_and(|one| self.is_excepted(ONCE, one)) => {}
                 times => {
-                    return broken!(ONCE, "{at} was told {times:?} times that {id} was accepted");
+                    return broken!(ONCE, "{at} received the acceptance of {id} {times:?} times");
                 }
             }
         }
         for one in &seat.sight.queue {
-            let is_told = seat.ends.values().any(|(id, attempt, kind)| {
+            let is_reported = seat.ends.values().any(|(id, attempt, kind)| {
                 *id == one.id && *attempt == one.attempt && matches!(kind, VerdictKind::Parked(_))
             });
-            if !is_told {
-                return broken!(ONCE, "{at} was never told that this was parked: {one:?}");
+            if !is_reported {
+                return broken!(ONCE, "{at} received no verdict for a parked mutation: {one:?}");
             }
         }
         Ok(())
     }
 
-    /// O12: the app was told of the server's word on all that it gave up.
-    fn has_its_word(&self, at: usize) -> Checked {
+    /// The app receives the server's verdict on every mutation that it discarded after sending.
+    fn has_withdrawal_verdicts(&self, at: usize) -> Checked {
         let seat = &self.seats[at];
-        let is_told = |id: MutationId| {
+        let is_reported = |id: MutationId| {
             seat.ends.values().any(|end| end.0 == id && end.2 == VerdictKind::Withdrawn)
         };
-        match seat.withdrawn.iter().find(|one| !is_told(one.id)) {
+        match seat.withdrawn.iter().find(|one| !is_reported(one.id)) {
             None => Ok(()),
             Some(one) => {
-                broken!("withdrawal-has-a-verdict", "{at} was never told what became of {one:?}")
+                broken!("withdrawal-has-a-verdict", "{at} received no verdict on {one:?}")
             }
         }
     }
 
-    /// O14: what another life of the server had accepted this one has too, or the app knows that it has not.
+    /// A mutation that the server accepted before a restore is accepted again, or the app knows
+    /// that it is not.
     fn is_not_lost(&self, at: usize) -> Checked {
         let waits = |id: MutationId| {
             self.seats.iter().any(|seat| seat.sight.queue.iter().any(|one| one.id == id))
@@ -205,7 +213,7 @@ impl World<'_> {
         match self.seats[at].accepted.iter().find(is_lost) {
             None => Ok(()),
             Some(id) => {
-                broken!(SURVIVES, "{id} of {at} was accepted by another life, and is lost")
+                broken!(SURVIVES, "{id} of {at} was accepted before a restore, and is lost")
             }
         }
     }

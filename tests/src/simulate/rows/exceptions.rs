@@ -1,19 +1,22 @@
-//! What a restore or a reset suspends: which invariant, for the mutations of which kind, and why. Every invariant that is not
-//! listed is checked afterwards as before, and a listed one for every other mutation.
+//! The invariants that a restore or a reset suspends, for which mutations, and why. All other
+//! invariants are still checked, and a listed one for every other mutation.
 
 use super::book::Written;
 use super::world::World;
 
-/// A state that was put back or removed, seen from one mutation.
+/// A restored or removed state, as it affects one mutation.
 #[derive(Debug, Clone, Copy)]
 enum Restore {
-    /// The server went back to a backup, and the author's device had finished no pass with the restored server yet.
+    /// The server was restored from a backup, and the author's device had not finished a pass with
+    /// the restored server.
     Server,
-    /// It was written more than thirty days, by the server's clock, before something else: the history forgets what is older.
+    /// It was written more than thirty days, by the server's clock, before a later event: the
+    /// history drops older mutations.
     Aged,
-    /// Its push changed no row: the log does not show that a restore has lost its verdict.
+    /// Its push changed no row, so the log does not show that a restore has lost its verdict.
     Traceless,
-    /// The mutation stood in a file that was copied, waiting or accepted: both copies offer it (again).
+    /// The mutation was in a file that was copied, pending or accepted: both copies offer it,
+    /// perhaps again.
     Copy,
     /// It was written after a reset, before the rows were fetched again.
     Reset,

@@ -1,4 +1,4 @@
-//! Every version that a row of the server ever had, and who made it.
+//! Every version that a row of the server ever had, with its author.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use crate::backend::SideSession;
 /// A row's table and key.
 pub(super) type Name = (String, String);
 
-/// Cells by column; NULL is not among them.
+/// Cells by column; NULL cells are left out.
 pub(super) type Row = BTreeMap<String, String>;
 
 /// Rows by name.
@@ -17,14 +17,15 @@ pub(super) type Rows = BTreeMap<Name, Row>;
 #[derive(Debug, Clone)]
 pub(super) struct Change {
     pub(super) name: Name,
-    /// The device that pushed it; `None` for somebody else.
+    /// The device that pushed it; `None` for an outside writer.
     pub(super) by: Option<usize>,
     pub(super) before: Option<Row>,
     pub(super) after: Option<Row>,
 }
 
 impl Change {
-    /// Whether it changes who may see an item, or write its parts: a deleted one has parts as well.
+    /// Whether it changes who may see an item, or may write its parts; a deleted item has parts as
+    /// well.
     fn moves(&self) -> bool {
         let seen =
             |row: &Option<Row>| row.as_ref().map(|row| (is_live(row), row.get("user_id").cloned()));
@@ -32,7 +33,7 @@ impl Change {
     }
 }
 
-/// All of them, in their order: the number of a change is its place from 1.
+/// All versions, oldest first: the number of a change is its position from 1.
 #[derive(Debug, Default)]
 pub(super) struct History {
     pub(super) changes: Vec<Change>,
@@ -44,7 +45,7 @@ impl History {
         self.changes.len()
     }
 
-    /// Notes what has become of the rows; how many of them changed.
+    /// Records the current rows; returns how many changed.
     pub(super) fn note(&mut self, rows: Rows, by: Option<usize>) -> usize {
         let tick = self.tick();
         let before = std::mem::replace(&mut self.now, rows);
@@ -62,7 +63,7 @@ impl History {
         self.tick() - tick
     }
 
-    /// Whether a row ever had this in a column.
+    /// Whether a row ever had this value in a column.
     pub(super) fn ever(&self, name: &Name, column: &str, value: &str) -> bool {
         let mut changes = self.changes.iter().filter(|change| change.name == *name);
         let has = |row: &Option<Row>| {
@@ -71,7 +72,8 @@ impl History {
         changes.any(|change| has(&change.before) || has(&change.after))
     }
 
-    /// Whether anybody but this device wrote the row after this place, or gave away or deleted what it is a part of.
+    /// Whether a writer other than this device changed the row after this position, or changed the
+    /// owner of, or deleted, its item.
     pub(super) fn others_wrote(&self, name: &Name, at: usize, after: usize) -> bool {
         let parents = self.parents(name);
         let touches = |change: &Change| {
@@ -81,7 +83,7 @@ impl History {
         later.filter(|change| touches(change)).any(|change| change.by != Some(at))
     }
 
-    /// The items that a part was ever of; other rows have no parents.
+    /// The items that a part ever belonged to; other rows have no parents.
     fn parents(&self, name: &Name) -> BTreeSet<&str> {
         let own = self.changes.iter().filter(|change| change.name == *name);
         let rows = own.flat_map(|change| change.before.iter().chain(&change.after));
@@ -89,7 +91,7 @@ impl History {
     }
 }
 
-/// Whether the server shows it to those who may see it.
+/// Whether the server shows it to users with access.
 pub(super) fn is_live(row: &Row) -> bool {
     !row.contains_key("deleted_at")
 }

@@ -1,4 +1,4 @@
-//! An edit of a waiting mutation leaves alone what later mutations wrote over it (O12).
+//! An edit of a pending mutation does not change what later mutations wrote over it.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,8 @@ use super::world::World;
 use crate::simulate::{Checked, broken};
 
 impl World<'_> {
-    /// A cell that a later mutation had written when `replaced` was edited still has that value.
+    /// Checks that a cell that a later mutation had written when `replaced` was edited still has
+    /// that value.
     pub(super) fn keeps_what_is_later(
         &mut self,
         at: usize,
@@ -26,8 +27,8 @@ impl World<'_> {
         for one in before.queue.iter().filter(|one| one.state != State::Parked) {
             for patch in &one.effect.rows {
                 let Some(name) = sight::name(&schema, patch) else { continue };
-                // An action runs a second time, and may write something else; an insert may leave a
-                // column open.
+                // An action runs again, and may write something else; an insert may leave a column
+                // out.
                 let is_update = patch.kind == PatchKind::Update && one.action.is_none();
                 for (column, _) in sight::written(&schema, patch) {
                     last.insert((name.clone(), column), is_update && one.seq > replaced.seq);

@@ -1,5 +1,5 @@
-//! What holds at every step: the queue loses nothing, a mutation is what it was, the base and what waits are what is seen,
-//! nothing is written over unseen, and no row is where it may not be.
+//! Invariants at every step: the queue loses nothing, a mutation keeps its content, the app sees
+//! base plus pending mutations, no unseen value is overwritten, and no row is shown without access.
 
 use std::collections::BTreeSet;
 
@@ -19,21 +19,22 @@ use super::site::Over;
 use super::world::World;
 use crate::simulate::{Checked, broken};
 
-/// Why a device is looked at: what may have become of its queue.
+/// Why a device is checked, which determines the allowed changes of its queue.
 #[derive(Debug)]
 pub(super) enum Why {
-    /// It was opened: nothing.
+    /// It was opened: no change.
     Opened,
-    /// Its app wrote: one more.
+    /// Its app wrote: one more mutation.
     Wrote { doing: Option<Doing>, bad: bool },
-    /// It spoke with the server: some have their verdict, some were taken back.
+    /// It exchanged messages with the server: some mutations have their verdict, some were
+    /// reverted.
     Exchanged,
-    /// Its app has decided of these, and this one was made of it.
+    /// Its app decided about these, and made this one of them.
     Decided { gone: Vec<MutationId>, made: Option<MutationId>, reverse: bool },
 }
 
 impl World<'_> {
-    /// Looks at a device, and holds what it has against what it had.
+    /// Checks a device, and compares its state with its previous state.
     pub(super) fn look(&mut self, at: usize, why: &Why) -> Checked {
         let seen = sight::look(self.seats[at].device.engine())?;
         let schema = self.seats[at].device.engine().schema().clone();
@@ -54,7 +55,7 @@ impl World<'_> {
         for one in &queue {
             self.is_unchanged(one)?;
             if self.book.runs_over(one, &schema) {
-                self.told.count("an action that writes other rows when it runs again");
+                self.report.count("an action that writes other rows when it runs again");
             }
             let was = before.queue.iter().find(|was| was.id == one.id);
             was.map_or(Ok(()), |was| is_as_sent(was, one))?;
@@ -67,12 +68,12 @@ impl World<'_> {
             }
         }
         let seat = &self.seats[at];
-        // What the history offers again is laid down as it was recorded, and does not run.
+        // A mutation that the history offers again is applied as recorded, and does not run.
         let recalled = |one: &Mutation| self.site.ever_accepted(&self.known_as(one.id));
         let runs = |one: &Mutation| !seat.is_older && !recalled(one);
         let doing = |one: &Mutation| self.book.doing(one).filter(|_| runs(one));
         seat.sight.is_base_with_mutations(&schema, doing)?;
-        self.shows_nobody_elses(at)
+        self.shows_only_granted_rows(at)
     }
 
     fn is_new(&mut self, at: usize, one: &Mutation, why: &Why) -> Checked {
@@ -84,7 +85,7 @@ impl World<'_> {
             }
             Why::Exchanged if known => return self.is_back(at, one),
             Why::Exchanged => {
-                self.told.count("what was given up is taken back");
+                self.report.count("a discarded mutation is reverted");
                 (None, false, true)
             }
             _ => {
@@ -123,12 +124,13 @@ impl World<'_> {
             groundless: false,
             retried: false,
         };
-        self.told.say(|| format!("   {at} has {} {:?}", one.id, written.rows));
+        self.report.say(|| format!("   {at} has {} {:?}", one.id, written.rows));
         self.book.written.push(written);
         Ok(())
     }
 
-    /// A mutation that had left the queue is in it again: a restored server is offered what it, or another copy of it, had.
+    /// A mutation that had left the queue is in it again: a device offers a restored server what
+    /// it, or another copy of it, had.
     fn is_back(&mut self, at: usize, one: &Mutation) -> Checked {
         let is_elsewhere = self.book.of(one.id).is_some_and(|one| one.is_elsewhere);
         if !is_elsewhere && !self.site.ever_accepted(&self.known_as(one.id)) {
@@ -138,12 +140,12 @@ impl World<'_> {
                 one.id
             );
         }
-        self.told.count("offered again to another life of the server");
+        self.report.count("offered again to a restored server");
         Ok(())
     }
 
-    /// The server's changes that the author of an edit of these rows has surely seen: under an edit without a verdict the
-    /// base may have what nobody was shown.
+    /// The number of the server's changes that the author of an edit of these rows has certainly
+    /// seen. Under an edit without a verdict the base may have changes that were never shown.
     fn knows(&self, at: usize, id: MutationId, rows: &[Name]) -> usize {
         let seat = &self.seats[at];
         let open = |one: &&Mutation| matches!(one.state, State::Sent | State::Uncertain);
@@ -158,8 +160,9 @@ impl World<'_> {
         (user, id.to_string())
     }
 
-    /// Whether the server accepted the content under other ids: of mutations that were sent, and then edited into this one. A
-    /// column that was added in between, and that nobody wrote, has the server's default.
+    /// Whether the server accepted the content under other ids: those of mutations that were sent,
+    /// and then edited into this one. A column that was added in between, and that no device wrote,
+    /// has the server's default.
     fn is_on_the_server(&self, one: &Mutation) -> bool {
         let Some(written) = self.book.of(one.id) else { return false };
         let given_up = self.book.written.iter().filter(|old| old.given_up);
@@ -174,13 +177,13 @@ impl World<'_> {
         written.cells.iter().all(|cell| accepted.iter().any(|old| has(old, cell)))
     }
 
-    /// What left the queue was accepted, or given up by the app (I3).
+    /// A mutation that left the queue was accepted, or discarded by the app.
     fn is_gone(&mut self, at: usize, one: &Mutation, why: &Why) -> Checked {
         match why {
             Why::Exchanged if self.site.has_accepted(&self.known_as(one.id)) => {
-                self.told.count("mutations accepted");
+                self.report.count("mutations accepted");
                 if one.action.is_some() {
-                    self.told.count("actions accepted");
+                    self.report.count("actions accepted");
                 }
                 self.seats[at].accepted.push(one.id);
                 Ok(())
@@ -197,7 +200,7 @@ impl World<'_> {
                     let rows = self.book.of(id).map(|one| one.rows.clone()).unwrap_or_default();
                     self.seats[at].withdrawn.push(Withdrawn { id, seq, rows });
                 }
-                // What was sent upon a row that was given up goes with it.
+                // A mutation that was sent on top of a discarded row is discarded with it.
                 if let Some(written) = self.book.of_mut(one.id) {
                     written.given_up = true;
                 }
@@ -211,8 +214,8 @@ impl World<'_> {
         }
     }
 
-    /// Whether it differs only in rows that it made, and that something had made which was given up and which the server has:
-    /// it is an edit of such a row then, in the columns that are not the same, or has nothing to do with it any more.
+    /// Whether it differs only in rows that a discarded mutation had created and that the server
+    /// has. It is then an edit of such a row in the columns that differ, or no longer touches it.
     fn goes_on_with(&self, one: &Mutation, written: &Written) -> bool {
         let schema_of = |patch: &RowPatch| (patch.row.table, patch.row.key.clone());
         let given_up = self.book.written.iter().filter(|other| other.given_up);
@@ -231,10 +234,11 @@ impl World<'_> {
         })
     }
 
-    /// R1: what was written stays what was written; only an action writes something else in another run.
+    /// The content of a mutation does not change; only an action writes something else in another
+    /// run.
     fn is_unchanged(&self, one: &Mutation) -> Checked {
         let Some(written) = self.book.of(one.id) else {
-            return broken!("queue-has-what-was-written", "nobody wrote {}", one.id);
+            return broken!("queue-has-what-was-written", "no device wrote {}", one.id);
         };
         let is_kept = one.effect == written.first.effect || self.goes_on_with(one, written);
         if one.action.is_none() && !is_kept {
@@ -250,8 +254,9 @@ impl World<'_> {
         Ok(())
     }
 
-    /// A device has rows of its user, of everybody, and of whom it was granted.
-    fn shows_nobody_elses(&self, at: usize) -> Checked {
+    /// A device has the rows of its user, rows without an owner, and rows of users that granted
+    /// access.
+    fn shows_only_granted_rows(&self, at: usize) -> Checked {
         let seat = &self.seats[at];
         let user = &seat.device.user;
         for (name, row) in &seat.sight.base {
@@ -263,29 +268,31 @@ impl World<'_> {
         Ok(())
     }
 
-    /// No push writes over what its device never had; and what actions take is what is gone.
+    /// No push overwrites a value that its device never had, and the server's numbers change by
+    /// what actions take.
     pub(super) fn look_at_writing(&mut self, at: usize) -> Checked {
         let over: Vec<Over> = self.site.written_over.take();
         for one in &over {
             if one.forced {
-                self.told.count("went over whatever stood there");
+                self.report.count("a forced overwrite");
                 continue;
             }
-            let is_told = ["name", "note"].contains(&one.column.as_str()) || one.old_only;
+            let is_compared = ["name", "note"].contains(&one.column.as_str()) || one.old_only;
             let by_time = self.setting.policy(&one.name.0) == Policy::LastWriteWins;
             let cell = (one.name.clone(), one.column.clone(), one.was.clone());
-            // What may go over what it never saw there is held against its time, where it is carried.
-            if is_told && !by_time && !self.seats[at].seen.contains(&cell) {
+            // Edits that may overwrite unseen values are checked by their time, where it is
+            // carried.
+            if is_compared && !by_time && !self.seats[at].seen.contains(&cell) {
                 return broken!("no-blind-overwrite", "{at} wrote over what it never saw: {one:?}");
             }
         }
         self.takes_what_it_says()
     }
 
-    /// `n` and the rows that say what was taken of it are in balance on the server.
+    /// On the server, `n` and the rows that record what was taken from it balance.
     fn takes_what_it_says(&self) -> Checked {
-        // What was withdrawn, and what the history offers again, is written whole or parked. An app that insists writes
-        // over what has come since.
+        // Withdrawn mutations, and those that the history offers again, are written whole or
+        // parked. A client-wins edit overwrites later changes.
         let insists = |one: &Written| {
             let runs = !one.reverse && !self.site.ever_accepted(&self.known_as(one.id));
             !runs && one.retried && one.rows.iter().any(|name| name.0 == "takings")
@@ -306,15 +313,15 @@ impl World<'_> {
         Ok(())
     }
 
-    /// After a whole pass, while nobody else wrote: the base is what the server shows the user.
-    pub(super) fn is_in_step(&mut self, at: usize) -> Checked {
+    /// After a whole pass without other writers, the base is what the server shows the user.
+    pub(super) fn agrees_with_server(&mut self, at: usize) -> Checked {
         if self.seats[at].stale || self.seats[at].pulled != self.site.history().tick() {
             return Ok(());
         }
         let shown = self.shown(at);
         let base = &self.seats[at].sight.base;
         if *base == shown {
-            self.told.count("passes after which device and server agree");
+            self.report.count("passes after which device and server agree");
             return Ok(());
         }
         let names: BTreeSet<_> = base.keys().chain(shown.keys()).collect();
@@ -322,11 +329,11 @@ impl World<'_> {
         let both = name.map(|name| (name, base.get(*name), shown.get(*name)));
         broken!(
             "base-is-what-the-server-shows",
-            "{at} is in step with the server, and they differ: {both:?}"
+            "{at} finished a pass, and differs from the server: {both:?}"
         )
     }
 
-    /// What the server shows the user of a device, in the columns that the device has.
+    /// The rows that the server shows the user of a device, in the columns that the device has.
     pub(super) fn shown(&mut self, at: usize) -> Rows {
         let schema = self.seats[at].device.engine().schema().clone();
         let user = self.seats[at].device.user.clone();
@@ -352,7 +359,8 @@ impl World<'_> {
     }
 }
 
-/// Whether it edits a column that its device had gained and the server had not filled yet: its old value is NULL.
+/// Whether it edits a column that its device had gained and the server had not filled yet: its old
+/// value is NULL.
 fn edits_gained(schema: &Schema, one: &Mutation) -> bool {
     let Some(marks) = schema.named("marks") else { return false };
     let tint = marks.column_named(TINT).map(|at| marks.columns[at].id);

@@ -1,5 +1,5 @@
-//! What a push carries besides what was written is what the server had. What a mutation in the
-//! queue must stay, and what is parked with it.
+//! Invariants of a push's content: beside what was written, it carries only values that the server
+//! had. Also, what a mutation in the queue must keep, and what is parked with it.
 
 use rejoin_core::engine::queue::mutation::{Mutation, State};
 use rejoin_core::engine::rows::patch::PatchKind;
@@ -15,12 +15,12 @@ use super::site::cells;
 use super::world::World;
 use crate::simulate::{Checked, broken};
 
-/// Columns of which no two writes are alike, but for those of actions.
+/// Columns in which no two writes have the same value, except those of actions.
 const DISTINCT: [&str; 3] = ["name", "note", TINT];
 
 impl World<'_> {
-    /// R9: a version is that of the base, which a server gave: apps write times of their own into
-    /// their rows.
+    /// The version in a change is that of the base, which a server assigned: apps write times of
+    /// their own into their rows.
     pub(super) fn has_had_version(&self, at: usize, change: &Change) -> Checked {
         let Some(version) = change.version.as_ref().filter(|_| !is_of_removed(change)) else {
             return Ok(());
@@ -31,11 +31,11 @@ impl World<'_> {
         }
         broken!(
             "version-is-the-servers",
-            "{at} says that {name:?} was of {version}, which no server gave it"
+            "{at} sent {version} for {name:?}, which no server assigned"
         )
     }
 
-    /// R10: a row that is created again has what this mutation wrote, and else what the server had:
+    /// A row that is created again has what this mutation wrote, and otherwise what the server had:
     /// nothing of other edits.
     pub(super) fn brings_back_what_was(&self, group: &Group, change: &Change) -> Checked {
         let written = MutationId::parse(&group.id).and_then(|id| self.book.of(id));
@@ -63,12 +63,13 @@ impl World<'_> {
     }
 }
 
-/// Whether the server has removed its table. The device does not know the name any more, and gives one that no table has.
+/// Whether the server has removed its table. The device no longer has its name, and uses one that
+/// no table has.
 fn is_of_removed(change: &Change) -> bool {
     change.table_name.starts_with('(')
 }
 
-/// R7: what a server may have is what was sent, until its verdict.
+/// A sent mutation keeps the content that was sent until its verdict.
 pub(super) fn is_as_sent(was: &Mutation, one: &Mutation) -> Checked {
     let is_sent = |one: &Mutation| matches!(one.state, State::Sent | State::Uncertain);
     if is_sent(was) && is_sent(one) && was.attempt == one.attempt && was.effect != one.effect {
@@ -81,7 +82,7 @@ pub(super) fn is_as_sent(was: &Mutation, one: &Mutation) -> Checked {
     Ok(())
 }
 
-/// R10: where a create was parked just now, no edit of its row goes on without it.
+/// When a create is parked, no edit of its row remains in the queue.
 pub(super) fn leaves_none_behind(
     schema: &Schema,
     base: &Rows,
@@ -95,7 +96,7 @@ pub(super) fn leaves_none_behind(
     let mut made = of(parked, PatchKind::Insert);
     made.retain(|name| !base.contains_key(name));
     for one in queue.iter().filter(|one| one.state != State::Parked) {
-        // Whatever made the row too is what later ones stand upon.
+        // A later edit may depend on any other mutation that also created the row.
         let makes = of(one, PatchKind::Insert);
         made.retain(|name| !makes.contains(name));
         let is_left = one.seq > parked.seq && one.state == State::Pending && one.action.is_none();

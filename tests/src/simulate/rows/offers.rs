@@ -1,7 +1,7 @@
-//! What a device pushes, in its order: nothing is offered twice as it was found in conflict, an
-//! action is accepted only while what it read is current, and what depends on a verdict waits for
-//! it. What is accepted is applied whole and to the columns meant. What an undo pushes takes back
-//! no edit but its own.
+//! Invariants of what a device pushes, in order. No content is offered again after a conflict. An
+//! action is accepted only while its reads are current. A mutation that depends on a verdict waits
+//! for it. An accepted mutation is applied whole and to the columns meant. An undo reverts only its
+//! own edit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,10 +21,10 @@ use super::site::{Offered, Pushed, cells};
 use super::world::World;
 use crate::simulate::{Checked, broken};
 
-/// Conflicts after which an edit is forced, or is the app's to decide.
+/// Number of conflicts after which an edit is forced, or left to the app.
 const CONFLICTS: u32 = 4;
 
-/// What was given up after it was sent.
+/// A mutation that was discarded after it was sent.
 #[derive(Debug, Clone)]
 pub(super) struct Withdrawn {
     pub(super) id: MutationId,
@@ -32,48 +32,48 @@ pub(super) struct Withdrawn {
     pub(super) rows: Vec<Name>,
 }
 
-/// The conflicts of a mutation since the app last decided about anything.
+/// The conflicts of a mutation since the app's last decision.
 #[derive(Debug)]
 struct Conflicts {
     attempt: i64,
     /// What it compared and wrote; none if an action before it ran again for the same verdicts.
     content: Option<String>,
-    /// The server's changes until then.
+    /// The number of the server's changes until then.
     tick: usize,
     times: u32,
 }
 
-/// What was offered so far.
+/// The mutations offered so far.
 #[derive(Debug, Default)]
 pub(super) struct Offers {
     /// Devices that have sent a mutation: copies of a file send the same.
     senders: BTreeMap<String, BTreeSet<usize>>,
     conflicts: BTreeMap<String, Conflicts>,
-    /// Cells that a mutation was accepted for, and what they had before.
+    /// Cells that a mutation was accepted for, and their previous values.
     displaced: BTreeMap<(String, Name, String), Option<String>>,
 }
 
 impl Offers {
-    /// An app has decided, a user sees other rows from now on, or a reset has removed the rows that were met: what was in
-    /// conflict may be offered as it was.
+    /// Resets the conflicts after an app's decision, a change of access, or a reset: content that
+    /// was in conflict may be offered again.
     pub(super) fn begin_anew(&mut self) {
         self.conflicts.clear();
     }
 
-    /// Whether nobody but this device ever sent it.
+    /// Whether only this device ever sent it.
     pub(super) fn is_of_one(&self, id: MutationId) -> bool {
         self.senders.get(&id.to_string()).is_none_or(|devices| devices.len() == 1)
     }
 }
 
 impl World<'_> {
-    /// Looks at what was pushed since the last look.
+    /// Checks the pushes since the last call.
     pub(super) fn look_at_pushes(&mut self, at: usize, received: bool) -> Checked {
         for push in self.site.pushes.take() {
             self.is_by_time(&push)?;
             self.is_another_offer(at, &push, received)?;
             self.has_read_what_is_current(&push)?;
-            self.waits_for_the_word(at, &push.groups)?;
+            self.waits_for_verdict(at, &push.groups)?;
             self.is_after_what_it_read(&push.groups)?;
             let schema = self.seats[at].device.engine().schema().clone();
             for Offered { group, fresh, .. } in &push.groups {
@@ -91,8 +91,9 @@ impl World<'_> {
         Ok(())
     }
 
-    /// O10: what was in conflict is not offered a second time while its rows are as they were, and
-    /// is forced in the end. A conflict whose answer the device did not receive changes nothing for the device.
+    /// After a conflict the same content is not offered again while its rows are unchanged, and in
+    /// the end it is forced. A conflict whose response the device did not receive changes nothing
+    /// for the device.
     fn is_another_offer(&mut self, at: usize, push: &Pushed, received: bool) -> Checked {
         let history = self.site.history();
         let mut run_again: BTreeSet<Name> = BTreeSet::new();
@@ -105,8 +106,8 @@ impl World<'_> {
                 continue;
             }
             let rows = named(group);
-            // What such an edit compares follows the action's runs. A sent one compares what an earlier run wrote, and may
-            // come to the same again (seed 12012449).
+            // What such an edit compares follows the action's runs. A sent one compares what an
+            // earlier run wrote, and may come to the same again (seed 12012449).
             let follows_a_run = rows.iter().any(|row| run_again.contains(row));
             let content = format!("{:?} {:?}", group.changes, group.reads);
             let content = Some(content).filter(|_| !follows_a_run);
@@ -145,7 +146,7 @@ impl World<'_> {
         Ok(())
     }
 
-    /// O8: what an action has read by key is what the row had when it was accepted.
+    /// The values that an action has read by key are current when it is accepted.
     fn has_read_what_is_current(&self, push: &Pushed) -> Checked {
         let rows = push.before.iter().filter(|(name, _)| name.0 == "tallies");
         let mut tallies: BTreeMap<&str, Option<i64>> =
@@ -168,29 +169,26 @@ impl World<'_> {
         Ok(())
     }
 
-    /// O4: what read what an earlier action wrote is accepted only after that.
+    /// An action that read what an earlier action wrote is accepted only after it.
     fn is_after_what_it_read(&self, push: &[Offered]) -> Checked {
         let doing = |id: &str| {
             let written = self.book.of(MutationId::parse(id)?)?;
             written.doing.clone().filter(|_| !self.is_excepted(FOLLOWS, written))
         };
         for (at, one) in push.iter().enumerate() {
-            let told = doing(&one.group.id).filter(|_| one.fresh);
-            let Some(Doing::Tell(_, of)) = told else { continue };
+            let reader = doing(&one.group.id).filter(|_| one.fresh);
+            let Some(Doing::Tell(_, of)) = reader else { continue };
             for earlier in push[..at].iter().filter(|earlier| !earlier.accepted) {
                 if matches!(doing(&earlier.group.id), Some(Doing::Take(tally, _)) if tally == of) {
                     let (id, took) = (&one.group.id, &earlier.group.id);
-                    return broken!(
-                        FOLLOWS,
-                        "{id} told of what {took} took, which was not accepted"
-                    );
+                    return broken!(FOLLOWS, "{id} read what {took} wrote, which was not accepted");
                 }
             }
         }
         Ok(())
     }
 
-    /// S1, S2: what was accepted went where it was meant to go, and all of it did.
+    /// An accepted mutation was written to the columns meant, and completely.
     fn is_meant(&self, schema: &Schema, group: &Group) -> Checked {
         let Some(written) = MutationId::parse(&group.id).and_then(|id| self.book.of(id)) else {
             return Ok(());
@@ -198,7 +196,7 @@ impl World<'_> {
         for change in &group.changes {
             let sent = cells(change.data.as_deref().map(RawValue::get));
             let name = (change.table_name.clone(), change.id.clone());
-            // A row that is brought back has more in it than was written.
+            // A resurrected row has more columns than were written.
             let wrote = written.cells.iter().any(|(row, column, _)| *row == name && column == TINT);
             let (meant, is) = (written.tint, self.site.identity());
             if wrote && sent.iter().any(|(column, _)| column == TINT) && meant != is {
@@ -225,7 +223,7 @@ impl World<'_> {
             if is_update && sent.len() < open {
                 return broken!(
                     "mutation-is-applied-whole",
-                    "{} wrote {patch:?}, and was taken for {sent:?}",
+                    "{} wrote {patch:?}, and was accepted for {sent:?}",
                     group.id
                 );
             }
@@ -233,8 +231,8 @@ impl World<'_> {
         Ok(())
     }
 
-    /// O12: what follows upon rows of something that was given up is not sent before the server's word on that.
-    fn waits_for_the_word(&self, at: usize, push: &[Offered]) -> Checked {
+    /// A mutation on rows of a discarded one is not sent before the verdict on that one.
+    fn waits_for_verdict(&self, at: usize, push: &[Offered]) -> Checked {
         for open in &self.seats[at].open {
             let follows = |group: &&Group| {
                 group.seq > open.seq.0
@@ -244,7 +242,7 @@ impl World<'_> {
             if let Some(group) = push.iter().map(|one| &one.group).find(follows) {
                 return broken!(
                     "follower-waits-for-verdict",
-                    "{} was given up and is open: {group:?}",
+                    "{} was discarded and has no verdict: {group:?}",
                     open.id
                 );
             }
@@ -252,7 +250,7 @@ impl World<'_> {
         Ok(())
     }
 
-    /// O12: nor is it held against what comes in meanwhile.
+    /// Such a mutation is not checked for conflicts with pulled rows either.
     pub(super) fn waits_unjudged(&self, at: usize, parked: &Mutation) -> Checked {
         let Some(written) = self.book.of(parked.id) else { return Ok(()) };
         if parked.reason != Some(ParkReason::Conflicted) || written.rows.len() > 1 {
@@ -263,13 +261,13 @@ impl World<'_> {
             None => Ok(()),
             Some(open) => broken!(
                 "follower-is-not-compared",
-                "{} was given up and is open, and this is parked: {parked:?}",
+                "{} was discarded and has no verdict, and this is parked: {parked:?}",
                 open.id
             ),
         }
     }
 
-    /// What a device has given up, and has no word on.
+    /// The mutations that a device has discarded and that have no verdict.
     pub(super) fn open_at(&self, at: usize) -> Vec<Withdrawn> {
         let seat = &self.seats[at];
         if seat.withdrawn.is_empty() {
@@ -295,7 +293,8 @@ impl World<'_> {
         }
     }
 
-    /// O13: an undo takes back what the mutation did to the server, where that still stands, and nothing else.
+    /// An undo reverts the mutation's changes on the server, where they are still present, and
+    /// nothing else.
     pub(super) fn takes_back_its_own(
         &mut self,
         at: usize,
@@ -322,19 +321,19 @@ impl World<'_> {
                 );
             };
             let wrote: BTreeMap<_, _> = sight::written(&schema, own).into_iter().collect();
-            let stood = view.get(&name);
+            let current_row = view.get(&name);
             let back = match patch.kind {
                 PatchKind::Update => sight::written(&schema, patch),
                 PatchKind::Delete => sight::written(&schema, own),
                 PatchKind::Insert => continue,
             };
-            for (column, back) in back.iter().filter(|(column, _)| is_told(column)) {
+            for (column, back) in back.iter().filter(|(column, _)| is_compared(column)) {
                 let mine = wrote.get(column);
-                let stands = stood.and_then(|row| row.get(column)).cloned();
-                if mine != Some(&stands) {
+                let current = current_row.and_then(|row| row.get(column)).cloned();
+                if mine != Some(&current) {
                     return broken!(
                         "undo-takes-back-its-own-edit",
-                        "{id} wrote {mine:?} into {name:?}, its undo finds {stands:?}"
+                        "{id} wrote {mine:?} into {name:?}, its undo finds {current:?}"
                     );
                 }
                 let key = (id.to_string(), name.clone(), column.clone());
@@ -353,7 +352,7 @@ impl World<'_> {
     }
 }
 
-fn is_told(column: &str) -> bool {
+fn is_compared(column: &str) -> bool {
     ["name", "note", "level"].contains(&column)
 }
 

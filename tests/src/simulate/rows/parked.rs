@@ -16,15 +16,15 @@ impl World<'_> {
     /// Checks that the history of the server explains why a mutation is parked.
     pub(super) fn is_parked(&mut self, at: usize, one: &Mutation) -> Checked {
         let Some(written) = self.book.of(one.id) else { return Ok(()) };
-        self.told.count(word(one));
+        self.report.count(word(one));
         let history = self.site.history();
         let touched = written.rows.iter().any(|name| history.others_wrote(name, at, written.known));
         drop(history);
         let invariant = match one.reason {
             Some(ParkReason::Rejected) if !self.may_be_rejected(written) => REJECTED,
-            // Time alone decides, and the row's last writer may have been this very device.
+            // Time alone decides, and the last writer of the row may be this very device.
             Some(ParkReason::Conflicted) if is_superseded(one) => return Ok(()),
-            Some(ParkReason::Conflicted) if self.is_judged_too_early(written, one) => {
+            Some(ParkReason::Conflicted) if self.is_decided_on_device(written, one) => {
                 "server-alone-compares-times"
             }
             Some(ParkReason::Conflicted) if self.is_for_policy(at, written, one) => POLICY,
@@ -38,18 +38,19 @@ impl World<'_> {
         broken!(invariant, "an innocent edit of {at} is parked: {one:?}, {:?}", written.rows)
     }
 
-    /// O11: where the later edit wins, no device judges: the server alone calls it a conflict, with a code.
-    fn is_judged_too_early(&self, written: &Written, one: &Mutation) -> bool {
+    /// In a table where the later edit wins, no device reports a conflict: only the server does,
+    /// with a code.
+    fn is_decided_on_device(&self, written: &Written, one: &Mutation) -> bool {
         let by_time = |name: &Name| self.setting.policy(&name.0) == Policy::LastWriteWins;
-        let is_told = one.detail.as_deref().is_some_and(|detail| detail.contains("\"code\":"));
+        let has_code = one.detail.as_deref().is_some_and(|detail| detail.contains("\"code\":"));
         let is_offered_again = self.site.ever_accepted(&self.known_as(one.id));
-        // What takes something back compares only, and so does what an action wrote.
+        // A reverse is compare-only, and so is what an action wrote.
         let is_edit = one.action.is_none() && !written.has_action && !written.reverse;
-        !is_told && is_edit && !is_offered_again && written.rows.iter().all(by_time)
+        !has_code && is_edit && !is_offered_again && written.rows.iter().all(by_time)
     }
 
     fn may_be_rejected(&self, written: &Written) -> bool {
-        // The item of a part may be gone, and a leaf's table, or its name may be another's.
+        // The item of a part may be gone, and so may a leaf's table; or its name may be taken.
         let may = |name: &Name| name.0 == "parts" || name.0 == LEAVES;
         written.bad
             || self.is_excepted(REJECTED, written)
@@ -70,19 +71,21 @@ impl World<'_> {
         written.rows.iter().any(is_others)
     }
 
-    /// O11: while the rows are there, a policy goes over them, or the server says who was the last.
+    /// While the rows exist, a policy overwrites them, or the server names the last writer.
     fn is_for_policy(&self, at: usize, written: &Written, one: &Mutation) -> bool {
-        // A later mutation of the same push may have created the row again, or a later page of the same pull.
+        // A later mutation of the same push, or a later page of the same pull, may have created the
+        // row again.
         let detail = one.detail.as_deref().unwrap_or_default();
         let gone = ["row.deleted", "row.not_found", "\"theirs\":null"];
         let was_gone = gone.iter().any(|word| detail.contains(word));
         let sight = &self.seats[at].sight;
         let updates = |patch: &RowPatch| patch.kind == PatchKind::Update;
         let updates = written.first.effect.rows.iter().all(updates);
-        // One part that the app must decide of parks the whole (O6): of two policies each may leave the other's rows to it.
+        // One part that the app must decide parks the whole: each of two policies may leave the
+        // other's rows to the app.
         let policies: Vec<Policy> =
             written.rows.iter().map(|name| self.setting.policy(&name.0)).collect();
-        // A retried edit comes after what its own device has done since: that may have deleted the row.
+        // A retried edit comes after later edits of its own device, which may have deleted the row.
         let is_there = |name: &Name| {
             sight.base.contains_key(name)
                 && sight.view.get(name).is_some_and(is_live)
@@ -96,21 +99,21 @@ impl World<'_> {
             && !written.reverse
             && !self.is_excepted(POLICY, written)
             && !self.is_foreign(written)
-            // What takes the place of something that was sent may meet that on the server.
-            && !self.stands_on_given_up(written)
+            // The replacement of a sent mutation may meet it on the server.
+            && !self.depends_on_discarded(written)
             && !written.groundless
             && !was_gone
             && policies.windows(2).all(|two| two[0] == two[1])
             && written.rows.iter().all(is_there)
     }
 
-    fn stands_on_given_up(&self, written: &Written) -> bool {
+    fn depends_on_discarded(&self, written: &Written) -> bool {
         let mut others = self.book.written.iter().filter(|one| one.given_up);
         others.any(|one| one.rows.iter().any(|name| written.rows.contains(name)))
     }
 
-    /// Whether another device has deleted one of its rows. If that was in the push that made the row, as two copies of a file
-    /// may do, the history does not show it.
+    /// Whether another device has deleted one of its rows. The history does not show a delete in
+    /// the push that created the row, which two copies of a file can send.
     fn is_deleted_elsewhere(&self, at: usize, written: &Written) -> bool {
         let deletes = |other: &Written| {
             let mut rows = other.rows.iter().filter(|name| written.rows.contains(name));
@@ -127,7 +130,8 @@ impl World<'_> {
     }
 
     fn may_be_in_conflict(&self, at: usize, written: &Written) -> bool {
-        // A mutation on the same row conflicts with another user's write, which that pending edit hides on the device.
+        // A mutation on the same row conflicts with another user's write, which that pending edit
+        // hides on the device.
         let queue = self.seats[at].sight.queue.iter();
         let upon_parked = queue.filter(|one| one.id != written.id).any(|one| {
             let meets = |one: &Written| one.rows.iter().any(|name| written.rows.contains(name));
@@ -144,13 +148,13 @@ impl World<'_> {
             || written.doing.is_some()
             || written.gained
             || self.is_foreign(written)
-            || self.stands_on_given_up(written)
-            || self.stands_on_copied_action(written)
+            || self.depends_on_discarded(written)
+            || self.follows_copied_action(written)
     }
 
-    /// Whether it was written over what an action of a copied file had written: the other copy ran it, too, and may have
-    /// written something else.
-    fn stands_on_copied_action(&self, written: &Written) -> bool {
+    /// Whether it was written over what an action of a copied file had written: the other copy ran
+    /// the action too, and may have written something else.
+    fn follows_copied_action(&self, written: &Written) -> bool {
         let of_action = |one: &&Written| one.copied && one.doing.is_some() && one.id != written.id;
         let mut others = self.book.written.iter().filter(of_action);
         others.any(|one| one.rows.iter().any(|name| written.rows.contains(name)))
@@ -165,7 +169,8 @@ fn is_superseded(parked: &Mutation) -> bool {
     parked.detail.as_deref().unwrap_or_default().contains("row.superseded")
 }
 
-/// Whether it wrote the column that comes and goes: an insert with its default, or without it, did not.
+/// Whether it wrote the optional column: an insert with its default, or without it, did
+/// not.
 fn names_tint(written: &Written) -> bool {
     let mut patches = written.first.effect.rows.iter();
     let updates = patches.any(|patch| patch.kind == PatchKind::Update);
@@ -181,7 +186,7 @@ fn word(parked: &Mutation) -> &'static str {
     let detail = parked.detail.as_deref().unwrap_or_default();
     match parked.reason {
         Some(ParkReason::Conflicted) if detail.contains("superseded") => {
-            "parked: a later edit has won"
+            "parked: superseded by a later edit"
         }
         Some(ParkReason::Conflicted) => "parked as conflicted",
         Some(ParkReason::Rejected) if detail.contains("column.unknown") => {
@@ -190,7 +195,7 @@ fn word(parked: &Mutation) -> &'static str {
         Some(ParkReason::Rejected) => "parked as rejected",
         Some(ParkReason::Refused) if detail.contains("expired") => "parked as expired",
         Some(ParkReason::Refused) => "parked as refused",
-        Some(ParkReason::Depends) => "parked for what it stands on",
+        Some(ParkReason::Depends) => "parked for a dependency",
         Some(ParkReason::Unreplayable) => "parked: an action that cannot run again",
         Some(ParkReason::Remainder | ParkReason::ServerFault) | None => "parked for another reason",
     }

@@ -1,4 +1,4 @@
-//! A device and the server in talk: exchanges, passes, and what comes between them.
+//! Exchanges and passes of a device, and writes between them.
 
 use anyhow::Result as Done;
 use fastrand::Rng;
@@ -10,7 +10,7 @@ use crate::simulate::{Checked, broken};
 use crate::{Fault, Moment};
 
 impl World<'_> {
-    /// Some writes come while a push has no answer, or between it and the pull that follows.
+    /// Writes while a push has no response, or between it and the following pull.
     pub(super) fn midway(&mut self, at: usize, number: u32, rng: &mut Rng) -> Checked {
         self.site.who.set(at);
         if rng.bool() {
@@ -24,7 +24,7 @@ impl World<'_> {
                 Ok(Moment::Leaving(Phase::Pushing)) if undecided && fault.is_none() => {
                     self.look(at, &Why::Exchanged)?;
                     if self.seats[at].device.push_undecided(&self.site).is_ok() {
-                        self.told.count("a push on which nothing was decided");
+                        self.report.count("a push on which nothing was decided");
                     }
                     self.look(at, &Why::Exchanged)?;
                 }
@@ -51,7 +51,7 @@ impl World<'_> {
                 self.take_outside(at);
             }
         }
-        self.told.count("writes in the middle of a pass");
+        self.report.count("writes in the middle of a pass");
         self.exchanges(at, rng.usize(1..4), None)
     }
 
@@ -83,7 +83,7 @@ impl World<'_> {
         self.site.pulled.set(usize::MAX);
         let prepared = seat.device.prepare();
         if matches!(prepared, Ok(Moment::Leaving(Phase::Pushing))) {
-            // A staged snapshot may have been merged just now: what is sent was made upon that.
+            // A staged snapshot may have just been merged: the sent mutations are based on it.
             self.look(at, &Why::Exchanged)?;
         }
         let seat = &mut self.seats[at];
@@ -94,14 +94,14 @@ impl World<'_> {
         if moment.is_ok() && self.site.pulled.get() != usize::MAX {
             (seat.pulled, seat.stale) = (self.site.pulled.get(), false);
         }
-        self.told.say(|| match &moment {
+        self.report.say(|| match &moment {
             Ok(moment) => format!("   {at} {fault:?} {moment:?}"),
-            // Where a body is cut depends on the digits of the server's random tags.
+            // The position of the cut depends on the digits of the server's random tags.
             Err(_) if fault == Some(Fault::CutBody) => format!("   {at} {fault:?}"),
             Err(error) => format!("   {at} {fault:?} {error:#}"),
         });
         if let (Some(fault), Ok(Moment::Leaving(_)) | Err(_)) = (fault, &moment) {
-            self.told.count(word(fault));
+            self.report.count(word(fault));
         }
         self.after_exchange(at, moment.is_ok())?;
         self.seats[at].open.clear();
@@ -109,16 +109,16 @@ impl World<'_> {
             self.seats[at].is_reset = false;
             self.seats[at].known = self.seats[at].pulled;
             self.seats[at].epoch = self.epoch;
-            self.is_in_step(at)?;
+            self.agrees_with_server(at)?;
         }
         Ok(moment)
     }
 
     /// Checks what one exchange did; `received` says whether the device processed the answer.
     pub(super) fn after_exchange(&mut self, at: usize, received: bool) -> Checked {
-        self.site.wire.tell(self.told);
+        self.site.wire.tell(self.report);
         for seen in self.site.take_seen() {
-            self.told.count(seen);
+            self.report.count(seen);
         }
         if let Some(wrong) = self.site.take_wrong() {
             return Err(wrong);
@@ -128,18 +128,18 @@ impl World<'_> {
         let moved = self.site.moved.take().then(|| self.seats[at].sight.base.clone());
         self.look(at, &Why::Exchanged)?;
         let Some(before) = moved else { return Ok(()) };
-        self.told.count("an answer of another schema");
+        self.report.count("an answer of another schema");
         let after = &self.seats[at].sight.base;
         if before == *after {
             return Ok(());
         }
         broken!(
             "other-schema-applies-nothing",
-            "an answer of another schema made of {before:?} at {at} {after:?}"
+            "an answer of another schema changed {before:?} at {at} to {after:?}"
         )
     }
 
-    /// A device sends what it has, and this happens to it.
+    /// A device sends its mutations with this fault.
     pub(super) fn send_with(&mut self, at: usize, fault: Fault) -> Checked {
         for _ in 0..6 {
             self.site.who.set(at);
@@ -153,9 +153,9 @@ impl World<'_> {
         Ok(())
     }
 
-    /// One pass, to its end or its first error, which is given back.
+    /// Runs one pass, to its end or its first error, which is returned.
     fn pass(&mut self, at: usize) -> Checked<Option<String>> {
-        // Far above what any pass needs.
+        // Far more than any pass needs.
         for _ in 0..300 {
             match self.exchange(at, None)? {
                 Ok(Moment::Finished(_)) => return Ok(None),
@@ -166,14 +166,14 @@ impl World<'_> {
         broken!("pass-ends", "a pass of {at} does not end")
     }
 
-    /// Passes until one ends well.
+    /// Runs passes until one succeeds.
     pub(super) fn sync(&mut self, at: usize) -> Checked {
         let mut last = String::new();
         for _ in 0..6 {
             let Some(error) = self.pass(at)? else { return Ok(()) };
             last = error;
         }
-        broken!("pass-succeeds", "no pass of six of {at} ends well: {last}")
+        broken!("pass-succeeds", "none of six passes of {at} succeeds: {last}")
     }
 }
 
@@ -182,12 +182,12 @@ fn word(fault: Fault) -> &'static str {
         Fault::RequestLost => "a request lost",
         Fault::AnswerLost => "an answer lost",
         Fault::Doubled => "a request doubled",
-        Fault::Late => "a request that comes late",
+        Fault::Late => "a late request",
         Fault::Failed => "500 before any work",
         Fault::FailedAfterwards => "500 after the work",
         Fault::Unavailable => "503",
         Fault::CutBody => "an answer cut",
-        Fault::Html => "a page for people",
+        Fault::Html => "an HTML page",
         Fault::TooLarge => "413",
     }
 }

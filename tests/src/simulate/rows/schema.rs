@@ -1,4 +1,5 @@
-//! The server's tables change while devices have work that names them: columns and a table come, go, and come back as others.
+//! Changes of the server's tables while devices have mutations on them: columns and a table are
+//! added, removed, and added again with another identity.
 
 use fastrand::Rng;
 use rejoin_core::engine::schema::model::Schema;
@@ -10,10 +11,10 @@ use super::world::World;
 use crate::Fault;
 use crate::simulate::Checked;
 
-/// The column of `marks` that comes and goes.
+/// The optional column of `marks`.
 pub(super) const TINT: &str = "tint";
 
-/// What the column holds where nothing was written to it.
+/// The value of the column where none was written.
 pub(super) const DEFAULT: &str = "7";
 
 impl World<'_> {
@@ -27,11 +28,11 @@ impl World<'_> {
         let table = ["items", "marks"][rng.usize(..2)];
         let sql = format!("ALTER TABLE {table} ADD COLUMN {name} TEXT DEFAULT 'new'");
         self.site.change(|backend| backend.alter(&sql));
-        self.told.count("a gained column");
+        self.report.count("a gained column");
     }
 
-    /// A table or a column goes or comes, perhaps as another of the same name and perhaps of another type, and perhaps just after a
-    /// device has edited it, or sent an edit of it.
+    /// Adds or removes a table or a column, perhaps under the same name with another identity or
+    /// type, and perhaps just after a device has edited it, or sent an edit of it.
     pub(super) fn rework(&mut self, at: usize, rng: &mut Rng) -> Checked {
         let (edits, sends) = [(false, false), (true, false), (true, true)][rng.usize(..3)];
         let is_table = rng.bool();
@@ -52,35 +53,35 @@ impl World<'_> {
         let come = format!("ALTER TABLE marks ADD COLUMN {TINT} {kind} DEFAULT {DEFAULT}");
         if self.site.identity().is_none() {
             self.site.change(|backend| backend.alter(&come));
-            self.told.count("a column that comes back");
+            self.report.count("a re-added column");
             return Ok(());
         }
         let (gone, what) = if rng.bool() {
-            (format!("DROP COLUMN {TINT}"), "a column that goes")
+            (format!("DROP COLUMN {TINT}"), "a removed column")
         } else {
             self.columns += 1;
             (format!("RENAME COLUMN {TINT} TO more{}", self.columns), "a renamed column")
         };
         self.site.change(|backend| backend.alter(&format!("ALTER TABLE marks {gone}")));
-        self.told.count(what);
+        self.report.count(what);
         if rng.u8(..3) > 0 {
             self.site.change(|backend| backend.alter(&come));
-            self.told.count("a column that is another of the same name");
+            self.report.count("a re-added column with another identity");
         }
         Ok(())
     }
 
-    /// The table goes, perhaps to come back empty, or comes.
+    /// Removes the table, perhaps to add it again empty, or adds it.
     fn replace_leaves(&mut self, rng: &mut Rng) {
         let mut comes = true;
         if self.site.has_leaves() {
             self.site.change(|backend| backend.remove_table(LEAVES));
-            self.told.count("a table that goes");
+            self.report.count("a removed table");
             comes = rng.bool();
         }
         if comes {
             self.site.add_leaves();
-            self.told.count("a table that comes");
+            self.report.count("an added table");
         }
     }
 
@@ -90,11 +91,12 @@ impl World<'_> {
         let schema = self.seats[at].device.engine().schema().clone();
         let sql = self.leaf_sql(at, &schema, &id, rng.u16(..));
         let kept = sql.as_ref().is_some_and(|sql| self.seats[at].device.try_write(sql));
-        self.told.say(|| format!("   {at} writes {sql:?}{}", if kept { "" } else { " (refused)" }));
+        self.report
+            .say(|| format!("   {at} writes {sql:?}{}", if kept { "" } else { " (refused)" }));
         self.look(at, &Why::Wrote { doing: None, bad: false })
     }
 
-    /// A write to the table that comes and goes, if the device has it.
+    /// A write to the optional table, if the device has it.
     pub(super) fn leaf_sql(
         &self,
         at: usize,
@@ -125,12 +127,12 @@ impl World<'_> {
         let (tint, note) = (rng.u16(..), rng.u16(..));
         let sql = format!("UPDATE marks SET {TINT} = {tint}, note = 'n{note}' WHERE id = '{id}'");
         let kept = self.seats[at].device.try_write(&sql);
-        self.told.say(|| format!("   {at} writes {sql}{}", if kept { "" } else { " (refused)" }));
+        self.report.say(|| format!("   {at} writes {sql}{}", if kept { "" } else { " (refused)" }));
         self.look(at, &Why::Wrote { doing: None, bad: false })
     }
 }
 
-/// The identity under which a device has the column that comes and goes.
+/// The identity under which a device has the optional column.
 pub(super) fn identity(schema: &Schema) -> Option<u32> {
     let mut tables = schema.manifest.as_ref()?.tables.iter();
     let table = tables.find(|table| table.table_name == "marks")?;

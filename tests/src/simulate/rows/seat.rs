@@ -1,4 +1,4 @@
-//! A device of a world with what is known of it from outside.
+//! A device of a run with what is known of it from outside.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -14,37 +14,39 @@ use super::setting::DRAFTS;
 use super::sight::{self, Sight};
 use crate::Device;
 
-/// An end of a mutation, as the app was told: its number, whose, of which attempt.
+/// A verdict as the app received it: the mutation's id, its attempt, its kind.
 pub(super) type End = (MutationId, i64, VerdictKind);
 
 /// A device.
 #[derive(Debug)]
 pub(super) struct Seat {
     pub(super) device: Device,
-    /// The device of which file it is a copy, or itself.
+    /// The device whose file it is a copy of, or itself.
     pub(super) original: usize,
-    /// What it had when it was last looked at.
+    /// Its state at the last check.
     pub(super) sight: Sight,
     /// Cells that it ever had, in the view or in the base.
     pub(super) seen: HashSet<(Name, String, String)>,
-    /// The server's changes when its last request was answered, and when its last pass ended.
+    /// The number of the server's changes at its last response, and at the end of its last pass.
     pub(super) pulled: usize,
     pub(super) known: usize,
-    /// How often the server had been restored by then.
+    /// The number of restores of the server until then.
     pub(super) epoch: usize,
     /// Whether its user's access has changed since.
     pub(super) stale: bool,
     /// Whether its rows were removed by a reset since.
     pub(super) is_reset: bool,
-    /// Ends that the app was told of, by number, and up to where it has said that it knows.
+    /// Verdicts that the app received, by number, and the number up to which it has acknowledged
+    /// them.
     pub(super) ends: BTreeMap<i64, End>,
     pub(super) acknowledged: i64,
-    /// Mutations that it saw accepted.
+    /// Mutations whose acceptance it received.
     pub(super) accepted: Vec<MutationId>,
-    /// What its app gave up after it was sent; and of that, what had no word before the exchange that is under way.
+    /// Mutations that its app discarded after sending, and those of them that had no verdict before
+    /// the current exchange.
     pub(super) withdrawn: Vec<Withdrawn>,
     pub(super) open: Vec<Withdrawn>,
-    /// Whether its app is of an older version, which knows no action.
+    /// Whether its app is an older version, without actions.
     pub(super) is_older: bool,
     actions: Arc<Actions>,
 }
@@ -73,33 +75,33 @@ impl Seat {
         }
     }
 
-    /// When these rows of its base were written, by their versions.
+    /// The write times of these rows of its base, by their versions.
     pub(super) fn versions(&self, rows: &[Name]) -> BTreeMap<Name, i64> {
         let at = |name: &Name| time::parse(self.sight.base.get(name)?.get("updated_at")?);
         rows.iter().filter_map(|name| Some((name.clone(), at(name)?))).collect()
     }
 
-    /// The process dies and the app is started again.
+    /// Ends the process without a shutdown and starts the app again.
     pub(super) fn crash(&mut self) {
         self.device.crash();
         self.take_actions();
     }
 
-    /// The app says what it can perform.
+    /// The app registers its actions.
     pub(super) fn take_actions(&mut self) {
         let none = || Arc::new(Actions::new());
         let actions = if self.is_older { none() } else { self.actions.clone() };
         self.device.engine().set_actions(actions, false).expect("actions that are in order");
     }
 
-    /// The app is started on what a death has left.
+    /// Starts the app on the files that a crash left.
     pub(super) fn put(&mut self, files: &Files) {
         self.device.put(files);
         self.take_actions();
     }
 
-    /// The file is another user's from here on, and nothing of the former is known. What that one has seen remains: a
-    /// request of theirs may still be on its way.
+    /// Another user takes over the file: forgets what the former user knew. The cells that the
+    /// former user has seen stay, because a request may still be in transit.
     pub(super) fn begin_anew(&mut self) {
         self.ends.clear();
         self.accepted.clear();
@@ -122,7 +124,8 @@ impl Seat {
         copy
     }
 
-    /// Notes every cell that it has, and what each that waits has written: the next was made upon that.
+    /// Records every cell of the device, and the cells of each pending mutation, on which later
+    /// ones are based.
     pub(super) fn remember(&mut self) {
         let schema = self.device.engine().schema().clone();
         for patch in self.sight.queue.iter().flat_map(|one| &one.effect.rows) {

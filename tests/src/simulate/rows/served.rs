@@ -1,7 +1,9 @@
-//! The schema that a server has: which of the tables and columns that come and go exist, and what columns are called now.
+//! The schema of a server: which of the tables and optional columns exist, and the present
+//! names of columns.
 //!
-//! PostgreSQL shows that a column was renamed, so a push under the old name writes the column of the new name. SQLite does not
-//! show it: there the old column is gone, and the new one is another.
+//! PostgreSQL shows that a column was renamed, so a push under the old name writes the column of
+//! the new name. SQLite does not show it: there the old column is gone, and the new one is a
+//! different one.
 
 use std::collections::BTreeMap;
 
@@ -14,15 +16,15 @@ use super::schema::TINT;
 use super::setting::LEAVES;
 use crate::backend::SideSession;
 
-/// The table of which columns are renamed.
+/// The table whose columns are renamed.
 const RENAMED_IN: &str = "marks";
 
 /// The server's schema as it is between two changes.
 #[derive(Debug, Default)]
 pub(super) struct Served {
-    /// Whether the table that comes and goes exists.
+    /// Whether the optional table exists.
     pub(super) leaves: bool,
-    /// The identity of the column that comes and goes, if it exists.
+    /// The identity of the optional column, if it exists.
     pub(super) tint: Option<u32>,
     /// The columns of each schema that was ever served, by its version and hash. Empty over SQLite.
     schemas: BTreeMap<(i64, String), Vec<ColumnIdentity>>,

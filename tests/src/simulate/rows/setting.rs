@@ -1,4 +1,4 @@
-//! What a world is made of before anything happens: tables, policies, users, actions.
+//! The setting of a run: tables, policies, users, actions.
 
 use std::sync::Arc;
 
@@ -11,11 +11,12 @@ use crate::{Backend, Store};
 /// The users, whose first letters begin the keys of their rows.
 pub(super) const USERS: [&str; 3] = ["ana", "ben", "cyd"];
 
-/// The tables that are always there, parents first.
+/// The permanent tables, parents first.
 pub(super) const TABLES: [&str; 5] = ["items", "parts", "marks", "tallies", "takings"];
 
-/// `items` are deleted softly, have parts, and a rule that only the server knows; those without an owner are everybody's.
-/// `marks` are deleted for good; their `tint` comes and goes. Of `tallies` actions take (`m`), or take and say so (`n`, and a row of `takings`).
+/// `items` are soft-deleted, have parts, and a rule that only the server has; those without an
+/// owner are visible to all. `marks` are hard-deleted; their `tint` is optional. Actions take
+/// from `tallies`: from `m`, or from `n` with a row of `takings`.
 const SQL: &str = "
     CREATE TABLE items (
         id TEXT PRIMARY KEY, name TEXT NOT NULL, note TEXT, level INTEGER CHECK (level BETWEEN 0 AND 9),
@@ -29,11 +30,11 @@ const SQL: &str = "
     CREATE TABLE takings (id TEXT PRIMARY KEY, tally_id TEXT, n INTEGER, user_id TEXT, updated_at TEXT);
 ";
 
-/// The table that comes and goes. A user has no two rows of one name in it, which only the server checks: by triggers, because
-/// it takes no UNIQUE over SQLite (D29).
+/// The optional table. The names of a user's rows in it are unique, which only the
+/// server checks: by triggers, because SQLite tables may have no UNIQUE beside the key.
 pub(super) const LEAVES: &str = "leaves";
 
-/// How `leaves` is made.
+/// The SQL that creates `leaves`.
 pub(super) fn create_leaves(store: Store) -> String {
     let triggers = match store {
         Store::Sqlite => LEAF_TRIGGERS,
@@ -63,13 +64,13 @@ const LEAF_TRIGGERS_IN_POSTGRES: &str = "
     CREATE TRIGGER leaf_made BEFORE INSERT ON leaves FOR EACH ROW EXECUTE FUNCTION leaf_is_alone();
     CREATE TRIGGER leaf_named BEFORE UPDATE OF name ON leaves FOR EACH ROW EXECUTE FUNCTION leaf_is_alone()";
 
-/// Takes of `m` what is there, and nothing else shows it.
+/// Takes from `m` without another trace.
 const TAKE: &str = r#"{"name": "take",
     "parameters": [{"name": "id", "type": "text"}, {"name": "by", "type": "integer"}],
     "preconditions": [{"sql": "SELECT m >= :by FROM tallies WHERE id = :id", "message": "too few"}],
     "statements": ["UPDATE tallies SET m = m - :by WHERE id = :id"]}"#;
 
-/// Takes of `n`, and notes it in a row of its own.
+/// Takes from `n`, and records it in a row.
 const COUNT: &str = r#"{"name": "count",
     "parameters": [{"name": "id", "type": "text"}, {"name": "by", "type": "integer"}],
     "ids": {"row": {"table": "takings", "identity": ["id"]}},
@@ -77,45 +78,46 @@ const COUNT: &str = r#"{"name": "count",
     "statements": ["UPDATE tallies SET n = n - :by WHERE id = :id",
         "INSERT INTO takings (id, tally_id, n) VALUES (:row, :id, :by)"]}"#;
 
-/// Writes what it reads in another table.
+/// Writes a value that it reads in another table.
 const TELL: &str = r#"{"name": "tell",
     "parameters": [{"name": "id", "type": "text"}, {"name": "of", "type": "text"}],
     "preconditions": [{"sql": "SELECT count(*) FROM marks WHERE id = :id", "message": "no such mark"}],
     "statements": ["UPDATE marks SET note = 'm' || (SELECT m FROM tallies WHERE id = :of) WHERE id = :id"]}"#;
 
-/// Writes every mark without looking at any.
+/// Writes every mark without reading any.
 const SIGN: &str = r#"{"name": "sign", "parameters": [{"name": "as", "type": "text"}],
     "statements": ["UPDATE marks SET note = :as"]}"#;
 
-/// Reads a table that only this device has: nobody may.
+/// Reads a table that only this device has, which is not allowed.
 const QUOTE: &str = r#"{"name": "quote", "parameters": [{"name": "id", "type": "text"}],
     "statements": ["UPDATE marks SET note = (SELECT note FROM drafts) WHERE id = :id"]}"#;
 
-/// A table of the app's own, and what stands in it.
+/// A local-only table of the app, and its row.
 pub(super) const DRAFTS: &str = "CREATE TABLE drafts (id TEXT PRIMARY KEY, note TEXT); INSERT INTO drafts VALUES ('d', 'draft')";
 
-/// Whether `weigh` writes an item, and not a mark, at so much of `m`: others' taking may turn that over.
+/// Whether `weigh` writes an item, and not a mark, at this value of `m`, which other writers may
+/// change.
 pub(super) fn is_light(m: i64) -> bool {
     m % 2 == 0
 }
 
-/// Writes in another table what its user saw, if that is still so.
+/// Writes in another table what its user saw, if it is still current.
 const VOUCH: &str = r#"{"name": "vouch",
     "parameters": [{"name": "id", "type": "text"}, {"name": "of", "type": "text"}, {"name": "m", "type": "integer"}],
     "preconditions": [{"sql": "SELECT m = :m FROM tallies WHERE id = :of", "message": "it has changed"},
         {"sql": "SELECT count(*) FROM marks WHERE id = :id", "message": "no such mark"}],
     "statements": ["UPDATE marks SET note = 'v' || :m WHERE id = :id"]}"#;
 
-/// A world's setting, which follows from its seed.
+/// The setting of a run, which follows from its seed.
 #[derive(Debug)]
 pub(super) struct Setting {
-    /// The user of each device at first.
+    /// The first user of each device.
     pub(super) users: Vec<&'static str>,
     /// The policies of `items` and `marks`.
     pub(super) policies: [Policy; 2],
-    /// The policy of `tallies`, which holds for no action (O7).
+    /// The policy of `tallies`, which does not apply to actions.
     pub(super) tallies: Policy,
-    /// Keys that each user writes, by table.
+    /// Number of keys that each user writes, by table.
     pub(super) rows: u8,
 }
 
@@ -163,13 +165,13 @@ impl Setting {
     }
 }
 
-/// What the apps can perform.
+/// The actions of the apps.
 pub(super) fn actions() -> Arc<Actions> {
     let declared = Actions::new().declare(TAKE).declare(COUNT).declare(TELL).declare(SIGN);
     Arc::new(weighing(declared.declare(QUOTE).declare(VOUCH)))
 }
 
-/// What it reads decides which table it writes.
+/// The value that it reads decides which table it writes.
 fn weighing(actions: Actions) -> Actions {
     let text = |name| Parameter::new(name, ParameterType::Text);
     actions.handler("weigh", [text("id"), text("of")], |context, arguments| {

@@ -1,4 +1,5 @@
-//! What a device has: its rows as the app sees them, the base under them, and what the base and the queue make of each other.
+//! The state of a device: its rows as the app sees them, the base, the queue, and the check that
+//! base plus queue give the rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +18,7 @@ use crate::simulate::{Checked, Failure, broken};
 /// The invariant of [`Sight::is_base_with_mutations`].
 const BASE: &str = "view-is-base-plus-pending";
 
-/// What a device has just now.
+/// The present state of a device.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Sight {
     pub(super) view: Rows,
@@ -25,7 +26,7 @@ pub(super) struct Sight {
     pub(super) queue: Vec<Mutation>,
 }
 
-/// Looks at a device.
+/// Reads the state of a device.
 pub(super) fn look(engine: &mut Engine) -> Checked<Sight> {
     let schema = engine.schema().clone();
     let queue = engine.pending().map_err(|error| format!("the queue: {error}"))?;
@@ -76,7 +77,7 @@ pub(super) fn name(schema: &Schema, patch: &RowPatch) -> Option<Name> {
     Some((table.name.clone(), patch.row.key.as_text()?.to_owned()))
 }
 
-/// What a patch wrote: the columns that it changed, with their new values; all of them for an insert.
+/// The columns that a patch changed, with their new values; all columns for an insert.
 pub(super) fn written(schema: &Schema, patch: &RowPatch) -> Vec<(String, Option<String>)> {
     let Some(table) = schema.table(patch.row.table) else { return Vec::new() };
     let changed =
@@ -100,7 +101,8 @@ pub(super) fn cells(schema: &Schema, one: &Mutation) -> Vec<Cell> {
 }
 
 impl Sight {
-    /// I2, with rebase done by hand: the base with everything that waits laid upon it, actions run anew, is what the app sees.
+    /// Checks that the app sees the base with all pending mutations applied, actions run again;
+    /// computed without the engine.
     pub(super) fn is_base_with_mutations(
         &self,
         schema: &Schema,
@@ -114,15 +116,15 @@ impl Sight {
                 marked.push((one, ("marks".to_owned(), id.clone())));
             }
             match doing {
-                // What it reads is unknown, and so is what it writes.
+                // Its reads are unknown, and so are its writes.
                 Some(doing) if unknown.contains(&doing.reads()) => {
-                    lay_all(&mut rows, schema, one, &mut unknown);
+                    apply_recorded(&mut rows, schema, one, &mut unknown);
                     unknown.extend(doing.writes());
                 }
                 Some(doing) => {
                     doing.run(&mut rows, schema, one).map_err(|why| still_waits(one, &why))?;
                 }
-                None => lay_all(&mut rows, schema, one, &mut unknown),
+                None => apply_recorded(&mut rows, schema, one, &mut unknown),
             }
         }
         if rows == self.view {
@@ -150,8 +152,8 @@ impl Sight {
     }
 }
 
-/// Lays a mutation down as it was recorded (R1).
-pub(super) fn lay_all(
+/// Applies a mutation as it was recorded.
+pub(super) fn apply_recorded(
     rows: &mut Rows,
     schema: &Schema,
     one: &Mutation,
@@ -161,7 +163,8 @@ pub(super) fn lay_all(
         let Some(name) = name(schema, patch) else { continue };
         match (patch.kind, rows.contains_key(&name)) {
             (PatchKind::Delete, _) => drop(rows.remove(&name)),
-            // A policy may bring the row back, with what it remembers of it: actions find a row, of unknown content.
+            // A policy may resurrect the row with what it has stored of it: actions find a row of
+            // unknown content.
             (PatchKind::Update, false) => {
                 rows.insert(name.clone(), of_key(&name));
                 unknown.insert(name);
@@ -176,7 +179,7 @@ pub(super) fn lay_all(
     }
 }
 
-/// An action waits that cannot run on these rows.
+/// A pending action that cannot run on these rows.
 fn still_waits(one: &Mutation, why: &str) -> Failure {
     Failure::Invariant(BASE, format!("{} still waits, and {why}", one.id))
 }

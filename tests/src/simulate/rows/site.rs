@@ -1,5 +1,5 @@
-//! The server of a world, with a witness beside it: who changed which row, which mutations were accepted, and whether the
-//! one fits the other.
+//! The server of a run, and a record beside it: who changed which row, which mutations were
+//! accepted, and whether both agree.
 
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,38 +22,38 @@ use crate::{Backend, Backup, Peer, Store};
 /// A mutation's user and id.
 pub(super) type Known = (String, String);
 
-/// The server and its witness.
+/// The server and its record.
 #[derive(Debug)]
 pub(super) struct Site {
     pub(super) backend: Backend,
-    /// The device whose request is carried.
+    /// The device that sent the current request.
     pub(super) who: Cell<usize>,
     history: RefCell<History>,
-    /// What the server has accepted in this life of it.
+    /// Mutations that the server has accepted since its last restore.
     accepted: RefCell<BTreeSet<Known>>,
-    /// The stored verdicts of acceptance as they were read last. Only a push adds to them; compaction removes old ones, and
-    /// a mutation that comes again without its verdict is accepted again.
+    /// The stored verdicts of acceptance as of the last read. Only a push adds to them; compaction
+    /// removes old ones, and a mutation that is sent again without its verdict is accepted again.
     stored: RefCell<BTreeSet<Known>>,
-    /// What it has accepted in any.
+    /// Mutations that the server has ever accepted.
     ever: RefCell<BTreeSet<Known>>,
-    /// What it has accepted by pushes that changed no row.
+    /// Mutations accepted by pushes that changed no row.
     traceless: RefCell<BTreeSet<Known>>,
-    /// What the wire showed, to be counted.
+    /// Events on the wire, to be counted.
     seen: RefCell<Vec<&'static str>>,
-    /// What is not as it should be.
+    /// The first violation.
     wrong: RefCell<Option<Failure>>,
-    /// The server's changes when rows were pulled, if they were.
+    /// The number of the server's changes at the last pull, if there was one.
     pub(super) pulled: Cell<usize>,
     backup: RefCell<Option<(Backup, BTreeSet<Known>)>>,
     /// The session that reads the rows, and that writes as another program.
     side: RefCell<Option<SideSession>>,
-    /// Values that a push wrote over, and what it said that it had seen.
+    /// Values that a push overwrote, and what it declared as seen.
     pub(super) written_over: RefCell<Vec<Over>>,
     /// The server's schema.
     served: RefCell<Served>,
-    /// Whether an answer was of another schema than its request.
+    /// Whether a response was of another schema than its request.
     pub(super) moved: Cell<bool>,
-    /// What was pushed since the last look.
+    /// Pushes since the last check.
     pub(super) pushes: RefCell<Vec<Pushed>>,
     pub(super) wire: Wire,
 }
@@ -65,7 +65,7 @@ pub(super) struct Pushed {
     pub(super) groups: Vec<Offered>,
     /// The rows before it.
     pub(super) before: Rows,
-    /// Its changes, by their places in the history.
+    /// Its changes, by their positions in the history.
     pub(super) changes: Range<usize>,
     /// The server's clock.
     pub(super) now: i64,
@@ -76,18 +76,19 @@ pub(super) struct Pushed {
 pub(super) struct Offered {
     pub(super) group: Group,
     pub(super) accepted: bool,
-    /// Whether it was accepted just now: a copy of a file may ask again, behind what its other copy has changed.
+    /// Whether it was accepted just now: a copy of a file may repeat it after changes of the other
+    /// copy.
     pub(super) fresh: bool,
     pub(super) verdict: Option<Verdict>,
 }
 
-/// A cell that a device's push wrote over.
+/// A cell that a device's push overwrote.
 #[derive(Debug, Clone)]
 pub(super) struct Over {
     pub(super) name: Name,
     pub(super) column: String,
     pub(super) was: String,
-    /// Whether it said that it goes over whatever stands there.
+    /// Whether it was sent with `force`.
     pub(super) forced: bool,
     pub(super) old_only: bool,
 }
@@ -122,12 +123,12 @@ impl Site {
         self.history.borrow()
     }
 
-    /// Whether this life of the server has accepted a mutation.
+    /// Whether the server has accepted a mutation since its last restore.
     pub(super) fn has_accepted(&self, known: &Known) -> bool {
         self.accepted.borrow().contains(known)
     }
 
-    /// Whether any life of it has.
+    /// Whether the server has ever accepted it.
     pub(super) fn ever_accepted(&self, known: &Known) -> bool {
         self.ever.borrow().contains(known)
     }
@@ -137,12 +138,12 @@ impl Site {
         self.traceless.borrow().contains(known)
     }
 
-    /// All that this life has accepted.
+    /// All mutations accepted since the last restore.
     pub(super) fn accepted(&self) -> Ref<'_, BTreeSet<Known>> {
         self.accepted.borrow()
     }
 
-    /// Notes what has become of the rows; by whom is known.
+    /// Records the changes of the rows by this author.
     pub(super) fn note(&self, by: Option<usize>) -> usize {
         let leaves = self.has_leaves().then_some(LEAVES);
         let rows = self.by_side(|side| history::read(side, TABLES.into_iter().chain(leaves)));
@@ -162,8 +163,8 @@ impl Site {
         work(kept.get_or_insert_with(|| self.backend.side_session()))
     }
 
-    /// Changes the server as a whole. No other session is open meanwhile: a file that is replaced, and a PostgreSQL database that
-    /// is copied, must have none.
+    /// Changes the server as a whole. No other session is open meanwhile: a file that is replaced,
+    /// and a PostgreSQL database that is copied, must have none.
     pub(super) fn change<T>(&mut self, change: impl FnOnce(&mut Backend) -> T) -> T {
         *self.side.borrow_mut() = None;
         let done = change(&mut self.backend);
@@ -172,23 +173,23 @@ impl Site {
         done
     }
 
-    /// Reads the schema: only [`Site::change`] changes it.
+    /// Reads the schema, which only [`Site::change`] changes.
     fn see_schema(&self) {
         *self.served.borrow_mut() = self.by_side(Served::read);
     }
 
-    /// Makes the table that comes and goes.
+    /// Creates the optional table.
     pub(super) fn add_leaves(&mut self) {
         let sql = create_leaves(self.backend.store());
         self.change(|backend| backend.add_table(&sql, LEAVES));
     }
 
-    /// Whether the table that comes and goes is there.
+    /// Whether the optional table exists.
     pub(super) fn has_leaves(&self) -> bool {
         self.served.borrow().leaves
     }
 
-    /// The identity of the column that comes and goes; none while it is gone.
+    /// The identity of the optional column, if it exists.
     pub(super) fn identity(&self) -> Option<u32> {
         self.served.borrow().tint
     }
@@ -196,8 +197,9 @@ impl Site {
     pub(super) fn back_up(&mut self) {
         let backup = match self.backend.store() {
             Store::Sqlite => self.backend.backup(),
-            // The copy ends the sessions of the server. It would notice that by chance in this request or the next one, and
-            // the same seed would give two traces: it starts again.
+            // The copy ends the sessions of the server. The server would notice that in this
+            // request or the next one, by chance, so the same seed would give two traces: restart
+            // it.
             Store::Postgres => self.change(|backend| {
                 let backup = backend.backup();
                 backend.restart();
@@ -207,7 +209,7 @@ impl Site {
         *self.backup.borrow_mut() = Some((backup, self.accepted.borrow().clone()));
     }
 
-    /// Puts the last backup in place; whether there was one.
+    /// Restores the last backup; returns whether there was one.
     pub(super) fn restore(&mut self) -> bool {
         let Some((path, accepted)) = self.backup.borrow_mut().take() else { return false };
         self.change(|backend| backend.restore(&path));
@@ -221,18 +223,18 @@ impl Site {
         *self.stored.borrow_mut() = self.verdicts();
     }
 
-    /// The users whose rows a user was granted.
+    /// The users that granted their rows to a user.
     pub(super) fn buckets(&self, user: &str) -> BTreeSet<String> {
         let sql = format!("SELECT substr(bucket, 6) FROM rejoin_bucket WHERE user_id = '{user}'");
         self.by_side(|side| side.texts(&sql)).into_iter().collect()
     }
 
-    /// What was seen since the last look.
+    /// The events since the last call.
     pub(super) fn take_seen(&self) -> Vec<&'static str> {
         self.seen.take()
     }
 
-    /// What is not as it should be.
+    /// The first violation.
     pub(super) fn take_wrong(&self) -> Option<Failure> {
         self.wrong.take()
     }
@@ -247,7 +249,7 @@ impl Site {
         self.wrong.borrow_mut().get_or_insert(wrong);
     }
 
-    /// The mutations of the server's book that are accepted.
+    /// The accepted mutations in the server's table of verdicts.
     fn verdicts(&self) -> BTreeSet<Known> {
         let sql = "SELECT user_id, mutation_id FROM rejoin_verdict WHERE ending = 'accepted'";
         let found = self.by_side(|side| side.query(&[sql]));
@@ -279,9 +281,9 @@ impl Site {
         let groups: Vec<&Group> =
             offered.iter().filter(|one| one.fresh).map(|one| &one.group).collect();
         if groups.len() != fresh.len() {
-            self.is_wrong(format!("accepted without being asked: {fresh:?}"));
+            self.is_wrong(format!("accepted without a push: {fresh:?}"));
         }
-        self.is_as_told(user, &before, &groups, changed);
+        self.is_as_pushed(user, &before, &groups, changed);
         *self.stored.borrow_mut() = book;
         self.accepted.borrow_mut().extend(fresh.iter().cloned());
         if changed == 0 {
@@ -308,14 +310,16 @@ impl Site {
             }
         }
         if String::from_utf8_lossy(body).contains("\"force\":true") {
-            self.see("an edit that goes over whatever stands there");
+            self.see("a forced edit");
         }
     }
 
-    /// The rows are what the groups that were accepted just now say, and nothing else was changed.
+    /// Checks that the rows have the values of the groups that were accepted just now, and that
+    /// nothing else changed.
     ///
-    /// Of several changes of a cell in one push the last one is written, and the first one is what displaces the server's value.
-    fn is_as_told(&self, user: &str, before: &Rows, groups: &[&Group], changed: usize) {
+    /// Of several changes of a cell in one push the last is written, and the first displaces the
+    /// server's value.
+    fn is_as_pushed(&self, user: &str, before: &Rows, groups: &[&Group], changed: usize) {
         let history = self.history();
         let mut cells_written: BTreeMap<(Name, String), (Option<String>, &Group, &Change)> =
             BTreeMap::new();
@@ -337,7 +341,7 @@ impl Site {
         for (name, operation) in &rows {
             let there = history.now.get(name).is_some_and(is_live);
             let deletes = *operation == Operation::Delete;
-            // Where its user sees no row, a delete is accepted, whoever has the row.
+            // If its user sees no row, a delete is accepted even if another user has the row.
             if there == deletes && !(deletes && is_of_another(&history.now, name, user)) {
                 self.is_wrong(format!("accepted, and not done: {operation:?} of {name:?}"));
             }
@@ -368,7 +372,7 @@ impl Site {
         }
     }
 
-    /// A row that a push deleted takes its cells along.
+    /// A row that a push deleted loses its cells.
     fn deleted(&self, rows: &BTreeMap<Name, Operation>, change: &history::Change) {
         if rows.get(&change.name) != Some(&Operation::Delete) {
             return;
@@ -389,7 +393,7 @@ impl Site {
 
     fn witness(&self, user: &str, request: &Request, answer: Option<&Response>) {
         if let Some(409) = answer.map(|answer| answer.status) {
-            self.see("a schema that moved (409)");
+            self.see("a changed schema (409)");
         }
         let is_good = answer.is_some_and(|answer| answer.status == 200);
         let text = answer.map_or("", |answer| std::str::from_utf8(&answer.body).unwrap_or(""));
@@ -403,7 +407,7 @@ impl Site {
     }
 }
 
-/// Verdicts in the words of the wire.
+/// The trace names of verdicts on the wire.
 const ENDINGS: [(&str, &str); 8] = [
     ("\"verdict\":\"accepted\"", "verdicts: accepted"),
     ("\"verdict\":\"conflict\"", "verdicts: conflict"),
@@ -411,7 +415,7 @@ const ENDINGS: [(&str, &str); 8] = [
     ("\"verdict\":\"refused\"", "verdicts: refused"),
     ("\"verdict\":\"blocked\"", "verdicts: blocked"),
     ("\"verdict\":\"cancelled\"", "verdicts: cancelled"),
-    ("row.superseded", "verdicts: a later edit has won"),
+    ("row.superseded", "verdicts: superseded by a later edit"),
     ("constraint.trigger", "verdicts: a trigger of the server"),
 ];
 

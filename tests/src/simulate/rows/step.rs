@@ -1,94 +1,96 @@
-//! What can happen in a world of rows: plain data, each with its own chance.
+//! The steps of a run: plain data, each with its own random seed.
 
 use fastrand::Rng;
 
 use super::tales::Tale;
 use crate::Fault;
 
-/// Things that happen in a world.
+/// Number of steps of a run.
 const LONG: u32 = 40;
 
-/// One of so many is a tale.
+/// One in this many steps is a fixed sequence.
 const TALES: u8 = 16;
 
-/// One thing that happens.
+/// One step.
 #[derive(Debug, Clone)]
 pub struct Step {
-    /// Its number in the whole story; values that are written carry it.
+    /// Its number in the run; written values contain it.
     pub number: u32,
-    /// What it decides by chance follows from this.
+    /// Seed of its random choices.
     pub chance: u64,
-    /// What it is.
+    /// Its kind.
     pub what: What,
 }
 
-/// Kinds of steps. `at` is a device, counted round.
+/// Kinds of steps. `at` is a device, modulo their count.
 #[derive(Debug, Clone, Copy)]
 pub enum What {
     /// The user of a device writes by SQL.
     Write(usize),
     /// The user of a device performs an action.
     Perform(usize),
-    /// Somebody else writes on the server.
+    /// An outside writer writes on the server.
     Outside,
-    /// So many exchanges of a device, or fewer if its pass ends; the one of this number meets a fault.
+    /// This many exchanges of a device, or fewer if its pass ends; the one of this number meets a
+    /// fault.
     Exchange(usize, usize, Option<(usize, Fault)>),
-    /// The user of a device writes while its edits are on their way or a pull is under way.
+    /// The user of a device writes while its edits are in flight or a pull is running.
     Midway(usize),
-    /// Passes of a device until one ends well.
+    /// Passes of a device until one succeeds.
     Sync(usize),
-    /// Requests of a device that were given up arrive.
+    /// Requests of a device that timed out arrive.
     Late(usize),
-    /// A device commits what it is about to send, and dies before it leaves.
+    /// A device commits what it is about to send, and crashes before it is sent.
     DieLeaving(usize),
-    /// A device dies.
+    /// A device crashes.
     Die(usize),
-    /// A device dies at the so-many-th place on its way through the next exchanges.
+    /// A device crashes at the given point on its way through the next exchanges.
     DieWithin(usize, usize),
-    /// Another user signs in on a device; and the file's user comes back, or it is given up.
+    /// Another user signs in on a device; then the file's user comes back, or the file is reset.
     Switch(usize),
-    /// The app gives up what waits; with what stands on it, or alone.
+    /// The app discards a pending mutation, with its dependents or alone.
     Discard(usize, bool),
-    /// The app offers again what was parked; with its chain, or alone.
+    /// The app retries a parked mutation, with its chain or alone.
     Retry(usize, bool),
-    /// The app replaces what waits or was parked.
+    /// The app replaces a pending or parked mutation.
     Edit(usize),
-    /// The app takes back what was accepted.
+    /// The app undoes an accepted mutation.
     Undo(usize),
-    /// The app takes an undo back.
+    /// The app reverts an undo.
     Redo(usize),
-    /// The app reads how its writes ended, and perhaps says so.
+    /// The app reads its verdicts, and perhaps acknowledges them.
     Read(usize),
-    /// The app removes the rows of the server, and keeps what waits.
+    /// The app removes the server rows, and keeps the pending mutations.
     Reset(usize),
     /// The app empties the history.
     Prune(usize),
     /// A device's clock jumps.
     Clock(usize),
-    /// The server's log is compacted, after so many days.
+    /// The server's log is compacted after this many days.
     Compact(u16),
     /// A table of the server gains a column.
     Alter,
-    /// A column of the server goes, comes, or gets another type; perhaps a device has just edited it.
+    /// A column of the server is removed, added, or changes its type; perhaps a device has just
+    /// edited it.
     Rework(usize),
-    /// A backup of the server is taken, or the last one put back.
+    /// A backup of the server is taken.
     Backup,
-    /// See above.
+    /// The last backup of the server is restored.
     Restore,
-    /// A device's file is copied, and both go on.
+    /// A device's file is copied, and both copies continue.
     Copy(usize),
-    /// A user is granted the rows of another, or not any more.
+    /// A user gains or loses access to the rows of another.
     Grant,
     /// A row gets another owner, or none.
     Give,
-    /// Some steps in a row that seldom come together.
+    /// A sequence of steps that rarely occurs by chance.
     Tell(usize, Tale),
 }
 
-/// The steps of a world.
+/// The steps of a run.
 pub(super) fn of(seed: u64) -> Vec<Step> {
     let mut rng = Rng::with_seed(seed);
-    // The setting takes its chance from the seed itself.
+    // The setting uses the random numbers of the seed itself.
     rng.u64(..);
     (0..LONG).map(|number| step(&mut rng, number)).collect()
 }

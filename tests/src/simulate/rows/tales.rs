@@ -1,4 +1,4 @@
-//! Things that seldom come together by chance, told on purpose: each is a few steps in a row, with a chance of its own.
+//! Fixed sequences of steps that rarely occur by chance, each with its own random choices.
 
 use fastrand::Rng;
 use rejoin_core::Policy;
@@ -14,26 +14,27 @@ use super::world::World;
 use crate::simulate::{Checked, broken};
 use crate::{Fault, Moment};
 
-/// A few steps in a row.
+/// A sequence of steps.
 #[derive(Debug, Clone, Copy)]
 pub enum Tale {
-    /// Somebody writes the same row before each push of a device arrives.
+    /// An outside writer changes the same row before each push of a device arrives.
     Beset,
-    /// Something is given up on its way, its row is written again, and the server's word is long in coming.
+    /// A sent mutation is discarded, its row is written again, and the verdict is delayed.
     Withdraw,
-    /// Access is taken away before a push is answered, and given back before the pull.
+    /// Access is revoked before a push is answered, and granted again before the pull.
     Flicker,
-    /// The log has forgotten where a device stands; it writes before the first page, and somebody deletes that.
+    /// The log was compacted past a device's cursor. The device writes before the first page, and
+    /// an outside writer deletes the row.
     Anew,
-    /// What waits is mended, though something else was written over it.
+    /// A pending mutation is edited although another write has overwritten it.
     Mend,
-    /// A parked edit is offered again, and nobody else does anything.
+    /// A parked edit is retried, and no other writer changes anything.
     Again,
-    /// Somebody has the same idea first, in a part of an edit that is then taken back.
+    /// An outside writer makes the same change first, in a part of an edit that is then undone.
     Alike,
-    /// An app of an older version, which knows no action, meets a conflict of one.
+    /// An app of an older version, without actions, meets a conflict of one.
     Older,
-    /// An action that is in conflict has written what another has read.
+    /// An action in conflict has written what another has read.
     Tied,
 }
 
@@ -50,7 +51,7 @@ impl World<'_> {
             Tale::Beset => self.beset(at, number, rng),
             Tale::Withdraw => self.withdraw(at, number, rng),
             Tale::Flicker => self.flicker(at, number, rng),
-            Tale::Anew => self.anew(at, number, rng),
+            Tale::Anew => self.write_before_first_page(at, number, rng),
             Tale::Mend => self.mend(at, number, rng),
             Tale::Again => self.again(at, rng),
             Tale::Alike => self.alike(at, number, rng),
@@ -73,7 +74,7 @@ impl World<'_> {
                 "UPDATE {table} SET name = 'w{number}.{turn}' WHERE id = '{id}'"
             ));
             self.exchanges(at, 1, None)?;
-            self.told.count("an edit that is beset by others");
+            self.report.count("an edit with a conflict at each push");
             let queue = &self.seats[at].sight.queue;
             if queue.iter().all(|one| one.id != mine || one.state == State::Parked) {
                 break;
@@ -102,7 +103,7 @@ impl World<'_> {
             && self.until_push(at)?
             && self.seats[at].device.push_undecided(&self.site).is_ok()
         {
-            self.told.count("a withdrawal on which nothing was decided");
+            self.report.count("a withdrawal without a verdict yet");
             self.look(at, &Why::Exchanged)?;
         }
         self.exchanges(at, rng.usize(1..7), None)
@@ -134,14 +135,14 @@ impl World<'_> {
         self.allow(&user, whose, false);
         self.exchanges(at, 1, None)?;
         self.allow(&user, whose, true);
-        self.told.count("access that is away while a push is answered");
+        self.report.count("access missing while a push is answered");
         if rng.bool() {
             self.seats[at].crash();
         }
         self.sync(at)
     }
 
-    fn anew(&mut self, at: usize, number: u32, rng: &mut Rng) -> Checked {
+    fn write_before_first_page(&mut self, at: usize, number: u32, rng: &mut Rng) -> Checked {
         let first = self.seats[at].device.user[..1].to_owned();
         self.outside(number + 4_000, rng);
         self.compact(40);
@@ -161,7 +162,7 @@ impl World<'_> {
         };
         self.put(at, &sql)?;
         if self.until_push(at)? && self.until(at, Phase::Snapshot)? {
-            self.told.count("a write before the first page of a snapshot");
+            self.report.count("a write before the first page of a snapshot");
             self.outside_sql(&format!("DELETE FROM marks WHERE id = '{id}'"));
         }
         self.sync(at)
@@ -180,16 +181,18 @@ impl World<'_> {
         }
     }
 
-    /// O12: what is offered again is held against what its author saw, so that it is in no conflict while nobody writes.
+    /// A retry compares with what its author saw, so it is in no conflict while no other writer is
+    /// active.
     fn again(&mut self, at: usize, rng: &mut Rng) -> Checked {
         self.sync(at)?;
-        // The pass may have begun before the last change on the server, which the app has not seen then.
+        // The pass may have begun before the last change on the server, which the app has not seen
+        // then.
         if self.seats[at].stale || self.seats[at].pulled != self.site.history().tick() {
             return Ok(());
         }
         let base = &self.seats[at].sight.base;
         let queue = &self.seats[at].sight.queue;
-        // Nor may an edit that still waits hide what somebody else has written there.
+        // Nor may a pending edit hide what another writer has written there.
         let is_hidden = |name: &Name| {
             let waiting = queue.iter().filter(|other| other.state != State::Parked);
             let mut waiting = waiting.filter_map(|other| self.book.of(other.id));
@@ -198,7 +201,7 @@ impl World<'_> {
         let fits = |id: MutationId| {
             self.book.of(id).is_some_and(|one| {
                 !one.bad
-                    // The other copy of the file may have offered it again before, as the same attempt.
+                    // The other copy of the file may have retried it before, as the same attempt.
                     && !one.copied
                     && one.tint.is_none()
                     && !one.rows.iter().any(is_hidden)
@@ -216,7 +219,7 @@ impl World<'_> {
         let Some(one) = rng.choice(parked.collect::<Vec<_>>()).cloned() else { return Ok(()) };
         self.offer_again(at, &one, false)?;
         self.sync(at)?;
-        self.told.count("offered again, and nobody else wrote");
+        self.report.count("a retry without other writers");
         let queue = &self.seats[at].sight.queue;
         let still = queue
             .iter()
@@ -237,15 +240,15 @@ impl World<'_> {
         self.outside_sql(&format!("UPDATE {table} SET name = 'q{number}' {whose}"));
         self.sync(at)?;
         if self.seats[at].accepted.contains(&mine) {
-            self.told.count("an undo of what somebody else had written in part");
+            self.report.count("an undo of what another writer wrote in part");
             self.take_back(at, mine, false)?;
         }
         Ok(())
     }
 
-    /// O7: an action that cannot run again is no edit that a policy may lay over the row.
+    /// A policy does not overwrite the row with an action that cannot run again.
     fn older(&mut self, at: usize, number: u32, rng: &mut Rng) -> Checked {
-        // What waits is run anew by this app, and by the older one it would not be.
+        // Pending actions run again in this app; in the older one they would not.
         self.sync(at)?;
         let waits = |one: &Mutation| one.action.is_some() && one.state != State::Parked;
         if self.seats[at].sight.queue.iter().any(waits) {
@@ -255,8 +258,8 @@ impl World<'_> {
         let tally = format!("{}t", &user[..1]);
         let count = Doing::Count(tally.clone(), i64::from(rng.u8(1..5)));
         self.act(at, count, rng)?;
-        // More than the action takes: where both leave the same, an app that cannot run it again sees no conflict and
-        // leaves it to the server.
+        // More than the action takes: if both leave the same value, an app that cannot run it again
+        // sees no conflict and leaves it to the server.
         self.outside_sql(&format!(
             "UPDATE tallies SET n = n - 7 WHERE id = '{tally}';
              INSERT INTO takings (id, tally_id, n, user_id) VALUES ('w{number}', '{tally}', 7, '{user}')"
@@ -265,7 +268,7 @@ impl World<'_> {
         self.seats[at].crash();
         self.look(at, &Why::Opened)?;
         self.sync(at)?;
-        self.told.count("an app that knows no action any more");
+        self.report.count("an app without its former actions");
         self.seats[at].is_older = false;
         self.seats[at].crash();
         self.look(at, &Why::Opened)
@@ -280,11 +283,11 @@ impl World<'_> {
         self.act(at, Doing::Take(tally.clone(), 1), rng)?;
         self.act(at, Doing::Tell(mark, tally.clone()), rng)?;
         self.outside_sql(&format!("UPDATE tallies SET m = m + 1 WHERE id = '{tally}'"));
-        self.told.count("two actions of which the first is in conflict");
+        self.report.count("two actions of which the first is in conflict");
         self.exchanges(at, rng.usize(1..4), None)
     }
 
-    /// A row of a device's user that it sees.
+    /// A row of a device's user that the device has.
     fn own_row(&self, at: usize, rng: &mut Rng, fits: impl Fn(&Name) -> bool) -> Option<Name> {
         let seat = &self.seats[at];
         let rows = seat.sight.view.iter().filter(|(name, row)| {
@@ -296,17 +299,17 @@ impl World<'_> {
         rng.choice(rows.map(|(name, _)| name.clone()).collect::<Vec<_>>())
     }
 
-    /// The app writes this; the mutation, if it was kept.
+    /// The app executes this write; returns the mutation, if it was kept.
     fn put(&mut self, at: usize, sql: &str) -> Checked<Option<MutationId>> {
         let last = self.seats[at].sight.queue.iter().map(|one| one.seq).max();
         let kept = self.seats[at].device.try_write(sql);
-        self.told.say(|| format!("   {at} writes {sql}{}", if kept { "" } else { " (refused)" }));
+        self.report.say(|| format!("   {at} writes {sql}{}", if kept { "" } else { " (refused)" }));
         self.look(at, &Why::Wrote { doing: None, bad: false })?;
         let new = self.seats[at].sight.queue.iter().find(|one| Some(one.seq) > last);
         Ok(new.map(|one| one.id))
     }
 
-    /// Goes on until a push of a device is about to leave; whether one is.
+    /// Continues until a push of a device is ready to be sent; returns whether there is one.
     fn until_push(&mut self, at: usize) -> Checked<bool> {
         self.until(at, Phase::Pushing)
     }

@@ -1,4 +1,4 @@
-//! Tables in which the later edit wins (O11), evaluated a second time outside the server: when each
+//! Tables in which the later edit wins, evaluated a second time outside the server: when each
 //! version of a row was written, which edits overwrote another, and which were superseded.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,20 +22,20 @@ const LATER: &str = "later-edit-wins";
 #[derive(Debug, Default)]
 pub(super) struct Times {
     tables: BTreeSet<&'static str>,
-    /// When a version of a row was written by its author, where that was before it was pushed.
+    /// The time when its author wrote a version of a row, if that was before the push.
     written: BTreeMap<(Name, String), i64>,
-    /// The last attempt of each mutation that had a verdict. The verdict is repeated for that attempt and earlier ones, which
-    /// a copy of the file may send later, whatever has become of the row.
+    /// The last attempt of each mutation that had a verdict. The verdict is repeated for that
+    /// attempt and earlier ones, which a copy of the file may send later, whatever the row is then.
     evaluated: BTreeMap<String, i64>,
 }
 
-/// A push that is evaluated: the rows as they were when each of its groups was applied.
+/// A push under evaluation: the rows as they were when each of its groups was applied.
 struct Course<'t> {
     user: &'t str,
     times: &'t mut Times,
     now: i64,
     rows: Rows,
-    /// When the rows that this push has written were written.
+    /// The write times of the rows that this push has written.
     at: BTreeMap<Name, i64>,
     /// Rows that this push has created.
     made: BTreeSet<Name>,
@@ -43,15 +43,15 @@ struct Course<'t> {
 }
 
 impl World<'_> {
-    /// Of two edits the later one wins.
+    /// Checks that of two edits the later one wins.
     pub(super) fn is_by_time(&mut self, push: &Pushed) -> Checked {
         let overwritten = self.times.evaluate(push, &self.site.history())?;
-        self.told.add("a later edit goes over another", overwritten);
+        self.report.add("a later edit overwrites another", overwritten);
         Ok(())
     }
 
-    /// The version that an edit names is none that its author never saw: the time of an edit is
-    /// above that.
+    /// Checks that an edit names no version that its author never saw: its time is above that of
+    /// the version.
     pub(super) fn says_what_was_seen(&self, at: usize, group: &Group) -> Checked {
         let written = MutationId::parse(&group.id).and_then(|id| self.book.of(id));
         let Some(written) = written.filter(|one| !one.reverse && !self.is_excepted(SAW, one))
@@ -66,7 +66,7 @@ impl World<'_> {
             let name = (change.table_name.clone(), change.id.clone());
             let saw = written.saw.get(&name).copied().unwrap_or(i64::MIN);
             let file = self.seats[at].original;
-            // A version that an edit of the same file made is no other author's.
+            // A version that an edit of the same file made does not count as another author's.
             let is_own = self.site.history().changes.iter().any(|change| {
                 let after = change.after.as_ref().and_then(|row| row.get("updated_at"));
                 let own = change.by.is_some_and(|by| self.seats[by].original == file);
@@ -86,12 +86,12 @@ impl Times {
         Self { tables: tables.collect(), ..Self::default() }
     }
 
-    /// Whether time decides about a change.
+    /// Whether the later edit wins for a change.
     fn decide(&self, group: &Group, change: &Change) -> bool {
         group.age_ms.is_some() && self.tables.contains(&*change.table_name)
     }
 
-    /// Evaluates the groups of a push; how many changes overwrote an earlier edit.
+    /// Evaluates the groups of a push; returns how many changes overwrote an earlier edit.
     fn evaluate(&mut self, push: &Pushed, history: &History) -> Checked<u64> {
         if self.tables.is_empty() {
             return Ok(0);
@@ -128,7 +128,7 @@ impl Course<'_> {
     fn accepted(&mut self, group: &Group) -> Checked {
         for change in &group.changes {
             let name = (change.table_name.clone(), change.id.clone());
-            // It has found no row.
+            // The row was not found.
             if change.operation == Operation::Delete && is_of_another(&self.rows, &name, self.user)
             {
                 continue;
@@ -166,8 +166,8 @@ impl Course<'_> {
         broken!(LATER, "{} was superseded, and no row of it was written later", group.id)
     }
 
-    /// When an edit was written: as long ago as its device says, but after what its author saw, and
-    /// never in the future. `None` where time does not decide.
+    /// The time of an edit: as old as its device reports, but after what its author saw, and never
+    /// in the future. `None` where time does not decide.
     fn written(&self, group: &Group, change: &Change) -> Option<i64> {
         let age = group.age_ms.filter(|_| self.times.decide(group, change))?;
         let ago = self.now - age.max(0) * 1_000;
@@ -175,7 +175,7 @@ impl Course<'_> {
         Some(seen.map_or(ago, |seen| ago.max(seen + 1)).min(self.now))
     }
 
-    /// When the row was written: a version without a known time of writing is as old as it says.
+    /// The write time of the row; a version without a known time has its own timestamp.
     fn present(&self, name: &Name, row: &Row) -> i64 {
         let version = row.get("updated_at").cloned().unwrap_or_default();
         let came = time::parse(&version).unwrap_or(i64::MIN);
@@ -183,7 +183,7 @@ impl Course<'_> {
         self.at.get(name).or(written).copied().unwrap_or(came)
     }
 
-    /// Writes a change; whether the row is another than before.
+    /// Applies a change; returns whether the row differs from before.
     fn write(&mut self, name: &Name, change: &Change) -> bool {
         let before = self.rows.get(name).cloned();
         if change.operation == Operation::Delete {
@@ -206,8 +206,8 @@ impl Course<'_> {
     }
 }
 
-/// Whether an edit meets another row than it was made on, in a way that columns do not merge. Of a row that this push has
-/// created, columns that the server filled in are not known.
+/// Whether an edit conflicts with the row that it meets, beyond a column merge. In a row that this
+/// push has created, columns that the server filled in are unknown.
 fn is_contested(row: &Row, change: &Change, is_new: bool) -> bool {
     let data = cells(change.data.as_deref().map(RawValue::get));
     let olds: BTreeMap<_, _> =

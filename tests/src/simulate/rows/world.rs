@@ -1,4 +1,4 @@
-//! A world: its devices and its server, and what each step does to them.
+//! A run: its devices and its server, and the execution of each step.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,28 +26,29 @@ use crate::{Device, Moment, Store};
 
 const DAY: i64 = 86_400_000_000;
 
-/// Devices that a world has at most.
+/// Maximum number of devices of a run.
 const DEVICES: usize = 6;
 
 pub(super) struct World<'t> {
     pub(super) setting: Setting,
     pub(super) site: Site,
     pub(super) seats: Vec<Seat>,
-    pub(super) told: &'t mut Told,
+    pub(super) report: &'t mut Told,
     pub(super) book: Book,
-    /// How often the server was restored from a backup.
+    /// Number of restores of the server.
     pub(super) epoch: usize,
-    /// How many mutations were written by which time of the server's clock, in its microseconds.
+    /// Number of mutations written up to a time of the server's clock, in microseconds.
     written_by: Vec<(i64, usize)>,
-    /// Mutations that were written before the server may have forgotten verdicts.
+    /// Number of mutations that were written before the server may have forgotten verdicts.
     pub(super) forgotten: usize,
-    /// Mutations that were written before devices may have forgotten that they were accepted.
+    /// Number of mutations that were written before devices may have forgotten that they were
+    /// accepted.
     pub(super) aged: usize,
-    /// Buckets that were ever granted: who may have rows of whom.
+    /// Buckets that were ever granted, as pairs of user and owner.
     pub(super) granted: BTreeSet<(String, String)>,
-    /// Whether all is well from here on.
+    /// Whether all faults have ended.
     pub(super) is_healing: bool,
-    /// Columns that were added.
+    /// Number of added columns.
     pub(super) columns: u32,
     seed: u64,
     pub(super) actions: Arc<Actions>,
@@ -56,8 +57,8 @@ pub(super) struct World<'t> {
 }
 
 impl<'t> World<'t> {
-    pub(super) fn new(seed: u64, store: Store, told: &'t mut Told) -> Checked<Self> {
-        // Another chance than the steps have, so that each is free.
+    pub(super) fn new(seed: u64, store: Store, report: &'t mut Told) -> Checked<Self> {
+        // Other random numbers than those of the steps, so that each is independent.
         let mut rng = Rng::with_seed(seed ^ 0x0072_0077_0073);
         let setting = Setting::new(&mut rng);
         let site = Site::new(setting.server(store));
@@ -66,7 +67,7 @@ impl<'t> World<'t> {
             setting,
             site,
             seats: Vec::new(),
-            told,
+            report,
             book: Book::default(),
             epoch: 0,
             written_by: Vec::new(),
@@ -88,7 +89,7 @@ impl<'t> World<'t> {
             let device = device(seed, at, world.setting.users[at], &world.site, &mut rng);
             world.seats.push(Seat::new(at, device, world.actions.clone()));
             world.look(at, &Why::Opened)?;
-            // Most begin with what is there, as most people do.
+            // Most devices begin with the present rows, as most users do.
             if rng.u8(..5) > 0 {
                 world.sync(at)?;
             }
@@ -96,7 +97,7 @@ impl<'t> World<'t> {
         Ok(world)
     }
 
-    /// What is there before any device is.
+    /// Writes the rows that exist before any device.
     fn begin(&mut self, rng: &mut Rng) {
         let mut sql =
             vec!["INSERT INTO items (id, name, level) VALUES ('x1', 'all', 1)".to_owned()];
@@ -119,7 +120,7 @@ impl<'t> World<'t> {
 
     pub(super) fn happen(&mut self, step: &Step) -> Checked {
         let mut rng = Rng::with_seed(step.chance);
-        self.told.say(|| format!("{}: {:?}", step.number, step.what));
+        self.report.say(|| format!("{}: {:?}", step.number, step.what));
         let count = self.seats.len();
         self.move_on(Duration::from_secs(rng.u64(1..60)));
         match step.what {
@@ -135,9 +136,9 @@ impl<'t> World<'t> {
             What::DieLeaving(at) => {
                 let seat = &mut self.seats[at % count];
                 if matches!(seat.device.prepare(), Ok(Moment::Leaving(Phase::Pushing))) {
-                    self.told.count("a death between committing what is sent and sending it");
+                    self.report.count("a crash between commit and send");
                 }
-                // What the last answer has left to do here is done by now.
+                // The local work after the last response is done by now.
                 self.look(at % count, &Why::Exchanged)?;
                 self.die(at % count)
             }
@@ -152,7 +153,7 @@ impl<'t> World<'t> {
                 let host = &self.seats[at % count].device.host;
                 let hours = [-9000, -30, -1, 1, 30, 9000][rng.usize(..6)];
                 host.set(host.now_micros() + hours * 3_600_000_000);
-                self.told.count("a clock that jumps");
+                self.report.count("a clock jump");
                 Ok(())
             }
             What::Copy(at) if count < DEVICES => self.copy(at % count),
@@ -177,7 +178,7 @@ impl<'t> World<'t> {
                 self.seats.iter_mut().for_each(|seat| seat.stale = true);
                 self.epoch += 1;
                 self.offers.begin_anew();
-                self.told.count("the server is restored");
+                self.report.count("the server is restored");
             }
             What::Grant => self.grant(rng),
             What::Give => self.give(rng),
@@ -196,13 +197,13 @@ impl<'t> World<'t> {
         };
         (self.aged, self.forgotten) = (older_than(30), older_than(90));
         self.site.compact();
-        self.told.count("the log is compacted");
+        self.report.count("the log is compacted");
     }
 
-    /// Somebody else's SQL, which may be refused.
+    /// Runs SQL of an outside writer, which may be refused.
     pub(super) fn outside_sql(&mut self, sql: &str) {
         let done = self.site.write(sql);
-        self.told.say(|| format!("   somebody: {sql}: {done:?}"));
+        self.report.say(|| format!("   outside writer: {sql}: {done:?}"));
         self.site.note(None);
     }
 
@@ -231,14 +232,14 @@ impl<'t> World<'t> {
             ),
         };
         self.outside_sql(&sql);
-        self.told.count("writes of others");
+        self.report.count("writes of outside writers");
     }
 
-    /// Somebody takes one of what the actions of a device reckon with.
+    /// An outside writer decrements the number that a device's actions use.
     pub(super) fn take_outside(&mut self, at: usize) {
         let first = &self.seats[at].device.user.clone()[..1];
         self.outside_sql(&format!("UPDATE tallies SET m = m - 1 WHERE id = '{first}t'"));
-        self.told.count("writes of others");
+        self.report.count("writes of outside writers");
     }
 
     fn grant(&mut self, rng: &mut Rng) {
@@ -248,11 +249,11 @@ impl<'t> World<'t> {
             return;
         }
         let may = self.site.buckets(who).contains(whose);
-        self.told.count(if may { "access revoked" } else { "access granted" });
+        self.report.count(if may { "access revoked" } else { "access granted" });
         self.allow(who, whose, !may);
     }
 
-    /// A user may see the rows of another from here on, or not any more.
+    /// Grants or revokes a user's access to the rows of another.
     pub(super) fn allow(&mut self, who: &str, whose: &str, may: bool) {
         self.seats.iter_mut().for_each(|seat| seat.stale = true);
         self.offers.begin_anew();
@@ -272,7 +273,7 @@ impl<'t> World<'t> {
         let first = &USERS[rng.usize(..2)][..1];
         let id = format!("{first}{}", rng.u8(..=self.setting.rows));
         let table = ["items", "items", "marks"][rng.usize(..3)];
-        // One with parts takes them along.
+        // The parts of an item get the same owner.
         let parts: Vec<String> = self
             .site
             .history()
@@ -287,17 +288,18 @@ impl<'t> World<'t> {
             other => format!("'{}'", USERS[usize::from(other) % 2]),
         };
         self.offers.begin_anew();
-        self.told.count("a row with another owner");
+        self.report.count("a row given to another owner");
         self.outside_sql(&format!("UPDATE {table} SET user_id = {owner} WHERE id = '{id}'"));
     }
 
     fn die(&mut self, at: usize) -> Checked {
-        self.told.count("a restart");
+        self.report.count("a restart");
         self.seats[at].crash();
         self.look(at, &Why::Opened)
     }
 
-    /// A device dies at a place on its way: what is in its file then is all that there is. The server goes on.
+    /// Crashes a device at a point on its way: only the files at that moment remain. The server
+    /// continues.
     fn die_within(&mut self, at: usize, place: usize) -> Checked {
         self.site.who.set(at);
         let path = self.seats[at].device.path().to_owned();
@@ -305,12 +307,13 @@ impl<'t> World<'t> {
         let mut left = false;
         for _ in 0..6 {
             let prepared = self.seats[at].device.prepare();
-            // Who died before it was to send has not sent.
+            // A crash before the send means that nothing was sent.
             if watch.is_dead() || !matches!(prepared, Ok(Moment::Leaving(_))) {
                 break;
             }
             left = true;
-            // What it was told so far it has seen: a policy may send upon it before this ends.
+            // The app has seen what was received so far: a policy may send on top of it before this
+            // ends.
             self.look(at, &Why::Exchanged)?;
             self.site.moved.take();
             let _ = self.seats[at].device.step(&self.site);
@@ -319,13 +322,14 @@ impl<'t> World<'t> {
             }
         }
         let Some(files) = watch.end() else { return self.after_exchange(at, true) };
-        self.told.count("a death inside a step");
-        self.told.say(|| format!("   {at} dies{}", if left { ", having sent" } else { "" }));
+        self.report.count("a crash inside a step");
+        self.report.say(|| format!("   {at} crashes{}", if left { ", after sending" } else { "" }));
         self.seats[at].put(&files);
         self.after_exchange(at, false)
     }
 
-    /// Another user's credentials: nothing of the file goes as his. Then the user comes back, or the next takes the file.
+    /// Signs in another user: no mutation of the file is sent under that user. Then the user comes
+    /// back, or the next user takes over the file.
     fn switch(&mut self, at: usize, rng: &mut Rng) -> Checked {
         let user = self.seats[at].device.user.clone();
         let other = USERS[rng.usize(..3)].to_owned();
@@ -335,16 +339,16 @@ impl<'t> World<'t> {
         }
         self.seats[at].device.user.clone_from(&other);
         self.seats[at].crash();
-        self.told.count("another user signs in");
+        self.report.count("another user signs in");
         for _ in 0..2 {
             if self.exchange_as(at, &other) {
                 return broken!(
                     "file-belongs-to-one-user",
-                    "{other} went through with the file of {user}"
+                    "{other} was accepted with the file of {user}"
                 );
             }
         }
-        // The file is still the former user's.
+        // The file still belongs to the former user.
         self.seats[at].device.user = user;
         self.after_exchange(at, false)?;
         if rng.bool() {
@@ -364,21 +368,21 @@ impl<'t> World<'t> {
             let done = engine.reset(Keep::Local, &named);
             done.map_err(|error| format!("a reset that names all: {error}"))?;
         }
-        self.told.count("another user takes a file");
+        self.report.count("another user takes a file");
         self.seats[at].begin_anew();
         self.seats[at].device.user = other;
         self.look(at, &Why::Decided { gone: named, made: None, reverse: false })?;
-        // Nobody asks what became of it.
+        // No verdict is expected on them.
         self.seats[at].withdrawn.clear();
         Ok(())
     }
 
-    /// The rows of the server go, and the next pass fetches them as the first one did.
+    /// Removes the server rows; the next pass fetches them like a first one.
     fn reset(&mut self, at: usize) -> Checked {
         let done = self.seats[at].device.engine().reset(Keep::Pending, &[]);
         let emptied = done.map_err(|error| format!("a reset that keeps what waits: {error}"))?;
-        self.told.say(|| format!("   {at} removes {} rows", emptied.rows));
-        self.told.count("a reset that keeps what waits");
+        self.report.say(|| format!("   {at} removes {} rows", emptied.rows));
+        self.report.count("a reset that keeps pending mutations");
         let seat = &mut self.seats[at];
         (seat.pulled, seat.known, seat.stale, seat.is_reset) = (0, 0, true, true);
         self.offers.begin_anew();
@@ -389,18 +393,19 @@ impl<'t> World<'t> {
         Ok(())
     }
 
-    /// Nothing can be undone any more, and nothing is offered to a restored server.
+    /// Empties the history: nothing can be undone, and nothing is offered to a restored server.
     fn prune(&mut self, at: usize) -> Checked {
         let none = HistoryBounds { count: 0, ..HistoryBounds::default() };
         let done = self.seats[at].device.engine().prune(&none);
         let gone = done.map_err(|error| format!("the history is emptied: {error}"))?;
-        self.told.say(|| format!("   {at} forgets {gone} accepted mutations"));
-        self.told.count("an emptied history");
+        self.report.say(|| format!("   {at} forgets {gone} accepted mutations"));
+        self.report.count("an emptied history");
         self.seats[at].accepted.clear();
         self.look(at, &Why::Opened)
     }
 
-    /// One exchange with credentials that may not be those of the file; whether more than a register went well.
+    /// Runs one exchange with credentials that may not be those of the file; returns whether a
+    /// request after register succeeded.
     fn exchange_as(&mut self, at: usize, user: &str) -> bool {
         self.site.who.set(at);
         let mut through = false;
@@ -409,7 +414,7 @@ impl<'t> World<'t> {
                 Ok(Moment::Leaving(Phase::Registering | Phase::FetchingSchema)) => {}
                 Ok(_) => through = true,
                 Err(error) => {
-                    self.told.say(|| format!("   {user} on {at}: {error:#}"));
+                    self.report.say(|| format!("   {user} on {at}: {error:#}"));
                     break;
                 }
             }
@@ -421,7 +426,7 @@ impl<'t> World<'t> {
         self.read_verdicts(at, 0)?;
         let number = self.seats.len();
         let copy = self.seats[at].copy(self.seed * 16 + number as u64);
-        // A restored server is offered again what the file has seen accepted: by both copies.
+        // Both copies offer a restored server the mutations whose acceptance the file contains.
         let accepted = copy.ends.values().filter(|(.., kind)| *kind == VerdictKind::Accepted);
         let accepted = accepted.map(|(id, ..)| *id);
         for id in copy.sight.queue.iter().map(|one| one.id).chain(accepted) {
@@ -430,8 +435,8 @@ impl<'t> World<'t> {
             }
         }
         self.seats.push(copy);
-        self.told.count("a copied file");
-        self.told.say(|| format!("   {number} is a copy of {at}"));
+        self.report.count("a copied file");
+        self.report.say(|| format!("   {number} is a copy of {at}"));
         self.look(number, &Why::Opened)
     }
 
@@ -441,14 +446,14 @@ impl<'t> World<'t> {
         self.after_exchange(at, false)
     }
 
-    /// Time goes by for everybody.
+    /// Advances all clocks.
     pub(super) fn move_on(&self, time: Duration) {
         self.site.backend.clock.advance(i64::try_from(time.as_micros()).unwrap_or(0));
         self.seats.iter().for_each(|seat| seat.device.host.advance(time));
     }
 }
 
-/// A device of a world, whose clock may be wrong.
+/// A device of a run, whose clock may be wrong.
 fn device(seed: u64, at: usize, user: &str, site: &Site, rng: &mut Rng) -> Device {
     let page = [1, 2, 3, 5, 100][rng.usize(..5)];
     let batch = [1, 2, 4, 100, 100][rng.usize(..5)];

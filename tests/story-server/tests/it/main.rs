@@ -1,4 +1,5 @@
-//! The orders of the story server, as a story in another language gives them: lines over a pipe, requests over a socket.
+//! Tests the commands of the story server like a test in another language: lines over a pipe,
+//! requests over a socket.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use serde_json::{Value as Json, json};
@@ -7,8 +8,8 @@ use std::net::TcpStream;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-/// No answer takes as long; whoever waits longer has hung.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Response timeout; a server that takes longer hangs.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
 
 struct Story {
     child: Child,
@@ -50,10 +51,10 @@ impl Story {
         answer["token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
     }
 
-    /// The status of a request for the schema with this header; None if nobody answers.
+    /// The status of a schema request with this header; `None` without a response.
     fn status(&self, header: &str) -> Option<u16> {
         let mut connection = TcpStream::connect(&self.address).ok()?;
-        connection.set_read_timeout(Some(PATIENCE)).unwrap();
+        connection.set_read_timeout(Some(RESPONSE_TIMEOUT)).unwrap();
         let request = format!(
             "GET /sync/schema HTTP/1.1\r\nHost: story\r\nRejoin-Protocol: 1\r\n{header}\r\n\
              Connection: close\r\n\r\n"
@@ -77,15 +78,15 @@ impl Drop for Story {
 }
 
 #[test]
-fn it_is_unreachable_and_silent_and_there_again_at_the_same_address() {
+fn server_stops_and_hangs_and_returns_at_the_same_address() {
     let mut story = Story::begin(&["--tokens"]);
     let token = story.token("u1", 600);
     for way in ["stop", "hang"] {
         let mut before = TcpStream::connect(&story.address).unwrap();
         assert_eq!(story.order(&json!({"do": way})), json!({"ok": true}));
-        before.set_read_timeout(Some(PATIENCE)).unwrap();
+        before.set_read_timeout(Some(RESPONSE_TIMEOUT)).unwrap();
         let cut = before.read(&mut [0; 1]).map_or(true, |read| read == 0);
-        assert!(cut, "{way}: who was inside is cut off");
+        assert!(cut, "{way}: the open connection is cut");
         if way == "stop" {
             assert_eq!(story.bearer(&token), None, "{way}");
         } else {
@@ -98,7 +99,7 @@ fn it_is_unreachable_and_silent_and_there_again_at_the_same_address() {
                 std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
             ));
         }
-        // Who waits outside keeps its place: tokens change while nobody can come in.
+        // Waiting connections survive: tokens change while the server is unreachable.
         assert_eq!(story.order(&json!({"do": "expire_all"})), json!({"ok": true}));
         assert_eq!(story.order(&json!({"do": "go"})), json!({"ok": true}));
         assert_eq!(story.bearer(&token), Some(401));
@@ -108,7 +109,7 @@ fn it_is_unreachable_and_silent_and_there_again_at_the_same_address() {
 }
 
 #[test]
-fn what_it_does_not_understand_is_an_error_and_the_next_order_is_carried_out() {
+fn invalid_command_is_an_error_and_the_next_one_runs() {
     let mut story = Story::begin(&[]);
     let table = [
         json!("stop"),
@@ -126,12 +127,12 @@ fn what_it_does_not_understand_is_an_error_and_the_next_order_is_carried_out() {
 }
 
 #[test]
-fn it_ends_with_the_story_that_started_it() {
+fn server_exits_when_its_stdin_closes() {
     let mut story = Story::begin(&[]);
     assert_eq!(story.order(&json!({"do": "quit"})), json!({"ok": true}));
     assert!(story.child.wait().unwrap().success());
     let mut story = Story::begin(&[]);
-    // A connection that nobody closes does not hold it.
+    // An open connection does not delay the exit.
     let _open = TcpStream::connect(&story.address).unwrap();
     drop(story.orders.take());
     assert!(story.child.wait().unwrap().success(), "its standard input is closed");

@@ -1,4 +1,5 @@
-//! A server, the file of a device, and the oracle: what must be on the server after a death, by what was said before it.
+//! A server, the file of a device, and the oracle: the expected state of the server after a kill,
+//! by the device's output.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
@@ -14,10 +15,10 @@ use tempfile::TempDir;
 
 use crate::client::{PATIENCE, Served};
 
-/// The file of the tables that the app was shipped with.
+/// The file of the bundled tables.
 const SCHEMA: &str = "schema.json";
 
-/// What happens before each life: a new schema, and so a snapshot to merge, and other writers.
+/// Changes before each run: a new schema, and so a snapshot to merge, and outside writes.
 fn meanwhile(life: u32) -> String {
     format!(
         "ALTER TABLE places ADD COLUMN extra_{life} TEXT;
@@ -27,19 +28,19 @@ fn meanwhile(life: u32) -> String {
     )
 }
 
-/// When a killer strikes who only listens.
+/// When to kill a process that only reports.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Death(Option<(Place, u32)>);
 
 impl Death {
-    /// Not at all.
+    /// Never.
     pub(super) fn never() -> Self {
         Self(None)
     }
 
-    /// Some time after some passing of this place.
+    /// After a random pass of this point.
     pub(super) fn random(rng: &mut fastrand::Rng, place: Place) -> Self {
-        // As often as a life passes them, or it would end by itself first.
+        // At most as often as a run passes the point, or the process would end first.
         let most = match place {
             Place::BeforeCommit | Place::AfterCommit => 20,
             Place::MidMigration | Place::MidReset => 1,
@@ -56,22 +57,22 @@ pub(super) enum Ended {
     ByItself,
 }
 
-/// What was heard of a life.
+/// The output of a run.
 #[derive(Debug)]
 pub(super) struct Life {
     pub(super) ended: Ended,
     said: Vec<Said>,
-    /// Whether it was to die where it stood, and did not write while it synced.
+    /// Whether it was to be killed where it waited, and did not write while it synced.
     is_ordered: bool,
 }
 
 impl Life {
-    /// How often it passed a place.
+    /// How often it passed a point.
     pub(super) fn passed(&self, place: Place) -> u32 {
         self.said.iter().map(|said| u32::from(*said == Said::At(place))).sum()
     }
 
-    /// The place that it passed last.
+    /// The point that it passed last.
     pub(super) fn last(&self) -> Option<Place> {
         let at = |said: &Said| if let Said::At(place) = said { Some(*place) } else { None };
         self.said.iter().rev().find_map(at)
@@ -83,7 +84,7 @@ impl Life {
             .filter_map(|said| if let Said::Done(name) = said { Some(name) } else { None })
     }
 
-    /// The transaction that was begun and of which no end was heard.
+    /// The transaction that was begun and whose end was not reported.
     fn in_doubt(&self) -> Option<&String> {
         let begun = self.said.iter().rev().find_map(|said| match said {
             Said::Begun(name) => Some(name),
@@ -99,7 +100,7 @@ pub(super) struct World {
     folder: TempDir,
     devices: u32,
     lives: u32,
-    /// What must be on the server.
+    /// The rows that must be on the server.
     kept: Vec<String>,
 }
 
@@ -112,12 +113,12 @@ impl World {
         Self { backend, folder, devices: 0, lives: 0, kept: Vec::new() }
     }
 
-    /// Somebody else writes on the server.
+    /// Runs SQL of an outside writer on the server.
     pub(super) fn outside(&self, sql: &str) {
         self.backend.outside(sql);
     }
 
-    /// From here on it is another device, of the same user, with a file of its own.
+    /// Continues with another device of the same user, with its own file.
     pub(super) fn another_device(&mut self) {
         self.devices += 1;
     }
@@ -126,8 +127,8 @@ impl World {
         self.folder.path().join(format!("device{}.db", self.devices))
     }
 
-    /// A life of the device: to the place where it shall die, or until the killer strikes who listens. One that may end by
-    /// itself must end well.
+    /// Runs the device until it waits at the point where it is to be killed, or until the random
+    /// kill. A run that may end by itself must succeed.
     pub(super) fn live(&mut self, place: Option<(Place, u32)>, death: Option<Death>) -> Life {
         self.lives += 1;
         self.backend.alter(&meanwhile(self.lives));
@@ -153,20 +154,21 @@ impl World {
         life
     }
 
-    /// Opens the file again and syncs; whatever is not as it must be ends the story.
+    /// Opens the file again and syncs; panics with any problem.
     #[track_caller]
     pub(super) fn settle(&mut self, life: &Life) {
         if let Some(problem) = self.problems(life) {
-            panic!("after a death at {:?}: {problem}", life.last());
+            panic!("after a kill at {:?}: {problem}", life.last());
         }
     }
 
-    /// Opens the file again and syncs; what is not as it must be.
+    /// Opens the file again and syncs; returns any problem.
     pub(super) fn problems(&mut self, life: &Life) -> Option<String> {
         let report = self.sync();
         if let Some(name) = life.in_doubt() {
             let is_there = self.written(name) > 0;
-            // Where it died by order, nothing else was written meanwhile, and it is known how far this was.
+            // If it was killed while waiting, nothing else was written meanwhile, and its progress
+            // is known.
             let must = match life.last() {
                 Some(Place::AfterTrigger | Place::BeforeCommit) => Some(false),
                 Some(Place::AfterCommit) => Some(true),
@@ -203,7 +205,7 @@ impl World {
         self.backend.see(&sql).parse().unwrap()
     }
 
-    /// Each transaction is on the server whole and once, and none is that was not made.
+    /// Each transaction is on the server whole and once, and no other is there.
     fn book(&self) -> Option<String> {
         let mut expected = BTreeMap::new();
         for name in &self.kept {
@@ -222,11 +224,11 @@ impl World {
                 expected.iter().filter(|(name, _)| !found.contains_key(*name)).collect();
             let other: Vec<_> =
                 found.iter().filter(|(name, what)| expected.get(*name) != Some(what)).collect();
-            format!("lost: {lost:?}; more or other than was made: {other:?}")
+            format!("lost: {lost:?}; unexpected: {other:?}")
         })
     }
 
-    /// What the file shows is what the server has, and nothing waits.
+    /// The file shows what the server has, and nothing is pending.
     fn digests(&self) -> Option<String> {
         let seen = Inspection::of(self.file()).unwrap();
         let mut problems = Vec::new();
@@ -236,7 +238,10 @@ impl World {
                 problems.push(format!("{} differs: {table:?}, server {theirs:?}", table.name));
             }
             if table.rows != table.base_rows {
-                problems.push(format!("{} shows what does not wait: {table:?}", table.name));
+                problems.push(format!(
+                    "{} shows rows without a pending mutation: {table:?}",
+                    table.name
+                ));
             }
         }
         if !seen.queue.is_empty() {
@@ -246,12 +251,12 @@ impl World {
     }
 }
 
-/// Reads what it says to the end; strikes after the passing that was chosen.
+/// Reads the output to the end; kills the process after the chosen pass.
 fn listen(child: &mut Child, struck: Option<(Place, u32)>) -> Vec<Said> {
     let out = BufReader::new(child.stdout.take().unwrap());
     let mut said = Vec::new();
     let mut passed = 0;
-    // A line that was cut says nothing.
+    // A cut line is ignored.
     for line in out.lines().map_while(Result::ok) {
         let Ok(one) = line.parse::<Said>() else { break };
         passed += u32::from(struck.is_some_and(|(place, _)| one == Said::At(place)));

@@ -1,4 +1,4 @@
-//! Old files that are none, damaged, cut off or in the way; and crashes of the new app.
+//! Invalid, damaged, truncated or misplaced old files, and crashes of the new app.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use rejoin_tests::synchro::connect;
 use super::world::{App, Move, counts};
 
 #[test]
-fn a_file_that_is_none_of_synchros_is_refused_by_name_and_nothing_is_taken() {
+fn foreign_file_is_refused_by_name() {
     let (story, old) = Move::with(&[]);
     old.run("INSERT INTO places (id, name) VALUES ('n', 'New')");
     let path = old.end();
@@ -47,7 +47,7 @@ fn a_file_that_is_none_of_synchros_is_refused_by_name_and_nothing_is_taken() {
 }
 
 #[test]
-fn a_damaged_file_has_its_own_error_and_is_taken_when_it_is_mended() {
+fn damaged_file_is_refused_until_it_is_repaired() {
     let (story, old) = Move::with(&[]);
     for number in 0..400 {
         old.run(&format!(
@@ -75,7 +75,7 @@ fn a_damaged_file_has_its_own_error_and_is_taken_when_it_is_mended() {
 }
 
 #[test]
-fn a_transaction_that_a_crash_cut_off_in_the_old_app_is_not_taken() {
+fn unfinished_transaction_of_old_app_is_not_imported() {
     let story = Move::new();
     let path = story.path("old.db");
     let old = connect(&path);
@@ -96,7 +96,7 @@ fn a_transaction_that_a_crash_cut_off_in_the_old_app_is_not_taken() {
     }
     old.execute_batch("INSERT INTO _synchro_meta VALUES ('sync_lock', '0')").unwrap();
     old.execute_batch("INSERT INTO places (id, name) VALUES ('n', 'New')").unwrap();
-    // Pages of an open transaction stand in the file; what takes them back stands beside it.
+    // Pages of an open transaction are in the file; the rollback journal is beside it.
     old.execute_batch("BEGIN").unwrap();
     for number in 0..2_000 {
         let sql = format!("INSERT INTO places (id, name) VALUES ('p{number}', '{number:0200}')");
@@ -114,7 +114,7 @@ fn a_transaction_that_a_crash_cut_off_in_the_old_app_is_not_taken() {
 }
 
 #[test]
-fn an_app_that_keeps_its_file_name_is_told_the_way_out_and_its_file_is_untouched() {
+fn open_of_an_old_file_names_the_remedy_and_changes_nothing() {
     let story = Move::new();
     let old = OldApp::new(&story.path("app.db"));
     old.run("INSERT INTO places (id, name) VALUES ('n', 'New')");
@@ -126,14 +126,14 @@ fn an_app_that_keeps_its_file_name_is_told_the_way_out_and_its_file_is_untouched
     assert!(error.to_string().contains("take this one over with import_synchro"), "{error}");
     assert!(before == (std::fs::read(&path).unwrap(), wal()), "the old file was changed");
 
-    // As Android's helper leaves it, with a version of the app's own.
+    // As Android's helper leaves it, with a user version of the app.
     let android = story.path("android.db");
     connect(&android).execute_batch("PRAGMA user_version = 1").unwrap();
     let config = Config { path: android, ..story.config(None) };
     let error = Client::open(config).wait().unwrap_err();
     assert!(error.to_string().contains("import_synchro"), "{error}");
 
-    // The way out: another name for the new file.
+    // The remedy: another name for the new file.
     for suffix in ["", "-wal"] {
         let name = |base: &str| story.path(&format!("{base}{suffix}"));
         std::fs::rename(name("app.db"), name("before.db")).unwrap();
@@ -144,7 +144,7 @@ fn an_app_that_keeps_its_file_name_is_told_the_way_out_and_its_file_is_untouched
     assert_eq!(story.see(), "n|New|-|-");
 }
 
-/// A machine that looks at the file each time it is asked for chance: a crash could come there.
+/// A host that copies the file at each request for random bytes, where a crash could occur.
 #[derive(Debug)]
 struct Witness {
     real: SystemHost,
@@ -183,7 +183,7 @@ impl rejoin_core::Host for Witness {
 }
 
 #[test]
-fn a_crash_in_the_middle_leaves_nothing_taken_and_after_it_everything() {
+fn import_is_atomic_across_a_crash() {
     let (story, old) = Move::with(&["a"]);
     for number in 0..5 {
         old.run(&format!("INSERT INTO places (id, name) VALUES ('n{number}', 'New')"));
@@ -206,7 +206,7 @@ fn a_crash_in_the_middle_leaves_nothing_taken_and_after_it_everything() {
             .unwrap())
     };
 
-    // Ended by a panic at its fourth mutation: nothing was taken, and the client goes on.
+    // A panic at the fourth mutation: nothing was imported, and the client continues.
     let host = witness(Some(4));
     let app = open(&host);
     *host.looks.lock().unwrap() = Some(0);
@@ -215,7 +215,7 @@ fn a_crash_in_the_middle_leaves_nothing_taken_and_after_it_everything() {
     assert_eq!((app.pending(), app.places()), (Vec::new(), String::new()));
     app.0.shutdown().wait().unwrap();
 
-    // The file as it was at each moment within, and after the end.
+    // The file as it was at each of these moments, and after the end.
     let host = witness(None);
     let app = open(&host);
     *host.looks.lock().unwrap() = Some(0);
@@ -239,7 +239,7 @@ fn a_crash_in_the_middle_leaves_nothing_taken_and_after_it_everything() {
 }
 
 #[test]
-fn imports_into_two_files_and_two_into_one_run_beside_each_other() {
+fn concurrent_imports_take_each_row_once() {
     let (story, old) = Move::with(&[]);
     for number in 0..20 {
         old.run(&format!("INSERT INTO places (id, name) VALUES ('n{number}', 'New')"));

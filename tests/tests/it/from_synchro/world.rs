@@ -1,4 +1,4 @@
-//! A device on which an old and a new app live, beside a server.
+//! A device with an old and a new app, and a server.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -37,14 +37,14 @@ impl Move {
         self.folder.path().join(name)
     }
 
-    /// Whether a copy of an old file lies beside the new one.
+    /// Whether a copy of an old file is beside the new one.
     pub(super) fn holds_a_copy(&self) -> bool {
         let names =
             std::fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
         names.into_iter().any(|name| name.to_string_lossy().contains("rejoin-import"))
     }
 
-    /// A row that the server has, and that the old app has pulled.
+    /// Adds a row to the server and to the old app.
     fn shared(&self, old: &OldApp, id: &str) {
         self.backend.outside(&format!(
             "INSERT INTO places (id, name, note, score, user_id) VALUES ('{id}', 'Name', 'Note', 3, 'ana')"
@@ -52,7 +52,7 @@ impl Move {
         self.pulled(old, id);
     }
 
-    /// The old app has the row as the server has it now.
+    /// Updates the row in the old app to the server's present values.
     pub(super) fn pulled(&self, old: &OldApp, id: &str) {
         let row = self.backend.see(&format!(
             "SELECT quote(name) || ', ' || quote(note) || ', ' || quote(score) || ', ' || quote(user_id) || ', '

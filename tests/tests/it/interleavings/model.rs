@@ -1,23 +1,24 @@
-//! What must be so: who holds the writer, who waits for it, and what has been committed.
+//! The expected state: which transaction is open, which callers wait for the writer, and what has
+//! been committed.
 
 use rejoin_core::Error;
 
-/// What somebody does next. A holder is 0 or 1.
+/// The next step of a caller. A holder is 0 or 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     Begin(usize),
     Statement(usize),
     Commit(usize),
     Rollback(usize),
-    /// The handle, or the future that would bring it, is dropped.
+    /// Drops the handle, or the future that would return it.
     Abandon(usize),
-    /// Somebody writes without a handle.
+    /// Writes without a handle.
     Write,
     Query,
     Suspend,
     Resume,
     Shutdown,
-    /// Longer than a handle may be left alone.
+    /// Longer than a handle may be idle.
     Silence,
 }
 
@@ -25,7 +26,7 @@ pub(super) use Step::{
     Abandon, Begin, Commit, Query, Resume, Rollback, Shutdown, Silence, Statement, Suspend, Write,
 };
 
-/// Why a holder's transaction is over.
+/// Why a holder's transaction ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Over {
     Ended,
@@ -34,7 +35,7 @@ pub(super) enum Over {
     Shutdown,
 }
 
-/// What the model knows of a holder.
+/// The expected state of a holder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Holder {
     Away,
@@ -51,14 +52,14 @@ pub(super) enum Life {
     Ended,
 }
 
-/// Who waits for the writer.
+/// A caller that waits for the writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Waiting {
     Holder(usize),
     Write(usize),
 }
 
-/// What must be so.
+/// The expected state.
 #[derive(Debug, Clone)]
 pub(super) struct Model {
     pub(super) life: Life,
@@ -70,7 +71,7 @@ pub(super) struct Model {
     pub(super) rows: usize,
 }
 
-/// What a step brings about beyond its own answer: who of those who wait is answered, and how.
+/// The callers whose wait ends with a step, beside its own response, and the results.
 pub(super) type Answered = Vec<(Waiting, Result<(), Over>)>;
 
 impl Model {
@@ -89,7 +90,8 @@ impl Model {
         self.holders.iter().position(|holder| matches!(holder, Holder::Holds(_)))
     }
 
-    /// Whether somebody can do this now. Holders are alike, so the second begins only after the first.
+    /// Whether this step is possible now. Holders are interchangeable, so the second begins only
+    /// after the first.
     pub(super) fn can(&self, step: Step) -> bool {
         let has_handle =
             |who: usize| matches!(self.holders[who], Holder::Holds(_) | Holder::Over(_));
@@ -106,7 +108,7 @@ impl Model {
         }
     }
 
-    /// Why nothing can begin, if so.
+    /// The reason why nothing can begin, if there is one.
     pub(super) fn closed(&self) -> Option<Over> {
         match self.life {
             Life::Open => None,
@@ -115,12 +117,13 @@ impl Model {
         }
     }
 
-    /// The holder's transaction ends; those behind it have their turn, up to the next who holds.
+    /// Ends the holder's transaction; the waiting callers proceed, up to the next holder.
     pub(super) fn free(&mut self, answered: &mut Answered) {
         while self.holding().is_none() && !self.line.is_empty() {
             let next = self.line.remove(0);
             let result = match (next, self.closed()) {
-                // What was handed in before a shutdown is done; a transaction does not begin.
+                // Writes that were queued before a shutdown are executed; a transaction does not
+                // begin.
                 (Waiting::Write(number), None | Some(Over::Shutdown)) => {
                     self.committed.push(vec![write_key(number)]);
                     Ok(())

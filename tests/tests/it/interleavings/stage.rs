@@ -1,4 +1,4 @@
-//! The engine beside the model: one step at a time, each answer compared.
+//! Runs the engine beside the model: one step at a time, each response compared.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,12 +20,12 @@ const SCHEMA: &str = r#"{"schema_version": 1, "schema_hash": "", "tables": [{"ta
       {"name": "title", "db_type": "text", "logical_type": "string"},
       {"name": "updated_at", "db_type": "text", "logical_type": "datetime", "nullable": true}]}]}"#;
 
-/// A client, with what is held of it.
+/// A client with its open handles.
 pub(super) struct Stage {
     pub(super) client: Client,
     pub(super) host: Arc<TestHost>,
     watch: Watch,
-    /// So many rows it showed last.
+    /// The number of rows in the last watch result.
     shown: usize,
     pub(super) handles: [Option<HeldTransaction>; 2],
     beginning: [Option<Answer<HeldTransaction>>; 2],
@@ -58,7 +58,7 @@ impl Stage {
         }
     }
 
-    /// One step: what the model says of it, and the engine.
+    /// Runs one step on the model and on the engine.
     pub(super) fn take(&mut self, model: &mut Model, step: Step) {
         let mut answered = Answered::new();
         match step {
@@ -174,7 +174,7 @@ impl Stage {
         }
     }
 
-    /// Somebody who waited is answered.
+    /// Collects the response to a waiting caller.
     fn collect(&mut self, waiting: Waiting, expected: std::result::Result<(), Over>) {
         match waiting {
             Waiting::Holder(who) => {
@@ -196,7 +196,8 @@ impl Stage {
         }
     }
 
-    /// Everything that is held is let go, and what is in the file is what was committed. Whether the stage can be used again.
+    /// Releases everything and checks that the file has what was committed. Returns whether the
+    /// client can be used again.
     pub(super) fn clear(&mut self, model: &mut Model) -> bool {
         for who in [0, 1] {
             if model.can(Abandon(who)) {
@@ -206,7 +207,7 @@ impl Stage {
         }
         assert!(self.writing.is_empty() && self.beginning.iter().all(Option::is_none));
         if model.life == Life::Ended {
-            // The file says it to the next who opens it.
+            // The next open reports an error of the file.
             let config = self.client.config().clone();
             self.client = within(Client::open(config)).unwrap();
             self.check(model);
@@ -240,7 +241,8 @@ impl Stage {
         assert_eq!(queue, model.committed, "the queue");
     }
 
-    /// Waits until the watch shows so many rows: the latest result always arrives, whatever was missed.
+    /// Waits until the watch shows this many rows: the latest result always arrives, whatever was
+    /// skipped.
     fn await_shown(&mut self, rows: usize) {
         while self.shown != rows {
             let update = patiently(self.watch.next());
@@ -250,17 +252,17 @@ impl Stage {
     }
 }
 
-/// The answer, which comes.
+/// The response, which must arrive.
 fn within<R>(answer: Answer<R>) -> Result<R> {
-    patiently(answer).unwrap_or_else(|| panic!("nobody answers"))
+    patiently(answer).unwrap_or_else(|| panic!("no response"))
 }
 
-/// In memory where the machine has such a place: thousands of files are made, and none is to survive.
+/// In memory if the machine has such a place: the test creates thousands of temporary files.
 fn folder() -> TempDir {
     TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
 }
 
-/// The future's output, unless it takes longer than anything here may.
+/// The future's output, unless it exceeds the timeout.
 fn patiently<F: Future>(future: F) -> Option<F::Output> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async { tokio::time::timeout(PATIENCE, future).await.ok() })

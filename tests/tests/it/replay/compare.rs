@@ -1,21 +1,22 @@
-//! Whether two answers say the same, and where they do not.
+//! Compares two responses, and names their differences.
 //!
-//! Positions, versions, ids and cursors are a server's own: what counts is that equal ones are equal and later ones later.
-//! [`Known`] remembers which of the recorded ones is which of ours. Rows count as a set; results and columns in order.
+//! Positions, versions, ids and cursors are specific to a server: equal ones must stay equal and
+//! later ones later. [`Known`] maps recorded ones to ours. Rows are compared as a set; results and
+//! columns in order.
 
 use std::collections::BTreeMap;
 
 use rejoin_protocol::time;
 use serde_json::{Map, Value as Json};
 
-/// What the recorded server's own words are with ours.
+/// The recorded server's own values and the corresponding ones of ours.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     /// Positions of the log.
     pub(super) positions: BTreeMap<i64, i64>,
     /// Versions and hashes of the schema.
     pub(super) schemas: Vec<((i64, String), (i64, String))>,
-    /// Times that the server gave a row, by table, id and column.
+    /// Times that the server assigned to a row, by table, id and column.
     pub(super) times: BTreeMap<(String, String, String), BTreeMap<i64, i64>>,
     /// Cursors of snapshots, as text.
     pub(super) cursors: BTreeMap<String, Json>,
@@ -138,13 +139,13 @@ impl Comparison<'_> {
         }
     }
 
-    /// Positions keep their order, and what is the same position stays the same.
+    /// Positions keep their order, and equal positions stay equal.
     fn position(&mut self, place: &str, recorded: &Json, ours: &Json) {
         let (Some(theirs), Some(own)) = (recorded.as_i64(), ours.as_i64()) else {
             return self.differs(place);
         };
         let known = &mut self.known.positions;
-        // Nought says that there is none; a push and a device that never pulled have none in either server.
+        // Zero means no position; a push and a device that never pulled have none on either server.
         let is_same = match (known.get(&theirs), theirs) {
             _ if (theirs, own) == (0, 0) => return,
             (Some(position), _) => *position == own,
@@ -162,7 +163,7 @@ impl Comparison<'_> {
         if let (Some(recorded), Some(ours)) = (time::parse(theirs), time::parse(own)) {
             let member = member.strip_prefix("server_").unwrap_or(member);
             return match row {
-                // What a server of our own day dates; anything else was written by a device.
+                // A time that the server assigned; anything else was written by a device.
                 Some((table, id)) if theirs.len() > 10 && is_dated(member) => {
                     let place = (table.to_owned(), id.to_owned(), member.to_owned());
                     let times = self.known.times.entry(place).or_default();

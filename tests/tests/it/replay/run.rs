@@ -1,9 +1,10 @@
-//! A recorded session, played against our server: the operator's SQL, the clock, and each request as it was recorded.
+//! Replays a recorded session on the companion server: the operator's SQL, the clock, and each
+//! request as it was recorded.
 //!
-//! What the recorded server had given the client (positions, versions, cursors, the schema) is replaced by what ours gave
-//! it; everything else goes as it stands in the fixture.
+//! Values that the recorded server had assigned (positions, versions, cursors, the schema) are
+//! replaced by those of ours; everything else is sent as recorded.
 
-#![allow(clippy::disallowed_methods)] // The operator opens the file as it likes.
+#![allow(clippy::disallowed_methods)] // The operator opens the file directly.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -29,7 +30,7 @@ pub(super) const BEN: &str = "22222222-2222-2222-2222-222222222222";
 /// The hash of the recorded schema of all sessions but one.
 pub(super) const HASH: &str = "1c09b912473e561e0b3f38e95f076698ec33d3725616e279c8cfe87ac9a318c4";
 
-/// A database that nobody can reach.
+/// A database that is unreachable.
 #[derive(Debug)]
 struct Away;
 
@@ -56,10 +57,10 @@ pub(super) struct Run {
     pub(super) known: Known,
     /// Headers beside the user's.
     pub(super) headers: Vec<(String, String)>,
-    /// Whether the user travels in `X-User-ID`.
+    /// Whether the user is sent in `X-User-ID`.
     pub(super) names_user: bool,
     pub(super) config: Config,
-    /// What differs, by fixture.
+    /// The differences, by fixture.
     pub(super) found: BTreeMap<String, Vec<String>>,
     server: Server,
     clock: ManualClock,
@@ -74,7 +75,7 @@ impl Run {
         let path = folder.path().join("app.db");
         Connection::open(&path).unwrap().execute_batch(tables).unwrap();
         let mut config = configure(Config::new(path));
-        // As it was recorded: whoever has an older schema is refused. The window has stories of its own.
+        // As recorded: a device with an older schema is refused. Other tests cover the window.
         config.retention.schema_days = 0;
         let now = time::parse(began).unwrap();
         let clock = ManualClock::at(now);
@@ -94,18 +95,18 @@ impl Run {
         }
     }
 
-    /// The server starts again with what has become of the configuration.
+    /// Restarts the server with the changed configuration.
     pub(super) fn restart(&mut self) {
         self.server = Server::open_at(self.config.clone(), Arc::new(self.clock.clone())).unwrap();
     }
 
-    /// The database is away.
+    /// Makes the database unreachable.
     pub(super) fn database_goes(&mut self) {
         self.server =
             Server::over(self.config.clone(), Arc::new(Away), Arc::new(self.clock.clone()));
     }
 
-    /// The server forgets what no device needs.
+    /// Compacts the log.
     pub(super) fn compact(&mut self) {
         self.server.compact().unwrap();
     }
@@ -114,7 +115,7 @@ impl Run {
         &self.config.database
     }
 
-    /// What our position of the log is now was this one in the recording.
+    /// Maps a recorded position to the present one of our log.
     pub(super) fn is_now(&mut self, position: i64) {
         let head = self.head();
         self.known.positions.insert(position, head);
@@ -126,7 +127,7 @@ impl Run {
         connection.query_row(sql, [], |row| row.get(0)).unwrap()
     }
 
-    /// What the operator's SQL did, at this time.
+    /// Runs the operator's SQL at this time.
     #[track_caller]
     pub(super) fn sql(&mut self, at: &str, sql: &str) {
         self.go_to(time::parse(at).unwrap());
@@ -139,7 +140,7 @@ impl Run {
         connection.execute_batch(&whole).unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
-    /// The tables change while the server runs.
+    /// Changes the tables while the server runs.
     pub(super) fn alter(&mut self, sql: &str) {
         Connection::open(self.path()).unwrap().execute_batch(sql).unwrap();
     }
@@ -151,14 +152,14 @@ impl Run {
         }
     }
 
-    /// The schema that our server has is this one of the recording.
+    /// Maps the recorded schema to the present one of our server.
     pub(super) fn schema_is(&mut self, version: i64, hash: &str) {
         let (status, _, body) = self.ask("GET", "/sync/schema", ANNA, Vec::new());
         assert_eq!(status, 200, "{body}");
         self.known.schemas.push(((version, hash.to_owned()), schema_of(&body).unwrap()));
     }
 
-    /// A device registers, which was not recorded.
+    /// Registers a device, which was not recorded.
     pub(super) fn register(&mut self, user: &str, client: &str) {
         let body =
             json!({"client_id": client, "platform": "ios", "schema_version": 0, "schema_hash": ""});
@@ -166,7 +167,7 @@ impl Run {
         assert_eq!(status, 200, "{body}");
     }
 
-    /// A device takes a snapshot, which was not recorded.
+    /// Takes a snapshot for a device, which was not recorded.
     pub(super) fn snapshot(&mut self, user: &str, client: &str) {
         let (_, (version, hash)) = self.known.schemas.last().unwrap().clone();
         let body = json!({"client_id": client, "limit": 1000, "schema_version": version, "schema_hash": hash});
@@ -191,13 +192,13 @@ impl Run {
         (status, headers, serde_json::from_slice(&body).unwrap_or(Json::String(text)))
     }
 
-    /// Anna's recorded request.
+    /// Replays a recorded request of Anna's.
     #[track_caller]
     pub(super) fn replay(&mut self, name: &str) -> Json {
         self.replay_as(ANNA, name)
     }
 
-    /// Recorded requests of this user, by their numbers, in their order.
+    /// Replays recorded requests of this user, by number, in order.
     #[track_caller]
     pub(super) fn replay_all(&mut self, user: &str, mut numbers: RangeInclusive<u32>) {
         let mut names: Vec<String> = names().into_iter().collect();
@@ -208,7 +209,7 @@ impl Run {
         }
     }
 
-    /// A recorded request of this user; what differs in the answer is noted.
+    /// Replays a recorded request of this user; records the differences of the response.
     #[track_caller]
     pub(super) fn replay_as(&mut self, user: &str, name: &str) -> Json {
         let fixture = fixture(name);
@@ -235,7 +236,7 @@ impl Run {
         body
     }
 
-    /// When the recorded server wrote, or answered.
+    /// The time at which the recorded server wrote, or answered.
     fn recorded_time(&self, answer: &Json) -> i64 {
         let results = answer["accepted"].as_array().into_iter().flatten();
         let wrote =
@@ -283,7 +284,7 @@ impl Run {
         request
     }
 
-    /// The session is over: its files go, what it found stays.
+    /// Ends the session: its files are removed, its differences are returned.
     pub(super) fn over(self) -> BTreeMap<String, Vec<String>> {
         drop(self.server);
         drop(self.folder);
@@ -291,7 +292,7 @@ impl Run {
     }
 }
 
-/// How the records of a push ended.
+/// The results of the records of a push.
 fn outcomes(answer: &Json) -> String {
     let results = |name: &str| answer.get(name).and_then(Json::as_array).into_iter().flatten();
     let words = results("accepted").chain(results("rejected")).map(|result| {

@@ -1,11 +1,12 @@
-//! The recorded sessions in their order, with what the operator did in between.
+//! The recorded sessions in order, with the operator's changes between them.
 
 use rejoin_server::{Auth, JwtConfig};
 
 use super::run::{ANNA, BEN, HASH, Run};
 use super::tables::{TABLES, owned};
 
-/// The stock server: bootstrap, first rows, last writer wins, bad records, deletes, moves, values, a schema that changes.
+/// The stock server: bootstrap, first rows, last writer wins, bad records, deletes, moves, values,
+/// a schema change.
 pub(super) fn stock() -> Run {
     let mut run = Run::new("2026-11-20T06:41:50Z", TABLES, owned);
     run.headers.push(("X-App-Version".to_owned(), "1.3.0".to_owned()));
@@ -64,7 +65,7 @@ fn product(end: &str, values: &str) -> String {
 fn last_writer_wins(run: &mut Run) {
     run.replay_all(ANNA, 40..=58);
     run.replay_as(BEN, "59-no-rls-cross-user-update");
-    // Ours keeps Anna's row; the session goes on from what the recorded server had.
+    // Ours keeps Anna's row; the session continues with the row of the recorded server.
     run.sql("2026-11-20T06:42:51.806299Z", &order("d1", "ship_address = 'HACKED'"));
 }
 
@@ -161,7 +162,8 @@ pub(super) fn server_only() -> Run {
     run
 }
 
-/// A server mounted as a library, with access by row: strangers' rows, vetoes, clocks, the log's end.
+/// A server mounted as a library, with row-level access: other users' rows, vetoes, clocks, the end
+/// of the log.
 pub(super) fn library() -> Run {
     let mut run = Run::new("2026-11-20T06:44:52Z", TABLES, |config| {
         let mut config = owned(config);
@@ -267,7 +269,7 @@ pub(super) fn doors() -> Vec<Run> {
     vec![aged, guarded]
 }
 
-/// Every type of value, and a database that is away.
+/// Every type of value, and an unreachable database.
 pub(super) fn types() -> Run {
     let wider = "ALTER TABLE orders ADD COLUMN blob bytea; ALTER TABLE orders ADD COLUMN price decimal text;
         ALTER TABLE orders ADD COLUMN flag boolean; ALTER TABLE orders ADD COLUMN tstz timestamptz;
@@ -286,7 +288,7 @@ pub(super) fn types() -> Run {
     run
 }
 
-/// Settings that the documentation of v0.1.2 shows, and columns that it cannot carry.
+/// Settings from the documentation of v0.1.2, and columns that it cannot carry.
 pub(super) fn settings() -> Run {
     let before = "INSERT INTO products (id, name) VALUES
         ('1bfdb133-180b-4090-8f11-b24248bf5044', 'b'), ('9bfdb133-180b-4090-8f11-b24248bf5044', 'a');

@@ -1,10 +1,11 @@
-//! The tables of the recordings, as an app would declare them in SQLite: the same names, meanings, defaults and rules.
+//! The tables of the recordings, as an app would declare them in SQLite: the same names, meanings,
+//! defaults and rules.
 //!
-//! What Postgres keeps by a type (an enumeration, a UUID) a CHECK keeps here.
+//! A CHECK replaces the constraint of a PostgreSQL type (an enumeration, a UUID).
 
 use rejoin_server::{Config, TableConfig};
 
-/// The four tables: owned, child of it, everybody's or somebody's, everybody's.
+/// The four tables: one with owners, its child, one with optional owners, one shared by all.
 pub(super) const TABLES: &str = "
     CREATE TABLE orders (
         id uuid PRIMARY KEY NOT NULL DEFAULT (lower(hex(randomblob(16)))) CHECK (length(id) = 36),
@@ -48,7 +49,7 @@ pub(super) const TABLES: &str = "
         deleted_at datetime);
 ";
 
-/// Who owns what, as the recorded server was told.
+/// The ownership, as configured on the recorded server.
 pub(super) fn owned(config: Config) -> Config {
     let shared =
         TableConfig { allow_global_read: true, ..TableConfig::owned("categories", "user_id") };

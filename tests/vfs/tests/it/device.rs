@@ -1,4 +1,5 @@
-//! A device whose disk loses power, fails or is full at each call of a story: capture, push, pull, snapshots, checkpoints.
+//! Faults at each call of a device's disk: power cut, I/O error or full disk during capture, push,
+//! pull, snapshots and checkpoints.
 
 use fastrand::Rng;
 use rejoin_core::engine::CheckpointMode::{Full, Passive, Restart, Truncate};
@@ -8,7 +9,7 @@ use crate::points::{images, points, seed};
 use crate::world::Step::{Act, Alter, Checkpoint, Outside, Pass, Write};
 use crate::world::{Step, World, is_typed};
 
-/// A device, with the server's rows or without, and what happens.
+/// A device, initially with or without the server's rows, and the steps of a scenario.
 struct Story {
     name: &'static str,
     is_synced: bool,
@@ -77,11 +78,11 @@ const STORIES: [Story; 6] = [
     },
 ];
 
-/// A step that fails is tried again until it works, but no more often than this.
-const PATIENCE: u32 = 40;
+/// Maximum attempts of a failing step.
+const MAX_ATTEMPTS: u32 = 40;
 
 impl Story {
-    /// How many calls it has when nothing fails.
+    /// Number of calls in a run without faults.
     fn calls(&self) -> u64 {
         let mut world = World::new(self.is_synced);
         for step in self.steps {
@@ -100,13 +101,14 @@ impl Story {
             is_typed(error);
         }
         world.restore(style, rng);
-        // The numbers in the queue that were lost are given again, to other content.
+        // Numbers of lost mutations are assigned again, to other content.
         world.step(Write).unwrap();
         world.step(Act).unwrap();
         world.settle();
     }
 
-    /// Calls that failed, and whether the file had to be opened again.
+    /// Runs with a fault. Returns the number of failed calls and whether the file had to be
+    /// reopened.
     fn fail(&self, fault: Fault, at: u64, times: u64) -> (u64, bool) {
         let mut world = World::new(self.is_synced);
         world.disk.fail(fault, at, times);
@@ -116,15 +118,15 @@ impl Story {
             while let Err(error) = world.step(*step) {
                 is_typed(&error);
                 tries += 1;
-                if tries > PATIENCE {
-                    assert!(!was_reopened, "{step:?} does not work again: {error:#}");
+                if tries > MAX_ATTEMPTS {
+                    assert!(!was_reopened, "{step:?} does not recover: {error:#}");
                     world.reopen();
                     (was_reopened, tries) = (true, 0);
                 }
             }
         }
         let struck = world.disk.recover();
-        assert_eq!(world.written(), world.acknowledged, "all that was acknowledged, and no more");
+        assert_eq!(world.written(), world.acknowledged, "exactly the acknowledged writes");
         world.settle();
         (struck, was_reopened)
     }
@@ -171,7 +173,7 @@ fn each_failure(fault: Fault) {
             "{}: {runs} runs, {failed} calls of {calls} failed, {reopened} reopened",
             story.name
         );
-        assert_eq!(reopened, 0, "the same handle works again");
+        assert_eq!(reopened, 0, "the open handle must recover");
     }
 }
 

@@ -1,4 +1,5 @@
-//! The disk itself, under plain SQLite: what is synced survives every power cut, what is not does not survive all of them.
+//! Tests of the simulated disk with plain SQLite: synced data survives every power cut, unsynced
+//! data does not survive all of them.
 
 use fastrand::Rng;
 use rejoin_vfs::{Disk, Fault, Style};
@@ -6,9 +7,10 @@ use rusqlite::Connection;
 
 use crate::points::seed;
 
-/// Commits that are left of three after a power cut, in the order of some images; `None` where the file is damaged.
-#[allow(clippy::disallowed_methods)] // Plain SQLite.
-fn left(pragmas: &str, rng: &mut Rng) -> Vec<Option<i64>> {
+/// How many of three commits remain after a power cut, for several images; `None` if the file is
+/// damaged.
+#[allow(clippy::disallowed_methods)] // Uses SQLite directly.
+fn remaining_commits(pragmas: &str, rng: &mut Rng) -> Vec<Option<i64>> {
     let image = |rng: &mut Rng| {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("plain.db");
@@ -20,7 +22,7 @@ fn left(pragmas: &str, rng: &mut Rng) -> Vec<Option<i64>> {
             conn.execute("INSERT INTO t VALUES (hex(randomblob(4000)))", []).unwrap();
         }
         disk.fail(Fault::PowerCut, 1, 1);
-        assert!(conn.execute("INSERT INTO t VALUES (1)", []).is_err(), "there is no power");
+        assert!(conn.execute("INSERT INTO t VALUES (1)", []).is_err(), "the power is cut");
         disk.restore_power(Style::choose(rng), rng);
         drop(conn);
         let conn = Connection::open(&path).unwrap();
@@ -42,8 +44,16 @@ fn synced_commits_survive_and_others_may_not() {
         ("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL", false, true),
         ("PRAGMA journal_mode = DELETE; PRAGMA synchronous = OFF", false, false),
     ] {
-        let left = left(pragmas, &mut rng);
-        assert_eq!(left.iter().all(|count| *count == Some(3)), survive, "{pragmas}: {left:?}");
-        assert_eq!(left.iter().all(Option::is_some), is_whole, "{pragmas}: {left:?}");
+        let remaining_commits = remaining_commits(pragmas, &mut rng);
+        assert_eq!(
+            remaining_commits.iter().all(|count| *count == Some(3)),
+            survive,
+            "{pragmas}: {remaining_commits:?}"
+        );
+        assert_eq!(
+            remaining_commits.iter().all(Option::is_some),
+            is_whole,
+            "{pragmas}: {remaining_commits:?}"
+        );
     }
 }

@@ -1,6 +1,6 @@
-//! A power cut takes transactions that were pushed already. What the device had promised to the server is unknown to it then:
-//! numbers are given again, to other content, and mutations are sent again. Nothing is applied twice, and nothing new is
-//! taken for a repetition.
+//! A power cut loses transactions that were already pushed. The device does not remember what it
+//! sent, so it assigns their numbers again to other content, and sends mutations again. Nothing may
+//! be applied twice, and no new mutation may be taken for a repetition.
 
 use fastrand::Rng;
 use rejoin_core::engine::CheckpointMode::Truncate;
@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use crate::world::Step::{Checkpoint, Pass, Write};
 use crate::world::{Step, World};
 
-/// Everything that was not synced is lost.
+/// Loses everything that was not synced.
 fn lose(world: &mut World) {
     world.restore(Style::Nothing, &mut Rng::with_seed(1));
 }
@@ -21,7 +21,7 @@ fn steps(world: &mut World, steps: &[Step]) {
     }
 }
 
-/// Place and id of every group that the device has sent.
+/// Number and id of every group that the device has sent.
 fn sent(world: &World) -> Vec<(i64, String)> {
     let pushes = world.device.sent.iter().filter(|request| request.path == "/sync/push");
     let groups = pushes.flat_map(|push| {
@@ -33,7 +33,7 @@ fn sent(world: &World) -> Vec<(i64, String)> {
         .collect()
 }
 
-/// Devices that the server knows.
+/// Devices registered at the server.
 fn clients(world: &World) -> String {
     world.server.see("SELECT count(*) FROM rejoin_client")
 }
@@ -43,30 +43,35 @@ fn lost_verdict_is_repeated_and_not_applied_twice() {
     let mut world = World::new(true);
     steps(&mut world, &[Write, Write, Checkpoint(Truncate), Pass]);
     lose(&mut world);
-    assert_eq!(world.written().len(), 2, "the writes were moved, their verdicts were not");
-    assert_eq!(world.device.queue().len(), 2, "they wait again");
+    assert_eq!(
+        world.written().len(),
+        2,
+        "the writes are in the checkpoint, their verdicts are not"
+    );
+    assert_eq!(world.device.queue().len(), 2, "both are pending again");
     world.settle();
     assert_eq!(world.book().len(), 2);
 }
 
 #[test]
-fn numbers_of_lost_writes_are_given_again_to_new_ones() {
+fn numbers_of_lost_writes_are_assigned_to_new_writes() {
     let mut world = World::new(true);
     steps(&mut world, &[Write, Pass, Checkpoint(Truncate), Write, Write, Pass]);
     let before = sent(&world);
     lose(&mut world);
-    assert_eq!(world.written().len(), 1, "two that were accepted are unknown");
+    assert_eq!(world.written().len(), 1, "two accepted writes are lost");
     let clients_before = clients(&world);
     steps(&mut world, &[Write, Write, Write]);
     world.settle();
-    assert_eq!(world.book().len(), 6, "both lost ones and three new ones");
+    assert_eq!(world.book().len(), 6, "both lost writes and three new ones");
     let after = &sent(&world)[before.len()..];
     let again = after.iter().filter(|(seq, id)| before.iter().any(|(s, i)| s == seq && i != id));
-    assert_eq!(again.count(), 2, "places were given again: {before:?}, {after:?}");
-    assert_eq!(clients(&world), clients_before, "it is the same device");
+    assert_eq!(again.count(), 2, "numbers must be assigned again: {before:?}, {after:?}");
+    assert_eq!(clients(&world), clients_before, "the device keeps its registration");
 }
 
-/// The opening is lost too: the server has met a later one, and takes the file for a copy.
+/// The last opening of the file is lost too. The server has seen a later one, and takes the file
+/// for a copy.
 #[test]
 fn lost_opening_makes_the_device_a_new_one_that_keeps_its_queue() {
     let mut world = World::new(true);
@@ -80,11 +85,11 @@ fn lost_opening_makes_the_device_a_new_one_that_keeps_its_queue() {
     assert_eq!(world.book().len(), 4);
 }
 
-/// After 91 days of silence the server has forgotten the verdicts that the device had confirmed, and refuses what is numbered
-/// below them. New writes that got the numbers of lost ones are parked, with their content and nothing applied; no more of them
-/// than were lost.
+/// After 91 days without sync, the server has deleted the verdicts that the device had confirmed,
+/// and rejects numbers below them. New writes with the numbers of lost ones are parked with their
+/// content, and nothing is applied. No more writes are parked than were lost.
 #[test]
-fn number_below_forgotten_verdicts_parks_the_write_by_name() {
+fn number_below_deleted_verdicts_parks_the_write() {
     let mut world = World::new(true);
     steps(&mut world, &[Write, Pass, Checkpoint(Truncate), Write, Pass, Write, Pass]);
     lose(&mut world);
@@ -100,9 +105,5 @@ fn number_below_forgotten_verdicts_parks_the_write_by_name() {
     });
     edited.unwrap();
     world.settle();
-    assert_eq!(
-        world.book().len(),
-        5,
-        "two that were lost here, one that was not, and two new ones"
-    );
+    assert_eq!(world.book().len(), 5, "two lost here, one kept, and two new ones");
 }

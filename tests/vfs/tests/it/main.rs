@@ -1,9 +1,11 @@
-//! Devices and servers on disks that lose power, fail and run full at the n-th call, and with an allocator that fails.
+//! Devices and servers on disks with power cuts, I/O errors and a full disk at the n-th call, and
+//! with a failing allocator.
 //!
-//! Each story is run without a fault first, which counts its calls; then once for each of the chosen calls. In the gate these
-//! are some, from a start that a printed seed draws; with `REJOIN_CASES` above 1 it is each call, and several images.
+//! Each scenario first runs without a fault to count its calls, then once for each chosen call. The
+//! gate chooses some calls by a printed seed. With `REJOIN_CASES` above 1, every call is chosen,
+//! with several images each.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout)] // A story says by failing that something is wrong.
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // Test scenarios panic on failure.
 
 mod device;
 mod disk;

@@ -1,4 +1,4 @@
-//! SQLite's allocations fail at chosen moments of a device's story, one or many of them.
+//! Failing SQLite allocations at chosen points of a device's scenario, one or several at a time.
 
 use fastrand::Rng;
 use rejoin_core::Error;
@@ -24,7 +24,7 @@ const STEPS: [Step; 9] = [
     Pass,
 ];
 
-/// Steps in which the device works. The server works on a thread of its own, whose allocations do not fail.
+/// Steps that run on the device. The server runs on another thread, whose allocations do not fail.
 fn is_of_the_device(step: Step) -> bool {
     !matches!(step, Outside(_))
 }
@@ -39,7 +39,7 @@ fn is_out_of_memory(error: &anyhow::Error) {
     }
 }
 
-/// The n-th allocation of one step fails, and `times` in all.
+/// Makes `times` allocations of one step fail, starting with the n-th.
 fn fail(failing: usize, at: u64, times: u64) -> bool {
     let mut world = World::new(true);
     let mut has_failed = false;
@@ -54,7 +54,7 @@ fn fail(failing: usize, at: u64, times: u64) -> bool {
         }
         world.step(step).unwrap();
     }
-    assert_eq!(world.written(), world.acknowledged, "all that was acknowledged, and no more");
+    assert_eq!(world.written(), world.acknowledged, "exactly the acknowledged writes");
     world.settle();
     has_failed
 }

@@ -1,4 +1,5 @@
-//! Power cuts and failures while a file is made, brought to a newer format, or filled from an old Synchro database.
+//! Power cuts and failures while a database file is created, migrated to a newer format, or
+//! imported from an old Synchro database.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,16 +14,16 @@ use tempfile::TempDir;
 
 use crate::points::{images, points, seed};
 
-/// What is done with a file, and how it is prepared and tested.
+/// An operation on a file, its preparation and its check.
 struct Opening {
     name: &'static str,
     prepare: fn(&Place),
     run: fn(&Place) -> Result<(), Error>,
-    /// It works afterwards, and holds all that it held before.
+    /// Checks that the file works and contains everything that it contained before.
     check: fn(&Place),
 }
 
-/// A folder, and the tables that the app was shipped with.
+/// A folder and the tables bundled with the app.
 struct Place {
     folder: TempDir,
     manifest: Manifest,
@@ -33,7 +34,7 @@ impl Place {
         self.folder.path().join("app.db")
     }
 
-    /// What an old app has left; on another disk, for it is only read.
+    /// The database of an old app. It is on another disk, because it is only read.
     fn old(&self) -> PathBuf {
         self.folder.path().join("old.db")
     }
@@ -103,13 +104,13 @@ const OPENINGS: [Opening; 3] = [
             let rows = client.query("SELECT id, name FROM places ORDER BY id", ()).wait().unwrap();
             let rows: Vec<String> = rows.iter().map(|row| row.get(1).unwrap()).collect();
             assert_eq!(rows, ["C", "B", "D"]);
-            assert_eq!(client.pending().wait().unwrap().len(), 2, "taken once");
+            assert_eq!(client.pending().wait().unwrap().len(), 2, "imported once");
             client.shutdown().wait().unwrap();
         },
     },
 ];
 
-/// Makes a file of format 8 of one of today's.
+/// Converts a current file to format 8.
 const FORMER: &str = "
     CREATE TABLE former (number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE COLLATE NOCASE);
     INSERT INTO former (number, name) SELECT number, name FROM rejoin_table;
@@ -121,13 +122,13 @@ fn insert(id: &str) -> String {
     format!("INSERT INTO places (id, name, user_id) VALUES ('{id}', 'A', 'ana')")
 }
 
-#[allow(clippy::disallowed_methods)] // Another program's connection.
+#[allow(clippy::disallowed_methods)] // Connection of another program.
 fn connect(path: &Path) -> rusqlite::Connection {
     rusqlite::Connection::open(path).unwrap()
 }
 
 impl Opening {
-    /// A prepared place and its disk, which fails from now on as it is told.
+    /// A prepared folder and its disk, before any fault.
     fn prepared(&self, manifest: &Manifest) -> (Place, Disk) {
         let place = Place { folder: TempDir::new().unwrap(), manifest: manifest.clone() };
         let disk = Disk::watch(place.folder.path());
@@ -171,7 +172,7 @@ fn integrity(place: &Place) -> String {
 }
 
 #[test]
-fn power_cut_at_each_call_of_an_opening_leaves_a_file_that_opens() {
+fn power_cut_during_opening_leaves_a_file_that_opens() {
     let mut rng = Rng::with_seed(seed());
     let manifest = Backend::new().manifest();
     for opening in &OPENINGS {
@@ -189,7 +190,7 @@ fn power_cut_at_each_call_of_an_opening_leaves_a_file_that_opens() {
 }
 
 #[test]
-fn failure_at_each_call_of_an_opening_is_typed_and_the_next_works() {
+fn failed_opening_has_a_typed_error_and_the_next_one_works() {
     let mut rng = Rng::with_seed(seed());
     let manifest = Backend::new().manifest();
     for opening in &OPENINGS {
@@ -207,7 +208,8 @@ fn failure_at_each_call_of_an_opening_is_typed_and_the_next_works() {
     }
 }
 
-/// The first page of a new file is written under a rollback journal: torn, it has no header, and the journal takes it back.
+/// The first page of a new file is written with a rollback journal. If it is torn, it has no
+/// header, and the journal restores it.
 #[test]
 fn torn_first_page_of_a_new_file_is_rolled_back() {
     let mut rng = Rng::with_seed(seed());

@@ -1,4 +1,5 @@
-//! The server's SQLite loses power, fails or is full at each call of a story. Whatever was answered is there afterwards.
+//! Faults at each call of the server's SQLite disk: power cut, I/O error or full disk. Everything
+//! that was confirmed in a response must survive.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -26,19 +27,19 @@ use Step::{Compact, Outside, Pass, Write};
 const STEPS: [Step; 9] =
     [Write, Pass, Outside("o1"), Write, Write, Pass, Compact, Outside("o2"), Pass];
 
-/// A server on a disk that fails, and a device on one that does not.
+/// A server on a faulty disk, and a device on a reliable one.
 struct World {
     server: Backend,
     path: PathBuf,
     device: Device,
     disk: Disk,
     begun: u32,
-    /// Names of rows of other programs whose commit has returned.
+    /// Names of rows that other programs have committed.
     outside: Vec<&'static str>,
     epoch: String,
 }
 
-/// What the server answers, by status.
+/// Server responses by status.
 struct Statuses<'a>(&'a Backend, RefCell<Vec<u16>>);
 
 impl Peer for Statuses<'_> {
@@ -92,7 +93,7 @@ impl World {
                 let row = format!(
                     "INSERT INTO places (id, name, user_id) VALUES ('{name}', 'Place', 'ana')"
                 );
-                // As SQLite's shell would: synchronous FULL is SQLite's default.
+                // As in SQLite's shell: the default is synchronous FULL.
                 #[allow(clippy::disallowed_methods)]
                 Connection::open(&self.path)?.execute_batch(&row)?;
                 self.outside.push(name);
@@ -102,26 +103,27 @@ impl World {
         Ok(())
     }
 
-    /// What was answered is there; device and server come to have the same, each transaction once.
+    /// Checks that confirmed data survived, syncs, and checks that device and server agree, with
+    /// each transaction applied once.
     fn settle(&mut self) {
         assert_eq!(self.server.see("PRAGMA integrity_check"), "ok");
         assert_eq!(
             self.server.see(EPOCH),
             self.epoch,
-            "no epoch begins: nothing that was told is lost"
+            "no new epoch: nothing that was confirmed is lost"
         );
         for name in &self.outside {
             let there =
                 self.server.see(&format!("SELECT count(*) FROM places WHERE id = '{name}'"));
             assert_eq!(there, "1", "{name} was committed");
         }
-        // What the device was told is accepted has left its queue.
+        // Mutations confirmed as accepted have left the device's queue.
         let waiting = self.device.queue().len();
         let applied =
             self.server.see("SELECT count(*) FROM book WHERE name GLOB 't*' AND what = 'place'");
         assert!(
             applied.parse::<usize>().unwrap() + waiting >= self.begun as usize,
-            "an accepted one is lost"
+            "an accepted mutation is lost"
         );
         self.device.sync(&self.server);
         self.device.sync(&self.server);
@@ -133,10 +135,14 @@ impl World {
         let book = self
             .server
             .see("SELECT count(*), count(DISTINCT name || what) FROM book WHERE name GLOB 't*'");
-        assert_eq!(book, format!("{0}|{0}", self.begun * 2), "each is applied whole and once");
+        assert_eq!(
+            book,
+            format!("{0}|{0}", self.begun * 2),
+            "each transaction is applied completely and once"
+        );
     }
 
-    /// Each step until it works; whether the server had to be started again.
+    /// Retries each step until it succeeds. Returns whether the server had to be restarted.
     fn persist(&mut self, steps: &[Step]) -> bool {
         let mut was_restarted = false;
         for step in steps {
@@ -144,7 +150,7 @@ impl World {
             while let Err(error) = self.step(*step) {
                 tries += 1;
                 if tries > 40 {
-                    assert!(!was_restarted, "{step:?} does not work again: {error:#}");
+                    assert!(!was_restarted, "{step:?} does not recover: {error:#}");
                     self.server.restart();
                     (was_restarted, tries) = (true, 0);
                 }
@@ -195,7 +201,7 @@ fn failing_disk_of_a_server_answers_retryably_and_recovers() {
             let was_restarted = world.persist(&STEPS);
             failed += world.disk.recover();
             runs += 1;
-            assert!(!was_restarted, "the running server works again");
+            assert!(!was_restarted, "the running server must recover");
             world.settle();
         }
     }

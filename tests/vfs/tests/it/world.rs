@@ -1,7 +1,8 @@
-//! A device on a disk that fails, a server, and what must hold whatever happened to the disk.
+//! A device on a faulty disk, a server, and the invariants that hold after any fault.
 //!
-//! The device writes transactions `t0`, `t1`, ..., each a place, a visit and a note at the place before, so that half a
-//! transaction shows. The server keeps a book: what is applied twice stands in it twice.
+//! The device writes transactions `t0`, `t1`, ... Each inserts a place, a visit, and a note at the
+//! previous place, so that a partial transaction is visible. The server records applied writes in a
+//! book, where a repeated write appears twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,16 +14,16 @@ use rejoin_tests::{Backend, Device, Store, tables};
 use rejoin_vfs::{Disk, Fault, Style};
 use serde_json::json;
 
-/// What happens in a story.
+/// A step of a scenario.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Step {
     /// The app writes a transaction.
     Write,
-    /// The app performs an action, which reads and writes.
+    /// The app performs an action that reads and writes.
     Act,
-    /// The device exchanges what there is.
+    /// The device syncs.
     Pass,
-    /// Somebody else writes on the server.
+    /// Another client writes on the server.
     Outside(&'static str),
     /// The server is deployed with other tables.
     Alter(&'static str),
@@ -37,12 +38,13 @@ pub(crate) struct World {
     pub(crate) server: Backend,
     pub(crate) device: Device,
     pub(crate) disk: Disk,
-    /// Transactions that were begun, and those of them whose commit has returned.
+    /// Transactions started, and those whose commit has returned.
     pub(crate) begun: u32,
     pub(crate) acknowledged: BTreeSet<u32>,
-    /// So many were acknowledged before a checkpoint that was complete: no power cut may take them.
+    /// Number of transactions acknowledged before a complete checkpoint: no power cut may lose
+    /// them.
     pub(crate) floor: u32,
-    /// Actions that the device has performed.
+    /// Actions performed by the device.
     pub(crate) acted: u32,
 }
 
@@ -71,19 +73,19 @@ impl World {
         world
     }
 
-    /// The app is started on the file.
+    /// Restarts the app on the file.
     pub(crate) fn reopen(&mut self) {
         self.device.crash();
         let actions = Arc::new(Actions::new().declare(ACTION));
         self.device.engine().set_actions(actions, true).unwrap();
     }
 
-    /// One step of a story.
+    /// Executes one step.
     pub(crate) fn step(&mut self, step: Step) -> anyhow::Result<()> {
         match step {
             Step::Write => {
                 let number = self.begun;
-                // An attempt that failed left nothing, so the next may have its name.
+                // A failed attempt left nothing, so the next one may reuse its name.
                 self.device.engine().execute_batch(&transaction(number))?;
                 self.begun += 1;
                 self.acknowledged.insert(number);
@@ -105,35 +107,39 @@ impl World {
         Ok(())
     }
 
-    /// The power comes back, the app is started, and the file is whole: the last transactions may be missing, no others, and
-    /// none that a complete checkpoint has moved.
+    /// Restores the power, restarts the app and checks the file. Only the last transactions may be
+    /// missing, and none before a complete checkpoint.
     pub(crate) fn restore(&mut self, style: Style, rng: &mut Rng) {
         self.disk.restore_power(style, rng);
         self.reopen();
         let there = self.written();
         let expected: BTreeSet<u32> = (0..u32::try_from(there.len()).unwrap()).collect();
-        assert_eq!(there, expected, "transactions are lost from the end only");
-        // One was perhaps on its way to its commit.
+        assert_eq!(there, expected, "only the last transactions may be lost");
+        // One transaction may have been committing.
         assert!(there.len() <= self.begun as usize + 1, "more than was written");
-        assert!(there.len() >= self.floor as usize, "{} were moved, {there:?}", self.floor);
+        assert!(
+            there.len() >= self.floor as usize,
+            "{} are in a checkpoint, {there:?}",
+            self.floor
+        );
         self.is_consistent(&there);
         self.acknowledged = there;
-        // A name is given once: what the server has accepted may be unknown here.
+        // Names are not reused: the server may have accepted a write that is unknown here.
         self.begun += 1;
     }
 
-    /// The transactions that the device shows, each whole.
+    /// The transactions visible on the device, each complete.
     pub(crate) fn written(&mut self) -> BTreeSet<u32> {
         let numbers = |ids: String| -> BTreeSet<u32> {
             ids.split_whitespace().map(|id| id[1..].parse().unwrap()).collect()
         };
         let places = numbers(self.device.see("SELECT id FROM places WHERE id GLOB 't[0-9]*'"));
         let visits = numbers(self.device.see("SELECT id FROM visits WHERE id GLOB 't[0-9]*'"));
-        assert_eq!(places, visits, "a transaction is there whole");
+        assert_eq!(places, visits, "every transaction is complete");
         places
     }
 
-    /// File, rows, queue and history agree.
+    /// Checks that file, rows, queue and history agree.
     fn is_consistent(&mut self, written: &BTreeSet<u32>) {
         assert_eq!(self.device.raw("PRAGMA integrity_check"), "ok");
         let seen = Inspection::of(self.device.path()).unwrap();
@@ -153,26 +159,35 @@ impl World {
         let accepted =
             seen.history.iter().filter(|one| creates(&one.rows)).filter_map(|one| name(&one.rows));
         let known: BTreeSet<u32> = waiting.iter().copied().chain(accepted).collect();
-        assert_eq!(&known, written, "each transaction that is seen waits or is accepted");
+        assert_eq!(&known, written, "each visible transaction is pending or accepted");
         for table in seen.tables {
             let made = table.rows - table.base_rows;
-            assert_eq!(made, waiting.len() as u64, "{}: the rows are base and queue", table.name);
+            assert_eq!(
+                made,
+                waiting.len() as u64,
+                "{}: the rows must equal base plus queue",
+                table.name
+            );
         }
     }
 
-    /// The device syncs, and device and server have the same: every transaction that the device had, or that the server had
-    /// accepted before, whole and once; and nothing waits.
+    /// Syncs, then checks that device and server agree. Every transaction that the device had or
+    /// the server had accepted is applied completely and once; none is pending.
     pub(crate) fn settle(&mut self) {
         let before: BTreeSet<u32> = self.book().into_keys().collect();
         let mine = self.written();
         self.device.sync(&self.server);
         self.device.sync(&self.server);
-        assert_eq!(self.device.waiting(), "", "nothing waits");
+        assert_eq!(self.device.waiting(), "", "nothing is pending");
         let expected: BTreeSet<u32> = before.union(&mine).copied().collect();
         let book = self.book();
-        assert_eq!(book.keys().copied().collect::<BTreeSet<_>>(), expected, "none lost, none made");
+        assert_eq!(
+            book.keys().copied().collect::<BTreeSet<_>>(),
+            expected,
+            "no transaction is lost or added"
+        );
         for (number, what) in &book {
-            assert_eq!(what, "place visit", "transaction {number} is applied whole and once");
+            assert_eq!(what, "place visit", "transaction {number} is applied completely and once");
         }
         for table in ["places", "visits"] {
             let theirs = self.server.digest("ana", table);
@@ -182,7 +197,7 @@ impl World {
         assert_eq!(self.device.raw("PRAGMA integrity_check"), "ok");
     }
 
-    /// What the server has applied, by transaction.
+    /// The transactions applied on the server, by number.
     pub(crate) fn book(&self) -> BTreeMap<u32, String> {
         let sql = "SELECT name || '=' || group_concat(what, '+' ORDER BY what) FROM book
                    WHERE name GLOB 't[0-9]*' AND what <> 'note' GROUP BY name";
@@ -205,7 +220,7 @@ fn transaction(number: u32) -> String {
     )
 }
 
-/// The error is one of those that a full or failing disk has, and is no bug by its own words.
+/// Checks that the error is one that a full or failing disk causes, and not an internal error.
 #[track_caller]
 pub(crate) fn is_typed(error: &anyhow::Error) {
     if let Some(error) = error.downcast_ref::<Error>() {
