@@ -1,4 +1,4 @@
-/** How the tests run: the real engine in this process, so each file has a process of its own. Two run at a time: most of them wait. */
+/** Test configuration. The real engine runs in the test process, so each file gets its own process; two files run at a time. */
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
@@ -9,7 +9,7 @@ export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     pool: 'forks',
-    // So that a test of what is left behind counts no garbage.
+    // Lets leak tests collect garbage before they measure.
     execArgv: ['--expose-gc'],
     maxWorkers: 2,
     testTimeout: 30_000,

@@ -1,4 +1,4 @@
--- The server's table for the to-do list, as `rejoin-server init` expects it: the owner, the three times, and nothing of Rejoin's.
+-- The server's table for the to-do list, as `rejoin-server init` expects it: an owner and three times, no columns of Rejoin.
 CREATE TABLE tasks (
     id         TEXT PRIMARY KEY,
     title      TEXT NOT NULL CHECK (length(title) <= 200),

@@ -1,8 +1,8 @@
 /**
- * Runs the bench as an app runs the package: bundled, in production mode, with nothing that watches.
+ * Runs the benchmark in the way an app runs the package: bundled and in production mode.
  *
- * `REJOIN_LIBRARY_DIR` names the folder of the library in release, `REJOIN_NODE_RUNTIME` the addon; `cargo xtask bench javascript`
- * sets both. Prints a line of JSON for each figure.
+ * `REJOIN_LIBRARY_DIR` names the folder of the release library, `REJOIN_NODE_RUNTIME` the addon; `cargo xtask bench javascript`
+ * sets both. Prints one line of JSON per figure.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';

@@ -1,9 +1,9 @@
 /**
- * The figures of JavaScript: what `bench/README.md` says, a line of JSON for each.
+ * The JavaScript benchmarks of `bench/README.md`; prints one line of JSON per figure.
  *
- * By the clock on the wall; the two sides of a line take turns, and the ratio is the median of the ratios. The peer for rows is
- * `JSON.parse` of the same rows. By itself, from a string that is there already, it is what the goal is judged by; the whole way, where
- * SQLite's own functions make the JSON and the same border carries it, is what an app without row buffers would pay.
+ * Measures wall-clock time. The two sides of a comparison alternate, and the ratio is the median of the ratios. The peer for rows is
+ * `JSON.parse` of the same rows. The target applies to parsing a string that is already in memory. The other comparison includes building
+ * the JSON in SQLite and passing it over the FFI boundary, as an app without row buffers would.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -52,7 +52,7 @@ async function timed(work: () => unknown): Promise<number> {
   return performance.now() - begin;
 }
 
-/** Work that does not wait, so that no turn of the event loop is in the figure. */
+/** Times synchronous work, so that the figure contains no turn of the event loop. */
 function spent(work: () => unknown): number {
   const begin = performance.now();
   work();
@@ -66,7 +66,7 @@ async function alone(what: string, work: () => unknown): Promise<void> {
   say({ what, ours_ms: median(all) });
 }
 
-/** Ours and the peer's in turns; the first rounds are for the compiler. */
+/** Measures ours and the peer's alternately; the first rounds warm up the JIT compiler. */
 async function against(
   what: string,
   peer: string,
@@ -97,7 +97,7 @@ async function rows(client: RejoinClient): Promise<void> {
   await alone('10,000 x 8 rows to bytes', () => client.rows(ALL));
   await against('10,000 x 8 rows into objects', 'JSON made in SQL, JSON.parse', () => client.query(ALL), parsed);
 
-  // The far side alone: both have their rows in memory in the form that crosses, or in the form that the parser wants.
+  // The decoding alone: both sides start from memory, as bytes from the engine or as the parser's input.
   const { bytes } = await client.rows(ALL);
   const text = await json();
   const utf8 = new TextEncoder().encode(text);
@@ -117,7 +117,7 @@ async function writes(client: RejoinClient): Promise<void> {
   });
 }
 
-/** From asking for a write to holding the result that shows it, one commit after the other. */
+/** The time from the call of a write to the watched result that contains it, one commit after the other. */
 async function emissions(client: RejoinClient): Promise<void> {
   const delays: number[] = [];
   const watch = client.watch<{ count: number }>('SELECT count FROM item WHERE id = ?', [key(1)])[Symbol.asyncIterator]();

@@ -1,8 +1,8 @@
 /**
  * Runs commands, given as JSON, with the package as an app uses it (`tests/scenarios/README.md` lists them).
  *
- * Guarantees: every command has exactly one answer; a failure is answered with the kind of the error. The device of `tests/interop` and
- * the runner of the scenarios use it.
+ * Every command has exactly one answer; a failed command answers with the kind of the error. Used by the device of `tests/interop` and by
+ * the scenario runner.
  */
 import {
   type ActionContext,
@@ -22,9 +22,9 @@ import {
 // eslint-disable-next-line @typescript-eslint/no-explicit-any
 export type Json = any;
 
-/** What a step means beyond its command. */
+/** Extensions of the scenario runner. */
 export interface Hooks {
-  /** The step with its variables replaced; nested steps keep theirs. */
+  /** Replaces the variables of a step, but not those of nested steps. */
   resolve(step: Json, locals: Json): Json;
   /** Compares an answer with what the step expects. */
   check(step: Json, answer: Json, locals: Json): void;
@@ -33,17 +33,17 @@ export interface Hooks {
 /** The error that a step of the scenario throws itself. */
 class Own extends Error {}
 
-/** What statements of a body are run by. */
+/** The object that runs the statements of a body. */
 type Target = Transaction | Snapshot | ActionContext;
 
-/** What a token provider answers, and how it was asked. */
+/** The results of a token provider, and the `refresh` arguments of its calls. */
 interface Tokens {
   token: string | null | undefined;
   fresh: string | null | undefined;
   readonly asked: boolean[];
 }
 
-/** No answer of the engine takes as long. */
+/** Default timeout in milliseconds. */
 const LONGEST = 30_000;
 
 /** Clients by name. */
@@ -74,7 +74,7 @@ export class Device {
     return (await this.#control(step, target)) ?? { ok: true };
   }
 
-  /** Commands that need more than a client. */
+  /** Commands that need more than one call of a client. */
   async #control(step: Json, target?: Target): Promise<Json> {
     switch (step.do) {
       case 'open':
@@ -133,7 +133,7 @@ export class Device {
     this.#tokens.set(step.on ?? 'main', tokens);
   }
 
-  /** Answers when the steps have run; the body of the transaction does not end. */
+  /** Answers when the steps have run; the transaction stays open. */
   #hold(step: Json): Promise<Json> {
     return new Promise((held, failed) => {
       const body = async (tx: Transaction): Promise<void> => {
@@ -161,7 +161,7 @@ export class Device {
     return actions;
   }
 
-  /** Runs the steps of a body; gives what a step `return` names. A failure that no step expects is thrown. */
+  /** Runs the steps of a body and returns the value of the step `return`. Throws a failure that no step expects. */
   async #steps(steps: Json[], target?: Target, given: Json = {}): Promise<Json> {
     let value: Json;
     for (const raw of steps) {
@@ -246,7 +246,7 @@ const COMMANDS: Record<string, Command> = {
   path: async (client) => ({ path: client.path }),
 };
 
-/** Commands of a statement, for a client or for what a body was given. */
+/** Commands of a statement, for a client or a transaction, snapshot or action context. */
 const STATEMENTS: Record<string, (target: Json, step: Json) => Promise<Json>> = {
   exec: async (target, step) => ({ changes: await target.execute(step.sql, params(step)) }),
   batch: async (target, step) => ({ changes: await target.batch(statements(step)) }),
@@ -264,7 +264,7 @@ function param(value: Json): SqlParam {
   return new Uint8Array(Buffer.from(value.b, 'hex'));
 }
 
-/** A value read with bigints for integers, so that a number is a real. */
+/** Encodes a value that was read in the mode `'bigint'`: a number is a real. */
 function cell(value: SqlValue): Json {
   if (value === null || typeof value === 'string') return value;
   if (typeof value === 'bigint') return { i: String(value) };
@@ -279,12 +279,12 @@ function rows(found: RowBuffer): Json {
   return { columns: found.columns, rows: Array.from({ length: found.length }, (_, row) => read(row)) };
 }
 
-/** Members that hold cells of SQLite, alone, in a list, or by name. */
+/** Members that hold SQLite values: one, a list, or by name. */
 const CELLS = new Set(['key', 'keys', 'old', 'new', 'wrote', 'present']);
 const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`).replaceAll('-', '_');
 const member = (name: string): string => snake(name).replace(/_ms$|_value$/, '');
 
-/** Any report of the package as JSON, with the names of members and words in the form of the scenarios. */
+/** Converts a report of the package to JSON with the member names and constants of the scenarios. */
 function plain(value: Json, name = ''): Json {
   if (Array.isArray(value)) return value.map((one) => plain(one, name));
   if (CELLS.has(name) && (typeof value !== 'object' || value instanceof Uint8Array)) return cell(value as SqlValue);
@@ -296,7 +296,7 @@ function plain(value: Json, name = ''): Json {
   return Object.fromEntries(Object.entries(value).map(([key, one]) => [member(key), plain(one, key === 'value' ? key : member(key))]));
 }
 
-/** Members of `config`, as the package names them. */
+/** Converts the member names of `config` to those of the package. */
 function configuration(config: Json): object {
   const camel = (name: string): string => name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
   const one = ([name, value]: [string, Json]): [string, Json] => {
@@ -306,7 +306,7 @@ function configuration(config: Json): object {
   return Object.fromEntries(Object.entries(config).map(one));
 }
 
-/** An error as an answer. */
+/** Converts an error to an answer. */
 function failure(error: unknown): Json {
   if (error instanceof Own) return { error: 'Own', reason: error.message };
   const { message: reason } = error as Error;

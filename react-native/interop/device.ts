@@ -1,7 +1,7 @@
 /**
  * The device of `tests/interop` in TypeScript: one command a line on standard input, one answer a line on standard output, in order.
  *
- * Guarantees: nothing but answers on standard output; it ends when its standard input closes. What a command does is in `commands.ts`.
+ * Writes only answers to standard output, and ends when its standard input closes. The commands are in `commands.ts`.
  */
 import { createInterface } from 'node:readline';
 import { Device, type Json } from './commands';

@@ -1,27 +1,27 @@
 /**
- * What the generated bindings import as `@ubjs/node`: the addon by which Node loads a UniFFI library.
+ * The module that the generated bindings import as `@ubjs/node`: the addon that loads a UniFFI library into Node.
  *
- * Promise: finds the addon by `REJOIN_NODE_RUNTIME` (`cargo xtask toolchain ubrn` makes it) and the library by
- * `REJOIN_LIBRARY_DIR` (`cargo build -p rejoin-bindings` makes it), or says which of them is missing and how to get it.
- * Border: for tests, benches and Node programs in this repository. On a phone the bindings are a native module.
+ * `REJOIN_NODE_RUNTIME` names the addon (built by `cargo xtask toolchain ubrn`), `REJOIN_LIBRARY_DIR` the folder of the library (built by
+ * `cargo build -p rejoin-bindings`). If one is missing, the error names it and the command that builds it. For tests, benchmarks and Node
+ * programs in this repository; on a phone the bindings are a native module.
  */
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 
-/** A library that the addon has opened. */
+/** A library opened by the addon. */
 interface NativeModule {
   register(definitions: object): object;
 }
 
-/** The one class of the addon. */
+/** The only class of the addon. */
 interface Addon {
   UniffiNativeModule: { open(path: string): NativeModule };
 }
 
 const plain = (tag: string) => ({ tag });
 
-/** The types that cross, as the addon names them. */
+/** The FFI types, by the addon's names. */
 const FfiType = {
   UInt8: plain('UInt8'),
   Int8: plain('Int8'),
@@ -61,7 +61,7 @@ function resolveLibPath({ crateName }: { crateName: string; callerUrl: string })
   return existing('REJOIN_LIBRARY_DIR', `${prefix}${crateName}${suffix}`, 'cargo build -p rejoin-bindings');
 }
 
-/** Loaded at the first use, so that a program that only decodes rows needs neither. */
+/** Loaded at first use, so that a program that only decodes rows needs neither addon nor library. */
 const UniffiNativeModule = {
   open(path: string): NativeModule {
     const runtime = existing('REJOIN_NODE_RUNTIME', '', 'cargo xtask toolchain ubrn');

@@ -1,9 +1,8 @@
 /**
- * One run of an action's code: what it is given, and how its end goes back.
+ * Runs the handler of an action and passes its outcome to the engine.
  *
- * Promise: whatever the code does (throws, throws what is no error, forgets to wait, never ends), its run ends once and nobody
- * waits for ever; an error of the context that it throws on stays what it is.
- * Border: the engine serves the context and ends it by itself when nobody speaks.
+ * A run ends exactly once, whatever the handler does: throw, throw a non-error, leave a call un-awaited, or never return. An error
+ * of the context that the handler rethrows keeps its type. The engine ends a run that makes no call for `transactionIdleMs`.
  */
 import type { ActionDefinition, ActionHandler, Performed, Projections } from './actions';
 import { crossing, directly, type ffi, lowerAll, statementText, thrownByAction, words } from './border';
@@ -15,20 +14,19 @@ import type { DecodeOptions, Row } from './row-buffer';
 import type { IntegerMode, SqlParam } from './value';
 
 /**
- * What an action's code is given: the rows of its transaction, and a time and ids that are the same at each run.
+ * The context of an action's handler: the rows of its transaction, and a time and ids that are the same in each run.
  *
- * Queries see what the action wrote; say `ORDER BY` where more than one row can come. Statements may not use what would be something
- * else at another run (tables that are not synced, chance, clocks, rowids): that is an InvalidInputError. Wait for each call before
- * the code ends.
+ * Queries see what the action wrote; use `ORDER BY` where a query can return more than one row. Statements that are not deterministic
+ * (local-only tables, random values, clocks, rowids) throw an InvalidInputError. Await each call before the handler returns.
  */
 export class ActionContext extends Reader {
   /** When the action was performed: milliseconds since 1970. In its statements `rejoin_now()` is the same instant. */
   readonly timeMs: number;
-  /** The same as text, as all columns write it (`2026-01-02T03:04:05.000000Z`). */
+  /** {@link timeMs} as text, in the format of time columns (`2026-01-02T03:04:05.000000Z`). */
   readonly time: string;
-  /** The id of the mutation that this run makes, or made. */
+  /** The id of the action's mutation, the same in each run. */
   readonly mutationId: string;
-  /** Aborted when the engine no longer waits for this run. */
+  /** Aborted when the engine has cancelled this run. */
   readonly signal: AbortSignal;
   readonly #action: string;
   readonly #projections: Projections;
@@ -45,25 +43,25 @@ export class ActionContext extends Reader {
   }
 
   /**
-   * Runs one statement, and tells how many rows it changed.
+   * Runs one statement and returns the number of rows that it changed.
    *
-   * @throws InvalidInputError, ConstraintError: the action may go on without what the statement did; TransactionTimeoutError,
-   *   SuspendedError, EndedError if the engine has given it up.
+   * @throws InvalidInputError, ConstraintError: the statement is undone, and the action can continue; TransactionTimeoutError,
+   *   SuspendedError, EndedError if the engine has cancelled the run.
    */
   async execute(sql: string, params: readonly SqlParam[] = []): Promise<number> {
     return Number(await this.#call((inner) => inner.execute(statementText(sql), lowerAll(params))));
   }
 
-  /** Runs one statement that writes and gives rows (`INSERT ... RETURNING`). Throws as {@link execute} does. */
+  /** Runs one statement that writes and returns rows (`INSERT ... RETURNING`). Throws as {@link execute} does. */
   async executeReturning<T = Row>(sql: string, params: readonly SqlParam[] = [], options: DecodeOptions = {}): Promise<T[]> {
     return this.decoded<T>(await this.fetch(sql, params), options).toArray();
   }
 
   /**
-   * The id of a row of `table` that this action makes: the same at each run, and another one for each action. `row` has at least the
-   * columns that {@link Actions.identity} names, or whatever its {@link Actions.projection} takes.
+   * Returns the id for a row of `table` that this action inserts: the same in each run, and different for each action. `row` has at
+   * least the columns named by {@link Actions.identity}, or those that its {@link Actions.projection} uses.
    *
-   * @throws ActionError if this run was given the id already, and nothing of the action is kept; InvalidInputError if the table has no
+   * @throws ActionError if this run has already used the id; the action is then rolled back. InvalidInputError if the table has no
    *   identity, or the row lacks a column of it.
    */
   async rowId(table: string, row: { readonly [column: string]: JsonParam | undefined }): Promise<string> {
@@ -72,15 +70,15 @@ export class ActionContext extends Reader {
   }
 
   /**
-   * Says no, in the app's own words: `throw context.refuse('not enough in stock')`. Nothing of the action is kept; whoever performed
-   * it gets an {@link ActionError} whose fault is `'refused'`. It throws by itself, too, so that no `throw` can be forgotten.
+   * Refuses the action with a message of the app: `throw context.refuse('not enough in stock')`. The action is rolled back, and
+   * `perform` throws an {@link ActionError} with the fault `'refused'`. Always throws, so a forgotten `throw` makes no difference.
    */
   refuse(message: string): never {
     const action = this.#action;
     throw new ActionError(`action ${action}: ${message}`, { action, fault: 'refused', words: message });
   }
 
-  /** The code has ended. @internal */
+  /** Called when the handler has ended. @internal */
   end(): void {
     const inner = this.#ffi as { uniffiDestroy?: () => void } | undefined;
     this.#ffi = undefined;
@@ -91,19 +89,19 @@ export class ActionContext extends Reader {
     return this.#call((inner) => inner.query(statementText(sql), lowerAll(params)));
   }
 
-  #call<T>(what: (inner: ffi.ActionContextLike) => Promise<T>): Promise<T> {
+  #call<T>(call: (inner: ffi.ActionContextLike) => Promise<T>): Promise<T> {
     return crossing(async () => {
-      if (this.#ffi === undefined) throw new InvalidInputError(`the run of action ${this.#action} has ended; it must wait for each call before`);
-      return what(this.#ffi);
+      if (this.#ffi === undefined) throw new InvalidInputError(`the run of action ${this.#action} has ended; await each call before the handler returns`);
+      return call(this.#ffi);
     });
   }
 }
 
-/** What code of actions threw, until whoever performed it has heard; where it ran again that is nobody, so only the newest are kept. */
+/** Errors thrown by handlers, kept for the `cause` of the error of `perform`. A later run has no caller, so only the newest are kept. */
 const thrown: { readonly action: string; readonly reason: string; readonly error: unknown }[] = [];
 const KEPT = 32;
 
-/** The code as the engine calls it. @internal */
+/** Wraps a handler for the engine. @internal */
 export function lowerHandler(
   definition: ActionDefinition,
   handler: ActionHandler<Readonly<Record<string, unknown>>>,
@@ -117,7 +115,7 @@ export function lowerHandler(
       try {
         context = new ActionContext(inner, name, integers, options?.signal ?? new AbortController().signal, projections);
         const value = await handler(context, raiseArguments(definition, argumentsJson));
-        return value === undefined ? '' : encodeJson(value, `what action ${name} gave back`);
+        return value === undefined ? '' : encodeJson(value, `the value of action ${name}`);
       } catch (error) {
         thrown.push({ action: name, reason: words(error), error });
         if (thrown.length > KEPT) thrown.shift();
@@ -136,7 +134,7 @@ function raiseArguments({ name, parameters = [], integers = 'number' }: ActionDe
   return { ...given, ...Object.fromEntries(bytes) };
 }
 
-/** Performs an action by this call; `action` is its name, where that is known. @internal */
+/** Performs an action by this call; `action` is its name if known. @internal */
 export async function performing<T>(call: () => Promise<ffi.Performed>, integers: IntegerMode, action?: string): Promise<Performed<T>> {
   try {
     const { id, valueJson } = await crossing(call);
@@ -147,7 +145,7 @@ export async function performing<T>(call: () => Promise<ffi.Performed>, integers
   }
 }
 
-/** The error of an action that was performed here: with what its code threw, if that is what it is about. */
+/** Adds the error that the handler threw as `cause`, if the engine's error stems from it. */
 function withCause(error: unknown, action?: string): unknown {
   if (!(error instanceof CallbackError)) return error;
   const at = thrown.findIndex((one) => (action ?? one.action) === one.action && error.message.endsWith(`: ${one.reason}`));

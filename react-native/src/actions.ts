@@ -1,8 +1,8 @@
 /**
- * The app's actions: what is said of them before the file is opened.
+ * The registry of the app's actions, passed to `RejoinClient.open`.
  *
- * Promise: methods only collect; what is wrong is told by opening the file, all of it together.
- * Border: running the code of one is in `acting.ts`, and when it runs again is decided by the engine (`docs/actions.md`).
+ * Its methods only collect definitions; opening the file validates them and reports all problems together. `acting.ts` runs handlers,
+ * and the engine decides when an action runs again (`docs/actions.md`).
  */
 import { lowerHandler } from './acting';
 import type { ActionContext } from './acting';
@@ -12,65 +12,65 @@ import { encodeJson, type Json, type JsonParam } from './json';
 import type { IntegerMode } from './value';
 
 /**
- * What a parameter takes: text without NUL; an integer of 64 bits; a number, whole ones too; `true` or `false`, 1 and 0 in SQL; an
- * instant, as a `Date` or RFC 3339; bytes; any JSON, in SQL its text.
+ * The type of a parameter: text without NUL; a 64-bit integer; a number, also a whole one; `true` or `false` (1 and 0 in SQL); an
+ * instant as a `Date` or RFC 3339 text; bytes; any JSON (its text in SQL).
  */
 export type ParameterType = 'text' | 'integer' | 'real' | 'boolean' | 'time' | 'blob' | 'json';
 
 /** A parameter of an action. */
 export interface ActionParameter {
-  /** Its name: letters, digits and `_`. */
+  /** Letters, digits and `_`. */
   readonly name: string;
   readonly type: ParameterType;
-  /** Whether it may be left out, or be null. Default: no. */
+  /** Whether it may be omitted or null. Default: no. */
   readonly optional?: boolean | undefined;
 }
 
 /**
- * How arguments of an older version of an action become those of the present one, for a mutation that was performed with the older and has to
- * run again. First `drop`, then `rename`, then `set`.
+ * Converts the arguments of an older version of an action to those of the current one, when a mutation of the older version runs again.
+ * First `drop`, then `rename`, then `set`.
  */
 export interface ActionUpgrade {
-  /** Old names, and the new ones. */
+  /** New names by old name. */
   readonly rename?: Readonly<Record<string, string>> | undefined;
-  /** What is set where it is not there. */
+  /** Values for arguments that are absent. */
   readonly set?: Readonly<Record<string, JsonParam>> | undefined;
-  /** What is not taken any more. */
+  /** Arguments that are removed. */
   readonly drop?: readonly string[] | undefined;
 }
 
-/** An action that is data: the same for every language. Its members are explained in `docs/actions.md`. */
+/** An action that is data, the same in every language; see `docs/actions.md`. */
 export interface DeclaredAction {
   readonly name: string;
-  /** Rises when it does something else, or takes other arguments. Default 1. */
+  /** Increase it when the statements or the parameters change. Default 1. */
   readonly version?: number | undefined;
   readonly parameters?: readonly ActionParameter[] | undefined;
-  /** Each asks a query whose first cell must be a number other than 0; else the action is refused with the message. */
+  /** Queries whose first cell must be a number other than 0; otherwise the action is refused with the message. */
   readonly preconditions?: readonly { readonly sql: string; readonly message: string }[] | undefined;
-  /** Run one after another; parameters are `:name`, `:time` is the action's time, `:mutation` its id. */
+  /** Run in order; parameters are `:name`, `:time` is the action's time, `:mutation` its id. */
   readonly statements: readonly string[];
-  /** Ids of rows that it makes, by name: the table, and the parameters that tell such rows of one action apart. */
+  /** Ids of the rows that it inserts, by name: the table, and the parameters that distinguish such rows of one action. */
   readonly ids?: Readonly<Record<string, { readonly table: string; readonly identity: readonly string[] }>> | undefined;
-  /** A query whose first row is given back, as an object. */
+  /** A query whose first row is the action's value, as an object. */
   readonly result?: string | undefined;
   /** By older version. */
   readonly upgrades?: Readonly<Record<number, ActionUpgrade>> | undefined;
 }
 
-/** What is said of an action that is code. */
+/** The definition of an action whose implementation is a handler. */
 export interface ActionDefinition<P extends readonly ActionParameter[] = readonly ActionParameter[], I extends IntegerMode = IntegerMode> {
   readonly name: string;
-  /** Rises when it does something else, or takes other arguments. Default 1. */
+  /** Increase it when the handler or the parameters change. Default 1. */
   readonly version?: number | undefined;
-  /** What it takes; from this the code knows the types of its arguments. */
+  /** The parameters, which also give the handler its argument types. */
   readonly parameters?: P | undefined;
-  /** The older versions whose arguments it takes over. A mutation of another one is laid down as it was recorded. */
+  /** The older versions whose arguments it accepts. A mutation of any other version is reapplied as recorded and does not run again. */
   readonly upgrades?: Readonly<Record<number, ActionUpgrade>> | undefined;
-  /** How integers come out of arguments. Default `'number'`: one that would be rounded is a CallbackError, and nothing is done. */
+  /** How integer arguments are decoded. Default `'number'`: one that would be rounded is a CallbackError, and nothing is done. */
   readonly integers?: I | undefined;
 }
 
-/** An argument as the code gets it: a `time` is the text that was given, a `blob` its bytes. */
+/** An argument as the handler gets it: a `time` is the text that was passed, a `blob` its bytes. */
 export type ArgumentOf<T extends ParameterType, I extends IntegerMode = 'number'> = {
   text: string;
   integer: I extends 'bigint' ? bigint : I extends 'auto' ? number | bigint : number;
@@ -81,33 +81,33 @@ export type ArgumentOf<T extends ParameterType, I extends IntegerMode = 'number'
   json: Json;
 }[T];
 
-/** The arguments as the code gets them, by name; one that may be left out is `undefined` if it was, or was null. */
+/** The arguments as the handler gets them, by name; an optional one is `undefined` if it was omitted or null. */
 export type ArgumentsOf<P extends readonly ActionParameter[], I extends IntegerMode = 'number'> = {
   readonly [E in P[number] as E['name']]: E extends { readonly optional: true } ? ArgumentOf<E['type'], I> | undefined : ArgumentOf<E['type'], I>;
 };
 
-/** The code of an action; see {@link Actions.handler}. */
+/** The handler of an action; see {@link Actions.handler}. */
 export type ActionHandler<A> = (context: ActionContext, args: A) => unknown;
 
-/** What a row is to its identity; see {@link Actions.projection}. */
+/** Computes the identity of a row; see {@link Actions.projection}. */
 export type Projection = (row: { readonly [column: string]: JsonParam | undefined }) => { readonly [name: string]: JsonParam | undefined };
 
 /** The projections of one opening, by table in lower case. @internal */
 export type Projections = Map<string, Projection>;
 
-/** What is said to a registry. */
+/** One call to the engine's registry. */
 type Entry = (registry: ffi.ActionRegistryLike, integers: IntegerMode, projections: Projections) => void;
 
-/** What became of an action that was performed. */
+/** The result of `perform`. */
 export interface Performed<T = Json> {
-  /** The mutation that waits for the server; undefined if the action wrote nothing to synced tables. */
+  /** The pending mutation; undefined if the action wrote nothing to synced tables. */
   readonly id?: string;
-  /** What the action gave back; null if nothing. */
+  /** The action's return value; null if none. */
   readonly value: T;
 }
 
 /**
- * The actions of an app, and the rules that belong to them; handed over when the file is opened.
+ * The actions of an app and the rules for their tables, passed to `RejoinClient.open`.
  *
  * ```ts
  * const actions = new Actions()
@@ -122,19 +122,19 @@ export interface Performed<T = Json> {
  * await client.perform('take', { id: 'nails', n: 2 });
  * ```
  *
- * What is added after the opening has no effect on a file that is open.
+ * Definitions added after the opening have no effect on the open file.
  */
 export class Actions {
   readonly #entries: Entry[] = [];
 
-  /** Adds an action that is data, as an object or as its JSON. Prefer it to code: it is the same in every language. */
+  /** Adds a declared action, as an object or as its JSON. Prefer it to a handler: it is the same in every language. */
   declare(action: DeclaredAction | string): this {
     const json = typeof action === 'string' ? action : encodeJson(action, 'the action');
     return this.#add((registry) => registry.declare(json));
   }
 
   /**
-   * Adds an action that is code of the app. Several versions of one name may stand side by side: the newest is performed.
+   * Adds an action that is a function of the app. Several versions of one name may be registered: `perform` uses the newest.
    *
    * ```ts
    * actions.handler({ name: 'rename', parameters: [{ name: 'id', type: 'text' }, { name: 'title', type: 'text' }] }, async (context, { id, title }) => {
@@ -144,14 +144,14 @@ export class Actions {
    * });
    * ```
    *
-   * The code runs when it is performed, and again, at any time, when rows change under it before the server has it. So it must depend on
-   * nothing but its context and its arguments, and wait for nothing but the context: the writer, and everybody who writes, waits
-   * for it. A write by the client, from inside, waits for the action, which waits for it, until the action is given up.
+   * The handler runs in `perform`, and again, at any time before the mutation is sent, when remote changes reach rows that it used. So it
+   * must depend only on its context and arguments, and await only calls of the context: all other writes wait for it. A write through
+   * the client inside a handler is a deadlock, which ends when the engine cancels the run.
    *
-   * What it gives back is the action's value; see {@link JsonParam}. Whatever it throws, nothing of it is kept: an error that it was given by
-   * its context goes on as it is, {@link ActionContext.refuse} says no in the app's words, and anything else is a
-   * {@link CallbackError} with it as `cause`. Where it runs again, the mutation is parked as `'unreplayable'`. Without a statement
-   * for `transactionIdleMs` it is given up, and so it is by `suspend` and `shutdown`: later calls of its context are refused.
+   * The return value is the action's value; see {@link JsonParam}. If the handler throws, the action is rolled back. `perform` rethrows an
+   * error of the context unchanged, throws an ActionError for {@link ActionContext.refuse}, and wraps any other error in a
+   * {@link CallbackError} as its `cause`. If a later run throws, the mutation is parked as `'unreplayable'`. The engine cancels a run
+   * after `transactionIdleMs` without a statement, and on `suspend` and `shutdown`; later calls of its context are refused.
    */
   handler<const P extends readonly ActionParameter[] = readonly [], I extends IntegerMode = 'number'>(
     definition: ActionDefinition<P, I>,
@@ -169,7 +169,7 @@ export class Actions {
     return this.#add((registry, integers, projections) => registry.handler(lowered, lowerHandler(definition, code, integers, projections)));
   }
 
-  /** Says what tells the rows of a table apart that one action makes: {@link ActionContext.rowId} makes their ids of these columns. */
+  /** Sets the columns that distinguish the rows that one action inserts into a table; {@link ActionContext.rowId} derives ids from them. */
   identity(table: string, columns: readonly string[]): this {
     return this.#add((registry, _, projections) => {
       registry.identity(table, [...columns]);
@@ -178,8 +178,8 @@ export class Actions {
   }
 
   /**
-   * {@link identity}, where a function says it: what it makes of the row that {@link ActionContext.rowId} is given is its identity. A pure
-   * function; what it throws is what `rowId` throws. The `ids` of declared actions have their own.
+   * Like {@link identity}, with a pure function that computes the identity from the row passed to {@link ActionContext.rowId}. `rowId`
+   * throws what the function throws. The `ids` of declared actions do not use it.
    *
    * ```ts
    * actions.projection('line', (row) => ({ day: String(row.at).slice(0, 10) }));
@@ -193,12 +193,12 @@ export class Actions {
     });
   }
 
-  /** Says that only actions write this table: any other local write is an InvalidInputError. What the server sends is laid down as ever. */
+  /** Restricts local writes of this table to actions: any other is an InvalidInputError. Rows from the server are applied as usual. */
   onlyByActions(table: string): this {
     return this.#add((registry) => registry.onlyByActions(table));
   }
 
-  /** For one opening; `integers` is how they come out of the queries of code. Destroyed by who asks for it. @internal */
+  /** Builds the engine's registry for one opening; `integers` applies to queries of handlers. The caller destroys it. @internal */
   lower(integers: IntegerMode): ffi.ActionRegistryLike {
     const registry = new ffi.ActionRegistry();
     const projections: Projections = new Map();

@@ -1,13 +1,11 @@
 /**
- * Bytes as base64 with padding, by the language alone: not every engine of JavaScript has functions for it.
- *
- * Promise: what one function writes the other reads; a text that is no base64 is an error.
+ * Base64 with padding in plain JavaScript, because not every JavaScript engine has functions for it.
  */
 import { InvalidInputError } from './errors';
 
 const DIGITS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
 
-/** The text of the bytes. @internal */
+/** Encodes bytes. @internal */
 export function encodeBase64(bytes: Uint8Array): string {
   const texts: string[] = [];
   for (let at = 0; at < bytes.length; at += 3) {
@@ -20,7 +18,7 @@ export function encodeBase64(bytes: Uint8Array): string {
   return texts.join('');
 }
 
-/** The bytes of the text. @throws InvalidInputError if it is no base64. @internal */
+/** Decodes a text. @throws InvalidInputError if it is not base64. @internal */
 export function decodeBase64(text: string, what: string): Uint8Array {
   if (!/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(text)) throw new InvalidInputError(`${what} is no base64`);
   const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0;

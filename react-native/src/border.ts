@@ -1,8 +1,8 @@
 /**
- * The one place that knows the generated bindings: values, errors and calls, converted both ways.
+ * The FFI boundary: converts values, errors and calls between the package and the generated bindings.
  *
- * Promise: every error that leaves is a {@link RejoinError} of ours; whatever the app throws into the engine arrives as words.
- * Border: the generated folder is imported here and nowhere else but by `import type`; no type of it is in the public API.
+ * Every error that the package throws is a {@link RejoinError} of `errors.ts`. Errors of the app reach the engine as text. Other modules
+ * import the generated bindings only by `import type`, and the public API contains none of their types.
  */
 import { FfiConverterObjectWithCallbacks } from '@ubjs/core';
 import * as errors from './errors';
@@ -11,34 +11,34 @@ import bindings from './generated';
 import { ActionError, type ActionFault, ActionTooLargeError, ActionTooSlowError, ChangedError, type ChangedRow, StandsOnError, UnsentError } from './refusals';
 import { bind, type IntegerMode, type SqlParam, type SqlValue, wellFormed } from './value';
 
-// Named, or a bundler that looks for unused imports drops the module whose body opens the library.
+// Referenced, or a bundler removes the import as unused, and with it the module that opens the library.
 void bindings;
 
 export { ffi };
 
-/** What of the runtime's converter for objects of the app is used below. */
+/** The members used here of the runtime's converter for callback objects. */
 interface Converter {
   lower(value: object, alloc: undefined): bigint;
   lowerHandle(value: object): bigint;
 }
 
-// The runtime (0.31.0-5) lowers an object of the app where it is an argument, but not where it is an optional one: it then goes by
-// `lowerHandle`, which knows the engine's objects only.
+// The runtime (0.31.0-5) converts a callback object that is a required argument, but passes an optional one to `lowerHandle`, which
+// accepts objects of the engine only.
 const converter = FfiConverterObjectWithCallbacks.prototype as unknown as Converter;
 const engineHandle = converter.lowerHandle;
 converter.lowerHandle = function (this: Converter & { factory: { isConcreteType(value: object): boolean } }, value) {
   return this.factory.isConcreteType(value) ? engineHandle.call(this, value) : this.lower(value, undefined);
 };
 
-/** A statement with what is bound to its question marks: what `batch` and `queryAll` take. */
+/** A statement with its parameters, for `batch` and `queryAll`. */
 export interface Statement {
   /** One statement. */
   readonly sql: string;
-  /** A value for each `?`, in order; none if not given. */
+  /** A value for each `?`, in order. Default: none. */
   readonly params?: readonly SqlParam[] | undefined;
 }
 
-/** Awaits a call into the engine; its error is one of ours, with the stack of whoever called. */
+/** Awaits a call into the engine and converts its error, with the caller's stack. */
 export async function crossing<T>(call: () => Promise<T>): Promise<T> {
   try {
     return await call();
@@ -47,7 +47,7 @@ export async function crossing<T>(call: () => Promise<T>): Promise<T> {
   }
 }
 
-/** A call into the engine that does not wait. */
+/** Makes a synchronous call into the engine and converts its error. */
 export function directly<T>(call: () => T): T {
   try {
     return call();
@@ -56,14 +56,14 @@ export function directly<T>(call: () => T): T {
   }
 }
 
-/** What the bindings threw, by the error of ours that it became: whoever throws that on means this. */
+/** The engine's error for each converted error, so that a handler that rethrows passes the original to the engine. */
 const origins = new WeakMap<Error, ffi.RejoinError>();
 
-/** An error of the bindings as one of ours; ours stay. */
+/** Converts an error of the bindings to a class of `errors.ts`; such an error is returned unchanged. */
 export function translated(error: unknown): Error {
   if (error instanceof errors.RejoinError) return error;
   if (!isRecord(error) || !ffi.RejoinError.instanceOf(error)) {
-    return new errors.InternalError(`the border failed: ${words(error)}`, { cause: error });
+    return new errors.InternalError(`the call into the engine failed: ${words(error)}`, { cause: error });
   }
   const ours = ofOurs(error);
   origins.set(ours, error);
@@ -122,17 +122,17 @@ function ofOurs(error: ffi.RejoinError): errors.RejoinError {
   }
 }
 
-/** What the app threw, in the form that the engine takes: offline stays offline, all else is a failed callback. */
+/** Converts an error of the app for the engine: an OfflineError stays `Offline`, any other becomes `Callback`. */
 export function thrown(error: unknown): Error {
   const reason = words(error);
   if (error instanceof errors.OfflineError) return new ffi.RejoinError.Offline({ reason });
   return new ffi.RejoinError.Callback({ reason });
 }
 
-/** What an action's code threw, in the form that the engine takes: an error that it was given goes on as it was, a refusal is one. */
+/** Converts an error of a handler for the engine: an error of the context and a refusal keep their kind. */
 export function thrownByAction(error: unknown): Error {
-  const given = error instanceof Error ? origins.get(error) : undefined;
-  if (given !== undefined) return given as unknown as Error;
+  const origin = error instanceof Error ? origins.get(error) : undefined;
+  if (origin !== undefined) return origin as unknown as Error;
   if (error instanceof ActionError && error.fault === 'refused') {
     const { message: reason, action, words } = error;
     return new ffi.RejoinError.Action({ reason, action, fault: ffi.ActionFault.Refused, words });
@@ -162,7 +162,7 @@ function raiseColumns(columns: readonly ffi.ColumnValue[]): Record<string, SqlVa
   return Object.fromEntries(columns.map(({ name, value }) => [name, raise(value)]));
 }
 
-/** Whatever was thrown, in words; never throws itself. */
+/** The message of any thrown value; never throws. */
 export function words(error: unknown): string {
   try {
     if (error instanceof Error) return error.message === '' ? error.name : error.message;
@@ -176,23 +176,23 @@ function isRecord(value: unknown): value is Record<PropertyKey, unknown> {
   return typeof value === 'object' && value !== null;
 }
 
-/** SQL on its way in. */
+/** Checks the SQL of a statement. */
 export function statementText(sql: string): string {
   if (typeof sql !== 'string') throw new errors.InvalidInputError(`a statement is a string, not a ${typeof sql}`);
   return wellFormed(sql, 'the statement');
 }
 
-/** Parameters on their way in. */
+/** Converts parameters for the engine. */
 export function lowerAll(params: readonly SqlParam[]): ffi.SqlValue[] {
   return params.map((value, at) => lower(value, `parameter ${at + 1}`));
 }
 
-/** Statements on their way in. */
+/** Converts statements for the engine. */
 export function lowerStatements(statements: readonly Statement[]): ffi.Statement[] {
   return statements.map(({ sql, params }) => ({ sql: statementText(sql), params: lowerAll(params ?? []) }));
 }
 
-/** One value on its way in; `what` names it in the error. */
+/** Converts one value for the engine; `what` names it in the error. */
 export function lower(value: SqlParam, what: string): ffi.SqlValue {
   const bound = bind(value, what);
   switch (bound.tag) {
@@ -209,7 +209,7 @@ export function lower(value: SqlParam, what: string): ffi.SqlValue {
   }
 }
 
-/** One value on its way out. */
+/** Converts one value from the engine. */
 export function raise(value: ffi.SqlValue, integers: IntegerMode = 'auto'): SqlValue {
   switch (value.tag) {
     case ffi.SqlValue_Tags.Null:
@@ -231,7 +231,7 @@ function integer(exact: bigint, integers: IntegerMode): number | bigint {
   throw new errors.InvalidInputError(`${exact} is an integer that a number would round; read integers as 'auto' or 'bigint'`);
 }
 
-/** Memory that holds these bytes and no others, which is what crosses. */
+/** An ArrayBuffer with exactly these bytes, as the bindings require. */
 export function exactly(bytes: Uint8Array): ArrayBuffer {
   const { buffer, byteLength } = bytes;
   if (buffer instanceof ArrayBuffer && byteLength === buffer.byteLength) return buffer;

@@ -1,21 +1,20 @@
 /**
- * The app's functions as the engine calls them.
+ * Calls from the engine to functions of the app.
  *
- * Promise: nothing that an app's function throws, or rejects with, gets lost or ends anything: it is shown on the console. No call
- * is made after a cancellation, not even one that was on its way.
- * Border: what is called, and with what, is said where the subscription is made.
+ * An error that a function throws or rejects with is printed on the console and ends nothing. After a cancellation no call begins, not
+ * even one that was already scheduled.
  */
 
 /**
- * Keeps a function called until it is cancelled, or the client is shut down.
+ * A registered callback, active until it is cancelled or the client is shut down.
  *
  * ```ts
  * const subscription = client.onStatus(({ state }) => render(state));
- * // and when the screen goes:
+ * // When the screen is closed:
  * subscription.cancel();
  * ```
  *
- * It need not be kept: the client does. So what is not cancelled is called as long as the client lives.
+ * The client holds a reference to it: a subscription that is not cancelled stays active until the client is shut down.
  */
 export class Subscription {
   #end: (() => void) | undefined;
@@ -26,12 +25,12 @@ export class Subscription {
     this.#end = end;
   }
 
-  /** Whether it was cancelled, or has ended with its client. */
+  /** Whether it was cancelled or its client was shut down. */
   get isCancelled(): boolean {
     return this.#end === undefined;
   }
 
-  /** No call begins after this; may be called from the function itself, and twice. */
+  /** Ends it: no call begins after this. May be called in the callback itself, and more than once. */
   cancel(): void {
     const end = this.#end;
     this.#end = undefined;
@@ -39,13 +38,13 @@ export class Subscription {
     for (const forget of this.#forget.splice(0)) forget();
   }
 
-  /** Tells whoever keeps it, or waits for what it brings. @internal */
+  /** Registers a function that is called at the end. @internal */
   onEnd(forget: () => void): void {
     this.#forget.push(forget);
   }
 }
 
-/** Calls a function of the app. What it throws, or rejects with later, is reported. */
+/** Calls a function of the app and reports what it throws or later rejects with. */
 export function tell(call: () => unknown, where: string): void {
   try {
     const result = call();
@@ -55,7 +54,7 @@ export function tell(call: () => unknown, where: string): void {
   }
 }
 
-/** Shows what a function of the app threw, where nobody else would. */
+/** Prints an error of an app function that no caller receives. */
 export function report(error: unknown, where: string): void {
   console.error(`rejoin: ${where} threw`, error);
 }

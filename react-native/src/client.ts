@@ -1,9 +1,8 @@
 /**
- * The client: opening, syncing, the queue, and the end.
+ * The client: opening, syncing, the queue and shutdown.
  *
- * Promise: everything but syncing works without a network; whatever is going on when it ends is ended too, and no promise of its
- * methods stays open.
- * Border: reading and writing are inherited from `database.ts`, what an app decides of its mutations from `decisions.ts`.
+ * Everything except syncing works offline. A shutdown ends all running calls, and every promise of a method is settled. Reading and
+ * writing are in `database.ts`; decisions about mutations are in `decisions.ts`.
  */
 import type { Actions } from './actions';
 import { crossing, directly, ffi, lower } from './border';
@@ -28,17 +27,17 @@ import { lowerTokens, type TokenProvider } from './tokens';
 import { type HttpTransport, lowerTransport } from './transport';
 import type { SqlParam } from './value';
 
-/** What the app provides. */
+/** Objects that the app provides. */
 export interface Services {
-  /** Gives the token that names the user. Without it requests carry the configured user, which a server believes on its own machine only. */
+  /** Returns the user's token. Without it requests carry the configured user id, which a server accepts only from its own machine. */
   readonly tokens?: TokenProvider | undefined;
-  /** Replaces the built-in HTTP. */
+  /** Replaces the built-in HTTP client. */
   readonly transport?: HttpTransport | undefined;
-  /** What `perform` can perform. */
+  /** The actions for `perform`. */
   readonly actions?: Actions | undefined;
 }
 
-/** How the write-ahead log is moved into the file; each does what the one before does, and more. */
+/** SQLite's checkpoint modes; each does what the previous one does, and more. */
 export type CheckpointMode = 'passive' | 'full' | 'restart' | 'truncate';
 
 const CHECKPOINT: Record<CheckpointMode, ffi.CheckpointMode> = {
@@ -49,7 +48,7 @@ const CHECKPOINT: Record<CheckpointMode, ffi.CheckpointMode> = {
 };
 
 /**
- * A local database that keeps itself in step with a server.
+ * A local SQLite database that syncs with a server.
  *
  * ```ts
  * const client = await RejoinClient.open({ path, serverUrl: 'https://sync.example.com' }, { tokens });
@@ -62,11 +61,11 @@ const CHECKPOINT: Record<CheckpointMode, ffi.CheckpointMode> = {
  * Call {@link shutdown} when it is no longer needed: garbage collection may be late.
  */
 export class RejoinClient extends Decisions {
-  /** The file, by its full name. */
+  /** The full path of the file. */
   readonly path: string;
   #ffi: ffi.RejoinClientLike | undefined;
   #ending: Promise<void> | undefined;
-  /** What it said of itself last. */
+  /** The last status read. */
   #status: SyncStatus;
 
   private constructor(inner: ffi.RejoinClientLike, config: ClientConfig) {
@@ -77,13 +76,13 @@ export class RejoinClient extends Decisions {
   }
 
   /**
-   * Opens the file, and makes it if there is none; works offline.
+   * Opens the file, or creates it; works offline.
    *
-   * A file that is open already in this process is shared, and must be opened with the same configuration. Its token provider, its
-   * transport and its actions stay those of the first to open it; to bring one where the first had none is a ConfigurationError.
+   * A file that is already open in this process is shared, and must be opened with the same configuration. The token provider, the
+   * transport and the actions of the first opening stay; passing one that the first opening lacked is a ConfigurationError.
    *
-   * @throws ConfigurationError with every problem, as {@link ClientConfig} says, those of actions too; StorageError where the file cannot be
-   *   opened; nothing was changed.
+   * @throws ConfigurationError with every problem (see {@link ClientConfig}), also those of actions; StorageError if the file cannot be
+   *   opened. Nothing was changed.
    */
   static async open(config: ClientConfig, { tokens, transport, actions }: Services = {}): Promise<RejoinClient> {
     const provider = tokens === undefined ? undefined : lowerTokens(tokens);
@@ -100,134 +99,133 @@ export class RejoinClient extends Decisions {
     return new RejoinClient(inner, config);
   }
 
-  /** Begins to sync in the background: now, after writes, when the server has news, and at each interval. Twice is no error. */
+  /** Starts background syncing: now, after writes, on server notifications and at each interval. Calling it twice is not an error. */
   async start(): Promise<void> {
     await crossing(async () => this.ffi().start());
   }
 
-  /** Ends syncing; local work goes on, and what is written waits. Twice is no error. */
+  /** Stops syncing; local reads and writes continue, and writes are queued. Calling it twice is not an error. */
   async stop(): Promise<void> {
     await crossing(async () => this.ffi().stop());
   }
 
-  /** Asks for a sync now, whatever backoff and metered policy say, and does not wait for it. Starts syncing if it was not. */
+  /** Requests a sync now, regardless of backoff and metered policy, and does not wait for it. Starts syncing if it is stopped. */
   async syncNow(): Promise<void> {
     await crossing(async () => this.ffi().syncNow());
   }
 
   /**
-   * Pushes and pulls everything, and waits for it: what was pending has its verdict, and what the server had is here. Starts syncing
-   * if it was not started. A parked mutation is no error: the report counts it.
+   * Pushes and pulls everything and waits for it: every pending mutation has its verdict, and all changes of the server are applied.
+   * Starts syncing if it is stopped. A parked mutation is not an error: the report counts it.
    *
-   * @param timeoutMs how long to wait; without it, as long as one attempt takes. Zero does not wait, a part of a millisecond counts as a
-   *   whole one; below zero, and NaN, is an InvalidInputError.
-   * @throws OfflineError without a server, and after the timeout, when the work goes on in the background; UnauthorizedError,
-   *   UpgradeRequiredError, ServerError, ProtocolError as the attempt found them.
+   * @param timeoutMs how long to wait. Default: until one attempt ends. Zero does not wait; fractions are rounded up; a negative number
+   *   or NaN is an InvalidInputError.
+   * @throws OfflineError without a server, and after the timeout (the sync then continues in the background); UnauthorizedError,
+   *   UpgradeRequiredError, ServerError or ProtocolError from the attempt.
    */
   async syncAndWait(timeoutMs?: number): Promise<SyncReport> {
     return crossing(async () => this.ffi().syncAndWait(lowerTimeout(timeoutMs)));
   }
 
-  /** Waits until everything has been here once; at once if it has. Starts syncing if it was not. Throws OfflineError after the timeout. */
+  /** Waits until the first sync is complete; returns at once if it is. Starts syncing if it is stopped. Throws OfflineError after the timeout. */
   async waitForFirstSync(timeoutMs?: number): Promise<void> {
     await crossing(async () => this.ffi().waitForFirstSync(lowerTimeout(timeoutMs)));
   }
 
-  /** What syncing is doing. After {@link shutdown} it is stopped. */
+  /** The sync status; after {@link shutdown} it is `'stopped'`. */
   status(): SyncStatus {
     if (this.#ffi !== undefined) this.#status = directly(() => raiseStatus(this.ffi().status()));
     return this.#status;
   }
 
   /**
-   * Calls `observer` with the status, now and after each change, until it is cancelled. While it runs, changes are not queued: it gets
-   * the latest. What it throws is shown on the console and changes nothing else.
+   * Calls `observer` with the status, now and after each change, until it is cancelled. Changes during a call are not queued: the next
+   * call gets the latest status. An error that it throws is printed on the console and has no other effect.
    */
   onStatus(observer: (status: SyncStatus) => unknown): Subscription {
-    return this.observe((told) => {
-      const onStatus = (status: ffi.SyncStatus): void => told(() => observer(raiseStatus(status)), 'an observer of the status');
+    return this.observe((notify) => {
+      const onStatus = (status: ffi.SyncStatus): void => notify(() => observer(raiseStatus(status)), 'an observer of the status');
       return this.ffi().onStatus({ onStatus });
     });
   }
 
-  /** What the server has not accepted, oldest first. Integers come out as `integers` says, else as the configuration does. */
+  /** The mutations that the server has not accepted, oldest first. `integers` overrides the configured integer mode. */
   async pending({ integers = this.integers }: DecodeOptions = {}): Promise<PendingMutation[]> {
     const mutations = await crossing(async () => this.ffi().pending());
     return mutations.map((mutation) => raiseMutation(mutation, integers));
   }
 
-  /** How many mutations stand where. */
+  /** The number of mutations in each state. */
   async pendingCounts(): Promise<PendingCounts> {
     return crossing(async () => this.ffi().pendingCounts());
   }
 
-  /** What a row waits for. Throws InvalidInputError for a table that is not synced. */
+  /** The sync state of a row. Throws InvalidInputError for a table that is not synced. */
   async rowSyncState(table: string, key: SqlParam): Promise<RowSyncState> {
     return raiseRowState(await crossing(async () => this.ffi().rowSyncState(table, lower(key, 'the key'))));
   }
 
   /**
-   * Takes over an app's old Synchro database: what it had not sent is in the queue when this is done, and its rows are seen until the
-   * first sync brings the server's.
+   * Imports an app's Synchro database: its unsent edits enter the queue, and its rows are visible until the first sync replaces them.
    *
-   * The old file is copied and stays as it is; nobody may have it open meanwhile. All is taken in one transaction, or nothing; made again,
-   * the call takes what is new, and nothing twice. Works offline with a bundled schema.
+   * The old file is copied and not changed; it must not be open during the call. The import is one transaction. A repeated call imports
+   * only what is new. Works offline with a bundled schema.
    *
-   * @throws InvalidInputError for a file that is no Synchro database, and while no schema is known; StorageError for a damaged one, and
-   * where it cannot be copied. Nothing was taken then.
+   * @throws InvalidInputError if the file is not a Synchro database, or if the schema is not available yet; StorageError if the file is
+   * damaged or cannot be copied. Nothing was imported then.
    */
   async importSynchro(path: string): Promise<SynchroImport> {
     return raiseImport(await crossing(async () => this.ffi().importSynchro(path)));
   }
 
-  /** Waits for the server's verdict on a mutation. Throws OfflineError after the timeout; the mutation stays where it is. */
+  /** Waits for the server's verdict on a mutation. Throws OfflineError after the timeout; the mutation stays in the queue. */
   async verdict(id: string, timeoutMs?: number): Promise<Verdict> {
     return raiseVerdict(await crossing(async () => this.ffi().verdict(id, lowerTimeout(timeoutMs))));
   }
 
-  /** Tells what the device knows of its network. Going online, or leaving a metered network, asks for a sync. */
+  /** Reports the device's network state. Going online, or leaving a metered network, starts a sync. */
   setNetwork({ online, metered = false }: { online: boolean; metered?: boolean }): void {
     directly(() => this.ffi().setNetwork(online, metered));
   }
 
-  /** Tells that the app came to the foreground: a sync now, unless the server asked to be left alone. */
+  /** Reports that the app came to the foreground: syncs now, unless the server has set a waiting time. */
   foreground(): void {
     directly(() => this.ffi().foreground());
   }
 
-  /** Tells that the token provider has other credentials than before: whoever needed them tries again. */
+  /** Reports that the token provider has new credentials: syncing that waits for them tries again. */
   async credentialsChanged(): Promise<void> {
     await crossing(async () => this.ffi().credentialsChanged());
   }
 
   /**
-   * Lets go of the file: rolls back what runs and drops every lock, as iOS demands of an app in the background. Nothing committed is
-   * lost; calls throw SuspendedError until {@link resume}.
+   * Releases the file: rolls back open transactions and drops every lock, as iOS requires of an app in the background. Nothing that was
+   * committed is lost. Calls throw SuspendedError until {@link resume}.
    */
   async suspend(): Promise<void> {
     await crossing(async () => this.ffi().suspend());
   }
 
-  /** Opens the file again after {@link suspend}; watched queries run once, for what was missed. */
+  /** Opens the file again after {@link suspend}; watched queries run once, to show changes made in between. */
   async resume(): Promise<void> {
     await crossing(async () => this.ffi().resume());
   }
 
   /**
-   * Ends the client: what was handed in before is done, open transactions are rolled back, watches and observers end, syncing stops,
-   * the file is closed. What waits for the server stays in the file. Later calls throw EndedError; shutting down twice is no error.
+   * Shuts the client down: earlier writes complete, open transactions are rolled back, watches and observers end, syncing stops, and the
+   * file is closed. Pending mutations stay in the file. Later calls throw EndedError; a second shutdown is not an error.
    */
   shutdown(): Promise<void> {
     this.#ending ??= this.#end();
     return this.#ending;
   }
 
-  /** One bundle of JSON for a bug report. It holds no data of the app's rows and no credentials. */
+  /** A JSON report for a bug report, without row data and credentials. */
   async diagnose(): Promise<unknown> {
     return JSON.parse(await crossing(async () => this.ffi().diagnose())) as unknown;
   }
 
-  /** Moves the write-ahead log into the file, before a copy of the file is made. Somebody in the way is no error: `busy` says so. */
+  /** Moves the write-ahead log into the file, for instance before copying it. If a reader or writer blocks it, `busy` is true. */
   async checkpoint(mode: CheckpointMode): Promise<{ busy: boolean; pages: number; moved: number }> {
     const { busy, pages, moved } = await crossing(async () => this.ffi().checkpoint(CHECKPOINT[mode]));
     return { busy, pages: Number(pages), moved: Number(moved) };
@@ -244,7 +242,7 @@ export class RejoinClient extends Decisions {
     try {
       await crossing(() => inner.shutdown());
     } catch (error) {
-      this.#ending = undefined; // It is still there, and may be shut down again.
+      this.#ending = undefined; // The client is still open, and `shutdown` may be called again.
       throw error;
     }
     this.#status = stopped(this.status());

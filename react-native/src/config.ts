@@ -1,60 +1,60 @@
 /**
- * What an app configures.
+ * The client's configuration.
  *
- * Promise: what is left out has the engine's default, which is the same in every language.
- * Border: only what the engine cannot be told at all is refused here, all of it at once; the rest is judged by the engine, all at once.
+ * Omitted members have the engine's defaults, which are the same in every language. This module rejects only values that cannot be
+ * passed to the engine, all of them in one error; the engine checks the rest, also in one error.
  */
 import { ffi } from './border';
 import { ConfigurationError, InvalidInputError } from './errors';
 import type { IntegerMode } from './value';
 
 /**
- * When background syncing may use a metered network: as any other, to push local writes only, or not at all. A sync that the app
- * asks for by name is never held back.
+ * How background syncing uses a metered network: like any other, only to push local writes, or not at all. A sync that the app
+ * requests explicitly always runs.
  */
 export type MeteredPolicy = 'allow' | 'push-only' | 'never';
 
 /**
- * What an acknowledged local write survives. Both: the end of the app, by a crash or by the system. `'normal'`: a power cut or a crash of
- * the operating system may lose the last writes, and what is left is a state that the app had. `'full'`: a power cut as well, if the disk
- * keeps its word; each commit waits until the disk has it.
+ * What an acknowledged local write survives. Both modes: a crash or a kill of the app. `'normal'`: a power cut or a crash of the operating
+ * system may lose the last writes; the file is then an earlier state. `'full'`: also a power cut, if the disk honours flushes; each commit
+ * waits for the flush.
  */
 export type Durability = 'normal' | 'full';
 
 /**
- * What this device does where a foreign change meets an edit of plain SQL, as `docs/policies.md` explains; an action is run again instead.
+ * What this device does when a remote change conflicts with a local edit (`docs/policies.md`). An action runs again instead.
  */
 export type ConflictPolicy = 'accept-server' | 'rebase' | 'keep-local' | 'manual' | 'last-write-wins';
 
-/** What actions may take, be they data or code: everybody who writes waits for them. What is left out has the engine's default. */
+/** Limits of actions, which block all other writes while they run. Omitted members have the engine's defaults. */
 export interface ActionBudget {
   /**
-   * How long one run may take, in milliseconds; of code it is one statement. One that takes longer is an ActionTooSlowError. Default
-   * 2,000; from 100 to a minute.
+   * Maximum duration of one run, or of each statement of a handler, in milliseconds; beyond it ActionTooSlowError. Default 2,000; from
+   * 100 to a minute.
    */
   readonly runMs?: number | undefined;
   /**
-   * How long all those together may run that one batch of remote rows makes run again, in milliseconds. Code is given up at its end, and
-   * what is not done by then is laid down as it was recorded, if it fits. Default 2,000; from 100 to a minute.
+   * Maximum total duration of the actions that one batch of remote rows makes run again, in milliseconds. After it a running handler is
+   * cancelled, and the remaining actions are reapplied as recorded if they fit. Default 2,000; from 100 to a minute.
    */
   readonly rebaseMs?: number | undefined;
   /**
-   * How many bytes one run may write to synced tables: old and new values of each changed row. One that writes more is an
-   * ActionTooLargeError. Default 8 MiB; from 1 KiB to 1 GiB.
+   * Maximum number of bytes that one run writes to synced tables, old and new values of each changed row; beyond it ActionTooLargeError.
+   * Default 8 MiB; from 1 KiB to 1 GiB.
    */
   readonly bytes?: number | undefined;
 }
 
 /**
- * How a client is opened and how it syncs. Every member but the path may be left out.
+ * How a client is opened and how it syncs. Every member but the path is optional.
  *
- * Checked when the client is opened: first what the engine cannot be told at all (another type, a number below zero or beyond 32
- * bits), all of that at once; then the limits below, all of those at once. A part of a millisecond counts as a whole one.
+ * Opening the client checks it in two steps: first the types (also numbers below zero or beyond 32 bits), then the limits below. Each step
+ * reports all its problems in one error. Fractions of a millisecond are rounded up.
  */
 export interface ClientConfig {
-  /** The database's file; made if there is none. Its folder must exist. */
+  /** The path of the database file, which is created if absent. Its folder must exist. */
   readonly path: string;
-  /** The server, as `https://host/prefix`. Without one the client works, and keeps what is written until there is one. */
+  /** The server, as `https://host/prefix`. Without one the client works offline and queues writes. */
   readonly serverUrl?: string | undefined;
   /**
    * Whether `serverUrl` may be `http://` to a host that is not a loopback address. Others on the network can then read and change the
@@ -62,51 +62,51 @@ export interface ClientConfig {
    */
   readonly allowHttp?: boolean | undefined;
   /**
-   * Whose data this file holds. Default: what the server says when the device registers; a plain Synchro server does not say it,
-   * there it is the `sub` of the token, if that is a JWT.
+   * The user whose data this file holds. Default: the user that the server names when the device registers. A plain Synchro server names
+   * none: there it is the `sub` of the token, if that is a JWT.
    */
   readonly userId?: string | undefined;
-  /** What to call this device in the server's list. Default `device`. */
+  /** The name of this device in the server's list. Default `device`. */
   readonly deviceName?: string | undefined;
   /** The kind of device. Default: the operating system's name. */
   readonly platform?: string | undefined;
-  /** The app's version, as `1.2.3`; the server may ask for a newer one. Default `0.0.0`. */
+  /** The app's version, as `1.2.3`; the server may require a newer one. Default `0.0.0`. */
   readonly appVersion?: string | undefined;
   /**
    * The schema's manifest as JSON, bundled with the app, so that the first start works offline. Default: fetched from the server.
    */
   readonly schemaJson?: string | undefined;
-  /** What this device does about conflicts, by table. Default: what the server says of the table. */
+  /** The conflict policy of each table. Default: the policy that the server declares for the table. */
   readonly policies?: Readonly<Record<string, ConflictPolicy>> | undefined;
-  /** How long after a pass the next begins by itself, in milliseconds. Default 30,000; from a second to a day. */
+  /** Interval between two syncs without another trigger, in milliseconds. Default 30,000; from a second to a day. */
   readonly syncIntervalMs?: number | undefined;
-  /** How long local writes are gathered before a push, in milliseconds. Default 500; up to a minute. */
+  /** How long local writes are collected before a push, in milliseconds. Default 500; up to a minute. */
   readonly pushDebounceMs?: number | undefined;
-  /** How long an answer may take before the request counts as lost, in milliseconds. Default 10,000. */
+  /** Response timeout of a request, in milliseconds. Default 10,000. */
   readonly ackDeadlineMs?: number | undefined;
-  /** How often a failed exchange is tried before the status says failed; it goes on at each interval. Default 5. */
+  /** Number of failed attempts after which the status is `'failed'`; attempts continue at each interval. Default 5. */
   readonly maxRetries?: number | undefined;
-  /** How often the server may fail on one local write before that is parked. Default 50; from 1 to 10,000. */
+  /** Number of server faults on one mutation after which it is parked. Default 50; from 1 to 10,000. */
   readonly serverFaultAttempts?: number | undefined;
-  /** How long the server may fail on it, in milliseconds. Default a day; from a minute to 30 days. */
+  /** Duration of server faults on one mutation after which it is parked, in milliseconds. Default a day; from a minute to 30 days. */
   readonly serverFaultAgeMs?: number | undefined;
-  /** Rows asked for in one answer. Default 1,000; from 100 to 1,000. */
+  /** Maximum number of rows in one response. Default 1,000; from 100 to 1,000. */
   readonly pageSize?: number | undefined;
-  /** Mutations sent in one request. Default 100; from 100 to 1,000. */
+  /** Maximum number of mutations in one request. Default 100; from 100 to 1,000. */
   readonly batchSize?: number | undefined;
-  /** What may use a metered network. Default `'allow'`. */
+  /** How syncing uses a metered network. Default `'allow'`. */
   readonly metered?: MeteredPolicy | undefined;
   /** What an acknowledged local write survives. Default `'normal'`: the end of the app, not a power cut. */
   readonly durability?: Durability | undefined;
-  /** Connections that read. Default 4; from 1 to 16. */
+  /** Number of read connections. Default 4; from 1 to 16. */
   readonly readers?: number | undefined;
-  /** The write-ahead log is brought back into the database beyond this many bytes. Default 4 MiB; from 64 KiB to 1 GiB. */
+  /** Size of the write-ahead log, in bytes, beyond which it is checkpointed. Default 4 MiB; from 64 KiB to 1 GiB. */
   readonly walLimit?: number | undefined;
-  /** A transaction without a statement for so long is rolled back, in milliseconds. Default 5,000; from 100 to a minute. */
+  /** Time without a statement after which a transaction is rolled back, in milliseconds. Default 5,000; from 100 to a minute. */
   readonly transactionIdleMs?: number | undefined;
-  /** What actions may take. Default: what stands at {@link ActionBudget}. */
+  /** Limits of actions. Default: see {@link ActionBudget}. */
   readonly actionBudget?: ActionBudget | undefined;
-  /** How integers come out of queries where a call does not say. Default `'auto'`. */
+  /** How queries decode integers unless a call overrides it. Default `'auto'`. */
   readonly integers?: IntegerMode | undefined;
 }
 
@@ -129,14 +129,14 @@ const POLICY: Record<ConflictPolicy, ffi.ConflictPolicy> = {
   'last-write-wins': ffi.ConflictPolicy.LastWriteWins,
 };
 
-/** The members that are whole numbers of 32 bits. */
+/** The members that are 32-bit whole numbers. */
 const COUNTS = ['maxRetries', 'serverFaultAttempts', 'pageSize', 'batchSize', 'readers', 'walLimit'] as const;
-/** The members that are milliseconds, of which the engine takes whole ones of 32 bits. */
+/** The members in milliseconds, which the engine takes as 32-bit whole numbers. */
 const DURATIONS = ['syncIntervalMs', 'pushDebounceMs', 'ackDeadlineMs', 'serverFaultAgeMs', 'transactionIdleMs'] as const;
-/** Milliseconds that the engine can be told: 49 days. */
+/** The longest duration that the engine accepts, in milliseconds: 49 days. */
 const LONGEST = 2 ** 32 - 1;
 
-/** The configuration on its way in. @internal */
+/** Converts the configuration for the engine. @internal */
 export function lowerConfig(config: ClientConfig): ffi.ClientConfig {
   const problems: string[] = [];
   if (typeof config.path !== 'string') problems.push('path is not a text');
@@ -170,13 +170,13 @@ export function lowerConfig(config: ClientConfig): ffi.ClientConfig {
   }
   if (problems.length > 0) throw new ConfigurationError(`configuration: ${problems.join('; ')}`);
   const { integers: _, policies: __, ...rest } = config;
-  // The generated type knows members that are not there, but none that are there and undefined, which it takes as well.
+  // The generated type allows absent members but not undefined ones; its code accepts both.
   return ffi.ClientConfig.create({ ...rest, ...durations, actionBudget, metered, durability, policies: config.policies === undefined ? undefined : policies } as ffi.ClientConfig);
 }
 
 /**
- * A timeout on its way in: milliseconds, or none. Zero does not wait, a part of a millisecond counts as a whole one, and what is longer
- * than 49 days is as good as that. @internal
+ * Converts a timeout in milliseconds, or none, for the engine. Zero does not wait; fractions are rounded up; the maximum is 49 days.
+ * @internal
  */
 export function lowerTimeout(milliseconds: number | undefined): number | undefined {
   if (milliseconds === undefined || milliseconds === Infinity) return undefined;

@@ -1,8 +1,8 @@
 /**
- * The local half of a client: reading, writing, watching and the app's own tables, which need no server and no network.
+ * The local part of a client: reading, writing, watching and local-only tables. None of it needs a network.
  *
- * Promise: what a promise here confirms is on disk; what it refuses was not done.
- * Border: syncing and the life of the client are in `client.ts`.
+ * A fulfilled promise means that the write is on disk; a rejected one means that nothing was written. Syncing and shutdown are in
+ * `client.ts`.
  */
 import { performing } from './acting';
 import type { Performed } from './actions';
@@ -16,9 +16,9 @@ import { type AbortOptions, inSnapshot, inTransaction, type Snapshot, type Trans
 import type { IntegerMode, SqlParam } from './value';
 import { Watch, type WatchHandlers, type WatchOptions } from './watch';
 
-/** The part of a client that works on the file alone. */
+/** The part of a client that uses only the file. */
 export abstract class Database extends Reader {
-  /** Subscriptions that nobody else need keep: an observer that is garbage is no longer called. */
+  /** Keeps subscriptions alive: the engine does not call an observer that was garbage-collected. */
   readonly #subscriptions = new Set<Subscription>();
 
   /** @internal */
@@ -29,20 +29,20 @@ export abstract class Database extends Reader {
   /** The engine's client, or an error if it has ended. @internal */
   protected abstract ffi(): ffi.RejoinClientLike;
 
-  /** The results of several queries, all from one state of the database, in one call. Throws as {@link query} does. */
+  /** Runs several queries on the same state of the database, in one call. Throws as {@link query} does. */
   async queryAll(statements: readonly Statement[], options: DecodeOptions = {}): Promise<RowBuffer[]> {
     const results = await crossing(async () => this.ffi().queryAll(lowerStatements(statements)));
     return results.map((bytes) => this.decoded(bytes, options));
   }
 
   /**
-   * Runs one statement in a transaction of its own, and tells how many rows it changed.
+   * Runs one statement in its own transaction and returns the number of rows that it changed.
    *
    * ```ts
    * await client.execute('UPDATE task SET done = ? WHERE id = ?', [true, id]);
    * ```
    *
-   * What it writes to synced tables is in the queue, on disk, when this is done; it is pushed when there is a network.
+   * When the promise is fulfilled, writes to synced tables are on disk and in the queue; they are pushed when there is a network.
    *
    * @throws InvalidInputError, ConstraintError: nothing was changed.
    */
@@ -50,7 +50,7 @@ export abstract class Database extends Reader {
     return Number(await crossing(async () => this.ffi().execute(statementText(sql), lowerAll(params))));
   }
 
-  /** Runs one statement that writes and gives rows (`INSERT ... RETURNING`). Throws as {@link execute} does. */
+  /** Runs one statement that writes and returns rows (`INSERT ... RETURNING`). Throws as {@link execute} does. */
   async executeReturning<T = Row>(
     sql: string,
     params: readonly SqlParam[] = [],
@@ -66,20 +66,20 @@ export abstract class Database extends Reader {
   }
 
   /**
-   * Runs several statements in one transaction and one call, and tells how many rows each changed: all or none.
+   * Runs several statements in one transaction and one call, and returns the number of rows that each changed: all or none.
    *
    * ```ts
    * await client.batch(tasks.map(({ id, title }) => ({ sql: 'INSERT INTO task (id, title) VALUES (?, ?)', params: [id, title] })));
    * ```
    *
-   * What they write to synced tables is one mutation, which the server accepts or refuses as a whole.
+   * Their writes to synced tables are one mutation, which the server accepts or rejects as a whole.
    */
   async batch(statements: readonly Statement[]): Promise<number[]> {
     return (await crossing(async () => this.ffi().batch(lowerStatements(statements)))).map(Number);
   }
 
   /**
-   * Runs `body` in one transaction: all of what it writes, or nothing. What it writes to synced tables is one mutation.
+   * Runs `body` in one transaction: all or nothing. Its writes to synced tables are one mutation.
    *
    * ```ts
    * const moved = await client.transaction(async (tx) => {
@@ -90,29 +90,30 @@ export abstract class Database extends Reader {
    * });
    * ```
    *
-   * Committed when the body's promise is fulfilled; rolled back when it is rejected, when the signal is aborted, when the client is
-   * suspended or shut down, and when no statement came for `transactionIdleMs`. Other writes wait meanwhile; reads do not. Inside,
-   * use the {@link Transaction}: a write by the client would wait for the end of this one.
+   * Commits when the body's promise is fulfilled. Rolls back when it is rejected, when the signal is aborted, when the client is suspended
+   * or shut down, and after `transactionIdleMs` without a statement. Other writes wait; reads do not. Inside the body, use the
+   * {@link Transaction}: a write through the client waits for the end of this transaction.
    *
-   * @throws whatever the body throws, after it was rolled back; EndedError, SuspendedError, TransactionTimeoutError.
+   * @throws what the body throws, after the rollback; EndedError, SuspendedError, TransactionTimeoutError.
    */
   async transaction<T>(body: (tx: Transaction) => Promise<T> | T, { signal }: AbortOptions = {}): Promise<T> {
     return inTransaction(this.ffi(), this.integers, body, signal);
   }
 
   /**
-   * Performs an action that was registered when the file was opened: in one transaction, which becomes one mutation that knows its name and
-   * arguments. As long as no server has it, it runs again when remote changes come in under it.
+   * Performs a registered action in one transaction, which becomes one mutation with the action's name and arguments. Until it is sent, the
+   * action runs again when remote changes reach rows that it used.
    *
    * ```ts
    * const { id, value } = await client.perform<{ left: number }>('take', { id: 'nails', n: 2 });
    * ```
    *
-   * Works offline. The type parameter is a promise of the caller's, which nothing checks. An action that has begun is not ended by who
-   * no longer waits for it; `suspend` and `shutdown` end one whose code waits.
+   * Works offline. The type parameter is not checked. A running action cannot be cancelled by the caller; `suspend` and `shutdown` cancel
+   * one whose handler is waiting.
    *
-   * @throws ActionError if there is no such action, for arguments that it does not take, for what its own rules refuse, and where its code does
-   *   not end; ActionTooSlowError and ActionTooLargeError beyond its {@link ActionBudget}; CallbackError with what its code threw as `cause`; and what {@link execute} throws. Nothing of it is kept then.
+   * @throws ActionError for an unknown action, invalid arguments, a refusal by its rules, and a handler that does not end;
+   *   ActionTooSlowError and ActionTooLargeError beyond its {@link ActionBudget}; CallbackError with the handler's error as `cause`; and
+   *   what {@link execute} throws. The action was rolled back then.
    */
   async perform<T = Json>(
     name: string,
@@ -122,16 +123,16 @@ export abstract class Database extends Reader {
     return performing<T>(async () => this.ffi().perform(name, encodeJson(args, 'the arguments')), integers, name);
   }
 
-  /** Runs `body` on one state of the database, whatever is written meanwhile. Throws what the body throws. */
+  /** Runs `body` on one state of the database, unaffected by concurrent writes. Throws what the body throws. */
   async read<T>(body: (snapshot: Snapshot) => Promise<T> | T, { signal }: AbortOptions = {}): Promise<T> {
     return inSnapshot(this.ffi(), this.integers, body, signal);
   }
 
   /**
-   * Watches a query: its rows now, and again after each commit that changes them, whoever wrote.
+   * Watches a query: returns its rows now, and again after each local or remote commit that changes them.
    *
-   * With handlers it begins at once and returns what ends it; without, it begins with a loop over it. See {@link Watch}. Begun while the
-   * client is suspended, it waits for the resumption.
+   * With handlers the watch starts at once, and the subscription ends it. Without handlers it starts with a loop over it; see
+   * {@link Watch}. A watch started while the client is suspended waits for `resume`.
    *
    * ```ts
    * const subscription = client.watch<Task>('SELECT * FROM task', [], { onRows: setTasks, onError: setError });
@@ -151,40 +152,40 @@ export abstract class Database extends Reader {
   }
 
   /**
-   * Calls `observer` after each commit that touched one of the tables, or any if none is named, until it is cancelled.
+   * Calls `observer` after each commit that changed one of the tables, or any table if the list is empty, until it is cancelled.
    *
-   * It may call anything of the client. What it throws is shown on the console and changes nothing else.
+   * The observer may call any method of the client. An error that it throws is printed on the console and has no other effect.
    */
   onChange(tables: readonly string[], observer: (change: Change) => unknown): Subscription {
-    return this.observe((told) => {
-      const onChange = (change: ffi.Change): void => told(() => observer(raiseChange(change, this.integers)), 'an observer of changes');
+    return this.observe((notify) => {
+      const onChange = (change: ffi.Change): void => notify(() => observer(raiseChange(change, this.integers)), 'an observer of changes');
       return this.ffi().onChange([...tables], { onChange });
     });
   }
 
-  /** Makes a table of the app's own, unless it is there; it is not synced. `definition` is what stands between the parentheses. */
+  /** Creates a local-only table, if it does not exist. `definition` is the text between the parentheses of CREATE TABLE. */
   async createTable(name: string, definition: string): Promise<void> {
     await crossing(async () => this.ffi().createTable(name, definition));
   }
 
-  /** Adds a column to a table of the app's own; `definition` is its name, type and constraints. */
+  /** Adds a column to a local-only table; `definition` is its name, type and constraints. */
   async alterTable(name: string, definition: string): Promise<void> {
     await crossing(async () => this.ffi().alterTable(name, definition));
   }
 
-  /** Makes an index on columns of a table, unless it is there, and tells its name. On synced tables too. */
+  /** Creates an index on columns of a table, if it does not exist, and returns its name. Synced tables are allowed. */
   async createIndex(table: string, columns: readonly string[]): Promise<string> {
     return crossing(async () => this.ffi().createIndex(table, [...columns]));
   }
 
   /**
-   * Makes a full-text index over columns of a synced table, and tells its name, `search_<table>`. It is kept in step with the table
-   * whoever writes, and stays on this device; the same one again stays as it is, another is made anew.
+   * Creates a full-text index over columns of a synced table and returns its name, `search_<table>`. Local and remote writes update it; it
+   * is not synced. An existing index with the same definition is kept; one with another definition is rebuilt.
    *
-   * `SELECT place.* FROM search_place JOIN place USING (id) WHERE search_place MATCH ? ORDER BY rank` finds by it. `tokenizer` is one of
-   * FTS5's, `unicode61 remove_diacritics 2` if it is left out; `trigram` finds parts of words. Works offline; costs a scan of the table.
+   * Query it with `SELECT place.* FROM search_place JOIN place USING (id) WHERE search_place MATCH ? ORDER BY rank`. `tokenizer` is an FTS5
+   * tokenizer, by default `unicode61 remove_diacritics 2`; `trigram` finds parts of words. Works offline; scans the table.
    *
-   * @throws InvalidInputError for a table that is not synced, for no or an unknown column, and for an unknown tokenizer.
+   * @throws InvalidInputError for a table that is not synced, an empty column list, an unknown column, and an unknown tokenizer.
    */
   async createSearchIndex(table: string, columns: readonly string[], tokenizer?: string): Promise<string> {
     return crossing(async () => this.ffi().createSearchIndex(table, [...columns], tokenizer));
@@ -199,8 +200,8 @@ export abstract class Database extends Reader {
     return crossing(async () => this.ffi().query(statementText(sql), lowerAll(params)));
   }
 
-  /** An observer of the engine's as a subscription; `told` calls the app, unless it was cancelled meanwhile. @internal */
-  protected observe(begin: (told: (call: () => unknown, where: string) => void) => ffi.SubscriptionLike): Subscription {
+  /** Registers an observer with the engine; `notify` calls the app unless the subscription was cancelled. @internal */
+  protected observe(begin: (notify: (call: () => unknown, where: string) => void) => ffi.SubscriptionLike): Subscription {
     let live = true;
     const inner = directly(() => begin((call, where) => void (live && tell(call, where))));
     return this.keep(
@@ -212,7 +213,7 @@ export abstract class Database extends Reader {
     );
   }
 
-  /** Holds a subscription until it is cancelled. @internal */
+  /** Keeps a subscription alive until it is cancelled. @internal */
   protected keep(subscription: Subscription): Subscription {
     if (subscription.isCancelled) return subscription;
     this.#subscriptions.add(subscription);
@@ -220,7 +221,7 @@ export abstract class Database extends Reader {
     return subscription;
   }
 
-  /** Cancels whatever observes and watches. @internal */
+  /** Cancels all observers and watches. @internal */
   protected cancelAll(): void {
     for (const subscription of [...this.#subscriptions]) subscription.cancel();
   }

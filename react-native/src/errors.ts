@@ -1,12 +1,11 @@
 /**
- * What can go wrong, as classes of real errors: one per decision that a caller can take.
+ * The error classes: one for each decision that a caller can take.
  *
- * Promise: whatever the package throws is a {@link RejoinError}; its `code` is stable, its `message` is for people and may change.
- * Border: a write that the server refuses is no error but a verdict. Nothing of the generated bindings gets out of here. Those about
- * actions and mutations stand in `refusals.ts`.
+ * The package throws only {@link RejoinError}s; the `code` is stable, the `message` is for people and may change. A write that the server
+ * rejects is a verdict, not an error. The errors of actions and mutations are in `refusals.ts`.
  */
 
-/** The stable names of the kinds of error. */
+/** The stable error codes. */
 export type RejoinErrorCode =
   | 'InvalidInput'
   | 'Constraint'
@@ -31,7 +30,7 @@ export type RejoinErrorCode =
   | 'Internal';
 
 /**
- * Anything that Rejoin throws.
+ * The base class of all errors of Rejoin.
  *
  * ```ts
  * try {
@@ -43,7 +42,7 @@ export type RejoinErrorCode =
  * ```
  */
 export class RejoinError extends Error {
-  /** The kind, stable over releases: for logs, and where `instanceof` does not reach (another realm, another copy). */
+  /** Stable over releases: for logs, and where `instanceof` does not work (another realm, another copy of the package). */
   readonly code: RejoinErrorCode;
 
   constructor(code: RejoinErrorCode, message: string, options?: { cause?: unknown }) {
@@ -56,20 +55,20 @@ export class RejoinError extends Error {
   }
 }
 
-/** The call is wrong: SQL that does not compile, a value that does not fit, something that is refused here. Nothing was changed. */
+/** The call is invalid: SQL that does not compile, an unsupported value, an unsupported operation. Nothing was changed. */
 export class InvalidInputError extends RejoinError {
   constructor(message: string, options?: { cause?: unknown }) {
     super('InvalidInput', message, options);
   }
 }
 
-/** The write breaks a rule of a table (UNIQUE, NOT NULL, a foreign key, a CHECK). It was undone. */
+/** The write violates a constraint (UNIQUE, NOT NULL, a foreign key, a CHECK). It was undone. */
 export class ConstraintError extends RejoinError {
-  /** The table whose rule it is; empty if SQLite does not say. */
+  /** The table of the constraint; empty if SQLite does not report it. */
   readonly table: string;
-  /** The column, or the columns with commas between; empty if the rule is not of a column. */
+  /** The column, or the columns separated by commas; empty if the constraint has none. */
   readonly column: string;
-  /** The rule, such as `UNIQUE` or the name of a check. */
+  /** The constraint, such as `UNIQUE` or the name of a check. */
   readonly rule: string;
 
   constructor(message: string, at: { table: string; column: string; rule: string }) {
@@ -80,14 +79,14 @@ export class ConstraintError extends RejoinError {
   }
 }
 
-/** The local database failed (full disk, damaged file, another process holds it). The transaction was rolled back. */
+/** The local database failed (full disk, damaged file, locked by another process). The transaction was rolled back. */
 export class StorageError extends RejoinError {
   constructor(message: string) {
     super('Storage', message);
   }
 }
 
-/** The file belongs to another user and holds writes that were not sent; nothing was touched. */
+/** The file belongs to another user and contains unsent writes. Nothing was changed. */
 export class WrongUserError extends RejoinError {
   constructor(message: string) {
     super('WrongUser', message);
@@ -95,8 +94,8 @@ export class WrongUserError extends RejoinError {
 }
 
 /**
- * The configuration makes no sense, or contradicts the schema. Every problem that was looked for is named: those of values that the
- * engine cannot be told come first, and alone; the engine's own next. Nothing was opened.
+ * The configuration is invalid or contradicts the schema. The message lists every problem of one step: first the values of wrong type,
+ * then those that the engine rejects. Nothing was opened.
  */
 export class ConfigurationError extends RejoinError {
   constructor(message: string) {
@@ -104,7 +103,7 @@ export class ConfigurationError extends RejoinError {
   }
 }
 
-/** The client is suspended, and the call was ended for that; after `resume` it can be made again. */
+/** The client is suspended, which ended the call. Repeat it after `resume`. */
 export class SuspendedError extends RejoinError {
   constructor(message: string) {
     super('Suspended', message);
@@ -112,8 +111,8 @@ export class SuspendedError extends RejoinError {
 }
 
 /**
- * The client has ended, before the call or while it was under way; what was committed stays. A transaction or a snapshot that is used
- * after its own end is an {@link InvalidInputError}: that call is wrong whatever the client does.
+ * The client was shut down before or during the call; what was committed stays. Using a transaction or a snapshot after its own end is an
+ * {@link InvalidInputError} instead.
  */
 export class EndedError extends RejoinError {
   constructor(message: string) {
@@ -121,41 +120,41 @@ export class EndedError extends RejoinError {
   }
 }
 
-/** The transaction stood idle for too long and was rolled back, so that other writers could go on. */
+/** The transaction was idle for too long and was rolled back, so that other writers can continue. */
 export class TransactionTimeoutError extends RejoinError {
   constructor(message: string) {
     super('TransactionTimeout', message);
   }
 }
 
-/** No answer came from the server. Nothing is lost: writes are queued and will be sent again. */
+/** The server did not respond. Nothing is lost: writes are queued and sent again. */
 export class OfflineError extends RejoinError {
   constructor(message: string) {
     super('Offline', message);
   }
 }
 
-/** The session has ended: sign in again, then call `credentialsChanged`. Queued writes wait until then. */
+/** The session has expired: sign in again, then call `credentialsChanged`. Writes stay queued until then. */
 export class UnauthorizedError extends RejoinError {
   constructor(message: string) {
     super('Unauthorized', message);
   }
 }
 
-/** The server no longer speaks with this release; local work goes on, and the queue waits for an update. */
+/** The server does not support this release. Local reads and writes continue, and the queue is kept until the app is updated. */
 export class UpgradeRequiredError extends RejoinError {
   constructor(message: string) {
     super('UpgradeRequired', message);
   }
 }
 
-/** The server answered with an error. */
+/** The server returned an error. */
 export class ServerError extends RejoinError {
   /** The HTTP status. */
   readonly status: number;
-  /** The server's own code, such as `rate_limited`; empty if it gave none. */
+  /** The server's error code, such as `rate_limited`; empty if the response has none. */
   readonly serverCode: string;
-  /** Whether the same request may succeed later; the client then tries again by itself. */
+  /** Whether the same request may succeed later; the client then retries it automatically. */
   readonly retryable: boolean;
 
   constructor(message: string, answer: { status: number; serverCode: string; retryable: boolean }) {
@@ -166,7 +165,7 @@ export class ServerError extends RejoinError {
   }
 }
 
-/** The server's answer makes no sense. Nothing was applied. */
+/** The server's response is invalid. Nothing was applied. */
 export class ProtocolError extends RejoinError {
   constructor(message: string) {
     super('Protocol', message);
@@ -174,8 +173,8 @@ export class ProtocolError extends RejoinError {
 }
 
 /**
- * Something of the app's that the engine called (a token provider, a transport, the code of an action) threw. Of an action that was
- * performed here the `cause` is what its code threw.
+ * Code of the app that the engine called threw: a token provider, a transport or a handler of an action. In `perform` the `cause` is the
+ * handler's error.
  */
 export class CallbackError extends RejoinError {
   constructor(message: string, options?: { cause?: unknown }) {
@@ -183,7 +182,7 @@ export class CallbackError extends RejoinError {
   }
 }
 
-/** A bug of Rejoin, or a row buffer that is damaged. Please report it. */
+/** A bug in Rejoin, or a damaged row buffer. Please report it. */
 export class InternalError extends RejoinError {
   constructor(message: string, options?: { cause?: unknown }) {
     super('Internal', message, options);

@@ -1,21 +1,20 @@
 /**
- * Handles of the engine that asynchronous code holds: begun, used, and ended exactly once.
+ * Engine handles (transactions and snapshots) that asynchronous code uses and that are ended exactly once.
  *
- * Promise: however the code that holds it ends (well, by throwing, by an abort while it hangs), the handle is ended, and the promise
- * is settled.
- * Border: what a handle is for, and how it ends well or badly, is said in `transaction.ts`.
+ * The handle is ended and the promise settled whether the code returns, throws, or hangs and is aborted. `transaction.ts` defines the
+ * kinds of handles and how each ends.
  */
 import { crossing } from './border';
 import { InvalidInputError } from './errors';
 
-/** How a kind of handle is named and ended. */
+/** The name of a kind of handle, and how it ends after success (`well`) and failure (`badly`). */
 export interface Kind<H> {
   readonly name: string;
   readonly well: (handle: H) => Promise<void>;
   readonly badly: (handle: H) => Promise<void>;
 }
 
-/** A handle until it is ended. */
+/** An open handle. */
 export class Open<H> {
   #handle: H | undefined;
   readonly #kind: Kind<H>;
@@ -26,14 +25,14 @@ export class Open<H> {
   }
 
   /** Calls the engine, unless it has ended. */
-  call<T>(what: (handle: H) => Promise<T>): Promise<T> {
+  call<T>(method: (handle: H) => Promise<T>): Promise<T> {
     return crossing(async () => {
       if (this.#handle === undefined) throw new InvalidInputError(`the ${this.#kind.name} has ended; begin a new one`);
-      return what(this.#handle);
+      return method(this.#handle);
     });
   }
 
-  /** Ends it and lets go of it, which garbage collection would do late or never. Ending it twice is no error. */
+  /** Ends and destroys the handle, which garbage collection would do late or never. Ending it twice is not an error. */
   async end(how: 'well' | 'badly'): Promise<void> {
     const handle = this.#handle;
     if (handle === undefined) return;
@@ -46,7 +45,7 @@ export class Open<H> {
   }
 }
 
-/** Begins, runs the body, and ends well if that does; by the signal it is ended at once and badly, wherever the body is. */
+/** Opens a handle, runs the body, and ends the handle. The signal ends it at once as a failure, even while the body runs. */
 export async function hold<H, T>(
   begin: () => Promise<H>,
   kind: Kind<H>,
@@ -60,7 +59,7 @@ export async function hold<H, T>(
   try {
     result = await unlessAborted(Promise.resolve(open).then(body), signal);
   } catch (error) {
-    // Waited for, so that whoever sees the error sees the state before. Where it has ended already, that is no second error.
+    // Awaited, so that the caller sees the error after the rollback. A handle that has already ended is not a second error.
     await open.end('badly').catch(() => undefined);
     throw error;
   }
@@ -68,7 +67,7 @@ export async function hold<H, T>(
   return result;
 }
 
-/** What `promise` gives, or the reason of an abort that comes before; what is given after that goes to `late`. */
+/** Settles like `promise`, or rejects with the abort reason if that comes first; a value after the abort goes to `late`. */
 function unlessAborted<T>(
   promise: Promise<T>,
   signal: AbortSignal | undefined,
@@ -87,7 +86,7 @@ function unlessAborted<T>(
       signal.removeEventListener('abort', onAbort);
       settle();
     };
-    // What is rejected after an abort is nobody's to hear: `reject` does nothing then.
+    // A rejection after an abort is ignored: `reject` has no effect then.
     promise.then(
       (value) => settled(() => (aborted ? late(value) : resolve(value))),
       (error) => settled(() => reject(error as Error)),
@@ -95,7 +94,7 @@ function unlessAborted<T>(
   });
 }
 
-/** Why it was aborted; an engine's own `AbortSignal` may not know. */
+/** The abort reason; the `AbortSignal` of some JavaScript engines has none. */
 function reason(signal: AbortSignal): Error {
   const given: unknown = signal.reason;
   return given === undefined ? Object.assign(new Error('aborted'), { name: 'AbortError' }) : (given as Error);

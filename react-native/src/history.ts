@@ -1,8 +1,7 @@
 /**
- * What the server has accepted, what taking it back came to, and what a reset took away.
+ * Types of the history of accepted mutations, of undo results and of reset reports, and their conversion from the engine's types.
  *
- * Promise: the words are the engine's; nothing here decides anything.
- * Border: times are milliseconds since 1970; ids are texts.
+ * Times are milliseconds since 1970; ids are strings.
  */
 import { ffi } from './border';
 import { InvalidInputError } from './errors';
@@ -11,7 +10,7 @@ import type { IntegerMode } from './value';
 
 /** A mutation that the server has accepted. */
 export interface AcceptedMutation {
-  /** Its place in the queue, when it was there. */
+  /** Its position in the queue before it was accepted. */
   readonly seq: number;
   /** What `undo` and `redo` take. */
   readonly id: string;
@@ -19,48 +18,48 @@ export interface AcceptedMutation {
   readonly action?: string;
   /** When it was written. */
   readonly writtenMs: number;
-  /** When its verdict came. */
+  /** When its verdict arrived. */
   readonly acceptedMs: number;
   /** The number of the attempt that was accepted, from 1. */
   readonly attempt: number;
-  /** The mutation that it takes back, by undo or redo. */
+  /** The mutation that it undoes, by undo or redo. */
   readonly undoes?: string;
-  /** What it did, a row each; the old values are those that it displaced on the server. */
+  /** The rows that it wrote; the old values are those that it replaced on the server. */
   readonly rows: readonly PendingRow[];
 }
 
 /**
- * What became of an undo or a redo: the mutation had no verdict yet and was given up, as by `discard`; a mutation, which waits like any
- * other, takes it back; or there was nothing to take back, because the server's rows were so already before it.
+ * The result of an undo or a redo: the mutation had no verdict and was discarded, as by `discard`; a new pending mutation undoes it; or
+ * there is nothing to undo, because it did not change the server's rows.
  */
 export type Undone = { readonly kind: 'given-up' } | { readonly kind: 'by'; readonly id: string } | { readonly kind: 'nothing' };
 
-/** How much of what was accepted is kept. What is left out is as by default. */
+/** Limits of the history. Omitted members have their defaults. */
 export interface HistoryBounds {
-  /** Most mutations. Default 1,000. */
+  /** Maximum number of mutations. Default 1,000. */
   readonly count?: number | undefined;
-  /** Most bytes of what they wrote. Default 16 MiB. */
+  /** Maximum number of bytes of their writes. Default 16 MiB. */
   readonly bytes?: number | undefined;
-  /** How long, in seconds from the verdict on. Default thirty days. */
+  /** Maximum age since the verdict, in seconds. Default thirty days. */
   readonly ageSeconds?: number | undefined;
 }
 
 /**
- * What stays in the file when it begins anew:
+ * What a reset keeps in the file:
  *
- * - `'pending'`: everything that is not the server's. The rows of the server go, and the next sync fetches them as the first one did.
- * - `'local'`: local-only tables. Rows, queue, history, the device's id and its user go: the file is the next user's to take.
- * - `'nothing'`: the tables, all of them empty, and their schema.
+ * - `'pending'`: everything except the server's rows, which the next sync fetches again as the first one did.
+ * - `'local'`: local-only tables. Rows, queue, history, device id and user are deleted, so that another user can use the file.
+ * - `'nothing'`: only the schema; all tables are empty.
  */
 export type Keep = 'pending' | 'local' | 'nothing';
 
-/** What a reset took away. */
+/** What a reset deleted. */
 export interface ResetReport {
-  /** What waited for the server or was parked, and went: all that the app had named, with every value that was written. */
+  /** The discarded mutations, pending or parked, with every value that they wrote. */
   readonly givenUp: readonly PendingMutation[];
-  /** Rows of synced tables that went, with what waited on them. */
+  /** Deleted rows of synced tables, as the app saw them. */
   readonly rows: number;
-  /** Rows of local-only tables that went. */
+  /** Deleted rows of local-only tables. */
   readonly localRows: number;
 }
 
@@ -77,7 +76,7 @@ export function lowerKeep(keep: Keep): ffi.Keep {
   return lowered;
 }
 
-/** A whole number of 32 bits on its way in. @internal */
+/** Checks a 32-bit whole number. @internal */
 export function lowerCount(count: number, what: string): number {
   if (Number.isInteger(count) && count >= 0 && count < 2 ** 32) return count;
   throw new InvalidInputError(`${what} is ${String(count)}, not a whole number of 32 bits`);

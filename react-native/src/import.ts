@@ -1,51 +1,48 @@
 /**
- * Moving over from the Synchro SDK: what a device has not sent comes along.
- *
- * Promise: the report is the engine's; nothing here decides anything.
- * Border: counts are numbers; what is not there is `undefined`.
+ * The report of an import from the Synchro SDK, and its conversion from the engine's type.
  */
 import type { ffi } from './border';
 
-/** What became of a Synchro database that was taken over. */
+/** The report of `importSynchro`. */
 export interface SynchroImport {
-  /** The tables that both sides know, by name. */
+  /** The tables that exist in both files, by name. */
   readonly tables: readonly ImportedTable[];
-  /** What was not taken and stays in the old file, with the reason. */
+  /** What was not imported and stays in the old file, with the reason. */
   readonly leftOut: readonly LeftOut[];
-  /** Unsent edits that an earlier call had taken already. */
+  /** Unsent edits that an earlier call has already imported. */
   readonly takenBefore: number;
-  /** Mutations that wait for the first sync before they can be sent; zero if everything has been here. */
+  /** Mutations that can be sent only after the first sync; zero if it is complete. */
   readonly awaiting: number;
 }
 
-/** What was taken of a table. */
+/** What was imported of a table. */
 export interface ImportedTable {
   readonly name: string;
-  /** Rows that are seen as the old file had them, until the first sync brings the server's. */
+  /** Rows of the old file, visible until the first sync replaces them. */
   readonly rows: number;
-  /** Rows that the server had not been told of. */
+  /** Unsent inserts. */
   readonly creates: number;
-  /** Edits that the server had not been told of, one per row. */
+  /** Unsent edits, one per row. */
   readonly updates: number;
-  /** Deletes that the server had not been told of. */
+  /** Unsent deletes. */
   readonly deletes: number;
-  /** Columns of the old table that the schema lacks; their values were not taken. */
+  /** Columns of the old table that are not in the schema; their values were not imported. */
   readonly columnsLeftOut: readonly string[];
 }
 
-/** What was not taken of an old file. */
+/** What was not imported of an old file. */
 export interface LeftOut {
-  /** The table, by its old name. */
+  /** The table's old name. */
   readonly table: string;
-  /** The row; `undefined` where the whole table was left out. */
+  /** The row; `undefined` if the whole table was left out. */
   readonly recordId?: string;
-  /** How many unsent edits this is about. */
+  /** Number of unsent edits concerned. */
   readonly unsent: number;
-  /** Why. */
+  /** The reason. */
   readonly why: string;
 }
 
-/** The report as the app gets it. */
+/** Converts the engine's report. */
 export function raiseImport({ tables, leftOut, takenBefore, awaiting }: ffi.SynchroImport): SynchroImport {
   return { tables, leftOut: leftOut.map(raiseLeftOut), takenBefore, awaiting };
 }

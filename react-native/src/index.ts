@@ -1,4 +1,4 @@
-/** The public names of the package; nothing else is. */
+/** The public API of the package. */
 export { ActionContext } from './acting';
 export {
   type ActionDefinition,

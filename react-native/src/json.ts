@@ -1,25 +1,25 @@
 /**
- * Arguments and values of actions as JSON, which is how they cross.
+ * Encodes arguments and decodes values of actions as JSON, the form in which they cross the FFI boundary.
  *
- * Promise: a value arrives as it was given or the call fails; no number is silently rounded, nothing is silently left out.
- * Border: which parameter takes what is judged by the engine.
+ * A value is passed unchanged or the call fails: no number is silently rounded, and nothing is silently dropped. The engine checks the
+ * types of parameters.
  */
 import { decodeBase64, encodeBase64 } from './base64';
 import { InvalidInputError } from './errors';
 import { type IntegerMode, wellFormed } from './value';
 
-/** JSON as it comes out: a `bigint` only where an integer would be rounded as a number, or where bigints were asked for. */
+/** Decoded JSON: a `bigint` only where a number would round the integer, or in the mode `'bigint'`. */
 export type Json = null | boolean | number | bigint | string | Json[] | { [name: string]: Json };
 
 /**
- * What can go in as an argument, or be the value of an action.
+ * A value that can be an argument or the return value of an action.
  *
- * - A `number` that is a safe integer is an integer; any other number is a real. `NaN` and infinities are refused, which JSON has not.
+ * - A `number` that is a safe integer is an integer; any other number is a real. `NaN` and infinities are refused: JSON lacks them.
  * - A `bigint` is an integer.
- * - A `Uint8Array` is its base64, a `Date` its instant as text.
- * - A member that is `undefined` is left out; an element that is, is refused.
+ * - A `Uint8Array` becomes base64, a `Date` its instant as text.
+ * - An object member that is `undefined` is omitted; an array element that is `undefined` is refused.
  *
- * Everything else, and what holds itself, is refused with an {@link InvalidInputError}.
+ * Everything else, and a circular structure, is refused with an {@link InvalidInputError}.
  */
 export type JsonParam =
   | null
@@ -32,7 +32,7 @@ export type JsonParam =
   | readonly JsonParam[]
   | { readonly [name: string]: JsonParam | undefined };
 
-/** A value as JSON; `what` names it in the error. @internal */
+/** Encodes a value as JSON; `what` names it in the error. @internal */
 export function encodeJson(value: unknown, what: string, within: readonly unknown[] = []): string {
   switch (typeof value) {
     case 'string':
@@ -54,7 +54,7 @@ function encodeNumber(value: number, what: string): string {
   if (!Number.isFinite(value)) throw new InvalidInputError(`${what} is ${value}, which JSON cannot hold`);
   if (Object.is(value, -0)) return '-0.0';
   const digits = JSON.stringify(value);
-  // Whole and beyond what is exact: a real, as everywhere; or an integer would be made of it that nobody gave.
+  // A whole number beyond the safe integers is a real, as everywhere; without `.0` the engine would read it as an integer.
   return Number.isInteger(value) && !Number.isSafeInteger(value) && !digits.includes('e') ? `${digits}.0` : digits;
 }
 
@@ -71,7 +71,7 @@ function encodeObject(value: object, what: string, within: readonly unknown[]): 
     return `[${elements.join(',')}]`;
   }
   const prototype: unknown = Object.getPrototypeOf(value);
-  // Of another realm a plain object has another prototype, whose own prototype is null.
+  // A plain object of another realm has another prototype, whose own prototype is null.
   if (prototype !== null && Object.getPrototypeOf(prototype) !== null) {
     const made = (value as { constructor?: { name?: string } }).constructor?.name ?? 'object';
     throw new InvalidInputError(`${what} is a ${made}; give plain objects, arrays, texts, numbers, Dates or bytes`);
@@ -84,7 +84,7 @@ const TOKEN = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 const WHOLE = /^-?\d+$/;
 
 /**
- * JSON of the engine's, its integers as the mode says.
+ * Decodes JSON of the engine, with integers according to the mode.
  *
  * @throws InvalidInputError for an integer that would be rounded, in the mode `'number'`.
  * @internal
@@ -93,7 +93,7 @@ export function decodeJson(text: string, integers: IntegerMode, what: string): J
   if (text === '') return null;
   let mark = 'integer:';
   while (text.includes(mark)) mark += ':';
-  // The parser would round them, so it is shown texts that nothing else in there begins with.
+  // `JSON.parse` would round these integers, so they are replaced by strings with a prefix that occurs nowhere else in the text.
   const marked = text.replace(TOKEN, (token) => (isExact(token, integers) ? token : `"${mark}${token}"`));
   if (marked === text) return JSON.parse(text) as Json;
   return JSON.parse(marked, (_, value: unknown) => {
@@ -108,7 +108,7 @@ function isExact(token: string, integers: IntegerMode): boolean {
   return !WHOLE.test(token) || (integers !== 'bigint' && Number.isSafeInteger(Number(token)));
 }
 
-/** The bytes of an argument that is a blob. @internal */
+/** Decodes an argument that is a blob. @internal */
 export function decodeBytes(text: Json, what: string): Uint8Array {
   if (typeof text !== 'string') throw new InvalidInputError(`${what} is no text of base64`);
   return decodeBase64(text, what);

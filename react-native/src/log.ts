@@ -1,30 +1,29 @@
 /**
- * The engine's log, handed to the app.
+ * Passes the engine's log to the app.
  *
- * Promise: logging never holds the engine up: what a slow sink cannot take is dropped, and the number of lines is told.
- * Border: the engine's own words only; what the package itself has to say goes to the console.
+ * Logging never blocks the engine: lines that a slow sink cannot take are dropped and counted in a later line. Messages of this package
+ * go to the console instead.
  */
 import { directly, ffi } from './border';
 import { tell } from './callback';
 
-/** How much is logged, from the least to the most. */
+/** The log levels, from the fewest lines to the most. */
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug' | 'trace';
 
 /** A line of the log. */
 export interface LogRecord {
-  /** How grave it is. */
   readonly level: LogLevel;
-  /** When, in milliseconds since 1970 with a fraction. */
+  /** The time, in milliseconds since 1970 with a fraction. */
   readonly at: number;
-  /** The part of the engine that speaks. */
+  /** The module of the engine. */
   readonly target: string;
-  /** What it says. */
+  /** The message. */
   readonly text: string;
-  /** What belongs to it, by name. */
+  /** The structured fields, by name. */
   readonly fields: Readonly<Record<string, string>>;
 }
 
-/** Takes one line of the log. What it throws is shown on the console. */
+/** Receives one line of the log. An error that it throws is printed on the console. */
 export type LogSink = (record: LogRecord) => unknown;
 
 const LEVELS: Record<LogLevel, ffi.LogLevel> = {
@@ -41,14 +40,14 @@ const NAMES = Object.fromEntries(Object.entries(LEVELS).map(([name, level]) => [
 >;
 
 /**
- * Hands the engine's log to `sink` from now on, in place of the sink before; without one, nothing is logged.
+ * Sends the engine's log to `sink` and replaces the previous sink; without a sink, nothing is logged.
  *
  * ```ts
  * setLogSink('info', ({ level, text, fields }) => console.log(level, text, fields));
  * ```
  *
- * One sink serves all clients of the process. May be called at any time, also to change the level alone. A sink that calls a client
- * hears of that call too: at `'trace'` it would feed itself.
+ * One sink serves all clients of the process. May be called at any time, also to change only the level. A sink that calls a client
+ * receives the log lines of that call too: at `'trace'` that is an endless loop.
  */
 export function setLogSink(level: LogLevel, sink?: LogSink): void {
   const onLog = (record: ffi.LogRecord): void => {

@@ -1,16 +1,15 @@
 /**
- * What waits for the server, what became of it, and what commits touched.
+ * Types of pending mutations, verdicts, sync reports and change notifications, and their conversion from the engine's types.
  *
- * Promise: the words are the engine's; nothing here decides anything.
- * Border: times are milliseconds since 1970; ids are texts.
+ * Times are milliseconds since 1970; ids are strings.
  */
 import { ffi, raise } from './border';
 import type { IntegerMode, SqlValue } from './value';
 
-/** Where a mutation stands: waiting, sent, sent without an answer, or set aside with a reason. */
+/** The state of a mutation: not sent, sent, sent without a response, or set aside with a reason. */
 export type MutationState = 'pending' | 'sent' | 'uncertain' | 'parked';
 
-/** Why a mutation was set aside: it is neither sent nor lost until the app decides. */
+/** Why a mutation is parked: it is kept and not sent until the app decides. */
 export type ParkReason = 'rejected' | 'conflicted' | 'refused' | 'unreplayable' | 'depends' | 'remainder' | 'server-fault';
 
 /** One column of a pending row. */
@@ -32,29 +31,29 @@ export interface PendingRow {
 
 /** A transaction of the app that the server has not accepted. */
 export interface PendingMutation {
-  /** Its place in the queue: a greater one was written later. */
+  /** Its position in the queue; later mutations have greater ones. */
   readonly seq: number;
-  /** What `verdict` and the decisions (`retry`, `edit`, `discard`, `undo`) take. */
+  /** The id for `verdict`, `retry`, `edit`, `discard` and `undo`. */
   readonly id: string;
   readonly state: MutationState;
   /** Why it is parked. */
   readonly reason?: ParkReason;
-  /** The server's or the engine's words for that. */
+  /** The message of the server or the engine for the reason. */
   readonly detail?: string;
   /** The mutation because of which it is parked. */
   readonly becauseOf?: string;
-  /** While it waits: the earlier mutation that must be accepted before it and that the server fails on at present. */
+  /** While it is pending: the earlier mutation that must be accepted first and on which the server currently fails. */
   readonly blockedBy?: string;
   /** The name of the action that wrote it. */
   readonly action?: string;
   /** When it was written. */
   readonly writtenMs: number;
-  /** How often its content was offered anew after a verdict, from 1. */
+  /** The number of the attempt, from 1; increases when its content is queued again after a verdict. */
   readonly attempt: number;
   readonly rows: readonly PendingRow[];
 }
 
-/** How many mutations stand where. */
+/** The number of mutations in each state. */
 export interface PendingCounts {
   readonly pending: number;
   readonly sent: number;
@@ -62,32 +61,32 @@ export interface PendingCounts {
   readonly parked: number;
 }
 
-/** What a row waits for; `'synced'` if for nothing. */
+/** The sync state of a row: `'synced'`, or the state of its mutation. */
 export type RowSyncState = 'synced' | MutationState;
 
-/** What became of a mutation: the server has it and the rows show it; it was set aside; or it was not one of ours. */
+/** The verdict on a mutation: accepted and visible in the rows, parked, or unknown to this file. */
 export type Verdict =
   | { readonly kind: 'accepted' }
   | { readonly kind: 'parked'; readonly reason?: ParkReason; readonly detail?: string }
   | { readonly kind: 'unknown' };
 
-/** What a sync did. */
+/** The result of a sync. */
 export interface SyncReport {
   /** Mutations that the server accepted. */
   readonly accepted: number;
-  /** Mutations that were set aside. */
+  /** Mutations that were parked. */
   readonly parked: number;
-  /** Rows that came. */
+  /** Rows received. */
   readonly pulled: number;
-  /** Mutations that still wait. */
+  /** Mutations that are still pending. */
   readonly stillPending: number;
 }
 
-/** What one commit touched, or several that came while the observer ran. */
+/** The tables and rows changed by one commit, or by several during a call of the observer. */
 export interface Change {
-  /** Who wrote: the app on this device, or the server. */
+  /** Whether the app on this device wrote, or the server. */
   readonly origin: 'local' | 'remote';
-  /** The tables, with the keys of the rows where they are known, as for synced tables. */
+  /** The tables, with the keys of the rows if available, as for synced tables. */
   readonly tables: readonly { readonly name: string; readonly keys?: readonly SqlValue[] }[];
   /** Whether the queue, or the sync state of any row, changed. */
   readonly queue: boolean;

@@ -1,15 +1,12 @@
 /**
- * Reading, the same on the client, in a transaction and in a snapshot.
- *
- * Promise: rows come out as {@link RowBuffer} says; nothing waits for a writer.
- * Border: which state is read is said by the class that extends this one.
+ * The query methods of the client, of transactions and of snapshots. Subclasses define which state of the database they read.
  */
 import { type DecodeOptions, type Row, RowBuffer } from './row-buffer';
 import type { IntegerMode, SqlParam } from './value';
 
-/** Something that queries can be put to. */
+/** The base class of everything that runs queries. */
 export abstract class Reader {
-  /** How integers come out where a call does not say. */
+  /** How integers are decoded unless a call overrides it. */
   protected readonly integers: IntegerMode;
 
   /** @internal */
@@ -17,7 +14,7 @@ export abstract class Reader {
     this.integers = integers;
   }
 
-  /** Puts the query; gives the bytes of a row buffer. */
+  /** Runs the query and returns the bytes of a row buffer. */
   protected abstract fetch(sql: string, params: readonly SqlParam[]): Promise<ArrayBuffer>;
 
   /**
@@ -27,7 +24,7 @@ export abstract class Reader {
    * const tasks = await client.query<{ id: string; done: number }>('SELECT id, done FROM task WHERE rank > ?', [3]);
    * ```
    *
-   * The type parameter is a promise of the caller's, which nothing checks.
+   * The type parameter is not checked.
    *
    * @param params a value for each `?`, in order; see {@link SqlParam}.
    * @throws InvalidInputError if the statement does not compile, or writes.
@@ -46,7 +43,7 @@ export abstract class Reader {
   }
 
   /**
-   * The rows of a query, decoded when somebody looks: for long results of which little is shown. Throws as {@link query} does.
+   * The rows of a query, decoded on access: for long results of which only a part is shown. Throws as {@link query} does.
    */
   async rows<T = Row>(
     sql: string,

@@ -1,8 +1,7 @@
 /**
- * What the engine refuses about actions and mutations, with what an app needs to decide: the errors of `actions.ts` and `decisions.ts`.
+ * The errors of actions and of decisions about mutations, with the data that an app needs to react.
  *
- * Promise: each is a {@link RejoinError} with its data in members; nothing was changed where one is thrown.
- * Border: what a mutation that was sent came to is no error but a verdict.
+ * When one of them is thrown, nothing was changed. The outcome of a sent mutation is a verdict, not an error.
  */
 import { RejoinError } from './errors';
 import type { SqlValue } from './value';
@@ -10,21 +9,21 @@ import type { SqlValue } from './value';
 /** Why an action was not performed; see {@link ActionError.fault}. */
 export type ActionFault = 'unknown' | 'arguments' | 'refused' | 'same-row' | 'timed-out';
 
-/** An action was not performed; nothing of it was kept. */
+/** An action was not performed; it was rolled back. */
 export class ActionError extends RejoinError {
   /** The action's name. */
   readonly action: string;
   /**
-   * What kind of matter:
+   * The cause:
    *
    * - `'unknown'`: no action of this name is registered.
-   * - `'arguments'`: the arguments are not those that it takes.
-   * - `'refused'`: a rule of the app says no.
-   * - `'same-row'`: it makes two rows that nothing tells apart, and that have one id therefore.
-   * - `'timed-out'`: its code waits for something, and had not ended in time.
+   * - `'arguments'`: the arguments do not match its parameters.
+   * - `'refused'`: a precondition or the handler refused it.
+   * - `'same-row'`: it inserts two rows with the same identity, which would have the same id.
+   * - `'timed-out'`: its handler did not end in time.
    */
   readonly fault: ActionFault;
-  /** The app's own words for a refusal; what is wrong with the arguments; the table of two equal rows; else empty. */
+  /** The app's message for `'refused'`; the problem for `'arguments'`; the table for `'same-row'`; otherwise empty. */
   readonly words: string;
 
   constructor(message: string, about: { action: string; fault: ActionFault; words: string }) {
@@ -35,11 +34,11 @@ export class ActionError extends RejoinError {
   }
 }
 
-/** One run of an action took longer than it may; nothing of it was kept. Do less at a time, or allow more. */
+/** A run of an action exceeded the time limit and was rolled back. Do less per action, or raise the limit. */
 export class ActionTooSlowError extends RejoinError {
   /** The action's name. */
   readonly action: string;
-  /** What is allowed, in milliseconds: `runMs` of the budget. */
+  /** The limit in milliseconds: `runMs` of the budget. */
   readonly mostMs: number;
 
   constructor(message: string, about: { action: string; mostMs: number }) {
@@ -49,11 +48,11 @@ export class ActionTooSlowError extends RejoinError {
   }
 }
 
-/** One run of an action wrote more than it may; nothing of it was kept. Do less at a time, or allow more. */
+/** A run of an action exceeded the size limit and was rolled back. Do less per action, or raise the limit. */
 export class ActionTooLargeError extends RejoinError {
   /** The action's name. */
   readonly action: string;
-  /** What is allowed: `bytes` of the budget. */
+  /** The limit in bytes: `bytes` of the budget. */
   readonly mostBytes: number;
 
   constructor(message: string, about: { action: string; mostBytes: number }) {
@@ -63,7 +62,7 @@ export class ActionTooLargeError extends RejoinError {
   }
 }
 
-/** The mutation stands on a row that another one makes, which is parked. Retry that, with its chain. */
+/** The mutation depends on a row that a parked mutation inserts. Retry that one with its chain. */
 export class StandsOnError extends RejoinError {
   /** The parked mutation. */
   readonly id: string;
@@ -74,9 +73,9 @@ export class StandsOnError extends RejoinError {
   }
 }
 
-/** Mutations wait or are parked that were not named, and a reset gives nobody's work up unnamed. Nothing was changed. */
+/** A reset would discard unsent mutations whose ids it did not get. Nothing was changed. */
 export class UnsentError extends RejoinError {
-  /** How many. */
+  /** The number of these mutations. */
   readonly waiting: number;
 
   constructor(message: string, waiting: number) {
@@ -85,21 +84,21 @@ export class UnsentError extends RejoinError {
   }
 }
 
-/** A row that is not as a mutation left it. */
+/** A row that has changed since a mutation wrote it. */
 export interface ChangedRow {
   readonly table: string;
   readonly key: SqlValue;
-  /** The columns that have another value; empty if the row went, or is back. */
+  /** The columns that have changed; empty if the row was deleted or inserted again. */
   readonly columns: readonly string[];
-  /** What the mutation wrote, by column; undefined if it removed the row. */
+  /** The values that the mutation wrote, by column; undefined if it deleted the row. */
   readonly wrote?: Readonly<Record<string, SqlValue>>;
-  /** The row as it is seen now, by column; undefined if there is none. */
+  /** The current values, by column; undefined if the row does not exist. */
   readonly present?: Readonly<Record<string, SqlValue>>;
 }
 
-/** What was to be taken back does not stand any more: rows have changed since. Nothing was changed. */
+/** The mutation cannot be undone: its rows have changed since. Nothing was changed. */
 export class ChangedError extends RejoinError {
-  /** The rows, as they were left and as they are. An integer that a number would round is a bigint. */
+  /** The changed rows, with written and current values. An integer that a number would round is a bigint. */
   readonly rows: readonly ChangedRow[];
 
   constructor(message: string, rows: readonly ChangedRow[]) {

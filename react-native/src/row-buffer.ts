@@ -1,9 +1,7 @@
 /**
- * Row buffers: the result of a query as one block of bytes, decoded when somebody looks.
+ * Row buffers: the result of a query as one block of bytes, decoded on access. The format is in `docs/row-buffer.md`.
  *
- * Promise: what `docs/row-buffer.md` says. Damaged bytes are an {@link InternalError}, never a wrong value and never a read outside;
- * an integer is exact or an error.
- * Border: where the bytes come from, and what watches them, is the client's affair.
+ * Damaged bytes cause an {@link InternalError}, never a wrong value or an out-of-bounds read. An integer is exact or an error.
  */
 import { InternalError, InvalidInputError, type RejoinError } from './errors';
 import { makerOf } from './shape';
@@ -12,17 +10,17 @@ import type { IntegerMode, SqlValue } from './value';
 
 /** How rows are decoded. */
 export interface DecodeOptions {
-  /** How integers come out; `'auto'` if not given. */
+  /** How integers are decoded. Default `'auto'`. */
   readonly integers?: IntegerMode | undefined;
 }
 
-/** A row: its columns by name, in order. Of two columns with one name the first is there. */
+/** A row: its columns by name, in order. Of two columns with the same name it has the first. */
 export type Row = Record<string, SqlValue>;
 
 const HEADER = 20;
 const MAGIC = 0x31424a52;
 const TWO_32 = 4294967296;
-/** From so many rows on it is worth to look for a maker of rows. */
+/** The number of rows from which compiling a row constructor pays off. */
 const MANY = 32;
 
 /**
@@ -30,37 +28,38 @@ const MANY = 32;
  *
  * ```ts
  * const rows = await client.rows<{ id: string; title: string }>('SELECT id, title FROM task');
- * rows.length;                 // known without decoding anything
+ * rows.length;                 // decodes nothing
  * rows.at(3)?.title;           // decodes one row
- * for (const row of rows) {}   // decodes one after the other
- * rows.toArray();              // decodes all
+ * for (const row of rows) {}   // decodes row by row
+ * rows.toArray();              // decodes all rows
  * ```
  *
- * Rows are plain objects, made anew at each look. The type parameter is a promise of the caller's, which nothing checks.
+ * Rows are plain objects, created at each access. The type parameter is not checked.
  */
 export class RowBuffer<T = Row> implements Iterable<T> {
   /** The names of the columns, in order. */
   readonly columns: readonly string[];
-  /** How many rows there are. */
+  /** The number of rows. */
   readonly length: number;
   private readonly view: DataView;
   private readonly texts: Texts;
   private readonly integers: IntegerMode;
-  /** The names as they are set on a row; undefined for the second column of one name, and if `__proto__` is among them. */
+  /** The property name of each column; undefined for the second column with the same name. */
   private readonly keys: readonly (string | undefined)[];
+  /** Whether no column is named `__proto__`. */
   private readonly plain: boolean;
   private readonly start: number;
   private readonly end: number;
-  /** Where the next cell begins. */
+  /** The offset of the next cell. */
   private next = 0;
 
   /**
-   * Looks at the header and the names; rows are looked at when they are asked for.
+   * Reads the header and the column names; rows are decoded on access.
    *
-   * @throws InternalError if the bytes are no row buffer.
+   * @throws InternalError if the bytes are not a row buffer.
    */
   constructor(
-    /** The bytes, as they crossed: kept, not copied. */
+    /** The bytes from the engine; not copied. */
     readonly bytes: Uint8Array,
     options: DecodeOptions = {},
     host?: Host,
@@ -77,19 +76,19 @@ export class RowBuffer<T = Row> implements Iterable<T> {
     this.texts = new Texts(bytes, host);
     this.integers = options.integers ?? 'auto';
     this.columns = names(view, this.texts, number(4), this.start);
-    const seen = new Set<string>();
-    // A set grows with each name that it did not hold: linear, also for a buffer that is nothing but names.
-    this.keys = this.columns.map((name) => (seen.size < seen.add(name).size ? name : undefined));
-    this.plain = !seen.has('__proto__');
+    const unique = new Set<string>();
+    // The set grows with each new name: linear time, even for a buffer that contains only names.
+    this.keys = this.columns.map((name) => (unique.size < unique.add(name).size ? name : undefined));
+    this.plain = !unique.has('__proto__');
   }
 
-  /** The row of this number, from 0; undefined beyond the last. */
+  /** The row with this index, from 0; undefined if out of range. */
   at(row: number): T | undefined {
     if (!Number.isInteger(row) || row < 0 || row >= this.length) return undefined;
     return this.row(row);
   }
 
-  /** One cell, by the row's number and the column's number or name; the cells before it are passed over. */
+  /** One cell, by row index and column index or name; earlier cells of the row are skipped. */
   cell(row: number, column: number | string): SqlValue {
     const number = typeof column === 'number' ? column : this.columns.indexOf(column);
     if (!(Number.isInteger(row) && row >= 0 && row < this.length)) throw new InvalidInputError(`there is no row ${row} among ${this.length}`);
@@ -118,7 +117,7 @@ export class RowBuffer<T = Row> implements Iterable<T> {
     return rows;
   }
 
-  /** The rows, one after the other. */
+  /** Iterates over the rows and decodes them one by one. */
   *[Symbol.iterator](): Iterator<T> {
     for (let row = 0; row < this.length; row += 1) yield this.row(row);
   }
@@ -141,7 +140,7 @@ export class RowBuffer<T = Row> implements Iterable<T> {
     this.next = this.start + this.view.getUint32(this.end + 4 * row, true);
   }
 
-  /** Reads the next cell. One function, for the engines that compile: it runs once a cell. */
+  /** Reads the next cell. One function, because JIT compilers handle it best: it runs once per cell. */
   private read(column: number): SqlValue {
     const { bytes, end } = this;
     const at = this.next + 1;
@@ -186,7 +185,7 @@ export class RowBuffer<T = Row> implements Iterable<T> {
     }
   }
 
-  /** Passes over the next cell. */
+  /** Skips the next cell. */
   private skip(): void {
     const { bytes, end } = this;
     const at = this.next + 1;
@@ -198,7 +197,7 @@ export class RowBuffer<T = Row> implements Iterable<T> {
     if (tag === 7 || tag === 9) this.until(at + 4 + this.view.getUint32(at, true));
   }
 
-  /** What comes next begins at `next`, if that is within the rows. */
+  /** Moves to the offset `next`, which must be within the rows. */
   private until(next: number): void {
     if (next > this.end) throw damaged('a cell is cut');
     this.next = next;
@@ -225,11 +224,11 @@ export class RowBuffer<T = Row> implements Iterable<T> {
   }
 }
 
-/** How many bytes follow each tag at least: all, or the length. */
+/** The minimum number of bytes after each tag: the value, or its length. */
 const WIDTH = [0, 1, 2, 4, 8, 8, 1, 4, 1, 4];
 
 function names(view: DataView, texts: Texts, count: number, end: number): string[] {
-  // Each name takes four bytes at least, so a damaged count cannot ask for more memory than there are bytes.
+  // Each name takes at least four bytes, so a damaged count cannot allocate more memory than the buffer has.
   if (count > (end - HEADER) / 4) throw damaged('more columns than names');
   const found: string[] = [];
   let at = HEADER;

@@ -1,23 +1,22 @@
 /**
- * Makers of row objects: a function for each list of columns, so that the engine builds all rows of a result in one step each.
+ * Compiles a row constructor for each list of columns, so that the JavaScript engine creates each row from one object literal.
  *
- * Promise: a maker gives the same plain objects as setting one property after the other, in a tenth of the time. Where code may not be
- * made of text (Hermes, a page whose policy forbids it) there is none, and rows are made the other way.
- * Border: column names are the only thing that gets into the text, as JSON strings, which JavaScript reads as themselves.
+ * The objects equal those made by setting one property after the other, in a tenth of the time. Where `new Function` is not available
+ * (Hermes, a content security policy), there is no constructor. The generated code contains column names only as JSON strings.
  */
 
-/** Makes a row of its cells. */
+/** Creates a row object from its cells. */
 export type Maker = (cells: readonly unknown[]) => object;
 
-/** So many lists of columns are remembered; an app has fewer. */
+/** Maximum number of cached column lists; an app has fewer. */
 const REMEMBERED = 256;
-/** With more columns than this the engine would keep the row as a table of its own anyway. */
+/** With more columns than this the JavaScript engine stores the object as a hash table anyway. */
 const WIDEST = 128;
 
 const makers = new Map<string, Maker>();
 let allowed = true;
 
-/** The maker for these columns, of which undefined ones are left out; undefined where there can be none. */
+/** The constructor for these columns, without the undefined ones; undefined if none can be compiled. */
 export function makerOf(keys: readonly (string | undefined)[]): Maker | undefined {
   // In a literal this name would set the prototype.
   if (!allowed || keys.length > WIDEST || keys.includes('__proto__')) return undefined;

@@ -1,52 +1,50 @@
 /**
- * What syncing is doing, and how the app hears of it.
+ * The sync status and its conversion from the engine's type.
  *
- * Promise: a status says what an app can show or do; being offline is a status, not an error.
- * Border: local reads and writes never depend on it.
+ * Offline is a status, not an error. Local reads and writes never depend on the status.
  */
 import { ffi } from './border';
 
-/** What syncing is doing; told apart by `kind`. Times are milliseconds since 1970, as `Date` takes them. */
+/** The sync state, a union by `kind`. Times are milliseconds since 1970, as `Date` takes them. */
 export type SyncState =
-  /** Nothing to do just now. */
+  /** Nothing to do at present. */
   | { readonly kind: 'idle' }
-  /** Reaching for the server. */
+  /** Connecting to the server. */
   | { readonly kind: 'connecting' }
   /** Sending local writes. */
   | { readonly kind: 'pushing' }
-  /** Taking in the server's rows; `total` where it is known. */
+  /** Applying rows of the server; `total` if known. */
   | { readonly kind: 'applying'; readonly done: number; readonly total?: number; readonly rowsPerSecond: number }
-  /** The server asked to be left alone until then. */
+  /** The server has requested a pause until `at`. */
   | { readonly kind: 'waiting'; readonly at: number; readonly why: string }
-  /** No answer; tried again at `retryAt`, or when the network comes back. */
+  /** No response; the next attempt is at `retryAt` or when the network is available again. */
   | { readonly kind: 'offline'; readonly retryAt?: number; readonly why: string }
-  /** The metered policy holds syncing back. */
+  /** The metered policy prevents syncing. */
   | { readonly kind: 'metered' }
-  /** Somebody has to sign in; then call `credentialsChanged`. */
+  /** The user must sign in; then call `credentialsChanged`. */
   | { readonly kind: 'needs-auth' }
-  /** The server wants a newer app. */
+  /** The server requires a newer version of the app. */
   | { readonly kind: 'upgrade-required'; readonly why: string }
-  /** Tried often enough to say so; it goes on trying. */
+  /** `maxRetries` attempts have failed; attempts continue. */
   | { readonly kind: 'failed'; readonly why: string; readonly retryAt: number }
-  /** Everything is here and there. */
+  /** Everything is pushed and pulled. */
   | { readonly kind: 'up-to-date'; readonly since: number }
   /** The client is suspended. */
   | { readonly kind: 'suspended' }
   /** Syncing was not started, or was stopped. */
   | { readonly kind: 'stopped' };
 
-/** Whether everything has been here once: nothing yet, a part, or all. */
+/** The progress of the first sync: no data, partial data, or complete. */
 export type FirstSync = 'absent' | 'partial' | 'done';
 
-/** What syncing is doing, and whether there is data to show. */
+/** The sync state, and whether there is data to show. */
 export interface SyncStatus {
-  /** What it is doing. */
   readonly state: SyncState;
-  /** Whether everything has been here once. */
+  /** The progress of the first sync. */
   readonly firstSync: FirstSync;
 }
 
-/** What a client says of itself after its end. @internal */
+/** The status of a client after its shutdown. @internal */
 export function stopped(before: SyncStatus): SyncStatus {
   return { state: { kind: 'stopped' }, firstSync: before.firstSync };
 }
@@ -57,12 +55,12 @@ const FIRST_SYNC: Record<ffi.FirstSync, FirstSync> = {
   [ffi.FirstSync.Done]: 'done',
 };
 
-/** A status on its way out. @internal */
+/** Converts the engine's status. @internal */
 export function raiseStatus(status: ffi.SyncStatus): SyncStatus {
   return { state: raiseState(status.state), firstSync: FIRST_SYNC[status.firstSync] };
 }
 
-/** The engine counts microseconds. */
+/** Converts the engine's microseconds. */
 const milliseconds = (micros: bigint): number => Number(micros) / 1000;
 
 function raiseState(state: ffi.SyncState): SyncState {

@@ -1,11 +1,11 @@
 /**
- * Bytes of UTF-8 to strings, strictly and fast, on engines with much and with little around the language.
+ * Strict and fast decoding of UTF-8.
  *
- * Promise: what is no UTF-8 (overlong forms, surrogates, cut sequences) is never made into a string; a BOM stays.
- * Border: knows nothing of rows. Uses Node's `Buffer` and `TextDecoder` where they are, and needs neither.
+ * Invalid UTF-8 (overlong forms, surrogates, cut sequences) is never decoded; a BOM is kept. Uses Node's `Buffer` and `TextDecoder` if
+ * available, and needs neither.
  */
 
-/** Something that makes a string of one-byte characters from a stretch of bytes; Node's buffers do it natively. */
+/** Decodes a range of bytes as Latin-1; Node's buffers do it natively. */
 type Latin1 = (start: number, end: number) => string;
 
 interface NodeBuffer {
@@ -18,35 +18,34 @@ interface Decoder {
 
 type DecoderClass = new (label: string, options: { fatal: boolean; ignoreBOM: boolean }) => Decoder;
 
-/** What the host offers beside the language; a test can take it away. */
+/** The decoders of the host; a test can remove them. */
 export interface Host {
   readonly Buffer?: NodeBuffer | undefined;
   readonly TextDecoder?: DecoderClass | undefined;
 }
 
 /**
- * How much is made into one string at a time, of which short texts are parts: little at first and where somebody looks here and there, then
- * more. From 128 KiB on V8 does not move a string, which costs more than all the rest. An engine may keep the whole string alive as
- * long as one of its parts is, so there is an end to it.
+ * Short texts are substrings of a chunk that is decoded at once. The chunk size starts at `LEAST`, also after random access, and grows to
+ * `MOST` for sequential access. V8 does not move strings from 128 KiB on, which saves the largest cost. An engine may keep the whole chunk
+ * alive as long as one of its substrings, so the size is limited.
  */
 const LEAST = 4 * 1024;
 const MOST = 256 * 1024;
-/** From this length on a text is made on its own, so it does not hold on to its neighbours. */
+/** From this length on a text is decoded separately, so that it does not keep a chunk alive. */
 const LONG = 512;
-/** From this length on the host's decoder is worth its call. */
+/** From this length on a call of the host's decoder pays off. */
 const WORTH_A_DECODER = 48;
-/** How many characters are made at once; arguments of a call are limited. */
+/** Number of characters per `String.fromCharCode` call, whose arguments are limited. */
 const BATCH = 4096;
 
-/** The texts of one block of bytes. Its fields are not `#private`: on Hermes those are slow, and this is read once a cell. */
+/** Decodes texts of one block of bytes. Its fields are not `#private`, which is slow on Hermes, because they are read once per cell. */
 export class Texts {
   private readonly words: Uint32Array;
   private readonly shift: number;
   private readonly latin1: Latin1 | undefined;
   private readonly decoder: Decoder | undefined;
-  /** No byte from here ... */
+  /** No byte from `cleanFrom` to `cleanTo` is above 127. */
   private cleanFrom = 0;
-  /** ... to here is above 127. */
   private cleanTo = 0;
   private chunk = '';
   private chunkStart = 0;
@@ -57,7 +56,7 @@ export class Texts {
     private readonly bytes: Uint8Array,
     host: Host = globalThis as Host,
   ) {
-    // Words of four bytes begin at multiples of four of the underlying memory, of which `bytes` may be any part.
+    // Four-byte words are aligned in the underlying buffer, and `bytes` may start at any offset of it.
     this.shift = -bytes.byteOffset & 3;
     const words = Math.max(0, bytes.length - this.shift) >>> 2;
     this.words = new Uint32Array(bytes.buffer, words === 0 ? 0 : bytes.byteOffset + this.shift, words);
@@ -66,7 +65,7 @@ export class Texts {
     this.decoder = host.TextDecoder === undefined ? undefined : strictDecoder(host.TextDecoder);
   }
 
-  /** The text from `start` to `end`, both within the bytes; undefined if it is no UTF-8. */
+  /** The text from `start` to `end`, both within the bytes; undefined if it is not UTF-8. */
   at(start: number, end: number): string | undefined {
     if (start === end) return '';
     if (start < this.cleanFrom || start > this.cleanTo) this.cleanFrom = this.cleanTo = start;
@@ -75,8 +74,8 @@ export class Texts {
     if (this.latin1 === undefined) return characters(this.bytes, start, end);
     if (end - start >= LONG) return this.latin1(start, end);
     if (start < this.chunkStart || end > this.chunkEnd) {
-      const goesOn = start >= this.chunkStart && start <= this.chunkEnd + LEAST;
-      this.size = goesOn ? Math.min(this.size * 4, MOST) : LEAST;
+      const sequential = start >= this.chunkStart && start <= this.chunkEnd + LEAST;
+      this.size = sequential ? Math.min(this.size * 4, MOST) : LEAST;
       this.chunkStart = start;
       this.chunkEnd = Math.min(start + this.size, this.bytes.length);
       this.chunk = this.latin1(start, this.chunkEnd);
@@ -84,7 +83,7 @@ export class Texts {
     return this.chunk.substring(start - this.chunkStart, end - this.chunkStart);
   }
 
-  /** Where the first byte above 127 is, from `at` on; some place from `limit` on if there is none before. */
+  /** The offset of the first byte above 127 from `at` on; an offset of at least `limit` if there is none before it. */
   private cleanUntil(at: number, limit: number): number {
     const { bytes, words, shift } = this;
     const length = bytes.length;
@@ -109,7 +108,7 @@ export class Texts {
   }
 }
 
-/** A decoder that refuses what is no UTF-8, if the host's can; some can only replace. */
+/** A decoder that rejects invalid UTF-8, if the host's supports that; some can only replace. */
 function strictDecoder(TextDecoder: DecoderClass): Decoder | undefined {
   try {
     const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -120,7 +119,7 @@ function strictDecoder(TextDecoder: DecoderClass): Decoder | undefined {
       return decoder;
     }
   } catch {
-    // It knows no such options.
+    // The options are not supported.
   }
   return undefined;
 }
@@ -135,7 +134,7 @@ function characters(bytes: Uint8Array, start: number, end: number): string {
   return text + String.fromCharCode.apply(null, bytes.subarray(start, end) as unknown as number[]);
 }
 
-/** The text from `start` to `end` by the language alone; undefined if it is no UTF-8. */
+/** Decodes the text from `start` to `end` in plain JavaScript; undefined if it is not UTF-8. */
 export function decodeUtf8(bytes: Uint8Array, start: number, end: number): string | undefined {
   let text = '';
   let units: number[] = [];
@@ -153,7 +152,7 @@ export function decodeUtf8(bytes: Uint8Array, start: number, end: number): strin
   return text + String.fromCharCode.apply(null, units);
 }
 
-/** The character that begins at `at`; undefined if none does before `end`. */
+/** The code point at `at`; undefined if there is no valid one before `end`. */
 function codePoint(bytes: Uint8Array, at: number, end: number): number | undefined {
   const first = bytes[at] as number;
   if (first < 0x80) return first;

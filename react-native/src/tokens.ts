@@ -1,15 +1,14 @@
 /**
- * The app's token provider, as the engine asks it.
+ * The app's token provider.
  *
- * Promise: whatever it throws or gives, syncing waits and local work goes on.
- * Border: what a token is good for is between the app and its server.
+ * If it throws or returns an invalid value, syncing waits, and local reads and writes continue.
  */
 import { type ffi, thrown } from './border';
 
-/** Gives the token that names the user. */
+/** Returns the user's token. */
 export interface TokenProvider {
   /**
-   * The token to send as `Authorization: Bearer`, or nothing when nobody is signed in.
+   * The token to send as `Authorization: Bearer`, or null or undefined if no user is signed in.
    *
    * ```ts
    * const tokens: TokenProvider = {
@@ -17,38 +16,38 @@ export interface TokenProvider {
    * };
    * ```
    *
-   * Asked at the start of each pass with `refresh` false: answer from memory. With `refresh` true the server has refused the last
-   * one: get a new one. An error means "not now", and it is asked again later; so does no answer within a minute.
+   * Called at the start of each sync with `refresh` false: return a cached token. `refresh` is true after the server has rejected the last
+   * token: get a new one. After an error, or without a result within a minute, the engine calls it again later.
    *
-   * @param signal aborted when the engine no longer wants the answer.
+   * @param signal aborted when the engine no longer needs the result.
    */
   token(refresh: boolean, signal: AbortSignal): Promise<string | null | undefined> | string | null | undefined;
 
   /**
-   * The user that a token of this provider names, or nothing if that is not known.
+   * The user id of a token of this provider, or null or undefined if it is not known.
    *
-   * Asked only for a token that is no JWT with a `sub`. A plain Synchro server never says whose a token is: without an answer
-   * nothing is synced with one. A Rejoin server says it itself.
+   * Called only for a token that is not a JWT with a `sub`. A plain Synchro server does not return the user of a token, so without a result
+   * nothing is synced with it. A Rejoin server returns the user.
    *
-   * @param token one that `token` gave.
-   * @param signal aborted when the engine no longer wants the answer.
+   * @param token a result of `token`.
+   * @param signal aborted when the engine no longer needs the result.
    */
   subject?(token: string, signal: AbortSignal): Promise<string | null | undefined> | string | null | undefined;
 }
 
-/** What the provider gave: a text, or nothing. */
-async function text(what: string, asked: () => unknown): Promise<string | undefined> {
+/** The provider's result, checked: a string or undefined. */
+async function text(what: string, call: () => unknown): Promise<string | undefined> {
   try {
-    const given = await asked();
-    if (given === null || given === undefined) return undefined;
-    if (typeof given !== 'string') throw new Error(`the token provider gave a ${typeof given} as the ${what}, not a string`);
-    return given;
+    const result = await call();
+    if (result === null || result === undefined) return undefined;
+    if (typeof result !== 'string') throw new Error(`the token provider returned a ${typeof result} as the ${what}, not a string`);
+    return result;
   } catch (error) {
     throw thrown(error);
   }
 }
 
-/** The provider as the engine calls it. @internal */
+/** Wraps the provider for the engine. @internal */
 export function lowerTokens(tokens: TokenProvider): ffi.TokenProvider {
   const signal = (options?: { signal: AbortSignal }): AbortSignal => options?.signal ?? new AbortController().signal;
   return {

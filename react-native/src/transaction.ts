@@ -1,8 +1,8 @@
 /**
- * Transactions and snapshots: a stretch of asynchronous code in which the database belongs to it, or stands still for it.
+ * Interactive transactions and snapshots with asynchronous bodies.
  *
- * Promise: a transaction happens as a whole or not at all, whatever its body does: throw, hang, forget to wait, be aborted.
- * Border: the engine's thread serves the handle and ends it by itself when nobody speaks; here it is only begun and ended.
+ * A transaction is all or nothing, whether its body throws, hangs, leaves a call un-awaited or is aborted. The engine rolls back a
+ * transaction that is idle for too long.
  */
 import { type ffi, lowerAll, lowerStatements, statementText, type Statement } from './border';
 import { hold, type Kind, type Open } from './held';
@@ -10,23 +10,22 @@ import { Reader } from './reader';
 import type { DecodeOptions, Row } from './row-buffer';
 import type { IntegerMode, SqlParam } from './value';
 
-/** How a transaction or a snapshot may be ended from outside. */
+/** How a transaction or a snapshot can be ended from outside. */
 export interface AbortOptions {
   /**
-   * Ends it at once when it is aborted, wherever its body is: what was written is rolled back, and the promise is rejected with the
-   * signal's reason. The body is not stopped, which JavaScript cannot do; its next statement fails. A commit that has begun is
-   * not ended.
+   * Aborting the signal ends it at once: its writes are rolled back, and the promise is rejected with the signal's reason. JavaScript
+   * cannot stop the body; its next statement fails. A commit that has begun is not cancelled.
    */
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * An open transaction, at hand while the body of {@link RejoinClient.transaction} runs.
+ * An open transaction, valid while the body of {@link RejoinClient.transaction} runs.
  *
- * It sees what it wrote; nobody else does before the commit. Use it, not the client, inside: a write by the client waits for this
- * transaction, which waits for it, until the engine rolls the transaction back (`TransactionTimeoutError`, after 5 s without a
- * statement); then the client's write is done, which no transaction undoes. So does everything else that needs the engine's writer, and
- * `suspend` and `shutdown` end the transaction: other languages refuse all that at once, but JavaScript cannot know where a call stands.
+ * Its writes are visible only to itself until the commit. Inside the body use it, not the client. A write through the client waits for
+ * this transaction, a deadlock until the engine rolls it back (`TransactionTimeoutError`, after 5 s without a statement); then the write
+ * runs outside of any transaction. The same holds for every other call that needs the writer; `suspend` and `shutdown` end the
+ * transaction. Other languages reject such calls at once, but JavaScript cannot detect that a call comes from the body.
  */
 export class Transaction extends Reader {
   readonly #open: Open<ffi.HeldTransactionLike>;
@@ -38,34 +37,34 @@ export class Transaction extends Reader {
   }
 
   /**
-   * Runs one statement and tells how many rows it changed.
+   * Runs one statement and returns the number of rows that it changed.
    *
-   * @throws InvalidInputError, ConstraintError: the transaction goes on without what the statement did.
+   * @throws InvalidInputError, ConstraintError: the statement is undone, and the transaction can continue.
    */
   async execute(sql: string, params: readonly SqlParam[] = []): Promise<number> {
     return Number(await this.#open.call((held) => held.execute(statementText(sql), lowerAll(params))));
   }
 
-  /** Runs one statement that writes and gives rows (`INSERT ... RETURNING`). Throws as {@link execute} does. */
+  /** Runs one statement that writes and returns rows (`INSERT ... RETURNING`). Throws as {@link execute} does. */
   async executeReturning<T = Row>(
     sql: string,
     params: readonly SqlParam[] = [],
     options: DecodeOptions = {},
   ): Promise<T[]> {
-    // A statement of a transaction may give rows and write.
+    // In a transaction, `query` also accepts statements that write.
     return this.decoded<T>(await this.fetch(sql, params), options).toArray();
   }
 
   /**
-   * Runs several statements in one call, and tells how many rows each changed. When one fails, the whole batch is undone and its
-   * error thrown; the transaction goes on without it.
+   * Runs several statements in one call and returns the number of rows that each changed. If one fails, the whole batch is undone and its
+   * error is thrown; the transaction can continue.
    */
   async batch(statements: readonly Statement[]): Promise<number[]> {
     return (await this.#open.call((held) => held.batch(lowerStatements(statements)))).map(Number);
   }
 
   /**
-   * Runs a part that can fail alone: when `body` throws, what it wrote is undone, the error is passed on, and the transaction can go on.
+   * Runs `body` in a savepoint: if it throws, its writes are undone, the error is rethrown, and the transaction can continue.
    *
    * ```ts
    * await client.transaction(async (tx) => {
@@ -74,9 +73,9 @@ export class Transaction extends Reader {
    * });
    * ```
    *
-   * Savepoints nest, and end in the order in which they nest: wait for one before the next begins beside it, and before the
-   * transaction's body ends. One that ends while one inside it is open throws an `InvalidInputError` and stays open. One that is
-   * open at the end rolls the transaction back, with an `InvalidInputError`: nobody knows whether its part is to stay.
+   * Savepoints nest and must end in reverse order: await each before starting the next on the same level, and before the transaction's
+   * body ends. A savepoint that ends while an inner one is open throws an `InvalidInputError` and stays open. If one is open at the end of
+   * the body, the transaction is rolled back with an `InvalidInputError`.
    */
   async savepoint<T>(body: () => Promise<T> | T): Promise<T> {
     const part = await this.#open.call((held) => held.savepoint());
@@ -84,8 +83,8 @@ export class Transaction extends Reader {
     try {
       result = await body();
     } catch (error) {
-      // Where all of it has ended there is nothing to undo, and `error` says more than a second one would. What cannot be undone
-      // stays open, and is never committed.
+      // Ignores a failure: if the transaction has ended, there is nothing to undo, and `error` is the cause. A savepoint that cannot be
+      // rolled back stays open, so the transaction is never committed.
       await this.#open.call((held) => held.rollbackTo(part)).catch(() => undefined);
       throw error;
     }
@@ -99,9 +98,9 @@ export class Transaction extends Reader {
 }
 
 /**
- * A state of the database that does not change, at hand while the body of {@link RejoinClient.read} runs.
+ * A snapshot of the database, valid while the body of {@link RejoinClient.read} runs.
  *
- * Everything that it reads belongs together, whatever is written meanwhile. Nobody waits for it.
+ * All its queries see the same state, unaffected by concurrent writes. It does not block writers.
  */
 export class Snapshot extends Reader {
   readonly #open: Open<ffi.HeldSnapshotLike>;
@@ -139,7 +138,7 @@ export function inTransaction<T>(
   return hold(() => client.begin(), TRANSACTION, (open) => body(new Transaction(open, integers)), signal);
 }
 
-/** Begins the edit of a mutation, runs its body, and ends it; the id of what it has become. @internal */
+/** Begins the edit of a mutation, runs its body, and ends it; returns the id of the new mutation. @internal */
 export async function inEdit(
   client: ffi.RejoinClientLike,
   id: string,

@@ -1,9 +1,8 @@
 /**
- * The platform's own HTTP, where an app prefers it to the built-in one.
+ * HTTP transports of the app, which replace the built-in HTTP client.
  *
- * Promise: what a transport throws is "nobody knows what the server saw", unless it is an {@link OfflineError}; either way the
- * request is made again, and the server recognises what it has seen.
- * Border: what is requested is the engine's affair; it never follows a redirect and never tries twice by itself.
+ * An {@link OfflineError} means that the server has not received the request; any other error leaves that unknown. In both cases the
+ * engine repeats the request, and the server recognises a repeated one. A transport follows no redirect and does not retry.
  */
 import { exactly, type ffi, thrown, words } from './border';
 import { report } from './callback';
@@ -13,47 +12,47 @@ import { OfflineError } from './errors';
 export interface HttpRequest {
   /** `GET` or `POST`. */
   readonly method: string;
-  /** The whole address. */
+  /** The full URL. */
   readonly url: string;
-  /** To be sent as they are, in the form that `fetch` takes. */
+  /** Sent unchanged, in the form that `fetch` takes. */
   readonly headers: [name: string, value: string][];
-  /** The body as it goes over the wire, if there is one. */
+  /** The body as sent, if there is one. */
   readonly body?: Uint8Array;
-  /** The longest silence, in milliseconds: until the answer begins, and between two pieces of it. */
+  /** The timeout in milliseconds, until the response begins and between two pieces of it. */
   readonly timeoutMs: number;
 }
 
-/** The server's answer, whatever its status. */
+/** The server's response, of any status. */
 export interface HttpResponse {
   /** The HTTP status. */
   readonly status: number;
-  /** Its headers, in any case. */
+  /** The headers, in upper or lower case. */
   readonly headers: Iterable<readonly [name: string, value: string]>;
   /** The whole body, decompressed. */
   readonly body: Uint8Array;
 }
 
 /**
- * Carries requests to the server, in place of the built-in HTTP. With one of these the server's events are not listened to: the client
- * asks at its interval, and when something was written.
+ * Sends requests to the server, in place of the built-in HTTP client. With a transport the client gets no server notifications: it syncs
+ * at its interval and after writes.
  */
 export interface HttpTransport {
   /**
-   * Sends one request and takes in the whole answer, whatever its status. Follows no redirect and tries nothing twice.
+   * Sends one request and reads the whole response, of any status. Must not follow redirects or retry.
    *
-   * Throw an {@link OfflineError} only where the server cannot have seen the request; any other error means that nobody knows.
+   * Throw an {@link OfflineError} only if the server cannot have received the request; any other error means that this is unknown.
    *
-   * @param signal aborted when the engine no longer wants the answer.
+   * @param signal aborted when the engine no longer needs the response.
    */
   send(request: HttpRequest, signal: AbortSignal): Promise<HttpResponse>;
-  /** Drops every open connection: after a suspension they are dead without knowing it. */
+  /** Closes every open connection: after a suspension they no longer work. */
   disconnect?(): void;
 }
 
-/** What `fetchTransport` needs of `fetch`; the platform's is one. */
+/** The part of the `fetch` API that `fetchTransport` uses. */
 export type Fetch = (url: string, init: FetchInit) => Promise<FetchResponse>;
 
-/** What is asked of `fetch`. */
+/** The request options passed to `fetch`. */
 export interface FetchInit {
   method: string;
   headers: [string, string][];
@@ -62,12 +61,12 @@ export interface FetchInit {
   signal: AbortSignal;
 }
 
-/** What `fetch` answers. */
+/** The response of `fetch`. */
 export interface FetchResponse {
   readonly status: number;
   readonly headers: { forEach(each: (value: string, name: string) => void): void };
   arrayBuffer(): Promise<ArrayBuffer>;
-  /** The body piece by piece, where the platform has that. */
+  /** The body as a stream, if the platform supports it. */
   readonly body?: { getReader?(): { read(): Promise<{ done: boolean; value?: Uint8Array | undefined }> } } | null | undefined;
 }
 
@@ -78,60 +77,59 @@ export interface FetchResponse {
  * const client = await RejoinClient.open(config, { tokens, transport: fetchTransport() });
  * ```
  *
- * `fetch` does not say whether the server has seen a request that failed, so no failure counts as certainly offline. Where its bodies
- * are no streams (React Native's are not), it is silent until all is there: then `timeoutMs` is for the whole body, or the whole answer.
+ * `fetch` does not report whether the server received a failed request, so no failure counts as certainly offline. On platforms without
+ * response streams (React Native) `timeoutMs` applies to the whole body or the whole response.
  */
 export function fetchTransport(fetch: Fetch = (globalThis as unknown as { fetch: Fetch }).fetch): HttpTransport {
-  const underWay = new Set<AbortController>();
+  const running = new Set<AbortController>();
   return {
     async send(request, signal) {
       const controller = new AbortController();
       const abort = (): void => controller.abort();
       if (signal.aborted) abort();
       signal.addEventListener('abort', abort, { once: true });
-      underWay.add(controller);
+      running.add(controller);
       let timer: ReturnType<typeof setTimeout> | undefined;
-      /** Something was heard: the silence begins anew. */
-      const heard = (): void => {
+      const restartTimeout = (): void => {
         clearTimeout(timer);
         timer = setTimeout(abort, request.timeoutMs);
       };
-      heard();
+      restartTimeout();
       try {
         const answer = await fetch(request.url, {
           method: request.method,
-          // The platform compresses and decompresses as it can, which is not as the engine would.
+          // The platform negotiates compression itself and may not support the engine's encodings.
           headers: request.headers.filter(([name]) => name.toLowerCase() !== 'accept-encoding'),
           ...(request.body === undefined ? {} : { body: new Uint8Array(exactly(request.body)) }),
           redirect: 'manual',
           signal: controller.signal,
         });
-        heard();
+        restartTimeout();
         const headers: [string, string][] = [];
         answer.headers.forEach((value, name) => {
           if (!/^content-(encoding|length)$/i.test(name)) headers.push([name, value]);
         });
-        return { status: answer.status, headers, body: await whole(answer, heard) };
+        return { status: answer.status, headers, body: await readBody(answer, restartTimeout) };
       } finally {
         clearTimeout(timer);
-        underWay.delete(controller);
+        running.delete(controller);
         signal.removeEventListener('abort', abort);
       }
     },
     disconnect() {
-      for (const controller of underWay) controller.abort();
+      for (const controller of running) controller.abort();
     },
   };
 }
 
-/** The whole body, and a word to `heard` for each piece of it. */
-async function whole(answer: FetchResponse, heard: () => void): Promise<Uint8Array> {
+/** Reads the whole body and calls `onPiece` for each piece. */
+async function readBody(answer: FetchResponse, onPiece: () => void): Promise<Uint8Array> {
   const reader = answer.body?.getReader?.();
   if (reader === undefined) return new Uint8Array(await answer.arrayBuffer());
   const pieces: Uint8Array[] = [];
   let length = 0;
   for (let next = await reader.read(); !next.done; next = await reader.read()) {
-    heard();
+    onPiece();
     if (next.value === undefined) continue;
     pieces.push(next.value);
     length += next.value.length;
@@ -145,7 +143,7 @@ async function whole(answer: FetchResponse, heard: () => void): Promise<Uint8Arr
   return body;
 }
 
-/** The transport as the engine calls it. @internal */
+/** Wraps the transport for the engine. @internal */
 export function lowerTransport(transport: HttpTransport): ffi.HttpTransport {
   return {
     async send(request, options) {

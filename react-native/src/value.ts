@@ -1,47 +1,47 @@
 /**
- * Values of SQLite in JavaScript, and how the app's values become parameters.
+ * SQLite values in JavaScript, and the conversion of the app's values to parameters.
  *
- * Promise: a value arrives as it was given or the call fails; no number is silently rounded, no text silently altered.
- * Border: only single values; rows are decoded in `row-buffer.ts`.
+ * A value is passed unchanged or the call fails: no number is silently rounded, and no text is silently altered. Rows are decoded in
+ * `row-buffer.ts`.
  */
 import { InvalidInputError } from './errors';
 
-/** A value as it comes out of the database: NULL, INTEGER, REAL, TEXT or BLOB. */
+/** A value read from the database: NULL, INTEGER, REAL, TEXT or BLOB. */
 export type SqlValue = null | number | bigint | string | Uint8Array;
 
 /**
- * How integers come out, of which SQLite's have 64 bits and JavaScript's numbers 53:
+ * How integers are decoded. SQLite integers have 64 bits, JavaScript numbers hold 53.
  *
- * - `'auto'`, the default: a number if it is exact, else a bigint. Type such a column `number | bigint`, or `number` if you know.
- * - `'number'`: always a number; one that would be rounded is an {@link InvalidInputError}.
+ * - `'auto'`, the default: a number if that is exact, else a bigint. Type such a column `number | bigint`, or `number` if its values fit.
+ * - `'number'`: always a number; an integer that would be rounded is an {@link InvalidInputError}.
  * - `'bigint'`: always a bigint.
  */
 export type IntegerMode = 'auto' | 'number' | 'bigint';
 
 /**
- * A value as it goes into a statement.
+ * A parameter of a statement.
  *
- * - `null` is NULL; `undefined` is refused, because it is most often a mistake.
+ * - `null` is NULL; `undefined` is refused, because it is usually a mistake.
  * - `true` and `false` are the integers 1 and 0.
  * - A `number` that is a safe integer is an INTEGER; any other is a REAL: 1.5, `Infinity`, 1e300, and -0, whose sign an integer
- *   cannot hold. (A column of INTEGER affinity makes a whole REAL an integer again.) `NaN` is refused: SQLite would store NULL.
+ *   cannot hold. (A column of INTEGER affinity converts a whole REAL to an integer.) `NaN` is refused: SQLite would store NULL.
  *   {@link real} binds a whole number as a REAL.
  * - A `bigint` is an INTEGER; beyond 64 bits it is refused.
  * - A `string` is TEXT; half a surrogate pair is refused, because UTF-8 cannot hold it.
  * - A `Uint8Array` is a BLOB.
  *
- * Everything else is refused with an {@link InvalidInputError}: decide how a `Date` or an object is to be stored.
+ * Everything else, such as a `Date` or an object, is refused with an {@link InvalidInputError}: convert it first.
  */
 export type SqlParam = SqlValue | boolean | SqlReal;
 
-/** A number that is bound as REAL even where it is whole; made by {@link real}. */
+/** A number that is bound as REAL even if it is whole; created by {@link real}. */
 export class SqlReal {
   /** @internal */
   constructor(readonly value: number) {}
 }
 
 /**
- * Binds a number as REAL even where it is whole.
+ * Binds a number as REAL even if it is whole.
  *
  * ```ts
  * await client.query('SELECT typeof(?), typeof(?)', [1, real(1)]); // integer, real
@@ -51,7 +51,7 @@ export function real(value: number): SqlReal {
   return new SqlReal(value);
 }
 
-/** A parameter in its class, which the border carries. */
+/** A parameter with its storage class, as passed to the engine. */
 export type Bound =
   | { readonly tag: 'null' }
   | { readonly tag: 'integer'; readonly value: bigint }
@@ -61,7 +61,7 @@ export type Bound =
 
 const NULL: Bound = { tag: 'null' };
 
-/** The class that a parameter goes in as; `what` names it in the error. */
+/** Determines the storage class of a parameter; `what` names it in the error. */
 export function bind(value: SqlParam, what: string): Bound {
   switch (typeof value) {
     case 'string':
@@ -93,7 +93,7 @@ function notNan(value: number, what: string): number {
 
 const HALF_A_PAIR = /[\uD800-\uDBFF](?![\uDC00-\uDFFF])|(?<![\uD800-\uDBFF])[\uDC00-\uDFFF]/;
 
-/** The text, if UTF-8 can hold it. */
+/** Returns the text if it is valid Unicode, which UTF-8 can encode. */
 export function wellFormed(text: string, what: string): string {
   const known = text as { isWellFormed?: () => boolean };
   const good = typeof known.isWellFormed === 'function' ? known.isWellFormed() : !HALF_A_PAIR.test(text);

@@ -1,36 +1,35 @@
 /**
- * How mutations ended, told until the app says that it knows.
+ * Verdicts, which are reported until the app acknowledges them.
  *
- * Promise: a loop gets every verdict that is not acknowledged, and then new ones as they come, each once; a slow loop gets what came
- * meanwhile together, and nothing is left out.
- * Border: the file remembers what was not acknowledged; what an app does about a parked mutation is in `decisions.ts`.
+ * A loop gets every unacknowledged verdict, then new ones as they arrive, each once; a slow loop gets several in one batch. The file stores
+ * unacknowledged verdicts. Decisions about parked mutations are in `decisions.ts`.
  */
 import { ffi } from './border';
 import type { Subscription } from './callback';
 import { type ParkReason, raiseReason } from './queue';
 
-/** The end of one attempt of a mutation. */
+/** The verdict on one attempt of a mutation. */
 export interface VerdictEntry {
-  /** Rises, and is never given again; for `acknowledgeVerdicts`. */
+  /** Increasing and never reused; for `acknowledgeVerdicts`. */
   readonly number: number;
   /** The mutation. */
   readonly id: string;
-  /** Which of its attempts, from 1: `retry` makes another, which has an end of its own. */
+  /** The number of the attempt, from 1: `retry` starts another, which gets its own verdict. */
   readonly attempt: number;
   /**
-   * The server has it, and the rows show it; it was not accepted, and waits for the app's decision; or it was given up after it was
-   * sent, and the server's word is here.
+   * Accepted and visible in the rows; not accepted, and waiting for the app's decision; or discarded after it was sent, and the server's
+   * verdict has arrived.
    */
   readonly kind: 'accepted' | 'parked' | 'withdrawn';
   /** Why it is parked, if it is. */
   readonly reason?: ParkReason;
-  /** The mutation that parked it, or takes back what was withdrawn. */
+  /** The mutation that caused the parking, or that undoes the withdrawn one. */
   readonly becauseOf?: string;
   /** The action's name. */
   readonly action?: string;
-  /** The server's words, and both rows of a conflict, as JSON. Undefined if there are none or more than 64 KiB: those are in `pending`. */
+  /** The server's message, and both rows of a conflict, as JSON. Undefined if absent or longer than 64 KiB: see `pending` then. */
   readonly detail?: string;
-  /** When it came, by the device's clock. */
+  /** When it arrived, by the device's clock. */
   readonly atMs: number;
 }
 
@@ -38,7 +37,7 @@ export interface VerdictEntry {
 export interface Verdicts {
   /** Oldest first. */
   readonly entries: readonly VerdictEntry[];
-  /** How many before them are not kept any more: the newest 10,000 are. */
+  /** The number of earlier verdicts that were deleted: the newest 10,000 are kept. */
   readonly missed: number;
 }
 
@@ -67,22 +66,22 @@ function raiseEntry({ number, id, attempt, kind, reason, becauseOf, action, deta
   };
 }
 
-/** Begins to hear of verdicts. */
+/** Subscribes to verdicts. */
 type Begin = (observer: (verdicts: Verdicts) => void) => Subscription;
 
-/** Verdicts to loop over; nothing runs until somebody does, and each loop hears all of them. @internal */
+/** An iterable of verdicts; each loop has its own subscription and gets all of them. @internal */
 export function verdictsOf(begin: Begin, signal: AbortSignal | undefined): AsyncIterable<Verdicts> {
-  return { [Symbol.asyncIterator]: () => new Listening(begin, signal) };
+  return { [Symbol.asyncIterator]: () => new VerdictIterator(begin, signal) };
 }
 
-/** One loop. */
-class Listening implements AsyncIterator<Verdicts, undefined> {
+/** The iterator of one loop. */
+class VerdictIterator implements AsyncIterator<Verdicts, undefined> {
   readonly #begin: Begin;
   readonly #signal: AbortSignal | undefined;
   readonly #onAbort = (): void => this.#end();
   #subscription: Subscription | undefined;
-  /** What came and was not asked for yet. */
-  #news: Verdicts | undefined;
+  /** Verdicts that arrived and were not consumed yet. */
+  #buffered: Verdicts | undefined;
   #waiting: ((result: IteratorResult<Verdicts, undefined>) => void)[] = [];
   #ended = false;
 
@@ -95,10 +94,10 @@ class Listening implements AsyncIterator<Verdicts, undefined> {
 
   async next(): Promise<IteratorResult<Verdicts, undefined>> {
     if (this.#ended) return { done: true, value: undefined };
-    if (this.#subscription === undefined) this.#listen();
-    const value = this.#news;
+    if (this.#subscription === undefined) this.#subscribe();
+    const value = this.#buffered;
     if (value !== undefined) {
-      this.#news = undefined;
+      this.#buffered = undefined;
       return { done: false, value };
     }
     return new Promise((resolve) => this.#waiting.push(resolve));
@@ -109,10 +108,10 @@ class Listening implements AsyncIterator<Verdicts, undefined> {
     return { done: true, value: undefined };
   }
 
-  #listen(): void {
+  #subscribe(): void {
     try {
-      this.#subscription = this.#begin((verdicts) => this.#hear(verdicts));
-      // With its client, too.
+      this.#subscription = this.#begin((verdicts) => this.#receive(verdicts));
+      // The shutdown of the client ends the subscription too.
       this.#subscription.onEnd(() => this.#end());
     } catch (error) {
       this.#end();
@@ -120,17 +119,18 @@ class Listening implements AsyncIterator<Verdicts, undefined> {
     }
   }
 
-  #hear(verdicts: Verdicts): void {
+  #receive(verdicts: Verdicts): void {
     const next = this.#waiting.shift();
+    const before = this.#buffered;
     if (next !== undefined) next({ done: false, value: verdicts });
-    else if (this.#news === undefined) this.#news = verdicts;
-    else this.#news = { entries: [...this.#news.entries, ...verdicts.entries], missed: this.#news.missed + verdicts.missed };
+    else if (before === undefined) this.#buffered = verdicts;
+    else this.#buffered = { entries: [...before.entries, ...verdicts.entries], missed: before.missed + verdicts.missed };
   }
 
   #end(): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#news = undefined;
+    this.#buffered = undefined;
     this.#signal?.removeEventListener('abort', this.#onAbort);
     this.#subscription?.cancel();
     for (const resolve of this.#waiting.splice(0)) resolve({ done: true, value: undefined });

@@ -1,8 +1,8 @@
 /**
- * Watched queries: their rows now, and again after each commit that changes them, whoever wrote.
+ * Watched queries: their rows now, and again after each local or remote commit that changes them.
  *
- * Promise: whoever is slow skips what is stale and never the latest; after the end nothing more comes, and nobody waits for ever.
- * Border: pulled over the border one result at a time; nothing is called back by the engine.
+ * A slow consumer skips intermediate results and always gets the latest one. After the end no result follows, and every pending `next`
+ * is settled. Results are pulled from the engine one at a time; there are no callbacks.
  */
 import { crossing, directly, type ffi, lowerAll, statementText } from './border';
 import { report, Subscription, tell } from './callback';
@@ -10,24 +10,24 @@ import { CallbackError, EndedError, type RejoinError } from './errors';
 import { type DecodeOptions, type Row, RowBuffer } from './row-buffer';
 import type { SqlParam } from './value';
 
-/** How a query is watched. */
+/** Options of a watch. */
 export interface WatchOptions extends DecodeOptions {
-  /** The columns that identify a row. With them each update says which rows are new, which have changed, and which are gone. */
+  /** The columns that identify a row. With them each update lists the added, changed and removed rows. */
   readonly key?: readonly string[] | undefined;
-  /** Ends the watch when it is aborted; a loop over it then ends as if there were nothing more. */
+  /** Ends the watch when it is aborted; a loop over it then ends normally. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Who hears of a watched query. */
+/** The handlers of a watched query. */
 export interface WatchHandlers<T> {
   /**
-   * Takes each new result: the first at once. While a promise that it returns is not settled, nothing is fetched; then comes the
-   * latest. What it throws goes to `onError` as a {@link CallbackError}, and the watch goes on.
+   * Called with each new result, the first at once. While a promise that it returns is pending, no result is fetched; the next call gets
+   * the latest. An error that it throws goes to `onError` as a {@link CallbackError}, and the watch continues.
    */
   readonly onRows: (rows: T[], update: WatchUpdate<T>) => unknown;
   /**
-   * Hears that the query failed: once if it does not compile, else for each commit after which it fails, for instance because
-   * its table was dropped. Without it errors are shown on the console.
+   * Called when the query fails: once if it does not compile, otherwise for each commit after which it fails, for instance because its
+   * table was dropped. Without it errors are printed on the console.
    */
   readonly onError?: ((error: RejoinError) => unknown) | undefined;
 }
@@ -36,22 +36,22 @@ export interface WatchHandlers<T> {
 export interface WatchUpdate<T> {
   /** All rows. */
   readonly rows: T[];
-  /** Against the update before, where a `key` was given: rows by their place, from 0. */
+  /** The difference from the previous update, if a `key` was given. */
   readonly difference?: RowDifference;
 }
 
-/** How a result differs from the one before. */
+/** How a result differs from the previous one; rows by their index, from 0. */
 export interface RowDifference {
-  /** Rows of this result whose key was not there before; all of them the first time. */
+  /** Rows of this result with a new key; all rows of the first result. */
   readonly added: readonly number[];
-  /** Rows of this result whose key was there with other values. */
+  /** Rows of this result whose key had other values before. */
   readonly changed: readonly number[];
-  /** Rows of the result before whose key is gone. */
+  /** Rows of the previous result whose key no longer exists. */
   readonly removed: readonly number[];
 }
 
 /**
- * A query to be watched; nothing runs until somebody loops over it, and each loop is a watch of its own.
+ * A watchable query. Nothing runs until a loop starts, and each loop is a separate watch.
  *
  * ```ts
  * for await (const tasks of client.watch<Task>('SELECT * FROM task ORDER BY rank')) {
@@ -59,7 +59,7 @@ export interface RowDifference {
  * }
  * ```
  *
- * The loop ends when the client is shut down, and throws if the query fails.
+ * The loop ends when the client is shut down and throws if the query fails.
  */
 export class Watch<T = Row> implements AsyncIterable<T[]> {
   readonly #begin: () => ffi.QueryWatchLike;
@@ -71,18 +71,18 @@ export class Watch<T = Row> implements AsyncIterable<T[]> {
     this.#options = options;
   }
 
-  /** The results, each as all its rows. */
+  /** Iterates over the results; each has all its rows. */
   [Symbol.asyncIterator](): AsyncIterator<T[], undefined> {
     const pull = this.#pull();
     return iterator(pull, (update) => update.rows);
   }
 
-  /** The results with what is new about each; needs a `key` for that. */
+  /** Iterates over the results with the difference of each, which requires a `key`. */
   updates(): AsyncIterable<WatchUpdate<T>> {
     return { [Symbol.asyncIterator]: () => iterator(this.#pull(), (update) => update) };
   }
 
-  /** Hands each result to a function, until the subscription is cancelled. @internal */
+  /** Calls the handlers with each result until the subscription is cancelled. @internal */
   subscribe(handlers: WatchHandlers<T>): Subscription {
     const pull = this.#pull();
     const subscription = new Subscription(() => pull.end());
@@ -95,7 +95,7 @@ export class Watch<T = Row> implements AsyncIterable<T[]> {
   }
 }
 
-/** One watch: asked for the next result until it ends. */
+/** One running watch, which pulls results until it ends. */
 class Pull<T> {
   #watch: ffi.QueryWatchLike | undefined;
   #waiting: Promise<unknown> = Promise.resolve();
@@ -111,14 +111,14 @@ class Pull<T> {
     else options.signal?.addEventListener('abort', this.#onAbort, { once: true });
   }
 
-  /** The next result; undefined when there will be none. Whoever asks before the last has come gets the one after it. */
+  /** The next result; undefined after the end. Concurrent calls get successive results. */
   next(): Promise<WatchUpdate<T> | undefined> {
     const next = this.#waiting.then(() => this.#next());
     this.#waiting = next.catch(() => undefined);
     return next;
   }
 
-  /** Ends it, and whoever waits in `next`. */
+  /** Ends the watch and any pending `next`. */
   end(): void {
     this.#ended = true;
     this.#options.signal?.removeEventListener('abort', this.#onAbort);
@@ -129,7 +129,7 @@ class Pull<T> {
     (watch as { uniffiDestroy?: () => void }).uniffiDestroy?.();
   }
 
-  /** A watch that cannot begin is over: nobody asks for ever. */
+  /** Starts the engine's watch; a failure to start ends this one, so that no loop retries forever. */
   #first(): ffi.QueryWatchLike {
     try {
       return this.#begin();
@@ -143,11 +143,11 @@ class Pull<T> {
     if (this.#ended) return undefined;
     const watch = (this.#watch ??= this.#first());
     const update = await crossing(() => watch.next()).catch((error: unknown) => {
-      // A client that ends before the first result: nothing failed, there is nothing more.
+      // The client was shut down before the first result, which is a normal end.
       if (error instanceof EndedError) return undefined;
       throw error;
     });
-    // Cancelled while this one was on its way: whoever cancelled wants no more.
+    // A result that arrives after a cancellation is dropped.
     if (this.#ended || update === undefined) {
       this.end();
       return undefined;
@@ -157,7 +157,7 @@ class Pull<T> {
   }
 }
 
-/** By hand: a generator would let `return` wait for a `next` that may never come. */
+/** Not a generator, because its `return` would wait for a pending `next` that may never settle. */
 function iterator<T, V>(pull: Pull<T>, value: (update: WatchUpdate<T>) => V): AsyncIterator<V, undefined> {
   const done = { done: true, value: undefined } as const;
   return {

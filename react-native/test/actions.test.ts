@@ -1,4 +1,4 @@
-/** Actions on one device, as data and as code: what they are given, what they may throw, and who ends them. */
+/** Declared actions and handlers on one device: arguments, errors and cancellation. */
 import { describe, expect, expectTypeOf, test, vi } from 'vitest';
 import {
   ActionContext,
@@ -31,11 +31,11 @@ const TAKE = {
   result: 'SELECT n AS left FROM stock WHERE id = :id',
 } as const;
 
-/** How many mutations wait. */
-const waiting = async (client: RejoinClient): Promise<number> => (await client.pending()).length;
+/** The number of pending mutations. */
+const pendingCount = async (client: RejoinClient): Promise<number> => (await client.pending()).length;
 
-describe('an action that is data', () => {
-  test('may be given as JSON, and refuses in its own words', async () => {
+describe('declared action', () => {
+  test('given as JSON refuses with its message', async () => {
     const client = await withStock({ actions: new Actions().declare(JSON.stringify(TAKE)) });
     const cases: [string, Record<string, number | string>, object][] = [
       ['take', { id: 'nails', n: 9 }, { fault: 'refused', words: 'not enough in stock' }],
@@ -49,12 +49,12 @@ describe('an action that is data', () => {
       expect(error).toMatchObject({ code: 'Action', name: 'ActionError', action: name, ...data });
     }
     expect(await nails(client)).toBe(5);
-    expect(await waiting(client)).toBe(1);
+    expect(await pendingCount(client)).toBe(1);
   });
 });
 
-describe('an action that is code', () => {
-  test('is given its arguments by their types, and gives back what it likes', async () => {
+describe('action handler', () => {
+  test('gets typed arguments and returns any JSON value', async () => {
     const args = { text: 'é😀"\\', integer: 7, real: 1, boolean: true, time: new Date(0), blob: new Uint8Array([0, 255, 7]), json: { a: [1, 2n ** 60n, null] } };
     const actions = new Actions().handler(
       {
@@ -87,7 +87,7 @@ describe('an action that is code', () => {
     expect(value).toEqual({ ...args, time: '1970-01-01T00:00:00.000Z', blob: 'AP8H' });
   });
 
-  test('knows its arguments exactly, or is not run', async () => {
+  test('gets exact arguments or does not run', async () => {
     let runs = 0;
     const n = [{ name: 'n', type: 'integer' }] as const;
     const actions = new Actions()
@@ -104,7 +104,7 @@ describe('an action that is code', () => {
     expect(runs).toBe(1);
   });
 
-  test('reads and writes in its transaction, at one time, with ids of its own', async () => {
+  test('reads and writes in its transaction with fixed time and ids', async () => {
     const before = Date.now();
     const actions = new Actions().identity('stock', ['note']).handler({ name: 'make', parameters: [{ name: 'note', type: 'text' }] }, async (context, { note }) => {
       const id = await context.rowId('stock', { note });
@@ -121,10 +121,10 @@ describe('an action that is code', () => {
     expect(Math.abs(made.value.time - before)).toBeLessThan(60_000);
     expect(await client.queryOne('SELECT n FROM stock WHERE id = ?', [made.value.id])).toEqual({ n: 2 });
     const again = await client.perform<{ id: string }>('make', { note: 'x' }).catch((error: unknown) => error);
-    expect(again, 'another action makes another row, and the code found three').toBeInstanceOf(CallbackError);
+    expect(again, 'a second action inserts another row, so the check for two rows fails').toBeInstanceOf(CallbackError);
   });
 
-  test('makes ids of rows of what a projection makes of them', async () => {
+  test('derives row ids from the projection of a table', async () => {
     const actions = new Actions()
       .identity('STOCK', ['by'])
       .projection('Stock', ({ at }) => {
@@ -146,81 +146,81 @@ describe('an action that is code', () => {
   });
 });
 
-describe('whatever code throws', () => {
+describe('error in a handler', () => {
   const OWN = new TypeError('own');
   const THROWS: Record<string, (context: ActionContext) => unknown> = {
     'at once': () => {
       throw OWN;
     },
     'later': () => Promise.reject(OWN),
-    'no error': () => Promise.reject('words' as unknown as Error),
-    'nothing': () => Promise.reject(undefined as unknown as Error),
-    'gives no JSON': () => () => 1,
+    'non-error': () => Promise.reject('words' as unknown as Error),
+    'undefined': () => Promise.reject(undefined as unknown as Error),
+    'returns no JSON': () => () => 1,
     'refuses': (context) => context.refuse('too late'),
-    'refuses by an error': () => Promise.reject(new ActionError('', { action: '', fault: 'refused', words: 'by hand' })),
-    'passes a rule on': (context) => context.execute("INSERT INTO stock (id) VALUES ('nails')"),
-    'passes bad SQL on': (context) => context.query('SELEC'),
-    'binds what cannot be': (context) => context.query('SELECT ?', [undefined as never]),
+    'throws a refusal': () => Promise.reject(new ActionError('', { action: '', fault: 'refused', words: 'by hand' })),
+    'rethrows a constraint error': (context) => context.execute("INSERT INTO stock (id) VALUES ('nails')"),
+    'rethrows an SQL error': (context) => context.query('SELEC'),
+    'binds an invalid value': (context) => context.query('SELECT ?', [undefined as never]),
   };
 
-  test('nothing of it is kept, and who performed it learns what it was', async () => {
+  test('rolls the action back and reaches the caller', async () => {
     const actions = new Actions().handler({ name: 'try', parameters: [{ name: 'how', type: 'text' }] }, async (context, { how }) => {
       await context.execute('UPDATE stock SET n = 0');
       return THROWS[how]?.(context);
     });
     const client = await withStock({ actions });
-    const told = async (how: string): Promise<unknown> => caught(client.perform('try', { how }), how);
+    const errorOf = async (how: string): Promise<unknown> => caught(client.perform('try', { how }), how);
     for (const how of ['at once', 'later']) {
-      const error = (await told(how)) as CallbackError;
+      const error = (await errorOf(how)) as CallbackError;
       expect(error).toBeInstanceOf(CallbackError);
       expect([error.message, error.cause]).toEqual([expect.stringContaining('own'), OWN]);
     }
-    expect(await told('no error')).toMatchObject({ code: 'Callback', cause: 'words' });
-    expect(await told('nothing')).toMatchObject({ code: 'Callback', message: expect.stringContaining('undefined') });
-    expect(await told('gives no JSON')).toMatchObject({ code: 'Callback', cause: { message: expect.stringContaining('a function') } });
-    expect(await told('refuses')).toMatchObject({ code: 'Action', fault: 'refused', words: 'too late', action: 'try', message: 'action try: too late' });
-    expect(await told('refuses by an error')).toMatchObject({ code: 'Action', fault: 'refused', words: 'by hand', action: 'try' });
-    expect(await told('passes a rule on')).toBeInstanceOf(ConstraintError);
-    expect(await told('passes a rule on')).toMatchObject({ table: 'stock', column: 'id' });
-    expect(await told('passes bad SQL on')).toBeInstanceOf(InvalidInputError);
-    expect(await told('binds what cannot be')).toMatchObject({ code: 'Callback', cause: { code: 'InvalidInput' } });
+    expect(await errorOf('non-error')).toMatchObject({ code: 'Callback', cause: 'words' });
+    expect(await errorOf('undefined')).toMatchObject({ code: 'Callback', message: expect.stringContaining('undefined') });
+    expect(await errorOf('returns no JSON')).toMatchObject({ code: 'Callback', cause: { message: expect.stringContaining('a function') } });
+    expect(await errorOf('refuses')).toMatchObject({ code: 'Action', fault: 'refused', words: 'too late', action: 'try', message: 'action try: too late' });
+    expect(await errorOf('throws a refusal')).toMatchObject({ code: 'Action', fault: 'refused', words: 'by hand', action: 'try' });
+    expect(await errorOf('rethrows a constraint error')).toBeInstanceOf(ConstraintError);
+    expect(await errorOf('rethrows a constraint error')).toMatchObject({ table: 'stock', column: 'id' });
+    expect(await errorOf('rethrows an SQL error')).toBeInstanceOf(InvalidInputError);
+    expect(await errorOf('binds an invalid value')).toMatchObject({ code: 'Callback', cause: { code: 'InvalidInput' } });
     expect(await nails(client)).toBe(5);
-    expect(await waiting(client)).toBe(1);
+    expect(await pendingCount(client)).toBe(1);
     expect((await client.perform('try', { how: 'well' })).value).toBeNull();
   });
 });
 
-describe('who ends code', () => {
-  test('that waits for what never comes: silence ends it, and its context is over', async () => {
+describe('handler cancellation', () => {
+  test('hanging handler is cancelled by the idle timeout', async () => {
     let kept: ActionContext | undefined;
-    let given: string | undefined;
+    let aborted = false;
     const actions = new Actions().handler({ name: 'hang' }, async (context) => {
       kept = context;
-      context.signal.addEventListener('abort', () => (given = 'up'));
+      context.signal.addEventListener('abort', () => (aborted = true));
       await context.execute('UPDATE stock SET n = 0');
       await gate().promise;
     });
     const client = await withStock({ actions }, { transactionIdleMs: 200 });
-    expect(await caught(client.perform('hang'), 'it is given up')).toMatchObject({ code: 'Action', fault: 'timed-out' });
+    expect(await caught(client.perform('hang'), 'it is cancelled')).toMatchObject({ code: 'Action', fault: 'timed-out' });
     expect(await nails(client)).toBe(5);
-    await within(client.execute('UPDATE stock SET n = 4'), 'whoever waited has its turn');
-    await until(() => given === 'up', 'the code is told');
+    await within(client.execute('UPDATE stock SET n = 4'), 'a waiting write runs');
+    await until(() => aborted, 'the signal is aborted');
     expect(await caught(kept?.execute('UPDATE stock SET n = 1') ?? Promise.resolve())).toBeInstanceOf(TransactionTimeoutError);
     expect(await nails(client)).toBe(4);
   });
 
-  test('that has ended: its context is over', async () => {
+  test('context of an ended handler refuses calls', async () => {
     let kept: ActionContext | undefined;
     const client = await withStock({ actions: new Actions().handler({ name: 'keep' }, (context) => void (kept = context)) });
     await client.perform('keep');
     expect(await caught(kept?.query('SELECT 1') ?? Promise.resolve())).toMatchObject({ code: 'InvalidInput', message: expect.stringContaining('has ended') });
   });
 
-  test('that writes by its client, which waits for it: silence ends it, and the write is done', async () => {
+  test('client write in a handler runs after the idle timeout', async () => {
     const writes: Promise<unknown>[] = [];
     const actions = new Actions().handler({ name: 'inside' }, async (context) => {
       await context.execute('UPDATE stock SET n = 0');
-      expect(await nails(client), 'who reads by the client sees the state before').toBe(5);
+      expect(await nails(client), 'a read through the client sees the state before').toBe(5);
       expect(await client.read((snapshot) => snapshot.query('SELECT n FROM stock'))).toEqual([{ n: 5 }]);
       writes.push(client.execute('UPDATE stock SET n = 4'), client.perform('other').catch((error: unknown) => error));
       await Promise.all(writes);
@@ -228,30 +228,30 @@ describe('who ends code', () => {
     actions.handler({ name: 'other' }, (context) => context.execute('UPDATE stock SET n = n - 1'));
     const client: RejoinClient = await withStock({ actions }, { transactionIdleMs: 200 });
     expect(await caught(client.perform('inside'), 'inside')).toMatchObject({ code: 'Action', fault: 'timed-out' });
-    await within(Promise.all(writes), 'what was begun inside');
+    await within(Promise.all(writes), 'the writes started inside');
     expect(await nails(client)).toBe(3);
   });
 
-  test('suspension and the end, which do not wait for it', async () => {
+  test('suspend and shutdown do not wait for a handler', async () => {
     const begun = gate();
     const actions = new Actions().handler({ name: 'busy' }, async (context) => {
       await context.execute('UPDATE stock SET n = 0');
       for (;;) {
         begun.open();
-        await context.query('SELECT 1'); // Never silent.
+        await context.query('SELECT 1'); // Never idle.
       }
     });
     const client = await withStock({ actions });
     const first = caught(client.perform('busy'));
     await begun.promise;
-    await within(client.suspend(), 'the suspension');
+    await within(client.suspend(), 'suspend');
     expect(await first).toBeInstanceOf(SuspendedError);
     expect(await caught(client.perform('busy'))).toBeInstanceOf(SuspendedError);
     await client.resume();
     expect(await nails(client)).toBe(5);
     const second = caught(client.perform('busy'));
     await until(async () => within(client.query('SELECT 1'), 'a read').then(() => true), 'it runs');
-    await within(client.shutdown(), 'the end');
+    await within(client.shutdown(), 'shutdown');
     expect(await second).toBeInstanceOf(EndedError);
     expect(await caught(client.perform('busy'))).toBeInstanceOf(EndedError);
   });
@@ -264,8 +264,8 @@ test('concurrent_actions_and_queries_all_end', async () => {
   expect(await nails(client)).toBe(205);
 });
 
-describe('registering', () => {
-  test('what is wrong is told when the file is opened, all of it', async () => {
+describe('registration', () => {
+  test('opening reports all invalid definitions together', async () => {
     const actions = new Actions().declare({ name: 'empty', statements: [] }).handler({ name: '' }, () => 1);
     const error = await caught(opened({}, { actions }));
     expect(error).toBeInstanceOf(ConfigurationError);
@@ -278,30 +278,30 @@ describe('registering', () => {
     expect(() => new Actions().declare({ name: 'x', statements: [undefined as never] })).toThrow(InvalidInputError);
   });
 
-  test('a newer version takes over the arguments of the older', async () => {
-    const old = new Actions().handler({ name: 'tell', parameters: [{ name: 'word', type: 'text' }, { name: 'gone', type: 'text' }] }, (context, { word }) =>
+  test('newer version upgrades the arguments of the older', async () => {
+    const old = new Actions().handler({ name: 'annotate', parameters: [{ name: 'word', type: 'text' }, { name: 'gone', type: 'text' }] }, (context, { word }) =>
       context.execute('UPDATE stock SET note = ?', [word]),
     );
     const before = await withStock({ actions: old });
     const [first] = await before.pending();
-    await before.perform('tell', { word: 'hello', gone: '' });
+    await before.perform('annotate', { word: 'hello', gone: '' });
     await before.shutdown();
     const seen: object[] = [];
     const parameters = [{ name: 'text', type: 'text' }, { name: 'loud', type: 'boolean' }, { name: 'data', type: 'blob' }] as const;
     const upgrades = { 1: { rename: { word: 'text' }, set: { loud: true, data: new Uint8Array([1]) }, drop: ['gone'] } };
-    const actions = new Actions().handler({ name: 'tell', version: 2, parameters, upgrades }, (context, given) => {
+    const actions = new Actions().handler({ name: 'annotate', version: 2, parameters, upgrades }, (context, given) => {
       seen.push(given);
       return context.execute('UPDATE stock SET note = ?', [given.text.toUpperCase()]);
     });
     const after = await withStock({ actions }, { path: before.path });
     expect(await after.queryOne('SELECT note FROM stock')).toEqual({ note: 'hello' });
-    // What it stands on is mended, so it runs again.
+    // Editing the mutation that it depends on makes it run again.
     await after.edit(first?.id ?? '', [{ sql: 'UPDATE stock SET n = ?', params: [6] }]);
     expect(seen).toEqual([{ text: 'hello', loud: true, data: new Uint8Array([1]) }]);
     expect(await after.queryOne('SELECT n, note FROM stock')).toEqual({ n: 6, note: 'HELLO' });
   });
 
-  test('who forgets to wait for a call hears of its failure as of any other promise', async () => {
+  test('failure of an un-awaited call rejects its promise', async () => {
     const shown = vi.fn();
     const actions = new Actions().handler({ name: 'forget' }, (context) => {
       void context.execute('UPDATE stock SET n = 7').catch(shown);
@@ -309,11 +309,11 @@ describe('registering', () => {
     });
     const client = await withStock({ actions });
     await client.perform('forget');
-    await until(() => shown.mock.calls.length === 1, 'the failure is heard');
-    expect(await nails(client), 'what was asked for before the end is done').toBe(7);
+    await until(() => shown.mock.calls.length === 1, 'the failure is reported');
+    expect(await nails(client), 'a call made before the end is done').toBe(7);
   });
 
-  test('code is let go with its client', async () => {
+  test('shutdown releases handlers', async () => {
     const used = async (): Promise<WeakRef<object>> => {
       const kept = {};
       const client = await withStock({ actions: new Actions().handler({ name: 'use' }, () => (void kept, 1)) });
@@ -323,6 +323,6 @@ describe('registering', () => {
     };
     const kept = await used();
     const collected = (): boolean => ((globalThis as { gc?: () => void }).gc?.(), kept.deref() === undefined);
-    await until(collected, 'nobody holds it');
+    await until(collected, 'it is collected');
   });
 });

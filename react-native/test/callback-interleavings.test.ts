@@ -1,9 +1,8 @@
 /**
- * A callback that waits, and everything that can happen meanwhile, in every order: a token provider, a transport or observers are
- * called, stand at a gate, and return, throw, call back, or never end, while a query, a write, a suspension and the end go on.
+ * A blocked callback (token provider, transport or observers) in every order with a query, a write, a suspend and a shutdown. After its gate
+ * opens, the callback returns, throws, calls the client, or never ends.
  *
- * Nobody waits for a callback: each step is done while it stands at its gate. Who was told that a write was done finds it in the file,
- * who was told that it failed does not.
+ * No step waits for a callback. The file contains the write exactly if its promise was fulfilled.
  */
 import { copyFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,17 +12,17 @@ import { mergeCount, merges } from './support/interleave';
 import { Watchdog } from './support/watchdog';
 import { folder, gate, within } from './support/world';
 
-/** So many orders are tried beside each other. */
+/** Number of orders that run concurrently. */
 const AT_ONCE = 4;
-/** Called and answered in this order, the others wherever they can. */
+/** The steps of each actor, in order; steps of different actors interleave. */
 const SCRIPTS = { handler: ['called', 'answers'], q: ['query'], w: ['write'], s: ['suspend'], e: ['shutdown'] };
 const LOCAL = ['Suspended', 'Ended'];
-/** What an attempt to sync may find, with nobody to talk to. */
+/** The possible errors of a sync without a server. */
 const SYNCING = [...LOCAL, 'Offline', 'Unauthorized', 'Callback', 'Server', 'Protocol'];
 
 type Kind = 'a token provider' | 'a transport' | 'observers';
 type Answer = 'returns' | 'throws' | 'calls back' | 'never ends';
-type Pace = 'at once' | 'one after the other';
+type Pace = 'concurrent' | 'sequential';
 
 let watchdog: Watchdog;
 let place: string;
@@ -41,25 +40,25 @@ afterAll(async () => {
   await watchdog.end();
 });
 
-const dead: HttpTransport = { send: () => Promise.reject(new OfflineError('nobody there')) };
+const offline: HttpTransport = { send: () => Promise.reject(new OfflineError('no server')) };
 
-/** What became of a call: `done`, or the code of its error. */
-const fate = (promise: Promise<unknown>): Promise<string> =>
+/** The outcome of a call: `done`, or the code of its error. */
+const outcomeOf = (promise: Promise<unknown>): Promise<string> =>
   promise.then(
     () => 'done',
     (error: unknown) => (error instanceof RejoinError ? error.code : String(error)),
   );
 
-/** One order, on a file of its own. */
+/** Runs one order on its own file. */
 class Run {
   readonly wrong: string[] = [];
-  /** How often something came to the gate. */
+  /** Number of callbacks that reached the gate. */
   calls = 0;
   readonly #gate = gate();
   readonly #arrived = gate();
-  readonly #fates: { what: string; told: Promise<string>; may: readonly string[] }[] = [];
+  readonly #followed: { what: string; outcome: Promise<string>; allowed: readonly string[] }[] = [];
   #client!: RejoinClient;
-  #dead: string | undefined;
+  #closed: string | undefined;
   #written = false;
 
   constructor(
@@ -75,65 +74,65 @@ class Run {
     const transport: HttpTransport = {
       send: () => this.#handler().then(() => ({ status: 503, headers: [], body: new Uint8Array() })),
     };
-    const services = { 'a token provider': { tokens, transport: dead }, 'a transport': { transport }, 'observers': {} };
+    const services = { 'a token provider': { tokens, transport: offline }, 'a transport': { transport }, 'observers': {} };
     this.#client = await RejoinClient.open(config, services[this.kind]);
   }
 
   async take(name: string): Promise<void> {
-    const steps = this.pace === 'one after the other';
+    const sequential = this.pace === 'sequential';
     const client = this.#client;
-    const alive = this.#dead === undefined;
+    const alive = this.#closed === undefined;
     switch (name) {
       case 'called': {
         const called = this.#call();
-        if (steps) await within(Promise.race([this.#arrived.promise, called]), 'the callback is called', 15_000);
+        if (sequential) await within(Promise.race([this.#arrived.promise, called]), 'the callback is called', 15_000);
         return;
       }
       case 'answers':
         this.#gate.open();
         break;
       case 'query': {
-        const told = this.#follow(name, client.query('SELECT id FROM note').then((rows) => this.#sees(rows.length)));
-        if (steps) this.#must(name, await told, this.#dead);
+        const outcome = this.#follow(name, client.query('SELECT id FROM note').then((rows) => this.#checkRows(rows.length)));
+        if (sequential) this.#expect(name, await outcome, this.#closed);
         break;
       }
       case 'write': {
-        const told = this.#follow(name, client.execute("INSERT INTO note VALUES ('w')"));
-        if (steps) this.#must(name, await told, this.#dead);
+        const outcome = this.#follow(name, client.execute("INSERT INTO note VALUES ('w')"));
+        if (sequential) this.#expect(name, await outcome, this.#closed);
         this.#written = alive;
         break;
       }
       case 'suspend': {
-        const told = this.#follow(name, client.suspend());
-        if (steps) this.#must(name, await told, this.#dead);
-        this.#dead ??= 'Suspended';
+        const outcome = this.#follow(name, client.suspend());
+        if (sequential) this.#expect(name, await outcome, this.#closed);
+        this.#closed ??= 'Suspended';
         break;
       }
       default: {
-        const told = this.#follow(name, client.shutdown());
-        if (steps) this.#must(name, await told, undefined);
-        this.#dead = 'Ended';
+        const outcome = this.#follow(name, client.shutdown());
+        if (sequential) this.#expect(name, await outcome, undefined);
+        this.#closed = 'Ended';
       }
     }
-    // The callback is called between two turns of the event loop, if it can be.
+    // Gives the callback two turns of the event loop to run.
     for (let turn = 0; turn < 2; turn += 1) await new Promise(setImmediate);
   }
 
-  /** Everything has begun: waits for all of it, and looks into the file. Tells whether the write is there. */
-  async judge(): Promise<boolean> {
-    for (const { what, told, may } of this.#fates) {
-      const is = await within(told, what, 15_000);
-      if (is !== 'done' && !may.includes(is)) this.wrong.push(`${what}: told ${is}`);
+  /** Waits for all calls, then checks the file. Returns whether it contains the write. */
+  async check(): Promise<boolean> {
+    for (const { what, outcome, allowed } of this.#followed) {
+      const found = await within(outcome, what, 15_000);
+      if (found !== 'done' && !allowed.includes(found)) this.wrong.push(`${what}: unexpected ${found}`);
     }
     const again = await RejoinClient.open({ path: this.path });
-    const there = (await again.query('SELECT id FROM note')).length === 1;
+    const stored = (await again.query('SELECT id FROM note')).length === 1;
     await again.shutdown();
-    const told = await this.#fates.find(({ what }) => what === 'write')?.told;
-    if (there !== (told === 'done')) this.wrong.push(`the write was told ${told}, and is ${there ? '' : 'not '}there`);
-    return there;
+    const outcome = await this.#followed.find(({ what }) => what === 'write')?.outcome;
+    if (stored !== (outcome === 'done')) this.wrong.push(`the write ended with ${outcome} and is ${stored ? '' : 'not '}in the file`);
+    return stored;
   }
 
-  /** Makes the engine call the handler; settled when that can come no more. */
+  /** Makes the engine call the handler; settled when no further call can follow. */
   #call(): Promise<unknown> {
     const client = this.#client;
     if (this.kind !== 'observers') return this.#follow('syncing', client.syncAndWait(), SYNCING);
@@ -141,7 +140,7 @@ class Run {
       client.watch('SELECT id FROM note', [], { onRows: () => this.#handler(), onError: () => this.#handler() });
       client.onChange(['note'], () => this.#handler());
       client.onStatus(() => this.#handler());
-      return this.#dead === undefined ? this.#arrived.promise : Promise.resolve();
+      return this.#closed === undefined ? this.#arrived.promise : Promise.resolve();
     } catch (error) {
       return this.#follow('observing', Promise.reject(error as Error));
     }
@@ -154,36 +153,36 @@ class Run {
     if (this.answer === 'throws') throw new Error('own');
     if (this.answer === 'never ends') await gate().promise;
     if (this.answer !== 'calls back') return;
-    // It may be suspended or over by then; what it may not is stand still.
+    // The client may be suspended or shut down by now; the calls must not hang.
     const read = this.#follow('query in the callback', this.#client.query('SELECT id FROM note'));
     await Promise.all([read, this.#follow('transaction in the callback', this.#client.transaction((tx) => tx.query('SELECT 1')))]);
   }
 
-  #follow(what: string, promise: Promise<unknown>, may: readonly string[] = LOCAL): Promise<string> {
-    const told = fate(promise);
-    this.#fates.push({ what, told, may });
-    return within(told, what, 15_000);
+  #follow(what: string, promise: Promise<unknown>, allowed: readonly string[] = LOCAL): Promise<string> {
+    const outcome = outcomeOf(promise);
+    this.#followed.push({ what, outcome, allowed });
+    return within(outcome, what, 15_000);
   }
 
-  #must(what: string, told: string, dead: string | undefined): void {
-    if (told !== (dead ?? 'done')) this.wrong.push(`${what}: told ${told}, not ${dead ?? 'done'}`);
+  #expect(what: string, outcome: string, error: string | undefined): void {
+    if (outcome !== (error ?? 'done')) this.wrong.push(`${what}: ${outcome}, expected ${error ?? 'done'}`);
   }
 
-  #sees(rows: number): void {
-    if (this.pace === 'one after the other' && rows !== (this.#written ? 1 : 0)) this.wrong.push(`a query saw ${rows} rows`);
+  #checkRows(rows: number): void {
+    if (this.pace === 'sequential' && rows !== (this.#written ? 1 : 0)) this.wrong.push(`a query saw ${rows} rows`);
   }
 }
 
 const KINDS: Kind[] = ['a token provider', 'a transport', 'observers'];
-describe.each(KINDS)('%s at a gate', (kind) => {
+describe.each(KINDS)('%s', (kind) => {
   test.each<[Answer, Pace]>([
-    ['returns', 'one after the other'],
-    ['throws', 'one after the other'],
-    ['calls back', 'one after the other'],
-    ['never ends', 'one after the other'],
-    ['calls back', 'at once'],
-    ['never ends', 'at once'],
-  ])('that %s: in every order nobody waits for it, steps taken %s', { timeout: 600_000 }, async (answer, pace) => {
+    ['returns', 'sequential'],
+    ['throws', 'sequential'],
+    ['calls back', 'sequential'],
+    ['never ends', 'sequential'],
+    ['calls back', 'concurrent'],
+    ['never ends', 'concurrent'],
+  ])('that %s blocks no call in any order of %s steps', { timeout: 600_000 }, async (answer, pace) => {
     let [orders, called, written, lost] = [0, 0, 0, 0];
     const wrong: string[] = [];
     const all = merges(SCRIPTS);
@@ -197,10 +196,10 @@ describe.each(KINDS)('%s at a gate', (kind) => {
         const run = new Run(path, kind, answer, pace);
         await run.open();
         for (const { name } of order) await run.take(name);
-        if (await run.judge()) written += 1;
+        if (await run.check()) written += 1;
         else lost += 1;
         if (run.calls > 0) called += 1;
-        wrong.push(...run.wrong.map((words) => `${title}: ${words}`));
+        wrong.push(...run.wrong.map((problem) => `${title}: ${problem}`));
         for (const suffix of ['', '-wal', '-shm', '-rejoin-lock']) rmSync(path + suffix, { force: true });
       }
     };
@@ -209,7 +208,7 @@ describe.each(KINDS)('%s at a gate', (kind) => {
     expect(wrong).toEqual([]);
     expect(orders).toBe(mergeCount(SCRIPTS));
     for (const some of [called, written, lost]) expect(some).toBeGreaterThan(0);
-    // In a third of the orders the write comes before the suspension and the end.
-    if (pace === 'one after the other') expect(written).toBe(orders / 3);
+    // In a third of the orders the write precedes both suspend and shutdown.
+    if (pace === 'sequential') expect(written).toBe(orders / 3);
   });
 });

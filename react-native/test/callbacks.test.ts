@@ -1,7 +1,7 @@
 /**
- * Every kind of callback against everything that it may do from inside: call back, end what it belongs to, block, throw.
+ * Every kind of callback, combined with everything that it may do: call the client, end its own subscription or client, block, throw.
  *
- * A synchronous call into the engine that waited while the engine waits for JavaScript would never return, and no timer would tell: the
+ * A synchronous call that waits for the engine while the engine waits for JavaScript never returns, and no timer fires either. So the
  * watchdog is a thread.
  */
 import { join } from 'node:path';
@@ -37,10 +37,10 @@ afterAll(async () => {
   await watchdog.end();
 });
 
-/** What a callback has at hand. */
+/** What an action in a callback can use. */
 interface Inside {
   readonly client: RejoinClient;
-  /** What keeps the callback called, where something does. */
+  /** The subscription of the callback, if it has one. */
   readonly subscription: Subscription | undefined;
 }
 
@@ -50,7 +50,7 @@ const busy = (milliseconds: number): void => {
   while (performance.now() < end);
 };
 
-/** What is done inside. Each gives a promise if there is something to wait for. */
+/** The actions in a callback; each returns a promise if it is asynchronous. */
 const ACTIONS: Record<string, Action> = {
   'reads': ({ client }) => client.query('SELECT count(*) FROM task'),
   'writes': ({ client }) => client.execute('UPDATE task SET rank = rank + 1'),
@@ -59,7 +59,7 @@ const ACTIONS: Record<string, Action> = {
   'watches and leaves': async ({ client }) => {
     for await (const _ of client.watch('SELECT 1')) break;
   },
-  'calls everything that does not wait': ({ client }) => {
+  'makes every synchronous call': ({ client }) => {
     client.status();
     client.setNetwork({ online: true });
     client.foreground();
@@ -69,8 +69,8 @@ const ACTIONS: Record<string, Action> = {
     setLogSink('trace', () => undefined);
     setLogSink('error');
   },
-  'asks for the queue': ({ client }) => client.pending(),
-  'steers syncing': async ({ client }) => {
+  'reads the queue': ({ client }) => client.pending(),
+  'controls syncing': async ({ client }) => {
     await client.stop();
     await client.credentialsChanged();
   },
@@ -84,22 +84,22 @@ const ACTIONS: Record<string, Action> = {
   'throws': () => {
     throw new Error('own');
   },
-  'throws what is no error': () => Promise.reject(undefined as unknown as Error),
+  'throws a non-error': () => Promise.reject(undefined as unknown as Error),
 };
 
-/** A client on which something calls back; gives a promise that is settled when the callback was called and is done with. */
+/** Sets up a client with one kind of callback that runs the action; settled when the callback has ended. */
 type Kind = (act: Action) => Promise<void>;
 
 async function open(services: Services = {}, config: Partial<ClientConfig> = {}): Promise<RejoinClient> {
   const path = join(place, `${(number += 1)}.db`);
-  const nobody = services.tokens ?? services.transport ? { serverUrl: 'http://127.0.0.1:9', userId: 'u1' } : {};
-  const client = await RejoinClient.open({ path, readers: 2, transactionIdleMs: 150, ...nobody, ...config }, services);
-  if (config.serverUrl !== undefined) return client; // Its tasks are the server's.
+  const unreachable = services.tokens ?? services.transport ? { serverUrl: 'http://127.0.0.1:9', userId: 'u1' } : {};
+  const client = await RejoinClient.open({ path, readers: 2, transactionIdleMs: 150, ...unreachable, ...config }, services);
+  if (config.serverUrl !== undefined) return client; // The schema has the table `task`.
   await client.createTable('task', 'id TEXT PRIMARY KEY, title TEXT, rank INTEGER DEFAULT 0');
   return client;
 }
 
-/** Acts once; whatever comes of it is heard, and passed on to the engine as the app would. */
+/** Runs an action in the first call only, and passes its result or error to the engine as an app would. */
 function once(): { act: (action: Action, inside: Inside) => Promise<unknown>; done: Promise<void> } {
   const done = gate();
   let acted = false;
@@ -120,7 +120,7 @@ function once(): { act: (action: Action, inside: Inside) => Promise<unknown>; do
   };
 }
 
-const dead: HttpTransport = { send: () => Promise.reject(new OfflineError('nobody there')) };
+const offline: HttpTransport = { send: () => Promise.reject(new OfflineError('no server')) };
 
 const KINDS: Record<string, Kind> = {
   'onRows of a watch': async (action) => {
@@ -161,7 +161,7 @@ const KINDS: Record<string, Kind> = {
   'a token provider': async (action) => {
     const { act, done } = once();
     const client: RejoinClient = await open({
-      transport: dead,
+      transport: offline,
       tokens: {
         async token() {
           await act(action, { client, subscription: undefined });
@@ -179,7 +179,7 @@ const KINDS: Record<string, Kind> = {
       transport: {
         async send() {
           await act(action, { client, subscription: undefined });
-          throw new OfflineError('nobody there');
+          throw new OfflineError('no server');
         },
       },
     });
@@ -190,10 +190,10 @@ const KINDS: Record<string, Kind> = {
   'disconnect of a transport': async (action) => {
     const { act, done } = once();
     const client: RejoinClient = await open({
-      transport: { ...dead, disconnect: () => void act(action, { client, subscription: undefined }).catch(() => undefined) },
+      transport: { ...offline, disconnect: () => void act(action, { client, subscription: undefined }).catch(() => undefined) },
     });
     await client.start();
-    await until(() => client.status().state.kind === 'offline', 'nobody answers');
+    await until(() => client.status().state.kind === 'offline', 'the status is offline');
     await client.suspend();
     await client.resume().catch(() => undefined);
     await within(done, 'disconnect is called');
@@ -203,18 +203,18 @@ const KINDS: Record<string, Kind> = {
     const { act, done } = once();
     const client = await open();
     setLogSink('trace', () => act(action, { client, subscription: undefined }));
-    // Something that the engine has to say.
+    // Makes the engine log an error.
     const disconnect = (): void => {
       throw new Error('own');
     };
-    const loud = await open({ transport: { ...dead, disconnect } });
-    await loud.start();
-    await until(() => loud.status().state.kind === 'offline', 'nobody answers');
-    await loud.suspend();
-    await loud.resume();
+    const failing = await open({ transport: { ...offline, disconnect } });
+    await failing.start();
+    await until(() => failing.status().state.kind === 'offline', 'the status is offline');
+    await failing.suspend();
+    await failing.resume();
     await done;
     setLogSink('error');
-    await finish(loud);
+    await finish(failing);
     await finish(client);
   },
   'an observer of verdicts': async (action) => {
@@ -227,7 +227,7 @@ const KINDS: Record<string, Kind> = {
     await done;
     await finish(client);
   },
-  'the code of an action': async (action) => {
+  'a handler of an action': async (action) => {
     const { act, done } = once();
     const actions = new Actions().handler({ name: 'act' }, async (context) => {
       await context.execute("INSERT INTO stock (id) VALUES ('1')");
@@ -235,7 +235,7 @@ const KINDS: Record<string, Kind> = {
       await context.query('SELECT 1');
     });
     const client: RejoinClient = await open({ actions }, { schemaJson: STOCK });
-    await explained(client.perform('act'), ['Action', 'Callback']);
+    await expectAllowedOutcome(client.perform('act'), ['Action', 'Callback']);
     await done;
     await finish(client);
   },
@@ -244,7 +244,7 @@ const KINDS: Record<string, Kind> = {
     await client.execute("INSERT INTO stock (id) VALUES ('1')");
     const [mutation] = await client.pending();
     const { act, done } = once();
-    await explained(client.edit(mutation?.id ?? '', () => act(action, { client, subscription: undefined })));
+    await expectAllowedOutcome(client.edit(mutation?.id ?? '', () => act(action, { client, subscription: undefined })));
     await done;
     await finish(client);
   },
@@ -256,28 +256,28 @@ const KINDS: Record<string, Kind> = {
       await act(action, { client, subscription: undefined });
       await tx.query('SELECT 1');
     });
-    await explained(body);
+    await expectAllowedOutcome(body);
     await done;
     await finish(client);
   },
   'the body of a savepoint': async (action) => {
     const client = await open();
     const { act, done } = once();
-    await explained(client.transaction((tx) => tx.savepoint(() => act(action, { client, subscription: undefined }))));
+    await expectAllowedOutcome(client.transaction((tx) => tx.savepoint(() => act(action, { client, subscription: undefined }))));
     await done;
     await finish(client);
   },
   'the body of a snapshot': async (action) => {
     const client = await open();
     const { act, done } = once();
-    await explained(client.read(() => act(action, { client, subscription: undefined })));
+    await expectAllowedOutcome(client.read(() => act(action, { client, subscription: undefined })));
     await done;
     await finish(client);
   },
 };
 
-/** It ends, well or by something that the action explains. */
-async function explained(promise: Promise<unknown>, more: readonly string[] = []): Promise<void> {
+/** Waits for a promise, which may fail only with an error that an action can cause. */
+async function expectAllowedOutcome(promise: Promise<unknown>, more: readonly string[] = []): Promise<void> {
   const error = await promise.then(
     () => undefined,
     (caught: unknown) => caught,
@@ -287,10 +287,10 @@ async function explained(promise: Promise<unknown>, more: readonly string[] = []
   expect(['Ended', 'Suspended', 'TransactionTimeout', ...more]).toContain((error as RejoinError).code);
 }
 
-/** The client still works, or was ended; then it ends. */
+/** Checks that the client works or was shut down, and shuts it down. */
 async function finish(client: RejoinClient): Promise<void> {
   await client.resume().catch(() => undefined);
-  await explained(client.execute('INSERT INTO task (id, title) VALUES (?, ?)', ['afterwards', 'x']));
+  await expectAllowedOutcome(client.execute('INSERT INTO task (id, title) VALUES (?, ?)', ['afterwards', 'x']));
   await client.shutdown();
 }
 
@@ -305,14 +305,14 @@ describe.each(Object.keys(KINDS))('%s', (kind) => {
   });
 });
 
-test('all of them were tried', () => {
-  console.log(`${pairs} pairs of a callback and what it does`);
+test('every callback was combined with every action', () => {
+  console.log(`${pairs} pairs of a callback and an action`);
   expect(pairs).toBe(Object.keys(KINDS).length * Object.keys(ACTIONS).length);
 });
 
-test('no call that does not wait hangs while the engine waits for JavaScript', async () => {
+test('synchronous calls return while the engine calls JavaScript', async () => {
   const actions = new Actions().handler({ name: 'act' }, (context) => context.query('SELECT 1'));
-  const client = await open({ transport: dead, actions }, { transactionIdleMs: 20_000 });
+  const client = await open({ transport: offline, actions }, { transactionIdleMs: 20_000 });
   let calls = 0;
   client.onChange([], () => (calls += 1));
   client.onStatus(() => (calls += 1));
@@ -324,7 +324,7 @@ test('no call that does not wait hangs while the engine waits for JavaScript', a
     const write = client.execute(INSERT, [String(round), 'x']);
     const performed = client.perform('act');
     const start = client.start();
-    // Long enough for every thread of the engine to stand before a callback; none of them can be served.
+    // Long enough for every engine thread to block in a callback, none of which JavaScript can serve now.
     busy(5);
     const subscriptions = [client.onChange([], () => undefined), client.onStatus(() => undefined), client.onVerdicts(() => undefined)];
     const watch = client.watch('SELECT * FROM task', [], { onRows: () => undefined });
@@ -343,9 +343,9 @@ test('no call that does not wait hangs while the engine waits for JavaScript', a
   await finish(client);
 });
 
-test('handles that are let go while the engine calls back do not hang', async () => {
+test('handles released during callbacks do not hang', async () => {
   for (let round = 0; round < 30; round += 1) {
-    watchdog.begin(`letting go, round ${round}`);
+    watchdog.begin(`releasing handles, round ${round}`);
     const actions = new Actions().handler({ name: 'act' }, (context) => (busy(1), context.query('SELECT 1').then(() => gate().promise)));
     const client = await open({ actions });
     client.onChange([], () => busy(1));

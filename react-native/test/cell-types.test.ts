@@ -1,4 +1,4 @@
-/** What a cell comes out as, by the table that the tests of every language keep to (`docs/row-buffer.md`). */
+/** Cells are decoded according to the table that all languages test (`docs/row-buffer.md`). */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { InvalidInputError } from '../src/errors';
@@ -34,7 +34,7 @@ function buffer({ integer, real, text, blob }: Case['cell'], integers: IntegerMo
   return new RowBuffer(Buffer.concat([Buffer.from('RJB1'), ...header, name, body, number(0)]), { integers });
 }
 
-/** The value by a row and by a cell alone, which must be the same. */
+/** Reads the value by row and by cell, which must be equal. */
 function read(cell: Case['cell'], integers: IntegerMode): SqlValue {
   const rows = buffer(cell, integers);
   const [byRow, byCell] = [rows.at(0)?.['c'] as SqlValue, rows.cell(0, 'c')];
@@ -73,7 +73,7 @@ function check({ cell, fits }: Case): void {
   }
 }
 
-test('a cell comes out by the table of all languages', () => {
+test('cells are decoded as in every language', () => {
   expect(cells.length).toBeGreaterThan(50);
   cells.forEach(check);
 });

@@ -1,4 +1,4 @@
-/** The client on the real engine, without a server: each method, once as it should go and once as it should not. */
+/** The client on the real engine without a server: success and failure of each method. */
 import { describe, expect, test, vi } from 'vitest';
 import {
   type Change,
@@ -14,7 +14,7 @@ import { lowerTimeout } from '../src/config';
 import { count, folder, gate, INSERT, opened, until, within, withTasks } from './support/world';
 
 describe('opening', () => {
-  test('a configuration that makes no sense is refused with every problem', async () => {
+  test('invalid configuration is refused with every problem', async () => {
     const wrong = RejoinClient.open({ path: `${folder()}/a.db`, readers: 99, pageSize: 1 });
     await expect(wrong).rejects.toThrow(ConfigurationError);
     await expect(wrong).rejects.toThrow(/readers[^]*page_size|page_size[^]*readers/);
@@ -22,13 +22,13 @@ describe('opening', () => {
     await expect(RejoinClient.open({ path: 'a.db', ackDeadlineMs: -0.5, syncIntervalMs: NaN, pushDebounceMs: 2 ** 32 })).rejects.toThrow(
       /^configuration: syncIntervalMs is NaN.*; pushDebounceMs is 4294967296.*; ackDeadlineMs is -0\.5/,
     );
-    // A part of a millisecond counts as a whole one; that this is too little is the engine's to say.
+    // Rounded up to one millisecond, which the engine rejects as too short.
     await expect(RejoinClient.open({ path: `${folder()}/a.db`, transactionIdleMs: 0.5 })).rejects.toThrow(/transaction_idle/);
     await expect(RejoinClient.open({ path: 'a.db', metered: 'some' as never })).rejects.toThrow(/metered is some/);
     await expect(RejoinClient.open({} as never)).rejects.toThrow(ConfigurationError);
   });
 
-  test('a timeout below zero is refused, and parts of a millisecond count as a whole one', async () => {
+  test('negative timeout is refused and fractions are rounded up', async () => {
     const client = await opened();
     for (const timeout of [-1, -0.001, -Infinity, NaN, 'soon' as never]) {
       await expect(client.syncAndWait(timeout)).rejects.toThrow(InvalidInputError);
@@ -49,7 +49,7 @@ describe('opening', () => {
 });
 
 describe('reading and writing', () => {
-  test('every kind of value comes back as it went in', async () => {
+  test('every kind of value is read back unchanged', async () => {
     const client = await opened();
     const values = [null, true, false, 0, -0, 1, -1, 1.5, 1e300, 5e-324, Infinity, -Infinity, 2 ** 53 - 1, 2n ** 53n];
     const more = [-(2n ** 63n), 2n ** 63n - 1n, '', 'a', 'é日本😀', 'a\u0000b', '\ufeffx', new Uint8Array(0), new Uint8Array([0, 255])];
@@ -63,7 +63,7 @@ describe('reading and writing', () => {
     expect(types).toEqual({ a: 'integer', b: 'real', c: 'real', d: 'integer' });
   });
 
-  test('a value that cannot be stored as it is, is refused by name', async () => {
+  test('unsupported value is refused by name', async () => {
     const client = await opened();
     const wrong: [unknown, RegExp][] = [
       [undefined, /parameter 1 is undefined/],
@@ -76,16 +76,16 @@ describe('reading and writing', () => {
       [Symbol('s'), /symbol|Symbol/],
       [[1], /an? Array/],
     ];
-    for (const [value, words] of wrong) {
+    for (const [value, message] of wrong) {
       const refused = client.query('SELECT ?', [value as never]);
       await expect(refused).rejects.toThrow(InvalidInputError);
-      await expect(refused).rejects.toThrow(words);
+      await expect(refused).rejects.toThrow(message);
     }
     await expect(client.execute(1 as never)).rejects.toThrow(/a statement is a string/);
     await expect(client.query('SELECT ?', [1, 2])).rejects.toThrow(InvalidInputError);
   });
 
-  test('query, queryOne and rows give the same rows', async () => {
+  test('query, queryOne and rows return the same rows', async () => {
     const client = await withTasks();
     await client.execute(INSERT, ['1', 'milk']);
     await client.execute(INSERT, ['2', 'bread']);
@@ -100,14 +100,14 @@ describe('reading and writing', () => {
     expect([first?.toArray(), second?.toArray()]).toEqual([[{ id: '2', title: 'bread' }], [{ n: 2 }]]);
   });
 
-  test('the integer mode is the call\'s, else the configuration\'s', async () => {
+  test('integer mode of the call overrides the configuration', async () => {
     const client = await opened({ integers: 'bigint' });
     expect(await client.queryOne('SELECT 1 AS n')).toEqual({ n: 1n });
     expect(await client.queryOne('SELECT 1 AS n', [], { integers: 'auto' })).toEqual({ n: 1 });
     await expect(client.query('SELECT 9007199254740993 AS n', [], { integers: 'number' })).rejects.toThrow(/would round/);
   });
 
-  test('execute, executeReturning, executeBatch and batch tell what they changed', async () => {
+  test('write methods return what they changed', async () => {
     const client = await withTasks();
     await client.executeBatch("INSERT INTO task VALUES ('1', 'a', 1); INSERT INTO task VALUES ('2', 'b', 2)");
     expect(await client.execute('UPDATE task SET rank = rank + 1')).toBe(2);
@@ -116,7 +116,7 @@ describe('reading and writing', () => {
     expect(await count(client)).toBe(0);
   });
 
-  test('a broken rule names table, column and rule', async () => {
+  test('constraint error names table, column and rule', async () => {
     const client = await withTasks();
     await client.execute(INSERT, ['1', 'a']);
     const error = await client.execute(INSERT, ['1', 'b']).catch((caught: unknown) => caught);
@@ -126,25 +126,25 @@ describe('reading and writing', () => {
   });
 });
 
-describe('hearing of commits', () => {
-  test('an observer hears of the tables that it named, until it is cancelled', async () => {
+describe('observers', () => {
+  test('observer gets changes of its tables until cancelled', async () => {
     const client = await withTasks();
     await client.createTable('other', 'id TEXT PRIMARY KEY');
-    const heard: Change[] = [];
-    const subscription = client.onChange(['task'], (change) => heard.push(change));
+    const received: Change[] = [];
+    const subscription = client.onChange(['task'], (change) => received.push(change));
     await client.execute("INSERT INTO other VALUES ('1')");
     await client.execute(INSERT, ['1', 'a']);
-    await until(() => heard.length === 1, 'the change is told');
-    expect(heard).toEqual([{ origin: 'local', tables: [{ name: 'task' }], queue: false }]);
+    await until(() => received.length === 1, 'the change is reported');
+    expect(received).toEqual([{ origin: 'local', tables: [{ name: 'task' }], queue: false }]);
     subscription.cancel();
     expect(subscription.isCancelled).toBe(true);
     subscription.cancel();
     await client.execute(INSERT, ['2', 'b']);
     await client.shutdown();
-    expect(heard.length).toBe(1);
+    expect(received.length).toBe(1);
   });
 
-  test('an observer that throws, at once or later, is shown on the console and called again', async () => {
+  test('observer error is printed and the observer called again', async () => {
     const shown = vi.spyOn(console, 'error').mockImplementation(() => undefined);
     const client = await withTasks();
     let calls = 0;
@@ -156,40 +156,40 @@ describe('hearing of commits', () => {
     await client.execute(INSERT, ['1', 'a']);
     await until(() => calls === 1, 'the first call');
     await client.execute(INSERT, ['2', 'b']);
-    await until(() => shown.mock.calls.length === 2, 'both are shown');
+    await until(() => shown.mock.calls.length === 2, 'both are printed');
     expect(shown.mock.calls.map(([, error]) => (error as Error).message)).toEqual(['at once', 'later']);
     shown.mockRestore();
   });
 
-  test('the status is told now and after each change, and is stopped at the end', async () => {
-    // Nobody answers at this address.
+  test('status observer gets the current and each later status', async () => {
+    // No server listens at this address.
     const client = await opened({ serverUrl: 'http://127.0.0.1:9', userId: 'u1' });
-    const heard: SyncStatus[] = [];
-    client.onStatus((status) => heard.push(status));
-    await until(() => heard.length > 0, 'the status now');
-    expect(heard[0]).toEqual({ state: { kind: 'idle' }, firstSync: 'absent' });
+    const received: SyncStatus[] = [];
+    client.onStatus((status) => received.push(status));
+    await until(() => received.length > 0, 'the current status');
+    expect(received[0]).toEqual({ state: { kind: 'idle' }, firstSync: 'absent' });
     await client.start();
-    await until(() => heard.at(-1)?.state.kind === 'offline', 'nobody answers');
-    expect(client.status()).toEqual(heard.at(-1));
+    await until(() => received.at(-1)?.state.kind === 'offline', 'the status is offline');
+    expect(client.status()).toEqual(received.at(-1));
     await client.suspend();
-    await until(() => heard.at(-1)?.state.kind === 'suspended', 'the suspension is told');
+    await until(() => received.at(-1)?.state.kind === 'suspended', 'the status is suspended');
     await client.resume();
     await client.shutdown();
     expect(client.status()).toEqual({ state: { kind: 'stopped' }, firstSync: 'absent' });
   });
 
-  test('an observer need not be kept', async () => {
+  test('observer survives garbage collection', async () => {
     const client = await withTasks();
     let calls = 0;
     client.onChange([], () => (calls += 1));
     (globalThis as { gc?: () => void }).gc?.();
     await client.execute(INSERT, ['1', 'a']);
-    await until(() => calls === 1, 'it is called all the same');
+    await until(() => calls === 1, 'it is called');
   });
 });
 
-describe('the life of a client', () => {
-  test('shut down it refuses everything, and shutting down twice is no error', async () => {
+describe('shutdown', () => {
+  test('calls after shutdown fail and a second shutdown succeeds', async () => {
     const client = await withTasks();
     await Promise.all([client.shutdown(), client.shutdown()]);
     await client.shutdown();
@@ -210,7 +210,7 @@ describe('the life of a client', () => {
     for (const call of calls) await expect(within(Promise.resolve(call()), String(call))).rejects.toThrow(EndedError);
   });
 
-  test('what was handed in before the end is done', async () => {
+  test('writes made before shutdown complete', async () => {
     const client = await withTasks();
     const path = client.path;
     const writes = Array.from({ length: 20 }, (_, at) => client.execute(INSERT, [String(at), 'x']));
@@ -222,8 +222,8 @@ describe('the life of a client', () => {
   });
 });
 
-describe('a snapshot', () => {
-  test('passes on what its body throws, and is over afterwards', async () => {
+describe('snapshot', () => {
+  test('rethrows the error of its body and ends with it', async () => {
     const client = await withTasks();
     const own = new Error('own');
     await expect(client.read(() => Promise.reject(own))).rejects.toBe(own);
@@ -232,7 +232,7 @@ describe('a snapshot', () => {
     await expect(kept?.query('SELECT 1')).rejects.toThrow(/the snapshot has ended/);
   });
 
-  test('is given up when its signal is aborted while the body hangs', async () => {
+  test('ends at once when its signal is aborted', async () => {
     const client = await withTasks();
     const controller = new AbortController();
     const reading = client.read(() => gate().promise, { signal: controller.signal });

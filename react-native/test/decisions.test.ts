@@ -1,7 +1,7 @@
-/** What an app decides of its mutations, and how it hears of their ends: devices and the real server. */
+/** Decisions about mutations, and verdicts: devices with the real server. */
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { EndedError, fetchTransport, type HttpTransport, InvalidInputError, RejoinClient, type Verdicts } from '../src/index';
-import { CREATE, device, reasons, somebody, sync, titles, wrote } from './support/devices';
+import { CREATE, device, reasons, newUser, sync, titles, wrote } from './support/devices';
 import { StoryServer } from './support/server';
 import { gate, opened, until, within } from './support/world';
 
@@ -16,9 +16,9 @@ const onServer = async (user: string): Promise<unknown[]> =>
 
 const caught = (promise: Promise<unknown>): Promise<unknown> => promise.then(() => 'no error', (error: unknown) => error);
 
-/** A device of which the server refused a create, with an edit upon it; their ids. */
-async function refused(): Promise<{ user: string; phone: RejoinClient; create: string; edit: string }> {
-  const user = somebody();
+/** A device with a create that the server rejected and a dependent edit; returns their ids. */
+async function rejected(): Promise<{ user: string; phone: RejoinClient; create: string; edit: string }> {
+  const user = newUser();
   const phone = await device(server, user);
   const create = await wrote(phone, CREATE, [`${user}-1`, user, 'refused']);
   const edit = await wrote(phone, "UPDATE task SET note = 'more'");
@@ -27,9 +27,9 @@ async function refused(): Promise<{ user: string; phone: RejoinClient; create: s
   return { user, phone, create, edit };
 }
 
-describe('what is parked', () => {
-  test('an edit whose body throws, is aborted, or has no mutation, changes nothing', async () => {
-    const { phone, create, edit } = await refused();
+describe('parked mutation', () => {
+  test('failed edit changes nothing', async () => {
+    const { phone, create, edit } = await rejected();
     const own = new Error('own');
     const before = await phone.pending();
     expect(await caught(phone.edit(create, () => Promise.reject(own)))).toBe(own);
@@ -51,47 +51,47 @@ describe('what is parked', () => {
 });
 
 describe('verdicts', () => {
-  test('a loop gets what is not acknowledged, and then what comes, each once', async () => {
-    const { user, phone, create, edit } = await refused();
-    const told: string[] = [];
+  test('loop gets unacknowledged verdicts, then new ones, each once', async () => {
+    const { user, phone, create, edit } = await rejected();
+    const reported: string[] = [];
     const loop = (async () => {
       for await (const { entries } of phone.watchVerdicts()) {
-        told.push(...entries.map(({ id, kind }) => `${id} ${kind}`));
+        reported.push(...entries.map(({ id, kind }) => `${id} ${kind}`));
         await phone.acknowledgeVerdicts(entries.at(-1)?.number ?? 0);
-        if (told.length === 3) break;
+        if (reported.length === 3) break;
       }
     })();
-    await until(() => told.length === 2, 'what is there');
+    await until(() => reported.length === 2, 'the stored verdicts');
     const id = await wrote(phone, CREATE, [`${user}-2`, user, 'good']);
     await sync(phone);
-    await within(loop, 'what comes');
-    expect(told).toEqual([`${create} parked`, `${edit} parked`, `${id} accepted`]);
+    await within(loop, 'the new verdict');
+    expect(reported).toEqual([`${create} parked`, `${edit} parked`, `${id} accepted`]);
     expect((await phone.verdicts(10)).entries).toEqual([]);
   });
 
-  test('a slow loop gets what came meanwhile together, and each loop hears all', async () => {
-    const user = somebody();
+  test('slow loop gets several at once and each loop gets all', async () => {
+    const user = newUser();
     const phone = await device(server, user);
     const slow = phone.watchVerdicts()[Symbol.asyncIterator]();
-    const heard: Verdicts[] = [];
-    phone.onVerdicts((verdicts) => heard.push(verdicts));
+    const received: Verdicts[] = [];
+    phone.onVerdicts((verdicts) => received.push(verdicts));
     const first = slow.next();
     const ids: string[] = [];
     for (let at = 0; at < 5; at += 1) {
       ids.push(await wrote(phone, CREATE, [`${user}-${at}`, user, 'x']));
       await sync(phone);
     }
-    await until(() => heard.flatMap(({ entries }) => entries).length === 5, 'the observer hears all');
+    await until(() => received.flatMap(({ entries }) => entries).length === 5, 'the observer gets all');
     const gathered = [...((await within(first, 'the first')).value?.entries ?? [])];
     while (gathered.length < 5) gathered.push(...((await within(slow.next(), 'the rest')).value?.entries ?? []));
     expect(gathered.map(({ id }) => id)).toEqual(ids);
-    expect(gathered).toEqual(heard.flatMap(({ entries }) => entries));
+    expect(gathered).toEqual(received.flatMap(({ entries }) => entries));
     await slow.return?.();
     expect(await slow.next()).toEqual({ done: true, value: undefined });
   });
 
-  test('a loop ends with its signal, with its client, and where it cannot begin', async () => {
-    const user = somebody();
+  test('loop ends by signal, by shutdown and if it cannot start', async () => {
+    const user = newUser();
     const phone = await device(server, user);
     const controller = new AbortController();
     const aborted = phone.watchVerdicts({ signal: controller.signal })[Symbol.asyncIterator]();
@@ -101,35 +101,35 @@ describe('verdicts', () => {
     expect(await phone.watchVerdicts({ signal: AbortSignal.abort() })[Symbol.asyncIterator]().next()).toMatchObject({ done: true });
     const waits = phone.watchVerdicts()[Symbol.asyncIterator]().next();
     await phone.shutdown();
-    expect(await within(waits, 'the end')).toEqual({ done: true, value: undefined });
+    expect(await within(waits, 'the shutdown')).toEqual({ done: true, value: undefined });
     expect(await caught(phone.watchVerdicts()[Symbol.asyncIterator]().next())).toBeInstanceOf(EndedError);
   });
 
-  test('an observer that throws is shown on the console, and hears the next', async () => {
+  test('observer error is printed and the observer called again', async () => {
     const shown = vi.spyOn(console, 'error').mockImplementation(() => undefined);
-    const { user, phone } = await refused();
+    const { user, phone } = await rejected();
     let calls = 0;
     const subscription = phone.onVerdicts(() => {
       calls += 1;
       throw new Error('own');
     });
-    await until(() => calls === 1, 'what is there');
+    await until(() => calls === 1, 'the stored verdicts');
     await wrote(phone, CREATE, [`${user}-2`, user, 'good']);
     await sync(phone);
-    await until(() => calls === 2, 'what comes');
+    await until(() => calls === 2, 'the new verdict');
     subscription.cancel();
-    expect(shown.mock.calls.map(([words]) => String(words))).toEqual(Array.from({ length: 2 }, () => 'rejoin: an observer of verdicts threw'));
+    expect(shown.mock.calls.map(([message]) => String(message))).toEqual(Array.from({ length: 2 }, () => 'rejoin: an observer of verdicts threw'));
     shown.mockRestore();
   });
 
-  test('what was given up on its way ends withdrawn', async () => {
-    const user = somebody();
+  test('mutation discarded while in flight is withdrawn', async () => {
+    const user = newUser();
     const real = fetchTransport();
     let losing = true;
     const transport: HttpTransport = {
       async send(request, signal) {
         const answer = await real.send(request, signal);
-        if (losing && request.url.endsWith('/push')) throw new Error('the answer is lost');
+        if (losing && request.url.endsWith('/push')) throw new Error('the response is lost');
         return answer;
       },
     };
@@ -151,7 +151,7 @@ describe('verdicts', () => {
   });
 });
 
-test('a client that has ended decides nothing', async () => {
+test('decisions fail after shutdown', async () => {
   const client = await opened();
   await client.shutdown();
   const calls: (() => Promise<unknown>)[] = [

@@ -1,4 +1,4 @@
-/** Every kind of error of the engine arrives as a class of its own, with its data, and goes back as what it was. */
+/** Every kind of engine error is converted to its own class with its data, and back. */
 import { expect, test } from 'vitest';
 import { ffi, thrownByAction, translated } from '../src/border';
 import * as api from '../src/index';
@@ -46,21 +46,21 @@ const KINDS: Record<keyof typeof ffi.RejoinError_Tags, Kind> = {
   Internal: [new E.Internal({ reason }), api.InternalError, {}],
 };
 
-test.each(Object.entries(KINDS))('%s crosses with its data, and goes back as it was', (code, [made, type, data]) => {
+test.each(Object.entries(KINDS))('%s is converted with its data and back', (code, [made, type, data]) => {
   const error = translated(made);
   expect(error).toBeInstanceOf(type);
   expect(error).toMatchObject({ code, name: `${code}Error`, message: reason, ...data });
   expect(thrownByAction(error)).toBe(made);
-  expect(translated(error), 'ours stay').toBe(error);
+  expect(translated(error), 'a converted error is unchanged').toBe(error);
 });
 
-test('each fault of an action has its word', () => {
-  const word = (fault: ffi.ActionFault): string => (translated(new E.Action({ reason, action: 'a', fault, words: '' })) as api.ActionError).fault;
+test('each action fault has its name', () => {
+  const nameOf = (fault: ffi.ActionFault): string => (translated(new E.Action({ reason, action: 'a', fault, words: '' })) as api.ActionError).fault;
   const faults = [ffi.ActionFault.Unknown, ffi.ActionFault.Arguments, ffi.ActionFault.Refused, ffi.ActionFault.SameRow, ffi.ActionFault.TimedOut];
-  expect(faults.map(word)).toEqual(['unknown', 'arguments', 'refused', 'same-row', 'timed-out']);
+  expect(faults.map(nameOf)).toEqual(['unknown', 'arguments', 'refused', 'same-row', 'timed-out']);
 });
 
-test('what the app made itself goes back as a refusal, or in words', () => {
+test('app errors become a refusal or a callback error', () => {
   const refusal = new api.ActionError('no', { action: '', fault: 'refused', words: 'too late' });
   expect(thrownByAction(refusal)).toMatchObject({ tag: ffi.RejoinError_Tags.Action, inner: { fault: ffi.ActionFault.Refused, words: 'too late' } });
   for (const own of [new api.StorageError('own'), new Error('own'), 'own', new api.ActionError('own', { action: '', fault: 'unknown', words: '' })]) {

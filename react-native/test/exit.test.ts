@@ -1,4 +1,4 @@
-/** A process may end without a shutdown: it neither hangs nor crashes, and what was written is there. */
+/** A process that ends without a shutdown does not hang or crash, and its writes are stored. */
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -17,7 +17,7 @@ async function run(path: string, how: string): Promise<number | string | null> {
   }
 }
 
-test.each(['by itself', 'amid calls'])('it ends %s', { timeout: 120_000 }, async (how) => {
+test.each(['by itself', 'amid calls'])('process exits %s without shutdown', { timeout: 120_000 }, async (how) => {
   const path = join(folder(), 'a.db');
   for (let round = 1; round <= 5; round += 1) expect(await run(path, how)).toBe(0);
   const client = await opened({ path });

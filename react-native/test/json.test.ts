@@ -1,4 +1,4 @@
-/** How arguments and values of actions cross: exactly, or not at all. */
+/** Arguments and values of actions are encoded exactly or refused. */
 import { describe, expect, test } from 'vitest';
 import { decodeBase64, encodeBase64 } from '../src/base64';
 import { InvalidInputError } from '../src/index';
@@ -26,7 +26,7 @@ test.each<[unknown, string]>([
   [[1, [null]], '[1,[null]]'],
   [{ a: 1, none: undefined, 'b"': { c: [] } }, '{"a":1,"b\\"":{"c":[]}}'],
   [Object.assign(Object.create(null) as object, { a: 1 }), '{"a":1}'],
-])('%s goes in as %s', (value, text) => expect(encodeJson(value, 'it')).toBe(text));
+])('%s is encoded as %s', (value, text) => expect(encodeJson(value, 'it')).toBe(text));
 
 test.each<[unknown, RegExp]>([
   [undefined, /^it is undefined/],
@@ -40,45 +40,45 @@ test.each<[unknown, RegExp]>([
   [new Map(), /^it is a Map/],
   [new Own(), /^it is a Own/],
   [loop, /^it\.deep\[0\] holds itself/],
-])('%s is refused by name', (value, words) => {
+])('%s is refused by name', (value, message) => {
   expect(() => encodeJson(value, 'it')).toThrow(InvalidInputError);
-  expect(() => encodeJson(value, 'it')).toThrow(words);
+  expect(() => encodeJson(value, 'it')).toThrow(message);
 });
 
-// Not by their values: a report that names one is no text for most readers of JSON.
-test('half a surrogate pair is refused, as a text and as a name', () => {
+// Not a `test.each`: a title with half a surrogate pair makes the JSON report unreadable for most parsers.
+test('half a surrogate pair is refused as text and as name', () => {
   for (const value of ['\udc00', { '\ud800': 1 }]) {
     expect(() => encodeJson(value, 'it')).toThrow(InvalidInputError);
     expect(() => encodeJson(value, 'it')).toThrow(/half a surrogate pair/);
   }
 });
 
-test('what is given twice, but does not hold itself, goes in twice', () => {
+test('value that occurs twice without a cycle is encoded twice', () => {
   const twice = { a: 1 };
   expect(encodeJson([twice, twice], 'it')).toBe('[{"a":1},{"a":1}]');
 });
 
-describe('integers come out', () => {
+describe('integers are decoded', () => {
   const text = '{"big":9007199254740993,"small":-1,"real":1.0,"much":1e20,"text":"9007199254740993 integer:9007199254740993 \\" 12345678901234567890"}';
   const plain = { small: -1, real: 1, much: 1e20, text: '9007199254740993 integer:9007199254740993 " 12345678901234567890' };
 
-  test('exact: as numbers, else as bigints', () => expect(decodeJson(text, 'auto', 'it')).toEqual({ ...plain, big: 9007199254740993n }));
-  test('as bigints, all of them', () => expect(decodeJson(text, 'bigint', 'it')).toEqual({ ...plain, big: 9007199254740993n, small: -1n }));
-  test('as numbers, or not at all', () => {
+  test('auto: as numbers if exact, else as bigints', () => expect(decodeJson(text, 'auto', 'it')).toEqual({ ...plain, big: 9007199254740993n }));
+  test('bigint: always as bigints', () => expect(decodeJson(text, 'bigint', 'it')).toEqual({ ...plain, big: 9007199254740993n, small: -1n }));
+  test('number: as numbers or with an error', () => {
     expect(decodeJson('[1,-9007199254740991]', 'number', 'it')).toEqual([1, -9007199254740991]);
     expect(() => decodeJson(text, 'number', 'it')).toThrow(/^it: 9007199254740993 is an integer that a number would round/);
   });
-  test('also alone, and nothing is null', () => {
+  test('as a single value, and an empty text is null', () => {
     expect(decodeJson('-9223372036854775808', 'auto', 'it')).toBe(-(2n ** 63n));
     expect(decodeJson('', 'auto', 'it')).toBeNull();
   });
-  test('beside a text of a million characters', () => {
+  test('next to a text of almost a million characters', () => {
     const long = 'x\\"'.repeat(300_000);
     expect(decodeJson(`["${long}",9007199254740993]`, 'auto', 'it')).toEqual(['x"'.repeat(300_000), 9007199254740993n]);
   });
 });
 
-test('bytes survive base64, which is the one that Node writes', () => {
+test('base64 equals that of Node and decodes to the same bytes', () => {
   for (let length = 0; length < 200; length += 1) {
     const bytes = Uint8Array.from({ length }, (_, at) => (at * 37 + length) & 255);
     const text = encodeBase64(bytes);

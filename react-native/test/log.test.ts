@@ -1,32 +1,32 @@
-/** The engine's log in the app's hands. */
+/** Log sinks of the app. */
 import { afterEach, expect, test, vi } from 'vitest';
 import { type LogRecord, OfflineError, setLogSink } from '../src/index';
 import { opened, until } from './support/world';
 
 afterEach(() => setLogSink('error'));
 
-/** Makes the engine say something: a transport that throws while connections are dropped. */
-async function speaks(): Promise<void> {
+/** Makes the engine log an error: a transport whose `disconnect` throws. */
+async function causeLogLine(): Promise<void> {
   const transport = {
-    send: () => Promise.reject(new OfflineError('nobody there')),
+    send: () => Promise.reject(new OfflineError('no server')),
     disconnect(): void {
       throw new Error('the socket is stuck');
     },
   };
   const client = await opened({ serverUrl: 'http://127.0.0.1:9', userId: 'u1' }, { transport });
   await client.start();
-  await until(() => client.status().state.kind === 'offline', 'nobody answers');
+  await until(() => client.status().state.kind === 'offline', 'the status is offline');
   await client.suspend();
   await client.resume();
 }
 
-test('a sink gets lines with level, time, origin, words and fields', async () => {
+test('sink gets level, time, target, text and fields', async () => {
   const shown = vi.spyOn(console, 'error').mockImplementation(() => undefined);
-  const heard: LogRecord[] = [];
-  setLogSink('warn', (record) => heard.push(record));
-  await speaks();
-  await until(() => heard.length > 0, 'the line arrives');
-  const [line] = heard;
+  const lines: LogRecord[] = [];
+  setLogSink('warn', (record) => lines.push(record));
+  await causeLogLine();
+  await until(() => lines.length > 0, 'the line arrives');
+  const [line] = lines;
   expect(line).toMatchObject({ level: 'warn', text: expect.stringContaining('transport') as string });
   expect(line?.target).toMatch(/^rejoin/);
   expect(Object.values(line?.fields ?? {}).join()).toContain('the socket is stuck');
@@ -34,7 +34,7 @@ test('a sink gets lines with level, time, origin, words and fields', async () =>
   shown.mockRestore();
 });
 
-test('a sink may be replaced and taken away, and one that throws is shown on the console', async () => {
+test('sink can be replaced and removed, and its error is printed', async () => {
   const shown = vi.spyOn(console, 'error').mockImplementation(() => undefined);
   let [first, second] = [0, 0];
   setLogSink('warn', () => (first += 1));
@@ -42,13 +42,13 @@ test('a sink may be replaced and taken away, and one that throws is shown on the
     second += 1;
     throw new Error('own');
   });
-  await speaks();
-  await until(() => second > 0, 'the second sink hears');
+  await causeLogLine();
+  await until(() => second > 0, 'the second sink gets a line');
   expect(first).toBe(0);
   expect(shown.mock.calls.some(([where]) => String(where).includes('log sink'))).toBe(true);
   setLogSink('trace');
   const before = second;
-  await speaks();
+  await causeLogLine();
   expect(second).toBe(before);
   shown.mockRestore();
 });

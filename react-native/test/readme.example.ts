@@ -1,7 +1,7 @@
-/** The examples of the README, in order, so that they compile and run. */
+/** The examples of the README in order: compiled and run by the tests. */
 import { ActionError, Actions, ChangedError, ConstraintError, real, RejoinClient } from '../src/index';
 
-/** Runs them, and gives what they have seen. */
+/** Runs the examples and returns what they read. */
 export async function examples(
   path: string,
   serverUrl: string,
@@ -44,11 +44,11 @@ export async function examples(
 
   await client.suspend(); // Before the app goes to the background: no lock is left on the file.
   await client.resume();
-  await client.shutdown(); // Not left to garbage collection, which may be late.
+  await client.shutdown(); // Do not rely on garbage collection, which may be late.
   return { open, row };
 }
 
-/** Those about actions and decisions, and what they have seen. */
+/** Runs the examples of actions and verdicts and returns what they read. */
 export async function decisions(path: string, serverUrl: string, schemaJson: string): Promise<unknown> {
   type Task = { id: string; title: string; done: number };
 
@@ -82,17 +82,17 @@ export async function decisions(path: string, serverUrl: string, schemaJson: str
   for await (const { entries } of client.watchVerdicts()) {
     for (const { id, kind, reason } of entries) if (kind === 'parked') console.warn(id, reason);
     const last = entries.at(-1);
-    if (last !== undefined) await client.acknowledgeVerdicts(last.number); // Else they are told again, also after a restart.
+    if (last !== undefined) await client.acknowledgeVerdicts(last.number); // Without this they are reported again, also after a restart.
     if (entries.some(({ kind }) => kind === 'parked')) break;
   }
 
   for (const parked of await client.pending()) {
-    if (parked.reason === 'conflicted') await client.retry(parked.id); // Mine, after all.
+    if (parked.reason === 'conflicted') await client.retry(parked.id); // Keep the local edit.
     else if (parked.reason === 'rejected') await client.edit(parked.id, (tx) => tx.execute("UPDATE task SET title = 'good' WHERE id = 't3'"));
     else await client.discardChain(parked.id);
   }
   await client.syncAndWait();
-  await client.stop(); // So that what is undone waits.
+  await client.stop(); // Keeps the undo pending.
 
   const [newest] = await client.history(1);
   try {

@@ -1,4 +1,4 @@
-/** The README says what runs. */
+/** The examples of the README run as shown. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
@@ -9,14 +9,14 @@ import { folder, within } from './support/world';
 const text = (path: string): string => readFileSync(new URL(path, import.meta.url), 'utf8');
 const lines = (code: string): string[] => code.split('\n').map((line) => line.trim()).filter((line) => line !== '');
 
-test('each example of the README is one that runs', () => {
+test('each README example is part of the compiled examples', () => {
   const run = lines(text('readme.example.ts')).join('\n');
   const shown = [...text('../README.md').matchAll(/```ts\n([^]*?)```/g)].map(([, code]) => lines(code ?? '').join('\n'));
   expect(shown.length).toBeGreaterThan(5);
   for (const code of shown) expect(run).toContain(code);
 });
 
-test('the examples of the README do what they say', async () => {
+test('README examples return the documented results', async () => {
   const warned = vi.spyOn(console, 'warn').mockImplementation(() => undefined);
   const server = await StoryServer.start();
   const seen = await within(examples(join(folder(), 'a.db'), server.url, server.schemaJson, () => undefined), 'the examples');
@@ -25,7 +25,7 @@ test('the examples of the README do what they say', async () => {
     row: { big: 9007199254740993n, small: 1, kind: 'real' },
   });
   expect(warned).toHaveBeenCalledWith('task.id is taken');
-  const decided = await within(decisions(join(folder(), 'b.db'), server.url, server.schemaJson), 'the examples of decisions');
+  const decided = await within(decisions(join(folder(), 'b.db'), server.url, server.schemaJson), 'the examples of verdicts');
   expect(decided).toEqual({ ranked: { rank: 2 }, undone: ['delete'] });
   expect(warned).toHaveBeenCalledWith('refused', 'it is gone');
   expect(warned).toHaveBeenCalledWith(expect.any(String), 'rejected');

@@ -1,10 +1,10 @@
 /**
- * Actions that run again, because rows came in under them: two devices count on one task, and the second one's code is run on what the
- * server has by then. Whatever the code does then, syncing goes on.
+ * Actions that run again after remote changes: two devices increment one task, and the handler of the second runs again on the server's row.
+ * Syncing continues whatever the handler does in that run.
  */
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type ActionContext, Actions, type RejoinClient } from '../src/index';
-import { CREATE, device, reasons, somebody, sync } from './support/devices';
+import { CREATE, device, reasons, newUser, sync } from './support/devices';
 import { StoryServer } from './support/server';
 import { gate, until, within } from './support/world';
 import { Watchdog } from './support/watchdog';
@@ -21,15 +21,15 @@ afterAll(async () => {
   await watchdog.end();
 });
 
-type Then = (context: ActionContext, run: number) => unknown;
+type Hook = (context: ActionContext, run: number) => unknown;
 
 const rank = async (client: RejoinClient): Promise<number | undefined> => (await client.queryOne<{ rank: number }>('SELECT rank FROM task'))?.rank;
 
-/** Counts by reading and writing; `then` comes before, at each run. */
-function counting(then: Then = () => undefined): { actions: Actions; runs: () => number } {
+/** An action that increments by reading and writing; `hook` runs first in each run. */
+function counting(hook: Hook = () => undefined): { actions: Actions; runs: () => number } {
   let runs = 0;
   const actions = new Actions().handler({ name: 'count', parameters: [{ name: 'n', type: 'integer' }] }, async (context, { n }) => {
-    await then(context, (runs += 1));
+    await hook(context, (runs += 1));
     const before = await context.queryOne<{ rank: number }>('SELECT rank FROM task');
     await context.execute('UPDATE task SET rank = ?', [(before?.rank ?? 0) + n]);
     return (before?.rank ?? 0) + n;
@@ -37,10 +37,10 @@ function counting(then: Then = () => undefined): { actions: Actions; runs: () =>
   return { actions, runs: () => runs };
 }
 
-/** Two devices that have counted at once on what stood at 1: the phone 10, which is on the server, and the tablet 100. */
-async function countedAtOnce(then?: Then, rebaseMs = 20_000): Promise<{ user: string; tablet: RejoinClient; id: string; runs: () => number }> {
-  const user = somebody();
-  const mine = counting(then);
+/** Two devices that both incremented the value 1: the phone by 10, which is on the server, and the tablet by 100, which is pending. */
+async function concurrentCounts(hook?: Hook, rebaseMs = 20_000): Promise<{ user: string; tablet: RejoinClient; id: string; runs: () => number }> {
+  const user = newUser();
+  const mine = counting(hook);
   const config = { actionBudget: { rebaseMs }, transactionIdleMs: 2_000 };
   const phone = await device(server, user, {}, { actions: counting().actions });
   const tablet = await device(server, user, config, { actions: mine.actions });
@@ -57,62 +57,62 @@ async function countedAtOnce(then?: Then, rebaseMs = 20_000): Promise<{ user: st
 
 const onServer = (user: string): Promise<unknown[][]> => server.rows(`SELECT rank FROM task WHERE user_id = '${user}'`);
 
-test('code runs again on the rows of the server, and both count', async () => {
-  const seen: [string, string][] = [];
-  const { user, tablet, id, runs } = await countedAtOnce((context) => void seen.push([context.mutationId, context.time]));
+test('handler runs again on server rows and both increments count', async () => {
+  const contexts: [string, string][] = [];
+  const { user, tablet, id, runs } = await concurrentCounts((context) => void contexts.push([context.mutationId, context.time]));
   await sync(tablet);
   expect(runs()).toBeGreaterThan(1);
-  for (const each of seen) expect(each, 'time and id are those of the first run').toEqual([id, seen[0]?.[1]]);
+  for (const each of contexts) expect(each, 'time and id are those of the first run').toEqual([id, contexts[0]?.[1]]);
   expect([await rank(tablet), await onServer(user), await reasons(tablet)]).toEqual([111, [[111]], []]);
   expect((await tablet.verdicts(10)).entries.at(-1)).toMatchObject({ id, kind: 'accepted', action: 'count' });
 });
 
-describe('code that, when it runs again,', () => {
-  test.each<[string, Then, string]>([
-    ['throws', () => Promise.reject(new TypeError('own words')), 'own words'],
-    ['throws at once', () => { throw new TypeError('own words'); }, 'own words'],
-    ['throws what is no error', () => Promise.reject(undefined as unknown as Error), 'undefined'],
-    ['refuses', (context) => context.refuse('own words'), 'own words'],
-    ['breaks a rule', (context) => context.execute('INSERT INTO task SELECT * FROM task'), 'task'],
-  ])('%s parks its mutation, which can be retried', async (_, then, words) => {
-    let well = false;
-    const { user, tablet, id } = await countedAtOnce((context, run) => (run === 1 || well ? undefined : then(context, run)));
+describe('second run', () => {
+  test.each<[string, Hook, string]>([
+    ['rejects', () => Promise.reject(new TypeError('own message')), 'own message'],
+    ['throws', () => { throw new TypeError('own message'); }, 'own message'],
+    ['throws a non-error', () => Promise.reject(undefined as unknown as Error), 'undefined'],
+    ['refuses', (context) => context.refuse('own message'), 'own message'],
+    ['violates a constraint', (context) => context.execute('INSERT INTO task SELECT * FROM task'), 'task'],
+  ])('that %s parks the mutation, which can be retried', async (_, hook, detail) => {
+    let succeeds = false;
+    const { user, tablet, id } = await concurrentCounts((context, run) => (run === 1 || succeeds ? undefined : hook(context, run)));
     await sync(tablet);
-    expect(await tablet.pending()).toMatchObject([{ id, state: 'parked', reason: 'unreplayable', action: 'count', detail: expect.stringContaining(words) }]);
+    expect(await tablet.pending()).toMatchObject([{ id, state: 'parked', reason: 'unreplayable', action: 'count', detail: expect.stringContaining(detail) }]);
     expect([await rank(tablet), await onServer(user)]).toEqual([11, [[11]]]);
     expect((await tablet.verdicts(10)).entries.at(-1)).toMatchObject({ id, kind: 'parked', reason: 'unreplayable' });
-    well = true;
+    succeeds = true;
     await tablet.retry(id);
     expect(await rank(tablet)).toBe(111);
     await sync(tablet);
     expect([await onServer(user), await reasons(tablet)]).toEqual([[[111]], []]);
   });
 
-  test('never ends holds up syncing for its budget only, and is not offered as it was', async () => {
-    let given = 0;
-    const { user, tablet, id } = await countedAtOnce(async (context, run) => {
-      context.signal.addEventListener('abort', () => (given += 1));
+  test('that never ends delays syncing only for its budget', async () => {
+    let aborted = 0;
+    const { user, tablet, id } = await concurrentCounts(async (context, run) => {
+      context.signal.addEventListener('abort', () => (aborted += 1));
       if (run > 1) await gate().promise;
     }, 200);
     await sync(tablet);
     expect(await tablet.pending()).toMatchObject([{ id, state: 'parked', reason: 'conflicted' }]);
     expect([await rank(tablet), await onServer(user)]).toEqual([11, [[11]]]);
-    await until(() => given > 0, 'the code is told that it was given up');
+    await until(() => aborted > 0, 'the signal of the handler is aborted');
   });
 
-  test('reads by its client sees what was committed, and both count', async () => {
-    const seen: unknown[] = [];
-    const { user, tablet } = await countedAtOnce(async (_, run) => {
-      if (run > 1) seen.push(await tablet.queryOne('SELECT rank FROM task'), tablet.status().firstSync);
+  test('that reads through the client sees committed rows', async () => {
+    const found: unknown[] = [];
+    const { user, tablet } = await concurrentCounts(async (_, run) => {
+      if (run > 1) found.push(await tablet.queryOne('SELECT rank FROM task'), tablet.status().firstSync);
     });
     await sync(tablet);
-    expect(seen.slice(0, 2)).toEqual([{ rank: 101 }, 'done']);
+    expect(found.slice(0, 2)).toEqual([{ rank: 101 }, 'done']);
     expect(await onServer(user)).toEqual([[111]]);
   });
 
-  test('writes by its client waits for itself, until its budget is spent; the write is done', async () => {
+  test('that writes through the client ends by its budget', async () => {
     const writes: Promise<unknown>[] = [];
-    const { tablet, id } = await countedAtOnce(async (_, run) => {
+    const { tablet, id } = await concurrentCounts(async (_, run) => {
       if (run === 1) return;
       writes.push(tablet.execute("UPDATE task SET note = 'by the client'"));
       await Promise.all(writes);
@@ -124,9 +124,9 @@ describe('code that, when it runs again,', () => {
     expect(await tablet.queryOne('SELECT note FROM task')).toEqual({ note: 'by the client' });
   });
 
-  test.each(['suspend', 'shutdown'] as const)('is met by %s, which does not wait for it: nothing is lost', async (how) => {
+  test.each(['suspend', 'shutdown'] as const)('does not delay %s, and nothing is lost', async (how) => {
     const again = gate();
-    const { user, tablet, id } = await countedAtOnce(async (_, run) => {
+    const { user, tablet, id } = await concurrentCounts(async (_, run) => {
       if (run === 1) return;
       again.open();
       await gate().promise;
@@ -141,7 +141,7 @@ describe('code that, when it runs again,', () => {
     expect(await reopened.pending()).toMatchObject([{ id, action: 'count' }]);
     await sync(reopened);
     if ((await reasons(reopened)).length > 0) {
-      // Its budget was spent before it was met; then the server's word on what was recorded is here.
+      // The budget ended before the call; then the recorded writes were sent, and their verdict is a conflict.
       await reopened.retry(id);
       await sync(reopened);
     }
@@ -149,41 +149,41 @@ describe('code that, when it runs again,', () => {
   });
 });
 
-test('in a hundred rounds no run hangs: code that ends, throws, waits too long, and is let go', { timeout: 240_000 }, async () => {
+test('no action hangs in 100 rounds of mixed handlers', { timeout: 240_000 }, async () => {
   const rounds = 100;
-  const user = somebody();
-  const fates = new Map<string, number>();
-  const ways: Then[] = [
+  const user = newUser();
+  const outcomes = new Map<string, number>();
+  const hooks: Hook[] = [
     () => undefined,
     () => new Promise((resolve) => setImmediate(resolve)),
     () => Promise.reject(new Error('own')),
     (context) => context.query('SELECT 1'),
     () => gate().promise,
-    (context) => new Promise((_, reject) => context.signal.addEventListener('abort', () => reject(new Error('let go')))),
+    (context) => new Promise((_, reject) => context.signal.addEventListener('abort', () => reject(new Error('aborted')))),
     (context) => void context.query('SELECT rank FROM task').catch(() => undefined),
     (context) => new Promise((resolve) => setTimeout(resolve, 95)).then(() => context.query('SELECT 1')),
   ];
-  let way = 0;
-  const { actions } = counting((context, run) => ways[(way + run) % ways.length]?.(context, run));
+  let first = 0;
+  const { actions } = counting((context, run) => hooks[(first + run) % hooks.length]?.(context, run));
   const client = await device(server, user, { transactionIdleMs: 100 }, { actions });
   await client.execute(CREATE, [`${user}-1`, user, 'x']);
   await client.stop();
   for (let round = 0; round < rounds; round += 1) {
-    watchdog.begin(`round ${round} of code that ends`);
-    way = round;
+    watchdog.begin(`round ${round} of mixed handlers`);
+    first = round;
     const performed = Array.from({ length: 4 }, () => client.perform('count', { n: 1 }).then(() => 'done', (error: { code?: string }) => String(error.code)));
     const write = client.execute('UPDATE task SET note = ?', [String(round)]).catch(() => undefined);
-    // A suspension in the midst, at another moment in each round.
+    // Suspends in some rounds, at a different moment in each.
     if (round % 5 === 4) {
       for (let turn = 0; turn < round % 7; turn += 1) await new Promise(setImmediate);
       await within(client.suspend(), `suspending in round ${round}`);
       await within(client.resume(), `resuming in round ${round}`);
     }
-    for (const fate of await within(Promise.all(performed), `round ${round}`)) fates.set(fate, (fates.get(fate) ?? 0) + 1);
+    for (const outcome of await within(Promise.all(performed), `round ${round}`)) outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1);
     await within(write, `the write of round ${round}`);
   }
-  console.log(`${rounds} rounds: ${[...fates].map(([fate, times]) => `${fate} ${times}`).join(', ')}`);
-  expect([...fates.keys()].filter((fate) => !['done', 'Action', 'Callback', 'Suspended'].includes(fate))).toEqual([]);
-  for (const fate of ['done', 'Action', 'Callback', 'Suspended']) expect(fates.get(fate) ?? 0, fate).toBeGreaterThan(0);
-  expect(await rank(client), 'what was told done counts, and nothing else').toBe(fates.get('done'));
+  console.log(`${rounds} rounds: ${[...outcomes].map(([outcome, times]) => `${outcome} ${times}`).join(', ')}`);
+  expect([...outcomes.keys()].filter((outcome) => !['done', 'Action', 'Callback', 'Suspended'].includes(outcome))).toEqual([]);
+  for (const outcome of ['done', 'Action', 'Callback', 'Suspended']) expect(outcomes.get(outcome) ?? 0, outcome).toBeGreaterThan(0);
+  expect(await rank(client), 'only the fulfilled calls count').toBe(outcomes.get('done'));
 });

@@ -1,4 +1,4 @@
-/** Row buffers: every vector, every cut, flipped bits, with and without the host's help. */
+/** Row buffers: every vector, every truncation and flipped bits, with and without the host's decoders. */
 import { describe, expect, test } from 'vitest';
 import { InternalError, InvalidInputError, RejoinError } from '../src/errors';
 import { RowBuffer } from '../src/row-buffer';
@@ -6,9 +6,9 @@ import type { Host } from '../src/text';
 import { damages, readable, type Vector } from './support/vectors';
 
 const HOSTS: [string, Host][] = [
-  ['with all that Node has', globalThis as Host],
-  ['with TextDecoder alone', { TextDecoder: globalThis.TextDecoder as Host['TextDecoder'] }],
-  ['with the language alone', {}],
+  ['with all decoders of Node', globalThis as Host],
+  ['with TextDecoder only', { TextDecoder: globalThis.TextDecoder as Host['TextDecoder'] }],
+  ['in plain JavaScript', {}],
 ];
 
 const vector = (name: string): Vector => {
@@ -17,7 +17,7 @@ const vector = (name: string): Vector => {
   return found;
 };
 
-/** A row as it should come out: of two columns with one name, the first. */
+/** The expected row: of two columns with the same name, the first. */
 function row(columns: readonly string[], cells: readonly unknown[]): Record<string, unknown> {
   return Object.fromEntries(columns.map((name) => [name, cells[columns.indexOf(name)]]));
 }
@@ -28,7 +28,7 @@ describe.each(HOSTS)('%s', (_, host) => {
     expect(buffer.columns).toEqual(columns);
     expect(buffer.length).toBe(rows.length);
     const all = buffer.toArray();
-    // Compared as a whole where that is quick, and one by one where it is not.
+    // Compares small results as a whole, which gives better messages, and all results value by value.
     if (bytes.length < 2000) expect(all).toEqual(rows.map((cells) => row(columns, cells)));
     const wrong = all.findIndex((found, at) => columns.some((name) => !same(found[name], row(columns, rows[at] ?? [])[name])));
     expect(wrong).toBe(-1);
@@ -41,7 +41,7 @@ describe.each(HOSTS)('%s', (_, host) => {
   });
 });
 
-/** `Object.is` for all but bytes. */
+/** `Object.is`, except for bytes, which are compared by content. */
 function same(one: unknown, other: unknown): boolean {
   if (one instanceof Uint8Array && other instanceof Uint8Array) return Buffer.compare(one, other) === 0;
   return Object.is(one, other);
@@ -49,13 +49,13 @@ function same(one: unknown, other: unknown): boolean {
 
 const SMALL = readable.filter(({ bytes }) => bytes.length < 2000);
 
-test.each(SMALL)('a buffer that is cut anywhere is an error: $name', ({ bytes }) => {
+test.each(SMALL)('truncated buffer is an error: $name', ({ bytes }) => {
   for (let length = 0; length < bytes.length; length += 1) {
     expect(() => new RowBuffer(bytes.slice(0, length)), `cut to ${length}`).toThrow(InternalError);
   }
 });
 
-test.each(SMALL)('a flipped bit gives other rows or an error, nothing else: $name', ({ bytes }) => {
+test.each(SMALL)('flipped bit gives rows or a RejoinError: $name', ({ bytes }) => {
   let [read, refused] = [0, 0];
   for (let bit = 0; bit < bytes.length * 8; bit += 1) {
     const flipped = bytes.slice();
@@ -72,7 +72,7 @@ test.each(SMALL)('a flipped bit gives other rows or an error, nothing else: $nam
   expect(refused).toBeGreaterThan(0);
 });
 
-test('cells, rows and iteration agree with the whole, in any order', () => {
+test('cells, rows and iteration return the same values', () => {
   for (const { bytes, columns, rows } of SMALL) {
     const buffer = new RowBuffer(bytes);
     expect([...buffer]).toEqual(buffer.toArray());
@@ -85,7 +85,7 @@ test('cells, rows and iteration agree with the whole, in any order', () => {
   }
 });
 
-test('a buffer may begin anywhere in its memory', () => {
+test('buffer is read at any offset of its memory', () => {
   const { bytes, columns, rows } = vector('unicode, in names too');
   for (let offset = 0; offset < 8; offset += 1) {
     const memory = new Uint8Array(bytes.length + 16).fill(0xff);
@@ -99,18 +99,18 @@ describe('integers', () => {
   const { bytes, rows } = vector('integers at the edge of each width');
   const exact = rows.map(([cell]) => BigInt(cell as number | bigint));
 
-  test('are numbers where those are exact, else bigints', () => {
+  test('are numbers if exact, else bigints', () => {
     const read = new RowBuffer<{ n: number | bigint }>(bytes).toArray().map(({ n }) => n);
     expect(read.map(BigInt)).toEqual(exact);
     for (const n of read) expect(typeof n).toBe(Number.isSafeInteger(Number(n)) ? 'number' : 'bigint');
   });
 
-  test('are all bigints if one asks for that', () => {
+  test('are all bigints in the mode bigint', () => {
     const read = new RowBuffer<{ n: bigint }>(bytes, { integers: 'bigint' }).toArray().map(({ n }) => n);
     expect(read).toEqual(exact);
   });
 
-  test('are never rounded: as numbers, one that does not fit is an error that names the column', () => {
+  test('inexact number is an error that names the column', () => {
     const buffer = new RowBuffer<{ n: number }>(bytes, { integers: 'number' });
     exact.forEach((n, at) => {
       if (Number.isSafeInteger(Number(n))) expect(buffer.at(at)?.n).toBe(Number(n));
@@ -120,7 +120,7 @@ describe('integers', () => {
   });
 });
 
-test('a buffer of nothing but names is looked at in a time that grows with their number only', () => {
+test('column names are read in linear time', () => {
   const count = 300_000;
   const bytes = Buffer.alloc(20 + 10 * count);
   bytes.write('RJB1');
@@ -132,11 +132,11 @@ test('a buffer of nothing but names is looked at in a time that grows with their
   }
   const begin = performance.now();
   expect(new RowBuffer(bytes).columns[count - 1]).toBe('299999');
-  // Each name against each before it would be 4.5 * 10^10 comparisons.
+  // A quadratic comparison of names would take 4.5 * 10^10 steps.
   expect(performance.now() - begin).toBeLessThan(10_000);
 });
 
-test('what is not there is undefined, or an error that names it', () => {
+test('missing row is undefined and missing cell an error', () => {
   const { bytes } = vector('two columns of one name');
   const buffer = new RowBuffer(bytes);
   for (const at of [-1, 1, 0.5, Number.NaN]) expect(buffer.at(at)).toBeUndefined();
@@ -151,7 +151,7 @@ test('what is not there is undefined, or an error that names it', () => {
   expect(buffer.cell(0, 1)).toBe('second');
 });
 
-/** A buffer of so many rows, whose cells are the numbers of their columns. */
+/** A buffer of equal rows whose cells are the indexes of their columns. */
 function numbered(names: readonly string[], rows: number): Uint8Array {
   const u32 = (...numbers: number[]): Buffer => Buffer.from(Uint32Array.from(numbers).buffer);
   const texts = names.map((name) => Buffer.from(name));
@@ -163,12 +163,12 @@ function numbered(names: readonly string[], rows: number): Uint8Array {
 }
 
 test.each<[string, string[]]>([
-  ['two of one name', ['id', 'id', 'n']],
+  ['duplicate name', ['id', 'id', 'n']],
   ['__proto__', ['id', '__proto__']],
-  ['names that are code', ['"', "'", '`', '\\', '${1}', '];}//', '\n', '\u2028', '\u0000', '', 'a b', '日本']],
-  ['names of the language', ['constructor', 'toString', 'class', '1', '0', 'hasOwnProperty', 'cells']],
-  ['very many', Array.from({ length: 200 }, (_, at) => `column ${at}`)],
-])('columns of any name make the same plain rows, few or many: %s', (_, names) => {
+  ['names with code characters', ['"', "'", '`', '\\', '${1}', '];}//', '\n', '\u2028', '\u0000', '', 'a b', '日本']],
+  ['names of JavaScript properties', ['constructor', 'toString', 'class', '1', '0', 'hasOwnProperty', 'cells']],
+  ['many names', Array.from({ length: 200 }, (_, at) => `column ${at}`)],
+])('rows are plain objects for any column name: %s', (_, names) => {
   const expected = Object.entries(Object.fromEntries([...names].reverse().map((name) => [name, names.indexOf(name) % 100])));
   for (const count of [1, 31, 32, 1000]) {
     const rows = new RowBuffer(numbered(names, count)).toArray();
@@ -180,7 +180,7 @@ test.each<[string, string[]]>([
   }
 });
 
-test('bytes are copies, so that a kept blob does not keep the result', () => {
+test('blob is a copy and does not keep the result alive', () => {
   const { bytes } = vector('bytes with zeros and of no encoding');
   const blob = new RowBuffer<{ b: Uint8Array }>(bytes).at(0)?.b;
   expect(blob?.buffer.byteLength).toBe(16);

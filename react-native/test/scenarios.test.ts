@@ -1,4 +1,4 @@
-/** The scenarios of `tests/scenarios`, which every language runs: each is a test of its own. */
+/** The scenarios of `tests/scenarios`, which every language runs; each is one test. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -38,7 +38,7 @@ async function run(scenario: Json): Promise<void> {
   }
 }
 
-/** A step `open` with the path, the address and the manifest that it stands for. */
+/** Adds the path, the server URL and the manifest to a step `open`. */
 function opening(step: Json, place: string, server: StoryServer | undefined): Json {
   const { server: synced, ...open } = { path: join(place, `${step.on ?? 'main'}.db`), ...step };
   if (synced === true) Object.assign(open, { url: server?.url }, step.user === undefined && { user: 'u1' });
@@ -47,7 +47,7 @@ function opening(step: Json, place: string, server: StoryServer | undefined): Js
   return open;
 }
 
-/** A step with its variables, `${name}` in any text; the steps of bodies keep theirs until they run. */
+/** Replaces the variables of a step (`${name}` in any text); unknown ones stay, for the steps of bodies. */
 function replaced(value: Json, variables: Record<string, string>): Json {
   if (typeof value === 'string') return value.replace(/\$\{(\w+)\}/g, (whole, name: string) => String(variables[name] ?? whole));
   if (Array.isArray(value)) return value.map((one) => replaced(one, variables));
@@ -55,7 +55,7 @@ function replaced(value: Json, variables: Record<string, string>): Json {
   return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, replaced(one, variables)]));
 }
 
-/** Compares an answer with what `tests/scenarios/README.md` says of expectations. */
+/** Compares an answer with an expectation, by the rules of `tests/scenarios/README.md`. */
 function matches(actual: Json, expected: Json, where: string): void {
   const text = `${where}: ${JSON.stringify(actual)}`;
   if (expected === null) expect(actual ?? null, text).toBeNull();

@@ -1,4 +1,4 @@
-/** Stories with a real server: two devices, an expired token, a slow reader, a crowd. */
+/** Devices with a real server: syncing, token providers, transports, slow readers, concurrent callers. */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
@@ -28,10 +28,10 @@ const INSERT = 'INSERT INTO task (id, user_id, title) VALUES (?, ?, ?)';
 const TITLES = 'SELECT id, title FROM task ORDER BY id';
 type Task = { id: string; title: string };
 
-/** Somebody new, so that no story sees another's rows. */
-const somebody = (): string => `user-${(users += 1)}`;
+/** A new user, so that no test sees rows of another. */
+const newUser = (): string => `user-${(users += 1)}`;
 
-/** A device of a user, whose schema came with the app. */
+/** A device of a user with a bundled schema. */
 function device(user: string, config: Partial<ClientConfig> = {}, services: Services = {}): Promise<RejoinClient> {
   const { url: serverUrl, schemaJson } = server;
   const more = { syncIntervalMs: 3_600_000, pushDebounceMs: 0, ...config };
@@ -42,29 +42,29 @@ const titles = async (client: RejoinClient): Promise<string[]> =>
   (await client.query<Task>(TITLES)).map(({ title }) => title);
 
 describe('syncing', () => {
-  test('a watch hears of what comes from elsewhere', async () => {
-    const user = somebody();
+  test('watch and observer get remote changes', async () => {
+    const user = newUser();
     const [phone, tablet] = [await device(user), await device(user)];
     const seen: string[][] = [];
-    const heard: string[] = [];
+    const origins: string[] = [];
     tablet.watch<Task>(TITLES, [], { onRows: (rows) => seen.push(rows.map(({ title }) => title)) });
-    tablet.onChange(['task'], ({ origin }) => heard.push(origin));
+    tablet.onChange(['task'], ({ origin }) => origins.push(origin));
     await phone.execute(INSERT, [`${user}-1`, user, 'from the phone']);
     await phone.syncAndWait();
     await tablet.syncAndWait();
     await until(() => seen.at(-1)?.[0] === 'from the phone', 'the watch gives it');
-    await until(() => heard.includes('remote'), 'the observer hears who wrote');
+    await until(() => origins.includes('remote'), 'the observer gets the origin');
   });
 });
 
 describe('tokens', () => {
-  test('a provider that throws, answers nonsense, or never answers, stops syncing only', async () => {
-    const user = somebody();
+  test('faulty token provider stops only syncing', async () => {
+    const user = newUser();
     const more = { serverUrl: locked.url, schemaJson: locked.schemaJson };
     const providers = {
       throws: () => Promise.reject(new Error('keychain is locked')),
-      'throws nothing': () => Promise.reject(undefined as unknown as Error),
-      'gives a number': () => Promise.resolve(7 as unknown as string),
+      'throws undefined': () => Promise.reject(undefined as unknown as Error),
+      'returns a number': () => Promise.resolve(7 as unknown as string),
       hangs: () => gate<string>().promise,
     };
     for (const [name, token] of Object.entries(providers)) {
@@ -77,9 +77,9 @@ describe('tokens', () => {
   });
 });
 
-describe('a transport of the app', () => {
-  test('over fetch it syncs as the built-in one does', async () => {
-    const user = somebody();
+describe('transport of the app', () => {
+  test('fetch transport syncs like the built-in one', async () => {
+    const user = newUser();
     const sent: string[] = [];
     const real = fetchTransport();
     const transport: HttpTransport = {
@@ -99,8 +99,8 @@ describe('a transport of the app', () => {
     await within(phone.syncAndWait(), 'syncing after a suspension');
   });
 
-  test('what it throws, or answers wrongly, is tried again and ends nothing', async () => {
-    const user = somebody();
+  test('error or invalid response of a transport is retried', async () => {
+    const user = newUser();
     const real = fetchTransport();
     const faults: (() => Promise<never> | Promise<unknown>)[] = [
       () => Promise.reject(new Error('the line is cut')),
@@ -124,28 +124,28 @@ describe('a transport of the app', () => {
     expect(faults).toEqual([]);
   });
 
-  test('fetch gives up when it must: silence, an end, an interest that is lost', async () => {
+  test('fetch transport ends by timeout, disconnect and signal', async () => {
     const silent = createServer(() => undefined);
     await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
     const url = `http://127.0.0.1:${(silent.address() as AddressInfo).port}/`;
     const request = { method: 'GET', url, headers: [], timeoutMs: 100 } satisfies Parameters<HttpTransport['send']>[0];
     const transport = fetchTransport();
     const never = new AbortController();
-    await expect(within(transport.send(request, never.signal), 'silence')).rejects.toThrow();
+    await expect(within(transport.send(request, never.signal), 'timeout')).rejects.toThrow();
     const long = { ...request, timeoutMs: 60_000 };
     const cut = transport.send(long, never.signal);
     transport.disconnect?.();
     await expect(within(cut, 'disconnect')).rejects.toThrow();
-    const unwanted = transport.send(long, AbortSignal.timeout(20));
-    await expect(within(unwanted, 'nobody wants it')).rejects.toThrow();
+    const aborted = transport.send(long, AbortSignal.timeout(20));
+    await expect(within(aborted, 'abort')).rejects.toThrow();
     await expect(transport.send(long, AbortSignal.abort())).rejects.toThrow();
     silent.closeAllConnections();
     silent.close();
   });
 });
 
-test('a slow reader of 1,000 changes always gets the latest, and skips the rest', async () => {
-  const user = somebody();
+test('slow reader of 1,000 changes skips to the latest', async () => {
+  const user = newUser();
   const phone = await device(user);
   await phone.execute(INSERT, [`${user}-1`, user, '0']);
   const seen: number[] = [];
@@ -162,9 +162,9 @@ test('a slow reader of 1,000 changes always gets the latest, and skips the rest'
   expect([...seen].sort((one, other) => one - other)).toEqual(seen);
 });
 
-test('an exception in each kind of callback changes nothing for the others', async () => {
+test('exception in a callback does not affect the others', async () => {
   const shown = vi.spyOn(console, 'error').mockImplementation(() => undefined);
-  const user = somebody();
+  const user = newUser();
   const phone = await device(user);
   const own = new Error('own');
   const boom = (): never => {
@@ -176,19 +176,19 @@ test('an exception in each kind of callback changes nothing for the others', asy
   phone.onStatus(boom);
   phone.watch(TITLES, [], { onRows: boom, onError: boom });
   phone.watch(TITLES, [], { onRows: () => (good += 1) });
-  await until(() => good === 1, 'the good watch begins');
+  await until(() => good === 1, 'the good watch starts');
   await expect(phone.transaction(boom)).rejects.toBe(own);
   await expect(phone.read(boom)).rejects.toBe(own);
   await phone.execute(INSERT, [`${user}-1`, user, 'fine']);
-  await until(() => good === 3, 'the good ones hear of it');
+  await until(() => good === 3, 'the good ones get the change');
   expect((await within(phone.syncAndWait(), 'syncing')).accepted).toBe(1);
   expect(shown).toHaveBeenCalled();
   await phone.shutdown();
   shown.mockRestore();
 });
 
-test('a hundred callers at once are all served, and agree', async () => {
-  const user = somebody();
+test('100 concurrent callers all succeed', async () => {
+  const user = newUser();
   const phone = await device(user);
   await phone.createTable('tally', 'id INTEGER PRIMARY KEY, n INTEGER NOT NULL');
   await phone.execute('INSERT INTO tally VALUES (1, 0)');

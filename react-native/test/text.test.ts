@@ -1,4 +1,4 @@
-/** Texts: our decoder and the host's agree on every kind of byte sequence. */
+/** The decoder of this package and the host's agree on every kind of byte sequence. */
 import { expect, test } from 'vitest';
 import { decodeUtf8, type Host, Texts } from '../src/text';
 
@@ -12,7 +12,7 @@ function expected(bytes: Uint8Array): string | undefined {
   }
 }
 
-test('every character is decoded as the host does it', () => {
+test('every character is decoded as by the host', () => {
   for (let point = 0; point <= 0x10ffff; point += point < 0x3000 ? 1 : 127) {
     if (point >= 0xd800 && point <= 0xdfff) continue;
     const text = String.fromCodePoint(point);
@@ -21,7 +21,7 @@ test('every character is decoded as the host does it', () => {
   }
 });
 
-test('every sequence of two bytes, and every start of longer ones, is taken or refused as the host does it', () => {
+test('every prefix is decoded or refused as by the host', () => {
   const wrong: string[] = [];
   const check = (...sequence: number[]) => {
     const bytes = Uint8Array.from(sequence);
@@ -39,7 +39,7 @@ test('every sequence of two bytes, and every start of longer ones, is taken or r
   expect(wrong).toEqual([]);
 });
 
-test('texts of any length around the limits come out as they went in, on every host', () => {
+test('texts around the size limits are decoded on every host', () => {
   const pieces = ['a', 'bc', 'é', '日本', '😀', 'x'.repeat(47), 'y'.repeat(511), 'z'.repeat(5000), 'é'.repeat(5000), '\u0000', '\ufeff'];
   const texts: string[] = [];
   for (const one of pieces) for (const other of pieces) texts.push(one + other, one + other + one);
@@ -60,7 +60,7 @@ test('texts of any length around the limits come out as they went in, on every h
   }
 });
 
-test('a host whose decoder only replaces what is wrong is not trusted with it', () => {
+test('lenient decoder of the host is not used', () => {
   class Replacing {
     decode(bytes: Uint8Array): string {
       return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes);

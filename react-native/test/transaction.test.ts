@@ -1,4 +1,4 @@
-/** Transactions whose body is asynchronous JavaScript, served by the engine's writer thread. */
+/** Transactions with asynchronous bodies, run by the engine's writer thread. */
 import { describe, expect, test } from 'vitest';
 import {
   EndedError,
@@ -9,13 +9,13 @@ import {
 } from '../src/index';
 import { count, gate, INSERT, opened, within, withTasks } from './support/world';
 
-test('is committed when the body is done, and gives what the body gives', async () => {
+test('commits after the body and returns its result', async () => {
   const client = await withTasks();
   const result = await client.transaction(async (tx) => {
     expect(await tx.execute(INSERT, ['1', 'a'])).toBe(1);
     expect(await tx.executeReturning('INSERT INTO task (id, title) VALUES (?, ?) RETURNING id', ['2', 'b'])).toEqual([{ id: '2' }]);
     expect(await tx.batch([{ sql: INSERT, params: ['3', 'c'] }])).toEqual([1]);
-    expect(await count(client), 'nobody else sees it yet').toBe(0);
+    expect(await count(client), 'not visible outside before the commit').toBe(0);
     expect((await tx.rows('SELECT * FROM task')).length).toBe(3);
     return tx.queryOne<{ n: number }>('SELECT count(*) AS n FROM task');
   });
@@ -23,7 +23,7 @@ test('is committed when the body is done, and gives what the body gives', async 
   expect(await count(client)).toBe(3);
 });
 
-test('is rolled back when the body throws, and the error is its own', async () => {
+test('rolls back when the body throws and rethrows its error', async () => {
   const client = await withTasks();
   const own = new Error('own');
   const throwing = [
@@ -42,7 +42,7 @@ test('is rolled back when the body throws, and the error is its own', async () =
   expect(await count(client)).toBe(1);
 });
 
-test('a body may throw what is no error', async () => {
+test('body may throw a non-error', async () => {
   const client = await withTasks();
   for (const odd of [undefined, null, 'text', 7]) {
     const caught = await client.transaction(() => Promise.reject(odd as unknown as Error)).then(
@@ -53,13 +53,13 @@ test('a body may throw what is no error', async () => {
   }
 });
 
-test('a body need not be asynchronous, and may be empty', async () => {
+test('body may be synchronous or empty', async () => {
   const client = await withTasks();
   expect(await client.transaction(() => 7)).toBe(7);
   expect(await client.transaction(() => undefined)).toBeUndefined();
 });
 
-test('transactions come one after the other', async () => {
+test('concurrent transactions run one at a time', async () => {
   const client = await withTasks();
   await client.execute(INSERT, ['n', '0']);
   const increment = (): Promise<void> =>
@@ -72,7 +72,7 @@ test('transactions come one after the other', async () => {
   expect(await client.queryOne("SELECT title FROM task WHERE id = 'n'")).toEqual({ title: '50' });
 });
 
-test('statements that nobody waited for are part of it', async () => {
+test('un-awaited statements are part of the transaction', async () => {
   const client = await withTasks();
   await client.transaction((tx) => {
     void tx.execute(INSERT, ['1', 'a']);
@@ -81,7 +81,7 @@ test('statements that nobody waited for are part of it', async () => {
   expect(await count(client)).toBe(2);
 });
 
-test('is over when it is over, for whoever kept it', async () => {
+test('transaction cannot be used after its end', async () => {
   const client = await withTasks();
   let kept: Transaction | undefined;
   await client.transaction((tx) => void (kept = tx));
@@ -91,7 +91,7 @@ test('is over when it is over, for whoever kept it', async () => {
 });
 
 describe('savepoints', () => {
-  test('undo their own part, and nest', async () => {
+  test('undo their own writes and nest', async () => {
     const client = await withTasks();
     const own = new Error('own');
     await client.transaction(async (tx) => {
@@ -107,7 +107,7 @@ describe('savepoints', () => {
     expect((await client.query<{ id: string }>('SELECT id FROM task')).map(({ id }) => id)).toEqual(['1', '4']);
   });
 
-  test('that end in another order than they nest spoil the transaction, so that no half of it is committed', async () => {
+  test('ended out of order roll the transaction back', async () => {
     const client = await withTasks();
     const { promise, open } = gate();
     const spoiled = client.transaction(async (tx) => {
@@ -126,9 +126,9 @@ describe('savepoints', () => {
     expect(await count(client)).toBe(0);
   });
 
-  test('one that is open when the body ends rolls back all of it, also where the engine has not heard of it yet', async () => {
+  test('open at the end of the body roll the transaction back', async () => {
     const own = new Error('own');
-    for (const when of ['it writes', 'it was asked for'] as const) {
+    for (const when of ['after its first write', 'before it starts'] as const) {
       const client = await withTasks();
       const later = gate();
       const [wrote, part] = [gate(), gate<Promise<unknown>>()];
@@ -141,7 +141,7 @@ describe('savepoints', () => {
           throw own;
         });
         part.open(savepoint.catch((error: unknown) => error));
-        if (when === 'it writes') await wrote.promise;
+        if (when === 'after its first write') await wrote.promise;
       });
       await expect(within(forgetful, when)).rejects.toThrow(/a part was not ended at the commit/);
       await expect(forgetful).rejects.toThrow(InvalidInputError);
@@ -154,7 +154,7 @@ describe('savepoints', () => {
 });
 
 describe('ended from outside', () => {
-  test('an abort rolls back at once, although the body hangs', async () => {
+  test('abort rolls back at once although the body hangs', async () => {
     const client = await withTasks();
     const controller = new AbortController();
     const hanging = gate();
@@ -179,7 +179,7 @@ describe('ended from outside', () => {
     expect(await count(client)).toBe(1);
   });
 
-  test('an abort before its turn begins nothing, and leaves nothing behind', async () => {
+  test('abort of a waiting transaction never runs its body', async () => {
     const client = await withTasks();
     const first = gate();
     const holding = client.transaction(async () => first.promise);
@@ -196,14 +196,14 @@ describe('ended from outside', () => {
     await expect(never).rejects.toThrow('before');
   });
 
-  test('a signal that does not say why gives an AbortError', async () => {
+  test('signal without a reason gives an AbortError', async () => {
     const client = await withTasks();
     const bare = { aborted: true, addEventListener: () => undefined, removeEventListener: () => undefined };
     const never = client.transaction(() => 1, { signal: bare as unknown as AbortSignal });
     await expect(never).rejects.toMatchObject({ name: 'AbortError' });
   });
 
-  test('an abort after the end changes nothing', async () => {
+  test('abort after the end changes nothing', async () => {
     const client = await withTasks();
     const controller = new AbortController();
     await client.transaction((tx) => tx.execute(INSERT, ['1', 'a']), { signal: controller.signal });
@@ -211,20 +211,20 @@ describe('ended from outside', () => {
     expect(await count(client)).toBe(1);
   });
 
-  test('a body that falls silent is rolled back, and hears why', async () => {
+  test('idle body is rolled back and gets the timeout error', async () => {
     const client = await withTasks({ transactionIdleMs: 1_000 });
     const hang = client.transaction(async (tx) => {
       await tx.execute(INSERT, ['2', 'b']);
-      // The mistake that JavaScript cannot see: it waits for the transaction that it is in.
+      // A mistake that JavaScript cannot detect: the body waits for its own transaction.
       await client.execute(INSERT, ['3', 'c']);
       await tx.execute(INSERT, ['4', 'd']);
     });
-    await expect(within(hang, 'the one that waits for itself')).rejects.toThrow(TransactionTimeoutError);
+    await expect(within(hang, 'the deadlocked transaction')).rejects.toThrow(TransactionTimeoutError);
     const ids = (await client.query<{ id: string }>('SELECT id FROM task')).map(({ id }) => id);
     expect(ids).toEqual(['3']);
   });
 
-  test('a suspension rolls it back, and its body hears why', async () => {
+  test('suspend rolls back and the body gets the error', async () => {
     const client = await withTasks();
     const { promise, open } = gate();
     const began = gate();
@@ -242,7 +242,7 @@ describe('ended from outside', () => {
     expect(await count(client)).toBe(0);
   });
 
-  test('a shutdown rolls it back, also from inside its body', async () => {
+  test('shutdown rolls back, also from inside the body', async () => {
     const client = await withTasks();
     const path = client.path;
     const ended = client.transaction(async (tx) => {

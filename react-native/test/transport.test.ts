@@ -1,4 +1,4 @@
-/** The transport over `fetch`: how long it waits, told by a clock that the test moves. */
+/** Timeouts of the transport over `fetch`, with a fake clock. */
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { type Fetch, fetchTransport, type HttpResponse } from '../src/index';
 import { gate } from './support/world';
@@ -11,7 +11,7 @@ afterEach(() => void vi.useRealTimers());
 
 type Piece = { done: boolean; value?: Uint8Array };
 
-/** A server that says what the test lets it say, when it lets it; a request that is aborted fails. */
+/** A `fetch` whose response the test controls; an aborted request fails. */
 function slow(): { fetch: Fetch; headers: () => Promise<void>; piece: (piece: Piece) => Promise<void> } {
   const begun = gate();
   let next = gate<Piece>();
@@ -48,7 +48,7 @@ function send(fetch: Fetch): Promise<HttpResponse | Error> {
   return sent.catch((error: Error) => error);
 }
 
-test('an answer may take as long as it likes, if it is never silent for too long', async () => {
+test('long response succeeds if each pause is short', async () => {
   const { fetch, headers, piece } = slow();
   const answer = send(fetch);
   await vi.advanceTimersByTimeAsync(TIMEOUT - 1);
@@ -62,7 +62,7 @@ test('an answer may take as long as it likes, if it is never silent for too long
   expect(vi.getTimerCount()).toBe(0);
 });
 
-test('silence ends it, before the answer and between two pieces', async () => {
+test('long pause ends the request before and within the body', async () => {
   for (const begun of [false, true]) {
     const { fetch, headers, piece } = slow();
     const answer = send(fetch);

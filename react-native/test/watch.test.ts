@@ -1,4 +1,4 @@
-/** Watched queries: loops, handlers, ends. */
+/** Watched queries: loops, handlers, cancellation. */
 import { describe, expect, test, vi } from 'vitest';
 import { CallbackError, InvalidInputError, type RejoinError, type WatchUpdate } from '../src/index';
 import { gate, INSERT, until, within, withTasks } from './support/world';
@@ -6,8 +6,8 @@ import { gate, INSERT, until, within, withTasks } from './support/world';
 type Task = { id: string; title: string };
 const SQL = 'SELECT id, title FROM task ORDER BY id';
 
-describe('a loop', () => {
-  test('gets the rows now, and again after each commit that changes them', async () => {
+describe('loop', () => {
+  test('gets the rows now and after each commit that changes them', async () => {
     const client = await withTasks();
     const seen: string[][] = [];
     for await (const tasks of client.watch<Task>(SQL)) {
@@ -18,7 +18,7 @@ describe('a loop', () => {
     expect(seen).toEqual([[], ['1'], ['1', '2']]);
   });
 
-  test('is not woken by a commit that changes nothing of it', async () => {
+  test('ignores a commit that does not change its rows', async () => {
     const client = await withTasks();
     const loop = client.watch<Task>("SELECT * FROM task WHERE id = '1'")[Symbol.asyncIterator]();
     expect((await loop.next()).value).toEqual([]);
@@ -29,20 +29,20 @@ describe('a loop', () => {
     await loop.return?.();
   });
 
-  test('may be left while it waits, without anybody waiting for ever', async () => {
+  test('left while waiting settles its pending calls', async () => {
     const client = await withTasks();
     const loop = client.watch(SQL)[Symbol.asyncIterator]();
     await loop.next();
     const [one, other] = [loop.next(), loop.next()];
     await loop.return?.();
-    expect(await within(Promise.all([one, other]), 'those who waited')).toEqual([
+    expect(await within(Promise.all([one, other]), 'the pending calls')).toEqual([
       { done: true, value: undefined },
       { done: true, value: undefined },
     ]);
     expect(await loop.next()).toEqual({ done: true, value: undefined });
   });
 
-  test('ends with its signal, and with the client', async () => {
+  test('ends by its signal and by shutdown', async () => {
     const client = await withTasks();
     const controller = new AbortController();
     const ending = async (signal?: AbortSignal): Promise<number> => {
@@ -57,17 +57,17 @@ describe('a loop', () => {
     await within(byController, 'the aborted loop');
     expect(await ending(AbortSignal.abort())).toBe(0);
     await client.shutdown();
-    await within(byEnd, 'the loop of a client that ended');
+    await within(byEnd, 'the loop of a client that was shut down');
   });
 
-  test('throws if the query does not compile, and is over then', async () => {
+  test('throws if the query does not compile, then ends', async () => {
     const client = await withTasks();
     const loop = client.watch('SELECT * FROM none')[Symbol.asyncIterator]();
     await expect(loop.next()).rejects.toThrow(InvalidInputError);
     expect(await loop.next()).toEqual({ done: true, value: undefined });
   });
 
-  test('with a key each update says what is new, changed and gone', async () => {
+  test('with a key gets added, changed and removed rows', async () => {
     const client = await withTasks();
     await client.executeBatch("INSERT INTO task VALUES ('1', 'a', 0), ('2', 'b', 0), ('3', 'c', 0)");
     const loop = client.watch<Task>(SQL, [], { key: ['id'] }).updates()[Symbol.asyncIterator]();
@@ -80,7 +80,7 @@ describe('a loop', () => {
     await loop.return?.();
   });
 
-  test('one that begins while the client is suspended begins with the resumption', async () => {
+  test('started while suspended begins at resume', async () => {
     const client = await withTasks();
     await client.suspend();
     const loop = client.watch<Task>(SQL)[Symbol.asyncIterator]();
@@ -90,7 +90,7 @@ describe('a loop', () => {
     await loop.return?.();
   });
 
-  test('each loop is a watch of its own', async () => {
+  test('each loop over one watch is independent', async () => {
     const client = await withTasks();
     const watch = client.watch<Task>(SQL, []);
     const first = async (): Promise<number> => {
@@ -104,7 +104,7 @@ describe('a loop', () => {
 });
 
 describe('handlers', () => {
-  test('are called with each result until they cancel, also from inside', async () => {
+  test('get each result until cancelled, also from inside', async () => {
     const client = await withTasks();
     const seen: number[] = [];
     const subscription = client.watch<Task>(SQL, [], {
@@ -123,7 +123,7 @@ describe('handlers', () => {
     expect(seen).toEqual([0, 1, 2]);
   });
 
-  test('what onRows throws goes to onError, and the watch goes on', async () => {
+  test('error of onRows goes to onError and the watch continues', async () => {
     const client = await withTasks();
     const errors: RejoinError[] = [];
     const own = new Error('own');
@@ -138,51 +138,51 @@ describe('handlers', () => {
       onError: (error) => errors.push(error),
     });
     for (const id of ['1', '2']) {
-      await until(() => errors.length === Number(id), 'the error is told');
+      await until(() => errors.length === Number(id), 'the error is reported');
       await client.execute(INSERT, [id, 'x']);
     }
-    await until(() => calls === 3, 'the watch goes on');
+    await until(() => calls === 3, 'the watch continues');
     expect(errors.map((error) => [error instanceof CallbackError, error.cause])).toEqual([[true, own], [true, own]]);
   });
 
-  test('a query that fails later is told each time, and goes on when it can', async () => {
+  test('failing query is reported and recovers', async () => {
     const client = await withTasks();
     await client.createTable('passing', 'id TEXT PRIMARY KEY');
-    const told: (string | number)[] = [];
+    const reported: (string | number)[] = [];
     client.watch('SELECT id FROM passing', [], {
-      onRows: (rows) => told.push(rows.length),
-      onError: (error) => told.push(error.code),
+      onRows: (rows) => reported.push(rows.length),
+      onError: (error) => reported.push(error.code),
     });
-    await until(() => told.length === 1, 'the first result');
+    await until(() => reported.length === 1, 'the first result');
     await client.executeBatch('DROP TABLE passing');
-    await until(() => told.length === 2, 'the failure');
+    await until(() => reported.length === 2, 'the failure');
     await client.createTable('passing', 'id TEXT PRIMARY KEY');
     await client.execute("INSERT INTO passing VALUES ('1')");
-    await until(() => told.includes(1), 'it works again');
-    expect(told.slice(0, 2)).toEqual([0, 'InvalidInput']);
+    await until(() => reported.includes(1), 'it works again');
+    expect(reported.slice(0, 2)).toEqual([0, 'InvalidInput']);
   });
 
-  test('a query that does not compile is told once, and the subscription is over', async () => {
+  test('invalid query is reported once and ends the watch', async () => {
     const client = await withTasks();
     const errors: string[] = [];
     const subscription = client.watch('SELEC', [], { onRows: () => undefined, onError: (error) => errors.push(error.code) });
-    await until(() => subscription.isCancelled, 'it is over');
+    await until(() => subscription.isCancelled, 'it has ended');
     expect(errors).toEqual(['InvalidInput']);
   });
 
-  test('a watch that cannot begin is told once: a wrong parameter, a client that has ended', async () => {
+  test('watch that cannot start reports the error once', async () => {
     const client = await withTasks();
     const codes: string[] = [];
     const handlers = { onRows: () => undefined, onError: (error: RejoinError) => codes.push(error.code) };
     const wrong = client.watch('SELECT ?', [undefined as never], handlers);
-    await until(() => wrong.isCancelled, 'it is over');
+    await until(() => wrong.isCancelled, 'it has ended');
     await client.shutdown();
     const late = client.watch('SELECT 1', [], handlers);
-    await until(() => late.isCancelled, 'it is over as well');
+    await until(() => late.isCancelled, 'it has ended');
     expect(codes).toEqual(['InvalidInput', 'Ended']);
   });
 
-  test('without onError, and when onError throws itself, the console shows it', async () => {
+  test('errors without a working onError are printed', async () => {
     const shown = vi.spyOn(console, 'error').mockImplementation(() => undefined);
     const client = await withTasks();
     client.watch('SELEC', [], { onRows: () => undefined });
@@ -192,11 +192,11 @@ describe('handlers', () => {
         throw new Error('own');
       },
     });
-    await until(() => shown.mock.calls.length === 2, 'both are shown');
+    await until(() => shown.mock.calls.length === 2, 'both are printed');
     shown.mockRestore();
   });
 
-  test('a slow handler skips what is stale and gets the latest', async () => {
+  test('slow handler skips stale results and gets the latest', async () => {
     const client = await withTasks();
     const seen: number[] = [];
     const first = gate();

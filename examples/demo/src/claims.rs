@@ -1,6 +1,6 @@
-//! What the demo claims, each with the look into the databases that shows it and the damage that would show.
+//! The claims of the demo. Each has a check and a fault (`--sabotage`) that the check must detect.
 //!
-//! A claim is read from the files themselves, never from what a process says of itself.
+//! A check reads the databases, never the reports of a process.
 
 use anyhow::{Result, ensure};
 
@@ -9,24 +9,24 @@ use crate::scene::{Scene, TABLES, cell, number, rows, tamper};
 use crate::stock::claims::{DEEDS, KOTLIN, RUST};
 use crate::{digests, stock};
 
-/// A claim: its sentence, its proof, and how `--sabotage` breaks it.
+/// A claim: its text, its check, and the fault that `--sabotage` injects.
 pub(crate) struct Claim {
     pub(crate) says: &'static str,
     pub(crate) proof: fn(&Scene) -> Result<()>,
     pub(crate) sabotage: fn(&Scene) -> Result<()>,
 }
 
-/// In the order in which the story proves them.
+/// In the order in which the demo checks them.
 pub(crate) const CLAIMS: [Claim; 21] = [
     Claim {
-        says: "the first sync brought every place to both devices",
+        says: "The first sync copied every place to both devices.",
         proof: first_sync_is_whole,
         sabotage: |scene| {
             tamper(&scene.device("phone"), "DELETE FROM places WHERE id = 'geo-1850147'")
         },
     },
     Claim {
-        says: "offline edits show at once on their device, and the server has none of them",
+        says: "Offline edits are visible on their device at once; the server has none of them.",
         proof: offline_edits_are_local,
         sabotage: |scene| {
             tamper(
@@ -36,12 +36,12 @@ pub(crate) const CLAIMS: [Claim; 21] = [
         },
     },
     Claim {
-        says: "the tablet died after its push arrived and before it knew: the server has it, the device does not know",
-        proof: died_not_knowing,
+        says: "The tablet was killed before the response to its push: the server has the mutations, the tablet has no verdict.",
+        proof: killed_before_response,
         sabotage: |scene| tamper(&scene.device("tablet"), "UPDATE rejoin_mutation SET state = 0"),
     },
     Claim {
-        says: "sent again after the restart, nothing was applied twice",
+        says: "After the restart the tablet sent its mutations again; none was applied twice.",
         proof: applied_once,
         sabotage: |scene| {
             tamper(
@@ -51,7 +51,7 @@ pub(crate) const CLAIMS: [Claim; 21] = [
         },
     },
     Claim {
-        says: "different columns of one row, edited apart, were merged",
+        says: "Edits of different columns of one row were merged.",
         proof: columns_merged,
         sabotage: |scene| {
             tamper(
@@ -61,45 +61,45 @@ pub(crate) const CLAIMS: [Claim; 21] = [
         },
     },
     Claim {
-        says: "the same column, edited apart: the first to arrive stands, the other is parked with both values",
+        says: "Edits of the same column: the first to arrive was accepted, the other is parked with both values.",
         proof: contested_is_parked,
         sabotage: |scene| {
             tamper(&scene.server(), "UPDATE places SET status = 'urgent' WHERE id = 'geo-3161732'")
         },
     },
     Claim {
-        says: "delete against edit: the row is gone everywhere, and the edit is kept, parked",
+        says: "Delete against edit: the row is deleted everywhere, and the edit is parked.",
         proof: delete_against_edit,
         sabotage: |scene| {
             tamper(&scene.server(), "UPDATE places SET deleted_at = NULL WHERE id = 'geo-2988507'")
         },
     },
     Claim {
-        says: "new rows came with their children to the other device",
-        proof: families_arrived,
+        says: "New rows arrived on the other device with their children.",
+        proof: children_arrived,
         sabotage: |scene| {
             tamper(&scene.device("phone"), "DELETE FROM notes WHERE id = 'note-tablet-2'")
         },
     },
     Claim {
-        says: "the write that broke the server's CHECK is parked with its reason and payload, and blocked nothing",
+        says: "The write that violates the server's CHECK is parked with its reason and payload, and blocked no other mutation.",
         proof: refused_is_parked,
         sabotage: |scene| {
             tamper(&scene.device("phone"), "UPDATE rejoin_mutation SET reason = NULL")
         },
     },
     Claim {
-        says: "the action take_part, performed on both offline: each sees what it took of the five, the server still has five",
+        says: "Both devices performed take_part offline: the tablet shows 3 parts left, the phone 1, the server 5.",
         proof: |scene| stock::claims::taken_apart(scene, &RUST),
         sabotage: |scene| stock::claims::change(scene, &RUST, "server", 3),
     },
     Claim {
-        says: "both takings count: the phone's ran again on what the tablet had left, and one is left everywhere",
+        says: "Both actions count: the phone's ran again on the tablet's result, and 1 part is left everywhere.",
         proof: |scene| stock::claims::both_count(scene, &RUST),
         sabotage: |scene| stock::claims::change(scene, &RUST, "server", 3),
     },
     Claim {
-        says: "the taking that was too much by then is parked with the rule's words and its arguments; nothing of it is in the rows",
+        says: "The third take_part exceeds the remaining stock: it is parked with its arguments and the rule's message, and changes no row.",
         proof: |scene| stock::claims::too_much_is_parked(scene, &RUST),
         sabotage: |scene| {
             tamper(
@@ -109,17 +109,17 @@ pub(crate) const CLAIMS: [Claim; 21] = [
         },
     },
     Claim {
-        says: "an undo gave the two back, on the server and both devices; one that others had built on was refused",
+        says: "An undo returned the 2 parts on the server and both devices; the undo of an action that others depend on was refused.",
         proof: |scene| stock::claims::undone(scene, &RUST),
         sabotage: |scene| stock::claims::change(scene, &RUST, "tablet", 1),
     },
     Claim {
-        says: "a redo took them again, everywhere",
+        says: "A redo took them again on the server and both devices.",
         proof: |scene| stock::claims::redone(scene, &RUST),
         sabotage: |scene| stock::claims::change(scene, &RUST, "phone", 3),
     },
     Claim {
-        says: "digests of every synced table are equal on the server and both devices",
+        says: "The digests of every synced table are equal on the server and both devices.",
         proof: digests_agree,
         sabotage: |scene| {
             tamper(
@@ -129,34 +129,34 @@ pub(crate) const CLAIMS: [Claim; 21] = [
         },
     },
     Claim {
-        says: "each edit is accounted for: accepted once by the server, or parked on its device",
+        says: "Each edit was accepted once by the server or is parked on its device.",
         proof: all_accounted_for,
         sabotage: |scene| tamper(&scene.device("tablet"), "DELETE FROM rejoin_history"),
     },
     Claim {
-        says: "with a device in Kotlin: both take offline by the same declaration, and each sees its own takings only",
+        says: "Kotlin: both devices performed the same declared action offline, and each sees only its own.",
         proof: |scene| stock::claims::taken_apart(scene, &KOTLIN),
         sabotage: |scene| stock::claims::change(scene, &KOTLIN, "server", 3),
     },
     Claim {
-        says: "with a device in Kotlin: its taking ran again on what the tablet had left, and one is left everywhere",
+        says: "Kotlin: the device's action ran again on the tablet's result, and 1 part is left everywhere.",
         proof: |scene| stock::claims::both_count(scene, &KOTLIN),
         sabotage: |scene| stock::claims::change(scene, &KOTLIN, "kotlin", 3),
     },
     Claim {
-        says: "with a device in Kotlin: the taking that was too much is parked there, whole, with the rule's words",
+        says: "Kotlin: the action that exceeds the remaining stock is parked there with the rule's message.",
         proof: |scene| stock::claims::too_much_is_parked(scene, &KOTLIN),
         sabotage: |scene| {
             tamper(&scene.device("kotlin"), "UPDATE rejoin_mutation SET detail = NULL")
         },
     },
     Claim {
-        says: "with a device in Kotlin: its undo gave the two back everywhere",
+        says: "Kotlin: an undo returned the 2 parts on the server and both devices.",
         proof: |scene| stock::claims::undone(scene, &KOTLIN),
         sabotage: |scene| stock::claims::change(scene, &KOTLIN, "tablet", 1),
     },
     Claim {
-        says: "with a device in Kotlin: its redo took them again, everywhere",
+        says: "Kotlin: a redo took them again on the server and both devices.",
         proof: |scene| stock::claims::redone(scene, &KOTLIN),
         sabotage: |scene| tamper(&scene.device("kotlin"), "DELETE FROM rejoin_history"),
     },
@@ -167,7 +167,7 @@ const DEVICES: [&str; 2] = ["tablet", "phone"];
 fn first_sync_is_whole(scene: &Scene) -> Result<()> {
     const SQL: &str = "SELECT id, name, country, latitude, longitude, population, timezone, status FROM places ORDER BY id";
     let server = rows(&scene.server(), SQL)?;
-    ensure!(server.len() >= 2_000, "the server has {} places only", server.len());
+    ensure!(server.len() >= 2_000, "the server has only {} places", server.len());
     for name in DEVICES {
         let device = rows(&scene.device(name), SQL)?;
         ensure!(
@@ -176,14 +176,14 @@ fn first_sync_is_whole(scene: &Scene) -> Result<()> {
             device.len(),
             server.len()
         );
-        ensure!(device == server, "{name} has all places, but not all their values");
+        ensure!(device == server, "{name} has all places, but some values differ");
     }
     Ok(())
 }
 
 fn offline_edits_are_local(scene: &Scene) -> Result<()> {
     let status = |id: &str| format!("SELECT status FROM places WHERE id = '{id}'");
-    let seen = [
+    let edits = [
         ("tablet", status(MERGED), "inspected"),
         ("tablet", status(CONTESTED), "closed"),
         ("tablet", status(DELETED), "(no row)"),
@@ -194,7 +194,7 @@ fn offline_edits_are_local(scene: &Scene) -> Result<()> {
         ("phone", "SELECT score FROM visits WHERE id = 'visit-phone'".to_owned(), "72"),
         ("phone", "SELECT score FROM visits WHERE id = 'visit-refused'".to_owned(), "140"),
     ];
-    for (name, sql, expected) in seen {
+    for (name, sql, expected) in edits {
         let found = cell(&scene.device(name), &sql)?;
         ensure!(found == expected, "{name}: {sql}: expected {expected}, found {found}");
     }
@@ -206,21 +206,21 @@ fn offline_edits_are_local(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-fn died_not_knowing(scene: &Scene) -> Result<()> {
+fn killed_before_response(scene: &Scene) -> Result<()> {
     let arrived =
         number(&scene.server(), "SELECT count(*) FROM notes WHERE visit_id = 'visit-tablet'")?;
     ensure!(arrived == 2, "the server has {arrived} of the tablet's 2 notes");
     let made = made_on("tablet");
-    let unsure = number(
+    let uncertain = number(
         &scene.device("tablet"),
         "SELECT count(*) FROM rejoin_mutation WHERE state IN (1, 2)",
     )?;
     ensure!(
-        unsure == made,
-        "{unsure} of the tablet's {made} mutations are sent and without a verdict"
+        uncertain == made,
+        "{uncertain} of the tablet's {made} mutations are sent and without a verdict"
     );
-    let known = number(&scene.device("tablet"), "SELECT count(*) FROM rejoin_history")?;
-    ensure!(known == 0, "the tablet knows of {known} verdicts");
+    let accepted = number(&scene.device("tablet"), "SELECT count(*) FROM rejoin_history")?;
+    ensure!(accepted == 0, "the tablet has {accepted} accepted mutations");
     Ok(())
 }
 
@@ -230,7 +230,7 @@ fn applied_once(scene: &Scene) -> Result<()> {
         ensure!(found == expected, "{sql} on the server: expected {expected}, found {found}");
     }
     let accepted = number(&scene.device("tablet"), "SELECT count(*) FROM rejoin_history")?;
-    ensure!(accepted == made_on("tablet"), "the tablet learned of {accepted} verdicts");
+    ensure!(accepted == made_on("tablet"), "the tablet has {accepted} accepted mutations");
     Ok(())
 }
 
@@ -263,7 +263,7 @@ fn delete_against_edit(scene: &Scene) -> Result<()> {
     parked_detail(scene, DELETED).map(drop)
 }
 
-fn families_arrived(scene: &Scene) -> Result<()> {
+fn children_arrived(scene: &Scene) -> Result<()> {
     everywhere(
         scene,
         "SELECT string_agg(visits.id || ': ' || score || ', ' || notes.id, '; ' ORDER BY notes.id)
@@ -299,16 +299,16 @@ fn all_accounted_for(scene: &Scene) -> Result<()> {
     for name in DEVICES {
         let waiting =
             number(&scene.device(name), "SELECT count(*) FROM rejoin_mutation WHERE state <> 3")?;
-        ensure!(waiting == 0, "{waiting} edits of the {name} still wait");
+        ensure!(waiting == 0, "{waiting} edits of the {name} are still pending");
         let accepted = rows(&scene.device(name), "SELECT lower(hex(id)) FROM rejoin_history")?;
         let parked = rows(
             &scene.device(name),
             "SELECT lower(hex(id)) FROM rejoin_mutation WHERE state = 3",
         )?;
-        let deeds = DEEDS.iter().map(|(device, deeds)| if *device == name { *deeds } else { 0 });
-        let made = made_on(name) + deeds.sum::<i64>();
+        let actions = DEEDS.iter().map(|(device, count)| if *device == name { *count } else { 0 });
+        let made = made_on(name) + actions.sum::<i64>();
         let found = i64::try_from(accepted.len() + parked.len())?;
-        ensure!(found == made, "the {name} made {made} edits and can account for {found}");
+        ensure!(found == made, "the {name} made {made} edits, but {found} are accepted or parked");
         for (ids, expected) in [(&accepted, 1), (&parked, 0)] {
             for id in ids.iter().flatten() {
                 let sql = format!(
@@ -326,7 +326,7 @@ fn made_on(device: &str) -> i64 {
     EDITS.iter().map(|edit| i64::from(edit.device == device)).sum()
 }
 
-/// The same answer on the server and on both devices.
+/// Checks that the server and both devices return the expected cell.
 fn everywhere(scene: &Scene, sql: &str, expected: &str) -> Result<()> {
     for (name, site) in [
         ("server", scene.server()),
@@ -339,7 +339,7 @@ fn everywhere(scene: &Scene, sql: &str, expected: &str) -> Result<()> {
     Ok(())
 }
 
-/// What the phone keeps of its parked edit of this row.
+/// The stored detail of the phone's parked edit of this row.
 fn parked_detail(scene: &Scene, row: &str) -> Result<String> {
     let parked =
         rows(&scene.device("phone"), "SELECT detail FROM rejoin_mutation WHERE state = 3")?;

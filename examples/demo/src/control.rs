@@ -1,6 +1,7 @@
-//! What the narrator and a device process say to each other: one JSON object a line, over the device's stdin and stdout.
+//! The protocol between the controller and a device process: one JSON object per line over
+//! stdin and stdout.
 //!
-//! A device ends when its stdin closes, so that it cannot outlive the narrator, however that one ends.
+//! A device exits when its stdin closes, so it cannot outlive the controller.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -14,47 +15,47 @@ use serde::{Deserialize, Serialize};
 
 use crate::interop;
 
-/// What a device is asked to do.
+/// A command to a device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub(crate) enum Order {
-    /// Start to sync, and say when the first sync is done.
+    /// Start syncing, and report when the first sync is complete.
     FirstSync,
-    /// Run these statements in one transaction, as the app would.
+    /// Run these statements in one transaction.
     Write { statements: Vec<String> },
     /// Perform a declared action.
     Perform { action: String, arguments: serde_json::Value },
-    /// Take a mutation back.
+    /// Undo a mutation.
     Undo { id: String },
-    /// Take the undo of a mutation back.
+    /// Redo an undone mutation.
     Redo { id: String },
-    /// Push and pull, once, and say what came of it.
+    /// Push and pull once, and report the result.
     Sync,
-    /// Push and pull behind the narrator's back; answers at once.
+    /// Push and pull in the background; answers at once.
     SyncInBackground,
-    /// The mutations of the queue.
+    /// Report the mutations of the queue.
     Pending,
-    /// Close the database and end.
+    /// Close the database and exit.
     Shutdown,
 }
 
-/// What a device answers.
+/// An answer of a device.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "said", rename_all = "snake_case")]
 pub(crate) enum Report {
-    /// How far a sync is.
+    /// The progress of a sync.
     Progress { done: u64, total: u64, rate: f64 },
-    /// The order was carried out.
+    /// The command succeeded.
     Done { detail: String },
-    /// The action was performed, or the undo made: the mutation that it is, and what it gave back.
+    /// The action, undo or redo succeeded: its mutation and its return value.
     Made { id: Option<String>, value: serde_json::Value },
-    /// The rules of the action refused it, or other work stands on what was to be undone: nothing was changed.
+    /// A precondition of the action failed, or later changes prevent the undo. Nothing was changed.
     Refused { why: String },
-    /// Nobody could be reached; everything is kept.
+    /// The server did not respond; all mutations stay queued.
     Offline,
     /// The queue.
     Queue { mutations: Vec<QueueItem> },
-    /// The order failed.
+    /// The command failed.
     Failed { why: String },
 }
 
@@ -67,29 +68,29 @@ pub(crate) struct QueueItem {
     pub(crate) detail: Option<String>,
 }
 
-/// A child process that follows orders.
+/// A child process that executes commands.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Receiver<String>,
     name: String,
-    /// Whether it is a device of another language, which has words of its own.
+    /// Whether it is a device in another language, which uses the protocol of `tests/interop`.
     interop: bool,
 }
 
-/// How long anything in the story may take; far above what it takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Timeout of each answer; far above the normal duration.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Process {
-    /// Starts this same program with other arguments.
+    /// Starts this program with other arguments.
     pub(crate) fn start(name: &str, arguments: &[&str], log: &Path) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(arguments);
         Self::of(name, command, log)
     }
 
-    /// Starts any program that takes its orders from stdin and answers on stdout.
+    /// Starts a program that reads commands from stdin and answers on stdout.
     pub(crate) fn of(name: &str, mut command: Command, log: &Path) -> Result<Self> {
         let errors = std::fs::File::options().create(true).append(true).open(log)?;
         let mut child = command
@@ -111,7 +112,7 @@ impl Process {
         Ok(Self { child, stdin, lines, name: name.to_owned(), interop: false })
     }
 
-    /// From here on it is given orders in the words of `tests/interop`.
+    /// Switches to the protocol of `tests/interop`.
     pub(crate) fn speaks_interop(&mut self) {
         self.interop = true;
     }
@@ -119,23 +120,23 @@ impl Process {
     /// The next line that the process prints.
     pub(crate) fn line(&self) -> Result<String> {
         self.lines
-            .recv_timeout(PATIENCE)
-            .with_context(|| format!("{} said nothing for {} s", self.name, PATIENCE.as_secs()))
+            .recv_timeout(TIMEOUT)
+            .with_context(|| format!("{} printed nothing for {} s", self.name, TIMEOUT.as_secs()))
     }
 
-    /// Gives an order without waiting for the answer.
+    /// Sends a command without waiting for the answer.
     pub(crate) fn order(&mut self, order: &Order) -> Result<()> {
         self.write(order)
     }
 
     /// Writes a line.
     pub(crate) fn write(&mut self, order: &impl Serialize) -> Result<()> {
-        let stdin = self.stdin.as_mut().context("the process was ended")?;
+        let stdin = self.stdin.as_mut().context("the process was killed")?;
         writeln!(stdin, "{}", serde_json::to_string(order)?)?;
         Ok(stdin.flush()?)
     }
 
-    /// Gives an order and waits for its end; `progress` hears what comes between.
+    /// Sends a command and waits for its answer; calls `progress` for each progress report.
     pub(crate) fn carry_out(
         &mut self,
         order: &Order,
@@ -155,12 +156,12 @@ impl Process {
         }
     }
 
-    /// The process's number.
+    /// The process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Ends it as the power going out would: SIGKILL, and nothing is flushed or said.
+    /// Kills the process with SIGKILL: it cannot flush or report anything.
     pub(crate) fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
@@ -171,14 +172,14 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.stdin = None; // Its stdin ends, and with it the process ...
+        self.stdin = None; // The process exits when its stdin closes ...
         for _ in 0..50 {
             if matches!(self.child.try_wait(), Ok(Some(_)) | Err(_)) {
                 return;
             }
             thread::sleep(Duration::from_millis(20));
         }
-        let _ = self.child.kill(); // ... or after a second, without being asked.
+        let _ = self.child.kill(); // ... or is killed after a second.
         let _ = self.child.wait();
     }
 }

@@ -1,4 +1,4 @@
-//! A device process: an app with a Rejoin client, which takes its orders from stdin and answers on stdout.
+//! A device process: an app that reads commands from stdin and answers on stdout.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, Write as _, stdin, stdout};
@@ -17,13 +17,13 @@ use crate::control::{Order, QueueItem, Report};
 use crate::scene::USER;
 use crate::stock::TAKE_PART;
 
-/// Follows orders until stdin ends.
+/// Executes commands until stdin closes.
 pub(crate) fn run(name: &str, file: &Path, url: &str) -> Result<()> {
     let config = Config {
         server_url: Some(url.to_owned()),
         user_id: Some(USER.to_owned()),
         device_name: name.to_owned(),
-        page_size: 250, // Small pages, so that there is a progress to watch.
+        page_size: 250, // Small pages, so that progress is visible.
         ..Config::new(file)
     };
     let actions = Some(Actions::new().declare(TAKE_PART).into());
@@ -46,8 +46,8 @@ pub(crate) fn run(name: &str, file: &Path, url: &str) -> Result<()> {
     Ok(())
 }
 
-/// What comes in on stdin. Its end ends the process, also in the middle of an order that waits for a server which is gone:
-/// the file is as safe as after a crash.
+/// The lines of stdin. When it closes, the process exits, even while a command waits for an
+/// unreachable server; the file survives that as it survives a crash.
 fn orders() -> Receiver<String> {
     let (sender, orders) = channel();
     thread::spawn(move || {
@@ -75,8 +75,8 @@ fn follow(client: &Client, order: Order) -> rejoin_core::Result<Report> {
             let id = performed.id.map(|id| id.to_string());
             Ok(Report::Made { id, value: performed.value })
         }
-        Order::Undo { id } => client.undo(known(&id)?).wait().map(made),
-        Order::Redo { id } => client.redo(known(&id)?).wait().map(made),
+        Order::Undo { id } => client.undo(parse(&id)?).wait().map(made),
+        Order::Redo { id } => client.redo(parse(&id)?).wait().map(made),
         Order::Sync => {
             let report = client.sync_and_wait(None).wait()?;
             Ok(Report::Done {
@@ -98,7 +98,7 @@ fn follow(client: &Client, order: Order) -> rejoin_core::Result<Report> {
                     id: mutation.id.to_string(),
                     state: format!("{:?}", mutation.state).to_lowercase(),
                     reason: mutation.reason.map(|reason| format!("{reason:?}").to_lowercase()),
-                    detail: mutation.detail.as_deref().and_then(told),
+                    detail: mutation.detail.as_deref().and_then(describe),
                 })
                 .collect();
             Ok(Report::Queue { mutations })
@@ -110,8 +110,8 @@ fn follow(client: &Client, order: Order) -> rejoin_core::Result<Report> {
     }
 }
 
-fn known(id: &str) -> rejoin_core::Result<MutationId> {
-    let why = || Error::Refused { what: id.to_owned(), why: String::from("it names no mutation") };
+fn parse(id: &str) -> rejoin_core::Result<MutationId> {
+    let why = || Error::Refused { what: id.to_owned(), why: String::from("not a mutation id") };
     MutationId::parse(id).ok_or_else(why)
 }
 
@@ -123,7 +123,7 @@ fn made(undone: Undone) -> Report {
     Report::Made { id, value: serde_json::Value::Null }
 }
 
-/// Starts to sync, and tells how far it is until the tables are whole.
+/// Starts syncing and reports progress until the first sync is complete.
 fn first_sync(client: &Client) -> rejoin_core::Result<Report> {
     let watching = client.on_status(|status| {
         if let State::Applying(rows) = status.state {
@@ -146,16 +146,16 @@ fn first_sync(client: &Client) -> rejoin_core::Result<Report> {
     let rate = places as f64 / took;
     let done = places.unsigned_abs();
     say(&Report::Progress { done, total: done, rate });
-    Ok(Report::Done { detail: format!("registered, and {places} places came, in {took:.2} s") })
+    Ok(Report::Done { detail: format!("registered and received {places} places in {took:.2} s") })
 }
 
-/// The server's words, and both values of each column in conflict.
-fn told(detail: &str) -> Option<String> {
+/// The server's message, and both values of each column in conflict.
+fn describe(detail: &str) -> Option<String> {
     let detail: serde_json::Value = serde_json::from_str(detail).ok()?;
     let text = |name: &str| detail[name].as_str().unwrap_or_default();
     let (code, message) = (text("code"), text("message"));
-    let mut told = match (text("table_name"), text("record_id")) {
-        ("", _) => format!("({code}): {message}"), // An action's own rule knows no row.
+    let mut line = match (text("table_name"), text("record_id")) {
+        ("", _) => format!("({code}): {message}"), // A precondition of an action has no row.
         (table, row) => format!("{table} {row} ({code}): {message}"),
     };
     for row in detail["rows"].as_array().into_iter().flatten() {
@@ -163,13 +163,13 @@ fn told(detail: &str) -> Option<String> {
             row["columns"].as_array().into_iter().flatten().filter_map(|name| name.as_str())
         {
             let (mine, theirs) = (&row["mine"][column], &row["theirs"][column]);
-            let _ = write!(told, "; {column}: mine {mine}, theirs {theirs}");
+            let _ = write!(line, "; {column}: mine {mine}, theirs {theirs}");
         }
     }
-    Some(told)
+    Some(line)
 }
 
-/// One line, whole, whoever else is talking.
+/// Prints one line. The lock keeps lines of several threads apart.
 fn say(report: &Report) {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock();

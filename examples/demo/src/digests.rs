@@ -1,4 +1,4 @@
-//! Digests of the synced tables, computed here from each database, with the code that server and client use (D30).
+//! Digests of the synced tables, computed with the digest code of server and client.
 
 use anyhow::{Context, Result};
 use rejoin_protocol::digest::{Digest, covered};
@@ -8,7 +8,7 @@ use crate::scene::{Scene, TABLES, cell};
 use crate::site::Site;
 use crate::tell::Teller;
 
-/// The digest of the server's table: its living rows.
+/// The digest of the server's table, without deleted rows.
 pub(crate) fn server(scene: &Scene, table: &str) -> Result<Digest> {
     digest(scene, &scene.server(), table, "WHERE deleted_at IS NULL")
 }
@@ -18,7 +18,7 @@ pub(crate) fn device(scene: &Scene, name: &str, table: &str) -> Result<Digest> {
     digest(scene, &scene.device(name), table, "")
 }
 
-/// Draws them all.
+/// Prints all digests as a table.
 pub(crate) fn show(scene: &Scene, teller: &Teller) -> Result<()> {
     let mut lines = Vec::new();
     for table in TABLES {

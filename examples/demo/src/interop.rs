@@ -1,6 +1,7 @@
-//! A device in another language: the program that `tests/interop` has of it, which follows other words than a device of this demo.
+//! A device in another language: the device program of `tests/interop`, which has its own protocol.
 //!
-//! One JSON object a line, each answered by one line. How it is started stands in a file, as `{"words": [..], "folder": .. | null}`.
+//! One JSON object per line, each answered by one line. A file contains the command line of the
+//! program as `{"words": [..], "folder": .. | null}`.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +14,7 @@ use crate::control::{Order, Process, Report};
 use crate::scene::USER;
 use crate::stock::TAKE_PART;
 
-/// How the program is started.
+/// The command line of the program.
 #[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Program {
     words: Vec<String>,
@@ -21,13 +22,13 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Reads the file that says it.
+    /// Reads the command line from a file.
     pub(crate) fn read(file: &Path) -> Result<Self> {
         let text = std::fs::read(file).with_context(|| file.display().to_string())?;
         serde_json::from_slice(&text).with_context(|| file.display().to_string())
     }
 
-    /// Starts it, and lets it open its file.
+    /// Starts the program and makes it open its database file.
     pub(crate) fn open(&self, name: &str, file: &Path, url: &str, log: &Path) -> Result<Process> {
         let [program, arguments @ ..] = self.words.as_slice() else { bail!("{name}: no program") };
         let mut command = Command::new(program);
@@ -45,7 +46,7 @@ impl Program {
     }
 }
 
-/// Gives an order in its words.
+/// Sends a command in the protocol of `tests/interop`.
 pub(crate) fn carry_out(process: &mut Process, order: &Order) -> Result<Report> {
     let text = match order {
         Order::Perform { action, arguments } => {
@@ -55,7 +56,7 @@ pub(crate) fn carry_out(process: &mut Process, order: &Order) -> Result<Report> 
         Order::Redo { id } => json!({"do": "redo", "id": id}),
         Order::Sync => json!({"do": "sync"}),
         Order::Shutdown => json!({"do": "quit"}),
-        other => bail!("a device in another language is not asked for {other:?}"),
+        other => bail!("a device in another language has no command for {other:?}"),
     };
     let answer = exchange(process, &text)?;
     if let Some(why) = answer["reason"].as_str() {
@@ -76,7 +77,7 @@ pub(crate) fn carry_out(process: &mut Process, order: &Order) -> Result<Report> 
     })
 }
 
-/// One line there, one line back. A refusal is an answer; any other error is not.
+/// Writes one line and reads one. A refusal is a valid answer; any other error fails.
 fn exchange(process: &mut Process, order: &Json) -> Result<Json> {
     process.write(order)?;
     let line = process.line()?;

@@ -1,10 +1,10 @@
-//! Rejoin's main job on real data, in under a minute: one server, two devices, each its own process.
+//! Demo of offline edits and syncing on real data: one server and two devices as processes.
 //!
-//! Run with `cargo xtask demo`. `--keep` leaves the files, `--pace` gives time to read, `--sabotage N` breaks claim N and
-//! ends with an error that names it.
+//! Run with `cargo xtask demo`. `--keep` keeps the files, `--pace` pauses between chapters.
+//! `--sabotage N` breaks claim N; the demo then ends with an error that names it.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::disallowed_methods)]
-#![allow(clippy::unused_self)] // The teller tells, also where it needs nothing of itself.
+#![allow(clippy::unused_self)] // For uniform methods of `Teller`.
 
 mod claims;
 mod control;
@@ -33,11 +33,11 @@ use rejoin_postgres::Database;
 use stock::claims::KOTLIN;
 
 #[derive(Parser)]
-#[command(about = "Rejoin's main job on real data: one server, two devices, two thousand places")]
+#[command(about = "Demo of Rejoin on real data: one server, two devices, 2,500 places")]
 struct Arguments {
     #[command(subcommand)]
     role: Option<Role>,
-    /// Leave the databases and logs in this folder's `.demo`, for looking.
+    /// Keep the databases and logs in `.demo` in the current folder.
     #[arg(long)]
     keep: bool,
     /// Pause for this many seconds before each chapter.
@@ -46,18 +46,18 @@ struct Arguments {
     /// Break this claim; the demo must then fail and name it.
     #[arg(long, value_name = "N")]
     sabotage: Option<usize>,
-    /// Store the server's tables in PostgreSQL, found as the tests find it.
+    /// Store the server's tables in PostgreSQL, located as in the tests.
     #[arg(long)]
     postgres: bool,
-    /// Add a device written in Kotlin: the file says how it is started; `cargo xtask demo --kotlin` makes it.
+    /// Add a device in Kotlin; `cargo xtask demo --kotlin` writes this file with its command line.
     #[arg(long, value_name = "FILE")]
     kotlin: Option<PathBuf>,
 }
 
-/// The processes of the story; the narrator starts them.
+/// The roles of the processes that the controller starts.
 #[derive(Subcommand)]
 enum Role {
-    /// Serve a database until stdin ends: a file, or else one of PostgreSQL.
+    /// Serve a database, a file or PostgreSQL, until stdin closes.
     #[command(hide = true)]
     Server {
         #[arg(long)]
@@ -65,7 +65,7 @@ enum Role {
         #[arg(long)]
         postgres: Option<String>,
     },
-    /// Be a device that takes orders from stdin until it ends.
+    /// Run a device that executes commands from stdin until it closes.
     #[command(hide = true)]
     Device {
         #[arg(long)]
@@ -80,7 +80,7 @@ enum Role {
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        // `{:?}` has the backtrace, if one was captured (`cargo xtask demo --backtrace`).
+        // `{:?}` prints the backtrace, if one was captured (`cargo xtask demo --backtrace`).
         Err(error) if std::env::var_os("RUST_BACKTRACE").is_some_and(|set| set != "0") => {
             eprintln!("error: {error:?}");
             ExitCode::FAILURE
@@ -96,11 +96,11 @@ fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.role {
         Some(Role::Server { file, postgres }) => server::run(file, postgres.as_deref()),
         Some(Role::Device { name, file, url }) => device::run(name, file, url),
-        None => tell(arguments),
+        None => run_demo(arguments),
     }
 }
 
-fn tell(arguments: &Arguments) -> Result<()> {
+fn run_demo(arguments: &Arguments) -> Result<()> {
     if let Some(number) = arguments.sabotage {
         let known = claims::CLAIMS.len();
         anyhow::ensure!(
@@ -109,7 +109,7 @@ fn tell(arguments: &Arguments) -> Result<()> {
         );
         anyhow::ensure!(
             number < KOTLIN.first_claim || arguments.kotlin.is_some(),
-            "claim {number} is of the device in Kotlin, which is not here"
+            "claim {number} needs the device in Kotlin; run with --kotlin"
         );
     }
     let postgres = if arguments.postgres { Some(Arc::new(Database::create()?)) } else { None };
@@ -130,9 +130,9 @@ fn tell(arguments: &Arguments) -> Result<()> {
         sabotage: arguments.sabotage,
         kotlin: arguments.kotlin.as_deref().map(interop::Program::read).transpose()?,
     };
-    let told = story.tell();
+    let result = story.tell();
     if kept.is_none() {
         println!("   The files are in {}", folder.display());
     }
-    told
+    result
 }

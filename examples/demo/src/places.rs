@@ -1,4 +1,4 @@
-//! The real places that the app inspects: GeoNames, CC BY 4.0 (`data/ATTRIBUTION.md`).
+//! The places of the demo: real data from GeoNames, CC BY 4.0 (`data/ATTRIBUTION.md`).
 
 use anyhow::{Context, Result};
 
@@ -19,7 +19,7 @@ pub(crate) struct Place {
     pub(crate) timezone: String,
 }
 
-/// Every place of the file, in its order.
+/// All places of the file, in file order.
 pub(crate) fn all() -> Result<Vec<Place>> {
     CSV.lines()
         .skip(1)
@@ -40,7 +40,7 @@ fn parse(line: &str) -> Option<Place> {
     })
 }
 
-/// The cells of a line of CSV; a quoted cell may hold commas and doubled quotes.
+/// Splits a line of CSV into cells; a quoted cell may contain commas and doubled quotes.
 fn cells(line: &str) -> Vec<String> {
     let mut cells = vec![String::new()];
     let mut quoted = false;
@@ -59,7 +59,7 @@ fn cells(line: &str) -> Vec<String> {
     cells
 }
 
-/// Writes all places into the server's own table, as whoever fills that database would.
+/// Inserts all places into the server's table with plain SQL.
 pub(crate) fn fill(server: &Site, owner: &str) -> Result<usize> {
     let places = all()?;
     let text = |text: &str| format!("'{}'", text.replace('\'', "''"));
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_file_holds_at_least_two_thousand_real_places_each_once() {
+    fn file_has_at_least_2000_places_with_unique_ids() {
         let places = all().unwrap();
         assert!(places.len() >= 2_000, "{}", places.len());
         let ids: std::collections::HashSet<_> = places.iter().map(|place| &place.id).collect();
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quoted_cell_keeps_its_comma() {
+    fn quoted_cell_keeps_commas_and_quotes() {
         assert_eq!(cells(r#"1,"Bonn, Stadt",x"#), ["1", "Bonn, Stadt", "x"]);
         assert_eq!(cells(r#""say ""hi""",2"#), [r#"say "hi""#, "2"]);
     }

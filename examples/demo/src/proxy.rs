@@ -1,7 +1,7 @@
-//! The network between a device and the server: a cable that the story can cut, mend, or hold one way.
+//! A TCP proxy between a device and the server that can refuse connections or drop responses.
 //!
-//! Plain TCP on loopback, a thread per direction. Of HTTP it knows only how a push begins, so that what the devices live through is what a
-//! network does: connections refused, requests that arrive and answers that do not.
+//! Plain TCP on loopback with one thread per direction. It recognises only the start of a push
+//! request. The devices see ordinary faults: refused connections and lost responses.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -11,18 +11,18 @@ use std::thread;
 
 use anyhow::{Context, Result};
 
-/// What the cable does.
+/// The state of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cable {
-    /// Carries bytes both ways.
+    /// Forwards bytes in both directions.
     Whole,
-    /// Carries nothing; whoever connects is dropped at once.
+    /// Forwards nothing and closes new connections at once.
     Cut,
-    /// Carries everything until a push goes by, and from then on keeps the server's answers to itself.
+    /// Forwards everything until a push request passes, then drops the server's responses.
     HoldsPushAnswers,
 }
 
-/// A cable of one device.
+/// The proxy of one device.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     address: SocketAddr,
@@ -32,9 +32,9 @@ pub(crate) struct Proxy {
 #[derive(Debug)]
 struct Shared {
     state: AtomicU8,
-    /// Whether a push went by since the cable began to hold.
+    /// Whether a push request has passed since the last `set`.
     pushed: AtomicBool,
-    /// Bytes of answers that were held back.
+    /// Number of dropped response bytes.
     held: AtomicU64,
     open: Mutex<Vec<TcpStream>>,
 }
@@ -50,7 +50,7 @@ impl Shared {
 }
 
 impl Proxy {
-    /// Opens a whole cable to `server` on a free loopback port.
+    /// Opens a proxy to `server` on a free loopback port, in the state `Whole`.
     pub(crate) fn open(server: SocketAddr) -> Result<Self> {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free loopback port")?;
@@ -70,12 +70,12 @@ impl Proxy {
         Ok(Self { address, shared })
     }
 
-    /// What a device is given as its server.
+    /// The server URL for the device.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Changes what the cable does, for connections that are open too.
+    /// Changes the state, also for open connections.
     pub(crate) fn set(&self, cable: Cable) {
         self.shared.pushed.store(false, Ordering::SeqCst);
         self.shared.state.store(cable as u8, Ordering::SeqCst);
@@ -86,7 +86,7 @@ impl Proxy {
         }
     }
 
-    /// Bytes of answers that were held back so far.
+    /// The number of response bytes dropped so far.
     pub(crate) fn held(&self) -> u64 {
         self.shared.held.load(Ordering::SeqCst)
     }
@@ -94,7 +94,7 @@ impl Proxy {
 
 fn connect(device: TcpStream, server: SocketAddr, shared: &Arc<Shared>) -> Result<()> {
     if shared.is(Cable::Cut) {
-        return Ok(()); // Dropping the stream is the refusal.
+        return Ok(()); // Dropping the stream closes the connection.
     }
     let upstream = TcpStream::connect(server)?;
     device.set_nodelay(true)?;
@@ -124,7 +124,7 @@ fn connect(device: TcpStream, server: SocketAddr, shared: &Arc<Shared>) -> Resul
     Ok(())
 }
 
-/// How a push begins on the wire.
+/// The first bytes of a push request.
 const PUSH: &[u8] = b"POST /sync/push";
 
 fn pump(mut from: TcpStream, mut to: TcpStream, passes: impl Fn(&[u8]) -> bool) {

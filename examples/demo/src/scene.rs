@@ -1,4 +1,4 @@
-//! The databases of the story: whose they are, and where.
+//! The databases of the demo and their locations.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use anyhow::{Context, Result};
 use crate::site::Site;
 use rejoin_postgres::Database;
 
-/// The tables that are synced, parents first.
+/// The synced tables, parents first.
 pub(crate) const TABLES: [&str; 4] = ["places", "visits", "notes", "parts"];
 
-/// The user to whom both devices belong.
+/// The user of both devices.
 pub(crate) const USER: &str = "inspectors";
 
-/// What the server's database looks like before Rejoin comes to it. The CHECK is the server's own: the manifest does not
-/// carry it, so a device can write what it refuses.
+/// The tables of the server's database before Rejoin is added. The manifest does not contain the
+/// CHECK, so a device accepts a write that violates it.
 pub(crate) const SERVER_TABLES: &str = "
 CREATE TABLE places (
     id TEXT PRIMARY KEY NOT NULL, owner_id TEXT, name TEXT NOT NULL, country TEXT, latitude REAL, longitude REAL,
@@ -33,15 +33,15 @@ CREATE TABLE parts (
     created_at DATETIME, updated_at DATETIME, deleted_at DATETIME);
 ";
 
-/// Where everything lies.
+/// The locations of all databases and logs.
 #[derive(Debug, Clone)]
 pub(crate) struct Scene {
     pub(crate) folder: PathBuf,
-    /// The server's database, if it is not a file of the folder.
+    /// The server's database, if it is not a file in the folder.
     pub(crate) postgres: Option<Arc<Database>>,
 }
 
-/// The name of the server among those of the devices.
+/// The name of the server, used like a device name.
 const SERVER: &str = "server";
 
 impl Scene {
@@ -86,7 +86,7 @@ pub(crate) fn number(site: &Site, sql: &str) -> Result<i64> {
     text.parse().with_context(|| format!("{sql}: {text} is no number"))
 }
 
-/// Breaks tables on purpose, as only a sabotage does.
+/// Damages tables for `--sabotage`.
 pub(crate) fn tamper(site: &Site, sql: &str) -> Result<()> {
     site.tamper(sql)
 }

@@ -1,6 +1,6 @@
-//! The server process: a `rejoin-server` over the demo's own tables, on a free loopback port.
+//! The server process: a `rejoin-server` over the demo's tables, on a free loopback port.
 //!
-//! It prints its address and serves until its stdin ends, so that it cannot outlive the narrator.
+//! It prints its address and exits when its stdin closes, so it cannot outlive the controller.
 
 use std::io::Read;
 use std::net::Ipv4Addr;
@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::Result;
 use rejoin_server::{Config, Server, TableConfig};
 
-/// Serves the database of this URL, or else the file at this path.
+/// Serves the PostgreSQL database of this URL, or the file at this path without one.
 pub(crate) fn run(file: &Path, postgres: Option<&str>) -> Result<()> {
     let config = postgres
         .map_or_else(|| Config::new(file), Config::postgres)

@@ -1,5 +1,5 @@
-//! Where somebody's tables are, a file or the server's database of PostgreSQL, and how the narrator looks into them: by plain
-//! SQL, beside whoever has them open.
+//! The database of a device or the server: an SQLite file or PostgreSQL. The controller reads it
+//! with plain SQL while other processes have it open.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::scene::TABLES;
 use rejoin_postgres::{Database, Session};
 
-/// A place of tables.
+/// A database.
 #[derive(Debug, Clone)]
 pub(crate) enum Site {
     File(PathBuf),
@@ -31,11 +31,11 @@ impl Site {
         }
     }
 
-    /// The cells of a query by what their columns mean.
+    /// The cells of a query, decoded by the kinds of their columns.
     pub(crate) fn values(&self, sql: &str, kinds: &[ColumnKind]) -> Result<Vec<Vec<Value>>> {
         match self {
             Self::File(path) => {
-                let connection = look(path)?;
+                let connection = open(path)?;
                 let mut statement = connection.prepare(sql)?;
                 let rows = statement
                     .query_map([], |row| (0..kinds.len()).map(|at| row.get(at)).collect())?;
@@ -50,7 +50,7 @@ impl Site {
         }
     }
 
-    /// Somebody beside the server writes.
+    /// Runs SQL as a program other than the server.
     pub(crate) fn run(&self, sql: &str) -> Result<()> {
         match self {
             Self::File(path) => {
@@ -64,7 +64,7 @@ impl Site {
         }
     }
 
-    /// Breaks the tables on purpose, as only a sabotage does: with our triggers out of the way.
+    /// Damages the tables for `--sabotage`, with Rejoin's triggers disabled.
     pub(crate) fn tamper(&self, sql: &str) -> Result<()> {
         let silent: Vec<String> = match self {
             Self::File(_) => {
@@ -81,7 +81,7 @@ impl Site {
     }
 }
 
-/// What SQLite declares and names in another way.
+/// Translates type and table names of SQLite to those of PostgreSQL.
 fn in_postgres(sql: &str) -> String {
     [("DATETIME", "TIMESTAMPTZ"), (" REAL", " DOUBLE PRECISION"), ("rejoin_", "rejoin.")]
         .iter()
@@ -93,7 +93,7 @@ fn cells(session: &Session, sql: &str) -> Result<Vec<Vec<Option<String>>>> {
     session.cells(&sql).map_err(|why| anyhow!("{why}: {sql}"))
 }
 
-/// A cell as SQLite would hold it.
+/// Converts a cell of PostgreSQL to the value that SQLite stores.
 fn value(cell: Option<String>, kind: ColumnKind) -> Result<Value> {
     let Some(text) = cell else { return Ok(Value::Null) };
     Ok(match kind {
@@ -109,8 +109,8 @@ fn value(cell: Option<String>, kind: ColumnKind) -> Result<Value> {
     })
 }
 
-/// Opens a file for looking.
-fn look(path: &Path) -> Result<Connection> {
+/// Opens a file for reading.
+fn open(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)
         .with_context(|| format!("cannot open {}", path.display()))?;
@@ -120,7 +120,7 @@ fn look(path: &Path) -> Result<Connection> {
 }
 
 fn rows_of_a_file(path: &Path, sql: &str) -> Result<Vec<Vec<String>>> {
-    let connection = look(path)?;
+    let connection = open(path)?;
     let mut statement = connection.prepare(sql).with_context(|| sql.to_owned())?;
     let width = statement.column_count();
     let rows = statement.query_map([], |row| {

@@ -1,7 +1,7 @@
-//! The chapters of the stock: two devices take of the same five parts by an action that is declared once, as data.
+//! The stock chapters: two devices take from the same five parts with one declared action.
 //!
-//! A plain `UPDATE` says which number shall stand there; the action keeps what was meant, and so it runs again on the number that
-//! the other has left, or is refused there.
+//! A plain `UPDATE` records the resulting number. The action records the operation, so it runs
+//! again on the number that the other device has left, or is refused there.
 
 pub(crate) mod claims;
 
@@ -17,10 +17,10 @@ use crate::story::{Device, Story};
 /// The action, the same for every device and language.
 pub(crate) const TAKE_PART: &str = include_str!("../data/take_part.json");
 
-/// How many each taking takes.
+/// Number of parts that each action takes.
 const QUANTITY: i64 = 2;
 
-/// Puts five of each part into the server's own table.
+/// Inserts five of each part into the server's table.
 pub(crate) fn fill(server: &Site, owner: &str) -> Result<()> {
     server.run(&format!(
         "INSERT INTO parts (id, owner_id, name, stock)
@@ -29,7 +29,7 @@ pub(crate) fn fill(server: &Site, owner: &str) -> Result<()> {
 }
 
 impl Story {
-    /// Two devices, one stock: taken offline, replayed, refused, undone and done again.
+    /// Two devices share a stock: actions performed offline, replayed, refused, undone and redone.
     pub(crate) fn share_a_stock(
         &self,
         first: &mut Device,
@@ -37,16 +37,16 @@ impl Story {
         cast: &Cast,
     ) -> Result<()> {
         self.teller.chapter(&format!(
-            "{} and {} take of the same five: an action, not a number",
+            "{} and {} take 2 of the same 5 parts while offline, with the action take_part",
             first.name, second.name
         ));
-        let (of_first, of_second) = self.take_apart(first, second, cast)?;
-        self.meet_again(first, second, cast)?;
-        self.take_back(first, second, cast, &of_first, &of_second)
+        let (of_first, of_second) = self.take_offline(first, second, cast)?;
+        self.reconnect(first, second, cast)?;
+        self.undo_and_redo(first, second, cast, &of_first, &of_second)
     }
 
-    /// Both are offline. Gives the mutations of their first takings.
-    fn take_apart(
+    /// Performs the actions on both devices offline. Returns the first mutation of each device.
+    fn take_offline(
         &self,
         first: &mut Device,
         second: &mut Device,
@@ -61,8 +61,8 @@ impl Story {
         Ok((of_first, of_second))
     }
 
-    /// The first comes back first; the second has to take from what that one left.
-    fn meet_again(&self, first: &mut Device, second: &mut Device, cast: &Cast) -> Result<()> {
+    /// The first device syncs first, so the actions of the second run again on what is left.
+    fn reconnect(&self, first: &mut Device, second: &mut Device, cast: &Cast) -> Result<()> {
         first.cable.set(Cable::Whole);
         self.sync(first)?;
         second.cable.set(Cable::Whole);
@@ -70,13 +70,13 @@ impl Story {
         self.sync(first)?;
         self.claim(cast.first_claim + 1)?;
         let Report::Refused { why } = second.process.carry_out(&take(cast), |_, _, _| ())? else {
-            bail!("{} took {QUANTITY} of one", second.name)
+            bail!("{} took {QUANTITY} although only 1 is left", second.name)
         };
-        self.teller.say(&format!("{:<6} asks for two of the one that is left: {why}", second.name));
+        self.teller.say(&format!("{:<6} cannot take 2 when only 1 is left: {why}", second.name));
         self.claim(cast.first_claim + 2)
     }
 
-    fn take_back(
+    fn undo_and_redo(
         &self,
         first: &mut Device,
         second: &mut Device,
@@ -87,11 +87,11 @@ impl Story {
         let undo = |id: &str| Order::Undo { id: id.to_owned() };
         let Report::Refused { why } = first.process.carry_out(&undo(of_first), |_, _, _| ())?
         else {
-            bail!("{} has undone what others had built on", first.name)
+            bail!("{} has undone an action that others depend on", first.name)
         };
-        self.teller.say(&format!("{:<6} cannot undo its taking now: {why}", first.name));
+        self.teller.say(&format!("{:<6} cannot undo its action now: {why}", first.name));
         for (order, what) in [
-            (undo(of_second), "undoes its taking"),
+            (undo(of_second), "undoes its action"),
             (Order::Redo { id: of_second.to_owned() }, "redoes it"),
         ] {
             let report = second.process.carry_out(&order, |_, _, _| ())?;
@@ -104,12 +104,12 @@ impl Story {
         Ok(())
     }
 
-    /// Performs the action once; its mutation.
+    /// Performs the action once and returns the id of its mutation.
     fn takes(&self, device: &mut Device, cast: &Cast) -> Result<String> {
         let report = device.process.carry_out(&take(cast), |_, _, _| ())?;
         let Report::Made { id, value } = report else { bail!("{}: {report:?}", device.name) };
         self.teller.say(&format!(
-            "{:<6} takes {QUANTITY} of {}: {} left there",
+            "{:<6} takes {QUANTITY} of {}: {} left on this device",
             device.name, cast.part, value["left"]
         ));
         id.with_context(|| format!("{} took nothing", device.name))

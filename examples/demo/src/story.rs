@@ -1,4 +1,4 @@
-//! The story, chapter by chapter. What it tells it does; what it claims it reads from the files ([`crate::claims`]).
+//! The chapters of the demo: each runs its steps and then checks its claims ([`crate::claims`]).
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -15,17 +15,17 @@ use crate::stock::claims::{KOTLIN, RUST};
 use crate::tell::Teller;
 use crate::{digests, places, stock};
 
-/// One telling.
+/// One run of the demo.
 pub(crate) struct Story {
     pub(crate) scene: Scene,
     pub(crate) teller: Teller,
     /// The claim to break, if any.
     pub(crate) sabotage: Option<usize>,
-    /// How the device in Kotlin is started, if there is one.
+    /// The command line of the device in Kotlin, if there is one.
     pub(crate) kotlin: Option<Program>,
 }
 
-/// A device: its process, and the cable between it and the server.
+/// A device: its process, and the proxy between it and the server.
 pub(crate) struct Device {
     pub(crate) name: &'static str,
     pub(crate) process: Process,
@@ -33,7 +33,7 @@ pub(crate) struct Device {
 }
 
 impl Story {
-    /// Tells it; the error names the claim that did not hold.
+    /// Runs the demo; the error names the claim that failed.
     pub(crate) fn tell(&self) -> Result<()> {
         let started = Instant::now();
         let (server, address) = self.open_the_server()?;
@@ -48,7 +48,7 @@ impl Story {
         let mut claims = KOTLIN.first_claim - 1;
         let mut kotlin = None;
         if let Some(program) = &self.kotlin {
-            self.teller.chapter("A device in Kotlin comes to it");
+            self.teller.chapter("A device in Kotlin joins");
             let mut device = self.foreign("kotlin", address, program)?;
             self.sync(&mut device)?;
             self.share_a_stock(&mut tablet, &mut device, &KOTLIN)?;
@@ -61,7 +61,7 @@ impl Story {
         drop(server);
         self.teller.chapter("Done");
         self.teller.say(&format!(
-            "{} claims, each read from the databases, in {:.1} s.",
+            "{} claims, each checked in the databases, in {:.1} s.",
             claims,
             started.elapsed().as_secs_f64()
         ));
@@ -69,13 +69,13 @@ impl Story {
     }
 
     fn open_the_server(&self) -> Result<(Process, SocketAddr)> {
-        self.teller.chapter("A server, with its own tables and real places");
+        self.teller.chapter("Server: existing tables with real places");
         let database = self.scene.server();
         database.run(SERVER_TABLES)?;
         let file = self.scene.file("server").display().to_string();
         let mut arguments = vec!["server", "--file", &file];
         if let Some(postgres) = &self.scene.postgres {
-            self.teller.say("Its tables are in a PostgreSQL.");
+            self.teller.say("Its tables are in PostgreSQL.");
             arguments.extend(["--postgres", &postgres.url]);
         }
         let server = Process::start("the server", &arguments, &self.scene.log("server"))?;
@@ -85,7 +85,7 @@ impl Story {
         let count = places::fill(&database, USER)?;
         stock::fill(&database, USER)?;
         self.teller.say(&format!(
-            "It listens on {address}; {count} places from GeoNames (CC BY 4.0) were written by plain SQL beside it."
+            "It listens on {address}; another program inserts {count} places from GeoNames (CC BY 4.0) with plain SQL."
         ));
         Ok((server, address))
     }
@@ -110,7 +110,7 @@ impl Story {
     }
 
     fn first_sync(&self, tablet: &mut Device, phone: &mut Device) -> Result<()> {
-        self.teller.chapter("First sync: a tablet and a phone, each its own process and file");
+        self.teller.chapter("First sync: a tablet and a phone, each with its process and file");
         for device in [tablet, phone] {
             let mut last = (0, 0, 0.0);
             let report = device.process.carry_out(&Order::FirstSync, |done, total, rate| {
@@ -125,26 +125,25 @@ impl Story {
     }
 
     fn edit_offline(&self, tablet: &mut Device, phone: &mut Device) -> Result<()> {
-        self.teller.chapter("Both go offline, and work");
+        self.teller.chapter("Both devices edit offline");
         tablet.cable.set(Cable::Cut);
         phone.cable.set(Cable::Cut);
         for edit in &EDITS {
             let device = if edit.device == "tablet" { &mut *tablet } else { &mut *phone };
             let statements = edit.statements.iter().map(|sql| (*sql).to_owned()).collect();
             device.process.carry_out(&Order::Write { statements }, |_, _, _| ())?;
-            self.teller.say(&format!("{:<6} {}", edit.device, edit.told));
+            self.teller.say(&format!("{:<6} {}", edit.device, edit.text));
         }
         let report = phone.process.carry_out(&Order::Sync, |_, _, _| ())?;
-        ensure!(report == Report::Offline, "the phone should be offline, and said {report:?}");
+        ensure!(report == Report::Offline, "the phone should be offline, but reported {report:?}");
         self.show("before")?;
         self.claim(2)
     }
 
     fn die_in_mid_push(&self, tablet: &mut Device) -> Result<()> {
-        self.teller
-            .chapter("The tablet is killed after its push arrived and before the answer came");
+        self.teller.chapter("The tablet is killed between its push and the response");
         tablet.cable.set(Cable::HoldsPushAnswers);
-        // Its push is answered into nothing: the tablet only knows that it sent.
+        // The response is lost, so the tablet has sent mutations without verdicts.
         tablet.process.order(&Order::SyncInBackground)?;
         let arrived = || {
             number(
@@ -156,14 +155,14 @@ impl Story {
         let pid = tablet.process.pid();
         tablet.process.kill()?;
         self.teller.say(&format!(
-            "Killed process {pid} (SIGKILL); {} bytes of answers never reached it.",
+            "Killed process {pid} (SIGKILL); {} bytes of responses never reached it.",
             tablet.cable.held()
         ));
         self.claim(3)
     }
 
     fn come_back(&self, tablet: &mut Device, phone: &mut Device) -> Result<()> {
-        self.teller.chapter("The tablet starts again, and both are back on the network");
+        self.teller.chapter("The tablet restarts, and both devices are online again");
         tablet.cable.set(Cable::Whole);
         phone.cable.set(Cable::Whole);
         tablet.process = self.start("tablet", &tablet.cable)?;
@@ -178,7 +177,7 @@ impl Story {
     }
 
     fn account(&self, tablet: &mut Device, phone: &mut Device) -> Result<()> {
-        self.teller.chapter("The account");
+        self.teller.chapter("Final state");
         digests::show(&self.scene, &self.teller)?;
         self.claim(15)?;
         for device in [tablet, phone] {
@@ -186,7 +185,7 @@ impl Story {
             let Report::Queue { mutations } = report else { bail!("{}: {report:?}", device.name) };
             for item in mutations {
                 self.teller.say(&format!(
-                    "{:<6} keeps its mutation {}, {}, {}: {}",
+                    "{:<6} has mutation {} in its queue, {}, {}: {}",
                     device.name,
                     &item.id[..8.min(item.id.len())],
                     item.state,
@@ -198,7 +197,7 @@ impl Story {
         self.claim(16)
     }
 
-    /// The contested rows as the server and both devices have them.
+    /// Prints the edited rows of the server and both devices.
     fn show(&self, when: &str) -> Result<()> {
         let sql = format!(
             "SELECT name, coalesce(status, '-'), coalesce(inspector, '-') FROM places
@@ -218,7 +217,7 @@ impl Story {
         Ok(())
     }
 
-    /// Proves a claim, or breaks it first if this telling is a sabotage of it.
+    /// Checks a claim; damages the data first if `--sabotage` names it.
     pub(crate) fn claim(&self, number: usize) -> Result<()> {
         let claim = &CLAIMS[number - 1];
         if self.sabotage == Some(number) {
@@ -236,10 +235,10 @@ impl Story {
     }
 }
 
-/// Looks until something is so; gives up after ten seconds.
-fn wait_for(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
+/// Polls until the condition is true; fails after ten seconds.
+fn wait_for(what: &str, mut condition: impl FnMut() -> Result<bool>) -> Result<()> {
     let started = Instant::now();
-    while !is_so()? {
+    while !condition()? {
         ensure!(started.elapsed() < Duration::from_secs(10), "waited 10 s for {what}");
         std::thread::sleep(Duration::from_millis(10));
     }

@@ -1,8 +1,8 @@
-//! How the story is told: headings, tables, a progress bar, ticks.
+//! Output of the demo: headings, tables, a progress bar, claim results.
 
 use std::io::{IsTerminal, Write, stdout};
 
-/// The narrator.
+/// Prints the output of the demo.
 #[derive(Debug)]
 pub(crate) struct Teller {
     colour: bool,
@@ -10,7 +10,7 @@ pub(crate) struct Teller {
 }
 
 impl Teller {
-    /// Colours only on a terminal, and only if the user has nothing against it.
+    /// Uses colours only on a terminal, and not if `NO_COLOR` is set.
     pub(crate) fn new(pause: std::time::Duration) -> Self {
         let colour = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         Self { colour, pause }
@@ -20,28 +20,28 @@ impl Teller {
         if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    /// Begins a chapter.
+    /// Prints the title of a chapter.
     pub(crate) fn chapter(&self, title: &str) {
         std::thread::sleep(self.pause);
         println!("\n{}", self.paint("1", &format!("== {title}")));
     }
 
-    /// Says a sentence.
+    /// Prints a line.
     pub(crate) fn say(&self, text: &str) {
         println!("   {text}");
     }
 
-    /// Says that a claim holds.
+    /// Prints a claim that holds.
     pub(crate) fn holds(&self, number: usize, claim: &str) {
         println!("   {} {number:>2}. {claim}", self.paint("32", "[ok]"));
     }
 
-    /// Says that a claim does not hold.
+    /// Prints a claim that failed, and what was found.
     pub(crate) fn broken(&self, number: usize, claim: &str, found: &str) {
         println!("   {} {number:>2}. {claim}\n            {found}", self.paint("31", "[BROKEN]"));
     }
 
-    /// Draws a table.
+    /// Prints a table.
     pub(crate) fn table(&self, title: &str, header: &[&str], rows: &[Vec<String>]) {
         let mut widths: Vec<usize> = header.iter().map(|cell| cell.chars().count()).collect();
         for row in rows {
@@ -63,7 +63,7 @@ impl Teller {
         }
     }
 
-    /// Draws the bar anew on a terminal; elsewhere only its end is told.
+    /// Redraws the progress bar on a terminal; otherwise prints only its final state.
     pub(crate) fn progress(&self, who: &str, done: u64, total: u64, rate: f64, finished: bool) {
         let filled = usize::try_from(done * 24 / total.max(1)).unwrap_or(24).min(24);
         let bar = format!("{}{}", "#".repeat(filled), ".".repeat(24 - filled));

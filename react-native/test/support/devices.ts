@@ -1,20 +1,20 @@
-/** Devices of users of the real server, which sync when a story says so and else are still. */
+/** Devices of the real server that sync only on request. */
 import type { ClientConfig, RejoinClient, Services } from '../../src/index';
 import type { StoryServer } from './server';
 import { opened, within } from './world';
 
 let users = 0;
 
-/** Somebody new, so that no story sees another's rows. */
-export const somebody = (): string => `user-${(users += 1)}`;
+/** A new user, so that no test sees rows of another. */
+export const newUser = (): string => `user-${(users += 1)}`;
 
-/** A device of a user, whose schema came with the app. */
+/** A device of a user with a bundled schema. */
 export function device(server: StoryServer, user: string, config: Partial<ClientConfig> = {}, services: Services = {}): Promise<RejoinClient> {
   const { url: serverUrl, schemaJson } = server;
   return opened({ serverUrl, schemaJson, userId: user, syncIntervalMs: 3_600_000, pushDebounceMs: 0, ...config }, services);
 }
 
-/** Syncs, and is still afterwards. */
+/** Syncs the devices in order and stops their syncing. */
 export async function sync(...devices: RejoinClient[]): Promise<void> {
   for (const each of devices) {
     await within(each.syncAndWait(), 'syncing');
@@ -22,13 +22,13 @@ export async function sync(...devices: RejoinClient[]): Promise<void> {
   }
 }
 
-/** Writes, and tells the id of the mutation. */
+/** Writes and returns the id of the mutation. */
 export async function wrote(client: RejoinClient, sql: string, params: (string | number)[] = []): Promise<string> {
   await client.execute(sql, params);
   return (await client.pending()).at(-1)?.id ?? '';
 }
 
-/** A task of a user. */
+/** Inserts a task of a user. */
 export const CREATE = 'INSERT INTO task (id, user_id, title) VALUES (?, ?, ?)';
 
 /** The titles of all tasks, in order. */
@@ -36,7 +36,7 @@ export async function titles(client: RejoinClient): Promise<string[]> {
   return (await client.query<{ title: string }>('SELECT title FROM task ORDER BY id')).map(({ title }) => title);
 }
 
-/** Why the mutations in the queue are parked; `undefined` for one that waits. */
+/** Why the mutations in the queue are parked; `undefined` for a pending one. */
 export async function reasons(client: RejoinClient): Promise<(string | undefined)[]> {
   return (await client.pending()).map(({ reason }) => reason);
 }

@@ -1,4 +1,4 @@
-/** A program that ends without shutting its client down, in the way that its argument names; run by `exit.test.ts`. */
+/** A program that exits without shutting its client down, in the way given by its argument; run by `exit.test.ts`. */
 import { RejoinClient, setLogSink } from '../../src/index';
 
 const [path = '', how] = process.argv.slice(2);
@@ -15,7 +15,7 @@ if (how === 'amid calls') {
   void client.transaction(() => new Promise<never>(() => undefined)).catch(() => undefined);
   for (let at = 0; at < 50; at += 1) void client.query('SELECT * FROM task').catch(() => undefined);
   const end = performance.now() + 3;
-  while (performance.now() < end); // The engine's threads now stand before callbacks that nobody will serve.
+  while (performance.now() < end); // The engine's threads now block in callbacks that never run.
   process.exit(0);
 }
 console.log('done');

@@ -1,12 +1,12 @@
-/** All orders in which several actors can take their steps, each its own in order. */
+/** Enumerates the orders in which several actors can take their steps; each actor takes its own in order. */
 
-/** One step: whose, and which. */
+/** One step of an actor. */
 export interface Step {
   readonly actor: string;
   readonly name: string;
 }
 
-/** Every way to merge the scripts; each keeps its order. */
+/** Every merge of the scripts that keeps the order of each script. */
 export function* merges(scripts: Readonly<Record<string, readonly string[]>>): Generator<Step[]> {
   const actors = Object.keys(scripts);
   const total = actors.reduce((sum, actor) => sum + (scripts[actor]?.length ?? 0), 0);
@@ -31,7 +31,7 @@ export function* merges(scripts: Readonly<Record<string, readonly string[]>>): G
   yield* next();
 }
 
-/** How many merges there are: the multinomial coefficient, computed in another way than by counting them. */
+/** The number of merges: the multinomial coefficient, computed independently of `merges`. */
 export function mergeCount(scripts: Readonly<Record<string, readonly string[]>>): number {
   let [ways, steps] = [1, 0];
   for (const script of Object.values(scripts)) {

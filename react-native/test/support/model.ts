@@ -1,40 +1,40 @@
 /**
- * What must come of an order of steps in which each is waited for: exactly, by a model of the engine's one writer and its life.
+ * A model of the engine's writer that predicts the outcome of each call in an order of sequential steps.
  *
- * The model knows what the documentation says: a client is open, suspended or ended; one writes at a time, in the order of asking; what is
- * suspended or ended loses its transaction, whose body hears of it when it next asks; who performs an action hears of it at once. Writes that wait are refused by a suspension, and
- * done before the end.
+ * It follows the documentation. A client is open, suspended or shut down. One caller writes at a time, in order of the calls. Suspend and
+ * shutdown roll back the open transaction, whose body gets the error at its next call; `perform` gets it at once. Suspend refuses waiting
+ * writes; shutdown completes them first.
  */
 import type { Step } from './interleave';
 
 /** How the body of a transaction ends. */
 export type Ending = 'commits' | 'throws';
-/** What runs the body: a transaction, or an action's code. */
+/** What runs the body: a transaction or a handler of an action. */
 export type Frame = 'transaction' | 'action';
-/** What a caller is told: done, the error of the body itself, or the code of an error. */
-export type Told = 'done' | 'own' | 'Suspended' | 'Ended';
+/** The outcome of a call: done, the error of the body itself, or the code of an error. */
+export type Outcome = 'done' | 'own' | 'Suspended' | 'Ended';
 
-/** A transaction, as far as the steps have let it come. */
+/** The state of a transaction. */
 interface Transaction {
-  /** How many of the gates of its body are open. */
+  /** Number of open gates of its body. */
   open: number;
-  /** At which gate its body stands; undefined while it has not begun. */
+  /** The gate at which its body waits; undefined before the body starts. */
   at?: number;
-  /** By what the engine has ended it, which its body does not know yet. */
-  lost?: Told;
+  /** The error by which the engine has ended it and that its body has not received yet. */
+  error?: Outcome;
 }
 
-/** The order's world after each step. */
+/** The predicted state after each step. */
 export class Model {
-  /** What each caller that has its answer was told. */
-  readonly told = new Map<string, Told>();
-  /** Whose rows are committed. */
+  /** The outcome of each settled call. */
+  readonly outcomes = new Map<string, Outcome>();
+  /** The owners of committed rows. */
   readonly committed = new Set<string>();
   readonly #transactions = new Map<string, Transaction>();
-  /** Who waits for the writer. */
+  /** The callers that wait for the writer. */
   #queue: string[] = [];
   #holder: string | undefined;
-  #dead: Told | undefined;
+  #closed: Outcome | undefined;
 
   constructor(
     readonly ending: Ending,
@@ -42,9 +42,9 @@ export class Model {
     readonly frame: Frame = 'transaction',
   ) {}
 
-  /** At which gate the body of a transaction stands; undefined if it has not begun, or is done with. */
-  standsAt(actor: string): number | undefined {
-    return this.told.has(`transaction ${actor}`) ? undefined : this.#transactions.get(actor)?.at;
+  /** The gate at which the body of a transaction waits; undefined before it starts and after its end. */
+  gateOf(actor: string): number | undefined {
+    return this.outcomes.has(`transaction ${actor}`) ? undefined : this.#transactions.get(actor)?.at;
   }
 
   /** Takes a step. */
@@ -52,90 +52,90 @@ export class Model {
     switch (name) {
       case 'begin':
         this.#transactions.set(actor, { open: this.#has(actor, 'first') ? 0 : this.#has(actor, 'second') ? 1 : 2 });
-        return this.#ask(actor);
+        return this.#requestWriter(actor);
       case 'write':
-        return this.#ask('write');
+        return this.#requestWriter('write');
       case 'first':
       case 'second':
       case 'end':
-        return this.#opens(actor, name === 'first' ? 1 : name === 'second' ? 2 : 3);
+        return this.#openGates(actor, name === 'first' ? 1 : name === 'second' ? 2 : 3);
       case 'query':
-        return void this.told.set('query', this.#dead ?? 'done');
+        return void this.outcomes.set('query', this.#closed ?? 'done');
       case 'resume':
-        this.#dead = undefined;
+        this.#closed = undefined;
         break;
       default:
-        this.#dies(name === 'suspend' ? 'Suspended' : 'Ended');
+        this.#close(name === 'suspend' ? 'Suspended' : 'Ended');
     }
-    this.told.set(name, 'done');
+    this.outcomes.set(name, 'done');
   }
 
   #has(actor: string, name: string): boolean {
     return this.order.some((step) => step.actor === actor && step.name === name);
   }
 
-  #ask(who: string): void {
-    if (this.#dead !== undefined) return void this.told.set(this.#name(who), this.#dead);
-    this.#queue.push(who);
+  #requestWriter(caller: string): void {
+    if (this.#closed !== undefined) return void this.outcomes.set(this.#name(caller), this.#closed);
+    this.#queue.push(caller);
     this.#serve();
   }
 
   #serve(): void {
     while (this.#holder === undefined) {
-      const who = this.#queue.shift();
-      if (who === undefined) return;
-      const transaction = this.#transactions.get(who);
+      const caller = this.#queue.shift();
+      if (caller === undefined) return;
+      const transaction = this.#transactions.get(caller);
       if (transaction === undefined) {
-        this.committed.add(who);
-        this.told.set(who, 'done');
+        this.committed.add(caller);
+        this.outcomes.set(caller, 'done');
       } else {
-        this.#holder = who;
+        this.#holder = caller;
         transaction.at = 0;
-        this.#goesOn(who, transaction);
+        this.#advance(caller, transaction);
       }
     }
   }
 
-  #opens(actor: string, gates: number): void {
+  #openGates(actor: string, gates: number): void {
     const transaction = this.#transactions.get(actor);
     if (transaction === undefined) return;
     transaction.open = gates;
-    if (this.standsAt(actor) !== undefined) this.#goesOn(actor, transaction);
+    if (this.gateOf(actor) !== undefined) this.#advance(actor, transaction);
     this.#serve();
   }
 
-  /** The body passes the gates that are open: a statement after each of the first two, the end after the third. */
-  #goesOn(actor: string, transaction: Transaction): void {
-    const { open, lost } = transaction;
+  /** The body passes the open gates: a statement follows each of the first two, the end follows the third. */
+  #advance(actor: string, transaction: Transaction): void {
+    const { open, error } = transaction;
     if (transaction.at === open) return;
-    if (lost !== undefined && ((transaction.at as number) < 2 || this.ending === 'commits')) return this.#ends(actor, lost);
+    if (error !== undefined && ((transaction.at as number) < 2 || this.ending === 'commits')) return this.#finish(actor, error);
     transaction.at = open;
     if (open < 3) return;
     if (this.ending === 'commits') this.committed.add(actor);
-    this.#ends(actor, this.ending === 'commits' ? 'done' : 'own');
+    this.#finish(actor, this.ending === 'commits' ? 'done' : 'own');
   }
 
-  #ends(actor: string, told: Told): void {
-    this.told.set(`transaction ${actor}`, told);
+  #finish(actor: string, outcome: Outcome): void {
+    this.outcomes.set(`transaction ${actor}`, outcome);
     if (this.#holder === actor) this.#holder = undefined;
   }
 
-  #dies(how: Told): void {
-    this.#dead = how;
+  #close(error: Outcome): void {
+    this.#closed = error;
     const holder = this.#holder === undefined ? undefined : this.#transactions.get(this.#holder);
-    if (holder !== undefined) holder.lost = how;
-    // The code of an action is not waited for, however it would end.
-    if (this.frame === 'action' && this.#holder !== undefined) this.#ends(this.#holder, how);
+    if (holder !== undefined) holder.error = error;
+    // `perform` does not wait for its handler.
+    if (this.frame === 'action' && this.#holder !== undefined) this.#finish(this.#holder, error);
     this.#holder = undefined;
-    for (const who of this.#queue.splice(0)) {
-      // The end waits for what was handed in before it, where that needs nobody's body; a suspension refuses it.
-      const done = how === 'Ended' && !this.#transactions.has(who);
-      if (done) this.committed.add(who);
-      this.told.set(this.#name(who), done ? 'done' : how);
+    for (const caller of this.#queue.splice(0)) {
+      // Shutdown completes waiting single writes; suspend refuses them.
+      const done = error === 'Ended' && !this.#transactions.has(caller);
+      if (done) this.committed.add(caller);
+      this.outcomes.set(this.#name(caller), done ? 'done' : error);
     }
   }
 
-  #name(who: string): string {
-    return this.#transactions.has(who) ? `transaction ${who}` : who;
+  #name(caller: string): string {
+    return this.#transactions.has(caller) ? `transaction ${caller}` : caller;
   }
 }

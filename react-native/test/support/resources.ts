@@ -1,14 +1,14 @@
-/** What this process holds, as Linux counts it. */
+/** Resource usage of this process on Linux. */
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** Memory in KiB, threads and open descriptors; undefined where there is no `/proc`. */
+/** Memory in KiB, threads and open descriptors. */
 export interface Resources {
   readonly memory: number;
   readonly threads: number;
   readonly descriptors: number;
 }
 
-/** Counts them, after garbage was collected if the process allows that. */
+/** Measures after a garbage collection, if the process allows one; undefined without `/proc`. */
 export function resources(): Resources | undefined {
   (globalThis as { gc?: () => void }).gc?.();
   try {

@@ -1,18 +1,18 @@
-/** The real server, a process of its own: told what to do by lines, as `tests/story-server` says. */
+/** The real server in a separate process, controlled by the line protocol of `tests/story-server`. */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { within } from './world';
 
 type Answer = Record<string, unknown>;
 
-/** A running server. Ends when it is told to, and with this process. */
+/** A running server. Ends with `quit` and with this process. */
 export class StoryServer {
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #lines: AsyncIterator<string>;
   #queue: Promise<unknown> = Promise.resolve();
-  /** Its address. */
+  /** The base URL. */
   url = '';
-  /** The manifest, as an app would bundle it. */
+  /** The schema manifest, as an app bundles it. */
   schemaJson = '';
 
   private constructor(child: ChildProcessWithoutNullStreams) {
@@ -30,7 +30,7 @@ export class StoryServer {
     return server;
   }
 
-  /** Tells it to do something, and gives its answer. */
+  /** Sends a command and returns the answer. */
   order(order: Answer): Promise<Answer> {
     const answered = this.#queue.then(async () => {
       this.#child.stdin.write(`${JSON.stringify(order)}\n`);
@@ -42,17 +42,17 @@ export class StoryServer {
     return answered;
   }
 
-  /** A token that ends so many seconds from now. */
+  /** A token that expires after this many seconds. */
   async token(user: string, seconds = 600): Promise<string> {
     return String((await this.order({ do: 'token', user, seconds }))['token']);
   }
 
-  /** Another program writes into the server's own file. */
+  /** Runs SQL on the server's file, as another program would. */
   async sql(sql: string): Promise<void> {
     await this.order({ do: 'sql', sql });
   }
 
-  /** The server's own rows. */
+  /** Queries the server's file. */
   async rows(sql: string): Promise<unknown[][]> {
     return (await this.order({ do: 'rows', sql }))['rows'] as unknown[][];
   }

@@ -1,4 +1,4 @@
-/** A synced table whose schema came with the app, for devices that no server has seen. */
+/** A synced table with a bundled schema, for devices without a server. */
 import type { ClientConfig, RejoinClient, Services } from '../../src/index';
 import { opened } from './world';
 
@@ -32,7 +32,7 @@ export async function withStock(services: Services = {}, config: Partial<ClientC
   return client;
 }
 
-/** How many nails there are. */
+/** The number of nails. */
 export async function nails(client: RejoinClient): Promise<number | bigint | undefined> {
   return (await client.queryOne<{ n: number | bigint }>("SELECT n FROM stock WHERE id = 'nails'"))?.n;
 }

@@ -1,4 +1,4 @@
-/** The vectors that the decoder of every language is tested with, as `docs/row-buffer.md` describes them. */
+/** The test vectors for the decoders of all languages, described in `docs/row-buffer.md`. */
 import { readFileSync } from 'node:fs';
 import type { SqlValue } from '../../src/value';
 
@@ -14,7 +14,7 @@ interface Stored {
   found?: 'open' | 'cell';
 }
 
-/** Bytes and what they hold. */
+/** A valid buffer and its contents. */
 export interface Vector {
   readonly name: string;
   readonly bytes: Uint8Array;
@@ -22,7 +22,7 @@ export interface Vector {
   readonly rows: readonly (readonly SqlValue[])[];
 }
 
-/** Bytes that are refused, and when. */
+/** A damaged buffer, and when the damage is detected. */
 export interface Damage {
   readonly name: string;
   readonly bytes: Uint8Array;
@@ -33,7 +33,7 @@ const stored = JSON.parse(
   readFileSync(new URL('../../../core/vectors/row-buffer.json', import.meta.url), 'utf8'),
 ) as Record<'valid' | 'readable' | 'damaged', Stored[]>;
 
-/** What an encoder writes, and what it might. */
+/** Valid buffers: those that the encoder writes, and others. */
 export const readable: Vector[] = [...stored.valid, ...stored.readable].map((vector) => {
   const rows = vector.rows.map((row) => row.map(value));
   const times = vector.times ?? 1;
@@ -41,9 +41,9 @@ export const readable: Vector[] = [...stored.valid, ...stored.readable].map((vec
   return { name: vector.name, bytes: bytes(vector), columns: vector.columns, rows: all };
 });
 
-/** What is refused. */
+/** Damaged buffers. */
 export const damages: Damage[] = stored.damaged.map((vector) => {
-  if (vector.found === undefined) throw new Error(`${vector.name} says not when it is found`);
+  if (vector.found === undefined) throw new Error(`vector ${vector.name} has no member "found"`);
   return { name: vector.name, bytes: bytes(vector), found: vector.found };
 });
 

@@ -1,12 +1,12 @@
 /**
- * A watchdog that outlives a deadlock: a thread that ends the process, with the name of what was going on, when there was no sign of
- * life for too long. A timer of the thread that hangs would hang with it.
+ * A watchdog thread that kills the process, and prints the name of the current task, when `begin` was not called for too long. A timer of
+ * the main thread does not fire while that thread hangs.
  */
 import { Worker } from 'node:worker_threads';
 
 const NAME = 4096;
 
-/** Watches over what is done one after the other. */
+/** Watches over sequential tasks. */
 export class Watchdog {
   readonly #signs = new Int32Array(new SharedArrayBuffer(8));
   readonly #name = new Uint8Array(new SharedArrayBuffer(NAME));
@@ -21,7 +21,7 @@ export class Watchdog {
         if (sign !== seen) [seen, since] = [sign, Date.now()];
         if (Date.now() - since < milliseconds) return;
         const text = Buffer.from(name).subarray(0, Atomics.load(signs, 1)).toString();
-        require('node:fs').writeSync(2, 'watchdog: no sign of life for ' + milliseconds + ' ms in: ' + text + '\\n');
+        require('node:fs').writeSync(2, 'watchdog: no progress for ' + milliseconds + ' ms in: ' + text + '\\n');
         process.kill(process.pid, 'SIGKILL');
       }, 250);`;
     const workerData = { signs: this.#signs, name: this.#name, milliseconds };
@@ -29,14 +29,14 @@ export class Watchdog {
     this.#worker.unref();
   }
 
-  /** A sign of life: this begins now. */
+  /** Reports that a task begins now. */
   begin(what: string): void {
     const { written } = new TextEncoder().encodeInto(what, this.#name);
     Atomics.store(this.#signs, 1, written);
     Atomics.add(this.#signs, 0, 1);
   }
 
-  /** There is nothing to watch over any more. */
+  /** Ends the watchdog. */
   async end(): Promise<void> {
     await this.#worker.terminate();
   }

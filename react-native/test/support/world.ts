@@ -1,4 +1,4 @@
-/** What tests stand on: folders that go, clients that are shut down, promises that must not hang. */
+/** Test helpers: temporary folders, clients that are shut down after the test, timeouts of promises. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,7 +16,7 @@ afterAll(() => {
   for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
 });
 
-/** A new empty folder. */
+/** A new empty folder, removed after the tests. */
 export function folder(): string {
   const made = mkdtempSync(join(tmpdir(), 'rejoin-'));
   folders.push(made);
@@ -30,7 +30,7 @@ export async function opened(config: Partial<ClientConfig> = {}, services: Servi
   return client;
 }
 
-/** A client with a table `task` of its own. */
+/** A client with a local-only table `task`. */
 export async function withTasks(config: Partial<ClientConfig> = {}): Promise<RejoinClient> {
   const client = await opened(config);
   await client.createTable('task', 'id TEXT PRIMARY KEY, title TEXT NOT NULL, rank INTEGER DEFAULT 0');
@@ -39,13 +39,13 @@ export async function withTasks(config: Partial<ClientConfig> = {}): Promise<Rej
 
 export const INSERT = 'INSERT INTO task (id, title) VALUES (?, ?)';
 
-/** How many tasks there are, for everybody. */
+/** The number of committed tasks. */
 export async function count(client: RejoinClient): Promise<number> {
   const row = await client.queryOne<{ n: number }>('SELECT count(*) AS n FROM task');
   return row?.n ?? -1;
 }
 
-/** What a promise gives, or an error that names it: a promise that hangs is a failure, not a slow test. */
+/** Awaits a promise with a timeout whose error names it, so that a hanging promise fails the test. */
 export async function within<T>(promise: Promise<T>, what: string, milliseconds = 20_000): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
@@ -58,7 +58,7 @@ export async function within<T>(promise: Promise<T>, what: string, milliseconds 
   }
 }
 
-/** A promise to be settled from outside. */
+/** A promise that is settled from outside. */
 export function gate<T = void>(): { promise: Promise<T>; open: (value: T) => void; fail: (error: Error) => void } {
   let settle!: (value: T) => void;
   let fail!: (error: Error) => void;
@@ -67,10 +67,10 @@ export function gate<T = void>(): { promise: Promise<T>; open: (value: T) => voi
   return { promise, open: settle, fail };
 }
 
-/** Waits until something is so, asked again whenever the event loop turns. */
-export async function until(so: () => boolean | Promise<boolean>, what: string, milliseconds = 20_000): Promise<void> {
+/** Polls until the condition is true. */
+export async function until(condition: () => boolean | Promise<boolean>, what: string, milliseconds = 20_000): Promise<void> {
   const deadline = performance.now() + milliseconds;
-  while (!(await so())) {
+  while (!(await condition())) {
     if (performance.now() > deadline) throw new Error(`never: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 1));
   }

@@ -1,8 +1,8 @@
-// Clock, median, and the line that is printed.
+// Clock, median, and output of the benchmarks.
 
 import Foundation
 
-/// A figure, as the programs of all languages print it.
+/// One figure, in the output format of all languages.
 struct Figure: Encodable {
     let what: String
     let ours_ms: Double
@@ -11,7 +11,7 @@ struct Figure: Encodable {
     var ratio: Double?
 }
 
-/// The work was not done, so its time means nothing.
+/// Thrown if the work was not done, which invalidates its time.
 struct NotDone: Error {}
 
 func say(_ figure: Figure) {
@@ -19,7 +19,7 @@ func say(_ figure: Figure) {
     FileHandle.standardOutput.write(line + [0x0A])
 }
 
-/// The median of so many runs in milliseconds, after one that is not counted; each says whether it did its work.
+/// The median of several runs in milliseconds, after one warm-up run; each returns whether it did its work.
 func median(of rounds: Int, _ work: () async throws -> Bool) async throws -> Double {
     _ = try await timed(work)
     var all: [Double] = []
@@ -27,7 +27,7 @@ func median(of rounds: Int, _ work: () async throws -> Bool) async throws -> Dou
     return all.sorted()[rounds / 2]
 }
 
-/// Ours and the peer's in turns, and the median of the ratios.
+/// Alternates both sides; returns the median of the ratios.
 func against(
     _ what: String, rounds: Int = 15, _ ours: () async throws -> Bool, peer: () async throws -> Bool
 ) async throws -> Figure {

@@ -1,9 +1,9 @@
-// The workloads by Rejoin: the rows of the bench, and how long a commit takes to be seen.
+// The Rejoin workloads: reading the benchmark rows, and the delay from commit to watch.
 
 import Foundation
 import Rejoin
 
-/// A row as an app holds it.
+/// A row as an app stores it.
 struct Item: Decodable, Sendable {
     let id: String
     let title: String
@@ -26,7 +26,7 @@ struct Item: Decodable, Sendable {
         return "01900000-0000-7000-8000-" + String(repeating: "0", count: 12 - digits.count) + digits
     }
 
-    /// The row of this number.
+    /// The row with this number.
     static func values(_ number: Int) -> [SQLValue] {
         [
             .text(key(number)), .text("item number \(number)"),
@@ -38,7 +38,7 @@ struct Item: Decodable, Sendable {
 }
 
 extension Item {
-    /// By the row's own methods, as an app does that cares for time.
+    /// Uses the row's getters, as performance-sensitive apps do.
     init(_ row: Row) throws {
         id = try row.get(0)
         title = try row.get(1)
@@ -59,7 +59,7 @@ enum Ours {
         return client
     }
 
-    /// From the call of `execute` until the watch has given the result that shows it, a thousand times, in milliseconds.
+    /// Milliseconds from the call of `execute` to the watch result that shows it, measured a thousand times.
     static func delays(_ client: RejoinClient) async throws -> [Double] {
         let key = Item.key(7)
         var delays: [Double] = []

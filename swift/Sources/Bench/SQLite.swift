@@ -1,11 +1,11 @@
-// The peer: SQLite's C API called from Swift, with the engine's pragmas, prepared statements kept, and no layer between.
+// The baseline: SQLite's C API called from Swift, with the engine's pragmas and cached prepared statements.
 
 import CSQLite
 import Foundation
 
 struct SQLiteError: Error { let code: Int32 }
 
-/// An open file.
+/// An open database.
 final class SQLite {
     private var connection: OpaquePointer?
     private var select: OpaquePointer?
@@ -47,7 +47,7 @@ final class SQLite {
         try run("COMMIT")
     }
 
-    /// All rows as an app holds them.
+    /// All rows as an app stores them.
     func items() throws -> [Item] {
         var items: [Item] = []
         defer { sqlite3_reset(select) }
@@ -69,7 +69,7 @@ final class SQLite {
         sqlite3_reset(write)
     }
 
-    /// By length, as is quickest: no search for the end.
+    /// By length, which avoids searching for the terminator.
     private func text(_ column: Int32) -> String {
         guard let bytes = sqlite3_column_text(select, column) else { return "" }
         let length = Int(sqlite3_column_bytes(select, column))
@@ -77,7 +77,7 @@ final class SQLite {
     }
 
     private func bind(_ statement: OpaquePointer?, _ at: Int32, _ text: String) {
-        // SQLITE_TRANSIENT, which the header writes as a cast that Swift does not read.
+        // SQLITE_TRANSIENT: Swift does not import the header's cast.
         sqlite3_bind_text(statement, at, text, -1, unsafeBitCast(-1, to: sqlite3_destructor_type.self))
     }
 

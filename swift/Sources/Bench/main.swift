@@ -1,7 +1,6 @@
-// What crossing to Swift costs (bench/README.md, "Beside the other languages"): prints a line of JSON for each figure.
+// Benchmarks of the Swift package (bench/README.md, "Beside the other languages"): prints one line of JSON per figure.
 //
-// Times are by the clock on the wall, since that is what an app waits for; the two sides of a ratio take turns, and the median of the
-// rounds is told.
+// Wall-clock times; both sides of a ratio alternate, and the median of the rounds is reported.
 
 import Foundation
 import Rejoin

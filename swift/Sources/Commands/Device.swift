@@ -1,10 +1,10 @@
-// Runs commands, given as JSON, with the package as an app uses it (tests/scenarios/README.md lists them). Every command has exactly one
-// answer; a failure is answered with the kind of the error. The device of tests/interop and the runner of the scenarios use it.
+// Runs commands given as JSON through the public API (tests/scenarios/README.md lists them). Every command has exactly
+// one answer; a failure is answered with its error type. Used by the device of tests/interop and by the scenario runner.
 
 import Foundation
 import Rejoin
 
-/// What a step of a body means beyond its command: its variables, and what it expects.
+/// Extensions for the steps of a body: variables and expectations.
 package protocol Hooks: Sendable {
     func resolve(_ step: JSON, _ given: JSON) -> JSON
     func check(_ step: JSON, _ answer: JSON) throws
@@ -13,7 +13,7 @@ package protocol Hooks: Sendable {
 /// The error that a command throws itself.
 private struct OfTheApp: Error, CustomStringConvertible { let description: String }
 
-/// What a token provider answers, and how often it was to refresh.
+/// The token that a provider returns, and how often it was refreshed.
 private actor Tokens: TokenProvider {
     var token: String?
     var fresh: String?
@@ -32,7 +32,7 @@ private actor Tokens: TokenProvider {
     }
 }
 
-/// What statements of a body are run by.
+/// Runs the statements of a body.
 private enum Target: Sendable {
     case client(RejoinClient)
     case transaction(Transaction)
@@ -40,7 +40,7 @@ private enum Target: Sendable {
     case context(ActionContext)
 }
 
-/// Clients by name.
+/// The open clients by name.
 package actor Device {
     private let hooks: (any Hooks)?
     private var clients: [String: RejoinClient] = [:]
@@ -125,7 +125,7 @@ package actor Device {
         ) { context, given in try await self.steps(runs[min(await run.next(), runs.count - 1)], .context(context), given) }
     }
 
-    /// Runs the steps of a body; gives what a step `return` names. A failure that no step expects is thrown.
+    /// Runs the steps of a body and returns the value of a `return` step. Rethrows a failure that no step expects.
     private func steps(_ steps: JSON, _ target: Target?, _ given: JSON = .null) async throws -> JSON {
         var value = JSON.null
         for raw in steps.array {
@@ -146,7 +146,7 @@ package actor Device {
         return value
     }
 
-    /// Answers when the steps have run, and leaves the body waiting for good.
+    /// Answers after the steps; the body never ends.
     private func hold(_ step: JSON) async throws -> JSON {
         let client = try client(step)
         let (ran, hasRun) = AsyncThrowingStream.makeStream(of: Void.self)
@@ -203,7 +203,7 @@ private func rows(_ rows: RowBuffer) throws -> JSON {
     return .object(["columns": JSON(of: rows.columns), "rows": .array(cells)])
 }
 
-/// Commands of a statement, for a client or for what a body was given.
+/// Statement commands, for a client or for the argument of a body.
 private func statement(_ step: JSON, _ target: Target) async throws -> JSON {
     switch (step["do"].text, target) {
     case ("exec", .client(let client)): member("changes", try await client.execute(try step.text("sql"), try step.params()))
@@ -220,7 +220,7 @@ private func statement(_ step: JSON, _ target: Target) async throws -> JSON {
 }
 
 extension RejoinClient {
-    /// Commands that are one call of the client.
+    /// Commands that map to one call of the client.
     fileprivate func call(_ step: JSON) async throws -> JSON {
         let id = step["id"].text ?? ""
         let timeout = Duration.milliseconds(step["timeout"].int ?? 30_000)
@@ -283,11 +283,11 @@ extension RejoinClient {
         return ok
     }
 
-    /// Waits for a state of syncing.
+    /// Waits for a sync state.
     private func reach(_ state: JSON) async throws -> JSON {
         let deadline = Date(timeIntervalSinceNow: 30)
         while true {
-            // Read once: the next state may follow at once.
+            // Read once: the next state may follow immediately.
             let seen = JSON(of: status)
             if seen["state"]["kind"] == state { return seen }
             guard Date() < deadline else { throw Malformed("never \(state.word), but \(seen)") }

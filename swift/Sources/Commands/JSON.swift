@@ -1,9 +1,9 @@
-// Values and reports as JSON: exact, whatever JSON makes of numbers, with the names of the scenarios (tests/scenarios/README.md).
+// Values and reports as exact JSON, with the names of the scenarios (tests/scenarios/README.md).
 
 import Foundation
 import Rejoin
 
-/// A value of JSON.
+/// A JSON value.
 package enum JSON: Codable, Sendable, Equatable {
     case null
     case bool(Bool)
@@ -47,14 +47,14 @@ package enum JSON: Codable, Sendable, Equatable {
 
     package init(_ text: some StringProtocol) throws { self = try JSONDecoder().decode(JSON.self, from: Data(text.utf8)) }
 
-    /// The same text for the same value: a file that is open compares its manifest as text.
+    /// Deterministic text: an open file compares its manifest as text.
     package var line: String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         return (try? encoder.encode(self)).map { String(decoding: $0, as: UTF8.self) } ?? ""
     }
 
-    /// A member; null where there is none.
+    /// A member, or null.
     package subscript(_ name: String) -> JSON { object[name] ?? .null }
 
     package var object: [String: JSON] { if case .object(let members) = self { members } else { [:] } }
@@ -64,7 +64,7 @@ package enum JSON: Codable, Sendable, Equatable {
 
     package var text: String? { if case .string(let text) = self { text } else { nil } }
 
-    /// As a variable in a text.
+    /// The value of a variable in a text.
     package var word: String {
         switch self {
         case .string(let text): text
@@ -72,7 +72,7 @@ package enum JSON: Codable, Sendable, Equatable {
         }
     }
 
-    /// Any report of the package, with the names of members and words in the form of the scenarios.
+    /// Any report of the package, with names in the form of the scenarios.
     package init(of value: Any) {
         switch value {
         case let value as JSON: self = value
@@ -100,7 +100,7 @@ package enum JSON: Codable, Sendable, Equatable {
     }
 }
 
-/// What an enumeration's case carries.
+/// The associated values of an enum case.
 func payload(_ mirror: Mirror) -> [String: JSON] {
     guard let carried = mirror.children.first?.value else { return [:] }
     let parts = Mirror(reflecting: carried)
@@ -123,7 +123,7 @@ private func snake(_ name: String) -> String {
 }
 
 extension SQLValue {
-    /// As a command writes it.
+    /// Parses a value of a command.
     init(cell: JSON) throws {
         switch cell {
         case .null: self = .null
@@ -144,7 +144,7 @@ extension SQLValue {
         }
     }
 
-    /// As an answer writes it.
+    /// Writes a value of an answer.
     var cell: JSON {
         switch self {
         case .null: .null
@@ -171,7 +171,7 @@ private func bytes(_ digits: String) throws -> [UInt8] {
     }
 }
 
-/// A command that is none.
+/// An invalid command.
 struct Malformed: Error, CustomStringConvertible {
     let description: String
     init(_ description: String) { self.description = description }

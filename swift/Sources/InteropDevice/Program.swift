@@ -1,4 +1,5 @@
-// The device of tests/interop in Swift: one command a line on standard input, one answer a line on standard output.
+// The device of tests/interop in Swift: reads one command per line from standard input, writes one answer per line to
+// standard output.
 
 import Commands
 import Foundation

@@ -1,11 +1,11 @@
-// Arguments and values of actions, as JSON. Border: Foundation's own coders, with instants as SQL has them.
+// Arguments and values of actions as JSON, through Foundation's coders; instants use the text format of SQL columns.
 
 import Foundation
 
-/// Arguments of an action by the names of its parameters; `nil` is null. Whatever is `Encodable` can stand among them.
+/// Arguments of an action by parameter name; `nil` is null. Any `Encodable` value is allowed.
 public typealias ActionArguments = [String: (any Encodable & Sendable)?]
 
-/// JSON on its way over the border; empty stands for null.
+/// JSON that crosses the FFI boundary; the empty string is null.
 struct JSONText {
     let text: String
 
@@ -37,7 +37,7 @@ struct JSONText {
 }
 
 extension Date {
-    /// The instant as all columns write it, to the microsecond: `2026-01-02T03:04:05.000000Z`.
+    /// The instant in the format of all columns, in microseconds: `2026-01-02T03:04:05.000000Z`.
     var rfc3339: String {
         let micros = Int64(clamping: (timeIntervalSince1970 * 1e6).rounded())
         let (seconds, part) = (micros.flooringDivision(by: 1_000_000), micros.modulo(1_000_000))
@@ -45,7 +45,7 @@ extension Date {
         return "\(whole.dropLast()).\(String(1_000_000 + part).dropFirst())Z"
     }
 
-    /// The instant of a text of RFC 3339, to the microsecond.
+    /// Parses an RFC 3339 text, to the microsecond.
     init?(rfc3339 text: String) {
         let point = text.firstIndex(of: ".") ?? text.endIndex
         let rest = text[point...].dropFirst()
@@ -69,7 +69,7 @@ extension Int64 {
     fileprivate func flooringDivision(by divisor: Int64) -> Int64 { (self - modulo(divisor)) / divisor }
 }
 
-/// An object of members of many types.
+/// An object with members of different types.
 private struct Members: Encodable {
     let members: ActionArguments
 

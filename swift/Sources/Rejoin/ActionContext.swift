@@ -1,12 +1,12 @@
-// What the code of an action is given while it runs. Border: begins and ends nothing.
+// The context passed to an action's code.
 
 import Foundation
 internal import RejoinFFI
 
-/// One run of an action, for as long as its code runs: the rows of its transaction, and a time and ids that are the same at each run.
+/// The context of one run of an action: access to the rows of its transaction, and a time and ids that are the same in
+/// each run.
 ///
-/// Statements are done one after the other, in the order in which they were asked for; each must have been waited for when the code
-/// ends. Afterwards every call throws.
+/// Statements run one after the other, in call order. All must be awaited before the code ends; later calls throw.
 public final class ActionContext: Sendable {
     private let ffi: RejoinFFI.ActionContext
     private let action: String
@@ -22,51 +22,53 @@ public final class ActionContext: Sendable {
     /// When the action was performed, to the millisecond.
     public var date: Date { Date(millis: ffi.timeMs()) }
 
-    /// The same as text, as all columns write it (`2026-01-02T03:04:05.000000Z`); `rejoin_now()` in the action's statements.
+    /// The same as text in the format of all columns (`2026-01-02T03:04:05.000000Z`); equal to `rejoin_now()` in the
+    /// action's statements.
     public var time: String { ffi.time() }
 
-    /// The id of the mutation that this run makes, or made.
+    /// The id of this run's mutation.
     public var mutationID: PendingMutation.ID { ffi.mutationId() }
 
-    /// Runs one statement, and tells how many rows it changed.
+    /// Runs one statement and returns the number of changed rows.
     ///
-    /// - Throws: as ``RejoinClient/execute(_:_:)`` does, and ``RejoinError/invalidInput(reason:)`` for what an action may not use: tables
-    ///   that are not synced, chance, clocks, counters of the connection, rowids.
+    /// - Throws: as ``RejoinClient/execute(_:_:)``, and ``RejoinError/invalidInput(reason:)`` for anything that could
+    ///   differ between runs: tables that are not synced, random values, clocks, connection counters and rowids.
     @discardableResult
     public func execute(_ sql: String, _ params: SQLParameters = []) async throws -> Int {
         Int(try await translated { try await ffi.execute(sql: sql, params: params.ffi) })
     }
 
-    /// The rows of a statement, which may also write (`RETURNING`); it sees what the action wrote. Say `ORDER BY` where more than one
-    /// row can come.
+    /// Returns the rows of a statement, which may also write (`RETURNING`). It sees the action's writes. Use `ORDER BY`
+    /// if more than one row is possible.
     ///
-    /// - Throws: as ``execute(_:_:)`` does.
+    /// - Throws: as ``execute(_:_:)``.
     public func query(_ sql: String, _ params: SQLParameters = []) async throws -> RowBuffer {
         try await translated { try RowBuffer(await ffi.query(sql: sql, params: params.ffi)) }
     }
 
-    /// The rows of a statement as values of a `Decodable` type; see ``Row/decode(_:)`` for what fits.
+    /// Returns the rows of a statement as values of a `Decodable` type; see ``Row/decode(_:)`` for the supported types.
     public func query<Value: Decodable & Sendable>(_ sql: String, _ params: SQLParameters = [], as type: Value.Type) async throws
         -> [Value]
     {
         try await query(sql, params).decode(type)
     }
 
-    /// The id of a row that this action makes: the same at each run, and another one for each action.
+    /// Returns the id for a row that this action creates: the same in each run, different for each action.
     ///
-    /// - Parameter table: a table whose identity was declared (``Actions/identity(of:columns:)``, ``Actions/projection(of:_:)``).
-    /// - Parameter row: at least the columns of the identity, or whatever its projection takes.
-    /// - Throws: ``RejoinError/action(reason:action:fault:words:)`` with ``ActionFault/sameRow`` if this run was given the id already, and
-    ///   nothing of the action is kept whatever its code makes of that; ``RejoinError/invalidInput(reason:)`` if the table has no
-    ///   identity, or the row lacks a column of it.
+    /// - Parameter table: a table with a declared identity (``Actions/identity(of:columns:)``,
+    ///   ``Actions/projection(of:_:)``).
+    /// - Parameter row: at least the columns of the identity, or the input of its projection.
+    /// - Throws: ``RejoinError/action(reason:action:fault:words:)`` with ``ActionFault/sameRow`` if this run already
+    ///   received the same id; the action is rolled back even if its code catches the error.
+    ///   ``RejoinError/invalidInput(reason:)`` if the table has no identity, or the row lacks a column of it.
     public func rowID(of table: String, _ row: ActionArguments) async throws -> String {
         let identity = try projections[table.lowercased()]?(row) ?? row
         let row = try JSONText(identity).text
         return try await translated { try await ffi.rowId(table: table, rowJson: row) }
     }
 
-    /// The error by which a rule of the app says no: thrown by the action's code, nothing of it is kept, and whoever performed it is
-    /// told these words.
+    /// Returns the error by which the action's code refuses: if thrown, the action is rolled back and `perform` throws it
+    /// with this message.
     ///
     /// ```swift
     /// guard left >= wanted else { throw context.refuse("not enough in stock") }
@@ -75,7 +77,7 @@ public final class ActionContext: Sendable {
         .action(reason: "action \(action): \(words)", action: action, fault: .refused, words: words)
     }
 
-    /// Whether its code still runs.
+    /// Whether the action's code is still running.
     var isOpen: Bool { !isOver.with { $0 } }
 
     func end() { isOver.with { $0 = true } }

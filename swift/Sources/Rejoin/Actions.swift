@@ -1,9 +1,9 @@
-// What an app registers before its file is opened: its actions, and the rules that belong to them. Border: only collects; the engine
-// names what is wrong when the file is opened.
+// The app's actions and the rules that belong to them, registered before the file is opened. This type only collects;
+// opening the file reports all problems.
 
 import Foundation
 
-/// The actions of an app: changes that are kept with what was meant, so that they can run again on newer rows.
+/// The actions of an app: named changes that can run again on newer rows.
 ///
 /// ```swift
 /// var actions = Actions()
@@ -13,39 +13,41 @@ import Foundation
 /// configuration.actions = actions
 /// ```
 ///
-/// An action that is data (``declare(_:)``) is the same for every language; prefer it. What an action may do, and when it runs again,
-/// stands in `docs/actions.md`. What is wrong is told by ``RejoinClient/open(_:)``, all of it together, as
+/// Prefer declared actions (``declare(_:)``): they are the same in all languages. `docs/actions.md` describes what an
+/// action may do and when it runs again. ``RejoinClient/open(_:)`` reports all problems together as
 /// ``RejoinError/configuration(reason:)``.
 public struct Actions: Sendable {
     private(set) var entries: [Entry] = []
 
-    /// None yet.
+    /// Creates an empty registry.
     public init() {}
 
-    /// Adds an action that is data.
+    /// Adds a declared action.
     ///
-    /// - Parameter json: one object; its members stand in `docs/actions.md`.
+    /// - Parameter json: one object; `docs/actions.md` lists its members.
     public mutating func declare(_ json: String) { entries.append(.declared(json)) }
 
-    /// Adds an action that is code of the app. Several versions of one name may stand side by side: the newest is performed.
+    /// Adds an action in code. Several versions of one name may be registered; the newest is performed.
     ///
-    /// The code runs when the action is performed, and again, at any time, when rows change under it before the server has it. So it
-    /// must depend on nothing but its context and its arguments, and wait for nothing but the context: the writer, and everybody who
-    /// writes, waits for it. It runs on no actor.
+    /// The code runs when the action is performed, and again whenever its rows change before the server has accepted it.
+    /// It must depend only on its context and its arguments, and wait only for the context: all writers wait for it. It
+    /// runs on no actor.
     ///
-    /// What it throws means that nothing of it is kept: ``ActionContext/refuse(_:)`` says no in the app's words, an error of the context
-    /// goes on as it is, and anything else is ``RejoinError/callback(reason:)``. Where it runs again, the mutation is parked then, as
-    /// ``ParkReason/unreplayable``. Without a call on its context for ``RejoinConfiguration/transactionIdle`` it is given up
-    /// (``ActionFault/timedOut``), and so it is by ``RejoinClient/suspend()`` and ``RejoinClient/shutdown()``: its task is cancelled,
-    /// and later calls on the context throw. Called inside, the client refuses as it does inside of a transaction; do not hold it here,
-    /// as it holds the code for as long as its file is open.
+    /// If the code throws, the action is rolled back. ``ActionContext/refuse(_:)`` refuses with the app's message, errors
+    /// of the context are thrown unchanged, and any other error becomes ``RejoinError/callback(reason:)``. If that
+    /// happens when the action runs again, the mutation is parked as ``ParkReason/unreplayable``.
+    ///
+    /// The task is cancelled after ``RejoinConfiguration/transactionIdle`` without a call on its context
+    /// (``ActionFault/timedOut``), and by ``RejoinClient/suspend()`` and ``RejoinClient/shutdown()``; later calls on the
+    /// context throw. Client calls inside follow the rules of a transaction. Do not capture the client strongly: it
+    /// retains the code while the file is open.
     ///
     /// - Parameter name: the action's name.
-    /// - Parameter type: what the arguments are decoded as: a property for each parameter, ``NoArguments`` for none.
-    /// - Parameter version: rises when it does something else, or takes other arguments. From 1.
-    /// - Parameter parameters: what it takes; checked before the code runs.
-    /// - Parameter upgrades: the older versions whose arguments it takes over.
-    /// - Parameter run: does it; what it returns is the action's value, as JSON.
+    /// - Parameter type: the type of the arguments, with a property per parameter; ``NoArguments`` for none.
+    /// - Parameter version: increase it when the behaviour or the parameters change. From 1.
+    /// - Parameter parameters: the parameters; arguments are checked before the code runs.
+    /// - Parameter upgrades: the older versions whose arguments can be converted.
+    /// - Parameter run: the code; its result is the action's value, as JSON.
     public mutating func handler<Arguments: Decodable & Sendable, Value: Encodable & Sendable>(
         _ name: String, as type: Arguments.Type = Arguments.self, version: Int = 1, parameters: [ActionParameter] = [],
         upgrades: [ActionUpgrade] = [], _ run: @escaping @Sendable (ActionContext, Arguments) async throws -> Value
@@ -57,7 +59,7 @@ public struct Actions: Sendable {
             })
     }
 
-    /// Adds an action that is code of the app and gives nothing back; otherwise as with a value.
+    /// Adds an action in code without a result; otherwise as the variant with a value.
     public mutating func handler<Arguments: Decodable & Sendable>(
         _ name: String, as type: Arguments.Type = Arguments.self, version: Int = 1, parameters: [ActionParameter] = [],
         upgrades: [ActionUpgrade] = [], _ run: @escaping @Sendable (ActionContext, Arguments) async throws -> Void
@@ -70,55 +72,57 @@ public struct Actions: Sendable {
             })
     }
 
-    /// Says what tells the rows of a table apart that one action makes: ``ActionContext/rowID(of:_:)`` makes their ids of these columns.
+    /// Sets the identity columns of a table: ``ActionContext/rowID(of:_:)`` derives the ids of rows that an action
+    /// creates from them.
     public mutating func identity(of table: String, columns: [String]) { entries.append(.identity(table, columns)) }
 
-    /// ``identity(of:columns:)``, where a function says it: what `project` makes of the row that ``ActionContext/rowID(of:_:)`` is given
-    /// is its identity. A pure function; what it throws is what `rowID` throws. The `ids` of declared actions have their own.
+    /// As ``identity(of:columns:)``, with a function: the result of `project` for the row passed to
+    /// ``ActionContext/rowID(of:_:)`` is its identity. It must be a pure function; `rowID` throws what it throws.
+    /// Declared actions use their own `ids`.
     ///
     /// ```swift
     /// actions.projection(of: "line") { row in ["day": String((row["at"] as? String ?? "").prefix(10))] }
     /// ```
     public mutating func projection(of table: String, _ project: @escaping Projection) { entries.append(.projection(table, project)) }
 
-    /// What a row is to its identity.
+    /// Maps a row to its identity.
     public typealias Projection = @Sendable (_ row: ActionArguments) throws -> ActionArguments
 
-    /// Says that only actions write this table: any other local write is ``RejoinError/invalidInput(reason:)``. What the server sends
-    /// is laid down as ever.
+    /// Makes a table writable by actions only: any other local write throws ``RejoinError/invalidInput(reason:)``. Remote
+    /// rows are applied as usual.
     public mutating func onlyByActions(_ table: String) { entries.append(.onlyByActions(table)) }
 }
 
-/// What a parameter of an action takes.
+/// The type of an action's parameter.
 public enum ActionParameterType: Sendable, Hashable {
     /// Text without NUL.
     case text
-    /// A whole number of 64 bits.
+    /// A 64-bit integer.
     case integer
-    /// A number; whole ones too.
+    /// A number, integers included.
     case real
     /// `true` or `false`; 1 or 0 in SQL.
     case boolean
-    /// An instant: a `Date`, or text of RFC 3339.
+    /// An instant: a `Date`, or RFC 3339 text.
     case time
-    /// Bytes: `Data`, or text in base64.
+    /// Bytes: `Data`, or base64 text.
     case blob
-    /// Any JSON, of whatever is `Encodable`; its text in SQL.
+    /// Any JSON, from any `Encodable`; its text in SQL.
     case json
 }
 
 /// A parameter of an action.
 public struct ActionParameter: Sendable, Hashable {
-    /// Its name: letters, digits and `_`.
+    /// The name: letters, digits and `_`.
     public let name: String
-    /// What it takes.
+    /// The type of the value.
     public let type: ActionParameterType
-    /// Whether it may be left out, or be null.
+    /// Whether the argument may be omitted or null.
     public let isOptional: Bool
 
     /// - Parameter name: letters, digits and `_`.
-    /// - Parameter type: what it takes.
-    /// - Parameter optional: whether it may be left out, or be null. Default: no.
+    /// - Parameter type: the type of the value.
+    /// - Parameter optional: whether the argument may be omitted or null. Default: false.
     public init(_ name: String, _ type: ActionParameterType, optional: Bool = false) {
         self.name = name
         self.type = type
@@ -126,8 +130,8 @@ public struct ActionParameter: Sendable, Hashable {
     }
 }
 
-/// How arguments of an older version of an action become those of the present one, for a mutation that was performed with the older
-/// and has to run again.
+/// Converts arguments of an older action version to the current one, for mutations that were performed with the older
+/// version and run again.
 public struct ActionUpgrade: Sendable {
     let version: Int
     let rename: [String: String]
@@ -135,9 +139,9 @@ public struct ActionUpgrade: Sendable {
     let drop: [String]
 
     /// - Parameter version: the older version.
-    /// - Parameter rename: old names, and the new ones.
-    /// - Parameter set: what is set where it is not there.
-    /// - Parameter drop: what is not taken any more; before the renaming.
+    /// - Parameter rename: old parameter names and their new names.
+    /// - Parameter set: values for missing arguments.
+    /// - Parameter drop: arguments to remove, before renaming.
     public init(from version: Int, rename: [String: String] = [:], set: ActionArguments = [:], drop: [String] = []) {
         self.version = version
         self.rename = rename
@@ -146,7 +150,7 @@ public struct ActionUpgrade: Sendable {
     }
 }
 
-/// The arguments of an action that takes none.
+/// The arguments of an action without parameters.
 public struct NoArguments: Codable, Sendable, Hashable {
     public init() {}
 }

@@ -1,11 +1,11 @@
-// The bytes of a row buffer: the only place that reads memory by offset.
+// The bytes of a row buffer: the only file that reads memory by offset.
 //
-// Promise: every read is preceded by a check of its own against the end, so damaged bytes give an error. Border: knows tags
-// and widths, nothing of rows, names or Swift types.
+// Every read is bounds-checked, so damaged bytes cause an error. This file handles tags and widths only, no rows, names
+// or Swift types.
 
 import Foundation
 
-/// Memory that is read with a check before each read.
+/// Memory with a bounds check before each read.
 struct Bytes {
     private let memory: UnsafeRawBufferPointer
 
@@ -15,13 +15,13 @@ struct Bytes {
 
     func starts(with prefix: [UInt8]) -> Bool { memory.starts(with: prefix) }
 
-    /// A little-endian number of four bytes.
+    /// A little-endian 32-bit number.
     @inline(__always)
     func number(at offset: Int) throws -> Int {
         Int(try load(UInt32.self, at: offset, end: count))
     }
 
-    /// A little-endian integer that lies wholly before `end`.
+    /// A little-endian integer that ends before `end`.
     @inline(__always)
     func load<Number: FixedWidthInteger & BitwiseCopyable>(_: Number.Type, at offset: Int, end: Int) throws -> Number {
         try check(offset, MemoryLayout<Number>.size, end)
@@ -37,13 +37,13 @@ struct Bytes {
 
     @inline(__always)
     private func check(_ offset: Int, _ length: Int, _ end: Int) throws {
-        // No sum of the two: an offset near the largest Int would trap.
+        // No sum of the two: with an offset near Int.max it would trap.
         guard offset >= 0, end <= count, offset <= end, end - offset >= length else { throw damaged("a cell is cut") }
     }
 }
 
-/// A string of these bytes if they are UTF-8. `String(decoding:)` mends what is not; whatever it mended has other bytes.
-/// Swift 6.0 has `String(validating:as:)` for this, which took longer: it is not specialised.
+/// A string of these bytes if they are UTF-8. `String(decoding:)` repairs invalid input, and a repaired string has other
+/// bytes. Swift 6.0's `String(validating:as:)` is slower: it is not specialised.
 @inline(__always)
 private func validText(_ bytes: UnsafeRawBufferPointer) -> String? {
     let text = String(decoding: bytes.bindMemory(to: UInt8.self), as: UTF8.self)
@@ -53,7 +53,7 @@ private func validText(_ bytes: UnsafeRawBufferPointer) -> String? {
     return isSame ?? text.utf8.elementsEqual(bytes) ? text : nil
 }
 
-/// A cell: what it is, and where its payload lies.
+/// A cell: its type and the location of its payload.
 @usableFromInline
 enum Cell: Sendable {
     case null
@@ -62,7 +62,7 @@ enum Cell: Sendable {
     case text(Range<Int>)
     case blob(Range<Int>)
 
-    /// What a cell begins with. Integers take the narrowest width that holds them, lengths of 255 and less one byte.
+    /// Cell tags. Integers use the narrowest width that holds them; lengths up to 255 use one byte.
     enum Tag {
         static let null: UInt8 = 0
         static let int8: UInt8 = 1
@@ -98,7 +98,7 @@ enum Cell: Sendable {
         }
     }
 
-    /// Moves `at` past the cell that begins there.
+    /// Moves `at` past the cell that starts there.
     @inline(__always)
     static func skip(_ bytes: Bytes, _ at: inout Int, end: Int) throws {
         let tag = try bytes.load(UInt8.self, at: at, end: end)
@@ -107,7 +107,7 @@ enum Cell: Sendable {
         at = next
     }
 
-    /// How many bytes follow a tag, its length included: below 2^33, so that an offset and this never overflow.
+    /// The number of bytes after a tag, including the length: below 2^33, so that adding an offset never overflows.
     @inline(__always)
     private static func width(_ tag: UInt8, _ bytes: Bytes, _ at: Int, _ end: Int) throws -> Int {
         switch tag {
@@ -122,7 +122,7 @@ enum Cell: Sendable {
         }
     }
 
-    /// What it is, for a message that says what was not expected.
+    /// The type's name for error messages.
     var kind: String {
         switch self {
         case .null: "NULL"

@@ -1,19 +1,18 @@
-// Commits, as they touch tables.
+// The tables that commits changed.
 //
-// Promise: a slow reader hears of everything that was touched, but in fewer words: beyond a limit, changes are told together, and
-// then of tables without keys. So nothing piles up.
+// A slow reader misses no table: beyond a limit, changes are merged and keys are dropped, so memory stays bounded.
 
 import Foundation
 internal import RejoinFFI
 
-/// The tables that one commit touched, or several that came while the reader was busy.
+/// The tables changed by one commit, or by several commits that happened while the reader was busy.
 public struct Change: Sendable, Hashable {
-    /// Who wrote.
+    /// The origin of the change.
     public let origin: ChangeOrigin
-    /// What was touched: the keys of the rows by table. `nil` where only the table is known, as for the app's own tables.
-    /// `sqlite_schema` is among them when the app changed the schema.
+    /// The keys of the changed rows by table, including `sqlite_schema` if the app changed the schema. `nil` if only the
+    /// table is known, as for local-only tables.
     public private(set) var tables: [String: [SQLValue]?]
-    /// Whether the queue, or the sync state of any row, changed.
+    /// Whether the queue or the sync state of a row changed.
     public private(set) var queue: Bool
 
     init(origin: ChangeOrigin, tables: [String: [SQLValue]?], queue: Bool) {
@@ -22,14 +21,14 @@ public struct Change: Sendable, Hashable {
         self.queue = queue
     }
 
-    /// Takes in what another one says of tables, and forgets keys.
+    /// Merges the tables of another change and drops keys.
     mutating func merge(_ other: Change) {
         queue = queue || other.queue
         tables = tables.merging(other.tables) { _, _ in nil }.mapValues { _ in nil }
     }
 }
 
-/// Who wrote.
+/// The origin of a change.
 public enum ChangeOrigin: Sendable, Hashable {
     /// The app, on this device.
     case local
@@ -38,7 +37,8 @@ public enum ChangeOrigin: Sendable, Hashable {
 }
 
 extension RejoinClient {
-    /// Each commit that touches one of the tables, or any if none is named, from this call on until the client is shut down.
+    /// The changes of each commit from this call on until the client is shut down, limited to commits that change one of
+    /// the tables if any are given.
     ///
     /// ```swift
     /// for await change in client.changes(["task"]) where change.origin == .remote {
@@ -46,10 +46,10 @@ extension RejoinClient {
     /// }
     /// ```
     ///
-    /// For showing data use ``watch(_:_:as:)``, which runs the query. A reader that lags far behind gets changes together, and
-    /// then without keys. Leaving the loop, and cancelling its task, end it.
+    /// To show data use ``watch(_:_:as:)``, which runs the query. A slow reader gets merged changes, beyond a limit
+    /// without keys. Leaving the loop or cancelling its task ends the stream.
     ///
-    /// - Parameter tables: names, in any case.
+    /// - Parameter tables: table names, in any case.
     public func changes(_ tables: [String] = []) -> AsyncStream<Change> {
         let mailbox = Change.mailbox()
         let observer = ChangeBridge { mailbox.put($0) } end: { mailbox.end() }
@@ -63,12 +63,12 @@ extension RejoinClient {
 }
 
 extension Change {
-    /// So many changes are kept one by one for a reader that is busy.
+    /// Number of changes kept separately for a busy reader.
     static let kept = 256
 
     static func mailbox() -> Mailbox<Change> { Mailbox { $0.count > kept ? merged($0) : $0 } }
 
-    /// One change for each who wrote.
+    /// Merges changes to one per origin.
     private static func merged(_ changes: [Change]) -> [Change] {
         var merged: [Change] = []
         for change in changes {

@@ -1,8 +1,8 @@
-// What the package needs of concurrency: a lock, and waiting that a cancelled task gives up.
+// Concurrency helpers: a lock, and waiting that ends when the task is cancelled.
 
 import Foundation
 
-/// A value behind a lock that is held for a moment only.
+/// A value behind a lock that is held only briefly.
 final class Locked<Value>: @unchecked Sendable {
     private let lock = NSLock()
     private var value: Value
@@ -16,10 +16,10 @@ final class Locked<Value>: @unchecked Sendable {
     }
 }
 
-/// Waits for `operation`, or until the task is cancelled, whichever is first.
+/// Waits for `operation` or for cancellation of the task, whichever comes first.
 ///
-/// Cancelling a Swift task does not reach into the engine, so what was given up goes on in the background, and its result is
-/// dropped: an unwanted transaction is rolled back by that.
+/// Cancelling a Swift task does not stop the engine, so an abandoned operation continues in the background and its result
+/// is dropped. Dropping a transaction handle rolls the transaction back.
 func abandonable<Result: Sendable>(_ operation: @escaping @Sendable () async throws -> Result) async throws -> Result {
     let waiting = Locked<Waiting<Result>>(.notYet)
     return try await withTaskCancellationHandler {
@@ -51,7 +51,7 @@ private enum Waiting<Result: Sendable> {
 }
 
 extension Locked {
-    /// Who waits, for the one that comes first.
+    /// Returns the continuation to the first caller that ends the wait.
     fileprivate func end<Result>() -> CheckedContinuation<Result, any Error>? where Value == Waiting<Result> {
         with { state in
             defer { state = .over }

@@ -1,19 +1,19 @@
-// The platform's own HTTP, where an app prefers it to the built-in one: implemented by the app.
+// Lets the app replace the built-in HTTP client with the platform's.
 
 import Foundation
 internal import RejoinFFI
 
-/// Carries requests to the server, in place of the built-in HTTP.
+/// Sends requests to the server in place of the built-in HTTP client.
 ///
-/// With one of these the server's events are not listened to: the client asks at its interval, and when something was written.
+/// With a custom transport the client does not use the server's event stream: it syncs at its interval and after writes.
 public protocol HTTPTransport: Sendable {
-    /// Sends one request and takes in the whole answer, whatever its status. Follows no redirect and tries nothing twice.
+    /// Sends one request and returns the whole response, whatever its status. Must not follow redirects or retry.
     ///
-    /// - Throws: ``RejoinError/offline(reason:)`` only where the server cannot have seen the request. Any other error means
-    ///   that nobody knows: the request is made again later.
+    /// - Throws: ``RejoinError/offline(reason:)`` only if the request cannot have reached the server. After any other
+    ///   error the outcome is unknown and the request is sent again later.
     func send(_ request: HTTPRequest) async throws -> HTTPResponse
 
-    /// Drops every open connection: after a suspension they are dead without knowing it.
+    /// Closes all open connections; connections are dead after a suspension.
     func disconnect()
 }
 
@@ -21,28 +21,28 @@ public protocol HTTPTransport: Sendable {
 public struct HTTPRequest: Sendable {
     /// `GET` or `POST`.
     public let method: String
-    /// The whole address.
+    /// The full URL.
     public let url: URL
-    /// To be sent as they are. They carry the user's token: do not log them.
+    /// The headers to send unchanged. They contain the user's token: do not log them.
     public let headers: [(name: String, value: String)]
-    /// The body as it goes over the wire, if there is one.
+    /// The body as sent over the wire, if any.
     public let body: Data?
-    /// The longest silence: until the answer begins, and between two pieces of it.
+    /// The longest silence, before the response starts and between two parts of it.
     public let timeout: Duration
 }
 
-/// The server's answer.
+/// The server's response.
 public struct HTTPResponse: Sendable {
-    /// The HTTP status, whatever it is.
+    /// The HTTP status.
     public let status: Int
-    /// Its headers.
+    /// The headers.
     public let headers: [(name: String, value: String)]
     /// The whole body, decompressed.
     public let body: Data
 
     /// - Parameter status: the HTTP status, from 100 to 599.
-    /// - Parameter headers: names in any case.
-    /// - Parameter body: the whole of it.
+    /// - Parameter headers: the headers, names in any case.
+    /// - Parameter body: the whole body.
     public init(status: Int, headers: [(name: String, value: String)], body: Data) {
         self.status = status
         self.headers = headers
@@ -50,7 +50,7 @@ public struct HTTPResponse: Sendable {
     }
 }
 
-/// What the engine calls.
+/// Calls the app's transport for the engine.
 final class TransportBridge: RejoinFFI.HttpTransport {
     private let transport: any HTTPTransport
 

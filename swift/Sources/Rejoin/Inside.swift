@@ -1,21 +1,20 @@
-// Where a task stands: in the body of a transaction, or in the code of an action, of one file or of several.
+// Tracks whether a task runs inside a transaction or an action, per file.
 //
-// Promise: a call that would wait for the end of what it stands in itself is refused at once. Border: knows nothing of what is done
-// there.
+// A call that would wait for its own transaction or action is rejected at once.
 
 import Foundation
 
-/// What a task stands in. Tasks that it starts inherit it, and may outlive it.
+/// The transaction or action that a task runs in. Child tasks inherit it, and may outlive it.
 final class Inside: Sendable {
     @TaskLocal static var current: Inside?
 
     enum Place: Sendable { case transaction, action }
 
     private let place: Place
-    /// Whose it is: a file has one writer, however many clients.
+    /// The file; all clients of a file share one writer.
     private let file: URL
     private let isOpen: @Sendable () -> Bool
-    /// The one in which this one stands, of another file.
+    /// The enclosing one, of another file.
     private let outer: Inside?
 
     init(_ place: Place, of file: URL, isOpen: @escaping @Sendable () -> Bool) {
@@ -25,7 +24,7 @@ final class Inside: Sendable {
         outer = Inside.current
     }
 
-    /// The innermost of this file that has not ended.
+    /// The innermost one of this file that has not ended.
     static func open(of file: URL) -> Place? {
         var next = current
         while let inside = next {
@@ -37,13 +36,12 @@ final class Inside: Sendable {
 }
 
 extension RejoinClient {
-    /// Refuses what would wait for the end of a transaction or an action that it stands in itself, by this client or another of the
-    /// file.
+    /// Throws if the call would wait for a transaction or an action that this task runs in, of any client of the file.
     func outsideOfTransaction() throws {
         switch Inside.open(of: path) {
         case .transaction:
             throw RejoinError.invalidInput(
-                reason: "called from inside a transaction, for whose end it would wait; use the transaction's own methods")
+                reason: "called from inside a transaction that it would wait for; use the methods of the transaction")
         case .action:
             throw RejoinError.invalidInput(
                 reason: "called from inside an action, for whose end it would wait; use the methods of its context")

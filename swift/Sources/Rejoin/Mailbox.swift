@@ -1,9 +1,9 @@
-// What waits between the engine, which never waits for a reader, and a stream that is read by and by.
+// A queue between the engine, which never waits, and a stream that is read later.
 
 import Foundation
 internal import RejoinFFI
 
-/// What waits for a reader, or the reader who waits. One reads at a time.
+/// Queued values, or the waiting reader. One reader at a time.
 final class Mailbox<Letter: Sendable>: Sendable {
     private let state = Locked(State())
     private let settle: @Sendable ([Letter]) -> [Letter]
@@ -14,7 +14,7 @@ final class Mailbox<Letter: Sendable>: Sendable {
         var isOver = false
     }
 
-    /// - Parameter settle: makes less of what waits, so that nothing piles up; asked after each letter.
+    /// - Parameter settle: compacts the queued values so that memory stays bounded; called after each value.
     init(_ settle: @escaping @Sendable ([Letter]) -> [Letter]) { self.settle = settle }
 
     func put(_ letter: Letter) {
@@ -31,7 +31,7 @@ final class Mailbox<Letter: Sendable>: Sendable {
         reader?.resume(returning: letter)
     }
 
-    /// The next letter; `nil` once it is over and all is read.
+    /// The next value; `nil` after the end, once all values are read.
     func next() async -> Letter? {
         await withCheckedContinuation { continuation in
             let (answer, replaced) = state.with { state -> (Letter??, CheckedContinuation<Letter?, Never>?) in
@@ -40,7 +40,7 @@ final class Mailbox<Letter: Sendable>: Sendable {
                 defer { state.reader = continuation }
                 return (nil, state.reader)
             }
-            // Two readers of one stream: the first gets nothing more.
+            // A second reader replaces the first, which gets nil.
             replaced?.resume(returning: nil)
             if let answer { continuation.resume(returning: answer) }
         }
@@ -56,7 +56,7 @@ final class Mailbox<Letter: Sendable>: Sendable {
     }
 }
 
-/// A mailbox and what fills it; ends at the latest when nobody reads.
+/// A mailbox and the subscription that fills it; cancelled at the latest when the stream is released.
 final class MailReader<Letter: Sendable>: Sendable {
     private let mailbox: Mailbox<Letter>
     private let subscription: Subscription

@@ -1,49 +1,50 @@
-// What an app decides of a mutation that is parked or waits. Nothing of this needs a network; all of it is in the file when the call
-// returns. What it means stands in docs/verdicts.md.
+// The app's decisions about parked and waiting mutations. Everything works offline and is in the file when the call
+// returns. docs/verdicts.md explains the choices.
 
 import Foundation
 internal import RejoinFFI
 
 extension RejoinClient {
-    /// Offers a parked mutation again, as it was written: it goes to the end of the queue, its rows show it at once, and what it
-    /// compares is what stands there now. So a conflict that the app has looked at ends by its word.
+    /// Retries a parked mutation unchanged: it moves to the end of the queue, its rows show it at once, and it is
+    /// compared with the current values. This resolves a conflict in favour of the mutation.
     ///
-    /// - Parameter id: its name, from ``pending()``.
-    /// - Throws: ``RejoinError/invalidInput(reason:)`` if there is none of this name, or it is not parked;
-    ///   ``RejoinError/standsOn(reason:id:)`` while the mutation that makes its row is parked. Nothing was changed then.
+    /// - Parameter id: the mutation's id, from ``pending()``.
+    /// - Throws: ``RejoinError/invalidInput(reason:)`` if there is no mutation with this id, or it is not parked;
+    ///   ``RejoinError/standsOn(reason:id:)`` while the mutation that creates its row is parked. Then nothing was
+    ///   changed.
     public func retry(_ id: PendingMutation.ID) async throws {
         try outsideOfTransaction()
         try await translated { try await ffi.retry(id: id) }
     }
 
-    /// ``retry(_:)`` of a mutation, if it is parked, and of everything that was parked because of it.
+    /// Retries a mutation, if it is parked, and all mutations parked because of it.
     ///
-    /// - Returns: which they are, in their order.
-    /// - Throws: as ``retry(_:)`` does.
+    /// - Returns: their ids, in order.
+    /// - Throws: as ``retry(_:)``.
     @discardableResult
     public func retryChain(_ id: PendingMutation.ID) async throws -> [PendingMutation.ID] {
         try outsideOfTransaction()
         return try await translated { try await ffi.retryChain(id: id) }
     }
 
-    /// Mends a parked or waiting mutation: `body` finds what it wrote in the rows, on top of how they stand now, and changes it. An
-    /// action is better mended by ``performAgain(_:_:)``.
+    /// Replaces a parked or waiting mutation: `body` runs on the current rows with the mutation's writes applied. For
+    /// actions prefer ``performAgain(_:_:)``.
     ///
     /// ```swift
-    /// let mended = try await client.edit(parked.id) { tx in
+    /// let edited = try await client.edit(parked.id) { tx in
     ///     try await tx.execute("UPDATE task SET title = ? WHERE id = ?", ["shorter", "a"])
     /// }
     /// ```
     ///
-    /// What comes out is a new mutation of plain SQL at the end of the queue, in the place of the old one. What was parked because of
-    /// the old one now waits for the new one: ``retryChain(_:)`` with the new name offers that again. Inside holds what holds inside
-    /// of ``transaction(isolation:_:)``.
+    /// The result is a new plain SQL mutation at the end of the queue that replaces the old one. Mutations parked because
+    /// of the old one now wait for the new one: pass its id to ``retryChain(_:)`` to retry them. The body follows the
+    /// rules of ``transaction(isolation:_:)``.
     ///
     /// - Parameter isolation: the actor that `body` runs on; the caller's.
-    /// - Parameter body: what to change; not kept beyond the call.
-    /// - Returns: the new mutation's name; `nil` if nothing is left to write.
-    /// - Throws: as ``transaction(isolation:_:)`` does, and ``RejoinError/invalidInput(reason:)`` if there is no mutation of this name, or
-    ///   the server cannot withdraw one that was sent to it. Nothing was changed then.
+    /// - Parameter body: the change; not kept beyond the call.
+    /// - Returns: the new mutation's id; `nil` if no change is left.
+    /// - Throws: as ``transaction(isolation:_:)``, and ``RejoinError/invalidInput(reason:)`` if there is no mutation with
+    ///   this id or the server cannot withdraw what was sent. Then nothing was changed.
     @discardableResult
     public func edit(
         _ id: PendingMutation.ID, isolation: isolated (any Actor)? = #isolation, _ body: (Transaction) async throws -> Void
@@ -54,19 +55,19 @@ extension RejoinClient {
         return held.edited()
     }
 
-    /// ``edit(_:isolation:_:)`` by statements that depend on nothing in between, which is faster.
+    /// As ``edit(_:isolation:_:)``, with independent statements, which is faster.
     ///
-    /// - Throws: as ``batch(_:)`` and ``edit(_:isolation:_:)`` do.
+    /// - Throws: as ``batch(_:)`` and ``edit(_:isolation:_:)``.
     @discardableResult
     public func edit(_ id: PendingMutation.ID, _ statements: [Statement]) async throws -> PendingMutation.ID? {
         try outsideOfTransaction()
         return try await translated { try await ffi.edit(id: id, statements: statements.map(\.ffi)) }
     }
 
-    /// ``discard(_:)`` of a mutation and of everything that stands on a row that it made, parked before or only by this.
+    /// Discards a mutation and all mutations that depend on a row that it created.
     ///
-    /// - Returns: which they are, it first.
-    /// - Throws: as ``discard(_:)`` does.
+    /// - Returns: their ids, the given one first.
+    /// - Throws: as ``discard(_:)``.
     @discardableResult
     public func discardChain(_ id: PendingMutation.ID) async throws -> [PendingMutation.ID] {
         try outsideOfTransaction()

@@ -1,50 +1,50 @@
-// What the server has accepted: to show it, to take it back, and to forget it.
+// The accepted mutations: list, undo, redo and prune.
 
 import Foundation
 internal import RejoinFFI
 
 /// A mutation that the server has accepted.
 public struct AcceptedMutation: Sendable, Hashable, Identifiable {
-    /// Its place in the queue, when it was there.
+    /// Its former position in the queue.
     public let seq: Int64
-    /// Its name, here and on the server.
+    /// Its id, here and on the server.
     public let id: PendingMutation.ID
     /// The action's name; `nil` for plain SQL.
     public let action: String?
     /// When it was written.
     public let written: Date
-    /// When its verdict came.
+    /// When its verdict arrived.
     public let accepted: Date
-    /// The number of the attempt that was accepted, from 1.
+    /// The number of the accepted attempt, from 1.
     public let attempt: Int
-    /// The mutation that it takes back, by undo or redo.
+    /// The mutation that this one reverts, if it is an undo or a redo.
     public let undoes: PendingMutation.ID?
-    /// What it did, a row each; the old values are those that it displaced on the server.
+    /// Its changes, one entry per row; old values are the server's values that it replaced.
     public let rows: [PendingRow]
 }
 
-/// What became of an undo or a redo.
+/// The result of an undo or a redo.
 public enum Undone: Sendable, Hashable {
-    /// The mutation had no verdict yet: it was given up, as by ``RejoinClient/discard(_:)``.
+    /// The mutation had no verdict yet and was discarded, as by ``RejoinClient/discard(_:)``.
     case givenUp
-    /// This mutation takes it back; it waits to be sent like any other.
+    /// This new mutation reverts it and waits to be sent.
     case by(PendingMutation.ID)
-    /// There was nothing to take back: the server's rows were so already before it.
+    /// Nothing to revert: the server's rows already had these values before.
     case nothing
 }
 
-/// How much of what was accepted is kept. What is left out is as by default.
+/// Limits of the history; `nil` means the default.
 public struct HistoryBounds: Sendable, Hashable {
-    /// Most mutations. Default 1,000.
+    /// Maximum number of mutations. Default 1,000.
     public var count: Int?
-    /// Most bytes of what they wrote. Default 16 MiB.
+    /// Maximum size of their writes. Default 16 MiB.
     public var bytes: Int?
-    /// How long, from the verdict on. A part of a second counts as a whole one. Default thirty days.
+    /// Maximum age since the verdict, rounded up to whole seconds. Default 30 days.
     public var age: Duration?
 
-    /// - Parameter count: most mutations.
-    /// - Parameter bytes: most bytes of what they wrote.
-    /// - Parameter age: how long.
+    /// - Parameter count: maximum number of mutations.
+    /// - Parameter bytes: maximum size of their writes.
+    /// - Parameter age: maximum age.
     public init(count: Int? = nil, bytes: Int? = nil, age: Duration? = nil) {
         self.count = count
         self.bytes = bytes
@@ -53,18 +53,18 @@ public struct HistoryBounds: Sendable, Hashable {
 }
 
 extension RejoinClient {
-    /// What the server has accepted and the file still remembers, the newest first.
+    /// Returns the accepted mutations that are still in the history, newest first.
     ///
-    /// - Parameter most: so many at most.
-    /// - Throws: ``RejoinError/invalidInput(reason:)`` for a number below zero.
+    /// - Parameter most: maximum number of mutations.
+    /// - Throws: ``RejoinError/invalidInput(reason:)`` for a negative number.
     public func history(_ most: Int = 100) async throws -> [AcceptedMutation] {
         try outsideOfTransaction()
         let most = try number(most, "most")
         return try await translated { try await ffi.history(most: most) }.map(AcceptedMutation.init)
     }
 
-    /// Takes a mutation back. One without a verdict is given up, as by ``discard(_:)``; of an accepted one each column goes back to what
-    /// it displaced on the server, by a new mutation, which is only ever compared. Works offline. All of it, or nothing.
+    /// Undoes a mutation. Without a verdict it is discarded, as by ``discard(_:)``. If it was accepted, a new
+    /// compare-only mutation restores the server's previous value of each column. Works offline and is atomic.
     ///
     /// ```swift
     /// do {
@@ -74,30 +74,32 @@ extension RejoinClient {
     /// }
     /// ```
     ///
-    /// - Parameter id: its name, from ``pending()`` or ``history(_:)``.
-    /// - Throws: ``RejoinError/changed(reason:rows:)`` if any of it does not stand any more; ``RejoinError/invalidInput(reason:)`` if the
-    ///   file has forgotten it, and for a parked one, of which nothing is in the rows. Nothing was changed then.
+    /// - Parameter id: the mutation's id, from ``pending()`` or ``history(_:)``.
+    /// - Throws: ``RejoinError/changed(reason:rows:)`` if any of its rows was changed since;
+    ///   ``RejoinError/invalidInput(reason:)`` if it is no longer in the history, or is parked (a parked mutation has no
+    ///   effect on rows). Then nothing was changed.
     @discardableResult
     public func undo(_ id: PendingMutation.ID) async throws -> Undone {
         try outsideOfTransaction()
         return Undone(try await translated { try await ffi.undo(id: id) })
     }
 
-    /// Takes the undo of a mutation back.
+    /// Reverts the undo of a mutation.
     ///
-    /// - Parameter id: the one that was undone.
-    /// - Throws: ``RejoinError/invalidInput(reason:)`` if it was not undone, or is done again already; else as ``undo(_:)``.
+    /// - Parameter id: the mutation that was undone.
+    /// - Throws: ``RejoinError/invalidInput(reason:)`` if it was not undone or was already redone; otherwise as
+    ///   ``undo(_:)``.
     @discardableResult
     public func redo(_ id: PendingMutation.ID) async throws -> Undone {
         try outsideOfTransaction()
         return Undone(try await translated { try await ffi.redo(id: id) })
     }
 
-    /// Forgets what was accepted beyond these bounds, at once. It cannot be undone any more. Without a call the default bounds are kept
-    /// whenever something is accepted.
+    /// Deletes history entries beyond these limits at once; they can no longer be undone. Without this call the default
+    /// limits are applied after each verdict.
     ///
-    /// - Returns: how many mutations were forgotten.
-    /// - Throws: ``RejoinError/invalidInput(reason:)`` for a bound below zero.
+    /// - Returns: the number of deleted entries.
+    /// - Throws: ``RejoinError/invalidInput(reason:)`` for a negative limit.
     @discardableResult
     public func prune(_ bounds: HistoryBounds) async throws -> Int {
         try outsideOfTransaction()

@@ -1,51 +1,51 @@
-// Moving over from the Synchro SDK: what a device has not sent comes along.
+// Migration from the Synchro SDK, including unsent changes.
 
 import Foundation
 internal import RejoinFFI
 
-/// What became of a Synchro database that was taken over.
+/// The result of importing a Synchro database.
 public struct SynchroImport: Sendable, Hashable {
-    /// The tables that both sides know, by name.
+    /// The imported tables, by name.
     public let tables: [ImportedTable]
-    /// What was not taken and stays in the old file, with the reason.
+    /// What was not imported and stays in the old file, with the reason.
     public let leftOut: [LeftOut]
-    /// Unsent edits that an earlier call had taken already.
+    /// Number of unsent edits that an earlier call already imported.
     public let takenBefore: Int
-    /// Mutations that wait for the first sync before they can be sent; zero if everything has been here.
+    /// Number of mutations that can be sent only after the first sync; zero if the first sync is done.
     public let awaiting: Int
 }
 
-/// What was taken of a table.
+/// The result of importing one table.
 public struct ImportedTable: Sendable, Hashable {
-    /// Its name.
+    /// The table's name.
     public let name: String
-    /// Rows that are seen as the old file had them, until the first sync brings the server's.
+    /// Number of rows that are visible until the first sync replaces them.
     public let rows: Int
-    /// Rows that the server had not been told of.
+    /// Number of unsent inserts.
     public let creates: Int
-    /// Edits that the server had not been told of, one per row.
+    /// Number of unsent edits, one per row.
     public let updates: Int
-    /// Deletes that the server had not been told of.
+    /// Number of unsent deletes.
     public let deletes: Int
-    /// Columns of the old table that the schema lacks; their values were not taken.
+    /// Columns of the old table that the schema lacks; their values were not imported.
     public let columnsLeftOut: [String]
 }
 
-/// What was not taken of an old file.
+/// Data of the old file that was not imported.
 public struct LeftOut: Sendable, Hashable {
-    /// The table, by its old name.
+    /// The table's old name.
     public let table: String
-    /// The row; nothing where the whole table was left out.
+    /// The row; `nil` if the whole table was left out.
     public let recordID: String?
-    /// How many unsent edits this is about.
+    /// Number of unsent edits left out.
     public let unsent: Int
-    /// Why.
+    /// The reason.
     public let why: String
 }
 
 extension RejoinClient {
-    /// Takes over an app's old Synchro database: what it had not sent is in the queue when this is done, and its rows are seen until
-    /// the first sync brings the server's.
+    /// Imports an app's old Synchro database. Its unsent changes are queued, and its rows are visible until the first
+    /// sync replaces them.
     ///
     /// ```swift
     /// if FileManager.default.fileExists(atPath: old.path) {
@@ -54,12 +54,12 @@ extension RejoinClient {
     /// }
     /// ```
     ///
-    /// The old file is copied and stays as it is; nobody may have it open meanwhile. All is taken in one transaction, or nothing; made
-    /// again, the call takes what is new, and nothing twice. Works offline with a bundled schema.
+    /// The old file is copied and not modified; no other connection may have it open. The import is one transaction. A
+    /// repeated call imports only what is new. Works offline with a bundled schema.
     ///
-    /// - Parameter old: the old file; its write-ahead log is looked for beside it.
-    /// - Throws: ``RejoinError/invalidInput(reason:)`` for a file that is no Synchro database, and while no schema is known;
-    ///   ``RejoinError/storage(reason:)`` for a damaged one. Nothing was taken then.
+    /// - Parameter old: the old file; its write-ahead log is expected next to it.
+    /// - Throws: ``RejoinError/invalidInput(reason:)`` if the file is not a Synchro database or no schema is available
+    ///   yet; ``RejoinError/storage(reason:)`` if it is damaged. Then nothing was imported.
     public func importSynchro(_ old: URL) async throws -> SynchroImport {
         try outsideOfTransaction()
         return SynchroImport(try await translated { try await ffi.importSynchro(path: old.path) })

@@ -1,77 +1,77 @@
-// Performing the actions that were registered when the file was opened, and mending one by performing it again.
+// Performs registered actions, and replaces an action by performing it again.
 
 import Foundation
 internal import RejoinFFI
 
-/// What became of an action that was performed.
+/// The result of an action.
 public struct Performed: Sendable, Hashable {
     /// The mutation that waits for the server; `nil` if the action wrote nothing to synced tables.
     public let id: PendingMutation.ID?
-    /// What the action gave back, as JSON; `null` if that is nothing.
+    /// The value that the action returned, as JSON; `null` if there is none.
     public let json: String
 
-    /// What the action gave back.
+    /// Decodes the action's value.
     ///
-    /// - Parameter type: what it is decoded as; an optional type where it may be null.
-    /// - Throws: `DecodingError` if it is something else. The action was performed all the same.
+    /// - Parameter type: the type of the value; optional if the value may be null.
+    /// - Throws: `DecodingError` if the value has another type. The action was performed nevertheless.
     public func value<Value: Decodable>(as type: Value.Type = Value.self) throws -> Value { try JSONText(json).decode(type) }
 }
 
 extension RejoinClient {
-    /// Performs an action: in one transaction, which becomes one mutation that knows its name and arguments. As long as no server has
-    /// it, it runs again when remote changes come in under it.
+    /// Performs an action in one transaction. The transaction becomes one mutation that stores the action's name and
+    /// arguments. Until the server has accepted it, it runs again when remote changes affect it.
     ///
     /// ```swift
     /// let taken = try await client.perform("take", ["id": "nails", "n": 2])
     /// print(try taken.value(as: Left.self).left)
     /// ```
     ///
-    /// Works offline: when it returns, what it wrote is on disk and in the queue. Cancelling the task changes nothing: an action that
-    /// was asked for is done or refused as a whole, and its caller hears of it.
+    /// Works offline: when it returns, the writes are on disk and in the queue. Cancelling the task has no effect: the
+    /// action completes or is refused as a whole, and the caller gets the result.
     ///
-    /// - Parameter name: its name, in ``RejoinConfiguration/actions``.
-    /// - Parameter arguments: by the names of its parameters. `Date` is a `time`, `Data` a `blob`.
-    /// - Throws: ``RejoinError/action(reason:action:fault:words:)`` if there is no such action, for arguments that it does not take, for
-    ///   what its own rules refuse and where its code does not end; ``RejoinError/actionTooSlow(reason:action:most:)`` and
-    ///   ``RejoinError/actionTooLarge(reason:action:mostBytes:)`` beyond the ``ActionBudget``; what its code throws, as ``RejoinError/callback(reason:)``
-    ///   where that is no error of Rejoin's; `EncodingError` for arguments that JSON cannot hold; and as ``execute(_:_:)`` does.
-    ///   Nothing of it is kept then.
+    /// - Parameter name: the action's name, from ``RejoinConfiguration/actions``.
+    /// - Parameter arguments: the arguments by parameter name. `Date` is a `time`, `Data` a `blob`.
+    /// - Throws: ``RejoinError/action(reason:action:fault:words:)`` if the action is unknown, an argument is invalid, one
+    ///   of its rules refuses, or its code times out. ``RejoinError/actionTooSlow(reason:action:most:)`` and
+    ///   ``RejoinError/actionTooLarge(reason:action:mostBytes:)`` beyond the ``ActionBudget``. Errors of its code, as
+    ///   ``RejoinError/callback(reason:)`` if they are not Rejoin's. `EncodingError` for arguments that JSON cannot
+    ///   represent. Otherwise as ``execute(_:_:)``. In all cases the action was rolled back.
     @discardableResult
     public func perform(_ name: String, _ arguments: ActionArguments = [:]) async throws -> Performed {
         let json = try JSONText(arguments)
         return try await performing { [ffi] in try await ffi.perform(name: name, argumentsJson: json.text) }
     }
 
-    /// The same with arguments of one type: its properties are the parameters.
+    /// As ``perform(_:_:)``, with arguments of one type: its properties are the parameters.
     @discardableResult
     public func perform<Arguments: Encodable & Sendable>(_ name: String, _ arguments: Arguments) async throws -> Performed {
         let json = try JSONText(arguments)
         return try await performing { [ffi] in try await ffi.perform(name: name, argumentsJson: json.text) }
     }
 
-    /// Mends an action that is parked or waits: what it wrote leaves the rows, and the newest version of it is performed with these
-    /// arguments on what is there then. What comes out is a new mutation at the end of the queue, in the place of the old one; all
-    /// of it or nothing, also across a crash. Where nothing is written this time, there is no new one.
+    /// Replaces a parked or waiting action: its writes are removed from the rows, and the newest version of the action is
+    /// performed with these arguments on the current rows. The result is a new mutation at the end of the queue; there is
+    /// none if nothing is written. The replacement is atomic, also across a crash.
     ///
     /// ```swift
-    /// let mended = try await client.performAgain(parked.id, ["id": "nails", "n": 1])
-    /// if let id = mended.id { try await client.retryChain(id) }
+    /// let replaced = try await client.performAgain(parked.id, ["id": "nails", "n": 1])
+    /// if let id = replaced.id { try await client.retryChain(id) }
     /// ```
     ///
-    /// Works offline. What was parked because of the old one now waits for the new one: ``retryChain(_:)`` with the new name offers
-    /// that again. Cancelling the task changes nothing, as of ``perform(_:_:)``.
+    /// Works offline. Mutations parked because of the old one now wait for the new one: pass its id to ``retryChain(_:)``
+    /// to retry them. Cancelling the task has no effect, as in ``perform(_:_:)``.
     ///
-    /// - Parameter id: its name, from ``pending()``.
-    /// - Parameter arguments: all that the action takes, as for ``perform(_:_:)``.
-    /// - Throws: as ``perform(_:_:)`` does, and ``RejoinError/invalidInput(reason:)`` if there is no mutation of this name, it is no
-    ///   action, or the server cannot withdraw one that was sent to it. Nothing was changed then.
+    /// - Parameter id: the mutation's id, from ``pending()``.
+    /// - Parameter arguments: all arguments of the action, as for ``perform(_:_:)``.
+    /// - Throws: as ``perform(_:_:)``, and ``RejoinError/invalidInput(reason:)`` if there is no mutation with this id, it
+    ///   is not an action, or the server cannot withdraw what was sent. Then nothing was changed.
     @discardableResult
     public func performAgain(_ id: PendingMutation.ID, _ arguments: ActionArguments = [:]) async throws -> Performed {
         let json = try JSONText(arguments)
         return try await performing { [ffi] in try await ffi.performAgain(id: id, argumentsJson: json.text) }
     }
 
-    /// The same with arguments of one type: its properties are the parameters.
+    /// As ``performAgain(_:_:)``, with arguments of one type: its properties are the parameters.
     @discardableResult
     public func performAgain<Arguments: Encodable & Sendable>(_ id: PendingMutation.ID, _ arguments: Arguments) async throws -> Performed {
         let json = try JSONText(arguments)

@@ -1,136 +1,135 @@
-// What waits for the server, in words that an app can show, and how it ended.
+// The mutations that wait for the server, as values that an app can show, and their verdicts.
 
 import Foundation
 internal import RejoinFFI
 
-/// A local write that the server has not accepted: one transaction of the app.
+/// A mutation that the server has not accepted: one transaction of the app.
 public struct PendingMutation: Sendable, Hashable, Identifiable {
-    /// Its place in the queue; rises.
+    /// Its position in the queue, ascending.
     public let seq: Int64
-    /// Its name, here and on the server.
+    /// Its id, here and on the server.
     public let id: String
-    /// Where it stands.
+    /// Its state.
     public let state: MutationState
     /// Why it is parked, if it is.
     public let reason: ParkReason?
-    /// The server's words, and both rows of a conflict, as JSON.
+    /// The server's message and, for a conflict, both rows, as JSON.
     public let detail: String?
-    /// The parked one that it stands on, if that is why it is parked.
+    /// The parked mutation that it depends on, if that is why it is parked.
     public let becauseOf: String?
-    /// While it waits: the earlier one that must be accepted before it and that the server fails on at present.
+    /// While it waits: the earlier mutation that it depends on and that the server currently fails on.
     public let blockedBy: String?
-    /// The action's name; nothing for plain SQL.
+    /// The action's name; `nil` for plain SQL.
     public let action: String?
     /// When it was written.
     public let written: Date
-    /// The number of the attempt that its content is in, from 1: a new one begins where the server judged the last and it is offered
-    /// anew.
+    /// The number of the attempt, from 1; increases when it is offered again after a verdict.
     public let attempt: Int
-    /// What it wrote, a row each, in the order of first touch.
+    /// Its changes, one entry per row, in the order of first change.
     public let rows: [PendingRow]
 }
 
-/// What a local write did to a row.
+/// A local change to a row.
 public struct PendingRow: Sendable, Hashable {
     /// The table's name.
     public let table: String
     /// The row's key.
     public let key: SQLValue
-    /// What was done.
+    /// The kind of change.
     public let operation: PatchKind
     /// All columns for an insert or a delete, the changed ones for an update.
     public let columns: [PendingColumn]
 }
 
-/// What a local write did to a column.
+/// A local change to a column.
 public struct PendingColumn: Sendable, Hashable {
     /// The column's name.
     public let name: String
-    /// What stood there; NULL in an insert.
+    /// The value before; NULL for an insert.
     public let old: SQLValue
-    /// What was written; NULL in a delete.
+    /// The value written; NULL for a delete.
     public let new: SQLValue
 }
 
-/// Where a local write stands.
+/// The state of a local mutation.
 public enum MutationState: Sendable, Hashable {
-    /// Waits to be sent.
+    /// Waiting to be sent.
     case pending
-    /// On its way.
+    /// Being sent.
     case sent
-    /// Sent, and no answer came; it will be sent again as it is.
+    /// Sent without a response; it is sent again unchanged.
     case uncertain
-    /// Ended without being accepted; kept with its reason, blocks nothing.
+    /// Not accepted; kept with its reason until the app decides. Blocks nothing.
     case parked
 }
 
-/// Why a local write is parked.
+/// Why a mutation is parked.
 public enum ParkReason: Sendable, Hashable {
-    /// A rule of the server refuses the content.
+    /// The server rejected the content because of a rule.
     case rejected
-    /// A row has changed since.
+    /// The server's row changed after the edit.
     case conflicted
-    /// The server will not look at it.
+    /// The server refused to evaluate it.
     case refused
-    /// An action cannot run again.
+    /// The action cannot run again.
     case unreplayable
-    /// Something that it stands on was parked.
+    /// A mutation that it depends on was parked.
     case depends
-    /// What is left of one that was accepted in part.
+    /// The remainder of a partly accepted mutation.
     case remainder
-    /// The server has failed on it too often, or for too long.
+    /// The server failed on it too often or for too long.
     case serverFault
 }
 
-/// What was done to a row.
+/// The kind of a change to a row.
 public enum PatchKind: Sendable, Hashable {
-    /// It was made.
+    /// The row was inserted.
     case insert
-    /// Columns were changed.
+    /// Columns were updated.
     case update
-    /// It was removed.
+    /// The row was deleted.
     case delete
 }
 
-/// How many local writes stand where.
+/// The number of mutations in each state.
 public struct PendingCounts: Sendable, Hashable {
     /// Waiting to be sent.
     public let pending: Int
-    /// On their way.
+    /// Being sent.
     public let sent: Int
-    /// Sent, without an answer.
+    /// Sent without a response.
     public let uncertain: Int
-    /// Not accepted; the app's to decide.
+    /// Not accepted, waiting for the app's decision.
     public let parked: Int
 }
 
-/// What an app can show beside a row.
+/// The sync state of a row, to show beside it.
 public enum RowSyncState: Sendable, Hashable {
-    /// Nothing of this device waits on it.
+    /// No local edit is waiting.
     case synced
     /// An edit waits to be sent.
     case pending
-    /// An edit is on its way.
+    /// An edit is being sent.
     case sent
-    /// An edit was sent and no answer came; it will be sent again.
+    /// An edit was sent without a response; it is sent again.
     case uncertain
-    /// An edit was not accepted, and the app has not decided yet what becomes of it.
+    /// An edit was not accepted and waits for the app's decision.
     case parked
 }
 
-/// How a local write ended.
+/// The server's final answer on a mutation.
 public enum Verdict: Sendable, Hashable {
-    /// The server has it, and the rows show it.
+    /// The server accepted it, and the rows show it.
     case accepted
-    /// It was not accepted; it is kept with its reason, and blocks nothing. `detail` is the server's words, and both rows of a
-    /// conflict, as JSON; ``RejoinClient/pending()`` has the rest of it.
+    /// It was not accepted; it is kept with its reason and blocks nothing. `detail` has the server's message and, for a
+    /// conflict, both rows, as JSON. ``RejoinClient/pending()`` has the rest.
     case parked(reason: ParkReason?, detail: String?)
-    /// It is neither waiting nor known as accepted: discarded, or never written here.
+    /// Neither waiting nor in the history: discarded, or never written on this device.
     case unknown
 }
 
 extension RejoinClient {
-    /// Everything that the server has not accepted, in the order in which it was written.
+    /// Returns all mutations that the server has not accepted, in the order in which they were written.
     ///
     /// ```swift
     /// for mutation in try await client.pending() where mutation.state == .parked {
@@ -138,19 +137,19 @@ extension RejoinClient {
     /// }
     /// ```
     ///
-    /// Works offline, and tells what is in the file: nothing is missing after a crash.
+    /// Works offline and reads from the file, so the list is complete after a crash.
     public func pending() async throws -> [PendingMutation] {
         try outsideOfTransaction()
         return try await translated { try await ffi.pending() }.map(PendingMutation.init)
     }
 
-    /// How many local writes stand where; cheap.
+    /// Returns the number of mutations in each state; cheap.
     public func pendingCounts() async throws -> PendingCounts {
         try outsideOfTransaction()
         return PendingCounts(try await translated { try await ffi.pendingCounts() })
     }
 
-    /// What an app can show beside a row. For a whole list use the SQL function `rejoin_row_state('table', id)` in the query.
+    /// Returns the sync state of a row. For a list use the SQL function `rejoin_row_state('table', id)` in the query.
     ///
     /// - Parameter table: the table's name.
     /// - Parameter key: the row's key.
@@ -160,29 +159,29 @@ extension RejoinClient {
         return RowSyncState(try await translated { try await ffi.rowSyncState(table: table, key: key.sqlValue.ffi) })
     }
 
-    /// Gives a waiting or parked write up for good: what it wrote leaves the rows. One that was sent and has no verdict goes too, and
-    /// is withdrawn from the server before anything else is sent to it.
+    /// Discards a waiting or parked mutation: its writes are removed from the rows. If it was sent and has no verdict, it
+    /// is also withdrawn from the server before anything else is sent.
     ///
-    /// - Parameter id: its name, from ``pending()``.
-    /// - Throws: ``RejoinError/invalidInput(reason:)`` if there is none of this name, and for one that was sent to a server of an older
-    ///   release, which withdraws nothing; nothing was changed then.
+    /// - Parameter id: the mutation's id, from ``pending()``.
+    /// - Throws: ``RejoinError/invalidInput(reason:)`` if there is no mutation with this id, or it was sent, has no
+    ///   verdict, and the server's version cannot withdraw it; nothing was changed.
     public func discard(_ id: PendingMutation.ID) async throws {
         try outsideOfTransaction()
         try await translated { try await ffi.discard(id: id) }
     }
 
-    /// Waits until the server's verdict on a local write is here, and visible. Starts syncing if it was not started.
+    /// Waits until the server's verdict on a mutation has arrived and is visible. Starts syncing if it is stopped.
     ///
-    /// - Parameter id: its name, from ``pending()``.
-    /// - Parameter timeout: how long to wait; `nil` for as long as it takes a network to come.
-    /// - Throws: ``RejoinError/offline(reason:)`` after the timeout, ``RejoinError/suspended(reason:)`` if the client stays suspended
-    ///   for long meanwhile, `CancellationError` when the task is cancelled. The write stays where it is.
+    /// - Parameter id: the mutation's id, from ``pending()``.
+    /// - Parameter timeout: how long to wait; `nil` waits until there is a network.
+    /// - Throws: ``RejoinError/offline(reason:)`` after the timeout, ``RejoinError/suspended(reason:)`` if the client
+    ///   stays suspended for long, `CancellationError` if the task is cancelled. The mutation keeps its state.
     public func verdict(_ id: PendingMutation.ID, timeout: Duration? = nil) async throws -> Verdict {
         try await verdict(id, timeout: timeout, slice: 30_000)
     }
 
-    /// Asks again and again, for at most `slice` milliseconds each: what a cancelled task has asked for goes on to its end and holds
-    /// the client, which would be for ever where no network comes.
+    /// Polls with waits of at most `slice` milliseconds: an engine call continues after its task is cancelled and retains
+    /// the client, which without a network would be forever.
     func verdict(_ id: PendingMutation.ID, timeout: Duration?, slice: UInt32) async throws -> Verdict {
         try outsideOfTransaction()
         var rest = try timeout.map(milliseconds)
@@ -191,7 +190,7 @@ extension RejoinClient {
             do {
                 return Verdict(try await abandonable { [ffi] in try await ffi.verdict(id: id, timeoutMs: now) })
             } catch RejoinError.offline(let reason) {
-                // Waiting for a verdict is offline by its timeout only.
+                // Waiting for a verdict is offline only by its timeout.
                 rest = rest.map { $0 - now }
                 if rest == 0 { throw RejoinError.offline(reason: timeout.map { "no verdict within \($0)" } ?? reason) }
             }

@@ -1,44 +1,46 @@
-// Beginning anew in the same file; docs/identity.md says when.
+// Resets a file; docs/identity.md says when to use it.
 
 import Foundation
 internal import RejoinFFI
 
-/// What stays in the file when it begins anew.
+/// What a reset keeps.
 public enum Keep: Sendable, Hashable {
-    /// Everything that is not the server's: what waits, the history, the user, local-only tables. The rows of the server go, and the
-    /// next sync fetches them as the first one did.
+    /// Keeps the queue, the history, the user and local-only tables. Synced rows are deleted, and the next sync fetches
+    /// them again.
     case pending
-    /// Local-only tables. Rows, queue, history, the device's id and its user go: the file is the next user's to take.
+    /// Keeps local-only tables. Rows, queue, history, device id and user are deleted, so that the next user can use the
+    /// file.
     case local
-    /// The tables, all of them empty, and their schema.
+    /// Keeps only the schema; all tables are emptied.
     case nothing
 }
 
-/// What a reset took away, for whoever has to show it or to keep it elsewhere.
+/// What a reset deleted.
 public struct ResetReport: Sendable, Hashable {
-    /// What waited for the server or was parked, and went: all that the app had named, with every value that was written.
+    /// The discarded waiting and parked mutations, with all values that they wrote.
     public let givenUp: [PendingMutation]
-    /// Rows of synced tables that went, with what waited on them.
+    /// Number of deleted rows of synced tables, pending changes included.
     public let rows: Int
-    /// Rows of local-only tables that went.
+    /// Number of deleted rows of local-only tables.
     public let localRows: Int
 }
 
 extension RejoinClient {
-    /// Begins anew in the same file: `keep` says what stays; the tables do in any case, and watches go on over them.
+    /// Resets the file; `keep` says what stays. The tables themselves stay, and watches continue.
     ///
     /// ```swift
     /// let waiting = try await client.pending()
     /// if await user.agrees(toLose: waiting) { try await client.reset(keep: .local, giveUp: waiting.map(\.id)) }
     /// ```
     ///
-    /// What waits for the server is the user's work, and goes only by name. One transaction, also before a crash; works offline. If
-    /// syncing is on, its pass ends, and the next one begins with what the token provider then gives: tell it of the next user before.
+    /// Waiting mutations are the user's work and are deleted only if they are named. The reset is one transaction, also
+    /// across a crash, and works offline. If syncing is on, the current pass ends and the next one asks the token
+    /// provider again: sign the next user in first.
     ///
     /// - Parameter keep: what stays.
-    /// - Parameter giveUp: every mutation of ``pending()``, parked ones too, unless the queue stays.
-    /// - Throws: ``RejoinError/unsent(reason:waiting:)`` if something waits that is not named, and ``RejoinError/invalidInput(reason:)`` if
-    ///   something is named and the queue stays: nothing was changed then.
+    /// - Parameter giveUp: the ids of all mutations of ``pending()``, parked ones included; none if the queue stays.
+    /// - Throws: ``RejoinError/unsent(reason:waiting:)`` if a waiting mutation is not named, and
+    ///   ``RejoinError/invalidInput(reason:)`` if mutations are named and the queue stays; nothing was changed.
     @discardableResult
     public func reset(keep: Keep, giveUp: [PendingMutation.ID] = []) async throws -> ResetReport {
         try outsideOfTransaction()

@@ -1,9 +1,9 @@
-// Reading and writing: single statements, several at once, and the app's own tables.
+// Reading and writing: single statements, batches, and local-only tables.
 
 import Foundation
 internal import RejoinFFI
 
-/// A statement with its parameters, for the calls that take several.
+/// A statement with its parameters, for calls that take several.
 public struct Statement: Sendable {
     /// The SQL, with a question mark for each parameter.
     public let sql: String
@@ -11,7 +11,7 @@ public struct Statement: Sendable {
     public let params: SQLParameters
 
     /// - Parameter sql: one statement.
-    /// - Parameter params: what stands for its question marks.
+    /// - Parameter params: a value for each question mark.
     public init(_ sql: String, _ params: SQLParameters = []) {
         self.sql = sql
         self.params = params
@@ -19,7 +19,7 @@ public struct Statement: Sendable {
 }
 
 extension RejoinClient {
-    /// The rows of a query, from the last committed state.
+    /// Returns the rows of a query on the last committed state.
     ///
     /// ```swift
     /// for row in try await client.query("SELECT title FROM task WHERE done = ?", [false]) {
@@ -29,14 +29,14 @@ extension RejoinClient {
     ///
     /// Works offline and never waits for a write.
     ///
-    /// - Parameter sql: one statement that reads.
-    /// - Parameter params: what stands for its question marks.
-    /// - Throws: ``RejoinError/invalidInput(reason:)`` if it does not compile, or writes.
+    /// - Parameter sql: one read-only statement.
+    /// - Parameter params: a value for each question mark.
+    /// - Throws: ``RejoinError/invalidInput(reason:)`` if the statement does not compile or is not read-only.
     public func query(_ sql: String, _ params: SQLParameters = []) async throws -> RowBuffer {
         try await translated { try RowBuffer(await ffi.query(sql: sql, params: params.ffi)) }
     }
 
-    /// The rows of a query as values of a `Decodable` type; see ``Row/decode(_:)`` for what fits.
+    /// Returns the rows of a query as values of a `Decodable` type; see ``Row/decode(_:)`` for the supported types.
     ///
     /// ```swift
     /// struct Todo: Decodable { let id: String; let title: String; let note: String? }
@@ -44,8 +44,8 @@ extension RejoinClient {
     /// let count = try await client.query("SELECT count(*) FROM task", as: Int.self)[0]
     /// ```
     ///
-    /// - Parameter sql: one statement that reads.
-    /// - Parameter params: what stands for its question marks.
+    /// - Parameter sql: one read-only statement.
+    /// - Parameter params: a value for each question mark.
     /// - Parameter type: the type of a row, or of the only column.
     /// - Throws: as without a type, and `DecodingError` for a row that does not fit.
     public func query<Value: Decodable & Sendable>(_ sql: String, _ params: SQLParameters = [], as type: Value.Type) async throws
@@ -54,7 +54,7 @@ extension RejoinClient {
         try await query(sql, params).decode(type)
     }
 
-    /// The rows of several queries, all from one state of the database.
+    /// Runs several queries on the same database state.
     ///
     /// ```swift
     /// let results = try await client.queryAll([
@@ -64,40 +64,39 @@ extension RejoinClient {
     ///
     /// - Parameter statements: queries, each with its parameters.
     /// - Returns: a result for each, in order.
-    /// - Throws: as ``query(_:_:)`` does.
+    /// - Throws: as ``query(_:_:)``.
     public func queryAll(_ statements: [Statement]) async throws -> [RowBuffer] {
         try await translated {
             try await ffi.queryAll(statements: statements.map(\.ffi)).map { try RowBuffer($0) }
         }
     }
 
-    /// Runs one statement in a transaction of its own, and tells how many rows it changed.
+    /// Runs one statement in its own transaction and returns the number of changed rows.
     ///
     /// ```swift
     /// try await client.execute("UPDATE task SET done = ? WHERE id = ?", [true, id])
     /// ```
     ///
-    /// When it returns, what it wrote is on disk and, where the table is synced, in the queue; it is sent when there is a
-    /// network.
+    /// When it returns, writes to synced tables are on disk and in the queue; they are sent when there is a network.
     ///
     /// - Parameter sql: one statement.
-    /// - Parameter params: what stands for its question marks.
-    /// - Returns: how many rows were changed.
-    /// - Throws: ``RejoinError/invalidInput(reason:)`` or ``RejoinError/constraint(reason:table:column:rule:)``; nothing was
-    ///   changed then.
+    /// - Parameter params: a value for each question mark.
+    /// - Returns: the number of changed rows.
+    /// - Throws: ``RejoinError/invalidInput(reason:)`` or ``RejoinError/constraint(reason:table:column:rule:)``; nothing
+    ///   was changed.
     @discardableResult
     public func execute(_ sql: String, _ params: SQLParameters = []) async throws -> Int {
         try outsideOfTransaction()
         return Int(try await translated { try await ffi.execute(sql: sql, params: params.ffi) })
     }
 
-    /// Runs one statement that writes and gives rows, in a transaction of its own.
+    /// Runs one writing statement that returns rows, in its own transaction.
     ///
     /// ```swift
     /// let rows = try await client.executeReturning("DELETE FROM draft WHERE sent = ? RETURNING id", [true])
     /// ```
     ///
-    /// - Throws: as ``execute(_:_:)`` does.
+    /// - Throws: as ``execute(_:_:)``.
     public func executeReturning(_ sql: String, _ params: SQLParameters = []) async throws -> RowBuffer {
         try outsideOfTransaction()
         return try await translated { try RowBuffer(await ffi.executeReturning(sql: sql, params: params.ffi)) }
@@ -105,68 +104,68 @@ extension RejoinClient {
 
     /// Runs several statements without parameters, separated by `;`, in one transaction.
     ///
-    /// - Throws: as ``execute(_:_:)`` does; nothing of any of them was done then.
+    /// - Throws: as ``execute(_:_:)``; then none of the statements took effect.
     public func executeBatch(_ sql: String) async throws {
         try outsideOfTransaction()
         try await translated { try await ffi.executeBatch(sql: sql) }
     }
 
-    /// Runs several statements in one transaction, and tells how many rows each changed.
+    /// Runs several statements in one transaction and returns the number of rows that each changed.
     ///
     /// ```swift
     /// try await client.batch(tasks.map { Statement("INSERT INTO task (id, title) VALUES (?, ?)", [$0.id, $0.title]) })
     /// ```
     ///
-    /// What they write to synced tables is one mutation: the server accepts or refuses it as a whole. This is the fastest way
-    /// to write much; where a statement depends on what an earlier one found, use ``transaction(isolation:_:)``.
+    /// Their writes to synced tables form one mutation: the server accepts or rejects it as a whole. This is the fastest
+    /// way to write many rows. If a statement depends on the result of an earlier one, use ``transaction(isolation:_:)``.
     ///
-    /// - Throws: as ``execute(_:_:)`` does, and says which statement failed; nothing of any of them was done then.
+    /// - Throws: as ``execute(_:_:)``, with the failed statement; then none of the statements took effect.
     @discardableResult
     public func batch(_ statements: [Statement]) async throws -> [Int] {
         try outsideOfTransaction()
         return try await translated { try await ffi.batch(statements: statements.map(\.ffi)) }.map { Int($0) }
     }
 
-    /// Makes one of the app's own tables, which is never synced.
+    /// Creates a local-only table if it does not exist.
     ///
     /// ```swift
     /// try await client.createTable("draft", "id TEXT PRIMARY KEY, body TEXT")
     /// ```
     ///
     /// - Parameter name: the table's name.
-    /// - Parameter definition: what stands between the parentheses of `CREATE TABLE`.
-    /// - Throws: ``RejoinError/invalidInput(reason:)``; nothing was changed then.
+    /// - Parameter definition: the text between the parentheses of `CREATE TABLE`.
+    /// - Throws: ``RejoinError/invalidInput(reason:)``; nothing was changed.
     public func createTable(_ name: String, _ definition: String) async throws {
         try outsideOfTransaction()
         try await translated { try await ffi.createTable(name: name, definition: definition) }
     }
 
-    /// Adds a column to one of the app's own tables, and keeps its rows.
+    /// Adds a column to a local-only table.
     ///
     /// ```swift
     /// try await client.alterTable("draft", addingColumn: "seen INTEGER NOT NULL DEFAULT 0")
     /// ```
     ///
     /// - Parameter definition: the column's name, type and constraints.
-    /// - Throws: ``RejoinError/invalidInput(reason:)`` for a synced table, whose columns are the server's to change; nothing was
-    ///   changed then.
+    /// - Throws: ``RejoinError/invalidInput(reason:)`` for a synced table: only the server changes its columns. Nothing
+    ///   was changed.
     public func alterTable(_ name: String, addingColumn definition: String) async throws {
         try outsideOfTransaction()
         try await translated { try await ffi.alterTable(name: name, definition: definition) }
     }
 
-    /// Makes an index for the app's queries, on any table.
+    /// Creates an index on columns of any table if it does not exist.
     ///
-    /// - Returns: the index's name; the same for the same table and columns, however often it is asked for.
-    /// - Throws: ``RejoinError/invalidInput(reason:)``; nothing was changed then.
+    /// - Returns: the index's name; the same for the same table and columns.
+    /// - Throws: ``RejoinError/invalidInput(reason:)``; nothing was changed.
     @discardableResult
     public func createIndex(on table: String, columns: [String]) async throws -> String {
         try outsideOfTransaction()
         return try await translated { try await ffi.createIndex(table: table, columns: columns) }
     }
 
-    /// Makes a full-text index over columns of a synced table. It is kept in step with the table whoever writes, and stays on
-    /// this device; the same one again stays as it is, another is made anew. Works offline; costs a scan of the table.
+    /// Creates a full-text index over columns of a synced table. The index follows local and remote writes and stays on
+    /// this device. An identical index is kept; a different one is rebuilt. Works offline; scans the table once.
     ///
     /// ```swift
     /// try await client.createSearchIndex(on: "place", columns: ["name", "note"])
@@ -174,10 +173,10 @@ extension RejoinClient {
     ///     "SELECT place.* FROM search_place JOIN place USING (id) WHERE search_place MATCH ? ORDER BY rank", ["cafe"])
     /// ```
     ///
-    /// - Parameter tokenizer: one of FTS5's; `trigram` finds parts of words. Default: `unicode61 remove_diacritics 2`.
+    /// - Parameter tokenizer: an FTS5 tokenizer; `trigram` matches substrings. Default: `unicode61 remove_diacritics 2`.
     /// - Returns: the index's name, `search_<table>`.
-    /// - Throws: ``RejoinError/invalidInput(reason:)`` for a table that is not synced, for no or an unknown column, and for an
-    ///   unknown tokenizer; nothing was made then.
+    /// - Throws: ``RejoinError/invalidInput(reason:)`` for a table that is not synced, no column, an unknown column or an
+    ///   unknown tokenizer; nothing was created.
     @discardableResult
     public func createSearchIndex(
         on table: String, columns: [String], tokenizer: String? = nil

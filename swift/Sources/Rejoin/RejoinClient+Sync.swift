@@ -1,74 +1,73 @@
-// Syncing, as far as the app steers it, and what it is doing.
+// Controls syncing and reports its status.
 
 import Foundation
 internal import RejoinFFI
 
-/// What a sync brought about.
+/// The result of a sync.
 public struct SyncReport: Sendable, Hashable {
-    /// Mutations that the server accepted.
+    /// Number of mutations that the server accepted.
     public let accepted: Int
-    /// Mutations that it did not; ``RejoinClient/pending()`` says why.
+    /// Number of mutations that were parked; ``RejoinClient/pending()`` has the reasons.
     public let parked: Int
-    /// Rows that came in.
+    /// Number of rows received.
     public let pulled: Int
-    /// Mutations that still have no verdict: the server asked to be tried again, or they were written meanwhile.
+    /// Number of mutations without a verdict: the server asked to retry later, or they were written during the sync.
     public let stillPending: Int
 }
 
-/// What syncing is doing, and how far it ever came.
+/// The sync status.
 public struct SyncStatus: Sendable, Hashable {
-    /// What it is doing.
+    /// The current state.
     public let state: SyncState
     /// Whether the tables have ever been complete.
     public let firstSync: FirstSync
 }
 
-/// What syncing is doing.
+/// What syncing is doing; local work continues in every state except ``suspended``.
 public enum SyncState: Sendable, Hashable {
-    /// Nothing was tried yet.
+    /// Not started yet.
     case idle
-    /// A pass has begun.
+    /// A sync pass has started.
     case connecting
-    /// Local writes are on their way.
+    /// Local mutations are being sent.
     case pushing
-    /// Remote rows are being fetched and applied: how many in this pass, how many are to come in all where the server has said
-    /// so, and the pace.
+    /// Remote rows are being fetched and applied: the number applied in this pass, the total if the server returned it,
+    /// and the rate.
     case applying(done: Int, total: Int?, rowsPerSecond: Int)
-    /// The server answered that it cannot just now; it is tried again at this time.
+    /// The server is temporarily unavailable; the next attempt is at this time.
     case waiting(until: Date, why: String)
-    /// No server can be reached; local work goes on. `retryAt` is nothing while the device itself says that there is no network.
+    /// No server is reachable. `retryAt` is `nil` while the device reports no network.
     case offline(retryAt: Date?, why: String)
-    /// The network is metered, and the policy holds back what remains.
+    /// The network is metered, and the policy defers the remaining work.
     case metered
-    /// Credentials are missing or refused. Local work goes on; what was written waits for new ones.
+    /// Credentials are missing or rejected; the queue waits for new ones.
     case needsAuth
-    /// The server asks for a newer app, in these words. Local work goes on; what was written waits.
+    /// The server requires a newer version of the app, with its message; the queue waits.
     case upgradeRequired(why: String)
-    /// Something that a quick retry does not mend; tried again all the same.
+    /// An error that a quick retry does not fix; it is retried nevertheless.
     case failed(why: String, retryAt: Date)
-    /// All was pushed and pulled.
+    /// Everything is pushed and pulled; the time when the last pass ended.
     case upToDate(since: Date)
-    /// The app is in the background: no file, no lock and no connection is held.
+    /// The client is suspended and holds no file, lock or connection.
     case suspended
-    /// Syncing was stopped; local work goes on.
+    /// Syncing was stopped.
     case stopped
 }
 
 /// Whether the tables have ever been complete.
 public enum FirstSync: Sendable, Hashable {
-    /// Nothing has come yet.
+    /// No rows have arrived yet.
     case absent
-    /// Under way: tables hold a part of the rows.
+    /// In progress: the tables hold a part of the rows.
     case partial
-    /// Done, maybe long ago.
+    /// Done, possibly long ago.
     case done
 }
 
 extension RejoinClient {
-    /// Begins to sync in the background: at once, then when something was written, when the server has news, and at each
-    /// interval.
+    /// Starts syncing in the background: at once, then after writes, when the server has changes, and at each interval.
     ///
-    /// Offline is a status, not an error. Starting twice is no error.
+    /// Being offline is a status, not an error. Starting twice has no effect.
     ///
     /// - Throws: ``RejoinError/invalidInput(reason:)`` without a configured server.
     public func start() async throws {
@@ -76,26 +75,26 @@ extension RejoinClient {
         try await translated { try await ffi.start() }
     }
 
-    /// Ends syncing; local work goes on, and what is written waits. Stopping twice is no error.
+    /// Stops syncing; local work continues and writes wait. Stopping twice has no effect.
     public func stop() async throws {
         try outsideOfTransaction()
         try await translated { try await ffi.stop() }
     }
 
-    /// Syncs now, whatever the metered policy says; how it went stands in the status. Starts syncing if it was not started.
+    /// Syncs now, regardless of the metered policy; the status reports the result. Starts syncing if it is stopped.
     public func syncNow() async throws {
         try outsideOfTransaction()
         try await translated { try await ffi.syncNow() }
     }
 
-    /// Pushes and pulls everything, and waits for it: then what was pending at the call has its verdict, and what the server
-    /// had is here. Starts syncing if it was not started.
+    /// Pushes and pulls everything and waits: afterwards each mutation pending at the call has its verdict, and all
+    /// changes of the server are applied. Starts syncing if it is stopped.
     ///
-    /// - Parameter timeout: how long to wait; zero does not wait, a part of a millisecond counts as a whole one, and below zero it is
-    ///   ``RejoinError/invalidInput(reason:)``. `nil` for as long as it takes.
-    /// - Returns: what was done. A parked mutation is no error: the report counts it.
+    /// - Parameter timeout: how long to wait, rounded up to whole milliseconds; zero does not wait, a negative value
+    ///   throws ``RejoinError/invalidInput(reason:)``, `nil` waits without limit.
+    /// - Returns: what was done. A parked mutation is not an error: the report counts it.
     /// - Throws: ``RejoinError/offline(reason:)`` after one attempt without a server, and after the timeout;
-    ///   `CancellationError` when the task is cancelled. The work goes on in the background, to the end of that attempt.
+    ///   `CancellationError` if the task is cancelled. The current attempt continues in the background.
     @discardableResult
     public func syncAndWait(timeout: Duration? = nil) async throws -> SyncReport {
         try outsideOfTransaction()
@@ -103,16 +102,16 @@ extension RejoinClient {
         return SyncReport(try await abandonable { [ffi] in try await ffi.syncAndWait(timeoutMs: limit) })
     }
 
-    /// Waits until everything has been here once; at once if it has. Starts syncing if it was not started.
+    /// Waits until the first sync is complete; returns at once if it is. Starts syncing if it is stopped.
     ///
-    /// - Parameter timeout: how long to wait; `nil` for as long as it takes a network to come.
-    /// - Throws: ``RejoinError/offline(reason:)`` after the timeout, `CancellationError` when the task is cancelled.
+    /// - Parameter timeout: how long to wait; `nil` waits until there is a network.
+    /// - Throws: ``RejoinError/offline(reason:)`` after the timeout, `CancellationError` if the task is cancelled.
     public func waitForFirstSync(timeout: Duration? = nil) async throws {
         try outsideOfTransaction()
         let limit = try timeout.map(milliseconds)
         do {
-            // Starts syncing, and answers at once. The wait itself is not the engine's: that would go on when this task is cancelled,
-            // and hold the client until a network comes.
+            // Starts syncing and returns at once. The engine does not do the wait: it would continue after this task is
+            // cancelled and retain the client until there is a network.
             return try await abandonable { [ffi] in try await ffi.waitForFirstSync(timeoutMs: 0) }
         } catch RejoinError.offline where limit != 0 {}
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -128,7 +127,7 @@ extension RejoinClient {
         }
     }
 
-    /// Follows the status until everything has been here once, or waiting will not bring it.
+    /// Follows the status until the first sync is done, or cannot complete by waiting.
     private func firstSync() async throws {
         for await status in statusUpdates {
             if status.firstSync == .done { return }
@@ -143,10 +142,10 @@ extension RejoinClient {
         throw RejoinError.ended(reason: "the client was shut down")
     }
 
-    /// What syncing is doing.
+    /// The current sync status.
     public var status: SyncStatus { SyncStatus(ffi.status()) }
 
-    /// What syncing is doing, now and after each change, until the client is shut down.
+    /// The sync status now and after each change, until the client is shut down.
     ///
     /// ```swift
     /// for await status in client.statusUpdates {
@@ -154,7 +153,7 @@ extension RejoinClient {
     /// }
     /// ```
     ///
-    /// A slow reader gets the latest status. Leaving the loop, and cancelling its task, end it.
+    /// A slow reader skips to the latest status. Leaving the loop or cancelling its task ends the stream.
     public var statusUpdates: AsyncStream<SyncStatus> {
         AsyncStream(bufferingPolicy: .bufferingNewest(1)) { continuation in
             let observer = StatusBridge { continuation.yield($0) } end: { continuation.finish() }
@@ -163,27 +162,26 @@ extension RejoinClient {
         }
     }
 
-    /// Tells what the device knows of its network: whether there is one, and whether its use costs money. Going online asks
-    /// for a sync.
+    /// Reports the state of the network: whether there is one, and whether it is metered. Going online triggers a sync.
     public func setNetwork(online: Bool, metered: Bool = false) {
         ffi.setNetwork(online: online, metered: metered)
     }
 
-    /// Tells that the app came to the foreground: a sync now, unless the server asked to be left alone.
+    /// Reports that the app came to the foreground. Triggers a sync, unless the server asked to wait.
     public func foreground() {
         ffi.foreground()
     }
 
-    /// Tells that the token provider has other credentials than before: whoever needed them tries again.
+    /// Reports that the token provider has new credentials; requests that failed without them are retried.
     public func credentialsChanged() async throws {
         try outsideOfTransaction()
         try await translated { try await ffi.credentialsChanged() }
     }
 }
 
-/// A timeout as the engine takes it: zero does not wait.
+/// Converts a timeout for the engine; zero does not wait.
 func milliseconds(_ timeout: Duration) throws -> UInt32 {
     guard timeout >= .zero else { throw RejoinError.invalidInput(reason: "a timeout of \(timeout) is below zero; zero does not wait") }
-    // Longer than 49 days is as good as that.
+    // The maximum, 49 days, is as good as longer.
     return UInt32(clamping: timeout.milliseconds)
 }

@@ -1,13 +1,13 @@
-// Transactions whose body may wait: begin, the body, commit; and reads of one state.
+// Transactions with an asynchronous body, and reads on one snapshot.
 //
-// Promise: the body's end is the transaction's. It is committed if and only if the body returns; an error, and the cancellation of
-// its task, roll it back, at once and whatever the body waits for.
+// A transaction commits if and only if its body returns. An error, or cancellation of its task, rolls it back at once,
+// whatever the body waits for.
 
 import Foundation
 internal import RejoinFFI
 
 extension RejoinClient {
-    /// Runs `body` in a transaction: all that it writes, or nothing.
+    /// Runs `body` in one transaction.
     ///
     /// ```swift
     /// let moved = try await client.transaction { tx in
@@ -17,20 +17,23 @@ extension RejoinClient {
     /// }
     /// ```
     ///
-    /// Committed when `body` returns; rolled back when it throws, and as soon as the task is cancelled. What it writes to synced
-    /// tables is one mutation, which the server accepts or refuses as a whole. While it is open every other write waits, so do
-    /// not wait for a person or a server in it: when no statement comes for the configured time, it is rolled back with
-    /// ``RejoinError/transactionTimeout(reason:)``. Suspending and shutting down roll it back as well.
+    /// It commits when `body` returns. It is rolled back when `body` throws, as soon as the task is cancelled, and by
+    /// suspend and shutdown. Its writes to synced tables form one mutation, which the server accepts or rejects as a
+    /// whole.
     ///
-    /// Write by `tx`, not by the client: `client.execute` in the body would wait for the end of the very transaction it stands
-    /// in, and throws ``RejoinError/invalidInput(reason:)`` at once. So does every call of the client but queries, watches, ``read(isolation:_:)``,
-    /// and what only tells the engine something. `client.query` sees the state before.
+    /// Keep the body short, without user input or network calls: every other write waits for it. After the configured
+    /// time without a statement it is rolled back with ``RejoinError/transactionTimeout(reason:)``.
+    ///
+    /// Write with `tx` inside the body. `client.execute` would wait for the transaction that it is called in, and throws
+    /// ``RejoinError/invalidInput(reason:)`` at once. So do all other calls of the client except queries, watches,
+    /// ``read(isolation:_:)`` and notifications such as ``setNetwork(online:metered:)``. `client.query` sees the state
+    /// before the transaction.
     ///
     /// - Parameter isolation: the actor that `body` runs on; the caller's.
-    /// - Parameter body: what to do; not kept beyond the call.
-    /// - Returns: what `body` returns.
-    /// - Throws: what `body` throws, `CancellationError` if the task was cancelled before the commit, and what committing
-    ///   throws; nothing was changed then.
+    /// - Parameter body: the work; not kept beyond the call.
+    /// - Returns: the result of `body`.
+    /// - Throws: the error of `body`, `CancellationError` if the task was cancelled before the commit, and errors of the
+    ///   commit. Then nothing was changed.
     @discardableResult
     public func transaction<Result: Sendable>(
         isolation: isolated (any Actor)? = #isolation, _ body: (Transaction) async throws -> Result
@@ -40,7 +43,7 @@ extension RejoinClient {
         return try await ending(held, body)
     }
 
-    /// Runs `body` on one state of the database: what is committed meanwhile is not seen.
+    /// Runs `body` on one snapshot of the database, unaffected by concurrent commits.
     ///
     /// ```swift
     /// let (tasks, tags) = try await client.read { state in
@@ -48,10 +51,10 @@ extension RejoinClient {
     /// }
     /// ```
     ///
-    /// It takes one of the configured readers for as long as it lasts. Where no query depends on another, ``queryAll(_:)`` is
+    /// It uses one of the configured read connections until it ends. If no query depends on another, ``queryAll(_:)`` is
     /// faster.
     ///
-    /// - Throws: what `body` throws, ``RejoinError/transactionTimeout(reason:)`` in it when no query came for the configured
+    /// - Throws: the error of `body`, ``RejoinError/transactionTimeout(reason:)`` if no query ran for the configured
     ///   time, and `CancellationError` if the task was cancelled.
     public func read<Result: Sendable>(
         isolation: isolated (any Actor)? = #isolation, _ body: (Snapshot) async throws -> Result
@@ -61,10 +64,10 @@ extension RejoinClient {
             let result = try await withTaskCancellationHandler {
                 try await body(Snapshot(held))
             } onCancel: {
-                // The body may be waiting for something that will take long, and others want to read.
+                // The body may wait for long; release the read connection at once.
                 Task { try? await held.finish() }
             }
-            // It may have ended by itself since the last query, which takes nothing from the result.
+            // The snapshot may have timed out since the last query; the result is still valid.
             try? await held.finish()
             return result
         } catch {
@@ -73,7 +76,7 @@ extension RejoinClient {
         }
     }
 
-    /// Runs `body` in a transaction that has begun, and ends it.
+    /// Runs `body` in an open transaction and ends it.
     func ending<Result: Sendable>(
         _ held: HeldTransaction, isolation: isolated (any Actor)? = #isolation, _ body: (Transaction) async throws -> Result
     ) async throws -> Result {
@@ -90,7 +93,7 @@ extension RejoinClient {
                 return result
             } catch {
                 await transaction.rollback()
-                // What a rolled back transaction answers is not what happened: somebody cancelled.
+                // The error of a transaction that cancellation rolled back is a consequence; report the cancellation.
                 throw transaction.isAbandoned ? CancellationError() : error
             }
         }

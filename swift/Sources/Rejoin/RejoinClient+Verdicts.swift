@@ -1,42 +1,42 @@
-// How mutations ended, told until the app has said that it knows.
+// Verdicts of mutations, reported until the app acknowledges them.
 //
-// Promise: what was not acknowledged is told again, to the next stream and after the next start: at least once. A slow reader gets what
-// came meanwhile together, as much of it as the file keeps.
+// Unacknowledged verdicts are reported again to the next stream and after a restart (at-least-once). A slow reader gets
+// merged batches, as much as the file keeps.
 
 import Foundation
 internal import RejoinFFI
 
 /// How an attempt of a mutation ended.
 public enum VerdictKind: Sendable, Hashable {
-    /// The server has it, and the rows show it.
+    /// The server accepted it, and the rows show it.
     case accepted
-    /// It was not accepted, and waits for the app's decision; the reason says why.
+    /// It was not accepted and waits for the app's decision; the reason says why.
     case parked
-    /// The app gave it up after it was sent, and the server's word is here. If it had it, `becauseOf` names the mutation that takes it
-    /// back.
+    /// The app discarded it after it was sent, and the server has answered. If the server had accepted it, `becauseOf`
+    /// names the mutation that reverts it.
     case withdrawn
 }
 
-/// The end of one attempt of a mutation.
+/// The verdict on one attempt of a mutation.
 public struct VerdictEntry: Sendable, Hashable, Identifiable {
-    /// Rises, and is never given again; for ``RejoinClient/acknowledgeVerdicts(through:)``.
+    /// Ascending and never reused; for ``RejoinClient/acknowledgeVerdicts(through:)``.
     public let number: Int64
-    /// The mutation's name.
+    /// The mutation's id.
     public let id: PendingMutation.ID
-    /// Which of its attempts, from 1: ``RejoinClient/retry(_:)`` makes another, which has an end of its own.
+    /// The attempt's number, from 1: ``RejoinClient/retry(_:)`` starts another attempt with its own verdict.
     public let attempt: Int
-    /// How it ended.
+    /// How the attempt ended.
     public let kind: VerdictKind
     /// Why it is parked, if it is.
     public let reason: ParkReason?
-    /// The mutation that parked it, or takes it back.
+    /// The mutation that caused the parking, or that reverts this one.
     public let becauseOf: PendingMutation.ID?
     /// The action's name; `nil` for plain SQL.
     public let action: String?
-    /// The server's words, and both rows of a conflict, as JSON. `nil` if there are none or more than 64 KiB: then they stand in the
-    /// `detail` of ``RejoinClient/pending()``.
+    /// The server's message and, for a conflict, both rows, as JSON. `nil` if there is none or it exceeds 64 KiB; then
+    /// see the `detail` of ``RejoinClient/pending()``.
     public let detail: String?
-    /// When it came, by the device's clock.
+    /// When it arrived, by the device's clock.
     public let date: Date
 }
 
@@ -44,31 +44,31 @@ public struct VerdictEntry: Sendable, Hashable, Identifiable {
 public struct Verdicts: Sendable, Hashable {
     /// Oldest first.
     public let entries: [VerdictEntry]
-    /// How many before them are not kept any more: the newest 10,000 are.
+    /// Number of earlier verdicts that were dropped: only the newest 10,000 are kept.
     public let missed: Int
 }
 
 extension RejoinClient {
-    /// How mutations ended that the app has not acknowledged, oldest first. Each end of each attempt is one entry, in the file since the
-    /// moment when it came: no crash and no restart loses one.
+    /// Returns the verdicts that the app has not acknowledged, oldest first. Each attempt that ended has one entry. It is
+    /// stored in the file when it arrives, so no crash or restart loses it.
     ///
-    /// - Parameter most: so many at most.
-    /// - Throws: ``RejoinError/invalidInput(reason:)`` for a number below zero.
+    /// - Parameter most: maximum number of verdicts.
+    /// - Throws: ``RejoinError/invalidInput(reason:)`` for a negative number.
     public func verdicts(_ most: Int = 100) async throws -> Verdicts {
         try outsideOfTransaction()
         let most = try number(most, "most")
         return Verdicts(try await translated { try await ffi.verdicts(most: most) })
     }
 
-    /// Says that the app has dealt with the verdicts up to this one: they are not told again.
+    /// Acknowledges the verdicts up to this number; they are not reported again.
     ///
-    /// - Parameter number: the ``VerdictEntry/number`` of the last.
+    /// - Parameter number: the ``VerdictEntry/number`` of the last one.
     public func acknowledgeVerdicts(through number: Int64) async throws {
         try outsideOfTransaction()
         try await translated { try await ffi.acknowledgeVerdicts(through: number) }
     }
 
-    /// The verdicts that are not acknowledged, and then new ones as they come, each once to each stream, until the client is shut down.
+    /// The unacknowledged verdicts, then new ones as they arrive, each once per stream, until the client is shut down.
     ///
     /// ```swift
     /// for await news in client.watchVerdicts() {
@@ -77,8 +77,8 @@ extension RejoinClient {
     /// }
     /// ```
     ///
-    /// What was not acknowledged when the loop is left is told again to the next stream, and after the next start. Leaving the loop, and
-    /// cancelling its task, end it.
+    /// Unacknowledged verdicts are reported again to the next stream and after a restart. Leaving the loop or cancelling
+    /// its task ends the stream.
     public func watchVerdicts() -> AsyncStream<Verdicts> {
         let mailbox = Mailbox<Verdicts> { $0.count > 1 ? [Verdicts(together: $0)] : $0 }
         let observer = VerdictBridge { mailbox.put($0) } end: { mailbox.end() }
@@ -92,7 +92,7 @@ extension RejoinClient {
 }
 
 extension Verdicts {
-    /// The file keeps so many for an app that does not ask, and a stream for a reader that does not come.
+    /// Number of verdicts kept in the file until acknowledged, and in a stream until read.
     static let kept = 10_000
 
     init(together parts: [Verdicts]) {
@@ -102,7 +102,7 @@ extension Verdicts {
     }
 }
 
-/// A number as the engine takes it.
+/// Converts a number for the engine.
 func number(_ value: Int, _ name: String) throws -> UInt32 {
     guard value >= 0 else { throw RejoinError.invalidInput(reason: "\(name): \(value) is below zero") }
     return UInt32(clamping: value)

@@ -1,31 +1,31 @@
 // Watched queries, as streams that pull.
 //
-// Promise: nothing runs before somebody asks for the first result, nothing is called back, and nothing piles up: a slow reader
-// skips what is stale, never the latest. Leaving the loop, and cancelling the task, end the watch.
+// Nothing runs before the first result is requested, and nothing is buffered: a slow reader skips stale results, never
+// the latest. Leaving the loop or cancelling the task ends the watch.
 
 import Foundation
 internal import RejoinFFI
 
-/// A new result of a watched query, and how it differs from the one before.
+/// A new result of a watched query, and its difference from the previous one.
 public struct WatchUpdate: Sendable {
     /// The whole result.
     public let rows: RowBuffer
-    /// Against the update that the stream gave before.
+    /// The difference from the stream's previous update.
     public let difference: RowDifference
 }
 
-/// How a result differs from the one before it. Rows are named by their places, from 0.
+/// The difference between two results. Rows are given by index, from 0.
 public struct RowDifference: Sendable, Hashable {
-    /// Rows of this result whose key was not there before; all of them the first time.
+    /// Rows of this result with a new key; all rows the first time.
     public let added: [Int]
-    /// Rows of this result whose key was there with other values.
+    /// Rows of this result with a known key and other values.
     public let changed: [Int]
-    /// Rows of the result before whose key is not there any more.
+    /// Rows of the previous result whose key is gone.
     public let removed: [Int]
 }
 
 extension RejoinClient {
-    /// The rows of a query, now and after every commit that changes them, whoever wrote.
+    /// The rows of a query now, and again after every commit that changes them, local or remote.
     ///
     /// ```swift
     /// for try await tasks in client.watch("SELECT id, title FROM task ORDER BY title", as: Todo.self) {
@@ -33,26 +33,26 @@ extension RejoinClient {
     /// }
     /// ```
     ///
-    /// A slow reader skips stale results, never the latest. Nothing runs until the first result is asked for. Leaving the loop
-    /// ends the watch; so do cancelling its task and shutting the client down, which end the loop without an error. A stream
-    /// is for one loop: ask again for another. Works offline, and on through ``suspend()`` and ``resume()``.
+    /// A slow reader skips stale results, never the latest. Nothing runs until the first result is requested. Leaving the
+    /// loop ends the watch; cancelling its task or shutting the client down ends the loop without an error. A stream
+    /// serves one loop. Works offline, and across ``suspend()`` and ``resume()``.
     ///
-    /// - Parameter sql: one statement that reads.
-    /// - Parameter params: what stands for its question marks.
+    /// - Parameter sql: one read-only statement.
+    /// - Parameter params: a value for each question mark.
     /// - Parameter type: the type of a row, or of the only column; see ``Row/decode(_:)``.
-    /// - Throws: in the loop, as ``query(_:_:as:)`` does, also when the query fails later because its table is gone.
+    /// - Throws: in the loop, as ``query(_:_:as:)``, also later, for example when the table was dropped.
     public func watch<Value: Decodable & Sendable>(
         _ sql: String, _ params: SQLParameters = [], as type: Value.Type
     ) -> AsyncThrowingStream<[Value], any Error> {
         stream(sql, params, key: []) { try RowBuffer($0.rows).decode(type) }
     }
 
-    /// The rows of a query, now and after every commit that changes them, as they are; otherwise as with a type.
+    /// As ``watch(_:_:as:)``, with undecoded rows.
     public func watch(_ sql: String, _ params: SQLParameters = []) -> AsyncThrowingStream<RowBuffer, any Error> {
         stream(sql, params, key: []) { try RowBuffer($0.rows) }
     }
 
-    /// The rows of a query as ``watch(_:_:)`` gives them, each time with what was added, changed and removed since.
+    /// As ``watch(_:_:)``, with the rows added, changed and removed since the previous update.
     ///
     /// ```swift
     /// for try await update in client.watch("SELECT id, title FROM task", key: ["id"]) {
@@ -80,14 +80,14 @@ extension RejoinClient {
     }
 }
 
-/// Begins a watch when the first result is asked for, and ends it with whoever asks.
+/// Starts a watch when the first result is requested, and cancels it when released.
 private final class Puller: Sendable {
     private let begin: @Sendable () -> QueryWatch
     private let watch = Locked<QueryWatch?>(nil)
 
     init(_ begin: @escaping @Sendable () -> QueryWatch) { self.begin = begin }
 
-    // The stream holds this, and is the only one to: when it goes, so does the watch.
+    // Only the stream references this, so the watch ends with the stream.
     deinit { watch.with { $0?.cancel() } }
 
     func next() async throws -> RejoinFFI.WatchUpdate? {
@@ -97,7 +97,7 @@ private final class Puller: Sendable {
             watch = begun
             return begun
         }
-        // Cancelling a Swift task does not reach into the engine; `cancel` does, and `next` then gives nothing.
+        // Cancelling a Swift task does not reach the engine; `cancel` does, and `next` then returns nil.
         return try await withTaskCancellationHandler {
             try await translated { try await watch.next() }
         } onCancel: {

@@ -1,12 +1,12 @@
-// The client: what an app holds. Opening, the end, and what is said of the file as a whole.
+// The client: opening, shutdown, suspend, diagnosis and checkpoints.
 //
-// Promise: every call is safe from any task; none blocks a thread. Border: calls the generated bindings and translates; what
-// writing, watching and syncing mean stands in the engine.
+// Every call is safe from any task and blocks no thread. The client calls the generated bindings and translates types and
+// errors.
 
 import Foundation
 internal import RejoinFFI
 
-/// An open database that keeps itself in step with a server.
+/// An open local database that syncs with a server.
 ///
 /// ```swift
 /// let client = try await RejoinClient.open(.init(
@@ -21,16 +21,16 @@ internal import RejoinFFI
 /// }
 /// ```
 ///
-/// Everything but syncing works without a network: what is written is on disk when the call returns, and is sent when there
-/// is one. Reads see the last committed state and never wait for writes.
+/// Everything except syncing works offline: a write is on disk when the call returns, and is sent when there is a
+/// network. Reads see the last committed state and never wait for writes.
 ///
-/// Cancelling a task never cuts a statement in two: a query or a write that has begun is done, and its caller hears of it. What
-/// waits for the network, or for its turn to write, throws `CancellationError` at once.
+/// Cancelling a task never interrupts a statement: a query or write that has started completes, and the caller gets the
+/// result. A call that waits for the network or for its turn to write throws `CancellationError` at once.
 ///
-/// When nobody holds the client any more, it shuts itself down; ``shutdown()`` waits for that.
+/// The client shuts down when it is released; ``shutdown()`` waits for that.
 public final class RejoinClient: Sendable {
     let ffi: RejoinFFI.RejoinClient
-    /// The file, by its full name.
+    /// URL of the database file.
     public let path: URL
 
     private init(_ ffi: RejoinFFI.RejoinClient) {
@@ -38,14 +38,14 @@ public final class RejoinClient: Sendable {
         path = URL(fileURLWithPath: ffi.path())
     }
 
-    /// Opens the file, and makes it if there is none; works offline.
+    /// Opens the file, creating it if it does not exist. Works offline.
     ///
-    /// A file that is open already in this process is shared, and must be opened with the same configuration; its token provider,
-    /// transport and actions stay those of the first to open it.
+    /// A file that is already open in this process is shared. It must be opened with the same configuration; the token
+    /// provider, transport and actions of the first open stay in effect.
     ///
-    /// - Parameter configuration: the file, the server, and how to sync; see ``RejoinConfiguration``.
-    /// - Throws: ``RejoinError/configuration(reason:)`` with every problem as ``RejoinConfiguration`` says, ``RejoinError/storage(reason:)`` where the file
-    ///   cannot be opened, ``RejoinError/wrongUser(reason:)`` where it is somebody else's; nothing was changed then.
+    /// - Parameter configuration: the file, the server and the sync settings; see ``RejoinConfiguration``.
+    /// - Throws: ``RejoinError/configuration(reason:)`` with all problems found, ``RejoinError/storage(reason:)`` if the
+    ///   file cannot be opened, ``RejoinError/wrongUser(reason:)`` if it belongs to another user; nothing was changed.
     public static func open(_ configuration: RejoinConfiguration) async throws -> RejoinClient {
         let config = try configuration.ffi()
         let tokens = configuration.tokens.map(TokenBridge.init)
@@ -60,10 +60,11 @@ public final class RejoinClient: Sendable {
         return client
     }
 
-    /// Ends the client: what was handed in before is done, watches and streams end, syncing stops, the file is closed.
+    /// Shuts the client down and waits: calls made before finish, watches and streams end, syncing stops, the file is
+    /// closed.
     ///
-    /// What waits for the server stays in the file. A transaction or read that is open is rolled back. Later calls throw
-    /// ``RejoinError/ended(reason:)``. Shutting down twice is no error.
+    /// Pending mutations stay in the file. Open transactions and reads are rolled back. Later calls throw
+    /// ``RejoinError/ended(reason:)``. Shutting down twice has no effect.
     ///
     /// - Throws: ``RejoinError/invalidInput(reason:)`` inside this client's own transaction.
     public func shutdown() async throws {
@@ -71,11 +72,11 @@ public final class RejoinClient: Sendable {
         try await translated { try await ffi.shutdown() }
     }
 
-    /// Lets go of the file, as iOS demands of an app in the background: rolls back what runs, closes every connection and
-    /// drops every lock.
+    /// Releases the file, as iOS requires of an app in the background: rolls back open transactions, closes all
+    /// connections and drops all locks.
     ///
-    /// Nothing that was committed is lost. Calls throw ``RejoinError/suspended(reason:)`` until ``resume()``; watches stay
-    /// and tell what was missed.
+    /// No committed data is lost. Calls throw ``RejoinError/suspended(reason:)`` until ``resume()``; watches stay and
+    /// then deliver missed changes.
     ///
     /// - Throws: ``RejoinError/invalidInput(reason:)`` inside this client's own transaction.
     public func suspend() async throws {
@@ -83,52 +84,53 @@ public final class RejoinClient: Sendable {
         try await translated { try await ffi.suspend() }
     }
 
-    /// Opens the file again after ``suspend()``.
+    /// Reopens the file after ``suspend()``.
     ///
-    /// - Throws: what opening throws; the client stays suspended then.
+    /// - Throws: as ``open(_:)``; then the client stays suspended.
     public func resume() async throws {
         try outsideOfTransaction()
         try await translated { try await ffi.resume() }
     }
 
-    /// One bundle of JSON for a bug report: versions, configuration, what waits and why, the schema, sizes.
+    /// Returns a JSON bundle for a bug report: versions, configuration, pending mutations with their reasons, schema and
+    /// sizes.
     ///
-    /// It holds nothing of the app's rows and no credentials.
+    /// It contains no row data and no credentials.
     public func diagnose() async throws -> String {
         try outsideOfTransaction()
         return try await translated { try await ffi.diagnose() }
     }
 
-    /// Brings what was written lately from the write-ahead log back into the database.
+    /// Writes the write-ahead log to the database file.
     ///
-    /// Seldom needed, as the engine does so by itself; before copying the file, say.
+    /// Rarely needed, because the engine does so itself; for example before copying the file.
     ///
-    /// - Parameter mode: how much it insists; with ``CheckpointMode/truncate`` everything is in the one file afterwards.
-    /// - Returns: what was moved.
+    /// - Parameter mode: the checkpoint mode; after ``CheckpointMode/truncate`` everything is in the one file.
+    /// - Returns: what was written.
     public func checkpoint(_ mode: CheckpointMode) async throws -> Checkpointed {
         try outsideOfTransaction()
         return Checkpointed(try await translated { try await ffi.checkpoint(mode: mode.ffi) })
     }
 }
 
-/// How much a checkpoint insists; the words are SQLite's.
+/// The checkpoint modes of SQLite's write-ahead log.
 public enum CheckpointMode: Sendable, Hashable {
-    /// Moves what can be moved without waiting for anybody.
+    /// Checkpoints as much as possible without blocking readers or writers.
     case passive
-    /// Waits for writers and readers, and moves all.
+    /// Waits for writers and readers, and checkpoints everything.
     case full
-    /// The same, and the log begins anew.
+    /// As full; the next write starts the log from its beginning.
     case restart
-    /// The same, and the log's file is emptied.
+    /// As full; the log file is truncated to zero bytes.
     case truncate
 }
 
-/// What a checkpoint moved.
+/// The result of a checkpoint.
 public struct Checkpointed: Sendable, Hashable {
-    /// Whether somebody was in the way, so that not all was moved.
+    /// Whether a reader or writer prevented it from finishing.
     public let busy: Bool
-    /// How many pages the log held.
+    /// Number of pages in the log.
     public let pages: Int64
-    /// How many of them were moved.
+    /// Number of pages written to the database file.
     public let moved: Int64
 }

@@ -1,13 +1,13 @@
-// What an app configures: every field with its default and its limits. Border: checks nothing but what Swift's types hold and
-// the engine's cannot; the engine names every other problem when the client is opened.
+// The configuration of a client. The engine owns defaults and limits and validates them at open; this file checks only
+// what cannot be passed to it.
 
 import Foundation
 internal import RejoinFFI
 
-/// How a client is opened and how it syncs. Every field but the path has a default.
+/// How a client opens its file and syncs. Only the path is required.
 ///
-/// Checked when the client is opened: first what the engine cannot be told at all (a number below zero, a duration beyond 49 days), all
-/// of that at once; then the limits below, all of those at once. A part of a millisecond counts as a whole one.
+/// Opening first checks that each number and duration can be passed to the engine (not negative, at most 49 days), then
+/// the limits below. Each check reports all its problems together. Durations are rounded up to whole milliseconds.
 ///
 /// ```swift
 /// var configuration = RejoinConfiguration(path: folder.appendingPathComponent("todo.db"))
@@ -15,70 +15,71 @@ internal import RejoinFFI
 /// configuration.syncInterval = .seconds(60)
 /// ```
 public struct RejoinConfiguration: Sendable {
-    /// The database's file; made if there is none. Its folder must exist.
+    /// The database file, created if it does not exist. Its directory must exist.
     public var path: URL
-    /// The server. Without one the client works, and keeps what is written until there is one. `http://` is for a loopback
-    /// address; see ``allowHTTP``.
+    /// The server. Without it the client works offline and keeps all writes. `http://` is accepted for loopback addresses
+    /// only; see ``allowHTTP``.
     public var serverURL: URL?
-    /// Whether ``serverURL`` may be `http://` to a host that is not a loopback address. Others on the network can then read
-    /// and change the rows, and steal the token. For development in a local network. Default: no.
+    /// Whether ``serverURL`` may be `http://` to a host that is not a loopback address. Others on the network can then
+    /// read and change rows and steal the token. For development in a local network. Default: false.
     public var allowHTTP = false
-    /// Whose data this file holds. Default: what the server says when the device registers; a plain Synchro server does not say
-    /// it, there it is the `sub` of the token, if that is a JWT.
+    /// The user whose data this file holds. Default: the user that the server returns at registration. A plain Synchro
+    /// server returns none; then the `sub` claim of the token, if it is a JWT.
     public var userID: String?
-    /// What to call this device in the server's list. Default `device`.
+    /// This device's name in the server's list. Default `device`.
     public var deviceName: String?
-    /// The kind of device. Default: the operating system's name.
+    /// The kind of device. Default: the name of the operating system.
     public var platform: String?
-    /// The app's version, as `1.2.3`; the server may ask for a newer one. Default `0.0.0`.
+    /// The app's version, as `1.2.3`; the server may require a newer one. Default `0.0.0`.
     public var appVersion: String?
-    /// The schema's manifest as JSON, bundled with the app, so that the first start works offline. Default: fetched from the
+    /// The schema manifest as JSON, bundled with the app so that the first start works offline. Default: fetched from the
     /// server.
     public var schema: String?
-    /// What this device does about conflicts, by table. Default: what the server's manifest says of the table.
+    /// The conflict policy per table. Default: the policy in the server's manifest.
     public var policies: [String: ConflictPolicy] = [:]
-    /// How long after a pass the next begins by itself. Default 30 s; from a second to a day.
+    /// Pause between two background sync passes. Default 30 s; 1 s to 1 day.
     public var syncInterval: Duration?
-    /// How long local writes are gathered before a push. Default 0.5 s; up to a minute.
+    /// How long local writes are collected before a push. Default 0.5 s; up to 1 min.
     public var pushDebounce: Duration?
-    /// How long an answer may take before the request counts as lost. Default 10 s; from a second to ten minutes.
+    /// How long to wait for a response before the request counts as lost. Default 10 s; 1 s to 10 min.
     public var ackDeadline: Duration?
-    /// How often a failed exchange is tried before the status says failed; it goes on trying at each interval. Default 5; up
-    /// to 100.
+    /// Number of failed attempts after which the status is failed; attempts continue at each interval. Default 5; up to
+    /// 100.
     public var maxRetries: Int?
-    /// How often the server may fail on one local write before that is parked. Default 50; from 1 to 10,000.
+    /// Number of server errors after which a mutation is parked. Default 50; 1 to 10,000.
     public var serverFaultAttempts: Int?
-    /// How long the server may fail on it. Default a day; from a minute to 30 days.
+    /// How long the server may fail on a mutation before it is parked. Default 1 day; 1 min to 30 days.
     public var serverFaultAge: Duration?
-    /// Rows asked for in one answer. Default 1,000; from 100 to 1,000.
+    /// Rows per response. Default 1,000; 100 to 1,000.
     public var pageSize: Int?
-    /// Mutations sent in one request. Default 100; from 100 to 1,000.
+    /// Mutations per request. Default 100; 100 to 1,000.
     public var batchSize: Int?
     /// What may use a metered network. Default: everything.
     public var metered: MeteredPolicy?
-    /// What an acknowledged local write survives. Default: the end of the app, not a power cut.
+    /// What an acknowledged local write survives. Default: a crash of the app, not a power cut.
     public var durability: Durability?
-    /// Connections that read. Default 4; from 1 to 16.
+    /// Number of read connections. Default 4; 1 to 16.
     public var readers: Int?
-    /// The write-ahead log is brought back into the database beyond this many bytes. Default 4 MiB; from 64 KiB to 1 GiB.
+    /// Size in bytes beyond which the write-ahead log is checkpointed. Default 4 MiB; 64 KiB to 1 GiB.
     public var walLimit: Int?
-    /// How long a transaction, a read or an action may wait for its next statement before it is rolled back. Default 5 s; from 0.1 s
-    /// to a minute.
+    /// How long a transaction, a read or an action may run no statement before it is rolled back. Default 5 s; 0.1 s to 1
+    /// min.
     public var transactionIdle: Duration?
-    /// What actions may take. Default: what stands at ``ActionBudget``.
+    /// Limits for actions. Default: see ``ActionBudget``.
     public var actionBudget = ActionBudget()
-    /// What ``RejoinClient/perform(_:_:)`` can perform. Default: nothing.
+    /// The actions that ``RejoinClient/perform(_:_:)`` can run. Default: none.
     public var actions = Actions()
-    /// Who the user is to the server. Without it, requests carry ``userID``, which a server believes on its own machine only.
+    /// Identifies the user to the server. Without it, requests carry ``userID``, which a server accepts only from its own
+    /// machine.
     public var tokens: (any TokenProvider)?
-    /// What carries requests, in place of the built-in HTTP.
+    /// Replaces the built-in HTTP client.
     public var transport: (any HTTPTransport)?
 
-    /// The defaults, for this file.
+    /// Default settings for this file.
     ///
     /// - Parameter path: the database's file.
     /// - Parameter serverURL: the server, if there is one.
-    /// - Parameter tokens: who the user is to the server.
+    /// - Parameter tokens: identifies the user to the server.
     public init(path: URL, serverURL: URL? = nil, tokens: (any TokenProvider)? = nil) {
         self.path = path
         self.serverURL = serverURL
@@ -86,23 +87,24 @@ public struct RejoinConfiguration: Sendable {
     }
 }
 
-/// What actions may take, be they data or code: everybody who writes waits for them. What is `nil` has the engine's default.
+/// Limits for actions, declared or in code; all writers wait while an action runs. `nil` means the engine's default.
 ///
 /// ```swift
 /// configuration.actionBudget.bytes = 32 << 20
 /// ```
 public struct ActionBudget: Sendable, Hashable {
-    /// How long one run may take; of code it is one statement. One that takes longer is
-    /// ``RejoinError/actionTooSlow(reason:action:most:)``. Default 2 s; from 0.1 s to a minute.
+    /// Maximum duration of one run; for code, of one statement. Beyond it the run fails with
+    /// ``RejoinError/actionTooSlow(reason:action:most:)``. Default 2 s; 0.1 s to 1 min.
     public var run: Duration?
-    /// How long all those together may run that one batch of remote rows makes run again. Code is given up at its end, and what is
-    /// not done by then is laid down as it was recorded, if it fits. Default 2 s; from 0.1 s to a minute.
+    /// Maximum total duration of all runs caused by one batch of remote rows. At the limit, code is cancelled and the
+    /// remaining actions are applied as recorded where possible. Default 2 s; 0.1 s to 1 min.
     public var rebase: Duration?
-    /// How many bytes one run may write to synced tables: old and new values of each changed row. One that writes more is
-    /// ``RejoinError/actionTooLarge(reason:action:mostBytes:)``. Default 8 MiB; from 1 KiB to 1 GiB.
+    /// Maximum number of bytes that one run may write to synced tables, counting old and new values of each changed row.
+    /// Beyond it the run fails with ``RejoinError/actionTooLarge(reason:action:mostBytes:)``. Default 8 MiB; 1 KiB to 1
+    /// GiB.
     public var bytes: Int?
 
-    /// The defaults for what is left out.
+    /// Default settings for omitted values.
     public init(run: Duration? = nil, rebase: Duration? = nil, bytes: Int? = nil) {
         self.run = run
         self.rebase = rebase
@@ -110,40 +112,40 @@ public struct ActionBudget: Sendable, Hashable {
     }
 }
 
-/// When background syncing may use a metered network. A sync that the app asks for by name is never held back.
+/// When background syncing may use a metered network. A sync that the app requests explicitly always runs.
 public enum MeteredPolicy: Sendable, Hashable {
-    /// As on any other network.
+    /// Same as any other network.
     case allow
-    /// Local writes are pushed, but what is new on the server waits for an unmetered network.
+    /// Local writes are pushed, but pulls wait for an unmetered network.
     case pushOnly
-    /// Nothing is exchanged until the network is unmetered.
+    /// No sync until the network is unmetered.
     case never
 }
 
-/// What an acknowledged local write survives. Either survives the end of the app, by a crash or by the system.
+/// What an acknowledged local write survives. In both modes it survives a crash or kill of the app.
 public enum Durability: Sendable, Hashable {
-    /// A power cut or a crash of the operating system may lose the last writes; what is left is a state that the app had.
+    /// A power cut or a crash of the operating system may lose the last writes; the file stays consistent.
     case normal
-    /// A power cut as well, if the disk keeps its word: each commit waits until the disk has it.
+    /// Also survives a power cut, if the disk honours flushes: each commit waits for the disk.
     case full
 }
 
-/// What this device does where a foreign change meets an edit of plain SQL. An action is run again instead.
+/// How this device resolves a conflict between a remote change and a plain SQL edit. Actions run again instead.
 public enum ConflictPolicy: Sendable, Hashable {
-    /// The server's row stands; the edit is parked with both rows.
+    /// Keeps the server's row; the edit is parked with both rows.
     case acceptServer
-    /// The edit's columns go over the server's row, and are sent again; the edit of a deleted row is parked.
+    /// Applies the edit's columns on top of the server's row and sends them again. An edit of a deleted row is parked.
     case rebase
-    /// As ``rebase``; and the edit of a deleted row brings the row back.
+    /// As ``rebase``, but an edit of a deleted row restores the row.
     case keepLocal
-    /// As ``acceptServer``, with what the edit had found kept beside both rows, for the app to merge.
+    /// As ``acceptServer``, and also keeps the values that the edit was based on, so that the app can merge.
     case manual
-    /// The server compares the times of both; the earlier one is parked as superseded.
+    /// The server compares the times of both edits; the earlier one is parked as superseded.
     case lastWriteWins
 }
 
 extension RejoinConfiguration {
-    /// As the engine takes it. A number too large or negative for it is a problem like any other, and all are named.
+    /// Converts for the engine; reports all numbers that are out of range together.
     func ffi() throws -> ClientConfig {
         var problems: [String] = []
         func fitting(_ field: String, _ value: Int?) -> UInt32? {
@@ -190,8 +192,8 @@ extension RejoinConfiguration {
 }
 
 extension Duration {
-    /// Whole milliseconds, rounded away from zero so that what is not nothing does not become nothing, and what is negative stays
-    /// so; `Int.max` or `Int.min` for what is longer.
+    /// Whole milliseconds, rounded away from zero, so that a small value does not become zero and a negative one stays
+    /// negative; `Int.max` or `Int.min` beyond the range.
     var milliseconds: Int {
         let (seconds, attoseconds) = components
         let (whole, overflow) = Int(seconds).multipliedReportingOverflow(by: 1000)

@@ -1,9 +1,8 @@
-// What can go wrong, one case per decision that an app can take. Border: says nothing of how it was found out; the
-// translation from the engine's own errors stands beside the bindings.
+// All errors, one case per decision that an app can take. Bridge/Errors.swift translates the engine's errors.
 
 import Foundation
 
-/// Anything that Rejoin throws; the doc of each case says what became of the data.
+/// Any error that Rejoin throws; each case documents what happened to the data.
 ///
 /// ```swift
 /// do {
@@ -13,57 +12,61 @@ import Foundation
 /// }
 /// ```
 ///
-/// What is expected is no error: a write that the server refused long afterwards is a ``Verdict``, and being offline is a
-/// ``SyncStatus``. Errors that an app's own code throws, in a transaction's body say, pass through as they are.
+/// Expected outcomes are not errors: a rejected mutation is a ``Verdict``, being offline is a ``SyncStatus``. Errors of
+/// the app's own code, for example in a transaction's body, pass through unchanged.
 public enum RejoinError: Error, Sendable, Equatable {
-    /// The SQL does not compile, a value cannot be read as asked, the engine does not let apps do this, or the client was called from
-    /// inside its own transaction, for whose end it would wait. Nothing was changed; within a transaction, the statement was rolled back.
+    /// The call is invalid: SQL that does not compile, a value of the wrong type, an operation that is not allowed, or a
+    /// call inside the client's own transaction that would wait for its end. Nothing was changed; within a transaction,
+    /// the statement was rolled back.
     case invalidInput(reason: String)
-    /// A declared rule does not hold; the statement was rolled back. `rule` is `NOT NULL`, `UNIQUE`, `CHECK name` or
-    /// `FOREIGN KEY`; `column` may name several, joined by a comma.
+    /// A declared rule is violated; the statement was rolled back. `rule` is `NOT NULL`, `UNIQUE`, `CHECK name` or
+    /// `FOREIGN KEY`; `column` may be several names joined by a comma.
     case constraint(reason: String, table: String, column: String, rule: String)
-    /// An action was not performed, and nothing of it was kept. `words` are the app's own for a refusal, what is wrong with the
-    /// arguments, the table of two equal rows; else empty. ``ActionContext/refuse(_:)`` makes one.
+    /// An action was not performed; it was rolled back. `words` is the app's message for a refusal, the problem for wrong
+    /// arguments, the table for two equal rows; else empty. ``ActionContext/refuse(_:)`` creates one.
     case action(reason: String, action: String, fault: ActionFault, words: String)
-    /// One run of an action took longer than `most`, which is ``ActionBudget/run``; nothing of it was kept. Do less at a time, or
-    /// allow more.
+    /// One run of an action exceeded `most`, which is ``ActionBudget/run``; it was rolled back. Do less per run, or raise
+    /// the limit.
     case actionTooSlow(reason: String, action: String, most: Duration)
-    /// One run of an action wrote more than `mostBytes`, which is ``ActionBudget/bytes``; nothing of it was kept. Do less at a time,
-    /// or allow more.
+    /// One run of an action wrote more than `mostBytes`, which is ``ActionBudget/bytes``; it was rolled back. Write less
+    /// per run, or raise the limit.
     case actionTooLarge(reason: String, action: String, mostBytes: Int)
-    /// The mutation stands on a row that another one makes, which is parked: `id` names that. Nothing was changed; retry that one,
-    /// with its chain.
+    /// The mutation depends on a row that the parked mutation `id` creates. Nothing was changed; retry that one, with its
+    /// chain.
     case standsOn(reason: String, id: PendingMutation.ID)
-    /// So many mutations wait or are parked that were not named, and a reset gives nobody's work up unnamed. Nothing was changed.
+    /// A reset would delete waiting or parked mutations that were not named; `waiting` is their number. Nothing was
+    /// changed.
     case unsent(reason: String, waiting: Int)
-    /// What was to be taken back does not stand any more: `rows` have changed since. Nothing was changed.
+    /// The `rows` that the undo would restore have changed since. Nothing was changed.
     case changed(reason: String, rows: [ChangedRow])
-    /// The file failed: damaged, full, read-only, locked by another process, or of a newer release. Nothing was changed.
+    /// The file failed: damaged, full, read-only, locked by another process, or written by a newer release. Nothing was
+    /// changed.
     case storage(reason: String)
-    /// The file belongs to another user; nothing was touched.
+    /// The file belongs to another user; nothing was changed.
     case wrongUser(reason: String)
-    /// The configuration is wrong. Every problem that was looked for is named: those of numbers that the engine cannot be told come
-    /// first, and alone; the engine's own next.
+    /// The configuration is invalid. The reason lists all problems of one check: first values that cannot be passed to
+    /// the engine, otherwise the engine's own checks.
     case configuration(reason: String)
-    /// The client is suspended, or was while this ran; the transaction was rolled back.
+    /// The client is suspended, or was suspended during the call; the transaction was rolled back.
     case suspended(reason: String)
     /// The client was shut down.
     case ended(reason: String)
-    /// A transaction or a read stood idle for too long, and was rolled back.
+    /// A transaction or a read was idle for too long and was rolled back.
     case transactionTimeout(reason: String)
-    /// No server could be reached; what was written waits in the file and will be sent.
+    /// No server was reachable; the queue is intact and will be sent.
     case offline(reason: String)
-    /// Credentials are missing or refused; what was written waits until there are new ones.
+    /// Credentials are missing or rejected; the queue waits for new ones.
     case unauthorized(reason: String)
-    /// The server asks for a newer version of the app; what was written waits.
+    /// The server requires a newer version of the app; the queue waits.
     case upgradeRequired(reason: String)
-    /// The server answered with an error; what was written waits. `retryable` says whether asking again may help.
+    /// The server responded with an error; the queue is intact. `retryable` says whether the same request may succeed
+    /// later.
     case server(reason: String, status: Int, code: String, retryable: Bool)
-    /// The server's answer is not of the protocol; nothing of it was applied.
+    /// The server's response violates the protocol; nothing of it was applied.
     case `protocol`(reason: String)
-    /// A function of the app failed: a token provider, a transport, an observer, the code of an action.
+    /// A callback of the app failed: a token provider, a transport, an observer, or the code of an action.
     case callback(reason: String)
-    /// A bug of the engine, or bytes that were damaged on the way; a transaction was rolled back.
+    /// A bug of the engine, or damaged bytes; the transaction was rolled back.
     case `internal`(reason: String)
 
     /// What happened, as a lower-case fragment.
@@ -88,27 +91,27 @@ public enum RejoinError: Error, Sendable, Equatable {
 public enum ActionFault: Sendable, Hashable {
     /// No action of this name is registered.
     case unknown
-    /// The arguments are not those that it takes.
+    /// The arguments do not match the parameters.
     case arguments
-    /// A rule of the app says no.
+    /// A rule of the app refused it.
     case refused
-    /// It makes two rows that nothing tells apart, and that have one id therefore.
+    /// It creates two rows with the same identity, which would get the same id.
     case sameRow
-    /// Its code waits for something, and had not ended in time.
+    /// Its code did not finish in time.
     case timedOut
 }
 
-/// A row that is not as a mutation left it.
+/// A row that changed after a mutation.
 public struct ChangedRow: Sendable, Hashable {
     /// The table's name.
     public let table: String
     /// The row's key.
     public let key: SQLValue
-    /// The columns that have another value; empty if the row went, or is back.
+    /// The columns with another value; empty if the row was deleted or restored.
     public let columns: [String]
-    /// What the mutation wrote, by column; `nil` if it removed the row.
+    /// The values that the mutation wrote, by column; `nil` if it deleted the row.
     public let wrote: [String: SQLValue]?
-    /// The row as it is seen now, by column; `nil` if there is none.
+    /// The current row, by column; `nil` if there is none.
     public let present: [String: SQLValue]?
 }
 

@@ -1,55 +1,55 @@
-// The engine's log, handed to the app.
+// The engine's log, for the app.
 
 import Foundation
 internal import RejoinFFI
 
-/// How grave a record of the log is, from the gravest to the least.
+/// The log level, from least to most verbose.
 public enum LogLevel: Sendable, Hashable, CaseIterable {
-    /// What went wrong and should not.
+    /// Failures that should not happen.
     case error
-    /// What went wrong and was mended or will be tried again.
+    /// Failures that were corrected or will be retried.
     case warn
-    /// What the engine does, a line per deed.
+    /// Operations, one line each.
     case info
-    /// What it decides on the way.
+    /// Decisions within operations.
     case debug
     /// Everything.
     case trace
 }
 
-/// A line of the log. Never holds an app's rows or credentials.
+/// A log record. Contains no row data and no credentials.
 public struct LogRecord: Sendable {
-    /// How grave it is.
+    /// The log level.
     public let level: LogLevel
-    /// When.
+    /// The time of the record.
     public let date: Date
-    /// The part of the engine that speaks.
+    /// The part of the engine that logs.
     public let target: String
-    /// What it says.
+    /// The message.
     public let text: String
-    /// What belongs to it.
+    /// Additional names and values.
     public let fields: [(name: String, value: String)]
 }
 
-/// The engine's log. One function takes it for all clients of the process.
+/// The engine's log. One handler serves all clients of the process.
 public enum RejoinLog {
-    /// Hands the log to `take` from now on, in place of whoever had it before.
+    /// Sends the log to `take` in place of the previous handler.
     ///
     /// ```swift
     /// let logger = Logger(subsystem: "com.example.app", category: "sync")
     /// try RejoinLog.forward(from: .info) { logger.info("\($0.target): \($0.text)") }
     /// ```
     ///
-    /// `take` is called on a thread of the engine, one record after the other. Whoever logs never waits for it: what comes while
-    /// it is far behind is lost, and counted.
+    /// `take` is called on an engine thread, one record at a time. Logging never blocks the engine: if `take` is too
+    /// slow, records are dropped and counted.
     ///
-    /// - Parameter level: the least grave that is wanted.
-    /// - Parameter take: what to do with a record.
+    /// - Parameter level: the most verbose level to deliver.
+    /// - Parameter take: the handler.
     public static func forward(from level: LogLevel, to take: @escaping @Sendable (LogRecord) -> Void) throws {
         try translated { try setLogSink(level: level.ffi, sink: LogBridge(take)) }
     }
 
-    /// Logs nothing any more.
+    /// Turns logging off.
     public static func stop() throws {
         try translated { try setLogSink(level: .error, sink: nil) }
     }

@@ -1,8 +1,6 @@
-// A row of a result, and what reads its cells one after the other.
-//
-// Border: where a cell lies is found here; what it means in Swift stands in RowValue.swift.
+// A row of a result, and a cursor that reads its cells in sequence. RowValue.swift converts cells to Swift values.
 
-/// A row of a ``RowBuffer``; its cells are decoded when they are asked for.
+/// A row of a ``RowBuffer``; cells are decoded on access.
 ///
 /// ```swift
 /// let title = try row.get("title", as: String.self)
@@ -11,7 +9,7 @@
 public struct Row: Sendable {
     @usableFromInline let storage: Storage
     @usableFromInline let places: Places
-    /// Its place in the result, from 0.
+    /// Its index in the result, from 0.
     public let number: Int
 
     init(storage: Storage, number: Int) {
@@ -23,11 +21,11 @@ public struct Row: Sendable {
     /// The names of the columns, in order.
     public var columns: [String] { storage.columns }
 
-    /// The value of a column by its name; of several columns of one name, the first.
+    /// The value of a column by name; if the name repeats, the first column.
     ///
-    /// - Parameter column: the name, letter for letter as the query gives it.
-    /// - Parameter type: what to read it as; an `Optional` where it may be NULL.
-    /// - Throws: ``RejoinError/invalidInput(reason:)`` if there is no such column or it holds something else,
+    /// - Parameter column: the name, exactly as the query returns it.
+    /// - Parameter type: the type to read; an `Optional` if the cell may be NULL.
+    /// - Throws: ``RejoinError/invalidInput(reason:)`` if there is no such column or it has another type,
     ///   ``RejoinError/internal(reason:)`` if the bytes are damaged.
     @inlinable
     public func get<Value: RowValue>(_ column: String, as type: Value.Type = Value.self) throws -> Value {
@@ -35,24 +33,23 @@ public struct Row: Sendable {
         return try read(index)
     }
 
-    /// The value of a column by its place, from 0; otherwise as by name.
+    /// The value of a column by index, from 0; otherwise as by name.
     @inlinable
     public func get<Value: RowValue>(_ column: Int, as type: Value.Type = Value.self) throws -> Value {
         guard column >= 0, column < storage.width else { throw storage.noColumn(String(column)) }
         return try read(column)
     }
 
-    /// The row as a value of a `Decodable` type: its properties are columns by name.
+    /// Decodes the row to a `Decodable` type, with properties matched to columns by name.
     ///
     /// ```swift
     /// struct Todo: Decodable { let id: String; let done: Bool; let note: String? }
     /// let task = try row.decode(Todo.self)
     /// ```
     ///
-    /// An optional property may be NULL or missing. `Bool` takes 1 and 0; integers are checked against their range;
-    /// `Data` and `[UInt8]` take bytes; enums with raw values take those. A row is flat: a property that is itself a
-    /// struct with properties is an error that says so. A type of a single value reads the only column. Dates are an error too, as
-    /// SQL has none: read the text or number and convert it.
+    /// An optional property may be NULL or missing. `Bool` reads 1 and 0; integers are range-checked; `Data` and
+    /// `[UInt8]` read bytes; enums read their raw values. A nested struct is an error that says so. A type of a single
+    /// value reads the only column. Dates are an error because SQL has none: read the text or number and convert it.
     ///
     /// - Throws: `DecodingError` if the row does not fit, ``RejoinError/internal(reason:)`` if it is damaged.
     public func decode<Value: Decodable>(_ type: Value.Type = Value.self) throws -> Value {
@@ -61,7 +58,7 @@ public struct Row: Sendable {
         return try RowDecoder(cursor).decode(type, isSingle: RowDecoder.isSingle(type))
     }
 
-    /// What depends on the type is compiled where the type is known; the rest is called.
+    /// Only type-specific code is inlined; the rest is a call.
     @inlinable
     func read<Value: RowValue>(_ column: Int) throws -> Value {
         let cell = CellReader(storage: storage, cell: try storage.cell(row: number, column: column, places), column: column)
@@ -73,25 +70,25 @@ public struct Row: Sendable {
     }
 }
 
-/// Where the first cells of a row begin, so that reading one need not skip those before it. A hint and no more: what is read there
-/// is checked as it is anywhere.
+/// Offsets of the first cells of a row, so that access by column need not skip earlier cells. Only a hint: reads are
+/// checked as usual.
 @usableFromInline
 struct Places: Sendable {
     static let count = 8
     private var offsets = SIMD8<UInt32>(repeating: .max)
 
-    /// From the start of the rows; `nil` where there is no such cell, or it lies behind damage.
+    /// The offset from the start of the rows; `nil` if there is no such cell, or it follows damaged bytes.
     subscript(column: Int) -> Int? {
         get { offsets[column] == .max ? nil : Int(offsets[column]) }
         set { offsets[column] = newValue.flatMap(UInt32.init(exactly:)) ?? .max }
     }
 }
 
-/// A place in a result that moves forward cheaply: what decodes many rows keeps one.
+/// A position in a result that moves forward cheaply, kept while decoding many rows.
 final class RowCursor {
     let storage: Storage
     private(set) var row = 0
-    /// The next cell and where it begins; `nil` until the row's beginning has been looked up.
+    /// The next cell and its offset; `nil` until the row's start is found.
     private var next: (column: Int, at: Int)?
 
     init(_ storage: Storage) { self.storage = storage }
@@ -101,10 +98,10 @@ final class RowCursor {
         next = nil
     }
 
-    /// The number of a column, which is probably the one after the last that was read.
+    /// The index of a column, tried first at the one after the last read.
     func column(_ name: String) -> Int? { storage.column(name, hint: next?.column ?? 0) }
 
-    /// The cell of an existing column, to be read.
+    /// The cell of an existing column.
     @inline(__always)
     func reader(_ column: Int) throws -> CellReader {
         CellReader(storage: storage, cell: try cell(column), column: column)
@@ -126,7 +123,7 @@ final class RowCursor {
             }
             let start = at
             let cell = try Cell.read(bytes, &at, end: end)
-            // NULL is looked at before it is decoded, so the same cell is often asked for twice.
+            // A nullable property reads the same cell twice: first to check for NULL, then to decode.
             if case .null = cell { next = (column, start) } else { next = (column + 1, at) }
             return cell
         }

@@ -1,11 +1,11 @@
-// Results of queries as one block of bytes, decoded where and when somebody looks (docs/row-buffer.md).
+// The rows of a result as one block of bytes (docs/row-buffer.md), decoded on access.
 //
-// Promise: bytes that were cut or changed give an error, never a crash and never a read outside. Border: what a cell is
-// becomes a Swift value in RowValue.swift and RowDecoder.swift; the bytes themselves are read in Cell.swift alone.
+// Truncated or changed bytes cause an error, never a crash or an out-of-bounds read. RowValue.swift and RowDecoder.swift
+// convert cells; only Cell.swift reads bytes.
 
 import Foundation
 
-/// The rows of a result. Copies share the bytes; a cell is decoded when it is asked for.
+/// The rows of a result. Copies share the bytes; cells are decoded on access.
 ///
 /// ```swift
 /// for row in try await client.query("SELECT id, title FROM task") {
@@ -13,24 +13,24 @@ import Foundation
 /// }
 /// ```
 ///
-/// Two results are equal if and only if their bytes are.
+/// Two results are equal if and only if their bytes are equal.
 public struct RowBuffer: Sendable {
     let storage: Storage
 
     /// Reads the header of `bytes`; cells are checked when they are read.
     ///
-    /// - Throws: ``RejoinError/internal(reason:)`` if these are not the bytes of a row buffer, all of them.
+    /// - Throws: ``RejoinError/internal(reason:)`` if the bytes are not a complete row buffer.
     public init(_ bytes: [UInt8]) throws {
         storage = try Storage(bytes)
     }
 
-    /// The names of the columns, in order. Two may have one name.
+    /// The names of the columns, in order. Names may repeat.
     public var columns: [String] { storage.columns }
 
-    /// The bytes, as they crossed from the engine.
+    /// The bytes, as received from the engine.
     public var bytes: [UInt8] { storage.bytes }
 
-    /// The whole result as values of one type; see ``Row/decode(_:)``.
+    /// Decodes all rows to one type; see ``Row/decode(_:)``.
     ///
     /// ```swift
     /// struct Todo: Decodable { let id: String; let title: String; let note: String? }
@@ -55,7 +55,7 @@ extension RowBuffer: RandomAccessCollection {
     public var startIndex: Int { 0 }
     public var endIndex: Int { storage.rows }
 
-    /// The row of this number, from 0. As with an array, a number that does not exist is a programming error.
+    /// The row at this index, from 0. As with an array, an invalid index is a programming error.
     public subscript(number: Int) -> Row {
         precondition(number >= 0 && number < storage.rows, "row number out of range")
         return Row(storage: storage, number: number)
@@ -69,21 +69,21 @@ extension RowBuffer: Equatable {
 }
 
 extension RowBuffer: CustomStringConvertible {
-    /// The names and how much there is; never what the cells hold.
+    /// The names and sizes, without cell values.
     public var description: String { "RowBuffer(columns: \(columns), rows: \(count), bytes: \(bytes.count))" }
 }
 
-/// The bytes with their header read.
+/// The bytes with a parsed header.
 @usableFromInline
 final class Storage: Sendable {
     let bytes: [UInt8]
     @usableFromInline let columns: [String]
-    /// How many columns there are.
+    /// The number of columns.
     @usableFromInline let width: Int
     let rows: Int
-    /// Where the cells begin and end in `bytes`; the index of rows follows them.
+    /// The range of the cells in `bytes`; the row index follows.
     let body: Range<Int>
-    /// Whether each name stands for one column, so that a name found anywhere is the first of its kind.
+    /// Whether the column names are unique, so that any match is the first.
     let namesAreUnique: Bool
 
     init(_ bytes: [UInt8]) throws {
@@ -96,15 +96,15 @@ final class Storage: Sendable {
         namesAreUnique = Set(header.columns).count == header.columns.count
     }
 
-    /// The number of a column by its name, looked for from `hint` on: columns are mostly asked for in their order.
+    /// The index of a column by name, searched from `hint` on because columns are mostly read in order.
     @usableFromInline
     func column(_ name: String, hint: Int = 0) -> Int? {
         if namesAreUnique, hint < width, columns[hint] == name { return hint }
         return columns.firstIndex(of: name)
     }
 
-    /// The cell of an existing row and column, looked for from the nearest known place on. Cells have no index of their own:
-    /// skipping one is a look at its tag.
+    /// The cell of an existing row and column, searched from the nearest known offset. Cells have no index: skipping one
+    /// reads its tag.
     @usableFromInline
     func cell(row: Int, column: Int, _ places: Places) throws -> Cell {
         try bytes.withUnsafeBytes { memory in
@@ -123,7 +123,7 @@ final class Storage: Sendable {
         }
     }
 
-    /// Where the first cells of an existing row begin, as far as the row is whole: who asks for one behind damage is told of it then.
+    /// The offsets of the first cells of an existing row, up to damaged bytes; reading a cell after them throws.
     func places(ofRow row: Int) -> Places {
         bytes.withUnsafeBytes { memory in
             let bytes = Bytes(memory)
@@ -140,7 +140,7 @@ final class Storage: Sendable {
     /// The text in a range, `nil` if it is not UTF-8.
     func text(_ range: Range<Int>) throws -> String? { try bytes.withUnsafeBytes { try Bytes($0).text(range) } }
 
-    /// Where a row begins, checked against the bytes.
+    /// The offset of a row, checked against the bytes.
     func start(ofRow row: Int, _ bytes: Bytes) throws -> Int {
         let offset = try bytes.number(at: body.upperBound + 4 * row)
         guard offset <= body.count else { throw damaged("a row begins outside") }
@@ -153,7 +153,7 @@ final class Storage: Sendable {
     }
 }
 
-/// What the first bytes say.
+/// The parsed header.
 private struct Header {
     let columns: [String]
     let rows: Int
@@ -167,14 +167,14 @@ private struct Header {
         let names = Header.size + (try bytes.number(at: 12))
         let body = names + (try bytes.number(at: 16))
         rows = try bytes.number(at: 8)
-        // Each number is below 2^32 and Int has 64 bits on all that Rejoin runs on, so that no sum overflows.
+        // Each number is below 2^32 and Int has 64 bits on all supported platforms, so no sum overflows.
         guard body + 4 * rows == bytes.count else { throw damaged("its lengths do not add up") }
         self.body = names..<body
         columns = try Header.names(bytes, Header.size..<names, count: try bytes.number(at: 4))
     }
 
     private static func names(_ bytes: Bytes, _ range: Range<Int>, count: Int) throws -> [String] {
-        // Each name takes four bytes at least, so a damaged count cannot ask for more memory than there are bytes.
+        // Each name takes at least four bytes, so a damaged count cannot cause an oversized allocation.
         guard count <= range.count / 4 else { throw damaged("more columns than names") }
         var names: [String] = []
         names.reserveCapacity(count)

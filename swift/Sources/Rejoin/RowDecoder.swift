@@ -1,11 +1,11 @@
-// Rows as `Decodable` values: properties are columns by name.
+// Decodes rows to `Decodable` values with properties matched to columns by name.
 //
-// Promise: a row that does not fit is a `DecodingError` that names the column; damaged bytes are a `RejoinError`. Border: what a
-// cell may become stands in RowValue.swift.
+// A row that does not fit throws `DecodingError` with the column; damaged bytes throw `RejoinError`. RowValue.swift
+// defines the allowed conversions.
 
 import Foundation
 
-/// Decodes the row that a cursor stands on.
+/// Decodes the cursor's current row.
 struct RowDecoder: Decoder {
     private let cursor: RowCursor
     var codingPath: [any CodingKey] { [] }
@@ -13,8 +13,8 @@ struct RowDecoder: Decoder {
 
     init(_ cursor: RowCursor) { self.cursor = cursor }
 
-    /// Whether a type is a single value, that of the only column, or one that `CellDecoder` knows better than the type itself.
-    /// The same for all rows, and not free to find out.
+    /// Whether a type is a single value read from the only column, or one that `CellDecoder` handles itself. The same for
+    /// all rows, and expensive to compute.
     static func isSingle(_ type: any Decodable.Type) -> Bool {
         type is any RowValue.Type || CellDecoder.isSpecial(type)
     }
@@ -39,7 +39,7 @@ struct RowDecoder: Decoder {
     }
 }
 
-/// The columns of a row, by the names of properties.
+/// The columns of a row, by property name.
 private struct RowContainer<Key: CodingKey>: KeyedDecodingContainerProtocol {
     let cursor: RowCursor
     var codingPath: [any CodingKey] { [] }
@@ -64,7 +64,7 @@ private struct RowContainer<Key: CodingKey>: KeyedDecodingContainerProtocol {
     func decode(_ type: UInt32.Type, forKey key: Key) throws -> UInt32 { try read(key) { try $0.integer(type) } }
     func decode(_ type: UInt64.Type, forKey key: Key) throws -> UInt64 { try read(key) { try $0.integer(type) } }
 
-    // The ones that a type with optional properties uses most: one look at the cell instead of three.
+    // Overloads for the most common optional types: one access to the cell instead of three.
     func decodeIfPresent(_: String.Type, forKey key: Key) throws -> String? { try readIfPresent(key) { try $0.text() } }
     func decodeIfPresent(_: Bool.Type, forKey key: Key) throws -> Bool? { try readIfPresent(key) { try $0.bool() } }
     func decodeIfPresent(_: Double.Type, forKey key: Key) throws -> Double? { try readIfPresent(key) { try $0.real() } }
@@ -121,7 +121,7 @@ private struct RowContainer<Key: CodingKey>: KeyedDecodingContainerProtocol {
     }
 }
 
-/// One cell, for types that decode themselves from a single value.
+/// One cell, for types that decode from a single value.
 private struct CellDecoder: Decoder, SingleValueDecodingContainer {
     let cursor: RowCursor
     let column: Int
@@ -134,7 +134,7 @@ private struct CellDecoder: Decoder, SingleValueDecodingContainer {
 
     func decodeNil() -> Bool { (try? cursor.reader(column).isNull) ?? false }
 
-    // Types that read more than one kind of value try one after the other; these are what the trials end in.
+    // Types that accept several kinds of values try them in turn; these are the attempts.
     func decode(_ type: Bool.Type) throws -> Bool { try read(type) }
     func decode(_ type: String.Type) throws -> String { try read(type) }
     func decode(_ type: Double.Type) throws -> Double { try read(type) }
@@ -159,19 +159,19 @@ private struct CellDecoder: Decoder, SingleValueDecodingContainer {
             guard let url = URL(string: text) as? Value else { throw wrong(codingPath, "it is no address") }
             return url
         }
-        // Before the type's own initialiser: `[UInt8]` and `Data` would ask for a list.
+        // Before the type's own initialiser: `[UInt8]` and `Data` would request an array.
         if let known = type as? any RowValue.Type, let value = try read(known) as? Value { return value }
         return try Value(from: self)
     }
 
-    /// Types whose own initialiser would read something else than what stands in a cell.
+    /// Types whose own initialiser would misread the cell.
     static func isSpecial(_ type: any Decodable.Type) -> Bool { type == Date.self || type == URL.self }
 
     private func read<Value: RowValue>(_ type: Value.Type) throws -> Value {
         do {
             return try type.read(try cursor.reader(column))
         } catch let mismatch as CellMismatch {
-            // The only column of a result has no key that would name it.
+            // The only column of a result has no key for the coding path.
             throw wrong(codingPath, codingPath.isEmpty ? "column \(mismatch.column): \(mismatch.why)" : mismatch.why)
         }
     }

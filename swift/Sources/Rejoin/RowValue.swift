@@ -1,19 +1,19 @@
-// What a cell becomes in Swift. Border: refuses whatever would lose something, by the rule of all languages (docs/row-buffer.md,
-// "Reading a cell as a type"); where the cell lies is not known here.
+// Conversion of cells to Swift values. Lossy conversions are rejected, by the rules of all languages (docs/row-buffer.md,
+// "Reading a cell as a type").
 
 import Foundation
 
-/// What a cell can be read as: Swift's integers (within their range), `Double`, `Float`, `Bool` (of 1 or 0), `String`,
-/// `Data`, `[UInt8]`, ``SQLValue``, enums with such raw values, and the `Optional` of each for what may be NULL.
+/// Types that a cell can be read as: Swift's integers (range-checked), `Double`, `Float`, `Bool` (1 or 0), `String`,
+/// `Data`, `[UInt8]`, ``SQLValue``, enums with such raw values, and the `Optional` of each if the cell may be NULL.
 ///
-/// An enum joins with a mere declaration:
+/// An enum conforms by declaration:
 ///
 /// ```swift
 /// enum Priority: Int, RowValue { case low, high }
 /// let priority: Priority = try row.get("priority")
 /// ```
 ///
-/// Any other type reads one of these and makes of it what it is:
+/// Any other type reads one of these and converts it:
 ///
 /// ```swift
 /// extension Money: RowValue {
@@ -23,11 +23,11 @@ import Foundation
 public protocol RowValue {
     /// Reads a cell.
     ///
-    /// - Throws: ``RejoinError/invalidInput(reason:)`` with the column's name and what it holds.
+    /// - Throws: ``RejoinError/invalidInput(reason:)`` with the column's name and the stored type.
     static func read(_ cell: CellReader) throws -> Self
 }
 
-/// A cell, to be read as what is asked for.
+/// A cell to read as a Swift type.
 public struct CellReader: Sendable {
     @usableFromInline let storage: Storage
     @usableFromInline let cell: Cell
@@ -65,7 +65,7 @@ public struct CellReader: Sendable {
     func real() throws -> Double {
         switch cell {
         case .real(let value): return value
-        // Exactly: an integer that a double cannot hold is not rounded in silence.
+        // Exact: an integer that a double cannot represent is not rounded silently.
         case .integer(let value):
             guard let number = Double(exactly: value) else { throw refused("it is \(value), which no double holds") }
             return number
@@ -118,8 +118,7 @@ public struct CellReader: Sendable {
     func refused(_ why: String) -> CellMismatch { CellMismatch(column: storage.columns[column], why: why) }
 }
 
-/// A cell that is whole but not what was asked for. Whoever reads a row sees it as `invalidInput`, whoever decodes one as a
-/// `DecodingError`.
+/// A valid cell of another type than requested: `invalidInput` when read from a row, `DecodingError` when decoded.
 @usableFromInline
 struct CellMismatch: Error {
     let column: String
@@ -156,7 +155,7 @@ extension Double: RowValue {
 }
 
 extension Float: RowValue {
-    /// Rounds a real number, as a float holds less than what SQL stores, and refuses one beyond its range. An integer must fit exactly.
+    /// Rounds a real number to a float and rejects one out of range. An integer must be exact.
     @inlinable
     public static func read(_ cell: CellReader) throws -> Float { try cell.float() }
 }

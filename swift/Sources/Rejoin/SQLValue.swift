@@ -1,14 +1,14 @@
-// A value of SQL: what goes into a statement and what stands in a cell. Border: no conversion that could lose anything.
+// SQL values: parameters and cells, without lossy conversions.
 
 import Foundation
 
-/// A value of SQL: a parameter, or a cell as it is stored.
+/// An SQL value: a parameter, or a stored cell.
 public enum SQLValue: Sendable, Hashable {
     /// NULL.
     case null
-    /// An integer, with all its 64 bits.
+    /// A 64-bit integer.
     case integer(Int64)
-    /// A double, with its sign of zero.
+    /// A double, including negative zero.
     case real(Double)
     /// Text.
     case text(String)
@@ -16,18 +16,17 @@ public enum SQLValue: Sendable, Hashable {
     case blob([UInt8])
 }
 
-/// What can stand among the parameters of a statement.
+/// A type that can be a parameter of a statement.
 ///
-/// Swift's integers (but the unsigned ones of 64 bits, which SQL has no room for), `Double`, `Float`, `String`, `Bool`
-/// (as 1 or 0), `Data`, `[UInt8]`, and ``SQLValue`` itself; `nil` is NULL. An enum with raw values joins with a mere
-/// declaration:
+/// Swift's integers (except unsigned 64-bit ones, which SQL cannot store), `Double`, `Float`, `String`, `Bool` (as 1 or
+/// 0), `Data`, `[UInt8]`, and ``SQLValue`` itself; `nil` is NULL. An enum with raw values conforms by declaration:
 ///
 /// ```swift
 /// enum Priority: String, SQLConvertible { case low, high }
 /// try await client.execute("UPDATE task SET note = ? WHERE id = ?", [Priority.high, "a"])
 /// ```
 public protocol SQLConvertible: Sendable {
-    /// The value as SQL knows it.
+    /// The value in SQL.
     var sqlValue: SQLValue { get }
 }
 
@@ -43,7 +42,7 @@ extension SQLConvertible where Self: RawRepresentable, RawValue: SQLConvertible 
 }
 
 extension SQLConvertible where Self: FixedWidthInteger {
-    // Only integers of which every one fits conform.
+    // Only integer types whose values all fit in 64 signed bits conform.
     public var sqlValue: SQLValue { .integer(Int64(truncatingIfNeeded: self)) }
 }
 

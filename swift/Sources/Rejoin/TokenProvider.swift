@@ -1,9 +1,9 @@
-// Who the user is to the server: implemented by the app.
+// Identifies the user to the server; implemented by the app.
 
 import Foundation
 internal import RejoinFFI
 
-/// Gives the token that names the user.
+/// Provides the token that identifies the user.
 ///
 /// ```swift
 /// actor Session: TokenProvider {
@@ -14,21 +14,21 @@ internal import RejoinFFI
 /// }
 /// ```
 public protocol TokenProvider: Sendable {
-    /// The token to send as `Authorization: Bearer`; `nil` when nobody is signed in.
+    /// Returns the token to send as `Authorization: Bearer`, or `nil` if no user is signed in.
     ///
-    /// Asked at the start of each pass with `refresh` false: answer from memory. With `refresh` true the server has refused the
-    /// last one: get a new one. An error means "not now", and it is asked again later; so does no answer within a minute. Local
-    /// work goes on meanwhile.
+    /// Called with `refresh` false at the start of each pass: return the stored token. `refresh` is true after the server
+    /// rejected the last token: get a new one. An error, or no result within a minute, means "not now": it is called
+    /// again later, and local work continues.
     ///
-    /// - Parameter refresh: whether the last token was refused.
+    /// - Parameter refresh: whether the last token was rejected.
     func token(refresh: Bool) async throws -> String?
 
-    /// The user that a token of this provider names; `nil`, as by default, if that is not known.
+    /// Returns the user that a token of this provider identifies; `nil`, the default, if unknown.
     ///
-    /// Asked only for a token that is no JWT with a `sub`. A plain Synchro server never says whose a token is: without an answer
-    /// nothing is synced with one. A Rejoin server says it itself.
+    /// Called only for a token that is not a JWT with a `sub` claim. A plain Synchro server does not return the user:
+    /// without a result nothing is synced with such a token. A Rejoin server returns it.
     ///
-    /// - Parameter token: a token that `token(refresh:)` gave.
+    /// - Parameter token: a token returned by `token(refresh:)`.
     func subject(token: String) async throws -> String?
 }
 
@@ -36,7 +36,7 @@ extension TokenProvider {
     public func subject(token _: String) async throws -> String? { nil }
 }
 
-/// What the engine asks.
+/// Calls the app's token provider for the engine.
 final class TokenBridge: RejoinFFI.TokenProvider {
     private let provider: any TokenProvider
 

@@ -1,11 +1,11 @@
-// What the body of a transaction, or of a read, is given. Border: begins and ends nothing but savepoints.
+// The arguments of the bodies of transactions and reads.
 
 import Foundation
 internal import RejoinFFI
 
-/// A transaction while its body runs; made by ``RejoinClient/transaction(isolation:_:)``.
+/// An open transaction; created by ``RejoinClient/transaction(isolation:_:)``.
 ///
-/// Statements are done one after the other, in the order in which they were asked for. After the body's end every call throws.
+/// Statements run one after the other, in call order. After the body ends, every call throws.
 public final class Transaction: Sendable {
     private let held: HeldTransaction
     private let state = Locked(State())
@@ -17,34 +17,35 @@ public final class Transaction: Sendable {
 
     init(_ held: HeldTransaction) { self.held = held }
 
-    /// Runs one statement, and tells how many rows it changed.
+    /// Runs one statement and returns the number of changed rows.
     ///
-    /// - Throws: as ``RejoinClient/execute(_:_:)`` does. The body may catch that and go on: the transaction is as it was before
-    ///   the statement.
+    /// - Throws: as ``RejoinClient/execute(_:_:)``. The body may catch the error and continue: the statement had no
+    ///   effect.
     @discardableResult
     public func execute(_ sql: String, _ params: SQLParameters = []) async throws -> Int {
         Int(try await translated { try await held.execute(sql: sql, params: params.ffi) })
     }
 
-    /// Runs several statements, all or none of them, and tells how many rows each changed. Faster than one by one.
+    /// Runs several statements, all or none, and returns the number of rows that each changed. Faster than separate
+    /// calls.
     @discardableResult
     public func batch(_ statements: [Statement]) async throws -> [Int] {
         try await translated { try await held.batch(statements: statements.map(\.ffi)) }.map { Int($0) }
     }
 
-    /// The rows of a statement, which may also write (`RETURNING`); it sees what this transaction wrote.
+    /// Returns the rows of a statement, which may also write (`RETURNING`). It sees the transaction's writes.
     public func query(_ sql: String, _ params: SQLParameters = []) async throws -> RowBuffer {
         try await translated { try RowBuffer(await held.query(sql: sql, params: params.ffi)) }
     }
 
-    /// The rows of a statement as values of a `Decodable` type; see ``Row/decode(_:)`` for what fits.
+    /// Returns the rows of a statement as values of a `Decodable` type; see ``Row/decode(_:)`` for the supported types.
     public func query<Value: Decodable & Sendable>(_ sql: String, _ params: SQLParameters = [], as type: Value.Type) async throws
         -> [Value]
     {
         try await query(sql, params).decode(type)
     }
 
-    /// Runs `body` as a part that can fail alone: if it throws, what it wrote is undone, and the transaction may go on.
+    /// Runs `body` in a savepoint: if it throws, its writes are reverted, and the transaction can continue.
     ///
     /// ```swift
     /// try await client.transaction { tx in
@@ -56,11 +57,11 @@ public final class Transaction: Sendable {
     /// }
     /// ```
     ///
-    /// Savepoints nest. They belong to one task at a time: the innermost is the one that ends, another throws
-    /// ``RejoinError/invalidInput(reason:)`` and stays open. If one is open when the body of the transaction returns, nobody can
-    /// tell what of it is wanted: the whole transaction is rolled back, and throws that too.
+    /// Savepoints nest. They belong to one task at a time: only the innermost can end, ending another throws
+    /// ``RejoinError/invalidInput(reason:)`` and leaves it open. If a savepoint is open when the transaction's body
+    /// returns, the transaction is rolled back and throws the same.
     ///
-    /// - Throws: what `body` throws, after undoing.
+    /// - Throws: the error of `body`, after reverting.
     @discardableResult
     public func savepoint<Result: Sendable>(
         isolation: isolated (any Actor)? = #isolation, _ body: () async throws -> Result
@@ -70,8 +71,8 @@ public final class Transaction: Sendable {
         do {
             result = try await body()
         } catch {
-            // If the whole transaction is gone, so is the savepoint; the body's error says more. What cannot be undone stays open,
-            // and is never committed.
+            // If the transaction has already ended, so has the savepoint; the body's error is the better one. A savepoint
+            // that cannot be reverted stays open and is never committed.
             try? await held.rollbackTo(number: part)
             throw error
         }
@@ -79,10 +80,10 @@ public final class Transaction: Sendable {
         return result
     }
 
-    /// Whether statements can still be asked for.
+    /// Whether the transaction accepts statements.
     var isOpen: Bool { state.with { $0.isOpen } }
 
-    /// Whether it was rolled back because its task was cancelled.
+    /// Whether cancellation of its task rolled it back.
     var isAbandoned: Bool { state.with { $0.isAbandoned } }
 
     func commit() async throws {
@@ -96,7 +97,7 @@ public final class Transaction: Sendable {
         try? await held.rollback()
     }
 
-    /// Rolls back in the background: the body may be waiting for something that will take long, and others want to write.
+    /// Rolls back in the background, because the body may wait for long while other writers wait.
     func abandon() {
         state.with { $0.isAbandoned = true }
         Task { await rollback() }
@@ -105,18 +106,18 @@ public final class Transaction: Sendable {
     private func close() { state.with { $0.isOpen = false } }
 }
 
-/// One state of the database while the body of ``RejoinClient/read(isolation:_:)`` runs.
+/// A snapshot of the database, valid while the body of ``RejoinClient/read(isolation:_:)`` runs.
 public struct Snapshot: Sendable {
     private let held: HeldSnapshot
 
     init(_ held: HeldSnapshot) { self.held = held }
 
-    /// The rows of a query.
+    /// Returns the rows of a query.
     public func query(_ sql: String, _ params: SQLParameters = []) async throws -> RowBuffer {
         try await translated { try RowBuffer(await held.query(sql: sql, params: params.ffi)) }
     }
 
-    /// The rows of a query as values of a `Decodable` type; see ``Row/decode(_:)`` for what fits.
+    /// Returns the rows of a query as values of a `Decodable` type; see ``Row/decode(_:)`` for the supported types.
     public func query<Value: Decodable & Sendable>(_ sql: String, _ params: SQLParameters = [], as type: Value.Type) async throws
         -> [Value]
     {

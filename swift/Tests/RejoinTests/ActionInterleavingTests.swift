@@ -1,10 +1,10 @@
-// An action whose code waits, and everything that can happen meanwhile, in every order there is: it is performed, waits at a gate, and
-// returns, throws, never ends or calls the client itself, its task is cancelled or not, while queries, writes, suspension and the end
-// go on.
+// Every interleaving of an action whose code waits with other events. The action is performed, waits at a gate, and
+// returns, throws, never ends or calls the client. Its task is cancelled or not, while queries, writes, suspension and
+// shutdown happen.
 //
-// Each order is run twice: step by step, where a model says what must come of the action, and without waiting between the steps,
-// where whatever races there are may be lost either way. In both, an action that was performed is in the file whole and waits for the
-// server, one that was not has left nothing, and every task ends under a watchdog.
+// Each order runs twice: stepwise, compared with a model, and without waiting between the steps, where races may end
+// either way. In both, a performed action is complete in the file and in the queue, any other leaves no trace, and every
+// task ends under a watchdog.
 
 import Foundation
 import Rejoin
@@ -13,23 +13,23 @@ import Testing
 @Suite struct ActionInterleavingTests {
     private let all = orders(Event.allCases, chain: [.perform, .opens])
 
-    @Test func inEveryOrderStepByStepExactlyWhatTheModelSaysComesOfIt() async throws {
+    @Test func actionOutcomeMatchesModelInEveryOrder() async throws {
         let ends = try await runAll(stepwise: true)
         for end in ["returned", "callback", "suspended", "ended"] { #expect(ends[end, default: 0] > 0, "\(end)") }
     }
 
-    @Test func inEveryOrderAllAtOnceNothingIsStuckAndNothingIsHalf() async throws { _ = try await runAll(stepwise: false) }
+    @Test func concurrentEventsNeverBlockOrSplitAnAction() async throws { _ = try await runAll(stepwise: false) }
 
-    @Test func anActionThatSaysItWasNotPerformedAndWasIsNoticed() async throws {
+    @Test func checkDetectsAFalselyReportedFailure() async throws {
         var broken = One(try Folder(), [.perform, .opens, .query, .fires, .suspend, .shutdown], .never, stepwise: true)
         broken.perform = { client in
             try await client.execute("INSERT INTO task (id) VALUES ('x1'), ('x2')")
-            throw RejoinError.suspended(reason: "it says that it was not")
+            throw RejoinError.suspended(reason: "injected fault")
         }
         await #expect(throws: Broken.self) { _ = try await broken.run() }
     }
 
-    /// How often the action ended how.
+    /// The number of orders per outcome.
     private func runAll(stepwise: Bool) async throws -> [String: Int] {
         let folder = try Folder()
         let runs = End.allCases.flatMap { end in all.map { One(folder, $0, end, stepwise: stepwise) } }
@@ -69,8 +69,8 @@ private struct One: Sendable {
         file = "\(UUID().uuidString).db"
     }
 
-    /// What became of the parts.
-    private struct Fate {
+    /// The tasks of one order.
+    private struct Tasks {
         var performed = Task<Void, any Error> {}
         var write = Task<Void, any Error> {}
         var others: [Task<Void, any Error>] = []
@@ -80,17 +80,17 @@ private struct One: Sendable {
         let box = Box()
         let client = try await open(box)
         await box.keep(client)
-        var (fate, model) = (Fate(), Model(end))
+        var (tasks, model) = (Tasks(), Model(end))
         for event in order {
-            model.happens(event)
-            try await step(event, client, &fate, model)
+            model.apply(event)
+            try await step(event, client, &tasks, model)
         }
-        for other in fate.others {
+        for other in tasks.others {
             if case .failure(let error) = await other.result, !["suspended", "ended"].contains(kind(error)) { throw error }
         }
-        let performed = try await outcome(fate.performed)
+        let performed = try await outcome(tasks.performed)
         if stepwise, performed != model.ended { throw broken("the action \(performed), not \(model.ended)") }
-        try check(performed, await outcome(fate.write), await there())
+        try check(performed, await outcome(tasks.write), await fileRows())
         await box.drop()
         return performed
     }
@@ -106,7 +106,7 @@ private struct One: Sendable {
         return try await offlineClient(folder) {
             $0.path = folder.file(file)
             $0.actions = actions
-            // Step by step nothing is to be given up for being slow.
+            // Stepwise, no action may be cancelled for being slow.
             $0.transactionIdle = stepwise ? .seconds(30) : .milliseconds(400)
         }
     }
@@ -119,45 +119,45 @@ private struct One: Sendable {
         case .callsBack:
             guard let client = await client.client else { break }
             guard kind(await thrown { try await client.execute("DELETE FROM task") }) == "invalidInput" else {
-                throw Broken("\(order) \(end): the client let it in")
+                throw Broken("\(order) \(end): the client accepted the write")
             }
             _ = try? await client.query("SELECT id FROM task")
         }
     }
 
-    private func step(_ event: Event, _ client: RejoinClient, _ fate: inout Fate, _ model: Model) async throws {
+    private func step(_ event: Event, _ client: RejoinClient, _ tasks: inout Tasks, _ model: Model) async throws {
         switch event {
         case .perform:
-            fate.performed = Task {
+            tasks.performed = Task {
                 defer { Task { await gate.skip() } }
                 try await perform(client)
             }
-            if end == .isCancelled { fate.performed.cancel() }
+            if end == .isCancelled { tasks.performed.cancel() }
             if stepwise { await gate.isReached() }
         case .opens:
             await gate.open()
-            if stepwise, !model.isOpen { _ = await fate.performed.result }
+            if stepwise, !model.isOpen { _ = await tasks.performed.result }
         case .query:
             let query = Task { try whole(await client.query("SELECT id FROM task", as: String.self)) }
             if stepwise { _ = await query.result }
-            fate.others.append(query)
+            tasks.others.append(query)
         case .fires:
-            fate.write = Task { try await client.execute("INSERT INTO task (id) VALUES ('f')") }
-            if stepwise, !model.isOpen { _ = await fate.write.result }
+            tasks.write = Task { try await client.execute("INSERT INTO task (id) VALUES ('f')") }
+            if stepwise, !model.isOpen { _ = await tasks.write.result }
         case .suspend, .shutdown:
-            let leaving = Task { try await event == .suspend ? client.suspend() : client.shutdown() }
-            if stepwise { _ = await leaving.result }
-            fate.others.append(leaving)
+            let stopping = Task { try await event == .suspend ? client.suspend() : client.shutdown() }
+            if stepwise { _ = await stopping.result }
+            tasks.others.append(stopping)
         }
     }
 
-    /// What the file holds, seen by whoever opens it next.
-    private func there() async throws -> [String] {
+    /// The rows in the file, read by a new client.
+    private func fileRows() async throws -> [String] {
         let again = try await open(Box())
         let there = try await again.query("SELECT id FROM task ORDER BY id", as: String.self)
         let waiting = try await again.pending().flatMap { $0.rows.map(\.key) }
         try await again.shutdown()
-        if Set(waiting) != Set(there.map { SQLValue.text($0) }) { throw broken("\(waiting) waits, \(there) is there") }
+        if Set(waiting) != Set(there.map { SQLValue.text($0) }) { throw broken("\(waiting) is queued, \(there) is in the file") }
         for suffix in ["", "-wal", "-shm", "-rejoin-lock"] { try? FileManager.default.removeItem(atPath: folder.file(file).path + suffix) }
         return there
     }
@@ -168,11 +168,11 @@ private struct One: Sendable {
         else { throw broken("performing \(performed), writing \(written)") }
         if performed == "callback", end != .throws { throw broken("its code threw") }
         let expected = (written == "returned" ? ["f"] : []) + (performed == "returned" ? ["x1", "x2"] : [])
-        if there != expected { throw broken("\(there) are there, not \(expected)") }
+        if there != expected { throw broken("\(there) are in the file, not \(expected)") }
     }
 
     private func whole(_ ids: [String]) throws {
-        if ids.contains("x1") != ids.contains("x2") { throw broken("a half was seen: \(ids)") }
+        if ids.contains("x1") != ids.contains("x2") { throw broken("partial write seen: \(ids)") }
     }
 
     private func outcome(_ task: Task<Void, any Error>) async throws -> String {
@@ -186,20 +186,20 @@ private struct One: Sendable {
     private func broken(_ what: String) -> Broken { Broken("\(order) \(end): \(what)") }
 }
 
-/// What must come of an action in an order that is taken step by step.
+/// The expected outcome of an action in a stepwise order.
 private struct Model {
     private let end: End
     private var away: String?
     private var hasBegun = false
-    /// How it ended; empty while it has not.
+    /// The outcome; empty until it ends.
     private(set) var ended = ""
 
     init(_ end: End) { self.end = end }
 
-    /// Whether the action keeps others from writing.
+    /// Whether the action blocks other writers.
     var isOpen: Bool { hasBegun && ended.isEmpty }
 
-    mutating func happens(_ event: Event) {
+    mutating func apply(_ event: Event) {
         switch event {
         case .perform:
             hasBegun = true
@@ -216,7 +216,7 @@ private struct Model {
     }
 }
 
-/// A client for code that is registered before there is one.
+/// Passes a client to code that is registered before the client exists.
 private actor Box {
     private(set) var client: RejoinClient?
     func keep(_ client: RejoinClient) { self.client = client }

@@ -1,4 +1,4 @@
-// Actions on one device: as data, and as code that waits for what it asks. What runs again is in ReplayTests.swift.
+// Actions on one device: declared, and in code that waits. ReplayTests.swift has actions that run again.
 
 import Foundation
 @testable import Rejoin
@@ -15,7 +15,7 @@ import Testing
          "statements": ["UPDATE task SET title = :title WHERE id = :id"], "result": "SELECT title FROM task WHERE id = :id"}
         """
 
-    /// A client with one task, which is called `old`, and these actions.
+    /// A client with these actions and one task, titled `old`.
     private func client(
         _ change: (inout RejoinConfiguration) -> Void = { _ in }, _ register: (inout Actions) -> Void
     ) async throws -> RejoinClient {
@@ -31,7 +31,7 @@ import Testing
 
     private struct Renamed: Codable, Sendable, Equatable { let title: String }
 
-    @Test func idsOfRowsAreMadeOfWhatAProjectionMakesOfThem() async throws {
+    @Test func rowIDsDeriveFromTheProjectionOfTheRow() async throws {
         let client = try await client { actions in
             actions.identity(of: "TASK", columns: ["by"])
             actions.projection(of: "Task") { row in
@@ -52,7 +52,7 @@ import Testing
         try await client.perform("make")
         #expect(try await client.titles().count == 3)
         guard case RejoinError.action(_, "twice", .sameRow, _)? = await thrown({ try await client.perform("twice") })
-        else { throw Own("they are told apart") }
+        else { throw Own("a second row with the same id must be rejected") }
         let wrong = await thrown { try await client.perform("wrong") }
         #expect(kind(wrong) == "callback" && "\(wrong!)".contains("no day"))
     }
@@ -61,7 +61,7 @@ import Testing
         let text: String, integer: Int64, real: Double, boolean: Bool, time: Date, blob: Data, json: [String: [Int]], none: String?
     }
 
-    @Test func argumentsAreSwiftsOwnTypes() async throws {
+    @Test func argumentsDecodeToSwiftTypes() async throws {
         let seen = Locked<[Every]>([])
         let parameters: [ActionParameter] = [
             .init("text", .text), .init("integer", .integer), .init("real", .real), .init("boolean", .boolean), .init("time", .time),
@@ -86,7 +86,7 @@ import Testing
         #expect(seen.with { $0 } == [every, every])
     }
 
-    @Test func instantsAreThoseOfRFC3339ToTheMicrosecond() async throws {
+    @Test func instantsParseAndPrintRFC3339InMicroseconds() async throws {
         let table: [(String, Int64)] = [
             ("2026-01-02T03:04:05Z", 1_767_323_045_000_000), ("2026-01-02T03:04:05.000001Z", 1_767_323_045_000_001),
             ("2026-01-02T03:04:05.5+01:00", 1_767_319_445_500_000), ("1969-12-31T23:59:59.999999Z", -1),
@@ -105,7 +105,7 @@ import Testing
 
     private struct Made: Codable, Sendable { let before: String, mutation: String, id: String, now: String, time: String, date: Date }
 
-    @Test func anActionThatIsCodeReadsAndWritesAndGivesAValueBack() async throws {
+    @Test func codeActionReadsWritesAndReturnsAValue() async throws {
         let client = try await client { actions in
             actions.handler("swap", as: Renamed.self, parameters: [.init("title", .text)]) { context, given in
                 let before = try await context.query("SELECT title FROM task", as: String.self)[0]
@@ -123,12 +123,12 @@ import Testing
         #expect(made.before == "old" && made.mutation == swapped.id && made.now == made.time)
         #expect(abs(made.date.timeIntervalSinceNow) < 60)
         #expect(try await client.query("SELECT id FROM task WHERE title = 'made'", as: String.self) == [made.id])
-        #expect(try await client.pending().map(\.action) == [nil, "swap"], "one mutation that knows its name")
+        #expect(try await client.pending().map(\.action) == [nil, "swap"], "one mutation with the action name")
     }
 
     private struct How: Codable, Sendable { let how: String }
 
-    @Test func whateverCodeThrowsNothingOfItIsKeptAndWhatItThrowsOnStaysWhatItIs() async throws {
+    @Test func errorOfActionCodeRollsBackAndKeepsItsType() async throws {
         let client = try await client { actions in
             actions.handler("try", as: How.self, parameters: [.init("how", .text)]) { context, given in
                 try await context.execute("UPDATE task SET title = 'half'")
@@ -158,7 +158,7 @@ import Testing
         #expect(try await client.pending().count == 1)
     }
 
-    @Test func codeThatDoesNotEndIsGivenUpAndItsContextIsOver() async throws {
+    @Test func endlessActionCodeIsCancelledAndItsContextEnds() async throws {
         let (cancelled, kept) = (Signal(), Locked<ActionContext?>(nil))
         let client = try await client({ $0.transactionIdle = .milliseconds(500) }) { actions in
             actions.handler("hang", as: NoArguments.self) { context, _ in
@@ -173,21 +173,21 @@ import Testing
                 throw Own("it was waited for")
             }
             try await client.execute("UPDATE task SET title = title || 'er'")
-            #expect(try await client.titles() == ["older"], "whoever waited has its turn")
-            await cancelled.wait() // Its task has heard of it.
+            #expect(try await client.titles() == ["older"], "a waiting writer continues")
+            await cancelled.wait() // Its task was cancelled.
             let context = try #require(kept.with { $0 })
             let late = await thrown { try await context.execute("UPDATE task SET title = 'late'") }
             #expect(kind(late) == "transactionTimeout")
         }
     }
 
-    @Test func suspendingAndEndingDoNotWaitForCode() async throws {
+    @Test func suspendAndShutdownDoNotWaitForActionCode() async throws {
         let inside = Locked<[Signal]>([Signal(), Signal()])
         let client = try await client { actions in
             actions.handler("busy", as: NoArguments.self) { context, _ in
                 try await context.execute("UPDATE task SET title = 'half'")
                 await inside.with { $0.removeFirst() }.set()
-                while true { _ = try await context.query("SELECT title FROM task") } // Never silent.
+                while true { _ = try await context.query("SELECT title FROM task") } // Never idle.
             }
         }
         try await watched {
@@ -205,9 +205,9 @@ import Testing
         }
     }
 
-    @Test func codeThatCallsTheClientIsRefusedAtOnceAndMayStillRead() async throws {
+    @Test func actionCodeMayReadButNotWriteWithTheClient() async throws {
         let client = Locked<RejoinClient?>(nil)
-        let told = Locked<[String]>([])
+        let rejected = Locked<[String]>([])
         let made = try await self.client({ $0.transactionIdle = .seconds(60) }) { actions in
             actions.handler("inward", as: NoArguments.self) { context, _ in
                 let client = client.with { $0 }!
@@ -220,25 +220,25 @@ import Testing
                     let error = await thrown(call)
                     #expect(kind(error) == "invalidInput" && "\(error!)".hasPrefix("called from inside an action"), "\(error!)")
                 }
-                // A child is inside as well; who is not may ask, and the state is the one before.
+                // Child tasks are inside as well. Detached tasks may read; they see the state before the action.
                 let child = await Task { try await client.execute("DELETE FROM task") }.result
                 #expect(throws: RejoinError.self) { try child.get() }
-                told.with { $0.append("refused") }
+                rejected.with { $0.append("refused") }
                 return try await client.titles()
             }
         }
         client.with { $0 = made }
-        try await watched(30) { // Well before the silence would have been too long.
+        try await watched(30) { // Well before the idle timeout.
             let titles = try await made.perform("inward").value(as: [String].self)
             #expect(titles == ["old"])
         }
-        #expect(told.with { $0 } == ["refused"])
+        #expect(rejected.with { $0 } == ["refused"])
         try await made.execute("UPDATE task SET title = title || '!'")
         #expect(try await made.titles() == ["mine!"])
         client.with { $0 = nil }
     }
 
-    @Test func cancellingTheTaskNeitherCutsAnActionInTwoNorHidesWhatBecameOfIt() async throws {
+    @Test func cancelledTaskStillGetsTheResultOfItsAction() async throws {
         let gate = Gate()
         let client = try await client { actions in
             actions.handler("wait", as: NoArguments.self) { context, _ in
@@ -259,7 +259,7 @@ import Testing
         }
     }
 
-    @Test func whatIsWrongWithActionsIsToldWhenTheFileIsOpened() async throws {
+    @Test func openReportsAllProblemsOfActions() async throws {
         let refused = await thrown {
             _ = try await client { actions in
                 actions.declare(#"{"name": "empty", "statements": []}"#)

@@ -1,4 +1,4 @@
-// What the generated bindings throw of their own, where the engine has a bug: it arrives as one of the package's errors.
+// Errors that only the generated bindings throw, after a bug of the engine, become errors of the package.
 
 import Foundation
 @testable import Rejoin
@@ -6,8 +6,8 @@ import RejoinFFI
 import Testing
 
 @Suite struct BindingErrorTests {
-    @Test func whatTheBindingsThrowOfTheirOwnIsInternal() async throws {
-        // The bytes of something else, read as a status: the error is of a type that nobody outside of the bindings can name.
+    @Test func errorOfTheBindingsBecomesInternal() async throws {
+        // The bytes of another type, decoded as a status: the bindings throw an error of a private type.
         let unreadable = await thrown {
             try translated { _ = try FfiConverterTypeSyncStatus_lift(FfiConverterTypePatchKind_lower(.insert)) }
         }
@@ -16,7 +16,7 @@ import Testing
         #expect(kind(panicked) == "internal" && "\(panicked!)".contains("index out of bounds"))
     }
 
-    @Test func everyKindOfErrorComesOverTheBorderAndGoesBackAsItIs() {
+    @Test func everyErrorCaseRoundTripsAcrossTheFFIBoundary() {
         let row = RejoinFFI.ChangedRow(
             table: "task", key: .text(value: "a"), columns: ["title"],
             wrote: [ColumnValue(name: "id", value: .text(value: "a")), ColumnValue(name: "title", value: .null)], present: nil)
@@ -34,7 +34,7 @@ import Testing
         let own = (table + actions).map { Rejoin.RejoinError($0) }
         #expect(own.map { RejoinFFI.RejoinError($0) } == table + actions)
         #expect(own.allSatisfy { $0.reason == "r" })
-        // By name the same kinds, and no two of them one.
+        // The same cases by name, all different.
         let kinds = own.prefix(table.count).map { kind($0) }
         #expect(kinds == table.map { lowered(Mirror(reflecting: $0).children.first?.label ?? "") })
         #expect(Set(kinds).count == table.count)
@@ -42,7 +42,7 @@ import Testing
 
     private func lowered(_ name: String) -> String { name.prefix(1).lowercased() + name.dropFirst() }
 
-    @Test func thePackagesOwnErrorsAndCancellationPassAsTheyAre() async throws {
+    @Test func ownErrorsAndCancellationPassUnchanged() async throws {
         let table: [(any Error, String)] = [
             (Rejoin.RejoinError.storage(reason: "full"), "storage"), (CancellationError(), "CancellationError"),
             (RejoinFFI.RejoinError.Ended(reason: "over"), "ended"), (Own("of the bindings"), "internal"),
@@ -57,7 +57,7 @@ import Testing
     }
 }
 
-/// The engine's side of a transaction, as it would be if the engine had a bug.
+/// The engine's side of a transaction, with a simulated bug.
 private final class Panicking: HeldTransaction, @unchecked Sendable {
     override func execute(sql: String, params: [SqlValue]) async throws -> Int64 { throw Own("index out of bounds") }
 }

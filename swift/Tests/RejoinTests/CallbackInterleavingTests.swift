@@ -1,14 +1,14 @@
-// A callback that waits, and everything that can happen meanwhile, in every order there is: the token provider is asked, waits at a
-// gate, and answers, throws, never answers or calls the client itself, while queries, writes, suspension and the end go on.
+// Every interleaving of a callback that waits with other events. The token provider is called, waits at a gate, and
+// returns, throws, never returns or calls the client, while queries, writes, suspension and shutdown happen.
 
 import Foundation
 import Rejoin
 import Testing
 
 @Suite struct CallbackInterleavingTests {
-    @Test func inEveryOrderNobodyWaitsForACallbackForEverAndNothingIsLost() async throws {
+    @Test func callbackBlocksNothingAndLosesNothingInAnyOrder() async throws {
         let folder = try Folder()
-        let all = orders(Event.allCases, chain: [.asked, .answers])
+        let all = orders(Event.allCases, chain: [.called, .answers])
         let runs = Answer.allCases.flatMap { answer in all.map { One(order: $0, answer: answer, path: folder.file("\(UUID()).db")) } }
         try await withThrowingTaskGroup(of: Void.self) { group in
             for (number, one) in runs.enumerated() {
@@ -22,7 +22,7 @@ import Testing
     }
 }
 
-private enum Event: CaseIterable, Sendable { case asked, answers, query, fires, suspend, shutdown }
+private enum Event: CaseIterable, Sendable { case called, answers, query, fires, suspend, shutdown }
 
 private enum Answer: CaseIterable, Sendable { case returns, `throws`, never, callsBack }
 
@@ -34,7 +34,7 @@ private struct One: Sendable {
 
     func run() async throws {
         let provider = Provider(answer)
-        // Nobody listens there: what comes after the token is offline.
+        // No server listens on this port: requests after the token callback are offline.
         let configuration = RejoinConfiguration(path: path, serverURL: URL(string: "http://127.0.0.1:9"), tokens: provider)
         let client = try await RejoinClient.open(configuration)
         await provider.use(client)
@@ -43,7 +43,7 @@ private struct One: Sendable {
         var (others, write) = ([watch], Task<Void, any Error> {})
         for event in order {
             switch event {
-            case .asked: others.append(Task { try await client.syncAndWait() })
+            case .called: others.append(Task { try await client.syncAndWait() })
             case .answers: await provider.gate.open()
             case .query: others.append(Task { _ = try await client.query("SELECT id FROM item") })
             case .fires: write = Task { try await client.execute("INSERT INTO item VALUES ('f')") }
@@ -70,7 +70,7 @@ private struct One: Sendable {
     }
 }
 
-/// Waits at its gate, and then does what it is to do.
+/// Waits at its gate, then performs the given ending.
 private actor Provider: TokenProvider {
     nonisolated let gate = Gate()
     private let answer: Answer
@@ -81,7 +81,7 @@ private actor Provider: TokenProvider {
 
     func use(_ client: RejoinClient) { self.client = client }
 
-    /// What its own calls threw. They may come too late to be counted; the client they find has ended then.
+    /// Errors of its own calls. A late call may be missing; it finds a closed client.
     func finish() -> [any Error] {
         client = nil
         return errors
@@ -95,7 +95,7 @@ private actor Provider: TokenProvider {
         case .never: try await Task.sleep(for: .seconds(3600))
         case .callsBack:
             guard let client else { break }
-            // It may be suspended or over by then; what it may not is stand still.
+            // The client may be suspended or shut down by then, but the call must not block.
             if let error = await thrown({ _ = try await client.query("SELECT id FROM item") }) { errors.append(error) }
             if let error = await thrown({ try await client.transaction { _ = try await $0.query("SELECT 1") } }) { errors.append(error) }
         }

@@ -1,4 +1,4 @@
-// What each cell can be read as, by the table that the tests of every language keep to (docs/row-buffer.md).
+// The type conversions of cells, by the table shared by all languages (docs/row-buffer.md).
 
 import Foundation
 import Rejoin
@@ -16,10 +16,10 @@ import Testing
 
     private struct Holder<Value: Decodable>: Decodable { let c: Value }
 
-    /// One way to read column `c`; what it gives is written as the table writes it.
+    /// One way to read column `c`; the result is written as in the table.
     private typealias Reading = (Row) throws -> String
 
-    /// By the getter, by the decoder as the only column, and by the decoder as a property.
+    /// By getter, by decoder as the only column, and by decoder as a property.
     private func ways<Value: RowValue & Decodable>(_: Value.Type, _ shown: @escaping (Value) -> String) -> [Reading] {
         [
             { shown(try $0.get("c", as: Value.self)) }, { shown(try $0.decode(Value.self)) },
@@ -61,7 +61,7 @@ import Testing
         return .null
     }
 
-    @Test func aCellIsReadAsATypeByTheTableOfAllLanguages() throws {
+    @Test func cellTypeConversionsMatchTheSharedTable() throws {
         let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../../..")
         let file = root.appendingPathComponent("core/vectors/cell-types.json").standardizedFileURL
         let table = try JSONDecoder().decode(Table.self, from: Data(contentsOf: file))
@@ -83,7 +83,7 @@ import Testing
         #expect(given > 400 && refused > 800, "\(given) given, \(refused) refused")
     }
 
-    @Test func nullIsNilOfEveryTypeThatMayBeAbsent() throws {
+    @Test func nullDecodesToNilForEveryOptionalType() throws {
         let row = try buffer(["c"], [nil])[0]
         #expect(try row.get("c", as: Bool?.self) == nil)
         #expect(try row.get("c", as: UInt8?.self) == nil)
@@ -93,7 +93,7 @@ import Testing
         #expect(try row.decode(String?.self) == nil)
     }
 
-    /// The column that an error names.
+    /// The column named in an error.
     private func refusal(_ body: () throws -> Void) -> String {
         do {
             try body()

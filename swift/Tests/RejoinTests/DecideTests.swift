@@ -1,4 +1,4 @@
-// What an app decides of what is parked, and how it hears of ends: a test for each call, with a real server.
+// Decisions about parked mutations, and verdicts: one test per call, against a real server.
 
 import Foundation
 @testable import Rejoin
@@ -13,7 +13,7 @@ import Testing
         server = try StoryServer()
     }
 
-    /// A device of which a create was refused, with an edit upon it; their names.
+    /// A device with a rejected create and an edit that depends on it; their ids.
     private func refused() async throws -> (RejoinClient, create: String, edit: String) {
         let client = try await device("phone", folder, server)
         try await client.settle()
@@ -26,7 +26,7 @@ import Testing
 
     private func reasons(_ client: RejoinClient) async throws -> [ParkReason?] { try await client.pending().map(\.reason) }
 
-    @Test func cancellingAnEditChangesNothing() async throws {
+    @Test func cancelledEditChangesNothing() async throws {
         let (client, create, _) = try await refused()
         try await watched {
             let (inside, never) = (Signal(), Signal())
@@ -39,7 +39,7 @@ import Testing
             }
             await inside.wait()
             task.cancel()
-            let reasons = try await reasons(client) // The writer is free while the body still waits.
+            let reasons = try await reasons(client) // The writer is free although the body still waits.
             #expect(reasons == [.rejected, .depends])
             await never.set()
             let result = await task.result
@@ -47,7 +47,7 @@ import Testing
         }
     }
 
-    @Test func whatWasSentAndHasNoVerdictIsGivenUpAndWithdrawn() async throws {
+    @Test func discardOfAnUncertainMutationWithdrawsIt() async throws {
         let line = Losing()
         let client = try await device("phone", folder, server) { $0.transport = line }
         try await client.settle()
@@ -56,17 +56,17 @@ import Testing
         #expect(kind(await thrown { try await client.settle() }) == "offline")
         try await client.stop()
         #expect(try await client.pending().map(\.state) == [.uncertain])
-        #expect(try server.column("SELECT title FROM task") == ["regretted"], "nobody here knows it")
+        #expect(try server.column("SELECT title FROM task") == ["regretted"], "the device has no verdict")
         try await client.discard(id)
         #expect(try await client.titles() == [], "at once")
         line.loses(false)
         try await client.settle()
         #expect(try server.column("SELECT id FROM task WHERE deleted_at IS NULL") == [])
-        let told = try #require(try await client.verdicts().entries.first)
-        #expect(told.id == id && told.kind == .withdrawn && told.becauseOf != nil)
+        let verdict = try #require(try await client.verdicts().entries.first)
+        #expect(verdict.id == id && verdict.kind == .withdrawn && verdict.becauseOf != nil)
     }
 
-    /// A line on which what the server says to a push can be lost.
+    /// A transport that can lose the response to a push.
     private final class Losing: HTTPTransport {
         private let line = Forwarding()
         private let isLosing = Locked(false)
@@ -82,7 +82,7 @@ import Testing
         }
     }
 
-    @Test func verdictsAreToldUntilTheyAreAcknowledgedAndEachOnceToAStream() async throws {
+    @Test func verdictsRepeatUntilAcknowledgedOncePerStream() async throws {
         let (client, create, edit) = try await refused()
         let news = try await client.verdicts()
         #expect(news.missed == 0 && news.entries.map(\.id) == [create, edit])
@@ -95,17 +95,17 @@ import Testing
         try await client.acknowledgeVerdicts(through: first.number)
 
         let id = try await watched {
-            var (told, id) = ([VerdictEntry](), "")
+            var (received, id) = ([VerdictEntry](), "")
             for await news in client.watchVerdicts() {
-                told += news.entries
-                if told.count == 2 { break }
+                received += news.entries
+                if received.count == 2 { break }
                 id = try await client.wrote("INSERT INTO task (id, user_id, title) VALUES ('b', 'u1', 'good')")
                 try await client.settle()
             }
-            #expect(told.map(\.id) == [edit, id] && told.map(\.kind) == [.parked, .accepted])
+            #expect(received.map(\.id) == [edit, id] && received.map(\.kind) == [.parked, .accepted])
             return id
         }
-        #expect(try await client.verdicts().entries.map(\.id) == [edit, id], "told is not known")
+        #expect(try await client.verdicts().entries.map(\.id) == [edit, id], "reported is not acknowledged")
         try await client.shutdown()
         let again = try await device("phone", folder, server)
         try await watched {
@@ -116,12 +116,12 @@ import Testing
         }
     }
 
-    @Test func aStreamOfVerdictsEndsWithItsClientAndWithItsTask() async throws {
+    @Test func verdictStreamEndsWithItsClientOrItsTask() async throws {
         let (client, _, _) = try await refused()
         try await watched {
-            let told = Signal()
-            let task = Task { for await _ in client.watchVerdicts() { await told.set() } }
-            await told.wait()
+            let received = Signal()
+            let task = Task { for await _ in client.watchVerdicts() { await received.set() } }
+            await received.wait()
             task.cancel()
             await task.value
             let again = Signal()
@@ -132,7 +132,7 @@ import Testing
         }
     }
 
-    @Test func aReaderThatLagsFarBehindIsToldTogetherAndHowMuchItMissed() {
+    @Test func slowReaderGetsMergedVerdictsAndTheMissedCount() {
         func part(_ numbers: Range<Int>, missed: Int) -> Verdicts {
             let entries = numbers.map {
                 VerdictEntry(

@@ -1,8 +1,8 @@
-// The riskiest thing: a transaction whose body waits, and everything that can happen meanwhile, in every order there is.
+// Every interleaving of a transaction whose body waits with other events.
 //
-// Each order is run twice on the real engine: step by step, where a model says exactly what must come of it, and without waiting
-// between the steps, where whatever races there are may be lost either way. In both, a transaction that returned is in the file
-// whole, one that did not has left nothing, nobody ever sees a half, and every task ends under a watchdog.
+// Each order runs twice on the real engine: stepwise, compared with a model, and without waiting between the steps, where
+// races may end either way. In both, a transaction that returned is complete in the file; any other leaves no trace. No
+// reader sees a partial transaction, and every task ends under a watchdog.
 
 import Foundation
 import Rejoin
@@ -11,19 +11,19 @@ import Testing
 @Suite struct InterleavingTests {
     private let all = orders(Event.allCases, chain: [.begin, .await, .end])
 
-    @Test func inEveryOrderStepByStepExactlyWhatTheModelSaysComesOfIt() async throws {
+    @Test func transactionOutcomeMatchesModelInEveryOrder() async throws {
         let count = try await runAll(stepwise: true)
         print("interleavings of a transaction, step by step: \(count)")
         #expect(count == 840 * 3)
     }
 
-    @Test func inEveryOrderAllAtOnceNothingIsStuckAndNothingIsHalf() async throws {
+    @Test func concurrentEventsNeverBlockOrSplitATransaction() async throws {
         let count = try await runAll(stepwise: false)
         print("interleavings of a transaction, all at once: \(count)")
         #expect(count == 840 * 3)
     }
 
-    @Test func aTransactionThatKeepsWhatItsBodyThrewAwayIsNoticed() async throws {
+    @Test func checkDetectsAFailedBodyThatIsCommitted() async throws {
         let folder = try Folder()
         let fresh = try await fresh(folder)
         var broken = One(folder, fresh, [.begin, .await, .end, .query, .fire, .suspend, .shutdown], .throws, stepwise: true)
@@ -33,7 +33,7 @@ import Testing
         try await half.run()
     }
 
-    /// A file with the table, which nobody has open: to make one takes longer than most orders.
+    /// A file with the table, not open; copying it is faster than creating it per order.
     private func fresh(_ folder: Folder) async throws -> URL {
         let client = try await localClient(folder)
         try await client.shutdown()
@@ -44,7 +44,7 @@ import Testing
         let folder = try Folder()
         let fresh = try await fresh(folder)
         let runs = End.allCases.flatMap { end in all.map { One(folder, fresh, $0, end, stepwise: stepwise) } }
-        // Each has a file of its own, and waits most of the time.
+        // Each order has its own file, and mostly waits.
         try await withThrowingTaskGroup(of: Void.self) { group in
             for (number, one) in runs.enumerated() {
                 if number >= 6 { try await group.next() }
@@ -83,8 +83,8 @@ private struct One: Sendable {
         path = folder.file("\(UUID().uuidString).db")
     }
 
-    /// What became of the parts.
-    private struct Fate {
+    /// The tasks of one order.
+    private struct Tasks {
         var transaction: Task<Void, any Error>?
         var fire: Task<Void, any Error>?
         var others: [Task<Void, any Error>] = []
@@ -103,11 +103,11 @@ private struct One: Sendable {
             return all
         }
         await seen.wait()
-        var (fate, model) = (Fate(), Model(end))
+        var (tasks, model) = (Tasks(), Model(end))
         for event in order {
-            try await step(event, client, &fate, &model)
+            try await step(event, client, &tasks, &model)
         }
-        try await settle(client, fate, model, watcher)
+        try await settle(client, tasks, model, watcher)
         for suffix in ["", "-wal", "-shm", "-rejoin-lock"] { try? FileManager.default.removeItem(atPath: path.path + suffix) }
     }
 
@@ -115,16 +115,16 @@ private struct One: Sendable {
         try await tx.execute("INSERT INTO item (id) VALUES ('x1')")
         await first.pass()
         let own = try await tx.query("SELECT count(*) FROM item WHERE id LIKE 'x%'", as: Int.self)
-        guard own == [1] else { throw Broken("a transaction does not see itself: \(own)") }
+        guard own == [1] else { throw Broken("a transaction does not see its own writes: \(own)") }
         try await tx.execute("INSERT INTO item (id) VALUES ('x2')")
         await second.pass()
         if end == .throws { throw Own("of the body") }
     }
 
-    private func step(_ event: Event, _ client: RejoinClient, _ fate: inout Fate, _ model: inout Model) async throws {
+    private func step(_ event: Event, _ client: RejoinClient, _ tasks: inout Tasks, _ model: inout Model) async throws {
         switch event {
         case .begin:
-            fate.transaction = Task {
+            tasks.transaction = Task {
                 let result = await Task.result { try await transact(client, body) }
                 await first.skip()
                 await second.skip()
@@ -135,37 +135,37 @@ private struct One: Sendable {
             await first.open()
             if stepwise { await second.isReached() }
         case .end:
-            if end == .isCancelled { fate.transaction?.cancel() }
+            if end == .isCancelled { tasks.transaction?.cancel() }
             await second.open()
-            if stepwise { _ = await fate.transaction?.result }
+            if stepwise { _ = await tasks.transaction?.result }
         case .query:
             let expected = stepwise ? model.query : nil
             let query = Task { try await client.query("SELECT id FROM item ORDER BY id", as: String.self) }
             let checking = Task { try check(await query.result, expected) }
-            if stepwise { try await checking.value } else { fate.others.append(checking) }
+            if stepwise { try await checking.value } else { tasks.others.append(checking) }
         case .fire:
-            fate.fire = Task { _ = try await client.execute("INSERT INTO item (id) VALUES ('f')") }
-            if stepwise && !model.isOpen { _ = await fate.fire?.result }
+            tasks.fire = Task { _ = try await client.execute("INSERT INTO item (id) VALUES ('f')") }
+            if stepwise && !model.isOpen { _ = await tasks.fire?.result }
         case .suspend, .shutdown:
-            let leaving = Task { () throws -> Void in
+            let stopping = Task { () throws -> Void in
                 let error = await thrown { try await event == .suspend ? client.suspend() : client.shutdown() }
-                if let error, kind(error) != "ended" { throw broken("leaving threw \(error)") }
+                if let error, kind(error) != "ended" { throw broken("stopping threw \(error)") }
             }
-            if stepwise { try await leaving.value } else { fate.others.append(leaving) }
+            if stepwise { try await stopping.value } else { tasks.others.append(stopping) }
         }
-        model.happens(event)
-        if stepwise, !model.isOpen, let fire = fate.fire { model.fired = try await outcome(fire) }
+        model.apply(event)
+        if stepwise, !model.isOpen, let fire = tasks.fire { model.fired = try await outcome(fire) }
     }
 
-    /// Lets everything end, and looks at what is there.
+    /// Waits for everything to end, and checks the file.
     private func settle(
-        _ client: RejoinClient, _ fate: Fate, _ model: Model, _ watcher: Task<[[String]], any Error>
+        _ client: RejoinClient, _ tasks: Tasks, _ model: Model, _ watcher: Task<[[String]], any Error>
     ) async throws {
-        for other in fate.others { try await other.value }
-        let ended = try await outcome(fate.transaction!)
-        let fired = try await outcome(fate.fire!)
+        for other in tasks.others { try await other.value }
+        let ended = try await outcome(tasks.transaction!)
+        let fired = try await outcome(tasks.fire!)
         let results = await watcher.result
-        // Shutting down ends the watch; what it was told last may be older than that.
+        // Shutdown ends the watch; its last result may be older.
         for ids in (try? results.get()) ?? [] { try whole(ids) }
         if case .failure(let error) = results, kind(error) != "ended" { throw broken("the watch threw \(error)") }
         if stepwise, ended != model.ended { throw broken("the transaction \(ended), not \(model.ended)") }
@@ -177,7 +177,7 @@ private struct One: Sendable {
         let there = try await again.query("SELECT id FROM item ORDER BY id", as: String.self)
         try await again.shutdown()
         let expected = (fired == "returned" ? ["f"] : []) + (ended == "returned" ? ["x1", "x2"] : [])
-        if there != expected { throw broken("\(there) are there, not \(expected)") }
+        if there != expected { throw broken("\(there) are in the file, not \(expected)") }
     }
 
     private func check(_ result: Result<[String], any Error>, _ expected: String?) throws {
@@ -194,7 +194,7 @@ private struct One: Sendable {
     }
 
     private func whole(_ ids: [String]) throws {
-        if ids.contains("x1") != ids.contains("x2") { throw broken("a half was seen: \(ids)") }
+        if ids.contains("x1") != ids.contains("x2") { throw broken("partial write seen: \(ids)") }
     }
 
     private func outcome(_ task: Task<Void, any Error>) async throws -> String {
@@ -208,25 +208,25 @@ private struct One: Sendable {
     private func broken(_ what: String) -> Broken { Broken("\(order) \(end): \(what)") }
 }
 
-/// What must come of an order that is taken step by step.
+/// The expected outcome of a stepwise order.
 private struct Model {
     private let end: End
     private var isSuspended = false
     private var isShutDown = false
     private var hasAwaited = false
-    /// Why the transaction will not be: what took it away while its body waited.
+    /// What rolled the transaction back while its body waited.
     private var lost: String?
-    /// How the transaction ended; empty while it has not.
+    /// The outcome of the transaction; empty until it ends.
     private(set) var ended = ""
     private var hasBegun = false
     var fired = ""
 
     init(_ end: End) { self.end = end }
 
-    /// Whether the transaction keeps others from writing.
+    /// Whether the transaction blocks other writers.
     var isOpen: Bool { hasBegun && ended.isEmpty && lost == nil }
 
-    /// What a query gives now.
+    /// The expected result of a query.
     var query: String {
         if let away { return away }
         return ((fired == "returned" ? ["f"] : []) + (ended == "returned" ? ["x1", "x2"] : [])).joined(separator: " ")
@@ -234,7 +234,7 @@ private struct Model {
 
     private var away: String? { isShutDown ? "ended" : isSuspended ? "suspended" : nil }
 
-    mutating func happens(_ event: Event) {
+    mutating func apply(_ event: Event) {
         switch event {
         case .begin:
             hasBegun = true
@@ -260,7 +260,7 @@ private struct Model {
 }
 
 extension Task where Success == Void, Failure == any Error {
-    /// What `body` gives or throws.
+    /// The result or the error of `body`.
     static func result(_ body: () async throws -> Void) async -> Result<Void, any Error> {
         do { return .success(try await body()) } catch { return .failure(error) }
     }

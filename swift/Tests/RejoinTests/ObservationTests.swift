@@ -1,4 +1,4 @@
-// Watches, changes, status and the log: streams that end with whoever reads them.
+// Watches, changes, status and the log: streams that end with their reader.
 
 import Foundation
 @testable import Rejoin
@@ -11,7 +11,7 @@ import Testing
 
     private let insert = "INSERT INTO item VALUES (?, 1, NULL)"
 
-    @Test func aWatchTellsTheResultNowAndAfterEachChange() async throws {
+    @Test func watchEmitsRowsNowAndAfterEachChange() async throws {
         let client = try await localClient(folder)
         try await watched {
             var seen: [[String]] = []
@@ -24,7 +24,7 @@ import Testing
         }
     }
 
-    @Test func aWatchBeginsWithItsFirstReader() async throws {
+    @Test func watchStartsWithItsFirstReader() async throws {
         let client = try await localClient(folder)
         let stream = client.watch("SELECT id FROM item")
         try await client.execute(insert, ["a"])
@@ -36,7 +36,7 @@ import Testing
         }
     }
 
-    @Test func aWatchWithAKeyTellsTheDifference() async throws {
+    @Test func watchWithKeyReportsTheDifference() async throws {
         let client = try await localClient(folder)
         try await client.executeBatch("INSERT INTO item VALUES ('a', 1, NULL), ('b', 1, NULL)")
         try await watched {
@@ -54,7 +54,7 @@ import Testing
         }
     }
 
-    @Test func cancellingTheTaskEndsTheLoop() async throws {
+    @Test func cancelledTaskEndsTheLoop() async throws {
         let client = try await localClient(folder)
         try await watched {
             let first = Signal()
@@ -73,7 +73,7 @@ import Testing
         }
     }
 
-    @Test func shuttingDownEndsEveryStream() async throws {
+    @Test func shutdownEndsEveryStream() async throws {
         let client = try await localClient(folder)
         try await watched {
             async let rows: Int = {
@@ -93,7 +93,7 @@ import Testing
             }()
             try await client.execute(insert, ["a"])
             try await client.shutdown()
-            // Whoever began too late sees an end too, and whoever watches is told why.
+            // A stream that starts too late ends as well; a watch throws the reason.
             _ = await (statuses, changes)
             do { _ = try await rows } catch { #expect(kind(error) == "ended") }
             for await _ in client.statusUpdates {}
@@ -101,7 +101,7 @@ import Testing
         }
     }
 
-    @Test func aQueryThatIsWrongIsThrownInTheLoop() async throws {
+    @Test func invalidQueryThrowsInTheLoop() async throws {
         let client = try await localClient(folder)
         try await watched {
             let error = await thrown { for try await _ in client.watch("SELECT nothing FROM item") {} }
@@ -111,7 +111,7 @@ import Testing
         }
     }
 
-    @Test func aWatchLivesThroughSuspension() async throws {
+    @Test func watchContinuesAfterSuspension() async throws {
         let client = try await localClient(folder)
         try await watched {
             for try await ids in client.watch("SELECT id FROM item", as: String.self) {
@@ -123,7 +123,7 @@ import Testing
         }
     }
 
-    @Test func changesTellTablesAndWhoWrote() async throws {
+    @Test func changesReportTablesAndOrigin() async throws {
         let client = try await localClient(folder)
         try await client.createTable("other", "id TEXT PRIMARY KEY")
         try await watched {
@@ -136,7 +136,7 @@ import Testing
         }
     }
 
-    @Test func changesEndWithTheirTask() async throws {
+    @Test func changesStreamEndsWithItsTask() async throws {
         let client = try await localClient(folder)
         try await watched {
             let first = Signal()
@@ -144,7 +144,7 @@ import Testing
                 for await _ in client.changes(["item"]) { await first.set() }
             }
             let writer = Task {
-                // The reader may begin late: what was written before is not told.
+                // The reader may start late; earlier writes are not reported.
                 while !Task.isCancelled {
                     try await client.execute("INSERT OR REPLACE INTO item VALUES ('a', 1, NULL)")
                 }
@@ -157,9 +157,9 @@ import Testing
         }
     }
 
-    @Test func theStatusIsToldNowAndWhenItChanges() async throws {
+    @Test func statusStreamEmitsNowAndOnEachChange() async throws {
         let server = try StoryServer()
-        let client = try await device("told", folder, server)
+        let client = try await device("status", folder, server)
         #expect(client.status == SyncStatus(state: .idle, firstSync: .absent))
         try await watched {
             var states: [SyncState] = []
@@ -177,22 +177,22 @@ import Testing
         }
     }
 
-    @Test func aReaderThatLagsFarBehindHearsOfChangesTogether() async {
+    @Test func slowReaderGetsMergedChanges() async {
         let mailbox = Change.mailbox()
         for number in 0..<1000 {
             let tables = ["t\(number % 3)": [SQLValue.integer(Int64(number))]]
             mailbox.put(Change(origin: number % 2 == 0 ? .local : .remote, tables: tables, queue: number == 7))
         }
         mailbox.end()
-        var told: [Change] = []
-        while let change = await mailbox.next() { told.append(change) }
-        #expect(told.count <= Change.kept)
-        #expect(Set(told.flatMap(\.tables.keys)) == ["t0", "t1", "t2"])
-        #expect(told.contains { $0.queue && $0.origin == .remote })
-        #expect(told.last?.tables.values.first == [.integer(999)])
+        var received: [Change] = []
+        while let change = await mailbox.next() { received.append(change) }
+        #expect(received.count <= Change.kept)
+        #expect(Set(received.flatMap(\.tables.keys)) == ["t0", "t1", "t2"])
+        #expect(received.contains { $0.queue && $0.origin == .remote })
+        #expect(received.last?.tables.values.first == [.integer(999)])
     }
 
-    @Test func theLogIsHandedToTheApp() async throws {
+    @Test func logRecordsReachTheApp() async throws {
         let records = Records()
         try RejoinLog.forward(from: .trace) { records.take($0) }
         defer { try? RejoinLog.stop() }

@@ -1,11 +1,11 @@
-// The examples of swift/README.md, run: the lines there are the lines here.
+// Runs the examples of swift/README.md; the last test compares the lines.
 
 import Foundation
 import Rejoin
 import Testing
 
 @Suite struct ReadmeTests {
-    @Test func theExamplesRun() async throws {
+    @Test func readmeExamplesRun() async throws {
         let (files, server) = (try Folder(), try StoryServer(tokens: true))
         let (folder, url, session) = (files.url, server.url, Session(server))
 
@@ -65,7 +65,7 @@ import Testing
         private func signIn() async throws -> String { try server.token() }
     }
 
-    @Test func theExamplesOfActionsAndOfDecidingRun() async throws {
+    @Test func readmeExamplesOfActionsAndDecisionsRun() async throws {
         let (folder, server) = (try Folder(), try StoryServer())
         var configuration = RejoinConfiguration(path: folder.file("todo.db"), serverURL: server.url)
         configuration.schema = try server.schema()
@@ -91,8 +91,8 @@ import Testing
         configuration.actions = actions
         let client = try await RejoinClient.open(configuration)
         try await client.insertTask("a", "buy milk")
-        let said = Said()
-        @Sendable func print(_ what: some Any) { said.say("\(what)") }
+        let printed = Output()
+        @Sendable func print(_ what: some Any) { printed.add("\(what)") }
 
         let raised = try await client.perform("raise", Raise(id: "a", by: 3))
         print(try raised.value(as: Rank.self).rank)
@@ -102,14 +102,14 @@ import Testing
         } catch RejoinError.action(_, _, .refused, let words) {
             print(words)
         }
-        #expect(said.all() == ["3", "ten is the highest"])
+        #expect(printed.all() == ["3", "ten is the highest"])
 
         try await client.insertTask("b", "refused")
-        try await client.execute("UPDATE task SET note = 'stands on it' WHERE id = 'b'")
+        try await client.execute("UPDATE task SET note = 'depends on it' WHERE id = 'b'")
         try await client.settle()
         try await decide(client)
         try await client.settle()
-        #expect(try server.column("SELECT title || ' ' || coalesce(note, '') FROM task ORDER BY id") == ["buy milk ", "mended stands on it"])
+        #expect(try server.column("SELECT title || ' ' || coalesce(note, '') FROM task ORDER BY id") == ["buy milk ", "corrected depends on it"])
         for mutation in try await client.pending() where mutation.state == .parked {
             try await client.discardChain(mutation.id)
         }
@@ -125,29 +125,29 @@ import Testing
         let waiting = try await client.pending().map(\.id)
         let gone = try await client.reset(keep: .local, giveUp: waiting)
         print(gone.givenUp.count)
-        #expect(said.all().last == "1", "the undo waited")
+        #expect(printed.all().last == "1", "the undo was pending")
     }
 
-    private final class Said: @unchecked Sendable {
+    private final class Output: @unchecked Sendable {
         private let lock = NSLock()
-        private var words: [String] = []
-        func say(_ word: String) { lock.withLock { words.append(word) } }
-        func all() -> [String] { lock.withLock { words } }
+        private var lines: [String] = []
+        func add(_ line: String) { lock.withLock { lines.append(line) } }
+        func all() -> [String] { lock.withLock { lines } }
     }
 
-    /// Until everything is acknowledged.
+    /// Decides on all parked mutations until all verdicts are acknowledged.
     private func decide(_ client: RejoinClient) async throws {
         try await watched {
             for await news in client.watchVerdicts() {
                 for verdict in news.entries where verdict.kind == .parked {
                     switch verdict.reason {
-                    case .conflicted: try await client.retry(verdict.id) // Mine, after all.
-                    case .depends: continue // Goes with the one that it names.
+                    case .conflicted: try await client.retry(verdict.id) // Keep the local edit.
+                    case .depends: continue // Resolved with the mutation in becauseOf.
                     default:
-                        let mended = try await client.edit(verdict.id) { tx in
-                            try await tx.execute("UPDATE task SET title = 'mended' WHERE title = 'refused'")
+                        let edited = try await client.edit(verdict.id) { tx in
+                            try await tx.execute("UPDATE task SET title = 'corrected' WHERE title = 'refused'")
                         }
-                        if let mended { try await client.retryChain(mended) }
+                        if let edited { try await client.retryChain(edited) }
                     }
                 }
                 if let last = news.entries.last { try await client.acknowledgeVerdicts(through: last.number) }
@@ -156,7 +156,7 @@ import Testing
         }
     }
 
-    @Test func theReadmesLinesAreTheseLines() throws {
+    @Test func readmeLinesMatchThisFile() throws {
         let here = URL(fileURLWithPath: #filePath)
         let readme = here.deletingLastPathComponent().appendingPathComponent("../../README.md").standardizedFileURL
         let mine = Set(try lines(here))

@@ -1,4 +1,4 @@
-// Actions that run again on a newer base, with a real server: what they do then, and what becomes of one that cannot.
+// Actions that run again on newer rows, against a real server.
 
 import Foundation
 @testable import Rejoin
@@ -15,7 +15,7 @@ import Testing
 
     private struct Raise: Codable, Sendable { let id: String, by: Int }
 
-    /// A device that raises ranks by code; `before` comes first in each run, which it is told the number of.
+    /// A device with an action in code that raises ranks; `before` runs first and gets the number of the run.
     private func raiser(
         _ name: String, budget: Duration = .seconds(30), _ before: @escaping @Sendable (Int) async throws -> Void = { _ in }
     ) async throws -> RejoinClient {
@@ -40,7 +40,7 @@ import Testing
         return client
     }
 
-    /// Two devices that have raised at once what stood at 0; the first one's is on the server. Tells the second.
+    /// Two devices that both raised the initial 0 while offline; the first one has synced. Returns the second.
     private func raisedAtOnce(
         budget: Duration = .seconds(30), _ before: @escaping @Sendable (Int) async throws -> Void = { _ in }
     ) async throws -> RejoinClient {
@@ -57,18 +57,18 @@ import Testing
 
     private func ranks(_ client: RejoinClient) async throws -> [Int] { try await client.query("SELECT rank FROM task", as: Int.self) }
 
-    @Test func codeThatDoesNotEndWhenItRunsAgainHoldsUpAPullForItsBudgetOnly() async throws {
+    @Test func endlessCodeDelaysAPullByItsRebaseBudgetOnly() async throws {
         let never = Signal()
         let two = try await raisedAtOnce(budget: .milliseconds(300)) { run in if run > 1 { await never.wait() } }
         try await watched { try await two.settle() }
-        // What was recorded is in conflict with what the server has; it is not offered as it was.
+        // The server reported a conflict for the recorded writes, so they are not sent again unchanged.
         let parked = try #require(try await two.pending().first)
         #expect(parked.state == .parked && parked.reason == .conflicted)
         #expect(try await ranks(two) == [10])
         await never.set()
     }
 
-    @Test func codeThatCallsTheClientWhenItRunsAgainIsRefusedAtOnce() async throws {
+    @Test func clientCallByReRunCodeIsRejectedAtOnce() async throws {
         let client = Locked<RejoinClient?>(nil)
         let two = try await raisedAtOnce { run in
             guard run > 1, let client = client.with({ $0 }) else { return }

@@ -1,4 +1,4 @@
-// The row buffer: what the vectors hold is read, and what is damaged is an error, whatever the damage.
+// Row buffers: the shared vectors decode, and damaged bytes cause an error.
 
 import Foundation
 import Rejoin
@@ -6,7 +6,7 @@ import Testing
 
 @Suite struct RowBufferTests {
     @Test(arguments: Vectors.all.valid + Vectors.all.readable)
-    func vectorsAreRead(_ vector: Vector) throws {
+    func validVectorsDecode(_ vector: Vector) throws {
         let rows = try RowBuffer(vector.bytes)
         #expect(rows.columns == vector.columns)
         #expect(rows.count == vector.count)
@@ -23,7 +23,7 @@ import Testing
     }
 
     @Test(arguments: Vectors.all.damaged)
-    func damagedVectorsAreRefused(_ vector: DamagedVector) throws {
+    func damagedVectorsAreRejected(_ vector: DamagedVector) throws {
         guard vector.found == "cell" else {
             #expect(isDamage { _ = try RowBuffer(vector.bytes) })
             return
@@ -32,7 +32,7 @@ import Testing
         #expect(isDamage { for column in row.columns.indices { _ = try row.get(column, as: SQLValue.self) } })
     }
 
-    @Test func everyTruncationIsAnError() throws {
+    @Test func truncatedBufferIsRejected() throws {
         var cut = 0
         for vector in Vectors.all.valid {
             let bytes = vector.bytes
@@ -46,7 +46,7 @@ import Testing
         #expect(cut > 1000)
     }
 
-    @Test func everyFlippedBitIsReadOrRefusedButNeverACrash() throws {
+    @Test func bufferWithAFlippedBitIsReadOrRejected() throws {
         var (read, refused) = (0, 0)
         for vector in Vectors.all.valid {
             var bytes = vector.bytes
@@ -60,7 +60,7 @@ import Testing
         #expect(read > 1000 && refused > 1000)
     }
 
-    @Test func anIndexThatOverlapsOrRunsBackwardsIsReadWithinBounds() throws {
+    @Test func overlappingOrDescendingIndexIsReadWithinBounds() throws {
         let body: [UInt8] = [0x06, 0x03, 0x01, 0x01, 0x01, 0x00]
         let header: [UInt8] = [0x52, 0x4A, 0x42, 0x31, 1, 0, 0, 0, 2, 0, 0, 0, 5, 0, 0, 0, 6, 0, 0, 0, 1, 0, 0, 0, 0x61]
         for (first, second) in [(0, 2), (5, 0), (0, 0)] as [(UInt8, UInt8)] {
@@ -69,8 +69,8 @@ import Testing
         }
     }
 
-    @Test func cellsBeyondThePlacesThatARowRemembersAreReadInAnyOrder() throws {
-        // A long text among the first, so that places are told in full.
+    @Test func cellsBeyondTheOffsetCacheAreReadInAnyOrder() throws {
+        // A long text among the first columns, so that offsets need their full width.
         let cells: [[UInt8]] = (0..<12).map { $0 == 2 ? [7, 0, 0, 2, 0] + repeatElement(0x61, count: 131_072) : [1, $0] }
         let rows = try RowBuffer(bytes(columns: 12, rows: [cells, cells.reversed()]))
         for column in (0..<12).reversed() {
@@ -81,7 +81,7 @@ import Testing
         }
     }
 
-    @Test func cellsBeforeADamagedOneAreReadAndThoseBehindItAreRefused() throws {
+    @Test func cellsAfterADamagedOneAreRejected() throws {
         for damagedOne in 0..<12 {
             let cells: [[UInt8]] = (0..<12).map { $0 == damagedOne ? [0xFF] : [1, UInt8($0)] }
             let row = try RowBuffer(bytes(columns: 12, rows: [cells]))[0]
@@ -95,14 +95,14 @@ import Testing
         }
     }
 
-    @Test func askingByNameFindsTheFirstOfTwoColumns() throws {
+    @Test func duplicateColumnNameReadsTheFirstColumn() throws {
         let vector = Vectors.all.valid.first { $0.name == "two columns of one name" }!
         let rows = try RowBuffer(vector.bytes)
         #expect(try rows[0].get("id", as: Int.self) == 1)
         #expect(try rows[0].get(1, as: String.self) == "second")
     }
 
-    @Test func twoResultsAreEqualIfTheirBytesAre() throws {
+    @Test func resultsAreEqualIfTheirBytesAre() throws {
         let bytes = Vectors.all.valid.prefix(5).map(\.bytes)
         #expect(try RowBuffer(bytes[3]) == RowBuffer(bytes[3]))
         #expect(try RowBuffer(bytes[3]) != RowBuffer(bytes[4]))
@@ -110,7 +110,7 @@ import Testing
 
     private func readAll(_ bytes: [UInt8]) throws {
         let rows = try RowBuffer(bytes)
-        // A flipped bit may turn few rows of no column into billions of them.
+        // A flipped bit may turn a few rows without columns into billions.
         for row in rows.prefix(100) {
             for column in rows.columns.indices { _ = try row.get(column, as: SQLValue.self) }
         }
@@ -128,7 +128,7 @@ private func bytes(columns: Int, rows: [[[UInt8]]]) -> [UInt8] {
     return [0x52, 0x4A, 0x42, 0x31] + header + names + body + Array(starts.joined())
 }
 
-/// Whether it throws the error of damage, or of a text that is no UTF-8; any other error fails the test.
+/// Whether it throws the error for damage or for invalid UTF-8; any other error fails the test.
 private func isDamage(_ body: () throws -> Void) -> Bool {
     do {
         try body()

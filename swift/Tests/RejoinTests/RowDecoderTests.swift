@@ -1,4 +1,4 @@
-// What a row becomes: typed values by column, and `Decodable` types. Each refusal says the column and the reason.
+// Decoding rows: typed values by column, and `Decodable` types. Each error names the column and the reason.
 
 import Foundation
 import Rejoin
@@ -23,7 +23,7 @@ import Testing
         let uuid: UUID
     }
 
-    @Test func aRowBecomesAStruct() throws {
+    @Test func rowDecodesToAStruct() throws {
         let uuid = UUID()
         let rows = try buffer(
             ["id", "number", "ratio", "done", "bytes", "raw", "note", "priority", "colour", "link", "uuid"],
@@ -35,13 +35,13 @@ import Testing
         #expect(try rows[0].decode(Everything.self) == expected)
     }
 
-    @Test func propertiesMayStandInAnotherOrderThanColumns() throws {
+    @Test func propertyOrderMayDifferFromColumnOrder() throws {
         struct Pair: Decodable, Equatable { let b: Int, a: String, c: String? }
         let rows = try buffer(["a", "x", "b", "c"], ["one", 0, 1, "c1"], ["two", 0, 2, nil])
         #expect(try rows.decode(Pair.self) == [Pair(b: 1, a: "one", c: "c1"), Pair(b: 2, a: "two", c: nil)])
     }
 
-    @Test func aSingleColumnBecomesASingleValue() throws {
+    @Test func singleColumnDecodesToASingleValue() throws {
         let rows = try buffer(["n"], [1], [2])
         #expect(try rows.decode(Int.self) == [1, 2])
         #expect(try rows.decode(Priority.self) == [.low, .high])
@@ -50,7 +50,7 @@ import Testing
         #expect(throws: DecodingError.self) { try buffer(["a", "b"], [1, 2]).decode(Int.self) }
     }
 
-    @Test func whatDoesNotFitIsAnErrorThatNamesTheColumn() throws {
+    @Test func mismatchedCellIsAnErrorThatNamesTheColumn() throws {
         struct Small: Decodable { let n: Int8 }
         struct Flag: Decodable { let n: Bool }
         struct Text: Decodable { let n: String }
@@ -74,7 +74,7 @@ import Testing
         }
     }
 
-    @Test func aMissingColumnIsNamedAndSoAreThoseThatThereAre() throws {
+    @Test func missingColumnErrorListsTheExistingColumns() throws {
         struct Wanted: Decodable { let title: String }
         do {
             _ = try buffer(["id", "name"], [1, 2]).decode(Wanted.self)
@@ -85,7 +85,7 @@ import Testing
         }
     }
 
-    @Test func nestingAndDatesAreRefusedInWords() throws {
+    @Test func nestedTypesAndDatesAreRejectedWithARemedy() throws {
         struct Inner: Decodable { let a: Int }
         struct Nested: Decodable { let n: Inner }
         struct Listed: Decodable { let n: [String] }
@@ -98,7 +98,7 @@ import Testing
         #expect(throws: DecodingError.self) { try buffer(["n"], [1]).decode([Int].self) }
     }
 
-    @Test func typedReadsRefuseWhatWouldLoseSomething() throws {
+    @Test func typedReadsRejectLossyConversions() throws {
         let row = try buffer(["n", "t", "x"], [300, "a", nil])[0]
         #expect(try row.get("n", as: Int.self) == 300)
         #expect(try row.get("n", as: Double.self) == 300)
@@ -118,7 +118,7 @@ import Testing
         }
     }
 
-    @Test func aDamagedRowIsNoDecodingError() throws {
+    @Test func damagedRowIsNotADecodingError() throws {
         struct One: Decodable { let a: Int }
         let damaged = Vectors.all.damaged.first { $0.name == "an integer that is cut" }!
         #expect(throws: RejoinError.internal(reason: "row buffer is damaged: a cell is cut")) {
@@ -139,7 +139,7 @@ import Testing
     }
 }
 
-/// The bytes of a result, by the layout of docs/row-buffer.md, wide forms only.
+/// The bytes of a result in the layout of docs/row-buffer.md, with wide encodings only.
 func buffer(_ columns: [String], _ rows: SQLParameters...) throws -> RowBuffer {
     func number(_ value: Int) -> [UInt8] { withUnsafeBytes(of: UInt32(value).littleEndian) { [UInt8]($0) } }
     func cell(_ value: SQLValue) -> [UInt8] {

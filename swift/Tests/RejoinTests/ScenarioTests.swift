@@ -1,4 +1,4 @@
-// The scenarios of tests/scenarios, which every language runs: each is a test of its own, named like the scenario.
+// Runs the scenarios of tests/scenarios, shared by all languages; each is one test with the scenario's name.
 
 import Commands
 import Foundation
@@ -124,7 +124,7 @@ private final class Scenario: Hooks, @unchecked Sendable {
         (self.server, schema) = (server, try JSON(server.schema()))
     }
 
-    /// A step `open` with the path, the address and the manifest that it stands for.
+    /// An `open` step with its path, address and manifest filled in.
     private func opening(_ step: JSON) throws -> JSON {
         var open: [String: JSON] = ["path": .string(folder.file("\(step["on"].text ?? "main").db").path)]
         if let server, step["server"].isTrue { open.merge(["url": .string(server.url.absoluteString), "user": .string("u1")]) { $1 } }
@@ -133,7 +133,7 @@ private final class Scenario: Hooks, @unchecked Sendable {
         return .object(open)
     }
 
-    /// A value with its variables, `${name}` in any text.
+    /// A value with its variables, `${name}` in any text, replaced.
     func resolve(_ value: JSON, _ given: JSON) -> JSON {
         switch value {
         case .array(let values): return .array(values.map { resolve($0, given) })
@@ -154,7 +154,7 @@ private final class Scenario: Hooks, @unchecked Sendable {
         }
     }
 
-    /// Compares an answer with what tests/scenarios/README.md says of expectations.
+    /// Compares an answer with an expectation, as tests/scenarios/README.md defines.
     private func matches(_ actual: JSON, _ expected: JSON) -> Bool {
         switch expected {
         case .object(let members): return members.allSatisfy { matches(actual[$0.key], $0.value) }

@@ -1,4 +1,4 @@
-// Statements through the real engine: a test for each call that reads or writes, and for opening and the end.
+// Statements on the real engine: one test per call that reads or writes, and for open and shutdown.
 
 import Foundation
 import Rejoin
@@ -9,7 +9,7 @@ import Testing
 
     init() throws { folder = try Folder() }
 
-    @Test func rowsAreDecodable() async throws {
+    @Test func rowsDecodeToAStruct() async throws {
         struct Item: Decodable, Equatable { let id: String, n: Int, body: String? }
         let client = try await localClient(folder)
         try await client.execute("INSERT INTO item VALUES (?, ?, ?), (?, ?, ?)", ["a", 1, nil, "b", 2, "two"])
@@ -18,7 +18,7 @@ import Testing
         #expect(try await client.query("SELECT count(*) FROM item", as: Int.self) == [2])
     }
 
-    @Test func errorsSayWhatWentWrong() async throws {
+    @Test func errorsNameTheirCause() async throws {
         let client = try await localClient(folder)
         try await client.createTable("strict", "id TEXT PRIMARY KEY, n INTEGER NOT NULL")
         let table: [(String, String)] = [
@@ -37,7 +37,7 @@ import Testing
         #expect(kind(await thrown { _ = try await client.query("DELETE FROM item") }) == "invalidInput")
     }
 
-    @Test func theConfigurationsProblemsAreNamedTogether() async throws {
+    @Test func configurationProblemsAreReportedTogether() async throws {
         var wrong = RejoinConfiguration(path: folder.file("x.db"))
         wrong.serverURL = URL(string: "ftp://a.example")
         wrong.pageSize = 5
@@ -53,7 +53,7 @@ import Testing
         negative.transactionIdle = .seconds(-1)
         let past = try #require(await thrown { _ = try await RejoinClient.open(negative) })
         #expect(kind(past) == "configuration" && "\(past)".contains("pushDebounce") && "\(past)".contains("transactionIdle"))
-        // A part of a millisecond counts as a whole one; that this is too little is the engine's to say.
+        // Rounded up to 1 ms; the engine rejects that as too small.
         var least = RejoinConfiguration(path: folder.file("x.db"))
         least.transactionIdle = .nanoseconds(1)
         let little = try #require(await thrown { _ = try await RejoinClient.open(least) })
@@ -62,11 +62,11 @@ import Testing
         #expect(kind(await thrown { _ = try await RejoinClient.open(nowhere) }) == "storage")
     }
 
-    @Test func aClientThatNobodyHoldsLetsGoOfItsFile() async throws {
+    @Test func releasedClientClosesItsFile() async throws {
         var client: RejoinClient? = try await localClient(folder)
         try await client?.execute("INSERT INTO item VALUES ('a', 1, NULL)")
         client = nil
-        let again = try await localClient(folder) { $0.readers = 2 } // Another configuration: it cannot be shared.
+        let again = try await localClient(folder) { $0.readers = 2 } // Another configuration, so the open file cannot be shared.
         #expect(try await again.items() == 1)
     }
 }

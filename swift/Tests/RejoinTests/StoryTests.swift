@@ -1,4 +1,4 @@
-// Stories: what an app goes through, told with the real engine and a real server.
+// End-to-end tests on the real engine against a real server process.
 
 import Foundation
 @testable import Rejoin
@@ -9,7 +9,7 @@ import Testing
 
     init() throws { folder = try Folder() }
 
-    @Test func aSlowReaderOfAThousandChangesGetsTheLatest() async throws {
+    @Test func slowReaderGetsTheLatestOf1000Changes() async throws {
         let client = try await localClient(folder)
         try await client.execute("INSERT INTO item VALUES ('a', 0, NULL)")
         let written = Counter()
@@ -29,12 +29,12 @@ import Testing
             }
             try await writer.value
             #expect(seen == seen.sorted() && Set(seen).count == seen.count)
-            // 26, if the thread that runs watched queries never were behind the writer, which it may be for a moment.
+            // Ideally 26; more if the watch thread falls behind the writer for a moment.
             #expect(seen.count <= 100, "it skips what is stale: \(seen.count) results")
         }
     }
 
-    @Test func whateverACallbackThrowsTheClientGoesOn() async throws {
+    @Test func clientContinuesAfterAnyCallbackError() async throws {
         let server = try StoryServer(tokens: true)
         let session = Session(server)
         let transport = Stubborn()
@@ -69,7 +69,7 @@ import Testing
         #expect(try await client.pending().map(\.rows.count) == [1])
     }
 
-    @Test func anAppsOwnTransportCarriesTheSync() async throws {
+    @Test func customTransportCarriesTheSync() async throws {
         let server = try StoryServer()
         let transport = Forwarding()
         let client = try await device("phone", folder, server) { $0.transport = transport }
@@ -81,7 +81,7 @@ import Testing
         #expect(try server.column("SELECT title FROM task") == ["by the app's own way"])
     }
 
-    @Test func aHundredCallersAtOnceAreAllServed() async throws {
+    @Test func hundredConcurrentCallersAllComplete() async throws {
         let client = try await localClient(folder)
         try await watched(120) {
             try await withThrowingTaskGroup(of: Void.self) { group in
@@ -110,7 +110,7 @@ import Testing
         #expect(try await client.items() == 1000)
     }
 
-    @Test func twoThousandOpensAndShutdownsLeaveNothingBehind() async throws {
+    @Test func twoThousandOpensAndShutdownsLeakNothing() async throws {
         try await watched(540) {
             for number in 0..<300 { try await openAndShutDown(number) }
             let before = try Footprint.now()
@@ -118,13 +118,14 @@ import Testing
             let after = try Footprint.settled(like: before)
             #expect(after.threads <= before.threads)
             #expect(after.descriptors <= before.descriptors)
-            // The allocator keeps some: measured over 2,000 rounds, a leak of one client each would be many times this.
+            // The allocator keeps some memory; over 2,000 rounds a leak per client would be many times this.
             #expect(after.kilobytes <= before.kilobytes + 8 * 1024, "\(before) -> \(after)")
             print("footprint of 2,000 opens and shutdowns: \(before) -> \(after)")
         }
     }
 
-    /// Opens, uses what holds resources, and shuts down; every third time by letting go. Every fourth syncs, with nobody there.
+    /// Opens a client, uses its resources and shuts it down; every third is only released. Every fourth syncs without a
+    /// server.
     private func openAndShutDown(_ number: Int) async throws {
         var configuration = RejoinConfiguration(path: folder.file("\(number % 4).db"))
         if number % 4 == 3 { configuration.serverURL = URL(string: "http://127.0.0.1:9") }
@@ -143,7 +144,7 @@ import Testing
     }
 }
 
-/// A number that others wait for.
+/// A counter that tests wait for.
 private actor Counter {
     private var value = 0
     private var waiting: [(Int, CheckedContinuation<Void, Never>)] = []
@@ -160,7 +161,7 @@ private actor Counter {
     }
 }
 
-/// Tokens from the story's server.
+/// Tokens from the test server.
 private actor Session: TokenProvider {
     private let server: StoryServer
     private var failure: Own?
@@ -175,7 +176,7 @@ private actor Session: TokenProvider {
     func fail(with failure: Own?) { self.failure = failure }
 }
 
-/// A transport that only fails.
+/// A transport that always fails.
 private final class Stubborn: HTTPTransport {
     private let failure = Locked<any Error>(Own("nothing set"))
 
@@ -184,7 +185,7 @@ private final class Stubborn: HTTPTransport {
     func disconnect() {}
 }
 
-/// What the process holds, as the kernel counts it.
+/// Resources of the process, from the kernel.
 private struct Footprint: CustomStringConvertible {
     let threads: Int
     let descriptors: Int
@@ -202,7 +203,7 @@ private struct Footprint: CustomStringConvertible {
         return Footprint(threads: number("Threads"), descriptors: descriptors, kilobytes: number("VmRSS"))
     }
 
-    /// As soon as it is no more than `before`, or after ten seconds: threads that were told to end need a moment.
+    /// Polls up to ten seconds until it does not exceed `before`: threads need a moment to end.
     static func settled(like before: Footprint) throws -> Footprint {
         let deadline = Date(timeIntervalSinceNow: 10)
         while true {

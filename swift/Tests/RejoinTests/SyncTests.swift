@@ -1,4 +1,4 @@
-// Syncing with a real server in a process of its own: a test for each call that has to do with it.
+// Syncing with a real server process: one test per call.
 
 import Foundation
 @testable import Rejoin
@@ -13,7 +13,7 @@ import Testing
         server = try StoryServer()
     }
 
-    @Test func cancellingEndsAWaitForTheNetwork() async throws {
+    @Test func cancelledTaskEndsAWaitForTheNetwork() async throws {
         try server.hang()
         let client = try await device("phone", folder, server)
         try await client.insertTask("a", "kept")
@@ -33,14 +33,14 @@ import Testing
         }
     }
 
-    @Test func whatWasGivenUpDoesNotKeepTheClient() async throws {
+    @Test func abandonedCallDoesNotRetainTheClient() async throws {
         try server.stop()
         var client: RejoinClient? = try await device("phone", folder, server)
         try await client?.insertTask("a", "kept")
         let id = try #require(try await client?.pending().first?.id)
         try await giveUp(try #require(client), id)
         client = nil
-        // Another configuration: as long as anything holds the client, the file cannot be opened with it.
+        // Another configuration: the file cannot be opened with it while anything retains the client.
         try await watched(20) {
             while true {
                 do {
@@ -63,7 +63,7 @@ import Testing
         }
     }
 
-    @Test func aWaitOutlastsItsSlicesAndEndsByItsTimeout() async throws {
+    @Test func waitSpansItsSlicesAndEndsAtItsTimeout() async throws {
         try server.stop()
         let client = try await device("phone", folder, server)
         try await client.insertTask("a", "kept")
@@ -85,7 +85,7 @@ import Testing
         }
     }
 
-    @Test func aWaitForTheFirstSyncEndsWhereWaitingDoesNotHelp() async throws {
+    @Test func firstSyncWaitEndsIfWaitingCannotSucceed() async throws {
         try server.stop()
         let client = try await device("phone", folder, server)
         try await watched {
@@ -97,7 +97,7 @@ import Testing
         }
     }
 
-    @Test func aTimeoutInThePastIsRefused() async throws {
+    @Test func negativeTimeoutIsRejected() async throws {
         let client = try await device("phone", folder, server)
         for timeout in [Duration.seconds(-1), .microseconds(-1)] {
             let calls: [@Sendable () async throws -> Void] = [

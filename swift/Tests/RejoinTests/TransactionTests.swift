@@ -1,4 +1,4 @@
-// Transactions whose body waits: committed if and only if the body returns.
+// Transactions with an asynchronous body: committed if and only if the body returns.
 
 import Foundation
 @testable import Rejoin
@@ -11,7 +11,7 @@ import Testing
 
     private let insert = "INSERT INTO item VALUES (?, 1, NULL)"
 
-    @Test func aSavepointThatIsOpenAtTheBodysEndIsNeverHalfCommitted() async throws {
+    @Test func openSavepointAtTheEndRollsBackTheTransaction() async throws {
         let client = try await localClient(folder)
         try await watched {
             let (inside, later) = (Signal(), Signal())
@@ -57,7 +57,7 @@ import Testing
                         await inside.set()
                         await leave.wait()
                     }
-                    // The outer one has come to its end while the inner one is open.
+                    // The outer savepoint ends while the inner one is open.
                     _ = try? await outer
                     await leave.set()
                     _ = try? await inner
@@ -69,7 +69,7 @@ import Testing
         }
     }
 
-    @Test func aTransactionThatIsGoneSaysWhyThoughASavepointIsOpen() async throws {
+    @Test func endedTransactionReportsItsCauseDespiteASavepoint() async throws {
         let client = try await localClient(folder)
         try await watched {
             let (inside, never) = (Signal(), Signal())
@@ -77,7 +77,7 @@ import Testing
                 try await client.transaction { tx in
                     Task { try await tx.savepoint { await inside.set(); await never.wait() } }
                     await inside.wait()
-                    // By somebody who is not inside.
+                    // From a task outside of the transaction.
                     try await Task.detached { try await client.suspend() }.value
                 }
             }
@@ -86,7 +86,7 @@ import Testing
         }
     }
 
-    @Test func cancellingTheTaskRollsBackAtOnceWhateverTheBodyWaitsFor() async throws {
+    @Test func cancellationRollsBackWhateverTheBodyWaitsFor() async throws {
         let client = try await localClient(folder)
         try await watched {
             let inside = Signal()
@@ -95,12 +95,12 @@ import Testing
                 try await client.transaction { tx in
                     try await tx.execute(insert, ["a"])
                     await inside.set()
-                    await never.wait() // Hears nothing of the cancellation.
+                    await never.wait() // Ignores cancellation.
                 }
             }
             await inside.wait()
             task.cancel()
-            // The body still waits, and the writer is free.
+            // The body still waits, but the writer is free.
             try await client.execute(insert, ["b"])
             await never.set()
             let result = await task.result
@@ -109,7 +109,7 @@ import Testing
         }
     }
 
-    @Test func aCancelledTaskDoesNotWaitForItsTurn() async throws {
+    @Test func cancelledTaskStopsWaitingForTheWriter() async throws {
         let client = try await localClient(folder)
         try await watched {
             let (inside, leave, asked) = (Signal(), Signal(), Signal())
@@ -132,7 +132,7 @@ import Testing
         }
     }
 
-    @Test func writingByTheClientInsideIsRefusedAtOnce() async throws {
+    @Test func clientWriteInsideATransactionIsRejected() async throws {
         let client = try await localClient(folder)
         let other = try await RejoinClient.open(RejoinConfiguration(path: folder.file("other.db")))
         try await watched(4) {
@@ -146,7 +146,7 @@ import Testing
                 let child = await Task { try await client.execute(insert, ["a"]) }.result
                 #expect(throws: RejoinError.self) { try child.get() }
                 try await other.createTable("t", "id TEXT PRIMARY KEY")
-                // Nor does another transaction between, or another client of the same file, make it outside.
+                // Still inside across another transaction or another client of the same file.
                 let same = try await RejoinClient.open(RejoinConfiguration(path: folder.file("local.db")))
                 try await other.transaction { _ in
                     for inner in [client, same] {
@@ -160,7 +160,7 @@ import Testing
         #expect(try await client.items() == 1)
     }
 
-    @Test func aTaskThatOutlivesTheTransactionMayWriteAgain() async throws {
+    @Test func taskMayWriteAfterItsTransactionHasEnded() async throws {
         let client = try await localClient(folder)
         let over = Signal()
         let late = try await client.transaction { tx in
@@ -175,13 +175,13 @@ import Testing
         #expect(try await client.items() == 2)
     }
 
-    @Test func aBodyThatIsIdleForTooLongIsRolledBack() async throws {
+    @Test func idleTransactionIsRolledBack() async throws {
         let client = try await localClient(folder) { $0.transactionIdle = .milliseconds(100) }
         try await watched {
             let error = await thrown {
                 try await client.transaction { tx in
                     try await tx.execute(insert, ["a"])
-                    // Another write gets its turn only when the idle transaction has been given up.
+                    // Another write proceeds only after the idle transaction is rolled back.
                     _ = try await Task.detached { try await client.execute(insert, ["b"]) }.value
                     try await tx.execute(insert, ["c"])
                 }
@@ -192,13 +192,13 @@ import Testing
         }
     }
 
-    @Test func afterItsEndATransactionRefuses() async throws {
+    @Test func endedTransactionRejectsCalls() async throws {
         let client = try await localClient(folder)
         let kept = try await client.transaction { $0 }
         #expect(kind(await thrown { try await kept.execute(insert, ["a"]) }) == "invalidInput")
     }
 
-    @Test func theBodyRunsOnTheCallersActor() async throws {
+    @Test func bodyRunsOnTheCallersActor() async throws {
         let client = try await localClient(folder)
         let counter = try await Counter().count(client)
         #expect(counter == 2)
@@ -216,7 +216,7 @@ import Testing
         }
     }
 
-    /// Every call that is refused inside the client's own transaction; the same list as in Kotlin.
+    /// Every call that is rejected inside the client's own transaction; the same list as in Kotlin.
     private func waitingCalls(_ client: RejoinClient) -> [(String, @Sendable () async throws -> Void)] {
         [
             ("execute", { try await client.execute(insert, ["a"]) }),

@@ -1,6 +1,6 @@
-//! The to-do list as two devices of one user use it, against a server made as its header says.
+//! Two devices of one user run the to-do list against a server with the documented setup.
 
-#![allow(clippy::unwrap_used, clippy::disallowed_methods)] // A test: starts processes and opens the server's file by itself.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)] // A test: starts processes and opens the server's file.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 const TABLE: &str = include_str!("../../tasks.sql");
 const BUNDLE: &str = include_str!("../../schema.json");
 
-/// A server with the table, by the configuration that `rejoin-server init` writes.
+/// A server with the table and the configuration that `rejoin-server init` writes.
 fn server(folder: &TempDir) -> Server {
     let text = rejoin_server::config::TEMPLATE;
     let mut config = Config::from_toml(text, &[]).unwrap();
@@ -20,28 +20,29 @@ fn server(folder: &TempDir) -> Server {
     Server::open(config).unwrap()
 }
 
-/// Runs the command as a device, and gives back what it said.
+/// Runs the command as a device and returns its output.
 fn todo(file: &Path, url: &str, words: &[&str]) -> String {
-    let ran = Command::new(env!("CARGO_BIN_EXE_todo"))
+    let output = Command::new(env!("CARGO_BIN_EXE_todo"))
         .args(words)
         .env("TODO_FILE", file)
         .env("TODO_SERVER", url)
         .env("TODO_USER", "ana")
         .output()
         .unwrap();
-    let said = String::from_utf8(ran.stdout).unwrap();
-    assert!(ran.status.success(), "{words:?}: {said}{}", String::from_utf8_lossy(&ran.stderr));
-    said
+    let text = String::from_utf8(output.stdout).unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{words:?}: {text}{errors}");
+    text
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_devices_share_a_list_and_work_without_a_server() {
+async fn two_devices_share_a_list_and_work_offline() {
     let folder = TempDir::new().unwrap();
     let (one, two) = (folder.path().join("one.db"), folder.path().join("two.db"));
-    let nobody = "http://127.0.0.1:9";
+    let unreachable = "http://127.0.0.1:9";
     assert_eq!(
-        todo(&one, nobody, &["add", "buy", "milk"]),
-        "no server just now; it will be sent later\n 1 [ ] buy milk  (pending)\n"
+        todo(&one, unreachable, &["add", "buy", "milk"]),
+        "offline; the change is queued\n 1 [ ] buy milk  (pending)\n"
     );
 
     let server = server(&folder);
@@ -51,7 +52,7 @@ async fn two_devices_share_a_list_and_work_without_a_server() {
         let server = server.clone();
         async move { server.serve(listener).await }
     });
-    // The commands wait for the server, which has threads of its own here.
+    // The commands block, so they run outside of the server's async threads.
     tokio::task::spawn_blocking(move || {
         assert_eq!(todo(&one, &url, &["sync"]), "sent 1, received 1\n 1 [ ] buy milk\n");
         assert!(todo(&two, &url, &["sync"]).ends_with(" 1 [ ] buy milk\n"));
@@ -71,16 +72,16 @@ async fn two_devices_share_a_list_and_work_without_a_server() {
 }
 
 #[tokio::test]
-async fn the_bundled_schema_is_the_servers() {
+async fn bundled_schema_equals_the_schema_of_the_server() {
     let folder = TempDir::new().unwrap();
     let headers = [("rejoin-protocol", "1"), ("x-user-id", "ana")]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
     let (status, _, body) =
         server(&folder).handle("GET", "/sync/schema", &headers, bytes::Bytes::new()).await;
     assert_eq!(status, 200);
-    let asked: rejoin_core::Manifest = serde_json::from_slice(&body).unwrap();
+    let served: rejoin_core::Manifest = serde_json::from_slice(&body).unwrap();
     let bundled: rejoin_core::Manifest = serde_json::from_str(BUNDLE).unwrap();
-    let now = serde_json::to_string_pretty(&asked).unwrap();
-    assert_eq!(bundled.tables, asked.tables, "the server's answer is now: {now}");
-    assert_eq!(bundled.schema_hash, asked.schema_hash);
+    let text = serde_json::to_string_pretty(&served).unwrap();
+    assert_eq!(bundled.tables, served.tables, "the server's schema is: {text}");
+    assert_eq!(bundled.schema_hash, served.schema_hash);
 }

@@ -1,14 +1,14 @@
-//! What is claimed of the stock, read from the files of the server and of the two devices that share it.
+//! Checks of the stock claims, which read the databases of the server and the two devices.
 
 use anyhow::{Result, ensure};
 
 use crate::scene::{Scene, cell, number, rows, tamper};
 
-/// Who takes of what.
+/// The devices and the part of a stock chapter.
 pub(crate) struct Cast {
-    /// The device that comes back first.
+    /// The device that syncs first.
     pub(crate) first: &'static str,
-    /// The device whose takings have to run again.
+    /// The device whose actions run again.
     pub(crate) second: &'static str,
     /// The part that both take.
     pub(crate) part: &'static str,
@@ -20,72 +20,72 @@ pub(crate) struct Cast {
 pub(crate) const RUST: Cast =
     Cast { first: "tablet", second: "phone", part: "part-bracket", first_claim: 10 };
 
-/// The same with a device in Kotlin in the place of the phone.
+/// The same with a device in Kotlin instead of the phone.
 pub(crate) const KOTLIN: Cast =
     Cast { first: "tablet", second: "kotlin", part: "part-hinge", first_claim: 17 };
 
-/// How many mutations the chapters leave with each device: a taking; two takings, an undo and a redo.
+/// Number of mutations per device: one action; two actions, an undo and a redo.
 pub(crate) const DEEDS: [(&str, i64); 2] = [("tablet", 1), ("phone", 4)];
 
-/// Each sees its own takings, and nobody else knows of them.
+/// Each device sees its own actions only, and the server none.
 pub(crate) fn taken_apart(scene: &Scene, cast: &Cast) -> Result<()> {
     stocks(scene, cast, [5, 3, 1])?;
     for (name, expected) in [(cast.first, 1), (cast.second, 2)] {
-        let found = takings(scene, cast, name, "rejoin_mutation", "state <> 3")?;
-        ensure!(found == expected, "{found} of the {expected} takings of the {name} wait");
+        let found = count_actions(scene, cast, name, "rejoin_mutation", "state <> 3")?;
+        ensure!(found == expected, "{name}: {found} of {expected} actions are pending");
     }
     Ok(())
 }
 
-/// Five less two less two.
+/// One action of each device is accepted: 5 - 2 - 2 parts are left.
 pub(crate) fn both_count(scene: &Scene, cast: &Cast) -> Result<()> {
     stocks(scene, cast, [1, 1, 1])?;
     for name in [cast.first, cast.second] {
-        let found = takings(scene, cast, name, "rejoin_history", "TRUE")?;
-        ensure!(found == 1, "{found} takings of the {name} were accepted, not one");
+        let found = count_actions(scene, cast, name, "rejoin_history", "TRUE")?;
+        ensure!(found == 1, "{name}: {found} actions were accepted, not one");
     }
     Ok(())
 }
 
-/// One is parked, whole, and nothing else is left of what was refused.
+/// The refused action is parked with all its data and changes no row.
 pub(crate) fn too_much_is_parked(scene: &Scene, cast: &Cast) -> Result<()> {
     stocks(scene, cast, [1, 1, 1])?;
     let parked =
         "SELECT detail, args, length(effect) FROM rejoin_mutation WHERE action = 'take_part'";
     let found: Vec<_> = rows(&scene.device(cast.second), parked)?;
-    let [taking] = found.as_slice() else {
-        anyhow::bail!("the {} keeps {} takings, not one", cast.second, found.len())
+    let [action] = found.as_slice() else {
+        anyhow::bail!("the {} has {} actions in its queue, not one", cast.second, found.len())
     };
-    ensure!(taking[0].contains("not enough in stock"), "parked without the rule: {}", taking[0]);
-    let arguments: serde_json::Value = serde_json::from_str(&taking[1])?;
+    ensure!(action[0].contains("not enough in stock"), "parked without the rule: {}", action[0]);
+    let arguments: serde_json::Value = serde_json::from_str(&action[1])?;
     ensure!(
         arguments["part"] == cast.part && arguments["quantity"] == 2,
         "parked without its arguments: {arguments}"
     );
-    ensure!(taking[2] != "0" && taking[2] != "-", "parked without what it wrote");
-    let first = takings(scene, cast, cast.first, "rejoin_mutation", "TRUE")?;
-    ensure!(first == 0, "the {} keeps {first} takings", cast.first);
+    ensure!(action[2] != "0" && action[2] != "-", "parked without its effect");
+    let first = count_actions(scene, cast, cast.first, "rejoin_mutation", "TRUE")?;
+    ensure!(first == 0, "the {} has {first} actions in its queue", cast.first);
     Ok(())
 }
 
-/// The second's taking is undone, the first's is not.
+/// The action of the second device is undone, that of the first is not.
 pub(crate) fn undone(scene: &Scene, cast: &Cast) -> Result<()> {
     stocks(scene, cast, [3, 3, 3])?;
     for (name, expected) in [(cast.first, 0), (cast.second, 1)] {
         let found = undos(scene, cast, name)?;
-        ensure!(found == expected, "the {name} has undone {found} takings, not {expected}");
+        ensure!(found == expected, "the {name} has undone {found} actions, not {expected}");
     }
     Ok(())
 }
 
-/// The undo is undone: both are in the history, and the stock is what it was.
+/// Undo and redo are in the history, and the stock is as before the undo.
 pub(crate) fn redone(scene: &Scene, cast: &Cast) -> Result<()> {
     stocks(scene, cast, [1, 1, 1])?;
     let found = undos(scene, cast, cast.second)?;
-    ensure!(found == 1, "the {} has undone {found} takings, not one", cast.second);
+    ensure!(found == 1, "the {} has undone {found} actions, not one", cast.second);
     let waiting = "SELECT count(*) FROM rejoin_mutation WHERE state <> 3";
     let found = number(&scene.device(cast.second), waiting)?;
-    ensure!(found == 0, "{found} mutations of the {} still wait", cast.second);
+    ensure!(found == 0, "{found} mutations of the {} are still pending", cast.second);
     Ok(())
 }
 
@@ -100,8 +100,8 @@ fn stocks(scene: &Scene, cast: &Cast, expected: [i64; 3]) -> Result<()> {
     Ok(())
 }
 
-/// How many takings of the part a table of a device's file holds.
-fn takings(scene: &Scene, cast: &Cast, name: &str, table: &str, which: &str) -> Result<i64> {
+/// Number of actions on the part in a table of a device's file.
+fn count_actions(scene: &Scene, cast: &Cast, name: &str, table: &str, which: &str) -> Result<i64> {
     let sql = format!(
         "SELECT count(*) FROM {table} WHERE action = 'take_part' AND args ->> 'part' = '{}' AND {which}",
         cast.part
@@ -109,18 +109,18 @@ fn takings(scene: &Scene, cast: &Cast, name: &str, table: &str, which: &str) -> 
     number(&scene.device(name), &sql)
 }
 
-/// How many takings of the part a device has taken back, accepted by the server or on their way.
+/// Number of actions on the part that a device has undone; the undo is accepted or pending.
 fn undos(scene: &Scene, cast: &Cast, name: &str) -> Result<i64> {
     let sql = format!(
         "SELECT count(*) FROM (SELECT undoes FROM rejoin_history UNION ALL SELECT undoes FROM rejoin_mutation) AS undo
-         JOIN rejoin_history AS taking ON taking.id = undo.undoes
-         WHERE taking.action = 'take_part' AND taking.args ->> 'part' = '{}'",
+         JOIN rejoin_history AS original ON original.id = undo.undoes
+         WHERE original.action = 'take_part' AND original.args ->> 'part' = '{}'",
         cast.part
     );
     number(&scene.device(name), &sql)
 }
 
-/// Breaks a file on purpose: another stock.
+/// Changes the stock in a database, for `--sabotage`.
 pub(crate) fn change(scene: &Scene, cast: &Cast, name: &str, stock: i64) -> Result<()> {
     let sql = format!("UPDATE parts SET stock = {stock} WHERE id = '{}'", cast.part);
     tamper(&scene.device(name), &sql)

@@ -1,4 +1,4 @@
-//! The demo as a process among processes: told twice, and interrupted.
+//! Runs the demo as a process: twice in one folder, over PostgreSQL, with faults, and interrupted.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
@@ -16,7 +16,7 @@ fn children(pid: u32) -> Vec<u32> {
     numbers.filter(|child| parent(*child) == Some(pid)).collect()
 }
 
-/// What the system says of a process behind its name, which stands in parentheses and may hold anything.
+/// The fields of `/proc/PID/stat` after the process name, which is in parentheses.
 fn stat(pid: u32) -> Option<Vec<String>> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     Some(stat.rsplit_once(") ")?.1.split(' ').map(str::to_owned).collect())
@@ -26,18 +26,18 @@ fn parent(pid: u32) -> Option<u32> {
     stat(pid)?.get(1)?.parse().ok()
 }
 
-/// A process that has ended and that nobody has asked about yet runs no more.
+/// Whether a process runs; a zombie does not.
 fn runs(pid: u32) -> bool {
     stat(pid).is_some_and(|stat| stat[0] != "Z")
 }
 
 #[test]
-fn told_twice_in_one_folder_it_holds_twice() {
+fn demo_passes_twice_in_one_folder() {
     let folder = tempfile::tempdir().unwrap();
     for _ in 0..2 {
-        let told = Command::new(DEMO).arg("--keep").current_dir(&folder).output().unwrap();
-        let text = String::from_utf8_lossy(&told.stdout);
-        assert!(told.status.success(), "{text}{}", String::from_utf8_lossy(&told.stderr));
+        let output = Command::new(DEMO).arg("--keep").current_dir(&folder).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
         assert!(folder.path().join(".demo/server.db").exists(), "--keep keeps the files");
     }
 }
@@ -55,8 +55,8 @@ fn demo_over_postgres_holds_every_claim() {
 }
 
 #[test]
-fn demo_over_postgres_notices_faults_in_the_database() {
-    // A row of another user, a row twice, the digest of a device's table.
+fn demo_over_postgres_detects_database_faults() {
+    // An edit that the server has too early, a duplicate row, a changed row on a device.
     for claim in ["2", "4", "15"] {
         let (succeeded, text) = demo(&["--postgres", "--sabotage", claim]);
         assert!(!succeeded && text.contains(&format!("[BROKEN] {claim:>2}.")), "{text}");
@@ -64,18 +64,18 @@ fn demo_over_postgres_notices_faults_in_the_database() {
 }
 
 #[test]
-fn an_unknown_claim_cannot_be_sabotaged() {
-    let told = Command::new(DEMO).args(["--sabotage", "99"]).output().unwrap();
-    assert!(!told.status.success());
-    assert!(String::from_utf8_lossy(&told.stderr).contains("there are claims 1 to"));
+fn unknown_claim_number_is_rejected() {
+    let output = Command::new(DEMO).args(["--sabotage", "99"]).output().unwrap();
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("there are claims 1 to"));
 }
 
 #[test]
-fn interrupted_it_leaves_no_process_behind() {
+fn interrupted_demo_leaves_no_process() {
     let mut demo = Command::new(DEMO).args(["--pace", "2"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
     lines.find(|line| line.as_ref().unwrap().contains("It listens on")).unwrap().unwrap();
-    // The next chapter starts the devices; whoever is there when the interrupt comes must go.
+    // The next chapter starts the devices; every child that runs at the interrupt must exit.
     lines.find(|line| line.as_ref().unwrap().contains("First sync")).unwrap().unwrap();
     let family = children(demo.id());
     assert!(!family.is_empty(), "the server runs");
@@ -84,7 +84,7 @@ fn interrupted_it_leaves_no_process_behind() {
     demo.wait().unwrap();
     let started = Instant::now();
     while family.iter().any(|pid| runs(*pid)) {
-        assert!(started.elapsed() < Duration::from_secs(10), "{family:?} are still there");
+        assert!(started.elapsed() < Duration::from_secs(10), "{family:?} are still running");
         std::thread::yield_now();
     }
 }

@@ -1,4 +1,4 @@
-// Actions on their way over the border: what was registered, and their code when it is called.
+// Actions at the FFI boundary: the registry, and the callbacks that run their code.
 
 internal import RejoinFFI
 import Foundation
@@ -6,7 +6,7 @@ import Foundation
 extension Actions {
     typealias Code = @Sendable (ActionContext, String) async throws -> String
 
-    /// What was registered.
+    /// A registered item.
     enum Entry: Sendable {
         case declared(String)
         case handler(Definition, Code)
@@ -15,7 +15,7 @@ extension Actions {
         case onlyByActions(String)
     }
 
-    /// What is said of an action that is code.
+    /// The definition of an action in code.
     struct Definition: Sendable {
         let name: String
         let version: Int
@@ -23,9 +23,9 @@ extension Actions {
         let upgrades: [ActionUpgrade]
     }
 
-    /// As the engine takes it; nothing if there are none.
+    /// The registry for the engine; `nil` if it is empty.
     ///
-    /// - Parameter file: which the actions will belong to; known by its full name when it is open.
+    /// - Parameter file: the file that the actions belong to; its full path is set once it is open.
     func registry(of file: Locked<URL>) throws -> ActionRegistry? {
         if entries.isEmpty { return nil }
         let registry = ActionRegistry()
@@ -43,7 +43,7 @@ extension Actions {
         return registry
     }
 
-    /// By table: the last word on each.
+    /// The projections by table; the last one wins.
     private func projections() -> [String: Projection] {
         var projections: [String: Projection] = [:]
         for entry in entries {
@@ -57,7 +57,7 @@ extension Actions {
     }
 }
 
-/// What the engine calls when an action runs.
+/// Runs an action's code for the engine.
 private final class ActionBridge: ActionHandler {
     private let name: String
     private let file: Locked<URL>

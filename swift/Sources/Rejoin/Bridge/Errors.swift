@@ -1,12 +1,12 @@
-// Errors on their way over the border, both ways.
+// Errors at the FFI boundary, in both directions.
 
 internal import RejoinFFI
 import Foundation
 
-/// Runs `body`, which asks the engine and nobody else, and translates what it throws.
+/// Runs `body`, which calls only the engine, and translates its errors.
 ///
-/// Only the package's own errors and cancellation pass as they are. Anything else is the bindings saying that the engine panicked or
-/// that an answer cannot be read, which is a bug and no kind of its own. Rows are decoded outside: a `DecodingError` is the app's.
+/// Only the package's own errors and cancellation pass unchanged. Any other error comes from the bindings: a panic of the
+/// engine or an unreadable result, both bugs. Rows are decoded outside, so a `DecodingError` is the app's.
 func translated<Result: Sendable>(
     isolation: isolated (any Actor)? = #isolation, _ body: () async throws -> Result
 ) async throws -> Result {
@@ -17,7 +17,7 @@ func translated<Result: Sendable>(
     }
 }
 
-/// The same for what does not wait.
+/// The same for synchronous calls.
 func translated<Result>(_ body: () throws -> Result) throws -> Result {
     do {
         return try body()
@@ -34,7 +34,7 @@ private func translation(_ error: any Error) -> any Error {
     }
 }
 
-/// Runs a function of the app and translates what it throws for the engine.
+/// Runs a callback of the app and translates its errors for the engine.
 func foreign<Result: Sendable>(_ body: () async throws -> Result) async throws -> Result {
     do {
         return try await body()
@@ -46,7 +46,7 @@ func foreign<Result: Sendable>(_ body: () async throws -> Result) async throws -
 }
 
 extension RejoinError {
-    // No default: a new kind must be given a meaning before this compiles.
+    // There is no `default`: a new case does not compile until it is handled here.
     init(_ error: RejoinFFI.RejoinError) {
         switch error {
         case .InvalidInput(let reason): self = .invalidInput(reason: reason)
@@ -80,7 +80,7 @@ extension RejoinError {
 }
 
 extension RejoinFFI.RejoinError {
-    // Exactly the way back: an error of an action's context that its code throws on is known again by being the same.
+    // The exact inverse, so that the engine recognises its own errors when an action's code rethrows them.
     init(_ error: RejoinError) {
         switch error {
         case .invalidInput(let reason): self = .InvalidInput(reason: reason)

@@ -1,7 +1,7 @@
-// What the engine calls back. Border: hands on, translated; nothing here waits.
+// Observers that the engine calls. They only translate and pass on; nothing here waits.
 //
-// The engine lets go of its observers when the client ends, whoever ended it, and when their subscription is cancelled: that is how
-// a stream knows that nothing more will come.
+// The engine releases its observers when the client ends and when their subscription is cancelled. A stream ends when its
+// observer is released.
 
 internal import RejoinFFI
 import Foundation

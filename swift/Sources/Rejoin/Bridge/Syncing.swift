@@ -1,5 +1,5 @@
-// The status and the queue on their way over the border. No default anywhere: a new case must be given a meaning before this
-// compiles.
+// The status and the queue at the FFI boundary. There is no `default`: a new case does not compile until it is handled
+// here.
 
 internal import RejoinFFI
 import Foundation

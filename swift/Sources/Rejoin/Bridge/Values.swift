@@ -1,4 +1,4 @@
-// Values on their way over the border.
+// Values at the FFI boundary.
 
 internal import RejoinFFI
 import Foundation

@@ -1,9 +1,9 @@
-// A transport of an app's own: plain HTTP/1.1 over a socket, as little of it as the stories' server needs.
+// A custom transport: minimal HTTP/1.1 over a socket, sufficient for the test server.
 
 import Foundation
 @testable import Rejoin
 
-/// Carries requests over connections of its own, one each.
+/// Sends each request over its own connection.
 final class Forwarding: HTTPTransport {
     private let count = Locked(0)
 
@@ -15,7 +15,7 @@ final class Forwarding: HTTPTransport {
         count.with { $0 += 1 }
         let connection = try dial(request.url)
         try connection.write(contentsOf: head(request) + (request.body ?? Data()))
-        // The server names the length of every answer, and closes after it.
+        // The server always sends Content-Length and closes the connection.
         return try answer(try connection.readToEnd() ?? Data())
     }
 
@@ -44,7 +44,7 @@ final class Forwarding: HTTPTransport {
                 connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
             }
         }
-        guard connected == 0 else { throw RejoinError.offline(reason: "nobody listens at \(url)") }
+        guard connected == 0 else { throw RejoinError.offline(reason: "connection to \(url) refused") }
         return connection
     }
 

@@ -1,6 +1,6 @@
-// Orders of events, and the places in a body where it waits for its turn.
+// Generates all orders of events, and gates at which a body waits.
 
-/// Every order of `events` that keeps those of `chain` in theirs.
+/// All orders of `events` that keep the order of `chain`.
 func orders<Event: Equatable>(_ events: [Event], chain: [Event]) -> [[Event]] {
     if events.isEmpty { return [[]] }
     return events.flatMap { first -> [[Event]] in
@@ -10,12 +10,12 @@ func orders<Event: Equatable>(_ events: [Event], chain: [Event]) -> [[Event]] {
     }
 }
 
-/// A place in a body where it waits until the order of events lets it go on.
+/// A point in a body at which it waits until the test opens the gate.
 struct Gate: Sendable {
     private let reached = Signal()
     private let opened = Signal()
 
-    /// Waits in the body; hears nothing of cancellation.
+    /// Waits in the body; ignores cancellation.
     func pass() async {
         await reached.set()
         await opened.wait()
@@ -23,13 +23,13 @@ struct Gate: Sendable {
 
     func open() async { await opened.set() }
 
-    /// Nobody will come any more; whoever waits for that goes on.
+    /// Marks the gate as reached, for a body that will not arrive.
     func skip() async { await reached.set() }
 
     func isReached() async { await reached.wait() }
 }
 
-/// What happened in an order and may not.
+/// A violation found in one order.
 struct Broken: Error, CustomStringConvertible {
     let description: String
     init(_ description: String) { self.description = description }

@@ -1,19 +1,19 @@
-// A real server in a process of its own (tests/story-server), told by lines what to do. It ends with whoever started it.
+// A real server process (tests/story-server), controlled by lines of JSON. It exits when its input is closed.
 
 import Foundation
 
-/// A server for one story.
+/// A server for one test.
 final class StoryServer: @unchecked Sendable {
-    /// Where it listens.
+    /// The address that it listens on.
     let url: URL
     private let process = Process()
     private let orders = Pipe()
     private let answers: LineReader
     private let lock = NSLock()
 
-    /// Starts one.
+    /// Starts a server.
     ///
-    /// - Parameter tokens: whether users are named by tokens instead of a header.
+    /// - Parameter tokens: whether users are identified by tokens instead of a header.
     init(tokens: Bool = false) throws {
         guard let program = ProcessInfo.processInfo.environment["REJOIN_STORY_SERVER"] else {
             throw StoryError("REJOIN_STORY_SERVER does not say where rejoin-story-server is: run by `cargo xtask test`")
@@ -25,8 +25,8 @@ final class StoryServer: @unchecked Sendable {
         process.standardOutput = output
         try process.run()
         answers = LineReader(output.fileHandleForReading)
-        guard let said = try answers.object()["url"] as? String, let url = URL(string: said) else {
-            throw StoryError("the server did not say where it listens")
+        guard let address = try answers.object()["url"] as? String, let url = URL(string: address) else {
+            throw StoryError("the server did not report its address")
         }
         self.url = url
     }
@@ -36,34 +36,34 @@ final class StoryServer: @unchecked Sendable {
         process.waitUntilExit()
     }
 
-    /// Lets nobody reach it.
+    /// Stops accepting connections.
     func stop() throws { try order(["do": "stop"]) }
-    /// Takes connections and never answers.
+    /// Accepts connections and never answers.
     func hang() throws { try order(["do": "hang"]) }
     /// Answers again, at the same address.
     func go() throws { try order(["do": "go"]) }
 
-    /// A token that ends so many seconds from now.
+    /// A token that expires after this many seconds.
     func token(_ user: String = "u1", seconds: Int = 600) throws -> String {
         try text(order(["do": "token", "user": user, "seconds": seconds])["token"])
     }
 
-    /// The manifest, as an app would bundle it.
+    /// The manifest, as bundled with an app.
     func schema() throws -> String {
         let schema = try order(["do": "schema"])["schema"] as Any
         return String(decoding: try JSONSerialization.data(withJSONObject: schema), as: UTF8.self)
     }
 
-    /// Writes into its file, as another program would.
+    /// Writes to the server's database, as another program would.
     func write(_ sql: String) throws { try order(["do": "sql", "sql": sql]) }
 
-    /// The only column of a query on its file.
+    /// The only column of a query on the server's database.
     func column(_ sql: String) throws -> [String] {
         let rows = try order(["do": "rows", "sql": sql])["rows"] as? [[Any]] ?? []
         return rows.map { "\($0[0])" }
     }
 
-    /// Gives an order of any kind, as text, and its answer.
+    /// Sends a command as text and returns its answer.
     func order(line: String) throws -> String {
         let order = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any] ?? [:]
         return String(decoding: try JSONSerialization.data(withJSONObject: self.order(order)), as: UTF8.self)

@@ -1,9 +1,10 @@
-// The vectors that an encoder in another language made (core/vectors/row-buffer.json), read as docs/row-buffer.md says.
+// The row buffer vectors (core/vectors/row-buffer.json), made by an encoder in another language; docs/row-buffer.md
+// describes them.
 
 import Foundation
 import Rejoin
 
-/// A result and the bytes that stand for it.
+/// A result and its encoded bytes.
 struct Vector: Decodable, CustomStringConvertible {
     let name: String
     let columns: [String]
@@ -16,7 +17,7 @@ struct Vector: Decodable, CustomStringConvertible {
     var bytes: [UInt8] { hex.map(bytesOf) ?? (pieces ?? []).flatMap(\.bytes) }
     var count: Int { rows.count * (times ?? 1) }
 
-    /// The different rows; row `n` of the result is the one at `n` modulo their number.
+    /// The distinct rows; row `n` of the result is the one at `n` modulo their number.
     var patterns: [[SQLValue]] { rows.map { $0.map(\.value) } }
 
     private struct Cell: Decodable {
@@ -48,7 +49,7 @@ struct Vector: Decodable, CustomStringConvertible {
     }
 }
 
-/// Bytes that are refused.
+/// Bytes that must be rejected.
 struct DamagedVector: Decodable, CustomStringConvertible {
     let name: String
     let found: String

@@ -1,9 +1,9 @@
-// What the stories are told with: folders, devices, and a watchdog for what must not hang.
+// Test support: folders, devices, and a watchdog.
 
 import Foundation
 import Rejoin
 
-/// A folder that goes with whoever made it.
+/// A temporary folder that is deleted with its owner.
 final class Folder: Sendable {
     let url: URL
 
@@ -17,7 +17,7 @@ final class Folder: Sendable {
     func file(_ name: String) -> URL { url.appendingPathComponent(name) }
 }
 
-/// A client with an own table and no server.
+/// A client with a local-only table and no server.
 func localClient(_ folder: Folder, _ change: (inout RejoinConfiguration) -> Void = { _ in }) async throws
     -> RejoinClient
 {
@@ -28,7 +28,7 @@ func localClient(_ folder: Folder, _ change: (inout RejoinConfiguration) -> Void
     return client
 }
 
-/// A client with the synced table `task`, known from a bundled schema, and no server.
+/// A client with the synced table `task` from a bundled schema, and no server.
 func offlineClient(_ folder: Folder, _ change: (inout RejoinConfiguration) -> Void = { _ in }) async throws -> RejoinClient {
     var configuration = RejoinConfiguration(path: folder.file("offline.db"))
     configuration.schema = """
@@ -42,7 +42,7 @@ func offlineClient(_ folder: Folder, _ change: (inout RejoinConfiguration) -> Vo
     return try await RejoinClient.open(configuration)
 }
 
-/// A device of the user `u1`, of which nothing syncs before it is told to.
+/// A device of the user `u1` that syncs only on request.
 func device(
     _ name: String, _ folder: Folder, _ server: StoryServer, _ change: (inout RejoinConfiguration) -> Void = { _ in }
 ) async throws -> RejoinClient {
@@ -61,13 +61,13 @@ extension RejoinClient {
         try await execute("INSERT INTO task (id, user_id, title) VALUES (?, 'u1', ?)", [id, title])
     }
 
-    /// Syncs once, and not by itself afterwards.
+    /// Syncs once, then stops syncing.
     func settle() async throws {
         try await syncAndWait(timeout: .seconds(30))
         try await stop()
     }
 
-    /// Writes, and tells the mutation's name.
+    /// Writes and returns the mutation's id.
     func wrote(_ sql: String, _ params: SQLParameters = []) async throws -> PendingMutation.ID {
         try await execute(sql, params)
         guard let id = try await pending().last?.id else { throw Own("nothing waits") }
@@ -76,11 +76,11 @@ extension RejoinClient {
 
     func titles() async throws -> [String] { try await query("SELECT title FROM task ORDER BY id", as: String.self) }
 
-    /// How many rows the table `item` has.
+    /// The number of rows in the table `item`.
     func items() async throws -> Int { try await query("SELECT count(*) FROM item", as: Int.self)[0] }
 }
 
-/// Ends the whole process when something takes longer than it may: what hangs would hang its test for good.
+/// Exits the process when something takes too long: a blocked task would block its test forever.
 final class Watchdog: @unchecked Sendable {
     private let lock = NSLock()
     private var isOver = false
@@ -119,7 +119,7 @@ func watched<Result: Sendable>(
     return try await body()
 }
 
-/// Something that one task waits for and another lets happen.
+/// A signal that one task awaits and another sets.
 actor Signal {
     private var isSet = false
     private var waiting: [CheckedContinuation<Void, Never>] = []
@@ -136,13 +136,13 @@ actor Signal {
     }
 }
 
-/// An error of an app's own.
+/// An error of the app.
 struct Own: Error, Equatable {
     let word: String
     init(_ word: String) { self.word = word }
 }
 
-/// The kind of a Rejoin error, or what else it is.
+/// The case of a Rejoin error, or the type of another one.
 func kind(_ error: (any Error)?) -> String {
     guard let error else { return "none" }
     guard let error = error as? RejoinError else { return String(describing: type(of: error)) }

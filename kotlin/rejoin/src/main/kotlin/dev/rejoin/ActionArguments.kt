@@ -1,8 +1,8 @@
 /*
- * What an action is given, and what it gives: JSON, read and written as Kotlin's own types.
+ * Arguments and results of actions: conversion between JSON and Kotlin types.
  *
- * One table in each direction; what is not in it is refused by name. Bytes are base64, as in every language, and not the list of
- * numbers that kotlinx.serialization would make of them.
+ * A value that neither table lists is rejected with its type. Bytes are base64, as in all languages, not the number
+ * array that kotlinx.serialization would write.
  */
 package dev.rejoin
 
@@ -29,55 +29,55 @@ import java.util.Base64
 import kotlin.time.Instant
 
 /**
- * What an action is given, by the names of its parameters; each is of its parameter's type.
+ * The arguments of an action, by parameter name; each has the type of its parameter.
  *
- * @property json all that was given, as it was given.
+ * @property json all arguments, unchanged.
  */
 public class ActionArguments internal constructor(private val action: String, public val json: JsonObject) {
-    /** An argument as it was given; [JsonNull] if it was left out. */
+    /** The raw argument; [JsonNull] if it was omitted. */
     public operator fun get(name: String): JsonElement = json[name] ?: JsonNull
 
-    /** The text of an argument. */
+    /** A text argument. */
     public fun string(name: String): String = given(name, stringOrNull(name))
 
-    /** The text of an argument, or null if it was left out. */
+    /** A text argument, or null if it was omitted. */
     public fun stringOrNull(name: String): String? = read(name, "text") { if (it.isString) it.content else null }
 
-    /** The whole number of an argument. */
+    /** An integer argument. */
     public fun long(name: String): Long = given(name, longOrNull(name))
 
-    /** The whole number of an argument, or null if it was left out. */
+    /** An integer argument, or null if it was omitted. */
     public fun longOrNull(name: String): Long? = read(name, "an integer") { if (it.isString) null else it.longOrNull }
 
-    /** The number of an argument. */
+    /** A number argument. */
     public fun double(name: String): Double = given(name, doubleOrNull(name))
 
-    /** The number of an argument, or null if it was left out. */
+    /** A number argument, or null if it was omitted. */
     public fun doubleOrNull(name: String): Double? = read(name, "a number") { if (it.isString) null else it.doubleOrNull }
 
-    /** An argument that is true or false. */
+    /** A boolean argument. */
     public fun boolean(name: String): Boolean = given(name, booleanOrNull(name))
 
-    /** An argument that is true or false, or null if it was left out. */
+    /** A boolean argument, or null if it was omitted. */
     public fun booleanOrNull(name: String): Boolean? = read(name, "true or false") { if (it.isString) null else it.booleanOrNull }
 
-    /** The instant of an argument. */
+    /** An instant argument. */
     public fun instant(name: String): Instant = given(name, instantOrNull(name))
 
-    /** The instant of an argument, or null if it was left out. */
+    /** An instant argument, or null if it was omitted. */
     public fun instantOrNull(name: String): Instant? = read(name, "an instant") { Instant.parseOrNull(it.content) }
 
-    /** The bytes of an argument. */
+    /** A bytes argument. */
     public fun bytes(name: String): ByteArray = given(name, bytesOrNull(name))
 
-    /** The bytes of an argument, or null if it was left out. */
+    /** A bytes argument, or null if it was omitted. */
     public fun bytesOrNull(name: String): ByteArray? =
         read(name, "bytes") { runCatching { Base64.getDecoder().decode(it.content) }.getOrNull() }
 
-    /** All of them as a [T], whose serializable properties are found by name. */
+    /** Decodes all arguments to a [T] with serializable properties of the same names. */
     public inline fun <reified T> decode(): T = decode(serializer<T>())
 
-    /** All of them as [deserializer] makes it. */
+    /** Decodes all arguments with [deserializer]. */
     public fun <T> decode(deserializer: DeserializationStrategy<T>): T =
         json.decode(deserializer) { "the arguments of action $action" }
 
@@ -96,13 +96,13 @@ public class ActionArguments internal constructor(private val action: String, pu
 
 private val format =
     Json {
-        // What the app's class has by default is what was meant when it was performed, also in its next version.
+        // The defaults at the time of the call are part of the arguments, also if the class changes later.
         encodeDefaults = true
         explicitNulls = false
         ignoreUnknownKeys = true
     }
 
-/** A value of the app; [what] names it in the message. */
+/** Converts a value of the app; [what] names it in the error message. */
 internal fun Any?.toJson(what: () -> String): JsonElement =
     when (this) {
         null, Unit -> JsonNull
@@ -110,25 +110,25 @@ internal fun Any?.toJson(what: () -> String): JsonElement =
         is String -> JsonPrimitive(this)
         is Boolean -> JsonPrimitive(this)
         is Byte, is Short, is Int, is Long -> JsonPrimitive(this as Number)
-        is Double -> if (isFinite()) JsonPrimitive(this) else throw RejoinException.InvalidInput("${what()}: JSON has no $this")
-        is Float -> if (isFinite()) JsonPrimitive(this) else throw RejoinException.InvalidInput("${what()}: JSON has no $this")
+        is Double -> if (isFinite()) JsonPrimitive(this) else throw RejoinException.InvalidInput("${what()}: JSON cannot represent $this")
+        is Float -> if (isFinite()) JsonPrimitive(this) else throw RejoinException.InvalidInput("${what()}: JSON cannot represent $this")
         is ByteArray -> JsonPrimitive(Base64.getEncoder().encodeToString(this))
         is Instant -> JsonPrimitive(toString())
         is Iterable<*> -> JsonArray(mapIndexed { number, it -> it.toJson { "${what()}: number ${number + 1}" } })
         is Map<*, *> ->
             JsonObject(
                 entries.associate { (name, value) ->
-                    val known = name as? String ?: throw RejoinException.InvalidInput("${what()}: names are text, not $name")
+                    val known = name as? String ?: throw RejoinException.InvalidInput("${what()}: names must be text, not $name")
                     known to value.toJson { "${what()}: $known" }
                 },
             )
         else -> throw RejoinException.InvalidInput(
-            "${what()}: ${this::class.qualifiedName} has no form in JSON here; give null, Boolean, a number, String, ByteArray, Instant, " +
+            "${what()}: ${this::class.qualifiedName} cannot be converted to JSON; use null, Boolean, a number, String, ByteArray, Instant, " +
                 "a list or map of these, a JsonElement, or a serializable class for all of it",
         )
     }
 
-/** A value of a serializable class. */
+/** Converts a value of a serializable class. */
 internal fun <T> T.toJson(serializer: SerializationStrategy<T>, what: () -> String): JsonElement =
     serialized(what) {
         format.encodeToJsonElement(serializer, this).bytes(serializer.descriptor) { list ->
@@ -155,7 +155,7 @@ private inline fun <T> serialized(what: () -> String, block: () -> T): T =
         throw RejoinException.InvalidInput("${what()}: ${why.message}", why)
     }
 
-/** The same with those members made anew by [make] that are bytes in the class. */
+/** Returns the object with the members that are bytes in the class replaced by [make]. */
 @OptIn(ExperimentalSerializationApi::class)
 private fun JsonElement.bytes(descriptor: SerialDescriptor, make: (JsonElement) -> JsonElement): JsonElement {
     if (this !is JsonObject || descriptor.kind != StructureKind.CLASS) return this
@@ -166,11 +166,11 @@ private fun JsonElement.bytes(descriptor: SerialDescriptor, make: (JsonElement) 
 @OptIn(ExperimentalSerializationApi::class)
 private fun SerialDescriptor.isBytes(): Boolean = serialName.removeSuffix("?") == BYTES
 
-/** The parameters that a class names. */
+/** The parameters that the properties of a class define. */
 @OptIn(ExperimentalSerializationApi::class)
 internal fun SerialDescriptor.toParameters(action: String): List<ActionParameter> {
     if (kind != StructureKind.CLASS && kind != StructureKind.OBJECT) {
-        throw RejoinException.Configuration("action $action: $serialName is no class, whose properties could be its parameters")
+        throw RejoinException.Configuration("action $action: $serialName is not a class with properties")
     }
     return (0 until elementsCount).map { number ->
         val element = getElementDescriptor(number)

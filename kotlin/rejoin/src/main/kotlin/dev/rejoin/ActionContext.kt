@@ -1,8 +1,9 @@
 /*
  * One run of an action's code.
  *
- * The engine calls it on a thread of its own and waits; here it becomes a coroutine that knows where it is, so that a call of the
- * client which would wait for the action itself is refused at once. What it throws goes back so that the engine knows it again.
+ * The engine calls it on one of its own threads and waits. Here it becomes a coroutine whose context marks the
+ * action, so that a client call that would wait for the action is rejected at once. Exceptions are translated so that
+ * the engine recognises its own errors.
  */
 package dev.rejoin
 
@@ -21,11 +22,11 @@ import dev.rejoin.ffi.ActionContext as FfiActionContext
 import dev.rejoin.ffi.RejoinException as FfiException
 
 /**
- * One run of an action, for as long as its code runs: the rows of its transaction, and a time and ids that are the same at each
- * run.
+ * The context of one run of an action: access to the rows of its transaction, and a time and ids that are the same in
+ * each run.
  *
- * What would be something else at another run is refused: tables that are not synced, chance, clocks, counters of the connection,
- * rowids.
+ * Anything that could differ between runs is rejected: tables that are not synced, random values, clocks, connection
+ * counters and rowids. Valid until the code returns.
  */
 public class ActionContext internal constructor(
     private val action: String,
@@ -35,30 +36,31 @@ public class ActionContext internal constructor(
     @Volatile
     private var over = false
 
-    /** Whether nothing can be done in it any more. */
+    /** Whether the run has ended. */
     internal val isOver: Boolean get() = over
 
-    /** When the action was performed. In its statements `rejoin_now()` is the same instant. */
+    /** When the action was performed. `rejoin_now()` in its statements returns the same instant. */
     public val time: Instant = Instant.fromEpochMilliseconds(ffi.timeMs())
 
-    /** The same as text, as all columns write it: `2026-01-02T03:04:05.000000Z`. */
+    /** [time] as text in the format of all columns: `2026-01-02T03:04:05.000000Z`. */
     public val timeText: String = ffi.time()
 
-    /** The id of the mutation that this run makes, or made. */
+    /** The id of this run's mutation. */
     public val mutationId: String = ffi.mutationId()
 
     /**
-     * Runs one statement, and tells how many rows it changed.
+     * Runs one statement and returns the number of changed rows.
      *
-     * @throws RejoinException.InvalidInput if it does not compile, or uses what an action may not use; the action goes on without it.
-     * @throws RejoinException.Constraint if a declared rule does not hold; the action goes on without it.
-     * @throws RejoinException.TransactionTimeout if the action was silent for too long: it is given up.
+     * @throws RejoinException.InvalidInput if the statement does not compile or uses something that actions may not
+     *   use; the action can continue.
+     * @throws RejoinException.Constraint if a declared rule is violated; the action can continue.
+     * @throws RejoinException.TransactionTimeout if the action ran no statement for too long; it is cancelled.
      */
     public suspend fun execute(sql: String, vararg params: Any?): Long = call { ffi.execute(sql, params.toSql()) }
 
     /**
-     * The rows of a statement, which may also write (`RETURNING`); it sees what the action wrote. Say `ORDER BY` where more than one
-     * row can come.
+     * Returns the rows of a statement, which may also write (`RETURNING`). It sees the action's writes. Use
+     * `ORDER BY` if more than one row is possible.
      *
      * @throws RejoinException as [execute].
      */
@@ -66,18 +68,18 @@ public class ActionContext internal constructor(
         RowBuffer.fromBytes(call { ffi.query(sql, params.toSql()) })
 
     /**
-     * The rows of a statement, each made into a [T].
+     * Returns the rows of a statement, each converted to a [T].
      *
      * @throws RejoinException as [execute].
      */
     public suspend fun <T> query(sql: String, vararg params: Any?, map: (Row) -> T): List<T> = query(sql, *params).mapRows(map)
 
     /**
-     * The id of a row of [table] that this action makes: the same at each run, and another one for each action.
+     * Returns the id for a row of [table] that this action creates: the same in each run, different for each action.
      *
-     * @param row at least the columns that are the table's identity ([Actions.identity]), or whatever its [Actions.projection] takes; of
-     *   the kinds that [perform] takes.
-     * @throws RejoinException.Action if this run was given the id already; nothing of the action is kept.
+     * @param row at least the columns of the table's identity ([Actions.identity]), or the input of its
+     *   [Actions.projection]; with values of the types that [perform] accepts.
+     * @throws RejoinException.Action if this run already received the same id; the action is rolled back.
      * @throws RejoinException.InvalidInput if the table has no identity, or a column of it is missing.
      */
     public suspend fun rowId(table: String, vararg row: Pair<String, Any?>): String {
@@ -88,47 +90,47 @@ public class ActionContext internal constructor(
     }
 
     /**
-     * Says no, in words for the user: nothing of the action is kept.
+     * Rejects the action with a message for the user; the action is rolled back.
      *
      * @throws RejoinException.Action always.
      */
     public fun refuse(words: String): Nothing =
         throw RejoinException.Action("action $action: $words", action, ActionFault.REFUSED, words)
 
-    /** Gives the handle back. */
+    /** Releases the handle. */
     internal fun end() {
         over = true
         ffi.destroy()
     }
 
     private suspend fun <T> call(call: suspend () -> T): T {
-        if (over) throw RejoinException.InvalidInput("action $action is over, and its context with it")
+        if (over) throw RejoinException.InvalidInput("action $action has ended")
         return crossing(block = call)
     }
 }
 
-/** The file whose actions run, as they know it. */
+/** The open file that a registry of actions belongs to. */
 internal class ActionHome {
-    /** Its name, as soon as it is open. */
+    /** The path, set once the file is open. */
     @Volatile
     var path: String? = null
 
-    /** What functions make of rows of these tables, for their ids; complete before the file is open. */
+    /** The projections by table; complete before the file is opened. */
     val projections = mutableMapOf<String, (Map<String, Any?>) -> Map<String, Any?>>()
 
     private val thrown = AtomicReference<Throwable>()
 
-    /** Keeps what an action's code has thrown for whoever performs it: only words cross the border. */
+    /** Stores what an action's code threw for the caller of `perform`: only messages cross the FFI boundary. */
     fun threw(error: Throwable) = thrown.set(error)
 
-    /** The same error, with what the code has thrown as its cause, if that is what it is about. */
+    /** Returns the error with the stored exception as its cause, if the error is about it. */
     fun explained(error: RejoinException.Callback): RejoinException.Callback {
         val last = thrown.getAndSet(null)?.takeIf { error.reason.endsWith(": $it") } ?: return error
         return RejoinException.Callback(error.reason, last)
     }
 }
 
-/** An action's code, as the engine calls it. */
+/** An action's code as the engine calls it. */
 internal class RunningAction(
     private val name: String,
     private val home: ActionHome,
@@ -144,7 +146,7 @@ internal class RunningAction(
         } catch (error: RejoinException) {
             throw error.toFfi()
         } catch (error: Throwable) {
-            if (error is CancellationException && !currentCoroutineContext().isActive) throw error // Nobody waits any more.
+            if (error is CancellationException && !currentCoroutineContext().isActive) throw error // The engine no longer waits.
             // Errors too: an AssertionError in an action must not end the engine's thread.
             home.threw(error)
             throw FfiException.Callback(error.toString())

@@ -1,8 +1,8 @@
 /*
- * The app's actions: what is registered before the file is opened.
+ * The app's actions, registered before the file is opened.
  *
- * Methods only collect; what is wrong is told by opening, all of it together. What runs is in ActionContext.kt, performing in
- * Perform.kt.
+ * The methods only collect; opening the file reports all problems together. ActionContext.kt runs actions, Perform.kt
+ * performs them.
  */
 package dev.rejoin
 
@@ -15,15 +15,15 @@ import dev.rejoin.ffi.ActionParameter as FfiActionParameter
 import dev.rejoin.ffi.ActionParameterType as FfiActionParameterType
 import dev.rejoin.ffi.ActionUpgrade as FfiActionUpgrade
 
-/** What a parameter of an action takes. */
+/** The type of an action's parameter. */
 public enum class ActionParameterType {
     /** Text without NUL. */
     TEXT,
 
-    /** A whole number of 64 bits. */
+    /** A 64-bit integer. */
     INTEGER,
 
-    /** A number; whole ones too. */
+    /** A number, integers included. */
     REAL,
 
     /** `true` or `false`; 1 or 0 in SQL. */
@@ -42,20 +42,20 @@ public enum class ActionParameterType {
 /**
  * A parameter of an action.
  *
- * @property name its name: letters, digits and `_`.
- * @property type what it takes.
- * @property optional whether it may be left out, or be null.
+ * @property name the name: letters, digits and `_`.
+ * @property type the type of the value.
+ * @property optional whether the argument may be omitted or null.
  */
 public data class ActionParameter(val name: String, val type: ActionParameterType, val optional: Boolean = false)
 
 /**
- * How arguments of an older version of an action become those of the present one, for a mutation that was performed with the older
- * and has to run again.
+ * Converts arguments of an older action version to the current one, for mutations that were performed with the older
+ * version and run again.
  *
  * @property version the older version.
- * @property rename old names, and the new ones.
- * @property set what is set where it is not there, of the kinds that [perform] takes.
- * @property drop what is not taken any more; before the renaming.
+ * @property rename old parameter names and their new names.
+ * @property set values for missing arguments, of the types that [perform] accepts.
+ * @property drop arguments to remove, before renaming.
  */
 public data class ActionUpgrade(
     val version: Long,
@@ -65,12 +65,12 @@ public data class ActionUpgrade(
 )
 
 /**
- * The actions of an app, and the rules that belong to them; handed to [RejoinClient.open]. What is added later has no effect on a
- * file that is open.
+ * The actions of an app and the rules that belong to them, passed to [RejoinClient.open]. Changes after that do not
+ * affect an open file.
  *
- * An action is run when it is performed, and again, at any time, when rows change under it before the server has it. So its code must
- * depend on nothing but its context and its arguments, and wait for nothing but the context: everybody who writes waits for it. It is
- * called on a thread of `Dispatchers.Default`.
+ * An action runs when it is performed, and again whenever its rows change before the server has accepted it. Its code
+ * must depend only on its context and its arguments, and wait only for the context: all writers wait for it. It runs
+ * on `Dispatchers.Default`.
  *
  * ```kotlin
  * val actions = Actions {
@@ -90,22 +90,26 @@ public class Actions(build: Actions.() -> Unit = {}) {
         build()
     }
 
-    /** Adds an action that is data, one JSON object: the same for every language. Its members stand in `docs/actions.md`. */
+    /** Adds a declared action, one JSON object, the same in all languages. `docs/actions.md` lists its members. */
     public fun declare(json: String): Unit = add { declare(json) }
 
     /**
-     * Adds an action that is code. Several versions of one name may stand side by side: the newest is performed.
+     * Adds an action in code. Several versions of one name may be registered; the newest is performed.
      *
-     * Whatever [run] throws, nothing of the action is kept: what the context threw arrives at [perform] as it is, [ActionContext.refuse]
-     * as [RejoinException.Action], anything else as the cause of a [RejoinException.Callback]. Where it runs again, the mutation is parked as
-     * [ParkReason.UNREPLAYABLE]. Without a statement for [RejoinConfig.transactionIdle], when it runs again for
-     * [ActionBudget.rebase], and by [RejoinClient.suspend] and [RejoinClient.shutdown], it is given up: its coroutine is cancelled.
+     * If [run] throws, the action is rolled back. [perform] throws exceptions of the context unchanged,
+     * [ActionContext.refuse] as [RejoinException.Action], and any other exception as the cause of a
+     * [RejoinException.Callback]. If that happens when the action runs again, the mutation is parked as
+     * [ParkReason.UNREPLAYABLE].
      *
-     * @param name its name.
-     * @param parameters what it takes.
-     * @param version rises when it does something else, or takes other arguments.
-     * @param upgrades the older versions whose arguments it takes over. A mutation of another one is laid down as it was recorded.
-     * @param run does it. What it gives is the action's value: null, [Unit] or of the kinds that [perform] takes.
+     * The coroutine is cancelled after [RejoinConfig.transactionIdle] without a statement, after
+     * [ActionBudget.rebase] when it runs again, and by [RejoinClient.suspend] and [RejoinClient.shutdown].
+     *
+     * @param name the action's name.
+     * @param parameters the parameters.
+     * @param version increase it when the behaviour or the parameters change.
+     * @param upgrades the older versions whose arguments can be converted. A mutation of any other version is applied
+     *   as recorded.
+     * @param run the code. Its result is the action's value: null, [Unit] or a type that [perform] accepts.
      */
     public fun handler(
         name: String,
@@ -120,10 +124,10 @@ public class Actions(build: Actions.() -> Unit = {}) {
         }
 
     /**
-     * As the other [handler], with the arguments as an [A] and the value as an [R]. A property of [A] is a parameter; one that has a
-     * default or may be null may be left out.
+     * As the other [handler], with the arguments as an [A] and the value as an [R]. Each property of [A] is a
+     * parameter; a property that is nullable or has a default is optional.
      *
-     * @throws RejoinException.Configuration if [A] is no class.
+     * @throws RejoinException.Configuration if [A] is not a class.
      */
     public fun <A, R> handler(
         name: String,
@@ -158,7 +162,10 @@ public class Actions(build: Actions.() -> Unit = {}) {
         noinline run: suspend (ActionContext, A) -> R,
     ): Unit = handler(name, serializer<A>(), serializer<R>(), version, upgrades, run)
 
-    /** Says what tells the rows of a table apart that one action makes: [ActionContext.rowId] makes their ids of these columns. */
+    /**
+     * Sets the identity columns of a table: [ActionContext.rowId] derives the ids of rows that an action creates from
+     * them.
+     */
     public fun identity(table: String, vararg columns: String): Unit =
         add { home ->
             identity(table, columns.asList())
@@ -166,8 +173,8 @@ public class Actions(build: Actions.() -> Unit = {}) {
         }
 
     /**
-     * [identity], where a function says it: what [project] makes of the row that [ActionContext.rowId] is given is its identity. A pure
-     * function; what it throws is what `rowId` throws. The `ids` of declared actions have their own.
+     * As [identity], with a function: the result of [project] for the row passed to [ActionContext.rowId] is its
+     * identity. It must be a pure function; `rowId` throws what it throws. Declared actions use their own `ids`.
      *
      * ```kotlin
      * projection("line") { row -> mapOf("day" to (row.getValue("at") as String).take(10)) }
@@ -180,8 +187,8 @@ public class Actions(build: Actions.() -> Unit = {}) {
         }
 
     /**
-     * Says that only actions write this table: any other local write is [RejoinException.InvalidInput]. What the server sends is laid
-     * down as ever.
+     * Makes a table writable by actions only: any other local write throws [RejoinException.InvalidInput]. Remote
+     * rows are applied as usual.
      */
     public fun onlyByActions(table: String): Unit = add { onlyByActions(table) }
 
@@ -189,7 +196,7 @@ public class Actions(build: Actions.() -> Unit = {}) {
         synchronized(entries) { entries.add(entry) }
     }
 
-    /** A registry for one opening; whoever asks for it destroys it. */
+    /** Creates the registry for one open; the caller destroys it. */
     internal fun toFfi(home: ActionHome): ActionRegistry {
         val registry = ActionRegistry()
         try {

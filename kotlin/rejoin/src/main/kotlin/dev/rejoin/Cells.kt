@@ -1,8 +1,8 @@
 /*
- * The cells of a row buffer: where they end, and what they hold.
+ * The cells of a row buffer: their length and their content.
  *
- * Every function takes the place of a cell's tag. A place comes from the row's index and was checked to lie within the cells;
- * each cell is checked to end there too before anything is read from it.
+ * Every function takes the offset of a cell's tag. Offsets come from the row index and were checked to lie within the
+ * cells. The end of each cell is checked before it is read.
  */
 package dev.rejoin
 
@@ -11,21 +11,21 @@ import java.nio.ByteOrder
 import java.nio.charset.CharacterCodingException
 import java.nio.charset.CodingErrorAction
 
-/** The bytes of a row buffer; cells lie before [end]. */
+/** The bytes of a row buffer; cells end before [end]. */
 internal class Cells(val bytes: ByteArray, val end: Int) {
-    // Absolute reads only, so threads may share it.
+    // Absolute reads only, so that threads can share it.
     private val view = ByteBuffer.wrap(bytes).order(ByteOrder.LITTLE_ENDIAN)
 
-    /** The four bytes at [at], unsigned. */
+    /** The unsigned 32-bit number at [at]. */
     fun number(at: Int): Long = view.getInt(at).toLong() and 0xFFFF_FFFFL
 
-    /** What the cell at [at] begins with. */
+    /** The tag of the cell at [at]. */
     fun tag(at: Int): Int {
         if (at >= end) throw cut()
         return bytes[at].toInt()
     }
 
-    /** Where the cell at [at] ends. */
+    /** The offset after the cell at [at]. */
     fun after(at: Int): Int {
         val tag = tag(at)
         val after =
@@ -42,12 +42,12 @@ internal class Cells(val bytes: ByteArray, val end: Int) {
                 Tag.TEXT32, Tag.BLOB32 -> at + 5 + length32(at)
                 else -> throw damaged("a cell has an unknown tag")
             }
-        // A sum past 2^31 is negative: lengths are at most what the array holds, so it cannot wrap twice.
+        // A sum beyond 2^31 is negative: lengths are at most the array size, so it cannot wrap twice.
         if (after > end || after < 0) throw cut()
         return after
     }
 
-    /** The integer in the cell at [at]; [isInteger] was asked before. */
+    /** The integer in the cell at [at]; call [isInteger] first. */
     fun integer(at: Int): Long {
         after(at)
         return when (bytes[at].toInt()) {
@@ -60,7 +60,7 @@ internal class Cells(val bytes: ByteArray, val end: Int) {
 
     fun isInteger(at: Int): Boolean = tag(at).let { it >= Tag.INT8 && it <= Tag.INT64 }
 
-    /** The real number in the cell at [at], with its bits as they are. */
+    /** The real number in the cell at [at], bit for bit. */
     fun real(at: Int): Double {
         after(at)
         return Double.fromBits(view.getLong(at + 1))
@@ -83,7 +83,7 @@ internal class Cells(val bytes: ByteArray, val end: Int) {
 
     fun isBlob(at: Int): Boolean = tag(at).let { it == Tag.BLOB8 || it == Tag.BLOB32 }
 
-    /** What the cell at [at] is, for messages. */
+    /** The kind of the cell at [at], for messages. */
     fun kind(at: Int): String =
         when (tag(at)) {
             Tag.NULL -> "NULL"
@@ -94,7 +94,7 @@ internal class Cells(val bytes: ByteArray, val end: Int) {
             else -> throw damaged("a cell has an unknown tag")
         }
 
-    /** Where the bytes of a text or blob begin: behind a length of one byte or of four. */
+    /** The offset of a text's or blob's bytes, after a length of one or four bytes. */
     private fun start(at: Int): Int = if (bytes[at].toInt().let { it == Tag.TEXT8 || it == Tag.BLOB8 }) at + 2 else at + 5
 
     private fun length32(at: Int): Int {
@@ -107,7 +107,7 @@ internal class Cells(val bytes: ByteArray, val end: Int) {
     private fun cut() = damaged("a cell is cut")
 }
 
-/** What a cell begins with. The engine writes the narrowest; a reader takes wider forms too. */
+/** The tags. The engine writes the narrowest form; a reader accepts all. */
 internal object Tag {
     const val NULL = 0
     const val INT8 = 1
@@ -125,7 +125,7 @@ internal fun damaged(how: String): RejoinException = RejoinException.Internal("r
 
 /** The text of these bytes, or null if they are not UTF-8. */
 internal fun utf8(bytes: ByteArray, start: Int, length: Int): String? {
-    // The JDK's fast way puts U+FFFD for what is no UTF-8; only a text with that character in it needs the strict look.
+    // The JDK's fast path replaces invalid UTF-8 with U+FFFD; only texts with that character need the strict decoder.
     val text = String(bytes, start, length, Charsets.UTF_8)
     return if (text.indexOf('\uFFFD') < 0 || isUtf8(bytes, start, length)) text else null
 }

@@ -1,8 +1,8 @@
 /*
- * What commits changed, as a flow.
+ * The tables that commits changed, as a flow.
  *
- * A collector that is slower than the writers gets one change that stands for several, so no touched table is missed; behind
- * many it hears of tables and no more of single rows, so nothing piles up. The engine's thread only puts a change down and goes on.
+ * If a collector is slower than the writers, changes are merged, so that no table is missed. Beyond a limit, keys are
+ * dropped and only tables are reported, so memory stays bounded. The engine's thread only appends and never waits.
  */
 package dev.rejoin
 
@@ -16,37 +16,38 @@ import kotlinx.coroutines.launch
 import dev.rejoin.ffi.Change as FfiChange
 import dev.rejoin.ffi.ChangeOrigin as FfiChangeOrigin
 
-/** Who wrote. */
+/** The origin of a change. */
 public enum class ChangeOrigin {
     /** The app, on this device. */
     LOCAL,
 
-    /** The server's answer. */
+    /** The server. */
     REMOTE,
 }
 
 /**
- * A table that was touched.
+ * A table that was changed.
  *
- * @property name its name.
- * @property keys the keys of the rows that were touched ([Long] or [String], mostly); null where only the table is known, as for
- *   the app's own tables, or after some 250 commits that nobody collected.
+ * @property name the table's name.
+ * @property keys the keys of the changed rows (mostly [Long] or [String]); null if only the table is known, as for
+ *   local-only tables or after about 250 uncollected commits.
  */
 public data class ChangedTable(val name: String, val keys: List<Any?>?)
 
 /**
- * The tables that one commit touched, or several of one origin that came while the collector was busy.
+ * The tables changed by one commit, or by several commits of one origin that happened while the collector was busy.
  *
- * @property origin who wrote.
- * @property tables what was touched. `sqlite_schema` is among them when the app changed the schema.
- * @property queue whether the queue, or the sync state of any row, changed.
+ * @property origin the origin of the change.
+ * @property tables the changed tables, including `sqlite_schema` if the app changed the schema.
+ * @property queue whether the queue or the sync state of a row changed.
  */
 public data class Change(val origin: ChangeOrigin, val tables: List<ChangedTable>, val queue: Boolean)
 
 /**
- * What commits change, from the moment of collecting on: those that touch one of [tables], or any if none is named.
+ * The changes of each commit from the start of collection on, limited to commits that change one of [tables] if any
+ * are given.
  *
- * Cold. A slow collector gets one change that stands for several, and misses none. The flow completes when the client is shut
+ * The flow is cold. A slow collector gets merged changes and misses none. The flow completes when the client is shut
  * down.
  *
  * ```kotlin
@@ -55,21 +56,21 @@ public data class Change(val origin: ChangeOrigin, val tables: List<ChangedTable
  */
 public fun RejoinClient.changes(vararg tables: String): Flow<Change> =
     channelFlow {
-        val news = Channel<Unit>(Channel.CONFLATED)
-        val mailbox = ChangeMailbox(news)
+        val signals = Channel<Unit>(Channel.CONFLATED)
+        val mailbox = ChangeMailbox(signals)
         val subscription = translated { ffi.onChange(tables.asList(), mailbox) }
         try {
-            // Nobody tells an observer that there will be no more calls.
-            launch { awaitEnd() }.invokeOnCompletion { news.close() }
-            for (signal in news) mailbox.take().forEach { send(it) }
+            // The engine does not notify observers of its end.
+            launch { awaitEnd() }.invokeOnCompletion { signals.close() }
+            for (signal in signals) mailbox.take().forEach { send(it) }
         } finally {
             subscription.cancel()
             subscription.destroy()
         }
     }.buffer(Channel.RENDEZVOUS)
 
-/** What was not collected yet. The engine's thread only appends; whoever collects makes one change for each origin of it. */
-internal class ChangeMailbox(private val news: SendChannel<Unit>) : ChangeObserver {
+/** Uncollected changes. The engine's thread only appends; the collector merges them to one change per origin. */
+internal class ChangeMailbox(private val signals: SendChannel<Unit>) : ChangeObserver {
     private var waiting = ArrayList<Change>()
 
     override fun onChange(change: FfiChange) {
@@ -78,25 +79,25 @@ internal class ChangeMailbox(private val news: SendChannel<Unit>) : ChangeObserv
             waiting.add(made)
             if (waiting.size >= KEPT) waiting = ArrayList(merged(waiting.map(Change::withoutKeys)))
         }
-        news.trySend(Unit)
+        signals.trySend(Unit)
     }
 
     fun take(): List<Change> = merged(synchronized(this) { waiting.also { waiting = ArrayList() } })
 
     companion object {
-        /** So many changes are kept one by one for a collector that is busy, as in the engine; beyond, keys are forgotten. */
+        /** Number of changes kept separately for a busy collector, as in the engine; beyond it, keys are dropped. */
         const val KEPT: Int = 256
     }
 }
 
-/** One change for each origin, in the order in which each was first heard of. */
+/** Merges changes to one per origin, in the order in which the origins first appear. */
 internal fun merged(changes: List<Change>): List<Change> {
     val origins = LinkedHashMap<ChangeOrigin, LinkedHashMap<String, LinkedHashSet<Any?>?>>()
     for (change in changes) {
         val tables = origins.getOrPut(change.origin) { LinkedHashMap() }
         for (table in change.tables) {
             val before = if (table.name in tables) tables[table.name] else LinkedHashSet()
-            // Of whole tables and single rows the whole table is the truth.
+            // Whole table and single rows: the whole table wins.
             tables[table.name] = table.keys?.let { keys -> before?.apply { addAll(keys) } }
         }
     }

@@ -1,23 +1,23 @@
 /*
- * What an app decides of a mutation that is parked or waits; giving one up alone (`discard`) is in Sync.kt.
+ * The app's decisions about parked and waiting mutations. Sync.kt has `discard`.
  *
- * Nothing of this needs a network; all of it is in the file when the call returns. What the choices mean stands in
- * docs/verdicts.md.
+ * Everything works offline and is in the file when the call returns. docs/verdicts.md explains the choices.
  */
 package dev.rejoin
 
 /**
- * Offers a parked mutation again, as it was written: it goes to the end of the queue, its rows show it at once, and what it compares
- * is what stands there now. So a conflict that the app has looked at ends by its word. Works offline.
+ * Retries a parked mutation unchanged: it moves to the end of the queue, its rows show it at once, and it is compared
+ * with the current values. This resolves a conflict in favour of the mutation. Works offline.
  *
- * @param id the mutation's name, from [pending].
- * @throws RejoinException.InvalidInput if there is none of this name, or it is not parked; nothing was changed.
- * @throws RejoinException.StandsOn while the mutation that makes its row is parked; nothing was changed.
+ * @param id the mutation's id, from [pending].
+ * @throws RejoinException.InvalidInput if there is no mutation with this id, or it is not parked; nothing was
+ *   changed.
+ * @throws RejoinException.StandsOn while the mutation that creates its row is parked; nothing was changed.
  */
 public suspend fun RejoinClient.retry(id: String): Unit = writing { ffi.retry(id) }
 
 /**
- * [retry] of a mutation, if it is parked, and of everything that was parked because of it, in their order; tells which they are.
+ * Retries a mutation, if it is parked, and all mutations parked because of it, in their order. Returns their ids.
  *
  * ```kotlin
  * client.edit(refused.id, listOf(Statement("UPDATE task SET title = ?", "good")))?.let { client.retryChain(it) }
@@ -28,26 +28,26 @@ public suspend fun RejoinClient.retry(id: String): Unit = writing { ffi.retry(id
 public suspend fun RejoinClient.retryChain(id: String): List<String> = writing { ffi.retryChain(id) }
 
 /**
- * Mends a parked or waiting mutation in one crossing: [statements] find what it wrote in the rows, on top of how they stand now, and
- * change it. What comes out is a new mutation of plain SQL at the end of the queue, in the place of the old one. Works offline. An
- * action is better mended by [performAgain].
+ * Replaces a parked or waiting mutation in one call to the engine. [statements] run on the current rows with the
+ * mutation's writes applied. The result is a new plain SQL mutation at the end of the queue that replaces the old
+ * one. Works offline. For actions prefer [performAgain].
  *
- * What was parked because of the old one now waits for the new one: [retryChain] with its id offers that again.
+ * Mutations parked because of the old one now wait for the new one: pass its id to [retryChain] to retry them.
  *
- * @param id the mutation's name, from [pending].
- * @return the new mutation's id; null if nothing is left.
- * @throws RejoinException as [RejoinClient.batch], and [RejoinException.InvalidInput] if there is no mutation of this name, or the
- *   server cannot take back what was sent. Nothing was changed then.
+ * @param id the mutation's id, from [pending].
+ * @return the new mutation's id; null if no change is left.
+ * @throws RejoinException as [RejoinClient.batch], and [RejoinException.InvalidInput] if there is no mutation with
+ *   this id or the server cannot withdraw what was sent. Then nothing was changed.
  */
 public suspend fun RejoinClient.edit(id: String, statements: List<Statement>): String? =
     writing { ffi.edit(id, statements.map(Statement::toFfi)) }
 
 /**
- * As the other [edit], in a transaction whose body may wait: it begins with what the mutation wrote laid upon the rows as they stand
- * now. If [body] throws, or the coroutine is cancelled, nothing was changed.
+ * As the other [edit], with a transaction whose body may wait. It starts with the mutation's writes applied to the
+ * current rows. If [body] throws or the coroutine is cancelled, nothing is changed.
  *
  * ```kotlin
- * val mended = client.edit(refused.id) { tx ->
+ * val edited = client.edit(refused.id) { tx ->
  *     val title = tx.query("SELECT title FROM task WHERE id = ?", id) { it.string(0) }.single()
  *     tx.execute("UPDATE task SET title = ? WHERE id = ?", ask(title), id)
  * }
@@ -62,8 +62,7 @@ public suspend fun RejoinClient.edit(id: String, body: suspend (Transaction) -> 
     }
 
 /**
- * [discard] of a mutation and of everything that stands on a row that it made, parked before or only by this; tells which they are,
- * it first.
+ * Discards a mutation and all mutations that depend on a row that it created. Returns their ids, the given one first.
  *
  * @throws RejoinException as [discard].
  */

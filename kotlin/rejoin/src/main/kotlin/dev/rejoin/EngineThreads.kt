@@ -1,9 +1,9 @@
 /*
- * The engine's threads, as the JVM sees them.
+ * Attaches the engine's threads to the JVM.
  *
- * A thread of the engine that calls into the JVM is attached to it. By itself JNA attaches and detaches with every call, which
- * costs more than the call; here a thread stays attached until it ends, which JNA notices. Attached threads are daemons: an
- * open client keeps no process from ending.
+ * A thread must be attached to call into the JVM. JNA attaches and detaches at every call, which costs more than the
+ * call itself. Here a thread stays attached until it ends. Attached threads are daemons: an open client does not keep
+ * the process alive.
  */
 package dev.rejoin
 
@@ -11,13 +11,13 @@ import com.sun.jna.CallbackThreadInitializer
 import com.sun.jna.Native
 import dev.rejoin.ffi.uniffiRustFutureContinuationCallbackImpl
 
-/** Prepared when it is first asked for, once in a process. */
+/** Initialised once per process, at first use. */
 internal object EngineThreads {
     init {
         val stays = CallbackThreadInitializer(true, false, "rejoin")
         Native.setCallbackThreadInitializer(uniffiRustFutureContinuationCallbackImpl, stays)
     }
 
-    /** Nothing to do but to have been here. */
+    /** Triggers the initialisation. */
     fun prepare(): Unit = Unit
 }

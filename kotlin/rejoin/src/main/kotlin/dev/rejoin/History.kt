@@ -1,5 +1,5 @@
 /*
- * What the server has accepted: to show it, to take it back, and to forget it.
+ * The accepted mutations: list, undo, redo and prune.
  */
 package dev.rejoin
 
@@ -13,14 +13,14 @@ import dev.rejoin.ffi.Undone as FfiUndone
 /**
  * A mutation that the server has accepted.
  *
- * @property seq its place in the queue, when it was there.
- * @property id its name, here and on the server.
+ * @property seq its former position in the queue.
+ * @property id its id, here and on the server.
  * @property action the action's name; null for plain SQL.
  * @property written when it was written.
- * @property accepted when its verdict came.
- * @property attempt the number of the attempt that was accepted, from 1.
- * @property undoes the mutation that it takes back, by undo or redo.
- * @property rows what it did, a row each; the old values are those that it displaced on the server.
+ * @property accepted when its verdict arrived.
+ * @property attempt the number of the accepted attempt, from 1.
+ * @property undoes the mutation that this one reverts, if it is an undo or a redo.
+ * @property rows its changes, one entry per row; old values are the server's values that it replaced.
  */
 public data class AcceptedMutation(
     val seq: Long,
@@ -33,79 +33,80 @@ public data class AcceptedMutation(
     val rows: List<PendingRow>,
 )
 
-/** What became of an undo or a redo. */
+/** The result of an undo or a redo. */
 public sealed interface Undone {
-    /** The mutation had no verdict yet: it was given up, as by [discard]. */
+    /** The mutation had no verdict yet and was discarded, as by [discard]. */
     public data object GivenUp : Undone
 
     /**
-     * A mutation takes it back; it waits to be sent like any other.
+     * A new mutation reverts it and waits to be sent.
      *
-     * @property id that mutation.
+     * @property id the new mutation.
      */
     public data class By(val id: String) : Undone
 
-    /** There was nothing to take back: the server's rows were so already before it. */
+    /** Nothing to revert: the server's rows already had these values before. */
     public data object Nothing : Undone
 }
 
 /**
- * How much of what was accepted is kept.
+ * Limits of the history.
  *
- * @property count most mutations. Default 1,000.
- * @property bytes most bytes of what they wrote. Default 16 MiB.
- * @property age how long, from the verdict on; a part of a second counts as a whole one. Default thirty days.
+ * @property count maximum number of mutations. Default 1,000.
+ * @property bytes maximum size of their writes. Default 16 MiB.
+ * @property age maximum age since the verdict, rounded up to whole seconds. Default 30 days.
  */
 public data class HistoryBounds(val count: Int? = null, val bytes: Int? = null, val age: Duration? = null)
 
 /**
- * What the server has accepted and the file still remembers, the newest first, at most [most].
+ * Returns up to [most] accepted mutations that are still in the history, newest first.
  *
- * @throws RejoinException.InvalidInput if [most] is below zero.
+ * @throws RejoinException.InvalidInput if [most] is negative.
  */
 public suspend fun RejoinClient.history(most: Int): List<AcceptedMutation> =
     writing { ffi.history(most.toMost()) }.map { it.toPublic() }
 
 /**
- * Takes a mutation back. One without a verdict is given up, as by [discard]; of an accepted one each column goes back to what it
- * displaced on the server, by a new mutation, which is only ever compared. Works offline. All of it, or nothing.
+ * Undoes a mutation. Without a verdict it is discarded, as by [discard]. If it was accepted, a new compare-only
+ * mutation restores the server's previous value of each column. Works offline and is atomic.
  *
- * @throws RejoinException.Changed with the rows if any of it does not stand any more; nothing was changed.
- * @throws RejoinException.InvalidInput if the file has forgotten it, and for a parked one, of which nothing is in the rows.
+ * @throws RejoinException.Changed with the rows, if any of them was changed since; nothing was changed.
+ * @throws RejoinException.InvalidInput if the mutation is no longer in the history, or is parked (a parked mutation
+ *   has no effect on rows).
  */
 public suspend fun RejoinClient.undo(id: String): Undone = writing { ffi.undo(id) }.toPublic()
 
 /**
- * Takes the undo of a mutation back.
+ * Reverts the undo of a mutation.
  *
- * @param id the one that was undone.
- * @throws RejoinException.InvalidInput if it was not undone, or is done again already.
+ * @param id the mutation that was undone.
+ * @throws RejoinException.InvalidInput if it was not undone, or was already redone.
  * @throws RejoinException.Changed as [undo].
  */
 public suspend fun RejoinClient.redo(id: String): Undone = writing { ffi.redo(id) }.toPublic()
 
 /**
- * Forgets what was accepted beyond these bounds, at once; tells how many mutations. They cannot be undone any more. Without a call
- * the default bounds are kept whenever something is accepted.
+ * Deletes history entries beyond these limits at once and returns how many. They can no longer be undone. Without
+ * this call the default limits are applied after each verdict.
  *
- * @throws RejoinException.InvalidInput if a bound is below zero.
+ * @throws RejoinException.InvalidInput if a limit is negative.
  */
 public suspend fun RejoinClient.prune(bounds: HistoryBounds): Long {
-    val asked = bounds.toFfi()
-    return writing { ffi.prune(asked) }.toLong()
+    val limits = bounds.toFfi()
+    return writing { ffi.prune(limits) }.toLong()
 }
 
 private fun HistoryBounds.toFfi(): FfiHistoryBounds {
     val whole = age?.let { if (it.isInfinite() || it == it.inWholeSeconds.seconds) it.inWholeSeconds else it.inWholeSeconds + 1 }
 
-    fun fitting(bound: String, given: Any?, isNegative: Boolean, number: Long?): UInt? {
-        if (isNegative) throw RejoinException.InvalidInput("a bound of the history, $bound: $given is below zero")
+    fun checked(bound: String, given: Any?, isNegative: Boolean, number: Long?): UInt? {
+        if (isNegative) throw RejoinException.InvalidInput("history limit $bound: $given is negative")
         return number?.coerceAtMost(UInt.MAX_VALUE.toLong())?.toUInt()
     }
     return FfiHistoryBounds(
-        count = fitting("count", count, (count ?: 0) < 0, count?.toLong()),
-        bytes = fitting("bytes", bytes, (bytes ?: 0) < 0, bytes?.toLong()),
-        ageSeconds = fitting("age", age, age?.isNegative() == true, whole),
+        count = checked("count", count, (count ?: 0) < 0, count?.toLong()),
+        bytes = checked("bytes", bytes, (bytes ?: 0) < 0, bytes?.toLong()),
+        ageSeconds = checked("age", age, age?.isNegative() == true, whole),
     )
 }
 

@@ -1,5 +1,5 @@
 /*
- * The platform's own HTTP, where an app prefers it to the built-in one.
+ * Lets the app replace the built-in HTTP client with the platform's.
  */
 package dev.rejoin
 
@@ -14,9 +14,9 @@ import dev.rejoin.ffi.HttpResponse as FfiHttpResponse
 import dev.rejoin.ffi.HttpTransport as FfiHttpTransport
 
 /**
- * A header of a request or of an answer.
+ * A header of a request or a response.
  *
- * @property name its name, in any case.
+ * @property name the name, in any case.
  * @property value its value.
  */
 public class HttpHeader(public val name: String, public val value: String)
@@ -25,10 +25,10 @@ public class HttpHeader(public val name: String, public val value: String)
  * A request to the server.
  *
  * @property method `GET` or `POST`.
- * @property url the whole address.
- * @property headers to be sent as they are. They carry the user's token: do not log them.
- * @property body the body as it goes over the wire, if there is one.
- * @property timeout the longest silence: until the answer begins, and between two pieces of it.
+ * @property url the full URL.
+ * @property headers the headers to send unchanged. They contain the user's token: do not log them.
+ * @property body the body as sent over the wire, if any.
+ * @property timeout the longest silence, before the response starts and between two parts of it.
  */
 public class HttpRequest(
     public val method: String,
@@ -39,30 +39,30 @@ public class HttpRequest(
 )
 
 /**
- * The server's answer.
+ * The server's response.
  *
- * @property status the HTTP status, whatever it is.
- * @property headers its headers.
+ * @property status the HTTP status.
+ * @property headers the headers.
  * @property body the whole body, decompressed.
  */
 public class HttpResponse(public val status: Int, public val headers: List<HttpHeader>, public val body: ByteArray)
 
 /**
- * Carries requests to the server, in place of the built-in HTTP.
+ * Sends requests to the server in place of the built-in HTTP client.
  *
- * With one of these the server's events are not listened to: the client asks at its interval, and when something was written.
+ * With a custom transport the client does not use the server's event stream: it syncs at its interval and after writes.
  */
 public interface HttpTransport {
     /**
-     * Sends one request and takes in the whole answer, whatever its status. Follows no redirect and tries nothing twice.
+     * Sends one request and returns the whole response, whatever its status. Must not follow redirects or retry.
      *
-     * Throw [RejoinException.Offline] only where the server cannot have seen the request; [ConnectException],
-     * [NoRouteToHostException] and [UnknownHostException] mean the same. Any other exception means that nobody knows: the
-     * request is made again later. Cancelled when the engine has lost interest in the answer.
+     * Throw [RejoinException.Offline] only if the request cannot have reached the server; [ConnectException],
+     * [NoRouteToHostException] and [UnknownHostException] mean the same. After any other exception the outcome is unknown
+     * and the request is sent again later. The coroutine is cancelled when the engine no longer needs the response.
      */
     public suspend fun send(request: HttpRequest): HttpResponse
 
-    /** Drops every open connection: after a suspension they are dead without knowing it. */
+    /** Closes all open connections; connections are dead after a suspension. */
     public fun disconnect() {}
 }
 
@@ -70,7 +70,7 @@ internal fun HttpTransport.toFfi(): FfiHttpTransport =
     object : FfiHttpTransport {
         override suspend fun send(request: FfiHttpRequest): FfiHttpResponse =
             answered {
-                val asked =
+                val publicRequest =
                     HttpRequest(
                         method = request.method,
                         url = request.url,
@@ -78,9 +78,9 @@ internal fun HttpTransport.toFfi(): FfiHttpTransport =
                         body = request.body,
                         timeout = request.timeoutMs.toLong().milliseconds,
                     )
-                val answer = unreachable { this@toFfi.send(asked) }
+                val answer = unreachable { this@toFfi.send(publicRequest) }
                 if (answer.status !in 0..UShort.MAX_VALUE.toInt()) {
-                    throw IllegalArgumentException("${answer.status} is no HTTP status")
+                    throw IllegalArgumentException("${answer.status} is not an HTTP status")
                 }
                 val headers = answer.headers.map { FfiHttpHeader(it.name, it.value) }
                 FfiHttpResponse(answer.status.toUShort(), headers, answer.body)
@@ -89,7 +89,7 @@ internal fun HttpTransport.toFfi(): FfiHttpTransport =
         override fun disconnect() = answered { this@toFfi.disconnect() }
     }
 
-/** The exceptions of the JDK that are thrown before anything was sent. */
+/** Translates the JDK's exceptions that are thrown before a request is sent. */
 private inline fun <T> unreachable(block: () -> T): T =
     try {
         block()

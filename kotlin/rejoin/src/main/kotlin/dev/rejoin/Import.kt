@@ -1,5 +1,5 @@
 /*
- * Moving over from the Synchro SDK: what a device has not sent comes along.
+ * Migration from the Synchro SDK, including unsent changes.
  */
 package dev.rejoin
 
@@ -8,12 +8,12 @@ import dev.rejoin.ffi.LeftOut as FfiLeftOut
 import dev.rejoin.ffi.SynchroImport as FfiSynchroImport
 
 /**
- * What became of a Synchro database that was taken over.
+ * The result of importing a Synchro database.
  *
- * @property tables the tables that both sides know, by name.
- * @property leftOut what was not taken and stays in the old file, with the reason.
- * @property takenBefore unsent edits that an earlier call had taken already.
- * @property awaiting mutations that wait for the first sync before they can be sent; zero if everything has been here.
+ * @property tables the imported tables, by name.
+ * @property leftOut what was not imported and stays in the old file, with the reason.
+ * @property takenBefore number of unsent edits that an earlier call already imported.
+ * @property awaiting number of mutations that can be sent only after the first sync; zero if the first sync is done.
  */
 public data class SynchroImport(
     val tables: List<ImportedTable>,
@@ -23,14 +23,14 @@ public data class SynchroImport(
 )
 
 /**
- * What was taken of a table.
+ * The result of importing one table.
  *
- * @property name its name.
- * @property rows rows that are seen as the old file had them, until the first sync brings the server's.
- * @property creates rows that the server had not been told of.
- * @property updates edits that the server had not been told of, one per row.
- * @property deletes deletes that the server had not been told of.
- * @property columnsLeftOut columns of the old table that the schema lacks; their values were not taken.
+ * @property name the table's name.
+ * @property rows number of rows that are visible until the first sync replaces them.
+ * @property creates number of unsent inserts.
+ * @property updates number of unsent edits, one per row.
+ * @property deletes number of unsent deletes.
+ * @property columnsLeftOut columns of the old table that the schema lacks; their values were not imported.
  */
 public data class ImportedTable(
     val name: String,
@@ -42,12 +42,12 @@ public data class ImportedTable(
 )
 
 /**
- * What was not taken of an old file.
+ * Data of the old file that was not imported.
  *
- * @property table the table, by its old name.
- * @property recordId the row; null where the whole table was left out.
- * @property unsent how many unsent edits this is about.
- * @property why why.
+ * @property table the table's old name.
+ * @property recordId the row; null if the whole table was left out.
+ * @property unsent number of unsent edits left out.
+ * @property why the reason.
  */
 public data class LeftOut(val table: String, val recordId: String?, val unsent: Int, val why: String)
 

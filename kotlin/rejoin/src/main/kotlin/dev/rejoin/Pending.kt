@@ -1,5 +1,5 @@
 /*
- * What waits for the server, in words that an app can show.
+ * The mutations that wait for the server, as values that an app can show.
  */
 package dev.rejoin
 
@@ -13,108 +13,108 @@ import dev.rejoin.ffi.PendingRow as FfiPendingRow
 import dev.rejoin.ffi.RowSyncState as FfiRowSyncState
 import dev.rejoin.ffi.Verdict as FfiVerdict
 
-/** Where a local write stands. */
+/** The state of a local mutation. */
 public enum class MutationState {
-    /** Waits to be sent. */
+    /** Waiting to be sent. */
     PENDING,
 
-    /** On its way. */
+    /** Being sent. */
     SENT,
 
-    /** Sent, and no answer came; it will be sent again as it is. */
+    /** Sent without a response; it is sent again unchanged. */
     UNCERTAIN,
 
-    /** Ended without being accepted; kept with its reason, blocks nothing. */
+    /** Not accepted; kept with its reason until the app decides. Blocks nothing. */
     PARKED,
 }
 
-/** Why a local write is parked. */
+/** Why a mutation is parked. */
 public enum class ParkReason {
-    /** A rule of the server refuses the content. */
+    /** The server rejected the content because of a rule. */
     REJECTED,
 
-    /** A row has changed since. */
+    /** The server's row changed after the edit. */
     CONFLICTED,
 
-    /** The server will not look at it. */
+    /** The server refused to evaluate it. */
     REFUSED,
 
-    /** An action cannot run again. */
+    /** The action cannot run again. */
     UNREPLAYABLE,
 
-    /** Something that it stands on was parked. */
+    /** A mutation that it depends on was parked. */
     DEPENDS,
 
-    /** What is left of one that was accepted in part. */
+    /** The remainder of a partly accepted mutation. */
     REMAINDER,
 
-    /** The server has failed on it too often, or for too long. */
+    /** The server failed on it too often or for too long. */
     SERVER_FAULT,
 }
 
-/** What was done to a row. */
+/** The kind of a change to a row. */
 public enum class PatchKind {
-    /** It was made. */
+    /** The row was inserted. */
     INSERT,
 
-    /** Columns were changed. */
+    /** Columns were updated. */
     UPDATE,
 
-    /** It was removed. */
+    /** The row was deleted. */
     DELETE,
 }
 
-/** What an app can show beside a row. */
+/** The sync state of a row, to show beside it. */
 public enum class RowSyncState {
-    /** Nothing of this device waits on it. */
+    /** No local edit is waiting. */
     SYNCED,
 
     /** An edit waits to be sent. */
     PENDING,
 
-    /** An edit is on its way. */
+    /** An edit is being sent. */
     SENT,
 
-    /** An edit was sent and no answer came; it will be sent again. */
+    /** An edit was sent without a response; it is sent again. */
     UNCERTAIN,
 
-    /** An edit was not accepted, and the app has not decided yet what becomes of it. */
+    /** An edit was not accepted and waits for the app's decision. */
     PARKED,
 }
 
 /**
- * What a local write did to a column. Values are null, [Long], [Double], [String] or [ByteArray].
+ * A local change to a column. Values are null, [Long], [Double], [String] or [ByteArray].
  *
  * @property name the column's name.
- * @property oldValue what stood there; null in an insert.
- * @property newValue what was written; null in a delete.
+ * @property oldValue the value before; null for an insert.
+ * @property newValue the value written; null for a delete.
  */
 public data class PendingColumn(val name: String, val oldValue: Any?, val newValue: Any?)
 
 /**
- * What a local write did to a row.
+ * A local change to a row.
  *
  * @property table the table's name.
- * @property key the row's key, as [PendingColumn]'s values.
- * @property operation what was done.
+ * @property key the row's key, with a value as in [PendingColumn].
+ * @property operation the kind of change.
  * @property columns all columns for an insert or a delete, the changed ones for an update.
  */
 public data class PendingRow(val table: String, val key: Any?, val operation: PatchKind, val columns: List<PendingColumn>)
 
 /**
- * A local write that the server has not accepted: one transaction of the app.
+ * A mutation that the server has not accepted: one transaction of the app.
  *
- * @property seq its place in the queue; rises.
- * @property id its name, here and on the server.
- * @property state where it stands.
+ * @property seq its position in the queue, ascending.
+ * @property id its id, here and on the server.
+ * @property state its state.
  * @property reason why it is parked, if it is.
- * @property detail the server's words, and both rows of a conflict, as JSON.
- * @property becauseOf the parked one that it stands on, if that is why it is parked.
- * @property blockedBy while it waits: the earlier one that must be accepted before it and that the server fails on at present.
+ * @property detail the server's message and, for a conflict, both rows, as JSON.
+ * @property becauseOf the parked mutation that it depends on, if that is why it is parked.
+ * @property blockedBy while it waits: the earlier mutation that it depends on and that the server currently fails on.
  * @property action the action's name; null for plain SQL.
  * @property written when it was written.
- * @property attempt the number of its attempt, from 1; rises when its content is offered anew after a verdict.
- * @property rows what it wrote, a row each, in the order of first touch.
+ * @property attempt the number of the attempt, from 1; increases when it is offered again after a verdict.
+ * @property rows its changes, one entry per row, in the order of first change.
  */
 public data class PendingMutation(
     val seq: Long,
@@ -131,29 +131,29 @@ public data class PendingMutation(
 )
 
 /**
- * How many local writes stand where.
+ * The number of mutations in each state.
  *
  * @property pending waiting to be sent.
- * @property sent on their way.
- * @property uncertain sent, without an answer.
- * @property parked not accepted; the app's to decide.
+ * @property sent being sent.
+ * @property uncertain sent without a response.
+ * @property parked not accepted, waiting for the app's decision.
  */
 public data class PendingCounts(val pending: Long, val sent: Long, val uncertain: Long, val parked: Long)
 
-/** How a local write ended. */
+/** The server's final answer on a mutation. */
 public sealed interface Verdict {
-    /** The server has it, and the rows show it. */
+    /** The server accepted it, and the rows show it. */
     public data object Accepted : Verdict
 
     /**
-     * It was not accepted; it is kept with its reason, and blocks nothing.
+     * It was not accepted; it is kept with its reason and blocks nothing.
      *
-     * @property reason why.
-     * @property detail the server's words, and both rows of a conflict, as JSON.
+     * @property reason why it is parked.
+     * @property detail the server's message and, for a conflict, both rows, as JSON.
      */
     public data class Parked(val reason: ParkReason?, val detail: String?) : Verdict
 
-    /** It is neither waiting nor known as accepted: discarded, or never written here. */
+    /** Neither waiting nor in the history: discarded, or never written on this device. */
     public data object Unknown : Verdict
 }
 

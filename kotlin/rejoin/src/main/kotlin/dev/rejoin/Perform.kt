@@ -1,5 +1,5 @@
 /*
- * Performing an action that was registered when the file was opened, and mending one by performing it again.
+ * Performs registered actions, and replaces an action by performing it again.
  */
 package dev.rejoin
 
@@ -11,42 +11,42 @@ import kotlinx.serialization.serializer
 import dev.rejoin.ffi.Performed as FfiPerformed
 
 /**
- * What became of an action that was performed.
+ * The result of an action.
  *
  * @property id the mutation that waits for the server; null if the action wrote nothing to synced tables.
- * @property value what the action gave back.
+ * @property value the value that the action returned.
  */
 public data class Performed(val id: String?, val value: JsonElement) {
     /**
-     * What the action gave back, as a [T].
+     * Decodes the action's value to a [T].
      *
-     * @throws RejoinException.InvalidInput if it is none. The action was performed all the same.
+     * @throws RejoinException.InvalidInput if it is not a [T]. The action was performed nevertheless.
      */
     public inline fun <reified T> decode(): T = decode(serializer<T>())
 
-    /** What the action gave back, as [deserializer] makes it. Throws as the other [decode]. */
-    public fun <T> decode(deserializer: DeserializationStrategy<T>): T = value.decode(deserializer) { "what the action gave back" }
+    /** Decodes the action's value with [deserializer]. Throws as the other [decode]. */
+    public fun <T> decode(deserializer: DeserializationStrategy<T>): T = value.decode(deserializer) { "the value of the action" }
 }
 
 /**
- * Performs an action: in one transaction, which becomes one mutation that knows its name and arguments. As long as no server has it,
- * it runs again when remote changes come in under it.
+ * Performs an action in one transaction. The transaction becomes one mutation that stores the action's name and
+ * arguments. Until the server has accepted it, it runs again when remote changes affect it.
  *
- * Works offline. If the coroutine is cancelled meanwhile, the action goes on and may have been performed.
+ * Works offline. If the coroutine is cancelled while it waits, the action may still be performed.
  *
  * ```kotlin
  * val taken = client.perform("take", "id" to "nails", "n" to 2)
  * val left = taken.decode<Long>()
  * ```
  *
- * @param arguments a value for each parameter by its name: null, [Boolean], [Byte], [Short], [Int], [Long], [Float], [Double],
+ * @param arguments a value per parameter name: null, [Boolean], [Byte], [Short], [Int], [Long], [Float], [Double],
  *   [String], [ByteArray], `kotlin.time.Instant`, lists and maps of these, or a [JsonElement].
- * @throws RejoinException.Action if there is no such action, for arguments that it does not take, for what its own rules refuse, and
- *   where its code does not end; nothing of it was kept.
- * @throws RejoinException.ActionTooSlow beyond [ActionBudget.run], and [RejoinException.ActionTooLarge] beyond [ActionBudget.bytes];
- *   nothing of it was kept.
- * @throws RejoinException.Callback if its code threw something of its own, which is its cause; nothing of it was kept.
- * @throws RejoinException.InvalidInput for an argument that has no form in JSON, and as [RejoinClient.execute].
+ * @throws RejoinException.Action if the action is unknown, an argument is invalid, one of the action's rules refuses, or
+ *   its code times out; it was rolled back.
+ * @throws RejoinException.ActionTooSlow beyond [ActionBudget.run], [RejoinException.ActionTooLarge] beyond
+ *   [ActionBudget.bytes]; it was rolled back.
+ * @throws RejoinException.Callback with the exception of the action's code as its cause; it was rolled back.
+ * @throws RejoinException.InvalidInput for an argument that cannot be converted to JSON, and as [RejoinClient.execute].
  */
 public suspend fun RejoinClient.perform(name: String, vararg arguments: Pair<String, Any?>): Performed = perform(name, arguments.toMap())
 
@@ -63,22 +63,22 @@ public suspend fun <A> RejoinClient.perform(name: String, serializer: Serializat
     performing(arguments.toJson(serializer) { "the arguments of action $name" }) { ffi.perform(name, it) }
 
 /**
- * Mends an action that is parked or waits: what it wrote leaves the rows, and the newest version of it is performed with these
- * arguments on what is there then. What comes out is a new mutation at the end of the queue, in the place of the old one; all of it or
- * nothing, also across a crash. Where nothing is written this time, there is no new one.
+ * Replaces a parked or waiting action: its writes are removed from the rows, and the newest version of the action is
+ * performed with these arguments on the current rows. The result is a new mutation at the end of the queue; there is none
+ * if nothing is written. The replacement is atomic, also across a crash.
  *
- * Works offline. What was parked because of the old one now waits for the new one: [retryChain] with its id offers that again. If the
- * coroutine is cancelled meanwhile, it goes on and may have been done.
+ * Works offline. Mutations parked because of the old one now wait for the new one: pass its id to [retryChain] to retry
+ * them. If the coroutine is cancelled while it waits, the call may still take effect.
  *
  * ```kotlin
- * val mended = client.performAgain(parked.id, "id" to "nails", "n" to 1)
- * mended.id?.let { client.retryChain(it) }
+ * val replaced = client.performAgain(parked.id, "id" to "nails", "n" to 1)
+ * replaced.id?.let { client.retryChain(it) }
  * ```
  *
- * @param id the mutation's name, from [pending].
- * @param arguments all that the action takes, as for [perform].
- * @throws RejoinException as [perform], and [RejoinException.InvalidInput] if there is no mutation of this name, it is no action, or the
- *   server cannot take back what was sent. Nothing was changed then.
+ * @param id the mutation's id, from [pending].
+ * @param arguments all arguments of the action, as for [perform].
+ * @throws RejoinException as [perform], and [RejoinException.InvalidInput] if there is no mutation with this id, it is
+ *   not an action, or the server cannot withdraw what was sent. Then nothing was changed.
  */
 public suspend fun RejoinClient.performAgain(id: String, vararg arguments: Pair<String, Any?>): Performed = performAgain(id, arguments.toMap())
 

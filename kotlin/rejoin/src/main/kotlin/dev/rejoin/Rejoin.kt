@@ -1,5 +1,5 @@
 /*
- * What concerns all clients of the process: the engine's log.
+ * Settings for all clients of the process: the engine's log.
  */
 package dev.rejoin
 
@@ -9,18 +9,18 @@ import kotlin.time.Instant
 import dev.rejoin.ffi.LogLevel as FfiLogLevel
 import dev.rejoin.ffi.LogRecord as FfiLogRecord
 
-/** How much is logged, from the least to the most. */
+/** The log level, from least to most verbose. */
 public enum class LogLevel {
-    /** What went wrong and should not. */
+    /** Failures that should not happen. */
     ERROR,
 
-    /** What went wrong and was mended or will be tried again. */
+    /** Failures that were corrected or will be retried. */
     WARN,
 
-    /** What the engine does, a line per deed. */
+    /** Operations, one line each. */
     INFO,
 
-    /** What it decides on the way. */
+    /** Decisions within operations. */
     DEBUG,
 
     /** Everything. */
@@ -28,13 +28,13 @@ public enum class LogLevel {
 }
 
 /**
- * A line of the log.
+ * A log record.
  *
- * @property level how grave it is.
- * @property at when.
- * @property target the part of the engine that speaks.
- * @property text what it says.
- * @property fields what belongs to it: names and values, in words.
+ * @property level the log level.
+ * @property at the time of the record.
+ * @property target the part of the engine that logs.
+ * @property text the message.
+ * @property fields additional names and values.
  */
 public data class LogRecord(
     val level: LogLevel,
@@ -44,19 +44,19 @@ public data class LogRecord(
     val fields: Map<String, String>,
 )
 
-/** Takes the engine's log. Called on one thread, one call after the other; what it throws is dropped. */
+/** Receives the engine's log. Called on one thread, one call at a time; its exceptions are dropped. */
 public fun interface RejoinLogger {
-    /** Takes one record. */
+    /** Receives one record. */
     public fun log(record: LogRecord)
 }
 
-/** What concerns all clients of the process. */
+/** Settings for all clients of the process. */
 public object Rejoin {
     /**
-     * Hands the engine's log to [logger] from now on, in place of the one before; with null nothing is logged.
+     * Sends the engine's log to [logger] in place of the previous one; null turns logging off.
      *
-     * Whoever logs in the engine never waits: records go through a bounded queue, and those that a slow logger loses are
-     * counted in the next record.
+     * Logging never blocks the engine: records go through a bounded queue, and the next record counts those that were
+     * dropped.
      *
      * ```kotlin
      * Rejoin.setLogger(LogLevel.INFO) { println("${it.level} ${it.target}: ${it.text}") }

@@ -1,9 +1,9 @@
 /*
- * The client: opening, reading, writing, and the end. Watching is in Watch.kt, syncing in Sync.kt.
+ * The client: opens a file, reads, writes and shuts down. Watch.kt has watched queries, Sync.kt has syncing.
  *
- * Promise: no call blocks a thread; what may wait is a suspend function. Whatever the engine or the app's own functions throw
- * arrives as a RejoinException. A cancelled caller only does not hear of the end: work that began goes on, except a
- * transaction, which is rolled back unless its commit had begun.
+ * No call blocks a thread; every call that may wait is a suspend function. All errors of the engine and of the app's
+ * callbacks arrive as RejoinException. Cancelling the caller does not stop work that has started, except a
+ * transaction: it is rolled back unless its commit has started.
  */
 package dev.rejoin
 
@@ -24,10 +24,10 @@ import dev.rejoin.ffi.StatusObserver as FfiStatusObserver
 import dev.rejoin.ffi.SyncStatus as FfiSyncStatus
 
 /**
- * An open database that keeps itself in step with a server.
+ * An open local database that syncs with a server.
  *
- * Everything but syncing works without a network. Safe to use from any thread and any number of coroutines: reads see the last
- * committed state and wait for nobody, writes take their turn.
+ * Everything except syncing works offline. Safe to use from any thread and any number of coroutines: reads see the
+ * last committed state and never wait; writes run one at a time.
  *
  * ```kotlin
  * val client = RejoinClient.open(RejoinConfig("notes.db", serverUrl = "https://sync.example.org"), tokens)
@@ -37,45 +37,47 @@ import dev.rejoin.ffi.SyncStatus as FfiSyncStatus
  * ```
  */
 public class RejoinClient private constructor(internal val ffi: FfiClient, internal val home: ActionHome) : AutoCloseable {
-    /** The file, by its full name. */
+    /** Absolute path of the database file. */
     public val path: String = ffi.path()
 
     private val statuses = MutableStateFlow(ffi.status().toPublic())
 
-    // Holds the flow and not the client, or the engine would keep alive for ever a client that nobody holds any more.
+    // References the flow, not the client: otherwise the engine would keep an unreferenced client alive.
     private val statusSubscription = ffi.onStatus(StatusRelay(statuses))
 
-    /** What syncing is doing, now and as it changes. */
+    /** The current sync status and its changes. */
     public val status: StateFlow<SyncStatus> = statuses.asStateFlow()
 
     /**
-     * The rows of a query, from the last committed state. Works offline and never waits for a write.
+     * Returns the rows of a query on the last committed state. Works offline and never waits for a write.
      *
-     * Inside a transaction it still sees the last committed state; use [Transaction.query] to see what was written there.
+     * Inside a transaction it still sees the last committed state; use [Transaction.query] to see the transaction's
+     * own writes.
      *
      * ```kotlin
      * val open = client.query("SELECT id, title FROM task WHERE done = ?", false)
      * ```
      *
-     * @throws RejoinException.InvalidInput if the statement does not compile, or writes, or a parameter is of a type that
-     *   SQLite cannot hold (see [Statement]).
+     * @throws RejoinException.InvalidInput if the statement does not compile or is not read-only, or a parameter has
+     *   a type that SQLite cannot store (see [Statement]).
      */
     public suspend fun query(sql: String, vararg params: Any?): RowBuffer =
         RowBuffer.fromBytes(crossing { ffi.query(sql, params.toSql()) })
 
     /**
-     * The rows of a query, each made into a [T] by [map].
+     * Runs a query and converts each row to a [T] with [map].
      *
      * ```kotlin
      * val titles = client.query("SELECT title FROM task WHERE done = ?", false) { it.string("title") }
      * ```
      *
-     * @throws RejoinException.InvalidInput as the other [query], and if [map] reads what is not there.
+     * @throws RejoinException.InvalidInput as the other [query], and if [map] reads a column that does not exist or
+     *   has another type.
      */
     public suspend fun <T> query(sql: String, vararg params: Any?, map: (Row) -> T): List<T> = query(sql, *params).mapRows(map)
 
     /**
-     * The rows of several queries, all from one state of the database, in one crossing to the engine.
+     * Runs several queries on the same database state in one call to the engine.
      *
      * @throws RejoinException.InvalidInput as [query].
      */
@@ -83,18 +85,19 @@ public class RejoinClient private constructor(internal val ffi: FfiClient, inter
         crossing { ffi.queryAll(statements.map(Statement::toFfi)) }.map(RowBuffer::fromBytes)
 
     /**
-     * Runs one statement in a transaction of its own, and tells how many rows it changed.
+     * Runs one statement in its own transaction and returns the number of changed rows.
      *
-     * What it writes to synced tables is on disk, in the queue, when this returns; it is pushed when there is a network. If the
-     * coroutine is cancelled meanwhile, the statement may have been done.
+     * When it returns, writes to synced tables are on disk and in the queue; they are pushed when there is a network.
+     * If the coroutine is cancelled while it waits, the statement may still take effect.
      *
-     * @throws RejoinException.InvalidInput if it does not compile or is not allowed, and inside this client's own transaction.
-     * @throws RejoinException.Constraint if a declared rule does not hold; nothing was changed.
+     * @throws RejoinException.InvalidInput if the statement does not compile or is not allowed, or the call is made
+     *   inside this client's own transaction.
+     * @throws RejoinException.Constraint if a declared rule is violated; nothing was changed.
      */
     public suspend fun execute(sql: String, vararg params: Any?): Long = writing { ffi.execute(sql, params.toSql()) }
 
     /**
-     * Runs one statement that writes and gives rows (`INSERT ... RETURNING`), in a transaction of its own.
+     * Runs one writing statement that returns rows (`INSERT ... RETURNING`) in its own transaction.
      *
      * @throws RejoinException as [execute].
      */
@@ -104,20 +107,21 @@ public class RejoinClient private constructor(internal val ffi: FfiClient, inter
     /**
      * Runs several statements without parameters, separated by `;`, in one transaction.
      *
-     * @throws RejoinException as [execute]; nothing of any of them was done then.
+     * @throws RejoinException as [execute]; then none of the statements took effect.
      */
     public suspend fun executeBatch(sql: String): Unit = writing { ffi.executeBatch(sql) }
 
     /**
-     * Runs several statements in one transaction and one crossing to the engine, and tells how many rows each changed.
+     * Runs several statements in one transaction and one call to the engine, and returns the number of rows that each
+     * changed.
      *
-     * What they write to synced tables is one mutation: the server accepts or refuses it as a whole.
+     * Their writes to synced tables form one mutation: the server accepts or rejects it as a whole.
      *
      * ```kotlin
      * client.batch(tasks.map { Statement("INSERT INTO task(id, title) VALUES (?, ?)", it.id, it.title) })
      * ```
      *
-     * @throws RejoinException as [execute]; nothing of any of them was done then.
+     * @throws RejoinException as [execute]; then none of the statements took effect.
      */
     public suspend fun batch(statements: List<Statement>): List<Long> =
         writing { ffi.batch(statements.map(Statement::toFfi)) }
@@ -125,11 +129,13 @@ public class RejoinClient private constructor(internal val ffi: FfiClient, inter
     /**
      * Runs [body] in one transaction: committed when it returns, rolled back when it throws or its coroutine is cancelled.
      *
-     * The body may wait for whatever it likes, but not for long: every other write waits for it, and after 5 s without a
-     * statement ([RejoinConfig.transactionIdle]) it is rolled back. A cancellation that comes when the commit has begun is
-     * too late: the transaction is committed all the same. Inside the body the client's own [execute], [transaction], [suspend],
-     * [shutdown] and whatever else would wait for this very transaction are refused with [RejoinException.InvalidInput]: all but
-     * queries, watches, [read], and what only tells the engine something.
+     * Keep the body short: every other write waits for it, and it is rolled back after 5 s without a statement
+     * ([RejoinConfig.transactionIdle]). Cancelling after the commit has started has no effect: the transaction is
+     * committed.
+     *
+     * Inside the body, [execute], [transaction], [suspend], [shutdown] and all other calls of the client that would
+     * wait for this transaction throw [RejoinException.InvalidInput]. Queries, watches, [read] and notifications such
+     * as [setNetwork] are allowed.
      *
      * ```kotlin
      * client.transaction { tx ->
@@ -138,19 +144,20 @@ public class RejoinClient private constructor(internal val ffi: FfiClient, inter
      * }
      * ```
      *
-     * @throws RejoinException.TransactionTimeout if the body stood still for too long.
-     * @throws RejoinException.Suspended or [RejoinException.Ended] if the client was suspended or shut down meanwhile.
+     * @throws RejoinException.TransactionTimeout if the body ran no statement for too long.
+     * @throws RejoinException.Suspended or [RejoinException.Ended] if the client was suspended or shut down during
+     *   the transaction.
      */
     public suspend fun <T> transaction(body: suspend (Transaction) -> T): T = holding({ ffi.begin() }) { it.run(body) }
 
     /**
-     * Runs [body] with one state of the database, whatever is written meanwhile. Waits for no write.
+     * Runs [body] on one snapshot of the database, unaffected by concurrent writes. Never waits for a write.
      *
      * ```kotlin
      * val (lists, tasks) = client.read { it.query("SELECT * FROM list") to it.query("SELECT * FROM task") }
      * ```
      *
-     * @throws RejoinException.TransactionTimeout if the body stood still for too long.
+     * @throws RejoinException.TransactionTimeout if the body ran no query for too long.
      */
     public suspend fun <T> read(body: suspend (Snapshot) -> T): T {
         val snapshot = Snapshot(crossing(HeldSnapshot::destroy) { ffi.beginRead() })
@@ -162,42 +169,43 @@ public class RejoinClient private constructor(internal val ffi: FfiClient, inter
     }
 
     /**
-     * Makes a table that stays on this device, unless it is there.
+     * Creates a local-only table if it does not exist.
      *
-     * @param definition what stands between the parentheses of `CREATE TABLE`.
-     * @throws RejoinException.InvalidInput if it refers to a synced table by a foreign key; nothing was made then.
+     * @param definition the text between the parentheses of `CREATE TABLE`.
+     * @throws RejoinException.InvalidInput if a foreign key references a synced table; nothing was created.
      */
     public suspend fun createTable(name: String, definition: String): Unit = writing { ffi.createTable(name, definition) }
 
     /**
-     * Adds a column to a table of the app's own.
+     * Adds a column to a local-only table.
      *
      * @param definition the column's name, type and constraints.
-     * @throws RejoinException.InvalidInput for a synced table, whose columns are the server's to change.
+     * @throws RejoinException.InvalidInput for a synced table: only the server changes its columns.
      */
     public suspend fun alterTable(name: String, definition: String): Unit = writing { ffi.alterTable(name, definition) }
 
     /**
-     * Makes an index on columns of a table, unless it is there, and tells its name. On synced tables too, where it survives
-     * changes of the schema.
+     * Creates an index on columns of a table if it does not exist, and returns its name. Indexes on synced tables
+     * survive schema changes.
      */
     public suspend fun createIndex(table: String, vararg columns: String): String =
         writing { ffi.createIndex(table, columns.asList()) }
 
     /**
-     * Makes a full-text index over columns of a synced table, and tells its name, `search_<table>`. It is kept in step with the
-     * table whoever writes, and stays on this device; the same one again stays as it is, another is made anew.
+     * Creates a full-text index over columns of a synced table and returns its name, `search_<table>`. The index
+     * follows local and remote writes and stays on this device. An identical index is kept; a different one is
+     * rebuilt.
      *
      * ```kotlin
      * client.createSearchIndex("place", "name", "note")
      * val found = client.query("SELECT place.* FROM search_place JOIN place USING (id) WHERE search_place MATCH ? ORDER BY rank", "cafe")
      * ```
      *
-     * Works offline; costs a scan of the table.
+     * Works offline; scans the table once.
      *
-     * @param tokenizer one of FTS5's; `trigram` finds parts of words. Default: `unicode61 remove_diacritics 2`.
-     * @throws RejoinException.InvalidInput for a table that is not synced, for no or an unknown column, and for an unknown
-     *   tokenizer; nothing was made then.
+     * @param tokenizer an FTS5 tokenizer; `trigram` matches substrings. Default: `unicode61 remove_diacritics 2`.
+     * @throws RejoinException.InvalidInput for a table that is not synced, no column, an unknown column or an unknown
+     *   tokenizer; nothing was created.
      */
     public suspend fun createSearchIndex(table: String, vararg columns: String, tokenizer: String? = null): String =
         writing { ffi.createSearchIndex(table, columns.asList(), tokenizer) }
@@ -210,36 +218,37 @@ public class RejoinClient private constructor(internal val ffi: FfiClient, inter
     public suspend fun dropSearchIndex(table: String): Unit = writing { ffi.dropSearchIndex(table) }
 
     /**
-     * Takes over an app's old Synchro database: what it had not sent is in the queue when this is done, and its rows are seen until
-     * the first sync brings the server's.
+     * Imports an app's old Synchro database. Its unsent changes are queued, and its rows are visible until the first
+     * sync replaces them.
      *
-     * The old file is copied and stays as it is; nobody may have it open meanwhile. All is taken in one transaction, or nothing;
-     * made again, the call takes what is new, and nothing twice. Works offline with a bundled schema.
+     * The old file is copied and not modified; no other connection may have it open. The import is one transaction. A
+     * repeated call imports only what is new. Works offline with a bundled schema.
      *
-     * @param old the path of the old file; its write-ahead log is looked for beside it.
-     * @throws RejoinException.InvalidInput for a file that is no Synchro database, and while no schema is known.
-     * @throws RejoinException.Storage for a damaged file, and where it cannot be copied; nothing was taken then.
+     * @param old the path of the old file; its write-ahead log is expected next to it.
+     * @throws RejoinException.InvalidInput if the file is not a Synchro database, or no schema is available yet.
+     * @throws RejoinException.Storage if the file is damaged or cannot be copied; nothing was imported.
      */
     public suspend fun importSynchro(old: String): SynchroImport = writing { ffi.importSynchro(old).toPublic() }
 
     /**
-     * Lets go of the file: rolls back what runs, closes every connection and drops every lock, as iOS demands of an app in the
-     * background. Nothing committed is lost; calls throw [RejoinException.Suspended] until [resume].
+     * Releases the file, as iOS requires of an app in the background: rolls back open transactions, closes all
+     * connections and drops all locks. No committed data is lost; calls throw [RejoinException.Suspended] until
+     * [resume].
      *
      * @throws RejoinException.InvalidInput inside this client's own transaction.
      */
     public suspend fun suspend(): Unit = writing { ffi.suspend() }
 
     /**
-     * Opens the file again after [suspend]; watched queries run once, for what was missed.
+     * Reopens the file after [suspend]. Each watched query runs once to pick up missed changes.
      *
-     * @throws RejoinException what opening throws; the client stays suspended then.
+     * @throws RejoinException as [open]; then the client stays suspended.
      */
     public suspend fun resume(): Unit = writing { ffi.resume() }
 
     /**
-     * Ends the client, and waits for it: what was handed in before is done, watches and flows end, syncing stops, the file is
-     * closed.
+     * Shuts the client down and waits: calls made before finish, watches and flows complete, syncing stops, the file
+     * is closed.
      *
      * Pending work stays in the file. Later calls throw [RejoinException.Ended]. Shutting down twice is no error.
      *
@@ -247,25 +256,25 @@ public class RejoinClient private constructor(internal val ffi: FfiClient, inter
      */
     public suspend fun shutdown(): Unit = writing { ffi.shutdown() }
 
-    /** Begins to end the client as [shutdown] does, and waits for nothing: fit for a user interface's thread. */
+    /** Starts [shutdown] without waiting for it; safe to call on a UI thread. */
     override fun close() {
-        // Undispatched: the end has begun when this returns.
+        // Undispatched: shutdown has started when this returns.
         closing.launch(start = CoroutineStart.UNDISPATCHED) { runCatching { ffi.shutdown() } }
     }
 
     /**
-     * One bundle of JSON for a bug report: versions, configuration, what waits and why, the schema, sizes. It holds no data of
-     * the app's rows and no credentials.
+     * Returns a JSON bundle for a bug report: versions, configuration, pending mutations with their reasons, schema
+     * and sizes. It contains no row data and no credentials.
      */
     public suspend fun diagnose(): String = writing { ffi.diagnose() }
 
-    /** For whatever needs the engine's writer: would it wait for this coroutine's own transaction, it is refused at once. */
+    /** For calls that need the engine's writer: throws if the call would wait for this coroutine's own transaction. */
     internal suspend fun <T> writing(call: suspend () -> T): T {
         refuseInside(path)
         return crossing(block = call)
     }
 
-    /** Runs [work] with the transaction that [begin] begins, and gives it back, whatever comes of it. */
+    /** Runs [work] in the transaction that [begin] starts, and always releases the handle. */
     internal suspend fun <T> holding(begin: suspend () -> HeldTransaction, work: suspend (Transaction) -> T): T {
         refuseInside(path)
         val transaction = Transaction(crossing(HeldTransaction::destroy, begin))
@@ -273,7 +282,7 @@ public class RejoinClient private constructor(internal val ffi: FfiClient, inter
             val inside = InsideTransaction(path, { transaction.isOver }, currentCoroutineContext()[InsideTransaction])
             return withContext(inside) { work(transaction) }
         } finally {
-            // Also where the coroutine was cancelled before the body began.
+            // Also runs if the coroutine was cancelled before the body started.
             transaction.end()
         }
     }
@@ -282,17 +291,17 @@ public class RejoinClient private constructor(internal val ffi: FfiClient, inter
         private val closing = CoroutineScope(SupervisorJob() + Dispatchers.Default)
 
         /**
-         * Opens the file, and makes it if there is none; works offline.
+         * Opens the file, creating it if it does not exist. Works offline.
          *
-         * A file that is open already in this process is shared, and must be opened with the same configuration; its token provider,
-         * transport and actions stay those of the first to open it.
+         * A file that is already open in this process is shared. It must be opened with the same configuration; the
+         * token provider, transport and actions of the first open stay in effect.
          *
-         * @param tokens gives the token that names the user; without it requests carry the configured user, which a server
-         *   believes on its own machine only.
-         * @param transport replaces the built-in HTTP.
-         * @param actions what [perform] can perform.
-         * @throws RejoinException.Configuration with every problem; see [RejoinConfig] and [Actions].
-         * @throws RejoinException.Storage if the file cannot be opened; nothing was changed then.
+         * @param tokens provides the token that identifies the user. Without it, requests carry the configured user,
+         *   which a server accepts only from its own machine.
+         * @param transport replaces the built-in HTTP client.
+         * @param actions the actions that [perform] can run.
+         * @throws RejoinException.Configuration with all problems found; see [RejoinConfig] and [Actions].
+         * @throws RejoinException.Storage if the file cannot be opened; nothing was changed.
          */
         public suspend fun open(
             config: RejoinConfig,
@@ -311,12 +320,12 @@ public class RejoinClient private constructor(internal val ffi: FfiClient, inter
             }
         }
 
-        /** Opens the file at [path] with the defaults, and no server. */
+        /** Opens the file at [path] with default settings and no server. */
         public suspend fun open(path: String): RejoinClient = open(RejoinConfig(path))
     }
 }
 
-/** Puts each status where it is watched. */
+/** Publishes each status to the flow. */
 private class StatusRelay(private val statuses: MutableStateFlow<SyncStatus>) : FfiStatusObserver {
     override fun onStatus(status: FfiSyncStatus) {
         statuses.value = status.toPublic()

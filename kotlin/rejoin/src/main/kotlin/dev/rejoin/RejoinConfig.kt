@@ -1,5 +1,5 @@
 /*
- * What an app configures. The engine owns the defaults and the limits; what is left out here is left to it.
+ * The configuration of a client. The engine owns defaults and limits; a null field uses the engine's default.
  */
 package dev.rejoin
 
@@ -11,59 +11,59 @@ import dev.rejoin.ffi.ConflictPolicy as FfiConflictPolicy
 import dev.rejoin.ffi.Durability as FfiDurability
 import dev.rejoin.ffi.MeteredPolicy as FfiMeteredPolicy
 
-/** When background syncing may use a metered network. A sync that the app asks for by name is never held back. */
+/** When background syncing may use a metered network. A sync that the app requests explicitly always runs. */
 public enum class MeteredPolicy {
-    /** As on any other network. */
+    /** Same as any other network. */
     ALLOW,
 
     /** Local writes are pushed, but pulls wait for an unmetered network. */
     PUSH_ONLY,
 
-    /** Nothing is exchanged until the network is unmetered. */
+    /** No sync until the network is unmetered. */
     NEVER,
 }
 
-/** What an acknowledged local write survives. Either survives the end of the app, by a crash or by the system. */
+/** What an acknowledged local write survives. In both modes it survives a crash or kill of the app. */
 public enum class Durability {
-    /** A power cut or a crash of the operating system may lose the last writes; what is left is a state that the app had. */
+    /** A power cut or a crash of the operating system may lose the last writes; the file stays consistent. */
     NORMAL,
 
-    /** A power cut as well, if the disk keeps its word: each commit waits until the disk has it. */
+    /** Also survives a power cut, if the disk honours flushes: each commit waits for the disk. */
     FULL,
 }
 
-/** What this device does where a foreign change meets an edit of plain SQL. An action is run again instead. */
+/** How this device resolves a conflict between a remote change and a plain SQL edit. Actions run again instead. */
 public enum class ConflictPolicy {
-    /** The server's row stands; the edit is parked with both rows. */
+    /** Keeps the server's row; the edit is parked with both rows. */
     ACCEPT_SERVER,
 
-    /** The edit's columns go over the server's row, and are sent again; the edit of a deleted row is parked. */
+    /** Applies the edit's columns on top of the server's row and sends them again. An edit of a deleted row is parked. */
     REBASE,
 
-    /** As [REBASE]; and the edit of a deleted row brings the row back. */
+    /** As [REBASE], but an edit of a deleted row restores the row. */
     KEEP_LOCAL,
 
-    /** As [ACCEPT_SERVER], with what the edit had found kept beside both rows, for the app to merge. */
+    /** As [ACCEPT_SERVER], and also keeps the values that the edit was based on, so that the app can merge. */
     MANUAL,
 
-    /** The server compares the times of both; the earlier one is parked as superseded. */
+    /** The server compares the times of both edits; the earlier one is parked as superseded. */
     LAST_WRITE_WINS,
 }
 
 /**
- * What actions may take, be they data or code: everybody who writes waits for them. What is left out has the engine's default.
+ * Limits for actions, declared or in code; all writers wait while an action runs. Null means the engine's default.
  *
- * @property run how long one run may take; of code it is one statement. One that takes longer is [RejoinException.ActionTooSlow].
- *   Default 2 s; from 0.1 s to a minute.
- * @property rebase how long all those together may run that one batch of remote rows makes run again. Code is given up at its end,
- *   and what is not done by then is laid down as it was recorded, if it fits. Default 2 s; from 0.1 s to a minute.
- * @property bytes how many bytes one run may write to synced tables: old and new values of each changed row. One that writes more is
- *   [RejoinException.ActionTooLarge]. Default 8 MiB; from 1 KiB to 1 GiB.
+ * @property run maximum duration of one run; for code, of one statement. Beyond it the run fails with
+ *   [RejoinException.ActionTooSlow]. Default 2 s; 0.1 s to 1 min.
+ * @property rebase maximum total duration of all runs caused by one batch of remote rows. At the limit, code is
+ *   cancelled and the remaining actions are applied as recorded where possible. Default 2 s; 0.1 s to 1 min.
+ * @property bytes maximum number of bytes that one run may write to synced tables, counting old and new values of
+ *   each changed row. Beyond it the run fails with [RejoinException.ActionTooLarge]. Default 8 MiB; 1 KiB to 1 GiB.
  */
 public data class ActionBudget(val run: Duration? = null, val rebase: Duration? = null, val bytes: Int? = null)
 
 /**
- * How a client is opened and how it syncs. Everything but the path may be left out.
+ * How a client opens its file and syncs. Only the path is required.
  *
  * ```kotlin
  * val config = RejoinConfig(
@@ -73,40 +73,42 @@ public data class ActionBudget(val run: Duration? = null, val rebase: Duration? 
  * )
  * ```
  *
- * Checked by [RejoinClient.open]: first what the engine cannot be told at all (a number below zero, a duration beyond 49 days), all of
- * that at once; then the limits below, all of those at once. A part of a millisecond counts as a whole one.
+ * [RejoinClient.open] first checks that each number and duration can be passed to the engine (not negative, at most
+ * 49 days), then the limits below. Each check reports all its problems together. Durations are rounded up to whole
+ * milliseconds.
  *
- * @property path the database's file; made if there is none. Its folder must exist.
- * @property serverUrl the server, as `https://host/prefix`. Without one the client works, and keeps what is written until there
- *   is one. `http://` is for a loopback address; see [allowHttp].
- * @property allowHttp whether [serverUrl] may be `http://` to a host that is not a loopback address. Others on the network can
- *   then read and change the rows, and steal the token. For development in a local network or from an emulator. Default: no.
- * @property userId whose data this file holds. Default: what the server says when the device registers; a plain Synchro server does
- *   not say it, there it is the `sub` of the token, if that is a JWT.
- * @property deviceName what to call this device in the server's list. Default `device`.
- * @property platform the kind of device. Default: the operating system's name.
- * @property appVersion the app's version, as `1.2.3`; the server may ask for a newer one. Default `0.0.0`.
- * @property schemaJson the schema's manifest, bundled with the app, so that the first start works offline. Default: fetched
- *   from the server.
- * @property policies what this device does about conflicts, by table. Default: what the server's manifest says of the table.
- * @property syncInterval how long after a pass the next begins by itself. Default 30 s; from a second to a day.
- * @property pushDebounce how long local writes are gathered before a push. Default 0.5 s; up to a minute.
- * @property ackDeadline how long an answer may take before the request counts as lost. Default 10 s; from a second to ten
- *   minutes.
- * @property transactionIdle how long a transaction may stand still before it is rolled back. Default 5 s; from 0.1 s to a minute.
- * @property actionBudget what actions may take. Default: what stands at [ActionBudget].
- * @property maxRetries how often a failed exchange is tried before the status says failed; it goes on trying at each interval.
- *   Default 5; up to 100.
- * @property serverFaultAttempts how often the server may fail on one local write before that is parked. Default 50; from 1 to
- *   10,000.
- * @property serverFaultAge how long the server may fail on it. Default a day; from a minute to 30 days.
- * @property pageSize rows asked for in one answer. Default 1,000; from 100 to 1,000.
- * @property batchSize mutations sent in one request. Default 100; from 100 to 1,000.
+ * @property path the database file, created if it does not exist. Its directory must exist.
+ * @property serverUrl the server, as `https://host/prefix`. Without it the client works offline and keeps all writes.
+ *   `http://` is accepted for loopback addresses only; see [allowHttp].
+ * @property allowHttp whether [serverUrl] may be `http://` to a host that is not a loopback address. Others on the
+ *   network can then read and change rows and steal the token. For development in a local network or from an
+ *   emulator. Default: false.
+ * @property userId the user whose data this file holds. Default: the user that the server returns at registration. A
+ *   plain Synchro server returns none; then the `sub` claim of the token, if it is a JWT.
+ * @property deviceName this device's name in the server's list. Default `device`.
+ * @property platform the kind of device. Default: the name of the operating system.
+ * @property appVersion the app's version, as `1.2.3`; the server may require a newer one. Default `0.0.0`.
+ * @property schemaJson the schema manifest, bundled with the app so that the first start works offline. Default:
+ *   fetched from the server.
+ * @property policies the conflict policy per table. Default: the policy in the server's manifest.
+ * @property syncInterval pause between two background sync passes. Default 30 s; 1 s to 1 day.
+ * @property pushDebounce how long local writes are collected before a push. Default 0.5 s; up to 1 min.
+ * @property ackDeadline how long to wait for a response before the request counts as lost. Default 10 s; 1 s to 10
+ *   min.
+ * @property transactionIdle how long a transaction may run no statement before it is rolled back. Default 5 s; 0.1 s
+ *   to 1 min.
+ * @property actionBudget limits for actions. Default: see [ActionBudget].
+ * @property maxRetries number of failed attempts after which the status is [SyncState.Failed]; attempts continue at
+ *   each interval. Default 5; up to 100.
+ * @property serverFaultAttempts number of server errors after which a mutation is parked. Default 50; 1 to 10,000.
+ * @property serverFaultAge how long the server may fail on a mutation before it is parked. Default 1 day; 1 min to 30
+ *   days.
+ * @property pageSize rows per response. Default 1,000; 100 to 1,000.
+ * @property batchSize mutations per request. Default 100; 100 to 1,000.
  * @property metered what may use a metered network. Default: everything.
- * @property durability what an acknowledged local write survives. Default: the end of the app, not a power cut.
- * @property readers connections that read. Default 4; from 1 to 16.
- * @property walLimit the write-ahead log is brought back into the database beyond this many bytes. Default 4 MiB; from 64 KiB to
- *   1 GiB.
+ * @property durability what an acknowledged local write survives. Default: a crash of the app, not a power cut.
+ * @property readers number of read connections. Default 4; 1 to 16.
+ * @property walLimit size in bytes beyond which the write-ahead log is checkpointed. Default 4 MiB; 64 KiB to 1 GiB.
  */
 public data class RejoinConfig(
     val path: String,
@@ -137,15 +139,15 @@ public data class RejoinConfig(
 internal fun RejoinConfig.toFfi(): ClientConfig {
     val problems = mutableListOf<String>()
 
-    fun fitting(field: String, given: Any?, number: Long?): UInt? {
+    fun checked(field: String, given: Any?, number: Long?): UInt? {
         if (number == null || number in 0..UInt.MAX_VALUE.toLong()) return number?.toUInt()
         problems += "$field: $given is ${if (number < 0) "below zero" else "more than the engine counts"}"
         return null
     }
 
-    fun millis(field: String, given: Duration?): UInt? = fitting(field, given, given?.wholeMillis())
+    fun millis(field: String, given: Duration?): UInt? = checked(field, given, given?.wholeMillis())
 
-    fun count(field: String, given: Int?): UInt? = fitting(field, given, given?.toLong())
+    fun count(field: String, given: Int?): UInt? = checked(field, given, given?.toLong())
 
     val config =
         ClientConfig(

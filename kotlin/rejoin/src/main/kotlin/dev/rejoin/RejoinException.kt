@@ -1,15 +1,15 @@
 /*
- * Everything that can go wrong, one class per decision that a caller can take.
+ * All errors, one class per decision that a caller can take.
  *
- * What is expected is no exception: a refused write is a verdict, being offline is a status. No exception of the generated
- * bindings leaves this package; `ffi/` errors are translated in one place (Translation.kt).
+ * Expected outcomes are not exceptions: a rejected mutation is a verdict, being offline is a status. Translation.kt
+ * translates all errors of the generated bindings (`ffi/`); none leaves this package.
  */
 package dev.rejoin
 
 import kotlin.time.Duration
 
 /**
- * Anything that can go wrong; the doc of each class says what became of the data.
+ * Base class of all errors; each class documents what happened to the data.
  *
  * ```kotlin
  * try {
@@ -19,22 +19,22 @@ import kotlin.time.Duration
  * }
  * ```
  *
- * The class is sealed, so that a `when` over it need no `else`.
+ * The class is sealed, so a `when` over it needs no `else`.
  *
- * @property reason what happened and the way out, for developers; holds no values of the user's rows.
+ * @property reason what happened and what to do, for developers; contains no row data.
  */
 public sealed class RejoinException(public val reason: String, cause: Throwable? = null) : Exception(reason, cause) {
     /**
-     * The call cannot be served as it stands: SQL that does not compile, a wrong value, an unknown table, a call of the client from
-     * inside its own transaction, for whose end it would wait. Nothing was changed.
+     * The call is invalid: SQL that does not compile, a wrong value, an unknown table, or a call inside the client's own
+     * transaction that would wait for its end. Nothing was changed.
      */
     public class InvalidInput(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
 
     /**
-     * A declared rule does not hold; the statement was rolled back.
+     * A declared rule is violated; the statement was rolled back.
      *
      * @property table the table.
-     * @property column the column, or columns joined by a comma.
+     * @property column the column, or several joined by a comma.
      * @property rule `NOT NULL`, `UNIQUE`, `CHECK name` or `FOREIGN KEY`.
      */
     public class Constraint(
@@ -46,11 +46,12 @@ public sealed class RejoinException(public val reason: String, cause: Throwable?
     ) : RejoinException(reason, cause)
 
     /**
-     * An action was not performed; nothing of it was kept.
+     * An action was not performed; it was rolled back.
      *
      * @property action the action's name.
-     * @property fault what kind of matter it is.
-     * @property words the app's own words for a refusal; what is wrong with the arguments; the table of two equal rows; else empty.
+     * @property fault the kind of failure.
+     * @property words for a refusal the app's message; for wrong arguments the problem; for two equal rows their table;
+     *   else empty.
      */
     public class Action(
         reason: String,
@@ -61,10 +62,10 @@ public sealed class RejoinException(public val reason: String, cause: Throwable?
     ) : RejoinException(reason, cause)
 
     /**
-     * One run of an action took longer than it may; nothing of it was kept. Do less at a time, or allow more.
+     * One run of an action exceeded its time limit; it was rolled back. Do less per run, or raise the limit.
      *
      * @property action the action's name.
-     * @property most what is allowed: [ActionBudget.run].
+     * @property most the limit: [ActionBudget.run].
      */
     public class ActionTooSlow(
         reason: String,
@@ -74,10 +75,10 @@ public sealed class RejoinException(public val reason: String, cause: Throwable?
     ) : RejoinException(reason, cause)
 
     /**
-     * One run of an action wrote more than it may; nothing of it was kept. Do less at a time, or allow more.
+     * One run of an action wrote more than its limit; it was rolled back. Write less per run, or raise the limit.
      *
      * @property action the action's name.
-     * @property mostBytes what is allowed: [ActionBudget.bytes].
+     * @property mostBytes the limit: [ActionBudget.bytes].
      */
     public class ActionTooLarge(
         reason: String,
@@ -87,61 +88,61 @@ public sealed class RejoinException(public val reason: String, cause: Throwable?
     ) : RejoinException(reason, cause)
 
     /**
-     * The mutation stands on a row that another one makes, which is parked; nothing was changed. Retry that, with its chain.
+     * The mutation depends on a row that a parked mutation creates; nothing was changed. Retry that one, with its chain.
      *
      * @property id the parked mutation.
      */
     public class StandsOn(reason: String, public val id: String, cause: Throwable? = null) : RejoinException(reason, cause)
 
     /**
-     * Mutations wait or are parked that were not named, and a reset gives nobody's work up unnamed; nothing was changed.
+     * A reset would delete waiting or parked mutations that were not named; nothing was changed.
      *
-     * @property waiting how many.
+     * @property waiting the number of such mutations.
      */
     public class Unsent(reason: String, public val waiting: Long, cause: Throwable? = null) : RejoinException(reason, cause)
 
     /**
-     * What was to be taken back does not stand any more: rows have changed since. Nothing was changed.
+     * Rows that the undo would restore have changed since. Nothing was changed.
      *
-     * @property rows the rows, as they were left and as they are.
+     * @property rows the rows, as the mutation left them and as they are now.
      */
     public class Changed(reason: String, public val rows: List<ChangedRow>, cause: Throwable? = null) : RejoinException(reason, cause)
 
-    /** The local database failed (disk full, damaged, read-only, open elsewhere); the transaction was rolled back. */
+    /** The local database failed (disk full, damaged, read-only, locked); the transaction was rolled back. */
     public class Storage(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
 
-    /** The file belongs to another user; nothing was touched. */
+    /** The file belongs to another user; nothing was changed. */
     public class WrongUser(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
 
     /**
-     * The configuration is wrong. The reason names every problem that was looked for: those of numbers that the engine cannot be told
-     * come first, and alone; the engine's own next.
+     * The configuration is invalid. The reason lists all problems of one check: first values that cannot be passed to the
+     * engine, otherwise the engine's own checks.
      */
     public class Configuration(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
 
-    /** The client is suspended, or was while this ran; the transaction was rolled back. */
+    /** The client is suspended, or was suspended during the call; the transaction was rolled back. */
     public class Suspended(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
 
-    /** The client was shut down, or the transaction is over. */
+    /** The client was shut down, or the transaction has ended. */
     public class Ended(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
 
-    /** A transaction stood still for too long and was rolled back. */
+    /** A transaction was idle for too long and was rolled back. */
     public class TransactionTimeout(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
 
-    /** No server could be reached; the queue is intact and will be sent again. */
+    /** No server was reachable; the queue is intact and will be sent. */
     public class Offline(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
 
-    /** Credentials are missing or refused; the queue waits until there are new ones. */
+    /** Credentials are missing or rejected; the queue waits for new ones. */
     public class Unauthorized(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
 
-    /** The server asks for a newer version of the app; the queue waits. */
+    /** The server requires a newer version of the app; the queue waits. */
     public class UpgradeRequired(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
 
     /**
-     * The server answered with an error; the queue is intact.
+     * The server responded with an error; the queue is intact.
      *
      * @property status the HTTP status.
-     * @property code the server's own word for it; empty from a server that has none.
+     * @property code the server's error code; empty if it sent none.
      * @property retryable whether the same request may succeed later.
      */
     public class Server(
@@ -152,13 +153,13 @@ public sealed class RejoinException(public val reason: String, cause: Throwable?
         cause: Throwable? = null,
     ) : RejoinException(reason, cause)
 
-    /** The server's answer is not of the protocol; nothing of it was applied. */
+    /** The server's response violates the protocol; nothing of it was applied. */
     public class Protocol(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
 
-    /** A function of the app failed while the engine waited for it. */
+    /** A callback of the app failed. */
     public class Callback(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
 
-    /** A bug of the engine, or bytes that somebody spoiled; the transaction was rolled back. Report it with `diagnose()`. */
+    /** A bug of the engine, or damaged bytes; the transaction was rolled back. Report it with `diagnose()`. */
     public class Internal(reason: String, cause: Throwable? = null) : RejoinException(reason, cause)
 }
 
@@ -167,27 +168,27 @@ public enum class ActionFault {
     /** No action of this name is registered. */
     UNKNOWN,
 
-    /** The arguments are not those that it takes. */
+    /** The arguments do not match the parameters. */
     ARGUMENTS,
 
-    /** A rule of the app says no. */
+    /** A rule of the app refused it. */
     REFUSED,
 
-    /** It makes two rows that nothing tells apart, and that have one id therefore. */
+    /** It creates two rows with the same identity, which would get the same id. */
     SAME_ROW,
 
-    /** Its code waits for something, and had not ended in time. */
+    /** Its code did not finish in time. */
     TIMED_OUT,
 }
 
 /**
- * A row that is not as a mutation left it. Values are null, [Long], [Double], [String] or [ByteArray].
+ * A row that changed after a mutation. Values are null, [Long], [Double], [String] or [ByteArray].
  *
  * @property table the table's name.
  * @property key the row's key.
- * @property columns the columns that have another value; empty if the row went, or is back.
- * @property wrote what the mutation wrote, by column; null if it removed the row.
- * @property present the row as it is seen now, by column; null if there is none.
+ * @property columns the columns with another value; empty if the row was deleted or restored.
+ * @property wrote the values that the mutation wrote, by column; null if it deleted the row.
+ * @property present the current row, by column; null if there is none.
  */
 public data class ChangedRow(
     val table: String,

@@ -1,14 +1,14 @@
 /*
- * One row of a result, with a typed getter for each kind of cell, by column number and by name.
+ * One row of a result, with typed getters by column number and by name.
  *
- * A getter either gives exactly what is stored or throws RejoinException.InvalidInput naming the column, what is there and
- * what was asked for. Nothing is converted in silence; an integer may be read as a real number where that is the same number
- * (`sum()` of whole numbers is one). The rule is that of all languages: docs/row-buffer.md, "Reading a cell as a type".
+ * A getter returns exactly the stored value or throws RejoinException.InvalidInput with the column, the stored type and
+ * the requested type. Nothing is converted silently; only an integer may be read as a real number of the same value
+ * (`sum()` of integers returns one). All languages share these rules: docs/row-buffer.md, "Reading a cell as a type".
  */
 package dev.rejoin
 
 /**
- * A row of a [RowBuffer]; its cells are decoded when they are asked for.
+ * A row of a [RowBuffer]; cells are decoded on access.
  *
  * Reading columns from left to right is fastest. Immutable, and safe to share between threads.
  *
@@ -23,8 +23,8 @@ public class Row internal constructor(
     internal val buffer: RowBuffer,
     private val start: Int,
 ) {
-    // The last column asked for (12 bits) and where it begins after `start` (20 bits), in one Int: threads that race here
-    // write whole values which are all true, as String.hashCode does. Columns beyond those bounds are not remembered.
+    // The last column read (12 bits) and its offset from `start` (20 bits) in one Int, so that racing threads write only
+    // valid values, as in String.hashCode. Columns beyond these sizes are not cached.
     private var mark: Int = 0
 
     /** The names of the columns, in order. */
@@ -36,7 +36,7 @@ public class Row internal constructor(
     /** Whether the cell is NULL. */
     public fun isNull(column: String): Boolean = isNull(buffer.numberOf(column))
 
-    /** The cell as it is stored: null, [Long], [Double], [String] or [ByteArray]. */
+    /** The stored value of the cell: null, [Long], [Double], [String] or [ByteArray]. */
     public operator fun get(column: Int): Any? {
         val at = at(column)
         return when (cells.tag(at)) {
@@ -48,7 +48,7 @@ public class Row internal constructor(
         }
     }
 
-    /** The cell as it is stored: null, [Long], [Double], [String] or [ByteArray]. */
+    /** The stored value of the cell: null, [Long], [Double], [String] or [ByteArray]. */
     public operator fun get(column: String): Any? = get(buffer.numberOf(column))
 
     /** The text in a column. */
@@ -67,14 +67,14 @@ public class Row internal constructor(
     /** The text in a column, or null if it is NULL. */
     public fun stringOrNull(column: String): String? = stringOrNull(buffer.numberOf(column))
 
-    /** The integer in a column, all 64 bits. */
+    /** The 64-bit integer in a column. */
     public fun long(column: Int): Long {
         val at = at(column)
         if (!cells.isInteger(at)) throw not(column, at, "an integer")
         return cells.integer(at)
     }
 
-    /** The integer in a column, all 64 bits. */
+    /** The 64-bit integer in a column. */
     public fun long(column: String): Long = long(buffer.numberOf(column))
 
     /** The integer in a column, or null if it is NULL. */
@@ -83,37 +83,37 @@ public class Row internal constructor(
     /** The integer in a column, or null if it is NULL. */
     public fun longOrNull(column: String): Long? = longOrNull(buffer.numberOf(column))
 
-    /** The integer in a column; one that does not fit an [Int] is an exception. */
+    /** The integer in a column; throws if it does not fit an [Int]. */
     public fun int(column: Int): Int {
         val number = long(column)
         if (number.toInt().toLong() != number) throw outOfRange(column, number, "Int")
         return number.toInt()
     }
 
-    /** The integer in a column; one that does not fit an [Int] is an exception. */
+    /** The integer in a column; throws if it does not fit an [Int]. */
     public fun int(column: String): Int = int(buffer.numberOf(column))
 
-    /** The integer in a column, or null if it is NULL; one that does not fit an [Int] is an exception. */
+    /** The integer in a column, or null if it is NULL; throws if it does not fit an [Int]. */
     public fun intOrNull(column: Int): Int? = if (isNull(column)) null else int(column)
 
-    /** The integer in a column, or null if it is NULL; one that does not fit an [Int] is an exception. */
+    /** The integer in a column, or null if it is NULL; throws if it does not fit an [Int]. */
     public fun intOrNull(column: String): Int? = intOrNull(buffer.numberOf(column))
 
-    /** The number in a column: a real one, or an integer that a [Double] holds exactly. */
+    /** The number in a column: a real number, or an integer that a [Double] represents exactly. */
     public fun double(column: Int): Double {
         val at = at(column)
         if (cells.tag(at) == Tag.REAL) return cells.real(at)
         if (!cells.isInteger(at)) throw not(column, at, "a real number")
         val number = cells.integer(at)
-        // 2^63 is what the largest integers are rounded to, and is taken back to the very largest.
+        // The largest integers round to 2^63, which converts back to Long.MAX_VALUE.
         if (number.toDouble().toLong() != number || number == Long.MAX_VALUE) throw outOfRange(column, number, "Double")
         return number.toDouble()
     }
 
-    /** The number in a column: a real one, or an integer that a [Double] holds exactly. */
+    /** The number in a column: a real number, or an integer that a [Double] represents exactly. */
     public fun double(column: String): Double = double(buffer.numberOf(column))
 
-    /** The [Float] nearest to a real number that is in its range, or the same number as an integer. */
+    /** The [Float] nearest to a real number in its range, or exactly the number of an integer. */
     internal fun float(column: Int): Float {
         val number = double(column)
         val nearest = number.toFloat()
@@ -129,7 +129,7 @@ public class Row internal constructor(
     /** The number in a column, or null if it is NULL. */
     public fun doubleOrNull(column: String): Double? = doubleOrNull(buffer.numberOf(column))
 
-    /** The truth value in a column: the integer 0 is false and 1 is true; any other is an exception. */
+    /** The boolean in a column: integer 0 is false, 1 is true; anything else throws. */
     public fun boolean(column: Int): Boolean {
         val at = at(column)
         if (!cells.isInteger(at)) throw not(column, at, "a truth value")
@@ -140,13 +140,13 @@ public class Row internal constructor(
         }
     }
 
-    /** The truth value in a column: the integer 0 is false and 1 is true; any other is an exception. */
+    /** The boolean in a column: integer 0 is false, 1 is true; anything else throws. */
     public fun boolean(column: String): Boolean = boolean(buffer.numberOf(column))
 
-    /** The truth value in a column, or null if it is NULL. */
+    /** The boolean in a column, or null if it is NULL. */
     public fun booleanOrNull(column: Int): Boolean? = if (isNull(column)) null else boolean(column)
 
-    /** The truth value in a column, or null if it is NULL. */
+    /** The boolean in a column, or null if it is NULL. */
     public fun booleanOrNull(column: String): Boolean? = booleanOrNull(buffer.numberOf(column))
 
     /** A copy of the bytes in a column. */
@@ -165,7 +165,7 @@ public class Row internal constructor(
     /** A copy of the bytes in a column, or null if it is NULL. */
     public fun bytesOrNull(column: String): ByteArray? = bytesOrNull(buffer.numberOf(column))
 
-    /** Column names and cells, as they are stored. */
+    /** The stored values by column name. */
     public fun toMap(): Map<String, Any?> {
         val map = LinkedHashMap<String, Any?>()
         columns.forEachIndexed { number, name -> if (name !in map) map[name] = get(number) }
@@ -185,7 +185,7 @@ public class Row internal constructor(
 
     private val cells: Cells get() = buffer.cells
 
-    /** Where the cell of a column begins. */
+    /** The offset of a column's cell. */
     private fun at(column: Int): Int {
         if (column < 0 || column >= buffer.columns.size) {
             throw RejoinException.InvalidInput("refused reading column $column: the result has ${columns.size} columns")

@@ -1,8 +1,8 @@
 /*
- * The rows of a result, as one block of bytes (docs/row-buffer.md), decoded where and when somebody looks.
+ * The rows of a result as one block of bytes (docs/row-buffer.md), decoded on access.
  *
- * The header, the names and the sum of the lengths are checked at once, each cell when it is read. Bytes that were cut or
- * changed give RejoinException.Internal, never a crash, a read outside or memory that the bytes themselves do not fill.
+ * The header, the names and the total length are checked on creation, each cell when it is read. Truncated or changed
+ * bytes throw RejoinException.Internal. They cause no crash, no out-of-bounds read and no oversized allocation.
  */
 package dev.rejoin
 
@@ -12,8 +12,8 @@ import java.nio.ByteOrder
 /**
  * The rows of a result.
  *
- * Nothing is decoded before somebody asks, so that rows which are not shown cost nothing. Immutable, and safe to share between
- * threads. Two buffers are equal if and only if their columns and all their cells are.
+ * Cells are decoded on access, so rows that are not shown cost nothing. Immutable, and safe to share between threads. Two
+ * buffers are equal if and only if their columns and all their cells are equal.
  *
  * ```kotlin
  * val tasks = client.query("SELECT id, title FROM task ORDER BY rank")
@@ -23,21 +23,21 @@ import java.nio.ByteOrder
  */
 public class RowBuffer private constructor(
     internal val cells: Cells,
-    /** The names of the columns, in order. Two may be the same; asking by name finds the first. */
+    /** The names of the columns, in order. Names may repeat; access by name uses the first. */
     public val columns: List<String>,
-    /** How many rows there are. */
+    /** The number of rows. */
     public val size: Int,
     private val body: Int,
 ) : Iterable<Row> {
-    // Built with the buffer, so that threads which share it see it whole.
+    // Built with the buffer, so that threads that share it see it complete.
     private val numbers: HashMap<String, Int> =
         HashMap<String, Int>(columns.size * 2).also { columns.forEachIndexed { number, name -> it.putIfAbsent(name, number) } }
 
-    /** Whether there is no row. */
+    /** Whether there are no rows. */
     public fun isEmpty(): Boolean = size == 0
 
     /**
-     * The row of this number, from 0.
+     * The row at index [number], from 0.
      *
      * @throws IndexOutOfBoundsException if there is no such row.
      */
@@ -61,13 +61,13 @@ public class RowBuffer private constructor(
             }
         }
 
-    /** A copy of the bytes, as [fromBytes] takes them. */
+    /** A copy of the bytes, for [fromBytes]. */
     public fun toBytes(): ByteArray = cells.bytes.copyOf()
 
     /**
-     * Each row made into a [T] by [transform], in order. As `map`, without growing the list.
+     * Converts each row to a [T] with [transform], in order, into a list of the right size.
      *
-     * @throws RejoinException.InvalidInput if [transform] reads a column that is not there or holds something else.
+     * @throws RejoinException.InvalidInput if [transform] reads a column that does not exist or has another type.
      */
     public inline fun <T> mapRows(transform: (Row) -> T): List<T> {
         val made = ArrayList<T>(size)
@@ -75,7 +75,7 @@ public class RowBuffer private constructor(
         return made
     }
 
-    /** The number of the column [name]; the first of that name. */
+    /** The index of the first column with this name. */
     internal fun numberOf(name: String): Int =
         numbers[name] ?: throw RejoinException.InvalidInput(
             "refused reading column $name: the result has the columns ${columns.joinToString()}",
@@ -95,9 +95,9 @@ public class RowBuffer private constructor(
         private const val HEADER = 20
 
         /**
-         * Reads the header of [bytes]; cells are checked when they are read. Takes the array over: do not write to it.
+         * Reads the header of [bytes]; cells are checked when they are read. Keeps the array: do not modify it.
          *
-         * @throws RejoinException.Internal if these are not the bytes of a row buffer, all of them.
+         * @throws RejoinException.Internal if the bytes are not a complete row buffer.
          */
         public fun fromBytes(bytes: ByteArray): RowBuffer {
             if (bytes.size < HEADER) throw damaged("shorter than its header")
@@ -105,7 +105,7 @@ public class RowBuffer private constructor(
             if (header.getInt(0) != MAGIC) throw damaged("does not begin with RJB1")
             val number = { at: Int -> header.getInt(at).toLong() and 0xFFFF_FFFFL }
             val rows = number(8)
-            // Each sum is below 2^36, so a Long holds it whatever the bytes say.
+            // Each sum is below 2^36, so a Long holds it for any input.
             val body = HEADER + number(12)
             val end = body + number(16)
             if (end + 4 * rows != bytes.size.toLong()) throw damaged("its lengths do not add up")
@@ -114,7 +114,7 @@ public class RowBuffer private constructor(
         }
 
         private fun names(bytes: ByteArray, header: ByteBuffer, end: Int, count: Long): List<String> {
-            // Each name takes four bytes at least, so a damaged count cannot ask for more memory than there are bytes.
+            // Each name takes at least four bytes, so a damaged count cannot cause an oversized allocation.
             if (count > (end - HEADER) / 4) throw damaged("more columns than names")
             val names = ArrayList<String>(count.toInt())
             var at = HEADER

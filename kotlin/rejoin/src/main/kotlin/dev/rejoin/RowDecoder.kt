@@ -1,9 +1,9 @@
 /*
- * Rows into objects by kotlinx.serialization.
+ * Decodes rows to objects with kotlinx.serialization.
  *
- * A class's properties are found by column name (`@SerialName` counts). How a result's columns meet a class is worked out once
- * per result, so that a row costs its cells and nothing else. What a cell may become is what Row's getters allow; a property
- * that is itself an object is refused with the way out.
+ * Properties are matched to columns by name (`@SerialName` applies). The mapping is computed once per result, so a row
+ * costs only its cells. Row's getters define the allowed conversions; a nested object is rejected with a message that
+ * says what to do instead.
  */
 package dev.rejoin
 
@@ -21,12 +21,11 @@ import kotlinx.serialization.modules.SerializersModule
 import kotlinx.serialization.serializer
 
 /**
- * Each row as a [T], whose serializable properties are found by column name.
+ * Decodes each row to a [T] with serializable properties of the same names as the columns.
  *
- * A column that the class does not know is passed over; a property without a column takes its default. `Boolean` is an integer
- * column of 0 and 1, an enum a text column with the entry's name, `ByteArray` a column of bytes. A number of any width is checked
- * against its range; only a real number that becomes a `Float` is rounded. A result of one column can be decoded to a plain
- * `String`, `Long` and so on.
+ * Unknown columns are ignored; a property without a column uses its default. `Boolean` reads an integer of 0 or 1, an
+ * enum the text of the entry's name, `ByteArray` bytes. Numbers are range-checked; only a real number that becomes a
+ * `Float` is rounded. A result with one column can be decoded to a plain `String`, `Long` and so on.
  *
  * ```kotlin
  * @Serializable
@@ -35,12 +34,13 @@ import kotlinx.serialization.serializer
  * val tasks: List<Task> = client.query("SELECT * FROM task").decode()
  * ```
  *
- * @throws RejoinException.InvalidInput if a cell does not fit its property, or a property without default has no column.
+ * @throws RejoinException.InvalidInput if a cell does not fit its property, or a property without a default has no
+ *   column.
  */
 public inline fun <reified T> RowBuffer.decode(): List<T> = decode(serializer<T>())
 
 /**
- * Each row as [deserializer] makes it.
+ * Decodes each row with [deserializer].
  *
  * @throws RejoinException.InvalidInput as the other [decode].
  */
@@ -50,21 +50,21 @@ public fun <T> RowBuffer.decode(deserializer: DeserializationStrategy<T>): List<
 }
 
 /**
- * This row as a [T]. For many rows [RowBuffer.decode] is faster.
+ * Decodes this row to a [T]. For many rows [RowBuffer.decode] is faster.
  *
  * @throws RejoinException.InvalidInput as [RowBuffer.decode].
  */
 public inline fun <reified T> Row.decode(): T = decode(serializer<T>())
 
 /**
- * This row as [deserializer] makes it.
+ * Decodes this row with [deserializer].
  *
  * @throws RejoinException.InvalidInput as [RowBuffer.decode].
  */
 public fun <T> Row.decode(deserializer: DeserializationStrategy<T>): T =
     RowDecoder(RowPlan(deserializer.descriptor, buffer)).decode(this, deserializer)
 
-/** Which column each property of a class takes; -1 where the result has none. */
+/** The column of each property of a class; -1 if the result has none. */
 @OptIn(ExperimentalSerializationApi::class)
 internal class RowPlan(val descriptor: SerialDescriptor, buffer: RowBuffer) {
     val isObject = descriptor.kind == StructureKind.CLASS && !descriptor.isInline
@@ -76,7 +76,7 @@ internal class RowPlan(val descriptor: SerialDescriptor, buffer: RowBuffer) {
             intArrayOf(0)
         }
 
-    /** Whether each property has a column, so that the generated code may read them straight down. */
+    /** Whether each property has a column, so that the generated code may read them in sequence. */
     val isWhole = columns.none { it < 0 }
 
     init {
@@ -100,7 +100,7 @@ internal class RowDecoder(private val plan: RowPlan) : CompositeDecoder {
     fun <T> decode(row: Row, deserializer: DeserializationStrategy<T>): T {
         this.row = row
         next = 0
-        cell.stand(row, if (plan.isObject) CellDecoder.WHOLE_ROW else 0)
+        cell.moveTo(row, if (plan.isObject) CellDecoder.WHOLE_ROW else 0)
         return translated { cell.decodeSerializableValue(deserializer) }
     }
 
@@ -163,24 +163,24 @@ internal class RowDecoder(private val plan: RowPlan) : CompositeDecoder {
             null
         }
 
-    private fun at(index: Int): CellDecoder = cell.also { it.stand(row, plan.columns[index]) }
+    private fun at(index: Int): CellDecoder = cell.also { it.moveTo(row, plan.columns[index]) }
 
     /** Called by [CellDecoder] for the row's own object. */
     fun begin(): CompositeDecoder = this
 }
 
-/** Decodes one cell; standing on [WHOLE_ROW] it opens the row's object. */
+/** Decodes one cell; at [WHOLE_ROW] it opens the row's object. */
 @OptIn(ExperimentalSerializationApi::class)
 internal class CellDecoder(private val rows: RowDecoder) : Decoder {
     private lateinit var row: Row
     private var column = 0
 
-    /** Whether an unsigned integer is asked for: as the signed one of its width with the same bits. */
+    /** Whether an unsigned integer is expected: read as the signed one of the same width and bits. */
     private var unsigned = false
 
     override val serializersModule: SerializersModule get() = rows.serializersModule
 
-    fun stand(row: Row, column: Int) {
+    fun moveTo(row: Row, column: Int) {
         this.row = row
         this.column = column
         unsigned = false
@@ -248,7 +248,7 @@ internal class CellDecoder(private val rows: RowDecoder) : Decoder {
     }
 
     companion object {
-        /** Instead of a column's number. */
+        /** Used instead of a column's number. */
         const val WHOLE_ROW = -1
 
         private val BYTES = ByteArraySerializer().descriptor

@@ -1,7 +1,7 @@
 /*
- * Kotlin values as SQLite stores them.
+ * Conversion of Kotlin values to SQLite values.
  *
- * One table for all parameters. What is not in it is refused by name; nothing is turned into text in silence.
+ * One table for all parameters. Other types are rejected by name; nothing is converted to text silently.
  */
 package dev.rejoin
 
@@ -9,7 +9,7 @@ import dev.rejoin.ffi.SqlValue
 import dev.rejoin.ffi.Statement as FfiStatement
 
 /**
- * A statement and what is bound to its question marks, for [RejoinClient.batch] and [RejoinClient.queryAll].
+ * A statement and its parameter values, for [RejoinClient.batch] and [RejoinClient.queryAll].
  *
  * ```kotlin
  * Statement("UPDATE task SET done = ? WHERE id = ?", true, "t1")
@@ -25,10 +25,10 @@ public class Statement(public val sql: String, public vararg val params: Any?) {
     override fun toString(): String = "Statement($sql, ${params.size} params)"
 }
 
-/** A value for each `?`. */
+/** Converts the value for each `?`. */
 internal fun Array<out Any?>.toSql(): List<SqlValue> = mapIndexed { number, value -> value.toSql { "parameter ${number + 1}" } }
 
-/** A single value; [what] names it in the message. */
+/** Converts a single value; [what] names it in the error message. */
 internal inline fun Any?.toSql(what: () -> String): SqlValue =
     when (this) {
         null -> SqlValue.Null
@@ -46,7 +46,7 @@ internal inline fun Any?.toSql(what: () -> String): SqlValue =
         )
     }
 
-/** As [Row.get] gives it. */
+/** The value as [Row.get] returns it. */
 internal fun SqlValue.toKotlin(): Any? =
     when (this) {
         is SqlValue.Null -> null

@@ -1,7 +1,5 @@
 /*
- * What syncing is doing, as values to show.
- *
- * Being offline is a state among others, no exception.
+ * The sync status, as values to show. Being offline is one of the states, not an exception.
  */
 package dev.rejoin
 
@@ -12,90 +10,90 @@ import dev.rejoin.ffi.SyncState as FfiSyncState
 import dev.rejoin.ffi.SyncStatus as FfiSyncStatus
 
 /**
- * What syncing is doing, and how far it ever came. Watch it by [RejoinClient.status].
+ * The sync status. Observe it with [RejoinClient.status].
  *
- * @property state what it is doing.
+ * @property state the current state.
  * @property firstSync whether the tables have ever been complete.
  */
 public data class SyncStatus(val state: SyncState, val firstSync: FirstSync)
 
 /** Whether the tables have ever been complete. */
 public enum class FirstSync {
-    /** Nothing has come yet. */
+    /** No rows have arrived yet. */
     ABSENT,
 
-    /** Under way: tables hold a part of the rows. */
+    /** In progress: the tables hold a part of the rows. */
     PARTIAL,
 
-    /** Done, maybe long ago. */
+    /** Done, possibly long ago. */
     DONE,
 }
 
-/** What syncing is doing; local work goes on in every state but [Suspended]. */
+/** What syncing is doing; local work continues in every state except [Suspended]. */
 public sealed interface SyncState {
-    /** Nothing was tried yet. */
+    /** Not started yet. */
     public data object Idle : SyncState
 
-    /** A pass has begun. */
+    /** A sync pass has started. */
     public data object Connecting : SyncState
 
-    /** Local writes are on their way. */
+    /** Local mutations are being sent. */
     public data object Pushing : SyncState
 
     /**
      * Remote rows are being fetched and applied.
      *
-     * @property done rows applied in this pass.
-     * @property total rows to come in all, where the server has said so.
-     * @property rowsPerSecond the pace since the pass began.
+     * @property done number of rows applied in this pass.
+     * @property total number of rows to apply in all, if the server returned it.
+     * @property rowsPerSecond the rate since the pass started.
      */
     public data class Applying(val done: Long, val total: Long?, val rowsPerSecond: Long) : SyncState
 
     /**
-     * The server answered that it cannot just now.
+     * The server is temporarily unavailable.
      *
-     * @property at when it is tried again.
-     * @property why what the last attempt found.
+     * @property at the time of the next attempt.
+     * @property why the error of the last attempt.
      */
     public data class WaitingUntil(val at: Instant, val why: String) : SyncState
 
     /**
-     * No server can be reached.
+     * No server is reachable.
      *
-     * @property retryAt the next attempt; null while the device itself says that there is no network.
-     * @property why what the last attempt found.
+     * @property retryAt the time of the next attempt; null while the device reports no network.
+     * @property why the error of the last attempt.
      */
     public data class Offline(val retryAt: Instant?, val why: String) : SyncState
 
-    /** The network is metered, and the policy holds back what remains. */
+    /** The network is metered, and the policy defers the remaining work. */
     public data object Metered : SyncState
 
-    /** Credentials are missing or refused; the queue waits for new ones. */
+    /** Credentials are missing or rejected; the queue waits for new ones. */
     public data object NeedsAuth : SyncState
 
     /**
-     * The server asks for a newer app; the queue waits.
+     * The server requires a newer version of the app; the queue waits.
      *
-     * @property why the server's words.
+     * @property why the server's message.
      */
     public data class UpgradeRequired(val why: String) : SyncState
 
     /**
-     * Something that a quick retry does not mend; tried again all the same.
+     * An error that a quick retry does not fix; it is retried nevertheless.
      *
-     * @property why what.
-     * @property retryAt the next attempt.
+     * @property why the error.
+     * @property retryAt the time of the next attempt.
      */
     public data class Failed(val why: String, val retryAt: Instant) : SyncState
 
     /**
-     * All was pushed and pulled.
+     * Everything is pushed and pulled.
      *
      * @property since when the last pass ended.
      */
     public data class UpToDate(val since: Instant) : SyncState
 
-    /** The app is in the background: no file, no lock and no connection is held. */
+    /** The client is suspended and holds no file, lock or connection. */
     public data object Suspended : SyncState
 
     /** Syncing was stopped. */
@@ -103,12 +101,13 @@ public sealed interface SyncState {
 }
 
 /**
- * What a sync brought about.
+ * The result of a sync.
  *
- * @property accepted mutations that the server accepted.
- * @property parked mutations that it did not; [RejoinClient.pending] says why.
- * @property pulled rows that came in.
- * @property stillPending mutations that have no verdict yet: the server asked to be tried again, or they were written meanwhile.
+ * @property accepted number of mutations that the server accepted.
+ * @property parked number of mutations that were parked; [RejoinClient.pending] has the reasons.
+ * @property pulled number of rows received.
+ * @property stillPending number of mutations without a verdict: the server asked to retry later, or they were written
+ *   during the sync.
  */
 public data class SyncReport(val accepted: Long, val parked: Long, val pulled: Long, val stillPending: Long)
 

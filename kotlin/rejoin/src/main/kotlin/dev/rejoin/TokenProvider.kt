@@ -1,12 +1,12 @@
 /*
- * The app's credentials, as the engine asks for them.
+ * The app's credentials, requested by the engine.
  */
 package dev.rejoin
 
 import dev.rejoin.ffi.TokenProvider as FfiTokenProvider
 
 /**
- * Gives the token that names the user.
+ * Provides the token that identifies the user.
  *
  * ```kotlin
  * val tokens = TokenProvider { refresh -> if (refresh) auth.refresh() else auth.token() }
@@ -14,20 +14,20 @@ import dev.rejoin.ffi.TokenProvider as FfiTokenProvider
  */
 public fun interface TokenProvider {
     /**
-     * The token to send as `Authorization: Bearer`, or null when nobody is signed in.
+     * Returns the token to send as `Authorization: Bearer`, or null if no user is signed in.
      *
-     * Asked at the start of each pass with [refresh] false: answer from memory. With [refresh] true the server has refused the
-     * last one: get a new one. An exception means "not now", and it is asked again later; so does no answer within a minute.
-     * Local work goes on meanwhile. Called on a thread of `Dispatchers.Default`, and cancelled when the answer is not wanted any
-     * more.
+     * Called with [refresh] false at the start of each pass: return the stored token. [refresh] is true after the server
+     * rejected the last token: get a new one. An exception, or no result within a minute, means "not now": it is called
+     * again later, and local work continues. Called on `Dispatchers.Default`, and cancelled when the result is no longer
+     * needed.
      */
     public suspend fun token(refresh: Boolean): String?
 
     /**
-     * The user that a [token] of this provider names; null, as by default, if that is not known.
+     * Returns the user that a [token] of this provider identifies; null, the default, if unknown.
      *
-     * Asked only for a token that is no JWT with a `sub`. A plain Synchro server never says whose a token is: without an answer
-     * nothing is synced with one. A Rejoin server says it itself.
+     * Called only for a token that is not a JWT with a `sub` claim. A plain Synchro server does not return the user:
+     * without a result nothing is synced with such a token. A Rejoin server returns it.
      */
     public suspend fun subject(token: String): String? = null
 }

@@ -1,9 +1,9 @@
 /*
- * Transactions and snapshots that coroutines hold.
+ * Transactions and snapshots held by coroutines.
  *
- * The engine's writer serves a transaction between its begin and its end, whatever the coroutine waits for meanwhile. It ends in
- * exactly one of two ways: the body returned and the commit was done, or nothing happened. The coroutine's context remembers
- * the transaction, so that a call which would wait for itself is refused at once instead of standing still.
+ * The engine's writer serves one transaction from begin to end, even while the coroutine waits for something else. A
+ * transaction ends in one of two ways: the body returned and the commit succeeded, or nothing happened. The coroutine
+ * context contains the transaction, so a call that would deadlock on it is rejected at once.
  */
 package dev.rejoin
 
@@ -17,29 +17,30 @@ import kotlin.coroutines.AbstractCoroutineContextElement
 import kotlin.coroutines.CoroutineContext
 
 /**
- * A transaction at hand; what [RejoinClient.transaction] gives to its body, valid until the body ends.
+ * The transaction passed to the body of [RejoinClient.transaction], valid until the body ends.
  *
- * It sees what it wrote; others do not before the commit. All it writes to synced tables is one mutation, which the server
- * accepts or refuses as a whole. Statements are done in the order in which they are given; give them one after the other.
+ * It sees its own writes; others see them after the commit. All its writes to synced tables form one mutation, which the
+ * server accepts or rejects as a whole. Run statements one after the other.
  */
 public class Transaction internal constructor(private val held: HeldTransaction) {
     @Volatile
     private var over = false
 
-    /** Whether nothing can be done in it any more. */
+    /** Whether the transaction has ended. */
     internal val isOver: Boolean get() = over
 
     /**
-     * Runs one statement, and tells how many rows it changed.
+     * Runs one statement and returns the number of changed rows.
      *
-     * @throws RejoinException.InvalidInput if it does not compile or is not allowed; the transaction goes on without it.
-     * @throws RejoinException.Constraint if a declared rule does not hold; the transaction goes on without it.
-     * @throws RejoinException.TransactionTimeout if the transaction stood still for too long.
+     * @throws RejoinException.InvalidInput if the statement does not compile or is not allowed; the transaction can
+     *   continue.
+     * @throws RejoinException.Constraint if a declared rule is violated; the transaction can continue.
+     * @throws RejoinException.TransactionTimeout if the transaction was idle for too long.
      */
     public suspend fun execute(sql: String, vararg params: Any?): Long = call { held.execute(sql, params.toSql()) }
 
     /**
-     * The rows of a query or of a statement that writes and gives rows (`RETURNING`).
+     * Returns the rows of a query or of a writing statement with `RETURNING`.
      *
      * @throws RejoinException as [execute].
      */
@@ -47,57 +48,57 @@ public class Transaction internal constructor(private val held: HeldTransaction)
         RowBuffer.fromBytes(call { held.query(sql, params.toSql()) })
 
     /**
-     * The rows of a query, each made into a [T].
+     * Returns the rows of a query, each converted to a [T].
      *
      * @throws RejoinException as [execute].
      */
     public suspend fun <T> query(sql: String, vararg params: Any?, map: (Row) -> T): List<T> = query(sql, *params).mapRows(map)
 
     /**
-     * Runs several statements in one crossing, all or none of them, and tells how many rows each changed.
+     * Runs several statements in one call to the engine, all or none, and returns the number of rows that each changed.
      *
-     * @throws RejoinException as [execute]; the transaction goes on without any of them.
+     * @throws RejoinException as [execute]; then the transaction can continue without them.
      */
     public suspend fun batch(statements: List<Statement>): List<Long> =
         call { held.batch(statements.map(Statement::toFfi)) }
 
     /**
-     * A part that can fail alone: an exception in [body], or the coroutine's cancellation, undoes what the part wrote and
-     * nothing else. Parts nest. Run one at a time: a part that ends while one inside it is open throws
-     * [RejoinException.InvalidInput], and a transaction whose body returns while a part is still open is rolled back and throws it.
+     * Runs [body] in a savepoint: an exception in it, or cancellation, reverts only its writes. Savepoints nest and run
+     * one at a time. A savepoint that ends while a nested one is open throws [RejoinException.InvalidInput]. A
+     * transaction whose body returns while a savepoint is open is rolled back and throws the same.
      *
      * ```kotlin
      * client.transaction { tx ->
      *     tx.execute("INSERT INTO task(id, title) VALUES ('t1', 'buy milk')")
-     *     runCatching { tx.savepoint { it.execute("INSERT INTO tag(id, task_id, name) VALUES ('g1', 'nobody', 'x')") } }
+     *     runCatching { tx.savepoint { it.execute("INSERT INTO tag(id, task_id, name) VALUES ('g1', 'missing', 'x')") } }
      * }
      * ```
      */
     public suspend fun <T> savepoint(body: suspend (Transaction) -> T): T {
-        // Not cancellable, or a savepoint whose number nobody knows could be left open.
+        // Not cancellable: otherwise a savepoint whose number is lost could stay open.
         val part = withContext(NonCancellable) { call { held.savepoint() } }
-        // What cannot be ended stays open, and the engine does not commit it.
+        // A savepoint that cannot be ended stays open, and the engine does not commit it.
         return ending(body, keep = { held.release(part) }, undo = { held.rollbackTo(part) })
     }
 
-    /** The mutation that an edit has become, once it is committed. */
+    /** The id of the mutation that an edit produced, after the commit. */
     internal fun edited(): String? = translated { held.edited() }
 
     internal suspend fun <T> run(body: suspend (Transaction) -> T): T =
         ending(body, keep = { held.commit() }, undo = { held.rollback() })
 
-    /** Gives the handle back; a transaction that was not ended is rolled back by that. */
+    /** Releases the handle, which rolls back a transaction that has not ended. */
     internal fun end() {
         over = true
         held.destroy()
     }
 
     private suspend fun <T> call(call: suspend () -> T): T {
-        if (over) throw RejoinException.InvalidInput("the transaction is over; begin a new one")
+        if (over) throw RejoinException.InvalidInput("the transaction has ended; begin a new one")
         return crossing(block = call)
     }
 
-    /** Runs [body], then exactly one of [keep] and [undo]; whoever is cancelled before [keep] begins gets [undo]. */
+    /** Runs [body], then exactly one of [keep] and [undo]; cancellation before [keep] starts leads to [undo]. */
     private suspend fun <T> ending(
         body: suspend (Transaction) -> T,
         keep: suspend () -> Unit,
@@ -107,7 +108,8 @@ public class Transaction internal constructor(private val held: HeldTransaction)
             try {
                 body(this).also { currentCoroutineContext().ensureActive() }
             } catch (why: Throwable) {
-                // Has it ended by itself (timeout, suspension, shutdown), there is nothing to undo, and `why` tells more.
+                // If it has already ended (timeout, suspension, shutdown), there is nothing to undo; `why` is the better
+                // error.
                 runCatching { withContext(NonCancellable) { crossing(block = undo) } }
                 throw why
             }
@@ -117,38 +119,38 @@ public class Transaction internal constructor(private val held: HeldTransaction)
 }
 
 /**
- * One state of the database, whatever is written meanwhile; what [RejoinClient.read] gives to its body, valid until the body
- * ends.
+ * One snapshot of the database, unaffected by concurrent writes; passed to the body of [RejoinClient.read] and valid
+ * until the body ends.
  */
 public class Snapshot internal constructor(private val held: HeldSnapshot) {
     @Volatile
     private var over = false
 
     /**
-     * The rows of a query.
+     * Returns the rows of a query.
      *
-     * @throws RejoinException.InvalidInput if it does not compile, or writes.
+     * @throws RejoinException.InvalidInput if the statement does not compile or is not read-only.
      */
     public suspend fun query(sql: String, vararg params: Any?): RowBuffer {
-        if (over) throw RejoinException.InvalidInput("the snapshot is over; begin a new one")
+        if (over) throw RejoinException.InvalidInput("the snapshot has ended; begin a new one")
         return RowBuffer.fromBytes(crossing { held.query(sql, params.toSql()) })
     }
 
     /**
-     * The rows of a query, each made into a [T].
+     * Returns the rows of a query, each converted to a [T].
      *
-     * @throws RejoinException.InvalidInput if it does not compile, or writes.
+     * @throws RejoinException.InvalidInput if the statement does not compile or is not read-only.
      */
     public suspend fun <T> query(sql: String, vararg params: Any?, map: (Row) -> T): List<T> = query(sql, *params).mapRows(map)
 
-    /** Gives the handle back, and with it the reader. */
+    /** Releases the handle and its read connection. */
     internal fun end() {
         over = true
         held.destroy()
     }
 }
 
-/** Marks a coroutine that is inside a transaction or an action on a file, and its children, as long as that is not [over]. */
+/** Marks a coroutine and its children as inside a transaction or an action of a file, until that is [over]. */
 internal class InsideTransaction(
     private val path: String,
     private val over: () -> Boolean,
@@ -156,15 +158,15 @@ internal class InsideTransaction(
 ) : AbstractCoroutineContextElement(InsideTransaction) {
     companion object Key : CoroutineContext.Key<InsideTransaction>
 
-    /** Whether this coroutine holds the writer of the file: two clients of one file share it. */
+    /** Whether this coroutine holds the writer of the file; all clients of a file share one writer. */
     fun holds(file: String): Boolean = (path == file && !over()) || outer?.holds(file) == true
 }
 
-/** Refuses at once what would wait for this coroutine's own transaction on the file. */
+/** Throws if the call would wait for this coroutine's own transaction on the file. */
 internal suspend fun refuseInside(path: String) {
     if (currentCoroutineContext()[InsideTransaction]?.holds(path) == true) {
         throw RejoinException.InvalidInput(
-            "called from inside a transaction, for whose end it would wait; use the methods of the transaction, or of the action's context",
+            "called from inside a transaction that it would wait for; use the methods of the transaction or of the action's context",
         )
     }
 }

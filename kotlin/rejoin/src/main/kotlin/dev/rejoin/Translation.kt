@@ -1,8 +1,8 @@
 /*
- * Errors on their way over the border, in both directions.
+ * Translates errors at the FFI boundary, in both directions.
  *
- * No wildcard: a new error of the bindings must be given a meaning here before this compiles. An exception of the app travels
- * with its class and message, so that what comes back tells what happened.
+ * There is no `else`: a new error of the bindings does not compile until it is handled here. An app's exception crosses
+ * the boundary as its class name and message.
  */
 package dev.rejoin
 
@@ -20,30 +20,30 @@ import dev.rejoin.ffi.ActionFault as FfiActionFault
 import dev.rejoin.ffi.ChangedRow as FfiChangedRow
 import dev.rejoin.ffi.RejoinException as FfiException
 
-/** What [block] gives; what the bindings throw is thrown as a [RejoinException]. */
+/** Runs [block] and rethrows errors of the bindings as [RejoinException]. */
 internal inline fun <T> translated(block: () -> T): T =
     try {
         block()
     } catch (error: FfiException) {
         throw error.toPublic()
     } catch (error: InternalException) {
-        // A panic of the engine, caught at the border.
+        // A panic of the engine, caught at the FFI boundary.
         throw RejoinException.Internal(error.message ?: "the engine panicked")
     }
 
 /**
- * What [block], which calls the engine and waits for it, gives; errors as [translated] makes them.
+ * Runs [block], which calls the engine and waits for it; errors as in [translated].
  *
- * The engine wakes who waits for it in a thread of its own, and holds a lock meanwhile. A coroutine that went on right there
- * (`Dispatchers.Unconfined`, no dispatcher at all) would ask for that lock again, and both would stand still for ever: such a
- * one goes on in `Dispatchers.Default`.
+ * The engine resumes the waiting coroutine on its own thread while it holds a lock. A coroutine that continued on that
+ * thread (`Dispatchers.Unconfined` or no dispatcher) could take the same lock again and deadlock, so it continues on
+ * `Dispatchers.Default`.
  *
- * If it is cancelled on its way back from there, [giveBack] is told what it does not get.
+ * If the coroutine is cancelled on its way back, [giveBack] receives the result that is not delivered.
  */
 internal suspend fun <T> crossing(giveBack: (T) -> Unit = {}, block: suspend () -> T): T {
     val context = currentCoroutineContext()
     val dispatcher = context[ContinuationInterceptor] as? CoroutineDispatcher
-    // In its own thread the main dispatcher may say that it need not dispatch; the engine's thread never is that one.
+    // The main dispatcher may skip dispatching on its own thread; the engine's thread is never that thread.
     val goesElsewhere = dispatcher is MainCoroutineDispatcher || dispatcher?.isDispatchNeeded(context) == true
     if (goesElsewhere) return translated { block() }
     var made: Result<T>? = null
@@ -80,7 +80,9 @@ internal fun FfiException.toPublic(): RejoinException =
         is FfiException.Internal -> RejoinException.Internal(reason)
     }
 
-/** What an action's code has thrown: what the engine had told it goes back as it came, so that the engine knows it again. */
+/**
+ * Translates what an action's code threw: the engine's own errors go back unchanged, so that the engine recognises them.
+ */
 internal fun RejoinException.toFfi(): FfiException =
     when (this) {
         is RejoinException.InvalidInput -> FfiException.InvalidInput(reason)
@@ -134,7 +136,7 @@ private fun ActionFault.toFfi(): FfiActionFault =
         ActionFault.TIMED_OUT -> FfiActionFault.TIMED_OUT
     }
 
-/** What a function of the app gives to the engine that called it. */
+/** Runs a function of the app for the engine. */
 internal inline fun <T> answered(block: () -> T): T =
     try {
         block()

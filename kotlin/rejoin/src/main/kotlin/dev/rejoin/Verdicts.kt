@@ -1,8 +1,8 @@
 /*
- * How mutations ended, told until the app has said that it knows.
+ * Verdicts of mutations, reported until the app acknowledges them.
  *
- * The engine's thread only puts down what it tells. A collector that falls far behind is told again from the file, where all of it
- * stands, so that nothing piles up here and nothing is missed.
+ * The engine's thread only appends to the mailbox. A collector that falls far behind reads the verdicts from the file
+ * again, so memory stays bounded and none is missed.
  */
 package dev.rejoin
 
@@ -19,32 +19,32 @@ import dev.rejoin.ffi.Verdicts as FfiVerdicts
 
 /** How an attempt of a mutation ended. */
 public enum class VerdictKind {
-    /** The server has it, and the rows show it. */
+    /** The server accepted it, and the rows show it. */
     ACCEPTED,
 
-    /** It was not accepted, and waits for the app's decision; the reason says why. */
+    /** It was not accepted and waits for the app's decision; the reason says why. */
     PARKED,
 
     /**
-     * The app gave it up after it was sent, and the server's word is here. If it had it, [VerdictEntry.becauseOf] names the mutation
-     * that takes it back.
+     * The app discarded it after it was sent, and the server has answered. If the server had accepted it,
+     * [VerdictEntry.becauseOf] names the mutation that reverts it.
      */
     WITHDRAWN,
 }
 
 /**
- * The end of one attempt of a mutation.
+ * The verdict on one attempt of a mutation.
  *
- * @property number rises, and is never given again; for [acknowledgeVerdicts].
- * @property id the mutation's name.
- * @property attempt which of its attempts, from 1: [retry] makes another, which has an end of its own.
- * @property kind how it ended.
+ * @property number ascending and never reused; for [acknowledgeVerdicts].
+ * @property id the mutation's id.
+ * @property attempt the attempt's number, from 1: [retry] starts another attempt with its own verdict.
+ * @property kind how the attempt ended.
  * @property reason why it is parked, if it is.
- * @property becauseOf the mutation that parked it, or takes it back.
+ * @property becauseOf the mutation that caused the parking, or that reverts this one.
  * @property action the action's name; null for plain SQL.
- * @property detail the server's words, and both rows of a conflict, as JSON. Null if there are none or more than 64 KiB: then they
- *   stand in the detail of [pending].
- * @property at when it came, by the device's clock.
+ * @property detail the server's message and, for a conflict, both rows, as JSON. Null if there is none or it exceeds 64
+ *   KiB; then see the detail of [pending].
+ * @property at when it arrived, by the device's clock.
  */
 public data class VerdictEntry(
     val number: Long,
@@ -62,26 +62,27 @@ public data class VerdictEntry(
  * Verdicts that the app has not acknowledged.
  *
  * @property entries oldest first.
- * @property missed how many before them are not kept any more: the newest 10,000 are.
+ * @property missed number of earlier verdicts that were dropped: only the newest 10,000 are kept.
  */
 public data class Verdicts(val entries: List<VerdictEntry>, val missed: Long)
 
 /**
- * How mutations ended that the app has not acknowledged, oldest first, at most [most]. Each end of each attempt is one entry, in the
- * file since the moment when it came: no crash and no restart loses one.
+ * Returns up to [most] verdicts that the app has not acknowledged, oldest first. Each attempt that ended has one entry.
+ * It is stored in the file when it arrives, so no crash or restart loses it.
  *
- * @throws RejoinException.InvalidInput if [most] is below zero.
+ * @throws RejoinException.InvalidInput if [most] is negative.
  */
 public suspend fun RejoinClient.verdicts(most: Int): Verdicts = writing { ffi.verdicts(most.toMost()) }.toPublic()
 
-/** Says that the app has dealt with the verdicts up to this number: they are not told again. */
+/** Acknowledges the verdicts up to this number; they are not reported again. */
 public suspend fun RejoinClient.acknowledgeVerdicts(through: Long): Unit = writing { ffi.acknowledgeVerdicts(through) }
 
 /**
- * The verdicts that are not acknowledged, and then new ones as they come, each once to each collector.
+ * The unacknowledged verdicts, then new ones as they arrive, each once per collector.
  *
- * Cold. What was not acknowledged is told again to the next collector, and after the next start: at least once. The flow completes
- * when the client is shut down, and stands still while it is suspended. What a collector throws ends the flow and nothing else.
+ * The flow is cold. Unacknowledged verdicts are reported again to the next collector and after a restart (at-least-once).
+ * The flow completes when the client is shut down and pauses while it is suspended. A collector's exception ends only its
+ * own flow.
  *
  * ```kotlin
  * client.watchVerdicts().collect { news ->
@@ -92,18 +93,18 @@ public suspend fun RejoinClient.acknowledgeVerdicts(through: Long): Unit = writi
  */
 public fun RejoinClient.watchVerdicts(): Flow<Verdicts> =
     channelFlow {
-        // Nobody tells an observer that there will be no more calls.
+        // The engine does not notify observers of its end.
         val ended = launch { awaitEnd() }
-        var told = 0L
+        var lastSent = 0L
         while (ended.isActive) {
             val mailbox = VerdictMailbox()
             val closing = ended.invokeOnCompletion { mailbox.waiting.close() }
             val subscription = translated { ffi.watchVerdicts(mailbox) }
             try {
                 for (news in mailbox.waiting) {
-                    val entries = news.entries.filter { it.number > told }
+                    val entries = news.entries.filter { it.number > lastSent }
                     if (entries.isEmpty()) continue
-                    told = entries.last().number
+                    lastSent = entries.last().number
                     send(news.copy(entries = entries))
                 }
             } finally {
@@ -114,7 +115,7 @@ public fun RejoinClient.watchVerdicts(): Flow<Verdicts> =
         }
     }.buffer(Channel.RENDEZVOUS)
 
-/** What was not collected yet. Once full it takes no more for good: what it missed another one is told, from the file. */
+/** Uncollected verdicts. Once full it accepts no more; the collector then reads the missed ones from the file. */
 internal class VerdictMailbox : VerdictObserver {
     val waiting: Channel<Verdicts> = Channel(KEPT)
 
@@ -123,14 +124,14 @@ internal class VerdictMailbox : VerdictObserver {
     }
 
     companion object {
-        /** So many calls, of up to 100 verdicts each, are kept for a collector that is busy. */
+        /** Number of calls, of up to 100 verdicts each, kept for a busy collector. */
         const val KEPT: Int = 16
     }
 }
 
-/** How much is asked for. */
+/** Converts a maximum count for the engine. */
 internal fun Int.toMost(): UInt {
-    if (this < 0) throw RejoinException.InvalidInput("at most $this is below zero; zero gives nothing")
+    if (this < 0) throw RejoinException.InvalidInput("at most $this is negative")
     return toUInt()
 }
 

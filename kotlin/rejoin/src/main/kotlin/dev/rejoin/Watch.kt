@@ -1,8 +1,8 @@
 /*
  * Watched queries as flows.
  *
- * The flow pulls: it asks the engine for the next result when the collector is ready for one, so there is no buffer between
- * them, nothing is called back over the border, and a slow collector gets the latest result and none in between.
+ * The flow pulls: it requests the next result when the collector is ready. So there is no buffer and no callback across
+ * the FFI boundary, and a slow collector gets only the latest result.
  */
 package dev.rejoin
 
@@ -15,10 +15,10 @@ import kotlinx.coroutines.withContext
 import dev.rejoin.ffi.WatchUpdate as FfiWatchUpdate
 
 /**
- * The rows of a query, now, and again after every commit that changes them, whoever wrote.
+ * The rows of a query now, and again after every commit that changes them, local or remote.
  *
- * Cold: each collector watches for itself, from its first moment to its last. A slow collector skips stale results, never the
- * latest. The flow completes when the client is shut down, and stands still while it is suspended.
+ * The flow is cold: each collector has its own watch. A slow collector skips stale results, never the latest. The flow
+ * completes when the client is shut down and pauses while it is suspended.
  *
  * ```kotlin
  * client.watch("SELECT id, title FROM task WHERE done = ?", false).collect { rows ->
@@ -26,14 +26,14 @@ import dev.rejoin.ffi.WatchUpdate as FfiWatchUpdate
  * }
  * ```
  *
- * @throws RejoinException.InvalidInput when collected, if the query does not compile or writes; also later, when its table was
- *   dropped, for instance. The flow fails then; `retry` begins anew.
+ * @throws RejoinException.InvalidInput on collection, if the query does not compile or is not read-only; also later, for
+ *   example when its table was dropped. The flow then fails; `retry` starts a new watch.
  */
 public fun RejoinClient.watch(sql: String, vararg params: Any?): Flow<RowBuffer> =
     updates(sql, params, emptyList()) { RowBuffer.fromBytes(it.rows) }
 
 /**
- * As the other [watch], each row made into a [T] by [map], which runs on `Dispatchers.Default`.
+ * As the other [watch], with each row converted to a [T] by [map] on `Dispatchers.Default`.
  *
  * ```kotlin
  * val titles: Flow<List<String>> = client.watch("SELECT title FROM task") { it.string("title") }
@@ -45,10 +45,10 @@ public fun <T> RejoinClient.watch(sql: String, vararg params: Any?, map: (Row) -
     }
 
 /**
- * The rows of a query with how they differ from the result before, for lists that move single rows.
+ * The rows of a query with their difference from the previous result, for lists that update single rows.
  *
- * As [watch] otherwise. The difference is against what this collector got before, so nothing is missed by a slow one. Do not
- * put `conflate`, `sample` and the like behind it: they drop differences.
+ * Otherwise as [watch]. The difference is relative to the collector's previous result, so a slow collector misses
+ * nothing. Do not apply `conflate`, `sample` or similar operators: they drop differences.
  *
  * ```kotlin
  * client.watchDifferences("SELECT * FROM task ORDER BY rank", key = listOf("id")).collect { update ->
@@ -64,19 +64,19 @@ public fun RejoinClient.watchDifferences(sql: String, vararg params: Any?, key: 
 }
 
 /**
- * A result and how it differs from the one before.
+ * A result and its difference from the previous one.
  *
  * @property rows the whole result.
- * @property difference against the result that the same collector got before.
+ * @property difference the difference from the same collector's previous result.
  */
 public class WatchUpdate(public val rows: RowBuffer, public val difference: RowDifference)
 
 /**
- * How a result differs from the one before. Rows are named by their places, from 0.
+ * The difference between two results. Rows are given by index, from 0.
  *
- * @property added rows of this result whose key was not there before; all of them the first time.
- * @property changed rows of this result whose key was there with other values.
- * @property removed rows of the result before whose key is not there any more.
+ * @property added rows of this result with a new key; all rows the first time.
+ * @property changed rows of this result with a known key and other values.
+ * @property removed rows of the previous result whose key is gone.
  */
 public data class RowDifference(val added: List<Int>, val changed: List<Int>, val removed: List<Int>)
 
@@ -92,7 +92,7 @@ private fun <T> RejoinClient.updates(
         try {
             while (true) emit(make(watch.pull() ?: break))
         } finally {
-            // Now, and not when the garbage collector comes by: until then the engine would run the query for nobody.
+            // Now, not at garbage collection: until then the engine would keep running the query.
             watch.cancel()
             watch.destroy()
         }
@@ -103,18 +103,18 @@ private suspend fun QueryWatch.pull(): FfiWatchUpdate? = crossing { next() }
 
 private fun FfiWatchUpdate.toPublic(): WatchUpdate {
     val places = { rows: List<UInt> -> rows.map(UInt::toInt) }
-    val difference = difference ?: throw RejoinException.Internal("a watch with a key came without its difference")
+    val difference = difference ?: throw RejoinException.Internal("the result of a watch with a key has no difference")
     return WatchUpdate(
         RowBuffer.fromBytes(rows),
         RowDifference(places(difference.added), places(difference.changed), places(difference.removed)),
     )
 }
 
-/** Returns when the client has been shut down, whoever did it. */
+/** Returns when the client is shut down. */
 internal suspend fun RejoinClient.awaitEnd() {
     try {
         updates("SELECT 1", emptyArray(), emptyList()) {}.collect()
     } catch (_: RejoinException.Ended) {
-        // It was over before the watch began.
+        // The client ended before the watch began.
     }
 }

@@ -1,5 +1,5 @@
 /*
- * What an action is given and gives, as Kotlin's own types: by name, as a map, as JSON, and as classes.
+ * Arguments and results of actions as Kotlin types: by name, as a map, as JSON and as classes.
  */
 package dev.rejoin
 
@@ -51,7 +51,7 @@ class ActionArgumentsTest {
         )
 
     @Test
-    fun `arguments of each kind arrive as they were handed over`() =
+    fun `arguments of each type reach the action unchanged`() =
         story {
             lateinit var seen: ActionArguments
             val client = offline(Actions { handler("see", *types) { _, arguments -> seen = arguments } })
@@ -68,7 +68,7 @@ class ActionArgumentsTest {
                     put("deep", buildJsonObject { put("it", 1.5) })
                 }
             assertEquals(expected, seen["json"])
-            // The same by name, and as JSON.
+            // Again by name, and as JSON.
             val whole = seen.json
             client.perform("see", *given.toList().toTypedArray())
             assertEquals(whole, seen.json)
@@ -79,7 +79,7 @@ class ActionArgumentsTest {
         }
 
     @Test
-    fun `what was left out is null, and asked for without a word it says so`() =
+    fun `omitted argument is null or throws by getter`() =
         story {
             lateinit var seen: ActionArguments
             val client = offline(Actions { handler("see", *types) { _, arguments -> seen = arguments } })
@@ -93,7 +93,7 @@ class ActionArgumentsTest {
             assertTrue(getters.all { it(seen, "text") == null })
             val without = listOf(seen::string, seen::long, seen::double, seen::boolean, seen::instant, seen::bytes)
             for (getter in without) assertTrue("was left out" in refused<RejoinException.InvalidInput> { getter("text") }.reason)
-            // One of another kind is no null.
+            // An argument of another type is not null.
             client.perform("see", "json" to listOf(1), "text" to "1", "real" to 1)
             for (getter in listOf(seen::longOrNull, seen::doubleOrNull, seen::booleanOrNull, seen::instantOrNull)) {
                 assertTrue("the argument text is not" in refused<RejoinException.InvalidInput> { getter("text") }.reason)
@@ -103,14 +103,14 @@ class ActionArgumentsTest {
         }
 
     @Test
-    fun `what has no form in JSON is refused by its name`() =
+    fun `value without JSON form is rejected by argument name`() =
         story {
             val client = offline(Actions { handler("see", *types) { _, _ -> } })
             for ((value, words) in listOf(
-                Any() to "has no form in JSON",
-                Double.NaN to "JSON has no NaN",
-                listOf(1, Float.POSITIVE_INFINITY) to "number 2: JSON has no Infinity",
-                mapOf(1 to 2) to "names are text",
+                Any() to "cannot be converted to JSON",
+                Double.NaN to "JSON cannot represent NaN",
+                listOf(1, Float.POSITIVE_INFINITY) to "number 2: JSON cannot represent Infinity",
+                mapOf(1 to 2) to "names must be text",
             )) {
                 val why = refused<RejoinException.InvalidInput> { client.perform("see", "json" to value) }
                 assertTrue(why.reason.startsWith("the arguments of action see: json: ") && words in why.reason, why.reason)
@@ -120,7 +120,7 @@ class ActionArgumentsTest {
         }
 
     @Test
-    fun `a class names the parameters, and comes and goes as it is`() =
+    fun `class properties are the parameters and round-trip`() =
         story {
             val client =
                 offline(

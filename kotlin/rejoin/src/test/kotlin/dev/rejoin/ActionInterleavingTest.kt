@@ -1,10 +1,10 @@
 /*
- * An action that waits in the middle, and everything that can happen meanwhile, in every order there is: it goes on, throws, never
- * ends, calls the client itself or loses its caller, while queries, writes, suspension and the end come in between.
+ * Every interleaving of an action that waits with other events. The action continues, throws, never ends, calls the
+ * client or loses its caller, while queries, writes, suspension and shutdown happen.
  *
- * Each order is run twice on the real engine: step by step, where a model says exactly what must come of it, and without waiting
- * between the steps. In both, an action that was performed is in the file whole and in the queue once, one that was not has left
- * nothing, nobody ever sees a half, and every coroutine ends under a watchdog.
+ * Each order runs twice on the real engine: stepwise, compared with a model, and without waiting between the steps. In
+ * both, a performed action is complete in the file and in the queue once; any other leaves no trace. No reader sees a
+ * partial action, and every coroutine ends under a watchdog.
  */
 package dev.rejoin
 
@@ -26,31 +26,31 @@ import kotlin.time.Duration.Companion.minutes
 import kotlin.time.Duration.Companion.seconds
 
 class ActionInterleavingTest {
-    private enum class Event { PERFORM, GOES_ON, QUERY, WATCH_FIRES, SUSPEND, SHUTDOWN }
+    private enum class Event { PERFORM, CONTINUES, QUERY, WATCH_FIRES, SUSPEND, SHUTDOWN }
 
     private enum class End { RETURNS, THROWS, NEVER, CALLS_BACK, IS_CANCELLED }
 
     private class Own : Exception("the action's own")
 
-    private val all = orders(Event.entries, listOf(Event.PERFORM, Event.GOES_ON)).toList()
+    private val all = orders(Event.entries, listOf(Event.PERFORM, Event.CONTINUES)).toList()
 
     @Test
     @Timeout(value = 20, unit = TimeUnit.MINUTES)
-    fun `in every order, step by step, exactly what the model says comes of an action`() =
+    fun `action outcome matches the model in every order`() =
         story(18.minutes) { assertEquals(360 * 5, all(stepwise = true)) }
 
     @Test
     @Timeout(value = 20, unit = TimeUnit.MINUTES)
-    fun `in every order, all at once, no action is stuck and none is half`() =
+    fun `concurrent events never block or split an action`() =
         story(18.minutes) { assertEquals(360 * 5, all(stepwise = false)) }
 
     @Test
-    fun `an action whose rows are written one by one is caught`() =
+    fun `check detects rows written outside the action`() =
         story {
             val some = all.filterIndexed { number, _ -> number % 60 == 0 }
             val fresh = fresh()
             val caught = some.count { order -> runCatching { One(this, fresh, order, End.RETURNS, stepwise = true, torn = true).run() }.exceptionOrNull() is Broken }
-            assertTrue(caught > 0, "of ${some.size} orders none")
+            assertTrue(caught > 0, "none of ${some.size} orders detected it")
         }
 
     private suspend fun Story.fresh(): String = offline().also { it.shutdown() }.path
@@ -60,15 +60,15 @@ class ActionInterleavingTest {
         return eachOf(End.entries.flatMap { end -> all.map { it to end } }) { (order, end) -> One(this, fresh, order, end, stepwise).run() }
     }
 
-    /** One order, on a file of its own. */
+    /** One order, on its own file. */
     private class One(
         private val story: Story,
-        /** A file with the tables, which nobody has open. */
+        /** A file with the tables, not open. */
         private val fresh: String,
         private val order: List<Event>,
         private val end: End,
         private val stepwise: Boolean,
-        /** Broken on purpose: a row of the action is there without it. */
+        /** Fault injection: one row of the action is written outside it. */
         private val torn: Boolean = false,
     ) {
         private val gate = Gate()
@@ -97,36 +97,36 @@ class ActionInterleavingTest {
             } finally {
                 scope.coroutineContext.job.cancel()
             }
-            // Its caller may not have heard of the end, but the file is closed when everybody has.
+            // The caller may not have received the result yet; shutdown returns when all calls have.
             client.shutdown()
             check(RejoinClient.open(file))
         }
 
         private suspend fun CoroutineScope.step(event: Event) {
             val running = model.open
-            val dead = model.after(event)
+            val closed = model.after(event)
             when (event) {
                 Event.PERFORM -> performed = tried { client.perform("both") }.also { if (stepwise) until(gate, it) }
-                Event.GOES_ON -> {
+                Event.CONTINUES -> {
                     if (end == End.IS_CANCELLED) performed!!.cancel()
                     gate.open()
                     if (stepwise && (end != End.NEVER || !model.open)) performed!!.join()
-                    // Whose caller was cancelled is not waited for by anybody; the queue is behind it.
-                    if (stepwise && end == End.IS_CANCELLED && dead == null) client.pendingCounts()
+                    // No one awaits the action of a cancelled caller; the queue is read after it.
+                    if (stepwise && end == End.IS_CANCELLED && closed == null) client.pendingCounts()
                 }
-                Event.QUERY -> others += tried { queries(dead) }.also { if (stepwise) it.join() }
-                // It waits for the action, if one runs: only then nothing may wait for it here.
+                Event.QUERY -> others += tried { queries(closed) }.also { if (stepwise) it.join() }
+                // The write waits for a running action; then it must not be awaited here.
                 Event.WATCH_FIRES -> write = tried { client.adds("w", "x") }.also { if (stepwise && !model.open) it.join() }
-                Event.SUSPEND -> leaves(running) { client.suspend() }
-                Event.SHUTDOWN -> leaves(running) { client.shutdown() }
+                Event.SUSPEND -> interrupt(running) { client.suspend() }
+                Event.SHUTDOWN -> interrupt(running) { client.shutdown() }
             }
         }
 
-        private suspend fun CoroutineScope.leaves(running: Boolean, leave: suspend () -> Unit) {
-            val leaving = tried { leave() }.also { others += it }
+        private suspend fun CoroutineScope.interrupt(running: Boolean, call: suspend () -> Unit) {
+            val interrupting = tried { call() }.also { others += it }
             if (!stepwise) return
-            leaving.join()
-            // The action is over, but whoever performed it may hear so later; cancelled in between, they would not hear it at all.
+            interrupting.join()
+            // The action has ended, but its caller may get the result later; cancelling in between would lose it.
             if (running) performed!!.join()
         }
 
@@ -139,25 +139,25 @@ class ActionInterleavingTest {
                 End.THROWS -> throw Own()
                 End.NEVER -> awaitCancellation()
                 End.CALLS_BACK -> {
-                    // It may be suspended or over by then; what it may not is stand still.
+                    // The client may be suspended or shut down by then, but the call must not block.
                     runCatching { client.query(ids) }.exceptionOrNull()?.let(::expected)
-                    val said = runCatching { client.execute("DELETE FROM task") }.exceptionOrNull()
-                    if (said !is RejoinException.InvalidInput) throw broken("a write inside the action gave $said")
+                    val thrown = runCatching { client.execute("DELETE FROM task") }.exceptionOrNull()
+                    if (thrown !is RejoinException.InvalidInput) throw broken("a write inside the action returned $thrown")
                 }
             }
         }
 
-        private suspend fun queries(dead: Class<out RejoinException>?) {
+        private suspend fun queries(closed: Class<out RejoinException>?) {
             val seen = runCatching { client.query(ids) { it.string(0) } }
             seen.onSuccess(::whole)
             if (stepwise) {
-                if (seen.exceptionOrNull()?.javaClass != dead) throw broken("a query gave $seen, not $dead")
+                if (seen.exceptionOrNull()?.javaClass != closed) throw broken("a query gave $seen, not $closed")
                 seen.onSuccess { if (("h2" in it) != model.done) throw broken("a query saw $it") }
             }
             seen.exceptionOrNull()?.let { throw it }
         }
 
-        /** The file afterwards, against what the callers were told. */
+        /** Compares the file with the results that the callers received. */
         private suspend fun check(again: RejoinClient) {
             val rows = again.query(ids) { it.string(0) }.also(::whole)
             val queued = again.pending().map { it.action ?: it.rows.single().key }
@@ -167,25 +167,25 @@ class ActionInterleavingTest {
             }
             if (queued.distinct() != queued) throw broken("$queued is queued")
             val thrown = performed!!.result().exceptionOrNull()
-            if (thrown !is CancellationException && (thrown == null) != ("h2" in rows)) throw broken("the action gave $thrown, and there are $rows")
+            if (thrown !is CancellationException && (thrown == null) != ("h2" in rows)) throw broken("the action returned $thrown, and there are $rows")
             val written = write!!.result()
             if (written.isSuccess != "w" in rows) throw broken("the write gave $written, and there are $rows")
             written.exceptionOrNull()?.let(::expected)
             if (stepwise) {
                 val kind = if (thrown is CancellationException) CancellationException::class.java else thrown?.javaClass
-                if (kind != model.outcome) throw broken("the action gave $thrown, not ${model.outcome}")
+                if (kind != model.outcome) throw broken("the action returned $thrown, not ${model.outcome}")
                 if (("h2" in rows) != model.done) throw broken("there are $rows")
             }
             val own = end == End.THROWS && thrown is RejoinException.Callback && Own().message!! in thrown.reason
             if (thrown !is CancellationException && !own) thrown?.let(::expected)
         }
 
-        /** Nobody may ever see one row of the two. */
+        /** No reader may see only one of the two rows. */
         private fun whole(ids: List<String>) {
             if (("h1" in ids) != ("h2" in ids)) throw broken("half an action: $ids")
         }
 
-        /** What suspension and the end may do to a call; a timeout would mean that somebody waited for nothing. */
+        /** Errors that suspension and shutdown may cause; a timeout would mean a call blocked. */
         private fun expected(thrown: Throwable) {
             if (thrown !is RejoinException.Suspended && thrown !is RejoinException.Ended) throw broken("unexpected $thrown")
         }
@@ -193,39 +193,39 @@ class ActionInterleavingTest {
         private fun broken(what: String) = Broken("$order, $end: $what")
     }
 
-    /** What must come of an order in which each step is waited for. */
+    /** The expected result of an order in which each step is awaited. */
     private class Model(private val end: End) {
-        private var dead: Class<out RejoinException>? = null
+        private var closed: Class<out RejoinException>? = null
 
-        /** Whether the action runs. */
+        /** Whether the action is running. */
         var open = false
 
-        /** Whether it is in the file. */
+        /** Whether its rows are in the file. */
         var done = false
 
-        /** What the action's caller is told; null: that it is done. */
+        /** The error that the action's caller gets; null for success. */
         var outcome: Class<out Throwable>? = null
 
-        /** Takes a step; tells what a new call would be refused with. */
+        /** Advances the model; returns the error that a new call would get. */
         fun after(event: Event): Class<out RejoinException>? {
             when (event) {
-                Event.PERFORM -> if (dead == null) open = true else outcome = dead
-                Event.GOES_ON ->
+                Event.PERFORM -> if (closed == null) open = true else outcome = closed
+                Event.CONTINUES ->
                     if (open && end != End.NEVER) {
                         open = false
                         done = end != End.THROWS
                         if (end == End.THROWS) outcome = RejoinException.Callback::class.java
                         if (end == End.IS_CANCELLED) outcome = CancellationException::class.java
                     }
-                Event.SUSPEND -> dies(RejoinException.Suspended::class.java)
-                Event.SHUTDOWN -> dies(RejoinException.Ended::class.java)
+                Event.SUSPEND -> close(RejoinException.Suspended::class.java)
+                Event.SHUTDOWN -> close(RejoinException.Ended::class.java)
                 Event.QUERY, Event.WATCH_FIRES -> Unit
             }
-            return dead
+            return closed
         }
 
-        private fun dies(of: Class<out RejoinException>) {
-            if (dead == null || of == RejoinException.Ended::class.java) dead = of
+        private fun close(of: Class<out RejoinException>) {
+            if (closed == null || of == RejoinException.Ended::class.java) closed = of
             if (open) {
                 open = false
                 outcome = of

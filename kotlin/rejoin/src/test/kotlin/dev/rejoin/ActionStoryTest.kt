@@ -1,5 +1,5 @@
 /*
- * Actions that run again: what two devices do offline with one row, against a real server in a process of its own.
+ * Actions that run again: concurrent offline actions of two devices on one row, against a real server process.
  */
 package dev.rejoin
 
@@ -16,7 +16,7 @@ import kotlin.time.Duration.Companion.minutes
 class ActionStoryTest {
     private val amount = ActionParameter("n", INTEGER)
 
-    /** Counts in a rank, by code; [before] comes first and is told the number of the run. */
+    /** An action in code that adds to a rank; [before] runs first and gets the number of the run. */
     private fun counting(before: suspend (ActionContext, Int) -> Unit = { _, _ -> }): Actions {
         val runs = AtomicInteger()
         return Actions {
@@ -29,7 +29,7 @@ class ActionStoryTest {
         }
     }
 
-    /** Two devices that have counted at once on what stood at 1; the first one's is on the server. */
+    /** Two devices that both added to the initial 1 while offline; the first one has synced. */
     private suspend fun Story.countedAtOnce(actions: Actions, budget: Duration = 1.minutes): Pair<StoryServer, RejoinClient> {
         val server = server()
         val one = server.run { device(actions = counting()) }
@@ -48,11 +48,11 @@ class ActionStoryTest {
     private suspend fun RejoinClient.rank() = query("SELECT rank FROM task") { it.long(0) }.single()
 
     @Test
-    fun `code that does not end when it runs again holds a sync up for its budget only`() =
+    fun `endless code delays a sync by its rebase budget only`() =
         story {
             val (server, two) = countedAtOnce(counting { _, run -> if (run > 1) awaitCancellation() }, budget = 200.milliseconds)
             two.syncAndWait()
-            // The server has found what was recorded in conflict; it is not offered as it was.
+            // The server reported a conflict for the recorded writes, so they are not sent again unchanged.
             val parked = two.pending().single()
             assertEquals(MutationState.PARKED to ParkReason.CONFLICTED, parked.state to parked.reason)
             assertEquals(11L, two.rank())
@@ -60,17 +60,17 @@ class ActionStoryTest {
         }
 
     @Test
-    fun `code that calls back into its client when it runs again is refused at once`() =
+    fun `client call by re-run code is rejected at once`() =
         story {
             lateinit var two: RejoinClient
-            var said: RejoinException? = null
+            var thrown: RejoinException? = null
             val calling =
                 counting { _, run ->
-                    if (run > 1) said = runCatching { two.execute("DELETE FROM task") }.exceptionOrNull() as? RejoinException
+                    if (run > 1) thrown = runCatching { two.execute("DELETE FROM task") }.exceptionOrNull() as? RejoinException
                 }
             val (server, client) = countedAtOnce(calling).also { two = it.second }
             assertEquals(0, client.syncAndWait().stillPending)
-            assertTrue(said is RejoinException.InvalidInput, "$said")
+            assertTrue(thrown is RejoinException.InvalidInput, "$thrown")
             assertEquals(listOf(listOf("111")), server.rows("SELECT rank FROM task"))
         }
 }

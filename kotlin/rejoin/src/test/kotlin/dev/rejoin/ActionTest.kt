@@ -1,5 +1,5 @@
 /*
- * Actions on the real engine, without a server: as data, as code that waits, and whatever such code may do wrong.
+ * Actions on the real engine without a server: declared, in code that waits, and with faulty code.
  */
 package dev.rejoin
 
@@ -37,7 +37,7 @@ class ActionTest {
     private data class Rename(val id: String, val title: String)
 
     @Test
-    fun `ids of rows are made of what a projection makes of them`() =
+    fun `row ids derive from the projection of the row`() =
         story {
             val client =
                 offline(
@@ -60,7 +60,7 @@ class ActionTest {
         }
 
     @Test
-    fun `a budget that the engine cannot be given is named`() =
+    fun `budget beyond the engine's range is reported by field`() =
         story {
             val outside = ActionBudget(run = -(1.milliseconds), rebase = Duration.INFINITE, bytes = -1)
             val why = refused<RejoinException.Configuration> { offline { copy(actionBudget = outside) } }
@@ -68,7 +68,7 @@ class ActionTest {
         }
 
     @Test
-    fun `an action that is code reads and writes and gives a value back`() =
+    fun `code action reads, writes and returns a value`() =
         story {
             val client =
                 offline(
@@ -81,7 +81,7 @@ class ActionTest {
                             context.execute("INSERT INTO task(id, title) VALUES (?, 'made')", id)
                             assertEquals(context.timeText, context.query("SELECT rejoin_now()")[0].string(0))
                             assertTrue((Clock.System.now() - context.time).absoluteValue < 10.minutes, "${context.time}")
-                            withContext(Dispatchers.Unconfined) { context.query("SELECT 1") } // From wherever it likes.
+                            withContext(Dispatchers.Unconfined) { context.query("SELECT 1") } // From any dispatcher.
                             mapOf("before" to before, "in" to context.mutationId)
                         }
                     },
@@ -95,7 +95,7 @@ class ActionTest {
         }
 
     @Test
-    fun `whatever code throws nothing of it is kept, and what it throws on stays what it is`() =
+    fun `exception of action code rolls back and keeps its type`() =
         story {
             val client =
                 offline(
@@ -110,16 +110,16 @@ class ActionTest {
                                 "error" -> throw AssertionError("in the handler")
                                 "timeout" -> withTimeout(10.milliseconds) { awaitCancellation() }
                                 "left out" -> given.string("nothing")
-                                else -> Own() // No value of JSON.
+                                else -> Own() // Not convertible to JSON.
                             }
                         }
                     },
                 )
             client.adds("a", "old")
 
-            val said = refused<RejoinException.Action> { client.perform("try", "how" to "refused") }
-            assertEquals(Triple("try", ActionFault.REFUSED, "too late"), Triple(said.action, said.fault, said.words))
-            assertEquals("action try: too late", said.reason)
+            val refusal = refused<RejoinException.Action> { client.perform("try", "how" to "refused") }
+            assertEquals(Triple("try", ActionFault.REFUSED, "too late"), Triple(refusal.action, refusal.fault, refusal.words))
+            assertEquals("action try: too late", refusal.reason)
             assertEquals("id", refused<RejoinException.Constraint> { client.perform("try", "how" to "rule") }.column)
             val chance = refused<RejoinException.InvalidInput> { client.perform("try", "how" to "chance") }
             assertTrue("random" in chance.reason, chance.reason)
@@ -132,7 +132,7 @@ class ActionTest {
             )) {
                 val thrown = refused<RejoinException.Callback> { client.perform("try", "how" to how) }
                 assertTrue(words in thrown.reason, thrown.reason)
-                // What it has thrown itself, with its stack; a class of Rejoin's own needs none.
+                // The app's own exception with its stack; Rejoin's exceptions need none.
                 if (how in listOf("own", "error", "timeout")) assertTrue(words in thrown.cause.toString(), "${thrown.cause}")
             }
             assertEquals(listOf("old"), client.titles())
@@ -140,7 +140,7 @@ class ActionTest {
         }
 
     @Test
-    fun `code that does not end is given up, its coroutine cancelled and its context over`() =
+    fun `endless action code is cancelled and its context ends`() =
         story {
             val (kept, late) = CompletableDeferred<ActionContext>() to CompletableDeferred<Throwable?>()
             var began = false
@@ -153,7 +153,7 @@ class ActionTest {
                                 context.execute("UPDATE task SET title = 'half'")
                                 awaitCancellation()
                             } finally {
-                                // As careless code does: it goes on after its end.
+                                // Faulty code that continues after its end.
                                 withContext(NonCancellable) {
                                     late.complete(runCatching { context.execute("UPDATE task SET title = 'late'") }.exceptionOrNull())
                                 }
@@ -163,9 +163,9 @@ class ActionTest {
                     },
                 ) { copy(transactionIdle = 100.milliseconds) }
             client.adds("a", "old")
-            // A machine that is slow may give it up before its code has begun: then it says the same, and is performed again.
+            // A slow machine may cancel it before its code started: same error, and it is performed again.
             while (!began) assertEquals(ActionFault.TIMED_OUT, refused<RejoinException.Action> { client.perform("hang") }.fault)
-            client.execute("UPDATE task SET title = title || 'er'") // Whoever waited has its turn.
+            client.execute("UPDATE task SET title = title || 'er'") // Waiting writers continue.
             assertTrue(late.await() is RejoinException.TransactionTimeout, "${late.await()}")
             val context = kept.await()
             while (!context.isOver) delay(1.milliseconds)
@@ -183,7 +183,7 @@ class ActionTest {
         }
 
     @Test
-    fun `suspending and ending do not wait for code`() =
+    fun `suspend and shutdown do not wait for action code`() =
         story {
             var began = CompletableDeferred<Unit>()
             val client =
@@ -192,7 +192,7 @@ class ActionTest {
                         handler("busy") { context, _ ->
                             context.execute("UPDATE task SET title = 'half'")
                             began.complete(Unit)
-                            while (true) context.query("SELECT 1") // Never silent.
+                            while (true) context.query("SELECT 1") // Never idle.
                         }
                     },
                 )
@@ -211,7 +211,7 @@ class ActionTest {
         }
 
     @Test
-    fun `code that calls back into its client is refused at once what would wait for itself`() =
+    fun `client call that waits for its own action is rejected`() =
         story {
             lateinit var client: RejoinClient
             lateinit var twin: RejoinClient
@@ -223,7 +223,7 @@ class ActionTest {
                     { client.transaction { } },
                     { client.pending() },
                     { client.suspend() },
-                    { twin.execute("DELETE FROM task") }, // It has the same writer.
+                    { twin.execute("DELETE FROM task") }, // Shares the writer.
                     { other.transaction { client.execute("DELETE FROM task") } },
                 )
             val over = CompletableDeferred<Unit>()
@@ -248,16 +248,16 @@ class ActionTest {
             client = offline(actions)
             twin = offline(file = client.path)
             client.adds("a", "old")
-            // What it reads by the client is the state before.
+            // Reads by the client see the state before the action.
             assertEquals(listOf("old"), client.perform("call back").decode<List<String>>())
             assertEquals(listOf("new"), client.titles())
             assertEquals(listOf("elsewhere"), other.notes())
             over.complete(Unit)
-            assertEquals(1, later.await().getOrThrow()) // It has outlived the action.
+            assertEquals(1, later.await().getOrThrow()) // Outlived the action.
         }
 
     @Test
-    fun `a caller who is cancelled only does not hear of the end`() =
+    fun `cancelling the caller does not stop the action`() =
         story {
             val gate = Gate()
             val client =
@@ -276,12 +276,12 @@ class ActionTest {
             performing.cancelAndJoin()
             assertEquals(listOf("old"), client.titles())
             gate.open()
-            assertEquals(2, client.pending().size) // Which waits for the writer, and it for the action.
+            assertEquals(2, client.pending().size) // Waits for the writer, which waits for the action.
             assertEquals(listOf("whole"), client.titles())
         }
 
     @Test
-    fun `what is wrong with actions is told when the file is opened, all of it together`() =
+    fun `open reports all problems of actions together`() =
         story {
             val wrong =
                 Actions {
@@ -293,7 +293,7 @@ class ActionTest {
             for (words in listOf("it has no statement", "needs a name", "two parameters n")) assertTrue(words in why.reason, why.reason)
             val upgrade = ActionUpgrade(1, set = mapOf("n" to Own()))
             val unset = Actions { handler("x", version = 2, upgrades = listOf(upgrade)) { _, _ -> } }
-            val told = refused<RejoinException.InvalidInput> { offline(unset) }
-            assertTrue(told.reason.startsWith("action x: upgrade of version 1: n: "), told.reason)
+            val error = refused<RejoinException.InvalidInput> { offline(unset) }
+            assertTrue(error.reason.startsWith("action x: upgrade of version 1: n: "), error.reason)
         }
 }

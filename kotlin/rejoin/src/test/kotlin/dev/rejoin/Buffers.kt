@@ -1,5 +1,5 @@
 /*
- * Row buffers made by hand, for tests: an encoder of its own, which may also write what the engine never would.
+ * A separate row buffer encoder for tests, which can also write invalid buffers.
  */
 package dev.rejoin
 
@@ -7,7 +7,7 @@ import java.io.ByteArrayOutputStream
 import java.nio.ByteBuffer
 import java.nio.ByteOrder
 
-/** The bytes of a buffer with these columns and rows; cells are null, Long, Int, Double, String or ByteArray. */
+/** Encodes these columns and rows; cells are null, Long, Int, Double, String or ByteArray. */
 fun bufferOf(columns: List<String>, vararg rows: List<Any?>): ByteArray {
     val names = ByteArrayOutputStream()
     for (name in columns) names.write(number(name.toByteArray().size) + name.toByteArray())
@@ -21,7 +21,7 @@ fun bufferOf(columns: List<String>, vararg rows: List<Any?>): ByteArray {
         names.toByteArray() + cells.toByteArray() + index.toByteArray()
 }
 
-/** A buffer of one row. */
+/** A buffer with one row. */
 fun rowOf(vararg cells: Pair<String, Any?>): Row =
     RowBuffer.fromBytes(bufferOf(cells.map { it.first }, cells.map { it.second }))[0]
 
@@ -33,7 +33,7 @@ private fun cell(value: Any?): ByteArray =
         is Double -> byteArrayOf(5) + little(8).putDouble(value).array()
         is String -> counted(6, value.toByteArray())
         is ByteArray -> counted(8, value)
-        else -> error("no cell is a ${value::class}")
+        else -> error("unsupported cell type ${value::class}")
     }
 
 private fun integer(value: Long): ByteArray =

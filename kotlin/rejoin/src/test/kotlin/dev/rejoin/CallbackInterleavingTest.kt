@@ -1,6 +1,6 @@
 /*
- * A callback that waits, and everything that can happen meanwhile, in every order there is: the token provider is asked, waits,
- * calls the client itself, and answers, throws or never answers, while queries, writes, suspension and the end go on.
+ * Every interleaving of a callback that waits with other events. The token provider is called, waits, calls the client,
+ * and returns, throws or never returns, while queries, writes, suspension and shutdown happen.
  */
 package dev.rejoin
 
@@ -19,15 +19,15 @@ import java.util.concurrent.TimeUnit
 import kotlin.time.Duration.Companion.minutes
 
 class CallbackInterleavingTest {
-    private enum class Event { ASKED, ANSWERS, QUERY, WATCH_FIRES, SUSPEND, SHUTDOWN }
+    private enum class Event { CALLED, ANSWERS, QUERY, WATCH_FIRES, SUSPEND, SHUTDOWN }
 
     private enum class Answer { RETURNS, THROWS, NEVER, CALLS_BACK }
 
     @Test
     @Timeout(value = 20, unit = TimeUnit.MINUTES)
-    fun `in every order nobody waits for a callback for ever, and nothing of the file is lost`() =
+    fun `callback blocks nothing and loses nothing in any order`() =
         story(18.minutes) {
-            val all = orders(Event.entries, listOf(Event.ASKED, Event.ANSWERS)).toList()
+            val all = orders(Event.entries, listOf(Event.CALLED, Event.ANSWERS)).toList()
             val fresh = local().also { it.shutdown() }.path
             val count =
                 eachOf(Answer.entries.flatMap { answer -> all.map { it to answer } }) { (order, answer) ->
@@ -40,7 +40,7 @@ class CallbackInterleavingTest {
         private val gate = Gate()
         private lateinit var client: RejoinClient
 
-        /** Nobody listens there: what comes after the token is offline. */
+        /** No server listens on this port: requests after the token callback are offline. */
         private val config = RejoinConfig(file, serverUrl = "http://127.0.0.1:9")
 
         suspend fun run() {
@@ -53,7 +53,7 @@ class CallbackInterleavingTest {
                     val watch = scope.tried { client.watch("SELECT id FROM note").collect { } }
                     for (event in order) {
                         when (event) {
-                            Event.ASKED -> jobs += scope.tried { client.syncAndWait() }
+                            Event.CALLED -> jobs += scope.tried { client.syncAndWait() }
                             Event.ANSWERS -> gate.open()
                             Event.QUERY -> jobs += scope.tried { client.query("SELECT id FROM note") }
                             Event.WATCH_FIRES -> write = scope.tried { client.execute("INSERT INTO note VALUES ('w', 'x')") }
@@ -81,7 +81,7 @@ class CallbackInterleavingTest {
                 Answer.THROWS -> throw IllegalStateException("keychain locked")
                 Answer.NEVER -> awaitCancellation()
                 Answer.CALLS_BACK -> {
-                    // It may be suspended or over by then; what it may not is stand still.
+                    // The client may be suspended or shut down by then, but the call must not block.
                     runCatching { client.query("SELECT id FROM note") }.exceptionOrNull()?.let(::expected)
                     runCatching { client.transaction { it.query("SELECT 1") } }.exceptionOrNull()?.let(::expected)
                 }

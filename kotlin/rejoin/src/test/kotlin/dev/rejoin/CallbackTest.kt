@@ -1,5 +1,5 @@
 /*
- * The app's own functions, as the engine calls them: tokens, transport, log; and what becomes of what they throw.
+ * The app's callbacks (tokens, transport, log) and the handling of their exceptions.
  */
 package dev.rejoin
 
@@ -13,7 +13,7 @@ import java.util.concurrent.atomic.AtomicBoolean
 
 class CallbackTest {
     @Test
-    fun `a token provider that throws is asked again, and local work goes on`() =
+    fun `throwing token provider is retried, local work continues`() =
         story {
             val server = server()
             val broken = AtomicBoolean(true)
@@ -27,7 +27,7 @@ class CallbackTest {
         }
 
     @Test
-    fun `the app's own transport carries everything`() =
+    fun `custom transport carries all requests`() =
         story {
             val server = server()
             val transport = JdkTransport()
@@ -42,7 +42,7 @@ class CallbackTest {
         }
 
     @Test
-    fun `a transport that throws is offline, and nothing is lost`() =
+    fun `throwing transport is offline and loses nothing`() =
         story {
             val server = server()
             var failure: Throwable? = ConnectException("no route")
@@ -59,21 +59,21 @@ class CallbackTest {
         }
 
     @Test
-    fun `the log is told, and a logger that throws changes nothing`() =
+    fun `logger receives records and its exceptions are ignored`() =
         story {
             val records = ConcurrentLinkedQueue<LogRecord>()
-            val told = CompletableDeferred<Unit>()
+            val logged = CompletableDeferred<Unit>()
             try {
                 Rejoin.setLogger(LogLevel.TRACE) {
                     records.add(it)
-                    told.complete(Unit)
+                    logged.complete(Unit)
                     throw IllegalStateException("logger is broken")
                 }
                 val server = server()
                 val client = server.run { device() }
                 server.runs("INSERT INTO task(id, user_id, title) VALUES ('t1', 'u1', 'from elsewhere')")
                 client.syncAndWait()
-                told.await() // The rows that came in have a line.
+                logged.await() // Applying the rows logs a line.
                 assertEquals(listOf("from elsewhere"), client.titles())
                 assertTrue(records.all { it.target.startsWith("rejoin") && it.text.isNotEmpty() }, "$records")
             } finally {

@@ -1,5 +1,5 @@
 /*
- * What each cell can be read as, by the table that the tests of every language keep to (docs/row-buffer.md).
+ * The type conversions of cells, by the table shared by all languages (docs/row-buffer.md).
  */
 package dev.rejoin
 
@@ -34,7 +34,7 @@ class CellTypesTest {
             "blob" to { hex(it.bytes("c")) },
         )
 
-    /** The decoder, by the types that it knows: as the only column, and as a property of a class. */
+    /** The decoder by supported type: as the only column, and as a property of a class. */
     private val decoded: Map<String, Pair<KSerializer<*>, KSerializer<*>>> =
         mapOf(
             "bool" to both(Boolean.serializer()),
@@ -58,7 +58,7 @@ class CellTypesTest {
     private fun <T> both(cell: KSerializer<T>) = cell to Holder.serializer(cell)
 
     @Test
-    fun `a cell is read as a type by the table of all languages`() {
+    fun `cell type conversions match the shared table`() {
         val table = Json.parseToJsonElement(File(System.getProperty("rejoin.vectors")).resolveSibling("cell-types.json").readText()).jsonObject
         val types = table.getValue("types").jsonArray.map { it.jsonPrimitive.content }
         var given = 0
@@ -84,7 +84,7 @@ class CellTypesTest {
     }
 
     @Test
-    fun `an unsigned property takes its range and no other number`() {
+    fun `unsigned property accepts exactly its range`() {
         val row = rowOf("a" to 255, "b" to 65_535, "c" to 4_294_967_295L, "d" to null)
         assertEquals(Unsigned(255u, 65_535u, UInt.MAX_VALUE, null), row.decode<Unsigned>())
         assertEquals(ULong.MAX_VALUE / 2u, rowOf("d" to Long.MAX_VALUE).decode<ULong>())
@@ -96,7 +96,7 @@ class CellTypesTest {
     }
 
     @Test
-    fun `NULL is null of every type that may be absent`() {
+    fun `NULL decodes to null for every nullable type`() {
         val row = rowOf("c" to null)
         val absent: List<(Row) -> Any?> =
             listOf({ it.booleanOrNull("c") }, { it.intOrNull("c") }, { it.doubleOrNull("c") }, { it.decode<Float?>() }, { it.decode<UInt?>() })

@@ -1,5 +1,5 @@
 /*
- * Each method of the client that needs no server, on the real engine.
+ * Methods of the client that need no server, on the real engine.
  */
 package dev.rejoin
 
@@ -19,7 +19,7 @@ class ClientTest {
     data class Note(val id: String, val body: String?)
 
     @Test
-    fun `open makes the file, and path is its full name`() =
+    fun `open creates the file and path is absolute`() =
         story {
             val file = file()
             val client = local(RejoinConfig(file))
@@ -28,7 +28,7 @@ class ClientTest {
         }
 
     @Test
-    fun `durations and counts that the engine cannot be told are named all at once`() =
+    fun `values beyond the engine's range are reported together`() =
         story {
             val wrong =
                 RejoinConfig(file(), syncInterval = -(1.seconds), pushDebounce = -(1.nanoseconds), ackDeadline = Duration.INFINITE, pageSize = -5)
@@ -38,13 +38,13 @@ class ClientTest {
                     "ackDeadline: Infinity is more than the engine counts; pageSize: -5 is below zero",
                 why.reason,
             )
-            // The engine is told, and judges.
+            // The engine receives the value and rejects it.
             val least = refused<RejoinException.Configuration> { RejoinClient.open(RejoinConfig(file(), transactionIdle = 1.nanoseconds)) }
             assertTrue("transaction_idle" in least.reason, least.reason)
         }
 
     @Test
-    fun `a timeout below zero is refused, and parts of a millisecond count as a whole one`() =
+    fun `negative timeout is rejected, fractions round up`() =
         story {
             val client = local()
             val calls: List<suspend (Duration) -> Any?> =
@@ -68,7 +68,7 @@ class ClientTest {
         }
 
     @Test
-    fun `open of a file that is no database is a storage error`() =
+    fun `open of a non-database file throws Storage`() =
         story {
             val file = file().also { File(it).writeText("this is no database, and long enough to be one".repeat(100)) }
             refused<RejoinException.Storage> { RejoinClient.open(file) }
@@ -76,14 +76,14 @@ class ClientTest {
         }
 
     @Test
-    fun `a parameter that SQLite cannot hold is refused by its place and type`() =
+    fun `unsupported parameter is rejected by position and type`() =
         story {
             val why = refused<RejoinException.InvalidInput> { local().query("SELECT ?, ?", 1, listOf(1)) }
             assertTrue(why.reason.startsWith("parameter 2: SQLite holds no "), why.reason)
         }
 
     @Test
-    fun `query gives rows by lambda and by class, and refuses what writes`() =
+    fun `query maps rows by lambda or class, rejects writes`() =
         story {
             val client = local()
             assertEquals(1, client.execute("INSERT INTO note VALUES (?, ?)", "a", "one"))
@@ -97,10 +97,10 @@ class ClientTest {
         }
 
     @Test
-    fun `close begins the end without waiting for it`() =
+    fun `close starts shutdown without waiting`() =
         story {
             val client = local().apply { use { it.execute("INSERT INTO note VALUES ('a', 'one')") } }
-            client.shutdown() // Waits for the end that close began.
+            client.shutdown() // Waits for the shutdown that close started.
             refused<RejoinException.Ended> { client.execute("DELETE FROM note") }
             assertFalse(holds(client.path))
         }
@@ -110,7 +110,7 @@ class ClientTest {
         File("/proc/self/fd").listFiles().orEmpty().any { runCatching { it.canonicalPath }.getOrNull() == path }
 }
 
-/** The exception of this kind that [call] must throw. */
+/** The exception of this type that [call] must throw. */
 inline fun <reified E : RejoinException> refused(call: () -> Any?): E {
     val thrown = runCatching { call() }.exceptionOrNull()
     assertTrue(thrown is E, "$thrown")

@@ -1,5 +1,5 @@
 /*
- * What an app decides of what is parked or waits: retry, edit, discard, alone and with a chain, against a real server.
+ * Decisions about parked and waiting mutations: retry, edit, discard, single and as a chain, against a real server.
  */
 package dev.rejoin
 
@@ -16,7 +16,7 @@ class DecideTest {
 
     private suspend fun RejoinClient.reasons() = pending().map { it.reason }
 
-    /** A device of which a create was refused, with an edit upon it; their ids. */
+    /** A device with a rejected create and an edit that depends on it; their ids. */
     private suspend fun StoryServer.refusedChain(story: Story): Triple<RejoinClient, String, String> {
         val client = story.run { device() }
         client.adds("t1", "refused")
@@ -29,7 +29,7 @@ class DecideTest {
         return Triple(client, create, edit)
     }
 
-    /** Two devices with the same task, of which the second one's title met the first one's. */
+    /** Two devices with the same task, where the second one's title edit conflicts with the first one's. */
     private suspend fun Story.conflicted(server: StoryServer, change: RejoinConfig.() -> RejoinConfig = { this }): RejoinClient {
         val (phone, tablet) = server.run { device() to device(change = change) }
         phone.adds("t1", "first")
@@ -41,7 +41,7 @@ class DecideTest {
     }
 
     @Test
-    fun `a refused write is mended in a transaction, or not at all`() =
+    fun `edit of a rejected mutation is atomic`() =
         story {
             val server = server()
             val (client, create, _) = server.refusedChain(this)
@@ -58,18 +58,18 @@ class DecideTest {
             assertEquals(listOf(ParkReason.REJECTED, ParkReason.DEPENDS), client.reasons())
             assertEquals(emptyList<String>(), client.titles())
 
-            val mended =
+            val edited =
                 client.edit(create) { tx ->
                     body(tx)
-                    refused<RejoinException.InvalidInput> { client.pending() } // Which would wait for this very edit.
+                    refused<RejoinException.InvalidInput> { client.pending() } // Would wait for this edit.
                 }
-            assertTrue(client.pending().any { it.id == mended && it.state == MutationState.PENDING })
+            assertTrue(client.pending().any { it.id == edited && it.state == MutationState.PENDING })
             client.syncAndWait()
             assertEquals(listOf(listOf("good")), server.rows("SELECT title FROM task"))
         }
 
     @Test
-    fun `what was sent and has no verdict is given up too, and withdrawn from the server`() =
+    fun `discard of an uncertain mutation withdraws it`() =
         story {
             val server = server()
             var loses = false

@@ -1,5 +1,5 @@
 /*
- * Errors on their way over the border and back: every kind there is, with its data.
+ * Errors across the FFI boundary and back: every type, with its fields.
  */
 package dev.rejoin
 
@@ -45,18 +45,18 @@ class ErrorKindTest {
             )
 
     @Test
-    fun `every kind of error comes over the border and goes back as it is`() {
+    fun `every error type round-trips across the FFI boundary`() {
         val own = all.map { it.toPublic() }
-        // The message of a generated exception has all of its data.
+        // The message of a generated exception contains all its fields.
         assertEquals(all.map { it::class to it.message }, own.map { it.toFfi() }.map { it::class to it.message })
         assertEquals(listOf("r"), own.map { it.reason }.distinct())
-        // By name the same kinds, none of them forgotten.
+        // The same types by name, none missing.
         assertEquals(all.map { it::class.simpleName }, own.map { it::class.simpleName })
         assertEquals(FfiException::class.java.declaredClasses.filter { FfiException::class.java.isAssignableFrom(it) }.map { it.simpleName }.toSet(), own.map { it::class.simpleName }.toSet())
     }
 
     @Test
-    fun `an error has its data`() {
+    fun `error carries its fields`() {
         val changed = FfiException.Changed("r", rows).toPublic() as RejoinException.Changed
         assertEquals(
             listOf(

@@ -1,5 +1,5 @@
 /*
- * What the process holds of the machine, read from /proc/self.
+ * The resources that the process uses, from /proc/self.
  */
 package dev.rejoin
 
@@ -10,8 +10,8 @@ import java.util.concurrent.CountDownLatch
 import java.util.concurrent.TimeUnit
 
 /**
- * @property heap MB of live objects.
- * @property native MB that are resident and not the JVM's own heap and code.
+ * @property heap live objects in MB.
+ * @property native resident memory in MB, without the JVM's heap and code.
  */
 data class Footprint(val threads: Int, val descriptors: Int, val heap: Long, val native: Long) {
     companion object {
@@ -28,7 +28,7 @@ data class Footprint(val threads: Int, val descriptors: Int, val heap: Long, val
             )
         }
 
-        /** Returns when the collector has been here and a cleaner, which frees objects of the border, has run behind it. */
+        /** Returns after a garbage collection and a cleaner run, which frees objects of the FFI boundary. */
         private fun collected() {
             val cleaned = CountDownLatch(1)
             CLEANER.register(Any()) { cleaned.countDown() }

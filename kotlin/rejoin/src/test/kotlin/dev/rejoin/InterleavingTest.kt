@@ -1,9 +1,9 @@
 /*
- * The riskiest thing: a transaction whose body waits, and everything that can happen meanwhile, in every order there is.
+ * Every interleaving of a transaction whose body waits with other events.
  *
- * Each order is run twice on the real engine: step by step, where a model says exactly what must come of it, and without waiting
- * between the steps, where whatever races there are may be lost either way. In both, a transaction that returned is in the file
- * whole, one that did not has left nothing, nobody ever sees a half, and every coroutine ends under a watchdog.
+ * Each order runs twice on the real engine: stepwise, compared with a model, and without waiting between the steps, where
+ * races may end either way. In both, a transaction that returned is complete in the file; any other leaves no trace. No
+ * reader sees a partial transaction, and every coroutine ends under a watchdog.
  */
 package dev.rejoin
 
@@ -39,7 +39,7 @@ class InterleavingTest {
     private val chain = listOf(Event.BEGIN, Event.AWAIT, Event.END)
     private val all = orders(Event.entries, chain).toList()
 
-    /** What runs a body in a transaction; the sound one, or a broken one that must be caught. */
+    /** Runs a body in a transaction: the correct implementation, or a broken one that must be detected. */
     private fun interface Transact {
         suspend fun run(client: RejoinClient, body: suspend (Transaction) -> Unit)
     }
@@ -48,12 +48,12 @@ class InterleavingTest {
 
     @Test
     @Timeout(value = 20, unit = TimeUnit.MINUTES)
-    fun `in every order, step by step, exactly what the model says comes of it`() =
+    fun `transaction outcome matches the model in every order`() =
         story(15.minutes) { assertEquals(840 * 3, each(stepwise = true)) }
 
     @Test
     @Timeout(value = 20, unit = TimeUnit.MINUTES)
-    fun `in every order, all at once, nothing is stuck and nothing is half`() =
+    fun `concurrent events never block or split a transaction`() =
         story(15.minutes) { assertEquals(840 * 3, each(stepwise = false)) }
 
     private suspend fun Story.each(stepwise: Boolean): Int {
@@ -61,13 +61,13 @@ class InterleavingTest {
         return eachOf(End.entries.flatMap { end -> all.map { it to end } }) { (order, end) -> One(this, fresh, order, end, sound, stepwise).run() }
     }
 
-    /** A file with the table, which nobody has open: most orders take longer to make one than to run. */
+    /** A file with the table, not open; copying it is faster than creating it per order. */
     private suspend fun Story.fresh(): String = local().also { it.shutdown() }.path
 
     @Test
-    fun `a transaction that is none is caught`() =
+    fun `check detects a missing transaction`() =
         story {
-            // Each statement in a transaction of its own, as code without transactions does it.
+            // Each statement in its own transaction, as without transactions.
             val none =
                 Transact { client, body ->
                     client.transaction { it.execute("INSERT INTO note VALUES ('h1', 'x')") }
@@ -77,7 +77,7 @@ class InterleavingTest {
         }
 
     @Test
-    fun `a transaction that outlives its coroutine is caught`() =
+    fun `check detects a transaction that outlives its coroutine`() =
         story {
             val stuck =
                 Transact { client, body ->
@@ -86,7 +86,7 @@ class InterleavingTest {
             assertTrue(caught(stuck, watchdog = 2) > 0)
         }
 
-    /** In how many of some orders this is found out. */
+    /** Number of sampled orders in which the fault is detected. */
     private suspend fun Story.caught(transact: Transact, watchdog: Int = 30): Int {
         val some = all.filterIndexed { number, _ -> number % 120 == 0 }
         val fresh = fresh()
@@ -97,7 +97,7 @@ class InterleavingTest {
         }
     }
 
-    /** One order, on a file of its own. */
+    /** One order, on its own file. */
     private inner class One(
         private val story: Story,
         private val fresh: String,
@@ -128,7 +128,7 @@ class InterleavingTest {
                     val jobs = listOfNotNull(transaction, write, watch) + others
                     jobs.joinAll()
                     others.forEach { it.await().exceptionOrNull()?.let(::expected) }
-                    // One that had not begun when the end came is refused as any call; one that had, ends.
+                    // A watch that starts after shutdown fails like any call; a running one completes.
                     watch.await().exceptionOrNull()?.let { if (stepwise) throw broken("the watch failed: $it") else expected(it) }
                 }
             } finally {
@@ -147,7 +147,7 @@ class InterleavingTest {
                     if (stepwise) transaction!!.join()
                 }
                 Event.QUERY -> others += tried { queries(begun) }.also { if (stepwise) it.join() }
-                // It waits for the transaction, if one is open: only then nothing may wait for it here.
+                // The write waits for an open transaction; then it must not be awaited here.
                 Event.WATCH_FIRES -> write = tried { client.execute("INSERT INTO note VALUES ('w', 'x')") }.also { if (stepwise && !model.open) it.join() }
                 Event.SUSPEND -> others += tried { client.suspend() }.also { if (stepwise) it.join() }
                 Event.SHUTDOWN -> others += tried { client.shutdown() }.also { if (stepwise) it.join() }
@@ -163,17 +163,17 @@ class InterleavingTest {
             if (end == End.IS_CANCELLED) awaitCancellation()
         }
 
-        private suspend fun queries(dead: Class<out RejoinException>?) {
+        private suspend fun queries(closed: Class<out RejoinException>?) {
             val seen = runCatching { client.query("SELECT id FROM note") { it.string(0) } }
             seen.onSuccess(::whole)
             if (stepwise) {
-                if (seen.exceptionOrNull()?.javaClass != dead) throw broken("a query gave $seen, not $dead")
+                if (seen.exceptionOrNull()?.javaClass != closed) throw broken("a query gave $seen, not $closed")
                 seen.onSuccess { if (("h1" in it) != model.committed) throw broken("a query saw $it") }
             }
             seen.exceptionOrNull()?.let { throw it }
         }
 
-        /** The file afterwards, against what the callers were told. */
+        /** Compares the file with the results that the callers received. */
         private suspend fun check(again: RejoinClient) {
             val rows = again.query("SELECT id FROM note") { it.string(0) }.also(::whole)
             again.shutdown()
@@ -190,12 +190,12 @@ class InterleavingTest {
         private fun kind(thrown: Throwable?): Class<out Throwable>? =
             if (thrown is CancellationException) CancellationException::class.java else thrown?.javaClass
 
-        /** Nobody may ever see one row of the two. */
+        /** No reader may see only one of the two rows. */
         private fun whole(ids: List<String>) {
             if (("h1" in ids) != ("h2" in ids)) throw broken("half a transaction: $ids")
         }
 
-        /** What suspension and the end may do to a call; the idle timeout would mean that somebody waited for nothing. */
+        /** Errors that suspension and shutdown may cause; the idle timeout would mean a call blocked. */
         private fun expected(thrown: Throwable) {
             if (thrown !is RejoinException.Suspended && thrown !is RejoinException.Ended) throw broken("unexpected $thrown")
         }
@@ -203,21 +203,21 @@ class InterleavingTest {
         private fun broken(what: String) = Broken("$order, $end: $what")
     }
 
-    /** What must come of an order in which each step is waited for. */
+    /** The expected result of an order in which each step is awaited. */
     private class Model {
-        private var dead: Class<out RejoinException>? = null
+        private var closed: Class<out RejoinException>? = null
         private var lost: Class<out RejoinException>? = null
         private var done = false
         var open = false
         var committed = false
 
-        /** What the transaction's caller is told; null: that it is done. */
+        /** The error that the transaction's caller gets; null for success. */
         var outcome: Class<out Throwable>? = null
 
-        /** Takes a step; tells what a new call would be refused with. */
+        /** Advances the model; returns the error that a new call would get. */
         fun after(event: Event, end: End): Class<out RejoinException>? {
             when (event) {
-                Event.BEGIN -> if (dead == null) open = true else ends(dead)
+                Event.BEGIN -> if (closed == null) open = true else ends(closed)
                 Event.AWAIT -> if (open && lost != null) ends(lost)
                 Event.END ->
                     if (!done) {
@@ -227,11 +227,11 @@ class InterleavingTest {
                             End.IS_CANCELLED -> ends(CancellationException::class.java)
                         }
                     }
-                Event.SUSPEND -> dies(RejoinException.Suspended::class.java)
-                Event.SHUTDOWN -> dies(RejoinException.Ended::class.java)
+                Event.SUSPEND -> close(RejoinException.Suspended::class.java)
+                Event.SHUTDOWN -> close(RejoinException.Ended::class.java)
                 Event.QUERY, Event.WATCH_FIRES -> Unit
             }
-            return dead
+            return closed
         }
 
         private fun ends(outcome: Class<out Throwable>?) {
@@ -240,21 +240,21 @@ class InterleavingTest {
             done = true
         }
 
-        private fun dies(of: Class<out RejoinException>) {
-            if (dead == null || of == RejoinException.Ended::class.java) dead = of
+        private fun close(of: Class<out RejoinException>) {
+            if (closed == null || of == RejoinException.Ended::class.java) closed = of
             if (open && lost == null) lost = of
         }
     }
 }
 
-/** Begins at once, and keeps what is thrown. */
+/** Starts at once and captures exceptions. */
 fun <T> CoroutineScope.tried(block: suspend () -> T): Deferred<Result<T>> =
     async(start = CoroutineStart.UNDISPATCHED) { runCatching { block() } }
 
-/** What came of it; a coroutine that was cancelled from outside gave a cancellation. */
+/** The result; cancellation from outside is a failure with CancellationException. */
 suspend fun <T> Deferred<Result<T>>.result(): Result<T> = runCatching { await() }.getOrElse { Result.failure(it) }
 
-/** Until the handler stands at the gate, or has ended. */
+/** Waits until the handler reaches the gate or has ended. */
 suspend fun until(gate: Gate, handler: Deferred<*>): Unit =
     select {
         gate.arrived.onAwait { }

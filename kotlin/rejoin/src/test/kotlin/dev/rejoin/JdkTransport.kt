@@ -1,5 +1,5 @@
 /*
- * The app's own transport, as an app would write it.
+ * A custom transport, as an app would write it.
  */
 package dev.rejoin
 
@@ -10,7 +10,7 @@ import java.net.URI
 import java.util.concurrent.atomic.AtomicInteger
 import java.util.zip.GZIPInputStream
 
-/** HTTP by the JDK, which can be told to fail: before a request is sent, or by losing the answer to what was sent there. */
+/** HTTP by the JDK with injectable failures: before a request is sent, or by losing its response. */
 class JdkTransport(private val lost: (String) -> Boolean = { false }, private val failure: () -> Throwable? = { null }) : HttpTransport {
     val sent = AtomicInteger()
     val disconnected = AtomicInteger()

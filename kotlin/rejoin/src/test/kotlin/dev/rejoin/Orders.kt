@@ -1,5 +1,5 @@
 /*
- * Orders of events: all of them, and a watchdog for what a single one may take.
+ * Generates all orders of events, and runs each under a watchdog.
  */
 package dev.rejoin
 
@@ -14,7 +14,7 @@ import kotlinx.coroutines.withTimeout
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.seconds
 
-/** Every order of [events] that keeps those of [chain] in theirs. */
+/** All orders of [events] that keep the order of [chain]. */
 fun <E> orders(events: List<E>, chain: List<E>): Sequence<List<E>> =
     sequence {
         if (events.isEmpty()) yield(emptyList())
@@ -25,15 +25,15 @@ fun <E> orders(events: List<E>, chain: List<E>): Sequence<List<E>> =
         }
     }
 
-/** Runs each order, several at a time, because each mostly waits; how many there were. */
+/** Runs all orders, several concurrently because they mostly wait; returns their number. */
 @OptIn(ExperimentalCoroutinesApi::class)
 suspend fun <O> eachOf(orders: List<O>, run: suspend (O) -> Unit): Int =
     orders.asFlow().flatMapMerge(concurrency = 6) { flow { emit(run(it)) } }.count()
 
-/** What happened in an order that may not happen. */
+/** A violation found in one order. */
 class Broken(message: String) : AssertionError(message)
 
-/** Runs one order; what takes longer is stuck, and says where. */
+/** Runs one order under a watchdog, which reports the order. */
 suspend fun <T> guarded(name: () -> String, watchdog: Duration = 30.seconds, run: suspend () -> T): T =
     try {
         withTimeout(watchdog) { run() }
@@ -41,7 +41,7 @@ suspend fun <T> guarded(name: () -> String, watchdog: Duration = 30.seconds, run
         throw Broken("${name()}: stuck")
     }
 
-/** A place in a handler where it waits until the order of events lets it go on. */
+/** A point in a handler at which it waits until the test opens the gate. */
 class Gate {
     private val reached = CompletableDeferred<Unit>()
     private val opened = CompletableDeferred<Unit>()

@@ -1,5 +1,5 @@
 /*
- * The examples of the README, compiled and run here word by word; the last test compares.
+ * The README examples, compiled and run; the last test compares the texts.
  */
 package dev.rejoin
 
@@ -31,7 +31,7 @@ class ReadmeTest {
     }
 
     @Test
-    fun `the examples of the README do what it says`() =
+    fun `README examples run`() =
         story {
             val server = server()
             val (file, url, schema) = Triple(file(), server.url, server.schema)
@@ -40,7 +40,7 @@ class ReadmeTest {
 
             val config = RejoinConfig(file, serverUrl = url, schemaJson = schema)
             val client = RejoinClient.open(config, tokens = TokenProvider { refresh -> session.token(refresh) })
-            client.start() // From now on it syncs by itself; offline is a status, no exception.
+            client.start() // Syncs in the background from now on; being offline is a status, not an exception.
 
             client.execute("INSERT INTO task(id, title) VALUES (?, ?)", "t1", "buy milk")
 
@@ -77,7 +77,7 @@ class ReadmeTest {
         }
 
     @Test
-    fun `the examples of actions and decisions do what it says`() =
+    fun `README examples of actions and decisions run`() =
         story {
             val server = server()
             val (config, tokens) = server.run { config(file()) } to TokenProvider { server.token("u1") }
@@ -116,11 +116,11 @@ class ReadmeTest {
                 client.watchVerdicts().collect { news ->
                     for (verdict in news.entries.filter { it.kind == VerdictKind.PARKED }) {
                         when (verdict.reason) {
-                            ParkReason.CONFLICTED -> client.retry(verdict.id) // Mine, after all.
-                            ParkReason.DEPENDS -> Unit // Goes with the one that it names.
+                            ParkReason.CONFLICTED -> client.retry(verdict.id) // Keep the local edit.
+                            ParkReason.DEPENDS -> Unit // Resolved with the mutation in becauseOf.
                             else -> {
-                                val mended = client.edit(verdict.id) { tx -> tx.execute("UPDATE task SET title = 'mended' WHERE title = 'refused'") }
-                                mended?.let { client.retryChain(it) }
+                                val edited = client.edit(verdict.id) { tx -> tx.execute("UPDATE task SET title = 'corrected' WHERE title = 'refused'") }
+                                edited?.let { client.retryChain(it) }
                             }
                         }
                     }
@@ -128,9 +128,9 @@ class ReadmeTest {
                 }
             }
             client.syncAndWait()
-            client.watch("SELECT title FROM task") { it.string(0) }.first { "mended" in it }
+            client.watch("SELECT title FROM task") { it.string(0) }.first { "corrected" in it }
             while (client.syncAndWait().run { stillPending > 0 } || client.pending().isNotEmpty()) delay(1.milliseconds)
-            assertEquals(listOf(listOf("buy milk", "3"), listOf("mended", "0")), server.rows("SELECT title, rank FROM task ORDER BY id"))
+            assertEquals(listOf(listOf("buy milk", "3"), listOf("corrected", "0")), server.rows("SELECT title, rank FROM task ORDER BY id"))
             scope.cancel()
 
             client.adds("t3", "refused")
@@ -138,7 +138,7 @@ class ReadmeTest {
             for (mutation in client.pending().filter { it.state == MutationState.PARKED }) client.discardChain(mutation.id)
             assertEquals(0, client.pending().size)
 
-            client.stop() // What is emptied below would come again from the server.
+            client.stop() // Otherwise a sync would restore the rows deleted below.
             val last = client.history(1).first()
             try {
                 client.undo(last.id)
@@ -155,7 +155,7 @@ class ReadmeTest {
         }
 
     @Test
-    fun `every example of the README is the code above`() {
+    fun `README examples match this file`() {
         val module = File(System.getProperty("rejoin.module"))
         val code = module.resolve("src/test/kotlin/dev/rejoin/ReadmeTest.kt").readText().squeezed()
         val examples = Regex("```kotlin\n(.*?)```", RegexOption.DOT_MATCHES_ALL).findAll(module.resolve("../README.md").readText())

@@ -1,5 +1,5 @@
 /*
- * Beginning anew in the same file: nobody's work goes unnamed, and the next user takes it.
+ * Reset of a file: unnamed mutations are kept, and the next user can use the file.
  */
 package dev.rejoin
 
@@ -9,7 +9,7 @@ import org.junit.jupiter.api.Test
 
 class ResetTest {
     @Test
-    fun `with the queue kept the server's rows come anew, and watches go on`() =
+    fun `reset that keeps the queue fetches rows again`() =
         story {
             val server = server()
             val client = server.run { device() }

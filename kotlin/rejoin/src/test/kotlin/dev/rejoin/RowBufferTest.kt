@@ -1,5 +1,5 @@
 /*
- * The decoder of row buffers against the vectors of all languages, and against bytes that somebody spoiled.
+ * The row buffer decoder against the shared vectors, and against damaged bytes.
  */
 package dev.rejoin
 
@@ -22,21 +22,21 @@ import java.util.SplittableRandom
 
 class RowBufferTest {
     @Test
-    fun `each valid vector is read as it stands`() {
+    fun `valid vectors decode to their values`() {
         val vectors = vectors("valid")
         assertTrue(vectors.size >= 14, "${vectors.size} vectors")
         vectors.forEach(::check)
     }
 
     @Test
-    fun `wider forms are read too`() {
+    fun `wider encodings are accepted`() {
         val vectors = vectors("readable")
         assertTrue(vectors.isNotEmpty())
         vectors.forEach(::check)
     }
 
     @Test
-    fun `each damaged vector is refused when its word says`() {
+    fun `damaged vectors are rejected at the stated point`() {
         val vectors = vectors("damaged")
         assertTrue(vectors.size >= 25, "${vectors.size} vectors")
         for (vector in vectors) {
@@ -51,7 +51,7 @@ class RowBufferTest {
     }
 
     @Test
-    fun `a buffer that is cut anywhere is refused`() {
+    fun `truncated buffer is rejected`() {
         val bytes = sample()
         readAll(bytes)
         for (length in bytes.indices) {
@@ -60,7 +60,7 @@ class RowBufferTest {
     }
 
     @Test
-    fun `a buffer with any bit turned is read or refused`() {
+    fun `buffer with a flipped bit is read or rejected`() {
         val bytes = sample()
         var read = 0
         var refused = 0
@@ -69,12 +69,12 @@ class RowBufferTest {
             spoiled[bit / 8] = (spoiled[bit / 8].toInt() xor (1 shl bit % 8)).toByte()
             if (readsAll(spoiled)) read++ else refused++
         }
-        // Both happen often, or the test would show nothing.
+        // Both outcomes must occur often for the test to be meaningful.
         assertTrue(read > 300 && refused > 300, "read $read, refused $refused")
     }
 
     @Test
-    fun `a buffer with random damage is read or refused`() {
+    fun `randomly damaged buffer is read or rejected`() {
         val random = SplittableRandom(4)
         val bytes = sample()
         val favourites = intArrayOf(0, 1, 0x7f, 0x80, 0xff)
@@ -92,7 +92,7 @@ class RowBufferTest {
     }
 
     @Test
-    fun `two buffers are equal if and only if their bytes are`() {
+    fun `buffers are equal if and only if their bytes are`() {
         val one = RowBuffer.fromBytes(bufferOf(listOf("x"), listOf(0.0)))
         assertEquals(one, RowBuffer.fromBytes(bufferOf(listOf("x"), listOf(0.0))))
         assertEquals(one.hashCode(), RowBuffer.fromBytes(one.toBytes()).hashCode())
@@ -101,7 +101,7 @@ class RowBufferTest {
     }
 
     @Test
-    fun `a row number that is not there is an index out of bounds`() {
+    fun `missing row index throws IndexOutOfBounds`() {
         val rows = RowBuffer.fromBytes(bufferOf(listOf("x"), listOf(1L), listOf(2L)))
         assertEquals(2L, rows[1].long(0))
         assertThrows<IndexOutOfBoundsException> { rows[2] }
@@ -111,7 +111,7 @@ class RowBufferTest {
         assertThrows<NoSuchElementException> { iterator.next() }
     }
 
-    /** Several rows with a cell of each kind. */
+    /** Several rows with a cell of each type. */
     private fun sample(): ByteArray {
         val rows =
             (0L until 8L).map { n ->
@@ -142,12 +142,12 @@ class RowBufferTest {
         rows.forEachIndexed { number, row ->
             val wanted = expected[number % expected.size]
             wanted.forEachIndexed { column, value -> assertTrue(same(value, row[column]), "$name: row $number, column $column") }
-            // Backwards, so that what a row remembers of its last column is no help.
+            // Backwards, so that the row's cached column does not help.
             for (column in wanted.indices.reversed()) assertTrue(same(wanted[column], row[column]), "$name: backwards")
         }
     }
 
-    /** With the bits of numbers, so that -0.0 and 0.0 differ. */
+    /** Compares numbers by their bits, so that -0.0 and 0.0 differ. */
     private fun same(one: Any?, other: Any?): Boolean =
         when {
             one is Double && other is Double -> one.toRawBits() == other.toRawBits()

@@ -1,5 +1,5 @@
 /*
- * Rows into classes by kotlinx.serialization: what fits, and what is refused by name.
+ * Decoding rows to classes with kotlinx.serialization: accepted and rejected inputs.
  */
 package dev.rejoin
 
@@ -57,7 +57,7 @@ class RowDecoderTest {
     data class Listed(val id: String, val tags: List<String>)
 
     @Test
-    fun `a class takes its columns by name, in whatever order they come`() {
+    fun `class properties match columns by name in any order`() {
         val rows =
             RowBuffer.fromBytes(
                 bufferOf(
@@ -77,13 +77,13 @@ class RowDecoderTest {
     }
 
     @Test
-    fun `a column that is absent leaves the default`() {
+    fun `missing column uses the property default`() {
         val task = rowOf("the_title" to "buy milk", "id" to "t1").decode<Task>()
         assertEquals(Task(TaskId("t1"), "buy milk", false, State.OPEN, "none"), task)
     }
 
     @Test
-    fun `each kind of property has its kind of cell`() {
+    fun `each property type reads its cell type`() {
         val kinds =
             rowOf(
                 "long" to Long.MIN_VALUE, "int" to Int.MIN_VALUE, "short" to -32768, "byte" to 127, "double" to -0.0, "float" to 0.5,
@@ -102,7 +102,7 @@ class RowDecoderTest {
     }
 
     @Test
-    fun `a result of one column may be no class at all`() {
+    fun `single column decodes to a plain value`() {
         val titles = RowBuffer.fromBytes(bufferOf(listOf("title"), listOf("a"), listOf("b")))
         assertEquals(listOf("a", "b"), titles.decode<String>())
         assertEquals(listOf(TaskId("a"), TaskId("b")), titles.decode<TaskId>())
@@ -115,7 +115,7 @@ class RowDecoderTest {
     }
 
     @Test
-    fun `what does not fit is refused with the column's name`() {
+    fun `mismatched cell is rejected with the column name`() {
         val whole = mapOf("id" to "t1", "the_title" to "x", "done" to 0, "state" to "OPEN", "note" to null)
         for ((spoiled, reason) in listOf(
             ("the_title" to null) to "refused reading column the_title: it is NULL, not text",
@@ -130,7 +130,7 @@ class RowDecoderTest {
     }
 
     @Test
-    fun `a number that does not fit its property is refused`() {
+    fun `number out of the property range is rejected`() {
         for ((reason, decode) in listOf<Pair<String, () -> Any?>>(
             "refused reading column n: 128 does not fit Byte" to { rowOf("n" to 128).decode<Byte>() },
             "refused reading column n: -32769 does not fit Short" to { rowOf("n" to -32769).decode<Short>() },
@@ -142,13 +142,13 @@ class RowDecoderTest {
     }
 
     @Test
-    fun `a required property without a column is refused with both names`() {
+    fun `required property without column is rejected by name`() {
         val why = assertThrows<RejoinException.InvalidInput> { rowOf("id" to "t1", "title" to "x").decode<Task>() }
         assertTrue("the_title" in why.reason && "columns id, title" in why.reason, why.reason)
     }
 
     @Test
-    fun `an object or a list inside a cell is refused with the way out`() {
+    fun `nested object or list is rejected with a remedy`() {
         val nested = assertThrows<RejoinException.InvalidInput> { rowOf("id" to "n1", "task" to "{}").decode<Nested>() }
         assertTrue(nested.reason.startsWith("refused reading column task: a cell holds no "), nested.reason)
         val listed = assertThrows<RejoinException.InvalidInput> { rowOf("id" to "n1", "tags" to "[]").decode<Listed>() }

@@ -1,5 +1,5 @@
 /*
- * The typed getters of a row: what they give, and what they refuse by name.
+ * The typed getters of a row: accepted and rejected reads.
  */
 package dev.rejoin
 
@@ -17,7 +17,7 @@ class RowTest {
         rowOf("id" to "t1", "n" to Long.MAX_VALUE, "small" to -7, "x" to 0.1, "flag" to 1, "raw" to byteArrayOf(0, -1), "note" to null)
 
     @Test
-    fun `each getter gives what is stored, by number and by name`() {
+    fun `getters return the stored value by index and name`() {
         assertEquals("t1", row.string(0))
         assertEquals("t1", row.string("id"))
         assertEquals(Long.MAX_VALUE, row.long("n"))
@@ -32,12 +32,12 @@ class RowTest {
     }
 
     @Test
-    fun `NULL is null where one asks for it, and refused where one does not`() {
+    fun `NULL is null for nullable getters, rejected by others`() {
         assertTrue(row.isNull("note"))
         assertNull(row["note"])
-        val asked: List<(String) -> Any?> =
+        val getters: List<(String) -> Any?> =
             listOf(row::stringOrNull, row::longOrNull, row::intOrNull, row::doubleOrNull, row::booleanOrNull, row::bytesOrNull)
-        for (get in asked) assertNull(get("note"))
+        for (get in getters) assertNull(get("note"))
         val refusing: List<(String) -> Any?> = listOf(row::string, row::long, row::int, row::double, row::boolean, row::bytes)
         for (get in refusing) {
             val why = assertThrows<RejoinException.InvalidInput> { get("note") }
@@ -46,7 +46,7 @@ class RowTest {
     }
 
     @Test
-    fun `a wrong kind is refused with the column, what it is and what was asked`() {
+    fun `wrong type is rejected with column and both types`() {
         for ((reason, get) in listOf<Pair<String, () -> Any?>>(
             "refused reading column id: it is text, not an integer" to { row.long("id") },
             "refused reading column n: it is an integer, not text" to { row.string("n") },
@@ -65,7 +65,7 @@ class RowTest {
     }
 
     @Test
-    fun `of two columns with one name the first is meant`() {
+    fun `duplicate column name reads the first column`() {
         val twins = rowOf("id" to 1, "id" to 2)
         assertEquals(1L, twins.long("id"))
         assertEquals(2L, twins.long(1))
@@ -73,7 +73,7 @@ class RowTest {
     }
 
     @Test
-    fun `columns may be read in any order, however wide the row`() {
+    fun `columns of a wide row can be read in any order`() {
         val wide = rowOf(*(0 until 5_000).map { "c$it" to it }.toTypedArray())
         for (column in listOf(4_999, 0, 4_095, 4_096, 4_094, 1, 4_999)) assertEquals(column, wide.int(column))
         val long = rowOf("a" to "x".repeat(2_000_000), "b" to "y", "c" to "z")
@@ -81,7 +81,7 @@ class RowTest {
     }
 
     @Test
-    fun `threads that read one row in different orders all read what it holds`() {
+    fun `threads read the same row in different orders`() {
         val shared = rowOf(*(0 until 40).map { "c$it" to "text $it" }.toTypedArray())
         val pool = Executors.newFixedThreadPool(4)
         val readers =

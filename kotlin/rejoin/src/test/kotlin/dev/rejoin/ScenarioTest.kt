@@ -1,5 +1,5 @@
 /*
- * The scenarios of tests/scenarios, which every language runs: each is a test of its own.
+ * Runs the scenarios of tests/scenarios, shared by all languages; each is one test.
  */
 package dev.rejoin
 
@@ -70,7 +70,7 @@ private class ScenarioRun(private val scenario: JsonObject) : Hooks {
         }
     }
 
-    /** A step `open` with the path, the address and the manifest that it stands for. */
+    /** An `open` step with its path, address and manifest filled in. */
     private fun opening(step: JsonObject): JsonObject {
         val isSynced = "server" in step
         val more = mutableMapOf<String, JsonElement>("path" to JsonPrimitive("$folder/${step["on"]?.jsonPrimitive?.content ?: "main"}.db"))
@@ -83,7 +83,7 @@ private class ScenarioRun(private val scenario: JsonObject) : Hooks {
 
     override fun resolve(step: JsonObject, given: JsonObject): JsonObject = replaced(step, given).jsonObject
 
-    /** A value with its variables, `${'$'}{name}` in any text. */
+    /** A value with its variables, `${'$'}{name}` in any text, replaced. */
     private fun replaced(value: JsonElement, given: JsonObject): JsonElement =
         when (value) {
             is JsonArray -> JsonArray(value.map { replaced(it, given) })
@@ -99,7 +99,7 @@ private class ScenarioRun(private val scenario: JsonObject) : Hooks {
         }
     }
 
-    /** Compares an answer with what tests/scenarios/README.md says of expectations. */
+    /** Compares an answer with an expectation, as tests/scenarios/README.md defines. */
     private fun matches(actual: JsonElement?, expected: JsonElement, where: String) {
         val text = (actual as? JsonPrimitive)?.content
         when {

@@ -1,5 +1,5 @@
 /*
- * What stories are told with: a folder, devices in it, and a watchdog over everything that waits.
+ * Test support: a folder with clients and servers, and a watchdog.
  */
 package dev.rejoin
 
@@ -14,15 +14,15 @@ import kotlin.time.Duration
 import kotlin.time.Duration.Companion.hours
 import kotlin.time.Duration.Companion.seconds
 
-/** A test that waits: it may take so long and no longer. */
-fun story(watchdog: Duration = 120.seconds, tell: suspend Story.() -> Unit) {
+/** Runs a suspending test under a watchdog. */
+fun story(watchdog: Duration = 120.seconds, body: suspend Story.() -> Unit) {
     val folder = Files.createTempDirectory("rejoin-story")
     try {
         runBlocking(Dispatchers.Default) {
             withTimeout(watchdog) {
                 val story = Story(this, folder)
                 try {
-                    story.tell()
+                    story.body()
                 } finally {
                     story.end()
                 }
@@ -37,27 +37,27 @@ class Story(scope: CoroutineScope, private val folder: Path) : CoroutineScope by
     private val opened = mutableListOf<AutoCloseable>()
     private val number = AtomicInteger()
 
-    /** A new file's name. */
+    /** The path of a new file. */
     fun file(): String = folder.resolve("${number.incrementAndGet()}.db").toString()
 
-    /** A client of a file of its own, without a server, and with a table to write to. */
+    /** A client on its own file, without a server, with a local-only table. */
     suspend fun local(config: RejoinConfig = RejoinConfig(file())): RejoinClient {
         val client = RejoinClient.open(config).also(opened::add)
         client.createTable("note", "id TEXT PRIMARY KEY, body TEXT")
         return client
     }
 
-    /** A client of a file of its own, without a server, and with the synced table `task` to write to. */
+    /** A client on its own file, without a server, with the synced table `task`. */
     suspend fun offline(
         actions: Actions? = null,
         file: String = file(),
         change: RejoinConfig.() -> RejoinConfig = { this },
     ): RejoinClient = RejoinClient.open(RejoinConfig(file, schemaJson = TASKS).change(), actions = actions).also(opened::add)
 
-    /** A server that ends with the story. */
+    /** A server that is stopped at the end of the test. */
     fun server(withTokens: Boolean = true): StoryServer = StoryServer(withTokens).also(opened::add)
 
-    /** A device of a user, which syncs when it is told to. */
+    /** A user's device that syncs only on request. */
     suspend fun StoryServer.device(
         user: String = "u1",
         file: String = file(),
@@ -67,12 +67,12 @@ class Story(scope: CoroutineScope, private val folder: Path) : CoroutineScope by
         change: RejoinConfig.() -> RejoinConfig = { this },
     ): RejoinClient = RejoinClient.open(config(file).change(), tokens, transport, actions).also(opened::add)
 
-    /** How such a device is configured. */
+    /** The configuration of such a device. */
     fun StoryServer.config(file: String): RejoinConfig =
         RejoinConfig(file, serverUrl = url, schemaJson = schema, syncInterval = 1.hours, pushDebounce = Duration.ZERO)
 
     private companion object {
-        /** A manifest with one table, as an app bundles it. */
+        /** A manifest with one table, as bundled with an app. */
         const val TASKS =
             """{"schema_version": 1, "schema_hash": "", "tables": [{"table_name": "task",
                 "push_policy": "owner_only", "updated_at_column": "", "deleted_at_column": "", "primary_key": ["id"],
@@ -82,13 +82,13 @@ class Story(scope: CoroutineScope, private val folder: Path) : CoroutineScope by
     }
 
     suspend fun end() {
-        // Servers first would make devices try again.
+        // Clients first: devices would retry against a stopped server.
         for (client in opened.filterIsInstance<RejoinClient>()) runCatching { client.shutdown() }
         opened.filterNot { it is RejoinClient }.forEach { it.close() }
     }
 }
 
-/** Makes a task. */
+/** Inserts a task. */
 suspend fun RejoinClient.adds(id: String, title: String): Long = execute("INSERT INTO task(id, title) VALUES (?, ?)", id, title)
 
 /** The titles of all tasks, by their ids. */

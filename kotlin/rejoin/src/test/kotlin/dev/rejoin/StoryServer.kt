@@ -1,5 +1,5 @@
 /*
- * A real server for stories: a process of its own, ordered about by lines of JSON (tests/story-server/src/main.rs).
+ * A real sync server in its own process, controlled by lines of JSON (tests/story-server/src/main.rs).
  */
 package dev.rejoin
 
@@ -23,7 +23,7 @@ class StoryServer(withTokens: Boolean = true) : AutoCloseable {
     private val orders: BufferedWriter
     private val answers: BufferedReader
 
-    /** Where it listens. */
+    /** The address that it listens on. */
     val url: String
 
     init {
@@ -35,23 +35,23 @@ class StoryServer(withTokens: Boolean = true) : AutoCloseable {
         url = answer().getValue("url").jsonPrimitive.content
     }
 
-    /** A token of this user; with nothing or less to live it has ended. */
+    /** A token of this user; expired if the lifetime is zero or negative. */
     fun token(user: String, seconds: Int = 3600): String =
         order("token") {
             put("user", user)
             put("seconds", seconds)
         }.getValue("token").jsonPrimitive.content
 
-    /** Writes into its file, as another program would. */
+    /** Writes to the server's database, as another program would. */
     fun runs(sql: String): Int = order("sql") { put("sql", sql) }.getValue("changes").jsonPrimitive.int
 
-    /** Rows of its file, each cell as text. */
+    /** Rows of the server's database, each cell as text. */
     fun rows(sql: String): List<List<String?>> =
         order("rows") { put("sql", sql) }.getValue("rows").jsonArray.map { row ->
             (row as JsonArray).map { it.jsonPrimitive.contentOrNull }
         }
 
-    /** The manifest, as an app bundles it. */
+    /** The manifest, as bundled with an app. */
     val schema: String by lazy { order("schema").getValue("schema").toString() }
 
     private fun order(name: String, more: JsonObjectBuilder.() -> Unit = {}): JsonObject =
@@ -62,7 +62,7 @@ class StoryServer(withTokens: Boolean = true) : AutoCloseable {
             },
         )
 
-    /** Gives an order of any kind, and its answer. */
+    /** Sends a command and returns its answer. */
     fun order(line: JsonObject): JsonObject =
         synchronized(this) {
             orders.write(line.toString())
@@ -76,7 +76,7 @@ class StoryServer(withTokens: Boolean = true) : AutoCloseable {
     private fun answer(): JsonObject =
         Json.parseToJsonElement(answers.readLine() ?: error("the story server has ended")).jsonObject
 
-    /** It ends with its input. */
+    /** The process exits when its input is closed. */
     override fun close() {
         orders.close()
         process.waitFor()

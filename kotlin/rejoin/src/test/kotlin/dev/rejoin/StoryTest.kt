@@ -1,5 +1,5 @@
 /*
- * What apps live through, told on the real engine against a real server in a process of its own.
+ * End-to-end tests on the real engine against a real server process.
  */
 package dev.rejoin
 
@@ -21,7 +21,7 @@ import kotlin.time.Duration.Companion.minutes
 
 class StoryTest {
     @Test
-    fun `a slow reader of a thousand changes gets the latest`() =
+    fun `slow collector gets the latest of 1000 changes`() =
         story {
             val client = local()
             client.execute("INSERT INTO note VALUES ('n', '0')")
@@ -44,7 +44,7 @@ class StoryTest {
     private class Own(where: String) : RuntimeException(where)
 
     @Test
-    fun `an exception in each kind of callback ends nothing but its own call`() =
+    fun `callback exception affects only its own call`() =
         story {
             val server = server()
             val broken = AtomicReference<String?>(null)
@@ -66,7 +66,7 @@ class StoryTest {
             try {
                 for (device in listOf(client, carried)) device.adds("t-${device.path.hashCode()}", "local work")
 
-                // Those that the engine waits for: the call fails, and the next one does not.
+                // Callbacks that the engine waits for: the call fails, the next one succeeds.
                 broken.set("token")
                 refused<RejoinException> { client.syncAndWait() }
                 broken.set(null)
@@ -77,7 +77,7 @@ class StoryTest {
                 carried.resume()
                 assertEquals(1, carried.titles().size)
 
-                // Those of the face: what they throw arrives at the caller as it is.
+                // Callbacks of the Kotlin layer: their exceptions reach the caller unchanged.
                 for (call in listOf<suspend () -> Any?>(
                     { client.transaction { throw Own("body") } },
                     { client.transaction { tx -> tx.savepoint { throw Own("savepoint") } } },
@@ -90,14 +90,14 @@ class StoryTest {
                     val thrown = runCatching { call() }.exceptionOrNull()
                     assertTrue(thrown is Own, "$thrown")
                 }
-                val told = async { runCatching { client.changes().collect { throw Own("change") } }.exceptionOrNull() }
-                while (!told.isCompleted) client.execute("UPDATE task SET rank = rank + 1").also { delay(1.milliseconds) }
-                assertTrue(told.await() is Own)
+                val thrown = async { runCatching { client.changes().collect { throw Own("change") } }.exceptionOrNull() }
+                while (!thrown.isCompleted) client.execute("UPDATE task SET rank = rank + 1").also { delay(1.milliseconds) }
+                assertTrue(thrown.await() is Own)
             } finally {
                 Rejoin.setLogger(LogLevel.ERROR, null)
             }
 
-            // And all of it still works.
+            // Everything still works afterwards.
             client.syncAndWait()
             plain.syncAndWait()
             assertEquals(client.titles(), plain.titles())
@@ -105,7 +105,7 @@ class StoryTest {
         }
 
     @Test
-    fun `a hundred callers at once all get their answer`() =
+    fun `hundred concurrent callers all complete`() =
         story {
             val client = local()
             client.execute("INSERT INTO note VALUES ('sum', '0')")
@@ -133,11 +133,12 @@ class StoryTest {
 
     @Test
     @Timeout(value = 20, unit = TimeUnit.MINUTES)
-    fun `two thousand opens and shutdowns leave nothing behind`() =
+    fun `2000 opens and shutdowns leak nothing`() =
         story(18.minutes) {
             val files = List(4) { file() }
 
-            // Every fourth syncs, with nobody there; of three one is shut down, one is closed and one is merely let go.
+            // Every fourth client syncs without a server. Of three, one is shut down, one closed, one left to the garbage
+            // collector.
             suspend fun once(number: Int) {
                 val syncs = number % 4 == 3
                 val client = RejoinClient.open(RejoinConfig(files[number % 4], serverUrl = "http://127.0.0.1:9".takeIf { syncs }))
@@ -155,7 +156,7 @@ class StoryTest {
             repeat(500) { once(it) }
             val late = List(3) { repeat(250) { number -> once(number) }.let { Footprint.now() } }
             println("2,000 opens: early $early, late $late")
-            // What is measured goes up and down with the JVM's own threads and arenas; what leaks only goes up.
+            // Measurements vary with the JVM's threads and arenas; a leak only grows.
             assertTrue(late.minOf { it.threads } <= early.maxOf { it.threads } + 4, "threads: $early, $late")
             assertTrue(late.minOf { it.descriptors } <= early.maxOf { it.descriptors } + 2, "descriptors: $early, $late")
             assertTrue(late.minOf { it.heap } <= early.maxOf { it.heap } + 4, "heap: $early, $late")

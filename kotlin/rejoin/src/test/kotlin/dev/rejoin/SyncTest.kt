@@ -1,5 +1,5 @@
 /*
- * Each method that concerns the server, against a real one in a process of its own.
+ * Methods that need a server, against a real server process.
  */
 package dev.rejoin
 
@@ -10,20 +10,20 @@ import org.junit.jupiter.api.Test
 
 class SyncTest {
     @Test
-    fun `remote changes are told with their keys`() =
+    fun `remote changes are reported with keys`() =
         story {
             val server = server()
             val (phone, tablet) = server.run { device() to device() }
             tablet.syncAndWait()
             phone.adds("t1", "buy milk")
             phone.syncAndWait()
-            val told = async { tablet.changes("task").first { it.origin == ChangeOrigin.REMOTE } }
+            val reported = async { tablet.changes("task").first { it.origin == ChangeOrigin.REMOTE } }
             var change: Change? = null
             while (change == null) {
-                // Until the collector has begun nothing is told.
+                // Changes before the collector starts are not reported.
                 tablet.syncAndWait()
                 server.runs("UPDATE task SET rank = rank + 1")
-                if (told.isCompleted) change = told.await()
+                if (reported.isCompleted) change = reported.await()
             }
             assertEquals(listOf("task"), change.tables.map { it.name })
             assertEquals(listOf("t1"), change.tables.single().keys)

@@ -1,5 +1,5 @@
 /*
- * Transactions, savepoints and snapshots that coroutines hold: whole or not at all, whatever becomes of the coroutine.
+ * Transactions, savepoints and snapshots held by coroutines: atomic, whatever happens to the coroutine.
  */
 package dev.rejoin
 
@@ -34,7 +34,7 @@ class TransactionTest {
     private val insert = "INSERT INTO note VALUES (?, ?)"
 
     @Test
-    fun `cancellation rolls back, wherever the body waits`() =
+    fun `cancellation rolls back wherever the body waits`() =
         story {
             val client = local()
             val inside = CompletableDeferred<Unit>()
@@ -59,7 +59,7 @@ class TransactionTest {
         }
 
     @Test
-    fun `a body that swallows its cancellation is rolled back all the same`() =
+    fun `body that swallows cancellation is rolled back`() =
         story {
             val client = local()
             val inside = CompletableDeferred<Unit>()
@@ -71,7 +71,7 @@ class TransactionTest {
                         try {
                             awaitCancellation()
                         } catch (_: CancellationException) {
-                            // As careless code does.
+                            // Faulty code.
                         }
                     }
                 }
@@ -81,7 +81,7 @@ class TransactionTest {
         }
 
     @Test
-    fun `a savepoint that fails undoes its own part only`() =
+    fun `failed savepoint reverts only its own writes`() =
         story {
             val client = local()
             client.transaction { tx ->
@@ -98,7 +98,7 @@ class TransactionTest {
         }
 
     @Test
-    fun `a call that would wait for its own transaction is refused at once`() =
+    fun `call that waits for its own transaction is rejected`() =
         story {
             val client = local()
             val twin = RejoinClient.open(client.path)
@@ -107,9 +107,9 @@ class TransactionTest {
                     val why = refused<RejoinException.InvalidInput> { call() }
                     assertTrue(why.reason.startsWith("called from inside a transaction"), "$name: ${why.reason}")
                 }
-                inside { twin.batch(emptyList()) } // It has the same writer.
+                inside { twin.batch(emptyList()) } // Shares the writer.
                 tx.savepoint { inside { client.executeBatch("DELETE FROM note") } }
-                // In child coroutines too, and behind a change of dispatcher.
+                // Also in child coroutines and on another dispatcher.
                 coroutineScope { launch(Dispatchers.IO) { inside { client.executeReturning("SELECT 1") } } }
                 tx.execute(insert, "b", "y")
             }
@@ -117,7 +117,7 @@ class TransactionTest {
         }
 
     @Test
-    fun `what waits for no transaction may be called inside one`() =
+    fun `call that does not wait is allowed in a transaction`() =
         story {
             val client = local()
             client.transaction { tx ->
@@ -132,7 +132,7 @@ class TransactionTest {
             assertEquals(listOf("x"), client.notes())
         }
 
-    /** Every call that is refused inside the client's own transaction; the same list as in Swift. */
+    /** Every call that is rejected inside the client's own transaction; the same list as in Swift. */
     private fun waitingCalls(client: RejoinClient): List<Pair<String, suspend () -> Any?>> =
         listOf(
             "execute" to { client.execute(insert, "a", "x") },
@@ -176,7 +176,7 @@ class TransactionTest {
             "checkpoint" to { client.checkpoint(CheckpointMode.PASSIVE) },
         )
 
-    /** Refused because it stands inside the transaction, and not for what it says. */
+    /** Rejected because of the transaction, not because of its arguments. */
     private suspend fun inside(call: suspend () -> Any?) {
         val why = refused<RejoinException.InvalidInput> { call() }
         assertTrue(why.reason.startsWith("called from inside a transaction"), why.reason)
@@ -197,7 +197,7 @@ class TransactionTest {
         }
 
     @Test
-    fun `other coroutines wait for their turn and lose nothing`() =
+    fun `concurrent transactions queue and lose nothing`() =
         story {
             val client = local()
             client.execute(insert, "n", "0")
@@ -216,14 +216,14 @@ class TransactionTest {
         }
 
     @Test
-    fun `a transaction that stands still is given up and says so`() =
+    fun `idle transaction is rolled back with TransactionTimeout`() =
         story {
             val client = local(RejoinConfig(file(), transactionIdle = 100.milliseconds))
             val why =
                 refused<RejoinException.TransactionTimeout> {
                     client.transaction { tx ->
                         tx.execute(insert, "a", "one")
-                        // A coroutine of another scope: nobody can see that the transaction waits for itself.
+                        // A coroutine of another scope: the self-wait cannot be detected.
                         CoroutineScope(Dispatchers.Default).async { client.execute(insert, "b", "two") }.await()
                     }
                 }
@@ -232,8 +232,8 @@ class TransactionTest {
         }
 
     @Test
-    fun `callers who are cancelled at any moment hold nothing up`() =
-        // The watchdog is shorter than the idle time: a transaction that nobody gave back would be noticed.
+    fun `cancelled callers never block the writer`() =
+        // The watchdog is shorter than the idle time, so a transaction that is not released is detected.
         story(50.seconds) {
             val client = local(RejoinConfig(file(), transactionIdle = 1.minutes))
             for (dispatcher in listOf(Dispatchers.Default, Dispatchers.Unconfined, Dispatchers.IO)) {
@@ -253,7 +253,7 @@ class TransactionTest {
         }
 
     @Test
-    fun `a transaction that is over says so`() =
+    fun `use after the end of a transaction throws`() =
         story {
             val client = local()
             lateinit var kept: Transaction
@@ -265,7 +265,7 @@ class TransactionTest {
         }
 
     @Test
-    fun `a savepoint that nobody waited for is not committed by half`() =
+    fun `unawaited savepoint is never partly committed`() =
         story {
             val client = local()
             val (written, never) = CompletableDeferred<Unit>() to CompletableDeferred<Unit>()
@@ -284,7 +284,7 @@ class TransactionTest {
         }
 
     @Test
-    fun `a coroutine that outlives the transaction it was begun in may write`() =
+    fun `coroutine may write after its transaction has ended`() =
         story {
             val client = local()
             val over = CompletableDeferred<Unit>()

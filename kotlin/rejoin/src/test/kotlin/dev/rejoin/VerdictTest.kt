@@ -1,5 +1,5 @@
 /*
- * How mutations ended, as a list and as a flow: told until the app has said that it knows.
+ * Verdicts as a list and as a flow: reported until the app acknowledges them.
  */
 package dev.rejoin
 
@@ -16,7 +16,7 @@ import org.junit.jupiter.api.Test
 class VerdictTest {
     private class Own : Exception()
 
-    /** A device with one accepted, one refused and one that stands on it; their ids. */
+    /** A device with an accepted, a rejected and a dependent mutation; their ids. */
     private suspend fun Story.threeEnds(): Pair<RejoinClient, List<String>> {
         val client = server().run { device() }
         client.adds("t1", "good")
@@ -28,21 +28,21 @@ class VerdictTest {
     }
 
     @Test
-    fun `a flow tells what is not acknowledged and then what comes, each once, until the client is shut down`() =
+    fun `flow reports each verdict once until shutdown`() =
         story {
             val (client, ids) = threeEnds()
-            val heard = Channel<VerdictEntry>(Channel.UNLIMITED)
-            val collecting = async { client.watchVerdicts().collect { news -> news.entries.forEach { heard.send(it) } } }
-            val before = List(3) { heard.receive() }
+            val received = Channel<VerdictEntry>(Channel.UNLIMITED)
+            val collecting = async { client.watchVerdicts().collect { news -> news.entries.forEach { received.send(it) } } }
+            val before = List(3) { received.receive() }
             assertEquals(ids.toSet(), before.map { it.id }.toSet())
             client.retry(ids[1])
             client.adds("t3", "also good")
             client.syncAndWait()
-            val after = List(2) { heard.receive() }
+            val after = List(2) { received.receive() }
             assertEquals(setOf(2L to VerdictKind.PARKED, 1L to VerdictKind.ACCEPTED), after.map { it.attempt to it.kind }.toSet())
             assertEquals(5, (before + after).map { it.number }.distinct().size)
 
-            // Told is not known: whoever comes next hears it again, also after a restart.
+            // Unacknowledged verdicts are reported again to the next collector, also after a restart.
             client.acknowledgeVerdicts(before.last().number)
             assertEquals(after, client.watchVerdicts().first().entries)
             client.shutdown()
@@ -55,7 +55,7 @@ class VerdictTest {
         }
 
     @Test
-    fun `a collector that throws ends its own flow and no other`() =
+    fun `throwing collector ends only its own flow`() =
         story {
             val (client, _) = threeEnds()
             val thrown = runCatching { client.watchVerdicts().collect { throw Own() } }.exceptionOrNull()
@@ -64,7 +64,7 @@ class VerdictTest {
         }
 
     @Test
-    fun `a collector may acknowledge what it hears, and hears no end twice`() =
+    fun `acknowledging collector gets each verdict once`() =
         story {
             val (client, _) = threeEnds()
             client.watchVerdicts().first().let { client.acknowledgeVerdicts(it.entries.last().number) }
@@ -72,20 +72,20 @@ class VerdictTest {
         }
 
     @Test
-    fun `a collector that falls far behind misses nothing and hears nothing twice`() =
+    fun `slow collector misses and repeats no verdict`() =
         story {
             val many = 100 * VerdictMailbox.KEPT + 300
             val client = server().run { device() }
             val (began, goesOn) = CompletableDeferred<Unit>() to CompletableDeferred<Unit>()
-            val heard = mutableListOf<Long>()
+            val received = mutableListOf<Long>()
             val done = CompletableDeferred<Unit>()
             val collecting =
                 launch {
                     client.watchVerdicts().collect { news ->
-                        heard += news.entries.map { it.number }
+                        received += news.entries.map { it.number }
                         began.complete(Unit)
                         goesOn.await()
-                        if (heard.size > many) done.complete(Unit)
+                        if (received.size > many) done.complete(Unit)
                     }
                 }
             client.adds("first", "x")
@@ -97,7 +97,7 @@ class VerdictTest {
             goesOn.complete(Unit)
             done.await()
             collecting.cancel()
-            assertEquals(heard.sorted().distinct(), heard)
-            assertEquals(many + 1, heard.size)
+            assertEquals(received.sorted().distinct(), received)
+            assertEquals(many + 1, received.size)
         }
 }

@@ -1,5 +1,5 @@
 /*
- * Watched queries and changes as flows: cold, conflated, ended by whoever ends first.
+ * Watched queries and changes as flows: cold, conflated, ended by the collector or the client.
  */
 package dev.rejoin
 
@@ -26,14 +26,14 @@ class WatchTest {
     private val insert = "INSERT INTO note VALUES (?, ?)"
 
     @Test
-    fun `a watch gives the rows now and after each commit that changes them`() =
+    fun `watch emits rows now and after each change`() =
         story {
             val client = local()
             client.watch("SELECT body FROM note WHERE body <> ? ORDER BY id", "hidden").map { rows -> rows.map { it.string(0) } }.test(60.seconds) {
                 assertEquals(emptyList<String>(), awaitItem())
                 client.execute(insert, "a", "one")
                 assertEquals(listOf("one"), awaitItem())
-                client.execute(insert, "b", "hidden") // Changes the table and not the result.
+                client.execute(insert, "b", "hidden") // Changes the table but not the result.
                 client.execute(insert, "c", "three")
                 assertEquals(listOf("one", "three"), awaitItem())
                 cancelAndIgnoreRemainingEvents()
@@ -41,7 +41,7 @@ class WatchTest {
         }
 
     @Test
-    fun `a watch maps its rows`() =
+    fun `watch maps its rows`() =
         story {
             val client = local()
             client.watch("SELECT id, body FROM note") { it.string("id") to it.string("body") }.test(60.seconds) {
@@ -53,7 +53,7 @@ class WatchTest {
         }
 
     @Test
-    fun `a watch with a key says what was added, changed and removed`() =
+    fun `watch with key reports added, changed, removed rows`() =
         story {
             val client = local()
             client.batch(listOf(Statement(insert, "a", "one"), Statement(insert, "b", "two")))
@@ -71,13 +71,13 @@ class WatchTest {
         }
 
     @Test
-    fun `a watch is cold, and each collector watches for itself`() =
+    fun `watch is cold, one watch per collector`() =
         story {
             val client = local()
             val bodies = client.watch("SELECT body FROM note") { it.string(0) }
             client.execute(insert, "a", "one")
             val collectors = List(3) { async { bodies.take(2).toList() } }
-            // Each begins when it does, and hears of what comes then.
+            // Each collector gets the results from its own start on.
             while (!collectors.all { it.isCompleted }) client.execute("UPDATE note SET body = body || 'x'")
             assertEquals(client.notes(), bodies.first())
             for (collector in collectors) {
@@ -87,7 +87,7 @@ class WatchTest {
         }
 
     @Test
-    fun `a query that does not compile fails the flow, when it is collected`() =
+    fun `invalid query fails the flow on collection`() =
         story {
             val client = local()
             val watch = client.watch("SELECT nothing FROM note")
@@ -97,7 +97,7 @@ class WatchTest {
         }
 
     @Test
-    fun `a flow ends with its client, and stands still while it is suspended`() =
+    fun `flow ends at shutdown and pauses while suspended`() =
         story {
             val client = local()
             val seen = Channel<List<String>>(Channel.UNLIMITED)
@@ -114,7 +114,7 @@ class WatchTest {
         }
 
     @Test
-    fun `whoever has no dispatcher of its own is served too`() =
+    fun `coroutine without dispatcher is supported`() =
         story {
             val client = local()
             withContext(Dispatchers.Unconfined) {
@@ -129,12 +129,12 @@ class WatchTest {
         }
 
     @Test
-    fun `changes name the tables and where they came from`() =
+    fun `changes report tables and origin`() =
         story {
             val client = local()
             client.createTable("other", "id TEXT PRIMARY KEY")
             client.changes("note").test(60.seconds) {
-                // Collecting has begun when the first change is here; until then it may be missed.
+                // The first change proves that collection has started; earlier ones may be missed.
                 var first: Change? = null
                 while (first == null) {
                     client.execute("INSERT OR REPLACE INTO note VALUES ('a', 'one')")
@@ -150,7 +150,7 @@ class WatchTest {
         }
 
     @Test
-    fun `two changes that nobody collected become one that stands for both`() {
+    fun `uncollected changes are merged`() {
         val table = { name: String, keys: List<Any?>? -> ChangedTable(name, keys) }
         val first = Change(ChangeOrigin.REMOTE, listOf(table("task", listOf("a", "b")), table("tag", null)), queue = false)
         val then = Change(ChangeOrigin.REMOTE, listOf(table("task", listOf("b", "c")), table("tag", listOf("x")), table("note", null)), queue = true)
@@ -159,7 +159,7 @@ class WatchTest {
     }
 
     @Test
-    fun `thousands of changes that nobody collected name their tables and take no room`() {
+    fun `thousands of uncollected changes use bounded memory`() {
         val mailbox = ChangeMailbox(Channel(Channel.CONFLATED))
         val key = { number: Int -> FfiValue.Integer(number.toLong()) }
         val ofKeys = { number: Int -> FfiChange(FfiOrigin.LOCAL, listOf(FfiTable("task", listOf(key(number)))), number == 0) }

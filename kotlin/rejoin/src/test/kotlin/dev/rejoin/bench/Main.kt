@@ -1,8 +1,8 @@
 /*
- * What the Kotlin package costs, beside sqlite-jdbc: a line of JSON for each figure (bench/README.md says what each means).
+ * Benchmarks of the Kotlin package against sqlite-jdbc: one line of JSON per figure (bench/README.md explains them).
  *
- * By the clock on the wall; the two sides of a ratio take turns in one process, and the median of the rounds is told. A few rounds
- * go first uncounted, until the JVM has compiled what is measured.
+ * Wall-clock times; both sides of a ratio alternate in one process, and the median of the rounds is reported. Warm-up
+ * rounds let the JVM compile the measured code.
  */
 package dev.rejoin.bench
 
@@ -37,7 +37,7 @@ private const val INSERT = "INSERT INTO item VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 private const val UPDATE = "UPDATE item SET title = ?, count = ? WHERE id = ?"
 private const val ALL = "SELECT * FROM item ORDER BY id"
 
-/** A row as an app holds it. */
+/** A row as an app stores it. */
 @Serializable
 data class Item(
     val id: String,
@@ -61,18 +61,18 @@ fun main() {
 
 private suspend fun measures(both: Both) {
     check(both.objects() == both.objectsOfPeer() && both.decoded() == both.objects()) { "the two sides differ" }
-    say("10,000 x 8 rows to bytes", ours = { both.client.query(ALL).size == ROWS })
-    say("10,000 x 8 rows into objects", ours = { both.objects().size == ROWS }, peer = { both.objectsOfPeer().size == ROWS })
-    say("10,000 x 8 rows, kotlinx.serialization", ours = { both.decoded().size == ROWS }, peer = { both.objectsOfPeer().size == ROWS })
-    say("1,000 writes", ours = { both.writes() == WRITES }, peer = { both.writesToPeer() == WRITES }, warmUp = 3)
-    both.delays() // Uncounted.
+    measure("10,000 x 8 rows to bytes", ours = { both.client.query(ALL).size == ROWS })
+    measure("10,000 x 8 rows into objects", ours = { both.objects().size == ROWS }, peer = { both.objectsOfPeer().size == ROWS })
+    measure("10,000 x 8 rows, kotlinx.serialization", ours = { both.decoded().size == ROWS }, peer = { both.objectsOfPeer().size == ROWS })
+    measure("1,000 writes", ours = { both.writes() == WRITES }, peer = { both.writesToPeer() == WRITES }, warmUp = 3)
+    both.delays() // Warm-up.
     val delays = both.delays().sorted()
-    tell("commit to emission, p50", delays[delays.size / 2])
-    tell("commit to emission, p99", delays[delays.size * 99 / 100])
+    report("commit to emission, p50", delays[delays.size / 2])
+    report("commit to emission, p99", delays[delays.size * 99 / 100])
 }
 
-/** Ours and the peer's in turns; each says whether it did its work. */
-private suspend fun say(what: String, ours: suspend () -> Boolean, peer: (suspend () -> Boolean)? = null, warmUp: Int = WARM_UP) {
+/** Alternates both sides; each returns whether it did its work. */
+private suspend fun measure(what: String, ours: suspend () -> Boolean, peer: (suspend () -> Boolean)? = null, warmUp: Int = WARM_UP) {
     val (mine, theirs) = mutableListOf<Double>() to mutableListOf<Double>()
     for (round in 0 until warmUp + ROUNDS) {
         val sides = listOfNotNull(ours to mine, peer?.let { it to theirs })
@@ -82,11 +82,11 @@ private suspend fun say(what: String, ours: suspend () -> Boolean, peer: (suspen
             if (round >= warmUp) times.add((System.nanoTime() - begin) / 1e6)
         }
     }
-    if (peer == null) return tell(what, mine.median())
-    tell(what, mine.median(), theirs.median(), mine.zip(theirs) { a, b -> a / b }.median())
+    if (peer == null) return report(what, mine.median())
+    report(what, mine.median(), theirs.median(), mine.zip(theirs) { a, b -> a / b }.median())
 }
 
-private fun tell(what: String, ours: Double, peer: Double? = null, ratio: Double? = null) =
+private fun report(what: String, ours: Double, peer: Double? = null, ratio: Double? = null) =
     println(
         buildJsonObject {
             put("what", what)
@@ -101,7 +101,7 @@ private fun tell(what: String, ours: Double, peer: Double? = null, ratio: Double
 
 private fun List<Double>.median(): Double = sorted()[size / 2]
 
-/** The same rows in a table of the app's own and in plain SQLite. */
+/** The same rows in a local-only table and in plain SQLite. */
 private class Both(val client: RejoinClient, private val peer: Connection) : AutoCloseable {
     suspend fun objects(): List<Item> = client.query(ALL, map = ::item)
 
@@ -124,7 +124,7 @@ private class Both(val client: RejoinClient, private val peer: Connection) : Aut
             update.executeUpdate()
         }
 
-    /** From asking for a write to holding the result that shows it, for one commit after the other, in milliseconds. */
+    /** Milliseconds from a write to the result that shows it, for consecutive commits. */
     suspend fun delays(): List<Double> {
         val shown = Channel<Pair<Long, Long>>(Channel.UNLIMITED)
         val watch =
@@ -139,7 +139,7 @@ private class Both(val client: RejoinClient, private val peer: Connection) : Aut
                     val begin = System.nanoTime()
                     client.execute("UPDATE item SET count = ? WHERE id = ?", count, key(1))
                     val (seen, at) = shown.receive()
-                    check(seen == count) { "another result than the one that was written, at $number" }
+                    check(seen == count) { "commit $number: unexpected result" }
                     (at - begin) / 1e6
                 }
             watch.cancel()

@@ -1,8 +1,8 @@
 /*
- * Runs commands, given as JSON, with the package as an app uses it (tests/scenarios/README.md lists them).
+ * Runs commands given as JSON through the public API (tests/scenarios/README.md lists them).
  *
- * Every command has exactly one answer; a failure is answered with the kind of the error. The device of tests/interop and the runner of
- * the scenarios use it.
+ * Every command has exactly one answer; a failure is answered with its error type. Used by the device of tests/interop
+ * and by the scenario runner.
  */
 package dev.rejoin.interop
 
@@ -37,7 +37,7 @@ import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.Duration.Companion.seconds
 import kotlin.time.Instant
 
-/** What a step of a body means beyond its command: its variables, and what it expects. */
+/** Extensions for the steps of a body: variables and expectations. */
 interface Hooks {
     fun resolve(step: JsonObject, given: JsonObject): JsonObject = step
 
@@ -47,7 +47,7 @@ interface Hooks {
 /** The error that a command throws itself. */
 private class Own(words: String) : Exception(words)
 
-/** What a token provider answers, and how often it was to refresh. */
+/** The token that a provider returns, and how often it was refreshed. */
 private class Tokens(@Volatile var token: String?, @Volatile var fresh: String? = null) : TokenProvider {
     val refreshes = AtomicInteger()
 
@@ -58,7 +58,7 @@ private class Tokens(@Volatile var token: String?, @Volatile var fresh: String? 
     }
 }
 
-/** Clients by name. */
+/** The open clients by name. */
 class Device(private val hooks: Hooks = object : Hooks {}) {
     private val clients = mutableMapOf<String, RejoinClient>()
     private val tokens = mutableMapOf<String, Tokens>()
@@ -123,7 +123,7 @@ class Device(private val hooks: Hooks = object : Hooks {}) {
         steps(step.getValue("steps").jsonArray, target, JsonObject(emptyMap()))
     }
 
-    /** Runs the steps of a body; gives what a step `return` names. A failure that no step expects is thrown. */
+    /** Runs the steps of a body and returns the value of a `return` step. Rethrows a failure that no step expects. */
     private suspend fun steps(steps: JsonArray, target: Any, given: JsonObject): JsonElement {
         var value: JsonElement = JsonNull
         for (raw in steps.map { it.jsonObject }) {
@@ -144,7 +144,7 @@ class Device(private val hooks: Hooks = object : Hooks {}) {
         return value
     }
 
-    /** Answers when the steps have run; the body of the transaction does not end. */
+    /** Answers after the steps; the body of the transaction stays open. */
     private suspend fun hold(step: JsonObject): JsonObject {
         val ran = CompletableDeferred<Unit>()
         held.launch {
@@ -163,7 +163,7 @@ class Device(private val hooks: Hooks = object : Hooks {}) {
     }
 }
 
-/** Commands of a statement, for a client or for what a body was given. */
+/** Statement commands, for a client or for the argument of a body. */
 private suspend fun statement(step: JsonObject, target: Any): JsonObject {
     val params = step.params()
     return when (val what = step.text("do")) {
@@ -183,7 +183,7 @@ private suspend fun statement(step: JsonObject, target: Any): JsonObject {
     }
 }
 
-/** Commands that are one call of the client. */
+/** Commands that map to one call of the client. */
 private suspend fun RejoinClient.call(step: JsonObject): Any? {
     val id = step.textOrNull("id").orEmpty()
     val timeout = step.number("timeout")?.milliseconds ?: LONGEST
@@ -256,7 +256,7 @@ private fun JsonObject.configuration(): RejoinConfig {
 
 private val OK = JsonObject(mapOf("ok" to JsonPrimitive(true)))
 
-/** No answer of the engine takes as long. */
+/** Longer than any call may take. */
 private val LONGEST = 30.seconds
 
 private fun failure(why: Exception): JsonObject =
@@ -277,7 +277,7 @@ private fun rows(rows: RowBuffer): JsonObject =
 
 private fun member(name: String, value: Any?): JsonObject = JsonObject(mapOf(name to plain(value)))
 
-/** Any report of the package as JSON, with the names of members and words in the form of the scenarios. */
+/** Any report of the package as JSON, with names in the form of the scenarios. */
 private fun plain(value: Any?, name: String = ""): JsonElement =
     when {
         value is JsonElement -> value
@@ -305,7 +305,7 @@ private val CELLS = setOf("key", "old", "new")
 
 private fun snake(name: String): String = name.replace(Regex("(?<=[a-z])[A-Z]")) { "_${it.value}" }.lowercase()
 
-/** A value as the lines carry it, so that no language rounds it. */
+/** A value as encoded in the scenarios, exact in every language. */
 private fun cell(value: Any?): JsonElement =
     when (value) {
         null -> JsonNull
@@ -313,7 +313,7 @@ private fun cell(value: Any?): JsonElement =
         is Long -> buildJsonObject { put("i", value.toString()) }
         is Double -> buildJsonObject { put("r", "%016x".format(value.toRawBits())) }
         is ByteArray -> buildJsonObject { put("b", value.joinToString("") { "%02x".format(it) }) }
-        else -> throw IllegalArgumentException("no cell is a ${value::class.simpleName}")
+        else -> throw IllegalArgumentException("unsupported cell type ${value::class.simpleName}")
     }
 
 private fun value(cell: JsonElement): Any? {
@@ -323,7 +323,7 @@ private fun value(cell: JsonElement): Any? {
         "i" -> text.toLong()
         "r" -> Double.fromBits(text.toULong(16).toLong())
         "b" -> ByteArray(text.length / 2) { text.substring(2 * it, 2 * it + 2).toInt(16).toByte() }
-        else -> throw IllegalArgumentException("no cell is of kind $kind")
+        else -> throw IllegalArgumentException("unknown cell kind $kind")
     }
 }
 

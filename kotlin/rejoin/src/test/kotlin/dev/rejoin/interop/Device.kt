@@ -1,7 +1,8 @@
 /*
- * The device of tests/interop and of the demo: one command a line on standard input, one answer a line on standard output.
+ * The device of tests/interop and of the demo: reads one command per line from standard input, writes one answer per line
+ * to standard output.
  *
- * It ends when standard input closes, and may be killed at any moment. What a command does is in Commands.kt.
+ * It exits when standard input closes, and may be killed at any time. Commands.kt runs the commands.
  */
 package dev.rejoin.interop
 
