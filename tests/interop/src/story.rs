@@ -33,7 +33,7 @@ pub(crate) fn tell(server: &Path, devices: &[Command], claims: &mut Claims) -> R
     let mut world = begin(server, devices, folder.path())?;
     world.order(&json!({"do": "stop"}))?;
     offline::edits_are_queued(&mut world, claims);
-    offline::a_killed_device_keeps_what_it_answered(&mut world, claims);
+    offline::killed_device_keeps_confirmed_writes(&mut world, claims);
     if claims.is_sabotaged(agreement::NOTHING_TWICE) {
         let again = offline::once(&world.devices[0].name);
         world.devices[0].must(&again)?;
