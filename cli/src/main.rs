@@ -1,7 +1,7 @@
-//! `rejoin inspect FILE`: prints the contents of a Rejoin app's file, as text or JSON.
+//! `rejoin`: tools for developers of apps.
 //!
-//! It writes nothing and takes no lock: it works next to a running app, and on a copy sent by a
-//! user.
+//! `inspect` prints the contents of an app's file, as text or JSON. It writes nothing and takes no lock: it works next to a
+//! running app, and on a copy. `generate` writes types for an app from its schema.
 
 #![allow(clippy::print_stdout)] // Commands print their result.
 
@@ -12,10 +12,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use rejoin_core::Inspection;
 
+mod generate;
 mod text;
 
 #[derive(Debug, Parser)]
-#[command(name = "rejoin", version, about = "A look into the files of Rejoin apps")]
+#[command(name = "rejoin", version, about = "Tools for developers of Rejoin apps")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -32,10 +33,15 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Write row types, statements and action calls for an app's language from its schema
+    Generate(generate::Options),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
-    let Command::Inspect { file, json } = Cli::parse().command;
+    let (file, json) = match Cli::parse().command {
+        Command::Inspect { file, json } => (file, json),
+        Command::Generate(options) => return generate::run(&options).map(|()| ExitCode::SUCCESS),
+    };
     let found = Inspection::of(file)?;
     let shown = if json {
         format!("{}\n", serde_json::to_string_pretty(&found.to_json())?)

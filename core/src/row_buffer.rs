@@ -13,6 +13,7 @@ use bytes::Bytes;
 use crate::error::{Error, Result};
 
 mod cell;
+mod decode;
 mod encode;
 mod layout;
 

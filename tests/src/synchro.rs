@@ -166,7 +166,7 @@ mod tests {
             (
                 "insert, delete, undelete",
                 false,
-                vec![insert, delete, take_back],
+                vec![insert, delete, undelete],
                 Some("update made"),
             ),
             (

@@ -1,0 +1,201 @@
+//! Kotlin: serializable data classes with functions that return a `Statement`, and extensions of `RejoinClient` for actions.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use rejoin_core::{Parameter, ParameterType};
+use rejoin_protocol::ColumnKind;
+
+use super::HEADER;
+use super::model::{Action, Column, Model, Table};
+use super::names::{Case, Names};
+
+/// Hard keywords of Kotlin, which a name cannot be, and names that a generated class has.
+const RESERVED: &[&str] = &[
+    "as",
+    "break",
+    "class",
+    "continue",
+    "do",
+    "else",
+    "false",
+    "for",
+    "fun",
+    "if",
+    "in",
+    "interface",
+    "is",
+    "null",
+    "object",
+    "package",
+    "return",
+    "super",
+    "this",
+    "throw",
+    "true",
+    "try",
+    "typealias",
+    "typeof",
+    "val",
+    "var",
+    "when",
+    "while",
+    "insert",
+    "update",
+    "delete",
+];
+
+pub(super) fn file(model: &Model, package: &str) -> Result<String> {
+    let names = model.tables.iter().map(|table| table.name.as_str());
+    let types = Names::of(names, Case::UpperCamel, "Row", &[])?;
+    let calls = model.actions.iter().map(|action| action.name.as_str());
+    let calls = Names::of(calls, Case::LowerCamel, "", RESERVED)?;
+    let mut body = String::new();
+    for one in &model.tables {
+        table(&mut body, one, types.get(&one.name))?;
+    }
+    for one in &model.actions {
+        action(&mut body, one, calls.get(&one.name))?;
+    }
+    let mut out = format!("// {HEADER}\npackage {package}\n\n");
+    for (word, import) in [
+        ("Performed", "dev.rejoin.Performed"),
+        ("RejoinClient", "dev.rejoin.RejoinClient"),
+        ("Statement(", "dev.rejoin.Statement"),
+        ("perform(", "dev.rejoin.perform"),
+        ("@SerialName", "kotlinx.serialization.SerialName"),
+        ("@Serializable", "kotlinx.serialization.Serializable"),
+        ("JsonElement", "kotlinx.serialization.json.JsonElement"),
+    ] {
+        if body.contains(word) {
+            writeln!(out, "import {import}")?;
+        }
+    }
+    Ok(out + &body)
+}
+
+fn table(out: &mut String, table: &Table, type_name: &str) -> Result<()> {
+    let columns = table.columns.iter().map(|column| column.name.as_str());
+    let fields = Names::of(columns, Case::LowerCamel, "", RESERVED)?;
+    write!(
+        out,
+        "\n/** A row of the table `{}`. */\n@Serializable\npublic data class {type_name}(\n",
+        table.name
+    )?;
+    for column in &table.columns {
+        let field = fields.get(&column.name);
+        let alias = if field == column.name {
+            String::new()
+        } else {
+            format!("@SerialName({}) ", literal(&column.name))
+        };
+        let default = if column.is_nullable { " = null" } else { "" };
+        writeln!(out, "    {alias}public val {field}: {}{default},", type_of(column))?;
+    }
+    out.push_str(") {\n");
+    if table.is_writable {
+        let names = |columns: Vec<&Column>| -> Vec<String> {
+            columns.iter().map(|column| fields.get(&column.name).to_owned()).collect()
+        };
+        let insert = names(table.written().collect());
+        let what = "inserts this row; the server fills its own columns";
+        statement(out, "    ", what, "insert()", &table.insert_sql(), &insert)?;
+        if let Some(sql) = table.update_sql() {
+            let values = names(table.changed().chain(table.key()).collect());
+            let what = "writes this row's columns to the row of its key";
+            statement(out, "    ", what, "update()", &sql, &values)?;
+        }
+    }
+    let name = literal(&table.name);
+    write!(
+        out,
+        "    public companion object {{\n        /** The name of the table. */\n        \
+         public const val TABLE: String = {name}\n"
+    )?;
+    for key in table.key().filter(|_| table.is_writable) {
+        let field = fields.get(&key.name);
+        let head = format!("delete({field}: {})", type_of(key));
+        out.push('\n');
+        let mut text = String::new();
+        let what = "deletes the row of this key";
+        statement(&mut text, "        ", what, &head, &table.delete_sql(), &[field.to_owned()])?;
+        out.push_str(text.trim_end_matches('\n'));
+        out.push('\n');
+    }
+    out.push_str("    }\n}\n");
+    Ok(())
+}
+
+fn statement(
+    out: &mut String,
+    indent: &str,
+    what: &str,
+    head: &str,
+    sql: &str,
+    values: &[String],
+) -> Result<()> {
+    write!(
+        out,
+        "{indent}/** The statement that {what}. */\n{indent}public fun {head}: Statement =\n\
+         {indent}    Statement(\n{indent}        {},\n",
+        literal(sql)
+    )?;
+    for value in values {
+        writeln!(out, "{indent}        {value},")?;
+    }
+    write!(out, "{indent}    )\n\n")?;
+    Ok(())
+}
+
+fn action(out: &mut String, action: &Action, name: &str) -> Result<()> {
+    let parameters = action.parameters.iter().map(|parameter| parameter.name.as_str());
+    let names = Names::of(parameters, Case::LowerCamel, "", RESERVED)?;
+    let list = |item: &dyn Fn(&Parameter) -> String| -> String {
+        let lines = action.parameters.iter().map(|one| format!("    {},\n", item(one)));
+        lines.collect::<Vec<_>>().concat()
+    };
+    let head = list(&|parameter| {
+        let default = if parameter.optional { " = null" } else { "" };
+        format!("{}: {}{default}", names.get(&parameter.name), parameter_type(parameter))
+    });
+    let head = if head.is_empty() { head } else { format!("\n{head}") };
+    let arguments = list(&|parameter| {
+        format!("    {} to {}", literal(&parameter.name), names.get(&parameter.name))
+    });
+    write!(
+        out,
+        "\n/** Performs the action `{}`. */\npublic suspend fun RejoinClient.{name}({head}): Performed =\n    \
+         perform(\n        {},\n{arguments}    )\n",
+        action.name,
+        literal(&action.name)
+    )?;
+    Ok(())
+}
+
+/// A literal of text; `$` would begin a template.
+fn literal(text: &str) -> String {
+    super::names::literal(text).replace('$', "\\$")
+}
+
+fn type_of(column: &Column) -> String {
+    let of = match column.kind {
+        ColumnKind::Int | ColumnKind::Int64 => "Long",
+        ColumnKind::Float => "Double",
+        ColumnKind::Boolean => "Boolean",
+        ColumnKind::Bytes => "ByteArray",
+        _ => "String",
+    };
+    if column.is_nullable { format!("{of}?") } else { of.to_owned() }
+}
+
+fn parameter_type(parameter: &Parameter) -> String {
+    let of = match parameter.kind {
+        ParameterType::Integer => "Long",
+        ParameterType::Real => "Double",
+        ParameterType::Boolean => "Boolean",
+        ParameterType::Json => "JsonElement",
+        ParameterType::Blob => "ByteArray",
+        ParameterType::Text | ParameterType::Time => "String",
+    };
+    if parameter.optional { format!("{of}?") } else { of.to_owned() }
+}

@@ -1,0 +1,184 @@
+//! Rust: structs with `serde::Deserialize`, and functions that return a statement with its parameters.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use rejoin_core::{Parameter, ParameterType};
+use rejoin_protocol::ColumnKind;
+
+use super::HEADER;
+use super::model::{Action, Column, Model, Table};
+use super::names::{Case, Names, literal};
+
+/// Keywords of Rust, which a name cannot be.
+const RESERVED: &[&str] = &[
+    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate",
+    "do", "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl",
+    "in", "let", "loop", "macro", "match", "mod", "move", "mut", "override", "priv", "pub", "ref",
+    "return", "self", "static", "struct", "super", "trait", "true", "try", "type", "typeof",
+    "unsafe", "unsized", "use", "virtual", "where", "while", "yield", "_", "client",
+];
+
+/// The longest line that rustfmt leaves.
+const LINE_WIDTH: usize = 100;
+
+/// The longest content of a list that rustfmt leaves on one line.
+const LIST_WIDTH: usize = 60;
+
+pub(super) fn file(model: &Model) -> Result<String> {
+    let names = model.tables.iter().map(|table| table.name.as_str());
+    let types = Names::of(names, Case::UpperCamel, "Row", &[])?;
+    let calls = model.actions.iter().map(|action| action.name.as_str());
+    let calls = Names::of(calls, Case::Snake, "", RESERVED)?;
+    let mut out = format!("// {HEADER}\n");
+    for one in &model.tables {
+        table(&mut out, one, types.get(&one.name))?;
+    }
+    for one in &model.actions {
+        action(&mut out, one, calls.get(&one.name))?;
+    }
+    Ok(out)
+}
+
+fn table(out: &mut String, table: &Table, type_name: &str) -> Result<()> {
+    let columns = table.columns.iter().map(|column| column.name.as_str());
+    let fields = Names::of(columns, Case::Snake, "", RESERVED)?;
+    let name = &table.name;
+    write!(
+        out,
+        "\n/// A row of the table `{name}`.\n#[derive(Debug, Clone, PartialEq, serde::Deserialize)]\n\
+         pub struct {type_name} {{\n"
+    )?;
+    for column in &table.columns {
+        let field = fields.get(&column.name);
+        if field != column.name {
+            writeln!(out, "    #[serde(rename = {})]", literal(&column.name))?;
+        }
+        writeln!(
+            out,
+            "    /// The column `{}`.\n    pub {field}: {},",
+            column.name,
+            type_of(column)
+        )?;
+    }
+    write!(
+        out,
+        "}}\n\nimpl {type_name} {{\n    /// The name of the table.\n    \
+         pub const TABLE: &'static str = {};\n",
+        literal(name)
+    )?;
+    if table.is_writable {
+        statements(out, table, &fields)?;
+    }
+    out.push_str("}\n");
+    Ok(())
+}
+
+fn statements(out: &mut String, table: &Table, fields: &Names) -> Result<()> {
+    let field = |column: &Column| format!("self.{}.clone().into()", fields.get(&column.name));
+    let of_self = |column: &Column| {
+        if is_copy(column.kind) { field(column).replace(".clone()", "") } else { field(column) }
+    };
+    let insert: Vec<String> = table.written().map(of_self).collect();
+    let what = "inserts this row; the server fills its own columns";
+    statement(out, what, "insert(&self)", &table.insert_sql(), &insert)?;
+    if let Some(sql) = table.update_sql() {
+        let values: Vec<String> = table.changed().chain(table.key()).map(of_self).collect();
+        let what = "writes this row's columns to the row of its key";
+        statement(out, what, "update(&self)", &sql, &values)?;
+    }
+    for key in table.key() {
+        let name = fields.get(&key.name);
+        let head = format!("delete({name}: {})", borrowed(key.kind));
+        let what = "deletes the row of this key";
+        statement(out, what, &head, &table.delete_sql(), &[format!("{name}.into()")])?;
+    }
+    Ok(())
+}
+
+fn statement(out: &mut String, what: &str, head: &str, sql: &str, values: &[String]) -> Result<()> {
+    let on_one_line = values.join(", ");
+    let list = if on_one_line.len() <= LIST_WIDTH {
+        format!("vec![{on_one_line}]")
+    } else {
+        let lines = values.iter().map(|value| format!("            {value},\n"));
+        let lines = lines.collect::<Vec<_>>().concat();
+        format!("vec![\n{lines}        ]")
+    };
+    write!(
+        out,
+        "\n    /// The statement that {what}.\n    \
+         pub fn {head} -> (&'static str, Vec<rejoin_core::Value>) {{\n        \
+         const SQL: &str = {};\n        let values = {list};\n        (SQL, values)\n    }}\n",
+        literal(sql)
+    )?;
+    Ok(())
+}
+
+fn action(out: &mut String, action: &Action, name: &str) -> Result<()> {
+    let parameters = action.parameters.iter().map(|parameter| parameter.name.as_str());
+    let names = Names::of(parameters, Case::Snake, "", RESERVED)?;
+    let parameters = action
+        .parameters
+        .iter()
+        .map(|parameter| format!("{}: {}", names.get(&parameter.name), parameter_type(parameter)));
+    let client = String::from("client: &rejoin_core::Client");
+    let parameters: Vec<String> = [client].into_iter().chain(parameters).collect();
+    let head = |list: &str| {
+        format!("pub fn {name}({list}) -> rejoin_core::Answer<rejoin_core::Performed> {{\n")
+    };
+    let mut line = head(&parameters.join(", "));
+    if line.len() > LINE_WIDTH + 1 {
+        line = head(&format!("\n    {},\n", parameters.join(",\n    ")));
+    }
+    write!(out, "\n/// Performs the action `{}`.\n{line}", action.name)?;
+    if action.parameters.is_empty() {
+        out.push_str("    let arguments = serde_json::json!({});\n");
+    } else {
+        out.push_str("    let arguments = serde_json::json!({\n");
+        for parameter in &action.parameters {
+            writeln!(out, "        {}: {},", literal(&parameter.name), names.get(&parameter.name))?;
+        }
+        out.push_str("    });\n");
+    }
+    writeln!(out, "    client.perform({}, arguments)\n}}", literal(&action.name))?;
+    Ok(())
+}
+
+fn type_of(column: &Column) -> String {
+    let of = match column.kind {
+        ColumnKind::Int | ColumnKind::Int64 => "i64",
+        ColumnKind::Float => "f64",
+        ColumnKind::Boolean => "bool",
+        ColumnKind::Bytes => "Vec<u8>",
+        _ => "String",
+    };
+    if column.is_nullable { format!("Option<{of}>") } else { of.to_owned() }
+}
+
+fn is_copy(kind: ColumnKind) -> bool {
+    use ColumnKind::{Boolean, Float, Int, Int64};
+    matches!(kind, Int | Int64 | Float | Boolean)
+}
+
+fn borrowed(kind: ColumnKind) -> &'static str {
+    match kind {
+        ColumnKind::Int | ColumnKind::Int64 => "i64",
+        ColumnKind::Float => "f64",
+        ColumnKind::Boolean => "bool",
+        ColumnKind::Bytes => "&[u8]",
+        _ => "&str",
+    }
+}
+
+fn parameter_type(parameter: &Parameter) -> String {
+    let of = match parameter.kind {
+        ParameterType::Integer => "i64",
+        ParameterType::Real => "f64",
+        ParameterType::Boolean => "bool",
+        ParameterType::Json => "serde_json::Value",
+        // Bytes are base64 in arguments.
+        ParameterType::Text | ParameterType::Time | ParameterType::Blob => "&str",
+    };
+    if parameter.optional { format!("Option<{of}>") } else { of.to_owned() }
+}

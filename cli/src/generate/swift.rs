@@ -1,0 +1,225 @@
+//! Swift: `Decodable` structs with functions that return a `Statement`, and extensions of `RejoinClient` for actions.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use rejoin_core::{Parameter, ParameterType};
+use rejoin_protocol::ColumnKind;
+
+use super::HEADER;
+use super::model::{Action, Column, Model, Table};
+use super::names::{Case, Names, literal};
+
+/// Keywords of Swift that cannot be a name without backticks, and names that a generated type has.
+const RESERVED: &[&str] = &[
+    "associatedtype",
+    "class",
+    "deinit",
+    "enum",
+    "extension",
+    "fileprivate",
+    "func",
+    "import",
+    "init",
+    "inout",
+    "internal",
+    "let",
+    "open",
+    "operator",
+    "private",
+    "precedencegroup",
+    "protocol",
+    "public",
+    "rethrows",
+    "static",
+    "struct",
+    "subscript",
+    "typealias",
+    "var",
+    "break",
+    "case",
+    "catch",
+    "continue",
+    "default",
+    "defer",
+    "do",
+    "else",
+    "fallthrough",
+    "for",
+    "guard",
+    "if",
+    "in",
+    "repeat",
+    "return",
+    "throw",
+    "switch",
+    "where",
+    "while",
+    "Any",
+    "as",
+    "await",
+    "false",
+    "is",
+    "nil",
+    "self",
+    "Self",
+    "super",
+    "true",
+    "try",
+    "Type",
+    "insert",
+    "update",
+    "delete",
+    "table",
+];
+
+pub(super) fn file(model: &Model) -> Result<String> {
+    let names = model.tables.iter().map(|table| table.name.as_str());
+    let types = Names::of(names, Case::UpperCamel, "Row", &[])?;
+    let calls = model.actions.iter().map(|action| action.name.as_str());
+    let calls = Names::of(calls, Case::LowerCamel, "", RESERVED)?;
+    let mut out = format!("// {HEADER}\n\nimport Foundation\nimport Rejoin\n");
+    for one in &model.tables {
+        table(&mut out, one, types.get(&one.name))?;
+    }
+    if !model.actions.is_empty() {
+        out.push_str("\nextension RejoinClient {\n");
+        let actions: Vec<String> = model
+            .actions
+            .iter()
+            .map(|one| action(one, calls.get(&one.name)))
+            .collect::<Result<_>>()?;
+        out.push_str(&actions.join("\n"));
+        out.push_str("}\n");
+    }
+    Ok(out)
+}
+
+fn table(out: &mut String, table: &Table, type_name: &str) -> Result<()> {
+    let columns = table.columns.iter().map(|column| column.name.as_str());
+    let fields = Names::of(columns, Case::LowerCamel, "", RESERVED)?;
+    let field = |column: &Column| fields.get(&column.name).to_owned();
+    write!(
+        out,
+        "\n/// A row of the table `{}`.\npublic struct {type_name}: Decodable, Sendable, Hashable {{\n    \
+         /// The name of the table.\n    public static let table = {}\n\n",
+        table.name,
+        literal(&table.name)
+    )?;
+    for column in &table.columns {
+        let (name, of) = (field(column), type_of(column));
+        writeln!(out, "    /// The column `{}`.\n    public var {name}: {of}", column.name)?;
+    }
+    out.push_str("\n    private enum CodingKeys: String, CodingKey {\n");
+    for column in &table.columns {
+        let name = field(column);
+        if name == column.name {
+            writeln!(out, "        case {name}")?;
+        } else {
+            writeln!(out, "        case {name} = {}", literal(&column.name))?;
+        }
+    }
+    out.push_str("    }\n\n    public init(\n");
+    let parameters: Vec<String> = table
+        .columns
+        .iter()
+        .map(|column| {
+            let default = if column.is_nullable { " = nil" } else { "" };
+            format!("        {}: {}{default}", field(column), type_of(column))
+        })
+        .collect();
+    write!(out, "{}\n    ) {{\n", parameters.join(",\n"))?;
+    for column in &table.columns {
+        let name = field(column);
+        writeln!(out, "        self.{name} = {name}")?;
+    }
+    out.push_str("    }\n");
+    if table.is_writable {
+        let insert: Vec<String> = table.written().map(field).collect();
+        let what = "inserts this row; the server fills its own columns";
+        statement(out, what, "func insert()", &table.insert_sql(), &insert)?;
+        if let Some(sql) = table.update_sql() {
+            let values: Vec<String> = table.changed().chain(table.key()).map(field).collect();
+            let what = "writes this row's columns to the row of its key";
+            statement(out, what, "func update()", &sql, &values)?;
+        }
+        for key in table.key() {
+            let head = format!("static func delete({}: {})", field(key), type_of(key));
+            let what = "deletes the row of this key";
+            statement(out, what, &head, &table.delete_sql(), &[field(key)])?;
+        }
+    }
+    out.push_str("}\n");
+    Ok(())
+}
+
+fn statement(out: &mut String, what: &str, head: &str, sql: &str, values: &[String]) -> Result<()> {
+    write!(
+        out,
+        "\n    /// The statement that {what}.\n    public {head} -> Statement {{\n        \
+         Statement(\n            {},\n            [{}])\n    }}\n",
+        literal(sql),
+        values.join(", ")
+    )?;
+    Ok(())
+}
+
+fn action(action: &Action, name: &str) -> Result<String> {
+    let parameters = action.parameters.iter().map(|parameter| parameter.name.as_str());
+    let names = Names::of(parameters, Case::LowerCamel, "", RESERVED)?;
+    let head: Vec<String> = action
+        .parameters
+        .iter()
+        .map(|parameter| {
+            let default = if parameter.optional { " = nil" } else { "" };
+            format!("{}: {}{default}", names.get(&parameter.name), parameter_type(parameter))
+        })
+        .collect();
+    let arguments: Vec<String> = action
+        .parameters
+        .iter()
+        .map(|parameter| {
+            let name = names.get(&parameter.name);
+            // Arguments carry bytes as base64.
+            let value = match (parameter.kind, parameter.optional) {
+                (ParameterType::Blob, true) => format!("{name}?.base64EncodedString()"),
+                (ParameterType::Blob, false) => format!("{name}.base64EncodedString()"),
+                _ => name.to_owned(),
+            };
+            format!("{}: {value}", literal(&parameter.name))
+        })
+        .collect();
+    let arguments = if arguments.is_empty() { String::from(":") } else { arguments.join(", ") };
+    Ok(format!(
+        "    /// Performs the action `{}`.\n    \
+         public func {name}({}) async throws -> Performed {{\n        \
+         let arguments: ActionArguments = [{arguments}]\n        \
+         return try await perform({}, arguments)\n    }}\n",
+        action.name,
+        head.join(", "),
+        literal(&action.name)
+    ))
+}
+
+fn type_of(column: &Column) -> String {
+    let of = match column.kind {
+        ColumnKind::Int | ColumnKind::Int64 => "Int64",
+        ColumnKind::Float => "Double",
+        ColumnKind::Boolean => "Bool",
+        ColumnKind::Bytes => "Data",
+        _ => "String",
+    };
+    if column.is_nullable { format!("{of}?") } else { of.to_owned() }
+}
+
+fn parameter_type(parameter: &Parameter) -> String {
+    let of = match parameter.kind {
+        ParameterType::Integer => "Int64",
+        ParameterType::Real => "Double",
+        ParameterType::Boolean => "Bool",
+        ParameterType::Json => "any Encodable & Sendable",
+        ParameterType::Blob => "Data",
+        ParameterType::Text | ParameterType::Time => "String",
+    };
+    if parameter.optional { format!("({of})?") } else { of.to_owned() }
+}

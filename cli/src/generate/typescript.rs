@@ -1,0 +1,256 @@
+//! TypeScript: interfaces by the names of the columns, an object of functions for each table that return a `Statement`, and
+//! functions for actions.
+//!
+//! A query returns booleans as 0 and 1; `fromRow` makes them booleans.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use rejoin_core::{Parameter, ParameterType};
+use rejoin_protocol::ColumnKind;
+
+use super::HEADER;
+use super::model::{Action, Column, Model, Table};
+use super::names::{Case, Names};
+
+/// Reserved words of TypeScript modules, and names that the file imports.
+const RESERVED: &[&str] = &[
+    "arguments",
+    "await",
+    "break",
+    "case",
+    "catch",
+    "class",
+    "const",
+    "continue",
+    "debugger",
+    "default",
+    "delete",
+    "do",
+    "else",
+    "enum",
+    "eval",
+    "export",
+    "extends",
+    "false",
+    "finally",
+    "for",
+    "function",
+    "if",
+    "implements",
+    "import",
+    "in",
+    "instanceof",
+    "interface",
+    "let",
+    "new",
+    "null",
+    "package",
+    "private",
+    "protected",
+    "public",
+    "return",
+    "static",
+    "super",
+    "switch",
+    "this",
+    "throw",
+    "true",
+    "try",
+    "typeof",
+    "undefined",
+    "var",
+    "void",
+    "while",
+    "with",
+    "yield",
+    "client",
+    "real",
+    "row",
+];
+
+pub(super) fn file(model: &Model) -> Result<String> {
+    let names = || model.tables.iter().map(|table| table.name.as_str());
+    let types = Names::of(names(), Case::UpperCamel, "Row", &[])?;
+    let actions = model.actions.iter().map(|action| action.name.as_str());
+    // Tables and actions are values of one scope.
+    let values = Names::of(names().chain(actions), Case::LowerCamel, "", RESERVED)?;
+    let mut body = String::new();
+    for one in &model.tables {
+        table(&mut body, one, types.get(&one.name), values.get(&one.name))?;
+    }
+    for one in &model.actions {
+        action(&mut body, one, values.get(&one.name))?;
+    }
+    let imports = [
+        ("JsonParam", "type JsonParam"),
+        ("Performed", "type Performed"),
+        ("real(", "real"),
+        ("RejoinClient", "type RejoinClient"),
+        (" Row)", "type Row"),
+        ("Statement", "type Statement"),
+    ];
+    let imports: Vec<&str> =
+        imports.into_iter().filter(|(word, _)| body.contains(word)).map(|(_, name)| name).collect();
+    let imports = imports.join(", ");
+    Ok(format!("// {HEADER}\n\nimport {{ {imports} }} from '@rejoin/react-native';\n{body}"))
+}
+
+fn table(out: &mut String, table: &Table, type_name: &str, value: &str) -> Result<()> {
+    write!(
+        out,
+        "\n/** A row of the table `{}`. */\nexport interface {type_name} {{\n",
+        table.name
+    )?;
+    for column in &table.columns {
+        let mark = if column.is_nullable { "?" } else { "" };
+        writeln!(out, "  {}{mark}: {};", key(&column.name), type_of(column))?;
+    }
+    write!(
+        out,
+        "}}\n\n/** The table `{}`. */\nexport const {value} = {{\n  name: {},\n\n  \
+         /** A row of `SELECT *` with its types. */\n  fromRow(row: Row): {type_name} {{\n",
+        table.name,
+        literal(&table.name)
+    )?;
+    let booleans: Vec<&Column> =
+        table.columns.iter().filter(|column| column.kind == ColumnKind::Boolean).collect();
+    if booleans.is_empty() {
+        writeln!(out, "    return row as unknown as {type_name};")?;
+    } else {
+        out.push_str("    return {\n      ...row,\n");
+        for column in booleans {
+            let (key, cell) = (key(&column.name), member("row", &column.name));
+            let of = if column.is_nullable {
+                format!("{cell} == null ? null : Boolean({cell})")
+            } else {
+                format!("Boolean({cell})")
+            };
+            writeln!(out, "      {key}: {of},")?;
+        }
+        writeln!(out, "    }} as unknown as {type_name};")?;
+    }
+    out.push_str("  },\n");
+    if table.is_writable {
+        let insert: Vec<String> = table.written().map(parameter_of).collect();
+        let row = format!("row: {type_name}");
+        let what = "inserts a row; the server fills its own columns";
+        statement(out, what, "insert", &row, &table.insert_sql(), &insert)?;
+        if let Some(sql) = table.update_sql() {
+            let values: Vec<String> =
+                table.changed().chain(table.key()).map(parameter_of).collect();
+            let what = "writes a row's columns to the row of its key";
+            statement(out, what, "update", &row, &sql, &values)?;
+        }
+        for column in table.key() {
+            let head = format!("key: {}", type_of(column));
+            let what = "deletes the row of this key";
+            statement(out, what, "delete", &head, &table.delete_sql(), &[String::from("key")])?;
+        }
+    }
+    out.push_str("};\n");
+    Ok(())
+}
+
+fn statement(
+    out: &mut String,
+    what: &str,
+    name: &str,
+    head: &str,
+    sql: &str,
+    values: &[String],
+) -> Result<()> {
+    write!(
+        out,
+        "\n  /** The statement that {what}. */\n  {name}({head}): Statement {{\n    return {{\n      \
+         sql: {},\n      params: [\n",
+        literal(sql)
+    )?;
+    for value in values {
+        writeln!(out, "        {value},")?;
+    }
+    out.push_str("      ],\n    };\n  },\n");
+    Ok(())
+}
+
+fn action(out: &mut String, action: &Action, name: &str) -> Result<()> {
+    let given = action.parameters.iter().map(|parameter| {
+        let mark = if parameter.optional { "?" } else { "" };
+        format!("    {}{mark}: {};\n", key(&parameter.name), parameter_type(parameter))
+    });
+    let given = given.collect::<Vec<_>>().concat();
+    let text = literal(&action.name);
+    if given.is_empty() {
+        write!(
+            out,
+            "\n/** Performs the action `{}`. */\nexport function {name}(client: RejoinClient): \
+             Promise<Performed> {{\n  return client.perform({text});\n}}\n",
+            action.name
+        )?;
+    } else {
+        write!(
+            out,
+            "\n/** Performs the action `{}`. */\nexport function {name}(\n  client: RejoinClient,\n  \
+             args: {{\n{given}  }},\n): Promise<Performed> {{\n  return client.perform({text}, args);\n}}\n",
+            action.name
+        )?;
+    }
+    Ok(())
+}
+
+/// The parameter of a column: a whole number in a column of doubles stays a double.
+fn parameter_of(column: &Column) -> String {
+    let cell = member("row", &column.name);
+    match (column.kind, column.is_nullable) {
+        (ColumnKind::Float, true) => format!("{cell} == null ? null : real({cell})"),
+        (ColumnKind::Float, false) => format!("real({cell})"),
+        (_, true) => format!("{cell} ?? null"),
+        (_, false) => cell,
+    }
+}
+
+fn is_identifier(name: &str) -> bool {
+    let mut chars = name.chars();
+    chars.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
+        && chars.all(|char| char.is_ascii_alphanumeric() || char == '_')
+}
+
+/// A member's name in a type or a literal.
+fn key(name: &str) -> String {
+    if is_identifier(name) { name.to_owned() } else { literal(name) }
+}
+
+fn member(of: &str, name: &str) -> String {
+    if is_identifier(name) { format!("{of}.{name}") } else { format!("{of}[{}]", literal(name)) }
+}
+
+/// A literal in single quotes, unless it contains one.
+fn literal(text: &str) -> String {
+    if text.contains(['\'', '\\']) {
+        return super::names::literal(text);
+    }
+    format!("'{text}'")
+}
+
+fn type_of(column: &Column) -> String {
+    let of = match column.kind {
+        ColumnKind::Int | ColumnKind::Float => "number",
+        ColumnKind::Int64 => "number | bigint",
+        ColumnKind::Boolean => "boolean",
+        ColumnKind::Bytes => "Uint8Array",
+        _ => "string",
+    };
+    if column.is_nullable { format!("{of} | null") } else { of.to_owned() }
+}
+
+fn parameter_type(parameter: &Parameter) -> String {
+    let of = match parameter.kind {
+        ParameterType::Integer => "number | bigint",
+        ParameterType::Real => "number",
+        ParameterType::Boolean => "boolean",
+        ParameterType::Json => "JsonParam",
+        ParameterType::Blob => "Uint8Array",
+        ParameterType::Text | ParameterType::Time => "string",
+    };
+    if parameter.optional { format!("{of} | null") } else { of.to_owned() }
+}

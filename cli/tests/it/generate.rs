@@ -1,0 +1,135 @@
+//! The generated code is the committed one, and the Rust file works on a client. The other languages' tests compile and use theirs.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use rejoin_core::{Client, Config, Error, block_on};
+
+#[allow(dead_code, missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
+#[path = "../generated/rejoin_schema.rs"]
+mod rejoin_schema;
+
+use rejoin_schema::{PlacesRow, take_part};
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+fn generate(language: &str, arguments: &[&str]) -> Output {
+    let tests = repository().join("cli/tests");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rejoin"));
+    command.current_dir(tests).args(["generate", "--lang", language]);
+    command.args(arguments).output().unwrap()
+}
+
+/// Where each language's tests have the file.
+const FOLDERS: [(&str, &str); 4] = [
+    ("rust", "cli/tests/generated"),
+    ("kotlin", "kotlin/rejoin/src/test/kotlin/app/schema"),
+    ("swift", "swift/Tests/RejoinTests"),
+    ("typescript", "react-native/test/generated"),
+];
+
+#[test]
+fn committed_files_are_the_generated_ones() {
+    for (language, folder) in FOLDERS {
+        let out = repository().join(folder);
+        let out = out.to_str().unwrap();
+        let actions = ["--action", "take_part.json", "--action", "reset_all.json"];
+        let mut arguments = vec!["--schema", "schema.json", "--check", "--out", out];
+        arguments.extend(actions);
+        let output = generate(language, &arguments);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{language}: {error}\nrepeat without --check");
+    }
+}
+
+#[test]
+fn rust_file_is_as_rustfmt_writes_it() {
+    let file = repository().join("cli/tests/generated/rejoin_schema.rs");
+    let output = Command::new("rustfmt")
+        .args(["--check", "--edition", "2024", "--config-path", "/dev/null"])
+        .arg(file)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn check_fails_for_a_file_that_differs() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().to_str().unwrap();
+    let arguments = ["--schema", "schema.json", "--out", out];
+    let check = || generate("swift", &[&arguments[..], &["--check"]].concat());
+    assert!(String::from_utf8_lossy(&check().stderr).contains("differs from the schema"));
+    assert!(generate("swift", &arguments).status.success());
+    assert!(check().status.success());
+}
+
+#[test]
+fn unknown_type_is_an_error_that_names_the_column() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(repository().join("cli/tests/schema.json")).unwrap();
+    let path = folder.path().join("schema.json");
+    std::fs::write(&path, text.replace("\"bytes\"", "\"shape\"")).unwrap();
+    let output = generate("rust", &["--schema", path.to_str().unwrap(), "--out", "."]);
+    assert!(!output.status.success());
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("places.photo: unknown type \"shape\""), "{error}");
+}
+
+fn place() -> PlacesRow {
+    PlacesRow {
+        id: "p1".into(),
+        name: "Quay".into(),
+        class: Some("harbour".into()),
+        first_name: None,
+        _2nd: Some(2),
+        in_: true,
+        open: Some(false),
+        height: 1.5,
+        price: Some("12.50".into()),
+        visits: i64::MAX,
+        photo: Some(vec![0, 255]),
+        seen_at: None,
+        day: None,
+        at: None,
+        tags: None,
+        extra: None,
+        cost: None,
+        owner_id: None,
+        updated_at: None,
+        deleted_at: None,
+    }
+}
+
+#[test]
+fn rust_row_is_written_read_changed_and_deleted() -> Result<(), Error> {
+    let folder = tempfile::tempdir().unwrap();
+    block_on(async {
+        let schema = serde_json::from_str(include_str!("../schema.json")).unwrap();
+        let config =
+            Config { schema: Some(schema), ..Config::new(folder.path().join("places.db")) };
+        let client = Client::open(config).await?;
+        let read = async || client.query("SELECT * FROM places", ()).await?.decode::<PlacesRow>();
+
+        let (sql, values) = place().insert();
+        client.execute(sql, values).await?;
+        let mut rows = read().await?;
+        assert_eq!(rows, [place()]);
+
+        rows[0].name = "Pier".into();
+        let (sql, values) = rows[0].update();
+        assert_eq!(client.execute(sql, values).await?, 1);
+        assert_eq!(read().await?, rows);
+
+        let (sql, values) = PlacesRow::delete("p1");
+        assert_eq!(client.execute(sql, values).await?, 1);
+        assert_eq!(read().await?, []);
+
+        // The call compiles; the client has no such action.
+        let error = take_part(&client, "p1", 1, None, None, None).await.unwrap_err();
+        assert!(error.to_string().contains("take_part"), "{error}");
+        client.shutdown().await
+    })
+}
