@@ -102,7 +102,7 @@ pub(crate) const TIMED: &[Workload] = &[
     },
     Workload {
         name: "verdict: 1,000 accepted, each end kept for the app",
-        against: "the same, of ends that were told",
+        against: "the same, of delivered verdicts",
         run: verdict::ACCEPTED,
         scale: 1_000,
         goal: 1.25,

@@ -112,8 +112,8 @@ impl From<core::Undone> for Undone {
     }
 }
 
-impl From<core::Accepted> for AcceptedMutation {
-    fn from(accepted: core::Accepted) -> Self {
+impl From<core::AcceptedMutation> for AcceptedMutation {
+    fn from(accepted: core::AcceptedMutation) -> Self {
         Self {
             seq: accepted.seq.0,
             id: accepted.id.to_string(),

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::client::{Ask, Client, Exchange};
-use crate::expect::{self, Ended, Told, fail, hold};
+use crate::expect::{self, Ended, ScenarioResult, fail, hold};
 use crate::tables::{Child, Table};
 
 /// Pause between two polls for a change that has not arrived yet.
@@ -37,12 +37,12 @@ pub(crate) struct News {
     pub(crate) changes: BTreeMap<String, Value>,
     pub(crate) deletes: BTreeSet<String>,
     /// Every id that a pull returned, in order.
-    pub(crate) told: Vec<String>,
+    pub(crate) received: Vec<String>,
 }
 
 impl News {
     /// The columns of a changed row.
-    pub(crate) fn row(&self, id: &str) -> Told<&Value> {
+    pub(crate) fn row(&self, id: &str) -> ScenarioResult<&Value> {
         match self.changes.get(id) {
             Some(record) => Ok(&record["data"]),
             None => fail(format!("the pull does not return row {id}")),
@@ -50,17 +50,17 @@ impl News {
     }
 
     /// Adds the changes and deletes of a page.
-    pub(crate) fn take(&mut self, page: &Value) -> Told {
+    pub(crate) fn take(&mut self, page: &Value) -> ScenarioResult {
         for record in expect::list(page, "changes")? {
             let id = expect::text(record, "id")?.to_owned();
             self.deletes.remove(&id);
-            self.told.push(id.clone());
+            self.received.push(id.clone());
             self.changes.insert(id, record.clone());
         }
         for gone in expect::list(page, "deletes")? {
             let id = expect::text(gone, "id")?.to_owned();
             self.changes.remove(&id);
-            self.told.push(id.clone());
+            self.received.push(id.clone());
             self.deletes.insert(id);
         }
         Ok(())
@@ -73,7 +73,7 @@ pub(crate) struct Pushed(pub(crate) Value);
 
 impl Pushed {
     /// The result for one record.
-    pub(crate) fn of(&self, id: &str) -> Told<&Value> {
+    pub(crate) fn of(&self, id: &str) -> ScenarioResult<&Value> {
         let lists = ["accepted", "rejected"].map(|list| expect::list(&self.0, list));
         for list in lists {
             if let Some(found) = list?.iter().find(|result| result["id"] == id) {
@@ -84,7 +84,12 @@ impl Pushed {
     }
 
     /// Returns the result for a record; fails unless it has this status and reason.
-    pub(crate) fn ended(&self, id: &str, status: &str, reason: Option<&str>) -> Told<&Value> {
+    pub(crate) fn ended(
+        &self,
+        id: &str,
+        status: &str,
+        reason: Option<&str>,
+    ) -> ScenarioResult<&Value> {
         let result = self.of(id)?;
         expect::is(result, "status", status)?;
         expect::is(result, "reason_code", reason)?;
@@ -157,7 +162,7 @@ impl Bench {
     }
 
     /// The second user.
-    pub(crate) fn other(&self) -> Told<usize> {
+    pub(crate) fn other(&self) -> ScenarioResult<usize> {
         if self.users.len() > 1 { Ok(1) } else { expect::skip("only one user was given") }
     }
 
@@ -179,7 +184,7 @@ impl Bench {
     }
 
     /// Sends one request and returns any response; fails if there is none.
-    pub(crate) fn ask(&mut self, ask: Ask) -> Told<Exchange> {
+    pub(crate) fn ask(&mut self, ask: Ask) -> ScenarioResult<Exchange> {
         match self.send(&[ask]).pop() {
             Some(exchange) if exchange.status != 0 => Ok(exchange),
             Some(exchange) => fail(exchange.received),
@@ -187,7 +192,7 @@ impl Bench {
         }
     }
 
-    pub(crate) fn get(&mut self, path: &str) -> Told<Exchange> {
+    pub(crate) fn get(&mut self, path: &str) -> ScenarioResult<Exchange> {
         let headers = self.credentials(0);
         self.ask(Ask { method: "GET", path: path.to_owned(), headers, body: String::new() })
     }
@@ -210,12 +215,17 @@ impl Bench {
         Ask { method: "POST", path: path.to_owned(), headers, body: body.to_string() }
     }
 
-    pub(crate) fn post(&mut self, user: usize, path: &str, body: &Value) -> Told<Exchange> {
+    pub(crate) fn post(
+        &mut self,
+        user: usize,
+        path: &str,
+        body: &Value,
+    ) -> ScenarioResult<Exchange> {
         self.ask(self.asking(user, path, body))
     }
 
     /// Sends a POST that must return 200 with an object and without any Rejoin extension.
-    pub(crate) fn good(&mut self, user: usize, path: &str, body: &Value) -> Told<Value> {
+    pub(crate) fn good(&mut self, user: usize, path: &str, body: &Value) -> ScenarioResult<Value> {
         let exchange = self.post(user, path, body)?;
         expect::equal("the status", exchange.status, 200)?;
         let answer = exchange.json();
@@ -231,7 +241,7 @@ impl Bench {
     }
 
     /// Registers a new device.
-    pub(crate) fn device(&mut self, user: usize) -> Told<String> {
+    pub(crate) fn device(&mut self, user: usize) -> ScenarioResult<String> {
         let client_id = self.new_client();
         let body = self.framed(&client_id, json!({"platform": "conformance"}));
         self.good(user, "/sync/register", &body)?;
@@ -269,7 +279,7 @@ impl Bench {
     }
 
     /// Pushes records from the user's reader device.
-    pub(crate) fn push(&mut self, user: usize, records: &[Value]) -> Told<Pushed> {
+    pub(crate) fn push(&mut self, user: usize, records: &[Value]) -> ScenarioResult<Pushed> {
         let body = self.pushing(user, records);
         let answer = self.good(user, "/sync/push", &body)?;
         expect::is(&answer, "checkpoint", 0)?;
@@ -286,12 +296,12 @@ impl Bench {
     }
 
     /// Creates a row; the server must accept it.
-    pub(crate) fn create(&mut self, user: usize, text: &str) -> Told<Row> {
+    pub(crate) fn create(&mut self, user: usize, text: &str) -> ScenarioResult<Row> {
         let data = self.data(text);
         self.create_with(user, &data)
     }
 
-    pub(crate) fn create_with(&mut self, user: usize, data: &Value) -> Told<Row> {
+    pub(crate) fn create_with(&mut self, user: usize, data: &Value) -> ScenarioResult<Row> {
         let id = self.new_id(user);
         let record = self.record("create", &id, data);
         let pushed = self.push(user, &[record])?;
@@ -301,7 +311,7 @@ impl Bench {
     }
 
     /// Updates a row from its last seen version; the server must accept it.
-    pub(crate) fn edit(&mut self, row: &mut Row, data: &Value) -> Told {
+    pub(crate) fn edit(&mut self, row: &mut Row, data: &Value) -> ScenarioResult {
         let mut record = self.record("update", &row.id, data);
         record["base_updated_at"] = json!(row.version);
         let pushed = self.push(row.user, &[record])?;
@@ -311,14 +321,19 @@ impl Bench {
     }
 
     /// Deletes a row; the server must accept it.
-    pub(crate) fn remove(&mut self, row: &Row) -> Told<Value> {
+    pub(crate) fn remove(&mut self, row: &Row) -> ScenarioResult<Value> {
         let record = self.record("delete", &row.id, &Value::Null);
         let pushed = self.push(row.user, &[record])?;
         Ok(pushed.ended(&row.id, "applied", None)?.clone())
     }
 
     /// One page of a pull.
-    pub(crate) fn page(&mut self, user: usize, client_id: &str, ask: Value) -> Told<Value> {
+    pub(crate) fn page(
+        &mut self,
+        user: usize,
+        client_id: &str,
+        ask: Value,
+    ) -> ScenarioResult<Value> {
         let body = self.framed(client_id, ask);
         let page = self.good(user, "/sync/pull", &body)?;
         expect::number(&page, "checkpoint")?;
@@ -331,7 +346,7 @@ impl Bench {
         user: usize,
         mut from: i64,
         limit: i64,
-    ) -> Told<(Vec<Value>, i64)> {
+    ) -> ScenarioResult<(Vec<Value>, i64)> {
         let client_id = self.reader(user)?.client_id;
         let mut pages = Vec::new();
         loop {
@@ -352,7 +367,7 @@ impl Bench {
     }
 
     /// Pulls everything and returns the final checkpoint.
-    pub(crate) fn catch_up(&mut self, user: usize) -> Told<i64> {
+    pub(crate) fn catch_up(&mut self, user: usize) -> ScenarioResult<i64> {
         let from = self.reader(user)?.checkpoint;
         let (_, checkpoint) = self.pull_from(user, from, 1_000)?;
         self.readers[user].checkpoint = checkpoint;
@@ -360,7 +375,7 @@ impl Bench {
     }
 
     /// Pulls until every one of these rows was returned, or until the timeout (`--patience`).
-    pub(crate) fn hear(&mut self, user: usize, ids: &[&str]) -> Told<News> {
+    pub(crate) fn hear(&mut self, user: usize, ids: &[&str]) -> ScenarioResult<News> {
         let begun = Instant::now();
         let mut news = News::default();
         loop {
@@ -370,7 +385,7 @@ impl Bench {
             for page in &pages {
                 news.take(page)?;
             }
-            let missing = ids.iter().find(|id| !news.told.iter().any(|pulled| pulled == *id));
+            let missing = ids.iter().find(|id| !news.received.iter().any(|pulled| pulled == *id));
             match missing {
                 None => return Ok(news),
                 Some(id) if begun.elapsed() > self.patience => {
@@ -381,7 +396,7 @@ impl Bench {
         }
     }
 
-    pub(crate) fn reader(&self, user: usize) -> Told<Reader> {
+    pub(crate) fn reader(&self, user: usize) -> ScenarioResult<Reader> {
         self.readers.get(user).cloned().ok_or_else(|| Ended::Skipped("no such user".to_owned()))
     }
 
@@ -391,7 +406,7 @@ impl Bench {
         user: usize,
         client_id: &str,
         limit: i64,
-    ) -> Told<(Vec<Value>, i64)> {
+    ) -> ScenarioResult<(Vec<Value>, i64)> {
         let mut records = Vec::new();
         let mut cursor = Value::Null;
         loop {

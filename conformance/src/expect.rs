@@ -12,25 +12,25 @@ pub(crate) enum Ended {
 }
 
 /// Result of a scenario step.
-pub(crate) type Told<T = ()> = Result<T, Ended>;
+pub(crate) type ScenarioResult<T = ()> = Result<T, Ended>;
 
 /// Ends the scenario as not applicable.
-pub(crate) fn skip<T>(why: &str) -> Told<T> {
+pub(crate) fn skip<T>(why: &str) -> ScenarioResult<T> {
     Err(Ended::Skipped(why.to_owned()))
 }
 
 /// Ends the scenario as failed.
-pub(crate) fn fail<T>(why: impl Into<String>) -> Told<T> {
+pub(crate) fn fail<T>(why: impl Into<String>) -> ScenarioResult<T> {
     Err(Ended::Failed(why.into()))
 }
 
 /// Fails unless the condition is true.
-pub(crate) fn hold(holds: bool, what: &str) -> Told {
+pub(crate) fn hold(holds: bool, what: &str) -> ScenarioResult {
     if holds { Ok(()) } else { fail(what) }
 }
 
 /// Fails unless the member has this value.
-pub(crate) fn is(answer: &Value, member: &str, expected: impl Into<Value>) -> Told {
+pub(crate) fn is(answer: &Value, member: &str, expected: impl Into<Value>) -> ScenarioResult {
     let expected = expected.into();
     let found = &answer[member];
     if *found == expected {
@@ -41,7 +41,11 @@ pub(crate) fn is(answer: &Value, member: &str, expected: impl Into<Value>) -> To
 
 /// Fails unless the values are equal.
 #[expect(clippy::needless_pass_by_value, reason = "what is compared is often a number")]
-pub(crate) fn equal<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Told {
+pub(crate) fn equal<T: PartialEq + std::fmt::Debug>(
+    what: &str,
+    found: T,
+    expected: T,
+) -> ScenarioResult {
     if found == expected {
         return Ok(());
     }
@@ -49,7 +53,7 @@ pub(crate) fn equal<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expect
 }
 
 /// The member as text.
-pub(crate) fn text<'a>(answer: &'a Value, member: &str) -> Told<&'a str> {
+pub(crate) fn text<'a>(answer: &'a Value, member: &str) -> ScenarioResult<&'a str> {
     match answer[member].as_str() {
         Some(text) => Ok(text),
         None => fail(format!("`{member}` is {} and should be text", answer[member])),
@@ -57,7 +61,7 @@ pub(crate) fn text<'a>(answer: &'a Value, member: &str) -> Told<&'a str> {
 }
 
 /// The member as an integer.
-pub(crate) fn number(answer: &Value, member: &str) -> Told<i64> {
+pub(crate) fn number(answer: &Value, member: &str) -> ScenarioResult<i64> {
     match answer[member].as_i64() {
         Some(number) => Ok(number),
         None => fail(format!("`{member}` is {} and should be a whole number", answer[member])),
@@ -65,7 +69,7 @@ pub(crate) fn number(answer: &Value, member: &str) -> Told<i64> {
 }
 
 /// The member as a list; null is not accepted.
-pub(crate) fn list<'a>(answer: &'a Value, member: &str) -> Told<&'a [Value]> {
+pub(crate) fn list<'a>(answer: &'a Value, member: &str) -> ScenarioResult<&'a [Value]> {
     match answer[member].as_array() {
         Some(list) => Ok(list),
         None => fail(format!("`{member}` is {} and should be a list", answer[member])),
@@ -73,7 +77,7 @@ pub(crate) fn list<'a>(answer: &'a Value, member: &str) -> Told<&'a [Value]> {
 }
 
 /// The member as an RFC 3339 timestamp, in microseconds.
-pub(crate) fn instant(answer: &Value, member: &str) -> Told<i64> {
+pub(crate) fn instant(answer: &Value, member: &str) -> ScenarioResult<i64> {
     let text = text(answer, member)?;
     match rejoin_protocol::time::parse(text) {
         Some(micros) if text.contains('T') => Ok(micros),

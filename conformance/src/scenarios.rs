@@ -2,7 +2,7 @@
 //! v0.1.2.
 
 use crate::bench::Bench;
-use crate::expect::Told;
+use crate::expect::ScenarioResult;
 
 mod batch;
 mod contest;
@@ -20,11 +20,11 @@ pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     /// The defect of v0.1.2 that makes it fail this scenario, if any.
     pub(crate) mends: Option<&'static str>,
-    pub(crate) tell: fn(&mut Bench) -> Told,
+    pub(crate) tell: fn(&mut Bench) -> ScenarioResult,
 }
 
 /// A scenario that v0.1.2 passes.
-const fn wire(name: &'static str, tell: fn(&mut Bench) -> Told) -> Scenario {
+const fn wire(name: &'static str, tell: fn(&mut Bench) -> ScenarioResult) -> Scenario {
     Scenario { name, mends: None, tell }
 }
 
@@ -32,7 +32,7 @@ const fn wire(name: &'static str, tell: fn(&mut Bench) -> Told) -> Scenario {
 const fn fixed(
     name: &'static str,
     instead: &'static str,
-    tell: fn(&mut Bench) -> Told,
+    tell: fn(&mut Bench) -> ScenarioResult,
 ) -> Scenario {
     Scenario { name, mends: Some(instead), tell }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::bench::{Bench, Reader};
-use crate::expect::{self, Ended, Told, fail, hold};
+use crate::expect::{self, Ended, ScenarioResult, fail, hold};
 
 /// Overrides from the command line.
 #[derive(Debug, Default)]
@@ -77,7 +77,11 @@ pub(crate) struct Table {
 
 impl Table {
     /// The first column that matches.
-    pub(crate) fn column(&self, what: &str, is: impl Fn(&Column) -> bool) -> Told<Column> {
+    pub(crate) fn column(
+        &self,
+        what: &str,
+        is: impl Fn(&Column) -> bool,
+    ) -> ScenarioResult<Column> {
         let found = self.columns.iter().find(|column| is(column)).cloned();
         found.map_or_else(|| expect::skip(&format!("{} has no column of {what}", self.name)), Ok)
     }
@@ -104,7 +108,7 @@ impl Child {
 }
 
 /// Reads the schema, registers one up-to-date device per user, and selects the tables.
-pub(crate) fn find(bench: &mut Bench, wishes: &Wishes) -> Told {
+pub(crate) fn find(bench: &mut Bench, wishes: &Wishes) -> ScenarioResult {
     let exchange = bench.get("/sync/schema")?;
     expect::equal("the status of /sync/schema", exchange.status, 200)?;
     let schema = exchange.json();

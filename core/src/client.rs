@@ -43,7 +43,7 @@ pub use read::Snapshot;
 pub use reset::Reset;
 pub use write::Transaction;
 
-use open::{Brake, Lifecycle};
+use open::{InterruptHandle, Lifecycle};
 use syncing::Syncing;
 
 /// An open database that syncs with a server.
@@ -80,18 +80,18 @@ pub(crate) struct Core {
     config: Config,
     /// Canonical.
     path: PathBuf,
-    brought: open::Brought,
+    brought: open::GivenServices,
     host: Arc<dyn Host>,
     writer: Writer,
     /// Interrupts the engine.
-    brake: Arc<Brake>,
+    brake: Arc<InterruptHandle>,
     readers: Readers,
     hub: Arc<Hub>,
     syncing: Arc<Syncing>,
     lifecycle: Mutex<Lifecycle>,
     turn: Mutex<()>,
     /// Must be the last field: the file can be opened again once the other fields are dropped.
-    place: files::Place,
+    place: files::OpenFile,
 }
 
 impl Client {

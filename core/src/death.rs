@@ -5,7 +5,7 @@
 
 /// A point at which a test may end the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Place {
+pub enum Failpoint {
     /// A trigger has recorded a row of a local write; its transaction is open.
     AfterTrigger,
     /// A transaction is completely written and not committed.
@@ -32,7 +32,7 @@ pub enum Place {
     Checkpoint,
 }
 
-impl Place {
+impl Failpoint {
     /// All failpoints.
     pub const ALL: [Self; 11] = [
         Self::AfterTrigger,
@@ -50,19 +50,20 @@ impl Place {
 }
 
 #[cfg(any(test, feature = "mutants"))]
-static WATCHER: std::sync::OnceLock<Box<dyn Fn(Place) + Send + Sync>> = std::sync::OnceLock::new();
+static WATCHER: std::sync::OnceLock<Box<dyn Fn(Failpoint) + Send + Sync>> =
+    std::sync::OnceLock::new();
 
 /// Calls `watcher` at each failpoint, on the thread that reaches it; it need not return. Only the
 /// first watcher of a process is used.
 #[cfg(any(test, feature = "mutants"))]
-pub fn watch(watcher: impl Fn(Place) + Send + Sync + 'static) {
+pub fn watch(watcher: impl Fn(Failpoint) + Send + Sync + 'static) {
     // Two watchers would have to share the failpoints; no test needs that.
     let _ = WATCHER.set(Box::new(watcher));
 }
 
 /// Marks a failpoint.
 #[cfg(any(test, feature = "mutants"))]
-pub(crate) fn pass(place: Place) {
+pub(crate) fn pass(place: Failpoint) {
     if let Some(watcher) = WATCHER.get() {
         watcher(place);
     }
@@ -71,4 +72,4 @@ pub(crate) fn pass(place: Place) {
 /// Marks a failpoint; does nothing in a release.
 #[cfg(not(any(test, feature = "mutants")))]
 #[inline]
-pub(crate) fn pass(_: Place) {}
+pub(crate) fn pass(_: Failpoint) {}

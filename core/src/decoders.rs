@@ -4,7 +4,7 @@
 
 use crate::engine::queue::attempt::{Frozen, decode_basis, encode_basis};
 use crate::engine::queue::intent::{decode_reads, encode_reads};
-use crate::engine::queue::part::Parts;
+use crate::engine::queue::part::DecidedRows;
 use crate::engine::queue::seen::SeenRow;
 use crate::engine::rows::binary::Malformed;
 use crate::engine::rows::encode;
@@ -27,7 +27,7 @@ pub fn queue(form: u8, bytes: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
         1 => read(bytes, Undo::decode, |undo| Some(undo.encode())),
         2 => read(bytes, decode_basis, |basis| encode_basis(basis)),
         3 => read(bytes, Frozen::decode, |frozen| Some(frozen.encode())),
-        4 => read(bytes, Parts::decode, Parts::encode),
+        4 => read(bytes, DecidedRows::decode, DecidedRows::encode),
         _ => read(bytes, decode_reads, |reads| Some(encode_reads(&reads.tables, &reads.seen))),
     }?;
     Some((once, twice.unwrap_or_default()))
@@ -65,7 +65,7 @@ pub fn samples() -> Vec<Vec<u8>> {
     };
     let gone = RowPatch { kind: PatchKind::Delete, ..row.clone() };
     let effect = Effect { schema_version: 3, rows: vec![row, gone] };
-    let parts = Parts { accepted: effect.rows.clone(), ..Parts::default() };
+    let parts = DecidedRows { accepted: effect.rows.clone(), ..DecidedRows::default() };
     let columns = (1..).zip(values).map(|(id, value)| (ColumnId(id), value));
     let columns = Some(columns.collect());
     let seen = [SeenRow { row: RowKey { table: TableNumber(1), key: "p2".into() }, columns }];

@@ -10,7 +10,7 @@ use std::path::Path;
 use serde_json::{Map, Value as Json, json};
 
 use crate::client::Client;
-use crate::engine::queue::mutation::{Mutation, State};
+use crate::engine::queue::mutation::{Mutation, MutationState};
 use crate::engine::schema::app_trigger::TRIGGER_DISABLED;
 use crate::engine::schema::model::Schema;
 use crate::engine::{Engine, Reader};
@@ -138,7 +138,7 @@ fn triggers_disabled(engine: &Engine) -> Result<Json> {
 fn parked(engine: &Engine) -> Result<Json> {
     let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
     for Mutation { state, reason, detail, .. } in engine.pending()? {
-        if state != State::Parked {
+        if state != MutationState::Parked {
             continue;
         }
         let detail: Option<Json> = detail.and_then(|detail| serde_json::from_str(&detail).ok());

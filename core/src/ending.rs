@@ -7,15 +7,15 @@ use crate::error::{Error, Result};
 use std::sync::Arc;
 
 /// A transaction or snapshot that can be ended from outside.
-pub(crate) trait Leave: Send + Sync {
+pub(crate) trait CancelHandle: Send + Sync {
     /// Ends it, because the file is about to be closed.
-    fn leave(&self, ending: &Ending);
+    fn leave(&self, ending: &EndReason);
 }
 
 /// Ends the open interactive transaction when the file is closed. At most one is open.
-pub(crate) trait Keeper: Send + Sync {
+pub(crate) trait LeaseOwner: Send + Sync {
     /// Registers `held`, so that closing the file ends it. An error if the file is being closed.
-    fn hold(&self, held: Arc<dyn Leave>) -> Result<()>;
+    fn hold(&self, held: Arc<dyn CancelHandle>) -> Result<()>;
     /// Unregisters it.
     fn release(&self);
 }
@@ -46,7 +46,7 @@ impl Ended {
 
 /// Why an interactive transaction or snapshot ended.
 #[derive(Debug, Clone)]
-pub(crate) enum Ending {
+pub(crate) enum EndReason {
     Committed,
     RolledBack,
     /// The holder finished the snapshot.
@@ -62,7 +62,7 @@ pub(crate) enum Ending {
     Failed(String),
 }
 
-impl Ending {
+impl EndReason {
     /// The reason after a failed commit or begin.
     pub(crate) fn of_failure(error: &Error) -> Self {
         match error {

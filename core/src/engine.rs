@@ -45,7 +45,7 @@ pub use checkpoint::{CheckpointMode, Checkpointed};
 pub use import::{ImportedTable, LeftOut, SynchroImport};
 pub use reader::{ReadSet, Reader};
 pub use schema::model::Policies;
-pub use transaction::Transaction;
+pub use transaction::EngineTransaction;
 
 pub(crate) use reader::ReadStop;
 pub(crate) use transaction::Savepoint;

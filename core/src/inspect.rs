@@ -45,7 +45,7 @@ pub struct Inspection {
     /// Mutations that the server has not accepted, in queue order: waiting, sent, parked.
     pub queue: Vec<Pending>,
     /// Accepted mutations that the file still keeps, oldest first.
-    pub history: Vec<Accepted>,
+    pub history: Vec<AcceptedMutation>,
 }
 
 /// A synced table of the file.
@@ -67,7 +67,7 @@ pub struct InspectedTable {
 
 /// A mutation that the server has accepted.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Accepted {
+pub struct AcceptedMutation {
     /// Its former position in the queue.
     pub seq: Seq,
     /// Its id, here and on the server.
@@ -86,9 +86,9 @@ pub struct Accepted {
     pub rows: Vec<PendingRow>,
 }
 
-impl Accepted {
+impl AcceptedMutation {
     /// Converts a mutation of the history to the public type.
-    pub(crate) fn told(kept: Kept, schema: &Schema) -> Self {
+    pub(crate) fn of_kept(kept: Kept, schema: &Schema) -> Self {
         Self {
             seq: kept.seq,
             id: kept.id,
@@ -139,7 +139,7 @@ impl Inspection {
             history: history::read_newest(engine.db.conn(), usize::MAX)?
                 .into_iter()
                 .rev()
-                .map(|one| Accepted::told(one, schema))
+                .map(|one| AcceptedMutation::of_kept(one, schema))
                 .collect(),
             facts,
         })

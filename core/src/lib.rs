@@ -46,7 +46,7 @@
 //! - [`Transaction`] and [`Snapshot`]: several statements on one state, in a closure.
 //!   [`HeldTransaction`] and [`HeldSnapshot`]: the same through a handle, for asynchronous code.
 //! - [`Pending`]: a write that the server has not accepted. [`Verdicts`]: results of writes until
-//!   the app acknowledges them. [`Accepted`], [`Undone`], [`HistoryBounds`]: accepted writes and
+//!   the app acknowledges them. [`AcceptedMutation`], [`Undone`], [`HistoryBounds`]: accepted writes and
 //!   their undo.
 //! - [`Status`] and [`Report`]: what syncing does and did. [`Keep`] and [`Reset`]: clear the file,
 //!   for example for another user.
@@ -126,7 +126,7 @@ pub use engine::checkpoint::{CheckpointMode, Checkpointed, Durability};
 pub use engine::import::{ImportedTable, LeftOut, SynchroImport};
 pub use engine::queue::Counts;
 pub use engine::queue::history::HistoryBounds;
-pub use engine::queue::mutation::{ParkReason, State as MutationState};
+pub use engine::queue::mutation::{MutationState, ParkReason};
 pub use engine::queue::verdict::{VerdictEntry, VerdictKind, Verdicts};
 pub use engine::rebase::take_back::Undone;
 pub use engine::reset::Keep;
@@ -135,13 +135,13 @@ pub use engine::rows::patch::PatchKind;
 pub use error::{ActionFault, ChangedRow, Error, Result};
 pub use host::{Host, SystemHost};
 pub use ids::{MutationId, Seq};
-pub use inspect::{Accepted, InspectedTable, Inspection};
+pub use inspect::{AcceptedMutation, InspectedTable, Inspection};
 pub use params::IntoParams;
 pub use rejoin_protocol::{Manifest, Policy};
 pub use row_buffer::{Cell, FromCell, Row, RowBuffer};
 pub use slow::SlowPart;
 pub use sync::driver::{Network, Report, Verdict};
-pub use sync::status::{FirstSync, Rows as SyncedRows, State as SyncState, Status, Transition};
+pub use sync::status::{FirstSync, Status, SyncState, SyncedRows, Transition};
 pub use sync::token::{TokenError, TokenProvider};
 pub use transport::{HttpTransport, Transport};
 pub use value::Value;

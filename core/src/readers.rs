@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use crate::ending::{Ending, Leave};
+use crate::ending::{CancelHandle, EndReason};
 use crate::engine::{ReadStop, Reader};
 use crate::error::{Error, Result};
 use crate::runtime;
@@ -49,7 +49,7 @@ struct Desk {
     /// Callers waiting until no reader is open.
     leaving: Vec<oneshot::Sender<Result<()>>>,
     /// Open interactive snapshots.
-    held: Vec<Arc<dyn Leave>>,
+    held: Vec<Arc<dyn CancelHandle>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -135,8 +135,8 @@ impl Readers {
     ///
     /// # Errors
     /// [`Error::Suspended`], [`Error::Shutdown`]: the pool is already closing.
-    pub(crate) fn note_held(&self, held: Arc<dyn Leave>) -> Result<impl Drop + use<>> {
-        struct Noted(Arc<Shared>, Arc<dyn Leave>);
+    pub(crate) fn note_held(&self, held: Arc<dyn CancelHandle>) -> Result<impl Drop + use<>> {
+        struct Noted(Arc<Shared>, Arc<dyn CancelHandle>);
         impl Drop for Noted {
             fn drop(&mut self) {
                 self.0.desk().held.retain(|other| !Arc::ptr_eq(other, &self.1));
@@ -283,8 +283,8 @@ impl Shared {
 }
 
 impl State {
-    fn ending(self) -> Ending {
-        if self == Self::Ended { Ending::Shutdown } else { Ending::Suspended }
+    fn ending(self) -> EndReason {
+        if self == Self::Ended { EndReason::Shutdown } else { EndReason::Suspended }
     }
 
     fn refusal(self) -> Error {

@@ -94,12 +94,12 @@ impl Spawner {
         Self { own: own.clone(), tokens: own.clone(), transport: own }
     }
 
-    /// Starts a task; it ends on completion, when the [`Task`] is dropped, or with the runtime.
+    /// Starts a task; it ends on completion, when the [`SpawnedTask`] is dropped, or with the runtime.
     pub fn spawn<T: Send + 'static>(
         &self,
         future: impl Future<Output = T> + Send + 'static,
-    ) -> Task<T> {
-        Task(self.own.as_ref().map(|handle| handle.spawn(future)))
+    ) -> SpawnedTask<T> {
+        SpawnedTask(self.own.as_ref().map(|handle| handle.spawn(future)))
     }
 
     /// [`Spawner::spawn`] for app code: if it blocks its thread, only its own kind waits.
@@ -107,27 +107,27 @@ impl Spawner {
         &self,
         which: Foreign,
         future: impl Future<Output = T> + Send + 'static,
-    ) -> Task<T> {
+    ) -> SpawnedTask<T> {
         let handle = match which {
             Foreign::Tokens => &self.tokens,
             Foreign::Transport => &self.transport,
         };
-        Task(handle.as_ref().map(|handle| handle.spawn(future)))
+        SpawnedTask(handle.as_ref().map(|handle| handle.spawn(future)))
     }
 }
 
 /// A running task, aborted when dropped. Works on any executor.
 #[derive(Debug)]
-pub struct Task<T = ()>(Option<tokio::task::JoinHandle<T>>);
+pub struct SpawnedTask<T = ()>(Option<tokio::task::JoinHandle<T>>);
 
-impl<T> Task<T> {
+impl<T> SpawnedTask<T> {
     /// Lets the task run without a handle.
     pub fn detach(mut self) {
         self.0 = None;
     }
 }
 
-impl<T> Drop for Task<T> {
+impl<T> Drop for SpawnedTask<T> {
     fn drop(&mut self) {
         if let Some(handle) = &self.0 {
             handle.abort();
@@ -135,7 +135,7 @@ impl<T> Drop for Task<T> {
     }
 }
 
-impl<T> Future for Task<T> {
+impl<T> Future for SpawnedTask<T> {
     type Output = Result<T>;
 
     /// The task's result; [`Error::Shutdown`] if it was aborted.

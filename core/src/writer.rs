@@ -57,9 +57,9 @@ struct Desk<T> {
 type Between<T> = Box<dyn FnMut(&mut T, bool) + Send>;
 
 /// A future for the result of a task. Dropping it does not cancel the task.
-pub struct Answer<R>(State<R>);
+pub struct Answer<R>(MutationState<R>);
 
-enum State<R> {
+enum MutationState<R> {
     Ready(Option<Result<R>>),
     Coming(oneshot::Receiver<Result<R>>),
 }
@@ -102,7 +102,7 @@ impl<T: 'static> Writer<T> {
             serve(&mut desk, &todo, &begun);
         });
         match started {
-            Ok(_) => Answer(State::Coming(receiver)),
+            Ok(_) => Answer(MutationState::Coming(receiver)),
             Err(error) => Answer::ready(Err(error)),
         }
     }
@@ -216,7 +216,7 @@ impl<T: 'static> Writer<T> {
             let _ = reply.send(body(desk));
         });
         match self.shared.work.send(work) {
-            Ok(()) => Answer(State::Coming(receiver)),
+            Ok(()) => Answer(MutationState::Coming(receiver)),
             Err(_) => Answer::ready(Err(Error::Shutdown)),
         }
     }
@@ -282,12 +282,12 @@ pub(crate) fn bug(panic: &(dyn Any + Send)) -> Error {
 impl<R> Answer<R> {
     /// A future that is already complete.
     pub(crate) fn ready(result: Result<R>) -> Self {
-        Self(State::Ready(Some(result)))
+        Self(MutationState::Ready(Some(result)))
     }
 
     /// A future for the value from `receiver`; [`Error::Shutdown`] if its sender is dropped.
     pub(crate) fn coming(receiver: oneshot::Receiver<Result<R>>) -> Self {
-        Self(State::Coming(receiver))
+        Self(MutationState::Coming(receiver))
     }
 
     /// Waits on this thread, without an executor.
@@ -309,8 +309,10 @@ impl<R> Future for Answer<R> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<R>> {
         match &mut self.0 {
-            State::Ready(result) => Poll::Ready(result.take().unwrap_or(Err(Error::Shutdown))),
-            State::Coming(receiver) => Pin::new(receiver)
+            MutationState::Ready(result) => {
+                Poll::Ready(result.take().unwrap_or(Err(Error::Shutdown)))
+            }
+            MutationState::Coming(receiver) => Pin::new(receiver)
                 .poll(context)
                 .map(|result| result.unwrap_or(Err(Error::Shutdown))),
         }

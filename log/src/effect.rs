@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::row::{Columns, Image, RowName};
+use super::row::{Columns, LogRow, RowName};
 
 /// The net effect on one row.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Writes the whole row, replacing any existing one.
-    Insert(Image),
+    Insert(LogRow),
     /// Sets these columns, if the row exists.
     Update(Columns),
     /// Removes the row.
@@ -18,7 +18,7 @@ pub enum Effect {
 
 impl Effect {
     /// The effect that changes `before` to `after`; `None` if they are equal.
-    pub fn between(before: Option<&Image>, after: Option<&Image>) -> Option<Self> {
+    pub fn between(before: Option<&LogRow>, after: Option<&LogRow>) -> Option<Self> {
         match (before, after) {
             (None, None) => None,
             (None, Some(after)) => Some(Self::Insert(after.clone())),
@@ -39,7 +39,7 @@ impl Effect {
 
     /// The row after this effect on `before`, without checking whether it is void (see
     /// [`super::fold`]).
-    pub fn on(&self, before: Option<&Image>) -> Option<Image> {
+    pub fn on(&self, before: Option<&LogRow>) -> Option<LogRow> {
         match self {
             Self::Insert(image) => Some(image.clone()),
             Self::Update(columns) => before.map(|before| before.with(columns)),

@@ -11,7 +11,7 @@ use super::effect::{Effect, Effects};
 use super::entry::Intent;
 use super::handler::{Draft, Handlers, Stop};
 use super::ids::{AuthorId, Buckets, EntryId, Name};
-use super::row::{Columns, Image, Placement, RowName};
+use super::row::{Columns, LogRow, Placement, RowName};
 use rejoin_protocol::Value;
 
 /// Places a row in the buckets of its column `buckets`: names separated by spaces.
@@ -19,7 +19,7 @@ use rejoin_protocol::Value;
 pub(crate) struct Column;
 
 impl Placement for Column {
-    fn buckets(&self, _: &RowName, image: &Image) -> Buckets {
+    fn buckets(&self, _: &RowName, image: &LogRow) -> Buckets {
         let text = image.get("buckets").and_then(Value::as_text).unwrap_or_default();
         text.split_whitespace().collect()
     }
@@ -29,8 +29,8 @@ pub(crate) fn row(id: &str) -> RowName {
     RowName::new(&id[..1], id)
 }
 
-pub(crate) fn image(buckets: &str, text: &str) -> Image {
-    Image::from([
+pub(crate) fn image(buckets: &str, text: &str) -> LogRow {
+    LogRow::from([
         ("buckets", Value::from(buckets)),
         ("text", Value::from(text)),
         ("number", Value::from(0)),
@@ -177,7 +177,7 @@ impl Handlers for Louder {
     }
 }
 
-fn present(draft: &mut Draft<'_>, id: &str) -> Result<Image, Stop> {
+fn present(draft: &mut Draft<'_>, id: &str) -> Result<LogRow, Stop> {
     draft.row(&row(id))?.ok_or_else(|| Stop::Refused(format!("{id} is gone")))
 }
 
@@ -199,11 +199,11 @@ fn set<V: Into<Value>>(
     draft.set(&row(id), &columns(column, value)).map(|_| ())
 }
 
-fn text(image: &Image) -> String {
+fn text(image: &LogRow) -> String {
     image.get("text").and_then(Value::as_text).unwrap_or_default().to_owned()
 }
 
-fn number(image: &Image) -> i64 {
+fn number(image: &LogRow) -> i64 {
     match image.get("number") {
         Some(Value::Integer(number)) => *number,
         _ => 0,

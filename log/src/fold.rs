@@ -7,16 +7,16 @@
 
 use super::effect::Effect;
 use super::ids::Buckets;
-use super::row::{Image, Placement, RowName};
+use super::row::{LogRow, Placement, RowName};
 use rejoin_protocol::mutant::{self, Mutant};
 
 /// Result of an effect on the current row.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Laid {
+pub enum AppliedEffect {
     /// No change: the row is missing, or is, before or after, in a bucket outside the write set.
     Void,
     /// The new row.
-    Row(Option<Image>),
+    Row(Option<LogRow>),
 }
 
 /// Applies an effect to the current row.
@@ -27,28 +27,28 @@ pub enum Laid {
 pub fn lay(
     row: &RowName,
     effect: &Effect,
-    before: Option<&Image>,
+    before: Option<&LogRow>,
     write_set: &Buckets,
     placement: &dyn Placement,
-) -> Laid {
+) -> AppliedEffect {
     if before.is_none() && !matches!(effect, Effect::Insert(_)) {
-        return Laid::Void;
+        return AppliedEffect::Void;
     }
     let after = effect.on(before);
-    let outside = |image: Option<&Image>| {
+    let outside = |image: Option<&LogRow>| {
         image.is_some_and(|image| !writable(row, image, write_set, placement))
     };
     if !mutant::on(Mutant::NothingVoid) && (outside(before) || outside(after.as_ref())) {
-        return Laid::Void;
+        return AppliedEffect::Void;
     }
-    Laid::Row(after)
+    AppliedEffect::Row(after)
 }
 
 /// Whether the write set permits writing this row: the row has buckets, and all of them are in the
 /// write set.
 pub fn writable(
     row: &RowName,
-    image: &Image,
+    image: &LogRow,
     write_set: &Buckets,
     placement: &dyn Placement,
 ) -> bool {
@@ -66,33 +66,33 @@ mod tests {
         let insert = |buckets: &str| Effect::Insert(image(buckets, "new"));
         let text = || Effect::Update([("text".into(), "new".into())].into());
         let to = |buckets: &str| Effect::Update([("buckets".into(), buckets.into())].into());
-        let gone = Laid::Row(None);
-        let is = |buckets: &str, text: &str| Laid::Row(Some(image(buckets, text)));
+        let gone = AppliedEffect::Row(None);
+        let is = |buckets: &str, text: &str| AppliedEffect::Row(Some(image(buckets, text)));
         // current row (buckets), effect, author's buckets, result
         let table = [
             (None, insert("a"), "a", is("a", "new")),
-            (None, insert("b"), "a", Laid::Void),
-            (None, insert(""), "a", Laid::Void),
-            (None, text(), "a", Laid::Void),
-            (None, Effect::Delete, "a", Laid::Void),
+            (None, insert("b"), "a", AppliedEffect::Void),
+            (None, insert(""), "a", AppliedEffect::Void),
+            (None, text(), "a", AppliedEffect::Void),
+            (None, Effect::Delete, "a", AppliedEffect::Void),
             (Some("a"), insert("a"), "a", is("a", "new")),
-            (Some("b"), insert("a"), "a", Laid::Void),
-            (Some("a"), insert("b"), "a", Laid::Void),
+            (Some("b"), insert("a"), "a", AppliedEffect::Void),
+            (Some("a"), insert("b"), "a", AppliedEffect::Void),
             (Some("a"), text(), "a", is("a", "new")),
-            (Some("b"), text(), "a", Laid::Void),
+            (Some("b"), text(), "a", AppliedEffect::Void),
             (Some("a"), to("b"), "a b", is("b", "old")),
-            (Some("a"), to("b"), "a", Laid::Void),
-            (Some("a"), to("b"), "b", Laid::Void),
+            (Some("a"), to("b"), "a", AppliedEffect::Void),
+            (Some("a"), to("b"), "b", AppliedEffect::Void),
             (Some("a"), Effect::Delete, "a", gone.clone()),
-            (Some("b"), Effect::Delete, "a", Laid::Void),
+            (Some("b"), Effect::Delete, "a", AppliedEffect::Void),
             // Several buckets: the author must be a member of each.
-            (Some("a b"), text(), "a", Laid::Void),
+            (Some("a b"), text(), "a", AppliedEffect::Void),
             (Some("a b"), text(), "a b", is("a b", "new")),
-            (Some("a b"), to("a"), "a", Laid::Void),
-            (Some("a"), to("a b"), "a", Laid::Void),
+            (Some("a b"), to("a"), "a", AppliedEffect::Void),
+            (Some("a"), to("a b"), "a", AppliedEffect::Void),
             (Some("a"), to("a b"), "a b c", is("a b", "old")),
-            (Some("a b"), Effect::Delete, "b", Laid::Void),
-            (Some(""), text(), "a", Laid::Void),
+            (Some("a b"), Effect::Delete, "b", AppliedEffect::Void),
+            (Some(""), text(), "a", AppliedEffect::Void),
         ];
         for (before, effect, write_set, expected) in table {
             let before = before.map(|buckets| image(buckets, "old"));

@@ -10,8 +10,8 @@ use std::fmt::Debug;
 use super::effect::{Effect, Effects};
 use super::entry::Intent;
 use super::ids::{Buckets, EntryId, Name};
-use super::row::{Columns, Image, Placement, RowName};
-use super::store::{Rows, StoreError};
+use super::row::{Columns, LogRow, Placement, RowName};
+use super::store::{LogRows, StoreError};
 
 /// A pseudo-table that a run reads when it asks for its author's buckets. Joining or leaving a
 /// bucket changes it.
@@ -61,15 +61,15 @@ pub struct Context {
 #[derive(Debug)]
 pub struct Draft<'a> {
     context: &'a Context,
-    rows: &'a dyn Rows,
+    rows: &'a dyn LogRows,
     placement: &'a dyn Placement,
-    changed: BTreeMap<RowName, Option<Image>>,
+    changed: BTreeMap<RowName, Option<LogRow>>,
     tables: BTreeSet<Name>,
 }
 
 impl<'a> Draft<'a> {
     /// Creates a view of these rows for one run.
-    pub fn new(context: &'a Context, rows: &'a dyn Rows, placement: &'a dyn Placement) -> Self {
+    pub fn new(context: &'a Context, rows: &'a dyn LogRows, placement: &'a dyn Placement) -> Self {
         Self { context, rows, placement, changed: BTreeMap::new(), tables: BTreeSet::new() }
     }
 
@@ -90,15 +90,15 @@ impl<'a> Draft<'a> {
     }
 
     /// A row, if the author may read it.
-    pub fn row(&mut self, row: &RowName) -> Result<Option<Image>, Stop> {
+    pub fn row(&mut self, row: &RowName) -> Result<Option<LogRow>, Stop> {
         self.note(&row.table);
         self.look(row)
     }
 
     /// All rows of a table that the author may read, in key order.
-    pub fn table(&mut self, table: &Name) -> Result<Vec<(RowName, Image)>, Stop> {
+    pub fn table(&mut self, table: &Name) -> Result<Vec<(RowName, LogRow)>, Stop> {
         self.note(table);
-        let mut rows: BTreeMap<RowName, Image> = BTreeMap::new();
+        let mut rows: BTreeMap<RowName, LogRow> = BTreeMap::new();
         for (name, image) in self.rows.table(table)? {
             if self.sees(&name, &image) {
                 rows.insert(name, image);
@@ -114,7 +114,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Writes a whole row, replacing any existing one.
-    pub fn put(&mut self, row: &RowName, image: Image) {
+    pub fn put(&mut self, row: &RowName, image: LogRow) {
         self.note_write(&row.table);
         self.changed.insert(row.clone(), Some(image));
     }
@@ -154,14 +154,14 @@ impl<'a> Draft<'a> {
         Ok(effects.into_iter().collect())
     }
 
-    fn look(&self, row: &RowName) -> Result<Option<Image>, Stop> {
+    fn look(&self, row: &RowName) -> Result<Option<LogRow>, Stop> {
         if let Some(changed) = self.changed.get(row) {
             return Ok(changed.clone());
         }
         Ok(self.rows.row(row)?.filter(|image| self.sees(row, image)))
     }
 
-    fn sees(&self, row: &RowName, image: &Image) -> bool {
+    fn sees(&self, row: &RowName, image: &LogRow) -> bool {
         let buckets = self.context.buckets.as_ref();
         buckets.is_none_or(|buckets| self.placement.buckets(row, image).meet(buckets))
     }

@@ -7,7 +7,7 @@ use super::effect::Effects;
 use super::entry::{Content, Intent, Offer, Revision};
 use super::ids::{AuthorId, Buckets, EntryId, Epoch};
 use super::key::Key;
-use super::row::{Image, RowName};
+use super::row::{LogRow, RowName};
 
 /// A position in the feed: everything up to it has been received.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -16,7 +16,7 @@ pub struct Cursor(pub u64);
 /// The epoch and the membership version of a message. A request with another epoch or membership
 /// version gets the response `resync`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Standing {
+pub struct EpochStamp {
     /// The epoch of the log.
     pub epoch: Epoch,
     /// The version of the user's membership.
@@ -27,7 +27,7 @@ pub struct Standing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fetch {
     /// Epoch and membership version.
-    pub standing: Standing,
+    pub standing: EpochStamp,
     /// The cursor.
     pub cursor: Cursor,
     /// Maximum number of items in the response; at least 1 is returned if there is one.
@@ -48,7 +48,7 @@ pub enum Fetched {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
     /// Epoch and membership version.
-    pub standing: Standing,
+    pub standing: EpochStamp,
     /// The cursor before the items.
     pub from: Cursor,
     /// The items.
@@ -65,7 +65,7 @@ pub struct Page {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Item {
     /// It has visible effects, or is the viewer's own.
-    Entry(Box<Seen>),
+    Entry(Box<ViewedEntry>),
     /// It has no visible effects any more, though an earlier view touched a bucket of the viewer.
     Gone(EntryId),
 }
@@ -82,7 +82,7 @@ impl Item {
 
 /// An entry as a viewer sees it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Seen {
+pub struct ViewedEntry {
     /// The entry.
     pub id: EntryId,
     /// Its key, which contains the author.
@@ -92,7 +92,7 @@ pub struct Seen {
     /// Only to the author: the server's state of the entry.
     pub own: Option<Held>,
     /// Only to the referee: the whole entry.
-    pub whole: Option<Whole>,
+    pub whole: Option<FullEntry>,
 }
 
 /// The server's state of an entry, for its author.
@@ -108,7 +108,7 @@ pub struct Held {
 
 /// An entry for the referee.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Whole {
+pub struct FullEntry {
     /// The time that its context sees.
     pub time: u64,
     /// The action; `None` for plain SQL.
@@ -122,17 +122,17 @@ pub struct Whole {
 
 /// Everything a user may read: the base at the horizon, and the user's view of every later item.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Snapshot {
+pub struct LogSnapshot {
     /// Epoch and membership version.
-    pub standing: Standing,
+    pub standing: EpochStamp,
     /// The user's buckets.
     pub buckets: Buckets,
     /// The horizon.
     pub horizon: Key,
     /// The rows at the horizon.
-    pub base: Vec<(RowName, Image)>,
+    pub base: Vec<(RowName, LogRow)>,
     /// The later items, in key order.
-    pub items: Vec<Seen>,
+    pub items: Vec<ViewedEntry>,
     /// The cursor after the items.
     pub cursor: Cursor,
 }
@@ -141,7 +141,7 @@ pub struct Snapshot {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Publish {
     /// Epoch and membership version.
-    pub standing: Standing,
+    pub standing: EpochStamp,
     /// Incremented by each request of this author, and durable: the server ignores an old copy.
     pub number: u64,
     /// The entries.
@@ -169,7 +169,7 @@ pub enum Outcome {
         last: u64,
     },
     /// Verdicts on the first entries, in request order, up to the first that was not accepted.
-    Judged(Vec<(EntryId, Verdict)>),
+    Verdicts(Vec<(EntryId, Verdict)>),
 }
 
 /// The verdict on one offer. All but the first four end the batch: nothing later is accepted before
@@ -247,7 +247,7 @@ pub struct Correction {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Correct {
     /// Epoch and membership version.
-    pub standing: Standing,
+    pub standing: EpochStamp,
     /// The referee.
     pub referee: AuthorId,
     /// In key order.

@@ -18,8 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ids::Name;
 use super::key::Key;
-use super::row::{Image, RowName};
-use closure::{Reach, reach};
+use super::row::{LogRow, RowName};
+use closure::{ReachedSteps, reach};
 use rejoin_protocol::mutant::{self, Mutant};
 pub use steps::{Footprint, Steps};
 
@@ -27,13 +27,13 @@ pub use steps::{Footprint, Steps};
 pub type Undo = Vec<Displaced>;
 
 /// The before-image of a row.
-type Displaced = (RowName, Option<Image>);
+type Displaced = (RowName, Option<LogRow>);
 
 /// A change of the base or of steps.
 #[derive(Debug, Clone, Default)]
 pub struct Change {
     /// New rows of the base.
-    pub base: BTreeMap<RowName, Option<Image>>,
+    pub base: BTreeMap<RowName, Option<LogRow>>,
     /// Steps to remove.
     pub out: BTreeSet<Key>,
     /// Steps that become part of the base. This changes no row, and drops their before-images.
@@ -64,9 +64,9 @@ impl Change {
 
 /// The result of applying a step.
 #[derive(Debug, Clone, Default)]
-pub struct Laid {
+pub struct AppliedStep {
     /// The rows that it writes, after the step.
-    pub writes: Vec<(RowName, Option<Image>)>,
+    pub writes: Vec<(RowName, Option<LogRow>)>,
     /// The rows that it names, and the tables that it read or wrote.
     pub footprint: Footprint,
     /// The rows for which its previous effects would now give a different result.
@@ -79,14 +79,14 @@ pub trait Ledger {
     type Error;
 
     /// The current row.
-    fn row(&self, row: &RowName) -> Result<Option<Image>, Self::Error>;
+    fn row(&self, row: &RowName) -> Result<Option<LogRow>, Self::Error>;
     /// Writes or removes a row, without capture.
-    fn put_row(&mut self, row: &RowName, image: Option<&Image>) -> Result<(), Self::Error>;
+    fn put_row(&mut self, row: &RowName, image: Option<&LogRow>) -> Result<(), Self::Error>;
     /// The before-images of the last application of a step.
     fn undo(&self, step: &Key) -> Result<Undo, Self::Error>;
     /// Applies the step to the current rows. If `run` is set, something before it has changed, and
     /// a replay runs again; otherwise it repeats its last effects.
-    fn lay(&mut self, step: &Key, run: bool) -> Result<Laid, Self::Error>;
+    fn lay(&mut self, step: &Key, run: bool) -> Result<AppliedStep, Self::Error>;
     /// Stores the before-images of a step.
     fn keep_undo(&mut self, step: &Key, undo: Undo) -> Result<(), Self::Error>;
     /// Discards the results of `lay` and `keep_undo`: the rebase starts over.
@@ -159,7 +159,7 @@ impl<L: Ledger> Attempt<'_, L> {
             let laid = self.ledger.lay(step, run)?;
             self.put_down(step, &laid.writes)?;
             let is_applied = |later: Key| !reached.contains(&later);
-            if run && Reach::of(steps, step, &laid.footprint).any(is_applied) {
+            if run && ReachedSteps::of(steps, step, &laid.footprint).any(is_applied) {
                 return Ok(None);
             }
             news.add(laid.changed);
@@ -171,7 +171,7 @@ impl<L: Ledger> Attempt<'_, L> {
     fn put_down(
         &mut self,
         step: &Key,
-        writes: &[(RowName, Option<Image>)],
+        writes: &[(RowName, Option<LogRow>)],
     ) -> Result<(), L::Error> {
         let mut undo = Undo::with_capacity(writes.len());
         for (row, after) in writes {
@@ -184,7 +184,7 @@ impl<L: Ledger> Attempt<'_, L> {
     fn write(
         &mut self,
         row: &RowName,
-        image: Option<&Image>,
+        image: Option<&LogRow>,
     ) -> Result<Option<Displaced>, L::Error> {
         let before = self.ledger.row(row)?;
         if before.as_ref() == image {

@@ -11,17 +11,17 @@ use std::sync::Arc;
 use super::handler::Handlers;
 use super::ids::AuthorId;
 use super::key::Key;
-use super::message::{Correct, Correction, Fetch, Fetched, Snapshot};
+use super::message::{Correct, Correction, Fetch, Fetched, LogSnapshot};
 use super::replica::Replica;
-use super::replica::store::{Judged, ReplicaStore};
-use super::row::{Image, Placement, RowName};
+use super::replica::store::{AuthorityEntry, ReplicaStore};
+use super::row::{LogRow, Placement, RowName};
 use super::store::StoreError;
 
 /// A referee with its own store.
 #[derive(Debug)]
-pub struct Referee<S>(Replica<S>);
+pub struct AuthorityRunner<S>(Replica<S>);
 
-impl<S: ReplicaStore> Referee<S> {
+impl<S: ReplicaStore> AuthorityRunner<S> {
     /// Starts in an empty store, as the author appointed by the server.
     pub fn create(
         store: S,
@@ -47,7 +47,7 @@ impl<S: ReplicaStore> Referee<S> {
     }
 
     /// Takes a snapshot of all rows.
-    pub fn take_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), StoreError> {
+    pub fn take_snapshot(&mut self, snapshot: &LogSnapshot) -> Result<(), StoreError> {
         self.0.take_snapshot(snapshot)
     }
 
@@ -68,9 +68,9 @@ impl<S: ReplicaStore> Referee<S> {
         };
         let mut corrections = Vec::new();
         for id in self.0.store().ids(&Key::LAST)? {
-            let judged = self.0.store().record(id)?.and_then(|record| record.judged);
-            if let Some(judged) = judged.filter(Judged::corrects) {
-                let (version, effects) = (judged.whole.version, judged.effects);
+            let authority = self.0.store().record(id)?.and_then(|record| record.authority);
+            if let Some(authority) = authority.filter(AuthorityEntry::corrects) {
+                let (version, effects) = (authority.whole.version, authority.effects);
                 corrections.push(Correction { id, version, effects });
             }
         }
@@ -79,7 +79,7 @@ impl<S: ReplicaStore> Referee<S> {
     }
 
     /// All rows, as if all authors were online.
-    pub fn rows(&self) -> Result<Vec<(RowName, Image)>, StoreError> {
+    pub fn rows(&self) -> Result<Vec<(RowName, LogRow)>, StoreError> {
         self.0.rows()
     }
 

@@ -29,13 +29,13 @@ use super::handler::Handlers;
 use super::ids::{AuthorId, EntryId, Name};
 use super::key::Key;
 use super::rebase::Steps;
-use super::row::{Image, Placement, RowName};
+use super::row::{LogRow, Placement, RowName};
 use super::store::StoreError;
 use store::{Facts, ReplicaStore};
 
 /// A notification for the app, delivered once.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum ReplicaEvent {
     /// An action that had succeeded was run again after a change before it, and now rejects. It has
     /// no effect, but may have one later.
     Refused {
@@ -100,7 +100,7 @@ pub enum LogError {
 
 /// An own entry that is not final, as shown to the app.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct PendingEntry {
     /// The entry.
     pub id: EntryId,
     /// Its key.
@@ -126,7 +126,7 @@ pub struct Replica<S> {
     /// The number of the request whose response is awaited. It is lost in a restart, and the
     /// entries are sent again.
     awaited: Option<u64>,
-    events: Vec<Event>,
+    events: Vec<ReplicaEvent>,
     /// Number of re-runs since this was opened.
     runs: u64,
 }
@@ -164,12 +164,12 @@ impl<S: ReplicaStore> Replica<S> {
     }
 
     /// A row, as the app sees it.
-    pub fn row(&self, row: &RowName) -> Result<Option<Image>, StoreError> {
+    pub fn row(&self, row: &RowName) -> Result<Option<LogRow>, StoreError> {
         self.store.row(row)
     }
 
     /// All rows, as the app sees them.
-    pub fn rows(&self) -> Result<Vec<(RowName, Image)>, StoreError> {
+    pub fn rows(&self) -> Result<Vec<(RowName, LogRow)>, StoreError> {
         self.store.all_rows()
     }
 
@@ -179,7 +179,7 @@ impl<S: ReplicaStore> Replica<S> {
     }
 
     /// The notifications that the app has not taken yet.
-    pub fn take_events(&mut self) -> Vec<Event> {
+    pub fn take_events(&mut self) -> Vec<ReplicaEvent> {
         std::mem::take(&mut self.events)
     }
 

@@ -30,9 +30,9 @@ pub type Columns = BTreeMap<Name, Value>;
 /// A whole row, without its key. A column that an older schema did not have is missing, and is read
 /// as its default.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Image(Arc<Columns>);
+pub struct LogRow(Arc<Columns>);
 
-impl Image {
+impl LogRow {
     /// The value of a column; `None` if the row was written without it.
     pub fn get(&self, column: &str) -> Option<&Value> {
         self.0.get(column)
@@ -56,13 +56,13 @@ impl Image {
     }
 }
 
-impl From<Columns> for Image {
+impl From<Columns> for LogRow {
     fn from(columns: Columns) -> Self {
         Self(Arc::new(columns))
     }
 }
 
-impl<N: Into<Name>, V: Into<Value>, const COUNT: usize> From<[(N, V); COUNT]> for Image {
+impl<N: Into<Name>, V: Into<Value>, const COUNT: usize> From<[(N, V); COUNT]> for LogRow {
     fn from(columns: [(N, V); COUNT]) -> Self {
         let columns = columns.into_iter().map(|(name, value)| (name.into(), value.into()));
         Self(Arc::new(columns.collect()))
@@ -73,11 +73,11 @@ impl<N: Into<Name>, V: Into<Value>, const COUNT: usize> From<[(N, V); COUNT]> fo
 /// Changing the function requires a new epoch of the log.
 pub trait Placement: Debug {
     /// The buckets. With none, no user may read or write the row.
-    fn buckets(&self, row: &RowName, image: &Image) -> Buckets;
+    fn buckets(&self, row: &RowName, image: &LogRow) -> Buckets;
 }
 
 impl<P: Placement + ?Sized> Placement for Arc<P> {
-    fn buckets(&self, row: &RowName, image: &Image) -> Buckets {
+    fn buckets(&self, row: &RowName, image: &LogRow) -> Buckets {
         (**self).buckets(row, image)
     }
 }

@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 use super::ids::{AuthorId, Buckets, Epoch, UserId};
 use super::key::Key;
-use super::message::Standing;
-use super::row::{Image, Placement, RowName};
+use super::message::EpochStamp;
+use super::row::{LogRow, Placement, RowName};
 use super::store::StoreError;
 use store::{Author, LogFacts, LogStore, Membership};
 
@@ -96,7 +96,7 @@ impl<S: LogStore> Server<S> {
     /// Imports rows below the log, before its first entry.
     pub fn load(
         &mut self,
-        rows: impl IntoIterator<Item = (RowName, Image)>,
+        rows: impl IntoIterator<Item = (RowName, LogRow)>,
     ) -> Result<(), StoreError> {
         rows.into_iter().try_for_each(|(row, image)| self.store.put_base(&row, Some(&image)))
     }
@@ -122,12 +122,12 @@ impl<S: LogStore> Server<S> {
     }
 
     /// The current row.
-    pub fn row(&self, row: &RowName) -> Result<Option<Image>, StoreError> {
+    pub fn row(&self, row: &RowName) -> Result<Option<LogRow>, StoreError> {
         self.row_before(row, &Key::LAST)
     }
 
     /// All current rows, in name order.
-    pub fn rows(&self) -> Result<Vec<(RowName, Image)>, StoreError> {
+    pub fn rows(&self) -> Result<Vec<(RowName, LogRow)>, StoreError> {
         let mut names = self.store.linked_rows()?;
         names.extend(self.store.base_rows()?.into_iter().map(|(row, _)| row));
         names.sort_unstable();
@@ -162,7 +162,7 @@ impl<S: LogStore> Server<S> {
         Ok((known, membership))
     }
 
-    fn standing(&self, membership: &Membership) -> Standing {
-        Standing { epoch: self.facts.epoch, membership: membership.version }
+    fn standing(&self, membership: &Membership) -> EpochStamp {
+        EpochStamp { epoch: self.facts.epoch, membership: membership.version }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use super::ids::Name;
-use super::row::{Image, RowName};
+use super::row::{LogRow, RowName};
 
 /// The database failed. The transaction must be rolled back and the state machine reopened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -11,19 +11,19 @@ use super::row::{Image, RowName};
 pub struct StoreError(pub String);
 
 /// Rows that can be read.
-pub trait Rows: Debug {
+pub trait LogRows: Debug {
     /// A row.
-    fn row(&self, row: &RowName) -> Result<Option<Image>, StoreError>;
+    fn row(&self, row: &RowName) -> Result<Option<LogRow>, StoreError>;
 
     /// All rows of a table, in key order.
-    fn table(&self, table: &Name) -> Result<Vec<(RowName, Image)>, StoreError>;
+    fn table(&self, table: &Name) -> Result<Vec<(RowName, LogRow)>, StoreError>;
 }
 
 /// Rows that can be written.
-pub trait Table: Rows {
+pub trait Table: LogRows {
     /// Writes or removes a whole row, without capture.
-    fn put_row(&mut self, row: &RowName, image: Option<&Image>) -> Result<(), StoreError>;
+    fn put_row(&mut self, row: &RowName, image: Option<&LogRow>) -> Result<(), StoreError>;
 
     /// All rows of all tables, in name order.
-    fn all_rows(&self) -> Result<Vec<(RowName, Image)>, StoreError>;
+    fn all_rows(&self) -> Result<Vec<(RowName, LogRow)>, StoreError>;
 }

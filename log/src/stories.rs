@@ -1,7 +1,7 @@
 //! Scenario tests of the log with two or more replicas and a server.
 
+mod authority;
 mod content;
-mod judged;
 mod sight;
 
 use super::world::World;

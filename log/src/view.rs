@@ -6,13 +6,13 @@
 //! of the old one.
 
 use super::effect::Effect;
-use super::fold::{Laid, lay};
+use super::fold::{AppliedEffect, lay};
 use super::ids::Buckets;
-use super::row::{Image, Placement, RowName};
+use super::row::{LogRow, Placement, RowName};
 
 /// The effect of an entry on one row on the server. Void effects have none.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Passage {
+pub struct RowEffect {
     /// The effect.
     pub effect: Effect,
     /// The row's buckets before; none if it did not exist.
@@ -20,22 +20,22 @@ pub struct Passage {
     /// The row's buckets after.
     pub after: Buckets,
     /// The whole row after, if its buckets changed.
-    pub image: Option<Image>,
+    pub image: Option<LogRow>,
 }
 
-impl Passage {
+impl RowEffect {
     /// Applies an effect to the current row: returns the row after it, and its view.
     pub fn of(
         row: &RowName,
         effect: &Effect,
-        before: Option<&Image>,
+        before: Option<&LogRow>,
         write_set: &Buckets,
         placement: &dyn Placement,
-    ) -> (Option<Image>, Option<Self>) {
-        let Laid::Row(after) = lay(row, effect, before, write_set, placement) else {
+    ) -> (Option<LogRow>, Option<Self>) {
+        let AppliedEffect::Row(after) = lay(row, effect, before, write_set, placement) else {
             return (before.cloned(), None);
         };
-        let lies = |image: Option<&Image>| {
+        let lies = |image: Option<&LogRow>| {
             image.map_or_else(Buckets::default, |image| placement.buckets(row, image))
         };
         let (from, to) = (lies(before), lies(after.as_ref()));
@@ -95,7 +95,7 @@ mod tests {
         let all = buckets("a b c");
         for (before, effect, viewer, shown) in table {
             let before = before.map(|buckets| image(buckets, "old"));
-            let (_, passage) = Passage::of(&row("r"), &effect, before.as_ref(), &all, &Column);
+            let (_, passage) = RowEffect::of(&row("r"), &effect, before.as_ref(), &all, &Column);
             let got = passage.and_then(|passage| passage.shown(&buckets(viewer)));
             assert_eq!(got, shown, "{effect:?} on {before:?} for {viewer}");
         }
@@ -105,7 +105,7 @@ mod tests {
     fn void_effect_is_visible_to_no_viewer() {
         let before = image("b", "old");
         let (after, passage) =
-            Passage::of(&row("r"), &Effect::Delete, Some(&before), &buckets("a"), &Column);
+            RowEffect::of(&row("r"), &Effect::Delete, Some(&before), &buckets("a"), &Column);
         assert_eq!((after, passage), (Some(before), None));
     }
 }

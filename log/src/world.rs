@@ -12,10 +12,10 @@ use super::handler::Handlers;
 use super::ids::{EntryId, Epoch, Name, UserId};
 use super::key::Key;
 use super::message::{Fetched, Publish, Published};
-use super::referee::Referee;
+use super::referee::AuthorityRunner;
 use super::replica::memory::MemoryReplica;
 use super::replica::{LogError, Replica};
-use super::row::{Columns, Image, RowName};
+use super::row::{Columns, LogRow, RowName};
 use super::server::memory::MemoryLog;
 use super::server::{Limits, Server};
 
@@ -163,7 +163,7 @@ impl World {
     /// Invariants of a device at any time.
     fn holds(&mut self, name: &str) {
         let device = &self.devices[name];
-        let rows: BTreeMap<RowName, Image> = device.rows().unwrap().into_iter().collect();
+        let rows: BTreeMap<RowName, LogRow> = device.rows().unwrap().into_iter().collect();
         let base = device.base_rows().unwrap();
         assert_eq!(device.fold_over(base).unwrap(), rows, "{name}: the table must equal its fold");
         assert_eq!(
@@ -180,7 +180,7 @@ impl World {
         let fold: Vec<_> = self.server.fold().unwrap().into_iter().collect();
         assert_eq!(all, fold, "the server's rows must equal its fold");
         let sees = device.facts().buckets.clone().unwrap_or_default();
-        let visible = |image: &Image| {
+        let visible = |image: &LogRow| {
             let lies = image.get("buckets").and_then(|value| value.as_text()).unwrap_or_default();
             buckets(lies).meet(&sees)
         };
@@ -241,7 +241,8 @@ impl World {
         self.server.register(number, UserId(Name::from("referee"))).unwrap();
         self.server.appoint(Some(number)).unwrap();
         let store = MemoryReplica::default();
-        let mut referee = Referee::create(store, number, handlers, Arc::new(Column)).unwrap();
+        let mut referee =
+            AuthorityRunner::create(store, number, handlers, Arc::new(Column)).unwrap();
         referee.take_snapshot(&self.server.snapshot(number).unwrap()).unwrap();
         let mut taken = 0;
         for _ in 0..50 {

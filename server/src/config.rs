@@ -27,7 +27,7 @@ pub use action::{ActionConfig, Check, USER};
 pub use auth::{Auth, Jwks, JwtAlgorithm, JwtConfig};
 pub use init::TEMPLATE;
 pub use postgres_url::PostgresUrl;
-pub(crate) use postgres_url::{Place, Roots, Trust};
+pub(crate) use postgres_url::{DatabaseAddress, Roots, Trust};
 pub use row_security::RowSecurity;
 pub use table::{ParentConfig, TableConfig};
 

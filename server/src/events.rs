@@ -21,7 +21,7 @@ use crate::store::{Store, read};
 
 mod places;
 
-use places::Places;
+use places::EventListeners;
 pub(crate) use places::TooMany;
 
 /// Poll interval of the log's head for changes of other programs.
@@ -41,7 +41,7 @@ pub(crate) struct Hub {
     store: Arc<dyn Store>,
     /// The last known head of the log; the lock serialises wake-ups.
     known: Mutex<i64>,
-    places: Places,
+    places: EventListeners,
     /// Maximum number of listeners at this server.
     most: AtomicUsize,
     closing: watch::Sender<bool>,
@@ -70,7 +70,7 @@ impl Hub {
         Arc::new(Self {
             store,
             known: Mutex::new(head),
-            places: Places::default(),
+            places: EventListeners::default(),
             most: AtomicUsize::new(usize::MAX),
             closing: watch::Sender::new(false),
             looking: AtomicBool::new(false),

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::error::Fault;
-use crate::store::postgres::{Bell, PostgresStore};
+use crate::store::postgres::{FeederSignal, PostgresStore};
 
 /// Poll interval for changes of other programs; pushes of this process wake the feeder.
 const LOOK: Duration = Duration::from_millis(100);
@@ -21,7 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// A running feeder. A call that is interrupted at its end is repeated by the next feeder.
 #[derive(Debug)]
-pub(crate) struct Feeder(Arc<Bell>);
+pub(crate) struct Feeder(Arc<FeederSignal>);
 
 impl Feeder {
     /// `notify` is called whenever there are new changes for devices.

@@ -33,7 +33,7 @@ pub trait Hooks: Send + Sync + Debug {
     /// retried (PostgreSQL, after a deadlock): side effects other than SQL through `within` may
     /// belong to a group that is not kept. A panic leaves the group undecided: it is rolled back
     /// and the device retries.
-    fn accepted(&self, accepted: &Accepted<'_>, within: &Within<'_>) -> Result<(), Veto> {
+    fn accepted(&self, accepted: &AcceptedChanges<'_>, within: &Within<'_>) -> Result<(), Veto> {
         let _ = (accepted, within);
         Ok(())
     }
@@ -77,7 +77,7 @@ pub trait Hooks: Send + Sync + Debug {
 
 /// The written changes of one group, or of one record of a plain peer.
 #[derive(Debug)]
-pub struct Accepted<'a> {
+pub struct AcceptedChanges<'a> {
     /// The user who pushed it.
     pub user: &'a str,
     /// The device that pushed it.

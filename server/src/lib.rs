@@ -87,7 +87,7 @@ use feeder::Feeder;
 use log_limit::LogLimit;
 pub use operate::ClientStatus;
 pub use ready::{Probe, Readiness};
-use store::postgres::{Plan, PostgresStore};
+use store::postgres::{PostgresStore, ServedTables};
 use store::sqlite::SqliteStore;
 use store::{Store, Writing};
 
@@ -123,8 +123,8 @@ pub struct Server {
 }
 
 /// Options for opening a PostgreSQL store.
-fn plan(config: &Config, looks: bool) -> Plan {
-    Plan { tables: config.served_tables(), dropped: config.drop_resolvers.clone(), looks }
+fn plan(config: &Config, looks: bool) -> ServedTables {
+    ServedTables { tables: config.served_tables(), dropped: config.drop_resolvers.clone(), looks }
 }
 
 /// The row level security policies, as SQL for an operator to run. Like a start, it creates missing

@@ -26,7 +26,7 @@ use crate::log_limit::LogLimit;
 
 mod connection;
 
-use connection::{Connection, Requests};
+use connection::{HttpConnection, Requests};
 
 static FULL: LogLimit = LogLimit::new();
 
@@ -121,7 +121,7 @@ fn http(
 ) -> impl GracefulConnection<Error = hyper::Error> {
     let millis = |number: u32| Duration::from_millis(u64::from(number));
     let (header, idle) = (millis(limits.header_timeout_ms), millis(limits.idle_timeout_ms));
-    let connection = Connection::new(stream, requests.clone(), header, idle);
+    let connection = HttpConnection::new(stream, requests.clone(), header, idle);
     let service = service_fn(move |request: Request<Incoming>| {
         requests.advance();
         let (answered, requests) = (router.clone().oneshot(request), requests.clone());

@@ -14,7 +14,7 @@ mod verdict;
 pub mod resolver;
 
 pub use device::{Client, KnownClient, ManifestVersion, StaleClient};
-pub use log::{Entry, LogState, Touched};
+pub use log::{ChangeEntry, LogState, Touched};
 pub use row::{KeyLock, Page, PageLimit, Row, StoredRow, Violation};
 pub use schema::{Access, BucketColumn, Column, PushPolicy, Reference, Schema, Table};
 pub use scope::ReadScope;

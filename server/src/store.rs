@@ -75,7 +75,7 @@ pub trait Store: Send + Sync + Debug {
 
     /// Calls `notify` with the last position when another process has changed it. A store without notifications does nothing:
     /// the position is polled too.
-    fn listen(&self, notify: Heard) {
+    fn listen(&self, notify: HeadListener) {
         drop(notify);
     }
 
@@ -93,7 +93,7 @@ pub trait Store: Send + Sync + Debug {
 }
 
 /// Called with the last position; returns `false` to end the notifications.
-pub type Heard = Arc<dyn Fn(i64) -> bool + Send + Sync>;
+pub type HeadListener = Arc<dyn Fn(i64) -> bool + Send + Sync>;
 
 /// Why a store takes no writes.
 #[derive(Debug, thiserror::Error)]

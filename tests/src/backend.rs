@@ -180,7 +180,7 @@ impl Backend {
     }
 
     /// An outside writer with an open connection: the returned function executes SQL on it.
-    pub fn somebody(&self) -> Box<dyn Fn(&str)> {
+    pub fn outside_writer(&self) -> Box<dyn Fn(&str)> {
         self.site.outside_writer()
     }
 

@@ -7,7 +7,7 @@ use std::fmt;
 use std::io::Write as _;
 use std::str::FromStr;
 
-use rejoin_core::death::Place;
+use rejoin_core::death::Failpoint;
 
 /// A line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum Said {
     /// Its commit has returned.
     Done(String),
     /// The engine passes this point.
-    At(Place),
+    At(Failpoint),
     /// The process ends without being killed.
     Ended,
 }
@@ -61,7 +61,7 @@ impl FromStr for Said {
 ///
 /// # Errors
 /// If there is none.
-pub fn place(name: &str) -> anyhow::Result<Place> {
-    let found = Place::ALL.into_iter().find(|place| format!("{place:?}") == name);
+pub fn place(name: &str) -> anyhow::Result<Failpoint> {
+    let found = Failpoint::ALL.into_iter().find(|place| format!("{place:?}") == name);
     found.ok_or_else(|| anyhow::anyhow!("there is no place {name:?}"))
 }

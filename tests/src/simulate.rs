@@ -11,10 +11,10 @@
 mod claims;
 pub mod log;
 pub mod plain;
+mod report;
 pub mod rows;
 mod run;
 mod shrink;
-mod told;
 mod wire;
 
 #[cfg(test)]
@@ -25,9 +25,9 @@ use std::fmt;
 use rejoin_protocol::mutant::Mutant;
 
 pub use claims::{Order, simulate};
+pub use report::RunReport;
 pub use run::{Broken, Sum, tell, worlds};
 pub use shrink::shrink;
-pub use told::Told;
 
 /// How often each expected thing must happen in [`Model::enough`] runs.
 pub const RARELY: u64 = 5;
@@ -115,7 +115,7 @@ pub trait Model: Sync {
     ///
     /// # Errors
     /// Why it failed.
-    fn live(&self, seed: u64, steps: &[Self::Step], report: &mut Told) -> Checked;
+    fn live(&self, seed: u64, steps: &[Self::Step], report: &mut RunReport) -> Checked;
 
     /// Events that must happen at least once in all runs together; without them the runs would not
     /// cover the rules.

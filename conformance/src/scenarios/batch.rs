@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Scenario, fixed, wire};
 use crate::bench::Bench;
-use crate::expect::{self, Told, equal, hold, is, skip};
+use crate::expect::{self, ScenarioResult, equal, hold, is, skip};
 use crate::tables::Child;
 
 const POISON: &str = "500 for the whole push";
@@ -24,7 +24,7 @@ pub(crate) const ALL: &[Scenario] = &[
     wire("batch/parent-stays", parent_stays),
 ];
 
-fn empty(bench: &mut Bench) -> Told {
+fn empty(bench: &mut Bench) -> ScenarioResult {
     let bodies = [json!({"changes": []}), json!({"changes": null}), json!({})];
     for body in bodies {
         let client_id = bench.reader(0)?.client_id;
@@ -37,7 +37,7 @@ fn empty(bench: &mut Bench) -> Told {
 }
 
 /// Each record builds on the result of the one before it.
-fn order(bench: &mut Bench) -> Told {
+fn order(bench: &mut Bench) -> ScenarioResult {
     let id = bench.new_id(0);
     let late = |mut record: Value| {
         record["client_updated_at"] = json!("2099-01-01T00:00:00Z");
@@ -56,7 +56,7 @@ fn order(bench: &mut Bench) -> Told {
 }
 
 /// Pushes two valid rows with an invalid record between them; both rows must be created.
-fn between(bench: &mut Bench, bad: Value) -> Told<Value> {
+fn between(bench: &mut Bench, bad: Value) -> ScenarioResult<Value> {
     let (first, last) = (bench.new_id(0), bench.new_id(0));
     let id = expect::text(&bad, "id")?.to_owned();
     let records = [
@@ -71,13 +71,13 @@ fn between(bench: &mut Bench, bad: Value) -> Told<Value> {
     Ok(pushed.of(&id)?.clone())
 }
 
-fn refused_among_good(bench: &mut Bench) -> Told {
+fn refused_among_good(bench: &mut Bench) -> ScenarioResult {
     let mut bad = bench.record("create", "x", &json!({}));
     bad["table_name"] = json!("no_table_of_this_name");
     is(&between(bench, bad)?, "status", "rejected_terminal")
 }
 
-fn poison_column(bench: &mut Bench) -> Told {
+fn poison_column(bench: &mut Bench) -> ScenarioResult {
     let mut data = bench.data("x");
     data["no_column_of_this_name"] = json!(1);
     let id = bench.new_id(0);
@@ -86,14 +86,14 @@ fn poison_column(bench: &mut Bench) -> Told {
 }
 
 /// PostgreSQL cannot store this character; another database may accept the row.
-fn poison_text(bench: &mut Bench) -> Told {
+fn poison_text(bench: &mut Bench) -> ScenarioResult {
     let id = bench.new_id(0);
     let bad = bench.record("create", &id, &bench.data("a\u{0}b"));
     let result = between(bench, bad)?;
     hold(result["status"] != "rejected_retryable", "the device would retry it forever")
 }
 
-fn many(bench: &mut Bench) -> Told {
+fn many(bench: &mut Bench) -> ScenarioResult {
     let ids: Vec<String> = (0..250).map(|_| bench.new_id(0)).collect();
     let data = bench.data("many");
     let records: Vec<Value> = ids.iter().map(|id| bench.record("create", id, &data)).collect();
@@ -103,7 +103,7 @@ fn many(bench: &mut Bench) -> Told {
     bench.hear(0, &ids).map(drop)
 }
 
-fn at_once(bench: &mut Bench) -> Told {
+fn at_once(bench: &mut Bench) -> ScenarioResult {
     let ids: Vec<String> = (0..8).map(|_| bench.new_id(0)).collect();
     let mut asks = Vec::new();
     for id in &ids {
@@ -120,7 +120,7 @@ fn at_once(bench: &mut Bench) -> Told {
     bench.hear(0, &ids).map(drop)
 }
 
-fn child(bench: &Bench) -> Told<Child> {
+fn child(bench: &Bench) -> ScenarioResult<Child> {
     bench.child.clone().map_or_else(|| skip("no table is a child of this one"), Ok)
 }
 
@@ -132,7 +132,7 @@ fn child_record(bench: &mut Bench, child: &Child, parent: &str) -> (String, Valu
     (id, record)
 }
 
-fn parent_and_child(bench: &mut Bench) -> Told {
+fn parent_and_child(bench: &mut Bench) -> ScenarioResult {
     let child = child(bench)?;
     let parent = bench.new_id(0);
     let (id, record) = child_record(bench, &child, &parent);
@@ -144,7 +144,7 @@ fn parent_and_child(bench: &mut Bench) -> Told {
     is(news.row(&id)?, &child.parent_column, parent)
 }
 
-fn child_before_parent(bench: &mut Bench) -> Told {
+fn child_before_parent(bench: &mut Bench) -> ScenarioResult {
     let child = child(bench)?;
     let parent = bench.new_id(0);
     let (id, record) = child_record(bench, &child, &parent);
@@ -155,7 +155,7 @@ fn child_before_parent(bench: &mut Bench) -> Told {
     bench.hear(0, &[&parent, &id]).map(drop)
 }
 
-fn child_without_parent(bench: &mut Bench) -> Told {
+fn child_without_parent(bench: &mut Bench) -> ScenarioResult {
     let child = child(bench)?;
     let missing_parent = uuid::Uuid::new_v4().to_string();
     let (_, record) = child_record(bench, &child, &missing_parent);
@@ -163,7 +163,7 @@ fn child_without_parent(bench: &mut Bench) -> Told {
     hold(result["status"] != "applied", "a child without a parent was accepted")
 }
 
-fn parent_stays(bench: &mut Bench) -> Told {
+fn parent_stays(bench: &mut Bench) -> ScenarioResult {
     let child = child(bench)?;
     let (first, second) = (bench.create(0, "first")?, bench.create(0, "second")?);
     let (id, record) = child_record(bench, &child, &first.id);

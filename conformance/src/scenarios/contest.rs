@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Scenario, wire};
 use crate::bench::{Bench, Row};
-use crate::expect::{self, Told, hold, is};
+use crate::expect::{self, ScenarioResult, hold, is};
 
 pub(crate) const ALL: &[Scenario] = &[
     wire("contest/base-is-current", base_is_current),
@@ -20,7 +20,7 @@ pub(crate) const ALL: &[Scenario] = &[
 const LONG: i64 = 86_400_000_000;
 
 /// An update of `row` whose base and clock differ from the row's version by these amounts.
-fn update(bench: &Bench, row: &Row, base: Option<i64>, clock: i64) -> Told<Value> {
+fn update(bench: &Bench, row: &Row, base: Option<i64>, clock: i64) -> ScenarioResult<Value> {
     let version = expect::instant(&json!({"version": row.version}), "version")?;
     let at = |distance: i64| json!(rejoin_protocol::time::format(version + distance));
     let mut record = bench.record("update", &row.id, &json!({bench.place.text.clone(): "mine"}));
@@ -31,7 +31,7 @@ fn update(bench: &Bench, row: &Row, base: Option<i64>, clock: i64) -> Told<Value
     Ok(record)
 }
 
-fn wins(bench: &mut Bench, base: Option<i64>, clock: i64) -> Told {
+fn wins(bench: &mut Bench, base: Option<i64>, clock: i64) -> ScenarioResult {
     let row = bench.create(0, "theirs")?;
     let record = update(bench, &row, base, clock)?;
     bench.push(0, &[record])?.ended(&row.id, "applied", None)?;
@@ -39,7 +39,7 @@ fn wins(bench: &mut Bench, base: Option<i64>, clock: i64) -> Told {
     is(news.row(&row.id)?, &bench.place.text, "mine")
 }
 
-fn loses(bench: &mut Bench, base: Option<i64>, clock: i64) -> Told {
+fn loses(bench: &mut Bench, base: Option<i64>, clock: i64) -> ScenarioResult {
     let row = bench.create(0, "theirs")?;
     let record = update(bench, &row, base, clock)?;
     let pushed = bench.push(0, &[record])?;
@@ -58,31 +58,31 @@ fn loses(bench: &mut Bench, base: Option<i64>, clock: i64) -> Told {
 }
 
 /// No other write intervened, so the client clock is ignored.
-fn base_is_current(bench: &mut Bench) -> Told {
+fn base_is_current(bench: &mut Bench) -> ScenarioResult {
     wins(bench, Some(0), -LONG)
 }
 
-fn base_is_old_and_the_clock_later(bench: &mut Bench) -> Told {
+fn base_is_old_and_the_clock_later(bench: &mut Bench) -> ScenarioResult {
     wins(bench, Some(-LONG), 1_000_000)
 }
 
-fn base_is_old_and_the_clock_earlier(bench: &mut Bench) -> Told {
+fn base_is_old_and_the_clock_earlier(bench: &mut Bench) -> ScenarioResult {
     loses(bench, Some(-LONG), -LONG)
 }
 
-fn base_is_ahead(bench: &mut Bench) -> Told {
+fn base_is_ahead(bench: &mut Bench) -> ScenarioResult {
     loses(bench, Some(LONG), 2 * LONG)
 }
 
-fn no_base_and_the_clock_later(bench: &mut Bench) -> Told {
+fn no_base_and_the_clock_later(bench: &mut Bench) -> ScenarioResult {
     wins(bench, None, 1_000_000)
 }
 
-fn no_base_and_the_clock_earlier(bench: &mut Bench) -> Told {
+fn no_base_and_the_clock_earlier(bench: &mut Bench) -> ScenarioResult {
     loses(bench, None, -LONG)
 }
 
-fn delete_wins(bench: &mut Bench) -> Told {
+fn delete_wins(bench: &mut Bench) -> ScenarioResult {
     let row = bench.create(0, "a")?;
     let mut record = bench.record("delete", &row.id, &Value::Null);
     record["client_updated_at"] = json!("2001-01-01T00:00:00Z");

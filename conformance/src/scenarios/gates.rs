@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Scenario, fixed, wire};
 use crate::bench::Bench;
 use crate::client::{Ask, Exchange};
-use crate::expect::{self, Told, equal, hold, is, skip};
+use crate::expect::{self, ScenarioResult, equal, hold, is, skip};
 
 const POSTS: [&str; 4] = ["/sync/register", "/sync/pull", "/sync/push", "/sync/snapshot"];
 const GETS: [&str; 2] = ["/sync/schema", "/sync/tables"];
@@ -29,12 +29,12 @@ pub(crate) const ALL: &[Scenario] = &[
     fixed("gates/unknown-device", "500 at push and pull", unknown_device),
 ];
 
-fn refused(exchange: &Exchange, status: u16, error: &str) -> Told {
+fn refused(exchange: &Exchange, status: u16, error: &str) -> ScenarioResult {
     equal("the status", exchange.status, status)?;
     is(&exchange.json(), "error", error)
 }
 
-fn health(bench: &mut Bench) -> Told {
+fn health(bench: &mut Bench) -> ScenarioResult {
     let ask =
         Ask { method: "GET", path: "/healthz".into(), headers: Vec::new(), body: String::new() };
     let answer = bench.ask(ask)?;
@@ -42,7 +42,7 @@ fn health(bench: &mut Bench) -> Told {
     is(&answer.json(), "status", "ok")
 }
 
-fn method(bench: &mut Bench) -> Told {
+fn method(bench: &mut Bench) -> ScenarioResult {
     let wrong = POSTS.map(|path| (path, "GET", "POST")).into_iter();
     for (path, method, allowed) in wrong.chain(GETS.map(|path| (path, "POST", "GET"))) {
         let headers = bench.credentials(0);
@@ -54,12 +54,12 @@ fn method(bench: &mut Bench) -> Told {
     Ok(())
 }
 
-fn path(bench: &mut Bench) -> Told {
+fn path(bench: &mut Bench) -> ScenarioResult {
     let answer = bench.get("/sync/nowhere")?;
     equal("the status", answer.status, 404)
 }
 
-fn no_identity(bench: &mut Bench) -> Told {
+fn no_identity(bench: &mut Bench) -> ScenarioResult {
     for path in POSTS {
         let body = bench.framed("unregistered", json!({})).to_string();
         let ask = Ask { method: "POST", path: path.into(), headers: Vec::new(), body };
@@ -73,12 +73,12 @@ fn no_identity(bench: &mut Bench) -> Told {
     Ok(())
 }
 
-fn unauthorized(answer: &Exchange) -> Told {
+fn unauthorized(answer: &Exchange) -> ScenarioResult {
     equal("the status", answer.status, 401)?;
     expect::text(&answer.json(), "error").map(drop)
 }
 
-fn wrong_token(bench: &mut Bench) -> Told {
+fn wrong_token(bench: &mut Bench) -> ScenarioResult {
     if !bench.by_token() {
         return skip("users are identified by a header");
     }
@@ -99,7 +99,7 @@ fn wrong_token(bench: &mut Bench) -> Told {
     Ok(())
 }
 
-fn body_is_no_object(bench: &mut Bench) -> Told {
+fn body_is_no_object(bench: &mut Bench) -> ScenarioResult {
     for path in POSTS {
         for body in ["{", "[]", "7", "null"] {
             let headers = bench.credentials(0);
@@ -110,7 +110,7 @@ fn body_is_no_object(bench: &mut Bench) -> Told {
     Ok(())
 }
 
-fn member_missing(bench: &mut Bench) -> Told {
+fn member_missing(bench: &mut Bench) -> ScenarioResult {
     let all = ["client_id", "schema_version", "schema_hash"];
     for path in POSTS {
         let needed =
@@ -128,7 +128,7 @@ fn member_missing(bench: &mut Bench) -> Told {
     Ok(())
 }
 
-fn member_of_another_type(bench: &mut Bench) -> Told {
+fn member_of_another_type(bench: &mut Bench) -> ScenarioResult {
     for (path, member) in
         POSTS.map(|path| (path, "client_id")).into_iter().chain([("/sync/pull", "checkpoint")])
     {
@@ -139,13 +139,13 @@ fn member_of_another_type(bench: &mut Bench) -> Told {
     Ok(())
 }
 
-fn unknown_member(bench: &mut Bench) -> Told {
+fn unknown_member(bench: &mut Bench) -> ScenarioResult {
     let client_id = bench.new_client();
     let body = bench.framed(&client_id, json!({"of_tomorrow": {"a": [1]}}));
     bench.good(0, "/sync/register", &body).map(drop)
 }
 
-fn mismatch(bench: &Bench, answer: &Exchange) -> Told {
+fn mismatch(bench: &Bench, answer: &Exchange) -> ScenarioResult {
     equal("the status", answer.status, 409)?;
     let body = answer.json();
     is(&body, "code", "schema_mismatch")?;
@@ -155,7 +155,7 @@ fn mismatch(bench: &Bench, answer: &Exchange) -> Told {
     hold(body.get("error").is_none(), "a 409 has a member `error`")
 }
 
-fn other_schema(bench: &mut Bench) -> Told {
+fn other_schema(bench: &mut Bench) -> ScenarioResult {
     let client_id = bench.device(0)?;
     for path in POSTS {
         for (member, value) in
@@ -170,7 +170,7 @@ fn other_schema(bench: &mut Bench) -> Told {
     Ok(())
 }
 
-fn no_schema_yet(bench: &mut Bench) -> Told {
+fn no_schema_yet(bench: &mut Bench) -> ScenarioResult {
     let none = json!({"schema_version": 0, "schema_hash": ""});
     let client_id = bench.new_client();
     let body = bench.framed(&client_id, none.clone());
@@ -184,7 +184,7 @@ fn no_schema_yet(bench: &mut Bench) -> Told {
 }
 
 /// Registers with this app version; `None` if the server has no minimum version.
-fn as_app(bench: &mut Bench, version: &str) -> Told<Option<Exchange>> {
+fn as_app(bench: &mut Bench, version: &str) -> ScenarioResult<Option<Exchange>> {
     let mut headers = bench.credentials(0);
     headers.push(("x-app-version".into(), "0.0.0".into()));
     let ask = Ask { method: "GET", path: GETS[0].into(), headers, body: String::new() };
@@ -196,7 +196,7 @@ fn as_app(bench: &mut Bench, version: &str) -> Told<Option<Exchange>> {
     bench.post(0, POSTS[0], &body).map(Some)
 }
 
-fn old_app(bench: &mut Bench) -> Told {
+fn old_app(bench: &mut Bench) -> ScenarioResult {
     let Some(answer) = as_app(bench, "0.0.0")? else {
         return skip("the server accepts every app version");
     };
@@ -210,19 +210,19 @@ fn old_app(bench: &mut Bench) -> Told {
     Ok(())
 }
 
-fn app_of_no_version(bench: &mut Bench) -> Told {
+fn app_of_no_version(bench: &mut Bench) -> ScenarioResult {
     match as_app(bench, "banana")? {
         None => skip("the server accepts every app version"),
         Some(answer) => refused(&answer, 426, "client upgrade required"),
     }
 }
 
-fn unknown_device_at_snapshot(bench: &mut Bench) -> Told {
+fn unknown_device_at_snapshot(bench: &mut Bench) -> ScenarioResult {
     let body = bench.framed("never-registered", json!({}));
     refused(&bench.post(0, "/sync/snapshot", &body)?, 404, "client not registered")
 }
 
-fn unknown_device(bench: &mut Bench) -> Told {
+fn unknown_device(bench: &mut Bench) -> ScenarioResult {
     for path in ["/sync/pull", "/sync/push"] {
         let body: Value = bench.framed("never-registered", json!({}));
         refused(&bench.post(0, path, &body)?, 404, "client not registered")?;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Scenario, fixed, wire};
 use crate::bench::{Bench, News};
-use crate::expect::{self, Told, equal, hold, is};
+use crate::expect::{self, ScenarioResult, equal, hold, is};
 
 pub(crate) const ALL: &[Scenario] = &[
     wire("pull/first", first),
@@ -27,12 +27,12 @@ pub(crate) const ALL: &[Scenario] = &[
     ),
 ];
 
-fn is_empty(page: &Value) -> Told {
+fn is_empty(page: &Value) -> ScenarioResult {
     hold(expect::list(page, "changes")?.is_empty(), "there are changes")?;
     hold(expect::list(page, "deletes")?.is_empty(), "there are deletes")
 }
 
-fn first(bench: &mut Bench) -> Told {
+fn first(bench: &mut Bench) -> ScenarioResult {
     let client_id = bench.device(0)?;
     let page = bench.page(0, &client_id, json!({"checkpoint": 0}))?;
     is(&page, "snapshot_required", true)?;
@@ -42,7 +42,7 @@ fn first(bench: &mut Bench) -> Told {
     is_empty(&page)
 }
 
-fn nothing_new(bench: &mut Bench) -> Told {
+fn nothing_new(bench: &mut Bench) -> ScenarioResult {
     let checkpoint = bench.catch_up(0)?;
     let client_id = bench.reader(0)?.client_id;
     let page = bench.page(0, &client_id, json!({"checkpoint": checkpoint}))?;
@@ -55,7 +55,7 @@ fn nothing_new(bench: &mut Bench) -> Told {
 }
 
 /// Creates rows after the returned checkpoint and waits until they can be pulled.
-fn rows_after(bench: &mut Bench, count: usize) -> Told<(i64, Vec<String>)> {
+fn rows_after(bench: &mut Bench, count: usize) -> ScenarioResult<(i64, Vec<String>)> {
     let from = bench.catch_up(0)?;
     let ids: Vec<String> = (0..count).map(|_| bench.new_id(0)).collect();
     let data = bench.data("row");
@@ -67,7 +67,7 @@ fn rows_after(bench: &mut Bench, count: usize) -> Told<(i64, Vec<String>)> {
     Ok((from, ids))
 }
 
-fn pages(bench: &mut Bench) -> Told {
+fn pages(bench: &mut Bench) -> ScenarioResult {
     let (from, ids) = rows_after(bench, 5)?;
     let (pages, _) = bench.pull_from(0, from, 2)?;
     hold(pages.len() >= 3, "five rows fit into fewer than three pages of two")?;
@@ -76,12 +76,12 @@ fn pages(bench: &mut Bench) -> Told {
         hold(expect::list(page, "changes")?.len() <= 2, "a page has more rows than the limit")?;
         news.take(page)?;
     }
-    let unique: BTreeSet<&str> = news.told.iter().map(String::as_str).collect();
-    equal("rows returned twice", news.told.len() - unique.len(), 0)?;
+    let unique: BTreeSet<&str> = news.received.iter().map(String::as_str).collect();
+    equal("rows returned twice", news.received.len() - unique.len(), 0)?;
     hold(ids.iter().all(|id| unique.contains(id.as_str())), "a row is on no page")
 }
 
-fn usual_page(bench: &mut Bench) -> Told {
+fn usual_page(bench: &mut Bench) -> ScenarioResult {
     let (from, _) = rows_after(bench, 120)?;
     let client_id = bench.reader(0)?.client_id;
     for limit in [json!(0), json!(-1), Value::Null] {
@@ -92,7 +92,7 @@ fn usual_page(bench: &mut Bench) -> Told {
     Ok(())
 }
 
-fn one_word_per_row(bench: &mut Bench) -> Told {
+fn one_word_per_row(bench: &mut Bench) -> ScenarioResult {
     let from = bench.catch_up(0)?;
     let mut row = bench.create(0, "1")?;
     for text in ["2", "3"] {
@@ -105,11 +105,11 @@ fn one_word_per_row(bench: &mut Bench) -> Told {
     for page in &pages {
         news.take(page)?;
     }
-    equal("entries for the row", news.told.iter().filter(|id| **id == row.id).count(), 1)?;
+    equal("entries for the row", news.received.iter().filter(|id| **id == row.id).count(), 1)?;
     is(news.row(&row.id)?, &bench.place.text, "3")
 }
 
-fn made_and_deleted(bench: &mut Bench) -> Told {
+fn made_and_deleted(bench: &mut Bench) -> ScenarioResult {
     let from = bench.catch_up(0)?;
     let row = bench.create(0, "a")?;
     bench.remove(&row)?;
@@ -124,11 +124,11 @@ fn made_and_deleted(bench: &mut Bench) -> Told {
     for page in &pages {
         news.take(page)?;
     }
-    equal("entries for the row", news.told.iter().filter(|id| **id == row.id).count(), 1)?;
+    equal("entries for the row", news.received.iter().filter(|id| **id == row.id).count(), 1)?;
     hold(news.deletes.contains(&row.id), "a deleted row is returned as a change")
 }
 
-fn again_from_the_same_place(bench: &mut Bench) -> Told {
+fn again_from_the_same_place(bench: &mut Bench) -> ScenarioResult {
     let (from, _) = rows_after(bench, 3)?;
     let client_id = bench.reader(0)?.client_id;
     let first = bench.page(0, &client_id, json!({"checkpoint": from, "limit": 3}))?;
@@ -140,7 +140,7 @@ fn again_from_the_same_place(bench: &mut Bench) -> Told {
 }
 
 /// Each device has its own checkpoint.
-fn two_devices(bench: &mut Bench) -> Told {
+fn two_devices(bench: &mut Bench) -> ScenarioResult {
     let other = bench.device(0)?;
     let (_, checkpoint) = bench.snapshot(0, &other, 1_000)?;
     let row = bench.create(0, "for both")?;
@@ -151,7 +151,7 @@ fn two_devices(bench: &mut Bench) -> Told {
     is(news.row(&row.id)?, &bench.place.text, "for both")
 }
 
-fn tables(bench: &mut Bench) -> Told {
+fn tables(bench: &mut Bench) -> ScenarioResult {
     let (from, ids) = rows_after(bench, 2)?;
     let client_id = bench.reader(0)?.client_id;
     let name = bench.place.name.clone();
@@ -167,7 +167,7 @@ fn tables(bench: &mut Bench) -> Told {
     is_empty(&page)
 }
 
-fn known_buckets(bench: &mut Bench) -> Told {
+fn known_buckets(bench: &mut Bench) -> ScenarioResult {
     let checkpoint = bench.catch_up(0)?;
     let client_id = bench.reader(0)?.client_id;
     let ask = json!({"checkpoint": checkpoint, "known_buckets": ["no-such-bucket"]});
@@ -181,14 +181,14 @@ fn known_buckets(bench: &mut Bench) -> Told {
 }
 
 /// After a server restore, the device's checkpoint is ahead of the log.
-fn ahead_of_the_log(bench: &mut Bench) -> Told {
+fn ahead_of_the_log(bench: &mut Bench) -> ScenarioResult {
     let checkpoint = bench.catch_up(0)? + 1_000_000_000;
     let client_id = bench.reader(0)?.client_id;
     let page = bench.page(0, &client_id, json!({"checkpoint": checkpoint}))?;
     is(&page, "snapshot_required", true)
 }
 
-fn quiet_device_goes_on(bench: &mut Bench) -> Told {
+fn quiet_device_goes_on(bench: &mut Bench) -> ScenarioResult {
     let other = bench.other()?;
     let before = bench.catch_up(other)?;
     let row = bench.create(0, "not for the other")?;

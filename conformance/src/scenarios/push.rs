@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Scenario, fixed, wire};
 use crate::bench::{Bench, Row};
-use crate::expect::{self, Told, equal, fail, hold, is, skip};
+use crate::expect::{self, ScenarioResult, equal, fail, hold, is, skip};
 
 pub(crate) const ALL: &[Scenario] = &[
     wire("push/create", create),
@@ -31,7 +31,7 @@ pub(crate) const ALL: &[Scenario] = &[
     wire("retry/delete", retry_delete),
 ];
 
-fn create(bench: &mut Bench) -> Told {
+fn create(bench: &mut Bench) -> ScenarioResult {
     let row = bench.create(0, "made")?;
     let news = bench.hear(0, &[&row.id])?;
     let Some(record) = news.changes.get(&row.id) else {
@@ -42,7 +42,7 @@ fn create(bench: &mut Bench) -> Told {
     is(&record["data"], &bench.place.text, "made")
 }
 
-fn update(bench: &mut Bench) -> Told {
+fn update(bench: &mut Bench) -> ScenarioResult {
     let mut row = bench.create(0, "before")?;
     bench.hear(0, &[&row.id])?;
     let data = json!({bench.place.text.clone(): "after"});
@@ -51,7 +51,7 @@ fn update(bench: &mut Bench) -> Told {
     is(news.row(&row.id)?, &bench.place.text, "after")
 }
 
-fn version_rises(bench: &mut Bench) -> Told {
+fn version_rises(bench: &mut Bench) -> ScenarioResult {
     let mut row = bench.create(0, "a")?;
     let first = row.version.clone();
     let data = json!({bench.place.text.clone(): "b"});
@@ -61,7 +61,7 @@ fn version_rises(bench: &mut Bench) -> Told {
     hold(is > was, "the version of an update is not later than the version before it")
 }
 
-fn other_columns_stay(bench: &mut Bench) -> Told {
+fn other_columns_stay(bench: &mut Bench) -> ScenarioResult {
     let text = bench.place.text.clone();
     let column = bench.place.column("boolean, integer or date type", |column| {
         column.name != text
@@ -80,11 +80,11 @@ fn other_columns_stay(bench: &mut Bench) -> Told {
     is(news.row(&row.id)?, &column.name, value)
 }
 
-fn require_soft_delete(bench: &Bench) -> Told {
+fn require_soft_delete(bench: &Bench) -> ScenarioResult {
     if bench.place.deleted_at.is_empty() { skip("the table has no soft delete") } else { Ok(()) }
 }
 
-fn delete(bench: &mut Bench) -> Told {
+fn delete(bench: &mut Bench) -> ScenarioResult {
     let row = bench.create(0, "a")?;
     bench.hear(0, &[&row.id])?;
     let result = bench.remove(&row)?;
@@ -95,7 +95,7 @@ fn delete(bench: &mut Bench) -> Told {
     hold(news.deletes.contains(&row.id), "the pull does not list the row as deleted")
 }
 
-fn delete_again(bench: &mut Bench) -> Told {
+fn delete_again(bench: &mut Bench) -> ScenarioResult {
     require_soft_delete(bench)?;
     let row = bench.create(0, "a")?;
     bench.remove(&row)?;
@@ -105,7 +105,7 @@ fn delete_again(bench: &mut Bench) -> Told {
     hold(result.get("server_deleted_at").is_none(), "the second delete returned a deletion time")
 }
 
-fn create_of_a_live_row(bench: &mut Bench) -> Told {
+fn create_of_a_live_row(bench: &mut Bench) -> ScenarioResult {
     let row = bench.create(0, "first")?;
     let record = bench.record("create", &row.id, &bench.data("second"));
     let pushed = bench.push(0, &[record])?;
@@ -115,7 +115,7 @@ fn create_of_a_live_row(bench: &mut Bench) -> Told {
     is(&server["data"], &bench.place.text, "first")
 }
 
-fn update_of_a_deleted_row(bench: &mut Bench) -> Told {
+fn update_of_a_deleted_row(bench: &mut Bench) -> ScenarioResult {
     require_soft_delete(bench)?;
     let row = bench.create(0, "a")?;
     bench.remove(&row)?;
@@ -125,7 +125,7 @@ fn update_of_a_deleted_row(bench: &mut Bench) -> Told {
     expect::instant(&result["server_version"], "deleted_at").map(drop)
 }
 
-fn create_of_a_deleted_row(bench: &mut Bench) -> Told {
+fn create_of_a_deleted_row(bench: &mut Bench) -> ScenarioResult {
     require_soft_delete(bench)?;
     let row = bench.create(0, "a")?;
     let gone = bench.remove(&row)?;
@@ -141,7 +141,7 @@ fn create_of_a_deleted_row(bench: &mut Bench) -> Told {
     is(back, &bench.place.deleted_at, Value::Null)
 }
 
-fn no_such_row(bench: &mut Bench) -> Told {
+fn no_such_row(bench: &mut Bench) -> ScenarioResult {
     for operation in ["update", "delete"] {
         let id = bench.new_id(0);
         let record = bench.record(operation, &id, &json!({bench.place.text.clone(): "x"}));
@@ -151,7 +151,7 @@ fn no_such_row(bench: &mut Bench) -> Told {
     Ok(())
 }
 
-fn no_such_table(bench: &mut Bench) -> Told {
+fn no_such_table(bench: &mut Bench) -> ScenarioResult {
     let mut record = bench.record("create", "x", &json!({}));
     record["table_name"] = json!("no_table_of_this_name");
     let pushed = bench.push(0, &[record])?;
@@ -160,7 +160,7 @@ fn no_such_table(bench: &mut Bench) -> Told {
     is(result, "operation", "create")
 }
 
-fn read_only_table(bench: &mut Bench) -> Told {
+fn read_only_table(bench: &mut Bench) -> ScenarioResult {
     let Some(table) = bench.read_only.clone() else {
         return skip("every table is writable");
     };
@@ -174,7 +174,7 @@ fn read_only_table(bench: &mut Bench) -> Told {
     Ok(())
 }
 
-fn no_such_operation(bench: &mut Bench) -> Told {
+fn no_such_operation(bench: &mut Bench) -> ScenarioResult {
     let id = bench.new_id(0);
     let record = bench.record("upsert", &id, &bench.data("x"));
     let pushed = bench.push(0, &[record])?;
@@ -182,13 +182,13 @@ fn no_such_operation(bench: &mut Bench) -> Told {
     is(result, "operation", "upsert")
 }
 
-fn invalid(bench: &mut Bench, record: Value) -> Told {
+fn invalid(bench: &mut Bench, record: Value) -> ScenarioResult {
     let id = expect::text(&record, "id")?.to_owned();
     let pushed = bench.push(0, &[record])?;
     pushed.ended(&id, "rejected_terminal", Some("invalid_data")).map(drop)
 }
 
-fn data_are_no_object(bench: &mut Bench) -> Told {
+fn data_are_no_object(bench: &mut Bench) -> ScenarioResult {
     let id = bench.new_id(0);
     let record = bench.record("create", &id, &json!([1]));
     invalid(bench, record)?;
@@ -197,13 +197,13 @@ fn data_are_no_object(bench: &mut Bench) -> Told {
     invalid(bench, record)
 }
 
-fn data_are_null(bench: &mut Bench) -> Told {
+fn data_are_null(bench: &mut Bench) -> ScenarioResult {
     let id = bench.new_id(0);
     let record = bench.record("create", &id, &Value::Null);
     invalid(bench, record)
 }
 
-fn time_of_another_form(bench: &mut Bench) -> Told {
+fn time_of_another_form(bench: &mut Bench) -> ScenarioResult {
     let id = bench.new_id(0);
     for time in ["2026-11-20 08:00:00", "yesterday"] {
         let mut record = bench.record("create", &id, &bench.data("x"));
@@ -216,7 +216,7 @@ fn time_of_another_form(bench: &mut Bench) -> Told {
     Ok(())
 }
 
-fn base_of_sqlite(bench: &mut Bench) -> Told {
+fn base_of_sqlite(bench: &mut Bench) -> ScenarioResult {
     let row = bench.create(0, "a")?;
     let mut record = bench.record("update", &row.id, &json!({bench.place.text.clone(): "b"}));
     let version = rejoin_protocol::time::parse(&row.version).unwrap_or_default();
@@ -234,7 +234,7 @@ fn protected(bench: &Bench, data: &mut Value) {
     }
 }
 
-fn protected_columns(bench: &mut Bench) -> Told {
+fn protected_columns(bench: &mut Bench) -> ScenarioResult {
     let mut data = bench.data("a");
     protected(bench, &mut data);
     if let Some(owner) = &bench.place.owner {
@@ -257,7 +257,7 @@ fn protected_columns(bench: &mut Bench) -> Told {
     Ok(())
 }
 
-fn only_protected_columns(bench: &mut Bench) -> Told {
+fn only_protected_columns(bench: &mut Bench) -> ScenarioResult {
     let row = bench.create(0, "a")?;
     let mut data = json!({});
     protected(bench, &mut data);
@@ -270,7 +270,7 @@ fn only_protected_columns(bench: &mut Bench) -> Told {
 
 /// Sends the same bytes twice, as after a lost response. The second response may only report that
 /// the row exists.
-fn twice(bench: &mut Bench, row: &Row, record: &Value, reason: &str) -> Told {
+fn twice(bench: &mut Bench, row: &Row, record: &Value, reason: &str) -> ScenarioResult {
     let body = bench.pushing(0, std::slice::from_ref(record));
     bench.good(0, "/sync/push", &body)?;
     let answer = bench.good(0, "/sync/push", &body)?;
@@ -285,14 +285,14 @@ fn twice(bench: &mut Bench, row: &Row, record: &Value, reason: &str) -> Told {
     is(news.row(&row.id)?, &bench.place.text, record["data"][&bench.place.text].clone())
 }
 
-fn retry_create(bench: &mut Bench) -> Told {
+fn retry_create(bench: &mut Bench) -> ScenarioResult {
     let id = bench.new_id(0);
     let record = bench.record("create", &id, &bench.data("once"));
     let row = Row { user: 0, id, version: String::new() };
     twice(bench, &row, &record, "record_exists")
 }
 
-fn retry_update(bench: &mut Bench) -> Told {
+fn retry_update(bench: &mut Bench) -> ScenarioResult {
     let row = bench.create(0, "a")?;
     let mut record = bench.record("update", &row.id, &json!({bench.place.text.clone(): "once"}));
     record["base_updated_at"] = json!(row.version);
@@ -300,7 +300,7 @@ fn retry_update(bench: &mut Bench) -> Told {
     twice(bench, &row, &record, "server_won_conflict")
 }
 
-fn retry_delete(bench: &mut Bench) -> Told {
+fn retry_delete(bench: &mut Bench) -> ScenarioResult {
     require_soft_delete(bench)?;
     let row = bench.create(0, "a")?;
     let record = bench.record("delete", &row.id, &Value::Null);

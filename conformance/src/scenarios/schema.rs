@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{Scenario, wire};
 use crate::bench::Bench;
-use crate::expect::{self, Told, equal, fail, hold, is};
+use crate::expect::{self, ScenarioResult, equal, fail, hold, is};
 
 pub(crate) const ALL: &[Scenario] = &[
     wire("register/answer", register),
@@ -17,7 +17,7 @@ pub(crate) const ALL: &[Scenario] = &[
     wire("schema/tables", tables),
 ];
 
-fn register(bench: &mut Bench) -> Told {
+fn register(bench: &mut Bench) -> ScenarioResult {
     let client_id = bench.new_client();
     let body = json!({"client_name": "A phone", "platform": "ios", "app_version": "99.0.0"});
     let body = bench.framed(&client_id, body);
@@ -31,7 +31,7 @@ fn register(bench: &mut Bench) -> Told {
     hold(answer.get("last_sync_at").is_none(), "a new device has a last sync time")
 }
 
-fn again(bench: &mut Bench) -> Told {
+fn again(bench: &mut Bench) -> ScenarioResult {
     let client_id = bench.new_client();
     let body = bench.framed(&client_id, json!({}));
     let first = bench.good(0, "/sync/register", &body)?;
@@ -40,7 +40,7 @@ fn again(bench: &mut Bench) -> Told {
 }
 
 /// Concurrent registrations all return the same schema.
-fn at_once(bench: &mut Bench) -> Told {
+fn at_once(bench: &mut Bench) -> ScenarioResult {
     let mut asks = Vec::new();
     for _ in 0..8 {
         let client_id = bench.new_client();
@@ -59,7 +59,7 @@ fn at_once(bench: &mut Bench) -> Told {
 const LOGICAL: &[&str] =
     &["string", "int", "int64", "float", "boolean", "datetime", "date", "time", "json", "bytes"];
 
-fn members(bench: &mut Bench) -> Told {
+fn members(bench: &mut Bench) -> ScenarioResult {
     let schema = bench.get("/sync/schema")?.json();
     expect::instant(&schema, "server_time")?;
     hold(schema.get("rejoin").is_none(), "the schema has an unrequested extension")?;
@@ -80,7 +80,7 @@ fn members(bench: &mut Bench) -> Told {
     Ok(())
 }
 
-fn column_of(column: &Value) -> Told {
+fn column_of(column: &Value) -> ScenarioResult {
     let name = expect::text(column, "name")?;
     expect::text(column, "db_type")?;
     let logical = expect::text(column, "logical_type")?;
@@ -96,13 +96,13 @@ fn column_of(column: &Value) -> Told {
     Ok(())
 }
 
-fn sorted(tables: &[Value]) -> Told {
+fn sorted(tables: &[Value]) -> ScenarioResult {
     let names: Vec<_> = tables.iter().filter_map(|table| table["table_name"].as_str()).collect();
     hold(names.len() == tables.len() && names.is_sorted(), "the tables are not sorted by name")
 }
 
 /// SHA-256 of the tables as received, with the same characters escaped as in Go.
-fn hash(bench: &mut Bench) -> Told {
+fn hash(bench: &mut Bench) -> ScenarioResult {
     #[derive(serde::Deserialize)]
     struct Schema<'a> {
         #[serde(borrow)]
@@ -123,7 +123,7 @@ fn hash(bench: &mut Bench) -> Told {
     equal("the hash of the tables", bench.hash.clone(), hex)
 }
 
-fn tables(bench: &mut Bench) -> Told {
+fn tables(bench: &mut Bench) -> ScenarioResult {
     let schema = bench.get("/sync/schema")?.json();
     let answer = bench.get("/sync/tables")?;
     equal("the status", answer.status, 200)?;

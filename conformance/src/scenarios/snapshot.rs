@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Scenario, fixed, wire};
 use crate::bench::{Bench, News};
-use crate::expect::{self, Told, equal, hold};
+use crate::expect::{self, ScenarioResult, equal, hold};
 
 pub(crate) const ALL: &[Scenario] = &[
     wire("snapshot/pages", pages),
@@ -17,14 +17,14 @@ pub(crate) const ALL: &[Scenario] = &[
     fixed("snapshot/cursor-that-is-none", "the connection is dropped", cursor_that_is_none),
 ];
 
-fn ids_of(records: &[serde_json::Value]) -> Told<BTreeSet<(String, String)>> {
+fn ids_of(records: &[serde_json::Value]) -> ScenarioResult<BTreeSet<(String, String)>> {
     let names = records.iter().map(|record| {
         Ok((expect::text(record, "table_name")?.to_owned(), expect::text(record, "id")?.to_owned()))
     });
     names.collect()
 }
 
-fn pages(bench: &mut Bench) -> Told {
+fn pages(bench: &mut Bench) -> ScenarioResult {
     let rows = [bench.create(0, "1")?, bench.create(0, "2")?, bench.create(0, "3")?];
     let client_id = bench.device(0)?;
     let (whole, checkpoint) = bench.snapshot(0, &client_id, 1_000)?;
@@ -41,7 +41,7 @@ fn pages(bench: &mut Bench) -> Told {
     equal("rows in small pages", ids_of(&paged)? == ids && paged.len() == whole.len(), true)
 }
 
-fn no_deleted_rows(bench: &mut Bench) -> Told {
+fn no_deleted_rows(bench: &mut Bench) -> ScenarioResult {
     let row = bench.create(0, "a")?;
     bench.remove(&row)?;
     let client_id = bench.device(0)?;
@@ -53,7 +53,7 @@ fn no_deleted_rows(bench: &mut Bench) -> Told {
 }
 
 /// Rows written between two pages of a snapshot are returned by the next pull.
-fn pull_behind_it(bench: &mut Bench) -> Told {
+fn pull_behind_it(bench: &mut Bench) -> ScenarioResult {
     let mut old = bench.create(0, "old")?;
     bench.hear(0, &[&old.id])?;
     let client_id = bench.device(0)?;
@@ -76,7 +76,7 @@ fn pull_behind_it(bench: &mut Bench) -> Told {
     expect::is(news.row(&old.id)?, &bench.place.text, "changed")
 }
 
-fn one_checkpoint(bench: &mut Bench) -> Told {
+fn one_checkpoint(bench: &mut Bench) -> ScenarioResult {
     for text in ["1", "2"] {
         let row = bench.create(0, text)?;
         bench.hear(0, &[&row.id])?;
@@ -91,7 +91,7 @@ fn one_checkpoint(bench: &mut Bench) -> Told {
     expect::is(&second, "checkpoint", first["checkpoint"].clone())
 }
 
-fn record(bench: &mut Bench) -> Told {
+fn record(bench: &mut Bench) -> ScenarioResult {
     let row = bench.create(0, "whole")?;
     let client_id = bench.device(0)?;
     let (records, _) = bench.snapshot(0, &client_id, 1_000)?;
@@ -105,7 +105,7 @@ fn record(bench: &mut Bench) -> Told {
     hold(bench.place.columns.iter().all(|column| named(&column.name)), "a column is missing")
 }
 
-fn cursor_that_is_none(bench: &mut Bench) -> Told {
+fn cursor_that_is_none(bench: &mut Bench) -> ScenarioResult {
     let client_id = bench.device(0)?;
     let cursors = [
         json!({"checkpoint": 1, "table_idx": -1, "after_id": ""}),

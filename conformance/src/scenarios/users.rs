@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Scenario, fixed, wire};
 use crate::bench::{Bench, Row};
-use crate::expect::{self, Told, fail, hold, is, skip};
+use crate::expect::{self, ScenarioResult, fail, hold, is, skip};
 
 const OPEN: &str = "without policies in the database everybody may";
 
@@ -20,7 +20,7 @@ pub(crate) const ALL: &[Scenario] = &[
 ];
 
 /// The same client id of two users registers two devices.
-fn devices(bench: &mut Bench) -> Told {
+fn devices(bench: &mut Bench) -> ScenarioResult {
     let other = bench.other()?;
     let client_id = bench.new_client();
     let body = bench.framed(&client_id, json!({}));
@@ -29,15 +29,15 @@ fn devices(bench: &mut Bench) -> Told {
     hold(first["id"] != second["id"], "two users share a device")
 }
 
-fn pull(bench: &mut Bench) -> Told {
+fn pull(bench: &mut Bench) -> ScenarioResult {
     let other = bench.other()?;
     let (mine, theirs) = (bench.create(0, "mine")?, bench.create(other, "theirs")?);
     bench.hear(0, &[&mine.id])?;
     let news = bench.hear(other, &[&theirs.id])?;
-    hold(!news.told.contains(&mine.id), "the pull returns another user's row")
+    hold(!news.received.contains(&mine.id), "the pull returns another user's row")
 }
 
-fn snapshot(bench: &mut Bench) -> Told {
+fn snapshot(bench: &mut Bench) -> ScenarioResult {
     let other = bench.other()?;
     let row = bench.create(0, "mine")?;
     let client_id = bench.device(other)?;
@@ -46,7 +46,7 @@ fn snapshot(bench: &mut Bench) -> Told {
 }
 
 /// The row's columns in a snapshot of its owner.
-fn current_data(bench: &mut Bench, row: &Row) -> Told<Value> {
+fn current_data(bench: &mut Bench, row: &Row) -> ScenarioResult<Value> {
     let client_id = bench.reader(row.user)?.client_id;
     let (records, _) = bench.snapshot(row.user, &client_id, 1_000)?;
     match records.iter().find(|record| record["id"] == row.id.as_str()) {
@@ -55,7 +55,7 @@ fn current_data(bench: &mut Bench, row: &Row) -> Told<Value> {
     }
 }
 
-fn write_others_row(bench: &mut Bench, operation: &str) -> Told {
+fn write_others_row(bench: &mut Bench, operation: &str) -> ScenarioResult {
     let other = bench.other()?;
     let row = bench.create(0, "mine")?;
     let mut record = bench.record(operation, &row.id, &bench.data("stolen"));
@@ -70,19 +70,19 @@ fn write_others_row(bench: &mut Bench, operation: &str) -> Told {
     hold(result.get("server_version").is_none(), "the response contains another user's row")
 }
 
-fn update(bench: &mut Bench) -> Told {
+fn update(bench: &mut Bench) -> ScenarioResult {
     write_others_row(bench, "update")
 }
 
-fn delete(bench: &mut Bench) -> Told {
+fn delete(bench: &mut Bench) -> ScenarioResult {
     write_others_row(bench, "delete")
 }
 
-fn create_upon(bench: &mut Bench) -> Told {
+fn create_upon(bench: &mut Bench) -> ScenarioResult {
     write_others_row(bench, "create")
 }
 
-fn child(bench: &mut Bench) -> Told {
+fn child(bench: &mut Bench) -> ScenarioResult {
     let other = bench.other()?;
     let Some(child) = bench.child.clone() else {
         return skip("no table is a child of this one");
@@ -102,7 +102,7 @@ fn child(bench: &mut Bench) -> Told {
 }
 
 /// The row belongs to the pushing user, whatever owner the record contains.
-fn owner(bench: &mut Bench) -> Told {
+fn owner(bench: &mut Bench) -> ScenarioResult {
     let other = bench.other()?;
     let Some(column) = bench.place.owner.clone() else {
         return skip("the schema has no owner column");

@@ -37,20 +37,20 @@ enum Stage {
 type Identity = (u64, u64);
 
 /// The result of [`enter`].
-pub(super) enum Entrance {
+pub(super) enum OpenedFile {
     /// The file is open.
     Shared(Arc<Handle>),
     /// The caller must open it.
-    Free(Place),
+    Free(OpenFile),
 }
 
 /// A file's entry in the list. When it is removed or dropped, the file can be opened again.
-pub(super) struct Place {
+pub(super) struct OpenFile {
     number: u64,
 }
 
 /// Waits until the file with this canonical path is open or free.
-pub(super) fn enter(path: &Path) -> Entrance {
+pub(super) fn enter(path: &Path) -> OpenedFile {
     let mut files = files();
     loop {
         let identity = identity(path);
@@ -59,12 +59,12 @@ pub(super) fn enter(path: &Path) -> Entrance {
             files.next += 1;
             let path = path.to_owned();
             files.entries.push(Entry { number, path, identity, stage: Stage::Opening });
-            return Entrance::Free(Place { number });
+            return OpenedFile::Free(OpenFile { number });
         };
         if let Stage::Open(handle) = &entry.stage
             && let Some(handle) = handle.upgrade()
         {
-            return Entrance::Shared(handle);
+            return OpenedFile::Shared(handle);
         }
         files = CHANGED.wait(files).unwrap_or_else(PoisonError::into_inner);
     }
@@ -78,7 +78,7 @@ impl Entry {
     }
 }
 
-impl Place {
+impl OpenFile {
     /// From now on, [`enter`] returns `handle`.
     pub(super) fn opened(&self, handle: &Arc<Handle>) {
         self.set(Stage::Open(Arc::downgrade(handle)));
@@ -109,7 +109,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for OpenFile {
     fn drop(&mut self) {
         self.leave();
     }
@@ -143,7 +143,7 @@ mod tests {
         let (path, (sender, receiver)) = (path.to_owned(), mpsc::channel());
         runtime::thread("enter", move || {
             let entered = enter(&path);
-            sender.send(matches!(entered, Entrance::Free(_))).unwrap();
+            sender.send(matches!(entered, OpenedFile::Free(_))).unwrap();
         })
         .unwrap();
         receiver
@@ -154,7 +154,7 @@ mod tests {
         const PATIENCE: Duration = Duration::from_secs(20);
         let folder = tempfile::tempdir().unwrap();
         let (slow, other) = (folder.path().join("slow.db"), folder.path().join("other.db"));
-        let Entrance::Free(place) = enter(&slow) else { panic!("the file is in use") };
+        let OpenedFile::Free(place) = enter(&slow) else { panic!("the file is in use") };
         let second = entering(&slow);
         assert_eq!(entering(&other).recv_timeout(PATIENCE), Ok(true));
         place.closing();

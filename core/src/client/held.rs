@@ -1,7 +1,7 @@
 //! Interactive transactions and snapshots, controlled by a handle across several calls.
 //!
 //! A closure cannot wait for asynchronous app code without blocking a thread, so code behind the
-//! FFI boundary gets a handle. The thread that owns the connection serves the handle's [`Line`]
+//! FFI boundary gets a handle. The thread that owns the connection serves the handle's [`CommandQueue`]
 //! until it ends. Commands run in order and each gets a result. The reason for the end (commit,
 //! rollback, drop, timeout, suspension, shutdown) is stored and returned to every later command.
 
@@ -11,7 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use crate::ending::{Ending, Leave};
+use crate::ending::{CancelHandle, EndReason};
 use crate::error::Error;
 use crate::host::Host;
 
@@ -25,13 +25,13 @@ pub use transaction::HeldTransaction;
 pub(super) use transaction::run_all;
 
 /// A command from a handle.
-pub(super) trait Order: Send + 'static {
+pub(super) trait HandleCommand: Send + 'static {
     /// Returns this error instead of running the command.
     fn refuse(self, error: Error);
 }
 
 /// The command queue from a handle to the thread that serves it.
-pub(super) struct Line<O> {
+pub(super) struct CommandQueue<O> {
     state: Mutex<State<O>>,
     news: Condvar,
     host: Arc<dyn Host>,
@@ -46,12 +46,12 @@ struct State<O> {
     /// When the current wait times out; set while waiting.
     deadline: Option<Duration>,
     /// No new commands are accepted; the queued ones still run.
-    closing: Option<Ending>,
+    closing: Option<EndReason>,
     /// No command runs any more.
-    ended: Option<Ending>,
+    ended: Option<EndReason>,
 }
 
-impl<O: Order> Line<O> {
+impl<O: HandleCommand> CommandQueue<O> {
     pub(super) fn new(host: Arc<dyn Host>, idle: Duration) -> Arc<Self> {
         Self::within(host, idle, None)
     }
@@ -86,14 +86,14 @@ impl<O: Order> Line<O> {
     }
 
     /// Waits for the next command; returns the reason if there will be none.
-    pub(super) fn take(self: &Arc<Self>) -> Result<O, Ending> {
+    pub(super) fn take(self: &Arc<Self>) -> Result<O, EndReason> {
         let mut state = self.state();
         loop {
             if let Some(ended) = &state.ended {
                 return Err(ended.clone());
             }
             if self.until.is_some_and(|until| self.host.elapsed() >= until) {
-                state.ended = Some(Ending::TimedOut);
+                state.ended = Some(EndReason::TimedOut);
                 continue;
             }
             if let Some(order) = state.orders.pop_front() {
@@ -112,7 +112,7 @@ impl<O: Order> Line<O> {
             let deadline = self.until.map_or(deadline, |until| until.min(deadline));
             let left = deadline.saturating_sub(now);
             if left.is_zero() {
-                state.ended = Some(Ending::TimedOut);
+                state.ended = Some(EndReason::TimedOut);
                 continue;
             }
             let waited = self.news.wait_timeout(state, left);
@@ -121,7 +121,7 @@ impl<O: Order> Line<O> {
     }
 
     /// Accepts no more commands; ends with `ending` after the queued ones.
-    pub(super) fn close(&self, ending: Ending) {
+    pub(super) fn close(&self, ending: EndReason) {
         let mut state = self.state();
         self.expire(&mut state);
         state.closing.get_or_insert(ending);
@@ -129,7 +129,7 @@ impl<O: Order> Line<O> {
     }
 
     /// Ends the queue and refuses the remaining commands.
-    pub(super) fn end(&self, ending: Ending) {
+    pub(super) fn end(&self, ending: EndReason) {
         let mut state = self.state();
         let error = || ending.error();
         let refused = std::mem::take(&mut state.orders);
@@ -143,13 +143,13 @@ impl<O: Order> Line<O> {
     pub(super) fn explain(&self, error: Error) -> Error {
         let state = self.state();
         match (error, state.ended.as_ref().or(state.closing.as_ref())) {
-            (Error::Suspended, Some(Ending::Shutdown)) => Error::Shutdown,
+            (Error::Suspended, Some(EndReason::Shutdown)) => Error::Shutdown,
             (error, _) => error,
         }
     }
 }
 
-impl<O> Line<O> {
+impl<O> CommandQueue<O> {
     fn state(&self) -> MutexGuard<'_, State<O>> {
         // No code under the lock can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -160,19 +160,19 @@ impl<O> Line<O> {
     fn expire(&self, state: &mut State<O>) {
         let late = || state.deadline.is_some_and(|deadline| self.host.elapsed() >= deadline);
         if state.ended.is_none() && state.orders.is_empty() && late() {
-            state.ended = Some(Ending::TimedOut);
+            state.ended = Some(EndReason::TimedOut);
             self.news.notify_all();
         }
     }
 }
 
-impl<O: Order> Leave for Line<O> {
-    fn leave(&self, ending: &Ending) {
-        if matches!(ending, Ending::Suspended) {
+impl<O: HandleCommand> CancelHandle for CommandQueue<O> {
+    fn leave(&self, ending: &EndReason) {
+        if matches!(ending, EndReason::Suspended) {
             // The system may stop the process at any moment: discards queued commands.
             let mut state = self.state();
             self.expire(&mut state);
-            state.ended.get_or_insert(Ending::Suspended);
+            state.ended.get_or_insert(EndReason::Suspended);
             self.news.notify_all();
         } else {
             self.close(ending.clone());
@@ -180,7 +180,7 @@ impl<O: Order> Leave for Line<O> {
     }
 }
 
-impl<O: Send + 'static> Wake for Line<O> {
+impl<O: Send + 'static> Wake for CommandQueue<O> {
     fn wake(self: Arc<Self>) {
         // Under the lock; otherwise it falls between the thread's clock reading and its sleep.
         let _state = self.state();
@@ -188,7 +188,7 @@ impl<O: Send + 'static> Wake for Line<O> {
     }
 }
 
-impl<O> fmt::Debug for Line<O> {
+impl<O> fmt::Debug for CommandQueue<O> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Line").finish_non_exhaustive()
     }

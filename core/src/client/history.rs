@@ -4,7 +4,7 @@ use super::Client;
 use crate::engine::queue::history::{self, HistoryBounds};
 use crate::engine::rebase::take_back::Undone;
 use crate::ids::MutationId;
-use crate::inspect::Accepted;
+use crate::inspect::AcceptedMutation;
 use crate::writer::Answer;
 
 impl Client {
@@ -13,11 +13,11 @@ impl Client {
     ///
     /// # Errors
     /// Those of reading the file.
-    pub fn history(&self, most: usize) -> Answer<Vec<Accepted>> {
+    pub fn history(&self, most: usize) -> Answer<Vec<AcceptedMutation>> {
         self.core().writer.call(move |engine| {
             let kept = history::read_newest(engine.db.conn(), most)?;
             let schema = engine.schema();
-            Ok(kept.into_iter().map(|one| Accepted::told(one, schema)).collect())
+            Ok(kept.into_iter().map(|one| AcceptedMutation::of_kept(one, schema)).collect())
         })
     }
 

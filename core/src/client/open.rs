@@ -12,13 +12,13 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::files::{Entrance, Place, enter};
+use super::files::{OpenFile, OpenedFile, enter};
 use super::syncing::Syncing;
 use super::upkeep::Upkeep;
 use super::{Client, Core, Handle};
 use crate::block_on::block_until;
 use crate::config::Config;
-use crate::ending::{Ending, Keeper, Leave};
+use crate::ending::{CancelHandle, EndReason, LeaseOwner};
 use crate::engine::action::Actions;
 use crate::engine::change::Origin;
 use crate::engine::counters::Counters;
@@ -49,13 +49,13 @@ pub struct Services {
 
 /// Which services the app provided when it opened the file.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Brought {
+pub(crate) struct GivenServices {
     tokens: bool,
     transport: bool,
     actions: bool,
 }
 
-impl Brought {
+impl GivenServices {
     fn of(services: &Services) -> Self {
         let Services { tokens, transport, actions, .. } = services;
         Self {
@@ -75,18 +75,18 @@ pub(crate) struct Lifecycle {
 
 /// Interrupts an engine from any thread. Each opened engine has its own, so it is never reset.
 #[derive(Default)]
-pub(crate) struct Brake(Mutex<Braked>);
+pub(crate) struct InterruptHandle(Mutex<Braked>);
 
 #[derive(Default)]
 struct Braked {
     interrupt: Option<Interrupt>,
     /// The open interactive transaction.
-    held: Option<Arc<dyn Leave>>,
+    held: Option<Arc<dyn CancelHandle>>,
     /// Set with the reason once interrupted: no interactive transaction may begin.
-    pulled: Option<Ending>,
+    pulled: Option<EndReason>,
 }
 
-impl Brake {
+impl InterruptHandle {
     fn of(&self, engine: &Engine) {
         let mut now = self.now();
         now.interrupt = Some(engine.interrupt_handle());
@@ -98,11 +98,11 @@ impl Brake {
         if let Some(interrupt) = &self.now().interrupt {
             interrupt.suspend();
         }
-        self.let_go(&Ending::Suspended);
+        self.let_go(&EndReason::Suspended);
     }
 
     /// Ends the interactive transaction and lets no other begin; closures continue.
-    fn let_go(&self, ending: &Ending) {
+    fn let_go(&self, ending: &EndReason) {
         let mut now = self.now();
         let held = now.held.take();
         now.pulled = Some(ending.clone());
@@ -115,8 +115,8 @@ impl Brake {
     }
 }
 
-impl Keeper for Brake {
-    fn hold(&self, held: Arc<dyn Leave>) -> Result<()> {
+impl LeaseOwner for InterruptHandle {
+    fn hold(&self, held: Arc<dyn CancelHandle>) -> Result<()> {
         let mut now = self.now();
         if let Some(pulled) = &now.pulled {
             return Err(pulled.error());
@@ -248,8 +248,8 @@ pub(super) fn in_background<R: Send + 'static>(
 fn open(config: Config, services: Services) -> Result<Client> {
     let path = canonical(&config.path)?;
     let place = match enter(&path) {
-        Entrance::Shared(handle) => return share(handle, &config, &services),
-        Entrance::Free(place) => place,
+        OpenedFile::Shared(handle) => return share(handle, &config, &services),
+        OpenedFile::Free(place) => place,
     };
     let core = Arc::new(Core::open(config, path, services, place)?);
     let handle = Arc::new(Handle { core });
@@ -307,15 +307,15 @@ fn observe_commits(engine: &mut Engine, hub: Arc<Mutex<Weak<Hub>>>, syncing: Wea
 }
 
 impl Core {
-    fn open(config: Config, path: PathBuf, services: Services, place: Place) -> Result<Self> {
-        let brought = Brought::of(&services);
+    fn open(config: Config, path: PathBuf, services: Services, place: OpenFile) -> Result<Self> {
+        let brought = GivenServices::of(&services);
         let Services { host, tokens, transport, actions } = services;
         let host = host.unwrap_or_else(|| Arc::new(SystemHost::default()) as Arc<dyn Host>);
         let syncing = Syncing::new(&config, transport, tokens, Arc::clone(&host))?;
         let options = OpenOptions { path: path.clone(), manifest: config.schema.clone() };
         let hub: Arc<Mutex<Weak<Hub>>> = Arc::default();
         let (to_hub, to_syncing) = (Arc::clone(&hub), Arc::downgrade(&syncing));
-        let brake = Arc::new(Brake::default());
+        let brake = Arc::new(InterruptHandle::default());
         let stop = Arc::<ReadStop>::default();
         let (engine_brake, mut upkeep) =
             (Arc::clone(&brake), Upkeep::new(config.wal_limit, Arc::clone(&stop)));
@@ -443,7 +443,7 @@ impl Core {
             return;
         }
         // Its holder may be idle for long; commands that are already queued still run.
-        self.brake.let_go(&Ending::Shutdown);
+        self.brake.let_go(&EndReason::Shutdown);
         // Earlier writes complete; then readers close before the writer, whose last connection
         // empties the log.
         let done = [

@@ -4,7 +4,7 @@ use super::Client;
 use crate::engine::Engine;
 use crate::engine::queue::Counts;
 use crate::engine::queue::faults;
-use crate::engine::queue::mutation::{Mutation, ParkReason, State};
+use crate::engine::queue::mutation::{Mutation, MutationState, ParkReason};
 use crate::engine::row_state::RowSyncState;
 use crate::engine::rows::patch::{Effect, PatchKind, RowPatch};
 use crate::engine::schema::model::Schema;
@@ -21,7 +21,7 @@ pub struct Pending {
     /// Its id, here and on the server.
     pub id: MutationId,
     /// Its state.
-    pub state: State,
+    pub state: MutationState,
     /// Why it is parked, if it is.
     pub reason: Option<ParkReason>,
     /// The server's message, and both rows of a conflict, as JSON.

@@ -15,11 +15,11 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::ids::MutationId;
-use crate::runtime::{Foreign, Runtime, Task};
+use crate::runtime::{Foreign, Runtime, SpawnedTask};
 use crate::slow::SlowPart;
 use crate::sync::driver::{Driver, DriverConfig, Network, Report, Verdict};
 use crate::sync::session::SessionConfig;
-use crate::sync::status::{FirstSync, State, Status, Transition};
+use crate::sync::status::{FirstSync, Status, SyncState, Transition};
 use crate::sync::token::{Credentials, TokenProvider};
 use crate::transport::http::ANSWER_LIMIT;
 use crate::transport::{HttpTransport, Transport};
@@ -44,7 +44,7 @@ pub(crate) struct Syncing {
 /// Drop order: tasks before the threads that they run on.
 struct Running {
     driver: Driver,
-    _forwarder: Task,
+    _forwarder: SpawnedTask,
     _runtime: Runtime,
 }
 
@@ -220,7 +220,7 @@ impl Syncing {
             (Some(tokens), _) => Credentials::Tokens(tokens),
             // A server accepts it on loopback only, for development.
             (None, Some(user)) => Credentials::User(user.clone()),
-            (None, None) => Credentials::Nobody,
+            (None, None) => Credentials::Absent,
         };
         let session = SessionConfig {
             user_id: config.user_id.clone(),
@@ -233,7 +233,7 @@ impl Syncing {
         let mut foreign = Vec::new();
         foreign.extend((!is_ours).then_some(Foreign::Transport));
         foreign.extend(matches!(credentials, Credentials::Tokens(_)).then_some(Foreign::Tokens));
-        let status = Status { state: State::Idle, first_sync: FirstSync::Absent };
+        let status = Status { state: SyncState::Idle, first_sync: FirstSync::Absent };
         let published =
             Published { status, listeners: Vec::new(), transitions: Vec::new(), over: false };
         Ok(Arc::new(Self {
@@ -299,7 +299,7 @@ impl Syncing {
             let first_sync = syncing.published().status.first_sync;
             syncing.published().transitions = running.driver.transitions();
             drop(running);
-            syncing.publish(&Status { state: State::Stopped, first_sync });
+            syncing.publish(&Status { state: SyncState::Stopped, first_sync });
             Ok(())
         })
     }
@@ -395,7 +395,7 @@ impl Syncing {
 
 /// A driver that has not read the file yet does not have the first-sync state.
 fn with_first_sync(status: Status, first_sync: FirstSync) -> Status {
-    if status.state == State::Idle { Status { first_sync, ..status } } else { status }
+    if status.state == SyncState::Idle { Status { first_sync, ..status } } else { status }
 }
 
 impl Listener {

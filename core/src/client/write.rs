@@ -14,7 +14,7 @@ use crate::writer::{Answer, caught};
 /// A transaction, for the duration of its closure; it commits completely or not at all.
 #[derive(Debug)]
 pub struct Transaction<'a, 'engine> {
-    inner: &'a mut engine::Transaction<'engine>,
+    inner: &'a mut engine::EngineTransaction<'engine>,
 }
 
 impl Transaction<'_, '_> {
@@ -190,7 +190,7 @@ impl Client {
 
 /// Runs a closure of the app in a transaction; its panic becomes an error.
 pub(super) fn run_body<T>(
-    inner: &mut engine::Transaction<'_>,
+    inner: &mut engine::EngineTransaction<'_>,
     body: impl FnOnce(&mut Transaction<'_, '_>) -> Result<T>,
 ) -> Result<T> {
     caught(|| body(&mut Transaction { inner })).unwrap_or_else(|panic| Err(foreign(&*panic)))

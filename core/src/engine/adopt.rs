@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rejoin_protocol::manifest::{Manifest, Rule};
 use rusqlite::Connection;
 
-use crate::death::{self, Place};
+use crate::death::{self, Failpoint};
 use crate::engine::Engine;
 use crate::engine::capture::trigger;
 use crate::engine::change::Origin;
@@ -55,7 +55,7 @@ impl Engine {
         let before = Arc::clone(&self.schema);
         let result = self.write(Origin::Local, |engine| {
             let adopted = take_over(engine, manifest)?;
-            death::pass(Place::MidMigration);
+            death::pass(Failpoint::MidMigration);
             let json = serde_json::to_string(manifest)
                 .map_err(|error| crate::Error::Internal(error.to_string()))?;
             engine.set_meta("manifest", Some(&json))?;

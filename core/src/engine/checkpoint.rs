@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::death::{self, Place};
+use crate::death::{self, Failpoint};
 use crate::engine::Engine;
 use crate::engine::database::{Database, OURS, fault};
 use crate::error::Result;
@@ -114,11 +114,11 @@ impl Database {
             Some(conn) => conn,
             None => open(self).map_err(fault::of)?,
         };
-        death::pass(Place::Checkpoint);
+        death::pass(Failpoint::Checkpoint);
         let result = conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
             Ok(Checkpointed { busy: row.get(0)?, pages: row.get(1)?, moved: row.get(2)? })
         });
-        death::pass(Place::Checkpoint);
+        death::pass(Failpoint::Checkpoint);
         self.maintenance = Some(conn);
         result.map_err(fault::of)
     }

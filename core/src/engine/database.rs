@@ -19,10 +19,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::engine::database::timing::Watch;
+use crate::engine::database::timing::ActionDeadline;
 use crate::engine::migrate;
 use crate::error::{Error, Result};
-use authorizer::Gate;
+use authorizer::Authorizer;
 
 /// Prefix of every cached statement of the engine; no statement of an app may start with it.
 pub(crate) const OURS: &str = "/*rejoin*/";
@@ -49,10 +49,10 @@ pub(crate) enum Triggers {
 pub(crate) struct Database {
     conn: Connection,
     pub(crate) path: PathBuf,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) gate: Arc<Authorizer>,
     pub(crate) suspended: Arc<AtomicBool>,
     /// Time limit of the running action.
-    pub(crate) watch: Arc<Watch>,
+    pub(crate) watch: Arc<ActionDeadline>,
     /// Whether triggers are off; and whether the app has triggers, by schema version.
     triggers_rest: Cell<bool>,
     app_triggers: Cell<Option<(i64, bool)>>,
@@ -107,12 +107,12 @@ impl Database {
     }
 
     fn around(mut conn: Connection, path: &Path, lock: Option<lock::Lock>) -> Result<Self> {
-        let gate = Arc::new(Gate::default());
+        let gate = Arc::new(Authorizer::default());
         authorizer::install(&mut conn, &gate).map_err(fault::of)?;
         conn.set_prepared_statement_cache_capacity(256);
         let suspended = Arc::<AtomicBool>::default();
         let flag = Arc::clone(&suspended);
-        let watch = Arc::<Watch>::default();
+        let watch = Arc::<ActionDeadline>::default();
         let timed = Arc::clone(&watch);
         // An interrupt is lost if the connection is idle at that moment; a flag is not.
         conn.progress_handler(STEPS, Some(move || flag.load(Ordering::Acquire) || timed.is_over()))

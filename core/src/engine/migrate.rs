@@ -9,7 +9,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::database::fault;
-use crate::death::{self, Place};
+use crate::death::{self, Failpoint};
 use crate::error::{Error, Result};
 
 /// "RJN1", in the header of each of our files.
@@ -76,7 +76,7 @@ pub(crate) fn migrate(conn: &Connection) -> Result<()> {
     let done = usize::try_from(format).unwrap_or(0);
     let each = |sql: &&str| {
         conn.execute_batch(sql)?;
-        death::pass(Place::MidMigration);
+        death::pass(Failpoint::MidMigration);
         Ok(())
     };
     let result = MIGRATIONS[done..].iter().try_for_each(each).and_then(|()| {

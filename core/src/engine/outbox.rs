@@ -9,7 +9,7 @@ use super::Engine;
 use super::change::Origin;
 use super::queue::faults::FaultLimit;
 use super::queue::history::{self, HistoryBounds};
-use super::queue::mutation::{Mutation, State};
+use super::queue::mutation::{Mutation, MutationState};
 use super::queue::offer::Offer;
 use super::queue::record::{self, Record};
 use super::queue::verdict::{self, Verdicts};
@@ -71,7 +71,8 @@ impl Engine {
             let mut offers = Vec::with_capacity(seqs.len());
             for seq in seqs {
                 let entry = engine.queue.entry(*seq);
-                let open = |state| matches!(state, State::Pending | State::Uncertain);
+                let open =
+                    |state| matches!(state, MutationState::Pending | MutationState::Uncertain);
                 if !entry.is_some_and(|entry| open(entry.state)) {
                     continue;
                 }
@@ -79,7 +80,7 @@ impl Engine {
                 let (offer, frozen) = engine.queue_view().settle(*seq, after, request, limit)?;
                 store::write_sent(engine.db.conn(), *seq, request, &offer.hash, &frozen)?;
                 let attempt = offer.mutation.attempt;
-                engine.queue.stage(Staged::Moved(*seq, State::Sent, attempt));
+                engine.queue.stage(Staged::Moved(*seq, MutationState::Sent, attempt));
                 offers.push(offer);
             }
             engine.touched.queue();
@@ -93,7 +94,7 @@ impl Engine {
     pub fn mark_uncertain(&mut self, request: i64) -> Result<()> {
         self.write(Origin::Remote, |engine| {
             for (seq, attempt) in store::lost(engine.db.conn(), request)? {
-                engine.queue.stage(Staged::Moved(seq, State::Uncertain, attempt));
+                engine.queue.stage(Staged::Moved(seq, MutationState::Uncertain, attempt));
                 engine.touched.queue();
             }
             Ok(())
@@ -112,7 +113,7 @@ impl Engine {
                     let Some(entry) = engine.queue.entry(seq) else { continue };
                     let attempt = entry.attempt;
                     store::write_leaving(conn, seq, request)?;
-                    engine.queue.stage(Staged::Moved(seq, State::Sent, attempt));
+                    engine.queue.stage(Staged::Moved(seq, MutationState::Sent, attempt));
                 }
                 engine.queue.stage(Staged::Recorded(record.clone()));
             }
@@ -151,7 +152,7 @@ impl Engine {
         let mut others = self.queue.records().iter().filter(|one| !places.contains(&one.place));
         let left = others.any(|other| other.live().any(|member| member == seq));
         drop(others);
-        let state = if left { State::Uncertain } else { State::Pending };
+        let state = if left { MutationState::Uncertain } else { MutationState::Pending };
         let Some(entry) = self.queue.entry(seq) else { return Ok(()) };
         let attempt = entry.attempt;
         store::write_state(self.db.conn(), seq, state)?;

@@ -39,7 +39,7 @@ pub mod verdict;
 pub(crate) mod view;
 
 use cancel::{Cancelled, Cancels};
-use mutation::State;
+use mutation::MutationState;
 use record::{Record, Records};
 use seen::SeenRow;
 
@@ -90,7 +90,7 @@ pub struct Counts {
 /// The queue in memory.
 #[derive(Debug, Default)]
 pub struct Queue {
-    entries: BTreeMap<Seq, Entry>,
+    entries: BTreeMap<Seq, QueueEntry>,
     ids: HashMap<MutationId, Seq>,
     states: SharedRowStates,
     counts: Counts,
@@ -112,12 +112,12 @@ pub(crate) type Awaiting = BTreeMap<Seq, Option<String>>;
 
 /// The queue position of the next mutation in the running transaction.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct NextPosition {
     last: Last,
     pub(crate) id: MutationId,
 }
 
-impl Place {
+impl NextPosition {
     /// When it was written.
     pub(crate) fn time_ms(&self) -> i64 {
         self.last.time_ms
@@ -143,28 +143,28 @@ impl Last {
 
 /// A mutation as kept in memory.
 #[derive(Debug, Clone)]
-pub(crate) struct Entry {
+pub(crate) struct QueueEntry {
     pub(crate) seq: Seq,
     pub(crate) id: MutationId,
-    pub(crate) state: State,
+    pub(crate) state: MutationState,
     pub(crate) attempt: i64,
     pub(crate) rows: Arc<[(RowKey, PatchKind)]>,
     /// The tables that an action has read; empty for mutations that never run again.
     pub(crate) reads: Arc<[TableNumber]>,
 }
 
-impl Entry {
+impl QueueEntry {
     /// Whether it is an action that may run again: no server can have it.
     pub(crate) fn replays(&self) -> bool {
-        self.state == State::Pending && !self.reads.is_empty()
+        self.state == MutationState::Pending && !self.reads.is_empty()
     }
 }
 
 /// A change of the memory that is applied at the commit.
 #[derive(Debug)]
 pub(crate) enum Staged {
-    Added(Entry),
-    Moved(Seq, State, i64),
+    Added(QueueEntry),
+    Moved(Seq, MutationState, i64),
     Left(Seq),
     Recorded(Record),
     Unrecorded(i64),
@@ -182,7 +182,7 @@ pub(crate) enum Staged {
 pub(crate) fn append(
     conn: &Connection,
     queue: &mut Queue,
-    place: Place,
+    place: NextPosition,
     new: &NewMutation,
 ) -> Result<Seq> {
     append_at(conn, queue, place, new, None)
@@ -193,16 +193,16 @@ pub(crate) fn append(
 pub(crate) fn append_at(
     conn: &Connection,
     queue: &mut Queue,
-    place: Place,
+    place: NextPosition,
     new: &NewMutation,
     written_ms: Option<i64>,
 ) -> Result<Seq> {
-    let Place { last, id } = place;
+    let NextPosition { last, id } = place;
     let written = written_ms.filter(|at| *at < last.time_ms).map(|at| (at, 0));
-    let entry = Entry {
+    let entry = QueueEntry {
         seq: Seq(last.seq),
         id,
-        state: State::Pending,
+        state: MutationState::Pending,
         attempt: 1,
         rows: Arc::clone(&new.recorded.rows),
         reads: new
@@ -218,7 +218,8 @@ pub(crate) fn append_at(
 impl Queue {
     /// Whether a request has carried it, in this or an earlier attempt.
     pub(crate) fn has_left(&self, seq: Seq) -> bool {
-        let left = |entry: &Entry| entry.state == State::Uncertain || entry.attempt > 1;
+        let left =
+            |entry: &QueueEntry| entry.state == MutationState::Uncertain || entry.attempt > 1;
         self.entry(seq).is_some_and(left)
     }
 
@@ -251,9 +252,9 @@ impl Queue {
     }
 
     /// The queue position of the mutation that is appended next.
-    pub(crate) fn place(&self, host: &dyn Host) -> Place {
+    pub(crate) fn place(&self, host: &dyn Host) -> NextPosition {
         let last = self.last().next(host.now_micros() / 1000);
-        Place { last, id: MutationId(host.uuid4()) }
+        NextPosition { last, id: MutationId(host.uuid4()) }
     }
 
     /// Applies the staged changes after a commit.
@@ -281,7 +282,7 @@ impl Queue {
         if !self.awaiting.is_empty() {
             let entries = &self.entries;
             self.awaiting.retain(|seq, _| {
-                entries.get(seq).is_some_and(|entry| entry.state == State::Pending)
+                entries.get(seq).is_some_and(|entry| entry.state == MutationState::Pending)
             });
         }
     }
@@ -341,17 +342,20 @@ impl Queue {
     }
 
     /// Every mutation, in queue order.
-    pub(crate) fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+    pub(crate) fn entries(&self) -> impl DoubleEndedIterator<Item = &QueueEntry> {
         self.entries.values()
     }
 
     /// Mutations that are applied to the visible rows.
     pub(crate) fn live(&self) -> impl Iterator<Item = Seq> + '_ {
-        self.entries.values().filter(|entry| entry.state != State::Parked).map(|entry| entry.seq)
+        self.entries
+            .values()
+            .filter(|entry| entry.state != MutationState::Parked)
+            .map(|entry| entry.seq)
     }
 
     /// Every mutation after a number, in order.
-    pub(crate) fn entries_after(&self, seq: Seq) -> impl Iterator<Item = &Entry> {
+    pub(crate) fn entries_after(&self, seq: Seq) -> impl Iterator<Item = &QueueEntry> {
         use std::ops::Bound::{Excluded, Unbounded};
         self.entries.range((Excluded(seq), Unbounded)).map(|(_, entry)| entry)
     }
@@ -368,16 +372,16 @@ impl Queue {
     }
 
     /// A mutation by its number.
-    pub(crate) fn entry(&self, seq: Seq) -> Option<&Entry> {
+    pub(crate) fn entry(&self, seq: Seq) -> Option<&QueueEntry> {
         self.entries.get(&seq)
     }
 
     /// A mutation by its id.
-    pub(crate) fn find(&self, id: MutationId) -> Option<&Entry> {
+    pub(crate) fn find(&self, id: MutationId) -> Option<&QueueEntry> {
         self.entries.get(self.ids.get(&id)?)
     }
 
-    fn add(&mut self, states: &mut RowStates, entry: Entry) {
+    fn add(&mut self, states: &mut RowStates, entry: QueueEntry) {
         *self.counts.of(entry.state) += 1;
         self.actions += usize::from(!entry.reads.is_empty());
         self.ids.insert(entry.id, entry.seq);
@@ -387,7 +391,7 @@ impl Queue {
         self.entries.insert(entry.seq, entry);
     }
 
-    fn change(&mut self, states: &mut RowStates, seq: Seq, (state, attempt): (State, i64)) {
+    fn change(&mut self, states: &mut RowStates, seq: Seq, (state, attempt): (MutationState, i64)) {
         let Some(entry) = self.entries.get_mut(&seq) else { return };
         *self.counts.of(entry.state) -= 1;
         *self.counts.of(state) += 1;
@@ -410,12 +414,12 @@ impl Queue {
 }
 
 impl Counts {
-    fn of(&mut self, state: State) -> &mut u64 {
+    fn of(&mut self, state: MutationState) -> &mut u64 {
         match state {
-            State::Pending => &mut self.pending,
-            State::Sent => &mut self.sent,
-            State::Uncertain => &mut self.uncertain,
-            State::Parked => &mut self.parked,
+            MutationState::Pending => &mut self.pending,
+            MutationState::Sent => &mut self.sent,
+            MutationState::Uncertain => &mut self.uncertain,
+            MutationState::Parked => &mut self.parked,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rusqlite::{CachedStatement, Connection, OpenFlags};
 
 use crate::engine::capture::function;
-use crate::engine::database::authorizer::{self, Gate};
+use crate::engine::database::authorizer::{self, Authorizer};
 use crate::engine::database::{OURS, fault};
 use crate::engine::row_state::SharedRowStates;
 use crate::engine::schema::model::Schema;
@@ -22,7 +22,7 @@ use crate::value::Value;
 #[derive(Debug)]
 pub struct Reader {
     conn: Connection,
-    gate: Arc<Gate>,
+    gate: Arc<Authorizer>,
     footprints: Footprints,
     stop: Arc<ReadStop>,
     /// When the current read began, by [`ReadStop::now`].
@@ -84,7 +84,7 @@ impl Reader {
         conn.execute_batch("PRAGMA query_only = ON").map_err(fault::of)?;
         function::row_state(&conn, states).map_err(fault::of)?;
         function::of_apps(&conn, host, None).map_err(fault::of)?;
-        let gate = Arc::new(Gate::of_reader());
+        let gate = Arc::new(Authorizer::of_reader());
         gate.set_synced(schema.by_name.keys().map(String::as_str));
         authorizer::install(&mut conn, &gate).map_err(fault::of)?;
         let (stop, begun) = Default::default();

@@ -14,7 +14,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::death::{self, Place};
+use crate::death::{self, Failpoint};
 use crate::engine::Engine;
 use crate::engine::action::budget::Bounds;
 use crate::engine::change::Origin;
@@ -53,7 +53,7 @@ mod verdict;
 pub(crate) mod work;
 
 pub use batch::{Applied, Batch, RecordEnding, ServerVerdict, Settled, Withdrawn};
-use work::{Extent, Runner, Work};
+use work::{Extent, RebaseContext, Runner};
 
 /// Statements without triggers pay off from this number of row bytes: about 200 rows.
 const MANY: usize = 32 * 1024;
@@ -103,7 +103,7 @@ impl Engine {
             let (rows, met) = base::apply(work, batch)?;
             applied.rows = rows;
             if rows > 0 {
-                death::pass(Place::HalfApplied);
+                death::pass(Failpoint::HalfApplied);
             }
             let is_push = !batch.verdicts.is_empty() || !batch.withdrawn.is_empty();
             if is_push || !batch.records.is_empty() {
@@ -117,7 +117,7 @@ impl Engine {
                 judge::judge(work, &met)?;
             }
             if !batch.meta.is_empty() {
-                death::pass(Place::BeforeCursor);
+                death::pass(Failpoint::BeforeCursor);
             }
             for (key, value) in &batch.meta {
                 set_meta(work.conn, key, value.as_deref())?;
@@ -135,7 +135,7 @@ impl Engine {
         &mut self,
         origin: Origin,
         triggers: Triggers,
-        mut body: impl FnMut(&mut Work<'_>, &mut Applied) -> Result<()>,
+        mut body: impl FnMut(&mut RebaseContext<'_>, &mut Applied) -> Result<()>,
     ) -> Result<Applied> {
         self.rebasing = Some(self.bounds.of_rebase());
         let applied = loop {
@@ -157,7 +157,7 @@ impl Engine {
     /// Like [`Engine::rebase`], but in the open transaction and with capture off.
     pub(crate) fn rebased(
         &mut self,
-        body: impl FnMut(&mut Work<'_>, &mut Applied) -> Result<()>,
+        body: impl FnMut(&mut RebaseContext<'_>, &mut Applied) -> Result<()>,
     ) -> Result<Applied> {
         self.rebased_in(Within::Another, body)
     }
@@ -165,7 +165,7 @@ impl Engine {
     fn rebased_in(
         &mut self,
         within: Within,
-        mut body: impl FnMut(&mut Work<'_>, &mut Applied) -> Result<()>,
+        mut body: impl FnMut(&mut RebaseContext<'_>, &mut Applied) -> Result<()>,
     ) -> Result<Applied> {
         let now_ms = self.host.now_micros() / 1000;
         let replays = self.queue.has_actions();
@@ -208,13 +208,13 @@ impl Engine {
         now_ms: i64,
         bounds: &Bounds,
         first: &BTreeSet<Seq>,
-        body: &mut impl FnMut(&mut Work<'_>, &mut Applied) -> Result<()>,
+        body: &mut impl FnMut(&mut RebaseContext<'_>, &mut Applied) -> Result<()>,
     ) -> Result<Attempt> {
         let Self { db, schema, queue, touched, capture, footprints, actions, exhausted, .. } = self;
         let shared = queue.states();
         let states = shared.read();
         let mut applied = Applied::default();
-        let mut work = Work::new(db.conn(), schema, queue, &states, touched, now_ms);
+        let mut work = RebaseContext::new(db.conn(), schema, queue, &states, touched, now_ms);
         work.runner = Some(Runner { db, capture, footprints, actions, bounds, exhausted });
         work.undo(first.iter().copied())?;
         body(&mut work, &mut applied)?;

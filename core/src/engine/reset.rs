@@ -16,7 +16,7 @@ use super::schema::app_trigger;
 use super::schema::model::Schema;
 use super::schema::sql::quoted;
 use super::staging::{self, Staging};
-use crate::death::{self, Place};
+use crate::death::{self, Failpoint};
 use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::error::{Error, Result};
@@ -103,7 +103,7 @@ impl Engine {
             work.rows.settle()?;
             staging::clear(Staging { conn: work.conn, schema: work.schema })?;
             rows = empty_synced(work.conn, work.schema)?;
-            death::pass(Place::MidReset);
+            death::pass(Failpoint::MidReset);
             keep_log_position(work.conn)?;
             forget(work.conn, &format!("key IN ({OF_ROWS})"))?;
             for table in work.schema.tables.values() {
@@ -132,7 +132,7 @@ impl Engine {
                     engine.touched.table(table);
                 }
             }
-            death::pass(Place::MidReset);
+            death::pass(Failpoint::MidReset);
             store::keep_last(conn, engine.queue.last())?;
             store::clear(conn)?;
             forget(conn, &format!("key NOT IN ({KEPT})"))?;

@@ -14,7 +14,7 @@ use crate::value::Value;
 
 /// State of a mutation in the queue, stored as a number. Accepted mutations are in the history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum State {
+pub enum MutationState {
     /// Waits to be sent.
     Pending = 0,
     /// Frozen and about to be sent, or sent.
@@ -53,13 +53,13 @@ impl RowSyncState {
     }
 }
 
-impl From<State> for RowSyncState {
-    fn from(state: State) -> Self {
+impl From<MutationState> for RowSyncState {
+    fn from(state: MutationState) -> Self {
         match state {
-            State::Pending => Self::Pending,
-            State::Sent => Self::Sent,
-            State::Uncertain => Self::Uncertain,
-            State::Parked => Self::Parked,
+            MutationState::Pending => Self::Pending,
+            MutationState::Sent => Self::Sent,
+            MutationState::Uncertain => Self::Uncertain,
+            MutationState::Parked => Self::Parked,
         }
     }
 }
@@ -70,7 +70,7 @@ pub struct Waiting {
     /// Its number.
     pub seq: Seq,
     /// Its state.
-    pub state: State,
+    pub state: MutationState,
 }
 
 /// The shared index: the writer's queue changes it, readers read it.
@@ -163,7 +163,7 @@ impl Line {
 
 /// Without parked mutations, which are not applied to the visible rows.
 fn live(waiting: &[Waiting]) -> impl DoubleEndedIterator<Item = Seq> + '_ {
-    waiting.iter().filter(|one| one.state != State::Parked).map(|one| one.seq)
+    waiting.iter().filter(|one| one.state != MutationState::Parked).map(|one| one.seq)
 }
 
 impl RowStates {
@@ -195,7 +195,7 @@ impl RowStates {
         {
             waiting = self.at(*number, &Value::Integer(number_key));
         }
-        if waiting.iter().any(|one| one.state == State::Parked) {
+        if waiting.iter().any(|one| one.state == MutationState::Parked) {
             return RowSyncState::Parked;
         }
         waiting.last().map_or(RowSyncState::Synced, |one| one.state.into())
@@ -231,7 +231,7 @@ impl RowStates {
         let rows = text.chain(integer).filter(|(key, _)| within(key));
         let live = rows.flat_map(|(_, line)| line.all());
         let mut seqs: Vec<Seq> =
-            live.filter(|one| one.state != State::Parked).map(|one| one.seq).collect();
+            live.filter(|one| one.state != MutationState::Parked).map(|one| one.seq).collect();
         seqs.sort_unstable();
         seqs.dedup();
         seqs
@@ -274,7 +274,13 @@ impl RowStates {
     }
 
     /// Changes a mutation's state at a row.
-    pub(crate) fn change(&mut self, table: TableNumber, key: &Value, seq: Seq, state: State) {
+    pub(crate) fn change(
+        &mut self,
+        table: TableNumber,
+        key: &Value,
+        seq: Seq,
+        state: MutationState,
+    ) {
         let Some(keys) = self.tables.get_mut(&table) else { return };
         let waiting = keys.line_mut(key).into_iter().flat_map(Line::all_mut);
         for one in waiting.filter(|one| one.seq == seq) {
@@ -307,7 +313,7 @@ mod tests {
         states
     }
 
-    fn waiting(seq: i64, state: State) -> Waiting {
+    fn waiting(seq: i64, state: MutationState) -> Waiting {
         Waiting { seq: Seq(seq), state }
     }
 
@@ -316,10 +322,10 @@ mod tests {
         let mut states = states();
         let key = Value::from("n1");
         assert_eq!(states.state("notes", &key), RowSyncState::Synced);
-        states.add(TableNumber(1), &key, waiting(5, State::Pending));
-        states.add(TableNumber(1), &key, waiting(2, State::Uncertain));
+        states.add(TableNumber(1), &key, waiting(5, MutationState::Pending));
+        states.add(TableNumber(1), &key, waiting(2, MutationState::Uncertain));
         assert_eq!(states.state("notes", &key), RowSyncState::Pending);
-        states.change(TableNumber(1), &key, Seq(2), State::Parked);
+        states.change(TableNumber(1), &key, Seq(2), MutationState::Parked);
         assert_eq!(states.state("notes", &key), RowSyncState::Parked);
         states.remove(TableNumber(1), &key, Seq(2));
         states.remove(TableNumber(1), &key, Seq(5));
@@ -331,7 +337,7 @@ mod tests {
     #[test]
     fn integer_key_is_found_by_its_text() {
         let mut states = states();
-        states.add(TableNumber(1), &7.into(), waiting(1, State::Sent));
+        states.add(TableNumber(1), &7.into(), waiting(1, MutationState::Sent));
         assert_eq!(states.state("notes", &7.into()), RowSyncState::Sent);
         assert_eq!(states.state("notes", &"7".into()), RowSyncState::Sent);
         assert_eq!(states.state("notes", &"07x".into()), RowSyncState::Synced);
@@ -341,9 +347,9 @@ mod tests {
     fn range_returns_each_mutation_once_in_order() {
         let mut states = states();
         for (seq, key) in [(3, "c"), (1, "a"), (2, "b"), (2, "c"), (9, "z")] {
-            states.add(TableNumber(1), &key.into(), waiting(seq, State::Pending));
+            states.add(TableNumber(1), &key.into(), waiting(seq, MutationState::Pending));
         }
-        states.add(TableNumber(1), &"b".into(), waiting(4, State::Parked));
+        states.add(TableNumber(1), &"b".into(), waiting(4, MutationState::Parked));
         let within = |key: &Value| matches!(key.as_text(), Some("b" | "c"));
         assert_eq!(states.in_table(TableNumber(1), within), vec![Seq(2), Seq(3)]);
     }

@@ -13,4 +13,4 @@ pub mod patch;
 pub(crate) mod removed;
 pub(crate) mod undo;
 
-pub use image::Image;
+pub use image::ServerRow;

@@ -19,7 +19,7 @@ pub(crate) use search::Search;
 
 use crate::engine::Engine;
 use crate::engine::database::{OURS, fault};
-use crate::engine::rows::Image;
+use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::model::{Schema, Table};
 use crate::error::{Error, Result};
@@ -93,7 +93,7 @@ pub(crate) fn lay(
     at: Staging<'_>,
     ranges: &[KeyRange],
     sets: &[RowSet],
-    images: &[Image],
+    images: &[ServerRow],
 ) -> Result<usize> {
     for range in ranges {
         sweep(at, range)?;
@@ -108,7 +108,7 @@ pub(crate) fn lay(
 
 /// Writes the rows of a push response while a snapshot is staged. Inside the transaction of that
 /// response.
-pub(crate) fn acks(at: Staging<'_>, images: &[Image]) -> Result<()> {
+pub(crate) fn acks(at: Staging<'_>, images: &[ServerRow]) -> Result<()> {
     if images.is_empty() || !active(at)? {
         return Ok(());
     }
@@ -199,7 +199,7 @@ fn lay_set(at: Staging<'_>, set: &RowSet) -> Result<usize> {
     })
 }
 
-fn lay_images(at: Staging<'_>, images: &[Image]) -> Result<()> {
+fn lay_images(at: Staging<'_>, images: &[ServerRow]) -> Result<()> {
     for image in images {
         let table = table(at.schema, image.table)?;
         let key = table.key_column().id;

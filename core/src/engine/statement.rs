@@ -11,7 +11,7 @@ use lru::LruCache;
 use rusqlite::{CachedStatement, Connection, Statement};
 
 use crate::engine::capture::guard::Capture;
-use crate::engine::database::authorizer::{Footprint, Gate, TRIGGER_FUNCTIONS};
+use crate::engine::database::authorizer::{Authorizer, Footprint, TRIGGER_FUNCTIONS};
 use crate::engine::database::{OURS, fault};
 use crate::error::{Error, Result};
 use crate::value::Value;
@@ -44,7 +44,7 @@ impl Footprints {
     pub(crate) fn of(
         &mut self,
         conn: &Connection,
-        gate: &Gate,
+        gate: &Authorizer,
         sql: &str,
     ) -> Result<Arc<Footprint>> {
         if let Some((last, footprint)) = &self.last
@@ -72,7 +72,7 @@ impl Footprints {
     /// Compiles a statement of the app without the cache, and returns its footprint.
     pub(crate) fn compile<S>(
         &self,
-        gate: &Gate,
+        gate: &Authorizer,
         sql: &str,
         prepare: impl FnOnce() -> rusqlite::Result<S>,
     ) -> Result<(S, Footprint)> {
@@ -127,7 +127,7 @@ fn is_internal(table: &str) -> bool {
 /// A statement of the app from the cache; the authorizer must be in app mode.
 pub(crate) fn prepare<'c>(
     conn: &'c Connection,
-    gate: &Gate,
+    gate: &Authorizer,
     sql: &str,
 ) -> Result<CachedStatement<'c>> {
     not_one_of_ours(sql)?;
@@ -148,7 +148,7 @@ pub(crate) fn bind(statement: &mut Statement<'_>, params: &[Value]) -> Result<()
 }
 
 /// Translates an error of a statement of the app.
-pub(crate) fn explain(error: rusqlite::Error, gate: &Gate) -> Error {
+pub(crate) fn explain(error: rusqlite::Error, gate: &Authorizer) -> Error {
     if let Some((what, why)) = gate.take_refusal() {
         return Error::Refused { what, why };
     }
@@ -168,7 +168,7 @@ pub(crate) fn explain(error: rusqlite::Error, gate: &Gate) -> Error {
 }
 
 /// Translates a compile error: explains an UPSERT that names more than the key of a synced table.
-fn explain_compile(error: rusqlite::Error, gate: &Gate, footprint: &Footprint) -> Error {
+fn explain_compile(error: rusqlite::Error, gate: &Authorizer, footprint: &Footprint) -> Error {
     let words = error.to_string();
     if footprint.synced && words.contains("ON CONFLICT clause does not match") {
         return Error::Refused {

@@ -14,7 +14,7 @@ use crate::engine::capture::guard::Capture;
 use crate::engine::change::{Origin, Touched};
 use crate::engine::database::authorizer::Footprint;
 use crate::engine::database::{Database, Triggers};
-use crate::engine::queue::{self, Intent, NewMutation, Place};
+use crate::engine::queue::{self, Intent, NewMutation, NextPosition};
 use crate::engine::run::{self, Run};
 use crate::engine::schema::model::Schema;
 use crate::engine::statement::{self, Footprints};
@@ -25,8 +25,8 @@ use crate::value::Value;
 
 /// A transaction of the app; exists while [`Engine::transaction`] runs its closure.
 #[derive(Debug)]
-pub struct Transaction<'a> {
-    pub(crate) parts: Parts<'a>,
+pub struct EngineTransaction<'a> {
+    pub(crate) parts: StatementContext<'a>,
     depth: u32,
     /// Whether a failed statement fails the transaction anyway, so that no savepoint is needed.
     single: bool,
@@ -35,7 +35,7 @@ pub struct Transaction<'a> {
 
 /// What a statement of the app needs of an engine.
 #[derive(Debug)]
-pub(crate) struct Parts<'a> {
+pub(crate) struct StatementContext<'a> {
     pub(crate) db: &'a Database,
     pub(crate) capture: &'a Arc<Capture>,
     pub(crate) schema: &'a Schema,
@@ -59,7 +59,7 @@ impl Engine {
     /// The body's; the transaction was rolled back.
     pub fn transaction<T>(
         &mut self,
-        body: impl FnOnce(&mut Transaction<'_>) -> Result<T>,
+        body: impl FnOnce(&mut EngineTransaction<'_>) -> Result<T>,
     ) -> Result<T> {
         self.local(false, body)
     }
@@ -67,7 +67,7 @@ impl Engine {
     /// A transaction of one statement: if that fails, all of it is rolled back.
     pub(crate) fn single<T>(
         &mut self,
-        body: impl FnOnce(&mut Transaction<'_>) -> Result<T>,
+        body: impl FnOnce(&mut EngineTransaction<'_>) -> Result<T>,
     ) -> Result<T> {
         self.local(true, body)
     }
@@ -75,7 +75,7 @@ impl Engine {
     fn local<T>(
         &mut self,
         single: bool,
-        body: impl FnOnce(&mut Transaction<'_>) -> Result<T>,
+        body: impl FnOnce(&mut EngineTransaction<'_>) -> Result<T>,
     ) -> Result<T> {
         self.in_local_transaction(|engine| {
             let result = engine.within(single, body)?;
@@ -88,9 +88,9 @@ impl Engine {
     pub(crate) fn within<T>(
         &mut self,
         single: bool,
-        body: impl FnOnce(&mut Transaction<'_>) -> Result<T>,
+        body: impl FnOnce(&mut EngineTransaction<'_>) -> Result<T>,
     ) -> Result<T> {
-        let mut tx = Transaction::new(self.parts(), single);
+        let mut tx = EngineTransaction::new(self.parts(), single);
         let result = body(&mut tx)?;
         match &tx.ended {
             Some(ended) => Err(ended.error()),
@@ -107,13 +107,13 @@ impl Engine {
     }
 
     /// Compiles statements without running them; the transaction is rolled back.
-    pub(crate) fn compile_with(&mut self, body: impl FnOnce(&mut Transaction<'_>)) {
-        body(&mut Transaction::new(self.parts(), false));
+    pub(crate) fn compile_with(&mut self, body: impl FnOnce(&mut EngineTransaction<'_>)) {
+        body(&mut EngineTransaction::new(self.parts(), false));
     }
 
-    pub(crate) fn parts(&mut self) -> Parts<'_> {
+    pub(crate) fn parts(&mut self) -> StatementContext<'_> {
         let Self { db, capture, schema, footprints, touched, .. } = self;
-        Parts { db, capture, schema, footprints, touched }
+        StatementContext { db, capture, schema, footprints, touched }
     }
 
     /// Runs the engine's own writes in one transaction: nothing is captured, no rule is checked.
@@ -162,9 +162,9 @@ impl Engine {
         }
         let result = body(open.engine)?;
         open.engine.db.awake()?;
-        death::pass(death::Place::BeforeCommit);
+        death::pass(death::Failpoint::BeforeCommit);
         open.engine.run_ours("COMMIT")?;
-        death::pass(death::Place::AfterCommit);
+        death::pass(death::Failpoint::AfterCommit);
         open.committed = true;
         open.engine.queue.committed();
         if let Some(change) = open.engine.touched.take(origin)
@@ -185,7 +185,7 @@ impl Engine {
     /// Appends the captured changes to the queue as one mutation, in the transaction of the rows:
     /// of plain SQL, or of an action, whose position is already known. Returns its number, unless
     /// nothing was captured.
-    pub(crate) fn flush(&mut self, action: Option<(Place, Intent)>) -> Result<Option<Seq>> {
+    pub(crate) fn flush(&mut self, action: Option<(NextPosition, Intent)>) -> Result<Option<Seq>> {
         let schema_version =
             self.schema.manifest.as_ref().map_or(0, |manifest| manifest.schema_version);
         let recorded = self.capture.compose(schema_version)?;
@@ -231,13 +231,13 @@ impl Drop for Open<'_> {
     }
 }
 
-impl<'a> Transaction<'a> {
-    pub(crate) fn new(parts: Parts<'a>, single: bool) -> Self {
+impl<'a> EngineTransaction<'a> {
+    pub(crate) fn new(parts: StatementContext<'a>, single: bool) -> Self {
         Self { parts, depth: 0, single, ended: None }
     }
 }
 
-impl Transaction<'_> {
+impl EngineTransaction<'_> {
     /// Runs one statement; returns the number of changed rows.
     pub fn execute(&mut self, sql: &str, params: &[Value]) -> Result<usize> {
         self.run(sql, params, |rows, conn| {
@@ -296,7 +296,7 @@ impl Transaction<'_> {
     /// Runs several statements without parameters, in order; stops at the first that fails.
     pub fn execute_batch(&mut self, sql: &str) -> Result<()> {
         self.usable()?;
-        let Parts { db, footprints, capture, touched, .. } = &mut self.parts;
+        let StatementContext { db, footprints, capture, touched, .. } = &mut self.parts;
         let mut run = Run { db, capture, touched, single: false, ended: &mut self.ended };
         let mut batch = rusqlite::Batch::new(db.conn(), sql);
         loop {
@@ -314,7 +314,7 @@ impl Transaction<'_> {
     /// continues.
     pub fn savepoint<T>(
         &mut self,
-        body: impl FnOnce(&mut Transaction<'_>) -> Result<T>,
+        body: impl FnOnce(&mut EngineTransaction<'_>) -> Result<T>,
     ) -> Result<T> {
         let savepoint = self.open_savepoint()?;
         let result = body(self);
@@ -370,7 +370,7 @@ impl Transaction<'_> {
 
     /// What a statement reads and writes.
     pub(crate) fn footprint(&mut self, sql: &str) -> Result<Arc<Footprint>> {
-        let Parts { db, footprints, .. } = &mut self.parts;
+        let StatementContext { db, footprints, .. } = &mut self.parts;
         footprints.of(db.conn(), &db.gate, sql)
     }
 
@@ -381,7 +381,7 @@ impl Transaction<'_> {
         step: impl FnOnce(&mut rusqlite::Rows<'_>, &rusqlite::Connection) -> rusqlite::Result<T>,
     ) -> Result<T> {
         self.usable()?;
-        let Parts { db, footprints, capture, touched, .. } = &mut self.parts;
+        let StatementContext { db, footprints, capture, touched, .. } = &mut self.parts;
         let footprint = footprints.of(db.conn(), &db.gate, sql)?;
         let mut prepared = {
             let _app = db.gate.app();

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{Accepted, InspectedTable, Inspection};
+use super::{AcceptedMutation, InspectedTable, Inspection};
 use crate::client::{Pending, PendingColumn, PendingRow};
 use crate::engine::rows::patch::PatchKind;
 use crate::value::Value;
@@ -62,7 +62,7 @@ fn pending(one: &Pending) -> Json {
     })
 }
 
-fn accepted(one: &Accepted) -> Json {
+fn accepted(one: &AcceptedMutation) -> Json {
     json!({
         "seq": one.seq.0,
         "id": one.id.to_string(),

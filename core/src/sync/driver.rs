@@ -25,16 +25,16 @@ use tokio::sync::{oneshot, watch};
 
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::runtime::{Spawner, Task};
+use crate::runtime::{SpawnedTask, Spawner};
 use crate::slow::{self, SlowPart};
 use crate::sync::session::SessionConfig;
-use crate::sync::status::{FirstSync, State, Status, Transition};
+use crate::sync::status::{FirstSync, Status, SyncState, Transition};
 use crate::sync::token::{Credentials, Keyring};
 use crate::transport::Transport;
 use crate::writer::{Answer, Writer};
 use cycle::Cycle;
 use exchange::{Exchange, WriterExchange};
-use pass::Pass;
+use pass::PassContext;
 pub(crate) use shared::Shared;
 pub use shared::{DriverConfig, Network, Report};
 pub use verdict::Verdict;
@@ -47,7 +47,7 @@ pub struct Driver {
     keyring: Arc<Keyring>,
     /// The loop, before [`Driver::begin`].
     ready: Option<Cycle>,
-    cycle: Option<Task>,
+    cycle: Option<SpawnedTask>,
 }
 
 impl Driver {
@@ -76,7 +76,7 @@ impl Driver {
     ) -> Self {
         let shared = Arc::new(Shared::new(Arc::clone(&host)));
         let keyring = Arc::new(Keyring::new(credentials, spawner.clone()));
-        let pass = Pass {
+        let pass = PassContext {
             shared: Arc::clone(&shared),
             exchange,
             transport,
@@ -208,11 +208,11 @@ impl Driver {
                 let Status { state, first_sync } = status.borrow_and_update().clone();
                 match state {
                     _ if first_sync == FirstSync::Done => return Ok(()),
-                    State::NeedsAuth => return Err(Error::NeedsAuth),
-                    State::UpgradeRequired { message } => {
+                    SyncState::NeedsAuth => return Err(Error::NeedsAuth),
+                    SyncState::UpgradeRequired { message } => {
                         return Err(Error::UpgradeRequired(message));
                     }
-                    State::Stopped => return Err(Error::Shutdown),
+                    SyncState::Stopped => return Err(Error::Shutdown),
                     _ => status.changed().await.map_err(|_| Error::Shutdown)?,
                 }
             }
@@ -246,7 +246,7 @@ impl Driver {
     /// crash.
     pub fn suspend(&self) -> impl Future<Output = ()> + Send + use<> {
         self.shared.wish(|inbox| inbox.suspended = true);
-        self.reached(|state| matches!(state, State::Suspended | State::Stopped))
+        self.reached(|state| matches!(state, SyncState::Suspended | SyncState::Stopped))
     }
 
     /// Continues after the engine is open again: a pass starts immediately.
@@ -260,10 +260,10 @@ impl Driver {
     /// Ends the loop permanently, and completes when it has ended.
     pub fn stop(&self) -> impl Future<Output = ()> + Send + use<> {
         self.shared.wish(|inbox| inbox.stopped = true);
-        self.reached(|state| matches!(state, State::Stopped))
+        self.reached(|state| matches!(state, SyncState::Stopped))
     }
 
-    fn reached<F: Fn(&State) -> bool + Send + Sync + 'static>(
+    fn reached<F: Fn(&SyncState) -> bool + Send + Sync + 'static>(
         &self,
         is_there: F,
     ) -> impl Future<Output = ()> + Send + use<F> {

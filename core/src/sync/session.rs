@@ -19,11 +19,11 @@ use crate::engine::rebase::import;
 use crate::engine::staging::{self, Staging};
 use crate::error::{Error, Result};
 pub use crate::sync::request::{Phase, Request, Response, SessionConfig};
-use crate::sync::rows::answer::{self, Turn};
+use crate::sync::rows::answer::{self, NextStep};
 use crate::sync::rows::{fact, register, schema};
 use crate::sync::subject::Signer;
 pub use pass::{Next, PassReport, Progress};
-use pass::{Pass, Step};
+use pass::{Pass, PassStep};
 use peer::{Peer, unrequested};
 
 /// Exchanges with one server, one request at a time.
@@ -93,19 +93,20 @@ impl Session {
         self.lost(engine)?;
         self.pass.settle_former(engine)?;
         self.follow_reset(engine);
-        if fact::Snapshot::load(engine)?.is_none() && staging::active(Staging::of(engine))? {
+        if fact::SnapshotProgress::load(engine)?.is_none() && staging::active(Staging::of(engine))?
+        {
             staging::clear(Staging::of(engine))?;
         }
         let peer = self.peer.as_mut().filter(|_| self.is_registered);
         let step = match peer {
             Some(peer) if !peer.must_register(engine) => {
                 if engine.schema.manifest.is_some() {
-                    Step::Push
+                    PassStep::Push
                 } else {
-                    Step::Schema
+                    PassStep::Schema
                 }
             }
-            _ => Step::Register,
+            _ => PassStep::Register,
         };
         if let Some(peer) = &mut self.peer {
             peer.start_pass();
@@ -127,22 +128,24 @@ impl Session {
             return Err(Error::Internal("the last request has no answer yet".to_owned()));
         }
         loop {
-            if self.pass.step == Step::Done && import::is_due(engine)? {
-                self.pass.step = Step::Push; // Imported mutations waited for the first sync.
+            if self.pass.step == PassStep::Done && import::is_due(engine)? {
+                self.pass.step = PassStep::Push; // Imported mutations waited for the first sync.
             }
-            if self.pass.step == Step::Push {
+            if self.pass.step == PassStep::Push {
                 self.pass.report.parked += import::settle_all(engine)? as u64;
             }
             match (self.pass.step, &mut self.peer) {
-                (Step::Done, _) => return Ok(Next::Finished(self.pass.finish(engine)?)),
-                (Step::Schema, _) => return Ok(self.send_schema()),
-                (Step::Push | Step::Pull, Some(peer)) => {
+                (PassStep::Done, _) => return Ok(Next::Finished(self.pass.finish(engine)?)),
+                (PassStep::Schema, _) => return Ok(self.send_schema()),
+                (PassStep::Push | PassStep::Pull, Some(peer)) => {
                     if let Some(next) = peer.next(engine, &mut self.pass)? {
                         self.running = matches!(next, Next::Send(_)).then_some(Asked::Peer);
                         return Ok(next);
                     }
                 }
-                (Step::Register | Step::Push | Step::Pull, _) => return self.send_register(engine),
+                (PassStep::Register | PassStep::Push | PassStep::Pull, _) => {
+                    return self.send_register(engine);
+                }
             }
         }
     }
@@ -167,7 +170,7 @@ impl Session {
             }
         };
         match taken {
-            Ok(Turn::Onward) => {
+            Ok(NextStep::Onward) => {
                 self.pass.unanswered = None;
                 Ok(())
             }
@@ -225,7 +228,7 @@ impl Session {
     }
 
     /// Handles the register response, which determines the kind of server.
-    fn registered(&mut self, engine: &mut Engine, answer: RegisterResponse) -> Result<Turn> {
+    fn registered(&mut self, engine: &mut Engine, answer: RegisterResponse) -> Result<NextStep> {
         let same = |ours: &Manifest| {
             ours.schema_version == answer.schema_version && ours.schema_hash == answer.schema_hash
         };
@@ -243,12 +246,12 @@ impl Session {
         let has_current_schema =
             peer.registered(engine, &self.pass.config, &self.who, answer)? && is_same;
         self.is_registered = true;
-        self.pass.step = if has_current_schema { Step::Push } else { Step::Schema };
+        self.pass.step = if has_current_schema { PassStep::Push } else { PassStep::Schema };
         self.named = Some(named);
-        Ok(Turn::Onward)
+        Ok(NextStep::Onward)
     }
 
-    fn take_schema(&mut self, engine: &mut Engine, mut manifest: Manifest) -> Result<Turn> {
+    fn take_schema(&mut self, engine: &mut Engine, mut manifest: Manifest) -> Result<NextStep> {
         let fetched = (manifest.schema_version, &manifest.schema_hash);
         if self.named.as_ref().is_some_and(|(version, hash)| (*version, hash) != fetched) {
             let why = "the schema is not the one that the server named (an old one from a cache?)";
@@ -260,34 +263,34 @@ impl Session {
         }
         self.pass.report.parked += schema::accept(engine, &manifest)? as u64;
         self.pass.search = None;
-        self.pass.step = if peer.is_some() { Step::Push } else { Step::Register };
-        Ok(Turn::Onward)
+        self.pass.step = if peer.is_some() { PassStep::Push } else { PassStep::Register };
+        Ok(NextStep::Onward)
     }
 
     /// Takes another step than planned; nothing of the response was applied.
-    fn turn(&mut self, engine: &mut Engine, turn: Turn, response: &Response) -> Result<()> {
+    fn turn(&mut self, engine: &mut Engine, turn: NextStep, response: &Response) -> Result<()> {
         self.pass.count_turn(turn)?;
         if let Some(peer) = &mut self.peer {
             peer.turned();
         }
         match turn {
-            Turn::Onward => {}
-            Turn::Schema => {
+            NextStep::Onward => {}
+            NextStep::Schema => {
                 // A rebuild drops the cursor: the server must receive it first, because it may be a
                 // restored copy with an unchanged epoch.
                 self.is_registered &= self.peer.as_ref().is_some_and(|peer| !peer.is_extended());
                 self.named = answer::schema_named(response);
-                self.pass.step = Step::Schema;
+                self.pass.step = PassStep::Schema;
             }
-            Turn::Register => {
+            NextStep::Register => {
                 let body: ErrorBody = serde_json::from_slice(&response.body).unwrap_or_default();
                 if response.status != 200 && body.code.as_deref() == Some(code::CLIENT_REPLACED) {
                     register::replaced(engine)?;
                 }
                 self.is_registered = false;
-                self.pass.step = Step::Register;
+                self.pass.step = PassStep::Register;
             }
-            Turn::Smaller => return Err(answer::cannot_be_smaller(response)),
+            NextStep::Smaller => return Err(answer::cannot_be_smaller(response)),
         }
         Ok(())
     }

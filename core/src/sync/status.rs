@@ -18,7 +18,7 @@ const REMEMBERED: usize = 64;
 /// The state of the driver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "state")]
-pub enum State {
+pub enum SyncState {
     /// No attempt yet.
     Idle,
     /// A pass has started: register and schema check.
@@ -26,7 +26,7 @@ pub enum State {
     /// Local mutations are being sent.
     Pushing,
     /// Remote rows are being fetched and applied.
-    Applying(Rows),
+    Applying(SyncedRows),
     /// The server asked to retry later.
     WaitingUntil {
         /// Time of the next attempt.
@@ -71,7 +71,7 @@ pub enum State {
 
 /// The progress of a pull or snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct Rows {
+pub struct SyncedRows {
     /// Rows applied in this pass.
     pub done: u64,
     /// Total number of rows, if the server has reported it.
@@ -109,7 +109,7 @@ impl FirstSync {
 pub struct Status {
     /// The state of the driver.
     #[serde(flatten)]
-    pub state: State,
+    pub state: SyncState,
     /// Whether a first sync has completed.
     pub first_sync: FirstSync,
 }
@@ -121,20 +121,20 @@ pub struct Transition {
     pub at: i64,
     /// The new state.
     #[serde(flatten)]
-    pub state: State,
+    pub state: SyncState,
 }
 
 /// The status, written by the driver and read by others.
 #[derive(Debug)]
-pub(crate) struct Board {
+pub(crate) struct StatusBoard {
     host: Arc<dyn Host>,
     status: watch::Sender<Status>,
     history: Mutex<VecDeque<Transition>>,
 }
 
-impl Board {
+impl StatusBoard {
     pub(crate) fn new(host: Arc<dyn Host>) -> Self {
-        let status = Status { state: State::Idle, first_sync: FirstSync::Absent };
+        let status = Status { state: SyncState::Idle, first_sync: FirstSync::Absent };
         Self { host, status: watch::Sender::new(status), history: Mutex::default() }
     }
 
@@ -151,7 +151,7 @@ impl Board {
         self.history.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
-    pub(crate) fn set(&self, state: State) {
+    pub(crate) fn set(&self, state: SyncState) {
         // Progress within a state is published, but is no transition.
         let changed = self.status.borrow().state != state;
         if changed && discriminant(&self.status.borrow().state) != discriminant(&state) {
@@ -177,44 +177,48 @@ impl Board {
 mod tests {
     use std::sync::Arc;
 
-    use super::{Board, FirstSync, REMEMBERED, Rows, State};
+    use super::{FirstSync, REMEMBERED, StatusBoard, SyncState, SyncedRows};
     use crate::host::TestHost;
 
     #[test]
     fn board_keeps_the_last_transitions_without_progress() {
-        let board = Board::new(Arc::new(TestHost::new(1)));
+        let board = StatusBoard::new(Arc::new(TestHost::new(1)));
         for round in 0..100 {
-            board.set(State::Connecting);
+            board.set(SyncState::Connecting);
             for done in 0..10 {
-                board.set(State::Applying(Rows { done, total: Some(10), rows_per_second: 1 }));
+                board.set(SyncState::Applying(SyncedRows {
+                    done,
+                    total: Some(10),
+                    rows_per_second: 1,
+                }));
             }
-            board.set(State::UpToDate { since: round });
+            board.set(SyncState::UpToDate { since: round });
         }
         let history = board.history();
         assert_eq!(history.len(), REMEMBERED);
-        assert_eq!(history.last().unwrap().state, State::UpToDate { since: 99 });
+        assert_eq!(history.last().unwrap().state, SyncState::UpToDate { since: 99 });
         assert!(history.windows(2).all(|pair| pair[0].at < pair[1].at));
         assert!(history.windows(3).all(|three| three[0].state != three[1].state));
     }
 
     #[test]
     fn watchers_are_notified_of_changes_only() {
-        let board = Board::new(Arc::new(TestHost::new(1)));
+        let board = StatusBoard::new(Arc::new(TestHost::new(1)));
         let mut watch = board.watch();
-        board.set(State::Idle);
+        board.set(SyncState::Idle);
         board.set_first_sync(FirstSync::Absent);
         assert!(!watch.has_changed().unwrap());
         board.set_first_sync(FirstSync::Partial);
         assert!(watch.has_changed().unwrap());
         assert_eq!(watch.borrow_and_update().first_sync, FirstSync::Partial);
-        board.set(State::NeedsAuth);
+        board.set(SyncState::NeedsAuth);
         assert!(watch.has_changed().unwrap());
     }
 
     #[test]
     fn status_serializes_for_a_diagnosis() {
-        let board = Board::new(Arc::new(TestHost::new(1)));
-        board.set(State::Applying(Rows { done: 3, total: None, rows_per_second: 7 }));
+        let board = StatusBoard::new(Arc::new(TestHost::new(1)));
+        board.set(SyncState::Applying(SyncedRows { done: 3, total: None, rows_per_second: 7 }));
         let json = serde_json::to_string(&board.now()).unwrap();
         let expected = r#"{"state":"applying","done":3,"total":null,"rows_per_second":7,"first_sync":"absent"}"#;
         assert_eq!(json, expected);

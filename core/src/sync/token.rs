@@ -55,7 +55,7 @@ pub struct TokenError(pub String);
 #[derive(Clone)]
 pub enum Credentials {
     /// No credentials: a gateway in front of the server identifies the user.
-    Nobody,
+    Absent,
     /// `X-User-ID`, which a server accepts on loopback in development only.
     User(String),
     /// A bearer token of the app.
@@ -65,7 +65,7 @@ pub enum Credentials {
 impl fmt::Debug for Credentials {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
-            Self::Nobody => "Nobody",
+            Self::Absent => "Absent",
             Self::User(_) => "User(..)",
             Self::Tokens(_) => "Tokens(..)",
         })
@@ -110,7 +110,7 @@ impl Keyring {
     /// without a request if no user is signed in, or nothing changed since the refusal.
     pub(crate) async fn begin(&self) -> Result<Option<Header>> {
         let provider = match &self.credentials {
-            Credentials::Nobody => return Ok(None),
+            Credentials::Absent => return Ok(None),
             Credentials::User(user) => return Ok(Some((USER_HEADER.into(), user.clone()))),
             Credentials::Tokens(provider) => provider,
         };
@@ -345,7 +345,7 @@ pub(crate) mod tests {
         let used = keyring.begin().await.unwrap();
         assert_eq!(used, Some((USER_HEADER.into(), "ana".into())));
         assert_eq!(keyring.renewed(used.as_ref(), true).await.unwrap(), None);
-        assert_eq!(signed(Credentials::Nobody).begin().await.unwrap(), None);
+        assert_eq!(signed(Credentials::Absent).begin().await.unwrap(), None);
     }
 
     #[tokio::test]
@@ -365,7 +365,7 @@ pub(crate) mod tests {
             let expected = user.map_or(Signer::Unknown, |user| Signer::User(user.to_owned()));
             assert_eq!(keyring.signer(Some(&bearer(token))).await.unwrap(), expected, "{token}");
         }
-        let unsigned = signed(Credentials::Nobody);
+        let unsigned = signed(Credentials::Absent);
         assert_eq!(unsigned.signer(None).await.unwrap(), Signer::Unsigned);
         let fixed = signed(Credentials::User("ana".into()));
         let header = fixed.begin().await.unwrap();

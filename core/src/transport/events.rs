@@ -57,12 +57,12 @@ impl EventStream {
 mod tests {
     use bytes::Bytes;
     use futures_util::{StreamExt, stream};
-    use rejoin_protocol::wire::event::{Event, Hello, PING as COMMENT};
+    use rejoin_protocol::wire::event::{Event, HelloEvent, PING as COMMENT};
 
     use super::{EventStream, IDLE, PING};
 
     fn hello() -> Event {
-        Event::Hello(Hello { epoch: "e".into() })
+        Event::Hello(HelloEvent { epoch: "e".into() })
     }
 
     #[tokio::test(start_paused = true)]

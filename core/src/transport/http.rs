@@ -20,7 +20,7 @@ use rustls::crypto::ring;
 use super::error::TransportError;
 use super::events::EventStream;
 use super::exchange::{HttpRequest, HttpResponse, Transport};
-use crate::death::{self, Place};
+use crate::death::{self, Failpoint};
 use crate::error::{Error, Result};
 
 /// Default limit of the decompressed response size: 64 MiB.
@@ -82,7 +82,7 @@ impl Transport for HttpTransport {
         let begun = self.begin(request);
         async move {
             let answer = within(timeout, begun?.send()).await?;
-            death::pass(Place::RequestSent);
+            death::pass(Failpoint::RequestSent);
             let status = answer.status().as_u16();
             let headers = headers_of(&answer);
             let body = whole(answer, timeout, limit).await?;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
-use rejoin_protocol::wire::event::{Event, Hello};
+use rejoin_protocol::wire::event::{Event, HelloEvent};
 use tokio::sync::broadcast;
 
 use super::error::TransportError;
@@ -208,7 +208,7 @@ impl Transport for MemoryTransport {
                 Some(Fault::Html) => return Err(TransportError::Status(404)),
                 Some(_) => return Err(TransportError::Lost("fault".into())),
             }
-            let hello = Event::Hello(Hello::default()).to_text();
+            let hello = Event::Hello(HelloEvent::default()).to_text();
             let hello = stream::iter([Ok(Bytes::from(hello))]);
             let rest = stream::unfold(receiver, |mut receiver| async move {
                 loop {

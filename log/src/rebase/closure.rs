@@ -35,11 +35,13 @@ pub(super) fn reach(steps: &Steps, change: &Change, everything: bool) -> BTreeSe
     }
     let put = change.put.iter().map(|(step, named)| (*step, &former(steps, step) | named));
     for (key, rows) in beginnings(steps, change).into_iter().chain(put) {
-        Reach::of_rows(steps, &key, &rows).for_each(|step| take(step, &mut reached, &mut open));
+        ReachedSteps::of_rows(steps, &key, &rows)
+            .for_each(|step| take(step, &mut reached, &mut open));
     }
     while let Some(step) = open.pop() {
         let Some(footprint) = steps.get(&step) else { continue };
-        Reach::of(steps, &step, footprint).for_each(|later| take(later, &mut reached, &mut open));
+        ReachedSteps::of(steps, &step, footprint)
+            .for_each(|later| take(later, &mut reached, &mut open));
     }
     reached
 }
@@ -51,9 +53,9 @@ fn take(step: Key, reached: &mut BTreeSet<Key>, open: &mut Vec<Key>) {
 }
 
 /// The later steps that one step reaches.
-pub(super) struct Reach;
+pub(super) struct ReachedSteps;
 
-impl Reach {
+impl ReachedSteps {
     /// Later steps that name its rows or read their tables. For a replay also those that wrote a
     /// table which it reads or writes: when it runs again, it must not see them.
     pub(super) fn of<'a>(

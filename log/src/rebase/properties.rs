@@ -12,11 +12,11 @@ use super::super::handler::{Context, Draft, Handlers, Stop};
 use super::super::ids::Name;
 use super::super::key::Key;
 use super::super::replica::memory::MemoryReplica;
-use super::super::row::{Image, RowName};
-use super::super::store::{Rows, StoreError, Table};
-use super::{Change, Footprint, Laid, Ledger, Steps, Undo, rebase};
+use super::super::row::{LogRow, RowName};
+use super::super::store::{LogRows, StoreError, Table};
+use super::{AppliedStep, Change, Footprint, Ledger, Steps, Undo, rebase};
 
-type RowMap = BTreeMap<RowName, Image>;
+type RowMap = BTreeMap<RowName, LogRow>;
 
 /// A step: an own action, or recorded effects.
 #[derive(Debug, Clone, Default)]
@@ -45,14 +45,14 @@ impl World {
         found.cloned().unwrap_or_default()
     }
 
-    fn outcome(&self, effects: &Effects) -> BTreeMap<RowName, Option<Image>> {
+    fn outcome(&self, effects: &Effects) -> BTreeMap<RowName, Option<LogRow>> {
         effects
             .iter()
             .map(|(row, effect)| (row.clone(), effect.on(self.at(row).as_ref())))
             .collect()
     }
 
-    fn at(&self, row: &RowName) -> Option<Image> {
+    fn at(&self, row: &RowName) -> Option<LogRow> {
         self.rows.row(row).unwrap()
     }
 
@@ -73,11 +73,11 @@ impl World {
 impl Ledger for World {
     type Error = StoreError;
 
-    fn row(&self, row: &RowName) -> Result<Option<Image>, StoreError> {
+    fn row(&self, row: &RowName) -> Result<Option<LogRow>, StoreError> {
         self.rows.row(row)
     }
 
-    fn put_row(&mut self, row: &RowName, image: Option<&Image>) -> Result<(), StoreError> {
+    fn put_row(&mut self, row: &RowName, image: Option<&LogRow>) -> Result<(), StoreError> {
         self.rows.put_row(row, image)
     }
 
@@ -85,7 +85,7 @@ impl Ledger for World {
         Ok(self.former[key].undo.clone())
     }
 
-    fn lay(&mut self, key: &Key, run: bool) -> Result<Laid, StoreError> {
+    fn lay(&mut self, key: &Key, run: bool) -> Result<AppliedStep, StoreError> {
         let mut step = self.step(key);
         if run {
             self.run(&mut step, key);
@@ -103,7 +103,7 @@ impl Ledger for World {
         let rows = step.effects.rows();
         let footprint = Footprint { rows, tables: step.tables.clone() };
         self.laid.insert(*key, step);
-        Ok(Laid { writes: writes.into_iter().collect(), footprint, changed })
+        Ok(AppliedStep { writes: writes.into_iter().collect(), footprint, changed })
     }
 
     fn keep_undo(&mut self, key: &Key, undo: Undo) -> Result<(), StoreError> {
@@ -146,7 +146,7 @@ impl History {
         history
     }
 
-    fn image(&mut self, text: &str) -> Image {
+    fn image(&mut self, text: &str) -> LogRow {
         image(self.one_of(&["a", "b"]), text).with(&columns("number", self.rng.i64(0..2)))
     }
 

@@ -4,17 +4,17 @@
 use std::collections::BTreeMap;
 
 use super::super::effect::Effects;
-use super::super::fold::{Laid, lay};
+use super::super::fold::{AppliedEffect, lay};
 use super::super::ids::Buckets;
 use super::super::key::Key;
 use super::super::rebase::Change;
-use super::super::row::{Image, RowName};
+use super::super::row::{LogRow, RowName};
 use super::super::store::StoreError;
 use super::Replica;
 use super::store::{Counted, ReplicaStore};
 
 /// Rows by name.
-pub type RowMap = BTreeMap<RowName, Image>;
+pub type RowMap = BTreeMap<RowName, LogRow>;
 
 impl<S: ReplicaStore> Replica<S> {
     /// The rows at the horizon: the state after undoing all steps.
@@ -55,8 +55,8 @@ impl<S: ReplicaStore> Replica<S> {
         put_all(rows, effects, |row, before, after| {
             let Some(effect) = effects.get(row) else { return after };
             match lay(row, effect, before.as_ref(), write_set, &*self.placement) {
-                Laid::Row(after) => after,
-                Laid::Void => before,
+                AppliedEffect::Row(after) => after,
+                AppliedEffect::Void => before,
             }
         });
     }
@@ -80,7 +80,7 @@ impl<S: ReplicaStore> Replica<S> {
 fn put_all(
     rows: &mut RowMap,
     effects: &Effects,
-    apply: impl Fn(&RowName, Option<Image>, Option<Image>) -> Option<Image>,
+    apply: impl Fn(&RowName, Option<LogRow>, Option<LogRow>) -> Option<LogRow>,
 ) {
     for (row, effect) in effects.iter() {
         let before = rows.get(row).cloned();

@@ -9,8 +9,8 @@ use super::super::entry::{Content, Revision};
 use super::super::fixture::{author, buckets, entry, image, intent, plain, row};
 use super::super::ids::{Epoch, Name};
 use super::super::key::Key;
-use super::super::message::{Cursor, Held, Standing, Whole};
-use super::store::{Authority, Facts, Judged, Own, Record, ReplicaStore, Shown};
+use super::super::message::{Cursor, EpochStamp, FullEntry, Held};
+use super::store::{Authority, AuthorityEntry, Facts, OwnEntry, Record, ReplicaStore, Shown};
 
 /// Defines the tests for a store: `replica_store_contract!(MemoryReplica::default());`
 macro_rules! replica_store_contract {
@@ -39,8 +39,8 @@ fn key(number: u64) -> Key {
     Key { millis: number, counter: 0, author: author(1), id: entry(number.into()) }
 }
 
-fn own() -> Own {
-    Own {
+fn own() -> OwnEntry {
+    OwnEntry {
         time: 5,
         intent: Some(intent("append r0 x")),
         effects: plain("r0", Effect::Delete),
@@ -60,7 +60,7 @@ pub(crate) fn facts_are_there_once_set(store: &mut dyn ReplicaStore) {
     let mut facts = Facts { clock, ..Facts::new(author(1)) };
     store.set_facts(&facts).unwrap();
     assert_eq!(store.facts().unwrap().as_ref(), Some(&facts));
-    facts.standing = Some(Standing { epoch, membership: 2 });
+    facts.standing = Some(EpochStamp { epoch, membership: 2 });
     facts.buckets = Some(buckets("a b"));
     (facts.cursor, facts.horizon, facts.number) = (Cursor(9), key(4), 6);
     (facts.needs_snapshot, facts.copied) = (false, true);
@@ -98,11 +98,11 @@ pub(crate) fn a_record_is_kept_whole(store: &mut dyn ReplicaStore) {
     let held = Held { revision: Revision(1), write_set: buckets("a"), refereed: true };
     let content =
         Content { revision: Revision(1), effects: effects.clone(), write_set: buckets("b") };
-    let whole = Whole { time: 3, intent: None, content, version: 4 };
+    let whole = FullEntry { time: 3, intent: None, content, version: 4 };
     let mut record = Record::new(key(1));
     record.item = Some(Shown { effects: effects.clone(), held: Some(held) });
     record.own = Some(own());
-    record.judged = Some(Judged { whole, effects, tables: BTreeSet::new() });
+    record.authority = Some(AuthorityEntry { whole, effects, tables: BTreeSet::new() });
     record.undo = vec![(row("r0"), None), (row("r1"), Some(image("a", "x")))];
     store.put_record(entry(1), &Record::new(key(1))).unwrap();
     store.put_record(entry(1), &record).unwrap();

@@ -8,20 +8,20 @@ use super::super::key::Key;
 use super::super::rebase::{Change, rebase};
 use super::super::row::RowName;
 use super::super::store::StoreError;
-use super::ledger::Work;
+use super::ledger::ReplicaRebase;
 use super::store::{Facts, Record, ReplicaStore};
-use super::{Event, Replica};
+use super::{Replica, ReplicaEvent};
 
 /// The new records (`None`: removed), and the resulting change of the steps.
 #[derive(Debug)]
-pub(super) struct Edit {
+pub(super) struct RecordEdit {
     pub(super) facts: Facts,
     pub(super) change: Change,
     pub(super) records: BTreeMap<EntryId, Option<Record>>,
-    pub(super) events: Vec<Event>,
+    pub(super) events: Vec<ReplicaEvent>,
 }
 
-impl Edit {
+impl RecordEdit {
     /// Sets or removes a record, and records the change of its step.
     ///
     /// `former` is the record in the store; an edit may set a record several times.
@@ -69,13 +69,17 @@ fn differ(old: &Record, new: &Record) -> bool {
 }
 
 impl<S: ReplicaStore> Replica<S> {
-    pub(super) fn edit(&self) -> Edit {
+    pub(super) fn edit(&self) -> RecordEdit {
         let (change, records) = (Change::default(), BTreeMap::new());
-        Edit { facts: self.facts.clone(), change, records, events: Vec::new() }
+        RecordEdit { facts: self.facts.clone(), change, records, events: Vec::new() }
     }
 
     /// A record, including the changes of the edit.
-    pub(super) fn edited(&self, edit: &Edit, id: EntryId) -> Result<Option<Record>, StoreError> {
+    pub(super) fn edited(
+        &self,
+        edit: &RecordEdit,
+        id: EntryId,
+    ) -> Result<Option<Record>, StoreError> {
         match edit.records.get(&id) {
             Some(record) => Ok(record.clone()),
             None => self.store.record(id),
@@ -85,7 +89,7 @@ impl<S: ReplicaStore> Replica<S> {
     /// Sets a record in an edit.
     pub(super) fn set(
         &self,
-        edit: &mut Edit,
+        edit: &mut RecordEdit,
         id: EntryId,
         record: Option<Record>,
     ) -> Result<(), StoreError> {
@@ -94,8 +98,8 @@ impl<S: ReplicaStore> Replica<S> {
     }
 
     /// Applies an edit: rebases, and saves the records and the facts.
-    pub(super) fn commit(&mut self, edit: Edit) -> Result<(), StoreError> {
-        let Edit { facts, mut change, records, mut events } = edit;
+    pub(super) fn commit(&mut self, edit: RecordEdit) -> Result<(), StoreError> {
+        let RecordEdit { facts, mut change, records, mut events } = edit;
         self.events.append(&mut events);
         let former_buckets = std::mem::replace(&mut self.facts, facts).buckets;
         if former_buckets != self.facts.buckets {
@@ -105,7 +109,7 @@ impl<S: ReplicaStore> Replica<S> {
         }
         let mut applied = BTreeMap::new();
         if !change.is_empty() {
-            let mut work = Work {
+            let mut work = ReplicaRebase {
                 store: &mut self.store,
                 handlers: &*self.handlers,
                 placement: &*self.placement,

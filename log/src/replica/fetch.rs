@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use super::super::effect::Effects;
 use super::super::ids::{Buckets, EntryId};
 use super::super::key::Key;
-use super::super::message::{Fetch, Fetched, Held, Item, Page, Seen, Whole};
+use super::super::message::{Fetch, Fetched, FullEntry, Held, Item, Page, ViewedEntry};
 use super::super::row::RowName;
 use super::super::store::StoreError;
-use super::edit::Edit;
-use super::store::{Authority, Judged, Own, Record, ReplicaStore, Shown};
-use super::{Event, Replica};
+use super::edit::RecordEdit;
+use super::store::{Authority, AuthorityEntry, OwnEntry, Record, ReplicaStore, Shown};
+use super::{Replica, ReplicaEvent};
 
 impl<S: ReplicaStore> Replica<S> {
     /// The next fetch request; `None` while a snapshot is needed.
@@ -55,7 +55,7 @@ impl<S: ReplicaStore> Replica<S> {
     }
 
     /// Applies the server's view of an entry.
-    pub(super) fn take(&self, edit: &mut Edit, seen: &Seen) -> Result<(), StoreError> {
+    pub(super) fn take(&self, edit: &mut RecordEdit, seen: &ViewedEntry) -> Result<(), StoreError> {
         edit.facts.clock.observe(&seen.key);
         let old = self.edited(edit, seen.id)?;
         let mut record = old.unwrap_or(Record::new(seen.key));
@@ -70,7 +70,7 @@ impl<S: ReplicaStore> Replica<S> {
             (Some(_), None) => {
                 // A copy of this database published it under its own author id.
                 record.own = None;
-                edit.events.push(Event::TakenOver { id: seen.id });
+                edit.events.push(ReplicaEvent::TakenOver { id: seen.id });
             }
             (Some(own), Some(held)) => {
                 edit.facts.copied |= held.revision > own.revision;
@@ -93,7 +93,7 @@ impl<S: ReplicaStore> Replica<S> {
     /// earlier page, when that did not matter yet, or where the author cannot see them. Second
     /// case: these are the first items after a change of membership, and some of its effects were
     /// void, because a row in several buckets is readable before it is writable.
-    fn turned(&self, record: &Record, showed: Option<&Effects>, edit: &Edit) -> bool {
+    fn turned(&self, record: &Record, showed: Option<&Effects>, edit: &RecordEdit) -> bool {
         let (Some(own), Some(Shown { effects, held: Some(held) })) = (&record.own, &record.item)
         else {
             return false;
@@ -105,7 +105,7 @@ impl<S: ReplicaStore> Replica<S> {
     }
 
     /// Removes an entry that has no visible effects any more.
-    fn take_gone(&self, edit: &mut Edit, id: EntryId) -> Result<(), StoreError> {
+    fn take_gone(&self, edit: &mut RecordEdit, id: EntryId) -> Result<(), StoreError> {
         let Some(mut record) = self.edited(edit, id)? else { return Ok(()) };
         record.item = None;
         let record = record.own.is_some().then_some(record);
@@ -129,8 +129,8 @@ impl<S: ReplicaStore> Replica<S> {
             if let Some(own) = &mut record.own {
                 own.authority = Authority::Frozen;
             }
-            if let Some(judged) = &mut record.judged {
-                judged.effects = judged.whole.content.effects.clone();
+            if let Some(authority) = &mut record.authority {
+                authority.effects = authority.whole.content.effects.clone();
             }
             settled.push((id, record.key, record.named()));
             self.set(&mut finality, id, Some(record))?;
@@ -153,7 +153,7 @@ impl<S: ReplicaStore> Replica<S> {
 }
 
 /// Stores the server's state of an own entry, whose author is a member of these buckets.
-fn acknowledge(own: &mut Own, seen: &Seen, held: &Held, buckets: Option<&Buckets>) {
+fn acknowledge(own: &mut OwnEntry, seen: &ViewedEntry, held: &Held, buckets: Option<&Buckets>) {
     own.acknowledged = own.acknowledged.max(Some(held.revision));
     let left = buckets.is_some_and(|buckets| !held.write_set.within(buckets));
     if held.refereed {
@@ -176,15 +176,16 @@ fn acknowledge(own: &mut Own, seen: &Seen, held: &Held, buckets: Option<&Buckets
 
 /// Takes an entry as the referee. A new entry, or one whose content is not the referee's last
 /// correction, is run.
-fn take_whole(edit: &mut Edit, record: &mut Record, whole: &Whole) {
+fn take_whole(edit: &mut RecordEdit, record: &mut Record, whole: &FullEntry) {
     let content = &whole.content;
-    let previous = record.judged.take().filter(|judged| {
-        judged.effects == content.effects && judged.whole.content.write_set == content.write_set
+    let previous = record.authority.take().filter(|authority| {
+        authority.effects == content.effects
+            && authority.whole.content.write_set == content.write_set
     });
     if previous.is_none() && whole.intent.is_some() {
         edit.change.run.insert(record.key);
     }
-    let tables = previous.map(|judged| judged.tables).unwrap_or_default();
+    let tables = previous.map(|authority| authority.tables).unwrap_or_default();
     let effects = content.effects.clone();
-    record.judged = Some(Judged { whole: whole.clone(), effects, tables });
+    record.authority = Some(AuthorityEntry { whole: whole.clone(), effects, tables });
 }

@@ -3,7 +3,7 @@
 use super::super::ids::AuthorId;
 use super::super::store::StoreError;
 use super::store::{Authority, ReplicaStore};
-use super::{Event, Replica};
+use super::{Replica, ReplicaEvent};
 
 impl<S: ReplicaStore> Replica<S> {
     /// Whether the feed has shown that another database uses this author id. Nothing is published
@@ -32,7 +32,7 @@ impl<S: ReplicaStore> Replica<S> {
             } else {
                 record.key = edit.facts.clock.stamp(wall, author, id);
                 edit.change.run.extend(record.is_replay().then_some(record.key));
-                edit.events.push(Event::Rekeyed { id });
+                edit.events.push(ReplicaEvent::Rekeyed { id });
             }
             self.set(&mut edit, id, Some(record))?;
         }

@@ -2,19 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::fold::{Laid as Outcome, lay};
+use super::super::fold::{AppliedEffect as Outcome, lay};
 use super::super::handler::Handlers;
 use super::super::ids::{Buckets, EntryId};
 use super::super::key::Key;
-use super::super::rebase::{Laid, Ledger, Undo};
-use super::super::row::{Image, Placement, RowName};
+use super::super::rebase::{AppliedStep, Ledger, Undo};
+use super::super::row::{LogRow, Placement, RowName};
 use super::super::store::StoreError;
-use super::Event;
+use super::ReplicaEvent;
 use super::store::{Counted, Record, ReplicaStore};
 
 /// A running rebase of a replica. The store holds the old records, this the new ones.
 #[derive(Debug)]
-pub(super) struct Work<'a, S> {
+pub(super) struct ReplicaRebase<'a, S> {
     pub(super) store: &'a mut S,
     pub(super) handlers: &'a dyn Handlers,
     pub(super) placement: &'a dyn Placement,
@@ -25,11 +25,11 @@ pub(super) struct Work<'a, S> {
     pub(super) edited: &'a BTreeMap<EntryId, Option<Record>>,
     /// These records, and the ones applied since.
     pub(super) records: BTreeMap<EntryId, Record>,
-    pub(super) events: Vec<Event>,
+    pub(super) events: Vec<ReplicaEvent>,
     pub(super) runs: u64,
 }
 
-impl<S: ReplicaStore> Work<'_, S> {
+impl<S: ReplicaStore> ReplicaRebase<'_, S> {
     /// The new record of an entry.
     fn record(&self, id: EntryId) -> Result<Record, StoreError> {
         if let Some(record) = self.records.get(&id) {
@@ -52,7 +52,7 @@ impl<S: ReplicaStore> Work<'_, S> {
         &self,
         counted: Option<Counted<'_>>,
         buckets: Option<&Buckets>,
-    ) -> Result<BTreeMap<RowName, Option<Image>>, StoreError> {
+    ) -> Result<BTreeMap<RowName, Option<LogRow>>, StoreError> {
         let mut after = BTreeMap::new();
         let (effects, write_set) = match counted {
             None => return Ok(after),
@@ -79,8 +79,8 @@ impl<S: ReplicaStore> Work<'_, S> {
     /// The rows that differ between two outcomes.
     pub(super) fn differing(
         &self,
-        left: &BTreeMap<RowName, Option<Image>>,
-        right: &BTreeMap<RowName, Option<Image>>,
+        left: &BTreeMap<RowName, Option<LogRow>>,
+        right: &BTreeMap<RowName, Option<LogRow>>,
     ) -> Result<BTreeSet<RowName>, StoreError> {
         let mut rows = BTreeSet::new();
         for row in left.keys().chain(right.keys()) {
@@ -97,14 +97,14 @@ impl<S: ReplicaStore> Work<'_, S> {
     }
 }
 
-impl<S: ReplicaStore> Ledger for Work<'_, S> {
+impl<S: ReplicaStore> Ledger for ReplicaRebase<'_, S> {
     type Error = StoreError;
 
-    fn row(&self, row: &RowName) -> Result<Option<Image>, StoreError> {
+    fn row(&self, row: &RowName) -> Result<Option<LogRow>, StoreError> {
         self.store.row(row)
     }
 
-    fn put_row(&mut self, row: &RowName, image: Option<&Image>) -> Result<(), StoreError> {
+    fn put_row(&mut self, row: &RowName, image: Option<&LogRow>) -> Result<(), StoreError> {
         self.store.put_row(row, image)
     }
 
@@ -113,7 +113,7 @@ impl<S: ReplicaStore> Ledger for Work<'_, S> {
         Ok(self.store.record(step.id)?.ok_or_else(|| missing(step.id))?.undo)
     }
 
-    fn lay(&mut self, step: &Key, run: bool) -> Result<Laid, StoreError> {
+    fn lay(&mut self, step: &Key, run: bool) -> Result<AppliedStep, StoreError> {
         let mut record = self.record(step.id)?;
         let ran = run && record.is_replay();
         if ran {
@@ -131,7 +131,7 @@ impl<S: ReplicaStore> Ledger for Work<'_, S> {
         };
         let footprint = record.footprint();
         self.records.insert(step.id, record);
-        Ok(Laid { writes: after.into_iter().collect(), footprint, changed })
+        Ok(AppliedStep { writes: after.into_iter().collect(), footprint, changed })
     }
 
     fn keep_undo(&mut self, step: &Key, undo: Undo) -> Result<(), StoreError> {

@@ -5,26 +5,26 @@ use std::collections::BTreeMap;
 
 use super::super::ids::{EntryId, Name};
 use super::super::key::Key;
-use super::super::row::{Image, RowName};
-use super::super::store::{Rows, StoreError, Table};
+use super::super::row::{LogRow, RowName};
+use super::super::store::{LogRows, StoreError, Table};
 use super::store::{Facts, Record, ReplicaStore};
 
 /// Keeps everything in trees. Never fails.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryReplica {
     facts: Option<Facts>,
-    rows: BTreeMap<RowName, Image>,
+    rows: BTreeMap<RowName, LogRow>,
     records: BTreeMap<EntryId, Record>,
     keys: BTreeMap<Key, EntryId>,
     own: BTreeMap<Key, EntryId>,
 }
 
-impl Rows for MemoryReplica {
-    fn row(&self, row: &RowName) -> Result<Option<Image>, StoreError> {
+impl LogRows for MemoryReplica {
+    fn row(&self, row: &RowName) -> Result<Option<LogRow>, StoreError> {
         Ok(self.rows.get(row).cloned())
     }
 
-    fn table(&self, table: &Name) -> Result<Vec<(RowName, Image)>, StoreError> {
+    fn table(&self, table: &Name) -> Result<Vec<(RowName, LogRow)>, StoreError> {
         let first = RowName { table: table.clone(), id: Name::from("") };
         let rows = self.rows.range(first..).take_while(|(row, _)| row.table == *table);
         Ok(rows.map(|(row, image)| (row.clone(), image.clone())).collect())
@@ -32,7 +32,7 @@ impl Rows for MemoryReplica {
 }
 
 impl Table for MemoryReplica {
-    fn put_row(&mut self, row: &RowName, image: Option<&Image>) -> Result<(), StoreError> {
+    fn put_row(&mut self, row: &RowName, image: Option<&LogRow>) -> Result<(), StoreError> {
         match image {
             Some(image) => self.rows.insert(row.clone(), image.clone()),
             None => self.rows.remove(row),
@@ -40,7 +40,7 @@ impl Table for MemoryReplica {
         Ok(())
     }
 
-    fn all_rows(&self) -> Result<Vec<(RowName, Image)>, StoreError> {
+    fn all_rows(&self) -> Result<Vec<(RowName, LogRow)>, StoreError> {
         Ok(self.rows.iter().map(|(row, image)| (row.clone(), image.clone())).collect())
     }
 }

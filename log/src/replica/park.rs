@@ -5,27 +5,27 @@ use super::super::key::Key;
 use super::super::store::StoreError;
 use super::store::{Authority, Record, ReplicaStore};
 use super::write::Written;
-use super::{LogError, Replica, Standing};
+use super::{LogError, PendingEntry, Replica};
 
 impl<S: ReplicaStore> Replica<S> {
     /// Own entries whose newest revision is not on the server, in key order.
-    pub fn pending(&self) -> Result<Vec<Standing>, StoreError> {
+    pub fn pending(&self) -> Result<Vec<PendingEntry>, StoreError> {
         self.listed(Record::is_pending)
     }
 
     /// Own entries that the server denied, in key order.
-    pub fn parked(&self) -> Result<Vec<Standing>, StoreError> {
+    pub fn parked(&self) -> Result<Vec<PendingEntry>, StoreError> {
         self.listed(is_parked)
     }
 
-    fn listed(&self, predicate: impl Fn(&Record) -> bool) -> Result<Vec<Standing>, StoreError> {
+    fn listed(&self, predicate: impl Fn(&Record) -> bool) -> Result<Vec<PendingEntry>, StoreError> {
         let mut list = Vec::new();
         for id in self.store.own_ids()? {
             let record = self.store.record(id)?.filter(&predicate);
             if let Some(Record { key, own: Some(own), .. }) = record {
                 let (revision, acknowledged, succeeded) =
                     (own.revision, own.acknowledged, own.succeeded);
-                list.push(Standing { id, key, revision, acknowledged, succeeded });
+                list.push(PendingEntry { id, key, revision, acknowledged, succeeded });
             }
         }
         Ok(list)

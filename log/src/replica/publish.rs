@@ -5,9 +5,9 @@ use super::super::ids::EntryId;
 use super::super::key::Key;
 use super::super::message::{Outcome, Publish, Published, Verdict};
 use super::super::store::StoreError;
-use super::edit::Edit;
-use super::store::{Authority, Own, Record, ReplicaStore};
-use super::{Event, Replica};
+use super::edit::RecordEdit;
+use super::store::{Authority, OwnEntry, Record, ReplicaStore};
+use super::{Replica, ReplicaEvent};
 use rejoin_protocol::mutant::{self, Mutant};
 
 impl<S: ReplicaStore> Replica<S> {
@@ -52,7 +52,7 @@ impl<S: ReplicaStore> Replica<S> {
                 edit.facts.copied |= *last > answer.number;
                 edit.facts.number = edit.facts.number.max(*last);
             }
-            Outcome::Judged(verdicts) => {
+            Outcome::Verdicts(verdicts) => {
                 for (id, verdict) in verdicts {
                     self.take_verdict(&mut edit, *id, verdict, wall)?;
                 }
@@ -63,7 +63,7 @@ impl<S: ReplicaStore> Replica<S> {
 
     fn take_verdict(
         &mut self,
-        edit: &mut Edit,
+        edit: &mut RecordEdit,
         id: EntryId,
         verdict: &Verdict,
         wall: u64,
@@ -92,11 +92,11 @@ impl<S: ReplicaStore> Replica<S> {
             }
             Verdict::Denied if own.acknowledged.is_none() => {
                 own.authority = Authority::Parked;
-                edit.events.push(Event::Parked { id });
+                edit.events.push(ReplicaEvent::Parked { id });
             }
             Verdict::Denied => own.authority = Authority::Frozen,
             Verdict::Foreign => {
-                edit.events.push(Event::TakenOver { id });
+                edit.events.push(ReplicaEvent::TakenOver { id });
                 record.own = None;
                 let record = record.item.is_some().then_some(record);
                 return self.set(edit, id, record);
@@ -121,7 +121,7 @@ impl<S: ReplicaStore> Replica<S> {
 
     /// The highest time and the highest counter in use: of items from the server and of own entries
     /// before this key.
-    fn highest_below(&self, edit: &Edit, key: &Key) -> Result<(u64, u64), StoreError> {
+    fn highest_below(&self, edit: &RecordEdit, key: &Key) -> Result<(u64, u64), StoreError> {
         if mutant::on(Mutant::KeyBelowSeen) {
             return Ok((0, 0));
         }
@@ -138,7 +138,12 @@ impl<S: ReplicaStore> Replica<S> {
 
     /// Assigns new keys to this entry and all later unpublished own entries, in order, above all
     /// keys seen.
-    fn rekey(&mut self, edit: &mut Edit, first: &Record, wall: u64) -> Result<(), StoreError> {
+    fn rekey(
+        &mut self,
+        edit: &mut RecordEdit,
+        first: &Record,
+        wall: u64,
+    ) -> Result<(), StoreError> {
         if first.own.as_ref().is_none_or(|own| own.acknowledged.is_some()) {
             return Ok(());
         }
@@ -148,7 +153,7 @@ impl<S: ReplicaStore> Replica<S> {
             if record.key == first.key || later && record.is_unpublished() {
                 record.key = edit.facts.clock.stamp(wall, edit.facts.author, id);
                 edit.change.run.extend(record.is_replay().then_some(record.key));
-                edit.events.push(Event::Rekeyed { id });
+                edit.events.push(ReplicaEvent::Rekeyed { id });
                 self.set(edit, id, Some(record))?;
             }
         }
@@ -156,13 +161,13 @@ impl<S: ReplicaStore> Replica<S> {
     }
 }
 
-fn offer(id: EntryId, key: Key, own: Own) -> Offer {
-    let Own { time, intent, effects, revision, .. } = own;
+fn offer(id: EntryId, key: Key, own: OwnEntry) -> Offer {
+    let OwnEntry { time, intent, effects, revision, .. } = own;
     Offer { id, key, time, intent, revision, effects }
 }
 
 /// The author loses authority over an own entry: the server's content is used.
-fn settle(own: &mut Own, authority: Authority, revision: Revision) {
+fn settle(own: &mut OwnEntry, authority: Authority, revision: Revision) {
     own.authority = authority;
     own.acknowledged = Some(revision);
     own.revision = revision;

@@ -7,9 +7,9 @@ use super::super::entry::Intent;
 use super::super::handler::{Context, Draft, Stop};
 use super::super::ids::{Buckets, EntryId, Name};
 use super::super::store::StoreError;
-use super::Event;
-use super::ledger::Work;
-use super::store::{Counted, Judged, Own, Record, ReplicaStore};
+use super::ReplicaEvent;
+use super::ledger::ReplicaRebase;
+use super::store::{AuthorityEntry, Counted, OwnEntry, Record, ReplicaStore};
 use rejoin_protocol::mutant::{self, Mutant};
 
 /// The result of a run.
@@ -20,10 +20,10 @@ struct Run {
     refusal: Option<String>,
 }
 
-impl<S: ReplicaStore> Work<'_, S> {
+impl<S: ReplicaStore> ReplicaRebase<'_, S> {
     /// Runs an entry again on the current rows, as the author or as the referee.
     pub(super) fn run(&mut self, id: EntryId, record: &mut Record) -> Result<(), StoreError> {
-        if record.judged.is_some() {
+        if record.authority.is_some() {
             return self.run_as_referee(id, record);
         }
         let Some(own) = &record.own else { return Ok(()) };
@@ -43,8 +43,8 @@ impl<S: ReplicaStore> Work<'_, S> {
         if own.succeeded != run.refusal.is_none() {
             own.succeeded = run.refusal.is_none();
             self.events.push(match run.refusal {
-                Some(reason) => Event::Refused { id, reason },
-                None => Event::Succeeded { id },
+                Some(reason) => ReplicaEvent::Refused { id, reason },
+                None => ReplicaEvent::Succeeded { id },
             });
         }
         Ok(())
@@ -53,8 +53,8 @@ impl<S: ReplicaStore> Work<'_, S> {
     /// Runs an entry as the referee on behalf of its author: with the author's buckets, on the rows
     /// in them.
     fn run_as_referee(&mut self, id: EntryId, record: &mut Record) -> Result<(), StoreError> {
-        let Some(judged) = &record.judged else { return Ok(()) };
-        let whole = &judged.whole;
+        let Some(authority) = &record.authority else { return Ok(()) };
+        let whole = &authority.whole;
         let write_set = whole.content.write_set.clone();
         let buckets = Some(write_set.clone());
         let Some(run) = self.attempt(id, whole.intent.as_ref(), whole.time, buckets)? else {
@@ -63,10 +63,10 @@ impl<S: ReplicaStore> Work<'_, S> {
         let held = self.outcome(record.counted(), None)?;
         let comes_to = self.outcome(Some(Counted::Whole(&run.effects, &write_set)), None)?;
         let keeps = self.differing(&held, &comes_to)?.is_empty();
-        if let Some(judged) = &mut record.judged {
-            judged.tables = run.tables;
+        if let Some(authority) = &mut record.authority {
+            authority.tables = run.tables;
             if !keeps {
-                judged.effects = run.effects;
+                authority.effects = run.effects;
             }
         }
         Ok(())
@@ -88,7 +88,7 @@ impl<S: ReplicaStore> Work<'_, S> {
             Ok(()) => None,
             Err(Stop::Refused(reason)) => Some(reason),
             Err(Stop::NoHandler) => {
-                self.events.push(Event::HandlerMissing { id });
+                self.events.push(ReplicaEvent::HandlerMissing { id });
                 return Ok(None);
             }
             Err(Stop::Store(error)) => return Err(error),
@@ -100,7 +100,12 @@ impl<S: ReplicaStore> Work<'_, S> {
     /// Whether to keep the content although the run gave `effects`. Either the current content
     /// gives the same rows, or the server already holds these effects with the same write set (it
     /// may have voided some).
-    fn keeps(&self, record: &Record, own: &Own, effects: &Effects) -> Result<bool, StoreError> {
+    fn keeps(
+        &self,
+        record: &Record,
+        own: &OwnEntry,
+        effects: &Effects,
+    ) -> Result<bool, StoreError> {
         // Does not check what is void: that depends on the membership, whose change may cause no
         // run.
         let held = self.outcome(record.counted(), None)?;
@@ -118,7 +123,7 @@ impl<S: ReplicaStore> Work<'_, S> {
     }
 }
 
-impl Judged {
+impl AuthorityEntry {
     /// Whether the referee must send a correction.
     pub fn corrects(&self) -> bool {
         self.effects != self.whole.content.effects

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::ids::EntryId;
 use super::super::key::Key;
-use super::super::message::Snapshot;
-use super::super::row::{Image, RowName};
+use super::super::message::LogSnapshot;
+use super::super::row::{LogRow, RowName};
 use super::super::store::StoreError;
 use super::Replica;
-use super::edit::Edit;
+use super::edit::RecordEdit;
 use super::store::{Authority, ReplicaStore};
 
 impl<S: ReplicaStore> Replica<S> {
@@ -19,7 +19,7 @@ impl<S: ReplicaStore> Replica<S> {
 
     /// Applies a snapshot. One that is not needed or outdated is ignored. Own entries that the
     /// server does not show stay pending.
-    pub fn take_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), StoreError> {
+    pub fn take_snapshot(&mut self, snapshot: &LogSnapshot) -> Result<(), StoreError> {
         if !self.facts.needs_snapshot || self.is_older(snapshot) {
             return Ok(());
         }
@@ -50,7 +50,7 @@ impl<S: ReplicaStore> Replica<S> {
         self.commit(edit)
     }
 
-    fn is_older(&self, snapshot: &Snapshot) -> bool {
+    fn is_older(&self, snapshot: &LogSnapshot) -> bool {
         self.facts.standing.is_some_and(|standing| {
             standing.epoch == snapshot.standing.epoch
                 && (snapshot.standing.membership < standing.membership
@@ -61,8 +61,8 @@ impl<S: ReplicaStore> Replica<S> {
     /// The rows of the base that change.
     fn differing_base(
         &self,
-        snapshot: &Snapshot,
-    ) -> Result<BTreeMap<RowName, Option<Image>>, StoreError> {
+        snapshot: &LogSnapshot,
+    ) -> Result<BTreeMap<RowName, Option<LogRow>>, StoreError> {
         let mut old = self.base_rows()?;
         let mut base = BTreeMap::new();
         for (row, image) in &snapshot.base {
@@ -79,8 +79,8 @@ impl<S: ReplicaStore> Replica<S> {
     /// accepted entries.
     fn let_go(
         &self,
-        edit: &mut Edit,
-        snapshot: &Snapshot,
+        edit: &mut RecordEdit,
+        snapshot: &LogSnapshot,
         same_epoch: bool,
         left: bool,
     ) -> Result<(), StoreError> {
@@ -90,7 +90,7 @@ impl<S: ReplicaStore> Replica<S> {
             let here = shown.contains(&id);
             if !here {
                 record.item = None;
-                record.judged = None;
+                record.authority = None;
             }
             if let Some(own) = &mut record.own {
                 // An entry above the horizon over which the author has authority was accepted after

@@ -12,7 +12,7 @@ use super::super::effect::Effects;
 use super::super::entry::{Intent, Revision};
 use super::super::ids::{AuthorId, Buckets, EntryId, Name};
 use super::super::key::Key;
-use super::super::message::{Cursor, Held, Standing, Whole};
+use super::super::message::{Cursor, EpochStamp, FullEntry, Held};
 use super::super::rebase::{Footprint, Undo};
 use super::super::row::RowName;
 use super::super::store::{StoreError, Table};
@@ -25,7 +25,7 @@ pub struct Facts {
     /// Its clock.
     pub clock: Clock,
     /// Epoch and membership version; `None` before the first snapshot.
-    pub standing: Option<Standing>,
+    pub standing: Option<EpochStamp>,
     /// The user's buckets, as of the last snapshot; `None` before the first.
     pub buckets: Option<Buckets>,
     /// The cursor in the feed.
@@ -65,9 +65,9 @@ pub struct Record {
     /// The server's view of it.
     pub item: Option<Shown>,
     /// Data of the author.
-    pub own: Option<Own>,
+    pub own: Option<OwnEntry>,
     /// Data of the referee.
-    pub judged: Option<Judged>,
+    pub authority: Option<AuthorityEntry>,
     /// The before-images of its last application.
     pub undo: Undo,
 }
@@ -83,7 +83,7 @@ pub struct Shown {
 
 /// An own entry that is not final.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Own {
+pub struct OwnEntry {
     /// The time that its context sees.
     pub time: u64,
     /// The action; `None` for plain SQL.
@@ -117,9 +117,9 @@ pub enum Authority {
 
 /// The referee's data of an entry that is not final.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Judged {
+pub struct AuthorityEntry {
     /// The entry on the server.
-    pub whole: Whole,
+    pub whole: FullEntry,
     /// The effects of the referee's last run.
     pub effects: Effects,
     /// The tables that the last run, even a failed one, read or wrote.
@@ -129,14 +129,14 @@ pub struct Judged {
 impl Record {
     /// The record of an entry of which only the key is known.
     pub fn new(key: Key) -> Self {
-        Self { key, item: None, own: None, judged: None, undo: Undo::new() }
+        Self { key, item: None, own: None, authority: None, undo: Undo::new() }
     }
 
     /// The effects that apply. An own entry uses its own effects until its newest revision is
     /// acknowledged and its item has arrived, then its item. `None` if it is left out.
     pub fn counted(&self) -> Option<Counted<'_>> {
-        if let Some(judged) = &self.judged {
-            return Some(Counted::Whole(&judged.effects, &judged.whole.content.write_set));
+        if let Some(authority) = &self.authority {
+            return Some(Counted::Whole(&authority.effects, &authority.whole.content.write_set));
         }
         let item = self.item.as_ref();
         let Some(own) = &self.own else {
@@ -159,8 +159,8 @@ impl Record {
 
     /// Whether this device runs it again when something before it changes.
     pub fn is_replay(&self) -> bool {
-        if let Some(judged) = &self.judged {
-            return judged.whole.intent.is_some();
+        if let Some(authority) = &self.authority {
+            return authority.whole.intent.is_some();
         }
         self.own
             .as_ref()
@@ -183,8 +183,8 @@ impl Record {
 
     /// The rows that it names, and, if it is run here, the tables of its last run.
     pub fn footprint(&self) -> Footprint {
-        let judged = self.judged.as_ref().map(|judged| &judged.tables);
-        let tables = judged.or(self.own.as_ref().map(|own| &own.tables));
+        let authority = self.authority.as_ref().map(|authority| &authority.tables);
+        let tables = authority.or(self.own.as_ref().map(|own| &own.tables));
         let tables = tables.filter(|_| self.is_replay()).cloned().unwrap_or_default();
         Footprint { rows: self.named(), tables }
     }

@@ -7,7 +7,7 @@ use super::super::entry::{Intent, Revision};
 use super::super::fold::writable;
 use super::super::handler::{Context, Draft, Stop};
 use super::super::ids::{EntryId, Name};
-use super::store::{Authority, Own, Record, ReplicaStore};
+use super::store::{Authority, OwnEntry, Record, ReplicaStore};
 use super::{LogError, Replica};
 
 /// The content of a new entry.
@@ -58,7 +58,7 @@ impl<S: ReplicaStore> Replica<S> {
         id: EntryId,
         intent: Intent,
         wall: u64,
-    ) -> Result<Own, LogError> {
+    ) -> Result<OwnEntry, LogError> {
         let time = self.facts.clock.now(wall);
         let context = Context { entry: id, time, buckets: self.facts.buckets.clone() };
         let mut draft = Draft::new(&context, &self.store, &*self.placement);
@@ -80,8 +80,8 @@ impl<S: ReplicaStore> Replica<S> {
         effects: Effects,
         tables: BTreeSet<Name>,
         wall: u64,
-    ) -> Own {
-        Own {
+    ) -> OwnEntry {
+        OwnEntry {
             time: self.facts.clock.now(wall),
             intent,
             effects,
@@ -94,7 +94,7 @@ impl<S: ReplicaStore> Replica<S> {
     }
 
     /// Assigns a key to an own entry and inserts it.
-    pub(super) fn enter(&mut self, id: EntryId, own: Own, wall: u64) -> Result<(), LogError> {
+    pub(super) fn enter(&mut self, id: EntryId, own: OwnEntry, wall: u64) -> Result<(), LogError> {
         self.permitted(&own.effects)?;
         let mut edit = self.edit();
         let key = edit.facts.clock.stamp(wall, edit.facts.author, id);

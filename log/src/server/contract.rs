@@ -5,7 +5,7 @@ use super::super::entry::{Content, Revision};
 use super::super::fixture::{author, buckets, entry, image, plain, row};
 use super::super::ids::{Epoch, Name, UserId};
 use super::super::key::Key;
-use super::store::{Author, Entry, Link, LogFacts, LogStore, Membership};
+use super::store::{AcceptedEntry, Author, Link, LogFacts, LogStore, Membership};
 
 /// Defines the tests for a store: `log_store_contract!(MemoryLog::default());`
 macro_rules! log_store_contract {
@@ -36,10 +36,10 @@ fn key(number: u64) -> Key {
     Key { millis: number, counter: number, author: author(1), id: entry(number.into()) }
 }
 
-fn accepted(number: u64, position: u64) -> Entry {
+fn accepted(number: u64, position: u64) -> AcceptedEntry {
     let effects = plain("r0", Effect::Delete);
     let content = Content { revision: Revision(3), effects, write_set: buckets("a b") };
-    Entry {
+    AcceptedEntry {
         id: entry(number.into()),
         key: key(number),
         time: number,

@@ -1,10 +1,10 @@
 //! The feed: what has moved since a cursor, as visible to one viewer.
 
 use super::super::ids::{AuthorId, Buckets};
-use super::super::message::{Cursor, Fetch, Fetched, Held, Item, Page, Seen, Whole};
-use super::super::row::{Image, RowName};
+use super::super::message::{Cursor, Fetch, Fetched, FullEntry, Held, Item, Page, ViewedEntry};
+use super::super::row::{LogRow, RowName};
 use super::super::store::StoreError;
-use super::store::{Entry, LogStore};
+use super::store::{AcceptedEntry, LogStore};
 use super::{Server, ServerError};
 use rejoin_protocol::mutant::{self, Mutant};
 
@@ -65,7 +65,7 @@ impl<S: LogStore> Server<S> {
     }
 
     /// An entry in the feed of this viewer; `None` if it never concerned the viewer.
-    fn item(&self, entry: &Entry, viewer: &Viewer) -> Result<Option<Item>, StoreError> {
+    fn item(&self, entry: &AcceptedEntry, viewer: &Viewer) -> Result<Option<Item>, StoreError> {
         if let Some(seen) = self.seen(entry, viewer)? {
             return Ok(Some(Item::Entry(Box::new(seen))));
         }
@@ -75,7 +75,11 @@ impl<S: LogStore> Server<S> {
 
     /// The view of an entry for this viewer. An own entry is always included, even if it shows
     /// nothing.
-    pub(super) fn seen(&self, entry: &Entry, viewer: &Viewer) -> Result<Option<Seen>, StoreError> {
+    pub(super) fn seen(
+        &self,
+        entry: &AcceptedEntry,
+        viewer: &Viewer,
+    ) -> Result<Option<ViewedEntry>, StoreError> {
         let whole = viewer.referee.then(|| whole(entry));
         let is_own = entry.key.author == viewer.author && !mutant::on(Mutant::OwnNotSent);
         let own = is_own.then(|| held(entry));
@@ -90,16 +94,16 @@ impl<S: LogStore> Server<S> {
         }
         let nothing = effects.is_empty() && own.is_none() && whole.is_none();
         let effects = effects.into_iter().collect();
-        Ok((!nothing).then_some(Seen { id: entry.id, key: entry.key, effects, own, whole }))
+        Ok((!nothing).then_some(ViewedEntry { id: entry.id, key: entry.key, effects, own, whole }))
     }
 
     /// Whether this viewer may read a row.
-    pub(super) fn shows(&self, row: &RowName, image: &Image, viewer: &Viewer) -> bool {
+    pub(super) fn shows(&self, row: &RowName, image: &LogRow, viewer: &Viewer) -> bool {
         viewer.referee || self.placement.buckets(row, image).meet(&viewer.buckets)
     }
 }
 
-fn held(entry: &Entry) -> Held {
+fn held(entry: &AcceptedEntry) -> Held {
     Held {
         revision: entry.content.revision,
         write_set: entry.content.write_set.clone(),
@@ -107,8 +111,8 @@ fn held(entry: &Entry) -> Held {
     }
 }
 
-fn whole(entry: &Entry) -> Whole {
-    Whole {
+fn whole(entry: &AcceptedEntry) -> FullEntry {
+    FullEntry {
         time: entry.time,
         intent: entry.intent.clone(),
         content: entry.content.clone(),

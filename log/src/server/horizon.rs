@@ -3,7 +3,7 @@
 use super::super::key::Key;
 use super::super::store::StoreError;
 use super::Server;
-use super::store::{Entry, LogStore};
+use super::store::{AcceptedEntry, LogStore};
 
 impl<S: LogStore> Server<S> {
     /// Raises the horizon to `to`, or to the key that the retention allows: it stays below every
@@ -31,7 +31,7 @@ impl<S: LogStore> Server<S> {
 
     /// Folds the first entry above the horizon into the base. Its id is kept while its author is
     /// registered.
-    fn fold_away(&mut self, entry: &Entry) -> Result<(), StoreError> {
+    fn fold_away(&mut self, entry: &AcceptedEntry) -> Result<(), StoreError> {
         for (row, _) in entry.content.effects.iter() {
             if let Some(link) = self.store.link(row, &entry.key)? {
                 self.store.put_base(row, link.after.as_ref())?;

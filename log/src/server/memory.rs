@@ -6,18 +6,18 @@ use std::ops::Bound::{Excluded, Unbounded};
 
 use super::super::ids::{AuthorId, EntryId, UserId};
 use super::super::key::Key;
-use super::super::row::{Image, RowName};
+use super::super::row::{LogRow, RowName};
 use super::super::store::StoreError;
-use super::store::{Author, Entry, Link, LogFacts, LogStore, Membership};
+use super::store::{AcceptedEntry, Author, Link, LogFacts, LogStore, Membership};
 
 /// Keeps everything in trees. Never fails.
 #[derive(Debug, Clone, Default)]
 pub struct MemoryLog {
     facts: Option<LogFacts>,
-    entries: BTreeMap<EntryId, Entry>,
+    entries: BTreeMap<EntryId, AcceptedEntry>,
     keys: BTreeMap<Key, EntryId>,
     positions: BTreeMap<u64, EntryId>,
-    base: BTreeMap<RowName, Image>,
+    base: BTreeMap<RowName, LogRow>,
     links: BTreeMap<RowName, BTreeMap<Key, Link>>,
     final_ids: BTreeMap<EntryId, AuthorId>,
     authors: BTreeMap<AuthorId, Author>,
@@ -34,11 +34,11 @@ impl LogStore for MemoryLog {
         Ok(())
     }
 
-    fn entry(&self, id: EntryId) -> Result<Option<Entry>, StoreError> {
+    fn entry(&self, id: EntryId) -> Result<Option<AcceptedEntry>, StoreError> {
         Ok(self.entries.get(&id).cloned())
     }
 
-    fn put_entry(&mut self, entry: &Entry) -> Result<(), StoreError> {
+    fn put_entry(&mut self, entry: &AcceptedEntry) -> Result<(), StoreError> {
         self.remove_entry(entry.id)?;
         self.keys.insert(entry.key, entry.id);
         self.positions.insert(entry.position, entry.id);
@@ -64,11 +64,11 @@ impl LogStore for MemoryLog {
         Ok(above.map(|(_, id)| *id).take(limit).collect())
     }
 
-    fn base(&self, row: &RowName) -> Result<Option<Image>, StoreError> {
+    fn base(&self, row: &RowName) -> Result<Option<LogRow>, StoreError> {
         Ok(self.base.get(row).cloned())
     }
 
-    fn put_base(&mut self, row: &RowName, image: Option<&Image>) -> Result<(), StoreError> {
+    fn put_base(&mut self, row: &RowName, image: Option<&LogRow>) -> Result<(), StoreError> {
         match image {
             Some(image) => self.base.insert(row.clone(), image.clone()),
             None => self.base.remove(row),
@@ -76,7 +76,7 @@ impl LogStore for MemoryLog {
         Ok(())
     }
 
-    fn base_rows(&self) -> Result<Vec<(RowName, Image)>, StoreError> {
+    fn base_rows(&self) -> Result<Vec<(RowName, LogRow)>, StoreError> {
         Ok(self.base.iter().map(|(row, image)| (row.clone(), image.clone())).collect())
     }
 

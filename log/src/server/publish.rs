@@ -7,7 +7,7 @@ use super::super::fold::writable;
 use super::super::ids::{AuthorId, Buckets};
 use super::super::message::{Outcome, Publish, Published, Verdict};
 use super::super::store::StoreError;
-use super::store::{Entry, LogStore};
+use super::store::{AcceptedEntry, LogStore};
 use super::{Server, ServerError};
 
 /// How far a counter may be above every accepted one: more than any device needs, and too little
@@ -45,7 +45,7 @@ impl<S: LogStore> Server<S> {
                 break;
             }
         }
-        Ok(Published { number, outcome: Outcome::Judged(verdicts) })
+        Ok(Published { number, outcome: Outcome::Verdicts(verdicts) })
     }
 
     fn evaluate(
@@ -100,7 +100,7 @@ impl<S: LogStore> Server<S> {
     /// authority.
     fn known(
         &mut self,
-        mut entry: Entry,
+        mut entry: AcceptedEntry,
         offer: &Offer,
         buckets: &Buckets,
         now: u64,
@@ -128,7 +128,7 @@ impl<S: LogStore> Server<S> {
         buckets: &Buckets,
         now: u64,
     ) -> Result<Verdict, StoreError> {
-        let entry = Entry {
+        let entry = AcceptedEntry {
             id: offer.id,
             key: offer.key,
             time: offer.time,

@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 use super::super::effect::{Effect, Effects};
 use super::super::ids::Buckets;
 use super::super::key::Key;
-use super::super::row::{Image, RowName};
+use super::super::row::{LogRow, RowName};
 use super::super::store::StoreError;
-use super::super::view::Passage;
+use super::super::view::RowEffect;
 use super::Server;
-use super::store::{Entry, Link, LogStore};
+use super::store::{AcceptedEntry, Link, LogStore};
 
 /// Entries whose views have changed, and the buckets of their old and new views.
 type Moved = BTreeMap<Key, Buckets>;
@@ -24,7 +24,7 @@ impl<S: LogStore> Server<S> {
     /// entries whose view it changed to the end of the feed, in key order.
     pub(super) fn place(
         &mut self,
-        entry: &Entry,
+        entry: &AcceptedEntry,
         former: &Effects,
         now: u64,
     ) -> Result<(), StoreError> {
@@ -47,7 +47,7 @@ impl<S: LogStore> Server<S> {
     /// Gives an item the next position.
     fn move_to_end(
         &mut self,
-        mut entry: Entry,
+        mut entry: AcceptedEntry,
         touched: &Buckets,
         now: u64,
     ) -> Result<(), StoreError> {
@@ -84,7 +84,7 @@ impl<S: LogStore> Server<S> {
         &mut self,
         row: &RowName,
         after: &Key,
-        mut current: Option<Image>,
+        mut current: Option<LogRow>,
         moved: &mut Moved,
     ) -> Result<(), StoreError> {
         let mut at = *after;
@@ -107,15 +107,19 @@ impl<S: LogStore> Server<S> {
         &self,
         row: &RowName,
         effect: &Effect,
-        before: Option<&Image>,
+        before: Option<&LogRow>,
         write_set: &Buckets,
     ) -> Link {
-        let (after, passage) = Passage::of(row, effect, before, write_set, &*self.placement);
+        let (after, passage) = RowEffect::of(row, effect, before, write_set, &*self.placement);
         Link { effect: effect.clone(), write_set: write_set.clone(), after, passage }
     }
 
     /// The row below a key.
-    pub(super) fn row_before(&self, row: &RowName, key: &Key) -> Result<Option<Image>, StoreError> {
+    pub(super) fn row_before(
+        &self,
+        row: &RowName,
+        key: &Key,
+    ) -> Result<Option<LogRow>, StoreError> {
         match self.store.link_before(row, key)? {
             Some(link) => Ok(link.after),
             None => self.store.base(row),
@@ -137,7 +141,7 @@ impl<S: LogStore> Server<S> {
 
     /// All rows by a fold from the horizon on, without links: [`Server::rows`] must return the
     /// same. For checks.
-    pub fn fold(&self) -> Result<BTreeMap<RowName, Image>, StoreError> {
+    pub fn fold(&self) -> Result<BTreeMap<RowName, LogRow>, StoreError> {
         let mut rows: BTreeMap<_, _> = self.store.base_rows()?.into_iter().collect();
         for entry in self.entries()? {
             let write_set = &entry.content.write_set;
@@ -153,7 +157,7 @@ impl<S: LogStore> Server<S> {
     }
 
     /// All entries above the horizon, in key order.
-    pub fn entries(&self) -> Result<Vec<Entry>, StoreError> {
+    pub fn entries(&self) -> Result<Vec<AcceptedEntry>, StoreError> {
         let ids = self.store.by_key(&Key::FIRST, usize::MAX)?;
         let mut entries = Vec::with_capacity(ids.len());
         for id in ids {

@@ -4,8 +4,8 @@
 //! them.
 
 use super::super::ids::AuthorId;
-use super::super::message::{Cursor, Snapshot};
-use super::super::row::{Image, RowName};
+use super::super::message::{Cursor, LogSnapshot};
+use super::super::row::{LogRow, RowName};
 use super::super::store::StoreError;
 use super::feed::Viewer;
 use super::store::LogStore;
@@ -13,7 +13,7 @@ use super::{Server, ServerError};
 
 impl<S: LogStore> Server<S> {
     /// Everything an author may read now.
-    pub fn snapshot(&self, author: AuthorId) -> Result<Snapshot, ServerError> {
+    pub fn snapshot(&self, author: AuthorId) -> Result<LogSnapshot, ServerError> {
         let (_, membership) = self.person(author)?;
         let standing = self.standing(&membership);
         let viewer = self.viewer(author, membership.buckets);
@@ -21,7 +21,7 @@ impl<S: LogStore> Server<S> {
         for entry in self.entries()? {
             items.extend(self.seen(&entry, &viewer)?);
         }
-        Ok(Snapshot {
+        Ok(LogSnapshot {
             standing,
             horizon: self.facts.horizon,
             base: self.base_of(&viewer)?,
@@ -31,7 +31,7 @@ impl<S: LogStore> Server<S> {
         })
     }
 
-    fn base_of(&self, viewer: &Viewer) -> Result<Vec<(RowName, Image)>, StoreError> {
+    fn base_of(&self, viewer: &Viewer) -> Result<Vec<(RowName, LogRow)>, StoreError> {
         let rows = self.store.base_rows()?;
         Ok(rows.into_iter().filter(|(row, image)| self.shows(row, image, viewer)).collect())
     }

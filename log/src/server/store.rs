@@ -10,9 +10,9 @@ use super::super::effect::Effect;
 use super::super::entry::{Content, Intent};
 use super::super::ids::{AuthorId, Buckets, EntryId, Epoch, UserId};
 use super::super::key::Key;
-use super::super::row::{Image, RowName};
+use super::super::row::{LogRow, RowName};
 use super::super::store::StoreError;
-use super::super::view::Passage;
+use super::super::view::RowEffect;
 
 /// The singleton data of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct LogFacts {
 
 /// An accepted entry above the horizon.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
+pub struct AcceptedEntry {
     /// Its id.
     pub id: EntryId,
     /// Its key, which contains its author.
@@ -65,9 +65,9 @@ pub struct Link {
     /// The write set of its content.
     pub write_set: Buckets,
     /// The row after it.
-    pub after: Option<Image>,
+    pub after: Option<LogRow>,
     /// The change for viewers; `None` if it is void.
-    pub passage: Option<Passage>,
+    pub passage: Option<RowEffect>,
 }
 
 /// A registered author.
@@ -96,9 +96,9 @@ pub trait LogStore: Debug {
     fn set_facts(&mut self, facts: &LogFacts) -> Result<(), StoreError>;
 
     /// An entry above the horizon.
-    fn entry(&self, id: EntryId) -> Result<Option<Entry>, StoreError>;
+    fn entry(&self, id: EntryId) -> Result<Option<AcceptedEntry>, StoreError>;
     /// Stores an entry, replacing the one with its id. Its key never changes.
-    fn put_entry(&mut self, entry: &Entry) -> Result<(), StoreError>;
+    fn put_entry(&mut self, entry: &AcceptedEntry) -> Result<(), StoreError>;
     /// Removes an entry. The caller removes its links and stores its final id.
     fn remove_entry(&mut self, id: EntryId) -> Result<(), StoreError>;
     /// At most `limit` entries with keys above `after`, in key order.
@@ -108,11 +108,11 @@ pub trait LogStore: Debug {
     fn by_position(&self, after: u64, limit: usize) -> Result<Vec<EntryId>, StoreError>;
 
     /// The row at the horizon.
-    fn base(&self, row: &RowName) -> Result<Option<Image>, StoreError>;
+    fn base(&self, row: &RowName) -> Result<Option<LogRow>, StoreError>;
     /// Sets or removes a row at the horizon.
-    fn put_base(&mut self, row: &RowName, image: Option<&Image>) -> Result<(), StoreError>;
+    fn put_base(&mut self, row: &RowName, image: Option<&LogRow>) -> Result<(), StoreError>;
     /// All rows at the horizon, in name order.
-    fn base_rows(&self) -> Result<Vec<(RowName, Image)>, StoreError>;
+    fn base_rows(&self) -> Result<Vec<(RowName, LogRow)>, StoreError>;
 
     /// The link of a row's history at this key.
     fn link(&self, row: &RowName, key: &Key) -> Result<Option<Link>, StoreError>;

@@ -5,7 +5,7 @@ use super::super::entry::{Offer, Revision};
 use super::super::fixture::{columns, image, intent, plain, row};
 use super::super::key::Key;
 use super::super::message::{Outcome, Publish, Verdict};
-use super::super::replica::Event;
+use super::super::replica::ReplicaEvent;
 use super::super::replica::store::Facts;
 use super::super::world::{LIMITS, World};
 use super::two;
@@ -136,7 +136,7 @@ pub(super) fn rejected_action_may_succeed_later() {
     world.sync("tablet");
     world.sync("phone");
     let reason = String::from("sold");
-    assert_eq!(world.device("phone").take_events(), [Event::Refused { id: late, reason }]);
+    assert_eq!(world.device("phone").take_events(), [ReplicaEvent::Refused { id: late, reason }]);
     assert!(world.columns_of("phone", "r0").is_some_and(|row| row["owner"] != Value::Null));
 
     let gone = world.sql("desk", "r0", Effect::Delete);
@@ -189,7 +189,7 @@ fn hostile(world: &mut World, name: &str, counter: u64) -> (Key, Verdict) {
     let number = u64::try_from(id.0.as_u128()).unwrap();
     let standing = standing.unwrap();
     let answer = world.deliver(name, &Publish { standing, number, offers });
-    let Outcome::Judged(mut verdicts) = answer.outcome else { panic!("{answer:?}") };
+    let Outcome::Verdicts(mut verdicts) = answer.outcome else { panic!("{answer:?}") };
     (key, verdicts.remove(0).1)
 }
 
@@ -242,7 +242,7 @@ pub(super) fn counter_lost_by_the_server_is_reassigned() {
     world.settle();
     assert_eq!(world.text("phone", "r0"), "xy");
     let events = world.device("phone").take_events();
-    assert_eq!(events, [first, second].map(|id| Event::Rekeyed { id }));
+    assert_eq!(events, [first, second].map(|id| ReplicaEvent::Rekeyed { id }));
     assert_eq!(world.server.facts().counter, 2);
 }
 
@@ -281,9 +281,9 @@ pub(super) fn batch_ends_at_the_first_rejected_entry() {
     world.fetch("phone");
     let request = world.request("phone").unwrap();
     let answer = world.deliver("phone", &request);
-    assert_eq!(answer.outcome, Outcome::Judged(vec![(denied, Verdict::Denied)]));
+    assert_eq!(answer.outcome, Outcome::Verdicts(vec![(denied, Verdict::Denied)]));
     world.answer("phone", &answer);
-    assert_eq!(world.device("phone").take_events(), [Event::Parked { id: denied }]);
+    assert_eq!(world.device("phone").take_events(), [ReplicaEvent::Parked { id: denied }]);
     world.settle();
     assert_eq!(world.text("tablet", "r0"), "y");
     assert_eq!(world.device("phone").parked().unwrap().len(), 1);

@@ -5,7 +5,7 @@ use super::super::entry::{Offer, Revision};
 use super::super::fixture::{columns, image};
 use super::super::key::Key;
 use super::super::message::{Outcome, Publish, Verdict};
-use super::super::replica::Event;
+use super::super::replica::ReplicaEvent;
 use super::super::world::{LIMITS, World};
 use super::two;
 use rejoin_protocol::Value;
@@ -78,7 +78,7 @@ pub(super) fn revision_outside_the_write_set_is_rejected() {
     let offers = vec![Offer { id, key, time, intent, revision, effects }];
     let answer = world.deliver("phone", &Publish { standing, number: 99, offers });
     let frozen = Verdict::Frozen { revision: Revision(0), key };
-    assert_eq!(answer.outcome, Outcome::Judged(vec![(id, frozen)]));
+    assert_eq!(answer.outcome, Outcome::Verdicts(vec![(id, frozen)]));
     let lies = world.columns_of("tablet", "r0").unwrap()["buckets"].clone();
     assert_eq!(lies, Value::from("b"), "it has not received the entry yet");
     world.settle();
@@ -217,7 +217,10 @@ pub(super) fn entry_below_the_horizon_gets_a_later_key() {
     world.settle();
     assert_eq!(world.text("phone", "r0"), "yxz", "the order of a device must be kept");
     let events = world.device("tablet").take_events();
-    assert!(matches!(events[..], [Event::Rekeyed { .. }, Event::Rekeyed { .. }]), "{events:?}");
+    assert!(
+        matches!(events[..], [ReplicaEvent::Rekeyed { .. }, ReplicaEvent::Rekeyed { .. }]),
+        "{events:?}"
+    );
 }
 
 /// A new member has the history, so that late entries take effect at their key.

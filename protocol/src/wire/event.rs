@@ -13,7 +13,7 @@ const LONGEST: usize = 16 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The first event of a stream.
-    Hello(Hello),
+    Hello(HelloEvent),
     /// There may be changes to pull; several may be combined.
     Changed,
     /// The server closes the stream.
@@ -23,7 +23,7 @@ pub enum Event {
 /// The content of the first event.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Hello {
+pub struct HelloEvent {
     /// The server's epoch.
     pub epoch: String,
 }
@@ -115,11 +115,11 @@ impl EventReader {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bye, Event, EventReader, EventTooLong, Hello, PING};
+    use super::{Bye, Event, EventReader, EventTooLong, HelloEvent, PING};
 
     fn stream() -> (String, Vec<Event>) {
         let events = vec![
-            Event::Hello(Hello { epoch: String::from("5d\u{e4}") }),
+            Event::Hello(HelloEvent { epoch: String::from("5d\u{e4}") }),
             Event::Changed,
             Event::Bye(Bye { reason: String::from("token_expired") }),
         ];

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use jsonwebtoken::Algorithm;
 
-use super::reader::{Members, Reader};
+use super::reader::{ConfigReader, TableMembers};
 use crate::error::Problem;
 
 /// How requests are authenticated.
@@ -192,7 +192,7 @@ fn is_safe(url: &str) -> bool {
 }
 
 /// Reads `[auth]`.
-pub(super) fn read(reader: &mut Reader<'_>, mut auth: Members) -> Auth {
+pub(super) fn read(reader: &mut ConfigReader<'_>, mut auth: TableMembers) -> Auth {
     let header = reader.text(&mut auth, "header");
     let jwt = reader.table(&mut auth, "jwt").map(|jwt| read_jwt(reader, jwt));
     reader.leftover(&auth);
@@ -210,7 +210,7 @@ pub(super) fn read(reader: &mut Reader<'_>, mut auth: Members) -> Auth {
     }
 }
 
-fn read_jwt(reader: &mut Reader<'_>, mut jwt: Members) -> JwtConfig {
+fn read_jwt(reader: &mut ConfigReader<'_>, mut jwt: TableMembers) -> JwtConfig {
     let mut config = JwtConfig::new("", "", "");
     let secret = reader.text(&mut jwt, "secret");
     let file = reader.text(&mut jwt, "jwks").map(|path| Jwks::File(PathBuf::from(path)));
@@ -257,8 +257,8 @@ fn read_jwt(reader: &mut Reader<'_>, mut jwt: Members) -> JwtConfig {
 
 /// Issuer and audience are required unless the file disables them explicitly.
 fn named_or_any(
-    reader: &mut Reader<'_>,
-    jwt: &mut Members,
+    reader: &mut ConfigReader<'_>,
+    jwt: &mut TableMembers,
     name: &str,
     any: &str,
 ) -> Option<String> {

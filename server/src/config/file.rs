@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::reader::{Members, Reader};
+use super::reader::{ConfigReader, TableMembers};
 use super::{Config, Limits, PostgresUrl, Retention, RowSecurity, auth};
 use crate::error::Problem;
 
@@ -17,7 +17,7 @@ impl Config {
     /// Reads a configuration. `REJOIN_...` variables of `environment` override the file. Reports
     /// all problems at once.
     pub fn from_toml(text: &str, environment: &[(String, String)]) -> Result<Self, Vec<Problem>> {
-        let mut reader = Reader::new(text);
+        let mut reader = ConfigReader::new(text);
         let mut root = reader.root();
         reader.override_by(&mut root, environment);
         let config = config(&mut reader, root);
@@ -26,7 +26,7 @@ impl Config {
     }
 }
 
-fn config(reader: &mut Reader<'_>, mut root: Members) -> Config {
+fn config(reader: &mut ConfigReader<'_>, mut root: TableMembers) -> Config {
     let mut config = Config::new("");
     config.listen = SocketAddr::from(([127, 0, 0, 1], 7878));
     if let Some(listen) = reader.text(&mut root, "listen") {
@@ -77,7 +77,7 @@ fn config(reader: &mut Reader<'_>, mut root: Members) -> Config {
     config
 }
 
-fn read_limits(reader: &mut Reader<'_>, mut limits: Members) -> Limits {
+fn read_limits(reader: &mut ConfigReader<'_>, mut limits: TableMembers) -> Limits {
     let mut read = Limits::default();
     for (name, value) in [
         ("body", &mut read.body),
@@ -109,7 +109,7 @@ fn read_limits(reader: &mut Reader<'_>, mut limits: Members) -> Limits {
     read
 }
 
-fn read_retention(reader: &mut Reader<'_>, mut retention: Members) -> Retention {
+fn read_retention(reader: &mut ConfigReader<'_>, mut retention: TableMembers) -> Retention {
     let mut read = Retention::default();
     for (name, value) in [
         ("log_days", &mut read.log_days),

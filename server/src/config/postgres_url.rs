@@ -15,7 +15,7 @@ pub struct PostgresUrl(String);
 
 /// A parsed URL.
 #[derive(Debug, Clone)]
-pub(crate) struct Place {
+pub(crate) struct DatabaseAddress {
     pub(crate) config: tokio_postgres::Config,
     pub(crate) trust: Trust,
     /// Whether the URL does not mention TLS.
@@ -46,7 +46,7 @@ pub(crate) enum Roots {
 
 impl PostgresUrl {
     /// Parses the URL; the error message contains no password.
-    pub(crate) fn parse(&self) -> Result<Place, String> {
+    pub(crate) fn parse(&self) -> Result<DatabaseAddress, String> {
         let is_url = ["postgres://", "postgresql://"].iter().any(|word| self.0.starts_with(word));
         if !is_url {
             return Err(String::from("a store is postgres://USER:PASSWORD@HOST:PORT/DATABASE"));
@@ -92,7 +92,7 @@ impl PostgresUrl {
             config.application_name("rejoin-server");
         }
         set_time_outs(&mut config);
-        Ok(Place { config, trust, is_assumed })
+        Ok(DatabaseAddress { config, trust, is_assumed })
     }
 
     /// The URL without `sslmode` and `sslrootcert`, which the driver supports only partly, and
@@ -173,7 +173,7 @@ impl From<String> for PostgresUrl {
 impl std::fmt::Debug for PostgresUrl {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.parse() {
-            Ok(Place { config, .. }) => {
+            Ok(DatabaseAddress { config, .. }) => {
                 write!(
                     out,
                     "{:?} at {:?}",

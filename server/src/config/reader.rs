@@ -47,7 +47,7 @@ const PLACES: &[&str] = &[
 ];
 
 /// Reads a document and collects its problems.
-pub(super) struct Reader<'a> {
+pub(super) struct ConfigReader<'a> {
     text: &'a str,
     lines: BTreeMap<String, usize>,
     problems: Vec<Problem>,
@@ -55,7 +55,7 @@ pub(super) struct Reader<'a> {
 
 /// The members of a table that were not read yet.
 #[derive(Debug, Default)]
-pub(super) struct Members {
+pub(super) struct TableMembers {
     /// The path of the table in problems, e.g. `auth.jwt`.
     pub(super) place: String,
     members: BTreeMap<String, Member>,
@@ -73,11 +73,11 @@ enum Item {
     Number(i64),
     Truth(bool),
     List(Vec<Item>),
-    Table(Members),
+    Table(TableMembers),
     Other(&'static str),
 }
 
-impl Members {
+impl TableMembers {
     fn take(&mut self, name: &str) -> Option<Item> {
         self.members.remove(name).map(|member| member.value)
     }
@@ -91,13 +91,13 @@ impl Members {
     }
 }
 
-impl<'a> Reader<'a> {
+impl<'a> ConfigReader<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         Self { text, lines: BTreeMap::new(), problems: Vec::new() }
     }
 
     /// The document's root table. Syntax errors are reported as problems.
-    pub(super) fn root(&mut self) -> Members {
+    pub(super) fn root(&mut self) -> TableMembers {
         let (root, errors) = DeTable::parse_recoverable(self.text);
         for error in errors {
             let line = error.span().map(|span| self.line(span.start));
@@ -112,8 +112,8 @@ impl<'a> Reader<'a> {
         before.bytes().filter(|byte| *byte == b'\n').count() + 1
     }
 
-    fn members(&mut self, place: String, table: &DeTable<'_>) -> Members {
-        let mut members = Members { place, members: BTreeMap::new() };
+    fn members(&mut self, place: String, table: &DeTable<'_>) -> TableMembers {
+        let mut members = TableMembers { place, members: BTreeMap::new() };
         for (key, value) in table {
             let name = key.get_ref().to_string();
             let place = members.place_of(&name);
@@ -154,7 +154,11 @@ impl<'a> Reader<'a> {
 
     /// Applies the environment: `REJOIN_AUTH_JWT_SECRET` is `auth.jwt.secret`. `REJOIN_STORE` and
     /// `REJOIN_DATABASE` each replace both `store` and `database` of the file.
-    pub(super) fn override_by(&mut self, root: &mut Members, environment: &[(String, String)]) {
+    pub(super) fn override_by(
+        &mut self,
+        root: &mut TableMembers,
+        environment: &[(String, String)],
+    ) {
         for place in PLACES {
             let variable = variable_of(place);
             let Some((_, text)) = environment.iter().find(|(name, _)| *name == variable) else {
@@ -198,7 +202,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn wrong(&mut self, members: &Members, name: &str, wanted: &str, found: &Item) {
+    fn wrong(&mut self, members: &TableMembers, name: &str, wanted: &str, found: &Item) {
         let found = match found {
             Item::Text(_) => "text",
             Item::Number(_) => "a number",
@@ -210,7 +214,7 @@ impl<'a> Reader<'a> {
         self.problem(&members.place_of(name), &format!("{wanted} is wanted, {found} is there"));
     }
 
-    pub(super) fn text(&mut self, members: &mut Members, name: &str) -> Option<String> {
+    pub(super) fn text(&mut self, members: &mut TableMembers, name: &str) -> Option<String> {
         match members.take(name)? {
             Item::Text(text) => Some(text),
             other => {
@@ -220,7 +224,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn number(&mut self, members: &mut Members, name: &str) -> Option<i64> {
+    pub(super) fn number(&mut self, members: &mut TableMembers, name: &str) -> Option<i64> {
         match members.take(name)? {
             Item::Number(number) if number >= 0 => Some(number),
             other => {
@@ -230,7 +234,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn truth(&mut self, members: &mut Members, name: &str) -> Option<bool> {
+    pub(super) fn truth(&mut self, members: &mut TableMembers, name: &str) -> Option<bool> {
         match members.take(name)? {
             Item::Truth(truth) => Some(truth),
             other => {
@@ -240,7 +244,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn texts(&mut self, members: &mut Members, name: &str) -> Vec<String> {
+    pub(super) fn texts(&mut self, members: &mut TableMembers, name: &str) -> Vec<String> {
         let Some(found) = members.take(name) else { return Vec::new() };
         let Item::List(items) = found else {
             self.wrong(members, name, "a list of texts", &found);
@@ -256,7 +260,7 @@ impl<'a> Reader<'a> {
         texts
     }
 
-    pub(super) fn table(&mut self, members: &mut Members, name: &str) -> Option<Members> {
+    pub(super) fn table(&mut self, members: &mut TableMembers, name: &str) -> Option<TableMembers> {
         match members.take(name)? {
             Item::Table(table) => Some(table),
             other => {
@@ -266,7 +270,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn tables(&mut self, members: &mut Members, name: &str) -> Vec<Members> {
+    pub(super) fn tables(&mut self, members: &mut TableMembers, name: &str) -> Vec<TableMembers> {
         let Some(found) = members.take(name) else { return Vec::new() };
         let Item::List(items) = found else {
             self.wrong(members, name, "a list of tables", &found);
@@ -283,7 +287,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Changes the path under which the table's problems are reported.
-    pub(super) fn rename(&mut self, members: Members, place: String) -> Members {
+    pub(super) fn rename(&mut self, members: TableMembers, place: String) -> TableMembers {
         let old = format!("{}.", members.place);
         let renamed: Vec<(String, usize)> = self
             .lines
@@ -298,11 +302,11 @@ impl<'a> Reader<'a> {
         for (place, line) in renamed {
             self.lines.entry(place).or_insert(line);
         }
-        Members { place, ..members }
+        TableMembers { place, ..members }
     }
 
     /// Reports the keys that were not read.
-    pub(super) fn leftover(&mut self, members: &Members) {
+    pub(super) fn leftover(&mut self, members: &TableMembers) {
         for (name, member) in &members.members {
             let place = members.place_of(name);
             let why = "no such key; `rejoin-server init` writes them all";
@@ -328,7 +332,7 @@ impl<'a> Reader<'a> {
 }
 
 /// If the environment names a database, removes the other kind of database from the file.
-fn drop_other_database(root: &mut Members, place: &str, environment: &[(String, String)]) {
+fn drop_other_database(root: &mut TableMembers, place: &str, environment: &[(String, String)]) {
     let other = match place {
         "database" => "store",
         "store" => "database",
@@ -344,7 +348,7 @@ fn variable_of(place: &str) -> String {
     format!("REJOIN_{}", place.replace('.', "_").to_ascii_uppercase())
 }
 
-fn put(members: &mut Members, place: &str, value: Item) {
+fn put(members: &mut TableMembers, place: &str, value: Item) {
     match place.split_once('.') {
         None => {
             members.members.insert(place.to_owned(), Member { line: None, value });
@@ -353,7 +357,7 @@ fn put(members: &mut Members, place: &str, value: Item) {
             let place = members.place_of(first);
             let inner = members.members.entry(first.to_owned()).or_insert_with(|| Member {
                 line: None,
-                value: Item::Table(Members { place, members: BTreeMap::new() }),
+                value: Item::Table(TableMembers { place, members: BTreeMap::new() }),
             });
             if let Item::Table(inner) = &mut inner.value {
                 put(inner, rest, value);

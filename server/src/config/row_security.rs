@@ -1,7 +1,7 @@
 //! Row level security of PostgreSQL, in addition to the engine's own checks.
 
 use super::Config;
-use super::reader::{Members, Reader};
+use super::reader::{ConfigReader, TableMembers};
 use crate::error::Problem;
 
 /// The role under which requests run, so that the database itself refuses rows of other users.
@@ -34,7 +34,7 @@ impl RowSecurity {
     }
 
     /// Reads `[postgres]`.
-    pub(super) fn read(reader: &mut Reader<'_>, mut members: Members) -> Option<Self> {
+    pub(super) fn read(reader: &mut ConfigReader<'_>, mut members: TableMembers) -> Option<Self> {
         let is_on = reader.truth(&mut members, "rls").unwrap_or(false);
         let mut security = Self::default();
         if let Some(role) = reader.text(&mut members, "role") {

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::plan::Plan;
+use super::plan::PushPlan;
 use crate::error::Fault;
 use crate::store::Writing;
 
@@ -17,7 +17,7 @@ const FEW: usize = 2;
 /// undone. Without a plan one by one.
 pub(super) fn evaluate_all<T>(
     writing: &dyn Writing,
-    plan: Option<&Plan<'_>>,
+    plan: Option<&PushPlan<'_>>,
     count: usize,
     evaluate: impl Fn(usize) -> Result<T, Fault>,
 ) -> Result<Vec<T>, Fault> {
@@ -51,7 +51,7 @@ pub(super) fn evaluate_all<T>(
 /// Evaluates several items and applies their writes. If one fails, returns how many precede it.
 fn evaluate_together<T>(
     writing: &dyn Writing,
-    plan: &Plan<'_>,
+    plan: &PushPlan<'_>,
     items: Range<usize>,
     evaluate: impl Fn(usize) -> Result<T, Fault>,
 ) -> Result<Result<Vec<T>, usize>, Fault> {

@@ -30,7 +30,7 @@ pub(super) struct RowChange<'a> {
 }
 
 /// A sent column: its position, its name in the change's schema version, and its encoded value.
-pub(super) type Named<'a> = (usize, String, &'a RawValue);
+pub(super) type SentColumn<'a> = (usize, String, &'a RawValue);
 
 /// The sent columns, with values still encoded. An unknown column is rejected before any row is
 /// read: an edit is never applied in part.
@@ -38,7 +38,7 @@ pub(super) fn named<'a>(
     table: &Table,
     change: &'a Change,
     naming: &Naming,
-) -> Result<Vec<Named<'a>>, ChangeError> {
+) -> Result<Vec<SentColumn<'a>>, ChangeError> {
     if change.operation == Operation::Delete {
         return Ok(Vec::new());
     }
@@ -49,7 +49,7 @@ pub(super) fn named<'a>(
 pub(super) fn sent_cells(
     table: &Table,
     key: &Value,
-    sent: &[Named<'_>],
+    sent: &[SentColumn<'_>],
 ) -> Result<Cells, ChangeError> {
     let cells = values(table, sent)?;
     for (at, value) in &cells {
@@ -76,7 +76,7 @@ fn names<'a>(
     table: &Table,
     sent: Option<&'a RawValue>,
     naming: &Naming,
-) -> Result<Vec<Named<'a>>, ChangeError> {
+) -> Result<Vec<SentColumn<'a>>, ChangeError> {
     let Some(sent) = sent else { return Ok(Vec::new()) };
     let members: Result<BTreeMap<String, &RawValue>, _> = serde_json::from_str(sent.get());
     let Ok(members) = members else {
@@ -97,7 +97,7 @@ fn names<'a>(
     Ok(named)
 }
 
-fn values(table: &Table, named: &[Named<'_>]) -> Result<Cells, ChangeError> {
+fn values(table: &Table, named: &[SentColumn<'_>]) -> Result<Cells, ChangeError> {
     let mut cells = Cells::with_capacity(named.len());
     for (at, name, raw) in named {
         let kind = table.columns.get(*at).map_or(ColumnKind::String, |column| column.kind);

@@ -51,10 +51,10 @@ pub(super) struct Cursor {
     pub(super) until: i64,
     /// The last mutation of the device that this server had accepted when it issued the cursor.
     #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
-    pub(super) accepted: Option<Accepted>,
+    pub(super) accepted: Option<LastAccepted>,
     /// The walk through the rows of added or removed buckets, if one is in progress.
     #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
-    pub(super) walk: Option<Walk>,
+    pub(super) walk: Option<AccessWalk>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // The signature that serde expects.
@@ -66,7 +66,7 @@ fn is_zero(number: &i64) -> bool {
 /// ones, or not. So a restore is detected even after compaction has removed the position of the
 /// cursor and its tag.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Accepted {
+pub(super) struct LastAccepted {
     /// The user.
     #[serde(rename = "u")]
     pub(super) user: String,
@@ -81,7 +81,7 @@ pub(super) struct Accepted {
     pub(super) seq: i64,
 }
 
-impl Accepted {
+impl LastAccepted {
     /// Whether its verdict is missing and was not removed by housekeeping.
     fn is_lost(&self, reading: &dyn Reading) -> Result<bool, Fault> {
         let verdict = reading.verdict(&self.user, &self.mutation)?;
@@ -95,7 +95,7 @@ impl Accepted {
 
 /// A walk through the rows whose access changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Walk {
+pub(super) struct AccessWalk {
     /// The buckets whose rows are read.
     #[serde(rename = "b")]
     pub(super) buckets: Vec<String>,
@@ -171,7 +171,7 @@ fn hashed(buckets: &[String]) -> String {
 
 /// The result of checking a cursor.
 #[derive(Debug)]
-pub(super) enum Standing {
+pub(super) enum CursorCheck {
     /// The cursor can be served.
     Good(Box<Cursor>),
     /// The log was compacted beyond its position.
@@ -185,10 +185,14 @@ pub(super) enum Standing {
 
 /// Checks a user's cursor against this snapshot. Another user's cursor is refused: a walk through
 /// its buckets would reveal the keys of that user's rows.
-pub(super) fn check_of(user: &str, reading: &dyn Reading, text: &str) -> Result<Standing, Fault> {
+pub(super) fn check_of(
+    user: &str,
+    reading: &dyn Reading,
+    text: &str,
+) -> Result<CursorCheck, Fault> {
     match open::<Cursor>(text, &reading.log_state()?.key) {
         Some(cursor) => stand_of(user, reading, cursor),
-        None => Ok(Standing::Foreign),
+        None => Ok(CursorCheck::Foreign),
     }
 }
 
@@ -197,48 +201,48 @@ pub(super) fn stand_of(
     user: &str,
     reading: &dyn Reading,
     cursor: Cursor,
-) -> Result<Standing, Fault> {
+) -> Result<CursorCheck, Fault> {
     let own = super::own_bucket(user);
     Ok(match check_position(reading, cursor)? {
         // A hash is compared with this user's buckets when the cursor is opened.
-        Standing::Good(cursor) if !cursor.is_hashed() && !cursor.held.contains(&own) => {
-            Standing::Foreign
+        CursorCheck::Good(cursor) if !cursor.is_hashed() && !cursor.held.contains(&own) => {
+            CursorCheck::Foreign
         }
         other => other,
     })
 }
 
 /// Checks a position, for any user.
-fn check_position(reading: &dyn Reading, cursor: Cursor) -> Result<Standing, Fault> {
+fn check_position(reading: &dyn Reading, cursor: Cursor) -> Result<CursorCheck, Fault> {
     let log = reading.log_state()?;
     if cursor.epoch != log.epoch {
-        return Ok(Standing::Foreign);
+        return Ok(CursorCheck::Foreign);
     }
     if mutant::on(Mutant::OtherLifeUnnoticed) {
-        return Ok(Standing::Good(Box::new(cursor)));
+        return Ok(CursorCheck::Good(Box::new(cursor)));
     }
     if cursor.position > log.head {
-        return Ok(Standing::Restored);
+        return Ok(CursorCheck::Restored);
     }
     if cursor.position < log.watermark {
         let is_lost = cursor.accepted.as_ref().map(|accepted| accepted.is_lost(reading));
         return Ok(match is_lost.transpose()? {
-            Some(true) => Standing::Restored,
-            _ if mutant::on(Mutant::WatermarkIgnored) => Standing::Good(Box::new(cursor)),
-            _ => Standing::Behind,
+            Some(true) => CursorCheck::Restored,
+            _ if mutant::on(Mutant::WatermarkIgnored) => CursorCheck::Good(Box::new(cursor)),
+            _ => CursorCheck::Behind,
         });
     }
     if reading.tag(cursor.position)? != Some(cursor.tag) {
-        return Ok(Standing::Restored);
+        return Ok(CursorCheck::Restored);
     }
     // Entries after the watermark are still in the log, and `seen`, if present, is not before the
     // position.
     let knows_more = cursor.seen > log.head
         || cursor.seen > cursor.position && reading.tag(cursor.seen)? != Some(cursor.seen_tag);
     if knows_more {
-        return Ok(Standing::Restored);
+        return Ok(CursorCheck::Restored);
     }
-    Ok(Standing::Good(Box::new(cursor)))
+    Ok(CursorCheck::Good(Box::new(cursor)))
 }
 
 /// Whether this server sealed it.
@@ -250,7 +254,7 @@ pub(super) fn is_ours(text: &str, key: &str) -> bool {
 pub(super) fn shows_restore(reading: &dyn Reading, text: &str) -> Result<bool, Fault> {
     let witness = if text.is_empty() { None } else { open(text, &reading.log_state()?.key) };
     let checked = witness.map(|witness| check_position(reading, witness)).transpose()?;
-    Ok(matches!(checked, Some(Standing::Restored)))
+    Ok(matches!(checked, Some(CursorCheck::Restored)))
 }
 
 /// The last position of the log and its tag.
@@ -279,7 +283,7 @@ pub(super) fn at_head(reading: &dyn Reading, held: &[String]) -> Result<Cursor, 
 pub(super) fn witness(
     (position, tag): (i64, i64),
     log: &LogState,
-    accepted: Option<Accepted>,
+    accepted: Option<LastAccepted>,
     before: &str,
 ) -> Result<String, Fault> {
     let epoch = log.epoch.clone();

@@ -12,8 +12,8 @@ use rejoin_protocol::wire::code;
 use super::{Caller, Engine};
 use crate::error::{Fault, Refusal};
 use crate::hooks::{
-    Accepted, Conflict, HookSql, Hooks, Incompatible, Pulled, SnapshotReason, SnapshotRequired,
-    Veto, Within,
+    AcceptedChanges, Conflict, HookSql, Hooks, Incompatible, Pulled, SnapshotReason,
+    SnapshotRequired, Veto, Within,
 };
 use crate::model::{Client, StaleClient};
 use crate::store::{Reading, read};
@@ -35,7 +35,7 @@ pub(super) enum Decision {
 /// rolls it back otherwise.
 pub(super) fn ask_accepted(
     hooks: &dyn Hooks,
-    accepted: &Accepted<'_>,
+    accepted: &AcceptedChanges<'_>,
     transaction: &dyn HookSql,
 ) -> Result<Decision, Fault> {
     let within = Within::new(transaction);

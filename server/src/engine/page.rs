@@ -35,7 +35,7 @@ impl<'a> Named<'a> {
 }
 
 /// Receives the rows that exist, table by table in key order.
-pub(super) type Stands<'a, 's> = &'a mut dyn FnMut(&'s Table, Row) -> Result<(), Fault>;
+pub(super) type RowSink<'a, 's> = &'a mut dyn FnMut(&'s Table, Row) -> Result<(), Fault>;
 
 impl Names {
     pub(super) fn add(&mut self, table: &Table, id: String) {
@@ -57,10 +57,10 @@ impl Names {
         reading: &'s dyn Reading,
         bytes: usize,
         scope: &ReadScope,
-        stands: Stands<'_, 's>,
-    ) -> Result<Option<Gone>, Fault> {
+        stands: RowSink<'_, 's>,
+    ) -> Result<Option<MissingRows>, Fault> {
         let schema = reading.schema();
-        let (mut gone, mut left) = (Gone::default(), bytes);
+        let (mut gone, mut left) = (MissingRows::default(), bytes);
         let named: Vec<Named<'_>> = self
             .0
             .into_iter()
@@ -99,7 +99,7 @@ impl Names {
 
 /// The named rows that do not exist.
 #[derive(Debug, Default)]
-pub(super) struct Gone {
+pub(super) struct MissingRows {
     pub(super) names: Vec<RowName>,
     /// The number of named rows, including those that exist.
     pub(super) rows: usize,

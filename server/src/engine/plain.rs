@@ -9,7 +9,7 @@ use super::page::Names;
 use super::{Caller, Engine, encode, held, window};
 use crate::error::Fault;
 use crate::hooks::SnapshotReason;
-use crate::model::{Entry, GLOBAL, PageLimit, ReadScope, Row, Table, own_bucket};
+use crate::model::{ChangeEntry, GLOBAL, PageLimit, ReadScope, Row, Table, own_bucket};
 use crate::store::{ReadHint, Reading, read};
 
 mod evaluate;
@@ -28,7 +28,7 @@ pub(crate) fn pull_plain(
     let (response, client, never) = read(&*engine.store, |reading| {
         let older =
             window::admit(engine, reading, false, request.schema_version, &request.schema_hash)?;
-        // Most users hold these two; whoever holds more is asked for once more.
+        // Most users hold these two. Further buckets need a second query.
         let buckets = [own_bucket(&caller.user), String::from(GLOBAL)];
         reading.expect(&ReadHint {
             user: &caller.user,
@@ -126,7 +126,7 @@ fn changes(
     Ok(())
 }
 
-fn table_of<'a>(reading: &'a dyn Reading, entry: &Entry) -> Option<&'a Table> {
+fn table_of<'a>(reading: &'a dyn Reading, entry: &ChangeEntry) -> Option<&'a Table> {
     reading.schema().tables.iter().find(|table| table.number == entry.table)
 }
 
@@ -137,12 +137,12 @@ fn entries(
     request: &PullRequest,
     held: &[String],
     limit: usize,
-) -> Result<(Vec<Entry>, bool), Fault> {
-    let asked = |entry: &Entry| match &request.tables {
+) -> Result<(Vec<ChangeEntry>, bool), Fault> {
+    let asked = |entry: &ChangeEntry| match &request.tables {
         None => true,
         Some(asked) => table_of(reading, entry).is_some_and(|table| asked.contains(&table.name)),
     };
-    let mut found: Vec<Entry> = Vec::new();
+    let mut found: Vec<ChangeEntry> = Vec::new();
     let mut from = request.checkpoint;
     loop {
         let page = reading.entries(from, held, limit + 1)?;

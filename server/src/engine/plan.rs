@@ -22,7 +22,7 @@ use crate::store::{ApplyError, Batch, Load, Planned, PlannedWrite, RowIds, Store
 type Rows = HashMap<usize, HashMap<String, Option<Rc<StoredRow>>>>;
 
 /// The plan of a push in its transaction.
-pub(super) struct Plan<'a> {
+pub(super) struct PushPlan<'a> {
     batch: &'a dyn Batch,
     schema: &'a Schema,
     user: &'a str,
@@ -47,7 +47,7 @@ struct State {
 }
 
 /// Cached knowledge of a row or a verdict: `None` if it is missing.
-pub(super) struct Answer<T>(pub(super) Option<T>);
+pub(super) struct Lookup<T>(pub(super) Option<T>);
 
 /// Cached rows and verdicts.
 #[derive(Clone, Default)]
@@ -82,9 +82,9 @@ struct Mark {
 }
 
 /// The state before a batch of groups, restored if one of them fails.
-pub(super) struct Before(Loaded, Mark);
+pub(super) struct PlanBackup(Loaded, Mark);
 
-impl<'a> Plan<'a> {
+impl<'a> PushPlan<'a> {
     pub(super) fn new(
         batch: &'a dyn Batch,
         schema: &'a Schema,
@@ -118,8 +118,8 @@ impl<'a> Plan<'a> {
     }
 
     /// The cached verdict on a mutation; `None` if it is not cached whether there is one.
-    pub(super) fn verdict(&self, mutation: &str) -> Option<Answer<StoredVerdict>> {
-        self.state.borrow().known.verdicts.get(mutation).cloned().map(Answer)
+    pub(super) fn verdict(&self, mutation: &str) -> Option<Lookup<StoredVerdict>> {
+        self.state.borrow().known.verdicts.get(mutation).cloned().map(Lookup)
     }
 
     /// Records a verdict. Returns whether it is pending, so that the caller need not store it.
@@ -137,7 +137,7 @@ impl<'a> Plan<'a> {
         &self,
         table: &Table,
         key: &Value,
-    ) -> Result<Option<Answer<StoredRow>>, Fault> {
+    ) -> Result<Option<Lookup<StoredRow>>, Fault> {
         let (Some(table), Some(id)) = (self.place(table), key.to_id()) else { return Ok(None) };
         let is_stale =
             |state: &State| state.known.stale.get(&table).is_some_and(|ids| ids.contains(&id));
@@ -151,7 +151,7 @@ impl<'a> Plan<'a> {
         }
         let state = self.state.borrow();
         let row = state.known.rows.get(&table).and_then(|rows| rows.get(&id));
-        Ok(row.map(|row| Answer(row.as_deref().cloned())))
+        Ok(row.map(|row| Lookup(row.as_deref().cloned())))
     }
 
     /// Records a write; returns it if it must be applied now.
@@ -240,10 +240,10 @@ impl<'a> Plan<'a> {
     }
 
     /// Starts a batch of groups, in a savepoint begun by the caller.
-    pub(super) fn start(&self) -> Before {
+    pub(super) fn start(&self) -> PlanBackup {
         let mut state = self.state.borrow_mut();
         state.pending = Some(Pending::default());
-        Before(state.known.clone(), state.mark())
+        PlanBackup(state.known.clone(), state.mark())
     }
 
     /// In a batch: starts the next group.
@@ -270,7 +270,7 @@ impl<'a> Plan<'a> {
 
     /// Restores the state before the batch, whose savepoint the caller rolls back; returns the
     /// failed group.
-    pub(super) fn undo_all(&self, Before(known, mark): Before) -> usize {
+    pub(super) fn undo_all(&self, PlanBackup(known, mark): PlanBackup) -> usize {
         let mut state = self.state.borrow_mut();
         let failed = state.pending.take().and_then(|pending| pending.failed);
         state.given.truncate(mark.given);

@@ -7,7 +7,7 @@
 
 use rejoin_protocol::wire::pull::{PullAnswer, PullAsk, PullRequest, PullResponse};
 
-use super::cursor::{self, Cursor, Standing, Walk};
+use super::cursor::{self, AccessWalk, Cursor, CursorCheck};
 use super::encode::Sets;
 use super::page::Names;
 use super::{Caller, Engine, held, schema_gate};
@@ -51,7 +51,7 @@ pub(crate) fn pull(
             _ if cursor::shows_restore(reading, &ask.witness)? => Found::Restored,
             "" => Found::Snapshot(Reason::Initial),
             cursor => match cursor::check_of(&caller.user, reading, cursor)? {
-                Standing::Good(cursor) => {
+                CursorCheck::Good(cursor) => {
                     // Rows exceed the byte limit: retry with fewer. A single entry or transaction
                     // is sent at any size.
                     let mut limit = limit;
@@ -64,9 +64,9 @@ pub(crate) fn pull(
                         limit /= 2;
                     }
                 }
-                Standing::Behind => Found::Snapshot(Reason::Retention),
-                Standing::Foreign => Found::Snapshot(Reason::Epoch),
-                Standing::Restored => Found::Restored,
+                CursorCheck::Behind => Found::Snapshot(Reason::Retention),
+                CursorCheck::Foreign => Found::Snapshot(Reason::Epoch),
+                CursorCheck::Restored => Found::Restored,
             },
         };
         Ok((client, found, empty(reading, caller, ask)?))
@@ -267,7 +267,7 @@ fn turned(cursor: &Cursor, held: &[String]) -> Cursor {
             }
         }
         next.walk =
-            Some(Walk { buckets, target: held.to_vec(), table: String::new(), after: None });
+            Some(AccessWalk { buckets, target: held.to_vec(), table: String::new(), after: None });
     }
     next
 }
@@ -288,7 +288,7 @@ fn difference(left: &[String], right: &[String]) -> Vec<String> {
 }
 
 /// The buckets in which a walk looks for rows, including those that may no longer have any.
-fn walked(walk: &Walk) -> Vec<String> {
+fn walked(walk: &AccessWalk) -> Vec<String> {
     let mut buckets = walk.buckets.clone();
     buckets.push(String::from(WAITING));
     buckets

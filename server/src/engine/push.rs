@@ -12,7 +12,7 @@ use rejoin_protocol::wire::push::{
 use rejoin_protocol::wire::row::RowImage;
 
 use super::conflict_log::ConflictLog;
-use super::cursor::{self, Accepted};
+use super::cursor::{self, LastAccepted};
 use super::evaluate::Evaluator;
 use super::user_transaction::UserTransaction;
 use super::{Caller, Engine, encode, held};
@@ -115,13 +115,13 @@ fn accepted_of(
     request: &PushRequest,
     ask: &PushAsk,
     verdicts: &[Verdict],
-) -> Option<Accepted> {
+) -> Option<LastAccepted> {
     let is_accepted = |group: &&Group| {
         let of = |verdict: &&Verdict| verdict.id == group.id;
         verdicts.iter().find(of).is_some_and(|verdict| verdict.verdict == Ending::Accepted)
     };
     let last = ask.groups.iter().filter(is_accepted).max_by_key(|group| group.seq)?;
-    Some(Accepted {
+    Some(LastAccepted {
         user: caller.user.clone(),
         client_id: request.client_id.clone(),
         mutation: last.id.clone(),

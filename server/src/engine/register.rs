@@ -84,7 +84,7 @@ impl Engine {
             cursor.map(|cursor| cursor::check_of(&caller.user, writing, cursor)).transpose()?;
         let witness = hello.witness.as_deref().unwrap_or_default();
         let key = writing.log_state()?.key;
-        let restored = matches!(standing, Some(cursor::Standing::Restored))
+        let restored = matches!(standing, Some(cursor::CursorCheck::Restored))
             || cursor::shows_restore(writing, witness)?;
         let other_server = cursor.is_some_and(|cursor| !cursor::is_ours(cursor, &key))
             || !witness.is_empty() && !cursor::is_ours(witness, &key);
@@ -92,8 +92,8 @@ impl Engine {
         let reason = match &standing {
             _ if restored => Some(SnapshotReason::Epoch),
             None => Some(SnapshotReason::Initial),
-            Some(cursor::Standing::Good(_)) => None,
-            Some(cursor::Standing::Behind) => Some(SnapshotReason::Retention),
+            Some(cursor::CursorCheck::Good(_)) => None,
+            Some(cursor::CursorCheck::Behind) => Some(SnapshotReason::Retention),
             Some(_) => Some(SnapshotReason::Epoch),
         };
         let welcome = Welcome {

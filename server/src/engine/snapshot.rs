@@ -8,7 +8,7 @@ use rejoin_protocol::wire::snapshot::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::cursor::{self, Cursor, Standing};
+use super::cursor::{self, Cursor, CursorCheck};
 use super::pull::{begin_epoch, same_buckets};
 use super::{Caller, Engine, encode, held, window};
 use crate::error::Fault;
@@ -183,8 +183,8 @@ fn resume_point(
     let (seen, seen_tag) = place.seen;
     let read = Cursor { seen, seen_tag, ..place.cursor.clone() };
     Ok(match cursor::stand_of(&caller.user, reading, read)? {
-        Standing::Good(_) => Found::Place(Box::new(place)),
-        Standing::Restored if is_ours => Found::Restored,
+        CursorCheck::Good(_) => Found::Place(Box::new(place)),
+        CursorCheck::Restored if is_ours => Found::Restored,
         _ => Found::Gone,
     })
 }

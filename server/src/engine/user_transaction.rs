@@ -6,7 +6,7 @@ use rejoin_protocol::Value;
 use rejoin_protocol::wire::push::{Change, Operation};
 
 use super::conflict::{is_gone, not_found};
-use super::plan::{Answer, Plan};
+use super::plan::{Lookup, PushPlan};
 use super::rejection::ChangeError;
 use crate::error::Fault;
 use crate::model::{ReadScope, Row, Schema, StoredRow, StoredVerdict, Table};
@@ -17,7 +17,7 @@ use crate::store::{StoreWrite, WriteError, Writing};
 pub(super) struct UserTransaction<'a> {
     pub(super) writing: &'a dyn Writing,
     /// The loaded rows and pending writes, if the store batches groups.
-    pub(super) plan: Option<&'a Plan<'a>>,
+    pub(super) plan: Option<&'a PushPlan<'a>>,
     pub(super) user: &'a str,
     /// The user's buckets.
     pub(super) held: &'a [String],
@@ -32,14 +32,14 @@ impl<'a> UserTransaction<'a> {
 
     /// The transaction after all pending writes were applied, so that reads see them.
     pub(super) fn settled(&self) -> Result<&'a dyn Writing, Fault> {
-        self.plan.map_or(Ok(()), Plan::settle)?;
+        self.plan.map_or(Ok(()), PushPlan::settle)?;
         Ok(self.writing)
     }
 
     /// The row of this key, live or deleted, and the user's access to it.
     pub(super) fn stored(&self, table: &Table, key: &Value) -> Result<Option<StoredRow>, Fault> {
         let known = self.plan.map(|plan| plan.row(table, key)).transpose()?;
-        if let Some(Answer(row)) = known.flatten() {
+        if let Some(Lookup(row)) = known.flatten() {
             return Ok(row);
         }
         let (scope, own) = (ReadScope::of(self.held), ReadScope::owned_by(self.user));
@@ -58,7 +58,7 @@ impl<'a> UserTransaction<'a> {
     /// The verdict on the latest attempt of a mutation.
     pub(super) fn verdict(&self, mutation: &str) -> Result<Option<StoredVerdict>, Fault> {
         match self.plan.and_then(|plan| plan.verdict(mutation)) {
-            Some(Answer(verdict)) => Ok(verdict),
+            Some(Lookup(verdict)) => Ok(verdict),
             None => self.writing.verdict(self.user, mutation),
         }
     }
@@ -73,17 +73,17 @@ impl<'a> UserTransaction<'a> {
 
     /// Begins the savepoint of a group.
     pub(super) fn begin(&self) -> Result<(), Fault> {
-        if self.plan.is_none_or(Plan::begin) { self.writing.begin() } else { Ok(()) }
+        if self.plan.is_none_or(PushPlan::begin) { self.writing.begin() } else { Ok(()) }
     }
 
     /// Releases the savepoint of the group.
     pub(super) fn keep(&self) -> Result<(), Fault> {
-        if self.plan.is_none_or(Plan::keep) { self.writing.keep() } else { Ok(()) }
+        if self.plan.is_none_or(PushPlan::keep) { self.writing.keep() } else { Ok(()) }
     }
 
     /// Rolls back to the savepoint of the group.
     pub(super) fn undo(&self) -> Result<(), Fault> {
-        match self.plan.map(Plan::undo).transpose()? {
+        match self.plan.map(PushPlan::undo).transpose()? {
             None | Some(true) => self.writing.undo(),
             Some(false) => Ok(()),
         }

@@ -23,7 +23,7 @@ const DAY: i64 = 86_400_000_000;
 
 /// An older schema that is still served.
 #[derive(Debug)]
-pub(super) struct Older {
+pub(super) struct OlderSchema {
     manifest: Manifest,
 }
 
@@ -35,7 +35,7 @@ pub(super) fn admit(
     is_ours: bool,
     version: i64,
     hash: &str,
-) -> Result<Option<Older>, Fault> {
+) -> Result<Option<OlderSchema>, Fault> {
     let Err(refused) = schema_gate(reading, version, hash, false) else { return Ok(None) };
     if is_ours || engine.retention.schema_days == 0 {
         return Err(refused);
@@ -52,10 +52,10 @@ pub(super) fn admit(
         return Err(refused);
     }
     let manifest = Manifest { schema_version: version, schema_hash: hash.to_owned(), ..older };
-    Ok(Some(Older { manifest }))
+    Ok(Some(OlderSchema { manifest }))
 }
 
-impl Older {
+impl OlderSchema {
     /// The version and hash that the peer sent.
     pub(super) fn name(&self) -> (i64, String) {
         (self.manifest.schema_version, self.manifest.schema_hash.clone())

@@ -57,12 +57,12 @@ struct All {
 
 /// The listeners at this node.
 #[derive(Debug, Default)]
-pub(crate) struct Places {
+pub(crate) struct EventListeners {
     hasher: RandomState,
     all: Mutex<All>,
 }
 
-impl Places {
+impl EventListeners {
     fn all(&self) -> MutexGuard<'_, All> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -192,18 +192,18 @@ mod tests {
 
     use tokio::time::Instant;
 
-    use super::{AT_ONCE, Places, spread};
+    use super::{AT_ONCE, EventListeners, spread};
     use crate::model::Touched;
 
     fn touched(bucket: &str, is_grant: bool) -> Touched {
         Touched { bucket: bucket.into(), is_grant }
     }
 
-    fn enter(places: &Places, own: &str) -> u64 {
+    fn enter(places: &EventListeners, own: &str) -> u64 {
         places.enter(own, usize::MAX, usize::MAX).unwrap().0
     }
 
-    fn settle(places: &Places, number: u64, buckets: &[&str]) {
+    fn settle(places: &EventListeners, number: u64, buckets: &[&str]) {
         let buckets: Vec<String> = buckets.iter().map(|bucket| (*bucket).to_owned()).collect();
         if let Some(turn) = places.unsettled(number) {
             places.settle(number, turn, &buckets);
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn change_wakes_bucket_holders_and_unsettled_listeners() {
-        let places = Places::default();
+        let places = EventListeners::default();
         let [anna, ben, eve] = ["user:anna", "user:ben", "user:eve"].map(|own| enter(&places, own));
         settle(&places, anna, &["user:anna", "global"]);
         settle(&places, ben, &["user:ben", "global", "team"]);
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn buckets_read_before_a_grant_are_discarded() {
-        let places = Places::default();
+        let places = EventListeners::default();
         let anna = enter(&places, "user:anna");
         let turn = places.unsettled(anna).unwrap();
         places.wake(Some(&[touched("user:anna", true)]));
@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(spread(AT_ONCE), Duration::ZERO);
         assert_eq!(spread(1_000), Duration::from_secs(2));
         assert_eq!(spread(1_000_000), Duration::from_secs(5));
-        let places = Places::default();
+        let places = EventListeners::default();
         let all: Vec<u64> = (0..1_000).map(|_| enter(&places, "user:anna")).collect();
         let begun = Instant::now();
         places.wake(None);

@@ -43,7 +43,7 @@ impl Requests {
 }
 
 /// The connection and its timeouts.
-pub(super) struct Connection {
+pub(super) struct HttpConnection {
     stream: TcpStream,
     requests: Requests,
     header_timeout: Duration,
@@ -53,7 +53,7 @@ pub(super) struct Connection {
     write: Option<Pin<Box<Sleep>>>,
 }
 
-impl Connection {
+impl HttpConnection {
     /// A new connection that expects its first header.
     pub(super) fn new(
         stream: TcpStream,
@@ -114,7 +114,7 @@ impl Connection {
     }
 }
 
-impl AsyncRead for Connection {
+impl AsyncRead for HttpConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -128,7 +128,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for HttpConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -17,7 +17,7 @@ pub struct LogState {
 
 /// An entry of the log: a row that changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct ChangeEntry {
     /// Its position.
     pub position: i64,
     /// The table's number.

@@ -106,7 +106,7 @@ pub enum Access {
     /// All users may read, none may write.
     Global,
     /// No user may read.
-    Nobody,
+    Denied,
 }
 
 /// A bucket named in a column: its users may read the row, only the owner may write it.

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use crate::error::{Fault, Refusal};
 
 /// The members of an object, with unparsed values.
-pub(super) type Members<'a> = HashMap<Cow<'a, str>, &'a RawValue>;
+pub(super) type JsonMembers<'a> = HashMap<Cow<'a, str>, &'a RawValue>;
 
 /// Timeout for receiving a body.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -45,14 +45,14 @@ fn is_length(error: &axum::Error) -> bool {
 }
 
 /// The members of a JSON object, or a refusal if it is not an object.
-pub(super) fn members(bytes: &[u8]) -> Result<Members<'_>, Fault> {
+pub(super) fn members(bytes: &[u8]) -> Result<JsonMembers<'_>, Fault> {
     serde_json::from_slice(bytes).map_err(|_| Refusal::invalid("invalid request body").into())
 }
 
 /// The typed request. The `required` members are checked for presence, in this order.
 pub(super) fn decode<T: DeserializeOwned>(
     bytes: &[u8],
-    members: &Members<'_>,
+    members: &JsonMembers<'_>,
     required: &[&str],
 ) -> Result<T, Fault> {
     if let Some(missing) = required.iter().find(|name| !members.contains_key(**name)) {

@@ -46,7 +46,7 @@ pub(super) fn seen<D: Dialect>(dialect: &D, schema: &Schema, table: &Table, alia
 
 fn owned<D: Dialect>(dialect: &D, schema: &Schema, table: &Table, alias: &str) -> String {
     match table.access {
-        Access::Nobody => D::NEVER.to_owned(),
+        Access::Denied => D::NEVER.to_owned(),
         Access::Global => dialect.sees_global(),
         Access::Owner { column, global } => {
             let own = dialect.is_owner(table, alias, column);
@@ -87,7 +87,7 @@ pub(super) fn parent_alias(alias: &str) -> String {
 /// The bucket of the row `alias` by its owner; `None` if the table has no owner, or the parent's.
 pub(super) fn owner_bucket<D: Dialect>(table: &Table, alias: &str) -> Option<String> {
     match table.access {
-        Access::Nobody | Access::Chain { .. } => None,
+        Access::Denied | Access::Chain { .. } => None,
         Access::Global => Some(D::text(&literal(GLOBAL))),
         Access::Owner { column, global } => {
             let (owner, default) = (cell(table, alias, column), default_bucket(global));

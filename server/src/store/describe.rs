@@ -139,10 +139,10 @@ fn access(
         let table = configs.iter().position(|other| other.name == parent.table);
         return match (at(&parent.column), table) {
             (Some(column), Some(parent)) => Access::Chain { column, parent },
-            _ => Access::Nobody,
+            _ => Access::Denied,
         };
     }
-    if config.is_everybodys() { Access::Global } else { Access::Nobody }
+    if config.is_everybodys() { Access::Global } else { Access::Denied }
 }
 
 fn references(found: &Found, at: impl Fn(&str) -> Option<usize>) -> Vec<Reference> {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rejoin_protocol::time;
 
-use super::{Heard, Reading, Store, WriteProblem, Writing};
+use super::{HeadListener, Reading, Store, WriteProblem, Writing};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{PostgresUrl, RowSecurity, TableConfig};
 use crate::error::{Fault, ServerError};
@@ -58,15 +58,15 @@ mod types;
 mod verdicts;
 mod ways;
 
-pub(crate) use bell::Bell;
+pub(crate) use bell::FeederSignal;
 use connection::Connection;
-use fed::Fed;
-pub(crate) use guard::Plan;
+use fed::TableResolver;
+pub(crate) use guard::ServedTables;
 use guard::resolverless;
 use member::Function;
 use pool::{Lease, Pool};
 use tls::Target;
-use transaction::Transaction;
+use transaction::PostgresTransaction;
 use types::{Form, OwnerForm, Type};
 
 /// Attempts of a transaction that loses against concurrent ones before the failure is reported.
@@ -103,13 +103,13 @@ const WRITE: &str =
 #[derive(Debug)]
 pub struct PostgresStore {
     pool: Pool,
-    plan: Plan,
+    plan: ServedTables,
     known: RwLock<Arc<Known>>,
     secured: Option<Secured>,
     /// Dates schema versions that appear while the server runs.
     clock: Arc<dyn Clock>,
     /// Wakes the feeder, if there is one.
-    bell: Arc<Bell>,
+    bell: Arc<FeederSignal>,
 }
 
 /// How the database itself restricts requests to the rows of their users.
@@ -146,7 +146,7 @@ struct Shape {
     by_bytes: bool,
     /// What names buckets for its rows: a database function or a host resolver.
     function: Option<Function>,
-    fed: Option<Fed>,
+    fed: Option<TableResolver>,
     effects: Effects,
     /// Whether its rows may refer to other rows of the same table.
     refers_to_itself: bool,
@@ -225,13 +225,13 @@ impl PostgresStore {
         now: &str,
     ) -> Result<Self, ServerError> {
         let tables = tables.to_vec();
-        Self::planned(url, Plan { tables, ..Plan::default() }, wait, now)
+        Self::planned(url, ServedTables { tables, ..ServedTables::default() }, wait, now)
     }
 
     /// Like [`open`](Self::open), with a plan for what is already installed.
     pub(crate) fn planned(
         url: &PostgresUrl,
-        plan: Plan,
+        plan: ServedTables,
         wait: Duration,
         now: &str,
     ) -> Result<Self, ServerError> {
@@ -374,7 +374,7 @@ impl Store for PostgresStore {
     fn read(&self, work: &mut dyn FnMut(&dyn Reading) -> Result<(), Fault>) -> Result<(), Fault> {
         let (lease, known) = self.entered(Some(changelog::SEQUENCE), READ)?;
         let connection = lease.connection()?;
-        let done = work(&Transaction::reading(connection, &known, self.takes_role()));
+        let done = work(&PostgresTransaction::reading(connection, &known, self.takes_role()));
         connection.leave();
         lease.keep();
         done
@@ -398,7 +398,7 @@ impl Store for PostgresStore {
             let (lease, known) = self.entered(None, &begin)?;
             let connection = lease.connection()?;
             let (hopes, role) = (attempt < ATTEMPTS, self.takes_role());
-            let transaction = Transaction::writing(connection, &known, role, hopes);
+            let transaction = PostgresTransaction::writing(connection, &known, role, hopes);
             let done = work(&transaction);
             // Retry a transaction that lost against another one, up to the limit.
             let again = transaction.collided() && attempt < ATTEMPTS;
@@ -421,7 +421,7 @@ impl Store for PostgresStore {
         }
     }
 
-    fn listen(&self, notify: Heard) {
+    fn listen(&self, notify: HeadListener) {
         self.pool.listen(notify);
     }
 

@@ -7,7 +7,7 @@ use rejoin_protocol::Value;
 use super::prefetch::Prefetch;
 use crate::error::Fault;
 use crate::model::{
-    BucketFailure, Client, Entry, KnownClient, LogState, ManifestVersion, Page, PageLimit,
+    BucketFailure, ChangeEntry, Client, KnownClient, LogState, ManifestVersion, Page, PageLimit,
     ReadScope, Row, Schema, StoredRow, StoredVerdict, Table,
 };
 
@@ -64,8 +64,12 @@ pub trait ReadLog {
 
     /// Entries after `position` in any of `buckets`, in order: at most `limit`, then on to the end of the transaction
     /// of the last one.
-    fn entries(&self, position: i64, buckets: &[String], limit: usize)
-    -> Result<Vec<Entry>, Fault>;
+    fn entries(
+        &self,
+        position: i64,
+        buckets: &[String],
+        limit: usize,
+    ) -> Result<Vec<ChangeEntry>, Fault>;
 
     /// The number of entries after `position` in any of `buckets`; a store may stop counting at 100,000.
     fn behind(&self, position: i64, buckets: &[String]) -> Result<i64, Fault>;

@@ -34,7 +34,7 @@ mod rows;
 mod transaction;
 mod triggers;
 
-use transaction::Transaction;
+use transaction::SqliteTransaction;
 
 /// Idle readers to keep; more are opened when needed and closed after use.
 const KEPT_READERS: usize = 8;
@@ -216,7 +216,7 @@ impl SqliteStore {
             let known = self.current(reader)?;
             reader.execute_batch("BEGIN")?;
             if schema_version(reader)? == known.version {
-                return work(&Transaction::new(reader, known.schema));
+                return work(&SqliteTransaction::new(reader, known.schema));
             }
             reader.execute_batch("ROLLBACK")?;
         }
@@ -239,7 +239,7 @@ impl SqliteStore {
             }
         }
         changelog::stamp(writer, now)?;
-        work(&Transaction::new(writer, known.schema))?;
+        work(&SqliteTransaction::new(writer, known.schema))?;
         if writer.is_autocommit() {
             return Err(Fault::Transient(String::from("SQLite ended the transaction")));
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use rejoin_protocol::Policy;
 use rejoin_protocol::wire::push::{PushAnswer, Verdict};
-use rejoin_server::hooks::{Accepted, Hooks, Veto, Within};
+use rejoin_server::hooks::{AcceptedChanges, Hooks, Veto, Within};
 use rejoin_server::{Config, TableConfig};
 use serde_json::{Map, Value, json};
 
@@ -322,7 +322,7 @@ async fn state(world: &World, devices: &mut [Device<'_>]) -> Value {
 struct Host;
 
 impl Hooks for Host {
-    fn accepted(&self, accepted: &Accepted<'_>, _: &Within<'_>) -> Result<(), Veto> {
+    fn accepted(&self, accepted: &AcceptedChanges<'_>, _: &Within<'_>) -> Result<(), Veto> {
         match accepted.mutation.unwrap_or_default().bytes().map(usize::from).sum::<usize>() % 7 {
             0 => Err(Veto::Refuse(String::from("not this one"))),
             1 => Err(Veto::Later(String::from("not now"))),

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use rejoin_protocol::Value as Cell;
 use rejoin_protocol::wire::push::Ending;
-use rejoin_server::hooks::{Accepted, SqlError, Veto, Within};
+use rejoin_server::hooks::{AcceptedChanges, SqlError, Veto, Within};
 use serde_json::{Value, json};
 
 use crate::host::{Host, hosted};
 use crate::world::{Backend, Device, TABLES, World, ended, place, record, rename, standard};
 
 /// Writes a line for each mutation, and rejects certain names of places.
-fn audits(accepted: &Accepted<'_>, within: &Within<'_>) -> Result<(), Veto> {
+fn audits(accepted: &AcceptedChanges<'_>, within: &Within<'_>) -> Result<(), Veto> {
     let line = accepted.mutation.map_or_else(|| accepted.changes[0].id.to_owned(), str::to_owned);
     let values = [("line", line.into()), ("who", accepted.user.into())];
     let written =

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use rejoin_protocol::Value as Cell;
 use rejoin_server::Config;
 use rejoin_server::hooks::{
-    Accepted, Conflict, Hooks, Incompatible, Pulled, SnapshotRequired, StaleClient, Veto, Within,
+    AcceptedChanges, Conflict, Hooks, Incompatible, Pulled, SnapshotRequired, StaleClient, Veto,
+    Within,
 };
 
 use crate::world::{Backend, TABLES, World, standard};
@@ -15,7 +16,7 @@ use crate::world::{Backend, TABLES, World, standard};
 const AUDIT: &str =
     "CREATE TABLE audit(line TEXT PRIMARY KEY, who TEXT, size INTEGER CHECK (size < 100));";
 
-type Says = dyn Fn(&Accepted<'_>, &Within<'_>) -> Result<(), Veto> + Send + Sync;
+type Says = dyn Fn(&AcceptedChanges<'_>, &Within<'_>) -> Result<(), Veto> + Send + Sync;
 
 /// Records calls of its hooks, and decides about groups with a closure.
 pub(crate) struct Host {
@@ -33,7 +34,7 @@ impl fmt::Debug for Host {
 
 impl Host {
     pub(crate) fn saying(
-        says: impl Fn(&Accepted<'_>, &Within<'_>) -> Result<(), Veto> + Send + Sync + 'static,
+        says: impl Fn(&AcceptedChanges<'_>, &Within<'_>) -> Result<(), Veto> + Send + Sync + 'static,
     ) -> Self {
         let says = Box::new(says);
         Self { events: Mutex::default(), says, lets_in: true, panics: false }
@@ -65,7 +66,7 @@ impl Host {
 }
 
 impl Hooks for Host {
-    fn accepted(&self, accepted: &Accepted<'_>, within: &Within<'_>) -> Result<(), Veto> {
+    fn accepted(&self, accepted: &AcceptedChanges<'_>, within: &Within<'_>) -> Result<(), Veto> {
         (self.says)(accepted, within)
     }
 

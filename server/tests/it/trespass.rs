@@ -13,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rejoin_protocol::argument::{Parameter, ParameterType};
 use rejoin_protocol::{Policy, time};
-use rejoin_server::hooks::{Accepted, Hooks, Veto, Within};
+use rejoin_server::hooks::{AcceptedChanges, Hooks, Veto, Within};
 use rejoin_server::{ActionConfig, BucketResolver, Config, RowWrite, TableConfig};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -122,7 +122,7 @@ fn trespasses() -> Vec<Trespass> {
 struct Quoting;
 
 impl Hooks for Quoting {
-    fn accepted(&self, accepted: &Accepted<'_>, within: &Within<'_>) -> Result<(), Veto> {
+    fn accepted(&self, accepted: &AcceptedChanges<'_>, within: &Within<'_>) -> Result<(), Veto> {
         if !accepted.mutation.is_some_and(|id| id.contains("-hook-")) {
             return Ok(());
         }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
-use rejoin_core::death::{self, Place};
+use rejoin_core::death::{self, Failpoint};
 use rejoin_core::{CheckpointMode, Client, Config, Error, Keep};
 use rejoin_tests::mortal::{Said, place};
 
@@ -38,7 +38,7 @@ struct Life {
     acts: u32,
     /// The point at which to wait to be killed
     #[arg(long, value_parser = place)]
-    die: Option<Place>,
+    die: Option<Failpoint>,
     /// At which pass of that point, counted from 1
     #[arg(long, default_value_t = 1)]
     nth: u32,
@@ -68,7 +68,7 @@ fn main() -> ExitCode {
 
 /// Reports each point that is passed. At the point where it is to be killed, the thread waits
 /// forever.
-fn expect_death(die: Option<Place>, nth: u32) {
+fn expect_death(die: Option<Failpoint>, nth: u32) {
     let passed = AtomicU32::new(0);
     death::watch(move |place| {
         Said::At(place).say();

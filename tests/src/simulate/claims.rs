@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use rejoin_protocol::mutant::Mutant;
 
-use super::{Broken, Model, RARELY, Sum, Switch, Told, shrink, tell, worlds};
+use super::{Broken, Model, RARELY, RunReport, Sum, Switch, shrink, tell, worlds};
 
 /// Maximum number of runs to shorten a failed one.
 const SHORTER: usize = 400;
@@ -110,7 +110,7 @@ fn title<M: Model>(model: &M) -> String {
 /// Checks that the same seed gives the same trace; otherwise a failed run could not be repeated.
 fn repeats<M: Model>(model: &M, from: u64, claims: &mut Claims<'_>) {
     let trace = |seed| {
-        let mut report = Told::telling();
+        let mut report = RunReport::telling();
         let ended = tell(model, seed, &model.steps(seed), None, &mut report);
         (report, ended)
     };
@@ -166,7 +166,7 @@ fn first_line(broken: &Broken) -> String {
 fn shortest_trace<M: Model>(model: &M, broken: &Broken, mutant: Option<Mutant>) -> String {
     let steps = model.steps(broken.seed);
     let short = shrink(model, broken.seed, &steps, mutant, SHORTER);
-    let mut report = Told::telling();
+    let mut report = RunReport::telling();
     let ending = tell(model, broken.seed, &short, mutant, &mut report);
     let mut text = format!("seed {}, {} of {} steps:\n", broken.seed, short.len(), steps.len());
     for line in report.lines() {

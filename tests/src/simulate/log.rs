@@ -26,7 +26,7 @@ use rejoin_protocol::mutant::Mutant::{
     KeyBelowSeen, NoFloor, NotToldGone, NothingVoid, OwnNotSent, RevisionKept, RunUnasked,
 };
 
-use super::{Checked, Model, Switch, Told, switches};
+use super::{Checked, Model, RunReport, Switch, switches};
 use setting::Setting;
 use step::{Step, What};
 use world::World;
@@ -60,7 +60,7 @@ impl Model for Log {
         })
     }
 
-    fn live(&self, seed: u64, steps: &[Step], report: &mut Told) -> Checked {
+    fn live(&self, seed: u64, steps: &[Step], report: &mut RunReport) -> Checked {
         let mut world = World::new(Setting::of(seed), seed, report)?;
         for step in steps {
             world.step(step)?;

@@ -18,7 +18,7 @@ mod written;
 
 use rejoin_protocol::mutant::Mutant::{BaseNotFolded, RecordThawed, RestNotKept, TwoRecordsOfARow};
 
-use super::{Checked, Model, Switch, Told, switches};
+use super::{Checked, Model, RunReport, Switch, switches};
 use step::Step;
 use world::World;
 
@@ -37,7 +37,7 @@ impl Model for Plain {
         step::of(seed)
     }
 
-    fn live(&self, seed: u64, steps: &[Step], report: &mut Told) -> Checked {
+    fn live(&self, seed: u64, steps: &[Step], report: &mut RunReport) -> Checked {
         let mut world = World::new(seed, report);
         for step in steps {
             world.happen(step)?;

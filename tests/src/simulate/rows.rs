@@ -34,7 +34,7 @@ mod tales;
 mod time;
 mod world;
 
-use super::{Checked, Model, Switch, Told};
+use super::{Checked, Model, RunReport, Switch};
 use step::Step;
 use world::World;
 
@@ -65,7 +65,7 @@ impl Model for Rows {
         step::of(seed)
     }
 
-    fn live(&self, seed: u64, steps: &[Step], report: &mut Told) -> Checked {
+    fn live(&self, seed: u64, steps: &[Step], report: &mut RunReport) -> Checked {
         let mut world = World::new(seed, self.store, report)?;
         for step in steps {
             world.happen(step)?;

@@ -8,7 +8,7 @@ use std::sync::{Mutex, Once, PoisonError};
 
 use rejoin_protocol::mutant::{self, Mutant};
 
-use super::{Checked, Failure, Model, Switch, Told};
+use super::{Checked, Failure, Model, RunReport, Switch};
 
 /// A run that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub struct Sum {
 }
 
 impl Sum {
-    fn take(&mut self, report: &Told) {
+    fn take(&mut self, report: &RunReport) {
         self.worlds += 1;
         for (what, times) in report.counts() {
             *self.counts.entry(what).or_default() += times;
@@ -57,7 +57,7 @@ pub fn tell<M: Model>(
     seed: u64,
     steps: &[M::Step],
     mutant: Option<Mutant>,
-    report: &mut Told,
+    report: &mut RunReport,
 ) -> Checked {
     let mut live = || quietly(|| model.live(seed, steps, report));
     match mutant {
@@ -85,7 +85,7 @@ pub fn worlds<M: Model>(
                 break;
             }
             let (number, seed) = (at - from + 1, at);
-            let mut report = Told::default();
+            let mut report = RunReport::default();
             let lived = tell(model, seed, &model.steps(seed), mutant, &mut report);
             let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
             sum.take(&report);

@@ -6,7 +6,7 @@ use rejoin_protocol::mutant::Mutant::{BaseNotFolded, RecordThawed, RestNotKept};
 use rejoin_protocol::mutant::on;
 
 use super::claims::NOTICED;
-use super::{Checked, Model, Order, Switch, Told, broken, shrink, simulate};
+use super::{Checked, Model, Order, RunReport, Switch, broken, shrink, simulate};
 
 #[derive(Default)]
 struct Numbers {
@@ -31,7 +31,7 @@ impl Model for Numbers {
         500
     }
 
-    fn live(&self, _: u64, steps: &[u64], report: &mut Told) -> Checked {
+    fn live(&self, _: u64, steps: &[u64], report: &mut RunReport) -> Checked {
         static RUNS: AtomicU64 = AtomicU64::new(0);
         if self.drifts {
             report.say(|| RUNS.fetch_add(1, Ordering::Relaxed).to_string());

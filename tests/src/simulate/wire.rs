@@ -5,7 +5,7 @@ use std::cell::RefCell;
 
 use rejoin_core::sync::session::{Request, Response};
 
-use super::Told;
+use super::RunReport;
 
 /// Requests and responses since the last call of [`Wire::tell`].
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ impl Wire {
         self.0.borrow_mut().push(format!("{} {sent} -> {received:?}", request.path));
     }
 
-    pub(super) fn tell(&self, report: &mut Told) {
+    pub(super) fn tell(&self, report: &mut RunReport) {
         for line in self.0.take() {
             report.say(|| format!("      {line}"));
         }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use rejoin_core::engine::Transaction;
+use rejoin_core::engine::EngineTransaction;
 use rejoin_core::engine::queue::mutation::ParkReason;
 use rejoin_core::ids::MutationId;
 use rejoin_core::sync::session::Phase;
@@ -197,7 +197,8 @@ fn edit_of_an_action_overwrites_nothing(store: Store) {
     server.govern("places", |table| table.policy = Policy::Rebase);
     let mut device = taker(&server, 1);
     let id = device.engine().perform("take", &json!({"n": 2})).unwrap().id.unwrap();
-    let edit = |tx: &mut Transaction<'_>| tx.execute("UPDATE places SET score = 4", &[]).map(drop);
+    let edit =
+        |tx: &mut EngineTransaction<'_>| tx.execute("UPDATE places SET score = 4", &[]).map(drop);
     device.engine().edit(id, edit).unwrap();
     server.outside("UPDATE places SET score = 1");
     device.sync(&server);
@@ -218,7 +219,8 @@ fn actions_only_table_is_corrected_by_new_arguments_only(store: Store) {
     let id = device.engine().perform("take", &json!({"n": -3})).unwrap().id.unwrap();
     device.sync(&server);
     assert_eq!(device.waiting(), "Parked:Rejected/1");
-    let edit = |tx: &mut Transaction<'_>| tx.execute("UPDATE places SET score = 5", &[]).map(drop);
+    let edit =
+        |tx: &mut EngineTransaction<'_>| tx.execute("UPDATE places SET score = 5", &[]).map(drop);
     let refused = device.engine().edit(id, edit).unwrap_err();
     assert!(
         refused.to_string().contains("only actions write places; use perform_again()"),

@@ -12,7 +12,7 @@ mod world;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use rejoin_core::death::Place;
+use rejoin_core::death::Failpoint;
 use world::{Death, Ended, World};
 
 /// Kills at each named point.
@@ -29,7 +29,7 @@ const PATIENCE: u32 = 300;
 
 #[test]
 fn kill_at_each_named_point_loses_and_doubles_nothing() {
-    let waiting = Mutex::new(Place::ALL.iter());
+    let waiting = Mutex::new(Failpoint::ALL.iter());
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
@@ -42,7 +42,7 @@ fn kill_at_each_named_point_loses_and_doubles_nothing() {
 }
 
 /// Kills a device at this point, at passes from the first to the last of a run.
-fn die_at(place: Place) {
+fn die_at(place: Failpoint) {
     let mut world = World::new();
     world.live(None, Some(Death::never()));
     let usual = world.live(None, Some(Death::never()));
@@ -51,7 +51,7 @@ fn die_at(place: Place) {
     while died < EACH {
         assert!(missed < 3, "{place:?} is not passed: {died} kills");
         // The engine's own tables are created once for a file.
-        let is_new = place == Place::MidMigration && died + 1 < EACH && missed == 0;
+        let is_new = place == Failpoint::MidMigration && died + 1 < EACH && missed == 0;
         if is_new {
             world.another_device();
         }
@@ -72,18 +72,18 @@ fn die_at(place: Place) {
 /// Kills by the point that was passed last, if any, and the number of runs.
 #[derive(Debug, Default)]
 struct Deaths {
-    at: BTreeMap<Option<Place>, u32>,
+    at: BTreeMap<Option<Failpoint>, u32>,
     lives: u32,
 }
 
 impl Deaths {
-    fn count(&self, place: Place) -> u32 {
+    fn count(&self, place: Failpoint) -> u32 {
         self.at.get(&Some(place)).copied().unwrap_or(0)
     }
 
     /// The point with the fewest kills.
-    fn rarest(&self) -> Place {
-        Place::ALL.into_iter().min_by_key(|place| self.count(*place)).unwrap()
+    fn rarest(&self) -> Failpoint {
+        Failpoint::ALL.into_iter().min_by_key(|place| self.count(*place)).unwrap()
     }
 
     fn is_enough(&self) -> bool {

@@ -13,7 +13,7 @@ use rejoin_core::ids::MutationId;
 use rejoin_core::runtime::Spawner;
 use rejoin_core::sync::driver::{Driver, DriverConfig, Verdict};
 use rejoin_core::sync::session::SessionConfig;
-use rejoin_core::sync::status::State;
+use rejoin_core::sync::status::SyncState;
 use rejoin_core::sync::token::Credentials;
 use rejoin_core::transport::http::ANSWER_LIMIT;
 use rejoin_core::transport::{Fault, HttpResponse, HttpTransport, MemoryTransport, Transport};
@@ -195,7 +195,7 @@ fn suspend_during_push_loses_and_doubles_nothing() {
         transport.fault_on("push", Fault::Late(Duration::from_secs(9)));
         let id = phone.write("INSERT INTO places (id, name) VALUES ('p1', 'A')".into()).await;
         let mut status = phone.driver.status();
-        status.wait_for(|status| status.state == State::Pushing).await.unwrap();
+        status.wait_for(|status| status.state == SyncState::Pushing).await.unwrap();
         while backend.see("SELECT id FROM places").is_empty() {
             tokio::task::yield_now().await;
         }

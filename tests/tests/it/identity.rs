@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use rejoin_core::engine::queue::mutation::{ParkReason, State};
+use rejoin_core::engine::queue::mutation::{MutationState, ParkReason};
 use rejoin_core::sync::session::Phase;
 use rejoin_tests::{Backend, Device, Fault, Moment, Store};
 
@@ -56,7 +56,7 @@ impl Book {
         assert_eq!(server.see(doubled), "", "applied twice");
         for device in devices {
             for mutation in device.queue() {
-                assert_eq!(mutation.state, State::Parked, "{mutation:?}");
+                assert_eq!(mutation.state, MutationState::Parked, "{mutation:?}");
                 assert!(open.contains(&mutation.id.to_string()), "parked though applied");
             }
             assert_eq!(device.see(PLACES), server.see(PLACES));
@@ -200,7 +200,10 @@ fn retry_in_one_copy_finds_push_of_the_other(store: Store) {
     // registers.
     one.pass(&server).unwrap();
     let parked = one.queue().remove(0);
-    assert_eq!((parked.state, parked.reason), (State::Parked, Some(ParkReason::Conflicted)));
+    assert_eq!(
+        (parked.state, parked.reason),
+        (MutationState::Parked, Some(ParkReason::Conflicted))
+    );
     one.engine().retry(parked.id).unwrap();
     one.sync(&server);
     assert_eq!(one.waiting(), "");

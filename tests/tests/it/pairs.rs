@@ -77,7 +77,7 @@ impl Drop for Ends<'_> {
 fn write(server: &Backend, writer: &Writer) {
     let _ends = writer.end();
     let mut random = fastrand::Rng::with_seed(7);
-    let execute = server.somebody();
+    let execute = server.outside_writer();
     while !writer.is_over.load(Ordering::Relaxed) {
         if writer.commits.load(Ordering::Relaxed) >= writer.allowed.load(Ordering::Relaxed) {
             yield_now();

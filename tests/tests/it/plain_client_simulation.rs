@@ -6,7 +6,7 @@
 //! does not define.
 
 use fastrand::Rng;
-use rejoin_core::engine::queue::mutation::State;
+use rejoin_core::engine::queue::mutation::MutationState;
 use rejoin_tests::plain_client::Sdk;
 use rejoin_tests::{Backend, Device, Fault, PlainClient, cases};
 
@@ -215,7 +215,8 @@ impl World {
             );
             assert_eq!(self.server.see(&sql), "1", "sdk {at} inserted {id} into {table}");
         }
-        let open = self.ours.queue().iter().filter(|one| one.state != State::Parked).count();
+        let open =
+            self.ours.queue().iter().filter(|one| one.state != MutationState::Parked).count();
         assert_eq!(open, 0, "device still waits");
     }
 }

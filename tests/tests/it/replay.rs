@@ -17,7 +17,7 @@ fn token(claims: &str, secret: &str) -> String {
     let (claims, secret) = match serde_json::from_str::<serde_json::Value>(claims) {
         Ok(claims) => (claims, secret),
         Err(_) => {
-            (serde_json::json!({"uid": "somebody"}), "a secret that is another than the server's")
+            (serde_json::json!({"uid": "user-7"}), "a secret that is another than the server's")
         }
     };
     encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret.as_bytes()))

@@ -2,7 +2,7 @@
 //! of the tests alone. The stage `simulate` executes thousands, these among them.
 
 use rejoin_tests::Store;
-use rejoin_tests::simulate::{Model, Told, log::Log, plain::Plain, rows::Rows, tell, worlds};
+use rejoin_tests::simulate::{Model, RunReport, log::Log, plain::Plain, rows::Rows, tell, worlds};
 
 fn holds<M: Model>(model: &M, runs: u64) {
     let sum = worlds(model, 0, runs, 2, None);
@@ -16,7 +16,7 @@ fn without_length(line: &str) -> String {
 
 fn is_the_same_again<M: Model, const N: usize>(model: &M, seeds: [u64; N], marker: &str) {
     let trace = |seed| {
-        let mut report = Told::telling();
+        let mut report = RunReport::telling();
         tell(model, seed, &model.steps(seed), None, &mut report).unwrap();
         report.lines().iter().map(|line| without_length(line)).collect::<Vec<_>>()
     };

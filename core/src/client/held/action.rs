@@ -1,6 +1,6 @@
 //! Asynchronous actions: the code runs on its own thread and sends commands to the writer's thread.
 //!
-//! As for an interactive transaction, the writer's thread calls no app code. It waits on a [`Line`]
+//! As for an interactive transaction, the writer's thread calls no app code. It waits on a [`CommandQueue`]
 //! for commands, the end of the code, suspension or a timeout. When the wait ends early, the code's
 //! future is dropped and every later command fails.
 
@@ -12,9 +12,9 @@ use futures_util::future::{BoxFuture, abortable};
 use serde_json::{Map, Value as Json};
 use tokio::sync::oneshot;
 
-use super::{Line, Order};
+use super::{CommandQueue, HandleCommand};
 use crate::block_on::block_on;
-use crate::ending::Ending;
+use crate::ending::EndReason;
 use crate::engine::action::{Action, Actions, Arguments, Context, Parameter};
 use crate::error::{ActionFault, Error, Result};
 use crate::ids::MutationId;
@@ -76,7 +76,7 @@ impl Actions {
 /// ends.
 #[derive(Debug)]
 pub struct HeldContext {
-    line: Arc<Line<Wish>>,
+    line: Arc<CommandQueue<Wish>>,
     action: String,
     mutation: MutationId,
     time_ms: i64,
@@ -97,7 +97,7 @@ struct Desk<'a, 'b, 'engine> {
     fatal: Option<Error>,
 }
 
-impl Order for Wish {
+impl HandleCommand for Wish {
     fn refuse(self, error: Error) {
         if let Self::Work(work) = self {
             work(Err(error));
@@ -129,7 +129,7 @@ impl<A: AsyncAction> Action for Waiting<A> {
         let bounds = context.bounds().clone();
         context.waits();
         let until = bounds.left().map(|left| bounds.host.elapsed().saturating_add(left));
-        let line = Line::within(Arc::clone(&bounds.host), bounds.idle, until);
+        let line = CommandQueue::within(Arc::clone(&bounds.host), bounds.idle, until);
         if let Some(keeper) = &bounds.keeper {
             keeper.hold(Arc::clone(&line) as _)?;
         }
@@ -147,7 +147,7 @@ impl<A: AsyncAction> Waiting<A> {
         &self,
         context: &mut Context<'_, '_>,
         arguments: &Arguments,
-        line: &Arc<Line<Wish>>,
+        line: &Arc<CommandQueue<Wish>>,
     ) -> Result<Json> {
         line.rest();
         let held = HeldContext {
@@ -174,20 +174,20 @@ impl<A: AsyncAction> Waiting<A> {
             match line.take() {
                 Ok(Wish::Work(work)) => work(Ok(&mut desk)),
                 Ok(Wish::Done(result)) => {
-                    line.end(Ending::Acted);
+                    line.end(EndReason::Acted);
                     return result;
                 }
                 Err(over) => break over,
             }
             if let Some(fatal) = desk.fatal.take() {
                 ending.abort();
-                line.end(Ending::of_failure(&fatal));
+                line.end(EndReason::of_failure(&fatal));
                 return Err(fatal);
             }
         };
         ending.abort();
         let error =
-            if matches!(over, Ending::TimedOut) { timed_out(self.name()) } else { over.error() };
+            if matches!(over, EndReason::TimedOut) { timed_out(self.name()) } else { over.error() };
         line.end(over);
         Err(error)
     }
@@ -269,12 +269,12 @@ impl HeldContext {
 
 impl Desk<'_, '_, '_> {
     /// Converts an error for the code. The code must not turn a full disk into a refusal.
-    fn kept(&mut self, error: Error, line: &Line<Wish>) -> Error {
+    fn kept(&mut self, error: Error, line: &CommandQueue<Wish>) -> Error {
         let error = line.explain(error);
         if !error.is_of_the_machine() {
             return error;
         }
-        let refusal = Ending::of_failure(&error).error();
+        let refusal = EndReason::of_failure(&error).error();
         self.fatal = Some(error);
         refusal
     }

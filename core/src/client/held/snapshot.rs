@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::super::Client;
-use super::{Line, Order};
-use crate::ending::Ending;
+use super::{CommandQueue, HandleCommand};
+use crate::ending::EndReason;
 use crate::engine::Reader;
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -25,7 +25,7 @@ use crate::writer::{Answer, bug, caught};
 /// [`Client::shutdown`]. Every later call returns the reason for the end.
 #[derive(Debug)]
 pub struct HeldSnapshot {
-    line: Arc<Line<Wish>>,
+    line: Arc<CommandQueue<Wish>>,
 }
 
 /// A command from the handle.
@@ -36,7 +36,7 @@ enum Wish {
 
 type Work = Box<dyn FnOnce(Result<&mut Reader>) + Send>;
 
-impl Order for Wish {
+impl HandleCommand for Wish {
     fn refuse(self, error: Error) {
         match self {
             Self::Work(work) => work(Err(error)),
@@ -94,7 +94,7 @@ fn serve(
     idle: Duration,
     reply: oneshot::Sender<Result<HeldSnapshot>>,
 ) {
-    let line = Line::new(host, idle);
+    let line = CommandQueue::new(host, idle);
     // Registered before it begins, so that a concurrent suspend or shutdown ends it.
     let _held = match pool.note_held(Arc::clone(&line) as _) {
         Ok(held) => held,
@@ -109,10 +109,10 @@ fn serve(
             loop {
                 match line.take() {
                     Err(ending) => return Ok((ending, None)),
-                    Ok(Wish::Finish(reply)) => return Ok((Ending::Finished, Some(reply))),
+                    Ok(Wish::Finish(reply)) => return Ok((EndReason::Finished, Some(reply))),
                     Ok(Wish::Work(work)) if reader.is_overdue() => {
                         work(Err(Error::TransactionTimeout));
-                        return Ok((Ending::TimedOut, None));
+                        return Ok((EndReason::TimedOut, None));
                     }
                     Ok(Wish::Work(work)) => work(Ok(reader)),
                 }
@@ -126,7 +126,7 @@ fn serve(
         }
         Err(error) => {
             let error = line.explain(error);
-            line.end(Ending::of_failure(&error));
+            line.end(EndReason::of_failure(&error));
             drop(begun.take().map(|reply| reply.send(Err(error))));
         }
     }
@@ -181,6 +181,6 @@ impl HeldSnapshot {
 
 impl Drop for HeldSnapshot {
     fn drop(&mut self) {
-        self.line.close(Ending::Finished);
+        self.line.close(EndReason::Finished);
     }
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::super::Client;
-use super::super::open::Brake;
-use super::{Line, Order};
-use crate::ending::{Ending, Keeper as _};
-use crate::engine::{Engine, Savepoint, Transaction};
+use super::super::open::InterruptHandle;
+use super::{CommandQueue, HandleCommand};
+use crate::ending::{EndReason, LeaseOwner as _};
+use crate::engine::{Engine, EngineTransaction, Savepoint};
 use crate::error::{Error, Result};
 use crate::ids::MutationId;
 use crate::params::IntoParams;
@@ -31,7 +31,7 @@ use crate::writer::{Answer, bug, caught};
 /// reason.
 #[derive(Debug)]
 pub struct HeldTransaction {
-    line: Arc<Line<Wish>>,
+    line: Arc<CommandQueue<Wish>>,
     edited: Arc<OnceLock<MutationId>>,
 }
 
@@ -46,7 +46,7 @@ type Work = Box<dyn FnOnce(Result<&mut Desk<'_, '_>>) + Send>;
 
 /// State of the writer's thread while it serves the transaction.
 struct Desk<'a, 'engine> {
-    tx: &'a mut Transaction<'engine>,
+    tx: &'a mut EngineTransaction<'engine>,
     /// Open savepoints with their numbers, the innermost last.
     savepoints: Vec<(i64, Savepoint)>,
     /// The last assigned number.
@@ -55,7 +55,7 @@ struct Desk<'a, 'engine> {
     broken: Option<String>,
 }
 
-impl Order for Wish {
+impl HandleCommand for Wish {
     fn refuse(self, error: Error) {
         match self {
             Self::Work(work) => work(Err(error)),
@@ -134,17 +134,17 @@ impl Client {
 }
 
 /// What runs inside the transaction.
-type Body<'a> = dyn FnMut(&mut Transaction<'_>) -> Result<()> + 'a;
+type Body<'a> = dyn FnMut(&mut EngineTransaction<'_>) -> Result<()> + 'a;
 
 /// Serves one transaction, on the writer's thread.
 fn serve(
     engine: &mut Engine,
-    brake: &Brake,
+    brake: &InterruptHandle,
     idle: Duration,
     reply: oneshot::Sender<Result<HeldTransaction>>,
     open: impl FnOnce(&mut Engine, &mut Body<'_>, &OnceLock<MutationId>) -> Result<()>,
 ) {
-    let line = Line::new(Arc::clone(&engine.host), idle);
+    let line = CommandQueue::new(Arc::clone(&engine.host), idle);
     // Registered before it begins, so that a concurrent suspend or shutdown ends it.
     if let Err(error) = brake.hold(Arc::clone(&line) as _) {
         return drop(reply.send(Err(error)));
@@ -153,7 +153,7 @@ fn serve(
     let mut end = None;
     let edited = Arc::default();
     let served = caught(|| {
-        let mut body = |tx: &mut Transaction<'_>| {
+        let mut body = |tx: &mut EngineTransaction<'_>| {
             line.rest();
             let handle = HeldTransaction { line: Arc::clone(&line), edited: Arc::clone(&edited) };
             // If the caller no longer waits, the handle is dropped here, which ends the
@@ -161,7 +161,7 @@ fn serve(
             let _ = begun.take().map(|reply| reply.send(Ok(handle)));
             let (ending, last) = Desk::new(tx).serve(&line);
             let result =
-                if matches!(ending, Ending::Committed) { Ok(()) } else { Err(ending.error()) };
+                if matches!(ending, EndReason::Committed) { Ok(()) } else { Err(ending.error()) };
             end = Some((ending, last));
             result
         };
@@ -170,15 +170,15 @@ fn serve(
     brake.release();
     let served = served.unwrap_or_else(|panic| Err(bug(&*panic)));
     let (ending, last, answer) = match (end, served) {
-        (Some((Ending::Committed, last)), Err(error)) => {
+        (Some((EndReason::Committed, last)), Err(error)) => {
             let error = line.explain(error);
-            (Ending::of_failure(&error), last, Err(error))
+            (EndReason::of_failure(&error), last, Err(error))
         }
-        (Some((Ending::RolledBack, last)), _) => (Ending::RolledBack, last, Ok(())),
+        (Some((EndReason::RolledBack, last)), _) => (EndReason::RolledBack, last, Ok(())),
         (Some((ending, last)), served) => (ending, last, served),
         (None, Ok(())) => return,
         (None, Err(error)) => {
-            line.end(Ending::of_failure(&error));
+            line.end(EndReason::of_failure(&error));
             return drop(begun.take().map(|reply| reply.send(Err(error))));
         }
     };
@@ -189,35 +189,38 @@ fn serve(
 }
 
 impl<'a, 'engine> Desk<'a, 'engine> {
-    fn new(tx: &'a mut Transaction<'engine>) -> Self {
+    fn new(tx: &'a mut EngineTransaction<'engine>) -> Self {
         Self { tx, savepoints: Vec::new(), numbered: 0, broken: None }
     }
 
     /// Runs commands until the end; returns the reason and who waits for the result.
-    fn serve(mut self, line: &Arc<Line<Wish>>) -> (Ending, Option<oneshot::Sender<Result<()>>>) {
+    fn serve(
+        mut self,
+        line: &Arc<CommandQueue<Wish>>,
+    ) -> (EndReason, Option<oneshot::Sender<Result<()>>>) {
         loop {
             match line.take() {
                 Err(ending) => return (ending, None),
                 Ok(Wish::End(true, reply)) => return (self.at_commit(), Some(reply)),
-                Ok(Wish::End(false, reply)) => return (Ending::RolledBack, Some(reply)),
+                Ok(Wish::End(false, reply)) => return (EndReason::RolledBack, Some(reply)),
                 Ok(Wish::Work(work)) => work(Ok(&mut self)),
             }
             if let Some(ended) = self.tx.ended() {
-                return (Ending::Ended(ended.clone()), None);
+                return (EndReason::Ended(ended.clone()), None);
             }
             if let Some(message) = self.broken {
-                return (Ending::Failed(message), None);
+                return (EndReason::Failed(message), None);
             }
         }
     }
 
     /// The result of a commit: with an open savepoint, it is unclear whether to keep that part.
-    fn at_commit(&self) -> Ending {
+    fn at_commit(&self) -> EndReason {
         if self.savepoints.is_empty() {
-            return Ending::Committed;
+            return EndReason::Committed;
         }
         let open: Vec<_> = self.savepoints.iter().map(|(number, _)| number.to_string()).collect();
-        Ending::Failed(format!(
+        EndReason::Failed(format!(
             "a part was not ended at the commit, savepoint {}; release it or roll back to it before",
             open.join(", ")
         ))
@@ -372,13 +375,13 @@ impl HeldTransaction {
 impl Drop for HeldTransaction {
     fn drop(&mut self) {
         // A commit that is already queued still runs.
-        self.line.close(Ending::RolledBack);
+        self.line.close(EndReason::RolledBack);
     }
 }
 
 /// Runs statements in order; the error has the index of the first that fails.
 pub(in crate::client) fn run_all(
-    tx: &mut Transaction<'_>,
+    tx: &mut EngineTransaction<'_>,
     statements: &[(String, Vec<Value>)],
 ) -> Result<Vec<usize>> {
     let run = |(index, (sql, params)): (usize, &(String, Vec<Value>))| {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::ending::Keeper;
+use crate::ending::LeaseOwner;
 use crate::host::Host;
 
 /// Limits of actions; see [`Config::action_budget`](crate::Config::action_budget).
@@ -43,7 +43,7 @@ impl Default for Budget {
 pub(crate) struct Bounds {
     pub(crate) host: Arc<dyn Host>,
     /// Ends the waiting when the file is released. `None` if an engine is used without a client.
-    pub(crate) keeper: Option<Arc<dyn Keeper>>,
+    pub(crate) keeper: Option<Arc<dyn LeaseOwner>>,
     /// How long an asynchronous action may be idle.
     pub(crate) idle: Duration,
     pub(crate) budget: Budget,

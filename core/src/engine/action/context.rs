@@ -11,9 +11,9 @@ use super::budget::Bounds;
 use super::fit;
 use super::identity::Identity;
 use super::{Actions, Arguments};
-use crate::engine::database::fit::Fit;
+use crate::engine::database::fit::ActionStatement;
 use crate::engine::queue::seen::Keyed;
-use crate::engine::transaction::Transaction;
+use crate::engine::transaction::EngineTransaction;
 use crate::error::{ActionFault, Error, Result};
 use crate::ids::{MutationId, TableNumber};
 use crate::params::IntoParams;
@@ -27,7 +27,7 @@ use crate::value::Value;
 /// and ids.
 #[derive(Debug)]
 pub struct Context<'a, 'engine> {
-    tx: &'a mut Transaction<'engine>,
+    tx: &'a mut EngineTransaction<'engine>,
     actions: &'a Actions,
     action: &'a str,
     mutation: MutationId,
@@ -44,7 +44,7 @@ pub struct Context<'a, 'engine> {
 
 impl<'a, 'engine> Context<'a, 'engine> {
     pub(super) fn new(
-        tx: &'a mut Transaction<'engine>,
+        tx: &'a mut EngineTransaction<'engine>,
         actions: &'a Actions,
         action: &'a str,
         (mutation, time_ms): (MutationId, i64),
@@ -117,7 +117,7 @@ impl<'a, 'engine> Context<'a, 'engine> {
     /// Runs one statement; returns the number of changed rows.
     ///
     /// # Errors
-    /// As [`Transaction::execute`](crate::Transaction::execute); [`Error::Refused`] for what an
+    /// As [`EngineTransaction::execute`](crate::Transaction::execute); [`Error::Refused`] for what an
     /// action may not use: tables that are not synced, random values, clocks, counters of the
     /// connection, rowids.
     pub fn execute(&mut self, sql: &str, params: impl IntoParams) -> Result<usize> {
@@ -170,7 +170,10 @@ impl<'a, 'engine> Context<'a, 'engine> {
         self.tx.parts.db.watch.rest();
     }
 
-    fn timed<T>(&mut self, run: impl FnOnce(&mut Transaction<'engine>) -> Result<T>) -> Result<T> {
+    fn timed<T>(
+        &mut self,
+        run: impl FnOnce(&mut EngineTransaction<'engine>) -> Result<T>,
+    ) -> Result<T> {
         if !self.waits {
             return run(self.tx);
         }
@@ -189,7 +192,7 @@ impl<'a, 'engine> Context<'a, 'engine> {
         Ok(())
     }
 
-    fn admit(&mut self, sql: &str, params: &[Value]) -> Result<Arc<Fit>> {
+    fn admit(&mut self, sql: &str, params: &[Value]) -> Result<Arc<ActionStatement>> {
         let fit = self.tx.fit(sql)?;
         self.reads.extend(&fit.tables);
         fit.check(params)?;
@@ -217,10 +220,10 @@ impl<'a, 'engine> Context<'a, 'engine> {
     }
 }
 
-impl Transaction<'_> {
+impl EngineTransaction<'_> {
     /// The determinism check of a statement; computed when it is compiled, and stored with its
     /// footprint.
-    pub(super) fn fit(&mut self, sql: &str) -> Result<Arc<Fit>> {
+    pub(super) fn fit(&mut self, sql: &str) -> Result<Arc<ActionStatement>> {
         let footprint = self.footprint(sql)?;
         if let Some(fit) = footprint.fit.get() {
             return Ok(Arc::clone(fit));

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use super::keyed::key_of;
 use super::token::{Token, tokens};
 use crate::engine::database::authorizer::Footprint;
-use crate::engine::database::fit::{CLOCK, CLOCKS, Fit, KeyedRead, NEVER, Named};
+use crate::engine::database::fit::{ActionStatement, CLOCK, CLOCKS, KeySource, KeyedRead, NEVER};
 use crate::engine::database::{OURS, fault};
 use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::model::Schema;
@@ -28,13 +28,13 @@ const CLOCK_WORDS: &[&str] = &["now", "subsec", "subsecond", "localtime", "utc"]
 /// Table-valued functions that depend only on their arguments.
 const PURE_TABLES: &[&str] = &["json_each", "json_tree"];
 
-impl Fit {
+impl ActionStatement {
     /// The row that it reads by key with these bound values, and the columns.
     pub(crate) fn keyed(&self, params: &[Value]) -> Option<(RowKey, &[ColumnId])> {
         let KeyedRead { table, integer, named, columns } = self.keyed.as_ref()?;
         let key = match named {
-            Named::Parameter(at) => params.get(*at)?,
-            Named::Value(value) => value,
+            KeySource::Parameter(at) => params.get(*at)?,
+            KeySource::Value(value) => value,
         };
         let fits = match key {
             Value::Integer(_) => *integer,
@@ -63,12 +63,12 @@ pub(crate) fn fit(
     sql: &str,
     schema: &Schema,
     conn: &Connection,
-) -> Result<Fit> {
+) -> Result<ActionStatement> {
     let statement = Statement { footprint, words: tokens(sql), schema, conn };
     statement.check_text()?;
     statement.check_tables()?;
     let clock = statement.check_functions()?;
-    Ok(Fit { tables: statement.tables(), keyed: statement.keyed(), clock })
+    Ok(ActionStatement { tables: statement.tables(), keyed: statement.keyed(), clock })
 }
 
 struct Statement<'a> {

@@ -5,11 +5,11 @@
 //! row. In case of doubt it counts as a read of the table.
 
 use super::token::Token;
-use crate::engine::database::fit::Named;
+use crate::engine::database::fit::KeySource;
 use crate::value::Value;
 
 /// What names the row that a statement on `table` reads by its key column.
-pub(crate) fn key_of(tokens: &[Token<'_>], table: &str, key: &str) -> Option<Named> {
+pub(crate) fn key_of(tokens: &[Token<'_>], table: &str, key: &str) -> Option<KeySource> {
     let (rest, alias) = after_table(tokens, table)?;
     let conditions = conditions(rest)?;
     conditions.into_iter().find_map(|condition| {
@@ -103,7 +103,7 @@ fn is_key(tokens: &[Token<'_>], key: &str, table: &str, alias: Option<&str>) -> 
     }
 }
 
-fn value_of(all: &[Token<'_>], tokens: &[Token<'_>]) -> Option<Named> {
+fn value_of(all: &[Token<'_>], tokens: &[Token<'_>]) -> Option<KeySource> {
     let tokens = match tokens {
         [rest @ .., Token::Mark(';')] => rest,
         all => all,
@@ -111,10 +111,10 @@ fn value_of(all: &[Token<'_>], tokens: &[Token<'_>]) -> Option<Named> {
     match tokens {
         [Token::Parameter(name)] => {
             let at = all.iter().position(|token| std::ptr::eq(token, &raw const tokens[0]))?;
-            Some(Named::Parameter(number_of(&all[..at], name)?.checked_sub(1)?))
+            Some(KeySource::Parameter(number_of(&all[..at], name)?.checked_sub(1)?))
         }
-        [Token::Text(text)] => Some(Named::Value(text.replace("''", "'").into())),
-        [Token::Word(word)] => Some(Named::Value(Value::Integer(word.parse().ok()?))),
+        [Token::Text(text)] => Some(KeySource::Value(text.replace("''", "'").into())),
+        [Token::Word(word)] => Some(KeySource::Value(Value::Integer(word.parse().ok()?))),
         _ => None,
     }
 }
@@ -147,8 +147,8 @@ mod tests {
 
     #[test]
     fn only_unambiguous_key_conditions_are_reads_by_key() {
-        let parameter = |at| Some(Named::Parameter(at));
-        let text = |text: &str| Some(Named::Value(text.into()));
+        let parameter = |at| Some(KeySource::Parameter(at));
+        let text = |text: &str| Some(KeySource::Value(text.into()));
         let table = [
             ("SELECT n FROM t WHERE id = ?", parameter(0)),
             ("SELECT n >= :n FROM t WHERE id = :id", parameter(1)),
@@ -157,7 +157,7 @@ mod tests {
             ("SELECT ?3 FROM t WHERE id = ?2", parameter(1)),
             ("SELECT ?3 FROM t WHERE id = ?", parameter(3)),
             ("select * from T as x where x.id == 'it''s' limit 1", text("it's")),
-            ("SELECT * FROM t x WHERE x.id = 5;", Some(Named::Value(5.into()))),
+            ("SELECT * FROM t x WHERE x.id = 5;", Some(KeySource::Value(5.into()))),
             ("SELECT * FROM \"t\" WHERE n > 0 AND id = ? AND (a OR b)", parameter(0)),
             ("SELECT max(n) FROM t WHERE id = ? GROUP BY n", parameter(0)),
             ("UPDATE t SET n = n - :n, id = :x WHERE id = :id", parameter(2)),

@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use super::budget::Budget;
-use super::run::{Order, run};
+use super::run::{ActionRun, run};
 use super::{Actions, Arguments, Performed, Registered};
-use crate::ending::Keeper;
+use crate::ending::LeaseOwner;
 use crate::engine::Engine;
 use crate::engine::queue::Intent;
 use crate::engine::queue::seen::{Keyed, SeenRow};
@@ -61,7 +61,7 @@ impl Engine {
 
     /// Sets how asynchronous actions are waited for: what ends the waiting when the file is
     /// released, and how long one may be idle.
-    pub(crate) fn wait_for_actions(&mut self, keeper: Arc<dyn Keeper>, idle: Duration) {
+    pub(crate) fn wait_for_actions(&mut self, keeper: Arc<dyn LeaseOwner>, idle: Duration) {
         (self.bounds.keeper, self.bounds.idle) = (Some(keeper), idle);
     }
 
@@ -90,7 +90,7 @@ impl Engine {
         let place = self.queue.place(&*self.host);
         let (id, mutation, time_ms) = (place.id, place.id, place.time_ms());
         let bounds = &self.bounds.clone();
-        let order = Order { actions, registered, arguments, mutation, time_ms, bounds };
+        let order = ActionRun { actions, registered, arguments, mutation, time_ms, bounds };
         let ran = run(self.parts(), order);
         let value = ran.result?;
         let intent = Intent {

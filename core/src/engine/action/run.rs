@@ -9,13 +9,13 @@ use super::budget::Bounds;
 use super::context::Context;
 use super::{Actions, Arguments, Registered};
 use crate::engine::queue::seen::Keyed;
-use crate::engine::transaction::{Parts, Transaction};
+use crate::engine::transaction::{EngineTransaction, StatementContext};
 use crate::error::{ActionFault, Error, Result};
 use crate::ids::{MutationId, TableNumber};
 
 /// What is run, and its inputs.
 #[derive(Clone, Copy)]
-pub(crate) struct Order<'a> {
+pub(crate) struct ActionRun<'a> {
     pub(crate) actions: &'a Actions,
     pub(crate) registered: &'a Registered,
     pub(crate) arguments: &'a Arguments,
@@ -25,7 +25,7 @@ pub(crate) struct Order<'a> {
 }
 
 /// Result of a run.
-pub(crate) struct Ran {
+pub(crate) struct RunResult {
     /// The tables that count as read, also by a run that failed.
     pub(crate) reads: Vec<TableNumber>,
     /// Rows that it read by key.
@@ -33,7 +33,7 @@ pub(crate) struct Ran {
     pub(crate) result: Result<Json>,
 }
 
-impl Ran {
+impl RunResult {
     /// Whether waiting for its code timed out.
     pub(crate) fn is_out_of_time(&self) -> bool {
         matches!(self.result, Err(Error::Action { fault: ActionFault::TimedOut, .. }))
@@ -42,15 +42,15 @@ impl Ran {
 
 /// Runs it. Its writes are in the rows and in the capture, even if it failed: the caller rolls them
 /// back.
-pub(crate) fn run(parts: Parts<'_>, order: Order<'_>) -> Ran {
-    let Order { actions, registered, arguments, mutation, time_ms, bounds } = order;
+pub(crate) fn run(parts: StatementContext<'_>, order: ActionRun<'_>) -> RunResult {
+    let ActionRun { actions, registered, arguments, mutation, time_ms, bounds } = order;
     let action = &*registered.action;
     let budget = bounds.budget;
     let (db, capture) = (parts.db, parts.capture);
     let began = bounds.host.elapsed();
     let _acting = capture.acting(time_ms.saturating_mul(1000), budget.bytes);
     let timed = db.watch.time(budget.run);
-    let mut tx = Transaction::new(parts, false);
+    let mut tx = EngineTransaction::new(parts, false);
     let mut context = Context::new(&mut tx, actions, action.name(), (mutation, time_ms), bounds);
     // What the code shares with other threads is behind locks; its writes here are rolled back.
     let done = catch_unwind(AssertUnwindSafe(|| action.run(&mut context, arguments)));
@@ -70,7 +70,7 @@ pub(crate) fn run(parts: Parts<'_>, order: Order<'_>) -> Ran {
         Err(Error::Action { action: action.name().to_owned(), fault })
     });
     let result = spent.and(result).and_then(|value| counts.and(ended).map(|()| value));
-    Ran { reads, keyed, result }
+    RunResult { reads, keyed, result }
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {

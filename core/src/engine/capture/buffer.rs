@@ -5,7 +5,7 @@
 
 use rusqlite::types::ValueRef;
 
-use crate::engine::rows::binary::{Malformed, Writer};
+use crate::engine::rows::binary::{BinaryWriter, Malformed};
 use crate::engine::rows::encode::{PatchBytes, kind_number};
 use crate::engine::rows::patch::PatchKind;
 use crate::engine::schema::model::Table;
@@ -13,12 +13,12 @@ use crate::engine::schema::model::Table;
 /// The events of a transaction.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
-    out: Writer,
+    out: BinaryWriter,
 }
 
 /// One event, still in the buffer.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Event<'a> {
+pub(crate) struct CaptureEvent<'a> {
     /// The change of the row.
     pub(crate) patch: PatchBytes<'a>,
     /// Whether it is the second half of a key change; the event before is the first.
@@ -183,14 +183,17 @@ impl Buffer {
     ///
     /// # Errors
     /// Never for what this buffer wrote.
-    pub(crate) fn since(&self, mark: usize) -> impl Iterator<Item = Result<Event<'_>, Malformed>> {
+    pub(crate) fn since(
+        &self,
+        mark: usize,
+    ) -> impl Iterator<Item = Result<CaptureEvent<'_>, Malformed>> {
         let mut rest = self.out.written().get(mark..).unwrap_or_default();
         std::iter::from_fn(move || {
             let (head, tail) = rest.split_first_chunk::<HEAD>()?;
             let head = u64::from_le_bytes(*head);
             let (bytes, tail) = tail.split_at_checked(usize::try_from(head >> 1).ok()?)?;
             rest = tail;
-            Some(PatchBytes::of(bytes).map(|patch| Event { patch, moved: head & 1 == 1 }))
+            Some(PatchBytes::of(bytes).map(|patch| CaptureEvent { patch, moved: head & 1 == 1 }))
         })
     }
 }

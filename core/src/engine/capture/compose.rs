@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::engine::rows::binary::{Malformed, Writer};
+use crate::engine::rows::binary::{BinaryWriter, Malformed};
 use crate::engine::rows::encode::{self, PatchBytes};
 use crate::engine::rows::patch::{ColumnPatch, PatchKind, RowKey, RowPatch, same};
 use crate::engine::schema::model::Table;
@@ -80,7 +80,7 @@ impl<'a> Composer<'a> {
             }
         }
         let left = self.rows.len() - often.iter().filter(|patch| patch.is_none()).count();
-        let mut out = Writer::with_room(room);
+        let mut out = BinaryWriter::with_room(room);
         let mut rows = Vec::with_capacity(left);
         encode::write_head(&mut out, schema_version, left);
         let mut often = often.into_iter();

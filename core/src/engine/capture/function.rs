@@ -11,9 +11,9 @@ use rusqlite::{Connection, Error as SqlError};
 
 use rejoin_protocol::manifest::Rule;
 
-use crate::death::{self, Place};
+use crate::death::{self, Failpoint};
 use crate::engine::capture::check;
-use crate::engine::capture::guard::{Capture, State};
+use crate::engine::capture::guard::{Capture, CaptureState};
 use crate::engine::row_state::SharedRowStates;
 use crate::engine::schema::guarded::GuardedTable;
 use crate::error::Error;
@@ -33,7 +33,7 @@ pub(crate) fn register(conn: &Connection, capture: &Arc<Capture>) -> rusqlite::R
         let recorded = record(&mut state, context, shared.acts_at().is_some());
         match recorded.and_then(|()| roomy(&shared, &state)) {
             Ok(()) => {
-                death::pass(Place::AfterTrigger);
+                death::pass(Failpoint::AfterTrigger);
                 Ok(Null)
             }
             Err(error) => Err(fail(&mut state, error)),
@@ -80,7 +80,7 @@ pub(crate) fn row_state(conn: &Connection, states: SharedRowStates) -> rusqlite:
 }
 
 /// Stops an action that writes without end, before it fills the memory.
-fn roomy(capture: &Capture, state: &State) -> Result<(), Error> {
+fn roomy(capture: &Capture, state: &CaptureState) -> Result<(), Error> {
     if capture.has_room(state.buffer.len()) {
         return Ok(());
     }
@@ -91,7 +91,7 @@ fn roomy(capture: &Capture, state: &State) -> Result<(), Error> {
 }
 
 /// Stores the error and gives SQLite its text.
-fn fail(state: &mut State, error: Error) -> SqlError {
+fn fail(state: &mut CaptureState, error: Error) -> SqlError {
     let text = error.to_string();
     state.failure = Some(error);
     SqlError::UserFunctionError(text.into())
@@ -112,8 +112,8 @@ pub(crate) const UPDATE: u32 = 1;
 pub(crate) const DELETE: u32 = 2;
 
 /// Checks a change and adds it to the buffer; nothing if no column changed.
-fn record(state: &mut State, context: &Context<'_>, acting: bool) -> Result<(), Error> {
-    let State { buffer, tables, guarded, .. } = state;
+fn record(state: &mut CaptureState, context: &Context<'_>, acting: bool) -> Result<(), Error> {
+    let CaptureState { buffer, tables, guarded, .. } = state;
     let table = integer(context, 0)
         .and_then(|number| tables.get(usize::try_from(number).ok()?)?.as_deref())
         .ok_or_else(|| Error::Internal(String::from("a trigger of a table that is not synced")))?;
@@ -169,7 +169,7 @@ fn test(table: &GuardedTable, position: usize, value: ValueRef<'_>) -> Result<()
     })
 }
 
-fn broken(state: &State, context: &Context<'_>) -> Error {
+fn broken(state: &CaptureState, context: &Context<'_>) -> Error {
     let rule = integer(context, 0)
         .and_then(|number| state.table(TableNumber(number)))
         .zip(integer(context, 1).and_then(|position| usize::try_from(position).ok()))

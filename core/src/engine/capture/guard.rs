@@ -27,12 +27,12 @@ pub(crate) struct Capture {
     /// Limit of the buffer for an action, and whether the action has exceeded it.
     room: AtomicUsize,
     full: AtomicBool,
-    state: Mutex<State>,
+    state: Mutex<CaptureState>,
 }
 
 /// State of the functions.
 #[derive(Debug, Default)]
-pub(crate) struct State {
+pub(crate) struct CaptureState {
     /// What was captured in the current transaction.
     pub(crate) buffer: Buffer,
     /// By number; `None` if the table is not synced.
@@ -58,7 +58,7 @@ impl Default for Capture {
     }
 }
 
-impl State {
+impl CaptureState {
     /// The guarded table with this number.
     pub(crate) fn table(&self, number: TableNumber) -> Option<&Arc<GuardedTable>> {
         self.tables.get(usize::try_from(number.0).ok()?)?.as_ref()
@@ -68,9 +68,9 @@ impl State {
 /// While this guard exists, triggers capture nothing and no rule is checked. Guards nest.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Off(Option<Arc<Capture>>);
+pub(crate) struct CaptureOff(Option<Arc<Capture>>);
 
-impl Drop for Off {
+impl Drop for CaptureOff {
     fn drop(&mut self) {
         if let Some(capture) = &self.0 {
             capture.off.fetch_sub(1, Ordering::AcqRel);
@@ -81,13 +81,13 @@ impl Drop for Off {
 /// While this guard exists, an action runs: its writes are captured, and its time is constant.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Acting {
+pub(crate) struct ActionGuard {
     capture: Arc<Capture>,
     /// Number of guards that turned capture off.
     silenced: u32,
 }
 
-impl Drop for Acting {
+impl Drop for ActionGuard {
     fn drop(&mut self) {
         self.capture.acting.store(NO_ACTION, Ordering::Release);
         self.capture.room.store(usize::MAX, Ordering::Release);
@@ -98,11 +98,11 @@ impl Drop for Acting {
 impl Capture {
     /// Starts an action that runs until the guard is dropped: its writes are captured even where
     /// capture is off, and it has this time. It may write at most `most` bytes.
-    pub(crate) fn acting(self: &Arc<Self>, micros: i64, most: usize) -> Acting {
+    pub(crate) fn acting(self: &Arc<Self>, micros: i64, most: usize) -> ActionGuard {
         self.acting.store(micros, Ordering::Release);
         self.room.store(self.mark().saturating_add(most), Ordering::Release);
         self.full.store(false, Ordering::Release);
-        Acting { silenced: self.off.swap(0, Ordering::AcqRel), capture: Arc::clone(self) }
+        ActionGuard { silenced: self.off.swap(0, Ordering::AcqRel), capture: Arc::clone(self) }
     }
 
     /// Whether the running action may continue with a buffer of this length.
@@ -128,12 +128,12 @@ impl Capture {
     }
 
     /// Turns triggers and rules off until the guard is dropped.
-    pub(crate) fn off(self: &Arc<Self>) -> Off {
+    pub(crate) fn off(self: &Arc<Self>) -> CaptureOff {
         if mutant::on(Mutant::GuardLeftOpen) {
-            return Off(None);
+            return CaptureOff(None);
         }
         self.off.fetch_add(1, Ordering::AcqRel);
-        Off(Some(Arc::clone(self)))
+        CaptureOff(Some(Arc::clone(self)))
     }
 
     /// Whether writes are captured.
@@ -142,7 +142,7 @@ impl Capture {
     }
 
     /// The shared state. Locked for one value or one statement, never across SQL.
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, CaptureState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::limits::Limit;
 
-use crate::engine::database::fit::{self, Fit};
+use crate::engine::database::fit::{self, ActionStatement};
 
 /// Pragmas that only read.
 const READING_PRAGMAS: &[&str] = &[
@@ -88,21 +88,21 @@ pub(crate) struct Footprint {
     pub(crate) triggered: Vec<String>,
     /// Tables read or written other than by our triggers, each with the trigger or view that names
     /// it.
-    pub(crate) by_app: BTreeSet<Named>,
+    pub(crate) by_app: BTreeSet<QualifiedName>,
     /// Tables whose rowids are read.
-    pub(crate) rowids: BTreeSet<Named>,
+    pub(crate) rowids: BTreeSet<QualifiedName>,
     /// Functions that an action may not call, or not with all arguments, lower case.
-    pub(crate) functions: BTreeSet<Named>,
+    pub(crate) functions: BTreeSet<QualifiedName>,
     /// The determinism check of the statement, after an action has requested it.
-    pub(crate) fit: OnceLock<Arc<Fit>>,
+    pub(crate) fit: OnceLock<Arc<ActionStatement>>,
 }
 
 /// A name, lower case, and the trigger or view in which it occurs.
-pub(crate) type Named = (String, Option<String>);
+pub(crate) type QualifiedName = (String, Option<String>);
 
 /// Source of the current statement, the synced tables, and the last rejection.
 #[derive(Debug, Default)]
-pub(crate) struct Gate {
+pub(crate) struct Authorizer {
     app: AtomicBool,
     reader: bool,
     state: Mutex<State>,
@@ -119,7 +119,7 @@ struct State {
 
 /// While this guard exists, statements are the app's.
 #[derive(Debug)]
-pub(crate) struct AppSpeaks<'a>(&'a Gate, bool);
+pub(crate) struct AppSpeaks<'a>(&'a Authorizer, bool);
 
 impl Drop for AppSpeaks<'_> {
     fn drop(&mut self) {
@@ -129,7 +129,7 @@ impl Drop for AppSpeaks<'_> {
 
 /// While this guard exists, statements change the schema and contain text of a server's manifest.
 #[derive(Debug)]
-pub(crate) struct SchemaChange<'a>(&'a Gate);
+pub(crate) struct SchemaChange<'a>(&'a Authorizer);
 
 impl Drop for SchemaChange<'_> {
     fn drop(&mut self) {
@@ -137,7 +137,7 @@ impl Drop for SchemaChange<'_> {
     }
 }
 
-impl Gate {
+impl Authorizer {
     /// The gate of a reader, which writes nothing.
     pub(crate) fn of_reader() -> Self {
         Self { reader: true, ..Self::default() }
@@ -190,7 +190,7 @@ impl Gate {
         state.refusal = None;
     }
 
-    /// What was compiled since [`Gate::record`].
+    /// What was compiled since [`Authorizer::record`].
     pub(crate) fn recorded(&self) -> Footprint {
         self.state().recording.take().unwrap_or_default()
     }
@@ -230,7 +230,7 @@ impl Gate {
 
 /// Installs the gate as authorizer of this connection. No statement can open another file,
 /// including the engine's.
-pub(crate) fn install(conn: &mut Connection, gate: &Arc<Gate>) -> rusqlite::Result<()> {
+pub(crate) fn install(conn: &mut Connection, gate: &Arc<Authorizer>) -> rusqlite::Result<()> {
     conn.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
     let gate = Arc::clone(gate);
     conn.authorizer(Some(move |context: AuthContext<'_>| gate.decide(&context)))

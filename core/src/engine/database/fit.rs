@@ -37,7 +37,7 @@ pub(crate) fn is_of_interest(function: &str) -> bool {
 
 /// A statement that an action may run.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct Fit {
+pub(crate) struct ActionStatement {
     /// The tables that count as read: those read, those written, and those that the rules of a
     /// written table query.
     pub(crate) tables: Vec<TableNumber>,
@@ -53,13 +53,13 @@ pub(crate) struct KeyedRead {
     pub(crate) table: TableNumber,
     /// The type of the key: a value of another type names no row.
     pub(crate) integer: bool,
-    pub(crate) named: Named,
+    pub(crate) named: KeySource,
     pub(crate) columns: Vec<ColumnId>,
 }
 
 /// The source of the key.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Named {
+pub(crate) enum KeySource {
     /// The parameter with this index, from 0.
     Parameter(usize),
     /// This value.

@@ -10,7 +10,7 @@ use crate::host::Host;
 
 /// Time limit of the action that runs on a connection.
 #[derive(Debug, Default)]
-pub(crate) struct Watch {
+pub(crate) struct ActionDeadline {
     clock: OnceLock<Arc<dyn Host>>,
     /// End of the time limit, in microseconds of the host; 0 while nothing runs.
     until: AtomicU64,
@@ -21,7 +21,7 @@ pub(crate) struct Watch {
 /// While this guard exists, a run is timed.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Timed<'a>(&'a Watch);
+pub(crate) struct Timed<'a>(&'a ActionDeadline);
 
 impl Drop for Timed<'_> {
     fn drop(&mut self) {
@@ -30,7 +30,7 @@ impl Drop for Timed<'_> {
     }
 }
 
-impl Watch {
+impl ActionDeadline {
     /// Sets the clock.
     pub(crate) fn set_clock(&self, host: Arc<dyn Host>) {
         // An engine has one host for its lifetime.

@@ -34,13 +34,13 @@ pub(super) struct Mapping {
 
 /// A row of the old file, converted.
 #[derive(Debug)]
-pub(super) struct Image {
+pub(super) struct ConvertedRow {
     pub(super) row: RowKey,
     /// By our position; `None` if the old table has no such column.
     cells: Vec<Option<Value>>,
 }
 
-impl Image {
+impl ConvertedRow {
     /// The value at a position; NULL if the old file has none.
     pub(super) fn at(&self, position: Option<usize>) -> &Value {
         position.and_then(|at| self.cells.get(at)).and_then(Option::as_ref).unwrap_or(&Value::Null)
@@ -98,19 +98,19 @@ impl Mapping {
     }
 
     /// Converts a row of the old file; `None` if its key is invalid.
-    pub(super) fn image(&self, old: Vec<Value>) -> Option<Image> {
+    pub(super) fn image(&self, old: Vec<Value>) -> Option<ConvertedRow> {
         let mut cells = vec![None; self.table.columns.len()];
         for (value, &at) in old.into_iter().zip(&self.positions) {
             cells[at] = Some(convert(self.guards[at], value));
         }
         let key = cells[self.table.key].clone()?;
         matches!(key, Value::Text(_) | Value::Integer(_))
-            .then(|| Image { row: RowKey { table: self.table.number, key }, cells })
+            .then(|| ConvertedRow { row: RowKey { table: self.table.number, key }, cells })
     }
 
     /// Why a row cannot be sent, by column. Protected columns are not sent. The key is accepted in
     /// any letter case, because the server may have it already.
-    pub(super) fn test(&self, image: &Image) -> Result<(), String> {
+    pub(super) fn test(&self, image: &ConvertedRow) -> Result<(), String> {
         for (at, value) in image.known(self.table.key) {
             let column = &self.table.columns[at];
             if !column.protected {
@@ -122,12 +122,12 @@ impl Mapping {
     }
 
     /// Whether the row is soft-deleted.
-    pub(super) fn is_deleted(&self, image: &Image) -> bool {
+    pub(super) fn is_deleted(&self, image: &ConvertedRow) -> bool {
         !image.at(self.table.deleted_at).is_null()
     }
 
     /// The rows that this one refers to.
-    pub(super) fn parents(&self, image: &Image) -> Vec<RowKey> {
+    pub(super) fn parents(&self, image: &ConvertedRow) -> Vec<RowKey> {
         let named = self.references.iter().map(|(at, parent)| (image.at(Some(*at)), parent));
         named
             .filter(|(key, _)| !key.is_null())
@@ -138,7 +138,7 @@ impl Mapping {
     /// Known columns as column patches.
     pub(super) fn patch(
         &self,
-        image: &Image,
+        image: &ConvertedRow,
         each: impl Fn(usize, &Value) -> Option<(Value, Value)>,
     ) -> Vec<ColumnPatch> {
         let columns = image.known(self.table.key).filter_map(|(at, value)| {

@@ -10,7 +10,7 @@ use crate::engine::rows::patch::RowKey;
 
 /// An unsent edit, with what its order depends on.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(super) struct EditDependencies {
     pub(super) row: RowKey,
     pub(super) creates: bool,
     pub(super) deletes: bool,
@@ -19,8 +19,8 @@ pub(super) struct Place {
 }
 
 /// The indexes of the places, in order.
-pub(super) fn in_order(places: &[Place]) -> Vec<usize> {
-    let find = |wanted: fn(&Place) -> bool| -> HashMap<&RowKey, usize> {
+pub(super) fn in_order(places: &[EditDependencies]) -> Vec<usize> {
+    let find = |wanted: fn(&EditDependencies) -> bool| -> HashMap<&RowKey, usize> {
         let found = places.iter().enumerate().filter(|(_, place)| wanted(place));
         found.map(|(at, place)| (&place.row, at)).collect()
     };
@@ -73,11 +73,11 @@ mod tests {
     fn order(text: &str) -> String {
         let row = |name: &str| RowKey { table: TableNumber(1), key: name.into() };
         let words: Vec<&str> = text.split(' ').collect();
-        let places: Vec<Place> = words
+        let places: Vec<EditDependencies> = words
             .iter()
             .map(|word| {
                 let mut names = word[1..].split('>');
-                Place {
+                EditDependencies {
                     row: row(names.next().unwrap()),
                     creates: word.starts_with('+'),
                     deletes: word.starts_with('-'),
@@ -108,8 +108,8 @@ mod tests {
     #[test]
     fn chain_of_a_hundred_thousand_is_reversed() {
         let row = |number: i64| RowKey { table: TableNumber(1), key: number.into() };
-        let places: Vec<Place> = (0..100_000)
-            .map(|number| Place {
+        let places: Vec<EditDependencies> = (0..100_000)
+            .map(|number| EditDependencies {
                 row: row(number),
                 creates: true,
                 deletes: false,

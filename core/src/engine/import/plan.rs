@@ -1,20 +1,20 @@
 //! Converts an entry of the old queue: to a create, an edit or a delete with its known values, or
 //! to the reason why it stays in the old file.
 
-use super::mapping::{Image, Mapping};
-use super::order::Place;
-use super::read::{Entry, Operation};
+use super::mapping::{ConvertedRow, Mapping};
+use super::order::EditDependencies;
+use super::read::{Operation, SynchroEntry};
 use super::value::is_of_this_device;
 use crate::engine::rows::patch::{ColumnPatch, PatchKind, RowPatch};
 use crate::value::Value;
 
 /// An unsent edit.
 #[derive(Debug)]
-pub(super) struct Edit {
+pub(super) struct UnsentEdit {
     /// The table, by its index among the mappings.
     pub(super) mapping: usize,
     pub(super) does: Operation,
-    pub(super) image: Image,
+    pub(super) image: ConvertedRow,
     /// The version that was edited first.
     pub(super) base: Option<String>,
     /// The time of the last edit.
@@ -28,10 +28,10 @@ const NEVER_SENT: &str = "it was made and deleted before the server had heard of
 /// Converts the entry, or returns why it is left out. `known` returns whether the server has, or
 /// had, the row, if that is known.
 pub(super) fn decide(
-    entry: &Entry,
+    entry: &SynchroEntry,
     mapping: &Mapping,
-    image: Option<&Image>,
-    known: impl FnOnce(&Image) -> bool,
+    image: Option<&ConvertedRow>,
+    known: impl FnOnce(&ConvertedRow) -> bool,
 ) -> Result<Operation, String> {
     let operation = entry.operation.ok_or("its operation is unknown to this release")?;
     if !mapping.table.writable {
@@ -57,10 +57,10 @@ pub(super) fn decide(
     Ok(does)
 }
 
-impl Edit {
+impl UnsentEdit {
     /// Its place among the others.
-    pub(super) fn place(&self, mapping: &Mapping) -> Place {
-        Place {
+    pub(super) fn place(&self, mapping: &Mapping) -> EditDependencies {
+        EditDependencies {
             row: self.image.row.clone(),
             creates: self.does == Operation::Create,
             deletes: self.does == Operation::Delete,

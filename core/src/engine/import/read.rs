@@ -29,7 +29,7 @@ pub(super) enum Operation {
 
 /// An entry of the old queue: one per row, without the changed columns.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
+pub(super) struct SynchroEntry {
     pub(super) table: String,
     pub(super) record_id: String,
     /// `None` for an unknown operation.
@@ -42,7 +42,7 @@ pub(super) struct Entry {
     word: String,
 }
 
-impl Entry {
+impl SynchroEntry {
     /// Identifies this edit among all others, including later ones of the same row.
     pub(super) fn fingerprint(&self) -> String {
         [&self.table, &self.record_id, &self.word, &self.time].map(String::as_str).join("\u{1f}")
@@ -84,7 +84,7 @@ impl OldFile {
     }
 
     /// The queue in the order in which the SDK sends it.
-    pub(super) fn entries(&self) -> Result<Vec<Entry>> {
+    pub(super) fn entries(&self) -> Result<Vec<SynchroEntry>> {
         self.run(|conn| {
             conn.prepare(
                 "SELECT table_name, record_id, operation, base_updated_at, client_updated_at \
@@ -137,9 +137,9 @@ fn select(table: &str, columns: &[String]) -> String {
     format!("SELECT {} FROM {}", listed("", columns.iter().map(String::as_str)), quoted(table))
 }
 
-fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+fn entry(row: &Row<'_>) -> rusqlite::Result<SynchroEntry> {
     let word: String = row.get(2)?;
-    Ok(Entry {
+    Ok(SynchroEntry {
         table: row.get(0)?,
         record_id: row.get(1)?,
         operation: match word.as_str() {

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use rejoin_protocol::time;
 
 use super::file::OldFile;
-use super::mapping::{Image, Mapping};
+use super::mapping::{ConvertedRow, Mapping};
 use super::order::in_order;
-use super::plan::{self, Edit};
-use super::read::{Entry, Operation};
+use super::plan::{self, UnsentEdit};
+use super::read::{Operation, SynchroEntry};
 use super::{ImportedTable, LeftOut, SynchroImport};
 use crate::engine::Engine;
 use crate::engine::capture::compose::Recorded;
@@ -18,7 +18,7 @@ use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
 use crate::engine::queue::{self, NewMutation, Staged, store};
 use crate::engine::rebase::import;
-use crate::engine::rows::apply::Rows;
+use crate::engine::rows::apply::RowWriter;
 use crate::engine::rows::encode;
 use crate::engine::rows::patch::{Effect, RowKey};
 use crate::engine::rows::undo::{Undo, UndoRow};
@@ -35,7 +35,7 @@ const FIRST_SYNC: &str = "first_sync";
 /// The contents of the old file, converted.
 struct Found {
     mappings: Vec<Mapping>,
-    edits: Vec<Edit>,
+    edits: Vec<UnsentEdit>,
     /// Rows that no server has: not for the base.
     made_here: HashSet<RowKey>,
     report: SynchroImport,
@@ -120,7 +120,7 @@ impl Engine {
     fn convert_entry(
         &self,
         old: &OldFile,
-        entry: &Entry,
+        entry: &SynchroEntry,
         at: usize,
         imported: &HashSet<String>,
         found: &mut Found,
@@ -130,7 +130,7 @@ impl Engine {
         let values =
             old.row(&mapping.old_name, &mapping.columns, &mapping.key, &entry.record_id)?;
         let image = values.and_then(|values| mapping.image(values));
-        let known = |image: &Image| self.base_row(&image.row).is_ok_and(|row| row.is_some());
+        let known = |image: &ConvertedRow| self.base_row(&image.row).is_ok_and(|row| row.is_some());
         let decided = plan::decide(entry, mapping, image.as_ref(), known);
         if let Some(image) = &image
             && (decided == Ok(Operation::Create) || entry.operation == Some(Operation::Create))
@@ -140,7 +140,7 @@ impl Engine {
         let fingerprint = entry.fingerprint();
         match (decided, image) {
             _ if imported.contains(&fingerprint) => found.report.taken_before += 1,
-            (Ok(does), Some(image)) => found.edits.push(Edit {
+            (Ok(does), Some(image)) => found.edits.push(UnsentEdit {
                 mapping: at,
                 does,
                 image,
@@ -161,13 +161,13 @@ impl Engine {
 
     /// Writes the old rows to the base, as if a server had sent them; the first sync replaces them.
     /// A row that exists, or has a pending mutation, stays unchanged.
-    fn take_rows(&mut self, old: &OldFile, found: &mut Found, edits: &[Edit]) -> Result<()> {
-        let edited: HashMap<&RowKey, &Edit> =
+    fn take_rows(&mut self, old: &OldFile, found: &mut Found, edits: &[UnsentEdit]) -> Result<()> {
+        let edited: HashMap<&RowKey, &UnsentEdit> =
             edits.iter().map(|edit| (&edit.image.row, edit)).collect();
         let schema = Arc::clone(&self.schema);
         let shared = self.queue.states();
         let states = shared.read();
-        let mut rows = Rows::new(self.db.conn(), &schema);
+        let mut rows = RowWriter::new(self.db.conn(), &schema);
         for (at, mapping) in found.mappings.iter().enumerate() {
             let mut count = 0;
             old.each_row(&mapping.old_name, &mapping.columns, |values| {
@@ -204,7 +204,7 @@ impl Engine {
     }
 
     /// Appends the edits in order; edits with unknown values await the server's rows.
-    fn take_edits(&mut self, found: &mut Found, edits: &[Edit]) -> Result<()> {
+    fn take_edits(&mut self, found: &mut Found, edits: &[UnsentEdit]) -> Result<()> {
         let places: Vec<_> =
             edits.iter().map(|edit| edit.place(&found.mappings[edit.mapping])).collect();
         let mut awaiting = self.queue.awaiting().clone();
@@ -230,12 +230,12 @@ impl Engine {
         Ok(())
     }
 
-    fn take_edit(&mut self, mapping: &Mapping, edit: &Edit) -> Result<Seq> {
+    fn take_edit(&mut self, mapping: &Mapping, edit: &UnsentEdit) -> Result<Seq> {
         let schema = Arc::clone(&self.schema);
         let version = schema.manifest.as_ref().map_or(0, |manifest| manifest.schema_version);
         let patch = edit.patch(mapping);
         let conn = self.db.conn();
-        let before = Rows::new(conn, &schema).lay(&patch)?;
+        let before = RowWriter::new(conn, &schema).lay(&patch)?;
         let row = patch.row.clone();
         let undo = Undo {
             rows: before.map(|before| UndoRow { row: row.clone(), before }).into_iter().collect(),

@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 use rejoin_protocol::manifest::Rule;
 
 use crate::engine::rows::apply::{soft_deletes, takes_back};
-use crate::engine::rows::binary::Writer;
+use crate::engine::rows::binary::BinaryWriter;
 use crate::engine::rows::patch::{Effect, PatchKind, RowKey, RowPatch};
 use crate::engine::schema::model::{Schema, Table};
 use crate::ids::{Seq, TableNumber};
@@ -184,7 +184,7 @@ fn uniques_of(table: &Table, patch: &RowPatch) -> Vec<(usize, Option<Vec<u8>>)> 
             if tuple.clone().any(Value::is_null) {
                 continue; // NULL differs from NULL.
             }
-            let mut bytes = Writer::new();
+            let mut bytes = BinaryWriter::new();
             tuple.for_each(|value| bytes.value(value));
             found.push((number, Some(bytes.finish())));
         }

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::stance::Stance;
+use super::stance::PolicyState;
 use super::store::{damaged, id, run};
 use crate::engine::database::fault;
 use crate::error::Result;
@@ -47,5 +47,5 @@ pub(crate) fn parked_chain(
 /// A mutation that was derived from an action is compare-only, by its old values.
 pub(crate) fn compare_only(conn: &Connection, id: MutationId) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET stance = ?2 WHERE id = ?1";
-    run(conn, sql, params![id.0.as_bytes(), Stance::comparing(true).encode()])
+    run(conn, sql, params![id.0.as_bytes(), PolicyState::comparing(true).encode()])
 }

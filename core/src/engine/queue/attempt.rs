@@ -6,7 +6,7 @@
 use sha2::{Digest, Sha256};
 
 use super::mutation::BasisValue;
-use crate::engine::rows::binary::{Malformed, Reader, Writer};
+use crate::engine::rows::binary::{BinaryReader, BinaryWriter, Malformed};
 use crate::ids::MutationId;
 use crate::value::Value;
 
@@ -72,7 +72,7 @@ pub(crate) fn encode_basis(basis: &[BasisValue]) -> Option<Vec<u8>> {
     if basis.is_empty() {
         return None;
     }
-    let mut out = Writer::new();
+    let mut out = BinaryWriter::new();
     out.byte(VERSION);
     write_basis(&mut out, basis);
     Some(out.finish())
@@ -86,12 +86,12 @@ pub(crate) fn decode_basis(bytes: &[u8]) -> Result<Vec<BasisValue>, Malformed> {
     Ok(basis)
 }
 
-fn open<'a>(bytes: &'a [u8], what: &'static str) -> Result<Reader<'a>, Malformed> {
-    let mut reader = Reader::new(bytes, what);
+fn open<'a>(bytes: &'a [u8], what: &'static str) -> Result<BinaryReader<'a>, Malformed> {
+    let mut reader = BinaryReader::new(bytes, what);
     if reader.byte()? == VERSION { Ok(reader) } else { Err(Malformed(what)) }
 }
 
-fn write_basis(out: &mut Writer, basis: &[BasisValue]) {
+fn write_basis(out: &mut BinaryWriter, basis: &[BasisValue]) {
     out.length(basis.len());
     for value in basis {
         out.length(value.row);
@@ -100,7 +100,7 @@ fn write_basis(out: &mut Writer, basis: &[BasisValue]) {
     }
 }
 
-fn read_basis(reader: &mut Reader<'_>) -> Result<Vec<BasisValue>, Malformed> {
+fn read_basis(reader: &mut BinaryReader<'_>) -> Result<Vec<BasisValue>, Malformed> {
     let count = reader.length()?;
     let mut basis = Vec::with_capacity(count);
     for _ in 0..count {
@@ -114,7 +114,7 @@ fn read_basis(reader: &mut Reader<'_>) -> Result<Vec<BasisValue>, Malformed> {
 impl Frozen {
     /// Encodes it for the queue.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Writer::new();
+        let mut out = BinaryWriter::new();
         out.byte(VERSION);
         out.length(self.after.len());
         for id in &self.after {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use rusqlite::{Connection, params};
 
 use super::after::Links;
-use super::mutation::State;
+use super::mutation::MutationState;
 use super::store::{damaged, id, run};
 use super::view::QueueView;
 use super::{Staged, store};
@@ -103,7 +103,7 @@ impl QueueView<'_> {
             return Ok(held);
         }
         let mut links = Links::new(self.schema);
-        let live = self.queue.entries().filter(|entry| entry.state != State::Parked);
+        let live = self.queue.entries().filter(|entry| entry.state != MutationState::Parked);
         let mut all: Vec<Seq> = live.map(|entry| entry.seq).collect();
         all.extend(cancels.keys());
         all.sort_unstable();

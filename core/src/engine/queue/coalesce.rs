@@ -21,7 +21,7 @@ use rejoin_protocol::mutant::{self, Mutant};
 
 /// One mutation's edit of a row, in the form of the wire.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Edit {
+pub(crate) struct WireEdit {
     pub(crate) seq: Seq,
     pub(crate) patch: RowPatch,
     pub(crate) operation: Operation,
@@ -52,13 +52,13 @@ pub(crate) struct Coalesced<'s> {
     drafts: Vec<Option<Draft>>,
     count: usize,
     /// The result for each edit, by its number.
-    places: Vec<Place>,
-    rows: HashMap<RowKey, Place>,
+    places: Vec<NextPosition>,
+    rows: HashMap<RowKey, NextPosition>,
     nothing: Vec<(Seq, RowKey)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Place {
+enum NextPosition {
     Draft(usize),
     Nothing,
     Waits,
@@ -81,26 +81,32 @@ impl<'s> Coalesced<'s> {
 
     /// Adds an edit that is not sent now; edits that depend on it wait, too.
     pub(crate) fn wait(&mut self, patch: RowPatch) {
-        self.note(patch, Place::Waits);
+        self.note(patch, NextPosition::Waits);
     }
 
     /// Adds the next edit; `is_new` returns whether the base lacks its row. Returns whether there
     /// is room for more.
-    pub(crate) fn add(&mut self, edit: Edit, is_new: impl FnOnce() -> bool) -> bool {
+    pub(crate) fn add(&mut self, edit: WireEdit, is_new: impl FnOnce() -> bool) -> bool {
         let before = self.before(&edit.patch);
         let known = self.rows.get(&edit.patch.row).copied();
         let place = match known.filter(|_| !mutant::on(Mutant::TwoRecordsOfARow)) {
-            _ if before.contains(&Place::Waits) => Place::Waits,
-            Some(Place::Waits) => Place::Waits,
-            Some(Place::Draft(at)) => {
-                let later = |place: &Place| matches!(place, Place::Draft(other) if *other > at);
-                if before.iter().any(later) { Place::Waits } else { self.join(at, &edit, is_new) }
+            _ if before.contains(&NextPosition::Waits) => NextPosition::Waits,
+            Some(NextPosition::Waits) => NextPosition::Waits,
+            Some(NextPosition::Draft(at)) => {
+                let later = |place: &NextPosition| matches!(place, NextPosition::Draft(other) if *other > at);
+                if before.iter().any(later) {
+                    NextPosition::Waits
+                } else {
+                    self.join(at, &edit, is_new)
+                }
             }
             // A group that may or may not have been applied is not split.
-            Some(Place::Nothing) | None if self.count >= self.most && !self.goes_on(&edit) => {
+            Some(NextPosition::Nothing) | None
+                if self.count >= self.most && !self.goes_on(&edit) =>
+            {
                 return false;
             }
-            Some(Place::Nothing) | None => {
+            Some(NextPosition::Nothing) | None => {
                 self.count += 1;
                 self.drafts.push(Some(Draft {
                     row: edit.patch.row.clone(),
@@ -110,7 +116,7 @@ impl<'s> Coalesced<'s> {
                     doubtful: edit.doubtful,
                     alone: edit.alone,
                 }));
-                Place::Draft(self.drafts.len() - 1)
+                NextPosition::Draft(self.drafts.len() - 1)
             }
         };
         self.note(edit.patch, place);
@@ -122,18 +128,18 @@ impl<'s> Coalesced<'s> {
         (self.drafts.into_iter().flatten().collect(), self.nothing)
     }
 
-    fn goes_on(&self, edit: &Edit) -> bool {
+    fn goes_on(&self, edit: &WireEdit) -> bool {
         let last = self.drafts.iter().flatten().next_back();
         edit.doubtful && last.is_some_and(|draft| draft.members.contains(&edit.seq))
     }
 
-    fn before(&self, patch: &RowPatch) -> Vec<Place> {
+    fn before(&self, patch: &RowPatch) -> Vec<NextPosition> {
         let effect = Effect { schema_version: self.schema_version, rows: vec![patch.clone()] };
         let numbers = self.links.before(&effect, &[]).into_iter();
         numbers.filter_map(|seq| self.places.get(usize::try_from(seq.0).ok()?).copied()).collect()
     }
 
-    fn note(&mut self, patch: RowPatch, place: Place) {
+    fn note(&mut self, patch: RowPatch, place: NextPosition) {
         self.rows.insert(patch.row.clone(), place);
         let effect = Effect { schema_version: self.schema_version, rows: vec![patch] };
         let number = Seq(i64::try_from(self.places.len()).unwrap_or(i64::MAX));
@@ -141,10 +147,10 @@ impl<'s> Coalesced<'s> {
         self.places.push(place);
     }
 
-    fn join(&mut self, at: usize, edit: &Edit, is_new: impl FnOnce() -> bool) -> Place {
-        let Some(draft) = self.drafts[at].as_mut() else { return Place::Waits };
+    fn join(&mut self, at: usize, edit: &WireEdit, is_new: impl FnOnce() -> bool) -> NextPosition {
+        let Some(draft) = self.drafts[at].as_mut() else { return NextPosition::Waits };
         if draft.doubtful || edit.doubtful || draft.alone || edit.alone {
-            return Place::Waits;
+            return NextPosition::Waits;
         }
         match (draft.operation, edit.operation) {
             (Operation::Create | Operation::Update, Operation::Update) => {
@@ -164,27 +170,29 @@ impl<'s> Coalesced<'s> {
                 self.nothing.extend(members.map(|seq| (*seq, draft.row.clone())));
                 self.drafts[at] = None;
                 self.count -= 1;
-                for place in self.places.iter_mut().filter(|place| **place == Place::Draft(at)) {
-                    *place = Place::Nothing;
+                for place in
+                    self.places.iter_mut().filter(|place| **place == NextPosition::Draft(at))
+                {
+                    *place = NextPosition::Nothing;
                 }
-                return Place::Nothing;
+                return NextPosition::Nothing;
             }
-            _ => return Place::Waits,
+            _ => return NextPosition::Waits,
         }
         draft.members.push(edit.seq);
-        Place::Draft(at)
+        NextPosition::Draft(at)
     }
 }
 
 /// Frozen records, some of which wait.
 #[derive(Debug)]
-pub(crate) struct Standing<'s> {
+pub(crate) struct FrozenRecords<'s> {
     shown: Coalesced<'s>,
     /// Mutations with a waiting record.
     waiting: HashSet<Seq>,
 }
 
-impl<'s> Standing<'s> {
+impl<'s> FrozenRecords<'s> {
     /// Creates an empty set.
     pub(crate) fn new(schema: &'s Schema) -> Self {
         Self { shown: Coalesced::new(schema, usize::MAX), waiting: HashSet::new() }
@@ -208,11 +216,11 @@ impl<'s> Standing<'s> {
         let patch = RowPatch { row: record.row.clone(), kind, columns };
         let goes = !waits
             && !record.live().any(|seq| self.waiting.contains(&seq))
-            && !self.shown.before(&patch).contains(&Place::Waits);
+            && !self.shown.before(&patch).contains(&NextPosition::Waits);
         if !goes {
             self.waiting.extend(record.live());
         }
-        self.shown.note(patch, if goes { Place::Nothing } else { Place::Waits });
+        self.shown.note(patch, if goes { NextPosition::Nothing } else { NextPosition::Waits });
         goes
     }
 }
@@ -261,7 +269,7 @@ mod tests {
 
     /// `+x p` creates x under p (a dot: under none), `~x 3:v>w` updates, `-x` deletes; a leading
     /// `?`: it waits.
-    fn edit(seq: i64, text: &str) -> Edit {
+    fn edit(seq: i64, text: &str) -> WireEdit {
         let value = |text: &str| if text == "." { Value::Null } else { Value::from(text) };
         let mut words = text[1..].split_whitespace();
         let row = RowKey { table: TableNumber(1), key: words.next().unwrap().into() };
@@ -282,7 +290,7 @@ mod tests {
         let data = columns.iter().map(|one| (one.column, one.new.clone())).collect();
         let (doubtful, alone) = (text.ends_with('?'), text.ends_with('|'));
         let patch = RowPatch { row, kind, columns };
-        Edit { seq: Seq(seq), patch, operation, data, doubtful, alone }
+        WireEdit { seq: Seq(seq), patch, operation, data, doubtful, alone }
     }
 
     /// The records as `+x 2=p 3=w [1, 2]`, and the edits that cancelled out.

@@ -4,17 +4,17 @@
 //! there, and did not create a row that already existed. Its reverse is built from this, not from
 //! what the device expected.
 
-use crate::engine::rows::Image;
+use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::{ColumnPatch, PatchKind, RowKey, RowPatch};
 
 /// The before-image of a row, if there is one.
-pub(crate) fn image_of<'a>(displaced: &'a [Image], row: &RowKey) -> Option<&'a Image> {
+pub(crate) fn image_of<'a>(displaced: &'a [ServerRow], row: &RowKey) -> Option<&'a ServerRow> {
     displaced.iter().find(|image| image.table == row.table && image.key == row.key)
 }
 
 /// The patch as applied; `None` if it changed nothing. Without a before-image the device's values
 /// count. `deletes` is also set for an update that is a soft delete.
-pub(crate) fn done(patch: &RowPatch, deletes: bool, was: Option<&Image>) -> Option<RowPatch> {
+pub(crate) fn done(patch: &RowPatch, deletes: bool, was: Option<&ServerRow>) -> Option<RowPatch> {
     let mut done = patch.clone();
     let Some(was) = was else { return Some(done) };
     match (patch.kind, &was.row) {
@@ -49,7 +49,7 @@ mod tests {
             kind,
             columns: vec![ColumnPatch { column: ColumnId(2), old, new }],
         };
-        let was = |value: Option<Value>| Image {
+        let was = |value: Option<Value>| ServerRow {
             table: TableNumber(1),
             key: "k".into(),
             row: value.map(|value| vec![(ColumnId(2), value)]),
@@ -83,7 +83,7 @@ mod tests {
             ),
         ];
         for (name, patch, was, expected) in cases {
-            let images: Vec<Image> = was.into_iter().collect();
+            let images: Vec<ServerRow> = was.into_iter().collect();
             let deletes = patch.kind == PatchKind::Delete;
             assert_eq!(done(patch, deletes, image_of(&images, &row)), expected, "{name}");
         }

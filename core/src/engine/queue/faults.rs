@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::attempt::{Faults, Frozen};
-use super::mutation::State;
+use super::mutation::MutationState;
 use super::store;
 use super::view::QueueView;
 use crate::error::Result;
@@ -45,7 +45,7 @@ impl FaultLimit {
 /// sent mutations and, after a failure only, the rest of the queue.
 pub(crate) fn blocked(view: QueueView<'_>) -> Result<HashMap<Seq, MutationId>> {
     let mut failing = HashSet::new();
-    for entry in view.queue.entries().filter(|entry| entry.state == State::Uncertain) {
+    for entry in view.queue.entries().filter(|entry| entry.state == MutationState::Uncertain) {
         let content = store::read_content(view.conn, entry.seq)?;
         let frozen = content.and_then(|content| content.frozen);
         let frozen = frozen.as_deref().map(Frozen::decode).transpose()?;
@@ -56,7 +56,7 @@ pub(crate) fn blocked(view: QueueView<'_>) -> Result<HashMap<Seq, MutationId>> {
     if failing.is_empty() {
         return Ok(HashMap::new());
     }
-    let live = view.queue.entries().filter(|entry| entry.state != State::Parked);
+    let live = view.queue.entries().filter(|entry| entry.state != MutationState::Parked);
     let seqs: Vec<Seq> = live.map(|entry| entry.seq).collect();
     let links = view.links(&seqs)?.into_iter();
     let blocked = links.filter_map(|(seq, before)| {

@@ -9,8 +9,8 @@ use std::collections::{HashMap, HashSet};
 use rejoin_protocol::wire::push::Operation;
 use rejoin_protocol::{Policy, time};
 
-use super::coalesce::{Coalesced, Draft, Edit};
-use super::mutation::{Mutation, State};
+use super::coalesce::{Coalesced, Draft, WireEdit};
+use super::mutation::{Mutation, MutationState};
 use super::offer::deletes;
 use super::record::{self, Member, Record};
 use super::store;
@@ -47,7 +47,7 @@ impl QueueView<'_> {
         let schema = self.schema;
         let mut all = Coalesced::new(schema, most);
         let mut held = waiting.clone();
-        let entries = self.queue.entries().filter(|entry| entry.state != State::Parked);
+        let entries = self.queue.entries().filter(|entry| entry.state != MutationState::Parked);
         'queue: for entry in entries {
             let missing = || Error::Internal(format!("mutation {} is not in the queue", entry.id));
             let mutation = store::read(self.conn, entry.seq)?.ok_or_else(missing)?;
@@ -74,7 +74,8 @@ impl QueueView<'_> {
                     edit.data.retain(|(id, value)| !value.is_null() || Some(*id) != owner);
                 }
                 // Without a record of it, a server can have it only as part of a group.
-                let was_sent = matches!(entry.state, State::Sent | State::Uncertain);
+                let was_sent =
+                    matches!(entry.state, MutationState::Sent | MutationState::Uncertain);
                 edit.doubtful = was_sent && !self.queue.records().knows(entry.seq);
                 // If the base has changed since, the server compares this edit by its own time.
                 let has_moved = mutation.stance.seen(&edit.patch.row).is_some();
@@ -148,7 +149,7 @@ impl QueueView<'_> {
 
 /// One mutation's edit of a row without a record: changed columns of an update, every column of a
 /// create, none of a delete.
-fn edit(table: &Table, mutation: &Mutation, index: usize, in_base: bool) -> Edit {
+fn edit(table: &Table, mutation: &Mutation, index: usize, in_base: bool) -> WireEdit {
     let patch = &mutation.effect.rows[index];
     let whole = mutation.stance.brought_back(patch).filter(|_| !in_base);
     let onto = in_base && mutation.is_onto(index);
@@ -180,7 +181,7 @@ fn edit(table: &Table, mutation: &Mutation, index: usize, in_base: bool) -> Edit
         }
     };
     let (patch, doubtful, alone) = (patch.clone(), false, false);
-    Edit { seq: mutation.seq, patch, operation, data, doubtful, alone }
+    WireEdit { seq: mutation.seq, patch, operation, data, doubtful, alone }
 }
 
 fn operation(table: &Table, patch: &RowPatch, in_base: bool) -> Operation {

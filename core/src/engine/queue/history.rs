@@ -5,7 +5,7 @@ use std::time::Duration;
 use rusqlite::{Connection, Row, params};
 
 use super::attempt;
-use super::stance::Stance;
+use super::stance::PolicyState;
 use super::store::{damaged, id};
 use crate::engine::database::fault;
 use crate::engine::queue::step::old_of;
@@ -124,7 +124,7 @@ pub(crate) fn mark_undo(conn: &Connection, seq: Seq, undoes: MutationId) -> Resu
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET undoes = ?2, stance = ?3 WHERE seq = ?1 \
                RETURNING id";
     let of_action = is_of_action(conn, undoes)?;
-    let stance = Stance::comparing(of_action).encode();
+    let stance = PolicyState::comparing(of_action).encode();
     let mut statement = conn.prepare(sql).map_err(fault::of)?;
     let mut rows =
         statement.query(params![seq.0, undoes.0.as_bytes(), stance]).map_err(fault::of)?;

@@ -1,7 +1,7 @@
 //! Encodes an action's reads for the queue: its tables, and rows that were read by key. Pure.
 
 use super::seen::{self, SeenRow};
-use crate::engine::rows::binary::{Malformed, Reader, Writer};
+use crate::engine::rows::binary::{BinaryReader, BinaryWriter, Malformed};
 use crate::ids::TableNumber;
 
 /// Only tables.
@@ -19,7 +19,7 @@ pub(crate) struct Reads {
 
 /// Encodes reads for the queue.
 pub(crate) fn encode_reads(tables: &[TableNumber], rows: &[SeenRow]) -> Vec<u8> {
-    let mut out = Writer::new();
+    let mut out = BinaryWriter::new();
     out.byte(if rows.is_empty() { TABLES } else { ROWS });
     out.length(tables.len());
     for table in tables {
@@ -33,7 +33,7 @@ pub(crate) fn encode_reads(tables: &[TableNumber], rows: &[SeenRow]) -> Vec<u8> 
 
 /// Decodes the queue's bytes.
 pub(crate) fn decode_reads(bytes: &[u8]) -> Result<Reads, Malformed> {
-    let mut reader = Reader::new(bytes, "reads");
+    let mut reader = BinaryReader::new(bytes, "reads");
     let form = reader.byte()?;
     if form != TABLES && form != ROWS {
         return Err(Malformed("reads of an unknown version"));

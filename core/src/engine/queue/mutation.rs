@@ -2,13 +2,13 @@
 
 use rejoin_protocol::Policy;
 
-use super::stance::Stance;
+use super::stance::PolicyState;
 use crate::engine::rows::patch::{Effect, PatchKind};
 use crate::engine::schema::model::Table;
 use crate::ids::{MutationId, Seq};
 use crate::value::Value;
 
-pub use crate::engine::row_state::State;
+pub use crate::engine::row_state::MutationState;
 
 /// Why a mutation is parked. The numbers are stored in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,7 +66,7 @@ pub struct Mutation {
     /// The action's name; `None` for plain SQL.
     pub action: Option<String>,
     /// Its state.
-    pub state: State,
+    pub state: MutationState,
     /// Increases when the content is sent again after a verdict.
     pub attempt: i64,
     /// The last request that carried it.
@@ -82,7 +82,7 @@ pub struct Mutation {
     /// Old values of the current attempt, where they differ from the effect's.
     pub basis: Vec<BasisValue>,
     /// State of its tables' policies.
-    pub(crate) stance: Stance,
+    pub(crate) stance: PolicyState,
     /// Approximate number of bytes of an action's arguments and reads.
     pub(crate) meant: usize,
 }

@@ -11,7 +11,7 @@ use rejoin_protocol::wire::push::Operation;
 use super::after::Links;
 use super::attempt::{self, Frozen, FrozenRow};
 use super::faults::FaultLimit;
-use super::mutation::{Mutation, State};
+use super::mutation::{Mutation, MutationState};
 use super::view::QueueView;
 use super::{Intent, store};
 use crate::engine::queue::step::old_of;
@@ -71,7 +71,8 @@ impl QueueView<'_> {
         }
         let held = self.held_by_cancels()?;
         let entries = self.queue.entries().filter(|entry| !held.contains(&entry.seq));
-        let open = entries.filter(|e| matches!(e.state, State::Pending | State::Uncertain));
+        let open = entries
+            .filter(|e| matches!(e.state, MutationState::Pending | MutationState::Uncertain));
         let mut mutations = Vec::new();
         for entry in open.take(limit) {
             mutations.extend(store::read(self.conn, entry.seq)?);
@@ -85,7 +86,7 @@ impl QueueView<'_> {
         let Some(last) = seqs.iter().max() else { return Ok(found) };
         let wanted: HashSet<Seq> = seqs.iter().copied().collect();
         let mut links = Links::new(self.schema);
-        let live = self.queue.entries().filter(|entry| entry.state != State::Parked);
+        let live = self.queue.entries().filter(|entry| entry.state != MutationState::Parked);
         for entry in live.take_while(|entry| entry.seq <= *last) {
             let missing = || Error::Internal(format!("mutation {} is not in the queue", entry.id));
             let effect = store::read_effect(self.conn, entry.seq)?.ok_or_else(missing)?;
@@ -119,7 +120,7 @@ impl QueueView<'_> {
             None => Frozen { after, rows: self.freeze(&mutation)?, ..Frozen::default() },
         };
         let hash = attempt::hash(&content.hashed);
-        mutation.state = State::Sent;
+        mutation.state = MutationState::Sent;
         mutation.request = Some(request);
         let mut rows = Vec::with_capacity(mutation.effect.rows.len());
         for (index, frozen) in frozen.rows.iter().enumerate() {
@@ -196,7 +197,7 @@ impl QueueView<'_> {
         let states = self.queue.states();
         let states = states.read();
         let mut earlier = states.at(row.table, &row.key).iter().filter(|one| one.seq < seq);
-        earlier.any(|one| one.state != State::Parked)
+        earlier.any(|one| one.state != MutationState::Parked)
     }
 
     /// Whether this edit was checked against every image of the row. Under an earlier edit, or
@@ -207,9 +208,9 @@ impl QueueView<'_> {
         let states = states.read();
         let others = states.at(row.table, &row.key).iter().filter(|one| one.seq != seq);
         !others.into_iter().any(|one| match one.state {
-            State::Parked => false,
-            State::Pending => one.seq < seq,
-            State::Sent | State::Uncertain => true,
+            MutationState::Parked => false,
+            MutationState::Pending => one.seq < seq,
+            MutationState::Sent | MutationState::Uncertain => true,
         })
     }
 
@@ -238,7 +239,7 @@ impl QueueView<'_> {
             .at(row.table, &row.key)
             .iter()
             .rev()
-            .filter(|one| one.seq < seq && one.state != State::Parked)
+            .filter(|one| one.seq < seq && one.state != MutationState::Parked)
             .map(|one| one.seq)
             .collect();
         let mut patches = Vec::new();

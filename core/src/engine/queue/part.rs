@@ -5,7 +5,7 @@
 //! verdicts; refused rows are then parked under the same id.
 
 use super::mutation::ParkReason;
-use crate::engine::rows::binary::{Malformed, Reader, Writer};
+use crate::engine::rows::binary::{BinaryReader, BinaryWriter, Malformed};
 use crate::engine::rows::encode::{read_patch, write_patch};
 use crate::engine::rows::patch::RowPatch;
 use crate::ids::MutationId;
@@ -15,7 +15,7 @@ const VERSION: u8 = 1;
 
 /// The rows of a mutation that have their verdict while it is in the queue.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct Parts {
+pub(crate) struct DecidedRows {
     /// Accepted rows.
     pub(crate) accepted: Vec<RowPatch>,
     /// Refused rows.
@@ -33,7 +33,7 @@ pub(crate) struct Refused {
     pub(crate) detail: Option<String>,
 }
 
-impl Parts {
+impl DecidedRows {
     /// Whether no row has its own verdict.
     pub(crate) fn is_empty(&self) -> bool {
         self.accepted.is_empty() && self.refused.is_empty()
@@ -44,7 +44,7 @@ impl Parts {
         if self.is_empty() {
             return None;
         }
-        let mut out = Writer::new();
+        let mut out = BinaryWriter::new();
         out.byte(VERSION);
         out.length(self.accepted.len());
         self.accepted.iter().for_each(|patch| write_patch(&mut out, patch));
@@ -65,7 +65,7 @@ impl Parts {
 
     /// Decodes the queue's bytes.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(bytes, "parts of a mutation");
+        let mut reader = BinaryReader::new(bytes, "parts of a mutation");
         if reader.byte()? != VERSION {
             return Err(reader.malformed());
         }
@@ -81,7 +81,7 @@ impl Parts {
     }
 }
 
-fn refused(reader: &mut Reader<'_>) -> Result<Refused, Malformed> {
+fn refused(reader: &mut BinaryReader<'_>) -> Result<Refused, Malformed> {
     let patch = read_patch(reader)?;
     let mut olds = Vec::new();
     for _ in 0..reader.length()? {
@@ -112,7 +112,7 @@ mod tests {
             kind: PatchKind::Update,
             columns: vec![ColumnPatch { column: ColumnId(2), old: "v".into(), new: "w".into() }],
         };
-        let parts = Parts {
+        let parts = DecidedRows {
             accepted: vec![patch("a"), patch("b")],
             refused: vec![
                 Refused {
@@ -132,10 +132,10 @@ mod tests {
             ],
         };
         let bytes = parts.encode().unwrap();
-        assert_eq!(Parts::decode(&bytes).unwrap(), parts);
-        assert_eq!(Parts::default().encode(), None);
+        assert_eq!(DecidedRows::decode(&bytes).unwrap(), parts);
+        assert_eq!(DecidedRows::default().encode(), None);
         for cut in 0..bytes.len() {
-            assert!(Parts::decode(&bytes[..cut]).is_err(), "cut at {cut}");
+            assert!(DecidedRows::decode(&bytes[..cut]).is_err(), "cut at {cut}");
         }
     }
 }

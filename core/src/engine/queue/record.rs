@@ -11,7 +11,7 @@ use rejoin_protocol::wire::push::Operation;
 use rusqlite::{Connection, params};
 
 use crate::engine::database::fault;
-use crate::engine::rows::binary::{Malformed, Reader, Writer};
+use crate::engine::rows::binary::{BinaryReader, BinaryWriter, Malformed};
 use crate::engine::rows::encode::{read_patch, write_patch};
 use crate::engine::rows::patch::{RowKey, RowPatch};
 use crate::error::Result;
@@ -65,7 +65,7 @@ impl Record {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut out = Writer::new();
+        let mut out = BinaryWriter::new();
         out.byte(VERSION);
         out.row(&self.row);
         out.byte(match self.operation {
@@ -94,7 +94,7 @@ impl Record {
     }
 
     fn decode(place: i64, bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(bytes, "record");
+        let mut reader = BinaryReader::new(bytes, "record");
         if reader.byte()? != VERSION {
             return Err(reader.malformed());
         }

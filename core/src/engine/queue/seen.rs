@@ -7,8 +7,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::Connection;
 
-use crate::engine::rows::apply::Rows;
-use crate::engine::rows::binary::{Malformed, Reader, Writer};
+use crate::engine::rows::apply::RowWriter;
+use crate::engine::rows::binary::{BinaryReader, BinaryWriter, Malformed};
 use crate::engine::rows::patch::{Effect, PatchKind, RowKey};
 use crate::engine::schema::model::{Schema, Table};
 use crate::error::Result;
@@ -54,7 +54,7 @@ impl Keyed {
         schema: &Schema,
         effect: &Effect,
     ) -> Result<Vec<SeenRow>> {
-        let mut rows = Rows::new(conn, schema);
+        let mut rows = RowWriter::new(conn, schema);
         let mut seen = Vec::with_capacity(self.rows.len());
         for (row, columns) in &self.rows {
             let Some(table) = schema.table(row.table) else { continue };
@@ -80,7 +80,7 @@ impl Keyed {
 }
 
 /// Updates the values to those of the current rows.
-pub(crate) fn renew(seen: &mut [SeenRow], rows: &mut Rows<'_>, schema: &Schema) -> Result<()> {
+pub(crate) fn renew(seen: &mut [SeenRow], rows: &mut RowWriter<'_>, schema: &Schema) -> Result<()> {
     for one in seen {
         let Some(table) = schema.table(one.row.table) else { continue };
         let image = rows.read(&one.row)?;
@@ -111,7 +111,7 @@ fn cells(
 }
 
 /// Appends the rows after the tables that were read.
-pub(super) fn write(out: &mut Writer, seen: &[SeenRow]) {
+pub(super) fn write(out: &mut BinaryWriter, seen: &[SeenRow]) {
     out.length(seen.len());
     for SeenRow { row, columns } in seen {
         out.row(row);
@@ -125,7 +125,7 @@ pub(super) fn write(out: &mut Writer, seen: &[SeenRow]) {
 }
 
 /// Decodes the queue's bytes.
-pub(super) fn read(reader: &mut Reader<'_>) -> std::result::Result<Vec<SeenRow>, Malformed> {
+pub(super) fn read(reader: &mut BinaryReader<'_>) -> std::result::Result<Vec<SeenRow>, Malformed> {
     let mut seen = Vec::new();
     for _ in 0..reader.length()? {
         let (row, is_there) = (reader.row()?, reader.byte()? == 1);

@@ -4,7 +4,7 @@
 //! conflicts that the server has reported. Most mutations have no such state; then nothing is
 //! stored.
 
-use crate::engine::rows::binary::{Malformed, Reader, Writer};
+use crate::engine::rows::binary::{BinaryReader, BinaryWriter, Malformed};
 use crate::engine::rows::patch::{ColumnPatch, PatchKind, RowKey, RowPatch};
 use crate::ids::ColumnId;
 use crate::value::Value;
@@ -16,7 +16,7 @@ const PATIENCE: u32 = 3;
 
 /// The policy state of one mutation.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct Stance {
+pub(crate) struct PolicyState {
     /// Number of times the server reported a conflict for this mutation.
     pub(crate) conflicts: u32,
     /// Compare-only: set after a server restore (epoch change); overrides the table's policy.
@@ -40,7 +40,7 @@ struct Vanished {
     is_back: bool,
 }
 
-impl Stance {
+impl PolicyState {
     /// The state of a compare-only edit.
     pub(crate) fn comparing(old_only: bool) -> Self {
         Self { compare_only: true, old_only, ..Self::default() }
@@ -122,7 +122,7 @@ impl Stance {
         if *self == Self::default() {
             return None;
         }
-        let mut out = Writer::new();
+        let mut out = BinaryWriter::new();
         out.byte(VERSION);
         out.unsigned(u64::from(self.conflicts));
         out.byte(u8::from(self.compare_only) | u8::from(self.old_only) << 1);
@@ -146,7 +146,7 @@ impl Stance {
 
     /// Decodes the queue's bytes.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(bytes, "stance");
+        let mut reader = BinaryReader::new(bytes, "stance");
         if reader.byte()? != VERSION {
             return Err(Malformed("stance of an unknown version"));
         }
@@ -182,12 +182,12 @@ mod tests {
 
     #[test]
     fn stance_survives_encoding_and_empty_is_none() {
-        assert_eq!(Stance::default().encode(), None);
+        assert_eq!(PolicyState::default().encode(), None);
         for old_only in [false, true] {
-            let comparing = Stance::comparing(old_only);
-            assert_eq!(Stance::decode(&comparing.encode().unwrap()).unwrap(), comparing);
+            let comparing = PolicyState::comparing(old_only);
+            assert_eq!(PolicyState::decode(&comparing.encode().unwrap()).unwrap(), comparing);
         }
-        let mut stance = Stance { conflicts: 3, ..Stance::comparing(false) };
+        let mut stance = PolicyState { conflicts: 3, ..PolicyState::comparing(false) };
         stance.keep(&row("a"), vec![(ColumnId(2), "x".into()), (ColumnId(3), Value::Null)]);
         stance.keep(&row("b"), Vec::new());
         stance.bring_back(&row("a"));
@@ -196,15 +196,15 @@ mod tests {
         stance.saw(&row("b"), Some("v2".to_owned()));
         assert_eq!(stance.seen(&row("b")), Some(&Some("v1".to_owned())), "the first counts");
         let bytes = stance.encode().unwrap();
-        assert_eq!(Stance::decode(&bytes).unwrap(), stance);
+        assert_eq!(PolicyState::decode(&bytes).unwrap(), stance);
         for cut in 0..bytes.len() {
-            assert!(Stance::decode(&bytes[..cut]).is_err(), "cut at {cut}");
+            assert!(PolicyState::decode(&bytes[..cut]).is_err(), "cut at {cut}");
         }
     }
 
     #[test]
     fn restored_row_is_last_known_row_with_the_edit() {
-        let mut stance = Stance::default();
+        let mut stance = PolicyState::default();
         let column = |id, old: &str, new: &str| ColumnPatch {
             column: ColumnId(id),
             old: old.into(),
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn restored_row_names_a_removed_edited_column() {
-        let mut stance = Stance::default();
+        let mut stance = PolicyState::default();
         let edit = |id| ColumnPatch { column: ColumnId(id), old: Value::Null, new: "mine".into() };
         let patch =
             RowPatch { row: row("a"), kind: PatchKind::Update, columns: vec![edit(2), edit(4)] };

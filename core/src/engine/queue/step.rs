@@ -1,10 +1,10 @@
 //! A mutation while a rebase has undone it, with its recorded data and its outcome.
 
 use crate::engine::queue::Intent;
-use crate::engine::queue::mutation::{BasisValue, ParkReason, State};
-use crate::engine::queue::part::Parts;
+use crate::engine::queue::mutation::{BasisValue, MutationState, ParkReason};
+use crate::engine::queue::part::DecidedRows;
 use crate::engine::queue::seen::SeenRow;
-use crate::engine::queue::stance::Stance;
+use crate::engine::queue::stance::PolicyState;
 use crate::engine::rows::patch::{Effect, RowKey, RowPatch};
 use crate::ids::{MutationId, Seq, TableNumber};
 use crate::value::Value;
@@ -12,7 +12,7 @@ use rejoin_protocol::mutant::{self, Mutant};
 
 /// Outcome of an undone mutation in this transaction.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Fate {
+pub(crate) enum OpOutcome {
     /// It is applied again.
     Stays,
     /// The server has accepted it: it moves to the history.
@@ -37,10 +37,10 @@ pub(crate) struct Parking {
 
 /// A mutation that a rebase has undone.
 #[derive(Debug, Clone)]
-pub(crate) struct Step {
+pub(crate) struct PendingOp {
     pub(crate) seq: Seq,
     pub(crate) id: MutationId,
-    pub(crate) state: State,
+    pub(crate) state: MutationState,
     pub(crate) time_ms: i64,
     /// For an action: its intent and the reads of its last run.
     pub(crate) intent: Option<Intent>,
@@ -54,9 +54,9 @@ pub(crate) struct Step {
     /// What it really changed on the server, as an effect, if that differs from what it wrote.
     pub(crate) displaced: Option<Vec<u8>>,
     /// State of the tables' policies.
-    pub(crate) stance: Stance,
+    pub(crate) stance: PolicyState,
     /// Rows that already have their verdict.
-    pub(crate) parts: Parts,
+    pub(crate) parts: DecidedRows,
     /// Whether rows have left the effect in this transaction.
     pub(crate) reduced: bool,
     /// Whether it has run again, and names other rows or tables than before.
@@ -67,21 +67,21 @@ pub(crate) struct Step {
     /// Rows in which a plain server has decided against it by time: there it is compared like any
     /// other edit.
     pub(crate) outdated: Vec<RowKey>,
-    pub(crate) fate: Fate,
+    pub(crate) fate: OpOutcome,
     /// Whether state, attempt, basis, stance or frozen content differ from the stored values.
     pub(crate) changed: bool,
 }
 
-impl Step {
+impl PendingOp {
     /// Whether a server may already have it: sent, and no verdict.
     pub(crate) fn is_uncertain(&self) -> bool {
-        matches!(self.state, State::Sent | State::Uncertain)
+        matches!(self.state, MutationState::Sent | MutationState::Uncertain)
     }
 
     /// Whether it is an action that runs again instead of applying its recorded effect: no server
     /// can have it or a part of it.
     pub(crate) fn replays(&self) -> bool {
-        let unsent = self.state == State::Pending || mutant::on(Mutant::UncertainRunAgain);
+        let unsent = self.state == MutationState::Pending || mutant::on(Mutant::UncertainRunAgain);
         unsent && self.parts.is_empty() && !self.reads().is_empty()
     }
 
@@ -102,7 +102,7 @@ impl Step {
 
     /// Whether it is applied again.
     pub(crate) fn stays(&self) -> bool {
-        self.fate == Fate::Stays
+        self.fate == OpOutcome::Stays
     }
 
     /// Its patch of a row, with its index.

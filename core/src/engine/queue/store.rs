@@ -5,13 +5,13 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
 use super::intent::Reads;
-use super::mutation::{Mutation, ParkReason, State};
-use super::part::Parts;
-use super::stance::Stance;
-use super::{Awaiting, Entry, Intent, Last, NewMutation, attempt, intent};
+use super::mutation::{Mutation, MutationState, ParkReason};
+use super::part::DecidedRows;
+use super::stance::PolicyState;
+use super::{Awaiting, Intent, Last, NewMutation, QueueEntry, attempt, intent};
 use crate::engine::database::fault;
 use crate::engine::meta::set_meta;
-use crate::engine::queue::step::{Fate, Parking, Step};
+use crate::engine::queue::step::{OpOutcome, Parking, PendingOp};
 use crate::engine::rows::binary::Malformed;
 use crate::engine::rows::encode;
 use crate::engine::rows::patch::Effect;
@@ -35,7 +35,7 @@ const AWAITING: &str = "synchro_awaiting";
 /// Inserts a row.
 pub(crate) fn insert(
     conn: &Connection,
-    entry: &Entry,
+    entry: &QueueEntry,
     (time_ms, counter): (i64, i64),
     new: &NewMutation,
 ) -> Result<()> {
@@ -100,7 +100,7 @@ pub(super) fn recover(conn: &Connection) -> Result<()> {
 }
 
 /// Reads every mutation as kept in memory, in order.
-pub(super) fn each_entry(conn: &Connection, mut each: impl FnMut(Entry)) -> Result<()> {
+pub(super) fn each_entry(conn: &Connection, mut each: impl FnMut(QueueEntry)) -> Result<()> {
     let mut statement = conn
         .prepare(
             "/*rejoin*/SELECT seq, id, state, attempt, effect, reads \
@@ -115,7 +115,7 @@ pub(super) fn each_entry(conn: &Connection, mut each: impl FnMut(Entry)) -> Resu
 }
 
 /// Reads one mutation as kept in memory.
-pub(crate) fn read_entry(conn: &Connection, seq: Seq) -> Result<Option<Entry>> {
+pub(crate) fn read_entry(conn: &Connection, seq: Seq) -> Result<Option<QueueEntry>> {
     let sql = "/*rejoin*/SELECT seq, id, state, attempt, effect, reads FROM rejoin_mutation \
                WHERE seq = ?1";
     let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
@@ -123,9 +123,9 @@ pub(crate) fn read_entry(conn: &Connection, seq: Seq) -> Result<Option<Entry>> {
     rows.next().map_err(fault::of)?.map(entry).transpose()
 }
 
-fn entry(row: &Row<'_>) -> Result<Entry> {
+fn entry(row: &Row<'_>) -> Result<QueueEntry> {
     let effect = row.get_ref(4).map_err(fault::of)?.as_blob().map_err(|_| damaged("effect"))?;
-    Ok(Entry {
+    Ok(QueueEntry {
         seq: Seq(row.get(0).map_err(fault::of)?),
         id: id(row, 1)?.ok_or_else(|| damaged("id"))?,
         state: state(row.get(2).map_err(fault::of)?)?,
@@ -151,12 +151,12 @@ pub(super) fn id(row: &Row<'_>, column: usize) -> Result<Option<MutationId>> {
         .transpose()
 }
 
-fn state(number: i64) -> Result<State> {
+fn state(number: i64) -> Result<MutationState> {
     Ok(match number {
-        0 => State::Pending,
-        1 => State::Sent,
-        2 => State::Uncertain,
-        3 => State::Parked,
+        0 => MutationState::Pending,
+        1 => MutationState::Sent,
+        2 => MutationState::Uncertain,
+        3 => MutationState::Parked,
         _ => return Err(damaged("state of a mutation")),
     })
 }
@@ -212,13 +212,13 @@ fn mutation(row: &Row<'_>) -> Result<Mutation> {
 }
 
 /// Policy state; empty for most mutations.
-fn stance(row: &Row<'_>, column: usize) -> Result<Stance> {
+fn stance(row: &Row<'_>, column: usize) -> Result<PolicyState> {
     let bytes = row.get_ref(column).map_err(fault::of)?.as_blob_or_null().unwrap_or(None);
-    Ok(bytes.map(Stance::decode).transpose()?.unwrap_or_default())
+    Ok(bytes.map(PolicyState::decode).transpose()?.unwrap_or_default())
 }
 
 /// Reads a mutation for a rebase.
-pub(crate) fn read_step(conn: &Connection, seq: Seq) -> Result<Option<Step>> {
+pub(crate) fn read_step(conn: &Connection, seq: Seq) -> Result<Option<PendingOp>> {
     let sql = "/*rejoin*/SELECT seq, id, state, action, attempt, effect, basis, frozen, undo, \
                parts, stance, time_ms, version, args, reads FROM rejoin_mutation WHERE seq = ?1";
     let mut statement = conn.prepare_cached(sql).map_err(fault::of)?;
@@ -226,7 +226,7 @@ pub(crate) fn read_step(conn: &Connection, seq: Seq) -> Result<Option<Step>> {
     rows.next().map_err(fault::of)?.map(step).transpose()
 }
 
-fn step(row: &Row<'_>) -> Result<Step> {
+fn step(row: &Row<'_>) -> Result<PendingOp> {
     let blob = |column| row.get_ref(column)?.as_blob_or_null().map_err(rusqlite::Error::from);
     let owned = |column| blob(column).map(|bytes| bytes.map(<[u8]>::to_vec)).map_err(fault::of);
     let state = state(row.get(2).map_err(fault::of)?)?;
@@ -239,7 +239,7 @@ fn step(row: &Row<'_>) -> Result<Step> {
         Ok(Intent { action, version, args, reads: tables, seen })
     });
     let basis = blob(6).map_err(fault::of)?.map(attempt::decode_basis).transpose()?;
-    Ok(Step {
+    Ok(PendingOp {
         seq: Seq(row.get(0).map_err(fault::of)?),
         id: id(row, 1)?.ok_or_else(|| damaged("mutation id"))?,
         state,
@@ -252,12 +252,16 @@ fn step(row: &Row<'_>) -> Result<Step> {
         undo: owned(8)?,
         displaced: None,
         stance: stance(row, 10)?,
-        parts: blob(9).map_err(fault::of)?.map(Parts::decode).transpose()?.unwrap_or_default(),
+        parts: blob(9)
+            .map_err(fault::of)?
+            .map(DecidedRows::decode)
+            .transpose()?
+            .unwrap_or_default(),
         reduced: false,
         rewritten: false,
         conflicted: None,
         outdated: Vec::new(),
-        fate: Fate::Stays,
+        fate: OpOutcome::Stays,
         changed: false,
     })
 }
@@ -269,13 +273,13 @@ pub(super) fn run(conn: &Connection, sql: &str, params: impl rusqlite::Params) -
 }
 
 /// Stores the new undo of a mutation.
-pub(crate) fn write_undo(conn: &Connection, step: &Step) -> Result<()> {
+pub(crate) fn write_undo(conn: &Connection, step: &PendingOp) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET undo = ?2 WHERE seq = ?1";
     run(conn, sql, params![step.seq.0, step.undo])
 }
 
 /// Stores what is left of a mutation of which rows have their verdict, and those rows.
-pub(crate) fn write_parts(conn: &Connection, step: &Step) -> Result<()> {
+pub(crate) fn write_parts(conn: &Connection, step: &PendingOp) -> Result<()> {
     let sql =
         "/*rejoin*/UPDATE rejoin_mutation SET effect = ?2, parts = ?3, basis = ?4 WHERE seq = ?1";
     let (effect, basis) = (encode::encode(&step.effect), attempt::encode_basis(&step.basis));
@@ -284,25 +288,25 @@ pub(crate) fn write_parts(conn: &Connection, step: &Step) -> Result<()> {
 
 /// Completes the effect of an imported edit, whose old values were unknown. An effect never changes
 /// otherwise, except in a mutant.
-pub(crate) fn write_effect(conn: &Connection, step: &Step) -> Result<()> {
+pub(crate) fn write_effect(conn: &Connection, step: &PendingOp) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET effect = ?2 WHERE seq = ?1";
     run(conn, sql, params![step.seq.0, encode::encode(&step.effect)])
 }
 
 /// Stores the writes and reads of an action that ran again.
-pub(crate) fn write_run(conn: &Connection, step: &Step) -> Result<()> {
+pub(crate) fn write_run(conn: &Connection, step: &PendingOp) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET effect = ?2, reads = ?3, undo = NULL, basis = NULL \
                WHERE seq = ?1";
     run(conn, sql, params![step.seq.0, encode::encode(&step.effect), reads_of(step)])
 }
 
 /// Stores the new reads of an action that is otherwise unchanged.
-pub(crate) fn write_seen(conn: &Connection, step: &Step) -> Result<()> {
+pub(crate) fn write_seen(conn: &Connection, step: &PendingOp) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET reads = ?2 WHERE seq = ?1";
     run(conn, sql, params![step.seq.0, reads_of(step)])
 }
 
-fn reads_of(step: &Step) -> Option<Vec<u8>> {
+fn reads_of(step: &PendingOp) -> Option<Vec<u8>> {
     step.intent.as_ref().map(|intent| intent::encode_reads(&intent.reads, &intent.seen))
 }
 
@@ -340,7 +344,7 @@ pub(crate) fn write_awaiting(conn: &Connection, awaiting: &Awaiting) -> Result<(
 }
 
 /// Stores the state and the attempt of a mutation.
-pub(crate) fn write_attempt(conn: &Connection, step: &Step) -> Result<()> {
+pub(crate) fn write_attempt(conn: &Connection, step: &PendingOp) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET state = ?2, attempt = ?3, basis = ?4, \
                frozen = ?5, stance = ?6, request = iif(?2 = 0, NULL, request), \
                hash = iif(?2 = 0, NULL, hash) WHERE seq = ?1";
@@ -349,7 +353,7 @@ pub(crate) fn write_attempt(conn: &Connection, step: &Step) -> Result<()> {
 }
 
 /// Parks a mutation: it is no longer applied, so it has no undo.
-pub(crate) fn park(conn: &Connection, step: &Step, parking: &Parking) -> Result<()> {
+pub(crate) fn park(conn: &Connection, step: &PendingOp, parking: &Parking) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET state = 3, reason = ?2, because_of = ?3, \
                detail = ?4, basis = ?5, attempt = ?6, frozen = NULL, undo = NULL, stance = ?7 \
                WHERE seq = ?1";
@@ -444,7 +448,7 @@ pub(crate) fn write_leaving(conn: &Connection, seq: Seq, request: i64) -> Result
 }
 
 /// Marks a mutation as pending or as uncertain.
-pub(crate) fn write_state(conn: &Connection, seq: Seq, state: State) -> Result<()> {
+pub(crate) fn write_state(conn: &Connection, seq: Seq, state: MutationState) -> Result<()> {
     let sql = "/*rejoin*/UPDATE rejoin_mutation SET state = ?2 WHERE seq = ?1";
     run(conn, sql, [seq.0, state as i64])
 }

@@ -66,7 +66,7 @@ pub struct Verdicts {
 }
 
 /// The outcome of a mutation that is in the queue.
-pub(crate) struct New<'a> {
+pub(crate) struct NewVerdict<'a> {
     pub(crate) attempt: i64,
     pub(crate) kind: VerdictKind,
     pub(crate) because_of: Option<MutationId>,
@@ -75,7 +75,7 @@ pub(crate) struct New<'a> {
 
 /// Stores the outcome of a mutation before it leaves the queue. An acceptance by an earlier epoch
 /// of the server was already reported.
-pub(crate) fn write(conn: &Connection, seq: Seq, new: &New<'_>, now_ms: i64) -> Result<()> {
+pub(crate) fn write(conn: &Connection, seq: Seq, new: &NewVerdict<'_>, now_ms: i64) -> Result<()> {
     let sql = "/*rejoin*/INSERT INTO rejoin_verdict \
                (mutation, attempt, kind, because_of, action, detail, at_ms) \
                SELECT id, ?2, ?3, ?4, action, ?5, ?6 FROM rejoin_mutation \

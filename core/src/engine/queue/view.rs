@@ -5,7 +5,7 @@
 use rusqlite::Connection;
 
 use super::{Queue, store};
-use crate::engine::rows::apply::Rows;
+use crate::engine::rows::apply::RowWriter;
 use crate::engine::rows::patch::RowKey;
 use crate::engine::rows::undo::{Before, Undo};
 use crate::engine::schema::model::Schema;
@@ -24,7 +24,7 @@ impl QueueView<'_> {
     /// The base row, in the order of the table's columns: the visible row, with the edits of the
     /// queue undone.
     pub(crate) fn base_row(&self, row: &RowKey) -> Result<Option<Vec<Value>>> {
-        let mut rows = Rows::new(self.conn, self.schema);
+        let mut rows = RowWriter::new(self.conn, self.schema);
         let table = rows.table(row.table)?;
         let mut image = rows.read(row)?;
         if table.is_removed() {
@@ -56,7 +56,7 @@ impl QueueView<'_> {
     /// The version of a row: the raw text of `updated_at` in the base, never a value that the app
     /// has written. `None` if the base has no such row, or the table has no versions.
     pub(crate) fn base_version(&self, row: &RowKey) -> Result<Option<String>> {
-        let mut rows = Rows::new(self.conn, self.schema);
+        let mut rows = RowWriter::new(self.conn, self.schema);
         let table = rows.table(row.table)?;
         let Some(at) = table.updated_at else { return Ok(None) };
         let id = table.columns[at].id;

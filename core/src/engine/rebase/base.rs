@@ -17,9 +17,9 @@ use rejoin_protocol::{ColumnKind, Value};
 use super::batch::{Batch, ServerVerdict};
 use super::policy;
 use super::take_over;
-use super::work::Work;
+use super::work::RebaseContext;
 use crate::engine::database::{OURS, fault};
-use crate::engine::rows::Image;
+use crate::engine::rows::ServerRow;
 use crate::engine::rows::key_order::{Ordered, in_key_order};
 use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::model::Table;
@@ -32,7 +32,7 @@ const MANY: usize = 4_096;
 
 /// Writes the batch's rows to the base. Returns the rows that pending mutations edit, in the order
 /// in which conflicts are detected.
-pub(super) fn apply(work: &mut Work<'_>, batch: &Batch) -> Result<(usize, Vec<RowKey>)> {
+pub(super) fn apply(work: &mut RebaseContext<'_>, batch: &Batch) -> Result<(usize, Vec<RowKey>)> {
     let reported = if batch.bulk { 0 } else { MANY };
     let conflicts = |verdict: &ServerVerdict| verdict.ending == Ending::Conflict;
     let by_rows = !batch.records.is_empty();
@@ -48,20 +48,20 @@ pub(super) fn apply(work: &mut Work<'_>, batch: &Batch) -> Result<(usize, Vec<Ro
             into.sweep(&table, lacking)?;
         }
     }
-    let mut images: Vec<&Image> = batch.images.iter().collect();
+    let mut images: Vec<&ServerRow> = batch.images.iter().collect();
     images.sort_by(|a, b| a.table.cmp(&b.table).then_with(|| in_key_order(&a.key, &b.key)));
     for image in images {
         into.image(image)?;
     }
     let met = into.met.iter().map(|Ordered(row)| row.clone()).collect();
     for row in &batch.history {
-        into.image(&Image { table: row.table, key: row.key.clone(), row: None })?;
+        into.image(&ServerRow { table: row.table, key: row.key.clone(), row: None })?;
     }
     Ok((into.rows, met))
 }
 
 struct Base<'w, 'a> {
-    work: &'w mut Work<'a>,
+    work: &'w mut RebaseContext<'a>,
     met: BTreeSet<Ordered>,
     rows: usize,
     /// Number of keys of a set that are reported individually.
@@ -94,7 +94,7 @@ impl Base<'_, '_> {
         Ok(unfilled)
     }
 
-    fn image(&mut self, image: &Image) -> Result<()> {
+    fn image(&mut self, image: &ServerRow) -> Result<()> {
         let row = RowKey { table: image.table, key: image.key.clone() };
         let unfilled = self.meet(&row)?;
         match &image.row {

@@ -5,7 +5,7 @@ use rejoin_protocol::wire::row::RowSet;
 use rejoin_protocol::wire::snapshot::KeyRange;
 
 use crate::engine::queue::mutation::ParkReason;
-use crate::engine::rows::Image;
+use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::RowKey;
 use crate::ids::MutationId;
 
@@ -17,14 +17,14 @@ pub struct Batch {
     /// Verdicts of a plain server on records.
     pub records: Vec<Settled>,
     /// Before-images of accepted mutations, as far as the server sends them.
-    pub displaced: Vec<(MutationId, Vec<Image>)>,
+    pub displaced: Vec<(MutationId, Vec<ServerRow>)>,
     /// The server's time of these verdicts, in milliseconds since 1970; `None` uses the device's
     /// clock.
     pub server_ms: Option<i64>,
     /// Answers to cancelled mutations.
     pub withdrawn: Vec<Withdrawn>,
     /// Current rows on the server.
-    pub images: Vec<Image>,
+    pub images: Vec<ServerRow>,
     /// Rows that a plain server's log reports as deleted earlier: they leave the base. Pending
     /// edits of them are not checked for conflicts, because only the push response shows their
     /// later state.
@@ -111,5 +111,5 @@ pub struct Withdrawn {
     /// `Accepted` if the server has applied it; `Retry` decides nothing; anything else ends it.
     pub ending: Ending,
     /// Before-images, as far as the server sends them.
-    pub displaced: Vec<Image>,
+    pub displaced: Vec<ServerRow>,
 }

@@ -14,14 +14,14 @@ use super::detail;
 use super::judge;
 use super::park;
 use super::reverse::{self, reversal};
-use super::work::Work;
+use super::work::RebaseContext;
 use crate::engine::queue::Staged;
 use crate::engine::queue::cancel::{self, Cancelled};
 use crate::engine::queue::displaced;
 use crate::engine::queue::mutation::ParkReason;
-use crate::engine::queue::step::{Fate, Parking};
+use crate::engine::queue::step::{OpOutcome, Parking};
 use crate::engine::queue::verdict;
-use crate::engine::rows::Image;
+use crate::engine::rows::ServerRow;
 use crate::engine::rows::apply::soft_deletes;
 use crate::engine::rows::patch::{PatchKind, RowKey, RowPatch};
 use crate::error::Result;
@@ -29,11 +29,11 @@ use crate::ids::{ColumnId, MutationId, Seq};
 use rejoin_protocol::mutant::{self, Mutant};
 
 /// Accepted by the server; reversed once the images are in the base.
-pub(super) type Accepted<'b> = Vec<(Cancelled, &'b Withdrawn)>;
+pub(super) type AcceptedCancels<'b> = Vec<(Cancelled, &'b Withdrawn)>;
 
 /// Cancels a mutation that the server may have, and the sent mutations that edit rows it created.
 /// Mutations that were never sent and depend on those rows are parked.
-pub(super) fn withdraw(work: &mut Work<'_>, seq: Seq) -> Result<()> {
+pub(super) fn withdraw(work: &mut RebaseContext<'_>, seq: Seq) -> Result<()> {
     work.undo([seq])?;
     let root = work.step(seq)?.id;
     let mut open = vec![seq];
@@ -46,13 +46,16 @@ pub(super) fn withdraw(work: &mut Work<'_>, seq: Seq) -> Result<()> {
             work.undo([*other])?;
         }
         open.extend(dependents);
-        park::leave(work, seq, Fate::Withdrawn(root))?;
+        park::leave(work, seq, OpOutcome::Withdrawn(root))?;
     }
     Ok(())
 }
 
 /// Processes the server's answers; accepted mutations are reversed once the images are in.
-pub(super) fn settle<'b>(work: &mut Work<'_>, answers: &'b [Withdrawn]) -> Result<Accepted<'b>> {
+pub(super) fn settle<'b>(
+    work: &mut RebaseContext<'_>,
+    answers: &'b [Withdrawn],
+) -> Result<AcceptedCancels<'b>> {
     let mut accepted = Vec::new();
     for answer in answers.iter().filter(|answer| answer.ending != Ending::Retry) {
         let known = work.queue.cancels().values().find(|known| known.id == answer.id);
@@ -74,8 +77,8 @@ pub(super) fn settle<'b>(work: &mut Work<'_>, answers: &'b [Withdrawn]) -> Resul
 
 /// Inserts the reverses of accepted mutations into the queue; `ids` has at least one id for each.
 pub(super) fn finish(
-    work: &mut Work<'_>,
-    accepted: Accepted<'_>,
+    work: &mut RebaseContext<'_>,
+    accepted: AcceptedCancels<'_>,
     mut ids: impl Iterator<Item = MutationId>,
 ) -> Result<()> {
     for together in connected(accepted) {
@@ -108,7 +111,11 @@ struct GivenUp {
 }
 
 /// The changes that these mutations made to the server's rows, by row.
-fn given_up(work: &mut Work<'_>, together: &Accepted<'_>, of_action: bool) -> Result<Vec<GivenUp>> {
+fn given_up(
+    work: &mut RebaseContext<'_>,
+    together: &AcceptedCancels<'_>,
+    of_action: bool,
+) -> Result<Vec<GivenUp>> {
     let mut rows: Vec<GivenUp> = Vec::new();
     for (cancelled, word) in together {
         for patch in &cancelled.effect.rows {
@@ -132,7 +139,7 @@ fn given_up(work: &mut Work<'_>, together: &Accepted<'_>, of_action: bool) -> Re
 
 /// Reverses rows. Returns the mutation that reverses them, or the edit that continues them.
 fn reverse(
-    work: &mut Work<'_>,
+    work: &mut RebaseContext<'_>,
     place: Seq,
     id: Option<MutationId>,
     rows: &[GivenUp],
@@ -177,21 +184,29 @@ fn reverse(
 }
 
 /// The patch as the server applied it; `None` if it applied nothing.
-pub(super) fn done(work: &Work<'_>, patch: &RowPatch, was: &[Image]) -> Result<Option<RowPatch>> {
+pub(super) fn done(
+    work: &RebaseContext<'_>,
+    patch: &RowPatch,
+    was: &[ServerRow],
+) -> Result<Option<RowPatch>> {
     let table = work.rows.table(patch.row.table)?;
     let deletes = patch.kind == PatchKind::Delete || soft_deletes(table, patch);
     Ok(displaced::done(patch, deletes, displaced::image_of(was, &patch.row)))
 }
 
 /// Records for the app that the server has answered a cancelled mutation.
-fn store_answer(work: &Work<'_>, cancelled: &Cancelled, reverse: Option<MutationId>) -> Result<()> {
+fn store_answer(
+    work: &RebaseContext<'_>,
+    cancelled: &Cancelled,
+    reverse: Option<MutationId>,
+) -> Result<()> {
     verdict::write_withdrawn(work.conn, (cancelled.id, cancelled.attempt), reverse, work.now_ms)
 }
 
 /// Groups mutations that share a row or were cancelled by one answer; each group is reversed as
 /// one, in queue order.
-fn connected(accepted: Accepted<'_>) -> Vec<Accepted<'_>> {
-    let mut groups: Vec<Accepted<'_>> = Vec::new();
+fn connected(accepted: AcceptedCancels<'_>) -> Vec<AcceptedCancels<'_>> {
+    let mut groups: Vec<AcceptedCancels<'_>> = Vec::new();
     for one in accepted {
         let meets = |other: &(Cancelled, &Withdrawn)| {
             let rows = |cancelled: &Cancelled| -> Vec<RowKey> {
@@ -202,7 +217,7 @@ fn connected(accepted: Accepted<'_>) -> Vec<Accepted<'_>> {
         };
         let (mut met, rest): (Vec<_>, Vec<_>) =
             groups.into_iter().partition(|group| group.iter().any(meets));
-        let mut whole: Accepted<'_> = met.drain(..).flatten().collect();
+        let mut whole: AcceptedCancels<'_> = met.drain(..).flatten().collect();
         whole.push(one);
         whole.sort_by_key(|(cancelled, _)| cancelled.seq);
         groups = rest;
@@ -213,7 +228,7 @@ fn connected(accepted: Accepted<'_>) -> Vec<Accepted<'_>> {
 
 /// The columns whose next write the server may already have: that write compares the value below
 /// it.
-fn written_next(work: &mut Work<'_>, seq: Seq, patch: &RowPatch) -> Result<Vec<ColumnId>> {
+fn written_next(work: &mut RebaseContext<'_>, seq: Seq, patch: &RowPatch) -> Result<Vec<ColumnId>> {
     let mut next: Vec<(ColumnId, bool)> = Vec::new();
     if patch.kind == PatchKind::Update {
         for later in work.states.steps_after(&patch.row, seq) {

@@ -13,19 +13,19 @@ use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::edit::{Below, Replaced};
+use super::edit::{ExpectedRows, Replaced};
 use super::take_back::Undone;
-use super::work::{Work, missing};
+use super::work::{RebaseContext, missing};
 use super::{discard, edit, part, retry, take_back};
 use crate::engine::action::Performed;
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
 use crate::engine::queue::cancel::SERVER_CANCELS;
-use crate::engine::queue::mutation::State;
-use crate::engine::queue::step::Fate;
-use crate::engine::queue::{Entry, again, history, store};
+use crate::engine::queue::mutation::MutationState;
+use crate::engine::queue::step::OpOutcome;
+use crate::engine::queue::{QueueEntry, again, history, store};
 use crate::engine::rows::patch::RowPatch;
-use crate::engine::{Engine, Transaction};
+use crate::engine::{Engine, EngineTransaction};
 use crate::error::{ActionFault, Error, Result};
 use crate::ids::{MutationId, Seq};
 
@@ -69,7 +69,7 @@ impl Engine {
             }
             for seq in discard::parked_for(work, id) {
                 let step = work.step_mut(seq)?;
-                step.fate = Fate::Discarded;
+                step.fate = OpOutcome::Discarded;
                 gone.push(step.id);
             }
             Ok(())
@@ -86,7 +86,7 @@ impl Engine {
     /// discard it; `StandsOn` if the mutation that creates its row is parked: retry that one, or the chain. Nothing was changed.
     pub fn retry(&mut self, id: MutationId) -> Result<()> {
         let entry = self.queue.find(id).ok_or(Error::UnknownMutation(id))?;
-        if entry.state != State::Parked {
+        if entry.state != MutationState::Parked {
             return refused("retry", id, "it is not parked, and will be sent as it is");
         }
         self.retry_all(&[entry.seq])
@@ -121,7 +121,7 @@ impl Engine {
     pub fn edit(
         &mut self,
         id: MutationId,
-        body: impl FnOnce(&mut Transaction<'_>) -> Result<()>,
+        body: impl FnOnce(&mut EngineTransaction<'_>) -> Result<()>,
     ) -> Result<Option<MutationId>> {
         let entry = self.can_go(id)?;
         if self.queue.awaiting().contains_key(&entry.seq) {
@@ -131,7 +131,7 @@ impl Engine {
                 "it was imported and waits for the server's rows: sync first",
             );
         }
-        let remove = |work: &mut Work<'_>| {
+        let remove = |work: &mut RebaseContext<'_>| {
             let mut replaced = vec![edit::replaced(work, entry.seq)?];
             discard::give_up(work, &entry)?;
             for seq in discard::withdrawn_with(work, id) {
@@ -186,7 +186,7 @@ impl Engine {
     /// mutation wrote; `Refused` if it is parked, because the rows do not show it; those of `discard`.
     pub fn undo(&mut self, id: MutationId) -> Result<Undone> {
         if let Some(entry) = self.queue.find(id) {
-            if entry.state == State::Parked {
+            if entry.state == MutationState::Parked {
                 return refused(
                     "undo",
                     id,
@@ -242,8 +242,8 @@ impl Engine {
     /// Those of `remove` and `insert`; nothing was changed.
     fn replace<R, T>(
         &mut self,
-        entry: &Entry,
-        mut remove: impl FnMut(&mut Work<'_>) -> Result<R>,
+        entry: &QueueEntry,
+        mut remove: impl FnMut(&mut RebaseContext<'_>) -> Result<R>,
         insert: impl FnOnce(&mut Self, R) -> Result<(Option<MutationId>, T)>,
     ) -> Result<T> {
         self.in_transaction(Origin::Local, Triggers::Fire, |engine| {
@@ -274,13 +274,13 @@ impl Engine {
         &mut self,
         id: MutationId,
         replaced: &[Replaced],
-        body: impl FnOnce(&mut Transaction<'_>) -> Result<()>,
+        body: impl FnOnce(&mut EngineTransaction<'_>) -> Result<()>,
     ) -> Result<Option<MutationId>> {
         replaced.iter().try_for_each(|one| self.may_be_edited(id, &one.step.effect.rows))?;
         let capture = self.capture.clone();
-        let mut below = Below::new();
+        let mut below = ExpectedRows::new();
         self.with_capture_off(|engine| {
-            let apply = |work: &mut Work<'_>, _: &mut _| {
+            let apply = |work: &mut RebaseContext<'_>, _: &mut _| {
                 below = edit::apply_replaced(work, replaced, &capture)?;
                 Ok(())
             };
@@ -317,10 +317,12 @@ impl Engine {
     }
 
     /// The mutation, if it can be discarded.
-    fn can_go(&self, id: MutationId) -> Result<Entry> {
+    fn can_go(&self, id: MutationId) -> Result<QueueEntry> {
         let entry = self.queue.find(id).ok_or(Error::UnknownMutation(id))?;
         match entry.state {
-            State::Sent | State::Uncertain if !self.queue.records().knows(entry.seq) => {
+            MutationState::Sent | MutationState::Uncertain
+                if !self.queue.records().knows(entry.seq) =>
+            {
                 let cancels = self.meta(SERVER_CANCELS)?.is_some();
                 if cancels { Ok(entry.clone()) } else { Err(Error::Uncertain(id)) }
             }
@@ -332,7 +334,7 @@ impl Engine {
     /// after its cause, which an earlier retry may have moved after it.
     fn parked_chain(&self, id: MutationId) -> Result<Vec<(Seq, MutationId)>> {
         let mut waiting = again::parked_chain(self.db.conn(), id)?;
-        let root = self.queue.find(id).filter(|entry| entry.state == State::Parked);
+        let root = self.queue.find(id).filter(|entry| entry.state == MutationState::Parked);
         let mut chain: Vec<_> = root.map(|entry| (entry.seq, id)).into_iter().collect();
         let follows = |chain: &[(Seq, MutationId)], cause: &MutationId| {
             *cause == id || chain.iter().any(|(_, known)| known == cause)

@@ -10,8 +10,8 @@ use rejoin_protocol::{ColumnKind, Policy, Value};
 use serde_json::{Map, Value as Json, json};
 
 use super::conflict::lay;
-use super::work::Work;
-use crate::engine::queue::step::Step;
+use super::work::RebaseContext;
+use crate::engine::queue::step::PendingOp;
 use crate::engine::rows::patch::{PatchKind, RowKey};
 use crate::engine::schema::model::Table;
 use crate::error::Result;
@@ -20,7 +20,7 @@ use crate::ids::Seq;
 /// The detail of a conflict of `seq` in these rows and columns; `verdict` is the server's, if there
 /// is one.
 pub(super) fn of_conflict(
-    work: &mut Work<'_>,
+    work: &mut RebaseContext<'_>,
     seq: Seq,
     rows: &[(RowKey, Vec<String>)],
     verdict: Option<&str>,
@@ -49,7 +49,7 @@ pub(super) fn of_conflict(
 }
 
 /// The values of the changed columns before the edit. Null for a create.
-fn found(step: &Step, table: &Table, row: &RowKey) -> Json {
+fn found(step: &PendingOp, table: &Table, row: &RowKey) -> Json {
     let Some((index, patch)) = step.patch(row) else { return Json::Null };
     if patch.kind == PatchKind::Insert {
         return Json::Null;
@@ -65,7 +65,7 @@ fn found(step: &Step, table: &Table, row: &RowKey) -> Json {
 /// The row on this device after the mutation: the base before this response, with the edits up to
 /// this one.
 fn mine(
-    work: &Work<'_>,
+    work: &RebaseContext<'_>,
     seq: Seq,
     row: &RowKey,
     theirs: Option<&Vec<Value>>,

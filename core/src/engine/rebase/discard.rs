@@ -4,36 +4,36 @@
 use std::collections::HashSet;
 
 use super::footprint;
-use super::work::Work;
+use super::work::RebaseContext;
 use super::{cancel, park, part, record};
-use crate::engine::queue::Entry;
-use crate::engine::queue::mutation::State;
-use crate::engine::queue::step::{Fate, Step};
+use crate::engine::queue::QueueEntry;
+use crate::engine::queue::mutation::MutationState;
+use crate::engine::queue::step::{OpOutcome, PendingOp};
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 
 /// Removes a mutation permanently on this device.
-pub(super) fn give_up(work: &mut Work<'_>, entry: &Entry) -> Result<()> {
+pub(super) fn give_up(work: &mut RebaseContext<'_>, entry: &QueueEntry) -> Result<()> {
     match entry.state {
-        State::Sent | State::Uncertain if work.queue.records().knows(entry.seq) => {
+        MutationState::Sent | MutationState::Uncertain if work.queue.records().knows(entry.seq) => {
             record::hide(work, entry.seq)
         }
-        State::Sent | State::Uncertain => cancel::withdraw(work, entry.seq),
-        State::Pending => park::discard(work, entry.seq),
-        State::Parked => part::discard_parked(work, entry.seq),
+        MutationState::Sent | MutationState::Uncertain => cancel::withdraw(work, entry.seq),
+        MutationState::Pending => park::discard(work, entry.seq),
+        MutationState::Parked => part::discard_parked(work, entry.seq),
     }
 }
 
 /// The mutations that this rebase cancels together with a mutation, in queue order.
-pub(super) fn withdrawn_with(work: &Work<'_>, id: MutationId) -> Vec<Seq> {
-    let with = |step: &Step| step.fate == Fate::Withdrawn(id) && step.id != id;
+pub(super) fn withdrawn_with(work: &RebaseContext<'_>, id: MutationId) -> Vec<Seq> {
+    let with = |step: &PendingOp| step.fate == OpOutcome::Withdrawn(id) && step.id != id;
     work.steps.iter().filter(|(_, step)| with(step)).map(|(seq, _)| *seq).collect()
 }
 
 /// Removes and returns the mutations that this rebase would park because of a mutation, and later
 /// writes on top of them, in queue order. Requeued in this order, later writes stay on top. Sent
 /// mutations keep their positions.
-pub(super) fn lift_followers(work: &mut Work<'_>, id: MutationId) -> Vec<Seq> {
+pub(super) fn lift_followers(work: &mut RebaseContext<'_>, id: MutationId) -> Vec<Seq> {
     let followers = parked_for(work, id);
     let queue = work.queue;
     let rows = |seq| queue.entry(seq).map_or(&[][..], |entry| &entry.rows);
@@ -43,10 +43,10 @@ pub(super) fn lift_followers(work: &mut Work<'_>, id: MutationId) -> Vec<Seq> {
         footprint::closure(seeds, work.states, tables, rows, |_| false).into_iter().collect();
     lifted.retain(|seq| {
         let Some(step) = work.steps.get_mut(seq) else { return false };
-        let waits = step.stays() && step.state == State::Pending && step.parts.is_empty();
+        let waits = step.stays() && step.state == MutationState::Pending && step.parts.is_empty();
         let lifts = followers.contains(seq) || waits && !queue.awaiting().contains_key(seq);
         if lifts {
-            step.fate = Fate::Lifted;
+            step.fate = OpOutcome::Lifted;
         }
         lifts
     });
@@ -55,12 +55,12 @@ pub(super) fn lift_followers(work: &mut Work<'_>, id: MutationId) -> Vec<Seq> {
 
 /// The mutations that this rebase parks because of a mutation, directly or indirectly, in queue
 /// order.
-pub(super) fn parked_for(work: &Work<'_>, id: MutationId) -> Vec<Seq> {
+pub(super) fn parked_for(work: &RebaseContext<'_>, id: MutationId) -> Vec<Seq> {
     let mut causes = HashSet::from([id]);
     let mut found = Vec::new();
     // A dependent mutation always comes after the one that it depends on.
     for (seq, step) in &work.steps {
-        if let Fate::Parked(parking) = &step.fate
+        if let OpOutcome::Parked(parking) = &step.fate
             && parking.because_of.is_some_and(|cause| causes.contains(&cause))
         {
             causes.insert(step.id);

@@ -11,14 +11,14 @@
 //! therefore keeps the old expected values wherever the rows have changed since, or the server may
 //! have the old mutation.
 
-use super::judge::{self, Edit};
+use super::judge::{self, RowEdit};
 use super::policy;
 use super::verdict;
-use super::work::{Work, missing};
+use super::work::{RebaseContext, missing};
 use super::{part, replay};
 use crate::engine::capture::guard::Capture;
-use crate::engine::queue::mutation::State;
-use crate::engine::queue::step::Step;
+use crate::engine::queue::mutation::MutationState;
+use crate::engine::queue::step::PendingOp;
 use crate::engine::queue::store;
 use crate::engine::rows::apply::soft_deletes;
 use crate::engine::rows::patch::{ColumnPatch, PatchKind, RowKey, RowPatch};
@@ -30,20 +30,20 @@ use crate::value::Value;
 
 /// A mutation that is edited, or removed together with an edited one.
 pub(super) struct Replaced {
-    pub(super) step: Step,
+    pub(super) step: PendingOp,
     /// Its effect, without what later mutations have overwritten.
     rows: Vec<RowPatch>,
 }
 
 /// Rows for which the new mutation expects other values than the row below it has, with those
 /// values.
-pub(super) type Below = Vec<(RowKey, Before)>;
+pub(super) type ExpectedRows = Vec<(RowKey, Before)>;
 
 /// Removes a mutation and returns its writes that no later mutation has overwritten.
-pub(super) fn replaced(work: &mut Work<'_>, seq: Seq) -> Result<Replaced> {
+pub(super) fn replaced(work: &mut RebaseContext<'_>, seq: Seq) -> Result<Replaced> {
     let mut step = store::read_step(work.conn, seq)?.ok_or_else(|| missing(seq))?;
     let mut rows = step.effect.rows.clone();
-    if step.state == State::Parked {
+    if step.state == MutationState::Parked {
         return Ok(Replaced { step, rows });
     }
     for patch in rows.iter_mut().filter(|patch| patch.kind != PatchKind::Insert) {
@@ -69,11 +69,11 @@ pub(super) fn replaced(work: &mut Work<'_>, seq: Seq) -> Result<Replaced> {
 /// Applies the old writes to the rows as the app sees them, and records them as a change of the old
 /// expected values. Returns the rows in which the two differ.
 pub(super) fn apply_replaced(
-    work: &mut Work<'_>,
+    work: &mut RebaseContext<'_>,
     replaced: &[Replaced],
     capture: &Capture,
-) -> Result<Below> {
-    let mut below = Below::new();
+) -> Result<ExpectedRows> {
+    let mut below = ExpectedRows::new();
     let mut seen: Vec<&RowKey> = Vec::new();
     for one in replaced {
         for patch in &one.rows {
@@ -104,8 +104,8 @@ pub(super) fn apply_replaced(
 }
 
 /// Whether a later mutation that stays creates the same row, and so has written all of it.
-fn is_made_again(work: &Work<'_>, one: &Replaced, patch: &RowPatch) -> Result<bool> {
-    if patch.kind != PatchKind::Insert || one.step.state == State::Parked {
+fn is_made_again(work: &RebaseContext<'_>, one: &Replaced, patch: &RowPatch) -> Result<bool> {
+    if patch.kind != PatchKind::Insert || one.step.state == MutationState::Parked {
         return Ok(false);
     }
     for later in work.states.steps_after(&patch.row, one.step.seq) {
@@ -120,23 +120,23 @@ fn is_made_again(work: &Work<'_>, one: &Replaced, patch: &RowPatch) -> Result<bo
 /// The row as the new mutation expects it, where the old one has written it and it is `present`
 /// now.
 fn shown(
-    work: &Work<'_>,
-    step: &Step,
+    work: &RebaseContext<'_>,
+    step: &PendingOp,
     table: &Table,
     patch: &RowPatch,
     present: Option<&[Value]>,
 ) -> Option<Vec<Value>> {
     let as_it_is = present.map(<[Value]>::to_vec);
-    let Some(whole) = Edit::of(table, step, &patch.row) else { return as_it_is };
+    let Some(whole) = RowEdit::of(table, step, &patch.row) else { return as_it_is };
     let olds = patch.columns.iter().map(|column| {
         let known = whole.patch.columns.iter().position(|one| one.column == column.column);
         known.map_or(&column.old, |at| whole.olds[at])
     });
-    let edit = Edit { patch, olds: olds.collect(), ..whole };
+    let edit = RowEdit { patch, olds: olds.collect(), ..whole };
     let is_settled = edit.by_time
         || replay::has_handler(work, step)
         || judge::conflict(table, present, &edit).is_none();
-    if step.state == State::Parked || !step.is_uncertain() && is_settled {
+    if step.state == MutationState::Parked || !step.is_uncertain() && is_settled {
         return as_it_is;
     }
     let deletes = patch.kind == PatchKind::Delete || soft_deletes(table, patch);
@@ -158,7 +158,11 @@ fn shown(
 }
 
 /// Restores the rows below the new mutation, so that it is applied to them again.
-pub(super) fn put_below(work: &mut Work<'_>, edited: Option<Seq>, below: &Below) -> Result<()> {
+pub(super) fn put_below(
+    work: &mut RebaseContext<'_>,
+    edited: Option<Seq>,
+    below: &ExpectedRows,
+) -> Result<()> {
     work.undo(edited)?;
     for (row, before) in below {
         work.rows.take_back(row, before)?;
@@ -169,7 +173,7 @@ pub(super) fn put_below(work: &mut Work<'_>, edited: Option<Seq>, below: &Below)
 
 /// Applies patches to the rows as the app sees them, as if the app had written them.
 pub(super) fn apply_again(
-    work: &mut Work<'_>,
+    work: &mut RebaseContext<'_>,
     content: &[RowPatch],
     capture: &Capture,
 ) -> Result<()> {

@@ -136,7 +136,7 @@ pub(crate) fn closure<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::queue::mutation::State;
+    use crate::engine::queue::mutation::MutationState;
     use crate::engine::row_state::Waiting;
 
     /// One mutation writes three tables, and one replay reads each of them.
@@ -162,7 +162,7 @@ mod tests {
         let row = RowKey { table: TableNumber(1), key: "a".into() };
         let rows = [(row.clone(), PatchKind::Update)];
         for seq in 1..=20_000 {
-            let waiting = Waiting { seq: Seq(seq), state: State::Pending };
+            let waiting = Waiting { seq: Seq(seq), state: MutationState::Pending };
             states.add(row.table, &row.key, waiting);
         }
         let set = closure([Seq(1)], &states, None, |_| rows.as_slice(), |_| false);

@@ -10,7 +10,7 @@ use rejoin_protocol::equal::equal;
 use rejoin_protocol::{ColumnKind, Value, time};
 
 use super::park;
-use super::work::Work;
+use super::work::RebaseContext;
 use super::{detail, judge};
 use crate::engine::Engine;
 use crate::engine::change::Origin;
@@ -66,7 +66,7 @@ pub(crate) fn settle_all(engine: &mut Engine) -> Result<usize> {
 }
 
 /// Completes one edit; returns its row if it must be checked for conflicts.
-fn settle(work: &mut Work<'_>, seq: Seq, version: Option<&str>) -> Result<Option<RowKey>> {
+fn settle(work: &mut RebaseContext<'_>, seq: Seq, version: Option<&str>) -> Result<Option<RowKey>> {
     let row =
         work.queue.entry(seq).and_then(|entry| entry.rows.first()).map(|(row, _)| row.clone());
     let Some(row) = row else { return Ok(None) };
@@ -92,7 +92,7 @@ fn settle(work: &mut Work<'_>, seq: Seq, version: Option<&str>) -> Result<Option
 }
 
 /// Parks an edit with both rows.
-fn park(work: &mut Work<'_>, seq: Seq, patch: RowPatch) -> Result<()> {
+fn park(work: &mut RebaseContext<'_>, seq: Seq, patch: RowPatch) -> Result<()> {
     let row = patch.row.clone();
     let table = work.rows.table(row.table)?;
     let names = patch.columns.iter().filter_map(|column| table.position(column.column));

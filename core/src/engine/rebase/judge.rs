@@ -12,11 +12,11 @@ use rejoin_protocol::equal::alike;
 use super::conflict::{Conflict, lay};
 use super::detail;
 use super::policy;
-use super::work::Work;
+use super::work::RebaseContext;
 use super::{park, part, replay};
 use crate::engine::queue::cancel;
 use crate::engine::queue::mutation::{ParkReason, is_onto};
-use crate::engine::queue::step::{Parking, Step};
+use crate::engine::queue::step::{Parking, PendingOp};
 use crate::engine::rows::apply::{soft_deletes, takes_back};
 use crate::engine::rows::patch::{PatchKind, RowKey, RowPatch};
 use crate::engine::schema::model::Table;
@@ -25,7 +25,7 @@ use crate::ids::Seq;
 use rejoin_protocol::mutant::{self, Mutant};
 
 /// An edit of a row, with what the policy needs.
-pub(super) struct Edit<'a> {
+pub(super) struct RowEdit<'a> {
     pub(super) seq: Seq,
     pub(super) patch: &'a RowPatch,
     /// The old values that the attempt compares, by index of the patch's columns.
@@ -40,8 +40,8 @@ pub(super) struct Edit<'a> {
     pub(super) replays: bool,
 }
 
-impl<'a> Edit<'a> {
-    pub(super) fn of(table: &Table, step: &'a Step, row: &RowKey) -> Option<Self> {
+impl<'a> RowEdit<'a> {
+    pub(super) fn of(table: &Table, step: &'a PendingOp, row: &RowKey) -> Option<Self> {
         let (index, patch) = step.patch(row)?;
         let olds = (0..patch.columns.len()).map(|column| step.old(index, column)).collect();
         let is_outdated = step.outdated.contains(row);
@@ -56,9 +56,9 @@ impl<'a> Edit<'a> {
 pub(super) fn first_conflict(
     table: &Table,
     image: Option<&[Value]>,
-    edits: &[Edit<'_>],
+    edits: &[RowEdit<'_>],
 ) -> Option<Conflict> {
-    let mut met = Met::new(image.map(<[Value]>::to_vec));
+    let mut met = RowBelow::new(image.map(<[Value]>::to_vec));
     for edit in edits {
         let found = met.conflict(table, edit);
         if let Some(columns) = found.filter(|_| !edit.by_time && !edit.replays) {
@@ -73,7 +73,7 @@ pub(super) fn first_conflict(
 ///
 /// What a re-run action will write is not known yet. A later edit is free of conflicts if it fits
 /// the row either with the action's last writes or without them.
-pub(super) struct Met {
+pub(super) struct RowBelow {
     pub(super) present: Option<Vec<Value>>,
     /// Whether an action that runs again is among the edits.
     has_action: bool,
@@ -81,20 +81,20 @@ pub(super) struct Met {
     without: Option<Vec<Value>>,
 }
 
-impl Met {
+impl RowBelow {
     pub(super) fn new(image: Option<Vec<Value>>) -> Self {
         Self { present: image, has_action: false, without: None }
     }
 
     /// The columns of an edit that conflict with the row ([`conflict`]).
-    pub(super) fn conflict(&self, table: &Table, edit: &Edit<'_>) -> Option<Vec<String>> {
+    pub(super) fn conflict(&self, table: &Table, edit: &RowEdit<'_>) -> Option<Vec<String>> {
         let columns = conflict(table, self.present.as_deref(), edit)?;
         let fits = self.has_action && conflict(table, self.without.as_deref(), edit).is_none();
         (!fits).then_some(columns)
     }
 
     /// Applies an edit to the row.
-    pub(super) fn lay(&mut self, table: &Table, edit: &Edit<'_>) {
+    pub(super) fn lay(&mut self, table: &Table, edit: &RowEdit<'_>) {
         if edit.replays && !self.has_action {
             self.without.clone_from(&self.present);
             self.has_action = true;
@@ -105,7 +105,7 @@ impl Met {
     }
 }
 
-impl Edit<'_> {
+impl RowEdit<'_> {
     /// Applies the edit to an image, with the same rules as for stored rows.
     fn lay(&self, table: &Table, present: &mut Option<Vec<Value>>) {
         let whole = self.whole.as_ref().filter(|_| present.is_none());
@@ -117,7 +117,7 @@ impl Edit<'_> {
 pub(super) fn conflict(
     table: &Table,
     present: Option<&[Value]>,
-    edit: &Edit<'_>,
+    edit: &RowEdit<'_>,
 ) -> Option<Vec<String>> {
     let patch = edit.patch;
     let deletes = patch.kind == PatchKind::Delete || soft_deletes(table, patch);
@@ -148,7 +148,7 @@ pub(super) fn conflict(
 }
 
 /// Detects and resolves conflicts of pending edits on rows of the batch.
-pub(super) fn judge(work: &mut Work<'_>, rows: &[RowKey]) -> Result<()> {
+pub(super) fn judge(work: &mut RebaseContext<'_>, rows: &[RowKey]) -> Result<()> {
     for row in rows {
         while let Some(conflict) = look(work, row)? {
             park(work, row, conflict, None)?;
@@ -158,7 +158,7 @@ pub(super) fn judge(work: &mut Work<'_>, rows: &[RowKey]) -> Result<()> {
 }
 
 /// The first conflict on a row that the app must decide; the policy resolves the others.
-pub(super) fn look(work: &mut Work<'_>, row: &RowKey) -> Result<Option<Conflict>> {
+pub(super) fn look(work: &mut RebaseContext<'_>, row: &RowKey) -> Result<Option<Conflict>> {
     let mut treated = None;
     while let Some(conflict) = find(work, row)? {
         // A resolved edit must not conflict again; if it does, the app decides.
@@ -171,7 +171,7 @@ pub(super) fn look(work: &mut Work<'_>, row: &RowKey) -> Result<Option<Conflict>
 }
 
 /// The first conflict on a row, unless the server may have one of its edits.
-fn find(work: &mut Work<'_>, row: &RowKey) -> Result<Option<Conflict>> {
+fn find(work: &mut RebaseContext<'_>, row: &RowKey) -> Result<Option<Conflict>> {
     let image = work.rows.read(row)?;
     let table = work.rows.table(row.table)?;
     let mut edits = Vec::new();
@@ -192,7 +192,7 @@ fn find(work: &mut Work<'_>, row: &RowKey) -> Result<Option<Conflict>> {
             return Ok(None);
         }
         let replays = replay::has_handler(work, step);
-        edits.extend(Edit::of(table, step, row).map(|edit| Edit { replays, ..edit }));
+        edits.extend(RowEdit::of(table, step, row).map(|edit| RowEdit { replays, ..edit }));
     }
     if reversed.is_some() {
         edits.sort_by_key(|edit| edit.seq);
@@ -202,7 +202,7 @@ fn find(work: &mut Work<'_>, row: &RowKey) -> Result<Option<Conflict>> {
 
 /// Parks a conflict with both rows; `reported` is the server's error, if the server reported it.
 pub(super) fn park(
-    work: &mut Work<'_>,
+    work: &mut RebaseContext<'_>,
     row: &RowKey,
     conflict: Conflict,
     reported: Option<&str>,

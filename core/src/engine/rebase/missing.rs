@@ -7,8 +7,8 @@ use rejoin_protocol::wire::push::{Ending, Verdict};
 
 use super::park;
 use crate::engine::Engine;
-use crate::engine::queue::Entry;
-use crate::engine::queue::mutation::{ParkReason, State};
+use crate::engine::queue::QueueEntry;
+use crate::engine::queue::mutation::{MutationState, ParkReason};
 use crate::engine::queue::step::Parking;
 use crate::engine::queue::store;
 use crate::engine::rows::removed::Missing;
@@ -21,7 +21,7 @@ use crate::ids::{MutationId, Seq};
 /// verdict, because they may have been accepted.
 pub(crate) fn park(engine: &mut Engine, new: &Schema) -> Result<Vec<MutationId>> {
     let mut naming: Vec<(Seq, Parking)> = Vec::new();
-    for entry in engine.queue.entries().filter(|entry| entry.state == State::Pending) {
+    for entry in engine.queue.entries().filter(|entry| entry.state == MutationState::Pending) {
         let effect = store::read_effect(engine.db.conn(), entry.seq)?;
         let missing = effect.as_ref().and_then(|effect| new.missing(&effect.rows));
         naming.extend(missing.map(|missing| (entry.seq, parking(entry, missing))));
@@ -35,7 +35,7 @@ pub(crate) fn park(engine: &mut Engine, new: &Schema) -> Result<Vec<MutationId>>
     Ok(applied.parked)
 }
 
-fn parking(entry: &Entry, missing: Missing<'_>) -> Parking {
+fn parking(entry: &QueueEntry, missing: Missing<'_>) -> Parking {
     let (ending, reason, code) = match missing.column {
         Some(_) => (Ending::Rejected, ParkReason::Rejected, code::COLUMN_UNKNOWN),
         None => (Ending::Refused, ParkReason::Refused, code::TABLE_UNKNOWN),

@@ -5,10 +5,10 @@
 //! it. A sent mutation without a verdict is not parked before its verdict arrives; the verdict then
 //! finds the parked create.
 
-use super::work::Work;
+use super::work::RebaseContext;
 use super::{part, take_over};
-use crate::engine::queue::mutation::{ParkReason, State};
-use crate::engine::queue::step::{Fate, Parking, Step};
+use crate::engine::queue::mutation::{MutationState, ParkReason};
+use crate::engine::queue::step::{OpOutcome, Parking, PendingOp};
 use crate::engine::queue::store;
 use crate::engine::rows::patch::{PatchKind, RowKey, RowPatch, same};
 use crate::error::Result;
@@ -17,16 +17,16 @@ use rejoin_protocol::manifest::Rule;
 
 /// Parks a mutation and all that depend on it; later old values that came from it are replaced by
 /// its own.
-pub(crate) fn park(work: &mut Work<'_>, seq: Seq, parking: Parking) -> Result<()> {
-    leave(work, seq, Fate::Parked(parking))
+pub(crate) fn park(work: &mut RebaseContext<'_>, seq: Seq, parking: Parking) -> Result<()> {
+    leave(work, seq, OpOutcome::Parked(parking))
 }
 
 /// Like parking, but removes the mutation permanently.
-pub(crate) fn discard(work: &mut Work<'_>, seq: Seq) -> Result<()> {
-    leave(work, seq, Fate::Discarded)
+pub(crate) fn discard(work: &mut RebaseContext<'_>, seq: Seq) -> Result<()> {
+    leave(work, seq, OpOutcome::Discarded)
 }
 
-pub(super) fn leave(work: &mut Work<'_>, seq: Seq, fate: Fate) -> Result<()> {
+pub(super) fn leave(work: &mut RebaseContext<'_>, seq: Seq, fate: OpOutcome) -> Result<()> {
     work.undo([seq])?;
     if !work.step(seq)?.stays() {
         return Ok(());
@@ -41,7 +41,7 @@ pub(super) fn leave(work: &mut Work<'_>, seq: Seq, fate: Fate) -> Result<()> {
 
 /// Parks the mutations that depend on a parked one.
 pub(super) fn park_dependents(
-    work: &mut Work<'_>,
+    work: &mut RebaseContext<'_>,
     dependents: Vec<(Seq, RowKey)>,
     on: MutationId,
 ) -> Result<()> {
@@ -55,7 +55,7 @@ pub(super) fn park_dependents(
 /// Later unsent mutations that depend on a row that this one creates, or on the given row only,
 /// each with that row.
 pub(super) fn unsent_dependents(
-    work: &mut Work<'_>,
+    work: &mut RebaseContext<'_>,
     seq: Seq,
     only: Option<&RowKey>,
 ) -> Result<Vec<(Seq, RowKey)>> {
@@ -63,7 +63,7 @@ pub(super) fn unsent_dependents(
 }
 
 /// Later mutations that depend on a row that this one creates and that a server may have.
-pub(super) fn sent_dependents(work: &mut Work<'_>, seq: Seq) -> Result<Vec<Seq>> {
+pub(super) fn sent_dependents(work: &mut RebaseContext<'_>, seq: Seq) -> Result<Vec<Seq>> {
     let mut sent: Vec<Seq> =
         dependents_on(work, seq, None, true)?.into_iter().map(|(seq, _)| seq).collect();
     sent.dedup();
@@ -72,12 +72,12 @@ pub(super) fn sent_dependents(work: &mut Work<'_>, seq: Seq) -> Result<Vec<Seq>>
 
 /// Mutations that depend on it, either those whose dependent edit a server may have, or the others.
 fn dependents_on(
-    work: &mut Work<'_>,
+    work: &mut RebaseContext<'_>,
     seq: Seq,
     only: Option<&RowKey>,
     left: bool,
 ) -> Result<Vec<(Seq, RowKey)>> {
-    let creates = |step: &Step| -> Vec<RowKey> {
+    let creates = |step: &PendingOp| -> Vec<RowKey> {
         let rows = step.effect.rows.iter().filter(|patch| patch.kind == PatchKind::Insert);
         let rows = rows.filter(|patch| only.is_none_or(|only| patch.row == *only));
         rows.map(|patch| patch.row.clone()).collect()
@@ -110,7 +110,7 @@ fn dependents_on(
 /// Later mutations that refer to the row by a declared reference. They need not share a row with
 /// it.
 fn children_of(
-    work: &mut Work<'_>,
+    work: &mut RebaseContext<'_>,
     parent: &RowKey,
     seq: Seq,
     left: bool,
@@ -122,7 +122,7 @@ fn children_of(
     let queue = work.queue;
     let candidates: Vec<Seq> = queue
         .entries_after(seq)
-        .filter(|entry| entry.state != State::Parked) // Its state before this response.
+        .filter(|entry| entry.state != MutationState::Parked) // Its state before this response.
         .filter(|entry| {
             let names = |table| references.iter().any(|(child, _)| *child == table);
             entry.rows.iter().any(|(row, kind)| *kind != PatchKind::Delete && names(row.table))
@@ -144,7 +144,11 @@ fn children_of(
 }
 
 /// Rows of the same mutation that refer to one of its rows, if rows get separate verdicts.
-fn siblings_of(work: &mut Work<'_>, parent: &RowKey, seq: Seq) -> Result<Vec<(Seq, RowKey)>> {
+fn siblings_of(
+    work: &mut RebaseContext<'_>,
+    parent: &RowKey,
+    seq: Seq,
+) -> Result<Vec<(Seq, RowKey)>> {
     let references = references_to(work, parent.table);
     let step = work.step(seq)?;
     let naming = step.effect.rows.iter().filter(|patch| names(&references, patch, parent));
@@ -158,7 +162,10 @@ fn siblings_of(work: &mut Work<'_>, parent: &RowKey, seq: Seq) -> Result<Vec<(Se
 
 /// The parked mutation that creates a row which this one needs, if no other mutation has created
 /// it.
-pub(super) fn parked_creator_under(work: &mut Work<'_>, seq: Seq) -> Result<Option<MutationId>> {
+pub(super) fn parked_creator_under(
+    work: &mut RebaseContext<'_>,
+    seq: Seq,
+) -> Result<Option<MutationId>> {
     let step = work.step(seq)?;
     if !step.stays() {
         return Ok(None);
@@ -177,7 +184,11 @@ pub(super) fn parked_creator_under(work: &mut Work<'_>, seq: Seq) -> Result<Opti
 }
 
 /// The latest parked mutation before `seq` that creates the row.
-pub(super) fn parked_creator(work: &Work<'_>, row: &RowKey, seq: Seq) -> Option<MutationId> {
+pub(super) fn parked_creator(
+    work: &RebaseContext<'_>,
+    row: &RowKey,
+    seq: Seq,
+) -> Option<MutationId> {
     let creates = |id: Seq| {
         let entry = work.queue.entry(id)?;
         let inserts = |(r, kind): &(RowKey, PatchKind)| r == row && *kind == PatchKind::Insert;
@@ -186,15 +197,15 @@ pub(super) fn parked_creator(work: &Work<'_>, row: &RowKey, seq: Seq) -> Option<
     // Parked earlier, or in this rebase.
     let waiting = work.states.at(row.table, &row.key).iter().rev().filter(|one| one.seq < seq);
     let mut parked = waiting.filter(|one| {
-        one.state == State::Parked
-            || work.steps.get(&one.seq).is_some_and(|s| matches!(s.fate, Fate::Parked(_)))
+        one.state == MutationState::Parked
+            || work.steps.get(&one.seq).is_some_and(|s| matches!(s.fate, OpOutcome::Parked(_)))
     });
     parked.find_map(|one| creates(one.seq))
 }
 
 /// Whether the row exists for a mutation: in the base, or by an earlier mutation that stays.
-fn has_row(work: &mut Work<'_>, row: &RowKey, seq: Seq) -> Result<bool> {
-    let makes = |step: &&Step| {
+fn has_row(work: &mut RebaseContext<'_>, row: &RowKey, seq: Seq) -> Result<bool> {
+    let makes = |step: &&PendingOp| {
         let mut patches = step.effect.rows.iter();
         step.stays() && patches.any(|p| p.row == *row && p.kind == PatchKind::Insert)
     };
@@ -212,14 +223,14 @@ fn names(references: &[(TableNumber, ColumnId)], patch: &RowPatch, parent: &RowK
 }
 
 /// The rows that a patch needs: its own, unless the patch creates it, and the rows it refers to.
-pub(super) fn required_rows(work: &Work<'_>, patch: &RowPatch) -> Vec<RowKey> {
+pub(super) fn required_rows(work: &RebaseContext<'_>, patch: &RowPatch) -> Vec<RowKey> {
     let needs_own = patch.kind != PatchKind::Insert;
     let own = needs_own.then(|| patch.row.clone());
     own.into_iter().chain(parents_of(work, patch)).collect()
 }
 
 /// The rows that a patch refers to.
-fn parents_of(work: &Work<'_>, patch: &RowPatch) -> Vec<RowKey> {
+fn parents_of(work: &RebaseContext<'_>, patch: &RowPatch) -> Vec<RowKey> {
     let Some(table) = work.schema.table(patch.row.table) else { return Vec::new() };
     let mut parents = Vec::new();
     for rule in &table.rules {
@@ -237,7 +248,7 @@ fn parents_of(work: &Work<'_>, patch: &RowPatch) -> Vec<RowKey> {
 }
 
 /// The columns by which other tables refer to rows of this one.
-fn references_to(work: &Work<'_>, parent: TableNumber) -> Vec<(TableNumber, ColumnId)> {
+fn references_to(work: &RebaseContext<'_>, parent: TableNumber) -> Vec<(TableNumber, ColumnId)> {
     let mut found = Vec::new();
     for table in work.schema.tables.values() {
         for rule in &table.rules {

@@ -6,11 +6,11 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::work::{Work, missing};
+use super::work::{RebaseContext, missing};
 use super::{park, take_over};
 use crate::engine::queue::mutation::{BasisValue, ParkReason, is_onto};
-use crate::engine::queue::part::{Parts, Refused};
-use crate::engine::queue::step::{Fate, Parking, Step};
+use crate::engine::queue::part::{DecidedRows, Refused};
+use crate::engine::queue::step::{OpOutcome, Parking, PendingOp};
 use crate::engine::queue::{Staged, store};
 use crate::engine::rows::patch::{Effect, PatchKind, RowKey, RowPatch};
 use crate::error::Result;
@@ -22,7 +22,7 @@ use rejoin_protocol::mutant::{self, Mutant};
 const IN_PART: &str = "accepted in part";
 
 /// Whether a server may have this mutation's edit of a row.
-pub(crate) fn is_uncertain_at(work: &Work<'_>, step: &Step, row: &RowKey) -> bool {
+pub(crate) fn is_uncertain_at(work: &RebaseContext<'_>, step: &PendingOp, row: &RowKey) -> bool {
     if !step.is_uncertain() || !work.queue.records().knows(step.seq) {
         return step.is_uncertain(); // As part of a whole group.
     }
@@ -32,7 +32,12 @@ pub(crate) fn is_uncertain_at(work: &Work<'_>, step: &Step, row: &RowKey) -> boo
 }
 
 /// Parks a mutation because of one of its rows: all of it if none of it was sent, else that row.
-pub(crate) fn park_at(work: &mut Work<'_>, seq: Seq, row: &RowKey, parking: Parking) -> Result<()> {
+pub(crate) fn park_at(
+    work: &mut RebaseContext<'_>,
+    seq: Seq,
+    row: &RowKey,
+    parking: Parking,
+) -> Result<()> {
     work.undo([seq])?;
     let whole = !work.queue.records().knows(seq) && work.step(seq)?.parts.is_empty();
     if whole || mutant::on(Mutant::RestNotKept) {
@@ -54,7 +59,7 @@ pub(crate) fn park_at(work: &mut Work<'_>, seq: Seq, row: &RowKey, parking: Park
 }
 
 /// The server has accepted this mutation's edit of a row.
-pub(super) fn accept_at(work: &mut Work<'_>, seq: Seq, row: &RowKey) -> Result<()> {
+pub(super) fn accept_at(work: &mut RebaseContext<'_>, seq: Seq, row: &RowKey) -> Result<()> {
     work.undo([seq])?;
     let step = work.step_mut(seq)?;
     if step.stays()
@@ -65,14 +70,14 @@ pub(super) fn accept_at(work: &mut Work<'_>, seq: Seq, row: &RowKey) -> Result<(
     Ok(())
 }
 
-pub(super) fn touch_row(work: &mut Work<'_>, row: &RowKey) {
+pub(super) fn touch_row(work: &mut RebaseContext<'_>, row: &RowKey) {
     if let Some(table) = work.schema.table(row.table) {
         work.touched.row(&table.name, row.key.clone());
     }
 }
 
 /// Discards a parked mutation, which is not applied anywhere. Its accepted rows go to the history.
-pub(super) fn discard_parked(work: &mut Work<'_>, seq: Seq) -> Result<()> {
+pub(super) fn discard_parked(work: &mut RebaseContext<'_>, seq: Seq) -> Result<()> {
     let mut step = store::read_step(work.conn, seq)?.ok_or_else(|| missing(seq))?;
     if !step.parts.accepted.is_empty() {
         step.keep_accepted();
@@ -88,7 +93,7 @@ pub(super) fn discard_parked(work: &mut Work<'_>, seq: Seq) -> Result<()> {
     Ok(())
 }
 
-impl Step {
+impl PendingOp {
     /// Removes its edit of a row from the effect, and returns it with the attempt's old values.
     pub(super) fn take_row(&mut self, row: &RowKey) -> Option<(RowPatch, Vec<(usize, Value)>)> {
         let (index, _) = self.patch(row)?;
@@ -138,13 +143,13 @@ impl Step {
         }
         if self.stays() && self.effect.rows.is_empty() {
             self.fate = match self.parts.refused.first() {
-                Some(refused) => Fate::Parked(parking_of(refused)),
-                None if self.parts.accepted.is_empty() => Fate::Discarded,
-                None => Fate::Accepted,
+                Some(refused) => OpOutcome::Parked(parking_of(refused)),
+                None if self.parts.accepted.is_empty() => OpOutcome::Discarded,
+                None => OpOutcome::Accepted,
             };
         }
         match &mut self.fate {
-            Fate::Accepted if self.parts.refused.is_empty() => {
+            OpOutcome::Accepted if self.parts.refused.is_empty() => {
                 // The history keeps the whole mutation.
                 let accepted = std::mem::take(&mut self.parts.accepted);
                 self.basis.iter_mut().for_each(|value| value.row += accepted.len());
@@ -152,15 +157,18 @@ impl Step {
                 self.effect.rows.extend(rest);
                 self.reduced = true;
             }
-            Fate::Accepted => {
+            OpOutcome::Accepted => {
                 let rest = std::mem::take(&mut self.effect.rows);
                 self.parts.accepted.extend(rest);
-                self.fate = Fate::Parked(parking_of(&self.parts.refused[0]));
+                self.fate = OpOutcome::Parked(parking_of(&self.parts.refused[0]));
                 self.gather();
             }
-            Fate::Parked(_) => self.gather(),
-            Fate::Discarded if !self.parts.accepted.is_empty() => self.keep_accepted(),
-            Fate::Stays | Fate::Discarded | Fate::Withdrawn(_) | Fate::Lifted => {}
+            OpOutcome::Parked(_) => self.gather(),
+            OpOutcome::Discarded if !self.parts.accepted.is_empty() => self.keep_accepted(),
+            OpOutcome::Stays
+            | OpOutcome::Discarded
+            | OpOutcome::Withdrawn(_)
+            | OpOutcome::Lifted => {}
         }
     }
 
@@ -168,15 +176,15 @@ impl Step {
     /// accepted.
     fn keep_accepted(&mut self) {
         self.effect.rows = std::mem::take(&mut self.parts.accepted);
-        self.parts = Parts::default();
+        self.parts = DecidedRows::default();
         self.basis.clear();
         self.reduced = true;
-        self.fate = Fate::Accepted;
+        self.fate = OpOutcome::Accepted;
     }
 
     /// Makes the refused rows the effect of the parked mutation.
     fn gather(&mut self) {
-        let Fate::Parked(parking) = &mut self.fate else { return };
+        let OpOutcome::Parked(parking) = &mut self.fate else { return };
         let refused = std::mem::take(&mut self.parts.refused);
         if !self.parts.accepted.is_empty() || refused.len() > 1 {
             parking.detail = Some(detail(&self.parts, parking, &refused));
@@ -204,7 +212,7 @@ fn parking_of(refused: &Refused) -> Parking {
 
 /// `{"code": "accepted in part", "refused": [..], "rows": [..]}`: each refusal with its own error,
 /// and the rows of all.
-fn detail(parts: &Parts, parking: &Parking, refused: &[Refused]) -> String {
+fn detail(parts: &DecidedRows, parking: &Parking, refused: &[Refused]) -> String {
     let read = |text: &Option<String>| -> Map<String, Json> {
         text.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
     };

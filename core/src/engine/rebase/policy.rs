@@ -7,9 +7,9 @@
 use rejoin_protocol::Policy;
 
 use super::conflict::Conflict;
-use super::work::Work;
-use crate::engine::queue::mutation::{BasisValue, State};
-use crate::engine::queue::step::{Fate, Step};
+use super::work::RebaseContext;
+use crate::engine::queue::mutation::{BasisValue, MutationState};
+use crate::engine::queue::step::{OpOutcome, PendingOp};
 use crate::engine::rows::patch::{PatchKind, RowKey, same};
 use crate::engine::schema::model::Table;
 use crate::error::Result;
@@ -18,7 +18,7 @@ use crate::value::Value;
 
 /// How an edit in conflict is resolved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Treatment {
+pub(super) enum ConflictTreatment {
     /// The app decides.
     Park,
     /// It overwrites the current row.
@@ -29,22 +29,22 @@ pub(super) enum Treatment {
 
 /// Resolution for an edit that conflicts with the current row. `is_there`: whether there is a row;
 /// `is_known`: whether the last image of a deleted row is known.
-pub(super) fn treatment(policy: Policy, is_there: bool, is_known: bool) -> Treatment {
+pub(super) fn treatment(policy: Policy, is_there: bool, is_known: bool) -> ConflictTreatment {
     match policy {
-        Policy::Rebase | Policy::KeepLocal if is_there => Treatment::Rebase,
-        Policy::KeepLocal if is_known => Treatment::BringBack,
-        _ => Treatment::Park,
+        Policy::Rebase | Policy::KeepLocal if is_there => ConflictTreatment::Rebase,
+        Policy::KeepLocal if is_known => ConflictTreatment::BringBack,
+        _ => ConflictTreatment::Park,
     }
 }
 
 /// Whether the server decides an edit by time: then it is not compared with remote rows here.
-pub(super) fn is_by_time(table: &Table, step: &Step) -> bool {
+pub(super) fn is_by_time(table: &Table, step: &PendingOp) -> bool {
     policy_of(table, step) == Policy::LastWriteWins
 }
 
 /// The policy for a mutation. The table's policy applies to plain SQL only; mutations that an
 /// earlier epoch of the server had accepted are compare-only.
-pub(super) fn policy_of(table: &Table, step: &Step) -> Policy {
+pub(super) fn policy_of(table: &Table, step: &PendingOp) -> Policy {
     let excepted = step.intent.is_some() || step.stance.compare_only;
     if excepted { Policy::AcceptServer } else { table.policy }
 }
@@ -54,7 +54,7 @@ pub(super) fn policy_of(table: &Table, step: &Step) -> Policy {
 /// other edit is older than the row: it is compared by columns, and what fits counts as made on the
 /// current row.
 pub(super) fn settle_by_time(
-    work: &mut Work<'_>,
+    work: &mut RebaseContext<'_>,
     seq: Seq,
     row: &RowKey,
     creates: bool,
@@ -79,15 +79,19 @@ pub(super) fn settle_by_time(
 }
 
 /// Resolves a conflict on a row; returns whether the edit can be applied now.
-pub(super) fn treat(work: &mut Work<'_>, row: &RowKey, conflict: &Conflict) -> Result<bool> {
+pub(super) fn treat(
+    work: &mut RebaseContext<'_>,
+    row: &RowKey,
+    conflict: &Conflict,
+) -> Result<bool> {
     let chosen = chosen(work, row, conflict)?;
     let step = work.step_mut(conflict.seq)?;
     match (chosen, &conflict.present) {
-        (Treatment::Rebase, Some(present)) => {
+        (ConflictTreatment::Rebase, Some(present)) => {
             let table = work.rows.table(row.table)?;
             rebase(table, work.step_mut(conflict.seq)?, row, present);
         }
-        (Treatment::BringBack, None) => step.stance.bring_back(row),
+        (ConflictTreatment::BringBack, None) => step.stance.bring_back(row),
         _ => return Ok(false),
     }
     work.step_mut(conflict.seq)?.changed = true;
@@ -96,16 +100,24 @@ pub(super) fn treat(work: &mut Work<'_>, row: &RowKey, conflict: &Conflict) -> R
 
 /// Lets an edit restore its row if the policy restores rows: the removal of the row was not
 /// compared with the edit while that was sent without a verdict.
-pub(super) fn bring_back_if_kept(work: &mut Work<'_>, step: &mut Step, row: &RowKey) -> Result<()> {
+pub(super) fn bring_back_if_kept(
+    work: &mut RebaseContext<'_>,
+    step: &mut PendingOp,
+    row: &RowKey,
+) -> Result<()> {
     let table = work.rows.table(row.table)?;
     let policy = policy_of(table, step);
-    if treatment(policy, false, step.stance.has_kept(row)) == Treatment::BringBack {
+    if treatment(policy, false, step.stance.has_kept(row)) == ConflictTreatment::BringBack {
         step.stance.bring_back(row);
     }
     Ok(())
 }
 
-fn chosen(work: &Work<'_>, row: &RowKey, conflict: &Conflict) -> Result<Treatment> {
+fn chosen(
+    work: &RebaseContext<'_>,
+    row: &RowKey,
+    conflict: &Conflict,
+) -> Result<ConflictTreatment> {
     let table = work.rows.table(row.table)?;
     let step = work.step(conflict.seq)?;
     let is_known = step.stance.has_kept(row);
@@ -114,7 +126,7 @@ fn chosen(work: &Work<'_>, row: &RowKey, conflict: &Conflict) -> Result<Treatmen
 
 /// Makes the attempt expect the current row. A create upon a live row becomes an edit of it: then
 /// every column has an old value, though its effect has none.
-fn rebase(table: &Table, step: &mut Step, row: &RowKey, present: &[Value]) {
+fn rebase(table: &Table, step: &mut PendingOp, row: &RowKey, present: &[Value]) {
     let Some((index, patch)) = step.patch(row) else { return };
     let creates = patch.kind == PatchKind::Insert;
     let mut olds = Vec::new();
@@ -138,7 +150,7 @@ fn rebase(table: &Table, step: &mut Step, row: &RowKey, present: &[Value]) {
 /// may refer to earlier rows: if the rows of the response show no conflict, they have changed
 /// since, and the edit is sent again.
 pub(super) fn rebuild(
-    work: &mut Work<'_>,
+    work: &mut RebaseContext<'_>,
     seq: Seq,
     conflicts: &[(RowKey, Conflict)],
     is_repeated: bool,
@@ -151,12 +163,12 @@ pub(super) fn rebuild(
         return Ok(false);
     }
     for (row, conflict) in conflicts {
-        if chosen(work, row, conflict)? == Treatment::Park {
+        if chosen(work, row, conflict)? == ConflictTreatment::Park {
             return Ok(false);
         }
     }
     let step = work.step_mut(seq)?;
-    step.state = State::Pending;
+    step.state = MutationState::Pending;
     step.attempt += 1;
     step.stance.conflicts += 1;
     step.changed = true;
@@ -171,7 +183,7 @@ pub(super) fn rebuild(
 
 /// Whether the policy forces every row of a mutation, and each row exists. An absent row may be one
 /// that the server does not show to this user.
-fn can_insist(work: &mut Work<'_>, seq: Seq) -> Result<bool> {
+fn can_insist(work: &mut RebaseContext<'_>, seq: Seq) -> Result<bool> {
     let step = work.step(seq)?;
     let rows: Vec<RowKey> = step.effect.rows.iter().map(|patch| patch.row.clone()).collect();
     for row in &rows {
@@ -186,7 +198,7 @@ fn can_insist(work: &mut Work<'_>, seq: Seq) -> Result<bool> {
 
 /// Rows whose conflict may show in no column, because the server merges none: if the policy forces
 /// the edit, it overwrites the current row.
-fn whole_rows(work: &Work<'_>, step: &Step) -> Result<Vec<RowKey>> {
+fn whole_rows(work: &RebaseContext<'_>, step: &PendingOp) -> Result<Vec<RowKey>> {
     let mut rows = Vec::new();
     for patch in &step.effect.rows {
         let table = work.rows.table(patch.row.table)?;
@@ -200,7 +212,7 @@ fn whole_rows(work: &Work<'_>, step: &Step) -> Result<Vec<RowKey>> {
 /// Called before a base row changes: where the server decides by the version that an edit was made
 /// on, that version is stored. Where it merges no columns, edits on top of an edit that this
 /// response accepts were made on the row of this response.
-pub(super) fn changes(work: &mut Work<'_>, row: &RowKey) -> Result<()> {
+pub(super) fn changes(work: &mut RebaseContext<'_>, row: &RowKey) -> Result<()> {
     let table = work.rows.table(row.table)?;
     let Some(at) = table.updated_at.filter(|_| table.is_versioned()) else { return Ok(()) };
     let steps: Vec<Seq> = work.states.steps_at(row.table, &row.key).collect();
@@ -209,7 +221,7 @@ pub(super) fn changes(work: &mut Work<'_>, row: &RowKey) -> Result<()> {
     let mut is_mine = false;
     for seq in steps {
         let step = work.step_mut(seq)?;
-        is_mine |= table.whole_rows && step.fate == Fate::Accepted;
+        is_mine |= table.whole_rows && step.fate == OpOutcome::Accepted;
         if !step.stays() || step.patch(row).is_none() {
             continue;
         }
@@ -224,7 +236,7 @@ pub(super) fn changes(work: &mut Work<'_>, row: &RowKey) -> Result<()> {
 }
 
 /// Called before a base row is removed: stores its image for an edit that would restore the row.
-pub(super) fn vanishes(work: &mut Work<'_>, row: &RowKey) -> Result<()> {
+pub(super) fn vanishes(work: &mut RebaseContext<'_>, row: &RowKey) -> Result<()> {
     let table = work.rows.table(row.table)?;
     if table.policy != Policy::KeepLocal {
         return Ok(());
@@ -256,7 +268,7 @@ mod tests {
 
     #[test]
     fn policy_determines_conflict_treatment() {
-        use Treatment::{BringBack, Park, Rebase};
+        use ConflictTreatment::{BringBack, Park, Rebase};
         // For a row that exists; for a deleted row; for an unknown row.
         let table = [
             (Policy::AcceptServer, [Park, Park, Park]),

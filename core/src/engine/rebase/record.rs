@@ -15,14 +15,14 @@ use super::detail;
 use super::judge;
 use super::policy;
 use super::reverse::reversal;
-use super::work::Work;
+use super::work::RebaseContext;
 use super::{park, part, reverse};
 use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
-use crate::engine::queue::mutation::{ParkReason, State};
+use crate::engine::queue::mutation::{MutationState, ParkReason};
 use crate::engine::queue::record::{self, Member, Record};
-use crate::engine::queue::step::{Parking, Step};
+use crate::engine::queue::step::{Parking, PendingOp};
 use crate::engine::queue::{Staged, history};
 use crate::engine::rows::patch::{PatchKind, RowKey, RowPatch};
 use crate::engine::schema::model::Schema;
@@ -31,7 +31,7 @@ use crate::ids::{MutationId, Seq};
 
 /// Decided once the images are in the base.
 #[derive(Debug, Default)]
-pub(super) struct Open<'b> {
+pub(super) struct OpenRecord<'b> {
     conflicts: Vec<(Record, &'b Settled)>,
     /// Rows whose pending edits are compared again.
     released: Vec<RowKey>,
@@ -40,11 +40,11 @@ pub(super) struct Open<'b> {
 
 /// Processes the verdicts; some of them wait for the images. `ids` are for reverses.
 pub(super) fn settle<'b>(
-    work: &mut Work<'_>,
+    work: &mut RebaseContext<'_>,
     verdicts: &'b [Settled],
     ids: Vec<MutationId>,
-) -> Result<Open<'b>> {
-    let mut open = Open::default();
+) -> Result<OpenRecord<'b>> {
+    let mut open = OpenRecord::default();
     let mut refused = Vec::new();
     let mut members = Vec::new();
     for (settled, id) in verdicts.iter().zip(ids) {
@@ -100,7 +100,7 @@ pub(super) fn settle<'b>(
 
 /// Resolves conflicts now that the image is in the base, and reverses discarded edits. The rows of
 /// conflicts are checked even if the server has no row: that is its current state, not history.
-pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
+pub(super) fn finish(work: &mut RebaseContext<'_>, open: OpenRecord<'_>) -> Result<()> {
     for (record, id) in open.reversals {
         reverse(work, &record, id)?;
     }
@@ -145,7 +145,7 @@ pub(crate) fn accept_nothing(engine: &mut Engine, edits: &[(Seq, RowKey)]) -> Re
 }
 
 /// Removes a record that has its verdict: its edits are no longer frozen.
-fn take_record(work: &mut Work<'_>, record: &Record) -> Result<()> {
+fn take_record(work: &mut RebaseContext<'_>, record: &Record) -> Result<()> {
     work.decided.insert(record.place);
     record::remove(work.conn, record.place)?;
     work.staged.push(Staged::Unrecorded(record.place));
@@ -155,7 +155,10 @@ fn take_record(work: &mut Work<'_>, record: &Record) -> Result<()> {
 
 /// Frozen records that refer to the row of a refused create. Although the outcome of their requests
 /// is unknown, the server cannot have applied them: without the parent there is no child.
-fn children_of_record(work: &mut Work<'_>, parent: &Record) -> Result<Vec<(Record, Parking)>> {
+fn children_of_record(
+    work: &mut RebaseContext<'_>,
+    parent: &Record,
+) -> Result<Vec<(Record, Parking)>> {
     let first = parent.live().next().and_then(|seq| work.queue.entry(seq));
     let Some(because_of) = first.map(|entry| entry.id) else { return Ok(Vec::new()) };
     if parent.operation != Operation::Create {
@@ -175,12 +178,12 @@ fn children_of_record(work: &mut Work<'_>, parent: &Record) -> Result<Vec<(Recor
 }
 
 /// Sets members of records with a verdict to pending, unless another record of theirs was sent.
-fn reconsider(work: &mut Work<'_>, members: &[Seq]) -> Result<()> {
+fn reconsider(work: &mut RebaseContext<'_>, members: &[Seq]) -> Result<()> {
     for seq in members {
         let uncertain = work.queue.records().iter().any(|record| {
             !work.decided.contains(&record.place) && record.live().any(|member| member == *seq)
         });
-        let state = if uncertain { State::Uncertain } else { State::Pending };
+        let state = if uncertain { MutationState::Uncertain } else { MutationState::Pending };
         let step = work.step_mut(*seq)?;
         if step.state != state {
             step.state = state;
@@ -192,7 +195,7 @@ fn reconsider(work: &mut Work<'_>, members: &[Seq]) -> Result<()> {
 
 /// The app discards a mutation whose records have no verdict: those edits, and what depends on rows
 /// they create, are hidden until the verdict. The rest is removed at once.
-pub(super) fn hide(work: &mut Work<'_>, seq: Seq) -> Result<()> {
+pub(super) fn hide(work: &mut RebaseContext<'_>, seq: Seq) -> Result<()> {
     work.undo([seq])?;
     let rows: Vec<RowKey> = work.step(seq)?.effect.rows.iter().map(|p| p.row.clone()).collect();
     let mut chained = HashSet::new();
@@ -222,7 +225,7 @@ pub(super) fn hide(work: &mut Work<'_>, seq: Seq) -> Result<()> {
             !chained.contains(&(*member, one.place)) && one.live().any(|live| live == *member)
         });
         if others.count() == 0 {
-            work.step_mut(*member)?.state = State::Pending; // No other row of it was sent.
+            work.step_mut(*member)?.state = MutationState::Pending; // No other row of it was sent.
         }
     }
     park::discard(work, seq)
@@ -230,7 +233,7 @@ pub(super) fn hide(work: &mut Work<'_>, seq: Seq) -> Result<()> {
 
 /// The number of the newest edit that is reversed; without one, a number before everything, because
 /// earlier edits of the row have their verdicts.
-fn place_of(work: &Work<'_>, record: &Record) -> Result<Seq> {
+fn place_of(work: &RebaseContext<'_>, record: &Record) -> Result<Seq> {
     let hidden = record.members.iter().rev().filter(|member| member.hidden.is_some());
     for Member { seq, .. } in hidden {
         let taken = work.queue.entry(*seq).is_some() || work.steps.contains_key(seq);
@@ -246,7 +249,7 @@ fn place_of(work: &Work<'_>, record: &Record) -> Result<Seq> {
 }
 
 /// Inserts a mutation that reverses edits which the app has discarded and the server has accepted.
-fn reverse(work: &mut Work<'_>, record: &Record, id: MutationId) -> Result<()> {
+fn reverse(work: &mut RebaseContext<'_>, record: &Record, id: MutationId) -> Result<()> {
     let base = work.rows.read(&record.row)?;
     let table = work.rows.table(record.row.table)?;
     let hidden: Vec<&RowPatch> =
@@ -274,6 +277,6 @@ fn names(schema: &Schema, record: &Record, parent: &RowKey) -> bool {
     })
 }
 
-fn record_creates(step: &Step, row: &RowKey) -> bool {
+fn record_creates(step: &PendingOp, row: &RowKey) -> bool {
     step.patch(row).is_some_and(|(_, patch)| patch.kind == PatchKind::Insert)
 }

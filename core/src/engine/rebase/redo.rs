@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 
 use super::batch::Applied;
 use super::replay::{Replayed, replay};
-use super::work::Work;
+use super::work::RebaseContext;
 use crate::engine::queue::cancel::{self, Cancelled};
-use crate::engine::queue::mutation::State;
-use crate::engine::queue::step::{Fate, Parking, Step};
+use crate::engine::queue::mutation::MutationState;
+use crate::engine::queue::step::{OpOutcome, Parking, PendingOp};
 use crate::engine::queue::verdict::{self, VerdictKind};
-use crate::engine::queue::{Entry, Staged, store};
+use crate::engine::queue::{QueueEntry, Staged, store};
 use crate::engine::rows::undo::{Undo, UndoRow};
 use crate::error::Result;
 use crate::ids::Seq;
@@ -18,7 +18,10 @@ use crate::ids::Seq;
 /// Applies the remaining mutations again, in queue order, and writes the outcome of each. If an
 /// action affects mutations that should have been undone before it ran, returns the mutations to
 /// undo first when the rebase starts again.
-pub(crate) fn redo(work: &mut Work<'_>, applied: &mut Applied) -> Result<Option<BTreeSet<Seq>>> {
+pub(crate) fn redo(
+    work: &mut RebaseContext<'_>,
+    applied: &mut Applied,
+) -> Result<Option<BTreeSet<Seq>>> {
     while let Some((_, mut step)) = work.steps.pop_first() {
         step.conclude();
         touch(work, &step);
@@ -34,16 +37,19 @@ pub(crate) fn redo(work: &mut Work<'_>, applied: &mut Applied) -> Result<Option<
         }
         applied.affected += 1;
         match step.fate {
-            Fate::Accepted => applied.accepted.push(step.id),
-            Fate::Parked(_) => applied.parked.push(step.id),
-            Fate::Stays | Fate::Discarded | Fate::Withdrawn(_) | Fate::Lifted => {}
+            OpOutcome::Accepted => applied.accepted.push(step.id),
+            OpOutcome::Parked(_) => applied.parked.push(step.id),
+            OpOutcome::Stays
+            | OpOutcome::Discarded
+            | OpOutcome::Withdrawn(_)
+            | OpOutcome::Lifted => {}
         }
         settle(work, &step)?;
     }
     Ok(None)
 }
 
-fn touch(work: &mut Work<'_>, step: &Step) {
+fn touch(work: &mut RebaseContext<'_>, step: &PendingOp) {
     for patch in &step.effect.rows {
         if let Some(table) = work.schema.table(patch.row.table) {
             work.touched.row(&table.name, patch.row.key.clone());
@@ -53,7 +59,7 @@ fn touch(work: &mut Work<'_>, step: &Step) {
 
 /// Applies the recorded effect of plain SQL, uncertain mutations, and actions that are not
 /// registered.
-fn apply_recorded(work: &mut Work<'_>, step: &mut Step) -> Result<()> {
+fn apply_recorded(work: &mut RebaseContext<'_>, step: &mut PendingOp) -> Result<()> {
     let mut undo = Undo { rows: Vec::with_capacity(step.effect.rows.len()) };
     for patch in &step.effect.rows {
         let whole = step.stance.brought_back(patch);
@@ -71,25 +77,25 @@ fn apply_recorded(work: &mut Work<'_>, step: &mut Step) -> Result<()> {
     Ok(())
 }
 
-fn settle(work: &mut Work<'_>, step: &Step) -> Result<()> {
+fn settle(work: &mut RebaseContext<'_>, step: &PendingOp) -> Result<()> {
     if step.reduced {
         store::write_parts(work.conn, step)?;
     }
     match &step.fate {
-        Fate::Stays if !step.changed && !step.rewritten => return Ok(()),
-        Fate::Lifted => return Ok(()),
-        Fate::Stays => {
+        OpOutcome::Stays if !step.changed && !step.rewritten => return Ok(()),
+        OpOutcome::Lifted => return Ok(()),
+        OpOutcome::Stays => {
             if step.changed {
                 store::write_attempt(work.conn, step)?;
             }
             moved(work, step, step.state);
         }
-        Fate::Parked(parking) => {
+        OpOutcome::Parked(parking) => {
             store::park(work.conn, step, parking)?;
             record_verdict(work, step, VerdictKind::Parked(parking.reason), Some(parking))?;
-            moved(work, step, State::Parked);
+            moved(work, step, MutationState::Parked);
         }
-        Fate::Withdrawn(root) => {
+        OpOutcome::Withdrawn(root) => {
             let (seq, id, attempt) = (step.seq, step.id, step.attempt);
             let effect = step.effect_as_seen();
             let of_action = step.is_of_action();
@@ -98,8 +104,8 @@ fn settle(work: &mut Work<'_>, step: &Step) -> Result<()> {
             store::remove(work.conn, seq)?;
             work.staged.extend(cancel::given_up(one));
         }
-        Fate::Accepted | Fate::Discarded => {
-            if step.fate == Fate::Accepted {
+        OpOutcome::Accepted | OpOutcome::Discarded => {
+            if step.fate == OpOutcome::Accepted {
                 record_verdict(work, step, VerdictKind::Accepted, None)?;
                 let displaced = step.displaced.as_deref();
                 store::keep_in_history(work.conn, step.seq, work.accepted_ms, displaced)?;
@@ -115,12 +121,12 @@ fn settle(work: &mut Work<'_>, step: &Step) -> Result<()> {
 /// Records the verdict for the app. An acceptance that was reported before the server's restore is
 /// not reported again.
 fn record_verdict(
-    work: &Work<'_>,
-    step: &Step,
+    work: &RebaseContext<'_>,
+    step: &PendingOp,
     kind: VerdictKind,
     parking: Option<&Parking>,
 ) -> Result<()> {
-    let new = verdict::New {
+    let new = verdict::NewVerdict {
         attempt: step.attempt,
         kind,
         because_of: parking.and_then(|parking| parking.because_of),
@@ -130,13 +136,13 @@ fn record_verdict(
 }
 
 /// Updates the index: only the state of the mutation, unless rows have left it.
-fn moved(work: &mut Work<'_>, step: &Step, state: State) {
+fn moved(work: &mut RebaseContext<'_>, step: &PendingOp, state: MutationState) {
     if !step.reduced && !step.rewritten {
         return work.staged.push(Staged::Moved(step.seq, state, step.attempt));
     }
     let rows = step.effect.rows.iter().map(|patch| (patch.row.clone(), patch.kind));
     let (seq, id, attempt) = (step.seq, step.id, step.attempt);
     let reads = step.reads().into();
-    let entry = Entry { seq, id, state, attempt, rows: rows.collect(), reads };
+    let entry = QueueEntry { seq, id, state, attempt, rows: rows.collect(), reads };
     work.staged.extend([Staged::Left(seq), Staged::Added(entry)]);
 }

@@ -10,19 +10,19 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::work::{Runner, Work};
+use super::work::{RebaseContext, Runner};
 use super::{park, take_over};
-use crate::engine::action::run::{Order, Ran, run};
+use crate::engine::action::run::{ActionRun, RunResult, run};
 use crate::engine::database::Triggers;
 use crate::engine::queue::mutation::ParkReason;
 use crate::engine::queue::seen::{Keyed, SeenRow};
-use crate::engine::queue::step::{Parking, Step};
+use crate::engine::queue::step::{Parking, PendingOp};
 use crate::engine::queue::store;
 use crate::engine::rows::encode;
 use crate::engine::rows::patch::same;
 use crate::engine::rows::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
 use crate::engine::run::ours;
-use crate::engine::transaction::Parts;
+use crate::engine::transaction::StatementContext;
 use crate::error::{ActionFault, Error, Result};
 use crate::ids::{MutationId, Seq, TableNumber};
 use rejoin_protocol::mutant::{self, Mutant};
@@ -49,7 +49,7 @@ pub(super) enum Replayed {
 
 /// Runs a mutation's action again, if required; the mutation must have been removed from the undone
 /// ones.
-pub(super) fn replay(work: &mut Work<'_>, step: &mut Step) -> Result<Replayed> {
+pub(super) fn replay(work: &mut RebaseContext<'_>, step: &mut PendingOp) -> Result<Replayed> {
     if !step.replays() {
         return Ok(Replayed::AsRecorded);
     }
@@ -93,14 +93,14 @@ pub(super) fn replay(work: &mut Work<'_>, step: &mut Step) -> Result<Replayed> {
 }
 
 /// Whether a handler for the mutation is registered.
-pub(super) fn has_handler(work: &Work<'_>, step: &Step) -> bool {
+pub(super) fn has_handler(work: &RebaseContext<'_>, step: &PendingOp) -> bool {
     let intent = step.intent.as_ref().filter(|_| step.replays());
     let runner = work.runner.as_ref().zip(intent);
     runner.is_some_and(|(runner, intent)| runner.actions.takes(intent))
 }
 
 /// Runs the action in its own savepoint and stores its reads, even if it fails.
-fn run_again(work: &mut Work<'_>, step: &mut Step) -> Result<Rerun> {
+fn run_again(work: &mut RebaseContext<'_>, step: &mut PendingOp) -> Result<Rerun> {
     // The action must see the rows that are still in memory.
     work.rows.settle()?;
     let (Some(runner), Some(intent)) = (&mut work.runner, &mut step.intent) else {
@@ -121,13 +121,14 @@ fn run_again(work: &mut Work<'_>, step: &mut Step) -> Result<Rerun> {
     let (mutation, time_ms) = (step.id, step.time_ms);
     let ran = match prepared {
         Err(error) => {
-            Ran { reads: intent.reads.clone(), keyed: Keyed::default(), result: Err(error) }
+            RunResult { reads: intent.reads.clone(), keyed: Keyed::default(), result: Err(error) }
         }
         Ok((registered, arguments)) => {
             let (schema, touched) = (work.schema, &mut *work.touched);
-            let parts = Parts { db, capture, schema, footprints: runner.footprints, touched };
+            let parts =
+                StatementContext { db, capture, schema, footprints: runner.footprints, touched };
             let (registered, arguments) = (&registered, &arguments);
-            let order = Order { actions, registered, arguments, mutation, time_ms, bounds };
+            let order = ActionRun { actions, registered, arguments, mutation, time_ms, bounds };
             run(parts, order)
         }
     };
@@ -167,8 +168,8 @@ fn run_again(work: &mut Work<'_>, step: &mut Step) -> Result<Rerun> {
 /// Later mutations that are still applied and that a run affects which wrote these rows. If the run
 /// wrote and read no more than the last one, there are none.
 fn met_later(
-    work: &Work<'_>,
-    step: &Step,
+    work: &RebaseContext<'_>,
+    step: &PendingOp,
     rows: &[RowKey],
     before: &[TableNumber],
 ) -> BTreeSet<Seq> {
@@ -192,7 +193,7 @@ fn met_later(
 }
 
 /// The parked mutation that creates rows which this mutation needs.
-fn creator_under(work: &mut Work<'_>, step: &Step) -> Result<Option<MutationId>> {
+fn creator_under(work: &mut RebaseContext<'_>, step: &PendingOp) -> Result<Option<MutationId>> {
     work.steps.insert(step.seq, step.clone());
     let creator = park::parked_creator_under(work, step.seq);
     work.steps.remove(&step.seq);
@@ -200,7 +201,7 @@ fn creator_under(work: &mut Work<'_>, step: &Step) -> Result<Option<MutationId>>
 }
 
 /// Parks a mutation that ran, with those that depend on it.
-fn park_run(work: &mut Work<'_>, step: &mut Step, parking: Parking) -> Result<()> {
+fn park_run(work: &mut RebaseContext<'_>, step: &mut PendingOp, parking: Parking) -> Result<()> {
     work.steps.insert(step.seq, step.clone());
     park::park(work, step.seq, parking)?;
     if let Some(parked) = work.steps.remove(&step.seq) {
@@ -212,8 +213,8 @@ fn park_run(work: &mut Work<'_>, step: &mut Step, parking: Parking) -> Result<()
 /// Makes the run's writes the mutation's effect. Plain edits of rows that it no longer creates are
 /// parked; later actions run again and decide for themselves.
 fn take(
-    work: &mut Work<'_>,
-    step: &mut Step,
+    work: &mut RebaseContext<'_>,
+    step: &mut PendingOp,
     (effect, seen): (Effect, Vec<SeenRow>),
     before: &[TableNumber],
 ) -> Result<()> {
@@ -245,7 +246,7 @@ fn take(
 }
 
 /// The rows that a mutation created and that this effect does not create.
-fn no_longer_created(step: &Step, effect: &Effect) -> Vec<RowKey> {
+fn no_longer_created(step: &PendingOp, effect: &Effect) -> Vec<RowKey> {
     let makes = |patch: &&RowPatch| patch.kind == PatchKind::Insert;
     let made = step.effect.rows.iter().filter(makes).map(|patch| patch.row.clone());
     made.filter(|row| !effect.rows.iter().filter(makes).any(|patch| patch.row == *row)).collect()
@@ -253,7 +254,7 @@ fn no_longer_created(step: &Step, effect: &Effect) -> Vec<RowKey> {
 
 /// Whether the effect equals what the server has already seen: the same rows, columns, old and new
 /// values.
-fn same_content(step: &Step, effect: &Effect) -> bool {
+fn same_content(step: &PendingOp, effect: &Effect) -> bool {
     let offered = |patch: &RowPatch| {
         let Some((index, mine)) = step.patch(&patch.row) else { return false };
         let mut columns = patch.columns.iter().zip(&mine.columns).enumerate();

@@ -10,9 +10,9 @@ use std::collections::hash_map::Entry;
 
 use super::conflict;
 use super::park::required_rows;
-use super::work::{Work, missing};
-use crate::engine::queue::mutation::{BasisValue, State};
-use crate::engine::queue::step::Step;
+use super::work::{RebaseContext, missing};
+use crate::engine::queue::mutation::{BasisValue, MutationState};
+use crate::engine::queue::step::PendingOp;
 use crate::engine::queue::{self, Last, Staged, again, seen, store};
 use crate::engine::rows::patch::{PatchKind, RowKey, same};
 use crate::error::{Error, Result};
@@ -24,7 +24,7 @@ type Views = HashMap<RowKey, Option<Vec<Value>>>;
 
 /// Puts parked or removed mutations at the end of the queue, in this order; `last` is the last
 /// number assigned.
-pub(super) fn requeue(work: &mut Work<'_>, parked: &[Seq], mut last: Last) -> Result<()> {
+pub(super) fn requeue(work: &mut RebaseContext<'_>, parked: &[Seq], mut last: Last) -> Result<()> {
     let mut views = Views::new();
     for seq in parked {
         last = last.next(work.now_ms);
@@ -37,9 +37,9 @@ pub(super) fn requeue(work: &mut Work<'_>, parked: &[Seq], mut last: Last) -> Re
         step.changed = true;
         let rows = step.effect.rows.iter().map(|patch| (patch.row.clone(), patch.kind));
         let (id, attempt) = (step.id, step.attempt);
-        let state = State::Pending;
+        let state = MutationState::Pending;
         let (rows, reads) = (rows.collect(), step.reads().into());
-        let entry = queue::Entry { seq: to, id, state, attempt, rows, reads };
+        let entry = queue::QueueEntry { seq: to, id, state, attempt, rows, reads };
         work.steps.insert(to, step);
         work.staged.extend([Staged::Left(*seq), Staged::Given(last), Staged::Added(entry)]);
     }
@@ -47,7 +47,12 @@ pub(super) fn requeue(work: &mut Work<'_>, parked: &[Seq], mut last: Last) -> Re
 }
 
 /// Sets the old values of an attempt to the rows as the app sees them now.
-fn see(work: &mut Work<'_>, step: &mut Step, parked: &[Seq], views: &mut Views) -> Result<()> {
+fn see(
+    work: &mut RebaseContext<'_>,
+    step: &mut PendingOp,
+    parked: &[Seq],
+    views: &mut Views,
+) -> Result<()> {
     step.basis.clear();
     if let Some(missing) = work.schema.missing(&step.effect.rows) {
         let what = format!("the retry of mutation {}", step.id);
@@ -84,7 +89,7 @@ fn see(work: &mut Work<'_>, step: &mut Step, parked: &[Seq], views: &mut Views) 
 
 /// A row as the app sees it.
 fn view<'v>(
-    work: &mut Work<'_>,
+    work: &mut RebaseContext<'_>,
     row: &RowKey,
     views: &'v mut Views,
 ) -> Result<&'v mut Option<Vec<Value>>> {
@@ -95,14 +100,14 @@ fn view<'v>(
 }
 
 /// Rejects the retry of a mutation that needs a row whose create stays parked.
-fn check_required_row(work: &Work<'_>, row: &RowKey, retried: &[Seq]) -> Result<()> {
+fn check_required_row(work: &RebaseContext<'_>, row: &RowKey, retried: &[Seq]) -> Result<()> {
     let parked = work
         .states
         .at(row.table, &row.key)
         .iter()
         .rev()
-        .filter(|one| one.state == State::Parked && !retried.contains(&one.seq));
-    let makes = |entry: &&queue::Entry| {
+        .filter(|one| one.state == MutationState::Parked && !retried.contains(&one.seq));
+    let makes = |entry: &&queue::QueueEntry| {
         entry.rows.iter().any(|(other, kind)| other == row && *kind == PatchKind::Insert)
     };
     let found = parked.filter_map(|one| work.queue.entry(one.seq)).find(makes);

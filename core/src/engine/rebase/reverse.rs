@@ -6,12 +6,12 @@ use rejoin_protocol::equal::alike;
 
 use super::conflict;
 use super::part;
-use super::work::Work;
+use super::work::RebaseContext;
 use crate::engine::capture::compose::Recorded;
-use crate::engine::queue::mutation::State;
-use crate::engine::queue::stance::Stance;
-use crate::engine::queue::step::Step;
-use crate::engine::queue::{Entry, NewMutation, Staged, store};
+use crate::engine::queue::mutation::MutationState;
+use crate::engine::queue::stance::PolicyState;
+use crate::engine::queue::step::PendingOp;
+use crate::engine::queue::{NewMutation, QueueEntry, Staged, store};
 use crate::engine::rows::apply::soft_deletes;
 use crate::engine::rows::encode;
 use crate::engine::rows::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
@@ -22,7 +22,7 @@ use crate::ids::{MutationId, Seq};
 /// Inserts a reverse into the queue at a free number. The reverse of an action is compare-only,
 /// like the action.
 pub(super) fn put_reverse(
-    work: &mut Work<'_>,
+    work: &mut RebaseContext<'_>,
     seq: Seq,
     id: MutationId,
     patches: Vec<RowPatch>,
@@ -32,10 +32,10 @@ pub(super) fn put_reverse(
     let rows = patches.iter().map(|patch| (patch.row.clone(), patch.kind)).collect();
     let effect = encode::encode(&Effect { schema_version: version, rows: patches });
     let recorded = Recorded { effect, rows };
-    let entry = Entry {
+    let entry = QueueEntry {
         seq,
         id,
-        state: State::Pending,
+        state: MutationState::Pending,
         attempt: 1,
         rows: recorded.rows.clone(),
         reads: std::sync::Arc::default(),
@@ -43,7 +43,7 @@ pub(super) fn put_reverse(
     store::insert(work.conn, &entry, (work.now_ms, 0), &NewMutation::plain(recorded))?;
     let missing = || Error::Internal(format!("mutation {} was not reversed", seq.0));
     let mut step = store::read_step(work.conn, seq)?.ok_or_else(missing)?;
-    step.stance = Stance::comparing(of_action); // No policy lets it overwrite newer values.
+    step.stance = PolicyState::comparing(of_action); // No policy lets it overwrite newer values.
     step.changed = true;
     work.steps.insert(seq, step);
     for (row, _) in entry.rows.iter() {
@@ -57,7 +57,7 @@ pub(super) fn put_reverse(
 /// mutation does. That mutation becomes an edit of the existing row: nothing is reversed, and
 /// remote changes since then stay. Returns that mutation, if any.
 pub(super) fn carry_on(
-    work: &mut Work<'_>,
+    work: &mut RebaseContext<'_>,
     row: &RowKey,
     after: Seq,
     given_up: &[&RowPatch],
@@ -72,11 +72,11 @@ pub(super) fn carry_on(
         conflict::lay(table, &mut made, patch);
     }
     let steps = &work.steps;
-    let stays = |seq: &Seq| steps.get(seq).is_some_and(Step::stays);
+    let stays = |seq: &Seq| steps.get(seq).is_some_and(PendingOp::stays);
     let next = work.states.steps_after(row, after).find(stays);
     let (Some(made), Some(seq)) = (made, next) else { return Ok(None) };
     let step = work.step_mut(seq)?;
-    let is_new = step.state == State::Pending && step.intent.is_none();
+    let is_new = step.state == MutationState::Pending && step.intent.is_none();
     let known = step.patch(row).filter(|(_, patch)| is_new && patch.kind == PatchKind::Insert);
     let Some((index, patch)) = known else { return Ok(None) };
     let id = step.id;

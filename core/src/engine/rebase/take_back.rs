@@ -8,7 +8,7 @@ use rejoin_protocol::Value;
 use rejoin_protocol::equal::equal;
 
 use super::reverse::reversal;
-use super::work::Work;
+use super::work::RebaseContext;
 use crate::engine::rows::apply::soft_deletes;
 use crate::engine::rows::patch::{PatchKind, RowPatch};
 use crate::engine::schema::model::Table;
@@ -29,7 +29,7 @@ pub enum Undone {
 
 /// The patches that reverse these edits on the rows as the app sees them, if none has changed
 /// since.
-pub(super) fn taken_back(work: &mut Work<'_>, done: &[RowPatch]) -> Result<Vec<RowPatch>> {
+pub(super) fn taken_back(work: &mut RebaseContext<'_>, done: &[RowPatch]) -> Result<Vec<RowPatch>> {
     if let Some(missing) = work.schema.missing(done).filter(|missing| missing.column.is_none()) {
         let what = "the undo".to_owned();
         return Err(Error::Refused { what, why: missing.to_string() });

@@ -5,11 +5,11 @@
 //! which no server ever had, and be parked as a conflict. The effect stays; only the attempt's old
 //! values change. For a sent mutation without a verdict, they count for its next attempt.
 
-use super::work::Work;
+use super::work::RebaseContext;
 use crate::engine::queue::Staged;
 use crate::engine::queue::attempt::Frozen;
 use crate::engine::queue::mutation::BasisValue;
-use crate::engine::queue::step::{Step, old_of};
+use crate::engine::queue::step::{PendingOp, old_of};
 use crate::engine::rows::patch::{ColumnPatch, Effect, PatchKind, RowKey, same};
 use crate::error::Result;
 use crate::ids::{ColumnId, Seq};
@@ -30,7 +30,11 @@ struct Written {
 
 /// Passes the old values of a removed mutation, or of one of its rows, to mutations whose old
 /// values came from it.
-pub(super) fn take_over(work: &mut Work<'_>, seq: Seq, only: Option<&RowKey>) -> Result<()> {
+pub(super) fn take_over(
+    work: &mut RebaseContext<'_>,
+    seq: Seq,
+    only: Option<&RowKey>,
+) -> Result<()> {
     let mut left = written_by(work.step(seq)?);
     left.retain(|written| only.is_none_or(|only| *only == written.row));
     hand_on(work, seq, &left)
@@ -38,7 +42,11 @@ pub(super) fn take_over(work: &mut Work<'_>, seq: Seq, only: Option<&RowKey>) ->
 
 /// Passes on what an action writes differently, or no longer, to edits based on its previous writes
 /// or reads. They would otherwise be compared with a value that no server ever had.
-pub(super) fn hand_on_run(work: &mut Work<'_>, step: &Step, effect: &Effect) -> Result<()> {
+pub(super) fn hand_on_run(
+    work: &mut RebaseContext<'_>,
+    step: &PendingOp,
+    effect: &Effect,
+) -> Result<()> {
     let mut all = changed_writes(step, effect);
     // If a later step is not undone yet, the rebase starts again and this run is dropped.
     let is_undone = |later: Seq| work.steps.contains_key(&later);
@@ -54,7 +62,7 @@ pub(super) fn hand_on_run(work: &mut Work<'_>, step: &Step, effect: &Effect) -> 
 
 /// Passes on values that the server filled into columns which an accepted create does not name,
 /// because this device gained them later.
-pub(super) fn hand_on_unnamed(work: &mut Work<'_>, seq: Seq) -> Result<()> {
+pub(super) fn hand_on_unnamed(work: &mut RebaseContext<'_>, seq: Seq) -> Result<()> {
     let patches = work.step(seq)?.effect.rows.clone();
     for patch in patches.iter().filter(|patch| patch.kind == PatchKind::Insert) {
         let table = work.rows.table(patch.row.table)?;
@@ -70,7 +78,7 @@ pub(super) fn hand_on_unnamed(work: &mut Work<'_>, seq: Seq) -> Result<()> {
 /// delete or its reverse compares every column, and no device could write this one. An edit of such
 /// a column is compared with what its author saw.
 pub(super) fn hand_on_filled(
-    work: &mut Work<'_>,
+    work: &mut RebaseContext<'_>,
     seq: Seq,
     row: &RowKey,
     columns: &[ColumnId],
@@ -99,14 +107,14 @@ pub(super) fn hand_on_filled(
 
 /// Whether the row has this value now. The value may come from another mutation: a later edit
 /// compares values only.
-fn is_there(work: &mut Work<'_>, one: &Written) -> Result<bool> {
+fn is_there(work: &mut RebaseContext<'_>, one: &Written) -> Result<bool> {
     let table = work.rows.table(one.row.table)?;
     let Some(image) = work.rows.read(&one.row)? else { return Ok(false) };
     let mut cells = table.columns.iter().zip(&image);
     Ok(cells.any(|(column, value)| column.id == one.column && same(value, &one.new)))
 }
 
-fn hand_on(work: &mut Work<'_>, seq: Seq, all: &[Written]) -> Result<()> {
+fn hand_on(work: &mut RebaseContext<'_>, seq: Seq, all: &[Written]) -> Result<()> {
     if mutant::on(Mutant::NoTakeOver) {
         return Ok(());
     }
@@ -128,14 +136,14 @@ fn hand_on(work: &mut Work<'_>, seq: Seq, all: &[Written]) -> Result<()> {
 }
 
 /// The mutations that this transaction has added to the queue, in the order of insertion.
-fn added<'w>(work: &'w Work<'_>) -> impl Iterator<Item = Seq> + 'w {
+fn added<'w>(work: &'w RebaseContext<'_>) -> impl Iterator<Item = Seq> + 'w {
     work.staged.iter().filter_map(|staged| match staged {
         Staged::Added(entry) => Some(entry.seq),
         _ => None,
     })
 }
 
-fn written_by(step: &Step) -> Vec<Written> {
+fn written_by(step: &PendingOp) -> Vec<Written> {
     let mut all = Vec::new();
     for (index, patch) in step.effect.rows.iter().enumerate() {
         if patch.kind != PatchKind::Update {
@@ -161,7 +169,7 @@ fn written_by(step: &Step) -> Vec<Written> {
 /// seen instead: those of the run before, and those this run read. Where this run no longer writes
 /// a column, the value is the one before the previous run: the current row may hold another user's
 /// value that the later edit has not seen.
-fn changed_writes(step: &Step, effect: &Effect) -> Vec<Written> {
+fn changed_writes(step: &PendingOp, effect: &Effect) -> Vec<Written> {
     let mut all = written_by(step);
     for patch in effect.rows.iter().filter(|patch| patch.kind == PatchKind::Update) {
         for column in patch.columns.iter().filter(|column| column.is_change()) {
@@ -185,7 +193,7 @@ fn changed_writes(step: &Step, effect: &Effect) -> Vec<Written> {
 
 /// Passes one value on if this mutation saw it; returns whether later mutations can still have seen
 /// it.
-fn hand_over(step: &mut Step, written: &Written, by_rows: bool) -> Result<bool> {
+fn hand_over(step: &mut PendingOp, written: &Written, by_rows: bool) -> Result<bool> {
     let Some((index, patch)) = step.patch(&written.row) else { return Ok(true) };
     let mut columns = patch.columns.iter().filter(|column| column.is_change());
     let wrote = |it: &ColumnPatch| it.column == written.column && same(&it.new, &written.new);

@@ -11,14 +11,14 @@ use rejoin_protocol::wire::push::Ending;
 use super::batch::ServerVerdict;
 use super::conflict::Conflict;
 use super::detail;
-use super::judge::{Edit, Met};
+use super::judge::{RowBelow, RowEdit};
 use super::policy;
-use super::work::Work;
+use super::work::RebaseContext;
 use super::{cancel, park, replay, take_over};
 use crate::engine::queue::attempt::{Faults, Frozen};
-use crate::engine::queue::mutation::{BasisValue, ParkReason, State, is_onto};
-use crate::engine::queue::step::{Fate, Parking, Step};
-use crate::engine::rows::Image;
+use crate::engine::queue::mutation::{BasisValue, MutationState, ParkReason, is_onto};
+use crate::engine::queue::step::{OpOutcome, Parking, PendingOp};
+use crate::engine::rows::ServerRow;
 use crate::engine::rows::encode;
 use crate::engine::rows::patch::{Effect, PatchKind, RowKey};
 use crate::error::Result;
@@ -26,7 +26,7 @@ use crate::ids::{MutationId, Seq};
 
 /// Decided once the images are in the base.
 #[derive(Debug, Default)]
-pub(super) struct Open<'b> {
+pub(super) struct OpenVerdict<'b> {
     /// Rebuilt or parked with both rows.
     conflicts: Vec<ConflictVerdict<'b>>,
     /// Accepted by a server with columns that they do not name.
@@ -49,9 +49,12 @@ struct ConflictVerdict<'b> {
 }
 
 /// Processes the verdicts; some of them wait for the images.
-pub(super) fn settle<'b>(work: &mut Work<'_>, verdicts: &'b [ServerVerdict]) -> Result<Open<'b>> {
+pub(super) fn settle<'b>(
+    work: &mut RebaseContext<'_>,
+    verdicts: &'b [ServerVerdict],
+) -> Result<OpenVerdict<'b>> {
     let mut parked = Vec::new();
-    let mut open = Open::default();
+    let mut open = OpenVerdict::default();
     let now_ms = work.now_ms;
     let version = work.schema.manifest.as_ref().map_or(0, |manifest| manifest.schema_version);
     for verdict in verdicts {
@@ -63,7 +66,7 @@ pub(super) fn settle<'b>(work: &mut Work<'_>, verdicts: &'b [ServerVerdict]) -> 
         let step = work.step_mut(seq)?;
         match verdict.ending {
             Ending::Accepted => {
-                step.fate = Fate::Accepted;
+                step.fate = OpOutcome::Accepted;
                 if step.effect.schema_version < version {
                     open.narrow.push(seq);
                 }
@@ -78,7 +81,7 @@ pub(super) fn settle<'b>(work: &mut Work<'_>, verdicts: &'b [ServerVerdict]) -> 
             Ending::Conflict => {
                 // Set now, so that it no longer counts as sent; parked when its image is in the
                 // base.
-                step.state = State::Pending;
+                step.state = MutationState::Pending;
                 let compared = step.basis.clone();
                 let frozen = end_attempt(step)?;
                 let is_repeated = frozen.as_ref().is_some_and(|frozen| frozen.is_repeated);
@@ -95,7 +98,7 @@ pub(super) fn settle<'b>(work: &mut Work<'_>, verdicts: &'b [ServerVerdict]) -> 
                 open.blocked.push(seq);
             }
             Ending::Retry => {
-                step.state = State::Uncertain;
+                step.state = MutationState::Uncertain;
                 step.changed = true;
                 // A lost response, or a host that decides later, is no failure of the mutation.
                 if verdict.code.as_deref() == Some(code::TRANSIENT) {
@@ -113,7 +116,7 @@ pub(super) fn settle<'b>(work: &mut Work<'_>, verdicts: &'b [ServerVerdict]) -> 
 }
 
 /// Counts a failure of the server on this attempt. After too many, the next request reports that.
-fn count_fault(step: &mut Step, now_ms: i64) -> Result<()> {
+fn count_fault(step: &mut PendingOp, now_ms: i64) -> Result<()> {
     let Some(bytes) = &step.frozen else { return Ok(()) };
     let mut frozen = Frozen::decode(bytes)?;
     let faults = frozen.faults.get_or_insert(Faults { count: 0, since_ms: now_ms });
@@ -124,12 +127,13 @@ fn count_fault(step: &mut Step, now_ms: i64) -> Result<()> {
 
 /// Stores before-images of accepted mutations where they differ from the recorded old values.
 pub(super) fn keep_displaced(
-    work: &mut Work<'_>,
-    displaced: &[(MutationId, Vec<Image>)],
+    work: &mut RebaseContext<'_>,
+    displaced: &[(MutationId, Vec<ServerRow>)],
 ) -> Result<()> {
     for (id, was) in displaced {
         let Some(seq) = work.queue.find(*id).map(|entry| entry.seq) else { continue };
-        let Some(step) = work.steps.get(&seq).filter(|step| step.fate == Fate::Accepted) else {
+        let Some(step) = work.steps.get(&seq).filter(|step| step.fate == OpOutcome::Accepted)
+        else {
             continue;
         };
         let seen = step.effect_as_seen();
@@ -146,26 +150,26 @@ pub(super) fn keep_displaced(
     Ok(())
 }
 
-fn counts(work: &Work<'_>, verdict: &ServerVerdict) -> Option<Seq> {
+fn counts(work: &RebaseContext<'_>, verdict: &ServerVerdict) -> Option<Seq> {
     let entry = work.queue.find(verdict.id)?;
-    let on_its_way = matches!(entry.state, State::Sent | State::Uncertain);
-    let final_one = verdict.ending == Ending::Accepted && entry.state != State::Parked;
+    let on_its_way = matches!(entry.state, MutationState::Sent | MutationState::Uncertain);
+    let final_one = verdict.ending == Ending::Accepted && entry.state != MutationState::Parked;
     let same_attempt = entry.attempt == verdict.attempt;
     (final_one || on_its_way && same_attempt).then_some(entry.seq)
 }
 
 /// Prepares the next attempt of a mutation.
-fn offer_again(step: &mut Step) -> Result<()> {
+fn offer_again(step: &mut PendingOp) -> Result<()> {
     end_attempt(step)?;
     step.attempt += 1;
-    step.state = State::Pending;
+    step.state = MutationState::Pending;
     step.changed = true;
     Ok(())
 }
 
 /// Ends the sent attempt: the next one compares the old values that were taken over meanwhile.
 /// Returns the attempt's frozen content.
-pub(super) fn end_attempt(step: &mut Step) -> Result<Option<Frozen>> {
+pub(super) fn end_attempt(step: &mut PendingOp) -> Result<Option<Frozen>> {
     let Some(bytes) = step.frozen.take() else { return Ok(None) };
     let mut frozen = Frozen::decode(&bytes)?;
     if let Some(basis) = frozen.next_basis.take() {
@@ -181,7 +185,7 @@ pub(super) fn end_attempt(step: &mut Step) -> Result<Option<Frozen>> {
 /// If the old values of a mutation were replaced after it was sent, or it was sent as an insert of
 /// a row that exists again, its verdict is of another attempt. It is sent again if the rows agree
 /// with its current old values.
-pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
+pub(super) fn finish(work: &mut RebaseContext<'_>, open: OpenVerdict<'_>) -> Result<()> {
     for seq in open.narrow {
         take_over::hand_on_unnamed(work, seq)?;
     }
@@ -232,7 +236,7 @@ pub(super) fn finish(work: &mut Work<'_>, open: Open<'_>) -> Result<()> {
 
 /// Whether the attempt inserted a row that exists now, and the next one updates it: the row was
 /// restored, or the policy had put the insert onto an earlier row of this key.
-fn becomes_an_update(work: &mut Work<'_>, seq: Seq, created: &[RowKey]) -> Result<bool> {
+fn becomes_an_update(work: &mut RebaseContext<'_>, seq: Seq, created: &[RowKey]) -> Result<bool> {
     let mut found = false;
     for row in created {
         if work.rows.read_columns(row, &[])?.is_some() {
@@ -246,23 +250,23 @@ fn becomes_an_update(work: &mut Work<'_>, seq: Seq, created: &[RowKey]) -> Resul
 }
 
 /// The rows in which this mutation and the server differ.
-fn conflicts_of(work: &mut Work<'_>, seq: Seq) -> Result<Vec<(RowKey, Conflict)>> {
+fn conflicts_of(work: &mut RebaseContext<'_>, seq: Seq) -> Result<Vec<(RowKey, Conflict)>> {
     let rows: Vec<RowKey> =
         work.step(seq)?.effect.rows.iter().map(|patch| patch.row.clone()).collect();
     let mut differing = Vec::new();
     for row in rows {
-        let mut met = Met::new(work.rows.read(&row)?);
+        let mut met = RowBelow::new(work.rows.read(&row)?);
         let table = work.rows.table(row.table)?;
         for earlier in work.states.steps_at(row.table, &row.key) {
             let step = work.step(earlier)?;
             if earlier < seq
                 && step.stays()
-                && let Some(edit) = Edit::of(table, step, &row)
+                && let Some(edit) = RowEdit::of(table, step, &row)
             {
-                met.lay(table, &Edit { replays: replay::has_handler(work, step), ..edit });
+                met.lay(table, &RowEdit { replays: replay::has_handler(work, step), ..edit });
             }
         }
-        let edit = Edit::of(table, work.step(seq)?, &row);
+        let edit = RowEdit::of(table, work.step(seq)?, &row);
         let columns = edit.and_then(|edit| met.conflict(table, &edit));
         let conflict = |columns| Conflict { seq, columns, present: met.present };
         differing.extend(columns.map(|columns| (row, conflict(columns))));

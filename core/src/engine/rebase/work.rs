@@ -15,11 +15,11 @@ use crate::engine::action::budget::Bounds;
 use crate::engine::capture::guard::Capture;
 use crate::engine::change::Touched;
 use crate::engine::database::Database;
-use crate::engine::queue::mutation::State;
-use crate::engine::queue::step::Step;
+use crate::engine::queue::mutation::MutationState;
+use crate::engine::queue::step::PendingOp;
 use crate::engine::queue::{Queue, Staged, store};
 use crate::engine::row_state::RowStates;
-use crate::engine::rows::apply::Rows;
+use crate::engine::rows::apply::RowWriter;
 use crate::engine::rows::patch::RowKey;
 use crate::engine::rows::undo::{Undo, UndoRow};
 use crate::engine::schema::model::Schema;
@@ -53,15 +53,15 @@ pub(crate) struct Runner<'a> {
 
 /// State of one rebase.
 #[derive(Debug)]
-pub(crate) struct Work<'a> {
+pub(crate) struct RebaseContext<'a> {
     pub(crate) conn: &'a Connection,
     pub(crate) schema: &'a Schema,
     pub(crate) queue: &'a Queue,
     pub(crate) states: &'a RowStates,
     pub(crate) touched: &'a mut Touched,
-    pub(crate) rows: Rows<'a>,
+    pub(crate) rows: RowWriter<'a>,
     /// The undone mutations.
-    pub(crate) steps: BTreeMap<Seq, Step>,
+    pub(crate) steps: BTreeMap<Seq, PendingOp>,
     /// The base rows before the batch, for affected rows.
     pub(crate) bases: HashMap<RowKey, Option<Vec<Value>>>,
     /// Places of records that have their verdict in this batch.
@@ -88,7 +88,7 @@ pub(crate) struct Work<'a> {
     pub(super) undone: BTreeSet<Seq>,
 }
 
-impl<'a> Work<'a> {
+impl<'a> RebaseContext<'a> {
     /// Creates a working set with nothing undone.
     pub(crate) fn new(
         conn: &'a Connection,
@@ -98,7 +98,7 @@ impl<'a> Work<'a> {
         touched: &'a mut Touched,
         now_ms: i64,
     ) -> Self {
-        let rows = Rows::new(conn, schema);
+        let rows = RowWriter::new(conn, schema);
         Self {
             conn,
             schema,
@@ -198,12 +198,12 @@ impl<'a> Work<'a> {
     }
 
     /// Returns an undone mutation.
-    pub(crate) fn step(&self, seq: Seq) -> Result<&Step> {
+    pub(crate) fn step(&self, seq: Seq) -> Result<&PendingOp> {
         self.steps.get(&seq).ok_or_else(|| missing(seq))
     }
 
     /// Returns an undone mutation for changes.
-    pub(crate) fn step_mut(&mut self, seq: Seq) -> Result<&mut Step> {
+    pub(crate) fn step_mut(&mut self, seq: Seq) -> Result<&mut PendingOp> {
         self.steps.get_mut(&seq).ok_or_else(|| missing(seq))
     }
 }
@@ -214,7 +214,7 @@ fn tables_of(queue: &Queue) -> Option<Tables> {
         return None;
     }
     let mut tables = Tables::default();
-    for entry in queue.entries().filter(|entry| entry.state != State::Parked) {
+    for entry in queue.entries().filter(|entry| entry.state != MutationState::Parked) {
         tables.add(entry.seq, &entry.rows, if entry.replays() { &entry.reads } else { &[] });
     }
     Some(tables)

@@ -21,7 +21,7 @@ use crate::ids::{ColumnId, TableNumber};
 use crate::value::Value;
 
 /// The rows of synced tables in one transaction, with prepared statements.
-pub(crate) struct Rows<'c> {
+pub(crate) struct RowWriter<'c> {
     conn: &'c Connection,
     schema: &'c Schema,
     statements: Vec<Known<'c>>,
@@ -52,13 +52,13 @@ enum Verb {
     Delete,
 }
 
-impl std::fmt::Debug for Rows<'_> {
+impl std::fmt::Debug for RowWriter<'_> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("Rows").finish_non_exhaustive()
     }
 }
 
-impl<'c> Rows<'c> {
+impl<'c> RowWriter<'c> {
     /// Creates an instance over the tables of `schema`.
     pub(crate) fn new(conn: &'c Connection, schema: &'c Schema) -> Self {
         Self { conn, schema, statements: Vec::new(), held: HashMap::default() }
@@ -71,7 +71,7 @@ impl<'c> Rows<'c> {
             .ok_or_else(|| Error::Internal(format!("no synced table has the number {}", number.0)))
     }
 
-    /// Keeps a row in memory until [`Rows::settle`]: changes in between need no statement.
+    /// Keeps a row in memory until [`RowWriter::settle`]: changes in between need no statement.
     pub(crate) fn hold(&mut self, row: &RowKey) -> Result<()> {
         if !self.held.contains_key(row) {
             let stored = self.read(row)?;

@@ -1,6 +1,6 @@
 //! Binary encoding of the queue: variable-length integers, values, keys.
 //!
-//! Pure. A [`Reader`] reads back exactly what a [`Writer`] wrote; anything else is [`Malformed`],
+//! Pure. A [`BinaryReader`] reads back exactly what a [`BinaryWriter`] wrote; anything else is [`Malformed`],
 //! never a panic and never a large allocation. Integers are zigzag varints, so that small ones take
 //! a byte and `i64::MIN` ten.
 
@@ -27,11 +27,11 @@ const BLOB: u8 = 4;
 
 /// Appends to a buffer.
 #[derive(Debug, Default)]
-pub struct Writer {
+pub struct BinaryWriter {
     bytes: Vec<u8>,
 }
 
-impl Writer {
+impl BinaryWriter {
     /// An empty writer with room for a small mutation.
     pub fn new() -> Self {
         Self { bytes: Vec::with_capacity(128) }
@@ -150,14 +150,14 @@ impl Writer {
     }
 }
 
-/// Reads what a [`Writer`] wrote.
+/// Reads what a [`BinaryWriter`] wrote.
 #[derive(Debug, Clone)]
-pub struct Reader<'a> {
+pub struct BinaryReader<'a> {
     bytes: &'a [u8],
     what: &'static str,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> BinaryReader<'a> {
     /// A reader over `bytes`; `what` names them in errors.
     pub fn new(bytes: &'a [u8], what: &'static str) -> Self {
         Self { bytes, what }
@@ -300,18 +300,18 @@ mod tests {
             Value::Blob(vec![]),
             Value::Blob(vec![0, 255, 128]),
         ];
-        let mut writer = Writer::new();
+        let mut writer = BinaryWriter::new();
         for value in &values {
             writer.value(value);
         }
         let bytes = writer.finish();
-        let mut reader = Reader::new(&bytes, "test");
+        let mut reader = BinaryReader::new(&bytes, "test");
         for value in &values {
             let read = reader.value().unwrap();
             assert_eq!(format!("{value:?}"), format!("{read:?}"));
         }
         reader.end().unwrap();
-        let mut reader = Reader::new(&bytes, "test");
+        let mut reader = BinaryReader::new(&bytes, "test");
         for _ in &values {
             reader.skip_value().unwrap();
         }

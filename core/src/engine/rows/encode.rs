@@ -3,7 +3,7 @@
 //! Pure. An insert stores its new values, a delete its old ones, an update both; the key is stored
 //! once. An unknown version is an error.
 
-use crate::engine::rows::binary::{Malformed, Reader, Writer};
+use crate::engine::rows::binary::{BinaryReader, BinaryWriter, Malformed};
 use crate::engine::rows::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
 use crate::ids::{ColumnId, TableNumber};
 use crate::value::Value;
@@ -13,21 +13,21 @@ const WHAT: &str = "effect";
 
 /// Encodes an effect for the queue.
 pub fn encode(effect: &Effect) -> Vec<u8> {
-    let mut out = Writer::new();
+    let mut out = BinaryWriter::new();
     write_head(&mut out, effect.schema_version, effect.rows.len());
     effect.rows.iter().for_each(|patch| write_patch(&mut out, patch));
     out.finish()
 }
 
 /// Starts an effect; exactly `patches` patches must follow.
-pub(crate) fn write_head(out: &mut Writer, schema_version: i64, patches: usize) {
+pub(crate) fn write_head(out: &mut BinaryWriter, schema_version: i64, patches: usize) {
     out.byte(VERSION);
     out.signed(schema_version);
     out.length(patches);
 }
 
 /// Writes one patch of an effect.
-pub(crate) fn write_patch(out: &mut Writer, patch: &RowPatch) {
+pub(crate) fn write_patch(out: &mut BinaryWriter, patch: &RowPatch) {
     out.row(&patch.row);
     out.byte(kind_number(patch.kind));
     out.length(patch.columns.len());
@@ -53,7 +53,7 @@ pub(crate) fn kind_number(kind: PatchKind) -> u8 {
 
 /// Decodes an effect from the queue's bytes.
 pub fn decode(bytes: &[u8]) -> Result<Effect, Malformed> {
-    let mut reader = Reader::new(bytes, WHAT);
+    let mut reader = BinaryReader::new(bytes, WHAT);
     let schema_version = head(&mut reader)?;
     let count = reader.length()?;
     let mut rows = Vec::with_capacity(count);
@@ -65,7 +65,7 @@ pub fn decode(bytes: &[u8]) -> Result<Effect, Malformed> {
 }
 
 /// Reads the next patch.
-pub(crate) fn read_patch(reader: &mut Reader<'_>) -> Result<RowPatch, Malformed> {
+pub(crate) fn read_patch(reader: &mut BinaryReader<'_>) -> Result<RowPatch, Malformed> {
     let (row, kind, columns) = patch_head(reader)?;
     let mut patch = RowPatch { row, kind, columns: Vec::with_capacity(columns) };
     for _ in 0..columns {
@@ -93,7 +93,7 @@ pub struct PatchBytes<'a> {
 impl<'a> PatchBytes<'a> {
     /// Wraps the bytes of one patch; reads only up to the kind.
     pub fn of(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(bytes, WHAT);
+        let mut reader = BinaryReader::new(bytes, WHAT);
         let table = TableNumber(reader.small()?);
         reader.skip_value()?;
         let name = &bytes[..bytes.len() - reader.rest().len()];
@@ -102,12 +102,12 @@ impl<'a> PatchBytes<'a> {
 
     /// The row.
     pub fn row(&self) -> Result<RowKey, Malformed> {
-        Reader::new(self.name, WHAT).row()
+        BinaryReader::new(self.name, WHAT).row()
     }
 
     /// The patch.
     pub fn patch(&self) -> Result<RowPatch, Malformed> {
-        let mut reader = Reader::new(self.bytes, WHAT);
+        let mut reader = BinaryReader::new(self.bytes, WHAT);
         let patch = read_patch(&mut reader)?;
         reader.end()?;
         Ok(patch)
@@ -117,7 +117,7 @@ impl<'a> PatchBytes<'a> {
 /// Only the rows of an effect and the kinds of their patches: what the index needs when a file is
 /// opened.
 pub fn rows_of(bytes: &[u8]) -> Result<Vec<(RowKey, PatchKind)>, Malformed> {
-    let mut reader = Reader::new(bytes, WHAT);
+    let mut reader = BinaryReader::new(bytes, WHAT);
     head(&mut reader)?;
     let count = reader.length()?;
     let mut rows = Vec::with_capacity(count);
@@ -136,20 +136,20 @@ pub fn rows_of(bytes: &[u8]) -> Result<Vec<(RowKey, PatchKind)>, Malformed> {
     Ok(rows)
 }
 
-fn head(reader: &mut Reader<'_>) -> Result<i64, Malformed> {
+fn head(reader: &mut BinaryReader<'_>) -> Result<i64, Malformed> {
     if reader.byte()? != VERSION {
         return Err(Malformed("effect of an unknown version"));
     }
     reader.signed()
 }
 
-fn patch_head(reader: &mut Reader<'_>) -> Result<(RowKey, PatchKind, usize), Malformed> {
+fn patch_head(reader: &mut BinaryReader<'_>) -> Result<(RowKey, PatchKind, usize), Malformed> {
     let row = reader.row()?;
     let kind = kind(reader)?;
     Ok((row, kind, reader.length()?))
 }
 
-fn kind(reader: &mut Reader<'_>) -> Result<PatchKind, Malformed> {
+fn kind(reader: &mut BinaryReader<'_>) -> Result<PatchKind, Malformed> {
     match reader.byte()? {
         0 => Ok(PatchKind::Insert),
         1 => Ok(PatchKind::Update),

@@ -5,7 +5,7 @@ use crate::value::Value;
 
 /// The current state of a row on the server.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Image {
+pub struct ServerRow {
     /// Its table.
     pub table: TableNumber,
     /// Its key.

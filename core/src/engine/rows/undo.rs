@@ -3,7 +3,7 @@
 //! Pure. Every redo renews them; the effect stays as the user wrote it. They are stored only if
 //! they differ from the effect's old values.
 
-use crate::engine::rows::binary::{Malformed, Reader, Writer};
+use crate::engine::rows::binary::{BinaryReader, BinaryWriter, Malformed};
 use crate::engine::rows::patch::{Effect, PatchKind, RowKey, same};
 use crate::ids::ColumnId;
 use crate::value::Value;
@@ -77,7 +77,7 @@ impl Undo {
 
     /// Encodes it for the queue.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut out = Writer::new();
+        let mut out = BinaryWriter::new();
         out.byte(VERSION);
         out.length(self.rows.len());
         for UndoRow { row, before } in &self.rows {
@@ -99,7 +99,7 @@ impl Undo {
 
     /// Decodes the queue's bytes.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(bytes, "undo");
+        let mut reader = BinaryReader::new(bytes, "undo");
         if reader.byte()? != VERSION {
             return Err(Malformed("undo of an unknown version"));
         }

@@ -8,7 +8,7 @@ use rusqlite::Row;
 use super::{Staging, column, name, query, quoted, table};
 use crate::engine::Engine;
 use crate::engine::database::OURS;
-use crate::engine::rows::Image;
+use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::model::Table;
 use crate::error::Result;
@@ -48,7 +48,7 @@ impl Search {
     }
 
     /// The differing rows as staged. Edits of a removed table have no row there.
-    pub(crate) fn images(mut self, engine: &Engine) -> Result<Vec<Image>> {
+    pub(crate) fn images(mut self, engine: &Engine) -> Result<Vec<ServerRow>> {
         self.found.extend(engine.queue.rows());
         let is_there = |row: &RowKey| engine.schema.tables.contains_key(&row.table);
         let mut keys: Vec<RowKey> = self.found.into_iter().filter(is_there).collect();
@@ -132,7 +132,7 @@ fn slice_end(
 }
 
 /// The staged row of this key, as an image.
-fn staged(at: Staging<'_>, row: &RowKey) -> Result<Image> {
+fn staged(at: Staging<'_>, row: &RowKey) -> Result<ServerRow> {
     let table = table(at.schema, row.table)?;
     let others: Vec<ColumnId> = table
         .columns
@@ -157,7 +157,7 @@ fn staged(at: Staging<'_>, row: &RowKey) -> Result<Image> {
             .collect::<rusqlite::Result<Vec<_>>>()
     };
     let cells = query(at, &sql, [&row.key], read)?.pop();
-    Ok(Image { table: row.table, key: row.key.clone(), row: cells })
+    Ok(ServerRow { table: row.table, key: row.key.clone(), row: cells })
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use rusqlite::Connection;
 use super::{engine, queued, settle, table, text_of};
 use crate::engine::change::Origin;
 use crate::engine::database::fault;
-use crate::engine::{Engine, Transaction};
+use crate::engine::{Engine, EngineTransaction};
 use crate::error::{Error, Result};
 use crate::value::Value;
 
@@ -146,7 +146,7 @@ struct Coverage {
     by_rule: BTreeMap<String, u64>,
 }
 
-fn statement(tx: &mut Transaction<'_>, rng: &mut Rng, seen: &mut Coverage) -> Result<()> {
+fn statement(tx: &mut EngineTransaction<'_>, rng: &mut Rng, seen: &mut Coverage) -> Result<()> {
     let (clause, sql) = generate::statement(rng);
     seen.statements += 1;
     match tx.execute(&sql, &[]) {
@@ -168,7 +168,12 @@ fn statement(tx: &mut Transaction<'_>, rng: &mut Rng, seen: &mut Coverage) -> Re
     }
 }
 
-fn some(tx: &mut Transaction<'_>, rng: &mut Rng, seen: &mut Coverage, depth: u8) -> Result<()> {
+fn some(
+    tx: &mut EngineTransaction<'_>,
+    rng: &mut Rng,
+    seen: &mut Coverage,
+    depth: u8,
+) -> Result<()> {
     for _ in 0..rng.u8(1..5) {
         if depth < 3 && rng.u8(..5) == 0 {
             let give_up = rng.bool();

@@ -8,7 +8,7 @@ use super::{all, notes, open, queued};
 use crate::engine::Engine;
 use crate::engine::rebase::Batch;
 use crate::engine::reset::Keep;
-use crate::engine::rows::Image;
+use crate::engine::rows::ServerRow;
 use crate::error::Error;
 use crate::ids::MutationId;
 use crate::value::Value;
@@ -17,7 +17,7 @@ use crate::value::Value;
 fn arrive(engine: &mut Engine, key: &str, body: &str) {
     let table = engine.schema().named("notes").unwrap().clone();
     let body = (table.columns[table.column_named("body").unwrap()].id, Value::from(body));
-    let image = Image { table: table.number, key: key.into(), row: Some(vec![body]) };
+    let image = ServerRow { table: table.number, key: key.into(), row: Some(vec![body]) };
     let meta =
         vec![("cursor".to_owned(), Some("c1".to_owned())), ("subject".into(), Some("ana".into()))];
     engine.apply(Batch { images: vec![image], meta, ..Batch::default() }).unwrap();

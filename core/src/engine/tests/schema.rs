@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::{all, column, engine, mutations, open, queued, table};
 use crate::engine::Engine;
-use crate::engine::queue::mutation::{Mutation, ParkReason, State};
+use crate::engine::queue::mutation::{Mutation, MutationState, ParkReason};
 use crate::engine::rebase::{Batch, ServerVerdict};
 use crate::error::Error;
 use crate::host::TestHost;
@@ -354,7 +354,7 @@ fn sent_mutation_of_a_removed_column_awaits_its_verdict() {
         engine.apply(Batch { verdicts: vec![verdict], ..Batch::default() }).unwrap();
         assert_eq!(all(&mut engine, "SELECT body FROM notes"), ["'of the second'"]);
     }
-    assert_eq!(engine.pending().unwrap()[0].state, State::Parked, "{:?}", engine.pending());
+    assert_eq!(engine.pending().unwrap()[0].state, MutationState::Parked, "{:?}", engine.pending());
     engine.discard(id).unwrap();
     assert_eq!(queued(&engine), ["notes a insert body 'of the second'"]);
 }

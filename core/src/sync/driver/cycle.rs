@@ -6,24 +6,24 @@
 use std::time::Duration;
 
 use super::listen;
-use super::pass::{Ending, Known, Pass};
+use super::pass::{PassContext, PassFacts, PassResult};
 use super::schedule::{Halt, Schedule};
 use super::shared::{Network, Report, Waiter, random};
 use crate::config::Metered;
 use crate::error::{Error, Result};
-use crate::runtime::{Spawner, Task};
-use crate::sync::status::State;
+use crate::runtime::{SpawnedTask, Spawner};
+use crate::sync::status::SyncState;
 
 /// The running loop.
 #[derive(Debug)]
 pub(super) struct Cycle {
-    pass: Pass,
+    pass: PassContext,
     spawner: Spawner,
     schedule: Schedule,
     /// The event stream: its path and the task that reads it.
-    listener: Option<(String, Task)>,
+    listener: Option<(String, SpawnedTask)>,
     /// The status to restore after a suspension.
-    before: State,
+    before: SyncState,
     /// Whether only a hint caused this pass.
     hinted: bool,
 }
@@ -54,11 +54,11 @@ enum Course {
 }
 
 impl Cycle {
-    pub(super) fn new(pass: Pass, spawner: Spawner) -> Self {
+    pub(super) fn new(pass: PassContext, spawner: Spawner) -> Self {
         let config = &pass.config;
         let schedule =
             Schedule::new(config.sync_interval, config.push_debounce, config.max_retries);
-        Self { pass, spawner, schedule, listener: None, before: State::Idle, hinted: false }
+        Self { pass, spawner, schedule, listener: None, before: SyncState::Idle, hinted: false }
     }
 
     pub(super) async fn run(mut self) {
@@ -68,9 +68,9 @@ impl Cycle {
         }
         loop {
             match self.step() {
-                Step::Stop => return self.rest(State::Stopped, || Error::Shutdown),
+                Step::Stop => return self.rest(SyncState::Stopped, || Error::Shutdown),
                 Step::Suspend => {
-                    self.rest(State::Suspended, || Error::Suspended);
+                    self.rest(SyncState::Suspended, || Error::Suspended);
                     self.pass.shared.bell.notified().await;
                 }
                 Step::Wait(until) => self.wait(until).await,
@@ -90,7 +90,7 @@ impl Cycle {
             return Step::Suspend;
         }
         // Under the lock: a concurrent suspension must not read the old status as the new one.
-        if shared.board.now().state == State::Suspended {
+        if shared.board.now().state == SyncState::Suspended {
             shared.board.set(self.before.clone());
         }
         let held = self.policy(inbox.network);
@@ -100,11 +100,11 @@ impl Cycle {
         let is_explicit = inbox.wishes.explicit;
         if !is_explicit && !inbox.network.online {
             let why = "the device has no network".to_owned();
-            shared.board.set(State::Offline { retry_at: None, why });
+            shared.board.set(SyncState::Offline { retry_at: None, why });
             return Step::Wait(None);
         }
         if !is_explicit && held == Metered::Never {
-            shared.board.set(State::Metered);
+            shared.board.set(SyncState::Metered);
             return Step::Wait(None);
         }
         let due = self.schedule.due(&inbox.wishes);
@@ -123,7 +123,7 @@ impl Cycle {
     }
 
     /// Ends everything, with this status.
-    fn rest(&mut self, state: State, why: impl Fn() -> Error) {
+    fn rest(&mut self, state: SyncState, why: impl Fn() -> Error) {
         let waiting = std::mem::take(&mut self.pass.shared.lock().waiting);
         for waiter in waiting {
             // The waiter may be gone.
@@ -134,7 +134,7 @@ impl Cycle {
             return; // Nothing has run since; only a request arrived.
         }
         self.before = match before {
-            State::Connecting | State::Pushing | State::Applying(_) => State::Idle,
+            SyncState::Connecting | SyncState::Pushing | SyncState::Applying(_) => SyncState::Idle,
             settled => settled,
         };
         self.listener = None;
@@ -158,7 +158,7 @@ impl Cycle {
     }
 
     async fn run_one(&mut self, waiting: Vec<Waiter>, held: Metered) {
-        let mut known = Known::default();
+        let mut known = PassFacts::default();
         let outcome = tokio::select! {
             biased;
             error = self.interrupted() => Err(error),
@@ -168,8 +168,8 @@ impl Cycle {
         for waiter in waiting {
             // The waiter may be gone.
             let _ = waiter.send(match &outcome {
-                Ok(Ending::Finished(report)) => Ok(Report::from(*report)),
-                Ok(Ending::HeldBack) => {
+                Ok(PassResult::Finished(report)) => Ok(Report::from(*report)),
+                Ok(PassResult::HeldBack) => {
                     Err(Error::Offline("held back by the metered policy".into()))
                 }
                 Err(error) => Err(duplicate(error)),
@@ -194,9 +194,9 @@ impl Cycle {
     }
 
     /// Updates schedule and status after a pass.
-    fn settle(&mut self, outcome: &Result<Ending>, known: &Known) {
+    fn settle(&mut self, outcome: &Result<PassResult>, known: &PassFacts) {
         let now = self.pass.shared.now();
-        let moved = matches!(outcome, Ok(Ending::Finished(report)) if report.has_moved());
+        let moved = matches!(outcome, Ok(PassResult::Finished(report)) if report.has_moved());
         if moved {
             self.schedule.moved();
         } else if self.hinted {
@@ -204,21 +204,21 @@ impl Cycle {
         }
         let state = match outcome {
             // Later writes are pushed soon, unless nothing of this push succeeded.
-            Ok(Ending::Finished(report))
+            Ok(PassResult::Finished(report))
                 if report.still_pending > 0 && (!self.has_written() || known.pushed && !moved) =>
             {
                 // The server asked to retry some mutations; they must not wait for the interval.
                 let at = self.schedule.failed(now, random(&*self.pass.host), known.asked);
                 let why = format!("{} mutations wait to be sent again", report.still_pending);
-                State::WaitingUntil { at: self.wall(at), why }
+                SyncState::WaitingUntil { at: self.wall(at), why }
             }
-            Ok(Ending::Finished(_)) => {
+            Ok(PassResult::Finished(_)) => {
                 self.schedule.succeeded(now);
-                State::UpToDate { since: self.pass.host.now_micros() }
+                SyncState::UpToDate { since: self.pass.host.now_micros() }
             }
-            Ok(Ending::HeldBack) => {
+            Ok(PassResult::HeldBack) => {
                 self.schedule.succeeded(now);
-                State::Metered
+                SyncState::Metered
             }
             Err(error) => match self.failed(error, known, now) {
                 Some(state) => state,
@@ -231,33 +231,33 @@ impl Cycle {
         }
     }
 
-    fn failed(&mut self, error: &Error, known: &Known, now: Duration) -> Option<State> {
+    fn failed(&mut self, error: &Error, known: &PassFacts, now: Duration) -> Option<SyncState> {
         let why = error.to_string();
         Some(match course(error) {
             Course::Away => {
                 let at = self.schedule.failed(now, random(&*self.pass.host), None);
-                State::Offline { retry_at: Some(self.wall(at)), why }
+                SyncState::Offline { retry_at: Some(self.wall(at)), why }
             }
             Course::Unwell => {
                 let at = self.schedule.failed(now, random(&*self.pass.host), known.asked);
                 let at = self.wall(at);
                 if self.schedule.is_tired() {
-                    State::Failed { why, retry_at: at }
+                    SyncState::Failed { why, retry_at: at }
                 } else {
-                    State::WaitingUntil { at, why }
+                    SyncState::WaitingUntil { at, why }
                 }
             }
             Course::Halt(halt) => {
                 self.listener = None;
                 self.schedule.halt(now, halt);
                 match halt {
-                    Halt::Auth => State::NeedsAuth,
-                    Halt::Upgrade => State::UpgradeRequired { message: message_of(error) },
+                    Halt::Auth => SyncState::NeedsAuth,
+                    Halt::Upgrade => SyncState::UpgradeRequired { message: message_of(error) },
                 }
             }
             Course::Broken => {
                 let at = self.schedule.broke(now);
-                State::Failed { why, retry_at: self.wall(at) }
+                SyncState::Failed { why, retry_at: self.wall(at) }
             }
             Course::Gone => {
                 // The loop is usually about to be stopped; otherwise it retries.

@@ -20,15 +20,15 @@ use crate::writer::{Answer, Writer};
 /// inline.
 pub(crate) trait Exchange: Send + Sync + Debug + 'static {
     /// The stored state, without starting a pass.
-    fn look(&self) -> Answer<Told>;
+    fn look(&self) -> Answer<SessionState>;
     /// Starts a pass, signed by `who`. A request of the last pass counts as lost.
-    fn start(&self, who: Signer) -> Answer<Told>;
+    fn start(&self, who: Signer) -> Answer<SessionState>;
     /// The credentials now name another user, which ends the pass.
     fn signed_by(&self, who: Signer) -> Answer<()>;
     /// The next request, or the end.
     fn next(&self) -> Answer<Next>;
     /// Applies a response.
-    fn answered(&self, response: Response) -> Answer<Told>;
+    fn answered(&self, response: Response) -> Answer<SessionState>;
     /// The last request has no response.
     fn lost(&self) -> Answer<()>;
     /// The file is about to be closed: the next pass starts with the stored state.
@@ -37,7 +37,7 @@ pub(crate) trait Exchange: Send + Sync + Debug + 'static {
 
 /// The session's state after a step.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Told {
+pub(crate) struct SessionState {
     pub(crate) first_sync: FirstSync,
     pub(crate) progress: Progress,
     /// The server accepts compressed requests.
@@ -74,11 +74,11 @@ impl WriterExchange {
 }
 
 impl Exchange for WriterExchange {
-    fn look(&self) -> Answer<Told> {
+    fn look(&self) -> Answer<SessionState> {
         self.step(|session, engine| session_state(session, engine))
     }
 
-    fn start(&self, who: Signer) -> Answer<Told> {
+    fn start(&self, who: Signer) -> Answer<SessionState> {
         let (stale, config) = (Arc::clone(&self.stale), self.config.clone());
         self.step(move |session, engine| {
             if stale.swap(false, Ordering::AcqRel) {
@@ -98,7 +98,7 @@ impl Exchange for WriterExchange {
         self.step(Session::next)
     }
 
-    fn answered(&self, response: Response) -> Answer<Told> {
+    fn answered(&self, response: Response) -> Answer<SessionState> {
         self.step(move |session, engine| {
             session.answered(engine, response)?;
             session_state(session, engine)
@@ -114,12 +114,12 @@ impl Exchange for WriterExchange {
     }
 }
 
-pub(super) fn session_state(session: &Session, engine: &Engine) -> Result<Told> {
+pub(super) fn session_state(session: &Session, engine: &Engine) -> Result<SessionState> {
     let can = |name: &str| {
         session.welcome().is_some_and(|welcome| welcome.capabilities.iter().any(|one| one == name))
     };
     let client_id = engine.meta("client_id")?.filter(|_| can(capability::EVENTS));
-    Ok(Told {
+    Ok(SessionState {
         first_sync: FirstSync::read(engine.meta("first_sync")?.as_deref()),
         progress: session.progress(),
         gzip: can(capability::GZIP),

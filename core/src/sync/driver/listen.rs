@@ -6,14 +6,14 @@
 
 use rejoin_protocol::wire::event::Event;
 
-use super::pass::Pass;
+use super::pass::PassContext;
 use super::shared::random;
 use crate::error::{Error, Result};
 use crate::sync::backoff::Backoff;
 use crate::transport::{EventStream, HttpRequest, TransportError, events};
 
 /// Listens as long as the task exists. `path` is the stream's path.
-pub(super) async fn listen(pass: Pass, path: String) {
+pub(super) async fn listen(pass: PassContext, path: String) {
     let soon = Backoff { max_retries: u32::MAX, slow: pass.config.sync_interval };
     let slowly = Backoff { max_retries: 0, ..soon };
     let mut failures = 0;
@@ -38,7 +38,7 @@ pub(super) async fn listen(pass: Pass, path: String) {
 
 /// Opens a stream; `None` if refused: no such endpoint, or credentials that the next pass will find
 /// refused.
-async fn open(pass: &Pass, path: &str) -> Result<Option<EventStream>> {
+async fn open(pass: &PassContext, path: &str) -> Result<Option<EventStream>> {
     let mut header = pass.keyring.begin().await?;
     for is_second in [false, true] {
         let mut headers = vec![("accept".to_owned(), "text/event-stream".to_owned())];
@@ -67,7 +67,7 @@ async fn open(pass: &Pass, path: &str) -> Result<Option<EventStream>> {
 }
 
 /// Requests a pass at each event, until the stream ends.
-async fn follow(pass: &Pass, mut stream: EventStream) {
+async fn follow(pass: &PassContext, mut stream: EventStream) {
     while let Some(event) = stream.next().await {
         match event {
             // Changes between the last pull and now were not notified.

@@ -9,16 +9,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::exchange::{Exchange, Told};
+use super::exchange::{Exchange, SessionState};
 use super::shared::{DriverConfig, Shared};
 use crate::config::Metered;
-use crate::death::{self, Place};
+use crate::death::{self, Failpoint};
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::runtime::{Foreign, Spawner, Task};
+use crate::runtime::{Foreign, SpawnedTask, Spawner};
 use crate::sync::rows::answer;
 use crate::sync::session::{Next, PassReport, Phase, Request, Response};
-use crate::sync::status::{Rows, State};
+use crate::sync::status::{SyncState, SyncedRows};
 use crate::sync::subject::Signer;
 use crate::sync::token::{Header, Keyring};
 use crate::transport::{EventStream, HttpRequest, HttpResponse, Transport, TransportError};
@@ -31,7 +31,7 @@ const WHOLE_ANSWER: u32 = 6;
 
 /// The result of a pass without an error.
 #[derive(Debug)]
-pub(super) enum Ending {
+pub(super) enum PassResult {
     /// Everything was exchanged.
     Finished(PassReport),
     /// The metered policy prevented the rest.
@@ -40,9 +40,9 @@ pub(super) enum Ending {
 
 /// What is known after a pass, with or without an error.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct PassFacts {
     /// The last state of the session.
-    pub(super) session: Told,
+    pub(super) session: SessionState,
     /// `Retry-After` from the last response.
     pub(super) asked: Option<Duration>,
     /// Whether mutations were sent.
@@ -51,7 +51,7 @@ pub(super) struct Known {
 
 /// What a pass works with.
 #[derive(Debug, Clone)]
-pub(super) struct Pass {
+pub(super) struct PassContext {
     pub(super) shared: Arc<Shared>,
     pub(super) exchange: Arc<dyn Exchange>,
     pub(super) transport: Arc<dyn Transport>,
@@ -61,26 +61,26 @@ pub(super) struct Pass {
     pub(super) spawner: Spawner,
 }
 
-impl Pass {
+impl PassContext {
     /// Runs the pass. Updates `known` on the way, also if the pass fails.
-    pub(super) async fn run(&self, held: Metered, known: &mut Known) -> Result<Ending> {
+    pub(super) async fn run(&self, held: Metered, known: &mut PassFacts) -> Result<PassResult> {
         // Before the first request: a request that cannot be signed must not count as sent.
         let mut header = self.keyring.begin().await?;
         let signer = self.keyring.signer(header.as_ref()).await?;
-        self.shared.board.set(State::Connecting);
+        self.shared.board.set(SyncState::Connecting);
         known.session = self.exchange.start(signer.clone()).await?;
         let mut since = None;
         loop {
             self.shared.board.set_first_sync(known.session.first_sync);
             let request = match self.exchange.next().await? {
-                Next::Finished(report) => return Ok(Ending::Finished(report)),
+                Next::Finished(report) => return Ok(PassResult::Finished(report)),
                 Next::Again => continue,
                 Next::Send(request) => request,
             };
             let phase = request.phase;
             if held == Metered::PushOnly && matches!(phase, Phase::Pulling | Phase::Snapshot) {
                 self.exchange.lost().await?;
-                return Ok(Ending::HeldBack);
+                return Ok(PassResult::HeldBack);
             }
             self.show(phase, &known.session, &mut since);
             known.pushed |= phase == Phase::Pushing;
@@ -92,7 +92,7 @@ impl Pass {
                     return Err(error);
                 }
             };
-            death::pass(Place::AnswerRead);
+            death::pass(Failpoint::AnswerRead);
             known.asked = answer.retry_after();
             let (status, retry_after, body) = (answer.status, known.asked, answer.body);
             known.session = self.exchange.answered(Response { status, retry_after, body }).await?;
@@ -101,10 +101,10 @@ impl Pass {
         }
     }
 
-    fn show(&self, phase: Phase, session: &Told, since: &mut Option<Duration>) {
+    fn show(&self, phase: Phase, session: &SessionState, since: &mut Option<Duration>) {
         self.shared.board.set(match phase {
-            Phase::Idle | Phase::Registering | Phase::FetchingSchema => State::Connecting,
-            Phase::Pushing => State::Pushing,
+            Phase::Idle | Phase::Registering | Phase::FetchingSchema => SyncState::Connecting,
+            Phase::Pushing => SyncState::Pushing,
             Phase::Pulling | Phase::Snapshot => {
                 // The session may still be in the previous phase.
                 let is_same = session.progress.phase == phase;
@@ -118,7 +118,7 @@ impl Pass {
                 let millis = now.saturating_sub(since).as_millis().max(1);
                 let millis = u64::try_from(millis).unwrap_or(u64::MAX);
                 let rows_per_second = done.saturating_mul(1000) / millis;
-                State::Applying(Rows { done, total, rows_per_second })
+                SyncState::Applying(SyncedRows { done, total, rows_per_second })
             }
         });
     }
@@ -217,9 +217,9 @@ impl Pass {
     }
 }
 
-impl Pass {
+impl PassContext {
     /// Runs the request in a task of the transport, which may block its thread.
-    fn carried(&self, request: HttpRequest) -> Task<Result<HttpResponse, TransportError>> {
+    fn carried(&self, request: HttpRequest) -> SpawnedTask<Result<HttpResponse, TransportError>> {
         let (transport, call) = (Arc::clone(&self.transport), self.shared.calls.begin());
         self.spawner.spawn_foreign(Foreign::Transport, async move {
             let _call = call;
@@ -227,8 +227,11 @@ impl Pass {
         })
     }
 
-    /// [`Pass::carried`] for the event stream.
-    pub(super) fn opened(&self, request: HttpRequest) -> Task<Result<EventStream, TransportError>> {
+    /// [`PassContext::carried`] for the event stream.
+    pub(super) fn opened(
+        &self,
+        request: HttpRequest,
+    ) -> SpawnedTask<Result<EventStream, TransportError>> {
         let transport = Arc::clone(&self.transport);
         self.spawner
             .spawn_foreign(Foreign::Transport, async move { transport.events(request).await })

@@ -11,7 +11,7 @@ use crate::sync::backoff::{Backoff, LONGEST_ASKED};
 
 /// Requests for a pass since the last one began.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Wishes {
+pub(crate) struct PassRequests {
     /// The app requested a sync.
     pub(crate) explicit: bool,
     /// Waiting is pointless: network back, foreground, resumed, new credentials.
@@ -76,7 +76,7 @@ impl Schedule {
     }
 
     /// When the next pass starts; now if in the past.
-    pub(crate) fn due(&self, wishes: &Wishes) -> Duration {
+    pub(crate) fn due(&self, wishes: &PassRequests) -> Duration {
         if wishes.explicit {
             return Duration::ZERO;
         }
@@ -171,7 +171,7 @@ impl Schedule {
 mod tests {
     use std::time::Duration;
 
-    use super::{Halt, Schedule, Wishes};
+    use super::{Halt, PassRequests, Schedule};
 
     const fn seconds(count: u64) -> Duration {
         Duration::from_secs(count)
@@ -183,11 +183,11 @@ mod tests {
 
     #[test]
     fn trigger_is_due_at_its_time_in_each_situation() {
-        let none = Wishes::default();
-        let explicit = Wishes { explicit: true, ..none };
-        let eager = Wishes { eager: true, ..none };
-        let woken = Wishes { woken: true, ..none };
-        let wrote = Wishes { wrote: Some(seconds(101)), ..none };
+        let none = PassRequests::default();
+        let explicit = PassRequests { explicit: true, ..none };
+        let eager = PassRequests { eager: true, ..none };
+        let woken = PassRequests { woken: true, ..none };
+        let wrote = PassRequests { wrote: Some(seconds(101)), ..none };
         let at = seconds(100);
         let mut well = schedule();
         well.succeeded(at);
@@ -255,7 +255,7 @@ mod tests {
                     }
                 }
             }
-            let due = schedule.due(&Wishes::default());
+            let due = schedule.due(&PassRequests::default());
             assert!(due <= now + longest, "{code}: {due:?} after {now:?}");
         }
     }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::Instant;
 
-use super::schedule::Wishes;
+use super::schedule::PassRequests;
 use crate::config::{Config, Metered};
 use crate::error::Result;
 use crate::host::Host;
 use crate::slow::Calls;
 use crate::sync::session::PassReport;
-use crate::sync::status::Board;
+use crate::sync::status::StatusBoard;
 
 /// Timing of the driver; [`crate::Config`] has the defaults and limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl From<PassReport> for Report {
 pub(crate) struct Shared {
     pub(super) inbox: Mutex<Inbox>,
     pub(super) bell: Notify,
-    pub(super) board: Board,
+    pub(super) board: StatusBoard,
     /// The number of applied responses.
     pub(super) answers: watch::Sender<u64>,
     pub(super) started: Instant,
@@ -77,7 +77,7 @@ pub(crate) struct Shared {
 /// Requests to the loop.
 #[derive(Debug)]
 pub(super) struct Inbox {
-    pub(super) wishes: Wishes,
+    pub(super) wishes: PassRequests,
     pub(super) network: Network,
     pub(super) suspended: bool,
     pub(super) stopped: bool,
@@ -90,7 +90,7 @@ impl Shared {
     pub(super) fn new(host: Arc<dyn Host>) -> Self {
         let network = Network { online: true, metered: false };
         let inbox = Inbox {
-            wishes: Wishes::default(),
+            wishes: PassRequests::default(),
             network,
             suspended: false,
             stopped: false,
@@ -99,7 +99,7 @@ impl Shared {
         Self {
             inbox: Mutex::new(inbox),
             bell: Notify::new(),
-            board: Board::new(host),
+            board: StatusBoard::new(host),
             answers: watch::Sender::new(0),
             started: Instant::now(),
             calls: Calls::default(),

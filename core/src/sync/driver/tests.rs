@@ -23,7 +23,7 @@ use super::{Driver, DriverConfig, Network};
 use crate::config::{Config, Metered};
 use crate::host::{Host, TestHost};
 use crate::runtime::Spawner;
-use crate::sync::status::State;
+use crate::sync::status::SyncState;
 use crate::sync::token::Credentials;
 use crate::transport::{Fault, HttpRequest, HttpResponse, MemoryTransport};
 use peer::Peer;
@@ -104,7 +104,7 @@ fn events() -> Peer {
 
 impl Rig {
     fn new() -> Self {
-        Self::with(config(), Credentials::Nobody, Peer::default())
+        Self::with(config(), Credentials::Absent, Peer::default())
     }
 
     fn with(config: DriverConfig, credentials: Credentials, peer: Peer) -> Self {
@@ -194,7 +194,7 @@ impl Rig {
         self.inside().lost
     }
 
-    fn state(&self) -> State {
+    fn state(&self) -> SyncState {
         self.driver.status().borrow().state.clone()
     }
 

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::Driver;
 use crate::engine::Engine;
-use crate::engine::queue::mutation::{Mutation, State};
+use crate::engine::queue::mutation::{Mutation, MutationState};
 use crate::error::{Error, Result};
 use crate::ids::MutationId;
 use crate::writer::{Answer, Writer};
@@ -60,7 +60,7 @@ async fn wait(
 /// The verdict, if there is one.
 fn look(engine: &Engine, id: MutationId) -> Result<Option<Verdict>> {
     match engine.mutation(id)? {
-        Some(mutation) if mutation.state == State::Parked => {
+        Some(mutation) if mutation.state == MutationState::Parked => {
             Ok(Some(Verdict::Parked(Box::new(mutation))))
         }
         Some(_) => Ok(None),

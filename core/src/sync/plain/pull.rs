@@ -11,11 +11,11 @@ use serde_json::to_vec;
 use super::push;
 use crate::engine::Engine;
 use crate::engine::rebase::{Applied, Batch};
-use crate::engine::rows::Image;
+use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::model::{Schema, Table};
 use crate::error::{Error, Result};
-use crate::sync::rows::fact::{self, Due, Fact};
+use crate::sync::rows::fact::{self, Fact, RefetchReason};
 use crate::sync::rows::pull::leads_on;
 use crate::sync::rows::{cell, register};
 use crate::value::Value;
@@ -27,12 +27,12 @@ const AWAY: i64 = 6 * 24 * 3600 * 1_000_000;
 /// The time of the last pull is stored at this interval; an empty pull writes nothing else.
 const NOTED: i64 = 3600 * 1_000_000;
 
-/// The position of [`From::AtTheBeginning`]: at position 0 the server does not check its log.
+/// The position of [`PullStart::AtTheBeginning`]: at position 0 the server does not check its log.
 const FIRST: i64 = 1;
 
 /// The start of a pull.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum From {
+pub(crate) enum PullStart {
     /// After this position.
     Checkpoint(i64),
     /// Only checks whether the log still reaches back to its beginning; the response is not
@@ -42,7 +42,7 @@ pub(crate) enum From {
 
 /// The parameters of a pull.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Asked {
+pub(crate) struct PullParameters {
     pub(crate) checkpoint: i64,
     /// The buckets that were sent as stored.
     buckets: Option<Vec<String>>,
@@ -50,7 +50,7 @@ pub(crate) struct Asked {
 
 /// How to use a response.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Use {
+pub(crate) enum ResponseUse {
     /// Apply it.
     Rows,
     /// Fetch all rows again.
@@ -81,11 +81,15 @@ pub(crate) fn noted(engine: &Engine) -> Result<Option<Fact>> {
 }
 
 /// The body of a pull request.
-pub(crate) fn request(engine: &mut Engine, from: From, page: u32) -> Result<(Vec<u8>, Asked)> {
+pub(crate) fn request(
+    engine: &mut Engine,
+    from: PullStart,
+    page: u32,
+) -> Result<(Vec<u8>, PullParameters)> {
     let client_id = register::client_id(engine)?;
     let (checkpoint, limit, buckets) = match from {
-        From::Checkpoint(checkpoint) => (checkpoint, page, Some(known_buckets(engine)?)),
-        From::AtTheBeginning => (FIRST, 1, None),
+        PullStart::Checkpoint(checkpoint) => (checkpoint, page, Some(known_buckets(engine)?)),
+        PullStart::AtTheBeginning => (FIRST, 1, None),
     };
     let Some(manifest) = engine.schema.manifest.as_ref() else {
         return Err(Error::Internal("a pull without a schema".to_owned()));
@@ -101,7 +105,7 @@ pub(crate) fn request(engine: &mut Engine, from: From, page: u32) -> Result<(Vec
         rejoin: None,
     };
     let body = to_vec(&request).map_err(|error| Error::Internal(error.to_string()))?;
-    Ok((body, Asked { checkpoint, buckets }))
+    Ok((body, PullParameters { checkpoint, buckets }))
 }
 
 /// The buckets to send. A server compares them only if there are any; the bucket of all users is
@@ -115,12 +119,16 @@ fn known_buckets(engine: &Engine) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// `Protocol` for invalid positions, and for a page without progress.
-pub(crate) fn examine(engine: &Engine, request: &Asked, answer: &PullResponse) -> Result<Use> {
+pub(crate) fn examine(
+    engine: &Engine,
+    request: &PullParameters,
+    answer: &PullResponse,
+) -> Result<ResponseUse> {
     if answer.snapshot_required {
-        return Ok(Use::Rebuild);
+        return Ok(ResponseUse::Rebuild);
     }
     if answer.checkpoint < request.checkpoint {
-        return Ok(Use::Rebuild); // A restored server: its log is shorter than before.
+        return Ok(ResponseUse::Rebuild); // A restored server: its log is shorter than before.
     }
     let (before, after) = (request.checkpoint.to_string(), answer.checkpoint.to_string());
     leads_on(answer.has_more, &before, &after)?;
@@ -130,13 +138,13 @@ pub(crate) fn examine(engine: &Engine, request: &Asked, answer: &PullResponse) -
         .as_ref()
         .is_some_and(|moved| !moved.added.is_empty() || !moved.removed.is_empty());
     let stored = engine.meta(fact::BUCKETS)?.is_some();
-    Ok(if moved && stored { Use::Rebuild } else { Use::Rows })
+    Ok(if moved && stored { ResponseUse::Rebuild } else { ResponseUse::Rows })
 }
 
 /// The buckets of this response, if they differ from the stored ones.
 pub(crate) fn buckets(
     engine: &Engine,
-    request: &Asked,
+    request: &PullParameters,
     answer: &PullResponse,
 ) -> Result<Option<Fact>> {
     let Some(named) = &request.buckets else { return Ok(None) };
@@ -151,7 +159,10 @@ pub(crate) fn buckets(
 }
 
 /// The rows of a response: current rows, and rows that the log lists as deleted.
-pub(crate) fn rows(engine: &Engine, answer: &PullResponse) -> Result<(Vec<Image>, Vec<RowKey>)> {
+pub(crate) fn rows(
+    engine: &Engine,
+    answer: &PullResponse,
+) -> Result<(Vec<ServerRow>, Vec<RowKey>)> {
     let schema = &engine.schema;
     let mut images = Vec::with_capacity(answer.changes.len());
     for record in &answer.changes {
@@ -170,7 +181,7 @@ pub(crate) fn rows(engine: &Engine, answer: &PullResponse) -> Result<(Vec<Image>
 }
 
 /// The current row on the server; a soft-deleted row is absent.
-pub(crate) fn image(schema: &Schema, record: &Record) -> Result<Image> {
+pub(crate) fn image(schema: &Schema, record: &Record) -> Result<ServerRow> {
     if time::parse(&record.updated_at).is_none() {
         return Err(Error::Protocol(format!(
             "row {} of {} with the time {:?}",
@@ -200,7 +211,7 @@ pub(crate) fn image(schema: &Schema, record: &Record) -> Result<Image> {
 }
 
 /// In a column without SQL NULL, null means JSON null.
-fn nulls_of_json(schema: &Schema, table: &Table, image: &mut Image) {
+fn nulls_of_json(schema: &Schema, table: &Table, image: &mut ServerRow) {
     let manifest = schema.manifest.iter().flat_map(|manifest| &manifest.tables);
     let mut stored = manifest.filter(|stored| stored.table_name == table.name);
     let Some(stored) = stored.next() else { return };
@@ -223,7 +234,7 @@ fn row(schema: &Schema, name: &RowName) -> Result<RowKey> {
 /// Writes a page to the base, with its position in the same transaction.
 pub(crate) fn apply(
     engine: &mut Engine,
-    request: &Asked,
+    request: &PullParameters,
     answer: &PullResponse,
 ) -> Result<Applied> {
     let (images, history) = rows(engine, answer)?;
@@ -248,8 +259,12 @@ pub(crate) fn apply(
 }
 
 /// All rows must be fetched again; pending mutations are kept. Stores the current buckets.
-pub(crate) fn rebuild(engine: &mut Engine, request: &Asked, answer: &PullResponse) -> Result<()> {
-    let mut facts = fact::snapshot_due(Due::Retention);
+pub(crate) fn rebuild(
+    engine: &mut Engine,
+    request: &PullParameters,
+    answer: &PullResponse,
+) -> Result<()> {
+    let mut facts = fact::snapshot_due(RefetchReason::Retention);
     if !answer.snapshot_required {
         facts.extend(buckets(engine, request, answer)?);
     }

@@ -33,7 +33,7 @@ const CONFLICTS: u32 = 3;
 
 /// The content of a running push.
 #[derive(Debug)]
-pub(crate) struct Sent {
+pub(crate) struct PushContent {
     number: i64,
     places: Vec<i64>,
     /// Records that no earlier request contained.
@@ -42,7 +42,7 @@ pub(crate) struct Sent {
 
 /// State of the push during a pass.
 #[derive(Debug, Default)]
-pub(crate) struct Course {
+pub(crate) struct PushState {
     /// The server now supports Rejoin: frozen records are still sent, and none is frozen.
     pub(crate) closing: bool,
     /// The first records that include a failing one, by number.
@@ -62,7 +62,7 @@ pub(crate) struct Course {
     accepted: Applied,
 }
 
-impl Course {
+impl PushState {
     /// Takes what was accepted without a request since the last call.
     pub(crate) fn take_accepted(&mut self) -> Applied {
         std::mem::take(&mut self.accepted)
@@ -84,13 +84,13 @@ enum Want {
 
 /// The next step of the push.
 #[derive(Debug)]
-pub(crate) enum Step {
+pub(crate) enum PlainPushStep {
     /// Send this request, which is committed as sent.
     Send {
         /// The body of the request.
         body: Vec<u8>,
         /// Its content.
-        sent: Sent,
+        sent: PushContent,
     },
     /// Pull everything first, to check for our own row; then call `drained`.
     Drain,
@@ -105,11 +105,11 @@ pub(crate) fn next(
     engine: &mut Engine,
     number: i64,
     limits: Limits,
-    course: &mut Course,
-) -> Result<Step> {
+    course: &mut PushState,
+) -> Result<PlainPushStep> {
     match course.want {
-        Some((Want::Probe, _)) => return Ok(Step::Probe),
-        Some((Want::Drain, _)) => return Ok(Step::Drain),
+        Some((Want::Probe, _)) => return Ok(PlainPushStep::Probe),
+        Some((Want::Drain, _)) => return Ok(PlainPushStep::Drain),
         None => {}
     }
     if mutant::on(Mutant::RecordThawed) {
@@ -120,7 +120,7 @@ pub(crate) fn next(
     let ready = ready(engine, course);
     if ready.is_empty() {
         return if course.closing {
-            Ok(Step::Nothing)
+            Ok(PlainPushStep::Nothing)
         } else {
             fresh(engine, number, most, limits, course)
         };
@@ -136,16 +136,16 @@ pub(crate) fn next(
     let again = places.iter().filter_map(|place| engine.queue.records().get(*place));
     let again: HashSet<Seq> = again.flat_map(Record::live).collect();
     engine.counters().sent_again(again.len());
-    Ok(Step::Send { body, sent: Sent { number, places, fresh: Vec::new() } })
+    Ok(PlainPushStep::Send { body, sent: PushContent { number, places, fresh: Vec::new() } })
 }
 
 /// Frozen records that can be sent: none that depends on a waiting row.
-fn ready(engine: &Engine, course: &Course) -> Vec<Record> {
+fn ready(engine: &Engine, course: &PushState) -> Vec<Record> {
     let records = engine.queue.records().iter();
     if course.aside.is_empty() {
         return records.cloned().collect();
     }
-    let mut all = coalesce::Standing::new(&engine.schema);
+    let mut all = coalesce::FrozenRecords::new(&engine.schema);
     let mut ready = Vec::new();
     for record in records {
         if all.can_go(record, course.aside.contains(&record.row)) {
@@ -161,8 +161,8 @@ fn fresh(
     number: i64,
     most: usize,
     limits: Limits,
-    course: &mut Course,
-) -> Result<Step> {
+    course: &mut PushState,
+) -> Result<PlainPushStep> {
     course.failing = None;
     // Frozen rows wait for the next pass here.
     let frozen = engine.queue.records().iter().map(|record| &record.row);
@@ -178,14 +178,14 @@ fn fresh(
     }
     let (changes, places) = fitting(engine, records.iter().cloned(), limits.body)?;
     if places.is_empty() {
-        return Ok(Step::Nothing);
+        return Ok(PlainPushStep::Nothing);
     }
     records.truncate(places.len());
     engine.freeze_records(&records, number)?;
     let body = body::request(engine, changes)?;
     let fresh = records.iter().filter(|record| !record.doubtful).map(|record| record.place);
     let fresh = fresh.collect();
-    Ok(Step::Send { body, sent: Sent { number, places, fresh } })
+    Ok(PlainPushStep::Send { body, sent: PushContent { number, places, fresh } })
 }
 
 /// The first records that fit into one body; at least one.
@@ -216,9 +216,9 @@ pub(crate) fn frozen(engine: &Engine) -> bool {
 /// Applies a 200 response.
 pub(crate) fn answered(
     engine: &mut Engine,
-    sent: &Sent,
+    sent: &PushContent,
     answer: PushResponse,
-    course: &mut Course,
+    course: &mut PushState,
 ) -> Result<Applied> {
     let records = engine.queue.records();
     let requested: Vec<Record> =
@@ -252,7 +252,7 @@ pub(crate) fn answered(
 }
 
 /// Lets rows wait that would conflict repeatedly, and keeps edits apart that are sent one by one.
-fn note(course: &mut Course, record: &Record, ending: RecordEnding) {
+fn note(course: &mut PushState, record: &Record, ending: RecordEnding) {
     match ending {
         RecordEnding::Again => drop(course.aside.insert(record.row.clone())),
         RecordEnding::Conflict => {
@@ -270,9 +270,9 @@ fn note(course: &mut Course, record: &Record, ending: RecordEnding) {
 /// Handles a 500, which is uncertain and counts, or a 400: the server cannot read the request.
 pub(crate) fn failed(
     engine: &mut Engine,
-    sent: &Sent,
+    sent: &PushContent,
     status: u16,
-    course: &mut Course,
+    course: &mut PushState,
 ) -> Result<()> {
     engine.mark_uncertain(sent.number)?;
     match sent.places.as_slice() {
@@ -292,9 +292,9 @@ pub(crate) fn failed(
 /// nothing; otherwise a proxy does, which decides nothing: v0.1.2 has no 413.
 pub(crate) fn too_large(
     engine: &mut Engine,
-    sent: &Sent,
+    sent: &PushContent,
     unread: bool,
-    course: &mut Course,
+    course: &mut PushState,
 ) -> Result<Applied> {
     match sent.places.as_slice() {
         [] => Ok(Applied::default()),
@@ -321,18 +321,18 @@ pub(crate) fn too_large(
 }
 
 /// The request was refused before any record was evaluated (401, 409, 426, 429).
-pub(crate) fn unseen(engine: &mut Engine, sent: &Sent) -> Result<()> {
+pub(crate) fn unseen(engine: &mut Engine, sent: &PushContent) -> Result<()> {
     engine.thaw(&sent.fresh)?;
     engine.mark_uncertain(sent.number)
 }
 
 /// No usable response: the sent records are uncertain.
-pub(crate) fn lost(engine: &mut Engine, sent: &Sent) -> Result<()> {
+pub(crate) fn lost(engine: &mut Engine, sent: &PushContent) -> Result<()> {
     engine.mark_uncertain(sent.number)
 }
 
 /// Everything is pulled: parks the record that the server fails on, with its dependents.
-pub(crate) fn drained(engine: &mut Engine, course: &mut Course) -> Result<Applied> {
+pub(crate) fn drained(engine: &mut Engine, course: &mut PushState) -> Result<Applied> {
     let Some((Want::Drain, place)) = course.want.take() else { return Ok(Applied::default()) };
     course.failing = None;
     let detail = json!({
@@ -349,7 +349,7 @@ pub(crate) fn drained(engine: &mut Engine, course: &mut Course) -> Result<Applie
 
 /// The first of the separated edits takes the queue position of their common record, because frozen
 /// records after it may depend on the row.
-fn freeze_first(engine: &mut Engine, row: &RowKey, place: i64, course: &Course) -> Result<()> {
+fn freeze_first(engine: &mut Engine, row: &RowKey, place: i64, course: &PushState) -> Result<()> {
     /// The number of no request.
     const UNSENT: i64 = 0;
     let drafts = engine.queue_view().drafts(usize::MAX, &course.aside, &course.apart)?;
@@ -362,7 +362,7 @@ fn freeze_first(engine: &mut Engine, row: &RowKey, place: i64, course: &Course) 
 }
 
 /// A pull was answered: the server works, so that its 500 counts.
-pub(crate) fn probed(engine: &mut Engine, course: &mut Course) -> Result<()> {
+pub(crate) fn probed(engine: &mut Engine, course: &mut PushState) -> Result<()> {
     let Some((Want::Probe, place)) = course.want.take() else { return Ok(()) };
     match engine.count_try(place)? {
         Some(tries) if tries >= answer::TRIES => course.want = Some((Want::Drain, place)),
@@ -375,7 +375,7 @@ pub(crate) fn probed(engine: &mut Engine, course: &mut Course) -> Result<()> {
 /// Parks the content of a record, or the edit that causes the failure.
 fn park(
     engine: &mut Engine,
-    course: &mut Course,
+    course: &mut PushState,
     place: i64,
     reason: ParkReason,
     detail: String,

@@ -8,7 +8,7 @@ use super::{pull, push};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::sync::request::SessionConfig;
-use crate::sync::rows::fact::{self, Due, Fact, Snapshot};
+use crate::sync::rows::fact::{self, Fact, RefetchReason, SnapshotProgress};
 use crate::sync::rows::register;
 use crate::sync::subject::{self, Signer};
 
@@ -36,11 +36,11 @@ pub(crate) fn accept(
     facts.extend(register::token(engine, who)?);
     if is_known(engine)? {
         let position = pull::checkpoint(engine)?;
-        let under_way = Snapshot::load(engine)?.is_some() || fact::due(engine)?.is_some();
+        let under_way = SnapshotProgress::load(engine)?.is_some() || fact::due(engine)?.is_some();
         // The server stores our position: if it reports a lower one, it was restored or forgot this
         // device.
         if position.is_some_and(|position| position > answer.checkpoint) && !under_way {
-            facts.extend(fact::snapshot_due(Due::Retention));
+            facts.extend(fact::snapshot_due(RefetchReason::Retention));
         }
     } else {
         facts.push(fact::fact(fact::PEER, fact::PLAIN));
@@ -66,7 +66,7 @@ pub(crate) fn forget(engine: &Engine) -> Result<Vec<Fact>> {
 /// Cursors are specific to the server kind: the rows are fetched again, pending mutations are kept.
 fn reset_position(engine: &Engine) -> Result<Vec<Fact>> {
     Ok(match engine.meta(fact::FIRST_SYNC)? {
-        Some(_) => fact::snapshot_due(Due::Epoch),
+        Some(_) => fact::snapshot_due(RefetchReason::Epoch),
         None => vec![fact::forget(fact::SNAPSHOT)],
     })
 }

@@ -13,21 +13,21 @@ use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::engine::database::{OURS, fault};
 use crate::engine::rebase::{Applied, Batch};
-use crate::engine::rows::Image;
+use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::sql::quoted;
 use crate::engine::schema::store::filled;
 use crate::engine::staging::{self, Staging};
 use crate::error::{Error, Result};
-use crate::sync::rows::fact::{self, Due, Fact, Mode, Snapshot};
+use crate::sync::rows::fact::{self, Fact, RefetchReason, SnapshotMode, SnapshotProgress};
 use crate::sync::rows::{register, snapshot as rows};
 
 /// The running snapshot; starts one if needed.
-pub(crate) fn present(engine: &mut Engine) -> Result<Option<Snapshot>> {
-    if let Some(snapshot) = Snapshot::load(engine)? {
-        let unpaged = snapshot.mode == Mode::Straight && snapshot.pull_cursor.is_none();
+pub(crate) fn present(engine: &mut Engine) -> Result<Option<SnapshotProgress>> {
+    if let Some(snapshot) = SnapshotProgress::load(engine)? {
+        let unpaged = snapshot.mode == SnapshotMode::Straight && snapshot.pull_cursor.is_none();
         if unpaged && !base_is_empty(engine)? {
-            return rows::begin(engine, Mode::Staged, snapshot.why).map(Some);
+            return rows::begin(engine, SnapshotMode::Staged, snapshot.why).map(Some);
         }
         return Ok(Some(snapshot));
     }
@@ -36,8 +36,8 @@ pub(crate) fn present(engine: &mut Engine) -> Result<Option<Snapshot>> {
         return Ok(None);
     }
     let first = engine.meta(fact::FIRST_SYNC)?.is_none();
-    let straight = first && why != Some(Due::Schema) && base_is_empty(engine)?;
-    let mode = if straight { Mode::Straight } else { Mode::Staged };
+    let straight = first && why != Some(RefetchReason::Schema) && base_is_empty(engine)?;
+    let mode = if straight { SnapshotMode::Straight } else { SnapshotMode::Staged };
     rows::begin(engine, mode, why).map(Some)
 }
 
@@ -67,7 +67,11 @@ fn base_is_empty(engine: &Engine) -> Result<bool> {
 }
 
 /// Requests the next page.
-pub(crate) fn request(engine: &mut Engine, snapshot: &Snapshot, page: u32) -> Result<Vec<u8>> {
+pub(crate) fn request(
+    engine: &mut Engine,
+    snapshot: &SnapshotProgress,
+    page: u32,
+) -> Result<Vec<u8>> {
     let client_id = register::client_id(engine)?;
     let Some(manifest) = engine.schema.manifest.as_ref() else {
         return Err(Error::Internal("a snapshot without a schema".to_owned()));
@@ -88,9 +92,9 @@ pub(crate) fn request(engine: &mut Engine, snapshot: &Snapshot, page: u32) -> Re
 /// # Errors `Protocol` for an invalid page, or pages without an end: nothing was written.
 pub(crate) fn page(
     engine: &mut Engine,
-    mut snapshot: Snapshot,
+    mut snapshot: SnapshotProgress,
     answer: &SnapshotResponse,
-) -> Result<(Snapshot, Applied)> {
+) -> Result<(SnapshotProgress, Applied)> {
     let images = images(engine, answer)?;
     went_on(engine, &mut snapshot, answer, &images)?;
     let mut facts: Vec<Fact> = Vec::new();
@@ -105,12 +109,14 @@ pub(crate) fn page(
     snapshot.paged = !answer.has_more;
     snapshot.cursor = answer.cursor.clone().filter(|_| answer.has_more);
     match snapshot.mode {
-        Mode::Straight => straight(engine, snapshot, images, facts),
-        Mode::Staged => Ok((staged(engine, snapshot, &images, facts, first)?, Applied::default())),
+        SnapshotMode::Straight => straight(engine, snapshot, images, facts),
+        SnapshotMode::Staged => {
+            Ok((staged(engine, snapshot, &images, facts, first)?, Applied::default()))
+        }
     }
 }
 
-fn images(engine: &Engine, answer: &SnapshotResponse) -> Result<Vec<Image>> {
+fn images(engine: &Engine, answer: &SnapshotResponse) -> Result<Vec<ServerRow>> {
     if answer.checkpoint < 0 {
         return Err(Error::Protocol(format!("a snapshot as of position {}", answer.checkpoint)));
     }
@@ -121,9 +127,9 @@ fn images(engine: &Engine, answer: &SnapshotResponse) -> Result<Vec<Image>> {
 /// Whether the page makes progress: a server may repeat a cursor, cycle, or never end.
 fn went_on(
     engine: &mut Engine,
-    snapshot: &mut Snapshot,
+    snapshot: &mut SnapshotProgress,
     answer: &SnapshotResponse,
-    images: &[Image],
+    images: &[ServerRow],
 ) -> Result<()> {
     if !answer.has_more {
         return Ok(());
@@ -147,7 +153,7 @@ fn went_on(
 }
 
 /// Whether a row of the page is new.
-fn brings_news(engine: &Engine, mode: Mode, images: &[Image]) -> Result<bool> {
+fn brings_news(engine: &Engine, mode: SnapshotMode, images: &[ServerRow]) -> Result<bool> {
     for image in images {
         let row = RowKey { table: image.table, key: image.key.clone() };
         if !rows::is_laid(engine, mode, &row)? {
@@ -160,10 +166,10 @@ fn brings_news(engine: &Engine, mode: Mode, images: &[Image]) -> Result<bool> {
 /// Writes a page to the tables, as a batch of the rebase.
 fn straight(
     engine: &mut Engine,
-    mut snapshot: Snapshot,
-    images: Vec<Image>,
+    mut snapshot: SnapshotProgress,
+    images: Vec<ServerRow>,
     mut meta: Vec<Fact>,
-) -> Result<(Snapshot, Applied)> {
+) -> Result<(SnapshotProgress, Applied)> {
     meta.push(fact::fact(fact::FIRST_SYNC, fact::PARTIAL));
     if snapshot.paged {
         meta.push(fact::forget(fact::SNAPSHOT));
@@ -184,11 +190,11 @@ fn straight(
 /// deleted since; the pages do not say which.
 fn staged(
     engine: &mut Engine,
-    mut snapshot: Snapshot,
-    images: &[Image],
+    mut snapshot: SnapshotProgress,
+    images: &[ServerRow],
     mut facts: Vec<Fact>,
     first: bool,
-) -> Result<Snapshot> {
+) -> Result<SnapshotProgress> {
     engine.write(Origin::Remote, |engine| {
         if first {
             staging::clear(Staging::of(engine))?;
@@ -205,12 +211,12 @@ fn staged(
 /// Writes a page of changes since the first page to the staging.
 pub(crate) fn tail(
     engine: &mut Engine,
-    mut snapshot: Snapshot,
-    request: &pull::Asked,
+    mut snapshot: SnapshotProgress,
+    request: &pull::PullParameters,
     answer: &PullResponse,
 ) -> Result<usize> {
     let (mut images, history) = pull::rows(engine, answer)?;
-    images.extend(history.into_iter().map(|row| Image {
+    images.extend(history.into_iter().map(|row| ServerRow {
         table: row.table,
         key: row.key,
         row: None,
@@ -228,11 +234,11 @@ pub(crate) fn tail(
 /// snapshot drops.
 pub(crate) fn merge(
     engine: &mut Engine,
-    snapshot: Snapshot,
+    snapshot: SnapshotProgress,
     search: staging::Search,
 ) -> Result<Applied> {
     // A row that left the staging may be in the log again: the push's response decides.
-    let (images, gone): (Vec<Image>, Vec<Image>) =
+    let (images, gone): (Vec<ServerRow>, Vec<ServerRow>) =
         search.images(engine)?.into_iter().partition(|image| image.row.is_some());
     let history = gone.into_iter().map(|image| RowKey { table: image.table, key: image.key });
     let meta = vec![

@@ -25,7 +25,7 @@ pub(crate) fn server_ms(answer: &PushResponse) -> Option<i64> {
 
 /// The next step that a response requires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Turn {
+pub(crate) enum NextStep {
     /// Continue.
     Onward,
     /// The schema differs: fetch it, and repeat the request.
@@ -123,19 +123,19 @@ fn start_of(body: &[u8]) -> String {
 }
 
 /// Whether the response may be applied; anything but `Onward` discards all of it.
-pub(crate) fn check(engine: &Engine, request: i64, answer: &impl Stamped) -> Result<Turn> {
+pub(crate) fn check(engine: &Engine, request: i64, answer: &impl Stamped) -> Result<NextStep> {
     let stamp = answer.stamp();
     if !is_of_schema(engine, stamp.schema_version, stamp.schema_hash) {
-        return Ok(Turn::Schema);
+        return Ok(NextStep::Schema);
     }
     let Some((number, epoch)) = stamp.rejoin else {
-        return Ok(Turn::Register); // It supported the extensions at register, and now does not.
+        return Ok(NextStep::Register); // It supported the extensions at register, and now does not.
     };
     if number != request {
         return Err(Error::Protocol(format!("answer to request {number}, not to {request}")));
     }
     let stored = engine.meta(super::fact::EPOCH)?;
-    Ok(if stored.as_deref() == Some(epoch) { Turn::Onward } else { Turn::Register })
+    Ok(if stored.as_deref() == Some(epoch) { NextStep::Onward } else { NextStep::Register })
 }
 
 /// Version and hash of the server's schema, from a 200 or an error.
@@ -158,20 +158,20 @@ pub(crate) fn is_of_schema(engine: &Engine, version: i64, hash: &str) -> bool {
 }
 
 /// The meaning of a response other than 200: a next step, or the error that ends the pass.
-pub(crate) fn refusal(response: &Response) -> Result<Turn> {
+pub(crate) fn refusal(response: &Response) -> Result<NextStep> {
     let Some(body) = error_of(&response.body) else {
         // A 413 of a server or proxy requires a smaller request.
-        return if response.status == 413 { Ok(Turn::Smaller) } else { Err(foreign(response)) };
+        return if response.status == 413 { Ok(NextStep::Smaller) } else { Err(foreign(response)) };
     };
     let code = body.code.clone().unwrap_or_default();
     let message = body.message.or(body.error).unwrap_or_default();
     match (response.status, code.as_str()) {
         (401, _) => Err(Error::NeedsAuth),
         (426, _) => Err(Error::UpgradeRequired(message)),
-        (_, code::SCHEMA_MISMATCH) => Ok(Turn::Schema),
-        (409, _) if body.server_schema_hash.is_some() => Ok(Turn::Schema),
-        (_, code::NOT_REGISTERED | code::EPOCH | code::CLIENT_REPLACED) => Ok(Turn::Register),
-        (413, _) | (400..=499, code::TOO_LARGE) => Ok(Turn::Smaller),
+        (_, code::SCHEMA_MISMATCH) => Ok(NextStep::Schema),
+        (409, _) if body.server_schema_hash.is_some() => Ok(NextStep::Schema),
+        (_, code::NOT_REGISTERED | code::EPOCH | code::CLIENT_REPLACED) => Ok(NextStep::Register),
+        (413, _) | (400..=499, code::TOO_LARGE) => Ok(NextStep::Smaller),
         (status, _) => Err(Error::Server {
             status,
             code,
@@ -251,7 +251,7 @@ mod tests {
         }
         for body in bodies {
             let response = Response { status: 413, retry_after: None, body: body.into() };
-            assert_eq!(refusal(&response).unwrap(), Turn::Smaller, "{body}");
+            assert_eq!(refusal(&response).unwrap(), NextStep::Smaller, "{body}");
             assert!(!is_too_large(&response), "{body}");
         }
     }

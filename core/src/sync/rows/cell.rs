@@ -8,7 +8,7 @@ use rejoin_protocol::wire::{self, RowName, RowSet};
 use rejoin_protocol::{ColumnKind, codec};
 use serde_json::value::RawValue;
 
-use crate::engine::rows::Image;
+use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::model::{Schema, Table};
 use crate::error::{Error, Result};
@@ -85,7 +85,7 @@ pub(crate) fn restore_names(schema: &Schema, table: &mut String, column: Option<
 }
 
 /// Converts a row image.
-pub(crate) fn image(schema: &Schema, row: &wire::RowImage) -> Result<Image> {
+pub(crate) fn image(schema: &Schema, row: &wire::RowImage) -> Result<ServerRow> {
     image_read_by(codec::decode, schema, row)
 }
 
@@ -94,11 +94,11 @@ pub(crate) fn image_read_by(
     decode: fn(&str, ColumnKind) -> Result<Value, CodecError>,
     schema: &Schema,
     row: &wire::RowImage,
-) -> Result<Image> {
+) -> Result<ServerRow> {
     let table = table(schema, &row.table_name)?;
     let key = key(table, &row.id)?;
     let Some(data) = row.data.as_deref().filter(|_| !row.absent) else {
-        return Ok(Image { table: table.number, key, row: None });
+        return Ok(ServerRow { table: table.number, key, row: None });
     };
     let cells = codec::members(data)
         .map_err(|error| Error::Protocol(format!("row {} of {}: {error}", row.id, table.name)))?;
@@ -123,17 +123,17 @@ pub(crate) fn image_read_by(
             columns.push((version_column.id, Value::Text(version.clone())));
         }
     }
-    Ok(Image { table: table.number, key, row: Some(columns) })
+    Ok(ServerRow { table: table.number, key, row: Some(columns) })
 }
 
 /// The image of an absent row.
-pub(crate) fn absent(schema: &Schema, row: &RowName) -> Result<Image> {
+pub(crate) fn absent(schema: &Schema, row: &RowName) -> Result<ServerRow> {
     let table = table(schema, &row.table_name)?;
-    Ok(Image { table: table.number, key: key(table, &row.id)?, row: None })
+    Ok(ServerRow { table: table.number, key: key(table, &row.id)?, row: None })
 }
 
 /// Converts the rows of sets.
-pub(crate) fn images(schema: &Schema, sets: &[RowSet]) -> Result<Vec<Image>> {
+pub(crate) fn images(schema: &Schema, sets: &[RowSet]) -> Result<Vec<ServerRow>> {
     let mut images = Vec::new();
     for set in sets {
         let table = table(schema, &set.table_name)?;
@@ -141,7 +141,7 @@ pub(crate) fn images(schema: &Schema, sets: &[RowSet]) -> Result<Vec<Image>> {
         let kinds: Vec<ColumnKind> =
             columns.iter().map(|position| table.columns[*position].kind).collect();
         let each = codec::each_row(&set.rows, &kinds, |cells| {
-            let mut image = Image { table: table.number, key: Value::Null, row: None };
+            let mut image = ServerRow { table: table.number, key: Value::Null, row: None };
             let mut row = Vec::with_capacity(cells.len());
             for (position, value) in columns.iter().zip(cells.drain(..)) {
                 if *position == table.key {

@@ -36,9 +36,9 @@ pub(crate) const RECALL: &str = "recall";
 /// The last epoch of this device's rows, while another server answers under its URL. Its empty
 /// tables must not replace the device's rows.
 pub(crate) const OTHER_SERVER: &str = "other_server";
-/// The running snapshot ([`Snapshot`]).
+/// The running snapshot ([`SnapshotProgress`]).
 pub(crate) const SNAPSHOT: &str = "snapshot";
-/// Why a snapshot must start ([`Due`]).
+/// Why a snapshot must start ([`RefetchReason`]).
 pub(crate) const SNAPSHOT_DUE: &str = "snapshot_due";
 
 /// `plain` if rows and frozen records are from a plain server; otherwise absent.
@@ -84,7 +84,7 @@ pub(crate) fn set(engine: &mut Engine, facts: &[Fact]) -> Result<()> {
 /// Why all rows must be fetched again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Due {
+pub(crate) enum RefetchReason {
     /// The server's log has a new epoch.
     Epoch,
     /// The cursor is too old.
@@ -96,7 +96,7 @@ pub(crate) enum Due {
 /// How a snapshot is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Mode {
+pub(crate) enum SnapshotMode {
     /// Page by page, into tables without rows of the server.
     Straight,
     /// Into staging tables, merged at the end.
@@ -105,10 +105,10 @@ pub(crate) enum Mode {
 
 /// A running snapshot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Snapshot {
-    pub(crate) mode: Mode,
+pub(crate) struct SnapshotProgress {
+    pub(crate) mode: SnapshotMode,
     /// Its reason; `None` for a first sync.
-    pub(crate) why: Option<Due>,
+    pub(crate) why: Option<RefetchReason>,
     /// The epoch of its pages; empty before the first.
     pub(crate) epoch: String,
     /// The end of the last page; `None` before the first and after the last.
@@ -130,8 +130,8 @@ pub(crate) struct Snapshot {
     pub(crate) total: i64,
 }
 
-impl Snapshot {
-    pub(crate) fn begin(mode: Mode, why: Option<Due>) -> Self {
+impl SnapshotProgress {
+    pub(crate) fn begin(mode: SnapshotMode, why: Option<RefetchReason>) -> Self {
         Self {
             mode,
             why,
@@ -157,12 +157,12 @@ impl Snapshot {
 }
 
 /// Whether and why a snapshot must start.
-pub(crate) fn due(engine: &Engine) -> Result<Option<Due>> {
+pub(crate) fn due(engine: &Engine) -> Result<Option<RefetchReason>> {
     json(engine, SNAPSHOT_DUE)
 }
 
 /// Makes a snapshot due, and discards the running one.
-pub(crate) fn snapshot_due(why: Due) -> Vec<Fact> {
+pub(crate) fn snapshot_due(why: RefetchReason) -> Vec<Fact> {
     vec![(SNAPSHOT_DUE.to_owned(), serde_json::to_string(&why).ok()), forget(SNAPSHOT)]
 }
 

@@ -6,11 +6,11 @@ use rejoin_protocol::wire::pull::{PullAsk, PullRequest, PullResponse};
 use rejoin_protocol::wire::{RowName, RowSet};
 use serde_json::to_vec;
 
-use super::fact::{self, Due, Fact};
+use super::fact::{self, Fact, RefetchReason};
 use super::{cell, register};
 use crate::engine::Engine;
 use crate::engine::rebase::Batch;
-use crate::engine::rows::Image;
+use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::model::Schema;
 use crate::error::{Error, Result};
@@ -39,7 +39,7 @@ pub(crate) struct Gathered {
     /// The end of the last one.
     pub(crate) cursor: Option<String>,
     requested: Vec<RowName>,
-    rows: HashMap<RowKey, Image>,
+    rows: HashMap<RowKey, ServerRow>,
     /// Total bytes of the pages.
     bytes: usize,
     /// Consecutive passes that lost collected pages.
@@ -48,7 +48,7 @@ pub(crate) struct Gathered {
 
 /// Numbers of rows.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Taken {
+pub(crate) struct RowCounts {
     /// Rows in the page.
     pub(crate) received: u64,
     /// Applied rows: of this and the collected pages, or none.
@@ -64,9 +64,9 @@ impl Gathered {
 
     /// Collects a page and returns its number of rows; of two images of a row, the later one
     /// counts.
-    fn add(&mut self, schema: &Schema, sets: &[RowSet], images: Vec<Image>) -> Result<u64> {
+    fn add(&mut self, schema: &Schema, sets: &[RowSet], images: Vec<ServerRow>) -> Result<u64> {
         self.bytes += sets.iter().map(|set| set.rows.get().len()).sum::<usize>();
-        self.bytes += images.len() * size_of::<Image>();
+        self.bytes += images.len() * size_of::<ServerRow>();
         let mut received = 0;
         for image in cell::images(schema, sets)?.into_iter().chain(images) {
             let row = RowKey { table: image.table, key: image.key.clone() };
@@ -119,7 +119,7 @@ pub(crate) fn leads_on(more: bool, before: &str, after: &str) -> Result<()> {
 pub(crate) fn rows(
     engine: &Engine,
     answer: &mut PullResponse,
-) -> Result<(Vec<RowSet>, Vec<Image>)> {
+) -> Result<(Vec<RowSet>, Vec<ServerRow>)> {
     let sets =
         answer.rejoin.as_mut().map(|ours| std::mem::take(&mut ours.sets)).unwrap_or_default();
     let images = answer
@@ -136,9 +136,9 @@ pub(crate) fn apply(
     mut answer: PullResponse,
     requested: &[RowName],
     gathered: &mut Gathered,
-) -> Result<Taken> {
+) -> Result<RowCounts> {
     let (mut sets, mut images) = rows(engine, &mut answer)?;
-    let Some(ours) = answer.rejoin else { return Ok(Taken::default()) };
+    let Some(ours) = answer.rejoin else { return Ok(RowCounts::default()) };
     let mut kept = None;
     if ours.partial || answer.has_more || gathered.cursor.is_some() {
         let received = gathered.add(&engine.schema, &sets, images)?;
@@ -146,12 +146,12 @@ pub(crate) fn apply(
         gathered.cursor = Some(ours.cursor.clone());
         if gathered.bytes > GATHERED_MOST {
             *gathered = Gathered::default();
-            fact::write(engine, &fact::snapshot_due(Due::Retention))?;
-            return Ok(Taken { received, applied: 0 });
+            fact::write(engine, &fact::snapshot_due(RefetchReason::Retention))?;
+            return Ok(RowCounts { received, applied: 0 });
         }
         let waits = gathered.lost < LOST_MOST && gathered.bytes <= COLLECTED_MOST;
         if ours.partial || answer.has_more && waits {
-            return Ok(Taken { received, applied: 0 });
+            return Ok(RowCounts { received, applied: 0 });
         }
         kept = Some(received);
         (sets, images) = (Vec::new(), std::mem::take(&mut gathered.rows).into_values().collect());
@@ -170,7 +170,7 @@ pub(crate) fn apply(
     *gathered = Gathered { lost, ..Gathered::default() };
     let batch = Batch { sets, images, judge: true, meta, ..Batch::default() };
     let applied = engine.apply(batch)?.rows as u64;
-    Ok(Taken { received: kept.unwrap_or(applied), applied })
+    Ok(RowCounts { received: kept.unwrap_or(applied), applied })
 }
 
 /// The remaining rows to request again after `requested`.

@@ -15,11 +15,11 @@ use rejoin_protocol::wire::{RowImage, RowName, code};
 
 use super::{cell, fact};
 use crate::engine::Engine;
-use crate::engine::queue::mutation::{Mutation, State};
+use crate::engine::queue::mutation::{Mutation, MutationState};
 use crate::engine::queue::offer::Offer;
 use crate::engine::queue::store;
 use crate::engine::rebase::{Batch, ServerVerdict};
-use crate::engine::rows::Image;
+use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::{PatchKind, RowKey};
 use crate::engine::schema::model::Schema;
 use crate::error::{Error, Result};
@@ -28,7 +28,7 @@ use rejoin_protocol::mutant::{self, Mutant};
 
 /// A sent group.
 #[derive(Debug, Clone)]
-pub(crate) struct Sent {
+pub(crate) struct SentGroup {
     pub(crate) seq: Seq,
     pub(crate) id: MutationId,
     pub(crate) attempt: i64,
@@ -54,7 +54,7 @@ pub(crate) struct Limits {
 #[derive(Debug, Default)]
 pub(crate) struct Push {
     /// Body and groups of a request that is committed as sent; `None` if nothing can be sent.
-    pub(crate) request: Option<(Vec<u8>, Vec<Sent>)>,
+    pub(crate) request: Option<(Vec<u8>, Vec<SentGroup>)>,
     /// Number of mutations that were parked because they exceed every limit.
     pub(crate) parked: usize,
 }
@@ -103,7 +103,7 @@ fn choose(
     limits: Limits,
     held: &HashSet<Seq>,
     unseen: &HashSet<Seq>,
-) -> Vec<Sent> {
+) -> Vec<SentGroup> {
     let mut sent = Vec::new();
     let mut weight = FRAME;
     for mutation in waiting.iter().filter(|mutation| !held.contains(&mutation.seq)) {
@@ -111,10 +111,10 @@ fn choose(
         if sent.len() == limits.groups || !sent.is_empty() && weight > limits.body {
             break;
         }
-        let fresh = mutation.state == State::Pending || unseen.contains(&mutation.seq);
+        let fresh = mutation.state == MutationState::Pending || unseen.contains(&mutation.seq);
         let rows = mutation.effect.rows.iter().map(|patch| patch.row.clone()).collect();
         let (seq, id, attempt) = (mutation.seq, mutation.id, mutation.attempt);
-        sent.push(Sent { seq, id, attempt, fresh, rows });
+        sent.push(SentGroup { seq, id, attempt, fresh, rows });
     }
     sent
 }
@@ -155,7 +155,7 @@ fn body_of(engine: &mut Engine, ask: PushAsk) -> Result<Vec<u8>> {
 }
 
 /// Parks a mutation that fits into no request, with its dependents; returns their number.
-pub(crate) fn park_too_large(engine: &mut Engine, one: &Sent) -> Result<usize> {
+pub(crate) fn park_too_large(engine: &mut Engine, one: &SentGroup) -> Result<usize> {
     let (id, attempt) = (one.id, one.attempt);
     let verdict = Verdict {
         id: id.to_string(),
@@ -195,7 +195,7 @@ fn server_verdict(
 ///
 /// A group without a verdict stays uncertain. A verdict for an unknown mutation invalidates the
 /// response.
-pub(crate) fn batch(engine: &Engine, sent: &[Sent], answer: &PushAnswer) -> Result<Batch> {
+pub(crate) fn batch(engine: &Engine, sent: &[SentGroup], answer: &PushAnswer) -> Result<Batch> {
     let mut verdicts = Vec::with_capacity(sent.len());
     let mut before = Vec::new();
     let mut rest: HashSet<MutationId> = sent.iter().map(|group| group.id).collect();
@@ -226,7 +226,7 @@ pub(crate) fn batch(engine: &Engine, sent: &[Sent], answer: &PushAnswer) -> Resu
         .map(|row| cell::image(&engine.schema, row))
         .collect::<Result<Vec<_>>>()?;
     let unanswered = unanswered(engine, sent, answer, &images)?;
-    let name = |image: &Image| {
+    let name = |image: &ServerRow| {
         let table_name = engine.schema.table(image.table)?.name.clone();
         Some(RowName { table_name, id: image.key.to_id()? })
     };
@@ -241,7 +241,7 @@ pub(crate) fn batch(engine: &Engine, sent: &[Sent], answer: &PushAnswer) -> Resu
 }
 
 /// The before-images of an accepted mutation, without tables that this schema lacks.
-fn displaced(engine: &Engine, verdict: &Verdict) -> Vec<Image> {
+fn displaced(engine: &Engine, verdict: &Verdict) -> Vec<ServerRow> {
     verdict.displaced.iter().filter_map(|row| cell::image(&engine.schema, row).ok()).collect()
 }
 
@@ -249,10 +249,10 @@ fn displaced(engine: &Engine, verdict: &Verdict) -> Vec<Image> {
 /// until a pull has these rows.
 fn unanswered(
     engine: &Engine,
-    sent: &[Sent],
+    sent: &[SentGroup],
     answer: &PushAnswer,
-    images: &[Image],
-) -> Result<Vec<Image>> {
+    images: &[ServerRow],
+) -> Result<Vec<ServerRow>> {
     let answered: HashSet<(TableNumber, Option<String>)> =
         images.iter().map(|image| (image.table, image.key.to_id())).collect();
     let is_answered = |row: &RowKey| answered.contains(&(row.table, row.key.to_id()));
@@ -272,7 +272,7 @@ fn unanswered(
             let columns = columns.filter(|column| table.position(column.column).is_some());
             let row = columns.map(|column| (column.column, column.new.clone())).collect();
             let row = (patch.kind != PatchKind::Delete).then_some(row);
-            written.push(Image { table: patch.row.table, key: patch.row.key.clone(), row });
+            written.push(ServerRow { table: patch.row.table, key: patch.row.key.clone(), row });
         }
     }
     Ok(written)
@@ -290,7 +290,7 @@ fn recheck(
     let held = engine.meta(fact::HELD)?;
     let same = held.as_deref() == Some(&fact::held_text(&answer.held));
     if !same && !mutant::on(Mutant::NoRecheck) {
-        let snapshot = fact::Snapshot::load(engine)?;
+        let snapshot = fact::SnapshotProgress::load(engine)?;
         let unpaged = snapshot.is_some_and(|snapshot| snapshot.pull_cursor.is_none());
         if held.is_some() || !unpaged {
             let name =

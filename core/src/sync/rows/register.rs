@@ -4,10 +4,10 @@ use rejoin_protocol::wire::register::{Hello, RegisterRequest, RegisterResponse, 
 use rejoin_protocol::{Manifest, PROTOCOL, capability};
 use serde_json::to_vec;
 
-use super::fact::{self, Due, Fact, Snapshot};
+use super::fact::{self, Fact, RefetchReason, SnapshotProgress};
 use crate::engine::Engine;
 use crate::engine::queue::cancel::SERVER_CANCELS;
-use crate::engine::queue::mutation::State;
+use crate::engine::queue::mutation::MutationState;
 use crate::error::{Error, Result};
 use crate::ids::Seq;
 use crate::sync::request::SessionConfig;
@@ -82,7 +82,7 @@ fn incarnation(engine: &Engine) -> Result<i64> {
 /// ids, because the other copy may have sent some of them. Only the server can tell which, so all
 /// are uncertain until their verdict: otherwise an action could run again on its own result.
 pub(crate) fn replaced(engine: &mut Engine) -> Result<()> {
-    let open = engine.queue.entries().filter(|entry| entry.state == State::Pending);
+    let open = engine.queue.entries().filter(|entry| entry.state == MutationState::Pending);
     let open: Vec<Seq> = open.map(|entry| entry.seq).collect();
     engine.mark_sent(&open, NO_REQUEST)?;
     engine.mark_uncertain(NO_REQUEST)?;
@@ -178,9 +178,10 @@ fn epoch(engine: &Engine, welcome: &Welcome) -> Result<Vec<Fact>> {
         Some(stored) if stored == welcome.epoch => {
             // An invalid cursor has already started a snapshot; the next page reports whether it is
             // valid.
-            let under_way = Snapshot::load(engine)?.is_some() || fact::due(engine)?.is_some();
+            let under_way =
+                SnapshotProgress::load(engine)?.is_some() || fact::due(engine)?.is_some();
             if cursor.is_some() && !welcome.cursor_valid && !under_way {
-                facts.extend(fact::snapshot_due(Due::Retention));
+                facts.extend(fact::snapshot_due(RefetchReason::Retention));
                 // The cursor still shows what the server had accepted, which detects a restored
                 // server.
                 if engine.meta(fact::WITNESS)?.is_none() {
@@ -192,7 +193,7 @@ fn epoch(engine: &Engine, welcome: &Welcome) -> Result<Vec<Fact>> {
         Some(stored) => {
             facts.extend(other_server(engine, welcome, stored)?);
             facts.push(fact::fact(fact::EPOCH, welcome.epoch.clone()));
-            facts.extend(fact::snapshot_due(Due::Epoch));
+            facts.extend(fact::snapshot_due(RefetchReason::Epoch));
             facts.push(fact::fact(fact::RECALL, "due"));
             facts
                 .extend([fact::CURSOR, fact::HELD, fact::RECHECK, fact::WITNESS].map(fact::forget));

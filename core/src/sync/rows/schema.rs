@@ -8,7 +8,7 @@
 use rejoin_protocol::Manifest;
 use rejoin_protocol::manifest::TableManifest;
 
-use super::fact::{self, Due, Mode, Snapshot};
+use super::fact::{self, RefetchReason, SnapshotMode, SnapshotProgress};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 
@@ -28,11 +28,11 @@ pub(crate) fn accept(engine: &mut Engine, manifest: &Manifest) -> Result<usize> 
         let filled = engine.meta(fact::FIRST_SYNC)?.is_some();
         let moved = ours.schema_hash != manifest.schema_hash;
         // The staging has the columns of the old tables, also in a first sync.
-        let broken = Snapshot::load(engine)?
-            .is_some_and(|snapshot| moved && (filled || snapshot.mode == Mode::Staged));
+        let broken = SnapshotProgress::load(engine)?
+            .is_some_and(|snapshot| moved && (filled || snapshot.mode == SnapshotMode::Staged));
         let fills = broken || filled && gains(&ours, manifest);
         if fills && fact::due(engine)?.is_none() {
-            fact::write(engine, &fact::snapshot_due(Due::Schema))?;
+            fact::write(engine, &fact::snapshot_due(RefetchReason::Schema))?;
         }
     }
     Ok(engine.adopt(manifest)?.parked.len())

@@ -9,13 +9,13 @@ use rejoin_protocol::wire::snapshot::{
 };
 use serde_json::to_vec;
 
-use super::fact::{self, Due, Fact, Mode, Snapshot};
+use super::fact::{self, Fact, RefetchReason, SnapshotMode, SnapshotProgress};
 use super::{cell, pull, register};
-use crate::death::{self, Place};
+use crate::death::{self, Failpoint};
 use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::engine::rebase::Batch;
-use crate::engine::rows::Image;
+use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::RowKey;
 use crate::engine::schema::store::filled;
 use crate::engine::staging::{self, Staging};
@@ -28,8 +28,8 @@ const STALE_MOST: u32 = 1_000;
 const FAILURES_MOST: u32 = 3;
 
 /// The running snapshot; starts one if needed.
-pub(crate) fn present(engine: &mut Engine) -> Result<Option<Snapshot>> {
-    if let Some(snapshot) = Snapshot::load(engine)? {
+pub(crate) fn present(engine: &mut Engine) -> Result<Option<SnapshotProgress>> {
+    if let Some(snapshot) = SnapshotProgress::load(engine)? {
         return Ok(Some(snapshot));
     }
     let why = fact::due(engine)?;
@@ -39,17 +39,25 @@ pub(crate) fn present(engine: &mut Engine) -> Result<Option<Snapshot>> {
     // Before the first page, the base has only responses to pushes, and every page clears its
     // range.
     let first = engine.meta(fact::FIRST_SYNC)?.is_none();
-    let mode = if first && why != Some(Due::Schema) { Mode::Straight } else { Mode::Staged };
+    let mode = if first && why != Some(RefetchReason::Schema) {
+        SnapshotMode::Straight
+    } else {
+        SnapshotMode::Staged
+    };
     begin(engine, mode, why).map(Some)
 }
 
 /// Starts a snapshot and drops the staging.
-pub(crate) fn begin(engine: &mut Engine, mode: Mode, why: Option<Due>) -> Result<Snapshot> {
-    let snapshot = Snapshot::begin(mode, why);
+pub(crate) fn begin(
+    engine: &mut Engine,
+    mode: SnapshotMode,
+    why: Option<RefetchReason>,
+) -> Result<SnapshotProgress> {
+    let snapshot = SnapshotProgress::begin(mode, why);
     let facts = vec![snapshot.fact(), fact::forget(fact::SNAPSHOT_DUE)];
     engine.write(Origin::Remote, |engine| {
         staging::clear(Staging::of(engine))?;
-        if mode == Mode::Staged {
+        if mode == SnapshotMode::Staged {
             staging::begin(Staging::of(engine))?;
         }
         fact::set(engine, &facts)
@@ -61,7 +69,7 @@ pub(crate) fn begin(engine: &mut Engine, mode: Mode, why: Option<Due>) -> Result
 pub(crate) fn request(
     engine: &mut Engine,
     number: i64,
-    snapshot: &Snapshot,
+    snapshot: &SnapshotProgress,
     page: u32,
 ) -> Result<Vec<u8>> {
     let client_id = register::client_id(engine)?;
@@ -82,7 +90,9 @@ pub(crate) fn request(
 
 /// The page can no longer be served: restarts, staged if any page was written.
 pub(crate) fn restart(engine: &mut Engine) -> Result<()> {
-    let why = Snapshot::load(engine)?.and_then(|snapshot| snapshot.why).unwrap_or(Due::Retention);
+    let why = SnapshotProgress::load(engine)?
+        .and_then(|snapshot| snapshot.why)
+        .unwrap_or(RefetchReason::Retention);
     fact::write(engine, &fact::snapshot_due(why))
 }
 
@@ -102,7 +112,7 @@ pub(crate) fn failed_by(engine: &mut Engine, error: &Error) {
 
 /// Counts a failed page: after some failures its cursor is dropped and the snapshot restarts.
 fn failed(engine: &mut Engine) -> Result<()> {
-    let Some(mut snapshot) = Snapshot::load(engine)? else { return Ok(()) };
+    let Some(mut snapshot) = SnapshotProgress::load(engine)? else { return Ok(()) };
     snapshot.failures += 1;
     if snapshot.failures < FAILURES_MOST || snapshot.cursor.is_none() {
         return fact::write(engine, &[snapshot.fact()]);
@@ -113,7 +123,7 @@ fn failed(engine: &mut Engine) -> Result<()> {
 /// Counts pages without new rows, and cancels a snapshot that consists of them.
 pub(crate) fn count_stale(
     engine: &mut Engine,
-    snapshot: &mut Snapshot,
+    snapshot: &mut SnapshotProgress,
     is_news: bool,
 ) -> Result<()> {
     snapshot.stale = if is_news { 0 } else { snapshot.stale + 1 };
@@ -124,15 +134,15 @@ pub(crate) fn count_stale(
 }
 
 /// Whether a row exists where this snapshot writes its rows.
-pub(crate) fn is_laid(engine: &Engine, mode: Mode, row: &RowKey) -> Result<bool> {
+pub(crate) fn is_laid(engine: &Engine, mode: SnapshotMode, row: &RowKey) -> Result<bool> {
     match mode {
-        Mode::Staged => staging::holds(Staging::of(engine), row),
-        Mode::Straight => Ok(engine.base_row(row)?.is_some()),
+        SnapshotMode::Staged => staging::holds(Staging::of(engine), row),
+        SnapshotMode::Straight => Ok(engine.base_row(row)?.is_some()),
     }
 }
 
 /// Whether a row of the page is new.
-fn brings_news(engine: &Engine, mode: Mode, sets: &[RowSet]) -> Result<bool> {
+fn brings_news(engine: &Engine, mode: SnapshotMode, sets: &[RowSet]) -> Result<bool> {
     for set in sets {
         if cell::any_key(&engine.schema, set, |row| Ok(!is_laid(engine, mode, row)?))? {
             return Ok(true);
@@ -144,10 +154,10 @@ fn brings_news(engine: &Engine, mode: Mode, sets: &[RowSet]) -> Result<bool> {
 /// Writes a page; returns the updated snapshot and the number of rows.
 pub(crate) fn page(
     engine: &mut Engine,
-    mut snapshot: Snapshot,
+    mut snapshot: SnapshotProgress,
     answer: SnapshotResponse,
     ours: SnapshotAnswer,
-) -> Result<Snapshot> {
+) -> Result<SnapshotProgress> {
     if snapshot.pull_cursor.is_none() {
         snapshot.pull_cursor = Some(ours.pull_cursor);
     }
@@ -175,19 +185,19 @@ pub(crate) fn page(
         count_stale(engine, &mut snapshot, is_news)?;
     }
     match snapshot.mode {
-        Mode::Straight => straight(engine, snapshot, ours.sets, ours.ranges, witness),
-        Mode::Staged => staged(engine, snapshot, &ours.sets, &ours.ranges, witness),
+        SnapshotMode::Straight => straight(engine, snapshot, ours.sets, ours.ranges, witness),
+        SnapshotMode::Staged => staged(engine, snapshot, &ours.sets, &ours.ranges, witness),
     }
 }
 
 /// Writes a page to the tables, as a batch of the rebase.
 fn straight(
     engine: &mut Engine,
-    mut snapshot: Snapshot,
+    mut snapshot: SnapshotProgress,
     sets: Vec<RowSet>,
     ranges: Vec<KeyRange>,
     witness: Option<Fact>,
-) -> Result<Snapshot> {
+) -> Result<SnapshotProgress> {
     let mut meta = vec![fact::fact(fact::FIRST_SYNC, fact::PARTIAL)];
     meta.extend(witness);
     if snapshot.paged {
@@ -207,11 +217,11 @@ fn straight(
 /// Writes a page to the staging.
 fn staged(
     engine: &mut Engine,
-    mut snapshot: Snapshot,
+    mut snapshot: SnapshotProgress,
     sets: &[RowSet],
     ranges: &[KeyRange],
     witness: Option<Fact>,
-) -> Result<Snapshot> {
+) -> Result<SnapshotProgress> {
     engine.write(Origin::Remote, |engine| {
         let rows = staging::lay(Staging::of(engine), ranges, sets, &[])?;
         snapshot.rows += i64::try_from(rows).unwrap_or(0);
@@ -224,7 +234,7 @@ fn staged(
 /// Writes a page of the tail to the staging.
 pub(crate) fn tail(
     engine: &mut Engine,
-    mut snapshot: Snapshot,
+    mut snapshot: SnapshotProgress,
     mut answer: rejoin_protocol::wire::pull::PullResponse,
     requested: &[rejoin_protocol::wire::RowName],
 ) -> Result<usize> {
@@ -241,7 +251,7 @@ pub(crate) fn tail(
 pub(crate) fn lay_tail(
     engine: &mut Engine,
     sets: &[RowSet],
-    images: &[Image],
+    images: &[ServerRow],
     facts: &[Fact],
 ) -> Result<usize> {
     engine.write(Origin::Remote, |engine| {
@@ -258,7 +268,7 @@ pub(crate) fn lay_tail(
 /// snapshot drops.
 pub(crate) fn merge(
     engine: &mut Engine,
-    snapshot: Snapshot,
+    snapshot: SnapshotProgress,
     search: staging::Search,
 ) -> Result<usize> {
     check_emptied(engine)?;
@@ -273,9 +283,9 @@ pub(crate) fn merge(
         (fact::CURSOR.to_owned(), snapshot.pull_cursor),
         (fact::HELD.to_owned(), snapshot.held),
     ];
-    death::pass(Place::MidMerge);
+    death::pass(Failpoint::MidMerge);
     let applied = engine.apply(Batch { images, judge: true, meta, ..Batch::default() })?;
-    death::pass(Place::MidMerge);
+    death::pass(Failpoint::MidMerge);
     engine.write(Origin::Remote, |engine| staging::clear(Staging::of(engine)))?;
     Ok(applied.rows)
 }

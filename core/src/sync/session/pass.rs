@@ -8,7 +8,7 @@ use crate::engine::rebase::Applied;
 use crate::engine::staging;
 use crate::error::{Error, Result};
 use crate::sync::request::{Phase, Request, SessionConfig};
-use crate::sync::rows::answer::Turn;
+use crate::sync::rows::answer::NextStep;
 use crate::sync::rows::fact;
 
 /// Maximum number of pulls in a pass: half a million rows and more.
@@ -72,7 +72,7 @@ pub struct Progress {
 
 /// The next step of a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum PassStep {
     Register,
     Schema,
     Push,
@@ -83,7 +83,7 @@ pub(super) enum Step {
 /// State shared by a session and its peer. [`Pass::start`] resets it.
 #[derive(Debug)]
 pub(super) struct Pass {
-    pub(super) step: Step,
+    pub(super) step: PassStep,
     pub(super) report: PassReport,
     pub(super) progress: Progress,
     /// The search for rows that a staged snapshot changes, after all its pages.
@@ -101,7 +101,7 @@ pub(super) struct Pass {
 impl Pass {
     pub(super) fn new(config: SessionConfig) -> Self {
         Self {
-            step: Step::Register,
+            step: PassStep::Register,
             report: PassReport::default(),
             progress: Progress::default(),
             search: None,
@@ -115,7 +115,7 @@ impl Pass {
     }
 
     /// Starts a new pass with this step.
-    pub(super) fn start(&mut self, step: Step) {
+    pub(super) fn start(&mut self, step: PassStep) {
         self.step = step;
         self.report = PassReport::default();
         self.search = None;
@@ -191,7 +191,7 @@ impl Pass {
     }
 
     /// Counts a turn, so that a pass ends if the two sides never agree.
-    pub(super) fn count_turn(&mut self, turn: Turn) -> Result<Turn> {
+    pub(super) fn count_turn(&mut self, turn: NextStep) -> Result<NextStep> {
         match self.patience.checked_sub(1) {
             Some(rest) => {
                 self.patience = rest;

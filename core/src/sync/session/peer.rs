@@ -12,7 +12,7 @@ use super::pass::{Next, Pass};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::sync::request::{Response, SessionConfig};
-use crate::sync::rows::answer::Turn;
+use crate::sync::rows::answer::NextStep;
 use crate::sync::subject::Signer;
 
 /// The error for a response without a request.
@@ -65,7 +65,7 @@ pub(super) trait Peer: Debug + Send {
         engine: &mut Engine,
         pass: &mut Pass,
         response: &Response,
-    ) -> Result<Turn>;
+    ) -> Result<NextStep>;
 
     /// The last request has no response, but the server may have processed it.
     fn lost(&mut self);

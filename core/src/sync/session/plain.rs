@@ -13,17 +13,17 @@ use rejoin_protocol::wire::push::PushResponse;
 use rejoin_protocol::wire::register::{RegisterResponse, Welcome};
 use rejoin_protocol::wire::snapshot::SnapshotResponse;
 
-use super::pass::{Next, Pass, Step};
+use super::pass::{Next, Pass, PassStep};
 use super::peer::{Peer, unrequested};
 use crate::engine::Engine;
 use crate::engine::staging;
 use crate::error::Result;
-use crate::sync::plain::pull::{Asked, From, Use};
-use crate::sync::plain::push::Step as Push;
+use crate::sync::plain::pull::{PullParameters, PullStart, ResponseUse};
+use crate::sync::plain::push::PlainPushStep as Push;
 use crate::sync::plain::{pull, push, register, schema, snapshot};
 use crate::sync::request::{Phase, Response, SessionConfig};
-use crate::sync::rows::answer::Turn;
-use crate::sync::rows::fact::{self, Due};
+use crate::sync::rows::answer::NextStep;
+use crate::sync::rows::fact::{self, RefetchReason};
 use crate::sync::rows::push::{ActionParts, Limits};
 use crate::sync::rows::{self, answer};
 use crate::sync::subject::Signer;
@@ -37,21 +37,21 @@ const BODY: usize = 1 << 20;
 /// A running request.
 #[derive(Debug)]
 enum What {
-    Push(push::Sent),
-    Pull(Asked),
+    Push(push::PushContent),
+    Pull(PullParameters),
     /// Checks whether the log reaches back to its beginning.
     Reach,
-    Page(fact::Snapshot),
+    Page(fact::SnapshotProgress),
 }
 
 /// State of the exchange with a plain server.
 #[derive(Debug, Default)]
 pub(super) struct Plain {
-    course: push::Course,
+    course: push::PushState,
     /// What the push waits for.
     waits: Waits,
     /// A response from position 0, which is not applied before the log is known to be complete.
-    held: Option<(Asked, Box<PullResponse>)>,
+    held: Option<(PullParameters, Box<PullResponse>)>,
     /// Whether the device registered again in this pass because of a 500.
     again: bool,
     /// When the device registered, by the monotonic clock.
@@ -106,7 +106,7 @@ impl Peer for Plain {
     }
 
     fn next(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<Option<Next>> {
-        if pass.step == Step::Push { self.push(engine, pass) } else { self.pull(engine, pass) }
+        if pass.step == PassStep::Push { self.push(engine, pass) } else { self.pull(engine, pass) }
     }
 
     fn answered(
@@ -114,7 +114,7 @@ impl Peer for Plain {
         engine: &mut Engine,
         pass: &mut Pass,
         response: &Response,
-    ) -> Result<Turn> {
+    ) -> Result<NextStep> {
         let what = self.running.take().ok_or_else(unrequested)?;
         let taken = match response.status {
             200 => self.take(engine, pass, &what, response),
@@ -149,7 +149,7 @@ impl Plain {
     fn push(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<Option<Next>> {
         // Decides the mode of a first sync before push responses fill the base.
         snapshot::present(engine)?;
-        pass.step = Step::Pull;
+        pass.step = PassStep::Pull;
         if self.waits != Waits::Nothing {
             return Ok(None);
         }
@@ -160,7 +160,7 @@ impl Plain {
         pass.report.count(&applied);
         match next {
             Push::Send { body, sent } => {
-                pass.step = Step::Push;
+                pass.step = PassStep::Push;
                 let what = What::Push(sent);
                 let next = self.send(pass, what, path::PUSH, body);
                 pass.expect_pushes(engine);
@@ -171,7 +171,7 @@ impl Plain {
             Push::Probe => self.waits = Waits::Probe,
             Push::Nothing if self.course.closing && !push::frozen(engine) => {
                 // Every frozen record has its verdict: use the extensions from here on.
-                pass.step = Step::Register;
+                pass.step = PassStep::Register;
             }
             Push::Nothing => {}
         }
@@ -180,11 +180,11 @@ impl Plain {
 
     fn pull(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<Option<Next>> {
         if self.held.is_some() {
-            let (body, _) = pull::request(engine, From::AtTheBeginning, 1)?;
+            let (body, _) = pull::request(engine, PullStart::AtTheBeginning, 1)?;
             return Ok(Some(self.send(pass, What::Reach, path::PULL, body)));
         }
         if pull::is_away(engine)? {
-            let mut facts = fact::snapshot_due(Due::Retention);
+            let mut facts = fact::snapshot_due(RefetchReason::Retention);
             facts.push(fact::forget(fact::LAST_PULL));
             fact::write(engine, &facts)?;
             pass.search = None;
@@ -195,7 +195,7 @@ impl Plain {
                     let applied = snapshot::merge(engine, present, search)?;
                     pass.report.pulled += applied.rows as u64;
                     pass.report.count(&applied);
-                    pass.step = Step::Push;
+                    pass.step = PassStep::Push;
                 }
                 return Ok(Some(Next::Again));
             }
@@ -211,7 +211,7 @@ impl Plain {
             None => pull::checkpoint(engine)?,
         };
         pass.count_pull()?;
-        let from = From::Checkpoint(checkpoint.unwrap_or(0));
+        let from = PullStart::Checkpoint(checkpoint.unwrap_or(0));
         let (body, running) = pull::request(engine, from, pass.config.page_size.max(1))?;
         Ok(Some(self.send(pass, What::Pull(running), path::PULL, body)))
     }
@@ -223,46 +223,46 @@ impl Plain {
         pass: &mut Pass,
         what: &What,
         response: &Response,
-    ) -> Result<Turn> {
+    ) -> Result<NextStep> {
         let body = &response.body;
         match what {
             What::Push(sent) => {
                 let answer: PushResponse = answer::read(body)?;
                 if !answer::is_of_schema(engine, answer.schema_version, &answer.schema_hash) {
-                    return Ok(Turn::Schema);
+                    return Ok(NextStep::Schema);
                 }
                 let applied = push::answered(engine, sent, answer, &mut self.course)?;
                 pass.unanswered = None;
                 pass.report.count(&applied);
                 pass.progress.done += (applied.accepted.len() + applied.parked.len()) as u64;
-                Ok(Turn::Onward)
+                Ok(NextStep::Onward)
             }
             What::Page(present) => self.take_page(engine, pass, present, &answer::read(body)?),
             What::Pull(running) => {
                 let answer: PullResponse = answer::read(body)?;
                 if !answer::is_of_schema(engine, answer.schema_version, &answer.schema_hash) {
-                    return Ok(Turn::Schema);
+                    return Ok(NextStep::Schema);
                 }
-                if pull::examine(engine, running, &answer)? == Use::Rebuild {
+                if pull::examine(engine, running, &answer)? == ResponseUse::Rebuild {
                     return self.rebuild(engine, pass, running, &answer);
                 }
                 if running.checkpoint == 0 {
                     self.held = Some((running.clone(), Box::new(answer)));
-                    return Ok(Turn::Onward);
+                    return Ok(NextStep::Onward);
                 }
                 self.take_rows(engine, pass, running, &answer)
             }
             What::Reach => {
                 let answer: PullResponse = answer::read(body)?;
                 if !answer::is_of_schema(engine, answer.schema_version, &answer.schema_hash) {
-                    return Ok(Turn::Schema);
+                    return Ok(NextStep::Schema);
                 }
                 match self.held.take() {
                     Some((running, _)) if answer.snapshot_required => {
                         self.rebuild(engine, pass, &running, &answer)
                     }
                     Some((running, held)) => self.take_rows(engine, pass, &running, &held),
-                    None => Ok(Turn::Onward),
+                    None => Ok(NextStep::Onward),
                 }
             }
         }
@@ -272,12 +272,12 @@ impl Plain {
         &mut self,
         engine: &mut Engine,
         pass: &mut Pass,
-        running: &Asked,
+        running: &PullParameters,
         answer: &PullResponse,
-    ) -> Result<Turn> {
+    ) -> Result<NextStep> {
         pull::rebuild(engine, running, answer)?;
         self.alive(engine, pass)?;
-        pass.count_turn(Turn::Onward)
+        pass.count_turn(NextStep::Onward)
     }
 
     /// Writes a pull's rows to the base, or to the staging.
@@ -285,50 +285,50 @@ impl Plain {
         &mut self,
         engine: &mut Engine,
         pass: &mut Pass,
-        running: &Asked,
+        running: &PullParameters,
         answer: &PullResponse,
-    ) -> Result<Turn> {
-        if let Some(present) = fact::Snapshot::load(engine)? {
+    ) -> Result<NextStep> {
+        if let Some(present) = fact::SnapshotProgress::load(engine)? {
             snapshot::tail(engine, present, running, answer)?;
             if !answer.has_more {
                 pass.search = Some(staging::Search::new(engine));
             }
-            return self.alive(engine, pass).map(|()| Turn::Onward);
+            return self.alive(engine, pass).map(|()| NextStep::Onward);
         }
         let applied = pull::apply(engine, running, answer)?;
         pass.report.count(&applied);
         pass.report.pulled += applied.rows as u64;
         pass.progress.done += applied.rows as u64;
         if !answer.has_more {
-            pass.step = Step::Done;
+            pass.step = PassStep::Done;
             if self.waits == Waits::Drain {
                 let applied = push::drained(engine, &mut self.course)?;
                 pass.report.count(&applied);
                 self.waits = Waits::Nothing;
-                pass.step = Step::Push;
+                pass.step = PassStep::Push;
             }
         }
         self.alive(engine, pass)?;
-        Ok(Turn::Onward)
+        Ok(NextStep::Onward)
     }
 
     fn take_page(
         &mut self,
         engine: &mut Engine,
         pass: &mut Pass,
-        present: &fact::Snapshot,
+        present: &fact::SnapshotProgress,
         answer: &SnapshotResponse,
-    ) -> Result<Turn> {
+    ) -> Result<NextStep> {
         if !answer::is_of_schema(engine, answer.schema_version, &answer.schema_hash) {
-            return Ok(Turn::Schema);
+            return Ok(NextStep::Schema);
         }
         let (now, applied) = snapshot::page(engine, present.clone(), answer)?;
         pass.report.count(&applied);
         pass.report.pulled += applied.rows as u64;
         pass.progress.done = u64::try_from(now.rows).unwrap_or(0);
-        pass.step = Step::Push; // New local writes first, then the next page.
+        pass.step = PassStep::Push; // New local writes first, then the next page.
         self.alive(engine, pass)?;
-        Ok(Turn::Onward)
+        Ok(NextStep::Onward)
     }
 
     /// The server answered a request that needs its database and this device.
@@ -336,7 +336,7 @@ impl Plain {
         if self.waits == Waits::Probe {
             push::probed(engine, &mut self.course)?;
             self.waits = Waits::Nothing;
-            pass.step = Step::Push;
+            pass.step = PassStep::Push;
         }
         Ok(())
     }
@@ -348,7 +348,7 @@ impl Plain {
         pass: &mut Pass,
         what: &What,
         response: &Response,
-    ) -> Result<Turn> {
+    ) -> Result<NextStep> {
         let course = &mut self.course;
         let is_foreign = answer::error_of(&response.body).is_none();
         match (what, response.status) {
@@ -357,13 +357,13 @@ impl Plain {
                 let applied = push::too_large(engine, sent, unread, course)?;
                 pass.unanswered = None;
                 pass.report.count(&applied);
-                return Ok(Turn::Onward);
+                return Ok(NextStep::Onward);
             }
             _ if is_foreign => return Err(answer::foreign(response)),
             (What::Push(sent), status @ (400 | 500)) => {
                 push::failed(engine, sent, status, course)?;
                 pass.unanswered = None;
-                return Ok(Turn::Onward);
+                return Ok(NextStep::Onward);
             }
             (What::Push(sent), 401 | 409 | 426 | 429) => {
                 push::unseen(engine, sent)?;
@@ -372,11 +372,11 @@ impl Plain {
             // An unregistered device gets a 404 for a snapshot and a 500 for a pull.
             (What::Pull(_) | What::Reach | What::Page(_), 404 | 500) if !self.again => {
                 self.again = true;
-                return Ok(Turn::Register);
+                return Ok(NextStep::Register);
             }
             _ => {}
         }
-        if response.status == 409 { Ok(Turn::Schema) } else { answer::refusal(response) }
+        if response.status == 409 { Ok(NextStep::Schema) } else { answer::refusal(response) }
     }
 }
 

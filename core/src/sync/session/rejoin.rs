@@ -8,15 +8,15 @@ use rejoin_protocol::wire::register::{RegisterResponse, Welcome};
 use rejoin_protocol::wire::{RowName, path};
 use rejoin_protocol::{Manifest, capability};
 
-use super::pass::{Next, Pass, Step};
+use super::pass::{Next, Pass, PassStep};
 use super::peer::{Peer, unrequested};
 use crate::engine::Engine;
 use crate::engine::rebase::recall;
 use crate::error::Result;
 use crate::ids::Seq;
 use crate::sync::request::{Phase, Response, SessionConfig};
-use crate::sync::rows::answer::{self, Turn};
-use crate::sync::rows::push::{ActionParts, Limits, Sent};
+use crate::sync::rows::answer::{self, NextStep};
+use crate::sync::rows::push::{ActionParts, Limits, SentGroup};
 use crate::sync::rows::{fact, pull, push, register, snapshot};
 use crate::sync::subject::Signer;
 use rejoin_protocol::mutant::{self, Mutant};
@@ -49,11 +49,11 @@ struct Asked {
 
 #[derive(Debug)]
 enum What {
-    Push(Vec<Sent>),
-    Cancel(push::cancel::Asked),
+    Push(Vec<SentGroup>),
+    Cancel(push::cancel::RequestedCancels),
     Pull(Vec<RowName>),
-    Page(fact::Snapshot),
-    Tail(fact::Snapshot, Vec<RowName>),
+    Page(fact::SnapshotProgress),
+    Tail(fact::SnapshotProgress, Vec<RowName>),
 }
 
 impl Peer for Rejoin {
@@ -93,7 +93,7 @@ impl Peer for Rejoin {
     }
 
     fn next(&mut self, engine: &mut Engine, pass: &mut Pass) -> Result<Option<Next>> {
-        if pass.step == Step::Push { self.push(engine, pass) } else { self.pull(engine, pass) }
+        if pass.step == PassStep::Push { self.push(engine, pass) } else { self.pull(engine, pass) }
     }
 
     fn answered(
@@ -101,27 +101,27 @@ impl Peer for Rejoin {
         engine: &mut Engine,
         pass: &mut Pass,
         response: &Response,
-    ) -> Result<Turn> {
+    ) -> Result<NextStep> {
         let running = self.running.take().ok_or_else(unrequested)?;
         let taken = match response.status {
             200 => self.take(engine, pass, &running, response),
             _ => answer::refusal(response),
         };
-        let is_smaller = matches!(taken, Ok(Turn::Smaller));
+        let is_smaller = matches!(taken, Ok(NextStep::Smaller));
         if let What::Push(sent) = &running.what
             && !(is_smaller && answer::is_too_large(response))
         {
             self.mark_processed(sent);
         }
         match (&running.what, &taken) {
-            (What::Push(sent), Ok(Turn::Smaller)) => {
+            (What::Push(sent), Ok(NextStep::Smaller)) => {
                 self.push_less(engine, pass, sent, response)?;
-                Ok(Turn::Onward)
+                Ok(NextStep::Onward)
             }
-            (What::Cancel(running), Ok(Turn::Smaller)) => {
-                pass.count_turn(Turn::Smaller)?;
+            (What::Cancel(running), Ok(NextStep::Smaller)) => {
+                pass.count_turn(NextStep::Smaller)?;
                 self.aside.extend(running.iter().map(|(seq, _)| *seq)); // Does not block others.
-                Ok(Turn::Onward)
+                Ok(NextStep::Onward)
             }
             (What::Page(_), Err(error)) => {
                 snapshot::failed_by(engine, error);
@@ -144,7 +144,7 @@ impl Peer for Rejoin {
 
 impl Rejoin {
     /// Marks mutations of a request that the server may have processed.
-    fn mark_processed(&mut self, sent: &[Sent]) {
+    fn mark_processed(&mut self, sent: &[SentGroup]) {
         for one in sent {
             self.unseen.remove(&one.seq);
         }
@@ -178,7 +178,7 @@ impl Rejoin {
                 recall::recall(engine, (fact::RECALL, "rebuild"))?;
             }
             if snapshot.is_some() {
-                pass.step = Step::Pull; // First the rows of the restored server, then the push.
+                pass.step = PassStep::Pull; // First the rows of the restored server, then the push.
                 return Ok(None);
             }
         }
@@ -192,7 +192,7 @@ impl Rejoin {
         let push = push::request(engine, number, limits, &self.aside, &self.unseen)?;
         pass.report.parked += push.parked as u64;
         let Some((body, sent)) = push.request else {
-            pass.step = Step::Pull;
+            pass.step = PassStep::Pull;
             return Ok(None);
         };
         let next = self.send(pass, number, What::Push(sent), path::PUSH, body);
@@ -238,12 +238,12 @@ impl Rejoin {
         &mut self,
         engine: &mut Engine,
         pass: &mut Pass,
-        snapshot: fact::Snapshot,
+        snapshot: fact::SnapshotProgress,
     ) -> Result<Next> {
         if pass.search.is_some() {
             if let Some(search) = pass.searched(engine)? {
                 pass.report.pulled += snapshot::merge(engine, snapshot, search)? as u64;
-                pass.step = Step::Push;
+                pass.step = PassStep::Push;
             }
             return Ok(Next::Again);
         }

@@ -3,19 +3,19 @@
 use std::io::Write;
 use std::time::Duration;
 
-use rejoin_protocol::wire::event::{Event, Hello};
+use rejoin_protocol::wire::event::{Event, HelloEvent};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::HttpTransport;
 use crate::error::Error;
-use crate::runtime::{Spawner, Task};
+use crate::runtime::{SpawnedTask, Spawner};
 use crate::transport::{HttpRequest, HttpResponse, Transport, TransportError};
 
 /// Sends each connection a list of chunks, then closes it or keeps it open silently.
 struct Server {
     url: String,
-    requests: Task<Vec<String>>,
+    requests: SpawnedTask<Vec<String>>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -235,7 +235,7 @@ async fn events_arrive_over_a_socket_and_refusal_is_reported() {
     let mut ask = request(PATIENT);
     (ask.method, ask.body) = ("GET", None);
     let mut stream = transport.events(ask.clone()).await.unwrap();
-    assert_eq!(stream.next().await, Some(Event::Hello(Hello::default())));
+    assert_eq!(stream.next().await, Some(Event::Hello(HelloEvent::default())));
     assert_eq!(stream.next().await, Some(Event::Changed));
     assert_eq!(stream.next().await, None);
     let refused = transport.events(ask.clone()).await.unwrap_err();

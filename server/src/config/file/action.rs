@@ -2,11 +2,14 @@
 
 use rejoin_protocol::argument::{Parameter, ParameterType};
 
-use super::super::reader::{Members, Reader};
+use super::super::reader::{ConfigReader, TableMembers};
 use super::super::{ActionConfig, Check};
 
 /// Reads an action; `None` if it has no name.
-pub(super) fn read(reader: &mut Reader<'_>, mut members: Members) -> Option<ActionConfig> {
+pub(super) fn read(
+    reader: &mut ConfigReader<'_>,
+    mut members: TableMembers,
+) -> Option<ActionConfig> {
     let Some(name) = reader.text(&mut members, "name") else {
         reader.problem(&format!("{}.name", members.place), "missing: name the action");
         return None;
@@ -24,7 +27,7 @@ pub(super) fn read(reader: &mut Reader<'_>, mut members: Members) -> Option<Acti
     Some(action)
 }
 
-fn read_parameter(reader: &mut Reader<'_>, mut members: Members) -> Option<Parameter> {
+fn read_parameter(reader: &mut ConfigReader<'_>, mut members: TableMembers) -> Option<Parameter> {
     let (name, kind) = (reader.text(&mut members, "name"), reader.text(&mut members, "type"));
     let optional = reader.truth(&mut members, "optional").unwrap_or(false);
     let place = members.place.clone();
@@ -53,7 +56,7 @@ fn kind_of(word: &str) -> Option<ParameterType> {
     })
 }
 
-fn read_check(reader: &mut Reader<'_>, mut members: Members) -> Option<Check> {
+fn read_check(reader: &mut ConfigReader<'_>, mut members: TableMembers) -> Option<Check> {
     let (sql, message) = (reader.text(&mut members, "sql"), reader.text(&mut members, "message"));
     let place = members.place.clone();
     reader.leftover(&members);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rejoin_protocol::Policy;
 use rejoin_protocol::manifest::{ReferenceAction, Rule};
 
-use super::super::reader::{Members, Reader};
+use super::super::reader::{ConfigReader, TableMembers};
 use super::super::{ParentConfig, TableConfig};
 use crate::error::ProblemKind;
 use crate::model::PushPolicy;
@@ -13,8 +13,8 @@ use crate::model::resolver::Resolve;
 
 /// Reads a table; `None` if its name is already in use.
 pub(super) fn read(
-    reader: &mut Reader<'_>,
-    mut members: Members,
+    reader: &mut ConfigReader<'_>,
+    mut members: TableMembers,
     before: &[TableConfig],
 ) -> Option<TableConfig> {
     let place = members.place.clone();
@@ -58,7 +58,7 @@ pub(super) fn read(
     (!is_second).then_some(table)
 }
 
-fn read_push(reader: &mut Reader<'_>, members: &mut Members) -> Option<PushPolicy> {
+fn read_push(reader: &mut ConfigReader<'_>, members: &mut TableMembers) -> Option<PushPolicy> {
     match reader.text(members, "push")?.as_str() {
         "owner_only" => Some(PushPolicy::OwnerOnly),
         "disabled" => Some(PushPolicy::Disabled),
@@ -72,7 +72,11 @@ fn read_push(reader: &mut Reader<'_>, members: &mut Members) -> Option<PushPolic
 }
 
 /// Reads the buckets of rows besides the owner's.
-fn read_buckets(reader: &mut Reader<'_>, members: &mut Members, table: &mut TableConfig) {
+fn read_buckets(
+    reader: &mut ConfigReader<'_>,
+    members: &mut TableMembers,
+    table: &mut TableConfig,
+) {
     table.bucket_by_column = reader.text(members, "bucket_by_column");
     table.bucket_prefix = reader.text(members, "bucket_prefix");
     table.bucket_function = reader.text(members, "bucket_function");
@@ -83,7 +87,7 @@ fn read_buckets(reader: &mut Reader<'_>, members: &mut Members, table: &mut Tabl
         reader.truth(members, "global_when_bucket_null").unwrap_or(false);
 }
 
-fn read_parent(reader: &mut Reader<'_>, members: &mut Members) -> Option<ParentConfig> {
+fn read_parent(reader: &mut ConfigReader<'_>, members: &mut TableMembers) -> Option<ParentConfig> {
     let place = members.place.clone();
     let parent = reader.text(members, "parent_table");
     let column = reader.text(members, "parent_fk_col");
@@ -107,7 +111,11 @@ fn read_parent(reader: &mut Reader<'_>, members: &mut Members) -> Option<ParentC
 }
 
 /// Reads the conflict policy and the resolver.
-fn read_conflicts(reader: &mut Reader<'_>, members: &mut Members, table: &mut TableConfig) {
+fn read_conflicts(
+    reader: &mut ConfigReader<'_>,
+    members: &mut TableMembers,
+    table: &mut TableConfig,
+) {
     let place = members.place.clone();
     if let Some(word) = reader.text(members, "policy") {
         if let Some(policy) = Policy::of_word(&word) {
@@ -129,10 +137,10 @@ fn read_conflicts(reader: &mut Reader<'_>, members: &mut Members, table: &mut Ta
     }
 }
 
-fn read_rule(reader: &mut Reader<'_>, mut rule: Members) -> Option<Rule> {
+fn read_rule(reader: &mut ConfigReader<'_>, mut rule: TableMembers) -> Option<Rule> {
     let place = rule.place.clone();
     let kind = reader.text(&mut rule, "kind").unwrap_or_default();
-    let mut need = |reader: &mut Reader<'_>, name: &str| {
+    let mut need = |reader: &mut ConfigReader<'_>, name: &str| {
         let text = reader.text(&mut rule, name);
         if text.is_none() {
             reader.problem(&format!("{place}.{name}"), "missing");
@@ -166,7 +174,7 @@ fn read_rule(reader: &mut Reader<'_>, mut rule: Members) -> Option<Rule> {
     read
 }
 
-fn action(reader: &mut Reader<'_>, rule: &mut Members, name: &str) -> ReferenceAction {
+fn action(reader: &mut ConfigReader<'_>, rule: &mut TableMembers, name: &str) -> ReferenceAction {
     let actions = BTreeMap::from([
         ("no_action", ReferenceAction::NoAction),
         ("restrict", ReferenceAction::Restrict),

@@ -38,7 +38,7 @@ pub(super) struct RecordEvaluator<'a> {
 
 /// How a plain record ended.
 #[derive(Clone)]
-pub(super) struct End {
+pub(super) struct RecordOutcome {
     pub(super) status: &'static str,
     pub(super) reason: Option<&'static str>,
     pub(super) message: Option<String>,
@@ -50,7 +50,7 @@ pub(super) struct End {
     pub(super) waits: bool,
 }
 
-impl End {
+impl RecordOutcome {
     fn applied(has_written: bool) -> Self {
         let (reason, message, row) = (None, None, None);
         Self { status: "applied", reason, message, row, has_written, waits: false }
@@ -79,8 +79,8 @@ impl End {
     }
 }
 
-fn no_access() -> End {
-    End::terminal("record_not_found", "record not found or not accessible")
+fn no_access() -> RecordOutcome {
+    RecordOutcome::terminal("record_not_found", "record not found or not accessible")
 }
 
 /// The reason and message of v0.1.2 for an operation that the database rejected.
@@ -94,14 +94,16 @@ fn failed(operation: &str) -> (&'static str, &'static str) {
 
 impl RecordEvaluator<'_> {
     /// Evaluates a record and applies it, in a savepoint.
-    pub(super) fn record(&self, record: &PushRecord) -> Result<End, Fault> {
+    pub(super) fn record(&self, record: &PushRecord) -> Result<RecordOutcome, Fault> {
         let table = self.transaction.schema().table(&record.table_name);
         let begun = self.conflicts.len();
         self.transaction.begin()?;
         let end = match table {
-            None => End::terminal("table_not_registered", "table not registered for sync"),
+            None => {
+                RecordOutcome::terminal("table_not_registered", "table not registered for sync")
+            }
             Some(table) if table.push == PushPolicy::Disabled => {
-                End::terminal("table_read_only", "table is read-only")
+                RecordOutcome::terminal("table_read_only", "table is read-only")
             }
             Some(table) => self.write_or_fail(table, record)?,
         };
@@ -116,21 +118,29 @@ impl RecordEvaluator<'_> {
     }
 
     /// An internal error rejects one record; the others are evaluated.
-    fn write_or_fail(&self, table: &Table, record: &PushRecord) -> Result<End, Fault> {
+    fn write_or_fail(&self, table: &Table, record: &PushRecord) -> Result<RecordOutcome, Fault> {
         match self.write(table, record) {
             Err(Fault::Internal(why)) => {
                 if let Some(plan) = self.transaction.plan.filter(|plan| plan.is_together()) {
                     return Err(plan.fail());
                 }
                 tracing::error!(why, table = table.name, "a plain record failed");
-                Ok(End::rejected("rejected_retryable", "internal_error", "internal error"))
+                Ok(RecordOutcome::rejected(
+                    "rejected_retryable",
+                    "internal_error",
+                    "internal error",
+                ))
             }
             other => other,
         }
     }
 
     /// The result of a record, with its row as it is at the end of the push.
-    pub(super) fn result(&self, record: &PushRecord, end: End) -> Result<PushResult, Fault> {
+    pub(super) fn result(
+        &self,
+        record: &PushRecord,
+        end: RecordOutcome,
+    ) -> Result<PushResult, Fault> {
         let mut result = PushResult {
             id: record.id.clone(),
             table_name: record.table_name.clone(),
@@ -166,10 +176,10 @@ impl RecordEvaluator<'_> {
         Ok(result)
     }
 
-    fn write(&self, table: &Table, record: &PushRecord) -> Result<End, Fault> {
+    fn write(&self, table: &Table, record: &PushRecord) -> Result<RecordOutcome, Fault> {
         let operation = record.operation.as_str();
         let Some(key) = table.key_of(&record.id) else {
-            return Ok(End::terminal("record_not_found", "record not found"));
+            return Ok(RecordOutcome::terminal("record_not_found", "record not found"));
         };
         let stored = self.transaction.stored(table, &key)?;
         let revives = operation == "create" && stored.is_some();
@@ -178,7 +188,10 @@ impl RecordEvaluator<'_> {
             "create" => self.create(table, &key, record, stored),
             "update" => self.update(table, &key, record, stored),
             "delete" => self.delete(table, &key, stored),
-            other => Ok(End::terminal("invalid_operation", &format!("unknown operation: {other}"))),
+            other => Ok(RecordOutcome::terminal(
+                "invalid_operation",
+                &format!("unknown operation: {other}"),
+            )),
         };
         match end {
             Ok(end) => {
@@ -187,7 +200,7 @@ impl RecordEvaluator<'_> {
             }
             Err(WriteError::Fault(fault)) => Err(fault),
             Err(WriteError::Rule(rule)) if rule.code == code::CONSTRAINT_REFERENCES => {
-                Ok(End::waits(operation))
+                Ok(RecordOutcome::waits(operation))
             }
             // The key of another user's row, which this transaction does not see.
             Err(WriteError::Rule(rule)) if operation == "create" && rule.is_key_taken(table) => {
@@ -195,7 +208,7 @@ impl RecordEvaluator<'_> {
             }
             Err(WriteError::Rule(rule)) => {
                 let reason = if revives { "resurrection_failed" } else { failed(operation).0 };
-                Ok(End::terminal(reason, &rule.message))
+                Ok(RecordOutcome::terminal(reason, &rule.message))
             }
         }
     }
@@ -206,22 +219,22 @@ impl RecordEvaluator<'_> {
         key: &Value,
         record: &PushRecord,
         stored: Option<StoredRow>,
-    ) -> Result<End, WriteError> {
+    ) -> Result<RecordOutcome, WriteError> {
         let Some(stored) = stored else {
             let Some(cells) = columns(table, record.data.as_deref(), true) else {
-                return Ok(End::terminal("invalid_data", "invalid data format"));
+                return Ok(RecordOutcome::terminal("invalid_data", "invalid data format"));
             };
             if bucket::foreign(table, None, &cells, self.transaction.held).is_some() {
                 return Ok(no_access());
             }
             match self.transaction.check_parent(table, &cells) {
                 // The parent is missing or another user's: the answer is the same for both.
-                Err(ChangeError::Rejected(_)) => return Ok(End::waits("create")),
+                Err(ChangeError::Rejected(_)) => return Ok(RecordOutcome::waits("create")),
                 Err(ChangeError::Fault(fault)) => return Err(fault.into()),
                 Ok(()) => {}
             }
             self.transaction.insert_row(table, key, cells)?;
-            return Ok(End::applied(true));
+            return Ok(RecordOutcome::applied(true));
         };
         if !stored.writable {
             return Ok(no_access());
@@ -229,7 +242,7 @@ impl RecordEvaluator<'_> {
         if stored.row.is_deleted(table) {
             return self.overwrite(table, key, record, stored.row, true);
         }
-        Ok(End::conflict("record_exists", "record already exists", stored.row))
+        Ok(RecordOutcome::conflict("record_exists", "record already exists", stored.row))
     }
 
     fn update(
@@ -238,11 +251,11 @@ impl RecordEvaluator<'_> {
         key: &Value,
         record: &PushRecord,
         stored: Option<StoredRow>,
-    ) -> Result<End, WriteError> {
+    ) -> Result<RecordOutcome, WriteError> {
         match stored.filter(|stored| stored.writable) {
-            None => Ok(End::terminal("record_not_found", "record not found")),
+            None => Ok(RecordOutcome::terminal("record_not_found", "record not found")),
             Some(stored) if stored.row.is_deleted(table) => {
-                Ok(End::conflict("record_deleted", "record is deleted", stored.row))
+                Ok(RecordOutcome::conflict("record_deleted", "record is deleted", stored.row))
             }
             Some(stored) => self.overwrite(table, key, record, stored.row, false),
         }
@@ -255,13 +268,17 @@ impl RecordEvaluator<'_> {
         record: &PushRecord,
         row: Row,
         revive: bool,
-    ) -> Result<End, WriteError> {
+    ) -> Result<RecordOutcome, WriteError> {
         let won = self.server_wins(table, record, &row)?;
         if won.is_some() && !matches!(table.resolver, Resolve::Custom(_)) {
-            return Ok(End::conflict("server_won_conflict", won.unwrap_or_default(), row));
+            return Ok(RecordOutcome::conflict(
+                "server_won_conflict",
+                won.unwrap_or_default(),
+                row,
+            ));
         }
         let Some(mut cells) = columns(table, record.data.as_deref(), false) else {
-            return Ok(End::terminal("invalid_data", "invalid data format"));
+            return Ok(RecordOutcome::terminal("invalid_data", "invalid data format"));
         };
         if bucket::foreign(table, Some(&row), &cells, self.transaction.held).is_some() {
             return Ok(no_access());
@@ -285,7 +302,7 @@ impl RecordEvaluator<'_> {
                 Resolved::Write(others) => cells = others,
                 Resolved::Conflict | Resolved::Refuse(_) => {
                     let reason = "the resolver keeps the server's row";
-                    return Ok(End::conflict("server_won_conflict", reason, row));
+                    return Ok(RecordOutcome::conflict("server_won_conflict", reason, row));
                 }
             }
         }
@@ -294,10 +311,10 @@ impl RecordEvaluator<'_> {
             cells.extend(table.deleted_at.map(|at| (at, Value::Null)));
         }
         if cells.is_empty() {
-            return Ok(End::applied(false));
+            return Ok(RecordOutcome::applied(false));
         }
         self.transaction.update_row(table, key, &cells)?;
-        Ok(End::applied(true))
+        Ok(RecordOutcome::applied(true))
     }
 
     fn delete(
@@ -305,16 +322,20 @@ impl RecordEvaluator<'_> {
         table: &Table,
         key: &Value,
         stored: Option<StoredRow>,
-    ) -> Result<End, WriteError> {
+    ) -> Result<RecordOutcome, WriteError> {
         let Some(stored) = stored.filter(|stored| stored.writable) else {
             return Ok(no_access());
         };
         if stored.row.is_deleted(table) {
             let message = Some(String::from("record already deleted"));
-            return Ok(End { reason: Some("already_deleted"), message, ..End::applied(false) });
+            return Ok(RecordOutcome {
+                reason: Some("already_deleted"),
+                message,
+                ..RecordOutcome::applied(false)
+            });
         }
         self.transaction.delete_row(table, key)?;
-        Ok(End::applied(true))
+        Ok(RecordOutcome::applied(true))
     }
 
     /// v0.1.2's last-writer-wins, as in its specification: the reason why the server's row is kept, if it is. With the policy

@@ -4,24 +4,28 @@ use rejoin_protocol::time;
 use rejoin_protocol::wire::code;
 use rejoin_protocol::wire::push::{Operation, PushRecord};
 
-use super::evaluate::{End, RecordEvaluator, columns};
+use super::evaluate::{RecordEvaluator, RecordOutcome, columns};
 use crate::engine::conflict::is_equal;
 use crate::engine::conflict_log::by_name;
 use crate::engine::hook::{Decision, ask_accepted};
 use crate::error::Fault;
-use crate::hooks::{Accepted, Changed, Conflict, Settled};
+use crate::hooks::{AcceptedChanges, Changed, Conflict, Settled};
 use crate::model::{Row, StoredRow, Table};
 
 impl RecordEvaluator<'_> {
     /// How a record ends when the host has been asked about it.
-    pub(super) fn decide(&self, record: &PushRecord, end: End) -> Result<End, Fault> {
+    pub(super) fn decide(
+        &self,
+        record: &PushRecord,
+        end: RecordOutcome,
+    ) -> Result<RecordOutcome, Fault> {
         let (Some(hooks), true, Some(operation)) =
             (self.hooks, end.status == "applied", operation(record))
         else {
             return Ok(end);
         };
         let changed = Changed { table: &record.table_name, id: &record.id, operation };
-        let accepted = Accepted {
+        let accepted = AcceptedChanges {
             user: self.transaction.user,
             client_id: self.client_id,
             mutation: None,
@@ -35,8 +39,10 @@ impl RecordEvaluator<'_> {
         }
         Ok(match decision {
             Decision::Keep => end,
-            Decision::Refuse(why) => End::terminal("hook_refused", &why),
-            Decision::Later(why) => End::rejected("rejected_retryable", "hook_later", &why),
+            Decision::Refuse(why) => RecordOutcome::terminal("hook_refused", &why),
+            Decision::Later(why) => {
+                RecordOutcome::rejected("rejected_retryable", "hook_later", &why)
+            }
         })
     }
 
@@ -53,7 +59,7 @@ impl RecordEvaluator<'_> {
         table: &Table,
         record: &PushRecord,
         before: Option<Row>,
-        end: &End,
+        end: &RecordOutcome,
     ) {
         let (Some(row), Some(operation)) = (before, operation(record)) else { return };
         self.conflicts.record(|| {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use rejoin_protocol::time;
 use rejoin_protocol::wire::push::{PushAnswer, PushRecord, PushRequest, PushResponse, PushResult};
 
-use super::evaluate::{End, RecordEvaluator};
+use super::evaluate::{RecordEvaluator, RecordOutcome};
 use crate::engine::batch;
 use crate::engine::conflict_log::ConflictLog;
 use crate::engine::push::check_size;
@@ -101,7 +101,7 @@ fn evaluate_all(
     records: &[PushRecord],
     now: i64,
 ) -> Result<Vec<PushResult>, Fault> {
-    let mut ends: BTreeMap<usize, End> = BTreeMap::new();
+    let mut ends: BTreeMap<usize, RecordOutcome> = BTreeMap::new();
     let mut waiting: Vec<usize> = (0..records.len()).collect();
     for _ in 0..PASSES {
         let pass = evaluate_pass(evaluator, records, &waiting)?;
@@ -131,7 +131,7 @@ fn evaluate_pass(
     evaluator: &RecordEvaluator<'_>,
     records: &[PushRecord],
     numbers: &[usize],
-) -> Result<Vec<End>, Fault> {
+) -> Result<Vec<RecordOutcome>, Fault> {
     let UserTransaction { writing, plan, .. } = evaluator.transaction;
     // Rows with a record that waits, and the first such record. A later record of that row waits too.
     let rows: RefCell<BTreeMap<(&str, &str), usize>> = RefCell::default();
@@ -143,7 +143,7 @@ fn evaluate_pass(
         let row = (record.table_name.as_str(), record.id.as_str());
         // A record that is evaluated again may have waited before it was undone.
         if rows.borrow().get(&row).is_some_and(|first| *first < at) {
-            return Ok(End::waits(&record.operation));
+            return Ok(RecordOutcome::waits(&record.operation));
         }
         let end = evaluator.record(record)?;
         let mut rows = rows.borrow_mut();

@@ -13,7 +13,7 @@ use crate::engine::change::decode;
 use crate::engine::checks::Checks;
 use crate::engine::cursor::{self, Cursor};
 use crate::engine::naming::Naming;
-use crate::engine::plan::Plan;
+use crate::engine::plan::PushPlan;
 use crate::error::Fault;
 use crate::model::{Access, KeyLock, Schema, Table};
 use crate::store::{ReadHint, Reading, RowIds, Writing};
@@ -39,7 +39,7 @@ pub(super) fn plan_of<'a>(
     checks: &Checks,
     user: (&'a str, &[String]),
     ask: &PushAsk,
-) -> Result<Option<Plan<'a>>, Fault> {
+) -> Result<Option<PushPlan<'a>>, Fault> {
     let cancelled = ask.cancel.iter().map(|cancel| cancel.id.as_str());
     let evaluated = ask
         .groups
@@ -72,7 +72,7 @@ pub(in crate::engine) fn plan<'a, 'c>(
     (user, held): (&'a str, &[String]),
     mutations: &[&str],
     changes: impl Iterator<Item = ChangedRow<'c>>,
-) -> Result<Option<Plan<'a>>, Fault> {
+) -> Result<Option<PushPlan<'a>>, Fault> {
     let Some(batch) = writing.batch() else { return Ok(None) };
     let schema = writing.schema();
     let mut rows = RowIds::new();
@@ -82,7 +82,7 @@ pub(in crate::engine) fn plan<'a, 'c>(
             rows.entry(place).or_default().insert(id);
         }
     }
-    let plan = Plan::new(batch, schema, user, held);
+    let plan = PushPlan::new(batch, schema, user, held);
     plan.load(mutations, &rows)?;
     Ok(Some(plan))
 }

@@ -17,7 +17,7 @@ use crate::engine::schema_gate;
 use crate::engine::user_transaction::UserTransaction;
 use crate::engine::verdict::{accepted, ended, from_stored, is_final, repeated, word};
 use crate::error::Fault;
-use crate::hooks::{Accepted, Changed, Hooks};
+use crate::hooks::{AcceptedChanges, Changed, Hooks};
 use crate::model::{Client, StoredVerdict};
 
 /// A push in its transaction.
@@ -150,7 +150,11 @@ impl PushSession<'_> {
     }
 
     /// A delete that found no row is left out: nothing shows that the user ever owned the row.
-    fn accepted_group<'g>(&'g self, group: &'g Group, displaced: &[RowImage]) -> Accepted<'g> {
+    fn accepted_group<'g>(
+        &'g self,
+        group: &'g Group,
+        displaced: &[RowImage],
+    ) -> AcceptedChanges<'g> {
         let is_real = |change: &&Change| {
             let found_none = |row: &RowImage| {
                 row.absent && row.table_name == change.table_name && row.id == change.id
@@ -162,7 +166,7 @@ impl PushSession<'_> {
             id: &change.id,
             operation: change.operation,
         };
-        Accepted {
+        AcceptedChanges {
             user: self.evaluator.transaction.user,
             client_id: self.evaluator.client_id,
             mutation: Some(&group.id),

@@ -9,7 +9,7 @@ use crate::store::quote::{cell, literal};
 /// The parameter numbers of a query: the owners as a list of texts, whether public rows are
 /// visible, and the buckets by full name.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Eyes {
+pub(super) struct AccessParams {
     pub(super) owners: usize,
     pub(super) global: usize,
     pub(super) buckets: usize,
@@ -18,7 +18,7 @@ pub(super) struct Eyes {
 /// The parameters of a statement over tables of these shapes.
 struct Viewer<'a> {
     known: &'a Known,
-    eyes: Eyes,
+    eyes: AccessParams,
 }
 
 impl Dialect for Viewer<'_> {
@@ -66,7 +66,7 @@ impl Dialect for Viewer<'_> {
 }
 
 /// Whether the row `alias` is visible.
-pub(super) fn seen(known: &Known, table: &Table, alias: &str, eyes: Eyes) -> String {
+pub(super) fn seen(known: &Known, table: &Table, alias: &str, eyes: AccessParams) -> String {
     access::seen(&Viewer { known, eyes }, &known.schema, table, alias)
 }
 

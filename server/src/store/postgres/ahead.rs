@@ -12,7 +12,7 @@ use tokio_postgres::types::ToSql;
 
 use super::connection::{Connection, Sql};
 use super::records::{self, kept};
-use super::rows::{CHUNK, Look};
+use super::rows::{CHUNK, RowQuery};
 use super::{Known, changelog, policies};
 use crate::model::{Client, ReadScope, Table};
 use crate::store::ReadHint;
@@ -105,7 +105,7 @@ impl Answers {
 
 /// The kind of transaction that prefetches.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Way {
+pub(super) struct TransactionKind {
     /// It sets the database's user.
     pub(super) acts: bool,
     /// It writes: other requests of this user wait until it ends.
@@ -116,7 +116,7 @@ pub(super) struct Way {
 pub(super) fn ask(
     connection: &Connection,
     ahead: &ReadHint<'_>,
-    way: Way,
+    way: TransactionKind,
     answers: &mut Answers,
 ) -> Result<changelog::Ends> {
     let (user, client_id) = (kept(ahead.user), kept(ahead.client_id));
@@ -184,7 +184,7 @@ pub(super) fn ask_images(
     if named.len() < 2 || keys > CHUNK {
         return Ok(());
     }
-    let look = |table| Look { connection, known, table };
+    let look = |table| RowQuery { connection, known, table };
     let questions: Vec<_> =
         named.iter().map(|(table, keys)| look(*table).question(keys, false)).collect();
     let (owners, buckets) = (super::rows::names(&scope.owners), super::rows::names(&scope.buckets));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// The signal of the feeder thread: work is available, or the thread must end.
 #[derive(Debug, Default)]
-pub(crate) struct Bell {
+pub(crate) struct FeederSignal {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -16,7 +16,7 @@ struct State {
     ends: bool,
 }
 
-impl Bell {
+impl FeederSignal {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -8,7 +8,7 @@ use tokio_postgres::types::{FromSql, Type};
 use super::connection::Connection;
 use super::records::put_meta;
 use super::{Known, types};
-use crate::model::{Entry, LogState, Table, Touched};
+use crate::model::{ChangeEntry, LogState, Table, Touched};
 use crate::store::quote::quoted;
 
 /// The sequencer: numbers committed changes in its own transaction and returns the last position.
@@ -179,7 +179,7 @@ pub(super) fn entries(
     rows: &[Row],
     buckets: &[&str],
     limit: usize,
-) -> Result<Vec<Entry>> {
+) -> Result<Vec<ChangeEntry>> {
     const REST: &str = "SELECT c.position, c.table_number, c.record_id
         FROM rejoin.changelog AS c WHERE c.position > $1 AND c.bucket = ANY($2::text[])
         AND c.position < coalesce((SELECT n.position FROM rejoin.changelog AS n
@@ -187,7 +187,7 @@ pub(super) fn entries(
             ORDER BY l.position LIMIT 1)
           ORDER BY n.position LIMIT 1), 9223372036854775807)
         ORDER BY c.position";
-    let mut entries: Vec<Entry> = rows.iter().take(limit).map(entry).collect();
+    let mut entries: Vec<ChangeEntry> = rows.iter().take(limit).map(entry).collect();
     let (last, next) = (limit.checked_sub(1).and_then(|last| rows.get(last)), rows.get(limit));
     let tx = |row: &Row| row.get::<_, Transaction>(4);
     if let (Some(last), Some(next)) = (last, next)
@@ -231,8 +231,8 @@ pub(super) fn touched(
     Ok((entries == upto - after).then(|| rows.iter().map(touched).collect()))
 }
 
-fn entry(row: &Row) -> Entry {
-    Entry { position: row.get(0), table: row.get::<_, i32>(1).into(), id: row.get(2) }
+fn entry(row: &Row) -> ChangeEntry {
+    ChangeEntry { position: row.get(0), table: row.get::<_, i32>(1).into(), id: row.get(2) }
 }
 
 /// The number of entries after a position, by buckets.

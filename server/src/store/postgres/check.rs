@@ -32,7 +32,7 @@ impl ToSql for Nothing {
 }
 
 /// A parsed query.
-pub(super) struct Asked {
+pub(super) struct ParsedQuery {
     /// The query with `$1` for the first name, `$2` for the second, and so on.
     pub(super) text: String,
     /// The names of its parameters, each once.
@@ -119,8 +119,8 @@ fn parameter(value: &Value) -> &(dyn ToSql + Sync) {
 }
 
 /// Finds names after a colon, outside of quotes and comments, and skips `::`.
-pub(super) fn take_apart(sql: &str) -> Result<Asked, String> {
-    let mut asked = Asked { text: String::new(), names: Vec::new(), words: Vec::new() };
+pub(super) fn take_apart(sql: &str) -> Result<ParsedQuery, String> {
+    let mut asked = ParsedQuery { text: String::new(), names: Vec::new(), words: Vec::new() };
     let mut rest = sql;
     while let Some(first) = rest.chars().next() {
         let is_word = |c: char| c.is_alphanumeric() || c == '_';

@@ -24,7 +24,7 @@ type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 
 /// A table's resolver.
 #[derive(Debug, Clone)]
-pub(super) struct Fed {
+pub(super) struct TableResolver {
     pub(super) resolver: Arc<dyn BucketResolver>,
     /// Maximum number of buckets of one row; 0 is unlimited.
     pub(super) most: u32,
@@ -39,7 +39,7 @@ pub(super) fn find(
     config: &TableConfig,
     relation: i64,
     problems: &mut Vec<SchemaProblem>,
-) -> Result<Option<Fed>> {
+) -> Result<Option<TableResolver>> {
     let Some(resolver) = &config.bucket_resolver else { return Ok(None) };
     let columns = resolver.decides_by(&config.name);
     let missing = "SELECT name FROM unnest($2::text[]) AS name WHERE NOT EXISTS (SELECT FROM pg_attribute AS a
@@ -49,7 +49,7 @@ pub(super) fn find(
         let why = String::from("the table has no such column for its resolver of buckets");
         problems.push(SchemaProblem { table, column, why });
     }
-    Ok(Some(Fed {
+    Ok(Some(TableResolver {
         resolver: Arc::clone(resolver),
         most: config.max_buckets_per_event.unwrap_or_default(),
         version: resolver.version(),
@@ -117,7 +117,7 @@ pub(super) fn put_awaited(rows: &str) -> String {
 }
 
 /// The trigger's last step: queues the row, unless no relevant column has changed.
-pub(super) fn capture(fed: &Fed, table: &Table) -> String {
+pub(super) fn capture(fed: &TableResolver, table: &Table) -> String {
     let (old, new) = (cell(table, "OLD", table.key), cell(table, "NEW", table.key));
     let number = table.number;
     let is_same = |column: &String| {

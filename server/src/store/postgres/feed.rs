@@ -16,10 +16,10 @@ use rejoin_protocol::wire::push::Operation;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use super::bell::Bell;
+use super::bell::FeederSignal;
 use super::below::below;
 use super::connection::Connection;
-use super::fed::{self, Fed};
+use super::fed::{self, TableResolver};
 use super::{FINGERPRINT, Known, PostgresStore, is_of, types};
 use crate::bucket_resolver::RowWrite;
 use crate::error::Fault;
@@ -67,7 +67,7 @@ struct Said {
 
 /// A connection for feeding, and whether it holds the lock.
 #[derive(Debug)]
-pub(crate) struct Feeding<'a> {
+pub(crate) struct FeedConnection<'a> {
     store: &'a PostgresStore,
     connection: Connection,
     is_ours: Cell<bool>,
@@ -75,7 +75,7 @@ pub(crate) struct Feeding<'a> {
 
 impl PostgresStore {
     /// The signal that wakes and ends the feeder.
-    pub(crate) fn bell(&self) -> &Arc<Bell> {
+    pub(crate) fn bell(&self) -> &Arc<FeederSignal> {
         &self.bell
     }
 
@@ -84,8 +84,12 @@ impl PostgresStore {
         self.known().shapes.iter().any(|shape| shape.fed.is_some())
     }
 
-    pub(crate) fn feeding(&self) -> std::result::Result<Feeding<'_>, Fault> {
-        Ok(Feeding { store: self, connection: self.pool.connect()?, is_ours: Cell::new(false) })
+    pub(crate) fn feeding(&self) -> std::result::Result<FeedConnection<'_>, Fault> {
+        Ok(FeedConnection {
+            store: self,
+            connection: self.pool.connect()?,
+            is_ours: Cell::new(false),
+        })
     }
 }
 
@@ -106,7 +110,7 @@ pub(super) fn state(connection: &Connection) -> Result<Feed> {
     })
 }
 
-impl Feeding<'_> {
+impl FeedConnection<'_> {
     /// Whether this node is the active feeder; takes the lock if it is free. A node with older
     /// resolvers than another's leaves the lock to that one.
     pub(crate) fn is_ours(&self) -> std::result::Result<bool, Fault> {
@@ -232,7 +236,11 @@ const READY: &str = "NOT EXISTS (SELECT FROM rejoin.ask AS a WHERE a.table_numbe
     AND NOT EXISTS (SELECT FROM rejoin.ask AS a WHERE a.tx = t.tx)";
 
 /// The resolver's buckets for a row, or why it failed.
-fn answer(fed: &Fed, table: &Table, row: &Asked) -> std::result::Result<Vec<String>, String> {
+fn answer(
+    fed: &TableResolver,
+    table: &Table,
+    row: &Asked,
+) -> std::result::Result<Vec<String>, String> {
     let Some(new) = &row.new else { return Ok(Vec::new()) };
     let Asked { key, operation, old, .. } = row;
     let write =

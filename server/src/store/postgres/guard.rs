@@ -12,7 +12,7 @@ type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 
 /// The tables to serve, and what may happen to installed resolvers.
 #[derive(Debug, Default)]
-pub(crate) struct Plan {
+pub(crate) struct ServedTables {
     pub(crate) tables: Vec<TableConfig>,
     /// Tables whose resolver may be removed.
     pub(crate) dropped: Vec<String>,
@@ -20,7 +20,7 @@ pub(crate) struct Plan {
     pub(crate) looks: bool,
 }
 
-impl Plan {
+impl ServedTables {
     /// Checks that all installed resolvers are either present or dropped explicitly.
     pub(super) fn check(
         &self,

@@ -11,7 +11,7 @@ use rejoin_protocol::{Value, time};
 use tokio_postgres::types::{Format, FromSql, IsNull, Kind, ToSql, Type, to_sql_checked};
 use tokio_postgres::{Error, Row};
 
-use super::check::{Asked, take_apart};
+use super::check::{ParsedQuery, take_apart};
 use super::connection::Connection;
 use super::error::{is_transient, log_text};
 use crate::hooks::SqlError;
@@ -86,7 +86,10 @@ impl From<Failed> for SqlError {
 }
 
 /// The statement with numbers for names, and their values.
-fn given<'v>(sql: &str, values: &'v [(&str, Value)]) -> Result<(Asked, Vec<Given<'v>>), Failed> {
+fn given<'v>(
+    sql: &str,
+    values: &'v [(&str, Value)],
+) -> Result<(ParsedQuery, Vec<Given<'v>>), Failed> {
     let asked = take_apart(sql).map_err(Failed::Refused)?;
     let value = |name: &String| {
         let found = values.iter().find(|(other, _)| other == name);

@@ -38,7 +38,7 @@ fn wanted(table: &Table, shape: &Shape) -> Vec<Wanted> {
         Access::Chain { column, .. } if column != table.key => {
             wanted.push(Wanted { what: "parent", first: Some(column), of: None });
         }
-        Access::Chain { .. } | Access::Global | Access::Nobody => {}
+        Access::Chain { .. } | Access::Global | Access::Denied => {}
     }
     if let Some(bucket) = &table.bucket {
         let unnamed = || of_rows("unnamed", Some(no_bucket(&name(table, bucket.column))));

@@ -12,9 +12,9 @@ use rejoin_protocol::manifest::TableManifest;
 
 use super::connection::Connection;
 use super::error::log_text;
-use super::guard::Plan;
+use super::guard::ServedTables;
 use super::introspect::{self, FoundTable};
-use super::triggers::{self, PREFIX, Trigger};
+use super::triggers::{self, PREFIX, PostgresTrigger};
 use super::types::Form;
 use super::{Effects, Known, Shape, changelog, fed, fingerprint, indexes, member};
 use crate::config::TableConfig;
@@ -33,7 +33,7 @@ impl From<tokio_postgres::Error> for ServerError {
 /// unless the plan is inspection only. `now` dates the schema.
 pub(super) fn refresh(
     connection: &Connection,
-    plan: &Plan,
+    plan: &ServedTables,
     now: &str,
     starts: bool,
 ) -> Result<Known, ServerError> {
@@ -58,7 +58,7 @@ pub(super) fn refresh(
 
 fn refresh_in(
     connection: &Connection,
-    plan: &Plan,
+    plan: &ServedTables,
     now: &str,
     starts: bool,
 ) -> Result<Known, ServerError> {
@@ -249,13 +249,13 @@ fn install(connection: &Connection, known: &Known) -> Result<(), ServerError> {
 fn is_installed(
     connection: &Connection,
     shape: &Shape,
-    wanted: &[Trigger],
+    wanted: &[PostgresTrigger],
 ) -> Result<bool, tokio_postgres::Error> {
     let select = "SELECT t.tgname::text, t.tgenabled::text, p.proname::text, p.prosrc
                   FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
                   WHERE t.tgrelid = $1::bigint::oid AND starts_with(t.tgname::text, $2)";
     let rows = connection.rows(select, &[&shape.relation, &PREFIX])?;
-    let is_there = |trigger: &Trigger| {
+    let is_there = |trigger: &PostgresTrigger| {
         rows.iter().any(|row| {
             row.get::<_, String>(0) == trigger.name
                 && row.get::<_, String>(1) == "A"
@@ -275,7 +275,7 @@ fn install_triggers(
     known: &Known,
     table: &Table,
     shape: &Shape,
-    wanted: &[Trigger],
+    wanted: &[PostgresTrigger],
 ) -> Result<(), ServerError> {
     let relation = &shape.name;
     // No writes between the check of the rows and the installation of the triggers.
@@ -288,7 +288,7 @@ fn install_triggers(
     }
     changelog::normalise_versions(connection, known, table)?;
     for trigger in wanted {
-        let Trigger { name, event, each, function, body } = trigger;
+        let PostgresTrigger { name, event, each, function, body } = trigger;
         let name = quoted(name);
         connection.batch(&format!(
             "CREATE OR REPLACE FUNCTION rejoin.{function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER

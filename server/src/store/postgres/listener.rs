@@ -17,7 +17,7 @@ use tokio_postgres::{AsyncMessage, Error};
 use super::error::log_text;
 use super::pool::{FIRST_PAUSE, LONGEST_PAUSE};
 use super::tls::Target;
-use crate::store::Heard;
+use crate::store::HeadListener;
 
 const LISTEN: &str = "LISTEN rejoin";
 
@@ -26,7 +26,7 @@ type Asked<'c> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'c>>;
 
 /// Listens until the callback returns `false`. Reconnects with doubling pauses when the connection
 /// is lost.
-pub(super) async fn listen(target: Target, notify: Heard) {
+pub(super) async fn listen(target: Target, notify: HeadListener) {
     let mut pause = Duration::ZERO;
     loop {
         sleep(pause).await;
@@ -44,7 +44,7 @@ pub(super) async fn listen(target: Target, notify: Heard) {
 
 async fn run_connection(
     target: &Target,
-    notify: &Heard,
+    notify: &HeadListener,
     is_listening: &mut bool,
 ) -> Result<(), String> {
     let words = |error: Error| log_text(&error);

@@ -11,7 +11,7 @@ use tokio_postgres::types::ToSql;
 
 use super::connection::{Connection, Params, Sql};
 use super::records::kept;
-use super::rows::{Look, Several};
+use super::rows::{RowQuery, RowsQuery};
 use super::{Known, verdicts};
 use crate::model::{StoredRow, Table};
 use crate::store::{Load, Loaded};
@@ -24,12 +24,12 @@ pub(super) fn load(connection: &Connection, known: &Known, load: &Load<'_>) -> R
     let named: Vec<_> = tables
         .filter_map(|(at, ids)| {
             let table = known.schema.tables.get(*at)?;
-            Some((*at, Look { connection, known, table }, ids))
+            Some((*at, RowQuery { connection, known, table }, ids))
         })
         .collect();
-    let questions: Vec<Several> =
+    let questions: Vec<RowsQuery> =
         named.iter().map(|(_, look, ids)| look.several(ids, load.scope, load.own)).collect();
-    let params: Vec<_> = questions.iter().map(Several::params).collect();
+    let params: Vec<_> = questions.iter().map(RowsQuery::params).collect();
     let user = kept(load.user);
     let user = user.as_ref();
     let ids: Vec<_> = load.mutations.iter().map(|id| kept(id)).collect();

@@ -7,9 +7,9 @@ use rejoin_protocol::Value;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::connection::Sql;
-use super::rows::Look;
+use super::rows::RowQuery;
 use super::types::{self, Form};
-use super::ways::{Next, Ways};
+use super::ways::{AccessPaths, Next};
 use crate::model::{Page, PageLimit, ReadScope, Row};
 
 type Result<T> = std::result::Result<T, tokio_postgres::Error>;
@@ -24,7 +24,7 @@ const MANY: usize = 1_000;
 
 /// The visible rows of parent tables, cached per snapshot.
 #[derive(Debug, Default)]
-pub(super) struct Above(RefCell<Vec<Seen>>);
+pub(super) struct ParentRows(RefCell<Vec<Seen>>);
 
 /// The visible keys of the table with this number; `None` if there are too many.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ struct Seen {
     keys: Option<Vec<String>>,
 }
 
-impl Above {
+impl ParentRows {
     /// Clears the cache: the user or its access may change.
     pub(super) fn forget(&self) {
         self.0.borrow_mut().clear();
@@ -43,20 +43,20 @@ impl Above {
 
 /// Reads visible rows from key to key.
 struct Reader<'a> {
-    look: &'a Look<'a>,
-    ways: Ways<'a>,
+    look: &'a RowQuery<'a>,
+    ways: AccessPaths<'a>,
     /// Whether to scan all keys, as long as that finds enough visible rows.
     walks: bool,
 }
 
-impl Look<'_> {
+impl RowQuery<'_> {
     /// Live rows in key order, as many as `room` allows.
     pub(super) fn page(
         &self,
         after: Option<&Value>,
         room: PageLimit,
         scope: &ReadScope,
-        above: &Above,
+        above: &ParentRows,
     ) -> Result<Page> {
         let mut reader = Reader::new(self, scope, above)?;
         let (mut rows, mut held): (Vec<Row>, usize) = (Vec::new(), 0);
@@ -80,7 +80,7 @@ impl Look<'_> {
     }
 
     /// The number of visible live rows.
-    pub(super) fn count(&self, scope: &ReadScope, above: &Above) -> Result<i64> {
+    pub(super) fn count(&self, scope: &ReadScope, above: &ParentRows) -> Result<i64> {
         let reader = Reader::new(self, scope, above)?;
         let Some(text) = reader.ways.count() else { return Ok(0) };
         Ok(reader.ask(&text, None)?.first().map_or(0, |row| row.get(0)))
@@ -90,7 +90,7 @@ impl Look<'_> {
     pub(super) fn each(
         &self,
         scope: &ReadScope,
-        above: &Above,
+        above: &ParentRows,
         each: &mut dyn FnMut(&Row),
     ) -> Result<()> {
         let mut reader = Reader::new(self, scope, above)?;
@@ -107,8 +107,8 @@ impl Look<'_> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(look: &'a Look<'a>, scope: &ReadScope, above: &Above) -> Result<Self> {
-        let ways = Ways::of(look.known, look.table, scope);
+    fn new(look: &'a RowQuery<'a>, scope: &ReadScope, above: &ParentRows) -> Result<Self> {
+        let ways = AccessPaths::of(look.known, look.table, scope);
         let mut reader = Self { look, ways, walks: false };
         if let Some((parent, text)) = reader.ways.above(MANY + 1) {
             match reader.keys_above(parent, &text, scope, above)? {
@@ -126,7 +126,7 @@ impl<'a> Reader<'a> {
         parent: usize,
         text: &str,
         scope: &ReadScope,
-        above: &Above,
+        above: &ParentRows,
     ) -> Result<Option<Vec<String>>> {
         let table = self.look.known.schema.tables.get(parent).map_or(0, |table| table.number);
         let is_it = |seen: &&Seen| seen.table == table && seen.scope == *scope;

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-use super::access::{Eyes, seen};
+use super::access::{AccessParams, seen};
 use super::connection::Connection;
 use super::records::kept;
 use super::{Known, Shape, types};
@@ -66,7 +66,7 @@ const WRITER: Held = Held {
 /// The engine's predicate with these expressions.
 fn predicate(known: &Known, table: &Table, held: &Held) -> String {
     // Numbers that no statement has, so that nothing else is replaced.
-    let eyes = Eyes { owners: 900_001, global: 900_002, buckets: 900_003 };
+    let eyes = AccessParams { owners: 900_001, global: 900_002, buckets: 900_003 };
     seen(known, table, &quoted(&table.name), eyes)
         .replace("$900001::text[]", held.owners)
         .replace("$900002::boolean", held.global)

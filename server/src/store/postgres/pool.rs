@@ -16,7 +16,7 @@ use super::listener;
 use super::tls::Target;
 use crate::error::Fault;
 use crate::model::Connections;
-use crate::store::Heard;
+use crate::store::HeadListener;
 
 /// Maximum number of connections: more concurrent transactions do not make a database faster.
 const MOST: usize = 16;
@@ -159,7 +159,7 @@ impl Pool {
     /// Calls `notify` with notifications from other nodes, until the pool is dropped or `notify`
     /// returns `false`.
     #[allow(clippy::disallowed_methods)] // On the store's own runtime.
-    pub(super) fn listen(&self, notify: Heard) {
+    pub(super) fn listen(&self, notify: HeadListener) {
         if let Some(runtime) = &self.runtime {
             runtime.spawn(listener::listen(self.target.clone(), notify));
         }

@@ -12,7 +12,7 @@ use rejoin_protocol::Value;
 use rejoin_protocol::wire::code;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::access::{Eyes, seen};
+use super::access::{AccessParams, seen};
 use super::batch::Write;
 use super::connection::{Connection, Params, Sql};
 use super::error;
@@ -28,7 +28,7 @@ type Result<T> = std::result::Result<T, tokio_postgres::Error>;
 pub(super) const CHUNK: usize = 256;
 
 /// The context of a row query: connection, tables, access scopes.
-pub(super) struct Look<'a> {
+pub(super) struct RowQuery<'a> {
     pub(super) connection: &'a Connection,
     pub(super) known: &'a Known,
     pub(super) table: &'a Table,
@@ -56,10 +56,10 @@ fn by_key(left: &Value, right: &Value) -> Ordering {
 }
 
 /// The first parameters of every query.
-const SEE: Eyes = Eyes { owners: 1, global: 2, buckets: 3 };
+const SEE: AccessParams = AccessParams { owners: 1, global: 2, buckets: 3 };
 
 /// The parameters for write access.
-const WRITE: Eyes = Eyes { owners: 4, global: 5, buckets: 6 };
+const WRITE: AccessParams = AccessParams { owners: 4, global: 5, buckets: 6 };
 
 /// Names that the database can store; no row has any other.
 pub(super) fn names(of: &[String]) -> Vec<&str> {
@@ -67,7 +67,7 @@ pub(super) fn names(of: &[String]) -> Vec<&str> {
 }
 
 /// The query for the live rows of some keys.
-pub(super) struct Question<'k> {
+pub(super) struct ImagesQuery<'k> {
     text: String,
     types: [Type; 4],
     is_integer: bool,
@@ -75,7 +75,7 @@ pub(super) struct Question<'k> {
     texts: Vec<&'k str>,
 }
 
-impl Question<'_> {
+impl ImagesQuery<'_> {
     pub(super) fn sql(&self) -> Sql<'_> {
         Sql { text: &self.text, types: &self.types }
     }
@@ -117,7 +117,7 @@ fn sight_types(key: Type) -> [Type; 7] {
 }
 
 /// The query for several rows, live or deleted.
-pub(super) struct Several {
+pub(super) struct RowsQuery {
     text: String,
     types: [Type; 7],
     eyes: Sights,
@@ -126,7 +126,7 @@ pub(super) struct Several {
     texts: Vec<String>,
 }
 
-impl Several {
+impl RowsQuery {
     pub(super) fn sql(&self) -> Sql<'_> {
         Sql { text: &self.text, types: &self.types }
     }
@@ -136,7 +136,7 @@ impl Several {
     }
 }
 
-impl Look<'_> {
+impl RowQuery<'_> {
     pub(super) fn shape(&self) -> &Shape {
         self.known.shape(self.table)
     }
@@ -222,7 +222,7 @@ impl Look<'_> {
             next(ready)?;
             return Ok(answer);
         }
-        let questions: Vec<Question<'_>> =
+        let questions: Vec<ImagesQuery<'_>> =
             keys.chunks(CHUNK).map(|chunk| self.question(chunk, locks)).collect();
         let (owners, buckets) = (names(&scope.owners), names(&scope.buckets));
         let params: Vec<[&(dyn ToSql + Sync); 4]> = questions
@@ -239,7 +239,7 @@ impl Look<'_> {
     }
 
     /// The query for the visible live rows of these keys; invalid keys match nothing.
-    pub(super) fn question<'k>(&self, keys: &'k [Option<Value>], locks: bool) -> Question<'k> {
+    pub(super) fn question<'k>(&self, keys: &'k [Option<Value>], locks: bool) -> ImagesQuery<'k> {
         let keys: Vec<&Value> = keys.iter().flatten().filter(|key| self.is_key(key)).collect();
         let is_integer = self.shape().form(self.table.key) == Form::Integer;
         let (list, list_type) = if is_integer {
@@ -261,7 +261,7 @@ impl Look<'_> {
             .filter_map(|key| if let Value::Integer(number) = key { Some(*number) } else { None })
             .collect();
         let texts: Vec<&str> = keys.iter().filter_map(|key| key.as_text()).collect();
-        Question { text, types, is_integer, numbers, texts }
+        ImagesQuery { text, types, is_integer, numbers, texts }
     }
 
     /// The query for rows by key, live or deleted, with the access to them. `key`: the expression
@@ -329,7 +329,7 @@ impl Look<'_> {
         keys: &BTreeSet<String>,
         scope: &ReadScope,
         own: &ReadScope,
-    ) -> Several {
+    ) -> RowsQuery {
         let keys = keys.iter().filter_map(|key| self.table.key_of(key));
         let (mut numbers, mut texts) = (Vec::new(), Vec::new());
         for key in keys.filter(|key| self.is_key(key)) {
@@ -348,7 +348,7 @@ impl Look<'_> {
         let key = cell(self.table, "t", self.table.key);
         let text = format!("{} ORDER BY {key} FOR NO KEY UPDATE OF t", self.stored_query(&list));
         let eyes = Sights::of(scope, own);
-        Several { text, types: sight_types(list_type), eyes, is_integer, numbers, texts }
+        RowsQuery { text, types: sight_types(list_type), eyes, is_integer, numbers, texts }
     }
 
     fn name(&self, at: usize) -> String {

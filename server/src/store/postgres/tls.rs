@@ -17,7 +17,7 @@ use tokio_postgres::{Client, Config, Connection, Error, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::log_text;
-use crate::config::{Place, Roots, Trust};
+use crate::config::{DatabaseAddress, Roots, Trust};
 use crate::error::ServerError;
 
 /// A database to connect to.
@@ -29,7 +29,8 @@ pub(super) struct Target {
 }
 
 /// A connection that must be driven by a task.
-pub(super) type Driven = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
+pub(super) type DrivenConnection =
+    Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
 
 impl std::fmt::Debug for Target {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -39,8 +40,8 @@ impl std::fmt::Debug for Target {
 
 impl Target {
     /// Loads the certificates that the URL names.
-    pub(super) fn new(place: Place) -> Result<Self, ServerError> {
-        let Place { config, trust, is_assumed } = place;
+    pub(super) fn new(place: DatabaseAddress) -> Result<Self, ServerError> {
+        let DatabaseAddress { config, trust, is_assumed } = place;
         let failed = |why: String| ServerError::Postgres(why);
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let versions = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -65,7 +66,7 @@ impl Target {
         Ok(Self { config, tls: MakeRustlsConnect::new(tls), is_assumed })
     }
 
-    pub(super) async fn connect(&self) -> Result<(Client, Driven), Error> {
+    pub(super) async fn connect(&self) -> Result<(Client, DrivenConnection), Error> {
         self.config.connect(self.tls.clone()).await
     }
 

@@ -11,14 +11,14 @@ use tokio_postgres::types::ToSql;
 
 use super::ahead::{self, Answers};
 use super::connection::Connection;
-use super::pages::Above;
+use super::pages::ParentRows;
 use super::records::PutClient;
-use super::rows::{Lock, Look};
+use super::rows::{Lock, RowQuery};
 use super::{Known, changelog, check, error, hook, member, operate, policies, records, verdicts};
 use crate::error::Fault;
 use crate::hooks::SqlError;
 use crate::model::{
-    BucketFailure, Client, Entry, KnownClient, LogState, ManifestVersion, Page, PageLimit,
+    BucketFailure, ChangeEntry, Client, KnownClient, LogState, ManifestVersion, Page, PageLimit,
     ReadScope, Row, Schema, StoredRow, StoredVerdict, Table,
 };
 use crate::store::{
@@ -28,7 +28,7 @@ use crate::store::{
 mod writing;
 
 /// A transaction on a connection of the pool.
-pub(super) struct Transaction<'a> {
+pub(super) struct PostgresTransaction<'a> {
     connection: &'a Connection,
     known: &'a Known,
     /// The statement that switched to the serving role, with row level security.
@@ -40,7 +40,7 @@ pub(super) struct Transaction<'a> {
     collided: Cell<bool>,
     log: RefCell<Option<LogState>>,
     answers: RefCell<Answers>,
-    above: Above,
+    above: ParentRows,
     /// Savepoints to begin with the next statement.
     begins: Cell<usize>,
     /// Whether a load already waited for a locked row for the full time.
@@ -51,7 +51,7 @@ pub(super) struct Transaction<'a> {
     last: RefCell<Option<PutClient>>,
 }
 
-impl<'a> Transaction<'a> {
+impl<'a> PostgresTransaction<'a> {
     pub(super) fn reading(
         connection: &'a Connection,
         known: &'a Known,
@@ -67,7 +67,7 @@ impl<'a> Transaction<'a> {
             collided: Cell::new(false),
             log: RefCell::default(),
             answers: RefCell::default(),
-            above: Above::default(),
+            above: ParentRows::default(),
             begins: Cell::new(0),
             has_waited: Cell::new(false),
             refusal: RefCell::default(),
@@ -141,11 +141,11 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    fn at<'t>(&'t self, table: &'t Table) -> Look<'t> {
-        Look { connection: self.connection, known: self.known, table }
+    fn at<'t>(&'t self, table: &'t Table) -> RowQuery<'t> {
+        RowQuery { connection: self.connection, known: self.known, table }
     }
 
-    fn look<'t>(&'t self, table: &'t Table) -> Result<Look<'t>, Fault> {
+    fn look<'t>(&'t self, table: &'t Table) -> Result<RowQuery<'t>, Fault> {
         self.asked().map(|_| self.at(table))
     }
 
@@ -157,9 +157,9 @@ impl<'a> Transaction<'a> {
     }
 
     /// Reads rows that may have parents; visible parents are cached where they cannot change.
-    fn below<T>(&self, read: impl FnOnce(&Above) -> Result<T, Error>) -> Result<T, Fault> {
+    fn below<T>(&self, read: impl FnOnce(&ParentRows) -> Result<T, Error>) -> Result<T, Fault> {
         if self.writes {
-            return self.seen(read(&Above::default()));
+            return self.seen(read(&ParentRows::default()));
         }
         self.seen(read(&self.above))
     }
@@ -180,7 +180,7 @@ impl<'a> Transaction<'a> {
     }
 }
 
-impl Reading for Transaction<'_> {
+impl Reading for PostgresTransaction<'_> {
     fn act_for(&self, user: &str, former: &[String]) -> Result<(), Fault> {
         let acting = Some((user.to_owned(), former.to_vec()));
         if self.takes_role.is_none() || self.answers.borrow().acting == acting {
@@ -213,7 +213,7 @@ impl Reading for Transaction<'_> {
     }
 }
 
-impl ReadSchema for Transaction<'_> {
+impl ReadSchema for PostgresTransaction<'_> {
     fn schema(&self) -> &Arc<Schema> {
         &self.known.schema
     }
@@ -231,7 +231,7 @@ impl ReadSchema for Transaction<'_> {
     }
 }
 
-impl ReadLog for Transaction<'_> {
+impl ReadLog for PostgresTransaction<'_> {
     fn log_state(&self) -> Result<LogState, Fault> {
         if let Some(log) = self.log.borrow().as_ref() {
             return Ok(log.clone());
@@ -259,7 +259,7 @@ impl ReadLog for Transaction<'_> {
         position: i64,
         buckets: &[String],
         limit: usize,
-    ) -> Result<Vec<Entry>, Fault> {
+    ) -> Result<Vec<ChangeEntry>, Fault> {
         let ready = self.answers.borrow_mut().entries(position, buckets, limit);
         let buckets = changelog::possible(buckets);
         let rows = match ready {
@@ -289,7 +289,7 @@ impl ReadLog for Transaction<'_> {
     }
 }
 
-impl ReadRows for Transaction<'_> {
+impl ReadRows for PostgresTransaction<'_> {
     fn image(&self, table: &Table, key: &Value, scope: &ReadScope) -> Result<Option<Row>, Fault> {
         let keys = [Some(key.clone())];
         let ready = self.answers.borrow_mut().images(table, &keys, scope);
@@ -372,7 +372,7 @@ impl ReadRows for Transaction<'_> {
     }
 }
 
-impl ReadDevices for Transaction<'_> {
+impl ReadDevices for PostgresTransaction<'_> {
     fn granted(&self, user: &str) -> Result<Vec<String>, Fault> {
         let granted = self.answers.borrow().granted(user);
         if let Some(granted) = granted {
@@ -410,11 +410,11 @@ impl ReadDevices for Transaction<'_> {
     }
 }
 
-impl Prefetch for Transaction<'_> {
+impl Prefetch for PostgresTransaction<'_> {
     fn expect(&self, ahead: &ReadHint<'_>) -> Result<(), Fault> {
         let connection = self.asked()?;
         let answers = &mut self.answers.borrow_mut();
-        let way = ahead::Way { acts: self.takes_role.is_some(), holds: self.writes };
+        let way = ahead::TransactionKind { acts: self.takes_role.is_some(), holds: self.writes };
         let ends = self.seen(ahead::ask(connection, ahead, way, answers))?;
         *self.log.borrow_mut() = Some(ends.log);
         if self.writes {

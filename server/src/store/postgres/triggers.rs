@@ -10,7 +10,7 @@
 use std::fmt::Write as _;
 
 use super::access::buckets;
-use super::below::{Below, below};
+use super::below::{TableBelow, below};
 use super::{Known, fed, member};
 use crate::model::{Access, Table};
 use crate::store::quote::{cell, quoted};
@@ -20,7 +20,7 @@ pub(super) const PREFIX: &str = "~rejoin_";
 
 /// A trigger with its function.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Trigger {
+pub(super) struct PostgresTrigger {
     pub(super) name: String,
     /// Time and events: `BEFORE INSERT OR UPDATE`.
     pub(super) event: &'static str,
@@ -33,9 +33,9 @@ pub(super) struct Trigger {
 }
 
 /// Every trigger of a table.
-pub(super) fn of(known: &Known, table: &Table) -> Vec<Trigger> {
+pub(super) fn of(known: &Known, table: &Table) -> Vec<PostgresTrigger> {
     let text = Text { known, table, below: below(known, table) };
-    let trigger = |what: &str, event, each, function: &str, body: String| Trigger {
+    let trigger = |what: &str, event, each, function: &str, body: String| PostgresTrigger {
         name: format!("{PREFIX}{what}"),
         event,
         each,
@@ -59,7 +59,7 @@ pub(super) fn of(known: &Known, table: &Table) -> Vec<Trigger> {
 struct Text<'a> {
     known: &'a Known,
     table: &'a Table,
-    below: Vec<Below<'a>>,
+    below: Vec<TableBelow<'a>>,
 }
 
 impl Text<'_> {
@@ -75,7 +75,7 @@ impl Text<'_> {
     fn decides(&self) -> impl Iterator<Item = usize> {
         let owner = match self.table.access {
             Access::Owner { column, .. } | Access::Chain { column, .. } => Some(column),
-            Access::Global | Access::Nobody => None,
+            Access::Global | Access::Denied => None,
         };
         owner.into_iter().chain(self.table.bucket.as_ref().map(|bucket| bucket.column))
     }

@@ -40,7 +40,7 @@ enum Way {
 }
 
 /// All access paths of a user to rows of a table.
-pub(super) struct Ways<'a> {
+pub(super) struct AccessPaths<'a> {
     known: &'a Known,
     table: &'a Table,
     own: Vec<Way>,
@@ -60,7 +60,7 @@ pub(super) struct Next {
     pub(super) goes_on: bool,
 }
 
-impl<'a> Ways<'a> {
+impl<'a> AccessPaths<'a> {
     pub(super) fn of(known: &'a Known, table: &'a Table, scope: &ReadScope) -> Self {
         let mut ways = Self {
             known,
@@ -95,7 +95,7 @@ impl<'a> Ways<'a> {
         let mut ways = Vec::new();
         match table.access {
             Access::Global if scope.global => return vec![Way::All],
-            Access::Global | Access::Nobody => {}
+            Access::Global | Access::Denied => {}
             Access::Owner { column, global } => {
                 ways.extend(self.equals(table, column, scope.owners.iter().map(String::as_str)));
                 ways.extend((global && scope.global).then_some(Way::NoOwner { column }));

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rejoin_protocol::time;
 use rusqlite::{Connection, OptionalExtension, Rows};
 
-use crate::model::{Entry, LogState, Table, Touched};
+use crate::model::{ChangeEntry, LogState, Table, Touched};
 use crate::store::quote::quoted;
 
 /// Marks the entries of the current transaction as belonging together, and dates its writes.
@@ -142,7 +142,7 @@ pub(super) fn entries(
     position: i64,
     buckets: &[String],
     limit: usize,
-) -> rusqlite::Result<Vec<Entry>> {
+) -> rusqlite::Result<Vec<ChangeEntry>> {
     let sql = "SELECT seq, table_number, record_id, tx FROM rejoin_changelog
                WHERE bucket = ?1 AND seq > ?2 ORDER BY seq";
     let mut statements =
@@ -153,7 +153,7 @@ pub(super) fn entries(
         let head = next_entry(&mut rows)?;
         streams.push((head, rows));
     }
-    let mut entries: Vec<Entry> = Vec::new();
+    let mut entries: Vec<ChangeEntry> = Vec::new();
     let mut last = None;
     loop {
         let heads = streams.iter_mut().filter(|(head, _)| head.is_some());
@@ -169,11 +169,11 @@ pub(super) fn entries(
     }
 }
 
-fn next_entry(rows: &mut Rows<'_>) -> rusqlite::Result<Option<(Entry, Option<i64>)>> {
+fn next_entry(rows: &mut Rows<'_>) -> rusqlite::Result<Option<(ChangeEntry, Option<i64>)>> {
     let Some(row) = rows.next()? else { return Ok(None) };
     // A key of bytes or invalid UTF-8 cannot exist on a device: it names no row.
     let id = row.get_ref(2)?.as_str().unwrap_or_default().to_owned();
-    let entry = Entry { position: row.get(0)?, table: row.get(1)?, id };
+    let entry = ChangeEntry { position: row.get(0)?, table: row.get(1)?, id };
     Ok(Some((entry, row.get(3)?)))
 }
 

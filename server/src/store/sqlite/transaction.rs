@@ -9,8 +9,8 @@ use super::{changelog, check, hook, records, rows};
 use crate::error::Fault;
 use crate::hooks::{HookSql, SqlError};
 use crate::model::{
-    Client, Entry, KnownClient, LogState, ManifestVersion, Page, PageLimit, ReadScope, Row, Schema,
-    StoredRow, StoredVerdict, Table,
+    ChangeEntry, Client, KnownClient, LogState, ManifestVersion, Page, PageLimit, ReadScope, Row,
+    Schema, StoredRow, StoredVerdict, Table,
 };
 use crate::store::{
     Images, Maintain, Prefetch, ReadDevices, ReadLog, ReadRows, ReadSchema, Reading, Savepoints,
@@ -18,12 +18,12 @@ use crate::store::{
 };
 
 /// A transaction on a connection that this store holds.
-pub(super) struct Transaction<'a> {
+pub(super) struct SqliteTransaction<'a> {
     connection: &'a Connection,
     schema: Arc<Schema>,
 }
 
-impl<'a> Transaction<'a> {
+impl<'a> SqliteTransaction<'a> {
     pub(super) fn new(connection: &'a Connection, schema: Arc<Schema>) -> Self {
         Self { connection, schema }
     }
@@ -37,7 +37,7 @@ fn array(texts: &[String]) -> String {
     serde_json::json!(texts).to_string()
 }
 
-impl Reading for Transaction<'_> {
+impl Reading for SqliteTransaction<'_> {
     fn holds(&self, sql: &str, values: &[(&str, Value)]) -> Result<bool, Fault> {
         Ok(check::holds(self.connection, sql, values)?)
     }
@@ -47,7 +47,7 @@ impl Reading for Transaction<'_> {
     }
 }
 
-impl ReadSchema for Transaction<'_> {
+impl ReadSchema for SqliteTransaction<'_> {
     fn schema(&self) -> &Arc<Schema> {
         &self.schema
     }
@@ -65,7 +65,7 @@ impl ReadSchema for Transaction<'_> {
     }
 }
 
-impl ReadLog for Transaction<'_> {
+impl ReadLog for SqliteTransaction<'_> {
     fn log_state(&self) -> Result<LogState, Fault> {
         Ok(changelog::log_state(self.connection)?)
     }
@@ -79,7 +79,7 @@ impl ReadLog for Transaction<'_> {
         position: i64,
         buckets: &[String],
         limit: usize,
-    ) -> Result<Vec<Entry>, Fault> {
+    ) -> Result<Vec<ChangeEntry>, Fault> {
         Ok(changelog::entries(self.connection, position, buckets, limit)?)
     }
 
@@ -92,7 +92,7 @@ impl ReadLog for Transaction<'_> {
     }
 }
 
-impl ReadRows for Transaction<'_> {
+impl ReadRows for SqliteTransaction<'_> {
     fn image(&self, table: &Table, key: &Value, scope: &ReadScope) -> Result<Option<Row>, Fault> {
         let keys = [Some(key.clone())];
         let mut found = None;
@@ -151,7 +151,7 @@ impl ReadRows for Transaction<'_> {
     }
 }
 
-impl ReadDevices for Transaction<'_> {
+impl ReadDevices for SqliteTransaction<'_> {
     fn granted(&self, user: &str) -> Result<Vec<String>, Fault> {
         Ok(records::granted(self.connection, user)?)
     }
@@ -173,9 +173,9 @@ impl ReadDevices for Transaction<'_> {
     }
 }
 
-impl Prefetch for Transaction<'_> {}
+impl Prefetch for SqliteTransaction<'_> {}
 
-impl HookSql for Transaction<'_> {
+impl HookSql for SqliteTransaction<'_> {
     fn execute(&self, sql: &str, values: &[(&str, Value)]) -> Result<u64, SqlError> {
         hook::execute(self.connection, sql, values)
     }
@@ -185,7 +185,7 @@ impl HookSql for Transaction<'_> {
     }
 }
 
-impl Savepoints for Transaction<'_> {
+impl Savepoints for SqliteTransaction<'_> {
     fn begin(&self) -> Result<(), Fault> {
         Ok(self.connection.execute_batch("SAVEPOINT rejoin")?)
     }
@@ -202,7 +202,7 @@ impl Savepoints for Transaction<'_> {
     }
 }
 
-impl WriteRows for Transaction<'_> {
+impl WriteRows for SqliteTransaction<'_> {
     fn write(&self, table: &Table, write: &StoreWrite) -> Result<(), WriteError> {
         match write {
             StoreWrite::Insert { cells } => rows::insert(self.connection, table, cells),
@@ -216,7 +216,7 @@ impl WriteRows for Transaction<'_> {
     }
 }
 
-impl WriteDevices for Transaction<'_> {
+impl WriteDevices for SqliteTransaction<'_> {
     fn put_verdict(
         &self,
         user: &str,
@@ -239,7 +239,7 @@ impl WriteDevices for Transaction<'_> {
     }
 }
 
-impl Maintain for Transaction<'_> {
+impl Maintain for SqliteTransaction<'_> {
     fn new_epoch(&self) -> Result<String, Fault> {
         Ok(records::new_epoch(self.connection)?)
     }
@@ -261,4 +261,4 @@ impl Maintain for Transaction<'_> {
     }
 }
 
-impl Writing for Transaction<'_> {}
+impl Writing for SqliteTransaction<'_> {}

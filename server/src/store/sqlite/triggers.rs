@@ -14,7 +14,7 @@ use crate::store::quote::{cell, quoted};
 
 /// A trigger: its name and its whole text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Trigger {
+pub(super) struct SqliteTrigger {
     pub(super) name: String,
     pub(super) sql: String,
 }
@@ -26,7 +26,7 @@ struct Below<'a> {
 }
 
 /// Every trigger of a table.
-pub(super) fn of(schema: &Schema, table: &Table) -> Vec<Trigger> {
+pub(super) fn of(schema: &Schema, table: &Table) -> Vec<SqliteTrigger> {
     let text = Text { schema, table, below: below(schema, table) };
     vec![
         text.before_insert(),
@@ -85,13 +85,13 @@ impl Text<'_> {
     /// A REPLACE by a writer without recursive triggers removes a row without a delete trigger: its
     /// bucket is recorded here. Upserts also fire it; an extra entry is harmless, since pulls read
     /// the current rows.
-    fn before_insert(&self) -> Trigger {
+    fn before_insert(&self) -> SqliteTrigger {
         let body = self.displaced("NEW");
         self.trigger("before_insert", "BEFORE INSERT", &self.key_is_taken(), &body)
     }
 
     /// Like [`before_insert`](Self::before_insert), for `UPDATE OR REPLACE` of the key.
-    fn before_key(&self) -> Trigger {
+    fn before_key(&self) -> SqliteTrigger {
         let event = format!("BEFORE UPDATE OF {}", self.name_of(self.table.key));
         let (old, new) = (self.key("OLD"), self.key("NEW"));
         let taken = format!("{old} IS NOT {new} AND {}", self.key_is_taken());
@@ -99,7 +99,7 @@ impl Text<'_> {
         self.trigger("before_key", &event, &taken, &body)
     }
 
-    fn after_insert(&self) -> Trigger {
+    fn after_insert(&self) -> SqliteTrigger {
         let buckets = self.buckets("NEW", "");
         let mut body = self.entry(&buckets, &[self.key("NEW")]);
         body.extend(self.entries_below(&buckets, &self.key("NEW")));
@@ -107,7 +107,7 @@ impl Text<'_> {
         self.trigger("after_insert", "AFTER INSERT", "", &body)
     }
 
-    fn after_update(&self) -> Trigger {
+    fn after_update(&self) -> SqliteTrigger {
         let mut body = vec![self.moved_entry()];
         body.extend(self.bump());
         let version = self.name_of(self.table.updated_at);
@@ -119,13 +119,13 @@ impl Text<'_> {
     }
 
     /// A row that moves takes its descendants along.
-    fn moved(&self) -> Option<Trigger> {
+    fn moved(&self) -> Option<SqliteTrigger> {
         if self.below.is_empty() {
             return None;
         }
         let decides = match self.table.access {
             Access::Owner { column, .. } | Access::Chain { column, .. } => Some(column),
-            Access::Global | Access::Nobody => None,
+            Access::Global | Access::Denied => None,
         };
         let bucket = self.table.bucket.as_ref().map(|bucket| bucket.column);
         let differs = |at: usize| format!("OLD.{0} IS NOT NEW.{0}", self.name_of(at));
@@ -141,14 +141,14 @@ impl Text<'_> {
     }
 
     /// BEFORE: afterwards, descendants are deleted by a cascade or have lost their bucket.
-    fn before_delete(&self) -> Trigger {
+    fn before_delete(&self) -> SqliteTrigger {
         let buckets = self.buckets("OLD", "");
         let mut body = self.entry(&buckets, &[self.key("OLD")]);
         body.extend(self.entries_below(&buckets, &self.key("OLD")));
         self.trigger("before_delete", "BEFORE DELETE", "", &body)
     }
 
-    fn trigger(&self, what: &str, event: &str, when: &str, body: &[String]) -> Trigger {
+    fn trigger(&self, what: &str, event: &str, when: &str, body: &[String]) -> SqliteTrigger {
         let name = format!("rejoin_{}_{what}", self.table.number);
         let when = if when.is_empty() { String::new() } else { format!(" WHEN {when}") };
         let sql = format!(
@@ -156,7 +156,7 @@ impl Text<'_> {
             quoted(&self.table.name),
             body.join("; ")
         );
-        Trigger { name, sql }
+        SqliteTrigger { name, sql }
     }
 
     fn name_of(&self, at: usize) -> String {

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rejoin_server::hooks::{Accepted, Hooks, Veto, Within};
+use rejoin_server::hooks::{AcceptedChanges, Hooks, Veto, Within};
 use serde_json::json;
 
 use crate::world::{Backend, TABLES, World, ended, place, rename, standard};
@@ -21,7 +21,7 @@ struct Writer {
 }
 
 impl Hooks for Writer {
-    fn accepted(&self, accepted: &Accepted<'_>, within: &Within<'_>) -> Result<(), Veto> {
+    fn accepted(&self, accepted: &AcceptedChanges<'_>, within: &Within<'_>) -> Result<(), Veto> {
         if accepted.mutation == Some("m2") {
             self.asked.fetch_add(1, Ordering::Relaxed);
             if let Some(begins) = self.begins.lock().unwrap().take() {
@@ -41,7 +41,7 @@ impl Hooks for Writer {
 struct Asking;
 
 impl Hooks for Asking {
-    fn accepted(&self, _: &Accepted<'_>, within: &Within<'_>) -> Result<(), Veto> {
+    fn accepted(&self, _: &AcceptedChanges<'_>, within: &Within<'_>) -> Result<(), Veto> {
         within.query("SELECT count(*) FROM places", &[])?;
         within.execute("UPDATE writers SET id = id", &[])?;
         assert!(within.query("SELECT * FROM nowhere", &[]).is_err());

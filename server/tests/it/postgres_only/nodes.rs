@@ -8,7 +8,7 @@ use std::time::Duration;
 use rejoin_protocol::wire::push::Ending;
 use rejoin_server::error::Fault;
 use rejoin_server::store::postgres::PostgresStore;
-use rejoin_server::store::{Heard, Reading, Store, Writing, write};
+use rejoin_server::store::{HeadListener, Reading, Store, Writing, write};
 use rejoin_server::{PostgresUrl, Server};
 use serde_json::json;
 
@@ -52,7 +52,7 @@ impl Store for Deaf {
         Err(Fault::Transient(String::from("it does not look")))
     }
 
-    fn listen(&self, notify: Heard) {
+    fn listen(&self, notify: HeadListener) {
         if self.listens {
             self.inner.listen(notify);
         }

@@ -13,7 +13,7 @@ use rejoin_core::value::Value;
 use rejoin_log::entry::Intent;
 use rejoin_log::handler::{Draft, Handlers, Stop};
 use rejoin_log::ids::Name;
-use rejoin_log::row::{Columns, Image, RowName};
+use rejoin_log::row::{Columns, LogRow, RowName};
 
 /// Rows that all users edit.
 pub(super) const ITEM: &str = "item";
@@ -46,7 +46,7 @@ impl Desk for Draft<'_> {
     }
 
     fn put(&mut self, table: &str, id: &str, row: Columns) {
-        Draft::put(self, &RowName::new(table, id), Image::from(row));
+        Draft::put(self, &RowName::new(table, id), LogRow::from(row));
     }
 
     fn set(&mut self, table: &str, id: &str, columns: Columns) -> Result<bool, Stop> {

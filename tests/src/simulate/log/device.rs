@@ -12,10 +12,10 @@ use rejoin_log::ids::{AuthorId, EntryId, Name};
 use rejoin_log::message::{Fetched, Item};
 use rejoin_log::replica::memory::MemoryReplica;
 use rejoin_log::replica::write::Written as Entry;
-use rejoin_log::replica::{Event, LogError, Replica};
+use rejoin_log::replica::{LogError, Replica, ReplicaEvent};
 use rejoin_log::row::RowName;
 
-use super::Told;
+use super::RunReport;
 use super::deed::{Actions, App, ITEM, fresh};
 use super::laws::{Shadow, facts};
 use super::mirror::rows;
@@ -106,7 +106,7 @@ impl Device {
         setting: &Setting,
         now: u64,
         rng: &mut Rng,
-        report: &mut Told,
+        report: &mut RunReport,
     ) -> Checked<Option<(EntryId, Written)>> {
         let id = self.new_entry();
         let wall = self.wall(now);
@@ -245,7 +245,7 @@ impl Device {
     }
 
     /// Handles a message of the server, at whatever time it arrives.
-    pub(super) fn take(&mut self, letter: &Letter, now: u64, report: &mut Told) -> Checked {
+    pub(super) fn take(&mut self, letter: &Letter, now: u64, report: &mut RunReport) -> Checked {
         let wall = self.wall(now);
         let before = facts(&self.replica)?;
         match letter {
@@ -269,7 +269,7 @@ impl Device {
         self.holds()
     }
 
-    fn count_page(&self, fetched: &Fetched, report: &mut Told) {
+    fn count_page(&self, fetched: &Fetched, report: &mut RunReport) {
         let Fetched::Page(page) = fetched else {
             report.count("a fetch is answered resync");
             return report.say(|| format!("c{} must take a snapshot", self.number));
@@ -297,16 +297,16 @@ impl Device {
     }
 
     /// Counts the events that the app received.
-    fn count_events(&mut self, report: &mut Told) {
+    fn count_events(&mut self, report: &mut RunReport) {
         for event in self.replica.take_events() {
             report.say(|| format!("  c{} receives {event:?}", self.number));
             report.count(match event {
-                Event::Refused { .. } => "an entry is refused when it runs again",
-                Event::Succeeded { .. } => "a refused entry succeeds again",
-                Event::Parked { .. } => "an entry is parked",
-                Event::Rekeyed { .. } => "an entry is re-keyed",
-                Event::HandlerMissing { .. } => "a handler is missing",
-                Event::TakenOver { .. } => "a copy has published an entry",
+                ReplicaEvent::Refused { .. } => "an entry is refused when it runs again",
+                ReplicaEvent::Succeeded { .. } => "a refused entry succeeds again",
+                ReplicaEvent::Parked { .. } => "an entry is parked",
+                ReplicaEvent::Rekeyed { .. } => "an entry is re-keyed",
+                ReplicaEvent::HandlerMissing { .. } => "a handler is missing",
+                ReplicaEvent::TakenOver { .. } => "a copy has published an entry",
             });
         }
     }
@@ -346,7 +346,7 @@ impl Device {
     }
 
     /// Continues under a new client id.
-    pub(super) fn become_another(&mut self, now: u64, report: &mut Told) -> Checked {
+    pub(super) fn become_another(&mut self, now: u64, report: &mut RunReport) -> Checked {
         self.author = words::author(self.number, self.authors);
         self.authors += 1;
         report.say(|| format!("c{} is found to be a copy, and takes a new client id", self.number));
@@ -370,7 +370,7 @@ impl Device {
         setting: &Setting,
         now: u64,
         rng: &mut Rng,
-        report: &mut Told,
+        report: &mut RunReport,
     ) -> Checked<Option<Decided>> {
         let parked = self.replica.parked().map_err(unexpected)?;
         let Some(of) = parked.get(rng.usize(..parked.len().max(1))).map(|parked| parked.id) else {

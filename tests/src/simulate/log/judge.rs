@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rejoin_log::ids::{AuthorId, Name, UserId};
 use rejoin_log::message::{Correct, Fetched};
-use rejoin_log::referee::Referee;
+use rejoin_log::referee::AuthorityRunner;
 use rejoin_log::replica::memory::MemoryReplica;
 use rejoin_log::server::Server;
 use rejoin_log::server::memory::MemoryLog;
@@ -19,7 +19,7 @@ use crate::simulate::{Checked, broken};
 #[derive(Debug)]
 pub(super) struct Judge {
     author: AuthorId,
-    referee: Referee<MemoryReplica>,
+    referee: AuthorityRunner<MemoryReplica>,
     actions: Arc<Actions>,
     /// A correction in transit.
     late: Option<Correct>,
@@ -32,17 +32,21 @@ impl Judge {
         server.register(author, UserId(Name::from("referee"))).map_err(unexpected)?;
         server.appoint(Some(author)).map_err(unexpected)?;
         let actions = Arc::new(Actions::new(App::Both));
-        let referee =
-            Referee::create(MemoryReplica::default(), author, actions.clone(), Arc::new(Columns))
-                .map_err(unexpected)?;
+        let referee = AuthorityRunner::create(
+            MemoryReplica::default(),
+            author,
+            actions.clone(),
+            Arc::new(Columns),
+        )
+        .map_err(unexpected)?;
         Ok(Self { author, referee, actions, late: None })
     }
 
     /// Restarts the referee.
     pub(super) fn restart(&mut self) -> Checked {
         let store = self.referee.store().clone();
-        self.referee =
-            Referee::open(store, self.actions.clone(), Arc::new(Columns)).map_err(unexpected)?;
+        self.referee = AuthorityRunner::open(store, self.actions.clone(), Arc::new(Columns))
+            .map_err(unexpected)?;
         Ok(())
     }
 

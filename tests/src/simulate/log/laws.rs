@@ -11,10 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use rejoin_log::effect::Effects;
 use rejoin_log::ids::EntryId;
 use rejoin_log::key::Key;
-use rejoin_log::message::{Fetched, Held, Item, Outcome, Page, Published, Seen, Snapshot, Verdict};
+use rejoin_log::message::{
+    Fetched, Held, Item, LogSnapshot, Outcome, Page, Published, Verdict, ViewedEntry,
+};
 use rejoin_log::replica::Replica;
 use rejoin_log::replica::memory::MemoryReplica;
-use rejoin_log::replica::store::{Authority, Facts, Own, ReplicaStore as _};
+use rejoin_log::replica::store::{Authority, Facts, OwnEntry, ReplicaStore as _};
 
 use super::mirror::rows;
 use super::oracle::{Names, Rows, lay, names, run, unlike};
@@ -52,7 +54,7 @@ pub(super) struct Shadow {
     /// check. Something before them has changed; the change may come on a later page, or may never
     /// be visible here.
     turned: BTreeSet<EntryId>,
-    own: BTreeMap<EntryId, Own>,
+    own: BTreeMap<EntryId, OwnEntry>,
     buckets: Option<Names>,
     /// Number of changes before each own entry.
     allowed: BTreeMap<EntryId, u32>,
@@ -131,7 +133,7 @@ impl Shadow {
     /// author, whatever came before.
     fn is_no_longer_own(
         &self,
-        own: &BTreeMap<EntryId, (Key, Own)>,
+        own: &BTreeMap<EntryId, (Key, OwnEntry)>,
         within: Option<&Names>,
     ) -> Checked {
         let Some(within) = within else { return Ok(()) };
@@ -171,7 +173,7 @@ impl Shadow {
         answer: &Published,
         replica: &Replica<MemoryReplica>,
     ) -> Checked {
-        let Outcome::Judged(verdicts) = &answer.outcome else { return Ok(()) };
+        let Outcome::Verdicts(verdicts) = &answer.outcome else { return Ok(()) };
         let own = own_records(replica)?;
         for (id, verdict) in verdicts {
             let (Verdict::Held { revision, .. }, Some((_, new)), Some(old)) =
@@ -190,7 +192,7 @@ impl Shadow {
         Ok(())
     }
 
-    fn begin(&mut self, snapshot: &Snapshot) {
+    fn begin(&mut self, snapshot: &LogSnapshot) {
         self.base = rows(snapshot.base.clone());
         self.items.clear();
         snapshot.items.iter().for_each(|seen| self.show_entry(seen));
@@ -206,7 +208,7 @@ impl Shadow {
         }
     }
 
-    fn show_entry(&mut self, seen: &Seen) {
+    fn show_entry(&mut self, seen: &ViewedEntry) {
         let shown = Shown { key: seen.key, effects: seen.effects.clone(), held: seen.own.clone() };
         let revision = self.own.get(&seen.id).map(|own| own.revision);
         let echoes = seen.own.as_ref().is_some_and(|held| Some(held.revision) == revision);
@@ -276,7 +278,7 @@ impl Shadow {
     /// A new revision differs from what the server holds, in its effects or in its buckets.
     fn corrects_something(
         &self,
-        own: &BTreeMap<EntryId, (Key, Own)>,
+        own: &BTreeMap<EntryId, (Key, OwnEntry)>,
         within: Option<&Names>,
     ) -> Checked {
         for (id, (_, new)) in own {
@@ -299,7 +301,7 @@ impl Shadow {
     }
 
     /// All entries above the base in key order, with the effects that count.
-    fn place(&self, own: &BTreeMap<EntryId, (Key, Own)>) -> Vec<Placed> {
+    fn place(&self, own: &BTreeMap<EntryId, (Key, OwnEntry)>) -> Vec<Placed> {
         let mut placed: Vec<Placed> = Vec::new();
         for (id, item) in &self.items {
             if !own.contains_key(id) {
@@ -340,7 +342,7 @@ impl Shadow {
     fn would_stay(
         &self,
         entry: &Placed,
-        record: &Own,
+        record: &OwnEntry,
         before: &Rows,
         state: &Rows,
         within: Option<&Names>,
@@ -377,7 +379,7 @@ impl Shadow {
     fn within_bound(
         &mut self,
         placed: &[Placed],
-        own: &BTreeMap<EntryId, (Key, Own)>,
+        own: &BTreeMap<EntryId, (Key, OwnEntry)>,
         horizon: &Key,
         other_buckets: bool,
     ) -> Checked {
@@ -428,7 +430,7 @@ fn left_bucket_is_open(id: EntryId) -> Checked {
     )
 }
 
-fn own_records(replica: &Replica<MemoryReplica>) -> Checked<BTreeMap<EntryId, (Key, Own)>> {
+fn own_records(replica: &Replica<MemoryReplica>) -> Checked<BTreeMap<EntryId, (Key, OwnEntry)>> {
     let mut own = BTreeMap::new();
     for id in replica.store().own_ids().map_err(unexpected)? {
         if let Some(record) = replica.store().record(id).map_err(unexpected)?

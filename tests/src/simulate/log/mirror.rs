@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use rejoin_log::effect::Effect;
 use rejoin_log::ids::{AuthorId, EntryId};
 use rejoin_log::key::Key;
-use rejoin_log::message::{Correct, Correction, Item, Page, Seen, Snapshot};
-use rejoin_log::row::{Columns, Image, RowName};
+use rejoin_log::message::{Correct, Correction, Item, LogSnapshot, Page, ViewedEntry};
+use rejoin_log::row::{Columns, LogRow, RowName};
 use rejoin_log::server::Server;
 use rejoin_log::server::memory::MemoryLog;
 
@@ -18,7 +18,7 @@ use super::words;
 use crate::simulate::{Checked, broken};
 
 /// Rows of the log model as the oracle represents them.
-pub(super) fn rows(rows: Vec<(RowName, Image)>) -> Rows {
+pub(super) fn rows(rows: Vec<(RowName, LogRow)>) -> Rows {
     rows.into_iter().map(|(name, image)| (name, image.columns().clone())).collect()
 }
 
@@ -162,7 +162,7 @@ impl Mirror {
         Ok(())
     }
 
-    fn rightful_item(&self, sent: &Seen, viewer: &Names, author: AuthorId) -> Checked {
+    fn rightful_item(&self, sent: &ViewedEntry, viewer: &Names, author: AuthorId) -> Checked {
         let id = words::entry(sent.id);
         let Some((fact, changes, view)) = self.view_of(sent.id, viewer) else {
             return broken!("feed-shows-what-concerns", "{id} was sent, which is not in the log");
@@ -207,7 +207,7 @@ impl Mirror {
     /// Checks that a snapshot is exactly this viewer's part.
     pub(super) fn rightful_snapshot(
         &self,
-        snapshot: &Snapshot,
+        snapshot: &LogSnapshot,
         viewer: &Names,
         author: AuthorId,
     ) -> Checked {

@@ -7,7 +7,7 @@ use fastrand::Rng;
 use rejoin_log::effect::Effects;
 use rejoin_log::entry::{Offer, Revision};
 use rejoin_log::ids::{AuthorId, EntryId};
-use rejoin_log::message::{Fetched, Outcome, Publish, Published, Standing, Verdict};
+use rejoin_log::message::{EpochStamp, Fetched, Outcome, Publish, Published, Verdict};
 use rejoin_log::server::store::LogStore as _;
 use rejoin_log::server::{Limits, Server};
 
@@ -143,7 +143,7 @@ impl World<'_> {
         self.look()?;
         self.count_contents(&before);
         self.mirror.rightful_author(&before, &self.buckets_of(author))?;
-        if let Outcome::Judged(verdicts) = &answer.outcome {
+        if let Outcome::Verdicts(verdicts) = &answer.outcome {
             for (id, verdict) in verdicts {
                 self.count_verdict(verdict);
                 self.report.say(|| format!("  {}: {verdict:?}", words::entry(*id)));
@@ -167,12 +167,12 @@ impl World<'_> {
         let store = self.server.store().clone();
         let Some(known) = store.author(author).map_err(unexpected)? else { return Ok(()) };
         let membership = store.membership(&known.user).map_err(unexpected)?.version;
-        let standing = Standing { epoch: self.server.facts().epoch, membership };
+        let standing = EpochStamp { epoch: self.server.facts().epoch, membership };
         let limits = Limits { drift: self.setting.drift, retention: self.setting.retention };
         let mut copy = Server::open(store, Arc::new(Columns), limits).map_err(unexpected)?;
         let request = Publish { standing, number: u64::MAX, offers };
         let answer = copy.publish(author, &request, self.now).map_err(unexpected)?;
-        let Outcome::Judged(verdicts) = answer.outcome else {
+        let Outcome::Verdicts(verdicts) = answer.outcome else {
             return Err(unexpected(format!("a request under the present membership: {answer:?}")));
         };
         for (id, verdict) in verdicts {

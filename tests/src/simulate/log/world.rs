@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use rejoin_log::ids::{AuthorId, Buckets, EntryId, Epoch, Name, UserId};
-use rejoin_log::message::{Fetched, Publish, Published, Snapshot};
-use rejoin_log::row::{Image, Placement, RowName};
+use rejoin_log::message::{Fetched, LogSnapshot, Publish, Published};
+use rejoin_log::row::{LogRow, Placement, RowName};
 use rejoin_log::server::memory::MemoryLog;
 use rejoin_log::server::{Limits, Server};
 use uuid::Uuid;
 
-use super::Told;
+use super::RunReport;
 use super::deed::{ITEM, MINE, fresh};
 use super::device::Device;
 use super::judge::Judge;
@@ -35,7 +35,7 @@ pub(super) fn unexpected(error: impl std::fmt::Display) -> Failure {
 pub(super) struct Columns;
 
 impl Placement for Columns {
-    fn buckets(&self, _: &RowName, image: &Image) -> Buckets {
+    fn buckets(&self, _: &RowName, image: &LogRow) -> Buckets {
         oracle::place(image.columns()).into_iter().collect()
     }
 }
@@ -50,7 +50,7 @@ pub(super) enum Letter {
     /// To a device.
     Page(Fetched),
     /// To a device.
-    Snapshot(Snapshot),
+    Snapshot(LogSnapshot),
 }
 
 /// A fault of a message.
@@ -102,7 +102,7 @@ pub(super) struct World<'t> {
     pub(super) restored: bool,
     pub(super) folded: bool,
     pub(super) epochs: u128,
-    pub(super) report: &'t mut Told,
+    pub(super) report: &'t mut RunReport,
 }
 
 /// The start time of a run.
@@ -119,14 +119,14 @@ pub(super) fn user_id(user: usize) -> UserId {
 
 impl<'t> World<'t> {
     /// A run before its first step.
-    pub(super) fn new(setting: Setting, seed: u64, report: &'t mut Told) -> Checked<Self> {
+    pub(super) fn new(setting: Setting, seed: u64, report: &'t mut RunReport) -> Checked<Self> {
         let mut rng = Rng::with_seed(seed ^ 0x0eed);
         let limits = Limits { drift: setting.drift, retention: setting.retention };
         let epoch = Epoch(Uuid::from_u128(1));
         let mut server = Server::create(MemoryLog::default(), epoch, Arc::new(Columns), limits)
             .map_err(unexpected)?;
         let first = first_rows(&setting, &mut rng);
-        let images = first.iter().map(|(name, row)| (name.clone(), Image::from(row.clone())));
+        let images = first.iter().map(|(name, row)| (name.clone(), LogRow::from(row.clone())));
         server.load(images).map_err(unexpected)?;
         let mirror = Mirror::of(first.clone());
         let mut world = Self {

@@ -1,7 +1,7 @@
 //! Operations of a device's user: writes, writes in the middle of a pull, discards.
 
 use fastrand::Rng;
-use rejoin_core::engine::queue::mutation::{Mutation, State};
+use rejoin_core::engine::queue::mutation::{Mutation, MutationState};
 use rejoin_core::ids::MutationId;
 use rejoin_core::sync::session::Phase;
 
@@ -115,7 +115,7 @@ impl World<'_> {
         let queue = self.devices[at].queue();
         // The reverse of a discarded edit is queued too; discarding it would restore the value.
         let is_written = |one: &&Mutation| self.written.iter().any(|edit| edit.id == one.id);
-        let waiting = queue.iter().filter(|one| one.state != State::Parked);
+        let waiting = queue.iter().filter(|one| one.state != MutationState::Parked);
         let waiting: Vec<_> = waiting.filter(is_written).collect();
         let Some(one) = rng.choice(waiting) else { return };
         let what = format!("   {at} discards {} ({:?})", one.id, one.state);
@@ -124,7 +124,7 @@ impl World<'_> {
             return;
         }
         self.report.say(|| what);
-        let was_sent = one.state != State::Pending;
+        let was_sent = one.state != MutationState::Pending;
         self.report.count(if was_sent {
             "discards of uncertain edits"
         } else {

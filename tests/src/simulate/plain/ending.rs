@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rejoin_core::engine::queue::mutation::{Mutation, ParkReason, State};
+use rejoin_core::engine::queue::mutation::{Mutation, MutationState, ParkReason};
 use rejoin_protocol::Policy;
 use serde_json::json;
 
@@ -73,7 +73,7 @@ impl World<'_> {
     fn is_at_rest(&mut self) -> Checked {
         for at in 0..self.devices.len() {
             let queue = self.devices[at].queue();
-            if let Some(open) = queue.iter().find(|one| one.state != State::Parked) {
+            if let Some(open) = queue.iter().find(|one| one.state != MutationState::Parked) {
                 return broken!("queue-drains", "device {at} still waits: {open:?}");
             }
             let records = self.devices[at].raw("SELECT count(*) FROM rejoin_record");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result as Done;
 use fastrand::Rng;
-use rejoin_core::engine::queue::mutation::State;
+use rejoin_core::engine::queue::mutation::MutationState;
 use rejoin_core::host::Host as _;
 use rejoin_core::sync::session::Phase;
 use rejoin_plain::{Column, Fault as Inside, Outage, Trigger};
@@ -16,7 +16,7 @@ use super::history::{Change, Name, Row};
 use super::site::Site;
 use super::step::{Step, What};
 use super::written::{self, Kind, Values, Written};
-use crate::simulate::{Checked, Told, broken};
+use crate::simulate::{Checked, RunReport, broken};
 use crate::{Device, Fault, Moment};
 
 /// Edits that were parked though applied, where the server gives no way to decide.
@@ -32,7 +32,7 @@ const USERS: [&str; 4] = ["ana", "ana", "ben", "ana"];
 pub(super) struct World<'t> {
     pub(super) site: Site,
     pub(super) devices: Vec<Device>,
-    pub(super) report: &'t mut Told,
+    pub(super) report: &'t mut RunReport,
     pub(super) written: Vec<Written>,
     /// Rows that the server's database refused for some time.
     pub(super) poisoned: Vec<Name>,
@@ -58,7 +58,7 @@ pub(super) struct World<'t> {
 }
 
 impl<'t> World<'t> {
-    pub(super) fn new(seed: u64, report: &'t mut Told) -> Self {
+    pub(super) fn new(seed: u64, report: &'t mut RunReport) -> Self {
         // Other random numbers than those of the steps, so that each is independent.
         let mut rng = Rng::with_seed(seed ^ 0x05ee_d0fa_3041);
         let trigger = match rng.u8(..10) {
@@ -341,7 +341,7 @@ impl<'t> World<'t> {
 
     fn parked(&mut self, at: usize) -> usize {
         let queue = self.devices[at].queue();
-        queue.iter().filter(|one| one.state == State::Parked).count()
+        queue.iter().filter(|one| one.state == MutationState::Parked).count()
     }
 
     /// No value of another writer is overwritten that the device never received.

@@ -2,7 +2,7 @@
 //! verdicts.
 
 use fastrand::Rng;
-use rejoin_core::engine::queue::mutation::{Mutation, State};
+use rejoin_core::engine::queue::mutation::{Mutation, MutationState};
 use rejoin_core::engine::rows::patch::PatchKind;
 use rejoin_core::ids::MutationId;
 use rejoin_core::{Error, Undone};
@@ -171,7 +171,8 @@ impl World<'_> {
 
     pub(super) fn discard(&mut self, at: usize, chain: bool, rng: &mut Rng) -> Checked {
         let waits = rng.bool();
-        let Some(one) = self.any(at, rng, |one| (one.state != State::Parked) == waits) else {
+        let Some(one) = self.any(at, rng, |one| (one.state != MutationState::Parked) == waits)
+        else {
             return Ok(());
         };
         self.give_up(at, &one, chain)
@@ -187,8 +188,8 @@ impl World<'_> {
         self.report.say(|| format!("   {at} discards {} ({:?}): {gone:?}", one.id, one.state));
         let Ok(gone) = gone else { return self.look(at, &Why::Opened) };
         self.report.count(match one.state {
-            State::Pending => "discards before sending",
-            State::Parked => "discards of parked mutations",
+            MutationState::Pending => "discards before sending",
+            MutationState::Parked => "discards of parked mutations",
             _ => "discards of uncertain edits",
         });
         self.look(at, &Why::Decided { gone, made: None, reverse: false })?;
@@ -197,7 +198,8 @@ impl World<'_> {
 
     /// A discard of the whole chain leaves none of its mutations in the queue.
     fn is_whole_chain(&self, at: usize, id: MutationId, chain: bool) -> Checked {
-        let mut parked = self.seats[at].sight.queue.iter().filter(|one| one.state == State::Parked);
+        let mut parked =
+            self.seats[at].sight.queue.iter().filter(|one| one.state == MutationState::Parked);
         match parked.find(|one| chain && one.because_of == Some(id)) {
             Some(left) => {
                 broken!("chain-is-decided-whole", "{left:?} is left of the chain of {id}")
@@ -214,7 +216,7 @@ impl World<'_> {
             let rows = book.of(one.id).map(|one| one.rows.as_slice()).unwrap_or_default();
             one.action.is_none() && rows.iter().any(|name| name.0.starts_with("ta"))
         };
-        let fits = |one: &Mutation| one.state == State::Parked && !counts(one);
+        let fits = |one: &Mutation| one.state == MutationState::Parked && !counts(one);
         let Some(one) = self.any(at, rng, fits) else { return Ok(()) };
         self.offer_again(at, &one, chain)
     }
@@ -290,8 +292,8 @@ impl World<'_> {
         let Ok(made) = made else { return self.look(at, &Why::Opened) };
         let before = self.seats[at].sight.clone();
         self.report.count(match one.state {
-            State::Pending => "edits of pending mutations",
-            State::Parked => "edits of parked mutations",
+            MutationState::Pending => "edits of pending mutations",
+            MutationState::Parked => "edits of parked mutations",
             _ => "edits of uncertain mutations",
         });
         self.look(at, &Why::Decided { gone: vec![one.id], made, reverse: false })?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rejoin_core::VerdictKind;
-use rejoin_core::engine::queue::mutation::{ParkReason, State};
+use rejoin_core::engine::queue::mutation::{MutationState, ParkReason};
 use rejoin_core::ids::MutationId;
 
 use super::book::Written;
@@ -50,7 +50,7 @@ impl World<'_> {
     fn is_at_rest(&mut self) -> Checked {
         for at in 0..self.seats.len() {
             let sight = &self.seats[at].sight;
-            let open = sight.queue.iter().find(|one| one.state != State::Parked);
+            let open = sight.queue.iter().find(|one| one.state != MutationState::Parked);
             if let Some(open) = open {
                 return broken!("queue-drains", "device {at} still waits: {open:?}");
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rejoin_core::engine::queue::mutation::{Mutation, State};
+use rejoin_core::engine::queue::mutation::{Mutation, MutationState};
 use rejoin_core::engine::rows::patch::PatchKind;
 
 use super::history::{Name, Row};
@@ -19,12 +19,12 @@ impl World<'_> {
         replaced: &Mutation,
         before: &Sight,
     ) -> Checked {
-        if replaced.state != State::Pending {
+        if replaced.state != MutationState::Pending {
             return Ok(());
         }
         let schema = self.seats[at].device.engine().schema().clone();
         let mut last: BTreeMap<(Name, String), bool> = BTreeMap::new();
-        for one in before.queue.iter().filter(|one| one.state != State::Parked) {
+        for one in before.queue.iter().filter(|one| one.state != MutationState::Parked) {
             for patch in &one.effect.rows {
                 let Some(name) = sight::name(&schema, patch) else { continue };
                 // An action runs again, and may write something else; an insert may leave a column

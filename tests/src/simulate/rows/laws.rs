@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use rejoin_core::Policy;
-use rejoin_core::engine::queue::mutation::{Mutation, State};
+use rejoin_core::engine::queue::mutation::{Mutation, MutationState};
 use rejoin_core::engine::rows::patch::{ColumnPatch, PatchKind, RowPatch};
 use rejoin_core::engine::schema::model::Schema;
 use rejoin_core::ids::MutationId;
@@ -59,10 +59,12 @@ impl World<'_> {
             }
             let was = before.queue.iter().find(|was| was.id == one.id);
             was.map_or(Ok(()), |was| is_as_sent(was, one))?;
-            if one.state == State::Parked && was.is_none_or(|was| was.state != State::Parked) {
+            if one.state == MutationState::Parked
+                && was.is_none_or(|was| was.state != MutationState::Parked)
+            {
                 self.is_parked(at, one)?;
                 leaves_none_behind(&schema, &self.seats[at].sight.base, &queue, one)?;
-                if was.is_some_and(|was| was.state == State::Pending) {
+                if was.is_some_and(|was| was.state == MutationState::Pending) {
                     self.waits_unjudged(at, one)?;
                 }
             }
@@ -148,7 +150,8 @@ impl World<'_> {
     /// seen. Under an edit without a verdict the base may have changes that were never shown.
     fn knows(&self, at: usize, id: MutationId, rows: &[Name]) -> usize {
         let seat = &self.seats[at];
-        let open = |one: &&Mutation| matches!(one.state, State::Sent | State::Uncertain);
+        let open =
+            |one: &&Mutation| matches!(one.state, MutationState::Sent | MutationState::Uncertain);
         let open = seat.sight.queue.iter().filter(|one| one.id != id).filter(open);
         let over = open.filter_map(|one| self.book.of(one.id));
         let over = over.filter(|one| one.rows.iter().any(|name| rows.contains(name)));
@@ -194,8 +197,10 @@ impl World<'_> {
                 }
                 Ok(())
             }
-            Why::Decided { gone, .. } if gone.contains(&one.id) || one.state != State::Pending => {
-                if matches!(one.state, State::Sent | State::Uncertain) {
+            Why::Decided { gone, .. }
+                if gone.contains(&one.id) || one.state != MutationState::Pending =>
+            {
+                if matches!(one.state, MutationState::Sent | MutationState::Uncertain) {
                     let (id, seq) = (one.id, one.seq);
                     let rows = self.book.of(id).map(|one| one.rows.clone()).unwrap_or_default();
                     self.seats[at].withdrawn.push(Withdrawn { id, seq, rows });

@@ -1,7 +1,7 @@
 //! Invariants of a push's content: beside what was written, it carries only values that the server
 //! had. Also, what a mutation in the queue must keep, and what is parked with it.
 
-use rejoin_core::engine::queue::mutation::{Mutation, State};
+use rejoin_core::engine::queue::mutation::{Mutation, MutationState};
 use rejoin_core::engine::rows::patch::PatchKind;
 use rejoin_core::engine::schema::model::Schema;
 use rejoin_core::ids::MutationId;
@@ -71,7 +71,8 @@ fn is_of_removed(change: &Change) -> bool {
 
 /// A sent mutation keeps the content that was sent until its verdict.
 pub(super) fn is_as_sent(was: &Mutation, one: &Mutation) -> Checked {
-    let is_sent = |one: &Mutation| matches!(one.state, State::Sent | State::Uncertain);
+    let is_sent =
+        |one: &Mutation| matches!(one.state, MutationState::Sent | MutationState::Uncertain);
     if is_sent(was) && is_sent(one) && was.attempt == one.attempt && was.effect != one.effect {
         return broken!(
             "sent-stays-as-sent",
@@ -95,11 +96,12 @@ pub(super) fn leaves_none_behind(
     };
     let mut made = of(parked, PatchKind::Insert);
     made.retain(|name| !base.contains_key(name));
-    for one in queue.iter().filter(|one| one.state != State::Parked) {
+    for one in queue.iter().filter(|one| one.state != MutationState::Parked) {
         // A later edit may depend on any other mutation that also created the row.
         let makes = of(one, PatchKind::Insert);
         made.retain(|name| !makes.contains(name));
-        let is_left = one.seq > parked.seq && one.state == State::Pending && one.action.is_none();
+        let is_left =
+            one.seq > parked.seq && one.state == MutationState::Pending && one.action.is_none();
         let edits = of(one, PatchKind::Update);
         if let Some(name) = made.iter().find(|name| is_left && edits.contains(name)) {
             return broken!(

@@ -1,7 +1,7 @@
 //! Invariants of parking: a mutation is parked only for a reason that the server's history shows.
 
 use rejoin_core::Policy;
-use rejoin_core::engine::queue::mutation::{Mutation, ParkReason, State};
+use rejoin_core::engine::queue::mutation::{Mutation, MutationState, ParkReason};
 use rejoin_core::engine::rows::patch::{PatchKind, RowPatch};
 
 use super::book::Written;
@@ -137,7 +137,7 @@ impl World<'_> {
             let meets = |one: &Written| one.rows.iter().any(|name| written.rows.contains(name));
             let met = matches!(one.reason, Some(ParkReason::Conflicted | ParkReason::Depends));
             // This one deleted a row that the parked one creates again.
-            let again = one.state == State::Parked && creates(written);
+            let again = one.state == MutationState::Parked && creates(written);
             (met || again) && self.book.of(one.id).is_some_and(meets)
         });
         self.is_excepted(CONFLICTED, written)

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rejoin_core::engine::Engine;
-use rejoin_core::engine::queue::mutation::{Mutation, State};
+use rejoin_core::engine::queue::mutation::{Mutation, MutationState};
 use rejoin_core::engine::rows::patch::{PatchKind, RowKey, RowPatch};
 use rejoin_core::engine::schema::model::{Schema, Table};
 use rejoin_core::value::Value;
@@ -110,8 +110,8 @@ impl Sight {
     ) -> Checked {
         let mut rows = self.base.clone();
         let (mut unknown, mut marked) = (BTreeSet::new(), Vec::new());
-        for one in self.queue.iter().filter(|one| one.state != State::Parked) {
-            let doing = doing(one).filter(|_| one.state == State::Pending);
+        for one in self.queue.iter().filter(|one| one.state != MutationState::Parked) {
+            let doing = doing(one).filter(|_| one.state == MutationState::Pending);
             if let Some(Doing::Tell(id, _) | Doing::Vouch(id, ..)) = &doing {
                 marked.push((one, ("marks".to_owned(), id.clone())));
             }

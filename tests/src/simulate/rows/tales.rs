@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 use rejoin_core::Policy;
-use rejoin_core::engine::queue::mutation::{Mutation, ParkReason, State};
+use rejoin_core::engine::queue::mutation::{Mutation, MutationState, ParkReason};
 use rejoin_core::ids::MutationId;
 use rejoin_core::sync::session::Phase;
 
@@ -25,7 +25,7 @@ pub enum Tale {
     Flicker,
     /// The log was compacted past a device's cursor. The device writes before the first page, and
     /// an outside writer deletes the row.
-    Anew,
+    Early,
     /// A pending mutation is edited although another write has overwritten it.
     Mend,
     /// A parked edit is retried, and no other writer changes anything.
@@ -40,8 +40,8 @@ pub enum Tale {
 
 impl Tale {
     pub(super) fn any(rng: &mut Rng) -> Self {
-        use Tale::{Again, Alike, Anew, Beset, Flicker, Mend, Older, Tied, Withdraw};
-        [Beset, Withdraw, Flicker, Anew, Mend, Again, Again, Alike, Older, Tied][rng.usize(..10)]
+        use Tale::{Again, Alike, Beset, Early, Flicker, Mend, Older, Tied, Withdraw};
+        [Beset, Withdraw, Flicker, Early, Mend, Again, Again, Alike, Older, Tied][rng.usize(..10)]
     }
 }
 
@@ -51,7 +51,7 @@ impl World<'_> {
             Tale::Beset => self.beset(at, number, rng),
             Tale::Withdraw => self.withdraw(at, number, rng),
             Tale::Flicker => self.flicker(at, number, rng),
-            Tale::Anew => self.write_before_first_page(at, number, rng),
+            Tale::Early => self.write_before_first_page(at, number, rng),
             Tale::Mend => self.mend(at, number, rng),
             Tale::Again => self.again(at, rng),
             Tale::Alike => self.alike(at, number, rng),
@@ -76,7 +76,7 @@ impl World<'_> {
             self.exchanges(at, 1, None)?;
             self.report.count("an edit with a conflict at each push");
             let queue = &self.seats[at].sight.queue;
-            if queue.iter().all(|one| one.id != mine || one.state == State::Parked) {
+            if queue.iter().all(|one| one.id != mine || one.state == MutationState::Parked) {
                 break;
             }
         }
@@ -93,7 +93,7 @@ impl World<'_> {
         let fault = [Fault::AnswerLost, Fault::AnswerLost, Fault::RequestLost][rng.usize(..3)];
         self.exchanges(at, 1, Some((0, fault)))?;
         let queue = self.seats[at].sight.queue.iter();
-        let sent = |state| matches!(state, State::Sent | State::Uncertain);
+        let sent = |state| matches!(state, MutationState::Sent | MutationState::Uncertain);
         let Some(one) = queue.clone().find(|one| one.id == mine && sent(one.state)).cloned() else {
             return Ok(());
         };
@@ -194,7 +194,7 @@ impl World<'_> {
         let queue = &self.seats[at].sight.queue;
         // Nor may a pending edit hide what another writer has written there.
         let is_hidden = |name: &Name| {
-            let waiting = queue.iter().filter(|other| other.state != State::Parked);
+            let waiting = queue.iter().filter(|other| other.state != MutationState::Parked);
             let mut waiting = waiting.filter_map(|other| self.book.of(other.id));
             waiting.any(|other| other.rows.contains(name))
         };
@@ -214,7 +214,9 @@ impl World<'_> {
             })
         };
         let parked = queue.iter().filter(|one| {
-            one.state == State::Parked && one.reason == Some(ParkReason::Conflicted) && fits(one.id)
+            one.state == MutationState::Parked
+                && one.reason == Some(ParkReason::Conflicted)
+                && fits(one.id)
         });
         let Some(one) = rng.choice(parked.collect::<Vec<_>>()).cloned() else { return Ok(()) };
         self.offer_again(at, &one, false)?;
@@ -250,7 +252,7 @@ impl World<'_> {
     fn older(&mut self, at: usize, number: u32, rng: &mut Rng) -> Checked {
         // Pending actions run again in this app; in the older one they would not.
         self.sync(at)?;
-        let waits = |one: &Mutation| one.action.is_some() && one.state != State::Parked;
+        let waits = |one: &Mutation| one.action.is_some() && one.state != MutationState::Parked;
         if self.seats[at].sight.queue.iter().any(waits) {
             return Ok(());
         }

@@ -21,7 +21,7 @@ use super::setting::{Setting, USERS, actions};
 use super::site::Site;
 use super::step::{Step, What};
 use super::time::Times;
-use crate::simulate::{Checked, Told, broken};
+use crate::simulate::{Checked, RunReport, broken};
 use crate::{Device, Moment, Store};
 
 const DAY: i64 = 86_400_000_000;
@@ -33,7 +33,7 @@ pub(super) struct World<'t> {
     pub(super) setting: Setting,
     pub(super) site: Site,
     pub(super) seats: Vec<Seat>,
-    pub(super) report: &'t mut Told,
+    pub(super) report: &'t mut RunReport,
     pub(super) book: Book,
     /// Number of restores of the server.
     pub(super) epoch: usize,
@@ -57,7 +57,7 @@ pub(super) struct World<'t> {
 }
 
 impl<'t> World<'t> {
-    pub(super) fn new(seed: u64, store: Store, report: &'t mut Told) -> Checked<Self> {
+    pub(super) fn new(seed: u64, store: Store, report: &'t mut RunReport) -> Checked<Self> {
         // Other random numbers than those of the steps, so that each is independent.
         let mut rng = Rng::with_seed(seed ^ 0x0072_0077_0073);
         let setting = Setting::new(&mut rng);

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rejoin_core::death::Place;
+use rejoin_core::death::Failpoint;
 use rejoin_core::{Client, Config, Inspection};
 use rejoin_tests::mortal::Said;
 use rejoin_tests::{Backend, Store, tables};
@@ -30,7 +30,7 @@ fn meanwhile(life: u32) -> String {
 
 /// When to kill a process that only reports.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Death(Option<(Place, u32)>);
+pub(super) struct Death(Option<(Failpoint, u32)>);
 
 impl Death {
     /// Never.
@@ -39,12 +39,12 @@ impl Death {
     }
 
     /// After a random pass of this point.
-    pub(super) fn random(rng: &mut fastrand::Rng, place: Place) -> Self {
+    pub(super) fn random(rng: &mut fastrand::Rng, place: Failpoint) -> Self {
         // At most as often as a run passes the point, or the process would end first.
         let most = match place {
-            Place::BeforeCommit | Place::AfterCommit => 20,
-            Place::MidMigration | Place::MidReset => 1,
-            Place::MidMerge | Place::Checkpoint => 2,
+            Failpoint::BeforeCommit | Failpoint::AfterCommit => 20,
+            Failpoint::MidMigration | Failpoint::MidReset => 1,
+            Failpoint::MidMerge | Failpoint::Checkpoint => 2,
             _ => 4,
         };
         Self(Some((place, rng.u32(1..=most))))
@@ -68,12 +68,12 @@ pub(super) struct Life {
 
 impl Life {
     /// How often it passed a point.
-    pub(super) fn passed(&self, place: Place) -> u32 {
+    pub(super) fn passed(&self, place: Failpoint) -> u32 {
         self.said.iter().map(|said| u32::from(*said == Said::At(place))).sum()
     }
 
     /// The point that it passed last.
-    pub(super) fn last(&self) -> Option<Place> {
+    pub(super) fn last(&self) -> Option<Failpoint> {
         let at = |said: &Said| if let Said::At(place) = said { Some(*place) } else { None };
         self.said.iter().rev().find_map(at)
     }
@@ -129,7 +129,7 @@ impl World {
 
     /// Runs the device until it waits at the point where it is to be killed, or until the random
     /// kill. A run that may end by itself must succeed.
-    pub(super) fn live(&mut self, place: Option<(Place, u32)>, death: Option<Death>) -> Life {
+    pub(super) fn live(&mut self, place: Option<(Failpoint, u32)>, death: Option<Death>) -> Life {
         self.lives += 1;
         self.backend.alter(&meanwhile(self.lives));
         let served = Served::new(&self.backend);
@@ -170,8 +170,8 @@ impl World {
             // If it was killed while waiting, nothing else was written meanwhile, and its progress
             // is known.
             let must = match life.last() {
-                Some(Place::AfterTrigger | Place::BeforeCommit) => Some(false),
-                Some(Place::AfterCommit) => Some(true),
+                Some(Failpoint::AfterTrigger | Failpoint::BeforeCommit) => Some(false),
+                Some(Failpoint::AfterCommit) => Some(true),
                 _ => None,
             };
             if life.is_ordered && must != Some(is_there) {
@@ -252,7 +252,7 @@ impl World {
 }
 
 /// Reads the output to the end; kills the process after the chosen pass.
-fn listen(child: &mut Child, struck: Option<(Place, u32)>) -> Vec<Said> {
+fn listen(child: &mut Child, struck: Option<(Failpoint, u32)>) -> Vec<Said> {
     let out = BufReader::new(child.stdout.take().unwrap());
     let mut said = Vec::new();
     let mut passed = 0;

@@ -68,9 +68,9 @@ fn conflict_of(image: &str, edits: &[&str]) -> String {
     let table = table();
     let image = image_of(image);
     let patches: Vec<RowPatch> = edits.iter().map(|edit| patch(edit)).collect();
-    let edits: Vec<Edit<'_>> = (1..)
+    let edits: Vec<RowEdit<'_>> = (1..)
         .zip(&patches)
-        .map(|(seq, patch)| Edit {
+        .map(|(seq, patch)| RowEdit {
             replays: false,
             seq: Seq(seq),
             patch,

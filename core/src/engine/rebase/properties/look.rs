@@ -9,7 +9,7 @@ use crate::engine::Engine;
 use crate::engine::change::{Origin, Touched};
 use crate::engine::queue::mutation::Mutation;
 use crate::engine::queue::{Queue, store};
-use crate::engine::rebase::work::Work;
+use crate::engine::rebase::work::RebaseContext;
 use crate::engine::rows::patch::{ColumnPatch, PatchKind, RowPatch};
 use crate::engine::rows::undo::{Before, Undo};
 use crate::error::Error;
@@ -76,7 +76,7 @@ pub(super) fn rolled_back(engine: &mut Engine) -> Result<(Rows, Vec<RowPatch>), 
         }
         let schema = Arc::clone(&engine.schema);
         let mut work =
-            Work::new(engine.db.conn(), &schema, &engine.queue, &states, &mut touched, 0);
+            RebaseContext::new(engine.db.conn(), &schema, &engine.queue, &states, &mut touched, 0);
         work.undo_all()?;
         work.rows.settle()?;
         base = rows_of(engine);

@@ -18,11 +18,11 @@ use super::check::{self, Columns, Rows};
 use super::coverage::Coverage;
 use super::look::{lines_of, rolled_back, rows_of, same_index};
 use super::story::{Event, Row, Story, TABLES};
-use crate::engine::queue::mutation::{Mutation, ParkReason, State};
-use crate::engine::queue::{Entry, Queue};
+use crate::engine::queue::mutation::{Mutation, MutationState, ParkReason};
+use crate::engine::queue::{Queue, QueueEntry};
 use crate::engine::rebase::work::Extent;
 use crate::engine::rebase::{Batch, ServerVerdict};
-use crate::engine::rows::Image;
+use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::{Effect, RowKey};
 use crate::engine::tests::{column, table};
 use crate::engine::{Engine, OpenOptions};
@@ -190,7 +190,9 @@ impl World {
             }
             Event::Discard { which } => {
                 let all = self.selective.pending().map_err(|error| error.to_string())?;
-                let may_go = |m: &&Mutation| matches!(m.state, State::Pending | State::Parked);
+                let may_go = |m: &&Mutation| {
+                    matches!(m.state, MutationState::Pending | MutationState::Parked)
+                };
                 let ids: Vec<MutationId> = all.iter().filter(may_go).map(|m| m.id).collect();
                 let Some(id) = ids.get(which % ids.len().max(1)).copied() else { return Ok(()) };
                 self.both(|engine, _| engine.discard(id)).map(drop)
@@ -255,12 +257,12 @@ impl World {
         check::same_patches("captured patches equal the diff", &effect.rows, &diff)
     }
 
-    fn image(&self, row: &Row) -> Image {
+    fn image(&self, row: &Row) -> ServerRow {
         let table = self.selective.schema().named(TABLES[row.table].0).unwrap();
         let named = |cells: &[Value; 2]| {
             self.columns[&table.number.0].iter().copied().zip(cells.iter().cloned()).collect()
         };
-        Image {
+        ServerRow {
             table: table.number,
             key: row.key.clone().into(),
             row: row.cells.as_ref().map(named),
@@ -357,11 +359,11 @@ impl World {
             rows.into_iter().map(move |row| (table, Value::from(row[1].as_str().unwrap())))
         });
         let rows: Vec<(TableNumber, Value)> = images.chain(arrays).collect();
-        let reads = |entry: &&Entry| rows.iter().any(|(table, _)| entry.reads.contains(table));
+        let reads = |entry: &&QueueEntry| rows.iter().any(|(table, _)| entry.reads.contains(table));
         let entries = self.selective.queue.entries();
         let readers = entries.filter(|entry| entry.replays()).filter(reads).map(|entry| entry.seq);
         let waiting = rows.iter().flat_map(|(table, key)| states.at(*table, key).to_vec());
-        let live = waiting.filter(|one| one.state != State::Parked).map(|one| one.seq);
+        let live = waiting.filter(|one| one.state != MutationState::Parked).map(|one| one.seq);
         let named = batch.verdicts.iter().filter_map(|one| self.selective.queue.find(one.id));
         live.chain(named.map(|entry| entry.seq)).chain(readers).collect::<BTreeSet<Seq>>().len()
     }
@@ -405,7 +407,7 @@ impl World {
             let cells = self.truth.get(&name).cloned();
             let columns = &self.columns[&name.0];
             let row_now = cells.map(|cells| columns.iter().copied().zip(cells).collect());
-            batch.images.push(Image { table: row.table, key: row.key, row: row_now });
+            batch.images.push(ServerRow { table: row.table, key: row.key, row: row_now });
         }
         self.apply(&batch)
     }
@@ -422,7 +424,8 @@ impl World {
                 return Err(format!("queues differ:\n{}\n--\n{}", lines[0], lines[1]));
             }
         }
-        let live: Vec<&Mutation> = queues[1].iter().filter(|m| m.state != State::Parked).collect();
+        let live: Vec<&Mutation> =
+            queues[1].iter().filter(|m| m.state != MutationState::Parked).collect();
         let effects: Vec<Effect> = live.iter().map(|m| m.effect.clone()).collect();
         let folded = check::apply_effects(self.truth.clone(), &effects, &self.columns);
         check::equal("visible rows equal base and effects", &shown, &folded)?;

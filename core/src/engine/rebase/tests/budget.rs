@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::engine::action::tests::{TAKE, shop, shop_on};
 use crate::engine::action::{Actions, Arguments, Budget, Context};
-use crate::engine::queue::mutation::{ParkReason, State};
+use crate::engine::queue::mutation::{MutationState, ParkReason};
 use crate::error::{ActionFault, Error};
 use crate::host::{Host, TestHost};
 
@@ -96,7 +96,10 @@ fn slow_rerun_is_parked_and_the_rows_are_applied() {
     assert_eq!(left(&engine), "999999999997", "the others have run");
     let pending = engine.pending().unwrap();
     let parked = pending.iter().find(|one| one.id == counted).unwrap();
-    assert_eq!((parked.state, parked.reason), (State::Parked, Some(ParkReason::Unreplayable)));
+    assert_eq!(
+        (parked.state, parked.reason),
+        (MutationState::Parked, Some(ParkReason::Unreplayable))
+    );
     assert!(
         parked.detail.as_ref().unwrap().contains("took longer than 100ms"),
         "{:?}",

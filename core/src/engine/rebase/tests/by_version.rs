@@ -9,7 +9,7 @@ use super::super::Batch;
 use super::policies::{UPDATE, one, text_of_row};
 use super::support::*;
 use crate::engine::Engine;
-use crate::engine::queue::mutation::State;
+use crate::engine::queue::mutation::MutationState;
 use crate::engine::tests::{engine, open, table};
 
 /// Notes with versions, with this policy, or with rows that do not merge.
@@ -90,7 +90,8 @@ fn edit_of_unmerged_row_names_its_version() {
 
 #[test]
 fn rebuilt_edit_of_unmerged_row_names_the_current_version() {
-    for (policy, state) in [(Policy::Rebase, State::Pending), (Policy::AcceptServer, State::Parked)]
+    for (policy, state) in
+        [(Policy::Rebase, MutationState::Pending), (Policy::AcceptServer, MutationState::Parked)]
     {
         let (_folder, mut engine) = versioned(policy, true);
         pull_at(&mut engine, ("old", 1), 1);
@@ -105,6 +106,6 @@ fn rebuilt_edit_of_unmerged_row_names_the_current_version() {
         assert_eq!(mutation.state, state, "{policy:?}");
         let next = send(&mut engine, 2).pop();
         let version = next.and_then(|offer| offer.rows[0].version.clone());
-        assert_eq!(version, (state == State::Pending).then(|| at(2)), "{policy:?}");
+        assert_eq!(version, (state == MutationState::Pending).then(|| at(2)), "{policy:?}");
     }
 }

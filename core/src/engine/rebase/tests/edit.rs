@@ -10,7 +10,7 @@ use rejoin_protocol::wire::push::Ending;
 use super::support::*;
 use crate::engine::Engine;
 use crate::engine::action::{Actions, Parameter, ParameterType};
-use crate::engine::queue::mutation::State;
+use crate::engine::queue::mutation::MutationState;
 use crate::engine::rebase::Batch;
 use crate::ids::MutationId;
 
@@ -63,7 +63,7 @@ fn later_edit_stays_on_top(
     assert_eq!(shown(&engine), "a again 2; b later 2");
     let queue = engine.pending().unwrap();
     let order: Vec<_> = queue.iter().map(|one| (one.id, one.state)).collect();
-    assert_eq!(order, [replaced, ids[1], ids[2]].map(|id| (id, State::Pending)));
+    assert_eq!(order, [replaced, ids[1], ids[2]].map(|id| (id, MutationState::Pending)));
     assert!(engine.verdicts(0, 10).unwrap().entries.is_empty(), "nothing was parked");
     // The later edit compares what the dependent edit writes, as its author saw it.
     let offers = send(&mut engine, 1);

@@ -10,7 +10,7 @@ use super::policies::{
 };
 use super::support::*;
 use crate::engine::Engine;
-use crate::engine::queue::mutation::{Mutation, State};
+use crate::engine::queue::mutation::{Mutation, MutationState};
 use crate::engine::queue::offer::Offer;
 use crate::engine::schema::store::filled;
 use crate::engine::tests::{engine, table};
@@ -85,7 +85,7 @@ fn repeated_conflict_is_sent_again_a_few_times_only() {
     }
     let edit = "update body:old>mine";
     assert_eq!(offers, [edit, edit, edit, "update body:old>mine force"]);
-    assert_eq!(only(&engine).state, State::Parked);
+    assert_eq!(only(&engine).state, MutationState::Parked);
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn delete_of_own_row_is_kept_when_only_its_create_was_sent() {
         let (_folder, mut engine, sent) = gained_above_create(&[]);
         engine.execute(delete, &[]).unwrap();
         fill(&mut engine, &sent);
-        assert_eq!(only(&engine).state, State::Pending, "{delete}");
+        assert_eq!(only(&engine).state, MutationState::Pending, "{delete}");
     }
 }
 
@@ -158,7 +158,11 @@ fn delete_of_own_row_is_kept_when_only_its_create_was_sent() {
 fn edit_of_a_filled_column_is_in_conflict() {
     let (_folder, mut engine, sent) = gained_above_create(&["UPDATE notes SET more = 'mine'"]);
     fill(&mut engine, &sent);
-    assert_eq!(only(&engine).state, State::Parked, "its author has not seen the server's value");
+    assert_eq!(
+        only(&engine).state,
+        MutationState::Parked,
+        "its author has not seen the server's value"
+    );
 }
 
 /// A server note in a table that has gained the column `more` since, with pending edits.
@@ -198,7 +202,7 @@ fn delete_of_a_row_inherits_a_filled_column() {
         engine.apply(Batch { verdicts, ..Batch::default() }).unwrap();
         assert_eq!(
             only(&engine).state,
-            State::Parked,
+            MutationState::Parked,
             "{delete}: another user has edited it since"
         );
     }
@@ -208,5 +212,5 @@ fn delete_of_a_row_inherits_a_filled_column() {
 fn edit_of_an_unfilled_column_is_in_conflict() {
     let (_folder, mut engine) = gained_above_base(&["UPDATE notes SET more = 'mine'"]);
     page(&mut engine, "new");
-    assert_eq!(only(&engine).state, State::Parked);
+    assert_eq!(only(&engine).state, MutationState::Parked);
 }

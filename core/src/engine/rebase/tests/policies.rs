@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::super::Batch;
 use super::support::*;
 use crate::engine::Engine;
-use crate::engine::queue::mutation::{Mutation, ParkReason, State};
+use crate::engine::queue::mutation::{Mutation, MutationState, ParkReason};
 use crate::engine::queue::offer::{Offer, OfferedRow};
 use crate::engine::tests::{engine, open, table};
 use crate::ids::ColumnId;
@@ -230,7 +230,10 @@ fn one_row_under_accept_server_parks_the_mutation() {
     let answer = Batch { verdicts, ..batch(&engine, "theirs") };
     engine.apply(answer).unwrap();
     let parked = &engine.pending().unwrap()[0];
-    assert_eq!((parked.state, parked.reason), (State::Parked, Some(ParkReason::Conflicted)));
+    assert_eq!(
+        (parked.state, parked.reason),
+        (MutationState::Parked, Some(ParkReason::Conflicted))
+    );
     assert_eq!(shown(&engine), "a theirs 1");
 }
 
@@ -306,7 +309,7 @@ fn row_created_again_before_its_restore_is_updated() {
     assert_eq!(text_of_row(&engine, &update.rows[0]), "update body:old>mine");
     conflict(&mut engine, &update.mutation, Some(("old", 9)));
     let parked = &engine.pending().unwrap()[0];
-    assert_eq!(parked.state, State::Parked, "the same update is not sent twice");
+    assert_eq!(parked.state, MutationState::Parked, "the same update is not sent twice");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::super::{Applied, Batch};
 use super::support::*;
 use crate::engine::Engine;
-use crate::engine::queue::mutation::{ParkReason, State};
+use crate::engine::queue::mutation::{MutationState, ParkReason};
 use crate::engine::row_state::RowSyncState;
 use crate::engine::rows::patch::RowKey;
 use crate::engine::tests::{engine, table};
@@ -34,7 +34,10 @@ fn same_column_changed_on_both_sides_is_parked_with_both() {
     assert_eq!(applied.parked.len(), 1);
     assert_eq!(shown(&engine), "a theirs 2; b x 0", "one conflicting row parks all of it");
     let mutation = engine.mutation(applied.parked[0]).unwrap().unwrap();
-    assert_eq!((mutation.state, mutation.reason), (State::Parked, Some(ParkReason::Conflicted)));
+    assert_eq!(
+        (mutation.state, mutation.reason),
+        (MutationState::Parked, Some(ParkReason::Conflicted))
+    );
     assert_eq!(mutation.effect.rows.len(), 2, "its payload is kept");
     let expected = json!({ "rows": [{
         "table": "notes", "id": "a", "columns": ["body"],
@@ -130,7 +133,7 @@ fn dependents_of_a_refused_create_are_parked_because_of_it() {
     for id in [edit, child] {
         assert_eq!((of(id).reason, of(id).because_of), (Some(ParkReason::Depends), Some(create)));
     }
-    assert_eq!(of(stranger).state, State::Pending);
+    assert_eq!(of(stranger).state, MutationState::Pending);
     assert_eq!(column(&engine, "SELECT id FROM places UNION ALL SELECT id FROM visits"), ["q"]);
 }
 
@@ -154,7 +157,7 @@ fn sent_edit_of_a_refused_create_is_parked_by_its_verdict() {
         ..Batch::default()
     };
     engine.apply(answer(&create.mutation, Ending::Rejected)).unwrap();
-    assert_eq!(engine.mutation(edit.mutation.id).unwrap().unwrap().state, State::Uncertain);
+    assert_eq!(engine.mutation(edit.mutation.id).unwrap().unwrap().state, MutationState::Uncertain);
     engine.apply(answer(&edit.mutation, Ending::Blocked)).unwrap();
     let parked = engine.mutation(edit.mutation.id).unwrap().unwrap();
     assert_eq!(parked.reason, Some(ParkReason::Depends));

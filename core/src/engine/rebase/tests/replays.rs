@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use super::*;
 use crate::engine::action::tests::{ORDER, TAKE, shop};
 use crate::engine::action::{Action, Actions, Arguments, Context, Parameter, ParameterType};
-use crate::engine::queue::mutation::{ParkReason, State};
+use crate::engine::queue::mutation::{MutationState, ParkReason};
 
 fn take(engine: &mut Engine, n: i64) {
     engine.perform("take", &json!({"id": "nails", "n": n})).unwrap();
@@ -34,7 +34,10 @@ fn refused_rerun_is_parked_without_its_effect() {
     let applied = pull_nails(&mut engine, 3);
     assert_eq!((left(&engine).as_str(), applied.parked.len()), ("2", 1), "the second still can");
     let parked = &engine.pending().unwrap()[0];
-    assert_eq!((parked.state, parked.reason), (State::Parked, Some(ParkReason::Unreplayable)));
+    assert_eq!(
+        (parked.state, parked.reason),
+        (MutationState::Parked, Some(ParkReason::Unreplayable))
+    );
     assert!(parked.detail.as_deref().unwrap().contains("not enough in stock"));
     assert_eq!(parked.effect.rows.len(), 1, "its recorded effect is kept for the app");
 }
@@ -60,7 +63,7 @@ fn uncertain_action_never_runs_again() {
     send(&mut engine, 1);
     engine.mark_uncertain(1).unwrap();
     pull_nails(&mut engine, 1); // The server has it: the response was lost.
-    assert_eq!((left(&engine), only(&engine).state), ("1".to_owned(), State::Uncertain));
+    assert_eq!((left(&engine), only(&engine).state), ("1".to_owned(), MutationState::Uncertain));
 }
 
 #[test]
@@ -87,7 +90,7 @@ fn conflicted_action_runs_again_but_is_not_sent_unchanged() {
     engine.apply(batch).unwrap();
     assert_eq!(left(&engine), "2");
     let again = only(&engine);
-    assert_eq!((again.state, again.attempt), (State::Pending, 2));
+    assert_eq!((again.state, again.attempt), (MutationState::Pending, 2));
     send(&mut engine, 2);
     let mut batch = nails(&engine, 4);
     batch.verdicts = vec![verdict(&only(&engine), Ending::Conflict)];
@@ -224,7 +227,7 @@ fn edit_of_a_row_no_longer_created_is_parked() {
     engine.execute("UPDATE line SET n = 7 WHERE id = 'l'", &[]).unwrap();
     pull_nails(&mut engine, 2);
     let pending = engine.pending().unwrap();
-    assert_eq!((pending[0].state, pending[0].effect.rows.len()), (State::Pending, 0));
+    assert_eq!((pending[0].state, pending[0].effect.rows.len()), (MutationState::Pending, 0));
     assert_eq!(pending[1].because_of, Some(pending[0].id));
     assert_eq!(column(&engine, "SELECT id FROM line"), Vec::<String>::new());
     pull_nails(&mut engine, 5);

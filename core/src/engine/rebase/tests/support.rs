@@ -8,7 +8,7 @@ use super::super::{Applied, Batch, ServerVerdict};
 use crate::engine::Engine;
 use crate::engine::queue::mutation::Mutation;
 use crate::engine::queue::offer::Offer;
-use crate::engine::rows::Image;
+use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::RowKey;
 use crate::engine::tests::{engine, table};
 use crate::ids::ColumnId;
@@ -31,11 +31,11 @@ pub(super) fn image(
     table: &str,
     key: &str,
     row: Option<&[(&str, Value)]>,
-) -> Image {
+) -> ServerRow {
     let row = row.map(|cells| {
         cells.iter().map(|(name, value)| (id_of(engine, table, name), value.clone())).collect()
     });
-    Image { table: engine.schema().named(table).unwrap().number, key: key.into(), row }
+    ServerRow { table: engine.schema().named(table).unwrap().number, key: key.into(), row }
 }
 
 /// A batch with the current rows of notes.

@@ -9,7 +9,7 @@ use super::super::{Batch, ServerVerdict};
 use super::support::*;
 use crate::client::pending_of;
 use crate::engine::change::{Change, Origin};
-use crate::engine::queue::mutation::{ParkReason, State};
+use crate::engine::queue::mutation::{MutationState, ParkReason};
 use crate::engine::queue::offer::Offer;
 use crate::engine::{Engine, OpenOptions};
 use crate::host::TestHost;
@@ -21,7 +21,7 @@ fn accepted_mutation_is_in_history_and_its_image_in_base() {
     let (_folder, mut engine) = notes();
     engine.execute("INSERT INTO notes VALUES ('a', 'mine', 1)", &[]).unwrap();
     let sent = send(&mut engine, 1).remove(0);
-    assert_eq!(sent.mutation.state, State::Sent);
+    assert_eq!(sent.mutation.state, MutationState::Sent);
     let changes: Arc<Mutex<Vec<Change>>> = Arc::default();
     let into = Arc::clone(&changes);
     engine.on_commit(Box::new(move |change| into.lock().unwrap().push(change.clone())));
@@ -62,13 +62,13 @@ fn repeated_or_outdated_response_changes_nothing() {
     engine.apply(blocked()).unwrap();
     engine.apply(blocked()).unwrap();
     let mutation = engine.mutation(sent.mutation.id).unwrap().unwrap();
-    assert_eq!((mutation.state, mutation.attempt), (State::Pending, 2), "counted once");
+    assert_eq!((mutation.state, mutation.attempt), (MutationState::Pending, 2), "counted once");
     let again = send(&mut engine, 2).remove(0);
     assert_eq!(again.mutation.attempt, 2);
     let late =
         Batch { verdicts: vec![verdict(&sent.mutation, Ending::Rejected)], ..Batch::default() };
     engine.apply(late).unwrap();
-    assert_eq!(engine.mutation(sent.mutation.id).unwrap().unwrap().state, State::Sent);
+    assert_eq!(engine.mutation(sent.mutation.id).unwrap().unwrap().state, MutationState::Sent);
     assert_eq!(shown(&engine), "a mine 1");
 }
 

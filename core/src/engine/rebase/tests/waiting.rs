@@ -14,7 +14,7 @@ use super::*;
 use crate::engine::Interrupt;
 use crate::engine::action::tests::shop_on;
 use crate::engine::action::{Actions, Arguments, Context, Parameter, ParameterType};
-use crate::engine::queue::mutation::{ParkReason, State};
+use crate::engine::queue::mutation::{MutationState, ParkReason};
 use crate::host::TestHost;
 use crate::{AsyncAction, Error, HeldContext};
 
@@ -112,7 +112,7 @@ fn async_reruns_share_one_budget_and_others_apply_effects() {
     assert_eq!((lines(&engine).as_str(), applied.parked.len()), ("a9 b5 c5", 0));
     assert_eq!(runs.load(Ordering::SeqCst), 5, "the third was not begun");
     let states: Vec<_> = engine.pending().unwrap().iter().map(|one| one.state).collect();
-    assert_eq!(states, [State::Pending; 3], "and all of it will be sent");
+    assert_eq!(states, [MutationState::Pending; 3], "and all of it will be sent");
 }
 
 #[test]
@@ -177,5 +177,5 @@ fn suspend_is_not_reported_as_an_error_of_the_action() {
     let batch = nails(&engine, 9);
     let error = engine.apply(batch).unwrap_err();
     assert!(matches!(error, Error::Suspended), "{error}");
-    assert_eq!((lines(&engine).as_str(), only(&engine).state), ("a5", State::Pending));
+    assert_eq!((lines(&engine).as_str(), only(&engine).state), ("a5", MutationState::Pending));
 }

@@ -5,23 +5,23 @@ use std::time::Duration;
 use super::{Rig, config, events, metered};
 use crate::config::Metered;
 use crate::error::Error;
-use crate::sync::status::State;
+use crate::sync::status::SyncState;
 use crate::sync::token::Credentials;
 
 #[tokio::test(start_paused = true)]
 async fn suspend_aborts_a_request_and_resume_starts_a_new_pass() {
-    let rig = Rig::with(config(), Credentials::Nobody, events());
+    let rig = Rig::with(config(), Credentials::Absent, events());
     rig.run_until(1000).await;
     assert_eq!(rig.transport.listeners(), 1);
     rig.server.takes(Duration::from_secs(5));
     rig.write(1);
     rig.run_until(3000).await;
-    assert_eq!(rig.state(), State::Pushing);
+    assert_eq!(rig.state(), SyncState::Pushing);
     let waits = rig.driver.sync_and_wait(None);
     let start = tokio::time::Instant::now();
     rig.driver.suspend().await;
     assert_eq!(start.elapsed(), Duration::ZERO);
-    assert_eq!(rig.state(), State::Suspended);
+    assert_eq!(rig.state(), SyncState::Suspended);
     assert_eq!(rig.transport.listeners(), 0, "the event stream is still open");
     assert!(matches!(waits.await, Err(Error::Suspended)));
     assert!(matches!(rig.driver.sync_and_wait(None).await, Err(Error::Suspended)));
@@ -54,7 +54,7 @@ async fn suspend_right_after_resume_stops_everything() {
         }
         rig.driver.suspend().await;
         assert!(matches!(wait.await, Err(Error::Suspended)));
-        assert_eq!(rig.state(), State::Suspended);
+        assert_eq!(rig.state(), SyncState::Suspended);
         rig.take_arrivals();
         let now = rig.start.elapsed();
         rig.run_until(u64::try_from(now.as_millis()).unwrap() + 60_000).await;
@@ -70,7 +70,7 @@ async fn resume_changes_the_status_when_nothing_is_due() {
     rig.driver.sync_now();
     rig.run_until(1000).await;
     let waiting = rig.state();
-    assert!(matches!(waiting, State::WaitingUntil { .. }));
+    assert!(matches!(waiting, SyncState::WaitingUntil { .. }));
     rig.driver.suspend().await;
     rig.driver.resume();
     rig.run_until(2000).await;
@@ -85,7 +85,7 @@ async fn stop_is_permanent() {
     let waits = rig.driver.sync_and_wait(None);
     rig.run_until(1000).await;
     rig.driver.stop().await;
-    assert_eq!(rig.state(), State::Stopped);
+    assert_eq!(rig.state(), SyncState::Stopped);
     assert!(matches!(waits.await, Err(Error::Shutdown)));
     assert!(matches!(rig.driver.sync_and_wait(None).await, Err(Error::Shutdown)));
     rig.driver.suspend().await;
@@ -94,7 +94,7 @@ async fn stop_is_permanent() {
     rig.take_arrivals();
     rig.run_until(100_000).await;
     assert_eq!(rig.take("").len(), 0);
-    assert_eq!(rig.state(), State::Stopped);
+    assert_eq!(rig.state(), SyncState::Stopped);
 }
 
 #[tokio::test(start_paused = true)]
@@ -119,11 +119,11 @@ async fn offline_device_tries_only_explicit_syncs() {
     rig.driver.foreground();
     rig.run_until(200_000).await;
     assert_eq!(rig.take("").len(), 0);
-    assert!(matches!(rig.state(), State::Offline { retry_at: None, .. }));
+    assert!(matches!(rig.state(), SyncState::Offline { retry_at: None, .. }));
     // The network state is only a hint.
     assert_eq!(rig.driver.sync_and_wait(None).await.unwrap().accepted, 1);
     rig.run_until(200_001).await;
-    assert!(matches!(rig.state(), State::Offline { retry_at: None, .. }));
+    assert!(matches!(rig.state(), SyncState::Offline { retry_at: None, .. }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,7 +135,7 @@ async fn metered_policy_limits_automatic_syncs() {
         (Metered::Never, 0, 0, "metered"),
     ];
     for (policy, pushes, pulls, state) in table {
-        let rig = Rig::with(metered(policy), Credentials::Nobody, events());
+        let rig = Rig::with(metered(policy), Credentials::Absent, events());
         rig.run_until(1000).await;
         rig.metered(true);
         rig.run_until(2000).await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Fault, Peer, RealSession, Rig, config};
 use crate::error::Error;
 use crate::sync::driver::DriverConfig;
-use crate::sync::status::{Rows, State};
+use crate::sync::status::{SyncState, SyncedRows};
 use crate::sync::subject::Signer;
 use crate::sync::token::Credentials;
 use crate::sync::token::tests::Script as Tokens;
@@ -38,7 +38,7 @@ async fn token_is_renewed_once_after_a_401() {
     rig.run_until(0).await;
     assert_eq!(sent_tokens(&rig), ["Bearer old", "Bearer new", "Bearer new"]);
     assert_eq!(*tokens.asked.lock().unwrap(), [false, true]);
-    assert!(matches!(rig.state(), State::UpToDate { .. }));
+    assert!(matches!(rig.state(), SyncState::UpToDate { .. }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -50,7 +50,7 @@ async fn refused_credentials_wait_for_new_ones_without_requests() {
     rig.server.answers(401, DENIED, None);
     rig.run_until(0).await;
     assert_eq!(sent_tokens(&rig), ["Bearer old", "Bearer worse"]);
-    assert_eq!(rig.state(), State::NeedsAuth);
+    assert_eq!(rig.state(), SyncState::NeedsAuth);
     rig.write(1);
     rig.run_until(100_000).await;
     assert!(matches!(rig.driver.sync_and_wait(None).await, Err(Error::NeedsAuth)));
@@ -75,10 +75,10 @@ async fn new_credentials_are_found_at_the_interval() {
     let rig = signed(&tokens);
     rig.server.answers(401, DENIED, None);
     rig.run_until(10_000).await;
-    assert_eq!(rig.state(), State::NeedsAuth);
+    assert_eq!(rig.state(), SyncState::NeedsAuth);
     *tokens.current.lock().unwrap() = Some("good".into());
     rig.run_until(30_000).await;
-    assert!(matches!(rig.state(), State::UpToDate { .. }));
+    assert!(matches!(rig.state(), SyncState::UpToDate { .. }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -86,7 +86,7 @@ async fn outdated_app_retries_once_an_hour() {
     let rig = Rig::settled().await;
     rig.server.answers(426, r#"{"error":"2.0.0"}"#, None);
     rig.run_until(30_000).await;
-    assert_eq!(rig.state(), State::UpgradeRequired { message: "2.0.0".into() });
+    assert_eq!(rig.state(), SyncState::UpgradeRequired { message: "2.0.0".into() });
     rig.server.answers(426, r#"{"error":"2.0.0"}"#, None);
     let outcome = rig.driver.sync_and_wait(None).await;
     assert!(matches!(outcome, Err(Error::UpgradeRequired(message)) if message == "2.0.0"));
@@ -134,7 +134,7 @@ async fn failure_sets_its_state_and_error() {
         let json = serde_json::to_value(rig.state()).unwrap();
         assert_eq!(json["state"], state, "{status}");
         rig.run_until(30_000).await;
-        assert!(matches!(rig.state(), State::UpToDate { .. }), "{status}");
+        assert!(matches!(rig.state(), SyncState::UpToDate { .. }), "{status}");
     }
 }
 
@@ -142,14 +142,14 @@ async fn failure_sets_its_state_and_error() {
 async fn server_that_keeps_failing_is_reported_as_failed() {
     let rig = Rig::with(
         DriverConfig { max_retries: 2, ..config() },
-        Credentials::Nobody,
+        Credentials::Absent,
         Peer::default(),
     );
     (0..3).for_each(|_| rig.server.answers(500, r#"{"error":"e"}"#, None));
     rig.run_until(10_000).await;
-    assert!(matches!(rig.state(), State::Failed { .. }), "{:?}", rig.state());
+    assert!(matches!(rig.state(), SyncState::Failed { .. }), "{:?}", rig.state());
     rig.run_until(40_000).await;
-    assert!(matches!(rig.state(), State::UpToDate { .. }));
+    assert!(matches!(rig.state(), SyncState::UpToDate { .. }));
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,7 +168,7 @@ async fn truncated_response_is_retried_with_backoff() {
     rig.transport.fault_on("push", Fault::CutBody);
     rig.write(1);
     rig.run_until(500).await;
-    assert!(matches!(rig.state(), State::Offline { .. }));
+    assert!(matches!(rig.state(), SyncState::Offline { .. }));
     rig.run_until(1500).await;
     assert_eq!(rig.pending(), 0);
 }
@@ -179,7 +179,7 @@ async fn cached_response_is_ignored() {
     rig.server.is_cached.store(true, Ordering::SeqCst);
     rig.write(1);
     rig.run_until(500).await;
-    assert!(matches!(rig.state(), State::Offline { .. }), "{:?}", rig.state());
+    assert!(matches!(rig.state(), SyncState::Offline { .. }), "{:?}", rig.state());
     assert_eq!(rig.lost(), 1);
     let sent = rig.take_arrivals();
     assert_eq!(sent[0].request.header("cache-control"), Some("no-cache, no-store"));
@@ -196,8 +196,8 @@ async fn captive_portals_401_does_not_refuse_the_token() {
     (0..2).for_each(|_| rig.server.answers(401, PAGE, None));
     rig.run_until(10_000).await;
     let states = rig.driver.transitions();
-    assert!(!states.iter().any(|one| one.state == State::NeedsAuth), "{states:?}");
-    assert!(matches!(rig.state(), State::UpToDate { .. }), "{:?}", rig.state());
+    assert!(!states.iter().any(|one| one.state == SyncState::NeedsAuth), "{states:?}");
+    assert!(matches!(rig.state(), SyncState::UpToDate { .. }), "{:?}", rig.state());
 }
 
 #[tokio::test(start_paused = true)]
@@ -221,13 +221,13 @@ async fn wait_with_a_timeout_returns_in_time() {
     assert!(error.contains("goes on in the background"), "{error}");
     assert_eq!(start.elapsed(), Duration::from_secs(2));
     rig.run_until(20_000).await;
-    assert!(matches!(rig.state(), State::UpToDate { .. }));
+    assert!(matches!(rig.state(), SyncState::UpToDate { .. }));
 }
 
 #[tokio::test(start_paused = true)]
 async fn wait_for_first_sync_waits_for_a_network() {
     let fresh = RealSession::new(true);
-    let rig = Rig::over(fresh, config(), Credentials::Nobody, Peer::default());
+    let rig = Rig::over(fresh, config(), Credentials::Absent, Peer::default());
     rig.transport.set_offline(true);
     let second = Duration::from_secs(1);
     let late = rig.driver.wait_for_first_sync(Some(5 * second)).await;
@@ -246,21 +246,22 @@ async fn wait_for_first_sync_waits_for_a_network() {
 
 #[tokio::test(start_paused = true)]
 async fn progress_reports_rows_and_rows_per_second() {
-    let rig = Rig::with(config(), Credentials::Nobody, Peer { more: 2, ..Peer::default() });
+    let rig = Rig::with(config(), Credentials::Absent, Peer { more: 2, ..Peer::default() });
     rig.server.takes(Duration::from_secs(2));
     let mut states = Vec::new();
     for second in [1, 3, 5, 7, 9] {
         rig.run_until(second * 1000).await;
         states.push(rig.state());
     }
-    let applying =
-        |done, total, rows_per_second| State::Applying(Rows { done, total, rows_per_second });
-    assert_eq!(states[0], State::Connecting);
+    let applying = |done, total, rows_per_second| {
+        SyncState::Applying(SyncedRows { done, total, rows_per_second })
+    };
+    assert_eq!(states[0], SyncState::Connecting);
     assert_eq!(
         states[1..4],
         [applying(0, None, 0), applying(100, Some(300), 50), applying(200, Some(300), 50)]
     );
-    assert_eq!(states[4], State::UpToDate { since: super::NEW_YEAR + 8_000_000 });
+    assert_eq!(states[4], SyncState::UpToDate { since: super::NEW_YEAR + 8_000_000 });
 }
 
 #[tokio::test(start_paused = true)]
@@ -268,7 +269,7 @@ async fn large_requests_are_compressed_if_the_server_supports_it() {
     for can in [false, true] {
         let capabilities = if can { vec!["gzip"] } else { Vec::new() };
         let peer = Peer { capabilities, ..Peer::default() };
-        let rig = Rig::with(config(), Credentials::Nobody, peer);
+        let rig = Rig::with(config(), Credentials::Absent, peer);
         rig.inside().write(1, 5_000);
         rig.run_until(0).await;
         let arrivals = rig.take_arrivals();
@@ -306,7 +307,7 @@ async fn renewed_token_of_another_user_ends_the_pass_unsent() {
     rig.run_until(1).await;
     assert_eq!(sent_tokens(&rig), sent(&[&later]));
     assert_eq!(signed(), [named("ana"), named("bob")]);
-    assert!(matches!(rig.state(), State::Offline { .. }), "{:?}", rig.state());
+    assert!(matches!(rig.state(), SyncState::Offline { .. }), "{:?}", rig.state());
     rig.run_until(100_000).await;
     assert_eq!(signed()[0], named("bob"), "the next pass has another user");
     assert_eq!(sent_tokens(&rig)[0], sent(&[&bob])[0]);

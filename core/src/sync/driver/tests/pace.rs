@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Fault, Peer, Rig, config};
 use crate::sync::driver::DriverConfig;
-use crate::sync::status::State;
+use crate::sync::status::SyncState;
 use crate::sync::token::Credentials;
 
 #[tokio::test(start_paused = true)]
@@ -89,7 +89,7 @@ async fn waits_grow_to_sixteen_seconds_then_use_the_interval() {
         if rig.passes() > passes {
             passes = rig.passes();
             times.push(tenth * 100);
-            assert!(matches!(rig.state(), State::Offline { retry_at: Some(_), .. }));
+            assert!(matches!(rig.state(), SyncState::Offline { retry_at: Some(_), .. }));
         }
     }
     let gaps: Vec<u64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
@@ -112,7 +112,7 @@ async fn pending_mutations_are_retried_when_the_server_is_back() {
             rig.run_until(1_000_000).await;
             assert!(rig.transport.is_calm());
             assert_eq!(rig.pending(), 0, "{count} times {fault:?}");
-            assert!(matches!(rig.state(), State::UpToDate { .. }));
+            assert!(matches!(rig.state(), SyncState::UpToDate { .. }));
             // At the latest every interval, without writes or requests.
             assert!(rig.take("push").len() as u64 <= count + 1);
             assert!(rig.passes() >= 1_000_000 / 30_000, "{}", rig.passes());
@@ -132,13 +132,13 @@ async fn retry_verdict_is_sent_again_with_backoff() {
     let pushes = rig.take("push");
     assert_eq!(pushes.len(), 4, "{pushes:?}");
     assert!(pushes[3] <= 500 + 1000 + 2000 + 4000, "{pushes:?}");
-    assert!(matches!(rig.state(), State::UpToDate { .. }));
+    assert!(matches!(rig.state(), SyncState::UpToDate { .. }));
 }
 
 /// A server that decides nothing is retried with backoff, regardless of new writes.
 #[tokio::test(start_paused = true)]
 async fn pass_without_changes_is_followed_by_backoff() {
-    let rig = Rig::with(config(), Credentials::Nobody, Peer { is_empty: true, ..Peer::default() });
+    let rig = Rig::with(config(), Credentials::Absent, Peer { is_empty: true, ..Peer::default() });
     rig.run_until(0).await;
     rig.take_arrivals();
     (0..600).for_each(|_| rig.server.answers(200, "retry", None));
@@ -167,7 +167,7 @@ async fn hints_without_changes_are_followed_by_backoff() {
     ];
     for (name, offline, hint) in table {
         let peer = Peer { is_empty: true, ..Peer::default() };
-        let rig = Rig::with(config(), Credentials::Nobody, peer);
+        let rig = Rig::with(config(), Credentials::Absent, peer);
         rig.run_until(0).await;
         rig.transport.set_offline(offline);
         let before = rig.passes();
@@ -189,7 +189,7 @@ async fn retry_after_delays_all_but_explicit_syncs() {
     rig.server.answers(503, r#"{"error":"busy"}"#, Some(60));
     rig.run_until(30_000).await;
     assert_eq!(rig.take_pulls(), [30_000]);
-    let State::WaitingUntil { at, why } = rig.state() else { panic!("{:?}", rig.state()) };
+    let SyncState::WaitingUntil { at, why } = rig.state() else { panic!("{:?}", rig.state()) };
     assert!(why.contains("503"), "{why}");
     assert_eq!(at, super::NEW_YEAR + 90_000_000);
     rig.driver.foreground();
@@ -213,9 +213,9 @@ async fn request_without_a_response_is_lost_at_its_deadline() {
     rig.transport.fault_on("push", super::LATE);
     rig.write(1);
     rig.run_until(10_499).await;
-    assert_eq!((rig.state(), rig.lost()), (State::Pushing, 0));
+    assert_eq!((rig.state(), rig.lost()), (SyncState::Pushing, 0));
     rig.run_until(10_500).await;
-    assert!(matches!(rig.state(), State::Offline { .. }));
+    assert!(matches!(rig.state(), SyncState::Offline { .. }));
     assert_eq!(rig.lost(), 1);
     rig.run_until(11_500).await;
     assert_eq!(rig.take("push").len(), 2, "the push was not sent again");
@@ -236,7 +236,7 @@ async fn timing_follows_the_configuration() {
         ack_deadline: 3 * second,
         ..config()
     };
-    let rig = Rig::with(config, Credentials::Nobody, Peer::default());
+    let rig = Rig::with(config, Credentials::Absent, Peer::default());
     rig.run_until(5000).await;
     assert_eq!(rig.take_pulls(), [0, 5000]);
     rig.write(1);

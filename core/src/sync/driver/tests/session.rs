@@ -11,7 +11,7 @@ use crate::engine::{Engine, OpenOptions};
 use crate::error::Result;
 use crate::host::TestHost;
 use crate::sync::driver::DriverConfig;
-use crate::sync::driver::exchange::{Exchange, Told, session_state};
+use crate::sync::driver::exchange::{Exchange, SessionState, session_state};
 use crate::sync::session::{Next, Response, Session, SessionConfig};
 use crate::sync::subject::Signer;
 use crate::writer::Answer;
@@ -113,11 +113,11 @@ impl Inside {
 }
 
 impl Exchange for RealSession {
-    fn look(&self) -> Answer<Told> {
+    fn look(&self) -> Answer<SessionState> {
         self.step(|inside| session_state(&inside.session, &inside.engine))
     }
 
-    fn start(&self, who: Signer) -> Answer<Told> {
+    fn start(&self, who: Signer) -> Answer<SessionState> {
         self.step(|inside| {
             inside.passes += 1;
             inside.land();
@@ -143,7 +143,7 @@ impl Exchange for RealSession {
         })
     }
 
-    fn answered(&self, response: Response) -> Answer<Told> {
+    fn answered(&self, response: Response) -> Answer<SessionState> {
         self.step(|inside| {
             inside.flight = false;
             inside.session.answered(&mut inside.engine, response)?;

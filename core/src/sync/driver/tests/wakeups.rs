@@ -20,7 +20,7 @@ async fn listening(credentials: Credentials) -> Rig {
 
 #[tokio::test(start_paused = true)]
 async fn event_starts_a_pass_at_once() {
-    let rig = listening(Credentials::Nobody).await;
+    let rig = listening(Credentials::Absent).await;
     rig.run_until(5000).await;
     rig.transport.say(&Event::Changed);
     rig.run_until(6000).await;
@@ -39,7 +39,7 @@ async fn event_starts_a_pass_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn silent_stream_is_reopened() {
-    let rig = listening(Credentials::Nobody).await;
+    let rig = listening(Credentials::Absent).await;
     rig.transport.take_seen();
     // The in-memory server sends no pings: after a minute the stream counts as dead.
     rig.run_until(59_999).await;
@@ -54,7 +54,7 @@ async fn silent_stream_is_reopened() {
 
 #[tokio::test(start_paused = true)]
 async fn stream_that_cannot_be_opened_is_retried_with_backoff() {
-    let rig = Rig::with(config(), Credentials::Nobody, events());
+    let rig = Rig::with(config(), Credentials::Absent, events());
     (0..5).for_each(|_| rig.transport.fault_on("events", Fault::InternalError));
     rig.run_until(31_000).await;
     assert!(rig.transport.is_calm());
@@ -64,7 +64,7 @@ async fn stream_that_cannot_be_opened_is_retried_with_backoff() {
 /// A proxy's refusal does not mean that the server has no stream.
 #[tokio::test(start_paused = true)]
 async fn stream_refused_by_a_proxy_is_opened_later() {
-    let rig = Rig::with(config(), Credentials::Nobody, events());
+    let rig = Rig::with(config(), Credentials::Absent, events());
     (0..3).for_each(|_| rig.transport.fault_on("events", Fault::Html));
     rig.run_until(5 * 30_000).await;
     assert!(rig.transport.is_calm());

@@ -19,7 +19,7 @@ use crate::engine::queue::history;
 use crate::engine::queue::mutation::ParkReason;
 use crate::engine::queue::record::Record;
 use crate::engine::rebase::{RecordEnding, Settled};
-use crate::engine::rows::Image;
+use crate::engine::rows::ServerRow;
 use crate::engine::rows::patch::RowKey;
 use crate::error::{Error, Result};
 use crate::sync::plain::pull;
@@ -38,7 +38,7 @@ const UNREAD: [&str; 3] = ["table_not_registered", "table_read_only", "invalid_o
 pub(super) struct Meaning {
     pub(super) settled: Option<Settled>,
     /// The current row.
-    pub(super) image: Option<Image>,
+    pub(super) image: Option<ServerRow>,
     /// The version of the tombstone that prevented a create.
     pub(super) tomb: Option<String>,
 }
@@ -93,7 +93,7 @@ pub(super) fn meaning(
         // Deleted, or not visible: a delete is done, and an update has no row.
         _ if reason == "record_not_found" => {
             let RowKey { table, key } = record.row.clone();
-            meaning.image = Some(Image { table, key, row: None });
+            meaning.image = Some(ServerRow { table, key, row: None });
             match record.operation {
                 Operation::Delete => RecordEnding::Accepted,
                 Operation::Create | Operation::Update => RecordEnding::Stands,
@@ -149,10 +149,10 @@ fn conflict(
 
 /// The row after an applied record: the base, the sent columns, and the server's version. Without a
 /// version nothing was stored.
-fn applied(engine: &Engine, record: &Record, result: &PushResult) -> Result<Option<Image>> {
+fn applied(engine: &Engine, record: &Record, result: &PushResult) -> Result<Option<ServerRow>> {
     let RowKey { table, key } = record.row.clone();
     if record.operation == Operation::Delete {
-        return Ok(Some(Image { table, key, row: None }));
+        return Ok(Some(ServerRow { table, key, row: None }));
     }
     let Some(version) = &result.server_updated_at else { return Ok(None) };
     if time::parse(version).is_none() {
@@ -175,7 +175,7 @@ fn applied(engine: &Engine, record: &Record, result: &PushResult) -> Result<Opti
             row.push((column, value));
         }
     }
-    Ok(Some(Image { table, key, row: Some(row) }))
+    Ok(Some(ServerRow { table, key, row: Some(row) }))
 }
 
 /// Whether a row is the record's result: every sent column is equal. A fresh row is ours even if it
@@ -183,7 +183,7 @@ fn applied(engine: &Engine, record: &Record, result: &PushResult) -> Result<Opti
 pub(super) fn is_own(
     engine: &Engine,
     record: &Record,
-    image: &Image,
+    image: &ServerRow,
     was_sent: bool,
 ) -> Result<bool> {
     let Some(table) = engine.schema.table(record.row.table) else { return Ok(false) };
@@ -211,7 +211,7 @@ fn is_fresh(record: &Record) -> bool {
 
 /// Whether the server rejects the record although the row has the version that it names, so that a
 /// retry is useless. A create names the version of a deleted row, which may return unchanged.
-fn stands(record: &Record, row: &Row, image: &Image) -> bool {
+fn stands(record: &Record, row: &Row, image: &ServerRow) -> bool {
     if record.operation == Operation::Create && image.row.is_some() {
         return false;
     }

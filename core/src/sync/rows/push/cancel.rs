@@ -17,7 +17,7 @@ use crate::ids::{MutationId, Seq};
 use crate::sync::rows::{cell, fact};
 
 /// The mutations that a request cancels.
-pub(crate) type Asked = Vec<(Seq, MutationId)>;
+pub(crate) type RequestedCancels = Vec<(Seq, MutationId)>;
 
 /// Maximum number of mutations per request.
 const MOST: usize = 100;
@@ -27,7 +27,7 @@ pub(crate) fn request(
     engine: &mut Engine,
     number: i64,
     aside: &HashSet<Seq>,
-) -> Result<Option<(Vec<u8>, Asked)>> {
+) -> Result<Option<(Vec<u8>, RequestedCancels)>> {
     let open = engine.queue.cancels().values().filter(|one| !aside.contains(&one.seq));
     let open: Vec<&Cancelled> = open.take(MOST).collect();
     if open.is_empty() {

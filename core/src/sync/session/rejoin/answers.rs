@@ -11,10 +11,10 @@ use crate::engine::{Engine, staging};
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 use crate::sync::request::Response;
-use crate::sync::rows::answer::{self, Turn};
-use crate::sync::rows::push::Sent;
+use crate::sync::rows::answer::{self, NextStep};
+use crate::sync::rows::push::SentGroup;
 use crate::sync::rows::{fact, pull, push, snapshot};
-use crate::sync::session::pass::{Pass, Step};
+use crate::sync::session::pass::{Pass, PassStep};
 use rejoin_protocol::mutant::{self, Mutant};
 
 impl Rejoin {
@@ -25,7 +25,7 @@ impl Rejoin {
         pass: &mut Pass,
         running: &Asked,
         response: &Response,
-    ) -> Result<Turn> {
+    ) -> Result<NextStep> {
         let (number, body) = (running.number, &response.body);
         match &running.what {
             What::Push(sent) => self.take_push(engine, pass, number, sent, answer::read(body)?),
@@ -47,12 +47,14 @@ impl Rejoin {
         engine: &mut Engine,
         pass: &mut Pass,
         number: i64,
-        sent: &[Sent],
+        sent: &[SentGroup],
         answer: PushResponse,
-    ) -> Result<Turn> {
+    ) -> Result<NextStep> {
         let turn = answer::check(engine, number, &answer)?;
         let server_ms = answer::server_ms(&answer);
-        let Some(ours) = answer.rejoin.filter(|_| turn == Turn::Onward) else { return Ok(turn) };
+        let Some(ours) = answer.rejoin.filter(|_| turn == NextStep::Onward) else {
+            return Ok(turn);
+        };
         let batch = Batch { server_ms, ..push::batch(engine, sent, &ours)? };
         let undecided: Vec<_> = batch
             .verdicts
@@ -64,14 +66,14 @@ impl Rejoin {
         let moved = !applied.accepted.is_empty() || !applied.parked.is_empty();
         // Mutations without a verdict wait for the next pass; blocked ones are retried after any
         // change.
-        let waits = |group: &&Sent| {
+        let waits = |group: &&SentGroup| {
             let ending = undecided.iter().find(|(id, _)| *id == group.id).map(|(_, ending)| ending);
             matches!((ending, moved), (Some(Ending::Retry), _) | (Some(Ending::Blocked), false))
         };
         self.aside.extend(sent.iter().filter(waits).map(|group| group.seq));
         pass.report.count(&applied);
         pass.progress.done += sent.len() as u64;
-        Ok(Turn::Onward)
+        Ok(NextStep::Onward)
     }
 
     fn take_cancel(
@@ -81,14 +83,16 @@ impl Rejoin {
         number: i64,
         running: &[(Seq, MutationId)],
         answer: PushResponse,
-    ) -> Result<Turn> {
+    ) -> Result<NextStep> {
         let turn = answer::check(engine, number, &answer)?;
-        let Some(ours) = answer.rejoin.filter(|_| turn == Turn::Onward) else { return Ok(turn) };
+        let Some(ours) = answer.rejoin.filter(|_| turn == NextStep::Onward) else {
+            return Ok(turn);
+        };
         let (batch, undecided) = push::cancel::batch(engine, running, &ours)?;
         let applied = engine.apply(batch)?;
         self.aside.extend(undecided);
         pass.report.parked += applied.parked.len() as u64;
-        Ok(Turn::Onward)
+        Ok(NextStep::Onward)
     }
 
     fn take_pull(
@@ -98,16 +102,16 @@ impl Rejoin {
         number: i64,
         running: &[RowName],
         answer: PullResponse,
-    ) -> Result<Turn> {
+    ) -> Result<NextStep> {
         let turn = answer::check(engine, number, &answer)?;
-        if turn != Turn::Onward {
+        if turn != NextStep::Onward {
             return Ok(turn);
         }
         if answer.snapshot_required {
             // The snapshot has the collected pages; the next pull must not apply them.
             self.gathered = pull::Gathered::default();
-            fact::write(engine, &fact::snapshot_due(fact::Due::Retention))?;
-            return pass.count_turn(Turn::Onward);
+            fact::write(engine, &fact::snapshot_due(fact::RefetchReason::Retention))?;
+            return pass.count_turn(NextStep::Onward);
         }
         let remaining = answer.rejoin.as_ref().map_or(0, |ours| ours.remaining);
         let more = has_more(&answer);
@@ -121,9 +125,9 @@ impl Rejoin {
         pass.progress.done += taken.received;
         pass.progress.total = Some(pass.progress.done + u64::try_from(remaining).unwrap_or(0));
         if !more && fact::recheck(engine)?.is_empty() {
-            pass.step = Step::Done;
+            pass.step = PassStep::Done;
         }
-        Ok(Turn::Onward)
+        Ok(NextStep::Onward)
     }
 
     /// A push is too large: halves it. Parks a single mutation that the server itself finds too
@@ -132,7 +136,7 @@ impl Rejoin {
         &mut self,
         engine: &mut Engine,
         pass: &mut Pass,
-        sent: &[Sent],
+        sent: &[SentGroup],
         response: &Response,
     ) -> Result<()> {
         pass.settle_unanswered(engine)?;
@@ -163,41 +167,41 @@ fn take_page(
     engine: &mut Engine,
     pass: &mut Pass,
     number: i64,
-    present: &fact::Snapshot,
+    present: &fact::SnapshotProgress,
     mut answer: SnapshotResponse,
-) -> Result<Turn> {
+) -> Result<NextStep> {
     let turn = answer::check(engine, number, &answer)?;
-    let Some(ours) = answer.rejoin.take().filter(|_| turn == Turn::Onward) else {
+    let Some(ours) = answer.rejoin.take().filter(|_| turn == NextStep::Onward) else {
         return Ok(turn);
     };
     if ours.restart {
         snapshot::restart(engine)?;
-        return pass.count_turn(Turn::Onward);
+        return pass.count_turn(NextStep::Onward);
     }
     let now = snapshot::page(engine, present.clone(), answer, ours)?;
-    if now.mode == fact::Mode::Straight {
+    if now.mode == fact::SnapshotMode::Straight {
         pass.report.pulled += u64::try_from(now.rows - present.rows).unwrap_or(0);
     }
     pass.progress.done = u64::try_from(now.rows).unwrap_or(0);
     pass.progress.total = u64::try_from(now.total).ok();
-    pass.step = Step::Push; // New local writes first, then the next page.
-    Ok(Turn::Onward)
+    pass.step = PassStep::Push; // New local writes first, then the next page.
+    Ok(NextStep::Onward)
 }
 
 fn take_tail(
     engine: &mut Engine,
     pass: &mut Pass,
     number: i64,
-    (present, running): (&fact::Snapshot, &[RowName]),
+    (present, running): (&fact::SnapshotProgress, &[RowName]),
     answer: PullResponse,
-) -> Result<Turn> {
+) -> Result<NextStep> {
     let turn = answer::check(engine, number, &answer)?;
-    if turn != Turn::Onward {
+    if turn != NextStep::Onward {
         return Ok(turn);
     }
     if answer.snapshot_required {
         snapshot::restart(engine)?;
-        return pass.count_turn(Turn::Onward);
+        return pass.count_turn(NextStep::Onward);
     }
     let more = has_more(&answer);
     let before = present.pull_cursor.as_deref().unwrap_or_default();
@@ -206,7 +210,7 @@ fn take_tail(
     if !more && fact::recheck(engine)?.is_empty() {
         pass.search = Some(staging::Search::new(engine));
     }
-    Ok(Turn::Onward)
+    Ok(NextStep::Onward)
 }
 
 fn has_more(answer: &PullResponse) -> bool {

@@ -6,7 +6,7 @@ use tokio_postgres::error::SqlState;
 
 use super::super::records::PutClient;
 use super::super::{batch, error, hook, key_locks, load, member, operate, records, verdicts};
-use super::Transaction;
+use super::PostgresTransaction;
 use crate::error::Fault;
 use crate::hooks::{HookSql, SqlError};
 use crate::model::{Client, KeyLock, Replayed, StoredVerdict, Table};
@@ -15,7 +15,7 @@ use crate::store::{
     WriteDevices, WriteError, WriteKind, WriteRows, Writing,
 };
 
-impl Transaction<'_> {
+impl PostgresTransaction<'_> {
     /// The fault of a transaction that lost and will be retried: it ends at once, so that
     /// transactions waiting for its rows can proceed.
     fn given_up(&self) -> Option<Fault> {
@@ -32,7 +32,7 @@ impl Transaction<'_> {
     }
 }
 
-impl HookSql for Transaction<'_> {
+impl HookSql for PostgresTransaction<'_> {
     fn execute(&self, sql: &str, values: &[(&str, Value)]) -> Result<u64, SqlError> {
         self.hooked(|connection| hook::execute(connection, sql, values))
     }
@@ -42,7 +42,7 @@ impl HookSql for Transaction<'_> {
     }
 }
 
-impl Savepoints for Transaction<'_> {
+impl Savepoints for PostgresTransaction<'_> {
     fn lock_keys(&self, keys: &[KeyLock]) -> Result<(), Fault> {
         self.seen(key_locks::lock(self.asked()?, keys))
     }
@@ -76,7 +76,7 @@ impl Savepoints for Transaction<'_> {
     }
 }
 
-impl Batch for Transaction<'_> {
+impl Batch for PostgresTransaction<'_> {
     fn load(&self, wanted: &Load<'_>) -> Result<Loaded, Fault> {
         self.hold(wanted.user)?;
         let connection = self.asked()?;
@@ -121,7 +121,7 @@ impl Batch for Transaction<'_> {
     }
 }
 
-impl WriteRows for Transaction<'_> {
+impl WriteRows for PostgresTransaction<'_> {
     fn write(&self, table: &Table, write: &StoreWrite) -> Result<(), WriteError> {
         let done = self.look(table)?.write_row(write);
         if let Err(WriteError::Fault(fault)) = &done {
@@ -135,7 +135,7 @@ impl WriteRows for Transaction<'_> {
     }
 }
 
-impl WriteDevices for Transaction<'_> {
+impl WriteDevices for PostgresTransaction<'_> {
     fn put_verdict(
         &self,
         user: &str,
@@ -162,7 +162,7 @@ impl WriteDevices for Transaction<'_> {
     }
 }
 
-impl Maintain for Transaction<'_> {
+impl Maintain for PostgresTransaction<'_> {
     fn replay_buckets(&self) -> Result<Replayed, Fault> {
         let connection = self.asked()?;
         self.seen(self.asking(|| member::replay(connection, self.known)).and_then(|done| done))
@@ -195,4 +195,4 @@ impl Maintain for Transaction<'_> {
     }
 }
 
-impl Writing for Transaction<'_> {}
+impl Writing for PostgresTransaction<'_> {}

@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::{BRANCHES, Next, Way, Ways, condition};
+use super::{AccessPaths, BRANCHES, Next, Way, condition};
 use crate::store::postgres::fed;
 use crate::store::postgres::types::Form;
 use crate::store::quote::cell;
 
-impl Ways<'_> {
+impl AccessPaths<'_> {
     pub(super) fn live(&self, alias: &str) -> String {
         self.table
             .deleted_at

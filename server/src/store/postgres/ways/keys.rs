@@ -1,12 +1,12 @@
 //! Visible parents and the number of visible rows: per row, or as a list of keys.
 
-use super::{Way, Ways, condition};
+use super::{AccessPaths, Way, condition};
 use crate::model::Table;
 use crate::store::access::parent_alias;
 use crate::store::postgres::fed;
 use crate::store::quote::cell;
 
-impl Ways<'_> {
+impl AccessPaths<'_> {
     /// Whether a row is visible, evaluated per row: a list of all visible parents would cost more
     /// than a page.
     pub(super) fn held(

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Net, World};
-use crate::engine::queue::mutation::State;
+use crate::engine::queue::mutation::MutationState;
 
 /// An update whose response is lost and that is discarded before its verdict.
 fn given_up(net: Net) -> World {
@@ -88,7 +88,7 @@ fn discarded_dependent_leaves_its_other_rows_discardable() {
     let queue = world.queue();
     world.engine.discard(queue[0].id).unwrap();
     assert_eq!((world.shown().as_str(), world.queue().len()), ("b y .", 1));
-    assert_eq!(world.queue()[0].state, State::Pending, "its other row was sent");
+    assert_eq!(world.queue()[0].state, MutationState::Pending, "its other row was sent");
     world.engine.discard(queue[1].id).unwrap();
     world.settle();
     assert_eq!((world.shown().as_str(), world.server.keys().as_str()), ("", ""));

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Net, World};
-use crate::engine::queue::mutation::{ParkReason, State};
+use crate::engine::queue::mutation::{MutationState, ParkReason};
 
 /// One transaction of three rows whose middle one is rejected, with `limit` records per request.
 fn the_middle_of_three_is_refused(limit: usize) -> World {
@@ -60,7 +60,7 @@ fn discard_of_the_unsent_rest_keeps_accepted_rows_in_history() {
     world.run("INSERT INTO notes (id) VALUES ('a'); INSERT INTO notes (id) VALUES ('b');");
     let id = world.queue()[0].id;
     world.push(&[Net::Ok, Net::Unseen]);
-    assert_eq!(world.queue()[0].state, State::Pending, "the unsent row b is not pending");
+    assert_eq!(world.queue()[0].state, MutationState::Pending, "the unsent row b is not pending");
     world.engine.discard(id).unwrap();
     world.crash();
     world.settle();
@@ -77,7 +77,7 @@ fn rows_accepted_one_by_one_make_one_accepted_mutation() {
     let id = world.queue()[0].id;
     world.push(&[Net::Ok, Net::AnswerLost]);
     let queue = world.queue();
-    assert_eq!((queue[0].state, queue[0].effect.rows.len()), (State::Uncertain, 1));
+    assert_eq!((queue[0].state, queue[0].effect.rows.len()), (MutationState::Uncertain, 1));
     assert!(!world.engine.was_accepted(id).unwrap());
     world.crash();
     world.push(&[Net::Ok]);
@@ -155,7 +155,7 @@ fn discard_reverses_the_uncertain_row_and_keeps_accepted_ones() {
         let id = world.queue()[0].id;
         let net = if arrived { Net::AnswerLost } else { Net::RequestLost };
         world.push(&[Net::Ok, net]);
-        assert_eq!(world.queue()[0].state, State::Uncertain);
+        assert_eq!(world.queue()[0].state, MutationState::Uncertain);
         world.engine.discard(id).unwrap();
         assert_eq!(world.shown(), "a . .", "arrived: {arrived}");
         world.crash();

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::server::Server;
 use super::{Net, World};
-use crate::engine::queue::mutation::{ParkReason, State};
+use crate::engine::queue::mutation::{MutationState, ParkReason};
 use crate::engine::queue::{Awaiting, store};
 use crate::engine::rebase::import;
 use crate::value::Value;
@@ -15,7 +15,7 @@ fn conflict_with_our_own_row_is_the_lost_acceptance() {
     let mut world = World::with_note("a");
     world.run("UPDATE notes SET body = 'v1'");
     world.push(&[Net::AnswerLost]);
-    assert_eq!(world.queue()[0].state, State::Uncertain);
+    assert_eq!(world.queue()[0].state, MutationState::Uncertain);
     world.push(&[Net::Ok]);
     assert!(world.queue().is_empty(), "the edit was not accepted");
     assert_eq!(world.shown(), "a v1 0");

@@ -7,10 +7,11 @@ use rejoin_protocol::manifest::{Manifest, ReferenceAction, Rule, TableExtension}
 use tempfile::TempDir;
 
 use super::super::{
-    Course, Sent, Step, answered, drained, failed, lost, next, probed, recognise, too_large, unseen,
+    PlainPushStep, PushContent, PushState, answered, drained, failed, lost, next, probed,
+    recognise, too_large, unseen,
 };
 use super::server::{Answer, Server};
-use crate::engine::queue::mutation::{Mutation, State};
+use crate::engine::queue::mutation::{Mutation, MutationState};
 use crate::engine::rebase::Batch;
 use crate::engine::tests::open;
 use crate::engine::{Engine, OpenOptions};
@@ -43,7 +44,7 @@ pub(super) struct World {
     pub(super) host: Arc<TestHost>,
     pub(super) engine: Engine,
     pub(super) server: Server,
-    pub(super) course: Course,
+    pub(super) course: PushState,
     pub(super) limit: usize,
     /// The number of pushes, probes and pulls since it was set to 0.
     pub(super) requests: usize,
@@ -86,7 +87,7 @@ impl World {
             host,
             engine,
             server,
-            course: Course::default(),
+            course: PushState::default(),
             limit: 100,
             requests: 0,
             unreadable: None,
@@ -117,13 +118,13 @@ impl World {
         self.engine.execute_batch(sql).unwrap();
     }
 
-    fn step(&mut self) -> Step {
+    fn step(&mut self) -> PlainPushStep {
         self.number += 1;
         let limits = Limits { groups: self.limit, body: 1 << 20, parts: ActionParts::default() };
         next(&mut self.engine, self.number, limits, &mut self.course).unwrap()
     }
 
-    fn send(&mut self, body: &[u8], sent: &Sent, net: Net) -> bool {
+    fn send(&mut self, body: &[u8], sent: &PushContent, net: Net) -> bool {
         self.requests += 1;
         if self.largest.is_some_and(|largest| body.len() > largest) {
             drop(too_large(&mut self.engine, sent, true, &mut self.course).unwrap());
@@ -160,7 +161,7 @@ impl World {
     /// Runs a pass: pushes until nothing is left or the network fails. `nets` are the results of
     /// its first requests; the last one applies to all others.
     pub(super) fn push(&mut self, nets: &[Net]) {
-        self.course = Course::default();
+        self.course = PushState::default();
         self.push_on(nets);
     }
 
@@ -171,18 +172,18 @@ impl World {
         for _ in 0..1_000 {
             let step = self.step();
             match step {
-                Step::Nothing => return,
-                Step::Send { body, sent } => {
+                PlainPushStep::Nothing => return,
+                PlainPushStep::Send { body, sent } => {
                     if !self.send(&body, &sent, nets.next().unwrap_or(last)) {
                         return;
                     }
                 }
-                Step::Probe if last == Net::Down => return,
-                Step::Probe => {
+                PlainPushStep::Probe if last == Net::Down => return,
+                PlainPushStep::Probe => {
                     self.requests += 1;
                     probed(&mut self.engine, &mut self.course).unwrap();
                 }
-                Step::Drain => {
+                PlainPushStep::Drain => {
                     self.requests += 1;
                     self.pull(usize::MAX);
                     drop(drained(&mut self.engine, &mut self.course).unwrap());
@@ -223,7 +224,7 @@ impl World {
         // A new host, because random ids must not repeat.
         self.host = Arc::new(TestHost::new(1 + self.crashes));
         self.engine = Engine::open(&options, self.host.clone()).unwrap();
-        self.course = Course::default();
+        self.course = PushState::default();
     }
 
     /// The notes that the app sees, as `id body n`.
@@ -250,7 +251,7 @@ impl World {
     }
 
     pub(super) fn parked(&self) -> Vec<Mutation> {
-        self.queue().into_iter().filter(|one| one.state == State::Parked).collect()
+        self.queue().into_iter().filter(|one| one.state == MutationState::Parked).collect()
     }
 
     /// The records of the n-th received push, as `operation id`.

@@ -7,7 +7,7 @@ use rejoin_protocol::ColumnKind;
 use uuid::Uuid;
 
 use super::*;
-use crate::engine::queue::mutation::State;
+use crate::engine::queue::mutation::MutationState;
 use crate::engine::rows::patch::{ColumnPatch, Effect, PatchKind, RowKey, RowPatch};
 use crate::engine::schema::model::Column;
 use crate::engine::tests::known_table;
@@ -49,14 +49,14 @@ fn mutation(rows: Vec<RowPatch>) -> Mutation {
         time_ms: 1_767_225_600_001,
         counter: 0,
         action: None,
-        state: State::Sent,
+        state: MutationState::Sent,
         attempt: 2,
         request: Some(1),
         because_of: None,
         reason: None,
         detail: None,
         effect: Effect { schema_version: 3, rows },
-        stance: crate::engine::queue::stance::Stance::default(),
+        stance: crate::engine::queue::stance::PolicyState::default(),
         basis: Vec::new(),
         meant: 0,
     }

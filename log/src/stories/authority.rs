@@ -3,7 +3,7 @@
 use super::super::effect::Effect;
 use super::super::fixture::{Louder, author, columns, image, intent, plain, row};
 use super::super::ids::{Buckets, UserId};
-use super::super::message::{Correct, Correction, Fetched, Item, Standing};
+use super::super::message::{Correct, Correction, EpochStamp, Fetched, Item};
 use super::super::replica::LogError;
 use super::super::replica::write::Written;
 use super::super::world::World;
@@ -82,7 +82,7 @@ pub(super) fn correction_of_changed_content_is_rejected() {
     let corrections = vec![Correction { id: late, version: 1, effects }];
     world.sync("phone"); // Revision 1: version 2.
     world.server.set_buckets(&UserId("referee".into()), Buckets::default()).unwrap();
-    let standing = Standing { membership: 0, ..standing };
+    let standing = EpochStamp { membership: 0, ..standing };
     let request = Correct { standing, referee: author(99), corrections };
     assert_eq!(world.server.correct(&request, world.now), Ok(0));
     world.settle();

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 /// Counts and trace of one run.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct RunReport {
     lines: Option<Vec<String>>,
     counts: BTreeMap<&'static str, u64>,
 }
 
-impl Told {
+impl RunReport {
     /// A report that also keeps every trace line.
     pub fn telling() -> Self {
         Self { lines: Some(Vec::new()), ..Self::default() }
