@@ -138,7 +138,7 @@ impl Both {
         let peer = raw::open(&folder.join("peer.db"))?;
         raw::fill(&peer, ROWS)?;
         let columns = raw::TABLE.split_once('(').context("a table has columns")?.1;
-        client.create_table("item", columns.trim_end().trim_end_matches(')')).wait()?;
+        client.schema().create_table("item", columns.trim_end().trim_end_matches(')')).wait()?;
         let row = |number| (raw::INSERT.to_owned(), crate::ours::row(number).to_vec());
         client.batch((0..ROWS).map(row).collect()).wait()?;
         Ok(Self { client, peer })

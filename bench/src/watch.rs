@@ -76,7 +76,7 @@ fn open(folder: &Path) -> Result<Client> {
     let client = Client::open(Config::new(folder.join("bench.db"))).wait()?;
     for table in 0..TABLES {
         let create = "id INTEGER PRIMARY KEY, n INTEGER, title TEXT";
-        client.create_table(&format!("item_{table}"), create).wait()?;
+        client.schema().create_table(&format!("item_{table}"), create).wait()?;
         let fill = format!(
             "WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < {ROWS})
              INSERT INTO item_{table} SELECT n, n % 100, 'title ' || n FROM number"

@@ -194,7 +194,7 @@ impl RejoinClient {
     pub async fn perform_again(&self, id: String, arguments_json: String) -> Result<Performed> {
         let id = named(&id)?;
         let arguments = arguments(&format!("mutation {id}"), &arguments_json)?;
-        Ok(self.inner.perform_again(id, arguments).await?.into())
+        Ok(self.inner.queue().perform_again(id, arguments).await?.into())
     }
 }
 

@@ -138,14 +138,14 @@ impl RejoinClient {
     /// Releases the file: rolls back what runs, closes every connection and drops every lock, as
     /// iOS requires of an app in the background. Later calls throw `Suspended` until `resume`.
     pub async fn suspend(&self) -> Result<()> {
-        Ok(self.inner.suspend().await?)
+        Ok(self.inner.sync().suspend().await?)
     }
 
     /// Opens the file again after `suspend`; watched queries run once to catch up.
     ///
     /// Throws as opening does; the client then stays suspended.
     pub async fn resume(&self) -> Result<()> {
-        Ok(self.inner.resume().await?)
+        Ok(self.inner.sync().resume().await?)
     }
 
     /// Shuts the client down: earlier calls complete, watches and observers end, syncing stops, the

@@ -19,13 +19,13 @@ impl RejoinClient {
     /// Throws `InvalidInput` if it does not exist or is not parked; `StandsOn` if it needs a row of
     /// a parked mutation. Then nothing was changed.
     pub async fn retry(&self, id: String) -> Result<()> {
-        Ok(self.inner.retry(named(&id)?).await?)
+        Ok(self.inner.queue().retry(named(&id)?).await?)
     }
 
     /// `retry` of a mutation, if it is parked, and of all mutations that were parked because of it,
     /// in queue order; returns them. Throws as `retry` does.
     pub async fn retry_chain(&self, id: String) -> Result<Vec<String>> {
-        Ok(names(self.inner.retry_chain(named(&id)?).await?))
+        Ok(names(self.inner.queue().retry_chain(named(&id)?).await?))
     }
 
     /// Edits a parked or pending mutation in one call: the statements see its changes on top of the
@@ -38,7 +38,7 @@ impl RejoinClient {
     /// not exist, or was sent and has no verdict. Then nothing was changed.
     pub async fn edit(&self, id: String, statements: Vec<Statement>) -> Result<Option<String>> {
         let statements = self::statements(statements);
-        let edited = self.inner.edit(named(&id)?, move |tx| {
+        let edited = self.inner.queue().edit(named(&id)?, move |tx| {
             statements
                 .iter()
                 .try_for_each(|(sql, params)| tx.execute(sql, params.clone()).map(drop))
@@ -58,7 +58,7 @@ impl RejoinClient {
     /// `discard` of a mutation and of all mutations that need a row that it created, whether parked
     /// or pending; returns them, the given one first. Throws as `discard` does.
     pub async fn discard_chain(&self, id: String) -> Result<Vec<String>> {
-        Ok(names(self.inner.discard_chain(named(&id)?).await?))
+        Ok(names(self.inner.queue().discard_chain(named(&id)?).await?))
     }
 }
 

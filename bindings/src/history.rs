@@ -63,7 +63,14 @@ impl RejoinClient {
     /// The accepted mutations that the file still keeps, newest first, at most `most`.
     pub async fn history(&self, most: u32) -> Result<Vec<AcceptedMutation>> {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        Ok(self.inner.history(most).await?.into_iter().map(AcceptedMutation::from).collect())
+        Ok(self
+            .inner
+            .queue()
+            .history(most)
+            .await?
+            .into_iter()
+            .map(AcceptedMutation::from)
+            .collect())
     }
 
     /// Reverts a mutation. One without a verdict is discarded, as by `discard`. For an accepted
@@ -73,20 +80,20 @@ impl RejoinClient {
     /// Throws `Changed` with the rows if any of them has changed since; `InvalidInput` if it was
     /// pruned, and for a parked one, whose changes are not in the rows.
     pub async fn undo(&self, id: String) -> Result<Undone> {
-        Ok(self.inner.undo(named(&id)?).await?.into())
+        Ok(self.inner.queue().undo(named(&id)?).await?.into())
     }
 
     /// Reverts the undo of a mutation: `id` is the mutation that was undone.
     ///
     /// Throws `InvalidInput` if it is not undone; otherwise as `undo`.
     pub async fn redo(&self, id: String) -> Result<Undone> {
-        Ok(self.inner.redo(named(&id)?).await?.into())
+        Ok(self.inner.queue().redo(named(&id)?).await?.into())
     }
 
     /// Removes accepted mutations beyond these bounds and returns their number. They can no longer
     /// be undone. Without a call, the default bounds apply to each acceptance.
     pub async fn prune(&self, bounds: HistoryBounds) -> Result<u32> {
-        Ok(small(self.inner.prune(bounds.into()).await? as u64))
+        Ok(small(self.inner.queue().prune(bounds.into()).await? as u64))
     }
 }
 

@@ -152,12 +152,12 @@ impl RejoinClient {
     ///
     /// Works offline. The queue is stored in the file and survives a crash.
     pub async fn pending(&self) -> Result<Vec<PendingMutation>> {
-        Ok(self.inner.pending().await?.into_iter().map(PendingMutation::from).collect())
+        Ok(self.inner.queue().pending().await?.into_iter().map(PendingMutation::from).collect())
     }
 
     /// Number of local writes by state; cheap.
     pub async fn pending_counts(&self) -> Result<PendingCounts> {
-        Ok(self.inner.pending_counts().await?.into())
+        Ok(self.inner.queue().counts().await?.into())
     }
 
     /// The sync state of a row. For a whole list use the SQL function
@@ -165,7 +165,7 @@ impl RejoinClient {
     ///
     /// Throws `InvalidInput` if the table is not synced.
     pub async fn row_sync_state(&self, table: String, key: SqlValue) -> Result<RowSyncState> {
-        Ok(self.inner.row_sync_state(&table, key).await?.into())
+        Ok(self.inner.queue().row_state(&table, key).await?.into())
     }
 
     /// Discards a pending or parked write permanently and reverts its changes.
@@ -177,7 +177,7 @@ impl RejoinClient {
     /// Throws `InvalidInput` if it does not exist, or was sent to a server that cannot withdraw it;
     /// then nothing was changed.
     pub async fn discard(&self, id: String) -> Result<()> {
-        Ok(self.inner.discard(named(&id)?).await?)
+        Ok(self.inner.queue().discard(named(&id)?).await?)
     }
 
     /// Waits for the server's verdict on a write of `pending`. Starts syncing if it is not started.
@@ -187,7 +187,7 @@ impl RejoinClient {
     #[uniffi::method(default(timeout_ms = None))]
     pub async fn verdict(&self, id: String, timeout_ms: Option<u32>) -> Result<Verdict> {
         let (id, timeout) = (named(&id)?, timeout_ms.map(millis));
-        Ok(self.inner.verdict(id, timeout).await?.into())
+        Ok(self.inner.queue().verdict(id, timeout).await?.into())
     }
 }
 

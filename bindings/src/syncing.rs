@@ -39,7 +39,7 @@ impl RejoinClient {
     /// Syncs now, ignoring the metered policy; the result is in the status. Starts syncing if not
     /// started.
     pub async fn sync_now(&self) -> Result<()> {
-        Ok(self.inner.sync_now()?)
+        Ok(self.inner.sync().now()?)
     }
 
     /// Pushes and pulls everything. When it completes, mutations that were pending at the call have
@@ -49,7 +49,7 @@ impl RejoinClient {
     /// the work continues in the background. A parked mutation is no error: the report counts it.
     #[uniffi::method(default(timeout_ms = None))]
     pub async fn sync_and_wait(&self, timeout_ms: Option<u32>) -> Result<SyncReport> {
-        Ok(self.inner.sync_and_wait(timeout_ms.map(millis)).await?.into())
+        Ok(self.inner.sync().and_wait(timeout_ms.map(millis)).await?.into())
     }
 
     /// Waits until the first sync is complete. Starts syncing if it is not started.
@@ -57,23 +57,23 @@ impl RejoinClient {
     /// Throws `Offline` after the timeout in milliseconds; without one it waits for a network.
     #[uniffi::method(default(timeout_ms = None))]
     pub async fn wait_for_first_sync(&self, timeout_ms: Option<u32>) -> Result<()> {
-        Ok(self.inner.wait_for_first_sync(timeout_ms.map(millis)).await?)
+        Ok(self.inner.sync().first_sync(timeout_ms.map(millis)).await?)
     }
 
     /// Reports the network state: whether there is a network, and whether it is metered. Going
     /// online starts a sync.
     pub fn set_network(&self, online: bool, metered: bool) {
-        self.inner.set_network(Network { online, metered });
+        self.inner.sync().set_network(Network { online, metered });
     }
 
     /// Reports that the app came to the foreground: syncs now, unless `Retry-After` forbids it.
     pub fn foreground(&self) {
-        self.inner.foreground();
+        self.inner.sync().foreground();
     }
 
     /// Reports that the token provider has new credentials: a sync that waits for them tries again.
     pub async fn credentials_changed(&self) -> Result<()> {
-        Ok(self.inner.credentials_changed().await?)
+        Ok(self.inner.sync().credentials_changed().await?)
     }
 }
 

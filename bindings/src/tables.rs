@@ -34,14 +34,14 @@ impl RejoinClient {
     /// `definition` is the text between the parentheses of `CREATE TABLE`. Throws `InvalidInput`
     /// for a foreign key to a synced table; then nothing was created.
     pub async fn create_table(&self, name: String, definition: String) -> Result<()> {
-        Ok(self.inner.create_table(&name, &definition).await?)
+        Ok(self.inner.schema().create_table(&name, &definition).await?)
     }
 
     /// Adds a column to a local-only table; `definition` is its name, type and constraints.
     ///
     /// Throws `InvalidInput` for a synced table, whose columns the server defines.
     pub async fn alter_table(&self, name: String, definition: String) -> Result<()> {
-        Ok(self.inner.alter_table(&name, &definition).await?)
+        Ok(self.inner.schema().alter_table(&name, &definition).await?)
     }
 
     /// Creates an index on columns of a table if it does not exist, and returns its name.
@@ -49,7 +49,7 @@ impl RejoinClient {
     /// An index on a synced table survives schema changes.
     pub async fn create_index(&self, table: String, columns: Vec<String>) -> Result<String> {
         let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
-        Ok(self.inner.create_index(&table, &columns).await?)
+        Ok(self.inner.schema().create_index(&table, &columns).await?)
     }
 
     /// Creates a full-text index over columns of a synced table and returns its name:
@@ -67,12 +67,12 @@ impl RejoinClient {
         tokenizer: Option<String>,
     ) -> Result<String> {
         let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
-        Ok(self.inner.create_search_index(&table, &columns, tokenizer.as_deref()).await?)
+        Ok(self.inner.schema().create_search_index(&table, &columns, tokenizer.as_deref()).await?)
     }
 
     /// Removes the full-text index of a synced table, if it has one.
     pub async fn drop_search_index(&self, table: String) -> Result<()> {
-        Ok(self.inner.drop_search_index(&table).await?)
+        Ok(self.inner.schema().drop_search_index(&table).await?)
     }
 
     /// Checkpoints the write-ahead log, for example before copying the file. The client does so

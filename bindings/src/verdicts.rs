@@ -72,19 +72,19 @@ impl RejoinClient {
     /// The verdicts that the app has not acknowledged, oldest first, at most `most`. Each end of
     /// each attempt is one entry; it is stored with the verdict and survives a crash.
     pub async fn verdicts(&self, most: u32) -> Result<Verdicts> {
-        Ok(self.inner.verdicts(usize::try_from(most).unwrap_or(usize::MAX)).await?.into())
+        Ok(self.inner.queue().verdicts(usize::try_from(most).unwrap_or(usize::MAX)).await?.into())
     }
 
     /// Acknowledges the verdicts up to this number; they are not delivered again.
     pub async fn acknowledge_verdicts(&self, through: i64) -> Result<()> {
-        Ok(self.inner.acknowledge_verdicts(through).await?)
+        Ok(self.inner.queue().acknowledge_verdicts(through).await?)
     }
 
     /// Delivers the unacknowledged verdicts, and then each new one, until the subscription is
     /// cancelled. Unacknowledged verdicts are delivered again to the next subscription: at least
     /// once.
     pub fn watch_verdicts(&self, observer: Arc<dyn VerdictObserver>) -> Arc<Subscription> {
-        subscribed(self.inner.watch_verdicts(move |verdicts| {
+        subscribed(self.inner.queue().watch_verdicts(move |verdicts| {
             if let Err(error) = observer.on_verdicts(verdicts.into()) {
                 tracing::warn!(%error, "a verdict observer threw");
             }

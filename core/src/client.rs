@@ -21,6 +21,7 @@ use crate::writer::Writer;
 
 mod decide;
 mod files;
+mod handles;
 mod held;
 mod history;
 #[cfg(feature = "synchro-import")]
@@ -35,6 +36,7 @@ mod upkeep;
 mod verdicts;
 mod write;
 
+pub use handles::{QueueHandle, SchemaHandle, SyncHandle};
 pub use held::{AsyncAction, HeldContext, HeldSnapshot, HeldTransaction};
 pub use open::Services;
 pub use queue::{Pending, PendingColumn, PendingRow};

@@ -15,7 +15,7 @@ use crate::engine::schema::app_trigger::TRIGGER_DISABLED;
 use crate::engine::schema::model::Schema;
 use crate::engine::{Engine, Reader};
 use crate::error::Result;
-use crate::writer::Answer;
+use crate::writer::Task;
 
 /// Facts of the file that help and reveal nothing about the user.
 const FACTS: [&str; 8] = [
@@ -52,7 +52,7 @@ impl Client {
     ///
     /// # Errors
     /// Those of reading the file; [`Error::Suspended`](crate::Error::Suspended), [`Error::Shutdown`](crate::Error::Shutdown).
-    pub fn diagnose(&self) -> Answer<Json> {
+    pub fn diagnose(&self) -> Task<Json> {
         let config = self.config();
         let outside = json!({
             "status": self.status(),

@@ -28,7 +28,7 @@
 //!
 //! let update = tasks.next().await.unwrap()?; // The commit changed the result.
 //! assert_eq!(update.rows.row(0).unwrap().get::<&str>("title")?, "buy milk");
-//! let pending = client.pending().await?; // Stored in the file until a network is available.
+//! let pending = client.queue().pending().await?; // Stored in the file until a network is available.
 //! assert_eq!((pending.len(), pending[0].state), (1, MutationState::Pending));
 //! client.shutdown().await?;
 //! # Ok::<(), rejoin_core::Error>(())
@@ -114,7 +114,7 @@ mod writer;
 pub use block_on::block_on;
 pub use client::{
     AsyncAction, Client, HeldContext, HeldSnapshot, HeldTransaction, Pending, PendingColumn,
-    PendingRow, Reset, Services, Snapshot, Transaction,
+    PendingRow, QueueHandle, Reset, SchemaHandle, Services, Snapshot, SyncHandle, Transaction,
 };
 pub use config::{Config, Metered};
 pub use engine::action::{
@@ -146,7 +146,7 @@ pub use sync::token::{TokenError, TokenProvider};
 pub use transport::{HttpTransport, Transport};
 pub use value::Value;
 pub use watch::{Difference, Subscription, Update, Watch};
-pub use writer::Answer;
+pub use writer::Task;
 
 /// Compiles the examples of the README and of the guide.
 #[cfg(doctest)]

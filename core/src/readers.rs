@@ -15,7 +15,7 @@ use crate::ending::{CancelHandle, EndReason};
 use crate::engine::{ReadStop, Reader};
 use crate::error::{Error, Result};
 use crate::runtime;
-use crate::writer::{Answer, caught, panic_text};
+use crate::writer::{Task, caught, panic_text};
 
 thread_local! {
     /// The address of the pool that this thread serves; 0 for none.
@@ -87,9 +87,9 @@ impl Readers {
     pub(crate) fn call<R: Send + 'static>(
         &self,
         body: impl FnOnce(&mut Reader) -> Result<R> + Send + 'static,
-    ) -> Answer<R> {
+    ) -> Task<R> {
         if self.is_current() {
-            return Answer::ready(Err(Error::Reentrant));
+            return Task::ready(Err(Error::Reentrant));
         }
         let (reply, receiver) = oneshot::channel();
         let shared = Arc::clone(&self.shared);
@@ -107,8 +107,8 @@ impl Readers {
             let _ = reply.send(result);
         });
         match self.shared.hand_in(work) {
-            Ok(()) => Answer::coming(receiver),
-            Err(error) => Answer::ready(Err(error)),
+            Ok(()) => Task::coming(receiver),
+            Err(error) => Task::ready(Err(error)),
         }
     }
 
@@ -157,12 +157,12 @@ impl Readers {
     }
 
     /// Interrupts running reads and closes all connections. Completes when none is open.
-    pub(crate) fn suspend(&self) -> Answer<()> {
+    pub(crate) fn suspend(&self) -> Task<()> {
         self.leave(State::Suspended)
     }
 
     /// [`Readers::suspend`], permanently.
-    pub(crate) fn shutdown(&self) -> Answer<()> {
+    pub(crate) fn shutdown(&self) -> Task<()> {
         self.leave(State::Ended)
     }
 
@@ -181,7 +181,7 @@ impl Readers {
         Ok(())
     }
 
-    fn leave(&self, state: State) -> Answer<()> {
+    fn leave(&self, state: State) -> Task<()> {
         let (reply, receiver) = oneshot::channel();
         let mut desk = self.shared.desk();
         if desk.state != State::Ended {
@@ -205,7 +205,7 @@ impl Readers {
         for work in refused {
             work(Err(state.refusal()));
         }
-        Answer::coming(receiver)
+        Task::coming(receiver)
     }
 }
 

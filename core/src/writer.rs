@@ -34,7 +34,7 @@ pub struct Writer<T = Engine> {
 }
 
 struct Shared<T> {
-    work: Sender<Work<T>>,
+    work: Sender<Job<T>>,
     thread: OnceLock<ThreadId>,
     /// Set before the engine is dropped, so that queued tasks fail immediately.
     suspended: AtomicBool,
@@ -43,10 +43,10 @@ struct Shared<T> {
 }
 
 /// A task for the thread. The engine is `None` while suspended.
-type Work<T> = Box<dyn FnOnce(&mut Desk<T>) + Send>;
+type Job<T> = Box<dyn FnOnce(&mut WorkerState<T>) + Send>;
 
 /// State of the writer thread.
-struct Desk<T> {
+struct WorkerState<T> {
     engine: Option<T>,
     open: Box<dyn FnMut() -> Result<T> + Send>,
     between: Between<T>,
@@ -57,9 +57,10 @@ struct Desk<T> {
 type Between<T> = Box<dyn FnMut(&mut T, bool) + Send>;
 
 /// A future for the result of a task. Dropping it does not cancel the task.
-pub struct Answer<R>(MutationState<R>);
+#[must_use = "the call has started; await it or call `wait` to get its result and its errors"]
+pub struct Task<R>(TaskState<R>);
 
-enum MutationState<R> {
+enum TaskState<R> {
     Ready(Option<Result<R>>),
     Coming(oneshot::Receiver<Result<R>>),
 }
@@ -69,7 +70,7 @@ impl<T: 'static> Writer<T> {
     ///
     /// # Errors
     /// Those of `open`, and [`Error::Io`] if no thread can be started.
-    pub fn start(open: impl FnMut() -> Result<T> + Send + 'static) -> Answer<Self> {
+    pub fn start(open: impl FnMut() -> Result<T> + Send + 'static) -> Task<Self> {
         Self::start_with(open, |_, _| {})
     }
 
@@ -78,7 +79,7 @@ impl<T: 'static> Writer<T> {
     pub(crate) fn start_with(
         open: impl FnMut() -> Result<T> + Send + 'static,
         between: impl FnMut(&mut T, bool) + Send + 'static,
-    ) -> Answer<Self> {
+    ) -> Task<Self> {
         let (work, todo) = mpsc::channel();
         let (reply, receiver) = oneshot::channel();
         let thread = OnceLock::new();
@@ -87,7 +88,7 @@ impl<T: 'static> Writer<T> {
         let suspended = AtomicBool::new(false);
         let writer = Self { shared: Arc::new(Shared { work, thread, suspended, calls }) };
         let started = runtime::thread("writer", move || {
-            let mut desk = Desk {
+            let mut desk = WorkerState {
                 engine: None,
                 open: Box::new(open),
                 between: Box::new(between),
@@ -102,8 +103,8 @@ impl<T: 'static> Writer<T> {
             serve(&mut desk, &todo, &begun);
         });
         match started {
-            Ok(_) => Answer(MutationState::Coming(receiver)),
-            Err(error) => Answer::ready(Err(error)),
+            Ok(_) => Task(TaskState::Coming(receiver)),
+            Err(error) => Task::ready(Err(error)),
         }
     }
 
@@ -115,7 +116,7 @@ impl<T: 'static> Writer<T> {
     pub fn call<R: Send + 'static>(
         &self,
         body: impl FnOnce(&mut T) -> Result<R> + Send + 'static,
-    ) -> Answer<R> {
+    ) -> Task<R> {
         let shared = Arc::downgrade(&self.shared);
         self.hand_in(move |desk| {
             let engine = desk.engine(&shared)?;
@@ -133,7 +134,7 @@ impl<T: 'static> Writer<T> {
             return Err(Error::Reentrant);
         }
         let shared = Arc::downgrade(&self.shared);
-        let work: Work<T> = Box::new(move |desk| {
+        let work: Job<T> = Box::new(move |desk| {
             if let Err(panic) = caught(|| body(desk.engine(&shared))) {
                 tracing::error!(panic = panic_text(&*panic), "engine closure panicked");
             }
@@ -150,7 +151,7 @@ impl<T: 'static> Writer<T> {
     }
 
     /// Drops the engine with its connection and lock. Queued tasks fail with [`Error::Suspended`].
-    pub fn suspend(&self) -> Answer<()> {
+    pub fn suspend(&self) -> Task<()> {
         if !self.is_current() {
             self.shared.suspended.store(true, Ordering::Release);
         }
@@ -167,7 +168,7 @@ impl<T: 'static> Writer<T> {
     pub fn resume_with<R: Send + 'static>(
         &self,
         body: impl FnOnce(&mut T) -> Result<R> + Send + 'static,
-    ) -> Answer<R> {
+    ) -> Task<R> {
         let shared = Arc::downgrade(&self.shared);
         self.hand_in(move |desk| {
             if desk.engine.is_none() {
@@ -186,7 +187,7 @@ impl<T: 'static> Writer<T> {
 
     /// Ends the thread after all earlier tasks; the file is closed when this completes. Later calls
     /// fail with [`Error::Shutdown`].
-    pub fn shutdown(&self) -> Answer<()> {
+    pub fn shutdown(&self) -> Task<()> {
         self.hand_in(|desk| {
             desk.engine = None;
             desk.ended = true;
@@ -206,23 +207,23 @@ impl<T: 'static> Writer<T> {
 
     fn hand_in<R: Send + 'static>(
         &self,
-        body: impl FnOnce(&mut Desk<T>) -> Result<R> + Send + 'static,
-    ) -> Answer<R> {
+        body: impl FnOnce(&mut WorkerState<T>) -> Result<R> + Send + 'static,
+    ) -> Task<R> {
         if self.is_current() {
-            return Answer::ready(Err(Error::Reentrant));
+            return Task::ready(Err(Error::Reentrant));
         }
         let (reply, receiver) = oneshot::channel();
-        let work: Work<T> = Box::new(move |desk| {
+        let work: Job<T> = Box::new(move |desk| {
             let _ = reply.send(body(desk));
         });
         match self.shared.work.send(work) {
-            Ok(()) => Answer(MutationState::Coming(receiver)),
-            Err(_) => Answer::ready(Err(Error::Shutdown)),
+            Ok(()) => Task(TaskState::Coming(receiver)),
+            Err(_) => Task::ready(Err(Error::Shutdown)),
         }
     }
 }
 
-impl<T> Desk<T> {
+impl<T> WorkerState<T> {
     /// The engine, unless the app is suspended.
     fn engine(&mut self, shared: &Weak<Shared<T>>) -> Result<&mut T> {
         let suspended =
@@ -238,7 +239,7 @@ impl<T> Desk<T> {
 }
 
 /// Runs tasks until shutdown, or until the last [`Writer`] is dropped.
-fn serve<T>(desk: &mut Desk<T>, todo: &Receiver<Work<T>>, calls: &Calls) {
+fn serve<T>(desk: &mut WorkerState<T>, todo: &Receiver<Job<T>>, calls: &Calls) {
     let mut next = todo.recv().ok();
     while let Some(work) = next {
         let call = calls.begin();
@@ -279,15 +280,15 @@ pub(crate) fn bug(panic: &(dyn Any + Send)) -> Error {
     Error::Internal(format!("panicked: {}", panic_text(panic)))
 }
 
-impl<R> Answer<R> {
+impl<R> Task<R> {
     /// A future that is already complete.
     pub(crate) fn ready(result: Result<R>) -> Self {
-        Self(MutationState::Ready(Some(result)))
+        Self(TaskState::Ready(Some(result)))
     }
 
     /// A future for the value from `receiver`; [`Error::Shutdown`] if its sender is dropped.
     pub(crate) fn coming(receiver: oneshot::Receiver<Result<R>>) -> Self {
-        Self(MutationState::Coming(receiver))
+        Self(TaskState::Coming(receiver))
     }
 
     /// Waits on this thread, without an executor.
@@ -295,24 +296,22 @@ impl<R> Answer<R> {
         block_on(self)
     }
 
-    /// [`Answer::wait`] with a deadline; `None` after it. The task runs on.
+    /// [`Task::wait`] with a deadline; `None` after it. The task runs on.
     pub(crate) fn wait_until(self, until: Instant) -> Option<Result<R>> {
         block_until(self, Some(until))
     }
 }
 
 // Nothing in it is pinned.
-impl<R> Unpin for Answer<R> {}
+impl<R> Unpin for Task<R> {}
 
-impl<R> Future for Answer<R> {
+impl<R> Future for Task<R> {
     type Output = Result<R>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<R>> {
         match &mut self.0 {
-            MutationState::Ready(result) => {
-                Poll::Ready(result.take().unwrap_or(Err(Error::Shutdown)))
-            }
-            MutationState::Coming(receiver) => Pin::new(receiver)
+            TaskState::Ready(result) => Poll::Ready(result.take().unwrap_or(Err(Error::Shutdown))),
+            TaskState::Coming(receiver) => Pin::new(receiver)
                 .poll(context)
                 .map(|result| result.unwrap_or(Err(Error::Shutdown))),
         }
@@ -331,7 +330,7 @@ impl<T> fmt::Debug for Writer<T> {
     }
 }
 
-impl<R> fmt::Debug for Answer<R> {
+impl<R> fmt::Debug for Task<R> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.debug_struct("Answer").finish_non_exhaustive()
     }

@@ -125,7 +125,7 @@ fn action(out: &mut String, action: &Action, name: &str) -> Result<()> {
     let client = String::from("client: &rejoin_core::Client");
     let parameters: Vec<String> = [client].into_iter().chain(parameters).collect();
     let head = |list: &str| {
-        format!("pub fn {name}({list}) -> rejoin_core::Answer<rejoin_core::Performed> {{\n")
+        format!("pub fn {name}({list}) -> rejoin_core::Task<rejoin_core::Performed> {{\n")
     };
     let mut line = head(&parameters.join(", "));
     if line.len() > LINE_WIDTH + 1 {

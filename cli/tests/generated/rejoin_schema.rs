@@ -162,7 +162,7 @@ impl PlacesRow {
 }
 
 /// Performs the action `reset-all`.
-pub fn reset_all(client: &rejoin_core::Client) -> rejoin_core::Answer<rejoin_core::Performed> {
+pub fn reset_all(client: &rejoin_core::Client) -> rejoin_core::Task<rejoin_core::Performed> {
     let arguments = serde_json::json!({});
     client.perform("reset-all", arguments)
 }
@@ -175,7 +175,7 @@ pub fn take_part(
     class: Option<bool>,
     photo: Option<&str>,
     extra: Option<serde_json::Value>,
-) -> rejoin_core::Answer<rejoin_core::Performed> {
+) -> rejoin_core::Task<rejoin_core::Performed> {
     let arguments = serde_json::json!({
         "part": part,
         "quantity": quantity,

@@ -1,13 +1,13 @@
 //! Decisions of the app about a parked or pending mutation: retry, edit or discard.
 
 use super::write::run_body;
-use super::{Client, Transaction};
+use super::{QueueHandle, Transaction};
 use crate::engine::action::Performed;
 use crate::error::Result;
 use crate::ids::MutationId;
-use crate::writer::Answer;
+use crate::writer::Task;
 
-impl Client {
+impl QueueHandle<'_> {
     /// Moves a parked mutation, unchanged, to the end of the queue. Its rows show it immediately;
     /// its old values become those of the current rows. So a conflict that the app has seen
     /// resolves to the app's value. A server rule rejects it again unless the rule or the rows
@@ -18,19 +18,19 @@ impl Client {
     /// [`Error::Refused`](crate::Error::Refused) if it is not parked;
     /// [`Error::StandsOn`](crate::Error::StandsOn) if it needs a row of a parked mutation. Nothing
     /// changed.
-    pub fn retry(&self, id: MutationId) -> Answer<()> {
-        self.core().writer.call(move |engine| engine.retry(id))
+    pub fn retry(&self, id: MutationId) -> Task<()> {
+        self.0.core().writer.call(move |engine| engine.retry(id))
     }
 
-    /// [`Client::retry`] of a mutation, if it is parked, and of all mutations that were parked
+    /// [`QueueHandle::retry`] of a mutation, if it is parked, and of all mutations that were parked
     /// because of it ([`Pending::because_of`](crate::Pending::because_of)), in queue order. Returns
     /// them.
     ///
     /// # Errors
-    /// As [`Client::retry`]; [`Error::UnknownMutation`](crate::Error::UnknownMutation) if there are
+    /// As [`QueueHandle::retry`]; [`Error::UnknownMutation`](crate::Error::UnknownMutation) if there are
     /// none.
-    pub fn retry_chain(&self, id: MutationId) -> Answer<Vec<MutationId>> {
-        self.core().writer.call(move |engine| engine.retry_chain(id))
+    pub fn retry_chain(&self, id: MutationId) -> Task<Vec<MutationId>> {
+        self.0.core().writer.call(move |engine| engine.retry_chain(id))
     }
 
     /// Edits a parked or pending mutation: `body` sees its changes on top of the current rows and
@@ -42,7 +42,7 @@ impl Client {
     /// # use rejoin_core::{Client, Config, MutationId, Result};
     /// /// The server rejected the score as too high: keep the rest of the mutation.
     /// fn limit_score(client: &Client, refused: MutationId) -> Result<Option<MutationId>> {
-    ///     let edited = client.edit(refused, |tx| {
+    ///     let edited = client.queue().edit(refused, |tx| {
     ///         tx.execute("UPDATE place SET score = 5 WHERE score > 5", ()).map(drop)
     ///     });
     ///     edited.wait()
@@ -50,20 +50,20 @@ impl Client {
     /// ```
     ///
     /// Mutations that were parked because of the old one now depend on the new one; to retry them,
-    /// call [`Client::retry_chain`] with its id. Changes to deleted rows are left out.
+    /// call [`QueueHandle::retry_chain`] with its id. Changes to deleted rows are left out.
     ///
     /// # Errors
     /// Those of `body`, and [`Error::Foreign`](crate::Error::Foreign) if it panics;
     /// [`Error::UnknownMutation`](crate::Error::UnknownMutation);
     /// [`Error::Uncertain`](crate::Error::Uncertain) if it was sent and has no verdict;
     /// [`Error::Refused`](crate::Error::Refused) in a table that only actions write: use
-    /// [`Client::perform_again`]. Nothing changed.
+    /// [`QueueHandle::perform_again`]. Nothing changed.
     pub fn edit(
         &self,
         id: MutationId,
         body: impl FnOnce(&mut Transaction<'_, '_>) -> Result<()> + Send + 'static,
-    ) -> Answer<Option<MutationId>> {
-        self.core().writer.call(move |engine| engine.edit(id, |inner| run_body(inner, body)))
+    ) -> Task<Option<MutationId>> {
+        self.0.core().writer.call(move |engine| engine.edit(id, |inner| run_body(inner, body)))
     }
 
     /// Edits a parked or pending action: performs its newest version with these arguments, on the
@@ -74,19 +74,19 @@ impl Client {
     /// # use rejoin_core::{Client, MutationId, Performed, Result};
     /// /// Five exceeded the stock: take three.
     /// fn take_three(client: &Client, parked: MutationId) -> Result<Performed> {
-    ///     client.perform_again(parked, serde_json::json!({"id": "nails", "n": 3})).wait()
+    ///     client.queue().perform_again(parked, serde_json::json!({"id": "nails", "n": 3})).wait()
     /// }
     /// ```
     ///
     /// Mutations that were parked because of the old one depend on the new one, as with
-    /// [`Client::edit`].
+    /// [`QueueHandle::edit`].
     ///
     /// # Errors
     /// As [`Client::perform`]; [`Error::UnknownMutation`](crate::Error::UnknownMutation);
     /// [`Error::Refused`](crate::Error::Refused) if it is no action;
-    /// [`Error::Uncertain`](crate::Error::Uncertain) as [`Client::discard`]. Nothing changed.
-    pub fn perform_again(&self, id: MutationId, arguments: serde_json::Value) -> Answer<Performed> {
-        self.core().writer.call(move |engine| engine.perform_again(id, &arguments))
+    /// [`Error::Uncertain`](crate::Error::Uncertain) as [`QueueHandle::discard`]. Nothing changed.
+    pub fn perform_again(&self, id: MutationId, arguments: serde_json::Value) -> Task<Performed> {
+        self.0.core().writer.call(move |engine| engine.perform_again(id, &arguments))
     }
 
     /// Discards a pending or parked mutation permanently and reverts its changes. Mutations that
@@ -98,16 +98,16 @@ impl Client {
     /// [`Error::UnknownMutation`](crate::Error::UnknownMutation);
     /// [`Error::Uncertain`](crate::Error::Uncertain) if it was sent to any other server and has no
     /// verdict: nothing changed.
-    pub fn discard(&self, id: MutationId) -> Answer<()> {
-        self.core().writer.call(move |engine| engine.discard(id))
+    pub fn discard(&self, id: MutationId) -> Task<()> {
+        self.0.core().writer.call(move |engine| engine.discard(id))
     }
 
-    /// [`Client::discard`] of a mutation and of all mutations that need a row that it created,
+    /// [`QueueHandle::discard`] of a mutation and of all mutations that need a row that it created,
     /// whether parked or pending. Returns them, the given one first.
     ///
     /// # Errors
-    /// As [`Client::discard`].
-    pub fn discard_chain(&self, id: MutationId) -> Answer<Vec<MutationId>> {
-        self.core().writer.call(move |engine| engine.discard_chain(id))
+    /// As [`QueueHandle::discard`].
+    pub fn discard_chain(&self, id: MutationId) -> Task<Vec<MutationId>> {
+        self.0.core().writer.call(move |engine| engine.discard_chain(id))
     }
 }

@@ -1,27 +1,27 @@
 //! Accepted mutations: list, undo and prune them.
 
-use super::Client;
+use super::QueueHandle;
 use crate::engine::queue::history::{self, HistoryBounds};
 use crate::engine::rebase::take_back::Undone;
 use crate::ids::MutationId;
 use crate::inspect::AcceptedMutation;
-use crate::writer::Answer;
+use crate::writer::Task;
 
-impl Client {
+impl QueueHandle<'_> {
     /// The accepted mutations that the file still keeps, newest first, at most `most`. Their old
     /// values are the server's before-images. [`HistoryBounds::default`] limits the history.
     ///
     /// # Errors
     /// Those of reading the file.
-    pub fn history(&self, most: usize) -> Answer<Vec<AcceptedMutation>> {
-        self.core().writer.call(move |engine| {
+    pub fn history(&self, most: usize) -> Task<Vec<AcceptedMutation>> {
+        self.0.core().writer.call(move |engine| {
             let kept = history::read_newest(engine.db.conn(), most)?;
             let schema = engine.schema();
             Ok(kept.into_iter().map(|one| AcceptedMutation::of_kept(one, schema)).collect())
         })
     }
 
-    /// Reverts a mutation. One without a verdict is discarded ([`Client::discard`]). For an
+    /// Reverts a mutation. One without a verdict is discarded ([`QueueHandle::discard`]). For an
     /// accepted one, a new compare-only mutation sets each column back to the server's
     /// before-image. Works offline, in one transaction.
     ///
@@ -30,17 +30,17 @@ impl Client {
     /// they are never overwritten. [`Error::UnknownMutation`](crate::Error::UnknownMutation) if it
     /// was pruned; [`Error::Refused`](crate::Error::Refused) for a parked one, whose changes are
     /// not in the rows.
-    pub fn undo(&self, id: MutationId) -> Answer<Undone> {
-        self.core().writer.call(move |engine| engine.undo(id))
+    pub fn undo(&self, id: MutationId) -> Task<Undone> {
+        self.0.core().writer.call(move |engine| engine.undo(id))
     }
 
     /// Reverts the undo of a mutation: `id` is the mutation that was undone.
     ///
     /// # Errors
     /// [`Error::Refused`](crate::Error::Refused) if it is not undone; otherwise as
-    /// [`Client::undo`].
-    pub fn redo(&self, id: MutationId) -> Answer<Undone> {
-        self.core().writer.call(move |engine| engine.redo(id))
+    /// [`QueueHandle::undo`].
+    pub fn redo(&self, id: MutationId) -> Task<Undone> {
+        self.0.core().writer.call(move |engine| engine.redo(id))
     }
 
     /// Removes accepted mutations beyond these bounds and returns their number. They can no longer
@@ -48,7 +48,7 @@ impl Client {
     ///
     /// # Errors
     /// Those of writing the file.
-    pub fn prune(&self, bounds: HistoryBounds) -> Answer<usize> {
-        self.core().writer.call(move |engine| engine.prune(&bounds))
+    pub fn prune(&self, bounds: HistoryBounds) -> Task<usize> {
+        self.0.core().writer.call(move |engine| engine.prune(&bounds))
     }
 }

@@ -6,7 +6,7 @@ use super::Client;
 use super::open::in_background;
 use crate::engine::import::{OldFile, SynchroImport};
 use crate::error::{Error, Result};
-use crate::writer::Answer;
+use crate::writer::Task;
 
 impl Client {
     /// Imports an app's old Synchro database. Its unsent changes are queued, one mutation per row,
@@ -30,10 +30,10 @@ impl Client {
     /// client's own, and if no schema is known; [`Error::Corrupt`] if it is damaged; [`Error::Io`],
     /// [`Error::ReadOnly`], [`Error::Full`] if the copy fails; [`Error::Reentrant`] in a
     /// transaction.
-    pub fn import_synchro(&self, old: impl AsRef<Path>) -> Answer<SynchroImport> {
+    pub fn import_synchro(&self, old: impl AsRef<Path>) -> Task<SynchroImport> {
         let core = self.core().clone();
         if core.writer.is_current() || core.readers.is_current() {
-            return Answer::ready(Err(Error::Reentrant));
+            return Task::ready(Err(Error::Reentrant));
         }
         let old = old.as_ref().to_owned();
         // The copy does not block the writer.

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::files::{OpenFile, OpenedFile, enter};
 use super::syncing::Syncing;
 use super::upkeep::Upkeep;
-use super::{Client, Core, Handle};
+use super::{Client, Core, Handle, SyncHandle};
 use crate::block_on::block_until;
 use crate::config::Config;
 use crate::ending::{CancelHandle, EndReason, LeaseOwner};
@@ -31,7 +31,7 @@ use crate::sync::status::FirstSync;
 use crate::sync::token::TokenProvider;
 use crate::transport::Transport;
 use crate::watch::{Dispatcher, Hub};
-use crate::writer::{Answer, Writer};
+use crate::writer::{Task, Writer};
 
 /// Services that a client uses; the default is the real machine.
 #[derive(Debug, Clone, Default)]
@@ -151,7 +151,7 @@ impl Client {
     /// [`Error::Config`] with all problems; [`Error::Locked`] if another process has the file open;
     /// [`Error::TooNew`], [`Error::Corrupt`], [`Error::ReadOnly`], [`Error::Io`]: nothing changed.
     /// [`Error::SchemaRefused`] if this device cannot store the bundled schema.
-    pub fn open(config: Config) -> Answer<Self> {
+    pub fn open(config: Config) -> Task<Self> {
         Self::open_with(config, Services::default())
     }
 
@@ -159,7 +159,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::open`].
-    pub fn open_with(config: Config, services: Services) -> Answer<Self> {
+    pub fn open_with(config: Config, services: Services) -> Task<Self> {
         in_background("open", move || {
             config.check()?;
             services.actions.iter().try_for_each(|actions| actions.check())?;
@@ -175,20 +175,22 @@ impl Client {
     /// # Errors
     /// [`Error::Reentrant`] inside the closure of a transaction or of [`Client::read`], which would
     /// wait for itself; the client stays open.
-    pub fn shutdown(&self) -> Answer<()> {
+    pub fn shutdown(&self) -> Task<()> {
         let core = Arc::clone(self.core());
         if core.writer.is_current() || core.readers.is_current() {
-            return Answer::ready(Err(Error::Reentrant));
+            return Task::ready(Err(Error::Reentrant));
         }
         in_background("shutdown", move || {
             core.end();
             Ok(())
         })
     }
+}
 
+impl SyncHandle<'_> {
     /// Releases the file: rolls back what runs, closes every connection and drops every lock, as
     /// iOS requires of an app in the background. Later calls return [`Error::Suspended`] until
-    /// [`Client::resume`].
+    /// [`SyncHandle::resume`].
     ///
     /// An interactive transaction or snapshot ends immediately. The closure of
     /// [`Client::transaction`] or [`Client::read`], or the code of an action, ends at its next
@@ -198,23 +200,23 @@ impl Client {
     /// [`Error::Reentrant`] as for [`Client::shutdown`]; [`Error::Shutdown`]. [`Error::Refused`] if
     /// a closure runs for three seconds without a statement: the client is suspended, but the file
     /// stays open until the closure returns, and the closure's writes are rolled back.
-    pub fn suspend(&self) -> Answer<()> {
-        let core = Arc::clone(self.core());
+    pub fn suspend(&self) -> Task<()> {
+        let core = Arc::clone(self.0.core());
         if core.writer.is_current() || core.readers.is_current() {
-            return Answer::ready(Err(Error::Reentrant));
+            return Task::ready(Err(Error::Reentrant));
         }
         in_background("suspend", move || core.suspend())
     }
 
-    /// Opens the file again after [`Client::suspend`]; watched queries run once to catch up.
+    /// Opens the file again after [`SyncHandle::suspend`]; watched queries run once to catch up.
     ///
     /// # Errors
     /// Those of opening, including [`Error::Locked`]; the client then stays suspended.
     /// [`Error::Reentrant`], [`Error::Shutdown`].
-    pub fn resume(&self) -> Answer<()> {
-        let core = Arc::clone(self.core());
+    pub fn resume(&self) -> Task<()> {
+        let core = Arc::clone(self.0.core());
         if core.writer.is_current() || core.readers.is_current() {
-            return Answer::ready(Err(Error::Reentrant));
+            return Task::ready(Err(Error::Reentrant));
         }
         in_background("resume", move || core.resume())
     }
@@ -237,11 +239,11 @@ fn still_open(what: &str) -> Error {
 pub(super) fn in_background<R: Send + 'static>(
     name: &str,
     body: impl FnOnce() -> Result<R> + Send + 'static,
-) -> Answer<R> {
+) -> Task<R> {
     let (reply, receiver) = oneshot::channel();
     match runtime::thread(name, move || drop(reply.send(body()))) {
-        Ok(_) => Answer::coming(receiver),
-        Err(error) => Answer::ready(Err(error)),
+        Ok(_) => Task::coming(receiver),
+        Err(error) => Task::ready(Err(error)),
     }
 }
 

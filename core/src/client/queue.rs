@@ -1,6 +1,6 @@
 //! Pending and parked mutations, in a form that an app can show.
 
-use super::Client;
+use super::QueueHandle;
 use crate::engine::Engine;
 use crate::engine::queue::Counts;
 use crate::engine::queue::faults;
@@ -11,7 +11,7 @@ use crate::engine::schema::model::Schema;
 use crate::error::Result;
 use crate::ids::{MutationId, Seq};
 use crate::value::Value;
-use crate::writer::Answer;
+use crate::writer::Task;
 
 /// A local write that the server has not accepted: one transaction of the app.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,23 +64,23 @@ pub struct PendingColumn {
     pub new: Value,
 }
 
-impl Client {
+impl QueueHandle<'_> {
     /// All mutations that the server has not accepted, in queue order: waiting, sent and parked.
     ///
     /// Works offline. The queue is stored in the file and survives a crash.
     ///
     /// # Errors
     /// Those of reading the file.
-    pub fn pending(&self) -> Answer<Vec<Pending>> {
-        self.core().writer.call(|engine| pending_of(engine))
+    pub fn pending(&self) -> Task<Vec<Pending>> {
+        self.0.core().writer.call(|engine| pending_of(engine))
     }
 
     /// Number of mutations by state; cheap.
     ///
     /// # Errors
     /// [`Error::Suspended`](crate::Error::Suspended), [`Error::Shutdown`](crate::Error::Shutdown).
-    pub fn pending_counts(&self) -> Answer<Counts> {
-        self.core().writer.call(|engine| Ok(engine.queue.counts()))
+    pub fn counts(&self) -> Task<Counts> {
+        self.0.core().writer.call(|engine| Ok(engine.queue.counts()))
     }
 
     /// Sync state of a row, for display: whether edits of it wait, are sent or were parked. For a
@@ -88,9 +88,9 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::NotSynced`](crate::Error::NotSynced).
-    pub fn row_sync_state(&self, table: &str, key: impl Into<Value>) -> Answer<RowSyncState> {
+    pub fn row_state(&self, table: &str, key: impl Into<Value>) -> Task<RowSyncState> {
         let (table, key) = (table.to_owned(), key.into());
-        self.core().writer.call(move |engine| engine.row_sync_state(&table, &key))
+        self.0.core().writer.call(move |engine| engine.row_sync_state(&table, &key))
     }
 }
 

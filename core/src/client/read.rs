@@ -12,7 +12,7 @@ use crate::params::IntoParams;
 use crate::row_buffer::{Row, RowBuffer};
 use crate::value::Value;
 use crate::watch::{Cancel, Listener, Query, Subscription, Watch};
-use crate::writer::Answer;
+use crate::writer::Task;
 
 /// One state of the database, while the closure of [`Client::read`] runs.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl Client {
     /// # Errors
     /// [`Error::Sql`](crate::Error::Sql) if it does not compile or fails; [`Error::Refused`](crate::Error::Refused) if it
     /// writes: use [`Client::execute_returning`].
-    pub fn query(&self, sql: &str, params: impl IntoParams) -> Answer<RowBuffer> {
+    pub fn query(&self, sql: &str, params: impl IntoParams) -> Task<RowBuffer> {
         let (sql, params) = (sql.to_owned(), params.into_params());
         self.core().readers.call(move |reader| reader.rows(&sql, &params))
     }
@@ -59,7 +59,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::query`].
-    pub fn query_one(&self, sql: &str, params: impl IntoParams) -> Answer<Option<Row<'static>>> {
+    pub fn query_one(&self, sql: &str, params: impl IntoParams) -> Task<Option<Row<'static>>> {
         let (sql, params) = (sql.to_owned(), params.into_params());
         self.core().readers.call(move |reader| Ok(reader.rows(&sql, &params)?.into_first()))
     }
@@ -87,7 +87,7 @@ impl Client {
     pub fn read<T: Send + 'static>(
         &self,
         body: impl FnOnce(&mut Snapshot<'_>) -> Result<T> + Send + 'static,
-    ) -> Answer<T> {
+    ) -> Task<T> {
         self.core().readers.call(|reader| reader.snapshot(|reader| body(&mut Snapshot { reader })))
     }
 
@@ -95,7 +95,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::query`], in [`Error::Batch`](crate::Error::Batch) with the index of the query.
-    pub fn query_all(&self, queries: Vec<(String, Vec<Value>)>) -> Answer<Vec<RowBuffer>> {
+    pub fn query_all(&self, queries: Vec<(String, Vec<Value>)>) -> Task<Vec<RowBuffer>> {
         self.core().readers.call(move |reader| {
             reader.snapshot(|reader| {
                 let run = |(index, (sql, params)): (usize, (String, Vec<Value>))| {
@@ -129,7 +129,7 @@ impl Client {
     /// # Ok::<(), rejoin_core::Error>(())
     /// ```
     ///
-    /// A watch that is created while the client is suspended starts with [`Client::resume`].
+    /// A watch that is created while the client is suspended starts with [`SyncHandle::resume`].
     ///
     /// # Errors
     /// As [`Client::query`]; [`Error::Refused`](crate::Error::Refused) if a key column is not in

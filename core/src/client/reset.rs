@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Client, Pending, to_pending};
 use crate::engine::reset::Keep;
 use crate::ids::MutationId;
-use crate::writer::Answer;
+use crate::writer::Task;
 
 /// What a reset removed, so that the app can show it or store it.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -22,7 +22,7 @@ impl Client {
     /// Resets the file. [`Keep`] decides what stays; the tables always stay and watches continue.
     ///
     /// Pending mutations are the user's work and are removed only if listed: unless the queue is
-    /// kept, `give_up` must list every mutation of [`Client::pending`], including parked ones. The
+    /// kept, `give_up` must list every mutation of [`QueueHandle::pending`], including parked ones. The
     /// result returns them in full. A user who may return should have a separate file; see
     /// `docs/identity.md`.
     ///
@@ -41,7 +41,7 @@ impl Client {
     /// let refused = client.reset(Keep::Nothing, Vec::new()).wait();
     /// assert!(matches!(refused, Err(Error::Unsent { waiting: 1 })));
     ///
-    /// let waiting = client.pending().wait()?; // Show it, or store it.
+    /// let waiting = client.queue().pending().wait()?; // Show it, or store it.
     /// let reset = client.reset(Keep::Nothing, waiting.iter().map(|one| one.id).collect()).wait()?;
     /// assert_eq!((reset.given_up, reset.rows), (waiting, 1));
     /// # Ok::<(), Error>(())
@@ -56,7 +56,7 @@ impl Client {
     /// [`Error::Unsent`](crate::Error::Unsent) if an unaccepted mutation is not listed;
     /// [`Error::Refused`](crate::Error::Refused) if any is listed with [`Keep::Pending`]; those of
     /// writing the file. Nothing changed.
-    pub fn reset(&self, keep: Keep, give_up: Vec<MutationId>) -> Answer<Reset> {
+    pub fn reset(&self, keep: Keep, give_up: Vec<MutationId>) -> Task<Reset> {
         let syncing = Arc::clone(&self.core().syncing);
         self.core().writer.call(move |engine| {
             let emptied = engine.reset(keep, &give_up)?;

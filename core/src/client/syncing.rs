@@ -9,22 +9,21 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{Client, Core};
+use super::{Client, Core, SyncHandle};
 use crate::block_on::block_on;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::ids::MutationId;
 use crate::runtime::{Foreign, Runtime, SpawnedTask};
 use crate::slow::SlowPart;
-use crate::sync::driver::{Driver, DriverConfig, Network, Report, Verdict};
+use crate::sync::driver::{Driver, DriverConfig, Network, Report};
 use crate::sync::session::SessionConfig;
 use crate::sync::status::{FirstSync, Status, SyncState, Transition};
 use crate::sync::token::{Credentials, TokenProvider};
 use crate::transport::http::ANSWER_LIMIT;
 use crate::transport::{HttpTransport, Transport};
 use crate::watch::{Callback, Cancel, Deliver, Dispatcher, Subscription};
-use crate::writer::{Answer, Writer};
+use crate::writer::{Task, Writer};
 
 /// The driver, if syncing is started, and the published status.
 pub(crate) struct Syncing {
@@ -94,55 +93,8 @@ impl Client {
     ///
     /// # Errors
     /// None; stopping twice is no error.
-    pub fn stop(&self) -> Answer<()> {
+    pub fn stop(&self) -> Task<()> {
         self.core().syncing.stop()
-    }
-
-    /// Syncs now, ignoring backoff and the metered policy. Starts syncing if it is not started.
-    ///
-    /// # Errors
-    /// As [`Client::start`]; the result is in the status.
-    pub fn sync_now(&self) -> Result<()> {
-        self.core().driven(Driver::sync_now)
-    }
-
-    /// Pushes and pulls everything. When it completes, mutations that were pending at the call have
-    /// a verdict or are to be retried, and the server's changes are here. Starts syncing if not
-    /// started.
-    ///
-    /// The report covers the pass that began after the call. An earlier pass that was still running
-    /// is not counted.
-    ///
-    /// # Errors
-    /// [`Error::Offline`] after one attempt without a server, and after `timeout`; the work
-    /// continues in the background. [`Error::NeedsAuth`], [`Error::UpgradeRequired`] and other
-    /// errors of the attempt; those of [`Client::start`]. A parked mutation is no error: the report
-    /// counts it.
-    pub fn sync_and_wait(&self, timeout: Option<Duration>) -> Answer<Report> {
-        self.driven(|driver| driver.sync_and_wait(timeout))
-    }
-
-    /// Waits until the first sync is complete. Starts syncing if it is not started.
-    ///
-    /// # Errors
-    /// [`Error::Offline`] after `timeout`; without one it waits for a network. [`Error::NeedsAuth`]
-    /// and [`Error::UpgradeRequired`], which waiting does not resolve; those of [`Client::start`].
-    pub fn wait_for_first_sync(&self, timeout: Option<Duration>) -> Answer<()> {
-        if self.core().lifecycle().check().is_ok() && self.status().first_sync == FirstSync::Done {
-            return Answer::ready(Ok(()));
-        }
-        self.driven(|driver| driver.wait_for_first_sync(timeout))
-    }
-
-    /// Waits for the server's verdict on a mutation of [`Client::pending`]. *Accepted* means that
-    /// the server has it and the rows show it. Starts syncing if it is not started.
-    ///
-    /// # Errors
-    /// [`Error::Offline`] after `timeout`; without one it waits for a network. The mutation stays
-    /// in the queue. Those of [`Client::start`].
-    pub fn verdict(&self, id: MutationId, timeout: Option<Duration>) -> Answer<Verdict> {
-        let writer = self.core().writer.clone();
-        self.driven(|driver| driver.verdict(&writer, id, timeout))
     }
 
     /// The sync status.
@@ -169,25 +121,65 @@ impl Client {
         Subscription::new(Arc::new(Listening { listener, syncing: Arc::downgrade(&core.syncing) }))
     }
 
+    pub(super) fn driven<R>(&self, ask: impl FnOnce(&Driver) -> Task<R>) -> Task<R> {
+        self.core().driven(ask).unwrap_or_else(|error| Task::ready(Err(error)))
+    }
+}
+
+impl SyncHandle<'_> {
+    /// Syncs now, ignoring backoff and the metered policy. Starts syncing if it is not started.
+    ///
+    /// # Errors
+    /// As [`Client::start`]; the result is in the status.
+    pub fn now(&self) -> Result<()> {
+        self.0.core().driven(Driver::sync_now)
+    }
+
+    /// Pushes and pulls everything. When it completes, mutations that were pending at the call have
+    /// a verdict or are to be retried, and the server's changes are here. Starts syncing if not
+    /// started.
+    ///
+    /// The report covers the pass that began after the call. An earlier pass that was still running
+    /// is not counted.
+    ///
+    /// # Errors
+    /// [`Error::Offline`] after one attempt without a server, and after `timeout`; the work
+    /// continues in the background. [`Error::NeedsAuth`], [`Error::UpgradeRequired`] and other
+    /// errors of the attempt; those of [`Client::start`]. A parked mutation is no error: the report
+    /// counts it.
+    pub fn and_wait(&self, timeout: Option<Duration>) -> Task<Report> {
+        self.0.driven(|driver| driver.sync_and_wait(timeout))
+    }
+
+    /// Waits until the first sync is complete. Starts syncing if it is not started.
+    ///
+    /// # Errors
+    /// [`Error::Offline`] after `timeout`; without one it waits for a network. [`Error::NeedsAuth`]
+    /// and [`Error::UpgradeRequired`], which waiting does not resolve; those of [`Client::start`].
+    pub fn first_sync(&self, timeout: Option<Duration>) -> Task<()> {
+        if self.0.core().lifecycle().check().is_ok()
+            && self.0.status().first_sync == FirstSync::Done
+        {
+            return Task::ready(Ok(()));
+        }
+        self.0.driven(|driver| driver.wait_for_first_sync(timeout))
+    }
+
     /// Reports the network state. Going online, or leaving a metered network, starts a sync.
     pub fn set_network(&self, network: Network) {
-        self.core().syncing.set_network(network);
+        self.0.core().syncing.set_network(network);
     }
 
     /// Reports that the app came to the foreground: syncs now, unless `Retry-After` forbids it.
     pub fn foreground(&self) {
-        self.core().syncing.with(Driver::foreground);
+        self.0.core().syncing.with(Driver::foreground);
     }
 
     /// Reports that the token provider has new credentials: a sync that waits for them tries again.
     /// The provider may call this while it is answer for a token.
-    pub fn credentials_changed(&self) -> Answer<()> {
-        self.core().syncing.with(Driver::credentials_changed);
-        Answer::ready(Ok(()))
-    }
-
-    fn driven<R>(&self, ask: impl FnOnce(&Driver) -> Answer<R>) -> Answer<R> {
-        self.core().driven(ask).unwrap_or_else(|error| Answer::ready(Err(error)))
+    pub fn credentials_changed(&self) -> Task<()> {
+        self.0.core().syncing.with(Driver::credentials_changed);
+        Task::ready(Ok(()))
     }
 }
 
@@ -291,8 +283,8 @@ impl Syncing {
     }
 
     /// Stops the driver in any state; completes when none of its tasks is left.
-    pub(crate) fn stop(self: &Arc<Self>) -> Answer<()> {
-        let Some(running) = self.running().take() else { return Answer::ready(Ok(())) };
+    pub(crate) fn stop(self: &Arc<Self>) -> Task<()> {
+        let Some(running) = self.running().take() else { return Task::ready(Ok(())) };
         let syncing = Arc::clone(self);
         super::open::in_background("stop", move || {
             block_on(running.driver.stop());

@@ -1,10 +1,10 @@
 //! Local tables of the app and indexes.
 
-use super::Client;
+use super::SchemaHandle;
 use crate::error::Result;
-use crate::writer::Answer;
+use crate::writer::Task;
 
-impl Client {
+impl SchemaHandle<'_> {
     /// Creates a local-only table if it does not exist. `definition` is the text between the
     /// parentheses of `CREATE TABLE`.
     ///
@@ -12,18 +12,18 @@ impl Client {
     /// # use rejoin_core::{Client, Config};
     /// # let folder = tempfile::tempdir().unwrap();
     /// # let client = Client::open(Config::new(folder.path().join("a.db"))).wait()?;
-    /// client.create_table("draft", "id TEXT PRIMARY KEY, body TEXT").wait()?;
-    /// client.alter_table("draft", "seen INTEGER NOT NULL DEFAULT 0").wait()?;
-    /// assert_eq!(client.create_index("draft", &["seen", "id"]).wait()?, "idx_draft_seen_id");
+    /// client.schema().create_table("draft", "id TEXT PRIMARY KEY, body TEXT").wait()?;
+    /// client.schema().alter_table("draft", "seen INTEGER NOT NULL DEFAULT 0").wait()?;
+    /// assert_eq!(client.schema().create_index("draft", &["seen", "id"]).wait()?, "idx_draft_seen_id");
     /// # Ok::<(), rejoin_core::Error>(())
     /// ```
     ///
     /// # Errors
     /// [`Error::Refused`](crate::Error::Refused) for a FOREIGN KEY to a synced table; nothing
     /// changed.
-    pub fn create_table(&self, name: &str, definition: &str) -> Answer<()> {
+    pub fn create_table(&self, name: &str, definition: &str) -> Task<()> {
         let (name, definition) = (name.to_owned(), definition.to_owned());
-        self.core().writer.call(move |engine| engine.create_table(&name, &definition))
+        self.0.core().writer.call(move |engine| engine.create_table(&name, &definition))
     }
 
     /// Adds a column to a local-only table; `definition` is its name, type and constraints.
@@ -31,9 +31,9 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`](crate::Error::Refused) for a synced table, whose columns the server
     /// defines.
-    pub fn alter_table(&self, name: &str, definition: &str) -> Answer<()> {
+    pub fn alter_table(&self, name: &str, definition: &str) -> Task<()> {
         let (name, definition) = (name.to_owned(), definition.to_owned());
-        self.core().writer.call(move |engine| engine.alter_table(&name, &definition))
+        self.0.core().writer.call(move |engine| engine.alter_table(&name, &definition))
     }
 
     /// Creates an index named `idx_<table>_<columns>` if it does not exist, and returns the name.
@@ -41,10 +41,10 @@ impl Client {
     ///
     /// # Errors
     /// Those of SQLite; nothing changed.
-    pub fn create_index(&self, table: &str, columns: &[&str]) -> Answer<String> {
+    pub fn create_index(&self, table: &str, columns: &[&str]) -> Task<String> {
         let table = table.to_owned();
         let columns: Vec<String> = columns.iter().map(|&column| column.to_owned()).collect();
-        self.core().writer.call(move |engine| -> Result<String> {
+        self.0.core().writer.call(move |engine| -> Result<String> {
             let name = format!("idx_{table}_{}", columns.join("_"));
             let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
             engine.create_index(&name, &table, &columns)?;
@@ -72,7 +72,7 @@ impl Client {
     /// # let schema = serde_json::from_str(SCHEMA).unwrap();
     /// # let config = Config { schema: Some(schema), ..Config::new(folder.path().join("a.db")) };
     /// # let client = Client::open(config).wait()?;
-    /// client.create_search_index("task", &["title"], None).wait()?;
+    /// client.schema().create_search_index("task", &["title"], None).wait()?;
     /// client.execute("INSERT INTO task (id, title) VALUES ('1', char(67, 97, 102, 233) || ' au lait')", ()).wait()?;
     /// let found = client.query(
     ///     "SELECT task.* FROM search_task JOIN task USING (id) WHERE search_task MATCH ? ORDER BY rank",
@@ -94,10 +94,10 @@ impl Client {
         table: &str,
         columns: &[&str],
         tokenizer: Option<&str>,
-    ) -> Answer<String> {
+    ) -> Task<String> {
         let (table, tokenizer) = (table.to_owned(), tokenizer.map(str::to_owned));
         let columns: Vec<String> = columns.iter().map(|&column| column.to_owned()).collect();
-        self.core().writer.call(move |engine| {
+        self.0.core().writer.call(move |engine| {
             let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
             engine.create_search_index(&table, &columns, tokenizer.as_deref())
         })
@@ -107,8 +107,8 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::NotSynced`](crate::Error::NotSynced), and those of writing the file.
-    pub fn drop_search_index(&self, table: &str) -> Answer<()> {
+    pub fn drop_search_index(&self, table: &str) -> Task<()> {
         let table = table.to_owned();
-        self.core().writer.call(move |engine| engine.drop_search_index(&table))
+        self.0.core().writer.call(move |engine| engine.drop_search_index(&table))
     }
 }

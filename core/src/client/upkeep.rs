@@ -6,7 +6,7 @@ use super::Client;
 use crate::engine::checkpoint::{CheckpointMode, Checkpointed};
 use crate::engine::{Engine, ReadStop};
 use crate::error::Result;
-use crate::writer::Answer;
+use crate::writer::Task;
 
 /// While writes are queued, the log is checkpointed only at this multiple of its limit.
 const BUSY_FACTOR: u64 = 4;
@@ -22,7 +22,7 @@ impl Client {
     /// # Errors
     /// [`Error::Io`](crate::Error::Io), [`Error::Full`](crate::Error::Full): the log is unchanged.
     /// A reader that prevents the checkpoint is no error; the result reports it.
-    pub fn checkpoint(&self, mode: CheckpointMode) -> Answer<Checkpointed> {
+    pub fn checkpoint(&self, mode: CheckpointMode) -> Task<Checkpointed> {
         self.core().writer.call(move |engine| engine.checkpoint(mode))
     }
 }

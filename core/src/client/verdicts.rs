@@ -2,17 +2,31 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::Client;
+use super::QueueHandle;
 use crate::engine::change::{Change, Origin};
 use crate::engine::queue::verdict::Verdicts;
+use crate::ids::MutationId;
+use crate::sync::driver::Verdict;
 use crate::watch::{Listener, Subscription};
-use crate::writer::Answer;
+use crate::writer::Task;
 
 /// Maximum number of verdicts per callback.
 const BATCH: usize = 100;
 
-impl Client {
+impl QueueHandle<'_> {
+    /// Waits for the server's verdict on a mutation of [`QueueHandle::pending`]. *Accepted* means that
+    /// the server has it and the rows show it. Starts syncing if it is not started.
+    ///
+    /// # Errors
+    /// [`Error::Offline`] after `timeout`; without one it waits for a network. The mutation stays
+    /// in the queue. Those of [`Client::start`].
+    pub fn verdict(&self, id: MutationId, timeout: Option<Duration>) -> Task<Verdict> {
+        let writer = self.0.core().writer.clone();
+        self.0.driven(|driver| driver.verdict(&writer, id, timeout))
+    }
+
     /// The verdicts that the app has not acknowledged, oldest first, at most `most`. Each end of
     /// each attempt is one entry; it is stored with the verdict and survives a crash.
     ///
@@ -20,8 +34,8 @@ impl Client {
     ///
     /// # Errors
     /// Those of reading the file.
-    pub fn verdicts(&self, most: usize) -> Answer<Verdicts> {
-        self.core().writer.call(move |engine| engine.verdicts(0, most))
+    pub fn verdicts(&self, most: usize) -> Task<Verdicts> {
+        self.0.core().writer.call(move |engine| engine.verdicts(0, most))
     }
 
     /// Acknowledges the verdicts up to this [`number`](crate::VerdictEntry::number); they are not
@@ -29,8 +43,8 @@ impl Client {
     ///
     /// # Errors
     /// Those of writing the file.
-    pub fn acknowledge_verdicts(&self, through: i64) -> Answer<()> {
-        self.core().writer.call(move |engine| engine.acknowledge_verdicts(through))
+    pub fn acknowledge_verdicts(&self, through: i64) -> Task<()> {
+        self.0.core().writer.call(move |engine| engine.acknowledge_verdicts(through))
     }
 
     /// Calls `callback` with the unacknowledged verdicts, and then with each new one once. It ends,
@@ -41,7 +55,7 @@ impl Client {
         &self,
         mut callback: impl FnMut(Verdicts) + Send + 'static,
     ) -> Subscription {
-        let core = Arc::downgrade(self.core());
+        let core = Arc::downgrade(self.0.core());
         let mut delivered = 0;
         let deliver_new = move |change: Change| {
             if !change.queue {
@@ -57,9 +71,9 @@ impl Client {
                 delivered = last;
             }
         };
-        let dispatcher = Arc::clone(&self.core().hub.dispatcher);
+        let dispatcher = Arc::clone(&self.0.core().hub.dispatcher);
         let listener = Listener::new(BTreeSet::new(), Box::new(deliver_new), dispatcher);
-        let subscription = self.listening(&listener);
+        let subscription = self.0.listening(&listener);
         let first = Change { origin: Origin::Local, tables: [].into(), queue: true };
         listener.hear(&Arc::new(first));
         subscription

@@ -9,7 +9,7 @@ use crate::params::IntoParams;
 use crate::readers::foreign;
 use crate::row_buffer::{Row, RowBuffer};
 use crate::value::Value;
-use crate::writer::{Answer, caught};
+use crate::writer::{Task, caught};
 
 /// A transaction, for the duration of its closure; it commits completely or not at all.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl Client {
     /// [`Error::Sql`](crate::Error::Sql), [`Error::Rule`](crate::Error::Rule),
     /// [`Error::Value`](crate::Error::Value), [`Error::Refused`](crate::Error::Refused): nothing
     /// changed. [`Error::Reentrant`](crate::Error::Reentrant) inside a transaction's closure.
-    pub fn execute(&self, sql: &str, params: impl IntoParams) -> Answer<usize> {
+    pub fn execute(&self, sql: &str, params: impl IntoParams) -> Task<usize> {
         let (sql, params) = (sql.to_owned(), params.into_params());
         self.core().writer.call(move |engine| engine.execute(&sql, &params))
     }
@@ -80,7 +80,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::execute`].
-    pub fn execute_returning(&self, sql: &str, params: impl IntoParams) -> Answer<RowBuffer> {
+    pub fn execute_returning(&self, sql: &str, params: impl IntoParams) -> Task<RowBuffer> {
         let (sql, params) = (sql.to_owned(), params.into_params());
         self.core().writer.call(move |engine| engine.transaction(|tx| tx.rows(&sql, &params)))
     }
@@ -89,7 +89,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::execute`]; then none of the statements has an effect.
-    pub fn execute_batch(&self, sql: &str) -> Answer<()> {
+    pub fn execute_batch(&self, sql: &str) -> Task<()> {
         let sql = sql.to_owned();
         self.core().writer.call(move |engine| engine.execute_batch(&sql))
     }
@@ -101,7 +101,7 @@ impl Client {
     /// # use rejoin_core::{Client, Config, Error};
     /// # let folder = tempfile::tempdir().unwrap();
     /// # let client = Client::open(Config::new(folder.path().join("a.db"))).wait()?;
-    /// # client.create_table("stock", "id TEXT PRIMARY KEY, n INTEGER").wait()?;
+    /// # client.schema().create_table("stock", "id TEXT PRIMARY KEY, n INTEGER").wait()?;
     /// let put = |id: &str| ("INSERT INTO stock VALUES (?, 1)".to_owned(), vec![id.into()]);
     /// assert_eq!(client.batch(vec![put("here"), put("there")]).wait()?, [1, 1]);
     /// let twice = client.batch(vec![put("far"), put("here")]).wait();
@@ -112,7 +112,7 @@ impl Client {
     /// # Errors
     /// [`Error::Batch`](crate::Error::Batch) with the index and error of the failed statement; then
     /// none has an effect. Otherwise as [`Client::execute`].
-    pub fn batch(&self, statements: Vec<(String, Vec<Value>)>) -> Answer<Vec<usize>> {
+    pub fn batch(&self, statements: Vec<(String, Vec<Value>)>) -> Task<Vec<usize>> {
         self.core().writer.call(move |engine| engine.single(|tx| run_all(tx, &statements)))
     }
 
@@ -148,7 +148,7 @@ impl Client {
     /// # Errors [`Error::Action`](crate::Error::Action) for an unknown action, invalid arguments,
     /// and failed preconditions; [`Error::Foreign`](crate::Error::Foreign) if its code panics;
     /// otherwise as [`Client::transaction`]. Nothing changed.
-    pub fn perform(&self, name: &str, arguments: serde_json::Value) -> Answer<Performed> {
+    pub fn perform(&self, name: &str, arguments: serde_json::Value) -> Task<Performed> {
         let name = name.to_owned();
         self.core().writer.call(move |engine| engine.perform(&name, &arguments))
     }
@@ -183,7 +183,7 @@ impl Client {
     pub fn transaction<T: Send + 'static>(
         &self,
         body: impl FnOnce(&mut Transaction<'_, '_>) -> Result<T> + Send + 'static,
-    ) -> Answer<T> {
+    ) -> Task<T> {
         self.core().writer.call(|engine| engine.transaction(|inner| run_body(inner, body)))
     }
 }

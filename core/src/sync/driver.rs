@@ -31,7 +31,7 @@ use crate::sync::session::SessionConfig;
 use crate::sync::status::{FirstSync, Status, SyncState, Transition};
 use crate::sync::token::{Credentials, Keyring};
 use crate::transport::Transport;
-use crate::writer::{Answer, Writer};
+use crate::writer::{Task, Writer};
 use cycle::Cycle;
 use exchange::{Exchange, WriterExchange};
 use pass::PassContext;
@@ -166,7 +166,7 @@ impl Driver {
     /// [`Error::Offline`] after one attempt without an available server, and after `timeout`; the
     /// loop continues. [`Error::NeedsAuth`], [`Error::UpgradeRequired`], [`Error::Suspended`],
     /// [`Error::Shutdown`] and other errors of the attempt. A parked mutation is no error.
-    pub fn sync_and_wait(&self, timeout: Option<Duration>) -> Answer<Report> {
+    pub fn sync_and_wait(&self, timeout: Option<Duration>) -> Task<Report> {
         let (reply, receiver) = oneshot::channel();
         let refused = self.shared.wish(|inbox| {
             let refused = match (inbox.stopped, inbox.suspended) {
@@ -181,10 +181,10 @@ impl Driver {
             refused
         });
         if let Some(error) = refused {
-            return Answer::ready(Err(error));
+            return Task::ready(Err(error));
         }
         match timeout {
-            None => Answer::coming(receiver),
+            None => Task::coming(receiver),
             Some(timeout) => {
                 self.within(timeout, async move { receiver.await.unwrap_or(Err(Error::Shutdown)) })
             }
@@ -197,10 +197,10 @@ impl Driver {
     /// [`Error::Offline`] after `timeout`; without one it waits for the network.
     /// [`Error::NeedsAuth`] and [`Error::UpgradeRequired`], which waiting does not resolve;
     /// [`Error::Shutdown`].
-    pub fn wait_for_first_sync(&self, timeout: Option<Duration>) -> Answer<()> {
+    pub fn wait_for_first_sync(&self, timeout: Option<Duration>) -> Task<()> {
         let mut status = self.status();
         if status.borrow().first_sync == FirstSync::Done {
-            return Answer::ready(Ok(()));
+            return Task::ready(Ok(()));
         }
         self.sync_now();
         let wait = async move {
@@ -225,7 +225,7 @@ impl Driver {
         &self,
         timeout: Duration,
         wait: impl Future<Output = Result<R>> + Send + 'static,
-    ) -> Answer<R> {
+    ) -> Task<R> {
         let (reply, receiver) = oneshot::channel();
         self.spawner
             .spawn(async move {
@@ -238,7 +238,7 @@ impl Driver {
                 let _ = reply.send(outcome);
             })
             .detach();
-        Answer::coming(receiver)
+        Task::coming(receiver)
     }
 
     /// Aborts the running request, closes all connections, and completes when no task is left,

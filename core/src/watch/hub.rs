@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::row_buffer::RowBuffer;
 use crate::runtime;
 use crate::value::Value;
-use crate::writer::Answer;
+use crate::writer::Task;
 
 /// A watched query.
 #[derive(Debug, Clone)]
@@ -128,19 +128,19 @@ impl Hub {
 
     /// Creates a watch; completes when its first result is available. While suspended it waits for
     /// [`Hub::resume`], because UI code would not start the watch again by itself.
-    pub(crate) fn watch(&self, query: Query, key: Vec<String>) -> (Arc<Slot>, Answer<()>) {
+    pub(crate) fn watch(&self, query: Query, key: Vec<String>) -> (Arc<Slot>, Task<()>) {
         let slot = Slot::new(key, Arc::clone(&self.dispatcher));
         let (reply, receiver) = oneshot::channel();
         let mut desk = self.desk();
         if desk.state == State::Ended {
-            return (slot, Answer::ready(Err(Error::Shutdown)));
+            return (slot, Task::ready(Err(Error::Shutdown)));
         }
         // Counted before its first run, so that no later commit is missed.
         self.followers.fetch_add(1, Ordering::AcqRel);
         desk.arriving.push(Arriving { query, slot: Arc::clone(&slot), reply });
         drop(desk);
         self.wake.notify_all();
-        (slot, Answer::coming(receiver))
+        (slot, Task::coming(receiver))
     }
 
     /// Adds a listener for commits.
@@ -175,12 +175,12 @@ impl Hub {
     }
 
     /// Closes the connection; watches stay, and run again after [`Hub::resume`].
-    pub(crate) fn suspend(&self) -> Answer<()> {
+    pub(crate) fn suspend(&self) -> Task<()> {
         self.leave(State::Suspended)
     }
 
     /// Ends all watches and the thread.
-    pub(crate) fn shutdown(&self) -> Answer<()> {
+    pub(crate) fn shutdown(&self) -> Task<()> {
         self.leave(State::Ended)
     }
 
@@ -200,19 +200,19 @@ impl Hub {
         Ok(())
     }
 
-    fn leave(&self, state: State) -> Answer<()> {
+    fn leave(&self, state: State) -> Task<()> {
         let (reply, receiver) = oneshot::channel();
         let mut desk = self.desk();
         if desk.state != State::Ended {
             desk.state = state;
         } else if state == State::Ended {
-            return Answer::ready(Err(Error::Shutdown));
+            return Task::ready(Err(Error::Shutdown));
         }
         self.stop.set_all(true);
         desk.leaving.push(reply);
         drop(desk);
         self.wake.notify_all();
-        Answer::coming(receiver)
+        Task::coming(receiver)
     }
 
     fn desk(&self) -> MutexGuard<'_, Desk> {

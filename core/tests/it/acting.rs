@@ -130,7 +130,7 @@ fn action_returns_its_value_and_queues_its_writes() {
         Ok(context.mutation().to_string().into())
     });
     let performed = perform(&world).unwrap();
-    let pending = within(world.client.pending()).unwrap();
+    let pending = within(world.client.queue().pending()).unwrap();
     assert_eq!((pending.len(), pending[0].action.as_deref()), (1, Some("do")));
     assert_eq!(performed.value, Json::from(pending[0].id.to_string()));
     assert_eq!(performed.id, Some(pending[0].id));
@@ -143,11 +143,11 @@ fn action_performed_again_replaces_its_mutation() {
         Ok(Json::Null)
     });
     let first = perform(&world).unwrap().id.unwrap();
-    let second = within(world.client.perform_again(first, json!({}))).unwrap().id.unwrap();
+    let second = within(world.client.queue().perform_again(first, json!({}))).unwrap().id.unwrap();
     assert_ne!(first, second);
     let rows = within(world.client.query("SELECT id FROM task", ())).unwrap();
     assert_eq!(rows.row(0).unwrap().get::<String>(0).unwrap(), second.to_string());
-    assert_eq!((rows.len(), within(world.client.pending()).unwrap().len()), (1, 1));
+    assert_eq!((rows.len(), within(world.client.queue().pending()).unwrap().len()), (1, 1));
 }
 
 /// Inserts a row whose title is the number of rows before it.
@@ -166,7 +166,7 @@ fn pending_action_of_an_older_version_is_upgraded_to_run_again() {
     let World { client, folder } = world;
     within(client.shutdown()).unwrap();
     let (world, _) = opened(folder, 2, append);
-    within(world.client.discard(first)).unwrap();
+    within(world.client.queue().discard(first)).unwrap();
     let rows = within(world.client.query("SELECT title FROM task", ())).unwrap();
     assert_eq!((rows.len(), rows.row(0).unwrap().get::<String>(0).unwrap().as_str()), (1, "0"));
 }
@@ -177,7 +177,7 @@ fn action_that_refuses_keeps_nothing_and_gives_its_reason() {
         context.execute(PUT, ("a",)).await?;
         Err(context.refuse("not on Sundays"))
     });
-    world.client.foreground(); // Has no effect without a server.
+    world.client.sync().foreground(); // Has no effect without a server.
     let error = perform(&world).unwrap_err();
     let reason = ActionFault::Precondition(String::from("not on Sundays"));
     assert!(matches!(&error, Error::Action { fault, .. } if *fault == reason), "{error}");
@@ -187,11 +187,11 @@ fn action_that_refuses_keeps_nothing_and_gives_its_reason() {
 #[test]
 fn search_index_follows_writes_until_it_is_dropped() {
     let (world, _) = timed(|_| async { Ok(Json::Null) });
-    let name = within(world.client.create_search_index("task", &["title"], None)).unwrap();
+    let name = within(world.client.schema().create_search_index("task", &["title"], None)).unwrap();
     world.run("INSERT INTO task (id, title) VALUES ('a', 'green tea')");
     let count = format!("SELECT count(*) FROM {name} WHERE {name} MATCH 'tea'");
     assert_eq!(world.number(&count), 1);
-    within(world.client.drop_search_index("task")).unwrap();
+    within(world.client.schema().drop_search_index("task")).unwrap();
     assert!(within(world.client.query(&count, ())).is_err());
 }
 
@@ -221,10 +221,10 @@ fn suspend_and_shutdown_do_not_wait_for_an_action() {
     let (world, _, contexts) = hanging();
     let performed = world.client.perform("do", Json::Null);
     let context = next(&contexts);
-    within(world.client.suspend()).unwrap();
+    within(world.client.sync().suspend()).unwrap();
     assert!(matches!(within(performed), Err(Error::Suspended)));
     assert!(matches!(within(context.execute(PUT, ("c",))), Err(Error::Suspended)));
-    within(world.client.resume()).unwrap();
+    within(world.client.sync().resume()).unwrap();
     assert_eq!(world.number(COUNT), 0);
     let performed = world.client.perform("do", Json::Null);
     let context = next(&contexts);
@@ -257,7 +257,7 @@ fn panic_of_an_action_is_an_error_and_ends_its_context() {
 fn mutation_is_edited_by_an_interactive_transaction() {
     let (world, host) = timed(|_| pending());
     world.run("INSERT INTO task (id, title) VALUES ('a', 'x'), ('b', 'x')");
-    let old = within(world.client.pending()).unwrap()[0].id;
+    let old = within(world.client.queue().pending()).unwrap()[0].id;
     let title = |id: &str| {
         let sql = "SELECT title FROM task WHERE id = ?";
         let found = world.client.query_one(sql, (id,)).wait().unwrap();
@@ -274,13 +274,13 @@ fn mutation_is_edited_by_an_interactive_transaction() {
             within(tx.rollback()).unwrap();
         }
         assert_eq!((tx.edited(), title("a")), (None, Some(Value::from("x"))));
-        assert_eq!(within(world.client.pending()).unwrap()[0].id, old);
+        assert_eq!(within(world.client.queue().pending()).unwrap()[0].id, old);
     }
     let tx = within(world.client.begin_edit(old)).unwrap();
     within(tx.execute("DELETE FROM task WHERE id = 'b'", ())).unwrap();
     within(tx.execute("UPDATE task SET title = 'y'", ())).unwrap();
     within(tx.commit()).unwrap();
-    let pending = within(world.client.pending()).unwrap();
+    let pending = within(world.client.queue().pending()).unwrap();
     assert_eq!((tx.edited(), pending.len()), (Some(pending[0].id), 1));
     assert_eq!((title("a"), title("b")), (Some(Value::from("y")), None));
     let error = within(world.client.begin_edit(old)).unwrap_err();
@@ -289,5 +289,5 @@ fn mutation_is_edited_by_an_interactive_transaction() {
     let tx = within(world.client.begin_edit(pending[0].id)).unwrap();
     within(tx.execute("DELETE FROM task", ())).unwrap();
     within(tx.commit()).unwrap();
-    assert_eq!((tx.edited(), within(world.client.pending()).unwrap().len()), (None, 0));
+    assert_eq!((tx.edited(), within(world.client.queue().pending()).unwrap().len()), (None, 0));
 }

@@ -10,7 +10,7 @@ use std::task::{Context, Wake, Waker};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use rejoin_core::{
-    Answer, Client, Config, Error, Services, Subscription, TokenError, TokenProvider, Watch,
+    Client, Config, Error, Services, Subscription, Task, TokenError, TokenProvider, Watch,
 };
 
 use crate::world::{World, next, shown, within};
@@ -111,8 +111,8 @@ fn blocked_callback_does_not_block_drop_of_its_subscription() {
         });
         next(&dropped);
         within(client.stop()).unwrap();
-        within(client.suspend()).unwrap();
-        within(client.resume()).unwrap();
+        within(client.sync().suspend()).unwrap();
+        within(client.sync().resume()).unwrap();
         within(within(client.begin()).unwrap().commit()).unwrap();
         within(client.shutdown()).unwrap();
         drop(release);
@@ -125,9 +125,9 @@ fn everything(client: &Client) {
     let tx = client.begin().wait().unwrap();
     tx.rollback().wait().unwrap();
     client.begin_read().wait().unwrap().finish().wait().unwrap();
-    client.suspend().wait().unwrap();
+    client.sync().suspend().wait().unwrap();
     assert!(matches!(client.begin().wait(), Err(Error::Suspended)));
-    client.resume().wait().unwrap();
+    client.sync().resume().wait().unwrap();
     client.shutdown().wait().unwrap();
     assert!(matches!(client.begin().wait(), Err(Error::Shutdown)));
 }
@@ -203,9 +203,9 @@ fn asking(behaviour: Behaviour) -> (World, Receiver<()>) {
 #[test]
 fn pending_token_provider_does_not_block_the_client() {
     let (world, _asked) = asking(Box::new(|| std::future::pending().boxed()));
-    within(world.client.credentials_changed()).unwrap();
-    within(world.client.suspend()).unwrap();
-    within(world.client.resume()).unwrap();
+    within(world.client.sync().credentials_changed()).unwrap();
+    within(world.client.sync().suspend()).unwrap();
+    within(world.client.sync().resume()).unwrap();
     within(world.client.stop()).unwrap();
     world.client.start().unwrap();
     within(world.client.shutdown()).unwrap();
@@ -213,7 +213,9 @@ fn pending_token_provider_does_not_block_the_client() {
 
 #[test]
 fn blocking_token_provider_does_not_block_the_client() {
-    for end in [Client::suspend, Client::stop, Client::shutdown] as [fn(&Client) -> Answer<()>; 3] {
+    for end in [(|client: &Client| client.sync().suspend()), Client::stop, Client::shutdown]
+        as [fn(&Client) -> Task<()>; 3]
+    {
         let (release, wait) = mpsc::channel::<()>();
         let wait = Mutex::new(wait);
         let (world, _asked) = asking(Box::new(move || {
@@ -234,7 +236,7 @@ fn token_provider_may_call_its_client() {
         let client = given.lock().unwrap().recv().unwrap();
         let sender = sender.clone();
         async move {
-            client.credentials_changed().await.unwrap();
+            client.sync().credentials_changed().await.unwrap();
             client.begin().await.unwrap().commit().await.unwrap();
             // Stopping aborts this future; code after it may not run.
             sender.send(client.stop()).unwrap();

@@ -133,7 +133,7 @@ fn client_inside_transaction_reads_old_state_and_cannot_write() {
         assert!(matches!(write, Err(Error::Reentrant)));
         assert!(matches!(client.transaction(|_| Ok(())).wait(), Err(Error::Reentrant)));
         assert!(matches!(client.shutdown().wait(), Err(Error::Reentrant)));
-        assert!(matches!(client.suspend().wait(), Err(Error::Reentrant)));
+        assert!(matches!(client.sync().suspend().wait(), Err(Error::Reentrant)));
         Ok(number(&client, "SELECT count(*) FROM note"))
     });
     assert_eq!(count.wait().unwrap(), 0);
@@ -222,21 +222,30 @@ fn dropped_future_does_not_cancel_its_transaction() {
 fn local_tables_are_created_altered_and_indexed_once() {
     let world = World::new();
     for _ in 0..2 {
-        world.client.create_table("draft", "id TEXT PRIMARY KEY, body TEXT").wait().unwrap();
+        world
+            .client
+            .schema()
+            .create_table("draft", "id TEXT PRIMARY KEY, body TEXT")
+            .wait()
+            .unwrap();
     }
     world.run("INSERT INTO draft VALUES ('a', 'text')");
-    world.client.alter_table("draft", "seen INTEGER NOT NULL DEFAULT 7").wait().unwrap();
+    world.client.schema().alter_table("draft", "seen INTEGER NOT NULL DEFAULT 7").wait().unwrap();
     assert_eq!(world.number("SELECT seen FROM draft"), 7);
     for _ in 0..2 {
-        let name = world.client.create_index("draft", &["seen", "id"]).wait().unwrap();
+        let name = world.client.schema().create_index("draft", &["seen", "id"]).wait().unwrap();
         assert_eq!(name, "idx_draft_seen_id");
     }
     assert_eq!(
         world.number("SELECT count(*) FROM pragma_index_list('draft') WHERE origin = 'c'"),
         1
     );
-    assert_eq!(world.client.pending().wait().unwrap(), [], "a local-only write made a mutation");
-    assert!(world.client.alter_table("nothing", "n INTEGER").wait().is_err());
+    assert_eq!(
+        world.client.queue().pending().wait().unwrap(),
+        [],
+        "a local-only write made a mutation"
+    );
+    assert!(world.client.schema().alter_table("nothing", "n INTEGER").wait().is_err());
 }
 
 #[test]

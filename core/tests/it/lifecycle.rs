@@ -118,12 +118,15 @@ fn calls_during_a_suspension_return_at_once() {
         Ok(())
     });
     next(&begun);
-    let suspending = world.client.suspend();
+    let suspending = world.client.sync().suspend();
     reach(|state| matches!(state, SyncState::Suspended));
 
     assert!(matches!(on_thread(&world.client, Client::start), Err(Error::Suspended)));
-    assert!(matches!(on_thread(&world.client, Client::sync_now), Err(Error::Suspended)));
-    let report = on_thread(&world.client, |client| client.sync_and_wait(None));
+    assert!(matches!(
+        on_thread(&world.client, |client| client.sync().now()),
+        Err(Error::Suspended)
+    ));
+    let report = on_thread(&world.client, |client| client.sync().and_wait(None));
     assert!(matches!(within(report), Err(Error::Suspended)));
     let shared = within(Client::open(world.client.config().clone())).unwrap();
     assert_eq!(shared.path(), world.client.path());
@@ -133,7 +136,7 @@ fn calls_during_a_suspension_return_at_once() {
     open_gate.send(()).unwrap();
     within(suspending).unwrap();
     assert!(within(computing).is_err(), "the transaction was committed");
-    within(world.client.resume()).unwrap();
+    within(world.client.sync().resume()).unwrap();
     world.client.start().unwrap();
 }
 
@@ -263,14 +266,14 @@ fn suspend_releases_all_locks_and_resume_continues() {
     assert!(shown(&mut watch).rows.is_empty());
     assert!(!locks(&path).is_empty(), "the open file has no lock, so the test proves nothing");
 
-    world.client.suspend().wait().unwrap();
+    world.client.sync().suspend().wait().unwrap();
     assert_eq!(locks(&path), [""; 0]);
     assert!(matches!(world.client.execute("DELETE FROM note", ()).wait(), Err(Error::Suspended)));
     assert!(matches!(world.client.query("SELECT 1", ()).wait(), Err(Error::Suspended)));
     let second = world.client.watch("SELECT count(*) FROM note", (), &[]);
 
-    world.client.resume().wait().unwrap();
-    world.client.resume().wait().unwrap();
+    world.client.sync().resume().wait().unwrap();
+    world.client.sync().resume().wait().unwrap();
     let mut second = within(second).unwrap();
     assert_eq!(shown(&mut second).rows.len(), 1, "the watch of the suspended client did not start");
     world.run("INSERT INTO note (id) VALUES ('a')");
@@ -296,11 +299,11 @@ fn suspend_interrupts_and_rolls_back_running_work() {
     next(&receiver);
     next(&receiver);
 
-    world.client.suspend().wait().unwrap();
+    world.client.sync().suspend().wait().unwrap();
     assert!(matches!(writing.wait(), Err(Error::Suspended)));
     assert!(matches!(reading.wait(), Err(Error::Suspended)));
     assert!(matches!(queued.wait(), Err(Error::Suspended)));
-    world.client.resume().wait().unwrap();
+    world.client.sync().resume().wait().unwrap();
     assert_eq!(world.number("SELECT count(*) FROM note"), 0);
 }
 
@@ -321,10 +324,10 @@ fn shutdown_interrupts_a_running_read() {
 #[test]
 fn suspended_client_can_be_shut_down() {
     let world = World::with_notes();
-    world.client.suspend().wait().unwrap();
+    world.client.sync().suspend().wait().unwrap();
     let waiting = world.client.watch("SELECT 1", (), &[]);
     world.client.shutdown().wait().unwrap();
-    assert!(matches!(world.client.resume().wait(), Err(Error::Shutdown)));
+    assert!(matches!(world.client.sync().resume().wait(), Err(Error::Shutdown)));
     assert!(matches!(within(waiting), Err(Error::Shutdown)));
     let again = Client::open(world.client.config().clone()).wait().unwrap();
     assert_eq!(number(&again, "SELECT count(*) FROM note"), 0);

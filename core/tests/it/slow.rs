@@ -98,7 +98,7 @@ fn computing_transaction_does_not_delay_suspend() {
     // The closure continues and is rolled back; the file is closed and can be opened again.
     drop(release);
     assert!(matches!(within(writing), Err(Error::Suspended)));
-    within(world.client.resume()).unwrap();
+    within(world.client.sync().resume()).unwrap();
     assert_eq!(world.number("SELECT count(*) FROM note"), 0);
 }
 
@@ -114,7 +114,7 @@ fn computing_read_does_not_delay_suspend() {
     suspended_in_time(&world, "read");
     drop(release);
     within(reading).unwrap();
-    within(world.client.resume()).unwrap();
+    within(world.client.sync().resume()).unwrap();
     assert_eq!(world.number("SELECT count(*) FROM note"), 0);
 }
 
@@ -122,7 +122,7 @@ fn computing_read_does_not_delay_suspend() {
 #[track_caller]
 fn suspended_in_time(world: &World, what: &str) {
     let begun = Instant::now();
-    let outcome = within(world.client.suspend());
+    let outcome = within(world.client.sync().suspend());
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     match outcome {
         Err(Error::Refused { why, .. }) => assert!(why.contains(what), "{why}"),
@@ -164,12 +164,12 @@ fn blocking_transport_does_not_block_the_client() {
     client.start().unwrap();
     next(&receiver);
     let begun = Instant::now();
-    let outcome = within(client.sync_and_wait(None));
+    let outcome = within(client.sync().and_wait(None));
     assert!(matches!(outcome, Err(Error::Offline(_))), "{outcome:?}");
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     let begun = Instant::now();
-    within(client.suspend()).unwrap();
-    within(client.resume()).unwrap();
+    within(client.sync().suspend()).unwrap();
+    within(client.sync().resume()).unwrap();
     within(client.stop()).unwrap();
     within(client.shutdown()).unwrap();
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());

@@ -69,7 +69,7 @@ async fn open() -> Result<Client> {
 
 /// Pushes and pulls if the server is reachable; otherwise the edits stay in the queue.
 async fn sync(client: &Client) -> Result<()> {
-    match client.sync_and_wait(Some(Duration::from_secs(5))).await {
+    match client.sync().and_wait(Some(Duration::from_secs(5))).await {
         Ok(report) => println!("sent {}, received {}", report.accepted, report.pulled),
         Err(Error::Offline(_)) => println!("offline; the change is queued"),
         Err(error) => return Err(error.into()),
@@ -110,7 +110,7 @@ fn show(rows: &RowBuffer) -> Result<()> {
 
 /// Prints the reason of each parked edit. A real app would offer to discard it.
 async fn explain(client: &Client) -> Result<()> {
-    for pending in client.pending().await? {
+    for pending in client.queue().pending().await? {
         if pending.state == MutationState::Parked {
             let detail: serde_json::Value =
                 serde_json::from_str(&pending.detail.unwrap_or_default())?;

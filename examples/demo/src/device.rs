@@ -75,10 +75,10 @@ fn follow(client: &Client, order: Order) -> rejoin_core::Result<Report> {
             let id = performed.id.map(|id| id.to_string());
             Ok(Report::Made { id, value: performed.value })
         }
-        Order::Undo { id } => client.undo(parse(&id)?).wait().map(made),
-        Order::Redo { id } => client.redo(parse(&id)?).wait().map(made),
+        Order::Undo { id } => client.queue().undo(parse(&id)?).wait().map(made),
+        Order::Redo { id } => client.queue().redo(parse(&id)?).wait().map(made),
         Order::Sync => {
-            let report = client.sync_and_wait(None).wait()?;
+            let report = client.sync().and_wait(None).wait()?;
             Ok(Report::Done {
                 detail: format!(
                     "pushed and pulled: {} accepted, {} parked, {} rows pulled",
@@ -87,11 +87,11 @@ fn follow(client: &Client, order: Order) -> rejoin_core::Result<Report> {
             })
         }
         Order::SyncInBackground => {
-            client.sync_now()?;
+            client.sync().now()?;
             Ok(Report::Done { detail: String::new() })
         }
         Order::Pending => {
-            let pending = client.pending().wait()?;
+            let pending = client.queue().pending().wait()?;
             let mutations = pending
                 .into_iter()
                 .map(|mutation| QueueItem {
@@ -137,7 +137,7 @@ fn first_sync(client: &Client) -> rejoin_core::Result<Report> {
     });
     let started = Instant::now();
     client.start()?;
-    client.wait_for_first_sync(None).wait()?;
+    client.sync().first_sync(None).wait()?;
     let took = started.elapsed().as_secs_f64();
     drop(watching);
     let places = client.query_one("SELECT count(*) FROM places", ()).wait()?;

@@ -142,7 +142,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// Records each result of a watched query.
 fn watch(client: &Client, recorder: &Mutex<Recorder>) -> Result<()> {
     // A query can only be watched once its table exists.
-    client.wait_for_first_sync(None).wait()?;
+    client.sync().first_sync(None).wait()?;
     let watched = client.watch("SELECT value, id FROM registers ORDER BY id", (), &["id"]);
     let mut watched = rejoin_core::block_on(watched)?;
     while let Some(update) = rejoin_core::block_on(watched.next()) {
@@ -166,16 +166,16 @@ fn follow(client: &Client, load: &Load, order: Order) -> Result<Answer> {
     let mut answer = Answer { status, ..Answer::default() };
     match order {
         Order::Run => {
-            client.wait_for_first_sync(None).wait()?;
+            client.sync().first_sync(None).wait()?;
             load.set(true);
         }
         Order::Hold => load.set(false),
         Order::Queue => {
-            let counts = client.pending_counts().wait()?;
+            let counts = client.queue().counts().wait()?;
             answer.waiting = counts.pending + counts.sent + counts.uncertain;
             answer.parked = counts.parked;
             if counts.parked > 0 {
-                let pending = client.pending().wait()?;
+                let pending = client.queue().pending().wait()?;
                 let parked = pending.iter().find(|one| one.state == MutationState::Parked);
                 answer.why = parked.map(|one| format!("{one:?}")).unwrap_or_default();
             }

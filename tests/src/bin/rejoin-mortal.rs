@@ -100,13 +100,13 @@ fn live(life: &Life) -> rejoin_core::Result<()> {
         act(&client, &life.name, number)?;
     }
     if life.busy {
-        let synced = client.sync_and_wait(Some(PATIENCE));
+        let synced = client.sync().and_wait(Some(PATIENCE));
         for number in life.acts..2 * life.acts {
             act(&client, &life.name, number)?;
         }
         synced.wait()?;
     }
-    client.sync_and_wait(Some(PATIENCE)).wait()?;
+    client.sync().and_wait(Some(PATIENCE)).wait()?;
     begin_afresh(&client, life)?;
     client.checkpoint(CheckpointMode::Truncate).wait()?;
     client.shutdown().wait()?;
@@ -121,7 +121,7 @@ fn begin_afresh(client: &Client, life: &Life) -> rejoin_core::Result<()> {
     }
     act(client, &life.name, if life.busy { 2 * life.acts } else { life.acts })?;
     client.reset(Keep::Pending, Vec::new()).wait()?;
-    client.sync_and_wait(Some(PATIENCE)).wait().map(drop)
+    client.sync().and_wait(Some(PATIENCE)).wait().map(drop)
 }
 
 /// One transaction: inserts a place and a visit to it, and updates the note of the previous place.

@@ -132,7 +132,7 @@ fn client_drops_oversized_responses_and_continues() {
             client.execute(sql, ()).wait().unwrap();
         }
         door.lose(flood, path);
-        let sync = || client.sync_and_wait(Some(PATIENCE)).wait();
+        let sync = || client.sync().and_wait(Some(PATIENCE)).wait();
         let refused = sync();
         assert!(matches!(refused, Err(Error::Protocol(_))), "{flood:?} {path}: {refused:?}");
         let poured = door.poured();

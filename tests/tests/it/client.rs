@@ -71,7 +71,7 @@ impl Phone {
     }
 
     pub(crate) fn sync(&self) -> rejoin_core::Report {
-        self.client.sync_and_wait(Some(PATIENCE)).wait().unwrap()
+        self.client.sync().and_wait(Some(PATIENCE)).wait().unwrap()
     }
 
     pub(crate) fn run(&self, sql: &str) -> usize {
@@ -106,8 +106,8 @@ fn next<T>(updates: &mpsc::Receiver<T>) -> T {
 fn write_of_one_device_updates_watch_of_another() {
     let (_backend, served, one) = served_phone(Store::Sqlite);
     let two = Phone::new("ana", Some(&served.url));
-    one.client.wait_for_first_sync(Some(PATIENCE)).wait().unwrap();
-    two.client.wait_for_first_sync(Some(PATIENCE)).wait().unwrap();
+    one.client.sync().first_sync(Some(PATIENCE)).wait().unwrap();
+    two.client.sync().first_sync(Some(PATIENCE)).wait().unwrap();
     assert_eq!(two.client.status().first_sync, FirstSync::Done);
 
     let (sender, updates) = mpsc::channel();
@@ -135,7 +135,7 @@ fn rejected_write_is_parked_and_blocks_nothing() {
     phone.client.stop().wait().unwrap();
     phone.run("INSERT INTO places (id, name, score) VALUES ('bad', 'Nine', 9)");
     phone.run("INSERT INTO places (id, name, score) VALUES ('good', 'Four', 4)");
-    assert_eq!(phone.client.pending_counts().wait().unwrap().pending, 2);
+    assert_eq!(phone.client.queue().counts().wait().unwrap().pending, 2);
 
     // A list shows its badges; it is notified of verdicts, which change no row of its table.
     let (sender, updates) = mpsc::channel();
@@ -156,7 +156,7 @@ fn rejected_write_is_parked_and_blocks_nothing() {
         }
     }
     assert_eq!(backend.see("SELECT id FROM places"), "good");
-    let pending = phone.client.pending().wait().unwrap();
+    let pending = phone.client.queue().pending().wait().unwrap();
     let [parked] = pending.as_slice() else { panic!("{pending:?}") };
     assert_eq!((parked.state, parked.reason), (MutationState::Parked, Some(ParkReason::Rejected)));
     assert!(parked.detail.as_ref().unwrap().contains("constraint.check"), "{parked:?}");
@@ -165,18 +165,21 @@ fn rejected_write_is_parked_and_blocks_nothing() {
     assert_eq!(row.operation, PatchKind::Insert);
     let score = row.columns.iter().find(|column| column.name == "score").unwrap();
     assert_eq!(score.new, Value::from(9));
-    let state = |key| phone.client.row_sync_state("places", key).wait().unwrap();
+    let state = |key| phone.client.queue().row_state("places", key).wait().unwrap();
     assert_eq!(state("bad"), RowSyncState::Parked);
     assert_eq!(state("good"), RowSyncState::Synced);
 
-    phone.client.discard(parked.id).wait().unwrap();
-    assert!(phone.client.pending().wait().unwrap().is_empty());
-    assert!(matches!(phone.client.discard(parked.id).wait(), Err(Error::UnknownMutation(_))));
+    phone.client.queue().discard(parked.id).wait().unwrap();
+    assert!(phone.client.queue().pending().wait().unwrap().is_empty());
+    assert!(matches!(
+        phone.client.queue().discard(parked.id).wait(),
+        Err(Error::UnknownMutation(_))
+    ));
     phone.run("INSERT INTO places (id, name) VALUES ('p9', 'Awaited')");
-    let awaited = phone.client.pending().wait().unwrap()[0].id;
-    let verdict = phone.client.verdict(awaited, Some(PATIENCE)).wait().unwrap();
+    let awaited = phone.client.queue().pending().wait().unwrap()[0].id;
+    let verdict = phone.client.queue().verdict(awaited, Some(PATIENCE)).wait().unwrap();
     assert_eq!(verdict, rejoin_core::Verdict::Accepted);
-    let unsynced = phone.client.row_sync_state("nothing", "a").wait();
+    let unsynced = phone.client.queue().row_state("nothing", "a").wait();
     assert!(matches!(unsynced, Err(Error::NotSynced(_))));
 }
 
@@ -188,22 +191,22 @@ fn first_start_works_offline_with_bundled_schema() {
     let phone = Phone::with("ana", Some(unreachable), |config| config.schema = Some(bundle));
     phone.run("INSERT INTO places (id, name) VALUES ('p1', 'Offline')");
     assert_eq!(phone.names(), "p1=Offline");
-    let offline = phone.client.sync_and_wait(Some(PATIENCE)).wait();
+    let offline = phone.client.sync().and_wait(Some(PATIENCE)).wait();
     assert!(matches!(offline, Err(Error::Offline(_))), "{offline:?}");
-    let waiting = phone.client.wait_for_first_sync(Some(Duration::from_millis(50))).wait();
+    let waiting = phone.client.sync().first_sync(Some(Duration::from_millis(50))).wait();
     assert!(matches!(waiting, Err(Error::Offline(_))), "{waiting:?}");
-    assert_eq!(phone.client.pending_counts().wait().unwrap().pending, 1);
+    assert_eq!(phone.client.queue().counts().wait().unwrap().pending, 1);
     phone.client.shutdown().wait().unwrap();
 }
 
 #[test]
 fn client_without_server_refuses_only_sync() {
     let phone = Phone::new("ana", None);
-    phone.client.create_table("draft", "id TEXT PRIMARY KEY").wait().unwrap();
+    phone.client.schema().create_table("draft", "id TEXT PRIMARY KEY").wait().unwrap();
     phone.run("INSERT INTO draft VALUES ('a')");
     let refused = phone.client.start().unwrap_err().to_string();
     assert_eq!(refused, "refused syncing: the configuration has no server_url");
-    assert!(phone.client.sync_and_wait(None).wait().is_err());
+    assert!(phone.client.sync().and_wait(None).wait().is_err());
     phone.client.stop().wait().unwrap();
     assert_eq!(phone.client.status().state, SyncState::Idle);
 }
@@ -211,12 +214,12 @@ fn client_without_server_refuses_only_sync() {
 #[test]
 fn network_state_set_before_start_is_applied() {
     let (_backend, _served, phone) = served_phone(Store::Sqlite);
-    phone.client.set_network(Network { online: false, metered: false });
+    phone.client.sync().set_network(Network { online: false, metered: false });
     let (sender, updates) = mpsc::channel();
     let _subscription = phone.client.on_status(move |status| drop(sender.send(status)));
     phone.client.start().unwrap();
     while !matches!(next(&updates).state, SyncState::Offline { retry_at: None, .. }) {}
-    phone.client.set_network(Network { online: true, metered: false });
+    phone.client.sync().set_network(Network { online: true, metered: false });
     while !matches!(next(&updates).state, SyncState::UpToDate { .. }) {}
 }
 
@@ -265,19 +268,19 @@ fn missing_token_is_reported_and_writes_are_kept() {
     let services = Services { tokens: Some(sign_in.clone()), ..Services::default() };
     let client = Client::open_with(config, services).wait().unwrap();
     client.execute("INSERT INTO places (id, name) VALUES ('p1', 'Kept')", ()).wait().unwrap();
-    let refused = client.sync_and_wait(Some(PATIENCE)).wait();
+    let refused = client.sync().and_wait(Some(PATIENCE)).wait();
     assert!(matches!(refused, Err(Error::NeedsAuth)), "{refused:?}");
     assert_eq!(client.status().state, SyncState::NeedsAuth);
-    client.credentials_changed().wait().unwrap();
+    client.sync().credentials_changed().wait().unwrap();
     assert!(*sign_in.asked.lock().unwrap() >= 1);
-    assert_eq!(client.pending_counts().wait().unwrap().pending, 1);
+    assert_eq!(client.queue().counts().wait().unwrap().pending, 1);
 }
 
 /// The pass with which syncing starts pushes pending mutations; a wait for that pass reports them.
 #[test]
 fn sync_and_wait_reports_pushes_of_the_first_pass() {
     let (_backend, _served, phone) = served_phone(Store::Sqlite);
-    phone.client.wait_for_first_sync(Some(PATIENCE)).wait().unwrap();
+    phone.client.sync().first_sync(Some(PATIENCE)).wait().unwrap();
     phone.client.stop().wait().unwrap();
     phone.run("INSERT INTO places (id, name) VALUES ('p1', 'Harbour')");
     phone.run("INSERT INTO places (id, name) VALUES ('p2', 'Mill')");
@@ -295,7 +298,7 @@ fn server_changes_wait_for_interactive_transaction() {
     tx.execute("INSERT INTO places (id, name) VALUES ('p2', 'Mill')", ()).wait().unwrap();
     one.run("INSERT INTO places (id, name) VALUES ('p1', 'Harbour')");
     one.sync();
-    let mut syncing = two.client.sync_and_wait(Some(PATIENCE));
+    let mut syncing = two.client.sync().and_wait(Some(PATIENCE));
     for _ in 0..100 {
         let seen = tx.query("SELECT id FROM places", ()).wait().unwrap();
         assert_eq!(seen.len(), 1, "the state under a transaction does not change");

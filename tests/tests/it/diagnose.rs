@@ -32,8 +32,8 @@ fn counters_read_the_file_and_events_since_open() {
     phone.sync();
     assert_eq!(counters(client), [0, 0, 1, 1, 0]);
     // Suspend closes the file, and does not reset the counters.
-    client.suspend().wait().unwrap();
-    client.resume().wait().unwrap();
+    client.sync().suspend().wait().unwrap();
+    client.sync().resume().wait().unwrap();
     assert_eq!(counters(client), [0, 0, 1, 1, 0]);
     let bundle = client.diagnose().wait().unwrap();
     let states: Vec<&str> = bundle["transitions"]
@@ -70,7 +70,7 @@ fn bundle_contains_no_values_of_parked_mutations() {
         "INSERT INTO visits (id, place_id, day) VALUES ('secret-3', 'secret-2', 'secret day')",
     );
     assert_eq!(phone.sync().parked, 3);
-    let parked = phone.client.pending().wait().unwrap();
+    let parked = phone.client.queue().pending().wait().unwrap();
     assert!(format!("{parked:?}").contains("secret theirs"), "the app can see it");
     let bundle = phone.client.diagnose().wait().unwrap();
     let reasons = bundle["parked"].as_object().unwrap();
@@ -89,7 +89,7 @@ fn unanswered_push_is_in_flight_and_its_resend_is_a_retry() {
     written(client, "INSERT INTO places (id, name) VALUES ('p1', 'first'), ('p2', 'second')");
     written(client, "INSERT INTO places (id, name) VALUES ('p3', 'third')");
     door.lose(Loss::Answer, "/sync/push");
-    assert!(client.sync_and_wait(Some(PATIENCE)).wait().is_err());
+    assert!(client.sync().and_wait(Some(PATIENCE)).wait().is_err());
     client.stop().wait().unwrap();
     assert!(door.has_lost());
     let now = counters(client);

@@ -25,7 +25,7 @@ fn behind(url: &str, deadline: Duration) -> (Proxy, Phone) {
 #[track_caller]
 fn attempt(phone: &Phone) -> Duration {
     let begun = Instant::now();
-    let outcome = phone.client.sync_and_wait(Some(20 * SECOND)).wait();
+    let outcome = phone.client.sync().and_wait(Some(20 * SECOND)).wait();
     assert!(matches!(outcome, Err(Error::Offline(_))), "{outcome:?}");
     begun.elapsed()
 }
@@ -48,7 +48,7 @@ fn request_on_silent_network_ends_within_its_deadline() {
         let begun = Instant::now();
         phone.sync();
         assert!(begun.elapsed() < 4 * SECOND, "{flow:?}: {:?}", begun.elapsed());
-        let counts = phone.client.pending_counts().wait().unwrap();
+        let counts = phone.client.queue().counts().wait().unwrap();
         assert_eq!((counts.pending, counts.uncertain, counts.parked), (0, 0, 0), "{flow:?}");
     }
     assert_eq!(backend.see("SELECT count(*) FROM places"), "4", "each write once");
@@ -125,13 +125,13 @@ fn proxy_responses_park_nothing_on_either_wire() {
             for _ in 0..4 {
                 attempt(&phone);
             }
-            let counts = phone.client.pending_counts().wait().unwrap();
+            let counts = phone.client.queue().counts().wait().unwrap();
             assert_eq!(counts.parked, 0, "{name}");
             proxy.set(Flow::Whole);
             // The device may not have noticed yet that the proxy closed its last connection.
-            let _ = phone.client.sync_and_wait(Some(20 * SECOND)).wait();
+            let _ = phone.client.sync().and_wait(Some(20 * SECOND)).wait();
             phone.sync();
-            let counts = phone.client.pending_counts().wait().unwrap();
+            let counts = phone.client.queue().counts().wait().unwrap();
             assert_eq!((counts.pending, counts.uncertain, counts.parked), (0, 0, 0), "{name}");
             expected.push(format!("p{number:02}=new"));
             assert_eq!(phone.names(), expected.join(" "), "{name}");

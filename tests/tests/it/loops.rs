@@ -47,7 +47,7 @@ fn settled(transport: MemoryTransport) -> (TempDir, Client) {
     };
     let services = Services { transport: Some(Arc::new(transport)), ..Services::default() };
     let client = Client::open_with(config, services).wait().unwrap();
-    client.wait_for_first_sync(Some(PATIENCE)).wait().unwrap();
+    client.sync().first_sync(Some(PATIENCE)).wait().unwrap();
     std::thread::sleep(Duration::from_millis(700));
     (folder, client)
 }
@@ -83,7 +83,7 @@ fn undecided_push_is_sent_with_backoff_by_the_client() {
     }
     assert!(sent.load(Ordering::SeqCst) >= 2, "it is sent again");
     decides.store(true, Ordering::SeqCst);
-    let report = client.sync_and_wait(Some(PATIENCE)).wait().unwrap();
+    let report = client.sync().and_wait(Some(PATIENCE)).wait().unwrap();
     assert_eq!((report.accepted, report.still_pending), (1, 0));
     assert_eq!(backend.see("SELECT id, name FROM places"), "p1|A");
 }

@@ -158,7 +158,7 @@ fn client_lists_history_and_undoes(store: Store) {
     phone.sync();
     phone.run("UPDATE places SET name = 'B' WHERE id = 'p1'");
     phone.sync();
-    let history = phone.client.history(10).wait().unwrap();
+    let history = phone.client.queue().history(10).wait().unwrap();
     let [edit, create] = history.as_slice() else { panic!("{history:?}") };
     assert_eq!(
         (edit.rows[0].operation, create.rows[0].operation),
@@ -166,15 +166,15 @@ fn client_lists_history_and_undoes(store: Store) {
     );
     let name = &edit.rows[0].columns[0];
     assert_eq!((&name.old, &name.new), (&Value::from("A"), &Value::from("B")));
-    let undo = by(phone.client.undo(edit.id).wait());
+    let undo = by(phone.client.queue().undo(edit.id).wait());
     phone.sync();
     assert_eq!(backend.see("SELECT name FROM places"), "A");
-    let newest = phone.client.history(1).wait().unwrap();
+    let newest = phone.client.queue().history(1).wait().unwrap();
     assert_eq!((newest[0].id, newest[0].undoes), (undo, Some(edit.id)));
-    by(phone.client.redo(edit.id).wait());
+    by(phone.client.queue().redo(edit.id).wait());
     phone.sync();
     assert_eq!(backend.see("SELECT name FROM places"), "B");
     let bounds = HistoryBounds { count: 0, ..HistoryBounds::default() };
-    assert_eq!(phone.client.prune(bounds).wait().unwrap(), 4);
-    assert!(phone.client.history(10).wait().unwrap().is_empty());
+    assert_eq!(phone.client.queue().prune(bounds).wait().unwrap(), 4);
+    assert!(phone.client.queue().history(10).wait().unwrap().is_empty());
 }

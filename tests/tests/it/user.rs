@@ -120,14 +120,14 @@ impl Phone {
 
     fn signs_in(&self, client: &Client, user: &str) {
         *self.sign_in.token.lock().unwrap() = token(user);
-        client.credentials_changed().wait().unwrap();
+        client.sync().credentials_changed().wait().unwrap();
     }
 
     /// The same with an opaque token whose user the app may name.
     fn signs_in_opaquely(&self, client: &Client, user: &str, is_named: bool) {
         *self.sign_in.token.lock().unwrap() = opaque(user);
         *self.sign_in.user.lock().unwrap() = is_named.then(|| user.to_owned());
-        client.credentials_changed().wait().unwrap();
+        client.sync().credentials_changed().wait().unwrap();
     }
 
     fn requests(&self) -> Vec<String> {
@@ -142,7 +142,7 @@ impl Phone {
 }
 
 fn sync(client: &Client) -> rejoin_core::Result<rejoin_core::Report> {
-    client.sync_and_wait(Some(PATIENCE)).wait()
+    client.sync().and_wait(Some(PATIENCE)).wait()
 }
 
 /// The credentials belong to another user, and this many mutations are pending.
@@ -281,7 +281,7 @@ fn next_user_takes_over_the_file_after_a_reset() {
     let phone = Phone::new(&served.url, "ana");
     let client = phone.open();
     sync(&client).unwrap();
-    client.create_table("setting", "id TEXT PRIMARY KEY").wait().unwrap();
+    client.schema().create_table("setting", "id TEXT PRIMARY KEY").wait().unwrap();
     client.execute("INSERT INTO setting VALUES ('dark')", ()).wait().unwrap();
     let mut watch = block_on(client.watch("SELECT id FROM places ORDER BY id", (), &[])).unwrap();
     assert_eq!(block_on(watch.next()).unwrap().unwrap().rows.len(), 1);
@@ -292,13 +292,13 @@ fn next_user_takes_over_the_file_after_a_reset() {
         client.reset(Keep::Local, Vec::new()).wait(),
         Err(Error::Unsent { waiting: 1 })
     ));
-    let waiting = client.pending().wait().unwrap();
-    let verdict = client.verdict(waiting[0].id, Some(PATIENCE));
+    let waiting = client.queue().pending().wait().unwrap();
+    let verdict = client.queue().verdict(waiting[0].id, Some(PATIENCE));
     let reset = client.reset(Keep::Local, vec![waiting[0].id]).wait().unwrap();
     assert_eq!((reset.given_up, reset.rows, reset.local_rows), (waiting, 2, 0));
     // A waiting caller learns that it is gone, and the queries follow.
     assert_eq!(verdict.wait().unwrap(), Verdict::Unknown);
-    client.wait_for_first_sync(Some(PATIENCE)).wait().unwrap();
+    client.sync().first_sync(Some(PATIENCE)).wait().unwrap();
     assert_eq!(sync(&client).unwrap().still_pending, 0);
     let rows = client.query("SELECT id FROM places", ()).wait().unwrap();
     assert_eq!(rows.row(0).unwrap().get::<&str>("id").unwrap(), "b1");

@@ -215,7 +215,7 @@ fn subscription_delivers_stored_and_new_verdicts(store: Store) {
     phone.sync();
     let listen = || {
         let (sender, entries) = mpsc::channel();
-        let subscription = phone.client.watch_verdicts(move |news| drop(sender.send(news)));
+        let subscription = phone.client.queue().watch_verdicts(move |news| drop(sender.send(news)));
         (subscription, entries)
     };
     let (subscription, entries) = listen();
@@ -225,11 +225,11 @@ fn subscription_delivers_stored_and_new_verdicts(store: Store) {
     phone.sync();
     let second = entries.recv_timeout(PATIENCE).unwrap().entries;
     assert_eq!(second[0].kind, VerdictKind::Parked(ParkReason::Rejected));
-    phone.client.acknowledge_verdicts(first[0].number).wait().unwrap();
+    phone.client.queue().acknowledge_verdicts(first[0].number).wait().unwrap();
     drop(subscription);
     let (_subscription, entries) = listen();
     assert_eq!(entries.recv_timeout(PATIENCE).unwrap().entries, second, "not acknowledged");
-    assert_eq!(phone.client.verdicts(100).wait().unwrap().entries, second);
+    assert_eq!(phone.client.queue().verdicts(100).wait().unwrap().entries, second);
 }
 
 #[apply(each_store)]

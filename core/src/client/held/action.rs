@@ -21,7 +21,7 @@ use crate::ids::MutationId;
 use crate::params::IntoParams;
 use crate::row_buffer::RowBuffer;
 use crate::runtime;
-use crate::writer::{Answer, bug, caught, panic_text};
+use crate::writer::{Task, bug, caught, panic_text};
 use rejoin_protocol::time;
 
 /// An action whose code waits between statements, for another language or thread. Where nothing has
@@ -34,7 +34,7 @@ use rejoin_protocol::time;
 ///   without a command: [`ActionFault::TimedOut`], and nothing is kept.
 /// - Re-runs under remote rows share [`Budget::rebase`](crate::Budget::rebase). Actions that exceed
 ///   it are applied as recorded, if that still fits.
-/// - [`Client::suspend`](crate::Client::suspend) and [`Client::shutdown`](crate::Client::shutdown)
+/// - [`SyncHandle::suspend`](crate::SyncHandle::suspend) and [`Client::shutdown`](crate::Client::shutdown)
 ///   do not wait for it; it is rolled back.
 ///
 /// In these cases its future is dropped, and each later call on its context fails.
@@ -217,7 +217,7 @@ impl HeldContext {
     ///
     /// # Errors
     /// As there, and the reason for the end of the action, if it has ended.
-    pub fn row_id(&self, table: &str, row: &Json) -> Answer<String> {
+    pub fn row_id(&self, table: &str, row: &Json) -> Task<String> {
         let (table, row) = (table.to_owned(), row.clone());
         self.order(move |context| context.row_id(&table, &row))
     }
@@ -226,7 +226,7 @@ impl HeldContext {
     ///
     /// # Errors
     /// As there, and the reason for the end of the action, if it has ended.
-    pub fn execute(&self, sql: &str, params: impl IntoParams) -> Answer<usize> {
+    pub fn execute(&self, sql: &str, params: impl IntoParams) -> Task<usize> {
         let (sql, params) = (sql.to_owned(), params.into_params());
         self.order(move |context| context.execute(&sql, params))
     }
@@ -235,7 +235,7 @@ impl HeldContext {
     ///
     /// # Errors
     /// As there, and the reason for the end of the action, if it has ended.
-    pub fn query(&self, sql: &str, params: impl IntoParams) -> Answer<RowBuffer> {
+    pub fn query(&self, sql: &str, params: impl IntoParams) -> Task<RowBuffer> {
         let (sql, params) = (sql.to_owned(), params.into_params());
         self.order(move |context| context.query(&sql, params))
     }
@@ -251,7 +251,7 @@ impl HeldContext {
     fn order<R: Send + 'static>(
         &self,
         body: impl FnOnce(&mut Context<'_, '_>) -> Result<R> + Send + 'static,
-    ) -> Answer<R> {
+    ) -> Task<R> {
         let (reply, receiver) = oneshot::channel();
         let line = Arc::clone(&self.line);
         let work: Work = Box::new(move |desk| {
@@ -263,7 +263,7 @@ impl HeldContext {
             let _ = reply.send(result);
         });
         self.line.push(Wish::Work(work));
-        Answer::coming(receiver)
+        Task::coming(receiver)
     }
 }
 

@@ -14,14 +14,14 @@ use crate::host::Host;
 use crate::params::IntoParams;
 use crate::readers::Readers;
 use crate::row_buffer::{Row, RowBuffer};
-use crate::writer::{Answer, bug, caught};
+use crate::writer::{Task, bug, caught};
 
 /// One state of the database that lasts until it is finished, created by [`Client::begin_read`].
 ///
 /// Its methods may be called from any thread and from asynchronous code. It ends by
 /// [`finish`](Self::finish) or drop; with [`Error::TransactionTimeout`] when it is idle for
 /// [`transaction_idle`](crate::Config::transaction_idle), or when the write-ahead log has grown to
-/// 16 times [`wal_limit`](crate::Config::wal_limit); and by [`Client::suspend`] and
+/// 16 times [`wal_limit`](crate::Config::wal_limit); and by [`SyncHandle::suspend`] and
 /// [`Client::shutdown`]. Every later call returns the reason for the end.
 #[derive(Debug)]
 pub struct HeldSnapshot {
@@ -57,7 +57,7 @@ impl Client {
     /// # use rejoin_core::{Client, Config, block_on};
     /// # let folder = tempfile::tempdir().unwrap();
     /// # let client = Client::open(Config::new(folder.path().join("a.db"))).wait()?;
-    /// # client.create_table("note", "id TEXT PRIMARY KEY").wait()?;
+    /// # client.schema().create_table("note", "id TEXT PRIMARY KEY").wait()?;
     /// # block_on(async {
     /// let snapshot = client.begin_read().await?;
     /// client.execute("INSERT INTO note VALUES ('a')", ()).await?;
@@ -70,7 +70,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Reentrant`] inside the closure of [`Client::read`]; [`Error::Suspended`], [`Error::Shutdown`].
-    pub fn begin_read(&self) -> Answer<HeldSnapshot> {
+    pub fn begin_read(&self) -> Task<HeldSnapshot> {
         let core = self.core();
         let (reply, receiver) = oneshot::channel();
         let (pool, host) = (core.readers.clone(), Arc::clone(&core.host));
@@ -80,8 +80,8 @@ impl Client {
             Err(error) => drop(reply.send(Err(error))),
         });
         match handed_in {
-            Ok(()) => Answer::coming(receiver),
-            Err(error) => Answer::ready(Err(error)),
+            Ok(()) => Task::coming(receiver),
+            Err(error) => Task::ready(Err(error)),
         }
     }
 }
@@ -137,7 +137,7 @@ impl HeldSnapshot {
     ///
     /// # Errors
     /// As [`Client::query`]; the snapshot continues. The reason for the end, if it has ended.
-    pub fn query(&self, sql: &str, params: impl IntoParams) -> Answer<RowBuffer> {
+    pub fn query(&self, sql: &str, params: impl IntoParams) -> Task<RowBuffer> {
         let (sql, params) = (sql.to_owned(), params.into_params());
         self.order(move |reader| reader.rows(&sql, &params))
     }
@@ -146,7 +146,7 @@ impl HeldSnapshot {
     ///
     /// # Errors
     /// As [`HeldSnapshot::query`].
-    pub fn query_one(&self, sql: &str, params: impl IntoParams) -> Answer<Option<Row<'static>>> {
+    pub fn query_one(&self, sql: &str, params: impl IntoParams) -> Task<Option<Row<'static>>> {
         let (sql, params) = (sql.to_owned(), params.into_params());
         self.order(move |reader| Ok(reader.rows(&sql, &params)?.into_first()))
     }
@@ -155,16 +155,16 @@ impl HeldSnapshot {
     ///
     /// # Errors
     /// The reason for the end, if it has already ended.
-    pub fn finish(&self) -> Answer<()> {
+    pub fn finish(&self) -> Task<()> {
         let (reply, receiver) = oneshot::channel();
         self.line.push(Wish::Finish(reply));
-        Answer::coming(receiver)
+        Task::coming(receiver)
     }
 
     fn order<R: Send + 'static>(
         &self,
         body: impl FnOnce(&mut Reader) -> Result<R> + Send + 'static,
-    ) -> Answer<R> {
+    ) -> Task<R> {
         let (reply, receiver) = oneshot::channel();
         let line = Arc::clone(&self.line);
         let work: Work = Box::new(move |reader| {
@@ -175,7 +175,7 @@ impl HeldSnapshot {
             let _ = reply.send(result.map_err(|error| line.explain(error)));
         });
         self.line.push(Wish::Work(work));
-        Answer::coming(receiver)
+        Task::coming(receiver)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::ids::MutationId;
 use crate::params::IntoParams;
 use crate::row_buffer::{Row, RowBuffer};
 use crate::value::Value;
-use crate::writer::{Answer, bug, caught};
+use crate::writer::{Task, bug, caught};
 
 /// A transaction that lasts until it is committed or rolled back, created by [`Client::begin`].
 ///
@@ -27,7 +27,7 @@ use crate::writer::{Answer, bug, caught};
 /// It ends by [`commit`](Self::commit), [`rollback`](Self::rollback) or drop, which rolls back. It
 /// is also rolled back when it is idle for [`transaction_idle`](crate::Config::transaction_idle)
 /// ([`Error::TransactionTimeout`]), by [`Error::PartialStatement`], by a commit with an open
-/// savepoint, and by [`Client::suspend`] and [`Client::shutdown`]. Every later call returns the
+/// savepoint, and by [`SyncHandle::suspend`] and [`Client::shutdown`]. Every later call returns the
 /// reason.
 #[derive(Debug)]
 pub struct HeldTransaction {
@@ -73,7 +73,7 @@ impl Client {
     /// # use rejoin_core::{Client, Config, block_on};
     /// # let folder = tempfile::tempdir().unwrap();
     /// # let client = Client::open(Config::new(folder.path().join("a.db"))).wait()?;
-    /// # client.create_table("stock", "id TEXT PRIMARY KEY, n INTEGER").wait()?;
+    /// # client.schema().create_table("stock", "id TEXT PRIMARY KEY, n INTEGER").wait()?;
     /// # block_on(async {
     /// let tx = client.begin().await?;
     /// tx.execute("INSERT INTO stock VALUES ('here', 3)", ()).await?;
@@ -93,17 +93,17 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Reentrant`] inside the closure of a transaction; [`Error::Suspended`], [`Error::Shutdown`].
-    pub fn begin(&self) -> Answer<HeldTransaction> {
+    pub fn begin(&self) -> Task<HeldTransaction> {
         self.hold(|engine, body, _| engine.transaction(body))
     }
 
-    /// [`Client::edit`] as an interactive transaction: it begins with the mutation's changes on top
+    /// [`QueueHandle::edit`] as an interactive transaction: it begins with the mutation's changes on top
     /// of the current rows. [`commit`](HeldTransaction::commit) replaces the mutation by a new one,
     /// whose id is [`HeldTransaction::edited`]. Any other end changes nothing.
     ///
     /// # Errors
-    /// As [`Client::edit`] and [`Client::begin`].
-    pub fn begin_edit(&self, id: MutationId) -> Answer<HeldTransaction> {
+    /// As [`QueueHandle::edit`] and [`Client::begin`].
+    pub fn begin_edit(&self, id: MutationId) -> Task<HeldTransaction> {
         self.hold(move |engine, body, edited| {
             if let Some(new) = engine.edit(id, body)? {
                 let _ = edited.set(new);
@@ -118,7 +118,7 @@ impl Client {
         open: impl FnOnce(&mut Engine, &mut Body<'_>, &OnceLock<MutationId>) -> Result<()>
         + Send
         + 'static,
-    ) -> Answer<HeldTransaction> {
+    ) -> Task<HeldTransaction> {
         let core = self.core();
         let (reply, receiver) = oneshot::channel();
         let (brake, idle) = (Arc::clone(&core.brake), core.config.transaction_idle);
@@ -127,8 +127,8 @@ impl Client {
             Err(error) => drop(reply.send(Err(error))),
         });
         match handed_in {
-            Ok(()) => Answer::coming(receiver),
-            Err(error) => Answer::ready(Err(error)),
+            Ok(()) => Task::coming(receiver),
+            Err(error) => Task::ready(Err(error)),
         }
     }
 }
@@ -252,7 +252,7 @@ impl HeldTransaction {
     /// As [`Client::execute`]: the transaction continues without the statement, except after
     /// [`Error::PartialStatement`], a full disk, and other errors that roll it back. The reason for
     /// the end, if it has ended.
-    pub fn execute(&self, sql: &str, params: impl IntoParams) -> Answer<usize> {
+    pub fn execute(&self, sql: &str, params: impl IntoParams) -> Task<usize> {
         let (sql, params) = (sql.to_owned(), params.into_params());
         self.order(move |desk| desk.tx.execute(&sql, &params))
     }
@@ -262,7 +262,7 @@ impl HeldTransaction {
     ///
     /// # Errors
     /// As [`HeldTransaction::execute`].
-    pub fn query(&self, sql: &str, params: impl IntoParams) -> Answer<RowBuffer> {
+    pub fn query(&self, sql: &str, params: impl IntoParams) -> Task<RowBuffer> {
         let (sql, params) = (sql.to_owned(), params.into_params());
         self.order(move |desk| desk.tx.rows(&sql, &params))
     }
@@ -271,7 +271,7 @@ impl HeldTransaction {
     ///
     /// # Errors
     /// As [`HeldTransaction::execute`].
-    pub fn query_one(&self, sql: &str, params: impl IntoParams) -> Answer<Option<Row<'static>>> {
+    pub fn query_one(&self, sql: &str, params: impl IntoParams) -> Task<Option<Row<'static>>> {
         let (sql, params) = (sql.to_owned(), params.into_params());
         self.order(move |desk| Ok(desk.tx.rows(&sql, &params)?.into_first()))
     }
@@ -281,7 +281,7 @@ impl HeldTransaction {
     /// # Errors
     /// [`Error::Batch`] with the failed statement: the transaction continues without all of them.
     /// Otherwise as [`HeldTransaction::execute`].
-    pub fn batch(&self, statements: Vec<(String, Vec<Value>)>) -> Answer<Vec<usize>> {
+    pub fn batch(&self, statements: Vec<(String, Vec<Value>)>) -> Task<Vec<usize>> {
         self.order(move |desk| desk.tx.savepoint(|tx| run_all(tx, &statements)))
     }
 
@@ -292,7 +292,7 @@ impl HeldTransaction {
     ///
     /// # Errors
     /// The reason for the end, if the transaction has ended.
-    pub fn savepoint(&self) -> Answer<i64> {
+    pub fn savepoint(&self) -> Task<i64> {
         self.order(|desk| {
             let savepoint = desk.tx.open_savepoint()?;
             desk.numbered += 1;
@@ -306,7 +306,7 @@ impl HeldTransaction {
     /// # Errors
     /// [`Error::Refused`] if it is not the innermost open one: nothing changes and the transaction
     /// continues. The reason for the end, if the transaction has ended.
-    pub fn release(&self, number: i64) -> Answer<()> {
+    pub fn release(&self, number: i64) -> Task<()> {
         self.order(move |desk| desk.end_savepoint(number, true))
     }
 
@@ -314,7 +314,7 @@ impl HeldTransaction {
     ///
     /// # Errors
     /// As [`HeldTransaction::release`].
-    pub fn rollback_to(&self, number: i64) -> Answer<()> {
+    pub fn rollback_to(&self, number: i64) -> Task<()> {
         self.order(move |desk| desk.end_savepoint(number, false))
     }
 
@@ -325,7 +325,7 @@ impl HeldTransaction {
     /// [`Error::Refused`] if a savepoint is open: the whole transaction is rolled back.
     /// [`Error::Full`], [`Error::Io`] and others of the commit; the reason for the end, if it has
     /// ended.
-    pub fn commit(&self) -> Answer<()> {
+    pub fn commit(&self) -> Task<()> {
         self.finish(true)
     }
 
@@ -334,7 +334,7 @@ impl HeldTransaction {
     /// # Errors
     /// The reason for the end, if it has ended; it was rolled back then too, unless it was
     /// committed.
-    pub fn rollback(&self) -> Answer<()> {
+    pub fn rollback(&self) -> Task<()> {
         self.finish(false)
     }
 
@@ -344,16 +344,16 @@ impl HeldTransaction {
         self.edited.get().copied()
     }
 
-    fn finish(&self, keep: bool) -> Answer<()> {
+    fn finish(&self, keep: bool) -> Task<()> {
         let (reply, receiver) = oneshot::channel();
         self.line.push(Wish::End(keep, reply));
-        Answer::coming(receiver)
+        Task::coming(receiver)
     }
 
     fn order<R: Send + 'static>(
         &self,
         body: impl FnOnce(&mut Desk<'_, '_>) -> Result<R> + Send + 'static,
-    ) -> Answer<R> {
+    ) -> Task<R> {
         let (reply, receiver) = oneshot::channel();
         let line = Arc::clone(&self.line);
         let work: Work = Box::new(move |desk| {
@@ -368,7 +368,7 @@ impl HeldTransaction {
             let _ = reply.send(result.map_err(|error| line.explain(error)));
         });
         self.line.push(Wish::Work(work));
-        Answer::coming(receiver)
+        Task::coming(receiver)
     }
 }
 

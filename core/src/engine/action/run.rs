@@ -34,6 +34,11 @@ pub(crate) struct RunResult {
 }
 
 impl RunResult {
+    /// An action that did not start; it counts as having read what its last run read.
+    pub(crate) fn not_started(reads: Vec<TableNumber>, error: Error) -> Self {
+        Self { reads, keyed: Keyed::default(), result: Err(error) }
+    }
+
     /// Whether waiting for its code timed out.
     pub(crate) fn is_out_of_time(&self) -> bool {
         matches!(self.result, Err(Error::Action { fault: ActionFault::TimedOut, .. }))

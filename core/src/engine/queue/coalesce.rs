@@ -52,13 +52,13 @@ pub(crate) struct Coalesced<'s> {
     drafts: Vec<Option<Draft>>,
     count: usize,
     /// The result for each edit, by its number.
-    places: Vec<NextPosition>,
-    rows: HashMap<RowKey, NextPosition>,
+    places: Vec<EditResult>,
+    rows: HashMap<RowKey, EditResult>,
     nothing: Vec<(Seq, RowKey)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum NextPosition {
+enum EditResult {
     Draft(usize),
     Nothing,
     Waits,
@@ -81,7 +81,7 @@ impl<'s> Coalesced<'s> {
 
     /// Adds an edit that is not sent now; edits that depend on it wait, too.
     pub(crate) fn wait(&mut self, patch: RowPatch) {
-        self.note(patch, NextPosition::Waits);
+        self.note(patch, EditResult::Waits);
     }
 
     /// Adds the next edit; `is_new` returns whether the base lacks its row. Returns whether there
@@ -90,23 +90,22 @@ impl<'s> Coalesced<'s> {
         let before = self.before(&edit.patch);
         let known = self.rows.get(&edit.patch.row).copied();
         let place = match known.filter(|_| !mutant::on(Mutant::TwoRecordsOfARow)) {
-            _ if before.contains(&NextPosition::Waits) => NextPosition::Waits,
-            Some(NextPosition::Waits) => NextPosition::Waits,
-            Some(NextPosition::Draft(at)) => {
-                let later = |place: &NextPosition| matches!(place, NextPosition::Draft(other) if *other > at);
+            _ if before.contains(&EditResult::Waits) => EditResult::Waits,
+            Some(EditResult::Waits) => EditResult::Waits,
+            Some(EditResult::Draft(at)) => {
+                let later =
+                    |place: &EditResult| matches!(place, EditResult::Draft(other) if *other > at);
                 if before.iter().any(later) {
-                    NextPosition::Waits
+                    EditResult::Waits
                 } else {
                     self.join(at, &edit, is_new)
                 }
             }
             // A group that may or may not have been applied is not split.
-            Some(NextPosition::Nothing) | None
-                if self.count >= self.most && !self.goes_on(&edit) =>
-            {
+            Some(EditResult::Nothing) | None if self.count >= self.most && !self.goes_on(&edit) => {
                 return false;
             }
-            Some(NextPosition::Nothing) | None => {
+            Some(EditResult::Nothing) | None => {
                 self.count += 1;
                 self.drafts.push(Some(Draft {
                     row: edit.patch.row.clone(),
@@ -116,7 +115,7 @@ impl<'s> Coalesced<'s> {
                     doubtful: edit.doubtful,
                     alone: edit.alone,
                 }));
-                NextPosition::Draft(self.drafts.len() - 1)
+                EditResult::Draft(self.drafts.len() - 1)
             }
         };
         self.note(edit.patch, place);
@@ -133,13 +132,13 @@ impl<'s> Coalesced<'s> {
         edit.doubtful && last.is_some_and(|draft| draft.members.contains(&edit.seq))
     }
 
-    fn before(&self, patch: &RowPatch) -> Vec<NextPosition> {
+    fn before(&self, patch: &RowPatch) -> Vec<EditResult> {
         let effect = Effect { schema_version: self.schema_version, rows: vec![patch.clone()] };
         let numbers = self.links.before(&effect, &[]).into_iter();
         numbers.filter_map(|seq| self.places.get(usize::try_from(seq.0).ok()?).copied()).collect()
     }
 
-    fn note(&mut self, patch: RowPatch, place: NextPosition) {
+    fn note(&mut self, patch: RowPatch, place: EditResult) {
         self.rows.insert(patch.row.clone(), place);
         let effect = Effect { schema_version: self.schema_version, rows: vec![patch] };
         let number = Seq(i64::try_from(self.places.len()).unwrap_or(i64::MAX));
@@ -147,10 +146,10 @@ impl<'s> Coalesced<'s> {
         self.places.push(place);
     }
 
-    fn join(&mut self, at: usize, edit: &WireEdit, is_new: impl FnOnce() -> bool) -> NextPosition {
-        let Some(draft) = self.drafts[at].as_mut() else { return NextPosition::Waits };
+    fn join(&mut self, at: usize, edit: &WireEdit, is_new: impl FnOnce() -> bool) -> EditResult {
+        let Some(draft) = self.drafts[at].as_mut() else { return EditResult::Waits };
         if draft.doubtful || edit.doubtful || draft.alone || edit.alone {
-            return NextPosition::Waits;
+            return EditResult::Waits;
         }
         match (draft.operation, edit.operation) {
             (Operation::Create | Operation::Update, Operation::Update) => {
@@ -170,17 +169,16 @@ impl<'s> Coalesced<'s> {
                 self.nothing.extend(members.map(|seq| (*seq, draft.row.clone())));
                 self.drafts[at] = None;
                 self.count -= 1;
-                for place in
-                    self.places.iter_mut().filter(|place| **place == NextPosition::Draft(at))
+                for place in self.places.iter_mut().filter(|place| **place == EditResult::Draft(at))
                 {
-                    *place = NextPosition::Nothing;
+                    *place = EditResult::Nothing;
                 }
-                return NextPosition::Nothing;
+                return EditResult::Nothing;
             }
-            _ => return NextPosition::Waits,
+            _ => return EditResult::Waits,
         }
         draft.members.push(edit.seq);
-        NextPosition::Draft(at)
+        EditResult::Draft(at)
     }
 }
 
@@ -216,11 +214,11 @@ impl<'s> FrozenRecords<'s> {
         let patch = RowPatch { row: record.row.clone(), kind, columns };
         let goes = !waits
             && !record.live().any(|seq| self.waiting.contains(&seq))
-            && !self.shown.before(&patch).contains(&NextPosition::Waits);
+            && !self.shown.before(&patch).contains(&EditResult::Waits);
         if !goes {
             self.waiting.extend(record.live());
         }
-        self.shown.note(patch, if goes { NextPosition::Nothing } else { NextPosition::Waits });
+        self.shown.note(patch, if goes { EditResult::Nothing } else { EditResult::Waits });
         goes
     }
 }

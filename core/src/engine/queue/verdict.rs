@@ -37,7 +37,7 @@ pub enum VerdictKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerdictEntry {
     /// Increases, and is never reused; for
-    /// [`Client::acknowledge_verdicts`](crate::Client::acknowledge_verdicts).
+    /// [`QueueHandle::acknowledge_verdicts`](crate::QueueHandle::acknowledge_verdicts).
     pub number: i64,
     /// The mutation.
     pub id: MutationId,

@@ -15,7 +15,7 @@ use super::{park, take_over};
 use crate::engine::action::run::{ActionRun, RunResult, run};
 use crate::engine::database::Triggers;
 use crate::engine::queue::mutation::ParkReason;
-use crate::engine::queue::seen::{Keyed, SeenRow};
+use crate::engine::queue::seen::SeenRow;
 use crate::engine::queue::step::{Parking, PendingOp};
 use crate::engine::queue::store;
 use crate::engine::rows::encode;
@@ -120,9 +120,7 @@ fn run_again(work: &mut RebaseContext<'_>, step: &mut PendingOp) -> Result<Rerun
     ours(db, "SAVEPOINT rejoin_replay")?;
     let (mutation, time_ms) = (step.id, step.time_ms);
     let ran = match prepared {
-        Err(error) => {
-            RunResult { reads: intent.reads.clone(), keyed: Keyed::default(), result: Err(error) }
-        }
+        Err(error) => RunResult::not_started(intent.reads.clone(), error),
         Ok((registered, arguments)) => {
             let (schema, touched) = (work.schema, &mut *work.touched);
             let parts =

@@ -14,23 +14,23 @@ use crate::error::Result;
 use crate::sync::session::{Next, Progress, Response, Session, SessionConfig};
 use crate::sync::status::FirstSync;
 use crate::sync::subject::Signer;
-use crate::writer::{Answer, Writer};
+use crate::writer::{Task, Writer};
 
 /// The steps of a pass. Runs on the writer's thread; in the driver's tests, with paused time,
 /// inline.
 pub(crate) trait Exchange: Send + Sync + Debug + 'static {
     /// The stored state, without starting a pass.
-    fn look(&self) -> Answer<SessionState>;
+    fn look(&self) -> Task<SessionState>;
     /// Starts a pass, signed by `who`. A request of the last pass counts as lost.
-    fn start(&self, who: Signer) -> Answer<SessionState>;
+    fn start(&self, who: Signer) -> Task<SessionState>;
     /// The credentials now name another user, which ends the pass.
-    fn signed_by(&self, who: Signer) -> Answer<()>;
+    fn signed_by(&self, who: Signer) -> Task<()>;
     /// The next request, or the end.
-    fn next(&self) -> Answer<Next>;
+    fn next(&self) -> Task<Next>;
     /// Applies a response.
-    fn answered(&self, response: Response) -> Answer<SessionState>;
+    fn answered(&self, response: Response) -> Task<SessionState>;
     /// The last request has no response.
-    fn lost(&self) -> Answer<()>;
+    fn lost(&self) -> Task<()>;
     /// The file is about to be closed: the next pass starts with the stored state.
     fn renew(&self);
 }
@@ -65,7 +65,7 @@ impl WriterExchange {
     fn step<R: Send + 'static>(
         &self,
         body: impl FnOnce(&mut Session, &mut Engine) -> Result<R> + Send + 'static,
-    ) -> Answer<R> {
+    ) -> Task<R> {
         let session = Arc::clone(&self.session);
         self.writer.call(move |engine| {
             body(&mut session.lock().unwrap_or_else(PoisonError::into_inner), engine)
@@ -74,11 +74,11 @@ impl WriterExchange {
 }
 
 impl Exchange for WriterExchange {
-    fn look(&self) -> Answer<SessionState> {
+    fn look(&self) -> Task<SessionState> {
         self.step(|session, engine| session_state(session, engine))
     }
 
-    fn start(&self, who: Signer) -> Answer<SessionState> {
+    fn start(&self, who: Signer) -> Task<SessionState> {
         let (stale, config) = (Arc::clone(&self.stale), self.config.clone());
         self.step(move |session, engine| {
             if stale.swap(false, Ordering::AcqRel) {
@@ -90,22 +90,22 @@ impl Exchange for WriterExchange {
         })
     }
 
-    fn signed_by(&self, who: Signer) -> Answer<()> {
+    fn signed_by(&self, who: Signer) -> Task<()> {
         self.step(move |session, engine| session.signed_by(engine, who))
     }
 
-    fn next(&self) -> Answer<Next> {
+    fn next(&self) -> Task<Next> {
         self.step(Session::next)
     }
 
-    fn answered(&self, response: Response) -> Answer<SessionState> {
+    fn answered(&self, response: Response) -> Task<SessionState> {
         self.step(move |session, engine| {
             session.answered(engine, response)?;
             session_state(session, engine)
         })
     }
 
-    fn lost(&self) -> Answer<()> {
+    fn lost(&self) -> Task<()> {
         self.step(Session::lost)
     }
 

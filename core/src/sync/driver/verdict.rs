@@ -12,7 +12,7 @@ use crate::engine::Engine;
 use crate::engine::queue::mutation::{Mutation, MutationState};
 use crate::error::{Error, Result};
 use crate::ids::MutationId;
-use crate::writer::{Answer, Writer};
+use crate::writer::{Task, Writer};
 
 /// The result of a mutation.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,7 +36,7 @@ impl Driver {
         writer: &Writer,
         id: MutationId,
         timeout: Option<Duration>,
-    ) -> Answer<Verdict> {
+    ) -> Task<Verdict> {
         let wait = wait(writer.clone(), self.answers(), id);
         self.within(timeout.unwrap_or(Duration::MAX), wait)
     }
@@ -118,7 +118,7 @@ mod tests {
     }
 
     /// Marks the mutation as sent and applies this verdict.
-    fn answer(writer: &Writer, id: MutationId, ending: Ending) -> crate::writer::Answer<()> {
+    fn answer(writer: &Writer, id: MutationId, ending: Ending) -> crate::writer::Task<()> {
         writer.call(move |engine| {
             let seq = engine.mutation(id)?.expect("in the queue").seq;
             let attempt = engine.mark_sent(&[seq], 1)?[0].mutation.attempt;

@@ -118,14 +118,14 @@ impl Device {
                 rows(&self.client()?.query(&statement.sql, statement.values()?).wait()?)?
             }
             Command::Sync => {
-                let report = self.client()?.sync_and_wait(Some(SYNC_TIMEOUT)).wait()?;
+                let report = self.client()?.sync().and_wait(Some(SYNC_TIMEOUT)).wait()?;
                 json!({
                     "accepted": report.accepted, "parked": report.parked,
                     "pulled": report.pulled, "still_pending": report.still_pending,
                 })
             }
             Command::Pending => {
-                let pending = self.client()?.pending().wait()?;
+                let pending = self.client()?.queue().pending().wait()?;
                 json!({"pending": pending.iter().map(mutation).collect::<Vec<_>>()})
             }
             Command::Close | Command::Quit => {

@@ -195,7 +195,7 @@ impl World {
         config.sync_interval = Duration::from_hours(1);
         config.page_size = 100;
         let client = Client::open(config).wait().unwrap();
-        let report = client.sync_and_wait(Some(PATIENCE)).wait().unwrap();
+        let report = client.sync().and_wait(Some(PATIENCE)).wait().unwrap();
         client.shutdown().wait().unwrap();
         report
     }

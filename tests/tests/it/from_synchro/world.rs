@@ -90,7 +90,7 @@ impl App {
     }
 
     pub(crate) fn sync(&self) -> rejoin_core::Report {
-        self.0.sync_and_wait(Some(PATIENCE)).wait().unwrap()
+        self.0.sync().and_wait(Some(PATIENCE)).wait().unwrap()
     }
 
     pub(crate) fn see(&self, sql: &str) -> String {
@@ -112,7 +112,7 @@ impl App {
     }
 
     pub(crate) fn pending(&self) -> Vec<rejoin_core::Pending> {
-        self.0.pending().wait().unwrap()
+        self.0.queue().pending().wait().unwrap()
     }
 }
 

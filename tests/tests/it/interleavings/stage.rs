@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rejoin_core::host::TestHost;
 use rejoin_core::{
-    Answer, Client, Config, HeldTransaction, Result, Services, Value, Watch, block_on,
+    Client, Config, HeldTransaction, Result, Services, Task, Value, Watch, block_on,
 };
 use tempfile::TempDir;
 
@@ -28,8 +28,8 @@ pub(super) struct Stage {
     /// The number of rows in the last watch result.
     shown: usize,
     pub(super) handles: [Option<HeldTransaction>; 2],
-    beginning: [Option<Answer<HeldTransaction>>; 2],
-    writing: BTreeMap<usize, Answer<usize>>,
+    beginning: [Option<Task<HeldTransaction>>; 2],
+    writing: BTreeMap<usize, Task<usize>>,
     _folder: TempDir,
 }
 
@@ -85,11 +85,11 @@ impl Stage {
             Suspend => {
                 model.life = Life::Suspended;
                 model.end(Over::Suspended, &mut answered);
-                within(self.client.suspend()).unwrap();
+                within(self.client.sync().suspend()).unwrap();
             }
             Resume => {
                 model.life = Life::Open;
-                within(self.client.resume()).unwrap();
+                within(self.client.sync().resume()).unwrap();
             }
             Shutdown => {
                 model.life = Life::Ended;
@@ -219,8 +219,8 @@ impl Stage {
         }
         self.check(model);
         self.await_shown(model.committed.concat().len());
-        for mutation in within(self.client.pending()).unwrap() {
-            within(self.client.discard(mutation.id)).unwrap();
+        for mutation in within(self.client.queue().pending()).unwrap() {
+            within(self.client.queue().discard(mutation.id)).unwrap();
         }
         self.await_shown(0);
         true
@@ -233,7 +233,7 @@ impl Stage {
         let mut expected = model.committed.concat();
         expected.sort();
         assert_eq!(rows, expected, "the rows");
-        let queue: Vec<Vec<String>> = within(self.client.pending())
+        let queue: Vec<Vec<String>> = within(self.client.queue().pending())
             .unwrap()
             .into_iter()
             .map(|mutation| mutation.rows.iter().map(|row| text(&row.key)).collect())
@@ -253,7 +253,7 @@ impl Stage {
 }
 
 /// The response, which must arrive.
-fn within<R>(answer: Answer<R>) -> Result<R> {
+fn within<R>(answer: Task<R>) -> Result<R> {
     patiently(answer).unwrap_or_else(|| panic!("no response"))
 }
 

@@ -14,7 +14,7 @@ use crate::sync::driver::DriverConfig;
 use crate::sync::driver::exchange::{Exchange, SessionState, session_state};
 use crate::sync::session::{Next, Response, Session, SessionConfig};
 use crate::sync::subject::Signer;
-use crate::writer::Answer;
+use crate::writer::Task;
 
 /// The tables of the file and of the server.
 pub(super) fn manifest() -> Manifest {
@@ -86,8 +86,8 @@ impl RealSession {
         self.inside.lock().unwrap()
     }
 
-    fn step<R>(&self, body: impl FnOnce(&mut Inside) -> Result<R>) -> Answer<R> {
-        Answer::ready(body(&mut self.inside()))
+    fn step<R>(&self, body: impl FnOnce(&mut Inside) -> Result<R>) -> Task<R> {
+        Task::ready(body(&mut self.inside()))
     }
 }
 
@@ -113,11 +113,11 @@ impl Inside {
 }
 
 impl Exchange for RealSession {
-    fn look(&self) -> Answer<SessionState> {
+    fn look(&self) -> Task<SessionState> {
         self.step(|inside| session_state(&inside.session, &inside.engine))
     }
 
-    fn start(&self, who: Signer) -> Answer<SessionState> {
+    fn start(&self, who: Signer) -> Task<SessionState> {
         self.step(|inside| {
             inside.passes += 1;
             inside.land();
@@ -128,14 +128,14 @@ impl Exchange for RealSession {
         })
     }
 
-    fn signed_by(&self, who: Signer) -> Answer<()> {
+    fn signed_by(&self, who: Signer) -> Task<()> {
         self.step(|inside| {
             inside.signed.push(who.clone());
             inside.session.signed_by(&inside.engine, who)
         })
     }
 
-    fn next(&self) -> Answer<Next> {
+    fn next(&self) -> Task<Next> {
         self.step(|inside| {
             let next = inside.session.next(&mut inside.engine)?;
             inside.flight = matches!(next, Next::Send(_));
@@ -143,7 +143,7 @@ impl Exchange for RealSession {
         })
     }
 
-    fn answered(&self, response: Response) -> Answer<SessionState> {
+    fn answered(&self, response: Response) -> Task<SessionState> {
         self.step(|inside| {
             inside.flight = false;
             inside.session.answered(&mut inside.engine, response)?;
@@ -151,7 +151,7 @@ impl Exchange for RealSession {
         })
     }
 
-    fn lost(&self) -> Answer<()> {
+    fn lost(&self) -> Task<()> {
         self.step(|inside| {
             inside.land();
             inside.session.lost(&mut inside.engine)
