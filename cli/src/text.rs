@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use rejoin_core::{
-    Accepted, Inspection, MutationState, PatchKind, Pending, PendingColumn, PendingRow, Value,
+    AcceptedMutation, Inspection, MutationState, PatchKind, Pending, PendingColumn, PendingRow,
+    Value,
 };
 
 /// Maximum number of characters shown of a value.
@@ -83,7 +84,7 @@ fn pending(out: &mut String, one: &Pending) -> std::fmt::Result {
     rows(out, &one.rows)
 }
 
-fn accepted(out: &mut String, one: &Accepted) -> std::fmt::Result {
+fn accepted(out: &mut String, one: &AcceptedMutation) -> std::fmt::Result {
     let by = one.action.as_ref().map(|action| format!("  by {action}")).unwrap_or_default();
     let (written, accepted) = (time(one.written_ms), time(one.accepted_ms));
     writeln!(out, "  #{} {}  {written}  accepted {accepted}{by}", one.seq.0, one.id)?;

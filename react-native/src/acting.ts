@@ -5,7 +5,7 @@
  * of the context that the handler rethrows keeps its type. The engine ends a run that makes no call for `transactionIdleMs`.
  */
 import type { ActionDefinition, ActionHandler, Performed, Projections } from './actions';
-import { crossing, directly, type ffi, lowerAll, statementText, thrownByAction, words } from './border';
+import { crossing, directly, execute, type ffi, lowerAll, type Statement, statementText, thrownByAction, words } from './border';
 import { CallbackError, InvalidInputError } from './errors';
 import { decodeBytes, decodeJson, encodeJson, type JsonParam } from './json';
 import { Reader } from './reader';
@@ -48,8 +48,11 @@ export class ActionContext extends Reader {
    * @throws InvalidInputError, ConstraintError: the statement is undone, and the action can continue; TransactionTimeoutError,
    *   SuspendedError, EndedError if the engine has cancelled the run.
    */
-  async execute(sql: string, params: readonly SqlParam[] = []): Promise<number> {
-    return Number(await this.#call((inner) => inner.execute(statementText(sql), lowerAll(params))));
+  execute(sql: string, params?: readonly SqlParam[]): Promise<number>;
+  /** Runs a {@link Statement}, such as one that generated code returns, as `execute(sql, params)` does. */
+  execute(statement: Statement): Promise<number>;
+  async execute(statement: string | Statement, params?: readonly SqlParam[]): Promise<number> {
+    return this.#call((inner) => execute(inner, statement, params));
   }
 
   /** Runs one statement that writes and returns rows (`INSERT ... RETURNING`). Throws as {@link execute} does. */

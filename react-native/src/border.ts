@@ -30,7 +30,7 @@ converter.lowerHandle = function (this: Converter & { factory: { isConcreteType(
   return this.factory.isConcreteType(value) ? engineHandle.call(this, value) : this.lower(value, undefined);
 };
 
-/** A statement with its parameters, for `batch` and `queryAll`. */
+/** A statement with its parameters, for `execute`, `batch` and `queryAll`. */
 export interface Statement {
   /** One statement. */
   readonly sql: string;
@@ -190,6 +190,19 @@ export function lowerAll(params: readonly SqlParam[]): ffi.SqlValue[] {
 /** Converts statements for the engine. */
 export function lowerStatements(statements: readonly Statement[]): ffi.Statement[] {
   return statements.map(({ sql, params }) => ({ sql: statementText(sql), params: lowerAll(params ?? []) }));
+}
+
+/** An object of the engine that runs statements. */
+interface Executor {
+  execute(sql: string, params: ffi.SqlValue[]): Promise<bigint>;
+}
+
+/** Runs a statement, given as SQL with parameters or as an object, and returns the number of rows that it changed. */
+export async function execute(engine: Executor, given: string | Statement, params?: readonly SqlParam[]): Promise<number> {
+  const isObject = typeof given === 'object' && given !== null;
+  if (isObject && params !== undefined) throw new errors.InvalidInputError('a Statement contains its parameters; omit the second argument');
+  const statement = isObject ? given : { sql: given, params };
+  return Number(await engine.execute(statementText(statement.sql), lowerAll(statement.params ?? [])));
 }
 
 /** Converts one value for the engine; `what` names it in the error. */

@@ -6,7 +6,7 @@
  */
 import { performing } from './acting';
 import type { Performed } from './actions';
-import { crossing, directly, ffi, lowerAll, lowerStatements, statementText, type Statement } from './border';
+import { crossing, directly, execute, ffi, lowerAll, lowerStatements, statementText, type Statement } from './border';
 import { Subscription, tell } from './callback';
 import { type Change, raiseChange } from './queue';
 import { encodeJson, type Json, type JsonParam } from './json';
@@ -46,8 +46,11 @@ export abstract class Database extends Reader {
    *
    * @throws InvalidInputError, ConstraintError: nothing was changed.
    */
-  async execute(sql: string, params: readonly SqlParam[] = []): Promise<number> {
-    return Number(await crossing(async () => this.ffi().execute(statementText(sql), lowerAll(params))));
+  execute(sql: string, params?: readonly SqlParam[]): Promise<number>;
+  /** Runs a {@link Statement}, such as one that generated code returns, as `execute(sql, params)` does. */
+  execute(statement: Statement): Promise<number>;
+  async execute(statement: string | Statement, params?: readonly SqlParam[]): Promise<number> {
+    return crossing(async () => execute(this.ffi(), statement, params));
   }
 
   /** Runs one statement that writes and returns rows (`INSERT ... RETURNING`). Throws as {@link execute} does. */

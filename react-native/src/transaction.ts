@@ -4,7 +4,7 @@
  * A transaction is all or nothing, whether its body throws, hangs, leaves a call un-awaited or is aborted. The engine rolls back a
  * transaction that is idle for too long.
  */
-import { type ffi, lowerAll, lowerStatements, statementText, type Statement } from './border';
+import { execute, type ffi, lowerAll, lowerStatements, statementText, type Statement } from './border';
 import { hold, type Kind, type Open } from './held';
 import { Reader } from './reader';
 import type { DecodeOptions, Row } from './row-buffer';
@@ -41,8 +41,11 @@ export class Transaction extends Reader {
    *
    * @throws InvalidInputError, ConstraintError: the statement is undone, and the transaction can continue.
    */
-  async execute(sql: string, params: readonly SqlParam[] = []): Promise<number> {
-    return Number(await this.#open.call((held) => held.execute(statementText(sql), lowerAll(params))));
+  execute(sql: string, params?: readonly SqlParam[]): Promise<number>;
+  /** Runs a {@link Statement}, such as one that generated code returns, as `execute(sql, params)` does. */
+  execute(statement: Statement): Promise<number>;
+  async execute(statement: string | Statement, params?: readonly SqlParam[]): Promise<number> {
+    return this.#open.call((held) => execute(held, statement, params));
   }
 
   /** Runs one statement that writes and returns rows (`INSERT ... RETURNING`). Throws as {@link execute} does. */

@@ -1,5 +1,6 @@
 /** The examples of the README in order: compiled and run by the tests. */
 import { ActionError, Actions, ChangedError, ConstraintError, real, RejoinClient } from '../src/index';
+import { places, type PlacesRow, takePart } from './generated/rejoin-schema';
 
 /** Runs the examples and returns what they read. */
 export async function examples(
@@ -106,4 +107,20 @@ export async function decisions(path: string, serverUrl: string, schemaJson: str
   const { givenUp } = await client.reset('local', unsent.map(({ id }) => id)); // The next user may have the file.
   await client.shutdown();
   return { ranked: ranked.value, undone: givenUp.map(({ rows }) => rows[0]?.operation) };
+}
+
+/** Runs the example of generated types and returns what it writes. */
+export async function generatedTypes(path: string, schemaJson: string, takePartJson: string): Promise<PlacesRow[]> {
+  const client = await RejoinClient.open({ path, schemaJson }, { actions: new Actions().declare(takePartJson) });
+
+  const quay: PlacesRow = { id: 'p1', name: 'Quay', in: true, height: 12, visits: 0 };
+  await client.execute(places.insert(quay));
+  for (const row of (await client.query('SELECT * FROM places')).map(places.fromRow)) {
+    await client.execute(places.update({ ...row, open: !row.in })); // Booleans, not 0 and 1.
+  }
+  await takePart(client, { part: quay.id, quantity: 2 });
+
+  const rows = (await client.query('SELECT * FROM places')).map(places.fromRow);
+  await client.shutdown();
+  return rows;
 }

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
-import { decisions, examples } from './readme.example';
+import { decisions, examples, generatedTypes } from './readme.example';
 import { StoryServer } from './support/server';
 import { folder, within } from './support/world';
 
@@ -31,4 +31,11 @@ test('README examples return the documented results', async () => {
   expect(warned).toHaveBeenCalledWith(expect.any(String), 'rejected');
   warned.mockRestore();
   await server.quit();
+});
+
+test('README example of generated types writes the documented row', async () => {
+  const written = generatedTypes(join(folder(), 'c.db'), text('../../cli/tests/schema.json'), text('../../cli/tests/take_part.json'));
+  expect(await within(written, 'the example of generated types')).toEqual([
+    expect.objectContaining({ id: 'p1', name: 'Quay', in: true, open: false, height: 12, visits: 2 }),
+  ]);
 });

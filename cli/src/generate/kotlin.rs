@@ -106,6 +106,9 @@ fn table(out: &mut String, table: &Table, type_name: &str) -> Result<()> {
             statement(out, "    ", what, "update()", &sql, &values)?;
         }
     }
+    if table.columns.iter().any(is_bytes) {
+        equality(out, table, type_name, &fields)?;
+    }
     let name = literal(&table.name);
     write!(
         out,
@@ -124,6 +127,30 @@ fn table(out: &mut String, table: &Table, type_name: &str) -> Result<()> {
     }
     out.push_str("    }\n}\n");
     Ok(())
+}
+
+/// A data class compares arrays by identity; a row is equal if its bytes are.
+fn equality(out: &mut String, table: &Table, type_name: &str, fields: &Names) -> Result<()> {
+    write!(
+        out,
+        "    override fun equals(other: Any?): Boolean = other is {type_name} && values() == other.values()\n\n    \
+         override fun hashCode(): Int = values().hashCode()\n\n    \
+         private fun values(): List<Any?> =\n        listOf(\n"
+    )?;
+    for column in &table.columns {
+        let as_list = match (is_bytes(column), column.is_nullable) {
+            (false, _) => "",
+            (true, false) => ".asList()",
+            (true, true) => "?.asList()",
+        };
+        writeln!(out, "            {}{as_list},", fields.get(&column.name))?;
+    }
+    out.push_str("        )\n\n");
+    Ok(())
+}
+
+fn is_bytes(column: &Column) -> bool {
+    column.kind == ColumnKind::Bytes
 }
 
 fn statement(

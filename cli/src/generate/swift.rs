@@ -71,7 +71,11 @@ const RESERVED: &[&str] = &[
     "update",
     "delete",
     "table",
+    "hashValue",
 ];
+
+/// The longest list on one line.
+const LINE: usize = 100;
 
 pub(super) fn file(model: &Model) -> Result<String> {
     let names = model.tables.iter().map(|table| table.name.as_str());
@@ -157,47 +161,50 @@ fn statement(out: &mut String, what: &str, head: &str, sql: &str, values: &[Stri
     write!(
         out,
         "\n    /// The statement that {what}.\n    public {head} -> Statement {{\n        \
-         Statement(\n            {},\n            [{}])\n    }}\n",
+         Statement(\n            {},\n            {})\n    }}\n",
         literal(sql),
-        values.join(", ")
+        list(values)
     )?;
     Ok(())
 }
 
+/// A literal of an array or a dictionary: an item per line if it does not fit on one.
+fn list(items: &[String]) -> String {
+    let line = items.join(", ");
+    if line.len() <= LINE {
+        return format!("[{line}]");
+    }
+    let lines = items.iter().map(|item| format!("                {item},\n"));
+    format!("[\n{}            ]", lines.collect::<Vec<_>>().concat())
+}
+
 fn action(action: &Action, name: &str) -> Result<String> {
     let parameters = action.parameters.iter().map(|parameter| parameter.name.as_str());
-    let names = Names::of(parameters, Case::LowerCamel, "", RESERVED)?;
-    let head: Vec<String> = action
-        .parameters
-        .iter()
-        .map(|parameter| {
+    // A parameter of the name `perform` would hide the function.
+    let reserved = [RESERVED, &["perform"]].concat();
+    let names = Names::of(parameters, Case::LowerCamel, "", &reserved)?;
+    let title = literal(&action.name);
+    let (head, body) = if action.parameters.is_empty() {
+        (String::new(), format!("perform({title})"))
+    } else {
+        let parameters = action.parameters.iter().map(|parameter| {
             let default = if parameter.optional { " = nil" } else { "" };
-            format!("{}: {}{default}", names.get(&parameter.name), parameter_type(parameter))
-        })
-        .collect();
-    let arguments: Vec<String> = action
-        .parameters
-        .iter()
-        .map(|parameter| {
             let name = names.get(&parameter.name);
-            // Arguments carry bytes as base64.
-            let value = match (parameter.kind, parameter.optional) {
-                (ParameterType::Blob, true) => format!("{name}?.base64EncodedString()"),
-                (ParameterType::Blob, false) => format!("{name}.base64EncodedString()"),
-                _ => name.to_owned(),
-            };
-            format!("{}: {value}", literal(&parameter.name))
-        })
-        .collect();
-    let arguments = if arguments.is_empty() { String::from(":") } else { arguments.join(", ") };
+            format!("        {name}: {}{default}", parameter_type(parameter))
+        });
+        let arguments = action.parameters.iter().map(|parameter| {
+            format!("{}: {}", literal(&parameter.name), names.get(&parameter.name))
+        });
+        let head = format!("\n{}\n    ", parameters.collect::<Vec<_>>().join(",\n"));
+        let arguments = list(&arguments.collect::<Vec<_>>());
+        let arguments = format!("{title},\n            {arguments} as ActionArguments");
+        (head, format!("perform(\n            {arguments})"))
+    };
     Ok(format!(
-        "    /// Performs the action `{}`.\n    \
-         public func {name}({}) async throws -> Performed {{\n        \
-         let arguments: ActionArguments = [{arguments}]\n        \
-         return try await perform({}, arguments)\n    }}\n",
-        action.name,
-        head.join(", "),
-        literal(&action.name)
+        "    /// Performs the action `{}`.\n    @discardableResult\n    \
+         public func {name}({head}) async throws -> Performed {{\n        \
+         try await {body}\n    }}\n",
+        action.name
     ))
 }
 
@@ -221,5 +228,9 @@ fn parameter_type(parameter: &Parameter) -> String {
         ParameterType::Blob => "Data",
         ParameterType::Text | ParameterType::Time => "String",
     };
-    if parameter.optional { format!("({of})?") } else { of.to_owned() }
+    match (parameter.optional, parameter.kind) {
+        (false, _) => of.to_owned(),
+        (true, ParameterType::Json) => format!("({of})?"),
+        (true, _) => format!("{of}?"),
+    }
 }

@@ -1,7 +1,8 @@
 //! TypeScript: interfaces by the names of the columns, an object of functions for each table that return a `Statement`, and
 //! functions for actions.
 //!
-//! A query returns booleans as 0 and 1; `fromRow` makes them booleans.
+//! A query returns booleans as 0 and 1, and every integer as a bigint in the mode `'bigint'`.
+//! `fromRow` returns the types of the interface in each mode.
 
 use std::fmt::Write as _;
 
@@ -113,18 +114,21 @@ fn table(out: &mut String, table: &Table, type_name: &str, value: &str) -> Resul
         table.name,
         literal(&table.name)
     )?;
-    let booleans: Vec<&Column> =
-        table.columns.iter().filter(|column| column.kind == ColumnKind::Boolean).collect();
-    if booleans.is_empty() {
+    let converted: Vec<(&Column, &str)> = table
+        .columns
+        .iter()
+        .filter_map(|column| Some((column, conversion(column.kind)?)))
+        .collect();
+    if converted.is_empty() {
         writeln!(out, "    return row as unknown as {type_name};")?;
     } else {
         out.push_str("    return {\n      ...row,\n");
-        for column in booleans {
+        for (column, to) in converted {
             let (key, cell) = (key(&column.name), member("row", &column.name));
             let of = if column.is_nullable {
-                format!("{cell} == null ? null : Boolean({cell})")
+                format!("{cell} == null ? null : {to}({cell})")
             } else {
-                format!("Boolean({cell})")
+                format!("{to}({cell})")
             };
             writeln!(out, "      {key}: {of},")?;
         }
@@ -196,6 +200,15 @@ fn action(out: &mut String, action: &Action, name: &str) -> Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// The function that converts a value as a query returns it to the column's type.
+fn conversion(kind: ColumnKind) -> Option<&'static str> {
+    match kind {
+        ColumnKind::Boolean => Some("Boolean"),
+        ColumnKind::Int => Some("Number"),
+        _ => None,
+    }
 }
 
 /// The parameter of a column: a whole number in a column of doubles stays a double.

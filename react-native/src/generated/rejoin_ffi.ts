@@ -20,10 +20,12 @@ const uniffiIsDebug =
 // Public interface members begin here.
 
 /**
- * Hands the engine's log to `sink` from now on, in place of the sink before; without one, nothing is logged.
+ * Forwards the engine's log to `sink`, which replaces the previous one; without one, logging
+ * stops.
  *
- * One sink serves all clients of the process. May be called at any time, also to change the level alone. Throws
- * `Configuration` where the process has another logger of the same kind, which is possible in an app written in Rust only.
+ * One sink serves all clients of the process. May be called at any time, also to change only the
+ * level. Throws `Configuration` if the process has another global logger, which only a Rust app
+ * can have.
  */
 export function setLogSink(level: LogLevel, sink: LogSink | undefined = undefined): void /*throws*/ {uniffiCaller.rustCallWithError(
             /*liftError:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError),
@@ -104,7 +106,7 @@ export const SqlValue = (() => {
 Readonly<{value: bigint}>
     };
     /**
-     * A whole number.
+     * An integer.
      */
     class Integer_ extends UniffiEnum implements Integer__interface {
         /**
@@ -138,7 +140,7 @@ inner: {value: bigint }): Integer_ {
 Readonly<{value: number}>
     };
     /**
-     * A number with a fraction.
+     * A real number.
      */
     class Real_ extends UniffiEnum implements Real__interface {
         /**
@@ -341,19 +343,19 @@ const FfiConverterTypeSqlValue = (() => {
 })();
 
 /**
- * What was done to a row.
+ * The change of a row.
  */
 export enum PatchKind {
     /**
-     * It was made.
+     * Insert.
      */
     Insert,
     /**
-     * Columns were changed.
+     * Update of columns.
      */
     Update,
     /**
-     * It was removed.
+     * Delete.
      */
     Delete
 }
@@ -384,7 +386,7 @@ const FfiConverterTypePatchKind = (() => {
 })();
 
 /**
- * What a local write did to a column.
+ * The change of one column.
  */
 export type PendingColumn = {
     /**
@@ -392,11 +394,11 @@ export type PendingColumn = {
      */
     name: string,
     /**
-     * What stood there; NULL in an insert.
+     * The old value; NULL in an insert.
      */
     oldValue: SqlValue,
     /**
-     * What was written; NULL in a delete.
+     * The new value; NULL in a delete.
      */
     newValue: SqlValue
 }
@@ -443,7 +445,7 @@ const FfiConverterTypePendingColumn = (() => {
 })();
 
 /**
- * What a local write did to a row.
+ * The change of one row.
  */
 export type PendingRow = {
     /**
@@ -455,7 +457,7 @@ export type PendingRow = {
      */
     key: SqlValue,
     /**
-     * What was done.
+     * The operation.
      */
     operation: PatchKind,
     /**
@@ -513,11 +515,11 @@ const FfiConverterTypePendingRow = (() => {
  */
 export type AcceptedMutation = {
     /**
-     * Its place in the queue, when it was there.
+     * Its former position in the queue.
      */
     seq: bigint,
     /**
-     * Its name, here and on the server.
+     * Its id, here and on the server.
      */
     id: string,
     /**
@@ -529,7 +531,7 @@ export type AcceptedMutation = {
      */
     writtenMs: bigint,
     /**
-     * When its verdict came: milliseconds since 1970.
+     * When its verdict arrived: milliseconds since 1970.
      */
     acceptedMs: bigint,
     /**
@@ -537,11 +539,11 @@ export type AcceptedMutation = {
      */
     attempt: bigint,
     /**
-     * The mutation that it takes back, by undo or redo.
+     * The mutation that it reverts, by undo or redo.
      */
     undoes?: string,
     /**
-     * What it did, a row each; the old values are those that it displaced on the server.
+     * Its changes, one entry per row; the old values are the server's before-images.
      */
     rows: Array<PendingRow>
 }
@@ -603,24 +605,24 @@ const FfiConverterTypeAcceptedMutation = (() => {
 })();
 
 /**
- * What actions may take, be they data or code of the app: the writer, and everybody who writes, waits for them. Every field may
- * be left out.
+ * Limits of actions, because the writer and all other writes wait for them. Each field is
+ * optional.
  */
 export type ActionBudget = {
     /**
-     * How long one run may take, in milliseconds; of code of the app it is one statement. One that takes longer is
-     * `ActionTooSlow`. Default 2,000; from 100 to a minute.
+     * Maximum duration of one run in milliseconds; for code of the app, of one statement. A longer
+     * one is `ActionTooSlow`. Default 2,000; from 100 to a minute.
      */
     runMs?: number,
     /**
-     * How long all those together may run that one batch of remote rows makes run again, in milliseconds. Code of the app is
-     * given up at its end. What is not done by then is laid down as it was recorded, if it fits. Default 2,000; from 100 to a
-     * minute.
+     * Maximum total duration of the re-runs that one batch of remote rows causes, in milliseconds.
+     * Then code of the app is aborted, and the remaining actions are applied as recorded, if they
+     * fit. Default 2,000; from 100 to a minute.
      */
     rebaseMs?: number,
     /**
-     * Most bytes that one run may write to synced tables: old and new values of each changed row. One that writes more is
-     * `ActionTooLarge`. Default 8 MiB; from 1 KiB to 1 GiB.
+     * Maximum bytes that one run writes to synced tables: old and new values of each changed row.
+     * A larger one is `ActionTooLarge`. Default 8 MiB; from 1 KiB to 1 GiB.
      */
     bytes?: number
 }
@@ -670,7 +672,7 @@ const FfiConverterTypeActionBudget = (() => {
 })();
 
 /**
- * What a parameter of an action takes.
+ * The type of a parameter.
  */
 export enum ActionParameterType {
     /**
@@ -682,7 +684,7 @@ export enum ActionParameterType {
      */
     Integer,
     /**
-     * A number; whole ones too.
+     * A number, including whole numbers.
      */
     Real,
     /**
@@ -745,11 +747,11 @@ export type ActionParameter = {
      */
     name: string,
     /**
-     * What it takes.
+     * Its type.
      */
     kind: ActionParameterType,
     /**
-     * Whether it may be left out, or be null. Default: no.
+     * Whether it may be missing or null. Default: no.
      */
     optional: boolean
 }
@@ -797,8 +799,8 @@ const FfiConverterTypeActionParameter = (() => {
 })();
 
 /**
- * How arguments of an older version of an action become those of the present one, for a mutation that was performed with the
- * older and has to run again.
+ * Converts the arguments of an older version of an action to the current version, for a mutation
+ * that was performed with the older version and has to run again.
  */
 export type ActionUpgrade = {
     /**
@@ -806,15 +808,15 @@ export type ActionUpgrade = {
      */
     version: bigint,
     /**
-     * Old names, and the new ones.
+     * Old names and their new names.
      */
     rename?: Map<string, string>,
     /**
-     * What is set where it is not there: a JSON object.
+     * Values of missing arguments: a JSON object.
      */
     setJson?: string,
     /**
-     * What is not taken any more.
+     * Arguments to remove.
      */
     drop: Array<string>
 }
@@ -867,7 +869,7 @@ const FfiConverterTypeActionUpgrade = (() => {
 })();
 
 /**
- * What is said of an action that is code.
+ * The definition of an action whose code is in the app.
  */
 export type ActionDefinition = {
     /**
@@ -875,15 +877,16 @@ export type ActionDefinition = {
      */
     name: string,
     /**
-     * Its version: rises when it does something else, or takes other arguments. Default 1.
+     * Its version: increase it when its effect or its arguments change. Default 1.
      */
     version?: bigint,
     /**
-     * What it takes.
+     * Its parameters.
      */
     parameters: Array<ActionParameter>,
     /**
-     * The older versions whose arguments it takes over. A mutation of another one is laid down as it was recorded.
+     * Older versions whose arguments it accepts. A mutation of any other version is applied as
+     * recorded.
      */
     upgrades: Array<ActionUpgrade>
 }
@@ -936,7 +939,7 @@ const FfiConverterTypeActionDefinition = (() => {
 })();
 
 /**
- * Who wrote.
+ * The origin of a commit.
  */
 export enum ChangeOrigin {
     /**
@@ -944,7 +947,7 @@ export enum ChangeOrigin {
      */
     Local,
     /**
-     * The server's answer.
+     * A response of the server.
      */
     Remote
 }
@@ -973,7 +976,7 @@ const FfiConverterTypeChangeOrigin = (() => {
 })();
 
 /**
- * A table that was touched.
+ * A changed table.
  */
 export type ChangedTable = {
     /**
@@ -981,7 +984,7 @@ export type ChangedTable = {
      */
     name: string,
     /**
-     * The keys of the rows that were touched; nothing where only the table is known, as for the app's own tables.
+     * The keys of the changed rows; nothing if only the table is known, as for local-only tables.
      */
     keys?: Array<SqlValue>
 }
@@ -1025,15 +1028,15 @@ const FfiConverterTypeChangedTable = (() => {
 })();
 
 /**
- * The tables that one commit touched, or several that came while the observer ran.
+ * The tables changed by one commit, or by several during an observer call.
  */
 export type Change = {
     /**
-     * Who wrote.
+     * The origin.
      */
     origin: ChangeOrigin,
     /**
-     * What was touched. `sqlite_schema` is among them when the app changed the schema.
+     * The changed tables, including `sqlite_schema` when the app changed the schema.
      */
     tables: Array<ChangedTable>,
     /**
@@ -1136,7 +1139,7 @@ const FfiConverterTypeColumnValue = (() => {
 })();
 
 /**
- * A row that is not as a mutation left it.
+ * A row that differs from what a mutation wrote.
  */
 export type ChangedRow = {
     /**
@@ -1148,15 +1151,15 @@ export type ChangedRow = {
      */
     key: SqlValue,
     /**
-     * The columns that have another value; empty if the row went, or is back.
+     * The columns that have another value; empty if the row was deleted or inserted again.
      */
     columns: Array<string>,
     /**
-     * What the mutation wrote; nothing if it removed the row.
+     * What the mutation wrote; nothing if it deleted the row.
      */
     wrote?: Array<ColumnValue>,
     /**
-     * The row as it is seen now; nothing if there is none.
+     * The current row; nothing if there is none.
      */
     present?: Array<ColumnValue>
 }
@@ -1209,11 +1212,11 @@ const FfiConverterTypeChangedRow = (() => {
 })();
 
 /**
- * What a checkpoint did.
+ * The result of a checkpoint.
  */
 export type Checkpointed = {
     /**
-     * Whether a reader or writer kept it from finishing; try again later.
+     * Whether a reader or writer prevented completion; try again later.
      */
     busy: boolean,
     /**
@@ -1221,7 +1224,7 @@ export type Checkpointed = {
      */
     pages: bigint,
     /**
-     * Pages of it that are in the file.
+     * Pages of it that were moved into the file.
      */
     moved: bigint
 }
@@ -1268,23 +1271,24 @@ const FfiConverterTypeCheckpointed = (() => {
 })();
 
 /**
- * What this device does where a foreign change meets an edit of plain SQL. An action is run again instead.
+ * Resolves a conflict between a remote change and a plain SQL edit. Actions run again instead.
  */
 export enum ConflictPolicy {
     /**
-     * The server's row stands; the edit is parked with both rows.
+     * The server's row wins; the edit is parked with both rows.
      */
     AcceptServer,
     /**
-     * The edit's columns go over the server's row, and are sent again; the edit of a deleted row is parked.
+     * The edit's columns overwrite the server's row and are sent again; an edit of a deleted row
+     * is parked.
      */
     Rebase,
     /**
-     * As `Rebase`; and the edit of a deleted row brings the row back.
+     * As `Rebase`, and an edit of a deleted row restores the row.
      */
     KeepLocal,
     /**
-     * As `AcceptServer`, with what the edit had found kept beside both rows, for the app to merge.
+     * As `AcceptServer`, and keeps the original row as well, so that the app can merge.
      */
     Manual,
     /**
@@ -1323,7 +1327,7 @@ const FfiConverterTypeConflictPolicy = (() => {
 })();
 
 /**
- * When background syncing may use a metered network. A sync that the app asks for by name is never held back.
+ * When background syncing may use a metered network. A sync that the app requests always runs.
  */
 export enum MeteredPolicy {
     /**
@@ -1366,15 +1370,16 @@ const FfiConverterTypeMeteredPolicy = (() => {
 })();
 
 /**
- * What an acknowledged local write survives. Either survives the end of the app, by a crash or by the system.
+ * What a committed local write survives. Both levels survive the end of the process.
  */
 export enum Durability {
     /**
-     * A power cut or a crash of the operating system may lose the last writes; what is left is a state that the app had.
+     * A power cut or a crash of the operating system may lose the last writes, never a part of
+     * one.
      */
     Normal,
     /**
-     * A power cut as well, if the disk keeps its word: each commit waits until the disk has it.
+     * Also a power cut, if the disk honors syncs: each commit waits for the disk.
      */
     Full
 }
@@ -1403,29 +1408,29 @@ const FfiConverterTypeDurability = (() => {
 })();
 
 /**
- * How a client is opened and how it syncs. Every field but the path may be left out.
+ * How a client opens its file and syncs. Every field except the path is optional.
  */
 export type ClientConfig = {
     /**
-     * The database's file; made if there is none. Its folder must exist.
+     * The database file; created if missing. Its folder must exist.
      */
     path: string,
     /**
-     * The server, as `https://host/prefix`. Without one the client works, and keeps what is written until there is one.
+     * The server, as `https://host/prefix`. Without one, writes stay in the queue.
      */
     serverUrl?: string,
     /**
-     * Whether `server_url` may be `http://` to a host that is not a loopback address. Others on the network can then read
-     * and change the rows, and steal the token. For development in a local network or from an emulator. Default: no.
+     * Whether `server_url` may be `http://` to a host that is not a loopback address. Other hosts
+     * on the network can then read and change the rows and steal the token. Default: no.
      */
     allowHttp?: boolean,
     /**
-     * Whose data this file holds. Default: what the server says when the device registers; a plain Synchro server does not say
-     * it, there it is the `sub` of the token, if that is a JWT.
+     * The user that owns this file. Default: the user that the server reports at register; with a
+     * plain Synchro server, the `sub` claim of a JWT token.
      */
     userId?: string,
     /**
-     * What to call this device in the server's list. Default `device`.
+     * Name of this device in the server's list. Default `device`.
      */
     deviceName?: string,
     /**
@@ -1433,7 +1438,7 @@ export type ClientConfig = {
      */
     platform?: string,
     /**
-     * The app's version, as `1.2.3`; the server may ask for a newer one. Default `0.0.0`.
+     * Version of the app, as `1.2.3`; the server may require a newer one. Default `0.0.0`.
      */
     appVersion?: string,
     /**
@@ -1442,37 +1447,39 @@ export type ClientConfig = {
      */
     schemaJson?: string,
     /**
-     * What this device does about conflicts, by table. Default: what the server's manifest says of the table.
+     * Conflict policy by table. Default: the policy in the server's manifest.
      */
     policies?: Map<string, ConflictPolicy>,
     /**
-     * How long after a pass the next begins by itself, in milliseconds. Default 30,000; from a second to a day.
+     * Time between two sync passes, in milliseconds. Default 30,000; from a second to a day.
      */
     syncIntervalMs?: number,
     /**
-     * How long local writes are gathered before a push, in milliseconds. Default 500; up to a minute.
+     * How long local writes are collected before a push, in milliseconds. Default 500; up to a
+     * minute.
      */
     pushDebounceMs?: number,
     /**
-     * How long an answer may take before the request counts as lost, in milliseconds. Default 10,000; from a second to ten
+     * How long to wait for a response, in milliseconds. Default 10,000; from a second to ten
      * minutes.
      */
     ackDeadlineMs?: number,
     /**
-     * How often a failed exchange is tried before the status says failed; it goes on trying at each interval. Default 5; up
-     * to 100.
+     * Failed attempts of an exchange before the status is failed; retries continue at each
+     * interval. Default 5; up to 100.
      */
     maxRetries?: number,
     /**
-     * How often the server may fail on one local write before that is parked. Default 50; from 1 to 10,000.
+     * Failed attempts of one mutation before it is parked. Default 50; from 1 to 10,000.
      */
     serverFaultAttempts?: number,
     /**
-     * How long the server may fail on it, in milliseconds. Default a day; from a minute to 30 days.
+     * How long the server may fail on one mutation, in milliseconds. Default a day; from a minute
+     * to 30 days.
      */
     serverFaultAgeMs?: number,
     /**
-     * Rows asked for in one answer. Default 1,000; from 100 to 1,000.
+     * Rows requested per response. Default 1,000; from 100 to 1,000.
      */
     pageSize?: number,
     /**
@@ -1484,24 +1491,24 @@ export type ClientConfig = {
      */
     metered?: MeteredPolicy,
     /**
-     * What an acknowledged local write survives. Default: the end of the app, not a power cut.
+     * What a committed local write survives. Default: the end of the process, not a power cut.
      */
     durability?: Durability,
     /**
-     * Connections that read. Default 4; from 1 to 16.
+     * Number of read connections. Default 4; from 1 to 16.
      */
     readers?: number,
     /**
-     * The write-ahead log is brought back into the database beyond this many bytes. Default 4 MiB; from 64 KiB to 1 GiB.
+     * Log size in bytes that triggers a checkpoint. Default 4 MiB; from 64 KiB to 1 GiB.
      */
     walLimit?: number,
     /**
-     * How long a held transaction or snapshot may wait for its next statement before it is rolled back, in milliseconds.
-     * Default 5,000; from 100 to a minute.
+     * How long an interactive transaction or snapshot may be idle before it is rolled back, in
+     * milliseconds. Default 5,000; from 100 to a minute.
      */
     transactionIdleMs?: number,
     /**
-     * What actions may take. Default: what stands at each of its fields.
+     * Limits of actions. Default: see its fields.
      */
     actionBudget?: ActionBudget
 }
@@ -1630,19 +1637,19 @@ const FfiConverterTypeClientConfig = (() => {
 })();
 
 /**
- * How much of what was accepted is kept. What is left out is as by default.
+ * Limits of the history of accepted mutations. A missing field has its default.
  */
 export type HistoryBounds = {
     /**
-     * Most mutations. Default 1,000.
+     * Number of mutations. Default 1,000.
      */
     count?: number,
     /**
-     * Most bytes of what they wrote. Default 16 MiB.
+     * Bytes of their changes. Default 16 MiB.
      */
     bytes?: number,
     /**
-     * How long, in seconds from the verdict on. Default thirty days.
+     * Age since the verdict, in seconds. Default thirty days.
      */
     ageSeconds?: number
 }
@@ -1692,7 +1699,7 @@ const FfiConverterTypeHistoryBounds = (() => {
 })();
 
 /**
- * A header of a request or of an answer.
+ * A header of a request or response.
  */
 export type HttpHeader = {
     /**
@@ -1752,19 +1759,19 @@ export type HttpRequest = {
      */
     method: string,
     /**
-     * The whole address; without a configured server, path and query alone.
+     * The complete URL; without a configured server, path and query only.
      */
     url: string,
     /**
-     * To be sent as they are. They carry the user's token: do not log them.
+     * The headers, to be sent unchanged. They carry the user's token: do not log them.
      */
     headers: Array<HttpHeader>,
     /**
-     * The body as it goes over the wire, if there is one.
+     * The body as sent over the wire, if there is one.
      */
     body?: ArrayBuffer,
     /**
-     * The longest silence, in milliseconds: until the answer begins, and between two pieces of it.
+     * Idle timeout in milliseconds: until the response begins, and between two parts of it.
      */
     timeoutMs: number
 }
@@ -1817,11 +1824,11 @@ const FfiConverterTypeHttpRequest = (() => {
 })();
 
 /**
- * The server's answer.
+ * The server's response.
  */
 export type HttpResponse = {
     /**
-     * The HTTP status, whatever it is.
+     * The HTTP status, including errors.
      */
     status: number,
     /**
@@ -1829,7 +1836,7 @@ export type HttpResponse = {
      */
     headers: Array<HttpHeader>,
     /**
-     * The whole body, decompressed.
+     * The complete body, decompressed.
      */
     body: ArrayBuffer
 }
@@ -1876,7 +1883,7 @@ const FfiConverterTypeHttpResponse = (() => {
 })();
 
 /**
- * What was taken of a table.
+ * What was imported of a table.
  */
 export type ImportedTable = {
     /**
@@ -1884,23 +1891,23 @@ export type ImportedTable = {
      */
     name: string,
     /**
-     * Rows that are seen as the old file had them, until the first sync brings the server's.
+     * Rows that are shown as in the old file until the first sync replaces them.
      */
     rows: number,
     /**
-     * Rows that the server had not been told of.
+     * Unsent inserts.
      */
     creates: number,
     /**
-     * Edits that the server had not been told of, one per row.
+     * Unsent edits, one per row.
      */
     updates: number,
     /**
-     * Deletes that the server had not been told of.
+     * Unsent deletes.
      */
     deletes: number,
     /**
-     * Columns of the old table that the schema lacks; their values were not taken.
+     * Columns of the old table that the schema lacks; their values were not imported.
      */
     columnsLeftOut: Array<string>
 }
@@ -1956,7 +1963,7 @@ const FfiConverterTypeImportedTable = (() => {
 })();
 
 /**
- * What was not taken of an old file.
+ * What was not imported.
  */
 export type LeftOut = {
     /**
@@ -1964,11 +1971,11 @@ export type LeftOut = {
      */
     table: string,
     /**
-     * The row; nothing where the whole table was left out.
+     * The row; nothing if the whole table was left out.
      */
     recordId?: string,
     /**
-     * How many unsent edits this is about.
+     * Number of unsent edits concerned.
      */
     unsent: number,
     /**
@@ -2022,7 +2029,7 @@ const FfiConverterTypeLeftOut = (() => {
 })();
 
 /**
- * A value beside the text of a record.
+ * A structured field of a record.
  */
 export type LogField = {
     /**
@@ -2030,7 +2037,7 @@ export type LogField = {
      */
     name: string,
     /**
-     * Its value, in words.
+     * Its value as text.
      */
     value: string
 }
@@ -2074,23 +2081,23 @@ const FfiConverterTypeLogField = (() => {
 })();
 
 /**
- * How much is logged, from the least to the most.
+ * The log level, from the fewest to the most records.
  */
 export enum LogLevel {
     /**
-     * What went wrong and should not.
+     * Errors.
      */
     Error,
     /**
-     * What went wrong and was mended or will be tried again.
+     * Problems that were fixed or will be retried.
      */
     Warn,
     /**
-     * What the engine does, a line per deed.
+     * One record per operation of the engine.
      */
     Info,
     /**
-     * What it decides on the way.
+     * Details of its decisions.
      */
     Debug,
     /**
@@ -2129,27 +2136,27 @@ const FfiConverterTypeLogLevel = (() => {
 })();
 
 /**
- * A line of the log.
+ * A log record.
  */
 export type LogRecord = {
     /**
-     * How grave it is.
+     * Its level.
      */
     level: LogLevel,
     /**
-     * When: microseconds since 1970.
+     * Time in microseconds since 1970.
      */
     at: bigint,
     /**
-     * The part of the engine that speaks.
+     * The module that wrote it.
      */
     target: string,
     /**
-     * What it says.
+     * The message.
      */
     text: string,
     /**
-     * What belongs to it.
+     * The structured fields.
      */
     fields: Array<LogField>
 }
@@ -2202,7 +2209,7 @@ const FfiConverterTypeLogRecord = (() => {
 })();
 
 /**
- * How many local writes stand where.
+ * Number of local writes by state.
  */
 export type PendingCounts = {
     /**
@@ -2210,15 +2217,15 @@ export type PendingCounts = {
      */
     pending: number,
     /**
-     * On their way.
+     * The request is running.
      */
     sent: number,
     /**
-     * Sent, without an answer.
+     * Sent without a response.
      */
     uncertain: number,
     /**
-     * Not accepted; the app's to decide.
+     * Not accepted; the app must decide.
      */
     parked: number
 }
@@ -2268,7 +2275,7 @@ const FfiConverterTypePendingCounts = (() => {
 })();
 
 /**
- * Where a local write stands.
+ * The state of a local write.
  */
 export enum MutationState {
     /**
@@ -2276,15 +2283,15 @@ export enum MutationState {
      */
     Pending,
     /**
-     * On its way.
+     * The request is running.
      */
     Sent,
     /**
-     * Sent, and no answer came; it will be sent again as it is.
+     * Sent without a response; it will be sent again unchanged.
      */
     Uncertain,
     /**
-     * Ended without being accepted; kept with its reason, blocks nothing.
+     * Not accepted; kept with its reason, without blocking others.
      */
     Parked
 }
@@ -2321,7 +2328,7 @@ const FfiConverterTypeMutationState = (() => {
  */
 export enum ParkReason {
     /**
-     * A rule of the server refuses the content.
+     * A rule of the server rejects the content.
      */
     Rejected,
     /**
@@ -2329,7 +2336,7 @@ export enum ParkReason {
      */
     Conflicted,
     /**
-     * The server will not look at it.
+     * The server rejects it without evaluating it.
      */
     Refused,
     /**
@@ -2337,11 +2344,11 @@ export enum ParkReason {
      */
     Unreplayable,
     /**
-     * Something that it stands on was parked.
+     * A mutation that it depends on was parked.
      */
     Depends,
     /**
-     * What is left of one that was accepted in part.
+     * The remainder of a mutation that was accepted in part.
      */
     Remainder,
     /**
@@ -2388,15 +2395,15 @@ const FfiConverterTypeParkReason = (() => {
  */
 export type PendingMutation = {
     /**
-     * Its place in the queue; rises.
+     * Its position in the queue; rises.
      */
     seq: bigint,
     /**
-     * Its name, here and on the server.
+     * Its id, here and on the server.
      */
     id: string,
     /**
-     * Where it stands.
+     * Its state.
      */
     state: MutationState,
     /**
@@ -2404,15 +2411,15 @@ export type PendingMutation = {
      */
     reason?: ParkReason,
     /**
-     * The server's words, and both rows of a conflict, as JSON.
+     * The server's message, and both rows of a conflict, as JSON.
      */
     detail?: string,
     /**
-     * The parked one that it stands on, if that is why it is parked.
+     * The parked mutation that it depends on, if that is why it is parked.
      */
     becauseOf?: string,
     /**
-     * While it waits: the earlier one that must be accepted before it and that the server fails on at present.
+     * The earlier mutation that must be accepted first and that the server currently fails on.
      */
     blockedBy?: string,
     /**
@@ -2424,11 +2431,11 @@ export type PendingMutation = {
      */
     writtenMs: bigint,
     /**
-     * The number of its attempt, from 1; rises when its content is offered anew after a verdict.
+     * The number of its attempt, from 1; rises when it is offered again after a verdict.
      */
     attempt: bigint,
     /**
-     * What it wrote, a row each, in the order of first touch.
+     * Its changes, one entry per row, in the order of the first change.
      */
     rows: Array<PendingRow>
 }
@@ -2499,15 +2506,15 @@ const FfiConverterTypePendingMutation = (() => {
 })();
 
 /**
- * What became of an action that was performed.
+ * The result of a performed action.
  */
 export type Performed = {
     /**
-     * The mutation that waits for the server; nothing if the action wrote nothing to synced tables.
+     * The pending mutation; nothing if the action wrote nothing to synced tables.
      */
     id?: string,
     /**
-     * What the action gave back, as JSON.
+     * The return value of the action, as JSON.
      */
     valueJson: string
 }
@@ -2551,19 +2558,19 @@ const FfiConverterTypePerformed = (() => {
 })();
 
 /**
- * What a reset took away, for whoever has to show it or to keep it elsewhere.
+ * What a reset removed, so that the app can show it or store it.
  */
 export type ResetReport = {
     /**
-     * What waited for the server or was parked, and went: all that the app had named, with every value that was written.
+     * The pending and parked mutations that the call listed, with all written values.
      */
     givenUp: Array<PendingMutation>,
     /**
-     * Rows of synced tables that went, with what waited on them.
+     * Number of removed rows of synced tables, with pending changes.
      */
     rows: bigint,
     /**
-     * Rows of local-only tables that went.
+     * Number of removed rows of local-only tables.
      */
     localRows: bigint
 }
@@ -2610,19 +2617,19 @@ const FfiConverterTypeResetReport = (() => {
 })();
 
 /**
- * How a result differs from the one that was given before it. Rows are named by their places, from 0.
+ * The difference to the previous result. Rows are identified by index, from 0.
  */
 export type RowDifference = {
     /**
-     * Rows of this result whose key was not there before; all of them the first time.
+     * Rows of this result whose key is new; all rows the first time.
      */
     added: Array<number>,
     /**
-     * Rows of this result whose key was there with other values.
+     * Rows of this result whose key existed with other values.
      */
     changed: Array<number>,
     /**
-     * Rows of the result before whose key is not there any more.
+     * Rows of the previous result whose key is gone.
      */
     removed: Array<number>
 }
@@ -2669,7 +2676,7 @@ const FfiConverterTypeRowDifference = (() => {
 })();
 
 /**
- * A statement and what is bound to its question marks.
+ * A statement with its parameters.
  */
 export type Statement = {
     /**
@@ -2722,7 +2729,7 @@ const FfiConverterTypeStatement = (() => {
 })();
 
 /**
- * What a sync brought about.
+ * The result of a sync.
  */
 export type SyncReport = {
     /**
@@ -2730,15 +2737,15 @@ export type SyncReport = {
      */
     accepted: number,
     /**
-     * Mutations that it did not; `pending` says why.
+     * Parked mutations; `pending` has the reasons.
      */
     parked: number,
     /**
-     * Rows that came in.
+     * Received rows.
      */
     pulled: number,
     /**
-     * Mutations that still have no verdict: the server asked to be tried again, or they were written meanwhile.
+     * Mutations without a verdict: the server asked to retry, or they were written meanwhile.
      */
     stillPending: number
 }
@@ -2805,7 +2812,7 @@ export enum SyncState_Tags {
     Stopped = "Stopped"
 }
 /**
- * What syncing is doing. Times are microseconds since 1970.
+ * The sync state. Times are microseconds since 1970.
  */
 export const SyncState = (() => {
 
@@ -2813,7 +2820,7 @@ export const SyncState = (() => {
         tag: SyncState_Tags.Idle
     };
     /**
-     * Nothing was tried yet.
+     * No attempt yet.
      */
     class Idle_ extends UniffiEnum implements Idle__interface {
         /**
@@ -2840,7 +2847,7 @@ export const SyncState = (() => {
         tag: SyncState_Tags.Connecting
     };
     /**
-     * A pass has begun.
+     * A pass has started.
      */
     class Connecting_ extends UniffiEnum implements Connecting__interface {
         /**
@@ -2867,7 +2874,7 @@ export const SyncState = (() => {
         tag: SyncState_Tags.Pushing
     };
     /**
-     * Local writes are on their way.
+     * Local writes are being sent.
      */
     class Pushing_ extends UniffiEnum implements Pushing__interface {
         /**
@@ -2930,7 +2937,7 @@ inner: {done: number; total?: number; rowsPerSecond: number }): Applying_ {
 Readonly<{at: bigint; why: string}>
     };
     /**
-     * The server answered that it cannot just now.
+     * The server asked to retry later.
      */
     class WaitingUntil_ extends UniffiEnum implements WaitingUntil__interface {
         /**
@@ -2964,7 +2971,7 @@ inner: {at: bigint; why: string }): WaitingUntil_ {
 Readonly<{retryAt?: bigint; why: string}>
     };
     /**
-     * No server can be reached. Local work goes on.
+     * No server can be reached. Local work continues.
      */
     class Offline_ extends UniffiEnum implements Offline__interface {
         /**
@@ -2996,7 +3003,7 @@ inner: {retryAt?: bigint; why: string }): Offline_ {
         tag: SyncState_Tags.Metered
     };
     /**
-     * The network is metered, and the policy holds back what remains.
+     * The network is metered and the policy does not allow the rest.
      */
     class Metered_ extends UniffiEnum implements Metered__interface {
         /**
@@ -3023,7 +3030,7 @@ inner: {retryAt?: bigint; why: string }): Offline_ {
         tag: SyncState_Tags.NeedsAuth
     };
     /**
-     * Credentials are missing or refused. Local work goes on; the queue waits for new ones.
+     * Credentials are missing or rejected. Local work continues; the queue waits for new ones.
      */
     class NeedsAuth_ extends UniffiEnum implements NeedsAuth__interface {
         /**
@@ -3052,7 +3059,7 @@ inner: {retryAt?: bigint; why: string }): Offline_ {
 Readonly<{why: string}>
     };
     /**
-     * The server asks for a newer app. Local work goes on; the queue waits.
+     * The server requires a newer app. Local work continues; the queue waits.
      */
     class UpgradeRequired_ extends UniffiEnum implements UpgradeRequired__interface {
         /**
@@ -3086,7 +3093,7 @@ inner: {why: string }): UpgradeRequired_ {
 Readonly<{why: string; retryAt: bigint}>
     };
     /**
-     * Something that a quick retry does not mend; tried again all the same.
+     * An error that a quick retry does not resolve; it is retried later.
      */
     class Failed_ extends UniffiEnum implements Failed__interface {
         /**
@@ -3120,7 +3127,7 @@ inner: {why: string; retryAt: bigint }): Failed_ {
 Readonly<{since: bigint}>
     };
     /**
-     * All was pushed and pulled.
+     * Everything was pushed and pulled.
      */
     class UpToDate_ extends UniffiEnum implements UpToDate__interface {
         /**
@@ -3152,7 +3159,7 @@ inner: {since: bigint }): UpToDate_ {
         tag: SyncState_Tags.Suspended
     };
     /**
-     * The app is in the background: no file, no lock and no connection is held.
+     * The app is in the background: no file, lock or connection is open.
      */
     class Suspended_ extends UniffiEnum implements Suspended__interface {
         /**
@@ -3225,7 +3232,7 @@ inner: {since: bigint }): UpToDate_ {
 
 })();
 /**
- * What syncing is doing. Times are microseconds since 1970.
+ * The sync state. Times are microseconds since 1970.
  */
 export type SyncState = InstanceType<
     typeof SyncState['Idle' | 'Connecting' | 'Pushing' | 'Applying' | 'WaitingUntil' | 'Offline' | 'Metered' | 'NeedsAuth' | 'UpgradeRequired' | 'Failed' | 'UpToDate' | 'Suspended' | 'Stopped']
@@ -3401,19 +3408,19 @@ const FfiConverterTypeSyncState = (() => {
 })();
 
 /**
- * Whether the tables have ever been complete.
+ * Whether a first sync has completed.
  */
 export enum FirstSync {
     /**
-     * Nothing has come yet.
+     * Nothing was fetched yet.
      */
     Absent,
     /**
-     * Under way: tables hold a part of the rows.
+     * In progress: tables have a part of the rows.
      */
     Partial,
     /**
-     * Done, maybe long ago.
+     * Completed, now or earlier.
      */
     Done
 }
@@ -3444,15 +3451,15 @@ const FfiConverterTypeFirstSync = (() => {
 })();
 
 /**
- * What syncing is doing, and how far it ever came.
+ * The sync state and the first-sync state.
  */
 export type SyncStatus = {
     /**
-     * What it is doing.
+     * The sync state.
      */
     state: SyncState,
     /**
-     * Whether the tables have ever been complete.
+     * Whether a first sync has completed.
      */
     firstSync: FirstSync
 }
@@ -3496,23 +3503,23 @@ const FfiConverterTypeSyncStatus = (() => {
 })();
 
 /**
- * What became of a Synchro database that was taken over.
+ * The result of importing a Synchro database.
  */
 export type SynchroImport = {
     /**
-     * The tables that both sides know, by name.
+     * The imported tables, by name.
      */
     tables: Array<ImportedTable>,
     /**
-     * What was not taken and stays in the old file, with the reason.
+     * What was not imported and stays in the old file, with the reason.
      */
     leftOut: Array<LeftOut>,
     /**
-     * Unsent edits that an earlier call had taken already.
+     * Unsent edits that an earlier call has already imported.
      */
     takenBefore: number,
     /**
-     * Mutations that wait for the first sync before they can be sent; zero if everything has been here.
+     * Mutations that wait for the first sync before they can be sent; zero after the first sync.
      */
     awaiting: number
 }
@@ -3562,7 +3569,7 @@ const FfiConverterTypeSynchroImport = (() => {
 })();
 
 /**
- * How an attempt of a mutation ended.
+ * The result of an attempt.
  */
 export enum VerdictKind {
     /**
@@ -3570,12 +3577,12 @@ export enum VerdictKind {
      */
     Accepted,
     /**
-     * It was not accepted, and waits for the app's decision; `reason` says why.
+     * It was not accepted and awaits the app's decision; `reason` says why.
      */
     Parked,
     /**
-     * The app gave it up after it was sent, and the server's word is here. If it had it, `because_of` names the mutation that
-     * takes it back.
+     * The app discarded it after it was sent, and the verdict has arrived. If the server had
+     * accepted it, `because_of` is the mutation that reverts it.
      */
     Withdrawn
 }
@@ -3606,23 +3613,23 @@ const FfiConverterTypeVerdictKind = (() => {
 })();
 
 /**
- * The end of one attempt of a mutation.
+ * The verdict on one attempt of a mutation.
  */
 export type VerdictEntry = {
     /**
-     * Rises, and is never given again; for `acknowledge_verdicts`.
+     * Rises and is never reused; for `acknowledge_verdicts`.
      */
     number: bigint,
     /**
-     * The mutation's name.
+     * The mutation's id.
      */
     id: string,
     /**
-     * Which of its attempts, from 1: `retry` makes another, which has an end of its own.
+     * The attempt, from 1: each `retry` is a new attempt with its own verdict.
      */
     attempt: bigint,
     /**
-     * How it ended.
+     * The result.
      */
     kind: VerdictKind,
     /**
@@ -3630,7 +3637,7 @@ export type VerdictEntry = {
      */
     reason?: ParkReason,
     /**
-     * The mutation that parked it, or takes it back.
+     * The mutation that caused the parking, or that reverts this one.
      */
     becauseOf?: string,
     /**
@@ -3638,12 +3645,12 @@ export type VerdictEntry = {
      */
     action?: string,
     /**
-     * The server's words, and both rows of a conflict, as JSON. Nothing if there are none or more than 64 KiB: then they stand
-     * in the `detail` of `pending`.
+     * The server's message, and both rows of a conflict, as JSON. Nothing if there is none or it
+     * exceeds 64 KiB; the `detail` of `pending` has it in full.
      */
     detail?: string,
     /**
-     * When it came: milliseconds since 1970, by the device's clock.
+     * When the verdict arrived: milliseconds since 1970, by the device's clock.
      */
     atMs: bigint
 }
@@ -3716,7 +3723,7 @@ export type Verdicts = {
      */
     entries: Array<VerdictEntry>,
     /**
-     * How many before them are not kept any more: the newest 10,000 are.
+     * Number of older verdicts that were dropped: the newest 10,000 are kept.
      */
     missed: number
 }
@@ -3768,7 +3775,7 @@ export type WatchUpdate = {
      */
     rows: ArrayBuffer,
     /**
-     * Against the result that `next` gave before; nothing where no key was named.
+     * The difference to the previous result of `next`; nothing without a key.
      */
     difference?: RowDifference
 }
@@ -3812,7 +3819,7 @@ const FfiConverterTypeWatchUpdate = (() => {
 })();
 
 /**
- * Why an action was not performed.
+ * Why an action failed.
  */
 export enum ActionFault {
     /**
@@ -3820,19 +3827,19 @@ export enum ActionFault {
      */
     Unknown,
     /**
-     * The arguments are not those that it takes.
+     * The arguments are invalid.
      */
     Arguments,
     /**
-     * A rule of the app says no. A handler throws it to say so.
+     * A precondition of the action failed. A handler throws it to refuse.
      */
     Refused,
     /**
-     * It makes two rows that nothing tells apart, and that have one id therefore.
+     * It inserts two rows with the same identity, which would get the same id.
      */
     SameRow,
     /**
-     * Its code waits for something, and had not ended in time.
+     * Its code was idle for too long.
      */
     TimedOut
 }
@@ -3867,23 +3874,23 @@ const FfiConverterTypeActionFault = (() => {
 })();
 
 /**
- * How far a checkpoint of the write-ahead log goes.
+ * The mode of a checkpoint.
  */
 export enum CheckpointMode {
     /**
-     * As much as is possible without being in anybody's way.
+     * As much as possible without blocking others.
      */
     Passive,
     /**
-     * All of the log, if no reader needs it.
+     * The whole log, if no reader needs it.
      */
     Full,
     /**
-     * As full; the next write begins the log anew.
+     * As full; the next write reuses the log from its start.
      */
     Restart,
     /**
-     * As restart; the log's file becomes empty.
+     * As restart; the log file is truncated to zero bytes.
      */
     Truncate
 }
@@ -3916,20 +3923,20 @@ const FfiConverterTypeCheckpointMode = (() => {
 })();
 
 /**
- * What stays in the file when it begins anew.
+ * What a reset keeps.
  */
 export enum Keep {
     /**
-     * Everything that is not the server's: what waits, the history, the user, local-only tables. The rows of the server go, and
-     * the next sync fetches them as the first one did.
+     * Everything except the server's rows: the queue, the history, the user, local-only tables.
+     * The next sync fetches the rows as the first one did.
      */
     Pending,
     /**
-     * Local-only tables. Rows, queue, history, the device's id and its user go: the file is the next user's to take.
+     * Local-only tables. Rows, queue, history, device id and user are removed, for the next user.
      */
     Local,
     /**
-     * The tables, all of them empty, and their schema.
+     * Only the empty tables and their schema.
      */
     Nothing
 }
@@ -3985,10 +3992,10 @@ export enum RejoinError_Tags {
     Internal = "Internal"
 }
 /**
- * What went wrong, by what a caller can do about it.
+ * An error, by what a caller can do about it.
  *
- * Nothing is lost by an error: a statement or transaction that failed was rolled back as a whole, and what waits for the
- * server goes on waiting. `reason` is written for developers and makes sense alone.
+ * An error loses nothing: a failed statement or transaction was rolled back as a whole, and
+ * pending mutations stay in the queue. `reason` is a complete message for developers.
  */
 export const RejoinError = (() => {
 
@@ -3998,8 +4005,8 @@ export const RejoinError = (() => {
 Readonly<{reason: string}>
     };
     /**
-     * The call cannot be served as it is: SQL that does not compile, a value that cannot be synced, a table that is not synced,
-     * a call from inside a transaction that would wait for itself. Nothing was changed.
+     * The call is invalid: SQL that does not compile, a value that cannot be synced, an unsynced
+     * table, a call inside a transaction that would wait for itself. Nothing was changed.
      */
     class InvalidInput_ extends UniffiError implements InvalidInput__interface {
         /**
@@ -4083,7 +4090,7 @@ Readonly<{reason: string; table: string; column: string; rule: string}> {
 Readonly<{reason: string; action: string; fault: ActionFault; words: string}>
     };
     /**
-     * An action was not performed; nothing of it was kept.
+     * An action failed; it was rolled back.
      */
     class Action_ extends UniffiError implements Action__interface {
         /**
@@ -4125,7 +4132,8 @@ Readonly<{reason: string; action: string; fault: ActionFault; words: string}> {
 Readonly<{reason: string; action: string; mostMs: number}>
     };
     /**
-     * One run of an action took longer than it may; nothing of it was kept. Do less at a time, or allow more.
+     * One run of an action exceeded its time limit and was rolled back. Do less, or raise the
+     * limit.
      */
     class ActionTooSlow_ extends UniffiError implements ActionTooSlow__interface {
         /**
@@ -4167,7 +4175,7 @@ Readonly<{reason: string; action: string; mostMs: number}> {
 Readonly<{reason: string; action: string; mostBytes: number}>
     };
     /**
-     * One run of an action wrote more than it may; nothing of it was kept. Do less at a time, or allow more.
+     * One run of an action wrote too much and was rolled back. Do less, or raise the limit.
      */
     class ActionTooLarge_ extends UniffiError implements ActionTooLarge__interface {
         /**
@@ -4209,7 +4217,7 @@ Readonly<{reason: string; action: string; mostBytes: number}> {
 Readonly<{reason: string; id: string}>
     };
     /**
-     * The mutation stands on a row that another one makes, which is parked. Retry that, with its chain.
+     * The mutation needs a row of a parked mutation. Retry that one, with its chain.
      */
     class StandsOn_ extends UniffiError implements StandsOn__interface {
         /**
@@ -4251,7 +4259,8 @@ Readonly<{reason: string; id: string}> {
 Readonly<{reason: string; waiting: number}>
     };
     /**
-     * Mutations wait or are parked that were not named, and a reset gives nobody's work up unnamed; nothing was changed.
+     * A reset would delete pending or parked mutations that the call does not list. Nothing was
+     * changed.
      */
     class Unsent_ extends UniffiError implements Unsent__interface {
         /**
@@ -4293,7 +4302,7 @@ Readonly<{reason: string; waiting: number}> {
 Readonly<{reason: string; rows: Array<ChangedRow>}>
     };
     /**
-     * What was to be taken back does not stand any more: rows have changed since. Nothing was changed.
+     * The undo would overwrite later changes. Nothing was changed.
      */
     class Changed_ extends UniffiError implements Changed__interface {
         /**
@@ -4335,8 +4344,8 @@ Readonly<{reason: string; rows: Array<ChangedRow>}> {
 Readonly<{reason: string}>
     };
     /**
-     * The file or the disk failed: damaged, read-only, full, open in another process, written by a newer release. What ran was
-     * rolled back.
+     * The file or the disk failed: damaged, read-only, full, open in another process, or written
+     * by a newer release. The transaction was rolled back.
      */
     class Storage_ extends UniffiError implements Storage__interface {
         /**
@@ -4378,7 +4387,7 @@ Readonly<{reason: string}> {
 Readonly<{reason: string}>
     };
     /**
-     * The file belongs to another user; nothing was touched.
+     * The file belongs to another user; nothing was changed.
      */
     class WrongUser_ extends UniffiError implements WrongUser__interface {
         /**
@@ -4420,7 +4429,7 @@ Readonly<{reason: string}> {
 Readonly<{reason: string}>
     };
     /**
-     * The configuration is wrong; every problem is named. Nothing was opened.
+     * The configuration is invalid; nothing was opened.
      */
     class Configuration_ extends UniffiError implements Configuration__interface {
         /**
@@ -4462,7 +4471,7 @@ Readonly<{reason: string}> {
 Readonly<{reason: string}>
     };
     /**
-     * The client is suspended, or was while this ran; what ran was rolled back. Call `resume` first.
+     * The client is, or was, suspended; the transaction was rolled back. Call `resume` first.
      */
     class Suspended_ extends UniffiError implements Suspended__interface {
         /**
@@ -4546,8 +4555,8 @@ Readonly<{reason: string}> {
 Readonly<{reason: string}>
     };
     /**
-     * A held transaction or snapshot was left alone for too long, or a read lasted while the write-ahead log grew; it was
-     * rolled back. Begin a new one, and end it sooner.
+     * An interactive transaction or snapshot was idle for too long, or a read was open while the
+     * write-ahead log grew; it was rolled back.
      */
     class TransactionTimeout_ extends UniffiError implements TransactionTimeout__interface {
         /**
@@ -4589,7 +4598,7 @@ Readonly<{reason: string}> {
 Readonly<{reason: string}>
     };
     /**
-     * No server could be reached, or not in time. The queue is intact and will be sent again.
+     * No server could be reached in time. The queue is unchanged and will be sent later.
      */
     class Offline_ extends UniffiError implements Offline__interface {
         /**
@@ -4631,7 +4640,7 @@ Readonly<{reason: string}> {
 Readonly<{reason: string}>
     };
     /**
-     * Credentials are missing or refused: sign in again. The queue waits until there are new ones.
+     * Credentials are missing or rejected: sign in again. The queue waits for new ones.
      */
     class Unauthorized_ extends UniffiError implements Unauthorized__interface {
         /**
@@ -4673,7 +4682,7 @@ Readonly<{reason: string}> {
 Readonly<{reason: string}>
     };
     /**
-     * The server asks for a newer version of the app; the queue waits.
+     * The server requires a newer version of the app; the queue waits.
      */
     class UpgradeRequired_ extends UniffiError implements UpgradeRequired__interface {
         /**
@@ -4715,7 +4724,7 @@ Readonly<{reason: string}> {
 Readonly<{reason: string; status: number; code: string; retryable: boolean}>
     };
     /**
-     * The server answered with an error; the queue is intact.
+     * The server returned an error; the queue is unchanged.
      */
     class Server_ extends UniffiError implements Server__interface {
         /**
@@ -4757,7 +4766,7 @@ Readonly<{reason: string; status: number; code: string; retryable: boolean}> {
 Readonly<{reason: string}>
     };
     /**
-     * The server's answer was not understood; nothing of it was applied.
+     * The server's response is invalid; nothing of it was applied.
      */
     class Protocol_ extends UniffiError implements Protocol__interface {
         /**
@@ -4799,7 +4808,7 @@ Readonly<{reason: string}> {
 Readonly<{reason: string}>
     };
     /**
-     * A function of the app threw, where it may not.
+     * A function of the app threw an exception that it must not throw.
      */
     class Callback_ extends UniffiError implements Callback__interface {
         /**
@@ -4841,7 +4850,7 @@ Readonly<{reason: string}> {
 Readonly<{reason: string}>
     };
     /**
-     * A bug of the engine; what ran was rolled back. Please report it with the bundle of `diagnose`.
+     * A bug in the engine; the transaction was rolled back. Please report it with `diagnose`.
      */
     class Internal_ extends UniffiError implements Internal__interface {
         /**
@@ -4908,10 +4917,10 @@ Readonly<{reason: string}> {
 
 })();
 /**
- * What went wrong, by what a caller can do about it.
+ * An error, by what a caller can do about it.
  *
- * Nothing is lost by an error: a statement or transaction that failed was rolled back as a whole, and what waits for the
- * server goes on waiting. `reason` is written for developers and makes sense alone.
+ * An error loses nothing: a failed statement or transaction was rolled back as a whole, and
+ * pending mutations stay in the queue. `reason` is a complete message for developers.
  */
 export type RejoinError = InstanceType<
     typeof RejoinError['InvalidInput' | 'Constraint' | 'Action' | 'ActionTooSlow' | 'ActionTooLarge' | 'StandsOn' | 'Unsent' | 'Changed' | 'Storage' | 'WrongUser' | 'Configuration' | 'Suspended' | 'Ended' | 'TransactionTimeout' | 'Offline' | 'Unauthorized' | 'UpgradeRequired' | 'Server' | 'Protocol' | 'Callback' | 'Internal']
@@ -5248,11 +5257,11 @@ const FfiConverterTypeRejoinError = (() => {
 })();
 
 /**
- * What an app can show beside a row.
+ * The sync state of a row, for display.
  */
 export enum RowSyncState {
     /**
-     * Nothing of this device waits on it.
+     * No local edit is pending.
      */
     Synced,
     /**
@@ -5260,15 +5269,15 @@ export enum RowSyncState {
      */
     Pending,
     /**
-     * An edit is on its way.
+     * An edit is being sent.
      */
     Sent,
     /**
-     * An edit was sent and no answer came; it will be sent again.
+     * An edit was sent without a response; it will be sent again.
      */
     Uncertain,
     /**
-     * An edit was not accepted, and the app has not decided yet what becomes of it.
+     * An edit was not accepted and awaits a decision of the app.
      */
     Parked
 }
@@ -5310,7 +5319,7 @@ export enum Undone_Tags {
     Nothing = "Nothing"
 }
 /**
- * What became of an undo or a redo.
+ * The result of an undo or a redo.
  */
 export const Undone = (() => {
 
@@ -5318,7 +5327,7 @@ export const Undone = (() => {
         tag: Undone_Tags.GivenUp
     };
     /**
-     * The mutation had no verdict yet: it was given up, as by `discard`.
+     * The mutation had no verdict yet: it was discarded, as by `discard`.
      */
     class GivenUp_ extends UniffiEnum implements GivenUp__interface {
         /**
@@ -5347,7 +5356,7 @@ export const Undone = (() => {
 Readonly<{id: string}>
     };
     /**
-     * A mutation takes it back; it waits to be sent like any other.
+     * A new mutation reverts it and waits to be sent.
      */
     class By_ extends UniffiEnum implements By__interface {
         /**
@@ -5379,7 +5388,7 @@ inner: {id: string }): By_ {
         tag: Undone_Tags.Nothing
     };
     /**
-     * There was nothing to take back: the server's rows were so already before it.
+     * There was nothing to revert: the mutation changed nothing on the server.
      */
     class Nothing_ extends UniffiEnum implements Nothing__interface {
         /**
@@ -5415,7 +5424,7 @@ inner: {id: string }): By_ {
 
 })();
 /**
- * What became of an undo or a redo.
+ * The result of an undo or a redo.
  */
 export type Undone = InstanceType<
     typeof Undone['GivenUp' | 'By' | 'Nothing']
@@ -5483,7 +5492,7 @@ export enum Verdict_Tags {
     Unknown = "Unknown"
 }
 /**
- * How a local write ended.
+ * The result of a local write.
  */
 export const Verdict = (() => {
 
@@ -5520,7 +5529,7 @@ export const Verdict = (() => {
 Readonly<{reason?: ParkReason; detail?: string}>
     };
     /**
-     * It was not accepted; it is kept with its reason, and blocks nothing. `pending` has the rest of it.
+     * It was not accepted; `pending` has the details. Other writes continue.
      */
     class Parked_ extends UniffiEnum implements Parked__interface {
         /**
@@ -5552,7 +5561,7 @@ inner: {reason?: ParkReason; detail?: string }): Parked_ {
         tag: Verdict_Tags.Unknown
     };
     /**
-     * It is neither waiting nor known as accepted: discarded, or never written here.
+     * It is neither pending nor known as accepted: discarded, or never written here.
      */
     class Unknown_ extends UniffiEnum implements Unknown__interface {
         /**
@@ -5588,7 +5597,7 @@ inner: {reason?: ParkReason; detail?: string }): Parked_ {
 
 })();
 /**
- * How a local write ended.
+ * The result of a local write.
  */
 export type Verdict = InstanceType<
     typeof Verdict['Accepted' | 'Parked' | 'Unknown']
@@ -5651,42 +5660,41 @@ const FfiConverterTypeVerdict = (() => {
 })();
 
 /**
- * One run of an action, for as long as its code runs: the rows of its transaction, and a time and ids that are the same at each
- * run.
+ * One run of an action: its transaction, and a time and ids that are the same in each run.
  */
 export interface ActionContextLike {
 
 /**
- * Runs one statement, and tells how many rows it changed.
+ * Runs one statement and returns the number of changed rows.
  *
- * Throws as the client's `execute` does, and `InvalidInput` for what an action may not use: tables that are not synced,
- * chance, clocks, counters of the connection, rowids.
+ * Throws as the client's `execute` does, and `InvalidInput` for what an action may not use:
+ * unsynced tables, random values, clocks, connection counters, rowids.
  */
     execute(sql: string, params: Array<SqlValue>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<bigint>;
 /**
- * The id of the mutation that this run makes, or made.
+ * The id of the mutation of this action.
  */
     mutationId(): string;
 /**
- * The rows of a statement, which may also write (`RETURNING`), as a row buffer; it sees what the action wrote. Say
- * `ORDER BY` where more than one row can come. Throws as `execute` does.
+ * The rows of a statement, which may write (`RETURNING`), as a row buffer; it sees the
+ * action's writes. Use `ORDER BY` if more than one row is possible. Throws as `execute` does.
  */
     query(sql: string, params: Array<SqlValue>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<ArrayBuffer>;
 /**
- * The id of a row of `table` that this action makes: the same at each run, and another one for each action. `row_json` is an
- * object with at least the columns that are the table's identity; where that is a projection, it is what the app's function
- * made of the row.
+ * The id of a row of `table` that this action inserts: the same in each run, different for
+ * each action. `row_json` is an object with at least the identity columns of the table; for a
+ * projection, it is the result of the app's function.
  *
- * Throws `Action` if this run was given the id already, and nothing of the action is kept; `InvalidInput` if the table has
- * no identity, or the row lacks a column of it.
+ * Throws `Action` if this run already used the id, which rolls the action back; `InvalidInput`
+ * if the table has no identity, or the row lacks a column of it.
  */
     rowId(table: string, rowJson: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<string>;
 /**
- * The same as text, as all columns write it (`2026-01-02T03:04:05.000000Z`).
+ * The same as text, in the form of all columns (`2026-01-02T03:04:05.000000Z`).
  */
     time(): string;
 /**
- * When the action was performed: milliseconds since 1970. In its statements `rejoin_now()` is the same instant.
+ * When the action was performed: milliseconds since 1970. SQL function: `rejoin_now()`.
  */
     timeMs(): bigint;
 }
@@ -5697,8 +5705,7 @@ export type ActionContextInterface = ActionContextLike;
 
 
 /**
- * One run of an action, for as long as its code runs: the rows of its transaction, and a time and ids that are the same at each
- * run.
+ * One run of an action: its transaction, and a time and ids that are the same in each run.
  */
 export class ActionContext extends UniffiAbstractObject implements ActionContextLike {
 
@@ -5716,10 +5723,10 @@ private constructor(pointer: UniffiHandle) {
 
 
 /**
- * Runs one statement, and tells how many rows it changed.
+ * Runs one statement and returns the number of changed rows.
  *
- * Throws as the client's `execute` does, and `InvalidInput` for what an action may not use: tables that are not synced,
- * chance, clocks, counters of the connection, rowids.
+ * Throws as the client's `execute` does, and `InvalidInput` for what an action may not use:
+ * unsynced tables, random values, clocks, connection counters, rowids.
  */
     async execute(sql: string, params: Array<SqlValue> = [], asyncOpts_?: { signal: AbortSignal }): Promise<bigint> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -5754,7 +5761,7 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * The id of the mutation that this run makes, or made.
+ * The id of the mutation of this action.
  */
     mutationId(): string {
     const __rb: Uint8Array = uniffiCaller.rustCall(
@@ -5773,8 +5780,8 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * The rows of a statement, which may also write (`RETURNING`), as a row buffer; it sees what the action wrote. Say
- * `ORDER BY` where more than one row can come. Throws as `execute` does.
+ * The rows of a statement, which may write (`RETURNING`), as a row buffer; it sees the
+ * action's writes. Use `ORDER BY` if more than one row is possible. Throws as `execute` does.
  */
     async query(sql: string, params: Array<SqlValue> = [], asyncOpts_?: { signal: AbortSignal }): Promise<ArrayBuffer> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -5818,12 +5825,12 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * The id of a row of `table` that this action makes: the same at each run, and another one for each action. `row_json` is an
- * object with at least the columns that are the table's identity; where that is a projection, it is what the app's function
- * made of the row.
+ * The id of a row of `table` that this action inserts: the same in each run, different for
+ * each action. `row_json` is an object with at least the identity columns of the table; for a
+ * projection, it is the result of the app's function.
  *
- * Throws `Action` if this run was given the id already, and nothing of the action is kept; `InvalidInput` if the table has
- * no identity, or the row lacks a column of it.
+ * Throws `Action` if this run already used the id, which rolls the action back; `InvalidInput`
+ * if the table has no identity, or the row lacks a column of it.
  */
     async rowId(table: string, rowJson: string, asyncOpts_?: { signal: AbortSignal }): Promise<string> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -5867,7 +5874,7 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * The same as text, as all columns write it (`2026-01-02T03:04:05.000000Z`).
+ * The same as text, in the form of all columns (`2026-01-02T03:04:05.000000Z`).
  */
     time(): string {
     const __rb: Uint8Array = uniffiCaller.rustCall(
@@ -5886,7 +5893,7 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * When the action was performed: milliseconds since 1970. In its statements `rejoin_now()` is the same instant.
+ * When the action was performed: milliseconds since 1970. SQL function: `rejoin_now()`.
  */
     timeMs(): bigint {
     return FfiConverterInt64.lift(uniffiCaller.rustCall(
@@ -5980,35 +5987,38 @@ const uniffiTypeActionContextObjectFactory: UniffiObjectFactory<ActionContextLik
 const FfiConverterTypeActionContext = new FfiConverterObject(uniffiTypeActionContextObjectFactory);
 
 /**
- * An action that is code of the app.
+ * An action whose code is in the app.
  *
- * It is run when it is performed, and again, at any time, when rows change under it before the server has it. So it must depend
- * on nothing but its context and its arguments, and must wait for nothing but the context: the writer, and everybody who writes,
- * waits for it. It may be called on any thread.
+ * The code runs when the action is performed, and may run again at any time when rows change
+ * before the server has accepted it. It must depend only on its context and arguments, and wait
+ * only for its context, because the writer and all other writes wait for it. It may be called on
+ * any thread.
  */
 export interface ActionHandler {
 
 /**
- * Does it. `arguments_json` is an object with those of the parameters that were given; what comes back is the action's
- * value as JSON, or empty for null.
+ * Runs the action. `arguments_json` is an object with the given parameters. Returns the
+ * action's value as JSON, or empty for null.
  *
- * Every call on the context must have been waited for when it ends. An exception means that nothing of the action is kept:
- * an error of the context goes on as it is, `Action` with the fault `Refused` says no in the words of its `words`, and
- * anything else is `Callback`. Where it runs again, the mutation is parked as `Unreplayable`.
+ * The code must await every call on the context before it returns. An exception rolls the
+ * action back: an error of the context is passed on, `Action` with the fault `Refused` is a
+ * failed rule with the message in `words`, and anything else is `Callback`. In a re-run it
+ * parks the mutation as `Unreplayable`.
  *
- * Without an order for the configured time it is given up, and so it is by `suspend` and `shutdown`: its task is cancelled,
- * and later calls on the context throw.
+ * It is aborted when it is idle for the configured time, and by `suspend` and `shutdown`: its
+ * task is cancelled, and later calls on the context throw.
  */
     run(context: ActionContextLike, argumentsJson: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<string>;
 }
 
 
 /**
- * An action that is code of the app.
+ * An action whose code is in the app.
  *
- * It is run when it is performed, and again, at any time, when rows change under it before the server has it. So it must depend
- * on nothing but its context and its arguments, and must wait for nothing but the context: the writer, and everybody who writes,
- * waits for it. It may be called on any thread.
+ * The code runs when the action is performed, and may run again at any time when rows change
+ * before the server has accepted it. It must depend only on its context and arguments, and wait
+ * only for its context, because the writer and all other writes wait for it. It may be called on
+ * any thread.
  */
 export class ActionHandlerImpl extends UniffiAbstractObject implements ActionHandler {
 
@@ -6026,15 +6036,16 @@ private constructor(pointer: UniffiHandle) {
 
 
 /**
- * Does it. `arguments_json` is an object with those of the parameters that were given; what comes back is the action's
- * value as JSON, or empty for null.
+ * Runs the action. `arguments_json` is an object with the given parameters. Returns the
+ * action's value as JSON, or empty for null.
  *
- * Every call on the context must have been waited for when it ends. An exception means that nothing of the action is kept:
- * an error of the context goes on as it is, `Action` with the fault `Refused` says no in the words of its `words`, and
- * anything else is `Callback`. Where it runs again, the mutation is parked as `Unreplayable`.
+ * The code must await every call on the context before it returns. An exception rolls the
+ * action back: an error of the context is passed on, `Action` with the fault `Refused` is a
+ * failed rule with the message in `words`, and anything else is `Callback`. In a re-run it
+ * parks the mutation as `Unreplayable`.
  *
- * Without an order for the configured time it is given up, and so it is by `suspend` and `shutdown`: its task is cancelled,
- * and later calls on the context throw.
+ * It is aborted when it is idle for the configured time, and by `suspend` and `shutdown`: its
+ * task is cancelled, and later calls on the context throw.
  */
     async run(context: ActionContextLike, argumentsJson: string, asyncOpts_?: { signal: AbortSignal }): Promise<string> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -6226,33 +6237,35 @@ const uniffiCallbackInterfaceActionHandler: { vtable: any; register: () => void;
 };
 
 /**
- * The actions of an app, and the rules that belong to them; handed over when the file is opened.
+ * The actions of an app and the rules for their tables; passed when the file is opened.
  *
- * Methods only collect. What is wrong is told by opening, all of it together. What is added later has no effect on a file that
- * is open.
+ * Methods only collect definitions. Opening reports all problems at once. Later additions do not
+ * affect an open file.
  */
 export interface ActionRegistryLike {
 
 /**
- * Adds an action that is data, one JSON object: the same for every language. Its members stand in `docs/actions.md`.
+ * Adds an action that is data, one JSON object for all languages; see `docs/actions.md`.
  */
     declare(json: string): void;
 /**
- * Adds an action that is code of the app. Several versions of one name may stand side by side: the newest is performed.
+ * Adds an action that is code. Several versions of a name may coexist: the newest is
+ * performed.
  */
     handler(definition: ActionDefinition, handler: ActionHandler): void;
 /**
- * Says what tells the rows of a table apart that one action makes: `row_id` makes their ids of these columns.
+ * Sets the identity columns of a table: `row_id` derives ids from these columns.
  */
     identity(table: string, columns: Array<string>): void;
 /**
- * Says that only actions write this table: any other local write is `InvalidInput`. What the server sends is laid down as
- * ever.
+ * Declares that only actions write this table: any other local write is `InvalidInput`. Rows
+ * from the server are applied as usual.
  */
     onlyByActions(table: string): void;
 /**
- * Says that a function tells the rows of a table apart that one action makes: `row_id` is then given what that made of the
- * row, and makes their ids of all of it. So the function itself stays in its language, and is never waited for.
+ * Declares that an app function computes the identity of a table's rows: `row_id` gets the
+ * function's result and derives the id from all of it. The function is called in its own
+ * language.
  */
     projection(table: string): void;
 }
@@ -6263,10 +6276,10 @@ export type ActionRegistryInterface = ActionRegistryLike;
 
 
 /**
- * The actions of an app, and the rules that belong to them; handed over when the file is opened.
+ * The actions of an app and the rules for their tables; passed when the file is opened.
  *
- * Methods only collect. What is wrong is told by opening, all of it together. What is added later has no effect on a file that
- * is open.
+ * Methods only collect definitions. Opening reports all problems at once. Later additions do not
+ * affect an open file.
  */
 export class ActionRegistry extends UniffiAbstractObject implements ActionRegistryLike {
 
@@ -6274,7 +6287,7 @@ export class ActionRegistry extends UniffiAbstractObject implements ActionRegist
     readonly [destructorGuardSymbol]: UniffiGcObject;
     readonly [pointerLiteralSymbol]: UniffiHandle;
 /**
- * None yet.
+ * An empty registry.
  */
     constructor() {
         super();
@@ -6294,7 +6307,7 @@ export class ActionRegistry extends UniffiAbstractObject implements ActionRegist
 
 
 /**
- * Adds an action that is data, one JSON object: the same for every language. Its members stand in `docs/actions.md`.
+ * Adds an action that is data, one JSON object for all languages; see `docs/actions.md`.
  */
     declare(json: string): void {uniffiCaller.rustCall(
             /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_method_actionregistry_declare(
@@ -6307,7 +6320,8 @@ export class ActionRegistry extends UniffiAbstractObject implements ActionRegist
     }
 
 /**
- * Adds an action that is code of the app. Several versions of one name may stand side by side: the newest is performed.
+ * Adds an action that is code. Several versions of a name may coexist: the newest is
+ * performed.
  */
     handler(definition: ActionDefinition, handler: ActionHandler): void {uniffiCaller.rustCall(
             /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_method_actionregistry_handler(
@@ -6321,7 +6335,7 @@ export class ActionRegistry extends UniffiAbstractObject implements ActionRegist
     }
 
 /**
- * Says what tells the rows of a table apart that one action makes: `row_id` makes their ids of these columns.
+ * Sets the identity columns of a table: `row_id` derives ids from these columns.
  */
     identity(table: string, columns: Array<string>): void {uniffiCaller.rustCall(
             /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_method_actionregistry_identity(
@@ -6335,8 +6349,8 @@ export class ActionRegistry extends UniffiAbstractObject implements ActionRegist
     }
 
 /**
- * Says that only actions write this table: any other local write is `InvalidInput`. What the server sends is laid down as
- * ever.
+ * Declares that only actions write this table: any other local write is `InvalidInput`. Rows
+ * from the server are applied as usual.
  */
     onlyByActions(table: string): void {uniffiCaller.rustCall(
             /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_method_actionregistry_only_by_actions(
@@ -6349,8 +6363,9 @@ export class ActionRegistry extends UniffiAbstractObject implements ActionRegist
     }
 
 /**
- * Says that a function tells the rows of a table apart that one action makes: `row_id` is then given what that made of the
- * row, and makes their ids of all of it. So the function itself stays in its language, and is never waited for.
+ * Declares that an app function computes the identity of a table's rows: `row_id` gets the
+ * function's result and derives the id from all of it. The function is called in its own
+ * language.
  */
     projection(table: string): void {uniffiCaller.rustCall(
             /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_method_actionregistry_projection(
@@ -6443,25 +6458,25 @@ const uniffiTypeActionRegistryObjectFactory: UniffiObjectFactory<ActionRegistryL
 const FfiConverterTypeActionRegistry = new FfiConverterObject(uniffiTypeActionRegistryObjectFactory);
 
 /**
- * Hears of commits.
+ * Observes commits.
  *
- * Called on a thread of the engine, one call after the other; it may call anything of the client that it need not wait for.
- * An exception is written to the log and changes nothing else.
+ * Called on a thread of the engine, one call at a time. It may call the client but must not block
+ * on it. An exception is logged and ignored.
  */
 export interface ChangeObserver {
 
 /**
- * Called after each commit that touched what was asked for.
+ * Called after each commit that changed an observed table.
  */
     onChange(change: Change) /*throws*/: void;
 }
 
 
 /**
- * Hears of commits.
+ * Observes commits.
  *
- * Called on a thread of the engine, one call after the other; it may call anything of the client that it need not wait for.
- * An exception is written to the log and changes nothing else.
+ * Called on a thread of the engine, one call at a time. It may call the client but must not block
+ * on it. An exception is logged and ignored.
  */
 export class ChangeObserverImpl extends UniffiAbstractObject implements ChangeObserver {
 
@@ -6479,7 +6494,7 @@ private constructor(pointer: UniffiHandle) {
 
 
 /**
- * Called after each commit that touched what was asked for.
+ * Called after each commit that changed an observed table.
  */
     onChange(change: Change): void /*throws*/ {uniffiCaller.rustCallWithError(
             /*liftError:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError),
@@ -6623,17 +6638,18 @@ const uniffiCallbackInterfaceChangeObserver: { vtable: any; register: () => void
 /**
  * One state of the database that lasts until it is finished.
  *
- * It ends when nobody holds it any more, when no query came for the configured time (`TransactionTimeout`), and by `suspend`
- * and `shutdown`, which do not wait for it. Every later call throws why it ended.
+ * It ends when no reference is left, when it is idle for the configured time
+ * (`TransactionTimeout`), and by `suspend` and `shutdown`. Every later call throws the reason.
  */
 export interface HeldSnapshotLike {
 
 /**
- * Ends it. Throws why it ended, if it has.
+ * Ends the snapshot. Throws the reason for the end, if it has already ended.
  */
     finish(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
- * The rows of a query, as a row buffer, as of the snapshot. Throws as the client's `query` does; the snapshot goes on.
+ * The rows of a query, as a row buffer. Throws as the client's `query` does; the snapshot
+ * continues.
  */
     query(sql: string, params: Array<SqlValue>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<ArrayBuffer>;
 }
@@ -6646,8 +6662,8 @@ export type HeldSnapshotInterface = HeldSnapshotLike;
 /**
  * One state of the database that lasts until it is finished.
  *
- * It ends when nobody holds it any more, when no query came for the configured time (`TransactionTimeout`), and by `suspend`
- * and `shutdown`, which do not wait for it. Every later call throws why it ended.
+ * It ends when no reference is left, when it is idle for the configured time
+ * (`TransactionTimeout`), and by `suspend` and `shutdown`. Every later call throws the reason.
  */
 export class HeldSnapshot extends UniffiAbstractObject implements HeldSnapshotLike {
 
@@ -6665,7 +6681,7 @@ private constructor(pointer: UniffiHandle) {
 
 
 /**
- * Ends it. Throws why it ended, if it has.
+ * Ends the snapshot. Throws the reason for the end, if it has already ended.
  */
     async finish(asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -6695,7 +6711,8 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * The rows of a query, as a row buffer, as of the snapshot. Throws as the client's `query` does; the snapshot goes on.
+ * The rows of a query, as a row buffer. Throws as the client's `query` does; the snapshot
+ * continues.
  */
     async query(sql: string, params: Array<SqlValue> = [], asyncOpts_?: { signal: AbortSignal }): Promise<ArrayBuffer> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -6821,61 +6838,64 @@ const FfiConverterTypeHeldSnapshot = new FfiConverterObject(uniffiTypeHeldSnapsh
 /**
  * A transaction that lasts until it is committed or rolled back.
  *
- * Statements are done one after the other, in the order in which they were asked for. What it writes to synced tables is one
- * mutation, which the server accepts or refuses as a whole. It is rolled back when nobody holds it any more, when no statement
- * came for the configured time (`TransactionTimeout`), by a commit while a savepoint is open, and by `suspend` and `shutdown`,
- * which do not wait for it. Every later call throws why it ended.
+ * Statements run in call order. The writes to synced tables are one mutation, which the server
+ * accepts or rejects as a whole. It is rolled back when no reference is left, when it is idle for
+ * the configured time (`TransactionTimeout`), by a commit with an open savepoint, and by `suspend`
+ * and `shutdown`. Every later call throws the reason.
  */
 export interface HeldTransactionLike {
 
 /**
- * Runs several statements, all or none of them, and tells how many rows each changed.
+ * Runs several statements, all or none; returns the number of changed rows of each.
  *
- * Throws as `execute` does, and says which statement failed; the transaction goes on without any of them.
+ * Throws as `execute` does, naming the failed statement; the transaction continues without all
+ * of them.
  */
     batch(statements: Array<Statement>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Array<bigint>>;
 /**
- * Commits: when this is done, what was written is on disk and in the queue, and watches are told. If it throws, nothing of
- * the transaction was written.
+ * Commits. When this completes, the writes are on disk and in the queue, and watches are
+ * notified. If it throws, nothing was written.
  *
- * Throws `InvalidInput` if a savepoint is open: nobody knows whether that part is wanted, so all of it is rolled back.
+ * Throws `InvalidInput` if a savepoint is open: then the whole transaction is rolled back.
  */
     commit(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
- * The mutation that `begin_edit` has become, when it is committed; nothing before, if nothing is left of it, and for any
- * other transaction.
+ * After the commit of `begin_edit`, the id of the new mutation; nothing before, if nothing is
+ * left of it, and for any other transaction.
  */
     edited(): string | undefined;
 /**
- * Runs one statement, and tells how many rows it changed.
+ * Runs one statement and returns the number of changed rows.
  *
- * Throws as the client's `execute` does; the transaction goes on without what the statement did, unless the reason says
- * that it was rolled back.
+ * Throws as the client's `execute` does; the transaction continues without the statement,
+ * unless the reason says that it was rolled back.
  */
     execute(sql: string, params: Array<SqlValue>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<bigint>;
 /**
- * The rows of a statement, which may also write (`RETURNING`), as a row buffer; it sees what this transaction wrote.
+ * The rows of a statement, which may write (`RETURNING`), as a row buffer; it sees earlier
+ * writes.
  *
  * Throws as `execute` does.
  */
     query(sql: string, params: Array<SqlValue>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<ArrayBuffer>;
 /**
- * Ends the savepoint of that number and keeps what was written since.
+ * Ends the savepoint with this number and keeps its writes.
  *
- * Throws `InvalidInput` if it is not the innermost one that is open; the transaction goes on, and what is open stays so.
+ * Throws `InvalidInput` if it is not the innermost open one; the transaction continues.
  */
     release(number: bigint, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
- * Rolls back: nothing of the transaction was written. Throws why the transaction ended, if it has.
+ * Rolls back all writes of the transaction. Throws the reason for the end, if it has ended.
  */
     rollback(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
- * Ends the savepoint of that number and undoes what was written since. Throws as `release` does.
+ * Ends the savepoint with this number and rolls its writes back. Throws as `release` does.
  */
     rollbackTo(number: bigint, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
- * Begins a part that can be undone alone, and tells its number: each is greater than those before in this transaction.
- * Parts nest; `release` and `rollback_to` end the innermost, and each must have ended before the commit.
+ * Begins a savepoint and returns its number, which is greater than all earlier ones.
+ * Savepoints nest; `release` and `rollback_to` end the innermost, and each must have ended
+ * before the commit.
  */
     savepoint(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<bigint>;
 }
@@ -6888,10 +6908,10 @@ export type HeldTransactionInterface = HeldTransactionLike;
 /**
  * A transaction that lasts until it is committed or rolled back.
  *
- * Statements are done one after the other, in the order in which they were asked for. What it writes to synced tables is one
- * mutation, which the server accepts or refuses as a whole. It is rolled back when nobody holds it any more, when no statement
- * came for the configured time (`TransactionTimeout`), by a commit while a savepoint is open, and by `suspend` and `shutdown`,
- * which do not wait for it. Every later call throws why it ended.
+ * Statements run in call order. The writes to synced tables are one mutation, which the server
+ * accepts or rejects as a whole. It is rolled back when no reference is left, when it is idle for
+ * the configured time (`TransactionTimeout`), by a commit with an open savepoint, and by `suspend`
+ * and `shutdown`. Every later call throws the reason.
  */
 export class HeldTransaction extends UniffiAbstractObject implements HeldTransactionLike {
 
@@ -6909,9 +6929,10 @@ private constructor(pointer: UniffiHandle) {
 
 
 /**
- * Runs several statements, all or none of them, and tells how many rows each changed.
+ * Runs several statements, all or none; returns the number of changed rows of each.
  *
- * Throws as `execute` does, and says which statement failed; the transaction goes on without any of them.
+ * Throws as `execute` does, naming the failed statement; the transaction continues without all
+ * of them.
  */
     async batch(statements: Array<Statement>, asyncOpts_?: { signal: AbortSignal }): Promise<Array<bigint>> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -6955,10 +6976,10 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Commits: when this is done, what was written is on disk and in the queue, and watches are told. If it throws, nothing of
- * the transaction was written.
+ * Commits. When this completes, the writes are on disk and in the queue, and watches are
+ * notified. If it throws, nothing was written.
  *
- * Throws `InvalidInput` if a savepoint is open: nobody knows whether that part is wanted, so all of it is rolled back.
+ * Throws `InvalidInput` if a savepoint is open: then the whole transaction is rolled back.
  */
     async commit(asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -6988,8 +7009,8 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * The mutation that `begin_edit` has become, when it is committed; nothing before, if nothing is left of it, and for any
- * other transaction.
+ * After the commit of `begin_edit`, the id of the new mutation; nothing before, if nothing is
+ * left of it, and for any other transaction.
  */
     edited(): string | undefined {
     const __rb: Uint8Array = uniffiCaller.rustCall(
@@ -7008,10 +7029,10 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Runs one statement, and tells how many rows it changed.
+ * Runs one statement and returns the number of changed rows.
  *
- * Throws as the client's `execute` does; the transaction goes on without what the statement did, unless the reason says
- * that it was rolled back.
+ * Throws as the client's `execute` does; the transaction continues without the statement,
+ * unless the reason says that it was rolled back.
  */
     async execute(sql: string, params: Array<SqlValue> = [], asyncOpts_?: { signal: AbortSignal }): Promise<bigint> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -7046,7 +7067,8 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * The rows of a statement, which may also write (`RETURNING`), as a row buffer; it sees what this transaction wrote.
+ * The rows of a statement, which may write (`RETURNING`), as a row buffer; it sees earlier
+ * writes.
  *
  * Throws as `execute` does.
  */
@@ -7092,9 +7114,9 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Ends the savepoint of that number and keeps what was written since.
+ * Ends the savepoint with this number and keeps its writes.
  *
- * Throws `InvalidInput` if it is not the innermost one that is open; the transaction goes on, and what is open stays so.
+ * Throws `InvalidInput` if it is not the innermost open one; the transaction continues.
  */
     async release(number: bigint, asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -7124,7 +7146,7 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Rolls back: nothing of the transaction was written. Throws why the transaction ended, if it has.
+ * Rolls back all writes of the transaction. Throws the reason for the end, if it has ended.
  */
     async rollback(asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -7154,7 +7176,7 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Ends the savepoint of that number and undoes what was written since. Throws as `release` does.
+ * Ends the savepoint with this number and rolls its writes back. Throws as `release` does.
  */
     async rollbackTo(number: bigint, asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -7184,8 +7206,9 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Begins a part that can be undone alone, and tells its number: each is greater than those before in this transaction.
- * Parts nest; `release` and `rollback_to` end the innermost, and each must have ended before the commit.
+ * Begins a savepoint and returns its number, which is greater than all earlier ones.
+ * Savepoints nest; `release` and `rollback_to` end the innermost, and each must have ended
+ * before the commit.
  */
     async savepoint(asyncOpts_?: { signal: AbortSignal }): Promise<bigint> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -7300,32 +7323,34 @@ const uniffiTypeHeldTransactionObjectFactory: UniffiObjectFactory<HeldTransactio
 const FfiConverterTypeHeldTransaction = new FfiConverterObject(uniffiTypeHeldTransactionObjectFactory);
 
 /**
- * Carries requests to the server, in place of the built-in HTTP.
+ * Sends requests to the server, in place of the built-in HTTP.
  *
- * With one of these the server's events are not listened to: the client asks at its interval, and when something was
- * written.
+ * With a custom transport there are no server events: the client pulls at its interval and after
+ * local writes.
  */
 export interface HttpTransport {
 
 /**
- * Sends one request and takes in the whole answer, whatever its status. Follows no redirect and tries nothing twice.
+ * Sends one request and returns the complete response, whatever its status. It must not follow
+ * redirects or retry.
  *
- * Throw the error `Offline` only where the server cannot have seen the request. Any other exception means that nobody
- * knows: the request is made again later. The engine may lose interest in an answer, which is then dropped.
+ * Throw `Offline` only if the request cannot have reached the server. After any other
+ * exception the result is unknown: the request is sent again later. The engine may drop a
+ * response.
  */
     send(request: HttpRequest, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<HttpResponse>;
 /**
- * Drops every open connection: after a suspension they are dead without knowing it.
+ * Closes all open connections: after a suspension they may be dead.
  */
     disconnect() /*throws*/: void;
 }
 
 
 /**
- * Carries requests to the server, in place of the built-in HTTP.
+ * Sends requests to the server, in place of the built-in HTTP.
  *
- * With one of these the server's events are not listened to: the client asks at its interval, and when something was
- * written.
+ * With a custom transport there are no server events: the client pulls at its interval and after
+ * local writes.
  */
 export class HttpTransportImpl extends UniffiAbstractObject implements HttpTransport {
 
@@ -7343,10 +7368,12 @@ private constructor(pointer: UniffiHandle) {
 
 
 /**
- * Sends one request and takes in the whole answer, whatever its status. Follows no redirect and tries nothing twice.
+ * Sends one request and returns the complete response, whatever its status. It must not follow
+ * redirects or retry.
  *
- * Throw the error `Offline` only where the server cannot have seen the request. Any other exception means that nobody
- * knows: the request is made again later. The engine may lose interest in an answer, which is then dropped.
+ * Throw `Offline` only if the request cannot have reached the server. After any other
+ * exception the result is unknown: the request is sent again later. The engine may drop a
+ * response.
  */
     async send(request: HttpRequest, asyncOpts_?: { signal: AbortSignal }): Promise<HttpResponse> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -7390,7 +7417,7 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Drops every open connection: after a suspension they are dead without knowing it.
+ * Closes all open connections: after a suspension they may be dead.
  */
     disconnect(): void /*throws*/ {uniffiCaller.rustCallWithError(
             /*liftError:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError),
@@ -7574,23 +7601,23 @@ const uniffiCallbackInterfaceHttpTransport: { vtable: any; register: () => void;
 };
 
 /**
- * Takes the engine's log.
+ * Receives the engine's log.
  *
- * Called on one thread, one call after the other. What it throws is dropped.
+ * Called on one thread, one call at a time. Exceptions are dropped.
  */
 export interface LogSink {
 
 /**
- * Takes one record.
+ * Receives one record.
  */
     onLog(record: LogRecord) /*throws*/: void;
 }
 
 
 /**
- * Takes the engine's log.
+ * Receives the engine's log.
  *
- * Called on one thread, one call after the other. What it throws is dropped.
+ * Called on one thread, one call at a time. Exceptions are dropped.
  */
 export class LogSinkImpl extends UniffiAbstractObject implements LogSink {
 
@@ -7608,7 +7635,7 @@ private constructor(pointer: UniffiHandle) {
 
 
 /**
- * Takes one record.
+ * Receives one record.
  */
     onLog(record: LogRecord): void /*throws*/ {uniffiCaller.rustCallWithError(
             /*liftError:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError),
@@ -7750,21 +7777,22 @@ const uniffiCallbackInterfaceLogSink: { vtable: any; register: () => void; } = {
 };
 
 /**
- * A watched query. Ends by being cancelled, or with its client.
+ * A watched query. It ends when cancelled, or with its client.
  */
 export interface QueryWatchLike {
 
 /**
- * Ends it, and whoever waits in `next`. Cancelling twice is no error.
+ * Ends the watch and a waiting `next`. Cancelling twice is no error.
  */
     cancel(): void;
 /**
- * The next result: at once for the first, then when it has changed. Nothing when the watch was cancelled, or the client
- * shut down.
+ * The next result: immediately for the first, then after a change. Nothing after a cancel or
+ * shutdown.
  *
- * Whoever is slow gets the latest result, and none that it has already. An error means that the query failed this time, for
- * instance because its table was dropped; the watch goes on. One waits at a time: a second call waits for the first.
- * Do not wait for a part of the time and then give up: a result that arrives just then is lost. Use `cancel`.
+ * A slow caller gets the latest result only. An error means that the query failed this time,
+ * for example because its table was dropped; the watch continues. A second concurrent call
+ * waits for the first. Do not abandon a call after a timeout: a result may be lost. Use
+ * `cancel`.
  */
     next(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<WatchUpdate | undefined>;
 }
@@ -7775,7 +7803,7 @@ export type QueryWatchInterface = QueryWatchLike;
 
 
 /**
- * A watched query. Ends by being cancelled, or with its client.
+ * A watched query. It ends when cancelled, or with its client.
  */
 export class QueryWatch extends UniffiAbstractObject implements QueryWatchLike {
 
@@ -7793,7 +7821,7 @@ private constructor(pointer: UniffiHandle) {
 
 
 /**
- * Ends it, and whoever waits in `next`. Cancelling twice is no error.
+ * Ends the watch and a waiting `next`. Cancelling twice is no error.
  */
     cancel(): void {uniffiCaller.rustCall(
             /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_method_querywatch_cancel(
@@ -7805,12 +7833,13 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * The next result: at once for the first, then when it has changed. Nothing when the watch was cancelled, or the client
- * shut down.
+ * The next result: immediately for the first, then after a change. Nothing after a cancel or
+ * shutdown.
  *
- * Whoever is slow gets the latest result, and none that it has already. An error means that the query failed this time, for
- * instance because its table was dropped; the watch goes on. One waits at a time: a second call waits for the first.
- * Do not wait for a part of the time and then give up: a result that arrives just then is lost. Use `cancel`.
+ * A slow caller gets the latest result only. An error means that the query failed this time,
+ * for example because its table was dropped; the watch continues. A second concurrent call
+ * waits for the first. Do not abandon a call after a timeout: a result may be lost. Use
+ * `cancel`.
  */
     async next(asyncOpts_?: { signal: AbortSignal }): Promise<WatchUpdate | undefined> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -7934,14 +7963,15 @@ const uniffiTypeQueryWatchObjectFactory: UniffiObjectFactory<QueryWatchLike> = (
 const FfiConverterTypeQueryWatch = new FfiConverterObject(uniffiTypeQueryWatchObjectFactory);
 
 /**
- * Keeps an observer called, until it is cancelled or nobody holds it any more.
+ * Keeps an observer registered until it is cancelled or no reference is left.
  *
- * Where the language frees objects when it pleases, call `cancel`.
+ * In languages with garbage collection, call `cancel`.
  */
 export interface SubscriptionLike {
 
 /**
- * Ends it: no call begins afterwards; one that runs is not waited for. Cancelling twice is no error.
+ * Ends the subscription: no new call starts; a running one is not awaited. Cancelling twice is
+ * no error.
  */
     cancel(): void;
 }
@@ -7952,9 +7982,9 @@ export type SubscriptionInterface = SubscriptionLike;
 
 
 /**
- * Keeps an observer called, until it is cancelled or nobody holds it any more.
+ * Keeps an observer registered until it is cancelled or no reference is left.
  *
- * Where the language frees objects when it pleases, call `cancel`.
+ * In languages with garbage collection, call `cancel`.
  */
 export class Subscription extends UniffiAbstractObject implements SubscriptionLike {
 
@@ -7972,7 +8002,8 @@ private constructor(pointer: UniffiHandle) {
 
 
 /**
- * Ends it: no call begins afterwards; one that runs is not waited for. Cancelling twice is no error.
+ * Ends the subscription: no new call starts; a running one is not awaited. Cancelling twice is
+ * no error.
  */
     cancel(): void {uniffiCaller.rustCall(
             /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_method_subscription_cancel(
@@ -8064,25 +8095,26 @@ const uniffiTypeSubscriptionObjectFactory: UniffiObjectFactory<SubscriptionLike>
 const FfiConverterTypeSubscription = new FfiConverterObject(uniffiTypeSubscriptionObjectFactory);
 
 /**
- * Hears what syncing is doing.
+ * Observes the sync status.
  *
- * Called on a thread of the engine, one call after the other; it may call anything of the client that it need not wait for.
- * An exception is written to the log and changes nothing else.
+ * Called on a thread of the engine, one call at a time. It may call the client but must not block
+ * on it. An exception is logged and ignored.
  */
 export interface StatusObserver {
 
 /**
- * Called with the status now, and after each change. What changes while it runs is not queued: it gets the latest.
+ * Called with the current status and after each change. Changes during a call are combined:
+ * the next call gets the latest status.
  */
     onStatus(status: SyncStatus) /*throws*/: void;
 }
 
 
 /**
- * Hears what syncing is doing.
+ * Observes the sync status.
  *
- * Called on a thread of the engine, one call after the other; it may call anything of the client that it need not wait for.
- * An exception is written to the log and changes nothing else.
+ * Called on a thread of the engine, one call at a time. It may call the client but must not block
+ * on it. An exception is logged and ignored.
  */
 export class StatusObserverImpl extends UniffiAbstractObject implements StatusObserver {
 
@@ -8100,7 +8132,8 @@ private constructor(pointer: UniffiHandle) {
 
 
 /**
- * Called with the status now, and after each change. What changes while it runs is not queued: it gets the latest.
+ * Called with the current status and after each change. Changes during a call are combined:
+ * the next call gets the latest status.
  */
     onStatus(status: SyncStatus): void /*throws*/ {uniffiCaller.rustCallWithError(
             /*liftError:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError),
@@ -8242,25 +8275,27 @@ const uniffiCallbackInterfaceStatusObserver: { vtable: any; register: () => void
 };
 
 /**
- * Hears how mutations ended.
+ * Observes verdicts.
  *
- * Called on a thread of the engine, one call after the other; it may call anything of the client that it need not wait for. An
- * exception is written to the log and changes nothing else: what was not acknowledged is told again to the next subscription.
+ * Called on a thread of the engine, one call at a time. It may call the client but must not block
+ * on it. An exception is logged and ignored; unacknowledged verdicts go to the next subscription
+ * again.
  */
 export interface VerdictObserver {
 
 /**
- * Called with the verdicts that are not acknowledged, and then with new ones as they come, each once to each subscription.
+ * Called with the unacknowledged verdicts, and then with each new one, once per subscription.
  */
     onVerdicts(verdicts: Verdicts) /*throws*/: void;
 }
 
 
 /**
- * Hears how mutations ended.
+ * Observes verdicts.
  *
- * Called on a thread of the engine, one call after the other; it may call anything of the client that it need not wait for. An
- * exception is written to the log and changes nothing else: what was not acknowledged is told again to the next subscription.
+ * Called on a thread of the engine, one call at a time. It may call the client but must not block
+ * on it. An exception is logged and ignored; unacknowledged verdicts go to the next subscription
+ * again.
  */
 export class VerdictObserverImpl extends UniffiAbstractObject implements VerdictObserver {
 
@@ -8278,7 +8313,7 @@ private constructor(pointer: UniffiHandle) {
 
 
 /**
- * Called with the verdicts that are not acknowledged, and then with new ones as they come, each once to each subscription.
+ * Called with the unacknowledged verdicts, and then with each new one, once per subscription.
  */
     onVerdicts(verdicts: Verdicts): void /*throws*/ {uniffiCaller.rustCallWithError(
             /*liftError:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError),
@@ -8420,103 +8455,111 @@ const uniffiCallbackInterfaceVerdictObserver: { vtable: any; register: () => voi
 };
 
 /**
- * An open database that keeps itself in step with a server.
+ * An open database that syncs with a server.
  *
- * Everything but syncing works without a network. Work begins when a method is called, and goes on if the caller stops
- * waiting for it. When nobody holds the client any more it shuts itself down; `shutdown` waits for that.
+ * Everything except syncing works without a network. Each call starts its work immediately, and
+ * the work continues if the caller stops waiting. When no reference is left, the client shuts
+ * itself down; `shutdown` waits for that.
  */
 export interface RejoinClientLike {
 
 /**
- * Says that the app has dealt with the verdicts up to this number: they are not told again.
+ * Acknowledges the verdicts up to this number; they are not delivered again.
  */
     acknowledgeVerdicts(through: bigint, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
- * Adds a column to a table of the app's own; `definition` is its name, type and constraints.
+ * Adds a column to a local-only table; `definition` is its name, type and constraints.
  *
- * Throws `InvalidInput` for a synced table, whose columns are the server's to change.
+ * Throws `InvalidInput` for a synced table, whose columns the server defines.
  */
     alterTable(name: string, definition: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
- * Runs several statements in one transaction, and tells how many rows each changed.
+ * Runs several statements in one transaction and returns the number of changed rows of each.
  *
- * What they write to synced tables is one mutation: the server accepts or refuses it as a whole. Throws as `execute`
- * does, and says which statement failed; nothing of any of them was done then.
+ * Their writes to synced tables are one mutation, which the server accepts or rejects as a
+ * whole. Throws as `execute` does, naming the failed statement; then none has an effect.
  */
     batch(statements: Array<Statement>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Array<bigint>>;
 /**
- * Begins a transaction, when it is its turn. Where nothing has to be waited for between two statements, `batch` is faster.
+ * Begins a transaction when the writer is free. Without waits between statements, `batch` is
+ * faster.
  *
- * While it is held, whatever else needs to write waits, and so do `pending`, `row_sync_state` and remote changes. Write by
- * the transaction, not by the client: whoever waits for that inside is silent, so the transaction is rolled back by its
- * timeout, and then the client's write is done, alone. Reads never wait and see the state before.
+ * While it is open, other work of the writer waits: other writes, `pending`, `row_sync_state`
+ * and remote changes. Write through the transaction: code that waits for a write of the client
+ * instead is idle, so the transaction times out, is rolled back, and the write then runs
+ * alone. Reads never wait.
  */
     begin(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<HeldTransactionLike>;
 /**
- * `edit` for code that waits between two statements: the transaction begins with what the mutation wrote laid upon the rows
- * as they stand now. When it is committed, its `edited` names the new mutation; ended otherwise, nothing was changed.
+ * `edit` as an interactive transaction: it begins with the mutation's changes on top of the
+ * current rows. After the commit, `edited` is the id of the new mutation; any other end
+ * changes nothing.
  *
  * Throws as `edit` and `begin` do.
  */
     beginEdit(id: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<HeldTransactionLike>;
 /**
- * Begins several queries on one state: what is committed meanwhile is not seen. Where nothing has to be waited for between
- * two queries, `query_all` is faster.
+ * Begins several queries on one state; later commits are not visible. Without waits between
+ * queries, `query_all` is faster.
  *
- * Each takes one of the configured readers for as long as it lasts, so that other queries have fewer: keep it short.
+ * Each snapshot uses one of the configured readers until it ends: keep it short.
  */
     beginRead(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<HeldSnapshotLike>;
 /**
- * Moves the write-ahead log into the file: for the moment before a copy of the file is made. The client does so itself
- * when the log has grown.
+ * Checkpoints the write-ahead log, for example before copying the file. The client does so
+ * automatically when the log grows.
  *
- * Somebody in the way is no error; the result says so.
+ * A reader that prevents the checkpoint is no error; the result reports it.
  */
     checkpoint(mode: CheckpointMode, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Checkpointed>;
 /**
- * Makes an index on columns of a table, unless it is there, and tells its name.
+ * Creates an index on columns of a table if it does not exist, and returns its name.
  *
- * On synced tables too, where it survives changes of the schema.
+ * An index on a synced table survives schema changes.
  */
     createIndex(table: string, columns: Array<string>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<string>;
 /**
- * Makes a full-text index over columns of a synced table, and tells its name: `search_<table>`.
+ * Creates a full-text index over columns of a synced table and returns its name:
+ * `search_<table>`.
  *
- * It is kept in step with the table whoever writes, and stays on this device. One with the same columns and tokenizer
- * stays as it is; another is made anew. `tokenizer` is one of FTS5's, `unicode61 remove_diacritics 2` if there is none.
- * Works offline; costs a scan of the table. Throws `InvalidInput` for another table, for no or an unknown column,
- * and for an unknown tokenizer; nothing was made then.
+ * All writes update it, and it stays on this device. An index with the same columns and
+ * tokenizer is kept, another one is rebuilt. `tokenizer` is one of FTS5's; default:
+ * `unicode61 remove_diacritics 2`. Works offline; scans the table. Throws `InvalidInput` for
+ * another table, a missing or unknown column, or an unknown tokenizer; then nothing was
+ * created.
  */
     createSearchIndex(table: string, columns: Array<string>, tokenizer: string | undefined, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<string>;
 /**
- * Makes a table that stays on this device, unless it is there.
+ * Creates a local-only table if it does not exist.
  *
- * `definition` is what stands between the parentheses of `CREATE TABLE`. Throws `InvalidInput` if it refers to a synced
- * table by a foreign key; nothing was made then.
+ * `definition` is the text between the parentheses of `CREATE TABLE`. Throws `InvalidInput`
+ * for a foreign key to a synced table; then nothing was created.
  */
     createTable(name: string, definition: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
- * Tells that the token provider has other credentials than before: whoever needed them tries again.
+ * Reports that the token provider has new credentials: a sync that waits for them tries again.
  */
     credentialsChanged(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
- * One bundle of JSON for a bug report: versions, configuration, what waits and why, the schema, sizes.
+ * A diagnostic bundle for bug reports, as JSON: versions, configuration, queue, schema, sizes.
  *
- * It holds no data of the app's rows and no credentials.
+ * It holds no row data and no credentials.
  */
     diagnose(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<string>;
 /**
- * Gives a waiting or parked write up for good: what it wrote leaves the rows.
+ * Discards a pending or parked write permanently and reverts its changes.
  *
- * One that was sent and has no verdict goes from the rows too, and is withdrawn from the server; if the server had taken it
- * already, it is taken back there, in its place. So it is on a server that speaks only Synchro v0.1.2, once its word is known.
+ * One that was sent and has no verdict is reverted locally and withdrawn from the server; if
+ * the server has already accepted it, it is reverted there. A plain Synchro v0.1.2 server does
+ * so after its verdict.
  *
- * Throws `InvalidInput` if there is none of this name, and for one that was sent to a server that withdraws nothing: nothing was changed then.
+ * Throws `InvalidInput` if it does not exist, or was sent to a server that cannot withdraw it;
+ * then nothing was changed.
  */
     discard(id: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
- * `discard` of a mutation and of everything that stands on a row that it made, parked before or only by this; tells which
- * they are, it first. Throws as `discard` does.
+ * `discard` of a mutation and of all mutations that need a row that it created, whether parked
+ * or pending; returns them, the given one first. Throws as `discard` does.
  */
     discardChain(id: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Array<string>>;
 /**
@@ -8524,97 +8567,104 @@ export interface RejoinClientLike {
  */
     dropSearchIndex(table: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
- * Mends a parked or waiting mutation in one crossing: the statements find what it wrote in the rows, on top of how they
- * stand now, and change it. What comes out is a new mutation of plain SQL at the end of the queue, in the place of the old
- * one; tells its id, or nothing if nothing is left. Works offline.
+ * Edits a parked or pending mutation in one call: the statements see its changes on top of the
+ * current rows and modify them. The result replaces the old mutation, as a new plain SQL
+ * mutation at the end of the queue; returns its id, or nothing if nothing is left. Works
+ * offline.
  *
- * What was parked because of the old one now waits for the new one: `retry_chain` with its id offers that again. Throws as
- * `batch` does, and `InvalidInput` if there is no mutation of this name, or it was sent and has no verdict. Nothing was
- * changed then.
+ * Mutations that were parked because of the old one now depend on the new one: `retry_chain`
+ * with its id retries them. Throws as `batch` does, and `InvalidInput` if the mutation does
+ * not exist, or was sent and has no verdict. Then nothing was changed.
  */
     edit(id: string, statements: Array<Statement>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<string | undefined>;
 /**
- * Runs one statement in a transaction of its own, and tells how many rows it changed.
+ * Runs one statement in its own transaction and returns the number of changed rows.
  *
- * What it writes to synced tables is on disk, in the queue, when this is done; it is pushed when there is a network.
- * Throws `InvalidInput` or `Constraint`: nothing was changed then.
+ * A write to a synced table is queued in the same transaction, and pushed when there is a
+ * network. Throws `InvalidInput` or `Constraint`; then nothing was changed.
  */
     execute(sql: string, params: Array<SqlValue>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<bigint>;
 /**
  * Runs several statements without parameters, separated by `;`, in one transaction.
  *
- * Throws as `execute` does; nothing of any of them was done then.
+ * Throws as `execute` does; then none of the statements has an effect.
  */
     executeBatch(sql: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
- * Runs one statement that writes and gives rows (`INSERT ... RETURNING`), as a row buffer, in a transaction of its own.
+ * Runs one statement that writes and returns rows (`INSERT ... RETURNING`), as a row buffer,
+ * in its own transaction.
  *
  * Throws as `execute` does.
  */
     executeReturning(sql: string, params: Array<SqlValue>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<ArrayBuffer>;
 /**
- * Tells that the app came to the foreground: a sync now, unless the server asked to be left alone.
+ * Reports that the app came to the foreground: syncs now, unless `Retry-After` forbids it.
  */
     foreground(): void;
 /**
- * What the server has accepted and the file still remembers, the newest first, at most `most`.
+ * The accepted mutations that the file still keeps, newest first, at most `most`.
  */
     history(most: number, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Array<AcceptedMutation>>;
 /**
- * Takes over an app's old Synchro database: what it had not sent is in the queue when this is done, and its rows are seen
- * until the first sync brings the server's.
+ * Imports an app's old Synchro database: its unsent changes are queued, and its rows are shown
+ * until the first sync replaces them.
  *
- * The old file is copied and stays as it is; nobody may have it open meanwhile. All is taken in one transaction, or
- * nothing; made again, the call takes what is new, and nothing twice. Works offline with a bundled schema. Throws
- * `InvalidInput` for a file that is no Synchro database, and while no schema is known; `Storage` for a damaged one.
+ * The old file is copied and not changed; no other process may have it open meanwhile. The
+ * import is one transaction; repeated calls import only what is new. Works offline with a
+ * bundled schema. Throws `InvalidInput` if the file is no Synchro database, or no schema is
+ * known; `Storage` if it is damaged.
  */
     importSynchro(path: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<SynchroImport>;
 /**
- * Tells the observer of each commit that touched one of the tables, or of any if none is named, until the subscription is
- * cancelled.
+ * Calls the observer after each commit to one of the tables, or to any table if the list is
+ * empty, until the subscription is cancelled.
  */
     onChange(tables: Array<string>, observer: ChangeObserver): SubscriptionLike;
 /**
- * Tells the observer the status now and after each change, until the subscription is cancelled.
+ * Calls the observer with the status now and after each change, until the subscription is
+ * cancelled.
  */
     onStatus(observer: StatusObserver): SubscriptionLike;
 /**
- * The file, by its full name.
+ * The canonical path of the file.
  */
     path(): string;
 /**
- * Everything that the server has not accepted, in the order in which it was written.
+ * All mutations that the server has not accepted, in queue order.
  *
- * Works offline, and tells what is in the file: nothing is missing after a crash.
+ * Works offline. The queue is stored in the file and survives a crash.
  */
     pending(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Array<PendingMutation>>;
 /**
- * How many local writes stand where; cheap.
+ * Number of local writes by state; cheap.
  */
     pendingCounts(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<PendingCounts>;
 /**
- * Performs an action that was registered when the file was opened: in one transaction, which becomes one mutation that knows
- * its name and arguments. As long as no server has it, it runs again when remote changes come in under it.
+ * Performs a registered action in one transaction. It becomes one mutation with the action's
+ * name and arguments. Until the server has accepted it, it runs again when remote changes
+ * affect it.
  *
- * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws `Action` if there is no such
- * action, for arguments that it does not take, for what its own rules refuse and where its code does not end; `ActionTooSlow` and
- * `ActionTooLarge` beyond the budget; what its code throws, as `Callback` where it is no error of these; and as `execute` does.
- * Nothing of it is kept then.
+ * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws
+ * `Action` for an unknown action, invalid arguments, a failed rule or a timeout of its code;
+ * `ActionTooSlow` and `ActionTooLarge` beyond the budget; other exceptions of its code as
+ * `Callback`; otherwise as `execute`. Then nothing was changed.
  */
     perform(name: string, argumentsJson: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Performed>;
 /**
- * Mends an action that is parked or waits: what it wrote leaves the rows, and the newest version of it is performed with these
- * arguments on what is there then. What comes out is a new mutation at the end of the queue, in the place of the old one,
- * which goes out of it, whatever it was parked for; all of it, or nothing, also across a crash.
+ * Edits a parked or pending action: performs its newest version with these arguments, on the
+ * current rows without the old action's changes. The result is a new mutation at the end of
+ * the queue, which replaces the old one. One transaction; works offline.
  *
- * Works offline. What was parked because of the old one now waits for the new one: `retry_chain` with its id offers that
- * again. Where nothing is written this time, there is no id, and the old one is given up. Throws as `perform` does, and `InvalidInput` if there is no mutation of this name, if it is no action, and if it was
- * sent, has no verdict, and the server cannot withdraw it. Nothing was changed then.
+ * Mutations that were parked because of the old one now depend on the new one: `retry_chain`
+ * with its id retries them. If nothing is written, there is no id and the old mutation is
+ * discarded. Throws as `perform` does, and `InvalidInput` if the mutation does not exist, is
+ * no action, or was sent, has no verdict, and the server cannot withdraw it. Then nothing was
+ * changed.
  */
     performAgain(id: string, argumentsJson: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Performed>;
 /**
- * Forgets what was accepted beyond these bounds, at once; tells how many mutations. They cannot be undone any more. Without a
- * call the default bounds are kept whenever something is accepted.
+ * Removes accepted mutations beyond these bounds and returns their number. They can no longer
+ * be undone. Without a call, the default bounds apply to each acceptance.
  */
     prune(bounds: HistoryBounds, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<number>;
 /**
@@ -8630,125 +8680,134 @@ export interface RejoinClientLike {
  */
     queryAll(statements: Array<Statement>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Array<ArrayBuffer>>;
 /**
- * Takes the undo of a mutation back: `id` is the one that was undone.
+ * Reverts the undo of a mutation: `id` is the mutation that was undone.
  *
- * Throws `InvalidInput` if it was not undone, or is done again already; else as `undo`.
+ * Throws `InvalidInput` if it is not undone; otherwise as `undo`.
  */
     redo(id: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Undone>;
 /**
- * Begins anew in the same file: `keep` says what stays; the tables do in any case, and watches go on over them.
+ * Resets the file: `keep` decides what stays; the tables always stay and watches continue.
  *
- * What waits for the server is the user's work, and goes only by name: `give_up` lists every mutation of `pending`, parked
- * ones too, unless the queue stays. One transaction, also before a crash; works offline. If syncing is on, its pass ends, and
- * the next one begins with what the token provider then gives: tell it of the next user before.
+ * Pending mutations are the user's work and are removed only if listed: unless the queue is
+ * kept, `give_up` must list every mutation of `pending`, including parked ones. One
+ * transaction; works offline. Running sync passes end, and the next one uses the token
+ * provider's next token: switch the provider to the next user first.
  *
- * Throws `Unsent` if something waits that is not named, and `InvalidInput` if something is named and the queue stays:
- * nothing was changed then.
+ * Throws `Unsent` if an unaccepted mutation is not listed, and `InvalidInput` if any is listed
+ * while the queue is kept; then nothing was changed.
  */
     reset(keep: Keep, giveUp: Array<string>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<ResetReport>;
 /**
- * Opens the file again after `suspend`; watched queries run once, for what was missed.
+ * Opens the file again after `suspend`; watched queries run once to catch up.
  *
- * Throws what opening throws; the client stays suspended then.
+ * Throws as opening does; the client then stays suspended.
  */
     resume(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
- * Offers a parked mutation again, as it was written: it goes to the end of the queue, its rows show it at once, and what it
- * compares is what stands there now. So a conflict that the app has looked at ends by its word. Works offline.
+ * Moves a parked mutation, unchanged, to the end of the queue. Its rows show it immediately;
+ * its old values become those of the current rows. So a conflict that the app has seen
+ * resolves to the app's value. Works offline.
  *
- * Throws `InvalidInput` if there is none of this name, or it is not parked; `StandsOn` while the mutation that makes its row
- * is parked. Nothing was changed then.
+ * Throws `InvalidInput` if it does not exist or is not parked; `StandsOn` if it needs a row of
+ * a parked mutation. Then nothing was changed.
  */
     retry(id: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
- * `retry` of a mutation, if it is parked, and of everything that was parked because of it, in their order; tells which
- * they are. Throws as `retry` does.
+ * `retry` of a mutation, if it is parked, and of all mutations that were parked because of it,
+ * in queue order; returns them. Throws as `retry` does.
  */
     retryChain(id: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Array<string>>;
 /**
- * What an app can show beside a row. For a whole list use the SQL function `rejoin_row_state('table', id)` in the query.
+ * The sync state of a row. For a whole list use the SQL function
+ * `rejoin_row_state('table', id)` in the query.
  *
  * Throws `InvalidInput` if the table is not synced.
  */
     rowSyncState(table: string, key: SqlValue, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<RowSyncState>;
 /**
- * Tells what the device knows of its network: whether there is one, and whether its use costs money. Going online asks for
- * a sync.
+ * Reports the network state: whether there is a network, and whether it is metered. Going
+ * online starts a sync.
  */
     setNetwork(online: boolean, metered: boolean): void;
 /**
- * Ends the client: what was handed in before is done, watches and observers end, syncing stops, the file is closed.
+ * Shuts the client down: earlier calls complete, watches and observers end, syncing stops, the
+ * file is closed.
  *
- * Pending work stays in the file. Later calls throw `Ended`. Shutting down twice is no error.
+ * The queue stays in the file. Later calls throw `Ended`. Shutting down twice is no error.
  */
     shutdown(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
- * Begins to sync in the background: at once, then when something was written, when the server has news, and at each
- * interval.
+ * Starts syncing in the background: immediately, after local writes, on server events, and at
+ * each interval.
  *
- * Offline is a status, not an error. Throws `InvalidInput` without a configured server. Starting twice is no error.
+ * Offline is a status, not an error. Throws `InvalidInput` without a configured server.
+ * Starting twice is no error.
  */
     start(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
- * What syncing is doing.
+ * The sync status.
  */
     status(): SyncStatus;
 /**
- * Ends syncing; local work goes on, and what is written waits. Stopping twice is no error.
+ * Stops syncing; local work continues and writes wait. Stopping twice is no error.
  */
     stop(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
- * Lets go of the file: rolls back what runs, closes every connection and drops every lock, as iOS demands of an app in the
- * background. Nothing committed is lost; calls throw `Suspended` until `resume`.
+ * Releases the file: rolls back what runs, closes every connection and drops every lock, as
+ * iOS requires of an app in the background. Later calls throw `Suspended` until `resume`.
  */
     suspend(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
- * Pushes and pulls everything, and waits for it: then what was pending at the call has its verdict, and what the server had
- * is here. Starts syncing if it was not started.
+ * Pushes and pulls everything. When it completes, mutations that were pending at the call have
+ * a verdict, and the server's changes are here. Starts syncing if it is not started.
  *
- * Throws `Offline` after one attempt without a server, and after the timeout in milliseconds, if one is given: the work
- * goes on in the background. A parked mutation is no error: the report counts it.
+ * Throws `Offline` after one attempt without a server, and after the timeout in milliseconds;
+ * the work continues in the background. A parked mutation is no error: the report counts it.
  */
     syncAndWait(timeoutMs: number | undefined, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<SyncReport>;
 /**
- * Syncs now, whatever the metered policy says; how it went stands in the status. Starts syncing if it was not started.
+ * Syncs now, ignoring the metered policy; the result is in the status. Starts syncing if not
+ * started.
  */
     syncNow(asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
- * Takes a mutation back. One without a verdict is given up, as by `discard`; of an accepted one each column goes back to what
- * it displaced on the server, by a new mutation, which is only ever compared. Works offline. All of it, or nothing.
+ * Reverts a mutation. One without a verdict is discarded, as by `discard`. For an accepted
+ * one, a new compare-only mutation sets each column back to the server's before-image. Works
+ * offline, in one transaction.
  *
- * Throws `Changed` with the rows if any of it does not stand any more; `InvalidInput` if the file has forgotten it, and for a
- * parked one, of which nothing is in the rows.
+ * Throws `Changed` with the rows if any of them has changed since; `InvalidInput` if it was
+ * pruned, and for a parked one, whose changes are not in the rows.
  */
     undo(id: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Undone>;
 /**
- * Waits until the server's verdict on a write of `pending` is here, and visible. Starts syncing if it was not started.
+ * Waits for the server's verdict on a write of `pending`. Starts syncing if it is not started.
  *
- * Throws `Offline` after the timeout in milliseconds; without one it waits for a network. The write stays where it is.
+ * Throws `Offline` after the timeout in milliseconds; without one it waits for a network. The
+ * write stays in the queue.
  */
     verdict(id: string, timeoutMs: number | undefined, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Verdict>;
 /**
- * How mutations ended that the app has not acknowledged, oldest first, at most `most`. Each end of each attempt is one entry,
- * in the file since the moment when it came: no crash and no restart loses one.
+ * The verdicts that the app has not acknowledged, oldest first, at most `most`. Each end of
+ * each attempt is one entry; it is stored with the verdict and survives a crash.
  */
     verdicts(most: number, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Verdicts>;
 /**
- * Waits until everything has been here once; at once if it has. Starts syncing if it was not started.
+ * Waits until the first sync is complete. Starts syncing if it is not started.
  *
  * Throws `Offline` after the timeout in milliseconds; without one it waits for a network.
  */
     waitForFirstSync(timeoutMs: number | undefined, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
 /**
- * Watches a query: its result now, and again after each commit that changes it, whoever wrote.
+ * Watches a query: delivers its result now, and after each commit that changes it.
  *
- * Returns at once; what is wrong with the query is thrown by the first `next`. With the names of the columns that
- * identify a row as `key`, each update also says which rows were added, changed and removed.
+ * Returns immediately; the first `next` throws errors of the query. `key` names the columns
+ * that identify a row: each update then lists the added, changed and removed rows.
  */
     watch(sql: string, params: Array<SqlValue>, key: Array<string>): QueryWatchLike;
 /**
- * Tells the observer the verdicts that are not acknowledged, and then new ones as they come, until the subscription is
- * cancelled. What was not acknowledged by then is told again to the next, and after the next start: at least once.
+ * Delivers the unacknowledged verdicts, and then each new one, until the subscription is
+ * cancelled. Unacknowledged verdicts are delivered again to the next subscription: at least
+ * once.
  */
     watchVerdicts(observer: VerdictObserver): SubscriptionLike;
 }
@@ -8759,10 +8818,11 @@ export type RejoinClientInterface = RejoinClientLike;
 
 
 /**
- * An open database that keeps itself in step with a server.
+ * An open database that syncs with a server.
  *
- * Everything but syncing works without a network. Work begins when a method is called, and goes on if the caller stops
- * waiting for it. When nobody holds the client any more it shuts itself down; `shutdown` waits for that.
+ * Everything except syncing works without a network. Each call starts its work immediately, and
+ * the work continues if the caller stops waiting. When no reference is left, the client shuts
+ * itself down; `shutdown` waits for that.
  */
 export class RejoinClient extends UniffiAbstractObject implements RejoinClientLike {
 
@@ -8778,13 +8838,15 @@ private constructor(pointer: UniffiHandle) {
 
 
 /**
- * Opens the file, and makes it if there is none; works offline.
+ * Opens the file, or creates it; works offline.
  *
- * A file that is open already in this process is shared, and must be opened with the same configuration; its token provider,
- * transport and actions stay those of the first to open it. `tokens` gives the token that names the user; without it requests carry the configured user, which a server believes on its own
- * machine only. `transport` replaces the built-in HTTP. `actions` are what `perform` can perform.
+ * A file that is already open in this process is shared. The configuration must then be equal;
+ * its token provider, transport and actions stay. `tokens` provides the token that identifies
+ * the user; without it, requests carry the configured user, which a server accepts on its own
+ * machine only. `transport` replaces the built-in HTTP. `actions` are the actions for
+ * `perform`.
  *
- * Throws `Configuration` with every problem, and `Storage` where the file cannot be opened; nothing was changed then.
+ * Throws `Configuration` with all problems, and `Storage` if the file cannot be opened.
  */
     static async open(config: ClientConfig, tokens: TokenProvider | undefined = undefined, transport: HttpTransport | undefined = undefined, actions: ActionRegistryLike | undefined = undefined, asyncOpts_?: { signal: AbortSignal }): Promise<RejoinClientLike> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -8820,7 +8882,7 @@ private constructor(pointer: UniffiHandle) {
 
 
 /**
- * Says that the app has dealt with the verdicts up to this number: they are not told again.
+ * Acknowledges the verdicts up to this number; they are not delivered again.
  */
     async acknowledgeVerdicts(through: bigint, asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -8850,9 +8912,9 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Adds a column to a table of the app's own; `definition` is its name, type and constraints.
+ * Adds a column to a local-only table; `definition` is its name, type and constraints.
  *
- * Throws `InvalidInput` for a synced table, whose columns are the server's to change.
+ * Throws `InvalidInput` for a synced table, whose columns the server defines.
  */
     async alterTable(name: string, definition: string, asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -8882,10 +8944,10 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Runs several statements in one transaction, and tells how many rows each changed.
+ * Runs several statements in one transaction and returns the number of changed rows of each.
  *
- * What they write to synced tables is one mutation: the server accepts or refuses it as a whole. Throws as `execute`
- * does, and says which statement failed; nothing of any of them was done then.
+ * Their writes to synced tables are one mutation, which the server accepts or rejects as a
+ * whole. Throws as `execute` does, naming the failed statement; then none has an effect.
  */
     async batch(statements: Array<Statement>, asyncOpts_?: { signal: AbortSignal }): Promise<Array<bigint>> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -8929,11 +8991,13 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Begins a transaction, when it is its turn. Where nothing has to be waited for between two statements, `batch` is faster.
+ * Begins a transaction when the writer is free. Without waits between statements, `batch` is
+ * faster.
  *
- * While it is held, whatever else needs to write waits, and so do `pending`, `row_sync_state` and remote changes. Write by
- * the transaction, not by the client: whoever waits for that inside is silent, so the transaction is rolled back by its
- * timeout, and then the client's write is done, alone. Reads never wait and see the state before.
+ * While it is open, other work of the writer waits: other writes, `pending`, `row_sync_state`
+ * and remote changes. Write through the transaction: code that waits for a write of the client
+ * instead is idle, so the transaction times out, is rolled back, and the write then runs
+ * alone. Reads never wait.
  */
     async begin(asyncOpts_?: { signal: AbortSignal }): Promise<HeldTransactionLike> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -8968,8 +9032,9 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * `edit` for code that waits between two statements: the transaction begins with what the mutation wrote laid upon the rows
- * as they stand now. When it is committed, its `edited` names the new mutation; ended otherwise, nothing was changed.
+ * `edit` as an interactive transaction: it begins with the mutation's changes on top of the
+ * current rows. After the commit, `edited` is the id of the new mutation; any other end
+ * changes nothing.
  *
  * Throws as `edit` and `begin` do.
  */
@@ -9006,10 +9071,10 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Begins several queries on one state: what is committed meanwhile is not seen. Where nothing has to be waited for between
- * two queries, `query_all` is faster.
+ * Begins several queries on one state; later commits are not visible. Without waits between
+ * queries, `query_all` is faster.
  *
- * Each takes one of the configured readers for as long as it lasts, so that other queries have fewer: keep it short.
+ * Each snapshot uses one of the configured readers until it ends: keep it short.
  */
     async beginRead(asyncOpts_?: { signal: AbortSignal }): Promise<HeldSnapshotLike> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -9044,10 +9109,10 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Moves the write-ahead log into the file: for the moment before a copy of the file is made. The client does so itself
- * when the log has grown.
+ * Checkpoints the write-ahead log, for example before copying the file. The client does so
+ * automatically when the log grows.
  *
- * Somebody in the way is no error; the result says so.
+ * A reader that prevents the checkpoint is no error; the result reports it.
  */
     async checkpoint(mode: CheckpointMode, asyncOpts_?: { signal: AbortSignal }): Promise<Checkpointed> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -9091,9 +9156,9 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Makes an index on columns of a table, unless it is there, and tells its name.
+ * Creates an index on columns of a table if it does not exist, and returns its name.
  *
- * On synced tables too, where it survives changes of the schema.
+ * An index on a synced table survives schema changes.
  */
     async createIndex(table: string, columns: Array<string>, asyncOpts_?: { signal: AbortSignal }): Promise<string> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -9137,12 +9202,14 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Makes a full-text index over columns of a synced table, and tells its name: `search_<table>`.
+ * Creates a full-text index over columns of a synced table and returns its name:
+ * `search_<table>`.
  *
- * It is kept in step with the table whoever writes, and stays on this device. One with the same columns and tokenizer
- * stays as it is; another is made anew. `tokenizer` is one of FTS5's, `unicode61 remove_diacritics 2` if there is none.
- * Works offline; costs a scan of the table. Throws `InvalidInput` for another table, for no or an unknown column,
- * and for an unknown tokenizer; nothing was made then.
+ * All writes update it, and it stays on this device. An index with the same columns and
+ * tokenizer is kept, another one is rebuilt. `tokenizer` is one of FTS5's; default:
+ * `unicode61 remove_diacritics 2`. Works offline; scans the table. Throws `InvalidInput` for
+ * another table, a missing or unknown column, or an unknown tokenizer; then nothing was
+ * created.
  */
     async createSearchIndex(table: string, columns: Array<string>, tokenizer: string | undefined, asyncOpts_?: { signal: AbortSignal }): Promise<string> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -9186,10 +9253,10 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Makes a table that stays on this device, unless it is there.
+ * Creates a local-only table if it does not exist.
  *
- * `definition` is what stands between the parentheses of `CREATE TABLE`. Throws `InvalidInput` if it refers to a synced
- * table by a foreign key; nothing was made then.
+ * `definition` is the text between the parentheses of `CREATE TABLE`. Throws `InvalidInput`
+ * for a foreign key to a synced table; then nothing was created.
  */
     async createTable(name: string, definition: string, asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -9219,7 +9286,7 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Tells that the token provider has other credentials than before: whoever needed them tries again.
+ * Reports that the token provider has new credentials: a sync that waits for them tries again.
  */
     async credentialsChanged(asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -9249,9 +9316,9 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * One bundle of JSON for a bug report: versions, configuration, what waits and why, the schema, sizes.
+ * A diagnostic bundle for bug reports, as JSON: versions, configuration, queue, schema, sizes.
  *
- * It holds no data of the app's rows and no credentials.
+ * It holds no row data and no credentials.
  */
     async diagnose(asyncOpts_?: { signal: AbortSignal }): Promise<string> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -9295,12 +9362,14 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Gives a waiting or parked write up for good: what it wrote leaves the rows.
+ * Discards a pending or parked write permanently and reverts its changes.
  *
- * One that was sent and has no verdict goes from the rows too, and is withdrawn from the server; if the server had taken it
- * already, it is taken back there, in its place. So it is on a server that speaks only Synchro v0.1.2, once its word is known.
+ * One that was sent and has no verdict is reverted locally and withdrawn from the server; if
+ * the server has already accepted it, it is reverted there. A plain Synchro v0.1.2 server does
+ * so after its verdict.
  *
- * Throws `InvalidInput` if there is none of this name, and for one that was sent to a server that withdraws nothing: nothing was changed then.
+ * Throws `InvalidInput` if it does not exist, or was sent to a server that cannot withdraw it;
+ * then nothing was changed.
  */
     async discard(id: string, asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -9330,8 +9399,8 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * `discard` of a mutation and of everything that stands on a row that it made, parked before or only by this; tells which
- * they are, it first. Throws as `discard` does.
+ * `discard` of a mutation and of all mutations that need a row that it created, whether parked
+ * or pending; returns them, the given one first. Throws as `discard` does.
  */
     async discardChain(id: string, asyncOpts_?: { signal: AbortSignal }): Promise<Array<string>> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -9405,13 +9474,14 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Mends a parked or waiting mutation in one crossing: the statements find what it wrote in the rows, on top of how they
- * stand now, and change it. What comes out is a new mutation of plain SQL at the end of the queue, in the place of the old
- * one; tells its id, or nothing if nothing is left. Works offline.
+ * Edits a parked or pending mutation in one call: the statements see its changes on top of the
+ * current rows and modify them. The result replaces the old mutation, as a new plain SQL
+ * mutation at the end of the queue; returns its id, or nothing if nothing is left. Works
+ * offline.
  *
- * What was parked because of the old one now waits for the new one: `retry_chain` with its id offers that again. Throws as
- * `batch` does, and `InvalidInput` if there is no mutation of this name, or it was sent and has no verdict. Nothing was
- * changed then.
+ * Mutations that were parked because of the old one now depend on the new one: `retry_chain`
+ * with its id retries them. Throws as `batch` does, and `InvalidInput` if the mutation does
+ * not exist, or was sent and has no verdict. Then nothing was changed.
  */
     async edit(id: string, statements: Array<Statement>, asyncOpts_?: { signal: AbortSignal }): Promise<string | undefined> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -9455,10 +9525,10 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Runs one statement in a transaction of its own, and tells how many rows it changed.
+ * Runs one statement in its own transaction and returns the number of changed rows.
  *
- * What it writes to synced tables is on disk, in the queue, when this is done; it is pushed when there is a network.
- * Throws `InvalidInput` or `Constraint`: nothing was changed then.
+ * A write to a synced table is queued in the same transaction, and pushed when there is a
+ * network. Throws `InvalidInput` or `Constraint`; then nothing was changed.
  */
     async execute(sql: string, params: Array<SqlValue> = [], asyncOpts_?: { signal: AbortSignal }): Promise<bigint> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -9495,7 +9565,7 @@ private constructor(pointer: UniffiHandle) {
 /**
  * Runs several statements without parameters, separated by `;`, in one transaction.
  *
- * Throws as `execute` does; nothing of any of them was done then.
+ * Throws as `execute` does; then none of the statements has an effect.
  */
     async executeBatch(sql: string, asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -9525,7 +9595,8 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Runs one statement that writes and gives rows (`INSERT ... RETURNING`), as a row buffer, in a transaction of its own.
+ * Runs one statement that writes and returns rows (`INSERT ... RETURNING`), as a row buffer,
+ * in its own transaction.
  *
  * Throws as `execute` does.
  */
@@ -9571,7 +9642,7 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Tells that the app came to the foreground: a sync now, unless the server asked to be left alone.
+ * Reports that the app came to the foreground: syncs now, unless `Retry-After` forbids it.
  */
     foreground(): void {uniffiCaller.rustCall(
             /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_foreground(
@@ -9583,7 +9654,7 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * What the server has accepted and the file still remembers, the newest first, at most `most`.
+ * The accepted mutations that the file still keeps, newest first, at most `most`.
  */
     async history(most: number, asyncOpts_?: { signal: AbortSignal }): Promise<Array<AcceptedMutation>> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -9627,12 +9698,13 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Takes over an app's old Synchro database: what it had not sent is in the queue when this is done, and its rows are seen
- * until the first sync brings the server's.
+ * Imports an app's old Synchro database: its unsent changes are queued, and its rows are shown
+ * until the first sync replaces them.
  *
- * The old file is copied and stays as it is; nobody may have it open meanwhile. All is taken in one transaction, or
- * nothing; made again, the call takes what is new, and nothing twice. Works offline with a bundled schema. Throws
- * `InvalidInput` for a file that is no Synchro database, and while no schema is known; `Storage` for a damaged one.
+ * The old file is copied and not changed; no other process may have it open meanwhile. The
+ * import is one transaction; repeated calls import only what is new. Works offline with a
+ * bundled schema. Throws `InvalidInput` if the file is no Synchro database, or no schema is
+ * known; `Storage` if it is damaged.
  */
     async importSynchro(path: string, asyncOpts_?: { signal: AbortSignal }): Promise<SynchroImport> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -9676,8 +9748,8 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Tells the observer of each commit that touched one of the tables, or of any if none is named, until the subscription is
- * cancelled.
+ * Calls the observer after each commit to one of the tables, or to any table if the list is
+ * empty, until the subscription is cancelled.
  */
     onChange(tables: Array<string>, observer: ChangeObserver): SubscriptionLike {
     return FfiConverterTypeSubscription.lift(uniffiCaller.rustCall(
@@ -9693,7 +9765,8 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Tells the observer the status now and after each change, until the subscription is cancelled.
+ * Calls the observer with the status now and after each change, until the subscription is
+ * cancelled.
  */
     onStatus(observer: StatusObserver): SubscriptionLike {
     return FfiConverterTypeSubscription.lift(uniffiCaller.rustCall(
@@ -9708,7 +9781,7 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * The file, by its full name.
+ * The canonical path of the file.
  */
     path(): string {
     const __rb: Uint8Array = uniffiCaller.rustCall(
@@ -9727,9 +9800,9 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Everything that the server has not accepted, in the order in which it was written.
+ * All mutations that the server has not accepted, in queue order.
  *
- * Works offline, and tells what is in the file: nothing is missing after a crash.
+ * Works offline. The queue is stored in the file and survives a crash.
  */
     async pending(asyncOpts_?: { signal: AbortSignal }): Promise<Array<PendingMutation>> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -9773,7 +9846,7 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * How many local writes stand where; cheap.
+ * Number of local writes by state; cheap.
  */
     async pendingCounts(asyncOpts_?: { signal: AbortSignal }): Promise<PendingCounts> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -9817,13 +9890,14 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Performs an action that was registered when the file was opened: in one transaction, which becomes one mutation that knows
- * its name and arguments. As long as no server has it, it runs again when remote changes come in under it.
+ * Performs a registered action in one transaction. It becomes one mutation with the action's
+ * name and arguments. Until the server has accepted it, it runs again when remote changes
+ * affect it.
  *
- * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws `Action` if there is no such
- * action, for arguments that it does not take, for what its own rules refuse and where its code does not end; `ActionTooSlow` and
- * `ActionTooLarge` beyond the budget; what its code throws, as `Callback` where it is no error of these; and as `execute` does.
- * Nothing of it is kept then.
+ * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws
+ * `Action` for an unknown action, invalid arguments, a failed rule or a timeout of its code;
+ * `ActionTooSlow` and `ActionTooLarge` beyond the budget; other exceptions of its code as
+ * `Callback`; otherwise as `execute`. Then nothing was changed.
  */
     async perform(name: string, argumentsJson: string, asyncOpts_?: { signal: AbortSignal }): Promise<Performed> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -9867,13 +9941,15 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Mends an action that is parked or waits: what it wrote leaves the rows, and the newest version of it is performed with these
- * arguments on what is there then. What comes out is a new mutation at the end of the queue, in the place of the old one,
- * which goes out of it, whatever it was parked for; all of it, or nothing, also across a crash.
+ * Edits a parked or pending action: performs its newest version with these arguments, on the
+ * current rows without the old action's changes. The result is a new mutation at the end of
+ * the queue, which replaces the old one. One transaction; works offline.
  *
- * Works offline. What was parked because of the old one now waits for the new one: `retry_chain` with its id offers that
- * again. Where nothing is written this time, there is no id, and the old one is given up. Throws as `perform` does, and `InvalidInput` if there is no mutation of this name, if it is no action, and if it was
- * sent, has no verdict, and the server cannot withdraw it. Nothing was changed then.
+ * Mutations that were parked because of the old one now depend on the new one: `retry_chain`
+ * with its id retries them. If nothing is written, there is no id and the old mutation is
+ * discarded. Throws as `perform` does, and `InvalidInput` if the mutation does not exist, is
+ * no action, or was sent, has no verdict, and the server cannot withdraw it. Then nothing was
+ * changed.
  */
     async performAgain(id: string, argumentsJson: string, asyncOpts_?: { signal: AbortSignal }): Promise<Performed> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -9917,8 +9993,8 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Forgets what was accepted beyond these bounds, at once; tells how many mutations. They cannot be undone any more. Without a
- * call the default bounds are kept whenever something is accepted.
+ * Removes accepted mutations beyond these bounds and returns their number. They can no longer
+ * be undone. Without a call, the default bounds apply to each acceptance.
  */
     async prune(bounds: HistoryBounds, asyncOpts_?: { signal: AbortSignal }): Promise<number> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -10045,9 +10121,9 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Takes the undo of a mutation back: `id` is the one that was undone.
+ * Reverts the undo of a mutation: `id` is the mutation that was undone.
  *
- * Throws `InvalidInput` if it was not undone, or is done again already; else as `undo`.
+ * Throws `InvalidInput` if it is not undone; otherwise as `undo`.
  */
     async redo(id: string, asyncOpts_?: { signal: AbortSignal }): Promise<Undone> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -10091,14 +10167,15 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Begins anew in the same file: `keep` says what stays; the tables do in any case, and watches go on over them.
+ * Resets the file: `keep` decides what stays; the tables always stay and watches continue.
  *
- * What waits for the server is the user's work, and goes only by name: `give_up` lists every mutation of `pending`, parked
- * ones too, unless the queue stays. One transaction, also before a crash; works offline. If syncing is on, its pass ends, and
- * the next one begins with what the token provider then gives: tell it of the next user before.
+ * Pending mutations are the user's work and are removed only if listed: unless the queue is
+ * kept, `give_up` must list every mutation of `pending`, including parked ones. One
+ * transaction; works offline. Running sync passes end, and the next one uses the token
+ * provider's next token: switch the provider to the next user first.
  *
- * Throws `Unsent` if something waits that is not named, and `InvalidInput` if something is named and the queue stays:
- * nothing was changed then.
+ * Throws `Unsent` if an unaccepted mutation is not listed, and `InvalidInput` if any is listed
+ * while the queue is kept; then nothing was changed.
  */
     async reset(keep: Keep, giveUp: Array<string>, asyncOpts_?: { signal: AbortSignal }): Promise<ResetReport> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -10142,9 +10219,9 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Opens the file again after `suspend`; watched queries run once, for what was missed.
+ * Opens the file again after `suspend`; watched queries run once to catch up.
  *
- * Throws what opening throws; the client stays suspended then.
+ * Throws as opening does; the client then stays suspended.
  */
     async resume(asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -10174,11 +10251,12 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Offers a parked mutation again, as it was written: it goes to the end of the queue, its rows show it at once, and what it
- * compares is what stands there now. So a conflict that the app has looked at ends by its word. Works offline.
+ * Moves a parked mutation, unchanged, to the end of the queue. Its rows show it immediately;
+ * its old values become those of the current rows. So a conflict that the app has seen
+ * resolves to the app's value. Works offline.
  *
- * Throws `InvalidInput` if there is none of this name, or it is not parked; `StandsOn` while the mutation that makes its row
- * is parked. Nothing was changed then.
+ * Throws `InvalidInput` if it does not exist or is not parked; `StandsOn` if it needs a row of
+ * a parked mutation. Then nothing was changed.
  */
     async retry(id: string, asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -10208,8 +10286,8 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * `retry` of a mutation, if it is parked, and of everything that was parked because of it, in their order; tells which
- * they are. Throws as `retry` does.
+ * `retry` of a mutation, if it is parked, and of all mutations that were parked because of it,
+ * in queue order; returns them. Throws as `retry` does.
  */
     async retryChain(id: string, asyncOpts_?: { signal: AbortSignal }): Promise<Array<string>> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -10253,7 +10331,8 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * What an app can show beside a row. For a whole list use the SQL function `rejoin_row_state('table', id)` in the query.
+ * The sync state of a row. For a whole list use the SQL function
+ * `rejoin_row_state('table', id)` in the query.
  *
  * Throws `InvalidInput` if the table is not synced.
  */
@@ -10299,8 +10378,8 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Tells what the device knows of its network: whether there is one, and whether its use costs money. Going online asks for
- * a sync.
+ * Reports the network state: whether there is a network, and whether it is metered. Going
+ * online starts a sync.
  */
     setNetwork(online: boolean, metered: boolean): void {uniffiCaller.rustCall(
             /*caller:*/ (callStatus) => { nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_set_network(
@@ -10314,9 +10393,10 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Ends the client: what was handed in before is done, watches and observers end, syncing stops, the file is closed.
+ * Shuts the client down: earlier calls complete, watches and observers end, syncing stops, the
+ * file is closed.
  *
- * Pending work stays in the file. Later calls throw `Ended`. Shutting down twice is no error.
+ * The queue stays in the file. Later calls throw `Ended`. Shutting down twice is no error.
  */
     async shutdown(asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -10346,10 +10426,11 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Begins to sync in the background: at once, then when something was written, when the server has news, and at each
- * interval.
+ * Starts syncing in the background: immediately, after local writes, on server events, and at
+ * each interval.
  *
- * Offline is a status, not an error. Throws `InvalidInput` without a configured server. Starting twice is no error.
+ * Offline is a status, not an error. Throws `InvalidInput` without a configured server.
+ * Starting twice is no error.
  */
     async start(asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -10379,7 +10460,7 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * What syncing is doing.
+ * The sync status.
  */
     status(): SyncStatus {
     const __rb: Uint8Array = uniffiCaller.rustCall(
@@ -10398,7 +10479,7 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Ends syncing; local work goes on, and what is written waits. Stopping twice is no error.
+ * Stops syncing; local work continues and writes wait. Stopping twice is no error.
  */
     async stop(asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -10428,8 +10509,8 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Lets go of the file: rolls back what runs, closes every connection and drops every lock, as iOS demands of an app in the
- * background. Nothing committed is lost; calls throw `Suspended` until `resume`.
+ * Releases the file: rolls back what runs, closes every connection and drops every lock, as
+ * iOS requires of an app in the background. Later calls throw `Suspended` until `resume`.
  */
     async suspend(asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -10459,11 +10540,11 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Pushes and pulls everything, and waits for it: then what was pending at the call has its verdict, and what the server had
- * is here. Starts syncing if it was not started.
+ * Pushes and pulls everything. When it completes, mutations that were pending at the call have
+ * a verdict, and the server's changes are here. Starts syncing if it is not started.
  *
- * Throws `Offline` after one attempt without a server, and after the timeout in milliseconds, if one is given: the work
- * goes on in the background. A parked mutation is no error: the report counts it.
+ * Throws `Offline` after one attempt without a server, and after the timeout in milliseconds;
+ * the work continues in the background. A parked mutation is no error: the report counts it.
  */
     async syncAndWait(timeoutMs: number | undefined = undefined, asyncOpts_?: { signal: AbortSignal }): Promise<SyncReport> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -10507,7 +10588,8 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Syncs now, whatever the metered policy says; how it went stands in the status. Starts syncing if it was not started.
+ * Syncs now, ignoring the metered policy; the result is in the status. Starts syncing if not
+ * started.
  */
     async syncNow(asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -10537,11 +10619,12 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Takes a mutation back. One without a verdict is given up, as by `discard`; of an accepted one each column goes back to what
- * it displaced on the server, by a new mutation, which is only ever compared. Works offline. All of it, or nothing.
+ * Reverts a mutation. One without a verdict is discarded, as by `discard`. For an accepted
+ * one, a new compare-only mutation sets each column back to the server's before-image. Works
+ * offline, in one transaction.
  *
- * Throws `Changed` with the rows if any of it does not stand any more; `InvalidInput` if the file has forgotten it, and for a
- * parked one, of which nothing is in the rows.
+ * Throws `Changed` with the rows if any of them has changed since; `InvalidInput` if it was
+ * pruned, and for a parked one, whose changes are not in the rows.
  */
     async undo(id: string, asyncOpts_?: { signal: AbortSignal }): Promise<Undone> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -10585,9 +10668,10 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Waits until the server's verdict on a write of `pending` is here, and visible. Starts syncing if it was not started.
+ * Waits for the server's verdict on a write of `pending`. Starts syncing if it is not started.
  *
- * Throws `Offline` after the timeout in milliseconds; without one it waits for a network. The write stays where it is.
+ * Throws `Offline` after the timeout in milliseconds; without one it waits for a network. The
+ * write stays in the queue.
  */
     async verdict(id: string, timeoutMs: number | undefined = undefined, asyncOpts_?: { signal: AbortSignal }): Promise<Verdict> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -10631,8 +10715,8 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * How mutations ended that the app has not acknowledged, oldest first, at most `most`. Each end of each attempt is one entry,
- * in the file since the moment when it came: no crash and no restart loses one.
+ * The verdicts that the app has not acknowledged, oldest first, at most `most`. Each end of
+ * each attempt is one entry; it is stored with the verdict and survives a crash.
  */
     async verdicts(most: number, asyncOpts_?: { signal: AbortSignal }): Promise<Verdicts> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -10676,7 +10760,7 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Waits until everything has been here once; at once if it has. Starts syncing if it was not started.
+ * Waits until the first sync is complete. Starts syncing if it is not started.
  *
  * Throws `Offline` after the timeout in milliseconds; without one it waits for a network.
  */
@@ -10708,10 +10792,10 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Watches a query: its result now, and again after each commit that changes it, whoever wrote.
+ * Watches a query: delivers its result now, and after each commit that changes it.
  *
- * Returns at once; what is wrong with the query is thrown by the first `next`. With the names of the columns that
- * identify a row as `key`, each update also says which rows were added, changed and removed.
+ * Returns immediately; the first `next` throws errors of the query. `key` names the columns
+ * that identify a row: each update then lists the added, changed and removed rows.
  */
     watch(sql: string, params: Array<SqlValue> = [], key: Array<string> = []): QueryWatchLike {
     return FfiConverterTypeQueryWatch.lift(uniffiCaller.rustCall(
@@ -10728,8 +10812,9 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Tells the observer the verdicts that are not acknowledged, and then new ones as they come, until the subscription is
- * cancelled. What was not acknowledged by then is told again to the next, and after the next start: at least once.
+ * Delivers the unacknowledged verdicts, and then each new one, until the subscription is
+ * cancelled. Unacknowledged verdicts are delivered again to the next subscription: at least
+ * once.
  */
     watchVerdicts(observer: VerdictObserver): SubscriptionLike {
     return FfiConverterTypeSubscription.lift(uniffiCaller.rustCall(
@@ -10824,31 +10909,31 @@ const uniffiTypeRejoinClientObjectFactory: UniffiObjectFactory<RejoinClientLike>
 const FfiConverterTypeRejoinClient = new FfiConverterObject(uniffiTypeRejoinClientObjectFactory);
 
 /**
- * Gives the token that names the user.
+ * Provides the token that identifies the user.
  */
 export interface TokenProvider {
 
 /**
- * The token to send as `Authorization: Bearer`, or nothing when nobody is signed in.
+ * The token for `Authorization: Bearer`, or nothing if no user is signed in.
  *
- * Asked at the start of each pass with `refresh` false: answer from memory. With `refresh` true the server has refused
- * the last one: get a new one. An exception means "not now", and it is asked again later; so does no answer within a
- * minute. Local work goes on meanwhile.
+ * Called at the start of each pass with `refresh` false: return a cached token. With `refresh`
+ * true the server has rejected the last one: get a new one. An exception, or no result within
+ * a minute, means "not now": it is called again later. Local work continues meanwhile.
  */
     token(refresh: boolean, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<string | undefined>;
 /**
- * The user that a token of this provider names, or nothing if that is not known.
+ * The user of a token, or nothing if unknown.
  *
- * Asked only for a token that the engine cannot read, which is any but a JWT with a `sub`. A plain Synchro server never
- * says whose a token is: without an answer nothing is synced with one. A Rejoin server says it itself. An exception and
- * silence are treated as those of `token`.
+ * Called only for a token that is not a JWT with a `sub` claim. A plain Synchro server never
+ * reports the user of a token: without a result, nothing is synced with it. A Rejoin server
+ * reports it. Exceptions and timeouts are treated as those of `token`.
  */
     subject(token: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<string | undefined>;
 }
 
 
 /**
- * Gives the token that names the user.
+ * Provides the token that identifies the user.
  */
 export class TokenProviderImpl extends UniffiAbstractObject implements TokenProvider {
 
@@ -10866,11 +10951,11 @@ private constructor(pointer: UniffiHandle) {
 
 
 /**
- * The token to send as `Authorization: Bearer`, or nothing when nobody is signed in.
+ * The token for `Authorization: Bearer`, or nothing if no user is signed in.
  *
- * Asked at the start of each pass with `refresh` false: answer from memory. With `refresh` true the server has refused
- * the last one: get a new one. An exception means "not now", and it is asked again later; so does no answer within a
- * minute. Local work goes on meanwhile.
+ * Called at the start of each pass with `refresh` false: return a cached token. With `refresh`
+ * true the server has rejected the last one: get a new one. An exception, or no result within
+ * a minute, means "not now": it is called again later. Local work continues meanwhile.
  */
     async token(refresh: boolean, asyncOpts_?: { signal: AbortSignal }): Promise<string | undefined> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -10914,11 +10999,11 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * The user that a token of this provider names, or nothing if that is not known.
+ * The user of a token, or nothing if unknown.
  *
- * Asked only for a token that the engine cannot read, which is any but a JWT with a `sub`. A plain Synchro server never
- * says whose a token is: without an answer nothing is synced with one. A Rejoin server says it itself. An exception and
- * silence are treated as those of `token`.
+ * Called only for a token that is not a JWT with a `sub` claim. A plain Synchro server never
+ * reports the user of a token: without a result, nothing is synced with it. A Rejoin server
+ * reports it. Exceptions and timeouts are treated as those of `token`.
  */
     async subject(token: string, asyncOpts_?: { signal: AbortSignal }): Promise<string | undefined> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
@@ -11294,190 +11379,190 @@ function uniffiEnsureInitialized() {
     if (bindingsContractVersion !== scaffoldingContractVersion) {
         throw new UniffiInternalError.ContractVersionMismatch(scaffoldingContractVersion, bindingsContractVersion);
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_func_set_log_sink() !== 13870) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_func_set_log_sink() !== 58711) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_func_set_log_sink");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actioncontext_execute() !== 21668) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actioncontext_execute() !== 61165) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actioncontext_execute");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actioncontext_mutation_id() !== 4369) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actioncontext_mutation_id() !== 44946) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actioncontext_mutation_id");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actioncontext_query() !== 3722) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actioncontext_query() !== 39840) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actioncontext_query");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actioncontext_row_id() !== 22271) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actioncontext_row_id() !== 8036) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actioncontext_row_id");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actioncontext_time() !== 61069) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actioncontext_time() !== 59012) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actioncontext_time");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actioncontext_time_ms() !== 51159) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actioncontext_time_ms() !== 6236) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actioncontext_time_ms");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actionhandler_run() !== 20813) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actionhandler_run() !== 53617) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actionhandler_run");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_constructor_actionregistry_new() !== 16800) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_constructor_actionregistry_new() !== 37913) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_constructor_actionregistry_new");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actionregistry_declare() !== 4233) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actionregistry_declare() !== 35597) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actionregistry_declare");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actionregistry_handler() !== 61650) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actionregistry_handler() !== 59660) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actionregistry_handler");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actionregistry_identity() !== 44346) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actionregistry_identity() !== 56244) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actionregistry_identity");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actionregistry_only_by_actions() !== 61093) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actionregistry_only_by_actions() !== 18935) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actionregistry_only_by_actions");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actionregistry_projection() !== 46163) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_actionregistry_projection() !== 41008) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_actionregistry_projection");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_changeobserver_on_change() !== 25107) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_changeobserver_on_change() !== 48458) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_changeobserver_on_change");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldsnapshot_finish() !== 37743) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldsnapshot_finish() !== 65288) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldsnapshot_finish");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldsnapshot_query() !== 41319) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldsnapshot_query() !== 17382) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldsnapshot_query");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_batch() !== 3730) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_batch() !== 22704) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_batch");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_commit() !== 14197) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_commit() !== 57085) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_commit");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_edited() !== 11204) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_edited() !== 15792) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_edited");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_execute() !== 10235) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_execute() !== 38508) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_execute");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_query() !== 61701) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_query() !== 41472) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_query");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_release() !== 60775) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_release() !== 35935) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_release");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback() !== 20068) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback() !== 63024) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback_to() !== 37862) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback_to() !== 51252) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback_to");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_savepoint() !== 54839) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_heldtransaction_savepoint() !== 11181) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_heldtransaction_savepoint");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_httptransport_send() !== 12831) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_httptransport_send() !== 45982) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_httptransport_send");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_httptransport_disconnect() !== 55504) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_httptransport_disconnect() !== 49973) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_httptransport_disconnect");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_logsink_on_log() !== 21908) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_logsink_on_log() !== 46720) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_logsink_on_log");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_querywatch_cancel() !== 52269) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_querywatch_cancel() !== 39103) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_querywatch_cancel");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_querywatch_next() !== 60661) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_querywatch_next() !== 15598) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_querywatch_next");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open() !== 14146) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open() !== 24510) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_acknowledge_verdicts() !== 19253) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_acknowledge_verdicts() !== 34033) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_acknowledge_verdicts");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_alter_table() !== 27082) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_alter_table() !== 1347) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_alter_table");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_batch() !== 37452) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_batch() !== 48828) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_batch");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_begin() !== 62757) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_begin() !== 22986) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_begin");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_edit() !== 23663) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_edit() !== 36259) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_edit");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read() !== 46642) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read() !== 7890) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_checkpoint() !== 62127) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_checkpoint() !== 1740) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_checkpoint");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_create_index() !== 28721) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_create_index() !== 18767) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_create_index");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_create_search_index() !== 21560) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_create_search_index() !== 18292) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_create_search_index");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_create_table() !== 46848) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_create_table() !== 40943) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_create_table");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_credentials_changed() !== 23310) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_credentials_changed() !== 52619) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_credentials_changed");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose() !== 36639) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose() !== 27667) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() !== 45277) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() !== 29160) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_discard");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain() !== 62478) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain() !== 38572) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index() !== 55174) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_edit() !== 32016) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_edit() !== 334) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_edit");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_execute() !== 22743) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_execute() !== 52341) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_execute");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_batch() !== 8118) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_batch() !== 1978) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_batch");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_returning() !== 25410) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_returning() !== 17669) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_returning");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground() !== 30622) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground() !== 27754) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_history() !== 45395) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_history() !== 63585) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_history");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro() !== 8713) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro() !== 28516) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_on_change() !== 18148) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_on_change() !== 6235) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_on_change");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_on_status() !== 16604) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_on_status() !== 36077) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_on_status");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_path() !== 48090) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_path() !== 31472) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_path");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_pending() !== 27223) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_pending() !== 46963) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_pending");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_pending_counts() !== 64534) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_pending_counts() !== 40988) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_pending_counts");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_perform() !== 22555) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_perform() !== 48554) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_perform");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_perform_again() !== 17649) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_perform_again() !== 28150) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_perform_again");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_prune() !== 33904) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_prune() !== 61353) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_prune");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_query() !== 61723) {
@@ -11486,79 +11571,79 @@ function uniffiEnsureInitialized() {
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_query_all() !== 5912) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_query_all");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_redo() !== 20434) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_redo() !== 21148) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_redo");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_reset() !== 10470) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_reset() !== 27720) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_reset");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_resume() !== 61520) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_resume() !== 33004) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_resume");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_retry() !== 59041) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_retry() !== 36789) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_retry");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain() !== 53246) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain() !== 53590) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_row_sync_state() !== 9649) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_row_sync_state() !== 55517) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_row_sync_state");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_set_network() !== 19646) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_set_network() !== 49659) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_set_network");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_shutdown() !== 13545) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_shutdown() !== 24105) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_shutdown");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_start() !== 60644) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_start() !== 8161) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_start");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_status() !== 9237) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_status() !== 5380) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_status");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_stop() !== 14109) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_stop() !== 39977) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_stop");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend() !== 9694) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend() !== 25956) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_and_wait() !== 58062) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_and_wait() !== 40688) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_and_wait");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_now() !== 52110) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_now() !== 64973) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_now");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_undo() !== 43602) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_undo() !== 62556) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_undo");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_verdict() !== 36861) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_verdict() !== 56373) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_verdict");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_verdicts() !== 15142) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_verdicts() !== 20448) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_verdicts");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_wait_for_first_sync() !== 57039) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_wait_for_first_sync() !== 16645) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_wait_for_first_sync");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_watch() !== 41733) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_watch() !== 34403) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_watch");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_watch_verdicts() !== 39457) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_watch_verdicts() !== 37023) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_watch_verdicts");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_statusobserver_on_status() !== 6705) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_statusobserver_on_status() !== 36948) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_statusobserver_on_status");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_subscription_cancel() !== 59595) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_subscription_cancel() !== 22682) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_subscription_cancel");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_tokenprovider_token() !== 8517) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_tokenprovider_token() !== 60842) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_tokenprovider_token");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_tokenprovider_subject() !== 48954) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_tokenprovider_subject() !== 47068) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_tokenprovider_subject");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_verdictobserver_on_verdicts() !== 40050) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_verdictobserver_on_verdicts() !== 38535) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_verdictobserver_on_verdicts");
     }
 

@@ -16,7 +16,10 @@ export const countries = {
 
   /** A row of `SELECT *` with its types. */
   fromRow(row: Row): CountriesRow {
-    return row as unknown as CountriesRow;
+    return {
+      ...row,
+      code: Number(row.code),
+    } as unknown as CountriesRow;
   },
 };
 
@@ -90,6 +93,7 @@ export const places = {
   fromRow(row: Row): PlacesRow {
     return {
       ...row,
+      '2nd': row['2nd'] == null ? null : Number(row['2nd']),
       in: Boolean(row.in),
       open: row.open == null ? null : Boolean(row.open),
     } as unknown as PlacesRow;

@@ -38,6 +38,10 @@ public final class ActionContext: Sendable {
         Int(try await translated { try await ffi.execute(sql: sql, params: params.ffi) })
     }
 
+    /// As ``execute(_:_:)``, with a ``Statement``.
+    @discardableResult
+    public func execute(_ statement: Statement) async throws -> Int { try await execute(statement.sql, statement.params) }
+
     /// Returns the rows of a statement, which may also write (`RETURNING`). It sees the action's writes. Use `ORDER BY`
     /// if more than one row is possible.
     ///

@@ -3,7 +3,7 @@
 import Foundation
 internal import RejoinFFI
 
-/// A statement with its parameters, for calls that take several.
+/// A statement with its parameters.
 public struct Statement: Sendable {
     /// The SQL, with a question mark for each parameter.
     public let sql: String
@@ -89,6 +89,10 @@ extension RejoinClient {
         try outsideOfTransaction()
         return Int(try await translated { try await ffi.execute(sql: sql, params: params.ffi) })
     }
+
+    /// As ``execute(_:_:)``, with a ``Statement``.
+    @discardableResult
+    public func execute(_ statement: Statement) async throws -> Int { try await execute(statement.sql, statement.params) }
 
     /// Runs one writing statement that returns rows, in its own transaction.
     ///

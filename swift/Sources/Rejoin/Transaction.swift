@@ -26,6 +26,10 @@ public final class Transaction: Sendable {
         Int(try await translated { try await held.execute(sql: sql, params: params.ffi) })
     }
 
+    /// As ``execute(_:_:)``, with a ``Statement``.
+    @discardableResult
+    public func execute(_ statement: Statement) async throws -> Int { try await execute(statement.sql, statement.params) }
+
     /// Runs several statements, all or none, and returns the number of rows that each changed. Faster than separate
     /// calls.
     @discardableResult

@@ -578,54 +578,52 @@ fileprivate struct FfiConverterData: FfiConverterRustBuffer {
 
 
 /**
- * One run of an action, for as long as its code runs: the rows of its transaction, and a time and ids that are the same at each
- * run.
+ * One run of an action: its transaction, and a time and ids that are the same in each run.
  */
 public protocol ActionContextProtocol: AnyObject, Sendable {
 
     /**
-     * Runs one statement, and tells how many rows it changed.
+     * Runs one statement and returns the number of changed rows.
      *
-     * Throws as the client's `execute` does, and `InvalidInput` for what an action may not use: tables that are not synced,
-     * chance, clocks, counters of the connection, rowids.
+     * Throws as the client's `execute` does, and `InvalidInput` for what an action may not use:
+     * unsynced tables, random values, clocks, connection counters, rowids.
      */
     func execute(sql: String, params: [SqlValue]) async throws  -> Int64
 
     /**
-     * The id of the mutation that this run makes, or made.
+     * The id of the mutation of this action.
      */
     func mutationId()  -> String
 
     /**
-     * The rows of a statement, which may also write (`RETURNING`), as a row buffer; it sees what the action wrote. Say
-     * `ORDER BY` where more than one row can come. Throws as `execute` does.
+     * The rows of a statement, which may write (`RETURNING`), as a row buffer; it sees the
+     * action's writes. Use `ORDER BY` if more than one row is possible. Throws as `execute` does.
      */
     func query(sql: String, params: [SqlValue]) async throws  -> Data
 
     /**
-     * The id of a row of `table` that this action makes: the same at each run, and another one for each action. `row_json` is an
-     * object with at least the columns that are the table's identity; where that is a projection, it is what the app's function
-     * made of the row.
+     * The id of a row of `table` that this action inserts: the same in each run, different for
+     * each action. `row_json` is an object with at least the identity columns of the table; for a
+     * projection, it is the result of the app's function.
      *
-     * Throws `Action` if this run was given the id already, and nothing of the action is kept; `InvalidInput` if the table has
-     * no identity, or the row lacks a column of it.
+     * Throws `Action` if this run already used the id, which rolls the action back; `InvalidInput`
+     * if the table has no identity, or the row lacks a column of it.
      */
     func rowId(table: String, rowJson: String) async throws  -> String
 
     /**
-     * The same as text, as all columns write it (`2026-01-02T03:04:05.000000Z`).
+     * The same as text, in the form of all columns (`2026-01-02T03:04:05.000000Z`).
      */
     func time()  -> String
 
     /**
-     * When the action was performed: milliseconds since 1970. In its statements `rejoin_now()` is the same instant.
+     * When the action was performed: milliseconds since 1970. SQL function: `rejoin_now()`.
      */
     func timeMs()  -> Int64
 
 }
 /**
- * One run of an action, for as long as its code runs: the rows of its transaction, and a time and ids that are the same at each
- * run.
+ * One run of an action: its transaction, and a time and ids that are the same in each run.
  */
 open class ActionContext: ActionContextProtocol, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -681,10 +679,10 @@ open class ActionContext: ActionContextProtocol, @unchecked Sendable {
 
 
     /**
-     * Runs one statement, and tells how many rows it changed.
+     * Runs one statement and returns the number of changed rows.
      *
-     * Throws as the client's `execute` does, and `InvalidInput` for what an action may not use: tables that are not synced,
-     * chance, clocks, counters of the connection, rowids.
+     * Throws as the client's `execute` does, and `InvalidInput` for what an action may not use:
+     * unsynced tables, random values, clocks, connection counters, rowids.
      */
 open func execute(sql: String, params: [SqlValue] = [])async throws  -> Int64  {
     return
@@ -704,7 +702,7 @@ open func execute(sql: String, params: [SqlValue] = [])async throws  -> Int64  {
 }
 
     /**
-     * The id of the mutation that this run makes, or made.
+     * The id of the mutation of this action.
      */
 open func mutationId() -> String  {
     return try!  FfiConverterString.lift(try! rustCall() {
@@ -715,8 +713,8 @@ open func mutationId() -> String  {
 }
 
     /**
-     * The rows of a statement, which may also write (`RETURNING`), as a row buffer; it sees what the action wrote. Say
-     * `ORDER BY` where more than one row can come. Throws as `execute` does.
+     * The rows of a statement, which may write (`RETURNING`), as a row buffer; it sees the
+     * action's writes. Use `ORDER BY` if more than one row is possible. Throws as `execute` does.
      */
 open func query(sql: String, params: [SqlValue] = [])async throws  -> Data  {
     return
@@ -736,12 +734,12 @@ open func query(sql: String, params: [SqlValue] = [])async throws  -> Data  {
 }
 
     /**
-     * The id of a row of `table` that this action makes: the same at each run, and another one for each action. `row_json` is an
-     * object with at least the columns that are the table's identity; where that is a projection, it is what the app's function
-     * made of the row.
+     * The id of a row of `table` that this action inserts: the same in each run, different for
+     * each action. `row_json` is an object with at least the identity columns of the table; for a
+     * projection, it is the result of the app's function.
      *
-     * Throws `Action` if this run was given the id already, and nothing of the action is kept; `InvalidInput` if the table has
-     * no identity, or the row lacks a column of it.
+     * Throws `Action` if this run already used the id, which rolls the action back; `InvalidInput`
+     * if the table has no identity, or the row lacks a column of it.
      */
 open func rowId(table: String, rowJson: String)async throws  -> String  {
     return
@@ -761,7 +759,7 @@ open func rowId(table: String, rowJson: String)async throws  -> String  {
 }
 
     /**
-     * The same as text, as all columns write it (`2026-01-02T03:04:05.000000Z`).
+     * The same as text, in the form of all columns (`2026-01-02T03:04:05.000000Z`).
      */
 open func time() -> String  {
     return try!  FfiConverterString.lift(try! rustCall() {
@@ -772,7 +770,7 @@ open func time() -> String  {
 }
 
     /**
-     * When the action was performed: milliseconds since 1970. In its statements `rejoin_now()` is the same instant.
+     * When the action was performed: milliseconds since 1970. SQL function: `rejoin_now()`.
      */
 open func timeMs() -> Int64  {
     return try!  FfiConverterInt64.lift(try! rustCall() {
@@ -833,34 +831,37 @@ public func FfiConverterTypeActionContext_lower(_ value: ActionContext) -> UInt6
 
 
 /**
- * An action that is code of the app.
+ * An action whose code is in the app.
  *
- * It is run when it is performed, and again, at any time, when rows change under it before the server has it. So it must depend
- * on nothing but its context and its arguments, and must wait for nothing but the context: the writer, and everybody who writes,
- * waits for it. It may be called on any thread.
+ * The code runs when the action is performed, and may run again at any time when rows change
+ * before the server has accepted it. It must depend only on its context and arguments, and wait
+ * only for its context, because the writer and all other writes wait for it. It may be called on
+ * any thread.
  */
 public protocol ActionHandler: AnyObject, Sendable {
 
     /**
-     * Does it. `arguments_json` is an object with those of the parameters that were given; what comes back is the action's
-     * value as JSON, or empty for null.
+     * Runs the action. `arguments_json` is an object with the given parameters. Returns the
+     * action's value as JSON, or empty for null.
      *
-     * Every call on the context must have been waited for when it ends. An exception means that nothing of the action is kept:
-     * an error of the context goes on as it is, `Action` with the fault `Refused` says no in the words of its `words`, and
-     * anything else is `Callback`. Where it runs again, the mutation is parked as `Unreplayable`.
+     * The code must await every call on the context before it returns. An exception rolls the
+     * action back: an error of the context is passed on, `Action` with the fault `Refused` is a
+     * failed rule with the message in `words`, and anything else is `Callback`. In a re-run it
+     * parks the mutation as `Unreplayable`.
      *
-     * Without an order for the configured time it is given up, and so it is by `suspend` and `shutdown`: its task is cancelled,
-     * and later calls on the context throw.
+     * It is aborted when it is idle for the configured time, and by `suspend` and `shutdown`: its
+     * task is cancelled, and later calls on the context throw.
      */
     func run(context: ActionContext, argumentsJson: String) async throws  -> String
 
 }
 /**
- * An action that is code of the app.
+ * An action whose code is in the app.
  *
- * It is run when it is performed, and again, at any time, when rows change under it before the server has it. So it must depend
- * on nothing but its context and its arguments, and must wait for nothing but the context: the writer, and everybody who writes,
- * waits for it. It may be called on any thread.
+ * The code runs when the action is performed, and may run again at any time when rows change
+ * before the server has accepted it. It must depend only on its context and arguments, and wait
+ * only for its context, because the writer and all other writes wait for it. It may be called on
+ * any thread.
  */
 open class ActionHandlerImpl: ActionHandler, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -916,15 +917,16 @@ open class ActionHandlerImpl: ActionHandler, @unchecked Sendable {
 
 
     /**
-     * Does it. `arguments_json` is an object with those of the parameters that were given; what comes back is the action's
-     * value as JSON, or empty for null.
+     * Runs the action. `arguments_json` is an object with the given parameters. Returns the
+     * action's value as JSON, or empty for null.
      *
-     * Every call on the context must have been waited for when it ends. An exception means that nothing of the action is kept:
-     * an error of the context goes on as it is, `Action` with the fault `Refused` says no in the words of its `words`, and
-     * anything else is `Callback`. Where it runs again, the mutation is parked as `Unreplayable`.
+     * The code must await every call on the context before it returns. An exception rolls the
+     * action back: an error of the context is passed on, `Action` with the fault `Refused` is a
+     * failed rule with the message in `words`, and anything else is `Callback`. In a re-run it
+     * parks the mutation as `Unreplayable`.
      *
-     * Without an order for the configured time it is given up, and so it is by `suspend` and `shutdown`: its task is cancelled,
-     * and later calls on the context throw.
+     * It is aborted when it is idle for the configured time, and by `suspend` and `shutdown`: its
+     * task is cancelled, and later calls on the context throw.
      */
 open func run(context: ActionContext, argumentsJson: String)async throws  -> String  {
     return
@@ -1096,46 +1098,48 @@ public func FfiConverterTypeActionHandler_lower(_ value: ActionHandler) -> UInt6
 
 
 /**
- * The actions of an app, and the rules that belong to them; handed over when the file is opened.
+ * The actions of an app and the rules for their tables; passed when the file is opened.
  *
- * Methods only collect. What is wrong is told by opening, all of it together. What is added later has no effect on a file that
- * is open.
+ * Methods only collect definitions. Opening reports all problems at once. Later additions do not
+ * affect an open file.
  */
 public protocol ActionRegistryProtocol: AnyObject, Sendable {
 
     /**
-     * Adds an action that is data, one JSON object: the same for every language. Its members stand in `docs/actions.md`.
+     * Adds an action that is data, one JSON object for all languages; see `docs/actions.md`.
      */
     func declare(json: String)
 
     /**
-     * Adds an action that is code of the app. Several versions of one name may stand side by side: the newest is performed.
+     * Adds an action that is code. Several versions of a name may coexist: the newest is
+     * performed.
      */
     func handler(definition: ActionDefinition, handler: ActionHandler)
 
     /**
-     * Says what tells the rows of a table apart that one action makes: `row_id` makes their ids of these columns.
+     * Sets the identity columns of a table: `row_id` derives ids from these columns.
      */
     func identity(table: String, columns: [String])
 
     /**
-     * Says that only actions write this table: any other local write is `InvalidInput`. What the server sends is laid down as
-     * ever.
+     * Declares that only actions write this table: any other local write is `InvalidInput`. Rows
+     * from the server are applied as usual.
      */
     func onlyByActions(table: String)
 
     /**
-     * Says that a function tells the rows of a table apart that one action makes: `row_id` is then given what that made of the
-     * row, and makes their ids of all of it. So the function itself stays in its language, and is never waited for.
+     * Declares that an app function computes the identity of a table's rows: `row_id` gets the
+     * function's result and derives the id from all of it. The function is called in its own
+     * language.
      */
     func projection(table: String)
 
 }
 /**
- * The actions of an app, and the rules that belong to them; handed over when the file is opened.
+ * The actions of an app and the rules for their tables; passed when the file is opened.
  *
- * Methods only collect. What is wrong is told by opening, all of it together. What is added later has no effect on a file that
- * is open.
+ * Methods only collect definitions. Opening reports all problems at once. Later additions do not
+ * affect an open file.
  */
 open class ActionRegistry: ActionRegistryProtocol, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -1177,7 +1181,7 @@ open class ActionRegistry: ActionRegistryProtocol, @unchecked Sendable {
         return try! rustCall { uniffi_rejoin_ffi_fn_clone_actionregistry(self.handle, $0) }
     }
     /**
-     * None yet.
+     * An empty registry.
      */
 public convenience init() {
     let handle =
@@ -1201,7 +1205,7 @@ public convenience init() {
 
 
     /**
-     * Adds an action that is data, one JSON object: the same for every language. Its members stand in `docs/actions.md`.
+     * Adds an action that is data, one JSON object for all languages; see `docs/actions.md`.
      */
 open func declare(json: String)  {try! rustCall() {
     uniffi_rejoin_ffi_fn_method_actionregistry_declare(
@@ -1212,7 +1216,8 @@ open func declare(json: String)  {try! rustCall() {
 }
 
     /**
-     * Adds an action that is code of the app. Several versions of one name may stand side by side: the newest is performed.
+     * Adds an action that is code. Several versions of a name may coexist: the newest is
+     * performed.
      */
 open func handler(definition: ActionDefinition, handler: ActionHandler)  {try! rustCall() {
     uniffi_rejoin_ffi_fn_method_actionregistry_handler(
@@ -1224,7 +1229,7 @@ open func handler(definition: ActionDefinition, handler: ActionHandler)  {try! r
 }
 
     /**
-     * Says what tells the rows of a table apart that one action makes: `row_id` makes their ids of these columns.
+     * Sets the identity columns of a table: `row_id` derives ids from these columns.
      */
 open func identity(table: String, columns: [String])  {try! rustCall() {
     uniffi_rejoin_ffi_fn_method_actionregistry_identity(
@@ -1236,8 +1241,8 @@ open func identity(table: String, columns: [String])  {try! rustCall() {
 }
 
     /**
-     * Says that only actions write this table: any other local write is `InvalidInput`. What the server sends is laid down as
-     * ever.
+     * Declares that only actions write this table: any other local write is `InvalidInput`. Rows
+     * from the server are applied as usual.
      */
 open func onlyByActions(table: String)  {try! rustCall() {
     uniffi_rejoin_ffi_fn_method_actionregistry_only_by_actions(
@@ -1248,8 +1253,9 @@ open func onlyByActions(table: String)  {try! rustCall() {
 }
 
     /**
-     * Says that a function tells the rows of a table apart that one action makes: `row_id` is then given what that made of the
-     * row, and makes their ids of all of it. So the function itself stays in its language, and is never waited for.
+     * Declares that an app function computes the identity of a table's rows: `row_id` gets the
+     * function's result and derives the id from all of it. The function is called in its own
+     * language.
      */
 open func projection(table: String)  {try! rustCall() {
     uniffi_rejoin_ffi_fn_method_actionregistry_projection(
@@ -1310,24 +1316,24 @@ public func FfiConverterTypeActionRegistry_lower(_ value: ActionRegistry) -> UIn
 
 
 /**
- * Hears of commits.
+ * Observes commits.
  *
- * Called on a thread of the engine, one call after the other; it may call anything of the client that it need not wait for.
- * An exception is written to the log and changes nothing else.
+ * Called on a thread of the engine, one call at a time. It may call the client but must not block
+ * on it. An exception is logged and ignored.
  */
 public protocol ChangeObserver: AnyObject, Sendable {
 
     /**
-     * Called after each commit that touched what was asked for.
+     * Called after each commit that changed an observed table.
      */
     func onChange(change: Change) throws
 
 }
 /**
- * Hears of commits.
+ * Observes commits.
  *
- * Called on a thread of the engine, one call after the other; it may call anything of the client that it need not wait for.
- * An exception is written to the log and changes nothing else.
+ * Called on a thread of the engine, one call at a time. It may call the client but must not block
+ * on it. An exception is logged and ignored.
  */
 open class ChangeObserverImpl: ChangeObserver, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -1383,7 +1389,7 @@ open class ChangeObserverImpl: ChangeObserver, @unchecked Sendable {
 
 
     /**
-     * Called after each commit that touched what was asked for.
+     * Called after each commit that changed an observed table.
      */
 open func onChange(change: Change)throws   {try rustCallWithError(FfiConverterTypeRejoinError_lift) {
     uniffi_rejoin_ffi_fn_method_changeobserver_on_change(
@@ -1528,18 +1534,19 @@ public func FfiConverterTypeChangeObserver_lower(_ value: ChangeObserver) -> UIn
 /**
  * One state of the database that lasts until it is finished.
  *
- * It ends when nobody holds it any more, when no query came for the configured time (`TransactionTimeout`), and by `suspend`
- * and `shutdown`, which do not wait for it. Every later call throws why it ended.
+ * It ends when no reference is left, when it is idle for the configured time
+ * (`TransactionTimeout`), and by `suspend` and `shutdown`. Every later call throws the reason.
  */
 public protocol HeldSnapshotProtocol: AnyObject, Sendable {
 
     /**
-     * Ends it. Throws why it ended, if it has.
+     * Ends the snapshot. Throws the reason for the end, if it has already ended.
      */
     func finish() async throws
 
     /**
-     * The rows of a query, as a row buffer, as of the snapshot. Throws as the client's `query` does; the snapshot goes on.
+     * The rows of a query, as a row buffer. Throws as the client's `query` does; the snapshot
+     * continues.
      */
     func query(sql: String, params: [SqlValue]) async throws  -> Data
 
@@ -1547,8 +1554,8 @@ public protocol HeldSnapshotProtocol: AnyObject, Sendable {
 /**
  * One state of the database that lasts until it is finished.
  *
- * It ends when nobody holds it any more, when no query came for the configured time (`TransactionTimeout`), and by `suspend`
- * and `shutdown`, which do not wait for it. Every later call throws why it ended.
+ * It ends when no reference is left, when it is idle for the configured time
+ * (`TransactionTimeout`), and by `suspend` and `shutdown`. Every later call throws the reason.
  */
 open class HeldSnapshot: HeldSnapshotProtocol, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -1604,7 +1611,7 @@ open class HeldSnapshot: HeldSnapshotProtocol, @unchecked Sendable {
 
 
     /**
-     * Ends it. Throws why it ended, if it has.
+     * Ends the snapshot. Throws the reason for the end, if it has already ended.
      */
 open func finish()async throws   {
     return
@@ -1624,7 +1631,8 @@ open func finish()async throws   {
 }
 
     /**
-     * The rows of a query, as a row buffer, as of the snapshot. Throws as the client's `query` does; the snapshot goes on.
+     * The rows of a query, as a row buffer. Throws as the client's `query` does; the snapshot
+     * continues.
      */
 open func query(sql: String, params: [SqlValue] = [])async throws  -> Data  {
     return
@@ -1696,69 +1704,72 @@ public func FfiConverterTypeHeldSnapshot_lower(_ value: HeldSnapshot) -> UInt64 
 /**
  * A transaction that lasts until it is committed or rolled back.
  *
- * Statements are done one after the other, in the order in which they were asked for. What it writes to synced tables is one
- * mutation, which the server accepts or refuses as a whole. It is rolled back when nobody holds it any more, when no statement
- * came for the configured time (`TransactionTimeout`), by a commit while a savepoint is open, and by `suspend` and `shutdown`,
- * which do not wait for it. Every later call throws why it ended.
+ * Statements run in call order. The writes to synced tables are one mutation, which the server
+ * accepts or rejects as a whole. It is rolled back when no reference is left, when it is idle for
+ * the configured time (`TransactionTimeout`), by a commit with an open savepoint, and by `suspend`
+ * and `shutdown`. Every later call throws the reason.
  */
 public protocol HeldTransactionProtocol: AnyObject, Sendable {
 
     /**
-     * Runs several statements, all or none of them, and tells how many rows each changed.
+     * Runs several statements, all or none; returns the number of changed rows of each.
      *
-     * Throws as `execute` does, and says which statement failed; the transaction goes on without any of them.
+     * Throws as `execute` does, naming the failed statement; the transaction continues without all
+     * of them.
      */
     func batch(statements: [Statement]) async throws  -> [Int64]
 
     /**
-     * Commits: when this is done, what was written is on disk and in the queue, and watches are told. If it throws, nothing of
-     * the transaction was written.
+     * Commits. When this completes, the writes are on disk and in the queue, and watches are
+     * notified. If it throws, nothing was written.
      *
-     * Throws `InvalidInput` if a savepoint is open: nobody knows whether that part is wanted, so all of it is rolled back.
+     * Throws `InvalidInput` if a savepoint is open: then the whole transaction is rolled back.
      */
     func commit() async throws
 
     /**
-     * The mutation that `begin_edit` has become, when it is committed; nothing before, if nothing is left of it, and for any
-     * other transaction.
+     * After the commit of `begin_edit`, the id of the new mutation; nothing before, if nothing is
+     * left of it, and for any other transaction.
      */
     func edited()  -> String?
 
     /**
-     * Runs one statement, and tells how many rows it changed.
+     * Runs one statement and returns the number of changed rows.
      *
-     * Throws as the client's `execute` does; the transaction goes on without what the statement did, unless the reason says
-     * that it was rolled back.
+     * Throws as the client's `execute` does; the transaction continues without the statement,
+     * unless the reason says that it was rolled back.
      */
     func execute(sql: String, params: [SqlValue]) async throws  -> Int64
 
     /**
-     * The rows of a statement, which may also write (`RETURNING`), as a row buffer; it sees what this transaction wrote.
+     * The rows of a statement, which may write (`RETURNING`), as a row buffer; it sees earlier
+     * writes.
      *
      * Throws as `execute` does.
      */
     func query(sql: String, params: [SqlValue]) async throws  -> Data
 
     /**
-     * Ends the savepoint of that number and keeps what was written since.
+     * Ends the savepoint with this number and keeps its writes.
      *
-     * Throws `InvalidInput` if it is not the innermost one that is open; the transaction goes on, and what is open stays so.
+     * Throws `InvalidInput` if it is not the innermost open one; the transaction continues.
      */
     func release(number: Int64) async throws
 
     /**
-     * Rolls back: nothing of the transaction was written. Throws why the transaction ended, if it has.
+     * Rolls back all writes of the transaction. Throws the reason for the end, if it has ended.
      */
     func rollback() async throws
 
     /**
-     * Ends the savepoint of that number and undoes what was written since. Throws as `release` does.
+     * Ends the savepoint with this number and rolls its writes back. Throws as `release` does.
      */
     func rollbackTo(number: Int64) async throws
 
     /**
-     * Begins a part that can be undone alone, and tells its number: each is greater than those before in this transaction.
-     * Parts nest; `release` and `rollback_to` end the innermost, and each must have ended before the commit.
+     * Begins a savepoint and returns its number, which is greater than all earlier ones.
+     * Savepoints nest; `release` and `rollback_to` end the innermost, and each must have ended
+     * before the commit.
      */
     func savepoint() async throws  -> Int64
 
@@ -1766,10 +1777,10 @@ public protocol HeldTransactionProtocol: AnyObject, Sendable {
 /**
  * A transaction that lasts until it is committed or rolled back.
  *
- * Statements are done one after the other, in the order in which they were asked for. What it writes to synced tables is one
- * mutation, which the server accepts or refuses as a whole. It is rolled back when nobody holds it any more, when no statement
- * came for the configured time (`TransactionTimeout`), by a commit while a savepoint is open, and by `suspend` and `shutdown`,
- * which do not wait for it. Every later call throws why it ended.
+ * Statements run in call order. The writes to synced tables are one mutation, which the server
+ * accepts or rejects as a whole. It is rolled back when no reference is left, when it is idle for
+ * the configured time (`TransactionTimeout`), by a commit with an open savepoint, and by `suspend`
+ * and `shutdown`. Every later call throws the reason.
  */
 open class HeldTransaction: HeldTransactionProtocol, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -1825,9 +1836,10 @@ open class HeldTransaction: HeldTransactionProtocol, @unchecked Sendable {
 
 
     /**
-     * Runs several statements, all or none of them, and tells how many rows each changed.
+     * Runs several statements, all or none; returns the number of changed rows of each.
      *
-     * Throws as `execute` does, and says which statement failed; the transaction goes on without any of them.
+     * Throws as `execute` does, naming the failed statement; the transaction continues without all
+     * of them.
      */
 open func batch(statements: [Statement])async throws  -> [Int64]  {
     return
@@ -1847,10 +1859,10 @@ open func batch(statements: [Statement])async throws  -> [Int64]  {
 }
 
     /**
-     * Commits: when this is done, what was written is on disk and in the queue, and watches are told. If it throws, nothing of
-     * the transaction was written.
+     * Commits. When this completes, the writes are on disk and in the queue, and watches are
+     * notified. If it throws, nothing was written.
      *
-     * Throws `InvalidInput` if a savepoint is open: nobody knows whether that part is wanted, so all of it is rolled back.
+     * Throws `InvalidInput` if a savepoint is open: then the whole transaction is rolled back.
      */
 open func commit()async throws   {
     return
@@ -1870,8 +1882,8 @@ open func commit()async throws   {
 }
 
     /**
-     * The mutation that `begin_edit` has become, when it is committed; nothing before, if nothing is left of it, and for any
-     * other transaction.
+     * After the commit of `begin_edit`, the id of the new mutation; nothing before, if nothing is
+     * left of it, and for any other transaction.
      */
 open func edited() -> String?  {
     return try!  FfiConverterOptionString.lift(try! rustCall() {
@@ -1882,10 +1894,10 @@ open func edited() -> String?  {
 }
 
     /**
-     * Runs one statement, and tells how many rows it changed.
+     * Runs one statement and returns the number of changed rows.
      *
-     * Throws as the client's `execute` does; the transaction goes on without what the statement did, unless the reason says
-     * that it was rolled back.
+     * Throws as the client's `execute` does; the transaction continues without the statement,
+     * unless the reason says that it was rolled back.
      */
 open func execute(sql: String, params: [SqlValue] = [])async throws  -> Int64  {
     return
@@ -1905,7 +1917,8 @@ open func execute(sql: String, params: [SqlValue] = [])async throws  -> Int64  {
 }
 
     /**
-     * The rows of a statement, which may also write (`RETURNING`), as a row buffer; it sees what this transaction wrote.
+     * The rows of a statement, which may write (`RETURNING`), as a row buffer; it sees earlier
+     * writes.
      *
      * Throws as `execute` does.
      */
@@ -1927,9 +1940,9 @@ open func query(sql: String, params: [SqlValue] = [])async throws  -> Data  {
 }
 
     /**
-     * Ends the savepoint of that number and keeps what was written since.
+     * Ends the savepoint with this number and keeps its writes.
      *
-     * Throws `InvalidInput` if it is not the innermost one that is open; the transaction goes on, and what is open stays so.
+     * Throws `InvalidInput` if it is not the innermost open one; the transaction continues.
      */
 open func release(number: Int64)async throws   {
     return
@@ -1949,7 +1962,7 @@ open func release(number: Int64)async throws   {
 }
 
     /**
-     * Rolls back: nothing of the transaction was written. Throws why the transaction ended, if it has.
+     * Rolls back all writes of the transaction. Throws the reason for the end, if it has ended.
      */
 open func rollback()async throws   {
     return
@@ -1969,7 +1982,7 @@ open func rollback()async throws   {
 }
 
     /**
-     * Ends the savepoint of that number and undoes what was written since. Throws as `release` does.
+     * Ends the savepoint with this number and rolls its writes back. Throws as `release` does.
      */
 open func rollbackTo(number: Int64)async throws   {
     return
@@ -1989,8 +2002,9 @@ open func rollbackTo(number: Int64)async throws   {
 }
 
     /**
-     * Begins a part that can be undone alone, and tells its number: each is greater than those before in this transaction.
-     * Parts nest; `release` and `rollback_to` end the innermost, and each must have ended before the commit.
+     * Begins a savepoint and returns its number, which is greater than all earlier ones.
+     * Savepoints nest; `release` and `rollback_to` end the innermost, and each must have ended
+     * before the commit.
      */
 open func savepoint()async throws  -> Int64  {
     return
@@ -2060,32 +2074,34 @@ public func FfiConverterTypeHeldTransaction_lower(_ value: HeldTransaction) -> U
 
 
 /**
- * Carries requests to the server, in place of the built-in HTTP.
+ * Sends requests to the server, in place of the built-in HTTP.
  *
- * With one of these the server's events are not listened to: the client asks at its interval, and when something was
- * written.
+ * With a custom transport there are no server events: the client pulls at its interval and after
+ * local writes.
  */
 public protocol HttpTransport: AnyObject, Sendable {
 
     /**
-     * Sends one request and takes in the whole answer, whatever its status. Follows no redirect and tries nothing twice.
+     * Sends one request and returns the complete response, whatever its status. It must not follow
+     * redirects or retry.
      *
-     * Throw the error `Offline` only where the server cannot have seen the request. Any other exception means that nobody
-     * knows: the request is made again later. The engine may lose interest in an answer, which is then dropped.
+     * Throw `Offline` only if the request cannot have reached the server. After any other
+     * exception the result is unknown: the request is sent again later. The engine may drop a
+     * response.
      */
     func send(request: HttpRequest) async throws  -> HttpResponse
 
     /**
-     * Drops every open connection: after a suspension they are dead without knowing it.
+     * Closes all open connections: after a suspension they may be dead.
      */
     func disconnect() throws
 
 }
 /**
- * Carries requests to the server, in place of the built-in HTTP.
+ * Sends requests to the server, in place of the built-in HTTP.
  *
- * With one of these the server's events are not listened to: the client asks at its interval, and when something was
- * written.
+ * With a custom transport there are no server events: the client pulls at its interval and after
+ * local writes.
  */
 open class HttpTransportImpl: HttpTransport, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -2141,10 +2157,12 @@ open class HttpTransportImpl: HttpTransport, @unchecked Sendable {
 
 
     /**
-     * Sends one request and takes in the whole answer, whatever its status. Follows no redirect and tries nothing twice.
+     * Sends one request and returns the complete response, whatever its status. It must not follow
+     * redirects or retry.
      *
-     * Throw the error `Offline` only where the server cannot have seen the request. Any other exception means that nobody
-     * knows: the request is made again later. The engine may lose interest in an answer, which is then dropped.
+     * Throw `Offline` only if the request cannot have reached the server. After any other
+     * exception the result is unknown: the request is sent again later. The engine may drop a
+     * response.
      */
 open func send(request: HttpRequest)async throws  -> HttpResponse  {
     return
@@ -2164,7 +2182,7 @@ open func send(request: HttpRequest)async throws  -> HttpResponse  {
 }
 
     /**
-     * Drops every open connection: after a suspension they are dead without knowing it.
+     * Closes all open connections: after a suspension they may be dead.
      */
 open func disconnect()throws   {try rustCallWithError(FfiConverterTypeRejoinError_lift) {
     uniffi_rejoin_ffi_fn_method_httptransport_disconnect(
@@ -2347,22 +2365,22 @@ public func FfiConverterTypeHttpTransport_lower(_ value: HttpTransport) -> UInt6
 
 
 /**
- * Takes the engine's log.
+ * Receives the engine's log.
  *
- * Called on one thread, one call after the other. What it throws is dropped.
+ * Called on one thread, one call at a time. Exceptions are dropped.
  */
 public protocol LogSink: AnyObject, Sendable {
 
     /**
-     * Takes one record.
+     * Receives one record.
      */
     func onLog(record: LogRecord) throws
 
 }
 /**
- * Takes the engine's log.
+ * Receives the engine's log.
  *
- * Called on one thread, one call after the other. What it throws is dropped.
+ * Called on one thread, one call at a time. Exceptions are dropped.
  */
 open class LogSinkImpl: LogSink, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -2418,7 +2436,7 @@ open class LogSinkImpl: LogSink, @unchecked Sendable {
 
 
     /**
-     * Takes one record.
+     * Receives one record.
      */
 open func onLog(record: LogRecord)throws   {try rustCallWithError(FfiConverterTypeRejoinError_lift) {
     uniffi_rejoin_ffi_fn_method_logsink_on_log(
@@ -2561,28 +2579,29 @@ public func FfiConverterTypeLogSink_lower(_ value: LogSink) -> UInt64 {
 
 
 /**
- * A watched query. Ends by being cancelled, or with its client.
+ * A watched query. It ends when cancelled, or with its client.
  */
 public protocol QueryWatchProtocol: AnyObject, Sendable {
 
     /**
-     * Ends it, and whoever waits in `next`. Cancelling twice is no error.
+     * Ends the watch and a waiting `next`. Cancelling twice is no error.
      */
     func cancel()
 
     /**
-     * The next result: at once for the first, then when it has changed. Nothing when the watch was cancelled, or the client
-     * shut down.
+     * The next result: immediately for the first, then after a change. Nothing after a cancel or
+     * shutdown.
      *
-     * Whoever is slow gets the latest result, and none that it has already. An error means that the query failed this time, for
-     * instance because its table was dropped; the watch goes on. One waits at a time: a second call waits for the first.
-     * Do not wait for a part of the time and then give up: a result that arrives just then is lost. Use `cancel`.
+     * A slow caller gets the latest result only. An error means that the query failed this time,
+     * for example because its table was dropped; the watch continues. A second concurrent call
+     * waits for the first. Do not abandon a call after a timeout: a result may be lost. Use
+     * `cancel`.
      */
     func next() async throws  -> WatchUpdate?
 
 }
 /**
- * A watched query. Ends by being cancelled, or with its client.
+ * A watched query. It ends when cancelled, or with its client.
  */
 open class QueryWatch: QueryWatchProtocol, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -2638,7 +2657,7 @@ open class QueryWatch: QueryWatchProtocol, @unchecked Sendable {
 
 
     /**
-     * Ends it, and whoever waits in `next`. Cancelling twice is no error.
+     * Ends the watch and a waiting `next`. Cancelling twice is no error.
      */
 open func cancel()  {try! rustCall() {
     uniffi_rejoin_ffi_fn_method_querywatch_cancel(
@@ -2648,12 +2667,13 @@ open func cancel()  {try! rustCall() {
 }
 
     /**
-     * The next result: at once for the first, then when it has changed. Nothing when the watch was cancelled, or the client
-     * shut down.
+     * The next result: immediately for the first, then after a change. Nothing after a cancel or
+     * shutdown.
      *
-     * Whoever is slow gets the latest result, and none that it has already. An error means that the query failed this time, for
-     * instance because its table was dropped; the watch goes on. One waits at a time: a second call waits for the first.
-     * Do not wait for a part of the time and then give up: a result that arrives just then is lost. Use `cancel`.
+     * A slow caller gets the latest result only. An error means that the query failed this time,
+     * for example because its table was dropped; the watch continues. A second concurrent call
+     * waits for the first. Do not abandon a call after a timeout: a result may be lost. Use
+     * `cancel`.
      */
 open func next()async throws  -> WatchUpdate?  {
     return
@@ -2723,85 +2743,91 @@ public func FfiConverterTypeQueryWatch_lower(_ value: QueryWatch) -> UInt64 {
 
 
 /**
- * An open database that keeps itself in step with a server.
+ * An open database that syncs with a server.
  *
- * Everything but syncing works without a network. Work begins when a method is called, and goes on if the caller stops
- * waiting for it. When nobody holds the client any more it shuts itself down; `shutdown` waits for that.
+ * Everything except syncing works without a network. Each call starts its work immediately, and
+ * the work continues if the caller stops waiting. When no reference is left, the client shuts
+ * itself down; `shutdown` waits for that.
  */
 public protocol RejoinClientProtocol: AnyObject, Sendable {
 
     /**
-     * Performs an action that was registered when the file was opened: in one transaction, which becomes one mutation that knows
-     * its name and arguments. As long as no server has it, it runs again when remote changes come in under it.
+     * Performs a registered action in one transaction. It becomes one mutation with the action's
+     * name and arguments. Until the server has accepted it, it runs again when remote changes
+     * affect it.
      *
-     * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws `Action` if there is no such
-     * action, for arguments that it does not take, for what its own rules refuse and where its code does not end; `ActionTooSlow` and
-     * `ActionTooLarge` beyond the budget; what its code throws, as `Callback` where it is no error of these; and as `execute` does.
-     * Nothing of it is kept then.
+     * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws
+     * `Action` for an unknown action, invalid arguments, a failed rule or a timeout of its code;
+     * `ActionTooSlow` and `ActionTooLarge` beyond the budget; other exceptions of its code as
+     * `Callback`; otherwise as `execute`. Then nothing was changed.
      */
     func perform(name: String, argumentsJson: String) async throws  -> Performed
 
     /**
-     * Mends an action that is parked or waits: what it wrote leaves the rows, and the newest version of it is performed with these
-     * arguments on what is there then. What comes out is a new mutation at the end of the queue, in the place of the old one,
-     * which goes out of it, whatever it was parked for; all of it, or nothing, also across a crash.
+     * Edits a parked or pending action: performs its newest version with these arguments, on the
+     * current rows without the old action's changes. The result is a new mutation at the end of
+     * the queue, which replaces the old one. One transaction; works offline.
      *
-     * Works offline. What was parked because of the old one now waits for the new one: `retry_chain` with its id offers that
-     * again. Where nothing is written this time, there is no id, and the old one is given up. Throws as `perform` does, and `InvalidInput` if there is no mutation of this name, if it is no action, and if it was
-     * sent, has no verdict, and the server cannot withdraw it. Nothing was changed then.
+     * Mutations that were parked because of the old one now depend on the new one: `retry_chain`
+     * with its id retries them. If nothing is written, there is no id and the old mutation is
+     * discarded. Throws as `perform` does, and `InvalidInput` if the mutation does not exist, is
+     * no action, or was sent, has no verdict, and the server cannot withdraw it. Then nothing was
+     * changed.
      */
     func performAgain(id: String, argumentsJson: String) async throws  -> Performed
 
     /**
-     * Runs several statements in one transaction, and tells how many rows each changed.
+     * Runs several statements in one transaction and returns the number of changed rows of each.
      *
-     * What they write to synced tables is one mutation: the server accepts or refuses it as a whole. Throws as `execute`
-     * does, and says which statement failed; nothing of any of them was done then.
+     * Their writes to synced tables are one mutation, which the server accepts or rejects as a
+     * whole. Throws as `execute` does, naming the failed statement; then none has an effect.
      */
     func batch(statements: [Statement]) async throws  -> [Int64]
 
     /**
-     * One bundle of JSON for a bug report: versions, configuration, what waits and why, the schema, sizes.
+     * A diagnostic bundle for bug reports, as JSON: versions, configuration, queue, schema, sizes.
      *
-     * It holds no data of the app's rows and no credentials.
+     * It holds no row data and no credentials.
      */
     func diagnose() async throws  -> String
 
     /**
-     * Runs one statement in a transaction of its own, and tells how many rows it changed.
+     * Runs one statement in its own transaction and returns the number of changed rows.
      *
-     * What it writes to synced tables is on disk, in the queue, when this is done; it is pushed when there is a network.
-     * Throws `InvalidInput` or `Constraint`: nothing was changed then.
+     * A write to a synced table is queued in the same transaction, and pushed when there is a
+     * network. Throws `InvalidInput` or `Constraint`; then nothing was changed.
      */
     func execute(sql: String, params: [SqlValue]) async throws  -> Int64
 
     /**
      * Runs several statements without parameters, separated by `;`, in one transaction.
      *
-     * Throws as `execute` does; nothing of any of them was done then.
+     * Throws as `execute` does; then none of the statements has an effect.
      */
     func executeBatch(sql: String) async throws
 
     /**
-     * Runs one statement that writes and gives rows (`INSERT ... RETURNING`), as a row buffer, in a transaction of its own.
+     * Runs one statement that writes and returns rows (`INSERT ... RETURNING`), as a row buffer,
+     * in its own transaction.
      *
      * Throws as `execute` does.
      */
     func executeReturning(sql: String, params: [SqlValue]) async throws  -> Data
 
     /**
-     * Tells the observer of each commit that touched one of the tables, or of any if none is named, until the subscription is
-     * cancelled.
+     * Calls the observer after each commit to one of the tables, or to any table if the list is
+     * empty, until the subscription is cancelled.
      */
     func onChange(tables: [String], observer: ChangeObserver)  -> Subscription
 
     /**
-     * Tells the observer the status now and after each change, until the subscription is cancelled.
+     * Calls the observer with the status now and after each change, until the subscription is
+     * cancelled.
      */
     func onStatus(observer: StatusObserver)  -> Subscription
 
     /**
-     * The file, by its full name.
+     * The canonical path of the file.
      */
     func path()  -> String
 
@@ -2820,267 +2846,284 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
     func queryAll(statements: [Statement]) async throws  -> [Data]
 
     /**
-     * Opens the file again after `suspend`; watched queries run once, for what was missed.
+     * Opens the file again after `suspend`; watched queries run once to catch up.
      *
-     * Throws what opening throws; the client stays suspended then.
+     * Throws as opening does; the client then stays suspended.
      */
     func resume() async throws
 
     /**
-     * Ends the client: what was handed in before is done, watches and observers end, syncing stops, the file is closed.
+     * Shuts the client down: earlier calls complete, watches and observers end, syncing stops, the
+     * file is closed.
      *
-     * Pending work stays in the file. Later calls throw `Ended`. Shutting down twice is no error.
+     * The queue stays in the file. Later calls throw `Ended`. Shutting down twice is no error.
      */
     func shutdown() async throws
 
     /**
-     * What syncing is doing.
+     * The sync status.
      */
     func status()  -> SyncStatus
 
     /**
-     * Lets go of the file: rolls back what runs, closes every connection and drops every lock, as iOS demands of an app in the
-     * background. Nothing committed is lost; calls throw `Suspended` until `resume`.
+     * Releases the file: rolls back what runs, closes every connection and drops every lock, as
+     * iOS requires of an app in the background. Later calls throw `Suspended` until `resume`.
      */
     func suspend() async throws
 
     /**
-     * Watches a query: its result now, and again after each commit that changes it, whoever wrote.
+     * Watches a query: delivers its result now, and after each commit that changes it.
      *
-     * Returns at once; what is wrong with the query is thrown by the first `next`. With the names of the columns that
-     * identify a row as `key`, each update also says which rows were added, changed and removed.
+     * Returns immediately; the first `next` throws errors of the query. `key` names the columns
+     * that identify a row: each update then lists the added, changed and removed rows.
      */
     func watch(sql: String, params: [SqlValue], key: [String])  -> QueryWatch
 
     /**
-     * `edit` for code that waits between two statements: the transaction begins with what the mutation wrote laid upon the rows
-     * as they stand now. When it is committed, its `edited` names the new mutation; ended otherwise, nothing was changed.
+     * `edit` as an interactive transaction: it begins with the mutation's changes on top of the
+     * current rows. After the commit, `edited` is the id of the new mutation; any other end
+     * changes nothing.
      *
      * Throws as `edit` and `begin` do.
      */
     func beginEdit(id: String) async throws  -> HeldTransaction
 
     /**
-     * `discard` of a mutation and of everything that stands on a row that it made, parked before or only by this; tells which
-     * they are, it first. Throws as `discard` does.
+     * `discard` of a mutation and of all mutations that need a row that it created, whether parked
+     * or pending; returns them, the given one first. Throws as `discard` does.
      */
     func discardChain(id: String) async throws  -> [String]
 
     /**
-     * Mends a parked or waiting mutation in one crossing: the statements find what it wrote in the rows, on top of how they
-     * stand now, and change it. What comes out is a new mutation of plain SQL at the end of the queue, in the place of the old
-     * one; tells its id, or nothing if nothing is left. Works offline.
+     * Edits a parked or pending mutation in one call: the statements see its changes on top of the
+     * current rows and modify them. The result replaces the old mutation, as a new plain SQL
+     * mutation at the end of the queue; returns its id, or nothing if nothing is left. Works
+     * offline.
      *
-     * What was parked because of the old one now waits for the new one: `retry_chain` with its id offers that again. Throws as
-     * `batch` does, and `InvalidInput` if there is no mutation of this name, or it was sent and has no verdict. Nothing was
-     * changed then.
+     * Mutations that were parked because of the old one now depend on the new one: `retry_chain`
+     * with its id retries them. Throws as `batch` does, and `InvalidInput` if the mutation does
+     * not exist, or was sent and has no verdict. Then nothing was changed.
      */
     func edit(id: String, statements: [Statement]) async throws  -> String?
 
     /**
-     * Offers a parked mutation again, as it was written: it goes to the end of the queue, its rows show it at once, and what it
-     * compares is what stands there now. So a conflict that the app has looked at ends by its word. Works offline.
+     * Moves a parked mutation, unchanged, to the end of the queue. Its rows show it immediately;
+     * its old values become those of the current rows. So a conflict that the app has seen
+     * resolves to the app's value. Works offline.
      *
-     * Throws `InvalidInput` if there is none of this name, or it is not parked; `StandsOn` while the mutation that makes its row
-     * is parked. Nothing was changed then.
+     * Throws `InvalidInput` if it does not exist or is not parked; `StandsOn` if it needs a row of
+     * a parked mutation. Then nothing was changed.
      */
     func retry(id: String) async throws
 
     /**
-     * `retry` of a mutation, if it is parked, and of everything that was parked because of it, in their order; tells which
-     * they are. Throws as `retry` does.
+     * `retry` of a mutation, if it is parked, and of all mutations that were parked because of it,
+     * in queue order; returns them. Throws as `retry` does.
      */
     func retryChain(id: String) async throws  -> [String]
 
     /**
-     * Begins a transaction, when it is its turn. Where nothing has to be waited for between two statements, `batch` is faster.
+     * Begins a transaction when the writer is free. Without waits between statements, `batch` is
+     * faster.
      *
-     * While it is held, whatever else needs to write waits, and so do `pending`, `row_sync_state` and remote changes. Write by
-     * the transaction, not by the client: whoever waits for that inside is silent, so the transaction is rolled back by its
-     * timeout, and then the client's write is done, alone. Reads never wait and see the state before.
+     * While it is open, other work of the writer waits: other writes, `pending`, `row_sync_state`
+     * and remote changes. Write through the transaction: code that waits for a write of the client
+     * instead is idle, so the transaction times out, is rolled back, and the write then runs
+     * alone. Reads never wait.
      */
     func begin() async throws  -> HeldTransaction
 
     /**
-     * Begins several queries on one state: what is committed meanwhile is not seen. Where nothing has to be waited for between
-     * two queries, `query_all` is faster.
+     * Begins several queries on one state; later commits are not visible. Without waits between
+     * queries, `query_all` is faster.
      *
-     * Each takes one of the configured readers for as long as it lasts, so that other queries have fewer: keep it short.
+     * Each snapshot uses one of the configured readers until it ends: keep it short.
      */
     func beginRead() async throws  -> HeldSnapshot
 
     /**
-     * What the server has accepted and the file still remembers, the newest first, at most `most`.
+     * The accepted mutations that the file still keeps, newest first, at most `most`.
      */
     func history(most: UInt32) async throws  -> [AcceptedMutation]
 
     /**
-     * Forgets what was accepted beyond these bounds, at once; tells how many mutations. They cannot be undone any more. Without a
-     * call the default bounds are kept whenever something is accepted.
+     * Removes accepted mutations beyond these bounds and returns their number. They can no longer
+     * be undone. Without a call, the default bounds apply to each acceptance.
      */
     func prune(bounds: HistoryBounds) async throws  -> UInt32
 
     /**
-     * Takes the undo of a mutation back: `id` is the one that was undone.
+     * Reverts the undo of a mutation: `id` is the mutation that was undone.
      *
-     * Throws `InvalidInput` if it was not undone, or is done again already; else as `undo`.
+     * Throws `InvalidInput` if it is not undone; otherwise as `undo`.
      */
     func redo(id: String) async throws  -> Undone
 
     /**
-     * Takes a mutation back. One without a verdict is given up, as by `discard`; of an accepted one each column goes back to what
-     * it displaced on the server, by a new mutation, which is only ever compared. Works offline. All of it, or nothing.
+     * Reverts a mutation. One without a verdict is discarded, as by `discard`. For an accepted
+     * one, a new compare-only mutation sets each column back to the server's before-image. Works
+     * offline, in one transaction.
      *
-     * Throws `Changed` with the rows if any of it does not stand any more; `InvalidInput` if the file has forgotten it, and for a
-     * parked one, of which nothing is in the rows.
+     * Throws `Changed` with the rows if any of them has changed since; `InvalidInput` if it was
+     * pruned, and for a parked one, whose changes are not in the rows.
      */
     func undo(id: String) async throws  -> Undone
 
     /**
-     * Takes over an app's old Synchro database: what it had not sent is in the queue when this is done, and its rows are seen
-     * until the first sync brings the server's.
+     * Imports an app's old Synchro database: its unsent changes are queued, and its rows are shown
+     * until the first sync replaces them.
      *
-     * The old file is copied and stays as it is; nobody may have it open meanwhile. All is taken in one transaction, or
-     * nothing; made again, the call takes what is new, and nothing twice. Works offline with a bundled schema. Throws
-     * `InvalidInput` for a file that is no Synchro database, and while no schema is known; `Storage` for a damaged one.
+     * The old file is copied and not changed; no other process may have it open meanwhile. The
+     * import is one transaction; repeated calls import only what is new. Works offline with a
+     * bundled schema. Throws `InvalidInput` if the file is no Synchro database, or no schema is
+     * known; `Storage` if it is damaged.
      */
     func importSynchro(path: String) async throws  -> SynchroImport
 
     /**
-     * Gives a waiting or parked write up for good: what it wrote leaves the rows.
+     * Discards a pending or parked write permanently and reverts its changes.
      *
-     * One that was sent and has no verdict goes from the rows too, and is withdrawn from the server; if the server had taken it
-     * already, it is taken back there, in its place. So it is on a server that speaks only Synchro v0.1.2, once its word is known.
+     * One that was sent and has no verdict is reverted locally and withdrawn from the server; if
+     * the server has already accepted it, it is reverted there. A plain Synchro v0.1.2 server does
+     * so after its verdict.
      *
-     * Throws `InvalidInput` if there is none of this name, and for one that was sent to a server that withdraws nothing: nothing was changed then.
+     * Throws `InvalidInput` if it does not exist, or was sent to a server that cannot withdraw it;
+     * then nothing was changed.
      */
     func discard(id: String) async throws
 
     /**
-     * Everything that the server has not accepted, in the order in which it was written.
+     * All mutations that the server has not accepted, in queue order.
      *
-     * Works offline, and tells what is in the file: nothing is missing after a crash.
+     * Works offline. The queue is stored in the file and survives a crash.
      */
     func pending() async throws  -> [PendingMutation]
 
     /**
-     * How many local writes stand where; cheap.
+     * Number of local writes by state; cheap.
      */
     func pendingCounts() async throws  -> PendingCounts
 
     /**
-     * What an app can show beside a row. For a whole list use the SQL function `rejoin_row_state('table', id)` in the query.
+     * The sync state of a row. For a whole list use the SQL function
+     * `rejoin_row_state('table', id)` in the query.
      *
      * Throws `InvalidInput` if the table is not synced.
      */
     func rowSyncState(table: String, key: SqlValue) async throws  -> RowSyncState
 
     /**
-     * Waits until the server's verdict on a write of `pending` is here, and visible. Starts syncing if it was not started.
+     * Waits for the server's verdict on a write of `pending`. Starts syncing if it is not started.
      *
-     * Throws `Offline` after the timeout in milliseconds; without one it waits for a network. The write stays where it is.
+     * Throws `Offline` after the timeout in milliseconds; without one it waits for a network. The
+     * write stays in the queue.
      */
     func verdict(id: String, timeoutMs: UInt32?) async throws  -> Verdict
 
     /**
-     * Begins anew in the same file: `keep` says what stays; the tables do in any case, and watches go on over them.
+     * Resets the file: `keep` decides what stays; the tables always stay and watches continue.
      *
-     * What waits for the server is the user's work, and goes only by name: `give_up` lists every mutation of `pending`, parked
-     * ones too, unless the queue stays. One transaction, also before a crash; works offline. If syncing is on, its pass ends, and
-     * the next one begins with what the token provider then gives: tell it of the next user before.
+     * Pending mutations are the user's work and are removed only if listed: unless the queue is
+     * kept, `give_up` must list every mutation of `pending`, including parked ones. One
+     * transaction; works offline. Running sync passes end, and the next one uses the token
+     * provider's next token: switch the provider to the next user first.
      *
-     * Throws `Unsent` if something waits that is not named, and `InvalidInput` if something is named and the queue stays:
-     * nothing was changed then.
+     * Throws `Unsent` if an unaccepted mutation is not listed, and `InvalidInput` if any is listed
+     * while the queue is kept; then nothing was changed.
      */
     func reset(keep: Keep, giveUp: [String]) async throws  -> ResetReport
 
     /**
-     * Tells that the token provider has other credentials than before: whoever needed them tries again.
+     * Reports that the token provider has new credentials: a sync that waits for them tries again.
      */
     func credentialsChanged() async throws
 
     /**
-     * Tells that the app came to the foreground: a sync now, unless the server asked to be left alone.
+     * Reports that the app came to the foreground: syncs now, unless `Retry-After` forbids it.
      */
     func foreground()
 
     /**
-     * Tells what the device knows of its network: whether there is one, and whether its use costs money. Going online asks for
-     * a sync.
+     * Reports the network state: whether there is a network, and whether it is metered. Going
+     * online starts a sync.
      */
     func setNetwork(online: Bool, metered: Bool)
 
     /**
-     * Begins to sync in the background: at once, then when something was written, when the server has news, and at each
-     * interval.
+     * Starts syncing in the background: immediately, after local writes, on server events, and at
+     * each interval.
      *
-     * Offline is a status, not an error. Throws `InvalidInput` without a configured server. Starting twice is no error.
+     * Offline is a status, not an error. Throws `InvalidInput` without a configured server.
+     * Starting twice is no error.
      */
     func start() async throws
 
     /**
-     * Ends syncing; local work goes on, and what is written waits. Stopping twice is no error.
+     * Stops syncing; local work continues and writes wait. Stopping twice is no error.
      */
     func stop() async throws
 
     /**
-     * Pushes and pulls everything, and waits for it: then what was pending at the call has its verdict, and what the server had
-     * is here. Starts syncing if it was not started.
+     * Pushes and pulls everything. When it completes, mutations that were pending at the call have
+     * a verdict, and the server's changes are here. Starts syncing if it is not started.
      *
-     * Throws `Offline` after one attempt without a server, and after the timeout in milliseconds, if one is given: the work
-     * goes on in the background. A parked mutation is no error: the report counts it.
+     * Throws `Offline` after one attempt without a server, and after the timeout in milliseconds;
+     * the work continues in the background. A parked mutation is no error: the report counts it.
      */
     func syncAndWait(timeoutMs: UInt32?) async throws  -> SyncReport
 
     /**
-     * Syncs now, whatever the metered policy says; how it went stands in the status. Starts syncing if it was not started.
+     * Syncs now, ignoring the metered policy; the result is in the status. Starts syncing if not
+     * started.
      */
     func syncNow() async throws
 
     /**
-     * Waits until everything has been here once; at once if it has. Starts syncing if it was not started.
+     * Waits until the first sync is complete. Starts syncing if it is not started.
      *
      * Throws `Offline` after the timeout in milliseconds; without one it waits for a network.
      */
     func waitForFirstSync(timeoutMs: UInt32?) async throws
 
     /**
-     * Adds a column to a table of the app's own; `definition` is its name, type and constraints.
+     * Adds a column to a local-only table; `definition` is its name, type and constraints.
      *
-     * Throws `InvalidInput` for a synced table, whose columns are the server's to change.
+     * Throws `InvalidInput` for a synced table, whose columns the server defines.
      */
     func alterTable(name: String, definition: String) async throws
 
     /**
-     * Moves the write-ahead log into the file: for the moment before a copy of the file is made. The client does so itself
-     * when the log has grown.
+     * Checkpoints the write-ahead log, for example before copying the file. The client does so
+     * automatically when the log grows.
      *
-     * Somebody in the way is no error; the result says so.
+     * A reader that prevents the checkpoint is no error; the result reports it.
      */
     func checkpoint(mode: CheckpointMode) async throws  -> Checkpointed
 
     /**
-     * Makes an index on columns of a table, unless it is there, and tells its name.
+     * Creates an index on columns of a table if it does not exist, and returns its name.
      *
-     * On synced tables too, where it survives changes of the schema.
+     * An index on a synced table survives schema changes.
      */
     func createIndex(table: String, columns: [String]) async throws  -> String
 
     /**
-     * Makes a full-text index over columns of a synced table, and tells its name: `search_<table>`.
+     * Creates a full-text index over columns of a synced table and returns its name:
+     * `search_<table>`.
      *
-     * It is kept in step with the table whoever writes, and stays on this device. One with the same columns and tokenizer
-     * stays as it is; another is made anew. `tokenizer` is one of FTS5's, `unicode61 remove_diacritics 2` if there is none.
-     * Works offline; costs a scan of the table. Throws `InvalidInput` for another table, for no or an unknown column,
-     * and for an unknown tokenizer; nothing was made then.
+     * All writes update it, and it stays on this device. An index with the same columns and
+     * tokenizer is kept, another one is rebuilt. `tokenizer` is one of FTS5's; default:
+     * `unicode61 remove_diacritics 2`. Works offline; scans the table. Throws `InvalidInput` for
+     * another table, a missing or unknown column, or an unknown tokenizer; then nothing was
+     * created.
      */
     func createSearchIndex(table: String, columns: [String], tokenizer: String?) async throws  -> String
 
     /**
-     * Makes a table that stays on this device, unless it is there.
+     * Creates a local-only table if it does not exist.
      *
-     * `definition` is what stands between the parentheses of `CREATE TABLE`. Throws `InvalidInput` if it refers to a synced
-     * table by a foreign key; nothing was made then.
+     * `definition` is the text between the parentheses of `CREATE TABLE`. Throws `InvalidInput`
+     * for a foreign key to a synced table; then nothing was created.
      */
     func createTable(name: String, definition: String) async throws
 
@@ -3090,28 +3133,30 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
     func dropSearchIndex(table: String) async throws
 
     /**
-     * Says that the app has dealt with the verdicts up to this number: they are not told again.
+     * Acknowledges the verdicts up to this number; they are not delivered again.
      */
     func acknowledgeVerdicts(through: Int64) async throws
 
     /**
-     * How mutations ended that the app has not acknowledged, oldest first, at most `most`. Each end of each attempt is one entry,
-     * in the file since the moment when it came: no crash and no restart loses one.
+     * The verdicts that the app has not acknowledged, oldest first, at most `most`. Each end of
+     * each attempt is one entry; it is stored with the verdict and survives a crash.
      */
     func verdicts(most: UInt32) async throws  -> Verdicts
 
     /**
-     * Tells the observer the verdicts that are not acknowledged, and then new ones as they come, until the subscription is
-     * cancelled. What was not acknowledged by then is told again to the next, and after the next start: at least once.
+     * Delivers the unacknowledged verdicts, and then each new one, until the subscription is
+     * cancelled. Unacknowledged verdicts are delivered again to the next subscription: at least
+     * once.
      */
     func watchVerdicts(observer: VerdictObserver)  -> Subscription
 
 }
 /**
- * An open database that keeps itself in step with a server.
+ * An open database that syncs with a server.
  *
- * Everything but syncing works without a network. Work begins when a method is called, and goes on if the caller stops
- * waiting for it. When nobody holds the client any more it shuts itself down; `shutdown` waits for that.
+ * Everything except syncing works without a network. Each call starts its work immediately, and
+ * the work continues if the caller stops waiting. When no reference is left, the client shuts
+ * itself down; `shutdown` waits for that.
  */
 open class RejoinClient: RejoinClientProtocol, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -3165,13 +3210,15 @@ open class RejoinClient: RejoinClientProtocol, @unchecked Sendable {
 
 
     /**
-     * Opens the file, and makes it if there is none; works offline.
+     * Opens the file, or creates it; works offline.
      *
-     * A file that is open already in this process is shared, and must be opened with the same configuration; its token provider,
-     * transport and actions stay those of the first to open it. `tokens` gives the token that names the user; without it requests carry the configured user, which a server believes on its own
-     * machine only. `transport` replaces the built-in HTTP. `actions` are what `perform` can perform.
+     * A file that is already open in this process is shared. The configuration must then be equal;
+     * its token provider, transport and actions stay. `tokens` provides the token that identifies
+     * the user; without it, requests carry the configured user, which a server accepts on its own
+     * machine only. `transport` replaces the built-in HTTP. `actions` are the actions for
+     * `perform`.
      *
-     * Throws `Configuration` with every problem, and `Storage` where the file cannot be opened; nothing was changed then.
+     * Throws `Configuration` with all problems, and `Storage` if the file cannot be opened.
      */
 public static func `open`(config: ClientConfig, tokens: TokenProvider? = nil, transport: HttpTransport? = nil, actions: ActionRegistry? = nil)async throws  -> RejoinClient  {
     return
@@ -3191,13 +3238,14 @@ public static func `open`(config: ClientConfig, tokens: TokenProvider? = nil, tr
 
 
     /**
-     * Performs an action that was registered when the file was opened: in one transaction, which becomes one mutation that knows
-     * its name and arguments. As long as no server has it, it runs again when remote changes come in under it.
+     * Performs a registered action in one transaction. It becomes one mutation with the action's
+     * name and arguments. Until the server has accepted it, it runs again when remote changes
+     * affect it.
      *
-     * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws `Action` if there is no such
-     * action, for arguments that it does not take, for what its own rules refuse and where its code does not end; `ActionTooSlow` and
-     * `ActionTooLarge` beyond the budget; what its code throws, as `Callback` where it is no error of these; and as `execute` does.
-     * Nothing of it is kept then.
+     * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws
+     * `Action` for an unknown action, invalid arguments, a failed rule or a timeout of its code;
+     * `ActionTooSlow` and `ActionTooLarge` beyond the budget; other exceptions of its code as
+     * `Callback`; otherwise as `execute`. Then nothing was changed.
      */
 open func perform(name: String, argumentsJson: String)async throws  -> Performed  {
     return
@@ -3217,13 +3265,15 @@ open func perform(name: String, argumentsJson: String)async throws  -> Performed
 }
 
     /**
-     * Mends an action that is parked or waits: what it wrote leaves the rows, and the newest version of it is performed with these
-     * arguments on what is there then. What comes out is a new mutation at the end of the queue, in the place of the old one,
-     * which goes out of it, whatever it was parked for; all of it, or nothing, also across a crash.
+     * Edits a parked or pending action: performs its newest version with these arguments, on the
+     * current rows without the old action's changes. The result is a new mutation at the end of
+     * the queue, which replaces the old one. One transaction; works offline.
      *
-     * Works offline. What was parked because of the old one now waits for the new one: `retry_chain` with its id offers that
-     * again. Where nothing is written this time, there is no id, and the old one is given up. Throws as `perform` does, and `InvalidInput` if there is no mutation of this name, if it is no action, and if it was
-     * sent, has no verdict, and the server cannot withdraw it. Nothing was changed then.
+     * Mutations that were parked because of the old one now depend on the new one: `retry_chain`
+     * with its id retries them. If nothing is written, there is no id and the old mutation is
+     * discarded. Throws as `perform` does, and `InvalidInput` if the mutation does not exist, is
+     * no action, or was sent, has no verdict, and the server cannot withdraw it. Then nothing was
+     * changed.
      */
 open func performAgain(id: String, argumentsJson: String)async throws  -> Performed  {
     return
@@ -3243,10 +3293,10 @@ open func performAgain(id: String, argumentsJson: String)async throws  -> Perfor
 }
 
     /**
-     * Runs several statements in one transaction, and tells how many rows each changed.
+     * Runs several statements in one transaction and returns the number of changed rows of each.
      *
-     * What they write to synced tables is one mutation: the server accepts or refuses it as a whole. Throws as `execute`
-     * does, and says which statement failed; nothing of any of them was done then.
+     * Their writes to synced tables are one mutation, which the server accepts or rejects as a
+     * whole. Throws as `execute` does, naming the failed statement; then none has an effect.
      */
 open func batch(statements: [Statement])async throws  -> [Int64]  {
     return
@@ -3266,9 +3316,9 @@ open func batch(statements: [Statement])async throws  -> [Int64]  {
 }
 
     /**
-     * One bundle of JSON for a bug report: versions, configuration, what waits and why, the schema, sizes.
+     * A diagnostic bundle for bug reports, as JSON: versions, configuration, queue, schema, sizes.
      *
-     * It holds no data of the app's rows and no credentials.
+     * It holds no row data and no credentials.
      */
 open func diagnose()async throws  -> String  {
     return
@@ -3288,10 +3338,10 @@ open func diagnose()async throws  -> String  {
 }
 
     /**
-     * Runs one statement in a transaction of its own, and tells how many rows it changed.
+     * Runs one statement in its own transaction and returns the number of changed rows.
      *
-     * What it writes to synced tables is on disk, in the queue, when this is done; it is pushed when there is a network.
-     * Throws `InvalidInput` or `Constraint`: nothing was changed then.
+     * A write to a synced table is queued in the same transaction, and pushed when there is a
+     * network. Throws `InvalidInput` or `Constraint`; then nothing was changed.
      */
 open func execute(sql: String, params: [SqlValue] = [])async throws  -> Int64  {
     return
@@ -3313,7 +3363,7 @@ open func execute(sql: String, params: [SqlValue] = [])async throws  -> Int64  {
     /**
      * Runs several statements without parameters, separated by `;`, in one transaction.
      *
-     * Throws as `execute` does; nothing of any of them was done then.
+     * Throws as `execute` does; then none of the statements has an effect.
      */
 open func executeBatch(sql: String)async throws   {
     return
@@ -3333,7 +3383,8 @@ open func executeBatch(sql: String)async throws   {
 }
 
     /**
-     * Runs one statement that writes and gives rows (`INSERT ... RETURNING`), as a row buffer, in a transaction of its own.
+     * Runs one statement that writes and returns rows (`INSERT ... RETURNING`), as a row buffer,
+     * in its own transaction.
      *
      * Throws as `execute` does.
      */
@@ -3355,8 +3406,8 @@ open func executeReturning(sql: String, params: [SqlValue] = [])async throws  ->
 }
 
     /**
-     * Tells the observer of each commit that touched one of the tables, or of any if none is named, until the subscription is
-     * cancelled.
+     * Calls the observer after each commit to one of the tables, or to any table if the list is
+     * empty, until the subscription is cancelled.
      */
 open func onChange(tables: [String], observer: ChangeObserver) -> Subscription  {
     return try!  FfiConverterTypeSubscription_lift(try! rustCall() {
@@ -3369,7 +3420,8 @@ open func onChange(tables: [String], observer: ChangeObserver) -> Subscription  
 }
 
     /**
-     * Tells the observer the status now and after each change, until the subscription is cancelled.
+     * Calls the observer with the status now and after each change, until the subscription is
+     * cancelled.
      */
 open func onStatus(observer: StatusObserver) -> Subscription  {
     return try!  FfiConverterTypeSubscription_lift(try! rustCall() {
@@ -3381,7 +3433,7 @@ open func onStatus(observer: StatusObserver) -> Subscription  {
 }
 
     /**
-     * The file, by its full name.
+     * The canonical path of the file.
      */
 open func path() -> String  {
     return try!  FfiConverterString.lift(try! rustCall() {
@@ -3436,9 +3488,9 @@ open func queryAll(statements: [Statement])async throws  -> [Data]  {
 }
 
     /**
-     * Opens the file again after `suspend`; watched queries run once, for what was missed.
+     * Opens the file again after `suspend`; watched queries run once to catch up.
      *
-     * Throws what opening throws; the client stays suspended then.
+     * Throws as opening does; the client then stays suspended.
      */
 open func resume()async throws   {
     return
@@ -3458,9 +3510,10 @@ open func resume()async throws   {
 }
 
     /**
-     * Ends the client: what was handed in before is done, watches and observers end, syncing stops, the file is closed.
+     * Shuts the client down: earlier calls complete, watches and observers end, syncing stops, the
+     * file is closed.
      *
-     * Pending work stays in the file. Later calls throw `Ended`. Shutting down twice is no error.
+     * The queue stays in the file. Later calls throw `Ended`. Shutting down twice is no error.
      */
 open func shutdown()async throws   {
     return
@@ -3480,7 +3533,7 @@ open func shutdown()async throws   {
 }
 
     /**
-     * What syncing is doing.
+     * The sync status.
      */
 open func status() -> SyncStatus  {
     return try!  FfiConverterTypeSyncStatus_lift(try! rustCall() {
@@ -3491,8 +3544,8 @@ open func status() -> SyncStatus  {
 }
 
     /**
-     * Lets go of the file: rolls back what runs, closes every connection and drops every lock, as iOS demands of an app in the
-     * background. Nothing committed is lost; calls throw `Suspended` until `resume`.
+     * Releases the file: rolls back what runs, closes every connection and drops every lock, as
+     * iOS requires of an app in the background. Later calls throw `Suspended` until `resume`.
      */
 open func suspend()async throws   {
     return
@@ -3512,10 +3565,10 @@ open func suspend()async throws   {
 }
 
     /**
-     * Watches a query: its result now, and again after each commit that changes it, whoever wrote.
+     * Watches a query: delivers its result now, and after each commit that changes it.
      *
-     * Returns at once; what is wrong with the query is thrown by the first `next`. With the names of the columns that
-     * identify a row as `key`, each update also says which rows were added, changed and removed.
+     * Returns immediately; the first `next` throws errors of the query. `key` names the columns
+     * that identify a row: each update then lists the added, changed and removed rows.
      */
 open func watch(sql: String, params: [SqlValue] = [], key: [String] = []) -> QueryWatch  {
     return try!  FfiConverterTypeQueryWatch_lift(try! rustCall() {
@@ -3529,8 +3582,9 @@ open func watch(sql: String, params: [SqlValue] = [], key: [String] = []) -> Que
 }
 
     /**
-     * `edit` for code that waits between two statements: the transaction begins with what the mutation wrote laid upon the rows
-     * as they stand now. When it is committed, its `edited` names the new mutation; ended otherwise, nothing was changed.
+     * `edit` as an interactive transaction: it begins with the mutation's changes on top of the
+     * current rows. After the commit, `edited` is the id of the new mutation; any other end
+     * changes nothing.
      *
      * Throws as `edit` and `begin` do.
      */
@@ -3552,8 +3606,8 @@ open func beginEdit(id: String)async throws  -> HeldTransaction  {
 }
 
     /**
-     * `discard` of a mutation and of everything that stands on a row that it made, parked before or only by this; tells which
-     * they are, it first. Throws as `discard` does.
+     * `discard` of a mutation and of all mutations that need a row that it created, whether parked
+     * or pending; returns them, the given one first. Throws as `discard` does.
      */
 open func discardChain(id: String)async throws  -> [String]  {
     return
@@ -3573,13 +3627,14 @@ open func discardChain(id: String)async throws  -> [String]  {
 }
 
     /**
-     * Mends a parked or waiting mutation in one crossing: the statements find what it wrote in the rows, on top of how they
-     * stand now, and change it. What comes out is a new mutation of plain SQL at the end of the queue, in the place of the old
-     * one; tells its id, or nothing if nothing is left. Works offline.
+     * Edits a parked or pending mutation in one call: the statements see its changes on top of the
+     * current rows and modify them. The result replaces the old mutation, as a new plain SQL
+     * mutation at the end of the queue; returns its id, or nothing if nothing is left. Works
+     * offline.
      *
-     * What was parked because of the old one now waits for the new one: `retry_chain` with its id offers that again. Throws as
-     * `batch` does, and `InvalidInput` if there is no mutation of this name, or it was sent and has no verdict. Nothing was
-     * changed then.
+     * Mutations that were parked because of the old one now depend on the new one: `retry_chain`
+     * with its id retries them. Throws as `batch` does, and `InvalidInput` if the mutation does
+     * not exist, or was sent and has no verdict. Then nothing was changed.
      */
 open func edit(id: String, statements: [Statement])async throws  -> String?  {
     return
@@ -3599,11 +3654,12 @@ open func edit(id: String, statements: [Statement])async throws  -> String?  {
 }
 
     /**
-     * Offers a parked mutation again, as it was written: it goes to the end of the queue, its rows show it at once, and what it
-     * compares is what stands there now. So a conflict that the app has looked at ends by its word. Works offline.
+     * Moves a parked mutation, unchanged, to the end of the queue. Its rows show it immediately;
+     * its old values become those of the current rows. So a conflict that the app has seen
+     * resolves to the app's value. Works offline.
      *
-     * Throws `InvalidInput` if there is none of this name, or it is not parked; `StandsOn` while the mutation that makes its row
-     * is parked. Nothing was changed then.
+     * Throws `InvalidInput` if it does not exist or is not parked; `StandsOn` if it needs a row of
+     * a parked mutation. Then nothing was changed.
      */
 open func retry(id: String)async throws   {
     return
@@ -3623,8 +3679,8 @@ open func retry(id: String)async throws   {
 }
 
     /**
-     * `retry` of a mutation, if it is parked, and of everything that was parked because of it, in their order; tells which
-     * they are. Throws as `retry` does.
+     * `retry` of a mutation, if it is parked, and of all mutations that were parked because of it,
+     * in queue order; returns them. Throws as `retry` does.
      */
 open func retryChain(id: String)async throws  -> [String]  {
     return
@@ -3644,11 +3700,13 @@ open func retryChain(id: String)async throws  -> [String]  {
 }
 
     /**
-     * Begins a transaction, when it is its turn. Where nothing has to be waited for between two statements, `batch` is faster.
+     * Begins a transaction when the writer is free. Without waits between statements, `batch` is
+     * faster.
      *
-     * While it is held, whatever else needs to write waits, and so do `pending`, `row_sync_state` and remote changes. Write by
-     * the transaction, not by the client: whoever waits for that inside is silent, so the transaction is rolled back by its
-     * timeout, and then the client's write is done, alone. Reads never wait and see the state before.
+     * While it is open, other work of the writer waits: other writes, `pending`, `row_sync_state`
+     * and remote changes. Write through the transaction: code that waits for a write of the client
+     * instead is idle, so the transaction times out, is rolled back, and the write then runs
+     * alone. Reads never wait.
      */
 open func begin()async throws  -> HeldTransaction  {
     return
@@ -3668,10 +3726,10 @@ open func begin()async throws  -> HeldTransaction  {
 }
 
     /**
-     * Begins several queries on one state: what is committed meanwhile is not seen. Where nothing has to be waited for between
-     * two queries, `query_all` is faster.
+     * Begins several queries on one state; later commits are not visible. Without waits between
+     * queries, `query_all` is faster.
      *
-     * Each takes one of the configured readers for as long as it lasts, so that other queries have fewer: keep it short.
+     * Each snapshot uses one of the configured readers until it ends: keep it short.
      */
 open func beginRead()async throws  -> HeldSnapshot  {
     return
@@ -3691,7 +3749,7 @@ open func beginRead()async throws  -> HeldSnapshot  {
 }
 
     /**
-     * What the server has accepted and the file still remembers, the newest first, at most `most`.
+     * The accepted mutations that the file still keeps, newest first, at most `most`.
      */
 open func history(most: UInt32)async throws  -> [AcceptedMutation]  {
     return
@@ -3711,8 +3769,8 @@ open func history(most: UInt32)async throws  -> [AcceptedMutation]  {
 }
 
     /**
-     * Forgets what was accepted beyond these bounds, at once; tells how many mutations. They cannot be undone any more. Without a
-     * call the default bounds are kept whenever something is accepted.
+     * Removes accepted mutations beyond these bounds and returns their number. They can no longer
+     * be undone. Without a call, the default bounds apply to each acceptance.
      */
 open func prune(bounds: HistoryBounds)async throws  -> UInt32  {
     return
@@ -3732,9 +3790,9 @@ open func prune(bounds: HistoryBounds)async throws  -> UInt32  {
 }
 
     /**
-     * Takes the undo of a mutation back: `id` is the one that was undone.
+     * Reverts the undo of a mutation: `id` is the mutation that was undone.
      *
-     * Throws `InvalidInput` if it was not undone, or is done again already; else as `undo`.
+     * Throws `InvalidInput` if it is not undone; otherwise as `undo`.
      */
 open func redo(id: String)async throws  -> Undone  {
     return
@@ -3754,11 +3812,12 @@ open func redo(id: String)async throws  -> Undone  {
 }
 
     /**
-     * Takes a mutation back. One without a verdict is given up, as by `discard`; of an accepted one each column goes back to what
-     * it displaced on the server, by a new mutation, which is only ever compared. Works offline. All of it, or nothing.
+     * Reverts a mutation. One without a verdict is discarded, as by `discard`. For an accepted
+     * one, a new compare-only mutation sets each column back to the server's before-image. Works
+     * offline, in one transaction.
      *
-     * Throws `Changed` with the rows if any of it does not stand any more; `InvalidInput` if the file has forgotten it, and for a
-     * parked one, of which nothing is in the rows.
+     * Throws `Changed` with the rows if any of them has changed since; `InvalidInput` if it was
+     * pruned, and for a parked one, whose changes are not in the rows.
      */
 open func undo(id: String)async throws  -> Undone  {
     return
@@ -3778,12 +3837,13 @@ open func undo(id: String)async throws  -> Undone  {
 }
 
     /**
-     * Takes over an app's old Synchro database: what it had not sent is in the queue when this is done, and its rows are seen
-     * until the first sync brings the server's.
+     * Imports an app's old Synchro database: its unsent changes are queued, and its rows are shown
+     * until the first sync replaces them.
      *
-     * The old file is copied and stays as it is; nobody may have it open meanwhile. All is taken in one transaction, or
-     * nothing; made again, the call takes what is new, and nothing twice. Works offline with a bundled schema. Throws
-     * `InvalidInput` for a file that is no Synchro database, and while no schema is known; `Storage` for a damaged one.
+     * The old file is copied and not changed; no other process may have it open meanwhile. The
+     * import is one transaction; repeated calls import only what is new. Works offline with a
+     * bundled schema. Throws `InvalidInput` if the file is no Synchro database, or no schema is
+     * known; `Storage` if it is damaged.
      */
 open func importSynchro(path: String)async throws  -> SynchroImport  {
     return
@@ -3803,12 +3863,14 @@ open func importSynchro(path: String)async throws  -> SynchroImport  {
 }
 
     /**
-     * Gives a waiting or parked write up for good: what it wrote leaves the rows.
+     * Discards a pending or parked write permanently and reverts its changes.
      *
-     * One that was sent and has no verdict goes from the rows too, and is withdrawn from the server; if the server had taken it
-     * already, it is taken back there, in its place. So it is on a server that speaks only Synchro v0.1.2, once its word is known.
+     * One that was sent and has no verdict is reverted locally and withdrawn from the server; if
+     * the server has already accepted it, it is reverted there. A plain Synchro v0.1.2 server does
+     * so after its verdict.
      *
-     * Throws `InvalidInput` if there is none of this name, and for one that was sent to a server that withdraws nothing: nothing was changed then.
+     * Throws `InvalidInput` if it does not exist, or was sent to a server that cannot withdraw it;
+     * then nothing was changed.
      */
 open func discard(id: String)async throws   {
     return
@@ -3828,9 +3890,9 @@ open func discard(id: String)async throws   {
 }
 
     /**
-     * Everything that the server has not accepted, in the order in which it was written.
+     * All mutations that the server has not accepted, in queue order.
      *
-     * Works offline, and tells what is in the file: nothing is missing after a crash.
+     * Works offline. The queue is stored in the file and survives a crash.
      */
 open func pending()async throws  -> [PendingMutation]  {
     return
@@ -3850,7 +3912,7 @@ open func pending()async throws  -> [PendingMutation]  {
 }
 
     /**
-     * How many local writes stand where; cheap.
+     * Number of local writes by state; cheap.
      */
 open func pendingCounts()async throws  -> PendingCounts  {
     return
@@ -3870,7 +3932,8 @@ open func pendingCounts()async throws  -> PendingCounts  {
 }
 
     /**
-     * What an app can show beside a row. For a whole list use the SQL function `rejoin_row_state('table', id)` in the query.
+     * The sync state of a row. For a whole list use the SQL function
+     * `rejoin_row_state('table', id)` in the query.
      *
      * Throws `InvalidInput` if the table is not synced.
      */
@@ -3892,9 +3955,10 @@ open func rowSyncState(table: String, key: SqlValue)async throws  -> RowSyncStat
 }
 
     /**
-     * Waits until the server's verdict on a write of `pending` is here, and visible. Starts syncing if it was not started.
+     * Waits for the server's verdict on a write of `pending`. Starts syncing if it is not started.
      *
-     * Throws `Offline` after the timeout in milliseconds; without one it waits for a network. The write stays where it is.
+     * Throws `Offline` after the timeout in milliseconds; without one it waits for a network. The
+     * write stays in the queue.
      */
 open func verdict(id: String, timeoutMs: UInt32? = nil)async throws  -> Verdict  {
     return
@@ -3914,14 +3978,15 @@ open func verdict(id: String, timeoutMs: UInt32? = nil)async throws  -> Verdict 
 }
 
     /**
-     * Begins anew in the same file: `keep` says what stays; the tables do in any case, and watches go on over them.
+     * Resets the file: `keep` decides what stays; the tables always stay and watches continue.
      *
-     * What waits for the server is the user's work, and goes only by name: `give_up` lists every mutation of `pending`, parked
-     * ones too, unless the queue stays. One transaction, also before a crash; works offline. If syncing is on, its pass ends, and
-     * the next one begins with what the token provider then gives: tell it of the next user before.
+     * Pending mutations are the user's work and are removed only if listed: unless the queue is
+     * kept, `give_up` must list every mutation of `pending`, including parked ones. One
+     * transaction; works offline. Running sync passes end, and the next one uses the token
+     * provider's next token: switch the provider to the next user first.
      *
-     * Throws `Unsent` if something waits that is not named, and `InvalidInput` if something is named and the queue stays:
-     * nothing was changed then.
+     * Throws `Unsent` if an unaccepted mutation is not listed, and `InvalidInput` if any is listed
+     * while the queue is kept; then nothing was changed.
      */
 open func reset(keep: Keep, giveUp: [String])async throws  -> ResetReport  {
     return
@@ -3941,7 +4006,7 @@ open func reset(keep: Keep, giveUp: [String])async throws  -> ResetReport  {
 }
 
     /**
-     * Tells that the token provider has other credentials than before: whoever needed them tries again.
+     * Reports that the token provider has new credentials: a sync that waits for them tries again.
      */
 open func credentialsChanged()async throws   {
     return
@@ -3961,7 +4026,7 @@ open func credentialsChanged()async throws   {
 }
 
     /**
-     * Tells that the app came to the foreground: a sync now, unless the server asked to be left alone.
+     * Reports that the app came to the foreground: syncs now, unless `Retry-After` forbids it.
      */
 open func foreground()  {try! rustCall() {
     uniffi_rejoin_ffi_fn_method_rejoinclient_foreground(
@@ -3971,8 +4036,8 @@ open func foreground()  {try! rustCall() {
 }
 
     /**
-     * Tells what the device knows of its network: whether there is one, and whether its use costs money. Going online asks for
-     * a sync.
+     * Reports the network state: whether there is a network, and whether it is metered. Going
+     * online starts a sync.
      */
 open func setNetwork(online: Bool, metered: Bool)  {try! rustCall() {
     uniffi_rejoin_ffi_fn_method_rejoinclient_set_network(
@@ -3984,10 +4049,11 @@ open func setNetwork(online: Bool, metered: Bool)  {try! rustCall() {
 }
 
     /**
-     * Begins to sync in the background: at once, then when something was written, when the server has news, and at each
-     * interval.
+     * Starts syncing in the background: immediately, after local writes, on server events, and at
+     * each interval.
      *
-     * Offline is a status, not an error. Throws `InvalidInput` without a configured server. Starting twice is no error.
+     * Offline is a status, not an error. Throws `InvalidInput` without a configured server.
+     * Starting twice is no error.
      */
 open func start()async throws   {
     return
@@ -4007,7 +4073,7 @@ open func start()async throws   {
 }
 
     /**
-     * Ends syncing; local work goes on, and what is written waits. Stopping twice is no error.
+     * Stops syncing; local work continues and writes wait. Stopping twice is no error.
      */
 open func stop()async throws   {
     return
@@ -4027,11 +4093,11 @@ open func stop()async throws   {
 }
 
     /**
-     * Pushes and pulls everything, and waits for it: then what was pending at the call has its verdict, and what the server had
-     * is here. Starts syncing if it was not started.
+     * Pushes and pulls everything. When it completes, mutations that were pending at the call have
+     * a verdict, and the server's changes are here. Starts syncing if it is not started.
      *
-     * Throws `Offline` after one attempt without a server, and after the timeout in milliseconds, if one is given: the work
-     * goes on in the background. A parked mutation is no error: the report counts it.
+     * Throws `Offline` after one attempt without a server, and after the timeout in milliseconds;
+     * the work continues in the background. A parked mutation is no error: the report counts it.
      */
 open func syncAndWait(timeoutMs: UInt32? = nil)async throws  -> SyncReport  {
     return
@@ -4051,7 +4117,8 @@ open func syncAndWait(timeoutMs: UInt32? = nil)async throws  -> SyncReport  {
 }
 
     /**
-     * Syncs now, whatever the metered policy says; how it went stands in the status. Starts syncing if it was not started.
+     * Syncs now, ignoring the metered policy; the result is in the status. Starts syncing if not
+     * started.
      */
 open func syncNow()async throws   {
     return
@@ -4071,7 +4138,7 @@ open func syncNow()async throws   {
 }
 
     /**
-     * Waits until everything has been here once; at once if it has. Starts syncing if it was not started.
+     * Waits until the first sync is complete. Starts syncing if it is not started.
      *
      * Throws `Offline` after the timeout in milliseconds; without one it waits for a network.
      */
@@ -4093,9 +4160,9 @@ open func waitForFirstSync(timeoutMs: UInt32? = nil)async throws   {
 }
 
     /**
-     * Adds a column to a table of the app's own; `definition` is its name, type and constraints.
+     * Adds a column to a local-only table; `definition` is its name, type and constraints.
      *
-     * Throws `InvalidInput` for a synced table, whose columns are the server's to change.
+     * Throws `InvalidInput` for a synced table, whose columns the server defines.
      */
 open func alterTable(name: String, definition: String)async throws   {
     return
@@ -4115,10 +4182,10 @@ open func alterTable(name: String, definition: String)async throws   {
 }
 
     /**
-     * Moves the write-ahead log into the file: for the moment before a copy of the file is made. The client does so itself
-     * when the log has grown.
+     * Checkpoints the write-ahead log, for example before copying the file. The client does so
+     * automatically when the log grows.
      *
-     * Somebody in the way is no error; the result says so.
+     * A reader that prevents the checkpoint is no error; the result reports it.
      */
 open func checkpoint(mode: CheckpointMode)async throws  -> Checkpointed  {
     return
@@ -4138,9 +4205,9 @@ open func checkpoint(mode: CheckpointMode)async throws  -> Checkpointed  {
 }
 
     /**
-     * Makes an index on columns of a table, unless it is there, and tells its name.
+     * Creates an index on columns of a table if it does not exist, and returns its name.
      *
-     * On synced tables too, where it survives changes of the schema.
+     * An index on a synced table survives schema changes.
      */
 open func createIndex(table: String, columns: [String])async throws  -> String  {
     return
@@ -4160,12 +4227,14 @@ open func createIndex(table: String, columns: [String])async throws  -> String  
 }
 
     /**
-     * Makes a full-text index over columns of a synced table, and tells its name: `search_<table>`.
+     * Creates a full-text index over columns of a synced table and returns its name:
+     * `search_<table>`.
      *
-     * It is kept in step with the table whoever writes, and stays on this device. One with the same columns and tokenizer
-     * stays as it is; another is made anew. `tokenizer` is one of FTS5's, `unicode61 remove_diacritics 2` if there is none.
-     * Works offline; costs a scan of the table. Throws `InvalidInput` for another table, for no or an unknown column,
-     * and for an unknown tokenizer; nothing was made then.
+     * All writes update it, and it stays on this device. An index with the same columns and
+     * tokenizer is kept, another one is rebuilt. `tokenizer` is one of FTS5's; default:
+     * `unicode61 remove_diacritics 2`. Works offline; scans the table. Throws `InvalidInput` for
+     * another table, a missing or unknown column, or an unknown tokenizer; then nothing was
+     * created.
      */
 open func createSearchIndex(table: String, columns: [String], tokenizer: String?)async throws  -> String  {
     return
@@ -4185,10 +4254,10 @@ open func createSearchIndex(table: String, columns: [String], tokenizer: String?
 }
 
     /**
-     * Makes a table that stays on this device, unless it is there.
+     * Creates a local-only table if it does not exist.
      *
-     * `definition` is what stands between the parentheses of `CREATE TABLE`. Throws `InvalidInput` if it refers to a synced
-     * table by a foreign key; nothing was made then.
+     * `definition` is the text between the parentheses of `CREATE TABLE`. Throws `InvalidInput`
+     * for a foreign key to a synced table; then nothing was created.
      */
 open func createTable(name: String, definition: String)async throws   {
     return
@@ -4228,7 +4297,7 @@ open func dropSearchIndex(table: String)async throws   {
 }
 
     /**
-     * Says that the app has dealt with the verdicts up to this number: they are not told again.
+     * Acknowledges the verdicts up to this number; they are not delivered again.
      */
 open func acknowledgeVerdicts(through: Int64)async throws   {
     return
@@ -4248,8 +4317,8 @@ open func acknowledgeVerdicts(through: Int64)async throws   {
 }
 
     /**
-     * How mutations ended that the app has not acknowledged, oldest first, at most `most`. Each end of each attempt is one entry,
-     * in the file since the moment when it came: no crash and no restart loses one.
+     * The verdicts that the app has not acknowledged, oldest first, at most `most`. Each end of
+     * each attempt is one entry; it is stored with the verdict and survives a crash.
      */
 open func verdicts(most: UInt32)async throws  -> Verdicts  {
     return
@@ -4269,8 +4338,9 @@ open func verdicts(most: UInt32)async throws  -> Verdicts  {
 }
 
     /**
-     * Tells the observer the verdicts that are not acknowledged, and then new ones as they come, until the subscription is
-     * cancelled. What was not acknowledged by then is told again to the next, and after the next start: at least once.
+     * Delivers the unacknowledged verdicts, and then each new one, until the subscription is
+     * cancelled. Unacknowledged verdicts are delivered again to the next subscription: at least
+     * once.
      */
 open func watchVerdicts(observer: VerdictObserver) -> Subscription  {
     return try!  FfiConverterTypeSubscription_lift(try! rustCall() {
@@ -4332,24 +4402,25 @@ public func FfiConverterTypeRejoinClient_lower(_ value: RejoinClient) -> UInt64 
 
 
 /**
- * Hears what syncing is doing.
+ * Observes the sync status.
  *
- * Called on a thread of the engine, one call after the other; it may call anything of the client that it need not wait for.
- * An exception is written to the log and changes nothing else.
+ * Called on a thread of the engine, one call at a time. It may call the client but must not block
+ * on it. An exception is logged and ignored.
  */
 public protocol StatusObserver: AnyObject, Sendable {
 
     /**
-     * Called with the status now, and after each change. What changes while it runs is not queued: it gets the latest.
+     * Called with the current status and after each change. Changes during a call are combined:
+     * the next call gets the latest status.
      */
     func onStatus(status: SyncStatus) throws
 
 }
 /**
- * Hears what syncing is doing.
+ * Observes the sync status.
  *
- * Called on a thread of the engine, one call after the other; it may call anything of the client that it need not wait for.
- * An exception is written to the log and changes nothing else.
+ * Called on a thread of the engine, one call at a time. It may call the client but must not block
+ * on it. An exception is logged and ignored.
  */
 open class StatusObserverImpl: StatusObserver, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -4405,7 +4476,8 @@ open class StatusObserverImpl: StatusObserver, @unchecked Sendable {
 
 
     /**
-     * Called with the status now, and after each change. What changes while it runs is not queued: it gets the latest.
+     * Called with the current status and after each change. Changes during a call are combined:
+     * the next call gets the latest status.
      */
 open func onStatus(status: SyncStatus)throws   {try rustCallWithError(FfiConverterTypeRejoinError_lift) {
     uniffi_rejoin_ffi_fn_method_statusobserver_on_status(
@@ -4548,22 +4620,23 @@ public func FfiConverterTypeStatusObserver_lower(_ value: StatusObserver) -> UIn
 
 
 /**
- * Keeps an observer called, until it is cancelled or nobody holds it any more.
+ * Keeps an observer registered until it is cancelled or no reference is left.
  *
- * Where the language frees objects when it pleases, call `cancel`.
+ * In languages with garbage collection, call `cancel`.
  */
 public protocol SubscriptionProtocol: AnyObject, Sendable {
 
     /**
-     * Ends it: no call begins afterwards; one that runs is not waited for. Cancelling twice is no error.
+     * Ends the subscription: no new call starts; a running one is not awaited. Cancelling twice is
+     * no error.
      */
     func cancel()
 
 }
 /**
- * Keeps an observer called, until it is cancelled or nobody holds it any more.
+ * Keeps an observer registered until it is cancelled or no reference is left.
  *
- * Where the language frees objects when it pleases, call `cancel`.
+ * In languages with garbage collection, call `cancel`.
  */
 open class Subscription: SubscriptionProtocol, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -4619,7 +4692,8 @@ open class Subscription: SubscriptionProtocol, @unchecked Sendable {
 
 
     /**
-     * Ends it: no call begins afterwards; one that runs is not waited for. Cancelling twice is no error.
+     * Ends the subscription: no new call starts; a running one is not awaited. Cancelling twice is
+     * no error.
      */
 open func cancel()  {try! rustCall() {
     uniffi_rejoin_ffi_fn_method_subscription_cancel(
@@ -4679,31 +4753,31 @@ public func FfiConverterTypeSubscription_lower(_ value: Subscription) -> UInt64 
 
 
 /**
- * Gives the token that names the user.
+ * Provides the token that identifies the user.
  */
 public protocol TokenProvider: AnyObject, Sendable {
 
     /**
-     * The token to send as `Authorization: Bearer`, or nothing when nobody is signed in.
+     * The token for `Authorization: Bearer`, or nothing if no user is signed in.
      *
-     * Asked at the start of each pass with `refresh` false: answer from memory. With `refresh` true the server has refused
-     * the last one: get a new one. An exception means "not now", and it is asked again later; so does no answer within a
-     * minute. Local work goes on meanwhile.
+     * Called at the start of each pass with `refresh` false: return a cached token. With `refresh`
+     * true the server has rejected the last one: get a new one. An exception, or no result within
+     * a minute, means "not now": it is called again later. Local work continues meanwhile.
      */
     func token(refresh: Bool) async throws  -> String?
 
     /**
-     * The user that a token of this provider names, or nothing if that is not known.
+     * The user of a token, or nothing if unknown.
      *
-     * Asked only for a token that the engine cannot read, which is any but a JWT with a `sub`. A plain Synchro server never
-     * says whose a token is: without an answer nothing is synced with one. A Rejoin server says it itself. An exception and
-     * silence are treated as those of `token`.
+     * Called only for a token that is not a JWT with a `sub` claim. A plain Synchro server never
+     * reports the user of a token: without a result, nothing is synced with it. A Rejoin server
+     * reports it. Exceptions and timeouts are treated as those of `token`.
      */
     func subject(token: String) async throws  -> String?
 
 }
 /**
- * Gives the token that names the user.
+ * Provides the token that identifies the user.
  */
 open class TokenProviderImpl: TokenProvider, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -4759,11 +4833,11 @@ open class TokenProviderImpl: TokenProvider, @unchecked Sendable {
 
 
     /**
-     * The token to send as `Authorization: Bearer`, or nothing when nobody is signed in.
+     * The token for `Authorization: Bearer`, or nothing if no user is signed in.
      *
-     * Asked at the start of each pass with `refresh` false: answer from memory. With `refresh` true the server has refused
-     * the last one: get a new one. An exception means "not now", and it is asked again later; so does no answer within a
-     * minute. Local work goes on meanwhile.
+     * Called at the start of each pass with `refresh` false: return a cached token. With `refresh`
+     * true the server has rejected the last one: get a new one. An exception, or no result within
+     * a minute, means "not now": it is called again later. Local work continues meanwhile.
      */
 open func token(refresh: Bool)async throws  -> String?  {
     return
@@ -4783,11 +4857,11 @@ open func token(refresh: Bool)async throws  -> String?  {
 }
 
     /**
-     * The user that a token of this provider names, or nothing if that is not known.
+     * The user of a token, or nothing if unknown.
      *
-     * Asked only for a token that the engine cannot read, which is any but a JWT with a `sub`. A plain Synchro server never
-     * says whose a token is: without an answer nothing is synced with one. A Rejoin server says it itself. An exception and
-     * silence are treated as those of `token`.
+     * Called only for a token that is not a JWT with a `sub` claim. A plain Synchro server never
+     * reports the user of a token: without a result, nothing is synced with it. A Rejoin server
+     * reports it. Exceptions and timeouts are treated as those of `token`.
      */
 open func subject(token: String)async throws  -> String?  {
     return
@@ -5000,24 +5074,26 @@ public func FfiConverterTypeTokenProvider_lower(_ value: TokenProvider) -> UInt6
 
 
 /**
- * Hears how mutations ended.
+ * Observes verdicts.
  *
- * Called on a thread of the engine, one call after the other; it may call anything of the client that it need not wait for. An
- * exception is written to the log and changes nothing else: what was not acknowledged is told again to the next subscription.
+ * Called on a thread of the engine, one call at a time. It may call the client but must not block
+ * on it. An exception is logged and ignored; unacknowledged verdicts go to the next subscription
+ * again.
  */
 public protocol VerdictObserver: AnyObject, Sendable {
 
     /**
-     * Called with the verdicts that are not acknowledged, and then with new ones as they come, each once to each subscription.
+     * Called with the unacknowledged verdicts, and then with each new one, once per subscription.
      */
     func onVerdicts(verdicts: Verdicts) throws
 
 }
 /**
- * Hears how mutations ended.
+ * Observes verdicts.
  *
- * Called on a thread of the engine, one call after the other; it may call anything of the client that it need not wait for. An
- * exception is written to the log and changes nothing else: what was not acknowledged is told again to the next subscription.
+ * Called on a thread of the engine, one call at a time. It may call the client but must not block
+ * on it. An exception is logged and ignored; unacknowledged verdicts go to the next subscription
+ * again.
  */
 open class VerdictObserverImpl: VerdictObserver, @unchecked Sendable {
     fileprivate let handle: UInt64
@@ -5073,7 +5149,7 @@ open class VerdictObserverImpl: VerdictObserver, @unchecked Sendable {
 
 
     /**
-     * Called with the verdicts that are not acknowledged, and then with new ones as they come, each once to each subscription.
+     * Called with the unacknowledged verdicts, and then with each new one, once per subscription.
      */
 open func onVerdicts(verdicts: Verdicts)throws   {try rustCallWithError(FfiConverterTypeRejoinError_lift) {
     uniffi_rejoin_ffi_fn_method_verdictobserver_on_verdicts(
@@ -5218,11 +5294,11 @@ public func FfiConverterTypeVerdictObserver_lower(_ value: VerdictObserver) -> U
  */
 public struct AcceptedMutation: Equatable, Hashable {
     /**
-     * Its place in the queue, when it was there.
+     * Its former position in the queue.
      */
     public var seq: Int64
     /**
-     * Its name, here and on the server.
+     * Its id, here and on the server.
      */
     public var id: String
     /**
@@ -5234,7 +5310,7 @@ public struct AcceptedMutation: Equatable, Hashable {
      */
     public var writtenMs: Int64
     /**
-     * When its verdict came: milliseconds since 1970.
+     * When its verdict arrived: milliseconds since 1970.
      */
     public var acceptedMs: Int64
     /**
@@ -5242,11 +5318,11 @@ public struct AcceptedMutation: Equatable, Hashable {
      */
     public var attempt: Int64
     /**
-     * The mutation that it takes back, by undo or redo.
+     * The mutation that it reverts, by undo or redo.
      */
     public var undoes: String?
     /**
-     * What it did, a row each; the old values are those that it displaced on the server.
+     * Its changes, one entry per row; the old values are the server's before-images.
      */
     public var rows: [PendingRow]
 
@@ -5254,10 +5330,10 @@ public struct AcceptedMutation: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * Its place in the queue, when it was there.
+         * Its former position in the queue.
          */seq: Int64,
         /**
-         * Its name, here and on the server.
+         * Its id, here and on the server.
          */id: String,
         /**
          * The action's name; nothing for plain SQL.
@@ -5266,16 +5342,16 @@ public struct AcceptedMutation: Equatable, Hashable {
          * When it was written: milliseconds since 1970.
          */writtenMs: Int64,
         /**
-         * When its verdict came: milliseconds since 1970.
+         * When its verdict arrived: milliseconds since 1970.
          */acceptedMs: Int64,
         /**
          * The number of the attempt that was accepted, from 1.
          */attempt: Int64,
         /**
-         * The mutation that it takes back, by undo or redo.
+         * The mutation that it reverts, by undo or redo.
          */undoes: String?,
         /**
-         * What it did, a row each; the old values are those that it displaced on the server.
+         * Its changes, one entry per row; the old values are the server's before-images.
          */rows: [PendingRow]) {
         self.seq = seq
         self.id = id
@@ -5343,24 +5419,24 @@ public func FfiConverterTypeAcceptedMutation_lower(_ value: AcceptedMutation) ->
 
 
 /**
- * What actions may take, be they data or code of the app: the writer, and everybody who writes, waits for them. Every field may
- * be left out.
+ * Limits of actions, because the writer and all other writes wait for them. Each field is
+ * optional.
  */
 public struct ActionBudget: Equatable, Hashable {
     /**
-     * How long one run may take, in milliseconds; of code of the app it is one statement. One that takes longer is
-     * `ActionTooSlow`. Default 2,000; from 100 to a minute.
+     * Maximum duration of one run in milliseconds; for code of the app, of one statement. A longer
+     * one is `ActionTooSlow`. Default 2,000; from 100 to a minute.
      */
     public var runMs: UInt32?
     /**
-     * How long all those together may run that one batch of remote rows makes run again, in milliseconds. Code of the app is
-     * given up at its end. What is not done by then is laid down as it was recorded, if it fits. Default 2,000; from 100 to a
-     * minute.
+     * Maximum total duration of the re-runs that one batch of remote rows causes, in milliseconds.
+     * Then code of the app is aborted, and the remaining actions are applied as recorded, if they
+     * fit. Default 2,000; from 100 to a minute.
      */
     public var rebaseMs: UInt32?
     /**
-     * Most bytes that one run may write to synced tables: old and new values of each changed row. One that writes more is
-     * `ActionTooLarge`. Default 8 MiB; from 1 KiB to 1 GiB.
+     * Maximum bytes that one run writes to synced tables: old and new values of each changed row.
+     * A larger one is `ActionTooLarge`. Default 8 MiB; from 1 KiB to 1 GiB.
      */
     public var bytes: UInt32?
 
@@ -5368,17 +5444,17 @@ public struct ActionBudget: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * How long one run may take, in milliseconds; of code of the app it is one statement. One that takes longer is
-         * `ActionTooSlow`. Default 2,000; from 100 to a minute.
+         * Maximum duration of one run in milliseconds; for code of the app, of one statement. A longer
+         * one is `ActionTooSlow`. Default 2,000; from 100 to a minute.
          */runMs: UInt32? = nil,
         /**
-         * How long all those together may run that one batch of remote rows makes run again, in milliseconds. Code of the app is
-         * given up at its end. What is not done by then is laid down as it was recorded, if it fits. Default 2,000; from 100 to a
-         * minute.
+         * Maximum total duration of the re-runs that one batch of remote rows causes, in milliseconds.
+         * Then code of the app is aborted, and the remaining actions are applied as recorded, if they
+         * fit. Default 2,000; from 100 to a minute.
          */rebaseMs: UInt32? = nil,
         /**
-         * Most bytes that one run may write to synced tables: old and new values of each changed row. One that writes more is
-         * `ActionTooLarge`. Default 8 MiB; from 1 KiB to 1 GiB.
+         * Maximum bytes that one run writes to synced tables: old and new values of each changed row.
+         * A larger one is `ActionTooLarge`. Default 8 MiB; from 1 KiB to 1 GiB.
          */bytes: UInt32? = nil) {
         self.runMs = runMs
         self.rebaseMs = rebaseMs
@@ -5431,7 +5507,7 @@ public func FfiConverterTypeActionBudget_lower(_ value: ActionBudget) -> RustBuf
 
 
 /**
- * What is said of an action that is code.
+ * The definition of an action whose code is in the app.
  */
 public struct ActionDefinition: Equatable, Hashable {
     /**
@@ -5439,15 +5515,16 @@ public struct ActionDefinition: Equatable, Hashable {
      */
     public var name: String
     /**
-     * Its version: rises when it does something else, or takes other arguments. Default 1.
+     * Its version: increase it when its effect or its arguments change. Default 1.
      */
     public var version: Int64?
     /**
-     * What it takes.
+     * Its parameters.
      */
     public var parameters: [ActionParameter]
     /**
-     * The older versions whose arguments it takes over. A mutation of another one is laid down as it was recorded.
+     * Older versions whose arguments it accepts. A mutation of any other version is applied as
+     * recorded.
      */
     public var upgrades: [ActionUpgrade]
 
@@ -5458,13 +5535,14 @@ public struct ActionDefinition: Equatable, Hashable {
          * Its name.
          */name: String,
         /**
-         * Its version: rises when it does something else, or takes other arguments. Default 1.
+         * Its version: increase it when its effect or its arguments change. Default 1.
          */version: Int64? = nil,
         /**
-         * What it takes.
+         * Its parameters.
          */parameters: [ActionParameter] = [],
         /**
-         * The older versions whose arguments it takes over. A mutation of another one is laid down as it was recorded.
+         * Older versions whose arguments it accepts. A mutation of any other version is applied as
+         * recorded.
          */upgrades: [ActionUpgrade] = []) {
         self.name = name
         self.version = version
@@ -5528,11 +5606,11 @@ public struct ActionParameter: Equatable, Hashable {
      */
     public var name: String
     /**
-     * What it takes.
+     * Its type.
      */
     public var kind: ActionParameterType
     /**
-     * Whether it may be left out, or be null. Default: no.
+     * Whether it may be missing or null. Default: no.
      */
     public var optional: Bool
 
@@ -5543,10 +5621,10 @@ public struct ActionParameter: Equatable, Hashable {
          * Its name: letters, digits and `_`.
          */name: String,
         /**
-         * What it takes.
+         * Its type.
          */kind: ActionParameterType,
         /**
-         * Whether it may be left out, or be null. Default: no.
+         * Whether it may be missing or null. Default: no.
          */optional: Bool = false) {
         self.name = name
         self.kind = kind
@@ -5599,8 +5677,8 @@ public func FfiConverterTypeActionParameter_lower(_ value: ActionParameter) -> R
 
 
 /**
- * How arguments of an older version of an action become those of the present one, for a mutation that was performed with the
- * older and has to run again.
+ * Converts the arguments of an older version of an action to the current version, for a mutation
+ * that was performed with the older version and has to run again.
  */
 public struct ActionUpgrade: Equatable, Hashable {
     /**
@@ -5608,15 +5686,15 @@ public struct ActionUpgrade: Equatable, Hashable {
      */
     public var version: Int64
     /**
-     * Old names, and the new ones.
+     * Old names and their new names.
      */
     public var rename: [String: String]?
     /**
-     * What is set where it is not there: a JSON object.
+     * Values of missing arguments: a JSON object.
      */
     public var setJson: String?
     /**
-     * What is not taken any more.
+     * Arguments to remove.
      */
     public var drop: [String]
 
@@ -5627,13 +5705,13 @@ public struct ActionUpgrade: Equatable, Hashable {
          * The older version.
          */version: Int64,
         /**
-         * Old names, and the new ones.
+         * Old names and their new names.
          */rename: [String: String]? = nil,
         /**
-         * What is set where it is not there: a JSON object.
+         * Values of missing arguments: a JSON object.
          */setJson: String? = nil,
         /**
-         * What is not taken any more.
+         * Arguments to remove.
          */drop: [String] = []) {
         self.version = version
         self.rename = rename
@@ -5689,15 +5767,15 @@ public func FfiConverterTypeActionUpgrade_lower(_ value: ActionUpgrade) -> RustB
 
 
 /**
- * The tables that one commit touched, or several that came while the observer ran.
+ * The tables changed by one commit, or by several during an observer call.
  */
 public struct Change: Equatable, Hashable {
     /**
-     * Who wrote.
+     * The origin.
      */
     public var origin: ChangeOrigin
     /**
-     * What was touched. `sqlite_schema` is among them when the app changed the schema.
+     * The changed tables, including `sqlite_schema` when the app changed the schema.
      */
     public var tables: [ChangedTable]
     /**
@@ -5709,10 +5787,10 @@ public struct Change: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * Who wrote.
+         * The origin.
          */origin: ChangeOrigin,
         /**
-         * What was touched. `sqlite_schema` is among them when the app changed the schema.
+         * The changed tables, including `sqlite_schema` when the app changed the schema.
          */tables: [ChangedTable],
         /**
          * Whether the queue, or the sync state of any row, changed.
@@ -5768,7 +5846,7 @@ public func FfiConverterTypeChange_lower(_ value: Change) -> RustBuffer {
 
 
 /**
- * A row that is not as a mutation left it.
+ * A row that differs from what a mutation wrote.
  */
 public struct ChangedRow: Equatable, Hashable {
     /**
@@ -5780,15 +5858,15 @@ public struct ChangedRow: Equatable, Hashable {
      */
     public var key: SqlValue
     /**
-     * The columns that have another value; empty if the row went, or is back.
+     * The columns that have another value; empty if the row was deleted or inserted again.
      */
     public var columns: [String]
     /**
-     * What the mutation wrote; nothing if it removed the row.
+     * What the mutation wrote; nothing if it deleted the row.
      */
     public var wrote: [ColumnValue]?
     /**
-     * The row as it is seen now; nothing if there is none.
+     * The current row; nothing if there is none.
      */
     public var present: [ColumnValue]?
 
@@ -5802,13 +5880,13 @@ public struct ChangedRow: Equatable, Hashable {
          * The row's key.
          */key: SqlValue,
         /**
-         * The columns that have another value; empty if the row went, or is back.
+         * The columns that have another value; empty if the row was deleted or inserted again.
          */columns: [String],
         /**
-         * What the mutation wrote; nothing if it removed the row.
+         * What the mutation wrote; nothing if it deleted the row.
          */wrote: [ColumnValue]?,
         /**
-         * The row as it is seen now; nothing if there is none.
+         * The current row; nothing if there is none.
          */present: [ColumnValue]?) {
         self.table = table
         self.key = key
@@ -5867,7 +5945,7 @@ public func FfiConverterTypeChangedRow_lower(_ value: ChangedRow) -> RustBuffer 
 
 
 /**
- * A table that was touched.
+ * A changed table.
  */
 public struct ChangedTable: Equatable, Hashable {
     /**
@@ -5875,7 +5953,7 @@ public struct ChangedTable: Equatable, Hashable {
      */
     public var name: String
     /**
-     * The keys of the rows that were touched; nothing where only the table is known, as for the app's own tables.
+     * The keys of the changed rows; nothing if only the table is known, as for local-only tables.
      */
     public var keys: [SqlValue]?
 
@@ -5886,7 +5964,7 @@ public struct ChangedTable: Equatable, Hashable {
          * Its name.
          */name: String,
         /**
-         * The keys of the rows that were touched; nothing where only the table is known, as for the app's own tables.
+         * The keys of the changed rows; nothing if only the table is known, as for local-only tables.
          */keys: [SqlValue]?) {
         self.name = name
         self.keys = keys
@@ -5936,11 +6014,11 @@ public func FfiConverterTypeChangedTable_lower(_ value: ChangedTable) -> RustBuf
 
 
 /**
- * What a checkpoint did.
+ * The result of a checkpoint.
  */
 public struct Checkpointed: Equatable, Hashable {
     /**
-     * Whether a reader or writer kept it from finishing; try again later.
+     * Whether a reader or writer prevented completion; try again later.
      */
     public var busy: Bool
     /**
@@ -5948,7 +6026,7 @@ public struct Checkpointed: Equatable, Hashable {
      */
     public var pages: Int64
     /**
-     * Pages of it that are in the file.
+     * Pages of it that were moved into the file.
      */
     public var moved: Int64
 
@@ -5956,13 +6034,13 @@ public struct Checkpointed: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * Whether a reader or writer kept it from finishing; try again later.
+         * Whether a reader or writer prevented completion; try again later.
          */busy: Bool,
         /**
          * Pages in the log.
          */pages: Int64,
         /**
-         * Pages of it that are in the file.
+         * Pages of it that were moved into the file.
          */moved: Int64) {
         self.busy = busy
         self.pages = pages
@@ -6015,29 +6093,29 @@ public func FfiConverterTypeCheckpointed_lower(_ value: Checkpointed) -> RustBuf
 
 
 /**
- * How a client is opened and how it syncs. Every field but the path may be left out.
+ * How a client opens its file and syncs. Every field except the path is optional.
  */
 public struct ClientConfig: Equatable, Hashable {
     /**
-     * The database's file; made if there is none. Its folder must exist.
+     * The database file; created if missing. Its folder must exist.
      */
     public var path: String
     /**
-     * The server, as `https://host/prefix`. Without one the client works, and keeps what is written until there is one.
+     * The server, as `https://host/prefix`. Without one, writes stay in the queue.
      */
     public var serverUrl: String?
     /**
-     * Whether `server_url` may be `http://` to a host that is not a loopback address. Others on the network can then read
-     * and change the rows, and steal the token. For development in a local network or from an emulator. Default: no.
+     * Whether `server_url` may be `http://` to a host that is not a loopback address. Other hosts
+     * on the network can then read and change the rows and steal the token. Default: no.
      */
     public var allowHttp: Bool?
     /**
-     * Whose data this file holds. Default: what the server says when the device registers; a plain Synchro server does not say
-     * it, there it is the `sub` of the token, if that is a JWT.
+     * The user that owns this file. Default: the user that the server reports at register; with a
+     * plain Synchro server, the `sub` claim of a JWT token.
      */
     public var userId: String?
     /**
-     * What to call this device in the server's list. Default `device`.
+     * Name of this device in the server's list. Default `device`.
      */
     public var deviceName: String?
     /**
@@ -6045,7 +6123,7 @@ public struct ClientConfig: Equatable, Hashable {
      */
     public var platform: String?
     /**
-     * The app's version, as `1.2.3`; the server may ask for a newer one. Default `0.0.0`.
+     * Version of the app, as `1.2.3`; the server may require a newer one. Default `0.0.0`.
      */
     public var appVersion: String?
     /**
@@ -6054,37 +6132,39 @@ public struct ClientConfig: Equatable, Hashable {
      */
     public var schemaJson: String?
     /**
-     * What this device does about conflicts, by table. Default: what the server's manifest says of the table.
+     * Conflict policy by table. Default: the policy in the server's manifest.
      */
     public var policies: [String: ConflictPolicy]?
     /**
-     * How long after a pass the next begins by itself, in milliseconds. Default 30,000; from a second to a day.
+     * Time between two sync passes, in milliseconds. Default 30,000; from a second to a day.
      */
     public var syncIntervalMs: UInt32?
     /**
-     * How long local writes are gathered before a push, in milliseconds. Default 500; up to a minute.
+     * How long local writes are collected before a push, in milliseconds. Default 500; up to a
+     * minute.
      */
     public var pushDebounceMs: UInt32?
     /**
-     * How long an answer may take before the request counts as lost, in milliseconds. Default 10,000; from a second to ten
+     * How long to wait for a response, in milliseconds. Default 10,000; from a second to ten
      * minutes.
      */
     public var ackDeadlineMs: UInt32?
     /**
-     * How often a failed exchange is tried before the status says failed; it goes on trying at each interval. Default 5; up
-     * to 100.
+     * Failed attempts of an exchange before the status is failed; retries continue at each
+     * interval. Default 5; up to 100.
      */
     public var maxRetries: UInt32?
     /**
-     * How often the server may fail on one local write before that is parked. Default 50; from 1 to 10,000.
+     * Failed attempts of one mutation before it is parked. Default 50; from 1 to 10,000.
      */
     public var serverFaultAttempts: UInt32?
     /**
-     * How long the server may fail on it, in milliseconds. Default a day; from a minute to 30 days.
+     * How long the server may fail on one mutation, in milliseconds. Default a day; from a minute
+     * to 30 days.
      */
     public var serverFaultAgeMs: UInt32?
     /**
-     * Rows asked for in one answer. Default 1,000; from 100 to 1,000.
+     * Rows requested per response. Default 1,000; from 100 to 1,000.
      */
     public var pageSize: UInt32?
     /**
@@ -6096,24 +6176,24 @@ public struct ClientConfig: Equatable, Hashable {
      */
     public var metered: MeteredPolicy?
     /**
-     * What an acknowledged local write survives. Default: the end of the app, not a power cut.
+     * What a committed local write survives. Default: the end of the process, not a power cut.
      */
     public var durability: Durability?
     /**
-     * Connections that read. Default 4; from 1 to 16.
+     * Number of read connections. Default 4; from 1 to 16.
      */
     public var readers: UInt32?
     /**
-     * The write-ahead log is brought back into the database beyond this many bytes. Default 4 MiB; from 64 KiB to 1 GiB.
+     * Log size in bytes that triggers a checkpoint. Default 4 MiB; from 64 KiB to 1 GiB.
      */
     public var walLimit: UInt32?
     /**
-     * How long a held transaction or snapshot may wait for its next statement before it is rolled back, in milliseconds.
-     * Default 5,000; from 100 to a minute.
+     * How long an interactive transaction or snapshot may be idle before it is rolled back, in
+     * milliseconds. Default 5,000; from 100 to a minute.
      */
     public var transactionIdleMs: UInt32?
     /**
-     * What actions may take. Default: what stands at each of its fields.
+     * Limits of actions. Default: see its fields.
      */
     public var actionBudget: ActionBudget?
 
@@ -6121,57 +6201,59 @@ public struct ClientConfig: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * The database's file; made if there is none. Its folder must exist.
+         * The database file; created if missing. Its folder must exist.
          */path: String,
         /**
-         * The server, as `https://host/prefix`. Without one the client works, and keeps what is written until there is one.
+         * The server, as `https://host/prefix`. Without one, writes stay in the queue.
          */serverUrl: String? = nil,
         /**
-         * Whether `server_url` may be `http://` to a host that is not a loopback address. Others on the network can then read
-         * and change the rows, and steal the token. For development in a local network or from an emulator. Default: no.
+         * Whether `server_url` may be `http://` to a host that is not a loopback address. Other hosts
+         * on the network can then read and change the rows and steal the token. Default: no.
          */allowHttp: Bool? = nil,
         /**
-         * Whose data this file holds. Default: what the server says when the device registers; a plain Synchro server does not say
-         * it, there it is the `sub` of the token, if that is a JWT.
+         * The user that owns this file. Default: the user that the server reports at register; with a
+         * plain Synchro server, the `sub` claim of a JWT token.
          */userId: String? = nil,
         /**
-         * What to call this device in the server's list. Default `device`.
+         * Name of this device in the server's list. Default `device`.
          */deviceName: String? = nil,
         /**
          * The kind of device. Default: the operating system's name.
          */platform: String? = nil,
         /**
-         * The app's version, as `1.2.3`; the server may ask for a newer one. Default `0.0.0`.
+         * Version of the app, as `1.2.3`; the server may require a newer one. Default `0.0.0`.
          */appVersion: String? = nil,
         /**
          * The schema's manifest as JSON, bundled with the app, so that the first start works offline. Default: fetched from the
          * server.
          */schemaJson: String? = nil,
         /**
-         * What this device does about conflicts, by table. Default: what the server's manifest says of the table.
+         * Conflict policy by table. Default: the policy in the server's manifest.
          */policies: [String: ConflictPolicy]? = nil,
         /**
-         * How long after a pass the next begins by itself, in milliseconds. Default 30,000; from a second to a day.
+         * Time between two sync passes, in milliseconds. Default 30,000; from a second to a day.
          */syncIntervalMs: UInt32? = nil,
         /**
-         * How long local writes are gathered before a push, in milliseconds. Default 500; up to a minute.
+         * How long local writes are collected before a push, in milliseconds. Default 500; up to a
+         * minute.
          */pushDebounceMs: UInt32? = nil,
         /**
-         * How long an answer may take before the request counts as lost, in milliseconds. Default 10,000; from a second to ten
+         * How long to wait for a response, in milliseconds. Default 10,000; from a second to ten
          * minutes.
          */ackDeadlineMs: UInt32? = nil,
         /**
-         * How often a failed exchange is tried before the status says failed; it goes on trying at each interval. Default 5; up
-         * to 100.
+         * Failed attempts of an exchange before the status is failed; retries continue at each
+         * interval. Default 5; up to 100.
          */maxRetries: UInt32? = nil,
         /**
-         * How often the server may fail on one local write before that is parked. Default 50; from 1 to 10,000.
+         * Failed attempts of one mutation before it is parked. Default 50; from 1 to 10,000.
          */serverFaultAttempts: UInt32? = nil,
         /**
-         * How long the server may fail on it, in milliseconds. Default a day; from a minute to 30 days.
+         * How long the server may fail on one mutation, in milliseconds. Default a day; from a minute
+         * to 30 days.
          */serverFaultAgeMs: UInt32? = nil,
         /**
-         * Rows asked for in one answer. Default 1,000; from 100 to 1,000.
+         * Rows requested per response. Default 1,000; from 100 to 1,000.
          */pageSize: UInt32? = nil,
         /**
          * Mutations sent in one request. Default 100; from 100 to 1,000.
@@ -6180,20 +6262,20 @@ public struct ClientConfig: Equatable, Hashable {
          * What may use a metered network. Default: everything.
          */metered: MeteredPolicy? = nil,
         /**
-         * What an acknowledged local write survives. Default: the end of the app, not a power cut.
+         * What a committed local write survives. Default: the end of the process, not a power cut.
          */durability: Durability? = nil,
         /**
-         * Connections that read. Default 4; from 1 to 16.
+         * Number of read connections. Default 4; from 1 to 16.
          */readers: UInt32? = nil,
         /**
-         * The write-ahead log is brought back into the database beyond this many bytes. Default 4 MiB; from 64 KiB to 1 GiB.
+         * Log size in bytes that triggers a checkpoint. Default 4 MiB; from 64 KiB to 1 GiB.
          */walLimit: UInt32? = nil,
         /**
-         * How long a held transaction or snapshot may wait for its next statement before it is rolled back, in milliseconds.
-         * Default 5,000; from 100 to a minute.
+         * How long an interactive transaction or snapshot may be idle before it is rolled back, in
+         * milliseconds. Default 5,000; from 100 to a minute.
          */transactionIdleMs: UInt32? = nil,
         /**
-         * What actions may take. Default: what stands at each of its fields.
+         * Limits of actions. Default: see its fields.
          */actionBudget: ActionBudget? = nil) {
         self.path = path
         self.serverUrl = serverUrl
@@ -6375,19 +6457,19 @@ public func FfiConverterTypeColumnValue_lower(_ value: ColumnValue) -> RustBuffe
 
 
 /**
- * How much of what was accepted is kept. What is left out is as by default.
+ * Limits of the history of accepted mutations. A missing field has its default.
  */
 public struct HistoryBounds: Equatable, Hashable {
     /**
-     * Most mutations. Default 1,000.
+     * Number of mutations. Default 1,000.
      */
     public var count: UInt32?
     /**
-     * Most bytes of what they wrote. Default 16 MiB.
+     * Bytes of their changes. Default 16 MiB.
      */
     public var bytes: UInt32?
     /**
-     * How long, in seconds from the verdict on. Default thirty days.
+     * Age since the verdict, in seconds. Default thirty days.
      */
     public var ageSeconds: UInt32?
 
@@ -6395,13 +6477,13 @@ public struct HistoryBounds: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * Most mutations. Default 1,000.
+         * Number of mutations. Default 1,000.
          */count: UInt32? = nil,
         /**
-         * Most bytes of what they wrote. Default 16 MiB.
+         * Bytes of their changes. Default 16 MiB.
          */bytes: UInt32? = nil,
         /**
-         * How long, in seconds from the verdict on. Default thirty days.
+         * Age since the verdict, in seconds. Default thirty days.
          */ageSeconds: UInt32? = nil) {
         self.count = count
         self.bytes = bytes
@@ -6454,7 +6536,7 @@ public func FfiConverterTypeHistoryBounds_lower(_ value: HistoryBounds) -> RustB
 
 
 /**
- * A header of a request or of an answer.
+ * A header of a request or response.
  */
 public struct HttpHeader: Equatable, Hashable {
     /**
@@ -6531,19 +6613,19 @@ public struct HttpRequest: Equatable, Hashable {
      */
     public var method: String
     /**
-     * The whole address; without a configured server, path and query alone.
+     * The complete URL; without a configured server, path and query only.
      */
     public var url: String
     /**
-     * To be sent as they are. They carry the user's token: do not log them.
+     * The headers, to be sent unchanged. They carry the user's token: do not log them.
      */
     public var headers: [HttpHeader]
     /**
-     * The body as it goes over the wire, if there is one.
+     * The body as sent over the wire, if there is one.
      */
     public var body: Data?
     /**
-     * The longest silence, in milliseconds: until the answer begins, and between two pieces of it.
+     * Idle timeout in milliseconds: until the response begins, and between two parts of it.
      */
     public var timeoutMs: UInt32
 
@@ -6554,16 +6636,16 @@ public struct HttpRequest: Equatable, Hashable {
          * `GET` or `POST`.
          */method: String,
         /**
-         * The whole address; without a configured server, path and query alone.
+         * The complete URL; without a configured server, path and query only.
          */url: String,
         /**
-         * To be sent as they are. They carry the user's token: do not log them.
+         * The headers, to be sent unchanged. They carry the user's token: do not log them.
          */headers: [HttpHeader],
         /**
-         * The body as it goes over the wire, if there is one.
+         * The body as sent over the wire, if there is one.
          */body: Data?,
         /**
-         * The longest silence, in milliseconds: until the answer begins, and between two pieces of it.
+         * Idle timeout in milliseconds: until the response begins, and between two parts of it.
          */timeoutMs: UInt32) {
         self.method = method
         self.url = url
@@ -6622,11 +6704,11 @@ public func FfiConverterTypeHttpRequest_lower(_ value: HttpRequest) -> RustBuffe
 
 
 /**
- * The server's answer.
+ * The server's response.
  */
 public struct HttpResponse: Equatable, Hashable {
     /**
-     * The HTTP status, whatever it is.
+     * The HTTP status, including errors.
      */
     public var status: UInt16
     /**
@@ -6634,7 +6716,7 @@ public struct HttpResponse: Equatable, Hashable {
      */
     public var headers: [HttpHeader]
     /**
-     * The whole body, decompressed.
+     * The complete body, decompressed.
      */
     public var body: Data
 
@@ -6642,13 +6724,13 @@ public struct HttpResponse: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * The HTTP status, whatever it is.
+         * The HTTP status, including errors.
          */status: UInt16,
         /**
          * Its headers.
          */headers: [HttpHeader],
         /**
-         * The whole body, decompressed.
+         * The complete body, decompressed.
          */body: Data) {
         self.status = status
         self.headers = headers
@@ -6701,7 +6783,7 @@ public func FfiConverterTypeHttpResponse_lower(_ value: HttpResponse) -> RustBuf
 
 
 /**
- * What was taken of a table.
+ * What was imported of a table.
  */
 public struct ImportedTable: Equatable, Hashable {
     /**
@@ -6709,23 +6791,23 @@ public struct ImportedTable: Equatable, Hashable {
      */
     public var name: String
     /**
-     * Rows that are seen as the old file had them, until the first sync brings the server's.
+     * Rows that are shown as in the old file until the first sync replaces them.
      */
     public var rows: UInt32
     /**
-     * Rows that the server had not been told of.
+     * Unsent inserts.
      */
     public var creates: UInt32
     /**
-     * Edits that the server had not been told of, one per row.
+     * Unsent edits, one per row.
      */
     public var updates: UInt32
     /**
-     * Deletes that the server had not been told of.
+     * Unsent deletes.
      */
     public var deletes: UInt32
     /**
-     * Columns of the old table that the schema lacks; their values were not taken.
+     * Columns of the old table that the schema lacks; their values were not imported.
      */
     public var columnsLeftOut: [String]
 
@@ -6736,19 +6818,19 @@ public struct ImportedTable: Equatable, Hashable {
          * Its name.
          */name: String,
         /**
-         * Rows that are seen as the old file had them, until the first sync brings the server's.
+         * Rows that are shown as in the old file until the first sync replaces them.
          */rows: UInt32,
         /**
-         * Rows that the server had not been told of.
+         * Unsent inserts.
          */creates: UInt32,
         /**
-         * Edits that the server had not been told of, one per row.
+         * Unsent edits, one per row.
          */updates: UInt32,
         /**
-         * Deletes that the server had not been told of.
+         * Unsent deletes.
          */deletes: UInt32,
         /**
-         * Columns of the old table that the schema lacks; their values were not taken.
+         * Columns of the old table that the schema lacks; their values were not imported.
          */columnsLeftOut: [String]) {
         self.name = name
         self.rows = rows
@@ -6810,7 +6892,7 @@ public func FfiConverterTypeImportedTable_lower(_ value: ImportedTable) -> RustB
 
 
 /**
- * What was not taken of an old file.
+ * What was not imported.
  */
 public struct LeftOut: Equatable, Hashable {
     /**
@@ -6818,11 +6900,11 @@ public struct LeftOut: Equatable, Hashable {
      */
     public var table: String
     /**
-     * The row; nothing where the whole table was left out.
+     * The row; nothing if the whole table was left out.
      */
     public var recordId: String?
     /**
-     * How many unsent edits this is about.
+     * Number of unsent edits concerned.
      */
     public var unsent: UInt32
     /**
@@ -6837,10 +6919,10 @@ public struct LeftOut: Equatable, Hashable {
          * The table, by its old name.
          */table: String,
         /**
-         * The row; nothing where the whole table was left out.
+         * The row; nothing if the whole table was left out.
          */recordId: String?,
         /**
-         * How many unsent edits this is about.
+         * Number of unsent edits concerned.
          */unsent: UInt32,
         /**
          * Why.
@@ -6899,7 +6981,7 @@ public func FfiConverterTypeLeftOut_lower(_ value: LeftOut) -> RustBuffer {
 
 
 /**
- * A value beside the text of a record.
+ * A structured field of a record.
  */
 public struct LogField: Equatable, Hashable {
     /**
@@ -6907,7 +6989,7 @@ public struct LogField: Equatable, Hashable {
      */
     public var name: String
     /**
-     * Its value, in words.
+     * Its value as text.
      */
     public var value: String
 
@@ -6918,7 +7000,7 @@ public struct LogField: Equatable, Hashable {
          * Its name.
          */name: String,
         /**
-         * Its value, in words.
+         * Its value as text.
          */value: String) {
         self.name = name
         self.value = value
@@ -6968,27 +7050,27 @@ public func FfiConverterTypeLogField_lower(_ value: LogField) -> RustBuffer {
 
 
 /**
- * A line of the log.
+ * A log record.
  */
 public struct LogRecord: Equatable, Hashable {
     /**
-     * How grave it is.
+     * Its level.
      */
     public var level: LogLevel
     /**
-     * When: microseconds since 1970.
+     * Time in microseconds since 1970.
      */
     public var at: Int64
     /**
-     * The part of the engine that speaks.
+     * The module that wrote it.
      */
     public var target: String
     /**
-     * What it says.
+     * The message.
      */
     public var text: String
     /**
-     * What belongs to it.
+     * The structured fields.
      */
     public var fields: [LogField]
 
@@ -6996,19 +7078,19 @@ public struct LogRecord: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * How grave it is.
+         * Its level.
          */level: LogLevel,
         /**
-         * When: microseconds since 1970.
+         * Time in microseconds since 1970.
          */at: Int64,
         /**
-         * The part of the engine that speaks.
+         * The module that wrote it.
          */target: String,
         /**
-         * What it says.
+         * The message.
          */text: String,
         /**
-         * What belongs to it.
+         * The structured fields.
          */fields: [LogField]) {
         self.level = level
         self.at = at
@@ -7067,7 +7149,7 @@ public func FfiConverterTypeLogRecord_lower(_ value: LogRecord) -> RustBuffer {
 
 
 /**
- * What a local write did to a column.
+ * The change of one column.
  */
 public struct PendingColumn: Equatable, Hashable {
     /**
@@ -7075,11 +7157,11 @@ public struct PendingColumn: Equatable, Hashable {
      */
     public var name: String
     /**
-     * What stood there; NULL in an insert.
+     * The old value; NULL in an insert.
      */
     public var oldValue: SqlValue
     /**
-     * What was written; NULL in a delete.
+     * The new value; NULL in a delete.
      */
     public var newValue: SqlValue
 
@@ -7090,10 +7172,10 @@ public struct PendingColumn: Equatable, Hashable {
          * The column's name.
          */name: String,
         /**
-         * What stood there; NULL in an insert.
+         * The old value; NULL in an insert.
          */oldValue: SqlValue,
         /**
-         * What was written; NULL in a delete.
+         * The new value; NULL in a delete.
          */newValue: SqlValue) {
         self.name = name
         self.oldValue = oldValue
@@ -7146,7 +7228,7 @@ public func FfiConverterTypePendingColumn_lower(_ value: PendingColumn) -> RustB
 
 
 /**
- * How many local writes stand where.
+ * Number of local writes by state.
  */
 public struct PendingCounts: Equatable, Hashable {
     /**
@@ -7154,15 +7236,15 @@ public struct PendingCounts: Equatable, Hashable {
      */
     public var pending: UInt32
     /**
-     * On their way.
+     * The request is running.
      */
     public var sent: UInt32
     /**
-     * Sent, without an answer.
+     * Sent without a response.
      */
     public var uncertain: UInt32
     /**
-     * Not accepted; the app's to decide.
+     * Not accepted; the app must decide.
      */
     public var parked: UInt32
 
@@ -7173,13 +7255,13 @@ public struct PendingCounts: Equatable, Hashable {
          * Waiting to be sent.
          */pending: UInt32,
         /**
-         * On their way.
+         * The request is running.
          */sent: UInt32,
         /**
-         * Sent, without an answer.
+         * Sent without a response.
          */uncertain: UInt32,
         /**
-         * Not accepted; the app's to decide.
+         * Not accepted; the app must decide.
          */parked: UInt32) {
         self.pending = pending
         self.sent = sent
@@ -7239,15 +7321,15 @@ public func FfiConverterTypePendingCounts_lower(_ value: PendingCounts) -> RustB
  */
 public struct PendingMutation: Equatable, Hashable {
     /**
-     * Its place in the queue; rises.
+     * Its position in the queue; rises.
      */
     public var seq: Int64
     /**
-     * Its name, here and on the server.
+     * Its id, here and on the server.
      */
     public var id: String
     /**
-     * Where it stands.
+     * Its state.
      */
     public var state: MutationState
     /**
@@ -7255,15 +7337,15 @@ public struct PendingMutation: Equatable, Hashable {
      */
     public var reason: ParkReason?
     /**
-     * The server's words, and both rows of a conflict, as JSON.
+     * The server's message, and both rows of a conflict, as JSON.
      */
     public var detail: String?
     /**
-     * The parked one that it stands on, if that is why it is parked.
+     * The parked mutation that it depends on, if that is why it is parked.
      */
     public var becauseOf: String?
     /**
-     * While it waits: the earlier one that must be accepted before it and that the server fails on at present.
+     * The earlier mutation that must be accepted first and that the server currently fails on.
      */
     public var blockedBy: String?
     /**
@@ -7275,11 +7357,11 @@ public struct PendingMutation: Equatable, Hashable {
      */
     public var writtenMs: Int64
     /**
-     * The number of its attempt, from 1; rises when its content is offered anew after a verdict.
+     * The number of its attempt, from 1; rises when it is offered again after a verdict.
      */
     public var attempt: Int64
     /**
-     * What it wrote, a row each, in the order of first touch.
+     * Its changes, one entry per row, in the order of the first change.
      */
     public var rows: [PendingRow]
 
@@ -7287,25 +7369,25 @@ public struct PendingMutation: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * Its place in the queue; rises.
+         * Its position in the queue; rises.
          */seq: Int64,
         /**
-         * Its name, here and on the server.
+         * Its id, here and on the server.
          */id: String,
         /**
-         * Where it stands.
+         * Its state.
          */state: MutationState,
         /**
          * Why it is parked, if it is.
          */reason: ParkReason?,
         /**
-         * The server's words, and both rows of a conflict, as JSON.
+         * The server's message, and both rows of a conflict, as JSON.
          */detail: String?,
         /**
-         * The parked one that it stands on, if that is why it is parked.
+         * The parked mutation that it depends on, if that is why it is parked.
          */becauseOf: String?,
         /**
-         * While it waits: the earlier one that must be accepted before it and that the server fails on at present.
+         * The earlier mutation that must be accepted first and that the server currently fails on.
          */blockedBy: String?,
         /**
          * The action's name; nothing for plain SQL.
@@ -7314,10 +7396,10 @@ public struct PendingMutation: Equatable, Hashable {
          * When it was written: milliseconds since 1970.
          */writtenMs: Int64,
         /**
-         * The number of its attempt, from 1; rises when its content is offered anew after a verdict.
+         * The number of its attempt, from 1; rises when it is offered again after a verdict.
          */attempt: Int64,
         /**
-         * What it wrote, a row each, in the order of first touch.
+         * Its changes, one entry per row, in the order of the first change.
          */rows: [PendingRow]) {
         self.seq = seq
         self.id = id
@@ -7394,7 +7476,7 @@ public func FfiConverterTypePendingMutation_lower(_ value: PendingMutation) -> R
 
 
 /**
- * What a local write did to a row.
+ * The change of one row.
  */
 public struct PendingRow: Equatable, Hashable {
     /**
@@ -7406,7 +7488,7 @@ public struct PendingRow: Equatable, Hashable {
      */
     public var key: SqlValue
     /**
-     * What was done.
+     * The operation.
      */
     public var operation: PatchKind
     /**
@@ -7424,7 +7506,7 @@ public struct PendingRow: Equatable, Hashable {
          * The row's key.
          */key: SqlValue,
         /**
-         * What was done.
+         * The operation.
          */operation: PatchKind,
         /**
          * All columns for an insert or a delete, the changed ones for an update.
@@ -7483,15 +7565,15 @@ public func FfiConverterTypePendingRow_lower(_ value: PendingRow) -> RustBuffer 
 
 
 /**
- * What became of an action that was performed.
+ * The result of a performed action.
  */
 public struct Performed: Equatable, Hashable {
     /**
-     * The mutation that waits for the server; nothing if the action wrote nothing to synced tables.
+     * The pending mutation; nothing if the action wrote nothing to synced tables.
      */
     public var id: String?
     /**
-     * What the action gave back, as JSON.
+     * The return value of the action, as JSON.
      */
     public var valueJson: String
 
@@ -7499,10 +7581,10 @@ public struct Performed: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * The mutation that waits for the server; nothing if the action wrote nothing to synced tables.
+         * The pending mutation; nothing if the action wrote nothing to synced tables.
          */id: String?,
         /**
-         * What the action gave back, as JSON.
+         * The return value of the action, as JSON.
          */valueJson: String) {
         self.id = id
         self.valueJson = valueJson
@@ -7552,19 +7634,19 @@ public func FfiConverterTypePerformed_lower(_ value: Performed) -> RustBuffer {
 
 
 /**
- * What a reset took away, for whoever has to show it or to keep it elsewhere.
+ * What a reset removed, so that the app can show it or store it.
  */
 public struct ResetReport: Equatable, Hashable {
     /**
-     * What waited for the server or was parked, and went: all that the app had named, with every value that was written.
+     * The pending and parked mutations that the call listed, with all written values.
      */
     public var givenUp: [PendingMutation]
     /**
-     * Rows of synced tables that went, with what waited on them.
+     * Number of removed rows of synced tables, with pending changes.
      */
     public var rows: Int64
     /**
-     * Rows of local-only tables that went.
+     * Number of removed rows of local-only tables.
      */
     public var localRows: Int64
 
@@ -7572,13 +7654,13 @@ public struct ResetReport: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * What waited for the server or was parked, and went: all that the app had named, with every value that was written.
+         * The pending and parked mutations that the call listed, with all written values.
          */givenUp: [PendingMutation],
         /**
-         * Rows of synced tables that went, with what waited on them.
+         * Number of removed rows of synced tables, with pending changes.
          */rows: Int64,
         /**
-         * Rows of local-only tables that went.
+         * Number of removed rows of local-only tables.
          */localRows: Int64) {
         self.givenUp = givenUp
         self.rows = rows
@@ -7631,19 +7713,19 @@ public func FfiConverterTypeResetReport_lower(_ value: ResetReport) -> RustBuffe
 
 
 /**
- * How a result differs from the one that was given before it. Rows are named by their places, from 0.
+ * The difference to the previous result. Rows are identified by index, from 0.
  */
 public struct RowDifference: Equatable, Hashable {
     /**
-     * Rows of this result whose key was not there before; all of them the first time.
+     * Rows of this result whose key is new; all rows the first time.
      */
     public var added: [UInt32]
     /**
-     * Rows of this result whose key was there with other values.
+     * Rows of this result whose key existed with other values.
      */
     public var changed: [UInt32]
     /**
-     * Rows of the result before whose key is not there any more.
+     * Rows of the previous result whose key is gone.
      */
     public var removed: [UInt32]
 
@@ -7651,13 +7733,13 @@ public struct RowDifference: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * Rows of this result whose key was not there before; all of them the first time.
+         * Rows of this result whose key is new; all rows the first time.
          */added: [UInt32],
         /**
-         * Rows of this result whose key was there with other values.
+         * Rows of this result whose key existed with other values.
          */changed: [UInt32],
         /**
-         * Rows of the result before whose key is not there any more.
+         * Rows of the previous result whose key is gone.
          */removed: [UInt32]) {
         self.added = added
         self.changed = changed
@@ -7710,7 +7792,7 @@ public func FfiConverterTypeRowDifference_lower(_ value: RowDifference) -> RustB
 
 
 /**
- * A statement and what is bound to its question marks.
+ * A statement with its parameters.
  */
 public struct Statement: Equatable, Hashable {
     /**
@@ -7779,7 +7861,7 @@ public func FfiConverterTypeStatement_lower(_ value: Statement) -> RustBuffer {
 
 
 /**
- * What a sync brought about.
+ * The result of a sync.
  */
 public struct SyncReport: Equatable, Hashable {
     /**
@@ -7787,15 +7869,15 @@ public struct SyncReport: Equatable, Hashable {
      */
     public var accepted: UInt32
     /**
-     * Mutations that it did not; `pending` says why.
+     * Parked mutations; `pending` has the reasons.
      */
     public var parked: UInt32
     /**
-     * Rows that came in.
+     * Received rows.
      */
     public var pulled: UInt32
     /**
-     * Mutations that still have no verdict: the server asked to be tried again, or they were written meanwhile.
+     * Mutations without a verdict: the server asked to retry, or they were written meanwhile.
      */
     public var stillPending: UInt32
 
@@ -7806,13 +7888,13 @@ public struct SyncReport: Equatable, Hashable {
          * Mutations that the server accepted.
          */accepted: UInt32,
         /**
-         * Mutations that it did not; `pending` says why.
+         * Parked mutations; `pending` has the reasons.
          */parked: UInt32,
         /**
-         * Rows that came in.
+         * Received rows.
          */pulled: UInt32,
         /**
-         * Mutations that still have no verdict: the server asked to be tried again, or they were written meanwhile.
+         * Mutations without a verdict: the server asked to retry, or they were written meanwhile.
          */stillPending: UInt32) {
         self.accepted = accepted
         self.parked = parked
@@ -7868,15 +7950,15 @@ public func FfiConverterTypeSyncReport_lower(_ value: SyncReport) -> RustBuffer 
 
 
 /**
- * What syncing is doing, and how far it ever came.
+ * The sync state and the first-sync state.
  */
 public struct SyncStatus: Equatable, Hashable {
     /**
-     * What it is doing.
+     * The sync state.
      */
     public var state: SyncState
     /**
-     * Whether the tables have ever been complete.
+     * Whether a first sync has completed.
      */
     public var firstSync: FirstSync
 
@@ -7884,10 +7966,10 @@ public struct SyncStatus: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * What it is doing.
+         * The sync state.
          */state: SyncState,
         /**
-         * Whether the tables have ever been complete.
+         * Whether a first sync has completed.
          */firstSync: FirstSync) {
         self.state = state
         self.firstSync = firstSync
@@ -7937,23 +8019,23 @@ public func FfiConverterTypeSyncStatus_lower(_ value: SyncStatus) -> RustBuffer 
 
 
 /**
- * What became of a Synchro database that was taken over.
+ * The result of importing a Synchro database.
  */
 public struct SynchroImport: Equatable, Hashable {
     /**
-     * The tables that both sides know, by name.
+     * The imported tables, by name.
      */
     public var tables: [ImportedTable]
     /**
-     * What was not taken and stays in the old file, with the reason.
+     * What was not imported and stays in the old file, with the reason.
      */
     public var leftOut: [LeftOut]
     /**
-     * Unsent edits that an earlier call had taken already.
+     * Unsent edits that an earlier call has already imported.
      */
     public var takenBefore: UInt32
     /**
-     * Mutations that wait for the first sync before they can be sent; zero if everything has been here.
+     * Mutations that wait for the first sync before they can be sent; zero after the first sync.
      */
     public var awaiting: UInt32
 
@@ -7961,16 +8043,16 @@ public struct SynchroImport: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * The tables that both sides know, by name.
+         * The imported tables, by name.
          */tables: [ImportedTable],
         /**
-         * What was not taken and stays in the old file, with the reason.
+         * What was not imported and stays in the old file, with the reason.
          */leftOut: [LeftOut],
         /**
-         * Unsent edits that an earlier call had taken already.
+         * Unsent edits that an earlier call has already imported.
          */takenBefore: UInt32,
         /**
-         * Mutations that wait for the first sync before they can be sent; zero if everything has been here.
+         * Mutations that wait for the first sync before they can be sent; zero after the first sync.
          */awaiting: UInt32) {
         self.tables = tables
         self.leftOut = leftOut
@@ -8026,23 +8108,23 @@ public func FfiConverterTypeSynchroImport_lower(_ value: SynchroImport) -> RustB
 
 
 /**
- * The end of one attempt of a mutation.
+ * The verdict on one attempt of a mutation.
  */
 public struct VerdictEntry: Equatable, Hashable {
     /**
-     * Rises, and is never given again; for `acknowledge_verdicts`.
+     * Rises and is never reused; for `acknowledge_verdicts`.
      */
     public var number: Int64
     /**
-     * The mutation's name.
+     * The mutation's id.
      */
     public var id: String
     /**
-     * Which of its attempts, from 1: `retry` makes another, which has an end of its own.
+     * The attempt, from 1: each `retry` is a new attempt with its own verdict.
      */
     public var attempt: Int64
     /**
-     * How it ended.
+     * The result.
      */
     public var kind: VerdictKind
     /**
@@ -8050,7 +8132,7 @@ public struct VerdictEntry: Equatable, Hashable {
      */
     public var reason: ParkReason?
     /**
-     * The mutation that parked it, or takes it back.
+     * The mutation that caused the parking, or that reverts this one.
      */
     public var becauseOf: String?
     /**
@@ -8058,12 +8140,12 @@ public struct VerdictEntry: Equatable, Hashable {
      */
     public var action: String?
     /**
-     * The server's words, and both rows of a conflict, as JSON. Nothing if there are none or more than 64 KiB: then they stand
-     * in the `detail` of `pending`.
+     * The server's message, and both rows of a conflict, as JSON. Nothing if there is none or it
+     * exceeds 64 KiB; the `detail` of `pending` has it in full.
      */
     public var detail: String?
     /**
-     * When it came: milliseconds since 1970, by the device's clock.
+     * When the verdict arrived: milliseconds since 1970, by the device's clock.
      */
     public var atMs: Int64
 
@@ -8071,32 +8153,32 @@ public struct VerdictEntry: Equatable, Hashable {
     // declare one manually.
     public init(
         /**
-         * Rises, and is never given again; for `acknowledge_verdicts`.
+         * Rises and is never reused; for `acknowledge_verdicts`.
          */number: Int64,
         /**
-         * The mutation's name.
+         * The mutation's id.
          */id: String,
         /**
-         * Which of its attempts, from 1: `retry` makes another, which has an end of its own.
+         * The attempt, from 1: each `retry` is a new attempt with its own verdict.
          */attempt: Int64,
         /**
-         * How it ended.
+         * The result.
          */kind: VerdictKind,
         /**
          * Why it is parked, if it is.
          */reason: ParkReason?,
         /**
-         * The mutation that parked it, or takes it back.
+         * The mutation that caused the parking, or that reverts this one.
          */becauseOf: String?,
         /**
          * The action's name; nothing for plain SQL.
          */action: String?,
         /**
-         * The server's words, and both rows of a conflict, as JSON. Nothing if there are none or more than 64 KiB: then they stand
-         * in the `detail` of `pending`.
+         * The server's message, and both rows of a conflict, as JSON. Nothing if there is none or it
+         * exceeds 64 KiB; the `detail` of `pending` has it in full.
          */detail: String?,
         /**
-         * When it came: milliseconds since 1970, by the device's clock.
+         * When the verdict arrived: milliseconds since 1970, by the device's clock.
          */atMs: Int64) {
         self.number = number
         self.id = id
@@ -8175,7 +8257,7 @@ public struct Verdicts: Equatable, Hashable {
      */
     public var entries: [VerdictEntry]
     /**
-     * How many before them are not kept any more: the newest 10,000 are.
+     * Number of older verdicts that were dropped: the newest 10,000 are kept.
      */
     public var missed: UInt32
 
@@ -8186,7 +8268,7 @@ public struct Verdicts: Equatable, Hashable {
          * Oldest first.
          */entries: [VerdictEntry],
         /**
-         * How many before them are not kept any more: the newest 10,000 are.
+         * Number of older verdicts that were dropped: the newest 10,000 are kept.
          */missed: UInt32) {
         self.entries = entries
         self.missed = missed
@@ -8244,7 +8326,7 @@ public struct WatchUpdate: Equatable, Hashable {
      */
     public var rows: Data
     /**
-     * Against the result that `next` gave before; nothing where no key was named.
+     * The difference to the previous result of `next`; nothing without a key.
      */
     public var difference: RowDifference?
 
@@ -8255,7 +8337,7 @@ public struct WatchUpdate: Equatable, Hashable {
          * The whole result, as a row buffer.
          */rows: Data,
         /**
-         * Against the result that `next` gave before; nothing where no key was named.
+         * The difference to the previous result of `next`; nothing without a key.
          */difference: RowDifference?) {
         self.rows = rows
         self.difference = difference
@@ -8306,7 +8388,7 @@ public func FfiConverterTypeWatchUpdate_lower(_ value: WatchUpdate) -> RustBuffe
 // Note that we don't yet support `indirect` for enums.
 // See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
 /**
- * Why an action was not performed.
+ * Why an action failed.
  */
 
 public enum ActionFault: Equatable, Hashable {
@@ -8316,19 +8398,19 @@ public enum ActionFault: Equatable, Hashable {
      */
     case unknown
     /**
-     * The arguments are not those that it takes.
+     * The arguments are invalid.
      */
     case arguments
     /**
-     * A rule of the app says no. A handler throws it to say so.
+     * A precondition of the action failed. A handler throws it to refuse.
      */
     case refused
     /**
-     * It makes two rows that nothing tells apart, and that have one id therefore.
+     * It inserts two rows with the same identity, which would get the same id.
      */
     case sameRow
     /**
-     * Its code waits for something, and had not ended in time.
+     * Its code was idle for too long.
      */
     case timedOut
 
@@ -8412,7 +8494,7 @@ public func FfiConverterTypeActionFault_lower(_ value: ActionFault) -> RustBuffe
 // Note that we don't yet support `indirect` for enums.
 // See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
 /**
- * What a parameter of an action takes.
+ * The type of a parameter.
  */
 
 public enum ActionParameterType: Equatable, Hashable {
@@ -8426,7 +8508,7 @@ public enum ActionParameterType: Equatable, Hashable {
      */
     case integer
     /**
-     * A number; whole ones too.
+     * A number, including whole numbers.
      */
     case real
     /**
@@ -8538,7 +8620,7 @@ public func FfiConverterTypeActionParameterType_lower(_ value: ActionParameterTy
 // Note that we don't yet support `indirect` for enums.
 // See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
 /**
- * Who wrote.
+ * The origin of a commit.
  */
 
 public enum ChangeOrigin: Equatable, Hashable {
@@ -8548,7 +8630,7 @@ public enum ChangeOrigin: Equatable, Hashable {
      */
     case local
     /**
-     * The server's answer.
+     * A response of the server.
      */
     case remote
 
@@ -8614,25 +8696,25 @@ public func FfiConverterTypeChangeOrigin_lower(_ value: ChangeOrigin) -> RustBuf
 // Note that we don't yet support `indirect` for enums.
 // See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
 /**
- * How far a checkpoint of the write-ahead log goes.
+ * The mode of a checkpoint.
  */
 
 public enum CheckpointMode: Equatable, Hashable {
 
     /**
-     * As much as is possible without being in anybody's way.
+     * As much as possible without blocking others.
      */
     case passive
     /**
-     * All of the log, if no reader needs it.
+     * The whole log, if no reader needs it.
      */
     case full
     /**
-     * As full; the next write begins the log anew.
+     * As full; the next write reuses the log from its start.
      */
     case restart
     /**
-     * As restart; the log's file becomes empty.
+     * As restart; the log file is truncated to zero bytes.
      */
     case truncate
 
@@ -8710,25 +8792,26 @@ public func FfiConverterTypeCheckpointMode_lower(_ value: CheckpointMode) -> Rus
 // Note that we don't yet support `indirect` for enums.
 // See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
 /**
- * What this device does where a foreign change meets an edit of plain SQL. An action is run again instead.
+ * Resolves a conflict between a remote change and a plain SQL edit. Actions run again instead.
  */
 
 public enum ConflictPolicy: Equatable, Hashable {
 
     /**
-     * The server's row stands; the edit is parked with both rows.
+     * The server's row wins; the edit is parked with both rows.
      */
     case acceptServer
     /**
-     * The edit's columns go over the server's row, and are sent again; the edit of a deleted row is parked.
+     * The edit's columns overwrite the server's row and are sent again; an edit of a deleted row
+     * is parked.
      */
     case rebase
     /**
-     * As `Rebase`; and the edit of a deleted row brings the row back.
+     * As `Rebase`, and an edit of a deleted row restores the row.
      */
     case keepLocal
     /**
-     * As `AcceptServer`, with what the edit had found kept beside both rows, for the app to merge.
+     * As `AcceptServer`, and keeps the original row as well, so that the app can merge.
      */
     case manual
     /**
@@ -8816,17 +8899,18 @@ public func FfiConverterTypeConflictPolicy_lower(_ value: ConflictPolicy) -> Rus
 // Note that we don't yet support `indirect` for enums.
 // See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
 /**
- * What an acknowledged local write survives. Either survives the end of the app, by a crash or by the system.
+ * What a committed local write survives. Both levels survive the end of the process.
  */
 
 public enum Durability: Equatable, Hashable {
 
     /**
-     * A power cut or a crash of the operating system may lose the last writes; what is left is a state that the app had.
+     * A power cut or a crash of the operating system may lose the last writes, never a part of
+     * one.
      */
     case normal
     /**
-     * A power cut as well, if the disk keeps its word: each commit waits until the disk has it.
+     * Also a power cut, if the disk honors syncs: each commit waits for the disk.
      */
     case full
 
@@ -8892,21 +8976,21 @@ public func FfiConverterTypeDurability_lower(_ value: Durability) -> RustBuffer 
 // Note that we don't yet support `indirect` for enums.
 // See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
 /**
- * Whether the tables have ever been complete.
+ * Whether a first sync has completed.
  */
 
 public enum FirstSync: Equatable, Hashable {
 
     /**
-     * Nothing has come yet.
+     * Nothing was fetched yet.
      */
     case absent
     /**
-     * Under way: tables hold a part of the rows.
+     * In progress: tables have a part of the rows.
      */
     case partial
     /**
-     * Done, maybe long ago.
+     * Completed, now or earlier.
      */
     case done
 
@@ -8978,22 +9062,22 @@ public func FfiConverterTypeFirstSync_lower(_ value: FirstSync) -> RustBuffer {
 // Note that we don't yet support `indirect` for enums.
 // See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
 /**
- * What stays in the file when it begins anew.
+ * What a reset keeps.
  */
 
 public enum Keep: Equatable, Hashable {
 
     /**
-     * Everything that is not the server's: what waits, the history, the user, local-only tables. The rows of the server go, and
-     * the next sync fetches them as the first one did.
+     * Everything except the server's rows: the queue, the history, the user, local-only tables.
+     * The next sync fetches the rows as the first one did.
      */
     case pending
     /**
-     * Local-only tables. Rows, queue, history, the device's id and its user go: the file is the next user's to take.
+     * Local-only tables. Rows, queue, history, device id and user are removed, for the next user.
      */
     case local
     /**
-     * The tables, all of them empty, and their schema.
+     * Only the empty tables and their schema.
      */
     case nothing
 
@@ -9065,25 +9149,25 @@ public func FfiConverterTypeKeep_lower(_ value: Keep) -> RustBuffer {
 // Note that we don't yet support `indirect` for enums.
 // See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
 /**
- * How much is logged, from the least to the most.
+ * The log level, from the fewest to the most records.
  */
 
 public enum LogLevel: Equatable, Hashable {
 
     /**
-     * What went wrong and should not.
+     * Errors.
      */
     case error
     /**
-     * What went wrong and was mended or will be tried again.
+     * Problems that were fixed or will be retried.
      */
     case warn
     /**
-     * What the engine does, a line per deed.
+     * One record per operation of the engine.
      */
     case info
     /**
-     * What it decides on the way.
+     * Details of its decisions.
      */
     case debug
     /**
@@ -9171,7 +9255,7 @@ public func FfiConverterTypeLogLevel_lower(_ value: LogLevel) -> RustBuffer {
 // Note that we don't yet support `indirect` for enums.
 // See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
 /**
- * When background syncing may use a metered network. A sync that the app asks for by name is never held back.
+ * When background syncing may use a metered network. A sync that the app requests always runs.
  */
 
 public enum MeteredPolicy: Equatable, Hashable {
@@ -9257,7 +9341,7 @@ public func FfiConverterTypeMeteredPolicy_lower(_ value: MeteredPolicy) -> RustB
 // Note that we don't yet support `indirect` for enums.
 // See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
 /**
- * Where a local write stands.
+ * The state of a local write.
  */
 
 public enum MutationState: Equatable, Hashable {
@@ -9267,15 +9351,15 @@ public enum MutationState: Equatable, Hashable {
      */
     case pending
     /**
-     * On its way.
+     * The request is running.
      */
     case sent
     /**
-     * Sent, and no answer came; it will be sent again as it is.
+     * Sent without a response; it will be sent again unchanged.
      */
     case uncertain
     /**
-     * Ended without being accepted; kept with its reason, blocks nothing.
+     * Not accepted; kept with its reason, without blocking others.
      */
     case parked
 
@@ -9359,7 +9443,7 @@ public func FfiConverterTypeMutationState_lower(_ value: MutationState) -> RustB
 public enum ParkReason: Equatable, Hashable {
 
     /**
-     * A rule of the server refuses the content.
+     * A rule of the server rejects the content.
      */
     case rejected
     /**
@@ -9367,7 +9451,7 @@ public enum ParkReason: Equatable, Hashable {
      */
     case conflicted
     /**
-     * The server will not look at it.
+     * The server rejects it without evaluating it.
      */
     case refused
     /**
@@ -9375,11 +9459,11 @@ public enum ParkReason: Equatable, Hashable {
      */
     case unreplayable
     /**
-     * Something that it stands on was parked.
+     * A mutation that it depends on was parked.
      */
     case depends
     /**
-     * What is left of one that was accepted in part.
+     * The remainder of a mutation that was accepted in part.
      */
     case remainder
     /**
@@ -9479,21 +9563,21 @@ public func FfiConverterTypeParkReason_lower(_ value: ParkReason) -> RustBuffer 
 // Note that we don't yet support `indirect` for enums.
 // See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
 /**
- * What was done to a row.
+ * The change of a row.
  */
 
 public enum PatchKind: Equatable, Hashable {
 
     /**
-     * It was made.
+     * Insert.
      */
     case insert
     /**
-     * Columns were changed.
+     * Update of columns.
      */
     case update
     /**
-     * It was removed.
+     * Delete.
      */
     case delete
 
@@ -9564,18 +9648,18 @@ public func FfiConverterTypePatchKind_lower(_ value: PatchKind) -> RustBuffer {
 
 
 /**
- * What went wrong, by what a caller can do about it.
+ * An error, by what a caller can do about it.
  *
- * Nothing is lost by an error: a statement or transaction that failed was rolled back as a whole, and what waits for the
- * server goes on waiting. `reason` is written for developers and makes sense alone.
+ * An error loses nothing: a failed statement or transaction was rolled back as a whole, and
+ * pending mutations stay in the queue. `reason` is a complete message for developers.
  */
 public enum RejoinError: Swift.Error, Equatable, Hashable, Foundation.LocalizedError {
 
 
 
     /**
-     * The call cannot be served as it is: SQL that does not compile, a value that cannot be synced, a table that is not synced,
-     * a call from inside a transaction that would wait for itself. Nothing was changed.
+     * The call is invalid: SQL that does not compile, a value that cannot be synced, an unsynced
+     * table, a call inside a transaction that would wait for itself. Nothing was changed.
      */
     case InvalidInput(
         /**
@@ -9600,63 +9684,66 @@ public enum RejoinError: Swift.Error, Equatable, Hashable, Foundation.LocalizedE
          */rule: String
     )
     /**
-     * An action was not performed; nothing of it was kept.
+     * An action failed; it was rolled back.
      */
     case Action(
         /**
-         * What is the matter, in one sentence.
+         * The failure, in one sentence.
          */reason: String,
         /**
          * The action's name.
          */action: String,
         /**
-         * What kind of matter.
+         * The kind of failure.
          */fault: ActionFault,
         /**
-         * The app's own words for a refusal; what is wrong with the arguments; the table of two equal rows; else empty.
+         * The app's message of a refusal; the invalid arguments; the table of two equal rows; else
+         * empty.
          */words: String
     )
     /**
-     * One run of an action took longer than it may; nothing of it was kept. Do less at a time, or allow more.
+     * One run of an action exceeded its time limit and was rolled back. Do less, or raise the
+     * limit.
      */
     case ActionTooSlow(
         /**
-         * What is the matter, in one sentence.
+         * The failure, in one sentence.
          */reason: String,
         /**
          * The action's name.
          */action: String,
         /**
-         * What is allowed: `run_ms` of the budget.
+         * The limit: `run_ms` of the budget.
          */mostMs: UInt32
     )
     /**
-     * One run of an action wrote more than it may; nothing of it was kept. Do less at a time, or allow more.
+     * One run of an action wrote too much and was rolled back. Do less, or raise the limit.
      */
     case ActionTooLarge(
         /**
-         * What is the matter, in one sentence.
+         * The failure, in one sentence.
          */reason: String,
         /**
          * The action's name.
          */action: String,
         /**
-         * What is allowed: `bytes` of the budget.
+         * The limit: `bytes` of the budget.
          */mostBytes: UInt32
     )
     /**
-     * The mutation stands on a row that another one makes, which is parked. Retry that, with its chain.
+     * The mutation needs a row of a parked mutation. Retry that one, with its chain.
      */
     case StandsOn(
         /**
-         * What stands on what.
+         * The dependency.
          */reason: String,
         /**
          * The parked mutation.
          */id: String
     )
     /**
-     * Mutations wait or are parked that were not named, and a reset gives nobody's work up unnamed; nothing was changed.
+     * A reset would delete pending or parked mutations that the call does not list. Nothing was
+     * changed.
      */
     case Unsent(
         /**
@@ -9667,35 +9754,35 @@ public enum RejoinError: Swift.Error, Equatable, Hashable, Foundation.LocalizedE
          */waiting: UInt32
     )
     /**
-     * What was to be taken back does not stand any more: rows have changed since. Nothing was changed.
+     * The undo would overwrite later changes. Nothing was changed.
      */
     case Changed(
         /**
          * What to do.
          */reason: String,
         /**
-         * The rows, as they were left and as they are.
+         * The rows, as the mutation left them and as they are.
          */rows: [ChangedRow]
     )
     /**
-     * The file or the disk failed: damaged, read-only, full, open in another process, written by a newer release. What ran was
-     * rolled back.
+     * The file or the disk failed: damaged, read-only, full, open in another process, or written
+     * by a newer release. The transaction was rolled back.
      */
     case Storage(
         /**
-         * What is the matter with it.
+         * The problem.
          */reason: String
     )
     /**
-     * The file belongs to another user; nothing was touched.
+     * The file belongs to another user; nothing was changed.
      */
     case WrongUser(
         /**
-         * Whose data is at stake.
+         * The owner of the file.
          */reason: String
     )
     /**
-     * The configuration is wrong; every problem is named. Nothing was opened.
+     * The configuration is invalid; nothing was opened.
      */
     case Configuration(
         /**
@@ -9703,7 +9790,7 @@ public enum RejoinError: Swift.Error, Equatable, Hashable, Foundation.LocalizedE
          */reason: String
     )
     /**
-     * The client is suspended, or was while this ran; what ran was rolled back. Call `resume` first.
+     * The client is, or was, suspended; the transaction was rolled back. Call `resume` first.
      */
     case Suspended(
         /**
@@ -9719,8 +9806,8 @@ public enum RejoinError: Swift.Error, Equatable, Hashable, Foundation.LocalizedE
          */reason: String
     )
     /**
-     * A held transaction or snapshot was left alone for too long, or a read lasted while the write-ahead log grew; it was
-     * rolled back. Begin a new one, and end it sooner.
+     * An interactive transaction or snapshot was idle for too long, or a read was open while the
+     * write-ahead log grew; it was rolled back.
      */
     case TransactionTimeout(
         /**
@@ -9728,64 +9815,64 @@ public enum RejoinError: Swift.Error, Equatable, Hashable, Foundation.LocalizedE
          */reason: String
     )
     /**
-     * No server could be reached, or not in time. The queue is intact and will be sent again.
+     * No server could be reached in time. The queue is unchanged and will be sent later.
      */
     case Offline(
         /**
-         * What the last attempt found.
+         * The result of the last attempt.
          */reason: String
     )
     /**
-     * Credentials are missing or refused: sign in again. The queue waits until there are new ones.
+     * Credentials are missing or rejected: sign in again. The queue waits for new ones.
      */
     case Unauthorized(
         /**
-         * What was refused.
+         * What was rejected.
          */reason: String
     )
     /**
-     * The server asks for a newer version of the app; the queue waits.
+     * The server requires a newer version of the app; the queue waits.
      */
     case UpgradeRequired(
         /**
-         * The server's words.
+         * The server's message.
          */reason: String
     )
     /**
-     * The server answered with an error; the queue is intact.
+     * The server returned an error; the queue is unchanged.
      */
     case Server(
         /**
-         * What the server said.
+         * The server's message.
          */reason: String,
         /**
          * The HTTP status.
          */status: UInt16,
         /**
-         * The server's word for it, or empty.
+         * The server's error code, or empty.
          */code: String,
         /**
          * Whether the same request may succeed later.
          */retryable: Bool
     )
     /**
-     * The server's answer was not understood; nothing of it was applied.
+     * The server's response is invalid; nothing of it was applied.
      */
     case Protocol(
         /**
-         * What was not understood.
+         * What is invalid.
          */reason: String
     )
     /**
-     * A function of the app threw, where it may not.
+     * A function of the app threw an exception that it must not throw.
      */
     case Callback(
         /**
-         * What it threw.
+         * The exception.
          */reason: String
     )
     /**
-     * A bug of the engine; what ran was rolled back. Please report it with the bundle of `diagnose`.
+     * A bug in the engine; the transaction was rolled back. Please report it with `diagnose`.
      */
     case Internal(
         /**
@@ -10054,13 +10141,13 @@ public func FfiConverterTypeRejoinError_lower(_ value: RejoinError) -> RustBuffe
 // Note that we don't yet support `indirect` for enums.
 // See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
 /**
- * What an app can show beside a row.
+ * The sync state of a row, for display.
  */
 
 public enum RowSyncState: Equatable, Hashable {
 
     /**
-     * Nothing of this device waits on it.
+     * No local edit is pending.
      */
     case synced
     /**
@@ -10068,15 +10155,15 @@ public enum RowSyncState: Equatable, Hashable {
      */
     case pending
     /**
-     * An edit is on its way.
+     * An edit is being sent.
      */
     case sent
     /**
-     * An edit was sent and no answer came; it will be sent again.
+     * An edit was sent without a response; it will be sent again.
      */
     case uncertain
     /**
-     * An edit was not accepted, and the app has not decided yet what becomes of it.
+     * An edit was not accepted and awaits a decision of the app.
      */
     case parked
 
@@ -10170,7 +10257,7 @@ public enum SqlValue: Equatable, Hashable {
      */
     case null
     /**
-     * A whole number.
+     * An integer.
      */
     case integer(
         /**
@@ -10178,11 +10265,11 @@ public enum SqlValue: Equatable, Hashable {
          */value: Int64
     )
     /**
-     * A number with a fraction.
+     * A real number.
      */
     case real(
         /**
-         * Double precision; SQLite stores a number that is none as NULL.
+         * Double precision; SQLite stores NaN as NULL.
          */value: Double
     )
     /**
@@ -10190,7 +10277,7 @@ public enum SqlValue: Equatable, Hashable {
      */
     case text(
         /**
-         * Unicode, without the character NUL.
+         * Unicode without NUL characters.
          */value: String
     )
     /**
@@ -10198,7 +10285,7 @@ public enum SqlValue: Equatable, Hashable {
      */
     case blob(
         /**
-         * As they are.
+         * The bytes.
          */value: Data
     )
 
@@ -10290,21 +10377,21 @@ public func FfiConverterTypeSqlValue_lower(_ value: SqlValue) -> RustBuffer {
 // Note that we don't yet support `indirect` for enums.
 // See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
 /**
- * What syncing is doing. Times are microseconds since 1970.
+ * The sync state. Times are microseconds since 1970.
  */
 
 public enum SyncState: Equatable, Hashable {
 
     /**
-     * Nothing was tried yet.
+     * No attempt yet.
      */
     case idle
     /**
-     * A pass has begun.
+     * A pass has started.
      */
     case connecting
     /**
-     * Local writes are on their way.
+     * Local writes are being sent.
      */
     case pushing
     /**
@@ -10315,71 +10402,71 @@ public enum SyncState: Equatable, Hashable {
          * Rows applied in this pass.
          */done: UInt32,
         /**
-         * Rows to come in all, where the server has said so.
+         * Total number of rows, if the server has reported it.
          */total: UInt32?,
         /**
-         * The pace since the pass began.
+         * Average speed of this pass.
          */rowsPerSecond: UInt32
     )
     /**
-     * The server answered that it cannot just now.
+     * The server asked to retry later.
      */
     case waitingUntil(
         /**
-         * When it is tried again.
+         * Time of the next attempt.
          */at: Int64,
         /**
-         * What the last attempt found.
+         * The result of the last attempt.
          */why: String
     )
     /**
-     * No server can be reached. Local work goes on.
+     * No server can be reached. Local work continues.
      */
     case offline(
         /**
-         * The next attempt; nothing while the device itself says that there is no network.
+         * The next attempt; nothing while the device reports that there is no network.
          */retryAt: Int64?,
         /**
-         * What the last attempt found.
+         * The result of the last attempt.
          */why: String
     )
     /**
-     * The network is metered, and the policy holds back what remains.
+     * The network is metered and the policy does not allow the rest.
      */
     case metered
     /**
-     * Credentials are missing or refused. Local work goes on; the queue waits for new ones.
+     * Credentials are missing or rejected. Local work continues; the queue waits for new ones.
      */
     case needsAuth
     /**
-     * The server asks for a newer app. Local work goes on; the queue waits.
+     * The server requires a newer app. Local work continues; the queue waits.
      */
     case upgradeRequired(
         /**
-         * The server's words.
+         * The server's message.
          */why: String
     )
     /**
-     * Something that a quick retry does not mend; tried again all the same.
+     * An error that a quick retry does not resolve; it is retried later.
      */
     case failed(
         /**
-         * What.
+         * The error.
          */why: String,
         /**
          * The next attempt.
          */retryAt: Int64
     )
     /**
-     * All was pushed and pulled.
+     * Everything was pushed and pulled.
      */
     case upToDate(
         /**
-         * When the last pass ended.
+         * End of the last pass.
          */since: Int64
     )
     /**
-     * The app is in the background: no file, no lock and no connection is held.
+     * The app is in the background: no file, lock or connection is open.
      */
     case suspended
     /**
@@ -10532,25 +10619,25 @@ public func FfiConverterTypeSyncState_lower(_ value: SyncState) -> RustBuffer {
 // Note that we don't yet support `indirect` for enums.
 // See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
 /**
- * What became of an undo or a redo.
+ * The result of an undo or a redo.
  */
 
 public enum Undone: Equatable, Hashable {
 
     /**
-     * The mutation had no verdict yet: it was given up, as by `discard`.
+     * The mutation had no verdict yet: it was discarded, as by `discard`.
      */
     case givenUp
     /**
-     * A mutation takes it back; it waits to be sent like any other.
+     * A new mutation reverts it and waits to be sent.
      */
     case by(
         /**
-         * That mutation.
+         * The id of the new mutation.
          */id: String
     )
     /**
-     * There was nothing to take back: the server's rows were so already before it.
+     * There was nothing to revert: the mutation changed nothing on the server.
      */
     case nothing
 
@@ -10624,7 +10711,7 @@ public func FfiConverterTypeUndone_lower(_ value: Undone) -> RustBuffer {
 // Note that we don't yet support `indirect` for enums.
 // See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
 /**
- * How a local write ended.
+ * The result of a local write.
  */
 
 public enum Verdict: Equatable, Hashable {
@@ -10634,18 +10721,18 @@ public enum Verdict: Equatable, Hashable {
      */
     case accepted
     /**
-     * It was not accepted; it is kept with its reason, and blocks nothing. `pending` has the rest of it.
+     * It was not accepted; `pending` has the details. Other writes continue.
      */
     case parked(
         /**
          * Why.
          */reason: ParkReason?,
         /**
-         * The server's words, and both rows of a conflict, as JSON.
+         * The server's message, and both rows of a conflict, as JSON.
          */detail: String?
     )
     /**
-     * It is neither waiting nor known as accepted: discarded, or never written here.
+     * It is neither pending nor known as accepted: discarded, or never written here.
      */
     case unknown
 
@@ -10720,7 +10807,7 @@ public func FfiConverterTypeVerdict_lower(_ value: Verdict) -> RustBuffer {
 // Note that we don't yet support `indirect` for enums.
 // See https://github.com/mozilla/uniffi-rs/issues/396 for further discussion.
 /**
- * How an attempt of a mutation ended.
+ * The result of an attempt.
  */
 
 public enum VerdictKind: Equatable, Hashable {
@@ -10730,12 +10817,12 @@ public enum VerdictKind: Equatable, Hashable {
      */
     case accepted
     /**
-     * It was not accepted, and waits for the app's decision; `reason` says why.
+     * It was not accepted and awaits the app's decision; `reason` says why.
      */
     case parked
     /**
-     * The app gave it up after it was sent, and the server's word is here. If it had it, `because_of` names the mutation that
-     * takes it back.
+     * The app discarded it after it was sent, and the verdict has arrived. If the server had
+     * accepted it, `because_of` is the mutation that reverts it.
      */
     case withdrawn
 
@@ -11950,10 +12037,12 @@ public func uniffiForeignFutureHandleCountRejoinFfi() -> Int {
     UNIFFI_FOREIGN_FUTURE_HANDLE_MAP.count
 }
 /**
- * Hands the engine's log to `sink` from now on, in place of the sink before; without one, nothing is logged.
+ * Forwards the engine's log to `sink`, which replaces the previous one; without one, logging
+ * stops.
  *
- * One sink serves all clients of the process. May be called at any time, also to change the level alone. Throws
- * `Configuration` where the process has another logger of the same kind, which is possible in an app written in Rust only.
+ * One sink serves all clients of the process. May be called at any time, also to change only the
+ * level. Throws `Configuration` if the process has another global logger, which only a Rust app
+ * can have.
  */
 public func setLogSink(level: LogLevel, sink: LogSink? = nil)throws   {try rustCallWithError(FfiConverterTypeRejoinError_lift) {
     uniffi_rejoin_ffi_fn_func_set_log_sink(
@@ -11978,76 +12067,76 @@ private let initializationResult: InitializationResult = {
     if bindings_contract_version != scaffolding_contract_version {
         return InitializationResult.contractVersionMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_func_set_log_sink() != 13870) {
+    if (uniffi_rejoin_ffi_checksum_func_set_log_sink() != 58711) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_actioncontext_execute() != 21668) {
+    if (uniffi_rejoin_ffi_checksum_method_actioncontext_execute() != 61165) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_actioncontext_mutation_id() != 4369) {
+    if (uniffi_rejoin_ffi_checksum_method_actioncontext_mutation_id() != 44946) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_actioncontext_query() != 3722) {
+    if (uniffi_rejoin_ffi_checksum_method_actioncontext_query() != 39840) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_actioncontext_row_id() != 22271) {
+    if (uniffi_rejoin_ffi_checksum_method_actioncontext_row_id() != 8036) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_actioncontext_time() != 61069) {
+    if (uniffi_rejoin_ffi_checksum_method_actioncontext_time() != 59012) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_actioncontext_time_ms() != 51159) {
+    if (uniffi_rejoin_ffi_checksum_method_actioncontext_time_ms() != 6236) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_actionhandler_run() != 20813) {
+    if (uniffi_rejoin_ffi_checksum_method_actionhandler_run() != 53617) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_actionregistry_declare() != 4233) {
+    if (uniffi_rejoin_ffi_checksum_method_actionregistry_declare() != 35597) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_actionregistry_handler() != 61650) {
+    if (uniffi_rejoin_ffi_checksum_method_actionregistry_handler() != 59660) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_actionregistry_identity() != 44346) {
+    if (uniffi_rejoin_ffi_checksum_method_actionregistry_identity() != 56244) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_actionregistry_only_by_actions() != 61093) {
+    if (uniffi_rejoin_ffi_checksum_method_actionregistry_only_by_actions() != 18935) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_actionregistry_projection() != 46163) {
+    if (uniffi_rejoin_ffi_checksum_method_actionregistry_projection() != 41008) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_changeobserver_on_change() != 25107) {
+    if (uniffi_rejoin_ffi_checksum_method_changeobserver_on_change() != 48458) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_perform() != 22555) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_perform() != 48554) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_perform_again() != 17649) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_perform_again() != 28150) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_batch() != 37452) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_batch() != 48828) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose() != 36639) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose() != 27667) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_execute() != 22743) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_execute() != 52341) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_batch() != 8118) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_batch() != 1978) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_returning() != 25410) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_returning() != 17669) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_on_change() != 18148) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_on_change() != 6235) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_on_status() != 16604) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_on_status() != 36077) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_path() != 48090) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_path() != 31472) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_query() != 61723) {
@@ -12056,193 +12145,193 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_query_all() != 5912) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_resume() != 61520) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_resume() != 33004) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_shutdown() != 13545) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_shutdown() != 24105) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_status() != 9237) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_status() != 5380) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend() != 9694) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend() != 25956) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_watch() != 41733) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_watch() != 34403) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_edit() != 23663) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_edit() != 36259) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain() != 62478) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain() != 38572) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_edit() != 32016) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_edit() != 334) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_retry() != 59041) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_retry() != 36789) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain() != 53246) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain() != 53590) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_begin() != 62757) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_begin() != 22986) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read() != 46642) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read() != 7890) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_history() != 45395) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_history() != 63585) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_prune() != 33904) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_prune() != 61353) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_redo() != 20434) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_redo() != 21148) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_undo() != 43602) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_undo() != 62556) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro() != 8713) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro() != 28516) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() != 45277) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() != 29160) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_pending() != 27223) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_pending() != 46963) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_pending_counts() != 64534) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_pending_counts() != 40988) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_row_sync_state() != 9649) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_row_sync_state() != 55517) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_verdict() != 36861) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_verdict() != 56373) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_reset() != 10470) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_reset() != 27720) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_credentials_changed() != 23310) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_credentials_changed() != 52619) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground() != 30622) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground() != 27754) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_set_network() != 19646) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_set_network() != 49659) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_start() != 60644) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_start() != 8161) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_stop() != 14109) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_stop() != 39977) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_and_wait() != 58062) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_and_wait() != 40688) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_now() != 52110) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_now() != 64973) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_wait_for_first_sync() != 57039) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_wait_for_first_sync() != 16645) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_alter_table() != 27082) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_alter_table() != 1347) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_checkpoint() != 62127) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_checkpoint() != 1740) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_create_index() != 28721) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_create_index() != 18767) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_create_search_index() != 21560) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_create_search_index() != 18292) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_create_table() != 46848) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_create_table() != 40943) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index() != 55174) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_acknowledge_verdicts() != 19253) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_acknowledge_verdicts() != 34033) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_verdicts() != 15142) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_verdicts() != 20448) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_watch_verdicts() != 39457) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_watch_verdicts() != 37023) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_heldsnapshot_finish() != 37743) {
+    if (uniffi_rejoin_ffi_checksum_method_heldsnapshot_finish() != 65288) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_heldsnapshot_query() != 41319) {
+    if (uniffi_rejoin_ffi_checksum_method_heldsnapshot_query() != 17382) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_batch() != 3730) {
+    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_batch() != 22704) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_commit() != 14197) {
+    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_commit() != 57085) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_edited() != 11204) {
+    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_edited() != 15792) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_execute() != 10235) {
+    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_execute() != 38508) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_query() != 61701) {
+    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_query() != 41472) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_release() != 60775) {
+    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_release() != 35935) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback() != 20068) {
+    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback() != 63024) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback_to() != 37862) {
+    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback_to() != 51252) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_savepoint() != 54839) {
+    if (uniffi_rejoin_ffi_checksum_method_heldtransaction_savepoint() != 11181) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_logsink_on_log() != 21908) {
+    if (uniffi_rejoin_ffi_checksum_method_logsink_on_log() != 46720) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_statusobserver_on_status() != 6705) {
+    if (uniffi_rejoin_ffi_checksum_method_statusobserver_on_status() != 36948) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_subscription_cancel() != 59595) {
+    if (uniffi_rejoin_ffi_checksum_method_subscription_cancel() != 22682) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_tokenprovider_token() != 8517) {
+    if (uniffi_rejoin_ffi_checksum_method_tokenprovider_token() != 60842) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_tokenprovider_subject() != 48954) {
+    if (uniffi_rejoin_ffi_checksum_method_tokenprovider_subject() != 47068) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_httptransport_send() != 12831) {
+    if (uniffi_rejoin_ffi_checksum_method_httptransport_send() != 45982) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_httptransport_disconnect() != 55504) {
+    if (uniffi_rejoin_ffi_checksum_method_httptransport_disconnect() != 49973) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_verdictobserver_on_verdicts() != 40050) {
+    if (uniffi_rejoin_ffi_checksum_method_verdictobserver_on_verdicts() != 38535) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_querywatch_cancel() != 52269) {
+    if (uniffi_rejoin_ffi_checksum_method_querywatch_cancel() != 39103) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_querywatch_next() != 60661) {
+    if (uniffi_rejoin_ffi_checksum_method_querywatch_next() != 15598) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_constructor_actionregistry_new() != 16800) {
+    if (uniffi_rejoin_ffi_checksum_constructor_actionregistry_new() != 37913) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open() != 14146) {
+    if (uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open() != 24510) {
         return InitializationResult.apiChecksumMismatch
     }
 

@@ -65,6 +65,25 @@ import Testing
         private func signIn() async throws -> String { try server.token() }
     }
 
+    @Test func readmeExamplesOfGeneratedTypesRun() async throws {
+        let folder = try Folder()
+        let client = try await offlineClient(folder) {
+            $0.schema = generatedFrom("schema.json")
+            $0.actions.declare(generatedFrom("take_part.json"))
+        }
+
+        var quay = PlacesRow(id: "p1", name: "Quay", in_: true, height: 1.5, visits: 0)
+        try await client.execute(quay.insert())
+        quay.name = "Pier"
+        try await client.execute(quay.update())
+        try await client.takePart(part: "p1", quantity: 2)
+        let places = try await client.query("SELECT * FROM places", as: PlacesRow.self)
+        try await client.execute(PlacesRow.delete(id: "p1"))
+        quay.visits = 2
+        #expect(places == [quay])
+        #expect(try await client.query("SELECT count(*) FROM places", as: Int.self) == [0])
+    }
+
     @Test func readmeExamplesOfActionsAndDecisionsRun() async throws {
         let (folder, server) = (try Folder(), try StoryServer())
         var configuration = RejoinConfiguration(path: folder.file("todo.db"), serverURL: server.url)

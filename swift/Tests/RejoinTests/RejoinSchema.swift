@@ -202,14 +202,50 @@ public struct PlacesRow: Decodable, Sendable, Hashable {
     public func insert() -> Statement {
         Statement(
             "INSERT INTO \"places\" (\"id\", \"name\", \"class\", \"first name\", \"2nd\", \"in\", \"open\", \"height\", \"price\", \"visits\", \"photo\", \"seen_at\", \"day\", \"at\", \"tags\", \"extra\", \"cost $\") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [id, name, class_, firstName, _2nd, in_, open_, height, price, visits, photo, seenAt, day, at, tags, extra, cost])
+            [
+                id,
+                name,
+                class_,
+                firstName,
+                _2nd,
+                in_,
+                open_,
+                height,
+                price,
+                visits,
+                photo,
+                seenAt,
+                day,
+                at,
+                tags,
+                extra,
+                cost,
+            ])
     }
 
     /// The statement that writes this row's columns to the row of its key.
     public func update() -> Statement {
         Statement(
             "UPDATE \"places\" SET \"name\" = ?, \"class\" = ?, \"first name\" = ?, \"2nd\" = ?, \"in\" = ?, \"open\" = ?, \"height\" = ?, \"price\" = ?, \"visits\" = ?, \"photo\" = ?, \"seen_at\" = ?, \"day\" = ?, \"at\" = ?, \"tags\" = ?, \"extra\" = ?, \"cost $\" = ? WHERE \"id\" = ?",
-            [name, class_, firstName, _2nd, in_, open_, height, price, visits, photo, seenAt, day, at, tags, extra, cost, id])
+            [
+                name,
+                class_,
+                firstName,
+                _2nd,
+                in_,
+                open_,
+                height,
+                price,
+                visits,
+                photo,
+                seenAt,
+                day,
+                at,
+                tags,
+                extra,
+                cost,
+                id,
+            ])
     }
 
     /// The statement that deletes the row of this key.
@@ -222,14 +258,22 @@ public struct PlacesRow: Decodable, Sendable, Hashable {
 
 extension RejoinClient {
     /// Performs the action `reset-all`.
+    @discardableResult
     public func resetAll() async throws -> Performed {
-        let arguments: ActionArguments = [:]
-        return try await perform("reset-all", arguments)
+        try await perform("reset-all")
     }
 
     /// Performs the action `take_part`.
-    public func takePart(part: String, quantity: Int64, class_: (Bool)? = nil, photo: (Data)? = nil, extra: (any Encodable & Sendable)? = nil) async throws -> Performed {
-        let arguments: ActionArguments = ["part": part, "quantity": quantity, "class": class_, "photo": photo?.base64EncodedString(), "extra": extra]
-        return try await perform("take_part", arguments)
+    @discardableResult
+    public func takePart(
+        part: String,
+        quantity: Int64,
+        class_: Bool? = nil,
+        photo: Data? = nil,
+        extra: (any Encodable & Sendable)? = nil
+    ) async throws -> Performed {
+        try await perform(
+            "take_part",
+            ["part": part, "quantity": quantity, "class": class_, "photo": photo, "extra": extra] as ActionArguments)
     }
 }

@@ -58,6 +58,9 @@ public class ActionContext internal constructor(
      */
     public suspend fun execute(sql: String, vararg params: Any?): Long = call { ffi.execute(sql, params.toSql()) }
 
+    /** As the other [execute], with a [Statement]. */
+    public suspend fun execute(statement: Statement): Long = execute(statement.sql, *statement.params)
+
     /**
      * Returns the rows of a statement, which may also write (`RETURNING`). It sees the action's writes. Use
      * `ORDER BY` if more than one row is possible.

@@ -96,6 +96,9 @@ public class RejoinClient private constructor(internal val ffi: FfiClient, inter
      */
     public suspend fun execute(sql: String, vararg params: Any?): Long = writing { ffi.execute(sql, params.toSql()) }
 
+    /** As the other [execute], with a [Statement]. */
+    public suspend fun execute(statement: Statement): Long = execute(statement.sql, *statement.params)
+
     /**
      * Runs one writing statement that returns rows (`INSERT ... RETURNING`) in its own transaction.
      *

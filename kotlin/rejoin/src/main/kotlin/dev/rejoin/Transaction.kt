@@ -39,6 +39,9 @@ public class Transaction internal constructor(private val held: HeldTransaction)
      */
     public suspend fun execute(sql: String, vararg params: Any?): Long = call { held.execute(sql, params.toSql()) }
 
+    /** As the other [execute], with a [Statement]. */
+    public suspend fun execute(statement: Statement): Long = execute(statement.sql, *statement.params)
+
     /**
      * Returns the rows of a query or of a writing statement with `RETURNING`.
      *

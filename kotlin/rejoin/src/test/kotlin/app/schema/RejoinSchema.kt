@@ -121,6 +121,34 @@ public data class PlacesRow(
             id,
         )
 
+    override fun equals(other: Any?): Boolean = other is PlacesRow && values() == other.values()
+
+    override fun hashCode(): Int = values().hashCode()
+
+    private fun values(): List<Any?> =
+        listOf(
+            id,
+            name,
+            class_,
+            firstName,
+            _2nd,
+            in_,
+            open,
+            height,
+            price,
+            visits,
+            photo?.asList(),
+            seenAt,
+            day,
+            at,
+            tags,
+            extra,
+            cost,
+            ownerId,
+            updatedAt,
+            deletedAt,
+        )
+
     public companion object {
         /** The name of the table. */
         public const val TABLE: String = "places"

@@ -3,6 +3,8 @@
  */
 package dev.rejoin
 
+import app.schema.PlacesRow
+import app.schema.takePart
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.cancel
@@ -74,6 +76,21 @@ class ReadmeTest {
             }
             assertEquals(3, client.query("SELECT count(*) FROM tag")[0].int(0))
             client.shutdown()
+        }
+
+    @Test
+    fun `README examples of generated types run`() =
+        story {
+            val client = offline(Actions { declare(generatedFrom("take_part.json")) }) { copy(schemaJson = generatedFrom("schema.json")) }
+
+            val quay = PlacesRow(id = "p1", name = "Quay", in_ = true, height = 1.5, visits = 0)
+            client.execute(quay.insert())
+            client.execute(quay.copy(name = "Pier").update())
+            client.takePart("p1", quantity = 2)
+            val places: List<PlacesRow> = client.query("SELECT * FROM places").decode()
+            client.execute(PlacesRow.delete("p1"))
+            assertEquals(listOf(quay.copy(name = "Pier", visits = 2)), places)
+            assertEquals(0, client.query("SELECT count(*) FROM places")[0].int(0))
         }
 
     @Test
@@ -160,7 +177,7 @@ class ReadmeTest {
         val code = module.resolve("src/test/kotlin/dev/rejoin/ReadmeTest.kt").readText().squeezed()
         val examples = Regex("```kotlin\n(.*?)```", RegexOption.DOT_MATCHES_ALL).findAll(module.resolve("../README.md").readText())
         val texts = examples.map { it.groupValues[1].squeezed() }.toList()
-        assertTrue(texts.size >= 14, "${texts.size} examples")
+        assertTrue(texts.size >= 15, "${texts.size} examples")
         for (text in texts) assertTrue(text in code, text)
     }
 

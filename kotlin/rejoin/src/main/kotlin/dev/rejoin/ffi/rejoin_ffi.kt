@@ -1379,76 +1379,76 @@ private fun uniffiCheckContractApiVersion(lib: IntegrityCheckingUniffiLib) {
 }
 @Suppress("UNUSED_PARAMETER")
 private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
-    if (lib.uniffi_rejoin_ffi_checksum_func_set_log_sink() != 13870) {
+    if (lib.uniffi_rejoin_ffi_checksum_func_set_log_sink() != 58711) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_actioncontext_execute() != 21668) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_actioncontext_execute() != 61165) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_actioncontext_mutation_id() != 4369) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_actioncontext_mutation_id() != 44946) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_actioncontext_query() != 3722) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_actioncontext_query() != 39840) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_actioncontext_row_id() != 22271) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_actioncontext_row_id() != 8036) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_actioncontext_time() != 61069) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_actioncontext_time() != 59012) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_actioncontext_time_ms() != 51159) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_actioncontext_time_ms() != 6236) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_actionhandler_run() != 20813) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_actionhandler_run() != 53617) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_actionregistry_declare() != 4233) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_actionregistry_declare() != 35597) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_actionregistry_handler() != 61650) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_actionregistry_handler() != 59660) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_actionregistry_identity() != 44346) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_actionregistry_identity() != 56244) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_actionregistry_only_by_actions() != 61093) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_actionregistry_only_by_actions() != 18935) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_actionregistry_projection() != 46163) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_actionregistry_projection() != 41008) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_changeobserver_on_change() != 25107) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_changeobserver_on_change() != 48458) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_perform() != 22555) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_perform() != 48554) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_perform_again() != 17649) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_perform_again() != 28150) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_batch() != 37452) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_batch() != 48828) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose() != 36639) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose() != 27667) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_execute() != 22743) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_execute() != 52341) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_batch() != 8118) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_batch() != 1978) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_returning() != 25410) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_returning() != 17669) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_on_change() != 18148) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_on_change() != 6235) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_on_status() != 16604) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_on_status() != 36077) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_path() != 48090) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_path() != 31472) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_query() != 61723) {
@@ -1457,193 +1457,193 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_query_all() != 5912) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_resume() != 61520) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_resume() != 33004) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_shutdown() != 13545) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_shutdown() != 24105) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_status() != 9237) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_status() != 5380) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend() != 9694) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend() != 25956) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_watch() != 41733) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_watch() != 34403) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_edit() != 23663) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_edit() != 36259) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain() != 62478) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain() != 38572) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_edit() != 32016) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_edit() != 334) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_retry() != 59041) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_retry() != 36789) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain() != 53246) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain() != 53590) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_begin() != 62757) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_begin() != 22986) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read() != 46642) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read() != 7890) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_history() != 45395) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_history() != 63585) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_prune() != 33904) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_prune() != 61353) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_redo() != 20434) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_redo() != 21148) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_undo() != 43602) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_undo() != 62556) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro() != 8713) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro() != 28516) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() != 45277) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() != 29160) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_pending() != 27223) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_pending() != 46963) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_pending_counts() != 64534) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_pending_counts() != 40988) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_row_sync_state() != 9649) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_row_sync_state() != 55517) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_verdict() != 36861) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_verdict() != 56373) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_reset() != 10470) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_reset() != 27720) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_credentials_changed() != 23310) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_credentials_changed() != 52619) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground() != 30622) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground() != 27754) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_set_network() != 19646) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_set_network() != 49659) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_start() != 60644) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_start() != 8161) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_stop() != 14109) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_stop() != 39977) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_and_wait() != 58062) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_and_wait() != 40688) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_now() != 52110) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_now() != 64973) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_wait_for_first_sync() != 57039) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_wait_for_first_sync() != 16645) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_alter_table() != 27082) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_alter_table() != 1347) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_checkpoint() != 62127) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_checkpoint() != 1740) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_create_index() != 28721) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_create_index() != 18767) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_create_search_index() != 21560) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_create_search_index() != 18292) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_create_table() != 46848) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_create_table() != 40943) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index() != 55174) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_acknowledge_verdicts() != 19253) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_acknowledge_verdicts() != 34033) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_verdicts() != 15142) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_verdicts() != 20448) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_watch_verdicts() != 39457) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_watch_verdicts() != 37023) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_heldsnapshot_finish() != 37743) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_heldsnapshot_finish() != 65288) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_heldsnapshot_query() != 41319) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_heldsnapshot_query() != 17382) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_batch() != 3730) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_batch() != 22704) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_commit() != 14197) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_commit() != 57085) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_edited() != 11204) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_edited() != 15792) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_execute() != 10235) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_execute() != 38508) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_query() != 61701) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_query() != 41472) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_release() != 60775) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_release() != 35935) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback() != 20068) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback() != 63024) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback_to() != 37862) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_rollback_to() != 51252) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_savepoint() != 54839) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_heldtransaction_savepoint() != 11181) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_logsink_on_log() != 21908) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_logsink_on_log() != 46720) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_statusobserver_on_status() != 6705) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_statusobserver_on_status() != 36948) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_subscription_cancel() != 59595) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_subscription_cancel() != 22682) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_tokenprovider_token() != 8517) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_tokenprovider_token() != 60842) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_tokenprovider_subject() != 48954) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_tokenprovider_subject() != 47068) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_httptransport_send() != 12831) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_httptransport_send() != 45982) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_httptransport_disconnect() != 55504) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_httptransport_disconnect() != 49973) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_verdictobserver_on_verdicts() != 40050) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_verdictobserver_on_verdicts() != 38535) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_querywatch_cancel() != 52269) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_querywatch_cancel() != 39103) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_querywatch_next() != 60661) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_querywatch_next() != 15598) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_constructor_actionregistry_new() != 16800) {
+    if (lib.uniffi_rejoin_ffi_checksum_constructor_actionregistry_new() != 37913) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open() != 14146) {
+    if (lib.uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open() != 24510) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
 }
@@ -2261,47 +2261,46 @@ internal object FfiConverterByteArray: FfiConverterRustBuffer<ByteArray> {
 
 
 /**
- * One run of an action, for as long as its code runs: the rows of its transaction, and a time and ids that are the same at each
- * run.
+ * One run of an action: its transaction, and a time and ids that are the same in each run.
  */
 internal interface ActionContextInterface {
 
     /**
-     * Runs one statement, and tells how many rows it changed.
+     * Runs one statement and returns the number of changed rows.
      *
-     * Throws as the client's `execute` does, and `InvalidInput` for what an action may not use: tables that are not synced,
-     * chance, clocks, counters of the connection, rowids.
+     * Throws as the client's `execute` does, and `InvalidInput` for what an action may not use:
+     * unsynced tables, random values, clocks, connection counters, rowids.
      */
     suspend fun `execute`(`sql`: kotlin.String, `params`: List<SqlValue> = listOf()): kotlin.Long
 
     /**
-     * The id of the mutation that this run makes, or made.
+     * The id of the mutation of this action.
      */
     fun `mutationId`(): kotlin.String
 
     /**
-     * The rows of a statement, which may also write (`RETURNING`), as a row buffer; it sees what the action wrote. Say
-     * `ORDER BY` where more than one row can come. Throws as `execute` does.
+     * The rows of a statement, which may write (`RETURNING`), as a row buffer; it sees the
+     * action's writes. Use `ORDER BY` if more than one row is possible. Throws as `execute` does.
      */
     suspend fun `query`(`sql`: kotlin.String, `params`: List<SqlValue> = listOf()): kotlin.ByteArray
 
     /**
-     * The id of a row of `table` that this action makes: the same at each run, and another one for each action. `row_json` is an
-     * object with at least the columns that are the table's identity; where that is a projection, it is what the app's function
-     * made of the row.
+     * The id of a row of `table` that this action inserts: the same in each run, different for
+     * each action. `row_json` is an object with at least the identity columns of the table; for a
+     * projection, it is the result of the app's function.
      *
-     * Throws `Action` if this run was given the id already, and nothing of the action is kept; `InvalidInput` if the table has
-     * no identity, or the row lacks a column of it.
+     * Throws `Action` if this run already used the id, which rolls the action back; `InvalidInput`
+     * if the table has no identity, or the row lacks a column of it.
      */
     suspend fun `rowId`(`table`: kotlin.String, `rowJson`: kotlin.String): kotlin.String
 
     /**
-     * The same as text, as all columns write it (`2026-01-02T03:04:05.000000Z`).
+     * The same as text, in the form of all columns (`2026-01-02T03:04:05.000000Z`).
      */
     fun `time`(): kotlin.String
 
     /**
-     * When the action was performed: milliseconds since 1970. In its statements `rejoin_now()` is the same instant.
+     * When the action was performed: milliseconds since 1970. SQL function: `rejoin_now()`.
      */
     fun `timeMs`(): kotlin.Long
 
@@ -2309,8 +2308,7 @@ internal interface ActionContextInterface {
 }
 
 /**
- * One run of an action, for as long as its code runs: the rows of its transaction, and a time and ids that are the same at each
- * run.
+ * One run of an action: its transaction, and a time and ids that are the same in each run.
  */
 internal open class ActionContext: Disposable, AutoCloseable, ActionContextInterface
 {
@@ -2410,10 +2408,10 @@ internal open class ActionContext: Disposable, AutoCloseable, ActionContextInter
 
 
     /**
-     * Runs one statement, and tells how many rows it changed.
+     * Runs one statement and returns the number of changed rows.
      *
-     * Throws as the client's `execute` does, and `InvalidInput` for what an action may not use: tables that are not synced,
-     * chance, clocks, counters of the connection, rowids.
+     * Throws as the client's `execute` does, and `InvalidInput` for what an action may not use:
+     * unsynced tables, random values, clocks, connection counters, rowids.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -2437,7 +2435,7 @@ internal open class ActionContext: Disposable, AutoCloseable, ActionContextInter
 
 
     /**
-     * The id of the mutation that this run makes, or made.
+     * The id of the mutation of this action.
      */override fun `mutationId`(): kotlin.String {
             return FfiConverterString.lift(
     callWithHandle {
@@ -2453,8 +2451,8 @@ internal open class ActionContext: Disposable, AutoCloseable, ActionContextInter
 
 
     /**
-     * The rows of a statement, which may also write (`RETURNING`), as a row buffer; it sees what the action wrote. Say
-     * `ORDER BY` where more than one row can come. Throws as `execute` does.
+     * The rows of a statement, which may write (`RETURNING`), as a row buffer; it sees the
+     * action's writes. Use `ORDER BY` if more than one row is possible. Throws as `execute` does.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -2478,12 +2476,12 @@ internal open class ActionContext: Disposable, AutoCloseable, ActionContextInter
 
 
     /**
-     * The id of a row of `table` that this action makes: the same at each run, and another one for each action. `row_json` is an
-     * object with at least the columns that are the table's identity; where that is a projection, it is what the app's function
-     * made of the row.
+     * The id of a row of `table` that this action inserts: the same in each run, different for
+     * each action. `row_json` is an object with at least the identity columns of the table; for a
+     * projection, it is the result of the app's function.
      *
-     * Throws `Action` if this run was given the id already, and nothing of the action is kept; `InvalidInput` if the table has
-     * no identity, or the row lacks a column of it.
+     * Throws `Action` if this run already used the id, which rolls the action back; `InvalidInput`
+     * if the table has no identity, or the row lacks a column of it.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -2507,7 +2505,7 @@ internal open class ActionContext: Disposable, AutoCloseable, ActionContextInter
 
 
     /**
-     * The same as text, as all columns write it (`2026-01-02T03:04:05.000000Z`).
+     * The same as text, in the form of all columns (`2026-01-02T03:04:05.000000Z`).
      */override fun `time`(): kotlin.String {
             return FfiConverterString.lift(
     callWithHandle {
@@ -2523,7 +2521,7 @@ internal open class ActionContext: Disposable, AutoCloseable, ActionContextInter
 
 
     /**
-     * When the action was performed: milliseconds since 1970. In its statements `rejoin_now()` is the same instant.
+     * When the action was performed: milliseconds since 1970. SQL function: `rejoin_now()`.
      */override fun `timeMs`(): kotlin.Long {
             return FfiConverterLong.lift(
     callWithHandle {
@@ -2672,24 +2670,26 @@ internal object FfiConverterTypeActionContext: FfiConverter<ActionContext, Long>
 
 
 /**
- * An action that is code of the app.
+ * An action whose code is in the app.
  *
- * It is run when it is performed, and again, at any time, when rows change under it before the server has it. So it must depend
- * on nothing but its context and its arguments, and must wait for nothing but the context: the writer, and everybody who writes,
- * waits for it. It may be called on any thread.
+ * The code runs when the action is performed, and may run again at any time when rows change
+ * before the server has accepted it. It must depend only on its context and arguments, and wait
+ * only for its context, because the writer and all other writes wait for it. It may be called on
+ * any thread.
  */
 internal interface ActionHandler {
 
     /**
-     * Does it. `arguments_json` is an object with those of the parameters that were given; what comes back is the action's
-     * value as JSON, or empty for null.
+     * Runs the action. `arguments_json` is an object with the given parameters. Returns the
+     * action's value as JSON, or empty for null.
      *
-     * Every call on the context must have been waited for when it ends. An exception means that nothing of the action is kept:
-     * an error of the context goes on as it is, `Action` with the fault `Refused` says no in the words of its `words`, and
-     * anything else is `Callback`. Where it runs again, the mutation is parked as `Unreplayable`.
+     * The code must await every call on the context before it returns. An exception rolls the
+     * action back: an error of the context is passed on, `Action` with the fault `Refused` is a
+     * failed rule with the message in `words`, and anything else is `Callback`. In a re-run it
+     * parks the mutation as `Unreplayable`.
      *
-     * Without an order for the configured time it is given up, and so it is by `suspend` and `shutdown`: its task is cancelled,
-     * and later calls on the context throw.
+     * It is aborted when it is idle for the configured time, and by `suspend` and `shutdown`: its
+     * task is cancelled, and later calls on the context throw.
      */
     suspend fun `run`(`context`: ActionContext, `argumentsJson`: kotlin.String): kotlin.String
 
@@ -2697,11 +2697,12 @@ internal interface ActionHandler {
 }
 
 /**
- * An action that is code of the app.
+ * An action whose code is in the app.
  *
- * It is run when it is performed, and again, at any time, when rows change under it before the server has it. So it must depend
- * on nothing but its context and its arguments, and must wait for nothing but the context: the writer, and everybody who writes,
- * waits for it. It may be called on any thread.
+ * The code runs when the action is performed, and may run again at any time when rows change
+ * before the server has accepted it. It must depend only on its context and arguments, and wait
+ * only for its context, because the writer and all other writes wait for it. It may be called on
+ * any thread.
  */
 internal open class ActionHandlerImpl: Disposable, AutoCloseable, ActionHandler
 {
@@ -2801,15 +2802,16 @@ internal open class ActionHandlerImpl: Disposable, AutoCloseable, ActionHandler
 
 
     /**
-     * Does it. `arguments_json` is an object with those of the parameters that were given; what comes back is the action's
-     * value as JSON, or empty for null.
+     * Runs the action. `arguments_json` is an object with the given parameters. Returns the
+     * action's value as JSON, or empty for null.
      *
-     * Every call on the context must have been waited for when it ends. An exception means that nothing of the action is kept:
-     * an error of the context goes on as it is, `Action` with the fault `Refused` says no in the words of its `words`, and
-     * anything else is `Callback`. Where it runs again, the mutation is parked as `Unreplayable`.
+     * The code must await every call on the context before it returns. An exception rolls the
+     * action back: an error of the context is passed on, `Action` with the fault `Refused` is a
+     * failed rule with the message in `words`, and anything else is `Callback`. In a re-run it
+     * parks the mutation as `Unreplayable`.
      *
-     * Without an order for the configured time it is given up, and so it is by `suspend` and `shutdown`: its task is cancelled,
-     * and later calls on the context throw.
+     * It is aborted when it is idle for the configured time, and by `suspend` and `shutdown`: its
+     * task is cancelled, and later calls on the context throw.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -3045,37 +3047,39 @@ internal object FfiConverterTypeActionHandler: FfiConverter<ActionHandler, Long>
 
 
 /**
- * The actions of an app, and the rules that belong to them; handed over when the file is opened.
+ * The actions of an app and the rules for their tables; passed when the file is opened.
  *
- * Methods only collect. What is wrong is told by opening, all of it together. What is added later has no effect on a file that
- * is open.
+ * Methods only collect definitions. Opening reports all problems at once. Later additions do not
+ * affect an open file.
  */
 internal interface ActionRegistryInterface {
 
     /**
-     * Adds an action that is data, one JSON object: the same for every language. Its members stand in `docs/actions.md`.
+     * Adds an action that is data, one JSON object for all languages; see `docs/actions.md`.
      */
     fun `declare`(`json`: kotlin.String)
 
     /**
-     * Adds an action that is code of the app. Several versions of one name may stand side by side: the newest is performed.
+     * Adds an action that is code. Several versions of a name may coexist: the newest is
+     * performed.
      */
     fun `handler`(`definition`: ActionDefinition, `handler`: ActionHandler)
 
     /**
-     * Says what tells the rows of a table apart that one action makes: `row_id` makes their ids of these columns.
+     * Sets the identity columns of a table: `row_id` derives ids from these columns.
      */
     fun `identity`(`table`: kotlin.String, `columns`: List<kotlin.String>)
 
     /**
-     * Says that only actions write this table: any other local write is `InvalidInput`. What the server sends is laid down as
-     * ever.
+     * Declares that only actions write this table: any other local write is `InvalidInput`. Rows
+     * from the server are applied as usual.
      */
     fun `onlyByActions`(`table`: kotlin.String)
 
     /**
-     * Says that a function tells the rows of a table apart that one action makes: `row_id` is then given what that made of the
-     * row, and makes their ids of all of it. So the function itself stays in its language, and is never waited for.
+     * Declares that an app function computes the identity of a table's rows: `row_id` gets the
+     * function's result and derives the id from all of it. The function is called in its own
+     * language.
      */
     fun `projection`(`table`: kotlin.String)
 
@@ -3083,10 +3087,10 @@ internal interface ActionRegistryInterface {
 }
 
 /**
- * The actions of an app, and the rules that belong to them; handed over when the file is opened.
+ * The actions of an app and the rules for their tables; passed when the file is opened.
  *
- * Methods only collect. What is wrong is told by opening, all of it together. What is added later has no effect on a file that
- * is open.
+ * Methods only collect definitions. Opening reports all problems at once. Later additions do not
+ * affect an open file.
  */
 internal open class ActionRegistry: Disposable, AutoCloseable, ActionRegistryInterface
 {
@@ -3113,7 +3117,7 @@ internal open class ActionRegistry: Disposable, AutoCloseable, ActionRegistryInt
         this.cleanable = null
     }
     /**
-     * None yet.
+     * An empty registry.
      */
     constructor() :
         this(UniffiWithHandle,
@@ -3197,7 +3201,7 @@ internal open class ActionRegistry: Disposable, AutoCloseable, ActionRegistryInt
 
 
     /**
-     * Adds an action that is data, one JSON object: the same for every language. Its members stand in `docs/actions.md`.
+     * Adds an action that is data, one JSON object for all languages; see `docs/actions.md`.
      */override fun `declare`(`json`: kotlin.String)
         =
     callWithHandle {
@@ -3212,7 +3216,8 @@ internal open class ActionRegistry: Disposable, AutoCloseable, ActionRegistryInt
 
 
     /**
-     * Adds an action that is code of the app. Several versions of one name may stand side by side: the newest is performed.
+     * Adds an action that is code. Several versions of a name may coexist: the newest is
+     * performed.
      */override fun `handler`(`definition`: ActionDefinition, `handler`: ActionHandler)
         =
     callWithHandle {
@@ -3227,7 +3232,7 @@ internal open class ActionRegistry: Disposable, AutoCloseable, ActionRegistryInt
 
 
     /**
-     * Says what tells the rows of a table apart that one action makes: `row_id` makes their ids of these columns.
+     * Sets the identity columns of a table: `row_id` derives ids from these columns.
      */override fun `identity`(`table`: kotlin.String, `columns`: List<kotlin.String>)
         =
     callWithHandle {
@@ -3242,8 +3247,8 @@ internal open class ActionRegistry: Disposable, AutoCloseable, ActionRegistryInt
 
 
     /**
-     * Says that only actions write this table: any other local write is `InvalidInput`. What the server sends is laid down as
-     * ever.
+     * Declares that only actions write this table: any other local write is `InvalidInput`. Rows
+     * from the server are applied as usual.
      */override fun `onlyByActions`(`table`: kotlin.String)
         =
     callWithHandle {
@@ -3258,8 +3263,9 @@ internal open class ActionRegistry: Disposable, AutoCloseable, ActionRegistryInt
 
 
     /**
-     * Says that a function tells the rows of a table apart that one action makes: `row_id` is then given what that made of the
-     * row, and makes their ids of all of it. So the function itself stays in its language, and is never waited for.
+     * Declares that an app function computes the identity of a table's rows: `row_id` gets the
+     * function's result and derives the id from all of it. The function is called in its own
+     * language.
      */override fun `projection`(`table`: kotlin.String)
         =
     callWithHandle {
@@ -3407,15 +3413,15 @@ internal object FfiConverterTypeActionRegistry: FfiConverter<ActionRegistry, Lon
 
 
 /**
- * Hears of commits.
+ * Observes commits.
  *
- * Called on a thread of the engine, one call after the other; it may call anything of the client that it need not wait for.
- * An exception is written to the log and changes nothing else.
+ * Called on a thread of the engine, one call at a time. It may call the client but must not block
+ * on it. An exception is logged and ignored.
  */
 internal interface ChangeObserver {
 
     /**
-     * Called after each commit that touched what was asked for.
+     * Called after each commit that changed an observed table.
      */
     fun `onChange`(`change`: Change)
 
@@ -3423,10 +3429,10 @@ internal interface ChangeObserver {
 }
 
 /**
- * Hears of commits.
+ * Observes commits.
  *
- * Called on a thread of the engine, one call after the other; it may call anything of the client that it need not wait for.
- * An exception is written to the log and changes nothing else.
+ * Called on a thread of the engine, one call at a time. It may call the client but must not block
+ * on it. An exception is logged and ignored.
  */
 internal open class ChangeObserverImpl: Disposable, AutoCloseable, ChangeObserver
 {
@@ -3526,7 +3532,7 @@ internal open class ChangeObserverImpl: Disposable, AutoCloseable, ChangeObserve
 
 
     /**
-     * Called after each commit that touched what was asked for.
+     * Called after each commit that changed an observed table.
      */
     @Throws(RejoinException::class)override fun `onChange`(`change`: Change)
         =
@@ -3738,18 +3744,19 @@ internal object FfiConverterTypeChangeObserver: FfiConverter<ChangeObserver, Lon
 /**
  * One state of the database that lasts until it is finished.
  *
- * It ends when nobody holds it any more, when no query came for the configured time (`TransactionTimeout`), and by `suspend`
- * and `shutdown`, which do not wait for it. Every later call throws why it ended.
+ * It ends when no reference is left, when it is idle for the configured time
+ * (`TransactionTimeout`), and by `suspend` and `shutdown`. Every later call throws the reason.
  */
 internal interface HeldSnapshotInterface {
 
     /**
-     * Ends it. Throws why it ended, if it has.
+     * Ends the snapshot. Throws the reason for the end, if it has already ended.
      */
     suspend fun `finish`()
 
     /**
-     * The rows of a query, as a row buffer, as of the snapshot. Throws as the client's `query` does; the snapshot goes on.
+     * The rows of a query, as a row buffer. Throws as the client's `query` does; the snapshot
+     * continues.
      */
     suspend fun `query`(`sql`: kotlin.String, `params`: List<SqlValue> = listOf()): kotlin.ByteArray
 
@@ -3759,8 +3766,8 @@ internal interface HeldSnapshotInterface {
 /**
  * One state of the database that lasts until it is finished.
  *
- * It ends when nobody holds it any more, when no query came for the configured time (`TransactionTimeout`), and by `suspend`
- * and `shutdown`, which do not wait for it. Every later call throws why it ended.
+ * It ends when no reference is left, when it is idle for the configured time
+ * (`TransactionTimeout`), and by `suspend` and `shutdown`. Every later call throws the reason.
  */
 internal open class HeldSnapshot: Disposable, AutoCloseable, HeldSnapshotInterface
 {
@@ -3860,7 +3867,7 @@ internal open class HeldSnapshot: Disposable, AutoCloseable, HeldSnapshotInterfa
 
 
     /**
-     * Ends it. Throws why it ended, if it has.
+     * Ends the snapshot. Throws the reason for the end, if it has already ended.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -3885,7 +3892,8 @@ internal open class HeldSnapshot: Disposable, AutoCloseable, HeldSnapshotInterfa
 
 
     /**
-     * The rows of a query, as a row buffer, as of the snapshot. Throws as the client's `query` does; the snapshot goes on.
+     * The rows of a query, as a row buffer. Throws as the client's `query` does; the snapshot
+     * continues.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -4044,69 +4052,72 @@ internal object FfiConverterTypeHeldSnapshot: FfiConverter<HeldSnapshot, Long> {
 /**
  * A transaction that lasts until it is committed or rolled back.
  *
- * Statements are done one after the other, in the order in which they were asked for. What it writes to synced tables is one
- * mutation, which the server accepts or refuses as a whole. It is rolled back when nobody holds it any more, when no statement
- * came for the configured time (`TransactionTimeout`), by a commit while a savepoint is open, and by `suspend` and `shutdown`,
- * which do not wait for it. Every later call throws why it ended.
+ * Statements run in call order. The writes to synced tables are one mutation, which the server
+ * accepts or rejects as a whole. It is rolled back when no reference is left, when it is idle for
+ * the configured time (`TransactionTimeout`), by a commit with an open savepoint, and by `suspend`
+ * and `shutdown`. Every later call throws the reason.
  */
 internal interface HeldTransactionInterface {
 
     /**
-     * Runs several statements, all or none of them, and tells how many rows each changed.
+     * Runs several statements, all or none; returns the number of changed rows of each.
      *
-     * Throws as `execute` does, and says which statement failed; the transaction goes on without any of them.
+     * Throws as `execute` does, naming the failed statement; the transaction continues without all
+     * of them.
      */
     suspend fun `batch`(`statements`: List<Statement>): List<kotlin.Long>
 
     /**
-     * Commits: when this is done, what was written is on disk and in the queue, and watches are told. If it throws, nothing of
-     * the transaction was written.
+     * Commits. When this completes, the writes are on disk and in the queue, and watches are
+     * notified. If it throws, nothing was written.
      *
-     * Throws `InvalidInput` if a savepoint is open: nobody knows whether that part is wanted, so all of it is rolled back.
+     * Throws `InvalidInput` if a savepoint is open: then the whole transaction is rolled back.
      */
     suspend fun `commit`()
 
     /**
-     * The mutation that `begin_edit` has become, when it is committed; nothing before, if nothing is left of it, and for any
-     * other transaction.
+     * After the commit of `begin_edit`, the id of the new mutation; nothing before, if nothing is
+     * left of it, and for any other transaction.
      */
     fun `edited`(): kotlin.String?
 
     /**
-     * Runs one statement, and tells how many rows it changed.
+     * Runs one statement and returns the number of changed rows.
      *
-     * Throws as the client's `execute` does; the transaction goes on without what the statement did, unless the reason says
-     * that it was rolled back.
+     * Throws as the client's `execute` does; the transaction continues without the statement,
+     * unless the reason says that it was rolled back.
      */
     suspend fun `execute`(`sql`: kotlin.String, `params`: List<SqlValue> = listOf()): kotlin.Long
 
     /**
-     * The rows of a statement, which may also write (`RETURNING`), as a row buffer; it sees what this transaction wrote.
+     * The rows of a statement, which may write (`RETURNING`), as a row buffer; it sees earlier
+     * writes.
      *
      * Throws as `execute` does.
      */
     suspend fun `query`(`sql`: kotlin.String, `params`: List<SqlValue> = listOf()): kotlin.ByteArray
 
     /**
-     * Ends the savepoint of that number and keeps what was written since.
+     * Ends the savepoint with this number and keeps its writes.
      *
-     * Throws `InvalidInput` if it is not the innermost one that is open; the transaction goes on, and what is open stays so.
+     * Throws `InvalidInput` if it is not the innermost open one; the transaction continues.
      */
     suspend fun `release`(`number`: kotlin.Long)
 
     /**
-     * Rolls back: nothing of the transaction was written. Throws why the transaction ended, if it has.
+     * Rolls back all writes of the transaction. Throws the reason for the end, if it has ended.
      */
     suspend fun `rollback`()
 
     /**
-     * Ends the savepoint of that number and undoes what was written since. Throws as `release` does.
+     * Ends the savepoint with this number and rolls its writes back. Throws as `release` does.
      */
     suspend fun `rollbackTo`(`number`: kotlin.Long)
 
     /**
-     * Begins a part that can be undone alone, and tells its number: each is greater than those before in this transaction.
-     * Parts nest; `release` and `rollback_to` end the innermost, and each must have ended before the commit.
+     * Begins a savepoint and returns its number, which is greater than all earlier ones.
+     * Savepoints nest; `release` and `rollback_to` end the innermost, and each must have ended
+     * before the commit.
      */
     suspend fun `savepoint`(): kotlin.Long
 
@@ -4116,10 +4127,10 @@ internal interface HeldTransactionInterface {
 /**
  * A transaction that lasts until it is committed or rolled back.
  *
- * Statements are done one after the other, in the order in which they were asked for. What it writes to synced tables is one
- * mutation, which the server accepts or refuses as a whole. It is rolled back when nobody holds it any more, when no statement
- * came for the configured time (`TransactionTimeout`), by a commit while a savepoint is open, and by `suspend` and `shutdown`,
- * which do not wait for it. Every later call throws why it ended.
+ * Statements run in call order. The writes to synced tables are one mutation, which the server
+ * accepts or rejects as a whole. It is rolled back when no reference is left, when it is idle for
+ * the configured time (`TransactionTimeout`), by a commit with an open savepoint, and by `suspend`
+ * and `shutdown`. Every later call throws the reason.
  */
 internal open class HeldTransaction: Disposable, AutoCloseable, HeldTransactionInterface
 {
@@ -4219,9 +4230,10 @@ internal open class HeldTransaction: Disposable, AutoCloseable, HeldTransactionI
 
 
     /**
-     * Runs several statements, all or none of them, and tells how many rows each changed.
+     * Runs several statements, all or none; returns the number of changed rows of each.
      *
-     * Throws as `execute` does, and says which statement failed; the transaction goes on without any of them.
+     * Throws as `execute` does, naming the failed statement; the transaction continues without all
+     * of them.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -4245,10 +4257,10 @@ internal open class HeldTransaction: Disposable, AutoCloseable, HeldTransactionI
 
 
     /**
-     * Commits: when this is done, what was written is on disk and in the queue, and watches are told. If it throws, nothing of
-     * the transaction was written.
+     * Commits. When this completes, the writes are on disk and in the queue, and watches are
+     * notified. If it throws, nothing was written.
      *
-     * Throws `InvalidInput` if a savepoint is open: nobody knows whether that part is wanted, so all of it is rolled back.
+     * Throws `InvalidInput` if a savepoint is open: then the whole transaction is rolled back.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -4273,8 +4285,8 @@ internal open class HeldTransaction: Disposable, AutoCloseable, HeldTransactionI
 
 
     /**
-     * The mutation that `begin_edit` has become, when it is committed; nothing before, if nothing is left of it, and for any
-     * other transaction.
+     * After the commit of `begin_edit`, the id of the new mutation; nothing before, if nothing is
+     * left of it, and for any other transaction.
      */override fun `edited`(): kotlin.String? {
             return FfiConverterOptionalString.lift(
     callWithHandle {
@@ -4290,10 +4302,10 @@ internal open class HeldTransaction: Disposable, AutoCloseable, HeldTransactionI
 
 
     /**
-     * Runs one statement, and tells how many rows it changed.
+     * Runs one statement and returns the number of changed rows.
      *
-     * Throws as the client's `execute` does; the transaction goes on without what the statement did, unless the reason says
-     * that it was rolled back.
+     * Throws as the client's `execute` does; the transaction continues without the statement,
+     * unless the reason says that it was rolled back.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -4317,7 +4329,8 @@ internal open class HeldTransaction: Disposable, AutoCloseable, HeldTransactionI
 
 
     /**
-     * The rows of a statement, which may also write (`RETURNING`), as a row buffer; it sees what this transaction wrote.
+     * The rows of a statement, which may write (`RETURNING`), as a row buffer; it sees earlier
+     * writes.
      *
      * Throws as `execute` does.
      */
@@ -4343,9 +4356,9 @@ internal open class HeldTransaction: Disposable, AutoCloseable, HeldTransactionI
 
 
     /**
-     * Ends the savepoint of that number and keeps what was written since.
+     * Ends the savepoint with this number and keeps its writes.
      *
-     * Throws `InvalidInput` if it is not the innermost one that is open; the transaction goes on, and what is open stays so.
+     * Throws `InvalidInput` if it is not the innermost open one; the transaction continues.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -4370,7 +4383,7 @@ internal open class HeldTransaction: Disposable, AutoCloseable, HeldTransactionI
 
 
     /**
-     * Rolls back: nothing of the transaction was written. Throws why the transaction ended, if it has.
+     * Rolls back all writes of the transaction. Throws the reason for the end, if it has ended.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -4395,7 +4408,7 @@ internal open class HeldTransaction: Disposable, AutoCloseable, HeldTransactionI
 
 
     /**
-     * Ends the savepoint of that number and undoes what was written since. Throws as `release` does.
+     * Ends the savepoint with this number and rolls its writes back. Throws as `release` does.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -4420,8 +4433,9 @@ internal open class HeldTransaction: Disposable, AutoCloseable, HeldTransactionI
 
 
     /**
-     * Begins a part that can be undone alone, and tells its number: each is greater than those before in this transaction.
-     * Parts nest; `release` and `rollback_to` end the innermost, and each must have ended before the commit.
+     * Begins a savepoint and returns its number, which is greater than all earlier ones.
+     * Savepoints nest; `release` and `rollback_to` end the innermost, and each must have ended
+     * before the commit.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -4578,23 +4592,25 @@ internal object FfiConverterTypeHeldTransaction: FfiConverter<HeldTransaction, L
 
 
 /**
- * Carries requests to the server, in place of the built-in HTTP.
+ * Sends requests to the server, in place of the built-in HTTP.
  *
- * With one of these the server's events are not listened to: the client asks at its interval, and when something was
- * written.
+ * With a custom transport there are no server events: the client pulls at its interval and after
+ * local writes.
  */
 internal interface HttpTransport {
 
     /**
-     * Sends one request and takes in the whole answer, whatever its status. Follows no redirect and tries nothing twice.
+     * Sends one request and returns the complete response, whatever its status. It must not follow
+     * redirects or retry.
      *
-     * Throw the error `Offline` only where the server cannot have seen the request. Any other exception means that nobody
-     * knows: the request is made again later. The engine may lose interest in an answer, which is then dropped.
+     * Throw `Offline` only if the request cannot have reached the server. After any other
+     * exception the result is unknown: the request is sent again later. The engine may drop a
+     * response.
      */
     suspend fun `send`(`request`: HttpRequest): HttpResponse
 
     /**
-     * Drops every open connection: after a suspension they are dead without knowing it.
+     * Closes all open connections: after a suspension they may be dead.
      */
     fun `disconnect`()
 
@@ -4602,10 +4618,10 @@ internal interface HttpTransport {
 }
 
 /**
- * Carries requests to the server, in place of the built-in HTTP.
+ * Sends requests to the server, in place of the built-in HTTP.
  *
- * With one of these the server's events are not listened to: the client asks at its interval, and when something was
- * written.
+ * With a custom transport there are no server events: the client pulls at its interval and after
+ * local writes.
  */
 internal open class HttpTransportImpl: Disposable, AutoCloseable, HttpTransport
 {
@@ -4705,10 +4721,12 @@ internal open class HttpTransportImpl: Disposable, AutoCloseable, HttpTransport
 
 
     /**
-     * Sends one request and takes in the whole answer, whatever its status. Follows no redirect and tries nothing twice.
+     * Sends one request and returns the complete response, whatever its status. It must not follow
+     * redirects or retry.
      *
-     * Throw the error `Offline` only where the server cannot have seen the request. Any other exception means that nobody
-     * knows: the request is made again later. The engine may lose interest in an answer, which is then dropped.
+     * Throw `Offline` only if the request cannot have reached the server. After any other
+     * exception the result is unknown: the request is sent again later. The engine may drop a
+     * response.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -4732,7 +4750,7 @@ internal open class HttpTransportImpl: Disposable, AutoCloseable, HttpTransport
 
 
     /**
-     * Drops every open connection: after a suspension they are dead without knowing it.
+     * Closes all open connections: after a suspension they may be dead.
      */
     @Throws(RejoinException::class)override fun `disconnect`()
         =
@@ -4976,14 +4994,14 @@ internal object FfiConverterTypeHttpTransport: FfiConverter<HttpTransport, Long>
 
 
 /**
- * Takes the engine's log.
+ * Receives the engine's log.
  *
- * Called on one thread, one call after the other. What it throws is dropped.
+ * Called on one thread, one call at a time. Exceptions are dropped.
  */
 internal interface LogSink {
 
     /**
-     * Takes one record.
+     * Receives one record.
      */
     fun `onLog`(`record`: LogRecord)
 
@@ -4991,9 +5009,9 @@ internal interface LogSink {
 }
 
 /**
- * Takes the engine's log.
+ * Receives the engine's log.
  *
- * Called on one thread, one call after the other. What it throws is dropped.
+ * Called on one thread, one call at a time. Exceptions are dropped.
  */
 internal open class LogSinkImpl: Disposable, AutoCloseable, LogSink
 {
@@ -5093,7 +5111,7 @@ internal open class LogSinkImpl: Disposable, AutoCloseable, LogSink
 
 
     /**
-     * Takes one record.
+     * Receives one record.
      */
     @Throws(RejoinException::class)override fun `onLog`(`record`: LogRecord)
         =
@@ -5303,22 +5321,23 @@ internal object FfiConverterTypeLogSink: FfiConverter<LogSink, Long> {
 
 
 /**
- * A watched query. Ends by being cancelled, or with its client.
+ * A watched query. It ends when cancelled, or with its client.
  */
 internal interface QueryWatchInterface {
 
     /**
-     * Ends it, and whoever waits in `next`. Cancelling twice is no error.
+     * Ends the watch and a waiting `next`. Cancelling twice is no error.
      */
     fun `cancel`()
 
     /**
-     * The next result: at once for the first, then when it has changed. Nothing when the watch was cancelled, or the client
-     * shut down.
+     * The next result: immediately for the first, then after a change. Nothing after a cancel or
+     * shutdown.
      *
-     * Whoever is slow gets the latest result, and none that it has already. An error means that the query failed this time, for
-     * instance because its table was dropped; the watch goes on. One waits at a time: a second call waits for the first.
-     * Do not wait for a part of the time and then give up: a result that arrives just then is lost. Use `cancel`.
+     * A slow caller gets the latest result only. An error means that the query failed this time,
+     * for example because its table was dropped; the watch continues. A second concurrent call
+     * waits for the first. Do not abandon a call after a timeout: a result may be lost. Use
+     * `cancel`.
      */
     suspend fun `next`(): WatchUpdate?
 
@@ -5326,7 +5345,7 @@ internal interface QueryWatchInterface {
 }
 
 /**
- * A watched query. Ends by being cancelled, or with its client.
+ * A watched query. It ends when cancelled, or with its client.
  */
 internal open class QueryWatch: Disposable, AutoCloseable, QueryWatchInterface
 {
@@ -5426,7 +5445,7 @@ internal open class QueryWatch: Disposable, AutoCloseable, QueryWatchInterface
 
 
     /**
-     * Ends it, and whoever waits in `next`. Cancelling twice is no error.
+     * Ends the watch and a waiting `next`. Cancelling twice is no error.
      */override fun `cancel`()
         =
     callWithHandle {
@@ -5441,12 +5460,13 @@ internal open class QueryWatch: Disposable, AutoCloseable, QueryWatchInterface
 
 
     /**
-     * The next result: at once for the first, then when it has changed. Nothing when the watch was cancelled, or the client
-     * shut down.
+     * The next result: immediately for the first, then after a change. Nothing after a cancel or
+     * shutdown.
      *
-     * Whoever is slow gets the latest result, and none that it has already. An error means that the query failed this time, for
-     * instance because its table was dropped; the watch goes on. One waits at a time: a second call waits for the first.
-     * Do not wait for a part of the time and then give up: a result that arrives just then is lost. Use `cancel`.
+     * A slow caller gets the latest result only. An error means that the query failed this time,
+     * for example because its table was dropped; the watch continues. A second concurrent call
+     * waits for the first. Do not abandon a call after a timeout: a result may be lost. Use
+     * `cancel`.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -5603,85 +5623,91 @@ internal object FfiConverterTypeQueryWatch: FfiConverter<QueryWatch, Long> {
 
 
 /**
- * An open database that keeps itself in step with a server.
+ * An open database that syncs with a server.
  *
- * Everything but syncing works without a network. Work begins when a method is called, and goes on if the caller stops
- * waiting for it. When nobody holds the client any more it shuts itself down; `shutdown` waits for that.
+ * Everything except syncing works without a network. Each call starts its work immediately, and
+ * the work continues if the caller stops waiting. When no reference is left, the client shuts
+ * itself down; `shutdown` waits for that.
  */
 internal interface RejoinClientInterface {
 
     /**
-     * Performs an action that was registered when the file was opened: in one transaction, which becomes one mutation that knows
-     * its name and arguments. As long as no server has it, it runs again when remote changes come in under it.
+     * Performs a registered action in one transaction. It becomes one mutation with the action's
+     * name and arguments. Until the server has accepted it, it runs again when remote changes
+     * affect it.
      *
-     * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws `Action` if there is no such
-     * action, for arguments that it does not take, for what its own rules refuse and where its code does not end; `ActionTooSlow` and
-     * `ActionTooLarge` beyond the budget; what its code throws, as `Callback` where it is no error of these; and as `execute` does.
-     * Nothing of it is kept then.
+     * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws
+     * `Action` for an unknown action, invalid arguments, a failed rule or a timeout of its code;
+     * `ActionTooSlow` and `ActionTooLarge` beyond the budget; other exceptions of its code as
+     * `Callback`; otherwise as `execute`. Then nothing was changed.
      */
     suspend fun `perform`(`name`: kotlin.String, `argumentsJson`: kotlin.String): Performed
 
     /**
-     * Mends an action that is parked or waits: what it wrote leaves the rows, and the newest version of it is performed with these
-     * arguments on what is there then. What comes out is a new mutation at the end of the queue, in the place of the old one,
-     * which goes out of it, whatever it was parked for; all of it, or nothing, also across a crash.
+     * Edits a parked or pending action: performs its newest version with these arguments, on the
+     * current rows without the old action's changes. The result is a new mutation at the end of
+     * the queue, which replaces the old one. One transaction; works offline.
      *
-     * Works offline. What was parked because of the old one now waits for the new one: `retry_chain` with its id offers that
-     * again. Where nothing is written this time, there is no id, and the old one is given up. Throws as `perform` does, and `InvalidInput` if there is no mutation of this name, if it is no action, and if it was
-     * sent, has no verdict, and the server cannot withdraw it. Nothing was changed then.
+     * Mutations that were parked because of the old one now depend on the new one: `retry_chain`
+     * with its id retries them. If nothing is written, there is no id and the old mutation is
+     * discarded. Throws as `perform` does, and `InvalidInput` if the mutation does not exist, is
+     * no action, or was sent, has no verdict, and the server cannot withdraw it. Then nothing was
+     * changed.
      */
     suspend fun `performAgain`(`id`: kotlin.String, `argumentsJson`: kotlin.String): Performed
 
     /**
-     * Runs several statements in one transaction, and tells how many rows each changed.
+     * Runs several statements in one transaction and returns the number of changed rows of each.
      *
-     * What they write to synced tables is one mutation: the server accepts or refuses it as a whole. Throws as `execute`
-     * does, and says which statement failed; nothing of any of them was done then.
+     * Their writes to synced tables are one mutation, which the server accepts or rejects as a
+     * whole. Throws as `execute` does, naming the failed statement; then none has an effect.
      */
     suspend fun `batch`(`statements`: List<Statement>): List<kotlin.Long>
 
     /**
-     * One bundle of JSON for a bug report: versions, configuration, what waits and why, the schema, sizes.
+     * A diagnostic bundle for bug reports, as JSON: versions, configuration, queue, schema, sizes.
      *
-     * It holds no data of the app's rows and no credentials.
+     * It holds no row data and no credentials.
      */
     suspend fun `diagnose`(): kotlin.String
 
     /**
-     * Runs one statement in a transaction of its own, and tells how many rows it changed.
+     * Runs one statement in its own transaction and returns the number of changed rows.
      *
-     * What it writes to synced tables is on disk, in the queue, when this is done; it is pushed when there is a network.
-     * Throws `InvalidInput` or `Constraint`: nothing was changed then.
+     * A write to a synced table is queued in the same transaction, and pushed when there is a
+     * network. Throws `InvalidInput` or `Constraint`; then nothing was changed.
      */
     suspend fun `execute`(`sql`: kotlin.String, `params`: List<SqlValue> = listOf()): kotlin.Long
 
     /**
      * Runs several statements without parameters, separated by `;`, in one transaction.
      *
-     * Throws as `execute` does; nothing of any of them was done then.
+     * Throws as `execute` does; then none of the statements has an effect.
      */
     suspend fun `executeBatch`(`sql`: kotlin.String)
 
     /**
-     * Runs one statement that writes and gives rows (`INSERT ... RETURNING`), as a row buffer, in a transaction of its own.
+     * Runs one statement that writes and returns rows (`INSERT ... RETURNING`), as a row buffer,
+     * in its own transaction.
      *
      * Throws as `execute` does.
      */
     suspend fun `executeReturning`(`sql`: kotlin.String, `params`: List<SqlValue> = listOf()): kotlin.ByteArray
 
     /**
-     * Tells the observer of each commit that touched one of the tables, or of any if none is named, until the subscription is
-     * cancelled.
+     * Calls the observer after each commit to one of the tables, or to any table if the list is
+     * empty, until the subscription is cancelled.
      */
     fun `onChange`(`tables`: List<kotlin.String>, `observer`: ChangeObserver): Subscription
 
     /**
-     * Tells the observer the status now and after each change, until the subscription is cancelled.
+     * Calls the observer with the status now and after each change, until the subscription is
+     * cancelled.
      */
     fun `onStatus`(`observer`: StatusObserver): Subscription
 
     /**
-     * The file, by its full name.
+     * The canonical path of the file.
      */
     fun `path`(): kotlin.String
 
@@ -5700,267 +5726,284 @@ internal interface RejoinClientInterface {
     suspend fun `queryAll`(`statements`: List<Statement>): List<kotlin.ByteArray>
 
     /**
-     * Opens the file again after `suspend`; watched queries run once, for what was missed.
+     * Opens the file again after `suspend`; watched queries run once to catch up.
      *
-     * Throws what opening throws; the client stays suspended then.
+     * Throws as opening does; the client then stays suspended.
      */
     suspend fun `resume`()
 
     /**
-     * Ends the client: what was handed in before is done, watches and observers end, syncing stops, the file is closed.
+     * Shuts the client down: earlier calls complete, watches and observers end, syncing stops, the
+     * file is closed.
      *
-     * Pending work stays in the file. Later calls throw `Ended`. Shutting down twice is no error.
+     * The queue stays in the file. Later calls throw `Ended`. Shutting down twice is no error.
      */
     suspend fun `shutdown`()
 
     /**
-     * What syncing is doing.
+     * The sync status.
      */
     fun `status`(): SyncStatus
 
     /**
-     * Lets go of the file: rolls back what runs, closes every connection and drops every lock, as iOS demands of an app in the
-     * background. Nothing committed is lost; calls throw `Suspended` until `resume`.
+     * Releases the file: rolls back what runs, closes every connection and drops every lock, as
+     * iOS requires of an app in the background. Later calls throw `Suspended` until `resume`.
      */
     suspend fun `suspend`()
 
     /**
-     * Watches a query: its result now, and again after each commit that changes it, whoever wrote.
+     * Watches a query: delivers its result now, and after each commit that changes it.
      *
-     * Returns at once; what is wrong with the query is thrown by the first `next`. With the names of the columns that
-     * identify a row as `key`, each update also says which rows were added, changed and removed.
+     * Returns immediately; the first `next` throws errors of the query. `key` names the columns
+     * that identify a row: each update then lists the added, changed and removed rows.
      */
     fun `watch`(`sql`: kotlin.String, `params`: List<SqlValue> = listOf(), `key`: List<kotlin.String> = listOf()): QueryWatch
 
     /**
-     * `edit` for code that waits between two statements: the transaction begins with what the mutation wrote laid upon the rows
-     * as they stand now. When it is committed, its `edited` names the new mutation; ended otherwise, nothing was changed.
+     * `edit` as an interactive transaction: it begins with the mutation's changes on top of the
+     * current rows. After the commit, `edited` is the id of the new mutation; any other end
+     * changes nothing.
      *
      * Throws as `edit` and `begin` do.
      */
     suspend fun `beginEdit`(`id`: kotlin.String): HeldTransaction
 
     /**
-     * `discard` of a mutation and of everything that stands on a row that it made, parked before or only by this; tells which
-     * they are, it first. Throws as `discard` does.
+     * `discard` of a mutation and of all mutations that need a row that it created, whether parked
+     * or pending; returns them, the given one first. Throws as `discard` does.
      */
     suspend fun `discardChain`(`id`: kotlin.String): List<kotlin.String>
 
     /**
-     * Mends a parked or waiting mutation in one crossing: the statements find what it wrote in the rows, on top of how they
-     * stand now, and change it. What comes out is a new mutation of plain SQL at the end of the queue, in the place of the old
-     * one; tells its id, or nothing if nothing is left. Works offline.
+     * Edits a parked or pending mutation in one call: the statements see its changes on top of the
+     * current rows and modify them. The result replaces the old mutation, as a new plain SQL
+     * mutation at the end of the queue; returns its id, or nothing if nothing is left. Works
+     * offline.
      *
-     * What was parked because of the old one now waits for the new one: `retry_chain` with its id offers that again. Throws as
-     * `batch` does, and `InvalidInput` if there is no mutation of this name, or it was sent and has no verdict. Nothing was
-     * changed then.
+     * Mutations that were parked because of the old one now depend on the new one: `retry_chain`
+     * with its id retries them. Throws as `batch` does, and `InvalidInput` if the mutation does
+     * not exist, or was sent and has no verdict. Then nothing was changed.
      */
     suspend fun `edit`(`id`: kotlin.String, `statements`: List<Statement>): kotlin.String?
 
     /**
-     * Offers a parked mutation again, as it was written: it goes to the end of the queue, its rows show it at once, and what it
-     * compares is what stands there now. So a conflict that the app has looked at ends by its word. Works offline.
+     * Moves a parked mutation, unchanged, to the end of the queue. Its rows show it immediately;
+     * its old values become those of the current rows. So a conflict that the app has seen
+     * resolves to the app's value. Works offline.
      *
-     * Throws `InvalidInput` if there is none of this name, or it is not parked; `StandsOn` while the mutation that makes its row
-     * is parked. Nothing was changed then.
+     * Throws `InvalidInput` if it does not exist or is not parked; `StandsOn` if it needs a row of
+     * a parked mutation. Then nothing was changed.
      */
     suspend fun `retry`(`id`: kotlin.String)
 
     /**
-     * `retry` of a mutation, if it is parked, and of everything that was parked because of it, in their order; tells which
-     * they are. Throws as `retry` does.
+     * `retry` of a mutation, if it is parked, and of all mutations that were parked because of it,
+     * in queue order; returns them. Throws as `retry` does.
      */
     suspend fun `retryChain`(`id`: kotlin.String): List<kotlin.String>
 
     /**
-     * Begins a transaction, when it is its turn. Where nothing has to be waited for between two statements, `batch` is faster.
+     * Begins a transaction when the writer is free. Without waits between statements, `batch` is
+     * faster.
      *
-     * While it is held, whatever else needs to write waits, and so do `pending`, `row_sync_state` and remote changes. Write by
-     * the transaction, not by the client: whoever waits for that inside is silent, so the transaction is rolled back by its
-     * timeout, and then the client's write is done, alone. Reads never wait and see the state before.
+     * While it is open, other work of the writer waits: other writes, `pending`, `row_sync_state`
+     * and remote changes. Write through the transaction: code that waits for a write of the client
+     * instead is idle, so the transaction times out, is rolled back, and the write then runs
+     * alone. Reads never wait.
      */
     suspend fun `begin`(): HeldTransaction
 
     /**
-     * Begins several queries on one state: what is committed meanwhile is not seen. Where nothing has to be waited for between
-     * two queries, `query_all` is faster.
+     * Begins several queries on one state; later commits are not visible. Without waits between
+     * queries, `query_all` is faster.
      *
-     * Each takes one of the configured readers for as long as it lasts, so that other queries have fewer: keep it short.
+     * Each snapshot uses one of the configured readers until it ends: keep it short.
      */
     suspend fun `beginRead`(): HeldSnapshot
 
     /**
-     * What the server has accepted and the file still remembers, the newest first, at most `most`.
+     * The accepted mutations that the file still keeps, newest first, at most `most`.
      */
     suspend fun `history`(`most`: kotlin.UInt): List<AcceptedMutation>
 
     /**
-     * Forgets what was accepted beyond these bounds, at once; tells how many mutations. They cannot be undone any more. Without a
-     * call the default bounds are kept whenever something is accepted.
+     * Removes accepted mutations beyond these bounds and returns their number. They can no longer
+     * be undone. Without a call, the default bounds apply to each acceptance.
      */
     suspend fun `prune`(`bounds`: HistoryBounds): kotlin.UInt
 
     /**
-     * Takes the undo of a mutation back: `id` is the one that was undone.
+     * Reverts the undo of a mutation: `id` is the mutation that was undone.
      *
-     * Throws `InvalidInput` if it was not undone, or is done again already; else as `undo`.
+     * Throws `InvalidInput` if it is not undone; otherwise as `undo`.
      */
     suspend fun `redo`(`id`: kotlin.String): Undone
 
     /**
-     * Takes a mutation back. One without a verdict is given up, as by `discard`; of an accepted one each column goes back to what
-     * it displaced on the server, by a new mutation, which is only ever compared. Works offline. All of it, or nothing.
+     * Reverts a mutation. One without a verdict is discarded, as by `discard`. For an accepted
+     * one, a new compare-only mutation sets each column back to the server's before-image. Works
+     * offline, in one transaction.
      *
-     * Throws `Changed` with the rows if any of it does not stand any more; `InvalidInput` if the file has forgotten it, and for a
-     * parked one, of which nothing is in the rows.
+     * Throws `Changed` with the rows if any of them has changed since; `InvalidInput` if it was
+     * pruned, and for a parked one, whose changes are not in the rows.
      */
     suspend fun `undo`(`id`: kotlin.String): Undone
 
     /**
-     * Takes over an app's old Synchro database: what it had not sent is in the queue when this is done, and its rows are seen
-     * until the first sync brings the server's.
+     * Imports an app's old Synchro database: its unsent changes are queued, and its rows are shown
+     * until the first sync replaces them.
      *
-     * The old file is copied and stays as it is; nobody may have it open meanwhile. All is taken in one transaction, or
-     * nothing; made again, the call takes what is new, and nothing twice. Works offline with a bundled schema. Throws
-     * `InvalidInput` for a file that is no Synchro database, and while no schema is known; `Storage` for a damaged one.
+     * The old file is copied and not changed; no other process may have it open meanwhile. The
+     * import is one transaction; repeated calls import only what is new. Works offline with a
+     * bundled schema. Throws `InvalidInput` if the file is no Synchro database, or no schema is
+     * known; `Storage` if it is damaged.
      */
     suspend fun `importSynchro`(`path`: kotlin.String): SynchroImport
 
     /**
-     * Gives a waiting or parked write up for good: what it wrote leaves the rows.
+     * Discards a pending or parked write permanently and reverts its changes.
      *
-     * One that was sent and has no verdict goes from the rows too, and is withdrawn from the server; if the server had taken it
-     * already, it is taken back there, in its place. So it is on a server that speaks only Synchro v0.1.2, once its word is known.
+     * One that was sent and has no verdict is reverted locally and withdrawn from the server; if
+     * the server has already accepted it, it is reverted there. A plain Synchro v0.1.2 server does
+     * so after its verdict.
      *
-     * Throws `InvalidInput` if there is none of this name, and for one that was sent to a server that withdraws nothing: nothing was changed then.
+     * Throws `InvalidInput` if it does not exist, or was sent to a server that cannot withdraw it;
+     * then nothing was changed.
      */
     suspend fun `discard`(`id`: kotlin.String)
 
     /**
-     * Everything that the server has not accepted, in the order in which it was written.
+     * All mutations that the server has not accepted, in queue order.
      *
-     * Works offline, and tells what is in the file: nothing is missing after a crash.
+     * Works offline. The queue is stored in the file and survives a crash.
      */
     suspend fun `pending`(): List<PendingMutation>
 
     /**
-     * How many local writes stand where; cheap.
+     * Number of local writes by state; cheap.
      */
     suspend fun `pendingCounts`(): PendingCounts
 
     /**
-     * What an app can show beside a row. For a whole list use the SQL function `rejoin_row_state('table', id)` in the query.
+     * The sync state of a row. For a whole list use the SQL function
+     * `rejoin_row_state('table', id)` in the query.
      *
      * Throws `InvalidInput` if the table is not synced.
      */
     suspend fun `rowSyncState`(`table`: kotlin.String, `key`: SqlValue): RowSyncState
 
     /**
-     * Waits until the server's verdict on a write of `pending` is here, and visible. Starts syncing if it was not started.
+     * Waits for the server's verdict on a write of `pending`. Starts syncing if it is not started.
      *
-     * Throws `Offline` after the timeout in milliseconds; without one it waits for a network. The write stays where it is.
+     * Throws `Offline` after the timeout in milliseconds; without one it waits for a network. The
+     * write stays in the queue.
      */
     suspend fun `verdict`(`id`: kotlin.String, `timeoutMs`: kotlin.UInt? = null): Verdict
 
     /**
-     * Begins anew in the same file: `keep` says what stays; the tables do in any case, and watches go on over them.
+     * Resets the file: `keep` decides what stays; the tables always stay and watches continue.
      *
-     * What waits for the server is the user's work, and goes only by name: `give_up` lists every mutation of `pending`, parked
-     * ones too, unless the queue stays. One transaction, also before a crash; works offline. If syncing is on, its pass ends, and
-     * the next one begins with what the token provider then gives: tell it of the next user before.
+     * Pending mutations are the user's work and are removed only if listed: unless the queue is
+     * kept, `give_up` must list every mutation of `pending`, including parked ones. One
+     * transaction; works offline. Running sync passes end, and the next one uses the token
+     * provider's next token: switch the provider to the next user first.
      *
-     * Throws `Unsent` if something waits that is not named, and `InvalidInput` if something is named and the queue stays:
-     * nothing was changed then.
+     * Throws `Unsent` if an unaccepted mutation is not listed, and `InvalidInput` if any is listed
+     * while the queue is kept; then nothing was changed.
      */
     suspend fun `reset`(`keep`: Keep, `giveUp`: List<kotlin.String>): ResetReport
 
     /**
-     * Tells that the token provider has other credentials than before: whoever needed them tries again.
+     * Reports that the token provider has new credentials: a sync that waits for them tries again.
      */
     suspend fun `credentialsChanged`()
 
     /**
-     * Tells that the app came to the foreground: a sync now, unless the server asked to be left alone.
+     * Reports that the app came to the foreground: syncs now, unless `Retry-After` forbids it.
      */
     fun `foreground`()
 
     /**
-     * Tells what the device knows of its network: whether there is one, and whether its use costs money. Going online asks for
-     * a sync.
+     * Reports the network state: whether there is a network, and whether it is metered. Going
+     * online starts a sync.
      */
     fun `setNetwork`(`online`: kotlin.Boolean, `metered`: kotlin.Boolean)
 
     /**
-     * Begins to sync in the background: at once, then when something was written, when the server has news, and at each
-     * interval.
+     * Starts syncing in the background: immediately, after local writes, on server events, and at
+     * each interval.
      *
-     * Offline is a status, not an error. Throws `InvalidInput` without a configured server. Starting twice is no error.
+     * Offline is a status, not an error. Throws `InvalidInput` without a configured server.
+     * Starting twice is no error.
      */
     suspend fun `start`()
 
     /**
-     * Ends syncing; local work goes on, and what is written waits. Stopping twice is no error.
+     * Stops syncing; local work continues and writes wait. Stopping twice is no error.
      */
     suspend fun `stop`()
 
     /**
-     * Pushes and pulls everything, and waits for it: then what was pending at the call has its verdict, and what the server had
-     * is here. Starts syncing if it was not started.
+     * Pushes and pulls everything. When it completes, mutations that were pending at the call have
+     * a verdict, and the server's changes are here. Starts syncing if it is not started.
      *
-     * Throws `Offline` after one attempt without a server, and after the timeout in milliseconds, if one is given: the work
-     * goes on in the background. A parked mutation is no error: the report counts it.
+     * Throws `Offline` after one attempt without a server, and after the timeout in milliseconds;
+     * the work continues in the background. A parked mutation is no error: the report counts it.
      */
     suspend fun `syncAndWait`(`timeoutMs`: kotlin.UInt? = null): SyncReport
 
     /**
-     * Syncs now, whatever the metered policy says; how it went stands in the status. Starts syncing if it was not started.
+     * Syncs now, ignoring the metered policy; the result is in the status. Starts syncing if not
+     * started.
      */
     suspend fun `syncNow`()
 
     /**
-     * Waits until everything has been here once; at once if it has. Starts syncing if it was not started.
+     * Waits until the first sync is complete. Starts syncing if it is not started.
      *
      * Throws `Offline` after the timeout in milliseconds; without one it waits for a network.
      */
     suspend fun `waitForFirstSync`(`timeoutMs`: kotlin.UInt? = null)
 
     /**
-     * Adds a column to a table of the app's own; `definition` is its name, type and constraints.
+     * Adds a column to a local-only table; `definition` is its name, type and constraints.
      *
-     * Throws `InvalidInput` for a synced table, whose columns are the server's to change.
+     * Throws `InvalidInput` for a synced table, whose columns the server defines.
      */
     suspend fun `alterTable`(`name`: kotlin.String, `definition`: kotlin.String)
 
     /**
-     * Moves the write-ahead log into the file: for the moment before a copy of the file is made. The client does so itself
-     * when the log has grown.
+     * Checkpoints the write-ahead log, for example before copying the file. The client does so
+     * automatically when the log grows.
      *
-     * Somebody in the way is no error; the result says so.
+     * A reader that prevents the checkpoint is no error; the result reports it.
      */
     suspend fun `checkpoint`(`mode`: CheckpointMode): Checkpointed
 
     /**
-     * Makes an index on columns of a table, unless it is there, and tells its name.
+     * Creates an index on columns of a table if it does not exist, and returns its name.
      *
-     * On synced tables too, where it survives changes of the schema.
+     * An index on a synced table survives schema changes.
      */
     suspend fun `createIndex`(`table`: kotlin.String, `columns`: List<kotlin.String>): kotlin.String
 
     /**
-     * Makes a full-text index over columns of a synced table, and tells its name: `search_<table>`.
+     * Creates a full-text index over columns of a synced table and returns its name:
+     * `search_<table>`.
      *
-     * It is kept in step with the table whoever writes, and stays on this device. One with the same columns and tokenizer
-     * stays as it is; another is made anew. `tokenizer` is one of FTS5's, `unicode61 remove_diacritics 2` if there is none.
-     * Works offline; costs a scan of the table. Throws `InvalidInput` for another table, for no or an unknown column,
-     * and for an unknown tokenizer; nothing was made then.
+     * All writes update it, and it stays on this device. An index with the same columns and
+     * tokenizer is kept, another one is rebuilt. `tokenizer` is one of FTS5's; default:
+     * `unicode61 remove_diacritics 2`. Works offline; scans the table. Throws `InvalidInput` for
+     * another table, a missing or unknown column, or an unknown tokenizer; then nothing was
+     * created.
      */
     suspend fun `createSearchIndex`(`table`: kotlin.String, `columns`: List<kotlin.String>, `tokenizer`: kotlin.String?): kotlin.String
 
     /**
-     * Makes a table that stays on this device, unless it is there.
+     * Creates a local-only table if it does not exist.
      *
-     * `definition` is what stands between the parentheses of `CREATE TABLE`. Throws `InvalidInput` if it refers to a synced
-     * table by a foreign key; nothing was made then.
+     * `definition` is the text between the parentheses of `CREATE TABLE`. Throws `InvalidInput`
+     * for a foreign key to a synced table; then nothing was created.
      */
     suspend fun `createTable`(`name`: kotlin.String, `definition`: kotlin.String)
 
@@ -5970,19 +6013,20 @@ internal interface RejoinClientInterface {
     suspend fun `dropSearchIndex`(`table`: kotlin.String)
 
     /**
-     * Says that the app has dealt with the verdicts up to this number: they are not told again.
+     * Acknowledges the verdicts up to this number; they are not delivered again.
      */
     suspend fun `acknowledgeVerdicts`(`through`: kotlin.Long)
 
     /**
-     * How mutations ended that the app has not acknowledged, oldest first, at most `most`. Each end of each attempt is one entry,
-     * in the file since the moment when it came: no crash and no restart loses one.
+     * The verdicts that the app has not acknowledged, oldest first, at most `most`. Each end of
+     * each attempt is one entry; it is stored with the verdict and survives a crash.
      */
     suspend fun `verdicts`(`most`: kotlin.UInt): Verdicts
 
     /**
-     * Tells the observer the verdicts that are not acknowledged, and then new ones as they come, until the subscription is
-     * cancelled. What was not acknowledged by then is told again to the next, and after the next start: at least once.
+     * Delivers the unacknowledged verdicts, and then each new one, until the subscription is
+     * cancelled. Unacknowledged verdicts are delivered again to the next subscription: at least
+     * once.
      */
     fun `watchVerdicts`(`observer`: VerdictObserver): Subscription
 
@@ -5990,10 +6034,11 @@ internal interface RejoinClientInterface {
 }
 
 /**
- * An open database that keeps itself in step with a server.
+ * An open database that syncs with a server.
  *
- * Everything but syncing works without a network. Work begins when a method is called, and goes on if the caller stops
- * waiting for it. When nobody holds the client any more it shuts itself down; `shutdown` waits for that.
+ * Everything except syncing works without a network. Each call starts its work immediately, and
+ * the work continues if the caller stops waiting. When no reference is left, the client shuts
+ * itself down; `shutdown` waits for that.
  */
 internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterface
 {
@@ -6093,13 +6138,14 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Performs an action that was registered when the file was opened: in one transaction, which becomes one mutation that knows
-     * its name and arguments. As long as no server has it, it runs again when remote changes come in under it.
+     * Performs a registered action in one transaction. It becomes one mutation with the action's
+     * name and arguments. Until the server has accepted it, it runs again when remote changes
+     * affect it.
      *
-     * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws `Action` if there is no such
-     * action, for arguments that it does not take, for what its own rules refuse and where its code does not end; `ActionTooSlow` and
-     * `ActionTooLarge` beyond the budget; what its code throws, as `Callback` where it is no error of these; and as `execute` does.
-     * Nothing of it is kept then.
+     * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws
+     * `Action` for an unknown action, invalid arguments, a failed rule or a timeout of its code;
+     * `ActionTooSlow` and `ActionTooLarge` beyond the budget; other exceptions of its code as
+     * `Callback`; otherwise as `execute`. Then nothing was changed.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -6123,13 +6169,15 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Mends an action that is parked or waits: what it wrote leaves the rows, and the newest version of it is performed with these
-     * arguments on what is there then. What comes out is a new mutation at the end of the queue, in the place of the old one,
-     * which goes out of it, whatever it was parked for; all of it, or nothing, also across a crash.
+     * Edits a parked or pending action: performs its newest version with these arguments, on the
+     * current rows without the old action's changes. The result is a new mutation at the end of
+     * the queue, which replaces the old one. One transaction; works offline.
      *
-     * Works offline. What was parked because of the old one now waits for the new one: `retry_chain` with its id offers that
-     * again. Where nothing is written this time, there is no id, and the old one is given up. Throws as `perform` does, and `InvalidInput` if there is no mutation of this name, if it is no action, and if it was
-     * sent, has no verdict, and the server cannot withdraw it. Nothing was changed then.
+     * Mutations that were parked because of the old one now depend on the new one: `retry_chain`
+     * with its id retries them. If nothing is written, there is no id and the old mutation is
+     * discarded. Throws as `perform` does, and `InvalidInput` if the mutation does not exist, is
+     * no action, or was sent, has no verdict, and the server cannot withdraw it. Then nothing was
+     * changed.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -6153,10 +6201,10 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Runs several statements in one transaction, and tells how many rows each changed.
+     * Runs several statements in one transaction and returns the number of changed rows of each.
      *
-     * What they write to synced tables is one mutation: the server accepts or refuses it as a whole. Throws as `execute`
-     * does, and says which statement failed; nothing of any of them was done then.
+     * Their writes to synced tables are one mutation, which the server accepts or rejects as a
+     * whole. Throws as `execute` does, naming the failed statement; then none has an effect.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -6180,9 +6228,9 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * One bundle of JSON for a bug report: versions, configuration, what waits and why, the schema, sizes.
+     * A diagnostic bundle for bug reports, as JSON: versions, configuration, queue, schema, sizes.
      *
-     * It holds no data of the app's rows and no credentials.
+     * It holds no row data and no credentials.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -6206,10 +6254,10 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Runs one statement in a transaction of its own, and tells how many rows it changed.
+     * Runs one statement in its own transaction and returns the number of changed rows.
      *
-     * What it writes to synced tables is on disk, in the queue, when this is done; it is pushed when there is a network.
-     * Throws `InvalidInput` or `Constraint`: nothing was changed then.
+     * A write to a synced table is queued in the same transaction, and pushed when there is a
+     * network. Throws `InvalidInput` or `Constraint`; then nothing was changed.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -6235,7 +6283,7 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
     /**
      * Runs several statements without parameters, separated by `;`, in one transaction.
      *
-     * Throws as `execute` does; nothing of any of them was done then.
+     * Throws as `execute` does; then none of the statements has an effect.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -6260,7 +6308,8 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Runs one statement that writes and gives rows (`INSERT ... RETURNING`), as a row buffer, in a transaction of its own.
+     * Runs one statement that writes and returns rows (`INSERT ... RETURNING`), as a row buffer,
+     * in its own transaction.
      *
      * Throws as `execute` does.
      */
@@ -6286,8 +6335,8 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Tells the observer of each commit that touched one of the tables, or of any if none is named, until the subscription is
-     * cancelled.
+     * Calls the observer after each commit to one of the tables, or to any table if the list is
+     * empty, until the subscription is cancelled.
      */override fun `onChange`(`tables`: List<kotlin.String>, `observer`: ChangeObserver): Subscription {
             return FfiConverterTypeSubscription.lift(
     callWithHandle {
@@ -6303,7 +6352,8 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Tells the observer the status now and after each change, until the subscription is cancelled.
+     * Calls the observer with the status now and after each change, until the subscription is
+     * cancelled.
      */override fun `onStatus`(`observer`: StatusObserver): Subscription {
             return FfiConverterTypeSubscription.lift(
     callWithHandle {
@@ -6319,7 +6369,7 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * The file, by its full name.
+     * The canonical path of the file.
      */override fun `path`(): kotlin.String {
             return FfiConverterString.lift(
     callWithHandle {
@@ -6387,9 +6437,9 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Opens the file again after `suspend`; watched queries run once, for what was missed.
+     * Opens the file again after `suspend`; watched queries run once to catch up.
      *
-     * Throws what opening throws; the client stays suspended then.
+     * Throws as opening does; the client then stays suspended.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -6414,9 +6464,10 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Ends the client: what was handed in before is done, watches and observers end, syncing stops, the file is closed.
+     * Shuts the client down: earlier calls complete, watches and observers end, syncing stops, the
+     * file is closed.
      *
-     * Pending work stays in the file. Later calls throw `Ended`. Shutting down twice is no error.
+     * The queue stays in the file. Later calls throw `Ended`. Shutting down twice is no error.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -6441,7 +6492,7 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * What syncing is doing.
+     * The sync status.
      */override fun `status`(): SyncStatus {
             return FfiConverterTypeSyncStatus.lift(
     callWithHandle {
@@ -6457,8 +6508,8 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Lets go of the file: rolls back what runs, closes every connection and drops every lock, as iOS demands of an app in the
-     * background. Nothing committed is lost; calls throw `Suspended` until `resume`.
+     * Releases the file: rolls back what runs, closes every connection and drops every lock, as
+     * iOS requires of an app in the background. Later calls throw `Suspended` until `resume`.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -6483,10 +6534,10 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Watches a query: its result now, and again after each commit that changes it, whoever wrote.
+     * Watches a query: delivers its result now, and after each commit that changes it.
      *
-     * Returns at once; what is wrong with the query is thrown by the first `next`. With the names of the columns that
-     * identify a row as `key`, each update also says which rows were added, changed and removed.
+     * Returns immediately; the first `next` throws errors of the query. `key` names the columns
+     * that identify a row: each update then lists the added, changed and removed rows.
      */override fun `watch`(`sql`: kotlin.String, `params`: List<SqlValue>, `key`: List<kotlin.String>): QueryWatch {
             return FfiConverterTypeQueryWatch.lift(
     callWithHandle {
@@ -6502,8 +6553,9 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * `edit` for code that waits between two statements: the transaction begins with what the mutation wrote laid upon the rows
-     * as they stand now. When it is committed, its `edited` names the new mutation; ended otherwise, nothing was changed.
+     * `edit` as an interactive transaction: it begins with the mutation's changes on top of the
+     * current rows. After the commit, `edited` is the id of the new mutation; any other end
+     * changes nothing.
      *
      * Throws as `edit` and `begin` do.
      */
@@ -6529,8 +6581,8 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * `discard` of a mutation and of everything that stands on a row that it made, parked before or only by this; tells which
-     * they are, it first. Throws as `discard` does.
+     * `discard` of a mutation and of all mutations that need a row that it created, whether parked
+     * or pending; returns them, the given one first. Throws as `discard` does.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -6554,13 +6606,14 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Mends a parked or waiting mutation in one crossing: the statements find what it wrote in the rows, on top of how they
-     * stand now, and change it. What comes out is a new mutation of plain SQL at the end of the queue, in the place of the old
-     * one; tells its id, or nothing if nothing is left. Works offline.
+     * Edits a parked or pending mutation in one call: the statements see its changes on top of the
+     * current rows and modify them. The result replaces the old mutation, as a new plain SQL
+     * mutation at the end of the queue; returns its id, or nothing if nothing is left. Works
+     * offline.
      *
-     * What was parked because of the old one now waits for the new one: `retry_chain` with its id offers that again. Throws as
-     * `batch` does, and `InvalidInput` if there is no mutation of this name, or it was sent and has no verdict. Nothing was
-     * changed then.
+     * Mutations that were parked because of the old one now depend on the new one: `retry_chain`
+     * with its id retries them. Throws as `batch` does, and `InvalidInput` if the mutation does
+     * not exist, or was sent and has no verdict. Then nothing was changed.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -6584,11 +6637,12 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Offers a parked mutation again, as it was written: it goes to the end of the queue, its rows show it at once, and what it
-     * compares is what stands there now. So a conflict that the app has looked at ends by its word. Works offline.
+     * Moves a parked mutation, unchanged, to the end of the queue. Its rows show it immediately;
+     * its old values become those of the current rows. So a conflict that the app has seen
+     * resolves to the app's value. Works offline.
      *
-     * Throws `InvalidInput` if there is none of this name, or it is not parked; `StandsOn` while the mutation that makes its row
-     * is parked. Nothing was changed then.
+     * Throws `InvalidInput` if it does not exist or is not parked; `StandsOn` if it needs a row of
+     * a parked mutation. Then nothing was changed.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -6613,8 +6667,8 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * `retry` of a mutation, if it is parked, and of everything that was parked because of it, in their order; tells which
-     * they are. Throws as `retry` does.
+     * `retry` of a mutation, if it is parked, and of all mutations that were parked because of it,
+     * in queue order; returns them. Throws as `retry` does.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -6638,11 +6692,13 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Begins a transaction, when it is its turn. Where nothing has to be waited for between two statements, `batch` is faster.
+     * Begins a transaction when the writer is free. Without waits between statements, `batch` is
+     * faster.
      *
-     * While it is held, whatever else needs to write waits, and so do `pending`, `row_sync_state` and remote changes. Write by
-     * the transaction, not by the client: whoever waits for that inside is silent, so the transaction is rolled back by its
-     * timeout, and then the client's write is done, alone. Reads never wait and see the state before.
+     * While it is open, other work of the writer waits: other writes, `pending`, `row_sync_state`
+     * and remote changes. Write through the transaction: code that waits for a write of the client
+     * instead is idle, so the transaction times out, is rolled back, and the write then runs
+     * alone. Reads never wait.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -6666,10 +6722,10 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Begins several queries on one state: what is committed meanwhile is not seen. Where nothing has to be waited for between
-     * two queries, `query_all` is faster.
+     * Begins several queries on one state; later commits are not visible. Without waits between
+     * queries, `query_all` is faster.
      *
-     * Each takes one of the configured readers for as long as it lasts, so that other queries have fewer: keep it short.
+     * Each snapshot uses one of the configured readers until it ends: keep it short.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -6693,7 +6749,7 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * What the server has accepted and the file still remembers, the newest first, at most `most`.
+     * The accepted mutations that the file still keeps, newest first, at most `most`.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -6717,8 +6773,8 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Forgets what was accepted beyond these bounds, at once; tells how many mutations. They cannot be undone any more. Without a
-     * call the default bounds are kept whenever something is accepted.
+     * Removes accepted mutations beyond these bounds and returns their number. They can no longer
+     * be undone. Without a call, the default bounds apply to each acceptance.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -6742,9 +6798,9 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Takes the undo of a mutation back: `id` is the one that was undone.
+     * Reverts the undo of a mutation: `id` is the mutation that was undone.
      *
-     * Throws `InvalidInput` if it was not undone, or is done again already; else as `undo`.
+     * Throws `InvalidInput` if it is not undone; otherwise as `undo`.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -6768,11 +6824,12 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Takes a mutation back. One without a verdict is given up, as by `discard`; of an accepted one each column goes back to what
-     * it displaced on the server, by a new mutation, which is only ever compared. Works offline. All of it, or nothing.
+     * Reverts a mutation. One without a verdict is discarded, as by `discard`. For an accepted
+     * one, a new compare-only mutation sets each column back to the server's before-image. Works
+     * offline, in one transaction.
      *
-     * Throws `Changed` with the rows if any of it does not stand any more; `InvalidInput` if the file has forgotten it, and for a
-     * parked one, of which nothing is in the rows.
+     * Throws `Changed` with the rows if any of them has changed since; `InvalidInput` if it was
+     * pruned, and for a parked one, whose changes are not in the rows.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -6796,12 +6853,13 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Takes over an app's old Synchro database: what it had not sent is in the queue when this is done, and its rows are seen
-     * until the first sync brings the server's.
+     * Imports an app's old Synchro database: its unsent changes are queued, and its rows are shown
+     * until the first sync replaces them.
      *
-     * The old file is copied and stays as it is; nobody may have it open meanwhile. All is taken in one transaction, or
-     * nothing; made again, the call takes what is new, and nothing twice. Works offline with a bundled schema. Throws
-     * `InvalidInput` for a file that is no Synchro database, and while no schema is known; `Storage` for a damaged one.
+     * The old file is copied and not changed; no other process may have it open meanwhile. The
+     * import is one transaction; repeated calls import only what is new. Works offline with a
+     * bundled schema. Throws `InvalidInput` if the file is no Synchro database, or no schema is
+     * known; `Storage` if it is damaged.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -6825,12 +6883,14 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Gives a waiting or parked write up for good: what it wrote leaves the rows.
+     * Discards a pending or parked write permanently and reverts its changes.
      *
-     * One that was sent and has no verdict goes from the rows too, and is withdrawn from the server; if the server had taken it
-     * already, it is taken back there, in its place. So it is on a server that speaks only Synchro v0.1.2, once its word is known.
+     * One that was sent and has no verdict is reverted locally and withdrawn from the server; if
+     * the server has already accepted it, it is reverted there. A plain Synchro v0.1.2 server does
+     * so after its verdict.
      *
-     * Throws `InvalidInput` if there is none of this name, and for one that was sent to a server that withdraws nothing: nothing was changed then.
+     * Throws `InvalidInput` if it does not exist, or was sent to a server that cannot withdraw it;
+     * then nothing was changed.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -6855,9 +6915,9 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Everything that the server has not accepted, in the order in which it was written.
+     * All mutations that the server has not accepted, in queue order.
      *
-     * Works offline, and tells what is in the file: nothing is missing after a crash.
+     * Works offline. The queue is stored in the file and survives a crash.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -6881,7 +6941,7 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * How many local writes stand where; cheap.
+     * Number of local writes by state; cheap.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -6905,7 +6965,8 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * What an app can show beside a row. For a whole list use the SQL function `rejoin_row_state('table', id)` in the query.
+     * The sync state of a row. For a whole list use the SQL function
+     * `rejoin_row_state('table', id)` in the query.
      *
      * Throws `InvalidInput` if the table is not synced.
      */
@@ -6931,9 +6992,10 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Waits until the server's verdict on a write of `pending` is here, and visible. Starts syncing if it was not started.
+     * Waits for the server's verdict on a write of `pending`. Starts syncing if it is not started.
      *
-     * Throws `Offline` after the timeout in milliseconds; without one it waits for a network. The write stays where it is.
+     * Throws `Offline` after the timeout in milliseconds; without one it waits for a network. The
+     * write stays in the queue.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -6957,14 +7019,15 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Begins anew in the same file: `keep` says what stays; the tables do in any case, and watches go on over them.
+     * Resets the file: `keep` decides what stays; the tables always stay and watches continue.
      *
-     * What waits for the server is the user's work, and goes only by name: `give_up` lists every mutation of `pending`, parked
-     * ones too, unless the queue stays. One transaction, also before a crash; works offline. If syncing is on, its pass ends, and
-     * the next one begins with what the token provider then gives: tell it of the next user before.
+     * Pending mutations are the user's work and are removed only if listed: unless the queue is
+     * kept, `give_up` must list every mutation of `pending`, including parked ones. One
+     * transaction; works offline. Running sync passes end, and the next one uses the token
+     * provider's next token: switch the provider to the next user first.
      *
-     * Throws `Unsent` if something waits that is not named, and `InvalidInput` if something is named and the queue stays:
-     * nothing was changed then.
+     * Throws `Unsent` if an unaccepted mutation is not listed, and `InvalidInput` if any is listed
+     * while the queue is kept; then nothing was changed.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -6988,7 +7051,7 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Tells that the token provider has other credentials than before: whoever needed them tries again.
+     * Reports that the token provider has new credentials: a sync that waits for them tries again.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -7013,7 +7076,7 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Tells that the app came to the foreground: a sync now, unless the server asked to be left alone.
+     * Reports that the app came to the foreground: syncs now, unless `Retry-After` forbids it.
      */override fun `foreground`()
         =
     callWithHandle {
@@ -7028,8 +7091,8 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Tells what the device knows of its network: whether there is one, and whether its use costs money. Going online asks for
-     * a sync.
+     * Reports the network state: whether there is a network, and whether it is metered. Going
+     * online starts a sync.
      */override fun `setNetwork`(`online`: kotlin.Boolean, `metered`: kotlin.Boolean)
         =
     callWithHandle {
@@ -7044,10 +7107,11 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Begins to sync in the background: at once, then when something was written, when the server has news, and at each
-     * interval.
+     * Starts syncing in the background: immediately, after local writes, on server events, and at
+     * each interval.
      *
-     * Offline is a status, not an error. Throws `InvalidInput` without a configured server. Starting twice is no error.
+     * Offline is a status, not an error. Throws `InvalidInput` without a configured server.
+     * Starting twice is no error.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -7072,7 +7136,7 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Ends syncing; local work goes on, and what is written waits. Stopping twice is no error.
+     * Stops syncing; local work continues and writes wait. Stopping twice is no error.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -7097,11 +7161,11 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Pushes and pulls everything, and waits for it: then what was pending at the call has its verdict, and what the server had
-     * is here. Starts syncing if it was not started.
+     * Pushes and pulls everything. When it completes, mutations that were pending at the call have
+     * a verdict, and the server's changes are here. Starts syncing if it is not started.
      *
-     * Throws `Offline` after one attempt without a server, and after the timeout in milliseconds, if one is given: the work
-     * goes on in the background. A parked mutation is no error: the report counts it.
+     * Throws `Offline` after one attempt without a server, and after the timeout in milliseconds;
+     * the work continues in the background. A parked mutation is no error: the report counts it.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -7125,7 +7189,8 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Syncs now, whatever the metered policy says; how it went stands in the status. Starts syncing if it was not started.
+     * Syncs now, ignoring the metered policy; the result is in the status. Starts syncing if not
+     * started.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -7150,7 +7215,7 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Waits until everything has been here once; at once if it has. Starts syncing if it was not started.
+     * Waits until the first sync is complete. Starts syncing if it is not started.
      *
      * Throws `Offline` after the timeout in milliseconds; without one it waits for a network.
      */
@@ -7177,9 +7242,9 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Adds a column to a table of the app's own; `definition` is its name, type and constraints.
+     * Adds a column to a local-only table; `definition` is its name, type and constraints.
      *
-     * Throws `InvalidInput` for a synced table, whose columns are the server's to change.
+     * Throws `InvalidInput` for a synced table, whose columns the server defines.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -7204,10 +7269,10 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Moves the write-ahead log into the file: for the moment before a copy of the file is made. The client does so itself
-     * when the log has grown.
+     * Checkpoints the write-ahead log, for example before copying the file. The client does so
+     * automatically when the log grows.
      *
-     * Somebody in the way is no error; the result says so.
+     * A reader that prevents the checkpoint is no error; the result reports it.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -7231,9 +7296,9 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Makes an index on columns of a table, unless it is there, and tells its name.
+     * Creates an index on columns of a table if it does not exist, and returns its name.
      *
-     * On synced tables too, where it survives changes of the schema.
+     * An index on a synced table survives schema changes.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -7257,12 +7322,14 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Makes a full-text index over columns of a synced table, and tells its name: `search_<table>`.
+     * Creates a full-text index over columns of a synced table and returns its name:
+     * `search_<table>`.
      *
-     * It is kept in step with the table whoever writes, and stays on this device. One with the same columns and tokenizer
-     * stays as it is; another is made anew. `tokenizer` is one of FTS5's, `unicode61 remove_diacritics 2` if there is none.
-     * Works offline; costs a scan of the table. Throws `InvalidInput` for another table, for no or an unknown column,
-     * and for an unknown tokenizer; nothing was made then.
+     * All writes update it, and it stays on this device. An index with the same columns and
+     * tokenizer is kept, another one is rebuilt. `tokenizer` is one of FTS5's; default:
+     * `unicode61 remove_diacritics 2`. Works offline; scans the table. Throws `InvalidInput` for
+     * another table, a missing or unknown column, or an unknown tokenizer; then nothing was
+     * created.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -7286,10 +7353,10 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Makes a table that stays on this device, unless it is there.
+     * Creates a local-only table if it does not exist.
      *
-     * `definition` is what stands between the parentheses of `CREATE TABLE`. Throws `InvalidInput` if it refers to a synced
-     * table by a foreign key; nothing was made then.
+     * `definition` is the text between the parentheses of `CREATE TABLE`. Throws `InvalidInput`
+     * for a foreign key to a synced table; then nothing was created.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -7339,7 +7406,7 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Says that the app has dealt with the verdicts up to this number: they are not told again.
+     * Acknowledges the verdicts up to this number; they are not delivered again.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -7364,8 +7431,8 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * How mutations ended that the app has not acknowledged, oldest first, at most `most`. Each end of each attempt is one entry,
-     * in the file since the moment when it came: no crash and no restart loses one.
+     * The verdicts that the app has not acknowledged, oldest first, at most `most`. Each end of
+     * each attempt is one entry; it is stored with the verdict and survives a crash.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -7389,8 +7456,9 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Tells the observer the verdicts that are not acknowledged, and then new ones as they come, until the subscription is
-     * cancelled. What was not acknowledged by then is told again to the next, and after the next start: at least once.
+     * Delivers the unacknowledged verdicts, and then each new one, until the subscription is
+     * cancelled. Unacknowledged verdicts are delivered again to the next subscription: at least
+     * once.
      */override fun `watchVerdicts`(`observer`: VerdictObserver): Subscription {
             return FfiConverterTypeSubscription.lift(
     callWithHandle {
@@ -7413,13 +7481,15 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
     companion object {
 
     /**
-     * Opens the file, and makes it if there is none; works offline.
+     * Opens the file, or creates it; works offline.
      *
-     * A file that is open already in this process is shared, and must be opened with the same configuration; its token provider,
-     * transport and actions stay those of the first to open it. `tokens` gives the token that names the user; without it requests carry the configured user, which a server believes on its own
-     * machine only. `transport` replaces the built-in HTTP. `actions` are what `perform` can perform.
+     * A file that is already open in this process is shared. The configuration must then be equal;
+     * its token provider, transport and actions stay. `tokens` provides the token that identifies
+     * the user; without it, requests carry the configured user, which a server accepts on its own
+     * machine only. `transport` replaces the built-in HTTP. `actions` are the actions for
+     * `perform`.
      *
-     * Throws `Configuration` with every problem, and `Storage` where the file cannot be opened; nothing was changed then.
+     * Throws `Configuration` with all problems, and `Storage` if the file cannot be opened.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -7562,15 +7632,16 @@ internal object FfiConverterTypeRejoinClient: FfiConverter<RejoinClient, Long> {
 
 
 /**
- * Hears what syncing is doing.
+ * Observes the sync status.
  *
- * Called on a thread of the engine, one call after the other; it may call anything of the client that it need not wait for.
- * An exception is written to the log and changes nothing else.
+ * Called on a thread of the engine, one call at a time. It may call the client but must not block
+ * on it. An exception is logged and ignored.
  */
 internal interface StatusObserver {
 
     /**
-     * Called with the status now, and after each change. What changes while it runs is not queued: it gets the latest.
+     * Called with the current status and after each change. Changes during a call are combined:
+     * the next call gets the latest status.
      */
     fun `onStatus`(`status`: SyncStatus)
 
@@ -7578,10 +7649,10 @@ internal interface StatusObserver {
 }
 
 /**
- * Hears what syncing is doing.
+ * Observes the sync status.
  *
- * Called on a thread of the engine, one call after the other; it may call anything of the client that it need not wait for.
- * An exception is written to the log and changes nothing else.
+ * Called on a thread of the engine, one call at a time. It may call the client but must not block
+ * on it. An exception is logged and ignored.
  */
 internal open class StatusObserverImpl: Disposable, AutoCloseable, StatusObserver
 {
@@ -7681,7 +7752,8 @@ internal open class StatusObserverImpl: Disposable, AutoCloseable, StatusObserve
 
 
     /**
-     * Called with the status now, and after each change. What changes while it runs is not queued: it gets the latest.
+     * Called with the current status and after each change. Changes during a call are combined:
+     * the next call gets the latest status.
      */
     @Throws(RejoinException::class)override fun `onStatus`(`status`: SyncStatus)
         =
@@ -7891,14 +7963,15 @@ internal object FfiConverterTypeStatusObserver: FfiConverter<StatusObserver, Lon
 
 
 /**
- * Keeps an observer called, until it is cancelled or nobody holds it any more.
+ * Keeps an observer registered until it is cancelled or no reference is left.
  *
- * Where the language frees objects when it pleases, call `cancel`.
+ * In languages with garbage collection, call `cancel`.
  */
 internal interface SubscriptionInterface {
 
     /**
-     * Ends it: no call begins afterwards; one that runs is not waited for. Cancelling twice is no error.
+     * Ends the subscription: no new call starts; a running one is not awaited. Cancelling twice is
+     * no error.
      */
     fun `cancel`()
 
@@ -7906,9 +7979,9 @@ internal interface SubscriptionInterface {
 }
 
 /**
- * Keeps an observer called, until it is cancelled or nobody holds it any more.
+ * Keeps an observer registered until it is cancelled or no reference is left.
  *
- * Where the language frees objects when it pleases, call `cancel`.
+ * In languages with garbage collection, call `cancel`.
  */
 internal open class Subscription: Disposable, AutoCloseable, SubscriptionInterface
 {
@@ -8008,7 +8081,8 @@ internal open class Subscription: Disposable, AutoCloseable, SubscriptionInterfa
 
 
     /**
-     * Ends it: no call begins afterwards; one that runs is not waited for. Cancelling twice is no error.
+     * Ends the subscription: no new call starts; a running one is not awaited. Cancelling twice is
+     * no error.
      */override fun `cancel`()
         =
     callWithHandle {
@@ -8156,25 +8230,25 @@ internal object FfiConverterTypeSubscription: FfiConverter<Subscription, Long> {
 
 
 /**
- * Gives the token that names the user.
+ * Provides the token that identifies the user.
  */
 internal interface TokenProvider {
 
     /**
-     * The token to send as `Authorization: Bearer`, or nothing when nobody is signed in.
+     * The token for `Authorization: Bearer`, or nothing if no user is signed in.
      *
-     * Asked at the start of each pass with `refresh` false: answer from memory. With `refresh` true the server has refused
-     * the last one: get a new one. An exception means "not now", and it is asked again later; so does no answer within a
-     * minute. Local work goes on meanwhile.
+     * Called at the start of each pass with `refresh` false: return a cached token. With `refresh`
+     * true the server has rejected the last one: get a new one. An exception, or no result within
+     * a minute, means "not now": it is called again later. Local work continues meanwhile.
      */
     suspend fun `token`(`refresh`: kotlin.Boolean): kotlin.String?
 
     /**
-     * The user that a token of this provider names, or nothing if that is not known.
+     * The user of a token, or nothing if unknown.
      *
-     * Asked only for a token that the engine cannot read, which is any but a JWT with a `sub`. A plain Synchro server never
-     * says whose a token is: without an answer nothing is synced with one. A Rejoin server says it itself. An exception and
-     * silence are treated as those of `token`.
+     * Called only for a token that is not a JWT with a `sub` claim. A plain Synchro server never
+     * reports the user of a token: without a result, nothing is synced with it. A Rejoin server
+     * reports it. Exceptions and timeouts are treated as those of `token`.
      */
     suspend fun `subject`(`token`: kotlin.String): kotlin.String?
 
@@ -8182,7 +8256,7 @@ internal interface TokenProvider {
 }
 
 /**
- * Gives the token that names the user.
+ * Provides the token that identifies the user.
  */
 internal open class TokenProviderImpl: Disposable, AutoCloseable, TokenProvider
 {
@@ -8282,11 +8356,11 @@ internal open class TokenProviderImpl: Disposable, AutoCloseable, TokenProvider
 
 
     /**
-     * The token to send as `Authorization: Bearer`, or nothing when nobody is signed in.
+     * The token for `Authorization: Bearer`, or nothing if no user is signed in.
      *
-     * Asked at the start of each pass with `refresh` false: answer from memory. With `refresh` true the server has refused
-     * the last one: get a new one. An exception means "not now", and it is asked again later; so does no answer within a
-     * minute. Local work goes on meanwhile.
+     * Called at the start of each pass with `refresh` false: return a cached token. With `refresh`
+     * true the server has rejected the last one: get a new one. An exception, or no result within
+     * a minute, means "not now": it is called again later. Local work continues meanwhile.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -8310,11 +8384,11 @@ internal open class TokenProviderImpl: Disposable, AutoCloseable, TokenProvider
 
 
     /**
-     * The user that a token of this provider names, or nothing if that is not known.
+     * The user of a token, or nothing if unknown.
      *
-     * Asked only for a token that the engine cannot read, which is any but a JWT with a `sub`. A plain Synchro server never
-     * says whose a token is: without an answer nothing is synced with one. A Rejoin server says it itself. An exception and
-     * silence are treated as those of `token`.
+     * Called only for a token that is not a JWT with a `sub` claim. A plain Synchro server never
+     * reports the user of a token: without a result, nothing is synced with it. A Rejoin server
+     * reports it. Exceptions and timeouts are treated as those of `token`.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
@@ -8584,15 +8658,16 @@ internal object FfiConverterTypeTokenProvider: FfiConverter<TokenProvider, Long>
 
 
 /**
- * Hears how mutations ended.
+ * Observes verdicts.
  *
- * Called on a thread of the engine, one call after the other; it may call anything of the client that it need not wait for. An
- * exception is written to the log and changes nothing else: what was not acknowledged is told again to the next subscription.
+ * Called on a thread of the engine, one call at a time. It may call the client but must not block
+ * on it. An exception is logged and ignored; unacknowledged verdicts go to the next subscription
+ * again.
  */
 internal interface VerdictObserver {
 
     /**
-     * Called with the verdicts that are not acknowledged, and then with new ones as they come, each once to each subscription.
+     * Called with the unacknowledged verdicts, and then with each new one, once per subscription.
      */
     fun `onVerdicts`(`verdicts`: Verdicts)
 
@@ -8600,10 +8675,11 @@ internal interface VerdictObserver {
 }
 
 /**
- * Hears how mutations ended.
+ * Observes verdicts.
  *
- * Called on a thread of the engine, one call after the other; it may call anything of the client that it need not wait for. An
- * exception is written to the log and changes nothing else: what was not acknowledged is told again to the next subscription.
+ * Called on a thread of the engine, one call at a time. It may call the client but must not block
+ * on it. An exception is logged and ignored; unacknowledged verdicts go to the next subscription
+ * again.
  */
 internal open class VerdictObserverImpl: Disposable, AutoCloseable, VerdictObserver
 {
@@ -8703,7 +8779,7 @@ internal open class VerdictObserverImpl: Disposable, AutoCloseable, VerdictObser
 
 
     /**
-     * Called with the verdicts that are not acknowledged, and then with new ones as they come, each once to each subscription.
+     * Called with the unacknowledged verdicts, and then with each new one, once per subscription.
      */
     @Throws(RejoinException::class)override fun `onVerdicts`(`verdicts`: Verdicts)
         =
@@ -8823,12 +8899,12 @@ internal object FfiConverterTypeVerdictObserver: FfiConverter<VerdictObserver, L
  */
 internal data class AcceptedMutation (
     /**
-     * Its place in the queue, when it was there.
+     * Its former position in the queue.
      */
     var `seq`: kotlin.Long
     ,
     /**
-     * Its name, here and on the server.
+     * Its id, here and on the server.
      */
     var `id`: kotlin.String
     ,
@@ -8843,7 +8919,7 @@ internal data class AcceptedMutation (
     var `writtenMs`: kotlin.Long
     ,
     /**
-     * When its verdict came: milliseconds since 1970.
+     * When its verdict arrived: milliseconds since 1970.
      */
     var `acceptedMs`: kotlin.Long
     ,
@@ -8853,12 +8929,12 @@ internal data class AcceptedMutation (
     var `attempt`: kotlin.Long
     ,
     /**
-     * The mutation that it takes back, by undo or redo.
+     * The mutation that it reverts, by undo or redo.
      */
     var `undoes`: kotlin.String?
     ,
     /**
-     * What it did, a row each; the old values are those that it displaced on the server.
+     * Its changes, one entry per row; the old values are the server's before-images.
      */
     var `rows`: List<PendingRow>
 
@@ -8914,26 +8990,26 @@ internal object FfiConverterTypeAcceptedMutation: FfiConverterRustBuffer<Accepte
 
 
 /**
- * What actions may take, be they data or code of the app: the writer, and everybody who writes, waits for them. Every field may
- * be left out.
+ * Limits of actions, because the writer and all other writes wait for them. Each field is
+ * optional.
  */
 internal data class ActionBudget (
     /**
-     * How long one run may take, in milliseconds; of code of the app it is one statement. One that takes longer is
-     * `ActionTooSlow`. Default 2,000; from 100 to a minute.
+     * Maximum duration of one run in milliseconds; for code of the app, of one statement. A longer
+     * one is `ActionTooSlow`. Default 2,000; from 100 to a minute.
      */
     var `runMs`: kotlin.UInt? = null
     ,
     /**
-     * How long all those together may run that one batch of remote rows makes run again, in milliseconds. Code of the app is
-     * given up at its end. What is not done by then is laid down as it was recorded, if it fits. Default 2,000; from 100 to a
-     * minute.
+     * Maximum total duration of the re-runs that one batch of remote rows causes, in milliseconds.
+     * Then code of the app is aborted, and the remaining actions are applied as recorded, if they
+     * fit. Default 2,000; from 100 to a minute.
      */
     var `rebaseMs`: kotlin.UInt? = null
     ,
     /**
-     * Most bytes that one run may write to synced tables: old and new values of each changed row. One that writes more is
-     * `ActionTooLarge`. Default 8 MiB; from 1 KiB to 1 GiB.
+     * Maximum bytes that one run writes to synced tables: old and new values of each changed row.
+     * A larger one is `ActionTooLarge`. Default 8 MiB; from 1 KiB to 1 GiB.
      */
     var `bytes`: kotlin.UInt? = null
 
@@ -8974,7 +9050,7 @@ internal object FfiConverterTypeActionBudget: FfiConverterRustBuffer<ActionBudge
 
 
 /**
- * What is said of an action that is code.
+ * The definition of an action whose code is in the app.
  */
 internal data class ActionDefinition (
     /**
@@ -8983,17 +9059,18 @@ internal data class ActionDefinition (
     var `name`: kotlin.String
     ,
     /**
-     * Its version: rises when it does something else, or takes other arguments. Default 1.
+     * Its version: increase it when its effect or its arguments change. Default 1.
      */
     var `version`: kotlin.Long? = null
     ,
     /**
-     * What it takes.
+     * Its parameters.
      */
     var `parameters`: List<ActionParameter> = listOf()
     ,
     /**
-     * The older versions whose arguments it takes over. A mutation of another one is laid down as it was recorded.
+     * Older versions whose arguments it accepts. A mutation of any other version is applied as
+     * recorded.
      */
     var `upgrades`: List<ActionUpgrade> = listOf()
 
@@ -9046,12 +9123,12 @@ internal data class ActionParameter (
     var `name`: kotlin.String
     ,
     /**
-     * What it takes.
+     * Its type.
      */
     var `kind`: ActionParameterType
     ,
     /**
-     * Whether it may be left out, or be null. Default: no.
+     * Whether it may be missing or null. Default: no.
      */
     var `optional`: kotlin.Boolean = false
 
@@ -9092,8 +9169,8 @@ internal object FfiConverterTypeActionParameter: FfiConverterRustBuffer<ActionPa
 
 
 /**
- * How arguments of an older version of an action become those of the present one, for a mutation that was performed with the
- * older and has to run again.
+ * Converts the arguments of an older version of an action to the current version, for a mutation
+ * that was performed with the older version and has to run again.
  */
 internal data class ActionUpgrade (
     /**
@@ -9102,17 +9179,17 @@ internal data class ActionUpgrade (
     var `version`: kotlin.Long
     ,
     /**
-     * Old names, and the new ones.
+     * Old names and their new names.
      */
     var `rename`: Map<kotlin.String, kotlin.String>? = null
     ,
     /**
-     * What is set where it is not there: a JSON object.
+     * Values of missing arguments: a JSON object.
      */
     var `setJson`: kotlin.String? = null
     ,
     /**
-     * What is not taken any more.
+     * Arguments to remove.
      */
     var `drop`: List<kotlin.String> = listOf()
 
@@ -9156,16 +9233,16 @@ internal object FfiConverterTypeActionUpgrade: FfiConverterRustBuffer<ActionUpgr
 
 
 /**
- * The tables that one commit touched, or several that came while the observer ran.
+ * The tables changed by one commit, or by several during an observer call.
  */
 internal data class Change (
     /**
-     * Who wrote.
+     * The origin.
      */
     var `origin`: ChangeOrigin
     ,
     /**
-     * What was touched. `sqlite_schema` is among them when the app changed the schema.
+     * The changed tables, including `sqlite_schema` when the app changed the schema.
      */
     var `tables`: List<ChangedTable>
     ,
@@ -9211,7 +9288,7 @@ internal object FfiConverterTypeChange: FfiConverterRustBuffer<Change> {
 
 
 /**
- * A row that is not as a mutation left it.
+ * A row that differs from what a mutation wrote.
  */
 internal data class ChangedRow (
     /**
@@ -9225,17 +9302,17 @@ internal data class ChangedRow (
     var `key`: SqlValue
     ,
     /**
-     * The columns that have another value; empty if the row went, or is back.
+     * The columns that have another value; empty if the row was deleted or inserted again.
      */
     var `columns`: List<kotlin.String>
     ,
     /**
-     * What the mutation wrote; nothing if it removed the row.
+     * What the mutation wrote; nothing if it deleted the row.
      */
     var `wrote`: List<ColumnValue>?
     ,
     /**
-     * The row as it is seen now; nothing if there is none.
+     * The current row; nothing if there is none.
      */
     var `present`: List<ColumnValue>?
 
@@ -9282,7 +9359,7 @@ internal object FfiConverterTypeChangedRow: FfiConverterRustBuffer<ChangedRow> {
 
 
 /**
- * A table that was touched.
+ * A changed table.
  */
 internal data class ChangedTable (
     /**
@@ -9291,7 +9368,7 @@ internal data class ChangedTable (
     var `name`: kotlin.String
     ,
     /**
-     * The keys of the rows that were touched; nothing where only the table is known, as for the app's own tables.
+     * The keys of the changed rows; nothing if only the table is known, as for local-only tables.
      */
     var `keys`: List<SqlValue>?
 
@@ -9329,11 +9406,11 @@ internal object FfiConverterTypeChangedTable: FfiConverterRustBuffer<ChangedTabl
 
 
 /**
- * What a checkpoint did.
+ * The result of a checkpoint.
  */
 internal data class Checkpointed (
     /**
-     * Whether a reader or writer kept it from finishing; try again later.
+     * Whether a reader or writer prevented completion; try again later.
      */
     var `busy`: kotlin.Boolean
     ,
@@ -9343,7 +9420,7 @@ internal data class Checkpointed (
     var `pages`: kotlin.Long
     ,
     /**
-     * Pages of it that are in the file.
+     * Pages of it that were moved into the file.
      */
     var `moved`: kotlin.Long
 
@@ -9384,33 +9461,33 @@ internal object FfiConverterTypeCheckpointed: FfiConverterRustBuffer<Checkpointe
 
 
 /**
- * How a client is opened and how it syncs. Every field but the path may be left out.
+ * How a client opens its file and syncs. Every field except the path is optional.
  */
 internal data class ClientConfig (
     /**
-     * The database's file; made if there is none. Its folder must exist.
+     * The database file; created if missing. Its folder must exist.
      */
     var `path`: kotlin.String
     ,
     /**
-     * The server, as `https://host/prefix`. Without one the client works, and keeps what is written until there is one.
+     * The server, as `https://host/prefix`. Without one, writes stay in the queue.
      */
     var `serverUrl`: kotlin.String? = null
     ,
     /**
-     * Whether `server_url` may be `http://` to a host that is not a loopback address. Others on the network can then read
-     * and change the rows, and steal the token. For development in a local network or from an emulator. Default: no.
+     * Whether `server_url` may be `http://` to a host that is not a loopback address. Other hosts
+     * on the network can then read and change the rows and steal the token. Default: no.
      */
     var `allowHttp`: kotlin.Boolean? = null
     ,
     /**
-     * Whose data this file holds. Default: what the server says when the device registers; a plain Synchro server does not say
-     * it, there it is the `sub` of the token, if that is a JWT.
+     * The user that owns this file. Default: the user that the server reports at register; with a
+     * plain Synchro server, the `sub` claim of a JWT token.
      */
     var `userId`: kotlin.String? = null
     ,
     /**
-     * What to call this device in the server's list. Default `device`.
+     * Name of this device in the server's list. Default `device`.
      */
     var `deviceName`: kotlin.String? = null
     ,
@@ -9420,7 +9497,7 @@ internal data class ClientConfig (
     var `platform`: kotlin.String? = null
     ,
     /**
-     * The app's version, as `1.2.3`; the server may ask for a newer one. Default `0.0.0`.
+     * Version of the app, as `1.2.3`; the server may require a newer one. Default `0.0.0`.
      */
     var `appVersion`: kotlin.String? = null
     ,
@@ -9431,44 +9508,46 @@ internal data class ClientConfig (
     var `schemaJson`: kotlin.String? = null
     ,
     /**
-     * What this device does about conflicts, by table. Default: what the server's manifest says of the table.
+     * Conflict policy by table. Default: the policy in the server's manifest.
      */
     var `policies`: Map<kotlin.String, ConflictPolicy>? = null
     ,
     /**
-     * How long after a pass the next begins by itself, in milliseconds. Default 30,000; from a second to a day.
+     * Time between two sync passes, in milliseconds. Default 30,000; from a second to a day.
      */
     var `syncIntervalMs`: kotlin.UInt? = null
     ,
     /**
-     * How long local writes are gathered before a push, in milliseconds. Default 500; up to a minute.
+     * How long local writes are collected before a push, in milliseconds. Default 500; up to a
+     * minute.
      */
     var `pushDebounceMs`: kotlin.UInt? = null
     ,
     /**
-     * How long an answer may take before the request counts as lost, in milliseconds. Default 10,000; from a second to ten
+     * How long to wait for a response, in milliseconds. Default 10,000; from a second to ten
      * minutes.
      */
     var `ackDeadlineMs`: kotlin.UInt? = null
     ,
     /**
-     * How often a failed exchange is tried before the status says failed; it goes on trying at each interval. Default 5; up
-     * to 100.
+     * Failed attempts of an exchange before the status is failed; retries continue at each
+     * interval. Default 5; up to 100.
      */
     var `maxRetries`: kotlin.UInt? = null
     ,
     /**
-     * How often the server may fail on one local write before that is parked. Default 50; from 1 to 10,000.
+     * Failed attempts of one mutation before it is parked. Default 50; from 1 to 10,000.
      */
     var `serverFaultAttempts`: kotlin.UInt? = null
     ,
     /**
-     * How long the server may fail on it, in milliseconds. Default a day; from a minute to 30 days.
+     * How long the server may fail on one mutation, in milliseconds. Default a day; from a minute
+     * to 30 days.
      */
     var `serverFaultAgeMs`: kotlin.UInt? = null
     ,
     /**
-     * Rows asked for in one answer. Default 1,000; from 100 to 1,000.
+     * Rows requested per response. Default 1,000; from 100 to 1,000.
      */
     var `pageSize`: kotlin.UInt? = null
     ,
@@ -9483,28 +9562,28 @@ internal data class ClientConfig (
     var `metered`: MeteredPolicy? = null
     ,
     /**
-     * What an acknowledged local write survives. Default: the end of the app, not a power cut.
+     * What a committed local write survives. Default: the end of the process, not a power cut.
      */
     var `durability`: Durability? = null
     ,
     /**
-     * Connections that read. Default 4; from 1 to 16.
+     * Number of read connections. Default 4; from 1 to 16.
      */
     var `readers`: kotlin.UInt? = null
     ,
     /**
-     * The write-ahead log is brought back into the database beyond this many bytes. Default 4 MiB; from 64 KiB to 1 GiB.
+     * Log size in bytes that triggers a checkpoint. Default 4 MiB; from 64 KiB to 1 GiB.
      */
     var `walLimit`: kotlin.UInt? = null
     ,
     /**
-     * How long a held transaction or snapshot may wait for its next statement before it is rolled back, in milliseconds.
-     * Default 5,000; from 100 to a minute.
+     * How long an interactive transaction or snapshot may be idle before it is rolled back, in
+     * milliseconds. Default 5,000; from 100 to a minute.
      */
     var `transactionIdleMs`: kotlin.UInt? = null
     ,
     /**
-     * What actions may take. Default: what stands at each of its fields.
+     * Limits of actions. Default: see its fields.
      */
     var `actionBudget`: ActionBudget? = null
 
@@ -9652,21 +9731,21 @@ internal object FfiConverterTypeColumnValue: FfiConverterRustBuffer<ColumnValue>
 
 
 /**
- * How much of what was accepted is kept. What is left out is as by default.
+ * Limits of the history of accepted mutations. A missing field has its default.
  */
 internal data class HistoryBounds (
     /**
-     * Most mutations. Default 1,000.
+     * Number of mutations. Default 1,000.
      */
     var `count`: kotlin.UInt? = null
     ,
     /**
-     * Most bytes of what they wrote. Default 16 MiB.
+     * Bytes of their changes. Default 16 MiB.
      */
     var `bytes`: kotlin.UInt? = null
     ,
     /**
-     * How long, in seconds from the verdict on. Default thirty days.
+     * Age since the verdict, in seconds. Default thirty days.
      */
     var `ageSeconds`: kotlin.UInt? = null
 
@@ -9707,7 +9786,7 @@ internal object FfiConverterTypeHistoryBounds: FfiConverterRustBuffer<HistoryBou
 
 
 /**
- * A header of a request or of an answer.
+ * A header of a request or response.
  */
 internal data class HttpHeader (
     /**
@@ -9763,22 +9842,22 @@ internal data class HttpRequest (
     var `method`: kotlin.String
     ,
     /**
-     * The whole address; without a configured server, path and query alone.
+     * The complete URL; without a configured server, path and query only.
      */
     var `url`: kotlin.String
     ,
     /**
-     * To be sent as they are. They carry the user's token: do not log them.
+     * The headers, to be sent unchanged. They carry the user's token: do not log them.
      */
     var `headers`: List<HttpHeader>
     ,
     /**
-     * The body as it goes over the wire, if there is one.
+     * The body as sent over the wire, if there is one.
      */
     var `body`: kotlin.ByteArray?
     ,
     /**
-     * The longest silence, in milliseconds: until the answer begins, and between two pieces of it.
+     * Idle timeout in milliseconds: until the response begins, and between two parts of it.
      */
     var `timeoutMs`: kotlin.UInt
 
@@ -9825,11 +9904,11 @@ internal object FfiConverterTypeHttpRequest: FfiConverterRustBuffer<HttpRequest>
 
 
 /**
- * The server's answer.
+ * The server's response.
  */
 internal data class HttpResponse (
     /**
-     * The HTTP status, whatever it is.
+     * The HTTP status, including errors.
      */
     var `status`: kotlin.UShort
     ,
@@ -9839,7 +9918,7 @@ internal data class HttpResponse (
     var `headers`: List<HttpHeader>
     ,
     /**
-     * The whole body, decompressed.
+     * The complete body, decompressed.
      */
     var `body`: kotlin.ByteArray
 
@@ -9880,7 +9959,7 @@ internal object FfiConverterTypeHttpResponse: FfiConverterRustBuffer<HttpRespons
 
 
 /**
- * What was taken of a table.
+ * What was imported of a table.
  */
 internal data class ImportedTable (
     /**
@@ -9889,27 +9968,27 @@ internal data class ImportedTable (
     var `name`: kotlin.String
     ,
     /**
-     * Rows that are seen as the old file had them, until the first sync brings the server's.
+     * Rows that are shown as in the old file until the first sync replaces them.
      */
     var `rows`: kotlin.UInt
     ,
     /**
-     * Rows that the server had not been told of.
+     * Unsent inserts.
      */
     var `creates`: kotlin.UInt
     ,
     /**
-     * Edits that the server had not been told of, one per row.
+     * Unsent edits, one per row.
      */
     var `updates`: kotlin.UInt
     ,
     /**
-     * Deletes that the server had not been told of.
+     * Unsent deletes.
      */
     var `deletes`: kotlin.UInt
     ,
     /**
-     * Columns of the old table that the schema lacks; their values were not taken.
+     * Columns of the old table that the schema lacks; their values were not imported.
      */
     var `columnsLeftOut`: List<kotlin.String>
 
@@ -9959,7 +10038,7 @@ internal object FfiConverterTypeImportedTable: FfiConverterRustBuffer<ImportedTa
 
 
 /**
- * What was not taken of an old file.
+ * What was not imported.
  */
 internal data class LeftOut (
     /**
@@ -9968,12 +10047,12 @@ internal data class LeftOut (
     var `table`: kotlin.String
     ,
     /**
-     * The row; nothing where the whole table was left out.
+     * The row; nothing if the whole table was left out.
      */
     var `recordId`: kotlin.String?
     ,
     /**
-     * How many unsent edits this is about.
+     * Number of unsent edits concerned.
      */
     var `unsent`: kotlin.UInt
     ,
@@ -10022,7 +10101,7 @@ internal object FfiConverterTypeLeftOut: FfiConverterRustBuffer<LeftOut> {
 
 
 /**
- * A value beside the text of a record.
+ * A structured field of a record.
  */
 internal data class LogField (
     /**
@@ -10031,7 +10110,7 @@ internal data class LogField (
     var `name`: kotlin.String
     ,
     /**
-     * Its value, in words.
+     * Its value as text.
      */
     var `value`: kotlin.String
 
@@ -10069,31 +10148,31 @@ internal object FfiConverterTypeLogField: FfiConverterRustBuffer<LogField> {
 
 
 /**
- * A line of the log.
+ * A log record.
  */
 internal data class LogRecord (
     /**
-     * How grave it is.
+     * Its level.
      */
     var `level`: LogLevel
     ,
     /**
-     * When: microseconds since 1970.
+     * Time in microseconds since 1970.
      */
     var `at`: kotlin.Long
     ,
     /**
-     * The part of the engine that speaks.
+     * The module that wrote it.
      */
     var `target`: kotlin.String
     ,
     /**
-     * What it says.
+     * The message.
      */
     var `text`: kotlin.String
     ,
     /**
-     * What belongs to it.
+     * The structured fields.
      */
     var `fields`: List<LogField>
 
@@ -10140,7 +10219,7 @@ internal object FfiConverterTypeLogRecord: FfiConverterRustBuffer<LogRecord> {
 
 
 /**
- * What a local write did to a column.
+ * The change of one column.
  */
 internal data class PendingColumn (
     /**
@@ -10149,12 +10228,12 @@ internal data class PendingColumn (
     var `name`: kotlin.String
     ,
     /**
-     * What stood there; NULL in an insert.
+     * The old value; NULL in an insert.
      */
     var `oldValue`: SqlValue
     ,
     /**
-     * What was written; NULL in a delete.
+     * The new value; NULL in a delete.
      */
     var `newValue`: SqlValue
 
@@ -10195,7 +10274,7 @@ internal object FfiConverterTypePendingColumn: FfiConverterRustBuffer<PendingCol
 
 
 /**
- * How many local writes stand where.
+ * Number of local writes by state.
  */
 internal data class PendingCounts (
     /**
@@ -10204,17 +10283,17 @@ internal data class PendingCounts (
     var `pending`: kotlin.UInt
     ,
     /**
-     * On their way.
+     * The request is running.
      */
     var `sent`: kotlin.UInt
     ,
     /**
-     * Sent, without an answer.
+     * Sent without a response.
      */
     var `uncertain`: kotlin.UInt
     ,
     /**
-     * Not accepted; the app's to decide.
+     * Not accepted; the app must decide.
      */
     var `parked`: kotlin.UInt
 
@@ -10262,17 +10341,17 @@ internal object FfiConverterTypePendingCounts: FfiConverterRustBuffer<PendingCou
  */
 internal data class PendingMutation (
     /**
-     * Its place in the queue; rises.
+     * Its position in the queue; rises.
      */
     var `seq`: kotlin.Long
     ,
     /**
-     * Its name, here and on the server.
+     * Its id, here and on the server.
      */
     var `id`: kotlin.String
     ,
     /**
-     * Where it stands.
+     * Its state.
      */
     var `state`: MutationState
     ,
@@ -10282,17 +10361,17 @@ internal data class PendingMutation (
     var `reason`: ParkReason?
     ,
     /**
-     * The server's words, and both rows of a conflict, as JSON.
+     * The server's message, and both rows of a conflict, as JSON.
      */
     var `detail`: kotlin.String?
     ,
     /**
-     * The parked one that it stands on, if that is why it is parked.
+     * The parked mutation that it depends on, if that is why it is parked.
      */
     var `becauseOf`: kotlin.String?
     ,
     /**
-     * While it waits: the earlier one that must be accepted before it and that the server fails on at present.
+     * The earlier mutation that must be accepted first and that the server currently fails on.
      */
     var `blockedBy`: kotlin.String?
     ,
@@ -10307,12 +10386,12 @@ internal data class PendingMutation (
     var `writtenMs`: kotlin.Long
     ,
     /**
-     * The number of its attempt, from 1; rises when its content is offered anew after a verdict.
+     * The number of its attempt, from 1; rises when it is offered again after a verdict.
      */
     var `attempt`: kotlin.Long
     ,
     /**
-     * What it wrote, a row each, in the order of first touch.
+     * Its changes, one entry per row, in the order of the first change.
      */
     var `rows`: List<PendingRow>
 
@@ -10377,7 +10456,7 @@ internal object FfiConverterTypePendingMutation: FfiConverterRustBuffer<PendingM
 
 
 /**
- * What a local write did to a row.
+ * The change of one row.
  */
 internal data class PendingRow (
     /**
@@ -10391,7 +10470,7 @@ internal data class PendingRow (
     var `key`: SqlValue
     ,
     /**
-     * What was done.
+     * The operation.
      */
     var `operation`: PatchKind
     ,
@@ -10440,16 +10519,16 @@ internal object FfiConverterTypePendingRow: FfiConverterRustBuffer<PendingRow> {
 
 
 /**
- * What became of an action that was performed.
+ * The result of a performed action.
  */
 internal data class Performed (
     /**
-     * The mutation that waits for the server; nothing if the action wrote nothing to synced tables.
+     * The pending mutation; nothing if the action wrote nothing to synced tables.
      */
     var `id`: kotlin.String?
     ,
     /**
-     * What the action gave back, as JSON.
+     * The return value of the action, as JSON.
      */
     var `valueJson`: kotlin.String
 
@@ -10487,21 +10566,21 @@ internal object FfiConverterTypePerformed: FfiConverterRustBuffer<Performed> {
 
 
 /**
- * What a reset took away, for whoever has to show it or to keep it elsewhere.
+ * What a reset removed, so that the app can show it or store it.
  */
 internal data class ResetReport (
     /**
-     * What waited for the server or was parked, and went: all that the app had named, with every value that was written.
+     * The pending and parked mutations that the call listed, with all written values.
      */
     var `givenUp`: List<PendingMutation>
     ,
     /**
-     * Rows of synced tables that went, with what waited on them.
+     * Number of removed rows of synced tables, with pending changes.
      */
     var `rows`: kotlin.Long
     ,
     /**
-     * Rows of local-only tables that went.
+     * Number of removed rows of local-only tables.
      */
     var `localRows`: kotlin.Long
 
@@ -10542,21 +10621,21 @@ internal object FfiConverterTypeResetReport: FfiConverterRustBuffer<ResetReport>
 
 
 /**
- * How a result differs from the one that was given before it. Rows are named by their places, from 0.
+ * The difference to the previous result. Rows are identified by index, from 0.
  */
 internal data class RowDifference (
     /**
-     * Rows of this result whose key was not there before; all of them the first time.
+     * Rows of this result whose key is new; all rows the first time.
      */
     var `added`: List<kotlin.UInt>
     ,
     /**
-     * Rows of this result whose key was there with other values.
+     * Rows of this result whose key existed with other values.
      */
     var `changed`: List<kotlin.UInt>
     ,
     /**
-     * Rows of the result before whose key is not there any more.
+     * Rows of the previous result whose key is gone.
      */
     var `removed`: List<kotlin.UInt>
 
@@ -10597,7 +10676,7 @@ internal object FfiConverterTypeRowDifference: FfiConverterRustBuffer<RowDiffere
 
 
 /**
- * A statement and what is bound to its question marks.
+ * A statement with its parameters.
  */
 internal data class Statement (
     /**
@@ -10644,7 +10723,7 @@ internal object FfiConverterTypeStatement: FfiConverterRustBuffer<Statement> {
 
 
 /**
- * What a sync brought about.
+ * The result of a sync.
  */
 internal data class SyncReport (
     /**
@@ -10653,17 +10732,17 @@ internal data class SyncReport (
     var `accepted`: kotlin.UInt
     ,
     /**
-     * Mutations that it did not; `pending` says why.
+     * Parked mutations; `pending` has the reasons.
      */
     var `parked`: kotlin.UInt
     ,
     /**
-     * Rows that came in.
+     * Received rows.
      */
     var `pulled`: kotlin.UInt
     ,
     /**
-     * Mutations that still have no verdict: the server asked to be tried again, or they were written meanwhile.
+     * Mutations without a verdict: the server asked to retry, or they were written meanwhile.
      */
     var `stillPending`: kotlin.UInt
 
@@ -10707,16 +10786,16 @@ internal object FfiConverterTypeSyncReport: FfiConverterRustBuffer<SyncReport> {
 
 
 /**
- * What syncing is doing, and how far it ever came.
+ * The sync state and the first-sync state.
  */
 internal data class SyncStatus (
     /**
-     * What it is doing.
+     * The sync state.
      */
     var `state`: SyncState
     ,
     /**
-     * Whether the tables have ever been complete.
+     * Whether a first sync has completed.
      */
     var `firstSync`: FirstSync
 
@@ -10754,26 +10833,26 @@ internal object FfiConverterTypeSyncStatus: FfiConverterRustBuffer<SyncStatus> {
 
 
 /**
- * What became of a Synchro database that was taken over.
+ * The result of importing a Synchro database.
  */
 internal data class SynchroImport (
     /**
-     * The tables that both sides know, by name.
+     * The imported tables, by name.
      */
     var `tables`: List<ImportedTable>
     ,
     /**
-     * What was not taken and stays in the old file, with the reason.
+     * What was not imported and stays in the old file, with the reason.
      */
     var `leftOut`: List<LeftOut>
     ,
     /**
-     * Unsent edits that an earlier call had taken already.
+     * Unsent edits that an earlier call has already imported.
      */
     var `takenBefore`: kotlin.UInt
     ,
     /**
-     * Mutations that wait for the first sync before they can be sent; zero if everything has been here.
+     * Mutations that wait for the first sync before they can be sent; zero after the first sync.
      */
     var `awaiting`: kotlin.UInt
 
@@ -10817,26 +10896,26 @@ internal object FfiConverterTypeSynchroImport: FfiConverterRustBuffer<SynchroImp
 
 
 /**
- * The end of one attempt of a mutation.
+ * The verdict on one attempt of a mutation.
  */
 internal data class VerdictEntry (
     /**
-     * Rises, and is never given again; for `acknowledge_verdicts`.
+     * Rises and is never reused; for `acknowledge_verdicts`.
      */
     var `number`: kotlin.Long
     ,
     /**
-     * The mutation's name.
+     * The mutation's id.
      */
     var `id`: kotlin.String
     ,
     /**
-     * Which of its attempts, from 1: `retry` makes another, which has an end of its own.
+     * The attempt, from 1: each `retry` is a new attempt with its own verdict.
      */
     var `attempt`: kotlin.Long
     ,
     /**
-     * How it ended.
+     * The result.
      */
     var `kind`: VerdictKind
     ,
@@ -10846,7 +10925,7 @@ internal data class VerdictEntry (
     var `reason`: ParkReason?
     ,
     /**
-     * The mutation that parked it, or takes it back.
+     * The mutation that caused the parking, or that reverts this one.
      */
     var `becauseOf`: kotlin.String?
     ,
@@ -10856,13 +10935,13 @@ internal data class VerdictEntry (
     var `action`: kotlin.String?
     ,
     /**
-     * The server's words, and both rows of a conflict, as JSON. Nothing if there are none or more than 64 KiB: then they stand
-     * in the `detail` of `pending`.
+     * The server's message, and both rows of a conflict, as JSON. Nothing if there is none or it
+     * exceeds 64 KiB; the `detail` of `pending` has it in full.
      */
     var `detail`: kotlin.String?
     ,
     /**
-     * When it came: milliseconds since 1970, by the device's clock.
+     * When the verdict arrived: milliseconds since 1970, by the device's clock.
      */
     var `atMs`: kotlin.Long
 
@@ -10930,7 +11009,7 @@ internal data class Verdicts (
     var `entries`: List<VerdictEntry>
     ,
     /**
-     * How many before them are not kept any more: the newest 10,000 are.
+     * Number of older verdicts that were dropped: the newest 10,000 are kept.
      */
     var `missed`: kotlin.UInt
 
@@ -10977,7 +11056,7 @@ internal data class WatchUpdate (
     var `rows`: kotlin.ByteArray
     ,
     /**
-     * Against the result that `next` gave before; nothing where no key was named.
+     * The difference to the previous result of `next`; nothing without a key.
      */
     var `difference`: RowDifference?
 
@@ -11015,7 +11094,7 @@ internal object FfiConverterTypeWatchUpdate: FfiConverterRustBuffer<WatchUpdate>
 
 
 /**
- * Why an action was not performed.
+ * Why an action failed.
  */
 
 internal enum class ActionFault {
@@ -11025,19 +11104,19 @@ internal enum class ActionFault {
      */
     UNKNOWN,
     /**
-     * The arguments are not those that it takes.
+     * The arguments are invalid.
      */
     ARGUMENTS,
     /**
-     * A rule of the app says no. A handler throws it to say so.
+     * A precondition of the action failed. A handler throws it to refuse.
      */
     REFUSED,
     /**
-     * It makes two rows that nothing tells apart, and that have one id therefore.
+     * It inserts two rows with the same identity, which would get the same id.
      */
     SAME_ROW,
     /**
-     * Its code waits for something, and had not ended in time.
+     * Its code was idle for too long.
      */
     TIMED_OUT;
 
@@ -11070,7 +11149,7 @@ internal object FfiConverterTypeActionFault: FfiConverterRustBuffer<ActionFault>
 
 
 /**
- * What a parameter of an action takes.
+ * The type of a parameter.
  */
 
 internal enum class ActionParameterType {
@@ -11084,7 +11163,7 @@ internal enum class ActionParameterType {
      */
     INTEGER,
     /**
-     * A number; whole ones too.
+     * A number, including whole numbers.
      */
     REAL,
     /**
@@ -11133,7 +11212,7 @@ internal object FfiConverterTypeActionParameterType: FfiConverterRustBuffer<Acti
 
 
 /**
- * Who wrote.
+ * The origin of a commit.
  */
 
 internal enum class ChangeOrigin {
@@ -11143,7 +11222,7 @@ internal enum class ChangeOrigin {
      */
     LOCAL,
     /**
-     * The server's answer.
+     * A response of the server.
      */
     REMOTE;
 
@@ -11176,25 +11255,25 @@ internal object FfiConverterTypeChangeOrigin: FfiConverterRustBuffer<ChangeOrigi
 
 
 /**
- * How far a checkpoint of the write-ahead log goes.
+ * The mode of a checkpoint.
  */
 
 internal enum class CheckpointMode {
 
     /**
-     * As much as is possible without being in anybody's way.
+     * As much as possible without blocking others.
      */
     PASSIVE,
     /**
-     * All of the log, if no reader needs it.
+     * The whole log, if no reader needs it.
      */
     FULL,
     /**
-     * As full; the next write begins the log anew.
+     * As full; the next write reuses the log from its start.
      */
     RESTART,
     /**
-     * As restart; the log's file becomes empty.
+     * As restart; the log file is truncated to zero bytes.
      */
     TRUNCATE;
 
@@ -11227,25 +11306,26 @@ internal object FfiConverterTypeCheckpointMode: FfiConverterRustBuffer<Checkpoin
 
 
 /**
- * What this device does where a foreign change meets an edit of plain SQL. An action is run again instead.
+ * Resolves a conflict between a remote change and a plain SQL edit. Actions run again instead.
  */
 
 internal enum class ConflictPolicy {
 
     /**
-     * The server's row stands; the edit is parked with both rows.
+     * The server's row wins; the edit is parked with both rows.
      */
     ACCEPT_SERVER,
     /**
-     * The edit's columns go over the server's row, and are sent again; the edit of a deleted row is parked.
+     * The edit's columns overwrite the server's row and are sent again; an edit of a deleted row
+     * is parked.
      */
     REBASE,
     /**
-     * As `Rebase`; and the edit of a deleted row brings the row back.
+     * As `Rebase`, and an edit of a deleted row restores the row.
      */
     KEEP_LOCAL,
     /**
-     * As `AcceptServer`, with what the edit had found kept beside both rows, for the app to merge.
+     * As `AcceptServer`, and keeps the original row as well, so that the app can merge.
      */
     MANUAL,
     /**
@@ -11282,17 +11362,18 @@ internal object FfiConverterTypeConflictPolicy: FfiConverterRustBuffer<ConflictP
 
 
 /**
- * What an acknowledged local write survives. Either survives the end of the app, by a crash or by the system.
+ * What a committed local write survives. Both levels survive the end of the process.
  */
 
 internal enum class Durability {
 
     /**
-     * A power cut or a crash of the operating system may lose the last writes; what is left is a state that the app had.
+     * A power cut or a crash of the operating system may lose the last writes, never a part of
+     * one.
      */
     NORMAL,
     /**
-     * A power cut as well, if the disk keeps its word: each commit waits until the disk has it.
+     * Also a power cut, if the disk honors syncs: each commit waits for the disk.
      */
     FULL;
 
@@ -11325,21 +11406,21 @@ internal object FfiConverterTypeDurability: FfiConverterRustBuffer<Durability> {
 
 
 /**
- * Whether the tables have ever been complete.
+ * Whether a first sync has completed.
  */
 
 internal enum class FirstSync {
 
     /**
-     * Nothing has come yet.
+     * Nothing was fetched yet.
      */
     ABSENT,
     /**
-     * Under way: tables hold a part of the rows.
+     * In progress: tables have a part of the rows.
      */
     PARTIAL,
     /**
-     * Done, maybe long ago.
+     * Completed, now or earlier.
      */
     DONE;
 
@@ -11372,22 +11453,22 @@ internal object FfiConverterTypeFirstSync: FfiConverterRustBuffer<FirstSync> {
 
 
 /**
- * What stays in the file when it begins anew.
+ * What a reset keeps.
  */
 
 internal enum class Keep {
 
     /**
-     * Everything that is not the server's: what waits, the history, the user, local-only tables. The rows of the server go, and
-     * the next sync fetches them as the first one did.
+     * Everything except the server's rows: the queue, the history, the user, local-only tables.
+     * The next sync fetches the rows as the first one did.
      */
     PENDING,
     /**
-     * Local-only tables. Rows, queue, history, the device's id and its user go: the file is the next user's to take.
+     * Local-only tables. Rows, queue, history, device id and user are removed, for the next user.
      */
     LOCAL,
     /**
-     * The tables, all of them empty, and their schema.
+     * Only the empty tables and their schema.
      */
     NOTHING;
 
@@ -11420,25 +11501,25 @@ internal object FfiConverterTypeKeep: FfiConverterRustBuffer<Keep> {
 
 
 /**
- * How much is logged, from the least to the most.
+ * The log level, from the fewest to the most records.
  */
 
 internal enum class LogLevel {
 
     /**
-     * What went wrong and should not.
+     * Errors.
      */
     ERROR,
     /**
-     * What went wrong and was mended or will be tried again.
+     * Problems that were fixed or will be retried.
      */
     WARN,
     /**
-     * What the engine does, a line per deed.
+     * One record per operation of the engine.
      */
     INFO,
     /**
-     * What it decides on the way.
+     * Details of its decisions.
      */
     DEBUG,
     /**
@@ -11475,7 +11556,7 @@ internal object FfiConverterTypeLogLevel: FfiConverterRustBuffer<LogLevel> {
 
 
 /**
- * When background syncing may use a metered network. A sync that the app asks for by name is never held back.
+ * When background syncing may use a metered network. A sync that the app requests always runs.
  */
 
 internal enum class MeteredPolicy {
@@ -11522,7 +11603,7 @@ internal object FfiConverterTypeMeteredPolicy: FfiConverterRustBuffer<MeteredPol
 
 
 /**
- * Where a local write stands.
+ * The state of a local write.
  */
 
 internal enum class MutationState {
@@ -11532,15 +11613,15 @@ internal enum class MutationState {
      */
     PENDING,
     /**
-     * On its way.
+     * The request is running.
      */
     SENT,
     /**
-     * Sent, and no answer came; it will be sent again as it is.
+     * Sent without a response; it will be sent again unchanged.
      */
     UNCERTAIN,
     /**
-     * Ended without being accepted; kept with its reason, blocks nothing.
+     * Not accepted; kept with its reason, without blocking others.
      */
     PARKED;
 
@@ -11579,7 +11660,7 @@ internal object FfiConverterTypeMutationState: FfiConverterRustBuffer<MutationSt
 internal enum class ParkReason {
 
     /**
-     * A rule of the server refuses the content.
+     * A rule of the server rejects the content.
      */
     REJECTED,
     /**
@@ -11587,7 +11668,7 @@ internal enum class ParkReason {
      */
     CONFLICTED,
     /**
-     * The server will not look at it.
+     * The server rejects it without evaluating it.
      */
     REFUSED,
     /**
@@ -11595,11 +11676,11 @@ internal enum class ParkReason {
      */
     UNREPLAYABLE,
     /**
-     * Something that it stands on was parked.
+     * A mutation that it depends on was parked.
      */
     DEPENDS,
     /**
-     * What is left of one that was accepted in part.
+     * The remainder of a mutation that was accepted in part.
      */
     REMAINDER,
     /**
@@ -11636,21 +11717,21 @@ internal object FfiConverterTypeParkReason: FfiConverterRustBuffer<ParkReason> {
 
 
 /**
- * What was done to a row.
+ * The change of a row.
  */
 
 internal enum class PatchKind {
 
     /**
-     * It was made.
+     * Insert.
      */
     INSERT,
     /**
-     * Columns were changed.
+     * Update of columns.
      */
     UPDATE,
     /**
-     * It was removed.
+     * Delete.
      */
     DELETE;
 
@@ -11685,16 +11766,16 @@ internal object FfiConverterTypePatchKind: FfiConverterRustBuffer<PatchKind> {
 
 
 /**
- * What went wrong, by what a caller can do about it.
+ * An error, by what a caller can do about it.
  *
- * Nothing is lost by an error: a statement or transaction that failed was rolled back as a whole, and what waits for the
- * server goes on waiting. `reason` is written for developers and makes sense alone.
+ * An error loses nothing: a failed statement or transaction was rolled back as a whole, and
+ * pending mutations stay in the queue. `reason` is a complete message for developers.
  */
 internal sealed class RejoinException: kotlin.Exception() {
 
     /**
-     * The call cannot be served as it is: SQL that does not compile, a value that cannot be synced, a table that is not synced,
-     * a call from inside a transaction that would wait for itself. Nothing was changed.
+     * The call is invalid: SQL that does not compile, a value that cannot be synced, an unsynced
+     * table, a call inside a transaction that would wait for itself. Nothing was changed.
      */
     class InvalidInput(
 
@@ -11737,12 +11818,12 @@ internal sealed class RejoinException: kotlin.Exception() {
     }
 
     /**
-     * An action was not performed; nothing of it was kept.
+     * An action failed; it was rolled back.
      */
     class Action(
 
         /**
-         * What is the matter, in one sentence.
+         * The failure, in one sentence.
          */
         val `reason`: kotlin.String,
 
@@ -11752,12 +11833,13 @@ internal sealed class RejoinException: kotlin.Exception() {
         val `action`: kotlin.String,
 
         /**
-         * What kind of matter.
+         * The kind of failure.
          */
         val `fault`: ActionFault,
 
         /**
-         * The app's own words for a refusal; what is wrong with the arguments; the table of two equal rows; else empty.
+         * The app's message of a refusal; the invalid arguments; the table of two equal rows; else
+         * empty.
          */
         val `words`: kotlin.String
         ) : RejoinException() {
@@ -11766,12 +11848,13 @@ internal sealed class RejoinException: kotlin.Exception() {
     }
 
     /**
-     * One run of an action took longer than it may; nothing of it was kept. Do less at a time, or allow more.
+     * One run of an action exceeded its time limit and was rolled back. Do less, or raise the
+     * limit.
      */
     class ActionTooSlow(
 
         /**
-         * What is the matter, in one sentence.
+         * The failure, in one sentence.
          */
         val `reason`: kotlin.String,
 
@@ -11781,7 +11864,7 @@ internal sealed class RejoinException: kotlin.Exception() {
         val `action`: kotlin.String,
 
         /**
-         * What is allowed: `run_ms` of the budget.
+         * The limit: `run_ms` of the budget.
          */
         val `mostMs`: kotlin.UInt
         ) : RejoinException() {
@@ -11790,12 +11873,12 @@ internal sealed class RejoinException: kotlin.Exception() {
     }
 
     /**
-     * One run of an action wrote more than it may; nothing of it was kept. Do less at a time, or allow more.
+     * One run of an action wrote too much and was rolled back. Do less, or raise the limit.
      */
     class ActionTooLarge(
 
         /**
-         * What is the matter, in one sentence.
+         * The failure, in one sentence.
          */
         val `reason`: kotlin.String,
 
@@ -11805,7 +11888,7 @@ internal sealed class RejoinException: kotlin.Exception() {
         val `action`: kotlin.String,
 
         /**
-         * What is allowed: `bytes` of the budget.
+         * The limit: `bytes` of the budget.
          */
         val `mostBytes`: kotlin.UInt
         ) : RejoinException() {
@@ -11814,12 +11897,12 @@ internal sealed class RejoinException: kotlin.Exception() {
     }
 
     /**
-     * The mutation stands on a row that another one makes, which is parked. Retry that, with its chain.
+     * The mutation needs a row of a parked mutation. Retry that one, with its chain.
      */
     class StandsOn(
 
         /**
-         * What stands on what.
+         * The dependency.
          */
         val `reason`: kotlin.String,
 
@@ -11833,7 +11916,8 @@ internal sealed class RejoinException: kotlin.Exception() {
     }
 
     /**
-     * Mutations wait or are parked that were not named, and a reset gives nobody's work up unnamed; nothing was changed.
+     * A reset would delete pending or parked mutations that the call does not list. Nothing was
+     * changed.
      */
     class Unsent(
 
@@ -11852,7 +11936,7 @@ internal sealed class RejoinException: kotlin.Exception() {
     }
 
     /**
-     * What was to be taken back does not stand any more: rows have changed since. Nothing was changed.
+     * The undo would overwrite later changes. Nothing was changed.
      */
     class Changed(
 
@@ -11862,7 +11946,7 @@ internal sealed class RejoinException: kotlin.Exception() {
         val `reason`: kotlin.String,
 
         /**
-         * The rows, as they were left and as they are.
+         * The rows, as the mutation left them and as they are.
          */
         val `rows`: List<ChangedRow>
         ) : RejoinException() {
@@ -11871,13 +11955,13 @@ internal sealed class RejoinException: kotlin.Exception() {
     }
 
     /**
-     * The file or the disk failed: damaged, read-only, full, open in another process, written by a newer release. What ran was
-     * rolled back.
+     * The file or the disk failed: damaged, read-only, full, open in another process, or written
+     * by a newer release. The transaction was rolled back.
      */
     class Storage(
 
         /**
-         * What is the matter with it.
+         * The problem.
          */
         val `reason`: kotlin.String
         ) : RejoinException() {
@@ -11886,12 +11970,12 @@ internal sealed class RejoinException: kotlin.Exception() {
     }
 
     /**
-     * The file belongs to another user; nothing was touched.
+     * The file belongs to another user; nothing was changed.
      */
     class WrongUser(
 
         /**
-         * Whose data is at stake.
+         * The owner of the file.
          */
         val `reason`: kotlin.String
         ) : RejoinException() {
@@ -11900,7 +11984,7 @@ internal sealed class RejoinException: kotlin.Exception() {
     }
 
     /**
-     * The configuration is wrong; every problem is named. Nothing was opened.
+     * The configuration is invalid; nothing was opened.
      */
     class Configuration(
 
@@ -11914,7 +11998,7 @@ internal sealed class RejoinException: kotlin.Exception() {
     }
 
     /**
-     * The client is suspended, or was while this ran; what ran was rolled back. Call `resume` first.
+     * The client is, or was, suspended; the transaction was rolled back. Call `resume` first.
      */
     class Suspended(
 
@@ -11942,8 +12026,8 @@ internal sealed class RejoinException: kotlin.Exception() {
     }
 
     /**
-     * A held transaction or snapshot was left alone for too long, or a read lasted while the write-ahead log grew; it was
-     * rolled back. Begin a new one, and end it sooner.
+     * An interactive transaction or snapshot was idle for too long, or a read was open while the
+     * write-ahead log grew; it was rolled back.
      */
     class TransactionTimeout(
 
@@ -11957,12 +12041,12 @@ internal sealed class RejoinException: kotlin.Exception() {
     }
 
     /**
-     * No server could be reached, or not in time. The queue is intact and will be sent again.
+     * No server could be reached in time. The queue is unchanged and will be sent later.
      */
     class Offline(
 
         /**
-         * What the last attempt found.
+         * The result of the last attempt.
          */
         val `reason`: kotlin.String
         ) : RejoinException() {
@@ -11971,12 +12055,12 @@ internal sealed class RejoinException: kotlin.Exception() {
     }
 
     /**
-     * Credentials are missing or refused: sign in again. The queue waits until there are new ones.
+     * Credentials are missing or rejected: sign in again. The queue waits for new ones.
      */
     class Unauthorized(
 
         /**
-         * What was refused.
+         * What was rejected.
          */
         val `reason`: kotlin.String
         ) : RejoinException() {
@@ -11985,12 +12069,12 @@ internal sealed class RejoinException: kotlin.Exception() {
     }
 
     /**
-     * The server asks for a newer version of the app; the queue waits.
+     * The server requires a newer version of the app; the queue waits.
      */
     class UpgradeRequired(
 
         /**
-         * The server's words.
+         * The server's message.
          */
         val `reason`: kotlin.String
         ) : RejoinException() {
@@ -11999,12 +12083,12 @@ internal sealed class RejoinException: kotlin.Exception() {
     }
 
     /**
-     * The server answered with an error; the queue is intact.
+     * The server returned an error; the queue is unchanged.
      */
     class Server(
 
         /**
-         * What the server said.
+         * The server's message.
          */
         val `reason`: kotlin.String,
 
@@ -12014,7 +12098,7 @@ internal sealed class RejoinException: kotlin.Exception() {
         val `status`: kotlin.UShort,
 
         /**
-         * The server's word for it, or empty.
+         * The server's error code, or empty.
          */
         val `code`: kotlin.String,
 
@@ -12028,12 +12112,12 @@ internal sealed class RejoinException: kotlin.Exception() {
     }
 
     /**
-     * The server's answer was not understood; nothing of it was applied.
+     * The server's response is invalid; nothing of it was applied.
      */
     class Protocol(
 
         /**
-         * What was not understood.
+         * What is invalid.
          */
         val `reason`: kotlin.String
         ) : RejoinException() {
@@ -12042,12 +12126,12 @@ internal sealed class RejoinException: kotlin.Exception() {
     }
 
     /**
-     * A function of the app threw, where it may not.
+     * A function of the app threw an exception that it must not throw.
      */
     class Callback(
 
         /**
-         * What it threw.
+         * The exception.
          */
         val `reason`: kotlin.String
         ) : RejoinException() {
@@ -12056,7 +12140,7 @@ internal sealed class RejoinException: kotlin.Exception() {
     }
 
     /**
-     * A bug of the engine; what ran was rolled back. Please report it with the bundle of `diagnose`.
+     * A bug in the engine; the transaction was rolled back. Please report it with `diagnose`.
      */
     class Internal(
 
@@ -12428,13 +12512,13 @@ internal object FfiConverterTypeRejoinError : FfiConverterRustBuffer<RejoinExcep
 
 
 /**
- * What an app can show beside a row.
+ * The sync state of a row, for display.
  */
 
 internal enum class RowSyncState {
 
     /**
-     * Nothing of this device waits on it.
+     * No local edit is pending.
      */
     SYNCED,
     /**
@@ -12442,15 +12526,15 @@ internal enum class RowSyncState {
      */
     PENDING,
     /**
-     * An edit is on its way.
+     * An edit is being sent.
      */
     SENT,
     /**
-     * An edit was sent and no answer came; it will be sent again.
+     * An edit was sent without a response; it will be sent again.
      */
     UNCERTAIN,
     /**
-     * An edit was not accepted, and the app has not decided yet what becomes of it.
+     * An edit was not accepted and awaits a decision of the app.
      */
     PARKED;
 
@@ -12494,7 +12578,7 @@ internal sealed class SqlValue {
 
 
     /**
-     * A whole number.
+     * An integer.
      */
     data class Integer(
         /**
@@ -12509,11 +12593,11 @@ internal sealed class SqlValue {
     }
 
     /**
-     * A number with a fraction.
+     * A real number.
      */
     data class Real(
         /**
-         * Double precision; SQLite stores a number that is none as NULL.
+         * Double precision; SQLite stores NaN as NULL.
          */
         val `value`: kotlin.Double) : SqlValue()
 
@@ -12528,7 +12612,7 @@ internal sealed class SqlValue {
      */
     data class Text(
         /**
-         * Unicode, without the character NUL.
+         * Unicode without NUL characters.
          */
         val `value`: kotlin.String) : SqlValue()
 
@@ -12543,7 +12627,7 @@ internal sealed class SqlValue {
      */
     data class Blob(
         /**
-         * As they are.
+         * The bytes.
          */
         val `value`: kotlin.ByteArray) : SqlValue()
 
@@ -12658,24 +12742,24 @@ internal object FfiConverterTypeSqlValue : FfiConverterRustBuffer<SqlValue>{
 
 
 /**
- * What syncing is doing. Times are microseconds since 1970.
+ * The sync state. Times are microseconds since 1970.
  */
 internal sealed class SyncState {
 
     /**
-     * Nothing was tried yet.
+     * No attempt yet.
      */
     object Idle : SyncState()
 
 
     /**
-     * A pass has begun.
+     * A pass has started.
      */
     object Connecting : SyncState()
 
 
     /**
-     * Local writes are on their way.
+     * Local writes are being sent.
      */
     object Pushing : SyncState()
 
@@ -12689,11 +12773,11 @@ internal sealed class SyncState {
          */
         val `done`: kotlin.UInt,
         /**
-         * Rows to come in all, where the server has said so.
+         * Total number of rows, if the server has reported it.
          */
         val `total`: kotlin.UInt?,
         /**
-         * The pace since the pass began.
+         * Average speed of this pass.
          */
         val `rowsPerSecond`: kotlin.UInt) : SyncState()
 
@@ -12704,15 +12788,15 @@ internal sealed class SyncState {
     }
 
     /**
-     * The server answered that it cannot just now.
+     * The server asked to retry later.
      */
     data class WaitingUntil(
         /**
-         * When it is tried again.
+         * Time of the next attempt.
          */
         val `at`: kotlin.Long,
         /**
-         * What the last attempt found.
+         * The result of the last attempt.
          */
         val `why`: kotlin.String) : SyncState()
 
@@ -12723,15 +12807,15 @@ internal sealed class SyncState {
     }
 
     /**
-     * No server can be reached. Local work goes on.
+     * No server can be reached. Local work continues.
      */
     data class Offline(
         /**
-         * The next attempt; nothing while the device itself says that there is no network.
+         * The next attempt; nothing while the device reports that there is no network.
          */
         val `retryAt`: kotlin.Long?,
         /**
-         * What the last attempt found.
+         * The result of the last attempt.
          */
         val `why`: kotlin.String) : SyncState()
 
@@ -12742,23 +12826,23 @@ internal sealed class SyncState {
     }
 
     /**
-     * The network is metered, and the policy holds back what remains.
+     * The network is metered and the policy does not allow the rest.
      */
     object Metered : SyncState()
 
 
     /**
-     * Credentials are missing or refused. Local work goes on; the queue waits for new ones.
+     * Credentials are missing or rejected. Local work continues; the queue waits for new ones.
      */
     object NeedsAuth : SyncState()
 
 
     /**
-     * The server asks for a newer app. Local work goes on; the queue waits.
+     * The server requires a newer app. Local work continues; the queue waits.
      */
     data class UpgradeRequired(
         /**
-         * The server's words.
+         * The server's message.
          */
         val `why`: kotlin.String) : SyncState()
 
@@ -12769,11 +12853,11 @@ internal sealed class SyncState {
     }
 
     /**
-     * Something that a quick retry does not mend; tried again all the same.
+     * An error that a quick retry does not resolve; it is retried later.
      */
     data class Failed(
         /**
-         * What.
+         * The error.
          */
         val `why`: kotlin.String,
         /**
@@ -12788,11 +12872,11 @@ internal sealed class SyncState {
     }
 
     /**
-     * All was pushed and pulled.
+     * Everything was pushed and pulled.
      */
     data class UpToDate(
         /**
-         * When the last pass ended.
+         * End of the last pass.
          */
         val `since`: kotlin.Long) : SyncState()
 
@@ -12803,7 +12887,7 @@ internal sealed class SyncState {
     }
 
     /**
-     * The app is in the background: no file, no lock and no connection is held.
+     * The app is in the background: no file, lock or connection is open.
      */
     object Suspended : SyncState()
 
@@ -13030,22 +13114,22 @@ internal object FfiConverterTypeSyncState : FfiConverterRustBuffer<SyncState>{
 
 
 /**
- * What became of an undo or a redo.
+ * The result of an undo or a redo.
  */
 internal sealed class Undone {
 
     /**
-     * The mutation had no verdict yet: it was given up, as by `discard`.
+     * The mutation had no verdict yet: it was discarded, as by `discard`.
      */
     object GivenUp : Undone()
 
 
     /**
-     * A mutation takes it back; it waits to be sent like any other.
+     * A new mutation reverts it and waits to be sent.
      */
     data class By(
         /**
-         * That mutation.
+         * The id of the new mutation.
          */
         val `id`: kotlin.String) : Undone()
 
@@ -13056,7 +13140,7 @@ internal sealed class Undone {
     }
 
     /**
-     * There was nothing to take back: the server's rows were so already before it.
+     * There was nothing to revert: the mutation changed nothing on the server.
      */
     object Nothing : Undone()
 
@@ -13132,7 +13216,7 @@ internal object FfiConverterTypeUndone : FfiConverterRustBuffer<Undone>{
 
 
 /**
- * How a local write ended.
+ * The result of a local write.
  */
 internal sealed class Verdict {
 
@@ -13143,7 +13227,7 @@ internal sealed class Verdict {
 
 
     /**
-     * It was not accepted; it is kept with its reason, and blocks nothing. `pending` has the rest of it.
+     * It was not accepted; `pending` has the details. Other writes continue.
      */
     data class Parked(
         /**
@@ -13151,7 +13235,7 @@ internal sealed class Verdict {
          */
         val `reason`: dev.rejoin.ffi.ParkReason?,
         /**
-         * The server's words, and both rows of a conflict, as JSON.
+         * The server's message, and both rows of a conflict, as JSON.
          */
         val `detail`: kotlin.String?) : Verdict()
 
@@ -13162,7 +13246,7 @@ internal sealed class Verdict {
     }
 
     /**
-     * It is neither waiting nor known as accepted: discarded, or never written here.
+     * It is neither pending nor known as accepted: discarded, or never written here.
      */
     object Unknown : Verdict()
 
@@ -13241,7 +13325,7 @@ internal object FfiConverterTypeVerdict : FfiConverterRustBuffer<Verdict>{
 
 
 /**
- * How an attempt of a mutation ended.
+ * The result of an attempt.
  */
 
 internal enum class VerdictKind {
@@ -13251,12 +13335,12 @@ internal enum class VerdictKind {
      */
     ACCEPTED,
     /**
-     * It was not accepted, and waits for the app's decision; `reason` says why.
+     * It was not accepted and awaits the app's decision; `reason` says why.
      */
     PARKED,
     /**
-     * The app gave it up after it was sent, and the server's word is here. If it had it, `because_of` names the mutation that
-     * takes it back.
+     * The app discarded it after it was sent, and the verdict has arrived. If the server had
+     * accepted it, `because_of` is the mutation that reverts it.
      */
     WITHDRAWN;
 
@@ -14540,10 +14624,12 @@ internal object FfiConverterMapStringTypeConflictPolicy: FfiConverterRustBuffer<
 
 
         /**
-         * Hands the engine's log to `sink` from now on, in place of the sink before; without one, nothing is logged.
+         * Forwards the engine's log to `sink`, which replaces the previous one; without one, logging
+         * stops.
          *
-         * One sink serves all clients of the process. May be called at any time, also to change the level alone. Throws
-         * `Configuration` where the process has another logger of the same kind, which is possible in an app written in Rust only.
+         * One sink serves all clients of the process. May be called at any time, also to change only the
+         * level. Throws `Configuration` if the process has another global logger, which only a Rust app
+         * can have.
          */
     @Throws(RejoinException::class) internal fun `setLogSink`(`level`: LogLevel, `sink`: LogSink? = null)
         =
