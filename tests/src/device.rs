@@ -176,8 +176,7 @@ impl Device {
         }
     }
 
-    /// The result of a query over a separate connection to the file, in the format of
-    /// [`Device::see`].
+    /// The result of a query over a separate connection, in the format of [`Device::see`].
     #[track_caller]
     pub fn raw(&self, sql: &str) -> String {
         let conn = rusqlite::Connection::open(&self.options.path).expect("the file opens");
@@ -284,8 +283,7 @@ impl Device {
         }
     }
 
-    /// Runs one exchange, with the next fault if there is one. An error ends the pass, as in the
-    /// driver.
+    /// Runs one exchange, with the next fault if there is one. An error ends the pass.
     pub fn step(&mut self, server: &dyn Peer) -> Result<Moment> {
         let moment = self.prepare()?;
         let Some(request) = self.outbox.take() else { return Ok(moment) };

@@ -30,7 +30,7 @@ pub(super) fn file(model: &Model) -> Result<String> {
     let types = Names::of(names, Case::UpperCamel, "Row", &[])?;
     let calls = model.actions.iter().map(|action| action.name.as_str());
     let calls = Names::of(calls, Case::Snake, "", RESERVED)?;
-    let mut out = format!("// {HEADER}\n");
+    let mut out = format!("//! {HEADER}\n");
     for one in &model.tables {
         table(&mut out, one, types.get(&one.name))?;
     }

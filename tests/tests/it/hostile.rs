@@ -1,5 +1,4 @@
-//! Responses of a broken or hostile peer of either kind: typed errors, nothing applied in part, and
-//! the next try succeeds.
+//! Responses of a broken or hostile peer: typed errors, nothing applied in part; the next try succeeds.
 
 use rejoin_core::Error;
 use rejoin_core::sync::session::{Phase, Response};
@@ -49,8 +48,7 @@ pub(crate) fn device_before(side: &Side, phase: Phase) -> Device {
     device
 }
 
-/// The state that a refused response must not change: rows, queue and metadata, except request
-/// numbers.
+/// The state that a refused response must not change: rows, queue, metadata without request numbers.
 pub(crate) fn imprint(device: &Device) -> String {
     let tables = device.raw("SELECT name FROM sqlite_schema WHERE name IN ('places', 'visits')");
     let rows = tables.split_whitespace().map(|table| {
@@ -73,8 +71,7 @@ pub(crate) fn changed(response: &Response, change: impl FnOnce(&mut Value)) -> R
     Response { body: json.to_string().into(), ..response.clone() }
 }
 
-/// Replaces the response of a phase; returns the error if it is refused. The next passes must
-/// succeed.
+/// Replaces the response of a phase; returns the error if it is refused. Later passes must succeed.
 pub(crate) fn meet(
     side: &Side,
     phase: Phase,
@@ -342,8 +339,7 @@ fn page_without_progress_ends_the_pass() {
     }
 }
 
-/// Runs passes against a server with an endless snapshot until one fails; returns the number of
-/// pages.
+/// Runs passes against a server with an endless snapshot until one fails; returns the page count.
 fn endless(side: &Side, answer: impl Fn(u64, Response) -> Response) -> (u64, String) {
     let mut device = new_device();
     let mut pages = 0;
@@ -465,8 +461,7 @@ fn junk_values_in_responses_do_no_lasting_harm() {
             if stepped.is_err() {
                 assert_eq!(imprint(&device), before, "{name}");
             }
-            // The first successful pass may be the rest of this one: mutations without a verdict
-            // wait for the next.
+            // The first successful pass may be the rest of this one; other mutations wait.
             assert!((0..4).filter(|_| device.pass(&*side.server).is_ok()).count() >= 2, "{name}");
             let waiting = device.waiting();
             let open = ["Sent", "Pending", "Uncertain"].iter().any(|word| waiting.contains(word));

@@ -12,7 +12,7 @@ const MOST: usize = 4;
 
 /// Types above the limit, with their number of files. A number may only decrease.
 const MORE: &[(&str, &str, usize)] = &[
-    ("core/src", "Client", 16),
+    ("core/src", "Client", 12),
     ("core/src", "Engine", 14),
     ("bindings/src", "RejoinClient", 11),
     ("log/src", "Replica", 9),

@@ -95,7 +95,7 @@ const LAYERS: &[Layer] = &[
         may_use: &["rejoin-postgres"],
         never: &["rusqlite", "axum"],
     },
-    Layer { package: "rejoin-cli", may_use: &["rejoin-core"], never: &["rusqlite", "tokio"] },
+    Layer { package: "rejoin-cli", may_use: &["rejoin-core", "rejoin-protocol"], never: &["rusqlite"] },
     Layer {
         package: "rejoin-todo",
         // The server in tests only.
