@@ -95,7 +95,11 @@ const LAYERS: &[Layer] = &[
         may_use: &["rejoin-postgres"],
         never: &["rusqlite", "axum"],
     },
-    Layer { package: "rejoin-cli", may_use: &["rejoin-core", "rejoin-protocol"], never: &["rusqlite"] },
+    Layer {
+        package: "rejoin-cli",
+        may_use: &["rejoin-core", "rejoin-protocol"],
+        never: &["rusqlite"],
+    },
     Layer {
         package: "rejoin-todo",
         // The server in tests only.
