@@ -297,7 +297,7 @@ fn remainder_can_be_retried_edited_and_discarded() {
     let (server, mut device, id) = remainder();
     assert!(matches!(device.engine().undo(id), Err(Error::Refused { .. })));
     let again = device.engine().perform_again(id, &json!({}));
-    assert!(matches!(&again, Err(Error::Refused { why, .. }) if why.contains("other rows")));
+    assert!(matches!(&again, Err(Error::Refused { why, .. }) if why.contains("accepted rows")));
     device.write("INSERT INTO parts (id, note_id, body) VALUES ('x', 'n1', 'b')");
     assert_eq!(device.engine().discard_chain(id).unwrap(), [id]);
     device.sync(&server);
