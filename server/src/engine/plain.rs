@@ -1,7 +1,8 @@
-//! Plain v0.1.2 peers: pull by checkpoint, push by record. They see no extension; the same rows, access and log.
+//! Plain v0.1.2 peers: pull by checkpoint, push by record. They use no extension, but the same rows,
+//! access rules and log.
 //!
-//! What differs from v0.1.2 on purpose stands in `docs/protocol.md`, and a replay of its recorded exchanges holds both to
-//! the same list.
+//! `docs/protocol.md` lists the intended differences from v0.1.2. A replay of recorded exchanges
+//! checks that there are no others.
 
 use rejoin_protocol::wire::pull::{BucketUpdates, PullRequest, PullResponse};
 
@@ -104,12 +105,12 @@ fn changes(
         let last = entries.last().map(|entry| entry.position);
         response.has_more = more;
         response.checkpoint = match last {
-            // Entries of tables that were not asked for are passed over as far as v0.1.2 does, and no farther.
+            // Entries of tables that were not requested are skipped exactly as v0.1.2 does.
             Some(last) if more || request.tables.is_some() => last,
             None if request.tables.is_some() => request.checkpoint,
             _ => reading.log_state()?.head,
         };
-        // Heavy rows: fewer of them. One row goes however heavy it is.
+        // Fewer rows if they are large; a single row is sent whatever its size.
         let bytes = if limit > 1 { room.bytes } else { usize::MAX };
         let mut stands = |table: &Table, row: Row| {
             response.changes.push(encode::record(table, &row)?);
@@ -130,8 +131,8 @@ fn table_of<'a>(reading: &'a dyn Reading, entry: &ChangeEntry) -> Option<&'a Tab
     reading.schema().tables.iter().find(|table| table.number == entry.table)
 }
 
-/// The entries of the tables that were asked for, `limit` at most, and whether there are more. A plain page ends at its
-/// limit, also within a transaction.
+/// At most `limit` entries of the requested tables, and whether there are more. A plain page ends at
+/// its limit, also within a transaction.
 fn entries(
     reading: &dyn Reading,
     request: &PullRequest,

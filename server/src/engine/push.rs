@@ -1,7 +1,8 @@
-//! Answers a push of groups in one transaction (O1 to O4, O9, O14).
+//! Answers a push of groups in one transaction.
 //!
-//! `load` reads what the groups need, and `session` evaluates them; the writes are applied at the end. The
-//! response carries every row that the request names, as it is at the end of the transaction (O3).
+//! `load` reads what the groups need, and `session` evaluates them; the writes are applied at the
+//! end. The response contains every row that the request names, as it is at the end of the
+//! transaction.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +29,7 @@ use session::PushSession;
 /// A push that was answered.
 pub(crate) struct Pushed {
     pub(crate) response: PushResponse,
-    /// The log's end behind it, where it was looked at.
+    /// The end of the log after the push, if it was read.
     pub(crate) head: Option<i64>,
 }
 
@@ -46,7 +47,7 @@ pub(crate) fn push(
         load::announce(writing, caller, &request.client_id, &ask.witness)?;
         let mut client = engine.registered(writing, caller, &request.client_id)?;
         if cursor::shows_restore(writing, &ask.witness)? {
-            tracing::warn!("a device knows a later log than this one: a new epoch begins");
+            tracing::warn!("a device has read a later state of the log: starting a new epoch");
             writing.new_epoch()?;
         }
         let log = writing.log_state()?;
@@ -87,7 +88,7 @@ pub(crate) fn push(
     engine.tell_conflicts(&conflicts);
     let mut head = None;
     if let Some(answer) = response.rejoin.as_mut().filter(|_| ask.epoch == log.epoch) {
-        // After the commit: a log may assign positions to its entries then (C1).
+        // After the commit, because a log may assign positions to its entries then.
         let end = engine.store.end()?;
         let accepted = accepted_of(caller, request, ask, &answer.verdicts);
         answer.witness = cursor::witness(end, &log, accepted, &ask.witness)?;
@@ -152,7 +153,7 @@ pub(super) fn check_size(found: usize, most: usize, what: &str) -> Result<(), Fa
     Err(Refusal::new(413, code::TOO_LARGE, message).into())
 }
 
-/// Every row that the request names, as it is now for this user (O3).
+/// Every row that the request names, in its present state for this user.
 fn rows_of(reading: &dyn Reading, held: &[String], ask: &PushAsk) -> Result<Vec<RowImage>, Fault> {
     let changes = ask.groups.iter().flat_map(|group| &group.changes);
     let read = ask.groups.iter().flat_map(|group| &group.reads);

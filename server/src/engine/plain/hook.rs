@@ -13,7 +13,7 @@ use crate::hooks::{AcceptedChanges, Changed, Conflict, Settled};
 use crate::model::{Row, StoredRow, Table};
 
 impl RecordEvaluator<'_> {
-    /// How a record ends when the host has been asked about it.
+    /// The outcome of a record after the host's decision.
     pub(super) fn decide(
         &self,
         record: &PushRecord,

@@ -89,7 +89,7 @@ fn changed_row(record: &PushRecord) -> ChangedRow<'_> {
     ChangedRow { table: &record.table_name, id: &record.id, data }
 }
 
-/// The members that a device of ours reads.
+/// The response members for Rejoin devices.
 fn answer(reading: &dyn Reading, request: i64, held: &[String]) -> Result<PushAnswer, Fault> {
     let epoch = reading.log_state()?.epoch;
     Ok(PushAnswer { request, epoch, held: held.to_vec(), ..PushAnswer::default() })

@@ -1,6 +1,7 @@
 //! Loads what the items of a push will read, and locks keys before rows.
 //!
-//! A local store loads nothing at once. What is not loaded is read when it is needed, so this changes no answer.
+//! A local store loads nothing in advance. Rows that are not loaded are read when they are needed,
+//! so loading changes no result.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,7 @@ use crate::error::Fault;
 use crate::model::{Access, KeyLock, Schema, Table};
 use crate::store::{ReadHint, Reading, RowIds, Writing};
 
-/// Announces what a push reads before its groups.
+/// Prefetches what a push reads before its groups.
 pub(super) fn announce(
     reading: &dyn Reading,
     caller: &Caller,
@@ -87,9 +88,9 @@ pub(in crate::engine) fn plan<'a, 'c>(
     Ok(Some(plan))
 }
 
-/// Locks the keys of groups that depend on what they have read, before any of their rows is read. Two such groups, each of which
-/// reads the absent row that the other one creates, then run one after the other. Groups without such reads lock their
-/// rows only: they depend on nothing else.
+/// Locks the keys of groups that depend on rows they have read, before any of their rows is read.
+/// If each of two groups reads a missing row that the other creates, they run one after the other.
+/// Groups without such reads lock only their rows.
 pub(super) fn lock_keys(writing: &dyn Writing, ask: &PushAsk) -> Result<(), Fault> {
     let reading: &dyn Reading = writing;
     let schema = reading.schema();
@@ -121,7 +122,8 @@ fn rows_of<'s>(schema: &'s Schema, change: &ChangedRow<'_>) -> Vec<(&'s Table, V
     if parent.is_none() && table.references.is_empty() {
         return rows;
     }
-    // A value that cannot be decoded is rejected later; columns that an older schema names otherwise are read then.
+    // A value that cannot be decoded is rejected later. Columns with another name in an older schema
+    // are read later too.
     let data = decode(table, change.data, &Naming::PRESENT);
     for (at, value) in data.ok().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
         let above = match table.access {

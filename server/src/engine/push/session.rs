@@ -1,6 +1,7 @@
-//! One push in its transaction: a savepoint per group, and a stored verdict for each (O1 to O4, O9, O12).
+//! One push in its transaction: a savepoint and a stored verdict for each group.
 //!
-//! The stored verdict is read before any row of the group, so an accepted group stays accepted whatever the schema is now (O2).
+//! The stored verdict is read before any row of the group, so an accepted group stays accepted after
+//! a schema change.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -26,8 +27,9 @@ pub(super) struct PushSession<'a> {
     pub(super) evaluator: Evaluator<'a>,
     pub(super) client: &'a Client,
     pub(super) hooks: Option<&'a dyn Hooks>,
-    /// Groups that were accepted earlier, from another copy of the file, although a group in their `after` is not accepted.
-    /// A group names only the last one of a chain, so groups that depend on these are blocked.
+    /// Groups that were accepted earlier from another copy of the file, although a group in their
+    /// `after` is not accepted. A group names only the last group of a chain, so groups that depend
+    /// on these are blocked.
     accepted_alone: RefCell<BTreeSet<String>>,
 }
 
@@ -43,7 +45,8 @@ impl<'a> PushSession<'a> {
 }
 
 impl PushSession<'_> {
-    /// Evaluates the groups in their order. With hooks one by one: the host decides about a group before the next one is written.
+    /// Evaluates the groups in their order. With hooks one by one, because the host decides on a
+    /// group before the next group is written.
     pub(super) fn evaluate_all(&self, groups: &[Group]) -> Result<Vec<Verdict>, Fault> {
         let UserTransaction { writing, plan, .. } = self.evaluator.transaction;
         let plan = plan.filter(|_| self.hooks.is_none());
@@ -68,7 +71,7 @@ impl PushSession<'_> {
         }
         self.check_schema()?;
         if !self.all_accepted(&group.after)? {
-            let message = "an earlier mutation that this one stands on is not accepted";
+            let message = "depends on an earlier mutation that is not accepted";
             let verdict = Verdict {
                 retryable: true,
                 ..ended(group, Ending::Blocked, code::BLOCKED, message)
@@ -87,7 +90,8 @@ impl PushSession<'_> {
             }
             Outcome::Refused(verdict) => {
                 if verdict.code.as_deref() == Some(code::COLUMN_UNKNOWN) {
-                    // The column was removed since. The device can tell whether the mutation wrote it, or only its default.
+                    // The column was removed. The device can determine whether the mutation wrote
+                    // it or only contains its default.
                     let (version, hash) =
                         (self.request.schema_version, self.request.schema_hash.as_str());
                     schema_gate(transaction.writing, version, hash, false)?;
@@ -112,21 +116,22 @@ impl PushSession<'_> {
         }
     }
 
-    /// Answers a group that the store could not decide: the device sends it again, unless this was its last try.
+    /// The answer to a group that the store could not decide: the device sends it again, unless
+    /// this was its last try.
     fn undecided(&self, group: &Group, message: &str) -> Result<Verdict, Fault> {
         // The device shows this message; the id leads to the log line.
         let log_id = uuid::Uuid::new_v4().simple().to_string();
         tracing::warn!(mutation = group.id, log_id, message, "nothing was decided");
         let message = format!("the store could not decide: {message} (log_id {log_id})");
         if group.last_try {
-            // Stored, so that a late request of this attempt cannot be accepted any more.
+            // Stored, so that a late request of this attempt cannot be accepted.
             let verdict = ended(group, Ending::Refused, code::SERVER_FAULT, &message);
             return self.store_verdict(group, verdict, None);
         }
         Ok(Verdict { retryable: true, ..ended(group, Ending::Retry, code::TRANSIENT, &message) })
     }
 
-    /// Evaluates the group; the host's hook decides about an accepted one.
+    /// Evaluates the group; the host's hook decides on an accepted group.
     fn evaluate(&self, group: &Group) -> Result<Outcome, Fault> {
         let outcome = self.evaluator.group(group, self.request.schema_version)?;
         let (Some(hooks), Outcome::Accepted { displaced }) = (self.hooks, &outcome) else {
@@ -149,7 +154,7 @@ impl PushSession<'_> {
         }
     }
 
-    /// A delete that found no row is left out: nothing shows that the user ever owned the row.
+    /// Without deletes that found no row, because nothing shows that the user owned the row.
     fn accepted_group<'g>(
         &'g self,
         group: &'g Group,
@@ -176,8 +181,8 @@ impl PushSession<'_> {
         }
     }
 
-    /// Withdraws a mutation: it was accepted already, or will never be, whatever comes late (O12). The verdict holds for
-    /// every attempt, also of one that never came.
+    /// Cancels a mutation. Unless it is already accepted, no late request can be accepted: the
+    /// verdict holds for every attempt, also of a mutation that never arrived.
     pub(super) fn cancel(&self, cancel: &Cancel) -> Result<Verdict, Fault> {
         let transaction = &self.evaluator.transaction;
         let stored = transaction.verdict(&cancel.id)?;
@@ -209,7 +214,8 @@ impl PushSession<'_> {
         Ok(verdict)
     }
 
-    /// A group is evaluated in the schema version in which it was written, if that was ever served; else the device must migrate.
+    /// A group is evaluated in the schema version in which it was written, if the server ever served
+    /// it. Otherwise the device must migrate.
     fn check_schema(&self) -> Result<(), Fault> {
         let transaction = &self.evaluator.transaction;
         let (version, hash) = (self.request.schema_version, self.request.schema_hash.as_str());
@@ -230,7 +236,8 @@ impl PushSession<'_> {
         Ok(())
     }
 
-    /// Whether all of these mutations are accepted: only then is a group that depends on them evaluated (O4).
+    /// Whether all of these mutations are accepted. Otherwise a group that depends on them is not
+    /// evaluated.
     fn all_accepted(&self, after: &[String]) -> Result<bool, Fault> {
         let transaction = &self.evaluator.transaction;
         for mutation in after.iter().filter(|_| !mutant::on(Mutant::AfterIgnored)) {
