@@ -4,6 +4,7 @@ mod cycles;
 mod files;
 mod impls;
 mod layers;
+mod names;
 mod source;
 
 use crate::process::{cargo, succeeds};
@@ -29,6 +30,7 @@ pub(crate) fn rules() -> Result<Count> {
         ("layers", layers::between_files(&files)?),
         ("cycles", cycles::cycles(&files)?),
         ("methods", impls::spread(&files)?),
+        ("names", names::undeclared(&files)),
     ];
     let mut count = Count::default();
     for (name, problems) in rules {
