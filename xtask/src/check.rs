@@ -25,6 +25,7 @@ pub(crate) fn rules() -> Result<Count> {
         ("length", each(File::is_written, files::length)),
         ("ascii", each(File::is_rust, files::ascii)),
         ("finished", each(File::is_written, files::finished)),
+        ("words", each(|file| file.is_written() || file.has_extension("md"), files::plain_words)),
         ("paths", each(|_| true, files::no_machine_path)),
         ("packages", layers::between_packages(&workspace::packages()?)),
         ("layers", layers::between_files(&files)?),

@@ -69,7 +69,7 @@ impl Engine {
             Keep::Pending => Emptied { rows: self.drop_base()?, ..Emptied::default() },
             Keep::Local | Keep::Nothing => {
                 let waiting = self.pending()?;
-                let (rows, local_rows) = self.begin_anew(keep)?;
+                let (rows, local_rows) = self.remove_everything(keep)?;
                 Emptied { given_up: waiting, rows, local_rows }
             }
         };
@@ -114,7 +114,7 @@ impl Engine {
         Ok(rows)
     }
 
-    fn begin_anew(&mut self, keep: Keep) -> Result<(u64, u64)> {
+    fn remove_everything(&mut self, keep: Keep) -> Result<(u64, u64)> {
         // The tables that the app's triggers fill are emptied as well, so these need not run.
         let triggers = if keep == Keep::Nothing { Triggers::Rest } else { Triggers::Fire };
         self.write_with(Origin::Local, triggers, |engine| {

@@ -23,7 +23,7 @@ impl Engine {
     }
 
     /// Fails at once if another program writes the file, instead of waiting for it.
-    pub fn wait_for_nobody(&self) -> Result<()> {
+    pub fn fail_when_locked(&self) -> Result<()> {
         self.db.conn().busy_timeout(Duration::ZERO).map_err(fault::of)
     }
 }

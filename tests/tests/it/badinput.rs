@@ -114,7 +114,7 @@ fn file_locked_by_another_program_is_a_temporary_error() {
     for (what, begin, phase) in table {
         let (server, mut device) = begin();
         device.until(&server, phase).unwrap();
-        device.engine().wait_for_nobody().unwrap();
+        device.engine().fail_when_locked().unwrap();
         #[allow(clippy::disallowed_methods)] // Another program.
         let other = rusqlite::Connection::open(device.path()).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();

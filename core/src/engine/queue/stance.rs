@@ -71,7 +71,7 @@ impl PolicyState {
     }
 
     /// The edit counts as made on the current row.
-    pub(crate) fn sees_anew(&mut self, row: &RowKey) {
+    pub(crate) fn forget_expected(&mut self, row: &RowKey) {
         self.seen.retain(|(other, _)| other != row);
     }
 

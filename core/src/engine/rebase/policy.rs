@@ -71,7 +71,7 @@ pub(super) fn settle_by_time(
         rebase(table, step, row, &present);
         step.stance.saw(row, None);
     } else {
-        step.stance.sees_anew(row);
+        step.stance.forget_expected(row);
         step.outdated.push(row.clone());
     }
     step.changed = true;
@@ -139,7 +139,7 @@ fn rebase(table: &Table, step: &mut PendingOp, row: &RowKey, present: &[Value]) 
     }
     step.basis.retain(|value| value.row != index);
     step.basis.extend(olds);
-    step.stance.sees_anew(row);
+    step.stance.forget_expected(row);
 }
 
 /// Rebuilds a mutation that the server found in conflict as the next attempt, if the policy asks
@@ -173,7 +173,7 @@ pub(super) fn rebuild(
     step.stance.conflicts += 1;
     step.changed = true;
     for row in &whole {
-        step.stance.sees_anew(row);
+        step.stance.forget_expected(row);
     }
     for (row, conflict) in conflicts {
         treat(work, row, conflict)?;
@@ -226,7 +226,7 @@ pub(super) fn changes(work: &mut RebaseContext<'_>, row: &RowKey) -> Result<()> 
             continue;
         }
         if is_mine {
-            step.stance.sees_anew(row);
+            step.stance.forget_expected(row);
         } else {
             step.stance.saw(row, version.clone());
         }

@@ -58,7 +58,7 @@ pub(super) fn normalise_versions(
 /// needs a snapshot.
 ///
 /// In a new database it only sets the first position.
-pub(super) fn begin_anew(connection: &Connection) -> Result<()> {
+pub(super) fn start_epoch(connection: &Connection) -> Result<()> {
     connection.rows("SELECT pg_advisory_xact_lock(1380600394, 0)", &[])?;
     let next = "UPDATE rejoin.head SET position = position + 1 RETURNING position";
     let head: i64 = connection.first(next, &[])?.map_or(1, |row| row.get(0));

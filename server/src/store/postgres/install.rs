@@ -240,7 +240,7 @@ fn install(connection: &Connection, known: &Known) -> Result<(), ServerError> {
     }
     fed::forget_others(connection, known)?;
     if gap {
-        changelog::begin_anew(connection)?;
+        changelog::start_epoch(connection)?;
     }
     Ok(())
 }

@@ -64,7 +64,7 @@ pub(super) fn normalise_versions(connection: &Connection, table: &Table) -> rusq
 /// needs a snapshot.
 ///
 /// In a new file it only sets the first position.
-pub(super) fn begin_anew(connection: &Connection) -> rusqlite::Result<()> {
+pub(super) fn start_epoch(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute(
         "INSERT INTO rejoin_changelog(bucket, table_number, record_id) VALUES('', 0, '')",
         [],

@@ -174,7 +174,7 @@ fn install(connection: &Connection, schema: &Schema) -> Result<(), ServerError> 
         }
     }
     if gap {
-        changelog::begin_anew(connection)?;
+        changelog::start_epoch(connection)?;
     }
     Ok(())
 }

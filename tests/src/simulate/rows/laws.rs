@@ -41,7 +41,7 @@ impl World<'_> {
         let before = std::mem::replace(&mut self.seats[at].sight, seen);
         self.seats[at].remember();
         if matches!(why, Why::Decided { .. }) {
-            self.offers.begin_anew();
+            self.offers.start_epoch();
         }
         let queue = self.seats[at].sight.queue.clone();
         let had = |id: MutationId| before.queue.iter().any(|one| one.id == id);

@@ -56,7 +56,7 @@ pub(super) struct Offers {
 impl Offers {
     /// Resets the conflicts after an app's decision, a change of access, or a reset: content that
     /// was in conflict may be offered again.
-    pub(super) fn begin_anew(&mut self) {
+    pub(super) fn start_epoch(&mut self) {
         self.conflicts.clear();
     }
 

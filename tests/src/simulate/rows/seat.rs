@@ -102,7 +102,7 @@ impl Seat {
 
     /// Another user takes over the file: forgets what the former user knew. The cells that the
     /// former user has seen stay, because a request may still be in transit.
-    pub(super) fn begin_anew(&mut self) {
+    pub(super) fn start_epoch(&mut self) {
         self.ends.clear();
         self.accepted.clear();
         self.withdrawn.clear();

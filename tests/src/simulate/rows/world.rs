@@ -177,7 +177,7 @@ impl<'t> World<'t> {
             What::Restore if self.site.restore() => {
                 self.seats.iter_mut().for_each(|seat| seat.stale = true);
                 self.epoch += 1;
-                self.offers.begin_anew();
+                self.offers.start_epoch();
                 self.report.count("the server is restored");
             }
             What::Grant => self.grant(rng),
@@ -256,7 +256,7 @@ impl<'t> World<'t> {
     /// Grants or revokes a user's access to the rows of another.
     pub(super) fn allow(&mut self, who: &str, whose: &str, may: bool) {
         self.seats.iter_mut().for_each(|seat| seat.stale = true);
-        self.offers.begin_anew();
+        self.offers.start_epoch();
         if may {
             self.granted.insert((who.to_owned(), whose.to_owned()));
             self.outside_sql(&format!(
@@ -287,7 +287,7 @@ impl<'t> World<'t> {
             0 if table == "items" => "NULL".to_owned(),
             other => format!("'{}'", USERS[usize::from(other) % 2]),
         };
-        self.offers.begin_anew();
+        self.offers.start_epoch();
         self.report.count("a row given to another owner");
         self.outside_sql(&format!("UPDATE {table} SET user_id = {owner} WHERE id = '{id}'"));
     }
@@ -369,7 +369,7 @@ impl<'t> World<'t> {
             done.map_err(|error| format!("a reset that names all: {error}"))?;
         }
         self.report.count("another user takes a file");
-        self.seats[at].begin_anew();
+        self.seats[at].start_epoch();
         self.seats[at].device.user = other;
         self.look(at, &Why::Decided { gone: named, made: None, reverse: false })?;
         // No verdict is expected on them.
@@ -385,7 +385,7 @@ impl<'t> World<'t> {
         self.report.count("a reset that keeps pending mutations");
         let seat = &mut self.seats[at];
         (seat.pulled, seat.known, seat.stale, seat.is_reset) = (0, 0, true, true);
-        self.offers.begin_anew();
+        self.offers.start_epoch();
         self.look(at, &Why::Opened)?;
         if !self.seats[at].sight.base.is_empty() {
             return broken!("reset-removes-rows", "{at} has {:?}", self.seats[at].sight.base);
