@@ -128,7 +128,7 @@ class ActionTest {
                 "error" to "AssertionError",
                 "timeout" to "TimeoutCancellationException",
                 "left out" to "the argument nothing was left out",
-                "else" to "has no form in JSON",
+                "else" to "cannot be converted to JSON",
             )) {
                 val thrown = refused<RejoinException.Callback> { client.perform("try", "how" to how) }
                 assertTrue(words in thrown.reason, thrown.reason)
