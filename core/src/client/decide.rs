@@ -82,7 +82,7 @@ impl QueueHandle<'_> {
     /// [`QueueHandle::edit`].
     ///
     /// # Errors
-    /// As [`Client::perform`]; [`Error::UnknownMutation`](crate::Error::UnknownMutation);
+    /// As [`Client::perform`](crate::Client::perform); [`Error::UnknownMutation`](crate::Error::UnknownMutation);
     /// [`Error::Refused`](crate::Error::Refused) if it is no action;
     /// [`Error::Uncertain`](crate::Error::Uncertain) as [`QueueHandle::discard`]. Nothing changed.
     pub fn perform_again(&self, id: MutationId, arguments: serde_json::Value) -> Task<Performed> {

@@ -129,7 +129,7 @@ impl Client {
     /// # Ok::<(), rejoin_core::Error>(())
     /// ```
     ///
-    /// A watch that is created while the client is suspended starts with [`SyncHandle::resume`].
+    /// A watch that is created while the client is suspended starts with [`SyncHandle::resume`](crate::SyncHandle::resume).
     ///
     /// # Errors
     /// As [`Client::query`]; [`Error::Refused`](crate::Error::Refused) if a key column is not in

@@ -22,7 +22,7 @@ impl Client {
     /// Resets the file. [`Keep`] decides what stays; the tables always stay and watches continue.
     ///
     /// Pending mutations are the user's work and are removed only if listed: unless the queue is
-    /// kept, `give_up` must list every mutation of [`QueueHandle::pending`], including parked ones. The
+    /// kept, `give_up` must list every mutation of [`QueueHandle::pending`](crate::QueueHandle::pending), including parked ones. The
     /// result returns them in full. A user who may return should have a separate file; see
     /// `docs/identity.md`.
     ///

@@ -21,7 +21,7 @@ use crate::writer::{Task, bug, caught};
 /// Its methods may be called from any thread and from asynchronous code. It ends by
 /// [`finish`](Self::finish) or drop; with [`Error::TransactionTimeout`] when it is idle for
 /// [`transaction_idle`](crate::Config::transaction_idle), or when the write-ahead log has grown to
-/// 16 times [`wal_limit`](crate::Config::wal_limit); and by [`SyncHandle::suspend`] and
+/// 16 times [`wal_limit`](crate::Config::wal_limit); and by [`SyncHandle::suspend`](crate::SyncHandle::suspend) and
 /// [`Client::shutdown`]. Every later call returns the reason for the end.
 #[derive(Debug)]
 pub struct HeldSnapshot {

@@ -27,7 +27,7 @@ use crate::writer::{Task, bug, caught};
 /// It ends by [`commit`](Self::commit), [`rollback`](Self::rollback) or drop, which rolls back. It
 /// is also rolled back when it is idle for [`transaction_idle`](crate::Config::transaction_idle)
 /// ([`Error::TransactionTimeout`]), by [`Error::PartialStatement`], by a commit with an open
-/// savepoint, and by [`SyncHandle::suspend`] and [`Client::shutdown`]. Every later call returns the
+/// savepoint, and by [`SyncHandle::suspend`](crate::SyncHandle::suspend) and [`Client::shutdown`]. Every later call returns the
 /// reason.
 #[derive(Debug)]
 pub struct HeldTransaction {
@@ -97,12 +97,12 @@ impl Client {
         self.hold(|engine, body, _| engine.transaction(body))
     }
 
-    /// [`QueueHandle::edit`] as an interactive transaction: it begins with the mutation's changes on top
+    /// [`QueueHandle::edit`](crate::QueueHandle::edit) as an interactive transaction: it begins with the mutation's changes on top
     /// of the current rows. [`commit`](HeldTransaction::commit) replaces the mutation by a new one,
     /// whose id is [`HeldTransaction::edited`]. Any other end changes nothing.
     ///
     /// # Errors
-    /// As [`QueueHandle::edit`] and [`Client::begin`].
+    /// As [`QueueHandle::edit`](crate::QueueHandle::edit) and [`Client::begin`].
     pub fn begin_edit(&self, id: MutationId) -> Task<HeldTransaction> {
         self.hold(move |engine, body, edited| {
             if let Some(new) = engine.edit(id, body)? {
