@@ -134,5 +134,5 @@ pub(crate) fn changed(rows: impl Iterator<Item = usize>) -> Result<Batch> {
         row[1] = Value::Text(format!("item {number}, changed by another"));
         row
     });
-    Ok(Batch { sets: vec![set(rows)?], judge: true, ..Batch::default() })
+    Ok(Batch { sets: vec![set(rows)?], detect_conflicts: true, ..Batch::default() })
 }

@@ -26,7 +26,7 @@ pub(crate) const ACCEPTED: Run = |variant, folder, count| {
     let verdict =
         |id| ServerVerdict { id, attempt: 1, ending: Ending::Accepted, code: None, detail: None };
     let verdicts = pending.iter().map(|one| verdict(one.id)).collect();
-    let batch = Batch { verdicts, judge: true, ..Batch::default() };
+    let batch = Batch { verdicts, detect_conflicts: true, ..Batch::default() };
     let (sample, _) = cpu(count, || Ok::<_, anyhow::Error>(engine.apply(batch)?))?;
     Ok(sample)
 };

@@ -11,8 +11,9 @@ use clap::{Args, ValueEnum};
 use rejoin_core::transport::http::ANSWER_LIMIT;
 use rejoin_core::transport::{HttpRequest, Transport as _};
 use rejoin_core::{HttpTransport, Manifest};
+use rejoin_protocol::{PROTOCOL, PROTOCOL_HEADER};
 
-use model::Model;
+use model::{Action, Model};
 
 mod kotlin;
 mod model;
@@ -65,9 +66,10 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<()> {
     let schema = read_schema(&options.schema, &options.header)?;
     let schema: Manifest = serde_json::from_str(&schema)
-        .with_context(|| format!("{} is no schema of a sync server", options.schema))?;
-    let actions = options.action.iter().map(|path| read_file(path)).collect::<Result<Vec<_>>>()?;
-    let model = Model::of(&schema, &actions)?;
+        .with_context(|| format!("{}: expected the JSON of /sync/schema", options.schema))?;
+    let actions =
+        options.action.iter().map(|path| read_action(path)).collect::<Result<Vec<_>>>()?;
+    let model = Model::of(&schema, actions)?;
     let (name, text) = match options.lang {
         Language::Rust => ("rejoin_schema.rs", rust::file(&model)?),
         Language::Swift => ("RejoinSchema.swift", swift::file(&model)?),
@@ -91,27 +93,37 @@ fn read_file(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))
 }
 
+fn read_action(path: &Path) -> Result<Action> {
+    serde_json::from_str(&read_file(path)?).with_context(|| {
+        format!("{}: expected a declared action (docs/actions.md)", path.display())
+    })
+}
+
 /// The schema in a file, or of the server at this address, as the apps name it.
 fn read_schema(from: &str, headers: &[String]) -> Result<String> {
     if !from.starts_with("http://") && !from.starts_with("https://") {
         return read_file(Path::new(from));
     }
-    let headers = headers
-        .iter()
-        .map(|header| match header.split_once(':') {
-            Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
-            None => bail!("--header {header:?}: expected NAME: VALUE"),
-        })
-        .collect::<Result<Vec<_>>>()?;
+    // Without the extensions a schema does not name the owner column.
+    let extensions = Ok((PROTOCOL_HEADER.to_owned(), PROTOCOL.to_string()));
+    let headers = headers.iter().map(|header| match header.split_once(':') {
+        Some((name, value)) => Ok((name.trim().to_owned(), value.trim().to_owned())),
+        None => bail!("--header {header:?}: expected NAME: VALUE"),
+    });
+    let headers = [extensions].into_iter().chain(headers).collect::<Result<Vec<_>>>()?;
     let path = String::from("/sync/schema");
     let request = HttpRequest { method: "GET", path, headers, body: None, timeout: TIMEOUT };
     let transport = HttpTransport::new(from, ANSWER_LIMIT)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let response = runtime.block_on(transport.send(request));
-    let response = response.with_context(|| format!("{from} cannot be reached"))?;
+    let response =
+        response.with_context(|| format!("{from} cannot be reached: check the address"))?;
     if response.status != 200 {
         let body = String::from_utf8_lossy(&response.body);
-        bail!("{from}/sync/schema answered {}: {body}", response.status);
+        bail!(
+            "{from}/sync/schema answered {}: {body}\ncheck the address, and add the user's credentials with --header",
+            response.status
+        );
     }
     String::from_utf8(response.body.to_vec()).with_context(|| format!("{from} sent no text"))
 }

@@ -375,7 +375,7 @@ impl Bench {
     }
 
     /// Pulls until every one of these rows was returned, or until the timeout (`--patience`).
-    pub(crate) fn hear(&mut self, user: usize, ids: &[&str]) -> ScenarioResult<News> {
+    pub(crate) fn pull_until(&mut self, user: usize, ids: &[&str]) -> ScenarioResult<News> {
         let begun = Instant::now();
         let mut news = News::default();
         loop {

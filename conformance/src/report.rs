@@ -59,7 +59,7 @@ impl<'o> Report<'o> {
     /// Adds the outcome of a scenario.
     pub(crate) fn add(&mut self, scenario: &Scenario, outcome: Outcome) -> io::Result<()> {
         let name = scenario.name;
-        let mut entry = json!({"name": name, "mends": scenario.mends});
+        let mut entry = json!({"name": name, "fixes": scenario.fixes});
         match outcome {
             Outcome::Passed => {
                 self.passed += 1;
@@ -78,8 +78,8 @@ impl<'o> Report<'o> {
                 entry["why"] = json!(why);
                 entry["exchange"] = exchanges.last().map_or(Value::Null, as_json);
                 self.line(|| format!("failed          {name}: {why}"))?;
-                if let Some(mends) = scenario.mends {
-                    self.line(|| format!("                (v0.1.2 fails it too: {mends})"))?;
+                if let Some(fixes) = scenario.fixes {
+                    self.line(|| format!("                (v0.1.2 fails it too: {fixes})"))?;
                 }
                 if let Some(exchange) = exchanges.last() {
                     self.line(|| as_lines(exchange))?;

@@ -19,13 +19,13 @@ pub(crate) struct Scenario {
     /// Stable name; the part before the slash is the area.
     pub(crate) name: &'static str,
     /// The defect of v0.1.2 that makes it fail this scenario, if any.
-    pub(crate) mends: Option<&'static str>,
+    pub(crate) fixes: Option<&'static str>,
     pub(crate) tell: fn(&mut Bench) -> ScenarioResult,
 }
 
 /// A scenario that v0.1.2 passes.
 const fn wire(name: &'static str, tell: fn(&mut Bench) -> ScenarioResult) -> Scenario {
-    Scenario { name, mends: None, tell }
+    Scenario { name, fixes: None, tell }
 }
 
 /// A scenario that v0.1.2 fails.
@@ -34,7 +34,7 @@ const fn fixed(
     instead: &'static str,
     tell: fn(&mut Bench) -> ScenarioResult,
 ) -> Scenario {
-    Scenario { name, mends: Some(instead), tell }
+    Scenario { name, fixes: Some(instead), tell }
 }
 
 /// Every scenario, in execution order.

@@ -24,7 +24,7 @@ pub enum AppliedEffect {
 /// The effect is void if the row is missing (except for an insert), or if the row before or after
 /// the effect is in a bucket outside the write set or in no bucket. To write a row in several
 /// buckets, the author must be a member of all of them.
-pub fn lay(
+pub fn apply_effect(
     row: &RowName,
     effect: &Effect,
     before: Option<&LogRow>,
@@ -97,7 +97,7 @@ mod tests {
         for (before, effect, write_set, expected) in table {
             let before = before.map(|buckets| image(buckets, "old"));
             let write_set = write_set.split_whitespace().collect();
-            let actual = lay(&row("r"), &effect, before.as_ref(), &write_set, &Column);
+            let actual = apply_effect(&row("r"), &effect, before.as_ref(), &write_set, &Column);
             assert_eq!(actual, expected, "{effect:?} on {before:?} within {write_set:?}");
         }
     }

@@ -27,7 +27,7 @@ pub struct EpochStamp {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fetch {
     /// Epoch and membership version.
-    pub standing: EpochStamp,
+    pub stamp: EpochStamp,
     /// The cursor.
     pub cursor: Cursor,
     /// Maximum number of items in the response; at least 1 is returned if there is one.
@@ -48,7 +48,7 @@ pub enum Fetched {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
     /// Epoch and membership version.
-    pub standing: EpochStamp,
+    pub stamp: EpochStamp,
     /// The cursor before the items.
     pub from: Cursor,
     /// The items.
@@ -124,7 +124,7 @@ pub struct FullEntry {
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogSnapshot {
     /// Epoch and membership version.
-    pub standing: EpochStamp,
+    pub stamp: EpochStamp,
     /// The user's buckets.
     pub buckets: Buckets,
     /// The horizon.
@@ -141,7 +141,7 @@ pub struct LogSnapshot {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Publish {
     /// Epoch and membership version.
-    pub standing: EpochStamp,
+    pub stamp: EpochStamp,
     /// Incremented by each request of this author, and durable: the server ignores an old copy.
     pub number: u64,
     /// The entries.
@@ -247,7 +247,7 @@ pub struct Correction {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Correct {
     /// Epoch and membership version.
-    pub standing: EpochStamp,
+    pub stamp: EpochStamp,
     /// The referee.
     pub referee: AuthorId,
     /// In key order.

@@ -86,10 +86,10 @@ pub trait Ledger {
     fn undo(&self, step: &Key) -> Result<Undo, Self::Error>;
     /// Applies the step to the current rows. If `run` is set, something before it has changed, and
     /// a replay runs again; otherwise it repeats its last effects.
-    fn lay(&mut self, step: &Key, run: bool) -> Result<AppliedStep, Self::Error>;
+    fn apply_step(&mut self, step: &Key, run: bool) -> Result<AppliedStep, Self::Error>;
     /// Stores the before-images of a step.
     fn keep_undo(&mut self, step: &Key, undo: Undo) -> Result<(), Self::Error>;
-    /// Discards the results of `lay` and `keep_undo`: the rebase starts over.
+    /// Discards the results of `apply_step` and `keep_undo`: the rebase starts over.
     fn start_over(&mut self);
 }
 
@@ -144,8 +144,8 @@ impl<L: Ledger> Attempt<'_, L> {
             self.write(row, image.as_ref())?;
         }
         for step in change.settle.intersection(reached) {
-            let laid = self.ledger.lay(step, false)?;
-            for (row, image) in &laid.writes {
+            let applied = self.ledger.apply_step(step, false)?;
+            for (row, image) in &applied.writes {
                 self.write(row, image.as_ref())?;
             }
         }
@@ -156,14 +156,14 @@ impl<L: Ledger> Attempt<'_, L> {
         let mut footprints = Vec::with_capacity(redo.len());
         for step in redo {
             let run = change.run.contains(step) || news.concern(steps, step);
-            let laid = self.ledger.lay(step, run)?;
-            self.put_down(step, &laid.writes)?;
+            let applied = self.ledger.apply_step(step, run)?;
+            self.put_down(step, &applied.writes)?;
             let is_applied = |later: Key| !reached.contains(&later);
-            if run && ReachedSteps::of(steps, step, &laid.footprint).any(is_applied) {
+            if run && ReachedSteps::of(steps, step, &applied.footprint).any(is_applied) {
                 return Ok(None);
             }
-            news.add(laid.changed);
-            footprints.push((*step, laid.footprint));
+            news.add(applied.changed);
+            footprints.push((*step, applied.footprint));
         }
         Ok(Some(footprints))
     }

@@ -63,7 +63,7 @@ impl<S: ReplicaStore> AuthorityRunner<S> {
 
     /// The corrections, in key order. They repeat until the feed shows their result.
     pub fn judge(&self) -> Result<Option<Correct>, StoreError> {
-        let Some(standing) = self.0.facts().standing.filter(|_| !self.needs_snapshot()) else {
+        let Some(stamp) = self.0.facts().stamp.filter(|_| !self.needs_snapshot()) else {
             return Ok(None);
         };
         let mut corrections = Vec::new();
@@ -75,7 +75,7 @@ impl<S: ReplicaStore> AuthorityRunner<S> {
             }
         }
         let referee = self.0.facts().author;
-        Ok((!corrections.is_empty()).then_some(Correct { standing, referee, corrections }))
+        Ok((!corrections.is_empty()).then_some(Correct { stamp, referee, corrections }))
     }
 
     /// All rows, as if all authors were online.

@@ -162,7 +162,7 @@ impl<S: LogStore> Server<S> {
         Ok((known, membership))
     }
 
-    fn standing(&self, membership: &Membership) -> EpochStamp {
+    fn stamp(&self, membership: &Membership) -> EpochStamp {
         EpochStamp { epoch: self.facts.epoch, membership: membership.version }
     }
 }

@@ -6,7 +6,7 @@
 //! of the old one.
 
 use super::effect::Effect;
-use super::fold::{AppliedEffect, lay};
+use super::fold::{AppliedEffect, apply_effect};
 use super::ids::Buckets;
 use super::row::{LogRow, Placement, RowName};
 
@@ -32,7 +32,8 @@ impl RowEffect {
         write_set: &Buckets,
         placement: &dyn Placement,
     ) -> (Option<LogRow>, Option<Self>) {
-        let AppliedEffect::Row(after) = lay(row, effect, before, write_set, placement) else {
+        let AppliedEffect::Row(after) = apply_effect(row, effect, before, write_set, placement)
+        else {
             return (before.cloned(), None);
         };
         let lies = |image: Option<&LogRow>| {

@@ -7,47 +7,17 @@ use rejoin_core::{Parameter, ParameterType};
 use rejoin_protocol::ColumnKind;
 
 use super::HEADER;
-use super::model::{Action, Column, Model, Table};
-use super::names::{Case, Names};
+use super::model::{Action, Column, Model, Operation, Table};
+use super::names::{Case, Names, commented};
 
 /// Hard keywords of Kotlin, which a name cannot be, and names that a generated class has.
-const RESERVED: &[&str] = &[
-    "as",
-    "break",
-    "class",
-    "continue",
-    "do",
-    "else",
-    "false",
-    "for",
-    "fun",
-    "if",
-    "in",
-    "interface",
-    "is",
-    "null",
-    "object",
-    "package",
-    "return",
-    "super",
-    "this",
-    "throw",
-    "true",
-    "try",
-    "typealias",
-    "typeof",
-    "val",
-    "var",
-    "when",
-    "while",
-    "insert",
-    "update",
-    "delete",
-];
+const RESERVED: &str = "\
+    as break class continue do else false for fun if in interface is null object package return \
+    super this throw true try typealias typeof val var when while insert update delete";
 
 pub(super) fn file(model: &Model, package: &str) -> Result<String> {
     let names = model.tables.iter().map(|table| table.name.as_str());
-    let types = Names::of(names, Case::UpperCamel, "Row", &[])?;
+    let types = Names::of(names, Case::UpperCamel, "Row", "")?;
     let calls = model.actions.iter().map(|action| action.name.as_str());
     let calls = Names::of(calls, Case::LowerCamel, "", RESERVED)?;
     let mut body = String::new();
@@ -80,7 +50,7 @@ fn table(out: &mut String, table: &Table, type_name: &str) -> Result<()> {
     write!(
         out,
         "\n/** A row of the table `{}`. */\n@Serializable\npublic data class {type_name}(\n",
-        table.name
+        commented(&table.name)
     )?;
     for column in &table.columns {
         let field = fields.get(&column.name);
@@ -93,18 +63,11 @@ fn table(out: &mut String, table: &Table, type_name: &str) -> Result<()> {
         writeln!(out, "    {alias}public val {field}: {}{default},", type_of(column))?;
     }
     out.push_str(") {\n");
-    if table.is_writable {
-        let names = |columns: Vec<&Column>| -> Vec<String> {
-            columns.iter().map(|column| fields.get(&column.name).to_owned()).collect()
-        };
-        let insert = names(table.written().collect());
-        let what = "inserts this row; the server fills its own columns";
-        statement(out, "    ", what, "insert()", &table.insert_sql(), &insert)?;
-        if let Some(sql) = table.update_sql() {
-            let values = names(table.changed().chain(table.key()).collect());
-            let what = "writes this row's columns to the row of its key";
-            statement(out, "    ", what, "update()", &sql, &values)?;
-        }
+    let (of_key, of_row): (Vec<_>, Vec<_>) =
+        table.operations().into_iter().partition(|one| one.name == "delete");
+    for one in &of_row {
+        operation(out, "    ", one, &fields)?;
+        out.push('\n');
     }
     if table.columns.iter().any(is_bytes) {
         equality(out, table, type_name, &fields)?;
@@ -115,15 +78,9 @@ fn table(out: &mut String, table: &Table, type_name: &str) -> Result<()> {
         "    public companion object {{\n        /** The name of the table. */\n        \
          public const val TABLE: String = {name}\n"
     )?;
-    for key in table.key().filter(|_| table.is_writable) {
-        let field = fields.get(&key.name);
-        let head = format!("delete({field}: {})", type_of(key));
+    for one in &of_key {
         out.push('\n');
-        let mut text = String::new();
-        let what = "deletes the row of this key";
-        statement(&mut text, "        ", what, &head, &table.delete_sql(), &[field.to_owned()])?;
-        out.push_str(text.trim_end_matches('\n'));
-        out.push('\n');
+        operation(out, "        ", one, &fields)?;
     }
     out.push_str("    }\n}\n");
     Ok(())
@@ -153,24 +110,27 @@ fn is_bytes(column: &Column) -> bool {
     column.kind == ColumnKind::Bytes
 }
 
-fn statement(
+fn operation(
     out: &mut String,
     indent: &str,
-    what: &str,
-    head: &str,
-    sql: &str,
-    values: &[String],
+    operation: &Operation<'_>,
+    fields: &Names,
 ) -> Result<()> {
+    let Operation { name, effect, sql, values } = operation;
+    let head = match (*name, values.as_slice()) {
+        ("delete", [key]) => format!("{}: {}", fields.get(&key.name), type_of(key)),
+        _ => String::new(),
+    };
     write!(
         out,
-        "{indent}/** The statement that {what}. */\n{indent}public fun {head}: Statement =\n\
+        "{indent}/** The statement that {effect}. */\n{indent}public fun {name}({head}): Statement =\n\
          {indent}    Statement(\n{indent}        {},\n",
         literal(sql)
     )?;
     for value in values {
-        writeln!(out, "{indent}        {value},")?;
+        writeln!(out, "{indent}        {},", fields.get(&value.name))?;
     }
-    write!(out, "{indent}    )\n\n")?;
+    writeln!(out, "{indent}    )")?;
     Ok(())
 }
 
@@ -193,7 +153,7 @@ fn action(out: &mut String, action: &Action, name: &str) -> Result<()> {
         out,
         "\n/** Performs the action `{}`. */\npublic suspend fun RejoinClient.{name}({head}): Performed =\n    \
          perform(\n        {},\n{arguments}    )\n",
-        action.name,
+        commented(&action.name),
         literal(&action.name)
     )?;
     Ok(())

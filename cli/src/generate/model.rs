@@ -1,9 +1,9 @@
 //! The tables, columns and actions of a schema, as the languages need them.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use rejoin_core::{Manifest, Parameter};
 use rejoin_protocol::ColumnKind;
-use rejoin_protocol::manifest::{ColumnManifest, TableExtension, TableManifest};
+use rejoin_protocol::manifest::{ColumnManifest, TableManifest};
 use serde::Deserialize;
 
 /// What is generated.
@@ -35,6 +35,17 @@ pub(super) struct Column {
     pub(super) is_key: bool,
 }
 
+/// A statement that a row type returns.
+pub(super) struct Operation<'t> {
+    /// `insert`, `update` or `delete`.
+    pub(super) name: &'static str,
+    /// What the statement does, for its comment.
+    pub(super) effect: &'static str,
+    pub(super) sql: String,
+    /// The columns whose values are bound, in order. A delete needs only the key, all others need a row.
+    pub(super) values: Vec<&'t Column>,
+}
+
 /// A declared action.
 #[derive(Debug, Deserialize)]
 pub(super) struct Action {
@@ -44,13 +55,10 @@ pub(super) struct Action {
 }
 
 impl Model {
-    /// The model of a schema and the texts of declared actions.
-    pub(super) fn of(schema: &Manifest, actions: &[String]) -> Result<Self> {
+    /// The model of a schema and of declared actions.
+    pub(super) fn of(schema: &Manifest, actions: Vec<Action>) -> Result<Self> {
         let tables = schema.tables.iter().map(Table::of).collect::<Result<Vec<_>>>()?;
-        let actions = actions.iter().map(|text| {
-            serde_json::from_str(text).with_context(|| format!("no declared action: {text}"))
-        });
-        let mut model = Self { tables, actions: actions.collect::<Result<Vec<_>>>()? };
+        let mut model = Self { tables, actions };
         model.tables.sort_by(|left, right| left.name.cmp(&right.name));
         model.actions.sort_by(|left, right| left.name.cmp(&right.name));
         Ok(model)
@@ -60,14 +68,13 @@ impl Model {
 impl Table {
     fn of(table: &TableManifest) -> Result<Self> {
         let name = &table.table_name;
-        let standard = TableExtension::default();
-        let extension = table.rejoin.as_ref().unwrap_or(&standard);
         let column = |column: &ColumnManifest| {
             let kind = ColumnKind::of(&column.logical_type, &column.db_type);
             let Some(kind) = kind else {
                 bail!("{name}.{}: unknown type {:?}", column.name, column.logical_type);
             };
-            let is_writable = is_writable(table, extension, &column.name);
+            let is_writable =
+                !table.is_protected(&column.name) && !table.is_generated(&column.name);
             Ok(Column {
                 name: column.name.clone(),
                 kind,
@@ -84,56 +91,49 @@ impl Table {
         Ok(Self { name: name.clone(), columns, is_writable })
     }
 
-    /// The columns of an insert: those that the app writes.
-    pub(super) fn written(&self) -> impl Iterator<Item = &Column> {
-        self.columns.iter().filter(|column| column.is_writable)
-    }
-
-    /// The columns that an update sets.
-    pub(super) fn changed(&self) -> impl Iterator<Item = &Column> {
-        self.written().filter(|column| !column.is_key)
-    }
-
-    /// The key.
-    pub(super) fn key(&self) -> impl Iterator<Item = &Column> {
-        self.columns.iter().filter(|column| column.is_key)
-    }
-
-    pub(super) fn insert_sql(&self) -> String {
-        let names: Vec<String> = self.written().map(|column| quoted(&column.name)).collect();
-        let marks = vec!["?"; names.len()].join(", ");
-        format!("INSERT INTO {} ({}) VALUES ({marks})", quoted(&self.name), names.join(", "))
-    }
-
-    /// `None` if the key is the only column that the app writes.
-    pub(super) fn update_sql(&self) -> Option<String> {
-        let set: Vec<String> =
-            self.changed().map(|column| format!("{} = ?", quoted(&column.name))).collect();
-        let of = |set: String| {
-            format!("UPDATE {} SET {set} WHERE {}", quoted(&self.name), self.by_key())
+    /// The statements of a row; none if the app may not write the table. An update needs a column beside the key.
+    pub(super) fn operations(&self) -> Vec<Operation<'_>> {
+        if !self.is_writable {
+            return Vec::new();
+        }
+        let table = quoted(&self.name);
+        let written: Vec<&Column> = self.columns.iter().filter(|one| one.is_writable).collect();
+        let (key, mut set): (Vec<&Column>, Vec<&Column>) = self
+            .columns
+            .iter()
+            .filter(|one| one.is_key || one.is_writable)
+            .partition(|one| one.is_key);
+        let names = |columns: &[&Column], form: fn(&str) -> String| {
+            let names = columns.iter().map(|one| form(&quoted(&one.name)));
+            names.collect::<Vec<_>>().join(", ")
         };
-        (!set.is_empty()).then(|| of(set.join(", ")))
+        let by_key = names(&key, |name| format!("{name} = ?"));
+        let marks = vec!["?"; written.len()].join(", ");
+        let columns = names(&written, str::to_owned);
+        let mut operations = vec![Operation {
+            name: "insert",
+            effect: "inserts this row; the server fills its own columns",
+            sql: format!("INSERT INTO {table} ({columns}) VALUES ({marks})"),
+            values: written,
+        }];
+        if !set.is_empty() {
+            let assigned = names(&set, |name| format!("{name} = ?"));
+            set.extend(&key);
+            operations.push(Operation {
+                name: "update",
+                effect: "writes this row's columns to the row of its key",
+                sql: format!("UPDATE {table} SET {assigned} WHERE {by_key}"),
+                values: set,
+            });
+        }
+        operations.push(Operation {
+            name: "delete",
+            effect: "deletes the row of this key",
+            sql: format!("DELETE FROM {table} WHERE {by_key}"),
+            values: key,
+        });
+        operations
     }
-
-    pub(super) fn delete_sql(&self) -> String {
-        format!("DELETE FROM {} WHERE {}", quoted(&self.name), self.by_key())
-    }
-
-    fn by_key(&self) -> String {
-        let terms = self.key().map(|column| format!("{} = ?", quoted(&column.name)));
-        terms.collect::<Vec<_>>().join(" AND ")
-    }
-}
-
-/// The engine protects the same columns against the app's writes.
-fn is_writable(table: &TableManifest, extension: &TableExtension, column: &str) -> bool {
-    let is = |other: &str| other.eq_ignore_ascii_case(column);
-    let is_servers = is(&table.updated_at_column)
-        || is(&table.deleted_at_column)
-        || is("created_at")
-        || extension.owner_column.as_deref().is_some_and(is)
-        || extension.protected.iter().any(|other| is(other));
-    !is_servers && !extension.generated.iter().any(|generated| is(&generated.name))
 }
 
 /// A name in SQL.

@@ -23,12 +23,13 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// `reserved` gets a `_` at its end. Fails if a name has no letter or digit, or if two names become equal.
+    /// A word of `reserved`, which has spaces between them, gets a `_` at its end. Fails if a name has no letter or digit or has a
+    /// control character, or if two names become equal.
     pub(super) fn of<'n>(
         origins: impl Iterator<Item = &'n str>,
         case: Case,
         suffix: &str,
-        reserved: &[&str],
+        reserved: &str,
     ) -> Result<Self> {
         let mut by_origin: BTreeMap<String, String> = BTreeMap::new();
         for origin in origins {
@@ -39,6 +40,10 @@ impl Names {
             };
             let name: String =
                 name.chars().filter(|char| char.is_alphanumeric() || *char == '_').collect();
+            // A line break would end a comment of the generated code.
+            if origin.chars().any(char::is_control) {
+                bail!("{origin:?} has a control character: rename it in the schema");
+            }
             if name.is_empty() {
                 bail!("{origin:?} has no letter or digit: rename it in the schema");
             }
@@ -46,7 +51,7 @@ impl Names {
             if name.starts_with(|first: char| first.is_ascii_digit()) {
                 name.insert(0, '_');
             }
-            if reserved.contains(&name.as_str()) {
+            if reserved.split_whitespace().any(|word| word == name) {
                 name.push('_');
             }
             if let Some((other, _)) = by_origin.iter().find(|(_, known)| **known == name) {
@@ -68,12 +73,17 @@ pub(super) fn literal(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
+/// A name within a comment, which it must not end.
+pub(super) fn commented(text: &str) -> String {
+    text.replace("*/", "* /")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn names(origins: &[&str]) -> Result<Names> {
-        Names::of(origins.iter().copied(), Case::LowerCamel, "", &["class"])
+        Names::of(origins.iter().copied(), Case::LowerCamel, "", "case class")
     }
 
     #[test]
@@ -95,5 +105,7 @@ mod tests {
     #[test]
     fn name_without_letters_is_an_error() {
         assert!(names(&["!!"]).unwrap_err().to_string().contains("\"!!\" has no letter"));
+        let error = names(&["a\nb"]).unwrap_err().to_string();
+        assert!(error.contains("\"a\\nb\" has a control character"), "{error}");
     }
 }

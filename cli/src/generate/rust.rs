@@ -7,17 +7,15 @@ use rejoin_core::{Parameter, ParameterType};
 use rejoin_protocol::ColumnKind;
 
 use super::HEADER;
-use super::model::{Action, Column, Model, Table};
+use super::model::{Action, Column, Model, Operation, Table};
 use super::names::{Case, Names, literal};
 
 /// Keywords of Rust, which a name cannot be.
-const RESERVED: &[&str] = &[
-    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate",
-    "do", "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl",
-    "in", "let", "loop", "macro", "match", "mod", "move", "mut", "override", "priv", "pub", "ref",
-    "return", "self", "static", "struct", "super", "trait", "true", "try", "type", "typeof",
-    "unsafe", "unsized", "use", "virtual", "where", "while", "yield", "_", "client",
-];
+const RESERVED: &str = "\
+    abstract as async await become box break const continue crate do dyn else enum extern false \
+    final fn for gen if impl in let loop macro match mod move mut override priv pub ref return \
+    self static struct super trait true try type typeof unsafe unsized use virtual where while \
+    yield client";
 
 /// The longest line that rustfmt leaves.
 const LINE_WIDTH: usize = 100;
@@ -27,7 +25,7 @@ const LIST_WIDTH: usize = 60;
 
 pub(super) fn file(model: &Model) -> Result<String> {
     let names = model.tables.iter().map(|table| table.name.as_str());
-    let types = Names::of(names, Case::UpperCamel, "Row", &[])?;
+    let types = Names::of(names, Case::UpperCamel, "Row", "")?;
     let calls = model.actions.iter().map(|action| action.name.as_str());
     let calls = Names::of(calls, Case::Snake, "", RESERVED)?;
     let mut out = format!("//! {HEADER}\n");
@@ -67,48 +65,39 @@ fn table(out: &mut String, table: &Table, type_name: &str) -> Result<()> {
          pub const TABLE: &'static str = {};\n",
         literal(name)
     )?;
-    if table.is_writable {
-        statements(out, table, &fields)?;
+    for one in table.operations() {
+        operation(out, &one, &fields)?;
     }
     out.push_str("}\n");
     Ok(())
 }
 
-fn statements(out: &mut String, table: &Table, fields: &Names) -> Result<()> {
-    let field = |column: &Column| format!("self.{}.clone().into()", fields.get(&column.name));
-    let of_self = |column: &Column| {
-        if is_copy(column.kind) { field(column).replace(".clone()", "") } else { field(column) }
+fn operation(out: &mut String, operation: &Operation<'_>, fields: &Names) -> Result<()> {
+    let Operation { name, effect, sql, values } = operation;
+    let (head, values): (String, Vec<String>) = match (*name, values.as_slice()) {
+        ("delete", [key]) => {
+            let field = fields.get(&key.name);
+            (format!("{field}: {}", borrowed(key.kind)), vec![format!("{field}.into()")])
+        }
+        (_, columns) => {
+            let value = |column: &&Column| {
+                let clone = if is_copy(column.kind) { "" } else { ".clone()" };
+                format!("self.{}{clone}.into()", fields.get(&column.name))
+            };
+            (String::from("&self"), columns.iter().map(value).collect())
+        }
     };
-    let insert: Vec<String> = table.written().map(of_self).collect();
-    let what = "inserts this row; the server fills its own columns";
-    statement(out, what, "insert(&self)", &table.insert_sql(), &insert)?;
-    if let Some(sql) = table.update_sql() {
-        let values: Vec<String> = table.changed().chain(table.key()).map(of_self).collect();
-        let what = "writes this row's columns to the row of its key";
-        statement(out, what, "update(&self)", &sql, &values)?;
-    }
-    for key in table.key() {
-        let name = fields.get(&key.name);
-        let head = format!("delete({name}: {})", borrowed(key.kind));
-        let what = "deletes the row of this key";
-        statement(out, what, &head, &table.delete_sql(), &[format!("{name}.into()")])?;
-    }
-    Ok(())
-}
-
-fn statement(out: &mut String, what: &str, head: &str, sql: &str, values: &[String]) -> Result<()> {
-    let on_one_line = values.join(", ");
-    let list = if on_one_line.len() <= LIST_WIDTH {
-        format!("vec![{on_one_line}]")
+    let line = values.join(", ");
+    let list = if line.len() <= LIST_WIDTH {
+        format!("vec![{line}]")
     } else {
         let lines = values.iter().map(|value| format!("            {value},\n"));
-        let lines = lines.collect::<Vec<_>>().concat();
-        format!("vec![\n{lines}        ]")
+        format!("vec![\n{}        ]", lines.collect::<Vec<_>>().concat())
     };
     write!(
         out,
-        "\n    /// The statement that {what}.\n    \
-         pub fn {head} -> (&'static str, Vec<rejoin_core::Value>) {{\n        \
+        "\n    /// The statement that {effect}.\n    \
+         pub fn {name}({head}) -> (&'static str, Vec<rejoin_core::Value>) {{\n        \
          const SQL: &str = {};\n        let values = {list};\n        (SQL, values)\n    }}\n",
         literal(sql)
     )?;

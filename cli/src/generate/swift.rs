@@ -7,79 +7,23 @@ use rejoin_core::{Parameter, ParameterType};
 use rejoin_protocol::ColumnKind;
 
 use super::HEADER;
-use super::model::{Action, Column, Model, Table};
+use super::model::{Action, Column, Model, Operation, Table};
 use super::names::{Case, Names, literal};
 
 /// Keywords of Swift that cannot be a name without backticks, and names that a generated type has.
-const RESERVED: &[&str] = &[
-    "associatedtype",
-    "class",
-    "deinit",
-    "enum",
-    "extension",
-    "fileprivate",
-    "func",
-    "import",
-    "init",
-    "inout",
-    "internal",
-    "let",
-    "open",
-    "operator",
-    "private",
-    "precedencegroup",
-    "protocol",
-    "public",
-    "rethrows",
-    "static",
-    "struct",
-    "subscript",
-    "typealias",
-    "var",
-    "break",
-    "case",
-    "catch",
-    "continue",
-    "default",
-    "defer",
-    "do",
-    "else",
-    "fallthrough",
-    "for",
-    "guard",
-    "if",
-    "in",
-    "repeat",
-    "return",
-    "throw",
-    "switch",
-    "where",
-    "while",
-    "Any",
-    "as",
-    "await",
-    "false",
-    "is",
-    "nil",
-    "self",
-    "Self",
-    "super",
-    "true",
-    "try",
-    "Type",
-    "insert",
-    "update",
-    "delete",
-    "table",
-    "hashValue",
-];
+const RESERVED: &str = "\
+    associatedtype class deinit enum extension fileprivate func import init inout internal let \
+    open operator private precedencegroup protocol public rethrows static struct subscript \
+    typealias var break case catch continue default defer do else fallthrough for guard if in \
+    repeat return throw switch where while Any as await false is nil self Self super true try \
+    Type insert update delete table hashValue";
 
 /// The longest list on one line.
 const LINE: usize = 100;
 
 pub(super) fn file(model: &Model) -> Result<String> {
     let names = model.tables.iter().map(|table| table.name.as_str());
-    let types = Names::of(names, Case::UpperCamel, "Row", &[])?;
+    let types = Names::of(names, Case::UpperCamel, "Row", "")?;
     let calls = model.actions.iter().map(|action| action.name.as_str());
     let calls = Names::of(calls, Case::LowerCamel, "", RESERVED)?;
     let mut out = format!("// {HEADER}\n\nimport Foundation\nimport Rejoin\n");
@@ -138,38 +82,35 @@ fn table(out: &mut String, table: &Table, type_name: &str) -> Result<()> {
         writeln!(out, "        self.{name} = {name}")?;
     }
     out.push_str("    }\n");
-    if table.is_writable {
-        let insert: Vec<String> = table.written().map(field).collect();
-        let what = "inserts this row; the server fills its own columns";
-        statement(out, what, "func insert()", &table.insert_sql(), &insert)?;
-        if let Some(sql) = table.update_sql() {
-            let values: Vec<String> = table.changed().chain(table.key()).map(field).collect();
-            let what = "writes this row's columns to the row of its key";
-            statement(out, what, "func update()", &sql, &values)?;
-        }
-        for key in table.key() {
-            let head = format!("static func delete({}: {})", field(key), type_of(key));
-            let what = "deletes the row of this key";
-            statement(out, what, &head, &table.delete_sql(), &[field(key)])?;
-        }
+    for one in table.operations() {
+        operation(out, &one, &fields)?;
     }
     out.push_str("}\n");
     Ok(())
 }
 
-fn statement(out: &mut String, what: &str, head: &str, sql: &str, values: &[String]) -> Result<()> {
+fn operation(out: &mut String, operation: &Operation<'_>, fields: &Names) -> Result<()> {
+    let Operation { name, effect, sql, values } = operation;
+    let head = match (*name, values.as_slice()) {
+        ("delete", [key]) => {
+            format!("static func delete({}: {})", fields.get(&key.name), type_of(key))
+        }
+        _ => format!("func {name}()"),
+    };
+    let values: Vec<&str> = values.iter().map(|column| fields.get(&column.name)).collect();
     write!(
         out,
-        "\n    /// The statement that {what}.\n    public {head} -> Statement {{\n        \
+        "\n    /// The statement that {effect}.\n    public {head} -> Statement {{\n        \
          Statement(\n            {},\n            {})\n    }}\n",
         literal(sql),
-        list(values)
+        list(&values)
     )?;
     Ok(())
 }
 
 /// A literal of an array or a dictionary: an item per line if it does not fit on one.
-fn list(items: &[String]) -> String {
+fn list(items: &[impl AsRef<str>]) -> String {
+    let items: Vec<&str> = items.iter().map(AsRef::as_ref).collect();
     let line = items.join(", ");
     if line.len() <= LINE {
         return format!("[{line}]");
@@ -181,7 +122,7 @@ fn list(items: &[String]) -> String {
 fn action(action: &Action, name: &str) -> Result<String> {
     let parameters = action.parameters.iter().map(|parameter| parameter.name.as_str());
     // A parameter of the name `perform` would hide the function.
-    let reserved = [RESERVED, &["perform"]].concat();
+    let reserved = format!("{RESERVED} perform");
     let names = Names::of(parameters, Case::LowerCamel, "", &reserved)?;
     let title = literal(&action.name);
     let (head, body) = if action.parameters.is_empty() {

@@ -11,68 +11,19 @@ use rejoin_core::{Parameter, ParameterType};
 use rejoin_protocol::ColumnKind;
 
 use super::HEADER;
-use super::model::{Action, Column, Model, Table};
-use super::names::{Case, Names};
+use super::model::{Action, Column, Model, Operation, Table};
+use super::names::{Case, Names, commented};
 
 /// Reserved words of TypeScript modules, and names that the file imports.
-const RESERVED: &[&str] = &[
-    "arguments",
-    "await",
-    "break",
-    "case",
-    "catch",
-    "class",
-    "const",
-    "continue",
-    "debugger",
-    "default",
-    "delete",
-    "do",
-    "else",
-    "enum",
-    "eval",
-    "export",
-    "extends",
-    "false",
-    "finally",
-    "for",
-    "function",
-    "if",
-    "implements",
-    "import",
-    "in",
-    "instanceof",
-    "interface",
-    "let",
-    "new",
-    "null",
-    "package",
-    "private",
-    "protected",
-    "public",
-    "return",
-    "static",
-    "super",
-    "switch",
-    "this",
-    "throw",
-    "true",
-    "try",
-    "typeof",
-    "undefined",
-    "var",
-    "void",
-    "while",
-    "with",
-    "yield",
-    "client",
-    "real",
-    "row",
-];
+const RESERVED: &str = "\
+    arguments await break case catch class const continue debugger default delete do else enum \
+    eval export extends false finally for function if implements import in instanceof interface \
+    let new null package private protected public return static super switch this throw true \
+    try typeof undefined var void while with yield client real row";
 
 pub(super) fn file(model: &Model) -> Result<String> {
     let names = || model.tables.iter().map(|table| table.name.as_str());
-    let types = Names::of(names(), Case::UpperCamel, "Row", &[])?;
+    let types = Names::of(names(), Case::UpperCamel, "Row", "")?;
     let actions = model.actions.iter().map(|action| action.name.as_str());
     // Tables and actions are values of one scope.
     let values = Names::of(names().chain(actions), Case::LowerCamel, "", RESERVED)?;
@@ -101,7 +52,7 @@ fn table(out: &mut String, table: &Table, type_name: &str, value: &str) -> Resul
     write!(
         out,
         "\n/** A row of the table `{}`. */\nexport interface {type_name} {{\n",
-        table.name
+        commented(&table.name)
     )?;
     for column in &table.columns {
         let mark = if column.is_nullable { "?" } else { "" };
@@ -111,7 +62,7 @@ fn table(out: &mut String, table: &Table, type_name: &str, value: &str) -> Resul
         out,
         "}}\n\n/** The table `{}`. */\nexport const {value} = {{\n  name: {},\n\n  \
          /** A row of `SELECT *` with its types. */\n  fromRow(row: Row): {type_name} {{\n",
-        table.name,
+        commented(&table.name),
         literal(&table.name)
     )?;
     let converted: Vec<(&Column, &str)> = table
@@ -135,38 +86,25 @@ fn table(out: &mut String, table: &Table, type_name: &str, value: &str) -> Resul
         writeln!(out, "    }} as unknown as {type_name};")?;
     }
     out.push_str("  },\n");
-    if table.is_writable {
-        let insert: Vec<String> = table.written().map(parameter_of).collect();
-        let row = format!("row: {type_name}");
-        let what = "inserts a row; the server fills its own columns";
-        statement(out, what, "insert", &row, &table.insert_sql(), &insert)?;
-        if let Some(sql) = table.update_sql() {
-            let values: Vec<String> =
-                table.changed().chain(table.key()).map(parameter_of).collect();
-            let what = "writes a row's columns to the row of its key";
-            statement(out, what, "update", &row, &sql, &values)?;
-        }
-        for column in table.key() {
-            let head = format!("key: {}", type_of(column));
-            let what = "deletes the row of this key";
-            statement(out, what, "delete", &head, &table.delete_sql(), &[String::from("key")])?;
-        }
+    for one in table.operations() {
+        operation(out, &one, type_name)?;
     }
     out.push_str("};\n");
     Ok(())
 }
 
-fn statement(
-    out: &mut String,
-    what: &str,
-    name: &str,
-    head: &str,
-    sql: &str,
-    values: &[String],
-) -> Result<()> {
+fn operation(out: &mut String, operation: &Operation<'_>, type_name: &str) -> Result<()> {
+    let Operation { name, effect, sql, values } = operation;
+    let (head, values) = match (*name, values.as_slice()) {
+        ("delete", [key]) => (format!("key: {}", type_of(key)), vec![String::from("key")]),
+        (_, columns) => {
+            let values = columns.iter().map(|column| parameter_of(column));
+            (format!("row: {type_name}"), values.collect())
+        }
+    };
     write!(
         out,
-        "\n  /** The statement that {what}. */\n  {name}({head}): Statement {{\n    return {{\n      \
+        "\n  /** The statement that {effect}. */\n  {name}({head}): Statement {{\n    return {{\n      \
          sql: {},\n      params: [\n",
         literal(sql)
     )?;
@@ -189,14 +127,14 @@ fn action(out: &mut String, action: &Action, name: &str) -> Result<()> {
             out,
             "\n/** Performs the action `{}`. */\nexport function {name}(client: RejoinClient): \
              Promise<Performed> {{\n  return client.perform({text});\n}}\n",
-            action.name
+            commented(&action.name)
         )?;
     } else {
         write!(
             out,
             "\n/** Performs the action `{}`. */\nexport function {name}(\n  client: RejoinClient,\n  \
              args: {{\n{given}  }},\n): Promise<Performed> {{\n  return client.perform({text}, args);\n}}\n",
-            action.name
+            commented(&action.name)
         )?;
     }
     Ok(())

@@ -1,7 +1,10 @@
 //! The generated code is the committed one, and the Rust file works on a client. The other languages' tests compile and use theirs.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::thread::JoinHandle;
 
 use rejoin_core::{Client, Config, Error, block_on};
 
@@ -76,6 +79,63 @@ fn unknown_type_is_an_error_that_names_the_column() {
     assert!(!output.status.success());
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(error.contains("places.photo: unknown type \"shape\""), "{error}");
+}
+
+/// Answers one request with this status and body; returns the address and the request.
+fn serve_once(status: &'static str, body: String) -> (String, JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let request = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = String::new();
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        while let Some(line) = lines.next().map(Result::unwrap).filter(|line| !line.is_empty()) {
+            request += &(line.to_lowercase() + "\n");
+        }
+        let length = body.len();
+        let head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n");
+        stream.write_all((head + &body).as_bytes()).unwrap();
+        request
+    });
+    (address, request)
+}
+
+#[test]
+fn schema_of_a_server_is_fetched_with_headers() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().to_str().unwrap();
+    let schema = std::fs::read_to_string(repository().join("cli/tests/schema.json")).unwrap();
+    let (address, request) = serve_once("200 OK", schema);
+    let header = "Authorization: Bearer abc";
+    let arguments = ["--schema", &address, "--header", header, "--out", out];
+    let output = generate("swift", &arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let request = request.join().unwrap();
+    assert!(request.starts_with("get /sync/schema "), "{request}");
+    assert!(request.contains("authorization: bearer abc"), "{request}");
+    assert!(request.contains("rejoin-protocol: 1"), "the extensions name the owner: {request}");
+
+    let (address, request) = serve_once("401 Unauthorized", String::from("no token"));
+    let output = generate("swift", &["--schema", &address, "--out", out]);
+    request.join().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("answered 401: no token") && error.contains("--header"), "{error}");
+}
+
+#[test]
+fn bad_input_names_the_file_or_the_option() {
+    let cases = [
+        (vec!["--schema", "missing.json"], "missing.json cannot be read"),
+        (vec!["--schema", "take_part.json"], "take_part.json: expected the JSON of /sync/schema"),
+        (vec!["--schema", "schema.json", "--action", "schema.json"], "expected a declared action"),
+        (vec!["--schema", "http://127.0.0.1:9", "--header", "x"], "--header \"x\": expected NAME"),
+        (vec!["--schema", "http://127.0.0.1:9"], "cannot be reached: check the address"),
+    ];
+    for (arguments, expected) in cases {
+        let output = generate("rust", &[&arguments[..], &["--out", "."]].concat());
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && error.contains(expected), "{expected}: {error}");
+    }
 }
 
 fn place() -> PlacesRow {

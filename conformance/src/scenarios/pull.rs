@@ -63,7 +63,7 @@ fn rows_after(bench: &mut Bench, count: usize) -> ScenarioResult<(i64, Vec<Strin
     let pushed = bench.push(0, &records)?;
     equal("accepted records", expect::list(&pushed.0, "accepted")?.len(), count)?;
     let names: Vec<&str> = ids.iter().map(String::as_str).collect();
-    bench.hear(0, &names)?;
+    bench.pull_until(0, &names)?;
     Ok((from, ids))
 }
 
@@ -99,7 +99,7 @@ fn one_word_per_row(bench: &mut Bench) -> ScenarioResult {
         let data = json!({bench.place.text.clone(): text});
         bench.edit(&mut row, &data)?;
     }
-    bench.hear(0, &[&row.id])?;
+    bench.pull_until(0, &[&row.id])?;
     let (pages, _) = bench.pull_from(0, from, 100)?;
     let mut news = News::default();
     for page in &pages {
@@ -114,9 +114,9 @@ fn made_and_deleted(bench: &mut Bench) -> ScenarioResult {
     let row = bench.create(0, "a")?;
     bench.remove(&row)?;
     // The create may be pulled before the delete is in the log.
-    let mut news = bench.hear(0, &[&row.id])?;
+    let mut news = bench.pull_until(0, &[&row.id])?;
     if !news.deletes.contains(&row.id) {
-        news = bench.hear(0, &[&row.id])?;
+        news = bench.pull_until(0, &[&row.id])?;
     }
     hold(news.deletes.contains(&row.id), "the pull does not list the row as deleted")?;
     let (pages, _) = bench.pull_from(0, from, 100)?;
@@ -144,7 +144,7 @@ fn two_devices(bench: &mut Bench) -> ScenarioResult {
     let other = bench.device(0)?;
     let (_, checkpoint) = bench.snapshot(0, &other, 1_000)?;
     let row = bench.create(0, "for both")?;
-    bench.hear(0, &[&row.id])?;
+    bench.pull_until(0, &[&row.id])?;
     let page = bench.page(0, &other, json!({"checkpoint": checkpoint, "limit": 1_000}))?;
     let mut news = News::default();
     news.take(&page)?;
@@ -192,7 +192,7 @@ fn quiet_device_goes_on(bench: &mut Bench) -> ScenarioResult {
     let other = bench.other()?;
     let before = bench.catch_up(other)?;
     let row = bench.create(0, "not for the other")?;
-    bench.hear(0, &[&row.id])?;
+    bench.pull_until(0, &[&row.id])?;
     let after = bench.catch_up(other)?;
     hold(after > before, "the checkpoint does not advance although others have written")
 }

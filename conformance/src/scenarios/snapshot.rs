@@ -55,7 +55,7 @@ fn no_deleted_rows(bench: &mut Bench) -> ScenarioResult {
 /// Rows written between two pages of a snapshot are returned by the next pull.
 fn pull_behind_it(bench: &mut Bench) -> ScenarioResult {
     let mut old = bench.create(0, "old")?;
-    bench.hear(0, &[&old.id])?;
+    bench.pull_until(0, &[&old.id])?;
     let client_id = bench.device(0)?;
     let body = bench.framed(&client_id, json!({"limit": 1}));
     let page = bench.good(0, "/sync/snapshot", &body)?;
@@ -63,7 +63,7 @@ fn pull_behind_it(bench: &mut Bench) -> ScenarioResult {
     let new = bench.create(0, "new")?;
     let data = json!({bench.place.text.clone(): "changed"});
     bench.edit(&mut old, &data)?;
-    bench.hear(0, &[&new.id, &old.id])?;
+    bench.pull_until(0, &[&new.id, &old.id])?;
     let mut cursor = page["cursor"].clone();
     while cursor.is_object() {
         let body = bench.framed(&client_id, json!({"limit": 1_000, "cursor": cursor}));
@@ -79,7 +79,7 @@ fn pull_behind_it(bench: &mut Bench) -> ScenarioResult {
 fn one_checkpoint(bench: &mut Bench) -> ScenarioResult {
     for text in ["1", "2"] {
         let row = bench.create(0, text)?;
-        bench.hear(0, &[&row.id])?;
+        bench.pull_until(0, &[&row.id])?;
     }
     let client_id = bench.device(0)?;
     let body = bench.framed(&client_id, json!({"limit": 1}));

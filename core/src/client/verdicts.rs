@@ -75,7 +75,7 @@ impl QueueHandle<'_> {
         let listener = Listener::new(BTreeSet::new(), Box::new(deliver_new), dispatcher);
         let subscription = self.0.listening(&listener);
         let first = Change { origin: Origin::Local, tables: [].into(), queue: true };
-        listener.hear(&Arc::new(first));
+        listener.receive(&Arc::new(first));
         subscription
     }
 }

@@ -32,11 +32,11 @@ mod cancel;
 mod conflict;
 mod decide;
 mod detail;
+mod detect;
 mod discard;
 mod edit;
 mod footprint;
 pub(crate) mod import;
-mod judge;
 pub(crate) mod missing;
 mod park;
 mod part;
@@ -113,8 +113,8 @@ impl Engine {
             verdict::finish(work, open)?;
             record::finish(work, plain)?;
             cancel::finish(work, taken, more.iter().copied())?;
-            if batch.judge {
-                judge::judge(work, &met)?;
+            if batch.detect_conflicts {
+                detect::detect_conflicts(work, &met)?;
             }
             if !batch.meta.is_empty() {
                 death::pass(Failpoint::BeforeCursor);

@@ -89,7 +89,7 @@ pub(crate) fn active(at: Staging<'_>) -> Result<bool> {
 
 /// Writes a page, or a part of the tail: empties the ranges, then inserts the rows. Call inside
 /// [`Engine::write`].
-pub(crate) fn lay(
+pub(crate) fn stage(
     at: Staging<'_>,
     ranges: &[KeyRange],
     sets: &[RowSet],
@@ -190,8 +190,8 @@ fn lay_set(at: Staging<'_>, set: &RowSet) -> Result<usize> {
         return Err(Error::Protocol(format!("rows of table {} without their key", table.name)));
     }
     let sql = insert(table, &columns);
-    let laid = codec::each_row(&set.rows, &kinds, |cells| execute(at, &sql, cells.iter()));
-    laid.map_err(|error| match error {
+    let written = codec::each_row(&set.rows, &kinds, |cells| execute(at, &sql, cells.iter()));
+    written.map_err(|error| match error {
         codec::RowError::Each(error) => error,
         codec::RowError::Decode(error) => {
             Error::Protocol(format!("rows of table {}: {error}", table.name))

@@ -128,19 +128,24 @@ impl<'de> Deserializer<'de> for &Row<'_> {
 
     fn deserialize_tuple<V: Visitor<'de>>(
         self,
-        _: usize,
+        length: usize,
         visitor: V,
     ) -> std::result::Result<V::Value, Failed> {
+        let found = self.columns().len();
+        if found != length {
+            let message = format!("a tuple of {length} needs as many columns, found {found}");
+            return Err(Failed::custom(message));
+        }
         self.deserialize_seq(visitor)
     }
 
     fn deserialize_tuple_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: usize,
+        length: usize,
         visitor: V,
     ) -> std::result::Result<V::Value, Failed> {
-        self.deserialize_seq(visitor)
+        self.deserialize_tuple(length, visitor)
     }
 
     forward_to_deserialize_any! {
@@ -318,6 +323,8 @@ mod tests {
         assert_eq!(two.decode::<(bool, String)>().unwrap(), [(true, "x".to_owned())]);
         assert_eq!(buffer(&["a"], &[Value::Null]).decode::<Option<i64>>().unwrap(), [None]);
         assert_eq!(buffer(&["a"], &[Value::from(3)]).decode::<i64>().unwrap(), [3]);
+        let error = two.decode::<(bool,)>().unwrap_err().to_string();
+        assert!(error.contains("a tuple of 1 needs as many columns, found 2"), "{error}");
         let error = two.decode::<i64>().unwrap_err().to_string();
         assert!(error.contains("one column, found 2"), "{error}");
         let map = buffer(&["a"], &[Value::from(3)]).decode::<BTreeMap<String, i64>>().unwrap();

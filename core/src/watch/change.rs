@@ -47,7 +47,7 @@ impl Listener {
     }
 
     /// Queues the change for delivery on the dispatcher's threads.
-    pub(crate) fn hear(&self, change: &Arc<Change>) {
+    pub(crate) fn receive(&self, change: &Arc<Change>) {
         let mut state = self.state();
         state.waiting.push(Arc::clone(change));
         if state.waiting.len() >= KEPT {

@@ -121,7 +121,7 @@ impl Hub {
         if !wanting.is_empty() {
             let change = Arc::new(change.clone());
             for listener in wanting {
-                listener.hear(&change);
+                listener.receive(&change);
             }
         }
     }

@@ -34,14 +34,14 @@ struct World {
     /// The steps before the rebase, and their new state.
     former: BTreeMap<Key, Step>,
     edited: BTreeMap<Key, Step>,
-    laid: BTreeMap<Key, Step>,
+    applied: BTreeMap<Key, Step>,
     runs: usize,
 }
 
 impl World {
     fn step(&self, key: &Key) -> Step {
         let found =
-            self.laid.get(key).or_else(|| self.edited.get(key)).or_else(|| self.former.get(key));
+            self.applied.get(key).or_else(|| self.edited.get(key)).or_else(|| self.former.get(key));
         found.cloned().unwrap_or_default()
     }
 
@@ -85,7 +85,7 @@ impl Ledger for World {
         Ok(self.former[key].undo.clone())
     }
 
-    fn lay(&mut self, key: &Key, run: bool) -> Result<AppliedStep, StoreError> {
+    fn apply_step(&mut self, key: &Key, run: bool) -> Result<AppliedStep, StoreError> {
         let mut step = self.step(key);
         if run {
             self.run(&mut step, key);
@@ -102,19 +102,19 @@ impl Ledger for World {
         let changed = changed.cloned().collect();
         let rows = step.effects.rows();
         let footprint = Footprint { rows, tables: step.tables.clone() };
-        self.laid.insert(*key, step);
+        self.applied.insert(*key, step);
         Ok(AppliedStep { writes: writes.into_iter().collect(), footprint, changed })
     }
 
     fn keep_undo(&mut self, key: &Key, undo: Undo) -> Result<(), StoreError> {
-        if let Some(step) = self.laid.get_mut(key) {
+        if let Some(step) = self.applied.get_mut(key) {
             step.undo = undo;
         }
         Ok(())
     }
 
     fn start_over(&mut self) {
-        self.laid.clear();
+        self.applied.clear();
     }
 }
 
@@ -246,8 +246,8 @@ impl History {
             change.put.insert(*key, step.effects.rows());
         }
         rebase(&mut self.world, &mut self.steps, &change).unwrap();
-        let laid = std::mem::take(&mut self.world.laid);
-        self.world.former.extend(laid);
+        let applied = std::mem::take(&mut self.world.applied);
+        self.world.former.extend(applied);
         change.out.iter().for_each(|key| drop(self.world.former.remove(key)));
     }
 

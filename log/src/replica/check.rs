@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::super::effect::Effects;
-use super::super::fold::{AppliedEffect, lay};
+use super::super::fold::{AppliedEffect, apply_effect};
 use super::super::ids::Buckets;
 use super::super::key::Key;
 use super::super::rebase::Change;
@@ -54,7 +54,7 @@ impl<S: ReplicaStore> Replica<S> {
     fn put_within(&self, rows: &mut RowMap, effects: &Effects, write_set: &Buckets) {
         put_all(rows, effects, |row, before, after| {
             let Some(effect) = effects.get(row) else { return after };
-            match lay(row, effect, before.as_ref(), write_set, &*self.placement) {
+            match apply_effect(row, effect, before.as_ref(), write_set, &*self.placement) {
                 AppliedEffect::Row(after) => after,
                 AppliedEffect::Void => before,
             }

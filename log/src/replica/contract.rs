@@ -60,7 +60,7 @@ pub(crate) fn facts_are_there_once_set(store: &mut dyn ReplicaStore) {
     let mut facts = Facts { clock, ..Facts::new(author(1)) };
     store.set_facts(&facts).unwrap();
     assert_eq!(store.facts().unwrap().as_ref(), Some(&facts));
-    facts.standing = Some(EpochStamp { epoch, membership: 2 });
+    facts.stamp = Some(EpochStamp { epoch, membership: 2 });
     facts.buckets = Some(buckets("a b"));
     (facts.cursor, facts.horizon, facts.number) = (Cursor(9), key(4), 6);
     (facts.needs_snapshot, facts.copied) = (false, true);

@@ -15,8 +15,8 @@ use super::{Replica, ReplicaEvent};
 impl<S: ReplicaStore> Replica<S> {
     /// The next fetch request; `None` while a snapshot is needed.
     pub fn fetch_request(&self, limit: usize) -> Option<Fetch> {
-        let standing = self.facts.standing.filter(|_| !self.facts.needs_snapshot)?;
-        Some(Fetch { standing, cursor: self.facts.cursor, limit })
+        let stamp = self.facts.stamp.filter(|_| !self.facts.needs_snapshot)?;
+        Some(Fetch { stamp, cursor: self.facts.cursor, limit })
     }
 
     /// Applies a response. A page that does not start at the current cursor is outdated and
@@ -31,7 +31,7 @@ impl<S: ReplicaStore> Replica<S> {
             }
             Fetched::Page(page) => page,
         };
-        if self.facts.standing != Some(page.standing) || self.facts.cursor != page.from {
+        if self.facts.stamp != Some(page.stamp) || self.facts.cursor != page.from {
             return Ok(false);
         }
         self.take_page(page)?;

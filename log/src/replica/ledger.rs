@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::fold::{AppliedEffect as Outcome, lay};
+use super::super::fold::{AppliedEffect as Outcome, apply_effect};
 use super::super::handler::Handlers;
 use super::super::ids::{Buckets, EntryId};
 use super::super::key::Key;
@@ -65,7 +65,7 @@ impl<S: ReplicaStore> ReplicaRebase<'_, S> {
             let image = match write_set {
                 None => effect.on(before.as_ref()),
                 Some(write_set) => {
-                    match lay(row, effect, before.as_ref(), write_set, self.placement) {
+                    match apply_effect(row, effect, before.as_ref(), write_set, self.placement) {
                         Outcome::Void => before,
                         Outcome::Row(image) => image,
                     }
@@ -113,7 +113,7 @@ impl<S: ReplicaStore> Ledger for ReplicaRebase<'_, S> {
         Ok(self.store.record(step.id)?.ok_or_else(|| missing(step.id))?.undo)
     }
 
-    fn lay(&mut self, step: &Key, run: bool) -> Result<AppliedStep, StoreError> {
+    fn apply_step(&mut self, step: &Key, run: bool) -> Result<AppliedStep, StoreError> {
         let mut record = self.record(step.id)?;
         let ran = run && record.is_replay();
         if ran {

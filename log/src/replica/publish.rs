@@ -16,7 +16,7 @@ impl<S: ReplicaStore> Replica<S> {
     /// that no old request can have the same number.
     pub fn publish_request(&mut self, limit: usize) -> Result<Option<Publish>, StoreError> {
         let ready = self.at_head && !self.facts.needs_snapshot && !self.needs_new_author();
-        let Some(standing) = self.facts.standing.filter(|_| ready) else { return Ok(None) };
+        let Some(stamp) = self.facts.stamp.filter(|_| ready) else { return Ok(None) };
         let mut offers = Vec::new();
         for id in self.store.own_ids()? {
             if offers.len() == limit {
@@ -34,7 +34,7 @@ impl<S: ReplicaStore> Replica<S> {
         self.store.set_facts(&self.facts)?;
         self.at_head = false;
         self.awaited = Some(self.facts.number);
-        Ok(Some(Publish { standing, number: self.facts.number, offers }))
+        Ok(Some(Publish { stamp, number: self.facts.number, offers }))
     }
 
     /// Applies the server's response, at this wall time. A response to another request than the

@@ -23,8 +23,7 @@ impl<S: ReplicaStore> Replica<S> {
         if !self.facts.needs_snapshot || self.is_older(snapshot) {
             return Ok(());
         }
-        let same_epoch =
-            self.facts.standing.is_some_and(|standing| standing.epoch == snapshot.standing.epoch);
+        let same_epoch = self.facts.stamp.is_some_and(|stamp| stamp.epoch == snapshot.stamp.epoch);
         if same_epoch {
             // Compare both bases at one horizon, so that items that were only folded are not
             // changes.
@@ -42,7 +41,7 @@ impl<S: ReplicaStore> Replica<S> {
         for seen in &snapshot.items {
             self.take(&mut edit, seen)?;
         }
-        edit.facts.standing = Some(snapshot.standing);
+        edit.facts.stamp = Some(snapshot.stamp);
         edit.facts.horizon = snapshot.horizon;
         edit.facts.cursor = snapshot.cursor;
         edit.facts.needs_snapshot = false;
@@ -51,9 +50,9 @@ impl<S: ReplicaStore> Replica<S> {
     }
 
     fn is_older(&self, snapshot: &LogSnapshot) -> bool {
-        self.facts.standing.is_some_and(|standing| {
-            standing.epoch == snapshot.standing.epoch
-                && (snapshot.standing.membership < standing.membership
+        self.facts.stamp.is_some_and(|stamp| {
+            stamp.epoch == snapshot.stamp.epoch
+                && (snapshot.stamp.membership < stamp.membership
                     || snapshot.cursor < self.facts.cursor)
         })
     }

@@ -25,7 +25,7 @@ pub struct Facts {
     /// Its clock.
     pub clock: Clock,
     /// Epoch and membership version; `None` before the first snapshot.
-    pub standing: Option<EpochStamp>,
+    pub stamp: Option<EpochStamp>,
     /// The user's buckets, as of the last snapshot; `None` before the first.
     pub buckets: Option<Buckets>,
     /// The cursor in the feed.
@@ -46,7 +46,7 @@ impl Facts {
         Self {
             author,
             clock: Clock::default(),
-            standing: None,
+            stamp: None,
             buckets: None,
             cursor: Cursor(0),
             horizon: Key::FIRST,

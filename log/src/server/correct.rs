@@ -20,7 +20,7 @@ impl<S: LogStore> Server<S> {
         if self.facts.referee != Some(request.referee) {
             return Err(ServerError::NotTheReferee(request.referee));
         }
-        if request.standing != self.standing(&membership) {
+        if request.stamp != self.stamp(&membership) {
             return Ok(0);
         }
         let mut taken = 0;

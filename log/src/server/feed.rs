@@ -25,15 +25,15 @@ impl<S: LogStore> Server<S> {
     /// skips items that are hidden from the viewer.
     pub fn fetch(&self, author: AuthorId, request: &Fetch) -> Result<Fetched, ServerError> {
         let (_, membership) = self.person(author)?;
-        let standing = self.standing(&membership);
+        let stamp = self.stamp(&membership);
         let missed = request.cursor.0 < self.facts.floor && !mutant::on(Mutant::NoFloor);
-        if request.standing != standing || missed {
+        if request.stamp != stamp || missed {
             return Ok(Fetched::Resync);
         }
         let viewer = self.viewer(author, membership.buckets);
         let (items, next, more) = self.after(request.cursor, request.limit.max(1), &viewer)?;
         let horizon = (!more).then_some(self.facts.horizon);
-        Ok(Fetched::Page(Page { standing, from: request.cursor, items, next, more, horizon }))
+        Ok(Fetched::Page(Page { stamp, from: request.cursor, items, next, more, horizon }))
     }
 
     pub(super) fn viewer(&self, author: AuthorId, buckets: Buckets) -> Viewer {

@@ -27,7 +27,7 @@ impl<S: LogStore> Server<S> {
     ) -> Result<Published, ServerError> {
         let number = request.number;
         let (mut known, membership) = self.person(author)?;
-        if request.standing != self.standing(&membership) {
+        if request.stamp != self.stamp(&membership) {
             return Ok(Published { number, outcome: Outcome::Resync });
         }
         let last = known.last_number;

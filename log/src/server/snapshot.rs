@@ -15,14 +15,14 @@ impl<S: LogStore> Server<S> {
     /// Everything an author may read now.
     pub fn snapshot(&self, author: AuthorId) -> Result<LogSnapshot, ServerError> {
         let (_, membership) = self.person(author)?;
-        let standing = self.standing(&membership);
+        let stamp = self.stamp(&membership);
         let viewer = self.viewer(author, membership.buckets);
         let mut items = Vec::new();
         for entry in self.entries()? {
             items.extend(self.seen(&entry, &viewer)?);
         }
         Ok(LogSnapshot {
-            standing,
+            stamp,
             horizon: self.facts.horizon,
             base: self.base_of(&viewer)?,
             items,

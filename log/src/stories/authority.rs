@@ -77,13 +77,13 @@ pub(super) fn correction_of_changed_content_is_rejected() {
     world.sync("phone");
     world.judges();
     world.sync("tablet");
-    let standing = world.device("phone").facts().standing.unwrap();
+    let stamp = world.device("phone").facts().stamp.unwrap();
     let effects = plain("r0", Effect::Update(columns("text", "Y")));
     let corrections = vec![Correction { id: late, version: 1, effects }];
     world.sync("phone"); // Revision 1: version 2.
     world.server.set_buckets(&UserId("referee".into()), Buckets::default()).unwrap();
-    let standing = EpochStamp { membership: 0, ..standing };
-    let request = Correct { standing, referee: author(99), corrections };
+    let stamp = EpochStamp { membership: 0, ..stamp };
+    let request = Correct { stamp, referee: author(99), corrections };
     assert_eq!(world.server.correct(&request, world.now), Ok(0));
     world.settle();
     assert_eq!(world.text("tablet", "r0"), "xy");

@@ -181,14 +181,14 @@ pub(super) fn new_key_is_above_all_keys_seen() {
 /// Publishes an entry of a modified client: a row's text, at this counter. Returns the verdict.
 fn hostile(world: &mut World, name: &str, counter: u64) -> (Key, Verdict) {
     let (id, now) = (world.new_id(), world.now);
-    let Facts { author, standing, .. } = *world.device(name).facts();
+    let Facts { author, stamp, .. } = *world.device(name).facts();
     let key = Key { millis: now, counter, author, id };
     let effects = plain("r0", Effect::Update(columns("text", "h")));
     let (time, intent, revision) = (now, None, Revision(0));
     let offers = vec![Offer { id, key, time, intent, revision, effects }];
     let number = u64::try_from(id.0.as_u128()).unwrap();
-    let standing = standing.unwrap();
-    let answer = world.deliver(name, &Publish { standing, number, offers });
+    let stamp = stamp.unwrap();
+    let answer = world.deliver(name, &Publish { stamp, number, offers });
     let Outcome::Verdicts(mut verdicts) = answer.outcome else { panic!("{answer:?}") };
     (key, verdicts.remove(0).1)
 }

@@ -71,12 +71,12 @@ pub(super) fn revision_outside_the_write_set_is_rejected() {
     world.sync("phone");
     world.joins("phone", "b");
     world.fetch("phone");
-    let standing = world.device("phone").facts().standing.unwrap();
+    let stamp = world.device("phone").facts().stamp.unwrap();
     let entry = world.server.entries().unwrap().remove(0);
     let (id, key, time, intent) = (entry.id, entry.key, entry.time, entry.intent);
     let (revision, effects) = (Revision(1), Effects::default());
     let offers = vec![Offer { id, key, time, intent, revision, effects }];
-    let answer = world.deliver("phone", &Publish { standing, number: 99, offers });
+    let answer = world.deliver("phone", &Publish { stamp, number: 99, offers });
     let frozen = Verdict::Frozen { revision: Revision(0), key };
     assert_eq!(answer.outcome, Outcome::Verdicts(vec![(id, frozen)]));
     let lies = world.columns_of("tablet", "r0").unwrap()["buckets"].clone();

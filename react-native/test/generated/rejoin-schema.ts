@@ -40,7 +40,7 @@ export const favoriteMarks = {
     return row as unknown as FavoriteMarksRow;
   },
 
-  /** The statement that inserts a row; the server fills its own columns. */
+  /** The statement that inserts this row; the server fills its own columns. */
   insert(row: FavoriteMarksRow): Statement {
     return {
       sql: 'INSERT INTO "favorite_marks" ("id") VALUES (?)',
@@ -99,7 +99,7 @@ export const places = {
     } as unknown as PlacesRow;
   },
 
-  /** The statement that inserts a row; the server fills its own columns. */
+  /** The statement that inserts this row; the server fills its own columns. */
   insert(row: PlacesRow): Statement {
     return {
       sql: 'INSERT INTO "places" ("id", "name", "class", "first name", "2nd", "in", "open", "height", "price", "visits", "photo", "seen_at", "day", "at", "tags", "extra", "cost $") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
@@ -125,7 +125,7 @@ export const places = {
     };
   },
 
-  /** The statement that writes a row's columns to the row of its key. */
+  /** The statement that writes this row's columns to the row of its key. */
   update(row: PlacesRow): Statement {
     return {
       sql: 'UPDATE "places" SET "name" = ?, "class" = ?, "first name" = ?, "2nd" = ?, "in" = ?, "open" = ?, "height" = ?, "price" = ?, "visits" = ?, "photo" = ?, "seen_at" = ?, "day" = ?, "at" = ?, "tags" = ?, "extra" = ?, "cost $" = ? WHERE "id" = ?',

@@ -57,7 +57,7 @@ impl Names {
         reading: &'s dyn Reading,
         bytes: usize,
         scope: &ReadScope,
-        stands: RowSink<'_, 's>,
+        sink: RowSink<'_, 's>,
     ) -> Result<Option<MissingRows>, Fault> {
         let schema = reading.schema();
         let (mut gone, mut left) = (MissingRows::default(), bytes);
@@ -77,7 +77,7 @@ impl Names {
                     (Some(row), _) => match left.checked_sub(row.weight()) {
                         Some(rest) => {
                             left = rest;
-                            stands(table, row).map(|()| true)
+                            sink(table, row).map(|()| true)
                         }
                         None => Ok(false),
                     },

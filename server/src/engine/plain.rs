@@ -112,11 +112,11 @@ fn changes(
         };
         // Fewer rows if they are large; a single row is sent whatever its size.
         let bytes = if limit > 1 { room.bytes } else { usize::MAX };
-        let mut stands = |table: &Table, row: Row| {
+        let mut sink = |table: &Table, row: Row| {
             response.changes.push(encode::record(table, &row)?);
             Ok(())
         };
-        match names.read(reading, bytes, &ReadScope::of(&held), &mut stands)? {
+        match names.read(reading, bytes, &ReadScope::of(&held), &mut sink)? {
             Some(rows) => break rows,
             None => limit /= 2,
         }

@@ -80,16 +80,16 @@ impl Engine {
             asks && hello.capabilities.iter().any(|offer| offer == **name)
         };
         let cursor = hello.cursor.as_deref().filter(|cursor| !cursor.is_empty());
-        let standing =
+        let checked =
             cursor.map(|cursor| cursor::check_of(&caller.user, writing, cursor)).transpose()?;
         let witness = hello.witness.as_deref().unwrap_or_default();
         let key = writing.log_state()?.key;
-        let restored = matches!(standing, Some(cursor::CursorCheck::Restored))
+        let restored = matches!(checked, Some(cursor::CursorCheck::Restored))
             || cursor::shows_restore(writing, witness)?;
         let other_server = cursor.is_some_and(|cursor| !cursor::is_ours(cursor, &key))
             || !witness.is_empty() && !cursor::is_ours(witness, &key);
         let epoch = if restored { writing.new_epoch()? } else { writing.log_state()?.epoch };
-        let reason = match &standing {
+        let reason = match &checked {
             _ if restored => Some(SnapshotReason::Epoch),
             None => Some(SnapshotReason::Initial),
             Some(cursor::CursorCheck::Good(_)) => None,

@@ -301,6 +301,6 @@ async fn panic_of_an_observing_hook_changes_no_response(backend: Backend) {
     let (verdict, _) = anna.push("m2", json!([rename("p1", "Pier", "Dock")])).await;
     assert_eq!(verdict.verdict, Ending::Conflict);
     world.server.compact().unwrap();
-    let events = host.heard();
+    let events = host.take_events();
     assert!(events.len() >= 5, "{events:?}");
 }

@@ -54,13 +54,13 @@ impl Host {
         Self { panics: true, ..Self::listening() }
     }
 
-    fn hear(&self, line: String) {
+    fn record(&self, line: String) {
         self.events.lock().unwrap().push(line);
         assert!(!self.panics, "on purpose");
     }
 
     /// The lines recorded since the last call.
-    pub(crate) fn heard(&self) -> Vec<String> {
+    pub(crate) fn take_events(&self) -> Vec<String> {
         std::mem::take(&mut *self.events.lock().unwrap())
     }
 }
@@ -76,32 +76,32 @@ impl Hooks for Host {
         };
         let Conflict { user, table, id, code, settled, present, sent, .. } = conflict;
         let (stood, sent) = (name(present), name(sent));
-        self.hear(format!("{user} {table}/{id} {code} {stood} {sent} {settled:?}"));
+        self.record(format!("{user} {table}/{id} {code} {stood} {sent} {settled:?}"));
     }
 
     fn pull_complete(&self, pulled: &Pulled<'_>) {
         let Pulled { user, client_id, rows, has_more, .. } = pulled;
-        self.hear(format!("{user}/{client_id} pulled {rows} {has_more}"));
+        self.record(format!("{user}/{client_id} pulled {rows} {has_more}"));
     }
 
     fn schema_incompatible(&self, refused: &Incompatible<'_>) {
         let Incompatible { user, client_id, app_version, least } = refused;
-        self.hear(format!("{user}/{} has {app_version} not {least}", client_id.unwrap_or("-")));
+        self.record(format!("{user}/{} has {app_version} not {least}", client_id.unwrap_or("-")));
     }
 
     fn stale_client(&self, client: &StaleClient) -> bool {
         let StaleClient { user, client_id, last_sync_at } = client;
-        self.hear(format!("{user}/{client_id} was here {last_sync_at}"));
+        self.record(format!("{user}/{client_id} was here {last_sync_at}"));
         self.lets_in
     }
 
     fn compaction(&self, done: &rejoin_server::Compaction) {
-        self.hear(format!("compacted {}", done.entries));
+        self.record(format!("compacted {}", done.entries));
     }
 
     fn snapshot_required(&self, required: &SnapshotRequired<'_>) {
         let SnapshotRequired { user, client_id, reason, .. } = required;
-        self.hear(format!("{user}/{client_id} snapshot {reason:?}"));
+        self.record(format!("{user}/{client_id} snapshot {reason:?}"));
     }
 }
 

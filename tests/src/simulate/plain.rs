@@ -43,7 +43,7 @@ impl Model for Plain {
             world.happen(step)?;
         }
         world.settle()?;
-        world.judge()
+        world.detect_conflicts()
     }
 
     fn expected(&self) -> &'static [&'static str] {

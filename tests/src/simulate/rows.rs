@@ -71,7 +71,7 @@ impl Model for Rows {
             world.happen(step)?;
         }
         world.settle()?;
-        world.judge()
+        world.detect_conflicts()
     }
 
     fn expected(&self) -> &'static [&'static str] {

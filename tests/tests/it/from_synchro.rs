@@ -162,7 +162,7 @@ fn sdk_queue_quirks_are_imported_as_the_user_meant() {
     let report = app.import(&path);
     let [LeftOut { record_id, why, .. }] = report.left_out.as_slice() else { panic!("{report:?}") };
     assert_eq!(record_id.as_deref(), Some("m"));
-    assert_eq!(why, "it was made and deleted before the server had heard of it");
+    assert_eq!(why, "it was created and deleted before it was sent");
     let synced = app.sync();
     assert_eq!((synced.parked, synced.still_pending), (0, 0));
     assert_eq!(story.see(), "b|Name|Note|3 c|Name|Note|3 n|New|-|-");

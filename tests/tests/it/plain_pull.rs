@@ -4,7 +4,7 @@ use rejoin_core::sync::session::Phase;
 use rejoin_tests::Device;
 use serde_json::json;
 
-use crate::plain_story::{heard, notes, with_a_note, with_small_pages};
+use crate::plain_story::{notes, take_paths, with_a_note, with_small_pages};
 
 #[test]
 fn stale_delete_changes_the_base_and_detects_no_conflict() {
@@ -43,13 +43,13 @@ fn server_restored_from_backup_causes_a_snapshot() {
     let restored = notes();
     restored.insert("notes", &json!({"id": "n0", "user_id": "ana", "title": "as of yesterday"}));
     device.crash();
-    heard(&mut device);
+    take_paths(&mut device);
     device.sync(&restored);
     assert_eq!(
         device.see("SELECT id, title FROM notes ORDER BY id"),
         "mine|waits n0|as of yesterday"
     );
-    assert!(heard(&mut device).contains("snapshot"));
+    assert!(take_paths(&mut device).contains("snapshot"));
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn decreasing_position_causes_a_snapshot() {
     let mut device = Device::new("ana", 1);
     device.sync(&server);
     device.until(&server, Phase::Pulling).unwrap();
-    heard(&mut device);
+    take_paths(&mut device);
     let back = |response: rejoin_core::sync::session::Response| {
         let mut json: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
         json["checkpoint"] = json!(1);
@@ -68,7 +68,7 @@ fn decreasing_position_causes_a_snapshot() {
     };
     device.step_with(&server, back).unwrap();
     device.sync(&server);
-    assert!(heard(&mut device).contains("snapshot"));
+    assert!(take_paths(&mut device).contains("snapshot"));
     assert_eq!(device.see("SELECT id FROM notes ORDER BY id"), "n1 n2");
 }
 
@@ -77,11 +77,11 @@ fn bucket_changes_cause_a_snapshot() {
     let server = notes();
     let mut device = with_a_note(&server);
     device.sync(&server);
-    assert_eq!(heard(&mut device), "pull", "the first response only names the buckets");
+    assert_eq!(take_paths(&mut device), "pull", "the first response only names the buckets");
     let client = device.engine().meta("client_id").unwrap().unwrap();
     server.server().client("ana", &client).unwrap().buckets.push("team:1".to_owned());
     device.sync(&server);
-    assert!(heard(&mut device).contains("snapshot"));
+    assert!(take_paths(&mut device).contains("snapshot"));
     device.sync(&server);
-    assert_eq!(heard(&mut device), "pull", "once");
+    assert_eq!(take_paths(&mut device), "pull", "once");
 }

@@ -7,7 +7,7 @@ use rejoin_plain::{Config, Outage};
 use rejoin_tests::{Backend, Device, Fault, PlainBackend, Store};
 use serde_json::{Value, json};
 
-use crate::plain_story::{heard, notes};
+use crate::plain_story::{notes, take_paths};
 
 fn bodies(device: &Device) -> Vec<(String, Value)> {
     let sent = device.sent.iter();
@@ -131,12 +131,12 @@ fn server_kind_is_not_checked_again_within_an_hour() {
     let server = notes();
     let mut device = Device::new("ana", 1);
     device.sync(&server);
-    heard(&mut device);
+    take_paths(&mut device);
     device.sync(&server);
-    assert!(!heard(&mut device).contains("register"));
+    assert!(!take_paths(&mut device).contains("register"));
     device.host.advance(std::time::Duration::from_secs(3700));
     device.sync(&server);
-    assert!(heard(&mut device).starts_with("register"));
+    assert!(take_paths(&mut device).starts_with("register"));
 }
 
 /// A place on each of two servers; the second is the upgrade of the first.

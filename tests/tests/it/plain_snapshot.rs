@@ -5,7 +5,7 @@ use rejoin_core::sync::session::Phase;
 use rejoin_tests::{Device, PlainBackend};
 use serde_json::json;
 
-use crate::plain_story::{heard, notes, with_small_pages};
+use crate::plain_story::{notes, take_paths, with_small_pages};
 
 const DAY: std::time::Duration = std::time::Duration::from_hours(24);
 
@@ -47,7 +47,7 @@ fn pull_at_position_zero_is_followed_by_one_at_position_one() {
     let server = notes();
     let mut device = Device::new("ana", 1);
     device.sync(&server);
-    heard(&mut device);
+    take_paths(&mut device);
     device.sync(&server);
     let asked: Vec<i64> = device
         .sent
@@ -59,12 +59,12 @@ fn pull_at_position_zero_is_followed_by_one_at_position_one() {
         })
         .collect();
     assert_eq!(asked, [0, 1]);
-    assert_eq!(heard(&mut device), "pull pull");
+    assert_eq!(take_paths(&mut device), "pull pull");
     server.insert("notes", &json!({"id": "n1", "user_id": "ana"}));
     device.sync(&server);
-    heard(&mut device);
+    take_paths(&mut device);
     device.sync(&server);
-    assert_eq!(heard(&mut device), "pull", "with a position of its own it asks once");
+    assert_eq!(take_paths(&mut device), "pull", "with a position of its own it asks once");
 }
 
 #[test]
@@ -72,12 +72,12 @@ fn snapshot_follows_after_six_days_without_a_pull() {
     let server = filled(2);
     let mut device = Device::new("ana", 1);
     device.sync(&server);
-    heard(&mut device);
+    take_paths(&mut device);
     // A pull counts, even without changes.
     for _ in 0..2 {
         device.host.advance(DAY * 5);
         device.sync(&server);
-        assert!(!heard(&mut device).contains("snapshot"));
+        assert!(!take_paths(&mut device).contains("snapshot"));
     }
     server.insert("notes", &json!({"id": "n9", "user_id": "ana"}));
     // An emptied log does not show what it lost.

@@ -28,7 +28,7 @@ pub(crate) fn notes() -> PlainBackend {
 }
 
 /// Paths of the requests that the device has sent since the last call, without `/sync/`.
-pub(crate) fn heard(device: &mut Device) -> String {
+pub(crate) fn take_paths(device: &mut Device) -> String {
     let sent = std::mem::take(&mut device.sent);
     let words = sent.iter().map(|one| one.path.trim_start_matches("/sync/"));
     words.collect::<Vec<_>>().join(" ")
@@ -39,7 +39,7 @@ pub(crate) fn with_a_note(server: &PlainBackend) -> Device {
     server.insert("notes", &json!({"id": "n1", "user_id": "ana", "title": "first", "size": 0}));
     let mut device = Device::new("ana", 1);
     device.sync(server);
-    heard(&mut device);
+    take_paths(&mut device);
     device
 }
 

@@ -45,10 +45,10 @@ fn staged_snapshot_resumes_after_app_restart(store: Store) {
     Device::new("ana", 99).sync(&server);
     server.compact();
     let before = device.sent.len();
-    let mut laid = 0;
-    while laid < 2 {
+    let mut inserted = 0;
+    while inserted < 2 {
         if device.step(&server).unwrap() == Moment::Leaving(Phase::Snapshot) {
-            laid += 1;
+            inserted += 1;
         }
     }
     device.crash();

@@ -40,7 +40,7 @@ fn older_row_takes_no_local_default_in_a_gained_column(store: Store) {
     assert_eq!(device.see("SELECT id, stars FROM places"), "p1|- p2|-");
     let first = device.queue()[0].id;
     device.engine().discard(first).unwrap();
-    assert_eq!(device.see("SELECT id, stars FROM places"), "p1|- p2|-", "laid down again");
+    assert_eq!(device.see("SELECT id, stars FROM places"), "p1|- p2|-", "applied again");
     device.sync(&server);
     assert_eq!(device.see("SELECT id, name, stars FROM places"), "p1|second|2 p2|made here|2");
 }

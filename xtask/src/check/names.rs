@@ -13,11 +13,11 @@ const LANGUAGES: [(&str, &str, &str); 4] = [
     ("TypeScript", "react-native/src/", ".ts"),
 ];
 
-/// Words before a declared name.
-const BEFORE: [&str; 15] = [
-    "fn",
-    "fun",
-    "func",
+/// Words before the name of a function, which its parameters follow.
+const FUNCTIONS: [&str; 3] = ["fn", "fun", "func"];
+
+/// Words before the name of a type or a property.
+const OTHERS: [&str; 11] = [
     "struct",
     "enum",
     "class",
@@ -28,8 +28,7 @@ const BEFORE: [&str; 15] = [
     "object",
     "val",
     "var",
-    "async",
-    "static",
+    "const",
 ];
 
 /// Names of the page that no source of their language declares.
@@ -63,22 +62,44 @@ fn names(page: &str, column: usize) -> Vec<&str> {
     cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect()
 }
 
-/// The words that follow a keyword of a declaration, and methods of TypeScript, which have none.
+/// The public names that a source declares.
 fn declarations(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().flat_map(|line| {
-        let is_word = |char: char| char.is_alphanumeric() || char == '_';
-        let words: Vec<&str> =
-            line.split(|char| !is_word(char)).filter(|word| !word.is_empty()).collect();
-        let after = words.iter().position(|word| BEFORE.contains(word));
-        let declared = after.map_or(&[][..], |at| words.get(at + 1..).unwrap_or_default());
-        let method = line.strip_prefix("  ").filter(|rest| rest.starts_with(is_word));
-        let method = method
-            .and_then(|rest| rest.split(['(', '<']).next())
-            .filter(|name| name.chars().all(is_word));
-        let mut names = declared.to_vec();
-        names.extend(method);
-        names
-    })
+    let code = text.lines().filter(|line| !line.trim_start().starts_with(['/', '*']));
+    code.filter_map(|line| declared(line).or_else(|| method(line)))
+}
+
+/// The name that a line declares with a keyword, if it is public.
+fn declared(line: &str) -> Option<&str> {
+    let (before, _) = line.split_once('(').unwrap_or((line, ""));
+    let words = |text| str::split(text, |char| !is_word(char)).filter(|word| !word.is_empty());
+    let is_public = |word: &str| ["pub", "public", "export"].contains(&word);
+    if line.contains("pub(") || !words(line).any(is_public) {
+        return None;
+    }
+    if words(before).any(|word| FUNCTIONS.contains(&word)) {
+        // Generic parameters may follow the name.
+        let name = before.split_once('<').filter(|(head, _)| !ends_in(head, &FUNCTIONS));
+        return words(name.map_or(before, |(head, _)| head)).last();
+    }
+    let mut after = words(line).skip_while(|word| !OTHERS.contains(word));
+    after.find(|word| !OTHERS.contains(word))
+}
+
+fn ends_in(head: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| head.trim_end().ends_with(word))
+}
+
+/// The name of a method of TypeScript, which has no keyword.
+fn method(line: &str) -> Option<&str> {
+    let line = line.strip_prefix("  ").filter(|rest| rest.starts_with(is_word))?;
+    let line = line.strip_prefix("static ").unwrap_or(line);
+    let line = line.strip_prefix("async ").unwrap_or(line);
+    let (name, _) = line.split_once(['(', '<'])?;
+    name.chars().all(is_word).then_some(name)
+}
+
+fn is_word(char: char) -> bool {
+    char.is_alphanumeric() || char == '_'
 }
 
 #[cfg(test)]
@@ -93,12 +114,35 @@ mod tests {
             [
                 file(PAGE, &row(rust)),
                 file("core/src/a.rs", "    pub fn open(path: &Path) -> Task<Self> {"),
-                file("kotlin/rejoin/src/main/kotlin/dev/rejoin/A.kt", "suspend fun <T> open(): T"),
+                file(
+                    "kotlin/rejoin/src/main/kotlin/dev/rejoin/A.kt",
+                    "public suspend fun <T> open(): T",
+                ),
                 file("swift/Sources/Rejoin/A.swift", "    public static func open() {"),
                 file("react-native/src/a.ts", "  open<T>(path: string): Promise<T> {"),
             ]
         };
         assert_eq!(undeclared(&files("open")), Vec::<String>::new());
         assert_eq!(undeclared(&files("close")), [format!("{PAGE}: Rust declares no close")]);
+    }
+
+    #[test]
+    fn only_public_declarations_count() {
+        let table = [
+            ("    pub fn open<T>(path: &Path) {", Some("open")),
+            ("    pub(crate) fn open(path: &Path) {", None),
+            ("    fn open(path: &Path) {", None),
+            ("public suspend inline fun <reified T> RowBuffer.decode(): T", Some("decode")),
+            ("public enum class State {", Some("State")),
+            ("    public val status: Status", Some("status")),
+            ("    public static func open() {", Some("open")),
+            ("export type Json = null | Json[];", Some("Json")),
+            ("  static async open<T>(path: string) {", Some("open")),
+            ("  // the type of open", None),
+            ("  /** The class open. */", None),
+        ];
+        for (line, name) in table {
+            assert_eq!(declarations(line).next(), name, "{line}");
+        }
     }
 }

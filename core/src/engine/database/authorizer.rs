@@ -216,7 +216,7 @@ impl Authorizer {
                     "readers cannot write; use execute(), execute_returning() or a transaction",
                 )
             }
-            _ => state.judge(context, app),
+            _ => state.authorize(context, app),
         };
         match verdict {
             Ok(()) => Authorization::Allow,
@@ -251,7 +251,7 @@ impl State {
         self.synced.contains(&table.to_ascii_lowercase())
     }
 
-    fn judge(&mut self, context: &AuthContext<'_>, app: bool) -> Verdict {
+    fn authorize(&mut self, context: &AuthContext<'_>, app: bool) -> Verdict {
         let accessor = context.accessor;
         let by_us = accessor.is_some_and(ours);
         let main = context.database_name.is_none_or(|name| name.eq_ignore_ascii_case("main"));
@@ -259,7 +259,7 @@ impl State {
             AuthAction::Insert { table_name }
             | AuthAction::Delete { table_name }
             | AuthAction::Update { table_name, .. } => {
-                self.judge_write(table_name, accessor, main, app)
+                self.authorize_write(table_name, accessor, main, app)
             }
             AuthAction::Read { table_name, column_name } => {
                 if let Some(footprint) = &mut self.recording {
@@ -280,7 +280,9 @@ impl State {
                 }
                 Ok(())
             }
-            AuthAction::Function { function_name } => self.judge_function(function_name, accessor),
+            AuthAction::Function { function_name } => {
+                self.authorize_function(function_name, accessor)
+            }
             AuthAction::Select | AuthAction::Recursive => Ok(()),
             AuthAction::Attach { .. } | AuthAction::Detach { .. } => refuse(
                 "ATTACH, DETACH or VACUUM",
@@ -292,13 +294,13 @@ impl State {
                 "the engine owns every transaction; use transaction() and savepoint()",
             ),
             AuthAction::Pragma { pragma_name, pragma_value } => {
-                judge_pragma(pragma_name, pragma_value)
+                authorize_pragma(pragma_name, pragma_value)
             }
-            _ => self.judge_schema(context),
+            _ => self.authorize_schema(context),
         }
     }
 
-    fn judge_write(
+    fn authorize_write(
         &mut self,
         table: &str,
         accessor: Option<&str>,
@@ -342,7 +344,7 @@ impl State {
         }
     }
 
-    fn judge_function(&mut self, name: &str, accessor: Option<&str>) -> Verdict {
+    fn authorize_function(&mut self, name: &str, accessor: Option<&str>) -> Verdict {
         let by_us = accessor.is_some_and(ours);
         let named = |other: &&str| name.eq_ignore_ascii_case(other);
         if TRIGGER_FUNCTIONS.iter().any(named) && !by_us {
@@ -361,7 +363,7 @@ impl State {
         Ok(())
     }
 
-    fn judge_schema(&mut self, context: &AuthContext<'_>) -> Verdict {
+    fn authorize_schema(&mut self, context: &AuthContext<'_>) -> Verdict {
         let temp = context.database_name.is_some_and(|name| name.eq_ignore_ascii_case("temp"));
         let mut triggered = None;
         let verdict =
@@ -370,27 +372,29 @@ impl State {
                     format!("temporary trigger {trigger_name}"),
                     "make it an ordinary trigger; it may write local-only tables",
                 ),
-                AuthAction::CreateTempTable { table_name } => self.judge_temp_name(table_name),
+                AuthAction::CreateTempTable { table_name } => self.authorize_temp_name(table_name),
                 AuthAction::CreateVtable { table_name, .. } if temp => {
-                    self.judge_temp_name(table_name)
+                    self.authorize_temp_name(table_name)
                 }
-                AuthAction::CreateTempView { view_name } => self.judge_temp_name(view_name),
+                AuthAction::CreateTempView { view_name } => self.authorize_temp_name(view_name),
                 AuthAction::CreateTrigger { trigger_name, table_name } => {
                     triggered = Some(table_name.to_owned());
-                    judge_name(trigger_name)
+                    authorize_name(trigger_name)
                 }
                 AuthAction::CreateIndex { index_name: name, table_name: table }
                 | AuthAction::DropIndex { index_name: name, table_name: table }
                 | AuthAction::DropTrigger { trigger_name: name, table_name: table } => {
-                    if ours(table) { judge_name(table) } else { judge_name(name) }
+                    if ours(table) { authorize_name(table) } else { authorize_name(name) }
                 }
                 AuthAction::CreateTable { table_name: name }
                 | AuthAction::CreateVtable { table_name: name, .. }
                 | AuthAction::CreateView { view_name: name }
-                | AuthAction::DropView { view_name: name } => judge_name(name),
+                | AuthAction::DropView { view_name: name } => authorize_name(name),
                 AuthAction::DropTable { table_name }
                 | AuthAction::DropVtable { table_name, .. }
-                | AuthAction::AlterTable { table_name, .. } => self.judge_table(table_name, temp),
+                | AuthAction::AlterTable { table_name, .. } => {
+                    self.authorize_table(table_name, temp)
+                }
                 _ => Ok(()),
             };
         if let Some(footprint) = &mut self.recording {
@@ -401,17 +405,17 @@ impl State {
         verdict
     }
 
-    fn judge_table(&self, table: &str, temp: bool) -> Verdict {
+    fn authorize_table(&self, table: &str, temp: bool) -> Verdict {
         if !temp && self.synced(table) {
             return refuse(
                 format!("DROP or ALTER of the synced table {table}"),
                 "its schema is the manifest's; change it on the server, or bundle a new manifest",
             );
         }
-        judge_name(table)
+        authorize_name(table)
     }
 
-    fn judge_temp_name(&self, name: &str) -> Verdict {
+    fn authorize_temp_name(&self, name: &str) -> Verdict {
         if self.synced(name) || ours(name) {
             return refuse(
                 format!("temporary {name}"),
@@ -422,14 +426,14 @@ impl State {
     }
 }
 
-fn judge_name(name: &str) -> Verdict {
+fn authorize_name(name: &str) -> Verdict {
     if ours(name) {
         return refuse(name, "names that begin with rejoin_ are the engine's");
     }
     Ok(())
 }
 
-fn judge_pragma(name: &str, value: Option<&str>) -> Verdict {
+fn authorize_pragma(name: &str, value: Option<&str>) -> Verdict {
     let listed = |list: &[&str]| list.iter().any(|other| name.eq_ignore_ascii_case(other));
     if listed(READING_PRAGMAS) || (value.is_none() && listed(READ_ONLY_WITHOUT_ARGUMENT)) {
         return Ok(());

@@ -23,7 +23,7 @@ pub(super) struct UnsentEdit {
 }
 
 /// Why a row that was created and deleted between two syncs is not imported.
-const NEVER_SENT: &str = "it was made and deleted before the server had heard of it";
+const NEVER_SENT: &str = "it was created and deleted before it was sent";
 
 /// Converts the entry, or returns why it is left out. `known` returns whether the server has, or
 /// had, the row, if that is known.

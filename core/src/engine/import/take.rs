@@ -235,7 +235,7 @@ impl Engine {
         let version = schema.manifest.as_ref().map_or(0, |manifest| manifest.schema_version);
         let patch = edit.patch(mapping);
         let conn = self.db.conn();
-        let before = RowWriter::new(conn, &schema).lay(&patch)?;
+        let before = RowWriter::new(conn, &schema).apply_patch(&patch)?;
         let row = patch.row.clone();
         let undo = Undo {
             rows: before.map(|before| UndoRow { row: row.clone(), before }).into_iter().collect(),

@@ -36,7 +36,7 @@ pub(super) fn apply(work: &mut RebaseContext<'_>, batch: &Batch) -> Result<(usiz
     let reported = if batch.bulk { 0 } else { MANY };
     let conflicts = |verdict: &ServerVerdict| verdict.ending == Ending::Conflict;
     let by_rows = !batch.records.is_empty();
-    let may_conflict = batch.judge || by_rows || batch.verdicts.iter().any(conflicts);
+    let may_conflict = batch.detect_conflicts || by_rows || batch.verdicts.iter().any(conflicts);
     let mut into = Base { work, met: BTreeSet::new(), rows: 0, reported, may_conflict };
     for set in &batch.sets {
         into.set(set, &batch.ranges)?;

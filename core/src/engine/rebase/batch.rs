@@ -35,7 +35,7 @@ pub struct Batch {
     pub ranges: Vec<KeyRange>,
     /// Whether to detect conflicts with pending edits; off until a direct first sync has paged
     /// their rows.
-    pub judge: bool,
+    pub detect_conflicts: bool,
     /// Metadata that commits with the rows: cursor, epoch, recheck and the like. `None` removes a
     /// key.
     pub meta: Vec<(String, Option<String>)>,

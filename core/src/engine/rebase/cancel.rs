@@ -11,7 +11,7 @@ use rejoin_protocol::wire::push::Ending;
 
 use super::batch::Withdrawn;
 use super::detail;
-use super::judge;
+use super::detect;
 use super::park;
 use super::reverse::{self, reversal};
 use super::work::RebaseContext;
@@ -94,8 +94,8 @@ pub(super) fn finish(
             store_answer(work, cancelled, by)?;
         }
         for GivenUp { row, .. } in &rows {
-            while let Some(conflict) = judge::look(work, row)? {
-                judge::park(work, row, conflict, None)?;
+            while let Some(conflict) = detect::look(work, row)? {
+                detect::park(work, row, conflict, None)?;
             }
         }
     }

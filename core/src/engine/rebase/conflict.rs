@@ -18,7 +18,7 @@ pub(super) struct Conflict {
 }
 
 /// Applies a patch to an image, with the same rules as for stored rows.
-pub(super) fn lay(table: &Table, present: &mut Option<Vec<Value>>, patch: &RowPatch) {
+pub(super) fn apply_patch(table: &Table, present: &mut Option<Vec<Value>>, patch: &RowPatch) {
     if patch.kind == PatchKind::Delete {
         *present = None;
         return;

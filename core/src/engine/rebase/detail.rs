@@ -9,7 +9,7 @@ use rejoin_protocol::codec::encode_object;
 use rejoin_protocol::{ColumnKind, Policy, Value};
 use serde_json::{Map, Value as Json, json};
 
-use super::conflict::lay;
+use super::conflict::apply_patch;
 use super::work::RebaseContext;
 use crate::engine::queue::step::PendingOp;
 use crate::engine::rows::patch::{PatchKind, RowKey};
@@ -76,7 +76,7 @@ fn mine(
         if earlier <= seq
             && let Some((_, patch)) = work.step(earlier)?.patch(row)
         {
-            lay(table, &mut image, patch);
+            apply_patch(table, &mut image, patch);
         }
     }
     Ok(image)

@@ -11,7 +11,7 @@
 //! therefore keeps the old expected values wherever the rows have changed since, or the server may
 //! have the old mutation.
 
-use super::judge::{self, RowEdit};
+use super::detect::{self, RowEdit};
 use super::policy;
 use super::verdict;
 use super::work::{RebaseContext, missing};
@@ -95,7 +95,7 @@ pub(super) fn apply_replaced(
             let mut later = work.states.steps_after(&patch.row, one.step.seq);
             let brings = present.is_none() && later.next().is_none();
             let whole = one.step.stance.brought_back(patch).filter(|_| brings);
-            work.rows.lay(whole.as_ref().unwrap_or(patch))?;
+            work.rows.apply_patch(whole.as_ref().unwrap_or(patch))?;
             let new = work.rows.read(&patch.row)?;
             capture.note(table, found.as_deref(), new.as_deref());
         }
@@ -135,7 +135,7 @@ fn shown(
     let edit = RowEdit { patch, olds: olds.collect(), ..whole };
     let is_settled = edit.by_time
         || replay::has_handler(work, step)
-        || judge::conflict(table, present, &edit).is_none();
+        || detect::conflict(table, present, &edit).is_none();
     if step.state == MutationState::Parked || !step.is_uncertain() && is_settled {
         return as_it_is;
     }
@@ -180,7 +180,7 @@ pub(super) fn apply_again(
     for patch in content {
         let Some(table) = work.schema.tables.get(&patch.row.table) else { continue };
         let old = work.rows.read(&patch.row)?;
-        work.rows.lay(patch)?;
+        work.rows.apply_patch(patch)?;
         let new = work.rows.read(&patch.row)?;
         capture.note(table, old.as_deref(), new.as_deref());
     }

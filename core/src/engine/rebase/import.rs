@@ -11,7 +11,7 @@ use rejoin_protocol::{ColumnKind, Value, time};
 
 use super::park;
 use super::work::RebaseContext;
-use super::{detail, judge};
+use super::{detail, detect};
 use crate::engine::Engine;
 use crate::engine::change::Origin;
 use crate::engine::database::Triggers;
@@ -55,7 +55,7 @@ pub(crate) fn settle_all(engine: &mut Engine) -> Result<usize> {
             rows.extend(settle(work, *seq, version.as_deref())?);
         }
         work.settled = true;
-        judge::judge(work, &rows)?;
+        detect::detect_conflicts(work, &rows)?;
         store::write_awaiting(work.conn, &Awaiting::new())?;
         work.staged.push(Staged::Awaiting(Awaiting::new()));
         work.touched.queue();

@@ -12,7 +12,7 @@ use rejoin_protocol::wire::push::Operation;
 
 use super::batch::{Applied, RecordEnding, Settled};
 use super::detail;
-use super::judge;
+use super::detect;
 use super::policy;
 use super::reverse::reversal;
 use super::work::RebaseContext;
@@ -107,8 +107,8 @@ pub(super) fn finish(work: &mut RebaseContext<'_>, open: OpenRecord<'_>) -> Resu
     // Rows that arrived while they were uncertain were not checked, and later edits now depend on
     // them.
     for row in open.released {
-        while let Some(conflict) = judge::look(work, &row)? {
-            judge::park(work, &row, conflict, None)?;
+        while let Some(conflict) = detect::look(work, &row)? {
+            detect::park(work, &row, conflict, None)?;
         }
     }
     for (record, settled) in open.conflicts {
@@ -117,9 +117,9 @@ pub(super) fn finish(work: &mut RebaseContext<'_>, open: OpenRecord<'_>) -> Resu
         for seq in &mine {
             policy::settle_by_time(work, *seq, row, record.operation == Operation::Create)?;
         }
-        while let Some(conflict) = judge::look(work, row)? {
+        while let Some(conflict) = detect::look(work, row)? {
             let words = settled.detail.as_deref().filter(|_| mine.contains(&conflict.seq));
-            judge::park(work, row, conflict, words)?;
+            detect::park(work, row, conflict, words)?;
         }
         if settled.ending == RecordEnding::Stands {
             for seq in mine {

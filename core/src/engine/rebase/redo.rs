@@ -65,7 +65,7 @@ fn apply_recorded(work: &mut RebaseContext<'_>, step: &mut PendingOp) -> Result<
         let whole = step.stance.brought_back(patch);
         let is_gone = whole.is_some() && work.rows.read_columns(&patch.row, &[])?.is_none();
         let patch_to_apply = whole.as_ref().filter(|_| is_gone).unwrap_or(patch);
-        if let Some(before) = work.rows.lay(patch_to_apply)? {
+        if let Some(before) = work.rows.apply_patch(patch_to_apply)? {
             undo.rows.push(UndoRow { row: patch.row.clone(), before });
         }
     }

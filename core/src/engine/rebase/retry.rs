@@ -77,7 +77,7 @@ fn see(
                 }
             }
         }
-        conflict::lay(table, view, patch);
+        conflict::apply_patch(table, view, patch);
     }
     // An action that does not run again has read what the app sees now.
     let Some(intent) = step.intent.as_mut().filter(|intent| !intent.seen.is_empty()) else {

@@ -69,7 +69,7 @@ pub(super) fn carry_on(
     let table = work.rows.table(row.table)?;
     let mut made = None;
     for patch in given_up {
-        conflict::lay(table, &mut made, patch);
+        conflict::apply_patch(table, &mut made, patch);
     }
     let steps = &work.steps;
     let stays = |seq: &Seq| steps.get(seq).is_some_and(PendingOp::stays);
@@ -113,7 +113,7 @@ pub(super) fn changed_since(
             image[table.key] = patch.row.key.clone();
             left = Some(image);
         }
-        conflict::lay(table, &mut left, patch);
+        conflict::apply_patch(table, &mut left, patch);
     }
     let columns: Vec<String> = match (base, &left) {
         (None, None) => return None,

@@ -98,7 +98,7 @@ fn shown(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::rebase::judge::tests::{image_of, patch, table};
+    use crate::engine::rebase::detect::tests::{image_of, patch, table};
 
     #[test]
     fn unchanged_edits_can_be_undone() {

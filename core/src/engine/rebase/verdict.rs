@@ -11,7 +11,7 @@ use rejoin_protocol::wire::push::Ending;
 use super::batch::ServerVerdict;
 use super::conflict::Conflict;
 use super::detail;
-use super::judge::{RowBelow, RowEdit};
+use super::detect::{RowBelow, RowEdit};
 use super::policy;
 use super::work::RebaseContext;
 use super::{cancel, park, replay, take_over};
@@ -263,7 +263,10 @@ fn conflicts_of(work: &mut RebaseContext<'_>, seq: Seq) -> Result<Vec<(RowKey, C
                 && step.stays()
                 && let Some(edit) = RowEdit::of(table, step, &row)
             {
-                met.lay(table, &RowEdit { replays: replay::has_handler(work, step), ..edit });
+                met.apply_patch(
+                    table,
+                    &RowEdit { replays: replay::has_handler(work, step), ..edit },
+                );
             }
         }
         let edit = RowEdit::of(table, work.step(seq)?, &row);

@@ -198,7 +198,7 @@ impl<'c> RowWriter<'c> {
     }
 
     /// Applies a patch to its row; returns the before-image, or `None` if nothing was changed.
-    pub(crate) fn lay(&mut self, patch: &RowPatch) -> Result<Option<Before>> {
+    pub(crate) fn apply_patch(&mut self, patch: &RowPatch) -> Result<Option<Before>> {
         match patch.kind {
             _ if self.table(patch.row.table)?.is_removed() => Ok(None),
             PatchKind::Insert => self.apply_insert(patch),

@@ -176,18 +176,12 @@ fn build_column(
         check_expression(&table.table_name, &format!("default of column {name}"), sql)?;
     }
     let identity = extension.identities.iter().find(|identity| identity.name == *name);
-    let is = |other: &str| !other.is_empty() && other.eq_ignore_ascii_case(name);
-    let protected = is(&table.updated_at_column)
-        || is(&table.deleted_at_column)
-        || is("created_at")
-        || extension.owner_column.as_deref().is_some_and(is)
-        || extension.protected.iter().any(|other| is(other));
     Ok(Column {
         id: numbers.column(number, name, identity.map(|identity| identity.id), kind),
         name: name.clone(),
         kind,
         default,
-        protected,
+        protected: table.is_protected(name),
     })
 }
 

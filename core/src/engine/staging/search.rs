@@ -212,7 +212,7 @@ mod tests {
             engine
                 .write(Origin::Remote, |engine| {
                     staging::begin(Staging::of(engine))?;
-                    staging::lay(Staging::of(engine), &[], &sets(&staged), &[])
+                    staging::stage(Staging::of(engine), &[], &sets(&staged), &[])
                 })
                 .unwrap();
             let differ = |key: &i64| {
@@ -250,8 +250,8 @@ mod tests {
             .write(Origin::Remote, |engine| {
                 let at = Staging::of(engine);
                 staging::begin(at)?;
-                staging::lay(at, &[], &[rows], &[])?;
-                staging::lay(at, &[range], &[], &[])
+                staging::stage(at, &[], &[rows], &[])?;
+                staging::stage(at, &[range], &[], &[])
             })
             .unwrap();
         let mut search = Search::new(&engine);

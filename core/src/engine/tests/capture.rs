@@ -196,6 +196,36 @@ fn protected_columns_are_captured() {
     assert_eq!(captured(&mut engine, "", &sql), [format!("t a insert updated_at '{time}'")]);
 }
 
+/// The server, the digest and the device protect the same columns, also columns that are named like
+/// times and are none of the table's.
+#[test]
+fn engine_protects_the_columns_of_the_manifest() {
+    let columns = [
+        ("id", "string"),
+        ("title", "string"),
+        ("Title2", "string"),
+        ("created_at", "datetime"),
+        ("deleted_at", "datetime"),
+        ("changed", "datetime"),
+        ("owner", "string"),
+        ("score", "int"),
+    ];
+    let mut manifest = table("t", &columns, Vec::new());
+    manifest.updated_at_column = String::from("changed");
+    manifest.deleted_at_column = String::new();
+    let extension = manifest.rejoin.get_or_insert_default();
+    extension.owner_column = Some(String::from("owner"));
+    extension.protected = vec![String::from("score"), String::from("title2")];
+    let (_folder, engine) = engine(vec![manifest.clone()]);
+    let table = engine.schema().named("t").unwrap();
+    for column in &table.columns {
+        assert_eq!(column.protected, manifest.is_protected(&column.name), "{}", column.name);
+    }
+    let protected = table.columns.iter().filter(|column| column.protected);
+    let names: Vec<&str> = protected.map(|column| column.name.as_str()).collect();
+    assert_eq!(names, ["created_at", "deleted_at", "changed", "owner", "score"]);
+}
+
 #[test]
 fn table_of_499_columns_is_captured_and_500_is_refused() {
     let columns = |count: usize| -> Vec<(String, &str)> {

@@ -253,7 +253,7 @@ pub(crate) fn apply(
         }
         return Ok(Applied::default());
     }
-    let mut batch = Batch { images, history, judge: true, meta, ..Batch::default() };
+    let mut batch = Batch { images, history, detect_conflicts: true, meta, ..Batch::default() };
     push::recognise(engine, &mut batch)?;
     engine.apply(batch)
 }

@@ -225,7 +225,7 @@ pub(crate) fn answered(
         sent.places.iter().filter_map(|place| records.get(*place)).cloned().collect();
     let server_ms = crate::sync::rows::answer::server_ms(&answer);
     let mut results = answer::results(engine, &requested, answer)?;
-    let mut batch = Batch { judge: true, server_ms, ..Batch::default() };
+    let mut batch = Batch { detect_conflicts: true, server_ms, ..Batch::default() };
     for record in &requested {
         let Some(result) = results.remove(&record.place) else { continue };
         let was_sent = !sent.fresh.contains(&record.place);
@@ -384,7 +384,7 @@ fn park(
     let ending = answer::refused(record, reason);
     note(course, record, ending);
     let settled = Settled { place, ending, detail: Some(detail) };
-    engine.apply(Batch { records: vec![settled], judge: true, ..Batch::default() })
+    engine.apply(Batch { records: vec![settled], detect_conflicts: true, ..Batch::default() })
 }
 
 /// Pulled rows may accept uncertain creates and updates, never a delete: adds the verdicts.

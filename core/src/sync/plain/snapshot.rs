@@ -178,7 +178,7 @@ fn straight(
     } else {
         meta.push(snapshot.fact());
     }
-    let mut batch = Batch { images, judge: true, bulk: true, meta, ..Batch::default() };
+    let mut batch = Batch { images, detect_conflicts: true, bulk: true, meta, ..Batch::default() };
     push::recognise(engine, &mut batch)?;
     // The count is for progress only: a crash may lose one page of it.
     let applied = engine.apply(batch)?;
@@ -200,7 +200,7 @@ fn staged(
             staging::clear(Staging::of(engine))?;
             staging::begin(Staging::of(engine))?;
         }
-        let rows = staging::lay(Staging::of(engine), &[], &[], images)?;
+        let rows = staging::stage(Staging::of(engine), &[], &[], images)?;
         snapshot.rows += i64::try_from(rows).unwrap_or(0);
         facts.push(snapshot.fact());
         fact::set(engine, &facts)
@@ -249,7 +249,7 @@ pub(crate) fn merge(
         (fact::CHECKPOINT.to_owned(), snapshot.pull_cursor),
     ];
     let history = history.collect();
-    let mut batch = Batch { images, history, judge: true, meta, ..Batch::default() };
+    let mut batch = Batch { images, history, detect_conflicts: true, meta, ..Batch::default() };
     push::recognise(engine, &mut batch)?;
     let applied = engine.apply(batch)?;
     engine.write(Origin::Remote, |engine| staging::clear(Staging::of(engine)))?;

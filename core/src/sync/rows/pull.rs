@@ -168,7 +168,7 @@ pub(crate) fn apply(
     }
     let lost = if answer.has_more { gathered.lost } else { 0 };
     *gathered = Gathered { lost, ..Gathered::default() };
-    let batch = Batch { sets, images, judge: true, meta, ..Batch::default() };
+    let batch = Batch { sets, images, detect_conflicts: true, meta, ..Batch::default() };
     let applied = engine.apply(batch)?.rows as u64;
     Ok(RowCounts { received: kept.unwrap_or(applied), applied })
 }

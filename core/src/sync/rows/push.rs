@@ -170,7 +170,7 @@ pub(crate) fn park_too_large(engine: &mut Engine, one: &SentGroup) -> Result<usi
         message: Some("larger than the server takes in one request".to_owned()),
     };
     let verdict = server_verdict(&engine.schema, id, attempt, &verdict);
-    let batch = Batch { verdicts: vec![verdict], judge: true, ..Batch::default() };
+    let batch = Batch { verdicts: vec![verdict], detect_conflicts: true, ..Batch::default() };
     Ok(engine.apply(batch)?.parked.len())
 }
 
@@ -232,7 +232,8 @@ pub(crate) fn batch(engine: &Engine, sent: &[SentGroup], answer: &PushAnswer) ->
     };
     let again = unanswered.iter().filter_map(name).collect();
     images.extend(unanswered);
-    let mut batch = Batch { verdicts, displaced: before, images, judge: true, ..Batch::default() };
+    let mut batch =
+        Batch { verdicts, displaced: before, images, detect_conflicts: true, ..Batch::default() };
     batch.meta.extend(recheck(engine, answer, again)?);
     if !answer.witness.is_empty() {
         batch.meta.push(fact::fact(fact::WITNESS, answer.witness.clone()));

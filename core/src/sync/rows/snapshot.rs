@@ -208,7 +208,8 @@ fn straight(
     } else {
         meta.push(snapshot.fact());
     }
-    let batch = Batch { sets, ranges, judge: true, bulk: true, meta, ..Batch::default() };
+    let batch =
+        Batch { sets, ranges, detect_conflicts: true, bulk: true, meta, ..Batch::default() };
     // The count is for progress only: a crash may lose one page of it.
     snapshot.rows += i64::try_from(engine.apply(batch)?.rows).unwrap_or(0);
     Ok(snapshot)
@@ -223,7 +224,7 @@ fn staged(
     witness: Option<Fact>,
 ) -> Result<SnapshotProgress> {
     engine.write(Origin::Remote, |engine| {
-        let rows = staging::lay(Staging::of(engine), ranges, sets, &[])?;
+        let rows = staging::stage(Staging::of(engine), ranges, sets, &[])?;
         snapshot.rows += i64::try_from(rows).unwrap_or(0);
         let facts: Vec<Fact> = [snapshot.fact()].into_iter().chain(witness).collect();
         fact::set(engine, &facts)
@@ -255,7 +256,7 @@ pub(crate) fn lay_tail(
     facts: &[Fact],
 ) -> Result<usize> {
     engine.write(Origin::Remote, |engine| {
-        let rows = staging::lay(Staging::of(engine), &[], sets, images)?;
+        let rows = staging::stage(Staging::of(engine), &[], sets, images)?;
         fact::set(engine, facts)?;
         Ok(rows)
     })
@@ -284,7 +285,8 @@ pub(crate) fn merge(
         (fact::HELD.to_owned(), snapshot.held),
     ];
     death::pass(Failpoint::MidMerge);
-    let applied = engine.apply(Batch { images, judge: true, meta, ..Batch::default() })?;
+    let applied =
+        engine.apply(Batch { images, detect_conflicts: true, meta, ..Batch::default() })?;
     death::pass(Failpoint::MidMerge);
     engine.write(Origin::Remote, |engine| staging::clear(Staging::of(engine)))?;
     Ok(applied.rows)

@@ -37,11 +37,10 @@ pub(super) struct RecordEvaluator<'a> {
 }
 
 /// How a plain record ended.
-#[derive(Clone)]
 pub(super) struct RecordOutcome {
     pub(super) status: &'static str,
     pub(super) reason: Option<&'static str>,
-    pub(super) message: Option<String>,
+    message: Option<String>,
     /// The server's row of a conflict.
     row: Option<Row>,
     /// Whether it wrote its row.
@@ -354,7 +353,7 @@ impl RecordEvaluator<'_> {
             return Ok(NEWER.filter(|_| base != Some(server)));
         }
         let client = time::parse(&record.client_updated_at).unwrap_or(time::FIRST);
-        let (client, stands) = if table.policy == Policy::LastWriteWins {
+        let (client, present) = if table.policy == Policy::LastWriteWins {
             let tolerance = self.tolerance.max(i64::from(table.skew_tolerance_ms) * 1_000);
             let now = time::parse(self.transaction.now).unwrap_or(i64::MAX);
             (client.min(now).saturating_add(tolerance), self.present_at(table, row)?)
@@ -363,8 +362,8 @@ impl RecordEvaluator<'_> {
         };
         Ok(match base {
             Some(base) if base > server => Some("client base version is ahead of server version"),
-            Some(base) if base < server && client <= stands => NEWER,
-            None if client <= stands => NEWER,
+            Some(base) if base < server && client <= present => NEWER,
+            None if client <= present => NEWER,
             _ => None,
         })
     }

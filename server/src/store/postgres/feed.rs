@@ -134,7 +134,7 @@ impl FeedConnection<'_> {
             .filter_map(|(table, shape)| shape.fed.as_ref().map(|_| table.number))
             .collect();
         let asked = asked(&self.connection, &numbers)?;
-        if asked.is_empty() && !tells(&self.connection)? {
+        if asked.is_empty() && !has_ready_entries(&self.connection)? {
             return Ok(false);
         }
         let Some(said) = self.ask(&known, &asked) else { return Ok(false) };
@@ -226,7 +226,7 @@ fn asked(connection: &Connection, tables: &[i64]) -> Result<Vec<Asked>> {
 }
 
 /// Whether entries are ready to be written.
-fn tells(connection: &Connection) -> Result<bool> {
+fn has_ready_entries(connection: &Connection) -> Result<bool> {
     let select = format!("SELECT EXISTS (SELECT FROM rejoin.tell AS t WHERE {READY})");
     Ok(connection.first(&select, &[])?.is_some_and(|row| row.get(0)))
 }

@@ -68,7 +68,7 @@ fn v0_1_2_passes_wire_scenarios_and_fails_fixed_ones() {
         .filter(|scenario| scenario["outcome"] == "failed")
         .collect();
     for scenario in &failed {
-        assert!(scenario["mends"].is_string(), "{scenario:#}");
+        assert!(scenario["fixes"].is_string(), "{scenario:#}");
     }
     let expected: &[&str] = &[
         "gates/app-of-no-version",

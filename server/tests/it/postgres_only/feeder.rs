@@ -45,7 +45,7 @@ struct Said {
     asked: Vec<String>,
     is_fixed: bool,
     is_closed: bool,
-    standing: usize,
+    waiting: usize,
 }
 
 impl Readers {
@@ -60,11 +60,11 @@ impl Readers {
     }
 
     /// Waits until a call blocks at the gate.
-    pub(crate) fn stands(&self) {
+    pub(crate) fn wait_at_gate(&self) {
         let said = self.said.lock().unwrap();
         let most = Duration::from_mins(1);
         let (said, late) =
-            self.changed.wait_timeout_while(said, most, |said| said.standing == 0).unwrap();
+            self.changed.wait_timeout_while(said, most, |said| said.waiting == 0).unwrap();
         assert!(!late.timed_out(), "no call reaches the gate: {said:?}");
     }
 }
@@ -82,10 +82,10 @@ impl BucketResolver for Readers {
         let letter = &write.id[write.id.len() - 1..];
         said.asked.push(format!("{operation} {letter} {was}>{readers}"));
         if write.new["body"] == "stop" && said.is_closed {
-            said.standing += 1;
+            said.waiting += 1;
             self.changed.notify_all();
             said = self.changed.wait_while(said, |said| said.is_closed).unwrap();
-            said.standing -= 1;
+            said.waiting -= 1;
         }
         let is_fixed = said.is_fixed;
         drop(said);
@@ -244,7 +244,7 @@ async fn resolver_is_called_once_per_current_row(backend: Backend) {
     assert_eq!(readers.asked(), ["update a x>y"]);
     readers.set_gate(true);
     put(&world, B, "x", "stop");
-    readers.stands();
+    readers.wait_at_gate();
     for name in ["p", "q", "r"] {
         world.write(&format!("UPDATE documents SET readers = '{name}' WHERE id = '{A}'"));
     }

@@ -69,9 +69,9 @@ async fn application_trigger_sees_rows_inserted_one_by_one() {
     const TABLES: &str = "
         CREATE TABLE places(id text PRIMARY KEY, owner_id text, name text, updated_at timestamptz, deleted_at timestamptz);
         CREATE TABLE seen(id text, there bigint);
-        CREATE FUNCTION hear() RETURNS trigger LANGUAGE plpgsql AS
+        CREATE FUNCTION record_call() RETURNS trigger LANGUAGE plpgsql AS
           'BEGIN INSERT INTO public.seen SELECT NEW.id, count(*) FROM public.places; RETURN NULL; END';
-        CREATE TRIGGER hear AFTER INSERT ON places FOR EACH ROW EXECUTE FUNCTION hear();
+        CREATE TRIGGER hear AFTER INSERT ON places FOR EACH ROW EXECUTE FUNCTION record_call();
     ";
     let world = World::postgres(TABLES, owned);
     let mut anna = world.device("anna", "a1").await;

@@ -19,7 +19,7 @@ use rejoin_log::replica::memory::MemoryReplica;
 use rejoin_log::replica::store::{Authority, Facts, OwnEntry, ReplicaStore as _};
 
 use super::mirror::rows;
-use super::oracle::{Names, Rows, lay, names, run, unlike};
+use super::oracle::{Names, Rows, apply_effects, names, run, unlike};
 use super::words;
 use super::world::{Letter, unexpected};
 use crate::simulate::{Checked, broken};
@@ -83,9 +83,8 @@ impl Shadow {
         self.gives_up(before, &after, replica)?;
         match letter {
             Letter::Snapshot(snapshot) => {
-                let stands =
-                    after.standing == Some(snapshot.standing) && after.cursor == snapshot.cursor;
-                if stands
+                let holds = after.stamp == Some(snapshot.stamp) && after.cursor == snapshot.cursor;
+                if holds
                     && (before.needs_snapshot || before.cursor != after.cursor)
                     && !after.needs_snapshot
                 {
@@ -93,7 +92,7 @@ impl Shadow {
                 }
             }
             Letter::Page(Fetched::Page(page)) => {
-                let reached = after.cursor == page.next && after.standing == Some(page.standing);
+                let reached = after.cursor == page.next && after.stamp == Some(page.stamp);
                 if reached {
                     Self::knows_its_own(page, &after, replica)?;
                 }
@@ -115,7 +114,7 @@ impl Shadow {
 
     /// A device that leaves a bucket gives up its accepted entries there.
     fn gives_up(&self, before: &Facts, after: &Facts, replica: &Replica<MemoryReplica>) -> Checked {
-        let epoch = |facts: &Facts| facts.standing.map(|standing| standing.epoch);
+        let epoch = |facts: &Facts| facts.stamp.map(|stamp| stamp.epoch);
         let (Some(had), Some(has)) = (&before.buckets, &after.buckets) else { return Ok(()) };
         if epoch(before) != epoch(after) || names(had).is_subset(&names(has)) {
             return Ok(());
@@ -231,7 +230,7 @@ impl Shadow {
         self.folded = below.last().map(|(key, _)| *key).max(self.folded);
         for (_, id) in below {
             if let Some(item) = self.items.remove(&id) {
-                lay(&mut self.base, &item.effects, None);
+                apply_effects(&mut self.base, &item.effects, None);
             }
         }
     }
@@ -251,7 +250,7 @@ impl Shadow {
         let mut state = self.base.clone();
         for entry in &placed {
             let before = state.clone();
-            lay(&mut state, &entry.effects, within.as_ref().filter(|_| entry.own));
+            apply_effects(&mut state, &entry.effects, within.as_ref().filter(|_| entry.own));
             // Between two pages an own item may be present while the item that makes it void is on
             // the next page.
             if let Some((_, record)) = own.get(&entry.id).filter(|_| repeatable && self.at_head) {
@@ -356,13 +355,13 @@ impl Shadow {
         }
         let effects = run(before, within, intent, entry.id, record.time);
         let mut again = before.clone();
-        lay(&mut again, &effects, within);
+        apply_effects(&mut again, &effects, within);
         let Some(difference) = unlike(state, &again) else { return Ok(()) };
         let held = self.items.get(&entry.id).and_then(|item| item.held.as_ref());
         let refused = held.is_some_and(|held| Some(&names(&held.write_set)) == within);
         let comes_to = |effects: &Effects| {
             let mut rows = before.clone();
-            lay(&mut rows, effects, None);
+            apply_effects(&mut rows, effects, None);
             rows
         };
         if !entry.own && refused && comes_to(&effects) == comes_to(&record.effects) {

@@ -48,7 +48,7 @@ pub(super) struct Mirror {
     /// The buckets that each row was ever in, by the rows that entries named. A member of one of
     /// them may receive the entry. The server may have moved a row within one request, so a
     /// stricter check is not possible from outside.
-    lay: BTreeMap<RowName, Names>,
+    placed: BTreeMap<RowName, Names>,
     named: BTreeMap<EntryId, BTreeSet<RowName>>,
     /// The last feed position of each item, its time, and its content.
     moved: BTreeMap<EntryId, Moved>,
@@ -94,12 +94,12 @@ impl Mirror {
             self.named.entry(fact.id).or_default().extend(fact.effects.rows());
             for (row, effect) in fact.effects.iter() {
                 if let Some(written) = after(effect, Some(&Columns::new())) {
-                    self.lay.entry(row.clone()).or_default().extend(place(&written));
+                    self.placed.entry(row.clone()).or_default().extend(place(&written));
                 }
             }
             for change in changes {
                 let images = [&change.before, &change.after].into_iter().flatten();
-                self.lay.entry(change.row.clone()).or_default().extend(images.flat_map(place));
+                self.placed.entry(change.row.clone()).or_default().extend(images.flat_map(place));
             }
         }
         let have = rows(server.rows().map_err(|error| error.to_string())?);
@@ -147,8 +147,9 @@ impl Mirror {
                 Item::Entry(seen) => self.rightful_item(seen, viewer, author)?,
                 Item::Gone(id) => {
                     let rows = self.named.get(id).into_iter().flatten();
-                    let met =
-                        |row| self.lay.get(row).is_some_and(|buckets| !buckets.is_disjoint(viewer));
+                    let met = |row| {
+                        self.placed.get(row).is_some_and(|buckets| !buckets.is_disjoint(viewer))
+                    };
                     if !rows.into_iter().any(met) {
                         return broken!(
                             "feed-shows-what-concerns",
@@ -287,12 +288,12 @@ impl Mirror {
         let mut rows = base.clone();
         for fact in &self.facts {
             match &fact.intent {
-                None => drop(oracle::lay(&mut rows, &fact.effects, Some(&fact.within))),
+                None => drop(oracle::apply_effects(&mut rows, &fact.effects, Some(&fact.within))),
                 Some(intent) => {
                     let within =
                         if fact.refereed { fact.within.clone() } else { buckets(fact.key.author) };
                     let effects = oracle::run(&rows, Some(&within), intent, fact.id, fact.time);
-                    oracle::lay(&mut rows, &effects, Some(&within));
+                    oracle::apply_effects(&mut rows, &effects, Some(&within));
                 }
             }
         }

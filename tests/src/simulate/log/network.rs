@@ -167,10 +167,10 @@ impl World<'_> {
         let store = self.server.store().clone();
         let Some(known) = store.author(author).map_err(unexpected)? else { return Ok(()) };
         let membership = store.membership(&known.user).map_err(unexpected)?.version;
-        let standing = EpochStamp { epoch: self.server.facts().epoch, membership };
+        let stamp = EpochStamp { epoch: self.server.facts().epoch, membership };
         let limits = Limits { drift: self.setting.drift, retention: self.setting.retention };
         let mut copy = Server::open(store, Arc::new(Columns), limits).map_err(unexpected)?;
-        let request = Publish { standing, number: u64::MAX, offers };
+        let request = Publish { stamp, number: u64::MAX, offers };
         let answer = copy.publish(author, &request, self.now).map_err(unexpected)?;
         let Outcome::Verdicts(verdicts) = answer.outcome else {
             return Err(unexpected(format!("a request under the present membership: {answer:?}")));

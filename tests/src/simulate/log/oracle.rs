@@ -72,7 +72,11 @@ pub(super) struct Change {
 
 /// Applies effects to rows; those that leave `within` are void. Without `within` all count: views
 /// and own entries are applied unchanged.
-pub(super) fn lay(rows: &mut Rows, effects: &Effects, within: Option<&Names>) -> Vec<Change> {
+pub(super) fn apply_effects(
+    rows: &mut Rows,
+    effects: &Effects,
+    within: Option<&Names>,
+) -> Vec<Change> {
     let mut changes = Vec::new();
     for (row, effect) in effects.iter() {
         let before = rows.get(row).cloned();
@@ -115,8 +119,10 @@ pub(super) fn fold(base: &Rows, facts: &[Fact]) -> (Rows, Vec<Vec<Change>>) {
     let mut rows = base.clone();
     let mut sorted: Vec<&Fact> = facts.iter().collect();
     sorted.sort_by_key(|fact| fact.key);
-    let changes =
-        sorted.iter().map(|fact| lay(&mut rows, &fact.effects, Some(&fact.within))).collect();
+    let changes = sorted
+        .iter()
+        .map(|fact| apply_effects(&mut rows, &fact.effects, Some(&fact.within)))
+        .collect();
     (rows, changes)
 }
 

@@ -118,7 +118,7 @@ impl World<'_> {
     }
 
     /// Every edit has exactly one outcome.
-    pub(super) fn judge(&mut self) -> Checked {
+    pub(super) fn detect_conflicts(&mut self) -> Checked {
         for at in 0..self.devices.len() {
             let queue = self.devices[at].queue();
             for one in &queue {

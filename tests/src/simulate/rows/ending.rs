@@ -88,7 +88,7 @@ impl World<'_> {
     }
 
     /// Every mutation has exactly one outcome.
-    pub(super) fn judge(&mut self) -> Checked {
+    pub(super) fn detect_conflicts(&mut self) -> Checked {
         for at in 0..self.seats.len() {
             self.read_verdicts(at, 2)?;
             self.is_reported_once(at)?;

@@ -27,7 +27,7 @@ pub enum Tale {
     /// an outside writer deletes the row.
     Early,
     /// A pending mutation is edited although another write has overwritten it.
-    Mend,
+    Repair,
     /// A parked edit is retried, and no other writer changes anything.
     Again,
     /// An outside writer makes the same change first, in a part of an edit that is then undone.
@@ -40,8 +40,8 @@ pub enum Tale {
 
 impl Tale {
     pub(super) fn any(rng: &mut Rng) -> Self {
-        use Tale::{Again, Alike, Beset, Early, Flicker, Mend, Older, Tied, Withdraw};
-        [Beset, Withdraw, Flicker, Early, Mend, Again, Again, Alike, Older, Tied][rng.usize(..10)]
+        use Tale::{Again, Alike, Beset, Early, Flicker, Older, Repair, Tied, Withdraw};
+        [Beset, Withdraw, Flicker, Early, Repair, Again, Again, Alike, Older, Tied][rng.usize(..10)]
     }
 }
 
@@ -52,7 +52,7 @@ impl World<'_> {
             Tale::Withdraw => self.withdraw(at, number, rng),
             Tale::Flicker => self.flicker(at, number, rng),
             Tale::Early => self.write_before_first_page(at, number, rng),
-            Tale::Mend => self.mend(at, number, rng),
+            Tale::Repair => self.repair(at, number, rng),
             Tale::Again => self.again(at, rng),
             Tale::Alike => self.alike(at, number, rng),
             Tale::Older => self.older(at, number, rng),
@@ -168,7 +168,7 @@ impl World<'_> {
         self.sync(at)
     }
 
-    fn mend(&mut self, at: usize, number: u32, rng: &mut Rng) -> Checked {
+    fn repair(&mut self, at: usize, number: u32, rng: &mut Rng) -> Checked {
         let Some((table, id)) = self.own_row(at, rng, |_| true) else { return Ok(()) };
         let sql =
             format!("UPDATE {table} SET name = 'd{number}', note = 'd{number}' WHERE id = '{id}'");

@@ -39,12 +39,12 @@ pub(super) enum Event {
     /// An action is performed.
     Act { name: String, args: Json },
     /// Rows of a pull, as images or as arrays.
-    Pull { rows: Vec<Row>, arrays: bool, judge: bool },
+    Pull { rows: Vec<Row>, arrays: bool, detect_conflicts: bool },
     /// A whole range of a table, paged.
     Page { table: usize, rows: Vec<Row>, through: String },
     /// Some pending mutations are sent and get verdicts; accepted ones are in the base from then
     /// on.
-    Answer { first: usize, endings: Vec<Ending>, judge: bool },
+    Answer { first: usize, endings: Vec<Ending>, detect_conflicts: bool },
     /// A request is lost.
     Lost { count: usize },
     /// The app discards a mutation.
@@ -134,7 +134,7 @@ fn pull(rng: &mut Rng) -> Event {
     let mut seen = std::collections::HashSet::new();
     rows.reverse();
     rows.retain(|row| seen.insert((row.table, row.key.clone())));
-    Event::Pull { rows, arrays: rng.bool(), judge: rng.u8(..3) == 0 }
+    Event::Pull { rows, arrays: rng.bool(), detect_conflicts: rng.u8(..3) == 0 }
 }
 
 /// Dependent edits, one by one, and a remote row under the first of them.
@@ -150,7 +150,7 @@ fn chain(events: &mut Vec<Event>, rng: &mut Rng) -> Event {
         events.push(Event::Local { statements: vec![sql], passes_over: true });
     }
     let rows = vec![Row { table, key: String::from("k0"), cells: Some(cells(rng, table)) }];
-    Event::Pull { rows, arrays: rng.bool(), judge: rng.u8(..4) == 0 }
+    Event::Pull { rows, arrays: rng.bool(), detect_conflicts: rng.u8(..4) == 0 }
 }
 
 /// An action that branches or refuses by what it reads, plain edits of what its other branch
@@ -167,12 +167,16 @@ fn branch(events: &mut Vec<Event>, rng: &mut Rng) -> Event {
     let child = row(1, &other, [Value::from("k0"), Value::Integer(0)]);
     let named = row(2, &other, [Value::from("t"), Value::Integer(0)]);
     let rows = vec![pointer(!is_even), child, named];
-    events.push(Event::Pull { rows, arrays: rng.bool(), judge: false });
+    events.push(Event::Pull { rows, arrays: rng.bool(), detect_conflicts: false });
     events.push(Event::Act { name, args });
     let table = if is_even { "u SET n" } else { "c SET v" };
     let edit = format!("UPDATE {table} = {} WHERE id = '{other}'", rng.u8(10..20));
     events.push(Event::Local { statements: vec![edit], passes_over: true });
-    Event::Pull { rows: vec![pointer(is_even)], arrays: rng.bool(), judge: rng.u8(..4) == 0 }
+    Event::Pull {
+        rows: vec![pointer(is_even)],
+        arrays: rng.bool(),
+        detect_conflicts: rng.u8(..4) == 0,
+    }
 }
 
 /// Two rows that exchange a unique value, in the base or on the way to it.
@@ -183,7 +187,7 @@ fn named(names: [&str; 2], rng: &mut Rng) -> Event {
         cells: Some([Value::from(name), Value::Integer(0)]),
     };
     let rows = ["k0", "k1"].into_iter().zip(names).map(row).collect();
-    Event::Pull { rows, arrays: rng.bool(), judge: false }
+    Event::Pull { rows, arrays: rng.bool(), detect_conflicts: false }
 }
 
 fn page(rng: &mut Rng) -> Event {
@@ -226,7 +230,7 @@ impl Story {
                 32..=35 => Event::Answer {
                     first: rng.usize(..4),
                     endings: (0..rng.usize(1..3)).map(|_| ending(rng)).collect(),
-                    judge: rng.bool(),
+                    detect_conflicts: rng.bool(),
                 },
                 36 => Event::Lost { count: rng.usize(1..3) },
                 37..=38 => Event::Discard { which: rng.usize(..6) },
@@ -266,8 +270,12 @@ impl fmt::Display for Story {
                     writeln!(out, "  local (passes over failures: {passes_over}):")?;
                     statements.iter().try_for_each(|sql| writeln!(out, "    {sql}"))?;
                 }
-                Event::Pull { rows: pulled, arrays, judge } => {
-                    writeln!(out, "  pull (arrays {arrays}, judge {judge}): {}", rows(pulled))?;
+                Event::Pull { rows: pulled, arrays, detect_conflicts } => {
+                    writeln!(
+                        out,
+                        "  pull (arrays {arrays}, detect_conflicts {detect_conflicts}): {}",
+                        rows(pulled)
+                    )?;
                 }
                 Event::Page { table, rows: paged, through } => {
                     writeln!(

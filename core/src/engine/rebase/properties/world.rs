@@ -174,9 +174,13 @@ impl World {
         match event {
             Event::Local { statements, passes_over } => self.local(statements, *passes_over),
             Event::Act { name, args } => self.act(name, args),
-            Event::Pull { rows, arrays, judge } => self.pull(rows, *arrays, *judge),
+            Event::Pull { rows, arrays, detect_conflicts } => {
+                self.pull(rows, *arrays, *detect_conflicts)
+            }
             Event::Page { table, rows, through } => self.page(*table, rows, through),
-            Event::Answer { first, endings, judge } => self.answer(*first, endings, *judge),
+            Event::Answer { first, endings, detect_conflicts } => {
+                self.answer(*first, endings, *detect_conflicts)
+            }
             Event::Lost { count } => {
                 self.request += 1;
                 let request = self.request;
@@ -269,8 +273,8 @@ impl World {
         }
     }
 
-    fn pull(&mut self, rows: &[Row], arrays: bool, judge: bool) -> Result<(), String> {
-        let mut batch = Batch { judge, ..Batch::default() };
+    fn pull(&mut self, rows: &[Row], arrays: bool, detect_conflicts: bool) -> Result<(), String> {
+        let mut batch = Batch { detect_conflicts, ..Batch::default() };
         for row in rows {
             match (&row.cells, arrays) {
                 (Some(_), true) => batch.sets.push(array(row.table, std::slice::from_ref(row))),
@@ -295,7 +299,7 @@ impl World {
         let batch = Batch {
             sets: vec![array(table, rows)],
             ranges: vec![range],
-            judge: true,
+            detect_conflicts: true,
             ..Batch::default()
         };
         self.apply(&batch)
@@ -373,7 +377,12 @@ impl World {
     }
 
     /// Sends some mutations and answers them; the server applies what it accepts.
-    fn answer(&mut self, first: usize, endings: &[Ending], judge: bool) -> Result<(), String> {
+    fn answer(
+        &mut self,
+        first: usize,
+        endings: &[Ending],
+        detect_conflicts: bool,
+    ) -> Result<(), String> {
         let open = self.open_mutations();
         if open.is_empty() {
             return Ok(());
@@ -383,7 +392,7 @@ impl World {
         let first = first % open.len();
         let seqs: Vec<Seq> = open[first..].iter().take(endings.len()).map(|m| m.seq).collect();
         let [offers, _] = self.both(|engine, _| engine.mark_sent(&seqs, request))?;
-        let mut batch = Batch { judge, ..Batch::default() };
+        let mut batch = Batch { detect_conflicts, ..Batch::default() };
         let mut touched: BTreeMap<(u32, String), RowKey> = BTreeMap::new();
         for (offer, ending) in offers.iter().zip(endings) {
             let mutation = &offer.mutation;

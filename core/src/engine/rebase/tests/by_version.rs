@@ -30,7 +30,7 @@ fn at(second: u8) -> String {
 fn current_at(engine: &Engine, (body, n): (&str, i64), second: u8) -> Batch {
     let cells = [("body", body.into()), ("n", n.into()), ("updated_at", at(second).into())];
     let images = vec![image(engine, "notes", "a", Some(&cells))];
-    Batch { images, judge: true, ..Batch::default() }
+    Batch { images, detect_conflicts: true, ..Batch::default() }
 }
 
 fn pull_at(engine: &mut Engine, note: (&str, i64), second: u8) {

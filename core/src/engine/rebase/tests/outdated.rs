@@ -119,7 +119,7 @@ fn fill(engine: &mut Engine, sent: &[Mutation]) {
     let verdicts = sent.iter().zip(endings).map(|(one, ending)| verdict(one, ending)).collect();
     let row = [("body", "mine".into()), ("deleted_at", Value::Null), ("more", "new".into())];
     let images = vec![image(engine, "notes", "a", Some(&row))];
-    let batch = Batch { verdicts, images, judge: true, ..Batch::default() };
+    let batch = Batch { verdicts, images, detect_conflicts: true, ..Batch::default() };
     engine.apply(batch).unwrap();
 }
 
@@ -184,7 +184,7 @@ fn gained_above_base(edits: &[&str]) -> (tempfile::TempDir, Engine) {
 /// The row arrives with the gained column filled.
 fn page(engine: &mut Engine, more: &str) {
     let sets = vec![set("notes", &["id", "body", "more"], &format!(r#"[["a","old","{more}"]]"#))];
-    let batch = Batch { sets, judge: true, meta: vec![filled()], ..Batch::default() };
+    let batch = Batch { sets, detect_conflicts: true, meta: vec![filled()], ..Batch::default() };
     engine.apply(batch).unwrap();
 }
 

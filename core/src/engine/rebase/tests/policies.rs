@@ -32,7 +32,7 @@ pub(super) fn with(policy: Policy) -> (TempDir, Engine) {
 
 pub(super) fn current(engine: &mut Engine, note: Note) -> Batch {
     let (body, n) = note.map_or((None, 0), |(body, n)| (Some(body), n));
-    Batch { judge: true, ..images(engine, &[("a", body, n)]) }
+    Batch { detect_conflicts: true, ..images(engine, &[("a", body, n)]) }
 }
 
 pub(super) fn pull(engine: &mut Engine, note: Note) {
@@ -215,7 +215,7 @@ fn one_row_under_accept_server_parks_the_mutation() {
     };
     let batch = |engine: &Engine, body: &str| Batch {
         images: vec![image_of(engine, "notes", body), image_of(engine, "others", body)],
-        judge: true,
+        detect_conflicts: true,
         ..Batch::default()
     };
     let first = batch(&engine, "old");

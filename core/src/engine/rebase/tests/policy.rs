@@ -16,7 +16,7 @@ use crate::ids::MutationId;
 use crate::value::Value;
 
 fn pull(engine: &mut Engine, rows: &[(&str, Option<&str>, i64)]) -> Applied {
-    let batch = Batch { judge: true, ..images(engine, rows) };
+    let batch = Batch { detect_conflicts: true, ..images(engine, rows) };
     engine.apply(batch).unwrap()
 }
 
@@ -59,7 +59,7 @@ fn values_are_compared_by_meaning() {
     let (_folder, mut engine) = engine(vec![table("notes", &columns, vec![])]);
     let row = |engine: &Engine, at: &str, n: i64| Batch {
         images: vec![image(engine, "notes", "a", Some(&[("at", at.into()), ("n", n.into())]))],
-        judge: true,
+        detect_conflicts: true,
         ..Batch::default()
     };
     let batch = row(&engine, "2026-01-01T00:00:00.000000Z", 1);
@@ -117,7 +117,7 @@ fn create_refused() -> (TempDir, Engine, Vec<MutationId>) {
     let batch = Batch {
         verdicts: vec![verdict(&sent[0].mutation, Ending::Rejected)],
         images: vec![image(&engine, "places", "p", None)],
-        judge: true,
+        detect_conflicts: true,
         ..Batch::default()
     };
     engine.apply(batch).unwrap();
@@ -153,7 +153,7 @@ fn sent_edit_of_a_refused_create_is_parked_by_its_verdict() {
     let answer = |mutation, ending| Batch {
         verdicts: vec![verdict(mutation, ending)],
         images: vec![gone.clone()],
-        judge: true,
+        detect_conflicts: true,
         ..Batch::default()
     };
     engine.apply(answer(&create.mutation, Ending::Rejected)).unwrap();
@@ -177,7 +177,7 @@ fn uncertain_correction_inherits_old_values_on_next_attempt() {
     engine.mark_uncertain(2).unwrap();
     let answer = |engine: &Engine, offer: &crate::engine::queue::offer::Offer, ending| Batch {
         verdicts: vec![verdict(&offer.mutation, ending)],
-        judge: true,
+        detect_conflicts: true,
         ..images(engine, &[("a", Some("v0"), 1)])
     };
     let batch = answer(&engine, &first, Ending::Rejected);
@@ -216,7 +216,7 @@ fn with_version(engine: &mut Engine, body: &str, version: &str) -> Applied {
         [("body", body.into()), ("updated_at", version.into()), ("deleted_at", Value::Null)];
     let batch = Batch {
         images: vec![image(engine, "notes", "a", Some(&cells))],
-        judge: true,
+        detect_conflicts: true,
         ..Batch::default()
     };
     engine.apply(batch).unwrap()
@@ -264,7 +264,7 @@ fn soft_deleted_row_stays_until_the_delete_is_accepted() {
     let batch = Batch {
         verdicts: vec![verdict(&sent.mutation, Ending::Accepted)],
         images: vec![image(&engine, "notes", "a", None)],
-        judge: true,
+        detect_conflicts: true,
         ..Batch::default()
     };
     engine.apply(batch).unwrap();
@@ -286,7 +286,7 @@ fn undone_soft_delete_is_sent_as_a_create() {
     let batch = Batch {
         verdicts: vec![verdict(&sent[0].mutation, Ending::Accepted)],
         images: vec![image(&engine, "notes", "a", None)],
-        judge: true,
+        detect_conflicts: true,
         ..Batch::default()
     };
     engine.apply(batch).unwrap();

@@ -48,7 +48,7 @@ fn unregistered_action_applies_its_recorded_effect() {
     take(&mut engine, 2);
     engine.set_actions(Arc::default(), true).unwrap();
     let mut batch = nails(&engine, 9);
-    batch.judge = false;
+    batch.detect_conflicts = false;
     engine.apply(batch).unwrap();
     assert_eq!(left(&engine), "3");
     engine.set_actions(Arc::new(Actions::new().declare(TAKE)), true).unwrap();
@@ -311,7 +311,7 @@ fn newer_version_upgrades_arguments_or_the_effect_is_kept() {
         take(&mut engine, 2);
         engine.set_actions(Arc::new(newer), true).unwrap();
         let mut batch = nails(&engine, 9);
-        batch.judge = false;
+        batch.detect_conflicts = false;
         engine.apply(batch).unwrap();
         assert_eq!(left(&engine), expected);
     }

@@ -88,7 +88,7 @@ pub(super) fn verdict(mutation: &Mutation, ending: Ending) -> ServerVerdict {
 /// The server's number of nails in the shop of the action tests.
 pub(super) fn nails(engine: &Engine, n: i64) -> Batch {
     let images = vec![image(engine, "stock", "nails", Some(&[("n", n.into())]))];
-    Batch { images, judge: true, ..Batch::default() }
+    Batch { images, detect_conflicts: true, ..Batch::default() }
 }
 
 pub(super) fn pull_nails(engine: &mut Engine, n: i64) -> Applied {

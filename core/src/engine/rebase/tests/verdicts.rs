@@ -27,7 +27,7 @@ fn accepted_mutation_is_in_history_and_its_image_in_base() {
     engine.on_commit(Box::new(move |change| into.lock().unwrap().push(change.clone())));
     let batch = Batch {
         verdicts: vec![verdict(&sent.mutation, Ending::Accepted)],
-        judge: true,
+        detect_conflicts: true,
         meta: vec![(String::from("cursor"), Some(String::from("5")))],
         ..images(&engine, &[("a", Some("MINE"), 1)])
     };
@@ -56,7 +56,7 @@ fn repeated_or_outdated_response_changes_nothing() {
     let sent = send(&mut engine, 1).remove(0);
     let blocked = || Batch {
         verdicts: vec![verdict(&sent.mutation, Ending::Blocked)],
-        judge: true,
+        detect_conflicts: true,
         ..Batch::default()
     };
     engine.apply(blocked()).unwrap();
@@ -95,7 +95,7 @@ fn server_fault_is_reported_and_parked_after_its_limit() {
     let verdict = |sent: &Offer, ending, code: &str| {
         let (code, detail) = (Some(code.to_owned()), Some(String::from("42501, log_id 7")));
         let verdict = ServerVerdict { code, detail, ..verdict(&sent.mutation, ending) };
-        Batch { verdicts: vec![verdict], judge: true, ..Batch::default() }
+        Batch { verdicts: vec![verdict], detect_conflicts: true, ..Batch::default() }
     };
     let hour: u64 = 3_600;
     // The limit of failures, the time between two, and which try is the last: by number; by time;

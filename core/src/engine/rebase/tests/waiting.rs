@@ -78,7 +78,7 @@ fn stopped(
 
 /// The server's number of nails, without a check for conflicts.
 fn nails(engine: &Engine, n: i64) -> Batch {
-    Batch { judge: false, ..support::nails(engine, n) }
+    Batch { detect_conflicts: false, ..support::nails(engine, n) }
 }
 
 fn pull(engine: &mut Engine, n: i64) -> Applied {
@@ -162,7 +162,7 @@ fn conflicted_action_out_of_time_is_not_sent_unchanged() {
     });
     send(&mut engine, 1);
     let mut batch = nails(&engine, 9);
-    batch.judge = true;
+    batch.detect_conflicts = true;
     batch.verdicts = vec![verdict(&only(&engine), Ending::Conflict)];
     engine.apply(batch).unwrap();
     assert_eq!(only(&engine).reason, Some(ParkReason::Conflicted));

@@ -133,7 +133,7 @@ fn conflict(
     }
     let ending = if is_own(engine, record, &image, was_sent)? {
         RecordEnding::Accepted
-    } else if stands(record, row, &image) {
+    } else if is_rejected_unchanged(record, row, &image) {
         RecordEnding::Stands
     } else if record.operation == Operation::Update && record.joins_edits_by_time() {
         RecordEnding::Apart
@@ -211,7 +211,7 @@ fn is_fresh(record: &Record) -> bool {
 
 /// Whether the server rejects the record although the row has the version that it names, so that a
 /// retry is useless. A create names the version of a deleted row, which may return unchanged.
-fn stands(record: &Record, row: &Row, image: &ServerRow) -> bool {
+fn is_rejected_unchanged(record: &Record, row: &Row, image: &ServerRow) -> bool {
     if record.operation == Operation::Create && image.row.is_some() {
         return false;
     }

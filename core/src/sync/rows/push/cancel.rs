@@ -70,7 +70,7 @@ pub(crate) fn batch(
     }
     let images = answer.rows.iter().map(|row| cell::image(&engine.schema, row));
     let images = images.collect::<Result<Vec<_>>>()?;
-    let mut batch = Batch { withdrawn, images, judge: true, ..Batch::default() };
+    let mut batch = Batch { withdrawn, images, detect_conflicts: true, ..Batch::default() };
     batch.meta.extend(recheck(engine, answer, Vec::new())?);
     if !answer.witness.is_empty() {
         batch.meta.push(fact::fact(fact::WITNESS, answer.witness.clone()));

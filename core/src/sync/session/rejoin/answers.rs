@@ -230,8 +230,13 @@ fn apply(engine: &mut Engine, batch: Batch) -> Result<Applied> {
     for verdict in batch.verdicts {
         let images = batch.images.clone();
         let server_ms = batch.server_ms;
-        let piece =
-            Batch { verdicts: vec![verdict], server_ms, images, judge: true, ..Batch::default() };
+        let piece = Batch {
+            verdicts: vec![verdict],
+            server_ms,
+            images,
+            detect_conflicts: true,
+            ..Batch::default()
+        };
         let applied = engine.apply(piece)?;
         whole.accepted.extend(applied.accepted);
         whole.parked.extend(applied.parked);

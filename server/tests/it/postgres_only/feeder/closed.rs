@@ -25,7 +25,7 @@ async fn unresolved_row_is_in_no_resolver_bucket(backend: Backend) {
     put(&world, A, "y", "stop");
     put(&world, B, "x", "new");
     world.write(&format!("INSERT INTO notes(id, document, body) VALUES (2, '{A}', 'secret')"));
-    readers.stands();
+    readers.wait_at_gate();
     // The owner's bucket is available immediately.
     let a = document(A);
     assert_eq!(anna.pull().await, [a.clone(), document(B), "notes/2".into()]);
@@ -55,7 +55,7 @@ async fn revoked_bucket_also_removes_unresolved_rows(backend: Backend) {
     x.snapshot(9).await;
     readers.set_gate(true);
     put(&world, A, "x", "stop");
-    readers.stands();
+    readers.wait_at_gate();
     world.server.unsubscribe("x", "doc:x").unwrap();
     let mut received = x.pull().await;
     readers.set_gate(false);
@@ -71,7 +71,7 @@ async fn resolver_result_applies_to_the_last_write_only(backend: Backend) {
     give(&world, &["x", "y"]);
     readers.set_gate(true);
     put(&world, A, "x", "stop");
-    readers.stands();
+    readers.wait_at_gate();
     put(&world, A, "y", "secret");
     readers.set_gate(false);
     fed(&world.server);

@@ -24,7 +24,7 @@ async fn only_unstored_results_are_resolved_again() {
         let cursor = x.cursor.clone();
         readers.set_gate(true);
         put(&world, B, "x", "stop");
-        readers.stands();
+        readers.wait_at_gate();
         put(&world, C, "x", "c");
         assert_eq!(readers.asked(), ["create b ->x"]);
         let mut next = Arc::clone(&readers);
@@ -111,7 +111,7 @@ async fn feeder_and_writers_do_not_block_each_other() {
     assert_eq!(x.pull().await, [document(B)]);
     readers.set_gate(true);
     put(&world, B, "x", "stop");
-    readers.stands();
+    readers.wait_at_gate();
     // The feeder has read the row, but does not block writers of it in any snapshot.
     long.run(&format!("SAVEPOINT s; SELECT * FROM documents WHERE id = '{A}'; RELEASE s; COMMIT"));
     world.write(&format!("SET lock_timeout = '1s'; DELETE FROM documents WHERE id = '{B}'"));

@@ -51,7 +51,7 @@ async fn slow_resolver_is_reported_until_it_catches_up() {
     becomes(&world.server, 200).await;
     readers.set_gate(true);
     put(&world, A, "x", "stop");
-    readers.stands();
+    readers.wait_at_gate();
     put(&world, B, "x", "b");
     let (status, feeder) = readyz(&world.server).await;
     assert_eq!((status, feeder["waiting"].as_u64() >= Some(2)), (200, true), "not for long yet");
@@ -84,7 +84,7 @@ async fn lost_feeder_connection_is_reported_until_it_returns() {
     becomes(&world.server, 200).await;
     readers.set_gate(true);
     put(&world, A, "x", "stop");
-    readers.stands();
+    readers.wait_at_gate();
     world.write(ENDS_ITS_CONNECTION);
     let feeder = becomes(&world.server, 503).await;
     assert_eq!(feeder["why"], "no feeder is running", "{feeder}");

@@ -197,7 +197,7 @@ impl World {
     pub(super) fn pull(&mut self, entries: usize) {
         while let Some(answer) = self.server.pull(entries) {
             let (images, history) = pull::rows(&self.engine, &answer).unwrap();
-            let mut batch = Batch { images, history, judge: true, ..Batch::default() };
+            let mut batch = Batch { images, history, detect_conflicts: true, ..Batch::default() };
             recognise(&self.engine, &mut batch).unwrap();
             self.engine.apply(batch).unwrap();
             if entries < usize::MAX {

@@ -9,7 +9,7 @@
 use rejoin_protocol::Value;
 use rejoin_protocol::equal::alike;
 
-use super::conflict::{Conflict, lay};
+use super::conflict::{Conflict, apply_patch};
 use super::detail;
 use super::policy;
 use super::work::RebaseContext;
@@ -64,7 +64,7 @@ pub(super) fn first_conflict(
         if let Some(columns) = found.filter(|_| !edit.by_time && !edit.replays) {
             return Some(Conflict { seq: edit.seq, columns, present: met.present });
         }
-        met.lay(table, edit);
+        met.apply_patch(table, edit);
     }
     None
 }
@@ -94,22 +94,22 @@ impl RowBelow {
     }
 
     /// Applies an edit to the row.
-    pub(super) fn lay(&mut self, table: &Table, edit: &RowEdit<'_>) {
+    pub(super) fn apply_patch(&mut self, table: &Table, edit: &RowEdit<'_>) {
         if edit.replays && !self.has_action {
             self.without.clone_from(&self.present);
             self.has_action = true;
         } else if self.has_action && !edit.replays {
-            edit.lay(table, &mut self.without);
+            edit.apply_patch(table, &mut self.without);
         }
-        edit.lay(table, &mut self.present);
+        edit.apply_patch(table, &mut self.present);
     }
 }
 
 impl RowEdit<'_> {
     /// Applies the edit to an image, with the same rules as for stored rows.
-    fn lay(&self, table: &Table, present: &mut Option<Vec<Value>>) {
+    fn apply_patch(&self, table: &Table, present: &mut Option<Vec<Value>>) {
         let whole = self.whole.as_ref().filter(|_| present.is_none());
-        lay(table, present, whole.unwrap_or(self.patch));
+        apply_patch(table, present, whole.unwrap_or(self.patch));
     }
 }
 
@@ -148,7 +148,7 @@ pub(super) fn conflict(
 }
 
 /// Detects and resolves conflicts of pending edits on rows of the batch.
-pub(super) fn judge(work: &mut RebaseContext<'_>, rows: &[RowKey]) -> Result<()> {
+pub(super) fn detect_conflicts(work: &mut RebaseContext<'_>, rows: &[RowKey]) -> Result<()> {
     for row in rows {
         while let Some(conflict) = look(work, row)? {
             park(work, row, conflict, None)?;
@@ -229,5 +229,5 @@ pub(super) fn park(
 }
 
 #[cfg(test)]
-#[path = "judge/tests.rs"]
+#[path = "detect/tests.rs"]
 pub(super) mod tests;

@@ -124,10 +124,10 @@ fn unchanged_columns_do_not_overwrite_a_newer_row() {
     let table = table();
     let deleted = patch("~ a:x>x n:1>1 d:.>now o:me>me");
     let mut newer = Some(vec!["k".into(), "z".into(), "1".into(), Value::Null, "me".into()]);
-    lay(&table, &mut newer, &deleted);
+    apply_patch(&table, &mut newer, &deleted);
     assert_eq!(newer.unwrap()[1..4], ["z".into(), "1".into(), "now".into()]);
     let reversed = patch("~ a:x>x n:1>1 d:now>. o:me>me");
     let mut gone = None;
-    lay(&table, &mut gone, &reversed);
+    apply_patch(&table, &mut gone, &reversed);
     assert_eq!(gone.unwrap()[..3], ["k".into(), "x".into(), "1".into()]);
 }

@@ -14,7 +14,7 @@ const DAY: i64 = 86_400_000_000;
 
 /// The recorded lines with this prefix.
 fn recorded(host: &Host, of: &str) -> Vec<String> {
-    host.heard().into_iter().filter(|line| line.starts_with(of)).collect()
+    host.take_events().into_iter().filter(|line| line.starts_with(of)).collect()
 }
 
 #[apply(stores!)]
@@ -131,12 +131,12 @@ async fn pull_pages_and_compactions_are_reported(backend: Backend) {
         anna.accept(&format!("m{number}"), json!([place(&id, "Quay")])).await;
     }
     anna.accept("m9", json!([erase("p0", "Quay")])).await;
-    host.heard();
+    host.take_events();
     anna.pull_page(2).await;
     anna.pull_page(100).await;
     let read = anna.pull_page(100).await.checkpoint;
     let expected = ["anna/a1 pulled 2 true", "anna/a1 pulled 2 false", "anna/a1 pulled 0 false"];
-    assert_eq!(host.heard(), expected);
+    assert_eq!(host.take_events(), expected);
     let (_, page) = anna.post("/sync/pull", json!({"checkpoint": read, "limit": 100})).await;
     assert_eq!((&page["has_more"], &page["snapshot_required"]), (&json!(false), &Value::Null));
     assert_eq!(recorded(&host, "anna/a1 pulled").len(), 1, "a plain peer's too");
@@ -200,10 +200,10 @@ async fn outdated_app_is_reported_wherever_it_is_refused(backend: Backend) {
     let old = ("X-App-Version", "1.0.0");
     let (status, _, _) = world.send("GET", "/sync/schema", &[user, old], "").await;
     assert_eq!(status, 426);
-    assert_eq!(host.heard(), ["anna/a1 has 1.9.9 not 2.0.0", "anna/- has 1.0.0 not 2.0.0"]);
+    assert_eq!(host.take_events(), ["anna/a1 has 1.9.9 not 2.0.0", "anna/- has 1.0.0 not 2.0.0"]);
     let new = ("X-App-Version", "2.0.0");
     world.send("GET", "/sync/schema", &[user, new], "").await;
-    assert_eq!(host.heard(), [""; 0]);
+    assert_eq!(host.take_events(), [""; 0]);
 }
 
 /// A device that synced and returns after this many days: the statuses of its register, push and
@@ -213,7 +213,7 @@ async fn comes_back(backend: Backend, host: Host, days: i64) -> (World, Vec<u16>
     let mut anna = world.device("anna", "a1").await;
     anna.snapshot(100).await;
     anna.pull().await;
-    host.heard();
+    host.take_events();
     world.clock.advance(days * DAY);
     let mut statuses = Vec::new();
     let hello = json!({"schema_version": 0, "schema_hash": "", "rejoin": {"protocol": 1}});
