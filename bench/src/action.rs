@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use rejoin_core::Actions;
 use rejoin_core::engine::Engine;
+use rejoin_core::engine::action::perform;
 use rejoin_core::value::Value;
 use serde_json::{Value as Json, json};
 
@@ -35,7 +36,8 @@ pub(crate) const PERFORM: Run = |variant, folder, count| {
             .into_iter()
             .map(|[source, target]| json!({"n": 1, "source": source, "target": target}))
             .collect();
-        let mut perform = || moves.iter().try_for_each(|it| engine.perform("move", it).map(drop));
+        let mut perform =
+            || moves.iter().try_for_each(|it| perform::perform(&mut engine, "move", it).map(drop));
         return Ok(cpu(count, || Ok(perform()?))?.0);
     }
     let moves: Vec<[Vec<Value>; 2]> =
@@ -61,11 +63,11 @@ fn moved(number: usize) -> [String; 2] {
 pub(crate) fn set_counts(engine: &mut Engine, count: usize) -> Result<()> {
     declare(engine, SET)?;
     for number in 0..count {
-        engine.perform("set", &json!({"n": number + 7, "id": raw::key(number)}))?;
+        perform::perform(engine, "set", &json!({"n": number + 7, "id": raw::key(number)}))?;
     }
     Ok(())
 }
 
 fn declare(engine: &mut Engine, action: &str) -> Result<()> {
-    Ok(engine.set_actions(Arc::new(Actions::new().declare(action)), true)?)
+    Ok(perform::set_actions(engine, Arc::new(Actions::new().declare(action)), true)?)
 }

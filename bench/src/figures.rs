@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use rejoin_core::Durability;
+use rejoin_core::engine::checkpoint;
 
 use crate::measure::{median, percentile};
 use crate::report::Line;
@@ -65,7 +66,7 @@ fn commit() -> Result<Vec<Line>> {
     let line = |(name, durability)| {
         let micros = of_three(|folder| {
             let mut engine = ours::open(&folder.join("bench.db"))?;
-            engine.set_durability(durability)?;
+            checkpoint::set_durability(&mut engine, durability)?;
             let begun = Instant::now();
             for number in 0..COUNT {
                 engine.execute(raw::INSERT, &ours::spread_row(number as usize))?;

@@ -4,13 +4,13 @@
 //! connection that writes and owns every transaction: a row and its mutation commit together.
 
 pub mod action;
-mod adopt;
+pub mod adopt;
 pub mod capture;
 pub mod change;
 pub mod checkpoint;
 pub(crate) mod counters;
 pub(crate) mod database;
-mod ddl;
+pub mod ddl;
 #[cfg(feature = "synchro-import")]
 pub(crate) mod import;
 pub(crate) mod meta;
@@ -24,9 +24,9 @@ pub mod row_state;
 pub mod rows;
 pub(crate) mod run;
 pub mod schema;
-mod search;
+pub mod search;
 #[cfg(any(test, feature = "mutants"))]
-mod shortage;
+pub mod shortage;
 pub(crate) mod staging;
 pub(crate) mod statement;
 pub(crate) mod transaction;
@@ -168,11 +168,11 @@ impl Engine {
             counters: Arc::default(),
         };
         engine.db.note_ours()?;
-        engine.load_schema()?;
+        adopt::load_schema(&mut engine)?;
         match (&engine.schema.manifest, &options.manifest) {
-            (None, Some(bundled)) => drop(engine.adopt(bundled)?),
+            (None, Some(bundled)) => drop(adopt::adopt(&mut engine, bundled)?),
             // The stored manifest of the server wins; the bundled one adds the local-only tables.
-            (Some(_), Some(bundled)) => engine.adopt_local(bundled)?,
+            (Some(_), Some(bundled)) => adopt::adopt_local(&mut engine, bundled)?,
             (_, None) => {}
         }
         Ok(engine)
@@ -209,7 +209,7 @@ impl Engine {
             resets: 0,
             counters: Arc::default(),
         };
-        engine.know_schema()?;
+        adopt::know_schema(&mut engine)?;
         Ok(engine)
     }
 
@@ -227,7 +227,7 @@ impl Engine {
     /// manifest. The override is not stored in the file. Works offline.
     pub fn set_policies(&mut self, policies: Policies) -> Result<()> {
         self.policies = policies;
-        self.know_schema().map(drop)
+        adopt::know_schema(self).map(drop)
     }
 
     /// Sets the observer of commits. It runs after each commit, on this thread.
@@ -243,6 +243,12 @@ impl Engine {
     /// The current counters.
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Number of resets of this file since it was opened; responses to earlier requests are
+    /// dropped.
+    pub(crate) fn resets(&self) -> u64 {
+        self.resets
     }
 
     /// A fact about the file, from `rejoin_meta`.

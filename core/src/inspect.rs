@@ -23,6 +23,7 @@ use crate::engine::schema::sql::quoted;
 use crate::error::Result;
 use crate::host::SystemHost;
 use crate::ids::{MutationId, Seq};
+use crate::sync::rows::digest;
 use crate::sync::status::FirstSync;
 
 mod json;
@@ -152,7 +153,7 @@ impl Inspection {
 }
 
 fn look(engine: &Engine, table: &Table) -> Result<InspectedTable> {
-    let digest = engine.digest(&table.name)?;
+    let digest = digest::digest(engine, &table.name)?;
     let rows = number(engine, &format!("SELECT count(*) FROM {}", quoted(&table.name)))?;
     Ok(InspectedTable {
         name: table.name.clone(),

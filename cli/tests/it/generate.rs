@@ -85,6 +85,7 @@ fn unknown_type_is_an_error_that_names_the_column() {
 fn serve_once(status: &'static str, body: String) -> (String, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
+    #[allow(clippy::disallowed_methods)] // A server that answers one request.
     let request = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let mut request = String::new();

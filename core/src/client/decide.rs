@@ -3,6 +3,7 @@
 use super::write::run_body;
 use super::{QueueHandle, Transaction};
 use crate::engine::action::Performed;
+use crate::engine::rebase::decide;
 use crate::error::Result;
 use crate::ids::MutationId;
 use crate::writer::Task;
@@ -19,7 +20,7 @@ impl QueueHandle<'_> {
     /// [`Error::StandsOn`](crate::Error::StandsOn) if it needs a row of a parked mutation. Nothing
     /// changed.
     pub fn retry(&self, id: MutationId) -> Task<()> {
-        self.0.core().writer.call(move |engine| engine.retry(id))
+        self.0.core().writer.call(move |engine| decide::retry(engine, id))
     }
 
     /// [`QueueHandle::retry`] of a mutation, if it is parked, and of all mutations that were parked
@@ -30,7 +31,7 @@ impl QueueHandle<'_> {
     /// As [`QueueHandle::retry`]; [`Error::UnknownMutation`](crate::Error::UnknownMutation) if there are
     /// none.
     pub fn retry_chain(&self, id: MutationId) -> Task<Vec<MutationId>> {
-        self.0.core().writer.call(move |engine| engine.retry_chain(id))
+        self.0.core().writer.call(move |engine| decide::retry_chain(engine, id))
     }
 
     /// Edits a parked or pending mutation: `body` sees its changes on top of the current rows and
@@ -63,7 +64,10 @@ impl QueueHandle<'_> {
         id: MutationId,
         body: impl FnOnce(&mut Transaction<'_, '_>) -> Result<()> + Send + 'static,
     ) -> Task<Option<MutationId>> {
-        self.0.core().writer.call(move |engine| engine.edit(id, |inner| run_body(inner, body)))
+        self.0
+            .core()
+            .writer
+            .call(move |engine| decide::edit(engine, id, |inner| run_body(inner, body)))
     }
 
     /// Edits a parked or pending action: performs its newest version with these arguments, on the
@@ -86,7 +90,7 @@ impl QueueHandle<'_> {
     /// [`Error::Refused`](crate::Error::Refused) if it is no action;
     /// [`Error::Uncertain`](crate::Error::Uncertain) as [`QueueHandle::discard`]. Nothing changed.
     pub fn perform_again(&self, id: MutationId, arguments: serde_json::Value) -> Task<Performed> {
-        self.0.core().writer.call(move |engine| engine.perform_again(id, &arguments))
+        self.0.core().writer.call(move |engine| decide::perform_again(engine, id, &arguments))
     }
 
     /// Discards a pending or parked mutation permanently and reverts its changes. Mutations that
@@ -99,7 +103,7 @@ impl QueueHandle<'_> {
     /// [`Error::Uncertain`](crate::Error::Uncertain) if it was sent to any other server and has no
     /// verdict: nothing changed.
     pub fn discard(&self, id: MutationId) -> Task<()> {
-        self.0.core().writer.call(move |engine| engine.discard(id))
+        self.0.core().writer.call(move |engine| decide::discard(engine, id))
     }
 
     /// [`QueueHandle::discard`] of a mutation and of all mutations that need a row that it created,
@@ -108,6 +112,6 @@ impl QueueHandle<'_> {
     /// # Errors
     /// As [`QueueHandle::discard`].
     pub fn discard_chain(&self, id: MutationId) -> Task<Vec<MutationId>> {
-        self.0.core().writer.call(move |engine| engine.discard_chain(id))
+        self.0.core().writer.call(move |engine| decide::discard_chain(engine, id))
     }
 }

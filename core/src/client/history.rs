@@ -2,6 +2,7 @@
 
 use super::QueueHandle;
 use crate::engine::queue::history::{self, HistoryBounds};
+use crate::engine::rebase::decide;
 use crate::engine::rebase::take_back::Undone;
 use crate::ids::MutationId;
 use crate::inspect::AcceptedMutation;
@@ -31,7 +32,7 @@ impl QueueHandle<'_> {
     /// was pruned; [`Error::Refused`](crate::Error::Refused) for a parked one, whose changes are
     /// not in the rows.
     pub fn undo(&self, id: MutationId) -> Task<Undone> {
-        self.0.core().writer.call(move |engine| engine.undo(id))
+        self.0.core().writer.call(move |engine| decide::undo(engine, id))
     }
 
     /// Reverts the undo of a mutation: `id` is the mutation that was undone.
@@ -40,7 +41,7 @@ impl QueueHandle<'_> {
     /// [`Error::Refused`](crate::Error::Refused) if it is not undone; otherwise as
     /// [`QueueHandle::undo`].
     pub fn redo(&self, id: MutationId) -> Task<Undone> {
-        self.0.core().writer.call(move |engine| engine.redo(id))
+        self.0.core().writer.call(move |engine| decide::redo(engine, id))
     }
 
     /// Removes accepted mutations beyond these bounds and returns their number. They can no longer

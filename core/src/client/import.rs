@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::Client;
 use super::open::in_background;
+use crate::engine::import::take;
 use crate::engine::import::{OldFile, SynchroImport};
 use crate::error::{Error, Result};
 use crate::writer::Task;
@@ -39,7 +40,7 @@ impl Client {
         // The copy does not block the writer.
         in_background("import", move || -> Result<SynchroImport> {
             let old = OldFile::copy(&old, &core.path)?;
-            core.writer.call_blocking(move |engine| engine.import_synchro(&old))
+            core.writer.call_blocking(move |engine| take::import_synchro(engine, &old))
         })
     }
 }

@@ -5,6 +5,7 @@
 //! at the call and complete even if the future is dropped. Suspend, resume and shutdown of one
 //! client run one after another; its status can be read at any time without waiting.
 
+use crate::engine::checkpoint;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -20,6 +21,7 @@ use crate::block_on::block_until;
 use crate::config::Config;
 use crate::ending::{CancelHandle, EndReason, LeaseOwner};
 use crate::engine::action::Actions;
+use crate::engine::action::perform;
 use crate::engine::change::Origin;
 use crate::engine::counters::Counters;
 use crate::engine::{Engine, Interrupt, OpenOptions, ReadStop, Reader};
@@ -329,10 +331,10 @@ impl Core {
         let open = move || {
             let mut engine = engine(&options, &engine_host, actions.as_ref())?;
             engine.set_policies(policies.clone())?;
-            engine.set_durability(durability)?;
+            checkpoint::set_durability(&mut engine, durability)?;
             engine_brake.of(&engine);
-            engine.wait_for_actions(Arc::clone(&engine_brake) as _, idle);
-            engine.set_action_budget(budget);
+            perform::wait_for_actions(&mut engine, Arc::clone(&engine_brake) as _, idle);
+            perform::set_action_budget(&mut engine, budget);
             engine.set_fault_limit(fault_attempts, fault_age);
             engine.count_into(Arc::clone(&counters));
             observe_commits(&mut engine, Arc::clone(&to_hub), Weak::clone(&to_syncing));
@@ -477,7 +479,11 @@ fn engine(
     let Some(actions) = actions else { return Ok(engine) };
     let bundled = options.manifest.as_ref().map(|manifest| manifest.schema_version);
     let present = engine.schema().manifest.as_ref().map(|manifest| manifest.schema_version);
-    engine.set_actions(Arc::clone(actions), bundled.is_some() && bundled == present)?;
+    perform::set_actions(
+        &mut engine,
+        Arc::clone(actions),
+        bundled.is_some() && bundled == present,
+    )?;
     Ok(engine)
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Client, Pending, to_pending};
+use crate::engine::reset;
 use crate::engine::reset::Keep;
 use crate::ids::MutationId;
 use crate::writer::Task;
@@ -59,7 +60,7 @@ impl Client {
     pub fn reset(&self, keep: Keep, give_up: Vec<MutationId>) -> Task<Reset> {
         let syncing = Arc::clone(&self.core().syncing);
         self.core().writer.call(move |engine| {
-            let emptied = engine.reset(keep, &give_up)?;
+            let emptied = reset::reset(engine, keep, &give_up)?;
             syncing.file_was_reset();
             let schema = engine.schema();
             let gone = emptied.given_up.into_iter().map(|one| to_pending(one, schema));

@@ -1,6 +1,8 @@
 //! Local tables of the app and indexes.
 
 use super::SchemaHandle;
+use crate::engine::ddl;
+use crate::engine::search;
 use crate::error::Result;
 use crate::writer::Task;
 
@@ -23,7 +25,7 @@ impl SchemaHandle<'_> {
     /// changed.
     pub fn create_table(&self, name: &str, definition: &str) -> Task<()> {
         let (name, definition) = (name.to_owned(), definition.to_owned());
-        self.0.core().writer.call(move |engine| engine.create_table(&name, &definition))
+        self.0.core().writer.call(move |engine| ddl::create_table(engine, &name, &definition))
     }
 
     /// Adds a column to a local-only table; `definition` is its name, type and constraints.
@@ -33,7 +35,7 @@ impl SchemaHandle<'_> {
     /// defines.
     pub fn alter_table(&self, name: &str, definition: &str) -> Task<()> {
         let (name, definition) = (name.to_owned(), definition.to_owned());
-        self.0.core().writer.call(move |engine| engine.alter_table(&name, &definition))
+        self.0.core().writer.call(move |engine| ddl::alter_table(engine, &name, &definition))
     }
 
     /// Creates an index named `idx_<table>_<columns>` if it does not exist, and returns the name.
@@ -47,7 +49,7 @@ impl SchemaHandle<'_> {
         self.0.core().writer.call(move |engine| -> Result<String> {
             let name = format!("idx_{table}_{}", columns.join("_"));
             let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
-            engine.create_index(&name, &table, &columns)?;
+            ddl::create_index(engine, &name, &table, &columns)?;
             Ok(name)
         })
     }
@@ -99,7 +101,7 @@ impl SchemaHandle<'_> {
         let columns: Vec<String> = columns.iter().map(|&column| column.to_owned()).collect();
         self.0.core().writer.call(move |engine| {
             let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
-            engine.create_search_index(&table, &columns, tokenizer.as_deref())
+            search::create_search_index(engine, &table, &columns, tokenizer.as_deref())
         })
     }
 
@@ -109,6 +111,6 @@ impl SchemaHandle<'_> {
     /// [`Error::NotSynced`](crate::Error::NotSynced), and those of writing the file.
     pub fn drop_search_index(&self, table: &str) -> Task<()> {
         let table = table.to_owned();
-        self.0.core().writer.call(move |engine| engine.drop_search_index(&table))
+        self.0.core().writer.call(move |engine| search::drop_search_index(engine, &table))
     }
 }

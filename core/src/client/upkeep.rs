@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Client;
+use crate::engine::checkpoint;
 use crate::engine::checkpoint::{CheckpointMode, Checkpointed};
 use crate::engine::{Engine, ReadStop};
 use crate::error::Result;
@@ -23,7 +24,7 @@ impl Client {
     /// [`Error::Io`](crate::Error::Io), [`Error::Full`](crate::Error::Full): the log is unchanged.
     /// A reader that prevents the checkpoint is no error; the result reports it.
     pub fn checkpoint(&self, mode: CheckpointMode) -> Task<Checkpointed> {
-        self.core().writer.call(move |engine| engine.checkpoint(mode))
+        self.core().writer.call(move |engine| checkpoint::checkpoint(engine, mode))
     }
 }
 
@@ -53,7 +54,7 @@ impl Upkeep {
     }
 
     fn tidy(&mut self, engine: &mut Engine, idle: bool) -> Result<()> {
-        let used = engine.log_in_use(self.limit)?;
+        let used = checkpoint::log_in_use(engine, self.limit)?;
         if used < self.limit {
             self.next = self.limit;
             self.mark = None;
@@ -64,7 +65,7 @@ impl Upkeep {
         if used >= bound {
             // After a complete checkpoint without readers, the next write reuses the log from its
             // start.
-            engine.checkpoint(CheckpointMode::Passive)?;
+            checkpoint::checkpoint(engine, CheckpointMode::Passive)?;
             self.next = used + self.limit / 4;
         }
         Ok(())

@@ -4,6 +4,7 @@ use super::Client;
 use super::held::run_all;
 use crate::engine;
 use crate::engine::action::Performed;
+use crate::engine::action::perform;
 use crate::error::Result;
 use crate::params::IntoParams;
 use crate::readers::foreign;
@@ -150,7 +151,7 @@ impl Client {
     /// otherwise as [`Client::transaction`]. Nothing changed.
     pub fn perform(&self, name: &str, arguments: serde_json::Value) -> Task<Performed> {
         let name = name.to_owned();
-        self.core().writer.call(move |engine| engine.perform(&name, &arguments))
+        self.core().writer.call(move |engine| perform::perform(engine, &name, &arguments))
     }
 
     /// Runs `body` in one transaction on the writer's thread; an error or panic rolls it back. Its

@@ -22,7 +22,7 @@ mod declared;
 pub(crate) mod fit;
 mod identity;
 mod keyed;
-mod perform;
+pub mod perform;
 pub(crate) mod run;
 mod token;
 

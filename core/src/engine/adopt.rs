@@ -23,6 +23,7 @@ use crate::engine::schema::model::{Schema, Table};
 use crate::engine::schema::sql::{self, quoted};
 use crate::engine::schema::store::{Catalogue, note_unfilled};
 use crate::engine::schema::{guarded, local};
+use crate::engine::search;
 use crate::error::Result;
 use crate::ids::{ColumnId, MutationId, TableNumber};
 
@@ -41,113 +42,109 @@ pub struct Adopted {
     pub parked: Vec<MutationId>,
 }
 
-impl Engine {
-    /// Adopts a manifest in one transaction: creates and changes tables, keeps pending mutations,
-    /// and returns what the server must fill. Works offline. Does nothing if the manifest is the
-    /// current one.
-    ///
-    /// # Errors
-    /// `SchemaRefused` names table and reason; nothing was changed.
-    pub fn adopt(&mut self, manifest: &Manifest) -> Result<Adopted> {
-        if self.schema.manifest.as_ref() == Some(manifest) {
-            return Ok(Adopted::default());
-        }
-        let before = Arc::clone(&self.schema);
-        let result = self.write(Origin::Local, |engine| {
-            let adopted = take_over(engine, manifest)?;
-            death::pass(Failpoint::MidMigration);
-            let json = serde_json::to_string(manifest)
-                .map_err(|error| crate::Error::Internal(error.to_string()))?;
-            engine.set_meta("manifest", Some(&json))?;
-            engine.set_meta("schema_version", Some(&manifest.schema_version.to_string()))?;
-            engine.set_meta("schema_hash", Some(&manifest.schema_hash))?;
-            let rules = manifest.rejoin.as_ref().map(|extension| extension.rules_hash.as_str());
-            engine.set_meta("rules_hash", rules)?;
-            for table in engine.schema.tables.values() {
-                engine.touched.table(&table.name);
-            }
-            Ok(adopted)
-        });
-        if result.is_err() {
-            self.install(before);
-            self.db.note_ours()?;
-        }
-        result
+/// Adopts a manifest in one transaction: creates and changes tables, keeps pending mutations,
+/// and returns what the server must fill. Works offline. Does nothing if the manifest is the
+/// current one.
+///
+/// # Errors
+/// `SchemaRefused` names table and reason; nothing was changed.
+pub fn adopt(engine: &mut Engine, manifest: &Manifest) -> Result<Adopted> {
+    if engine.schema.manifest.as_ref() == Some(manifest) {
+        return Ok(Adopted::default());
     }
-
-    /// Creates the missing local-only tables and columns of a bundled manifest.
-    pub(crate) fn adopt_local(&mut self, bundled: &Manifest) -> Result<()> {
-        if local::missing(self.db.conn(), bundled)?.is_empty() {
-            return Ok(());
+    let before = Arc::clone(&engine.schema);
+    let result = engine.write(Origin::Local, |engine| {
+        let adopted = take_over(engine, manifest)?;
+        death::pass(Failpoint::MidMigration);
+        let json = serde_json::to_string(manifest)
+            .map_err(|error| crate::Error::Internal(error.to_string()))?;
+        engine.set_meta("manifest", Some(&json))?;
+        engine.set_meta("schema_version", Some(&manifest.schema_version.to_string()))?;
+        engine.set_meta("schema_hash", Some(&manifest.schema_hash))?;
+        let rules = manifest.rejoin.as_ref().map(|extension| extension.rules_hash.as_str());
+        engine.set_meta("rules_hash", rules)?;
+        for table in engine.schema.tables.values() {
+            engine.touched.table(&table.name);
         }
-        self.write(Origin::Local, |engine| local::create_tables(&engine.db, bundled))
+        Ok(adopted)
+    });
+    if result.is_err() {
+        install(engine, before);
+        engine.db.note_ours()?;
     }
+    result
+}
 
-    /// Loads the schema stored in the file.
-    pub(crate) fn load_schema(&mut self) -> Result<()> {
-        if !self.know_schema()? {
-            return Ok(());
-        }
-        self.repair_triggers()?;
-        if app_trigger::is_any_raising(self.db.conn(), &self.schema)? {
-            self.write(Origin::Local, |engine| {
-                app_trigger::set_aside_raising(engine.db.conn(), &engine.schema)
+/// Creates the missing local-only tables and columns of a bundled manifest.
+pub(crate) fn adopt_local(engine: &mut Engine, bundled: &Manifest) -> Result<()> {
+    if local::missing(engine.db.conn(), bundled)?.is_empty() {
+        return Ok(());
+    }
+    engine.write(Origin::Local, |engine| local::create_tables(&engine.db, bundled))
+}
+
+/// Loads the schema stored in the file.
+pub(crate) fn load_schema(engine: &mut Engine) -> Result<()> {
+    if !know_schema(engine)? {
+        return Ok(());
+    }
+    repair_triggers(engine)?;
+    if app_trigger::is_any_raising(engine.db.conn(), &engine.schema)? {
+        engine.write(Origin::Local, |engine| {
+            app_trigger::set_aside_raising(engine.db.conn(), &engine.schema)
+        })?;
+    }
+    search::mend_search(engine)
+}
+
+/// Reads the schema of the file, if it has one, without changing the file.
+pub(crate) fn know_schema(engine: &mut Engine) -> Result<bool> {
+    let Some(json) = engine.meta("manifest")? else { return Ok(false) };
+    let manifest: Manifest = serde_json::from_str(&json)
+        .map_err(|error| crate::Error::Corrupt(format!("the stored manifest: {error}")))?;
+    let mut catalogue = Catalogue::load(engine.db.conn())?;
+    let mut schema = build::build(&manifest, &mut catalogue)?;
+    catalogue.note_removed(&mut schema);
+    install(engine, Arc::new(schema));
+    Ok(true)
+}
+
+/// Creates triggers again that are missing or differ from those of this release: another tool
+/// may have dropped one, or an earlier release may have created it. A write without capture
+/// would never be synced.
+fn repair_triggers(engine: &mut Engine) -> Result<()> {
+    let schema = Arc::clone(&engine.schema);
+    for table in sorted(&schema) {
+        let triggers = triggers_of(&engine.db, &schema, table)?;
+        if !trigger::are_as(engine.db.conn(), table, &triggers).map_err(fault::of)? {
+            tracing::warn!(table = table.name, "triggers differ and are created again");
+            engine.write(Origin::Local, |engine| {
+                let conn = engine.db.conn();
+                conn.execute_batch(&trigger::drop_all(table)).map_err(fault::of)?;
+                triggers.iter().try_for_each(|sql| run(conn, table, sql))
             })?;
         }
-        self.mend_search()
     }
+    engine.db.note_ours()
+}
 
-    /// Reads the schema of the file, if it has one, without changing the file.
-    pub(crate) fn know_schema(&mut self) -> Result<bool> {
-        let Some(json) = self.meta("manifest")? else { return Ok(false) };
-        let manifest: Manifest = serde_json::from_str(&json)
-            .map_err(|error| crate::Error::Corrupt(format!("the stored manifest: {error}")))?;
-        let mut catalogue = Catalogue::load(self.db.conn())?;
-        let mut schema = build::build(&manifest, &mut catalogue)?;
-        catalogue.note_removed(&mut schema);
-        self.install(Arc::new(schema));
-        Ok(true)
+/// Makes a schema the current one everywhere.
+pub(crate) fn install(engine: &mut Engine, mut schema: Arc<Schema>) {
+    if !engine.policies.is_empty() {
+        Arc::make_mut(&mut schema).set_policies(&engine.policies);
     }
-
-    /// Creates triggers again that are missing or differ from those of this release: another tool
-    /// may have dropped one, or an earlier release may have created it. A write without capture
-    /// would never be synced.
-    fn repair_triggers(&mut self) -> Result<()> {
-        let schema = Arc::clone(&self.schema);
-        for table in sorted(&schema) {
-            let triggers = triggers_of(&self.db, &schema, table)?;
-            if !trigger::are_as(self.db.conn(), table, &triggers).map_err(fault::of)? {
-                tracing::warn!(table = table.name, "triggers differ and are created again");
-                self.write(Origin::Local, |engine| {
-                    let conn = engine.db.conn();
-                    conn.execute_batch(&trigger::drop_all(table)).map_err(fault::of)?;
-                    triggers.iter().try_for_each(|sql| run(conn, table, sql))
-                })?;
-            }
+    let size = schema.tables.keys().map(|number| number.0 + 1).max().unwrap_or(0);
+    let mut tables = vec![None; usize::try_from(size).unwrap_or(0)];
+    for table in schema.tables.values() {
+        if let Some(slot) = usize::try_from(table.number.0).ok().and_then(|at| tables.get_mut(at)) {
+            *slot = Some(Arc::new(guarded::guard(table, &schema)));
         }
-        self.db.note_ours()
     }
-
-    /// Makes a schema the current one everywhere.
-    pub(crate) fn install(&mut self, mut schema: Arc<Schema>) {
-        if !self.policies.is_empty() {
-            Arc::make_mut(&mut schema).set_policies(&self.policies);
-        }
-        let size = schema.tables.keys().map(|number| number.0 + 1).max().unwrap_or(0);
-        let mut tables = vec![None; usize::try_from(size).unwrap_or(0)];
-        for table in schema.tables.values() {
-            if let Some(slot) =
-                usize::try_from(table.number.0).ok().and_then(|at| tables.get_mut(at))
-            {
-                *slot = Some(Arc::new(guarded::guard(table, &schema)));
-            }
-        }
-        self.capture.state().tables = tables;
-        self.db.gate.set_synced(schema.by_name.keys().map(String::as_str));
-        self.queue.name_tables(&schema);
-        self.footprints.clear();
-        self.schema = schema;
-    }
+    engine.capture.state().tables = tables;
+    engine.db.gate.set_synced(schema.by_name.keys().map(String::as_str));
+    engine.queue.name_tables(&schema);
+    engine.footprints.clear();
+    engine.schema = schema;
 }
 
 fn take_over(engine: &mut Engine, manifest: &Manifest) -> Result<Adopted> {
@@ -158,14 +155,14 @@ fn take_over(engine: &mut Engine, manifest: &Manifest) -> Result<Adopted> {
     let new = Arc::new(new);
     let parked = missing::park(engine, &new)?;
     let mut adopted = Adopted { changed: true, parked, ..Adopted::default() };
-    engine.lay_search_aside()?;
+    search::lay_search_aside(engine)?;
     change_tables(&engine.db, &old, &new, &mut adopted)?;
     let conn = engine.db.conn();
     local::create_tables(&engine.db, manifest)?;
     note_unfilled(conn, &adopted.gained)?;
-    engine.install(Arc::clone(&new));
+    install(engine, Arc::clone(&new));
     create_triggers(&engine.db, &new)?;
-    engine.renew_search()?;
+    search::renew_search(engine)?;
     engine.db.note_ours()?;
     Ok(adopted)
 }

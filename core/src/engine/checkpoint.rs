@@ -55,44 +55,42 @@ pub struct Checkpointed {
 /// SQLite's page size, which the engine does not change.
 const PAGE: u64 = 4096;
 
-impl Engine {
-    /// Makes a checkpoint; never waits.
-    ///
-    /// # Errors
-    /// `Full` or `Io`: nothing is lost, the log still holds everything.
-    pub fn checkpoint(&mut self, mode: CheckpointMode) -> Result<Checkpointed> {
-        self.db.checkpoint(mode)
-    }
+/// Makes a checkpoint; never waits.
+///
+/// # Errors
+/// `Full` or `Io`: nothing is lost, the log still holds everything.
+pub fn checkpoint(engine: &mut Engine, mode: CheckpointMode) -> Result<Checkpointed> {
+    engine.db.checkpoint(mode)
+}
 
-    /// Sets the durability of future commits; [`Durability::Normal`] after an open.
-    ///
-    /// # Errors
-    /// `Io`: the file cannot be accessed.
-    pub fn set_durability(&mut self, durability: Durability) -> Result<()> {
-        if durability == Durability::Normal {
-            return self.run_ours("PRAGMA synchronous = NORMAL");
-        }
-        // Without it, Apple's disks may keep a commit in their own memory. No effect on other
-        // platforms.
-        self.run_ours("PRAGMA fullfsync = ON")?;
-        self.run_ours("PRAGMA synchronous = FULL")
+/// Sets the durability of future commits; [`Durability::Normal`] after an open.
+///
+/// # Errors
+/// `Io`: the file cannot be accessed.
+pub fn set_durability(engine: &mut Engine, durability: Durability) -> Result<()> {
+    if durability == Durability::Normal {
+        return engine.run_ours("PRAGMA synchronous = NORMAL");
     }
+    // Without it, Apple's disks may keep a commit in their own memory. No effect on other
+    // platforms.
+    engine.run_ours("PRAGMA fullfsync = ON")?;
+    engine.run_ours("PRAGMA synchronous = FULL")
+}
 
-    /// Number of log bytes in use; the file keeps its size when the log restarts. Exact from
-    /// `at_least` on; below, the cheap file size is returned.
-    pub(crate) fn log_in_use(&self, at_least: u64) -> Result<u64> {
-        let size = std::fs::metadata(self.db.log_path()).map_or(0, |metadata| metadata.len());
-        if size < at_least {
-            return Ok(size);
-        }
-        // On the writing connection: another connection's view of the log is as old as its last
-        // read.
-        let pages: i64 = (self.db.conn())
-            .prepare_cached(&format!("{OURS}PRAGMA wal_checkpoint(NOOP)"))
-            .and_then(|mut noop| noop.query_row([], |row| row.get(1)))
-            .map_err(fault::of)?;
-        Ok(u64::try_from(pages).unwrap_or(0) * PAGE)
+/// Number of log bytes in use; the file keeps its size when the log restarts. Exact from
+/// `at_least` on; below, the cheap file size is returned.
+pub(crate) fn log_in_use(engine: &Engine, at_least: u64) -> Result<u64> {
+    let size = std::fs::metadata(engine.db.log_path()).map_or(0, |metadata| metadata.len());
+    if size < at_least {
+        return Ok(size);
     }
+    // On the writing connection: another connection's view of the log is as old as its last
+    // read.
+    let pages: i64 = (engine.db.conn())
+        .prepare_cached(&format!("{OURS}PRAGMA wal_checkpoint(NOOP)"))
+        .and_then(|mut noop| noop.query_row([], |row| row.get(1)))
+        .map_err(fault::of)?;
+    Ok(u64::try_from(pages).unwrap_or(0) * PAGE)
 }
 
 impl Database {

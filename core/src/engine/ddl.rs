@@ -14,40 +14,39 @@ use crate::engine::schema::sql::quoted;
 use crate::engine::statement;
 use crate::error::{Error, Result};
 
-impl Engine {
-    /// Creates an index; on synced tables too, where it survives migration and snapshot. It cannot
-    /// be UNIQUE there: a base row is never rejected, so uniqueness is declared as a rule.
-    ///
-    /// # Errors
-    /// `Refused` by name; nothing was created.
-    pub fn create_index(&mut self, name: &str, table: &str, columns: &[&str]) -> Result<()> {
-        let columns: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
-        let (name, table) = (quoted(name), quoted(table));
-        self.execute(
+/// Creates an index; on synced tables too, where it survives migration and snapshot. It cannot
+/// be UNIQUE there: a base row is never rejected, so uniqueness is declared as a rule.
+///
+/// # Errors
+/// `Refused` by name; nothing was created.
+pub fn create_index(engine: &mut Engine, name: &str, table: &str, columns: &[&str]) -> Result<()> {
+    let columns: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
+    let (name, table) = (quoted(name), quoted(table));
+    engine
+        .execute(
             &format!("CREATE INDEX IF NOT EXISTS {name} ON {table} ({})", columns.join(", ")),
             &[],
         )
         .map(drop)
-    }
+}
 
-    /// Creates a local-only table: `definition` is the part of `CREATE TABLE` between the
-    /// parentheses.
-    ///
-    /// # Errors
-    /// `Refused` if it would refer to a synced table natively; nothing was created.
-    pub fn create_table(&mut self, name: &str, definition: &str) -> Result<()> {
-        self.execute(&format!("CREATE TABLE IF NOT EXISTS {} ({definition})", quoted(name)), &[])
-            .map(drop)
-    }
+/// Creates a local-only table: `definition` is the part of `CREATE TABLE` between the
+/// parentheses.
+///
+/// # Errors
+/// `Refused` if it would refer to a synced table natively; nothing was created.
+pub fn create_table(engine: &mut Engine, name: &str, definition: &str) -> Result<()> {
+    engine
+        .execute(&format!("CREATE TABLE IF NOT EXISTS {} ({definition})", quoted(name)), &[])
+        .map(drop)
+}
 
-    /// Adds a column to a local-only table: `definition` is name, type and constraints.
-    ///
-    /// # Errors
-    /// `Refused` for a synced table, whose schema comes from the manifest.
-    pub fn alter_table(&mut self, name: &str, definition: &str) -> Result<()> {
-        self.execute(&format!("ALTER TABLE {} ADD COLUMN {definition}", quoted(name)), &[])
-            .map(drop)
-    }
+/// Adds a column to a local-only table: `definition` is name, type and constraints.
+///
+/// # Errors
+/// `Refused` for a synced table, whose schema comes from the manifest.
+pub fn alter_table(engine: &mut Engine, name: &str, definition: &str) -> Result<()> {
+    engine.execute(&format!("ALTER TABLE {} ADD COLUMN {definition}", quoted(name)), &[]).map(drop)
 }
 
 /// Checks the schema after a statement of the app that changed it.

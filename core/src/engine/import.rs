@@ -14,7 +14,7 @@ mod mapping;
 mod order;
 mod plan;
 mod read;
-mod take;
+pub(crate) mod take;
 mod value;
 
 pub(crate) use file::OldFile;

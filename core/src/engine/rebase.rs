@@ -30,7 +30,7 @@ pub(crate) mod base;
 pub mod batch;
 mod cancel;
 mod conflict;
-mod decide;
+pub mod decide;
 mod detail;
 mod detect;
 mod discard;

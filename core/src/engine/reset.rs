@@ -55,105 +55,97 @@ const KEPT: &str = "'manifest', 'schema_version', 'schema_hash', 'rules_hash', '
 const OF_ROWS: &str = "'cursor', 'held', 'recheck', 'snapshot', 'snapshot_due', 'first_sync', \
                        'plain_checkpoint', 'plain_last_pull', 'plain_buckets'";
 
-impl Engine {
-    /// Removes what `keep` does not keep. If the queue is removed, `give_up` names every pending or
-    /// parked mutation; unknown names are ignored, because they may have been accepted meanwhile.
-    /// Works offline.
-    ///
-    /// # Errors
-    /// `Unsent` if a mutation is not named; `Refused` if something is named and the queue stays;
-    /// those of writing the file. Nothing was changed.
-    pub fn reset(&mut self, keep: Keep, give_up: &[MutationId]) -> Result<Emptied> {
-        self.check_named(keep, give_up)?;
-        let emptied = match keep {
-            Keep::Pending => Emptied { rows: self.drop_base()?, ..Emptied::default() },
-            Keep::Local | Keep::Nothing => {
-                let waiting = self.pending()?;
-                let (rows, local_rows) = self.remove_everything(keep)?;
-                Emptied { given_up: waiting, rows, local_rows }
-            }
-        };
-        self.resets += 1;
-        Ok(emptied)
-    }
-
-    /// Number of resets of this file since it was opened; responses to earlier requests are
-    /// dropped.
-    pub(crate) fn resets(&self) -> u64 {
-        self.resets
-    }
-
-    fn check_named(&self, keep: Keep, give_up: &[MutationId]) -> Result<()> {
-        if keep == Keep::Pending {
-            return if give_up.is_empty() { Ok(()) } else { Err(kept()) };
+/// Removes what `keep` does not keep. If the queue is removed, `give_up` names every pending or
+/// parked mutation; unknown names are ignored, because they may have been accepted meanwhile.
+/// Works offline.
+///
+/// # Errors
+/// `Unsent` if a mutation is not named; `Refused` if something is named and the queue stays;
+/// those of writing the file. Nothing was changed.
+pub fn reset(engine: &mut Engine, keep: Keep, give_up: &[MutationId]) -> Result<Emptied> {
+    check_named(engine, keep, give_up)?;
+    let emptied = match keep {
+        Keep::Pending => Emptied { rows: drop_base(engine)?, ..Emptied::default() },
+        Keep::Local | Keep::Nothing => {
+            let waiting = engine.pending()?;
+            let (rows, local_rows) = remove_everything(engine, keep)?;
+            Emptied { given_up: waiting, rows, local_rows }
         }
-        let named: HashSet<&MutationId> = give_up.iter().collect();
-        let unnamed = self.queue.entries().filter(|entry| !named.contains(&entry.id)).count();
-        if unnamed == 0 {
-            return Ok(());
+    };
+    engine.resets += 1;
+    Ok(emptied)
+}
+
+fn check_named(engine: &Engine, keep: Keep, give_up: &[MutationId]) -> Result<()> {
+    if keep == Keep::Pending {
+        return if give_up.is_empty() { Ok(()) } else { Err(kept()) };
+    }
+    let named: HashSet<&MutationId> = give_up.iter().collect();
+    let unnamed = engine.queue.entries().filter(|entry| !named.contains(&entry.id)).count();
+    if unnamed == 0 {
+        return Ok(());
+    }
+    Err(Error::Unsent { waiting: unnamed as u64 })
+}
+
+/// Empties the base and applies the pending mutations to the empty tables.
+fn drop_base(engine: &mut Engine) -> Result<u64> {
+    let mut rows = 0;
+    engine.rebase(Origin::Local, Triggers::Fire, |work, _| {
+        work.undo_all()?;
+        work.rows.settle()?;
+        staging::clear(Staging { conn: work.conn, schema: work.schema })?;
+        rows = empty_synced(work.conn, work.schema)?;
+        death::pass(Failpoint::MidReset);
+        keep_log_position(work.conn)?;
+        forget(work.conn, &format!("key IN ({OF_ROWS})"))?;
+        for table in work.schema.tables.values() {
+            work.touched.table(&table.name);
         }
-        Err(Error::Unsent { waiting: unnamed as u64 })
-    }
+        Ok(())
+    })?;
+    Ok(rows)
+}
 
-    /// Empties the base and applies the pending mutations to the empty tables.
-    fn drop_base(&mut self) -> Result<u64> {
-        let mut rows = 0;
-        self.rebase(Origin::Local, Triggers::Fire, |work, _| {
-            work.undo_all()?;
-            work.rows.settle()?;
-            staging::clear(Staging { conn: work.conn, schema: work.schema })?;
-            rows = empty_synced(work.conn, work.schema)?;
-            death::pass(Failpoint::MidReset);
-            keep_log_position(work.conn)?;
-            forget(work.conn, &format!("key IN ({OF_ROWS})"))?;
-            for table in work.schema.tables.values() {
-                work.touched.table(&table.name);
-            }
-            Ok(())
-        })?;
-        Ok(rows)
-    }
-
-    fn remove_everything(&mut self, keep: Keep) -> Result<(u64, u64)> {
-        // The tables that the app's triggers fill are emptied as well, so these need not run.
-        let triggers = if keep == Keep::Nothing { Triggers::Rest } else { Triggers::Fire };
-        self.write_with(Origin::Local, triggers, |engine| {
-            let conn = engine.db.conn();
-            staging::clear(Staging::of(engine))?;
-            let rows = empty_synced(conn, &engine.schema)?;
-            for table in engine.schema.tables.values() {
-                engine.touched.table(&table.name);
-            }
-            let mut local_rows = 0;
-            if keep == Keep::Nothing {
-                let tables = local_tables(conn, &engine.schema)?;
-                local_rows = empty_local(conn, &tables)?;
-                for table in &tables {
-                    engine.touched.table(table);
-                }
-            }
-            death::pass(Failpoint::MidReset);
-            store::keep_last(conn, engine.queue.last())?;
-            store::clear(conn)?;
-            forget(conn, &format!("key NOT IN ({KEPT})"))?;
-            verdict::forget_all(conn)?;
-            engine.forget_queue();
-            engine.touched.queue();
-            Ok((rows, local_rows))
-        })
-    }
-
-    /// Clears the queue in memory at the commit.
-    fn forget_queue(&mut self) {
-        let left = self.queue.entries().map(|entry| Staged::Left(entry.seq));
-        let records = self.queue.records().iter().map(|record| Staged::Unrecorded(record.place));
-        let cancels = self.queue.cancels().keys().map(|seq| Staged::Settled(*seq));
-        let staged: Vec<Staged> = left.chain(records).chain(cancels).collect();
-        for staged in staged {
-            self.queue.stage(staged);
+fn remove_everything(engine: &mut Engine, keep: Keep) -> Result<(u64, u64)> {
+    // The tables that the app's triggers fill are emptied as well, so these need not run.
+    let triggers = if keep == Keep::Nothing { Triggers::Rest } else { Triggers::Fire };
+    engine.write_with(Origin::Local, triggers, |engine| {
+        let conn = engine.db.conn();
+        staging::clear(Staging::of(engine))?;
+        let rows = empty_synced(conn, &engine.schema)?;
+        for table in engine.schema.tables.values() {
+            engine.touched.table(&table.name);
         }
-        self.queue.stage(Staged::Awaiting(Awaiting::new()));
+        let mut local_rows = 0;
+        if keep == Keep::Nothing {
+            let tables = local_tables(conn, &engine.schema)?;
+            local_rows = empty_local(conn, &tables)?;
+            for table in &tables {
+                engine.touched.table(table);
+            }
+        }
+        death::pass(Failpoint::MidReset);
+        store::keep_last(conn, engine.queue.last())?;
+        store::clear(conn)?;
+        forget(conn, &format!("key NOT IN ({KEPT})"))?;
+        verdict::forget_all(conn)?;
+        forget_queue(engine);
+        engine.touched.queue();
+        Ok((rows, local_rows))
+    })
+}
+
+/// Clears the queue in memory at the commit.
+fn forget_queue(engine: &mut Engine) {
+    let left = engine.queue.entries().map(|entry| Staged::Left(entry.seq));
+    let records = engine.queue.records().iter().map(|record| Staged::Unrecorded(record.place));
+    let cancels = engine.queue.cancels().keys().map(|seq| Staged::Settled(*seq));
+    let staged: Vec<Staged> = left.chain(records).chain(cancels).collect();
+    for staged in staged {
+        engine.queue.stage(staged);
     }
+    engine.queue.stage(Staged::Awaiting(Awaiting::new()));
 }
 
 fn kept() -> Error {

@@ -39,113 +39,109 @@ struct Definition {
 /// By the table's number.
 type Definitions = BTreeMap<u32, Definition>;
 
-impl Engine {
-    /// Creates a full-text index `search_<table>` over columns of a synced table, filled from its
-    /// rows; returns its name. An existing index with the same columns and tokenizer stays; any
-    /// other is rebuilt.
-    ///
-    /// # Errors
-    /// `NotSynced`; `Refused` for an unknown column, for no column, for an unknown tokenizer, and
-    /// for a name in use. Nothing was created.
-    pub fn create_search_index(
-        &mut self,
-        table: &str,
-        columns: &[&str],
-        tokenizer: Option<&str>,
-    ) -> Result<String> {
-        let found = self.schema.named(table).ok_or_else(|| Error::NotSynced(table.to_owned()))?;
-        let number = found.number.0;
-        let wanted = define(found, columns, tokenizer.unwrap_or(TOKENIZER))?;
-        let mut all = self.search_indexes()?;
-        let name = wanted.name.clone();
-        if all.get(&number) == Some(&wanted) {
-            return Ok(name);
-        }
-        self.write(Origin::Local, |engine| {
-            if let Some(old) = all.insert(number, wanted) {
-                drop_objects(engine.db.conn(), &old)?;
-            }
-            make(engine.db.conn(), &engine.schema, &all, number)?;
-            engine.touched.table(&name);
-            engine.keep(&all)
-        })?;
-        Ok(name)
+/// Creates a full-text index `search_<table>` over columns of a synced table, filled from its
+/// rows; returns its name. An existing index with the same columns and tokenizer stays; any
+/// other is rebuilt.
+///
+/// # Errors
+/// `NotSynced`; `Refused` for an unknown column, for no column, for an unknown tokenizer, and
+/// for a name in use. Nothing was created.
+pub fn create_search_index(
+    engine: &mut Engine,
+    table: &str,
+    columns: &[&str],
+    tokenizer: Option<&str>,
+) -> Result<String> {
+    let found = engine.schema.named(table).ok_or_else(|| Error::NotSynced(table.to_owned()))?;
+    let number = found.number.0;
+    let wanted = define(found, columns, tokenizer.unwrap_or(TOKENIZER))?;
+    let mut all = search_indexes(engine)?;
+    let name = wanted.name.clone();
+    if all.get(&number) == Some(&wanted) {
+        return Ok(name);
     }
-
-    /// Removes the full-text index of a table, if it has one.
-    ///
-    /// # Errors
-    /// `NotSynced`, and those of writing the file.
-    pub fn drop_search_index(&mut self, table: &str) -> Result<()> {
-        let found = self.schema.named(table).ok_or_else(|| Error::NotSynced(table.to_owned()))?;
-        let mut all = self.search_indexes()?;
-        let Some(old) = all.remove(&found.number.0) else { return Ok(()) };
-        self.write(Origin::Local, |engine| {
+    engine.write(Origin::Local, |engine| {
+        if let Some(old) = all.insert(number, wanted) {
             drop_objects(engine.db.conn(), &old)?;
-            engine.touched.table(&old.name);
-            engine.keep(&all)
-        })
-    }
-
-    /// Drops the triggers of all indexes before a schema change, in its transaction.
-    pub(crate) fn lay_search_aside(&self) -> Result<()> {
-        for old in self.search_indexes()?.values() {
-            drop_objects(self.db.conn(), old)?;
         }
-        Ok(())
-    }
+        make(engine.db.conn(), &engine.schema, &all, number)?;
+        engine.touched.table(&name);
+        keep(engine, &all)
+    })?;
+    Ok(name)
+}
 
-    /// Rebuilds all indexes, over the columns that the current schema still has.
-    pub(crate) fn renew_search(&mut self) -> Result<()> {
-        let known = self.search_indexes()?;
-        if known.is_empty() {
-            return Ok(());
-        }
-        let schema = self.schema.clone();
-        let mut kept = Definitions::new();
-        for table in schema.tables.values() {
-            let Some(mut definition) = known.get(&table.number.0).cloned() else { continue };
-            definition.columns.retain(|id| table.position(ColumnId(*id)).is_some());
-            definition.name = name_of(table);
-            // A server table with this name takes precedence over the index.
-            if !definition.columns.is_empty() && schema.named(&definition.name).is_none() {
-                kept.insert(table.number.0, definition);
-            }
-        }
-        for number in kept.keys() {
-            make(self.db.conn(), &schema, &kept, *number)?;
-        }
-        self.keep(&kept)
-    }
+/// Removes the full-text index of a table, if it has one.
+///
+/// # Errors
+/// `NotSynced`, and those of writing the file.
+pub fn drop_search_index(engine: &mut Engine, table: &str) -> Result<()> {
+    let found = engine.schema.named(table).ok_or_else(|| Error::NotSynced(table.to_owned()))?;
+    let mut all = search_indexes(engine)?;
+    let Some(old) = all.remove(&found.number.0) else { return Ok(()) };
+    engine.write(Origin::Local, |engine| {
+        drop_objects(engine.db.conn(), &old)?;
+        engine.touched.table(&old.name);
+        keep(engine, &all)
+    })
+}
 
-    /// Rebuilds an index with a missing trigger: one that failed on a row of the server was
-    /// dropped, or another tool dropped it.
-    pub(crate) fn mend_search(&mut self) -> Result<()> {
-        for (number, known) in self.search_indexes()? {
-            if is_whole(self.db.conn(), &known)? {
-                continue;
-            }
-            tracing::warn!(index = known.name, "a full-text index lacks a trigger and is rebuilt");
-            self.write(Origin::Local, |engine| {
-                drop_objects(engine.db.conn(), &known)?;
-                let all = Definitions::from([(number, known)]);
-                make(engine.db.conn(), &engine.schema, &all, number)
-            })?;
+/// Drops the triggers of all indexes before a schema change, in its transaction.
+pub(crate) fn lay_search_aside(engine: &Engine) -> Result<()> {
+    for old in search_indexes(engine)?.values() {
+        drop_objects(engine.db.conn(), old)?;
+    }
+    Ok(())
+}
+
+/// Rebuilds all indexes, over the columns that the current schema still has.
+pub(crate) fn renew_search(engine: &mut Engine) -> Result<()> {
+    let known = search_indexes(engine)?;
+    if known.is_empty() {
+        return Ok(());
+    }
+    let schema = engine.schema.clone();
+    let mut kept = Definitions::new();
+    for table in schema.tables.values() {
+        let Some(mut definition) = known.get(&table.number.0).cloned() else { continue };
+        definition.columns.retain(|id| table.position(ColumnId(*id)).is_some());
+        definition.name = name_of(table);
+        // A server table with this name takes precedence over the index.
+        if !definition.columns.is_empty() && schema.named(&definition.name).is_none() {
+            kept.insert(table.number.0, definition);
         }
-        Ok(())
     }
+    for number in kept.keys() {
+        make(engine.db.conn(), &schema, &kept, *number)?;
+    }
+    keep(engine, &kept)
+}
 
-    fn search_indexes(&self) -> Result<Definitions> {
-        let Some(json) = self.meta(SEARCH)? else { return Ok(Definitions::new()) };
-        serde_json::from_str(&json)
-            .map_err(|error| Error::Corrupt(format!("fact {SEARCH}: {error}")))
+/// Rebuilds an index with a missing trigger: one that failed on a row of the server was
+/// dropped, or another tool dropped it.
+pub(crate) fn mend_search(engine: &mut Engine) -> Result<()> {
+    for (number, known) in search_indexes(engine)? {
+        if is_whole(engine.db.conn(), &known)? {
+            continue;
+        }
+        tracing::warn!(index = known.name, "a full-text index lacks a trigger and is rebuilt");
+        engine.write(Origin::Local, |engine| {
+            drop_objects(engine.db.conn(), &known)?;
+            let all = Definitions::from([(number, known)]);
+            make(engine.db.conn(), &engine.schema, &all, number)
+        })?;
     }
+    Ok(())
+}
 
-    fn keep(&mut self, all: &Definitions) -> Result<()> {
-        let json =
-            serde_json::to_string(all).map_err(|error| Error::Internal(error.to_string()))?;
-        self.set_meta(SEARCH, (!all.is_empty()).then_some(json.as_str()))
-    }
+fn search_indexes(engine: &Engine) -> Result<Definitions> {
+    let Some(json) = engine.meta(SEARCH)? else { return Ok(Definitions::new()) };
+    serde_json::from_str(&json).map_err(|error| Error::Corrupt(format!("fact {SEARCH}: {error}")))
+}
+
+fn keep(engine: &mut Engine, all: &Definitions) -> Result<()> {
+    let json = serde_json::to_string(all).map_err(|error| Error::Internal(error.to_string()))?;
+    engine.set_meta(SEARCH, (!all.is_empty()).then_some(json.as_str()))
 }
 
 fn name_of(table: &Table) -> String {

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use rejoin_core::engine::adopt;
 use rejoin_core::engine::{Engine, OpenOptions};
 use rejoin_core::host::TestHost;
 use rejoin_core::{Error, Manifest};
@@ -50,7 +51,7 @@ impl Site {
 
     fn meet(&mut self, text: &str) {
         let manifest = declared(text);
-        match self.engine.adopt(&manifest) {
+        match adopt::adopt(&mut self.engine, &manifest) {
             Ok(_) => {
                 self.has_what_is_declared(&manifest, text);
                 // Whatever the manifest contains, its rules run in a write of the app.
@@ -66,7 +67,7 @@ impl Site {
             Err(error) => panic!("{text:?} is refused otherwise: {error}"),
         }
         assert_eq!(facts(&self.look), self.before, "{text:?}");
-        self.engine.adopt(&declared("")).expect("the first manifest");
+        adopt::adopt(&mut self.engine, &declared("")).expect("the first manifest");
     }
 
     /// Checks that SQLite has no more columns or rules than the manifest declares.

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use rejoin_core::engine::EngineTransaction;
+use rejoin_core::engine::action::perform;
 use rejoin_core::engine::queue::mutation::ParkReason;
+use rejoin_core::engine::rebase::decide;
 use rejoin_core::ids::MutationId;
 use rejoin_core::sync::session::Phase;
 use rejoin_core::{Actions, Policy, Undone};
@@ -42,12 +44,12 @@ fn server_with_three(store: Store) -> Backend {
 fn taker(server: &Backend, seed: u64) -> Device {
     let mut device = Device::new("ana", seed);
     device.sync(server);
-    device.engine().set_actions(Arc::new(Actions::new().declare(TAKE)), true).unwrap();
+    perform::set_actions(device.engine(), Arc::new(Actions::new().declare(TAKE)), true).unwrap();
     device
 }
 
 fn take(device: &mut Device, n: i64) {
-    device.engine().perform("take", &json!({"n": n})).unwrap();
+    perform::perform(device.engine(), "take", &json!({"n": n})).unwrap();
 }
 
 /// A `take` that the other device's has made impossible is parked and takes nothing.
@@ -78,7 +80,7 @@ fn policy_does_not_apply_to_action_writes(store: Store) {
     take(&mut two, 1);
     one.sync(&server);
     two.crash();
-    two.engine().set_actions(Arc::new(Actions::new()), true).unwrap();
+    perform::set_actions(two.engine(), Arc::new(Actions::new()), true).unwrap();
     two.sync(&server);
     two.sync(&server);
     assert_eq!(server.see(SCORE), "3");
@@ -95,11 +97,11 @@ fn edit_of_action_row_follows_the_action_rerun(store: Store) {
         let server = server_with_three(store);
         let mut device = taker(&server, 1);
         let actions = Actions::new().declare(TAKE).declare(SCORE_IT);
-        device.engine().set_actions(Arc::new(actions), true).unwrap();
+        perform::set_actions(device.engine(), Arc::new(actions), true).unwrap();
         server.outside(&format!("UPDATE places SET score = {score} WHERE id = 'p1'"));
         // Both are written while the change is in flight.
         device.until(&server, Phase::Pulling).unwrap();
-        device.engine().perform("score it", &json!({})).unwrap();
+        perform::perform(device.engine(), "score it", &json!({})).unwrap();
         let place = if score > 3 { "p2" } else { "p3" };
         device.write(&format!("UPDATE places SET note = 'mine' WHERE id = '{place}'"));
         device.sync(&server);
@@ -115,13 +117,13 @@ fn value_not_written_by_action_rerun_is_reverted(store: Store) {
     let outcome = |meets: bool| {
         let mut device = taker(&server, if meets { 2 } else { 1 });
         let actions = Actions::new().declare(TAKE).declare(SCORE_IT);
-        device.engine().set_actions(Arc::new(actions), true).unwrap();
+        perform::set_actions(device.engine(), Arc::new(actions), true).unwrap();
         server.outside("UPDATE places SET score = 1 WHERE id = 'p1'");
         if meets {
             server.outside("UPDATE places SET note = 'theirs' WHERE id = 'p2'");
         }
         device.until(&server, Phase::Pulling).unwrap();
-        device.engine().perform("score it", &json!({})).unwrap();
+        perform::perform(device.engine(), "score it", &json!({})).unwrap();
         device.write("UPDATE places SET note = 'mine' WHERE id = 'p2'");
         device.sync(&server);
         device.sync(&server);
@@ -158,7 +160,7 @@ fn action_is_applied_once_after_each_fault(store: Store) {
 /// Takes two of five, which the server accepts.
 fn took_two(server: &Backend) -> (Device, MutationId) {
     let mut device = taker(server, 1);
-    let id = device.engine().perform("take", &json!({"n": 2})).unwrap().id.unwrap();
+    let id = perform::perform(device.engine(), "take", &json!({"n": 2})).unwrap().id.unwrap();
     device.sync(server);
     assert_eq!(server.see(SCORE), "3");
     (device, id)
@@ -170,7 +172,7 @@ fn undo_of_action_compares_old_values_only(store: Store) {
     let (mut device, id) = took_two(&server);
     // Two others were added: that there are five does not mean that the two are back.
     server.outside("UPDATE places SET score = 5");
-    assert!(matches!(device.engine().undo(id), Ok(Undone::By(_))));
+    assert!(matches!(decide::undo(device.engine(), id), Ok(Undone::By(_))));
     device.sync(&server);
     assert_eq!(device.waiting(), "Parked:Conflicted/1");
     assert_eq!((server.see(SCORE), device.see(SCORE)), ("5".to_owned(), "5".to_owned()));
@@ -181,7 +183,11 @@ fn action_is_undone_and_redone(store: Store) {
     let server = server_with(store, 5);
     let (mut device, id) = took_two(&server);
     for (undo, score) in [(true, "5"), (false, "3")] {
-        let done = if undo { device.engine().undo(id) } else { device.engine().redo(id) };
+        let done = if undo {
+            decide::undo(device.engine(), id)
+        } else {
+            decide::redo(device.engine(), id)
+        };
         assert!(matches!(done, Ok(Undone::By(_))));
         device.sync(&server);
         assert_eq!((server.see(SCORE), device.waiting()), (score.to_owned(), String::new()));
@@ -196,10 +202,10 @@ fn edit_of_an_action_overwrites_nothing(store: Store) {
     let mut server = server_with(store, 5);
     server.govern("places", |table| table.policy = Policy::Rebase);
     let mut device = taker(&server, 1);
-    let id = device.engine().perform("take", &json!({"n": 2})).unwrap().id.unwrap();
+    let id = perform::perform(device.engine(), "take", &json!({"n": 2})).unwrap().id.unwrap();
     let edit =
         |tx: &mut EngineTransaction<'_>| tx.execute("UPDATE places SET score = 4", &[]).map(drop);
-    device.engine().edit(id, edit).unwrap();
+    decide::edit(device.engine(), id, edit).unwrap();
     server.outside("UPDATE places SET score = 1");
     device.sync(&server);
     device.sync(&server);
@@ -214,31 +220,31 @@ fn actions_only_table_is_corrected_by_new_arguments_only(store: Store) {
     let server = server_with(store, 5);
     let mut device = taker(&server, 1);
     let actions = Actions::new().declare(TAKE).only_by_actions("places");
-    device.engine().set_actions(Arc::new(actions), true).unwrap();
+    perform::set_actions(device.engine(), Arc::new(actions), true).unwrap();
     // The server refuses scores above five.
-    let id = device.engine().perform("take", &json!({"n": -3})).unwrap().id.unwrap();
+    let id = perform::perform(device.engine(), "take", &json!({"n": -3})).unwrap().id.unwrap();
     device.sync(&server);
     assert_eq!(device.waiting(), "Parked:Rejected/1");
     let edit =
         |tx: &mut EngineTransaction<'_>| tx.execute("UPDATE places SET score = 5", &[]).map(drop);
-    let refused = device.engine().edit(id, edit).unwrap_err();
+    let refused = decide::edit(device.engine(), id, edit).unwrap_err();
     assert!(
         refused.to_string().contains("only actions write places; use perform_again()"),
         "{refused}"
     );
-    let refused = device.engine().perform_again(id, &json!({"n": 9})).unwrap_err();
+    let refused = decide::perform_again(device.engine(), id, &json!({"n": 9})).unwrap_err();
     assert_eq!(refused.to_string(), "action take: too few");
-    let refused = device.engine().perform_again(id, &json!({"m": 9})).unwrap_err();
+    let refused = decide::perform_again(device.engine(), id, &json!({"m": 9})).unwrap_err();
     assert_eq!(refused.to_string(), "action take: arguments: n is missing; m is no parameter");
     assert_eq!(
         (device.waiting(), device.see(SCORE)),
         ("Parked:Rejected/1".to_owned(), "5".to_owned())
     );
-    let corrected = device.engine().perform_again(id, &json!({"n": 1})).unwrap();
+    let corrected = decide::perform_again(device.engine(), id, &json!({"n": 1})).unwrap();
     assert_ne!(corrected.id, Some(id));
     assert_eq!((device.waiting(), device.see(SCORE)), ("Pending/1".to_owned(), "4".to_owned()));
     device.crash();
-    device.engine().set_actions(Arc::new(Actions::new().declare(TAKE)), true).unwrap();
+    perform::set_actions(device.engine(), Arc::new(Actions::new().declare(TAKE)), true).unwrap();
     device.sync(&server);
     assert_eq!((server.see(SCORE), device.waiting()), ("4".to_owned(), String::new()));
 }
@@ -247,14 +253,14 @@ fn actions_only_table_is_corrected_by_new_arguments_only(store: Store) {
 fn perform_again_of_pending_action_or_plain_edit(store: Store) {
     let server = server_with(store, 5);
     let mut device = taker(&server, 1);
-    let first = device.engine().perform("take", &json!({"n": 2})).unwrap().id.unwrap();
+    let first = perform::perform(device.engine(), "take", &json!({"n": 2})).unwrap().id.unwrap();
     take(&mut device, 1);
     assert_eq!(device.see(SCORE), "2");
-    device.engine().perform_again(first, &json!({"n": 3})).unwrap();
+    decide::perform_again(device.engine(), first, &json!({"n": 3})).unwrap();
     assert_eq!(device.see(SCORE), "1");
     device.write("UPDATE places SET name = 'B'");
     let plain = device.queue().last().unwrap().id;
-    let refused = device.engine().perform_again(plain, &json!({"n": 1})).unwrap_err();
+    let refused = decide::perform_again(device.engine(), plain, &json!({"n": 1})).unwrap_err();
     assert!(refused.to_string().contains("it is no action; edit it"), "{refused}");
     device.sync(&server);
     assert_eq!(

@@ -6,6 +6,9 @@
 //! `hostile`.
 
 use rejoin_core::Error;
+use rejoin_core::engine::rebase::decide;
+use rejoin_core::engine::shortage;
+use rejoin_core::sync::rows::digest;
 use rejoin_core::sync::session::Phase;
 use rejoin_tests::{Backend, Device, Moment};
 
@@ -20,7 +23,8 @@ const LARGE: &str = "hex(randomblob(200000))";
 fn in_step(device: &mut Device, server: &Backend, what: &str) {
     assert_eq!(device.waiting(), "", "{what}");
     for table in ["places", "visits"] {
-        let (ours, theirs) = (device.engine().digest(table).unwrap(), server.digest("ana", table));
+        let (ours, theirs) =
+            (digest::digest(device.engine(), table).unwrap(), server.digest("ana", table));
         assert_eq!(ours, theirs, "{what}: {table}");
     }
     assert!(device.see(SEE) == server.see(SEE), "{what}");
@@ -86,14 +90,14 @@ fn full_disk_at_any_page_loses_nothing() {
         let mut full = 0;
         loop {
             // Existing pages stay; each round allows a few more.
-            device.engine().limit_room(Some(11 * (full / 2))).unwrap();
+            shortage::limit_room(device.engine(), Some(11 * (full / 2))).unwrap();
             let Some(error) = first_error(&mut device, &server, what) else { break };
             assert!(matches!(error, Error::Full), "{what} {full}: {error:?}");
             full += 1;
             assert!(full < 200, "{what}: it never ends");
         }
         assert!(full > 5, "{what}: it was full {full} times only");
-        device.engine().limit_room(None).unwrap();
+        shortage::limit_room(device.engine(), None).unwrap();
         device.sync(&server);
         in_step(&mut device, &server, what);
         let mine = server.see("SELECT count(*) FROM places WHERE id = 'mine'");
@@ -114,7 +118,7 @@ fn file_locked_by_another_program_is_a_temporary_error() {
     for (what, begin, phase) in table {
         let (server, mut device) = begin();
         device.until(&server, phase).unwrap();
-        device.engine().fail_when_locked().unwrap();
+        shortage::fail_when_locked(device.engine()).unwrap();
         #[allow(clippy::disallowed_methods)] // Another program.
         let other = rusqlite::Connection::open(device.path()).unwrap();
         other.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -157,7 +161,7 @@ fn wrong_device_clock_loses_nothing_and_wins_nothing() {
         wrong.sync(&server);
         assert_eq!(wrong.waiting(), "Parked:Conflicted/1", "{what}");
         let parked = wrong.queue()[0].id;
-        wrong.engine().discard(parked).unwrap();
+        decide::discard(wrong.engine(), parked).unwrap();
         wrong.host.set(TODAY);
         wrong.write("UPDATE places SET name = 'Later' WHERE id = 'p1'");
         wrong.sync(&server);
@@ -210,7 +214,7 @@ fn ten_megabyte_rows_sync_and_oversized_rows_block_nothing() {
     assert_eq!(device.waiting(), "Parked:Refused/1", "it is larger than the server takes");
     assert_eq!(server.see("SELECT name FROM places WHERE id = 'small'"), "Other");
     let parked = device.queue()[0].id;
-    device.engine().discard(parked).unwrap();
+    decide::discard(device.engine(), parked).unwrap();
     device.sync(&server);
     in_step(&mut device, &server, "discarded");
 }

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use rejoin_core::engine::action::perform;
+use rejoin_core::engine::rebase::decide;
 use rejoin_core::sync::session::Phase;
 use rejoin_core::{Actions, Error, VerdictKind};
 use rejoin_tests::{Backend, Device, Fault, Store};
@@ -16,7 +18,7 @@ const LIVE: &str = "SELECT id, name, note, score FROM places WHERE deleted_at IS
 /// Discards the first mutation of the queue.
 fn discard_first(device: &mut Device) {
     let id = device.queue()[0].id;
-    device.engine().discard(id).unwrap();
+    decide::discard(device.engine(), id).unwrap();
 }
 
 #[apply(each_store)]
@@ -136,7 +138,7 @@ fn edit_of_sent_mutation_withdraws_it_first(store: Store) {
         device.write("UPDATE places SET name = 'typo', note = 'm' WHERE id = 'p1'");
         device.lose_push(&server, fault);
         let id = device.queue()[0].id;
-        let edit = device.engine().edit(id, |tx| {
+        let edit = decide::edit(device.engine(), id, |tx| {
             tx.execute("UPDATE places SET name = 'right' WHERE id = 'p1'", &[]).map(drop)
         });
         assert!(edit.unwrap().is_some());
@@ -166,7 +168,7 @@ fn discard_is_refused_if_server_cannot_withdraw(store: Store) {
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
     device.lose_push(&server, Fault::AnswerLost);
     let id = device.queue()[0].id;
-    let refused = device.engine().discard(id);
+    let refused = decide::discard(device.engine(), id);
     assert!(matches!(refused, Err(Error::Uncertain(other)) if other == id), "{refused:?}");
     assert_eq!((device.waiting(), device.see(PLACES)), ("Uncertain/1".into(), "p1|B|n|3".into()));
 }
@@ -179,8 +181,8 @@ const BOOK: &str = r#"{"name": "book", "parameters": [{"name": "id", "type": "te
 /// A discarded action that the server accepted without the device receiving the verdict.
 fn action_given_up(store: Store, others: &str) -> (Backend, Device) {
     let (server, mut device) = one_place(store);
-    device.engine().set_actions(Arc::new(Actions::new().declare(BOOK)), true).unwrap();
-    device.engine().perform("book", &json!({"id": "v1"})).unwrap();
+    perform::set_actions(device.engine(), Arc::new(Actions::new().declare(BOOK)), true).unwrap();
+    perform::perform(device.engine(), "book", &json!({"id": "v1"})).unwrap();
     device.lose_push(&server, Fault::AnswerLost);
     if !others.is_empty() {
         server.outside(others);
@@ -243,12 +245,12 @@ fn withdrawn_action_is_parked_whole_if_a_part_has_changed(store: Store) {
         assert!(entries.iter().any(|one| one.id == reverse.id));
         // The app keeps the action's result, or insists.
         if places.contains("|1") {
-            device.engine().retry(reverse.id).unwrap();
+            decide::retry(device.engine(), reverse.id).unwrap();
             device.sync(&server);
             assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), "p1|A|n|3".into()));
             assert_eq!((server.see(VISITS), device.see(VISITS)), (String::new(), String::new()));
         } else {
-            device.engine().discard(reverse.id).unwrap();
+            decide::discard(device.engine(), reverse.id).unwrap();
             device.sync(&server);
             assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), places.to_owned()));
         }
@@ -262,7 +264,7 @@ fn retried_reverse_of_an_action_goes_by_old_values_alone(store: Store) {
     let (server, mut device) = action_given_up(store, score);
     device.sync(&server);
     let id = device.queue()[0].id;
-    device.engine().retry(id).unwrap();
+    decide::retry(device.engine(), id).unwrap();
     server.outside(&score.replace("= 1", "= 3"));
     device.sync(&server);
     assert_eq!(device.waiting(), "Parked:Conflicted/2");
@@ -274,8 +276,8 @@ fn retried_reverse_of_an_action_goes_by_old_values_alone(store: Store) {
 #[apply(each_store)]
 fn withdrawn_action_under_an_uncertain_edit_is_parked(store: Store) {
     let (server, mut device) = one_place(store);
-    device.engine().set_actions(Arc::new(Actions::new().declare(BOOK)), true).unwrap();
-    device.engine().perform("book", &json!({"id": "v1"})).unwrap();
+    perform::set_actions(device.engine(), Arc::new(Actions::new().declare(BOOK)), true).unwrap();
+    perform::perform(device.engine(), "book", &json!({"id": "v1"})).unwrap();
     device.write("UPDATE places SET note = 'later' WHERE id = 'p1'");
     device.lose_push(&server, Fault::AnswerLost);
     discard_first(&mut device);

@@ -1,6 +1,7 @@
 //! An app's decisions about parked or pending mutations: `retry`, `edit`, `discard`, alone and with
 //! a chain.
 
+use rejoin_core::engine::rebase::decide;
 use rejoin_core::ids::MutationId;
 use rejoin_core::{Error, Transaction};
 use rejoin_tests::{Backend, Device, Fault, Store};
@@ -37,7 +38,7 @@ fn refused_chain(store: Store) -> (Backend, Device, Vec<MutationId>) {
 fn retry_compares_with_current_rows(store: Store) {
     let (server, mut device, id) = conflicted(store);
     server.outside("UPDATE places SET note = 'foreign', score = 1 WHERE id = 'p1'");
-    device.engine().retry(id).unwrap();
+    decide::retry(device.engine(), id).unwrap();
     assert_eq!(device.see(PLACES), "p1|mine|n|3", "at once");
     assert_eq!(device.waiting(), "Pending/2");
     device.sync(&server);
@@ -62,13 +63,13 @@ fn over_a_row_that_went(store: Store) -> (Backend, Device, MutationId) {
 fn retried_create_over_pending_create_becomes_an_edit(store: Store) {
     let (server, mut device, id) = over_a_row_that_went(store);
     device.write("INSERT INTO places (id, name, note) VALUES ('p2', 'newer', 'n')");
-    device.engine().retry(id).unwrap();
+    decide::retry(device.engine(), id).unwrap();
     device.sync(&server);
     // Both belong to the same user: the one that was retried later wins.
     assert_eq!(device.waiting(), "");
     let p2 = "SELECT id, name, note FROM places WHERE id = 'p2'";
     assert_eq!((server.see(p2), device.see(p2)), ("p2|mine|-".into(), "p2|mine|-".into()));
-    device.engine().undo(id).unwrap();
+    decide::undo(device.engine(), id).unwrap();
     device.sync(&server);
     assert_eq!((device.waiting(), server.see(p2)), (String::new(), "p2|newer|n".to_owned()));
 }
@@ -85,7 +86,7 @@ fn retried_create_over_own_soft_deleted_row_creates_it(store: Store) {
     let id = device.queue()[0].id;
     let deleted = "UPDATE places SET deleted_at = '2026-01-01T00:00:00.000000Z' WHERE id = 'p2'";
     device.write(deleted);
-    device.engine().retry(id).unwrap();
+    decide::retry(device.engine(), id).unwrap();
     device.sync(&server);
     assert_eq!(device.waiting(), "");
     let p2 = "SELECT id, name FROM places WHERE id = 'p2' AND deleted_at IS NULL";
@@ -96,7 +97,7 @@ fn retried_create_over_own_soft_deleted_row_creates_it(store: Store) {
 fn retry_is_queued_last_even_after_restart(store: Store) {
     let (server, mut device, id) = conflicted(store);
     device.write("UPDATE places SET name = 'between' WHERE id = 'p1'");
-    device.engine().retry(id).unwrap();
+    decide::retry(device.engine(), id).unwrap();
     device.crash();
     device.write("INSERT INTO places (id, name) VALUES ('p2', 'after')");
     device.sync(&server);
@@ -114,7 +115,7 @@ fn retried_delete_removes_the_newer_row(store: Store) {
     assert_eq!(device.waiting(), "Parked:Conflicted/1");
     assert_eq!(device.see(PLACES), "p1|A|newer|3");
     let id = device.queue()[0].id;
-    device.engine().retry(id).unwrap();
+    decide::retry(device.engine(), id).unwrap();
     assert_eq!(device.see(PLACES), "");
     device.sync(&server);
     assert_eq!((device.waiting(), device.see(PLACES)), (String::new(), String::new()));
@@ -124,17 +125,20 @@ fn retried_delete_removes_the_newer_row(store: Store) {
 #[apply(each_store)]
 fn retry_requires_parked_mutation_without_parked_dependency(store: Store) {
     let (_server, mut device, ids) = refused_chain(store);
-    let error = device.engine().retry(ids[2]).unwrap_err();
+    let error = decide::retry(device.engine(), ids[2]).unwrap_err();
     assert!(matches!(error, Error::StandsOn(on) if on == ids[0]), "{error}");
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
     let waiting = device.queue()[3].id;
-    let error = device.engine().retry(waiting).unwrap_err();
+    let error = decide::retry(device.engine(), waiting).unwrap_err();
     assert!(matches!(error, Error::Refused { .. }), "{error}");
-    device.engine().discard(waiting).unwrap();
+    decide::discard(device.engine(), waiting).unwrap();
     for chain in [false, true] {
         let engine = device.engine();
-        let gone =
-            if chain { engine.retry_chain(waiting).map(drop) } else { engine.retry(waiting) };
+        let gone = if chain {
+            decide::retry_chain(engine, waiting).map(drop)
+        } else {
+            decide::retry(engine, waiting)
+        };
         assert!(matches!(gone, Err(Error::UnknownMutation(id)) if id == waiting));
     }
     assert_eq!(device.waiting(), "Parked:Rejected/1 Parked:Depends/2 Parked:Depends/2");
@@ -153,9 +157,9 @@ fn delete_depends_on_the_create_of_its_row(store: Store) {
         assert_eq!(device.waiting(), "Parked:Rejected/1 Parked:Depends/2");
         let [create, delete] = device.queue().try_into().unwrap();
         assert_eq!(delete.because_of, Some(create.id));
-        let error = device.engine().retry(delete.id).unwrap_err();
+        let error = decide::retry(device.engine(), delete.id).unwrap_err();
         assert!(matches!(error, Error::StandsOn(on) if on == create.id), "{error}");
-        device.engine().discard_chain(create.id).unwrap();
+        decide::discard_chain(device.engine(), create.id).unwrap();
         device.sync(&server);
         assert_eq!(
             (device.waiting(), server.see("SELECT id FROM places")),
@@ -167,15 +171,15 @@ fn delete_depends_on_the_create_of_its_row(store: Store) {
 #[apply(each_store)]
 fn chain_is_corrected_at_its_root_and_retried_in_order(store: Store) {
     let (server, mut device, ids) = refused_chain(store);
-    let corrected = device
-        .engine()
-        .edit(ids[0], |tx| tx.execute("UPDATE places SET score = 5 WHERE id = 'p2'", &[]).map(drop))
-        .unwrap()
-        .unwrap();
+    let corrected = decide::edit(device.engine(), ids[0], |tx| {
+        tx.execute("UPDATE places SET score = 5 WHERE id = 'p2'", &[]).map(drop)
+    })
+    .unwrap()
+    .unwrap();
     assert_ne!(corrected, ids[0], "another content is another mutation");
     assert_eq!(device.see(PLACES), "p1|A|n|3 p2|bad|m|5");
     assert_eq!(device.waiting(), "Parked:Depends/2 Parked:Depends/2 Pending/1");
-    assert_eq!(device.engine().retry_chain(corrected).unwrap(), ids[1..]);
+    assert_eq!(decide::retry_chain(device.engine(), corrected).unwrap(), ids[1..]);
     assert_eq!(device.see(PLACES), "p1|A|n|3 p2|worse|m|5");
     device.sync(&server);
     assert_eq!(device.waiting(), "");
@@ -186,14 +190,14 @@ fn chain_is_corrected_at_its_root_and_retried_in_order(store: Store) {
 #[apply(each_store)]
 fn discard_of_parked_or_pending_chain_is_complete(store: Store) {
     let (_server, mut device, ids) = refused_chain(store);
-    assert_eq!(device.engine().discard_chain(ids[0]).unwrap(), ids);
+    assert_eq!(decide::discard_chain(device.engine(), ids[0]).unwrap(), ids);
     assert_eq!(device.waiting(), "");
     device.write("INSERT INTO places (id, name) VALUES ('p3', 'new')");
     device.write("INSERT INTO visits (id, place_id, day) VALUES ('v3', 'p3', 'monday')");
     device.write("UPDATE visits SET day = 'friday' WHERE id = 'v3'");
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
     let waiting: Vec<MutationId> = device.queue().iter().map(|mutation| mutation.id).collect();
-    assert_eq!(device.engine().discard_chain(waiting[0]).unwrap(), waiting[..3]);
+    assert_eq!(decide::discard_chain(device.engine(), waiting[0]).unwrap(), waiting[..3]);
     device.crash();
     assert_eq!(device.waiting(), "Pending/1");
     assert_eq!(device.see(PLACES), "p1|B|n|3");
@@ -203,7 +207,7 @@ fn discard_of_parked_or_pending_chain_is_complete(store: Store) {
 #[apply(each_store)]
 fn failed_edit_changes_nothing_and_empty_edit_discards(store: Store) {
     let (server, mut device, id) = conflicted(store);
-    let failed = device.engine().edit(id, |tx| {
+    let failed = decide::edit(device.engine(), id, |tx| {
         tx.execute("UPDATE places SET name = 'half' WHERE id = 'p1'", &[])?;
         tx.execute("UPDATE no_such_table SET name = 'x'", &[]).map(drop)
     });
@@ -212,13 +216,13 @@ fn failed_edit_changes_nothing_and_empty_edit_discards(store: Store) {
         (device.waiting(), device.see(PLACES)),
         ("Parked:Conflicted/1".into(), "p1|theirs|n|3".into())
     );
-    let nothing = device.engine().edit(id, |tx| {
+    let nothing = decide::edit(device.engine(), id, |tx| {
         tx.execute("UPDATE places SET name = 'theirs' WHERE id = 'p1'", &[]).map(drop)
     });
     assert_eq!(nothing.unwrap(), None);
     device.sync(&server);
     assert_eq!((device.waiting(), device.see(PLACES)), (String::new(), "p1|theirs|n|3".into()));
-    let gone = device.engine().edit(id, |_| Ok(()));
+    let gone = decide::edit(device.engine(), id, |_| Ok(()));
     assert!(matches!(gone, Err(Error::UnknownMutation(_))));
 }
 

@@ -1,6 +1,7 @@
 //! What `edit` of a pending mutation compares: the values that the mutation had found, never its
 //! own values in a copy.
 
+use rejoin_core::engine::rebase::decide;
 use rejoin_core::ids::MutationId;
 use rejoin_core::sync::session::Phase;
 use rejoin_core::{Error, Policy};
@@ -19,7 +20,7 @@ const NOTES: [&str; 3] = ["id", "title", "size"];
 #[track_caller]
 fn edit(device: &mut Device, sql: &str) -> Option<MutationId> {
     let id = device.queue()[0].id;
-    device.engine().edit(id, |tx| tx.execute(sql, &[]).map(drop)).unwrap()
+    decide::edit(device.engine(), id, |tx| tx.execute(sql, &[]).map(drop)).unwrap()
 }
 
 /// A device that has sent this write without receiving the verdict; its rows are pulled all the
@@ -186,7 +187,7 @@ fn edit_above_uncertain_update_overwrites_no_foreign_value(store: Store) {
         device.pull_only(&server);
         let id = device.queue()[1].id;
         let sql = "UPDATE places SET name = 'right' WHERE id = 'p1'";
-        device.engine().edit(id, |tx| tx.execute(sql, &[]).map(drop)).unwrap();
+        decide::edit(device.engine(), id, |tx| tx.execute(sql, &[]).map(drop)).unwrap();
         assert_eq!(device.see(PLACES), "p1|right|first|3");
         device.sync(&server);
         assert_eq!(device.waiting(), "Parked:Conflicted/1", "{fault:?}");
@@ -271,7 +272,7 @@ fn remainder() -> (rejoin_tests::PlainBackend, Device, MutationId) {
 #[test]
 fn remainder_can_be_retried_edited_and_discarded() {
     let (server, mut device, id) = remainder();
-    device.engine().retry(id).unwrap();
+    decide::retry(device.engine(), id).unwrap();
     assert_eq!(device.see("SELECT id, title, size FROM notes ORDER BY id"), "n1|first|5 n2|bad|-");
     server.server().heal();
     device.crash();
@@ -279,7 +280,7 @@ fn remainder_can_be_retried_edited_and_discarded() {
     assert_eq!(device.waiting(), "");
     assert_eq!(server.see("notes", &NOTES), "n1|first|5 n2|bad|-");
     assert!(device.engine().was_accepted(id).unwrap());
-    let undone = device.engine().undo(id);
+    let undone = decide::undo(device.engine(), id);
     assert!(undone.is_ok(), "the history has all of it: {undone:?}");
     assert_eq!(device.see("SELECT id, title, size FROM notes ORDER BY id"), "n1|first|0");
 
@@ -295,11 +296,11 @@ fn remainder_can_be_retried_edited_and_discarded() {
     assert!(device.engine().was_accepted(edited).unwrap());
 
     let (server, mut device, id) = remainder();
-    assert!(matches!(device.engine().undo(id), Err(Error::Refused { .. })));
-    let again = device.engine().perform_again(id, &json!({}));
+    assert!(matches!(decide::undo(device.engine(), id), Err(Error::Refused { .. })));
+    let again = decide::perform_again(device.engine(), id, &json!({}));
     assert!(matches!(&again, Err(Error::Refused { why, .. }) if why.contains("accepted rows")));
     device.write("INSERT INTO parts (id, note_id, body) VALUES ('x', 'n1', 'b')");
-    assert_eq!(device.engine().discard_chain(id).unwrap(), [id]);
+    assert_eq!(decide::discard_chain(device.engine(), id).unwrap(), [id]);
     device.sync(&server);
     assert_eq!((device.waiting().as_str(), &*server.see("notes", &NOTES)), ("", "n1|first|5"));
 }

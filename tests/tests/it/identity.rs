@@ -5,6 +5,8 @@
 use std::collections::BTreeSet;
 
 use rejoin_core::engine::queue::mutation::{MutationState, ParkReason};
+use rejoin_core::engine::rebase::decide;
+use rejoin_core::sync::rows::digest;
 use rejoin_core::sync::session::Phase;
 use rejoin_tests::{Backend, Device, Fault, Moment, Store};
 
@@ -60,7 +62,7 @@ impl Book {
                 assert!(open.contains(&mutation.id.to_string()), "parked though applied");
             }
             assert_eq!(device.see(PLACES), server.see(PLACES));
-            let digest = device.engine().digest("places").unwrap();
+            let digest = digest::digest(device.engine(), "places").unwrap();
             assert_eq!(digest, server.digest("ana", "places"));
         }
     }
@@ -204,7 +206,7 @@ fn retry_in_one_copy_finds_push_of_the_other(store: Store) {
         (parked.state, parked.reason),
         (MutationState::Parked, Some(ParkReason::Conflicted))
     );
-    one.engine().retry(parked.id).unwrap();
+    decide::retry(one.engine(), parked.id).unwrap();
     one.sync(&server);
     assert_eq!(one.waiting(), "");
     assert_eq!(server.see(PLACES), "p0|theirs|sent");

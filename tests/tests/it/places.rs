@@ -1,5 +1,6 @@
 //! Shared code of scenarios with places: servers, devices, and the comparison.
 
+use rejoin_core::sync::rows::digest;
 use rejoin_core::sync::session::Phase;
 use rejoin_tests::{Backend, Device, Fault, Moment, Store, cases};
 
@@ -65,7 +66,11 @@ pub(crate) fn each(store: Store, other: usize) -> usize {
 pub(crate) fn in_step(device: &mut Device, server: &Backend) {
     let user = device.user.clone();
     for table in ["places", "visits"] {
-        assert_eq!(device.engine().digest(table).unwrap(), server.digest(&user, table), "{table}");
+        assert_eq!(
+            digest::digest(device.engine(), table).unwrap(),
+            server.digest(&user, table),
+            "{table}"
+        );
     }
     let theirs = PLACES.replace("ORDER", &format!("WHERE user_id = '{user}' ORDER"));
     assert_eq!(device.see(PLACES), server.see(&theirs));

@@ -6,6 +6,7 @@ use rejoin_tests::{Device, Fault};
 use serde_json::json;
 
 use crate::plain_story::{notes, with_a_note};
+use rejoin_core::engine::rebase::decide;
 
 #[test]
 fn pushed_values_come_back_unchanged() {
@@ -40,7 +41,7 @@ fn discarded_soft_delete_is_reversed_like_a_delete() {
     device.faults.push_back(Fault::AnswerLost);
     let _ = device.pass(&server);
     let id = device.queue()[0].id;
-    device.engine().discard(id).unwrap();
+    decide::discard(device.engine(), id).unwrap();
     for _ in 0..3 {
         device.sync(&server);
     }
@@ -56,10 +57,10 @@ fn reverse_never_restores_a_discarded_value() {
     device.write("UPDATE notes SET title = 'one' WHERE id = 'n1'");
     device.write("UPDATE notes SET title = 'two' WHERE id = 'n1'");
     let ids: Vec<_> = device.queue().iter().map(|one| one.id).collect();
-    device.engine().discard(ids[0]).unwrap();
+    decide::discard(device.engine(), ids[0]).unwrap();
     device.faults.push_back(Fault::AnswerLost);
     let _ = device.pass(&server);
-    device.engine().discard(ids[1]).unwrap();
+    decide::discard(device.engine(), ids[1]).unwrap();
     for _ in 0..3 {
         device.sync(&server);
     }
@@ -106,7 +107,7 @@ fn edit_of_removed_column_is_parked_and_blocks_nothing() {
         assert_eq!(server.see("notes", &["id", "title"]), "n1|first n2|new");
         assert_eq!(device.see("SELECT id, title FROM notes ORDER BY id"), "n1|first n2|new");
         let id = device.queue()[0].id;
-        device.engine().edit(id, |_| Ok(())).unwrap();
+        decide::edit(device.engine(), id, |_| Ok(())).unwrap();
         device.sync(&server);
         assert_eq!(
             (device.waiting().as_str(), &*server.see("notes", &["title"])),

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
+use rejoin_core::engine::rebase::decide;
 use rejoin_core::sync::session::Phase;
 use rejoin_protocol::wire::push::{Operation, PushRequest};
 use rejoin_tests::{Device, Fault, Store, cases};
@@ -267,7 +268,7 @@ fn concurrent_pushes_of_one_user_accept_one_edit_of_a_value(store: Store) {
         assert_eq!(name, format!("{}{round}", names[winner]));
         for device in &mut devices {
             for parked in device.queue() {
-                device.engine().discard(parked.id).unwrap();
+                decide::discard(device.engine(), parked.id).unwrap();
             }
             assert_eq!(device.see(PLACES), server.see(PLACES));
         }

@@ -1,6 +1,7 @@
 //! Resets with a server: responses to earlier requests are ignored, and kept mutations are synced.
 
 use rejoin_core::Error;
+use rejoin_core::engine::reset;
 use rejoin_core::engine::reset::Keep;
 use rejoin_core::ids::MutationId;
 use rejoin_core::sync::session::Phase;
@@ -28,7 +29,7 @@ fn ids(device: &mut Device) -> Vec<MutationId> {
 #[track_caller]
 fn reset(device: &mut Device, keep: Keep) {
     let named = if keep == Keep::Pending { Vec::new() } else { ids(device) };
-    device.engine().reset(keep, &named).unwrap();
+    reset::reset(device.engine(), keep, &named).unwrap();
 }
 
 #[apply(each_store)]
@@ -43,7 +44,7 @@ fn next_user_starts_empty_after_a_reset(store: Store) {
     device.crash();
     let error = device.pass(&server).unwrap_err();
     assert!(matches!(error.downcast_ref(), Some(Error::WrongUser { pending: 2 })), "{error}");
-    let refused = device.engine().reset(Keep::Nothing, &[]);
+    let refused = reset::reset(device.engine(), Keep::Nothing, &[]);
     assert!(matches!(refused, Err(Error::Unsent { waiting: 2 })), "{refused:?}");
     reset(&mut device, Keep::Nothing);
     assert_eq!(device.see(PLACES), "");
@@ -146,7 +147,7 @@ fn edits_kept_by_a_reset_get_their_verdicts(store: Store) {
         let server = two_users(store);
         let mut device = of_every_kind(&server);
         let before = ids(&mut device);
-        device.engine().reset(Keep::Pending, &[]).unwrap();
+        reset::reset(device.engine(), Keep::Pending, &[]).unwrap();
         assert_eq!(ids(&mut device), before);
         assert_eq!(
             device.see(PLACES),
@@ -184,7 +185,7 @@ fn reset_that_keeps_the_queue_still_detects_a_restore(store: Store) {
     let backup = server.backup();
     device.write("INSERT INTO places (id, name) VALUES ('a4', 'accepted')");
     device.sync(&server);
-    device.engine().reset(Keep::Pending, &[]).unwrap();
+    reset::reset(device.engine(), Keep::Pending, &[]).unwrap();
     server.restore(&backup);
     device.sync(&server);
     device.sync(&server);
@@ -200,7 +201,7 @@ fn push_in_flight_is_sent_again_after_reset_keeping_queue(store: Store) {
         device.sync(&server);
         device.write("UPDATE places SET note = 'in flight' WHERE id = 'a1'");
         device.until(&server, Phase::Pushing).unwrap();
-        device.engine().reset(Keep::Pending, &[]).unwrap();
+        reset::reset(device.engine(), Keep::Pending, &[]).unwrap();
         if lost {
             device.faults.push_back(Fault::AnswerLost);
         }
@@ -237,7 +238,7 @@ fn reset_after_rejected_push_still_detects_a_restore(store: Store) {
     let shelves = "CREATE TABLE shelves (id TEXT PRIMARY KEY, name TEXT, user_id TEXT, \
                    updated_at TEXT, deleted_at TEXT)";
     server.add_table(shelves, "shelves");
-    device.engine().reset(Keep::Pending, &[]).unwrap();
+    reset::reset(device.engine(), Keep::Pending, &[]).unwrap();
     device.sync(&server);
     device.sync(&server);
     assert_eq!(server.see("SELECT name FROM places WHERE id = 'a4'"), "accepted");

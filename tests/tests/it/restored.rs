@@ -2,6 +2,7 @@
 //! show it.
 
 use rejoin_core::Error;
+use rejoin_core::engine::reset;
 use rejoin_core::engine::reset::Keep;
 use rejoin_core::sync::session::{PassReport, Phase};
 use rejoin_tests::{Backend, Device, Store};
@@ -139,7 +140,7 @@ fn empty_server_at_the_same_url_removes_no_device_rows(store: Store) {
             assert_eq!(server.see("SELECT count(*) FROM places"), "0", "nothing is offered");
         }
         if resets {
-            device.engine().reset(Keep::Pending, &[]).unwrap();
+            reset::reset(device.engine(), Keep::Pending, &[]).unwrap();
             device.sync(&server);
             device.sync(&server);
             assert_eq!(server.see("SELECT name FROM places"), "accepted, then lost");

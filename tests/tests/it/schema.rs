@@ -1,6 +1,8 @@
 //! Schema: fetched, adopted with pending mutations kept; gained columns filled by the server;
 //! responses of another schema abandoned.
 
+use rejoin_core::engine::rebase::decide;
+use rejoin_core::sync::rows::digest;
 use rejoin_core::sync::session::Phase;
 use rejoin_protocol::manifest::Rule;
 use rejoin_tests::{Backend, Fault, Store};
@@ -21,7 +23,7 @@ fn gained_column_is_filled_by_the_server(store: Store) {
     let report = device.sync(&server);
     assert_eq!((report.accepted, report.parked), (1, 0), "{}", device.waiting());
     assert_eq!(device.see("SELECT id, name, stars FROM places"), "p1|pending|2 p2|B|2");
-    assert_eq!(device.engine().digest("places").unwrap(), server.digest("ana", "places"));
+    assert_eq!(digest::digest(device.engine(), "places").unwrap(), server.digest("ana", "places"));
 }
 
 /// Regression: rows created before the column was gained took this device's default when they were
@@ -39,7 +41,7 @@ fn older_row_takes_no_local_default_in_a_gained_column(store: Store) {
     device.step(&server).unwrap();
     assert_eq!(device.see("SELECT id, stars FROM places"), "p1|- p2|-");
     let first = device.queue()[0].id;
-    device.engine().discard(first).unwrap();
+    decide::discard(device.engine(), first).unwrap();
     assert_eq!(device.see("SELECT id, stars FROM places"), "p1|- p2|-", "applied again");
     device.sync(&server);
     assert_eq!(device.see("SELECT id, name, stars FROM places"), "p1|second|2 p2|made here|2");
@@ -136,7 +138,7 @@ fn renamed_column_is_gained_and_older_edits_are_pushed(store: Store) {
         (device.see(places), server.see(places)),
         ("p1|pending|n".into(), "p1|pending|n".into())
     );
-    assert_eq!(device.engine().digest("places").unwrap(), server.digest("ana", "places"));
+    assert_eq!(digest::digest(device.engine(), "places").unwrap(), server.digest("ana", "places"));
 }
 
 /// Everything else continues: the insert never named the column, and the rename depends on no
@@ -157,7 +159,7 @@ fn edit_of_removed_column_is_parked_whole(store: Store) {
     assert_eq!((device.see(seen).as_str(), server.see(seen).as_str()), (rows, rows));
     // The app retries the remainder on the current rows.
     let id = device.queue()[0].id;
-    device.engine().edit(id, |_| Ok(())).unwrap();
+    decide::edit(device.engine(), id, |_| Ok(())).unwrap();
     device.sync(&server);
     assert_eq!((device.waiting().as_str(), server.see(seen).as_str()), ("", "p1|B|4 p2|new|-"));
 }

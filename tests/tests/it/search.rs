@@ -5,6 +5,7 @@ use fastrand::Rng;
 use rejoin_tests::{Backend, Device, Fault, Store, cases};
 
 use crate::{apply, each_store};
+use rejoin_core::engine::search;
 
 const WORDS: [&str; 6] = ["milk", "oats", "honey", "bread", "salt", "tea"];
 
@@ -23,7 +24,8 @@ impl World {
             (0..2).map(|at| Device::new("ana", seed * 10 + at)).collect();
         for device in &mut devices {
             device.sync(&server);
-            device.engine().create_search_index("places", &["name", "note"], None).unwrap();
+            search::create_search_index(device.engine(), "places", &["name", "note"], None)
+                .unwrap();
         }
         Self { rng: Rng::with_seed(seed), server, devices, remote: 0 }
     }
@@ -104,7 +106,7 @@ fn index_equals_a_rebuilt_one_after_every_step(store: Store) {
 fn snapshot_into_indexed_tables_fills_the_index(store: Store) {
     let server = Backend::on(store);
     let mut device = Device::bundled("ana", 1, server.manifest());
-    device.engine().create_search_index("places", &["name"], None).unwrap();
+    search::create_search_index(device.engine(), "places", &["name"], None).unwrap();
     let row = |number| format!("('p{number}', '{}', 'ana')", WORDS[number % WORDS.len()]);
     let rows: Vec<String> = (0..250).map(row).collect();
     server.outside(&format!("INSERT INTO places (id, name, user_id) VALUES {}", rows.join(", ")));

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use rejoin_core::Actions;
+use rejoin_core::engine::action::perform;
 use rejoin_core::engine::queue::mutation::ParkReason;
+use rejoin_core::engine::rebase::decide;
 use rejoin_protocol::argument::{Parameter, ParameterType};
 use rejoin_server::ActionConfig;
 use rejoin_tests::{Backend, Device, Store};
@@ -51,12 +53,12 @@ fn device(server: &Backend, seed: u64, actions: &[&str]) -> Device {
     let mut device = Device::new("ana", seed);
     device.sync(server);
     let actions = actions.iter().fold(Actions::new(), |all, one| all.declare(one));
-    device.engine().set_actions(Arc::new(actions), true).unwrap();
+    perform::set_actions(device.engine(), Arc::new(actions), true).unwrap();
     device
 }
 
 fn leave(device: &mut Device, who: &str, other: &str) {
-    device.engine().perform("leave", &json!({"who": who, "other": other})).unwrap();
+    perform::perform(device.engine(), "leave", &json!({"who": who, "other": other})).unwrap();
 }
 
 /// Ann and Bob leave, each on an offline device, each because the other stays.
@@ -81,9 +83,9 @@ fn only_one_of_two_skewed_actions_is_accepted(store: Store) {
 fn absent_row_read_by_key_is_compared(store: Store) {
     let server = clinic(store);
     let [mut one, mut two] = [1, 2].map(|seed| device(&server, seed, &[OPEN, CLOSE]));
-    one.engine().perform("open", &json!({"day": "monday"})).unwrap();
-    two.engine().perform("close", &json!({"day": "monday"})).unwrap();
-    two.engine().perform("close", &json!({"day": "tuesday"})).unwrap();
+    perform::perform(one.engine(), "open", &json!({"day": "monday"})).unwrap();
+    perform::perform(two.engine(), "close", &json!({"day": "monday"})).unwrap();
+    perform::perform(two.engine(), "close", &json!({"day": "tuesday"})).unwrap();
     one.sync(&server);
     two.sync(&server);
     two.sync(&server);
@@ -130,8 +132,8 @@ fn counted_rows_are_checked_by_the_server(store: Store) {
     let mut server = clinic(store);
     server.asks_before(stays());
     let [mut one, mut two] = [1, 2].map(|seed| device(&server, seed, &[LEAVE_BY_COUNT]));
-    one.engine().perform("leave", &json!({"who": "ann"})).unwrap();
-    two.engine().perform("leave", &json!({"who": "bob"})).unwrap();
+    perform::perform(one.engine(), "leave", &json!({"who": "ann"})).unwrap();
+    perform::perform(two.engine(), "leave", &json!({"who": "bob"})).unwrap();
     one.sync(&server);
     two.sync(&server);
     assert_eq!(server.see(ON_CALL), "bob");
@@ -141,7 +143,7 @@ fn counted_rows_are_checked_by_the_server(store: Store) {
     // When Ann is back, Bob can go.
     server.outside("UPDATE shifts SET on_call = 1 WHERE id = 'ann'");
     two.sync(&server);
-    two.engine().retry(parked[0].id).unwrap();
+    decide::retry(two.engine(), parked[0].id).unwrap();
     two.sync(&server);
     assert_eq!((server.see(ON_CALL), two.waiting()), ("ann".to_owned(), String::new()));
 }
@@ -154,7 +156,7 @@ fn server_without_checks_receives_no_action(store: Store) {
             server.asks_before(stays());
         }
         let mut one = device(&server, 1, &[LEAVE_BY_COUNT]);
-        one.engine().perform("leave", &json!({"who": "ann"})).unwrap();
+        perform::perform(one.engine(), "leave", &json!({"who": "ann"})).unwrap();
         one.sync(&server);
         let pushed = one.sent.iter().filter(|request| request.path == "/sync/push");
         let is_sent = pushed.filter_map(|request| request.body.as_ref()).any(|body| {

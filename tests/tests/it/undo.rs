@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rejoin_core::engine::queue::history::HistoryBounds;
+use rejoin_core::engine::rebase::decide;
 use rejoin_core::ids::MutationId;
 use rejoin_core::{Error, PatchKind, Undone, Value};
 use rejoin_tests::{Backend, Device, Fault, Store};
@@ -44,13 +45,13 @@ fn each_kind_of_write_is_undone_and_redone(store: Store) {
         let (server, mut device) = one_place(store);
         let id = accepted(&server, &mut device, sql);
         assert_eq!((server.see(LIVE), device.see(PLACES)), (done.into(), done.into()), "{sql}");
-        let undo = by(device.engine().undo(id));
+        let undo = by(decide::undo(device.engine(), id));
         assert_eq!(device.see(PLACES), "p1|A|n|3", "{sql}: at once");
         device.crash();
         device.sync(&server);
         assert_eq!(device.waiting(), "", "{sql}");
         assert_eq!(server.see(LIVE), "p1|A|n|3", "{sql}");
-        let redo = by(device.engine().redo(id));
+        let redo = by(decide::redo(device.engine(), id));
         assert!(redo != undo && redo != id, "{sql}");
         device.sync(&server);
         assert_eq!((device.waiting(), server.see(LIVE)), (String::new(), done.into()), "{sql}");
@@ -65,7 +66,7 @@ fn undo_of_changed_row_is_refused_with_the_row(store: Store) {
     let id = accepted(&server, &mut device, sql);
     server.outside("UPDATE places SET name = 'theirs', score = 1 WHERE id = 'p1'");
     device.sync(&server);
-    let Err(Error::Changed { rows }) = device.engine().undo(id) else {
+    let Err(Error::Changed { rows }) = decide::undo(device.engine(), id) else {
         panic!("it was overwritten: {}", device.see(PLACES));
     };
     let [row] = rows.as_slice() else { panic!("{rows:?}") };
@@ -77,7 +78,7 @@ fn undo_of_changed_row_is_refused_with_the_row(store: Store) {
     // A later edit of this device counts as well.
     let id = accepted(&server, &mut device, "UPDATE places SET score = 2 WHERE id = 'p1'");
     device.write("UPDATE places SET score = 5 WHERE id = 'p1'");
-    assert!(matches!(device.engine().undo(id), Err(Error::Changed { .. })));
+    assert!(matches!(decide::undo(device.engine(), id), Err(Error::Changed { .. })));
 }
 
 #[apply(each_store)]
@@ -87,7 +88,7 @@ fn undo_restores_only_values_displaced_on_the_server(store: Store) {
     server.outside("UPDATE places SET name = 'B' WHERE id = 'p1'");
     let sql = "UPDATE places SET name = 'B', note = 'm' WHERE id = 'p1'";
     let id = accepted(&server, &mut device, sql);
-    by(device.engine().undo(id));
+    by(decide::undo(device.engine(), id));
     device.sync(&server);
     assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), "p1|B|n|3".into()));
 }
@@ -100,7 +101,7 @@ fn repeated_verdict_carries_displaced_values(store: Store) {
     let id = device.queue()[0].id;
     device.lose_push(&server, Fault::AnswerLost);
     device.sync(&server);
-    assert_eq!(device.engine().undo(id).unwrap(), Undone::Nothing);
+    assert_eq!(decide::undo(device.engine(), id).unwrap(), Undone::Nothing);
     assert_eq!((device.waiting(), server.see(PLACES)), (String::new(), "p1|B|n|3".into()));
 }
 
@@ -109,14 +110,17 @@ fn undo_discards_unsent_and_refuses_parked_mutations(store: Store) {
     let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
     let id = device.queue()[0].id;
-    assert_eq!(device.engine().undo(id).unwrap(), Undone::GivenUp);
+    assert_eq!(decide::undo(device.engine(), id).unwrap(), Undone::GivenUp);
     assert_eq!((device.waiting(), device.see(PLACES)), (String::new(), "p1|A|n|3".into()));
-    assert!(matches!(device.engine().undo(id), Err(Error::UnknownMutation(_))));
+    assert!(matches!(decide::undo(device.engine(), id), Err(Error::UnknownMutation(_))));
     device.write("INSERT INTO places (id, name, score) VALUES ('p2', 'bad', 9)");
     device.sync(&server);
     let id = device.queue()[0].id;
-    assert!(matches!(device.engine().undo(id), Err(Error::Refused { .. })));
-    assert!(matches!(device.engine().redo(id), Err(Error::Refused { .. })), "never undone");
+    assert!(matches!(decide::undo(device.engine(), id), Err(Error::Refused { .. })));
+    assert!(
+        matches!(decide::redo(device.engine(), id), Err(Error::Refused { .. })),
+        "never undone"
+    );
 }
 
 #[apply(each_store)]
@@ -147,7 +151,10 @@ fn history_is_bounded_by_count_bytes_and_age(store: Store) {
     );
     assert_eq!(device.raw(kept), "1", "the newest stays");
     assert_eq!(device.engine().prune(&HistoryBounds { count: 0, ..all }).unwrap(), 1);
-    assert!(matches!(device.engine().undo(id), Err(Error::UnknownMutation(_))), "forgotten");
+    assert!(
+        matches!(decide::undo(device.engine(), id), Err(Error::UnknownMutation(_))),
+        "forgotten"
+    );
 }
 
 #[apply(each_store)]

@@ -5,6 +5,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use rejoin_core::engine::queue::verdict::KEPT;
+use rejoin_core::engine::rebase::decide;
+use rejoin_core::engine::reset;
 use rejoin_core::sync::session::Phase;
 use rejoin_core::{Keep, ParkReason, VerdictEntry, VerdictKind, Verdicts};
 use rejoin_tests::{Device, Fault, Store};
@@ -53,7 +55,7 @@ fn server_fault_parks_its_chain_and_one_retry_frees_it(store: Store) {
     assert!(detail.contains("log_id") && detail.contains("could not decide"), "{detail}");
     assert_eq!(device.see("SELECT id, name FROM places ORDER BY id"), "p1|B");
     server.outside_by(BROKEN_IN_SQLITE[1], BROKEN_IN_POSTGRES[1]);
-    assert_eq!(device.engine().retry_chain(ids[0]).unwrap(), ids[..2]);
+    assert_eq!(decide::retry_chain(device.engine(), ids[0]).unwrap(), ids[..2]);
     device.sync(&server);
     assert_eq!(device.waiting(), "");
     assert_eq!(server.see("SELECT id, place_id FROM visits"), "v1|p2");
@@ -136,7 +138,7 @@ fn new_attempt_has_its_own_verdict_and_discard_has_none(store: Store) {
     server.outside("UPDATE places SET name = 'theirs' WHERE id = 'p1'");
     device.sync(&server);
     let id = device.queue()[0].id;
-    device.engine().retry(id).unwrap();
+    decide::retry(device.engine(), id).unwrap();
     device.sync(&server);
     let ends: Vec<_> =
         entries(&mut device).into_iter().map(|e| (e.id, e.attempt, e.kind)).collect();
@@ -144,7 +146,7 @@ fn new_attempt_has_its_own_verdict_and_discard_has_none(store: Store) {
     assert_eq!(ends, [(id, 1, parked), (id, 2, VerdictKind::Accepted)]);
     device.write("UPDATE places SET name = 'never mind' WHERE id = 'p1'");
     let id = device.queue()[0].id;
-    device.engine().discard(id).unwrap();
+    decide::discard(device.engine(), id).unwrap();
     device.sync(&server);
     assert_eq!(entries(&mut device).len(), 2);
 }
@@ -156,7 +158,7 @@ fn discarded_sent_mutation_ends_withdrawn(store: Store) {
         device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
         device.lose_push(&server, fault);
         let id = device.queue()[0].id;
-        device.engine().discard(id).unwrap();
+        decide::discard(device.engine(), id).unwrap();
         assert_eq!(kinds(&mut device), []);
         device.sync(&server);
         let entries = entries(&mut device);
@@ -237,7 +239,7 @@ fn reset_hides_former_users_verdicts(store: Store) {
     let (server, mut device) = one_place(store);
     device.write("UPDATE places SET name = 'B' WHERE id = 'p1'");
     device.sync(&server);
-    device.engine().reset(Keep::Local, &[]).unwrap();
+    reset::reset(device.engine(), Keep::Local, &[]).unwrap();
     assert_eq!(device.engine().verdicts(0, 9).unwrap(), Verdicts::default());
     device.sync(&server);
     device.write("UPDATE places SET name = 'C' WHERE id = 'p1'");

@@ -79,7 +79,7 @@ fn declared(line: &str) -> Option<&str> {
     if words(before).any(|word| FUNCTIONS.contains(&word)) {
         // Generic parameters may follow the name.
         let name = before.split_once('<').filter(|(head, _)| !ends_in(head, &FUNCTIONS));
-        return words(name.map_or(before, |(head, _)| head)).last();
+        return words(name.map_or(before, |(head, _)| head)).next_back();
     }
     let mut after = words(line).skip_while(|word| !OTHERS.contains(word));
     after.find(|word| !OTHERS.contains(word))

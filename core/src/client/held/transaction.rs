@@ -9,6 +9,7 @@ use super::super::Client;
 use super::super::open::InterruptHandle;
 use super::{CommandQueue, HandleCommand};
 use crate::ending::{EndReason, LeaseOwner as _};
+use crate::engine::rebase::decide;
 use crate::engine::{Engine, EngineTransaction, Savepoint};
 use crate::error::{Error, Result};
 use crate::ids::MutationId;
@@ -105,7 +106,7 @@ impl Client {
     /// As [`QueueHandle::edit`](crate::QueueHandle::edit) and [`Client::begin`].
     pub fn begin_edit(&self, id: MutationId) -> Task<HeldTransaction> {
         self.hold(move |engine, body, edited| {
-            if let Some(new) = engine.edit(id, body)? {
+            if let Some(new) = decide::edit(engine, id, body)? {
                 let _ = edited.set(new);
             }
             Ok(())

@@ -8,7 +8,9 @@ use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
 use super::{Actions, Context, Parameter, ParameterType};
+use crate::engine::action::perform;
 use crate::engine::queue::intent::decode_reads;
+use crate::engine::rebase::decide;
 use crate::engine::tests::{all, base, mutations, queued, table};
 use crate::engine::{Engine, OpenOptions};
 use crate::error::{ActionFault, Error, Result};
@@ -58,7 +60,7 @@ pub(crate) fn shop_on(host: Arc<dyn Host>, actions: Actions) -> (TempDir, Engine
     engine.execute("CREATE TABLE basket (id TEXT PRIMARY KEY, n INTEGER)", &[]).unwrap();
     engine.execute("CREATE VIEW scarce AS SELECT id, n FROM stock WHERE n < 9", &[]).unwrap();
     base(&mut engine, "INSERT INTO stock (id, n) VALUES ('nails', 5)");
-    engine.set_actions(Arc::new(actions), true).unwrap();
+    perform::set_actions(&mut engine, Arc::new(actions), true).unwrap();
     (folder, engine)
 }
 
@@ -89,11 +91,12 @@ fn fault(error: Error) -> ActionFault {
 fn refused_action_leaves_nothing() {
     let greedy = r#"{"name": "greedy", "statements": ["UPDATE stock SET n = n - 1", "UPDATE stock SET n = n - 9"]}"#;
     let (_folder, mut engine) = shop(Actions::new().declare(TAKE).declare(greedy));
-    let error = engine.perform("take", &json!({"id": "nails", "n": 6})).unwrap_err();
+    let error = perform::perform(&mut engine, "take", &json!({"id": "nails", "n": 6})).unwrap_err();
     assert_eq!(error.to_string(), "action take: not enough in stock");
-    let error = engine.perform("take", &json!({"id": "screws", "n": 1})).unwrap_err();
+    let error =
+        perform::perform(&mut engine, "take", &json!({"id": "screws", "n": 1})).unwrap_err();
     assert_eq!(fault(error), ActionFault::Precondition("not enough in stock".to_owned()));
-    let error = engine.perform("greedy", &Json::Null).unwrap_err();
+    let error = perform::perform(&mut engine, "greedy", &Json::Null).unwrap_err();
     assert!(matches!(error, Error::Rule { .. }), "{error}");
     assert_eq!(
         (mutations(&engine), all(&mut engine, "SELECT n FROM stock")),
@@ -104,10 +107,13 @@ fn refused_action_leaves_nothing() {
 #[test]
 fn invalid_arguments_are_named_before_the_run() {
     let (_folder, mut engine) = shop(Actions::new().declare(TAKE));
-    let error = engine.perform("take", &json!({"n": "two"})).unwrap_err();
+    let error = perform::perform(&mut engine, "take", &json!({"n": "two"})).unwrap_err();
     let problems = ["id is missing", "n is no integer of 64 bits"].map(str::to_owned);
     assert_eq!(fault(error), ActionFault::Arguments(problems.to_vec()));
-    assert_eq!(fault(engine.perform("give", &Json::Null).unwrap_err()), ActionFault::Unknown);
+    assert_eq!(
+        fault(perform::perform(&mut engine, "give", &Json::Null).unwrap_err()),
+        ActionFault::Unknown
+    );
 }
 
 #[test]
@@ -130,7 +136,9 @@ fn invalid_actions_list_every_problem() {
         )
         .only_by_actions("stok");
     let actions = Arc::new(actions);
-    let Err(Error::Config(problems)) = engine.set_actions(Arc::clone(&actions), true) else {
+    let Err(Error::Config(problems)) =
+        perform::set_actions(&mut engine, Arc::clone(&actions), true)
+    else {
         panic!("accepted")
     };
     let found = problems.join("\n");
@@ -143,7 +151,7 @@ fn invalid_actions_list_every_problem() {
         assert!(found.contains(part), "{part}: {found}");
     }
     // A later schema change by the server must not prevent opening the file.
-    engine.set_actions(actions, false).unwrap();
+    perform::set_actions(&mut engine, actions, false).unwrap();
 }
 
 #[test]
@@ -177,12 +185,12 @@ fn nondeterministic_statements_are_refused_by_name() {
     ];
     let (_folder, mut engine) = shop(any());
     for (sql, what) in refused {
-        let error = engine.perform("any", &json!({"sql": sql})).unwrap_err();
+        let error = perform::perform(&mut engine, "any", &json!({"sql": sql})).unwrap_err();
         let Error::Refused { what: refused, .. } = &error else { panic!("{sql}: {error}") };
         assert_eq!(*refused, format!("{what} in an action"), "{sql}");
     }
     let late = json!({"sql": "SELECT date(?)", "value": "now"});
-    let error = engine.perform("any", &late).unwrap_err();
+    let error = perform::perform(&mut engine, "any", &late).unwrap_err();
     assert!(error.to_string().starts_with("refused 'now'"), "{error}");
     assert_eq!(mutations(&engine), 0);
 }
@@ -209,8 +217,7 @@ fn deterministic_statements_are_allowed() {
         )
         .unwrap();
     for (name, sql) in allowed {
-        engine
-            .perform("any", &json!({"sql": sql}))
+        perform::perform(&mut engine, "any", &json!({"sql": sql}))
             .unwrap_or_else(|error| panic!("{name}: {error}"));
     }
     assert_eq!(all(&mut engine, "SELECT count(*) FROM basket"), ["1"]);
@@ -219,7 +226,7 @@ fn deterministic_statements_are_allowed() {
 #[test]
 fn time_and_ids_come_from_the_mutation() {
     let (_folder, mut engine) = shop(Actions::new().declare(ORDER));
-    let made = engine.perform("order", &json!({"stock": "nails", "n": 1})).unwrap();
+    let made = perform::perform(&mut engine, "order", &json!({"stock": "nails", "n": 1})).unwrap();
     let mutation = engine.mutation(made.id.unwrap()).unwrap().unwrap();
     let row = json!({"stock": "nails"});
     let id = crate::ids::row_id::row_id(
@@ -232,7 +239,7 @@ fn time_and_ids_come_from_the_mutation() {
     let at = rejoin_protocol::time::format(mutation.time_ms * 1000);
     assert_eq!(made.value["at"], json!(at));
     // Another action creates another row with the same identity.
-    let other = engine.perform("order", &json!({"stock": "nails", "n": 1})).unwrap();
+    let other = perform::perform(&mut engine, "order", &json!({"stock": "nails", "n": 1})).unwrap();
     assert_ne!(made.value["id"], other.value["id"]);
 }
 
@@ -244,7 +251,7 @@ fn clock_is_constant_during_an_action() {
         Ok(Json::Null)
     });
     let (_folder, mut engine) = shop(actions);
-    engine.perform("clock", &Json::Null).unwrap();
+    perform::perform(&mut engine, "clock", &Json::Null).unwrap();
     let [one, other] = [(); 2].map(|()| all(&mut engine, "SELECT rejoin_now()"));
     assert_ne!(one, other, "outside of actions it advances");
 }
@@ -265,7 +272,7 @@ fn duplicate_row_identity_rolls_the_action_back() {
         .handler("twice, passed over", [], twice(true));
     let (_folder, mut engine) = shop(actions);
     for name in ["twice", "twice, passed over"] {
-        let error = engine.perform(name, &Json::Null).unwrap_err();
+        let error = perform::perform(&mut engine, name, &Json::Null).unwrap_err();
         assert_eq!(fault(error), ActionFault::SameRow { table: "line".to_owned() }, "{name}");
     }
     assert_eq!(
@@ -291,10 +298,10 @@ fn projection_defines_row_identity() {
             .handler("none", [], |context, _| context.row_id("stock", &json!({})).map(Json::from)),
     );
     assert!(matches!(
-        fault(engine.perform("ids", &Json::Null).unwrap_err()),
+        fault(perform::perform(&mut engine, "ids", &Json::Null).unwrap_err()),
         ActionFault::SameRow { .. }
     ));
-    let error = engine.perform("none", &Json::Null).unwrap_err();
+    let error = perform::perform(&mut engine, "none", &Json::Null).unwrap_err();
     assert!(error.to_string().contains("Actions::identity"), "{error}");
 }
 
@@ -313,7 +320,7 @@ fn actions_only_table_refuses_other_local_writes() {
             "{sql}: {words}"
         );
     }
-    engine.perform("take", &json!({"id": "nails", "n": 1})).unwrap();
+    perform::perform(&mut engine, "take", &json!({"id": "nails", "n": 1})).unwrap();
     base(&mut engine, "UPDATE stock SET n = 7"); // Rows from the server are applied as usual.
     engine.execute("INSERT INTO line (id, stock) VALUES ('l', 'nails')", &[]).unwrap();
     assert_eq!(mutations(&engine), 2);
@@ -334,14 +341,14 @@ fn panicking_action_leaves_nothing_and_the_next_works() {
     });
     let (_folder, mut engine) = shop(actions);
     for words in ["by accident", "on purpose"] {
-        let error = engine.perform("shaky", &Json::Null).unwrap_err();
+        let error = perform::perform(&mut engine, "shaky", &Json::Null).unwrap_err();
         assert_eq!(error.to_string(), format!("callback failed: {words}"));
         assert_eq!(
             (mutations(&engine), all(&mut engine, "SELECT n FROM stock")),
             (0, vec!["5".to_owned()])
         );
     }
-    assert_eq!(engine.perform("shaky", &Json::Null).unwrap().value, json!(true));
+    assert_eq!(perform::perform(&mut engine, "shaky", &Json::Null).unwrap().value, json!(true));
     assert_eq!(queued(&engine), ["stock nails update n 5>4"]);
 }
 
@@ -357,7 +364,7 @@ fn reads(engine: &Engine) -> Vec<String> {
 fn written_tables_and_tables_of_their_rules_are_reads() {
     let (_folder, mut engine) = shop(any());
     let reads_of = |engine: &mut Engine, sql: &str| {
-        engine.perform("any", &json!({"sql": sql})).unwrap();
+        perform::perform(engine, "any", &json!({"sql": sql})).unwrap();
         reads(engine)
     };
     let insert = "INSERT INTO stock (id, n) VALUES ('screws', 1)";
@@ -394,9 +401,9 @@ fn reads_by_key_are_recorded_as_before_the_run() {
         (format!("SELECT n FROM stock WHERE n > 5; {line}"), ""),
     ];
     for (sql, expected) in table {
-        let id = engine.perform("run", &json!({"sql": sql})).unwrap().id.unwrap();
+        let id = perform::perform(&mut engine, "run", &json!({"sql": sql})).unwrap().id.unwrap();
         assert_eq!(seen(&engine), expected, "{sql}");
-        engine.discard(id).unwrap();
+        decide::discard(&mut engine, id).unwrap();
     }
 }
 

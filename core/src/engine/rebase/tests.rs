@@ -13,6 +13,7 @@ mod verdicts;
 mod waiting;
 
 use super::*;
+use crate::engine::rebase::decide;
 use crate::engine::schema::app_trigger::TRIGGER_DISABLED;
 use crate::engine::tests::{engine, table};
 use crate::value::Value;
@@ -87,7 +88,7 @@ fn rows_with_only_a_key_are_added_and_removed() {
         assert_eq!(seen(&engine), "b", "{key} {there}: the local write stays on top");
     }
     for mutation in engine.pending().unwrap() {
-        engine.discard(mutation.id).unwrap();
+        decide::discard(&mut engine, mutation.id).unwrap();
     }
     assert_eq!(seen(&engine), "a", "without it, the base");
 }

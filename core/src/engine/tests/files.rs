@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::{all, mutations, notes, open, queued};
+use crate::engine::checkpoint;
 use crate::engine::checkpoint::Durability;
 use crate::engine::{CheckpointMode, Engine};
 use crate::error::Error;
@@ -16,7 +17,7 @@ use crate::error::Error;
 fn closed() -> TempDir {
     let (folder, mut engine) = notes();
     engine.execute("INSERT INTO notes (id, body) VALUES ('a', 'x')", &[]).unwrap();
-    engine.checkpoint(CheckpointMode::Truncate).unwrap();
+    checkpoint::checkpoint(&mut engine, CheckpointMode::Truncate).unwrap();
     engine.close().unwrap();
     folder
 }
@@ -313,7 +314,7 @@ fn closed_engine_holds_no_file_lock() {
     let mut reader = engine.open_reader().unwrap();
     reader.query("SELECT * FROM notes", &[], |_| Ok(())).unwrap();
     engine.execute("DELETE FROM notes", &[]).unwrap();
-    engine.checkpoint(CheckpointMode::Passive).unwrap();
+    checkpoint::checkpoint(&mut engine, CheckpointMode::Passive).unwrap();
     // The log's files are removed with the last connection, and their inodes are reused by other
     // tests.
     let inodes = [file(&folder), folder.path().join("app.db-rejoin-lock")]
@@ -337,13 +338,13 @@ fn every_connection_that_writes_syncs_the_log() {
     let expected = (1, "wal".to_owned());
     assert_eq!(of(engine.db.conn()), expected, "a new file");
     engine.execute("INSERT INTO notes (id) VALUES ('a')", &[]).unwrap();
-    engine.checkpoint(CheckpointMode::Passive).unwrap();
+    checkpoint::checkpoint(&mut engine, CheckpointMode::Passive).unwrap();
     assert_eq!(of(engine.db.maintenance.as_ref().unwrap()), expected, "the checkpoint connection");
     engine.execute_batch("PRAGMA synchronous = OFF").unwrap_err();
     engine.close().unwrap();
     let mut engine = open(&folder, None).unwrap();
     assert_eq!(of(engine.db.conn()), expected, "an existing file");
-    engine.set_durability(Durability::Full).unwrap();
+    checkpoint::set_durability(&mut engine, Durability::Full).unwrap();
     assert_eq!(of(engine.db.conn()).0, 2, "each commit is synced");
 }
 

@@ -2,6 +2,7 @@
 
 use super::{all, mutations, notes, open, queued};
 use crate::engine::Engine;
+use crate::engine::ddl;
 use crate::engine::schema::app_trigger;
 use crate::error::Error;
 
@@ -156,16 +157,16 @@ fn harmless_statements_are_allowed() {
 #[test]
 fn index_on_synced_table_is_created_unless_unique() {
     let (_folder, mut engine) = notes();
-    engine.create_index("by body", "notes", &["body", "n"]).unwrap();
-    engine.create_index("by body", "notes", &["body", "n"]).unwrap();
+    ddl::create_index(&mut engine, "by body", "notes", &["body", "n"]).unwrap();
+    ddl::create_index(&mut engine, "by body", "notes", &["body", "n"]).unwrap();
     let plan = all(&mut engine, "SELECT name FROM pragma_index_list('notes') WHERE origin = 'c'");
     assert_eq!(plan, ["'by body'"]);
-    engine.create_table("drafts", "id TEXT PRIMARY KEY, body TEXT").unwrap();
-    engine.alter_table("drafts", "\"at\" INTEGER").unwrap();
+    ddl::create_table(&mut engine, "drafts", "id TEXT PRIMARY KEY, body TEXT").unwrap();
+    ddl::alter_table(&mut engine, "drafts", "\"at\" INTEGER").unwrap();
     let refused = [
-        engine.alter_table("notes", "x INTEGER"),
-        engine.create_table("d2", "id REFERENCES notes"),
-        engine.create_index("rejoin_x", "notes", &["n"]),
+        ddl::alter_table(&mut engine, "notes", "x INTEGER"),
+        ddl::create_table(&mut engine, "d2", "id REFERENCES notes"),
+        ddl::create_index(&mut engine, "rejoin_x", "notes", &["n"]),
     ];
     assert!(
         refused.iter().all(|result| matches!(result, Err(Error::Refused { .. }))),

@@ -7,8 +7,10 @@ use rusqlite::functions::FunctionFlags;
 use super::{all, notes, open, queued};
 use crate::engine::Engine;
 use crate::engine::rebase::Batch;
+use crate::engine::reset;
 use crate::engine::reset::Keep;
 use crate::engine::rows::ServerRow;
+use crate::engine::search;
 use crate::error::Error;
 use crate::ids::MutationId;
 use crate::value::Value;
@@ -47,7 +49,7 @@ fn reset_removes_pending_mutations_only_by_name() {
     let ids = waiting(&engine);
     for keep in [Keep::Local, Keep::Nothing] {
         for named in [&[][..], &ids[..1]] {
-            let refused = engine.reset(keep, named);
+            let refused = reset::reset(&mut engine, keep, named);
             let left = (ids.len() - named.len()) as u64;
             assert!(
                 matches!(refused, Err(Error::Unsent { waiting }) if waiting == left),
@@ -55,7 +57,7 @@ fn reset_removes_pending_mutations_only_by_name() {
             );
         }
     }
-    let refused = engine.reset(Keep::Pending, &ids);
+    let refused = reset::reset(&mut engine, Keep::Pending, &ids);
     assert!(matches!(refused, Err(Error::Refused { .. })), "{refused:?}");
     assert_eq!(waiting(&engine), ids);
     assert_eq!(engine.resets(), 0);
@@ -71,7 +73,7 @@ fn reset_keeps_what_was_requested_after_reopen() {
         let (folder, mut engine) = written();
         let ids = waiting(&engine);
         let named = if keep == Keep::Pending { &[][..] } else { &ids[..] };
-        let emptied = engine.reset(keep, named).unwrap();
+        let emptied = reset::reset(&mut engine, keep, named).unwrap();
         let kept = if keep == Keep::Pending { ids.clone() } else { Vec::new() };
         let gone: Vec<MutationId> = emptied.given_up.iter().map(|one| one.id).collect();
         assert_eq!(gone, if keep == Keep::Pending { Vec::new() } else { ids.clone() });
@@ -118,7 +120,7 @@ fn interrupted_reset_changes_nothing() {
         let ids = waiting(&engine);
         let before = (all(&mut engine, ROWS), all(&mut engine, FACTS), queued(&engine));
         let named = if keep == Keep::Pending { &[][..] } else { &ids[..] };
-        let stopped = engine.reset(keep, named);
+        let stopped = reset::reset(&mut engine, keep, named);
         assert!(matches!(stopped, Err(Error::Suspended)), "{keep:?}: {stopped:?}");
         stop.resume();
         assert_eq!(engine.resets(), 0);
@@ -152,9 +154,9 @@ fn local_tables_are_emptied_with_references_and_indexes() {
              INSERT INTO words VALUES ('secret'); INSERT INTO bare VALUES ('secret')",
         )
         .unwrap();
-    engine.create_search_index("notes", &["body"], None).unwrap();
+    search::create_search_index(&mut engine, "notes", &["body"], None).unwrap();
     let ids = waiting(&engine);
-    engine.reset(Keep::Nothing, &ids).unwrap();
+    reset::reset(&mut engine, Keep::Nothing, &ids).unwrap();
     for table in
         ["parent", "a_child", "knot", "mirror", "words", "search_notes", "search_notes_rows"]
     {
@@ -184,7 +186,7 @@ fn reset_updates_app_indexes_and_survives_failing_triggers() {
             .unwrap();
         let ids = waiting(&engine);
         let named = if keep == Keep::Pending { &[][..] } else { &ids[..] };
-        engine.reset(keep, named).unwrap();
+        reset::reset(&mut engine, keep, named).unwrap();
         let mirrored = all(&mut engine, "SELECT id FROM mirror ORDER BY id");
         assert!(mirrored.contains(&"'a'".to_owned()) && mirrored.contains(&"'local'".to_owned()));
         let dropped = engine.meta("trigger_disabled").unwrap().unwrap();
@@ -199,7 +201,7 @@ fn observers_receive_every_table_that_a_reset_emptied() {
     let into = Arc::clone(&changes);
     engine.on_commit(Box::new(move |change| into.lock().unwrap().push(change.clone())));
     let ids = waiting(&engine);
-    engine.reset(Keep::Nothing, &ids).unwrap();
+    reset::reset(&mut engine, Keep::Nothing, &ids).unwrap();
     let changes = changes.lock().unwrap();
     let [change] = changes.as_slice() else { panic!("{changes:?}") };
     assert!(change.queue);

@@ -10,7 +10,10 @@ use std::sync::Arc;
 
 use super::{all, column, engine, mutations, open, queued, table};
 use crate::engine::Engine;
+use crate::engine::adopt;
+use crate::engine::ddl;
 use crate::engine::queue::mutation::{Mutation, MutationState, ParkReason};
+use crate::engine::rebase::decide;
 use crate::engine::rebase::{Batch, ServerVerdict};
 use crate::error::Error;
 use crate::host::TestHost;
@@ -84,10 +87,13 @@ fn manifest_with_statements_is_refused_and_changes_nothing() {
     ] {
         let of = manifest(2, vec![of]);
         let why = "is not one expression: it closes a bracket that it has not opened";
-        assert_eq!(reason(engine.adopt(&of)), format!("{what} {why}"));
+        assert_eq!(reason(adopt::adopt(&mut engine, &of)), format!("{what} {why}"));
     }
     let of = manifest(2, vec![ours]);
-    assert_eq!(reason(engine.adopt(&of)), "rejoin_meta: the name rejoin_meta is reserved");
+    assert_eq!(
+        reason(adopt::adopt(&mut engine, &of)),
+        "rejoin_meta: the name rejoin_meta is reserved"
+    );
     assert_eq!(engine.pending().unwrap().len(), 1);
 }
 
@@ -152,7 +158,8 @@ fn additive_change_keeps_pending_work_and_lists_additions() {
             vec![Index { name: String::from("by_at"), columns: vec![String::from("at")] }];
     });
     let more = table("more", TWO, Vec::new());
-    let adopted = engine.adopt(&manifest(2, vec![notes.clone(), more.clone()])).unwrap();
+    let adopted =
+        adopt::adopt(&mut engine, &manifest(2, vec![notes.clone(), more.clone()])).unwrap();
     assert_eq!(adopted.new_tables, [TableNumber(2)]);
     assert_eq!(adopted.gained, [(TableNumber(1), vec![ColumnId(3), ColumnId(4)])]);
     assert_eq!(queued(&engine), ["notes a insert body 'x'"]);
@@ -170,14 +177,16 @@ fn additive_change_keeps_pending_work_and_lists_additions() {
     assert_eq!(indexes, ["'by_at'", "'mine'"]);
     assert!(matches!(engine.execute("UPDATE notes SET body = NULL", &[]), Err(Error::Rule { .. })));
     // The same manifest again changes nothing.
-    assert!(!engine.adopt(&manifest(2, vec![notes, more])).unwrap().changed);
+    assert!(!adopt::adopt(&mut engine, &manifest(2, vec![notes, more])).unwrap().changed);
 }
 
 #[test]
 fn column_without_default_is_added_in_place() {
     let (_folder, mut engine) = pending(table("notes", TWO, Vec::new()));
     let columns = [("id", "string"), ("extra", "int"), ("body", "string")];
-    let adopted = engine.adopt(&manifest(2, vec![table("notes", &columns, Vec::new())])).unwrap();
+    let adopted =
+        adopt::adopt(&mut engine, &manifest(2, vec![table("notes", &columns, Vec::new())]))
+            .unwrap();
     assert_eq!(adopted.gained, [(TableNumber(1), vec![ColumnId(3)])]);
     engine.execute("UPDATE notes SET extra = 5", &[]).unwrap();
     assert_eq!(queued(&engine), ["notes a insert body 'x'", "notes a update extra NULL>5"]);
@@ -187,7 +196,7 @@ fn column_without_default_is_added_in_place() {
 fn renamed_column_keeps_its_identity() {
     let (folder, mut engine) = pending(identified(&[("id", "string", 1), ("body", "string", 2)]));
     let renamed = identified(&[("id", "string", 1), ("text", "string", 2)]);
-    let adopted = engine.adopt(&manifest(2, vec![renamed])).unwrap();
+    let adopted = adopt::adopt(&mut engine, &manifest(2, vec![renamed])).unwrap();
     assert!(adopted.gained.is_empty());
     assert_eq!(queued(&engine), ["notes a insert text 'x'"]);
     assert_eq!(all(&mut engine, "SELECT text FROM notes"), ["'x'"]);
@@ -212,7 +221,7 @@ fn columns_may_swap_names_or_reuse_a_removed_name() {
         ("c", "string", 3),
         ("a", "string", 5),
     ]);
-    let adopted = engine.adopt(&manifest(2, vec![next])).unwrap();
+    let adopted = adopt::adopt(&mut engine, &manifest(2, vec![next])).unwrap();
     assert_eq!(adopted.gained, [(TableNumber(1), vec![ColumnId(5)])]);
     assert_eq!(all(&mut engine, "SELECT b || c || coalesce(a, '-') FROM notes"), ["'twothree-'"]);
     engine.execute("UPDATE notes SET c = 'x'", &[]).unwrap();
@@ -256,7 +265,7 @@ fn pending_mutation_of_a_removed_column_is_parked_whole() {
         let (folder, mut engine) =
             pending(identified(&[("id", "string", 1), ("body", "string", 2)]));
         engine.execute("UPDATE notes SET body = 'y'", &[]).unwrap();
-        let adopted = engine.adopt(&manifest(2, vec![next.clone()])).unwrap();
+        let adopted = adopt::adopt(&mut engine, &manifest(2, vec![next.clone()])).unwrap();
         let parked: Vec<_> = engine.pending().unwrap();
         assert_eq!(adopted.parked, [parked[0].id, parked[1].id], "{what}");
         is_parked_for(&parked[0], code);
@@ -278,7 +287,7 @@ fn pending_mutation_of_a_removed_column_is_parked_whole() {
             engine = open(&folder, None).unwrap();
             engine.host = Arc::new(TestHost::new(2));
         }
-        let refused = engine.retry(parked[0].id).unwrap_err().to_string();
+        let refused = decide::retry(&mut engine, parked[0].id).unwrap_err().to_string();
         assert!(
             refused.contains("has removed") && refused.contains("discard"),
             "{what}: {refused}"
@@ -287,11 +296,11 @@ fn pending_mutation_of_a_removed_column_is_parked_whole() {
             .execute(&format!("INSERT INTO {} (id, body) VALUES ('b', '1')", next.table_name), &[])
             .map_or_else(|error| assert_eq!(what, "column removed", "{error}"), drop);
         assert_eq!(
-            engine.edit(parked[0].id, |_| Ok(())).unwrap().is_some(),
+            decide::edit(&mut engine, parked[0].id, |_| Ok(())).unwrap().is_some(),
             code == "column.unknown",
             "{what}"
         );
-        engine.discard(parked[1].id).unwrap();
+        decide::discard(&mut engine, parked[1].id).unwrap();
     }
 }
 
@@ -315,7 +324,9 @@ fn mutation_without_a_removed_column_stays_pending() {
     engine.execute("INSERT INTO notes VALUES ('named', 'x', 8)", &[]).unwrap();
     let named = engine.pending().unwrap()[5].id;
     let less = table("more", &[("id", "string")], Vec::new());
-    let adopted = engine.adopt(&manifest(2, vec![table("notes", TWO, Vec::new()), less])).unwrap();
+    let adopted =
+        adopt::adopt(&mut engine, &manifest(2, vec![table("notes", TWO, Vec::new()), less]))
+            .unwrap();
     assert_eq!(adopted.parked, [named]);
     assert_eq!(
         all(&mut engine, "SELECT id || ' ' || body FROM notes ORDER BY id"),
@@ -337,7 +348,8 @@ fn sent_mutation_of_a_removed_column_awaits_its_verdict() {
     let id = engine.pending().unwrap()[0].id;
     engine.mark_sent(&[Seq(1)], 1).unwrap();
     engine.mark_uncertain(1).unwrap();
-    let adopted = engine.adopt(&manifest(2, vec![table("other", TWO, Vec::new())])).unwrap();
+    let adopted =
+        adopt::adopt(&mut engine, &manifest(2, vec![table("other", TWO, Vec::new())])).unwrap();
     assert_eq!((adopted.parked.len(), adopted.dropped), (0, vec![String::from("notes")]));
     engine.close().unwrap();
     let mut engine = open(&folder, None).unwrap();
@@ -347,7 +359,7 @@ fn sent_mutation_of_a_removed_column_awaits_its_verdict() {
     assert_eq!(group.unwrap().changes[0].table_name, "(removed table 1)");
     // A later table of the same name is another one, and the verdict on the first does not affect
     // it.
-    engine.adopt(&manifest(3, vec![table("notes", TWO, Vec::new())])).unwrap();
+    adopt::adopt(&mut engine, &manifest(3, vec![table("notes", TWO, Vec::new())])).unwrap();
     engine.execute("INSERT INTO notes VALUES ('a', 'of the second')", &[]).unwrap();
     for ending in [Ending::Retry, Ending::Conflict] {
         let verdict = ServerVerdict { id, attempt: 1, ending, code: None, detail: None };
@@ -355,7 +367,7 @@ fn sent_mutation_of_a_removed_column_awaits_its_verdict() {
         assert_eq!(all(&mut engine, "SELECT body FROM notes"), ["'of the second'"]);
     }
     assert_eq!(engine.pending().unwrap()[0].state, MutationState::Parked, "{:?}", engine.pending());
-    engine.discard(id).unwrap();
+    decide::discard(&mut engine, id).unwrap();
     assert_eq!(queued(&engine), ["notes a insert body 'of the second'"]);
 }
 
@@ -364,9 +376,11 @@ fn retyped_column_is_emptied_and_a_widened_one_is_kept() {
     let number = |kind| table("notes", &[("id", "string"), ("n", kind)], Vec::new());
     let (_folder, mut engine) = engine(vec![number("int")]);
     super::base(&mut engine, "INSERT INTO notes VALUES ('a', 5)");
-    assert!(engine.adopt(&manifest(2, vec![number("int64")])).unwrap().gained.is_empty());
+    assert!(
+        adopt::adopt(&mut engine, &manifest(2, vec![number("int64")])).unwrap().gained.is_empty()
+    );
     assert_eq!(all(&mut engine, "SELECT n FROM notes"), ["5"]);
-    let adopted = engine.adopt(&manifest(3, vec![number("string")])).unwrap();
+    let adopted = adopt::adopt(&mut engine, &manifest(3, vec![number("string")])).unwrap();
     assert_eq!(adopted.gained, [(TableNumber(1), vec![ColumnId(3)])]);
     assert_eq!(all(&mut engine, "SELECT n FROM notes"), ["NULL"]);
 }
@@ -374,14 +388,18 @@ fn retyped_column_is_emptied_and_a_widened_one_is_kept() {
 #[test]
 fn table_and_column_numbers_are_never_reused() {
     let (_folder, mut engine) = engine(vec![table("a", TWO, Vec::new())]);
-    engine.adopt(&manifest(2, vec![table("b", TWO, Vec::new())])).unwrap();
-    engine.adopt(&manifest(3, vec![table("c", &[("id", "string")], Vec::new())])).unwrap();
-    let again = engine
-        .adopt(&manifest(4, vec![table("c", TWO, Vec::new()), table("d", TWO, Vec::new())]))
+    adopt::adopt(&mut engine, &manifest(2, vec![table("b", TWO, Vec::new())])).unwrap();
+    adopt::adopt(&mut engine, &manifest(3, vec![table("c", &[("id", "string")], Vec::new())]))
         .unwrap();
+    let again = adopt::adopt(
+        &mut engine,
+        &manifest(4, vec![table("c", TWO, Vec::new()), table("d", TWO, Vec::new())]),
+    )
+    .unwrap();
     assert_eq!(again.new_tables, [TableNumber(4)]);
-    engine.adopt(&manifest(5, vec![table("c", &[("id", "string")], Vec::new())])).unwrap();
-    let again = engine.adopt(&manifest(6, vec![table("c", TWO, Vec::new())])).unwrap();
+    adopt::adopt(&mut engine, &manifest(5, vec![table("c", &[("id", "string")], Vec::new())]))
+        .unwrap();
+    let again = adopt::adopt(&mut engine, &manifest(6, vec![table("c", TWO, Vec::new())])).unwrap();
     assert_eq!(again.gained, [(TableNumber(3), vec![ColumnId(3)])]);
 }
 
@@ -436,8 +454,10 @@ fn unsyncable_schema_is_refused_by_table_and_column() {
     engine.execute_batch("CREATE TABLE mine (x REFERENCES parent (id))").unwrap();
     for (bad, why) in cases {
         let name = bad.table_name.clone();
-        let refused =
-            reason(engine.adopt(&manifest(2, vec![table("notes", TWO, Vec::new()), bad])));
+        let refused = reason(adopt::adopt(
+            &mut engine,
+            &manifest(2, vec![table("notes", TWO, Vec::new()), bad]),
+        ));
         assert!(
             refused.starts_with(&format!("{name}: ")) && refused.contains(why),
             "{why}: {refused}"
@@ -456,7 +476,7 @@ fn local_only_tables_are_extended_and_never_synced() {
     engine.execute("INSERT INTO drafts VALUES ('a', 'b')", &[]).unwrap();
     assert_eq!(mutations(&engine), 0);
     // A server does not have them.
-    engine.adopt(&manifest(2, vec![table("notes", TWO, Vec::new())])).unwrap();
+    adopt::adopt(&mut engine, &manifest(2, vec![table("notes", TWO, Vec::new())])).unwrap();
     assert_eq!(all(&mut engine, "SELECT body FROM drafts"), ["'b'"]);
     engine.close().unwrap();
     let wider = local(&[("id", "string"), ("body", "string"), ("pinned", "boolean")]);
@@ -484,14 +504,15 @@ fn default_of_now_is_the_host_time_in_canonical_form() {
 #[test]
 fn app_indexes_survive_a_table_rebuild() {
     let (_folder, mut engine) = engine(vec![table("notes", TWO, Vec::new())]);
-    engine.create_index("mine", "notes", &["body"]).unwrap();
+    ddl::create_index(&mut engine, "mine", "notes", &["body"]).unwrap();
     let next = with(table("notes", TWO, Vec::new()), |extension| extension.without_rowid = true);
-    engine.adopt(&manifest(2, vec![next])).unwrap();
+    adopt::adopt(&mut engine, &manifest(2, vec![next])).unwrap();
     let indexes =
         all(&mut engine, "SELECT name FROM pragma_index_list('notes') WHERE origin = 'c'");
     assert_eq!(indexes, ["'mine'"]);
     // An index that names a removed column does not block the schema.
-    engine.adopt(&manifest(3, vec![table("notes", &[("id", "string")], Vec::new())])).unwrap();
+    adopt::adopt(&mut engine, &manifest(3, vec![table("notes", &[("id", "string")], Vec::new())]))
+        .unwrap();
     let dropped = engine.meta("trigger_disabled").unwrap().unwrap();
     assert!(dropped.contains("mine") && dropped.contains("CREATE INDEX"), "{dropped}");
 }

@@ -4,6 +4,8 @@ use rejoin_protocol::Manifest;
 
 use super::{all, base, notes, open, table};
 use crate::engine::Engine;
+use crate::engine::adopt;
+use crate::engine::search;
 use crate::error::Error;
 
 /// The ids of notes that a search finds.
@@ -34,7 +36,10 @@ fn index_contains_existing_rows_and_follows_every_write() {
             &[],
         )
         .unwrap();
-    assert_eq!(engine.create_search_index("notes", &["body"], None).unwrap(), "search_notes");
+    assert_eq!(
+        search::create_search_index(&mut engine, "notes", &["body"], None).unwrap(),
+        "search_notes"
+    );
     assert_eq!(find(&mut engine, "creme"), ["'a'"]);
     for sql in [
         "INSERT INTO notes (id, body) VALUES ('c', 'milk and honey')",
@@ -59,16 +64,16 @@ fn index_contains_existing_rows_and_follows_every_write() {
 fn equal_index_stays_and_another_one_is_rebuilt() {
     let (_folder, mut engine) = notes();
     engine.execute("INSERT INTO notes (id, body, n) VALUES ('a', 'buttermilk', 7)", &[]).unwrap();
-    engine.create_search_index("notes", &["body"], None).unwrap();
+    search::create_search_index(&mut engine, "notes", &["body"], None).unwrap();
     let version = |engine: &mut Engine| all(engine, "PRAGMA schema_version");
     let before = version(&mut engine);
-    engine.create_search_index("notes", &["body"], None).unwrap();
+    search::create_search_index(&mut engine, "notes", &["body"], None).unwrap();
     assert_eq!(version(&mut engine), before, "nothing was changed");
     assert!(find(&mut engine, "milk").is_empty());
-    engine.create_search_index("notes", &["body", "n"], Some("trigram")).unwrap();
+    search::create_search_index(&mut engine, "notes", &["body", "n"], Some("trigram")).unwrap();
     assert_eq!(find(&mut engine, "milk"), ["'a'"]);
-    engine.drop_search_index("notes").unwrap();
-    engine.drop_search_index("notes").unwrap();
+    search::drop_search_index(&mut engine, "notes").unwrap();
+    search::drop_search_index(&mut engine, "notes").unwrap();
     engine.execute("UPDATE notes SET body = 'b'", &[]).unwrap();
     let left = "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'search%'";
     assert_eq!(all(&mut engine, left), ["0"]);
@@ -78,7 +83,7 @@ fn equal_index_stays_and_another_one_is_rebuilt() {
 fn invalid_index_is_refused_and_nothing_is_created() {
     let (_folder, mut engine) = notes();
     assert!(matches!(
-        engine.create_search_index("mirror", &["body"], None),
+        search::create_search_index(&mut engine, "mirror", &["body"], None),
         Err(Error::NotSynced(_))
     ));
     engine.execute("CREATE TABLE search_notes (a)", &[]).unwrap();
@@ -89,7 +94,8 @@ fn invalid_index_is_refused_and_nothing_is_created() {
         (&["body"], None, "already exists"),
     ];
     for (columns, tokenizer, words) in table {
-        let error = engine.create_search_index("notes", columns, tokenizer).unwrap_err();
+        let error =
+            search::create_search_index(&mut engine, "notes", columns, tokenizer).unwrap_err();
         let is_refused = matches!(error, Error::Refused { .. });
         assert!(is_refused && error.to_string().contains(words), "{columns:?}: {error}");
     }
@@ -100,7 +106,7 @@ fn invalid_index_is_refused_and_nothing_is_created() {
 #[test]
 fn index_keeps_the_columns_of_a_new_schema() {
     let (_folder, mut engine) = notes();
-    engine.create_search_index("notes", &["body", "n"], None).unwrap();
+    search::create_search_index(&mut engine, "notes", &["body", "n"], None).unwrap();
     engine.execute("INSERT INTO notes (id, body, n) VALUES ('a', 'milk', 7)", &[]).unwrap();
     super::settle(&engine);
     engine.queue = crate::engine::queue::Queue::load(engine.db.conn(), &engine.schema).unwrap();
@@ -108,12 +114,12 @@ fn index_keeps_the_columns_of_a_new_schema() {
         Manifest::new(version, vec![table("notes", columns, Vec::new())])
     };
     let without_n = [("id", "string"), ("body", "string"), ("r", "float"), ("b", "bytes")];
-    engine.adopt(&manifest(2, &without_n)).unwrap();
+    adopt::adopt(&mut engine, &manifest(2, &without_n)).unwrap();
     assert!(find(&mut engine, "7").is_empty());
     assert_eq!(find(&mut engine, "milk"), ["'a'"]);
     engine.execute("UPDATE notes SET body = 'oats'", &[]).unwrap();
     is_right(&mut engine);
-    engine.adopt(&manifest(3, &[("id", "string"), ("r", "float")])).unwrap();
+    adopt::adopt(&mut engine, &manifest(3, &[("id", "string"), ("r", "float")])).unwrap();
     let left = "SELECT count(*) FROM sqlite_schema WHERE name LIKE 'search%'";
     assert_eq!(all(&mut engine, left), ["0"], "no column of it is left");
 }
@@ -121,7 +127,7 @@ fn index_keeps_the_columns_of_a_new_schema() {
 #[test]
 fn index_without_a_trigger_is_rebuilt_on_open() {
     let (folder, mut engine) = notes();
-    engine.create_search_index("notes", &["body"], None).unwrap();
+    search::create_search_index(&mut engine, "notes", &["body"], None).unwrap();
     engine.execute("DROP TRIGGER search_notes_insert", &[]).unwrap();
     engine.execute("INSERT INTO notes (id, body) VALUES ('a', 'unseen')", &[]).unwrap();
     assert!(find(&mut engine, "unseen").is_empty());

@@ -75,6 +75,7 @@ mod tests {
     use rejoin_protocol::wire::push::Ending;
 
     use super::{Verdict, wait};
+    use crate::engine::rebase::decide;
     use crate::engine::rebase::{Batch, ServerVerdict};
     use crate::engine::tests::{engine, table};
     use crate::error::Error;
@@ -106,7 +107,7 @@ mod tests {
         assert_eq!(parked.id, ids[1]);
         assert!((&mut waits[2]).now_or_never().is_none(), "another wait ended");
         let id = ids[2];
-        writer.call(move |engine| engine.discard(id)).await.unwrap();
+        writer.call(move |engine| decide::discard(engine, id)).await.unwrap();
         answers.send_modify(|count| *count += 1);
         assert_eq!(waits[2].as_mut().await.unwrap(), Verdict::Unknown);
         let mut last = begin(ids[0]);

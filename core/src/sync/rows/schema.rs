@@ -5,6 +5,7 @@
 //! merged; an edit before that compares NULL, and is parked as a conflict if the server has a
 //! value.
 
+use crate::engine::adopt;
 use rejoin_protocol::Manifest;
 use rejoin_protocol::manifest::TableManifest;
 
@@ -35,7 +36,7 @@ pub(crate) fn accept(engine: &mut Engine, manifest: &Manifest) -> Result<usize> 
             fact::write(engine, &fact::snapshot_due(RefetchReason::Schema))?;
         }
     }
-    Ok(engine.adopt(manifest)?.parked.len())
+    Ok(adopt::adopt(engine, manifest)?.parked.len())
 }
 
 /// Whether `theirs` has a table or column that `ours` lacks. Another identity, type or key counts

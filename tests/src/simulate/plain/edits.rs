@@ -2,6 +2,7 @@
 
 use fastrand::Rng;
 use rejoin_core::engine::queue::mutation::{Mutation, MutationState};
+use rejoin_core::engine::rebase::decide;
 use rejoin_core::ids::MutationId;
 use rejoin_core::sync::session::Phase;
 
@@ -120,7 +121,7 @@ impl World<'_> {
         let Some(one) = rng.choice(waiting) else { return };
         let what = format!("   {at} discards {} ({:?})", one.id, one.state);
         let before = self.waiting_rows(at, &queue);
-        if self.devices[at].engine().discard(one.id).is_err() {
+        if decide::discard(self.devices[at].engine(), one.id).is_err() {
             return;
         }
         self.report.say(|| what);

@@ -2,7 +2,9 @@
 //! verdicts.
 
 use fastrand::Rng;
+use rejoin_core::engine::action::perform;
 use rejoin_core::engine::queue::mutation::{Mutation, MutationState};
+use rejoin_core::engine::rebase::decide;
 use rejoin_core::engine::rows::patch::PatchKind;
 use rejoin_core::ids::MutationId;
 use rejoin_core::{Error, Undone};
@@ -119,7 +121,7 @@ impl World<'_> {
 
     pub(super) fn act(&mut self, at: usize, doing: Doing, rng: &mut Rng) -> Checked {
         let (name, arguments) = doing.words();
-        let done = self.seats[at].device.engine().perform(name, &arguments);
+        let done = perform::perform(self.seats[at].device.engine(), name, &arguments);
         self.report.say(|| format!("   {at} performs {doing:?}: {done:?}"));
         if done.is_ok() {
             self.report.count("actions of a device");
@@ -146,7 +148,7 @@ impl World<'_> {
         let first = self.seats[at].device.user[..1].to_owned();
         let doing = Doing::Quote(format!("{first}{}", rng.u8(..=self.setting.rows)));
         let (name, arguments) = doing.words();
-        let done = self.seats[at].device.engine().perform(name, &arguments);
+        let done = perform::perform(self.seats[at].device.engine(), name, &arguments);
         match done {
             Err(Error::Refused { what, .. }) if what.contains("drafts") => {
                 self.report.count("an action that reads a local-only table");
@@ -181,9 +183,9 @@ impl World<'_> {
     pub(super) fn give_up(&mut self, at: usize, one: &Mutation, chain: bool) -> Checked {
         let engine = self.seats[at].device.engine();
         let gone = if chain {
-            engine.discard_chain(one.id)
+            decide::discard_chain(engine, one.id)
         } else {
-            engine.discard(one.id).map(|()| vec![one.id])
+            decide::discard(engine, one.id).map(|()| vec![one.id])
         };
         self.report.say(|| format!("   {at} discards {} ({:?}): {gone:?}", one.id, one.state));
         let Ok(gone) = gone else { return self.look(at, &Why::Opened) };
@@ -225,9 +227,9 @@ impl World<'_> {
         let before = self.seats[at].sight.view.clone();
         let engine = self.seats[at].device.engine();
         let done = if chain {
-            engine.retry_chain(one.id)
+            decide::retry_chain(engine, one.id)
         } else {
-            engine.retry(one.id).map(|()| vec![one.id])
+            decide::retry(engine, one.id).map(|()| vec![one.id])
         };
         self.report.say(|| format!("   {at} retries {}: {done:?}", one.id));
         if done.is_ok() {
@@ -284,7 +286,7 @@ impl World<'_> {
         let sql = format!("UPDATE {} SET name = 'e{number}' WHERE id = '{}'", name.0, name.1);
         let repair = format!("UPDATE items SET level = 3 WHERE id = '{}' AND level = 77", name.1);
         let engine = self.seats[at].device.engine();
-        let made = engine.edit(one.id, |tx| {
+        let made = decide::edit(engine, one.id, |tx| {
             tx.execute(&sql, &[])?;
             tx.execute(&repair, &[]).map(drop)
         });
@@ -322,7 +324,7 @@ impl World<'_> {
     pub(super) fn take_back(&mut self, at: usize, id: MutationId, redo: bool) -> Checked {
         let view = self.seats[at].sight.view.clone();
         let engine = self.seats[at].device.engine();
-        let done = if redo { engine.redo(id) } else { engine.undo(id) };
+        let done = if redo { decide::redo(engine, id) } else { decide::undo(engine, id) };
         self.report
             .say(|| format!("   {at} {} {id}: {done:?}", if redo { "redoes" } else { "undoes" }));
         let (gone, made) = match done {

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use rejoin_core::VerdictKind;
 use rejoin_core::engine::queue::mutation::{MutationState, ParkReason};
+use rejoin_core::engine::rebase::decide;
 use rejoin_core::ids::MutationId;
+use rejoin_core::sync::rows::digest;
 
 use super::book::Written;
 use super::exceptions::{ONCE, PARKED, SURVIVES};
@@ -74,7 +76,7 @@ impl World<'_> {
         for at in 0..self.seats.len() {
             for table in TABLES {
                 let user = self.seats[at].device.user.clone();
-                let mine = self.seats[at].device.engine().digest(table);
+                let mine = digest::digest(self.seats[at].device.engine(), table);
                 let mine = mine.map_err(|error| error.to_string())?;
                 if mine != self.site.backend.digest(&user, table) {
                     return broken!(
@@ -130,7 +132,7 @@ impl World<'_> {
                 return broken!(PARKED, "parked though applied: {one:?}");
             }
             self.report.count(RESIDUE);
-            let again = self.seats[at].device.engine().retry(one.id);
+            let again = decide::retry(self.seats[at].device.engine(), one.id);
             self.report.say(|| format!("   {at} retries {}: {again:?}", one.id));
             self.look(at, &Why::Decided { gone: Vec::new(), made: None, reverse: false })?;
             self.sync(at)?;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use rejoin_core::engine::action::perform;
 use rejoin_core::ids::MutationId;
 use rejoin_core::{Actions, VerdictKind};
 use rejoin_protocol::time;
@@ -53,7 +54,8 @@ pub(super) struct Seat {
 
 impl Seat {
     pub(super) fn new(original: usize, mut device: Device, actions: Arc<Actions>) -> Self {
-        device.engine().set_actions(actions.clone(), false).expect("actions that are in order");
+        perform::set_actions(device.engine(), actions.clone(), false)
+            .expect("actions that are in order");
         device.try_write(DRAFTS);
         Self {
             device,
@@ -91,7 +93,8 @@ impl Seat {
     pub(super) fn take_actions(&mut self) {
         let none = || Arc::new(Actions::new());
         let actions = if self.is_older { none() } else { self.actions.clone() };
-        self.device.engine().set_actions(actions, false).expect("actions that are in order");
+        perform::set_actions(self.device.engine(), actions, false)
+            .expect("actions that are in order");
     }
 
     /// Starts the app on the files that a crash left.

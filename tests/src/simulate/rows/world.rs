@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use rejoin_core::VerdictKind;
+use rejoin_core::engine::reset;
 use rejoin_core::host::Host as _;
 use rejoin_core::sync::session::Phase;
 use rejoin_core::{Actions, HistoryBounds, Keep};
@@ -357,7 +358,7 @@ impl<'t> World<'t> {
         }
         let named: Vec<_> = self.seats[at].sight.queue.iter().map(|one| one.id).collect();
         let engine = self.seats[at].device.engine();
-        let unnamed = engine.reset(Keep::Local, &[]);
+        let unnamed = reset::reset(engine, Keep::Local, &[]);
         if named.is_empty() == unnamed.is_err() {
             return broken!(
                 "reset-names-what-it-discards",
@@ -365,7 +366,7 @@ impl<'t> World<'t> {
             );
         }
         if unnamed.is_err() {
-            let done = engine.reset(Keep::Local, &named);
+            let done = reset::reset(engine, Keep::Local, &named);
             done.map_err(|error| format!("a reset that names all: {error}"))?;
         }
         self.report.count("another user takes a file");
@@ -379,7 +380,7 @@ impl<'t> World<'t> {
 
     /// Removes the server rows; the next pass fetches them like a first one.
     fn reset(&mut self, at: usize) -> Checked {
-        let done = self.seats[at].device.engine().reset(Keep::Pending, &[]);
+        let done = reset::reset(self.seats[at].device.engine(), Keep::Pending, &[]);
         let emptied = done.map_err(|error| format!("a reset that keeps what waits: {error}"))?;
         self.report.say(|| format!("   {at} removes {} rows", emptied.rows));
         self.report.count("a reset that keeps pending mutations");

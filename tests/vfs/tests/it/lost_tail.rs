@@ -4,6 +4,7 @@
 
 use fastrand::Rng;
 use rejoin_core::engine::CheckpointMode::Truncate;
+use rejoin_core::engine::rebase::decide;
 use rejoin_vfs::Style;
 use serde_json::Value as Json;
 
@@ -100,7 +101,7 @@ fn number_below_deleted_verdicts_parks_the_write() {
     let parked = world.device.queue();
     let codes: Vec<_> = parked.iter().filter_map(|one| one.detail.as_deref()).collect();
     assert!(parked.len() == 1 && codes[0].contains("expired"), "{codes:?}");
-    let edited = world.device.engine().edit(parked[0].id, |tx| {
+    let edited = decide::edit(world.device.engine(), parked[0].id, |tx| {
         tx.execute("UPDATE places SET note = 'again' WHERE id = 't4'", &[]).map(drop)
     });
     edited.unwrap();

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fastrand::Rng;
+use rejoin_core::engine::checkpoint;
 use rejoin_core::engine::{CheckpointMode, Engine, OpenOptions};
 use rejoin_core::host::TestHost;
 use rejoin_core::{Client, Config, Error, Manifest};
@@ -67,7 +68,7 @@ const OPENINGS: [Opening; 3] = [
             let mut engine = place.open().unwrap();
             engine.execute_batch(&insert("n1")).unwrap();
             engine.execute_batch(&insert("n2")).unwrap();
-            engine.checkpoint(CheckpointMode::Truncate).unwrap();
+            checkpoint::checkpoint(&mut engine, CheckpointMode::Truncate).unwrap();
             engine.close().unwrap();
             let conn = connect(&place.path());
             conn.execute_batch(FORMER).unwrap();

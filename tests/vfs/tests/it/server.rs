@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use fastrand::Rng;
 use rejoin_core::Error;
+use rejoin_core::sync::rows::digest;
 use rejoin_core::sync::session::{Request, Response};
 use rejoin_tests::{Backend, Device, Peer, Store, tables};
 use rejoin_vfs::{Disk, Fault, Style};
@@ -130,7 +131,7 @@ impl World {
         assert_eq!(self.device.waiting(), "");
         for table in ["places", "visits"] {
             let theirs = self.server.digest("ana", table);
-            assert_eq!(self.device.engine().digest(table).unwrap(), theirs, "{table}");
+            assert_eq!(digest::digest(self.device.engine(), table).unwrap(), theirs, "{table}");
         }
         let book = self
             .server

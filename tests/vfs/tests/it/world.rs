@@ -9,6 +9,9 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use rejoin_core::engine::CheckpointMode;
+use rejoin_core::engine::action::perform;
+use rejoin_core::engine::checkpoint;
+use rejoin_core::sync::rows::digest;
 use rejoin_core::{Actions, Error, Inspection};
 use rejoin_tests::{Backend, Device, Store, tables};
 use rejoin_vfs::{Disk, Fault, Style};
@@ -77,7 +80,7 @@ impl World {
     pub(crate) fn reopen(&mut self) {
         self.device.crash();
         let actions = Arc::new(Actions::new().declare(ACTION));
-        self.device.engine().set_actions(actions, true).unwrap();
+        perform::set_actions(self.device.engine(), actions, true).unwrap();
     }
 
     /// Executes one step.
@@ -91,14 +94,14 @@ impl World {
                 self.acknowledged.insert(number);
             }
             Step::Act => {
-                self.device.engine().perform("count", &json!({}))?;
+                perform::perform(self.device.engine(), "count", &json!({}))?;
                 self.acted += 1;
             }
             Step::Pass => drop(self.device.pass(&self.server)?),
             Step::Outside(sql) => self.server.outside(sql),
             Step::Alter(sql) => self.server.alter(sql),
             Step::Checkpoint(mode) => {
-                let done = self.device.engine().checkpoint(mode)?;
+                let done = checkpoint::checkpoint(self.device.engine(), mode)?;
                 if !done.busy && done.pages == done.moved {
                     self.floor = self.begun;
                 }
@@ -191,7 +194,7 @@ impl World {
         }
         for table in ["places", "visits"] {
             let theirs = self.server.digest("ana", table);
-            assert_eq!(self.device.engine().digest(table).unwrap(), theirs, "{table}");
+            assert_eq!(digest::digest(self.device.engine(), table).unwrap(), theirs, "{table}");
         }
         assert_eq!(self.written(), expected);
         assert_eq!(self.device.raw("PRAGMA integrity_check"), "ok");

@@ -18,8 +18,10 @@ use super::check::{self, Columns, Rows};
 use super::coverage::Coverage;
 use super::look::{lines_of, rolled_back, rows_of, same_index};
 use super::story::{Event, Row, Story, TABLES};
+use crate::engine::action::perform;
 use crate::engine::queue::mutation::{Mutation, MutationState, ParkReason};
 use crate::engine::queue::{Queue, QueueEntry};
+use crate::engine::rebase::decide;
 use crate::engine::rebase::work::Extent;
 use crate::engine::rebase::{Batch, ServerVerdict};
 use crate::engine::rows::ServerRow;
@@ -93,7 +95,7 @@ fn open(folder: &TempDir, name: &str) -> Engine {
     let mut engine = Engine::open(&options, Arc::new(TestHost::new(7))).unwrap();
     // Power cuts are not tested here.
     engine.db.conn().execute_batch("PRAGMA synchronous = OFF").unwrap();
-    engine.set_actions(Arc::new(act::actions()), true).unwrap();
+    perform::set_actions(&mut engine, Arc::new(act::actions()), true).unwrap();
     engine
 }
 
@@ -199,7 +201,7 @@ impl World {
                 };
                 let ids: Vec<MutationId> = all.iter().filter(may_go).map(|m| m.id).collect();
                 let Some(id) = ids.get(which % ids.len().max(1)).copied() else { return Ok(()) };
-                self.both(|engine, _| engine.discard(id)).map(drop)
+                self.both(|engine, _| decide::discard(engine, id)).map(drop)
             }
             Event::Reopen => {
                 self.seen.reopened = true;
@@ -240,7 +242,7 @@ impl World {
 
     fn act(&mut self, name: &str, args: &Json) -> Result<(), String> {
         self.seen.actions = true;
-        self.write(|engine| engine.perform(name, args).map(drop))
+        self.write(|engine| perform::perform(engine, name, args).map(drop))
     }
 
     /// One local transaction, which may fail.

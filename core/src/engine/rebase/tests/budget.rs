@@ -7,9 +7,11 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use super::*;
+use crate::engine::action::perform;
 use crate::engine::action::tests::{TAKE, shop, shop_on};
 use crate::engine::action::{Actions, Arguments, Budget, Context};
 use crate::engine::queue::mutation::{MutationState, ParkReason};
+use crate::engine::rebase::decide;
 use crate::error::{ActionFault, Error};
 use crate::host::{Host, TestHost};
 
@@ -51,7 +53,7 @@ fn fault(error: &Error) -> &ActionFault {
 /// A shop on such a host, whose actions have a short time limit.
 fn ticking(actions: Actions) -> (tempfile::TempDir, Engine) {
     let (folder, mut engine) = shop_on(Arc::new(Ticking(TestHost::new(1))), actions);
-    engine.set_action_budget(Budget { run: RUN, ..Budget::default() });
+    perform::set_action_budget(&mut engine, Budget { run: RUN, ..Budget::default() });
     (folder, engine)
 }
 
@@ -59,11 +61,11 @@ fn ticking(actions: Actions) -> (tempfile::TempDir, Engine) {
 fn slow_action_is_interrupted_and_rolled_back() {
     let (_folder, mut engine) = ticking(Actions::new().declare(COUNT).declare(TAKE));
     pull_nails(&mut engine, 200_000);
-    let error = engine.perform("count", &Json::Null).unwrap_err();
+    let error = perform::perform(&mut engine, "count", &Json::Null).unwrap_err();
     assert_eq!(fault(&error), &ActionFault::TooSlow { most: RUN });
     assert!(engine.queue.is_empty());
     assert_eq!(left(&engine), "200000");
-    engine.perform("take", &json!({"id": "nails", "n": 1})).unwrap();
+    perform::perform(&mut engine, "take", &json!({"id": "nails", "n": 1})).unwrap();
     assert_eq!(left(&engine), "199999", "the next one works");
 }
 
@@ -77,7 +79,7 @@ fn endless_loop_ends_even_if_its_code_ignores_the_error() {
         Ok(Json::Null)
     };
     let (_folder, mut engine) = ticking(Actions::new().handler("spin", [], spin));
-    let error = engine.perform("spin", &Json::Null).unwrap_err();
+    let error = perform::perform(&mut engine, "spin", &Json::Null).unwrap_err();
     assert_eq!(fault(&error), &ActionFault::TooSlow { most: RUN });
     assert_eq!((left(&engine), engine.queue.is_empty()), ("5".to_owned(), true));
 }
@@ -85,9 +87,9 @@ fn endless_loop_ends_even_if_its_code_ignores_the_error() {
 #[test]
 fn slow_rerun_is_parked_and_the_rows_are_applied() {
     let (_folder, mut engine) = ticking(Actions::new().declare(COUNT).declare(TAKE));
-    engine.perform("take", &json!({"id": "nails", "n": 1})).unwrap();
-    let counted = engine.perform("count", &Json::Null).unwrap().id.unwrap();
-    engine.perform("take", &json!({"id": "nails", "n": 2})).unwrap();
+    perform::perform(&mut engine, "take", &json!({"id": "nails", "n": 1})).unwrap();
+    let counted = perform::perform(&mut engine, "count", &Json::Null).unwrap().id.unwrap();
+    perform::perform(&mut engine, "take", &json!({"id": "nails", "n": 2})).unwrap();
     assert_eq!(left(&engine), "3");
     // The count cannot finish in time: the write is interrupted, and SQLite rolls back the whole
     // transaction.
@@ -107,7 +109,7 @@ fn slow_rerun_is_parked_and_the_rows_are_applied() {
     );
     // It can be retried when the count is small.
     pull_nails(&mut engine, 7);
-    engine.retry(counted).unwrap();
+    decide::retry(&mut engine, counted).unwrap();
     assert_eq!(left(&engine), "5");
 }
 
@@ -119,11 +121,11 @@ fn action_beyond_the_byte_limit_is_stopped() {
         r#"SELECT 'l' || i, i FROM c"]}"#
     );
     let (_folder, mut engine) = shop(Actions::new().declare(fill));
-    engine.set_action_budget(Budget { bytes: 1_000, ..Budget::default() });
-    let error = engine.perform("fill", &json!({"n": 5_000})).unwrap_err();
+    perform::set_action_budget(&mut engine, Budget { bytes: 1_000, ..Budget::default() });
+    let error = perform::perform(&mut engine, "fill", &json!({"n": 5_000})).unwrap_err();
     assert_eq!(fault(&error), &ActionFault::TooLarge { most: 1_000 });
     assert!(column(&engine, "SELECT id FROM line").is_empty());
-    assert!(engine.perform("fill", &json!({"n": 5})).unwrap().id.is_some());
+    assert!(perform::perform(&mut engine, "fill", &json!({"n": 5})).unwrap().id.is_some());
     engine
         .transaction(|tx| {
             (0..100).try_for_each(|at| {
@@ -147,9 +149,12 @@ fn reruns_beyond_the_rebase_budget_apply_recorded_effects() {
     };
     let seconds = Duration::from_secs(5);
     let (_folder, mut engine) = shop_on(host, Actions::new().handler("one", [], one));
-    engine.set_action_budget(Budget { run: seconds, rebase: seconds, ..Budget::default() });
+    perform::set_action_budget(
+        &mut engine,
+        Budget { run: seconds, rebase: seconds, ..Budget::default() },
+    );
     for _ in 0..3 {
-        engine.perform("one", &Json::Null).unwrap();
+        perform::perform(&mut engine, "one", &Json::Null).unwrap();
     }
     assert_eq!(pull_nails(&mut engine, 9).affected, 3);
     assert_eq!(left(&engine), "2", "two ran, and the third has its recorded effect");

@@ -9,9 +9,11 @@ use rejoin_protocol::wire::push::Ending;
 
 use super::support::*;
 use crate::engine::Engine;
+use crate::engine::action::perform;
 use crate::engine::action::{Actions, Parameter, ParameterType};
 use crate::engine::queue::mutation::MutationState;
 use crate::engine::rebase::Batch;
+use crate::engine::rebase::decide;
 use crate::ids::MutationId;
 
 const INSERT: &str = "INSERT INTO notes (id, body) VALUES ('a', 'new')";
@@ -22,7 +24,7 @@ fn edit_keeps_writes_on_top_of_a_dependent_mutation() {
         |engine| engine.execute(INSERT, &[]).map(drop).unwrap(),
         |engine, id| {
             let edit = "UPDATE notes SET body = 'again' WHERE id = 'a'";
-            engine.edit(id, |tx| tx.execute(edit, &[]).map(drop)).unwrap()
+            decide::edit(engine, id, |tx| tx.execute(edit, &[]).map(drop)).unwrap()
         },
     );
 }
@@ -30,8 +32,8 @@ fn edit_keeps_writes_on_top_of_a_dependent_mutation() {
 #[test]
 fn perform_again_keeps_writes_on_top_of_a_dependent() {
     later_edit_stays_on_top(
-        |engine| engine.perform("make", &json!({"body": "new"})).map(drop).unwrap(),
-        |engine, id| engine.perform_again(id, &json!({"body": "again"})).unwrap().id,
+        |engine| perform::perform(engine, "make", &json!({"body": "new"})).map(drop).unwrap(),
+        |engine, id| decide::perform_again(engine, id, &json!({"body": "again"})).unwrap().id,
     );
 }
 
@@ -46,7 +48,7 @@ fn later_edit_stays_on_top(
         context.execute(sql, [arguments.value("body")])?;
         Ok(Json::Null)
     });
-    engine.set_actions(Arc::new(actions), true).unwrap();
+    perform::set_actions(&mut engine, Arc::new(actions), true).unwrap();
     let batch = images(&engine, &[("b", Some("old"), 1)]);
     engine.apply(batch).unwrap();
     create(&mut engine);
@@ -83,9 +85,9 @@ fn edit_of_a_create_keeps_a_later_create_of_its_row() {
     engine.apply(Batch { verdicts, ..Batch::default() }).unwrap();
     engine.execute("INSERT INTO notes (id, body) VALUES ('a', 'other')", &[]).unwrap();
     let create = engine.pending().unwrap().pop().unwrap().id;
-    engine.retry_chain(sent[0].id).unwrap();
+    decide::retry_chain(&mut engine, sent[0].id).unwrap();
     assert_eq!(shown(&engine), "a new 5", "both are requeued after the other create");
     let edit = "UPDATE notes SET body = 'edited' WHERE id = 'a'";
-    engine.edit(create, |tx| tx.execute(edit, &[]).map(drop)).unwrap();
+    decide::edit(&mut engine, create, |tx| tx.execute(edit, &[]).map(drop)).unwrap();
     assert_eq!(shown(&engine), "a edited 5");
 }

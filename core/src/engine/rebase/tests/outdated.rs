@@ -10,6 +10,7 @@ use super::policies::{
 };
 use super::support::*;
 use crate::engine::Engine;
+use crate::engine::adopt;
 use crate::engine::queue::mutation::{Mutation, MutationState};
 use crate::engine::queue::offer::Offer;
 use crate::engine::schema::store::filled;
@@ -104,7 +105,7 @@ fn gained_above_create(edits: &[&str]) -> (tempfile::TempDir, Engine, Vec<Mutati
     engine.execute("INSERT INTO notes (id, body) VALUES ('a', 'mine')", &[]).unwrap();
     let mut wider = columns.to_vec();
     wider.push(("more", "string"));
-    engine.adopt(&Manifest::new(2, vec![table("notes", &wider, vec![])])).unwrap();
+    adopt::adopt(&mut engine, &Manifest::new(2, vec![table("notes", &wider, vec![])])).unwrap();
     for edit in edits {
         engine.execute(edit, &[]).unwrap();
     }
@@ -174,7 +175,7 @@ fn gained_above_base(edits: &[&str]) -> (tempfile::TempDir, Engine) {
     engine.apply(Batch { images, ..Batch::default() }).unwrap();
     let mut wider = columns.to_vec();
     wider.push(("more", "string"));
-    engine.adopt(&Manifest::new(2, vec![table("notes", &wider, vec![])])).unwrap();
+    adopt::adopt(&mut engine, &Manifest::new(2, vec![table("notes", &wider, vec![])])).unwrap();
     for edit in edits {
         engine.execute(edit, &[]).unwrap();
     }

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::super::Batch;
 use super::support::*;
 use crate::engine::Engine;
+use crate::engine::adopt;
 use crate::engine::queue::mutation::{Mutation, MutationState, ParkReason};
 use crate::engine::queue::offer::{Offer, OfferedRow};
 use crate::engine::tests::{engine, open, table};
@@ -343,7 +344,7 @@ fn device_policy_overrides_the_manifest() {
     assert_eq!(outcome(&mut engine), "a mine 1 | update body:theirs>mine");
     let mut newer = manifest(Policy::Manual);
     newer.schema_version = 2;
-    engine.adopt(&newer).unwrap();
+    adopt::adopt(&mut engine, &newer).unwrap();
     let policy = |table: &str| engine.schema().named(table).unwrap().policy;
     assert_eq!([policy("notes"), policy("others")], [Policy::Rebase, Policy::AcceptServer]);
 }

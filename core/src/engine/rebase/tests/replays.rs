@@ -5,12 +5,14 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use super::*;
+use crate::engine::action::perform;
 use crate::engine::action::tests::{ORDER, TAKE, shop};
 use crate::engine::action::{Action, Actions, Arguments, Context, Parameter, ParameterType};
 use crate::engine::queue::mutation::{MutationState, ParkReason};
+use crate::engine::rebase::decide;
 
 fn take(engine: &mut Engine, n: i64) {
-    engine.perform("take", &json!({"id": "nails", "n": n})).unwrap();
+    perform::perform(engine, "take", &json!({"id": "nails", "n": n})).unwrap();
 }
 
 #[test]
@@ -46,12 +48,12 @@ fn refused_rerun_is_parked_without_its_effect() {
 fn unregistered_action_applies_its_recorded_effect() {
     let (_folder, mut engine) = shop(Actions::new().declare(TAKE));
     take(&mut engine, 2);
-    engine.set_actions(Arc::default(), true).unwrap();
+    perform::set_actions(&mut engine, Arc::default(), true).unwrap();
     let mut batch = nails(&engine, 9);
     batch.detect_conflicts = false;
     engine.apply(batch).unwrap();
     assert_eq!(left(&engine), "3");
-    engine.set_actions(Arc::new(Actions::new().declare(TAKE)), true).unwrap();
+    perform::set_actions(&mut engine, Arc::new(Actions::new().declare(TAKE)), true).unwrap();
     pull_nails(&mut engine, 8);
     assert_eq!(left(&engine), "6", "registered again, it runs again");
 }
@@ -102,7 +104,7 @@ fn conflicted_action_runs_again_but_is_not_sent_unchanged() {
 #[test]
 fn rerun_has_the_time_and_ids_of_the_first_run() {
     let (_folder, mut engine) = shop(Actions::new().declare(ORDER));
-    engine.perform("order", &json!({"stock": "nails", "n": 1})).unwrap();
+    perform::perform(&mut engine, "order", &json!({"stock": "nails", "n": 1})).unwrap();
     let line = "SELECT id || ' ' || at || ' ' || n FROM line";
     let before = column(&engine, line);
     let applied = pull_nails(&mut engine, 9);
@@ -120,9 +122,9 @@ fn unread_rows_do_not_rerun_an_action() {
     let mut tables = vec![table("line", &[("id", "string"), ("n", "int64")], vec![])];
     tables.push(table("stock", &[("id", "string"), ("n", "int64")], vec![]));
     let (_folder, mut engine) = engine(tables);
-    engine.set_actions(Arc::new(actions), true).unwrap();
+    perform::set_actions(&mut engine, Arc::new(actions), true).unwrap();
     engine.execute("INSERT INTO line (id) VALUES ('l')", &[]).unwrap();
-    engine.perform("note", &json!({"id": "l"})).unwrap();
+    perform::perform(&mut engine, "note", &json!({"id": "l"})).unwrap();
     assert_eq!(pull_nails(&mut engine, 1).affected, 0);
 }
 
@@ -133,7 +135,7 @@ fn edit_compares_the_value_it_saw_when_an_action_reads_it() {
         context.execute("UPDATE stock SET n = 2 WHERE id = 'nails'", ()).map(Json::from)
     };
     let (_folder, mut engine) = shop(Actions::new().handler("two", [], two));
-    engine.perform("two", &Json::Null).unwrap();
+    perform::perform(&mut engine, "two", &Json::Null).unwrap();
     engine.execute("UPDATE stock SET n = 1 WHERE id = 'nails'", &[]).unwrap();
     assert_eq!(pull_nails(&mut engine, 2).parked.len(), 0);
     let pending = engine.pending().unwrap();
@@ -150,7 +152,7 @@ fn edit_is_kept_whatever_an_earlier_action_rewrites() {
             context.execute(sql, [second]).map(Json::from)
         };
         let (_folder, mut engine) = shop(Actions::new().handler("writes", [], writes));
-        engine.perform("writes", &Json::Null).unwrap();
+        perform::perform(&mut engine, "writes", &Json::Null).unwrap();
         engine.execute("UPDATE stock SET n = 6 WHERE id = 'nails'", &[]).unwrap();
         send(&mut engine, 1);
         engine.execute("UPDATE stock SET n = 7 WHERE id = 'nails'", &[]).unwrap();
@@ -174,7 +176,7 @@ fn edit_is_kept_when_an_action_overwrites_the_server_value() {
         context.execute(sql, ()).map(Json::from)
     };
     let (_folder, mut engine) = shop(Actions::new().handler("writes", [], writes));
-    engine.perform("writes", &Json::Null).unwrap();
+    perform::perform(&mut engine, "writes", &Json::Null).unwrap();
     engine.execute("UPDATE stock SET n = 6 WHERE id = 'nails'", &[]).unwrap();
     send(&mut engine, 1);
     engine.execute("UPDATE stock SET n = 7 WHERE id = 'nails'", &[]).unwrap();
@@ -201,14 +203,14 @@ fn retried_edit_compares_what_a_retried_action_leaves() {
     };
     let (_folder, mut engine) = shop(Actions::new().handler("writes", [], writes));
     engine.execute("INSERT INTO stock (id, n) VALUES ('bolts', 7)", &[]).unwrap();
-    engine.perform("writes", &Json::Null).unwrap();
+    perform::perform(&mut engine, "writes", &Json::Null).unwrap();
     engine.execute("UPDATE stock SET n = 1 WHERE id = 'bolts'", &[]).unwrap();
     send(&mut engine, 1);
     let sent = engine.pending().unwrap();
     let rest = sent[1..].iter().map(|one| verdict(one, Ending::Blocked));
     let verdicts = std::iter::once(verdict(&sent[0], Ending::Rejected)).chain(rest).collect();
     engine.apply(Batch { verdicts, ..nails(&engine, 6) }).unwrap();
-    assert_eq!(engine.retry_chain(sent[0].id).unwrap().len(), 3);
+    assert_eq!(decide::retry_chain(&mut engine, sent[0].id).unwrap().len(), 3);
     let [_, action, edit] = &engine.pending().unwrap()[..] else { panic!("the queue") };
     assert_eq!(action.effect.rows.len(), 0, "it writes nothing where there are six nails");
     assert_eq!(edit.basis[0].old, 7.into());
@@ -223,7 +225,7 @@ fn lines(context: &mut Context<'_, '_>, _: &Arguments) -> Result<Json> {
 #[test]
 fn edit_of_a_row_no_longer_created_is_parked() {
     let (_folder, mut engine) = shop(Actions::new().handler("lines", [], lines));
-    engine.perform("lines", &Json::Null).unwrap();
+    perform::perform(&mut engine, "lines", &Json::Null).unwrap();
     engine.execute("UPDATE line SET n = 7 WHERE id = 'l'", &[]).unwrap();
     pull_nails(&mut engine, 2);
     let pending = engine.pending().unwrap();
@@ -251,9 +253,9 @@ fn changed_rerun_restarts_the_rebase_with_later_mutations() {
     let mut tables = vec![table("line", &[("id", "string"), ("n", "int64")], vec![])];
     tables.push(table("stock", &[("id", "string"), ("n", "int64")], vec![]));
     let (_folder, mut engine) = engine(tables);
-    engine.set_actions(Arc::new(actions), true).unwrap();
+    perform::set_actions(&mut engine, Arc::new(actions), true).unwrap();
     pull_nails(&mut engine, 5);
-    engine.perform("count", &Json::Null).unwrap();
+    perform::perform(&mut engine, "count", &Json::Null).unwrap();
     engine.execute("INSERT INTO line (id) VALUES ('later')", &[]).unwrap();
     let applied = pull_nails(&mut engine, 1);
     let seen = (left(&engine), applied.started_over);
@@ -309,7 +311,7 @@ fn newer_version_upgrades_arguments_or_the_effect_is_kept() {
     ] {
         let (_folder, mut engine) = shop(Actions::new().declare(TAKE));
         take(&mut engine, 2);
-        engine.set_actions(Arc::new(newer), true).unwrap();
+        perform::set_actions(&mut engine, Arc::new(newer), true).unwrap();
         let mut batch = nails(&engine, 9);
         batch.detect_conflicts = false;
         engine.apply(batch).unwrap();
@@ -323,7 +325,7 @@ fn rerun_result_survives_reopening() {
     take(&mut engine, 2);
     drop(engine);
     let mut engine = crate::engine::tests::open(&folder, None).unwrap();
-    engine.set_actions(Arc::new(Actions::new().declare(TAKE)), false).unwrap();
+    perform::set_actions(&mut engine, Arc::new(Actions::new().declare(TAKE)), false).unwrap();
     pull_nails(&mut engine, 9);
     assert_eq!(left(&engine), "7");
 }

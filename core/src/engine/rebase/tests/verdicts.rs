@@ -11,6 +11,7 @@ use crate::client::pending_of;
 use crate::engine::change::{Change, Origin};
 use crate::engine::queue::mutation::{MutationState, ParkReason};
 use crate::engine::queue::offer::Offer;
+use crate::engine::rebase::decide;
 use crate::engine::{Engine, OpenOptions};
 use crate::host::TestHost;
 use crate::ids::Seq;
@@ -82,7 +83,7 @@ fn undecided_mutation_is_uncertain_and_sent_unchanged() {
     engine.apply(batch).unwrap();
     assert_eq!(engine.queue.counts().uncertain, 1);
     assert!(matches!(
-        engine.discard(sent.mutation.id),
+        decide::discard(&mut engine, sent.mutation.id),
         Err(crate::Error::Uncertain(id)) if id == sent.mutation.id
     ));
     let again = send(&mut engine, 2).remove(0);
@@ -133,7 +134,7 @@ fn server_fault_is_reported_and_parked_after_its_limit() {
         let detail = engine.pending().unwrap()[0].detail.clone().unwrap();
         assert!(detail.contains("log_id 7"), "{detail}");
         assert_eq!(shown(&engine), "b alone 1");
-        assert_eq!(engine.retry_chain(ids[0]).unwrap(), ids[..2]);
+        assert_eq!(decide::retry_chain(&mut engine, ids[0]).unwrap(), ids[..2]);
         assert_eq!(shown(&engine), "a mine 2; b alone 1");
     }
 }
@@ -150,10 +151,10 @@ fn chain_is_requeued_after_its_retried_cause() {
         let verdicts = vec![verdict(&sent.mutation, Ending::Rejected)];
         engine.apply(Batch { verdicts, ..Batch::default() }).unwrap();
         if round == 1 {
-            engine.retry(ids[0]).unwrap();
+            decide::retry(&mut engine, ids[0]).unwrap();
         }
     }
-    assert_eq!(engine.retry_chain(ids[0]).unwrap(), ids);
+    assert_eq!(decide::retry_chain(&mut engine, ids[0]).unwrap(), ids);
     let order: Vec<_> = engine.pending().unwrap().iter().map(|one| one.id).collect();
     assert_eq!(order, ids, "the create is first");
     assert_eq!(shown(&engine), "a mine 2");
@@ -164,7 +165,7 @@ fn queue_numbers_are_never_reused() {
     let (folder, mut engine) = notes();
     engine.execute("INSERT INTO notes VALUES ('a', 'mine', 1)", &[]).unwrap();
     let first = engine.pending().unwrap().remove(0);
-    engine.discard(first.id).unwrap();
+    decide::discard(&mut engine, first.id).unwrap();
     drop(engine);
     let options = OpenOptions { path: folder.path().join("app.db"), manifest: None };
     let mut engine = Engine::open(&options, Arc::new(TestHost::new(2))).unwrap();

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::engine::Interrupt;
+use crate::engine::action::perform;
 use crate::engine::action::tests::shop_on;
 use crate::engine::action::{Actions, Arguments, Context, Parameter, ParameterType};
 use crate::engine::queue::mutation::{MutationState, ParkReason};
@@ -71,7 +72,7 @@ fn stopped(
     let note = Note { runs: Arc::clone(&runs), before, stop: Arc::clone(stop) };
     let (folder, mut engine) = shop_on(host, Actions::new().register_async(note));
     for line in lines {
-        engine.perform("note", &json!({"line": line})).unwrap();
+        perform::perform(&mut engine, "note", &json!({"line": line})).unwrap();
     }
     (folder, engine, runs)
 }
@@ -129,9 +130,9 @@ fn async_and_sync_reruns_share_one_budget() {
     let actions = Actions::new().register_async(note).handler("slow", [], slow);
     let (_folder, mut engine) = shop_on(host, actions);
     for _ in 0..2 {
-        engine.perform("slow", &Json::Null).unwrap();
+        perform::perform(&mut engine, "slow", &Json::Null).unwrap();
     }
-    engine.perform("note", &json!({"line": "a"})).unwrap();
+    perform::perform(&mut engine, "note", &json!({"line": "a"})).unwrap();
     assert_eq!(lines(&engine), "a3");
     pull(&mut engine, 9);
     assert_eq!((lines(&engine).as_str(), runs.load(Ordering::SeqCst)), ("a3", 1));

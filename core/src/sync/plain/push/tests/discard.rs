@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::{Net, World};
 use crate::engine::queue::mutation::MutationState;
+use crate::engine::rebase::decide;
 
 /// An update whose response is lost and that is discarded before its verdict.
 fn given_up(net: Net) -> World {
@@ -11,7 +12,7 @@ fn given_up(net: Net) -> World {
     world.run("UPDATE notes SET body = 'v1'");
     world.push(&[net]);
     let id = world.queue()[0].id;
-    world.engine.discard(id).unwrap();
+    decide::discard(&mut world.engine, id).unwrap();
     assert_eq!(
         (world.shown().as_str(), world.queue().len()),
         ("a v0 0", 0),
@@ -52,7 +53,7 @@ fn discard_of_a_create_discards_its_dependents() {
     assert_eq!(world.received(0), ["create a"]);
     world.run("UPDATE notes SET n = 2");
     let id = world.queue()[0].id;
-    world.engine.discard(id).unwrap();
+    decide::discard(&mut world.engine, id).unwrap();
     assert_eq!(world.shown(), "");
     assert_eq!(
         (world.queue().len(), world.parked().len()),
@@ -70,7 +71,7 @@ fn revert_goes_before_later_edits() {
     world.push(&[Net::AnswerLost]);
     world.run("UPDATE notes SET body = 'v2'");
     let id = world.queue()[0].id;
-    world.engine.discard(id).unwrap();
+    decide::discard(&mut world.engine, id).unwrap();
     assert_eq!(world.shown(), "a v2 0");
     world.settle();
     assert_eq!((world.shown().as_str(), world.queue().len()), ("a v2 0", 0));
@@ -86,10 +87,10 @@ fn discarded_dependent_leaves_its_other_rows_discardable() {
     world.limit = 1;
     world.push(&[Net::AnswerLost]);
     let queue = world.queue();
-    world.engine.discard(queue[0].id).unwrap();
+    decide::discard(&mut world.engine, queue[0].id).unwrap();
     assert_eq!((world.shown().as_str(), world.queue().len()), ("b y .", 1));
     assert_eq!(world.queue()[0].state, MutationState::Pending, "its other row was sent");
-    world.engine.discard(queue[1].id).unwrap();
+    decide::discard(&mut world.engine, queue[1].id).unwrap();
     world.settle();
     assert_eq!((world.shown().as_str(), world.server.keys().as_str()), ("", ""));
 }
@@ -109,7 +110,7 @@ fn discard_reverses_mutations_of_one_record_alone() {
         }
         world.push(&[Net::AnswerLost]);
         for mutation in world.queue().into_iter().take(discards) {
-            world.engine.discard(mutation.id).unwrap();
+            decide::discard(&mut world.engine, mutation.id).unwrap();
         }
         assert_eq!(world.shown(), left, "{writes:?}");
         world.settle();
@@ -128,7 +129,7 @@ fn discard_reverses_a_mutation_of_several_rows_row_by_row() {
     world.run("UPDATE notes SET body = 'v1'; INSERT INTO notes (id, body) VALUES ('c', 'x')");
     world.push(&[Net::AnswerLost]);
     let id = world.queue()[0].id;
-    world.engine.discard(id).unwrap();
+    decide::discard(&mut world.engine, id).unwrap();
     assert_eq!(world.shown(), "a v0 0; b v0 0");
     world.limit = 1;
     world.settle();

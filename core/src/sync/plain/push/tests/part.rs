@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::{Net, World};
 use crate::engine::queue::mutation::{MutationState, ParkReason};
+use crate::engine::rebase::decide;
 
 /// One transaction of three rows whose middle one is rejected, with `limit` records per request.
 fn the_middle_of_three_is_refused(limit: usize) -> World {
@@ -37,7 +38,7 @@ fn rejected_remainder_is_parked_under_the_same_id() {
             !world.engine.was_accepted(parked.id).unwrap(),
             "the parked remainder counts as accepted"
         );
-        world.engine.discard(parked.id).unwrap();
+        decide::discard(&mut world.engine, parked.id).unwrap();
         assert!(world.queue().is_empty());
         assert_eq!(kept(&world), ["a", "c"], "the accepted rows are not in the history");
         assert!(world.engine.was_accepted(parked.id).unwrap());
@@ -61,7 +62,7 @@ fn discard_of_the_unsent_rest_keeps_accepted_rows_in_history() {
     let id = world.queue()[0].id;
     world.push(&[Net::Ok, Net::Unseen]);
     assert_eq!(world.queue()[0].state, MutationState::Pending, "the unsent row b is not pending");
-    world.engine.discard(id).unwrap();
+    decide::discard(&mut world.engine, id).unwrap();
     world.crash();
     world.settle();
     assert_eq!((world.server.keys().as_str(), world.shown().as_str()), ("a", "a . ."));
@@ -142,7 +143,7 @@ fn discarded_mutation_leaves_no_row_states() {
     let mut world = the_middle_of_three_is_refused(1);
     let states = world.engine.queue.states();
     let id = world.parked()[0].id;
-    world.engine.discard(id).unwrap();
+    decide::discard(&mut world.engine, id).unwrap();
     assert!(states.read().sorted().is_empty());
 }
 
@@ -156,7 +157,7 @@ fn discard_reverses_the_uncertain_row_and_keeps_accepted_ones() {
         let net = if arrived { Net::AnswerLost } else { Net::RequestLost };
         world.push(&[Net::Ok, net]);
         assert_eq!(world.queue()[0].state, MutationState::Uncertain);
-        world.engine.discard(id).unwrap();
+        decide::discard(&mut world.engine, id).unwrap();
         assert_eq!(world.shown(), "a . .", "arrived: {arrived}");
         world.crash();
         world.settle();

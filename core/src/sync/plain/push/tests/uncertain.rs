@@ -7,6 +7,7 @@ use super::server::Server;
 use super::{Net, World};
 use crate::engine::queue::mutation::{MutationState, ParkReason};
 use crate::engine::queue::{Awaiting, store};
+use crate::engine::rebase::decide;
 use crate::engine::rebase::import;
 use crate::value::Value;
 
@@ -69,7 +70,7 @@ fn discarded_create_with_a_random_key_is_removed() {
     world.push(&[Net::AnswerLost]);
     world.server.write(RANDOM[0], &json!({"n": 2}));
     let id = world.queue()[0].id;
-    world.engine.discard(id).unwrap();
+    decide::discard(&mut world.engine, id).unwrap();
     world.settle();
     assert_eq!((world.server.keys().as_str(), world.queue().len()), ("", 0));
 }
@@ -88,7 +89,7 @@ fn create_that_overwrote_a_row_is_recognised_by_its_row() {
         world.push(&[Net::Ok, net]);
         let id = world.queue()[0].id;
         if gives_up {
-            world.engine.discard(id).unwrap();
+            decide::discard(&mut world.engine, id).unwrap();
         }
         world.settle();
         let body = if gives_up { "theirs" } else { "mine" };
