@@ -4,6 +4,7 @@
 use super::effect::Effect;
 use super::fixture::columns;
 use super::world::World;
+use crate::replica::publish;
 use rejoin_protocol::Value;
 
 /// The server accepted an entry and was then restored from an older backup. Its response arrived
@@ -86,7 +87,7 @@ fn entry_valid_again_on_a_later_page_is_run_again() {
     world.act("phone", "sell r0");
     world.sync("phone");
     world.fetch("desk");
-    let first = world.device("desk").publish_request(1).unwrap().unwrap();
+    let first = publish::publish_request(world.device("desk"), 1).unwrap().unwrap();
     let answer = world.deliver("desk", &first);
     world.answer("desk", &answer);
     world.fetch("phone");

@@ -6,6 +6,7 @@
 //! that was read. The referee creates no entries. It is built on a replica, so it runs an entry
 //! again only when something before it has changed, and its corrections end like those of authors.
 
+use crate::replica::{fetch, snapshot};
 use std::sync::Arc;
 
 use super::handler::Handlers;
@@ -43,22 +44,22 @@ impl<S: ReplicaStore> AuthorityRunner<S> {
 
     /// Whether it must take a snapshot first.
     pub fn needs_snapshot(&self) -> bool {
-        self.0.needs_snapshot()
+        snapshot::needs_snapshot(&self.0)
     }
 
     /// Takes a snapshot of all rows.
     pub fn take_snapshot(&mut self, snapshot: &LogSnapshot) -> Result<(), StoreError> {
-        self.0.take_snapshot(snapshot)
+        snapshot::take_snapshot(&mut self.0, snapshot)
     }
 
     /// The next fetch request; `None` while a snapshot is needed.
     pub fn fetch_request(&self, limit: usize) -> Option<Fetch> {
-        self.0.fetch_request(limit)
+        fetch::fetch_request(&self.0, limit)
     }
 
     /// Takes a response and evaluates new entries. Returns whether there is more to fetch.
     pub fn take_fetched(&mut self, answer: &Fetched) -> Result<bool, StoreError> {
-        self.0.take_fetched(answer)
+        fetch::take_fetched(&mut self.0, answer)
     }
 
     /// The corrections, in key order. They repeat until the feed shows their result.

@@ -5,13 +5,13 @@
 //! one transaction of its caller under the log's lock, so positions are in commit order. After an
 //! error the caller rolls back the transaction and reopens the state machine.
 
-mod correct;
+pub mod correct;
 mod feed;
-mod horizon;
+pub mod horizon;
 pub mod memory;
 mod publish;
 mod refold;
-mod snapshot;
+pub mod snapshot;
 pub mod store;
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! A server, devices and a referee for the scenario tests of this crate. Time advances only when a
 //! test moves it.
 
+use crate::replica::{check, fetch, publish, snapshot};
+use crate::server;
+use crate::server::{correct, horizon};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -100,13 +103,13 @@ impl World {
     pub(crate) fn fetch(&mut self, name: &str) {
         for _ in 0..100 {
             let author = self.device(name).facts().author;
-            if self.device(name).needs_snapshot() {
-                let snapshot = self.server.snapshot(author).unwrap();
-                self.device(name).take_snapshot(&snapshot).unwrap();
+            if snapshot::needs_snapshot(self.device(name)) {
+                let snapshot = super::server::snapshot::snapshot(&self.server, author).unwrap();
+                snapshot::take_snapshot(self.device(name), &snapshot).unwrap();
             }
-            let Some(request) = self.device(name).fetch_request(3) else { continue };
+            let Some(request) = fetch::fetch_request(self.device(name), 3) else { continue };
             let answer = self.server.fetch(author, &request).unwrap();
-            let more = self.device(name).take_fetched(&answer).unwrap();
+            let more = fetch::take_fetched(self.device(name), &answer).unwrap();
             self.holds(name);
             if !more && !matches!(answer, Fetched::Resync) {
                 return;
@@ -117,7 +120,7 @@ impl World {
 
     /// The request that the device would send now.
     pub(crate) fn request(&mut self, name: &str) -> Option<Publish> {
-        self.device(name).publish_request(100).unwrap()
+        publish::publish_request(self.device(name), 100).unwrap()
     }
 
     /// Delivers a request to the server.
@@ -129,7 +132,7 @@ impl World {
     /// Delivers a response to the device.
     pub(crate) fn answer(&mut self, name: &str, answer: &Published) {
         let now = self.now;
-        self.device(name).take_published(answer, now).unwrap();
+        publish::take_published(self.device(name), answer, now).unwrap();
         self.holds(name);
     }
 
@@ -164,10 +167,14 @@ impl World {
     fn holds(&mut self, name: &str) {
         let device = &self.devices[name];
         let rows: BTreeMap<RowName, LogRow> = device.rows().unwrap().into_iter().collect();
-        let base = device.base_rows().unwrap();
-        assert_eq!(device.fold_over(base).unwrap(), rows, "{name}: the table must equal its fold");
+        let base = check::base_rows(device).unwrap();
         assert_eq!(
-            device.rows_run_again().unwrap(),
+            check::fold_over(device, base).unwrap(),
+            rows,
+            "{name}: the table must equal its fold"
+        );
+        assert_eq!(
+            check::rows_run_again(device).unwrap(),
             rows,
             "{name}: a full re-run must change nothing"
         );
@@ -239,24 +246,26 @@ impl World {
     pub(crate) fn judges_by(&mut self, handlers: Arc<dyn Handlers>) -> usize {
         let number = author(99);
         self.server.register(number, UserId(Name::from("referee"))).unwrap();
-        self.server.appoint(Some(number)).unwrap();
+        correct::appoint(&mut self.server, Some(number)).unwrap();
         let store = MemoryReplica::default();
         let mut referee =
             AuthorityRunner::create(store, number, handlers, Arc::new(Column)).unwrap();
-        referee.take_snapshot(&self.server.snapshot(number).unwrap()).unwrap();
+        referee
+            .take_snapshot(&super::server::snapshot::snapshot(&self.server, number).unwrap())
+            .unwrap();
         let mut taken = 0;
         for _ in 0..50 {
             let request = referee.fetch_request(100).unwrap();
             referee.take_fetched(&self.server.fetch(number, &request).unwrap()).unwrap();
             let Some(corrections) = referee.judge().unwrap() else { return taken };
-            taken += self.server.correct(&corrections, self.now).unwrap();
+            taken += correct::correct(&mut self.server, &corrections, self.now).unwrap();
         }
         panic!("the referee does not terminate");
     }
 
     /// Raises the horizon as far as possible.
     pub(crate) fn compacts(&mut self) -> Key {
-        self.server.raise_horizon(Key::end_of(self.now), self.now).unwrap()
+        horizon::raise_horizon(&mut self.server, Key::end_of(self.now), self.now).unwrap()
     }
 
     /// Restores the server's log from an older copy, and starts another epoch.

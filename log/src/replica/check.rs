@@ -16,65 +16,68 @@ use super::store::{Counted, ReplicaStore};
 /// Rows by name.
 pub type RowMap = BTreeMap<RowName, LogRow>;
 
-impl<S: ReplicaStore> Replica<S> {
-    /// The rows at the horizon: the state after undoing all steps.
-    pub fn base_rows(&self) -> Result<RowMap, StoreError> {
-        let mut rows: RowMap = self.store.all_rows()?.into_iter().collect();
-        for key in self.steps.keys().rev() {
-            let undo = self.store.record(key.id)?.map(|record| record.undo).unwrap_or_default();
-            for (row, image) in undo.into_iter().rev() {
-                match image {
-                    Some(image) => rows.insert(row, image),
-                    None => rows.remove(&row),
-                };
-            }
+/// The rows at the horizon: the state after undoing all steps.
+pub fn base_rows<S: ReplicaStore>(replica: &Replica<S>) -> Result<RowMap, StoreError> {
+    let mut rows: RowMap = replica.store.all_rows()?.into_iter().collect();
+    for key in replica.steps.keys().rev() {
+        let undo = replica.store.record(key.id)?.map(|record| record.undo).unwrap_or_default();
+        for (row, image) in undo.into_iter().rev() {
+            match image {
+                Some(image) => rows.insert(row, image),
+                None => rows.remove(&row),
+            };
         }
-        Ok(rows)
     }
+    Ok(rows)
+}
 
-    /// All effects folded over `base` in key order: [`Replica::rows`] must return the same.
-    pub fn fold_over(&self, mut rows: RowMap) -> Result<RowMap, StoreError> {
-        for id in self.store.ids(&Key::LAST)? {
-            let Some(record) = self.store.record(id)? else { continue };
-            match record.counted() {
-                Some(Counted::Item(effects)) => put_all(&mut rows, effects, |_, _, after| after),
-                Some(Counted::Own(effects)) => match &self.facts.buckets {
-                    None => put_all(&mut rows, effects, |_, _, after| after),
-                    Some(buckets) => self.put_within(&mut rows, effects, buckets),
-                },
-                Some(Counted::Whole(effects, write_set)) => {
-                    self.put_within(&mut rows, effects, write_set);
-                }
-                None => {}
+/// All effects folded over `base` in key order: [`Replica::rows`] must return the same.
+pub fn fold_over<S: ReplicaStore>(
+    replica: &Replica<S>,
+    mut rows: RowMap,
+) -> Result<RowMap, StoreError> {
+    for id in replica.store.ids(&Key::LAST)? {
+        let Some(record) = replica.store.record(id)? else { continue };
+        match record.counted() {
+            Some(Counted::Item(effects)) => put_all(&mut rows, effects, |_, _, after| after),
+            Some(Counted::Own(effects)) => match &replica.facts.buckets {
+                None => put_all(&mut rows, effects, |_, _, after| after),
+                Some(buckets) => put_within(replica, &mut rows, effects, buckets),
+            },
+            Some(Counted::Whole(effects, write_set)) => {
+                put_within(replica, &mut rows, effects, write_set);
             }
+            None => {}
         }
-        Ok(rows)
     }
+    Ok(rows)
+}
 
-    fn put_within(&self, rows: &mut RowMap, effects: &Effects, write_set: &Buckets) {
-        put_all(rows, effects, |row, before, after| {
-            let Some(effect) = effects.get(row) else { return after };
-            match apply_effect(row, effect, before.as_ref(), write_set, &*self.placement) {
-                AppliedEffect::Row(after) => after,
-                AppliedEffect::Void => before,
-            }
-        });
-    }
+fn put_within<S: ReplicaStore>(
+    replica: &Replica<S>,
+    rows: &mut RowMap,
+    effects: &Effects,
+    write_set: &Buckets,
+) {
+    put_all(rows, effects, |row, before, after| {
+        let Some(effect) = effects.get(row) else { return after };
+        match apply_effect(row, effect, before.as_ref(), write_set, &*replica.placement) {
+            AppliedEffect::Row(after) => after,
+            AppliedEffect::Void => before,
+        }
+    });
+}
 
-    /// Runs every own action again on a copy, in key order from the base up. Returns the rows. With
-    /// deterministic actions a selective rebase must give the same result.
-    pub fn rows_run_again(&self) -> Result<RowMap, StoreError>
-    where
-        S: Clone,
-    {
-        let mut copy =
-            Self::open(self.store.clone(), self.handlers.clone(), self.placement.clone())?;
-        let mut edit = copy.edit();
-        let run = copy.steps.keys().copied().collect();
-        edit.change = Change { everything: true, run, ..Change::default() };
-        copy.commit(edit)?;
-        Ok(copy.rows()?.into_iter().collect())
-    }
+/// Runs every own action again on a copy, in key order from the base up. Returns the rows. With
+/// deterministic actions a selective rebase must give the same result.
+pub fn rows_run_again<S: ReplicaStore + Clone>(replica: &Replica<S>) -> Result<RowMap, StoreError> {
+    let mut copy =
+        Replica::open(replica.store.clone(), replica.handlers.clone(), replica.placement.clone())?;
+    let mut edit = copy.edit();
+    let run = copy.steps.keys().copied().collect();
+    edit.change = Change { everything: true, run, ..Change::default() };
+    copy.commit(edit)?;
+    Ok(copy.rows()?.into_iter().collect())
 }
 
 fn put_all(

@@ -12,144 +12,160 @@ use super::edit::RecordEdit;
 use super::store::{Authority, AuthorityEntry, OwnEntry, Record, ReplicaStore, Shown};
 use super::{Replica, ReplicaEvent};
 
-impl<S: ReplicaStore> Replica<S> {
-    /// The next fetch request; `None` while a snapshot is needed.
-    pub fn fetch_request(&self, limit: usize) -> Option<Fetch> {
-        let stamp = self.facts.stamp.filter(|_| !self.facts.needs_snapshot)?;
-        Some(Fetch { stamp, cursor: self.facts.cursor, limit })
-    }
+/// The next fetch request; `None` while a snapshot is needed.
+pub fn fetch_request<S: ReplicaStore>(replica: &Replica<S>, limit: usize) -> Option<Fetch> {
+    let stamp = replica.facts.stamp.filter(|_| !replica.facts.needs_snapshot)?;
+    Some(Fetch { stamp, cursor: replica.facts.cursor, limit })
+}
 
-    /// Applies a response. A page that does not start at the current cursor is outdated and
-    /// ignored. Returns whether there is more to fetch.
-    pub fn take_fetched(&mut self, answer: &Fetched) -> Result<bool, StoreError> {
-        let page = match answer {
-            Fetched::Resync => {
-                let mut edit = self.edit();
-                edit.facts.needs_snapshot = true;
-                self.commit(edit)?;
-                return Ok(false);
-            }
-            Fetched::Page(page) => page,
-        };
-        if self.facts.stamp != Some(page.stamp) || self.facts.cursor != page.from {
+/// Applies a response. A page that does not start at the current cursor is outdated and
+/// ignored. Returns whether there is more to fetch.
+pub fn take_fetched<S: ReplicaStore>(
+    replica: &mut Replica<S>,
+    answer: &Fetched,
+) -> Result<bool, StoreError> {
+    let page = match answer {
+        Fetched::Resync => {
+            let mut edit = replica.edit();
+            edit.facts.needs_snapshot = true;
+            replica.commit(edit)?;
             return Ok(false);
         }
-        self.take_page(page)?;
-        self.at_head = !page.more;
-        if let Some(horizon) = page.horizon {
-            self.fold_to(horizon)?;
-        }
-        Ok(page.more)
+        Fetched::Page(page) => page,
+    };
+    if replica.facts.stamp != Some(page.stamp) || replica.facts.cursor != page.from {
+        return Ok(false);
     }
+    take_page(replica, page)?;
+    replica.at_head = !page.more;
+    if let Some(horizon) = page.horizon {
+        fold_to(replica, horizon)?;
+    }
+    Ok(page.more)
+}
 
-    fn take_page(&mut self, page: &Page) -> Result<(), StoreError> {
-        let mut edit = self.edit();
-        edit.facts.cursor = page.next;
-        for item in &page.items {
-            match item {
-                Item::Entry(seen) => self.take(&mut edit, seen)?,
-                Item::Gone(id) => self.take_gone(&mut edit, *id)?,
-            }
+fn take_page<S: ReplicaStore>(replica: &mut Replica<S>, page: &Page) -> Result<(), StoreError> {
+    let mut edit = replica.edit();
+    edit.facts.cursor = page.next;
+    for item in &page.items {
+        match item {
+            Item::Entry(seen) => take(replica, &mut edit, seen)?,
+            Item::Gone(id) => take_gone(replica, &mut edit, *id)?,
         }
-        self.commit(edit)
     }
+    replica.commit(edit)
+}
 
-    /// Applies the server's view of an entry.
-    pub(super) fn take(&self, edit: &mut RecordEdit, seen: &ViewedEntry) -> Result<(), StoreError> {
-        edit.facts.clock.observe(&seen.key);
-        let old = self.edited(edit, seen.id)?;
-        let mut record = old.unwrap_or(Record::new(seen.key));
-        let showed = record.counted().map(|counted| counted.effects().clone());
-        record.key = seen.key;
-        record.item = Some(Shown { effects: seen.effects.clone(), held: seen.own.clone() });
-        if let Some(whole) = &seen.whole {
-            take_whole(edit, &mut record, whole);
-            return self.set(edit, seen.id, Some(record));
-        }
-        match (&mut record.own, &seen.own) {
-            (Some(_), None) => {
-                // A copy of this database published it under its own author id.
-                record.own = None;
-                edit.events.push(ReplicaEvent::TakenOver { id: seen.id });
-            }
-            (Some(own), Some(held)) => {
-                edit.facts.copied |= held.revision > own.revision;
-                acknowledge(own, seen, held, edit.facts.buckets.as_ref());
-            }
-            // An own entry above the horizon that was never created here: another database uses
-            // this author id.
-            (None, Some(_)) => edit.facts.copied |= seen.key > self.facts.horizon,
-            (None, None) => {}
-        }
-        if self.turned(&record, showed.as_ref(), edit) {
-            edit.change.run.insert(seen.key);
-        }
-        self.set(edit, seen.id, Some(record))
+/// Applies the server's view of an entry.
+pub(super) fn take<S: ReplicaStore>(
+    replica: &Replica<S>,
+    edit: &mut RecordEdit,
+    seen: &ViewedEntry,
+) -> Result<(), StoreError> {
+    edit.facts.clock.observe(&seen.key);
+    let old = replica.edited(edit, seen.id)?;
+    let mut record = old.unwrap_or(Record::new(seen.key));
+    let showed = record.counted().map(|counted| counted.effects().clone());
+    record.key = seen.key;
+    record.item = Some(Shown { effects: seen.effects.clone(), held: seen.own.clone() });
+    if let Some(whole) = &seen.whole {
+        take_whole(edit, &mut record, whole);
+        return replica.set(edit, seen.id, Some(record));
     }
+    match (&mut record.own, &seen.own) {
+        (Some(_), None) => {
+            // A copy of this database published it under its own author id.
+            record.own = None;
+            edit.events.push(ReplicaEvent::TakenOver { id: seen.id });
+        }
+        (Some(own), Some(held)) => {
+            edit.facts.copied |= held.revision > own.revision;
+            acknowledge(own, seen, held, edit.facts.buckets.as_ref());
+        }
+        // An own entry above the horizon that was never created here: another database uses
+        // this author id.
+        (None, Some(_)) => edit.facts.copied |= seen.key > replica.facts.horizon,
+        (None, None) => {}
+    }
+    if turned(replica, &record, showed.as_ref(), edit) {
+        edit.change.run.insert(seen.key);
+    }
+    replica.set(edit, seen.id, Some(record))
+}
 
-    /// Whether an own action may give another result although no row before it has changed here.
-    ///
-    /// First case: it shows other effects at the same revision. The rows before it changed on an
-    /// earlier page, when that did not matter yet, or where the author cannot see them. Second
-    /// case: these are the first items after a change of membership, and some of its effects were
-    /// void, because a row in several buckets is readable before it is writable.
-    fn turned(&self, record: &Record, showed: Option<&Effects>, edit: &RecordEdit) -> bool {
-        let (Some(own), Some(Shown { effects, held: Some(held) })) = (&record.own, &record.item)
-        else {
-            return false;
-        };
-        let shows_another =
-            own.revision == held.revision && showed.is_some_and(|showed| showed != effects);
-        let may_count = self.facts.buckets != edit.facts.buckets && own.effects != *effects;
-        record.is_replay() && (shows_another || may_count)
-    }
+/// Whether an own action may give another result although no row before it has changed here.
+///
+/// First case: it shows other effects at the same revision. The rows before it changed on an
+/// earlier page, when that did not matter yet, or where the author cannot see them. Second
+/// case: these are the first items after a change of membership, and some of its effects were
+/// void, because a row in several buckets is readable before it is writable.
+fn turned<S: ReplicaStore>(
+    replica: &Replica<S>,
+    record: &Record,
+    showed: Option<&Effects>,
+    edit: &RecordEdit,
+) -> bool {
+    let (Some(own), Some(Shown { effects, held: Some(held) })) = (&record.own, &record.item) else {
+        return false;
+    };
+    let shows_another =
+        own.revision == held.revision && showed.is_some_and(|showed| showed != effects);
+    let may_count = replica.facts.buckets != edit.facts.buckets && own.effects != *effects;
+    record.is_replay() && (shows_another || may_count)
+}
 
-    /// Removes an entry that has no visible effects any more.
-    fn take_gone(&self, edit: &mut RecordEdit, id: EntryId) -> Result<(), StoreError> {
-        let Some(mut record) = self.edited(edit, id)? else { return Ok(()) };
-        record.item = None;
-        let record = record.own.is_some().then_some(record);
-        self.set(edit, id, record)
-    }
+/// Removes an entry that has no visible effects any more.
+fn take_gone<S: ReplicaStore>(
+    replica: &Replica<S>,
+    edit: &mut RecordEdit,
+    id: EntryId,
+) -> Result<(), StoreError> {
+    let Some(mut record) = replica.edited(edit, id)? else { return Ok(()) };
+    record.item = None;
+    let record = record.own.is_some().then_some(record);
+    replica.set(edit, id, record)
+}
 
-    /// Folds the items up to the horizon into the base: they are final. Own entries that the server
-    /// does not have stay above them until their verdict.
-    pub(super) fn fold_to(&mut self, horizon: Key) -> Result<(), StoreError> {
-        if horizon <= self.facts.horizon {
-            return Ok(());
-        }
-        let (mut settled, mut waiting) = (Vec::new(), Vec::new());
-        let mut finality = self.edit();
-        for id in self.store.ids(&horizon)? {
-            let Some(mut record) = self.store.record(id)? else { continue };
-            if record.item.is_none() {
-                waiting.extend(record.counted().map(|_| record.key));
-                continue;
-            }
-            if let Some(own) = &mut record.own {
-                own.authority = Authority::Frozen;
-            }
-            if let Some(authority) = &mut record.authority {
-                authority.effects = authority.whole.content.effects.clone();
-            }
-            settled.push((id, record.key, record.named()));
-            self.set(&mut finality, id, Some(record))?;
-        }
-        self.commit(finality)?;
-        let mut edit = self.edit();
-        edit.facts.horizon = horizon;
-        if let Some(first) = waiting.first() {
-            let over = settled.iter().filter(|(_, key, _)| key > first);
-            let rows: BTreeSet<RowName> = over.flat_map(|(_, _, rows)| rows).cloned().collect();
-            edit.change.everything = !rows.is_empty();
-            edit.change.below.push((Key::FIRST, rows));
-        }
-        for (id, key, _) in settled {
-            edit.change.settle.insert(key);
-            edit.records.insert(id, None);
-        }
-        self.commit(edit)
+/// Folds the items up to the horizon into the base: they are final. Own entries that the server
+/// does not have stay above them until their verdict.
+pub(super) fn fold_to<S: ReplicaStore>(
+    replica: &mut Replica<S>,
+    horizon: Key,
+) -> Result<(), StoreError> {
+    if horizon <= replica.facts.horizon {
+        return Ok(());
     }
+    let (mut settled, mut waiting) = (Vec::new(), Vec::new());
+    let mut finality = replica.edit();
+    for id in replica.store.ids(&horizon)? {
+        let Some(mut record) = replica.store.record(id)? else { continue };
+        if record.item.is_none() {
+            waiting.extend(record.counted().map(|_| record.key));
+            continue;
+        }
+        if let Some(own) = &mut record.own {
+            own.authority = Authority::Frozen;
+        }
+        if let Some(authority) = &mut record.authority {
+            authority.effects = authority.whole.content.effects.clone();
+        }
+        settled.push((id, record.key, record.named()));
+        replica.set(&mut finality, id, Some(record))?;
+    }
+    replica.commit(finality)?;
+    let mut edit = replica.edit();
+    edit.facts.horizon = horizon;
+    if let Some(first) = waiting.first() {
+        let over = settled.iter().filter(|(_, key, _)| key > first);
+        let rows: BTreeSet<RowName> = over.flat_map(|(_, _, rows)| rows).cloned().collect();
+        edit.change.everything = !rows.is_empty();
+        edit.change.below.push((Key::FIRST, rows));
+    }
+    for (id, key, _) in settled {
+        edit.change.settle.insert(key);
+        edit.records.insert(id, None);
+    }
+    replica.commit(edit)
 }
 
 /// Stores the server's state of an own entry, whose author is a member of these buckets.

@@ -10,155 +10,164 @@ use super::store::{Authority, OwnEntry, Record, ReplicaStore};
 use super::{Replica, ReplicaEvent};
 use rejoin_protocol::mutant::{self, Mutant};
 
-impl<S: ReplicaStore> Replica<S> {
-    /// The next publish request, with at most `limit` entries in key order; `None` unless the feed
-    /// was fetched to its end since the last request. Its number is stored before it is sent, so
-    /// that no old request can have the same number.
-    pub fn publish_request(&mut self, limit: usize) -> Result<Option<Publish>, StoreError> {
-        let ready = self.at_head && !self.facts.needs_snapshot && !self.needs_new_author();
-        let Some(stamp) = self.facts.stamp.filter(|_| ready) else { return Ok(None) };
-        let mut offers = Vec::new();
-        for id in self.store.own_ids()? {
-            if offers.len() == limit {
-                break;
-            }
-            let record = self.store.record(id)?.filter(Record::is_pending);
-            if let Some(Record { key, own: Some(own), .. }) = record {
-                offers.push(offer(id, key, own));
-            }
+/// The next publish request, with at most `limit` entries in key order; `None` unless the feed
+/// was fetched to its end since the last request. Its number is stored before it is sent, so
+/// that no old request can have the same number.
+pub fn publish_request<S: ReplicaStore>(
+    replica: &mut Replica<S>,
+    limit: usize,
+) -> Result<Option<Publish>, StoreError> {
+    let ready = replica.at_head && !replica.facts.needs_snapshot && !replica.needs_new_author();
+    let Some(stamp) = replica.facts.stamp.filter(|_| ready) else { return Ok(None) };
+    let mut offers = Vec::new();
+    for id in replica.store.own_ids()? {
+        if offers.len() == limit {
+            break;
         }
-        if offers.is_empty() {
-            return Ok(None);
+        let record = replica.store.record(id)?.filter(Record::is_pending);
+        if let Some(Record { key, own: Some(own), .. }) = record {
+            offers.push(offer(id, key, own));
         }
-        self.facts.number += 1;
-        self.store.set_facts(&self.facts)?;
-        self.at_head = false;
-        self.awaited = Some(self.facts.number);
-        Ok(Some(Publish { stamp, number: self.facts.number, offers }))
     }
+    if offers.is_empty() {
+        return Ok(None);
+    }
+    replica.facts.number += 1;
+    replica.store.set_facts(&replica.facts)?;
+    replica.at_head = false;
+    replica.awaited = Some(replica.facts.number);
+    Ok(Some(Publish { stamp, number: replica.facts.number, offers }))
+}
 
-    /// Applies the server's response, at this wall time. A response to another request than the
-    /// last is ignored.
-    pub fn take_published(&mut self, answer: &Published, wall: u64) -> Result<(), StoreError> {
-        if self.awaited != Some(answer.number) {
-            return Ok(());
-        }
-        self.awaited = None;
-        let mut edit = self.edit();
-        match &answer.outcome {
-            Outcome::Resync => edit.facts.needs_snapshot = true,
-            Outcome::Stale { last } => {
-                // A number above all that this database used: another database uses its author id.
-                edit.facts.copied |= *last > answer.number;
-                edit.facts.number = edit.facts.number.max(*last);
-            }
-            Outcome::Verdicts(verdicts) => {
-                for (id, verdict) in verdicts {
-                    self.take_verdict(&mut edit, *id, verdict, wall)?;
-                }
-            }
-        }
-        self.commit(edit)
+/// Applies the server's response, at this wall time. A response to another request than the
+/// last is ignored.
+pub fn take_published<S: ReplicaStore>(
+    replica: &mut Replica<S>,
+    answer: &Published,
+    wall: u64,
+) -> Result<(), StoreError> {
+    if replica.awaited != Some(answer.number) {
+        return Ok(());
     }
+    replica.awaited = None;
+    let mut edit = replica.edit();
+    match &answer.outcome {
+        Outcome::Resync => edit.facts.needs_snapshot = true,
+        Outcome::Stale { last } => {
+            // A number above all that this database used: another database uses its author id.
+            edit.facts.copied |= *last > answer.number;
+            edit.facts.number = edit.facts.number.max(*last);
+        }
+        Outcome::Verdicts(verdicts) => {
+            for (id, verdict) in verdicts {
+                take_verdict(replica, &mut edit, *id, verdict, wall)?;
+            }
+        }
+    }
+    replica.commit(edit)
+}
 
-    fn take_verdict(
-        &mut self,
-        edit: &mut RecordEdit,
-        id: EntryId,
-        verdict: &Verdict,
-        wall: u64,
-    ) -> Result<(), StoreError> {
-        let Some(mut record) = self.edited(edit, id)? else { return Ok(()) };
-        let Some(own) = &mut record.own else { return Ok(()) };
-        match verdict {
-            Verdict::Held { revision, key } => {
-                edit.facts.copied |= *revision > own.revision;
-                own.acknowledged = own.acknowledged.max(Some(*revision));
-                record.key = *key;
-            }
-            Verdict::Refereed { revision, key } => {
-                settle(own, Authority::Referee, *revision);
-                record.key = *key;
-            }
-            Verdict::Frozen { revision, key } => {
-                settle(own, Authority::Frozen, *revision);
-                record.key = *key;
-            }
-            Verdict::Final => {
-                own.acknowledged = Some(own.revision);
-                own.authority = Authority::Frozen;
-                // Without its item the base here cannot contain it.
-                edit.facts.needs_snapshot |= record.item.is_none();
-            }
-            Verdict::Denied if own.acknowledged.is_none() => {
-                own.authority = Authority::Parked;
-                edit.events.push(ReplicaEvent::Parked { id });
-            }
-            Verdict::Denied => own.authority = Authority::Frozen,
-            Verdict::Foreign => {
-                edit.events.push(ReplicaEvent::TakenOver { id });
-                record.own = None;
-                let record = record.item.is_some().then_some(record);
-                return self.set(edit, id, record);
-            }
-            Verdict::TooFarAhead { now } => {
-                let (seen, _) = self.highest_below(edit, &record.key)?;
-                edit.facts.clock.set_back(wall, *now, seen);
-                return self.rekey(edit, &record, wall);
-            }
-            Verdict::CounterTooHigh { highest } => {
-                let (_, seen) = self.highest_below(edit, &record.key)?;
-                edit.facts.clock.lower(seen.max(*highest));
-                return self.rekey(edit, &record, wall);
-            }
-            Verdict::TooOld { horizon } => {
-                edit.facts.clock.pass(horizon);
-                return self.rekey(edit, &record, wall);
-            }
+fn take_verdict<S: ReplicaStore>(
+    replica: &mut Replica<S>,
+    edit: &mut RecordEdit,
+    id: EntryId,
+    verdict: &Verdict,
+    wall: u64,
+) -> Result<(), StoreError> {
+    let Some(mut record) = replica.edited(edit, id)? else { return Ok(()) };
+    let Some(own) = &mut record.own else { return Ok(()) };
+    match verdict {
+        Verdict::Held { revision, key } => {
+            edit.facts.copied |= *revision > own.revision;
+            own.acknowledged = own.acknowledged.max(Some(*revision));
+            record.key = *key;
         }
-        self.set(edit, id, Some(record))
+        Verdict::Refereed { revision, key } => {
+            settle(own, Authority::Referee, *revision);
+            record.key = *key;
+        }
+        Verdict::Frozen { revision, key } => {
+            settle(own, Authority::Frozen, *revision);
+            record.key = *key;
+        }
+        Verdict::Final => {
+            own.acknowledged = Some(own.revision);
+            own.authority = Authority::Frozen;
+            // Without its item the base here cannot contain it.
+            edit.facts.needs_snapshot |= record.item.is_none();
+        }
+        Verdict::Denied if own.acknowledged.is_none() => {
+            own.authority = Authority::Parked;
+            edit.events.push(ReplicaEvent::Parked { id });
+        }
+        Verdict::Denied => own.authority = Authority::Frozen,
+        Verdict::Foreign => {
+            edit.events.push(ReplicaEvent::TakenOver { id });
+            record.own = None;
+            let record = record.item.is_some().then_some(record);
+            return replica.set(edit, id, record);
+        }
+        Verdict::TooFarAhead { now } => {
+            let (seen, _) = highest_below(replica, edit, &record.key)?;
+            edit.facts.clock.set_back(wall, *now, seen);
+            return rekey(replica, edit, &record, wall);
+        }
+        Verdict::CounterTooHigh { highest } => {
+            let (_, seen) = highest_below(replica, edit, &record.key)?;
+            edit.facts.clock.lower(seen.max(*highest));
+            return rekey(replica, edit, &record, wall);
+        }
+        Verdict::TooOld { horizon } => {
+            edit.facts.clock.pass(horizon);
+            return rekey(replica, edit, &record, wall);
+        }
     }
+    replica.set(edit, id, Some(record))
+}
 
-    /// The highest time and the highest counter in use: of items from the server and of own entries
-    /// before this key.
-    fn highest_below(&self, edit: &RecordEdit, key: &Key) -> Result<(u64, u64), StoreError> {
-        if mutant::on(Mutant::KeyBelowSeen) {
-            return Ok((0, 0));
-        }
-        let (mut millis, mut counter) = (edit.facts.horizon.millis, 0);
-        for id in self.store.ids(&Key::LAST)? {
-            let Some(record) = self.edited(edit, id)? else { continue };
-            if record.key < *key || !record.is_unpublished() {
-                millis = millis.max(record.key.millis);
-                counter = counter.max(record.key.counter);
-            }
-        }
-        Ok((millis, counter))
+/// The highest time and the highest counter in use: of items from the server and of own entries
+/// before this key.
+fn highest_below<S: ReplicaStore>(
+    replica: &Replica<S>,
+    edit: &RecordEdit,
+    key: &Key,
+) -> Result<(u64, u64), StoreError> {
+    if mutant::on(Mutant::KeyBelowSeen) {
+        return Ok((0, 0));
     }
+    let (mut millis, mut counter) = (edit.facts.horizon.millis, 0);
+    for id in replica.store.ids(&Key::LAST)? {
+        let Some(record) = replica.edited(edit, id)? else { continue };
+        if record.key < *key || !record.is_unpublished() {
+            millis = millis.max(record.key.millis);
+            counter = counter.max(record.key.counter);
+        }
+    }
+    Ok((millis, counter))
+}
 
-    /// Assigns new keys to this entry and all later unpublished own entries, in order, above all
-    /// keys seen.
-    fn rekey(
-        &mut self,
-        edit: &mut RecordEdit,
-        first: &Record,
-        wall: u64,
-    ) -> Result<(), StoreError> {
-        if first.own.as_ref().is_none_or(|own| own.acknowledged.is_some()) {
-            return Ok(());
-        }
-        for id in self.store.own_ids()? {
-            let Some(mut record) = self.edited(edit, id)? else { continue };
-            let later = record.key > first.key;
-            if record.key == first.key || later && record.is_unpublished() {
-                record.key = edit.facts.clock.stamp(wall, edit.facts.author, id);
-                edit.change.run.extend(record.is_replay().then_some(record.key));
-                edit.events.push(ReplicaEvent::Rekeyed { id });
-                self.set(edit, id, Some(record))?;
-            }
-        }
-        Ok(())
+/// Assigns new keys to this entry and all later unpublished own entries, in order, above all
+/// keys seen.
+fn rekey<S: ReplicaStore>(
+    replica: &mut Replica<S>,
+    edit: &mut RecordEdit,
+    first: &Record,
+    wall: u64,
+) -> Result<(), StoreError> {
+    if first.own.as_ref().is_none_or(|own| own.acknowledged.is_some()) {
+        return Ok(());
     }
+    for id in replica.store.own_ids()? {
+        let Some(mut record) = replica.edited(edit, id)? else { continue };
+        let later = record.key > first.key;
+        if record.key == first.key || later && record.is_unpublished() {
+            record.key = edit.facts.clock.stamp(wall, edit.facts.author, id);
+            edit.change.run.extend(record.is_replay().then_some(record.key));
+            edit.events.push(ReplicaEvent::Rekeyed { id });
+            replica.set(edit, id, Some(record))?;
+        }
+    }
+    Ok(())
 }
 
 fn offer(id: EntryId, key: Key, own: OwnEntry) -> Offer {

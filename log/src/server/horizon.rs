@@ -5,44 +5,46 @@ use super::super::store::StoreError;
 use super::Server;
 use super::store::{AcceptedEntry, LogStore};
 
-impl<S: LogStore> Server<S> {
-    /// Raises the horizon to `to`, or to the key that the retention allows: it stays below every
-    /// entry whose item moved within the retention. It never decreases. Returns the horizon.
-    pub fn raise_horizon(&mut self, to: Key, now: u64) -> Result<Key, StoreError> {
-        let mut reached = self.facts.horizon;
-        for entry in self.entries()? {
-            if entry.key > to {
-                break;
-            }
-            if entry.moved_at.saturating_add(self.limits.retention) > now {
-                return self.set_horizon(reached);
-            }
-            self.fold_away(&entry)?;
-            reached = entry.key;
+/// Raises the horizon to `to`, or to the key that the retention allows: it stays below every
+/// entry whose item moved within the retention. It never decreases. Returns the horizon.
+pub fn raise_horizon<S: LogStore>(
+    server: &mut Server<S>,
+    to: Key,
+    now: u64,
+) -> Result<Key, StoreError> {
+    let mut reached = server.facts.horizon;
+    for entry in server.entries()? {
+        if entry.key > to {
+            break;
         }
-        self.set_horizon(to.max(reached))
+        if entry.moved_at.saturating_add(server.limits.retention) > now {
+            return set_horizon(server, reached);
+        }
+        fold_away(server, &entry)?;
+        reached = entry.key;
     }
+    set_horizon(server, to.max(reached))
+}
 
-    fn set_horizon(&mut self, horizon: Key) -> Result<Key, StoreError> {
-        self.facts.horizon = horizon;
-        self.store.set_facts(&self.facts)?;
-        Ok(horizon)
-    }
+fn set_horizon<S: LogStore>(server: &mut Server<S>, horizon: Key) -> Result<Key, StoreError> {
+    server.facts.horizon = horizon;
+    server.store.set_facts(&server.facts)?;
+    Ok(horizon)
+}
 
-    /// Folds the first entry above the horizon into the base. Its id is kept while its author is
-    /// registered.
-    fn fold_away(&mut self, entry: &AcceptedEntry) -> Result<(), StoreError> {
-        for (row, _) in entry.content.effects.iter() {
-            if let Some(link) = self.store.link(row, &entry.key)? {
-                self.store.put_base(row, link.after.as_ref())?;
-                self.store.put_link(row, &entry.key, None)?;
-            }
+/// Folds the first entry above the horizon into the base. Its id is kept while its author is
+/// registered.
+fn fold_away<S: LogStore>(server: &mut Server<S>, entry: &AcceptedEntry) -> Result<(), StoreError> {
+    for (row, _) in entry.content.effects.iter() {
+        if let Some(link) = server.store.link(row, &entry.key)? {
+            server.store.put_base(row, link.after.as_ref())?;
+            server.store.put_link(row, &entry.key, None)?;
         }
-        let author = entry.key.author;
-        if self.store.author(author)?.is_some() {
-            self.store.put_final(entry.id, author)?;
-        }
-        self.facts.floor = self.facts.floor.max(entry.position);
-        self.store.remove_entry(entry.id)
     }
+    let author = entry.key.author;
+    if server.store.author(author)?.is_some() {
+        server.store.put_final(entry.id, author)?;
+    }
+    server.facts.floor = server.facts.floor.max(entry.position);
+    server.store.remove_entry(entry.id)
 }

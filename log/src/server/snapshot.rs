@@ -11,28 +11,32 @@ use super::feed::Viewer;
 use super::store::LogStore;
 use super::{Server, ServerError};
 
-impl<S: LogStore> Server<S> {
-    /// Everything an author may read now.
-    pub fn snapshot(&self, author: AuthorId) -> Result<LogSnapshot, ServerError> {
-        let (_, membership) = self.person(author)?;
-        let stamp = self.stamp(&membership);
-        let viewer = self.viewer(author, membership.buckets);
-        let mut items = Vec::new();
-        for entry in self.entries()? {
-            items.extend(self.seen(&entry, &viewer)?);
-        }
-        Ok(LogSnapshot {
-            stamp,
-            horizon: self.facts.horizon,
-            base: self.base_of(&viewer)?,
-            items,
-            cursor: Cursor(self.facts.head),
-            buckets: viewer.buckets,
-        })
+/// Everything an author may read now.
+pub fn snapshot<S: LogStore>(
+    server: &Server<S>,
+    author: AuthorId,
+) -> Result<LogSnapshot, ServerError> {
+    let (_, membership) = server.person(author)?;
+    let stamp = server.stamp(&membership);
+    let viewer = server.viewer(author, membership.buckets);
+    let mut items = Vec::new();
+    for entry in server.entries()? {
+        items.extend(server.seen(&entry, &viewer)?);
     }
+    Ok(LogSnapshot {
+        stamp,
+        horizon: server.facts.horizon,
+        base: base_of(server, &viewer)?,
+        items,
+        cursor: Cursor(server.facts.head),
+        buckets: viewer.buckets,
+    })
+}
 
-    fn base_of(&self, viewer: &Viewer) -> Result<Vec<(RowName, LogRow)>, StoreError> {
-        let rows = self.store.base_rows()?;
-        Ok(rows.into_iter().filter(|(row, image)| self.shows(row, image, viewer)).collect())
-    }
+fn base_of<S: LogStore>(
+    server: &Server<S>,
+    viewer: &Viewer,
+) -> Result<Vec<(RowName, LogRow)>, StoreError> {
+    let rows = server.store.base_rows()?;
+    Ok(rows.into_iter().filter(|(row, image)| server.shows(row, image, viewer)).collect())
 }

@@ -8,6 +8,8 @@ use super::super::replica::LogError;
 use super::super::replica::write::Written;
 use super::super::world::World;
 use super::two;
+use crate::replica::fetch;
+use crate::server::{correct, snapshot};
 use rejoin_protocol::Value;
 use std::sync::Arc;
 
@@ -46,7 +48,7 @@ pub(super) fn corrected_entry_stays_with_the_referee() {
     let owner = world.columns_of("phone", "r0").unwrap()["owner"].clone();
     assert_eq!(owner, Value::from(first.to_string()));
 
-    assert!(world.server.release(second, world.now).unwrap());
+    assert!(correct::release(&mut world.server, second, world.now).unwrap());
     world.settle();
     assert!(!corrected(&world).refereed);
 }
@@ -84,7 +86,7 @@ pub(super) fn correction_of_changed_content_is_rejected() {
     world.server.set_buckets(&UserId("referee".into()), Buckets::default()).unwrap();
     let stamp = EpochStamp { membership: 0, ..stamp };
     let request = Correct { stamp, referee: author(99), corrections };
-    assert_eq!(world.server.correct(&request, world.now), Ok(0));
+    assert_eq!(correct::correct(&mut world.server, &request, world.now), Ok(0));
     world.settle();
     assert_eq!(world.text("tablet", "r0"), "xy");
 }
@@ -186,8 +188,8 @@ pub(super) fn nothing_hidden_is_sent() {
     world.act("phone", "append r0 secret");
     world.sync("phone");
     let tablet = author(2);
-    let snapshot = world.server.snapshot(tablet).unwrap();
-    let request = world.device("tablet").fetch_request(100).unwrap();
+    let snapshot = snapshot::snapshot(&world.server, tablet).unwrap();
+    let request = fetch::fetch_request(world.device("tablet"), 100).unwrap();
     let Fetched::Page(page) = world.server.fetch(tablet, &request).unwrap() else { panic!() };
     let sent = format!("{snapshot:?} {page:?}");
     assert!(!sent.contains("secret") && !sent.contains("append"), "{sent}");

@@ -8,6 +8,9 @@ use super::super::message::{Outcome, Publish, Verdict};
 use super::super::replica::ReplicaEvent;
 use super::super::world::{LIMITS, World};
 use super::two;
+use crate::replica::{fetch, snapshot};
+use crate::server;
+use crate::server::horizon;
 use rejoin_protocol::Value;
 
 /// The author receives its own entry, even if it has no visible effect.
@@ -260,17 +263,17 @@ pub(super) fn entry_acknowledged_after_the_snapshot_is_not_final() {
     let mut world = World::new(&[("phone", "a"), ("tablet", "a")], &[("r0", "a")]);
     let backup = world.server.store().clone();
     let author = world.device("phone").facts().author;
-    let slow = world.server.snapshot(author).unwrap();
+    let slow = server::snapshot::snapshot(&world.server, author).unwrap();
     world.sql("phone", "r0", Effect::Update(columns("text", "milk")));
     let request = world.request("phone").unwrap();
     let answer = world.deliver("phone", &request);
     world.answer("phone", &answer);
 
     world.restores(&backup, 2);
-    let request = world.device("phone").fetch_request(3).unwrap();
+    let request = fetch::fetch_request(world.device("phone"), 3).unwrap();
     let resync = world.server.fetch(author, &request).unwrap();
-    world.device("phone").take_fetched(&resync).unwrap();
-    world.device("phone").take_snapshot(&slow).unwrap();
+    fetch::take_fetched(world.device("phone"), &resync).unwrap();
+    snapshot::take_snapshot(world.device("phone"), &slow).unwrap();
 
     world.settle();
     assert_eq!(world.text("tablet", "r0"), "milk");
@@ -314,7 +317,7 @@ pub(super) fn entry_exactly_at_the_horizon_is_too_late() {
         let request = world.request("tablet").unwrap();
         let key = request.offers[0].key;
         let to = if is_at { key } else { Key { millis: key.millis - 1, ..key } };
-        assert_eq!(world.server.raise_horizon(to, world.now).unwrap(), to);
+        assert_eq!(horizon::raise_horizon(&mut world.server, to, world.now).unwrap(), to);
         world.deliver("tablet", &request);
         let placed = world.server.entries().unwrap();
         assert_eq!(placed.is_empty(), is_late, "{placed:?}");
@@ -332,7 +335,7 @@ pub(super) fn entry_exactly_at_the_new_horizon_is_final() {
     world.sync("phone");
     world.now += LIMITS.retention;
     let keys: Vec<Key> = world.server.entries().unwrap().iter().map(|entry| entry.key).collect();
-    assert_eq!(world.server.raise_horizon(keys[0], world.now).unwrap(), keys[0]);
+    assert_eq!(horizon::raise_horizon(&mut world.server, keys[0], world.now).unwrap(), keys[0]);
     let left: Vec<Key> = world.server.entries().unwrap().iter().map(|entry| entry.key).collect();
     assert_eq!(left, keys[1..]);
     world.settle();

@@ -13,6 +13,7 @@ use rejoin_log::message::{Fetched, Item};
 use rejoin_log::replica::memory::MemoryReplica;
 use rejoin_log::replica::write::Written as Entry;
 use rejoin_log::replica::{LogError, Replica, ReplicaEvent};
+use rejoin_log::replica::{fetch, publish, snapshot};
 use rejoin_log::row::RowName;
 
 use super::RunReport;
@@ -254,13 +255,13 @@ impl Device {
                     format!("c{} takes a snapshot of {} items", self.number, snapshot.items.len())
                 });
                 report.count("a snapshot is taken");
-                self.replica.take_snapshot(snapshot).map(drop)
+                snapshot::take_snapshot(&mut self.replica, snapshot).map(drop)
             }
             Letter::Page(fetched) => {
                 self.count_page(fetched, report);
-                self.replica.take_fetched(fetched).map(drop)
+                fetch::take_fetched(&mut self.replica, fetched).map(drop)
             }
-            Letter::Answer(answer) => self.replica.take_published(answer, wall),
+            Letter::Answer(answer) => publish::take_published(&mut self.replica, answer, wall),
             Letter::Request(..) => Ok(()),
         }
         .map_err(unexpected)?;

@@ -13,6 +13,7 @@ use super::device::Device;
 use super::words;
 use super::world::{Columns, World, unexpected, user_id};
 use crate::simulate::Checked;
+use rejoin_log::server::{correct, horizon};
 
 impl World<'_> {
     pub(super) fn newcomer(&mut self, user: usize, skew: i64) -> Checked {
@@ -58,7 +59,7 @@ impl World<'_> {
             self.mirror.facts.iter().filter(|fact| fact.refereed).map(|fact| fact.id).collect();
         if !refereed.is_empty() && rng.u8(..2) == 0 {
             let id = refereed[rng.usize(..refereed.len())];
-            self.server.release(id, self.now).map_err(unexpected)?;
+            correct::release(&mut self.server, id, self.now).map_err(unexpected)?;
             self.report.say(|| format!("the operator releases {}", words::entry(id)));
             self.report.count("an entry is released by the operator");
             return self.look();
@@ -91,7 +92,7 @@ impl World<'_> {
             return Ok(());
         };
         let to = Key::end_of(fact.key.millis);
-        let reached = self.server.raise_horizon(to, self.now).map_err(unexpected)?;
+        let reached = horizon::raise_horizon(&mut self.server, to, self.now).map_err(unexpected)?;
         let folded = self.mirror.fold_away(&reached, self.setting.retention, self.now)?;
         self.report.say(|| format!("the horizon rises to {reached:?}, past {folded} entries"));
         if folded > 0 {

@@ -10,6 +10,7 @@ use super::oracle::{seen, unlike};
 use super::words;
 use super::world::{Fate, World, unexpected};
 use crate::simulate::{Checked, broken};
+use rejoin_log::replica::snapshot;
 
 /// Maximum number of pages that a device needs to catch up.
 const PAGES: usize = 600;
@@ -53,7 +54,7 @@ impl World<'_> {
             self.fetch(number, Fate::Arrives, self.setting.page)?;
             self.rename(number)?;
             let device = &self.devices[number];
-            if device.at_head() && !device.replica.needs_snapshot() {
+            if device.at_head() && !snapshot::needs_snapshot(&device.replica) {
                 return Ok(());
             }
         }

@@ -14,6 +14,8 @@ use super::mirror::Mirror;
 use super::words;
 use super::world::{Columns, unexpected};
 use crate::simulate::{Checked, broken};
+use rejoin_log::replica::check;
+use rejoin_log::server::{correct, snapshot};
 
 /// A referee.
 #[derive(Debug)]
@@ -30,7 +32,7 @@ impl Judge {
     pub(super) fn new(server: &mut Server<MemoryLog>) -> Checked<Self> {
         let author = words::author(1_000, 0);
         server.register(author, UserId(Name::from("referee"))).map_err(unexpected)?;
-        server.appoint(Some(author)).map_err(unexpected)?;
+        correct::appoint(server, Some(author)).map_err(unexpected)?;
         let actions = Arc::new(Actions::new(App::Both));
         let referee = AuthorityRunner::create(
             MemoryReplica::default(),
@@ -66,8 +68,8 @@ impl Judge {
     /// Checks that its rows are the fold of its items, as on a device.
     fn holds(&self) -> Checked {
         let replica = self.referee.replica();
-        let base = replica.base_rows().map_err(unexpected)?;
-        let fold = replica.fold_over(base).map_err(unexpected)?;
+        let base = check::base_rows(replica).map_err(unexpected)?;
+        let fold = check::fold_over(replica, base).map_err(unexpected)?;
         let rows = replica.rows().map_err(unexpected)?;
         if fold.into_iter().collect::<Vec<_>>() == rows {
             return Ok(());
@@ -86,7 +88,7 @@ impl Judge {
     ) -> Checked<u64> {
         for _ in 0..100 {
             if self.referee.needs_snapshot() {
-                let snapshot = server.snapshot(self.author).map_err(unexpected)?;
+                let snapshot = snapshot::snapshot(server, self.author).map_err(unexpected)?;
                 self.referee.take_snapshot(&snapshot).map_err(unexpected)?;
                 continue;
             }
@@ -115,7 +117,7 @@ fn correct_with(
     now: u64,
 ) -> Checked<u64> {
     let due = mirror.still_read(correct);
-    let taken = server.correct(correct, now).map_err(unexpected)?;
+    let taken = correct::correct(server, correct, now).map_err(unexpected)?;
     if taken > due {
         return broken!(
             "referee-decides",

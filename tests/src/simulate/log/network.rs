@@ -8,8 +8,9 @@ use rejoin_log::effect::Effects;
 use rejoin_log::entry::{Offer, Revision};
 use rejoin_log::ids::{AuthorId, EntryId};
 use rejoin_log::message::{EpochStamp, Fetched, Outcome, Publish, Published, Verdict};
+use rejoin_log::replica::{fetch, publish, snapshot};
 use rejoin_log::server::store::LogStore as _;
-use rejoin_log::server::{Limits, Server};
+use rejoin_log::server::{self, Limits, Server};
 
 use super::oracle::{Fact, Names};
 use super::words;
@@ -37,12 +38,14 @@ impl World<'_> {
         let (author, user) = (device.author, device.user);
         let viewer = self.buckets(user);
         let device = &mut self.devices[number];
-        let letter = if device.replica.needs_snapshot() {
-            let snapshot = self.server.snapshot(author).map_err(unexpected)?;
+        let letter = if snapshot::needs_snapshot(&device.replica) {
+            let snapshot = server::snapshot::snapshot(&self.server, author).map_err(unexpected)?;
             self.mirror.rightful_snapshot(&snapshot, &viewer, author)?;
             Letter::Snapshot(snapshot)
         } else {
-            let Some(request) = device.replica.fetch_request(page.max(1)) else { return Ok(()) };
+            let Some(request) = fetch::fetch_request(&device.replica, page.max(1)) else {
+                return Ok(());
+            };
             let fetched = self.server.fetch(author, &request).map_err(unexpected)?;
             if let Fetched::Page(page) = &fetched {
                 self.mirror.rightful(page, &viewer, author)?;
@@ -92,8 +95,8 @@ impl World<'_> {
     /// A device publishes its entries; returns whether it had any.
     pub(super) fn publish(&mut self, number: usize, fate: Fate, most: usize) -> Checked {
         let author = self.devices[number].author;
-        let Some(request) =
-            self.devices[number].replica.publish_request(most).map_err(unexpected)?
+        let Some(request) = publish::publish_request(&mut self.devices[number].replica, most)
+            .map_err(unexpected)?
         else {
             return Ok(());
         };
