@@ -160,7 +160,7 @@ impl RejoinClient {
     ///
     /// It holds no row data and no credentials.
     pub async fn diagnose(&self) -> Result<String> {
-        Ok(self.inner.diagnose().await?.to_string())
+        Ok(self.inner.file().diagnose().await?.to_string())
     }
 }
 

@@ -52,7 +52,7 @@ impl RejoinClient {
     ///
     /// Throws as `edit` and `begin` do.
     pub async fn begin_edit(&self, id: String) -> Result<Arc<HeldTransaction>> {
-        Ok(Arc::new(HeldTransaction::new(self.inner.begin_edit(named(&id)?).await?)))
+        Ok(Arc::new(HeldTransaction::new(self.inner.queue().begin_edit(named(&id)?).await?)))
     }
 
     /// `discard` of a mutation and of all mutations that need a row that it created, whether parked

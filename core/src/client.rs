@@ -13,11 +13,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use crate::config::Config;
+use crate::error::Result;
 use crate::host::Host;
 use crate::readers::Readers;
-use crate::sync::status::Transition;
-use crate::watch::Hub;
-use crate::writer::Writer;
+use crate::sync::status::{Status, Transition};
+use crate::watch::{Hub, Subscription};
+use crate::writer::{Task, Writer};
 
 mod decide;
 mod files;
@@ -36,7 +37,7 @@ mod upkeep;
 mod verdicts;
 mod write;
 
-pub use handles::{QueueHandle, SchemaHandle, SyncHandle};
+pub use handles::{FileHandle, QueueHandle, SchemaHandle, SyncHandle};
 pub use held::{AsyncAction, HeldContext, HeldSnapshot, HeldTransaction};
 pub use open::Services;
 pub use queue::{Pending, PendingColumn, PendingRow};
@@ -105,6 +106,57 @@ impl Client {
     /// The configuration that this client was opened with.
     pub fn config(&self) -> &Config {
         &self.core().config
+    }
+
+    /// The queue of this client.
+    pub fn queue(&self) -> QueueHandle<'_> {
+        QueueHandle(self)
+    }
+
+    /// Synchronization with the server.
+    pub fn sync(&self) -> SyncHandle<'_> {
+        SyncHandle(self)
+    }
+
+    /// The app's own tables and indexes.
+    pub fn schema(&self) -> SchemaHandle<'_> {
+        SchemaHandle(self)
+    }
+
+    /// The file of this client.
+    pub fn file(&self) -> FileHandle<'_> {
+        FileHandle(self)
+    }
+
+    /// Starts syncing in the background: immediately, after local writes, on server events, and at
+    /// each interval. Offline is a status, not an error; local work does not need a network.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] without a `server_url`; [`Error::Suspended`], [`Error::Shutdown`].
+    /// Starting twice is no error.
+    pub fn start(&self) -> Result<()> {
+        self.core().driven(|_| ())
+    }
+
+    /// Stops syncing; local work continues and writes wait. A running request is aborted, as in a
+    /// crash.
+    ///
+    /// # Errors
+    /// None; stopping twice is no error.
+    pub fn stop(&self) -> Task<()> {
+        self.core().syncing.stop()
+    }
+
+    /// The sync status.
+    pub fn status(&self) -> Status {
+        self.core().syncing.status()
+    }
+
+    /// Calls `callback` with the current status and after each change. It ends, and drops
+    /// `callback`, when the subscription is dropped or the client shuts down. Changes during a call
+    /// are combined: the next call gets the latest status.
+    pub fn on_status(&self, callback: impl FnMut(Status) + Send + 'static) -> Subscription {
+        self.core().on_status(Box::new(callback))
     }
 
     pub(crate) fn writer(&self) -> &Writer {

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::client::Client;
+use crate::client::FileHandle;
 use crate::engine::queue::mutation::{Mutation, MutationState};
 use crate::engine::schema::app_trigger::TRIGGER_DISABLED;
 use crate::engine::schema::model::Schema;
@@ -29,7 +29,7 @@ const FACTS: [&str; 8] = [
     "request",
 ];
 
-impl Client {
+impl FileHandle<'_> {
     /// A diagnostic bundle as JSON: versions, configuration, counts by state, the last changes of
     /// the status, parked mutations by reason, the schema, sizes. It holds no row data and no
     /// credentials.
@@ -44,7 +44,7 @@ impl Client {
     /// # use rejoin_core::{Client, Config};
     /// # let folder = tempfile::tempdir().unwrap();
     /// # let client = Client::open(Config::new(folder.path().join("a.db"))).wait()?;
-    /// let bundle = client.diagnose().wait()?;
+    /// let bundle = client.file().diagnose().wait()?;
     /// assert_eq!(bundle["queue"]["pending"], 0);
     /// assert_eq!(bundle["status"]["state"], "idle");
     /// # Ok::<(), rejoin_core::Error>(())
@@ -53,11 +53,12 @@ impl Client {
     /// # Errors
     /// Those of reading the file; [`Error::Suspended`](crate::Error::Suspended), [`Error::Shutdown`](crate::Error::Shutdown).
     pub fn diagnose(&self) -> Task<Json> {
-        let config = self.config();
+        let client = self.0;
+        let config = client.config();
         let outside = json!({
-            "status": self.status(),
-            "transitions": self.transitions(),
-            "slow": self.slow(),
+            "status": client.status(),
+            "transitions": client.transitions(),
+            "slow": client.sync().slow(),
             "config": {
                 "server_url": config.server_url,
                 "device_name": config.device_name,
@@ -83,7 +84,7 @@ impl Client {
                 "durability": format!("{:?}", config.durability),
             },
         });
-        self.writer().call(move |engine| {
+        client.writer().call(move |engine| {
             let mut bundle = inside(engine)?;
             if let (Json::Object(bundle), Json::Object(outside)) = (&mut bundle, outside) {
                 bundle.extend(outside);

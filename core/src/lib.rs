@@ -113,8 +113,9 @@ mod writer;
 
 pub use block_on::block_on;
 pub use client::{
-    AsyncAction, Client, HeldContext, HeldSnapshot, HeldTransaction, Pending, PendingColumn,
-    PendingRow, QueueHandle, Reset, SchemaHandle, Services, Snapshot, SyncHandle, Transaction,
+    AsyncAction, Client, FileHandle, HeldContext, HeldSnapshot, HeldTransaction, Pending,
+    PendingColumn, PendingRow, QueueHandle, Reset, SchemaHandle, Services, Snapshot, SyncHandle,
+    Transaction,
 };
 pub use config::{Config, Metered};
 pub use engine::action::{

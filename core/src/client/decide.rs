@@ -1,5 +1,6 @@
 //! Decisions of the app about a parked or pending mutation: retry, edit or discard.
 
+use super::held::{HeldTransaction, transaction};
 use super::write::run_body;
 use super::{QueueHandle, Transaction};
 use crate::engine::action::Performed;
@@ -113,5 +114,15 @@ impl QueueHandle<'_> {
     /// As [`QueueHandle::discard`].
     pub fn discard_chain(&self, id: MutationId) -> Task<Vec<MutationId>> {
         self.0.core().writer.call(move |engine| decide::discard_chain(engine, id))
+    }
+
+    /// [`QueueHandle::edit`](crate::QueueHandle::edit) as an interactive transaction: it begins with the mutation's changes on top
+    /// of the current rows. [`commit`](HeldTransaction::commit) replaces the mutation by a new one,
+    /// whose id is [`HeldTransaction::edited`]. Any other end changes nothing.
+    ///
+    /// # Errors
+    /// As [`QueueHandle::edit`](crate::QueueHandle::edit) and [`Client::begin`].
+    pub fn begin_edit(&self, id: MutationId) -> Task<HeldTransaction> {
+        transaction::begin_edit(self.0.core(), id)
     }
 }

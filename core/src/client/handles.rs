@@ -1,4 +1,4 @@
-//! The handles of a client: its queue, its synchronization, its schema. A handle borrows the client and costs nothing.
+//! The handles of a client: its queue, its synchronization, its schema, its file. A handle borrows the client and costs nothing.
 
 use super::Client;
 
@@ -14,19 +14,6 @@ pub struct SyncHandle<'c>(pub(super) &'c Client);
 #[derive(Debug, Clone, Copy)]
 pub struct SchemaHandle<'c>(pub(super) &'c Client);
 
-impl Client {
-    /// The queue of this client.
-    pub fn queue(&self) -> QueueHandle<'_> {
-        QueueHandle(self)
-    }
-
-    /// Synchronization with the server.
-    pub fn sync(&self) -> SyncHandle<'_> {
-        SyncHandle(self)
-    }
-
-    /// The app's own tables and indexes.
-    pub fn schema(&self) -> SchemaHandle<'_> {
-        SchemaHandle(self)
-    }
-}
+/// The file: checkpoint, reset, import, diagnosis. From [`Client::file`].
+#[derive(Debug, Clone, Copy)]
+pub struct FileHandle<'c>(pub(crate) &'c Client);

@@ -16,8 +16,8 @@ use crate::error::Error;
 use crate::host::Host;
 
 mod action;
-mod snapshot;
-mod transaction;
+pub(super) mod snapshot;
+pub(super) mod transaction;
 
 pub use action::{AsyncAction, HeldContext};
 pub use snapshot::HeldSnapshot;

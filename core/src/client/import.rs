@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use super::Client;
+use super::FileHandle;
 use super::open::in_background;
 use crate::engine::import::take;
 use crate::engine::import::{OldFile, SynchroImport};
 use crate::error::{Error, Result};
 use crate::writer::Task;
 
-impl Client {
+impl FileHandle<'_> {
     /// Imports an app's old Synchro database. Its unsent changes are queued, one mutation per row,
     /// and its rows are visible until the first sync replaces them with the server's. The report
     /// lists what was imported, and what was left out and why.
@@ -32,7 +32,7 @@ impl Client {
     /// [`Error::ReadOnly`], [`Error::Full`] if the copy fails; [`Error::Reentrant`] in a
     /// transaction.
     pub fn import_synchro(&self, old: impl AsRef<Path>) -> Task<SynchroImport> {
-        let core = self.core().clone();
+        let core = self.0.core().clone();
         if core.writer.is_current() || core.readers.is_current() {
             return Task::ready(Err(Error::Reentrant));
         }

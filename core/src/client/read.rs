@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, Weak};
 
+use super::held::{HeldSnapshot, snapshot};
 use super::{Client, Core};
 use crate::engine::Reader;
 use crate::engine::change::Change;
@@ -168,6 +169,34 @@ impl Client {
         core.hub.listen(Arc::clone(listener));
         let listener = Arc::clone(listener);
         Subscription::new(Arc::new(Listening { listener, core: Arc::downgrade(core) }))
+    }
+
+    /// Several queries on one state, with waits between them; later commits are not visible.
+    /// Without waits, [`Client::read`] and [`Client::query_all`] are simpler.
+    ///
+    /// Each snapshot uses one of the [`readers`](crate::Config::readers) until it ends; when all
+    /// are in use, further ones wait. The write-ahead log cannot be reused before it ends: keep it
+    /// short.
+    ///
+    /// ```
+    /// # use rejoin_core::{Client, Config, block_on};
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let client = Client::open(Config::new(folder.path().join("a.db"))).wait()?;
+    /// # client.schema().create_table("note", "id TEXT PRIMARY KEY").wait()?;
+    /// # block_on(async {
+    /// let snapshot = client.begin_read().await?;
+    /// client.execute("INSERT INTO note VALUES ('a')", ()).await?;
+    /// assert_eq!(snapshot.query("SELECT * FROM note", ()).await?.len(), 0);
+    /// snapshot.finish().await?;
+    /// # client.shutdown().await
+    /// # })?;
+    /// # Ok::<(), rejoin_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Reentrant`] inside the closure of [`Client::read`]; [`Error::Suspended`], [`Error::Shutdown`].
+    pub fn begin_read(&self) -> Task<HeldSnapshot> {
+        snapshot::begin(self.core())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Client, Pending, to_pending};
+use super::{FileHandle, Pending, to_pending};
 use crate::engine::reset;
 use crate::engine::reset::Keep;
 use crate::ids::MutationId;
@@ -19,7 +19,7 @@ pub struct Reset {
     pub local_rows: u64,
 }
 
-impl Client {
+impl FileHandle<'_> {
     /// Resets the file. [`Keep`] decides what stays; the tables always stay and watches continue.
     ///
     /// Pending mutations are the user's work and are removed only if listed: unless the queue is
@@ -39,11 +39,11 @@ impl Client {
     /// # let config = Config { schema: Some(schema), ..Config::new(folder.path().join("a.db")) };
     /// # let client = Client::open(config).wait()?;
     /// client.execute("INSERT INTO task (id) VALUES ('t1')", ()).wait()?;
-    /// let refused = client.reset(Keep::Nothing, Vec::new()).wait();
+    /// let refused = client.file().reset(Keep::Nothing, Vec::new()).wait();
     /// assert!(matches!(refused, Err(Error::Unsent { waiting: 1 })));
     ///
     /// let waiting = client.queue().pending().wait()?; // Show it, or store it.
-    /// let reset = client.reset(Keep::Nothing, waiting.iter().map(|one| one.id).collect()).wait()?;
+    /// let reset = client.file().reset(Keep::Nothing, waiting.iter().map(|one| one.id).collect()).wait()?;
     /// assert_eq!((reset.given_up, reset.rows), (waiting, 1));
     /// # Ok::<(), Error>(())
     /// ```
@@ -58,8 +58,8 @@ impl Client {
     /// [`Error::Refused`](crate::Error::Refused) if any is listed with [`Keep::Pending`]; those of
     /// writing the file. Nothing changed.
     pub fn reset(&self, keep: Keep, give_up: Vec<MutationId>) -> Task<Reset> {
-        let syncing = Arc::clone(&self.core().syncing);
-        self.core().writer.call(move |engine| {
+        let syncing = Arc::clone(&self.0.core().syncing);
+        self.0.core().writer.call(move |engine| {
             let emptied = reset::reset(engine, keep, &give_up)?;
             syncing.file_was_reset();
             let schema = engine.schema();

@@ -77,55 +77,6 @@ struct Listener {
     dispatcher: Arc<Dispatcher>,
 }
 
-impl Client {
-    /// Starts syncing in the background: immediately, after local writes, on server events, and at
-    /// each interval. Offline is a status, not an error; local work does not need a network.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] without a `server_url`; [`Error::Suspended`], [`Error::Shutdown`].
-    /// Starting twice is no error.
-    pub fn start(&self) -> Result<()> {
-        self.core().driven(|_| ())
-    }
-
-    /// Stops syncing; local work continues and writes wait. A running request is aborted, as in a
-    /// crash.
-    ///
-    /// # Errors
-    /// None; stopping twice is no error.
-    pub fn stop(&self) -> Task<()> {
-        self.core().syncing.stop()
-    }
-
-    /// The sync status.
-    pub fn status(&self) -> Status {
-        self.core().syncing.status()
-    }
-
-    /// The kinds of app code that currently exceed their time budget, each once.
-    pub fn slow(&self) -> Vec<SlowPart> {
-        let core = self.core();
-        let mut slow = core.syncing.with(Driver::slow).unwrap_or_default();
-        slow.extend((core.hub.dispatcher.late() > 0).then_some(SlowPart::Callback));
-        slow.extend(core.writer.is_slow().then_some(SlowPart::Transaction));
-        slow
-    }
-
-    /// Calls `callback` with the current status and after each change. It ends, and drops
-    /// `callback`, when the subscription is dropped or the client shuts down. Changes during a call
-    /// are combined: the next call gets the latest status.
-    pub fn on_status(&self, callback: impl FnMut(Status) + Send + 'static) -> Subscription {
-        let core = self.core();
-        let listener = Listener::new(Box::new(callback), Arc::clone(&core.hub.dispatcher));
-        core.syncing.listen(&listener);
-        Subscription::new(Arc::new(Listening { listener, syncing: Arc::downgrade(&core.syncing) }))
-    }
-
-    pub(super) fn driven<R>(&self, ask: impl FnOnce(&Driver) -> Task<R>) -> Task<R> {
-        self.core().driven(ask).unwrap_or_else(|error| Task::ready(Err(error)))
-    }
-}
-
 impl SyncHandle<'_> {
     /// Syncs now, ignoring backoff and the metered policy. Starts syncing if it is not started.
     ///
@@ -148,7 +99,7 @@ impl SyncHandle<'_> {
     /// errors of the attempt; those of [`Client::start`]. A parked mutation is no error: the report
     /// counts it.
     pub fn and_wait(&self, timeout: Option<Duration>) -> Task<Report> {
-        self.0.driven(|driver| driver.sync_and_wait(timeout))
+        self.0.core().driven_task(|driver| driver.sync_and_wait(timeout))
     }
 
     /// Waits until the first sync is complete. Starts syncing if it is not started.
@@ -162,7 +113,7 @@ impl SyncHandle<'_> {
         {
             return Task::ready(Ok(()));
         }
-        self.0.driven(|driver| driver.wait_for_first_sync(timeout))
+        self.0.core().driven_task(|driver| driver.wait_for_first_sync(timeout))
     }
 
     /// Reports the network state. Going online, or leaving a metered network, starts a sync.
@@ -176,20 +127,39 @@ impl SyncHandle<'_> {
     }
 
     /// Reports that the token provider has new credentials: a sync that waits for them tries again.
-    /// The provider may call this while it is answer for a token.
+    /// The provider may call this while it is asked for a token.
     pub fn credentials_changed(&self) -> Task<()> {
         self.0.core().syncing.with(Driver::credentials_changed);
         Task::ready(Ok(()))
+    }
+
+    /// The kinds of app code that currently exceed their time budget, each once.
+    pub fn slow(&self) -> Vec<SlowPart> {
+        let core = self.0.core();
+        let mut slow = core.syncing.with(Driver::slow).unwrap_or_default();
+        slow.extend((core.hub.dispatcher.late() > 0).then_some(SlowPart::Callback));
+        slow.extend(core.writer.is_slow().then_some(SlowPart::Transaction));
+        slow
     }
 }
 
 impl Core {
     /// Calls the driver, which is started if necessary; `ask` runs before its first pass. Does not
     /// block.
-    fn driven<R>(&self, ask: impl FnOnce(&Driver) -> R) -> Result<R> {
+    pub(super) fn driven<R>(&self, ask: impl FnOnce(&Driver) -> R) -> Result<R> {
         let lifecycle = self.lifecycle();
         lifecycle.check()?;
         self.syncing.driven(&self.writer, ask)
+    }
+
+    pub(super) fn driven_task<R>(&self, ask: impl FnOnce(&Driver) -> Task<R>) -> Task<R> {
+        self.driven(ask).unwrap_or_else(|error| Task::ready(Err(error)))
+    }
+
+    pub(super) fn on_status(&self, callback: Box<dyn FnMut(Status) + Send>) -> Subscription {
+        let listener = Listener::new(callback, Arc::clone(&self.hub.dispatcher));
+        self.syncing.listen(&listener);
+        Subscription::new(Arc::new(Listening { listener, syncing: Arc::downgrade(&self.syncing) }))
     }
 }
 
@@ -331,7 +301,7 @@ impl Syncing {
     }
 
     /// The driver's current status, which may be newer than the published one.
-    fn status(&self) -> Status {
+    pub(super) fn status(&self) -> Status {
         let now = self.with(|driver| driver.status().borrow().clone());
         let published = self.published().status.clone();
         now.map_or(published.clone(), |now| with_first_sync(now, published.first_sync))

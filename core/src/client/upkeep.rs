@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Client;
+use super::FileHandle;
 use crate::engine::checkpoint;
 use crate::engine::checkpoint::{CheckpointMode, Checkpointed};
 use crate::engine::{Engine, ReadStop};
@@ -16,7 +16,7 @@ const BUSY_FACTOR: u64 = 4;
 /// still open are ended. SQLite cannot reuse the log while a read needs it.
 const OLD_READS_FACTOR: u64 = 8;
 
-impl Client {
+impl FileHandle<'_> {
     /// Checkpoints the write-ahead log. The client does so automatically when the log grows; call
     /// this before copying the file or before the app is suspended.
     ///
@@ -24,7 +24,7 @@ impl Client {
     /// [`Error::Io`](crate::Error::Io), [`Error::Full`](crate::Error::Full): the log is unchanged.
     /// A reader that prevents the checkpoint is no error; the result reports it.
     pub fn checkpoint(&self, mode: CheckpointMode) -> Task<Checkpointed> {
-        self.core().writer.call(move |engine| checkpoint::checkpoint(engine, mode))
+        self.0.core().writer.call(move |engine| checkpoint::checkpoint(engine, mode))
     }
 }
 

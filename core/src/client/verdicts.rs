@@ -24,7 +24,7 @@ impl QueueHandle<'_> {
     /// in the queue. Those of [`Client::start`](crate::Client::start).
     pub fn verdict(&self, id: MutationId, timeout: Option<Duration>) -> Task<Verdict> {
         let writer = self.0.core().writer.clone();
-        self.0.driven(|driver| driver.verdict(&writer, id, timeout))
+        self.0.core().driven_task(|driver| driver.verdict(&writer, id, timeout))
     }
 
     /// The verdicts that the app has not acknowledged, oldest first, at most `most`. Each end of

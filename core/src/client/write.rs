@@ -2,6 +2,7 @@
 
 use super::Client;
 use super::held::run_all;
+use super::held::{HeldTransaction, transaction};
 use crate::engine;
 use crate::engine::action::Performed;
 use crate::engine::action::perform;
@@ -186,6 +187,38 @@ impl Client {
         body: impl FnOnce(&mut Transaction<'_, '_>) -> Result<T> + Send + 'static,
     ) -> Task<T> {
         self.core().writer.call(|engine| engine.transaction(|inner| run_body(inner, body)))
+    }
+
+    /// Begins an interactive transaction, for code that waits between statements; completes when
+    /// the writer is free. Without waits, [`Client::transaction`] is simpler and cannot be left
+    /// open.
+    ///
+    /// ```
+    /// # use rejoin_core::{Client, Config, block_on};
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let client = Client::open(Config::new(folder.path().join("a.db"))).wait()?;
+    /// # client.schema().create_table("stock", "id TEXT PRIMARY KEY, n INTEGER").wait()?;
+    /// # block_on(async {
+    /// let tx = client.begin().await?;
+    /// tx.execute("INSERT INTO stock VALUES ('here', 3)", ()).await?;
+    /// let count = tx.query("SELECT n FROM stock", ()).await?; // It sees its writes, others do not yet.
+    /// assert_eq!((count.len(), client.query("SELECT n FROM stock", ()).await?.len()), (1, 0));
+    /// tx.commit().await?;
+    /// assert_eq!(client.query("SELECT n FROM stock", ()).await?.len(), 1);
+    /// # client.shutdown().await
+    /// # })?;
+    /// # Ok::<(), rejoin_core::Error>(())
+    /// ```
+    ///
+    /// While it is open, other work of the writer waits: other writes and transactions, `pending`,
+    /// `row_sync_state`, remote changes. This includes `client.execute` of the code that holds the
+    /// handle: if it waits for that, the transaction times out, is rolled back, and the write then
+    /// runs alone. Use the handle instead. Reads never wait and see the state before.
+    ///
+    /// # Errors
+    /// [`Error::Reentrant`] inside the closure of a transaction; [`Error::Suspended`], [`Error::Shutdown`].
+    pub fn begin(&self) -> Task<HeldTransaction> {
+        transaction::begin(self.core())
     }
 }
 

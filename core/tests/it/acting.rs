@@ -265,7 +265,7 @@ fn mutation_is_edited_by_an_interactive_transaction() {
     };
     // A timeout or a rollback changes nothing.
     for times_out in [true, false] {
-        let tx = within(world.client.begin_edit(old)).unwrap();
+        let tx = within(world.client.queue().begin_edit(old)).unwrap();
         within(tx.execute("UPDATE task SET title = 'y'", ())).unwrap();
         if times_out {
             host.advance(TOO_LONG);
@@ -276,17 +276,17 @@ fn mutation_is_edited_by_an_interactive_transaction() {
         assert_eq!((tx.edited(), title("a")), (None, Some(Value::from("x"))));
         assert_eq!(within(world.client.queue().pending()).unwrap()[0].id, old);
     }
-    let tx = within(world.client.begin_edit(old)).unwrap();
+    let tx = within(world.client.queue().begin_edit(old)).unwrap();
     within(tx.execute("DELETE FROM task WHERE id = 'b'", ())).unwrap();
     within(tx.execute("UPDATE task SET title = 'y'", ())).unwrap();
     within(tx.commit()).unwrap();
     let pending = within(world.client.queue().pending()).unwrap();
     assert_eq!((tx.edited(), pending.len()), (Some(pending[0].id), 1));
     assert_eq!((title("a"), title("b")), (Some(Value::from("y")), None));
-    let error = within(world.client.begin_edit(old)).unwrap_err();
+    let error = within(world.client.queue().begin_edit(old)).unwrap_err();
     assert!(matches!(error, Error::UnknownMutation(id) if id == old), "{error}");
     // The edit removes everything.
-    let tx = within(world.client.begin_edit(pending[0].id)).unwrap();
+    let tx = within(world.client.queue().begin_edit(pending[0].id)).unwrap();
     within(tx.execute("DELETE FROM task", ())).unwrap();
     within(tx.commit()).unwrap();
     assert_eq!((tx.edited(), within(world.client.queue().pending()).unwrap().len()), (None, 0));

@@ -252,7 +252,7 @@ fn local_tables_are_created_altered_and_indexed_once() {
 fn diagnose_reports_state_without_user_data() {
     let world = World::with_notes();
     world.run("INSERT INTO note (id, body) VALUES ('secret key', 'secret body')");
-    let bundle = world.client.diagnose().wait().unwrap();
+    let bundle = world.client.file().diagnose().wait().unwrap();
     for part in [
         "versions",
         "config",

@@ -45,9 +45,9 @@ fn slow_callbacks_delay_no_others_and_are_reported() {
         world.run(&format!("INSERT INTO note (id) VALUES ('{id}')"));
         next(&receiver);
     }
-    until("the slow callback is named", || client.slow() == [SlowPart::Callback]);
+    until("the slow callback is named", || client.sync().slow() == [SlowPart::Callback]);
     drop(held);
-    until("nothing is slow any more", || client.slow().is_empty());
+    until("nothing is slow any more", || client.sync().slow().is_empty());
     drop((subscriptions, changes));
 }
 
@@ -93,7 +93,9 @@ fn computing_transaction_does_not_delay_suspend() {
         Ok(())
     });
     next(&receiver);
-    until("the transaction is reported as slow", || world.client.slow() == [SlowPart::Transaction]);
+    until("the transaction is reported as slow", || {
+        world.client.sync().slow() == [SlowPart::Transaction]
+    });
     suspended_in_time(&world, "transaction");
     // The closure continues and is rolled back; the file is closed and can be opened again.
     drop(release);

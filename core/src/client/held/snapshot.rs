@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::super::Client;
+use super::super::Core;
 use super::{CommandQueue, HandleCommand};
 use crate::ending::EndReason;
 use crate::engine::Reader;
@@ -45,44 +45,18 @@ impl HandleCommand for Wish {
     }
 }
 
-impl Client {
-    /// Several queries on one state, with waits between them; later commits are not visible.
-    /// Without waits, [`Client::read`] and [`Client::query_all`] are simpler.
-    ///
-    /// Each snapshot uses one of the [`readers`](crate::Config::readers) until it ends; when all
-    /// are in use, further ones wait. The write-ahead log cannot be reused before it ends: keep it
-    /// short.
-    ///
-    /// ```
-    /// # use rejoin_core::{Client, Config, block_on};
-    /// # let folder = tempfile::tempdir().unwrap();
-    /// # let client = Client::open(Config::new(folder.path().join("a.db"))).wait()?;
-    /// # client.schema().create_table("note", "id TEXT PRIMARY KEY").wait()?;
-    /// # block_on(async {
-    /// let snapshot = client.begin_read().await?;
-    /// client.execute("INSERT INTO note VALUES ('a')", ()).await?;
-    /// assert_eq!(snapshot.query("SELECT * FROM note", ()).await?.len(), 0);
-    /// snapshot.finish().await?;
-    /// # client.shutdown().await
-    /// # })?;
-    /// # Ok::<(), rejoin_core::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::Reentrant`] inside the closure of [`Client::read`]; [`Error::Suspended`], [`Error::Shutdown`].
-    pub fn begin_read(&self) -> Task<HeldSnapshot> {
-        let core = self.core();
-        let (reply, receiver) = oneshot::channel();
-        let (pool, host) = (core.readers.clone(), Arc::clone(&core.host));
-        let idle = core.config.transaction_idle;
-        let handed_in = core.readers.hold(move |reader| match reader {
-            Ok(reader) => serve(reader, &pool, host, idle, reply),
-            Err(error) => drop(reply.send(Err(error))),
-        });
-        match handed_in {
-            Ok(()) => Task::coming(receiver),
-            Err(error) => Task::ready(Err(error)),
-        }
+/// Begins a snapshot of `core`'s database.
+pub(in super::super) fn begin(core: &Core) -> Task<HeldSnapshot> {
+    let (reply, receiver) = oneshot::channel();
+    let (pool, host) = (core.readers.clone(), Arc::clone(&core.host));
+    let idle = core.config.transaction_idle;
+    let handed_in = core.readers.hold(move |reader| match reader {
+        Ok(reader) => serve(reader, &pool, host, idle, reply),
+        Err(error) => drop(reply.send(Err(error))),
+    });
+    match handed_in {
+        Ok(()) => Task::coming(receiver),
+        Err(error) => Task::ready(Err(error)),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::super::Client;
+use super::super::Core;
 use super::super::open::InterruptHandle;
 use super::{CommandQueue, HandleCommand};
 use crate::ending::{EndReason, LeaseOwner as _};
@@ -65,72 +65,35 @@ impl HandleCommand for Wish {
     }
 }
 
-impl Client {
-    /// Begins an interactive transaction, for code that waits between statements; completes when
-    /// the writer is free. Without waits, [`Client::transaction`] is simpler and cannot be left
-    /// open.
-    ///
-    /// ```
-    /// # use rejoin_core::{Client, Config, block_on};
-    /// # let folder = tempfile::tempdir().unwrap();
-    /// # let client = Client::open(Config::new(folder.path().join("a.db"))).wait()?;
-    /// # client.schema().create_table("stock", "id TEXT PRIMARY KEY, n INTEGER").wait()?;
-    /// # block_on(async {
-    /// let tx = client.begin().await?;
-    /// tx.execute("INSERT INTO stock VALUES ('here', 3)", ()).await?;
-    /// let count = tx.query("SELECT n FROM stock", ()).await?; // It sees its writes, others do not yet.
-    /// assert_eq!((count.len(), client.query("SELECT n FROM stock", ()).await?.len()), (1, 0));
-    /// tx.commit().await?;
-    /// assert_eq!(client.query("SELECT n FROM stock", ()).await?.len(), 1);
-    /// # client.shutdown().await
-    /// # })?;
-    /// # Ok::<(), rejoin_core::Error>(())
-    /// ```
-    ///
-    /// While it is open, other work of the writer waits: other writes and transactions, `pending`,
-    /// `row_sync_state`, remote changes. This includes `client.execute` of the code that holds the
-    /// handle: if it waits for that, the transaction times out, is rolled back, and the write then
-    /// runs alone. Use the handle instead. Reads never wait and see the state before.
-    ///
-    /// # Errors
-    /// [`Error::Reentrant`] inside the closure of a transaction; [`Error::Suspended`], [`Error::Shutdown`].
-    pub fn begin(&self) -> Task<HeldTransaction> {
-        self.hold(|engine, body, _| engine.transaction(body))
-    }
+/// Begins a transaction that the handle serves.
+pub(in super::super) fn begin(core: &Core) -> Task<HeldTransaction> {
+    hold(core, |engine, body, _| engine.transaction(body))
+}
 
-    /// [`QueueHandle::edit`](crate::QueueHandle::edit) as an interactive transaction: it begins with the mutation's changes on top
-    /// of the current rows. [`commit`](HeldTransaction::commit) replaces the mutation by a new one,
-    /// whose id is [`HeldTransaction::edited`]. Any other end changes nothing.
-    ///
-    /// # Errors
-    /// As [`QueueHandle::edit`](crate::QueueHandle::edit) and [`Client::begin`].
-    pub fn begin_edit(&self, id: MutationId) -> Task<HeldTransaction> {
-        self.hold(move |engine, body, edited| {
-            if let Some(new) = decide::edit(engine, id, body)? {
-                let _ = edited.set(new);
-            }
-            Ok(())
-        })
-    }
-
-    /// A handle for the transaction that `open` begins.
-    fn hold(
-        &self,
-        open: impl FnOnce(&mut Engine, &mut Body<'_>, &OnceLock<MutationId>) -> Result<()>
-        + Send
-        + 'static,
-    ) -> Task<HeldTransaction> {
-        let core = self.core();
-        let (reply, receiver) = oneshot::channel();
-        let (brake, idle) = (Arc::clone(&core.brake), core.config.transaction_idle);
-        let handed_in = core.writer.hold(move |engine| match engine {
-            Ok(engine) => serve(engine, &brake, idle, reply, open),
-            Err(error) => drop(reply.send(Err(error))),
-        });
-        match handed_in {
-            Ok(()) => Task::coming(receiver),
-            Err(error) => Task::ready(Err(error)),
+/// Begins a transaction that edits a mutation.
+pub(in super::super) fn begin_edit(core: &Core, id: MutationId) -> Task<HeldTransaction> {
+    hold(core, move |engine, body, edited| {
+        if let Some(new) = decide::edit(engine, id, body)? {
+            let _ = edited.set(new);
         }
+        Ok(())
+    })
+}
+
+/// A handle for the transaction that `open` begins.
+fn hold(
+    core: &Core,
+    open: impl FnOnce(&mut Engine, &mut Body<'_>, &OnceLock<MutationId>) -> Result<()> + Send + 'static,
+) -> Task<HeldTransaction> {
+    let (reply, receiver) = oneshot::channel();
+    let (brake, idle) = (Arc::clone(&core.brake), core.config.transaction_idle);
+    let handed_in = core.writer.hold(move |engine| match engine {
+        Ok(engine) => serve(engine, &brake, idle, reply, open),
+        Err(error) => drop(reply.send(Err(error))),
+    });
+    match handed_in {
+        Ok(()) => Task::coming(receiver),
+        Err(error) => Task::ready(Err(error)),
     }
 }
 
@@ -339,7 +302,7 @@ impl HeldTransaction {
         self.finish(false)
     }
 
-    /// After the commit of [`Client::begin_edit`], the id of the new mutation; `None` before, if
+    /// After the commit of [`crate::QueueHandle::begin_edit`], the id of the new mutation; `None` before, if
     /// nothing is left of it, and for any other transaction.
     pub fn edited(&self) -> Option<MutationId> {
         self.edited.get().copied()
