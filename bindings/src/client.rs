@@ -66,7 +66,7 @@ impl RejoinClient {
     ///
     /// Throws as `query` does.
     pub async fn query_all(&self, statements: Vec<Statement>) -> Result<Vec<Vec<u8>>> {
-        let results = self.inner.query_all(self::statements(statements)).await?;
+        let results = self.inner.query_many(self::statements(statements)).await?;
         results.iter().map(bytes).collect()
     }
 
@@ -92,7 +92,7 @@ impl RejoinClient {
     ///
     /// Throws as `execute` does; then none of the statements has an effect.
     pub async fn execute_batch(&self, sql: String) -> Result<()> {
-        Ok(self.inner.execute_batch(&sql).await?)
+        Ok(self.inner.execute_script(&sql).await?)
     }
 
     /// Runs several statements in one transaction and returns the number of changed rows of each.
@@ -160,7 +160,7 @@ impl RejoinClient {
     ///
     /// It holds no row data and no credentials.
     pub async fn diagnose(&self) -> Result<String> {
-        Ok(self.inner.file().diagnose().await?.to_string())
+        Ok(self.inner.storage().diagnose().await?.to_string())
     }
 }
 

@@ -59,7 +59,7 @@ impl RejoinClient {
     /// bundled schema. Throws `InvalidInput` if the file is no Synchro database, or no schema is
     /// known; `Storage` if it is damaged.
     pub async fn import_synchro(&self, path: String) -> Result<SynchroImport> {
-        Ok(self.inner.file().import_synchro(path).await?.into())
+        Ok(self.inner.storage().import_synchro(path).await?.into())
     }
 }
 

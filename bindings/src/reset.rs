@@ -42,7 +42,7 @@ impl RejoinClient {
     /// while the queue is kept; then nothing was changed.
     pub async fn reset(&self, keep: Keep, give_up: Vec<String>) -> Result<ResetReport> {
         let give_up = give_up.iter().map(|id| named(id)).collect::<Result<_>>()?;
-        let reset = self.inner.file().reset(keep.into(), give_up).await?;
+        let reset = self.inner.storage().reset(keep.into(), give_up).await?;
         Ok(ResetReport {
             given_up: reset.given_up.into_iter().map(PendingMutation::from).collect(),
             rows: i64::try_from(reset.rows).unwrap_or(i64::MAX),

@@ -80,7 +80,7 @@ impl RejoinClient {
     ///
     /// A reader that prevents the checkpoint is no error; the result reports it.
     pub async fn checkpoint(&self, mode: CheckpointMode) -> Result<Checkpointed> {
-        Ok(self.inner.file().checkpoint(mode.into()).await?.into())
+        Ok(self.inner.storage().checkpoint(mode.into()).await?.into())
     }
 }
 

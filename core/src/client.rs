@@ -37,7 +37,7 @@ mod upkeep;
 mod verdicts;
 mod write;
 
-pub use handles::{FileHandle, QueueHandle, SchemaHandle, SyncHandle};
+pub use handles::{QueueHandle, SchemaHandle, StorageHandle, SyncHandle};
 pub use held::{AsyncAction, HeldContext, HeldSnapshot, HeldTransaction};
 pub use open::Services;
 pub use queue::{Pending, PendingColumn, PendingRow};
@@ -123,9 +123,9 @@ impl Client {
         SchemaHandle(self)
     }
 
-    /// The file of this client.
-    pub fn file(&self) -> FileHandle<'_> {
-        FileHandle(self)
+    /// The database file.
+    pub fn storage(&self) -> StorageHandle<'_> {
+        StorageHandle(self)
     }
 
     /// Starts syncing in the background: immediately, after local writes, on server events, and at

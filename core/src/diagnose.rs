@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::client::FileHandle;
+use crate::client::StorageHandle;
 use crate::engine::queue::mutation::{Mutation, MutationState};
 use crate::engine::schema::app_trigger::TRIGGER_DISABLED;
 use crate::engine::schema::model::Schema;
@@ -29,7 +29,7 @@ const FACTS: [&str; 8] = [
     "request",
 ];
 
-impl FileHandle<'_> {
+impl StorageHandle<'_> {
     /// A diagnostic bundle as JSON: versions, configuration, counts by state, the last changes of
     /// the status, parked mutations by reason, the schema, sizes. It holds no row data and no
     /// credentials.
@@ -44,7 +44,7 @@ impl FileHandle<'_> {
     /// # use rejoin_core::{Client, Config};
     /// # let folder = tempfile::tempdir().unwrap();
     /// # let client = Client::open(Config::new(folder.path().join("a.db"))).wait()?;
-    /// let bundle = client.file().diagnose().wait()?;
+    /// let bundle = client.storage().diagnose().wait()?;
     /// assert_eq!(bundle["queue"]["pending"], 0);
     /// assert_eq!(bundle["status"]["state"], "idle");
     /// # Ok::<(), rejoin_core::Error>(())

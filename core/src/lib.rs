@@ -113,8 +113,8 @@ mod writer;
 
 pub use block_on::block_on;
 pub use client::{
-    AsyncAction, Client, FileHandle, HeldContext, HeldSnapshot, HeldTransaction, Pending,
-    PendingColumn, PendingRow, QueueHandle, Reset, SchemaHandle, Services, Snapshot, SyncHandle,
+    AsyncAction, Client, HeldContext, HeldSnapshot, HeldTransaction, Pending, PendingColumn,
+    PendingRow, QueueHandle, Reset, SchemaHandle, Services, Snapshot, StorageHandle, SyncHandle,
     Transaction,
 };
 pub use config::{Config, Metered};

@@ -1,4 +1,4 @@
-//! The handles of a client: its queue, its synchronization, its schema, its file. A handle borrows the client and costs nothing.
+//! The handles of a client: its queue, its synchronization, its schema, its storage. A handle borrows the client and costs nothing.
 
 use super::Client;
 
@@ -14,6 +14,6 @@ pub struct SyncHandle<'c>(pub(super) &'c Client);
 #[derive(Debug, Clone, Copy)]
 pub struct SchemaHandle<'c>(pub(super) &'c Client);
 
-/// The file: checkpoint, reset, import, diagnosis. From [`Client::file`].
+/// The database file: checkpoint, reset, import, diagnosis. From [`Client::storage`].
 #[derive(Debug, Clone, Copy)]
-pub struct FileHandle<'c>(pub(crate) &'c Client);
+pub struct StorageHandle<'c>(pub(crate) &'c Client);

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use super::FileHandle;
+use super::StorageHandle;
 use super::open::in_background;
 use crate::engine::import::take;
 use crate::engine::import::{OldFile, SynchroImport};
 use crate::error::{Error, Result};
 use crate::writer::Task;
 
-impl FileHandle<'_> {
+impl StorageHandle<'_> {
     /// Imports an app's old Synchro database. Its unsent changes are queued, one mutation per row,
     /// and its rows are visible until the first sync replaces them with the server's. The report
     /// lists what was imported, and what was left out and why.

@@ -96,7 +96,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::query`], in [`Error::Batch`](crate::Error::Batch) with the index of the query.
-    pub fn query_all(&self, queries: Vec<(String, Vec<Value>)>) -> Task<Vec<RowBuffer>> {
+    pub fn query_many(&self, queries: Vec<(String, Vec<Value>)>) -> Task<Vec<RowBuffer>> {
         self.core().readers.call(move |reader| {
             reader.snapshot(|reader| {
                 let run = |(index, (sql, params)): (usize, (String, Vec<Value>))| {
@@ -172,7 +172,7 @@ impl Client {
     }
 
     /// Several queries on one state, with waits between them; later commits are not visible.
-    /// Without waits, [`Client::read`] and [`Client::query_all`] are simpler.
+    /// Without waits, [`Client::read`] and [`Client::query_many`] are simpler.
     ///
     /// Each snapshot uses one of the [`readers`](crate::Config::readers) until it ends; when all
     /// are in use, further ones wait. The write-ahead log cannot be reused before it ends: keep it

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{FileHandle, Pending, to_pending};
+use super::{Pending, StorageHandle, to_pending};
 use crate::engine::reset;
 use crate::engine::reset::Keep;
 use crate::ids::MutationId;
@@ -19,7 +19,7 @@ pub struct Reset {
     pub local_rows: u64,
 }
 
-impl FileHandle<'_> {
+impl StorageHandle<'_> {
     /// Resets the file. [`Keep`] decides what stays; the tables always stay and watches continue.
     ///
     /// Pending mutations are the user's work and are removed only if listed: unless the queue is
@@ -39,11 +39,11 @@ impl FileHandle<'_> {
     /// # let config = Config { schema: Some(schema), ..Config::new(folder.path().join("a.db")) };
     /// # let client = Client::open(config).wait()?;
     /// client.execute("INSERT INTO task (id) VALUES ('t1')", ()).wait()?;
-    /// let refused = client.file().reset(Keep::Nothing, Vec::new()).wait();
+    /// let refused = client.storage().reset(Keep::Nothing, Vec::new()).wait();
     /// assert!(matches!(refused, Err(Error::Unsent { waiting: 1 })));
     ///
     /// let waiting = client.queue().pending().wait()?; // Show it, or store it.
-    /// let reset = client.file().reset(Keep::Nothing, waiting.iter().map(|one| one.id).collect()).wait()?;
+    /// let reset = client.storage().reset(Keep::Nothing, waiting.iter().map(|one| one.id).collect()).wait()?;
     /// assert_eq!((reset.given_up, reset.rows), (waiting, 1));
     /// # Ok::<(), Error>(())
     /// ```

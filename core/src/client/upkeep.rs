@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::FileHandle;
+use super::StorageHandle;
 use crate::engine::checkpoint;
 use crate::engine::checkpoint::{CheckpointMode, Checkpointed};
 use crate::engine::{Engine, ReadStop};
@@ -16,7 +16,7 @@ const BUSY_FACTOR: u64 = 4;
 /// still open are ended. SQLite cannot reuse the log while a read needs it.
 const OLD_READS_FACTOR: u64 = 8;
 
-impl FileHandle<'_> {
+impl StorageHandle<'_> {
     /// Checkpoints the write-ahead log. The client does so automatically when the log grows; call
     /// this before copying the file or before the app is suspended.
     ///

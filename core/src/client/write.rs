@@ -91,7 +91,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::execute`]; then none of the statements has an effect.
-    pub fn execute_batch(&self, sql: &str) -> Task<()> {
+    pub fn execute_script(&self, sql: &str) -> Task<()> {
         let sql = sql.to_owned();
         self.core().writer.call(move |engine| engine.execute_batch(&sql))
     }

@@ -35,12 +35,12 @@ fn failed_statement_rolls_back_the_batch() {
     let world = World::with_notes();
     world
         .client
-        .execute_batch("INSERT INTO note (id) VALUES ('a'); INSERT INTO note (id) VALUES ('b')")
+        .execute_script("INSERT INTO note (id) VALUES ('a'); INSERT INTO note (id) VALUES ('b')")
         .wait()
         .unwrap();
     let failed = world
         .client
-        .execute_batch("INSERT INTO note (id) VALUES ('c'); INSERT INTO note (id) VALUES ('a')")
+        .execute_script("INSERT INTO note (id) VALUES ('c'); INSERT INTO note (id) VALUES ('a')")
         .wait();
     assert!(failed.is_err());
     assert_eq!(ids(&world.client.query("SELECT id FROM note", ()).wait().unwrap()), ["a", "b"]);
@@ -252,7 +252,7 @@ fn local_tables_are_created_altered_and_indexed_once() {
 fn diagnose_reports_state_without_user_data() {
     let world = World::with_notes();
     world.run("INSERT INTO note (id, body) VALUES ('secret key', 'secret body')");
-    let bundle = world.client.file().diagnose().wait().unwrap();
+    let bundle = world.client.storage().diagnose().wait().unwrap();
     for part in [
         "versions",
         "config",

@@ -233,9 +233,9 @@ fn batch_is_one_mutation_and_names_the_failed_statement() {
         ("SELECT id FROM task ORDER BY id".to_owned(), Vec::new()),
         ("SELECT title FROM task WHERE id = ?".to_owned(), vec!["a".into()]),
     ];
-    let rows = within(world.client.query_all(queries)).unwrap();
+    let rows = within(world.client.query_many(queries)).unwrap();
     assert_eq!((rows[0].len(), rows[1].row(0).unwrap().get::<&str>(0).unwrap()), (2, "x"));
-    let wrong = within(world.client.query_all(vec![("DELETE FROM task".to_owned(), Vec::new())]));
+    let wrong = within(world.client.query_many(vec![("DELETE FROM task".to_owned(), Vec::new())]));
     assert!(matches!(wrong, Err(Error::Batch { index: 0, .. })));
 }
 

@@ -95,7 +95,7 @@ fn checkpoint_in_each_mode_reports_its_result() {
         CheckpointMode::Truncate,
     ] {
         world.run("INSERT INTO note (id) VALUES (random())");
-        let done = world.client.file().checkpoint(mode).wait().unwrap();
+        let done = world.client.storage().checkpoint(mode).wait().unwrap();
         assert!(!done.busy, "{mode:?}");
         assert_eq!(done.moved, done.pages, "{mode:?}");
         assert_eq!(done.pages == 0, mode == CheckpointMode::Truncate, "{mode:?}: {done:?}");
@@ -116,9 +116,9 @@ fn checkpoint_with_a_reader_reports_busy_without_waiting() {
     });
     next(&receiver);
     world.run("INSERT INTO note (id) VALUES ('a')");
-    let done = world.client.file().checkpoint(CheckpointMode::Truncate).wait().unwrap();
+    let done = world.client.storage().checkpoint(CheckpointMode::Truncate).wait().unwrap();
     assert!(done.busy);
     drop(go);
     within(read).unwrap();
-    assert!(!world.client.file().checkpoint(CheckpointMode::Truncate).wait().unwrap().busy);
+    assert!(!world.client.storage().checkpoint(CheckpointMode::Truncate).wait().unwrap().busy);
 }

@@ -108,7 +108,7 @@ fn live(life: &Life) -> rejoin_core::Result<()> {
     }
     client.sync().and_wait(Some(PATIENCE)).wait()?;
     begin_afresh(&client, life)?;
-    client.file().checkpoint(CheckpointMode::Truncate).wait()?;
+    client.storage().checkpoint(CheckpointMode::Truncate).wait()?;
     client.shutdown().wait()?;
     Said::Ended.say();
     Ok(())
@@ -120,7 +120,7 @@ fn begin_afresh(client: &Client, life: &Life) -> rejoin_core::Result<()> {
         client.stop().wait()?;
     }
     act(client, &life.name, if life.busy { 2 * life.acts } else { life.acts })?;
-    client.file().reset(Keep::Pending, Vec::new()).wait()?;
+    client.storage().reset(Keep::Pending, Vec::new()).wait()?;
     client.sync().and_wait(Some(PATIENCE)).wait().map(drop)
 }
 

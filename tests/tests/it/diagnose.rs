@@ -10,7 +10,7 @@ use crate::client::{PATIENCE, Phone, Served, served_phone};
 /// retries.
 #[track_caller]
 fn counters(client: &Client) -> [u64; 5] {
-    let bundle = client.file().diagnose().wait().unwrap();
+    let bundle = client.storage().diagnose().wait().unwrap();
     ["queued", "in_flight", "acknowledged", "parked", "retries"]
         .map(|name| bundle["counters"][name].as_u64().unwrap())
 }
@@ -35,7 +35,7 @@ fn counters_read_the_file_and_events_since_open() {
     client.sync().suspend().wait().unwrap();
     client.sync().resume().wait().unwrap();
     assert_eq!(counters(client), [0, 0, 1, 1, 0]);
-    let bundle = client.file().diagnose().wait().unwrap();
+    let bundle = client.storage().diagnose().wait().unwrap();
     let states: Vec<&str> = bundle["transitions"]
         .as_array()
         .unwrap()
@@ -47,7 +47,7 @@ fn counters_read_the_file_and_events_since_open() {
     client.shutdown().wait().unwrap();
     let client = Client::open(Config::new(file)).wait().unwrap();
     assert_eq!(counters(&client), [0, 0, 0, 1, 0], "parked mutations are counted from the file");
-    assert_eq!(client.file().diagnose().wait().unwrap()["transitions"], Json::Array(Vec::new()));
+    assert_eq!(client.storage().diagnose().wait().unwrap()["transitions"], Json::Array(Vec::new()));
 }
 
 /// Parked mutations keep the user's and the server's values; the bundle contains only their reasons
@@ -72,7 +72,7 @@ fn bundle_contains_no_values_of_parked_mutations() {
     assert_eq!(phone.sync().parked, 3);
     let parked = phone.client.queue().pending().wait().unwrap();
     assert!(format!("{parked:?}").contains("secret theirs"), "the app can see it");
-    let bundle = phone.client.file().diagnose().wait().unwrap();
+    let bundle = phone.client.storage().diagnose().wait().unwrap();
     let reasons = bundle["parked"].as_object().unwrap();
     assert_eq!(reasons.values().filter_map(Json::as_u64).sum::<u64>(), 3, "{reasons:?}");
     let text = bundle.to_string();

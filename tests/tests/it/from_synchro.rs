@@ -256,7 +256,7 @@ fn import_requires_a_schema() {
     old.run("INSERT INTO places (id, name) VALUES ('n', 'New')");
     let path = old.end();
     let app = App(Client::open(story.config(None)).wait().unwrap());
-    let error = app.0.file().import_synchro(&path).wait().unwrap_err().to_string();
+    let error = app.0.storage().import_synchro(&path).wait().unwrap_err().to_string();
     assert!(error.contains("bundle a schema, or wait for the first sync"), "{error}");
     app.sync();
     assert_eq!(counts(&app.import(&path), "places"), (0, 1, 0, 0));
@@ -270,7 +270,7 @@ fn import_inside_a_transaction_is_refused() {
     let path = old.end();
     let app = story.open();
     let inside = app.0.clone();
-    let refused = app.0.transaction(move |_| inside.file().import_synchro(&path).wait());
+    let refused = app.0.transaction(move |_| inside.storage().import_synchro(&path).wait());
     assert!(matches!(refused.wait(), Err(Error::Reentrant)));
 }
 

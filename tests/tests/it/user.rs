@@ -289,12 +289,12 @@ fn next_user_takes_over_the_file_after_a_reset() {
     phone.signs_in(&client, "bob");
     is_refused(&client, 1);
     assert!(matches!(
-        client.file().reset(Keep::Local, Vec::new()).wait(),
+        client.storage().reset(Keep::Local, Vec::new()).wait(),
         Err(Error::Unsent { waiting: 1 })
     ));
     let waiting = client.queue().pending().wait().unwrap();
     let verdict = client.queue().verdict(waiting[0].id, Some(PATIENCE));
-    let reset = client.file().reset(Keep::Local, vec![waiting[0].id]).wait().unwrap();
+    let reset = client.storage().reset(Keep::Local, vec![waiting[0].id]).wait().unwrap();
     assert_eq!((reset.given_up, reset.rows, reset.local_rows), (waiting, 2, 0));
     // A waiting caller learns that it is gone, and the queries follow.
     assert_eq!(verdict.wait().unwrap(), Verdict::Unknown);

@@ -27,14 +27,14 @@ final class Forwarding: HTTPTransport {
         return Data((lines.joined(separator: "\r\n") + "\r\n\r\n").utf8)
     }
 
-    private func dial(_ url: URL) throws -> FileHandle {
+    private func dial(_ url: URL) throws -> StorageHandle {
         #if os(Linux)
             let kind = Int32(SOCK_STREAM.rawValue)
         #else
             let kind = SOCK_STREAM
         #endif
         let descriptor = socket(AF_INET, kind, 0)
-        let connection = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+        let connection = StorageHandle(fileDescriptor: descriptor, closeOnDealloc: true)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_port = in_port_t(url.port ?? 80).bigEndian

@@ -92,7 +92,7 @@ final class Watchdog: @unchecked Sendable {
                 Thread.sleep(forTimeInterval: 0.05)
                 if over() { return }
             }
-            FileHandle.standardError.write(Data("watchdog: \(what) did not end within \(limit) s\n".utf8))
+            StorageHandle.standardError.write(Data("watchdog: \(what) did not end within \(limit) s\n".utf8))
             exit(99)
         }
     }

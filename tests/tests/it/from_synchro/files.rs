@@ -27,7 +27,7 @@ fn foreign_file_is_refused_by_name() {
     later.run("ALTER TABLE _synchro_pending_changes ADD COLUMN mutation_id TEXT");
     let app = story.open();
     app.sync();
-    app.0.file().checkpoint(rejoin_core::CheckpointMode::Truncate).wait().unwrap();
+    app.0.storage().checkpoint(rejoin_core::CheckpointMode::Truncate).wait().unwrap();
     let cases: [(PathBuf, &str); 7] = [
         (story.path("none.db"), "none.db"),
         (write("text.db", b"hello"), "is no SQLite database"),
@@ -38,7 +38,7 @@ fn foreign_file_is_refused_by_name() {
         (write("ours.db", &std::fs::read(story.path("app.db")).unwrap()), "open it instead"),
     ];
     for (file, words) in cases {
-        let error = app.0.file().import_synchro(&file).wait().unwrap_err();
+        let error = app.0.storage().import_synchro(&file).wait().unwrap_err();
         assert!(error.to_string().contains(words), "{}: {error}", file.display());
         assert!(!story.holds_a_copy(), "{words}");
     }
@@ -64,7 +64,7 @@ fn damaged_file_is_refused_until_it_is_repaired() {
     let cut = &whole[..whole.len() - 5000];
     for damaged in [scribbled.as_slice(), cut] {
         std::fs::write(&path, damaged).unwrap();
-        let error = app.0.file().import_synchro(&path).wait().unwrap_err();
+        let error = app.0.storage().import_synchro(&path).wait().unwrap_err();
         assert!(matches!(error, Error::Corrupt(_)), "{error}");
         assert!(error.to_string().contains("old.db"), "{error}");
         assert_eq!((app.pending(), app.places()), (Vec::new(), String::new()));
@@ -210,7 +210,7 @@ fn import_is_atomic_across_a_crash() {
     let host = witness(Some(4));
     let app = open(&host);
     *host.looks.lock().unwrap() = Some(0);
-    let error = app.0.file().import_synchro(&path).wait().unwrap_err();
+    let error = app.0.storage().import_synchro(&path).wait().unwrap_err();
     assert!(matches!(error, Error::Internal(_)), "{error}");
     assert_eq!((app.pending(), app.places()), (Vec::new(), String::new()));
     app.0.shutdown().wait().unwrap();
@@ -252,7 +252,7 @@ fn concurrent_imports_take_each_row_once() {
         config.server_url = None;
         App(Client::open(config).wait().unwrap())
     };
-    let calls = [&app, &app, &app, &other, &other].map(|app| app.0.file().import_synchro(&path));
+    let calls = [&app, &app, &app, &other, &other].map(|app| app.0.storage().import_synchro(&path));
     let reports = calls.map(|call| call.wait().unwrap());
     let created = |at: &[usize]| at.iter().map(|at| counts(&reports[*at], "places").1).sum::<u64>();
     assert_eq!((created(&[0, 1, 2]), created(&[3, 4])), (20, 20), "each file took each row once");

@@ -86,7 +86,7 @@ pub(crate) struct App(pub(crate) Client);
 
 impl App {
     pub(crate) fn import(&self, path: &Path) -> SynchroImport {
-        self.0.file().import_synchro(path).wait().unwrap()
+        self.0.storage().import_synchro(path).wait().unwrap()
     }
 
     pub(crate) fn sync(&self) -> rejoin_core::Report {

@@ -95,13 +95,13 @@ const OPENINGS: [Opening; 3] = [
         },
         run: |place| {
             let client = place.client()?;
-            let done = client.file().import_synchro(place.old()).wait();
+            let done = client.storage().import_synchro(place.old()).wait();
             let ended = client.shutdown().wait();
             done.and(ended)
         },
         check: |place| {
             let client = place.client().unwrap();
-            client.file().import_synchro(place.old()).wait().unwrap();
+            client.storage().import_synchro(place.old()).wait().unwrap();
             let rows = client.query("SELECT id, name FROM places ORDER BY id", ()).wait().unwrap();
             let rows: Vec<String> = rows.iter().map(|row| row.get(1).unwrap()).collect();
             assert_eq!(rows, ["C", "B", "D"]);
