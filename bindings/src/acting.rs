@@ -104,8 +104,8 @@ impl ActionContext {
             return own;
         }
         match error {
-            RejoinError::Action { fault: ActionFault::Refused, words, reason, .. } => {
-                self.inner.refuse(if words.is_empty() { reason } else { words })
+            RejoinError::Action { fault: ActionFault::Refused, detail, reason, .. } => {
+                self.inner.refuse(if detail.is_empty() { reason } else { detail })
             }
             RejoinError::Callback { reason } => Error::Foreign(reason),
             other => Error::Foreign(other.to_string()),

@@ -6,11 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rejoin_core as core;
 
-use crate::RejoinClient;
 use crate::acting::ForeignAction;
 use crate::acting::{ActionHandler, json};
 use crate::error::{RejoinError, Result};
-use crate::queue::named;
 
 /// The type of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
@@ -167,38 +165,7 @@ impl ActionRegistry {
     }
 }
 
-#[uniffi::export]
-impl RejoinClient {
-    /// Performs a registered action in one transaction. It becomes one mutation with the action's
-    /// name and arguments. Until the server has accepted it, it runs again when remote changes
-    /// affect it.
-    ///
-    /// `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws
-    /// `Action` for an unknown action, invalid arguments, a failed rule or a timeout of its code;
-    /// `ActionTooSlow` and `ActionTooLarge` beyond the budget; other exceptions of its code as
-    /// `Callback`; otherwise as `execute`. Then nothing was changed.
-    pub async fn perform(&self, name: String, arguments_json: String) -> Result<Performed> {
-        let arguments = arguments(&format!("action {name}"), &arguments_json)?;
-        Ok(self.inner.perform(&name, arguments).await?.into())
-    }
-
-    /// Edits a parked or pending action: performs its newest version with these arguments, on the
-    /// current rows without the old action's changes. The result is a new mutation at the end of
-    /// the queue, which replaces the old one. One transaction; works offline.
-    ///
-    /// Mutations that were parked because of the old one now depend on the new one: `retry_chain`
-    /// with its id retries them. If nothing is written, there is no id and the old mutation is
-    /// discarded. Throws as `perform` does, and `InvalidInput` if the mutation does not exist, is
-    /// no action, or was sent, has no verdict, and the server cannot withdraw it. Then nothing was
-    /// changed.
-    pub async fn perform_again(&self, id: String, arguments_json: String) -> Result<Performed> {
-        let id = named(&id)?;
-        let arguments = arguments(&format!("mutation {id}"), &arguments_json)?;
-        Ok(self.inner.queue().perform_again(id, arguments).await?.into())
-    }
-}
-
-fn arguments(whose: &str, given: &str) -> Result<serde_json::Value> {
+pub(crate) fn arguments(whose: &str, given: &str) -> Result<serde_json::Value> {
     json(given).map_err(|why| RejoinError::InvalidInput {
         reason: format!("the arguments of {whose} are no JSON: {why}"),
     })

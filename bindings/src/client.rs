@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use rejoin_core::{Actions, Client, Config, Services, Subscription as CoreSubscription};
 
-use crate::actions::ActionRegistry;
+use crate::actions::{ActionRegistry, Performed, arguments};
 use crate::change::{self, ChangeObserver};
 use crate::config::ClientConfig;
 use crate::error::Result;
+use crate::held::{HeldSnapshot, HeldTransaction};
 use crate::status::{self, StatusObserver, SyncStatus};
 use crate::subscription::Subscription;
 use crate::tokens::{ForeignTokens, TokenProvider};
@@ -65,7 +66,7 @@ impl RejoinClient {
     /// The rows of several queries, a row buffer each, all from one state of the database.
     ///
     /// Throws as `query` does.
-    pub async fn query_all(&self, statements: Vec<Statement>) -> Result<Vec<Vec<u8>>> {
+    pub async fn query_many(&self, statements: Vec<Statement>) -> Result<Vec<Vec<u8>>> {
         let results = self.inner.query_many(self::statements(statements)).await?;
         results.iter().map(bytes).collect()
     }
@@ -91,7 +92,7 @@ impl RejoinClient {
     /// Runs several statements without parameters, separated by `;`, in one transaction.
     ///
     /// Throws as `execute` does; then none of the statements has an effect.
-    pub async fn execute_batch(&self, sql: String) -> Result<()> {
+    pub async fn execute_script(&self, sql: String) -> Result<()> {
         Ok(self.inner.execute_script(&sql).await?)
     }
 
@@ -135,19 +136,6 @@ impl RejoinClient {
         self.inner.status().into()
     }
 
-    /// Releases the file: rolls back what runs, closes every connection and drops every lock, as
-    /// iOS requires of an app in the background. Later calls throw `Suspended` until `resume`.
-    pub async fn suspend(&self) -> Result<()> {
-        Ok(self.inner.sync().suspend().await?)
-    }
-
-    /// Opens the file again after `suspend`; watched queries run once to catch up.
-    ///
-    /// Throws as opening does; the client then stays suspended.
-    pub async fn resume(&self) -> Result<()> {
-        Ok(self.inner.sync().resume().await?)
-    }
-
     /// Shuts the client down: earlier calls complete, watches and observers end, syncing stops, the
     /// file is closed.
     ///
@@ -156,11 +144,36 @@ impl RejoinClient {
         Ok(self.inner.shutdown().await?)
     }
 
-    /// A diagnostic bundle for bug reports, as JSON: versions, configuration, queue, schema, sizes.
+    /// Begins a transaction when the writer is free. Without waits between statements, `batch` is
+    /// faster.
     ///
-    /// It holds no row data and no credentials.
-    pub async fn diagnose(&self) -> Result<String> {
-        Ok(self.inner.storage().diagnose().await?.to_string())
+    /// While it is open, other work of the writer waits: other writes, `pending`, `row_sync_state`
+    /// and remote changes. Write through the transaction: code that waits for a write of the client
+    /// instead is idle, so the transaction times out, is rolled back, and the write then runs
+    /// alone. Reads never wait.
+    pub async fn begin(&self) -> Result<Arc<HeldTransaction>> {
+        Ok(Arc::new(HeldTransaction::new(self.inner.begin().await?)))
+    }
+
+    /// Begins several queries on one state; later commits are not visible. Without waits between
+    /// queries, `query_many` is faster.
+    ///
+    /// Each snapshot uses one of the configured readers until it ends: keep it short.
+    pub async fn begin_read(&self) -> Result<Arc<HeldSnapshot>> {
+        Ok(Arc::new(HeldSnapshot { inner: self.inner.begin_read().await? }))
+    }
+
+    /// Performs a registered action in one transaction. It becomes one mutation with the action's
+    /// name and arguments. Until the server has accepted it, it runs again when remote changes
+    /// affect it.
+    ///
+    /// `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws
+    /// `Action` for an unknown action, invalid arguments, a failed rule or a timeout of its code;
+    /// `ActionTooSlow` and `ActionTooLarge` beyond the budget; other exceptions of its code as
+    /// `Callback`; otherwise as `execute`. Then nothing was changed.
+    pub async fn perform(&self, name: String, arguments_json: String) -> Result<Performed> {
+        let arguments = arguments(&format!("action {name}"), &arguments_json)?;
+        Ok(self.inner.perform(&name, arguments).await?.into())
     }
 }
 

@@ -88,7 +88,7 @@ pub enum RejoinError {
         fault: ActionFault,
         /// The app's message of a refusal; the invalid arguments; the table of two equal rows; else
         /// empty.
-        words: String,
+        detail: String,
     },
     /// One run of an action exceeded its time limit and was rolled back. Do less, or raise the
     /// limit.
@@ -99,7 +99,7 @@ pub enum RejoinError {
         /// The action's name.
         action: String,
         /// The limit: `run_ms` of the budget.
-        most_ms: u32,
+        limit_ms: u32,
     },
     /// One run of an action wrote too much and was rolled back. Do less, or raise the limit.
     #[error("{reason}")]
@@ -109,7 +109,7 @@ pub enum RejoinError {
         /// The action's name.
         action: String,
         /// The limit: `bytes` of the budget.
-        most_bytes: u32,
+        limit_bytes: u32,
     },
     /// The mutation needs a row of a parked mutation. Retry that one, with its chain.
     #[error("{reason}")]
@@ -163,7 +163,7 @@ pub enum RejoinError {
     },
     /// The client was shut down; open it again.
     #[error("{reason}")]
-    Ended {
+    Closed {
         /// What ended it.
         reason: String,
     },
@@ -269,7 +269,7 @@ impl From<&Error> for RejoinError {
             Error::WrongUser { .. } => Self::WrongUser { reason },
             Error::Config(_) => Self::Configuration { reason },
             Error::Suspended => Self::Suspended { reason },
-            Error::Shutdown => Self::Ended { reason },
+            Error::Shutdown => Self::Closed { reason },
             Error::Offline(_) => Self::Offline { reason },
             Error::NeedsAuth => Self::Unauthorized { reason },
             Error::UpgradeRequired(_) => Self::UpgradeRequired { reason },
@@ -287,22 +287,22 @@ impl From<&Error> for RejoinError {
 impl RejoinError {
     /// The error of a failed action.
     fn of_action(reason: String, action: String, fault: &core::ActionFault) -> Self {
-        let (fault, words) = match fault {
+        let (fault, detail) = match fault {
             core::ActionFault::Unknown => (ActionFault::Unknown, String::new()),
             core::ActionFault::Arguments(problems) => (ActionFault::Arguments, problems.join("; ")),
-            core::ActionFault::Precondition(words) => (ActionFault::Refused, words.clone()),
+            core::ActionFault::Precondition(message) => (ActionFault::Refused, message.clone()),
             core::ActionFault::SameRow { table } => (ActionFault::SameRow, table.clone()),
             core::ActionFault::TimedOut => (ActionFault::TimedOut, String::new()),
-            core::ActionFault::TooSlow { most } => {
-                let most_ms = u32::try_from(most.as_millis()).unwrap_or(u32::MAX);
-                return Self::ActionTooSlow { reason, action, most_ms };
+            core::ActionFault::TooSlow { limit } => {
+                let limit_ms = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
+                return Self::ActionTooSlow { reason, action, limit_ms };
             }
-            core::ActionFault::TooLarge { most } => {
-                let most_bytes = u32::try_from(*most).unwrap_or(u32::MAX);
-                return Self::ActionTooLarge { reason, action, most_bytes };
+            core::ActionFault::TooLarge { limit } => {
+                let limit_bytes = u32::try_from(*limit).unwrap_or(u32::MAX);
+                return Self::ActionTooLarge { reason, action, limit_bytes };
             }
         };
-        Self::Action { reason, action, fault, words }
+        Self::Action { reason, action, fault, detail }
     }
 }
 
@@ -327,7 +327,7 @@ impl From<&core::ChangedRow> for ChangedRow {
 
 impl RejoinError {
     /// Replaces the reason.
-    fn because(mut self, words: String) -> Self {
+    fn because(mut self, because: String) -> Self {
         let (Self::InvalidInput { reason }
         | Self::Constraint { reason, .. }
         | Self::Action { reason, .. }
@@ -340,7 +340,7 @@ impl RejoinError {
         | Self::WrongUser { reason }
         | Self::Configuration { reason }
         | Self::Suspended { reason }
-        | Self::Ended { reason }
+        | Self::Closed { reason }
         | Self::TransactionTimeout { reason }
         | Self::Offline { reason }
         | Self::Unauthorized { reason }
@@ -349,7 +349,7 @@ impl RejoinError {
         | Self::Protocol { reason }
         | Self::Callback { reason }
         | Self::Internal { reason }) = &mut self;
-        *reason = words;
+        *reason = because;
         self
     }
 }

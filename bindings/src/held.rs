@@ -1,8 +1,5 @@
 //! Interactive transactions and snapshots.
 
-use std::sync::Arc;
-
-use crate::RejoinClient;
 use crate::error::Result;
 use crate::value::bytes;
 use crate::value::{SqlValue, Statement, count, counts, statements, values};
@@ -24,34 +21,12 @@ pub struct HeldTransaction {
 /// (`TransactionTimeout`), and by `suspend` and `shutdown`. Every later call throws the reason.
 #[derive(Debug, uniffi::Object)]
 pub struct HeldSnapshot {
-    inner: rejoin_core::HeldSnapshot,
+    pub(crate) inner: rejoin_core::HeldSnapshot,
 }
 
 impl HeldTransaction {
     pub(crate) fn new(inner: rejoin_core::HeldTransaction) -> Self {
         Self { inner }
-    }
-}
-
-#[uniffi::export]
-impl RejoinClient {
-    /// Begins a transaction when the writer is free. Without waits between statements, `batch` is
-    /// faster.
-    ///
-    /// While it is open, other work of the writer waits: other writes, `pending`, `row_sync_state`
-    /// and remote changes. Write through the transaction: code that waits for a write of the client
-    /// instead is idle, so the transaction times out, is rolled back, and the write then runs
-    /// alone. Reads never wait.
-    pub async fn begin(&self) -> Result<Arc<HeldTransaction>> {
-        Ok(Arc::new(HeldTransaction::new(self.inner.begin().await?)))
-    }
-
-    /// Begins several queries on one state; later commits are not visible. Without waits between
-    /// queries, `query_all` is faster.
-    ///
-    /// Each snapshot uses one of the configured readers until it ends: keep it short.
-    pub async fn begin_read(&self) -> Result<Arc<HeldSnapshot>> {
-        Ok(Arc::new(HeldSnapshot { inner: self.inner.begin_read().await? }))
     }
 }
 

@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use rejoin_core as core;
 
-use crate::RejoinClient;
-use crate::error::Result;
-use crate::queue::{PendingRow, named};
-use crate::value::small;
+use crate::pending::PendingRow;
 
 /// A mutation that the server has accepted.
 #[derive(Debug, Clone, PartialEq, uniffi::Record)]
@@ -56,45 +53,6 @@ pub struct HistoryBounds {
     /// Age since the verdict, in seconds. Default thirty days.
     #[uniffi(default = None)]
     pub age_seconds: Option<u32>,
-}
-
-#[uniffi::export]
-impl RejoinClient {
-    /// The accepted mutations that the file still keeps, newest first, at most `most`.
-    pub async fn history(&self, most: u32) -> Result<Vec<AcceptedMutation>> {
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
-        Ok(self
-            .inner
-            .queue()
-            .history(most)
-            .await?
-            .into_iter()
-            .map(AcceptedMutation::from)
-            .collect())
-    }
-
-    /// Reverts a mutation. One without a verdict is discarded, as by `discard`. For an accepted
-    /// one, a new compare-only mutation sets each column back to the server's before-image. Works
-    /// offline, in one transaction.
-    ///
-    /// Throws `Changed` with the rows if any of them has changed since; `InvalidInput` if it was
-    /// pruned, and for a parked one, whose changes are not in the rows.
-    pub async fn undo(&self, id: String) -> Result<Undone> {
-        Ok(self.inner.queue().undo(named(&id)?).await?.into())
-    }
-
-    /// Reverts the undo of a mutation: `id` is the mutation that was undone.
-    ///
-    /// Throws `InvalidInput` if it is not undone; otherwise as `undo`.
-    pub async fn redo(&self, id: String) -> Result<Undone> {
-        Ok(self.inner.queue().redo(named(&id)?).await?.into())
-    }
-
-    /// Removes accepted mutations beyond these bounds and returns their number. They can no longer
-    /// be undone. Without a call, the default bounds apply to each acceptance.
-    pub async fn prune(&self, bounds: HistoryBounds) -> Result<u32> {
-        Ok(small(self.inner.queue().prune(bounds.into()).await? as u64))
-    }
 }
 
 impl From<HistoryBounds> for core::HistoryBounds {

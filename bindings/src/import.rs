@@ -2,8 +2,6 @@
 
 use rejoin_core as core;
 
-use crate::RejoinClient;
-use crate::error::Result;
 use crate::value::small;
 
 /// The result of importing a Synchro database.
@@ -46,21 +44,7 @@ pub struct LeftOut {
     /// Number of unsent edits concerned.
     pub unsent: u32,
     /// Why.
-    pub why: String,
-}
-
-#[uniffi::export]
-impl RejoinClient {
-    /// Imports an app's old Synchro database: its unsent changes are queued, and its rows are shown
-    /// until the first sync replaces them.
-    ///
-    /// The old file is copied and not changed; no other process may have it open meanwhile. The
-    /// import is one transaction; repeated calls import only what is new. Works offline with a
-    /// bundled schema. Throws `InvalidInput` if the file is no Synchro database, or no schema is
-    /// known; `Storage` if it is damaged.
-    pub async fn import_synchro(&self, path: String) -> Result<SynchroImport> {
-        Ok(self.inner.storage().import_synchro(path).await?.into())
-    }
+    pub reason: String,
 }
 
 impl From<core::SynchroImport> for SynchroImport {
@@ -89,7 +73,7 @@ impl From<core::ImportedTable> for ImportedTable {
 
 impl From<core::LeftOut> for LeftOut {
     fn from(left: core::LeftOut) -> Self {
-        let core::LeftOut { table, record_id, unsent, why } = left;
-        Self { table, record_id, unsent: small(unsent), why }
+        let core::LeftOut { table, record_id, unsent, reason } = left;
+        Self { table, record_id, unsent: small(unsent), reason }
     }
 }

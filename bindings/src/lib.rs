@@ -14,19 +14,19 @@ mod actions;
 mod change;
 mod client;
 mod config;
-mod decide;
 mod elsewhere;
 mod error;
 mod held;
 mod history;
 mod import;
 mod log;
+mod pending;
 mod queue;
 mod reset;
 mod status;
+mod storage;
 mod subscription;
 mod syncing;
-mod tables;
 mod tokens;
 mod transport;
 mod value;
@@ -46,15 +46,15 @@ pub use held::{HeldSnapshot, HeldTransaction};
 pub use history::{AcceptedMutation, HistoryBounds, Undone};
 pub use import::{ImportedTable, LeftOut, SynchroImport};
 pub use log::{LogField, LogLevel, LogRecord, LogSink, set_log_sink};
-pub use queue::{
+pub use pending::{
     MutationState, ParkReason, PatchKind, PendingColumn, PendingCounts, PendingMutation,
     PendingRow, RowSyncState, Verdict,
 };
 pub use reset::{Keep, ResetReport};
 pub use status::{FirstSync, StatusObserver, SyncState, SyncStatus};
+pub use storage::{CheckpointMode, Checkpointed};
 pub use subscription::Subscription;
 pub use syncing::SyncReport;
-pub use tables::{CheckpointMode, Checkpointed};
 pub use tokens::TokenProvider;
 pub use transport::{HttpHeader, HttpRequest, HttpResponse, HttpTransport};
 pub use value::{SqlValue, Statement};

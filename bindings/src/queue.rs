@@ -1,150 +1,20 @@
-//! Pending and parked mutations, in a form that an app can show.
+//! The queue: pending and parked mutations, decisions about them, verdicts and the history.
 
-use rejoin_core as core;
+use std::sync::Arc;
+
 use rejoin_core::MutationId;
 
 use crate::RejoinClient;
+use crate::actions::{Performed, arguments};
+use crate::client::subscribed;
 use crate::config::millis;
-use crate::error::{RejoinError, Result};
-use crate::value::{SqlValue, small};
-
-/// The state of a local write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
-pub enum MutationState {
-    /// Waits to be sent.
-    Pending,
-    /// The request is running.
-    Sent,
-    /// Sent without a response; it will be sent again unchanged.
-    Uncertain,
-    /// Not accepted; kept with its reason, without blocking others.
-    Parked,
-}
-
-/// Why a local write is parked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
-pub enum ParkReason {
-    /// A rule of the server rejects the content.
-    Rejected,
-    /// A row has changed since.
-    Conflicted,
-    /// The server rejects it without evaluating it.
-    Refused,
-    /// An action cannot run again.
-    Unreplayable,
-    /// A mutation that it depends on was parked.
-    Depends,
-    /// The remainder of a mutation that was accepted in part.
-    Remainder,
-    /// The server has failed on it too often, or for too long.
-    ServerFault,
-}
-
-/// The change of a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
-pub enum PatchKind {
-    /// Insert.
-    Insert,
-    /// Update of columns.
-    Update,
-    /// Delete.
-    Delete,
-}
-
-/// The change of one column.
-#[derive(Debug, Clone, PartialEq, uniffi::Record)]
-pub struct PendingColumn {
-    /// The column's name.
-    pub name: String,
-    /// The old value; NULL in an insert.
-    pub old_value: SqlValue,
-    /// The new value; NULL in a delete.
-    pub new_value: SqlValue,
-}
-
-/// The change of one row.
-#[derive(Debug, Clone, PartialEq, uniffi::Record)]
-pub struct PendingRow {
-    /// The table's name.
-    pub table: String,
-    /// The row's key.
-    pub key: SqlValue,
-    /// The operation.
-    pub operation: PatchKind,
-    /// All columns for an insert or a delete, the changed ones for an update.
-    pub columns: Vec<PendingColumn>,
-}
-
-/// A local write that the server has not accepted: one transaction of the app.
-#[derive(Debug, Clone, PartialEq, uniffi::Record)]
-pub struct PendingMutation {
-    /// Its position in the queue; rises.
-    pub seq: i64,
-    /// Its id, here and on the server.
-    pub id: String,
-    /// Its state.
-    pub state: MutationState,
-    /// Why it is parked, if it is.
-    pub reason: Option<ParkReason>,
-    /// The server's message, and both rows of a conflict, as JSON.
-    pub detail: Option<String>,
-    /// The parked mutation that it depends on, if that is why it is parked.
-    pub because_of: Option<String>,
-    /// The earlier mutation that must be accepted first and that the server currently fails on.
-    pub blocked_by: Option<String>,
-    /// The action's name; nothing for plain SQL.
-    pub action: Option<String>,
-    /// When it was written: milliseconds since 1970.
-    pub written_ms: i64,
-    /// The number of its attempt, from 1; rises when it is offered again after a verdict.
-    pub attempt: i64,
-    /// Its changes, one entry per row, in the order of the first change.
-    pub rows: Vec<PendingRow>,
-}
-
-/// Number of local writes by state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Record)]
-pub struct PendingCounts {
-    /// Waiting to be sent.
-    pub pending: u32,
-    /// The request is running.
-    pub sent: u32,
-    /// Sent without a response.
-    pub uncertain: u32,
-    /// Not accepted; the app must decide.
-    pub parked: u32,
-}
-
-/// The sync state of a row, for display.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
-pub enum RowSyncState {
-    /// No local edit is pending.
-    Synced,
-    /// An edit waits to be sent.
-    Pending,
-    /// An edit is being sent.
-    Sent,
-    /// An edit was sent without a response; it will be sent again.
-    Uncertain,
-    /// An edit was not accepted and awaits a decision of the app.
-    Parked,
-}
-
-/// The result of a local write.
-#[derive(Debug, Clone, PartialEq, uniffi::Enum)]
-pub enum Verdict {
-    /// The server has it, and the rows show it.
-    Accepted,
-    /// It was not accepted; `pending` has the details. Other writes continue.
-    Parked {
-        /// Why.
-        reason: Option<ParkReason>,
-        /// The server's message, and both rows of a conflict, as JSON.
-        detail: Option<String>,
-    },
-    /// It is neither pending nor known as accepted: discarded, or never written here.
-    Unknown,
-}
+use crate::error::Result;
+use crate::held::HeldTransaction;
+use crate::history::{AcceptedMutation, HistoryBounds, Undone};
+use crate::pending::{PendingCounts, PendingMutation, RowSyncState, Verdict, named};
+use crate::subscription::Subscription;
+use crate::value::{SqlValue, Statement, small, statements};
+use crate::verdicts::{VerdictObserver, Verdicts};
 
 #[uniffi::export]
 impl RejoinClient {
@@ -189,109 +59,130 @@ impl RejoinClient {
         let (id, timeout) = (named(&id)?, timeout_ms.map(millis));
         Ok(self.inner.queue().verdict(id, timeout).await?.into())
     }
-}
 
-pub(crate) fn named(id: &str) -> Result<MutationId> {
-    let none = || RejoinError::InvalidInput { reason: format!("no mutation is named {id}") };
-    MutationId::parse(id).ok_or_else(none)
-}
-
-impl From<core::MutationState> for MutationState {
-    fn from(state: core::MutationState) -> Self {
-        match state {
-            core::MutationState::Pending => Self::Pending,
-            core::MutationState::Sent => Self::Sent,
-            core::MutationState::Uncertain => Self::Uncertain,
-            core::MutationState::Parked => Self::Parked,
-        }
+    /// Moves a parked mutation, unchanged, to the end of the queue. Its rows show it immediately;
+    /// its old values become those of the current rows. So a conflict that the app has seen
+    /// resolves to the app's value. Works offline.
+    ///
+    /// Throws `InvalidInput` if it does not exist or is not parked; `StandsOn` if it needs a row of
+    /// a parked mutation. Then nothing was changed.
+    pub async fn retry(&self, id: String) -> Result<()> {
+        Ok(self.inner.queue().retry(named(&id)?).await?)
     }
-}
 
-impl From<core::ParkReason> for ParkReason {
-    fn from(reason: core::ParkReason) -> Self {
-        match reason {
-            core::ParkReason::Rejected => Self::Rejected,
-            core::ParkReason::Conflicted => Self::Conflicted,
-            core::ParkReason::Refused => Self::Refused,
-            core::ParkReason::Unreplayable => Self::Unreplayable,
-            core::ParkReason::Depends => Self::Depends,
-            core::ParkReason::Remainder => Self::Remainder,
-            core::ParkReason::ServerFault => Self::ServerFault,
-        }
+    /// `retry` of a mutation, if it is parked, and of all mutations that were parked because of it,
+    /// in queue order; returns them. Throws as `retry` does.
+    pub async fn retry_chain(&self, id: String) -> Result<Vec<String>> {
+        Ok(names(self.inner.queue().retry_chain(named(&id)?).await?))
     }
-}
 
-impl From<core::PatchKind> for PatchKind {
-    fn from(kind: core::PatchKind) -> Self {
-        match kind {
-            core::PatchKind::Insert => Self::Insert,
-            core::PatchKind::Update => Self::Update,
-            core::PatchKind::Delete => Self::Delete,
-        }
-    }
-}
-
-impl From<core::PendingRow> for PendingRow {
-    fn from(row: core::PendingRow) -> Self {
-        let columns = row.columns.into_iter().map(|column| PendingColumn {
-            name: column.name,
-            old_value: column.old.into(),
-            new_value: column.new.into(),
+    /// Edits a parked or pending mutation in one call: the statements see its changes on top of the
+    /// current rows and modify them. The result replaces the old mutation, as a new plain SQL
+    /// mutation at the end of the queue; returns its id, or nothing if nothing is left. Works
+    /// offline.
+    ///
+    /// Mutations that were parked because of the old one now depend on the new one: `retry_chain`
+    /// with its id retries them. Throws as `batch` does, and `InvalidInput` if the mutation does
+    /// not exist, or was sent and has no verdict. Then nothing was changed.
+    pub async fn edit(&self, id: String, statements: Vec<Statement>) -> Result<Option<String>> {
+        let statements = self::statements(statements);
+        let edited = self.inner.queue().edit(named(&id)?, move |tx| {
+            statements
+                .iter()
+                .try_for_each(|(sql, params)| tx.execute(sql, params.clone()).map(drop))
         });
-        let columns = columns.collect();
-        Self { table: row.table, key: row.key.into(), operation: row.operation.into(), columns }
+        Ok(edited.await?.map(|id| id.to_string()))
     }
-}
 
-impl From<core::Pending> for PendingMutation {
-    fn from(pending: core::Pending) -> Self {
-        Self {
-            seq: pending.seq.0,
-            id: pending.id.to_string(),
-            state: pending.state.into(),
-            reason: pending.reason.map(ParkReason::from),
-            detail: pending.detail,
-            because_of: pending.because_of.map(|id| id.to_string()),
-            blocked_by: pending.blocked_by.map(|id| id.to_string()),
-            action: pending.action,
-            written_ms: pending.written_ms,
-            attempt: pending.attempt,
-            rows: pending.rows.into_iter().map(PendingRow::from).collect(),
-        }
+    /// `edit` as an interactive transaction: it begins with the mutation's changes on top of the
+    /// current rows. After the commit, `edited` is the id of the new mutation; any other end
+    /// changes nothing.
+    ///
+    /// Throws as `edit` and `begin` do.
+    pub async fn begin_edit(&self, id: String) -> Result<Arc<HeldTransaction>> {
+        Ok(Arc::new(HeldTransaction::new(self.inner.queue().begin_edit(named(&id)?).await?)))
     }
-}
 
-impl From<core::Counts> for PendingCounts {
-    fn from(counts: core::Counts) -> Self {
-        Self {
-            pending: small(counts.pending),
-            sent: small(counts.sent),
-            uncertain: small(counts.uncertain),
-            parked: small(counts.parked),
-        }
+    /// `discard` of a mutation and of all mutations that need a row that it created, whether parked
+    /// or pending; returns them, the given one first. Throws as `discard` does.
+    pub async fn discard_chain(&self, id: String) -> Result<Vec<String>> {
+        Ok(names(self.inner.queue().discard_chain(named(&id)?).await?))
     }
-}
 
-impl From<core::RowSyncState> for RowSyncState {
-    fn from(state: core::RowSyncState) -> Self {
-        match state {
-            core::RowSyncState::Synced => Self::Synced,
-            core::RowSyncState::Pending => Self::Pending,
-            core::RowSyncState::Sent => Self::Sent,
-            core::RowSyncState::Uncertain => Self::Uncertain,
-            core::RowSyncState::Parked => Self::Parked,
-        }
+    /// Edits a parked or pending action: performs its newest version with these arguments, on the
+    /// current rows without the old action's changes. The result is a new mutation at the end of
+    /// the queue, which replaces the old one. One transaction; works offline.
+    ///
+    /// Mutations that were parked because of the old one now depend on the new one: `retry_chain`
+    /// with its id retries them. If nothing is written, there is no id and the old mutation is
+    /// discarded. Throws as `perform` does, and `InvalidInput` if the mutation does not exist, is
+    /// no action, or was sent, has no verdict, and the server cannot withdraw it. Then nothing was
+    /// changed.
+    pub async fn perform_again(&self, id: String, arguments_json: String) -> Result<Performed> {
+        let id = named(&id)?;
+        let arguments = arguments(&format!("mutation {id}"), &arguments_json)?;
+        Ok(self.inner.queue().perform_again(id, arguments).await?.into())
     }
-}
 
-impl From<core::Verdict> for Verdict {
-    fn from(verdict: core::Verdict) -> Self {
-        match verdict {
-            core::Verdict::Accepted => Self::Accepted,
-            core::Verdict::Parked(it) => {
-                Self::Parked { reason: it.reason.map(ParkReason::from), detail: it.detail }
+    /// The accepted mutations that the file still keeps, newest first, at most `limit`.
+    pub async fn history(&self, limit: u32) -> Result<Vec<AcceptedMutation>> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        Ok(self
+            .inner
+            .queue()
+            .history(limit)
+            .await?
+            .into_iter()
+            .map(AcceptedMutation::from)
+            .collect())
+    }
+
+    /// Reverts a mutation. One without a verdict is discarded, as by `discard`. For an accepted
+    /// one, a new compare-only mutation sets each column back to the server's before-image. Works
+    /// offline, in one transaction.
+    ///
+    /// Throws `Changed` with the rows if any of them has changed since; `InvalidInput` if it was
+    /// pruned, and for a parked one, whose changes are not in the rows.
+    pub async fn undo(&self, id: String) -> Result<Undone> {
+        Ok(self.inner.queue().undo(named(&id)?).await?.into())
+    }
+
+    /// Reverts the undo of a mutation: `id` is the mutation that was undone.
+    ///
+    /// Throws `InvalidInput` if it is not undone; otherwise as `undo`.
+    pub async fn redo(&self, id: String) -> Result<Undone> {
+        Ok(self.inner.queue().redo(named(&id)?).await?.into())
+    }
+
+    /// Removes accepted mutations beyond these bounds and returns their number. They can no longer
+    /// be undone. Without a call, the default bounds apply to each acceptance.
+    pub async fn prune(&self, bounds: HistoryBounds) -> Result<u32> {
+        Ok(small(self.inner.queue().prune(bounds.into()).await? as u64))
+    }
+
+    /// The verdicts that the app has not acknowledged, oldest first, at most `limit`. Each end of
+    /// each attempt is one entry; it is stored with the verdict and survives a crash.
+    pub async fn verdicts(&self, limit: u32) -> Result<Verdicts> {
+        Ok(self.inner.queue().verdicts(usize::try_from(limit).unwrap_or(usize::MAX)).await?.into())
+    }
+
+    /// Acknowledges the verdicts up to this number; they are not delivered again.
+    pub async fn acknowledge_verdicts(&self, through: i64) -> Result<()> {
+        Ok(self.inner.queue().acknowledge_verdicts(through).await?)
+    }
+
+    /// Delivers the unacknowledged verdicts, and then each new one, until the subscription is
+    /// cancelled. Unacknowledged verdicts are delivered again to the next subscription: at least
+    /// once.
+    pub fn watch_verdicts(&self, observer: Arc<dyn VerdictObserver>) -> Arc<Subscription> {
+        subscribed(self.inner.queue().watch_verdicts(move |verdicts| {
+            if let Err(error) = observer.on_verdicts(verdicts.into()) {
+                tracing::warn!(%error, "a verdict observer threw");
             }
-            core::Verdict::Unknown => Self::Unknown,
-        }
+        }))
     }
+}
+
+fn names(ids: Vec<MutationId>) -> Vec<String> {
+    ids.into_iter().map(|id| id.to_string()).collect()
 }

@@ -75,6 +75,19 @@ impl RejoinClient {
     pub async fn credentials_changed(&self) -> Result<()> {
         Ok(self.inner.sync().credentials_changed().await?)
     }
+
+    /// Releases the file: rolls back what runs, closes every connection and drops every lock, as
+    /// iOS requires of an app in the background. Later calls throw `Suspended` until `resume`.
+    pub async fn suspend(&self) -> Result<()> {
+        Ok(self.inner.sync().suspend().await?)
+    }
+
+    /// Opens the file again after `suspend`; watched queries run once to catch up.
+    ///
+    /// Throws as opening does; the client then stays suspended.
+    pub async fn resume(&self) -> Result<()> {
+        Ok(self.inner.sync().resume().await?)
+    }
 }
 
 impl From<Report> for SyncReport {

@@ -1,14 +1,9 @@
 //! Delivery of verdicts, repeated until the app acknowledges them.
 
-use std::sync::Arc;
-
 use rejoin_core as core;
 
-use crate::RejoinClient;
-use crate::client::subscribed;
 use crate::error::Result;
-use crate::queue::ParkReason;
-use crate::subscription::Subscription;
+use crate::pending::ParkReason;
 use crate::value::small;
 
 /// The result of an attempt.
@@ -65,31 +60,6 @@ pub struct Verdicts {
 pub trait VerdictObserver: Send + Sync {
     /// Called with the unacknowledged verdicts, and then with each new one, once per subscription.
     fn on_verdicts(&self, verdicts: Verdicts) -> Result<()>;
-}
-
-#[uniffi::export]
-impl RejoinClient {
-    /// The verdicts that the app has not acknowledged, oldest first, at most `most`. Each end of
-    /// each attempt is one entry; it is stored with the verdict and survives a crash.
-    pub async fn verdicts(&self, most: u32) -> Result<Verdicts> {
-        Ok(self.inner.queue().verdicts(usize::try_from(most).unwrap_or(usize::MAX)).await?.into())
-    }
-
-    /// Acknowledges the verdicts up to this number; they are not delivered again.
-    pub async fn acknowledge_verdicts(&self, through: i64) -> Result<()> {
-        Ok(self.inner.queue().acknowledge_verdicts(through).await?)
-    }
-
-    /// Delivers the unacknowledged verdicts, and then each new one, until the subscription is
-    /// cancelled. Unacknowledged verdicts are delivered again to the next subscription: at least
-    /// once.
-    pub fn watch_verdicts(&self, observer: Arc<dyn VerdictObserver>) -> Arc<Subscription> {
-        subscribed(self.inner.queue().watch_verdicts(move |verdicts| {
-            if let Err(error) = observer.on_verdicts(verdicts.into()) {
-                tracing::warn!(%error, "a verdict observer threw");
-            }
-        }))
-    }
 }
 
 impl From<core::VerdictEntry> for VerdictEntry {

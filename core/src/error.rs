@@ -211,18 +211,18 @@ pub enum ActionFault {
     #[error("{0}")]
     Precondition(String),
     /// It exceeded its time limit ([`Budget::run`](crate::Budget::run)) and was rolled back.
-    #[error("it took longer than {most:?}; do less at a time, or allow more by the action budget")]
+    #[error("it took longer than {limit:?}; do less at a time, or allow more by the action budget")]
     TooSlow {
         /// The limit.
-        most: std::time::Duration,
+        limit: std::time::Duration,
     },
     /// It writes more than its limit ([`Budget::bytes`](crate::Budget::bytes)).
     #[error(
-        "it writes more than {most} bytes; do less at a time, or allow more by the action budget"
+        "it writes more than {limit} bytes; do less at a time, or allow more by the action budget"
     )]
     TooLarge {
         /// The limit.
-        most: usize,
+        limit: usize,
     },
     /// It inserts two rows with the same identity, which would get the same id.
     #[error("two rows of {table} with one identity; add to the identity what tells them apart")]

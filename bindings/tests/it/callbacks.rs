@@ -38,7 +38,7 @@ fn observer_may_call_and_shut_down_its_client() {
         let again = block_on(RejoinClient::open(config.clone(), None, None, None)).unwrap();
         if !Arc::ptr_eq(&again, &home.client)
             && let Ok(rows) = block_on(again.query("SELECT id FROM note".to_owned(), vec![]))
-            && matches!(block_on(home.client.pending()), Err(RejoinError::Ended { .. }))
+            && matches!(block_on(home.client.pending()), Err(RejoinError::Closed { .. }))
         {
             break (again, rows);
         }

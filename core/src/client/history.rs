@@ -9,14 +9,14 @@ use crate::inspect::AcceptedMutation;
 use crate::writer::Task;
 
 impl QueueHandle<'_> {
-    /// The accepted mutations that the file still keeps, newest first, at most `most`. Their old
+    /// The accepted mutations that the file still keeps, newest first, at most `limit`. Their old
     /// values are the server's before-images. [`HistoryBounds::default`] limits the history.
     ///
     /// # Errors
     /// Those of reading the file.
-    pub fn history(&self, most: usize) -> Task<Vec<AcceptedMutation>> {
+    pub fn history(&self, limit: usize) -> Task<Vec<AcceptedMutation>> {
         self.0.core().writer.call(move |engine| {
-            let kept = history::read_newest(engine.db.conn(), most)?;
+            let kept = history::read_newest(engine.db.conn(), limit)?;
             let schema = engine.schema();
             Ok(kept.into_iter().map(|one| AcceptedMutation::of_kept(one, schema)).collect())
         })

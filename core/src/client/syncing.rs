@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::{Client, Core, SyncHandle};
+use super::{Core, SyncHandle};
 use crate::block_on::block_on;
 use crate::config::Config;
 use crate::error::{Error, Result};

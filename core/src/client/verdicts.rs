@@ -27,15 +27,15 @@ impl QueueHandle<'_> {
         self.0.core().driven_task(|driver| driver.verdict(&writer, id, timeout))
     }
 
-    /// The verdicts that the app has not acknowledged, oldest first, at most `most`. Each end of
+    /// The verdicts that the app has not acknowledged, oldest first, at most `limit`. Each end of
     /// each attempt is one entry; it is stored with the verdict and survives a crash.
     ///
     /// The newest 10,000 are kept; [`Verdicts::missed`] is the number of dropped ones.
     ///
     /// # Errors
     /// Those of reading the file.
-    pub fn verdicts(&self, most: usize) -> Task<Verdicts> {
-        self.0.core().writer.call(move |engine| engine.verdicts(0, most))
+    pub fn verdicts(&self, limit: usize) -> Task<Verdicts> {
+        self.0.core().writer.call(move |engine| engine.verdicts(0, limit))
     }
 
     /// Acknowledges the verdicts up to this [`number`](crate::VerdictEntry::number); they are not

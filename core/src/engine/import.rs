@@ -60,5 +60,5 @@ pub struct LeftOut {
     /// Number of unsent edits that this concerns.
     pub unsent: u64,
     /// The reason.
-    pub why: String,
+    pub reason: String,
 }

@@ -682,13 +682,13 @@ const DEFINITIONS = {
       ret: FfiType.Handle,
       hasRustCallStatus: false,
     },
-    "uniffi_rejoin_ffi_fn_method_rejoinclient_execute_batch": {
-      args: [FfiType.Handle, FfiType.RustBuffer],
+    "uniffi_rejoin_ffi_fn_method_rejoinclient_execute_returning": {
+      args: [FfiType.Handle, FfiType.RustBuffer, FfiType.RustBuffer],
       ret: FfiType.Handle,
       hasRustCallStatus: false,
     },
-    "uniffi_rejoin_ffi_fn_method_rejoinclient_execute_returning": {
-      args: [FfiType.Handle, FfiType.RustBuffer, FfiType.RustBuffer],
+    "uniffi_rejoin_ffi_fn_method_rejoinclient_execute_script": {
+      args: [FfiType.Handle, FfiType.RustBuffer],
       ret: FfiType.Handle,
       hasRustCallStatus: false,
     },
@@ -752,7 +752,7 @@ const DEFINITIONS = {
       ret: FfiType.Handle,
       hasRustCallStatus: false,
     },
-    "uniffi_rejoin_ffi_fn_method_rejoinclient_query_all": {
+    "uniffi_rejoin_ffi_fn_method_rejoinclient_query_many": {
       args: [FfiType.Handle, FfiType.RustBuffer],
       ret: FfiType.Handle,
       hasRustCallStatus: false,
@@ -1132,12 +1132,12 @@ const DEFINITIONS = {
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
     },
-    "uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_batch": {
+    "uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_returning": {
       args: [],
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
     },
-    "uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_returning": {
+    "uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_script": {
       args: [],
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
@@ -1202,7 +1202,7 @@ const DEFINITIONS = {
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
     },
-    "uniffi_rejoin_ffi_checksum_method_rejoinclient_query_all": {
+    "uniffi_rejoin_ffi_checksum_method_rejoinclient_query_many": {
       args: [],
       ret: FfiType.UInt16,
       hasRustCallStatus: false,
@@ -1656,10 +1656,10 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_fn_method_rejoinclient_drop_search_index(uniffiSelf: bigint, table: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_edit(uniffiSelf: bigint, id: Uint8Array, statements: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_execute(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array): bigint;
-    uniffi_rejoin_ffi_fn_method_rejoinclient_execute_batch(uniffiSelf: bigint, sql: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_execute_returning(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array): bigint;
+    uniffi_rejoin_ffi_fn_method_rejoinclient_execute_script(uniffiSelf: bigint, sql: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_foreground(uniffiSelf: bigint, uniffi_out_err: UniffiRustCallStatus): void;
-    uniffi_rejoin_ffi_fn_method_rejoinclient_history(uniffiSelf: bigint, most: number): bigint;
+    uniffi_rejoin_ffi_fn_method_rejoinclient_history(uniffiSelf: bigint, limit: number): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_import_synchro(uniffiSelf: bigint, path: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_on_change(uniffiSelf: bigint, tables: Uint8Array, observer: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_on_status(uniffiSelf: bigint, observer: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
@@ -1670,7 +1670,7 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_fn_method_rejoinclient_perform_again(uniffiSelf: bigint, id: Uint8Array, argumentsJson: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_prune(uniffiSelf: bigint, bounds: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_query(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array): bigint;
-    uniffi_rejoin_ffi_fn_method_rejoinclient_query_all(uniffiSelf: bigint, statements: Uint8Array): bigint;
+    uniffi_rejoin_ffi_fn_method_rejoinclient_query_many(uniffiSelf: bigint, statements: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_redo(uniffiSelf: bigint, id: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_reset(uniffiSelf: bigint, keep: Uint8Array, giveUp: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_resume(uniffiSelf: bigint): bigint;
@@ -1687,7 +1687,7 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_fn_method_rejoinclient_sync_now(uniffiSelf: bigint): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_undo(uniffiSelf: bigint, id: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_verdict(uniffiSelf: bigint, id: Uint8Array, timeoutMs: Uint8Array): bigint;
-    uniffi_rejoin_ffi_fn_method_rejoinclient_verdicts(uniffiSelf: bigint, most: number): bigint;
+    uniffi_rejoin_ffi_fn_method_rejoinclient_verdicts(uniffiSelf: bigint, limit: number): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_wait_for_first_sync(uniffiSelf: bigint, timeoutMs: Uint8Array): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_watch(uniffiSelf: bigint, sql: Uint8Array, params: Uint8Array, key: Uint8Array, uniffi_out_err: UniffiRustCallStatus): bigint;
     uniffi_rejoin_ffi_fn_method_rejoinclient_watch_verdicts(uniffiSelf: bigint, observer: bigint, uniffi_out_err: UniffiRustCallStatus): bigint;
@@ -1746,8 +1746,8 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_edit(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_execute(): number;
-    uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_batch(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_returning(): number;
+    uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_script(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_history(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro(): number;
@@ -1760,7 +1760,7 @@ interface NativeModuleInterface {
     uniffi_rejoin_ffi_checksum_method_rejoinclient_perform_again(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_prune(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_query(): number;
-    uniffi_rejoin_ffi_checksum_method_rejoinclient_query_all(): number;
+    uniffi_rejoin_ffi_checksum_method_rejoinclient_query_many(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_redo(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_reset(): number;
     uniffi_rejoin_ffi_checksum_method_rejoinclient_resume(): number;

@@ -1981,7 +1981,7 @@ export type LeftOut = {
     /**
      * Why.
      */
-    why: string
+    reason: string
 }
 
 /**
@@ -2008,20 +2008,20 @@ const FfiConverterTypeLeftOut = (() => {
                 table: FfiConverterString.readFromCursor(c),
                 recordId: FfiConverterOptionalString.readFromCursor(c),
                 unsent: FfiConverterUInt32.readFromCursor(c),
-                why: FfiConverterString.readFromCursor(c)
+                reason: FfiConverterString.readFromCursor(c)
             };
         }
         writeIntoCursor(value: TypeName, c: Cursor): void {
             FfiConverterString.writeIntoCursor(value.table, c);
             FfiConverterOptionalString.writeIntoCursor(value.recordId, c);
             FfiConverterUInt32.writeIntoCursor(value.unsent, c);
-            FfiConverterString.writeIntoCursor(value.why, c);
+            FfiConverterString.writeIntoCursor(value.reason, c);
         }
         allocationSize(value: TypeName): number {
             return FfiConverterString.allocationSize(value.table) +
              FfiConverterOptionalString.allocationSize(value.recordId) +
              FfiConverterUInt32.allocationSize(value.unsent) +
-             FfiConverterString.allocationSize(value.why);
+             FfiConverterString.allocationSize(value.reason);
 
         }
     };
@@ -3981,7 +3981,7 @@ export enum RejoinError_Tags {
     WrongUser = "WrongUser",
     Configuration = "Configuration",
     Suspended = "Suspended",
-    Ended = "Ended",
+    Closed = "Closed",
     TransactionTimeout = "TransactionTimeout",
     Offline = "Offline",
     Unauthorized = "Unauthorized",
@@ -4087,7 +4087,7 @@ Readonly<{reason: string; table: string; column: string; rule: string}> {
     type Action__interface = {
         tag: RejoinError_Tags.Action;
         inner:
-Readonly<{reason: string; action: string; fault: ActionFault; words: string}>
+Readonly<{reason: string; action: string; fault: ActionFault; detail: string}>
     };
     /**
      * An action failed; it was rolled back.
@@ -4100,15 +4100,15 @@ Readonly<{reason: string; action: string; fault: ActionFault; words: string}>
         readonly [uniffiTypeNameSymbol] = "RejoinError";
         readonly tag = RejoinError_Tags.Action;
         readonly inner:
-Readonly<{reason: string; action: string; fault: ActionFault; words: string}>;
+Readonly<{reason: string; action: string; fault: ActionFault; detail: string}>;
         constructor(
-inner: {reason: string; action: string; fault: ActionFault; words: string }) {
+inner: {reason: string; action: string; fault: ActionFault; detail: string }) {
             super("RejoinError", "Action");
 
             this.inner = Object.freeze(inner);
         }
         static new(
-inner: {reason: string; action: string; fault: ActionFault; words: string }): Action_ {
+inner: {reason: string; action: string; fault: ActionFault; detail: string }): Action_ {
             return new Action_(inner);
         }
 
@@ -4120,7 +4120,7 @@ inner: {reason: string; action: string; fault: ActionFault; words: string }): Ac
         }
 
         static getInner(obj: Action_):
-Readonly<{reason: string; action: string; fault: ActionFault; words: string}> {
+Readonly<{reason: string; action: string; fault: ActionFault; detail: string}> {
             return obj.inner;
         }
 
@@ -4129,7 +4129,7 @@ Readonly<{reason: string; action: string; fault: ActionFault; words: string}> {
     type ActionTooSlow__interface = {
         tag: RejoinError_Tags.ActionTooSlow;
         inner:
-Readonly<{reason: string; action: string; mostMs: number}>
+Readonly<{reason: string; action: string; limitMs: number}>
     };
     /**
      * One run of an action exceeded its time limit and was rolled back. Do less, or raise the
@@ -4143,15 +4143,15 @@ Readonly<{reason: string; action: string; mostMs: number}>
         readonly [uniffiTypeNameSymbol] = "RejoinError";
         readonly tag = RejoinError_Tags.ActionTooSlow;
         readonly inner:
-Readonly<{reason: string; action: string; mostMs: number}>;
+Readonly<{reason: string; action: string; limitMs: number}>;
         constructor(
-inner: {reason: string; action: string; mostMs: number }) {
+inner: {reason: string; action: string; limitMs: number }) {
             super("RejoinError", "ActionTooSlow");
 
             this.inner = Object.freeze(inner);
         }
         static new(
-inner: {reason: string; action: string; mostMs: number }): ActionTooSlow_ {
+inner: {reason: string; action: string; limitMs: number }): ActionTooSlow_ {
             return new ActionTooSlow_(inner);
         }
 
@@ -4163,7 +4163,7 @@ inner: {reason: string; action: string; mostMs: number }): ActionTooSlow_ {
         }
 
         static getInner(obj: ActionTooSlow_):
-Readonly<{reason: string; action: string; mostMs: number}> {
+Readonly<{reason: string; action: string; limitMs: number}> {
             return obj.inner;
         }
 
@@ -4172,7 +4172,7 @@ Readonly<{reason: string; action: string; mostMs: number}> {
     type ActionTooLarge__interface = {
         tag: RejoinError_Tags.ActionTooLarge;
         inner:
-Readonly<{reason: string; action: string; mostBytes: number}>
+Readonly<{reason: string; action: string; limitBytes: number}>
     };
     /**
      * One run of an action wrote too much and was rolled back. Do less, or raise the limit.
@@ -4185,15 +4185,15 @@ Readonly<{reason: string; action: string; mostBytes: number}>
         readonly [uniffiTypeNameSymbol] = "RejoinError";
         readonly tag = RejoinError_Tags.ActionTooLarge;
         readonly inner:
-Readonly<{reason: string; action: string; mostBytes: number}>;
+Readonly<{reason: string; action: string; limitBytes: number}>;
         constructor(
-inner: {reason: string; action: string; mostBytes: number }) {
+inner: {reason: string; action: string; limitBytes: number }) {
             super("RejoinError", "ActionTooLarge");
 
             this.inner = Object.freeze(inner);
         }
         static new(
-inner: {reason: string; action: string; mostBytes: number }): ActionTooLarge_ {
+inner: {reason: string; action: string; limitBytes: number }): ActionTooLarge_ {
             return new ActionTooLarge_(inner);
         }
 
@@ -4205,7 +4205,7 @@ inner: {reason: string; action: string; mostBytes: number }): ActionTooLarge_ {
         }
 
         static getInner(obj: ActionTooLarge_):
-Readonly<{reason: string; action: string; mostBytes: number}> {
+Readonly<{reason: string; action: string; limitBytes: number}> {
             return obj.inner;
         }
 
@@ -4507,42 +4507,42 @@ Readonly<{reason: string}> {
 
     }
 
-    type Ended__interface = {
-        tag: RejoinError_Tags.Ended;
+    type Closed__interface = {
+        tag: RejoinError_Tags.Closed;
         inner:
 Readonly<{reason: string}>
     };
     /**
      * The client was shut down; open it again.
      */
-    class Ended_ extends UniffiError implements Ended__interface {
+    class Closed_ extends UniffiError implements Closed__interface {
         /**
          * @private
          * This field is private and should not be used, use `tag` instead.
          */
         readonly [uniffiTypeNameSymbol] = "RejoinError";
-        readonly tag = RejoinError_Tags.Ended;
+        readonly tag = RejoinError_Tags.Closed;
         readonly inner:
 Readonly<{reason: string}>;
         constructor(
 inner: {reason: string }) {
-            super("RejoinError", "Ended");
+            super("RejoinError", "Closed");
 
             this.inner = Object.freeze(inner);
         }
         static new(
-inner: {reason: string }): Ended_ {
-            return new Ended_(inner);
+inner: {reason: string }): Closed_ {
+            return new Closed_(inner);
         }
 
-        static instanceOf(obj: any): obj is Ended_ {
-            return obj.tag === RejoinError_Tags.Ended;
+        static instanceOf(obj: any): obj is Closed_ {
+            return obj.tag === RejoinError_Tags.Closed;
         }
-        static hasInner(obj: any): obj is Ended_ {
-            return Ended_.instanceOf(obj);
+        static hasInner(obj: any): obj is Closed_ {
+            return Closed_.instanceOf(obj);
         }
 
-        static getInner(obj: Ended_):
+        static getInner(obj: Closed_):
 Readonly<{reason: string}> {
             return obj.inner;
         }
@@ -4904,7 +4904,7 @@ Readonly<{reason: string}> {
   WrongUser: WrongUser_,
   Configuration: Configuration_,
   Suspended: Suspended_,
-  Ended: Ended_,
+  Closed: Closed_,
   TransactionTimeout: TransactionTimeout_,
   Offline: Offline_,
   Unauthorized: Unauthorized_,
@@ -4923,7 +4923,7 @@ Readonly<{reason: string}> {
  * pending mutations stay in the queue. `reason` is a complete message for developers.
  */
 export type RejoinError = InstanceType<
-    typeof RejoinError['InvalidInput' | 'Constraint' | 'Action' | 'ActionTooSlow' | 'ActionTooLarge' | 'StandsOn' | 'Unsent' | 'Changed' | 'Storage' | 'WrongUser' | 'Configuration' | 'Suspended' | 'Ended' | 'TransactionTimeout' | 'Offline' | 'Unauthorized' | 'UpgradeRequired' | 'Server' | 'Protocol' | 'Callback' | 'Internal']
+    typeof RejoinError['InvalidInput' | 'Constraint' | 'Action' | 'ActionTooSlow' | 'ActionTooLarge' | 'StandsOn' | 'Unsent' | 'Changed' | 'Storage' | 'WrongUser' | 'Configuration' | 'Suspended' | 'Closed' | 'TransactionTimeout' | 'Offline' | 'Unauthorized' | 'UpgradeRequired' | 'Server' | 'Protocol' | 'Callback' | 'Internal']
 >;
 
 // FfiConverter for enum RejoinError
@@ -4934,9 +4934,9 @@ const FfiConverterTypeRejoinError = (() => {
             switch (c.readI32()) {
                 case 1: return new RejoinError.InvalidInput({reason: FfiConverterString.readFromCursor(c) });
                 case 2: return new RejoinError.Constraint({reason: FfiConverterString.readFromCursor(c), table: FfiConverterString.readFromCursor(c), column: FfiConverterString.readFromCursor(c), rule: FfiConverterString.readFromCursor(c) });
-                case 3: return new RejoinError.Action({reason: FfiConverterString.readFromCursor(c), action: FfiConverterString.readFromCursor(c), fault: FfiConverterTypeActionFault.readFromCursor(c), words: FfiConverterString.readFromCursor(c) });
-                case 4: return new RejoinError.ActionTooSlow({reason: FfiConverterString.readFromCursor(c), action: FfiConverterString.readFromCursor(c), mostMs: FfiConverterUInt32.readFromCursor(c) });
-                case 5: return new RejoinError.ActionTooLarge({reason: FfiConverterString.readFromCursor(c), action: FfiConverterString.readFromCursor(c), mostBytes: FfiConverterUInt32.readFromCursor(c) });
+                case 3: return new RejoinError.Action({reason: FfiConverterString.readFromCursor(c), action: FfiConverterString.readFromCursor(c), fault: FfiConverterTypeActionFault.readFromCursor(c), detail: FfiConverterString.readFromCursor(c) });
+                case 4: return new RejoinError.ActionTooSlow({reason: FfiConverterString.readFromCursor(c), action: FfiConverterString.readFromCursor(c), limitMs: FfiConverterUInt32.readFromCursor(c) });
+                case 5: return new RejoinError.ActionTooLarge({reason: FfiConverterString.readFromCursor(c), action: FfiConverterString.readFromCursor(c), limitBytes: FfiConverterUInt32.readFromCursor(c) });
                 case 6: return new RejoinError.StandsOn({reason: FfiConverterString.readFromCursor(c), id: FfiConverterString.readFromCursor(c) });
                 case 7: return new RejoinError.Unsent({reason: FfiConverterString.readFromCursor(c), waiting: FfiConverterUInt32.readFromCursor(c) });
                 case 8: return new RejoinError.Changed({reason: FfiConverterString.readFromCursor(c), rows: FfiConverterSequenceTypeChangedRow.readFromCursor(c) });
@@ -4944,7 +4944,7 @@ const FfiConverterTypeRejoinError = (() => {
                 case 10: return new RejoinError.WrongUser({reason: FfiConverterString.readFromCursor(c) });
                 case 11: return new RejoinError.Configuration({reason: FfiConverterString.readFromCursor(c) });
                 case 12: return new RejoinError.Suspended({reason: FfiConverterString.readFromCursor(c) });
-                case 13: return new RejoinError.Ended({reason: FfiConverterString.readFromCursor(c) });
+                case 13: return new RejoinError.Closed({reason: FfiConverterString.readFromCursor(c) });
                 case 14: return new RejoinError.TransactionTimeout({reason: FfiConverterString.readFromCursor(c) });
                 case 15: return new RejoinError.Offline({reason: FfiConverterString.readFromCursor(c) });
                 case 16: return new RejoinError.Unauthorized({reason: FfiConverterString.readFromCursor(c) });
@@ -4979,7 +4979,7 @@ const FfiConverterTypeRejoinError = (() => {
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     FfiConverterString.writeIntoCursor(inner.action, c);
                     FfiConverterTypeActionFault.writeIntoCursor(inner.fault, c);
-                    FfiConverterString.writeIntoCursor(inner.words, c);
+                    FfiConverterString.writeIntoCursor(inner.detail, c);
                     return;
                 }
                 case RejoinError_Tags.ActionTooSlow: {
@@ -4987,7 +4987,7 @@ const FfiConverterTypeRejoinError = (() => {
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     FfiConverterString.writeIntoCursor(inner.action, c);
-                    FfiConverterUInt32.writeIntoCursor(inner.mostMs, c);
+                    FfiConverterUInt32.writeIntoCursor(inner.limitMs, c);
                     return;
                 }
                 case RejoinError_Tags.ActionTooLarge: {
@@ -4995,7 +4995,7 @@ const FfiConverterTypeRejoinError = (() => {
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     FfiConverterString.writeIntoCursor(inner.action, c);
-                    FfiConverterUInt32.writeIntoCursor(inner.mostBytes, c);
+                    FfiConverterUInt32.writeIntoCursor(inner.limitBytes, c);
                     return;
                 }
                 case RejoinError_Tags.StandsOn: {
@@ -5043,7 +5043,7 @@ const FfiConverterTypeRejoinError = (() => {
                     FfiConverterString.writeIntoCursor(inner.reason, c);
                     return;
                 }
-                case RejoinError_Tags.Ended: {
+                case RejoinError_Tags.Closed: {
                     c.writeI32(13);
                     const inner = value.inner;
                     FfiConverterString.writeIntoCursor(inner.reason, c);
@@ -5128,7 +5128,7 @@ const FfiConverterTypeRejoinError = (() => {
                     size += FfiConverterString.allocationSize(inner.reason);
                     size += FfiConverterString.allocationSize(inner.action);
                     size += FfiConverterTypeActionFault.allocationSize(inner.fault);
-                    size += FfiConverterString.allocationSize(inner.words);
+                    size += FfiConverterString.allocationSize(inner.detail);
                     return size;
                 }
                 case RejoinError_Tags.ActionTooSlow: {
@@ -5136,7 +5136,7 @@ const FfiConverterTypeRejoinError = (() => {
                     let size = 4;
                     size += FfiConverterString.allocationSize(inner.reason);
                     size += FfiConverterString.allocationSize(inner.action);
-                    size += FfiConverterUInt32.allocationSize(inner.mostMs);
+                    size += FfiConverterUInt32.allocationSize(inner.limitMs);
                     return size;
                 }
                 case RejoinError_Tags.ActionTooLarge: {
@@ -5144,7 +5144,7 @@ const FfiConverterTypeRejoinError = (() => {
                     let size = 4;
                     size += FfiConverterString.allocationSize(inner.reason);
                     size += FfiConverterString.allocationSize(inner.action);
-                    size += FfiConverterUInt32.allocationSize(inner.mostBytes);
+                    size += FfiConverterUInt32.allocationSize(inner.limitBytes);
                     return size;
                 }
                 case RejoinError_Tags.StandsOn: {
@@ -5192,7 +5192,7 @@ const FfiConverterTypeRejoinError = (() => {
                     size += FfiConverterString.allocationSize(inner.reason);
                     return size;
                 }
-                case RejoinError_Tags.Ended: {
+                case RejoinError_Tags.Closed: {
                     const inner = value.inner;
                     let size = 4;
                     size += FfiConverterString.allocationSize(inner.reason);
@@ -8500,7 +8500,7 @@ export interface RejoinClientLike {
     beginEdit(id: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<HeldTransactionLike>;
 /**
  * Begins several queries on one state; later commits are not visible. Without waits between
- * queries, `query_all` is faster.
+ * queries, `query_many` is faster.
  *
  * Each snapshot uses one of the configured readers until it ends: keep it short.
  */
@@ -8585,12 +8585,6 @@ export interface RejoinClientLike {
  */
     execute(sql: string, params: Array<SqlValue>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<bigint>;
 /**
- * Runs several statements without parameters, separated by `;`, in one transaction.
- *
- * Throws as `execute` does; then none of the statements has an effect.
- */
-    executeBatch(sql: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
-/**
  * Runs one statement that writes and returns rows (`INSERT ... RETURNING`), as a row buffer,
  * in its own transaction.
  *
@@ -8598,13 +8592,19 @@ export interface RejoinClientLike {
  */
     executeReturning(sql: string, params: Array<SqlValue>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<ArrayBuffer>;
 /**
+ * Runs several statements without parameters, separated by `;`, in one transaction.
+ *
+ * Throws as `execute` does; then none of the statements has an effect.
+ */
+    executeScript(sql: string, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<void>;
+/**
  * Reports that the app came to the foreground: syncs now, unless `Retry-After` forbids it.
  */
     foreground(): void;
 /**
- * The accepted mutations that the file still keeps, newest first, at most `most`.
+ * The accepted mutations that the file still keeps, newest first, at most `limit`.
  */
-    history(most: number, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Array<AcceptedMutation>>;
+    history(limit: number, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Array<AcceptedMutation>>;
 /**
  * Imports an app's old Synchro database: its unsent changes are queued, and its rows are shown
  * until the first sync replaces them.
@@ -8678,7 +8678,7 @@ export interface RejoinClientLike {
  *
  * Throws as `query` does.
  */
-    queryAll(statements: Array<Statement>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Array<ArrayBuffer>>;
+    queryMany(statements: Array<Statement>, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Array<ArrayBuffer>>;
 /**
  * Reverts the undo of a mutation: `id` is the mutation that was undone.
  *
@@ -8787,10 +8787,10 @@ export interface RejoinClientLike {
  */
     verdict(id: string, timeoutMs: number | undefined, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Verdict>;
 /**
- * The verdicts that the app has not acknowledged, oldest first, at most `most`. Each end of
+ * The verdicts that the app has not acknowledged, oldest first, at most `limit`. Each end of
  * each attempt is one entry; it is stored with the verdict and survives a crash.
  */
-    verdicts(most: number, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Verdicts>;
+    verdicts(limit: number, asyncOpts_?: { signal: AbortSignal }) /*throws*/: Promise<Verdicts>;
 /**
  * Waits until the first sync is complete. Starts syncing if it is not started.
  *
@@ -9072,7 +9072,7 @@ private constructor(pointer: UniffiHandle) {
 
 /**
  * Begins several queries on one state; later commits are not visible. Without waits between
- * queries, `query_all` is faster.
+ * queries, `query_many` is faster.
  *
  * Each snapshot uses one of the configured readers until it ends: keep it short.
  */
@@ -9563,38 +9563,6 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * Runs several statements without parameters, separated by `;`, in one transaction.
- *
- * Throws as `execute` does; then none of the statements has an effect.
- */
-    async executeBatch(sql: string, asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
-    const __stack = uniffiIsDebug ? new Error().stack : undefined;
-    try {
-        return await uniffiRustCallAsync(
-            /*rustCaller:*/ uniffiCaller,
-            /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_execute_batch(
-                    uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(sql, nativeModule().rustbuffer_alloc)
-                );
-            },
-            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
-            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
-            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
-            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
-            /*liftFunc:*/ (_v) => {},
-            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
-            /*asyncOpts:*/ asyncOpts_,
-            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
-        );
-    } catch (__error: any) {
-        if (uniffiIsDebug && __error instanceof Error) {
-            __error.stack = __stack;
-        }
-        throw __error;
-    }
-    }
-
-/**
  * Runs one statement that writes and returns rows (`INSERT ... RETURNING`), as a row buffer,
  * in its own transaction.
  *
@@ -9642,6 +9610,38 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
+ * Runs several statements without parameters, separated by `;`, in one transaction.
+ *
+ * Throws as `execute` does; then none of the statements has an effect.
+ */
+    async executeScript(sql: string, asyncOpts_?: { signal: AbortSignal }): Promise<void> /*throws*/ {
+    const __stack = uniffiIsDebug ? new Error().stack : undefined;
+    try {
+        return await uniffiRustCallAsync(
+            /*rustCaller:*/ uniffiCaller,
+            /*rustFutureFunc:*/ () => {
+                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_execute_script(
+                    uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterString.lower(sql, nativeModule().rustbuffer_alloc)
+                );
+            },
+            /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_void,
+            /*cancelFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_cancel_void,
+            /*completeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_complete_void,
+            /*freeFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_free_void,
+            /*liftFunc:*/ (_v) => {},
+            /*liftString:*/ FfiConverterString.lift.bind(FfiConverterString),
+            /*asyncOpts:*/ asyncOpts_,
+            /*errorHandler:*/ FfiConverterTypeRejoinError.lift.bind(FfiConverterTypeRejoinError)
+        );
+    } catch (__error: any) {
+        if (uniffiIsDebug && __error instanceof Error) {
+            __error.stack = __stack;
+        }
+        throw __error;
+    }
+    }
+
+/**
  * Reports that the app came to the foreground: syncs now, unless `Retry-After` forbids it.
  */
     foreground(): void {uniffiCaller.rustCall(
@@ -9654,16 +9654,16 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * The accepted mutations that the file still keeps, newest first, at most `most`.
+ * The accepted mutations that the file still keeps, newest first, at most `limit`.
  */
-    async history(most: number, asyncOpts_?: { signal: AbortSignal }): Promise<Array<AcceptedMutation>> /*throws*/ {
+    async history(limit: number, asyncOpts_?: { signal: AbortSignal }): Promise<Array<AcceptedMutation>> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
     try {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
                 return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_history(
-                    uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterUInt32.lower(most, nativeModule().rustbuffer_alloc)
+                    uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterUInt32.lower(limit, nativeModule().rustbuffer_alloc)
                 );
             },
             /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
@@ -10079,13 +10079,13 @@ private constructor(pointer: UniffiHandle) {
  *
  * Throws as `query` does.
  */
-    async queryAll(statements: Array<Statement>, asyncOpts_?: { signal: AbortSignal }): Promise<Array<ArrayBuffer>> /*throws*/ {
+    async queryMany(statements: Array<Statement>, asyncOpts_?: { signal: AbortSignal }): Promise<Array<ArrayBuffer>> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
     try {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
-                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_query_all(
+                return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_query_many(
                     uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterSequenceTypeStatement.lower(statements, nativeModule().rustbuffer_alloc)
                 );
             },
@@ -10715,17 +10715,17 @@ private constructor(pointer: UniffiHandle) {
     }
 
 /**
- * The verdicts that the app has not acknowledged, oldest first, at most `most`. Each end of
+ * The verdicts that the app has not acknowledged, oldest first, at most `limit`. Each end of
  * each attempt is one entry; it is stored with the verdict and survives a crash.
  */
-    async verdicts(most: number, asyncOpts_?: { signal: AbortSignal }): Promise<Verdicts> /*throws*/ {
+    async verdicts(limit: number, asyncOpts_?: { signal: AbortSignal }): Promise<Verdicts> /*throws*/ {
     const __stack = uniffiIsDebug ? new Error().stack : undefined;
     try {
         return await uniffiRustCallAsync(
             /*rustCaller:*/ uniffiCaller,
             /*rustFutureFunc:*/ () => {
                 return nativeModule().uniffi_rejoin_ffi_fn_method_rejoinclient_verdicts(
-                    uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterUInt32.lower(most, nativeModule().rustbuffer_alloc)
+                    uniffiTypeRejoinClientObjectFactory.clonePointer(this),FfiConverterUInt32.lower(limit, nativeModule().rustbuffer_alloc)
                 );
             },
             /*pollFunc:*/ nativeModule().ffi_rejoin_ffi_rust_future_poll_rust_buffer,
@@ -11475,70 +11475,70 @@ function uniffiEnsureInitialized() {
     if (nativeModule().uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open() !== 24510) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_constructor_rejoinclient_open");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_acknowledge_verdicts() !== 34033) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_acknowledge_verdicts() !== 16170) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_acknowledge_verdicts");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_alter_table() !== 1347) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_alter_table() !== 24360) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_alter_table");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_batch() !== 48828) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_batch");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_begin() !== 22986) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_begin() !== 61687) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_begin");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_edit() !== 36259) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_edit() !== 35070) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_edit");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read() !== 7890) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read() !== 13918) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_checkpoint() !== 1740) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_checkpoint() !== 41733) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_checkpoint");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_create_index() !== 18767) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_create_index() !== 51731) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_create_index");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_create_search_index() !== 18292) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_create_search_index() !== 38925) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_create_search_index");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_create_table() !== 40943) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_create_table() !== 24085) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_create_table");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_credentials_changed() !== 52619) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_credentials_changed");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose() !== 27667) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose() !== 31179) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() !== 29160) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_discard");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain() !== 38572) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain() !== 1970) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index() !== 55174) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index() !== 51849) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_edit() !== 334) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_edit() !== 16201) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_edit");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_execute() !== 52341) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_execute");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_batch() !== 1978) {
-        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_batch");
-    }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_returning() !== 17669) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_returning");
+    }
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_script() !== 21205) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_script");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground() !== 27754) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_history() !== 63585) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_history() !== 49408) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_history");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro() !== 28516) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro() !== 57247) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_on_change() !== 6235) {
@@ -11550,43 +11550,43 @@ function uniffiEnsureInitialized() {
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_path() !== 31472) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_path");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_pending() !== 46963) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_pending() !== 27880) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_pending");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_pending_counts() !== 40988) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_pending_counts() !== 3468) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_pending_counts");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_perform() !== 48554) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_perform() !== 38045) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_perform");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_perform_again() !== 28150) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_perform_again() !== 2239) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_perform_again");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_prune() !== 61353) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_prune() !== 39089) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_prune");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_query() !== 61723) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_query");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_query_all() !== 5912) {
-        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_query_all");
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_query_many() !== 53692) {
+        throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_query_many");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_redo() !== 21148) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_redo() !== 14082) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_redo");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_reset() !== 27720) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_reset() !== 2863) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_reset");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_resume() !== 33004) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_resume() !== 24519) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_resume");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_retry() !== 36789) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_retry() !== 31614) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_retry");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain() !== 53590) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain() !== 5664) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_row_sync_state() !== 55517) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_row_sync_state() !== 7406) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_row_sync_state");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_set_network() !== 49659) {
@@ -11604,7 +11604,7 @@ function uniffiEnsureInitialized() {
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_stop() !== 39977) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_stop");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend() !== 25956) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend() !== 24013) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_and_wait() !== 40688) {
@@ -11613,13 +11613,13 @@ function uniffiEnsureInitialized() {
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_now() !== 64973) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_now");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_undo() !== 62556) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_undo() !== 56075) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_undo");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_verdict() !== 56373) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_verdict() !== 24629) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_verdict");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_verdicts() !== 20448) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_verdicts() !== 39656) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_verdicts");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_wait_for_first_sync() !== 16645) {
@@ -11628,7 +11628,7 @@ function uniffiEnsureInitialized() {
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_watch() !== 34403) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_watch");
     }
-    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_watch_verdicts() !== 37023) {
+    if (nativeModule().uniffi_rejoin_ffi_checksum_method_rejoinclient_watch_verdicts() !== 10847) {
         throw new UniffiInternalError.ApiChecksumMismatch("uniffi_rejoin_ffi_checksum_method_rejoinclient_watch_verdicts");
     }
     if (nativeModule().uniffi_rejoin_ffi_checksum_method_statusobserver_on_status() !== 36948) {

@@ -2752,31 +2752,6 @@ public func FfiConverterTypeQueryWatch_lower(_ value: QueryWatch) -> UInt64 {
 public protocol RejoinClientProtocol: AnyObject, Sendable {
 
     /**
-     * Performs a registered action in one transaction. It becomes one mutation with the action's
-     * name and arguments. Until the server has accepted it, it runs again when remote changes
-     * affect it.
-     *
-     * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws
-     * `Action` for an unknown action, invalid arguments, a failed rule or a timeout of its code;
-     * `ActionTooSlow` and `ActionTooLarge` beyond the budget; other exceptions of its code as
-     * `Callback`; otherwise as `execute`. Then nothing was changed.
-     */
-    func perform(name: String, argumentsJson: String) async throws  -> Performed
-
-    /**
-     * Edits a parked or pending action: performs its newest version with these arguments, on the
-     * current rows without the old action's changes. The result is a new mutation at the end of
-     * the queue, which replaces the old one. One transaction; works offline.
-     *
-     * Mutations that were parked because of the old one now depend on the new one: `retry_chain`
-     * with its id retries them. If nothing is written, there is no id and the old mutation is
-     * discarded. Throws as `perform` does, and `InvalidInput` if the mutation does not exist, is
-     * no action, or was sent, has no verdict, and the server cannot withdraw it. Then nothing was
-     * changed.
-     */
-    func performAgain(id: String, argumentsJson: String) async throws  -> Performed
-
-    /**
      * Runs several statements in one transaction and returns the number of changed rows of each.
      *
      * Their writes to synced tables are one mutation, which the server accepts or rejects as a
@@ -2785,11 +2760,23 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
     func batch(statements: [Statement]) async throws  -> [Int64]
 
     /**
-     * A diagnostic bundle for bug reports, as JSON: versions, configuration, queue, schema, sizes.
+     * Begins a transaction when the writer is free. Without waits between statements, `batch` is
+     * faster.
      *
-     * It holds no row data and no credentials.
+     * While it is open, other work of the writer waits: other writes, `pending`, `row_sync_state`
+     * and remote changes. Write through the transaction: code that waits for a write of the client
+     * instead is idle, so the transaction times out, is rolled back, and the write then runs
+     * alone. Reads never wait.
      */
-    func diagnose() async throws  -> String
+    func begin() async throws  -> HeldTransaction
+
+    /**
+     * Begins several queries on one state; later commits are not visible. Without waits between
+     * queries, `query_many` is faster.
+     *
+     * Each snapshot uses one of the configured readers until it ends: keep it short.
+     */
+    func beginRead() async throws  -> HeldSnapshot
 
     /**
      * Runs one statement in its own transaction and returns the number of changed rows.
@@ -2800,19 +2787,19 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
     func execute(sql: String, params: [SqlValue]) async throws  -> Int64
 
     /**
-     * Runs several statements without parameters, separated by `;`, in one transaction.
-     *
-     * Throws as `execute` does; then none of the statements has an effect.
-     */
-    func executeBatch(sql: String) async throws
-
-    /**
      * Runs one statement that writes and returns rows (`INSERT ... RETURNING`), as a row buffer,
      * in its own transaction.
      *
      * Throws as `execute` does.
      */
     func executeReturning(sql: String, params: [SqlValue]) async throws  -> Data
+
+    /**
+     * Runs several statements without parameters, separated by `;`, in one transaction.
+     *
+     * Throws as `execute` does; then none of the statements has an effect.
+     */
+    func executeScript(sql: String) async throws
 
     /**
      * Calls the observer after each commit to one of the tables, or to any table if the list is
@@ -2832,6 +2819,18 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
     func path()  -> String
 
     /**
+     * Performs a registered action in one transaction. It becomes one mutation with the action's
+     * name and arguments. Until the server has accepted it, it runs again when remote changes
+     * affect it.
+     *
+     * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws
+     * `Action` for an unknown action, invalid arguments, a failed rule or a timeout of its code;
+     * `ActionTooSlow` and `ActionTooLarge` beyond the budget; other exceptions of its code as
+     * `Callback`; otherwise as `execute`. Then nothing was changed.
+     */
+    func perform(name: String, argumentsJson: String) async throws  -> Performed
+
+    /**
      * The rows of a query, as a row buffer, from the last committed state.
      *
      * Works offline and never waits for a write. Throws `InvalidInput` if the statement does not compile, or writes.
@@ -2843,14 +2842,7 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
      *
      * Throws as `query` does.
      */
-    func queryAll(statements: [Statement]) async throws  -> [Data]
-
-    /**
-     * Opens the file again after `suspend`; watched queries run once to catch up.
-     *
-     * Throws as opening does; the client then stays suspended.
-     */
-    func resume() async throws
+    func queryMany(statements: [Statement]) async throws  -> [Data]
 
     /**
      * Shuts the client down: earlier calls complete, watches and observers end, syncing stops, the
@@ -2866,18 +2858,17 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
     func status()  -> SyncStatus
 
     /**
-     * Releases the file: rolls back what runs, closes every connection and drops every lock, as
-     * iOS requires of an app in the background. Later calls throw `Suspended` until `resume`.
-     */
-    func suspend() async throws
-
-    /**
      * Watches a query: delivers its result now, and after each commit that changes it.
      *
      * Returns immediately; the first `next` throws errors of the query. `key` names the columns
      * that identify a row: each update then lists the added, changed and removed rows.
      */
     func watch(sql: String, params: [SqlValue], key: [String])  -> QueryWatch
+
+    /**
+     * Acknowledges the verdicts up to this number; they are not delivered again.
+     */
+    func acknowledgeVerdicts(through: Int64) async throws
 
     /**
      * `edit` as an interactive transaction: it begins with the mutation's changes on top of the
@@ -2887,6 +2878,18 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
      * Throws as `edit` and `begin` do.
      */
     func beginEdit(id: String) async throws  -> HeldTransaction
+
+    /**
+     * Discards a pending or parked write permanently and reverts its changes.
+     *
+     * One that was sent and has no verdict is reverted locally and withdrawn from the server; if
+     * the server has already accepted it, it is reverted there. A plain Synchro v0.1.2 server does
+     * so after its verdict.
+     *
+     * Throws `InvalidInput` if it does not exist, or was sent to a server that cannot withdraw it;
+     * then nothing was changed.
+     */
+    func discard(id: String) async throws
 
     /**
      * `discard` of a mutation and of all mutations that need a row that it created, whether parked
@@ -2907,6 +2910,49 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
     func edit(id: String, statements: [Statement]) async throws  -> String?
 
     /**
+     * The accepted mutations that the file still keeps, newest first, at most `limit`.
+     */
+    func history(limit: UInt32) async throws  -> [AcceptedMutation]
+
+    /**
+     * All mutations that the server has not accepted, in queue order.
+     *
+     * Works offline. The queue is stored in the file and survives a crash.
+     */
+    func pending() async throws  -> [PendingMutation]
+
+    /**
+     * Number of local writes by state; cheap.
+     */
+    func pendingCounts() async throws  -> PendingCounts
+
+    /**
+     * Edits a parked or pending action: performs its newest version with these arguments, on the
+     * current rows without the old action's changes. The result is a new mutation at the end of
+     * the queue, which replaces the old one. One transaction; works offline.
+     *
+     * Mutations that were parked because of the old one now depend on the new one: `retry_chain`
+     * with its id retries them. If nothing is written, there is no id and the old mutation is
+     * discarded. Throws as `perform` does, and `InvalidInput` if the mutation does not exist, is
+     * no action, or was sent, has no verdict, and the server cannot withdraw it. Then nothing was
+     * changed.
+     */
+    func performAgain(id: String, argumentsJson: String) async throws  -> Performed
+
+    /**
+     * Removes accepted mutations beyond these bounds and returns their number. They can no longer
+     * be undone. Without a call, the default bounds apply to each acceptance.
+     */
+    func prune(bounds: HistoryBounds) async throws  -> UInt32
+
+    /**
+     * Reverts the undo of a mutation: `id` is the mutation that was undone.
+     *
+     * Throws `InvalidInput` if it is not undone; otherwise as `undo`.
+     */
+    func redo(id: String) async throws  -> Undone
+
+    /**
      * Moves a parked mutation, unchanged, to the end of the queue. Its rows show it immediately;
      * its old values become those of the current rows. So a conflict that the app has seen
      * resolves to the app's value. Works offline.
@@ -2923,41 +2969,12 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
     func retryChain(id: String) async throws  -> [String]
 
     /**
-     * Begins a transaction when the writer is free. Without waits between statements, `batch` is
-     * faster.
+     * The sync state of a row. For a whole list use the SQL function
+     * `rejoin_row_state('table', id)` in the query.
      *
-     * While it is open, other work of the writer waits: other writes, `pending`, `row_sync_state`
-     * and remote changes. Write through the transaction: code that waits for a write of the client
-     * instead is idle, so the transaction times out, is rolled back, and the write then runs
-     * alone. Reads never wait.
+     * Throws `InvalidInput` if the table is not synced.
      */
-    func begin() async throws  -> HeldTransaction
-
-    /**
-     * Begins several queries on one state; later commits are not visible. Without waits between
-     * queries, `query_all` is faster.
-     *
-     * Each snapshot uses one of the configured readers until it ends: keep it short.
-     */
-    func beginRead() async throws  -> HeldSnapshot
-
-    /**
-     * The accepted mutations that the file still keeps, newest first, at most `most`.
-     */
-    func history(most: UInt32) async throws  -> [AcceptedMutation]
-
-    /**
-     * Removes accepted mutations beyond these bounds and returns their number. They can no longer
-     * be undone. Without a call, the default bounds apply to each acceptance.
-     */
-    func prune(bounds: HistoryBounds) async throws  -> UInt32
-
-    /**
-     * Reverts the undo of a mutation: `id` is the mutation that was undone.
-     *
-     * Throws `InvalidInput` if it is not undone; otherwise as `undo`.
-     */
-    func redo(id: String) async throws  -> Undone
+    func rowSyncState(table: String, key: SqlValue) async throws  -> RowSyncState
 
     /**
      * Reverts a mutation. One without a verdict is discarded, as by `discard`. For an accepted
@@ -2970,49 +2987,6 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
     func undo(id: String) async throws  -> Undone
 
     /**
-     * Imports an app's old Synchro database: its unsent changes are queued, and its rows are shown
-     * until the first sync replaces them.
-     *
-     * The old file is copied and not changed; no other process may have it open meanwhile. The
-     * import is one transaction; repeated calls import only what is new. Works offline with a
-     * bundled schema. Throws `InvalidInput` if the file is no Synchro database, or no schema is
-     * known; `Storage` if it is damaged.
-     */
-    func importSynchro(path: String) async throws  -> SynchroImport
-
-    /**
-     * Discards a pending or parked write permanently and reverts its changes.
-     *
-     * One that was sent and has no verdict is reverted locally and withdrawn from the server; if
-     * the server has already accepted it, it is reverted there. A plain Synchro v0.1.2 server does
-     * so after its verdict.
-     *
-     * Throws `InvalidInput` if it does not exist, or was sent to a server that cannot withdraw it;
-     * then nothing was changed.
-     */
-    func discard(id: String) async throws
-
-    /**
-     * All mutations that the server has not accepted, in queue order.
-     *
-     * Works offline. The queue is stored in the file and survives a crash.
-     */
-    func pending() async throws  -> [PendingMutation]
-
-    /**
-     * Number of local writes by state; cheap.
-     */
-    func pendingCounts() async throws  -> PendingCounts
-
-    /**
-     * The sync state of a row. For a whole list use the SQL function
-     * `rejoin_row_state('table', id)` in the query.
-     *
-     * Throws `InvalidInput` if the table is not synced.
-     */
-    func rowSyncState(table: String, key: SqlValue) async throws  -> RowSyncState
-
-    /**
      * Waits for the server's verdict on a write of `pending`. Starts syncing if it is not started.
      *
      * Throws `Offline` after the timeout in milliseconds; without one it waits for a network. The
@@ -3021,69 +2995,17 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
     func verdict(id: String, timeoutMs: UInt32?) async throws  -> Verdict
 
     /**
-     * Resets the file: `keep` decides what stays; the tables always stay and watches continue.
-     *
-     * Pending mutations are the user's work and are removed only if listed: unless the queue is
-     * kept, `give_up` must list every mutation of `pending`, including parked ones. One
-     * transaction; works offline. Running sync passes end, and the next one uses the token
-     * provider's next token: switch the provider to the next user first.
-     *
-     * Throws `Unsent` if an unaccepted mutation is not listed, and `InvalidInput` if any is listed
-     * while the queue is kept; then nothing was changed.
+     * The verdicts that the app has not acknowledged, oldest first, at most `limit`. Each end of
+     * each attempt is one entry; it is stored with the verdict and survives a crash.
      */
-    func reset(keep: Keep, giveUp: [String]) async throws  -> ResetReport
+    func verdicts(limit: UInt32) async throws  -> Verdicts
 
     /**
-     * Reports that the token provider has new credentials: a sync that waits for them tries again.
+     * Delivers the unacknowledged verdicts, and then each new one, until the subscription is
+     * cancelled. Unacknowledged verdicts are delivered again to the next subscription: at least
+     * once.
      */
-    func credentialsChanged() async throws
-
-    /**
-     * Reports that the app came to the foreground: syncs now, unless `Retry-After` forbids it.
-     */
-    func foreground()
-
-    /**
-     * Reports the network state: whether there is a network, and whether it is metered. Going
-     * online starts a sync.
-     */
-    func setNetwork(online: Bool, metered: Bool)
-
-    /**
-     * Starts syncing in the background: immediately, after local writes, on server events, and at
-     * each interval.
-     *
-     * Offline is a status, not an error. Throws `InvalidInput` without a configured server.
-     * Starting twice is no error.
-     */
-    func start() async throws
-
-    /**
-     * Stops syncing; local work continues and writes wait. Stopping twice is no error.
-     */
-    func stop() async throws
-
-    /**
-     * Pushes and pulls everything. When it completes, mutations that were pending at the call have
-     * a verdict, and the server's changes are here. Starts syncing if it is not started.
-     *
-     * Throws `Offline` after one attempt without a server, and after the timeout in milliseconds;
-     * the work continues in the background. A parked mutation is no error: the report counts it.
-     */
-    func syncAndWait(timeoutMs: UInt32?) async throws  -> SyncReport
-
-    /**
-     * Syncs now, ignoring the metered policy; the result is in the status. Starts syncing if not
-     * started.
-     */
-    func syncNow() async throws
-
-    /**
-     * Waits until the first sync is complete. Starts syncing if it is not started.
-     *
-     * Throws `Offline` after the timeout in milliseconds; without one it waits for a network.
-     */
-    func waitForFirstSync(timeoutMs: UInt32?) async throws
+    func watchVerdicts(observer: VerdictObserver)  -> Subscription
 
     /**
      * Adds a column to a local-only table; `definition` is its name, type and constraints.
@@ -3128,27 +3050,105 @@ public protocol RejoinClientProtocol: AnyObject, Sendable {
     func createTable(name: String, definition: String) async throws
 
     /**
+     * A diagnostic bundle for bug reports, as JSON: versions, configuration, queue, schema, sizes.
+     *
+     * It holds no row data and no credentials.
+     */
+    func diagnose() async throws  -> String
+
+    /**
      * Removes the full-text index of a synced table, if it has one.
      */
     func dropSearchIndex(table: String) async throws
 
     /**
-     * Acknowledges the verdicts up to this number; they are not delivered again.
+     * Imports an app's old Synchro database: its unsent changes are queued, and its rows are shown
+     * until the first sync replaces them.
+     *
+     * The old file is copied and not changed; no other process may have it open meanwhile. The
+     * import is one transaction; repeated calls import only what is new. Works offline with a
+     * bundled schema. Throws `InvalidInput` if the file is no Synchro database, or no schema is
+     * known; `Storage` if it is damaged.
      */
-    func acknowledgeVerdicts(through: Int64) async throws
+    func importSynchro(path: String) async throws  -> SynchroImport
 
     /**
-     * The verdicts that the app has not acknowledged, oldest first, at most `most`. Each end of
-     * each attempt is one entry; it is stored with the verdict and survives a crash.
+     * Resets the file: `keep` decides what stays; the tables always stay and watches continue.
+     *
+     * Pending mutations are the user's work and are removed only if listed: unless the queue is
+     * kept, `give_up` must list every mutation of `pending`, including parked ones. One
+     * transaction; works offline. Running sync passes end, and the next one uses the token
+     * provider's next token: switch the provider to the next user first.
+     *
+     * Throws `Unsent` if an unaccepted mutation is not listed, and `InvalidInput` if any is listed
+     * while the queue is kept; then nothing was changed.
      */
-    func verdicts(most: UInt32) async throws  -> Verdicts
+    func reset(keep: Keep, giveUp: [String]) async throws  -> ResetReport
 
     /**
-     * Delivers the unacknowledged verdicts, and then each new one, until the subscription is
-     * cancelled. Unacknowledged verdicts are delivered again to the next subscription: at least
-     * once.
+     * Reports that the token provider has new credentials: a sync that waits for them tries again.
      */
-    func watchVerdicts(observer: VerdictObserver)  -> Subscription
+    func credentialsChanged() async throws
+
+    /**
+     * Reports that the app came to the foreground: syncs now, unless `Retry-After` forbids it.
+     */
+    func foreground()
+
+    /**
+     * Opens the file again after `suspend`; watched queries run once to catch up.
+     *
+     * Throws as opening does; the client then stays suspended.
+     */
+    func resume() async throws
+
+    /**
+     * Reports the network state: whether there is a network, and whether it is metered. Going
+     * online starts a sync.
+     */
+    func setNetwork(online: Bool, metered: Bool)
+
+    /**
+     * Starts syncing in the background: immediately, after local writes, on server events, and at
+     * each interval.
+     *
+     * Offline is a status, not an error. Throws `InvalidInput` without a configured server.
+     * Starting twice is no error.
+     */
+    func start() async throws
+
+    /**
+     * Stops syncing; local work continues and writes wait. Stopping twice is no error.
+     */
+    func stop() async throws
+
+    /**
+     * Releases the file: rolls back what runs, closes every connection and drops every lock, as
+     * iOS requires of an app in the background. Later calls throw `Suspended` until `resume`.
+     */
+    func suspend() async throws
+
+    /**
+     * Pushes and pulls everything. When it completes, mutations that were pending at the call have
+     * a verdict, and the server's changes are here. Starts syncing if it is not started.
+     *
+     * Throws `Offline` after one attempt without a server, and after the timeout in milliseconds;
+     * the work continues in the background. A parked mutation is no error: the report counts it.
+     */
+    func syncAndWait(timeoutMs: UInt32?) async throws  -> SyncReport
+
+    /**
+     * Syncs now, ignoring the metered policy; the result is in the status. Starts syncing if not
+     * started.
+     */
+    func syncNow() async throws
+
+    /**
+     * Waits until the first sync is complete. Starts syncing if it is not started.
+     *
+     * Throws `Offline` after the timeout in milliseconds; without one it waits for a network.
+     */
+    func waitForFirstSync(timeoutMs: UInt32?) async throws
 
 }
 /**
@@ -3238,61 +3238,6 @@ public static func `open`(config: ClientConfig, tokens: TokenProvider? = nil, tr
 
 
     /**
-     * Performs a registered action in one transaction. It becomes one mutation with the action's
-     * name and arguments. Until the server has accepted it, it runs again when remote changes
-     * affect it.
-     *
-     * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws
-     * `Action` for an unknown action, invalid arguments, a failed rule or a timeout of its code;
-     * `ActionTooSlow` and `ActionTooLarge` beyond the budget; other exceptions of its code as
-     * `Callback`; otherwise as `execute`. Then nothing was changed.
-     */
-open func perform(name: String, argumentsJson: String)async throws  -> Performed  {
-    return
-        try  await uniffiRustCallAsync(
-            rustFutureFunc: {
-                uniffi_rejoin_ffi_fn_method_rejoinclient_perform(
-                    self.uniffiCloneHandle(),
-                    FfiConverterString.lower(name),FfiConverterString.lower(argumentsJson)
-                )
-            },
-            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
-            liftFunc: FfiConverterTypePerformed_lift,
-            errorHandler: FfiConverterTypeRejoinError_lift
-        )
-}
-
-    /**
-     * Edits a parked or pending action: performs its newest version with these arguments, on the
-     * current rows without the old action's changes. The result is a new mutation at the end of
-     * the queue, which replaces the old one. One transaction; works offline.
-     *
-     * Mutations that were parked because of the old one now depend on the new one: `retry_chain`
-     * with its id retries them. If nothing is written, there is no id and the old mutation is
-     * discarded. Throws as `perform` does, and `InvalidInput` if the mutation does not exist, is
-     * no action, or was sent, has no verdict, and the server cannot withdraw it. Then nothing was
-     * changed.
-     */
-open func performAgain(id: String, argumentsJson: String)async throws  -> Performed  {
-    return
-        try  await uniffiRustCallAsync(
-            rustFutureFunc: {
-                uniffi_rejoin_ffi_fn_method_rejoinclient_perform_again(
-                    self.uniffiCloneHandle(),
-                    FfiConverterString.lower(id),FfiConverterString.lower(argumentsJson)
-                )
-            },
-            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
-            liftFunc: FfiConverterTypePerformed_lift,
-            errorHandler: FfiConverterTypeRejoinError_lift
-        )
-}
-
-    /**
      * Runs several statements in one transaction and returns the number of changed rows of each.
      *
      * Their writes to synced tables are one mutation, which the server accepts or rejects as a
@@ -3316,23 +3261,50 @@ open func batch(statements: [Statement])async throws  -> [Int64]  {
 }
 
     /**
-     * A diagnostic bundle for bug reports, as JSON: versions, configuration, queue, schema, sizes.
+     * Begins a transaction when the writer is free. Without waits between statements, `batch` is
+     * faster.
      *
-     * It holds no row data and no credentials.
+     * While it is open, other work of the writer waits: other writes, `pending`, `row_sync_state`
+     * and remote changes. Write through the transaction: code that waits for a write of the client
+     * instead is idle, so the transaction times out, is rolled back, and the write then runs
+     * alone. Reads never wait.
      */
-open func diagnose()async throws  -> String  {
+open func begin()async throws  -> HeldTransaction  {
     return
         try  await uniffiRustCallAsync(
             rustFutureFunc: {
-                uniffi_rejoin_ffi_fn_method_rejoinclient_diagnose(
+                uniffi_rejoin_ffi_fn_method_rejoinclient_begin(
                     self.uniffiCloneHandle()
 
                 )
             },
-            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
-            liftFunc: FfiConverterString.lift,
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_u64,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_u64,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_u64,
+            liftFunc: FfiConverterTypeHeldTransaction_lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Begins several queries on one state; later commits are not visible. Without waits between
+     * queries, `query_many` is faster.
+     *
+     * Each snapshot uses one of the configured readers until it ends: keep it short.
+     */
+open func beginRead()async throws  -> HeldSnapshot  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_begin_read(
+                    self.uniffiCloneHandle()
+
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_u64,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_u64,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_u64,
+            liftFunc: FfiConverterTypeHeldSnapshot_lift,
             errorHandler: FfiConverterTypeRejoinError_lift
         )
 }
@@ -3361,28 +3333,6 @@ open func execute(sql: String, params: [SqlValue] = [])async throws  -> Int64  {
 }
 
     /**
-     * Runs several statements without parameters, separated by `;`, in one transaction.
-     *
-     * Throws as `execute` does; then none of the statements has an effect.
-     */
-open func executeBatch(sql: String)async throws   {
-    return
-        try  await uniffiRustCallAsync(
-            rustFutureFunc: {
-                uniffi_rejoin_ffi_fn_method_rejoinclient_execute_batch(
-                    self.uniffiCloneHandle(),
-                    FfiConverterString.lower(sql)
-                )
-            },
-            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
-            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
-            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
-            liftFunc: { $0 },
-            errorHandler: FfiConverterTypeRejoinError_lift
-        )
-}
-
-    /**
      * Runs one statement that writes and returns rows (`INSERT ... RETURNING`), as a row buffer,
      * in its own transaction.
      *
@@ -3401,6 +3351,28 @@ open func executeReturning(sql: String, params: [SqlValue] = [])async throws  ->
             completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
             liftFunc: FfiConverterData.lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Runs several statements without parameters, separated by `;`, in one transaction.
+     *
+     * Throws as `execute` does; then none of the statements has an effect.
+     */
+open func executeScript(sql: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_execute_script(
+                    self.uniffiCloneHandle(),
+                    FfiConverterString.lower(sql)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
+            liftFunc: { $0 },
             errorHandler: FfiConverterTypeRejoinError_lift
         )
 }
@@ -3444,6 +3416,33 @@ open func path() -> String  {
 }
 
     /**
+     * Performs a registered action in one transaction. It becomes one mutation with the action's
+     * name and arguments. Until the server has accepted it, it runs again when remote changes
+     * affect it.
+     *
+     * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws
+     * `Action` for an unknown action, invalid arguments, a failed rule or a timeout of its code;
+     * `ActionTooSlow` and `ActionTooLarge` beyond the budget; other exceptions of its code as
+     * `Callback`; otherwise as `execute`. Then nothing was changed.
+     */
+open func perform(name: String, argumentsJson: String)async throws  -> Performed  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_perform(
+                    self.uniffiCloneHandle(),
+                    FfiConverterString.lower(name),FfiConverterString.lower(argumentsJson)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypePerformed_lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
      * The rows of a query, as a row buffer, from the last committed state.
      *
      * Works offline and never waits for a write. Throws `InvalidInput` if the statement does not compile, or writes.
@@ -3470,11 +3469,11 @@ open func query(sql: String, params: [SqlValue] = [])async throws  -> Data  {
      *
      * Throws as `query` does.
      */
-open func queryAll(statements: [Statement])async throws  -> [Data]  {
+open func queryMany(statements: [Statement])async throws  -> [Data]  {
     return
         try  await uniffiRustCallAsync(
             rustFutureFunc: {
-                uniffi_rejoin_ffi_fn_method_rejoinclient_query_all(
+                uniffi_rejoin_ffi_fn_method_rejoinclient_query_many(
                     self.uniffiCloneHandle(),
                     FfiConverterSequenceTypeStatement.lower(statements)
                 )
@@ -3483,28 +3482,6 @@ open func queryAll(statements: [Statement])async throws  -> [Data]  {
             completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
             liftFunc: FfiConverterSequenceData.lift,
-            errorHandler: FfiConverterTypeRejoinError_lift
-        )
-}
-
-    /**
-     * Opens the file again after `suspend`; watched queries run once to catch up.
-     *
-     * Throws as opening does; the client then stays suspended.
-     */
-open func resume()async throws   {
-    return
-        try  await uniffiRustCallAsync(
-            rustFutureFunc: {
-                uniffi_rejoin_ffi_fn_method_rejoinclient_resume(
-                    self.uniffiCloneHandle()
-
-                )
-            },
-            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
-            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
-            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
-            liftFunc: { $0 },
             errorHandler: FfiConverterTypeRejoinError_lift
         )
 }
@@ -3544,27 +3521,6 @@ open func status() -> SyncStatus  {
 }
 
     /**
-     * Releases the file: rolls back what runs, closes every connection and drops every lock, as
-     * iOS requires of an app in the background. Later calls throw `Suspended` until `resume`.
-     */
-open func suspend()async throws   {
-    return
-        try  await uniffiRustCallAsync(
-            rustFutureFunc: {
-                uniffi_rejoin_ffi_fn_method_rejoinclient_suspend(
-                    self.uniffiCloneHandle()
-
-                )
-            },
-            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
-            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
-            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
-            liftFunc: { $0 },
-            errorHandler: FfiConverterTypeRejoinError_lift
-        )
-}
-
-    /**
      * Watches a query: delivers its result now, and after each commit that changes it.
      *
      * Returns immediately; the first `next` throws errors of the query. `key` names the columns
@@ -3579,6 +3535,26 @@ open func watch(sql: String, params: [SqlValue] = [], key: [String] = []) -> Que
         FfiConverterSequenceString.lower(key),$0
     )
 })
+}
+
+    /**
+     * Acknowledges the verdicts up to this number; they are not delivered again.
+     */
+open func acknowledgeVerdicts(through: Int64)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_acknowledge_verdicts(
+                    self.uniffiCloneHandle(),
+                    FfiConverterInt64.lower(through)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
 }
 
     /**
@@ -3601,6 +3577,33 @@ open func beginEdit(id: String)async throws  -> HeldTransaction  {
             completeFunc: ffi_rejoin_ffi_rust_future_complete_u64,
             freeFunc: ffi_rejoin_ffi_rust_future_free_u64,
             liftFunc: FfiConverterTypeHeldTransaction_lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Discards a pending or parked write permanently and reverts its changes.
+     *
+     * One that was sent and has no verdict is reverted locally and withdrawn from the server; if
+     * the server has already accepted it, it is reverted there. A plain Synchro v0.1.2 server does
+     * so after its verdict.
+     *
+     * Throws `InvalidInput` if it does not exist, or was sent to a server that cannot withdraw it;
+     * then nothing was changed.
+     */
+open func discard(id: String)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_discard(
+                    self.uniffiCloneHandle(),
+                    FfiConverterString.lower(id)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
+            liftFunc: { $0 },
             errorHandler: FfiConverterTypeRejoinError_lift
         )
 }
@@ -3654,116 +3657,91 @@ open func edit(id: String, statements: [Statement])async throws  -> String?  {
 }
 
     /**
-     * Moves a parked mutation, unchanged, to the end of the queue. Its rows show it immediately;
-     * its old values become those of the current rows. So a conflict that the app has seen
-     * resolves to the app's value. Works offline.
-     *
-     * Throws `InvalidInput` if it does not exist or is not parked; `StandsOn` if it needs a row of
-     * a parked mutation. Then nothing was changed.
+     * The accepted mutations that the file still keeps, newest first, at most `limit`.
      */
-open func retry(id: String)async throws   {
-    return
-        try  await uniffiRustCallAsync(
-            rustFutureFunc: {
-                uniffi_rejoin_ffi_fn_method_rejoinclient_retry(
-                    self.uniffiCloneHandle(),
-                    FfiConverterString.lower(id)
-                )
-            },
-            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
-            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
-            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
-            liftFunc: { $0 },
-            errorHandler: FfiConverterTypeRejoinError_lift
-        )
-}
-
-    /**
-     * `retry` of a mutation, if it is parked, and of all mutations that were parked because of it,
-     * in queue order; returns them. Throws as `retry` does.
-     */
-open func retryChain(id: String)async throws  -> [String]  {
-    return
-        try  await uniffiRustCallAsync(
-            rustFutureFunc: {
-                uniffi_rejoin_ffi_fn_method_rejoinclient_retry_chain(
-                    self.uniffiCloneHandle(),
-                    FfiConverterString.lower(id)
-                )
-            },
-            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
-            liftFunc: FfiConverterSequenceString.lift,
-            errorHandler: FfiConverterTypeRejoinError_lift
-        )
-}
-
-    /**
-     * Begins a transaction when the writer is free. Without waits between statements, `batch` is
-     * faster.
-     *
-     * While it is open, other work of the writer waits: other writes, `pending`, `row_sync_state`
-     * and remote changes. Write through the transaction: code that waits for a write of the client
-     * instead is idle, so the transaction times out, is rolled back, and the write then runs
-     * alone. Reads never wait.
-     */
-open func begin()async throws  -> HeldTransaction  {
-    return
-        try  await uniffiRustCallAsync(
-            rustFutureFunc: {
-                uniffi_rejoin_ffi_fn_method_rejoinclient_begin(
-                    self.uniffiCloneHandle()
-
-                )
-            },
-            pollFunc: ffi_rejoin_ffi_rust_future_poll_u64,
-            completeFunc: ffi_rejoin_ffi_rust_future_complete_u64,
-            freeFunc: ffi_rejoin_ffi_rust_future_free_u64,
-            liftFunc: FfiConverterTypeHeldTransaction_lift,
-            errorHandler: FfiConverterTypeRejoinError_lift
-        )
-}
-
-    /**
-     * Begins several queries on one state; later commits are not visible. Without waits between
-     * queries, `query_all` is faster.
-     *
-     * Each snapshot uses one of the configured readers until it ends: keep it short.
-     */
-open func beginRead()async throws  -> HeldSnapshot  {
-    return
-        try  await uniffiRustCallAsync(
-            rustFutureFunc: {
-                uniffi_rejoin_ffi_fn_method_rejoinclient_begin_read(
-                    self.uniffiCloneHandle()
-
-                )
-            },
-            pollFunc: ffi_rejoin_ffi_rust_future_poll_u64,
-            completeFunc: ffi_rejoin_ffi_rust_future_complete_u64,
-            freeFunc: ffi_rejoin_ffi_rust_future_free_u64,
-            liftFunc: FfiConverterTypeHeldSnapshot_lift,
-            errorHandler: FfiConverterTypeRejoinError_lift
-        )
-}
-
-    /**
-     * The accepted mutations that the file still keeps, newest first, at most `most`.
-     */
-open func history(most: UInt32)async throws  -> [AcceptedMutation]  {
+open func history(limit: UInt32)async throws  -> [AcceptedMutation]  {
     return
         try  await uniffiRustCallAsync(
             rustFutureFunc: {
                 uniffi_rejoin_ffi_fn_method_rejoinclient_history(
                     self.uniffiCloneHandle(),
-                    FfiConverterUInt32.lower(most)
+                    FfiConverterUInt32.lower(limit)
                 )
             },
             pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
             liftFunc: FfiConverterSequenceTypeAcceptedMutation.lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * All mutations that the server has not accepted, in queue order.
+     *
+     * Works offline. The queue is stored in the file and survives a crash.
+     */
+open func pending()async throws  -> [PendingMutation]  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_pending(
+                    self.uniffiCloneHandle()
+
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterSequenceTypePendingMutation.lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Number of local writes by state; cheap.
+     */
+open func pendingCounts()async throws  -> PendingCounts  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_pending_counts(
+                    self.uniffiCloneHandle()
+
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypePendingCounts_lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Edits a parked or pending action: performs its newest version with these arguments, on the
+     * current rows without the old action's changes. The result is a new mutation at the end of
+     * the queue, which replaces the old one. One transaction; works offline.
+     *
+     * Mutations that were parked because of the old one now depend on the new one: `retry_chain`
+     * with its id retries them. If nothing is written, there is no id and the old mutation is
+     * discarded. Throws as `perform` does, and `InvalidInput` if the mutation does not exist, is
+     * no action, or was sent, has no verdict, and the server cannot withdraw it. Then nothing was
+     * changed.
+     */
+open func performAgain(id: String, argumentsJson: String)async throws  -> Performed  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_perform_again(
+                    self.uniffiCloneHandle(),
+                    FfiConverterString.lower(id),FfiConverterString.lower(argumentsJson)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypePerformed_lift,
             errorHandler: FfiConverterTypeRejoinError_lift
         )
 }
@@ -3812,71 +3790,18 @@ open func redo(id: String)async throws  -> Undone  {
 }
 
     /**
-     * Reverts a mutation. One without a verdict is discarded, as by `discard`. For an accepted
-     * one, a new compare-only mutation sets each column back to the server's before-image. Works
-     * offline, in one transaction.
+     * Moves a parked mutation, unchanged, to the end of the queue. Its rows show it immediately;
+     * its old values become those of the current rows. So a conflict that the app has seen
+     * resolves to the app's value. Works offline.
      *
-     * Throws `Changed` with the rows if any of them has changed since; `InvalidInput` if it was
-     * pruned, and for a parked one, whose changes are not in the rows.
+     * Throws `InvalidInput` if it does not exist or is not parked; `StandsOn` if it needs a row of
+     * a parked mutation. Then nothing was changed.
      */
-open func undo(id: String)async throws  -> Undone  {
+open func retry(id: String)async throws   {
     return
         try  await uniffiRustCallAsync(
             rustFutureFunc: {
-                uniffi_rejoin_ffi_fn_method_rejoinclient_undo(
-                    self.uniffiCloneHandle(),
-                    FfiConverterString.lower(id)
-                )
-            },
-            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
-            liftFunc: FfiConverterTypeUndone_lift,
-            errorHandler: FfiConverterTypeRejoinError_lift
-        )
-}
-
-    /**
-     * Imports an app's old Synchro database: its unsent changes are queued, and its rows are shown
-     * until the first sync replaces them.
-     *
-     * The old file is copied and not changed; no other process may have it open meanwhile. The
-     * import is one transaction; repeated calls import only what is new. Works offline with a
-     * bundled schema. Throws `InvalidInput` if the file is no Synchro database, or no schema is
-     * known; `Storage` if it is damaged.
-     */
-open func importSynchro(path: String)async throws  -> SynchroImport  {
-    return
-        try  await uniffiRustCallAsync(
-            rustFutureFunc: {
-                uniffi_rejoin_ffi_fn_method_rejoinclient_import_synchro(
-                    self.uniffiCloneHandle(),
-                    FfiConverterString.lower(path)
-                )
-            },
-            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
-            liftFunc: FfiConverterTypeSynchroImport_lift,
-            errorHandler: FfiConverterTypeRejoinError_lift
-        )
-}
-
-    /**
-     * Discards a pending or parked write permanently and reverts its changes.
-     *
-     * One that was sent and has no verdict is reverted locally and withdrawn from the server; if
-     * the server has already accepted it, it is reverted there. A plain Synchro v0.1.2 server does
-     * so after its verdict.
-     *
-     * Throws `InvalidInput` if it does not exist, or was sent to a server that cannot withdraw it;
-     * then nothing was changed.
-     */
-open func discard(id: String)async throws   {
-    return
-        try  await uniffiRustCallAsync(
-            rustFutureFunc: {
-                uniffi_rejoin_ffi_fn_method_rejoinclient_discard(
+                uniffi_rejoin_ffi_fn_method_rejoinclient_retry(
                     self.uniffiCloneHandle(),
                     FfiConverterString.lower(id)
                 )
@@ -3890,43 +3815,22 @@ open func discard(id: String)async throws   {
 }
 
     /**
-     * All mutations that the server has not accepted, in queue order.
-     *
-     * Works offline. The queue is stored in the file and survives a crash.
+     * `retry` of a mutation, if it is parked, and of all mutations that were parked because of it,
+     * in queue order; returns them. Throws as `retry` does.
      */
-open func pending()async throws  -> [PendingMutation]  {
+open func retryChain(id: String)async throws  -> [String]  {
     return
         try  await uniffiRustCallAsync(
             rustFutureFunc: {
-                uniffi_rejoin_ffi_fn_method_rejoinclient_pending(
-                    self.uniffiCloneHandle()
-
+                uniffi_rejoin_ffi_fn_method_rejoinclient_retry_chain(
+                    self.uniffiCloneHandle(),
+                    FfiConverterString.lower(id)
                 )
             },
             pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
-            liftFunc: FfiConverterSequenceTypePendingMutation.lift,
-            errorHandler: FfiConverterTypeRejoinError_lift
-        )
-}
-
-    /**
-     * Number of local writes by state; cheap.
-     */
-open func pendingCounts()async throws  -> PendingCounts  {
-    return
-        try  await uniffiRustCallAsync(
-            rustFutureFunc: {
-                uniffi_rejoin_ffi_fn_method_rejoinclient_pending_counts(
-                    self.uniffiCloneHandle()
-
-                )
-            },
-            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
-            liftFunc: FfiConverterTypePendingCounts_lift,
+            liftFunc: FfiConverterSequenceString.lift,
             errorHandler: FfiConverterTypeRejoinError_lift
         )
 }
@@ -3955,6 +3859,31 @@ open func rowSyncState(table: String, key: SqlValue)async throws  -> RowSyncStat
 }
 
     /**
+     * Reverts a mutation. One without a verdict is discarded, as by `discard`. For an accepted
+     * one, a new compare-only mutation sets each column back to the server's before-image. Works
+     * offline, in one transaction.
+     *
+     * Throws `Changed` with the rows if any of them has changed since; `InvalidInput` if it was
+     * pruned, and for a parked one, whose changes are not in the rows.
+     */
+open func undo(id: String)async throws  -> Undone  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_undo(
+                    self.uniffiCloneHandle(),
+                    FfiConverterString.lower(id)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeUndone_lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
      * Waits for the server's verdict on a write of `pending`. Starts syncing if it is not started.
      *
      * Throws `Offline` after the timeout in milliseconds; without one it waits for a network. The
@@ -3978,185 +3907,38 @@ open func verdict(id: String, timeoutMs: UInt32? = nil)async throws  -> Verdict 
 }
 
     /**
-     * Resets the file: `keep` decides what stays; the tables always stay and watches continue.
-     *
-     * Pending mutations are the user's work and are removed only if listed: unless the queue is
-     * kept, `give_up` must list every mutation of `pending`, including parked ones. One
-     * transaction; works offline. Running sync passes end, and the next one uses the token
-     * provider's next token: switch the provider to the next user first.
-     *
-     * Throws `Unsent` if an unaccepted mutation is not listed, and `InvalidInput` if any is listed
-     * while the queue is kept; then nothing was changed.
+     * The verdicts that the app has not acknowledged, oldest first, at most `limit`. Each end of
+     * each attempt is one entry; it is stored with the verdict and survives a crash.
      */
-open func reset(keep: Keep, giveUp: [String])async throws  -> ResetReport  {
+open func verdicts(limit: UInt32)async throws  -> Verdicts  {
     return
         try  await uniffiRustCallAsync(
             rustFutureFunc: {
-                uniffi_rejoin_ffi_fn_method_rejoinclient_reset(
+                uniffi_rejoin_ffi_fn_method_rejoinclient_verdicts(
                     self.uniffiCloneHandle(),
-                    FfiConverterTypeKeep_lower(keep),FfiConverterSequenceString.lower(giveUp)
+                    FfiConverterUInt32.lower(limit)
                 )
             },
             pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
             completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
             freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
-            liftFunc: FfiConverterTypeResetReport_lift,
+            liftFunc: FfiConverterTypeVerdicts_lift,
             errorHandler: FfiConverterTypeRejoinError_lift
         )
 }
 
     /**
-     * Reports that the token provider has new credentials: a sync that waits for them tries again.
+     * Delivers the unacknowledged verdicts, and then each new one, until the subscription is
+     * cancelled. Unacknowledged verdicts are delivered again to the next subscription: at least
+     * once.
      */
-open func credentialsChanged()async throws   {
-    return
-        try  await uniffiRustCallAsync(
-            rustFutureFunc: {
-                uniffi_rejoin_ffi_fn_method_rejoinclient_credentials_changed(
-                    self.uniffiCloneHandle()
-
-                )
-            },
-            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
-            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
-            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
-            liftFunc: { $0 },
-            errorHandler: FfiConverterTypeRejoinError_lift
-        )
-}
-
-    /**
-     * Reports that the app came to the foreground: syncs now, unless `Retry-After` forbids it.
-     */
-open func foreground()  {try! rustCall() {
-    uniffi_rejoin_ffi_fn_method_rejoinclient_foreground(
-            self.uniffiCloneHandle(),$0
-    )
-}
-}
-
-    /**
-     * Reports the network state: whether there is a network, and whether it is metered. Going
-     * online starts a sync.
-     */
-open func setNetwork(online: Bool, metered: Bool)  {try! rustCall() {
-    uniffi_rejoin_ffi_fn_method_rejoinclient_set_network(
+open func watchVerdicts(observer: VerdictObserver) -> Subscription  {
+    return try!  FfiConverterTypeSubscription_lift(try! rustCall() {
+    uniffi_rejoin_ffi_fn_method_rejoinclient_watch_verdicts(
             self.uniffiCloneHandle(),
-        FfiConverterBool.lower(online),
-        FfiConverterBool.lower(metered),$0
+        FfiConverterTypeVerdictObserver_lower(observer),$0
     )
-}
-}
-
-    /**
-     * Starts syncing in the background: immediately, after local writes, on server events, and at
-     * each interval.
-     *
-     * Offline is a status, not an error. Throws `InvalidInput` without a configured server.
-     * Starting twice is no error.
-     */
-open func start()async throws   {
-    return
-        try  await uniffiRustCallAsync(
-            rustFutureFunc: {
-                uniffi_rejoin_ffi_fn_method_rejoinclient_start(
-                    self.uniffiCloneHandle()
-
-                )
-            },
-            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
-            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
-            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
-            liftFunc: { $0 },
-            errorHandler: FfiConverterTypeRejoinError_lift
-        )
-}
-
-    /**
-     * Stops syncing; local work continues and writes wait. Stopping twice is no error.
-     */
-open func stop()async throws   {
-    return
-        try  await uniffiRustCallAsync(
-            rustFutureFunc: {
-                uniffi_rejoin_ffi_fn_method_rejoinclient_stop(
-                    self.uniffiCloneHandle()
-
-                )
-            },
-            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
-            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
-            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
-            liftFunc: { $0 },
-            errorHandler: FfiConverterTypeRejoinError_lift
-        )
-}
-
-    /**
-     * Pushes and pulls everything. When it completes, mutations that were pending at the call have
-     * a verdict, and the server's changes are here. Starts syncing if it is not started.
-     *
-     * Throws `Offline` after one attempt without a server, and after the timeout in milliseconds;
-     * the work continues in the background. A parked mutation is no error: the report counts it.
-     */
-open func syncAndWait(timeoutMs: UInt32? = nil)async throws  -> SyncReport  {
-    return
-        try  await uniffiRustCallAsync(
-            rustFutureFunc: {
-                uniffi_rejoin_ffi_fn_method_rejoinclient_sync_and_wait(
-                    self.uniffiCloneHandle(),
-                    FfiConverterOptionUInt32.lower(timeoutMs)
-                )
-            },
-            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
-            liftFunc: FfiConverterTypeSyncReport_lift,
-            errorHandler: FfiConverterTypeRejoinError_lift
-        )
-}
-
-    /**
-     * Syncs now, ignoring the metered policy; the result is in the status. Starts syncing if not
-     * started.
-     */
-open func syncNow()async throws   {
-    return
-        try  await uniffiRustCallAsync(
-            rustFutureFunc: {
-                uniffi_rejoin_ffi_fn_method_rejoinclient_sync_now(
-                    self.uniffiCloneHandle()
-
-                )
-            },
-            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
-            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
-            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
-            liftFunc: { $0 },
-            errorHandler: FfiConverterTypeRejoinError_lift
-        )
-}
-
-    /**
-     * Waits until the first sync is complete. Starts syncing if it is not started.
-     *
-     * Throws `Offline` after the timeout in milliseconds; without one it waits for a network.
-     */
-open func waitForFirstSync(timeoutMs: UInt32? = nil)async throws   {
-    return
-        try  await uniffiRustCallAsync(
-            rustFutureFunc: {
-                uniffi_rejoin_ffi_fn_method_rejoinclient_wait_for_first_sync(
-                    self.uniffiCloneHandle(),
-                    FfiConverterOptionUInt32.lower(timeoutMs)
-                )
-            },
-            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
-            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
-            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
-            liftFunc: { $0 },
-            errorHandler: FfiConverterTypeRejoinError_lift
-        )
+})
 }
 
     /**
@@ -4277,6 +4059,28 @@ open func createTable(name: String, definition: String)async throws   {
 }
 
     /**
+     * A diagnostic bundle for bug reports, as JSON: versions, configuration, queue, schema, sizes.
+     *
+     * It holds no row data and no credentials.
+     */
+open func diagnose()async throws  -> String  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_diagnose(
+                    self.uniffiCloneHandle()
+
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterString.lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
      * Removes the full-text index of a synced table, if it has one.
      */
 open func dropSearchIndex(table: String)async throws   {
@@ -4297,15 +4101,69 @@ open func dropSearchIndex(table: String)async throws   {
 }
 
     /**
-     * Acknowledges the verdicts up to this number; they are not delivered again.
+     * Imports an app's old Synchro database: its unsent changes are queued, and its rows are shown
+     * until the first sync replaces them.
+     *
+     * The old file is copied and not changed; no other process may have it open meanwhile. The
+     * import is one transaction; repeated calls import only what is new. Works offline with a
+     * bundled schema. Throws `InvalidInput` if the file is no Synchro database, or no schema is
+     * known; `Storage` if it is damaged.
      */
-open func acknowledgeVerdicts(through: Int64)async throws   {
+open func importSynchro(path: String)async throws  -> SynchroImport  {
     return
         try  await uniffiRustCallAsync(
             rustFutureFunc: {
-                uniffi_rejoin_ffi_fn_method_rejoinclient_acknowledge_verdicts(
+                uniffi_rejoin_ffi_fn_method_rejoinclient_import_synchro(
                     self.uniffiCloneHandle(),
-                    FfiConverterInt64.lower(through)
+                    FfiConverterString.lower(path)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeSynchroImport_lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Resets the file: `keep` decides what stays; the tables always stay and watches continue.
+     *
+     * Pending mutations are the user's work and are removed only if listed: unless the queue is
+     * kept, `give_up` must list every mutation of `pending`, including parked ones. One
+     * transaction; works offline. Running sync passes end, and the next one uses the token
+     * provider's next token: switch the provider to the next user first.
+     *
+     * Throws `Unsent` if an unaccepted mutation is not listed, and `InvalidInput` if any is listed
+     * while the queue is kept; then nothing was changed.
+     */
+open func reset(keep: Keep, giveUp: [String])async throws  -> ResetReport  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_reset(
+                    self.uniffiCloneHandle(),
+                    FfiConverterTypeKeep_lower(keep),FfiConverterSequenceString.lower(giveUp)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeResetReport_lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Reports that the token provider has new credentials: a sync that waits for them tries again.
+     */
+open func credentialsChanged()async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_credentials_changed(
+                    self.uniffiCloneHandle()
+
                 )
             },
             pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
@@ -4317,38 +4175,180 @@ open func acknowledgeVerdicts(through: Int64)async throws   {
 }
 
     /**
-     * The verdicts that the app has not acknowledged, oldest first, at most `most`. Each end of
-     * each attempt is one entry; it is stored with the verdict and survives a crash.
+     * Reports that the app came to the foreground: syncs now, unless `Retry-After` forbids it.
      */
-open func verdicts(most: UInt32)async throws  -> Verdicts  {
+open func foreground()  {try! rustCall() {
+    uniffi_rejoin_ffi_fn_method_rejoinclient_foreground(
+            self.uniffiCloneHandle(),$0
+    )
+}
+}
+
+    /**
+     * Opens the file again after `suspend`; watched queries run once to catch up.
+     *
+     * Throws as opening does; the client then stays suspended.
+     */
+open func resume()async throws   {
     return
         try  await uniffiRustCallAsync(
             rustFutureFunc: {
-                uniffi_rejoin_ffi_fn_method_rejoinclient_verdicts(
-                    self.uniffiCloneHandle(),
-                    FfiConverterUInt32.lower(most)
+                uniffi_rejoin_ffi_fn_method_rejoinclient_resume(
+                    self.uniffiCloneHandle()
+
                 )
             },
-            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
-            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
-            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
-            liftFunc: FfiConverterTypeVerdicts_lift,
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
+            liftFunc: { $0 },
             errorHandler: FfiConverterTypeRejoinError_lift
         )
 }
 
     /**
-     * Delivers the unacknowledged verdicts, and then each new one, until the subscription is
-     * cancelled. Unacknowledged verdicts are delivered again to the next subscription: at least
-     * once.
+     * Reports the network state: whether there is a network, and whether it is metered. Going
+     * online starts a sync.
      */
-open func watchVerdicts(observer: VerdictObserver) -> Subscription  {
-    return try!  FfiConverterTypeSubscription_lift(try! rustCall() {
-    uniffi_rejoin_ffi_fn_method_rejoinclient_watch_verdicts(
+open func setNetwork(online: Bool, metered: Bool)  {try! rustCall() {
+    uniffi_rejoin_ffi_fn_method_rejoinclient_set_network(
             self.uniffiCloneHandle(),
-        FfiConverterTypeVerdictObserver_lower(observer),$0
+        FfiConverterBool.lower(online),
+        FfiConverterBool.lower(metered),$0
     )
-})
+}
+}
+
+    /**
+     * Starts syncing in the background: immediately, after local writes, on server events, and at
+     * each interval.
+     *
+     * Offline is a status, not an error. Throws `InvalidInput` without a configured server.
+     * Starting twice is no error.
+     */
+open func start()async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_start(
+                    self.uniffiCloneHandle()
+
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Stops syncing; local work continues and writes wait. Stopping twice is no error.
+     */
+open func stop()async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_stop(
+                    self.uniffiCloneHandle()
+
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Releases the file: rolls back what runs, closes every connection and drops every lock, as
+     * iOS requires of an app in the background. Later calls throw `Suspended` until `resume`.
+     */
+open func suspend()async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_suspend(
+                    self.uniffiCloneHandle()
+
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Pushes and pulls everything. When it completes, mutations that were pending at the call have
+     * a verdict, and the server's changes are here. Starts syncing if it is not started.
+     *
+     * Throws `Offline` after one attempt without a server, and after the timeout in milliseconds;
+     * the work continues in the background. A parked mutation is no error: the report counts it.
+     */
+open func syncAndWait(timeoutMs: UInt32? = nil)async throws  -> SyncReport  {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_sync_and_wait(
+                    self.uniffiCloneHandle(),
+                    FfiConverterOptionUInt32.lower(timeoutMs)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_rust_buffer,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_rust_buffer,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_rust_buffer,
+            liftFunc: FfiConverterTypeSyncReport_lift,
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Syncs now, ignoring the metered policy; the result is in the status. Starts syncing if not
+     * started.
+     */
+open func syncNow()async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_sync_now(
+                    self.uniffiCloneHandle()
+
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
+}
+
+    /**
+     * Waits until the first sync is complete. Starts syncing if it is not started.
+     *
+     * Throws `Offline` after the timeout in milliseconds; without one it waits for a network.
+     */
+open func waitForFirstSync(timeoutMs: UInt32? = nil)async throws   {
+    return
+        try  await uniffiRustCallAsync(
+            rustFutureFunc: {
+                uniffi_rejoin_ffi_fn_method_rejoinclient_wait_for_first_sync(
+                    self.uniffiCloneHandle(),
+                    FfiConverterOptionUInt32.lower(timeoutMs)
+                )
+            },
+            pollFunc: ffi_rejoin_ffi_rust_future_poll_void,
+            completeFunc: ffi_rejoin_ffi_rust_future_complete_void,
+            freeFunc: ffi_rejoin_ffi_rust_future_free_void,
+            liftFunc: { $0 },
+            errorHandler: FfiConverterTypeRejoinError_lift
+        )
 }
 
 
@@ -6910,7 +6910,7 @@ public struct LeftOut: Equatable, Hashable {
     /**
      * Why.
      */
-    public var why: String
+    public var reason: String
 
     // Default memberwise initializers are never public by default, so we
     // declare one manually.
@@ -6926,11 +6926,11 @@ public struct LeftOut: Equatable, Hashable {
          */unsent: UInt32,
         /**
          * Why.
-         */why: String) {
+         */reason: String) {
         self.table = table
         self.recordId = recordId
         self.unsent = unsent
-        self.why = why
+        self.reason = reason
     }
 
 
@@ -6952,7 +6952,7 @@ public struct FfiConverterTypeLeftOut: FfiConverterRustBuffer {
                 table: FfiConverterString.read(from: &buf),
                 recordId: FfiConverterOptionString.read(from: &buf),
                 unsent: FfiConverterUInt32.read(from: &buf),
-                why: FfiConverterString.read(from: &buf)
+                reason: FfiConverterString.read(from: &buf)
         )
     }
 
@@ -6960,7 +6960,7 @@ public struct FfiConverterTypeLeftOut: FfiConverterRustBuffer {
         FfiConverterString.write(value.table, into: &buf)
         FfiConverterOptionString.write(value.recordId, into: &buf)
         FfiConverterUInt32.write(value.unsent, into: &buf)
-        FfiConverterString.write(value.why, into: &buf)
+        FfiConverterString.write(value.reason, into: &buf)
     }
 }
 
@@ -9699,7 +9699,7 @@ public enum RejoinError: Swift.Error, Equatable, Hashable, Foundation.LocalizedE
         /**
          * The app's message of a refusal; the invalid arguments; the table of two equal rows; else
          * empty.
-         */words: String
+         */detail: String
     )
     /**
      * One run of an action exceeded its time limit and was rolled back. Do less, or raise the
@@ -9714,7 +9714,7 @@ public enum RejoinError: Swift.Error, Equatable, Hashable, Foundation.LocalizedE
          */action: String,
         /**
          * The limit: `run_ms` of the budget.
-         */mostMs: UInt32
+         */limitMs: UInt32
     )
     /**
      * One run of an action wrote too much and was rolled back. Do less, or raise the limit.
@@ -9728,7 +9728,7 @@ public enum RejoinError: Swift.Error, Equatable, Hashable, Foundation.LocalizedE
          */action: String,
         /**
          * The limit: `bytes` of the budget.
-         */mostBytes: UInt32
+         */limitBytes: UInt32
     )
     /**
      * The mutation needs a row of a parked mutation. Retry that one, with its chain.
@@ -9800,7 +9800,7 @@ public enum RejoinError: Swift.Error, Equatable, Hashable, Foundation.LocalizedE
     /**
      * The client was shut down; open it again.
      */
-    case Ended(
+    case Closed(
         /**
          * What ended it.
          */reason: String
@@ -9921,17 +9921,17 @@ public struct FfiConverterTypeRejoinError: FfiConverterRustBuffer {
             reason: try FfiConverterString.read(from: &buf),
             action: try FfiConverterString.read(from: &buf),
             fault: try FfiConverterTypeActionFault.read(from: &buf),
-            words: try FfiConverterString.read(from: &buf)
+            detail: try FfiConverterString.read(from: &buf)
             )
         case 4: return .ActionTooSlow(
             reason: try FfiConverterString.read(from: &buf),
             action: try FfiConverterString.read(from: &buf),
-            mostMs: try FfiConverterUInt32.read(from: &buf)
+            limitMs: try FfiConverterUInt32.read(from: &buf)
             )
         case 5: return .ActionTooLarge(
             reason: try FfiConverterString.read(from: &buf),
             action: try FfiConverterString.read(from: &buf),
-            mostBytes: try FfiConverterUInt32.read(from: &buf)
+            limitBytes: try FfiConverterUInt32.read(from: &buf)
             )
         case 6: return .StandsOn(
             reason: try FfiConverterString.read(from: &buf),
@@ -9957,7 +9957,7 @@ public struct FfiConverterTypeRejoinError: FfiConverterRustBuffer {
         case 12: return .Suspended(
             reason: try FfiConverterString.read(from: &buf)
             )
-        case 13: return .Ended(
+        case 13: return .Closed(
             reason: try FfiConverterString.read(from: &buf)
             )
         case 14: return .TransactionTimeout(
@@ -10012,26 +10012,26 @@ public struct FfiConverterTypeRejoinError: FfiConverterRustBuffer {
             FfiConverterString.write(rule, into: &buf)
 
 
-        case let .Action(reason,action,fault,words):
+        case let .Action(reason,action,fault,detail):
             writeInt(&buf, Int32(3))
             FfiConverterString.write(reason, into: &buf)
             FfiConverterString.write(action, into: &buf)
             FfiConverterTypeActionFault.write(fault, into: &buf)
-            FfiConverterString.write(words, into: &buf)
+            FfiConverterString.write(detail, into: &buf)
 
 
-        case let .ActionTooSlow(reason,action,mostMs):
+        case let .ActionTooSlow(reason,action,limitMs):
             writeInt(&buf, Int32(4))
             FfiConverterString.write(reason, into: &buf)
             FfiConverterString.write(action, into: &buf)
-            FfiConverterUInt32.write(mostMs, into: &buf)
+            FfiConverterUInt32.write(limitMs, into: &buf)
 
 
-        case let .ActionTooLarge(reason,action,mostBytes):
+        case let .ActionTooLarge(reason,action,limitBytes):
             writeInt(&buf, Int32(5))
             FfiConverterString.write(reason, into: &buf)
             FfiConverterString.write(action, into: &buf)
-            FfiConverterUInt32.write(mostBytes, into: &buf)
+            FfiConverterUInt32.write(limitBytes, into: &buf)
 
 
         case let .StandsOn(reason,id):
@@ -10072,7 +10072,7 @@ public struct FfiConverterTypeRejoinError: FfiConverterRustBuffer {
             FfiConverterString.write(reason, into: &buf)
 
 
-        case let .Ended(reason):
+        case let .Closed(reason):
             writeInt(&buf, Int32(13))
             FfiConverterString.write(reason, into: &buf)
 
@@ -12109,25 +12109,22 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rejoin_ffi_checksum_method_changeobserver_on_change() != 48458) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_perform() != 48554) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_perform_again() != 28150) {
-        return InitializationResult.apiChecksumMismatch
-    }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_batch() != 48828) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose() != 27667) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_begin() != 61687) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read() != 13918) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_execute() != 52341) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_batch() != 1978) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_returning() != 17669) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_returning() != 17669) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_script() != 21205) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_on_change() != 6235) {
@@ -12139,13 +12136,13 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_path() != 31472) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_perform() != 38045) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_query() != 61723) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_query_all() != 5912) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_resume() != 33004) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_query_many() != 53692) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_shutdown() != 24105) {
@@ -12154,70 +12151,97 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_status() != 5380) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend() != 25956) {
-        return InitializationResult.apiChecksumMismatch
-    }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_watch() != 34403) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_edit() != 36259) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_acknowledge_verdicts() != 16170) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain() != 38572) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_edit() != 334) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_retry() != 36789) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain() != 53590) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_begin() != 22986) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read() != 7890) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_history() != 63585) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_prune() != 61353) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_redo() != 21148) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_undo() != 62556) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro() != 28516) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_edit() != 35070) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() != 29160) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_pending() != 46963) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain() != 1970) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_pending_counts() != 40988) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_edit() != 16201) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_row_sync_state() != 55517) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_history() != 49408) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_verdict() != 56373) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_pending() != 27880) {
         return InitializationResult.apiChecksumMismatch
     }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_reset() != 27720) {
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_pending_counts() != 3468) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_perform_again() != 2239) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_prune() != 39089) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_redo() != 14082) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_retry() != 31614) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain() != 5664) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_row_sync_state() != 7406) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_undo() != 56075) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_verdict() != 24629) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_verdicts() != 39656) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_watch_verdicts() != 10847) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_alter_table() != 24360) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_checkpoint() != 41733) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_create_index() != 51731) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_create_search_index() != 38925) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_create_table() != 24085) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose() != 31179) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index() != 51849) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro() != 57247) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_reset() != 2863) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_credentials_changed() != 52619) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground() != 27754) {
+        return InitializationResult.apiChecksumMismatch
+    }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_resume() != 24519) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_set_network() != 49659) {
@@ -12229,6 +12253,9 @@ private let initializationResult: InitializationResult = {
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_stop() != 39977) {
         return InitializationResult.apiChecksumMismatch
     }
+    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend() != 24013) {
+        return InitializationResult.apiChecksumMismatch
+    }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_and_wait() != 40688) {
         return InitializationResult.apiChecksumMismatch
     }
@@ -12236,33 +12263,6 @@ private let initializationResult: InitializationResult = {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_rejoinclient_wait_for_first_sync() != 16645) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_alter_table() != 1347) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_checkpoint() != 1740) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_create_index() != 18767) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_create_search_index() != 18292) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_create_table() != 40943) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index() != 55174) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_acknowledge_verdicts() != 34033) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_verdicts() != 20448) {
-        return InitializationResult.apiChecksumMismatch
-    }
-    if (uniffi_rejoin_ffi_checksum_method_rejoinclient_watch_verdicts() != 37023) {
         return InitializationResult.apiChecksumMismatch
     }
     if (uniffi_rejoin_ffi_checksum_method_heldsnapshot_finish() != 65288) {

@@ -160,7 +160,9 @@ fn sdk_queue_quirks_are_imported_as_the_user_meant() {
     let path = old.end();
     let app = story.open();
     let report = app.import(&path);
-    let [LeftOut { record_id, why, .. }] = report.left_out.as_slice() else { panic!("{report:?}") };
+    let [LeftOut { record_id, reason: why, .. }] = report.left_out.as_slice() else {
+        panic!("{report:?}")
+    };
     assert_eq!(record_id.as_deref(), Some("m"));
     assert_eq!(why, "it was created and deleted before it was sent");
     let synced = app.sync();
@@ -208,7 +210,7 @@ fn import_leaves_out_unsupported_parts_by_name() {
     let left_out: Vec<_> = report
         .left_out
         .iter()
-        .map(|it| (it.table.as_str(), it.record_id.as_deref(), it.unsent, it.why.as_str()))
+        .map(|it| (it.table.as_str(), it.record_id.as_deref(), it.unsent, it.reason.as_str()))
         .collect();
     assert_eq!(
         left_out,

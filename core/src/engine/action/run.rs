@@ -66,9 +66,9 @@ pub(crate) fn run(parts: StatementContext<'_>, order: ActionRun<'_>) -> RunResul
     // A run that exceeded its limit fails even if the code ignores the error.
     let spent = db.awake().and_then(|()| {
         let fault = if timed.is_over() {
-            ActionFault::TooSlow { most: budget.run }
+            ActionFault::TooSlow { limit: budget.run }
         } else if capture.is_full() {
-            ActionFault::TooLarge { most: budget.bytes }
+            ActionFault::TooLarge { limit: budget.bytes }
         } else {
             return Ok(());
         };

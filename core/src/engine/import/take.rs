@@ -110,7 +110,7 @@ fn look(engine: &Engine, old: &OldFile, imported: &HashSet<String>) -> Result<Fo
         }
     }
     for (table, (unsent, why)) in missing {
-        found.report.left_out.push(LeftOut { table, record_id: None, unsent, why });
+        found.report.left_out.push(LeftOut { table, record_id: None, unsent, reason: why });
     }
     Ok(found)
 }
@@ -150,7 +150,7 @@ fn convert_entry(
             table: entry.table.clone(),
             record_id: Some(entry.record_id.clone()),
             unsent: 1,
-            why,
+            reason: why,
         }),
     }
     Ok(())

@@ -108,7 +108,7 @@ fn run_again(work: &mut RebaseContext<'_>, step: &mut PendingOp) -> Result<Rerun
     };
     let Runner { db, capture, actions, bounds, .. } = *runner;
     if runner.exhausted.contains(&step.id) {
-        let fault = ActionFault::TooSlow { most: bounds.budget.run };
+        let fault = ActionFault::TooSlow { limit: bounds.budget.run };
         return Ok(Rerun::Failed(Error::Action { action: intent.action.clone(), fault }));
     }
     if bounds.is_spent() {

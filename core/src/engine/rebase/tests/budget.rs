@@ -62,7 +62,7 @@ fn slow_action_is_interrupted_and_rolled_back() {
     let (_folder, mut engine) = ticking(Actions::new().declare(COUNT).declare(TAKE));
     pull_nails(&mut engine, 200_000);
     let error = perform::perform(&mut engine, "count", &Json::Null).unwrap_err();
-    assert_eq!(fault(&error), &ActionFault::TooSlow { most: RUN });
+    assert_eq!(fault(&error), &ActionFault::TooSlow { limit: RUN });
     assert!(engine.queue.is_empty());
     assert_eq!(left(&engine), "200000");
     perform::perform(&mut engine, "take", &json!({"id": "nails", "n": 1})).unwrap();
@@ -80,7 +80,7 @@ fn endless_loop_ends_even_if_its_code_ignores_the_error() {
     };
     let (_folder, mut engine) = ticking(Actions::new().handler("spin", [], spin));
     let error = perform::perform(&mut engine, "spin", &Json::Null).unwrap_err();
-    assert_eq!(fault(&error), &ActionFault::TooSlow { most: RUN });
+    assert_eq!(fault(&error), &ActionFault::TooSlow { limit: RUN });
     assert_eq!((left(&engine), engine.queue.is_empty()), ("5".to_owned(), true));
 }
 
@@ -123,7 +123,7 @@ fn action_beyond_the_byte_limit_is_stopped() {
     let (_folder, mut engine) = shop(Actions::new().declare(fill));
     perform::set_action_budget(&mut engine, Budget { bytes: 1_000, ..Budget::default() });
     let error = perform::perform(&mut engine, "fill", &json!({"n": 5_000})).unwrap_err();
-    assert_eq!(fault(&error), &ActionFault::TooLarge { most: 1_000 });
+    assert_eq!(fault(&error), &ActionFault::TooLarge { limit: 1_000 });
     assert!(column(&engine, "SELECT id FROM line").is_empty());
     assert!(perform::perform(&mut engine, "fill", &json!({"n": 5})).unwrap().id.is_some());
     engine

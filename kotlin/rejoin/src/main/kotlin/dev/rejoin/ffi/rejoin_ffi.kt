@@ -837,19 +837,17 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_changeobserver_on_change(
     ): Int
-    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_perform(
-    ): Int
-    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_perform_again(
-    ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_batch(
     ): Int
-    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose(
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_begin(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_execute(
     ): Int
-    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_batch(
-    ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_returning(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_script(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_on_change(
     ): Int
@@ -857,71 +855,53 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_path(
     ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_perform(
+    ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_query(
     ): Int
-    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_query_all(
-    ): Int
-    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_resume(
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_query_many(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_shutdown(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_status(
     ): Int
-    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend(
-    ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_watch(
     ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_acknowledge_verdicts(
+    ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_edit(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_discard(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_edit(
     ): Int
-    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_retry(
-    ): Int
-    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain(
-    ): Int
-    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_begin(
-    ): Int
-    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read(
-    ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_history(
-    ): Int
-    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_prune(
-    ): Int
-    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_redo(
-    ): Int
-    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_undo(
-    ): Int
-    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro(
-    ): Int
-    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_discard(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_pending(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_pending_counts(
     ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_perform_again(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_prune(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_redo(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_retry(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain(
+    ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_row_sync_state(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_undo(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_verdict(
     ): Int
-    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_reset(
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_verdicts(
     ): Int
-    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_credentials_changed(
-    ): Int
-    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground(
-    ): Int
-    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_set_network(
-    ): Int
-    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_start(
-    ): Int
-    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_stop(
-    ): Int
-    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_and_wait(
-    ): Int
-    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_now(
-    ): Int
-    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_wait_for_first_sync(
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_watch_verdicts(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_alter_table(
     ): Int
@@ -933,13 +913,33 @@ internal object IntegrityCheckingUniffiLib {
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_create_table(
     ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose(
+    ): Int
     external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index(
     ): Int
-    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_acknowledge_verdicts(
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro(
     ): Int
-    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_verdicts(
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_reset(
     ): Int
-    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_watch_verdicts(
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_credentials_changed(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_resume(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_set_network(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_start(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_stop(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_and_wait(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_now(
+    ): Int
+    external fun uniffi_rejoin_ffi_checksum_method_rejoinclient_wait_for_first_sync(
     ): Int
     external fun uniffi_rejoin_ffi_checksum_method_heldsnapshot_finish(
     ): Int
@@ -1066,19 +1066,17 @@ external fun uniffi_rejoin_ffi_fn_free_rejoinclient(`handle`: Long,uniffi_out_er
 ): Unit
 external fun uniffi_rejoin_ffi_fn_constructor_rejoinclient_open(`config`: RustBuffer.ByValue,`tokens`: RustBuffer.ByValue,`transport`: RustBuffer.ByValue,`actions`: RustBuffer.ByValue,
 ): Long
-external fun uniffi_rejoin_ffi_fn_method_rejoinclient_perform(`ptr`: Long,`name`: RustBuffer.ByValue,`argumentsJson`: RustBuffer.ByValue,
-): Long
-external fun uniffi_rejoin_ffi_fn_method_rejoinclient_perform_again(`ptr`: Long,`id`: RustBuffer.ByValue,`argumentsJson`: RustBuffer.ByValue,
-): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_batch(`ptr`: Long,`statements`: RustBuffer.ByValue,
 ): Long
-external fun uniffi_rejoin_ffi_fn_method_rejoinclient_diagnose(`ptr`: Long,
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_begin(`ptr`: Long,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_begin_read(`ptr`: Long,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_execute(`ptr`: Long,`sql`: RustBuffer.ByValue,`params`: RustBuffer.ByValue,
 ): Long
-external fun uniffi_rejoin_ffi_fn_method_rejoinclient_execute_batch(`ptr`: Long,`sql`: RustBuffer.ByValue,
-): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_execute_returning(`ptr`: Long,`sql`: RustBuffer.ByValue,`params`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_execute_script(`ptr`: Long,`sql`: RustBuffer.ByValue,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_on_change(`ptr`: Long,`tables`: RustBuffer.ByValue,`observer`: Long,uniffi_out_err: UniffiRustCallStatus,
 ): Long
@@ -1086,71 +1084,53 @@ external fun uniffi_rejoin_ffi_fn_method_rejoinclient_on_status(`ptr`: Long,`obs
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_path(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
 ): RustBuffer.ByValue
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_perform(`ptr`: Long,`name`: RustBuffer.ByValue,`argumentsJson`: RustBuffer.ByValue,
+): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_query(`ptr`: Long,`sql`: RustBuffer.ByValue,`params`: RustBuffer.ByValue,
 ): Long
-external fun uniffi_rejoin_ffi_fn_method_rejoinclient_query_all(`ptr`: Long,`statements`: RustBuffer.ByValue,
-): Long
-external fun uniffi_rejoin_ffi_fn_method_rejoinclient_resume(`ptr`: Long,
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_query_many(`ptr`: Long,`statements`: RustBuffer.ByValue,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_shutdown(`ptr`: Long,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_status(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
 ): RustBuffer.ByValue
-external fun uniffi_rejoin_ffi_fn_method_rejoinclient_suspend(`ptr`: Long,
-): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_watch(`ptr`: Long,`sql`: RustBuffer.ByValue,`params`: RustBuffer.ByValue,`key`: RustBuffer.ByValue,uniffi_out_err: UniffiRustCallStatus,
 ): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_acknowledge_verdicts(`ptr`: Long,`through`: Long,
+): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_begin_edit(`ptr`: Long,`id`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_discard(`ptr`: Long,`id`: RustBuffer.ByValue,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_discard_chain(`ptr`: Long,`id`: RustBuffer.ByValue,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_edit(`ptr`: Long,`id`: RustBuffer.ByValue,`statements`: RustBuffer.ByValue,
 ): Long
-external fun uniffi_rejoin_ffi_fn_method_rejoinclient_retry(`ptr`: Long,`id`: RustBuffer.ByValue,
-): Long
-external fun uniffi_rejoin_ffi_fn_method_rejoinclient_retry_chain(`ptr`: Long,`id`: RustBuffer.ByValue,
-): Long
-external fun uniffi_rejoin_ffi_fn_method_rejoinclient_begin(`ptr`: Long,
-): Long
-external fun uniffi_rejoin_ffi_fn_method_rejoinclient_begin_read(`ptr`: Long,
-): Long
-external fun uniffi_rejoin_ffi_fn_method_rejoinclient_history(`ptr`: Long,`most`: Int,
-): Long
-external fun uniffi_rejoin_ffi_fn_method_rejoinclient_prune(`ptr`: Long,`bounds`: RustBuffer.ByValue,
-): Long
-external fun uniffi_rejoin_ffi_fn_method_rejoinclient_redo(`ptr`: Long,`id`: RustBuffer.ByValue,
-): Long
-external fun uniffi_rejoin_ffi_fn_method_rejoinclient_undo(`ptr`: Long,`id`: RustBuffer.ByValue,
-): Long
-external fun uniffi_rejoin_ffi_fn_method_rejoinclient_import_synchro(`ptr`: Long,`path`: RustBuffer.ByValue,
-): Long
-external fun uniffi_rejoin_ffi_fn_method_rejoinclient_discard(`ptr`: Long,`id`: RustBuffer.ByValue,
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_history(`ptr`: Long,`limit`: Int,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_pending(`ptr`: Long,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_pending_counts(`ptr`: Long,
 ): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_perform_again(`ptr`: Long,`id`: RustBuffer.ByValue,`argumentsJson`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_prune(`ptr`: Long,`bounds`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_redo(`ptr`: Long,`id`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_retry(`ptr`: Long,`id`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_retry_chain(`ptr`: Long,`id`: RustBuffer.ByValue,
+): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_row_sync_state(`ptr`: Long,`table`: RustBuffer.ByValue,`key`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_undo(`ptr`: Long,`id`: RustBuffer.ByValue,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_verdict(`ptr`: Long,`id`: RustBuffer.ByValue,`timeoutMs`: RustBuffer.ByValue,
 ): Long
-external fun uniffi_rejoin_ffi_fn_method_rejoinclient_reset(`ptr`: Long,`keep`: RustBuffer.ByValue,`giveUp`: RustBuffer.ByValue,
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_verdicts(`ptr`: Long,`limit`: Int,
 ): Long
-external fun uniffi_rejoin_ffi_fn_method_rejoinclient_credentials_changed(`ptr`: Long,
-): Long
-external fun uniffi_rejoin_ffi_fn_method_rejoinclient_foreground(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
-): Unit
-external fun uniffi_rejoin_ffi_fn_method_rejoinclient_set_network(`ptr`: Long,`online`: Byte,`metered`: Byte,uniffi_out_err: UniffiRustCallStatus,
-): Unit
-external fun uniffi_rejoin_ffi_fn_method_rejoinclient_start(`ptr`: Long,
-): Long
-external fun uniffi_rejoin_ffi_fn_method_rejoinclient_stop(`ptr`: Long,
-): Long
-external fun uniffi_rejoin_ffi_fn_method_rejoinclient_sync_and_wait(`ptr`: Long,`timeoutMs`: RustBuffer.ByValue,
-): Long
-external fun uniffi_rejoin_ffi_fn_method_rejoinclient_sync_now(`ptr`: Long,
-): Long
-external fun uniffi_rejoin_ffi_fn_method_rejoinclient_wait_for_first_sync(`ptr`: Long,`timeoutMs`: RustBuffer.ByValue,
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_watch_verdicts(`ptr`: Long,`observer`: Long,uniffi_out_err: UniffiRustCallStatus,
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_alter_table(`ptr`: Long,`name`: RustBuffer.ByValue,`definition`: RustBuffer.ByValue,
 ): Long
@@ -1162,13 +1142,33 @@ external fun uniffi_rejoin_ffi_fn_method_rejoinclient_create_search_index(`ptr`:
 ): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_create_table(`ptr`: Long,`name`: RustBuffer.ByValue,`definition`: RustBuffer.ByValue,
 ): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_diagnose(`ptr`: Long,
+): Long
 external fun uniffi_rejoin_ffi_fn_method_rejoinclient_drop_search_index(`ptr`: Long,`table`: RustBuffer.ByValue,
 ): Long
-external fun uniffi_rejoin_ffi_fn_method_rejoinclient_acknowledge_verdicts(`ptr`: Long,`through`: Long,
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_import_synchro(`ptr`: Long,`path`: RustBuffer.ByValue,
 ): Long
-external fun uniffi_rejoin_ffi_fn_method_rejoinclient_verdicts(`ptr`: Long,`most`: Int,
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_reset(`ptr`: Long,`keep`: RustBuffer.ByValue,`giveUp`: RustBuffer.ByValue,
 ): Long
-external fun uniffi_rejoin_ffi_fn_method_rejoinclient_watch_verdicts(`ptr`: Long,`observer`: Long,uniffi_out_err: UniffiRustCallStatus,
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_credentials_changed(`ptr`: Long,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_foreground(`ptr`: Long,uniffi_out_err: UniffiRustCallStatus,
+): Unit
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_resume(`ptr`: Long,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_set_network(`ptr`: Long,`online`: Byte,`metered`: Byte,uniffi_out_err: UniffiRustCallStatus,
+): Unit
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_start(`ptr`: Long,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_stop(`ptr`: Long,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_suspend(`ptr`: Long,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_sync_and_wait(`ptr`: Long,`timeoutMs`: RustBuffer.ByValue,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_sync_now(`ptr`: Long,
+): Long
+external fun uniffi_rejoin_ffi_fn_method_rejoinclient_wait_for_first_sync(`ptr`: Long,`timeoutMs`: RustBuffer.ByValue,
 ): Long
 external fun uniffi_rejoin_ffi_fn_clone_heldsnapshot(`handle`: Long,uniffi_out_err: UniffiRustCallStatus,
 ): Long
@@ -1421,25 +1421,22 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if (lib.uniffi_rejoin_ffi_checksum_method_changeobserver_on_change() != 48458) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_perform() != 48554) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_perform_again() != 28150) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_batch() != 48828) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose() != 27667) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_begin() != 61687) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read() != 13918) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_execute() != 52341) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_batch() != 1978) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_returning() != 17669) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_returning() != 17669) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_execute_script() != 21205) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_on_change() != 6235) {
@@ -1451,13 +1448,13 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_path() != 31472) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_perform() != 38045) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_query() != 61723) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_query_all() != 5912) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_resume() != 33004) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_query_many() != 53692) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_shutdown() != 24105) {
@@ -1466,70 +1463,97 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_status() != 5380) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend() != 25956) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_watch() != 34403) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_edit() != 36259) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_acknowledge_verdicts() != 16170) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain() != 38572) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_edit() != 334) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_retry() != 36789) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain() != 53590) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_begin() != 22986) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_read() != 7890) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_history() != 63585) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_prune() != 61353) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_redo() != 21148) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_undo() != 62556) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro() != 28516) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_begin_edit() != 35070) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_discard() != 29160) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_pending() != 46963) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_discard_chain() != 1970) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_pending_counts() != 40988) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_edit() != 16201) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_row_sync_state() != 55517) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_history() != 49408) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_verdict() != 56373) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_pending() != 27880) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_reset() != 27720) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_pending_counts() != 3468) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_perform_again() != 2239) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_prune() != 39089) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_redo() != 14082) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_retry() != 31614) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_retry_chain() != 5664) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_row_sync_state() != 7406) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_undo() != 56075) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_verdict() != 24629) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_verdicts() != 39656) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_watch_verdicts() != 10847) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_alter_table() != 24360) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_checkpoint() != 41733) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_create_index() != 51731) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_create_search_index() != 38925) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_create_table() != 24085) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_diagnose() != 31179) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index() != 51849) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_import_synchro() != 57247) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_reset() != 2863) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_credentials_changed() != 52619) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_foreground() != 27754) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_resume() != 24519) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_set_network() != 49659) {
@@ -1541,6 +1565,9 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_stop() != 39977) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
+    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_suspend() != 24013) {
+        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
+    }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_sync_and_wait() != 40688) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
@@ -1548,33 +1575,6 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_wait_for_first_sync() != 16645) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_alter_table() != 1347) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_checkpoint() != 1740) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_create_index() != 18767) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_create_search_index() != 18292) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_create_table() != 40943) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_drop_search_index() != 55174) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_acknowledge_verdicts() != 34033) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_verdicts() != 20448) {
-        throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
-    }
-    if (lib.uniffi_rejoin_ffi_checksum_method_rejoinclient_watch_verdicts() != 37023) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_heldsnapshot_finish() != 65288) {
@@ -5632,31 +5632,6 @@ internal object FfiConverterTypeQueryWatch: FfiConverter<QueryWatch, Long> {
 internal interface RejoinClientInterface {
 
     /**
-     * Performs a registered action in one transaction. It becomes one mutation with the action's
-     * name and arguments. Until the server has accepted it, it runs again when remote changes
-     * affect it.
-     *
-     * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws
-     * `Action` for an unknown action, invalid arguments, a failed rule or a timeout of its code;
-     * `ActionTooSlow` and `ActionTooLarge` beyond the budget; other exceptions of its code as
-     * `Callback`; otherwise as `execute`. Then nothing was changed.
-     */
-    suspend fun `perform`(`name`: kotlin.String, `argumentsJson`: kotlin.String): Performed
-
-    /**
-     * Edits a parked or pending action: performs its newest version with these arguments, on the
-     * current rows without the old action's changes. The result is a new mutation at the end of
-     * the queue, which replaces the old one. One transaction; works offline.
-     *
-     * Mutations that were parked because of the old one now depend on the new one: `retry_chain`
-     * with its id retries them. If nothing is written, there is no id and the old mutation is
-     * discarded. Throws as `perform` does, and `InvalidInput` if the mutation does not exist, is
-     * no action, or was sent, has no verdict, and the server cannot withdraw it. Then nothing was
-     * changed.
-     */
-    suspend fun `performAgain`(`id`: kotlin.String, `argumentsJson`: kotlin.String): Performed
-
-    /**
      * Runs several statements in one transaction and returns the number of changed rows of each.
      *
      * Their writes to synced tables are one mutation, which the server accepts or rejects as a
@@ -5665,11 +5640,23 @@ internal interface RejoinClientInterface {
     suspend fun `batch`(`statements`: List<Statement>): List<kotlin.Long>
 
     /**
-     * A diagnostic bundle for bug reports, as JSON: versions, configuration, queue, schema, sizes.
+     * Begins a transaction when the writer is free. Without waits between statements, `batch` is
+     * faster.
      *
-     * It holds no row data and no credentials.
+     * While it is open, other work of the writer waits: other writes, `pending`, `row_sync_state`
+     * and remote changes. Write through the transaction: code that waits for a write of the client
+     * instead is idle, so the transaction times out, is rolled back, and the write then runs
+     * alone. Reads never wait.
      */
-    suspend fun `diagnose`(): kotlin.String
+    suspend fun `begin`(): HeldTransaction
+
+    /**
+     * Begins several queries on one state; later commits are not visible. Without waits between
+     * queries, `query_many` is faster.
+     *
+     * Each snapshot uses one of the configured readers until it ends: keep it short.
+     */
+    suspend fun `beginRead`(): HeldSnapshot
 
     /**
      * Runs one statement in its own transaction and returns the number of changed rows.
@@ -5680,19 +5667,19 @@ internal interface RejoinClientInterface {
     suspend fun `execute`(`sql`: kotlin.String, `params`: List<SqlValue> = listOf()): kotlin.Long
 
     /**
-     * Runs several statements without parameters, separated by `;`, in one transaction.
-     *
-     * Throws as `execute` does; then none of the statements has an effect.
-     */
-    suspend fun `executeBatch`(`sql`: kotlin.String)
-
-    /**
      * Runs one statement that writes and returns rows (`INSERT ... RETURNING`), as a row buffer,
      * in its own transaction.
      *
      * Throws as `execute` does.
      */
     suspend fun `executeReturning`(`sql`: kotlin.String, `params`: List<SqlValue> = listOf()): kotlin.ByteArray
+
+    /**
+     * Runs several statements without parameters, separated by `;`, in one transaction.
+     *
+     * Throws as `execute` does; then none of the statements has an effect.
+     */
+    suspend fun `executeScript`(`sql`: kotlin.String)
 
     /**
      * Calls the observer after each commit to one of the tables, or to any table if the list is
@@ -5712,6 +5699,18 @@ internal interface RejoinClientInterface {
     fun `path`(): kotlin.String
 
     /**
+     * Performs a registered action in one transaction. It becomes one mutation with the action's
+     * name and arguments. Until the server has accepted it, it runs again when remote changes
+     * affect it.
+     *
+     * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws
+     * `Action` for an unknown action, invalid arguments, a failed rule or a timeout of its code;
+     * `ActionTooSlow` and `ActionTooLarge` beyond the budget; other exceptions of its code as
+     * `Callback`; otherwise as `execute`. Then nothing was changed.
+     */
+    suspend fun `perform`(`name`: kotlin.String, `argumentsJson`: kotlin.String): Performed
+
+    /**
      * The rows of a query, as a row buffer, from the last committed state.
      *
      * Works offline and never waits for a write. Throws `InvalidInput` if the statement does not compile, or writes.
@@ -5723,14 +5722,7 @@ internal interface RejoinClientInterface {
      *
      * Throws as `query` does.
      */
-    suspend fun `queryAll`(`statements`: List<Statement>): List<kotlin.ByteArray>
-
-    /**
-     * Opens the file again after `suspend`; watched queries run once to catch up.
-     *
-     * Throws as opening does; the client then stays suspended.
-     */
-    suspend fun `resume`()
+    suspend fun `queryMany`(`statements`: List<Statement>): List<kotlin.ByteArray>
 
     /**
      * Shuts the client down: earlier calls complete, watches and observers end, syncing stops, the
@@ -5746,18 +5738,17 @@ internal interface RejoinClientInterface {
     fun `status`(): SyncStatus
 
     /**
-     * Releases the file: rolls back what runs, closes every connection and drops every lock, as
-     * iOS requires of an app in the background. Later calls throw `Suspended` until `resume`.
-     */
-    suspend fun `suspend`()
-
-    /**
      * Watches a query: delivers its result now, and after each commit that changes it.
      *
      * Returns immediately; the first `next` throws errors of the query. `key` names the columns
      * that identify a row: each update then lists the added, changed and removed rows.
      */
     fun `watch`(`sql`: kotlin.String, `params`: List<SqlValue> = listOf(), `key`: List<kotlin.String> = listOf()): QueryWatch
+
+    /**
+     * Acknowledges the verdicts up to this number; they are not delivered again.
+     */
+    suspend fun `acknowledgeVerdicts`(`through`: kotlin.Long)
 
     /**
      * `edit` as an interactive transaction: it begins with the mutation's changes on top of the
@@ -5767,6 +5758,18 @@ internal interface RejoinClientInterface {
      * Throws as `edit` and `begin` do.
      */
     suspend fun `beginEdit`(`id`: kotlin.String): HeldTransaction
+
+    /**
+     * Discards a pending or parked write permanently and reverts its changes.
+     *
+     * One that was sent and has no verdict is reverted locally and withdrawn from the server; if
+     * the server has already accepted it, it is reverted there. A plain Synchro v0.1.2 server does
+     * so after its verdict.
+     *
+     * Throws `InvalidInput` if it does not exist, or was sent to a server that cannot withdraw it;
+     * then nothing was changed.
+     */
+    suspend fun `discard`(`id`: kotlin.String)
 
     /**
      * `discard` of a mutation and of all mutations that need a row that it created, whether parked
@@ -5787,6 +5790,49 @@ internal interface RejoinClientInterface {
     suspend fun `edit`(`id`: kotlin.String, `statements`: List<Statement>): kotlin.String?
 
     /**
+     * The accepted mutations that the file still keeps, newest first, at most `limit`.
+     */
+    suspend fun `history`(`limit`: kotlin.UInt): List<AcceptedMutation>
+
+    /**
+     * All mutations that the server has not accepted, in queue order.
+     *
+     * Works offline. The queue is stored in the file and survives a crash.
+     */
+    suspend fun `pending`(): List<PendingMutation>
+
+    /**
+     * Number of local writes by state; cheap.
+     */
+    suspend fun `pendingCounts`(): PendingCounts
+
+    /**
+     * Edits a parked or pending action: performs its newest version with these arguments, on the
+     * current rows without the old action's changes. The result is a new mutation at the end of
+     * the queue, which replaces the old one. One transaction; works offline.
+     *
+     * Mutations that were parked because of the old one now depend on the new one: `retry_chain`
+     * with its id retries them. If nothing is written, there is no id and the old mutation is
+     * discarded. Throws as `perform` does, and `InvalidInput` if the mutation does not exist, is
+     * no action, or was sent, has no verdict, and the server cannot withdraw it. Then nothing was
+     * changed.
+     */
+    suspend fun `performAgain`(`id`: kotlin.String, `argumentsJson`: kotlin.String): Performed
+
+    /**
+     * Removes accepted mutations beyond these bounds and returns their number. They can no longer
+     * be undone. Without a call, the default bounds apply to each acceptance.
+     */
+    suspend fun `prune`(`bounds`: HistoryBounds): kotlin.UInt
+
+    /**
+     * Reverts the undo of a mutation: `id` is the mutation that was undone.
+     *
+     * Throws `InvalidInput` if it is not undone; otherwise as `undo`.
+     */
+    suspend fun `redo`(`id`: kotlin.String): Undone
+
+    /**
      * Moves a parked mutation, unchanged, to the end of the queue. Its rows show it immediately;
      * its old values become those of the current rows. So a conflict that the app has seen
      * resolves to the app's value. Works offline.
@@ -5803,41 +5849,12 @@ internal interface RejoinClientInterface {
     suspend fun `retryChain`(`id`: kotlin.String): List<kotlin.String>
 
     /**
-     * Begins a transaction when the writer is free. Without waits between statements, `batch` is
-     * faster.
+     * The sync state of a row. For a whole list use the SQL function
+     * `rejoin_row_state('table', id)` in the query.
      *
-     * While it is open, other work of the writer waits: other writes, `pending`, `row_sync_state`
-     * and remote changes. Write through the transaction: code that waits for a write of the client
-     * instead is idle, so the transaction times out, is rolled back, and the write then runs
-     * alone. Reads never wait.
+     * Throws `InvalidInput` if the table is not synced.
      */
-    suspend fun `begin`(): HeldTransaction
-
-    /**
-     * Begins several queries on one state; later commits are not visible. Without waits between
-     * queries, `query_all` is faster.
-     *
-     * Each snapshot uses one of the configured readers until it ends: keep it short.
-     */
-    suspend fun `beginRead`(): HeldSnapshot
-
-    /**
-     * The accepted mutations that the file still keeps, newest first, at most `most`.
-     */
-    suspend fun `history`(`most`: kotlin.UInt): List<AcceptedMutation>
-
-    /**
-     * Removes accepted mutations beyond these bounds and returns their number. They can no longer
-     * be undone. Without a call, the default bounds apply to each acceptance.
-     */
-    suspend fun `prune`(`bounds`: HistoryBounds): kotlin.UInt
-
-    /**
-     * Reverts the undo of a mutation: `id` is the mutation that was undone.
-     *
-     * Throws `InvalidInput` if it is not undone; otherwise as `undo`.
-     */
-    suspend fun `redo`(`id`: kotlin.String): Undone
+    suspend fun `rowSyncState`(`table`: kotlin.String, `key`: SqlValue): RowSyncState
 
     /**
      * Reverts a mutation. One without a verdict is discarded, as by `discard`. For an accepted
@@ -5850,49 +5867,6 @@ internal interface RejoinClientInterface {
     suspend fun `undo`(`id`: kotlin.String): Undone
 
     /**
-     * Imports an app's old Synchro database: its unsent changes are queued, and its rows are shown
-     * until the first sync replaces them.
-     *
-     * The old file is copied and not changed; no other process may have it open meanwhile. The
-     * import is one transaction; repeated calls import only what is new. Works offline with a
-     * bundled schema. Throws `InvalidInput` if the file is no Synchro database, or no schema is
-     * known; `Storage` if it is damaged.
-     */
-    suspend fun `importSynchro`(`path`: kotlin.String): SynchroImport
-
-    /**
-     * Discards a pending or parked write permanently and reverts its changes.
-     *
-     * One that was sent and has no verdict is reverted locally and withdrawn from the server; if
-     * the server has already accepted it, it is reverted there. A plain Synchro v0.1.2 server does
-     * so after its verdict.
-     *
-     * Throws `InvalidInput` if it does not exist, or was sent to a server that cannot withdraw it;
-     * then nothing was changed.
-     */
-    suspend fun `discard`(`id`: kotlin.String)
-
-    /**
-     * All mutations that the server has not accepted, in queue order.
-     *
-     * Works offline. The queue is stored in the file and survives a crash.
-     */
-    suspend fun `pending`(): List<PendingMutation>
-
-    /**
-     * Number of local writes by state; cheap.
-     */
-    suspend fun `pendingCounts`(): PendingCounts
-
-    /**
-     * The sync state of a row. For a whole list use the SQL function
-     * `rejoin_row_state('table', id)` in the query.
-     *
-     * Throws `InvalidInput` if the table is not synced.
-     */
-    suspend fun `rowSyncState`(`table`: kotlin.String, `key`: SqlValue): RowSyncState
-
-    /**
      * Waits for the server's verdict on a write of `pending`. Starts syncing if it is not started.
      *
      * Throws `Offline` after the timeout in milliseconds; without one it waits for a network. The
@@ -5901,69 +5875,17 @@ internal interface RejoinClientInterface {
     suspend fun `verdict`(`id`: kotlin.String, `timeoutMs`: kotlin.UInt? = null): Verdict
 
     /**
-     * Resets the file: `keep` decides what stays; the tables always stay and watches continue.
-     *
-     * Pending mutations are the user's work and are removed only if listed: unless the queue is
-     * kept, `give_up` must list every mutation of `pending`, including parked ones. One
-     * transaction; works offline. Running sync passes end, and the next one uses the token
-     * provider's next token: switch the provider to the next user first.
-     *
-     * Throws `Unsent` if an unaccepted mutation is not listed, and `InvalidInput` if any is listed
-     * while the queue is kept; then nothing was changed.
+     * The verdicts that the app has not acknowledged, oldest first, at most `limit`. Each end of
+     * each attempt is one entry; it is stored with the verdict and survives a crash.
      */
-    suspend fun `reset`(`keep`: Keep, `giveUp`: List<kotlin.String>): ResetReport
+    suspend fun `verdicts`(`limit`: kotlin.UInt): Verdicts
 
     /**
-     * Reports that the token provider has new credentials: a sync that waits for them tries again.
+     * Delivers the unacknowledged verdicts, and then each new one, until the subscription is
+     * cancelled. Unacknowledged verdicts are delivered again to the next subscription: at least
+     * once.
      */
-    suspend fun `credentialsChanged`()
-
-    /**
-     * Reports that the app came to the foreground: syncs now, unless `Retry-After` forbids it.
-     */
-    fun `foreground`()
-
-    /**
-     * Reports the network state: whether there is a network, and whether it is metered. Going
-     * online starts a sync.
-     */
-    fun `setNetwork`(`online`: kotlin.Boolean, `metered`: kotlin.Boolean)
-
-    /**
-     * Starts syncing in the background: immediately, after local writes, on server events, and at
-     * each interval.
-     *
-     * Offline is a status, not an error. Throws `InvalidInput` without a configured server.
-     * Starting twice is no error.
-     */
-    suspend fun `start`()
-
-    /**
-     * Stops syncing; local work continues and writes wait. Stopping twice is no error.
-     */
-    suspend fun `stop`()
-
-    /**
-     * Pushes and pulls everything. When it completes, mutations that were pending at the call have
-     * a verdict, and the server's changes are here. Starts syncing if it is not started.
-     *
-     * Throws `Offline` after one attempt without a server, and after the timeout in milliseconds;
-     * the work continues in the background. A parked mutation is no error: the report counts it.
-     */
-    suspend fun `syncAndWait`(`timeoutMs`: kotlin.UInt? = null): SyncReport
-
-    /**
-     * Syncs now, ignoring the metered policy; the result is in the status. Starts syncing if not
-     * started.
-     */
-    suspend fun `syncNow`()
-
-    /**
-     * Waits until the first sync is complete. Starts syncing if it is not started.
-     *
-     * Throws `Offline` after the timeout in milliseconds; without one it waits for a network.
-     */
-    suspend fun `waitForFirstSync`(`timeoutMs`: kotlin.UInt? = null)
+    fun `watchVerdicts`(`observer`: VerdictObserver): Subscription
 
     /**
      * Adds a column to a local-only table; `definition` is its name, type and constraints.
@@ -6008,27 +5930,105 @@ internal interface RejoinClientInterface {
     suspend fun `createTable`(`name`: kotlin.String, `definition`: kotlin.String)
 
     /**
+     * A diagnostic bundle for bug reports, as JSON: versions, configuration, queue, schema, sizes.
+     *
+     * It holds no row data and no credentials.
+     */
+    suspend fun `diagnose`(): kotlin.String
+
+    /**
      * Removes the full-text index of a synced table, if it has one.
      */
     suspend fun `dropSearchIndex`(`table`: kotlin.String)
 
     /**
-     * Acknowledges the verdicts up to this number; they are not delivered again.
+     * Imports an app's old Synchro database: its unsent changes are queued, and its rows are shown
+     * until the first sync replaces them.
+     *
+     * The old file is copied and not changed; no other process may have it open meanwhile. The
+     * import is one transaction; repeated calls import only what is new. Works offline with a
+     * bundled schema. Throws `InvalidInput` if the file is no Synchro database, or no schema is
+     * known; `Storage` if it is damaged.
      */
-    suspend fun `acknowledgeVerdicts`(`through`: kotlin.Long)
+    suspend fun `importSynchro`(`path`: kotlin.String): SynchroImport
 
     /**
-     * The verdicts that the app has not acknowledged, oldest first, at most `most`. Each end of
-     * each attempt is one entry; it is stored with the verdict and survives a crash.
+     * Resets the file: `keep` decides what stays; the tables always stay and watches continue.
+     *
+     * Pending mutations are the user's work and are removed only if listed: unless the queue is
+     * kept, `give_up` must list every mutation of `pending`, including parked ones. One
+     * transaction; works offline. Running sync passes end, and the next one uses the token
+     * provider's next token: switch the provider to the next user first.
+     *
+     * Throws `Unsent` if an unaccepted mutation is not listed, and `InvalidInput` if any is listed
+     * while the queue is kept; then nothing was changed.
      */
-    suspend fun `verdicts`(`most`: kotlin.UInt): Verdicts
+    suspend fun `reset`(`keep`: Keep, `giveUp`: List<kotlin.String>): ResetReport
 
     /**
-     * Delivers the unacknowledged verdicts, and then each new one, until the subscription is
-     * cancelled. Unacknowledged verdicts are delivered again to the next subscription: at least
-     * once.
+     * Reports that the token provider has new credentials: a sync that waits for them tries again.
      */
-    fun `watchVerdicts`(`observer`: VerdictObserver): Subscription
+    suspend fun `credentialsChanged`()
+
+    /**
+     * Reports that the app came to the foreground: syncs now, unless `Retry-After` forbids it.
+     */
+    fun `foreground`()
+
+    /**
+     * Opens the file again after `suspend`; watched queries run once to catch up.
+     *
+     * Throws as opening does; the client then stays suspended.
+     */
+    suspend fun `resume`()
+
+    /**
+     * Reports the network state: whether there is a network, and whether it is metered. Going
+     * online starts a sync.
+     */
+    fun `setNetwork`(`online`: kotlin.Boolean, `metered`: kotlin.Boolean)
+
+    /**
+     * Starts syncing in the background: immediately, after local writes, on server events, and at
+     * each interval.
+     *
+     * Offline is a status, not an error. Throws `InvalidInput` without a configured server.
+     * Starting twice is no error.
+     */
+    suspend fun `start`()
+
+    /**
+     * Stops syncing; local work continues and writes wait. Stopping twice is no error.
+     */
+    suspend fun `stop`()
+
+    /**
+     * Releases the file: rolls back what runs, closes every connection and drops every lock, as
+     * iOS requires of an app in the background. Later calls throw `Suspended` until `resume`.
+     */
+    suspend fun `suspend`()
+
+    /**
+     * Pushes and pulls everything. When it completes, mutations that were pending at the call have
+     * a verdict, and the server's changes are here. Starts syncing if it is not started.
+     *
+     * Throws `Offline` after one attempt without a server, and after the timeout in milliseconds;
+     * the work continues in the background. A parked mutation is no error: the report counts it.
+     */
+    suspend fun `syncAndWait`(`timeoutMs`: kotlin.UInt? = null): SyncReport
+
+    /**
+     * Syncs now, ignoring the metered policy; the result is in the status. Starts syncing if not
+     * started.
+     */
+    suspend fun `syncNow`()
+
+    /**
+     * Waits until the first sync is complete. Starts syncing if it is not started.
+     *
+     * Throws `Offline` after the timeout in milliseconds; without one it waits for a network.
+     */
+    suspend fun `waitForFirstSync`(`timeoutMs`: kotlin.UInt? = null)
 
     companion object
 }
@@ -6138,69 +6138,6 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Performs a registered action in one transaction. It becomes one mutation with the action's
-     * name and arguments. Until the server has accepted it, it runs again when remote changes
-     * affect it.
-     *
-     * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws
-     * `Action` for an unknown action, invalid arguments, a failed rule or a timeout of its code;
-     * `ActionTooSlow` and `ActionTooLarge` beyond the budget; other exceptions of its code as
-     * `Callback`; otherwise as `execute`. Then nothing was changed.
-     */
-    @Throws(RejoinException::class)
-    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `perform`(`name`: kotlin.String, `argumentsJson`: kotlin.String) : Performed {
-        return uniffiRustCallAsync(
-        callWithHandle { uniffiHandle ->
-            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_perform(
-                uniffiHandle,
-                FfiConverterString.lower(`name`),FfiConverterString.lower(`argumentsJson`),
-            )
-        },
-        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
-        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
-        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
-        // lift function
-        { FfiConverterTypePerformed.lift(it) },
-        // Error FFI converter
-        RejoinException.ErrorHandler,
-    )
-    }
-
-
-    /**
-     * Edits a parked or pending action: performs its newest version with these arguments, on the
-     * current rows without the old action's changes. The result is a new mutation at the end of
-     * the queue, which replaces the old one. One transaction; works offline.
-     *
-     * Mutations that were parked because of the old one now depend on the new one: `retry_chain`
-     * with its id retries them. If nothing is written, there is no id and the old mutation is
-     * discarded. Throws as `perform` does, and `InvalidInput` if the mutation does not exist, is
-     * no action, or was sent, has no verdict, and the server cannot withdraw it. Then nothing was
-     * changed.
-     */
-    @Throws(RejoinException::class)
-    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `performAgain`(`id`: kotlin.String, `argumentsJson`: kotlin.String) : Performed {
-        return uniffiRustCallAsync(
-        callWithHandle { uniffiHandle ->
-            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_perform_again(
-                uniffiHandle,
-                FfiConverterString.lower(`id`),FfiConverterString.lower(`argumentsJson`),
-            )
-        },
-        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
-        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
-        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
-        // lift function
-        { FfiConverterTypePerformed.lift(it) },
-        // Error FFI converter
-        RejoinException.ErrorHandler,
-    )
-    }
-
-
-    /**
      * Runs several statements in one transaction and returns the number of changed rows of each.
      *
      * Their writes to synced tables are one mutation, which the server accepts or rejects as a
@@ -6228,25 +6165,56 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * A diagnostic bundle for bug reports, as JSON: versions, configuration, queue, schema, sizes.
+     * Begins a transaction when the writer is free. Without waits between statements, `batch` is
+     * faster.
      *
-     * It holds no row data and no credentials.
+     * While it is open, other work of the writer waits: other writes, `pending`, `row_sync_state`
+     * and remote changes. Write through the transaction: code that waits for a write of the client
+     * instead is idle, so the transaction times out, is rolled back, and the write then runs
+     * alone. Reads never wait.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `diagnose`() : kotlin.String {
+    override suspend fun `begin`() : HeldTransaction {
         return uniffiRustCallAsync(
         callWithHandle { uniffiHandle ->
-            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_diagnose(
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_begin(
                 uniffiHandle,
 
             )
         },
-        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
-        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
-        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_u64(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_u64(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_u64(future) },
         // lift function
-        { FfiConverterString.lift(it) },
+        { FfiConverterTypeHeldTransaction.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Begins several queries on one state; later commits are not visible. Without waits between
+     * queries, `query_many` is faster.
+     *
+     * Each snapshot uses one of the configured readers until it ends: keep it short.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `beginRead`() : HeldSnapshot {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_begin_read(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_u64(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_u64(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_u64(future) },
+        // lift function
+        { FfiConverterTypeHeldSnapshot.lift(it) },
         // Error FFI converter
         RejoinException.ErrorHandler,
     )
@@ -6281,33 +6249,6 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Runs several statements without parameters, separated by `;`, in one transaction.
-     *
-     * Throws as `execute` does; then none of the statements has an effect.
-     */
-    @Throws(RejoinException::class)
-    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `executeBatch`(`sql`: kotlin.String) {
-        return uniffiRustCallAsync(
-        callWithHandle { uniffiHandle ->
-            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_execute_batch(
-                uniffiHandle,
-                FfiConverterString.lower(`sql`),
-            )
-        },
-        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
-        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
-        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
-        // lift function
-        { Unit },
-
-        // Error FFI converter
-        RejoinException.ErrorHandler,
-    )
-    }
-
-
-    /**
      * Runs one statement that writes and returns rows (`INSERT ... RETURNING`), as a row buffer,
      * in its own transaction.
      *
@@ -6328,6 +6269,33 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
         { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
         // lift function
         { FfiConverterByteArray.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Runs several statements without parameters, separated by `;`, in one transaction.
+     *
+     * Throws as `execute` does; then none of the statements has an effect.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `executeScript`(`sql`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_execute_script(
+                uniffiHandle,
+                FfiConverterString.lower(`sql`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
+        // lift function
+        { Unit },
+
         // Error FFI converter
         RejoinException.ErrorHandler,
     )
@@ -6385,6 +6353,37 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
+     * Performs a registered action in one transaction. It becomes one mutation with the action's
+     * name and arguments. Until the server has accepted it, it runs again when remote changes
+     * affect it.
+     *
+     * `arguments_json` is an object with the parameters by name, or empty. Works offline. Throws
+     * `Action` for an unknown action, invalid arguments, a failed rule or a timeout of its code;
+     * `ActionTooSlow` and `ActionTooLarge` beyond the budget; other exceptions of its code as
+     * `Callback`; otherwise as `execute`. Then nothing was changed.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `perform`(`name`: kotlin.String, `argumentsJson`: kotlin.String) : Performed {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_perform(
+                uniffiHandle,
+                FfiConverterString.lower(`name`),FfiConverterString.lower(`argumentsJson`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypePerformed.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
      * The rows of a query, as a row buffer, from the last committed state.
      *
      * Works offline and never waits for a write. Throws `InvalidInput` if the statement does not compile, or writes.
@@ -6417,10 +6416,10 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `queryAll`(`statements`: List<Statement>) : List<kotlin.ByteArray> {
+    override suspend fun `queryMany`(`statements`: List<Statement>) : List<kotlin.ByteArray> {
         return uniffiRustCallAsync(
         callWithHandle { uniffiHandle ->
-            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_query_all(
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_query_many(
                 uniffiHandle,
                 FfiConverterSequenceTypeStatement.lower(`statements`),
             )
@@ -6430,33 +6429,6 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
         { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
         // lift function
         { FfiConverterSequenceByteArray.lift(it) },
-        // Error FFI converter
-        RejoinException.ErrorHandler,
-    )
-    }
-
-
-    /**
-     * Opens the file again after `suspend`; watched queries run once to catch up.
-     *
-     * Throws as opening does; the client then stays suspended.
-     */
-    @Throws(RejoinException::class)
-    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `resume`() {
-        return uniffiRustCallAsync(
-        callWithHandle { uniffiHandle ->
-            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_resume(
-                uniffiHandle,
-
-            )
-        },
-        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
-        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
-        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
-        // lift function
-        { Unit },
-
         // Error FFI converter
         RejoinException.ErrorHandler,
     )
@@ -6508,32 +6480,6 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Releases the file: rolls back what runs, closes every connection and drops every lock, as
-     * iOS requires of an app in the background. Later calls throw `Suspended` until `resume`.
-     */
-    @Throws(RejoinException::class)
-    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `suspend`() {
-        return uniffiRustCallAsync(
-        callWithHandle { uniffiHandle ->
-            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_suspend(
-                uniffiHandle,
-
-            )
-        },
-        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
-        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
-        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
-        // lift function
-        { Unit },
-
-        // Error FFI converter
-        RejoinException.ErrorHandler,
-    )
-    }
-
-
-    /**
      * Watches a query: delivers its result now, and after each commit that changes it.
      *
      * Returns immediately; the first `next` throws errors of the query. `key` names the columns
@@ -6550,6 +6496,31 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
     )
     }
 
+
+
+    /**
+     * Acknowledges the verdicts up to this number; they are not delivered again.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `acknowledgeVerdicts`(`through`: kotlin.Long) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_acknowledge_verdicts(
+                uniffiHandle,
+                FfiConverterLong.lower(`through`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
+        // lift function
+        { Unit },
+
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
 
 
     /**
@@ -6574,6 +6545,38 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
         { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_u64(future) },
         // lift function
         { FfiConverterTypeHeldTransaction.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Discards a pending or parked write permanently and reverts its changes.
+     *
+     * One that was sent and has no verdict is reverted locally and withdrawn from the server; if
+     * the server has already accepted it, it is reverted there. A plain Synchro v0.1.2 server does
+     * so after its verdict.
+     *
+     * Throws `InvalidInput` if it does not exist, or was sent to a server that cannot withdraw it;
+     * then nothing was changed.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `discard`(`id`: kotlin.String) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_discard(
+                uniffiHandle,
+                FfiConverterString.lower(`id`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
+        // lift function
+        { Unit },
+
         // Error FFI converter
         RejoinException.ErrorHandler,
     )
@@ -6637,128 +6640,16 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Moves a parked mutation, unchanged, to the end of the queue. Its rows show it immediately;
-     * its old values become those of the current rows. So a conflict that the app has seen
-     * resolves to the app's value. Works offline.
-     *
-     * Throws `InvalidInput` if it does not exist or is not parked; `StandsOn` if it needs a row of
-     * a parked mutation. Then nothing was changed.
+     * The accepted mutations that the file still keeps, newest first, at most `limit`.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `retry`(`id`: kotlin.String) {
-        return uniffiRustCallAsync(
-        callWithHandle { uniffiHandle ->
-            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_retry(
-                uniffiHandle,
-                FfiConverterString.lower(`id`),
-            )
-        },
-        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
-        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
-        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
-        // lift function
-        { Unit },
-
-        // Error FFI converter
-        RejoinException.ErrorHandler,
-    )
-    }
-
-
-    /**
-     * `retry` of a mutation, if it is parked, and of all mutations that were parked because of it,
-     * in queue order; returns them. Throws as `retry` does.
-     */
-    @Throws(RejoinException::class)
-    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `retryChain`(`id`: kotlin.String) : List<kotlin.String> {
-        return uniffiRustCallAsync(
-        callWithHandle { uniffiHandle ->
-            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_retry_chain(
-                uniffiHandle,
-                FfiConverterString.lower(`id`),
-            )
-        },
-        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
-        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
-        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
-        // lift function
-        { FfiConverterSequenceString.lift(it) },
-        // Error FFI converter
-        RejoinException.ErrorHandler,
-    )
-    }
-
-
-    /**
-     * Begins a transaction when the writer is free. Without waits between statements, `batch` is
-     * faster.
-     *
-     * While it is open, other work of the writer waits: other writes, `pending`, `row_sync_state`
-     * and remote changes. Write through the transaction: code that waits for a write of the client
-     * instead is idle, so the transaction times out, is rolled back, and the write then runs
-     * alone. Reads never wait.
-     */
-    @Throws(RejoinException::class)
-    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `begin`() : HeldTransaction {
-        return uniffiRustCallAsync(
-        callWithHandle { uniffiHandle ->
-            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_begin(
-                uniffiHandle,
-
-            )
-        },
-        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_u64(future, callback, continuation) },
-        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_u64(future, continuation) },
-        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_u64(future) },
-        // lift function
-        { FfiConverterTypeHeldTransaction.lift(it) },
-        // Error FFI converter
-        RejoinException.ErrorHandler,
-    )
-    }
-
-
-    /**
-     * Begins several queries on one state; later commits are not visible. Without waits between
-     * queries, `query_all` is faster.
-     *
-     * Each snapshot uses one of the configured readers until it ends: keep it short.
-     */
-    @Throws(RejoinException::class)
-    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `beginRead`() : HeldSnapshot {
-        return uniffiRustCallAsync(
-        callWithHandle { uniffiHandle ->
-            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_begin_read(
-                uniffiHandle,
-
-            )
-        },
-        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_u64(future, callback, continuation) },
-        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_u64(future, continuation) },
-        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_u64(future) },
-        // lift function
-        { FfiConverterTypeHeldSnapshot.lift(it) },
-        // Error FFI converter
-        RejoinException.ErrorHandler,
-    )
-    }
-
-
-    /**
-     * The accepted mutations that the file still keeps, newest first, at most `most`.
-     */
-    @Throws(RejoinException::class)
-    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `history`(`most`: kotlin.UInt) : List<AcceptedMutation> {
+    override suspend fun `history`(`limit`: kotlin.UInt) : List<AcceptedMutation> {
         return uniffiRustCallAsync(
         callWithHandle { uniffiHandle ->
             UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_history(
                 uniffiHandle,
-                FfiConverterUInt.lower(`most`),
+                FfiConverterUInt.lower(`limit`),
             )
         },
         { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
@@ -6766,6 +6657,88 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
         { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
         // lift function
         { FfiConverterSequenceTypeAcceptedMutation.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * All mutations that the server has not accepted, in queue order.
+     *
+     * Works offline. The queue is stored in the file and survives a crash.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `pending`() : List<PendingMutation> {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_pending(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterSequenceTypePendingMutation.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Number of local writes by state; cheap.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `pendingCounts`() : PendingCounts {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_pending_counts(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypePendingCounts.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Edits a parked or pending action: performs its newest version with these arguments, on the
+     * current rows without the old action's changes. The result is a new mutation at the end of
+     * the queue, which replaces the old one. One transaction; works offline.
+     *
+     * Mutations that were parked because of the old one now depend on the new one: `retry_chain`
+     * with its id retries them. If nothing is written, there is no id and the old mutation is
+     * discarded. Throws as `perform` does, and `InvalidInput` if the mutation does not exist, is
+     * no action, or was sent, has no verdict, and the server cannot withdraw it. Then nothing was
+     * changed.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `performAgain`(`id`: kotlin.String, `argumentsJson`: kotlin.String) : Performed {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_perform_again(
+                uniffiHandle,
+                FfiConverterString.lower(`id`),FfiConverterString.lower(`argumentsJson`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypePerformed.lift(it) },
         // Error FFI converter
         RejoinException.ErrorHandler,
     )
@@ -6824,80 +6797,19 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Reverts a mutation. One without a verdict is discarded, as by `discard`. For an accepted
-     * one, a new compare-only mutation sets each column back to the server's before-image. Works
-     * offline, in one transaction.
+     * Moves a parked mutation, unchanged, to the end of the queue. Its rows show it immediately;
+     * its old values become those of the current rows. So a conflict that the app has seen
+     * resolves to the app's value. Works offline.
      *
-     * Throws `Changed` with the rows if any of them has changed since; `InvalidInput` if it was
-     * pruned, and for a parked one, whose changes are not in the rows.
+     * Throws `InvalidInput` if it does not exist or is not parked; `StandsOn` if it needs a row of
+     * a parked mutation. Then nothing was changed.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `undo`(`id`: kotlin.String) : Undone {
+    override suspend fun `retry`(`id`: kotlin.String) {
         return uniffiRustCallAsync(
         callWithHandle { uniffiHandle ->
-            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_undo(
-                uniffiHandle,
-                FfiConverterString.lower(`id`),
-            )
-        },
-        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
-        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
-        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
-        // lift function
-        { FfiConverterTypeUndone.lift(it) },
-        // Error FFI converter
-        RejoinException.ErrorHandler,
-    )
-    }
-
-
-    /**
-     * Imports an app's old Synchro database: its unsent changes are queued, and its rows are shown
-     * until the first sync replaces them.
-     *
-     * The old file is copied and not changed; no other process may have it open meanwhile. The
-     * import is one transaction; repeated calls import only what is new. Works offline with a
-     * bundled schema. Throws `InvalidInput` if the file is no Synchro database, or no schema is
-     * known; `Storage` if it is damaged.
-     */
-    @Throws(RejoinException::class)
-    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `importSynchro`(`path`: kotlin.String) : SynchroImport {
-        return uniffiRustCallAsync(
-        callWithHandle { uniffiHandle ->
-            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_import_synchro(
-                uniffiHandle,
-                FfiConverterString.lower(`path`),
-            )
-        },
-        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
-        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
-        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
-        // lift function
-        { FfiConverterTypeSynchroImport.lift(it) },
-        // Error FFI converter
-        RejoinException.ErrorHandler,
-    )
-    }
-
-
-    /**
-     * Discards a pending or parked write permanently and reverts its changes.
-     *
-     * One that was sent and has no verdict is reverted locally and withdrawn from the server; if
-     * the server has already accepted it, it is reverted there. A plain Synchro v0.1.2 server does
-     * so after its verdict.
-     *
-     * Throws `InvalidInput` if it does not exist, or was sent to a server that cannot withdraw it;
-     * then nothing was changed.
-     */
-    @Throws(RejoinException::class)
-    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `discard`(`id`: kotlin.String) {
-        return uniffiRustCallAsync(
-        callWithHandle { uniffiHandle ->
-            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_discard(
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_retry(
                 uniffiHandle,
                 FfiConverterString.lower(`id`),
             )
@@ -6915,49 +6827,24 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * All mutations that the server has not accepted, in queue order.
-     *
-     * Works offline. The queue is stored in the file and survives a crash.
+     * `retry` of a mutation, if it is parked, and of all mutations that were parked because of it,
+     * in queue order; returns them. Throws as `retry` does.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `pending`() : List<PendingMutation> {
+    override suspend fun `retryChain`(`id`: kotlin.String) : List<kotlin.String> {
         return uniffiRustCallAsync(
         callWithHandle { uniffiHandle ->
-            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_pending(
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_retry_chain(
                 uniffiHandle,
-
+                FfiConverterString.lower(`id`),
             )
         },
         { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
         { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
         { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
         // lift function
-        { FfiConverterSequenceTypePendingMutation.lift(it) },
-        // Error FFI converter
-        RejoinException.ErrorHandler,
-    )
-    }
-
-
-    /**
-     * Number of local writes by state; cheap.
-     */
-    @Throws(RejoinException::class)
-    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `pendingCounts`() : PendingCounts {
-        return uniffiRustCallAsync(
-        callWithHandle { uniffiHandle ->
-            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_pending_counts(
-                uniffiHandle,
-
-            )
-        },
-        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
-        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
-        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
-        // lift function
-        { FfiConverterTypePendingCounts.lift(it) },
+        { FfiConverterSequenceString.lift(it) },
         // Error FFI converter
         RejoinException.ErrorHandler,
     )
@@ -6992,6 +6879,35 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
+     * Reverts a mutation. One without a verdict is discarded, as by `discard`. For an accepted
+     * one, a new compare-only mutation sets each column back to the server's before-image. Works
+     * offline, in one transaction.
+     *
+     * Throws `Changed` with the rows if any of them has changed since; `InvalidInput` if it was
+     * pruned, and for a parked one, whose changes are not in the rows.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `undo`(`id`: kotlin.String) : Undone {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_undo(
+                uniffiHandle,
+                FfiConverterString.lower(`id`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeUndone.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
      * Waits for the server's verdict on a write of `pending`. Starts syncing if it is not started.
      *
      * Throws `Offline` after the timeout in milliseconds; without one it waits for a network. The
@@ -7019,31 +6935,24 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Resets the file: `keep` decides what stays; the tables always stay and watches continue.
-     *
-     * Pending mutations are the user's work and are removed only if listed: unless the queue is
-     * kept, `give_up` must list every mutation of `pending`, including parked ones. One
-     * transaction; works offline. Running sync passes end, and the next one uses the token
-     * provider's next token: switch the provider to the next user first.
-     *
-     * Throws `Unsent` if an unaccepted mutation is not listed, and `InvalidInput` if any is listed
-     * while the queue is kept; then nothing was changed.
+     * The verdicts that the app has not acknowledged, oldest first, at most `limit`. Each end of
+     * each attempt is one entry; it is stored with the verdict and survives a crash.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `reset`(`keep`: Keep, `giveUp`: List<kotlin.String>) : ResetReport {
+    override suspend fun `verdicts`(`limit`: kotlin.UInt) : Verdicts {
         return uniffiRustCallAsync(
         callWithHandle { uniffiHandle ->
-            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_reset(
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_verdicts(
                 uniffiHandle,
-                FfiConverterTypeKeep.lower(`keep`),FfiConverterSequenceString.lower(`giveUp`),
+                FfiConverterUInt.lower(`limit`),
             )
         },
         { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
         { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
         { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
         // lift function
-        { FfiConverterTypeResetReport.lift(it) },
+        { FfiConverterTypeVerdicts.lift(it) },
         // Error FFI converter
         RejoinException.ErrorHandler,
     )
@@ -7051,194 +6960,21 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Reports that the token provider has new credentials: a sync that waits for them tries again.
-     */
-    @Throws(RejoinException::class)
-    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `credentialsChanged`() {
-        return uniffiRustCallAsync(
-        callWithHandle { uniffiHandle ->
-            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_credentials_changed(
-                uniffiHandle,
-
-            )
-        },
-        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
-        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
-        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
-        // lift function
-        { Unit },
-
-        // Error FFI converter
-        RejoinException.ErrorHandler,
-    )
-    }
-
-
-    /**
-     * Reports that the app came to the foreground: syncs now, unless `Retry-After` forbids it.
-     */override fun `foreground`()
-        =
+     * Delivers the unacknowledged verdicts, and then each new one, until the subscription is
+     * cancelled. Unacknowledged verdicts are delivered again to the next subscription: at least
+     * once.
+     */override fun `watchVerdicts`(`observer`: VerdictObserver): Subscription {
+            return FfiConverterTypeSubscription.lift(
     callWithHandle {
     uniffiRustCall() { _status ->
-    UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_foreground(
+    UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_watch_verdicts(
         it,
-        _status)
+        FfiConverterTypeVerdictObserver.lower(`observer`),_status)
 }
     }
-
-
-
-
-    /**
-     * Reports the network state: whether there is a network, and whether it is metered. Going
-     * online starts a sync.
-     */override fun `setNetwork`(`online`: kotlin.Boolean, `metered`: kotlin.Boolean)
-        =
-    callWithHandle {
-    uniffiRustCall() { _status ->
-    UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_set_network(
-        it,
-        FfiConverterBoolean.lower(`online`),FfiConverterBoolean.lower(`metered`),_status)
-}
-    }
-
-
-
-
-    /**
-     * Starts syncing in the background: immediately, after local writes, on server events, and at
-     * each interval.
-     *
-     * Offline is a status, not an error. Throws `InvalidInput` without a configured server.
-     * Starting twice is no error.
-     */
-    @Throws(RejoinException::class)
-    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `start`() {
-        return uniffiRustCallAsync(
-        callWithHandle { uniffiHandle ->
-            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_start(
-                uniffiHandle,
-
-            )
-        },
-        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
-        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
-        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
-        // lift function
-        { Unit },
-
-        // Error FFI converter
-        RejoinException.ErrorHandler,
     )
     }
 
-
-    /**
-     * Stops syncing; local work continues and writes wait. Stopping twice is no error.
-     */
-    @Throws(RejoinException::class)
-    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `stop`() {
-        return uniffiRustCallAsync(
-        callWithHandle { uniffiHandle ->
-            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_stop(
-                uniffiHandle,
-
-            )
-        },
-        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
-        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
-        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
-        // lift function
-        { Unit },
-
-        // Error FFI converter
-        RejoinException.ErrorHandler,
-    )
-    }
-
-
-    /**
-     * Pushes and pulls everything. When it completes, mutations that were pending at the call have
-     * a verdict, and the server's changes are here. Starts syncing if it is not started.
-     *
-     * Throws `Offline` after one attempt without a server, and after the timeout in milliseconds;
-     * the work continues in the background. A parked mutation is no error: the report counts it.
-     */
-    @Throws(RejoinException::class)
-    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `syncAndWait`(`timeoutMs`: kotlin.UInt?) : SyncReport {
-        return uniffiRustCallAsync(
-        callWithHandle { uniffiHandle ->
-            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_sync_and_wait(
-                uniffiHandle,
-                FfiConverterOptionalUInt.lower(`timeoutMs`),
-            )
-        },
-        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
-        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
-        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
-        // lift function
-        { FfiConverterTypeSyncReport.lift(it) },
-        // Error FFI converter
-        RejoinException.ErrorHandler,
-    )
-    }
-
-
-    /**
-     * Syncs now, ignoring the metered policy; the result is in the status. Starts syncing if not
-     * started.
-     */
-    @Throws(RejoinException::class)
-    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `syncNow`() {
-        return uniffiRustCallAsync(
-        callWithHandle { uniffiHandle ->
-            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_sync_now(
-                uniffiHandle,
-
-            )
-        },
-        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
-        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
-        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
-        // lift function
-        { Unit },
-
-        // Error FFI converter
-        RejoinException.ErrorHandler,
-    )
-    }
-
-
-    /**
-     * Waits until the first sync is complete. Starts syncing if it is not started.
-     *
-     * Throws `Offline` after the timeout in milliseconds; without one it waits for a network.
-     */
-    @Throws(RejoinException::class)
-    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `waitForFirstSync`(`timeoutMs`: kotlin.UInt?) {
-        return uniffiRustCallAsync(
-        callWithHandle { uniffiHandle ->
-            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_wait_for_first_sync(
-                uniffiHandle,
-                FfiConverterOptionalUInt.lower(`timeoutMs`),
-            )
-        },
-        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
-        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
-        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
-        // lift function
-        { Unit },
-
-        // Error FFI converter
-        RejoinException.ErrorHandler,
-    )
-    }
 
 
     /**
@@ -7381,6 +7117,32 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
+     * A diagnostic bundle for bug reports, as JSON: versions, configuration, queue, schema, sizes.
+     *
+     * It holds no row data and no credentials.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `diagnose`() : kotlin.String {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_diagnose(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterString.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
      * Removes the full-text index of a synced table, if it has one.
      */
     @Throws(RejoinException::class)
@@ -7406,16 +7168,78 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Acknowledges the verdicts up to this number; they are not delivered again.
+     * Imports an app's old Synchro database: its unsent changes are queued, and its rows are shown
+     * until the first sync replaces them.
+     *
+     * The old file is copied and not changed; no other process may have it open meanwhile. The
+     * import is one transaction; repeated calls import only what is new. Works offline with a
+     * bundled schema. Throws `InvalidInput` if the file is no Synchro database, or no schema is
+     * known; `Storage` if it is damaged.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `acknowledgeVerdicts`(`through`: kotlin.Long) {
+    override suspend fun `importSynchro`(`path`: kotlin.String) : SynchroImport {
         return uniffiRustCallAsync(
         callWithHandle { uniffiHandle ->
-            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_acknowledge_verdicts(
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_import_synchro(
                 uniffiHandle,
-                FfiConverterLong.lower(`through`),
+                FfiConverterString.lower(`path`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeSynchroImport.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Resets the file: `keep` decides what stays; the tables always stay and watches continue.
+     *
+     * Pending mutations are the user's work and are removed only if listed: unless the queue is
+     * kept, `give_up` must list every mutation of `pending`, including parked ones. One
+     * transaction; works offline. Running sync passes end, and the next one uses the token
+     * provider's next token: switch the provider to the next user first.
+     *
+     * Throws `Unsent` if an unaccepted mutation is not listed, and `InvalidInput` if any is listed
+     * while the queue is kept; then nothing was changed.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `reset`(`keep`: Keep, `giveUp`: List<kotlin.String>) : ResetReport {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_reset(
+                uniffiHandle,
+                FfiConverterTypeKeep.lower(`keep`),FfiConverterSequenceString.lower(`giveUp`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeResetReport.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Reports that the token provider has new credentials: a sync that waits for them tries again.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `credentialsChanged`() {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_credentials_changed(
+                uniffiHandle,
+
             )
         },
         { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
@@ -7431,24 +7255,41 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * The verdicts that the app has not acknowledged, oldest first, at most `most`. Each end of
-     * each attempt is one entry; it is stored with the verdict and survives a crash.
+     * Reports that the app came to the foreground: syncs now, unless `Retry-After` forbids it.
+     */override fun `foreground`()
+        =
+    callWithHandle {
+    uniffiRustCall() { _status ->
+    UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_foreground(
+        it,
+        _status)
+}
+    }
+
+
+
+
+    /**
+     * Opens the file again after `suspend`; watched queries run once to catch up.
+     *
+     * Throws as opening does; the client then stays suspended.
      */
     @Throws(RejoinException::class)
     @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
-    override suspend fun `verdicts`(`most`: kotlin.UInt) : Verdicts {
+    override suspend fun `resume`() {
         return uniffiRustCallAsync(
         callWithHandle { uniffiHandle ->
-            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_verdicts(
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_resume(
                 uniffiHandle,
-                FfiConverterUInt.lower(`most`),
+
             )
         },
-        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
-        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
-        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
         // lift function
-        { FfiConverterTypeVerdicts.lift(it) },
+        { Unit },
+
         // Error FFI converter
         RejoinException.ErrorHandler,
     )
@@ -7456,21 +7297,180 @@ internal open class RejoinClient: Disposable, AutoCloseable, RejoinClientInterfa
 
 
     /**
-     * Delivers the unacknowledged verdicts, and then each new one, until the subscription is
-     * cancelled. Unacknowledged verdicts are delivered again to the next subscription: at least
-     * once.
-     */override fun `watchVerdicts`(`observer`: VerdictObserver): Subscription {
-            return FfiConverterTypeSubscription.lift(
+     * Reports the network state: whether there is a network, and whether it is metered. Going
+     * online starts a sync.
+     */override fun `setNetwork`(`online`: kotlin.Boolean, `metered`: kotlin.Boolean)
+        =
     callWithHandle {
     uniffiRustCall() { _status ->
-    UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_watch_verdicts(
+    UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_set_network(
         it,
-        FfiConverterTypeVerdictObserver.lower(`observer`),_status)
+        FfiConverterBoolean.lower(`online`),FfiConverterBoolean.lower(`metered`),_status)
 }
     }
+
+
+
+
+    /**
+     * Starts syncing in the background: immediately, after local writes, on server events, and at
+     * each interval.
+     *
+     * Offline is a status, not an error. Throws `InvalidInput` without a configured server.
+     * Starting twice is no error.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `start`() {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_start(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
+        // lift function
+        { Unit },
+
+        // Error FFI converter
+        RejoinException.ErrorHandler,
     )
     }
 
+
+    /**
+     * Stops syncing; local work continues and writes wait. Stopping twice is no error.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `stop`() {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_stop(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
+        // lift function
+        { Unit },
+
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Releases the file: rolls back what runs, closes every connection and drops every lock, as
+     * iOS requires of an app in the background. Later calls throw `Suspended` until `resume`.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `suspend`() {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_suspend(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
+        // lift function
+        { Unit },
+
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Pushes and pulls everything. When it completes, mutations that were pending at the call have
+     * a verdict, and the server's changes are here. Starts syncing if it is not started.
+     *
+     * Throws `Offline` after one attempt without a server, and after the timeout in milliseconds;
+     * the work continues in the background. A parked mutation is no error: the report counts it.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `syncAndWait`(`timeoutMs`: kotlin.UInt?) : SyncReport {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_sync_and_wait(
+                uniffiHandle,
+                FfiConverterOptionalUInt.lower(`timeoutMs`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_rust_buffer(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_rust_buffer(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_rust_buffer(future) },
+        // lift function
+        { FfiConverterTypeSyncReport.lift(it) },
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Syncs now, ignoring the metered policy; the result is in the status. Starts syncing if not
+     * started.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `syncNow`() {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_sync_now(
+                uniffiHandle,
+
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
+        // lift function
+        { Unit },
+
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
+
+
+    /**
+     * Waits until the first sync is complete. Starts syncing if it is not started.
+     *
+     * Throws `Offline` after the timeout in milliseconds; without one it waits for a network.
+     */
+    @Throws(RejoinException::class)
+    @Suppress("ASSIGNED_BUT_NEVER_ACCESSED_VARIABLE")
+    override suspend fun `waitForFirstSync`(`timeoutMs`: kotlin.UInt?) {
+        return uniffiRustCallAsync(
+        callWithHandle { uniffiHandle ->
+            UniffiLib.uniffi_rejoin_ffi_fn_method_rejoinclient_wait_for_first_sync(
+                uniffiHandle,
+                FfiConverterOptionalUInt.lower(`timeoutMs`),
+            )
+        },
+        { future, callback, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_poll_void(future, callback, continuation) },
+        { future, continuation -> UniffiLib.ffi_rejoin_ffi_rust_future_complete_void(future, continuation) },
+        { future -> UniffiLib.ffi_rejoin_ffi_rust_future_free_void(future) },
+        // lift function
+        { Unit },
+
+        // Error FFI converter
+        RejoinException.ErrorHandler,
+    )
+    }
 
 
 
@@ -10059,7 +10059,7 @@ internal data class LeftOut (
     /**
      * Why.
      */
-    var `why`: kotlin.String
+    var `reason`: kotlin.String
 
 ){
 
@@ -10087,14 +10087,14 @@ internal object FfiConverterTypeLeftOut: FfiConverterRustBuffer<LeftOut> {
             FfiConverterString.allocationSize(value.`table`) +
             FfiConverterOptionalString.allocationSize(value.`recordId`) +
             FfiConverterUInt.allocationSize(value.`unsent`) +
-            FfiConverterString.allocationSize(value.`why`)
+            FfiConverterString.allocationSize(value.`reason`)
     )
 
     override fun write(value: LeftOut, buf: ByteBuffer) {
             FfiConverterString.write(value.`table`, buf)
             FfiConverterOptionalString.write(value.`recordId`, buf)
             FfiConverterUInt.write(value.`unsent`, buf)
-            FfiConverterString.write(value.`why`, buf)
+            FfiConverterString.write(value.`reason`, buf)
     }
 }
 
@@ -11841,10 +11841,10 @@ internal sealed class RejoinException: kotlin.Exception() {
          * The app's message of a refusal; the invalid arguments; the table of two equal rows; else
          * empty.
          */
-        val `words`: kotlin.String
+        val `detail`: kotlin.String
         ) : RejoinException() {
         override val message
-            get() = "reason=${ `reason` }, action=${ `action` }, fault=${ `fault` }, words=${ `words` }"
+            get() = "reason=${ `reason` }, action=${ `action` }, fault=${ `fault` }, detail=${ `detail` }"
     }
 
     /**
@@ -11866,10 +11866,10 @@ internal sealed class RejoinException: kotlin.Exception() {
         /**
          * The limit: `run_ms` of the budget.
          */
-        val `mostMs`: kotlin.UInt
+        val `limitMs`: kotlin.UInt
         ) : RejoinException() {
         override val message
-            get() = "reason=${ `reason` }, action=${ `action` }, mostMs=${ `mostMs` }"
+            get() = "reason=${ `reason` }, action=${ `action` }, limitMs=${ `limitMs` }"
     }
 
     /**
@@ -11890,10 +11890,10 @@ internal sealed class RejoinException: kotlin.Exception() {
         /**
          * The limit: `bytes` of the budget.
          */
-        val `mostBytes`: kotlin.UInt
+        val `limitBytes`: kotlin.UInt
         ) : RejoinException() {
         override val message
-            get() = "reason=${ `reason` }, action=${ `action` }, mostBytes=${ `mostBytes` }"
+            get() = "reason=${ `reason` }, action=${ `action` }, limitBytes=${ `limitBytes` }"
     }
 
     /**
@@ -12014,7 +12014,7 @@ internal sealed class RejoinException: kotlin.Exception() {
     /**
      * The client was shut down; open it again.
      */
-    class Ended(
+    class Closed(
 
         /**
          * What ended it.
@@ -12221,7 +12221,7 @@ internal object FfiConverterTypeRejoinError : FfiConverterRustBuffer<RejoinExcep
             12 -> RejoinException.Suspended(
                 FfiConverterString.read(buf),
                 )
-            13 -> RejoinException.Ended(
+            13 -> RejoinException.Closed(
                 FfiConverterString.read(buf),
                 )
             14 -> RejoinException.TransactionTimeout(
@@ -12276,21 +12276,21 @@ internal object FfiConverterTypeRejoinError : FfiConverterRustBuffer<RejoinExcep
                 + FfiConverterString.allocationSize(value.`reason`)
                 + FfiConverterString.allocationSize(value.`action`)
                 + FfiConverterTypeActionFault.allocationSize(value.`fault`)
-                + FfiConverterString.allocationSize(value.`words`)
+                + FfiConverterString.allocationSize(value.`detail`)
             )
             is RejoinException.ActionTooSlow -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterString.allocationSize(value.`reason`)
                 + FfiConverterString.allocationSize(value.`action`)
-                + FfiConverterUInt.allocationSize(value.`mostMs`)
+                + FfiConverterUInt.allocationSize(value.`limitMs`)
             )
             is RejoinException.ActionTooLarge -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterString.allocationSize(value.`reason`)
                 + FfiConverterString.allocationSize(value.`action`)
-                + FfiConverterUInt.allocationSize(value.`mostBytes`)
+                + FfiConverterUInt.allocationSize(value.`limitBytes`)
             )
             is RejoinException.StandsOn -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
@@ -12330,7 +12330,7 @@ internal object FfiConverterTypeRejoinError : FfiConverterRustBuffer<RejoinExcep
                 4UL
                 + FfiConverterString.allocationSize(value.`reason`)
             )
-            is RejoinException.Ended -> (
+            is RejoinException.Closed -> (
                 // Add the size for the Int that specifies the variant plus the size needed for all fields
                 4UL
                 + FfiConverterString.allocationSize(value.`reason`)
@@ -12401,21 +12401,21 @@ internal object FfiConverterTypeRejoinError : FfiConverterRustBuffer<RejoinExcep
                 FfiConverterString.write(value.`reason`, buf)
                 FfiConverterString.write(value.`action`, buf)
                 FfiConverterTypeActionFault.write(value.`fault`, buf)
-                FfiConverterString.write(value.`words`, buf)
+                FfiConverterString.write(value.`detail`, buf)
                 Unit
             }
             is RejoinException.ActionTooSlow -> {
                 buf.putInt(4)
                 FfiConverterString.write(value.`reason`, buf)
                 FfiConverterString.write(value.`action`, buf)
-                FfiConverterUInt.write(value.`mostMs`, buf)
+                FfiConverterUInt.write(value.`limitMs`, buf)
                 Unit
             }
             is RejoinException.ActionTooLarge -> {
                 buf.putInt(5)
                 FfiConverterString.write(value.`reason`, buf)
                 FfiConverterString.write(value.`action`, buf)
-                FfiConverterUInt.write(value.`mostBytes`, buf)
+                FfiConverterUInt.write(value.`limitBytes`, buf)
                 Unit
             }
             is RejoinException.StandsOn -> {
@@ -12456,7 +12456,7 @@ internal object FfiConverterTypeRejoinError : FfiConverterRustBuffer<RejoinExcep
                 FfiConverterString.write(value.`reason`, buf)
                 Unit
             }
-            is RejoinException.Ended -> {
+            is RejoinException.Closed -> {
                 buf.putInt(13)
                 FfiConverterString.write(value.`reason`, buf)
                 Unit

@@ -1,7 +1,10 @@
-//! Local-only tables, indexes, and checkpoints of the write-ahead log.
+//! The schema of the app's own tables, and the database file.
 
 use crate::RejoinClient;
 use crate::error::Result;
+use crate::import::SynchroImport;
+use crate::pending::{PendingMutation, named};
+use crate::reset::{Keep, ResetReport};
 
 /// The mode of a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
@@ -81,6 +84,43 @@ impl RejoinClient {
     /// A reader that prevents the checkpoint is no error; the result reports it.
     pub async fn checkpoint(&self, mode: CheckpointMode) -> Result<Checkpointed> {
         Ok(self.inner.storage().checkpoint(mode.into()).await?.into())
+    }
+
+    /// Resets the file: `keep` decides what stays; the tables always stay and watches continue.
+    ///
+    /// Pending mutations are the user's work and are removed only if listed: unless the queue is
+    /// kept, `give_up` must list every mutation of `pending`, including parked ones. One
+    /// transaction; works offline. Running sync passes end, and the next one uses the token
+    /// provider's next token: switch the provider to the next user first.
+    ///
+    /// Throws `Unsent` if an unaccepted mutation is not listed, and `InvalidInput` if any is listed
+    /// while the queue is kept; then nothing was changed.
+    pub async fn reset(&self, keep: Keep, give_up: Vec<String>) -> Result<ResetReport> {
+        let give_up = give_up.iter().map(|id| named(id)).collect::<Result<_>>()?;
+        let reset = self.inner.storage().reset(keep.into(), give_up).await?;
+        Ok(ResetReport {
+            given_up: reset.given_up.into_iter().map(PendingMutation::from).collect(),
+            rows: i64::try_from(reset.rows).unwrap_or(i64::MAX),
+            local_rows: i64::try_from(reset.local_rows).unwrap_or(i64::MAX),
+        })
+    }
+
+    /// Imports an app's old Synchro database: its unsent changes are queued, and its rows are shown
+    /// until the first sync replaces them.
+    ///
+    /// The old file is copied and not changed; no other process may have it open meanwhile. The
+    /// import is one transaction; repeated calls import only what is new. Works offline with a
+    /// bundled schema. Throws `InvalidInput` if the file is no Synchro database, or no schema is
+    /// known; `Storage` if it is damaged.
+    pub async fn import_synchro(&self, path: String) -> Result<SynchroImport> {
+        Ok(self.inner.storage().import_synchro(path).await?.into())
+    }
+
+    /// A diagnostic bundle for bug reports, as JSON: versions, configuration, queue, schema, sizes.
+    ///
+    /// It holds no row data and no credentials.
+    pub async fn diagnose(&self) -> Result<String> {
+        Ok(self.inner.storage().diagnose().await?.to_string())
     }
 }
 
