@@ -92,8 +92,9 @@ fn open(folder: &Path, batches: usize) -> Result<Client> {
         };
     let transport = MemoryTransport::new(Arc::new(handler));
     let services = Services { transport: Some(Arc::new(transport)), ..Services::default() };
-    Ok(Client::open_with(Config { schema, ..Config::new(folder.join("bench.db")) }, services)
-        .wait()?)
+    let mut config = Config::new(folder.join("bench.db"));
+    config.schema = schema;
+    Ok(Client::open_with(config, services).wait()?)
 }
 
 /// The server: all rows at first, then one batch per pull.

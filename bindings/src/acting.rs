@@ -26,7 +26,7 @@ pub trait ActionHandler: Send + Sync {
     ///
     /// The code must await every call on the context before it returns. An exception rolls the
     /// action back: an error of the context is passed on, `Action` with the fault `Refused` is a
-    /// failed rule with the message in `words`, and anything else is `Callback`. In a re-run it
+    /// failed rule with the message in `detail`, and anything else is `Callback`. In a re-run it
     /// parks the mutation as `Unreplayable`.
     ///
     /// It is aborted when it is idle for the configured time, and by `suspend` and `shutdown`: its

@@ -180,33 +180,33 @@ impl TryFrom<ClientConfig> for Config {
 
     fn try_from(config: ClientConfig) -> Result<Self> {
         let default = Self::new(&config.path);
-        Ok(Self {
-            path: default.path,
-            server_url: config.server_url,
-            allow_http: config.allow_http.unwrap_or(default.allow_http),
-            user_id: config.user_id,
-            device_name: config.device_name.unwrap_or(default.device_name),
-            platform: config.platform.unwrap_or(default.platform),
-            app_version: config.app_version.unwrap_or(default.app_version),
-            schema: config.schema_json.as_deref().map(schema).transpose()?,
-            policies: policies(config.policies.unwrap_or_default()),
-            sync_interval: config.sync_interval_ms.map_or(default.sync_interval, millis),
-            push_debounce: config.push_debounce_ms.map_or(default.push_debounce, millis),
-            ack_deadline: config.ack_deadline_ms.map_or(default.ack_deadline, millis),
-            max_retries: config.max_retries.unwrap_or(default.max_retries),
-            server_fault_attempts: config
-                .server_fault_attempts
-                .unwrap_or(default.server_fault_attempts),
-            server_fault_age: config.server_fault_age_ms.map_or(default.server_fault_age, millis),
-            page_size: config.page_size.unwrap_or(default.page_size),
-            batch_size: config.batch_size.unwrap_or(default.batch_size),
-            metered: config.metered.map_or(default.metered, Metered::from),
-            durability: config.durability.map_or(default.durability, Into::into),
-            readers: config.readers.unwrap_or(default.readers),
-            wal_limit: config.wal_limit.map_or(default.wal_limit, u64::from),
-            transaction_idle: config.transaction_idle_ms.map_or(default.transaction_idle, millis),
-            action_budget: budget(config.action_budget.unwrap_or_default()),
-        })
+        let mut converted = default.clone();
+        converted.server_url = config.server_url;
+        converted.allow_http = config.allow_http.unwrap_or(default.allow_http);
+        converted.user_id = config.user_id;
+        converted.device_name = config.device_name.unwrap_or(default.device_name);
+        converted.platform = config.platform.unwrap_or(default.platform);
+        converted.app_version = config.app_version.unwrap_or(default.app_version);
+        converted.schema = config.schema_json.as_deref().map(schema).transpose()?;
+        converted.policies = policies(config.policies.unwrap_or_default());
+        converted.sync_interval = config.sync_interval_ms.map_or(default.sync_interval, millis);
+        converted.push_debounce = config.push_debounce_ms.map_or(default.push_debounce, millis);
+        converted.ack_deadline = config.ack_deadline_ms.map_or(default.ack_deadline, millis);
+        converted.max_retries = config.max_retries.unwrap_or(default.max_retries);
+        converted.server_fault_attempts =
+            config.server_fault_attempts.unwrap_or(default.server_fault_attempts);
+        converted.server_fault_age =
+            config.server_fault_age_ms.map_or(default.server_fault_age, millis);
+        converted.page_size = config.page_size.unwrap_or(default.page_size);
+        converted.batch_size = config.batch_size.unwrap_or(default.batch_size);
+        converted.metered = config.metered.map_or(default.metered, Metered::from);
+        converted.durability = config.durability.map_or(default.durability, Into::into);
+        converted.readers = config.readers.unwrap_or(default.readers);
+        converted.wal_limit = config.wal_limit.map_or(default.wal_limit, u64::from);
+        converted.transaction_idle =
+            config.transaction_idle_ms.map_or(default.transaction_idle, millis);
+        converted.action_budget = budget(config.action_budget.unwrap_or_default());
+        Ok(converted)
     }
 }
 

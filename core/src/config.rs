@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use derive_setters::Setters;
 use rejoin_protocol::Policy;
 use rejoin_protocol::limits;
 use rejoin_protocol::manifest::Manifest;
@@ -28,38 +29,47 @@ pub enum Metered {
     Never,
 }
 
-/// How a client opens its file and syncs. Every field except the path has a default.
+/// How a client opens its file and syncs. Every field except the path has a default, and a method
+/// of the same name that sets it.
 ///
 /// ```
 /// use rejoin_core::Config;
 /// use std::time::Duration;
 ///
-/// let config = Config { sync_interval: Duration::from_secs(60), ..Config::new("todo.db") };
+/// let config = Config::new("todo.db").sync_interval(Duration::from_secs(60));
 /// assert!(config.check().is_ok());
-/// let wrong = Config { server_url: Some("ftp://host".into()), page_size: 5, ..config };
+/// let wrong = config.server_url("ftp://host").page_size(5);
 /// assert_eq!(
 ///     wrong.check().unwrap_err().to_string(),
 ///     "configuration: server_url: ftp://host is no http or https address; page_size: 5 is not within 100 to 1000"
 /// );
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Setters)]
+#[setters(strip_option)]
+#[non_exhaustive]
 pub struct Config {
     /// The database file; created if missing. Its folder must exist.
+    #[setters(skip)]
     pub path: PathBuf,
     /// The server, as `https://host/prefix`. Without one, writes stay in the queue. `http://` is
     /// allowed for loopback addresses only; see [`allow_http`](Self::allow_http).
+    #[setters(into)]
     pub server_url: Option<String>,
     /// Whether `server_url` may be `http://` to a host that is not a loopback address. Other hosts
     /// on the network can then read and change the rows and steal the token. Default: no.
     pub allow_http: bool,
     /// The user that owns this file. Default: the user that the server reports at register; with a
     /// plain v0.1.2 server, the `sub` claim of a JWT token.
+    #[setters(into)]
     pub user_id: Option<String>,
     /// Name of this device in the server's list. Default `device`.
+    #[setters(into)]
     pub device_name: String,
     /// The kind of device. Default: the operating system's name.
+    #[setters(into)]
     pub platform: String,
     /// Version of the app, as `1.2.3`; the server may require a newer one. Default `0.0.0`.
+    #[setters(into)]
     pub app_version: String,
     /// The tables, so that the first start works offline. Default: fetched from the server.
     pub schema: Option<Manifest>,

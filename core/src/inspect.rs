@@ -4,7 +4,6 @@
 //! It writes nothing and takes no lock, so that it works while an app has the file open, and on a
 //! copy from a user. It shows one state. Unlike [`StorageHandle::diagnose`](crate::Client::diagnose) it
 //! contains row data.
-//! data of the app's rows.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -2,7 +2,6 @@
 //! test moves it.
 
 use crate::replica::{check, fetch, publish, snapshot};
-use crate::server;
 use crate::server::{correct, horizon};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +19,7 @@ use super::replica::memory::MemoryReplica;
 use super::replica::{LogError, Replica};
 use super::row::{Columns, LogRow, RowName};
 use super::server::memory::MemoryLog;
-use super::server::{Limits, Server};
+use super::server::{self, Limits, Server};
 
 pub(crate) type Device = Replica<MemoryReplica>;
 
@@ -104,7 +103,7 @@ impl World {
         for _ in 0..100 {
             let author = self.device(name).facts().author;
             if snapshot::needs_snapshot(self.device(name)) {
-                let snapshot = super::server::snapshot::snapshot(&self.server, author).unwrap();
+                let snapshot = server::snapshot::snapshot(&self.server, author).unwrap();
                 snapshot::take_snapshot(self.device(name), &snapshot).unwrap();
             }
             let Some(request) = fetch::fetch_request(self.device(name), 3) else { continue };
@@ -250,9 +249,7 @@ impl World {
         let store = MemoryReplica::default();
         let mut referee =
             AuthorityRunner::create(store, number, handlers, Arc::new(Column)).unwrap();
-        referee
-            .take_snapshot(&super::server::snapshot::snapshot(&self.server, number).unwrap())
-            .unwrap();
+        referee.take_snapshot(&server::snapshot::snapshot(&self.server, number).unwrap()).unwrap();
         let mut taken = 0;
         for _ in 0..50 {
             let request = referee.fetch_request(100).unwrap();

@@ -169,8 +169,7 @@ fn rust_row_is_written_read_changed_and_deleted() -> Result<(), Error> {
     let folder = tempfile::tempdir().unwrap();
     block_on(async {
         let schema = serde_json::from_str(include_str!("../schema.json")).unwrap();
-        let config =
-            Config { schema: Some(schema), ..Config::new(folder.path().join("places.db")) };
+        let config = Config::new(folder.path().join("places.db")).schema(schema);
         let client = Client::open(config).await?;
         let read = async || client.query("SELECT * FROM places", ()).await?.decode::<PlacesRow>();
 

@@ -25,7 +25,7 @@ fn inspect_shows_pending_work_of_a_running_app() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("app.db");
     let schema = serde_json::from_str(SCHEMA).unwrap();
-    let config = Config { schema: Some(schema), ..Config::new(&file) };
+    let config = Config::new(&file).schema(schema);
     let client = block_on(Client::open(config)).unwrap();
     block_on(client.execute("INSERT INTO task (id, title) VALUES ('a', 'buy milk')", ())).unwrap();
     block_on(client.execute("UPDATE task SET title = 'buy oats'", ())).unwrap();

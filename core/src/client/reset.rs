@@ -36,7 +36,7 @@ impl StorageHandle<'_> {
     /// #     {"name": "updated_at", "db_type": "text", "logical_type": "datetime", "nullable": true}]}]}"#;
     /// # let folder = tempfile::tempdir().unwrap();
     /// # let schema = serde_json::from_str(SCHEMA).unwrap();
-    /// # let config = Config { schema: Some(schema), ..Config::new(folder.path().join("a.db")) };
+    /// # let config = Config::new(folder.path().join("a.db")).schema(schema);
     /// # let client = Client::open(config).wait()?;
     /// client.execute("INSERT INTO task (id) VALUES ('t1')", ()).wait()?;
     /// let refused = client.storage().reset(Keep::Nothing, Vec::new()).wait();

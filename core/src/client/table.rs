@@ -72,7 +72,7 @@ impl SchemaHandle<'_> {
     /// #     {"name": "updated_at", "db_type": "text", "logical_type": "datetime", "nullable": true}]}]}"#;
     /// # let folder = tempfile::tempdir().unwrap();
     /// # let schema = serde_json::from_str(SCHEMA).unwrap();
-    /// # let config = Config { schema: Some(schema), ..Config::new(folder.path().join("a.db")) };
+    /// # let config = Config::new(folder.path().join("a.db")).schema(schema);
     /// # let client = Client::open(config).wait()?;
     /// client.schema().create_search_index("task", &["title"], None).wait()?;
     /// client.execute("INSERT INTO task (id, title) VALUES ('1', char(67, 97, 102, 233) || ' au lait')", ()).wait()?;

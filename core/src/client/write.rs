@@ -130,7 +130,7 @@ impl Client {
     /// #   "columns": [{"name": "id", "db_type": "text", "logical_type": "string", "is_primary_key": true},
     /// #     {"name": "n", "db_type": "integer", "logical_type": "int64"}]}]}"#;
     /// # let folder = tempfile::tempdir().unwrap();
-    /// # let config = Config { schema: Some(serde_json::from_str(SCHEMA).unwrap()), ..Config::new(folder.path().join("a.db")) };
+    /// # let config = Config::new(folder.path().join("a.db")).schema(serde_json::from_str(SCHEMA).unwrap());
     /// let actions = Actions::new().declare(r#"{"name": "take",
     ///     "parameters": [{"name": "id", "type": "text"}, {"name": "n", "type": "integer"}],
     ///     "preconditions": [{"sql": "SELECT n >= :n FROM stock WHERE id = :id", "message": "not enough in stock"}],

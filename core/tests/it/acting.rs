@@ -71,10 +71,8 @@ where
     F: Future<Output = Result<Json>> + Send + 'static,
 {
     let host = Arc::new(TestHost::new(1));
-    let config = Config {
-        schema: Some(serde_json::from_str(SCHEMA).unwrap()),
-        ..Config::new(folder.path().join("app.db"))
-    };
+    let config =
+        Config::new(folder.path().join("app.db")).schema(serde_json::from_str(SCHEMA).unwrap());
     let code = Code(Box::new(move |context| Box::pin(run(context))), version);
     let actions = Actions::new().register_async(code).identity("task", &["title"]);
     let services =

@@ -24,10 +24,8 @@ const COUNT: &str = "SELECT count(*) FROM note";
 fn timed() -> (World, Arc<TestHost>) {
     let folder = tempfile::tempdir().unwrap();
     let host = Arc::new(TestHost::new(1));
-    let config = Config {
-        schema: Some(serde_json::from_str(SCHEMA).unwrap()),
-        ..Config::new(folder.path().join("app.db"))
-    };
+    let config =
+        Config::new(folder.path().join("app.db")).schema(serde_json::from_str(SCHEMA).unwrap());
     let services = Services { host: Some(host.clone()), ..Services::default() };
     let client = Client::open_with(config, services).wait().unwrap();
     let world = World { client, folder };

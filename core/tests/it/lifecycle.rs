@@ -37,8 +37,7 @@ fn file_opened_twice_shares_one_client() {
 #[test]
 fn second_open_with_another_configuration_is_refused() {
     let world = World::new();
-    let config =
-        Config { device_name: "other".into(), page_size: 500, ..world.client.config().clone() };
+    let config = world.client.config().clone().device_name("other").page_size(500);
     match Client::open(config).wait() {
         Err(Error::Config(problems)) => assert_eq!(
             problems,
@@ -182,7 +181,7 @@ fn committed_rows_survive_drop_of_the_last_client() {
 
 #[test]
 fn invalid_configuration_or_missing_folder_is_an_error() {
-    let config = Config { page_size: 1, readers: 99, ..Config::new("") };
+    let config = Config::new("").page_size(1).readers(99);
     match Client::open(config).wait() {
         Err(Error::Config(problems)) => assert_eq!(problems.len(), 3, "{problems:?}"),
         other => panic!("{other:?}"),

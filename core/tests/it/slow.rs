@@ -156,11 +156,9 @@ fn blocking_transport_does_not_block_the_client() {
     let (sender, receiver) = mpsc::channel();
     let transport = Blocking(Mutex::new(wait), Mutex::new(sender));
     let folder = TempDir::new().unwrap();
-    let config = Config {
-        ack_deadline: Duration::from_secs(1),
-        sync_interval: Duration::from_secs(1),
-        ..Config::new(folder.path().join("app.db"))
-    };
+    let config = Config::new(folder.path().join("app.db"))
+        .ack_deadline(Duration::from_secs(1))
+        .sync_interval(Duration::from_secs(1));
     let services = Services { transport: Some(Arc::new(transport)), ..Services::default() };
     let client = Client::open_with(config, services).wait().unwrap();
     client.start().unwrap();

@@ -58,12 +58,10 @@ async fn main() -> Result<()> {
 /// Opens the file. The schema is bundled with the app, so the first start needs no network.
 async fn open() -> Result<Client> {
     let variable = |name, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
-    let config = Config {
-        server_url: Some(variable("TODO_SERVER", "http://127.0.0.1:7878")),
-        user_id: Some(variable("TODO_USER", "me")),
-        schema: Some(serde_json::from_str(include_str!("../schema.json"))?),
-        ..Config::new(variable("TODO_FILE", "todo.db"))
-    };
+    let config = Config::new(variable("TODO_FILE", "todo.db"))
+        .server_url(variable("TODO_SERVER", "http://127.0.0.1:7878"))
+        .user_id(variable("TODO_USER", "me"))
+        .schema(serde_json::from_str(include_str!("../schema.json"))?);
     Ok(Client::open(config).await?)
 }
 

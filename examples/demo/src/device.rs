@@ -19,13 +19,11 @@ use crate::stock::TAKE_PART;
 
 /// Executes commands until stdin closes.
 pub(crate) fn run(name: &str, file: &Path, url: &str) -> Result<()> {
-    let config = Config {
-        server_url: Some(url.to_owned()),
-        user_id: Some(USER.to_owned()),
-        device_name: name.to_owned(),
-        page_size: 250, // Small pages, so that progress is visible.
-        ..Config::new(file)
-    };
+    let config = Config::new(file)
+        .server_url(url.to_owned())
+        .user_id(USER.to_owned())
+        .device_name(name.to_owned())
+        .page_size(250);
     let actions = Some(Actions::new().declare(TAKE_PART).into());
     let client = Client::open_with(config, Services { actions, ..Services::default() }).wait()?;
     for order in orders() {

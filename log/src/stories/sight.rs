@@ -9,8 +9,7 @@ use super::super::replica::ReplicaEvent;
 use super::super::world::{LIMITS, World};
 use super::two;
 use crate::replica::{fetch, snapshot};
-use crate::server;
-use crate::server::horizon;
+use crate::server::{self, horizon};
 use rejoin_protocol::Value;
 
 /// The author receives its own entry, even if it has no visible effect.

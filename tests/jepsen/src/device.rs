@@ -99,18 +99,15 @@ struct Load {
 /// Runs until stdin ends.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let name = format!("device-{}", options.number);
-    let config = Config {
-        server_url: Some(options.url.clone()),
-        user_id: Some(USER.to_owned()),
-        device_name: name.clone(),
-        // The smallest page and batch size, so that changes collected during a fault need several.
-        page_size: 100,
-        batch_size: 100,
-        ack_deadline: ACK_DEADLINE,
-        sync_interval: SYNC_INTERVAL,
-        push_debounce: Duration::from_millis(50),
-        ..Config::new(file_of(&options.folder, options.number))
-    };
+    let config = Config::new(file_of(&options.folder, options.number))
+        .server_url(options.url.clone())
+        .user_id(USER.to_owned())
+        .device_name(name.clone())
+        .page_size(100)
+        .batch_size(100)
+        .ack_deadline(ACK_DEADLINE)
+        .sync_interval(SYNC_INTERVAL)
+        .push_debounce(Duration::from_millis(50));
     let client = Client::open(config).wait()?;
     client.start()?;
     let load = Arc::new(Load::default());

@@ -83,15 +83,15 @@ fn expect_death(die: Option<Failpoint>, nth: u32) {
 fn live(life: &Life) -> rejoin_core::Result<()> {
     let schema = std::fs::read(&life.schema).map_err(|error| Error::Io(error.to_string()))?;
     let schema = serde_json::from_slice(&schema).map_err(|error| Error::Io(error.to_string()))?;
-    let client = Client::open(Config {
-        schema: Some(schema),
-        server_url: Some(life.url.clone()),
-        user_id: Some("ana".to_owned()),
-        sync_interval: Duration::from_hours(1),
-        push_debounce: Duration::ZERO,
-        page_size: 100,
-        ..Config::new(&life.file)
-    })
+    let client = Client::open(
+        Config::new(&life.file)
+            .schema(schema)
+            .server_url(life.url.clone())
+            .user_id("ana")
+            .sync_interval(Duration::from_hours(1))
+            .push_debounce(Duration::ZERO)
+            .page_size(100),
+    )
     .wait()?;
     if life.busy {
         client.start()?;

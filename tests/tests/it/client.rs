@@ -259,11 +259,9 @@ fn missing_token_is_reported_and_writes_are_kept() {
     let backend = Backend::new();
     let served = Served::new(&backend);
     let folder = TempDir::new().unwrap();
-    let config = Config {
-        server_url: Some(served.url.clone()),
-        schema: Some(backend.manifest()),
-        ..Config::new(folder.path().join("app.db"))
-    };
+    let config = Config::new(folder.path().join("app.db"))
+        .server_url(served.url.clone())
+        .schema(backend.manifest());
     let sign_in = Arc::new(SignIn::default());
     let services = Services { tokens: Some(sign_in.clone()), ..Services::default() };
     let client = Client::open_with(config, services).wait().unwrap();

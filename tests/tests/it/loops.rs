@@ -39,12 +39,10 @@ fn reluctant(backend: &Backend) -> (MemoryTransport, Arc<AtomicBool>, Arc<Atomic
 /// A device whose first sync is over, with all passes that follow from it.
 fn settled(transport: MemoryTransport) -> (TempDir, Client) {
     let folder = TempDir::new().unwrap();
-    let config = Config {
-        user_id: Some("ana".to_owned()),
-        sync_interval: Duration::from_hours(1),
-        push_debounce: Duration::ZERO,
-        ..Config::new(folder.path().join("app.db"))
-    };
+    let config = Config::new(folder.path().join("app.db"))
+        .user_id("ana")
+        .sync_interval(Duration::from_hours(1))
+        .push_debounce(Duration::ZERO);
     let services = Services { transport: Some(Arc::new(transport)), ..Services::default() };
     let client = Client::open_with(config, services).wait().unwrap();
     client.sync().first_sync(Some(PATIENCE)).wait().unwrap();

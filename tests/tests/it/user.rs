@@ -103,12 +103,10 @@ impl Phone {
     }
 
     fn open(&self) -> Client {
-        let config = Config {
-            server_url: Some(self.url.clone()),
-            sync_interval: std::time::Duration::from_hours(1),
-            push_debounce: std::time::Duration::from_mins(1),
-            ..Config::new(self.folder.path().join("app.db"))
-        };
+        let config = Config::new(self.folder.path().join("app.db"))
+            .server_url(self.url.clone())
+            .sync_interval(std::time::Duration::from_hours(1))
+            .push_debounce(std::time::Duration::from_mins(1));
         let inner = HttpTransport::new(&self.url, 1 << 20).unwrap();
         let services = Services {
             tokens: Some(self.sign_in.clone()),

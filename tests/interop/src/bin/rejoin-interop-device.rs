@@ -83,14 +83,12 @@ impl Device {
         let ok = json!({"ok": true});
         Ok(match command {
             Command::Open { path, url, user, token, schema } => {
-                let config = Config {
-                    server_url: Some(url),
-                    user_id: Some(user),
-                    schema: schema.map(serde_json::from_value).transpose()?,
-                    sync_interval: Duration::from_hours(1),
-                    push_debounce: Duration::ZERO,
-                    ..Config::new(path)
-                };
+                let mut config = Config::new(path)
+                    .server_url(url)
+                    .user_id(user)
+                    .sync_interval(Duration::from_hours(1))
+                    .push_debounce(Duration::ZERO);
+                config.schema = schema.map(serde_json::from_value).transpose()?;
                 let tokens = Some(Arc::new(Token(token)) as Arc<dyn TokenProvider>);
                 let services = Services { tokens, ..Services::default() };
                 self.client = Some(Client::open_with(config, services).wait()?);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rejoin_core::{Client, Config, Error, Services, SystemHost};
+use rejoin_core::{Client, Error, Services, SystemHost};
 use rejoin_tests::OldApp;
 use rejoin_tests::synchro::connect;
 
@@ -129,7 +129,8 @@ fn open_of_an_old_file_names_the_remedy_and_changes_nothing() {
     // As Android's helper leaves it, with a user version of the app.
     let android = story.path("android.db");
     connect(&android).execute_batch("PRAGMA user_version = 1").unwrap();
-    let config = Config { path: android, ..story.config(None) };
+    let mut config = story.config(None);
+    config.path = android;
     let error = Client::open(config).wait().unwrap_err();
     assert!(error.to_string().contains("import_synchro"), "{error}");
 

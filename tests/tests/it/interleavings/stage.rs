@@ -37,11 +37,9 @@ impl Stage {
     pub(super) fn new() -> Self {
         let folder = folder();
         let host = Arc::new(TestHost::new(7));
-        let config = Config {
-            schema: Some(serde_json::from_str(SCHEMA).unwrap()),
-            readers: 1,
-            ..Config::new(folder.path().join("app.db"))
-        };
+        let config = Config::new(folder.path().join("app.db"))
+            .schema(serde_json::from_str(SCHEMA).unwrap())
+            .readers(1);
         let services = Services { host: Some(host.clone()), ..Services::default() };
         let client = Client::open_with(config, services).wait().unwrap();
         let mut watch = block_on(client.watch("SELECT id FROM task", (), &[])).unwrap();

@@ -46,7 +46,7 @@ impl Place {
     }
 
     fn client(&self) -> Result<Client, Error> {
-        let config = Config { schema: Some(self.manifest.clone()), ..Config::new(self.path()) };
+        let config = Config::new(self.path()).schema(self.manifest.clone());
         Client::open(config).wait()
     }
 }
