@@ -33,6 +33,7 @@ mod read;
 mod reset;
 mod syncing;
 mod table;
+mod typed;
 mod upkeep;
 mod verdicts;
 mod write;

@@ -107,9 +107,36 @@ pub struct Config {
     /// Limits of actions: time of one run, time of all re-runs per batch of remote rows, and bytes
     /// written by one run. Defaults and limits: see [`Budget`].
     pub action_budget: Budget,
+    /// Whether the folder of the file was made for it and is removed with it.
+    #[setters(skip)]
+    pub(crate) is_temporary: bool,
 }
 
 impl Config {
+    /// A file of its own, for tests and previews. It is a real database in a new folder within the
+    /// system's folder for temporary files; shutting the client down removes it. After a crash the
+    /// folder stays until the system removes it.
+    ///
+    /// ```
+    /// # use rejoin_core::{Client, Config};
+    /// let client = Client::open(Config::temporary()).wait()?;
+    /// let path = client.path().to_owned();
+    /// assert!(path.exists());
+    /// client.shutdown().wait()?;
+    /// assert!(!path.exists());
+    /// # Ok::<(), rejoin_core::Error>(())
+    /// ```
+    pub fn temporary() -> Self {
+        let folder = format!("rejoin-{}", uuid::Uuid::new_v4());
+        let path = std::env::temp_dir().join(folder).join("app.db");
+        Self { is_temporary: true, ..Self::new(path) }
+    }
+
+    /// The folder that is removed with the file.
+    pub(crate) fn temporary_folder(&self) -> Option<&Path> {
+        self.path.parent().filter(|_| self.is_temporary)
+    }
+
     /// The default configuration for this file.
     pub fn new(path: impl AsRef<Path>) -> Self {
         Self {
@@ -136,6 +163,7 @@ impl Config {
             wal_limit: 4 << 20,
             transaction_idle: Duration::from_secs(5),
             action_budget: Budget::default(),
+            is_temporary: false,
         }
     }
 
@@ -182,7 +210,7 @@ impl Config {
     /// none.
     pub(crate) fn differences(&self, other: &Self) -> Vec<&'static str> {
         // Lists every field, so that a new one cannot be forgotten. The path is compared
-        // separately.
+        // separately, and a temporary file has its own.
         let Self {
             path: _,
             server_url,
@@ -207,6 +235,7 @@ impl Config {
             wal_limit,
             transaction_idle,
             action_budget,
+            is_temporary: _,
         } = self;
         [
             ("server_url", *server_url == other.server_url),

@@ -42,7 +42,7 @@ fn table() -> Vec<(Error, &'static str)> {
         (Error::WrongUser { pending: 3 }, "WrongUser"),
         (Error::Config(vec![text(), text()]), "Configuration"),
         (Error::Suspended, "Suspended"),
-        (Error::Shutdown, "Ended"),
+        (Error::Shutdown, "Closed"),
         (Error::Offline(text()), "Offline"),
         (Error::NeedsAuth, "Unauthorized"),
         (Error::UpgradeRequired(text()), "UpgradeRequired"),

@@ -250,6 +250,25 @@ pub(super) fn in_background<R: Send + 'static>(
 }
 
 fn open(config: Config, services: Services) -> Result<Client> {
+    let Some(folder) = config.temporary_folder().map(Path::to_owned) else {
+        return open_file(config, services);
+    };
+    std::fs::create_dir_all(&folder).map_err(|error| io_error(&error, &folder))?;
+    open_file(config, services).inspect_err(|_| remove(&folder))
+}
+
+/// Removes the folder of a temporary file.
+fn remove(folder: &Path) {
+    if let Err(error) = std::fs::remove_dir_all(folder) {
+        tracing::warn!(%error, folder = %folder.display(), "removing a temporary database");
+    }
+}
+
+fn io_error(error: &std::io::Error, path: &Path) -> Error {
+    Error::Io(format!("{}: {error}", path.display()))
+}
+
+fn open_file(config: Config, services: Services) -> Result<Client> {
     let path = canonical(&config.path)?;
     let place = match enter(&path) {
         OpenedFile::Shared(handle) => return share(handle, &config, &services),
@@ -284,14 +303,12 @@ fn share(handle: Arc<Handle>, config: &Config, services: &Services) -> Result<Cl
 
 /// The canonical path of the file. The file may be missing; its folder must exist.
 fn canonical(path: &Path) -> Result<PathBuf> {
-    let io_error =
-        |error: std::io::Error, path: &Path| Error::Io(format!("{}: {error}", path.display()));
     if let Ok(path) = path.canonicalize() {
         return Ok(path);
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
-    let folder = folder.canonicalize().map_err(|error| io_error(error, folder))?;
+    let folder = folder.canonicalize().map_err(|error| io_error(&error, folder))?;
     Ok(folder.join(path.file_name().unwrap_or_default()))
 }
 
@@ -465,6 +482,9 @@ impl Core {
         self.hub.hang_up();
         self.syncing.hang_up();
         self.place.leave();
+        if let Some(folder) = self.config.temporary_folder() {
+            remove(folder);
+        }
     }
 }
 

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, Weak};
 
+use serde::de::DeserializeOwned;
+
 use super::held::{HeldSnapshot, snapshot};
 use super::{Client, Core};
 use crate::engine::Reader;
 use crate::engine::change::Change;
 use crate::error::Result;
 use crate::params::IntoParams;
-use crate::row_buffer::{Row, RowBuffer};
+use crate::row_buffer::{FromCell, Row, RowBuffer};
 use crate::value::Value;
 use crate::watch::{Cancel, Listener, Query, Subscription, Watch};
 use crate::writer::Task;
@@ -63,6 +65,63 @@ impl Client {
     pub fn query_one(&self, sql: &str, params: impl IntoParams) -> Task<Option<Row<'static>>> {
         let (sql, params) = (sql.to_owned(), params.into_params());
         self.core().readers.call(move |reader| Ok(reader.rows(&sql, &params)?.into_first()))
+    }
+
+    /// The rows of a query as values of `T`: a struct with a member for each column, or a single
+    /// value for a query of one column.
+    ///
+    /// ```
+    /// # use rejoin_core::{Client, Config};
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let client = Client::open(Config::new(folder.path().join("a.db"))).wait()?;
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Task { id: String, title: String, done: bool }
+    ///
+    /// client.schema().create_table("task", "id TEXT PRIMARY KEY, title TEXT, done INTEGER").wait()?;
+    /// let milk = Task { id: "t1".into(), title: "Milk".into(), done: false };
+    /// client.insert("task", &milk).wait()?;
+    /// client.update("task", &Task { done: true, ..milk }).wait()?;
+    /// let done: Vec<Task> = client.query_as("SELECT * FROM task WHERE done", ()).wait()?;
+    /// let count: Option<i64> = client.query_scalar("SELECT count(*) FROM task", ()).wait()?;
+    /// assert_eq!((done[0].title.as_str(), count), ("Milk", Some(1)));
+    /// client.delete("task", "t1").wait()?;
+    /// assert!(!client.exists("SELECT 1 FROM task", ()).wait()?);
+    /// # Ok::<(), rejoin_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Client::query`], and as [`RowBuffer::decode`].
+    pub fn query_as<T: DeserializeOwned + Send + 'static>(
+        &self,
+        sql: &str,
+        params: impl IntoParams,
+    ) -> Task<Vec<T>> {
+        let (sql, params) = (sql.to_owned(), params.into_params());
+        self.core().readers.call(move |reader| reader.rows(&sql, &params)?.decode())
+    }
+
+    /// The first column of the first row, as a value of `T`; `None` without a row. A `T` of
+    /// `Option<_>` also accepts NULL.
+    ///
+    /// # Errors
+    /// As [`Client::query`]; [`Error::Refused`](crate::Error::Refused) if the cell is no `T`.
+    pub fn query_scalar<T>(&self, sql: &str, params: impl IntoParams) -> Task<Option<T>>
+    where
+        T: for<'cell> FromCell<'cell> + Send + 'static,
+    {
+        let (sql, params) = (sql.to_owned(), params.into_params());
+        self.core().readers.call(move |reader| {
+            reader.rows(&sql, &params)?.into_first().map(|row| row.get(0)).transpose()
+        })
+    }
+
+    /// Whether a query has a row.
+    ///
+    /// # Errors
+    /// As [`Client::query`].
+    pub fn exists(&self, sql: &str, params: impl IntoParams) -> Task<bool> {
+        let (sql, params) = (sql.to_owned(), params.into_params());
+        self.core().readers.call(move |reader| Ok(!reader.rows(&sql, &params)?.is_empty()))
     }
 
     /// Runs several queries on one state; commits during the closure, local or remote, are not

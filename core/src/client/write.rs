@@ -1,8 +1,11 @@
 //! Writing: statements, batches, actions and transactions.
 
+use serde::Serialize;
+
 use super::Client;
 use super::held::run_all;
 use super::held::{HeldTransaction, transaction};
+use super::typed::members;
 use crate::engine;
 use crate::engine::action::Performed;
 use crate::engine::action::perform;
@@ -187,6 +190,43 @@ impl Client {
         body: impl FnOnce(&mut Transaction<'_, '_>) -> Result<T> + Send + 'static,
     ) -> Task<T> {
         self.core().writer.call(|engine| engine.transaction(|inner| run_body(inner, body)))
+    }
+
+    /// Inserts a row: each member of the struct or map is the column of its name. Columns without a
+    /// member get their default. [`Client::query_as`] has an example.
+    ///
+    /// Booleans are stored as 0 and 1, lists and structs as JSON text, lists of bytes in a column of
+    /// type BLOB as bytes. A NaN is stored as NULL.
+    ///
+    /// # Errors
+    /// [`Error::Refused`](crate::Error::Refused) for an unknown table, a member without a column,
+    /// and a value that SQLite cannot store; as [`Client::execute`]. Nothing was written.
+    pub fn insert(&self, table: &str, value: &impl Serialize) -> Task<()> {
+        let (table, members) = (table.to_owned(), members(table, value));
+        self.transaction(move |tx| tx.insert_members(&table, members))
+    }
+
+    /// Updates the row with the key of this value: sets the column of each other member. Returns
+    /// whether there is such a row.
+    ///
+    /// A member that has the row's value changes nothing and is not sent. Values are stored as by
+    /// [`Client::insert`].
+    ///
+    /// # Errors
+    /// As [`Client::insert`], and if the value lacks a column of the key.
+    pub fn update(&self, table: &str, value: &impl Serialize) -> Task<bool> {
+        let (table, members) = (table.to_owned(), members(table, value));
+        self.transaction(move |tx| tx.update_members(&table, members))
+    }
+
+    /// Deletes the row with this key. Returns whether there was one.
+    ///
+    /// # Errors
+    /// [`Error::Refused`](crate::Error::Refused) for an unknown table or one whose key is not one
+    /// column; as [`Client::execute`].
+    pub fn delete(&self, table: &str, key: impl Into<Value>) -> Task<bool> {
+        let (table, key) = (table.to_owned(), key.into());
+        self.transaction(move |tx| tx.delete(&table, key))
     }
 
     /// Begins an interactive transaction, for code that waits between statements; completes when

@@ -9,5 +9,6 @@ mod held;
 mod lifecycle;
 mod log;
 mod slow;
+mod typed;
 mod watch;
 mod world;
