@@ -27,6 +27,7 @@ mod held;
 mod history;
 #[cfg(feature = "synchro-import")]
 mod import;
+mod lifecycle;
 mod open;
 mod queue;
 mod read;
@@ -47,7 +48,7 @@ pub use read::Snapshot;
 pub use reset::Reset;
 pub use write::Transaction;
 
-use open::{InterruptHandle, Lifecycle};
+use lifecycle::{InterruptHandle, Lifecycle};
 use syncing::Syncing;
 
 /// An open database that syncs with a server.

@@ -26,11 +26,11 @@ impl QueueHandle<'_> {
 
     /// [`QueueHandle::retry`] of a mutation, if it is parked, and of all mutations that were parked
     /// because of it ([`Pending::because_of`](crate::Pending::because_of)), in queue order. Returns
-    /// them.
+    /// them: none if nothing is parked, as after an edit of a mutation that blocked no other.
     ///
     /// # Errors
-    /// As [`QueueHandle::retry`]; [`Error::UnknownMutation`](crate::Error::UnknownMutation) if there are
-    /// none.
+    /// As [`QueueHandle::retry`]; [`Error::UnknownMutation`](crate::Error::UnknownMutation) if the
+    /// queue has neither the mutation nor any that was parked because of it.
     pub fn retry_chain(&self, id: MutationId) -> Task<Vec<MutationId>> {
         self.0.core().writer.call(move |engine| decide::retry_chain(engine, id))
     }

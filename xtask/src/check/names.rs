@@ -73,7 +73,7 @@ fn declared(line: &str) -> Option<&str> {
     let (before, _) = line.split_once('(').unwrap_or((line, ""));
     let words = |text| str::split(text, |char| !is_word(char)).filter(|word| !word.is_empty());
     let is_public = |word: &str| ["pub", "public", "export"].contains(&word);
-    if line.contains("pub(") || !words(line).any(is_public) {
+    if line.trim_start().starts_with("pub(") || !words(line).any(is_public) {
         return None;
     }
     if words(before).any(|word| FUNCTIONS.contains(&word)) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::super::Core;
-use super::super::open::InterruptHandle;
+use super::super::lifecycle::InterruptHandle;
 use super::{CommandQueue, HandleCommand};
 use crate::ending::{EndReason, LeaseOwner as _};
 use crate::engine::rebase::decide;

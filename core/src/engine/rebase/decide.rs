@@ -54,7 +54,7 @@ pub fn discard(engine: &mut Engine, id: MutationId) -> Result<()> {
 /// mutation's first. Mutations that were sent and have no verdict yet are left to their verdict.
 ///
 /// # Errors
-/// As [`Engine::discard`].
+/// As [`discard`].
 pub fn discard_chain(engine: &mut Engine, id: MutationId) -> Result<Vec<MutationId>> {
     let entry = can_go(engine, id)?;
     let parked = parked_chain(engine, id)?;
@@ -92,14 +92,14 @@ pub fn retry(engine: &mut Engine, id: MutationId) -> Result<()> {
 }
 
 /// Retries a mutation, if it is parked, and all mutations that are parked because of it, directly or through another one.
-/// Returns their ids in their new order. Works offline.
+/// Returns their ids in their new order: none if nothing is parked, as after an edit that had no followers. Works offline.
 ///
 /// # Errors
-/// As [`Engine::retry`]; `UnknownMutation` if neither it nor anything because of it is parked.
+/// As [`retry`]; `UnknownMutation` if the queue has neither it nor anything that is parked because of it.
 pub fn retry_chain(engine: &mut Engine, id: MutationId) -> Result<Vec<MutationId>> {
     let chain = parked_chain(engine, id)?;
     if chain.is_empty() {
-        return Err(Error::UnknownMutation(id));
+        return engine.queue.find(id).map(|_| Vec::new()).ok_or(Error::UnknownMutation(id));
     }
     let seqs: Vec<Seq> = chain.iter().map(|(seq, _)| *seq).collect();
     retry_all(engine, &seqs)?;

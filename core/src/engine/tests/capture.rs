@@ -1,8 +1,8 @@
 //! What is captured of each kind of write.
 
-use rejoin_protocol::manifest::{GeneratedColumn, TableExtension};
+use rejoin_protocol::manifest::{ColumnManifest, GeneratedColumn, TableExtension};
 
-use super::{all, engine, mutations, notes, queued, settle, table};
+use super::{all, column, engine, mutations, notes, queued, settle, table};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::value::Value;
@@ -275,4 +275,19 @@ fn one_commit_reports_one_change_with_its_keys() {
     assert_eq!(changes[0].tables["notes"], Some(vec!["a".into(), "b".into()]));
     assert_eq!(changes[0].tables["mirror"], None);
     assert!(changes[0].queue);
+}
+
+#[test]
+fn default_of_now_is_the_host_time_in_canonical_form() {
+    let mut at: ColumnManifest = column("at", "datetime");
+    at.sqlite_default_sql = Some(String::from("CURRENT_TIMESTAMP"));
+    let mut notes = table("notes", &[("id", "string"), ("body", "string")], Vec::new());
+    notes.columns.push(at);
+    let (_folder, mut engine) = engine(vec![notes]);
+    engine.execute("INSERT INTO notes (id) VALUES ('a')", &[]).unwrap();
+    let line = queued(&engine).remove(0);
+    assert!(
+        line.starts_with("notes a insert at '2026-01-01T00:00:0") && line.ends_with("Z'"),
+        "{line}"
+    );
 }

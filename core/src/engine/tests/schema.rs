@@ -2,19 +2,15 @@
 //! cannot be synced is rejected with the reason.
 
 use rejoin_protocol::manifest::{
-    ColumnIdentity, ColumnManifest, GeneratedColumn, Index, Manifest, Rule, TableExtension,
-    TableManifest,
+    ColumnIdentity, GeneratedColumn, Index, Manifest, Rule, TableExtension, TableManifest,
 };
 
 use std::sync::Arc;
 
 use super::{all, column, engine, mutations, open, queued, table};
-use crate::engine::Engine;
-use crate::engine::adopt;
-use crate::engine::ddl;
 use crate::engine::queue::mutation::{Mutation, MutationState, ParkReason};
-use crate::engine::rebase::decide;
-use crate::engine::rebase::{Batch, ServerVerdict};
+use crate::engine::rebase::{Batch, ServerVerdict, decide};
+use crate::engine::{Engine, adopt, ddl};
 use crate::error::Error;
 use crate::host::TestHost;
 use crate::ids::{ColumnId, Seq, TableNumber};
@@ -484,21 +480,6 @@ fn local_only_tables_are_extended_and_never_synced() {
     let mut engine = open(&folder, Some(bundle)).unwrap();
     engine.execute("UPDATE drafts SET pinned = 1", &[]).unwrap();
     assert_eq!(engine.meta("schema_version").unwrap().as_deref(), Some("2"), "the server's stays");
-}
-
-#[test]
-fn default_of_now_is_the_host_time_in_canonical_form() {
-    let mut at: ColumnManifest = column("at", "datetime");
-    at.sqlite_default_sql = Some(String::from("CURRENT_TIMESTAMP"));
-    let mut notes = table("notes", TWO, Vec::new());
-    notes.columns.push(at);
-    let (_folder, mut engine) = engine(vec![notes]);
-    engine.execute("INSERT INTO notes (id) VALUES ('a')", &[]).unwrap();
-    let line = queued(&engine).remove(0);
-    assert!(
-        line.starts_with("notes a insert at '2026-01-01T00:00:0") && line.ends_with("Z'"),
-        "{line}"
-    );
 }
 
 #[test]

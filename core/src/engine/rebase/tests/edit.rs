@@ -14,6 +14,7 @@ use crate::engine::action::{Actions, Parameter, ParameterType};
 use crate::engine::queue::mutation::MutationState;
 use crate::engine::rebase::Batch;
 use crate::engine::rebase::decide;
+use crate::error::Error;
 use crate::ids::MutationId;
 
 const INSERT: &str = "INSERT INTO notes (id, body) VALUES ('a', 'new')";
@@ -90,4 +91,22 @@ fn edit_of_a_create_keeps_a_later_create_of_its_row() {
     let edit = "UPDATE notes SET body = 'edited' WHERE id = 'a'";
     decide::edit(&mut engine, create, |tx| tx.execute(edit, &[]).map(drop)).unwrap();
     assert_eq!(shown(&engine), "a edited 5");
+}
+
+/// Found by the guide for Android: the recommended `retry_chain` after an edit failed as
+/// `UnknownMutation` when no other mutation had been parked.
+#[test]
+fn retry_chain_of_an_edit_without_followers_retries_nothing() {
+    let (_folder, mut engine) = notes();
+    engine.execute(INSERT, &[]).unwrap();
+    send(&mut engine, 1);
+    let sent = engine.pending().unwrap();
+    let verdicts = vec![verdict(&sent[0], Ending::Rejected)];
+    engine.apply(Batch { verdicts, ..Batch::default() }).unwrap();
+    let edit = "UPDATE notes SET body = 'edited' WHERE id = 'a'";
+    let edited =
+        decide::edit(&mut engine, sent[0].id, |tx| tx.execute(edit, &[]).map(drop)).unwrap();
+    assert_eq!(decide::retry_chain(&mut engine, edited.unwrap()).unwrap(), []);
+    let gone = decide::retry_chain(&mut engine, sent[0].id).unwrap_err();
+    assert!(matches!(gone, Error::UnknownMutation(_)), "{gone}");
 }
