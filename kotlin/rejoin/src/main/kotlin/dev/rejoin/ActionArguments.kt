@@ -1,5 +1,5 @@
 /*
- * Arguments and results of actions: conversion between JSON and Kotlin types.
+ * Arguments and results of actions, and their conversion between JSON and Kotlin types.
  *
  * A value that neither table lists is rejected with its type. Bytes are base64, as in all languages, not the number
  * array that kotlinx.serialization would write.
@@ -92,6 +92,24 @@ public class ActionArguments internal constructor(private val action: String, pu
         return (value as? JsonPrimitive)?.let(read)
             ?: throw RejoinException.InvalidInput("action $action: the argument $name is not $what")
     }
+}
+
+/**
+ * The result of an action.
+ *
+ * @property id the mutation that waits for the server; null if the action wrote nothing to synced tables.
+ * @property value the value that the action returned.
+ */
+public data class Performed(val id: String?, val value: JsonElement) {
+    /**
+     * Decodes the action's value to a [T].
+     *
+     * @throws RejoinException.InvalidInput if it is not a [T]. The action was performed nevertheless.
+     */
+    public inline fun <reified T> decode(): T = decode(serializer<T>())
+
+    /** Decodes the action's value with [deserializer]. Throws as the other [decode]. */
+    public fun <T> decode(deserializer: DeserializationStrategy<T>): T = value.decode(deserializer) { "the value of the action" }
 }
 
 private val format =

@@ -81,7 +81,7 @@ public class ActionContext internal constructor(
      * Returns the id for a row of [table] that this action creates: the same in each run, different for each action.
      *
      * @param row at least the columns of the table's identity ([Actions.identity]), or the input of its
-     *   [Actions.projection]; with values of the types that [perform] accepts.
+     *   [Actions.projection]; with values of the types that [RejoinClient.perform] accepts.
      * @throws RejoinException.Action if this run already received the same id; the action is rolled back.
      * @throws RejoinException.InvalidInput if the table has no identity, or a column of it is missing.
      */
@@ -97,8 +97,8 @@ public class ActionContext internal constructor(
      *
      * @throws RejoinException.Action always.
      */
-    public fun refuse(words: String): Nothing =
-        throw RejoinException.Action("action $action: $words", action, ActionFault.REFUSED, words)
+    public fun refuse(detail: String): Nothing =
+        throw RejoinException.Action("action $action: $detail", action, ActionFault.REFUSED, detail)
 
     /** Releases the handle. */
     internal fun end() {

@@ -1,8 +1,8 @@
 /*
  * The app's actions, registered before the file is opened.
  *
- * The methods only collect; opening the file reports all problems together. ActionContext.kt runs actions, Perform.kt
- * performs them.
+ * The methods only collect; opening the file reports all problems together. ActionContext.kt runs actions;
+ * RejoinDatabase.kt documents how to perform them.
  */
 package dev.rejoin
 
@@ -54,7 +54,7 @@ public data class ActionParameter(val name: String, val type: ActionParameterTyp
  *
  * @property version the older version.
  * @property rename old parameter names and their new names.
- * @property set values for missing arguments, of the types that [perform] accepts.
+ * @property set values for missing arguments, of the types that [RejoinClient.perform] accepts.
  * @property drop arguments to remove, before renaming.
  */
 public data class ActionUpgrade(
@@ -96,20 +96,20 @@ public class Actions(build: Actions.() -> Unit = {}) {
     /**
      * Adds an action in code. Several versions of one name may be registered; the newest is performed.
      *
-     * If [run] throws, the action is rolled back. [perform] throws exceptions of the context unchanged,
+     * If [run] throws, the action is rolled back. [RejoinClient.perform] throws exceptions of the context unchanged,
      * [ActionContext.refuse] as [RejoinException.Action], and any other exception as the cause of a
      * [RejoinException.Callback]. If that happens when the action runs again, the mutation is parked as
      * [ParkReason.UNREPLAYABLE].
      *
      * The coroutine is cancelled after [RejoinConfig.transactionIdle] without a statement, after
-     * [ActionBudget.rebase] when it runs again, and by [RejoinClient.suspend] and [RejoinClient.shutdown].
+     * [ActionBudget.rebase] when it runs again, and by [SyncHandle.suspend] and [RejoinClient.shutdown].
      *
      * @param name the action's name.
      * @param parameters the parameters.
      * @param version increase it when the behaviour or the parameters change.
      * @param upgrades the older versions whose arguments can be converted. A mutation of any other version is applied
      *   as recorded.
-     * @param run the code. Its result is the action's value: null, [Unit] or a type that [perform] accepts.
+     * @param run the code. Its result is the action's value: null, [Unit] or a type that [RejoinClient.perform] accepts.
      */
     public fun handler(
         name: String,

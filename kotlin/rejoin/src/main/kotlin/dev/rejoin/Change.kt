@@ -15,6 +15,7 @@ import kotlinx.coroutines.flow.channelFlow
 import kotlinx.coroutines.launch
 import dev.rejoin.ffi.Change as FfiChange
 import dev.rejoin.ffi.ChangeOrigin as FfiChangeOrigin
+import dev.rejoin.ffi.RejoinClient as FfiClient
 
 /** The origin of a change. */
 public enum class ChangeOrigin {
@@ -43,22 +44,12 @@ public data class ChangedTable(val name: String, val keys: List<Any?>?)
  */
 public data class Change(val origin: ChangeOrigin, val tables: List<ChangedTable>, val queue: Boolean)
 
-/**
- * The changes of each commit from the start of collection on, limited to commits that change one of [tables] if any
- * are given.
- *
- * The flow is cold. A slow collector gets merged changes and misses none. The flow completes when the client is shut
- * down.
- *
- * ```kotlin
- * client.changes("task").collect { change -> log("${change.origin} touched ${change.tables}") }
- * ```
- */
-public fun RejoinClient.changes(vararg tables: String): Flow<Change> =
+/** The flow of [RejoinDatabase.changes]. */
+internal fun FfiClient.changed(tables: List<String>): Flow<Change> =
     channelFlow {
         val signals = Channel<Unit>(Channel.CONFLATED)
         val mailbox = ChangeMailbox(signals)
-        val subscription = translated { ffi.onChange(tables.asList(), mailbox) }
+        val subscription = translated { onChange(tables, mailbox) }
         try {
             // The engine does not notify observers of its end.
             launch { awaitEnd() }.invokeOnCompletion { signals.close() }

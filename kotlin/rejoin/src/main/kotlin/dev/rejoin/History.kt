@@ -1,5 +1,5 @@
 /*
- * The accepted mutations: list, undo, redo and prune.
+ * The accepted mutations, as values that an app can show, and the limits of their history. Queue.kt has the calls.
  */
 package dev.rejoin
 
@@ -35,7 +35,7 @@ public data class AcceptedMutation(
 
 /** The result of an undo or a redo. */
 public sealed interface Undone {
-    /** The mutation had no verdict yet and was discarded, as by [discard]. */
+    /** The mutation had no verdict yet and was discarded, as by [QueueHandle.discard]. */
     public data object GivenUp : Undone
 
     /**
@@ -58,45 +58,7 @@ public sealed interface Undone {
  */
 public data class HistoryBounds(val count: Int? = null, val bytes: Int? = null, val age: Duration? = null)
 
-/**
- * Returns up to [most] accepted mutations that are still in the history, newest first.
- *
- * @throws RejoinException.InvalidInput if [most] is negative.
- */
-public suspend fun RejoinClient.history(most: Int): List<AcceptedMutation> =
-    writing { ffi.history(most.toMost()) }.map { it.toPublic() }
-
-/**
- * Undoes a mutation. Without a verdict it is discarded, as by [discard]. If it was accepted, a new compare-only
- * mutation restores the server's previous value of each column. Works offline and is atomic.
- *
- * @throws RejoinException.Changed with the rows, if any of them was changed since; nothing was changed.
- * @throws RejoinException.InvalidInput if the mutation is no longer in the history, or is parked (a parked mutation
- *   has no effect on rows).
- */
-public suspend fun RejoinClient.undo(id: String): Undone = writing { ffi.undo(id) }.toPublic()
-
-/**
- * Reverts the undo of a mutation.
- *
- * @param id the mutation that was undone.
- * @throws RejoinException.InvalidInput if it was not undone, or was already redone.
- * @throws RejoinException.Changed as [undo].
- */
-public suspend fun RejoinClient.redo(id: String): Undone = writing { ffi.redo(id) }.toPublic()
-
-/**
- * Deletes history entries beyond these limits at once and returns how many. They can no longer be undone. Without
- * this call the default limits are applied after each verdict.
- *
- * @throws RejoinException.InvalidInput if a limit is negative.
- */
-public suspend fun RejoinClient.prune(bounds: HistoryBounds): Long {
-    val limits = bounds.toFfi()
-    return writing { ffi.prune(limits) }.toLong()
-}
-
-private fun HistoryBounds.toFfi(): FfiHistoryBounds {
+internal fun HistoryBounds.toFfi(): FfiHistoryBounds {
     val whole = age?.let { if (it.isInfinite() || it == it.inWholeSeconds.seconds) it.inWholeSeconds else it.inWholeSeconds + 1 }
 
     fun checked(bound: String, given: Any?, isNegative: Boolean, number: Long?): UInt? {
@@ -110,14 +72,14 @@ private fun HistoryBounds.toFfi(): FfiHistoryBounds {
     )
 }
 
-private fun FfiUndone.toPublic(): Undone =
+internal fun FfiUndone.toPublic(): Undone =
     when (this) {
         is FfiUndone.GivenUp -> Undone.GivenUp
         is FfiUndone.By -> Undone.By(id)
         is FfiUndone.Nothing -> Undone.Nothing
     }
 
-private fun FfiAcceptedMutation.toPublic(): AcceptedMutation =
+internal fun FfiAcceptedMutation.toPublic(): AcceptedMutation =
     AcceptedMutation(
         seq = seq,
         id = id,

@@ -1,5 +1,5 @@
 /*
- * Migration from the Synchro SDK, including unsent changes.
+ * The values of an import from the Synchro SDK. Storage.kt has the call.
  */
 package dev.rejoin
 
@@ -47,9 +47,9 @@ public data class ImportedTable(
  * @property table the table's old name.
  * @property recordId the row; null if the whole table was left out.
  * @property unsent number of unsent edits left out.
- * @property why the reason.
+ * @property reason why it was left out.
  */
-public data class LeftOut(val table: String, val recordId: String?, val unsent: Int, val why: String)
+public data class LeftOut(val table: String, val recordId: String?, val unsent: Int, val reason: String)
 
 internal fun FfiSynchroImport.toPublic(): SynchroImport =
     SynchroImport(tables.map { it.toPublic() }, leftOut.map { it.toPublic() }, takenBefore.toInt(), awaiting.toInt())
@@ -57,4 +57,4 @@ internal fun FfiSynchroImport.toPublic(): SynchroImport =
 private fun FfiImportedTable.toPublic(): ImportedTable =
     ImportedTable(name, rows.toInt(), creates.toInt(), updates.toInt(), deletes.toInt(), columnsLeftOut)
 
-private fun FfiLeftOut.toPublic(): LeftOut = LeftOut(table, recordId, unsent.toInt(), why)
+private fun FfiLeftOut.toPublic(): LeftOut = LeftOut(table, recordId, unsent.toInt(), reason)

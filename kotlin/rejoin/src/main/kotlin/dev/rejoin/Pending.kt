@@ -1,5 +1,5 @@
 /*
- * The mutations that wait for the server, as values that an app can show.
+ * The mutations that wait for the server, as values that an app can show. Queue.kt has the calls.
  */
 package dev.rejoin
 

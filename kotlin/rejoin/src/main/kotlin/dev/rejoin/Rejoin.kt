@@ -1,10 +1,13 @@
 /*
- * Settings for all clients of the process: the engine's log.
+ * What all clients of the process share: the engine's log, and its threads in the JVM.
  */
 package dev.rejoin
 
+import com.sun.jna.CallbackThreadInitializer
+import com.sun.jna.Native
 import dev.rejoin.ffi.LogSink
 import dev.rejoin.ffi.setLogSink
+import dev.rejoin.ffi.uniffiRustFutureContinuationCallbackImpl
 import kotlin.time.Instant
 import dev.rejoin.ffi.LogLevel as FfiLogLevel
 import dev.rejoin.ffi.LogRecord as FfiLogRecord
@@ -72,6 +75,23 @@ public object Rejoin {
                 }
             setLogSink(level.toFfi(), sink)
         }
+}
+
+/**
+ * Attaches the engine's threads to the JVM, once per process.
+ *
+ * A thread must be attached to call into the JVM. JNA attaches and detaches at every call, which costs more than the
+ * call itself. Here a thread stays attached until it ends. Attached threads are daemons: an open client does not keep
+ * the process alive.
+ */
+internal object EngineThreads {
+    init {
+        val stays = CallbackThreadInitializer(true, false, "rejoin")
+        Native.setCallbackThreadInitializer(uniffiRustFutureContinuationCallbackImpl, stays)
+    }
+
+    /** Triggers the initialisation. */
+    fun prepare(): Unit = Unit
 }
 
 private fun FfiLogRecord.toPublic(): LogRecord =

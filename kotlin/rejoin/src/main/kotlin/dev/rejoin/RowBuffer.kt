@@ -113,6 +113,19 @@ public class RowBuffer private constructor(
             return RowBuffer(Cells(bytes, end.toInt()), columns, rows.toInt(), body.toInt())
         }
 
+        /**
+         * Makes a result from values, for an app's tests: as the engine would return these rows.
+         *
+         * ```kotlin
+         * RowBuffer.of(listOf("id", "title"), listOf("t1", "buy milk"), listOf("t2", null))
+         * ```
+         *
+         * @param rows for each row a value per column, of the types of the parameters of a [Statement].
+         * @throws RejoinException.InvalidInput for a value of another type, or a row that has more or fewer values than
+         *   there are columns.
+         */
+        public fun of(columns: List<String>, vararg rows: List<Any?>): RowBuffer = fromBytes(rowBufferBytes(columns, rows.asList()))
+
         private fun names(bytes: ByteArray, header: ByteBuffer, end: Int, count: Long): List<String> {
             // Each name takes at least four bytes, so a damaged count cannot cause an oversized allocation.
             if (count > (end - HEADER) / 4) throw damaged("more columns than names")

@@ -9,7 +9,7 @@ import dev.rejoin.ffi.SqlValue
 import dev.rejoin.ffi.Statement as FfiStatement
 
 /**
- * A statement and its parameter values, for [RejoinClient.execute], [RejoinClient.batch] and [RejoinClient.queryAll].
+ * A statement and its parameter values, for [RejoinClient.execute], [RejoinClient.batch] and [RejoinClient.queryMany].
  *
  * ```kotlin
  * Statement("UPDATE task SET done = ? WHERE id = ?", true, "t1")

@@ -104,7 +104,7 @@ public sealed interface SyncState {
  * The result of a sync.
  *
  * @property accepted number of mutations that the server accepted.
- * @property parked number of mutations that were parked; [RejoinClient.pending] has the reasons.
+ * @property parked number of mutations that were parked; [QueueHandle.pending] has the reasons.
  * @property pulled number of rows received.
  * @property stillPending number of mutations without a verdict: the server asked to retry later, or they were written
  *   during the sync.

@@ -1,8 +1,8 @@
 /*
  * Translates errors at the FFI boundary, in both directions.
  *
- * There is no `else`: a new error of the bindings does not compile until it is handled here. An app's exception crosses
- * the boundary as its class name and message.
+ * A new error of the bindings does not compile until it is translated here, and ErrorKindTest fails until it is
+ * translated back. An app's exception crosses the boundary as its class name and message.
  */
 package dev.rejoin
 
@@ -58,9 +58,9 @@ internal suspend fun <T> crossing(giveBack: (T) -> Unit = {}, block: suspend () 
 internal fun FfiException.toPublic(): RejoinException =
     when (this) {
         is FfiException.InvalidInput -> RejoinException.InvalidInput(reason)
-        is FfiException.Action -> RejoinException.Action(reason, action, fault.toPublic(), words)
-        is FfiException.ActionTooSlow -> RejoinException.ActionTooSlow(reason, action, mostMs.toLong().milliseconds)
-        is FfiException.ActionTooLarge -> RejoinException.ActionTooLarge(reason, action, mostBytes.toLong())
+        is FfiException.Action -> RejoinException.Action(reason, action, fault.toPublic(), detail)
+        is FfiException.ActionTooSlow -> RejoinException.ActionTooSlow(reason, action, limitMs.toLong().milliseconds)
+        is FfiException.ActionTooLarge -> RejoinException.ActionTooLarge(reason, action, limitBytes.toLong())
         is FfiException.StandsOn -> RejoinException.StandsOn(reason, id)
         is FfiException.Unsent -> RejoinException.Unsent(reason, waiting.toLong())
         is FfiException.Changed -> RejoinException.Changed(reason, rows.map { it.toPublic() })
@@ -69,7 +69,7 @@ internal fun FfiException.toPublic(): RejoinException =
         is FfiException.WrongUser -> RejoinException.WrongUser(reason)
         is FfiException.Configuration -> RejoinException.Configuration(reason)
         is FfiException.Suspended -> RejoinException.Suspended(reason)
-        is FfiException.Ended -> RejoinException.Ended(reason)
+        is FfiException.Closed -> RejoinException.Closed(reason)
         is FfiException.TransactionTimeout -> RejoinException.TransactionTimeout(reason)
         is FfiException.Offline -> RejoinException.Offline(reason)
         is FfiException.Unauthorized -> RejoinException.Unauthorized(reason)
@@ -86,16 +86,16 @@ internal fun FfiException.toPublic(): RejoinException =
 internal fun RejoinException.toFfi(): FfiException =
     when (this) {
         is RejoinException.InvalidInput -> FfiException.InvalidInput(reason)
-        is RejoinException.Action -> FfiException.Action(reason, action, fault.toFfi(), words)
-        is RejoinException.ActionTooSlow -> FfiException.ActionTooSlow(reason, action, most.inWholeMilliseconds.toUInt())
-        is RejoinException.ActionTooLarge -> FfiException.ActionTooLarge(reason, action, mostBytes.toUInt())
+        is RejoinException.Action -> FfiException.Action(reason, action, fault.toFfi(), detail)
+        is RejoinException.ActionTooSlow -> FfiException.ActionTooSlow(reason, action, limit.inWholeMilliseconds.toUInt())
+        is RejoinException.ActionTooLarge -> FfiException.ActionTooLarge(reason, action, limitBytes.toUInt())
         is RejoinException.StandsOn -> FfiException.StandsOn(reason, id)
         is RejoinException.Constraint -> FfiException.Constraint(reason, table, column, rule)
         is RejoinException.Storage -> FfiException.Storage(reason)
         is RejoinException.WrongUser -> FfiException.WrongUser(reason)
         is RejoinException.Configuration -> FfiException.Configuration(reason)
         is RejoinException.Suspended -> FfiException.Suspended(reason)
-        is RejoinException.Ended -> FfiException.Ended(reason)
+        is RejoinException.Closed -> FfiException.Closed(reason)
         is RejoinException.TransactionTimeout -> FfiException.TransactionTimeout(reason)
         is RejoinException.Offline -> FfiException.Offline(reason)
         is RejoinException.Unauthorized -> FfiException.Unauthorized(reason)
@@ -105,7 +105,8 @@ internal fun RejoinException.toFfi(): FfiException =
         is RejoinException.Internal -> FfiException.Internal(reason)
         is RejoinException.Unsent -> FfiException.Unsent(reason, waiting.toUInt())
         is RejoinException.Changed -> FfiException.Changed(reason, rows.map { it.toFfi() })
-        is RejoinException.Server -> FfiException.Server(reason, status.toUShort(), code, retryable)
+        is RejoinException.Server -> FfiException.Server(reason, status.toUShort(), serverCode, retryable)
+        else -> FfiException.Callback(toString())
     }
 
 private fun FfiChangedRow.toPublic(): ChangedRow {

@@ -1,5 +1,5 @@
 /*
- * Verdicts of mutations, reported until the app acknowledges them.
+ * Verdicts of mutations, reported until the app acknowledges them. Queue.kt has the calls.
  *
  * The engine's thread only appends to the mailbox. A collector that falls far behind reads the verdicts from the file
  * again, so memory stays bounded and none is missed.
@@ -13,6 +13,7 @@ import kotlinx.coroutines.flow.buffer
 import kotlinx.coroutines.flow.channelFlow
 import kotlinx.coroutines.launch
 import kotlin.time.Instant
+import dev.rejoin.ffi.RejoinClient as FfiClient
 import dev.rejoin.ffi.VerdictEntry as FfiVerdictEntry
 import dev.rejoin.ffi.VerdictKind as FfiVerdictKind
 import dev.rejoin.ffi.Verdicts as FfiVerdicts
@@ -35,15 +36,15 @@ public enum class VerdictKind {
 /**
  * The verdict on one attempt of a mutation.
  *
- * @property number ascending and never reused; for [acknowledgeVerdicts].
+ * @property number ascending and never reused; for [QueueHandle.acknowledgeVerdicts].
  * @property id the mutation's id.
- * @property attempt the attempt's number, from 1: [retry] starts another attempt with its own verdict.
+ * @property attempt the attempt's number, from 1: [QueueHandle.retry] starts another attempt with its own verdict.
  * @property kind how the attempt ended.
  * @property reason why it is parked, if it is.
  * @property becauseOf the mutation that caused the parking, or that reverts this one.
  * @property action the action's name; null for plain SQL.
  * @property detail the server's message and, for a conflict, both rows, as JSON. Null if there is none or it exceeds 64
- *   KiB; then see the detail of [pending].
+ *   KiB; then see the detail of [QueueHandle.pending].
  * @property at when it arrived, by the device's clock.
  */
 public data class VerdictEntry(
@@ -66,32 +67,8 @@ public data class VerdictEntry(
  */
 public data class Verdicts(val entries: List<VerdictEntry>, val missed: Long)
 
-/**
- * Returns up to [most] verdicts that the app has not acknowledged, oldest first. Each attempt that ended has one entry.
- * It is stored in the file when it arrives, so no crash or restart loses it.
- *
- * @throws RejoinException.InvalidInput if [most] is negative.
- */
-public suspend fun RejoinClient.verdicts(most: Int): Verdicts = writing { ffi.verdicts(most.toMost()) }.toPublic()
-
-/** Acknowledges the verdicts up to this number; they are not reported again. */
-public suspend fun RejoinClient.acknowledgeVerdicts(through: Long): Unit = writing { ffi.acknowledgeVerdicts(through) }
-
-/**
- * The unacknowledged verdicts, then new ones as they arrive, each once per collector.
- *
- * The flow is cold. Unacknowledged verdicts are reported again to the next collector and after a restart (at-least-once).
- * The flow completes when the client is shut down and pauses while it is suspended. A collector's exception ends only its
- * own flow.
- *
- * ```kotlin
- * client.watchVerdicts().collect { news ->
- *     for (verdict in news.entries) if (verdict.kind == VerdictKind.PARKED) show(verdict)
- *     client.acknowledgeVerdicts(news.entries.last().number)
- * }
- * ```
- */
-public fun RejoinClient.watchVerdicts(): Flow<Verdicts> =
+/** The flow of [QueueHandle.watchVerdicts]. */
+internal fun FfiClient.arrivingVerdicts(): Flow<Verdicts> =
     channelFlow {
         // The engine does not notify observers of its end.
         val ended = launch { awaitEnd() }
@@ -99,7 +76,7 @@ public fun RejoinClient.watchVerdicts(): Flow<Verdicts> =
         while (ended.isActive) {
             val mailbox = VerdictMailbox()
             val closing = ended.invokeOnCompletion { mailbox.waiting.close() }
-            val subscription = translated { ffi.watchVerdicts(mailbox) }
+            val subscription = translated { watchVerdicts(mailbox) }
             try {
                 for (news in mailbox.waiting) {
                     val entries = news.entries.filter { it.number > lastSent }
@@ -129,13 +106,7 @@ internal class VerdictMailbox : VerdictObserver {
     }
 }
 
-/** Converts a maximum count for the engine. */
-internal fun Int.toMost(): UInt {
-    if (this < 0) throw RejoinException.InvalidInput("at most $this is negative")
-    return toUInt()
-}
-
-private fun FfiVerdicts.toPublic(): Verdicts = Verdicts(entries.map { it.toPublic() }, missed.toLong())
+internal fun FfiVerdicts.toPublic(): Verdicts = Verdicts(entries.map { it.toPublic() }, missed.toLong())
 
 private fun FfiVerdictEntry.toPublic(): VerdictEntry =
     VerdictEntry(

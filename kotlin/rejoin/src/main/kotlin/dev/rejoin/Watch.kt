@@ -1,5 +1,5 @@
 /*
- * Watched queries as flows.
+ * Watched queries as flows. RejoinDatabase.kt documents the calls.
  *
  * The flow pulls: it requests the next result when the collector is ready. So there is no buffer and no callback across
  * the FFI boundary, and a slow collector gets only the latest result.
@@ -7,61 +7,11 @@
 package dev.rejoin
 
 import dev.rejoin.ffi.QueryWatch
-import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.collect
 import kotlinx.coroutines.flow.flow
-import kotlinx.coroutines.withContext
+import dev.rejoin.ffi.RejoinClient as FfiClient
 import dev.rejoin.ffi.WatchUpdate as FfiWatchUpdate
-
-/**
- * The rows of a query now, and again after every commit that changes them, local or remote.
- *
- * The flow is cold: each collector has its own watch. A slow collector skips stale results, never the latest. The flow
- * completes when the client is shut down and pauses while it is suspended.
- *
- * ```kotlin
- * client.watch("SELECT id, title FROM task WHERE done = ?", false).collect { rows ->
- *     show(rows.map { it.string("title") })
- * }
- * ```
- *
- * @throws RejoinException.InvalidInput on collection, if the query does not compile or is not read-only; also later, for
- *   example when its table was dropped. The flow then fails; `retry` starts a new watch.
- */
-public fun RejoinClient.watch(sql: String, vararg params: Any?): Flow<RowBuffer> =
-    updates(sql, params, emptyList()) { RowBuffer.fromBytes(it.rows) }
-
-/**
- * As the other [watch], with each row converted to a [T] by [map] on `Dispatchers.Default`.
- *
- * ```kotlin
- * val titles: Flow<List<String>> = client.watch("SELECT title FROM task") { it.string("title") }
- * ```
- */
-public fun <T> RejoinClient.watch(sql: String, vararg params: Any?, map: (Row) -> T): Flow<List<T>> =
-    updates(sql, params, emptyList()) { update ->
-        withContext(Dispatchers.Default) { RowBuffer.fromBytes(update.rows).mapRows(map) }
-    }
-
-/**
- * The rows of a query with their difference from the previous result, for lists that update single rows.
- *
- * Otherwise as [watch]. The difference is relative to the collector's previous result, so a slow collector misses
- * nothing. Do not apply `conflate`, `sample` or similar operators: they drop differences.
- *
- * ```kotlin
- * client.watchDifferences("SELECT * FROM task ORDER BY rank", key = listOf("id")).collect { update ->
- *     adapter.apply(update.rows, update.difference)
- * }
- * ```
- *
- * @param key the names of the columns that identify a row.
- */
-public fun RejoinClient.watchDifferences(sql: String, vararg params: Any?, key: List<String>): Flow<WatchUpdate> {
-    if (key.isEmpty()) throw RejoinException.InvalidInput("watching differences: name the columns that identify a row")
-    return updates(sql, params, key) { it.toPublic() }
-}
 
 /**
  * A result and its difference from the previous one.
@@ -80,7 +30,17 @@ public class WatchUpdate(public val rows: RowBuffer, public val difference: RowD
  */
 public data class RowDifference(val added: List<Int>, val changed: List<Int>, val removed: List<Int>)
 
-private fun <T> RejoinClient.updates(
+/** The flow of [RejoinDatabase.watch]. */
+internal fun FfiClient.watched(sql: String, params: Array<out Any?>): Flow<RowBuffer> =
+    updates(sql, params, emptyList()) { RowBuffer.fromBytes(it.rows) }
+
+/** The flow of [RejoinDatabase.watchDifferences]. */
+internal fun FfiClient.watchedDifferences(sql: String, params: Array<out Any?>, key: List<String>): Flow<WatchUpdate> {
+    if (key.isEmpty()) throw RejoinException.InvalidInput("watching differences: name the columns that identify a row")
+    return updates(sql, params, key) { it.toPublic() }
+}
+
+private fun <T> FfiClient.updates(
     sql: String,
     params: Array<out Any?>,
     key: List<String>,
@@ -88,7 +48,7 @@ private fun <T> RejoinClient.updates(
 ): Flow<T> {
     val values = params.toSql()
     return flow {
-        val watch = crossing { ffi.watch(sql, values, key) }
+        val watch = crossing { watch(sql, values, key) }
         try {
             while (true) emit(make(watch.pull() ?: break))
         } finally {
@@ -111,10 +71,10 @@ private fun FfiWatchUpdate.toPublic(): WatchUpdate {
 }
 
 /** Returns when the client is shut down. */
-internal suspend fun RejoinClient.awaitEnd() {
+internal suspend fun FfiClient.awaitEnd() {
     try {
         updates("SELECT 1", emptyArray(), emptyList()) {}.collect()
-    } catch (_: RejoinException.Ended) {
+    } catch (_: RejoinException.Closed) {
         // The client ended before the watch began.
     }
 }

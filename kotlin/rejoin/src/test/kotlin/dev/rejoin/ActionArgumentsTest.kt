@@ -144,8 +144,8 @@ class ActionArgumentsTest {
 
             val wrong = refused<RejoinException.Action> { client.perform("echo", "text" to 1, "more" to byteArrayOf(1)) }
             assertEquals(ActionFault.ARGUMENTS, wrong.fault)
-            for (words in listOf("text is no text", "whole is missing", "at is missing", "point is missing")) assertTrue(words in wrong.words, wrong.words)
-            for (words in listOf("more", "note", "colour")) assertTrue(words !in wrong.words, wrong.words)
+            for (words in listOf("text is no text", "whole is missing", "at is missing", "point is missing")) assertTrue(words in wrong.detail, wrong.detail)
+            for (words in listOf("more", "note", "colour")) assertTrue(words !in wrong.detail, wrong.detail)
             refused<RejoinException.InvalidInput> { client.perform("sum", Point(2, 3)).decode<Point>() }
             val large = refused<RejoinException.Callback> { client.perform("sum", "x" to Long.MAX_VALUE, "y" to 1) }
             assertTrue("the arguments of action sum" in large.reason, large.reason)

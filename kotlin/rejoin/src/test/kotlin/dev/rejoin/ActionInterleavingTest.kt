@@ -112,12 +112,12 @@ class ActionInterleavingTest {
                     gate.open()
                     if (stepwise && (end != End.NEVER || !model.open)) performed!!.join()
                     // No one awaits the action of a cancelled caller; the queue is read after it.
-                    if (stepwise && end == End.IS_CANCELLED && closed == null) client.pendingCounts()
+                    if (stepwise && end == End.IS_CANCELLED && closed == null) client.queue.counts()
                 }
                 Event.QUERY -> others += tried { queries(closed) }.also { if (stepwise) it.join() }
                 // The write waits for a running action; then it must not be awaited here.
                 Event.WATCH_FIRES -> write = tried { client.adds("w", "x") }.also { if (stepwise && !model.open) it.join() }
-                Event.SUSPEND -> interrupt(running) { client.suspend() }
+                Event.SUSPEND -> interrupt(running) { client.sync.suspend() }
                 Event.SHUTDOWN -> interrupt(running) { client.shutdown() }
             }
         }
@@ -160,7 +160,7 @@ class ActionInterleavingTest {
         /** Compares the file with the results that the callers received. */
         private suspend fun check(again: RejoinClient) {
             val rows = again.query(ids) { it.string(0) }.also(::whole)
-            val queued = again.pending().map { it.action ?: it.rows.single().key }
+            val queued = again.queue.pending().map { it.action ?: it.rows.single().key }
             again.shutdown()
             if (!torn && queued.toSet() != setOf("both".takeIf { "h1" in rows }, "w".takeIf { it in rows }).filterNotNull().toSet()) {
                 throw broken("$queued is queued, and there are $rows")
@@ -187,7 +187,7 @@ class ActionInterleavingTest {
 
         /** Errors that suspension and shutdown may cause; a timeout would mean a call blocked. */
         private fun expected(thrown: Throwable) {
-            if (thrown !is RejoinException.Suspended && thrown !is RejoinException.Ended) throw broken("unexpected $thrown")
+            if (thrown !is RejoinException.Suspended && thrown !is RejoinException.Closed) throw broken("unexpected $thrown")
         }
 
         private fun broken(what: String) = Broken("$order, $end: $what")
@@ -218,14 +218,14 @@ class ActionInterleavingTest {
                         if (end == End.IS_CANCELLED) outcome = CancellationException::class.java
                     }
                 Event.SUSPEND -> close(RejoinException.Suspended::class.java)
-                Event.SHUTDOWN -> close(RejoinException.Ended::class.java)
+                Event.SHUTDOWN -> close(RejoinException.Closed::class.java)
                 Event.QUERY, Event.WATCH_FIRES -> Unit
             }
             return closed
         }
 
         private fun close(of: Class<out RejoinException>) {
-            if (closed == null || of == RejoinException.Ended::class.java) closed = of
+            if (closed == null || of == RejoinException.Closed::class.java) closed = of
             if (open) {
                 open = false
                 outcome = of

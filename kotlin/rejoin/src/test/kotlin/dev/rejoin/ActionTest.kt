@@ -91,7 +91,7 @@ class ActionTest {
             val value = swapped.decode<Map<String, String>>()
             assertEquals(mapOf("before" to "old", "in" to swapped.id), value)
             assertEquals(setOf("made", "new"), client.titles().toSet())
-            assertEquals(listOf(null, "swap"), client.pending().map { it.action })
+            assertEquals(listOf(null, "swap"), client.queue.pending().map { it.action })
         }
 
     @Test
@@ -118,7 +118,7 @@ class ActionTest {
             client.adds("a", "old")
 
             val refusal = refused<RejoinException.Action> { client.perform("try", "how" to "refused") }
-            assertEquals(Triple("try", ActionFault.REFUSED, "too late"), Triple(refusal.action, refusal.fault, refusal.words))
+            assertEquals(Triple("try", ActionFault.REFUSED, "too late"), Triple(refusal.action, refusal.fault, refusal.detail))
             assertEquals("action try: too late", refusal.reason)
             assertEquals("id", refused<RejoinException.Constraint> { client.perform("try", "how" to "rule") }.column)
             val chance = refused<RejoinException.InvalidInput> { client.perform("try", "how" to "chance") }
@@ -136,7 +136,7 @@ class ActionTest {
                 if (how in listOf("own", "error", "timeout")) assertTrue(words in thrown.cause.toString(), "${thrown.cause}")
             }
             assertEquals(listOf("old"), client.titles())
-            assertEquals(1, client.pending().size)
+            assertEquals(1, client.queue.pending().size)
         }
 
     @Test
@@ -199,15 +199,15 @@ class ActionTest {
             client.adds("a", "old")
             val first = async { runCatching { client.perform("busy") }.exceptionOrNull() }
             began.await()
-            client.suspend()
+            client.sync.suspend()
             assertTrue(first.await() is RejoinException.Suspended, "${first.await()}")
-            client.resume()
+            client.sync.resume()
             assertEquals(listOf("old"), client.titles())
             began = CompletableDeferred()
             val second = async { runCatching { client.perform("busy") }.exceptionOrNull() }
             began.await()
             client.shutdown()
-            assertTrue(second.await() is RejoinException.Ended, "${second.await()}")
+            assertTrue(second.await() is RejoinException.Closed, "${second.await()}")
         }
 
     @Test
@@ -221,8 +221,8 @@ class ActionTest {
                     { client.execute("DELETE FROM task") },
                     { client.perform("look") },
                     { client.transaction { } },
-                    { client.pending() },
-                    { client.suspend() },
+                    { client.queue.pending() },
+                    { client.sync.suspend() },
                     { twin.execute("DELETE FROM task") }, // Shares the writer.
                     { other.transaction { client.execute("DELETE FROM task") } },
                 )
@@ -276,7 +276,7 @@ class ActionTest {
             performing.cancelAndJoin()
             assertEquals(listOf("old"), client.titles())
             gate.open()
-            assertEquals(2, client.pending().size) // Waits for the writer, which waits for the action.
+            assertEquals(2, client.queue.pending().size) // Waits for the writer, which waits for the action.
             assertEquals(listOf("whole"), client.titles())
         }
 

@@ -53,11 +53,11 @@ class CallbackInterleavingTest {
                     val watch = scope.tried { client.watch("SELECT id FROM note").collect { } }
                     for (event in order) {
                         when (event) {
-                            Event.CALLED -> jobs += scope.tried { client.syncAndWait() }
+                            Event.CALLED -> jobs += scope.tried { client.sync.andWait() }
                             Event.ANSWERS -> gate.open()
                             Event.QUERY -> jobs += scope.tried { client.query("SELECT id FROM note") }
                             Event.WATCH_FIRES -> write = scope.tried { client.execute("INSERT INTO note VALUES ('w', 'x')") }
-                            Event.SUSPEND -> jobs += scope.tried { client.suspend() }
+                            Event.SUSPEND -> jobs += scope.tried { client.sync.suspend() }
                             Event.SHUTDOWN -> jobs += scope.tried { client.shutdown() }
                         }
                     }
@@ -90,7 +90,7 @@ class CallbackInterleavingTest {
         }
 
         private fun expected(thrown: Throwable) {
-            val known = thrown is RejoinException.Suspended || thrown is RejoinException.Ended || thrown is RejoinException.Offline ||
+            val known = thrown is RejoinException.Suspended || thrown is RejoinException.Closed || thrown is RejoinException.Offline ||
                 thrown is RejoinException.Unauthorized || thrown is RejoinException.Callback
             if (!known) throw Broken("$order, $answer: unexpected $thrown")
         }

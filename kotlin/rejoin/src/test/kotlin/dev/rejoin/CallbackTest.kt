@@ -19,11 +19,38 @@ class CallbackTest {
             val broken = AtomicBoolean(true)
             val client = server.run { device(tokens = { if (broken.get()) throw IllegalStateException("keychain locked") else token("u1") }) }
             client.adds("t1", "buy milk")
-            refused<RejoinException> { client.syncAndWait() }
+            refused<RejoinException> { client.sync.andWait() }
             assertEquals(listOf("buy milk"), client.titles())
             broken.set(false)
-            client.credentialsChanged()
-            assertEquals(0, client.syncAndWait().stillPending)
+            client.sync.credentialsChanged()
+            assertEquals(0, client.sync.andWait().stillPending)
+        }
+
+    @Test
+    fun `token provider is an object, a lambda or a function value`() =
+        story {
+            val server = server()
+            val refreshes = mutableListOf<Boolean>()
+            val function: suspend (Boolean) -> String? = { refresh -> refreshes.add(refresh).let { server.token("u1") } }
+            val byObject =
+                object : TokenProvider {
+                    override suspend fun token(refresh: Boolean): String? = function(refresh)
+                }
+            val clients =
+                with(server) {
+                    listOf(
+                        RejoinClient.open(config(file()), tokens = byObject),
+                        RejoinClient.open(config(file()), tokens = { refresh -> function(refresh) }),
+                        RejoinClient.open(config(file()), tokens = function),
+                    )
+                }
+            clients.forEachIndexed { number, client ->
+                client.adds("t$number", "buy milk")
+                assertEquals(0, client.sync.andWait().stillPending)
+                assertTrue(refreshes.size > number, "$refreshes")
+                client.shutdown()
+            }
+            assertEquals(listOf(listOf("3")), server.rows("SELECT count(*) FROM task"))
         }
 
     @Test
@@ -33,11 +60,11 @@ class CallbackTest {
             val transport = JdkTransport()
             val client = server.run { device(transport = transport) }
             client.adds("t1", "buy milk")
-            assertEquals(0, client.syncAndWait().stillPending)
+            assertEquals(0, client.sync.andWait().stillPending)
             assertEquals(listOf(listOf("buy milk")), server.rows("SELECT title FROM task"))
             assertTrue(transport.sent.get() >= 2, "${transport.sent}")
-            client.suspend()
-            client.resume()
+            client.sync.suspend()
+            client.sync.resume()
             assertTrue(transport.disconnected.get() >= 1)
         }
 
@@ -48,13 +75,13 @@ class CallbackTest {
             var failure: Throwable? = ConnectException("no route")
             val client = server.run { device(transport = JdkTransport { failure }) }
             client.adds("t1", "buy milk")
-            refused<RejoinException.Offline> { client.syncAndWait() }
+            refused<RejoinException.Offline> { client.sync.andWait() }
             for (other in listOf(RejoinException.Offline("no network"), IllegalStateException("broken"), NotImplementedError("not yet"))) {
                 failure = other
-                refused<RejoinException> { client.syncAndWait() }
+                refused<RejoinException> { client.sync.andWait() }
             }
             failure = null
-            assertEquals(0, client.syncAndWait().stillPending)
+            assertEquals(0, client.sync.andWait().stillPending)
             assertEquals(listOf(listOf("buy milk")), server.rows("SELECT title FROM task"))
         }
 
@@ -72,7 +99,7 @@ class CallbackTest {
                 val server = server()
                 val client = server.run { device() }
                 server.runs("INSERT INTO task(id, user_id, title) VALUES ('t1', 'u1', 'from elsewhere')")
-                client.syncAndWait()
+                client.sync.andWait()
                 logged.await() // Applying the rows logs a line.
                 assertEquals(listOf("from elsewhere"), client.titles())
                 assertTrue(records.all { it.target.startsWith("rejoin") && it.text.isNotEmpty() }, "$records")

@@ -48,7 +48,7 @@ class ClientTest {
         story {
             val client = local()
             val calls: List<suspend (Duration) -> Any?> =
-                listOf({ client.syncAndWait(it) }, { client.waitForFirstSync(it) }, { client.verdict("0", it) })
+                listOf({ client.sync.andWait(it) }, { client.sync.firstSync(it) }, { client.queue.verdict("0", it) })
             for (call in calls) {
                 for (below in listOf(-(1.seconds), -(1.nanoseconds), -Duration.INFINITE)) {
                     val why = refused<RejoinException.InvalidInput> { call(below) }
@@ -101,7 +101,7 @@ class ClientTest {
         story {
             val client = local().apply { use { it.execute("INSERT INTO note VALUES ('a', 'one')") } }
             client.shutdown() // Waits for the shutdown that close started.
-            refused<RejoinException.Ended> { client.execute("DELETE FROM note") }
+            refused<RejoinException.Closed> { client.execute("DELETE FROM note") }
             assertFalse(holds(client.path))
         }
 

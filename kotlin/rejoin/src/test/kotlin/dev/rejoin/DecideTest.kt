@@ -14,18 +14,18 @@ import org.junit.jupiter.api.Test
 class DecideTest {
     private class Own : Exception()
 
-    private suspend fun RejoinClient.reasons() = pending().map { it.reason }
+    private suspend fun RejoinClient.reasons() = queue.pending().map { it.reason }
 
     /** A device with a rejected create and an edit that depends on it; their ids. */
     private suspend fun StoryServer.refusedChain(story: Story): Triple<RejoinClient, String, String> {
         val client = story.run { device() }
         client.adds("t1", "refused")
         client.execute("UPDATE task SET rank = 2 WHERE id = 't1'")
-        val (create, edit) = client.pending().map { it.id }
-        client.syncAndWait()
+        val (create, edit) = client.queue.pending().map { it.id }
+        client.sync.andWait()
         client.stop()
         assertEquals(listOf(ParkReason.REJECTED, ParkReason.DEPENDS), client.reasons())
-        assertEquals(create, client.pending().last().becauseOf)
+        assertEquals(create, client.queue.pending().last().becauseOf)
         return Triple(client, create, edit)
     }
 
@@ -33,10 +33,10 @@ class DecideTest {
     private suspend fun Story.conflicted(server: StoryServer, change: RejoinConfig.() -> RejoinConfig = { this }): RejoinClient {
         val (phone, tablet) = server.run { device() to device(change = change) }
         phone.adds("t1", "first")
-        for (device in listOf(phone, tablet)) device.syncAndWait().also { device.stop() }
+        for (device in listOf(phone, tablet)) device.sync.andWait().also { device.stop() }
         phone.execute("UPDATE task SET title = 'theirs'")
         tablet.execute("UPDATE task SET title = 'mine'")
-        for (device in listOf(phone, tablet)) device.syncAndWait().also { device.stop() }
+        for (device in listOf(phone, tablet)) device.sync.andWait().also { device.stop() }
         return tablet
     }
 
@@ -49,22 +49,22 @@ class DecideTest {
                 assertEquals(listOf("refused"), tx.query("SELECT title FROM task") { it.string(0) })
                 tx.execute("UPDATE task SET title = 'good'")
             }
-            assertTrue(runCatching { client.edit(create) { body(it); throw Own() } }.exceptionOrNull() is Own)
+            assertTrue(runCatching { client.queue.edit(create) { body(it); throw Own() } }.exceptionOrNull() is Own)
             val inside = CompletableDeferred<Unit>()
-            val cancelled = launch { client.edit(create) { body(it); inside.complete(Unit); awaitCancellation() } }
+            val cancelled = launch { client.queue.edit(create) { body(it); inside.complete(Unit); awaitCancellation() } }
             inside.await()
             cancelled.cancelAndJoin()
-            refused<RejoinException.InvalidInput> { client.edit(create, listOf(Statement("nonsense"))) }
+            refused<RejoinException.InvalidInput> { client.queue.edit(create, listOf(Statement("nonsense"))) }
             assertEquals(listOf(ParkReason.REJECTED, ParkReason.DEPENDS), client.reasons())
             assertEquals(emptyList<String>(), client.titles())
 
             val edited =
-                client.edit(create) { tx ->
+                client.queue.edit(create) { tx ->
                     body(tx)
-                    refused<RejoinException.InvalidInput> { client.pending() } // Would wait for this edit.
+                    refused<RejoinException.InvalidInput> { client.queue.pending() } // Would wait for this edit.
                 }
-            assertTrue(client.pending().any { it.id == edited && it.state == MutationState.PENDING })
-            client.syncAndWait()
+            assertTrue(client.queue.pending().any { it.id == edited && it.state == MutationState.PENDING })
+            client.sync.andWait()
             assertEquals(listOf(listOf("good")), server.rows("SELECT title FROM task"))
         }
 
@@ -74,19 +74,19 @@ class DecideTest {
             val server = server()
             var loses = false
             val client = server.run { device(transport = JdkTransport({ loses && it.endsWith("/push") })) }
-            client.syncAndWait()
+            client.sync.andWait()
             loses = true
             client.adds("t1", "sent")
-            refused<RejoinException> { client.syncAndWait() }
+            refused<RejoinException> { client.sync.andWait() }
             client.stop()
-            val sent = client.pending().single()
+            val sent = client.queue.pending().single()
             assertEquals(MutationState.UNCERTAIN, sent.state)
             assertEquals(listOf(listOf("sent")), server.rows("SELECT title FROM task"))
-            client.discard(sent.id)
-            assertEquals(emptyList<String>() to 0, client.titles() to client.pending().size) // At once.
+            client.queue.discard(sent.id)
+            assertEquals(emptyList<String>() to 0, client.titles() to client.queue.pending().size) // At once.
             loses = false
-            repeat(2) { client.syncAndWait() }
-            val withdrawn = client.verdicts(10).entries.single { it.kind == VerdictKind.WITHDRAWN }
+            repeat(2) { client.sync.andWait() }
+            val withdrawn = client.queue.verdicts(10).entries.single { it.kind == VerdictKind.WITHDRAWN }
             assertEquals(sent.id, withdrawn.id)
             assertTrue(withdrawn.becauseOf != null)
             assertEquals(emptyList<String>(), client.titles())

@@ -7,6 +7,7 @@ import dev.rejoin.ffi.ColumnValue
 import dev.rejoin.ffi.SqlValue
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Test
+import java.io.File
 import kotlin.time.Duration.Companion.seconds
 import dev.rejoin.ffi.ActionFault as FfiActionFault
 import dev.rejoin.ffi.ChangedRow as FfiChangedRow
@@ -33,7 +34,7 @@ class ErrorKindTest {
                 FfiException.WrongUser("r"),
                 FfiException.Configuration("r"),
                 FfiException.Suspended("r"),
-                FfiException.Ended("r"),
+                FfiException.Closed("r"),
                 FfiException.TransactionTimeout("r"),
                 FfiException.Offline("r"),
                 FfiException.Unauthorized("r"),
@@ -56,6 +57,17 @@ class ErrorKindTest {
     }
 
     @Test
+    fun `every error type has its own stable code`() {
+        val codes = all.map { it.toPublic() }.associate { it::class.simpleName to it.code }
+        assertEquals(codes.mapValues { (name, _) -> name }, codes)
+        assertEquals(listOf("Constraint", "InvalidInput"), listOf("Constraint", "InvalidInput").map { codes[it] })
+        // The same codes as in TypeScript.
+        val typescript = File(System.getProperty("rejoin.module")).resolve("../../react-native/src/errors.ts").readText()
+        val union = typescript.substringAfter("type RejoinErrorCode =").substringBefore(";")
+        assertEquals(Regex("'(\\w+)'").findAll(union).map { it.groupValues[1] }.toSet(), codes.values.toSet())
+    }
+
+    @Test
     fun `error carries its fields`() {
         val changed = FfiException.Changed("r", rows).toPublic() as RejoinException.Changed
         assertEquals(
@@ -67,9 +79,9 @@ class ErrorKindTest {
         )
         assertEquals(4_294_967_295, (FfiException.Unsent("r", UInt.MAX_VALUE).toPublic() as RejoinException.Unsent).waiting)
         assertEquals(ActionFault.entries, actions.map { (it.toPublic() as RejoinException.Action).fault })
-        assertEquals(2.seconds, (FfiException.ActionTooSlow("r", "take", 2000u).toPublic() as RejoinException.ActionTooSlow).most)
-        assertEquals(1024L, (FfiException.ActionTooLarge("r", "take", 1024u).toPublic() as RejoinException.ActionTooLarge).mostBytes)
+        assertEquals(2.seconds, (FfiException.ActionTooSlow("r", "take", 2000u).toPublic() as RejoinException.ActionTooSlow).limit)
+        assertEquals(1024L, (FfiException.ActionTooLarge("r", "take", 1024u).toPublic() as RejoinException.ActionTooLarge).limitBytes)
         val server = FfiException.Server("r", 503u, "busy", true).toPublic() as RejoinException.Server
-        assertEquals(listOf(503, "busy", true), listOf(server.status, server.code, server.retryable))
+        assertEquals(listOf(503, "busy", true), listOf(server.status, server.serverCode, server.retryable))
     }
 }

@@ -149,7 +149,7 @@ class InterleavingTest {
                 Event.QUERY -> others += tried { queries(begun) }.also { if (stepwise) it.join() }
                 // The write waits for an open transaction; then it must not be awaited here.
                 Event.WATCH_FIRES -> write = tried { client.execute("INSERT INTO note VALUES ('w', 'x')") }.also { if (stepwise && !model.open) it.join() }
-                Event.SUSPEND -> others += tried { client.suspend() }.also { if (stepwise) it.join() }
+                Event.SUSPEND -> others += tried { client.sync.suspend() }.also { if (stepwise) it.join() }
                 Event.SHUTDOWN -> others += tried { client.shutdown() }.also { if (stepwise) it.join() }
             }
         }
@@ -197,7 +197,7 @@ class InterleavingTest {
 
         /** Errors that suspension and shutdown may cause; the idle timeout would mean a call blocked. */
         private fun expected(thrown: Throwable) {
-            if (thrown !is RejoinException.Suspended && thrown !is RejoinException.Ended) throw broken("unexpected $thrown")
+            if (thrown !is RejoinException.Suspended && thrown !is RejoinException.Closed) throw broken("unexpected $thrown")
         }
 
         private fun broken(what: String) = Broken("$order, $end: $what")
@@ -228,7 +228,7 @@ class InterleavingTest {
                         }
                     }
                 Event.SUSPEND -> close(RejoinException.Suspended::class.java)
-                Event.SHUTDOWN -> close(RejoinException.Ended::class.java)
+                Event.SHUTDOWN -> close(RejoinException.Closed::class.java)
                 Event.QUERY, Event.WATCH_FIRES -> Unit
             }
             return closed
@@ -241,7 +241,7 @@ class InterleavingTest {
         }
 
         private fun close(of: Class<out RejoinException>) {
-            if (closed == null || of == RejoinException.Ended::class.java) closed = of
+            if (closed == null || of == RejoinException.Closed::class.java) closed = of
             if (open && lost == null) lost = of
         }
     }

@@ -5,19 +5,23 @@ package dev.rejoin
 
 import app.schema.PlacesRow
 import app.schema.takePart
+import kotlinx.coroutines.CoroutineExceptionHandler
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.cancel
 import kotlinx.coroutines.delay
 import kotlinx.coroutines.flow.Flow
+import kotlinx.coroutines.flow.MutableStateFlow
 import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.flow.map
+import kotlinx.coroutines.flow.update
 import kotlinx.coroutines.launch
 import kotlinx.serialization.Serializable
 import org.junit.jupiter.api.Assertions.assertEquals
 import org.junit.jupiter.api.Assertions.assertTrue
 import org.junit.jupiter.api.Test
 import java.io.File
+import java.util.concurrent.CopyOnWriteArrayList
 import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.Duration.Companion.seconds
 
@@ -33,16 +37,52 @@ class ReadmeTest {
     }
 
     @Test
+    fun `README first example runs`() =
+        story {
+            val server = server()
+            val (file, url, schema) = Triple(file(), server.url, server.schema)
+            val session = Session { server.token("u1") }
+            // Setup: the test server has no places, so the table is local; one mutation is parked.
+            val before = RejoinClient.open(RejoinConfig(file, serverUrl = url, schemaJson = schema), tokens = { server.token("u1") })
+            before.schema.createTable("places", "id TEXT PRIMARY KEY, name TEXT, note TEXT")
+            before.execute("INSERT INTO places(id, name) VALUES ('p1', 'Quay')")
+            before.adds("t1", "refused")
+            before.sync.andWait()
+            before.shutdown()
+            val scope = CoroutineScope(Dispatchers.Default)
+            val notes = MutableStateFlow<List<String?>>(emptyList())
+            val printed = mutableListOf<String>()
+
+            fun show(places: RowBuffer) = notes.update { places.map { it.stringOrNull("note") } }
+
+            fun println(line: String) = printed.add(line)
+
+            val config = RejoinConfig(file, serverUrl = url, schemaJson = schema)
+            val client = RejoinClient.open(config, tokens = { refresh -> session.token(refresh) })
+            client.start() // Syncs in the background from now on; being offline is a status, not an exception.
+            client.execute("UPDATE places SET note = ? WHERE id = ?", "closed on Mondays", "p1")
+            scope.launch {
+                client.watch("SELECT id, name, note FROM places ORDER BY name").collect { places -> show(places) }
+            }
+            for (mutation in client.queue.pending().filter { it.state == MutationState.PARKED }) {
+                println("${mutation.id} is parked: ${mutation.reason}")
+            }
+
+            assertEquals(listOf("closed on Mondays"), notes.first { it.isNotEmpty() })
+            assertEquals(listOf("${client.queue.pending().single().id} is parked: REJECTED"), printed)
+            scope.cancel()
+            client.shutdown()
+        }
+
+    @Test
     fun `README examples run`() =
         story {
             val server = server()
             val (file, url, schema) = Triple(file(), server.url, server.schema)
             val session = Session { server.token("u1") }
             val names = listOf("shop", "soon")
-
-            val config = RejoinConfig(file, serverUrl = url, schemaJson = schema)
-            val client = RejoinClient.open(config, tokens = TokenProvider { refresh -> session.token(refresh) })
-            client.start() // Syncs in the background from now on; being offline is a status, not an exception.
+            val client = RejoinClient.open(RejoinConfig(file, serverUrl = url, schemaJson = schema), tokens = { refresh -> session.token(refresh) })
+            client.start()
 
             client.execute("INSERT INTO task(id, title) VALUES (?, ?)", "t1", "buy milk")
 
@@ -62,8 +102,8 @@ class ReadmeTest {
             val shown = open.first { tasks -> tasks.any { it.title == "buy milk" } }
             assertEquals(2, shown.size)
 
-            val report = client.syncAndWait(30.seconds)
-            val waiting = client.pending()
+            val report = client.sync.andWait(30.seconds)
+            val waiting = client.queue.pending()
             val upToDate = client.status.first { it.state is SyncState.UpToDate }
             assertEquals(0, report.stillPending)
             assertEquals(0, waiting.size)
@@ -92,6 +132,12 @@ class ReadmeTest {
             assertEquals(listOf(quay.copy(name = "Pier", visits = 2)), places)
             assertEquals(0, client.query("SELECT count(*) FROM places")[0].int(0))
         }
+
+    @Test
+    fun `README example of rows for a fake runs`() {
+        val rows = RowBuffer.of(listOf("id", "title", "done"), listOf("t1", "buy milk", false), listOf("t2", "buy bread", true))
+        assertEquals(listOf(Task("t1", "buy milk"), Task("t2", "buy bread", done = true)), rows.decode<Task>())
+    }
 
     @Test
     fun `README examples of actions and decisions run`() =
@@ -123,63 +169,68 @@ class ReadmeTest {
             try {
                 client.perform("raise", "id" to "t1", "by" to 50)
             } catch (why: RejoinException.Action) {
-                if (why.fault == ActionFault.REFUSED) println(why.words)
+                if (why.fault == ActionFault.REFUSED) println(why.detail)
             }
             assertEquals(listOf(3 to true), client.query("SELECT rank, done FROM task") { it.int(0) to it.boolean(1) })
 
             client.adds("t2", "refused")
-            val scope = CoroutineScope(Dispatchers.Default)
+            val failures = CopyOnWriteArrayList<Throwable>()
+            val scope = CoroutineScope(Dispatchers.Default + CoroutineExceptionHandler { _, failure -> failures += failure })
             scope.launch {
-                client.watchVerdicts().collect { news ->
+                client.queue.watchVerdicts().collect { news ->
                     for (verdict in news.entries.filter { it.kind == VerdictKind.PARKED }) {
                         when (verdict.reason) {
-                            ParkReason.CONFLICTED -> client.retry(verdict.id) // Keep the local edit.
+                            ParkReason.CONFLICTED -> client.queue.retry(verdict.id) // Keep the local edit.
                             ParkReason.DEPENDS -> Unit // Resolved with the mutation in becauseOf.
                             else -> {
-                                val edited = client.edit(verdict.id) { tx -> tx.execute("UPDATE task SET title = 'corrected' WHERE title = 'refused'") }
-                                edited?.let { client.retryChain(it) }
+                                val edited = client.queue.edit(verdict.id) { tx -> tx.execute("UPDATE task SET title = 'corrected' WHERE title = 'refused'") }
+                                edited?.let { if (client.queue.pending().any { it.becauseOf == edited }) client.queue.retryChain(edited) } // Those parked because of it.
                             }
                         }
                     }
-                    client.acknowledgeVerdicts(news.entries.last().number)
+                    client.queue.acknowledgeVerdicts(news.entries.last().number)
                 }
             }
-            client.syncAndWait()
+            client.sync.andWait()
             client.watch("SELECT title FROM task") { it.string(0) }.first { "corrected" in it }
-            while (client.syncAndWait().run { stillPending > 0 } || client.pending().isNotEmpty()) delay(1.milliseconds)
+            while (client.sync.andWait().run { stillPending > 0 } || client.queue.pending().isNotEmpty()) delay(1.milliseconds)
             assertEquals(listOf(listOf("buy milk", "3"), listOf("corrected", "0")), server.rows("SELECT title, rank FROM task ORDER BY id"))
             scope.cancel()
+            assertEquals(emptyList<Throwable>(), failures)
 
             client.adds("t3", "refused")
-            client.syncAndWait()
-            for (mutation in client.pending().filter { it.state == MutationState.PARKED }) client.discardChain(mutation.id)
-            assertEquals(0, client.pending().size)
+            client.sync.andWait()
+            for (mutation in client.queue.pending().filter { it.state == MutationState.PARKED }) client.queue.discardChain(mutation.id)
+            assertEquals(0, client.queue.pending().size)
 
             client.stop() // Otherwise a sync would restore the rows deleted below.
-            val last = client.history(1).first()
+            val last = client.queue.history(1).first()
             try {
-                client.undo(last.id)
+                client.queue.undo(last.id)
             } catch (changed: RejoinException.Changed) {
                 for (row in changed.rows) println("${row.table} ${row.key}: ${row.columns} changed since")
             }
             assertEquals(listOf("buy milk"), client.titles())
 
-            val unsent = client.pending().map { it.id }
-            val gone = client.reset(Keep.LOCAL, giveUp = unsent)
+            val unsent = client.queue.pending().map { it.id }
+            val gone = client.storage.reset(Keep.LOCAL, giveUp = unsent)
             println("${gone.givenUp.size} given up")
             assertEquals(emptyList<String>(), client.titles())
             client.shutdown()
         }
 
     @Test
-    fun `README examples match this file`() {
-        val module = File(System.getProperty("rejoin.module"))
-        val code = module.resolve("src/test/kotlin/dev/rejoin/ReadmeTest.kt").readText().squeezed()
-        val examples = Regex("```kotlin\n(.*?)```", RegexOption.DOT_MATCHES_ALL).findAll(module.resolve("../README.md").readText())
-        val texts = examples.map { it.groupValues[1].squeezed() }.toList()
-        assertTrue(texts.size >= 15, "${texts.size} examples")
-        for (text in texts) assertTrue(text in code, text)
-    }
-
-    private fun String.squeezed() = lineSequence().map(String::trim).filter(String::isNotEmpty).joinToString("\n")
+    fun `README examples match this file`() = assertExamplesMatch(page = "../README.md", test = "ReadmeTest.kt", atLeast = 15)
 }
+
+/** Every Kotlin block of a [page] is a part of the source of a [test]; both compared without indentation and empty lines. */
+fun assertExamplesMatch(page: String, test: String, atLeast: Int) {
+    val module = File(System.getProperty("rejoin.module"))
+    val code = module.resolve("src/test/kotlin/dev/rejoin/$test").readText().squeezed()
+    val blocks = Regex("```(\\w*)\n(.*?)```", RegexOption.DOT_MATCHES_ALL).findAll(module.resolve(page).readText())
+    val texts = blocks.filter { it.groupValues[1] == "kotlin" }.map { it.groupValues[2].squeezed() }.toList()
+    assertTrue(texts.size >= atLeast, "${texts.size} examples")
+    for (text in texts) assertTrue(text in code, text)
+}
+
+private fun String.squeezed() = lineSequence().map(String::trim).filter(String::isNotEmpty).joinToString("\n")

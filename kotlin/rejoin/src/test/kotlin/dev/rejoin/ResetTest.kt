@@ -14,14 +14,14 @@ class ResetTest {
             val server = server()
             val client = server.run { device() }
             client.adds("t1", "accepted")
-            client.syncAndWait()
+            client.sync.andWait()
             client.stop()
             client.adds("t2", "waits")
             val watch = client.watch("SELECT title FROM task ORDER BY id") { it.string(0) }
             assertEquals(2, watch.first().size)
-            assertEquals(emptyList<PendingMutation>(), client.reset(Keep.PENDING).givenUp)
+            assertEquals(emptyList<PendingMutation>(), client.storage.reset(Keep.PENDING).givenUp)
             assertEquals(listOf("waits"), client.titles())
-            client.syncAndWait()
+            client.sync.andWait()
             assertEquals(listOf("accepted", "waits"), watch.first())
             assertEquals(listOf(listOf("2")), server.rows("SELECT count(*) FROM task"))
         }

@@ -29,6 +29,22 @@ class RowBufferTest {
     }
 
     @Test
+    fun `result made from values equals the engine's`() =
+        story {
+            val long = "x".repeat(300)
+            val cells =
+                listOf(null, 0, 127, -128, 128, -129, 32_767, -32_768, 32_768, -32_769, Int.MAX_VALUE, Int.MIN_VALUE, 2_147_483_648, Long.MIN_VALUE, 0.1, -0.0) +
+                    listOf("", "na\u00efve", "x".repeat(255), "x".repeat(256), long, byteArrayOf(), byteArrayOf(0, -1), long.toByteArray(), true, false)
+            val columns = cells.indices.map { "c$it" }
+            val sql = columns.joinToString(prefix = "SELECT ") { "? AS $it" }
+            val engine = local().query("$sql UNION ALL $sql", *cells.toTypedArray(), *cells.reversed().toTypedArray())
+            assertEquals(engine, RowBuffer.of(columns, cells, cells.reversed()))
+            assertEquals(local().query("SELECT 1 AS one WHERE false"), RowBuffer.of(listOf("one")))
+            refused<RejoinException.InvalidInput> { RowBuffer.of(columns, cells.drop(1)) }
+            refused<RejoinException.InvalidInput> { RowBuffer.of(listOf("c"), listOf(listOf(1))) }
+        }
+
+    @Test
     fun `wider encodings are accepted`() {
         val vectors = vectors("readable")
         assertTrue(vectors.isNotEmpty())

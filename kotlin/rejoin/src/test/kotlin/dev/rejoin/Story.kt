@@ -43,7 +43,7 @@ class Story(scope: CoroutineScope, private val folder: Path) : CoroutineScope by
     /** A client on its own file, without a server, with a local-only table. */
     suspend fun local(config: RejoinConfig = RejoinConfig(file())): RejoinClient {
         val client = RejoinClient.open(config).also(opened::add)
-        client.createTable("note", "id TEXT PRIMARY KEY, body TEXT")
+        client.schema.createTable("note", "id TEXT PRIMARY KEY, body TEXT")
         return client
     }
 

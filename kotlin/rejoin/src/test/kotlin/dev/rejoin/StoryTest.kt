@@ -68,13 +68,13 @@ class StoryTest {
 
                 // Callbacks that the engine waits for: the call fails, the next one succeeds.
                 broken.set("token")
-                refused<RejoinException> { client.syncAndWait() }
+                refused<RejoinException> { client.sync.andWait() }
                 broken.set(null)
-                client.credentialsChanged()
-                assertEquals(0, client.syncAndWait().stillPending)
-                refused<RejoinException> { carried.syncAndWait() }
-                carried.suspend()
-                carried.resume()
+                client.sync.credentialsChanged()
+                assertEquals(0, client.sync.andWait().stillPending)
+                refused<RejoinException> { carried.sync.andWait() }
+                carried.sync.suspend()
+                carried.sync.resume()
                 assertEquals(1, carried.titles().size)
 
                 // Callbacks of the Kotlin layer: their exceptions reach the caller unchanged.
@@ -98,8 +98,8 @@ class StoryTest {
             }
 
             // Everything still works afterwards.
-            client.syncAndWait()
-            plain.syncAndWait()
+            client.sync.andWait()
+            plain.sync.andWait()
             assertEquals(client.titles(), plain.titles())
             assertEquals(1, client.transaction { it.execute("UPDATE task SET title = 'still here'") })
         }
@@ -143,7 +143,7 @@ class StoryTest {
                 val syncs = number % 4 == 3
                 val client = RejoinClient.open(RejoinConfig(files[number % 4], serverUrl = "http://127.0.0.1:9".takeIf { syncs }))
                 if (syncs) client.start()
-                client.createTable("note", "id TEXT PRIMARY KEY, body TEXT")
+                client.schema.createTable("note", "id TEXT PRIMARY KEY, body TEXT")
                 client.transaction { it.execute("INSERT OR REPLACE INTO note VALUES ('n', ?)", "$number") }
                 assertEquals("$number", client.watch("SELECT body FROM note") { it.string(0) }.first().single())
                 when (number % 3) {

@@ -14,14 +14,14 @@ class SyncTest {
         story {
             val server = server()
             val (phone, tablet) = server.run { device() to device() }
-            tablet.syncAndWait()
+            tablet.sync.andWait()
             phone.adds("t1", "buy milk")
-            phone.syncAndWait()
+            phone.sync.andWait()
             val reported = async { tablet.changes("task").first { it.origin == ChangeOrigin.REMOTE } }
             var change: Change? = null
             while (change == null) {
                 // Changes before the collector starts are not reported.
-                tablet.syncAndWait()
+                tablet.sync.andWait()
                 server.runs("UPDATE task SET rank = rank + 1")
                 if (reported.isCompleted) change = reported.await()
             }

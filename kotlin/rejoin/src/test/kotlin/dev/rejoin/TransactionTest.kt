@@ -108,7 +108,7 @@ class TransactionTest {
                     assertTrue(why.reason.startsWith("called from inside a transaction"), "$name: ${why.reason}")
                 }
                 inside { twin.batch(emptyList()) } // Shares the writer.
-                tx.savepoint { inside { client.executeBatch("DELETE FROM note") } }
+                tx.savepoint { inside { client.executeScript("DELETE FROM note") } }
                 // Also in child coroutines and on another dispatcher.
                 coroutineScope { launch(Dispatchers.IO) { inside { client.executeReturning("SELECT 1") } } }
                 tx.execute(insert, "b", "y")
@@ -123,11 +123,11 @@ class TransactionTest {
             client.transaction { tx ->
                 tx.execute(insert, "a", "x")
                 assertEquals(0, client.query("SELECT * FROM note").size)
-                assertEquals(1, client.queryAll(Statement("SELECT * FROM note")).size)
+                assertEquals(1, client.queryMany(Statement("SELECT * FROM note")).size)
                 assertEquals(1L, client.read { it.query("SELECT 1") }[0].long(0))
                 assertEquals(0, client.watch("SELECT * FROM note").first().size)
-                client.setNetwork(online = false)
-                client.foreground()
+                client.sync.setNetwork(online = false)
+                client.sync.foreground()
             }
             assertEquals(listOf("x"), client.notes())
         }
@@ -137,43 +137,43 @@ class TransactionTest {
         listOf(
             "execute" to { client.execute(insert, "a", "x") },
             "executeReturning" to { client.executeReturning("SELECT 1") },
-            "executeBatch" to { client.executeBatch("DELETE FROM note") },
+            "executeScript" to { client.executeScript("DELETE FROM note") },
             "batch" to { client.batch(emptyList()) },
             "transaction" to { client.transaction { } },
             "perform" to { client.perform("look") },
-            "createTable" to { client.createTable("other", "id") },
-            "alterTable" to { client.alterTable("note", "more TEXT") },
-            "createIndex" to { client.createIndex("note", "body") },
-            "createSearchIndex" to { client.createSearchIndex("note", "body") },
-            "dropSearchIndex" to { client.dropSearchIndex("note") },
+            "schema.createTable" to { client.schema.createTable("other", "id") },
+            "schema.alterTable" to { client.schema.alterTable("note", "more TEXT") },
+            "schema.createIndex" to { client.schema.createIndex("note", "body") },
+            "schema.createSearchIndex" to { client.schema.createSearchIndex("note", "body") },
+            "schema.dropSearchIndex" to { client.schema.dropSearchIndex("note") },
             "start" to { client.start() },
             "stop" to { client.stop() },
-            "syncNow" to { client.syncNow() },
-            "syncAndWait" to { client.syncAndWait() },
-            "waitForFirstSync" to { client.waitForFirstSync() },
-            "credentialsChanged" to { client.credentialsChanged() },
-            "pending" to { client.pending() },
-            "pendingCounts" to { client.pendingCounts() },
-            "rowSyncState" to { client.rowSyncState("note", "a") },
-            "discard" to { client.discard("0") },
-            "verdict" to { client.verdict("0") },
-            "retry" to { client.retry("0") },
-            "retryChain" to { client.retryChain("0") },
-            "edit" to { client.edit("0", emptyList()) },
-            "edit by a transaction" to { client.edit("0") { } },
-            "discardChain" to { client.discardChain("0") },
-            "verdicts" to { client.verdicts(1) },
-            "acknowledgeVerdicts" to { client.acknowledgeVerdicts(1) },
-            "history" to { client.history(1) },
-            "undo" to { client.undo("0") },
-            "redo" to { client.redo("0") },
-            "prune" to { client.prune(HistoryBounds()) },
-            "reset" to { client.reset(Keep.PENDING) },
-            "suspend" to { client.suspend() },
-            "resume" to { client.resume() },
+            "sync.now" to { client.sync.now() },
+            "sync.andWait" to { client.sync.andWait() },
+            "sync.firstSync" to { client.sync.firstSync() },
+            "sync.credentialsChanged" to { client.sync.credentialsChanged() },
+            "queue.pending" to { client.queue.pending() },
+            "queue.counts" to { client.queue.counts() },
+            "queue.rowState" to { client.queue.rowState("note", "a") },
+            "queue.discard" to { client.queue.discard("0") },
+            "queue.verdict" to { client.queue.verdict("0") },
+            "queue.retry" to { client.queue.retry("0") },
+            "queue.retryChain" to { client.queue.retryChain("0") },
+            "queue.edit" to { client.queue.edit("0", emptyList()) },
+            "queue.edit by a transaction" to { client.queue.edit("0") { } },
+            "queue.discardChain" to { client.queue.discardChain("0") },
+            "queue.verdicts" to { client.queue.verdicts(1) },
+            "queue.acknowledgeVerdicts" to { client.queue.acknowledgeVerdicts(1) },
+            "queue.history" to { client.queue.history(1) },
+            "queue.undo" to { client.queue.undo("0") },
+            "queue.redo" to { client.queue.redo("0") },
+            "queue.prune" to { client.queue.prune(HistoryBounds()) },
+            "storage.reset" to { client.storage.reset(Keep.PENDING) },
+            "sync.suspend" to { client.sync.suspend() },
+            "sync.resume" to { client.sync.resume() },
             "shutdown" to { client.shutdown() },
-            "diagnose" to { client.diagnose() },
-            "checkpoint" to { client.checkpoint(CheckpointMode.PASSIVE) },
+            "storage.diagnose" to { client.storage.diagnose() },
+            "storage.checkpoint" to { client.storage.checkpoint(CheckpointMode.PASSIVE) },
         )
 
     /** Rejected because of the transaction, not because of its arguments. */

@@ -22,8 +22,8 @@ class VerdictTest {
         client.adds("t1", "good")
         client.adds("t2", "refused")
         client.execute("UPDATE task SET rank = 1 WHERE id = 't2'")
-        val ids = client.pending().map { it.id }
-        client.syncAndWait()
+        val ids = client.queue.pending().map { it.id }
+        client.sync.andWait()
         return client to ids
     }
 
@@ -32,43 +32,43 @@ class VerdictTest {
         story {
             val (client, ids) = threeEnds()
             val received = Channel<VerdictEntry>(Channel.UNLIMITED)
-            val collecting = async { client.watchVerdicts().collect { news -> news.entries.forEach { received.send(it) } } }
+            val collecting = async { client.queue.watchVerdicts().collect { news -> news.entries.forEach { received.send(it) } } }
             val before = List(3) { received.receive() }
             assertEquals(ids.toSet(), before.map { it.id }.toSet())
-            client.retry(ids[1])
+            client.queue.retry(ids[1])
             client.adds("t3", "also good")
-            client.syncAndWait()
+            client.sync.andWait()
             val after = List(2) { received.receive() }
             assertEquals(setOf(2L to VerdictKind.PARKED, 1L to VerdictKind.ACCEPTED), after.map { it.attempt to it.kind }.toSet())
             assertEquals(5, (before + after).map { it.number }.distinct().size)
 
             // Unacknowledged verdicts are reported again to the next collector, also after a restart.
-            client.acknowledgeVerdicts(before.last().number)
-            assertEquals(after, client.watchVerdicts().first().entries)
+            client.queue.acknowledgeVerdicts(before.last().number)
+            assertEquals(after, client.queue.watchVerdicts().first().entries)
             client.shutdown()
             collecting.await() // The flow has completed.
             val again = RejoinClient.open(client.path)
-            assertEquals(after, again.watchVerdicts().first().entries)
+            assertEquals(after, again.queue.watchVerdicts().first().entries)
             again.shutdown()
-            refused<RejoinException.Ended> { again.verdicts(1) }
-            assertEquals(emptyList<Verdicts>(), again.watchVerdicts().toList())
+            refused<RejoinException.Closed> { again.queue.verdicts(1) }
+            assertEquals(emptyList<Verdicts>(), again.queue.watchVerdicts().toList())
         }
 
     @Test
     fun `throwing collector ends only its own flow`() =
         story {
             val (client, _) = threeEnds()
-            val thrown = runCatching { client.watchVerdicts().collect { throw Own() } }.exceptionOrNull()
+            val thrown = runCatching { client.queue.watchVerdicts().collect { throw Own() } }.exceptionOrNull()
             assertTrue(thrown is Own, "$thrown")
-            assertEquals(3, client.watchVerdicts().first().entries.size)
+            assertEquals(3, client.queue.watchVerdicts().first().entries.size)
         }
 
     @Test
     fun `acknowledging collector gets each verdict once`() =
         story {
             val (client, _) = threeEnds()
-            client.watchVerdicts().first().let { client.acknowledgeVerdicts(it.entries.last().number) }
-            assertEquals(emptyList<VerdictEntry>(), client.verdicts(10).entries)
+            client.queue.watchVerdicts().first().let { client.queue.acknowledgeVerdicts(it.entries.last().number) }
+            assertEquals(emptyList<VerdictEntry>(), client.queue.verdicts(10).entries)
         }
 
     @Test
@@ -81,7 +81,7 @@ class VerdictTest {
             val done = CompletableDeferred<Unit>()
             val collecting =
                 launch {
-                    client.watchVerdicts().collect { news ->
+                    client.queue.watchVerdicts().collect { news ->
                         received += news.entries.map { it.number }
                         began.complete(Unit)
                         goesOn.await()
@@ -89,11 +89,11 @@ class VerdictTest {
                     }
                 }
             client.adds("first", "x")
-            client.syncAndWait()
+            client.sync.andWait()
             began.await()
             for (number in 1..many) client.adds("t$number", "x")
-            client.syncAndWait()
-            assertEquals(0, client.pending().size)
+            client.sync.andWait()
+            assertEquals(0, client.queue.pending().size)
             goesOn.complete(Unit)
             done.await()
             collecting.cancel()

@@ -104,8 +104,8 @@ class WatchTest {
             val changes = async { client.changes("note").toList() }
             val watch = launch { client.watch("SELECT body FROM note") { it.string(0) }.collect { seen.send(it) } }
             assertEquals(0, seen.receive().size)
-            client.suspend()
-            client.resume()
+            client.sync.suspend()
+            client.sync.resume()
             client.execute(insert, "a", "one")
             assertEquals(listOf("one"), seen.receive())
             client.shutdown()
@@ -132,7 +132,7 @@ class WatchTest {
     fun `changes report tables and origin`() =
         story {
             val client = local()
-            client.createTable("other", "id TEXT PRIMARY KEY")
+            client.schema.createTable("other", "id TEXT PRIMARY KEY")
             client.changes("note").test(60.seconds) {
                 // The first change proves that collection has started; earlier ones may be missed.
                 var first: Change? = null

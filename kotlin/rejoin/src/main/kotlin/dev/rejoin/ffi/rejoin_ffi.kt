@@ -1400,7 +1400,7 @@ private fun uniffiCheckApiChecksums(lib: IntegrityCheckingUniffiLib) {
     if (lib.uniffi_rejoin_ffi_checksum_method_actioncontext_time_ms() != 6236) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
-    if (lib.uniffi_rejoin_ffi_checksum_method_actionhandler_run() != 53617) {
+    if (lib.uniffi_rejoin_ffi_checksum_method_actionhandler_run() != 2828) {
         throw RuntimeException("UniFFI API checksum mismatch: try cleaning and rebuilding your project")
     }
     if (lib.uniffi_rejoin_ffi_checksum_method_actionregistry_declare() != 35597) {
@@ -2685,7 +2685,7 @@ internal interface ActionHandler {
      *
      * The code must await every call on the context before it returns. An exception rolls the
      * action back: an error of the context is passed on, `Action` with the fault `Refused` is a
-     * failed rule with the message in `words`, and anything else is `Callback`. In a re-run it
+     * failed rule with the message in `detail`, and anything else is `Callback`. In a re-run it
      * parks the mutation as `Unreplayable`.
      *
      * It is aborted when it is idle for the configured time, and by `suspend` and `shutdown`: its
@@ -2807,7 +2807,7 @@ internal open class ActionHandlerImpl: Disposable, AutoCloseable, ActionHandler
      *
      * The code must await every call on the context before it returns. An exception rolls the
      * action back: an error of the context is passed on, `Action` with the fault `Refused` is a
-     * failed rule with the message in `words`, and anything else is `Callback`. In a re-run it
+     * failed rule with the message in `detail`, and anything else is `Callback`. In a re-run it
      * parks the mutation as `Unreplayable`.
      *
      * It is aborted when it is idle for the configured time, and by `suspend` and `shutdown`: its

@@ -10,7 +10,6 @@ import dev.rejoin.RejoinClient
 import dev.rejoin.Row
 import dev.rejoin.Statement
 import dev.rejoin.decode
-import dev.rejoin.watch
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.channels.Channel
@@ -158,7 +157,7 @@ private class Both(val client: RejoinClient, private val peer: Connection) : Aut
     companion object {
         suspend fun open(folder: Path): Both {
             val client = RejoinClient.open(folder.resolve("ours.db").toString())
-            client.createTable("item", COLUMNS)
+            client.schema.createTable("item", COLUMNS)
             client.batch((0 until ROWS).map { Statement(INSERT, *row(it)) })
             val peer = DriverManager.getConnection("jdbc:sqlite:${folder.resolve("peer.db")}")
             peer.createStatement().use { setUp ->

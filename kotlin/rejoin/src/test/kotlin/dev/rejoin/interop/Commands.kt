@@ -45,7 +45,7 @@ interface Hooks {
 }
 
 /** The error that a command throws itself. */
-private class Own(words: String) : Exception(words)
+private class Own(detail: String) : Exception(detail)
 
 /** The token that a provider returns, and how often it was refreshed. */
 private class Tokens(@Volatile var token: String?, @Volatile var fresh: String? = null) : TokenProvider {
@@ -88,10 +88,10 @@ class Device(private val hooks: Hooks = object : Hooks {}) {
             "hold" -> hold(step)
             "read" -> client(step).read<Unit> { steps(step, it) }
             "savepoint" -> (target as Transaction).savepoint<Unit> { steps(step, it) }
-            "edit" -> member("id", if ("steps" in step) client(step).edit(step.text("id")) { steps(step, it) } else client(step).edit(step.text("id"), step.statements()))
+            "edit" -> member("id", if ("steps" in step) client(step).queue.edit(step.text("id")) { steps(step, it) } else client(step).queue.edit(step.text("id"), step.statements()))
             "row_id" -> member("id", (target as ActionContext).rowId(step.text("table"), *step.getValue("row").jsonObject.toList().toTypedArray()))
-            "refuse" -> (target as ActionContext).refuse(step.text("words"))
-            "throw" -> throw Own(step.text("words"))
+            "refuse" -> (target as ActionContext).refuse(step.text("detail"))
+            "throw" -> throw Own(step.text("detail"))
             "tokens" -> tokens.getValue(step.name).run { token = step.textOrNull("token"); fresh = step.textOrNull("fresh") }
             "asked" -> member("refreshes", tokens.getValue(step.name).refreshes.get())
             else -> client(step).call(step)
@@ -187,50 +187,50 @@ private suspend fun statement(step: JsonObject, target: Any): JsonObject {
 private suspend fun RejoinClient.call(step: JsonObject): Any? {
     val id = step.textOrNull("id").orEmpty()
     val timeout = step.number("timeout")?.milliseconds ?: LONGEST
-    val most = step.number("most")?.toInt() ?: 100
+    val limit = step.number("limit")?.toInt() ?: 100
     return when (val what = step.text("do")) {
-        "script" -> executeBatch(step.text("sql"))
+        "script" -> executeScript(step.text("sql"))
         "returning" -> rows(executeReturning(step.text("sql"), *step.params()))
-        "rows_of" -> buildJsonObject { put("results", JsonArray(queryAll(*step.statements().toTypedArray()).map(::rows))) }
-        "create_table" -> createTable(step.text("name"), step.text("definition"))
-        "alter_table" -> alterTable(step.text("name"), step.text("definition"))
-        "create_index" -> member("name", createIndex(step.text("table"), *step.texts("columns")))
-        "create_search_index" -> member("name", createSearchIndex(step.text("table"), *step.texts("columns"), tokenizer = step.textOrNull("tokenizer")))
-        "drop_search_index" -> dropSearchIndex(step.text("table"))
+        "rows_of" -> buildJsonObject { put("results", JsonArray(queryMany(*step.statements().toTypedArray()).map(::rows))) }
+        "create_table" -> schema.createTable(step.text("name"), step.text("definition"))
+        "alter_table" -> schema.alterTable(step.text("name"), step.text("definition"))
+        "create_index" -> member("name", schema.createIndex(step.text("table"), *step.texts("columns")))
+        "create_search_index" -> member("name", schema.createSearchIndex(step.text("table"), *step.texts("columns"), tokenizer = step.textOrNull("tokenizer")))
+        "drop_search_index" -> schema.dropSearchIndex(step.text("table"))
         "start" -> start()
         "stop" -> stop()
-        "sync" -> plain(syncAndWait(timeout))
-        "settle" -> plain(syncAndWait(timeout).also { stop() })
-        "wrote" -> execute(step.text("sql"), *step.params()).let { member("id", pending().last().id) }
-        "sync_now" -> syncNow()
-        "first_sync" -> waitForFirstSync(timeout)
-        "credentials_changed" -> credentialsChanged()
-        "network" -> setNetwork(step.getValue("online").jsonPrimitive.boolean, step["metered"]?.jsonPrimitive?.boolean ?: false)
-        "foreground" -> foreground()
+        "sync" -> plain(sync.andWait(timeout))
+        "settle" -> plain(sync.andWait(timeout).also { stop() })
+        "wrote" -> execute(step.text("sql"), *step.params()).let { member("id", queue.pending().last().id) }
+        "sync_now" -> sync.now()
+        "first_sync" -> sync.firstSync(timeout)
+        "credentials_changed" -> sync.credentialsChanged()
+        "network" -> sync.setNetwork(step.getValue("online").jsonPrimitive.boolean, step["metered"]?.jsonPrimitive?.boolean ?: false)
+        "foreground" -> sync.foreground()
         "status" -> plain(status.value)
         "reach" -> withTimeout(LONGEST) { plain(status.first { snake(it.state.javaClass.simpleName) == step.text("state") }) }
-        "pending" -> member("pending", pending())
-        "counts" -> plain(pendingCounts())
-        "row_state" -> member("state", rowSyncState(step.text("table"), value(step.getValue("key"))!!))
-        "verdict" -> plain(verdict(id, timeout))
-        "verdicts" -> plain(verdicts(most))
-        "acknowledge" -> acknowledgeVerdicts(step.text("through").toLong())
-        "retry" -> retry(id)
-        "retry_chain" -> member("ids", retryChain(id))
-        "discard" -> discard(id)
-        "discard_chain" -> member("ids", discardChain(id))
+        "pending" -> member("pending", queue.pending())
+        "counts" -> plain(queue.counts())
+        "row_state" -> member("state", queue.rowState(step.text("table"), value(step.getValue("key"))!!))
+        "verdict" -> plain(queue.verdict(id, timeout))
+        "verdicts" -> plain(queue.verdicts(limit))
+        "acknowledge" -> queue.acknowledgeVerdicts(step.text("through").toLong())
+        "retry" -> queue.retry(id)
+        "retry_chain" -> member("ids", queue.retryChain(id))
+        "discard" -> queue.discard(id)
+        "discard_chain" -> member("ids", queue.discardChain(id))
         "perform" -> plain(perform(step.text("action"), step["arguments"]?.jsonObject ?: JsonObject(emptyMap())))
-        "perform_again" -> plain(performAgain(id, step["arguments"]?.jsonObject ?: JsonObject(emptyMap())))
-        "history" -> member("history", history(most))
-        "undo" -> plain(undo(id))
-        "redo" -> plain(redo(id))
-        "prune" -> member("count", prune(HistoryBounds(step.number("count")?.toInt(), step.number("bytes")?.toInt(), step.number("age")?.seconds)))
-        "reset" -> plain(reset(Keep.valueOf(step.text("keep").uppercase()), step.texts("give_up").toList()))
-        "import" -> plain(importSynchro(step.text("path")))
-        "suspend" -> suspend()
-        "resume" -> resume()
-        "checkpoint" -> plain(checkpoint(CheckpointMode.valueOf(step.text("mode").uppercase())))
-        "diagnose" -> member("bundle", diagnose())
+        "perform_again" -> plain(queue.performAgain(id, step["arguments"]?.jsonObject ?: JsonObject(emptyMap())))
+        "history" -> member("history", queue.history(limit))
+        "undo" -> plain(queue.undo(id))
+        "redo" -> plain(queue.redo(id))
+        "prune" -> member("count", queue.prune(HistoryBounds(step.number("count")?.toInt(), step.number("bytes")?.toInt(), step.number("age")?.seconds)))
+        "reset" -> plain(storage.reset(Keep.valueOf(step.text("keep").uppercase()), step.texts("give_up").toList()))
+        "import" -> plain(storage.importSynchro(step.text("path")))
+        "suspend" -> sync.suspend()
+        "resume" -> sync.resume()
+        "checkpoint" -> plain(storage.checkpoint(CheckpointMode.valueOf(step.text("mode").uppercase())))
+        "diagnose" -> member("bundle", storage.diagnose())
         else -> throw IllegalArgumentException("no command is named $what")
     }
 }
@@ -262,7 +262,7 @@ private val LONGEST = 30.seconds
 private fun failure(why: Exception): JsonObject =
     JsonObject(
         when (why) {
-            is RejoinException.ActionTooSlow -> mapOf("action" to plain(why.action), "most" to JsonPrimitive(why.most.inWholeMilliseconds))
+            is RejoinException.ActionTooSlow -> mapOf("action" to plain(why.action), "limit" to JsonPrimitive(why.limit.inWholeMilliseconds))
             is RejoinException -> members(why)
             else -> emptyMap()
         } + ("error" to JsonPrimitive(if (why is RejoinException || why is Own) why.javaClass.simpleName else "Other")) +
